@@ -1,0 +1,109 @@
+//! Text for people that may hold words from outside: one line, printable, bounded.
+
+use std::fmt;
+
+use minicbor::{Decode, Decoder, Encode, decode};
+
+/// One bounded line that a person reads. Control characters are escaped, what is too long is cut.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Encode)]
+#[cbor(transparent)]
+pub struct Text(String);
+
+impl Text {
+    /// The longest text, in bytes.
+    pub const MAX: usize = 480;
+
+    /// The words, made one printable line.
+    pub fn new(words: &str) -> Self {
+        let mut line = String::new();
+        for character in words.trim().chars() {
+            let length = line.len();
+            if character.is_control() || is_deceptive(character) {
+                line.extend(character.escape_default());
+            } else {
+                line.push(character);
+            }
+            if line.len() > Self::MAX {
+                line.truncate(length);
+                cut(&mut line);
+                break;
+            }
+        }
+        Self(line)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Characters that turn or hide the text around them, on a terminal or in a web page.
+fn is_deceptive(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn cut(line: &mut String) {
+    while line.len() > Text::MAX - '…'.len_utf8() {
+        line.pop();
+    }
+    line.push('…');
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl From<&str> for Text {
+    fn from(words: &str) -> Self {
+        Self::new(words)
+    }
+}
+
+impl From<String> for Text {
+    fn from(words: String) -> Self {
+        Self::new(&words)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Text {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        Ok(Self::new(d.str()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(Text::new("a\u{1b}[2Jb\nc").as_str(), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(Text::new("gpj\u{202e}.deb").as_str(), "gpj\\u{202e}.deb");
+    }
+
+    #[test]
+    fn cuts_what_is_too_long_between_characters() {
+        let text = Text::new(&"é".repeat(1000));
+        assert!(
+            text.as_str().len() <= Text::MAX,
+            "{} bytes",
+            text.as_str().len()
+        );
+        assert!(text.as_str().ends_with("é…"));
+    }
+
+    #[test]
+    fn making_a_text_twice_changes_nothing() {
+        let once = Text::new(&"x\u{7f}".repeat(500));
+        assert_eq!(Text::new(once.as_str()), once);
+    }
+}
