@@ -1,0 +1,163 @@
+//! A server's URI taken apart. Knows no name service: a host stays the name that was written.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// CoAP's port (RFC 7252 12.6).
+const COAP_PORT: u16 = 5683;
+
+/// Where a server listens: `coap://host[:port]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    host: String,
+    port: u16,
+}
+
+impl ServerAddress {
+    /// The name or the address, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether what is sent there never leaves this machine. A name is not trusted to stay at home.
+    pub fn is_loopback(&self) -> bool {
+        self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "coap://[{}]:{}", self.host, self.port),
+            false => write!(f, "coap://{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Why a text is no server address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    /// Another scheme than those that are spoken.
+    #[error("the scheme is not one that is spoken here: expected coap://host[:port]")]
+    Scheme,
+    /// The host is empty or holds what a host cannot.
+    #[error("{0:?} is no host: expected a name, an IPv4 address, or an IPv6 address in brackets")]
+    Host(String),
+    /// The port is no number from 1 to 65535.
+    #[error("{0:?} is no port: expected a number from 1 to 65535")]
+    Port(String),
+    /// Something stands behind the port: LwM2M servers have no path.
+    #[error("nothing may follow the port, and here {0:?} does")]
+    Path(String),
+}
+
+impl FromStr for ServerAddress {
+    type Err = BadAddress;
+
+    fn from_str(uri: &str) -> Result<Self, BadAddress> {
+        let rest = uri.strip_prefix("coap://").ok_or(BadAddress::Scheme)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if let Some(path) = rest.find(['/', '?', '#', '@']) {
+            return Err(BadAddress::Path(rest[path..].to_owned()));
+        }
+        let (host, port) = split(rest)?;
+        Ok(Self {
+            host: host.to_owned(),
+            port: port.map_or(Ok(COAP_PORT), parse_port)?,
+        })
+    }
+}
+
+fn split(authority: &str) -> Result<(&str, Option<&str>), BadAddress> {
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        return split_ipv6(authority, bracketed);
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    match is_host_name(host) {
+        true => Ok((host, port)),
+        false => Err(BadAddress::Host(host.to_owned())),
+    }
+}
+
+fn split_ipv6<'a>(
+    authority: &str,
+    bracketed: &'a str,
+) -> Result<(&'a str, Option<&'a str>), BadAddress> {
+    let refuse = || BadAddress::Host(authority.to_owned());
+    let (host, rest) = bracketed.split_once(']').ok_or_else(refuse)?;
+    host.parse::<std::net::Ipv6Addr>().map_err(|_| refuse())?;
+    match rest {
+        "" => Ok((host, None)),
+        _ => Ok((host, Some(rest.strip_prefix(':').ok_or_else(refuse)?))),
+    }
+}
+
+fn is_host_name(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (1..=253).contains(&host.len()) && host.bytes().all(fits)
+}
+
+fn parse_port(port: &str) -> Result<u16, BadAddress> {
+    match port.parse() {
+        Ok(port) if port != 0 => Ok(port),
+        _ => Err(BadAddress::Port(port.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let table = [
+            ("coap://lwm2m.example.org", "lwm2m.example.org", 5683, false),
+            ("coap://127.0.0.1:15683", "127.0.0.1", 15683, true),
+            ("coap://127.8.8.8/", "127.8.8.8", 5683, true),
+            ("coap://[::1]:1", "::1", 1, true),
+            ("coap://[2001:db8::1]", "2001:db8::1", 5683, false),
+            ("coap://localhost", "localhost", 5683, false),
+        ];
+        for (uri, host, port, loopback) in table {
+            let address: ServerAddress = uri.parse().unwrap();
+            assert_eq!((address.host(), address.port()), (host, port), "{uri}");
+            assert_eq!(address.is_loopback(), loopback, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_part_that_is_wrong() {
+        let table = [
+            ("lwm2m.example.org", BadAddress::Scheme),
+            ("coaps://h", BadAddress::Scheme),
+            ("coap://", BadAddress::Host(String::new())),
+            ("coap://a b", BadAddress::Host("a b".into())),
+            ("coap://[::1", BadAddress::Host("[::1".into())),
+            ("coap://[::1]x", BadAddress::Host("[::1]x".into())),
+            ("coap://h:0", BadAddress::Port("0".into())),
+            ("coap://h:65536", BadAddress::Port("65536".into())),
+            ("coap://h:", BadAddress::Port(String::new())),
+            ("coap://h/rd", BadAddress::Path("/rd".into())),
+            ("coap://u@h", BadAddress::Path("@h".into())),
+        ];
+        for (uri, expected) in table {
+            assert_eq!(uri.parse::<ServerAddress>(), Err(expected), "{uri}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_read_back_from_its_text(host in "[a-z][a-z0-9.-]{0,20}", port in 1u16..) {
+            let address = ServerAddress { host, port };
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+    }
+}
