@@ -1,1 +1,3 @@
-//! (being written)
+//! wharfd: being written.
+pub mod config;
+pub mod endpoint;

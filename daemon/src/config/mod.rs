@@ -1,0 +1,7 @@
+//! What the administrator wrote, read and judged. `raw` is what a file may say, `settings` what the
+//! agent runs by; nothing else of wharfd reads a file of configuration.
+
+mod raw;
+mod settings;
+
+pub use settings::{Activation, ConfigError, Server, Settings, Timing};

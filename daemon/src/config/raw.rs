@@ -1,0 +1,95 @@
+//! The words of a configuration file, before anything is made of them.
+
+use std::{fs, io, path::Path};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::settings::ConfigError;
+
+/// `wharfd.toml`, and each file of `wharfd.toml.d`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct File {
+    pub(super) endpoint: Option<Spanned<String>>,
+    pub(super) instances: Option<Spanned<u16>>,
+    pub(super) max_instances: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(super) server: Vec<Spanned<Server>>,
+    #[serde(default)]
+    pub(super) timing: Timing,
+}
+
+/// A `[[server]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Server {
+    pub(super) uri: Spanned<String>,
+    pub(super) lifetime: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) unprotected: bool,
+    #[serde(default)]
+    pub(super) replace_failed: bool,
+    #[serde(default)]
+    pub(super) activation: super::Activation,
+}
+
+/// `[timing]`, in milliseconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Timing {
+    pub(super) ack_timeout: Option<Spanned<u64>>,
+    pub(super) retry_first: Option<Spanned<u64>>,
+    pub(super) retry_longest: Option<Spanned<u64>>,
+    pub(super) connect: Option<Spanned<u64>>,
+    pub(super) stall: Option<Spanned<u64>>,
+    pub(super) push_idle: Option<Spanned<u64>>,
+}
+
+/// A file with its text, to say in which line something stands.
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// The error that names this value's line and key.
+    pub(super) fn error<T>(
+        &self,
+        key: &str,
+        value: &Spanned<T>,
+        expected: impl Into<String>,
+    ) -> ConfigError {
+        ConfigError::Value {
+            file: self.path.to_owned(),
+            line: self.line(value.span().start),
+            key: key.to_owned(),
+            expected: expected.into(),
+        }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        before.matches('\n').count() + 1
+    }
+
+    pub(super) fn parse(&self) -> Result<File, ConfigError> {
+        toml::from_str(self.text).map_err(|error| ConfigError::Syntax {
+            file: self.path.to_owned(),
+            line: error.span().map_or(1, |span| self.line(span.start)),
+            message: error.message().to_owned(),
+        })
+    }
+}
+
+/// A file's text; none when there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read {
+            file: path.to_owned(),
+            source,
+        }),
+    }
+}

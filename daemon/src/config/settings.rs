@@ -1,0 +1,432 @@
+//! The settings the agent runs by: every value judged, every default filled in.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+use wharf_transport::ServerAddress;
+
+use super::raw::{self, Source};
+use crate::endpoint;
+
+/// All that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The name this gateway registers under.
+    pub endpoint: String,
+    /// Instances of Object 9 that are there from the factory.
+    pub instances: u16,
+    /// More instances than this cannot be created.
+    pub max_instances: u16,
+    /// The server that manages the software.
+    pub server: Server,
+    /// How long things are waited for.
+    pub timing: Timing,
+}
+
+/// A server account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub address: ServerAddress,
+    /// The registration's lifetime, in seconds.
+    pub lifetime: u32,
+    /// In DELIVERED with Result 58, a Write of 2 or 3 drops the file and starts over.
+    pub replace_failed: bool,
+    /// What becomes of software after its installation.
+    pub activation: Activation,
+}
+
+/// What becomes of software after its installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// It is INACTIVE until the server activates it (TS 5.2).
+    #[default]
+    Server,
+    /// What was active before an upgrade is activated again.
+    Keep,
+    /// It is activated.
+    Always,
+}
+
+/// How long things are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// CoAP's ACK_TIMEOUT (RFC 7252 4.8).
+    pub ack_timeout: Duration,
+    /// Before a registration or a download is tried for the second time.
+    pub retry_first: Duration,
+    /// The longest wait between two tries.
+    pub retry_longest: Duration,
+    /// Until the connection to an origin stands.
+    pub connect: Duration,
+    /// Until a download without a byte is given up.
+    pub stall: Duration,
+    /// Until a push without a block is given up.
+    pub push_idle: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ack_timeout: Duration::from_secs(2),
+            retry_first: Duration::from_secs(5),
+            retry_longest: Duration::from_secs(15 * 60),
+            connect: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
+            push_idle: Duration::from_secs(247), // EXCHANGE_LIFETIME
+        }
+    }
+}
+
+/// Why wharfd does not run with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file is there and cannot be read.
+    #[error("cannot read {file}: {source}. wharfd's user must be allowed to read it")]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is no TOML, or has a key that is not known, or a value of the wrong type.
+    #[error("{file}, line {line}: {message}")]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// A value cannot be used.
+    #[error("{file}, line {line}: {key}: {expected}")]
+    Value {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What was expected, and what there is.
+        expected: String,
+    },
+    /// Nothing tells where the server is.
+    #[error("{file}: no [[server]]. Write at least: [[server]] with uri = \"coap://…\"")]
+    NoServer {
+        /// Where it is looked for.
+        file: PathBuf,
+    },
+    /// No endpoint name is written and none can be made.
+    #[error("no endpoint name: {0}. Write endpoint = \"…\" into wharfd.toml")]
+    NoEndpoint(endpoint::NoMachineId),
+}
+
+impl Settings {
+    /// Reads `wharfd.toml` and `wharfd.toml.d/*.toml` below this root. A later file overrides the keys
+    /// of an earlier one.
+    pub fn read(root: &Path) -> Result<Self, ConfigError> {
+        let main = root.join("etc/wharfd/wharfd.toml");
+        let mut settings = Draft::default();
+        for path in std::iter::once(main.clone()).chain(drop_ins(root)?) {
+            if let Some(text) = raw::read(&path)? {
+                settings.take(&Source {
+                    path: &path,
+                    text: &text,
+                })?;
+            }
+        }
+        settings.finish(root, main)
+    }
+}
+
+fn drop_ins(root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let folder = root.join("etc/wharfd/wharfd.toml.d");
+    let failed = |source| ConfigError::Read {
+        file: folder.clone(),
+        source,
+    };
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What the files read so far have said.
+#[derive(Default)]
+struct Draft {
+    endpoint: Option<String>,
+    instances: Option<u16>,
+    max_instances: Option<u16>,
+    server: Option<Server>,
+    timing: Timing,
+}
+
+impl Draft {
+    fn take(&mut self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let file = source.parse()?;
+        if let Some(endpoint) = file.endpoint {
+            self.endpoint = Some(judge_endpoint(source, endpoint)?);
+        }
+        if let Some(count) = file.instances {
+            self.instances = Some(in_range(source, "instances", count, 0, 256)?);
+        }
+        if let Some(count) = file.max_instances {
+            self.max_instances = Some(in_range(source, "max-instances", count, 1, 256)?);
+        }
+        for server in file.server {
+            if self.server.is_some() {
+                let expected = "one server: this version speaks with a single one";
+                return Err(source.error("server", &server, expected));
+            }
+            self.server = Some(judge_server(source, server.into_inner())?);
+        }
+        self.take_timing(source, file.timing)
+    }
+
+    fn take_timing(&mut self, source: &Source<'_>, raw: raw::Timing) -> Result<(), ConfigError> {
+        let timing = &mut self.timing;
+        for (key, value, place) in [
+            ("ack-timeout", raw.ack_timeout, &mut timing.ack_timeout),
+            ("retry-first", raw.retry_first, &mut timing.retry_first),
+            (
+                "retry-longest",
+                raw.retry_longest,
+                &mut timing.retry_longest,
+            ),
+            ("connect", raw.connect, &mut timing.connect),
+            ("stall", raw.stall, &mut timing.stall),
+            ("push-idle", raw.push_idle, &mut timing.push_idle),
+        ] {
+            if let Some(value) = value {
+                let longest = Duration::from_secs(24 * 60 * 60).as_millis() as u64;
+                *place = Duration::from_millis(in_range(source, key, value, 1, longest)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, root: &Path, main: PathBuf) -> Result<Settings, ConfigError> {
+        let server = self.server.ok_or(ConfigError::NoServer { file: main })?;
+        let endpoint = match self.endpoint {
+            Some(endpoint) => endpoint,
+            None => endpoint::from_machine_id(root).map_err(ConfigError::NoEndpoint)?,
+        };
+        let max_instances = self.max_instances.unwrap_or(16);
+        Ok(Settings {
+            endpoint,
+            instances: self.instances.unwrap_or(1).min(max_instances),
+            max_instances,
+            server,
+            timing: self.timing,
+        })
+    }
+}
+
+fn judge_server(source: &Source<'_>, raw: raw::Server) -> Result<Server, ConfigError> {
+    let address: ServerAddress = raw
+        .uri
+        .get_ref()
+        .parse()
+        .map_err(|error| source.error("uri", &raw.uri, format!("{error}")))?;
+    if !address.is_loopback() && !raw.unprotected {
+        let expected = format!(
+            "{address} would be spoken with in the clear, where anybody on the way can order what is \
+             installed here. Write unprotected = true beside it if that is what you want"
+        );
+        return Err(source.error("uri", &raw.uri, expected));
+    }
+    let lifetime = match raw.lifetime {
+        Some(seconds) => in_range(source, "lifetime", seconds, 20, 30 * 24 * 60 * 60)?,
+        None => 24 * 60 * 60,
+    };
+    Ok(Server {
+        address,
+        lifetime,
+        replace_failed: raw.replace_failed,
+        activation: raw.activation,
+    })
+}
+
+/// Endpoint names travel in a query of the Register and in the logs of the server.
+fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, ConfigError> {
+    let fits = |text: &str| {
+        (1..=120).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match fits(name.get_ref()) {
+        true => Ok(name.into_inner()),
+        false => Err(source.error(
+            "endpoint",
+            &name,
+            "expected 1 to 120 printable ASCII characters without a space",
+        )),
+    }
+}
+
+fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
+    source: &Source<'_>,
+    key: &str,
+    value: Spanned<T>,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError> {
+    let number = *value.get_ref();
+    match (least..=most).contains(&number) {
+        true => Ok(number),
+        false => {
+            let expected = format!("expected {least} to {most}, and here is {number}");
+            Err(source.error(key, &value, expected))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Root(tempfile::TempDir);
+
+    impl Root {
+        fn with(files: &[(&str, &str)]) -> Self {
+            let root = Self(tempfile::tempdir().unwrap());
+            fs::create_dir_all(root.0.path().join("etc/wharfd/wharfd.toml.d")).unwrap();
+            root.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+            for (path, text) in files {
+                root.write(&format!("etc/wharfd/{path}"), text);
+            }
+            root
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            fs::write(self.0.path().join(path), text).unwrap();
+        }
+
+        fn settings(&self) -> Result<Settings, ConfigError> {
+            Settings::read(self.0.path())
+        }
+    }
+
+    const LOCAL: &str = "[[server]]\nuri = \"coap://127.0.0.1\"\n";
+
+    #[test]
+    fn the_smallest_file_is_enough() {
+        let settings = Root::with(&[("wharfd.toml", LOCAL)]).settings().unwrap();
+        assert_eq!(settings.instances, 1);
+        assert_eq!(settings.max_instances, 16);
+        assert_eq!(settings.server.lifetime, 86_400);
+        assert_eq!(settings.server.activation, Activation::Server);
+        assert!(
+            settings.endpoint.starts_with("urn:uuid:"),
+            "{}",
+            settings.endpoint
+        );
+    }
+
+    #[test]
+    fn a_later_file_overrides_an_earlier_one() {
+        let root = Root::with(&[
+            ("wharfd.toml", LOCAL),
+            ("wharfd.toml.d/20.toml", "max-instances = 4"),
+            (
+                "wharfd.toml.d/10.toml",
+                "max-instances = 3\nendpoint = \"gateway-17\"",
+            ),
+            ("wharfd.toml.d/30.bak", "nonsense"),
+        ]);
+        let settings = root.settings().unwrap();
+        assert_eq!(settings.max_instances, 4);
+        assert_eq!(settings.endpoint, "gateway-17");
+    }
+
+    #[test]
+    fn an_error_names_file_line_key_and_what_was_expected() {
+        let table: &[(&str, &str, &[&str])] = &[
+            (
+                "\nendpont = \"x\"",
+                "line 2",
+                &["endpont", "expected one of", "endpoint"],
+            ),
+            (
+                "max-instances = \"3\"",
+                "line 1",
+                &["invalid type", "expected u16"],
+            ),
+            (
+                "max-instances = 0",
+                "line 1",
+                &["max-instances", "expected 1 to 256", "0"],
+            ),
+            (
+                "endpoint = \"a b\"",
+                "line 1",
+                &["endpoint", "without a space"],
+            ),
+            (
+                "\n\n[[server]]\nuri = \"http://x\"",
+                "line 4",
+                &["uri", "coap://"],
+            ),
+            (
+                "[[server]]\nuri = \"coap://10.0.0.1\"",
+                "line 2",
+                &["in the clear", "unprotected"],
+            ),
+            (
+                "[[server]]\nuri = \"coap://localhost\"",
+                "line 2",
+                &["in the clear"],
+            ),
+            ("[[server]]\n", "line 1", &["missing field", "uri"]),
+            ("[timing]\nstall = 0", "line 2", &["stall", "expected 1 to"]),
+            ("instances = ", "line 1", &["value"]),
+            (&LOCAL.repeat(2), "line 3", &["server", "one server"]),
+        ];
+        for (text, line, words) in table {
+            let error = Root::with(&[("wharfd.toml", text)])
+                .settings()
+                .unwrap_err()
+                .to_string();
+            for word in [&["wharfd.toml", line][..], words].concat() {
+                assert!(
+                    error.contains(word),
+                    "{text:?}: {word:?} is not in {error:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_on_a_network_may_be_unprotected_when_the_file_says_so() {
+        let text = "[[server]]\nuri = \"coap://10.0.0.1\"\nunprotected = true";
+        let settings = Root::with(&[("wharfd.toml", text)]).settings().unwrap();
+        assert_eq!(settings.server.address.host(), "10.0.0.1");
+    }
+
+    #[test]
+    fn without_a_server_it_says_what_to_write() {
+        let error = Root::with(&[]).settings().unwrap_err().to_string();
+        assert!(
+            error.contains("no [[server]]") && error.contains("wharfd.toml"),
+            "{error}"
+        );
+    }
+}
