@@ -1,0 +1,53 @@
+# make demo   sets this machine up and tells the story of one package, from a server's write to dpkg
+# make test   sets this machine up and passes every test
+# The rest stands apart: it takes longer than anybody waits for before a commit.
+
+.DEFAULT_GOAL := build
+.PHONY: build setup demo test lint soak fuzz mutants audit bench
+
+CARGO ?= cargo
+SECONDS_EACH ?= 60
+
+build: setup
+	$(CARGO) build --workspace --bins
+
+# Needs root only where something is missing.
+setup:
+	@tests/setup
+
+demo: setup
+	@$(CARGO) build --quiet --workspace --bins
+	@$(CARGO) run --quiet -p wharf-tests --bin demo
+
+test: setup lint
+	$(CARGO) test --workspace --no-fail-fast
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+# Random crashes of every program, for as long as SECONDS_EACH says.
+soak: setup
+	SOAK_SECONDS=$(SECONDS_EACH) $(CARGO) test -p wharf-tests --test soak -- --ignored --nocapture
+
+# Every fuzz target in turn. cargo-fuzz works on stable with RUSTC_BOOTSTRAP.
+fuzz: setup
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@for target in $$(sed -n 's/^name = "\(.*\)"$$/\1/p' fuzz/Cargo.toml | tail -n +2); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	done
+
+# Whether changing any arm of the machine fails a test. docs/decisions/ names the survivors.
+mutants: setup
+	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants --package wharf-software
+
+audit:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
+
+# Each figure beside its peer in the same run.
+bench: setup
+	@$(CARGO) build --quiet --release -p wharfd && $(CARGO) build --quiet --release -p wharf-fetch \
+		&& $(CARGO) build --quiet --release -p wharf-installers
+	@$(CARGO) run --quiet --release -p wharf-tests --bin bench

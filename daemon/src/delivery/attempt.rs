@@ -1,0 +1,133 @@
+//! One attempt of a download: a descriptor from the installer, a wharf-fetch that writes into it, and
+//! what it reports on the way. Knows no instance, and never tries twice.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use wharf_frames::{
+    Cause, Failure, Secret, StageId,
+    fetch::{self, Event, Limits, Resume},
+};
+
+use crate::{frame_socket::FrameSocket, installer::Installer};
+
+/// What is to be fetched, and where to.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The file it goes into.
+    pub stage: StageId,
+    /// Package URI.
+    pub uri: Secret,
+    /// Resource 14.
+    pub user_name: Option<Secret>,
+    /// Resource 15.
+    pub password: Option<Secret>,
+    /// Where an earlier attempt stopped.
+    pub resume: Option<Resume>,
+    /// The limits of time.
+    pub limits: Limits,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub failure: Failure,
+    /// The origin asked to wait so many seconds.
+    pub retry_after: Option<u64>,
+    /// So many bytes are on disk; none when it is not known, and what was reported last holds.
+    pub durable: Option<u64>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            retry_after: None,
+            durable: None,
+        }
+    }
+}
+
+/// How wharf-fetch is reached.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    program: PathBuf,
+}
+
+impl Fetcher {
+    /// The program that lies beside this one.
+    pub fn beside(own: &Path) -> Self {
+        Self {
+            program: own.with_file_name("wharf-fetch"),
+        }
+    }
+
+    /// Makes the attempt. `report` gets every event but the last; the length of the package comes back.
+    /// Dropping the future ends wharf-fetch, which ends when its socket closes.
+    pub async fn run(
+        &self,
+        installer: &Installer,
+        attempt: Attempt,
+        mut report: impl FnMut(Event),
+    ) -> Result<u64, Failed> {
+        let keep = attempt.resume.as_ref().map_or(0, |resume| resume.offset);
+        let staged = installer.stage(attempt.stage, keep, None).await;
+        let staged = staged.map_err(|error| error.into_failure())?;
+        // The file may have been cut to less than we remember, never to more.
+        let resume = attempt.resume.filter(|resume| resume.offset == staged.kept);
+        let request = fetch::Request {
+            uri: attempt.uri,
+            user_name: attempt.user_name,
+            password: attempt.password,
+            resume,
+            max_size: staged.limit,
+            limits: attempt.limits,
+        };
+        let socket = self.start(&request, staged.file).await?;
+        loop {
+            match socket.receive().await {
+                Ok((Event::Complete { length }, _)) => return Ok(length),
+                Ok((Event::Failed { failure, retry_after, durable }, _)) => {
+                    return Err(Failed {
+                        failure,
+                        retry_after,
+                        durable: Some(durable),
+                    });
+                }
+                Ok((event, _)) => report(event),
+                Err(error) => return Err(unavailable(format!("wharf-fetch broke off: {error}"))),
+            }
+        }
+    }
+
+    /// The descriptor is ours no longer when this returns: the seal waits for its last writer.
+    async fn start(&self, request: &fetch::Request, file: OwnedFd) -> Result<FrameSocket, Failed> {
+        let started = self.spawn();
+        let socket = started.map_err(|error| {
+            let program = self.program.display();
+            unavailable(format!("cannot start {program}: {error}. Is wharfd installed whole?"))
+        })?;
+        let sent = socket.send(request, Some(std::os::fd::AsFd::as_fd(&file))).await;
+        sent.map_err(|error| unavailable(format!("cannot speak with wharf-fetch: {error}")))?;
+        Ok(socket)
+    }
+
+    fn spawn(&self) -> io::Result<FrameSocket> {
+        let (ours, theirs) = FrameSocket::pair()?;
+        // The kernel reaps it: wharfd ignores SIGCHLD (main.rs).
+        Command::new(&self.program)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(ours)
+    }
+}
+
+fn unavailable(detail: String) -> Failed {
+    Failure::new(Cause::Unavailable, detail).into()
+}

@@ -1,0 +1,192 @@
+//! wharfd's side of the job socket: each question on a connection of its own, each answer taken apart
+//! into what was wanted, a refusal, or "not now". Knows no instance and no state.
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, StageId,
+    installer::{Installed, JobStatus, PROTOCOL, Package, Reply, Request},
+};
+
+use crate::frame_socket::{FrameSocket, SocketError};
+
+/// The installer, by its socket. It starts with the first question and is gone when idle, so every
+/// question connects anew.
+#[derive(Debug, Clone)]
+pub struct Installer {
+    socket: PathBuf,
+}
+
+/// A file in root's folder, open for writing.
+#[derive(Debug)]
+pub struct Staged {
+    /// Write-only.
+    pub file: OwnedFd,
+    /// So many bytes are in it.
+    pub kept: u64,
+    /// It may become so long.
+    pub limit: u64,
+}
+
+/// Why a question was not answered with what was wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// No, for good.
+    #[error("{0}")]
+    Refused(Failure),
+    /// Not now; asking again may succeed.
+    #[error("{0}")]
+    Later(Failure),
+}
+
+impl NotDone {
+    /// The failure, whether or not it may pass.
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Self::Refused(failure) | Self::Later(failure) => failure,
+        }
+    }
+}
+
+/// The reports of one job, until its end.
+#[derive(Debug)]
+pub struct JobWatch {
+    connection: FrameSocket,
+    path: PathBuf,
+}
+
+impl Installer {
+    /// The installer of this root.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            socket: root.join("run/wharf-installer.sock"),
+        }
+    }
+
+    /// Whether an installer is there that speaks our frames.
+    pub async fn hello(&self) -> Result<(), NotDone> {
+        match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
+            (Reply::Hello { .. }, _) => Ok(()),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Opens a staged file, cut to at most `keep` bytes.
+    pub async fn stage(
+        &self,
+        stage: StageId,
+        keep: u64,
+        size: Option<u64>,
+    ) -> Result<Staged, NotDone> {
+        let answer = self.ask(Request::Stage { stage, keep, size }).await?;
+        match answer {
+            (Reply::Staged { kept, limit }, Some(file)) => Ok(Staged { file, kept, limit }),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Has the file judged.
+    pub async fn seal(
+        &self,
+        stage: StageId,
+        signature: Option<Vec<u8>>,
+    ) -> Result<Package, NotDone> {
+        let signature = signature.map(Into::into);
+        match self.ask(Request::Seal { stage, signature }).await? {
+            (Reply::Sealed(package), _) => Ok(package),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Has the file removed, if there is one.
+    pub async fn discard(&self, stage: StageId) -> Result<(), NotDone> {
+        match self.ask(Request::Discard { stage }).await? {
+            (Reply::Done, _) => Ok(()),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Gives a job to the installer: an Install, a Remove, an Activate or a Deactivate. Giving it twice
+    /// starts it once.
+    pub async fn submit(&self, job: Request) -> Result<(), NotDone> {
+        match self.ask(job).await? {
+            (Reply::Accepted, _) => Ok(()),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
+    /// What the device has of a package.
+    pub async fn state(&self, package: PackageName) -> Result<Option<Installed>, NotDone> {
+        match self.ask(Request::State { package }).await? {
+            (Reply::State(installed), _) => Ok(installed),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Reports of a job, from how it stands now to its end.
+    pub async fn watch(&self, operation: OperationId) -> Result<JobWatch, NotDone> {
+        let connection = self.connect().await?;
+        self.question(&connection, &Request::Watch { operation }).await?;
+        Ok(JobWatch {
+            connection,
+            path: self.socket.clone(),
+        })
+    }
+
+    async fn ask(&self, request: Request) -> Result<(Reply, Option<OwnedFd>), NotDone> {
+        let connection = self.connect().await?;
+        self.question(&connection, &request).await?;
+        let answer = connection.receive().await;
+        answer.map_err(|error| unavailable(&self.socket, &error))
+    }
+
+    async fn connect(&self) -> Result<FrameSocket, NotDone> {
+        let connection = FrameSocket::connect(&self.socket).await;
+        connection.map_err(|error| unavailable(&self.socket, &error.into()))
+    }
+
+    async fn question(&self, socket: &FrameSocket, request: &Request) -> Result<(), NotDone> {
+        let sent = socket.send(request, None).await;
+        sent.map_err(|error| unavailable(&self.socket, &error))
+    }
+
+    fn unexpected(&self, reply: Reply) -> NotDone {
+        not_done(&self.socket, reply)
+    }
+}
+
+impl JobWatch {
+    /// The next report.
+    pub async fn next(&mut self) -> Result<JobStatus, NotDone> {
+        match self.connection.receive().await {
+            Ok((Reply::Job(status), _)) => Ok(status),
+            Ok((other, _)) => Err(not_done(&self.path, other)),
+            Err(error) => Err(unavailable(&self.path, &error)),
+        }
+    }
+}
+
+fn not_done(socket: &Path, reply: Reply) -> NotDone {
+    match reply {
+        Reply::Refused(failure) => NotDone::Refused(failure),
+        Reply::NotNow(failure) => NotDone::Later(failure),
+        Reply::NotUnderstood(why) => NotDone::Refused(Failure::new(
+            Cause::Unavailable,
+            format!("the installer does not know what it was asked ({why}): upgrade wharfd whole"),
+        )),
+        _ => NotDone::Refused(Failure::new(
+            Cause::Unavailable,
+            format!("the installer at {} gave another answer than was asked for", socket.display()),
+        )),
+    }
+}
+
+fn unavailable(socket: &Path, error: &SocketError) -> NotDone {
+    NotDone::Later(Failure::new(
+        Cause::Unavailable,
+        format!("cannot speak with the installer at {}: {error}. Is wharf-installer running?", socket.display()),
+    ))
+}
