@@ -4,6 +4,7 @@
 //! - [`codec`]: values to bytes and back, bounded; the only door in and out.
 //! - [`installer`]: what wharfd asks of the installer, and its answers.
 //! - [`fetch`]: what wharfd asks of wharf-fetch, and what it reports.
+//! - [`inspect`]: what the installer asks of wharf-inspect, and its answer.
 //! - [`cause`]: why something failed, in the terms that become Update Results.
 //! - [`names`], [`ids`], [`text`], [`secret`]: the small types all of them are made of.
 //!
@@ -17,6 +18,7 @@ pub mod cause;
 pub mod codec;
 pub mod fetch;
 pub mod ids;
+pub mod inspect;
 pub mod installer;
 pub mod names;
 pub mod secret;

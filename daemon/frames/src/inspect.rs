@@ -1,0 +1,193 @@
+//! What passes between wharf-installer and wharf-inspect, its child without privileges: any number of
+//! [`Request::Certificate`], then one question; one [`Answer`] in a packet that is always equally long.
+
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+use crate::{Failure, FrameError, PackageName, PackageVersion, Text, encode};
+
+/// Each answer is one packet of this length, whatever it says.
+pub const ANSWER_LENGTH: usize = 2048;
+
+/// What the child is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub enum Request {
+    /// A file of the keyring. More questions follow.
+    #[n(0)]
+    Certificate {
+        /// The name of the file, to be told when it is no certificate.
+        #[n(0)]
+        name: Text,
+        /// OpenPGP certificates, armored or not.
+        #[n(1)]
+        bytes: ByteVec,
+    },
+    /// Who signed the package? Answer: [`Answer::Verified`].
+    #[n(1)]
+    Verify {
+        /// The time at which certificates and signatures are judged, in Unix seconds.
+        #[n(0)]
+        at: u64,
+        /// What stood beside the package.
+        #[n(1)]
+        signature: Option<ByteVec>,
+        /// A package without any signature is answered too, with no signer.
+        #[n(2)]
+        allow_unsigned: bool,
+    },
+    /// What is it? Answer: [`Answer::Described`].
+    #[n(2)]
+    Describe,
+}
+
+/// What the child found.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub enum Answer {
+    /// To [`Request::Verify`]: it holds.
+    #[n(0)]
+    Verified(#[n(0)] Verified),
+    /// To [`Request::Describe`].
+    #[n(1)]
+    Described(#[n(0)] Described),
+    /// It does not hold, or is no package.
+    #[n(2)]
+    Failed(#[n(0)] Failure),
+}
+
+/// A file that may be looked into.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Verified {
+    /// SHA-256 of the whole file.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+    /// Length of the whole file.
+    #[n(1)]
+    pub length: u64,
+    /// Who signed it; none only where that was allowed.
+    #[n(2)]
+    pub signed: Option<Signed>,
+}
+
+/// A signature that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Signed {
+    /// Fingerprint of the certificate's primary key, in upper-case hexadecimal digits.
+    #[n(0)]
+    pub certificate: Text,
+    /// When the signature says it was made, in Unix seconds.
+    #[n(1)]
+    pub signed_at: u64,
+    /// Where the signature stood.
+    #[n(2)]
+    pub form: Form,
+}
+
+/// Where a signature stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Form {
+    /// Beside the file, over the whole of it.
+    #[n(0)]
+    Beside,
+    /// `_gpgorigin` in a .deb (debsigs), over debian-binary, control.tar.* and data.tar.*.
+    #[n(1)]
+    DebOrigin,
+}
+
+/// What a package says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Described {
+    /// Its name, within the grammar of its kind.
+    #[n(0)]
+    pub name: PackageName,
+    /// Its full version, within the grammar of its kind.
+    #[n(1)]
+    pub version: PackageVersion,
+    /// The architecture it is for.
+    #[n(2)]
+    pub architecture: Text,
+}
+
+impl Answer {
+    /// The answer's packet: its CBOR, then zeros.
+    pub fn to_packet(&self) -> Result<[u8; ANSWER_LENGTH], FrameError> {
+        let bytes = encode(self)?;
+        let mut packet = [0; ANSWER_LENGTH];
+        packet
+            .get_mut(..bytes.len())
+            .ok_or(FrameError::TooLong(bytes.len()))?
+            .copy_from_slice(&bytes);
+        Ok(packet)
+    }
+
+    /// The answer of a packet; anything but zeros after it is refused.
+    pub fn from_packet(packet: &[u8; ANSWER_LENGTH]) -> Result<Self, FrameError> {
+        let mut decoder = minicbor::Decoder::new(packet);
+        let answer = decoder
+            .decode()
+            .map_err(|e| FrameError::Malformed(e.to_string()))?;
+        let rest = packet.get(decoder.position()..).unwrap_or_default();
+        match rest.iter().all(|&byte| byte == 0) {
+            true => Ok(answer),
+            false => Err(FrameError::Trailing(rest.len())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cause, names::MAX_NAME};
+
+    fn longest() -> [Answer; 3] {
+        let name = "n".repeat(MAX_NAME);
+        [
+            Answer::Verified(Verified {
+                digest: [0xff; 32],
+                length: u64::MAX,
+                signed: Some(Signed {
+                    certificate: "F".repeat(Text::MAX).into(),
+                    signed_at: u64::MAX,
+                    form: Form::DebOrigin,
+                }),
+            }),
+            Answer::Described(Described {
+                name: PackageName::new(&name).unwrap(),
+                version: PackageVersion::new(&name).unwrap(),
+                architecture: "a".repeat(Text::MAX).into(),
+            }),
+            Answer::Failed(Failure::new(Cause::Unavailable, "x".repeat(Text::MAX))),
+        ]
+    }
+
+    #[test]
+    fn the_longest_answers_fit_into_the_packet_and_come_back() {
+        for answer in longest() {
+            let packet = answer.to_packet().unwrap();
+            assert_eq!(Answer::from_packet(&packet).unwrap(), answer);
+        }
+    }
+
+    #[test]
+    fn an_answer_followed_by_anything_is_refused() {
+        for answer in longest() {
+            let mut packet = answer.to_packet().unwrap();
+            packet[ANSWER_LENGTH - 1] = 1;
+            assert!(Answer::from_packet(&packet).is_err(), "{answer:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_packet_is_too_strange_to_be_refused(bytes: Vec<u8>) {
+            let mut packet = [0; ANSWER_LENGTH];
+            let length = bytes.len().min(ANSWER_LENGTH);
+            packet[..length].copy_from_slice(&bytes[..length]);
+            let _ = Answer::from_packet(&packet);
+        }
+    }
+}

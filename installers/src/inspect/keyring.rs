@@ -1,0 +1,154 @@
+//! The certificates of those who may sign: files of /etc/wharfd/keys, read by root as bytes. What is in them is
+//! parsed in the child.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use wharf_frames::{Cause, Failure, Text, inspect::Request};
+
+/// The longest file in the keyring. A certificate with many certifications has some 20 KiB.
+pub const MAX_FILE: usize = 96 * 1024;
+
+/// The most files in the keyring.
+pub const MAX_FILES: usize = 64;
+
+/// All files of the folder.
+#[derive(Debug, Clone, Default)]
+pub struct Keyring {
+    files: Vec<KeyFile>,
+}
+
+#[derive(Debug, Clone)]
+struct KeyFile {
+    name: Text,
+    bytes: Vec<u8>,
+}
+
+impl Keyring {
+    /// Reads the folder: each file holds certificates, but for hidden ones and editors' copies (`*~`). No folder is an
+    /// empty keyring, with which no signature holds; a file that cannot be read is an error, because a keyring with a
+    /// gap would call a good signature untrusted.
+    pub fn read(folder: &Path) -> Result<Self, Failure> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            entries => entries.map_err(|error| unreadable(folder, &error.to_string()))?,
+        };
+        let mut paths = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| unreadable(folder, &error.to_string()))?;
+        paths.retain(|path| !is_passed_over(path));
+        paths.sort();
+        if paths.len() > MAX_FILES {
+            let why = format!("{} files: at most {MAX_FILES} are taken", paths.len());
+            return Err(unreadable(folder, &why));
+        }
+        let files = paths
+            .iter()
+            .map(|path| KeyFile::read(path))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { files })
+    }
+
+    /// The frames that tell the child.
+    pub(super) fn requests(&self) -> Vec<Request> {
+        let certificate = |file: &KeyFile| Request::Certificate {
+            name: file.name.clone(),
+            bytes: file.bytes.clone().into(),
+        };
+        self.files.iter().map(certificate).collect()
+    }
+}
+
+impl KeyFile {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = read_bounded(path).map_err(|error| unreadable(path, &error.to_string()))?;
+        if bytes.len() > MAX_FILE {
+            return Err(unreadable(path, &format!("longer than {MAX_FILE} bytes")));
+        }
+        Ok(Self {
+            name: path.display().to_string().into(),
+            bytes,
+        })
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    File::open(path)?
+        .take(MAX_FILE as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn is_passed_over(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b".") || name.ends_with(b"~")
+}
+
+fn unreadable(path: &Path, why: &str) -> Failure {
+    let detail = format!(
+        "the keyring cannot be used: {}: {why}; correct or remove it",
+        path.display()
+    );
+    Failure::new(Cause::Unavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_each_file_but_hidden_ones_and_editors_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.gpg", "a.asc", ".hidden", "a.asc~"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let keyring = Keyring::read(folder.path()).unwrap();
+        let bytes: Vec<_> = keyring
+            .files
+            .iter()
+            .map(|file| file.bytes.clone())
+            .collect();
+        assert_eq!(bytes, [b"a.asc".to_vec(), b"b.gpg".to_vec()]);
+    }
+
+    #[test]
+    fn no_folder_is_an_empty_keyring() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Keyring::read(&folder.path().join("keys")).unwrap();
+        assert_eq!(keyring.files.len(), 0);
+    }
+
+    #[test]
+    fn names_the_file_that_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("long.asc"), vec![0; MAX_FILE + 1]).unwrap();
+        let failure = Keyring::read(folder.path()).unwrap_err();
+        assert_eq!(failure.cause, Cause::Unavailable);
+        assert!(failure.detail.as_str().contains("long.asc"), "{failure}");
+
+        fs::remove_file(folder.path().join("long.asc")).unwrap();
+        fs::create_dir(folder.path().join("folder.asc")).unwrap();
+        let failure = Keyring::read(folder.path()).unwrap_err();
+        assert!(failure.detail.as_str().contains("folder.asc"), "{failure}");
+    }
+
+    #[test]
+    fn refuses_more_files_than_a_keyring_may_have() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..=MAX_FILES {
+            fs::write(folder.path().join(number.to_string()), "").unwrap();
+        }
+        assert_eq!(
+            Keyring::read(folder.path()).unwrap_err().cause,
+            Cause::Unavailable
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! Judging a package: root's side starts wharf-inspect, hands it descriptors and frames, and believes nothing but
+//! a frame of fixed length. What stands below the client runs in that child alone; root's side parses no package.
+//!
+//! - [`keyring`]: the certificates in /etc/wharfd/keys, as bytes.
+//! - [`child`]: wharf-inspect itself: [`confine`], then one question, then one answer.
+//! - [`signature`]: OpenPGP: who signed these bytes.
+//! - [`ar`], [`stream`], [`control`], [`deb`]: what a .deb is made of.
+
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair,
+            sockopt::{ReceiveTimeout, SendTimeout},
+        },
+        time::{TimeVal, TimeValLike},
+    },
+};
+use wharf_frames::{
+    Cause, Failure, encode,
+    fetch::MAX_SIGNATURE,
+    inspect::{ANSWER_LENGTH, Answer, Request},
+};
+
+pub mod keyring;
+
+pub use keyring::Keyring;
+pub use wharf_frames::inspect::{Described, Form, Signed, Verified};
+
+/// How wharf-inspect is started.
+#[derive(Debug, Clone)]
+pub struct Inspector {
+    /// The program.
+    pub program: PathBuf,
+    /// The user it runs as: one that owns nothing and runs nothing else.
+    pub uid: u32,
+    /// The group it runs as.
+    pub gid: u32,
+    /// A run that takes longer is ended.
+    pub time_limit: Duration,
+}
+
+/// By what a signature is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What stood beside the package; it is judged before any signature inside.
+    pub signature: Option<&'a [u8]>,
+    /// Those who may sign.
+    pub keyring: &'a Keyring,
+    /// The time at which they are judged, in Unix seconds. The installer's own, never before its clock floor.
+    pub at: u64,
+    /// A package that has no signature at all is answered with `signed: None`, instead of [`Cause::Unsigned`].
+    pub allow_unsigned: bool,
+}
+
+impl Inspector {
+    /// Who signed the package, and what its bytes are. The descriptor needs to be readable only.
+    pub fn verify(
+        &self,
+        package: BorrowedFd<'_>,
+        question: &Question<'_>,
+    ) -> Result<Verified, Failure> {
+        let signature = question.signature.unwrap_or_default();
+        if signature.len() > MAX_SIGNATURE {
+            let detail = format!(
+                "the signature beside the package is longer than {MAX_SIGNATURE} bytes: it is none"
+            );
+            return Err(Failure::new(Cause::BadSignature, detail));
+        }
+        let mut requests = question.keyring.requests();
+        requests.push(Request::Verify {
+            at: question.at,
+            signature: question.signature.map(|bytes| bytes.to_vec().into()),
+            allow_unsigned: question.allow_unsigned,
+        });
+        match self.run(package, &requests)? {
+            Answer::Verified(verified) if verified.signed.is_none() && !question.allow_unsigned => {
+                Err(Failure::new(Cause::Unsigned, "the package is not signed"))
+            }
+            Answer::Verified(verified) => Ok(verified),
+            Answer::Failed(failure) => Err(failure),
+            Answer::Described(_) => Err(garbage("it answered what was not asked")),
+        }
+    }
+
+    /// What the package says of itself. Only for a package that [`Inspector::verify`] let through.
+    pub fn describe(&self, package: BorrowedFd<'_>) -> Result<Described, Failure> {
+        match self.run(package, &[Request::Describe])? {
+            Answer::Described(described) => Ok(described),
+            Answer::Failed(failure) => Err(failure),
+            Answer::Verified(_) => Err(garbage("it answered what was not asked")),
+        }
+    }
+
+    fn run(&self, package: BorrowedFd<'_>, requests: &[Request]) -> Result<Answer, Failure> {
+        let (mut child, socket) = self.start(package).map_err(|error| {
+            unavailable(format!(
+                "{} was not started: {error}",
+                self.program.display()
+            ))
+        })?;
+        let deadline = Instant::now() + self.time_limit;
+        let answer = converse(&socket, requests, deadline);
+        let status = child.end();
+        answer?.ok_or_else(|| garbage(&how_it_ended(status)))
+    }
+
+    fn start(&self, package: BorrowedFd<'_>) -> io::Result<(Running, OwnedFd)> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        let child = Command::new(&self.program)
+            .env_clear()
+            .current_dir("/")
+            .stdin(package.try_clone_to_owned()?)
+            .stdout(theirs)
+            .stderr(Stdio::null())
+            .gid(self.gid)
+            .uid(self.uid)
+            .spawn()?;
+        Ok((Running(child), ours))
+    }
+}
+
+/// A child that does not outlive whoever started it.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        // One that has answered or crashed is a zombie already: killing it changes nothing about its status.
+        self.0.kill()?;
+        self.0.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// Asks, and waits for the answer; none when the child went away without one.
+fn converse(
+    socket: &OwnedFd,
+    requests: &[Request],
+    deadline: Instant,
+) -> Result<Option<Answer>, Failure> {
+    for request in requests {
+        let frame = encode(request).map_err(|error| unavailable(error.to_string()))?;
+        setsockopt(socket, SendTimeout, &remaining(deadline)).map_err(socket_failed)?;
+        match send(socket.as_raw_fd(), &frame, MsgFlags::MSG_NOSIGNAL) {
+            Ok(_) => {}
+            Err(Errno::EPIPE | Errno::ECONNRESET) => break, // it ended early: perhaps it said why
+            Err(Errno::EAGAIN) => return Err(too_slow()),
+            Err(error) => return Err(socket_failed(error)),
+        }
+    }
+    let mut packet = [0; ANSWER_LENGTH];
+    loop {
+        setsockopt(socket, ReceiveTimeout, &remaining(deadline)).map_err(socket_failed)?;
+        return match recv(socket.as_raw_fd(), &mut packet, MsgFlags::MSG_TRUNC) {
+            Ok(0) => Ok(None),
+            Ok(ANSWER_LENGTH) => Answer::from_packet(&packet)
+                .map(Some)
+                .map_err(|error| garbage(&error.to_string())),
+            Ok(length) => Err(garbage(&format!("it answered {length} bytes"))),
+            // A peer that closes with frames unread sets this error once; its answer is still queued behind it.
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
+            Err(Errno::EAGAIN) => Err(too_slow()),
+            Err(error) => Err(socket_failed(error)),
+        };
+    }
+}
+
+/// Zero would mean "for ever" to the kernel.
+fn remaining(deadline: Instant) -> TimeVal {
+    let left = deadline.saturating_duration_since(Instant::now());
+    TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(i64::MAX).max(1))
+}
+
+fn how_it_ended(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => match status.signal() {
+            Some(signal) => format!("it was ended by signal {signal}"),
+            None => format!("it ended without an answer ({status})"),
+        },
+        Err(error) => error.to_string(),
+    }
+}
+
+fn unavailable(detail: String) -> Failure {
+    Failure::new(Cause::Unavailable, detail)
+}
+
+fn socket_failed(error: Errno) -> Failure {
+    unavailable(format!("the socket to wharf-inspect failed: {error}"))
+}
+
+/// The fault of whatever it read, as far as anybody can tell.
+fn garbage(why: &str) -> Failure {
+    let detail = format!("wharf-inspect could not read the package: {why}");
+    Failure::new(Cause::Malformed, detail)
+}
+
+fn too_slow() -> Failure {
+    garbage("it took too long")
+}
