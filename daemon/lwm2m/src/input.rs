@@ -1,0 +1,70 @@
+//! What happens to the engine.
+
+use core::fmt;
+
+use crate::{Answer, InstanceId, ObjectId, Path, RequestId};
+
+/// Something that happened, for [`Engine::handle`](crate::Engine::handle).
+#[derive(Clone, PartialEq)]
+pub enum Input {
+    /// A datagram came from the server's own address.
+    Datagram(Vec<u8>),
+    /// The time of [`Engine::next_deadline`](crate::Engine::next_deadline) has come. Early or without need does no harm.
+    Timeout,
+    /// Register, and stay registered. A running registration is begun anew.
+    Start,
+    /// The application answers an [`Output::Request`](crate::Output::Request). Within
+    /// [`Transmission::processing_delay`](crate::Transmission) the answer travels in the acknowledgement, later
+    /// it travels in a message of its own. To be given before the [`Changed`](Self::Changed) that the same commit caused, so
+    /// that the server sees its response first.
+    Answer {
+        /// Which request. One that is not open any more is ignored.
+        request: RequestId,
+        /// What to say.
+        answer: Answer,
+    },
+    /// One commit changed these resources. Whoever observes one is notified, in this order: the engine asks for
+    /// the values by requests with [`ReadPurpose::Notification`](crate::ReadPurpose), to be answered from this commit.
+    Changed(Vec<Path>),
+    /// Instances appeared or went away. Observers of what went away are told so (4.04) and forgotten.
+    ObjectsChanged {
+        /// All instances there are now, of all objects.
+        instances: Vec<(ObjectId, InstanceId)>,
+        /// When the server shall learn it.
+        update: UpdateTiming,
+    },
+    /// Send an Update now: the server's Registration Update Trigger, or a changed setting.
+    Update {
+        /// Set if the lifetime changed: seconds.
+        lifetime: Option<u32>,
+    },
+    /// Deregister and be silent. [`Event::Deregistered`](crate::Event::Deregistered) tells the end.
+    Stop,
+}
+
+/// When a changed list of instances is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateTiming {
+    /// At once.
+    Now,
+    /// With the next Update that is due anyway.
+    WithNext,
+}
+
+/// A datagram may carry a secret: only its length is shown.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Datagram(bytes) => write!(f, "Datagram({} bytes)", bytes.len()),
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Start => f.write_str("Start"),
+            Self::Answer { request, answer } => write!(f, "Answer({request:?}, {answer:?})"),
+            Self::Changed(paths) => write!(f, "Changed({paths:?})"),
+            Self::ObjectsChanged { instances, update } => {
+                write!(f, "ObjectsChanged({instances:?}, {update:?})")
+            }
+            Self::Update { lifetime } => write!(f, "Update({lifetime:?})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
