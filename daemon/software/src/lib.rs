@@ -1,1 +1,42 @@
-//! (being written)
+//! The two state machines of OMA LwM2M Software Management 1.0.2 (cited as TS), as one pure function:
+//! ([`Instance`], [`Event`]) to ([`Transition`]) or a [`Refusal`]. This crate knows no clock, file, socket or chance.
+//!
+//! - [`instance`]: an instance of Object 9 with its states as types; [`record`]: the same, flat, for a database.
+//! - [`event`] in, [`effect`] out, [`machine`] between them, [`create`] before the first one.
+//! - [`update`], [`causes`], [`reason`]: what the server reads in Update State, Update Result, Status Reason.
+//! - [`changes`]: which resources a transition notifies, in order.
+//! - [`operation`], [`gate`]: what is being done, in which phase, and whether it may start.
+//! - [`arguments`], [`uri`], [`settings`]: what servers write, parsed.
+//!
+//! docs/machine.md lists every cell of the machine; it is generated from this code.
+
+#![forbid(unsafe_code)]
+
+pub mod arguments;
+pub mod causes;
+pub mod changes;
+pub mod create;
+pub mod effect;
+pub mod event;
+pub mod gate;
+pub mod instance;
+pub mod machine;
+pub mod operation;
+pub mod reason;
+pub mod record;
+pub mod settings;
+pub mod update;
+pub mod uri;
+
+pub use changes::{Resource, changes};
+pub use create::{InstanceId, create};
+pub use effect::Effect;
+pub use event::{Event, Executable, Request, Source, Write};
+pub use instance::Instance;
+pub use machine::{ActivationPolicy, Code, Refusal, Rules, Transition, step};
+pub use operation::{Kind, Operation, Origin};
+pub use reason::Reason;
+pub use record::Record;
+pub use settings::ObjectLink;
+pub use update::{UpdateResult, UpdateState};
+pub use uri::PackageUri;

@@ -1,0 +1,253 @@
+//! What is to be done after a transition is stored. Plain data, and idempotent: after a crash it is done again.
+
+use wharf_frames::{OperationId, PackageName, StageId};
+
+/// Something to do. What it needs beside its ids stands in the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Ask the gate about the operation until it is through (`Started`) or refused (`Failed`).
+    Queue {
+        /// The operation.
+        operation: OperationId,
+    },
+    /// Download from the instance's Package URI into the file, going on where it ends.
+    StartPull {
+        /// The operation.
+        operation: OperationId,
+        /// The file.
+        stage: StageId,
+    },
+    /// Take the blocks of the server's Write into the file.
+    AcceptPush {
+        /// The operation.
+        operation: OperationId,
+        /// The file.
+        stage: StageId,
+    },
+    /// End what writes into the file, without a report.
+    StopDelivery {
+        /// The file.
+        stage: StageId,
+    },
+    /// The file is not wanted any more.
+    Discard {
+        /// The file.
+        stage: StageId,
+    },
+    /// Have the file judged.
+    Seal {
+        /// The download.
+        operation: OperationId,
+        /// The file.
+        stage: StageId,
+    },
+    /// Have the file installed.
+    Install {
+        /// The operation.
+        operation: OperationId,
+        /// The file.
+        stage: StageId,
+    },
+    /// Have the package removed.
+    Remove {
+        /// The operation.
+        operation: OperationId,
+        /// The package.
+        package: PackageName,
+    },
+    /// Have the package activated.
+    Activate {
+        /// The operation.
+        operation: OperationId,
+        /// The package.
+        package: PackageName,
+    },
+    /// Have the package deactivated.
+    Deactivate {
+        /// The operation.
+        operation: OperationId,
+        /// The package.
+        package: PackageName,
+    },
+    /// Send an Update at the next practical opportunity, if objects and instances differ from what is registered.
+    UpdateRegistration,
+}
+
+/// An effect as a row of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectRecord {
+    /// Which effect.
+    pub kind: EffectKind,
+    /// Its operation.
+    pub operation: Option<OperationId>,
+    /// Its file.
+    pub stage: Option<StageId>,
+    /// Its package.
+    pub package: Option<PackageName>,
+}
+
+/// The effects without their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EffectKind {
+    /// [`Effect::Queue`]
+    Queue,
+    /// [`Effect::StartPull`]
+    StartPull,
+    /// [`Effect::AcceptPush`]
+    AcceptPush,
+    /// [`Effect::StopDelivery`]
+    StopDelivery,
+    /// [`Effect::Discard`]
+    Discard,
+    /// [`Effect::Seal`]
+    Seal,
+    /// [`Effect::Install`]
+    Install,
+    /// [`Effect::Remove`]
+    Remove,
+    /// [`Effect::Activate`]
+    Activate,
+    /// [`Effect::Deactivate`]
+    Deactivate,
+    /// [`Effect::UpdateRegistration`]
+    UpdateRegistration,
+}
+
+impl EffectKind {
+    /// All kinds.
+    pub const ALL: [Self; 11] = [
+        Self::Queue,
+        Self::StartPull,
+        Self::AcceptPush,
+        Self::StopDelivery,
+        Self::Discard,
+        Self::Seal,
+        Self::Install,
+        Self::Remove,
+        Self::Activate,
+        Self::Deactivate,
+        Self::UpdateRegistration,
+    ];
+
+    /// The word under which it is stored and logged.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::StartPull => "start-pull",
+            Self::AcceptPush => "accept-push",
+            Self::StopDelivery => "stop-delivery",
+            Self::Discard => "discard",
+            Self::Seal => "seal",
+            Self::Install => "install",
+            Self::Remove => "remove",
+            Self::Activate => "activate",
+            Self::Deactivate => "deactivate",
+            Self::UpdateRegistration => "update-registration",
+        }
+    }
+
+    /// The kind stored under this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// The row has not exactly the ids that its effect needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stored effect `{}` has not exactly the ids that it needs: the database was changed or is damaged", .0.as_str())]
+pub struct NotAnEffect(pub EffectKind);
+
+impl Effect {
+    /// The effect without its ids.
+    pub const fn kind(&self) -> EffectKind {
+        match self {
+            Self::Queue { .. } => EffectKind::Queue,
+            Self::StartPull { .. } => EffectKind::StartPull,
+            Self::AcceptPush { .. } => EffectKind::AcceptPush,
+            Self::StopDelivery { .. } => EffectKind::StopDelivery,
+            Self::Discard { .. } => EffectKind::Discard,
+            Self::Seal { .. } => EffectKind::Seal,
+            Self::Install { .. } => EffectKind::Install,
+            Self::Remove { .. } => EffectKind::Remove,
+            Self::Activate { .. } => EffectKind::Activate,
+            Self::Deactivate { .. } => EffectKind::Deactivate,
+            Self::UpdateRegistration => EffectKind::UpdateRegistration,
+        }
+    }
+
+    /// The operation that it belongs to.
+    pub const fn operation(&self) -> Option<OperationId> {
+        match self {
+            Self::Queue { operation }
+            | Self::StartPull { operation, .. }
+            | Self::AcceptPush { operation, .. }
+            | Self::Seal { operation, .. }
+            | Self::Install { operation, .. }
+            | Self::Remove { operation, .. }
+            | Self::Activate { operation, .. }
+            | Self::Deactivate { operation, .. } => Some(*operation),
+            Self::StopDelivery { .. } | Self::Discard { .. } | Self::UpdateRegistration => None,
+        }
+    }
+
+    /// The file that it is about.
+    pub const fn stage(&self) -> Option<StageId> {
+        match self {
+            Self::StartPull { stage, .. }
+            | Self::AcceptPush { stage, .. }
+            | Self::StopDelivery { stage }
+            | Self::Discard { stage }
+            | Self::Seal { stage, .. }
+            | Self::Install { stage, .. } => Some(*stage),
+            Self::Queue { .. }
+            | Self::Remove { .. }
+            | Self::Activate { .. }
+            | Self::Deactivate { .. }
+            | Self::UpdateRegistration => None,
+        }
+    }
+
+    /// The package that it is about.
+    pub const fn package(&self) -> Option<&PackageName> {
+        match self {
+            Self::Remove { package, .. }
+            | Self::Activate { package, .. }
+            | Self::Deactivate { package, .. } => Some(package),
+            _ => None,
+        }
+    }
+}
+
+impl From<&Effect> for EffectRecord {
+    fn from(effect: &Effect) -> Self {
+        Self {
+            kind: effect.kind(),
+            operation: effect.operation(),
+            stage: effect.stage(),
+            package: effect.package().cloned(),
+        }
+    }
+}
+
+impl TryFrom<EffectRecord> for Effect {
+    type Error = NotAnEffect;
+
+    #[rustfmt::skip]
+    fn try_from(record: EffectRecord) -> Result<Self, NotAnEffect> {
+        let EffectRecord { kind, operation, stage, package } = record;
+        Ok(match (kind, operation, stage, package) {
+            (EffectKind::Queue, Some(operation), None, None) => Self::Queue { operation },
+            (EffectKind::StartPull, Some(operation), Some(stage), None) => Self::StartPull { operation, stage },
+            (EffectKind::AcceptPush, Some(operation), Some(stage), None) => Self::AcceptPush { operation, stage },
+            (EffectKind::StopDelivery, None, Some(stage), None) => Self::StopDelivery { stage },
+            (EffectKind::Discard, None, Some(stage), None) => Self::Discard { stage },
+            (EffectKind::Seal, Some(operation), Some(stage), None) => Self::Seal { operation, stage },
+            (EffectKind::Install, Some(operation), Some(stage), None) => Self::Install { operation, stage },
+            (EffectKind::Remove, Some(operation), None, Some(package)) => Self::Remove { operation, package },
+            (EffectKind::Activate, Some(operation), None, Some(package)) => Self::Activate { operation, package },
+            (EffectKind::Deactivate, Some(operation), None, Some(package)) => Self::Deactivate { operation, package },
+            (EffectKind::UpdateRegistration, None, None, None) => Self::UpdateRegistration,
+            _ => return Err(NotAnEffect(kind)),
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! What may happen to an instance: requests of servers and local users, reports about the work, the device's truth.
+//! What is random comes in here: the ids for whatever the event may start.
+
+use wharf_frames::{
+    Failure, OperationId, Secret, StageId, Text,
+    installer::{Installed, Package},
+};
+
+use crate::{ObjectLink, Origin};
+
+/// Something that happens to an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A Write of resources, all of them or none.
+    Write {
+        /// The values.
+        write: Write,
+        /// Who writes, and the name of the download that it may start.
+        request: Request,
+        /// The name of the file of that download.
+        stage: StageId,
+    },
+    /// An Execute.
+    Execute {
+        /// The resource.
+        resource: Executable,
+        /// The payload as it came.
+        arguments: Vec<u8>,
+        /// Who executes, and the name of the operation that it may start.
+        request: Request,
+    },
+    /// A Delete of the instance.
+    Delete,
+
+    /// The operation has to wait, and for what: said after `waiting for`, as in `10: waiting for the clock`.
+    Waiting {
+        /// A download, or a queued operation.
+        operation: OperationId,
+        /// What has to come first.
+        why: Text,
+    },
+    /// The gate let the operation through.
+    Started {
+        /// A pull, or a queued operation.
+        operation: OperationId,
+    },
+    /// Bytes of the package arrive: the first ones, or the first ones after a wait.
+    FirstByte {
+        /// A download.
+        operation: OperationId,
+    },
+    /// The whole package is in its file, durable.
+    PackageWritten {
+        /// A download.
+        operation: OperationId,
+    },
+    /// The installer's verdict on the file: it holds.
+    Sealed {
+        /// The file.
+        stage: StageId,
+        /// What is in it.
+        package: Package,
+    },
+    /// The installer's verdict on the file: it does not hold.
+    SealRefused {
+        /// The file.
+        stage: StageId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The operation is over and the device is as it was: a download failed, the gate or the installer said no.
+    Failed {
+        /// Any operation.
+        operation: OperationId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The installer's job is over.
+    Ended {
+        /// An Install, Uninstall, Activate or Deactivate.
+        operation: OperationId,
+        /// What went wrong, as the installer says.
+        failure: Option<Failure>,
+        /// What the device has of the package now.
+        device: Option<Installed>,
+        /// The name of the activation that may follow an Install.
+        next: OperationId,
+    },
+    /// What the device has of the software in place; it may have been changed by hand.
+    DeviceHas(Option<Installed>),
+}
+
+/// Who asks, and the name of what that may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The name for the operation, if one starts.
+    pub operation: OperationId,
+    /// Who asks.
+    pub origin: Origin,
+    /// As in [`crate::Operation::deadline`].
+    pub deadline: Option<u64>,
+}
+
+/// The writable resources of the instance; `None` where the Write does not name one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Write {
+    /// Resource 2 or 3: a Write of both is refused before it comes here.
+    pub source: Option<Source>,
+    /// Resource 8.
+    pub update_supported_objects: Option<bool>,
+    /// Resource 13.
+    pub package_settings: Option<ObjectLink>,
+    /// Resource 14; empty erases.
+    pub user_name: Option<Secret>,
+    /// Resource 15; empty erases.
+    pub password: Option<Secret>,
+}
+
+/// Where a package is to come from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Package URI, resource 3, as it came.
+    Uri(Vec<u8>),
+    /// Package, resource 2: the first block, or the whole of it.
+    Package {
+        /// It is empty, and nothing follows.
+        empty: bool,
+    },
+}
+
+/// A URI may carry a token, so it is not shown.
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Uri(_) => f.write_str("Uri(…)"),
+            Self::Package { empty } => write!(f, "Package {{ empty: {empty} }}"),
+        }
+    }
+}
+
+/// The executable resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Executable {
+    /// Resource 4.
+    Install,
+    /// Resource 6.
+    Uninstall,
+    /// Resource 10.
+    Activate,
+    /// Resource 11.
+    Deactivate,
+}
+
+impl Executable {
+    /// The executable resource with this id.
+    pub const fn from_id(resource: u16) -> Option<Self> {
+        match resource {
+            4 => Some(Self::Install),
+            6 => Some(Self::Uninstall),
+            10 => Some(Self::Activate),
+            11 => Some(Self::Deactivate),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! An instance of Object 9: its states as types, so that what cannot be is not representable, and its readable resources.
+
+use wharf_frames::{
+    OperationId, PackageName, PackageVersion, StageId, Text,
+    installer::{Installed, Package},
+};
+
+use crate::{
+    Effect, Kind, ObjectLink, Operation, Origin, PackageUri, UpdateResult, UpdateState,
+    operation::{Phase, Progress, Work},
+    settings::Settings,
+};
+
+/// An instance of Object 9. [`crate::step`] makes the next one; [`crate::Record`] is its stored form.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Instance {
+    pub(crate) state: State,
+    pub(crate) settings: Settings,
+}
+
+/// The Package Installation State Machine (TS 5.1.2), with what each state knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// No package is on its way.
+    Initial(Initial),
+    /// Bytes are awaited or flow.
+    DownloadStarted {
+        /// What runs on until the new package replaces it.
+        in_place: Option<InPlace>,
+        /// The download.
+        delivery: Delivery,
+    },
+    /// All bytes are there and are being judged.
+    Downloaded {
+        /// As above.
+        in_place: Option<InPlace>,
+        /// The file.
+        stage: StageId,
+    },
+    /// The package holds.
+    Delivered {
+        /// As above.
+        in_place: Option<InPlace>,
+        /// The file.
+        stage: StageId,
+        /// What is in it.
+        package: Package,
+        /// What became of it so far.
+        installation: Installation,
+    },
+    /// The software is installed; the Software Activation State Machine is alive (TS 5.2).
+    Installed {
+        /// What the device has.
+        software: Installed,
+        /// What is being done to it, or failed last.
+        condition: Condition,
+    },
+}
+
+/// INITIAL, by what came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Initial {
+    /// Ready for a package; Result 0.
+    Ready {
+        /// Software that waits for its upgrade.
+        in_place: Option<InPlace>,
+        /// What a person should know.
+        note: Option<Text>,
+    },
+    /// A download failed, or could not start.
+    Failed {
+        /// As above.
+        in_place: Option<InPlace>,
+        /// With which Result.
+        result: UpdateResult,
+        /// Why.
+        why: Text,
+    },
+    /// The software in place is being removed; Result 0.
+    Removing {
+        /// What goes.
+        in_place: InPlace,
+        /// The Uninstall.
+        work: Work,
+    },
+}
+
+/// Software that is on the device while its instance is not INSTALLED.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPlace {
+    /// Its name.
+    pub name: PackageName,
+    /// Its full version.
+    pub version: PackageVersion,
+    /// It was active when it was left, and is to be active again where that is the policy.
+    pub was_active: bool,
+}
+
+/// A download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its operation.
+    pub id: OperationId,
+    /// Who wanted it.
+    pub origin: Origin,
+    /// As in [`Operation::deadline`].
+    pub deadline: Option<u64>,
+    /// The file.
+    pub stage: StageId,
+    /// Where the bytes come from, and how far they are.
+    pub flow: Flow,
+}
+
+/// Where the bytes come from, and how far they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// The origin of the download writes the package; its first block has come.
+    Push,
+    /// The device fetches it.
+    Pull {
+        /// From there.
+        uri: PackageUri,
+        /// How far it is.
+        progress: PullProgress,
+        /// What it waits for, where somebody said so.
+        waiting: Option<Text>,
+    },
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PullProgress {
+    /// In the gate.
+    Queued,
+    /// Let through; no byte has come.
+    Asking,
+    /// Bytes have come.
+    Receiving,
+}
+
+/// What became of a package in DELIVERED.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Installation {
+    /// Nobody has tried to install it; Result 0.
+    Untried,
+    /// It is being installed; Result 0.
+    Installing(Work),
+    /// It could not be installed.
+    Failed {
+        /// With which Result.
+        result: UpdateResult,
+        /// Why.
+        why: Text,
+    },
+}
+
+/// What is being done to installed software, or failed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing; Result 2.
+    Settled,
+    /// It could not be removed; Result 59.
+    RemovalFailed(Text),
+    /// It could not be activated or deactivated; Result 2.
+    ActivationFailed(Text),
+    /// It is being removed; Result 2.
+    Removing(Work),
+    /// It is being activated; Result 2.
+    Activating(Work),
+    /// It is being deactivated; Result 2.
+    Deactivating(Work),
+}
+
+impl Instance {
+    /// The state with all that it knows.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What a server has set.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Resource 7, Update State.
+    pub const fn update_state(&self) -> UpdateState {
+        match self.state {
+            State::Initial(_) => UpdateState::Initial,
+            State::DownloadStarted { .. } => UpdateState::DownloadStarted,
+            State::Downloaded { .. } => UpdateState::Downloaded,
+            State::Delivered { .. } => UpdateState::Delivered,
+            State::Installed { .. } => UpdateState::Installed,
+        }
+    }
+
+    /// Resource 9, Update Result.
+    pub const fn update_result(&self) -> UpdateResult {
+        match &self.state {
+            State::Initial(Initial::Failed { result, .. }) => *result,
+            State::Initial(_) | State::Downloaded { .. } => UpdateResult::Initial,
+            State::DownloadStarted { .. } => UpdateResult::Downloading,
+            State::Delivered { installation, .. } => match installation {
+                Installation::Failed { result, .. } => *result,
+                Installation::Untried | Installation::Installing(_) => UpdateResult::Initial,
+            },
+            State::Installed { condition, .. } => match condition {
+                Condition::RemovalFailed(_) => UpdateResult::UninstallationFailure,
+                _ => UpdateResult::Installed,
+            },
+        }
+    }
+
+    /// Resource 12, Activation State: false also while the activation machine is not alive (TS 5.2).
+    pub const fn activation_state(&self) -> bool {
+        matches!(&self.state, State::Installed { software, .. } if software.active)
+    }
+
+    /// Resource 0, PkgName: the delivered package's, else that of the software in place, else empty.
+    pub fn pkg_name(&self) -> &str {
+        self.shown().map_or("", |(name, _)| name.as_str())
+    }
+
+    /// Resource 1, PkgVersion: of the same package as [`Self::pkg_name`].
+    pub fn pkg_version(&self) -> &str {
+        self.shown().map_or("", |(_, version)| version.as_str())
+    }
+
+    /// Resource 8, Update Supported Objects.
+    pub const fn update_supported_objects(&self) -> bool {
+        self.settings.update_supported_objects
+    }
+
+    /// Resource 13, Package Settings.
+    pub const fn package_settings(&self) -> ObjectLink {
+        self.settings.package_settings
+    }
+
+    /// Name and version of the software in place, in any state.
+    pub fn software(&self) -> Option<(&PackageName, &PackageVersion)> {
+        match &self.state {
+            State::Installed { software, .. } => Some((&software.name, &software.version)),
+            _ => self.in_place().map(|known| (&known.name, &known.version)),
+        }
+    }
+
+    /// The software that is in place while the instance is not INSTALLED.
+    pub const fn in_place(&self) -> Option<&InPlace> {
+        match &self.state {
+            State::Initial(Initial::Removing { in_place, .. }) => Some(in_place),
+            State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
+            | State::DownloadStarted { in_place, .. }
+            | State::Downloaded { in_place, .. }
+            | State::Delivered { in_place, .. } => in_place.as_ref(),
+            State::Installed { .. } => None,
+        }
+    }
+
+    /// The file on its way or delivered.
+    pub const fn stage(&self) -> Option<StageId> {
+        match &self.state {
+            State::DownloadStarted { delivery, .. } => Some(delivery.stage),
+            State::Downloaded { stage, .. } | State::Delivered { stage, .. } => Some(*stage),
+            State::Initial(_) | State::Installed { .. } => None,
+        }
+    }
+
+    /// The delivered package.
+    pub const fn package(&self) -> Option<&Package> {
+        match &self.state {
+            State::Delivered { package, .. } => Some(package),
+            _ => None,
+        }
+    }
+
+    /// The download, in DOWNLOAD STARTED.
+    pub const fn delivery(&self) -> Option<&Delivery> {
+        match &self.state {
+            State::DownloadStarted { delivery, .. } => Some(delivery),
+            _ => None,
+        }
+    }
+
+    /// What is accepted and has not ended, downloads included.
+    pub fn operation(&self) -> Option<Operation> {
+        match self.work() {
+            Some((kind, work)) => Some(work.operation(kind)),
+            None => self.delivery().map(Delivery::operation),
+        }
+    }
+
+    /// The phase that the operation is at: it waits in the gate, or acts.
+    pub fn phase(&self) -> Option<Phase> {
+        let queued = match (self.work(), self.delivery()) {
+            (Some((_, work)), _) => matches!(work.progress, Progress::Queued(_)),
+            (None, Some(delivery)) => delivery.is_queued(),
+            (None, None) => return None,
+        };
+        Some(if queued { Phase::Gate } else { Phase::Act })
+    }
+
+    /// Whether an Install, Uninstall, Activate or Deactivate is accepted and has not ended.
+    pub fn is_busy(&self) -> bool {
+        self.work().is_some()
+    }
+
+    /// The same settings in another state.
+    pub(crate) fn with(&self, state: State) -> Self {
+        Self {
+            state,
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// What a server that set Update Supported Objects is told after the software changed (TS table 6.-2).
+    pub(crate) fn registration(&self) -> Vec<Effect> {
+        if self.settings.update_supported_objects {
+            vec![Effect::UpdateRegistration]
+        } else {
+            Vec::new()
+        }
+    }
+
+    pub(crate) const fn work(&self) -> Option<(Kind, &Work)> {
+        match &self.state {
+            State::Initial(Initial::Removing { work, .. }) => Some((Kind::Uninstall, work)),
+            State::Delivered {
+                installation: Installation::Installing(work),
+                ..
+            } => Some((Kind::Install, work)),
+            State::Installed { condition, .. } => condition.work(),
+            _ => None,
+        }
+    }
+
+    fn shown(&self) -> Option<(&PackageName, &PackageVersion)> {
+        match self.package() {
+            Some(package) => Some((&package.name, &package.version)),
+            None => self.software(),
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Initial(Initial::Ready {
+            in_place: None,
+            note: None,
+        })
+    }
+}
+
+impl Condition {
+    const fn work(&self) -> Option<(Kind, &Work)> {
+        match self {
+            Self::Removing(work) => Some((Kind::Uninstall, work)),
+            Self::Activating(work) => Some((Kind::Activate, work)),
+            Self::Deactivating(work) => Some((Kind::Deactivate, work)),
+            Self::Settled | Self::RemovalFailed(_) | Self::ActivationFailed(_) => None,
+        }
+    }
+}
+
+impl Delivery {
+    /// The download as an operation.
+    pub const fn operation(&self) -> Operation {
+        Operation {
+            id: self.id,
+            kind: match self.flow {
+                Flow::Push => Kind::Push,
+                Flow::Pull { .. } => Kind::Pull,
+            },
+            origin: self.origin,
+            deadline: self.deadline,
+        }
+    }
+
+    pub(crate) const fn is_queued(&self) -> bool {
+        matches!(
+            self.flow,
+            Flow::Pull {
+                progress: PullProgress::Queued,
+                ..
+            }
+        )
+    }
+}
+
+impl InPlace {
+    pub(crate) fn left(software: Installed) -> Self {
+        Self {
+            name: software.name,
+            version: software.version,
+            was_active: software.active,
+        }
+    }
+
+    pub(crate) fn back(self) -> Installed {
+        Installed {
+            name: self.name,
+            version: self.version,
+            active: self.was_active,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The machine: one function from an instance and an event to the next instance and what is to be done, or a refusal.
+
+mod delete;
+mod delivery;
+mod device;
+mod end;
+mod execute;
+mod work;
+mod write;
+
+use wharf_frames::{PackageName, Text};
+
+use crate::{Effect, Event, Instance, ObjectLink};
+
+/// What the device and its configuration say at the moment of the event.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The package that wharfd itself is in: always active, never removed.
+    pub own_package: &'a PackageName,
+    /// For the server or user that asks, and the package of the instance.
+    pub activation: ActivationPolicy,
+    /// For the server that writes: a new package replaces one that could not be installed.
+    pub replace_failed: bool,
+    /// The schemes that a Package URI may have, in lower case.
+    pub schemes: &'a [&'a str],
+    /// Whether an object instance exists.
+    pub object_exists: &'a dyn Fn(ObjectLink) -> bool,
+}
+
+/// What becomes of the Activation State after an Install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ActivationPolicy {
+    /// INACTIVE, until a server says Activate (TS 5.2).
+    #[default]
+    Server,
+    /// What was active before an upgrade is activated again.
+    Keep,
+    /// Activated.
+    Always,
+}
+
+/// What an event made of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The instance to store; none when it is deleted.
+    pub instance: Option<Instance>,
+    /// What to store with it, and to do afterwards, in this order.
+    pub effects: Vec<Effect>,
+}
+
+/// The answer to a request that is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {why}", .code.as_str())]
+pub struct Refusal {
+    /// The response code.
+    pub code: Code,
+    /// What was asked, why it is refused, what to do.
+    pub why: Text,
+    /// The instance to store, where the refusal itself is a result that the server reads.
+    pub instance: Option<Box<Instance>>,
+}
+
+/// The response codes of refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// 4.00
+    BadRequest,
+    /// 4.05
+    MethodNotAllowed,
+}
+
+impl Code {
+    /// The code as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "4.00",
+            Self::MethodNotAllowed => "4.05",
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, why: impl Into<Text>) -> Self {
+        Self {
+            code,
+            why: why.into(),
+            instance: None,
+        }
+    }
+
+    pub(crate) fn not_allowed(why: impl Into<Text>) -> Self {
+        Self::new(Code::MethodNotAllowed, why)
+    }
+}
+
+impl Transition {
+    fn to(instance: Instance, effects: Vec<Effect>) -> Self {
+        Self {
+            instance: Some(instance),
+            effects,
+        }
+    }
+
+    /// The instance stays as it is: a request that is already fulfilled, a report about what is over.
+    fn none(instance: &Instance) -> Self {
+        Self::to(instance.clone(), Vec::new())
+    }
+}
+
+/// What `event` makes of `instance`. Only requests are refused; a report that does not fit the instance any more
+/// changes nothing.
+pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Transition, Refusal> {
+    let reported = match event {
+        Event::Write {
+            write,
+            request,
+            stage,
+        } => return write::write(instance, write, request, stage, rules),
+        Event::Execute {
+            resource,
+            arguments,
+            request,
+        } => return execute::execute(instance, resource, &arguments, request, rules),
+        Event::Delete => return delete::delete(instance),
+        Event::Waiting { operation, why } => match instance.work() {
+            Some(_) => work::waits(instance, operation, why),
+            None => delivery::waits(instance, operation, why),
+        },
+        Event::Started { operation } => match instance.work() {
+            Some(_) => work::started(instance, operation),
+            None => delivery::started(instance, operation),
+        },
+        Event::FirstByte { operation } => delivery::first_byte(instance, operation),
+        Event::PackageWritten { operation } => delivery::package_written(instance, operation),
+        Event::Sealed { stage, package } => delivery::sealed(instance, stage, package),
+        Event::SealRefused { stage, failure } => delivery::seal_refused(instance, stage, failure),
+        Event::Failed { operation, failure } => match instance.work() {
+            Some(_) => work::failed(instance, operation, failure),
+            None => delivery::download_failed(instance, operation, failure),
+        },
+        Event::Ended {
+            operation,
+            failure,
+            device,
+            next,
+        } => end::ended(
+            instance,
+            operation,
+            end::End {
+                failure,
+                device,
+                next,
+            },
+            rules,
+        ),
+        Event::DeviceHas(device) => device::device_has(instance, device),
+    };
+    Ok(reported.unwrap_or_else(|| Transition::none(instance)))
+}

@@ -1,0 +1,27 @@
+//! Delete: the cancel that a server has, as long as no software would be left without its instance.
+
+use super::{Refusal, Transition, execute::busy, write::dropped};
+use crate::{Effect, Instance, instance::State};
+
+pub(super) fn delete(instance: &Instance) -> Result<Transition, Refusal> {
+    if let Some((kind, _)) = instance.work() {
+        return Err(busy(kind));
+    }
+    if let Some((name, version)) = instance.software() {
+        return Err(Refusal::not_allowed(format!(
+            "{name} {version} is in place: Uninstall first"
+        )));
+    }
+    let mut effects = match &instance.state {
+        State::DownloadStarted { delivery, .. } => dropped(delivery.stage),
+        State::Downloaded { stage, .. } | State::Delivered { stage, .. } => {
+            vec![Effect::Discard { stage: *stage }]
+        }
+        State::Initial(_) | State::Installed { .. } => Vec::new(),
+    };
+    effects.push(Effect::UpdateRegistration);
+    Ok(Transition {
+        instance: None,
+        effects,
+    })
+}

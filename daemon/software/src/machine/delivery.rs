@@ -1,0 +1,135 @@
+//! Reports about a download and about the judgement of what it brought (TS 5.1.2.2, 5.1.2.3).
+
+use wharf_frames::{Failure, OperationId, StageId, Text, installer::Package};
+
+use super::{Transition, write::failed};
+use crate::{
+    Effect, Instance,
+    instance::{Delivery, Flow, Installation, PullProgress, State},
+    settings::Settings,
+};
+
+pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
+    pull(instance, operation, |_, _, waiting| {
+        *waiting = Some(why);
+        Some(Vec::new())
+    })
+}
+
+pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
+    pull(instance, operation, |stage, progress, waiting| {
+        if *progress != PullProgress::Queued {
+            return None;
+        }
+        *progress = PullProgress::Asking;
+        *waiting = None;
+        Some(vec![Effect::StartPull { operation, stage }])
+    })
+}
+
+pub(super) fn first_byte(instance: &Instance, operation: OperationId) -> Option<Transition> {
+    pull(instance, operation, |_, progress, waiting| {
+        if *progress == PullProgress::Queued {
+            return None;
+        }
+        *progress = PullProgress::Receiving;
+        *waiting = None;
+        Some(Vec::new())
+    })
+}
+
+/// Changes the pull of this name, if it is the one that runs.
+fn pull(
+    instance: &Instance,
+    operation: OperationId,
+    change: impl FnOnce(StageId, &mut PullProgress, &mut Option<Text>) -> Option<Vec<Effect>>,
+) -> Option<Transition> {
+    let mut next = instance.clone();
+    let State::DownloadStarted { delivery, .. } = &mut next.state else {
+        return None;
+    };
+    let (id, stage) = (delivery.id, delivery.stage);
+    match &mut delivery.flow {
+        Flow::Pull {
+            progress, waiting, ..
+        } if id == operation => {
+            let effects = change(stage, progress, waiting)?;
+            Some(Transition::to(next, effects))
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn package_written(instance: &Instance, operation: OperationId) -> Option<Transition> {
+    let delivery = named(instance, operation).filter(|delivery| !delivery.is_queued())?;
+    let stage = delivery.stage;
+    let next = Instance {
+        state: State::Downloaded {
+            in_place: instance.in_place().cloned(),
+            stage,
+        },
+        settings: without_credentials(&instance.settings),
+    };
+    Some(Transition::to(
+        next,
+        vec![Effect::Seal { operation, stage }],
+    ))
+}
+
+/// The faulty package is removed (TS 5.1.2.2).
+pub(super) fn download_failed(
+    instance: &Instance,
+    operation: OperationId,
+    failure: Failure,
+) -> Option<Transition> {
+    let stage = named(instance, operation)?.stage;
+    let next = Instance {
+        state: failed(instance.in_place().cloned(), failure),
+        settings: without_credentials(&instance.settings),
+    };
+    Some(Transition::to(next, vec![Effect::Discard { stage }]))
+}
+
+pub(super) fn sealed(instance: &Instance, stage: StageId, package: Package) -> Option<Transition> {
+    judged(instance, stage)?;
+    let state = State::Delivered {
+        in_place: instance.in_place().cloned(),
+        stage,
+        package,
+        installation: Installation::Untried,
+    };
+    Some(Transition::to(instance.with(state), Vec::new()))
+}
+
+/// The faulty package is removed (TS 5.1.2.3).
+pub(super) fn seal_refused(
+    instance: &Instance,
+    stage: StageId,
+    failure: Failure,
+) -> Option<Transition> {
+    judged(instance, stage)?;
+    let state = failed(instance.in_place().cloned(), failure);
+    Some(Transition::to(
+        instance.with(state),
+        vec![Effect::Discard { stage }],
+    ))
+}
+
+fn named(instance: &Instance, operation: OperationId) -> Option<&Delivery> {
+    instance
+        .delivery()
+        .filter(|delivery| delivery.id == operation)
+}
+
+fn judged(instance: &Instance, file: StageId) -> Option<()> {
+    matches!(&instance.state, State::Downloaded { stage, .. } if *stage == file).then_some(())
+}
+
+/// User Name and Password are for one download, however it ends.
+fn without_credentials(settings: &Settings) -> Settings {
+    Settings {
+        user_name: None,
+        password: None,
+        ..settings.clone()
+    }
+}

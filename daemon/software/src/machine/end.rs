@@ -1,0 +1,233 @@
+//! The end of a job: verify what the device has, then commit or abort, then what follows. Exit codes decide nothing.
+
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, StageId,
+    installer::{Installed, Package},
+};
+
+use super::{
+    ActivationPolicy, Rules, Transition,
+    device::gone,
+    work::{failed, not_installed},
+};
+use crate::{
+    Effect, Instance, Kind, Origin,
+    instance::{Condition, InPlace, Initial, State},
+    operation::{Progress, Work},
+};
+
+/// How a job ended.
+pub(super) struct End {
+    pub(super) failure: Option<Failure>,
+    pub(super) device: Option<Installed>,
+    pub(super) next: OperationId,
+}
+
+pub(super) fn ended(
+    instance: &Instance,
+    operation: OperationId,
+    end: End,
+    rules: &Rules<'_>,
+) -> Option<Transition> {
+    let (kind, work) = instance
+        .work()
+        .filter(|(_, work)| work.id == operation && work.progress == Progress::Running)?;
+    let name = subject(instance)?;
+    if let Some(other) = end.device.as_ref().filter(|found| found.name != *name) {
+        let why = format!("the installer told about {} instead of {name}", other.name);
+        return failed(
+            instance,
+            operation,
+            Failure::new(Cause::PackageManager, why),
+        );
+    }
+    Some(match &instance.state {
+        State::Delivered {
+            in_place,
+            stage,
+            package,
+            ..
+        } => match verify_install(package, end.failure, end.device) {
+            Ok(software) => {
+                let was_active = in_place.as_ref().is_some_and(|known| known.was_active);
+                let activate = (!software.active && is_to_be_active(name, was_active, rules))
+                    .then_some((end.next, work.origin));
+                commit_install(instance, *stage, software, activate)
+            }
+            Err((failure, device)) => {
+                let in_place = left_over(in_place.as_ref(), package, device);
+                abort_install(instance, in_place, *stage, package, failure)
+            }
+        },
+        _ => match (kind, end.device) {
+            (Kind::Uninstall, Some(software)) => abort_removal(instance, software, end.failure),
+            (_, None) => commit_absence(instance, kind, end.failure)?,
+            (kind, Some(software)) => {
+                settle_activation(instance, kind == Kind::Activate, software, end.failure)
+            }
+        },
+    })
+}
+
+/// The package that the job is about.
+fn subject(instance: &Instance) -> Option<&PackageName> {
+    match instance.package() {
+        Some(package) => Some(&package.name),
+        None => instance.software().map(|(name, _)| name),
+    }
+}
+
+/// What is installed, or why that is not it, and what the device has instead.
+fn verify_install(
+    package: &Package,
+    failure: Option<Failure>,
+    device: Option<Installed>,
+) -> Result<Installed, (Failure, Option<Installed>)> {
+    match (failure, device) {
+        (Some(failure), device) => Err((failure, device)),
+        (None, Some(found)) if found.version == package.version => Ok(found),
+        (None, device) => {
+            let found = device
+                .as_ref()
+                .map_or("no version", |found| found.version.as_str());
+            let why = format!(
+                "the package manager reported success, but the device has {found} of {} instead of {}",
+                package.name, package.version
+            );
+            Err((Failure::new(Cause::PackageManager, why), device))
+        }
+    }
+}
+
+/// TS 5.2 says INACTIVE; the policy of this device may say otherwise.
+fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> bool {
+    match rules.activation {
+        _ if name == rules.own_package => true,
+        ActivationPolicy::Always => true,
+        ActivationPolicy::Keep => was_active,
+        ActivationPolicy::Server => false,
+    }
+}
+
+/// INSTALLED, then the activation that follows.
+fn commit_install(
+    instance: &Instance,
+    stage: StageId,
+    software: Installed,
+    activate: Option<(OperationId, Origin)>,
+) -> Transition {
+    let mut effects = vec![Effect::Discard { stage }];
+    effects.extend(instance.registration());
+    let condition = match activate {
+        Some((operation, origin)) => {
+            effects.push(Effect::Queue { operation });
+            Condition::Activating(Work {
+                id: operation,
+                origin,
+                deadline: None,
+                progress: Progress::Queued(None),
+            })
+        }
+        None => Condition::Settled,
+    };
+    let state = State::Installed {
+        software,
+        condition,
+    };
+    Transition::to(instance.with(state), effects)
+}
+
+/// What an installation that failed left of the package: the old version, nothing, or a part of the new one.
+fn left_over(
+    before: Option<&InPlace>,
+    package: &Package,
+    device: Option<Installed>,
+) -> Option<InPlace> {
+    match (before, device) {
+        (Some(before), _) if before.name != package.name => Some(before.clone()),
+        (Some(before), Some(found)) => Some(InPlace {
+            version: found.version,
+            ..before.clone()
+        }),
+        (None, Some(found)) => Some(InPlace::left(found)),
+        (_, None) => None,
+    }
+}
+
+/// DELIVERED keeps the package (TS 5.1.2.4).
+fn abort_install(
+    instance: &Instance,
+    in_place: Option<InPlace>,
+    stage: StageId,
+    package: &Package,
+    failure: Failure,
+) -> Transition {
+    let state = State::Delivered {
+        in_place,
+        stage,
+        package: package.clone(),
+        installation: not_installed(failure),
+    };
+    Transition::to(instance.with(state), instance.registration())
+}
+
+/// The device does not have the software: what an Uninstall is for, and the truth after anything else.
+fn commit_absence(instance: &Instance, kind: Kind, failure: Option<Failure>) -> Option<Transition> {
+    let state = match kind {
+        Kind::Uninstall => State::Initial(Initial::Ready {
+            in_place: None,
+            note: failure.map(|failure| failure.detail),
+        }),
+        _ => {
+            let (name, version) = instance.software()?;
+            gone(name, version)
+        }
+    };
+    Some(Transition::to(
+        instance.with(state),
+        instance.registration(),
+    ))
+}
+
+/// INSTALLED / 59: the software is still there, whatever was reported.
+fn abort_removal(instance: &Instance, software: Installed, failure: Option<Failure>) -> Transition {
+    let why = match failure {
+        Some(failure) => failure.detail,
+        None => format!(
+            "the package manager reported success, but {} {} is still there",
+            software.name, software.version
+        )
+        .into(),
+    };
+    let state = State::Installed {
+        software,
+        condition: Condition::RemovalFailed(why),
+    };
+    Transition::to(instance.with(state), instance.registration())
+}
+
+/// The Activation State is the device's; the Result stays 2.
+fn settle_activation(
+    instance: &Instance,
+    wanted: bool,
+    software: Installed,
+    failure: Option<Failure>,
+) -> Transition {
+    let condition = match failure {
+        Some(failure) => Condition::ActivationFailed(failure.detail),
+        None if software.active == wanted => Condition::Settled,
+        None => Condition::ActivationFailed(
+            format!(
+                "the service manager reported success, but {} {}",
+                software.name,
+                if wanted { "does not run" } else { "still runs" }
+            )
+            .into(),
+        ),
+    };
+    let state = State::Installed {
+        software,
+        condition,
+    };
+    Transition::to(instance.with(state), Vec::new())
+}

@@ -1,0 +1,200 @@
+//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2). What is accepted is queued; the work comes later.
+
+use wharf_frames::PackageName;
+
+use super::{Code, Refusal, Rules, Transition};
+use crate::{
+    Effect, Executable, Instance, Kind, Request,
+    arguments::{ArgumentError, Arguments, Removal},
+    instance::{Condition, InPlace, Initial, Installation, State},
+    operation::{Progress, Work},
+};
+
+/// What an Execute asks for.
+#[derive(Clone, Copy)]
+enum Asked {
+    Install,
+    Remove,
+    ForUpdate,
+    Activate,
+    Deactivate,
+}
+
+impl Asked {
+    fn parse(resource: Executable, arguments: &[u8]) -> Result<Self, ArgumentError> {
+        let arguments = Arguments::parse(arguments)?;
+        Ok(match resource {
+            Executable::Install => Self::Install,
+            Executable::Activate => Self::Activate,
+            Executable::Deactivate => Self::Deactivate,
+            Executable::Uninstall => match arguments.removal()? {
+                Removal::Remove => Self::Remove,
+                Removal::ForUpdate => Self::ForUpdate,
+            },
+        })
+    }
+
+    /// The kind of the operation that it starts.
+    const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Install => Some(Kind::Install),
+            Self::Remove => Some(Kind::Uninstall),
+            Self::ForUpdate => None,
+            Self::Activate => Some(Kind::Activate),
+            Self::Deactivate => Some(Kind::Deactivate),
+        }
+    }
+}
+
+pub(super) fn execute(
+    instance: &Instance,
+    resource: Executable,
+    arguments: &[u8],
+    request: Request,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
+    let asked = Asked::parse(resource, arguments)
+        .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
+    match instance.work() {
+        // Real servers repeat an Execute on every notification.
+        Some((kind, _)) if asked.kind() == Some(kind) => Ok(Transition::none(instance)),
+        Some((kind, _)) => Err(busy(kind)),
+        None => match asked {
+            Asked::Install => install(instance, request),
+            Asked::Remove => remove(instance, request, rules),
+            Asked::ForUpdate => for_update(instance),
+            Asked::Activate => activate(instance, request),
+            Asked::Deactivate => deactivate(instance, request, rules),
+        },
+    }
+}
+
+/// TS 5.1.3.1: only in DELIVERED.
+fn install(instance: &Instance, request: Request) -> Result<Transition, Refusal> {
+    let mut next = instance.clone();
+    let State::Delivered { installation, .. } = &mut next.state else {
+        return Err(no_effect(instance, "Install"));
+    };
+    *installation = Installation::Installing(queued(request));
+    Ok(accepted(next, request))
+}
+
+/// TS 5.1.3.2 without argument; in INITIAL as well where software is in place, which nothing else could remove.
+fn remove(instance: &Instance, request: Request, rules: &Rules<'_>) -> Result<Transition, Refusal> {
+    let mut next = instance.clone();
+    match &mut next.state {
+        State::Delivered { .. } => return for_update(instance),
+        State::Installed {
+            software,
+            condition,
+        } => {
+            not_our_own(&software.name, rules)?;
+            *condition = Condition::Removing(queued(request));
+        }
+        State::Initial(initial) => {
+            let in_place = instance
+                .in_place()
+                .ok_or_else(|| no_effect(instance, "Uninstall"))?;
+            not_our_own(&in_place.name, rules)?;
+            *initial = Initial::Removing {
+                in_place: in_place.clone(),
+                work: queued(request),
+            };
+        }
+        State::DownloadStarted { .. } | State::Downloaded { .. } => {
+            return Err(no_effect(instance, "Uninstall"));
+        }
+    }
+    Ok(accepted(next, request))
+}
+
+/// TS 5.1.3.2 with argument 1, and any Uninstall in DELIVERED: the new package goes, the software in place stays.
+fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
+    let (in_place, effects) = match &instance.state {
+        State::Installed { software, .. } => (Some(InPlace::left(software.clone())), Vec::new()),
+        State::Delivered {
+            in_place, stage, ..
+        } => (in_place.clone(), vec![Effect::Discard { stage: *stage }]),
+        _ => return Err(no_effect(instance, "Uninstall")),
+    };
+    let state = State::Initial(Initial::Ready {
+        in_place,
+        note: None,
+    });
+    Ok(Transition::to(instance.with(state), effects))
+}
+
+/// TS 5.2: from INACTIVE to ACTIVE.
+fn activate(instance: &Instance, request: Request) -> Result<Transition, Refusal> {
+    let mut next = instance.clone();
+    let State::Installed {
+        software,
+        condition,
+    } = &mut next.state
+    else {
+        return Err(no_effect(instance, "Activate"));
+    };
+    if software.active {
+        return Ok(Transition::none(instance));
+    }
+    *condition = Condition::Activating(queued(request));
+    Ok(accepted(next, request))
+}
+
+/// TS 5.2: from ACTIVE to INACTIVE.
+fn deactivate(
+    instance: &Instance,
+    request: Request,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
+    let mut next = instance.clone();
+    let State::Installed {
+        software,
+        condition,
+    } = &mut next.state
+    else {
+        return Err(no_effect(instance, "Deactivate"));
+    };
+    not_our_own(&software.name, rules)?;
+    if !software.active {
+        return Ok(Transition::none(instance));
+    }
+    *condition = Condition::Deactivating(queued(request));
+    Ok(accepted(next, request))
+}
+
+fn queued(request: Request) -> Work {
+    Work {
+        id: request.operation,
+        origin: request.origin,
+        deadline: request.deadline,
+        progress: Progress::Queued(None),
+    }
+}
+
+fn accepted(next: Instance, request: Request) -> Transition {
+    let operation = request.operation;
+    Transition::to(next, vec![Effect::Queue { operation }])
+}
+
+/// Whoever stops or removes wharfd cannot start it again from afar.
+fn not_our_own(name: &PackageName, rules: &Rules<'_>) -> Result<(), Refusal> {
+    if name == rules.own_package {
+        return Err(Refusal::not_allowed(format!(
+            "{name} is the agent itself: it is not stopped or removed from afar"
+        )));
+    }
+    Ok(())
+}
+
+/// Where the TS says 'no effect', the server learns it.
+fn no_effect(instance: &Instance, what: &str) -> Refusal {
+    Refusal::not_allowed(format!(
+        "{what} has no effect in {}",
+        instance.update_state().name()
+    ))
+}
+
+pub(super) fn busy(kind: Kind) -> Refusal {
+    Refusal::not_allowed(format!("busy: {} has not ended", kind.as_str()))
+}

@@ -1,0 +1,121 @@
+//! An accepted operation of the installer in its first phases: it waits in the gate, acts, or is refused.
+
+use wharf_frames::{Failure, OperationId, Text};
+
+use super::Transition;
+use crate::{
+    Effect, Instance, Kind,
+    causes::{During, update_result},
+    instance::{Condition, Initial, Installation, State},
+    operation::{Progress, Work},
+};
+
+/// The gate has it wait.
+pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
+    let mut next = instance.clone();
+    let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
+    match &mut work.progress {
+        Progress::Queued(waiting) => *waiting = Some(why),
+        Progress::Running => return None,
+    }
+    Some(Transition::to(next, Vec::new()))
+}
+
+/// The gate let it through: act.
+pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
+    let mut next = instance.clone();
+    let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
+    if work.progress == Progress::Running {
+        return None;
+    }
+    work.progress = Progress::Running;
+    let (kind, _) = instance.work()?;
+    let effect = act(instance, kind, operation)?;
+    Some(Transition::to(next, vec![effect]))
+}
+
+fn act(instance: &Instance, kind: Kind, operation: OperationId) -> Option<Effect> {
+    let package = || instance.software().map(|(name, _)| name.clone());
+    Some(match kind {
+        Kind::Install => Effect::Install {
+            operation,
+            stage: instance.stage()?,
+        },
+        Kind::Uninstall => Effect::Remove {
+            operation,
+            package: package()?,
+        },
+        Kind::Activate => Effect::Activate {
+            operation,
+            package: package()?,
+        },
+        Kind::Deactivate => Effect::Deactivate {
+            operation,
+            package: package()?,
+        },
+        Kind::Pull | Kind::Push => return None,
+    })
+}
+
+/// Refused by the gate or the installer: aborted, with the device as it was.
+pub(super) fn failed(
+    instance: &Instance,
+    operation: OperationId,
+    failure: Failure,
+) -> Option<Transition> {
+    let (kind, _) = instance.work().filter(|(_, work)| work.id == operation)?;
+    let state = match (instance.state.clone(), kind) {
+        (
+            State::Delivered {
+                in_place,
+                stage,
+                package,
+                ..
+            },
+            _,
+        ) => State::Delivered {
+            in_place,
+            stage,
+            package,
+            installation: not_installed(failure),
+        },
+        (State::Installed { software, .. }, Kind::Uninstall) => State::Installed {
+            software,
+            condition: Condition::RemovalFailed(failure.detail),
+        },
+        (State::Installed { software, .. }, _) => State::Installed {
+            software,
+            condition: Condition::ActivationFailed(failure.detail),
+        },
+        (State::Initial(Initial::Removing { in_place, .. }), _) => State::Installed {
+            software: in_place.back(),
+            condition: Condition::RemovalFailed(failure.detail),
+        },
+        _ => return None,
+    };
+    Some(Transition::to(instance.with(state), Vec::new()))
+}
+
+/// DELIVERED keeps the package (TS 5.1.2.4).
+pub(super) fn not_installed(failure: Failure) -> Installation {
+    Installation::Failed {
+        result: update_result(failure.cause, During::Installation),
+        why: failure.detail,
+    }
+}
+
+const fn work_mut(state: &mut State) -> Option<&mut Work> {
+    match state {
+        State::Initial(Initial::Removing { work, .. })
+        | State::Delivered {
+            installation: Installation::Installing(work),
+            ..
+        }
+        | State::Installed {
+            condition:
+                Condition::Removing(work) | Condition::Activating(work) | Condition::Deactivating(work),
+            ..
+        } => Some(work),
+        _ => None,
+    }
+}

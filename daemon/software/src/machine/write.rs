@@ -1,0 +1,189 @@
+//! Write: settings in any state, a source of a package where one may begin. All of it, or nothing.
+
+use wharf_frames::{Cause, Failure, Secret, StageId, Text};
+
+use super::{Code, Refusal, Rules, Transition};
+use crate::{
+    Effect, Instance, ObjectLink, PackageUri, Request, Source, UpdateResult, Write,
+    causes::{During, update_result},
+    instance::{Delivery, Flow, InPlace, Initial, Installation, PullProgress, State},
+    settings::{MAX_CREDENTIAL, Settings},
+};
+
+pub(super) fn write(
+    instance: &Instance,
+    write: Write,
+    request: Request,
+    stage: StageId,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
+    let source = write.source.clone();
+    let settings = written(&instance.settings, write, rules)?;
+    let Some(source) = source else {
+        let state = instance.state.clone();
+        return Ok(Transition::to(Instance { state, settings }, Vec::new()));
+    };
+    let mut effects = room_for(instance, &source, request, rules)?;
+    let flow = flow(&source, rules).map_err(|failure| unusable(instance, failure))?;
+    effects.push(begin(&flow, request, stage));
+    let state = State::DownloadStarted {
+        in_place: instance.in_place().cloned(),
+        delivery: Delivery {
+            id: request.operation,
+            origin: request.origin,
+            deadline: request.deadline,
+            stage,
+            flow,
+        },
+    };
+    Ok(Transition::to(Instance { state, settings }, effects))
+}
+
+fn written(old: &Settings, write: Write, rules: &Rules<'_>) -> Result<Settings, Refusal> {
+    Ok(Settings {
+        update_supported_objects: write
+            .update_supported_objects
+            .unwrap_or(old.update_supported_objects),
+        package_settings: match write.package_settings {
+            Some(link) => existing(link, rules)?,
+            None => old.package_settings,
+        },
+        user_name: credential("User Name", write.user_name, old.user_name.as_ref())?,
+        password: credential("Password", write.password, old.password.as_ref())?,
+    })
+}
+
+fn existing(link: ObjectLink, rules: &Rules<'_>) -> Result<ObjectLink, Refusal> {
+    if link == ObjectLink::NULL || (rules.object_exists)(link) {
+        return Ok(link);
+    }
+    Err(bad_request(format!(
+        "Package Settings: there is no {}:{}",
+        link.object, link.instance
+    )))
+}
+
+fn credential(
+    name: &str,
+    new: Option<Secret>,
+    old: Option<&Secret>,
+) -> Result<Option<Secret>, Refusal> {
+    let Some(new) = new else {
+        return Ok(old.cloned());
+    };
+    match new.expose().len() {
+        0 => Ok(None),
+        1..=MAX_CREDENTIAL if str::from_utf8(new.expose()).is_ok() => Ok(Some(new)),
+        _ => Err(bad_request(format!(
+            "{name}: at most {MAX_CREDENTIAL} bytes of UTF-8 are taken"
+        ))),
+    }
+}
+
+/// Whether a download may begin now, and what has to go for it.
+fn room_for(
+    instance: &Instance,
+    source: &Source,
+    request: Request,
+    rules: &Rules<'_>,
+) -> Result<Vec<Effect>, Refusal> {
+    match &instance.state {
+        State::Initial(Initial::Ready { .. } | Initial::Failed { .. }) => Ok(Vec::new()),
+        State::DownloadStarted { delivery, .. } if restarts(delivery, source, request) => {
+            Ok(dropped(delivery.stage))
+        }
+        State::Delivered {
+            stage,
+            installation:
+                Installation::Failed {
+                    result: UpdateResult::InstallationFailure,
+                    ..
+                },
+            ..
+        } if rules.replace_failed => Ok(vec![Effect::Discard { stage: *stage }]),
+        _ => Err(Refusal::not_allowed(format!(
+            "a package can be written in INITIAL, and this is {}{}: Uninstall or Delete first",
+            instance.update_state().name(),
+            if instance.is_busy() { ", busy" } else { "" },
+        ))),
+    }
+}
+
+/// Block 0 again, from the server that pushes.
+fn restarts(delivery: &Delivery, source: &Source, request: Request) -> bool {
+    delivery.flow == Flow::Push
+        && delivery.origin == request.origin
+        && matches!(source, Source::Package { .. })
+}
+
+/// A file that may be in the hands of a writer.
+pub(super) fn dropped(stage: StageId) -> Vec<Effect> {
+    vec![Effect::StopDelivery { stage }, Effect::Discard { stage }]
+}
+
+fn flow(source: &Source, rules: &Rules<'_>) -> Result<Flow, Failure> {
+    match source {
+        Source::Package { empty: true } => {
+            Err(Failure::new(Cause::Malformed, "the Package is empty"))
+        }
+        Source::Package { empty: false } => Ok(Flow::Push),
+        Source::Uri(bytes) => Ok(Flow::Pull {
+            uri: uri(bytes, rules)?,
+            progress: PullProgress::Queued,
+            waiting: None,
+        }),
+    }
+}
+
+fn uri(bytes: &[u8], rules: &Rules<'_>) -> Result<PackageUri, Failure> {
+    let uri = PackageUri::parse(bytes)
+        .map_err(|error| Failure::new(Cause::UriMalformed, error.to_string()))?;
+    let scheme = uri.scheme();
+    if rules
+        .schemes
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(scheme))
+    {
+        return Ok(uri);
+    }
+    Err(Failure::new(
+        Cause::UriScheme,
+        format!(
+            "the Package URI has a scheme that is not spoken here: only {} are",
+            rules.schemes.join(", ")
+        ),
+    ))
+}
+
+fn begin(flow: &Flow, request: Request, stage: StageId) -> Effect {
+    let operation = request.operation;
+    match flow {
+        Flow::Push => Effect::AcceptPush { operation, stage },
+        Flow::Pull { .. } => Effect::Queue { operation },
+    }
+}
+
+/// 4.00; in INITIAL the server can read why as well.
+fn unusable(instance: &Instance, failure: Failure) -> Refusal {
+    let mut refusal = bad_request(failure.detail.clone());
+    if let State::Initial(_) = &instance.state {
+        refusal.instance = Some(Box::new(Instance {
+            state: failed(instance.in_place().cloned(), failure),
+            settings: instance.settings.clone(),
+        }));
+    }
+    refusal
+}
+
+/// INITIAL after a download that failed.
+pub(super) fn failed(in_place: Option<InPlace>, failure: Failure) -> State {
+    State::Initial(Initial::Failed {
+        in_place,
+        result: update_result(failure.cause, During::Delivery),
+        why: failure.detail,
+    })
+}
+
+fn bad_request(why: impl Into<Text>) -> Refusal {
+    Refusal::new(Code::BadRequest, why)
+}

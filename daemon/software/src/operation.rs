@@ -1,0 +1,140 @@
+//! What is being done for whom, and the phases that it passes. It knows neither when nor how.
+
+use wharf_frames::{OperationId, Text};
+
+/// One thing to do: a download, an Install, an Uninstall, an Activate, a Deactivate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name; the installer does it once, however often it is asked.
+    pub id: OperationId,
+    /// What is done.
+    pub kind: Kind,
+    /// Who wanted it.
+    pub origin: Origin,
+    /// It is not started after this moment, in the seconds of [`crate::gate::Facts::now`].
+    pub deadline: Option<u64>,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Downloads from a Package URI.
+    Pull,
+    /// Receives a Package that a server writes.
+    Push,
+    /// Installs what was delivered.
+    Install,
+    /// Removes the software in place.
+    Uninstall,
+    /// Activates it.
+    Activate,
+    /// Deactivates it.
+    Deactivate,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Pull,
+        Self::Push,
+        Self::Install,
+        Self::Uninstall,
+        Self::Activate,
+        Self::Deactivate,
+    ];
+
+    /// The word under which it is stored and logged.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Install => "install",
+            Self::Uninstall => "uninstall",
+            Self::Activate => "activate",
+            Self::Deactivate => "deactivate",
+        }
+    }
+
+    /// The kind stored under this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Who wanted an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The LwM2M server with this Short Server ID.
+    Server(u16),
+    /// The local user with this uid.
+    User(u32),
+}
+
+/// The phases of an operation. This version has no hooks: `Pre` and `After` are passed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Accepted; waits until [`crate::gate::may_start`] says now.
+    Gate,
+    /// What must happen before.
+    Pre,
+    /// The work itself.
+    Act,
+    /// Does the device have what was asked?
+    Verify,
+    /// It does: the new state is stored and told.
+    Commit,
+    /// What follows.
+    After,
+    /// It does not, or may not: the state that is left is stored and told.
+    Abort,
+}
+
+impl Phase {
+    /// The phase that follows when this one passed or failed; none when the operation is over.
+    pub const fn next(self, passed: bool) -> Option<Self> {
+        match (self, passed) {
+            (Self::Gate, true) => Some(Self::Pre),
+            (Self::Pre, true) => Some(Self::Act),
+            (Self::Act, true) => Some(Self::Verify),
+            (Self::Verify, true) => Some(Self::Commit),
+            (Self::Commit, true) => Some(Self::After),
+            (Self::Gate | Self::Pre | Self::Act | Self::Verify | Self::Commit, false) => {
+                Some(Self::Abort)
+            }
+            (Self::After | Self::Abort, _) => None,
+        }
+    }
+}
+
+/// An accepted operation of the installer that has not ended. Its kind is the place where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Its name.
+    pub id: OperationId,
+    /// Who wanted it.
+    pub origin: Origin,
+    /// As in [`Operation::deadline`].
+    pub deadline: Option<u64>,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+impl Work {
+    pub(crate) fn operation(&self, kind: Kind) -> Operation {
+        Operation {
+            id: self.id,
+            kind,
+            origin: self.origin,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// How far an accepted operation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// In the gate; told what it waits for, once that is known.
+    Queued(Option<Text>),
+    /// Let through: the installer has it, or will have it as soon as it can be asked.
+    Running,
+}

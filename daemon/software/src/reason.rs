@@ -1,0 +1,154 @@
+//! Status Reason (resource 16): the number of TS Appendix B, and one line that a person can act on.
+
+use std::fmt;
+
+use wharf_frames::Text;
+
+use crate::{
+    Instance,
+    instance::{Condition, Flow, Initial, Installation, PullProgress, State},
+    operation::{Progress, Work},
+};
+
+/// The numbers of TS Appendix B. 70 is not among them: a package is kept when its installation fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReasonCode {
+    /// 10: there is no data, and the download is about to start.
+    Start,
+    /// 20: the download failed.
+    DownloadFailed,
+    /// 30: the download has started.
+    Downloading,
+    /// 40: the download has completed.
+    DownloadComplete,
+    /// 50: the installation has started.
+    Installing,
+    /// 60: the installation failed, the package is still there.
+    InstallFailed,
+}
+
+impl ReasonCode {
+    /// The number.
+    pub const fn value(self) -> u8 {
+        match self {
+            Self::Start => 10,
+            Self::DownloadFailed => 20,
+            Self::Downloading => 30,
+            Self::DownloadComplete => 40,
+            Self::Installing => 50,
+            Self::InstallFailed => 60,
+        }
+    }
+}
+
+/// A Status Reason; its `Display` is the value of resource 16.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The number.
+    pub code: ReasonCode,
+    /// The line.
+    pub text: Text,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.value(), self.text)
+    }
+}
+
+impl Instance {
+    /// Resource 16, Status Reason.
+    pub fn status_reason(&self) -> Reason {
+        let (code, text) = match &self.state {
+            State::Initial(initial) => of_initial(initial),
+            State::DownloadStarted { delivery, .. } => of_download(&delivery.flow),
+            State::Downloaded { .. } => (
+                ReasonCode::DownloadComplete,
+                "checking who signed the package".into(),
+            ),
+            State::Delivered { installation, .. } => self.of_delivered(installation),
+            State::Installed { condition, .. } => {
+                (ReasonCode::DownloadComplete, self.of_installed(condition))
+            }
+        };
+        Reason { code, text }
+    }
+
+    fn of_delivered(&self, installation: &Installation) -> (ReasonCode, Text) {
+        match installation {
+            Installation::Untried => (
+                ReasonCode::DownloadComplete,
+                self.told("", " is ready to be installed"),
+            ),
+            Installation::Installing(work) => {
+                (ReasonCode::Installing, self.working("installing ", work))
+            }
+            Installation::Failed { why, .. } => (ReasonCode::InstallFailed, why.clone()),
+        }
+    }
+
+    fn of_installed(&self, condition: &Condition) -> Text {
+        match condition {
+            Condition::Settled => self.told("", " is installed"),
+            Condition::RemovalFailed(why) | Condition::ActivationFailed(why) => why.clone(),
+            Condition::Removing(work) => self.working("removing ", work),
+            Condition::Activating(work) => self.working("activating ", work),
+            Condition::Deactivating(work) => self.working("deactivating ", work),
+        }
+    }
+
+    fn working(&self, doing: &str, work: &Work) -> Text {
+        match &work.progress {
+            Progress::Queued(why) => waiting(why.as_ref(), "its turn"),
+            Progress::Running => self.told(doing, ""),
+        }
+    }
+
+    fn told(&self, before: &str, after: &str) -> Text {
+        format!("{before}{} {}{after}", self.pkg_name(), self.pkg_version()).into()
+    }
+}
+
+fn of_initial(initial: &Initial) -> (ReasonCode, Text) {
+    match initial {
+        Initial::Ready { note, .. } => (
+            ReasonCode::Start,
+            note.clone().unwrap_or_else(|| "ready for a package".into()),
+        ),
+        Initial::Failed { why, .. } => (ReasonCode::DownloadFailed, why.clone()),
+        Initial::Removing { in_place, work } => (
+            ReasonCode::Start,
+            match &work.progress {
+                Progress::Queued(why) => waiting(why.as_ref(), "its turn"),
+                Progress::Running => {
+                    format!("removing {} {}", in_place.name, in_place.version).into()
+                }
+            },
+        ),
+    }
+}
+
+fn of_download(flow: &Flow) -> (ReasonCode, Text) {
+    let Flow::Pull {
+        progress,
+        waiting: why,
+        ..
+    } = flow
+    else {
+        return (
+            ReasonCode::Downloading,
+            "the server sends the package".into(),
+        );
+    };
+    match (progress, why) {
+        (PullProgress::Queued, why) => (ReasonCode::Start, waiting(why.as_ref(), "its turn")),
+        (PullProgress::Asking, why) => (ReasonCode::Start, waiting(why.as_ref(), "the first byte")),
+        (PullProgress::Receiving, Some(why)) => (ReasonCode::Downloading, waiting(Some(why), "")),
+        (PullProgress::Receiving, None) => (ReasonCode::Downloading, "downloading".into()),
+    }
+}
+
+fn waiting(why: Option<&Text>, otherwise: &str) -> Text {
+    let what = why.map_or(otherwise, Text::as_str);
+    format!("waiting for {what}").into()
+}

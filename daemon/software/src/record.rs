@@ -1,0 +1,317 @@
+//! An instance as one flat row for a database, and back. A row that no transition can have made is a typed error.
+
+use wharf_frames::{
+    Secret, StageId, Text,
+    installer::{Installed, Package},
+};
+
+use crate::{
+    Instance, Kind, ObjectLink, Operation, PackageUri, UpdateResult, UpdateState,
+    instance::{Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, State},
+    operation::{Progress, Work},
+    settings::Settings,
+};
+
+/// All that an instance is, one field a column or a few.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Resource 7.
+    pub update_state: UpdateState,
+    /// Resource 9.
+    pub update_result: UpdateResult,
+    /// The words of the Status Reason, where the state does not give them: why it failed, or what it waits for.
+    pub note: Option<Text>,
+    /// The software in place; `active` is the Activation State in INSTALLED, and before what it was.
+    pub in_place: Option<Installed>,
+    /// The file on its way or delivered.
+    pub stage: Option<StageId>,
+    /// The package in it, in DELIVERED.
+    pub package: Option<Package>,
+    /// Resource 3, while it is being pulled.
+    pub package_uri: Option<PackageUri>,
+    /// What is accepted and has not ended.
+    pub operation: Option<Operation>,
+    /// How far that is.
+    pub progress: Option<StoredProgress>,
+    /// Resource 8.
+    pub update_supported_objects: bool,
+    /// Resource 13.
+    pub package_settings: ObjectLink,
+    /// Resource 14.
+    pub user_name: Option<Secret>,
+    /// Resource 15.
+    pub password: Option<Secret>,
+}
+
+/// How far an operation is, downloads included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoredProgress {
+    /// In the gate.
+    Queued,
+    /// Let through.
+    Running,
+    /// A download of which bytes have come.
+    Receiving,
+}
+
+impl StoredProgress {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Queued, Self::Running, Self::Receiving];
+
+    /// The word under which it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Receiving => "receiving",
+        }
+    }
+
+    /// The progress stored under this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|progress| progress.as_str() == word)
+    }
+}
+
+/// Why a row is no instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A column is empty that the state needs.
+    #[error("the stored instance is in {} and has no {column}: the database was changed or is damaged", .state.name())]
+    Missing {
+        /// The state that is stored.
+        state: UpdateState,
+        /// What is missing.
+        column: &'static str,
+    },
+    /// The columns contradict each other.
+    #[error("the stored instance is in {} with values that cannot be there: the database was changed or is damaged", .0.name())]
+    Contradiction(UpdateState),
+}
+
+impl From<&Instance> for Record {
+    fn from(instance: &Instance) -> Self {
+        let (note, progress) = note_and_progress(&instance.state);
+        let settings = &instance.settings;
+        Self {
+            update_state: instance.update_state(),
+            update_result: instance.update_result(),
+            note: note.cloned(),
+            in_place: match &instance.state {
+                State::Installed { software, .. } => Some(software.clone()),
+                _ => instance.in_place().cloned().map(InPlace::back),
+            },
+            stage: instance.stage(),
+            package: instance.package().cloned(),
+            package_uri: instance.delivery().and_then(uri).cloned(),
+            operation: instance.operation(),
+            progress,
+            update_supported_objects: settings.update_supported_objects,
+            package_settings: settings.package_settings,
+            user_name: settings.user_name.clone(),
+            password: settings.password.clone(),
+        }
+    }
+}
+
+const fn uri(delivery: &Delivery) -> Option<&PackageUri> {
+    match &delivery.flow {
+        Flow::Pull { uri, .. } => Some(uri),
+        Flow::Push => None,
+    }
+}
+
+const fn note_and_progress(state: &State) -> (Option<&Text>, Option<StoredProgress>) {
+    match state {
+        State::Initial(initial) => match initial {
+            Initial::Ready { note, .. } => (note.as_ref(), None),
+            Initial::Failed { why, .. } => (Some(why), None),
+            Initial::Removing { work, .. } => of_work(work),
+        },
+        State::DownloadStarted { delivery, .. } => match &delivery.flow {
+            Flow::Push => (None, Some(StoredProgress::Receiving)),
+            Flow::Pull {
+                progress, waiting, ..
+            } => (waiting.as_ref(), Some(of_pull(*progress))),
+        },
+        State::Downloaded { .. } => (None, None),
+        State::Delivered { installation, .. } => match installation {
+            Installation::Untried => (None, None),
+            Installation::Installing(work) => of_work(work),
+            Installation::Failed { why, .. } => (Some(why), None),
+        },
+        State::Installed { condition, .. } => match condition {
+            Condition::Settled => (None, None),
+            Condition::RemovalFailed(why) | Condition::ActivationFailed(why) => (Some(why), None),
+            Condition::Removing(work)
+            | Condition::Activating(work)
+            | Condition::Deactivating(work) => of_work(work),
+        },
+    }
+}
+
+const fn of_work(work: &Work) -> (Option<&Text>, Option<StoredProgress>) {
+    match &work.progress {
+        Progress::Queued(why) => (why.as_ref(), Some(StoredProgress::Queued)),
+        Progress::Running => (None, Some(StoredProgress::Running)),
+    }
+}
+
+const fn of_pull(progress: PullProgress) -> StoredProgress {
+    match progress {
+        PullProgress::Queued => StoredProgress::Queued,
+        PullProgress::Asking => StoredProgress::Running,
+        PullProgress::Receiving => StoredProgress::Receiving,
+    }
+}
+
+impl TryFrom<Record> for Instance {
+    type Error = RecordError;
+
+    /// Whatever the instance does not say again was not its own.
+    fn try_from(record: Record) -> Result<Self, RecordError> {
+        let instance = Self {
+            state: record.state()?,
+            settings: Settings {
+                update_supported_objects: record.update_supported_objects,
+                package_settings: record.package_settings,
+                user_name: record.user_name.clone(),
+                password: record.password.clone(),
+            },
+        };
+        if Record::from(&instance) == record {
+            Ok(instance)
+        } else {
+            Err(RecordError::Contradiction(record.update_state))
+        }
+    }
+}
+
+impl Record {
+    fn state(&self) -> Result<State, RecordError> {
+        let in_place = self.in_place.clone().map(InPlace::left);
+        Ok(match self.update_state {
+            UpdateState::Initial => State::Initial(self.initial(in_place)?),
+            UpdateState::DownloadStarted => State::DownloadStarted {
+                in_place,
+                delivery: self.delivery()?,
+            },
+            UpdateState::Downloaded => State::Downloaded {
+                in_place,
+                stage: self.need("stage", self.stage)?,
+            },
+            UpdateState::Delivered => State::Delivered {
+                in_place,
+                stage: self.need("stage", self.stage)?,
+                package: self.need("package", self.package.clone())?,
+                installation: self.installation()?,
+            },
+            UpdateState::Installed => State::Installed {
+                software: self.need("software in place", self.in_place.clone())?,
+                condition: self.condition()?,
+            },
+        })
+    }
+
+    fn initial(&self, in_place: Option<InPlace>) -> Result<Initial, RecordError> {
+        match self.update_result {
+            _ if self.operation.is_some() => Ok(Initial::Removing {
+                in_place: self.need("software in place", in_place)?,
+                work: self.work()?,
+            }),
+            UpdateResult::Initial => Ok(Initial::Ready {
+                in_place,
+                note: self.note.clone(),
+            }),
+            result if result.ends_a_download() => Ok(Initial::Failed {
+                in_place,
+                result,
+                why: self.need("reason", self.note.clone())?,
+            }),
+            _ => Err(self.contradiction()),
+        }
+    }
+
+    fn delivery(&self) -> Result<Delivery, RecordError> {
+        let Operation {
+            id,
+            kind,
+            origin,
+            deadline,
+        } = self.need("operation", self.operation.clone())?;
+        let flow = match kind {
+            Kind::Push => Flow::Push,
+            Kind::Pull => Flow::Pull {
+                uri: self.need("Package URI", self.package_uri.clone())?,
+                progress: match self.need("progress", self.progress)? {
+                    StoredProgress::Queued => PullProgress::Queued,
+                    StoredProgress::Running => PullProgress::Asking,
+                    StoredProgress::Receiving => PullProgress::Receiving,
+                },
+                waiting: self.note.clone(),
+            },
+            _ => return Err(self.contradiction()),
+        };
+        Ok(Delivery {
+            id,
+            origin,
+            deadline,
+            stage: self.need("stage", self.stage)?,
+            flow,
+        })
+    }
+
+    fn installation(&self) -> Result<Installation, RecordError> {
+        match self.update_result {
+            _ if self.operation.is_some() => Ok(Installation::Installing(self.work()?)),
+            UpdateResult::Initial => Ok(Installation::Untried),
+            result if result.ends_an_installation() => Ok(Installation::Failed {
+                result,
+                why: self.need("reason", self.note.clone())?,
+            }),
+            _ => Err(self.contradiction()),
+        }
+    }
+
+    fn condition(&self) -> Result<Condition, RecordError> {
+        let kind = self.operation.as_ref().map(|operation| operation.kind);
+        match (kind, self.update_result, self.note.clone()) {
+            (Some(Kind::Uninstall), ..) => Ok(Condition::Removing(self.work()?)),
+            (Some(Kind::Activate), ..) => Ok(Condition::Activating(self.work()?)),
+            (Some(Kind::Deactivate), ..) => Ok(Condition::Deactivating(self.work()?)),
+            (None, UpdateResult::UninstallationFailure, note) => {
+                Ok(Condition::RemovalFailed(self.need("reason", note)?))
+            }
+            (None, UpdateResult::Installed, Some(why)) => Ok(Condition::ActivationFailed(why)),
+            (None, UpdateResult::Installed, None) => Ok(Condition::Settled),
+            _ => Err(self.contradiction()),
+        }
+    }
+
+    fn work(&self) -> Result<Work, RecordError> {
+        let operation = self.need("operation", self.operation.clone())?;
+        Ok(Work {
+            id: operation.id,
+            origin: operation.origin,
+            deadline: operation.deadline,
+            progress: match self.need("progress", self.progress)? {
+                StoredProgress::Queued => Progress::Queued(self.note.clone()),
+                StoredProgress::Running => Progress::Running,
+                StoredProgress::Receiving => return Err(self.contradiction()),
+            },
+        })
+    }
+
+    fn need<T>(&self, column: &'static str, value: Option<T>) -> Result<T, RecordError> {
+        value.ok_or(RecordError::Missing {
+            state: self.update_state,
+            column,
+        })
+    }
+
+    const fn contradiction(&self) -> RecordError {
+        RecordError::Contradiction(self.update_state)
+    }
+}
