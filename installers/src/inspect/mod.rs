@@ -33,7 +33,15 @@ use wharf_frames::{
     inspect::{ANSWER_LENGTH, Answer, Request},
 };
 
+pub mod ar;
+pub mod child;
+mod confine;
+pub mod control;
+pub mod deb;
 pub mod keyring;
+pub mod part;
+mod signature;
+mod stream;
 
 pub use keyring::Keyring;
 pub use wharf_frames::inspect::{Described, Form, Signed, Verified};

@@ -1,0 +1,270 @@
+//! The framing of a .deb (deb(5), ar(5)), taken strictly: a signature inside covers the bytes of three members, but not
+//! their names, sizes and boundaries, so there must be one way only to read them. Nothing is decompressed here.
+
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
+
+use wharf_frames::{Cause, Failure};
+
+use super::part::{Part, ReadAt, read_range};
+
+const MAGIC: &[u8] = b"!<arch>\n";
+const HEADER: u64 = 60;
+
+/// The most `_gpg*` members: debsigs knows three types.
+const MAX_SIGNATURES: usize = 8;
+
+/// The longest `_gpg*` member.
+const MAX_SIGNATURE: u64 = 64 * 1024;
+
+/// Where the parts of a .deb lie in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// `debian-binary`, which says `2.0\n`.
+    pub format: Range<u64>,
+    /// `control.tar*`.
+    pub control: Archive,
+    /// `data.tar*`.
+    pub data: Archive,
+    /// `_gpgorigin`, the signature that debsigs puts in.
+    pub origin: Option<Range<u64>>,
+}
+
+/// A tar archive that is a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Where its bytes are.
+    pub range: Range<u64>,
+    /// What they are packed with: its name and its first bytes agree on it.
+    pub compression: Compression,
+}
+
+/// How an archive is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// `.gz`
+    Gzip,
+    /// `.xz`
+    Xz,
+    /// `.zst`
+    Zstd,
+}
+
+impl Layout {
+    /// What debsigs signs: the bytes of the three members, one after the other.
+    pub fn signed<'a, S: ReadAt + ?Sized>(&self, file: &'a S) -> impl Read + use<'a, S> {
+        let part = |range: &Range<u64>| Part::new(file, range.clone());
+        part(&self.format)
+            .chain(part(&self.control.range))
+            .chain(part(&self.data.range))
+    }
+}
+
+/// Reads the framing of a file of this length.
+pub fn layout<S: ReadAt + ?Sized>(file: &S, length: u64) -> Result<Layout, Failure> {
+    if length < MAGIC.len() as u64 || read(file, 0..MAGIC.len() as u64)? != MAGIC {
+        return Err(Failure::new(
+            Cause::WrongKind,
+            "the file is not a Debian package: it does not begin as an ar archive",
+        ));
+    }
+    let mut members = Members {
+        file,
+        position: MAGIC.len() as u64,
+        length,
+    };
+    let format = members.expect("debian-binary")?.range;
+    if format.end - format.start != 4 || read(file, format.clone())? != b"2.0\n" {
+        return Err(malformed("debian-binary is not exactly 2.0"));
+    }
+    let control = members.expect_archive("control.tar")?;
+    let data = members.expect_archive("data.tar")?;
+    let origin = members.signatures()?;
+    Ok(Layout {
+        format,
+        control,
+        data,
+        origin,
+    })
+}
+
+/// One member, its padding already judged.
+struct Member {
+    name: String,
+    range: Range<u64>,
+}
+
+struct Members<'a, S: ?Sized> {
+    file: &'a S,
+    position: u64,
+    length: u64,
+}
+
+impl<S: ReadAt + ?Sized> Members<'_, S> {
+    fn expect(&mut self, name: &str) -> Result<Member, Failure> {
+        match self.next()? {
+            Some(member) if member.name == name => Ok(member),
+            Some(member) => Err(malformed(&format!(
+                "the member {:?} stands where {name} has to",
+                member.name
+            ))),
+            None => Err(malformed(&format!("it ends before {name}"))),
+        }
+    }
+
+    fn expect_archive(&mut self, stem: &str) -> Result<Archive, Failure> {
+        let Some(member) = self.next()? else {
+            return Err(malformed(&format!("it ends before {stem}")));
+        };
+        let compression = match member.name.strip_prefix(stem) {
+            Some("") => Compression::None,
+            Some(".gz") => Compression::Gzip,
+            Some(".xz") => Compression::Xz,
+            Some(".zst") => Compression::Zstd,
+            _ => {
+                return Err(malformed(&format!(
+                    "the member {:?} stands where {stem}, {stem}.gz, {stem}.xz or {stem}.zst has to",
+                    member.name
+                )));
+            }
+        };
+        let start = member.range.start;
+        let head = read(self.file, start..member.range.end.min(start + 6))?;
+        if !compression.begins(&head) {
+            return Err(malformed(&format!(
+                "the member {} does not begin as its name says",
+                member.name
+            )));
+        }
+        Ok(Archive {
+            range: member.range,
+            compression,
+        })
+    }
+
+    /// Nothing but different `_gpg*` members up to the end of the file.
+    fn signatures(&mut self) -> Result<Option<Range<u64>>, Failure> {
+        let mut seen: Vec<Member> = Vec::new();
+        while let Some(member) = self.next()? {
+            let signature = member.name.strip_prefix("_gpg").unwrap_or_default();
+            if signature.is_empty() || !signature.bytes().all(|byte| byte.is_ascii_lowercase()) {
+                return Err(malformed(&format!(
+                    "the member {:?} after data.tar is no signature",
+                    member.name
+                )));
+            }
+            if member.range.end - member.range.start > MAX_SIGNATURE {
+                return Err(malformed("a signature in it is too long"));
+            }
+            if seen.len() == MAX_SIGNATURES || seen.iter().any(|other| other.name == member.name) {
+                return Err(malformed(
+                    "too many signatures in it, or the same one twice",
+                ));
+            }
+            seen.push(member);
+        }
+        let origin = seen.into_iter().find(|member| member.name == "_gpgorigin");
+        Ok(origin.map(|member| member.range))
+    }
+
+    fn next(&mut self) -> Result<Option<Member>, Failure> {
+        if self.position == self.length {
+            return Ok(None);
+        }
+        let start = self.position.saturating_add(HEADER);
+        if start > self.length {
+            return Err(malformed("it ends within the header of a member"));
+        }
+        let header = read(self.file, self.position..start)?;
+        let (name, size) = header_of(&header)?;
+        let end = start.saturating_add(size);
+        let padded = end.saturating_add(size % 2);
+        if padded > self.length {
+            return Err(malformed(&format!("it ends within the member {name:?}")));
+        }
+        if padded > end && read(self.file, end..padded)? != b"\n" {
+            return Err(malformed(&format!(
+                "wrong padding after the member {name:?}"
+            )));
+        }
+        self.position = padded;
+        Ok(Some(Member {
+            name,
+            range: start..end,
+        }))
+    }
+}
+
+impl Compression {
+    /// Whether these may be the first bytes of such an archive. One that is not packed begins with a file's name: a
+    /// data.tar that begins with zeros could take them from the end of a control.tar.
+    fn begins(self, head: &[u8]) -> bool {
+        match self {
+            Self::None => head.first().is_some_and(|&byte| byte != 0),
+            Self::Gzip => head.starts_with(&[0x1f, 0x8b]),
+            Self::Xz => head.starts_with(b"\xfd7zXZ\0"),
+            Self::Zstd => head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+        }
+    }
+}
+
+/// The name and size in a member's header: name 16, time 12, uid 6, gid 6, mode 8, size 10, and the two bytes of its end.
+fn header_of(header: &[u8]) -> Result<(String, u64), Failure> {
+    let field = |range: Range<usize>| header.get(range).unwrap_or_default();
+    if field(58..60) != b"`\n" {
+        return Err(malformed(
+            "the header of a member does not end as it has to",
+        ));
+    }
+    for decimal in [field(16..28), field(28..34), field(34..40)] {
+        number(decimal, 10)?;
+    }
+    number(field(40..48), 8)?;
+    let name = trimmed(field(0..16))?;
+    Ok((
+        // GNU ar ends names with a slash, dpkg-deb does not.
+        name.strip_suffix('/').unwrap_or(name).to_owned(),
+        number(field(48..58), 10)?,
+    ))
+}
+
+/// Digits from the first column on, without needless zeros, then spaces.
+fn number(field: &[u8], radix: u32) -> Result<u64, Failure> {
+    let digits = trimmed(field)?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    u64::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| plain && (digits == "0" || !digits.starts_with('0')))
+        .ok_or_else(|| {
+            malformed(&format!(
+                "{digits:?} in the header of a member is no number"
+            ))
+        })
+}
+
+fn trimmed(field: &[u8]) -> Result<&str, Failure> {
+    match str::from_utf8(field) {
+        Ok(text) if text.is_ascii() => Ok(text.trim_end_matches(' ')),
+        _ => Err(malformed("the header of a member is not ASCII")),
+    }
+}
+
+fn read<S: ReadAt + ?Sized>(file: &S, range: Range<u64>) -> Result<Vec<u8>, Failure> {
+    read_range(file, range).map_err(|error: io::Error| {
+        Failure::new(
+            Cause::Unavailable,
+            format!("the package could not be read: {error}"),
+        )
+    })
+}
+
+fn malformed(why: &str) -> Failure {
+    Failure::new(
+        Cause::Malformed,
+        format!("the file is no sound Debian package: {why}"),
+    )
+}

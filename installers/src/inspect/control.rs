@@ -1,0 +1,151 @@
+//! The control file of a binary package (Debian Policy 5.3, deb-control(5)): who it says it is. Taken strictly, since
+//! dpkg will read the same bytes: what two parsers could read in two ways is refused.
+
+use wharf_frames::{PackageName, PackageVersion, inspect::Described};
+
+/// The longest control file.
+pub const MAX_CONTROL: usize = 1024 * 1024;
+
+/// Why a control file is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// Longer than [`MAX_CONTROL`].
+    #[error("it is longer than {MAX_CONTROL} bytes")]
+    TooLong,
+    /// Not UTF-8, or with control characters.
+    #[error("it is not plain text")]
+    NotText,
+    /// A line that is neither a field nor the continuation of one.
+    #[error("line {0} is no field")]
+    Line(usize),
+    /// A field that stands there twice.
+    #[error("line {0} repeats a field")]
+    Twice(usize),
+    /// Package, Version or Architecture is missing.
+    #[error("the field {0} is missing")]
+    Missing(&'static str),
+    /// Package, Version or Architecture is outside its grammar.
+    #[error("the field {0} is wrong: {1:?}")]
+    Value(&'static str, String),
+}
+
+/// Reads the one paragraph of a control file.
+pub fn parse(bytes: &[u8]) -> Result<Described, ControlError> {
+    if bytes.len() > MAX_CONTROL {
+        return Err(ControlError::TooLong);
+    }
+    let text = str::from_utf8(bytes).map_err(|_| ControlError::NotText)?;
+    if text
+        .chars()
+        .any(|c| c.is_control() && c != '\n' && c != '\t')
+    {
+        return Err(ControlError::NotText);
+    }
+    let fields = fields(text.trim_end_matches('\n'))?;
+    let required = |name: &'static str, grammar: fn(&str) -> bool| {
+        let field = fields.iter().find(|field| field.is(name));
+        let value = field.ok_or(ControlError::Missing(name))?.value;
+        match grammar(value) {
+            true => Ok(value),
+            false => Err(ControlError::Value(name, value.chars().take(64).collect())),
+        }
+    };
+    let name = required("Package", is_name)?;
+    let version = required("Version", is_version)?;
+    let architecture = required("Architecture", is_architecture)?;
+    let too_long =
+        |field, value: &str| ControlError::Value(field, value.chars().take(64).collect());
+    Ok(Described {
+        name: PackageName::new(name).map_err(|_| too_long("Package", name))?,
+        version: PackageVersion::new(version).map_err(|_| too_long("Version", version))?,
+        architecture: architecture.into(),
+    })
+}
+
+struct Field<'a> {
+    name: &'a str,
+    /// The whole value of a field of one line; empty for one that goes on, which none of ours may.
+    value: &'a str,
+}
+
+impl Field<'_> {
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+fn fields(text: &str) -> Result<Vec<Field<'_>>, ControlError> {
+    let mut fields: Vec<Field<'_>> = Vec::new();
+    for (number, line) in (1..).zip(text.split('\n')) {
+        if line.starts_with([' ', '\t']) && !line.trim().is_empty() {
+            fields.last_mut().ok_or(ControlError::Line(number))?.value = "";
+            continue;
+        }
+        let (name, value) = line.split_once(':').ok_or(ControlError::Line(number))?;
+        if !is_field_name(name) {
+            return Err(ControlError::Line(number));
+        }
+        if fields.len() == MAX_FIELDS || fields.iter().any(|field| field.is(name)) {
+            return Err(ControlError::Twice(number));
+        }
+        let value = value.trim_matches([' ', '\t']);
+        fields.push(Field { name, value });
+    }
+    Ok(fields)
+}
+
+/// Far more than there are names for.
+const MAX_FIELDS: usize = 256;
+
+/// Policy 5.1: printable, without colon; a comment or a signature's armor is none.
+fn is_field_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(['#', '-'])
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Policy 5.6.1.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() >= 2
+        && name.bytes().next().is_some_and(plain)
+        && name
+            .bytes()
+            .all(|byte| plain(byte) || b"+-.".contains(&byte))
+}
+
+/// Policy 5.6.12: `[epoch:]upstream[-revision]`.
+fn is_version(version: &str) -> bool {
+    let (epoch, rest) = match version.split_once(':') {
+        Some((epoch, rest)) => (Some(epoch), rest),
+        None => (None, version),
+    };
+    let (upstream, revision) = match rest.rsplit_once('-') {
+        Some((upstream, revision)) => (upstream, Some(revision)),
+        None => (rest, None),
+    };
+    let of = |text: &str, others: &[u8]| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    let upstream_may_have: &[u8] = if epoch.is_some() { b".+~-:" } else { b".+~-" };
+    epoch.is_none_or(is_epoch)
+        && upstream.starts_with(|c: char| c.is_ascii_digit())
+        && of(upstream, upstream_may_have)
+        && revision.is_none_or(|revision| of(revision, b".+~"))
+}
+
+/// dpkg keeps it in an int.
+fn is_epoch(epoch: &str) -> bool {
+    epoch.bytes().all(|byte| byte.is_ascii_digit()) && epoch.parse::<i32>().is_ok()
+}
+
+/// Policy 11.1: the name of one architecture, or `all`.
+fn is_architecture(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || byte == b'-')
+}

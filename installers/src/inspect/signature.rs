@@ -1,0 +1,277 @@
+//! OpenPGP (RFC 9580): who signed these bytes, and whether that may be believed at a given time. A signature holds when
+//! sequoia's StandardPolicy says so AND its certificate is neither expired nor revoked now, whenever it was made:
+//! the time in a signature is what its maker wrote there.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use sequoia_openpgp::{
+    Cert, Error, Fingerprint, KeyHandle, PacketPile, anyhow,
+    cert::{CertParser, amalgamation::ValidAmalgamation},
+    packet::{Packet, Signature},
+    parse::{
+        Parse,
+        stream::{
+            DetachedVerifierBuilder, MessageLayer, MessageStructure, VerificationError,
+            VerificationHelper, VerificationResult,
+        },
+    },
+    policy::{Policy, StandardPolicy},
+    types::RevocationStatus,
+};
+use wharf_frames::{Cause, Failure};
+
+/// More signatures than this are no signature.
+const MAX_SIGNATURES: usize = 16;
+
+/// The certificates of those who may sign, each once.
+#[derive(Debug, Default)]
+pub(super) struct Certificates(BTreeMap<Fingerprint, Cert>);
+
+impl Certificates {
+    /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
+    pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let unusable = |why: String| {
+            let detail = format!(
+                "the keyring cannot be used: {name} is not an OpenPGP certificate: {why}; correct or remove it"
+            );
+            Failure::new(Cause::Unavailable, detail)
+        };
+        let certs = CertParser::from_bytes(bytes)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| unusable(error.to_string()))?;
+        if certs.is_empty() {
+            return Err(unusable("it is empty".into()));
+        }
+        for cert in certs {
+            let fingerprint = cert.fingerprint();
+            let merged = match self.0.remove(&fingerprint) {
+                Some(other) => other.merge_public(cert),
+                None => Ok(cert.strip_secret_key_material()),
+            };
+            let merged = merged.map_err(|error| unusable(error.to_string()))?;
+            self.0.insert(fingerprint, merged);
+        }
+        Ok(())
+    }
+
+    fn of_issuers(&self, issuers: &[KeyHandle]) -> Vec<Cert> {
+        let issued = |cert: &&Cert| {
+            cert.keys().any(|key| {
+                issuers
+                    .iter()
+                    .any(|issuer| issuer.aliases(key.key().key_handle()))
+            })
+        };
+        self.0.values().filter(issued).cloned().collect()
+    }
+}
+
+/// A signature that holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Good {
+    /// The certificate's fingerprint.
+    pub(super) certificate: Fingerprint,
+    /// When it says it was made, in Unix seconds.
+    pub(super) signed_at: u64,
+}
+
+/// Judges the signatures over the content: one that holds is enough; else the most telling failure.
+pub(super) fn judge(
+    certificates: &Certificates,
+    signatures: &[u8],
+    content: impl Read + Send + Sync,
+    at: u64,
+) -> Result<Good, Failure> {
+    check_packets(signatures)?;
+    let at = UNIX_EPOCH + Duration::from_secs(at);
+    let policy = StandardPolicy::at(at);
+    let judge = Judge {
+        certificates,
+        policy: &policy,
+        at,
+        verdicts: Vec::new(),
+    };
+    let mut verifier = DetachedVerifierBuilder::from_bytes(signatures)
+        .and_then(|builder| builder.with_policy(&policy, at, judge))
+        .map_err(|error| no_signature(&error.to_string()))?;
+    verifier
+        .verify_reader(content)
+        .map_err(|error| bad(&error.to_string()))?;
+    verifier.into_helper().verdict()
+}
+
+/// Signature packets, and no more of them than anybody needs.
+fn check_packets(signatures: &[u8]) -> Result<(), Failure> {
+    let pile =
+        PacketPile::from_bytes(signatures).map_err(|error| no_signature(&error.to_string()))?;
+    let mut count = 0;
+    for packet in pile.children() {
+        if !matches!(packet, Packet::Signature(_)) {
+            return Err(no_signature("there is something else in it"));
+        }
+        count += 1;
+    }
+    match count {
+        0 => Err(no_signature("it is empty")),
+        1..=MAX_SIGNATURES => Ok(()),
+        _ => Err(no_signature("there are too many in it")),
+    }
+}
+
+struct Judge<'a> {
+    certificates: &'a Certificates,
+    policy: &'a dyn Policy,
+    at: SystemTime,
+    verdicts: Vec<Result<Good, Failure>>,
+}
+
+impl VerificationHelper for Judge<'_> {
+    fn get_certs(&mut self, issuers: &[KeyHandle]) -> sequoia_openpgp::Result<Vec<Cert>> {
+        Ok(self.certificates.of_issuers(issuers))
+    }
+
+    fn check(&mut self, structure: MessageStructure) -> sequoia_openpgp::Result<()> {
+        for layer in structure {
+            if let MessageLayer::SignatureGroup { results } = layer {
+                let verdicts = results.into_iter().map(|result| self.weigh(result));
+                let verdicts: Vec<_> = verdicts.collect();
+                self.verdicts.extend(verdicts);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Judge<'_> {
+    fn verdict(self) -> Result<Good, Failure> {
+        let mut failures = Vec::new();
+        for verdict in self.verdicts {
+            match verdict {
+                Ok(good) => return Ok(good),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        // What happened to a signer who is known says more than that there is another one.
+        failures.sort_by_key(|failure| failure.cause == Cause::UntrustedSigner);
+        let first = failures.into_iter().next();
+        Err(first.unwrap_or_else(|| no_signature("there is none in it")))
+    }
+
+    fn weigh(&self, result: VerificationResult<'_>) -> Result<Good, Failure> {
+        use VerificationError as E;
+        match result {
+            Ok(good) => {
+                self.standing(good.ka.cert(), &good.ka.key().fingerprint())?;
+                Ok(Good {
+                    certificate: good.ka.cert().fingerprint(),
+                    signed_at: unix(good.sig.signature_creation_time()),
+                })
+            }
+            Err(E::MissingKey { sig }) => Err(untrusted(sig)),
+            Err(E::UnboundKey { cert, error, .. }) => {
+                self.standing(cert, &cert.fingerprint())?;
+                Err(self.explain(cert, &error))
+            }
+            Err(E::BadKey { ka, error, .. } | E::BadSignature { ka, error, .. }) => {
+                self.standing(ka.cert(), &ka.key().fingerprint())?;
+                Err(self.explain(ka.cert(), &error))
+            }
+            Err(E::MalformedSignature { error, .. }) => Err(bad(&error.to_string())),
+            Err(E::UnknownSignature { sig }) => Err(bad(&sig.error().to_string())),
+            Err(other) => Err(bad(&other.to_string())),
+        }
+    }
+
+    /// Whether the certificate, and its key that signed, are good at the reference time.
+    fn standing(&self, cert: &Cert, key: &Fingerprint) -> Result<(), Failure> {
+        if let RevocationStatus::Revoked(_) = cert.revocation_status(self.policy, self.at) {
+            return Err(revoked(cert));
+        }
+        let valid = cert
+            .with_policy(self.policy, self.at)
+            .map_err(|error| self.explain(cert, &error))?;
+        valid.alive().map_err(|error| self.explain(cert, &error))?;
+        for key in valid.keys().key_handle(key.clone()) {
+            if let RevocationStatus::Revoked(_) = key.revocation_status() {
+                return Err(revoked(cert));
+            }
+            key.alive().map_err(|error| self.explain(cert, &error))?;
+        }
+        Ok(())
+    }
+
+    fn explain(&self, cert: &Cert, error: &anyhow::Error) -> Failure {
+        let told = |cause, what: &str| {
+            let detail = format!("{what}; certificate {}: {error:#}", cert.fingerprint());
+            Failure::new(cause, detail)
+        };
+        for error in error.chain() {
+            match error.downcast_ref::<Error>() {
+                Some(Error::PolicyViolation(..)) => {
+                    return told(
+                        Cause::Weak,
+                        "the signature uses an algorithm that is no longer safe",
+                    );
+                }
+                Some(Error::Expired(_)) => {
+                    return told(
+                        Cause::Expired,
+                        "the certificate or the signature has expired",
+                    );
+                }
+                Some(Error::NotYetLive(_)) => {
+                    let now = unix(Some(self.at));
+                    return told(
+                        Cause::Expired,
+                        &format!("signed in the future: this device's time is {now} s after 1970"),
+                    );
+                }
+                _ => {}
+            }
+        }
+        told(
+            Cause::BadSignature,
+            "the signature does not fit the package",
+        )
+    }
+}
+
+fn unix(time: Option<SystemTime>) -> u64 {
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_secs())
+}
+
+fn untrusted(signature: &Signature) -> Failure {
+    let issuers: Vec<_> = signature
+        .get_issuers()
+        .iter()
+        .take(2)
+        .map(ToString::to_string)
+        .collect();
+    let detail = format!(
+        "signed by {}, whose certificate is not in the keyring",
+        if issuers.is_empty() {
+            "an unnamed key".into()
+        } else {
+            issuers.join(", ")
+        }
+    );
+    Failure::new(Cause::UntrustedSigner, detail)
+}
+
+fn revoked(cert: &Cert) -> Failure {
+    let detail = format!("the certificate {} was revoked", cert.fingerprint());
+    Failure::new(Cause::Revoked, detail)
+}
+
+fn no_signature(why: &str) -> Failure {
+    bad(&format!("it is not an OpenPGP signature: {why}"))
+}
+
+fn bad(why: &str) -> Failure {
+    Failure::new(Cause::BadSignature, format!("the signature is bad: {why}"))
+}

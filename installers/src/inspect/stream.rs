@@ -1,0 +1,57 @@
+//! The packed archives of a .deb: one stream of its kind, which ends where its member ends. Without that the boundary
+//! between control.tar and data.tar, which debsigs does not sign, could be moved.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::GzDecoder;
+use lzma_rust2::XzReader;
+use ruzstd::decoding::StreamingDecoder;
+
+use super::{
+    ar::{Archive, Compression},
+    part::{Part, ReadAt},
+};
+
+/// The most memory for the window of a stream: that of `xz -9` and of `zstd --ultra` as packages are built with.
+const MAX_WINDOW: u32 = 72 * 1024 * 1024;
+
+/// Hands the unpacked bytes on, in the order they come, until the member's end or an error of either side.
+pub(super) fn unpack<S: ReadAt + ?Sized>(
+    file: &S,
+    archive: &Archive,
+    each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let part = Part::new(file, archive.range.clone());
+    let mut packed = BufReader::with_capacity(64 * 1024, part);
+    match archive.compression {
+        Compression::None => pass_on(&mut packed, each),
+        Compression::Gzip => pass_on(GzDecoder::new(&mut packed), each),
+        Compression::Xz => pass_on(
+            XzReader::new_mem_limit(&mut packed, false, MAX_WINDOW / 1024),
+            each,
+        ),
+        Compression::Zstd => {
+            let window = u64::from(MAX_WINDOW);
+            let decoder = StreamingDecoder::new_with_max_window_size(&mut packed, window);
+            pass_on(decoder.map_err(io::Error::other)?, each)
+        }
+    }?;
+    match packed.fill_buf()? {
+        [] => Ok(()),
+        _ => Err(io::Error::other("bytes follow the end of the stream")),
+    }
+}
+
+fn pass_on(
+    mut unpacked: impl Read,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = unpacked.read(&mut buffer)?;
+        match buffer.get(..length) {
+            Some([]) | None => return Ok(()),
+            Some(bytes) => each(bytes)?,
+        }
+    }
+}
