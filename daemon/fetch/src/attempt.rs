@@ -1,0 +1,222 @@
+//! The attempt, from its request to its end: first the signature beside the package, then the package.
+//!
+//! Every end is an event but one: whoever closes the socket wants nothing more. The process ends then,
+//! with what has come so far on disk.
+
+use reqwest::{Response, StatusCode, Url, header::HeaderMap};
+use wharf_frames::{
+    Cause, Failure,
+    fetch::{DURABLE_EVERY, Event, MAX_SIGNATURE, Request, Resume, Validator},
+};
+
+use crate::{
+    failure::{self, Failed},
+    origin::Origin,
+    range::{self, Answer, NoAnswer},
+    signature,
+    socket::{FrameSocket, SocketError},
+    staged::StagedFile,
+    uri::{self, Shown},
+};
+
+/// Makes the one attempt that comes over the socket.
+pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
+    let (request, descriptor) = socket.request().await?;
+    let keep = request.resume.as_ref().map_or(0, |resume| resume.offset);
+    let file = match StagedFile::new(descriptor, keep, request.max_size) {
+        Ok(file) => file,
+        Err(failure) => return socket.send(&failed(failure.into(), 0)).await,
+    };
+    let mut attempt = Attempt {
+        socket,
+        file,
+        resumable: true,
+    };
+    tokio::select! {
+        end = attempt.run(&request) => {
+            let last = match end {
+                Ok(()) => Event::Complete { length: attempt.file.length() },
+                Err(why) => failed(why, attempt.worth_keeping()),
+            };
+            // The seal waits for the last writer: the descriptor is closed before the end is told.
+            drop(attempt);
+            socket.send(&last).await
+        }
+        () = socket.closed() => {
+            // Heard by a side that has only stopped sending, as wharfd does at an orderly stop.
+            if let Ok(durable) = attempt.file.sync() {
+                let _ = socket.send(&Event::Durable(durable)).await;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn failed(
+    Failed {
+        failure,
+        retry_after,
+    }: Failed,
+    durable: u64,
+) -> Event {
+    Event::Failed {
+        failure,
+        retry_after,
+        durable,
+    }
+}
+
+struct Attempt<'a> {
+    socket: &'a FrameSocket,
+    file: StagedFile,
+    /// Whether the origin has given, for the bytes in the file, something to recognise them by.
+    resumable: bool,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self, request: &Request) -> Result<(), Failed> {
+        let origin = Origin::new(uri::parse(request.uri.expose())?, request)?;
+        if let Some(signature) = signature_beside(&origin).await? {
+            self.report(&Event::Signature(signature.into())).await?;
+        }
+        let (response, answer) = ask(&origin, request.resume.as_ref()).await?;
+        let total = self.start(request, response.headers(), answer).await?;
+        if answer != Answer::Nothing {
+            self.receive(&origin, response).await?;
+        }
+        check_length(origin.uri(), self.file.length(), total)?;
+        self.file.sync()?;
+        Ok(())
+    }
+
+    /// Gets the file ready for what follows, and says so. The length of the whole comes back.
+    async fn start(
+        &mut self,
+        request: &Request,
+        headers: &HeaderMap,
+        answer: Answer,
+    ) -> Result<Option<u64>, Failed> {
+        let (total, validator) = match answer {
+            Answer::Whole { total } => (total, range::validator(headers)),
+            Answer::Rest { total } => (total, known_validator(request)),
+            Answer::Nothing => (Some(self.file.length()), known_validator(request)),
+        };
+        self.file.allow(total.unwrap_or(0))?;
+        if let Answer::Whole { .. } = answer {
+            self.file.start_over()?;
+            self.resumable = validator.is_some();
+        }
+        let offset = self.file.length();
+        self.report(&Event::Started {
+            offset,
+            total,
+            validator,
+        })
+        .await?;
+        Ok(total)
+    }
+
+    async fn receive(&mut self, origin: &Origin, mut response: Response) -> Result<(), Failed> {
+        while let Some(bytes) = origin.next(&mut response).await? {
+            self.file.append(bytes.as_ref())?;
+            if self.file.length() - self.file.durable() >= DURABLE_EVERY {
+                let durable = self.file.sync()?;
+                self.report(&Event::Durable(durable)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&self, event: &Event) -> Result<(), Failure> {
+        let sent = self.socket.send(event).await;
+        sent.map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))
+    }
+
+    /// The bytes from which a later attempt can go on.
+    fn worth_keeping(&mut self) -> u64 {
+        if !self.resumable {
+            return 0;
+        }
+        // Where even fsync fails, what was on disk before it still is.
+        self.file.sync().unwrap_or_else(|_| self.file.durable())
+    }
+}
+
+/// A 206 need not repeat the validator that it was asked with (RFC 9110 15.3.7).
+fn known_validator(request: &Request) -> Option<Validator> {
+    Some(request.resume.as_ref()?.validator.clone())
+}
+
+/// An answer that has the package. One that does not fit the bytes that are there costs a second question.
+async fn ask(origin: &Origin, resume: Option<&Resume>) -> Result<(Response, Answer), Failed> {
+    let response = origin.package(resume).await?;
+    match range::answer(resume, response.status(), response.headers()) {
+        Ok(answer) => Ok((response, answer)),
+        Err(NoAnswer::Misfit) => Box::pin(ask(origin, None)).await,
+        Err(NoAnswer::Refusal) => {
+            let (url, headers) = (response.url(), response.headers());
+            Err(failure::of_status(
+                url,
+                response.status(),
+                headers,
+                origin.has_credentials(),
+            ))
+        }
+    }
+}
+
+/// Fewer bytes than announced are a cut connection; more are other bytes than announced.
+fn check_length(uri: &Url, length: u64, total: Option<u64>) -> Result<(), Failure> {
+    let told = |cause, total: u64, why: &str| {
+        Failure::new(
+            cause,
+            format!("{} sent {length} bytes of {total}: {why}", Shown(uri)),
+        )
+    };
+    match total {
+        Some(total) if length < total => Err(told(Cause::Connection, total, "cut short")),
+        Some(total) if length > total => Err(told(
+            Cause::WrongDigest,
+            total,
+            "more than it announced; look at the origin",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The signature beside the package. Any answer but a busy one means that there is none, where it is not 200
+/// with something like a signature.
+async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
+    for suffix in signature::SUFFIXES {
+        let url = uri::beside(origin.uri(), suffix);
+        let response = origin.answer(&url, HeaderMap::new()).await?;
+        let status = response.status();
+        if failure::is_busy(status) {
+            return Err(failure::of_status(
+                &url,
+                status,
+                response.headers(),
+                origin.has_credentials(),
+            ));
+        }
+        if status == StatusCode::OK
+            && let Some(bytes) = small_body(origin, response).await?
+            && signature::is_plausible(&bytes)
+        {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// The body, if it is as short as a signature.
+async fn small_body(origin: &Origin, mut response: Response) -> Result<Option<Vec<u8>>, Failed> {
+    let mut body = Vec::new();
+    while let Some(bytes) = origin.next(&mut response).await? {
+        body.extend_from_slice(bytes.as_ref());
+        if body.len() > MAX_SIGNATURE {
+            return Ok(None);
+        }
+    }
+    Ok(Some(body))
+}

@@ -1,0 +1,33 @@
+//! The program: locks itself in, takes its socket from descriptor 0, makes one attempt. Nothing else.
+
+use std::process::ExitCode;
+
+use wharf_fetch::{attempt, sandbox, socket::FrameSocket};
+
+fn main() -> ExitCode {
+    sandbox::enter();
+    // One thread for everything, and at most one beside it while the C library resolves a name.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("cannot start: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        let socket = FrameSocket::on_descriptor_0()?;
+        attempt::serve(&socket).await
+    });
+    // A name that is still being resolved must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string()),
+    }
+}
+
+fn complain(what: &str) -> ExitCode {
+    eprintln!("wharf-fetch: {what}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,191 @@
+//! One GET: with credentials for the Package URI's own origin alone, with redirects by [`crate::redirect`],
+//! and with limits of time. Knows no file.
+
+use std::time::Duration;
+
+use reqwest::{
+    Client, RequestBuilder, Response, Url,
+    header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE},
+    redirect::Policy,
+};
+use wharf_frames::{
+    Cause, Failure, Secret,
+    fetch::{Limits, Request, Resume, Validator},
+};
+
+use crate::{
+    failure::{Failed, of_exchange, stalled},
+    redirect::{self, MAX_REDIRECTS, is_redirect},
+    resolve::LibraryResolver,
+};
+
+const USER_AGENT: &str = concat!("wharfd/", env!("CARGO_PKG_VERSION"));
+
+/// The origin of a Package URI.
+pub(crate) struct Origin {
+    client: Client,
+    uri: Url,
+    credentials: Option<Credentials>,
+    connect: Duration,
+    stall: Duration,
+}
+
+/// User Name and Password, where either is given.
+struct Credentials {
+    user_name: Secret,
+    password: Option<Secret>,
+}
+
+impl Origin {
+    /// Gets ready; nothing is sent yet.
+    pub(crate) fn new(uri: Url, request: &Request) -> Result<Self, Failure> {
+        let Limits {
+            connect_ms,
+            stall_ms,
+        } = request.limits;
+        let connect = Duration::from_millis(connect_ms);
+        Ok(Self {
+            client: client(connect)?,
+            uri,
+            credentials: Credentials::of(request)?,
+            connect,
+            stall: Duration::from_millis(stall_ms),
+        })
+    }
+
+    /// The Package URI.
+    pub(crate) fn uri(&self) -> &Url {
+        &self.uri
+    }
+
+    /// Whether User Name or Password is given.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
+    }
+
+    /// The answer to a GET of the package, behind its redirects.
+    pub(crate) async fn package(&self, resume: Option<&Resume>) -> Result<Response, Failed> {
+        let range = range(resume)?;
+        let mut url = self.uri.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.answer(&url, range.clone()).await?;
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            let location = response.headers().get(LOCATION);
+            let location = location.and_then(|location| location.to_str().ok());
+            url = redirect::follow(&url, location, self.has_credentials())?;
+        }
+        Err(redirect::too_many(&self.uri).into())
+    }
+
+    /// The answer to one GET, whatever it is.
+    pub(crate) async fn answer(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failed> {
+        let request = self.client.get(url.clone()).headers(headers);
+        let request = self.authorise(url, request);
+        let limit = self.connect + self.stall;
+        match tokio::time::timeout(limit, request.send()).await {
+            Ok(answered) => answered.map_err(|error| of_exchange(url, &error)),
+            Err(_) => Err(stalled(url, self.stall)),
+        }
+    }
+
+    /// The next bytes of a body; none at its end.
+    pub(crate) async fn next(
+        &self,
+        response: &mut Response,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failed> {
+        match tokio::time::timeout(self.stall, response.chunk()).await {
+            Ok(came) => came.map_err(|error| of_exchange(response.url(), &error)),
+            Err(_) => Err(stalled(response.url(), self.stall)),
+        }
+    }
+
+    fn authorise(&self, url: &Url, request: RequestBuilder) -> RequestBuilder {
+        match &self.credentials {
+            Some(credentials) if url.origin() == self.uri.origin() => {
+                let (user_name, password) = credentials.texts();
+                request.basic_auth(user_name, password)
+            }
+            _ => request,
+        }
+    }
+}
+
+impl Credentials {
+    fn of(request: &Request) -> Result<Option<Self>, Failure> {
+        if request.user_name.is_none() && request.password.is_none() {
+            return Ok(None);
+        }
+        let credentials = Self {
+            user_name: request
+                .user_name
+                .clone()
+                .unwrap_or_else(|| Secret::new(Vec::new())),
+            password: request.password.clone(),
+        };
+        let (user_name, password) = (
+            credentials.user_name.expose(),
+            credentials.password.as_ref(),
+        );
+        let text = |secret: &[u8]| {
+            str::from_utf8(secret).is_ok_and(|text| !text.contains(char::is_control))
+        };
+        // RFC 7617 2: the first colon ends the user name.
+        if user_name.contains(&b':')
+            || !text(user_name)
+            || !password.is_none_or(|password| text(password.expose()))
+        {
+            let why = "User Name or Password cannot be sent: UTF-8 without control characters, and no colon in User Name (RFC 7617); write them again";
+            return Err(Failure::new(Cause::Unauthorised, why));
+        }
+        Ok(Some(credentials))
+    }
+
+    fn texts(&self) -> (&str, Option<&str>) {
+        // Checked when they came.
+        fn text(secret: &Secret) -> &str {
+            str::from_utf8(secret.expose()).unwrap_or_default()
+        }
+        (text(&self.user_name), self.password.as_ref().map(text))
+    }
+}
+
+/// HTTP/1.1 alone: a package is one long answer, which HTTP/2 does not make faster and which would cost its code.
+fn client(connect: Duration) -> Result<Client, Failure> {
+    let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .default_headers(headers)
+        .redirect(Policy::none())
+        .referer(false)
+        .no_proxy()
+        .dns_resolver(LibraryResolver)
+        .connect_timeout(connect)
+        .build()
+        .map_err(|error| {
+            let why = format!(
+                "cannot set up TLS: {}: look at the CA certificates of this device",
+                error.without_url()
+            );
+            Failure::new(Cause::Unavailable, why)
+        })
+}
+
+fn range(resume: Option<&Resume>) -> Result<HeaderMap, Failure> {
+    let Some(Resume { offset, validator }) = resume else {
+        return Ok(HeaderMap::new());
+    };
+    let (Validator::ETag(validator) | Validator::LastModified(validator)) = validator;
+    let range = HeaderValue::from_str(&format!("bytes={offset}-"));
+    match (range, HeaderValue::from_str(validator)) {
+        (Ok(range), Ok(validator)) => Ok(HeaderMap::from_iter([
+            (RANGE, range),
+            (IF_RANGE, validator),
+        ])),
+        _ => Err(Failure::new(
+            Cause::Unavailable,
+            "the request's validator is no header value",
+        )),
+    }
+}

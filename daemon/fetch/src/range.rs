@@ -1,0 +1,279 @@
+//! Going on where an earlier attempt stopped: what is asked (RFC 9110 13.1.5, 14.2), and what an answer
+//! means (14.4, 15.3.7, 15.5.17). Pure.
+
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED},
+};
+use wharf_frames::fetch::{Resume, Validator};
+
+/// A longer validator is none: it would have to be stored and sent again.
+const MAX_VALIDATOR: usize = 256;
+
+/// What an origin's answer to a GET means for the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The whole package follows.
+    Whole {
+        /// Its length, where it is said.
+        total: Option<u64>,
+    },
+    /// What follows begins behind the bytes that are there.
+    Rest {
+        /// The length of the whole package, where it is said.
+        total: Option<u64>,
+    },
+    /// Nothing is missing.
+    Nothing,
+}
+
+/// Why an answer is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It does not fit the bytes that are there: the package has to be asked for from its first byte.
+    Misfit,
+    /// It holds nothing of the package.
+    Refusal,
+}
+
+/// Reads the status and the fields of an answer.
+pub fn answer(
+    asked: Option<&Resume>,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Answer, NoAnswer> {
+    let total = || content_length(headers);
+    match (status, asked) {
+        (StatusCode::OK, _) => Ok(Answer::Whole { total: total() }),
+        (StatusCode::PARTIAL_CONTENT, Some(asked)) => part(asked, headers),
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some(asked)) => unsatisfiable(asked, headers),
+        _ => Err(NoAnswer::Refusal),
+    }
+}
+
+/// An origin that ignores If-Range gives itself away by another validator.
+fn part(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
+    let same = match &asked.validator {
+        Validator::ETag(etag) => same_or_unsaid(headers, &ETAG, etag),
+        Validator::LastModified(date) => same_or_unsaid(headers, &LAST_MODIFIED, date),
+    };
+    match text(headers, &CONTENT_RANGE).and_then(ContentRange::parse) {
+        Some(ContentRange::Part { first, total, .. }) if same && first == asked.offset => {
+            Ok(Answer::Rest { total })
+        }
+        _ => Err(NoAnswer::Misfit),
+    }
+}
+
+/// Everything had come when the earlier attempt was cut, and its validator still holds, or it would be a 200.
+fn unsatisfiable(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
+    match text(headers, &CONTENT_RANGE).and_then(ContentRange::parse) {
+        Some(ContentRange::Unsatisfied { total }) if total == asked.offset => Ok(Answer::Nothing),
+        _ => Err(NoAnswer::Misfit),
+    }
+}
+
+/// How the same bytes are recognised later. A weak entity tag promises no such thing (RFC 9110 8.8.1).
+pub fn validator(headers: &HeaderMap) -> Option<Validator> {
+    let etag = text(headers, &ETAG).filter(|etag| is_strong(etag));
+    let date =
+        || text(headers, &LAST_MODIFIED).filter(|date| httpdate::parse_http_date(date).is_ok());
+    etag.map(|etag| Validator::ETag(etag.to_owned()))
+        .or_else(|| date().map(|date| Validator::LastModified(date.to_owned())))
+}
+
+fn is_strong(etag: &str) -> bool {
+    let inner = etag
+        .strip_prefix('"')
+        .and_then(|etag| etag.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.contains('"'))
+}
+
+fn same_or_unsaid(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
+    headers.get(name).is_none_or(|value| value == expected)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, &CONTENT_LENGTH).and_then(digits)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (value.len() <= MAX_VALIDATOR).then_some(value)
+}
+
+/// A Content-Range in bytes (RFC 9110 14.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentRange {
+    /// `bytes first-last/total`, or `/*`.
+    Part {
+        /// The first byte that follows.
+        first: u64,
+        /// The last byte that follows.
+        last: u64,
+        /// The length of the whole.
+        total: Option<u64>,
+    },
+    /// `bytes */total`.
+    Unsatisfied {
+        /// The length of the whole.
+        total: u64,
+    },
+}
+
+impl ContentRange {
+    /// Reads the field's value; what breaks the grammar or contradicts itself is none.
+    pub fn parse(value: &str) -> Option<Self> {
+        let (unit, range) = value.split_once(' ')?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        match range.split_once('/')? {
+            ("*", total) => digits(total).map(|total| Self::Unsatisfied { total }),
+            (part, total) => {
+                let (first, last) = part.split_once('-')?;
+                let (first, last) = (digits(first)?, digits(last)?);
+                let total = if total == "*" {
+                    None
+                } else {
+                    Some(digits(total)?)
+                };
+                let sound = first <= last && total.is_none_or(|total| last < total);
+                sound.then_some(Self::Part { first, last, total })
+            }
+        }
+    }
+}
+
+/// Digits alone: `u64::from_str` would take a sign.
+pub(crate) fn digits(text: &str) -> Option<u64> {
+    let all = text.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn resume(offset: u64) -> Resume {
+        Resume {
+            offset,
+            validator: Validator::ETag("\"a\"".into()),
+        }
+    }
+
+    fn to(status: u16, fields: &[(HeaderName, &str)]) -> Result<Answer, NoAnswer> {
+        answer(
+            Some(&resume(5)),
+            StatusCode::from_u16(status).unwrap(),
+            &headers(fields),
+        )
+    }
+
+    #[test]
+    fn goes_on_only_where_it_asked_to() {
+        let rest = |total| Ok(Answer::Rest { total });
+        let part = |range| to(206, &[(CONTENT_RANGE, range)]);
+        assert_eq!(part("bytes 5-9/10"), rest(Some(10)));
+        assert_eq!(part("bytes 5-9/*"), rest(None));
+        for other in [
+            "bytes 4-9/10",
+            "bytes 6-9/10",
+            "bytes */10",
+            "lines 5-9/10",
+            "",
+            "bytes 5-9",
+        ] {
+            assert_eq!(part(other), Err(NoAnswer::Misfit), "{other:?}");
+        }
+        assert_eq!(to(206, &[]), Err(NoAnswer::Misfit));
+    }
+
+    #[test]
+    fn another_validator_in_a_part_means_other_bytes() {
+        let part = |etag| to(206, &[(CONTENT_RANGE, "bytes 5-9/10"), (ETAG, etag)]);
+        assert_eq!(part("\"a\""), Ok(Answer::Rest { total: Some(10) }));
+        assert_eq!(part("\"b\""), Err(NoAnswer::Misfit));
+    }
+
+    #[test]
+    fn a_range_behind_the_end_means_nothing_is_missing_only_at_the_exact_end() {
+        let unsatisfied = |range| to(416, &[(CONTENT_RANGE, range)]);
+        assert_eq!(unsatisfied("bytes */5"), Ok(Answer::Nothing));
+        assert_eq!(unsatisfied("bytes */4"), Err(NoAnswer::Misfit));
+        assert_eq!(to(416, &[]), Err(NoAnswer::Misfit));
+    }
+
+    #[test]
+    fn a_part_that_nobody_asked_for_is_no_answer() {
+        let fields = headers(&[(CONTENT_RANGE, "bytes 0-9/10")]);
+        assert_eq!(
+            answer(None, StatusCode::PARTIAL_CONTENT, &fields),
+            Err(NoAnswer::Refusal)
+        );
+        assert_eq!(
+            answer(None, StatusCode::RANGE_NOT_SATISFIABLE, &fields),
+            Err(NoAnswer::Refusal)
+        );
+        assert_eq!(to(204, &[]), Err(NoAnswer::Refusal));
+    }
+
+    #[test]
+    fn the_whole_may_come_without_a_length() {
+        assert_eq!(to(200, &[]), Ok(Answer::Whole { total: None }));
+        assert_eq!(
+            to(200, &[(CONTENT_LENGTH, "10")]),
+            Ok(Answer::Whole { total: Some(10) })
+        );
+    }
+
+    #[test]
+    fn only_a_strong_entity_tag_or_a_date_recognises_bytes() {
+        let long = format!("\"{}\"", "x".repeat(MAX_VALIDATOR));
+        let etag = |etag: &str| Some(Validator::ETag(etag.to_owned()));
+        let date = Some(Validator::LastModified(DATE.to_owned()));
+        for (fields, expected) in [
+            (headers(&[(ETAG, "\"a\"")]), etag("\"a\"")),
+            (
+                headers(&[(ETAG, "\"a\""), (LAST_MODIFIED, DATE)]),
+                etag("\"a\""),
+            ),
+            (headers(&[(ETAG, "W/\"a\""), (LAST_MODIFIED, DATE)]), date),
+            (headers(&[(ETAG, "W/\"a\"")]), None),
+            (headers(&[(ETAG, "a")]), None),
+            (headers(&[(ETAG, &long)]), None),
+            (headers(&[(LAST_MODIFIED, "yesterday")]), None),
+            (headers(&[]), None),
+        ] {
+            assert_eq!(validator(&fields), expected, "{fields:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_every_content_range_that_is_sound(first in 0..u64::MAX / 2, more in 0..1_000_000u64, behind in proptest::option::of(1..1_000_000u64)) {
+            let last = first + more;
+            let total = behind.map(|behind| last + behind);
+            let shown = total.map_or("*".to_owned(), |total| total.to_string());
+            let parsed = ContentRange::parse(&format!("bytes {first}-{last}/{shown}"));
+            prop_assert_eq!(parsed, Some(ContentRange::Part { first, last, total }));
+        }
+
+        #[test]
+        fn what_it_reads_never_contradicts_itself(value in "(bytes )?[0-9*+ -]{0,12}-?[0-9]{0,21}/?[0-9*]{0,21}") {
+            if let Some(ContentRange::Part { first, last, total }) = ContentRange::parse(&value) {
+                prop_assert!(first <= last && total.is_none_or(|total| last < total), "{}", value);
+            }
+        }
+    }
+}
