@@ -60,7 +60,7 @@ impl Instance {
     /// Resource 16, Status Reason.
     pub fn status_reason(&self) -> Reason {
         let (code, text) = match &self.state {
-            State::Initial(initial) => of_initial(initial),
+            State::Initial(initial) => self.of_initial(initial),
             State::DownloadStarted { delivery, .. } => of_download(&delivery.flow),
             State::Downloaded { .. } => (
                 ReasonCode::DownloadComplete,
@@ -72,6 +72,17 @@ impl Instance {
             }
         };
         Reason { code, text }
+    }
+
+    fn of_initial(&self, initial: &Initial) -> (ReasonCode, Text) {
+        match initial {
+            Initial::Ready { note: None, .. } => (ReasonCode::Start, "ready for a package".into()),
+            Initial::Ready {
+                note: Some(note), ..
+            } => (ReasonCode::Start, note.clone()),
+            Initial::Failed { why, .. } => (ReasonCode::DownloadFailed, why.clone()),
+            Initial::Removing { work, .. } => (ReasonCode::Start, self.working("removing ", work)),
+        }
     }
 
     fn of_delivered(&self, installation: &Installation) -> (ReasonCode, Text) {
@@ -97,10 +108,11 @@ impl Instance {
         }
     }
 
+    /// Once it is accepted it counts as being done, unless somebody said what it waits for.
     fn working(&self, doing: &str, work: &Work) -> Text {
         match &work.progress {
-            Progress::Queued(why) => waiting(why.as_ref(), "its turn"),
-            Progress::Running => self.told(doing, ""),
+            Progress::Queued(Some(why)) => waiting(why.as_str()),
+            Progress::Queued(None) | Progress::Running => self.told(doing, ""),
         }
     }
 
@@ -109,46 +121,28 @@ impl Instance {
     }
 }
 
-fn of_initial(initial: &Initial) -> (ReasonCode, Text) {
-    match initial {
-        Initial::Ready { note, .. } => (
-            ReasonCode::Start,
-            note.clone().unwrap_or_else(|| "ready for a package".into()),
-        ),
-        Initial::Failed { why, .. } => (ReasonCode::DownloadFailed, why.clone()),
-        Initial::Removing { in_place, work } => (
-            ReasonCode::Start,
-            match &work.progress {
-                Progress::Queued(why) => waiting(why.as_ref(), "its turn"),
-                Progress::Running => {
-                    format!("removing {} {}", in_place.name, in_place.version).into()
-                }
-            },
-        ),
-    }
-}
-
 fn of_download(flow: &Flow) -> (ReasonCode, Text) {
-    let Flow::Pull {
-        progress,
-        waiting: why,
-        ..
-    } = flow
-    else {
-        return (
+    match flow {
+        Flow::Push => (
             ReasonCode::Downloading,
             "the server sends the package".into(),
-        );
-    };
-    match (progress, why) {
-        (PullProgress::Queued, why) => (ReasonCode::Start, waiting(why.as_ref(), "its turn")),
-        (PullProgress::Asking, why) => (ReasonCode::Start, waiting(why.as_ref(), "the first byte")),
-        (PullProgress::Receiving, Some(why)) => (ReasonCode::Downloading, waiting(Some(why), "")),
-        (PullProgress::Receiving, None) => (ReasonCode::Downloading, "downloading".into()),
+        ),
+        Flow::Pull {
+            progress: PullProgress::Receiving,
+            waiting: why,
+            ..
+        } => (
+            ReasonCode::Downloading,
+            why.as_ref()
+                .map_or_else(|| "downloading".into(), |why| waiting(why.as_str())),
+        ),
+        Flow::Pull { waiting: why, .. } => (
+            ReasonCode::Start,
+            waiting(why.as_ref().map_or("the first byte", Text::as_str)),
+        ),
     }
 }
 
-fn waiting(why: Option<&Text>, otherwise: &str) -> Text {
-    let what = why.map_or(otherwise, Text::as_str);
+fn waiting(what: &str) -> Text {
     format!("waiting for {what}").into()
 }

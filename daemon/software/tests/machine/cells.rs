@@ -1,0 +1,271 @@
+//! Instances in every cell of (state × in place × busy), with the same ids throughout, and the rules around them.
+
+use std::sync::LazyLock;
+
+use wharf_frames::{
+    OperationId, PackageName, PackageVersion, Secret, StageId, Text,
+    installer::{Installed, Package},
+};
+use wharf_software::{
+    ActivationPolicy, Instance, Kind, ObjectLink, Operation, Origin, PackageUri, Record, Request,
+    Rules, UpdateResult, UpdateState, record::StoredProgress,
+};
+
+/// The server that began whatever runs in a cell, under [`RUNNING`] and [`STAGE`].
+pub(crate) const SERVER: Origin = Origin::Server(1);
+pub(crate) const RUNNING: OperationId = OperationId::from_bytes([1; 16]);
+pub(crate) const STAGE: StageId = StageId::from_bytes([1; 16]);
+/// The names that a request brings for what it may start.
+pub(crate) const NEW: OperationId = OperationId::from_bytes([2; 16]);
+pub(crate) const NEW_STAGE: StageId = StageId::from_bytes([2; 16]);
+/// The name for an activation that follows an Install.
+pub(crate) const NEXT: OperationId = OperationId::from_bytes([3; 16]);
+
+static OWN: LazyLock<PackageName> = LazyLock::new(|| name("wharfd"));
+static NGINX: LazyLock<PackageName> = LazyLock::new(|| name("nginx"));
+
+pub(crate) fn name(text: &str) -> PackageName {
+    PackageName::new(text).unwrap()
+}
+
+pub(crate) fn rules() -> Rules<'static> {
+    Rules {
+        own_package: &OWN,
+        activation: ActivationPolicy::Server,
+        replace_failed: false,
+        schemes: &["https", "http"],
+        object_exists: &|link| link == SETTINGS,
+    }
+}
+
+/// On a device where the package of the cells is the agent's own.
+pub(crate) fn own_rules() -> Rules<'static> {
+    Rules {
+        own_package: &NGINX,
+        ..rules()
+    }
+}
+
+/// The one object instance that exists.
+pub(crate) const SETTINGS: ObjectLink = ObjectLink {
+    object: 3,
+    instance: 0,
+};
+
+pub(crate) fn request() -> Request {
+    Request {
+        operation: NEW,
+        origin: SERVER,
+        deadline: None,
+    }
+}
+
+pub(crate) fn uri() -> PackageUri {
+    PackageUri::parse(b"https://origin.example/nginx.deb").unwrap()
+}
+
+/// What is delivered in the cells: nginx 2.0.
+pub(crate) fn package() -> Package {
+    Package {
+        name: name("nginx"),
+        version: PackageVersion::new("2.0").unwrap(),
+        architecture: "amd64".into(),
+        length: 4711,
+        signer: None,
+    }
+}
+
+/// nginx on the device. In the cells 1.0 is in place.
+pub(crate) fn software(version: &str, active: bool) -> Installed {
+    Installed {
+        name: name("nginx"),
+        version: PackageVersion::new(version).unwrap(),
+        active,
+    }
+}
+
+/// INITIAL from the factory, as a row.
+pub(crate) fn factory() -> Record {
+    Record::from(&Instance::default())
+}
+
+pub(crate) fn in_state(state: UpdateState, result: UpdateResult) -> Record {
+    Record {
+        update_state: state,
+        update_result: result,
+        ..factory()
+    }
+}
+
+pub(crate) fn running(kind: Kind, progress: StoredProgress, record: Record) -> Record {
+    Record {
+        operation: Some(Operation {
+            id: RUNNING,
+            kind,
+            origin: SERVER,
+            deadline: None,
+        }),
+        progress: Some(progress),
+        ..record
+    }
+}
+
+pub(crate) fn initial() -> Record {
+    in_state(UpdateState::Initial, UpdateResult::Initial)
+}
+
+pub(crate) fn pulling(progress: StoredProgress) -> Record {
+    Record {
+        stage: Some(STAGE),
+        package_uri: Some(uri()),
+        user_name: Some(Secret::new(b"user".to_vec())),
+        password: Some(Secret::new(b"password".to_vec())),
+        ..running(
+            Kind::Pull,
+            progress,
+            in_state(UpdateState::DownloadStarted, UpdateResult::Downloading),
+        )
+    }
+}
+
+pub(crate) fn pushing() -> Record {
+    Record {
+        stage: Some(STAGE),
+        ..running(
+            Kind::Push,
+            StoredProgress::Receiving,
+            in_state(UpdateState::DownloadStarted, UpdateResult::Downloading),
+        )
+    }
+}
+
+pub(crate) fn downloaded() -> Record {
+    Record {
+        stage: Some(STAGE),
+        ..in_state(UpdateState::Downloaded, UpdateResult::Initial)
+    }
+}
+
+pub(crate) fn delivered() -> Record {
+    Record {
+        stage: Some(STAGE),
+        package: Some(package()),
+        ..in_state(UpdateState::Delivered, UpdateResult::Initial)
+    }
+}
+
+pub(crate) fn installing() -> Record {
+    running(Kind::Install, StoredProgress::Running, delivered())
+}
+
+pub(crate) fn installed(active: bool) -> Record {
+    Record {
+        in_place: Some(software("1.0", active)),
+        ..in_state(UpdateState::Installed, UpdateResult::Installed)
+    }
+}
+
+pub(crate) fn with_software(record: Record) -> Record {
+    Record {
+        in_place: Some(software("1.0", true)),
+        ..record
+    }
+}
+
+pub(crate) fn ended_with(result: UpdateResult, why: &str, record: Record) -> Record {
+    Record {
+        update_result: result,
+        note: Some(Text::new(why)),
+        ..record
+    }
+}
+
+pub(crate) fn built(record: Record) -> Instance {
+    Instance::try_from(record).unwrap()
+}
+
+/// Every cell once.
+pub(crate) fn cells() -> Vec<Instance> {
+    use StoredProgress::{Queued, Receiving, Running};
+    let lost = |record| {
+        ended_with(
+            UpdateResult::ConnectionLost,
+            "the connection was cut",
+            record,
+        )
+    };
+    let failed = |record| ended_with(UpdateResult::InstallationFailure, "postinst failed", record);
+    let beside = vec![
+        initial(),
+        lost(initial()),
+        pulling(Queued),
+        pulling(Running),
+        pulling(Receiving),
+        pushing(),
+        downloaded(),
+        delivered(),
+        failed(delivered()),
+        running(Kind::Install, Queued, delivered()),
+        running(Kind::Install, Running, delivered()),
+    ];
+    let mut records = beside.clone();
+    records.extend(beside.into_iter().map(with_software));
+    for progress in [Queued, Running] {
+        records.push(with_software(running(Kind::Uninstall, progress, initial())));
+    }
+    for active in [false, true] {
+        let switch = if active {
+            Kind::Deactivate
+        } else {
+            Kind::Activate
+        };
+        records.push(installed(active));
+        records.push(ended_with(
+            UpdateResult::Installed,
+            "nginx.service failed",
+            installed(active),
+        ));
+        records.push(ended_with(
+            UpdateResult::UninstallationFailure,
+            "prerm failed",
+            installed(active),
+        ));
+        for progress in [Queued, Running] {
+            records.push(running(Kind::Uninstall, progress, installed(active)));
+            records.push(running(switch, progress, installed(active)));
+        }
+    }
+    records.sort_by_key(|record| record.update_state);
+    records.into_iter().map(built).collect()
+}
+
+/// The cell's name: state, what is in place, what is being done or failed last.
+pub(crate) fn label(instance: &Instance) -> String {
+    let in_place = match instance.update_state() {
+        UpdateState::Installed if instance.activation_state() => ", active",
+        UpdateState::Installed => ", inactive",
+        _ if instance.software().is_some() => ", in place",
+        _ => "",
+    };
+    format!(
+        "{}{in_place}{}",
+        instance.update_state().name(),
+        doing(instance)
+    )
+}
+
+fn doing(instance: &Instance) -> String {
+    let record = Record::from(instance);
+    match (&record.operation, record.progress) {
+        (Some(operation), Some(progress)) => {
+            format!(", {} {}", operation.kind.as_str(), progress.as_str())
+        }
+        _ if instance.update_result().value() >= 50 => {
+            format!(", after {}", instance.update_result().value())
+        }
+        _ if instance.update_state() == UpdateState::Installed && record.note.is_some() => {
+            ", after a failed activation".to_owned()
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,5 @@
+//! What the machine must hold: `rows` by the decisions.
+
+mod cells;
+mod rows;
+mod stored;

@@ -1,0 +1,304 @@
+//! An instance survives the database's form, and rows that cannot be are refused.
+
+use wharf_frames::StageId;
+use wharf_software::{
+    Effect, Instance, Kind, Record, UpdateResult, UpdateState,
+    effect::{EffectKind, EffectRecord, NotAnEffect},
+    record::{RecordError, StoredProgress},
+};
+
+use crate::cells::*;
+
+#[test]
+fn every_instance_is_rebuilt_from_its_row() {
+    for cell in cells() {
+        let rebuilt = Instance::try_from(Record::from(&cell));
+        assert_eq!(rebuilt.as_ref(), Ok(&cell), "{}", label(&cell));
+    }
+}
+
+/// Rows of one state with one column missing or one too many.
+#[test]
+fn a_row_that_cannot_be_is_a_typed_error() {
+    use UpdateState::{Delivered, DownloadStarted, Downloaded, Initial, Installed};
+    let missing = |state, column| RecordError::Missing { state, column };
+    let contradiction = RecordError::Contradiction;
+    let install = running(Kind::Install, StoredProgress::Running, delivered());
+    let remove = with_software(running(Kind::Uninstall, StoredProgress::Running, initial()));
+    let rows = [
+        (
+            Record {
+                operation: None,
+                ..pushing()
+            },
+            missing(DownloadStarted, "operation"),
+        ),
+        (
+            Record {
+                stage: None,
+                ..pushing()
+            },
+            missing(DownloadStarted, "stage"),
+        ),
+        (
+            Record {
+                package_uri: Some(uri()),
+                ..pushing()
+            },
+            contradiction(DownloadStarted),
+        ),
+        (
+            Record {
+                package_uri: None,
+                ..pulling(StoredProgress::Queued)
+            },
+            missing(DownloadStarted, "Package URI"),
+        ),
+        (
+            Record {
+                progress: None,
+                ..pulling(StoredProgress::Queued)
+            },
+            missing(DownloadStarted, "progress"),
+        ),
+        (
+            running(Kind::Install, StoredProgress::Running, pushing()),
+            contradiction(DownloadStarted),
+        ),
+        (
+            Record {
+                update_result: UpdateResult::Initial,
+                ..pushing()
+            },
+            contradiction(DownloadStarted),
+        ),
+        (
+            Record {
+                stage: None,
+                ..downloaded()
+            },
+            missing(Downloaded, "stage"),
+        ),
+        (
+            Record {
+                package: Some(package()),
+                ..downloaded()
+            },
+            contradiction(Downloaded),
+        ),
+        (
+            Record {
+                package: None,
+                ..delivered()
+            },
+            missing(Delivered, "package"),
+        ),
+        (
+            Record {
+                stage: None,
+                ..delivered()
+            },
+            missing(Delivered, "stage"),
+        ),
+        (
+            ended_with(UpdateResult::ConnectionLost, "cut", delivered()),
+            contradiction(Delivered),
+        ),
+        (
+            Record {
+                note: None,
+                ..ended_with(UpdateResult::InstallationFailure, "", delivered())
+            },
+            missing(Delivered, "reason"),
+        ),
+        (
+            Record {
+                progress: None,
+                ..install.clone()
+            },
+            missing(Delivered, "progress"),
+        ),
+        (
+            Record {
+                progress: Some(StoredProgress::Receiving),
+                ..install.clone()
+            },
+            contradiction(Delivered),
+        ),
+        (
+            Record {
+                note: Some("why".into()),
+                ..install.clone()
+            },
+            contradiction(Delivered),
+        ),
+        (
+            Record {
+                update_result: UpdateResult::InstallationFailure,
+                ..install
+            },
+            contradiction(Delivered),
+        ),
+        (
+            Record {
+                in_place: None,
+                ..installed(true)
+            },
+            missing(Installed, "software in place"),
+        ),
+        (
+            Record {
+                stage: Some(STAGE),
+                ..installed(true)
+            },
+            contradiction(Installed),
+        ),
+        (
+            Record {
+                update_result: UpdateResult::UninstallationFailure,
+                ..installed(true)
+            },
+            missing(Installed, "reason"),
+        ),
+        (
+            Record {
+                update_result: UpdateResult::Initial,
+                ..installed(true)
+            },
+            contradiction(Installed),
+        ),
+        (
+            running(Kind::Install, StoredProgress::Running, installed(true)),
+            contradiction(Installed),
+        ),
+        (
+            Record {
+                in_place: None,
+                ..remove
+            },
+            missing(Initial, "software in place"),
+        ),
+        (
+            Record {
+                note: None,
+                ..ended_with(UpdateResult::ConnectionLost, "", initial())
+            },
+            missing(Initial, "reason"),
+        ),
+        (
+            ended_with(UpdateResult::InstallationFailure, "failed", initial()),
+            contradiction(Initial),
+        ),
+        (
+            with_software(running(Kind::Install, StoredProgress::Running, initial())),
+            contradiction(Initial),
+        ),
+    ];
+    for (row, error) in rows {
+        assert_eq!(Instance::try_from(row.clone()), Err(error), "{row:?}");
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_is_told_with_its_state() {
+    let error = Instance::try_from(Record {
+        stage: None,
+        ..downloaded()
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the stored instance is in DOWNLOADED and has no stage: the database was changed or is damaged"
+    );
+}
+
+fn effects() -> Vec<Effect> {
+    let (operation, stage, package) = (RUNNING, STAGE, name("nginx"));
+    vec![
+        Effect::Queue { operation },
+        Effect::StartPull { operation, stage },
+        Effect::AcceptPush { operation, stage },
+        Effect::StopDelivery { stage },
+        Effect::Discard { stage },
+        Effect::Seal { operation, stage },
+        Effect::Install { operation, stage },
+        Effect::Remove {
+            operation,
+            package: package.clone(),
+        },
+        Effect::Activate {
+            operation,
+            package: package.clone(),
+        },
+        Effect::Deactivate { operation, package },
+        Effect::UpdateRegistration,
+    ]
+}
+
+#[test]
+fn every_effect_is_rebuilt_from_its_row() {
+    let kinds: Vec<EffectKind> = effects().iter().map(Effect::kind).collect();
+    assert_eq!(kinds, EffectKind::ALL);
+    for effect in effects() {
+        let record = EffectRecord::from(&effect);
+        assert_eq!(EffectKind::parse(record.kind.as_str()), Some(record.kind));
+        assert_eq!(Effect::try_from(record), Ok(effect));
+    }
+}
+
+#[test]
+fn an_effect_with_other_ids_than_it_needs_is_a_typed_error() {
+    for effect in effects() {
+        let record = EffectRecord::from(&effect);
+        let toggled = |id: Option<StageId>| if id.is_some() { None } else { Some(STAGE) };
+        for wrong in [
+            EffectRecord {
+                stage: toggled(record.stage),
+                ..record.clone()
+            },
+            EffectRecord {
+                operation: if record.operation.is_some() {
+                    None
+                } else {
+                    Some(RUNNING)
+                },
+                ..record.clone()
+            },
+            EffectRecord {
+                package: if record.package.is_some() {
+                    None
+                } else {
+                    Some(name("nginx"))
+                },
+                ..record
+            },
+        ] {
+            assert_eq!(Effect::try_from(wrong), Err(NotAnEffect(effect.kind())));
+        }
+    }
+}
+
+#[test]
+fn words_and_numbers_are_read_back() {
+    for kind in Kind::ALL {
+        assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+    }
+    for progress in StoredProgress::ALL {
+        assert_eq!(StoredProgress::parse(progress.as_str()), Some(progress));
+    }
+    for state in UpdateState::ALL {
+        assert_eq!(UpdateState::from_value(state.value()), Some(state));
+    }
+    for result in UpdateResult::ALL {
+        assert_eq!(UpdateResult::from_value(result.value()), Some(result));
+    }
+    let values: Vec<u8> = UpdateResult::ALL
+        .into_iter()
+        .map(UpdateResult::value)
+        .collect();
+    assert_eq!(values, [0, 1, 2, 50, 51, 52, 53, 54, 56, 57, 58, 59]);
+    assert_eq!(UpdateState::ALL.map(UpdateState::value), [0, 1, 2, 3, 4]);
+    assert_eq!(UpdateState::from_value(5), None);
+    assert_eq!(UpdateResult::from_value(3), None);
+    assert_eq!(Kind::parse("hold"), None);
+}
