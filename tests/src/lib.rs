@@ -1,1 +1,37 @@
-//! (being written)
+//! What the scenarios of wharfd stand on: the real programs, roots to install into, packages and keys,
+//! origins, LwM2M servers. Each part is tested by itself in `tests/`, so that a scenario that fails
+//! speaks of wharfd.
+//!
+//! | to have | look at |
+//! | --- | --- |
+//! | the programs of this workspace, and any other, running | [`programs`], [`process`] |
+//! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
+//! | a system to install into | [`debian_root`], [`scratch_root`] |
+//! | packages and their signatures | [`package`], [`keys`] |
+//! | where packages are downloaded from | [`origin`] |
+//! | LwM2M servers | [`server`] (scripted), [`leshan`] |
+//! | a network that loses | [`lossy_link`] |
+//!
+//! A part that cannot do its work ends the test that asked for it, saying what was tried: hence no
+//! `Result` in these signatures.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of this crate is tests"
+)]
+
+pub mod command;
+pub mod debian_root;
+pub mod folder;
+pub mod keys;
+pub mod leshan;
+pub mod lossy_link;
+pub mod made_once;
+pub mod origin;
+pub mod package;
+pub mod process;
+pub mod programs;
+pub mod scratch_root;
+pub mod server;
+pub mod waiting;

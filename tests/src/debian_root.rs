@@ -1,0 +1,141 @@
+//! A Debian root of the machine's own release, to install into: made once for a machine, and for each
+//! test an overlay over it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use nix::mount::{MsFlags, mount};
+
+use crate::{
+    command::{output_of, text_of},
+    folder::Folder,
+    made_once::made_once,
+    scratch_root::{add_folders, add_users},
+};
+
+/// A Debian system with apt and dpkg, which this test may do anything to.
+#[derive(Debug)]
+pub struct DebianRoot {
+    folder: Folder,
+}
+
+impl DebianRoot {
+    /// A fresh one, with wharfd's users and the lists of the archive's packages.
+    pub fn new() -> Self {
+        let folder = Folder::new();
+        let (upper, work) = (folder.make("upper"), folder.make("work"));
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            base().display(),
+            upper.display(),
+            work.display()
+        );
+        let root = folder.make("root");
+        mount(
+            Some("overlay"),
+            &root,
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .unwrap_or_else(|error| panic!("no overlay at {root:?} ({options}): {error}"));
+        add_folders(&root);
+        Self { folder }
+    }
+
+    /// What is given as `--root`.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// `program`, to be run inside; without the environment of this test.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("chroot");
+        command
+            .arg(self.path())
+            .arg(program)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C")
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    }
+
+    /// The version that dpkg has as installed and configured, asked of dpkg itself.
+    pub fn installed_version(&self, package: &str) -> Option<String> {
+        let (state, version) = self.dpkg_state(package)?;
+        (state == "ii").then_some(version)
+    }
+
+    /// dpkg's two or three letters for `package` (`ii`, `iF`, `rc`, `iHR`) and its version.
+    pub fn dpkg_state(&self, package: &str) -> Option<(String, String)> {
+        let every = text_of(&mut {
+            let mut query = self.command("dpkg-query");
+            query.args(["-W", "-f", "${Package}\t${db:Status-Abbrev}\t${Version}\n"]);
+            query
+        });
+        every.lines().find_map(|line| {
+            let mut fields = line.split('\t');
+            let name = fields.next()?;
+            let (state, version) = (fields.next()?, fields.next()?);
+            (name == package).then(|| (state.trim_end().to_owned(), version.to_owned()))
+        })
+    }
+}
+
+impl Default for DebianRoot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The untouched root that all overlays lie on.
+fn base() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let suite = suite();
+        let bootstrap = [
+            "--quiet",
+            "--mode=root",
+            "--variant=apt",
+            "--components=main",
+            "--skip=cleanup/apt/lists",
+            &suite,
+        ];
+        let name = format!("debian-root-{suite}");
+        let recipe = format!("{bootstrap:?} with users");
+        made_once(&name, &recipe, |folder| {
+            output_of(
+                Command::new("mmdebstrap")
+                    .args(bootstrap)
+                    .arg(folder)
+                    .arg(mirror(&suite)),
+            );
+            add_users(folder);
+        })
+    })
+}
+
+/// The release that this machine runs.
+fn suite() -> String {
+    text_of(Command::new("sh").args(["-c", ". /etc/os-release && echo $VERSION_CODENAME"]))
+}
+
+/// The mirror of Debian that this machine's own apt is configured with.
+fn mirror(suite: &str) -> String {
+    let targets = text_of(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(CODENAME) $(COMPONENT) $(REPO_URI)",
+        "Created-By: Packages",
+    ]));
+    let prefix = format!("{suite} main ");
+    targets
+        .lines()
+        .find_map(|line| line.strip_prefix(&prefix))
+        .unwrap_or_else(|| panic!("apt has no source for {suite} main; it has:\n{targets}"))
+        .to_owned()
+}

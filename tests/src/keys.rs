@@ -1,0 +1,287 @@
+//! OpenPGP keys of a few signers, made by gpg once for a machine, and signing with them.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::{
+    command::{output_of, text_of},
+    folder::Folder,
+    made_once::made_once,
+};
+
+/// Who signs: what matters of each is what its certificate says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signer {
+    /// Ed25519, valid.
+    Vendor,
+    /// RSA of 3,072 bits, valid.
+    VendorRsa,
+    /// Ed25519, valid: for what is to be nobody's, or another product's.
+    Stranger,
+    /// Its certificate says that it expired; it signs nevertheless.
+    Expired,
+    /// Its certificate says that it was revoked; it signs nevertheless.
+    Revoked,
+}
+
+impl Signer {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Vendor,
+        Self::VendorRsa,
+        Self::Stranger,
+        Self::Expired,
+        Self::Revoked,
+    ];
+
+    /// The local part of its user id, and what its certificate's file is named after.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vendor => "vendor",
+            Self::VendorRsa => "vendor-rsa",
+            Self::Stranger => "stranger",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    fn algorithm(self) -> &'static str {
+        match self {
+            Self::VendorRsa => "rsa3072",
+            _ => "ed25519",
+        }
+    }
+
+    fn user_id(self) -> String {
+        format!("{}@example.org", self.name())
+    }
+}
+
+const MADE_AT: &str = "20250101T000000";
+
+/// The keys, in a GnuPG home of this test's own; its agent ends with it.
+#[derive(Debug)]
+pub struct Keys {
+    home: Home,
+}
+
+impl Keys {
+    /// The same keys in each test of a machine.
+    pub fn new() -> Self {
+        let home = Home::new();
+        output_of(
+            Command::new("cp")
+                .arg("-rT")
+                .arg(made().join("home"))
+                .arg(home.path()),
+        );
+        Self { home }
+    }
+
+    /// The GnuPG home.
+    pub fn home(&self) -> PathBuf {
+        self.home.path()
+    }
+
+    /// The certificate as an administrator gets it, armored.
+    pub fn certificate(&self, signer: Signer) -> Vec<u8> {
+        let path = certificate_file(signer);
+        fs::read(&path).unwrap_or_else(|error| panic!("no certificate {path:?}: {error}"))
+    }
+
+    /// Lets the root at `root` trust `signer`: puts the certificate into its `etc/wharfd/keys`.
+    pub fn trust(&self, signer: Signer, root: &Path) -> PathBuf {
+        let folder = root.join("etc/wharfd/keys");
+        let file = folder.join(format!("{}.asc", signer.name()));
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&file, self.certificate(signer)))
+            .unwrap_or_else(|error| panic!("{file:?} cannot be written: {error}"));
+        file
+    }
+
+    /// The fingerprint of the signer's key, in capital hexadecimal digits.
+    pub fn fingerprint(&self, signer: Signer) -> String {
+        self.home.fingerprint(signer)
+    }
+
+    /// Signs the file as a whole; the armored signature lies beside it as `FILE.asc`.
+    pub fn sign_beside(&self, signer: Signer, file: &Path) -> PathBuf {
+        self.sign_detached(signer, file, &[])
+    }
+
+    /// As [`Self::sign_beside`], by a clock that shows `time` (`20250601T000000`).
+    pub fn sign_beside_at(&self, signer: Signer, file: &Path, time: &str) -> PathBuf {
+        self.sign_detached(signer, file, &["--faked-system-time", time])
+    }
+
+    fn sign_detached(&self, signer: Signer, file: &Path, options: &[&str]) -> PathBuf {
+        let mut name = OsString::from(file);
+        name.push(".asc");
+        let signature = PathBuf::from(name);
+        output_of(
+            self.home
+                .gpg()
+                .args(options)
+                .args(["--armor", "--yes", "--local-user", &signer.user_id()])
+                .arg("--output")
+                .arg(&signature)
+                .arg("--detach-sign")
+                .arg(file),
+        );
+        signature
+    }
+
+    /// Signs a .deb by debsigs: the signature becomes its member `_gpgorigin`.
+    pub fn sign_inside(&self, signer: Signer, package: &Path) {
+        output_of(
+            Command::new("debsigs")
+                .args(["--sign=origin", "--default-key"])
+                .arg(self.fingerprint(signer))
+                .arg(package)
+                .env("GNUPGHOME", self.home.path()),
+        );
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A GnuPG home in a folder of its own.
+#[derive(Debug)]
+struct Home {
+    folder: Folder,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let home = folder.make("gpg");
+        output_of(Command::new("chmod").arg("700").arg(&home));
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("gpg")
+    }
+
+    fn gpg(&self) -> Command {
+        let mut gpg = Command::new("gpg");
+        gpg.arg("--homedir").arg(self.path());
+        gpg.args(["--batch", "--quiet", "--no-tty", "--no-options"]);
+        gpg.args(["--pinentry-mode", "loopback", "--passphrase", ""]);
+        gpg
+    }
+
+    fn fingerprint(&self, signer: Signer) -> String {
+        let listed = text_of(
+            self.gpg()
+                .args(["--with-colons", "--list-keys", &signer.user_id()]),
+        );
+        listed
+            .lines()
+            .find_map(|line| line.strip_prefix("fpr:")?.split(':').nth(8))
+            .unwrap_or_else(|| panic!("gpg lists no key of {signer:?}: {listed}"))
+            .to_owned()
+    }
+
+    fn make_key(&self, signer: Signer) {
+        output_of(
+            self.gpg()
+                .args(["--faked-system-time", MADE_AT, "--quick-gen-key"])
+                .args([&signer.user_id(), signer.algorithm(), "sign", "never"]),
+        );
+    }
+
+    /// Lets the certificate say what is to be wrong with it.
+    fn spoil(&self, signer: Signer) {
+        let fingerprint = self.fingerprint(signer);
+        match signer {
+            Signer::Expired => {
+                output_of(self.gpg().args(["--faked-system-time", MADE_AT]).args([
+                    "--quick-set-expire",
+                    &fingerprint,
+                    "1d",
+                ]));
+            }
+            Signer::Revoked => self.revoke(&fingerprint),
+            Signer::Vendor | Signer::VendorRsa | Signer::Stranger => {}
+        }
+    }
+
+    /// Uses the revocation that gpg made with the key; it guards it against accidents by a colon.
+    fn revoke(&self, fingerprint: &str) {
+        let file = self
+            .path()
+            .join(format!("openpgp-revocs.d/{fingerprint}.rev"));
+        let guarded = fs::read_to_string(&file).expect("a revocation beside the key");
+        fs::write(&file, guarded.replace(":-----BEGIN", "-----BEGIN")).expect("a revocation");
+        output_of(self.gpg().arg("--import").arg(&file));
+    }
+
+    fn export(&self, signer: Signer, into: &Path) {
+        output_of(
+            self.gpg()
+                .args(["--armor", "--output"])
+                .arg(into)
+                .args(["--export", &signer.user_id()]),
+        );
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for act in [["--kill", "all"].as_slice(), &["--remove-socketdir"]] {
+            let _ = Command::new("gpgconf")
+                .arg("--homedir")
+                .arg(self.path())
+                .args(act)
+                .output();
+        }
+    }
+}
+
+/// `home` with keys as they were made, `certificates` as they became.
+fn made() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let recipe = format!("{:?} {MADE_AT} expired after a day", Signer::ALL);
+        made_once("keys", &recipe, |folder| {
+            let home = Home::new();
+            for signer in Signer::ALL {
+                home.make_key(signer);
+            }
+            keep(&home, &folder.join("home"));
+            let certificates = folder.join("certificates");
+            fs::create_dir(&certificates).expect("a folder for certificates");
+            for signer in Signer::ALL {
+                home.spoil(signer);
+                home.export(signer, &certificates.join(signer.name()));
+            }
+        })
+    })
+}
+
+fn certificate_file(signer: Signer) -> PathBuf {
+    made().join("certificates").join(signer.name())
+}
+
+/// Copies the keys, but neither the agent's sockets nor locks.
+fn keep(home: &Home, to: &Path) {
+    fs::create_dir(to).expect("a folder for keys");
+    for kept in ["pubring.kbx", "trustdb.gpg", "private-keys-v1.d"] {
+        output_of(
+            Command::new("cp")
+                .arg("-r")
+                .arg(home.path().join(kept))
+                .arg(to),
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! Debian packages as tests need them, built by dpkg-deb: the same description gives the same bytes.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{command::output_of, folder::Folder};
+
+/// What is to be in a package.
+#[derive(Debug, Clone)]
+pub struct Package {
+    name: String,
+    version: String,
+    architecture: String,
+    fields: Vec<(String, String)>,
+    scripts: Vec<(Script, String)>,
+    conffiles: Vec<String>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// A maintainer script (Debian Policy 6.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// Before the package is unpacked.
+    Preinst,
+    /// When it is configured.
+    Postinst,
+    /// Before it is removed or replaced.
+    Prerm,
+    /// After it was removed or replaced.
+    Postrm,
+}
+
+impl Script {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Preinst => "preinst",
+            Self::Postinst => "postinst",
+            Self::Prerm => "prerm",
+            Self::Postrm => "postrm",
+        }
+    }
+}
+
+// Long ago, so that no clock of a test is before it.
+const BUILT_AT: &str = "1735689600";
+
+impl Package {
+    /// A package for any architecture, with one file that says its version.
+    pub fn new(name: &str, version: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: "all".to_owned(),
+            fields: Vec::new(),
+            scripts: Vec::new(),
+            conffiles: Vec::new(),
+            files: vec![(
+                format!("/usr/share/{name}/version"),
+                format!("{version}\n").into_bytes(),
+            )],
+        }
+    }
+
+    /// For one architecture instead of all.
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        self.architecture = architecture.to_owned();
+        self
+    }
+
+    /// With `Depends: depends`.
+    pub fn depends(self, depends: &str) -> Self {
+        self.field("Depends", depends)
+    }
+
+    /// With any other field of the control file.
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a maintainer script, `#!/bin/sh` and `set -e` given.
+    pub fn script(mut self, script: Script, commands: &str) -> Self {
+        let text = format!("#!/bin/sh\nset -e\n{commands}\n");
+        self.scripts.push((script, text));
+        self
+    }
+
+    /// With a file.
+    pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((path.to_owned(), content.into()));
+        self
+    }
+
+    /// With a file that the administrator may change.
+    pub fn conffile(mut self, path: &str, content: &str) -> Self {
+        self.conffiles.push(path.to_owned());
+        self.file(path, content)
+    }
+
+    /// With a file of `size` bytes that no compression makes smaller: the package gets about as large.
+    pub fn padding(self, size: usize) -> Self {
+        let path = format!("/usr/share/{}/padding", self.name);
+        self.file(&path, incompressible(size))
+    }
+
+    /// Builds it as `NAME_VERSION_ARCHITECTURE.deb` in the folder `into`.
+    pub fn build(&self, into: &Path) -> PathBuf {
+        let tree = Folder::new();
+        let root = tree.make("package");
+        self.lay_out(&root);
+        let Self {
+            name,
+            version,
+            architecture,
+            ..
+        } = self;
+        let package = into.join(format!("{name}_{version}_{architecture}.deb"));
+        output_of(
+            Command::new("dpkg-deb")
+                .args([
+                    "--root-owner-group",
+                    "-Zxz",
+                    "-z1",
+                    "--threads-max=1",
+                    "--build",
+                ])
+                .arg(&root)
+                .arg(&package)
+                .env("SOURCE_DATE_EPOCH", BUILT_AT),
+        );
+        package
+    }
+
+    fn lay_out(&self, root: &Path) {
+        write(root, "/DEBIAN/control", self.control(), 0o644);
+        for (script, text) in &self.scripts {
+            write(root, &format!("/DEBIAN/{}", script.name()), text, 0o755);
+        }
+        if !self.conffiles.is_empty() {
+            let list = self.conffiles.join("\n") + "\n";
+            write(root, "/DEBIAN/conffiles", list, 0o644);
+        }
+        for (path, content) in &self.files {
+            let mode = if path.contains("/bin/") { 0o755 } else { 0o644 };
+            write(root, path, content, mode);
+        }
+    }
+
+    fn control(&self) -> String {
+        let Self {
+            name,
+            version,
+            architecture,
+            ..
+        } = self;
+        let mut control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n\
+             Maintainer: Tests <tests@example.org>\nDescription: a package of the tests\n"
+        );
+        for (name, value) in &self.fields {
+            control += &format!("{name}: {value}\n");
+        }
+        control
+    }
+}
+
+fn write(root: &Path, path: &str, content: impl AsRef<[u8]>, mode: u32) {
+    let file = root.join(path.trim_start_matches('/'));
+    let folder = file.parent().expect("a file lies in a folder");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&file, content))
+        .and_then(|()| fs::set_permissions(&file, Permissions::from_mode(mode)))
+        .unwrap_or_else(|error| panic!("{file:?} cannot be written: {error}"));
+}
+
+/// `size` bytes of a xorshift generator: always the same ones.
+pub fn incompressible(size: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}

@@ -1,0 +1,211 @@
+//! A program that runs beside the test: its lines are kept, and it does not outlive its guard.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::Arc,
+    thread,
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+use crate::waiting::{LIMIT, Watched, wait_until};
+
+/// A running program; killed when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines,
+    errors: Lines,
+}
+
+/// The lines that a program has written so far to one of its outputs.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    of: String,
+    written: Arc<Watched<Written>>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Process {
+    /// Starts `command` without any input.
+    pub fn spawn(command: &mut Command) -> Self {
+        Self::start(command.stdin(Stdio::null()))
+    }
+
+    /// Starts `command`, to be spoken to by [`Self::write_line`].
+    pub fn spawn_with_input(command: &mut Command) -> Self {
+        Self::start(command.stdin(Stdio::piped()))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        let program = command.get_program().to_string_lossy();
+        let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+        Self {
+            output: Lines::of(format!("{name}'s output"), child.stdout.take()),
+            errors: Lines::of(format!("{name}'s errors"), child.stderr.take()),
+            input: child.stdin.take(),
+            name,
+            child,
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it writes to its standard output.
+    pub fn output(&self) -> &Lines {
+        &self.output
+    }
+
+    /// What it writes to its standard error: a daemon's log.
+    pub fn errors(&self) -> &Lines {
+        &self.errors
+    }
+
+    /// Hands it a line on its standard input.
+    pub fn write_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("a program started with input");
+        writeln!(input, "{line}")
+            .and_then(|()| input.flush())
+            .unwrap_or_else(|error| panic!("{} takes no more lines: {error}", self.name));
+    }
+
+    /// Ends its standard input.
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Sends it `signal`; nothing where it has ended.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.is_running() {
+            let id = self.child.id().try_into().expect("a process id");
+            signal::kill(Pid::from_raw(id), signal)
+                .unwrap_or_else(|error| panic!("no {signal} to {}: {error}", self.name));
+        }
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Ends it without asking (SIGKILL), as a crash does.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGKILL);
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_until(&format!("the end of {}", self.name), || self.exit_status())
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child
+            .try_wait()
+            .unwrap_or_else(|error| panic!("{} cannot be waited for: {error}", self.name))
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.exit_status().is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("{}", self.errors.told());
+        }
+    }
+}
+
+impl Lines {
+    fn of(of: String, stream: Option<impl Read + Send + 'static>) -> Self {
+        let written = Arc::new(Watched::<Written>::default());
+        let keep = Arc::clone(&written);
+        thread::spawn(move || {
+            for line in stream
+                .into_iter()
+                .flat_map(|stream| BufReader::new(stream).split(b'\n'))
+            {
+                let Ok(line) = line else { break };
+                let line = String::from_utf8_lossy(&line).into_owned();
+                keep.with(|written| written.lines.push(line));
+            }
+            keep.with(|written| written.ended = true);
+        });
+        Self { of, written }
+    }
+
+    /// All lines so far.
+    pub fn all(&self) -> Vec<String> {
+        self.written.with(|written| written.lines.clone())
+    }
+
+    /// Waits for a line that contains `text`, and gives it.
+    ///
+    /// # Panics
+    ///
+    /// When the output ends without one, or none came in time; with all lines that came.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) -> String {
+        self.wait_for_nth(text, 1)
+    }
+
+    /// As [`Self::wait_for`], for the `nth` of such lines, counted from 1.
+    #[track_caller]
+    pub fn wait_for_nth(&self, text: &str, nth: usize) -> String {
+        let found = self.written.wait_for(LIMIT, |written| {
+            let mut lines = written.lines.iter().filter(|line| line.contains(text));
+            match lines.nth(nth - 1) {
+                Some(line) => Some(Ok(line.clone())),
+                None => written.ended.then_some(Err(())),
+            }
+        });
+        match found {
+            Some(Ok(line)) => line,
+            Some(Err(())) => panic!(
+                "no {text:?} (the {nth}.) and no more lines; {}",
+                self.told()
+            ),
+            None => panic!("no {text:?} (the {nth}.) within {LIMIT:?}; {}", self.told()),
+        }
+    }
+
+    /// Waits until the output has ended.
+    #[track_caller]
+    pub fn wait_for_end(&self) -> Vec<String> {
+        self.written
+            .wait_for(LIMIT, |written| {
+                written.ended.then(|| written.lines.clone())
+            })
+            .unwrap_or_else(|| panic!("{} did not end within {LIMIT:?}", self.of))
+    }
+
+    fn told(&self) -> String {
+        format!("{}:\n  {}", self.of, self.all().join("\n  "))
+    }
+}

@@ -1,0 +1,77 @@
+//! Waiting for a condition, for as long as a loaded machine may need, never for a guessed time.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take before a test is given up: far beyond what a slow machine needs.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Looks until `condition` gives a value: for what can only be looked at (a file, a process).
+///
+/// # Panics
+///
+/// After [`LIMIT`], saying that `what` did not come.
+#[track_caller]
+pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < give_up, "{what}: not within {LIMIT:?}");
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+/// A value that some thread changes and others wait on.
+#[derive(Debug, Default)]
+pub struct Watched<T> {
+    value: Mutex<T>,
+    changed: Condvar,
+}
+
+impl<T> Watched<T> {
+    /// Starts with `value`.
+    pub fn new(value: T) -> Self {
+        Self {
+            value: Mutex::new(value),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Reads or changes the value, and wakes all who wait on it.
+    pub fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        let result = act(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `condition` gives something; none after `limit`.
+    pub fn wait_for<R>(
+        &self,
+        limit: Duration,
+        mut condition: impl FnMut(&mut T) -> Option<R>,
+    ) -> Option<R> {
+        let give_up = Instant::now() + limit;
+        let mut value = self.lock();
+        loop {
+            if let Some(result) = condition(&mut value) {
+                return Some(result);
+            }
+            let left = give_up.checked_duration_since(Instant::now())?;
+            (value, _) = self.changed.wait_timeout(value, left).unwrap();
+        }
+    }
+
+    // A test that failed while it held the lock must not hide its reason behind that of others.
+    fn lock(&self) -> MutexGuard<'_, T> {
+        self.value
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

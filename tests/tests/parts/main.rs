@@ -1,0 +1,11 @@
+//! What the scenarios stand on, each part judged by a program that others wrote.
+
+mod folder;
+mod keys;
+mod leshan;
+mod lossy_link;
+mod origin;
+mod package;
+mod process;
+mod roots;
+mod server;

@@ -1,0 +1,64 @@
+use std::{fs, process::Command};
+
+use wharf_tests::{
+    command::text_of,
+    folder::Folder,
+    package::{Package, Script},
+};
+
+fn described() -> Package {
+    Package::new("wt-described", "2:1.5~rc1-3")
+        .architecture("amd64")
+        .depends("libc6 (>= 2.30)")
+        .conffile("/etc/wt-described.conf", "key = 1\n")
+        .script(Script::Prerm, "true")
+        .padding(10_000)
+}
+
+#[test]
+fn the_same_description_gives_the_same_bytes() {
+    let (one, other) = (Folder::new(), Folder::new());
+    let one = fs::read(described().build(one.path())).unwrap();
+    let other = fs::read(described().build(other.path())).unwrap();
+    assert!(
+        one == other,
+        "{} and {} bytes differ",
+        one.len(),
+        other.len()
+    );
+}
+
+#[test]
+fn a_package_says_what_was_described() {
+    let folder = Folder::new();
+    let package = described().build(folder.path());
+    let format = "${Package} ${Version} ${Architecture} ${Depends}";
+    let said = text_of(
+        Command::new("dpkg-deb")
+            .arg("-W")
+            .arg("--showformat")
+            .arg(format)
+            .arg(&package),
+    );
+    assert_eq!(said, "wt-described 2:1.5~rc1-3 amd64 libc6 (>= 2.30)");
+    let files = text_of(Command::new("dpkg-deb").arg("-c").arg(&package));
+    assert!(
+        files.contains("-rw-r--r-- root/root         8 2025-01-01"),
+        "{files}"
+    );
+    let control = text_of(Command::new("dpkg-deb").arg("-I").arg(&package));
+    assert!(
+        control.contains("prerm") && control.contains("conffiles"),
+        "{control}"
+    );
+}
+
+#[test]
+fn padding_makes_a_package_about_as_large() {
+    let folder = Folder::new();
+    let package = Package::new("wt-large", "1")
+        .padding(200_000)
+        .build(folder.path());
+    let size = fs::metadata(package).unwrap().len();
+    assert!((200_000..206_000).contains(&size), "{size} bytes");
+}
