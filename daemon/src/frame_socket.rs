@@ -97,10 +97,12 @@ impl AsFd for FrameSocket {
 
 /// The first descriptor; what else came is closed.
 fn only_descriptor(ancillary: AncillaryMessageReader<'_>) -> Option<OwnedFd> {
-    let mut all = ancillary.into_messages().filter_map(|message| match message {
-        OwnedAncillaryMessage::FileDescriptors(descriptors) => Some(descriptors),
-        _ => None,
-    });
+    let mut all = ancillary
+        .into_messages()
+        .filter_map(|message| match message {
+            OwnedAncillaryMessage::FileDescriptors(descriptors) => Some(descriptors),
+            _ => None,
+        });
     all.next()?.next()
 }
 
@@ -116,7 +118,9 @@ mod tests {
         let theirs = FrameSocket(UnixSeqpacket::try_from(theirs).unwrap());
         let mut file = tempfile::tempfile().unwrap();
 
-        ours.send(&Text::new("here"), Some(file.as_fd())).await.unwrap();
+        ours.send(&Text::new("here"), Some(file.as_fd()))
+            .await
+            .unwrap();
         let (text, descriptor) = theirs.receive::<Text>().await.unwrap();
         File::from(descriptor.unwrap()).write_all(b"bytes").unwrap();
 
@@ -132,7 +136,13 @@ mod tests {
         let (ours, theirs) = FrameSocket::pair().unwrap();
         nix::unistd::write(&theirs, b"\xff").unwrap();
         drop(theirs);
-        assert!(matches!(ours.receive::<Text>().await, Err(SocketError::Frame(_))));
-        assert!(matches!(ours.receive::<Text>().await, Err(SocketError::Closed)));
+        assert!(matches!(
+            ours.receive::<Text>().await,
+            Err(SocketError::Frame(_))
+        ));
+        assert!(matches!(
+            ours.receive::<Text>().await,
+            Err(SocketError::Closed)
+        ));
     }
 }

@@ -129,7 +129,8 @@ impl Installer {
     /// Reports of a job, from how it stands now to its end.
     pub async fn watch(&self, operation: OperationId) -> Result<JobWatch, NotDone> {
         let connection = self.connect().await?;
-        self.question(&connection, &Request::Watch { operation }).await?;
+        self.question(&connection, &Request::Watch { operation })
+            .await?;
         Ok(JobWatch {
             connection,
             path: self.socket.clone(),
@@ -179,7 +180,10 @@ fn not_done(socket: &Path, reply: Reply) -> NotDone {
         )),
         _ => NotDone::Refused(Failure::new(
             Cause::Unavailable,
-            format!("the installer at {} gave another answer than was asked for", socket.display()),
+            format!(
+                "the installer at {} gave another answer than was asked for",
+                socket.display()
+            ),
         )),
     }
 }
@@ -187,6 +191,9 @@ fn not_done(socket: &Path, reply: Reply) -> NotDone {
 fn unavailable(socket: &Path, error: &SocketError) -> NotDone {
     NotDone::Later(Failure::new(
         Cause::Unavailable,
-        format!("cannot speak with the installer at {}: {error}. Is wharf-installer running?", socket.display()),
+        format!(
+            "cannot speak with the installer at {}: {error}. Is wharf-installer running?",
+            socket.display()
+        ),
     ))
 }

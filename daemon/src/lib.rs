@@ -1,3 +1,29 @@
-//! wharfd: being written.
+//! wharfd, the software-management agent of a Linux gateway: what an LwM2M server orders through Object 9
+//! is brought, judged and installed, and told truthfully, whatever is killed meanwhile.
+//!
+//! Arrows point down: a module names only those below it.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`agent`] | the one event loop: engine, machine, store, tasks; commits, then acts |
+//! | [`objects`] | LwM2M objects: what a server reads, and what it writes as an event |
+//! | [`link`] | the engine of one server, with its socket and its deadline |
+//! | [`jobs`], [`delivery`] | what tasks do for an effect: a job of the installer, a download |
+//! | [`work`] | what those tasks share, and how they report |
+//! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
+//! | [`store`] | SQLite: what must survive |
+//! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
+
+pub mod agent;
+pub mod arguments;
+pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod endpoint;
+pub mod frame_socket;
+pub mod installer;
+pub mod jobs;
+pub mod link;
+pub mod objects;
+pub mod store;
+pub mod work;

@@ -92,7 +92,14 @@ impl Fetcher {
         loop {
             match socket.receive().await {
                 Ok((Event::Complete { length }, _)) => return Ok(length),
-                Ok((Event::Failed { failure, retry_after, durable }, _)) => {
+                Ok((
+                    Event::Failed {
+                        failure,
+                        retry_after,
+                        durable,
+                    },
+                    _,
+                )) => {
                     return Err(Failed {
                         failure,
                         retry_after,
@@ -110,9 +117,13 @@ impl Fetcher {
         let started = self.spawn();
         let socket = started.map_err(|error| {
             let program = self.program.display();
-            unavailable(format!("cannot start {program}: {error}. Is wharfd installed whole?"))
+            unavailable(format!(
+                "cannot start {program}: {error}. Is wharfd installed whole?"
+            ))
         })?;
-        let sent = socket.send(request, Some(std::os::fd::AsFd::as_fd(&file))).await;
+        let sent = socket
+            .send(request, Some(std::os::fd::AsFd::as_fd(&file)))
+            .await;
         sent.map_err(|error| unavailable(format!("cannot speak with wharf-fetch: {error}")))?;
         Ok(socket)
     }

@@ -1,0 +1,284 @@
+//! The effects: each in a task of its own, from its commit to the event that ends it. And the gate, which is asked
+//! before any operation starts.
+
+use tokio::task::AbortHandle;
+use wharf_frames::{OperationId, Secret, StageId, installer};
+use wharf_software::{
+    Effect, Event, Instance, InstanceId, Kind, Operation,
+    gate::{Answer, Facts, may_start},
+    instance::Flow,
+};
+
+use super::Agent;
+use crate::{
+    clock,
+    delivery::{
+        pull::{self, Pull},
+        push::{self, Push},
+        seal,
+    },
+    installer::NotDone,
+    jobs,
+    store::{EffectId, Pending},
+    work::{Context, Report},
+};
+
+impl Agent {
+    /// Goes on where an earlier run was: what is pending is begun again, and the device is asked what it has.
+    pub(super) fn take_up(&mut self, pending: Vec<Pending>) {
+        for effect in pending {
+            tracing::info!(
+                instance = effect.instance.0,
+                effect = effect.effect.kind().as_str(),
+                "taken up"
+            );
+            self.begin(effect);
+        }
+        let settled = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| !instance.is_busy());
+        for (id, instance) in settled {
+            if let Some((name, _)) = instance.software() {
+                tokio::task::spawn_local(look(self.context.clone(), *id, name.clone()));
+            }
+        }
+    }
+
+    /// Does what a transition wants done. What lasts is in `added`; the rest is done at once.
+    pub(super) fn act(&mut self, effects: &[Effect], added: Vec<Pending>) {
+        if effects.contains(&Effect::UpdateRegistration) {
+            self.update_registration();
+        }
+        for effect in added {
+            self.begin(effect);
+        }
+    }
+
+    fn begin(&mut self, pending: Pending) {
+        wharf_fault::point("agent.act");
+        let task = self.task(&pending);
+        if let Some(task) = task {
+            self.tasks.insert(pending.id, task);
+        }
+        self.pending.insert(pending.id, pending);
+    }
+
+    /// The task of an effect; an operation in the gate has none.
+    fn task(&mut self, pending: &Pending) -> Option<AbortHandle> {
+        let instance = pending.instance;
+        let task = match pending.effect.clone() {
+            Effect::Queue { .. } | Effect::StopDelivery { .. } | Effect::UpdateRegistration => {
+                return None;
+            }
+            Effect::StartPull { operation, stage } => self.pull(instance, operation, stage)?,
+            Effect::AcceptPush { operation, stage } => self.push(instance, operation, stage),
+            Effect::Discard { stage } => {
+                self.spawn(discard(self.context.clone(), pending.id, stage))
+            }
+            Effect::Seal { stage, .. } => self.spawn(judge(self.context.clone(), instance, stage)),
+            Effect::Install { operation, stage } => self.job(
+                instance,
+                operation,
+                installer::Request::Install { operation, stage },
+            ),
+            Effect::Remove { operation, package } => self.job(
+                instance,
+                operation,
+                installer::Request::Remove { operation, package },
+            ),
+            Effect::Activate { operation, package } => self.job(
+                instance,
+                operation,
+                installer::Request::Activate { operation, package },
+            ),
+            Effect::Deactivate { operation, package } => self.job(
+                instance,
+                operation,
+                installer::Request::Deactivate { operation, package },
+            ),
+        };
+        Some(task)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+        tokio::task::spawn_local(task).abort_handle()
+    }
+
+    fn pull(&self, id: InstanceId, operation: OperationId, stage: StageId) -> Option<AbortHandle> {
+        let instance = self.instances.get(&id)?;
+        let Flow::Pull { uri, .. } = &instance.delivery()?.flow else {
+            return None;
+        };
+        let pull = Pull {
+            instance: id,
+            operation,
+            stage,
+            uri: Secret::new(uri.as_str().into()),
+            user_name: instance.settings().user_name.clone(),
+            password: instance.settings().password.clone(),
+        };
+        let context = self.context.clone();
+        Some(self.spawn(async move {
+            let end = pull.run(&context).await;
+            context.report(id, end);
+        }))
+    }
+
+    /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
+    fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> AbortHandle {
+        let context = self.context.clone();
+        let Some(blocks) = self.expected.take() else {
+            return self.spawn(async move {
+                let failure = push::abandoned();
+                context.report(id, Event::Failed { operation, failure });
+            });
+        };
+        let push = Push {
+            instance: id,
+            operation,
+            stage,
+            blocks,
+        };
+        self.spawn(async move { push.run(&context).await })
+    }
+
+    fn job(&self, id: InstanceId, operation: OperationId, job: installer::Request) -> AbortHandle {
+        let context = self.context.clone();
+        self.spawn(async move {
+            let end = jobs::run(&context, operation, job).await;
+            context.report(id, end);
+        })
+    }
+
+    /// An effect is done that no event ends.
+    pub(super) fn done(&mut self, effect: EffectId) {
+        let Some(pending) = self.pending.get(&effect) else {
+            return;
+        };
+        let resolved = self.context.store.borrow_mut().resolve(pending);
+        if let Err(error) = resolved {
+            // It is done again at the next start, and does no harm then.
+            tracing::warn!(%error, "an effect that is done stays pending");
+        }
+        self.forget(|pending| pending.id == effect);
+    }
+
+    /// Effects that are over: their tasks have said their last word, or must not say it any more.
+    pub(super) fn forget(&mut self, is_over: impl Fn(&Pending) -> bool) {
+        let over = self.pending.extract_if(.., |_, pending| is_over(pending));
+        let over: Vec<Pending> = over.map(|(_, pending)| pending).collect();
+        for pending in over {
+            if let Some(task) = self.tasks.remove(&pending.id) {
+                task.abort();
+            }
+            if matches!(pending.effect, Effect::AcceptPush { .. }) {
+                self.pushes.remove(&pending.instance);
+            }
+        }
+    }
+
+    /// Asks the gate about every operation that waits in it. Its answer may let the next one through.
+    pub(super) fn ask_gate(&mut self) {
+        let waiting: Vec<(InstanceId, OperationId)> = self
+            .pending
+            .values()
+            .filter_map(|pending| match pending.effect {
+                Effect::Queue { operation } => Some((pending.instance, operation)),
+                _ => None,
+            })
+            .collect();
+        for (id, operation) in waiting {
+            let Some(instance) = self.instances.get(&id) else {
+                continue;
+            };
+            let Some(asked) = instance.operation().filter(|known| known.id == operation) else {
+                continue;
+            };
+            let event = match self.gate(&asked, id, instance) {
+                Answer::Now => Event::Started { operation },
+                Answer::NotBefore { why, time } => {
+                    self.ask_again_at(time);
+                    Event::Waiting { operation, why }
+                }
+                Answer::No(failure) => Event::Failed { operation, failure },
+            };
+            self.report(id, event, None);
+        }
+    }
+
+    fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Answer {
+        let attempts = match (operation.kind, instance.stage()) {
+            (Kind::Pull, Some(stage)) => self.context.store.borrow_mut().download(stage),
+            _ => Ok(crate::store::Download::default()),
+        };
+        may_start(
+            operation,
+            instance,
+            &Facts {
+                now: clock::now(),
+                clock_is_set: clock::is_set(),
+                accepted: &self.accepted,
+                attempts: attempts.map_or(0, |download| download.attempts),
+                attempt_limit: pull::ATTEMPT_LIMIT,
+                retry_at: None,
+                held_by: self.holder(id, instance),
+            },
+        )
+    }
+
+    /// Another instance that has the same package in place.
+    fn holder(&self, id: InstanceId, instance: &Instance) -> Option<InstanceId> {
+        let package = &instance.package()?.name;
+        let others = self.instances.iter().filter(|(other, _)| **other != id);
+        let mut holders =
+            others.filter(|(_, other)| other.software().is_some_and(|(name, _)| name == package));
+        holders.next().map(|(id, _)| *id)
+    }
+
+    fn ask_again_at(&self, time: Option<u64>) {
+        let Some(time) = time else {
+            return; // when the facts change
+        };
+        let context = self.context.clone();
+        let wait = std::time::Duration::from_secs(time.saturating_sub(clock::now()));
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            context.send(Report::AskGate);
+        });
+    }
+}
+
+async fn judge(context: Context, instance: InstanceId, stage: StageId) {
+    let event = match seal::seal(&context, stage).await {
+        Ok(package) => Event::Sealed { stage, package },
+        Err(failure) => Event::SealRefused { stage, failure },
+    };
+    context.report(instance, event);
+}
+
+/// Asks until it is done: the file would take room for ever. A refusal means that it is not ours to remove.
+async fn discard(context: Context, effect: EffectId, stage: StageId) {
+    let mut in_vain = 0;
+    while let Err(NotDone::Later(failure)) = context.installer.discard(stage).await {
+        in_vain += 1;
+        tracing::debug!(%stage, %failure, "the installer cannot remove the file now");
+        tokio::time::sleep(context.back_off(in_vain)).await;
+    }
+    context.send(Report::Done(effect));
+}
+
+/// Asks what the device has of the software of an instance.
+async fn look(context: Context, id: InstanceId, name: wharf_frames::PackageName) {
+    let mut in_vain = 0;
+    loop {
+        match context.installer.state(name.clone()).await {
+            Ok(has) => return context.report(id, Event::DeviceHas(has)),
+            Err(NotDone::Refused(failure)) => {
+                return tracing::warn!(package = %name, %failure, "what the device has is not known");
+            }
+            Err(NotDone::Later(_)) => in_vain += 1,
+        }
+        tokio::time::sleep(context.back_off(in_vain)).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! The agent: one loop in which everything that happens to an instance happens, one thing after the other.
+//!
+//! What comes in is a request of the server (by the engine), a report of a task, a clock that was set, a signal.
+//! What it makes of the instance is stored first, then answered and told, then done:
+//!
+//! - `serve`: requests of the server, by object;
+//! - `commit`: an event, stored, answered, told;
+//! - `act`: the effects, each in a task of its own, and the gate before them.
+
+mod act;
+mod commit;
+mod serve;
+
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
+
+use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, Transmission};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{self, UnboundedReceiver},
+    task::AbortHandle,
+};
+use wharf_frames::{OperationId, PackageName};
+use wharf_software::{Instance, InstanceId, Kind};
+
+use crate::{
+    clock::ClockWatch,
+    config::Settings,
+    delivery::{Fetcher, push::Block},
+    installer::Installer,
+    link::Link,
+    objects::{self, Account, Device},
+    store::{EffectId, Pending, Store, StoreError},
+    work::{Context, Report, random},
+};
+
+/// So long a server may take to answer the Deregister.
+const DEREGISTER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A service of the kernel is not there.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// What the agent needs to know of its surroundings.
+pub struct Surroundings {
+    /// Every path is below this folder.
+    pub root: PathBuf,
+    /// This program, beside which the others lie.
+    pub program: PathBuf,
+    /// The package that this program is in.
+    pub own_package: PackageName,
+}
+
+/// The agent of one gateway.
+pub struct Agent {
+    settings: Settings,
+    own_package: PackageName,
+    device: Device,
+    account: Account,
+    context: Context,
+    link: Link,
+    instances: BTreeMap<InstanceId, Instance>,
+    /// What is accepted and has not ended, in the order of acceptance.
+    accepted: Vec<(OperationId, Kind)>,
+    /// What is still to be done, in the order in which it was stored.
+    pending: BTreeMap<EffectId, Pending>,
+    /// What is being done.
+    tasks: BTreeMap<EffectId, AbortHandle>,
+    /// Where the blocks of a push go.
+    pushes: BTreeMap<InstanceId, mpsc::Sender<Block>>,
+    /// Where those come from of a push that the machine is being asked about.
+    expected: Option<mpsc::Receiver<Block>>,
+    reports: UnboundedReceiver<Report>,
+    clock: ClockWatch,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Agent {
+    /// Opens the database, and takes up what an earlier run left.
+    pub fn start(settings: Settings, surroundings: Surroundings) -> Result<Self, AgentError> {
+        let root = &surroundings.root;
+        let mut store = Store::open(&root.join("var/lib/wharfd/wharfd.db"))?;
+        store.make_factory_instances(settings.instances)?;
+        let stored = store.load()?;
+        let account = Account::new(store.lifetime(settings.server.lifetime)?);
+        let (sender, reports) = mpsc::unbounded_channel();
+        let context = Context {
+            installer: Installer::at(root),
+            fetcher: Fetcher::beside(&surroundings.program),
+            store: Rc::new(RefCell::new(store)),
+            reports: sender,
+            timing: settings.timing,
+        };
+        let mut agent = Self {
+            link: link(&settings, &account, &stored.instances),
+            own_package: surroundings.own_package,
+            device: Device::of(root),
+            account,
+            context,
+            instances: stored.instances,
+            accepted: stored.accepted,
+            pending: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            pushes: BTreeMap::new(),
+            expected: None,
+            reports,
+            clock: system("cannot watch the clock", ClockWatch::new())?,
+            terminate: system("cannot wait for SIGTERM", signal(SignalKind::terminate()))?,
+            interrupt: system("cannot wait for SIGINT", signal(SignalKind::interrupt()))?,
+            settings,
+        };
+        agent.take_up(stored.pending);
+        Ok(agent)
+    }
+
+    /// Runs until it is told to end.
+    pub async fn run(mut self) {
+        loop {
+            self.ask_gate();
+            self.serve().await;
+            tokio::select! {
+                input = self.link.next() => self.link.handle(input),
+                Some(report) = self.reports.recv() => self.take(report),
+                set = self.clock.changed() => note_clock(set),
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+            }
+        }
+        self.end().await;
+    }
+
+    /// Does what the engine wants, until it wants nothing more.
+    async fn serve(&mut self) {
+        while let Some(output) = self.link.poll_output() {
+            match output {
+                Output::Send(datagram) => self.link.send(&datagram).await,
+                Output::Request { id, request } => self.answer(id, request),
+                Output::Event(event) => log(&event),
+            }
+        }
+    }
+
+    /// Effects stay pending: the next start takes them up. Writers end with the tasks that hold their sockets.
+    async fn end(mut self) {
+        tracing::info!(
+            "ending: the server is told, and what is pending is taken up at the next start"
+        );
+        for task in self.tasks.values() {
+            task.abort();
+        }
+        self.link.handle(Input::Stop);
+        let _ = tokio::time::timeout(DEREGISTER_LIMIT, self.deregistered()).await;
+    }
+
+    async fn deregistered(&mut self) {
+        loop {
+            while let Some(output) = self.link.poll_output() {
+                match output {
+                    Output::Send(datagram) => self.link.send(&datagram).await,
+                    Output::Event(lwm2m::Event::Deregistered) => return,
+                    Output::Request { .. } | Output::Event(_) => {}
+                }
+            }
+            let input = self.link.next().await;
+            self.link.handle(input);
+        }
+    }
+}
+
+fn link(settings: &Settings, account: &Account, software: &BTreeMap<InstanceId, Instance>) -> Link {
+    let config = Config {
+        lifetime: account.lifetime(),
+        transmission: Transmission {
+            ack_timeout: settings.timing.ack_timeout,
+            ..Transmission::default()
+        },
+        backoff: Backoff {
+            first: settings.timing.retry_first,
+            longest: settings.timing.retry_longest,
+        },
+        ..Config::new(settings.endpoint.clone())
+    };
+    let objects = Objects::new(&objects::DEFINITIONS, objects::instances(software));
+    let engine = Engine::new(config, objects, u64::from_le_bytes(random()));
+    Link::new(engine, settings.server.address.clone(), settings.timing)
+}
+
+fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {
+    result.map_err(|source| AgentError::System { what, source })
+}
+
+fn note_clock(set: std::io::Result<()>) {
+    match set {
+        Ok(()) => tracing::info!("the clock was set"),
+        Err(error) => tracing::warn!(%error, "watching the clock"),
+    }
+}
+
+fn log(event: &lwm2m::Event) {
+    use lwm2m::Event;
+    match event {
+        Event::Registered { location } => tracing::info!(location, "registered"),
+        Event::RegistrationFailed { failure, .. } => {
+            tracing::warn!(%failure, "not registered, and tried again for ever");
+        }
+        Event::RegistrationLost => tracing::warn!("the server forgot the registration"),
+        Event::Unreachable => tracing::warn!("the server does not answer"),
+        Event::Deregistered => tracing::info!("deregistered"),
+        Event::Updated => tracing::debug!("the registration is updated"),
+        Event::Observed(path) => tracing::debug!(%path, "observed"),
+        Event::ObservationEnded(path) => tracing::debug!(%path, "observed no more"),
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+/// What wharfd is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run.
+    Run(Arguments),
+    /// Say how it is used.
+    Help,
+    /// Say which version it is.
+    Version,
+}
+
+/// How it is to run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// Every path is below this folder.
+    pub root: PathBuf,
+    /// Only read the configuration.
+    pub check_config: bool,
+}
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+Usage: wharfd [--root DIR] [--check-config]
+
+The software-management agent of this gateway.
+
+  --root DIR      every path of wharfd is below DIR (default: /)
+  --check-config  read the configuration, say what is wrong with it, and end
+  --help, --version
+";
+
+/// Reads the command line.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    use lexopt::Arg::Long;
+    let mut arguments = Arguments {
+        root: PathBuf::from("/"),
+        check_config: false,
+    };
+    let mut parser = lexopt::Parser::from_args(words);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("root") => arguments.root = parser.value()?.into(),
+            Long("check-config") => arguments.check_config = true,
+            Long("help") => return Ok(Command::Help),
+            Long("version") => return Ok(Command::Version),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Run(arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Command, String> {
+        parse(words.iter().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_word_it_runs_on_this_machine() {
+        let expected = Arguments {
+            root: "/".into(),
+            check_config: false,
+        };
+        assert_eq!(parsed(&[]), Ok(Command::Run(expected)));
+    }
+
+    #[test]
+    fn a_root_and_a_check_are_taken() {
+        let expected = Arguments {
+            root: "/srv/x".into(),
+            check_config: true,
+        };
+        let command = parsed(&["--check-config", "--root", "/srv/x"]);
+        assert_eq!(command, Ok(Command::Run(expected)));
+    }
+
+    #[test]
+    fn unknown_words_are_named() {
+        assert_eq!(parsed(&["--rot"]), Err("invalid option '--rot'".to_owned()));
+        assert_eq!(
+            parsed(&["run"]),
+            Err("unexpected argument \"run\"".to_owned())
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The blocks of a server's Write of Package, in order, into root's file. Each is answered when it is written,
+//! the last one when all are on disk.
+
+use std::{fs::File, io::Write as _};
+
+use lwm2m::RequestId;
+use tokio::sync::mpsc;
+use wharf_frames::{Cause, Failure, OperationId, StageId};
+use wharf_software::{Event, InstanceId};
+
+use crate::{
+    installer::NotDone,
+    work::{Context, Report},
+};
+
+/// One block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The request that brought it, and waits for an answer.
+    pub request: RequestId,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// None follows.
+    pub last: bool,
+}
+
+/// A push that the machine accepted.
+#[derive(Debug)]
+pub struct Push {
+    /// The instance it is for.
+    pub instance: InstanceId,
+    /// Its operation.
+    pub operation: OperationId,
+    /// The file it goes into.
+    pub stage: StageId,
+    /// The blocks as they come. It ends when this is dropped.
+    pub blocks: mpsc::Receiver<Block>,
+}
+
+impl Push {
+    /// Takes the blocks. Their answers, and the event that ends the operation, go to the agent.
+    pub async fn run(mut self, context: &Context) {
+        let mut file = None;
+        loop {
+            let Some(block) = self.next(context).await else {
+                return;
+            };
+            match self.take(context, &mut file, &block).await {
+                Ok(()) if block.last => return self.end(context, Some((block.request, Ok(())))),
+                Ok(()) => context.send(Report::Block(block.request)),
+                Err(failure) => {
+                    return self.end(context, Some((block.request, Err(failure))));
+                }
+            }
+        }
+    }
+
+    /// The next block; none when the server gave up.
+    async fn next(&mut self, context: &Context) -> Option<Block> {
+        let next = tokio::time::timeout(context.timing.push_idle, self.blocks.recv()).await;
+        if next.is_err() {
+            self.end(context, None);
+        }
+        next.ok().flatten()
+    }
+
+    async fn take(
+        &self,
+        context: &Context,
+        file: &mut Option<Open>,
+        block: &Block,
+    ) -> Result<(), Failure> {
+        let open = match file {
+            Some(open) => open,
+            None => file.insert(self.open(context).await?),
+        };
+        open.append(&block.bytes)?;
+        if block.last
+            && let Some(open) = file.take()
+        {
+            open.finish().await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, context: &Context) -> Result<Open, Failure> {
+        let staged = context.installer.stage(self.stage, 0, None).await;
+        let staged = staged.map_err(NotDone::into_failure)?;
+        Ok(Open {
+            file: File::from(staged.file),
+            room: staged.limit,
+        })
+    }
+
+    /// Without a block to answer, the server stayed silent for too long.
+    fn end(&self, context: &Context, answers: Option<(RequestId, Result<(), Failure>)>) {
+        let operation = self.operation;
+        let event = match &answers {
+            Some((_, Ok(()))) => Event::PackageWritten { operation },
+            Some((_, Err(failure))) => Event::Failed {
+                operation,
+                failure: failure.clone(),
+            },
+            None => Event::Failed {
+                operation,
+                failure: abandoned(),
+            },
+        };
+        context.send(Report::Event {
+            instance: self.instance,
+            event,
+            answers,
+        });
+    }
+}
+
+/// Why a push ends that nobody goes on with.
+pub fn abandoned() -> Failure {
+    Failure::new(
+        Cause::PushAbandoned,
+        "the server stopped sending the package: write it again from its first block",
+    )
+}
+
+/// The staged file while blocks come.
+struct Open {
+    file: File,
+    room: u64,
+}
+
+impl Open {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let length = bytes.len() as u64;
+        self.room = self.room.checked_sub(length).ok_or_else(|| {
+            Failure::new(
+                Cause::Quota,
+                "the package is longer than the installer's policy allows (see installer.toml)",
+            )
+        })?;
+        self.file.write_all(bytes).map_err(not_written)
+    }
+
+    /// Waits in a thread, since a slow flash may take seconds.
+    async fn finish(self) -> Result<(), Failure> {
+        let synced = tokio::task::spawn_blocking(move || self.file.sync_all()).await;
+        synced
+            .map_err(std::io::Error::other)
+            .and_then(|synced| synced)
+            .map_err(not_written)
+    }
+}
+
+fn not_written(error: std::io::Error) -> Failure {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let cause = match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => Cause::DiskFull,
+        _ => Cause::Unavailable,
+    };
+    Failure::new(
+        cause,
+        format!("cannot write the package into its file: {error}"),
+    )
+}

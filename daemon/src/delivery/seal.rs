@@ -1,0 +1,31 @@
+//! The question to the installer whether a file is a package that may be installed here.
+
+use wharf_frames::{Failure, StageId, installer::Package};
+
+use crate::{
+    installer::NotDone,
+    work::{Context, not_stored},
+};
+
+/// So often in a row the installer is asked in vain before the download fails.
+const ASK_LIMIT: u32 = 12;
+
+/// Asks until there is a verdict.
+pub async fn seal(context: &Context, stage: StageId) -> Result<Package, Failure> {
+    let download = context.store.borrow_mut().download(stage);
+    let signature = download.map_err(not_stored)?.signature;
+    let mut in_vain = 0;
+    loop {
+        let failure = match context.installer.seal(stage, signature.clone()).await {
+            Ok(package) => return Ok(package),
+            Err(NotDone::Refused(failure)) => return Err(failure),
+            Err(NotDone::Later(failure)) => failure,
+        };
+        in_vain += 1;
+        if in_vain == ASK_LIMIT {
+            return Err(failure);
+        }
+        tracing::warn!(%stage, %failure, "the installer cannot judge the file now");
+        tokio::time::sleep(context.back_off(in_vain)).await;
+    }
+}

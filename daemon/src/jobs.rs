@@ -1,0 +1,69 @@
+//! One job of the installer, from asking for it to its end, whatever is restarted meanwhile. The installer
+//! does an operation once, so asking again is how to find out.
+
+use wharf_frames::{
+    Failure, OperationId,
+    installer::{JobStatus, Outcome, Request},
+};
+use wharf_software::Event;
+
+use crate::{
+    installer::NotDone,
+    work::{Context, operation_id},
+};
+
+/// So often in a row the installer is asked in vain before the operation fails.
+const ASK_LIMIT: u32 = 12;
+
+/// Has a job done. What comes back ends the operation.
+pub async fn run(context: &Context, operation: OperationId, job: Request) -> Event {
+    match until_ended(context, operation, job).await {
+        Ok(outcome) => Event::Ended {
+            operation,
+            failure: outcome.failure,
+            device: outcome.device,
+            next: operation_id(),
+        },
+        Err(failure) => Event::Failed { operation, failure },
+    }
+}
+
+async fn until_ended(
+    context: &Context,
+    operation: OperationId,
+    job: Request,
+) -> Result<Outcome, Failure> {
+    let mut in_vain = 0;
+    loop {
+        let failure = match ask(context, operation, job.clone()).await {
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) => continue, // forgotten between two frames: ask for it again
+            Err(NotDone::Refused(failure)) => return Err(failure),
+            Err(NotDone::Later(failure)) => failure,
+        };
+        in_vain += 1;
+        if in_vain == ASK_LIMIT {
+            return Err(failure);
+        }
+        tracing::warn!(%operation, %failure, "the installer cannot take the job now");
+        tokio::time::sleep(context.back_off(in_vain)).await;
+    }
+}
+
+async fn ask(
+    context: &Context,
+    operation: OperationId,
+    job: Request,
+) -> Result<Option<Outcome>, NotDone> {
+    context.installer.submit(job).await?;
+    let mut watch = context.installer.watch(operation).await?;
+    loop {
+        match watch.next().await? {
+            JobStatus::Ended(outcome) => return Ok(Some(outcome)),
+            JobStatus::Unknown => return Ok(None),
+            JobStatus::Open { phase, percent } => {
+                tracing::debug!(%operation, ?phase, percent, "the job goes on");
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The program wharfd: arguments, configuration, wiring; nothing else.
+
+use std::{env, error::Error, io, path::PathBuf, process::ExitCode};
+
+use wharf_frames::PackageName;
+use wharfd::{
+    agent::{Agent, Surroundings},
+    arguments::{self, Arguments, Command},
+    config::Settings,
+};
+
+/// What systemd knows as a configuration that cannot be used (sysexits.h, EX_CONFIG).
+const EX_CONFIG: u8 = 78;
+const EX_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    match arguments::parse(env::args_os().skip(1)) {
+        Ok(Command::Run(arguments)) => start(arguments),
+        Ok(Command::Help) => say(arguments::USAGE),
+        Ok(Command::Version) => say(concat!("wharfd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(error) => fail(EX_USAGE, &error),
+    }
+}
+
+fn start(arguments: Arguments) -> ExitCode {
+    let settings = match Settings::read(&arguments.root) {
+        Ok(settings) => settings,
+        Err(error) => return fail(EX_CONFIG, &error),
+    };
+    if arguments.check_config {
+        return say("the configuration is sound\n");
+    }
+    match run(settings, arguments.root) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, error.as_ref()),
+    }
+}
+
+fn run(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
+    log_to_stderr()?;
+    leave_children_to_the_kernel();
+    let surroundings = Surroundings {
+        root,
+        program: env::current_exe()?,
+        own_package: PackageName::new(env!("CARGO_PKG_NAME"))?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_stack_size(128 * 1024)
+        .build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        Agent::start(settings, surroundings)?.run().await;
+        Ok(())
+    })
+}
+
+fn log_to_stderr() -> Result<(), Box<dyn Error>> {
+    let lines = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .finish();
+    Ok(tracing::subscriber::set_global_default(lines)?)
+}
+
+/// wharf-fetch tells its end over its socket, so nobody waits for its exit code.
+fn leave_children_to_the_kernel() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    #[allow(unsafe_code, reason = "ignoring a signal runs no handler")]
+    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+}
+
+fn say(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, error: &dyn Error) -> ExitCode {
+    eprintln!("wharfd: {error}");
+    ExitCode::from(code)
+}

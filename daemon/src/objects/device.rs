@@ -1,0 +1,105 @@
+//! Object 3, Device: what this gateway is (TS Core 1.0 E.4). It has no Reboot: whoever may only manage software
+//! must not be able to stop a gateway.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use lwm2m::{
+    ObjectDefinition, Operations, ResourceDefinition, ResourceValue, Resources, Type, Value,
+};
+
+use crate::clock;
+
+/// The resources that are there.
+pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
+    3,
+    &[
+        ResourceDefinition::new(0, Operations::READ, Type::String),
+        ResourceDefinition::new(1, Operations::READ, Type::String),
+        ResourceDefinition::new(3, Operations::READ, Type::String),
+        ResourceDefinition::new(11, Operations::READ, Type::Integer)
+            .multiple()
+            .mandatory(),
+        ResourceDefinition::new(13, Operations::READ, Type::Time),
+        ResourceDefinition::new(16, Operations::READ, Type::String).mandatory(),
+        ResourceDefinition::new(17, Operations::READ, Type::String),
+        ResourceDefinition::new(19, Operations::READ, Type::String),
+    ],
+);
+
+/// What does not change while wharfd runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    manufacturer: Option<String>,
+    model: Option<String>,
+    firmware_version: Option<String>,
+    device_type: &'static str,
+    software_version: &'static str,
+}
+
+impl Device {
+    /// What the machine says about itself.
+    pub fn of(root: &Path) -> Self {
+        let dmi = |name: &str| first_line(&root.join("sys/class/dmi/id").join(name));
+        let model = || first_line(&root.join("proc/device-tree/model"));
+        Self {
+            manufacturer: dmi("sys_vendor"),
+            model: dmi("product_name").or_else(model),
+            firmware_version: os_release(root).remove("PRETTY_NAME"),
+            device_type: "gateway",
+            software_version: concat!("wharfd ", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    /// What is read.
+    pub fn resources(&self) -> Resources {
+        let time = i64::try_from(clock::now()).unwrap_or(i64::MAX);
+        let known = [
+            (0, self.manufacturer.as_deref()),
+            (1, self.model.as_deref()),
+            (3, self.firmware_version.as_deref()),
+            (16, Some("U")),
+            (17, Some(self.device_type)),
+            (19, Some(self.software_version)),
+        ];
+        let mut resources: Resources = known
+            .into_iter()
+            .filter_map(|(id, text)| Some((id, text?.into())))
+            .collect();
+        let no_error = vec![(0, Value::Integer(0))];
+        resources.push((11, ResourceValue::Multiple(no_error)));
+        resources.push((13, ResourceValue::Single(Value::Time(time))));
+        resources.sort_unstable_by_key(|(id, _)| *id);
+        resources
+    }
+}
+
+fn first_line(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().next()?.trim_matches(['\0', ' ']);
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// os-release(5).
+fn os_release(root: &Path) -> HashMap<String, String> {
+    let text = fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_firmware_version_is_the_name_of_the_distribution() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let text = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
+        fs::write(root.path().join("etc/os-release"), text).unwrap();
+        let resources = Device::of(root.path()).resources();
+        let expected = (3, "Debian GNU/Linux 12 (bookworm)".into());
+        assert!(resources.contains(&expected), "{resources:?}");
+    }
+}

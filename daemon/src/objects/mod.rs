@@ -1,0 +1,163 @@
+//! The LwM2M objects of a gateway: what each looks like, and its values. Decides nothing about software.
+
+pub mod device;
+pub mod security;
+pub mod server;
+pub mod software;
+
+use std::collections::BTreeMap;
+
+use lwm2m::{Answer, Content, ErrorCode, ObjectDefinition, Path, Resources};
+use wharf_software::{Instance, InstanceId, ObjectLink};
+
+pub use device::Device;
+pub use server::Account;
+
+/// All objects, in the order of their numbers.
+pub static DEFINITIONS: [ObjectDefinition; 4] = [
+    security::DEFINITION,
+    server::DEFINITION,
+    device::DEFINITION,
+    software::DEFINITION,
+];
+
+/// What is read from.
+pub struct Values<'a> {
+    /// Object 1.
+    pub account: &'a Account,
+    /// Object 3.
+    pub device: &'a Device,
+    /// Object 9.
+    pub software: &'a BTreeMap<InstanceId, Instance>,
+}
+
+/// The instances that there are.
+pub fn instances(software: &BTreeMap<InstanceId, Instance>) -> Vec<(u16, u16)> {
+    let single = [security::DEFINITION, server::DEFINITION, device::DEFINITION];
+    let single = single.iter().map(|object| (object.id(), 0));
+    let multiple = software.keys().map(|id| (software::DEFINITION.id(), id.0));
+    single.chain(multiple).collect()
+}
+
+/// Whether an object instance is there, for an Objlnk.
+pub fn exists(software: &BTreeMap<InstanceId, Instance>, link: ObjectLink) -> bool {
+    instances(software).contains(&(link.object, link.instance))
+}
+
+impl Values<'_> {
+    /// Answers a Read.
+    pub fn read(&self, path: Path) -> Answer {
+        let content = match path {
+            Path::Object(object) => self.object(object).map(Content::Object),
+            Path::Instance(object, instance) => {
+                self.instance(object, instance).map(Content::Instance)
+            }
+            Path::Resource(object, instance, resource) => {
+                self.instance(object, instance).and_then(|resources| {
+                    let found = resources.into_iter().find(|(id, _)| *id == resource);
+                    found.map(|(_, value)| Content::Resource(value))
+                })
+            }
+        };
+        content.map_or(Answer::Error(ErrorCode::NotFound), Answer::Content)
+    }
+
+    /// Answers a Discover: the readable resources that have a value, and those that take one.
+    pub fn discover(&self, path: Path) -> Answer {
+        let definition = DEFINITIONS.iter().find(|known| known.id() == path.object());
+        let Some(definition) = definition else {
+            return Answer::Error(ErrorCode::NotFound);
+        };
+        let there = |instance| {
+            let values = self.instance(path.object(), instance).unwrap_or_default();
+            let is_there = |id: u16, readable: bool| {
+                path.resource().is_none_or(|wanted| wanted == id)
+                    && (!readable || values.iter().any(|(found, _)| *found == id))
+            };
+            let resources = definition.resources().iter();
+            let present = resources.filter(|known| is_there(known.id(), known.is_readable()));
+            (instance, present.map(|known| known.id()).collect())
+        };
+        let found = instances(self.software)
+            .into_iter()
+            .filter(|(object, _)| *object == path.object())
+            .filter(|(_, instance)| path.instance().is_none_or(|wanted| wanted == *instance));
+        Answer::Discovered(found.map(|(_, instance)| there(instance)).collect())
+    }
+
+    fn object(&self, object: u16) -> Option<Vec<(u16, Resources)>> {
+        instances(self.software)
+            .into_iter()
+            .filter(|(of, _)| *of == object)
+            .map(|(_, id)| Some((id, self.instance(object, id)?)))
+            .collect()
+    }
+
+    fn instance(&self, object: u16, instance: u16) -> Option<Resources> {
+        match object {
+            1 => Some(self.account.resources()),
+            3 => Some(self.device.resources()),
+            9 => self
+                .software
+                .get(&InstanceId(instance))
+                .map(software::resources),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: Path) -> Answer {
+        let account = Account::new(86_400);
+        let device = Device::of(std::path::Path::new("/nonexistent"));
+        let software = BTreeMap::from([(InstanceId(3), Instance::default())]);
+        let values = Values {
+            account: &account,
+            device: &device,
+            software: &software,
+        };
+        values.read(path)
+    }
+
+    #[test]
+    fn a_fresh_instance_reads_initial_with_result_0() {
+        assert_eq!(
+            read(Path::Resource(9, 3, 7)),
+            Answer::Content(Content::from(0_i64))
+        );
+        assert_eq!(
+            read(Path::Resource(9, 3, 9)),
+            Answer::Content(Content::from(0_i64))
+        );
+        assert_eq!(
+            read(Path::Resource(9, 3, 0)),
+            Answer::Content(Content::from(""))
+        );
+        assert_eq!(
+            read(Path::Resource(9, 3, 12)),
+            Answer::Content(Content::from(false))
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        for path in [
+            Path::Instance(9, 0),
+            Path::Resource(9, 3, 5),
+            Path::Object(5),
+        ] {
+            assert_eq!(read(path), Answer::Error(ErrorCode::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_software_version_of_the_device_is_never_empty() {
+        let Answer::Content(Content::Resource(value)) = read(Path::Resource(3, 0, 19)) else {
+            panic!("3/0/19 cannot be read");
+        };
+        assert_ne!(value, "".into());
+    }
+}

@@ -1,0 +1,353 @@
+//! One transition of one instance, in one transaction: the instance, its operation, what is to be done
+//! and what no longer is, and a line of history.
+
+use rusqlite::{Transaction, params};
+use wharf_frames::{OperationId, StageId};
+use wharf_software::{
+    Effect, Instance, InstanceId, Kind, Operation, Origin,
+    effect::{EffectKind, EffectRecord},
+    operation::Phase,
+};
+
+use super::{EffectId, HistoryEntry, Pending, Store, StoreError, Stored, instances, rows::Sql};
+use wharf_fault as fault;
+
+/// The format of stored effects. A release reads this one and the one before.
+const EFFECT_FORMAT: i64 = 1;
+
+/// So many lines of history are kept.
+const HISTORY_LIMIT: i64 = 1000;
+
+/// A transition, to be stored.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// The instance.
+    pub instance: InstanceId,
+    /// What it was; none when it is new.
+    pub old: Option<&'a Instance>,
+    /// What it is; none when it is deleted.
+    pub new: Option<&'a Instance>,
+    /// Which effects the event ends.
+    pub resolved: Resolved,
+    /// Why the operation that ends with this event ends badly; none when it ends well.
+    pub failed: Option<&'a str>,
+    /// What is to be done now.
+    pub effects: &'a [Effect],
+    /// Seconds since 1970, as the wall clock says.
+    pub at: u64,
+}
+
+/// The effects that an event ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolved {
+    /// None.
+    Nothing,
+    /// Those of this operation.
+    Operation(OperationId),
+    /// The judgement of this file.
+    Seal(StageId),
+}
+
+impl Store {
+    /// Makes the instances from the factory, once in the life of the database.
+    pub fn make_factory_instances(&mut self, count: u16) -> Result<(), StoreError> {
+        self.database.transaction(|transaction| {
+            let made = transaction.execute("INSERT OR IGNORE INTO factory VALUES (1)", [])?;
+            for id in 0..count * made as u16 {
+                instances::put(transaction, InstanceId(id), &Instance::default())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// All that the agent takes up at its start.
+    pub fn load(&mut self) -> Result<Stored, StoreError> {
+        let (instances, pending, accepted) = self.database.transaction(|transaction| {
+            let instances = instances::all(transaction)?;
+            Ok((instances, pending(transaction)?, accepted(transaction)?))
+        })?;
+        let mut stored = Stored {
+            pending,
+            accepted,
+            ..Stored::default()
+        };
+        for (id, instance) in instances {
+            let instance = instance.map_err(|what| StoreError::Row {
+                file: self.database.file.clone(),
+                instance: id.0,
+                what,
+            })?;
+            stored.instances.insert(id, instance);
+        }
+        Ok(stored)
+    }
+
+    /// Stores a transition. The effects that last are named, in their order.
+    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<Vec<Pending>, StoreError> {
+        fault::point("store.commit");
+        let pending = self.database.transaction(|transaction| {
+            resolve(transaction, commit)?;
+            let (old, new) = (operation_of(commit.old), operation_of(commit.new));
+            if let Some(operation) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
+                accept(transaction, commit, operation)?;
+            }
+            match commit.new {
+                Some(instance) => instances::put(transaction, commit.instance, instance)?,
+                None => drop(
+                    transaction
+                        .execute("DELETE FROM instance WHERE id = ?", [Sql(commit.instance)])?,
+                ),
+            }
+            if let Some(operation) = old.filter(|old| new.as_ref() != Some(old)) {
+                end(transaction, operation.id, commit.failed)?;
+            }
+            write_history(transaction, commit)?;
+            add_effects(transaction, commit)
+        })?;
+        fault::point("store.committed");
+        if erases_secrets(commit) {
+            self.forget_what_was_erased()?;
+        }
+        Ok(pending)
+    }
+
+    /// An effect is done that no event ends.
+    pub fn resolve(&mut self, done: &Pending) -> Result<(), StoreError> {
+        self.database.transaction(|transaction| {
+            transaction.execute("DELETE FROM effect WHERE id = ?", [done.id.0])?;
+            if let Effect::Discard { stage } = done.effect {
+                transaction.execute("DELETE FROM download WHERE stage = ?", [Sql(stage)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What servers could see, oldest first.
+    pub fn history(&mut self) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.database.run(|connection| {
+            connection
+                .prepare(
+                    "SELECT at, instance, operation, update_state, update_result, reason, name, version \
+                     FROM history ORDER BY id",
+                )?
+                .query_map([], |row| {
+                    Ok(HistoryEntry {
+                        at: row.get::<_, Sql<u64>>(0)?.0,
+                        instance: row.get::<_, Sql<InstanceId>>(1)?.0,
+                        operation: row.get::<_, Option<Sql<OperationId>>>(2)?.map(|id| id.0),
+                        update_state: row.get(3)?,
+                        update_result: row.get(4)?,
+                        reason: row.get(5)?,
+                        name: row.get(6)?,
+                        version: row.get(7)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// What `secure_delete` wiped in the database still stands in the log beside it.
+    fn forget_what_was_erased(&mut self) -> Result<(), StoreError> {
+        self.database.run(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        })
+    }
+}
+
+fn operation_of(instance: Option<&Instance>) -> Option<Operation> {
+    instance.and_then(Instance::operation)
+}
+
+fn erases_secrets(commit: &Commit<'_>) -> bool {
+    let has_secret = |instance: &Instance| {
+        let settings = instance.settings();
+        settings.user_name.is_some() || settings.password.is_some()
+    };
+    commit.old.is_some_and(has_secret) && !commit.new.is_some_and(has_secret)
+}
+
+fn resolve(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
+    match commit.resolved {
+        Resolved::Nothing => 0,
+        Resolved::Operation(id) => {
+            transaction.execute("DELETE FROM effect WHERE operation = ?", [Sql(id)])?
+        }
+        Resolved::Seal(stage) => transaction.execute(
+            "DELETE FROM effect WHERE stage = ? AND kind = ?",
+            params![Sql(stage), Sql(EffectKind::Seal)],
+        )?,
+    };
+    Ok(())
+}
+
+fn accept(
+    transaction: &Transaction<'_>,
+    commit: &Commit<'_>,
+    operation: &Operation,
+) -> rusqlite::Result<()> {
+    let (origin, origin_id) = match operation.origin {
+        Origin::Server(id) => ("server", u32::from(id)),
+        Origin::User(uid) => ("user", uid),
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO operation (id, kind, origin, origin_id, deadline, accepted_at, phase) \
+             VALUES (?, ?, ?, ?, ?, ?, 'gate')",
+        )?
+        .execute(params![
+            Sql(operation.id),
+            Sql(operation.kind),
+            origin,
+            origin_id,
+            operation.deadline.map(Sql),
+            Sql(commit.at),
+        ])?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO step (operation, ordinal, instance, action, state) VALUES (?, 0, ?, ?, 'queued')",
+        )?
+        .execute(params![Sql(operation.id), Sql(commit.instance), Sql(operation.kind)])?;
+    Ok(())
+}
+
+fn end(
+    transaction: &Transaction<'_>,
+    operation: OperationId,
+    failed: Option<&str>,
+) -> rusqlite::Result<()> {
+    let (phase, state) = match failed {
+        None => ("after", "done"),
+        Some(_) => ("abort", "failed"),
+    };
+    transaction
+        .prepare_cached("UPDATE operation SET phase = ? WHERE id = ?")?
+        .execute(params![phase, Sql(operation)])?;
+    transaction
+        .prepare_cached("UPDATE step SET state = ?, outcome = ? WHERE operation = ?")?
+        .execute(params![state, failed, Sql(operation)])?;
+    Ok(())
+}
+
+/// The phase of an operation that goes on.
+fn follow(transaction: &Transaction<'_>, instance: &Instance) -> rusqlite::Result<()> {
+    let (Some(operation), Some(phase)) = (instance.operation(), instance.phase()) else {
+        return Ok(());
+    };
+    let (phase, state) = match phase {
+        Phase::Gate => ("gate", "queued"),
+        _ => ("act", "running"),
+    };
+    transaction
+        .prepare_cached("UPDATE operation SET phase = ?1 WHERE id = ?2 AND phase <> ?1")?
+        .execute(params![phase, Sql(operation.id)])?;
+    transaction
+        .prepare_cached("UPDATE step SET state = ?1 WHERE operation = ?2 AND state <> ?1")?
+        .execute(params![state, Sql(operation.id)])?;
+    Ok(())
+}
+
+fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
+    let Some(instance) = commit.new else {
+        return Ok(());
+    };
+    follow(transaction, instance)?;
+    if commit
+        .old
+        .is_some_and(|old| wharf_software::changes(old, instance).is_empty())
+    {
+        return Ok(());
+    }
+    let operation = instance.operation().or(operation_of(commit.old));
+    transaction
+        .prepare_cached(
+            "INSERT INTO history (at, instance, operation, update_state, update_result, reason, name, version) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            Sql(commit.at),
+            Sql(commit.instance),
+            operation.map(|operation| Sql(operation.id)),
+            Sql(instance.update_state()),
+            Sql(instance.update_result()),
+            instance.status_reason().to_string(),
+            instance.pkg_name(),
+            instance.pkg_version(),
+        ])?;
+    let oldest = transaction.last_insert_rowid() - HISTORY_LIMIT;
+    transaction
+        .prepare_cached("DELETE FROM history WHERE id <= ?")?
+        .execute([oldest])?;
+    Ok(())
+}
+
+fn add_effects(
+    transaction: &Transaction<'_>,
+    commit: &Commit<'_>,
+) -> rusqlite::Result<Vec<Pending>> {
+    let mut added = Vec::new();
+    for effect in commit.effects.iter().filter(|effect| lasts(effect.kind())) {
+        let record = EffectRecord::from(effect);
+        transaction
+            .prepare_cached(
+                "INSERT INTO effect (instance, format, kind, operation, stage, package) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                Sql(commit.instance),
+                EFFECT_FORMAT,
+                Sql(record.kind),
+                record.operation.map(Sql),
+                record.stage.map(Sql),
+                record.package.map(Sql),
+            ])?;
+        added.push(Pending {
+            id: EffectId(transaction.last_insert_rowid()),
+            instance: commit.instance,
+            effect: effect.clone(),
+        });
+    }
+    Ok(added)
+}
+
+/// What a restart does by itself is not stored: no writer outlives wharfd, and it registers anew.
+const fn lasts(kind: EffectKind) -> bool {
+    !matches!(
+        kind,
+        EffectKind::StopDelivery | EffectKind::UpdateRegistration
+    )
+}
+
+fn pending(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Pending>> {
+    transaction
+        .prepare("SELECT id, instance, kind, operation, stage, package FROM effect WHERE format = ? ORDER BY id")?
+        .query_map([EFFECT_FORMAT], |row| {
+            let record = EffectRecord {
+                kind: row.get::<_, Sql<EffectKind>>(2)?.0,
+                operation: row.get::<_, Option<Sql<_>>>(3)?.map(|id| id.0),
+                stage: row.get::<_, Option<Sql<_>>>(4)?.map(|id| id.0),
+                package: row.get::<_, Option<Sql<_>>>(5)?.map(|name| name.0),
+            };
+            let effect = Effect::try_from(record).map_err(|error| {
+                let kind = rusqlite::types::Type::Text;
+                rusqlite::Error::FromSqlConversionFailure(2, kind, Box::new(error))
+            })?;
+            Ok(Pending {
+                id: EffectId(row.get(0)?),
+                instance: row.get::<_, Sql<InstanceId>>(1)?.0,
+                effect,
+            })
+        })?
+        .collect()
+}
+
+fn accepted(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(OperationId, Kind)>> {
+    transaction
+        .prepare("SELECT id, kind FROM operation WHERE phase IN ('gate', 'act') ORDER BY sequence")?
+        .query_map([], |row| {
+            Ok((
+                row.get::<_, Sql<OperationId>>(0)?.0,
+                row.get::<_, Sql<Kind>>(1)?.0,
+            ))
+        })?
+        .collect()
+}

@@ -1,0 +1,213 @@
+//! The SQLite file: opened, judged, brought to this version's schema. Knows no table.
+//!
+//! - WAL and `synchronous=FULL`: a commit is one fsync, and what was committed is there after a power cut.
+//! - Locked exclusively from the first read: a second wharfd is told so, and no shared memory is mapped.
+//! - `secure_delete`: a password that was erased is not left in a free page.
+//! - Foreign keys are checked, and every table is STRICT.
+
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+/// One step from a schema to the next.
+pub(super) type Migration = fn(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>;
+
+/// Why the store cannot do what it was asked. Nothing was changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or the file cannot be made.
+    #[error("cannot create {file}: {source}. wharfd's user must be allowed to write there")]
+    Create {
+        /// The database.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{file} is in use by another process: is another wharfd running?")]
+    InUse {
+        /// The database.
+        file: PathBuf,
+    },
+    /// The file, its folder or the file system is read-only.
+    #[error("{file} cannot be written to: make it, its folder and its file system writable")]
+    ReadOnly {
+        /// The database.
+        file: PathBuf,
+    },
+    /// The disk is full. What was there is still there.
+    #[error("no room to write {file}: make room on its file system. Nothing was lost")]
+    Full {
+        /// The database.
+        file: PathBuf,
+    },
+    /// Written by a newer wharfd.
+    #[error(
+        "{file} was written by a newer wharfd (schema {found}, this one knows {known}): install that version again"
+    )]
+    Newer {
+        /// The database.
+        file: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The last schema that is known here.
+        known: u32,
+    },
+    /// No database, or a damaged one.
+    #[error("{file} is damaged ({what}). It was left as it is: move it away to start without it")]
+    Corrupt {
+        /// The database.
+        file: PathBuf,
+        /// What SQLite says.
+        what: String,
+    },
+    /// A row that no version of wharfd writes.
+    #[error("{file}: instance {instance} cannot be read: {what}")]
+    Row {
+        /// The database.
+        file: PathBuf,
+        /// The instance.
+        instance: u16,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Anything else that SQLite says.
+    #[error("{file}: {source}")]
+    Sqlite {
+        /// The database.
+        file: PathBuf,
+        /// What it says.
+        source: rusqlite::Error,
+    },
+}
+
+/// The open file.
+pub(super) struct Database {
+    pub(super) file: PathBuf,
+    pub(super) connection: Connection,
+}
+
+impl Database {
+    /// Opens the file, or makes it, and brings it to the last of these schemas.
+    pub(super) fn open(file: &Path, migrations: &[Migration]) -> Result<Self, StoreError> {
+        create(file)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags);
+        let mut database = Self {
+            file: file.to_owned(),
+            connection: connection.map_err(|source| explain(file, source))?,
+        };
+        let known = migrations.len() as u32;
+        let found = database.schema()?;
+        if found > known {
+            let file = database.file;
+            return Err(StoreError::Newer { file, found, known });
+        }
+        database.run(|connection| {
+            prepare(connection)?;
+            migrate(connection, migrations, found as usize)
+        })?;
+        Ok(database)
+    }
+
+    /// The schema that the file has, found without changing anything in it.
+    fn schema(&mut self) -> Result<u32, StoreError> {
+        let verdict: String = self.run(|connection| {
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        })?;
+        if verdict != "ok" {
+            return Err(StoreError::Corrupt {
+                file: self.file.clone(),
+                what: verdict,
+            });
+        }
+        self.run(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
+    }
+
+    /// Does something with the database, and explains its failure.
+    pub(super) fn run<T>(
+        &mut self,
+        act: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        act(&mut self.connection).map_err(|source| explain(&self.file, source))
+    }
+
+    /// Does something in one transaction: all of it is on disk afterwards, or nothing.
+    pub(super) fn transaction<T>(
+        &mut self,
+        act: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = act(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })
+    }
+}
+
+/// Makes an empty file that only its owner reads: it will hold passwords.
+fn create(file: &Path) -> Result<(), StoreError> {
+    let create = || {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut options = fs::OpenOptions::new();
+        options.append(true).create_new(true).mode(0o600).open(file)
+    };
+    match create() {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(StoreError::Create {
+            file: file.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    connection.pragma_update(None, "cache_size", -64)?; // kB: the whole database fits
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 256, |_| Ok(()))
+}
+
+fn migrate(
+    connection: &mut Connection,
+    migrations: &[Migration],
+    found: usize,
+) -> rusqlite::Result<()> {
+    if found == migrations.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for migration in migrations.iter().skip(found) {
+        migration(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", migrations.len() as u32)?;
+    transaction.commit()
+}
+
+fn explain(file: &Path, source: rusqlite::Error) -> StoreError {
+    let file = file.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse { file },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            StoreError::ReadOnly { file }
+        }
+        Some(ErrorCode::DiskFull) => StoreError::Full { file },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt {
+            file,
+            what: source.to_string(),
+        },
+        _ => StoreError::Sqlite { file, source },
+    }
+}

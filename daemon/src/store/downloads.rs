@@ -1,0 +1,110 @@
+//! How far downloads are. One row a file; it is gone with its file.
+
+use rusqlite::{OptionalExtension, params};
+use wharf_frames::{StageId, fetch::Validator};
+
+use super::{Store, StoreError, rows::Sql};
+
+/// How far a download is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Download {
+    /// Attempts since new bytes came, the running one included.
+    pub attempts: u32,
+    /// So many bytes are on disk.
+    pub durable: u64,
+    /// What the origin's bytes are recognised by.
+    pub validator: Option<Validator>,
+    /// What stood beside the package.
+    pub signature: Option<Vec<u8>>,
+    /// The file is made of more than one attempt.
+    pub continued: bool,
+    /// It was judged unsound once, and fetched again from the start.
+    pub started_over: bool,
+}
+
+impl Store {
+    /// How far the download into this file is.
+    pub fn download(&mut self, stage: StageId) -> Result<Download, StoreError> {
+        self.database.run(|connection| {
+            let found = connection
+                .prepare_cached(
+                    "SELECT attempts, durable, etag, last_modified, signature, continued, started_over \
+                     FROM download WHERE stage = ?",
+                )?
+                .query_row([Sql(stage)], read)
+                .optional()?;
+            Ok(found.unwrap_or_default())
+        })
+    }
+
+    /// Counts an attempt, before it is made.
+    pub fn begin_attempt(&mut self, stage: StageId) -> Result<Download, StoreError> {
+        self.change(
+            "INSERT INTO download (stage, attempts) VALUES (?1, 1) \
+             ON CONFLICT (stage) DO UPDATE SET attempts = attempts + 1",
+            params![Sql(stage)],
+        )?;
+        self.download(stage)
+    }
+
+    /// New bytes came: the attempts so far are forgiven.
+    pub fn forget_attempts(&mut self, stage: StageId) -> Result<(), StoreError> {
+        let sql = "UPDATE download SET attempts = 0 WHERE stage = ?";
+        self.change(sql, params![Sql(stage)])
+    }
+
+    /// The origin began to send, from this byte on.
+    pub fn note_started(
+        &mut self,
+        stage: StageId,
+        offset: u64,
+        validator: Option<&Validator>,
+    ) -> Result<(), StoreError> {
+        let (etag, last_modified) = match validator {
+            Some(Validator::ETag(tag)) => (Some(tag), None),
+            Some(Validator::LastModified(date)) => (None, Some(date)),
+            None => (None, None),
+        };
+        self.change(
+            "UPDATE download SET durable = ?2, continued = ?2 > 0, etag = ?3, last_modified = ?4 \
+             WHERE stage = ?1",
+            params![Sql(stage), Sql(offset), etag, last_modified],
+        )
+    }
+
+    /// So many bytes are on disk.
+    pub fn note_durable(&mut self, stage: StageId, length: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE download SET durable = ?2 WHERE stage = ?1";
+        self.change(sql, params![Sql(stage), Sql(length)])
+    }
+
+    /// What stood beside the package.
+    pub fn note_signature(&mut self, stage: StageId, signature: &[u8]) -> Result<(), StoreError> {
+        let sql = "UPDATE download SET signature = ?2 WHERE stage = ?1";
+        self.change(sql, params![Sql(stage), signature])
+    }
+
+    /// What came is forgotten: the next attempt begins at the first byte, this once.
+    pub fn start_over(&mut self, stage: StageId) -> Result<(), StoreError> {
+        self.change(
+            "UPDATE download SET durable = 0, etag = NULL, last_modified = NULL, signature = NULL, \
+             continued = 0, started_over = 1 WHERE stage = ?1",
+            params![Sql(stage)],
+        )
+    }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Download> {
+    let etag: Option<String> = row.get(2)?;
+    let last_modified: Option<String> = row.get(3)?;
+    Ok(Download {
+        attempts: row.get(0)?,
+        durable: row.get::<_, Sql<u64>>(1)?.0,
+        validator: etag
+            .map(Validator::ETag)
+            .or(last_modified.map(Validator::LastModified)),
+        signature: row.get(4)?,
+        continued: row.get(5)?,
+        started_over: row.get(6)?,
+    })
+}

@@ -1,0 +1,192 @@
+//! An instance as a row, and back.
+
+use rusqlite::{Row, Transaction, named_params};
+use wharf_frames::{
+    Secret,
+    installer::{Installed, Package},
+};
+use wharf_software::{
+    Instance, InstanceId, ObjectLink, Operation, Origin, PackageUri, Record, record::StoredProgress,
+};
+
+use super::rows::Sql;
+
+const COLUMNS: &str = "instance.id, update_state, update_result, note, \
+    in_place_name, in_place_version, in_place_active, \
+    stage, package_name, package_version, package_architecture, package_length, package_signer, \
+    package_uri, progress, update_supported_objects, settings_object, settings_instance, \
+    user_name, password, operation.id AS operation_id, kind, origin, origin_id, deadline";
+
+/// Every row, each read or with the reason why it cannot be.
+pub(super) fn all(
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<Vec<(InstanceId, Result<Instance, String>)>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM instance LEFT JOIN operation ON operation.id = instance.operation \
+         ORDER BY instance.id"
+    );
+    transaction
+        .prepare(&sql)?
+        .query_map([], |row| {
+            let id: Sql<InstanceId> = row.get("id")?;
+            let instance = record(row).map_err(|error| error.to_string());
+            let instance = instance
+                .and_then(|record| Instance::try_from(record).map_err(|error| error.to_string()));
+            Ok((id.0, instance))
+        })?
+        .collect()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record {
+        update_state: row.get::<_, Sql<_>>("update_state")?.0,
+        update_result: row.get::<_, Sql<_>>("update_result")?.0,
+        note: optional(row, "note")?,
+        in_place: in_place(row)?,
+        stage: optional(row, "stage")?,
+        package: package(row)?,
+        package_uri: package_uri(row)?,
+        operation: operation(row)?,
+        progress: progress(row)?,
+        update_supported_objects: row.get("update_supported_objects")?,
+        package_settings: ObjectLink {
+            object: row.get("settings_object")?,
+            instance: row.get("settings_instance")?,
+        },
+        user_name: optional(row, "user_name")?,
+        password: optional(row, "password")?,
+    })
+}
+
+fn optional<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+where
+    Sql<T>: rusqlite::types::FromSql,
+{
+    Ok(row.get::<_, Option<Sql<T>>>(column)?.map(|value| value.0))
+}
+
+fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Installed>> {
+    let Some(name) = optional(row, "in_place_name")? else {
+        return Ok(None);
+    };
+    Ok(Some(Installed {
+        name,
+        version: row.get::<_, Sql<_>>("in_place_version")?.0,
+        active: row.get("in_place_active")?,
+    }))
+}
+
+fn package(row: &Row<'_>) -> rusqlite::Result<Option<Package>> {
+    let Some(name) = optional(row, "package_name")? else {
+        return Ok(None);
+    };
+    Ok(Some(Package {
+        name,
+        version: row.get::<_, Sql<_>>("package_version")?.0,
+        architecture: row.get::<_, Sql<_>>("package_architecture")?.0,
+        length: row.get::<_, Sql<_>>("package_length")?.0,
+        signer: optional(row, "package_signer")?,
+    }))
+}
+
+fn package_uri(row: &Row<'_>) -> rusqlite::Result<Option<PackageUri>> {
+    let Some(stored) = optional::<Secret>(row, "package_uri")? else {
+        return Ok(None);
+    };
+    let uri = PackageUri::parse(stored.expose());
+    uri.map(Some)
+        .map_err(|error| not_known("package_uri", &error.to_string()))
+}
+
+fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Operation>> {
+    let Some(id) = optional(row, "operation_id")? else {
+        return Ok(None);
+    };
+    let origin: String = row.get("origin")?;
+    let origin = match origin.as_str() {
+        "server" => Origin::Server(row.get("origin_id")?),
+        _ => Origin::User(row.get("origin_id")?),
+    };
+    Ok(Some(Operation {
+        id,
+        kind: row.get::<_, Sql<_>>("kind")?.0,
+        origin,
+        deadline: optional(row, "deadline")?,
+    }))
+}
+
+fn progress(row: &Row<'_>) -> rusqlite::Result<Option<StoredProgress>> {
+    let Some(word) = row.get::<_, Option<String>>("progress")? else {
+        return Ok(None);
+    };
+    let all = [
+        StoredProgress::Queued,
+        StoredProgress::Running,
+        StoredProgress::Receiving,
+    ];
+    let known = all
+        .into_iter()
+        .find(|progress| progress_word(*progress) == word);
+    known.map(Some).ok_or_else(|| not_known("progress", &word))
+}
+
+const fn progress_word(progress: StoredProgress) -> &'static str {
+    match progress {
+        StoredProgress::Queued => "queued",
+        StoredProgress::Running => "running",
+        StoredProgress::Receiving => "receiving",
+    }
+}
+
+fn not_known(column: &str, what: &str) -> rusqlite::Error {
+    let kind = rusqlite::types::Type::Text;
+    rusqlite::Error::FromSqlConversionFailure(0, kind, format!("{column}: {what}").into())
+}
+
+/// Stores an instance; its operation is there already.
+pub(super) fn put(
+    transaction: &Transaction<'_>,
+    id: InstanceId,
+    instance: &Instance,
+) -> rusqlite::Result<()> {
+    let record = Record::from(instance);
+    let in_place = record.in_place.as_ref();
+    let package = record.package.as_ref();
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO instance (id, update_state, update_result, note, \
+             in_place_name, in_place_version, in_place_active, \
+             stage, package_name, package_version, package_architecture, package_length, package_signer, \
+             package_uri, operation, progress, update_supported_objects, settings_object, settings_instance, \
+             user_name, password) \
+             VALUES (:id, :update_state, :update_result, :note, \
+             :in_place_name, :in_place_version, :in_place_active, \
+             :stage, :package_name, :package_version, :package_architecture, :package_length, :package_signer, \
+             :package_uri, :operation, :progress, :update_supported_objects, :settings_object, :settings_instance, \
+             :user_name, :password)",
+        )?
+        .execute(named_params! {
+            ":id": Sql(id),
+            ":update_state": Sql(record.update_state),
+            ":update_result": Sql(record.update_result),
+            ":note": record.note.map(Sql),
+            ":in_place_name": in_place.map(|it| Sql(it.name.clone())),
+            ":in_place_version": in_place.map(|it| Sql(it.version.clone())),
+            ":in_place_active": in_place.map(|it| it.active),
+            ":stage": record.stage.map(Sql),
+            ":package_name": package.map(|it| Sql(it.name.clone())),
+            ":package_version": package.map(|it| Sql(it.version.clone())),
+            ":package_architecture": package.map(|it| Sql(it.architecture.clone())),
+            ":package_length": package.map(|it| Sql(it.length)),
+            ":package_signer": package.and_then(|it| it.signer.clone()).map(Sql),
+            ":package_uri": record.package_uri.as_ref().map(|uri| uri.as_str().as_bytes()),
+            ":operation": record.operation.as_ref().map(|it| Sql(it.id)),
+            ":progress": record.progress.map(progress_word),
+            ":update_supported_objects": record.update_supported_objects,
+            ":settings_object": record.package_settings.object,
+            ":settings_instance": record.package_settings.instance,
+            ":user_name": record.user_name.map(Sql),
+            ":password": record.password.map(Sql),
+        })?;
+    Ok(())
+}

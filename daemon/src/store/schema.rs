@@ -1,0 +1,12 @@
+//! The tables, as a list of steps from the empty file to today. A step that was released is never changed.
+
+use rusqlite::Transaction;
+
+use super::database::Migration;
+
+/// The first is applied to an empty file; `user_version` counts those that were.
+pub(super) const MIGRATIONS: &[Migration] = &[first];
+
+fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_1.sql"))
+}

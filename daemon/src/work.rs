@@ -1,0 +1,102 @@
+//! What the tasks of the agent share, and how they tell it what they did. A task acts for one stored effect
+//! and ends with the event that ends the effect. Only the agent changes an instance.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use lwm2m::RequestId;
+use tokio::sync::mpsc::UnboundedSender;
+use wharf_frames::{Cause, Failure, OperationId, StageId};
+use wharf_software::{Event, InstanceId};
+
+use crate::{
+    config::Timing,
+    delivery::Fetcher,
+    installer::Installer,
+    store::{EffectId, Store, StoreError},
+};
+
+/// What a task tells the agent.
+#[derive(Debug)]
+pub enum Report {
+    /// Something happened to an instance.
+    Event {
+        /// The instance.
+        instance: InstanceId,
+        /// What happened.
+        event: Event,
+        /// The request that is answered once the event is stored, before anybody is notified.
+        answers: Option<(RequestId, Result<(), Failure>)>,
+    },
+    /// A block of a push is in its file: the next one may come.
+    Block(RequestId),
+    /// An effect is done that no event ends.
+    Done(EffectId),
+    /// What a waiting operation waited for may have come.
+    AskGate,
+}
+
+/// What every task needs.
+#[derive(Clone)]
+pub struct Context {
+    /// The way to the installer.
+    pub installer: Installer,
+    /// The way to wharf-fetch.
+    pub fetcher: Fetcher,
+    /// The database. No task holds it over an await.
+    pub store: Rc<RefCell<Store>>,
+    /// The way to the agent.
+    pub reports: UnboundedSender<Report>,
+    /// How long things are waited for.
+    pub timing: Timing,
+}
+
+impl Context {
+    /// Tells the agent what happened to an instance.
+    pub fn report(&self, instance: InstanceId, event: Event) {
+        self.send(Report::Event {
+            instance,
+            event,
+            answers: None,
+        });
+    }
+
+    /// Tells the agent.
+    pub fn send(&self, report: Report) {
+        let _ = self.reports.send(report); // the agent is going: so does this task
+    }
+
+    /// How long to wait after the `failed`-th failure in a row: twice as long each time, with jitter, so that
+    /// a thousand gateways do not come back at the same moment.
+    pub fn back_off(&self, failed: u32) -> Duration {
+        let doubled =
+            self.timing.retry_first * 2u32.saturating_pow(failed.saturating_sub(1).min(16));
+        let longest = doubled.min(self.timing.retry_longest);
+        let jitter = u32::from(random::<1>()[0]); // 0 to 255 of 512: from a half to all of it
+        longest / 2 + longest * jitter / 512
+    }
+}
+
+/// The failure of an operation whose progress cannot be stored.
+pub fn not_stored(error: StoreError) -> Failure {
+    Failure::new(Cause::DiskFull, error.to_string())
+}
+
+/// A new name for an operation.
+pub fn operation_id() -> OperationId {
+    OperationId::from_bytes(random())
+}
+
+/// A new name for a file.
+pub fn stage_id() -> StageId {
+    StageId::from_bytes(random())
+}
+
+/// Bytes that nobody can guess. The kernel has them from early boot on; without them nothing of
+/// what we do would be safe, so there is no other way than to stop.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if getrandom::fill(&mut bytes).is_err() {
+        std::process::abort();
+    }
+    bytes
+}
