@@ -204,45 +204,51 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// sequoia's own words for a time would need the time zone's file, which is out of reach here.
     fn explain(&self, cert: &Cert, error: &anyhow::Error) -> Failure {
-        let told = |cause, what: &str| {
-            let detail = format!("{what}; certificate {}: {error:#}", cert.fingerprint());
-            Failure::new(cause, detail)
-        };
-        for error in error.chain() {
-            match error.downcast_ref::<Error>() {
-                Some(Error::PolicyViolation(..)) => {
-                    return told(
-                        Cause::Weak,
-                        "the signature uses an algorithm that is no longer safe",
-                    );
-                }
-                Some(Error::Expired(_)) => {
-                    return told(
-                        Cause::Expired,
-                        "the certificate or the signature has expired",
-                    );
-                }
-                Some(Error::NotYetLive(_)) => {
-                    let now = unix(Some(self.at));
-                    return told(
-                        Cause::Expired,
-                        &format!("signed in the future: this device's time is {now} s after 1970"),
-                    );
-                }
-                _ => {}
+        let (cause, what) = match error.chain().find_map(|error| error.downcast_ref()) {
+            Some(Error::PolicyViolation(algorithm, _)) => {
+                (Cause::Weak, format!("{algorithm} is no longer safe"))
             }
-        }
-        told(
-            Cause::BadSignature,
-            "the signature does not fit the package",
-        )
+            Some(Error::Expired(since)) => (Cause::Expired, self.out_of_time("expired on", *since)),
+            Some(Error::NotYetLive(until)) => {
+                (Cause::Expired, self.out_of_time("not valid before", *until))
+            }
+            Some(Error::InvalidKey(why)) => (Cause::BadSignature, why.clone()),
+            _ => (Cause::BadSignature, "it does not fit the package".into()),
+        };
+        let detail = format!(
+            "the signature by {} does not hold: {what}",
+            cert.fingerprint()
+        );
+        Failure::new(cause, detail)
+    }
+
+    fn out_of_time(&self, what: &str, when: SystemTime) -> String {
+        format!("{what} {}, and here it is {}", date(when), date(self.at))
     }
 }
 
 fn unix(time: Option<SystemTime>) -> u64 {
     time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .map_or(0, |since| since.as_secs())
+}
+
+/// The day of the (proleptic Gregorian) calendar: the years are counted from March on, so that a leap day is the last.
+fn date(time: SystemTime) -> String {
+    let days = unix(Some(time)) / 86400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next)
 }
 
 fn untrusted(signature: &Signature) -> Failure {
@@ -274,4 +280,28 @@ fn no_signature(why: &str) -> Failure {
 
 fn bad(why: &str) -> Failure {
     Failure::new(Cause::BadSignature, format!("the signature is bad: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_a_day_as_people_do() {
+        for (seconds, day) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_704_067_199, "2023-12-31"),
+            (1_709_164_800, "2024-02-29"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(
+                date(UNIX_EPOCH + Duration::from_secs(seconds)),
+                day,
+                "{seconds}"
+            );
+        }
+    }
 }

@@ -1,0 +1,221 @@
+//! What wharf-inspect has left when it reads the first byte, seen from outside; and what comes of one that breaks.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::PermissionsExt, process::CommandExt},
+    },
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+};
+use wharf_frames::{
+    Cause,
+    inspect::{ANSWER_LENGTH, Answer},
+};
+use wharf_installers::inspect::Inspector;
+
+use crate::fixture::{Bench, NOBODY, Recipe, broke, refused};
+
+/// wharf-inspect, which nobody asks anything, until it waits for that.
+struct Waiting {
+    child: Child,
+    _socket: OwnedFd,
+}
+
+impl Waiting {
+    fn start(bench: &Bench) -> Self {
+        let package = File::open(Recipe::default().build(bench)).unwrap();
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        let child = Command::new(bench.path("wharf-inspect"))
+            .stdin(package)
+            .stdout(theirs)
+            .stderr(Stdio::null())
+            .gid(NOBODY)
+            .uid(NOBODY)
+            .spawn()
+            .unwrap();
+        let waiting = Self {
+            child,
+            _socket: ours,
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while waiting.status().get("Seccomp").map(String::as_str) != Some("2") {
+            assert!(
+                Instant::now() < deadline,
+                "never shut in: {:?}",
+                waiting.status()
+            );
+            std::thread::yield_now();
+        }
+        waiting
+    }
+
+    fn proc(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.child.id())
+    }
+
+    fn status(&self) -> BTreeMap<String, String> {
+        let text = fs::read_to_string(self.proc("status")).unwrap();
+        let pair = |line: &str| {
+            line.split_once(":\t")
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        };
+        text.lines().filter_map(pair).collect()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn has_no_privilege_when_it_waits_for_the_question() {
+    let bench = Bench::new();
+    let waiting = Waiting::start(&bench);
+    let status = waiting.status();
+    for (field, expected) in [
+        ("Uid", "65534\t65534\t65534\t65534"),
+        ("Gid", "65534\t65534\t65534\t65534"),
+        ("Groups", " "),
+        ("CapInh", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+        ("Threads", "1"),
+    ] {
+        assert_eq!(status[field].trim(), expected.trim(), "{field}");
+    }
+    let limits = fs::read_to_string(waiting.proc("limits")).unwrap();
+    for limit in [
+        "Max file size",
+        "Max core file size",
+        "Max processes",
+        "Max open files",
+    ] {
+        let line = limits.lines().find(|line| line.starts_with(limit)).unwrap();
+        let values: Vec<_> = line[limit.len()..].split_whitespace().take(2).collect();
+        assert_eq!(values, ["0", "0"], "{limit}");
+    }
+}
+
+#[test]
+fn has_no_descriptor_but_its_three() {
+    let bench = Bench::new();
+    let left_open = File::open("/etc/passwd").unwrap();
+    fcntl(&left_open, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let waiting = Waiting::start(&bench);
+    let mut open: Vec<_> = fs::read_dir(waiting.proc("fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    open.sort();
+    assert_eq!(open, ["0", "1", "2"]);
+}
+
+#[test]
+fn does_not_run_as_root() {
+    let bench = Bench::new();
+    let package = File::open(Recipe::default().build(&bench)).unwrap();
+    for (uid, gid) in [(0, NOBODY), (NOBODY, 0)] {
+        let inspector = Inspector {
+            uid,
+            gid,
+            ..bench.inspector()
+        };
+        let failure = refused(inspector.describe(package.as_fd()), Cause::Unavailable);
+        assert!(failure.detail.as_str().contains("root"), "{failure}");
+    }
+}
+
+/// A program in the place of wharf-inspect that does this.
+fn impostor(bench: &Bench, script: &str) -> Inspector {
+    let program = bench.path("impostor");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    Inspector {
+        program,
+        ..bench.inspector()
+    }
+}
+
+#[test]
+fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
+    let bench = Bench::new();
+    let package = File::open(Recipe::default().build(&bench)).unwrap();
+    let other = Answer::Verified(wharf_installers::inspect::Verified {
+        digest: [0; 32],
+        length: 0,
+        signed: None,
+    });
+    fs::write(bench.path("other"), other.to_packet().unwrap()).unwrap();
+    let other = format!(
+        "dd bs={ANSWER_LENGTH} if={} 2>&-",
+        bench.path("other").display()
+    );
+    for script in [
+        "exit 0",
+        "exit 1",
+        "kill -SEGV $$",
+        "printf hello",
+        "dd if=/dev/zero bs=2048 count=1 2>&-",
+        "dd if=/dev/zero bs=2049 count=1 2>&-",
+        &other,
+    ] {
+        let got = impostor(&bench, script).describe(package.as_fd());
+        assert!(
+            matches!(&got, Err(failure) if failure.cause == Cause::Malformed && broke(failure)),
+            "{script}: expected Malformed, got {got:?}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_ended() {
+    let bench = Bench::new();
+    let package = File::open(Recipe::default().build(&bench)).unwrap();
+    let inspector = Inspector {
+        time_limit: Duration::from_millis(50),
+        ..impostor(&bench, "exec sleep 600")
+    };
+    let begun = Instant::now();
+    let failure = inspector.describe(package.as_fd()).unwrap_err();
+    assert!(
+        failure.cause == Cause::Malformed && broke(&failure),
+        "{failure:?}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(300),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_is_our_own_fault() {
+    let bench = Bench::new();
+    let package = File::open(Recipe::default().build(&bench)).unwrap();
+    let inspector = Inspector {
+        program: bench.path("missing"),
+        ..bench.inspector()
+    };
+    let failure = refused(inspector.describe(package.as_fd()), Cause::Unavailable);
+    assert!(failure.detail.as_str().contains("missing"), "{failure}");
+}

@@ -1,0 +1,132 @@
+//! What a package says of itself.
+
+use std::process::Command;
+
+use wharf_frames::Cause;
+
+use crate::fixture::{Bench, CONTROL, Members, Recipe, refused, refused_as, run};
+
+#[test]
+fn tells_name_version_and_architecture() {
+    for compression in ["none", "gzip", "xz", "zstd"] {
+        let bench = Bench::new();
+        let control = CONTROL.replace("Architecture: all", "Architecture: riscv64");
+        let recipe = Recipe {
+            control: &control,
+            compression,
+        };
+        let described = bench.describe(&recipe.build(&bench)).unwrap();
+        assert_eq!(described.name.as_str(), "hello");
+        assert_eq!(described.version.as_str(), "1:2.10-3");
+        assert_eq!(described.architecture.as_str(), "riscv64");
+    }
+}
+
+/// A control.tar.gz made by tar from these files, in a package that is otherwise sound.
+fn with_control_tar(bench: &Bench, script: &str) -> std::path::PathBuf {
+    let package = Recipe {
+        compression: "gzip",
+        ..Recipe::default()
+    };
+    let mut members = Members::of(&package.build(bench));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("control"), CONTROL).unwrap();
+    let mut shell = Command::new("sh");
+    shell.arg("-ec").arg(script).current_dir(folder.path());
+    *members.member("control.tar") = run(&mut shell);
+    bench.write(&members.bytes())
+}
+
+#[test]
+fn takes_control_data_that_tar_made() {
+    let bench = Bench::new();
+    let package = with_control_tar(
+        &bench,
+        "touch md5sums; tar --format=gnu -czf - ./control ./md5sums",
+    );
+    assert_eq!(bench.describe(&package).unwrap().name.as_str(), "hello");
+}
+
+#[test]
+fn control_data_that_could_be_read_in_two_ways_is_malformed() {
+    let bench = Bench::new();
+    for (what, script) in [
+        (
+            "no control",
+            "touch md5sums; tar --format=gnu -czf - ./md5sums",
+        ),
+        ("control twice", "tar --format=gnu -czf - ./control control"),
+        (
+            "a link",
+            "mv control other; ln -s other control; tar --format=gnu -czf - ./control ./other",
+        ),
+        (
+            "a folder",
+            "mkdir d; touch d/x; tar --format=gnu -czf - ./control ./d",
+        ),
+        (
+            "pax headers",
+            "tar --format=pax --pax-option=comment:=x -czf - ./control",
+        ),
+        (
+            "two streams",
+            "tar --format=gnu -czf - ./control; gzip -c control",
+        ),
+        (
+            "bytes after the stream",
+            "tar --format=gnu -czf - ./control; echo x",
+        ),
+        (
+            "bytes after the archive",
+            "(tar --format=gnu -cf - ./control; echo x) | gzip",
+        ),
+        (
+            "cut short",
+            "tar --format=gnu -czf - ./control | head -c 100",
+        ),
+        ("no archive", "gzip -c control"),
+        (
+            "a bomb of zeros",
+            "(tar --format=gnu -cf - ./control; head -c 64M /dev/zero) | gzip",
+        ),
+        (
+            "a bomb of a file",
+            "truncate -s 64M big; tar --format=gnu -czf - ./big ./control",
+        ),
+        (
+            "a long control",
+            "head -c 2M /dev/zero >> control; tar --format=gnu -czf - ./control",
+        ),
+        ("a bomb of xz in its place", "head -c 64M /dev/zero | xz -9"),
+    ] {
+        let package = with_control_tar(&bench, script);
+        let got = bench.describe(&package);
+        refused_as(what, got, Cause::Malformed);
+    }
+}
+
+#[test]
+fn data_that_does_not_end_with_its_member_is_malformed() {
+    for compression in ["gzip", "xz", "zstd"] {
+        let bench = Bench::new();
+        let recipe = Recipe {
+            compression,
+            ..Recipe::default()
+        };
+        let package = recipe.build(&bench);
+        for rest in [&b"x"[..], &[0; 4], Members::of(&package).member("data.tar")] {
+            let mut members = Members::of(&package);
+            members.member("data.tar").extend(rest);
+            refused(
+                bench.describe(&bench.write(&members.bytes())),
+                Cause::Malformed,
+            );
+        }
+        let mut members = Members::of(&package);
+        members.member("data.tar").pop();
+        refused(
+            bench.describe(&bench.write(&members.bytes())),
+            Cause::Malformed,
+        );
+    }
+}

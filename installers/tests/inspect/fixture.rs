@@ -1,0 +1,319 @@
+//! Packages by dpkg-deb, keys and signatures by gpg and debsigs, all below folders that go away with their owner.
+
+use std::{
+    fmt::Debug,
+    fs::{self, File},
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use wharf_frames::{Cause, Failure};
+use wharf_installers::inspect::{Described, Inspector, Keyring, Question, Verified};
+
+/// 2024-01-01: keys are made.
+pub(crate) const MADE: &str = "20240101T000000!";
+/// 2024-02-01: packages are signed.
+pub(crate) const SIGNED: &str = "20240201T000000!";
+/// The same in Unix seconds.
+pub(crate) const SIGNED_AT: u64 = 1_706_745_600;
+/// 2024-03-01: signatures are judged.
+pub(crate) const JUDGED_AT: u64 = 1_709_251_200;
+
+/// The user and the group that wharf-inspect runs as here.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// Runs to success, or says what it wrote.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    output.stdout
+}
+
+/// wharf-inspect where its user may reach it, a keyring, and room for packages.
+pub(crate) struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(folder.path().join("keys")).unwrap();
+        fs::copy(
+            env!("CARGO_BIN_EXE_wharf-inspect"),
+            folder.path().join("wharf-inspect"),
+        )
+        .unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn inspector(&self) -> Inspector {
+        Inspector {
+            program: self.path("wharf-inspect"),
+            uid: NOBODY,
+            gid: NOBODY,
+            time_limit: Duration::from_secs(120),
+        }
+    }
+
+    pub(crate) fn trust(&self, name: &str, certificate: &[u8]) {
+        fs::write(self.path("keys").join(name), certificate).unwrap();
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.path("package.deb");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn verify(
+        &self,
+        package: &Path,
+        signature: Option<&[u8]>,
+    ) -> Result<Verified, Failure> {
+        self.verify_at(package, signature, JUDGED_AT)
+    }
+
+    pub(crate) fn verify_at(
+        &self,
+        package: &Path,
+        signature: Option<&[u8]>,
+        at: u64,
+    ) -> Result<Verified, Failure> {
+        let keyring = Keyring::read(&self.path("keys"))?;
+        let question = Question {
+            signature,
+            keyring: &keyring,
+            at,
+            allow_unsigned: false,
+        };
+        self.inspector()
+            .verify(File::open(package).unwrap().as_fd(), &question)
+    }
+
+    pub(crate) fn describe(&self, package: &Path) -> Result<Described, Failure> {
+        self.inspector()
+            .describe(File::open(package).unwrap().as_fd())
+    }
+}
+
+/// Someone who signs, with a keyring of gpg.
+pub(crate) struct Signer {
+    home: TempDir,
+    pub(crate) fingerprint: String,
+}
+
+impl Signer {
+    pub(crate) fn new() -> Self {
+        Self::with("ed25519", "2034-01-01")
+    }
+
+    pub(crate) fn with(algorithm: &str, expires: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut signer = Self {
+            home,
+            fingerprint: String::new(),
+        };
+        let name = "Packages <packages@example.org>";
+        run(signer.gpg(MADE).args([
+            "--passphrase",
+            "",
+            "--quick-gen-key",
+            name,
+            algorithm,
+            "sign",
+            expires,
+        ]));
+        let listed = run(signer.gpg(MADE).args(["--with-colons", "--list-keys"]));
+        let listed = String::from_utf8(listed).unwrap();
+        let line = listed.lines().find(|line| line.starts_with("fpr")).unwrap();
+        signer.fingerprint = line.split(':').nth(9).unwrap().to_owned();
+        signer
+    }
+
+    /// gpg in this home, at this time.
+    pub(crate) fn gpg(&self, time: &str) -> Command {
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--quiet", "--faked-system-time", time]);
+        gpg.arg("--homedir").arg(self.home.path());
+        gpg
+    }
+
+    pub(crate) fn certificate(&self) -> Vec<u8> {
+        run(self
+            .gpg(SIGNED)
+            .args(["--armor", "--export", &self.fingerprint]))
+    }
+
+    /// The certificate with the revocation that gpg made along with it.
+    pub(crate) fn revoked_certificate(&self) -> Vec<u8> {
+        let revocation = format!("openpgp-revocs.d/{}.rev", self.fingerprint);
+        let armored = fs::read_to_string(self.home.path().join(revocation)).unwrap();
+        let revocation = self.home.path().join("revocation.asc");
+        fs::write(&revocation, armored.replace(":-----BEGIN", "-----BEGIN")).unwrap();
+        run(self.gpg(SIGNED).arg("--import").arg(&revocation));
+        self.certificate()
+    }
+
+    pub(crate) fn sign(&self, file: &Path) -> Vec<u8> {
+        self.sign_with(file, &[])
+    }
+
+    pub(crate) fn sign_with(&self, file: &Path, options: &[&str]) -> Vec<u8> {
+        let mut gpg = self.gpg(SIGNED);
+        run(gpg
+            .args(options)
+            .args(["--armor", "--output", "-", "--detach-sign"])
+            .arg(file))
+    }
+
+    /// Signs within the package, as debsigs does, for members whose names debsigs may not know.
+    pub(crate) fn sign_inside_by_hand(&self, bench: &Bench, file: &Path) {
+        let mut members = Members::of(file);
+        let signed = bench.path("signed");
+        let content: Vec<_> = members
+            .0
+            .iter()
+            .flat_map(|(_, bytes)| bytes.clone())
+            .collect();
+        fs::write(&signed, content).unwrap();
+        let mut gpg = self.gpg(SIGNED);
+        let signature = run(gpg.args(["--output", "-", "--detach-sign"]).arg(&signed));
+        members.0.push(("_gpgorigin".into(), signature));
+        fs::write(file, members.bytes()).unwrap();
+    }
+
+    /// Signs within the package by debsigs.
+    pub(crate) fn sign_inside(&self, file: &Path) {
+        let configuration = format!("batch\nquiet\nfaked-system-time {SIGNED}\n");
+        fs::write(self.home.path().join("gpg.conf"), configuration).unwrap();
+        let mut debsigs = Command::new("debsigs");
+        debsigs.env("GNUPGHOME", self.home.path());
+        run(debsigs
+            .args(["--sign=origin", "-k", &self.fingerprint])
+            .arg(file));
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        let mut gpgconf = Command::new("gpgconf");
+        gpgconf.arg("--homedir").arg(self.home.path());
+        let _ = gpgconf.args(["--kill", "all"]).output();
+    }
+}
+
+/// What dpkg-deb is to build.
+pub(crate) struct Recipe<'a> {
+    pub(crate) control: &'a str,
+    pub(crate) compression: &'a str,
+}
+
+pub(crate) const CONTROL: &str = "Package: hello\nVersion: 1:2.10-3\nArchitecture: all\n\
+    Maintainer: Packages <packages@example.org>\nDescription: greets\n a longer text\n";
+
+impl Default for Recipe<'_> {
+    fn default() -> Self {
+        Self {
+            control: CONTROL,
+            compression: "xz",
+        }
+    }
+}
+
+impl Recipe<'_> {
+    pub(crate) fn build(&self, bench: &Bench) -> PathBuf {
+        let tree = tempfile::tempdir().unwrap();
+        let debian = tree.path().join("DEBIAN");
+        fs::create_dir(&debian).unwrap();
+        fs::set_permissions(&debian, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(debian.join("control"), self.control).unwrap();
+        fs::write(tree.path().join("greeting"), "hello, world\n".repeat(1000)).unwrap();
+        let path = bench.path("hello.deb");
+        let mut dpkg_deb = Command::new("dpkg-deb");
+        dpkg_deb.args(["--root-owner-group", "--uniform-compression"]);
+        dpkg_deb
+            .arg(format!("-Z{}", self.compression))
+            .arg("--build");
+        run(dpkg_deb.arg(tree.path()).arg(&path));
+        path
+    }
+}
+
+/// The members of an ar archive, to be taken apart and put together in other ways.
+#[derive(Clone)]
+pub(crate) struct Members(pub(crate) Vec<(String, Vec<u8>)>);
+
+impl Members {
+    pub(crate) fn of(package: &Path) -> Self {
+        let bytes = fs::read(package).unwrap();
+        let mut members = Vec::new();
+        let mut rest = &bytes[8..];
+        while !rest.is_empty() {
+            let name = str::from_utf8(&rest[..16]).unwrap().trim_end().to_owned();
+            let size: usize = str::from_utf8(&rest[48..58])
+                .unwrap()
+                .trim_end()
+                .parse()
+                .unwrap();
+            members.push((name, rest[60..60 + size].to_vec()));
+            rest = &rest[60 + size + size % 2..];
+        }
+        Self(members)
+    }
+
+    pub(crate) fn member(&mut self, name: &str) -> &mut Vec<u8> {
+        let member = self.0.iter_mut().find(|(other, _)| other.starts_with(name));
+        &mut member.unwrap().1
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = b"!<arch>\n".to_vec();
+        for (name, content) in &self.0 {
+            let header = format!(
+                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                0,
+                0,
+                0,
+                100644,
+                content.len()
+            );
+            bytes.extend(header.as_bytes());
+            bytes.extend(content);
+            bytes.extend(b"\n".iter().take(content.len() % 2));
+        }
+        bytes
+    }
+}
+
+/// Refused for this cause, by a child that judged and did not break.
+#[track_caller]
+pub(crate) fn refused<T: Debug>(got: Result<T, Failure>, cause: Cause) -> Failure {
+    refused_as("", got, cause)
+}
+
+/// The same, for a row of a table.
+#[track_caller]
+pub(crate) fn refused_as<T: Debug>(what: &str, got: Result<T, Failure>, cause: Cause) -> Failure {
+    match got {
+        Err(failure) if failure.cause == cause && !broke(&failure) => failure,
+        other => panic!("{what}: expected {cause:?}, got {other:?}"),
+    }
+}
+
+/// Whether the child went away instead of answering.
+pub(crate) fn broke(failure: &Failure) -> bool {
+    failure
+        .detail
+        .as_str()
+        .starts_with("wharf-inspect could not read")
+}

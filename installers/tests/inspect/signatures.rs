@@ -1,0 +1,392 @@
+//! Who signed, and whether it may be believed.
+
+use std::{fs, path::Path, process::Command};
+
+use wharf_frames::Cause;
+use wharf_installers::inspect::Form;
+
+use crate::fixture::{Bench, JUDGED_AT, Members, Recipe, SIGNED_AT, Signer, refused, run};
+
+const YEAR: u64 = 366 * 86400;
+
+fn sha256sum(path: &Path) -> String {
+    let printed = run(Command::new("sha256sum").arg(path));
+    String::from_utf8(printed[..64].to_vec()).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn tells_the_signer_of_a_package_with_a_signature_beside_it() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let verified = bench
+        .verify(&package, Some(&signer.sign(&package)))
+        .unwrap();
+    let signed = verified.signed.unwrap();
+    assert_eq!(signed.certificate.as_str(), signer.fingerprint);
+    assert_eq!((signed.signed_at, signed.form), (SIGNED_AT, Form::Beside));
+    assert_eq!(hex(&verified.digest), sha256sum(&package));
+    assert_eq!(verified.length, fs::metadata(&package).unwrap().len());
+}
+
+#[test]
+fn tells_the_signer_of_a_package_that_debsigs_signed() {
+    for compression in ["none", "gzip", "xz"] {
+        let (bench, signer) = (Bench::new(), Signer::new());
+        bench.trust("packages.asc", &signer.certificate());
+        let recipe = Recipe {
+            compression,
+            ..Recipe::default()
+        };
+        let package = recipe.build(&bench);
+        signer.sign_inside(&package);
+        let verified = bench.verify(&package, None).unwrap();
+        let signed = verified.signed.unwrap();
+        assert_eq!(signed.certificate.as_str(), signer.fingerprint);
+        assert_eq!(
+            (signed.signed_at, signed.form),
+            (SIGNED_AT, Form::DebOrigin)
+        );
+        assert_eq!(hex(&verified.digest), sha256sum(&package));
+        assert_eq!(bench.describe(&package).unwrap().name.as_str(), "hello");
+    }
+}
+
+/// debsigs 0.1.26 (Debian 12) knows no control.tar.zst, and then signs debian-binary alone.
+#[test]
+fn a_signature_over_less_than_the_three_members_does_not_fit() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let mut members = Members::of(&package);
+    let signed = bench.path("signed");
+    fs::write(&signed, members.member("debian-binary")).unwrap();
+    members.0.push(("_gpgorigin".into(), signer.sign(&signed)));
+    refused(
+        bench.verify(&bench.write(&members.bytes()), None),
+        Cause::BadSignature,
+    );
+}
+
+#[test]
+fn a_package_without_any_signature_is_unsigned() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    refused(bench.verify(&package, None), Cause::Unsigned);
+}
+
+#[test]
+fn a_signer_who_is_not_in_the_keyring_is_untrusted() {
+    let (bench, signer, other) = (Bench::new(), Signer::new(), Signer::new());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign(&package);
+    let failure = refused(
+        bench.verify(&package, Some(&signature)),
+        Cause::UntrustedSigner,
+    );
+    let key_id = &signer.fingerprint[24..];
+    assert!(failure.detail.as_str().contains(key_id), "{failure}");
+    bench.trust("other.asc", &other.certificate());
+    refused(
+        bench.verify(&package, Some(&signature)),
+        Cause::UntrustedSigner,
+    );
+    signer.sign_inside(&package);
+    refused(bench.verify(&package, None), Cause::UntrustedSigner);
+}
+
+#[test]
+fn one_signature_of_a_trusted_signer_among_others_is_enough() {
+    let (bench, signer, other) = (Bench::new(), Signer::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let unarmored = |signer: &Signer| {
+        let path = bench.path("signature");
+        fs::write(&path, signer.sign(&package)).unwrap();
+        run(signer
+            .gpg(crate::fixture::SIGNED)
+            .args(["--output", "-", "--dearmor"])
+            .arg(&path))
+    };
+    let both = [unarmored(&other), unarmored(&signer)].concat();
+    let verified = bench.verify(&package, Some(&both)).unwrap();
+    assert_eq!(
+        verified.signed.unwrap().certificate.as_str(),
+        signer.fingerprint
+    );
+    let many = unarmored(&signer).repeat(17);
+    refused(bench.verify(&package, Some(&many)), Cause::BadSignature);
+}
+
+#[test]
+fn a_changed_package_does_not_fit_its_signature() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign(&package);
+    for member in ["control.tar", "data.tar"] {
+        let mut members = Members::of(&package);
+        *members.member(member).last_mut().unwrap() ^= 1;
+        let changed = bench.write(&members.bytes());
+        refused(
+            bench.verify(&changed, Some(&signature)),
+            Cause::BadSignature,
+        );
+    }
+}
+
+#[test]
+fn a_changed_member_does_not_fit_the_signature_in_the_package() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    signer.sign_inside(&package);
+    for member in ["control.tar", "data.tar", "_gpgorigin"] {
+        let mut members = Members::of(&package);
+        *members.member(member).last_mut().unwrap() ^= 1;
+        let changed = bench.write(&members.bytes());
+        refused(bench.verify(&changed, None), Cause::BadSignature);
+    }
+}
+
+#[test]
+fn another_control_tar_does_not_fit_the_signature_in_the_package() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    signer.sign_inside(&package);
+    let mut members = Members::of(&package);
+    let control = crate::fixture::CONTROL.replace("2.10", "2.11");
+    let other = Recipe {
+        control: &control,
+        ..Recipe::default()
+    };
+    *members.member("control.tar") = Members::of(&other.build(&bench))
+        .member("control.tar")
+        .clone();
+    let swapped = bench.write(&members.bytes());
+    refused(bench.verify(&swapped, None), Cause::BadSignature);
+}
+
+#[test]
+fn the_signature_beside_the_package_is_judged_before_one_within() {
+    let (bench, signer, other) = (Bench::new(), Signer::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    signer.sign_inside(&package);
+    let beside = other.sign(&package);
+    refused(
+        bench.verify(&package, Some(&beside)),
+        Cause::UntrustedSigner,
+    );
+}
+
+#[test]
+fn a_certificate_that_has_expired_vouches_for_nothing_even_if_it_signed_in_time() {
+    let (bench, signer) = (Bench::new(), Signer::with("ed25519", "2024-02-15"));
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign(&package);
+    bench
+        .verify_at(&package, Some(&signature), SIGNED_AT + 86400)
+        .unwrap();
+    refused(bench.verify(&package, Some(&signature)), Cause::Expired);
+}
+
+#[test]
+fn a_signature_that_has_expired_or_is_of_the_future_does_not_hold() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign_with(&package, &["--default-sig-expire", "10"]);
+    bench
+        .verify_at(&package, Some(&signature), SIGNED_AT + 86400)
+        .unwrap();
+    refused(bench.verify(&package, Some(&signature)), Cause::Expired);
+    let signature = signer.sign(&package);
+    refused(
+        bench.verify_at(&package, Some(&signature), SIGNED_AT - 86400),
+        Cause::Expired,
+    );
+}
+
+#[test]
+fn a_revoked_certificate_vouches_for_nothing() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign(&package);
+    bench.trust("packages.asc", &signer.certificate());
+    bench.verify(&package, Some(&signature)).unwrap();
+    // Beside the old certificate, not in its place: what both files say counts.
+    bench.trust("revoked.asc", &signer.revoked_certificate());
+    refused(bench.verify(&package, Some(&signature)), Cause::Revoked);
+}
+
+#[test]
+fn a_signature_over_sha_1_or_by_a_short_key_is_weak() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let options = ["--digest-algo", "SHA1", "--allow-weak-digest-algos"];
+    refused(
+        bench.verify(&package, Some(&signer.sign_with(&package, &options))),
+        Cause::Weak,
+    );
+    let short = Signer::with("rsa1024", "2034-01-01");
+    bench.trust("short.asc", &short.certificate());
+    refused(
+        bench.verify(&package, Some(&short.sign(&package))),
+        Cause::Weak,
+    );
+}
+
+#[test]
+fn what_is_no_signature_is_told_so() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let certificate = signer.certificate();
+    for nothing in [
+        &b""[..],
+        b"<html>404</html>",
+        &certificate,
+        &[0xff; 65536],
+        &[0; 65537],
+    ] {
+        refused(bench.verify(&package, Some(nothing)), Cause::BadSignature);
+    }
+}
+
+#[test]
+fn a_file_of_the_keyring_that_is_no_certificate_is_named() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign(&package);
+    bench.trust("packages.asc", &signer.certificate());
+    for broken in [&b"not a key"[..], b"", &signature] {
+        bench.trust("broken.asc", broken);
+        let failure = refused(bench.verify(&package, Some(&signature)), Cause::Unavailable);
+        assert!(
+            failure.detail.as_str().contains("keys/broken.asc"),
+            "{failure}"
+        );
+    }
+}
+
+/// Each difference from sqv 1.1 and gpgv 2.2, with its reason.
+#[test]
+fn agrees_with_sqv_and_gpgv_but_for_known_reasons() {
+    #[derive(Debug, PartialEq)]
+    struct Judged {
+        here: bool,
+        sqv: bool,
+        gpgv: bool,
+    }
+    let all = |holds| Judged {
+        here: holds,
+        sqv: holds,
+        gpgv: holds,
+    };
+    let bench = Bench::new();
+    let package = Recipe::default().build(&bench);
+    let judge = |certificate: &[u8], signature: &[u8], signed: &Path| {
+        bench.trust("packages.asc", certificate);
+        let files = (
+            bench.path("keys").join("packages.asc"),
+            bench.path("signature"),
+        );
+        fs::write(&files.1, signature).unwrap();
+        let ring = bench.path("ring.gpg");
+        fs::write(&ring, dearmored(&files.0)).unwrap();
+        let holds = |command: &mut Command| command.output().unwrap().status.success();
+        Judged {
+            // Now, as the other two judge.
+            here: bench.verify_at(signed, Some(signature), now()).is_ok(),
+            sqv: holds(
+                Command::new("sqv")
+                    .arg("--keyring")
+                    .arg(&files.0)
+                    .arg(&files.1)
+                    .arg(signed),
+            ),
+            gpgv: holds(
+                Command::new("gpgv")
+                    .arg("--keyring")
+                    .arg(&ring)
+                    .arg(&files.1)
+                    .arg(signed),
+            ),
+        }
+    };
+    let signer = Signer::new();
+    let (certificate, signature) = (signer.certificate(), signer.sign(&package));
+    assert_eq!(judge(&certificate, &signature, &package), all(true));
+    let mut changed = Members::of(&package);
+    changed.member("data.tar")[20] ^= 1;
+    assert_eq!(
+        judge(&certificate, &signature, &bench.write(&changed.bytes())),
+        all(false)
+    );
+    assert_eq!(
+        judge(&Signer::new().certificate(), &signature, &package),
+        all(false)
+    );
+
+    let sha1 = ["--digest-algo", "SHA1", "--allow-weak-digest-algos"];
+    let sha1 = signer.sign_with(&package, &sha1);
+    let differs = "gpgv takes SHA-1 over documents";
+    let expected = Judged {
+        here: false,
+        sqv: false,
+        gpgv: true,
+    };
+    assert_eq!(judge(&certificate, &sha1, &package), expected, "{differs}");
+
+    let expired = Signer::with("ed25519", "2024-02-15");
+    let differs = "sqv judges a certificate at the time that the signature names, which whoever \
+        holds an old key can choose; gpgv does not judge expiry";
+    let expected = Judged {
+        here: false,
+        sqv: true,
+        gpgv: true,
+    };
+    let signature_in_time = expired.sign(&package);
+    assert_eq!(
+        judge(&expired.certificate(), &signature_in_time, &package),
+        expected,
+        "{differs}"
+    );
+
+    let differs = "gpgv does not judge revocation";
+    let expected = Judged {
+        here: false,
+        sqv: false,
+        gpgv: true,
+    };
+    assert_eq!(
+        judge(&signer.revoked_certificate(), &signature, &package),
+        expected,
+        "{differs}"
+    );
+}
+
+fn dearmored(certificate: &Path) -> Vec<u8> {
+    run(Command::new("gpg")
+        .args(["--output", "-", "--dearmor"])
+        .arg(certificate))
+}
+
+fn now() -> u64 {
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(
+        now > JUDGED_AT + YEAR,
+        "the clock of this machine is wrong: {now}"
+    );
+    now
+}
