@@ -268,3 +268,133 @@ fn malformed(why: &str) -> Failure {
         format!("the file is no sound Debian package: {why}"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn member(name: &str, content: &[u8]) -> Vec<u8> {
+        let size = content.len();
+        let header = format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+            1_700_000_000, 0, 0, 100_644
+        );
+        let padding = &b"\n"[..size % 2];
+        [header.as_bytes(), content, padding].concat()
+    }
+
+    fn sound() -> Vec<u8> {
+        [
+            MAGIC.to_vec(),
+            member("debian-binary", b"2.0\n"),
+            member("control.tar.gz", b"\x1f\x8bcontrol"),
+            member("data.tar.xz", b"\xfd7zXZ\0data"),
+            member("_gpgorigin", b"signature"),
+        ]
+        .concat()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Layout, Failure> {
+        layout(bytes, bytes.len() as u64)
+    }
+
+    #[test]
+    fn tells_where_the_members_lie() {
+        let bytes = sound();
+        let layout = read(&bytes).unwrap();
+        let part = |range: &Range<u64>| &bytes[range.start as usize..range.end as usize];
+        assert_eq!(part(&layout.control.range), b"\x1f\x8bcontrol");
+        assert_eq!(part(&layout.data.range), b"\xfd7zXZ\0data");
+        assert_eq!(part(&layout.origin.clone().unwrap()), b"signature");
+        assert_eq!(layout.control.compression, Compression::Gzip);
+        let mut signed = Vec::new();
+        layout.signed(&bytes[..]).read_to_end(&mut signed).unwrap();
+        assert_eq!(signed, b"2.0\n\x1f\x8bcontrol\xfd7zXZ\0data");
+    }
+
+    #[test]
+    fn takes_the_slash_that_gnu_ar_ends_names_with() {
+        let mut bytes = sound();
+        bytes[8 + "debian-binary".len()] = b'/';
+        read(&bytes).unwrap();
+    }
+
+    /// Columns of the first member's header, which begins at the eighth byte.
+    #[test]
+    fn numbers_that_could_be_read_in_two_ways_are_malformed() {
+        for (field, column, width) in [
+            ("time", 16, 12),
+            ("uid", 28, 6),
+            ("gid", 34, 6),
+            ("mode", 40, 8),
+            ("size", 48, 10),
+        ] {
+            for number in ["", "-4", "+4", " 4", "04", "4 4", "0x4", "4\0", "4\t", "4k"] {
+                let mut bytes = sound();
+                bytes[8 + column..][..width]
+                    .copy_from_slice(format!("{number:<width$}").as_bytes());
+                let got = read(&bytes);
+                assert!(
+                    got.as_ref()
+                        .is_err_and(|failure| failure.cause == Cause::Malformed),
+                    "{field} {number:?}: got {got:?}"
+                );
+            }
+        }
+        let mut bytes = sound();
+        bytes[8 + 40] = b'8';
+        assert!(read(&bytes).is_err(), "a mode is octal");
+    }
+
+    #[test]
+    fn padding_is_one_new_line() {
+        let odd = sound();
+        assert_eq!(odd.last(), Some(&b'\n'));
+        for padding in [&b""[..], b"\0", b"\n\n", b" "] {
+            let bytes = [&odd[..odd.len() - 1], padding].concat();
+            assert_eq!(
+                read(&bytes).unwrap_err().cause,
+                Cause::Malformed,
+                "{padding:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_package_cut_anywhere_but_before_its_signature_is_none(cut in 0usize..1000) {
+            let bytes = sound();
+            let unsigned = bytes.len() - member("_gpgorigin", b"signature").len();
+            let cut = cut % bytes.len();
+            prop_assert_eq!(read(&bytes[..cut]).is_ok(), cut == unsigned);
+        }
+
+        /// Whatever is in front of, between and behind the parts is fixed, so they and their headers are the whole file.
+        #[test]
+        fn whatever_is_taken_is_covered_to_its_last_byte(changes in vec((0usize..1000, any::<u8>()), 0..4)) {
+            let mut bytes = sound();
+            for (position, byte) in changes {
+                let position = position % bytes.len();
+                bytes[position] = byte;
+            }
+            if let Ok(Layout { format, control, data, origin }) = read(&bytes) {
+                let parts = [Some(format), Some(control.range), Some(data.range), origin];
+                let parts: Vec<_> = parts.into_iter().flatten().collect();
+                let mut position = MAGIC.len() as u64;
+                for part in parts {
+                    prop_assert_eq!(part.start, position + HEADER);
+                    position = part.end.next_multiple_of(2);
+                }
+                prop_assert!(position <= bytes.len() as u64);
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange_to_be_refused(rest: Vec<u8>) {
+            let _ = read(&rest);
+            let _ = read(&[MAGIC, &rest].concat());
+        }
+    }
+}

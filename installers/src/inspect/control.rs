@@ -149,3 +149,136 @@ fn is_architecture(name: &str) -> bool {
         && name.bytes().next().is_some_and(plain)
         && name.bytes().all(|byte| plain(byte) || byte == b'-')
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SOUND: &str = "Package: hello\nVersion: 2.10-3\nArchitecture: amd64\nDescription: greets\n at length\n .\n more\n";
+
+    #[test]
+    fn tells_name_version_and_architecture_wherever_they_stand() {
+        for control in [
+            SOUND,
+            "Architecture:amd64\nversion:\t2.10-3\nPACKAGE: hello  \n\n",
+            "Maintainer: Ä <a@example.org>\nPackage: hello\nVersion: 2.10-3\nArchitecture: amd64",
+        ] {
+            let described = parse(control.as_bytes()).unwrap();
+            assert_eq!(described.name.as_str(), "hello", "{control}");
+            assert_eq!(described.version.as_str(), "2.10-3", "{control}");
+            assert_eq!(described.architecture.as_str(), "amd64", "{control}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        use ControlError as E;
+        let changed = |from: &str, to: &str| SOUND.replace(from, to).into_bytes();
+        for (control, expected) in [
+            (vec![], E::Line(1)),
+            (vec![b'x'; MAX_CONTROL + 1], E::TooLong),
+            (changed("greets", "gr\0eets"), E::NotText),
+            (changed("greets", "greets\r"), E::NotText),
+            (changed("greets", "\u{85}greets"), E::NotText),
+            (b"Package: \xff\n".to_vec(), E::NotText),
+            (changed("Package", " Package"), E::Line(1)),
+            (changed("Version", "\nVersion"), E::Line(2)),
+            (changed("Version", " \nVersion"), E::Line(2)),
+            (changed("Version:", "Version"), E::Line(2)),
+            (changed("Version", "Ver sion"), E::Line(2)),
+            (changed("Version", "#Version"), E::Line(2)),
+            (changed("Version", "-----BEGIN"), E::Line(2)),
+            (changed("Description", "package"), E::Twice(4)),
+            (changed("Package", "Pakcage"), E::Missing("Package")),
+            (changed("Version", "Vision"), E::Missing("Version")),
+            (changed("Architecture", "Arch"), E::Missing("Architecture")),
+            (
+                changed("hello", "hello\n more"),
+                E::Value("Package", "".into()),
+            ),
+            (
+                changed("amd64", "amd64 i386"),
+                E::Value("Architecture", "amd64 i386".into()),
+            ),
+        ] {
+            let shown = String::from_utf8_lossy(&control[..control.len().min(80)]).into_owned();
+            assert_eq!(parse(&control), Err(expected), "{shown}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_policy() {
+        for name in ["hello", "0ad", "g++", "libstdc++6", "a.b-c", "xx"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "x",
+            "Hello",
+            "-o",
+            "+x",
+            ".*",
+            "hello:amd64",
+            "a_b",
+            "a b",
+            "?essential",
+            "é1",
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn versions_are_those_of_the_policy() {
+        for version in [
+            "1",
+            "1.0-1",
+            "1:2.0~rc1-0+deb12u1",
+            "0:1",
+            "2:1:2-3",
+            "1-2-3",
+            "1.0a",
+            "2147483647:1",
+        ] {
+            assert!(is_version(version), "{version}");
+        }
+        for version in [
+            "",
+            "a",
+            "-1",
+            "1-",
+            ":1",
+            "1:",
+            "x:1",
+            "-1:1",
+            "+1:1",
+            "2147483648:1",
+            "1_2",
+            "1 2",
+            "1-a:b",
+            "1:1-1:1",
+            "1;2",
+        ] {
+            assert!(!is_version(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_to_be_told_is_refused() {
+        let control = SOUND.replace("hello", &"h".repeat(256));
+        assert!(matches!(
+            parse(control.as_bytes()),
+            Err(ControlError::Value("Package", _))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>, text: String) {
+            let _ = parse(&bytes);
+            let _ = parse(format!("{SOUND}{text}").as_bytes());
+        }
+    }
+}
