@@ -2,4 +2,5 @@
 
 mod cells;
 mod rows;
+mod sequences;
 mod stored;
