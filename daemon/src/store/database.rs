@@ -117,6 +117,8 @@ impl Database {
     /// The schema that the file has, found without changing anything in it.
     fn schema(&mut self) -> Result<u32, StoreError> {
         let verdict: String = self.run(|connection| {
+            // Not `Connection::busy_timeout`, which asks for an SQLite newer than Debian 12's.
+            connection.pragma_update_and_check(None, "busy_timeout", 0, |_| Ok(()))?;
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         })?;
@@ -152,22 +154,24 @@ impl Database {
     }
 }
 
-/// Makes an empty file that only its owner reads: it will hold passwords.
+/// Makes an empty file that only its owner reads, since it will hold passwords; or looks whether the one that
+/// is there can be written to, which SQLite would only tell as an I/O error.
 fn create(file: &Path) -> Result<(), StoreError> {
     let create = || {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
         let mut options = fs::OpenOptions::new();
-        options.append(true).create_new(true).mode(0o600).open(file)
+        options.append(true).create(true).mode(0o600).open(file)
     };
+    let file = file.to_owned();
     match create() {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(StoreError::Create {
-            file: file.to_owned(),
-            source,
-        }),
+        Err(source) if file.exists() => {
+            tracing::debug!(%source, "opening the database for writing");
+            Err(StoreError::ReadOnly { file })
+        }
+        Err(source) => Err(StoreError::Create { file, source }),
     }
 }
 

@@ -1,0 +1,460 @@
+//! The store against a real file, and against files that it must not touch.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+
+use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, fetch::Validator};
+use wharf_software::{
+    ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Origin, Request, Rules,
+    Source, Transition, UpdateState, Write, step,
+};
+
+use super::*;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("wharfd.db")
+    }
+
+    fn open(&self) -> Result<Store, StoreError> {
+        Store::open(&self.file())
+    }
+
+    fn refusal(&self) -> String {
+        let error = self.open().err().expect("the store opens");
+        assert!(
+            error.to_string().contains("wharfd.db"),
+            "{error} does not name the file"
+        );
+        error.to_string()
+    }
+}
+
+const ID: InstanceId = InstanceId(0);
+const OPERATION: OperationId = OperationId::from_bytes([1; 16]);
+const STAGE: StageId = StageId::from_bytes([2; 16]);
+const PASSWORD: &[u8] = b"correct horse battery staple";
+
+fn after(instance: &Instance, event: Event) -> Transition {
+    let own = wharf_frames::PackageName::new("wharfd").unwrap();
+    let rules = Rules {
+        own_package: &own,
+        activation: ActivationPolicy::Server,
+        replace_failed: false,
+        schemes: &["http"],
+        object_exists: &|_: ObjectLink| false,
+    };
+    step(instance, event, &rules).unwrap()
+}
+
+fn write_uri() -> Event {
+    Event::Write {
+        write: Write {
+            source: Some(Source::Uri(b"http://origin/p.deb?token=s3cret".to_vec())),
+            user_name: Some(Secret::new(b"gateway".to_vec())),
+            password: Some(Secret::new(PASSWORD.to_vec())),
+            ..Write::default()
+        },
+        request: Request {
+            operation: OPERATION,
+            origin: Origin::Server(1),
+            deadline: None,
+        },
+        stage: STAGE,
+    }
+}
+
+fn store(store: &mut Store, old: &Instance, event: Event, resolved: Resolved) -> Instance {
+    let transition = after(old, event);
+    let commit = Commit {
+        instance: ID,
+        old: Some(old),
+        new: transition.instance.as_ref(),
+        resolved,
+        failed: None,
+        effects: &transition.effects,
+        at: 1_800_000_000,
+    };
+    store.commit(&commit).unwrap();
+    transition.instance.unwrap()
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_restart() {
+    let folder = Folder::new();
+    let mut first = folder.open().unwrap();
+    first.make_factory_instances(1).unwrap();
+    let instance = store(
+        &mut first,
+        &Instance::default(),
+        write_uri(),
+        Resolved::Nothing,
+    );
+    drop(first);
+
+    let stored = folder.open().unwrap().load().unwrap();
+    assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
+    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    let effects: Vec<&Effect> = stored
+        .pending
+        .iter()
+        .map(|pending| &pending.effect)
+        .collect();
+    assert_eq!(
+        effects,
+        [&Effect::Queue {
+            operation: OPERATION
+        }]
+    );
+}
+
+#[test]
+fn an_event_ends_the_effects_of_its_operation() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1).unwrap();
+    let queued = store(
+        &mut open,
+        &Instance::default(),
+        write_uri(),
+        Resolved::Nothing,
+    );
+    let resolved = Resolved::Operation(OPERATION);
+    let started = Event::Started {
+        operation: OPERATION,
+    };
+    let running = store(&mut open, &queued, started, resolved);
+    let pull = Effect::StartPull {
+        operation: OPERATION,
+        stage: STAGE,
+    };
+    assert_eq!(open.load().unwrap().pending[0].effect, pull);
+
+    let failure = Failure::new(Cause::NotFound, "the origin has nothing there");
+    let failed = Event::Failed {
+        operation: OPERATION,
+        failure,
+    };
+    store(&mut open, &running, failed, resolved);
+    let stored = open.load().unwrap();
+    assert_eq!(stored.pending[0].effect, Effect::Discard { stage: STAGE });
+    assert_eq!(stored.accepted, []);
+}
+
+#[test]
+fn a_deleted_instance_0_stays_deleted() {
+    let folder = Folder::new();
+    let mut first = folder.open().unwrap();
+    first.make_factory_instances(1).unwrap();
+    let instance = Instance::default();
+    let transition = after(&instance, Event::Delete);
+    let commit = Commit {
+        instance: ID,
+        old: Some(&instance),
+        new: None,
+        resolved: Resolved::Nothing,
+        failed: None,
+        effects: &transition.effects,
+        at: 0,
+    };
+    first.commit(&commit).unwrap();
+    drop(first);
+
+    let mut again = folder.open().unwrap();
+    again.make_factory_instances(1).unwrap();
+    assert_eq!(again.load().unwrap().instances, BTreeMap::new());
+}
+
+#[test]
+fn erased_credentials_are_nowhere_on_disk() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1).unwrap();
+    let queued = store(
+        &mut open,
+        &Instance::default(),
+        write_uri(),
+        Resolved::Nothing,
+    );
+    assert!(on_disk(&folder, PASSWORD), "the password is not stored");
+
+    let failure = Failure::new(Cause::NotFound, "nothing there");
+    let failed = Event::Failed {
+        operation: OPERATION,
+        failure,
+    };
+    store(&mut open, &queued, failed, Resolved::Operation(OPERATION));
+    assert!(!on_disk(&folder, PASSWORD), "the password is still on disk");
+    assert!(
+        !on_disk(&folder, b"s3cret"),
+        "the URI's token is still on disk"
+    );
+}
+
+fn on_disk(folder: &Folder, secret: &[u8]) -> bool {
+    let holds = |path: PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(secret.len()).any(|window| window == secret)
+    };
+    fs::read_dir(folder.0.path())
+        .unwrap()
+        .any(|entry| holds(entry.unwrap().path()))
+}
+
+#[test]
+fn history_tells_each_change_that_a_server_could_see() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    let queued = store(
+        &mut open,
+        &Instance::default(),
+        write_uri(),
+        Resolved::Nothing,
+    );
+    let failure = Failure::new(Cause::NotFound, "nothing there");
+    let failed = Event::Failed {
+        operation: OPERATION,
+        failure,
+    };
+    store(&mut open, &queued, failed, Resolved::Operation(OPERATION));
+
+    let told: Vec<_> = open
+        .history()
+        .unwrap()
+        .into_iter()
+        .map(|entry| {
+            (
+                entry.update_state,
+                entry.update_result,
+                entry.reason,
+                entry.operation,
+            )
+        })
+        .collect();
+    let expected = [
+        (
+            1,
+            1,
+            "10: waiting for the first byte".to_owned(),
+            Some(OPERATION),
+        ),
+        (0, 56, "20: nothing there".to_owned(), Some(OPERATION)),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_progress_of_a_download_is_kept() {
+    let folder = Folder::new();
+    let mut first = folder.open().unwrap();
+    assert_eq!(first.begin_attempt(STAGE).unwrap().attempts, 1);
+    let validator = Validator::ETag("\"v1\"".to_owned());
+    first.note_started(STAGE, 0, Some(&validator)).unwrap();
+    first.note_durable(STAGE, 8 << 20).unwrap();
+    first.note_signature(STAGE, b"signature").unwrap();
+    drop(first);
+
+    let mut again = folder.open().unwrap();
+    let expected = Download {
+        attempts: 2,
+        durable: 8 << 20,
+        validator: Some(validator.clone()),
+        signature: Some(b"signature".to_vec()),
+        continued: false,
+        started_over: false,
+    };
+    assert_eq!(again.begin_attempt(STAGE).unwrap(), expected);
+    again
+        .note_started(STAGE, 8 << 20, Some(&validator))
+        .unwrap();
+    assert!(again.download(STAGE).unwrap().continued);
+}
+
+#[test]
+fn a_lifetime_that_the_server_wrote_holds_until_another_is_configured() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.set_lifetime(86_400, 300).unwrap();
+    assert_eq!(open.lifetime(86_400).unwrap(), 300);
+    assert_eq!(open.lifetime(3_600).unwrap(), 3_600);
+}
+
+#[test]
+fn a_second_process_is_told_so() {
+    let folder = Folder::new();
+    let _first = folder.open().unwrap();
+    let refusal = folder.refusal();
+    assert!(refusal.contains("another wharfd"), "{refusal}");
+}
+
+#[test]
+fn a_newer_schema_is_left_alone() {
+    let folder = Folder::new();
+    drop(folder.open().unwrap());
+    let connection = rusqlite::Connection::open(folder.file()).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = fs::read(folder.file()).unwrap();
+
+    let refusal = folder.refusal();
+    assert!(
+        refusal.contains("newer wharfd") && refusal.contains("99"),
+        "{refusal}"
+    );
+    assert_eq!(fs::read(folder.file()).unwrap(), before);
+}
+
+#[test]
+fn a_corrupt_file_is_left_as_it_is() {
+    for damage in [
+        &b"not a database, and long enough to be read as one"[..],
+        &[0xff; 4096],
+    ] {
+        let folder = Folder::new();
+        fs::write(folder.file(), damage).unwrap();
+        let refusal = folder.refusal();
+        assert!(refusal.contains("damaged"), "{refusal}");
+        assert_eq!(fs::read(folder.file()).unwrap(), damage);
+    }
+}
+
+#[test]
+fn a_damaged_page_is_found_before_anything_is_written() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(16).unwrap();
+    drop(open);
+    let mut bytes = fs::read(folder.file()).unwrap();
+    bytes[4096..].fill(0x55);
+    fs::write(folder.file(), &bytes).unwrap();
+    let refusal = folder.refusal();
+    assert!(refusal.contains("damaged"), "{refusal}");
+    assert_eq!(fs::read(folder.file()).unwrap(), bytes);
+}
+
+#[test]
+fn a_row_that_cannot_be_is_named() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1).unwrap();
+    open.change("UPDATE instance SET update_state = 3", [])
+        .unwrap();
+    let error = open.load().unwrap_err().to_string();
+    assert!(
+        error.contains("instance 0") && error.contains("wharfd.db"),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_the_owner_reads_the_file() {
+    let folder = Folder::new();
+    drop(folder.open().unwrap());
+    let mode = fs::metadata(folder.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Needs root for its file systems, as all of `make test` does.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let mount = Mount::of("size=256k");
+    let file = mount.0.path().join("wharfd.db");
+    let mut open = Store::open(&file).unwrap();
+    open.make_factory_instances(1).unwrap();
+    let instance = store(
+        &mut open,
+        &Instance::default(),
+        write_uri(),
+        Resolved::Nothing,
+    );
+    fs::write(mount.0.path().join("ballast"), vec![0; 1 << 20]).unwrap_err();
+
+    let started = after(
+        &instance,
+        Event::Started {
+            operation: OPERATION,
+        },
+    );
+    let mut full = None;
+    for _ in 0..1000 {
+        let commit = Commit {
+            instance: ID,
+            old: Some(&instance),
+            new: started.instance.as_ref(),
+            resolved: Resolved::Nothing,
+            failed: None,
+            effects: &started.effects,
+            at: 0,
+        };
+        if let Err(error) = open.commit(&commit) {
+            full = Some(error);
+            break;
+        }
+        open.change("UPDATE instance SET note = hex(randomblob(20000))", [])
+            .ok();
+    }
+    let error = full.expect("256 kB are never full").to_string();
+    assert!(
+        error.contains("no room") && error.contains("wharfd.db"),
+        "{error}"
+    );
+
+    fs::remove_file(mount.0.path().join("ballast")).unwrap();
+    drop(open);
+    let stored = Store::open(&file).unwrap().load().unwrap();
+    assert_eq!(
+        stored.instances[&ID].update_state(),
+        UpdateState::DownloadStarted
+    );
+}
+
+#[test]
+fn a_read_only_file_system_is_named() {
+    let mount = Mount::of("size=1m");
+    let file = mount.0.path().join("wharfd.db");
+    drop(Store::open(&file).unwrap());
+    mount.remount("ro");
+    let error = Store::open(&file)
+        .err()
+        .expect("the store opens")
+        .to_string();
+    assert!(
+        error.contains("cannot be written to") && error.contains("wharfd.db"),
+        "{error}"
+    );
+}
+
+/// A tmpfs that goes away with its test.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    fn of(options: &str) -> Self {
+        let mount = Self(tempfile::tempdir().unwrap());
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(mount.0.path()));
+        mount
+    }
+
+    fn remount(&self, option: &str) {
+        run(Command::new("mount")
+            .args(["-o", &format!("remount,{option}")])
+            .arg(self.0.path()));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
