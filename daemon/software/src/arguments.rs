@@ -96,3 +96,111 @@ fn after_value(value: &[u8]) -> Result<&[u8], ArgumentError> {
         _ => Err(ArgumentError::Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn removal(payload: &str) -> Result<Removal, ArgumentError> {
+        Arguments::parse(payload.as_bytes())?.removal()
+    }
+
+    #[test]
+    fn uninstall_takes_nothing_bare_0_or_bare_1() {
+        assert_eq!(removal(""), Ok(Removal::Remove));
+        assert_eq!(removal("0"), Ok(Removal::Remove));
+        assert_eq!(removal("1"), Ok(Removal::ForUpdate));
+    }
+
+    #[test]
+    fn every_other_valid_list_is_not_for_uninstall() {
+        for list in ["2", "0,1", "1,0", "0='1'", "1=''", "0='',1", "9='x'"] {
+            assert_eq!(removal(list), Err(ArgumentError::NotForUninstall), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_list_outside_the_grammar_is_malformed() {
+        for list in [
+            "x",
+            " ",
+            "0 ",
+            " 0",
+            "0,",
+            ",0",
+            "0,,1",
+            "01",
+            "0=",
+            "0='",
+            "0='x",
+            "0=x",
+            "0='x'y",
+            "0='x''",
+            "0='a b'",
+            "0='a\\'",
+            "0='\u{e9}'",
+            "0='\u{7f}'",
+            "0=\"x\"",
+            "-1",
+            "０",
+            "0;1",
+            "0='\"'",
+        ] {
+            let parsed = Arguments::parse(list.as_bytes());
+            assert_eq!(parsed, Err(ArgumentError::Malformed), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn every_printable_character_but_space_quotes_and_backslash_may_stand_in_a_value() {
+        for byte in 0..=u8::MAX {
+            let valid = byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+            let parsed = Arguments::parse(&[b'0', b'=', b'\'', byte, b'\'']);
+            assert_eq!(parsed.is_ok(), valid, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_digit_is_refused() {
+        for list in ["0,0", "1='x',1", "3,2,1,2"] {
+            assert_eq!(
+                Arguments::parse(list.as_bytes()),
+                Err(ArgumentError::Repeated),
+                "{list}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_is_bounded() {
+        let of = |length: usize| format!("0='{}'", "x".repeat(length - 4));
+        assert!(Arguments::parse(of(MAX_ARGUMENTS).as_bytes()).is_ok());
+        assert_eq!(
+            Arguments::parse(of(MAX_ARGUMENTS + 1).as_bytes()),
+            Err(ArgumentError::TooLong)
+        );
+    }
+
+    #[test]
+    fn all_ten_digits_may_be_given() {
+        let arguments = Arguments::parse(b"0,1='a',2,3,4,5='b',6,7,8,9").unwrap();
+        assert_eq!(arguments.digits, *b"0123456789");
+        assert!(arguments.valued);
+    }
+
+    proptest! {
+        /// Over bytes that look like argument lists, and over any.
+        #[test]
+        fn nothing_but_the_three_lists_is_ever_a_removal_or_an_update(
+            payload in prop_oneof!["[01,='x ]{0,6}".prop_map(String::into_bytes), any::<Vec<u8>>()],
+        ) {
+            match Arguments::parse(&payload).and_then(|arguments| arguments.removal()) {
+                Ok(Removal::Remove) => prop_assert!(payload.is_empty() || payload == b"0"),
+                Ok(Removal::ForUpdate) => prop_assert_eq!(payload, b"1"),
+                Err(_) => prop_assert!(!matches!(payload.as_slice(), b"" | b"0" | b"1")),
+            }
+        }
+    }
+}

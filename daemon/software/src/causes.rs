@@ -47,3 +47,72 @@ const fn meaning(cause: Cause) -> UpdateResult {
         | Cause::NoServiceManager | Cause::Unit => UpdateResult::InstallationFailure,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each cause with its Result in a delivery and in an installation.
+    #[rustfmt::skip]
+    const TABLE: [(Cause, u8, u8); 42] = [
+        (Cause::Quota, 50, 50), (Cause::DiskFull, 50, 50), (Cause::TooLarge, 50, 50), (Cause::Memory, 51, 58),
+        (Cause::Connection, 52, 58), (Cause::Timeout, 52, 58), (Cause::Tls, 52, 58), (Cause::OriginBusy, 52, 58),
+        (Cause::PushAbandoned, 52, 58), (Cause::Unavailable, 52, 58),
+        (Cause::Unsigned, 53, 53), (Cause::BadSignature, 53, 53), (Cause::UntrustedSigner, 53, 53),
+        (Cause::OutOfScope, 53, 53), (Cause::Expired, 53, 53), (Cause::Revoked, 53, 53), (Cause::Weak, 53, 53),
+        (Cause::WrongDigest, 53, 53),
+        (Cause::WrongKind, 54, 54), (Cause::WrongArchitecture, 54, 54), (Cause::Malformed, 54, 54),
+        (Cause::UriMalformed, 56, 58), (Cause::UriScheme, 56, 58), (Cause::HostUnknown, 56, 58), (Cause::NotFound, 56, 58),
+        (Cause::Unauthorised, 57, 57), (Cause::Redirect, 57, 57), (Cause::OriginRefused, 57, 57), (Cause::Held, 57, 57),
+        (Cause::Downgrade, 57, 57), (Cause::Plan, 57, 57), (Cause::AnotherPackage, 57, 57), (Cause::NotManaged, 57, 57),
+        (Cause::GaveUp, 57, 57), (Cause::Policy, 57, 57),
+        (Cause::Dependency, 57, 58), (Cause::Script, 57, 58), (Cause::Locked, 57, 58), (Cause::Interrupted, 57, 58),
+        (Cause::PackageManager, 57, 58), (Cause::NoServiceManager, 57, 58), (Cause::Unit, 57, 58),
+    ];
+
+    #[test]
+    fn every_cause_has_its_update_result() {
+        for (cause, delivery, installation) in TABLE {
+            let in_delivery = update_result(cause, During::Delivery);
+            let in_installation = update_result(cause, During::Installation);
+            assert_eq!(
+                (in_delivery.value(), in_installation.value()),
+                (delivery, installation),
+                "{cause:?}"
+            );
+            assert!(in_delivery.ends_a_download(), "{cause:?}");
+            assert!(in_installation.ends_an_installation(), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_fails_a_removal_is_59() {
+        for (cause, ..) in TABLE {
+            assert_eq!(
+                update_result(cause, During::Removal).value(),
+                59,
+                "{cause:?}"
+            );
+        }
+    }
+
+    /// The causes are those that a frame can carry.
+    #[test]
+    fn the_table_lists_every_cause_once() {
+        let carried: Vec<Cause> = (0..=u8::MAX)
+            .filter_map(|number| {
+                let frame = if number < 24 {
+                    vec![number]
+                } else {
+                    vec![0x18, number]
+                };
+                wharf_frames::decode(&frame).ok()
+            })
+            .collect();
+        assert_eq!(carried.len(), TABLE.len());
+        for cause in carried {
+            let listed = TABLE.iter().filter(|(listed, ..)| *listed == cause);
+            assert_eq!(listed.count(), 1, "{cause:?}");
+        }
+    }
+}

@@ -134,3 +134,265 @@ const fn lane(kind: Kind) -> Option<Lane> {
 fn needs_the_clock(delivery: &Delivery) -> bool {
     matches!(&delivery.flow, Flow::Pull { uri, .. } if uri.is_over_tls())
 }
+
+#[cfg(test)]
+mod tests {
+    use wharf_frames::{
+        PackageName, PackageVersion, StageId, Text,
+        installer::{Installed, Package},
+    };
+
+    use super::*;
+    use crate::{
+        Origin, PackageUri,
+        instance::{InPlace, Installation, PullProgress, State},
+        operation::{Progress, Work},
+    };
+
+    const ID: OperationId = OperationId::from_bytes([1; 16]);
+    const OTHER: OperationId = OperationId::from_bytes([2; 16]);
+    const STAGE: StageId = StageId::from_bytes([1; 16]);
+    const SERVER: Origin = Origin::Server(1);
+
+    const FACTS: Facts<'_> = Facts {
+        now: 100,
+        clock_is_set: true,
+        accepted: &[],
+        attempts: 0,
+        attempt_limit: 3,
+        retry_at: None,
+        held_by: None,
+    };
+
+    fn pull(uri: &str) -> Instance {
+        let delivery = Delivery {
+            id: ID,
+            origin: SERVER,
+            deadline: None,
+            stage: STAGE,
+            flow: Flow::Pull {
+                uri: PackageUri::parse(uri.as_bytes()).unwrap(),
+                progress: PullProgress::Queued,
+                waiting: None,
+            },
+        };
+        Instance::default().with(State::DownloadStarted {
+            in_place: None,
+            delivery,
+        })
+    }
+
+    fn install(in_place: Option<&str>) -> Instance {
+        let name = |text: &str| PackageName::new(text).unwrap();
+        let version = PackageVersion::new("1.0").unwrap();
+        Instance::default().with(State::Delivered {
+            in_place: in_place.map(|old| {
+                InPlace::left(Installed {
+                    name: name(old),
+                    version: version.clone(),
+                    active: true,
+                })
+            }),
+            stage: STAGE,
+            package: Package {
+                name: name("nginx"),
+                version: version.clone(),
+                architecture: "all".into(),
+                length: 1,
+                signer: None,
+            },
+            installation: Installation::Installing(Work {
+                id: ID,
+                origin: SERVER,
+                deadline: None,
+                progress: Progress::Queued(None),
+            }),
+        })
+    }
+
+    fn asked(instance: &Instance, facts: Facts<'_>) -> Answer {
+        may_start(&instance.operation().unwrap(), instance, &facts)
+    }
+
+    fn waits(time: Option<u64>, why: &str) -> Answer {
+        let why = Text::new(why);
+        Answer::NotBefore { time, why }
+    }
+
+    fn refusal(answer: Answer) -> (Cause, String) {
+        match answer {
+            Answer::No(failure) => (failure.cause, failure.detail.to_string()),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_nothing_speaks_against_starts_now() {
+        assert_eq!(asked(&pull("https://h"), FACTS), Answer::Now);
+        assert_eq!(asked(&install(None), FACTS), Answer::Now);
+        assert_eq!(asked(&install(Some("nginx")), FACTS), Answer::Now);
+    }
+
+    #[test]
+    fn a_pull_over_tls_waits_for_the_clock() {
+        let unset = Facts {
+            clock_is_set: false,
+            ..FACTS
+        };
+        assert_eq!(asked(&pull("https://h"), unset), waits(None, "the clock"));
+        assert_eq!(asked(&pull("http://h"), unset), Answer::Now);
+        assert_eq!(asked(&install(None), unset), Answer::Now);
+    }
+
+    #[test]
+    fn jobs_go_one_at_a_time_in_the_order_of_acceptance() {
+        for kind in [
+            Kind::Install,
+            Kind::Uninstall,
+            Kind::Activate,
+            Kind::Deactivate,
+        ] {
+            let behind = [(OTHER, kind), (ID, Kind::Install)];
+            let ahead = [(ID, Kind::Install), (OTHER, kind)];
+            let facts = |accepted| Facts { accepted, ..FACTS };
+            assert_eq!(
+                asked(&install(None), facts(&behind)),
+                waits(None, "its turn")
+            );
+            assert_eq!(asked(&install(None), facts(&ahead)), Answer::Now);
+        }
+    }
+
+    #[test]
+    fn pulls_wait_for_pulls_and_not_for_jobs_or_pushes() {
+        for (kind, pull_starts, install_starts) in [
+            (Kind::Pull, false, true),
+            (Kind::Push, true, true),
+            (Kind::Install, true, false),
+        ] {
+            let accepted = [(OTHER, kind)];
+            let facts = Facts {
+                accepted: &accepted,
+                ..FACTS
+            };
+            assert_eq!(asked(&pull("http://h"), facts) == Answer::Now, pull_starts);
+            assert_eq!(asked(&install(None), facts) == Answer::Now, install_starts);
+        }
+    }
+
+    #[test]
+    fn a_push_comes_when_its_server_sends_it() {
+        let push = Operation {
+            id: ID,
+            kind: Kind::Push,
+            origin: SERVER,
+            deadline: None,
+        };
+        let accepted = [(OTHER, Kind::Push), (OTHER, Kind::Pull)];
+        let facts = Facts {
+            accepted: &accepted,
+            ..FACTS
+        };
+        assert_eq!(may_start(&push, &Instance::default(), &facts), Answer::Now);
+    }
+
+    #[test]
+    fn an_attempt_is_not_made_before_its_time() {
+        let at = |now| Facts {
+            now,
+            retry_at: Some(100),
+            ..FACTS
+        };
+        assert_eq!(
+            asked(&pull("http://h"), at(99)),
+            waits(Some(100), "the next attempt")
+        );
+        assert_eq!(asked(&pull("http://h"), at(100)), Answer::Now);
+    }
+
+    #[test]
+    fn attempts_that_are_used_up_need_an_operator() {
+        let after = |attempts| Facts { attempts, ..FACTS };
+        assert_eq!(asked(&install(None), after(2)), Answer::Now);
+        let (cause, detail) = refusal(asked(&install(None), after(3)));
+        assert_eq!(cause, Cause::GaveUp);
+        assert!(
+            detail.contains("install was begun 3 times") && detail.contains("operator"),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn nothing_starts_after_its_deadline() {
+        let at = |now| {
+            let instance = install(None);
+            let operation = Operation {
+                deadline: Some(100),
+                ..instance.operation().unwrap()
+            };
+            may_start(&operation, &instance, &Facts { now, ..FACTS })
+        };
+        assert_eq!(at(100), Answer::Now);
+        assert_eq!(
+            refusal(at(101)),
+            (
+                Cause::Policy,
+                "install could not start in its time: ask again".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_package_of_another_name_than_the_software_in_place_is_refused_naming_it() {
+        assert_eq!(
+            refusal(asked(&install(Some("apache2")), FACTS)),
+            (
+                Cause::AnotherPackage,
+                "nginx cannot replace apache2: Uninstall that first".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_package_that_another_instance_holds_is_refused_naming_it() {
+        let held = Facts {
+            held_by: Some(InstanceId(7)),
+            ..FACTS
+        };
+        for in_place in [None, Some("nginx")] {
+            assert_eq!(
+                refusal(asked(&install(in_place), held)),
+                (
+                    Cause::AnotherPackage,
+                    "nginx belongs to instance 7: write it there".to_owned()
+                )
+            );
+        }
+        assert_eq!(asked(&pull("http://h"), held), Answer::Now);
+    }
+
+    #[test]
+    fn a_refusal_comes_before_any_wait() {
+        let accepted = [(OTHER, Kind::Install)];
+        let facts = Facts {
+            accepted: &accepted,
+            attempts: 3,
+            ..FACTS
+        };
+        assert_eq!(refusal(asked(&install(None), facts)).0, Cause::GaveUp);
+    }
+
+    #[test]
+    fn only_an_install_is_about_another_package() {
+        let held = Facts {
+            held_by: Some(InstanceId(7)),
+            ..FACTS
+        };
+        let instance = install(None);
+        let operation = Operation {
+            kind: Kind::Uninstall,
+            ..instance.operation().unwrap()
+        };
+        assert_eq!(may_start(&operation, &instance, &held), Answer::Now);
+    }
+}

@@ -138,3 +138,29 @@ pub enum Progress {
     /// Let through: the installer has it, or will have it as soon as it can be asked.
     Running,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_passes_its_phases_in_order() {
+        use Phase::{Act, After, Commit, Gate, Pre, Verify};
+        let mut phases = vec![Gate];
+        while let Some(next) = phases.last().and_then(|phase| phase.next(true)) {
+            phases.push(next);
+        }
+        assert_eq!(phases, [Gate, Pre, Act, Verify, Commit, After]);
+    }
+
+    #[test]
+    fn a_failure_in_any_phase_aborts_and_what_follows_a_commit_cannot() {
+        use Phase::{Abort, Act, After, Commit, Gate, Pre, Verify};
+        for phase in [Gate, Pre, Act, Verify, Commit] {
+            assert_eq!(phase.next(false), Some(Abort), "{phase:?}");
+        }
+        for phase in [After, Abort] {
+            assert_eq!((phase.next(true), phase.next(false)), (None, None));
+        }
+    }
+}

@@ -182,3 +182,121 @@ fn check_tail(tail: &str) -> Result<(), UriError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(uri: &str) -> Option<UriError> {
+        PackageUri::parse(uri.as_bytes()).err()
+    }
+
+    #[test]
+    fn uris_of_origins_are_taken_as_they_are_written() {
+        for uri in [
+            "https://origin.example/a.deb",
+            "HTTP://Origin.example",
+            "coap://[2001:db8::1]:5683/a?b=c",
+            "coaps+tcp://[::1]",
+            "http://192.0.2.1:1/",
+            "https://origin.example:65535?x",
+            "https://origin.example#sha256=00ff",
+            "https://bucket.example/a%20b.deb?X-Amz-Signature=0a/~!$&'()*+,;=:@-._",
+            "https://h%C3%A9.example_~!$&'()*+,;=/",
+        ] {
+            let parsed = PackageUri::parse(uri.as_bytes()).map(|parsed| parsed.text);
+            assert_eq!(parsed.as_deref(), Ok(uri));
+        }
+    }
+
+    #[test]
+    fn what_is_no_uri_with_a_host_is_refused_with_its_reason() {
+        for (uri, expected) in [
+            ("", UriError::Empty),
+            ("https://origin.example/a b", UriError::Character),
+            ("https://origin.example/\u{e9}", UriError::Character),
+            ("https://origin.example/%2", UriError::Character),
+            ("https://origin.example/%2x", UriError::Character),
+            ("https://origin.example/%x2", UriError::Character),
+            ("https://origin.example/%", UriError::Character),
+            ("https://origin.example/\n", UriError::Character),
+            ("https://origin.example/\"<>\\^`{|}", UriError::Character),
+            ("https://origin.example/[", UriError::Character),
+            ("https://origin.example/a?b]", UriError::Character),
+            ("https://origin.example/#a#b", UriError::Character),
+            ("origin.example/a.deb", UriError::Scheme),
+            ("mailto:root@origin.example", UriError::Scheme),
+            ("://origin.example", UriError::Scheme),
+            ("1http://origin.example", UriError::Scheme),
+            ("ht_tp://origin.example", UriError::Scheme),
+            ("https://user@origin.example", UriError::UserInfo),
+            ("https://user:password@origin.example", UriError::UserInfo),
+            ("https://", UriError::Host),
+            ("https:///a.deb", UriError::Host),
+            ("https://:443/", UriError::Host),
+            ("https://[::1/", UriError::Host),
+            ("https://[]/", UriError::Host),
+            ("https://[fe80::1%25eth0]/", UriError::Host),
+            ("https://[v1.x]/", UriError::Host),
+            ("https://[::1]443/", UriError::Host),
+            ("https://a[::1]/", UriError::Host),
+            ("https://origin.example:/", UriError::Port),
+            ("https://origin.example:0/", UriError::Port),
+            ("https://origin.example:65536/", UriError::Port),
+            ("https://origin.example:+443/", UriError::Port),
+            ("https://origin.example:4a/", UriError::Port),
+            ("https://::1/", UriError::Host),
+        ] {
+            assert_eq!(error(uri), Some(expected), "{uri:?}");
+        }
+    }
+
+    #[test]
+    fn a_uri_may_be_2048_bytes_long() {
+        let of = |length: usize| format!("https://h/{}", "x".repeat(length - 10));
+        assert_eq!(error(&of(MAX_URI)), None);
+        assert_eq!(error(&of(MAX_URI + 1)), Some(UriError::TooLong));
+    }
+
+    #[test]
+    fn certificates_are_shown_over_tls_and_dtls() {
+        for (uri, over_tls) in [
+            ("https://h", true),
+            ("HTTPS://h", true),
+            ("coaps://h", true),
+            ("coaps+tcp://h", true),
+            ("http://h", false),
+            ("coap://h", false),
+            ("ftps://h", false),
+        ] {
+            let uri = PackageUri::parse(uri.as_bytes()).unwrap();
+            assert_eq!(uri.is_over_tls(), over_tls, "{}", uri.as_str());
+        }
+    }
+
+    #[test]
+    fn a_uri_is_not_shown() {
+        let uri = PackageUri::parse(b"https://origin.example/?token=hunter2").unwrap();
+        assert_eq!(format!("{uri:?}"), "PackageUri(…)");
+        assert_eq!((uri.scheme(), uri.as_str().len()), ("https", 37));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_taken_as_they_are_or_refused(bytes in any::<Vec<u8>>()) {
+            if let Ok(uri) = PackageUri::parse(&bytes) {
+                prop_assert_eq!(uri.as_str().as_bytes(), bytes);
+            }
+        }
+
+        #[test]
+        fn what_is_taken_is_printable_and_names_no_user(uri in "[a-z0-9]{1,3}://[a-z@:\\[\\]/?#%0-9.]{0,12}") {
+            if let Ok(uri) = PackageUri::parse(uri.as_bytes()) {
+                let authority = uri.as_str().split(['/', '?', '#']).nth(2).unwrap();
+                prop_assert!(!authority.contains('@') && !authority.is_empty());
+            }
+        }
+    }
+}

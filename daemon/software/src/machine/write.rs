@@ -113,7 +113,7 @@ fn room_for(
 fn restarts(delivery: &Delivery, source: &Source, request: Request) -> bool {
     delivery.flow == Flow::Push
         && delivery.origin == request.origin
-        && matches!(source, Source::Package { .. })
+        && matches!(source, Source::Package { empty: false })
 }
 
 /// A file that may be in the hands of a writer.
