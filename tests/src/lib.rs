@@ -5,6 +5,7 @@
 //! | to have | look at |
 //! | --- | --- |
 //! | the programs of this workspace, and any other, running | [`programs`], [`process`] |
+//! | a gateway with the programs running on it | [`gateway`] |
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
 //! | packages and their signatures | [`package`], [`keys`] |
@@ -24,6 +25,7 @@
 pub mod command;
 pub mod debian_root;
 pub mod folder;
+pub mod gateway;
 pub mod keys;
 pub mod leshan;
 pub mod lossy_link;

@@ -65,6 +65,17 @@ impl Response {
         }
     }
 
+    /// The response itself, which is to have this code.
+    ///
+    /// # Panics
+    ///
+    /// When it has another one.
+    #[track_caller]
+    pub fn expect(self, code: &str) -> Self {
+        assert_eq!(self.code, code, "{code} was expected, came {self:?}");
+        self
+    }
+
     /// The payload as text.
     ///
     /// # Panics

@@ -1,0 +1,194 @@
+//! A gateway: a root with the real wharf-installer and the real wharfd on it, wharfd as its own user.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::mount::{MsFlags, mount};
+
+use crate::{
+    debian_root::DebianRoot,
+    folder::Folder,
+    process::Process,
+    programs::programs,
+    scratch_root::{ScratchRoot, WHARFD},
+    waiting::wait_until,
+};
+
+/// The endpoint name that gateways of tests register under.
+pub const ENDPOINT: &str = "gateway";
+
+/// A gateway; everything on it ends when this is dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    daemon: Option<Process>,
+    installer: Option<Process>,
+    programs: Programs,
+    root: Root,
+}
+
+#[derive(Debug)]
+enum Root {
+    Debian(DebianRoot),
+    Scratch(ScratchRoot),
+}
+
+/// The programs where wharfd's user can reach them: a checkout may lie where only root may go.
+#[derive(Debug)]
+struct Programs {
+    folder: Folder,
+}
+
+/// What is written into wharfd.toml, beside the server.
+pub const SHORT_TIMES: &str = "\
+[timing]
+retry-first = 40
+retry-longest = 400
+connect = 10000
+stall = 10000
+";
+
+impl Gateway {
+    /// One with apt on a Debian root. Nothing runs yet.
+    pub fn debian() -> Self {
+        Self::on(Root::Debian(DebianRoot::new()), "")
+    }
+
+    /// One with the simulated package manager. Nothing runs yet.
+    pub fn simulated() -> Self {
+        let gateway = Self::on(Root::Scratch(ScratchRoot::new()), "");
+        gateway.write("etc/wharfd/installer.toml", "backend = \"simulated\"\n");
+        gateway
+    }
+
+    fn on(root: Root, installer: &str) -> Self {
+        let gateway = Self {
+            daemon: None,
+            installer: None,
+            programs: Programs::new(),
+            root,
+        };
+        gateway.write("etc/wharfd/installer.toml", installer);
+        gateway
+    }
+
+    /// Configures wharfd for the server at `uri`, with short times, and what else the test wants.
+    pub fn configure(&self, uri: &str, server: &str) {
+        let text = format!(
+            "endpoint = \"{ENDPOINT}\"\n\n[[server]]\nuri = \"{uri}\"\n{server}\n{SHORT_TIMES}"
+        );
+        self.write("etc/wharfd/wharfd.toml", &text);
+    }
+
+    /// Writes a file below the root.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    }
+
+    /// What is given as `--root`.
+    pub fn path(&self) -> PathBuf {
+        match &self.root {
+            Root::Debian(root) => root.path(),
+            Root::Scratch(root) => root.path(),
+        }
+    }
+
+    /// The Debian system.
+    ///
+    /// # Panics
+    ///
+    /// Where the gateway is simulated.
+    pub fn debian_root(&self) -> &DebianRoot {
+        match &self.root {
+            Root::Debian(root) => root,
+            Root::Scratch(_) => panic!("this gateway has no Debian root"),
+        }
+    }
+
+    /// Starts both programs.
+    pub fn start(&mut self) {
+        self.start_installer(&[]);
+        self.start_daemon(&[]);
+    }
+
+    /// Starts wharf-installer with these variables, and waits for its socket.
+    pub fn start_installer(&mut self, variables: &[(&str, &str)]) {
+        let mut command = self.command("wharf-installer", variables);
+        self.installer = Some(Process::spawn(&mut command));
+        let socket = self.path().join("run/wharf-installer.sock");
+        wait_until("the installer's socket", || socket.exists().then_some(()));
+    }
+
+    /// Starts wharfd with these variables.
+    pub fn start_daemon(&mut self, variables: &[(&str, &str)]) {
+        let mut command = self.command("wharfd", variables);
+        command.uid(WHARFD.id).gid(WHARFD.id);
+        self.daemon = Some(Process::spawn(&mut command));
+    }
+
+    /// A program of wharfd on this root.
+    pub fn command(&self, program: &str, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(self.programs.path().join(program));
+        command
+            .arg("--root")
+            .arg(self.path())
+            .envs(variables.iter().copied())
+            .env("RUST_BACKTRACE", "0")
+            .current_dir("/");
+        command
+    }
+
+    /// wharfd.
+    pub fn daemon(&mut self) -> &mut Process {
+        self.daemon.as_mut().expect("wharfd was started")
+    }
+
+    /// wharf-installer.
+    pub fn installer(&mut self) -> &mut Process {
+        self.installer
+            .as_mut()
+            .expect("wharf-installer was started")
+    }
+
+    /// Whether both programs are running still.
+    pub fn is_running(&mut self) -> bool {
+        self.daemon().is_running() && self.installer().is_running()
+    }
+
+    /// The database of wharfd, as a copy that nobody has open.
+    pub fn database(&self) -> PathBuf {
+        self.path().join("var/lib/wharfd/wharfd.db")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Before the root goes, and with it every process that is still in it.
+        self.daemon = None;
+        self.installer = None;
+    }
+}
+
+impl Programs {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let here = folder.make("programs");
+        mount(
+            Some(programs()),
+            &here,
+            None::<&Path>,
+            MsFlags::MS_BIND,
+            None::<&Path>,
+        )
+        .unwrap_or_else(|error| panic!("{:?} cannot be bound to {here:?}: {error}", programs()));
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("programs")
+    }
+}
