@@ -6,10 +6,11 @@ use tar::{Archive as Tar, Entry, EntryType};
 use wharf_frames::{Cause, Failure, inspect::Described};
 
 use super::{
-    ar::{self, Archive, Compression},
+    ar::{self, Archive},
     control::{self, MAX_CONTROL},
     part::ReadAt,
     stream::unpack,
+    stream_end,
 };
 
 /// The longest control.tar, unpacked: md5sums of a package with 100,000 files has 8 MiB.
@@ -24,9 +25,7 @@ pub fn describe<S: ReadAt + ?Sized>(file: &S, length: u64) -> Result<Described, 
     let tar = unpacked(file, &layout.control).map_err(|error| malformed("control.tar", &error))?;
     let control = control_of(&tar).map_err(|error| malformed("control.tar", &error))?;
     let described = control::parse(&control).map_err(|error| malformed("control", &error))?;
-    if layout.data.compression != Compression::None {
-        unpack(file, &layout.data, |_| Ok(())).map_err(|error| malformed("data.tar", &error))?;
-    }
+    stream_end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
     Ok(described)
 }
 

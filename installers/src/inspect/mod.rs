@@ -4,7 +4,7 @@
 //! - [`keyring`]: the certificates in /etc/wharfd/keys, as bytes.
 //! - [`child`]: wharf-inspect itself: [`confine`], then one question, then one answer.
 //! - [`signature`]: OpenPGP: who signed these bytes.
-//! - [`ar`], [`stream`], [`control`], [`deb`]: what a .deb is made of.
+//! - [`ar`], [`stream`], [`stream_end`], [`control`], [`deb`]: what a .deb is made of.
 
 use std::{
     io,
@@ -42,6 +42,7 @@ pub mod keyring;
 pub mod part;
 mod signature;
 mod stream;
+mod stream_end;
 
 pub use keyring::Keyring;
 pub use wharf_frames::inspect::{Described, Form, Signed, Verified};
