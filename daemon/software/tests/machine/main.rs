@@ -1,10 +1,20 @@
-//! What the machine must hold: `rows` by the decisions, `table` in every cell, `sequences` over random events,
-//! `stored` through the database's form.
+//! What the machine must hold. The decisions over the specification, row by row: `writes`, `downloads`, `installs`,
+//! `uninstalls`, `activations`, `busy`, `by_hand`, `creates_and_deletes`. All cells: `table`, of the `sections`. Random events: `sequences`.
+//! The database's form: `stored`.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod activations;
+mod busy;
+mod by_hand;
 mod cells;
-mod rows;
+mod creates_and_deletes;
+mod downloads;
+mod installs;
+mod sections;
 mod sequences;
+mod steps;
 mod stored;
 mod table;
+mod uninstalls;
+mod writes;

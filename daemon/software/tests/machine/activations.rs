@@ -1,0 +1,91 @@
+//! The decisions about Activate and Deactivate (TS 5.2).
+
+use wharf_frames::{Cause, Failure};
+use wharf_software::{
+    Effect, Event, Executable, Kind, UpdateResult, record::StoredProgress::Running,
+};
+
+use crate::{cells::*, steps::*};
+
+#[test]
+fn activate_when_active_and_deactivate_when_inactive_change_nothing() {
+    unchanged(installed(true), execute(Executable::Activate, ""));
+    unchanged(installed(false), execute(Executable::Deactivate, ""));
+    let noted = ended_with(
+        UpdateResult::Installed,
+        "nginx.service failed",
+        installed(false),
+    );
+    unchanged(noted, execute(Executable::Deactivate, ""));
+}
+
+#[test]
+fn activation_follows_the_device() {
+    for (active, resource, kind, doing) in [
+        (false, Executable::Activate, Kind::Activate, "activating"),
+        (
+            true,
+            Executable::Deactivate,
+            Kind::Deactivate,
+            "deactivating",
+        ),
+    ] {
+        let accepted = then(installed(active), execute(resource, ""));
+        assert_eq!(at(&accepted), (4, 2));
+        assert_eq!(reason(&accepted), format!("40: {doing} nginx 1.0"));
+        assert_eq!(accepted.effects, [Effect::Queue { operation: NEW }]);
+        assert_eq!(left(&accepted).operation().unwrap().kind, kind);
+
+        let before = running(kind, Running, installed(active));
+        let made = then(before.clone(), ended(None, Some(software("1.0", !active))));
+        assert_eq!(left(&made).activation_state(), !active);
+        assert_eq!(reason(&made), "40: nginx 1.0 is installed");
+        assert_eq!(ids(before, &made), [16, 12]);
+        assert_eq!(made.effects, []);
+    }
+}
+
+#[test]
+fn a_failed_activation_leaves_12_false_and_result_2_with_the_reason_in_16() {
+    let before = running(Kind::Activate, Running, installed(false));
+    let failure = Failure::new(Cause::Unit, "nginx.service: exit status 1");
+    for event in [
+        ended(Some(failure.clone()), Some(software("1.0", false))),
+        Event::Failed {
+            operation: RUNNING,
+            failure,
+        },
+    ] {
+        let made = then(before.clone(), event);
+        assert_eq!(at(&made), (4, 2));
+        assert!(!left(&made).activation_state());
+        assert_eq!(reason(&made), "40: nginx.service: exit status 1");
+        assert_eq!(ids(before.clone(), &made), [16]);
+    }
+}
+
+#[test]
+fn an_activation_that_the_device_does_not_show_has_failed() {
+    for (active, kind, words) in [
+        (false, Kind::Activate, "does not run"),
+        (true, Kind::Deactivate, "still runs"),
+    ] {
+        let before = running(kind, Running, installed(active));
+        let made = then(before, ended(None, Some(software("1.0", active))));
+        assert_eq!(
+            reason(&made),
+            format!("40: the service manager reported success, but nginx {words}")
+        );
+        assert_eq!(left(&made).activation_state(), active);
+    }
+}
+
+#[test]
+fn software_that_is_gone_when_its_activation_ends_was_removed() {
+    for kind in [Kind::Activate, Kind::Deactivate] {
+        let before = running(kind, Running, installed(kind == Kind::Deactivate));
+        let made = then(before, ended(None, None));
+        assert_eq!(at(&made), (0, 0));
+        assert_eq!(reason(&made), "10: nginx 1.0 was removed on the device");
+    }
+}

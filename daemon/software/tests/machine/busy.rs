@@ -1,0 +1,232 @@
+//! The decisions about what is accepted and has not ended.
+
+use wharf_frames::{Cause, Failure, OperationId, StageId};
+use wharf_software::{
+    Code, Effect, Event, Executable, Instance, Kind, Record, UpdateResult,
+    record::StoredProgress::{Queued, Running},
+    step,
+};
+
+use crate::{cells::*, steps::*};
+
+#[test]
+fn what_the_gate_lets_through_is_done_once() {
+    let package = || name("nginx");
+    let operation = RUNNING;
+    for (kind, record, effect) in [
+        (
+            Kind::Install,
+            delivered(),
+            Effect::Install {
+                operation,
+                stage: STAGE,
+            },
+        ),
+        (
+            Kind::Uninstall,
+            with_software(initial()),
+            Effect::Remove {
+                operation,
+                package: package(),
+            },
+        ),
+        (
+            Kind::Uninstall,
+            installed(true),
+            Effect::Remove {
+                operation,
+                package: package(),
+            },
+        ),
+        (
+            Kind::Activate,
+            installed(false),
+            Effect::Activate {
+                operation,
+                package: package(),
+            },
+        ),
+        (
+            Kind::Deactivate,
+            installed(true),
+            Effect::Deactivate {
+                operation,
+                package: package(),
+            },
+        ),
+    ] {
+        let started = Event::Started { operation };
+        let made = then(running(kind, Queued, record.clone()), started.clone());
+        assert_eq!(made.effects, [effect]);
+        unchanged(running(kind, Running, record), started);
+    }
+}
+
+#[test]
+fn the_same_operation_again_while_busy_is_2_04_without_a_second_job() {
+    for (record, event) in [
+        (installing(), execute(Executable::Install, "")),
+        (
+            with_software(running(Kind::Uninstall, Running, initial())),
+            uninstall("0"),
+        ),
+        (
+            running(Kind::Uninstall, Queued, installed(true)),
+            uninstall(""),
+        ),
+        (
+            running(Kind::Activate, Running, installed(false)),
+            execute(Executable::Activate, ""),
+        ),
+        (
+            running(Kind::Deactivate, Running, installed(true)),
+            execute(Executable::Deactivate, ""),
+        ),
+    ] {
+        unchanged(record, event);
+    }
+}
+
+#[test]
+fn any_other_operation_while_busy_is_4_05() {
+    let all = || {
+        [
+            execute(Executable::Install, ""),
+            uninstall("0"),
+            uninstall("1"),
+            execute(Executable::Activate, ""),
+            execute(Executable::Deactivate, ""),
+        ]
+    };
+    for cell in cells().into_iter().filter(Instance::is_busy) {
+        let refusals = all()
+            .into_iter()
+            .filter_map(|event| step(&cell, event, &rules()).err())
+            .filter(|refusal| refusal.code == Code::MethodNotAllowed)
+            .count();
+        assert_eq!(refusals, 4, "{}", label(&cell));
+    }
+}
+
+#[test]
+fn install_activate_deactivate_without_effect_are_4_05() {
+    for cell in cells().into_iter().filter(|cell| !cell.is_busy()) {
+        let state = cell.update_state().value();
+        for (resource, allowed) in [
+            (Executable::Install, state == 3),
+            (Executable::Activate, state == 4),
+            (Executable::Deactivate, state == 4),
+        ] {
+            let made = step(&cell, execute(resource, "3='x',0"), &rules());
+            assert_eq!(made.is_ok(), allowed, "{resource:?} in {}", label(&cell));
+            if let Err(refusal) = made {
+                assert_eq!(refusal.code, Code::MethodNotAllowed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_malformed_argument_of_the_others_is_4_00() {
+    for resource in [
+        Executable::Install,
+        Executable::Activate,
+        Executable::Deactivate,
+    ] {
+        let refusal = refused(delivered(), execute(resource, "0='"));
+        assert_eq!(refusal.code, Code::BadRequest);
+    }
+}
+
+#[test]
+fn an_accepted_operation_clears_the_last_failure_of_installed_software() {
+    let after_removal = ended_with(
+        UpdateResult::UninstallationFailure,
+        "prerm failed",
+        installed(false),
+    );
+    let after_activation = ended_with(
+        UpdateResult::Installed,
+        "nginx.service failed",
+        installed(false),
+    );
+    for before in [after_removal, after_activation] {
+        for event in [uninstall(""), execute(Executable::Activate, "")] {
+            assert_eq!(at(&then(before.clone(), event)), (4, 2));
+        }
+    }
+}
+
+#[test]
+fn a_report_about_what_is_over_changes_nothing() {
+    let operation = OperationId::from_bytes([9; 16]);
+    let stage = StageId::from_bytes([9; 16]);
+    let failure = Failure::new(Cause::Timeout, "late");
+    for cell in cells() {
+        for event in [
+            Event::Waiting {
+                operation,
+                why: "late".into(),
+            },
+            Event::Started { operation },
+            Event::FirstByte { operation },
+            Event::PackageWritten { operation },
+            Event::Sealed {
+                stage,
+                package: package(),
+            },
+            Event::SealRefused {
+                stage,
+                failure: failure.clone(),
+            },
+            Event::Failed {
+                operation,
+                failure: failure.clone(),
+            },
+            Event::Ended {
+                operation,
+                failure: None,
+                device: Some(software("2.0", true)),
+                next: NEXT,
+            },
+        ] {
+            unchanged(Record::from(&cell), event);
+        }
+    }
+}
+
+#[test]
+fn a_job_ends_only_after_the_gate_let_it_start() {
+    for cell in cells().into_iter().filter(Instance::is_busy) {
+        let record = Record::from(&cell);
+        if record.progress == Some(Queued) {
+            unchanged(record, ended(None, Some(software("2.0", true))));
+        }
+    }
+}
+
+#[test]
+fn update_supported_objects_has_the_registration_follow_the_software() {
+    let on = |record| Record {
+        update_supported_objects: true,
+        ..record
+    };
+    let tells = |record: Record, event: Event| {
+        then(record, event)
+            .effects
+            .contains(&Effect::UpdateRegistration)
+    };
+    let removing = running(Kind::Uninstall, Running, installed(true));
+    let failure = || Some(Failure::new(Cause::Script, "failed"));
+    let ends = [
+        (installing(), ended(None, Some(software("2.0", false)))),
+        (installing(), ended(failure(), None)),
+        (removing.clone(), ended(None, None)),
+        (removing, ended(failure(), Some(software("1.0", true)))),
+        (installed(true), Event::DeviceHas(None)),
+    ];
+    for (record, event) in ends {
+        assert!(!tells(record.clone(), event.clone()), "{event:?}");
+        assert!(tells(on(record), event.clone()), "{event:?}");
+    }
+}

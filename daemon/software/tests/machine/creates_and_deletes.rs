@@ -1,0 +1,89 @@
+//! The decisions about Create and Delete.
+
+use wharf_software::{
+    Code, Effect, Event, Instance, InstanceId, Source, Write,
+    create::{create, free_id},
+    record::StoredProgress::Queued,
+    step,
+};
+
+use crate::{cells::*, steps::*};
+
+#[test]
+fn delete_is_the_cancel_that_a_server_has() {
+    let stop = Effect::StopDelivery { stage: STAGE };
+    let discard = Effect::Discard { stage: STAGE };
+    for (record, expected) in [
+        (initial(), vec![]),
+        (pulling(Queued), vec![stop.clone(), discard.clone()]),
+        (pushing(), vec![stop, discard.clone()]),
+        (downloaded(), vec![discard.clone()]),
+        (delivered(), vec![discard]),
+    ] {
+        let made = then(record, Event::Delete);
+        assert_eq!(made.instance, None);
+        let (last, before) = made.effects.split_last().unwrap();
+        assert_eq!(before, expected);
+        assert_eq!(*last, Effect::UpdateRegistration);
+    }
+}
+
+#[test]
+fn delete_while_busy_or_with_software_in_place_is_4_05_in_any_state() {
+    for cell in cells() {
+        let kept = cell.is_busy() || cell.software().is_some();
+        let made = step(&cell, Event::Delete, &rules());
+        assert_eq!(made.is_err(), kept, "{}", label(&cell));
+        if let Err(refusal) = made {
+            assert_eq!(refusal.code, Code::MethodNotAllowed);
+        }
+    }
+    let refusal = refused(installed(true), Event::Delete);
+    assert_eq!(
+        refusal.why.as_str(),
+        "nginx 1.0 is in place: Uninstall first"
+    );
+    let refusal = refused(installing(), Event::Delete);
+    assert_eq!(refusal.why.as_str(), "busy: install has not ended");
+}
+
+#[test]
+fn create_takes_a_free_id_within_the_limit() {
+    let taken = [InstanceId(0), InstanceId(2)];
+    assert_eq!(free_id(None, &taken, 3), Ok(InstanceId(1)));
+    assert_eq!(free_id(Some(InstanceId(7)), &taken, 3), Ok(InstanceId(7)));
+    for (wanted, limit, code) in [
+        (Some(InstanceId(2)), 3, Code::BadRequest),
+        (Some(InstanceId(2)), 2, Code::BadRequest),
+        (Some(InstanceId(u16::MAX)), 3, Code::BadRequest),
+        (Some(InstanceId(7)), 2, Code::MethodNotAllowed),
+        (None, 2, Code::MethodNotAllowed),
+    ] {
+        assert_eq!(free_id(wanted, &taken, limit).unwrap_err().code, code);
+    }
+}
+
+#[test]
+fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
+    let with = |uri: &[u8]| Write {
+        source: Some(Source::Uri(uri.to_vec())),
+        ..credentials(b"u", b"p")
+    };
+    let made = create(
+        with(uri().as_str().as_bytes()),
+        request(),
+        NEW_STAGE,
+        &rules(),
+    )
+    .unwrap();
+    assert_eq!(at(&made), (1, 1));
+    assert_eq!(
+        made.effects,
+        [Effect::Queue { operation: NEW }, Effect::UpdateRegistration]
+    );
+    let empty = create(Write::default(), request(), NEW_STAGE, &rules()).unwrap();
+    assert_eq!(empty.instance, Some(Instance::default()));
+    assert_eq!(empty.effects, [Effect::UpdateRegistration]);
+    let refusal = create(with(b""), request(), NEW_STAGE, &rules()).unwrap_err();
+    assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
+}

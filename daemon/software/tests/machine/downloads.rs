@@ -1,0 +1,227 @@
+//! The decisions about DOWNLOAD STARTED and DOWNLOADED, by pull and by push (TS 5.1.2.2, 5.1.2.3).
+
+use wharf_frames::{Cause, Failure};
+use wharf_software::{
+    Code, Effect, Event, Instance, Kind, ObjectLink, Origin,
+    record::StoredProgress::{self, Queued, Running},
+    step,
+};
+
+use crate::{cells::*, steps::*};
+
+#[test]
+fn an_instance_from_the_factory_is_initial_with_result_0() {
+    let instance = Instance::default();
+    assert_eq!(instance.update_state().value(), 0);
+    assert_eq!(instance.update_result().value(), 0);
+    assert_eq!(instance.pkg_name(), "");
+    assert_eq!(instance.pkg_version(), "");
+    assert!(!instance.activation_state());
+    assert!(!instance.update_supported_objects());
+    assert_eq!(instance.package_settings(), ObjectLink::NULL);
+    assert_eq!(
+        instance.status_reason().to_string(),
+        "10: ready for a package"
+    );
+    assert_eq!(instance.operation(), None);
+    assert_eq!(instance.phase(), None);
+}
+
+#[test]
+fn a_package_uri_in_initial_starts_a_download_at_once_with_reason_10() {
+    let made = then(initial(), good_uri());
+    assert_eq!(at(&made), (1, 1));
+    assert_eq!(reason(&made), "10: waiting for the first byte");
+    assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
+    assert_eq!(ids(initial(), &made), [16, 9, 7]);
+    let download = left(&made).operation().unwrap();
+    assert_eq!((download.id, download.kind), (NEW, Kind::Pull));
+    assert_eq!(download.origin, SERVER);
+    assert_eq!(left(&made).stage(), Some(NEW_STAGE));
+}
+
+#[test]
+fn a_queued_download_says_what_it_waits_for() {
+    let made = then(
+        pulling(Queued),
+        Event::Waiting {
+            operation: RUNNING,
+            why: "the clock".into(),
+        },
+    );
+    assert_eq!(reason(&made), "10: waiting for the clock");
+    assert_eq!(ids(pulling(Queued), &made), [16]);
+    let started = step(left(&made), Event::Started { operation: RUNNING }, &rules()).unwrap();
+    assert_eq!(reason(&started), "10: waiting for the first byte");
+    assert_eq!(
+        started.effects,
+        [Effect::StartPull {
+            operation: RUNNING,
+            stage: STAGE
+        }]
+    );
+}
+
+#[test]
+fn status_reason_is_30_from_the_first_byte() {
+    let byte = Event::FirstByte { operation: RUNNING };
+    let made = then(pulling(Running), byte.clone());
+    assert_eq!(reason(&made), "30: downloading");
+    assert_eq!(at(&made), (1, 1));
+    unchanged(pulling(Queued), byte);
+}
+
+#[test]
+fn status_reason_stays_30_while_a_cut_download_waits_to_go_on() {
+    let wait = Event::Waiting {
+        operation: RUNNING,
+        why: "the next attempt".into(),
+    };
+    let made = then(pulling(StoredProgress::Receiving), wait);
+    assert_eq!(reason(&made), "30: waiting for the next attempt");
+    let again = Event::FirstByte { operation: RUNNING };
+    let made = step(left(&made), again, &rules()).unwrap();
+    assert_eq!(reason(&made), "30: downloading");
+}
+
+#[test]
+fn a_package_fully_written_is_downloaded_with_result_0() {
+    for record in [
+        pulling(Running),
+        pulling(StoredProgress::Receiving),
+        pushing(),
+    ] {
+        let made = then(record, Event::PackageWritten { operation: RUNNING });
+        assert_eq!(at(&made), (2, 0));
+        assert_eq!(reason(&made), "40: checking who signed the package");
+        assert_eq!(
+            made.effects,
+            [Effect::Seal {
+                operation: RUNNING,
+                stage: STAGE
+            }]
+        );
+    }
+}
+
+#[test]
+fn a_package_that_holds_is_delivered_with_result_0_never_3() {
+    let made = then(
+        downloaded(),
+        Event::Sealed {
+            stage: STAGE,
+            package: package(),
+        },
+    );
+    assert_eq!(at(&made), (3, 0));
+    assert_eq!(reason(&made), "40: nginx 2.0 is ready to be installed");
+    assert_eq!(made.effects, []);
+    assert_eq!(ids(downloaded(), &made), [0, 1, 16, 7]);
+}
+
+#[test]
+fn an_integrity_failure_goes_back_to_initial_with_53_and_the_file_goes() {
+    let made = then(
+        downloaded(),
+        Event::SealRefused {
+            stage: STAGE,
+            failure: Failure::new(Cause::BadSignature, "the signature does not fit"),
+        },
+    );
+    assert_eq!(at(&made), (0, 53));
+    assert_eq!(reason(&made), "20: the signature does not fit");
+    assert_eq!(made.effects, [Effect::Discard { stage: STAGE }]);
+    assert_eq!(ids(downloaded(), &made), [16, 9, 7]);
+}
+
+#[test]
+fn a_failed_download_goes_back_to_initial_with_its_result_and_the_file_goes() {
+    for record in [pulling(Queued), pulling(Running), pushing()] {
+        let made = then(record, failed(Cause::PushAbandoned));
+        assert_eq!(at(&made), (0, 52));
+        assert_eq!(reason(&made), "20: it failed");
+        assert_eq!(made.effects, [Effect::Discard { stage: STAGE }]);
+    }
+}
+
+#[test]
+fn user_name_and_password_are_erased_when_the_download_ends_either_way() {
+    for event in [
+        Event::PackageWritten { operation: RUNNING },
+        failed(Cause::Timeout),
+    ] {
+        let made = then(pulling(Running), event);
+        let settings = left(&made).settings();
+        assert_eq!((&settings.user_name, &settings.password), (&None, &None));
+    }
+}
+
+#[test]
+fn block_0_again_from_the_same_server_restarts_that_push() {
+    let made = then(pushing(), write_package(SERVER));
+    assert_eq!(at(&made), (1, 1));
+    assert_eq!(
+        made.effects,
+        [
+            Effect::StopDelivery { stage: STAGE },
+            Effect::Discard { stage: STAGE },
+            Effect::AcceptPush {
+                operation: NEW,
+                stage: NEW_STAGE
+            },
+        ]
+    );
+    assert_eq!(ids(pushing(), &made), [0; 0]);
+}
+
+#[test]
+fn block_0_from_another_server_is_4_05() {
+    for origin in [Origin::Server(2), Origin::User(1)] {
+        assert_eq!(
+            refused(pushing(), write_package(origin)).code,
+            Code::MethodNotAllowed
+        );
+    }
+}
+
+#[test]
+fn a_push_restarts_neither_a_pull_nor_by_a_uri() {
+    assert_eq!(
+        refused(pulling(Running), write_package(SERVER)).code,
+        Code::MethodNotAllowed
+    );
+    assert_eq!(refused(pushing(), good_uri()).code, Code::MethodNotAllowed);
+}
+
+#[test]
+fn a_push_begins_with_its_first_bytes() {
+    let made = then(initial(), write_package(SERVER));
+    assert_eq!(at(&made), (1, 1));
+    assert_eq!(reason(&made), "30: the server sends the package");
+    assert_eq!(
+        made.effects,
+        [Effect::AcceptPush {
+            operation: NEW,
+            stage: NEW_STAGE
+        }]
+    );
+    assert_eq!(left(&made).operation().unwrap().kind, Kind::Push);
+}
+
+#[test]
+fn name_and_version_are_those_in_place_until_delivered_then_the_packages() {
+    for cell in cells() {
+        let version = match (cell.update_state().value(), cell.software()) {
+            (3, _) => "2.0",
+            (_, Some(_)) => "1.0",
+            (_, None) => "",
+        };
+        let name = if version.is_empty() { "" } else { "nginx" };
+        assert_eq!(
+            (cell.pkg_name(), cell.pkg_version()),
+            (name, version),
+            "{}",
+            label(&cell)
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! The decisions about Install (TS 5.1.2.4, 5.1.3.1).
+
+use wharf_frames::{Cause, Failure};
+use wharf_software::{
+    ActivationPolicy, Effect, Event, Executable, Instance, Kind, Record, Resource, Rules,
+    UpdateResult, changes,
+    record::StoredProgress::{Queued, Running},
+    step,
+};
+
+use crate::{cells::*, steps::*};
+
+#[test]
+fn an_accepted_install_sets_result_0_first() {
+    for result in [UpdateResult::Initial, UpdateResult::InstallationFailure] {
+        let before = match result {
+            UpdateResult::Initial => delivered(),
+            other => delivered_after(other),
+        };
+        let made = then(before, execute(Executable::Install, ""));
+        assert_eq!(at(&made), (3, 0));
+        assert_eq!(reason(&made), "50: installing nginx 2.0");
+        assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
+    }
+}
+
+#[test]
+fn a_second_58_notifies() {
+    let before = delivered_after(UpdateResult::InstallationFailure);
+    let accepted = then(before.clone(), execute(Executable::Install, ""));
+    assert_eq!(ids(before, &accepted), [16, 9]);
+    let again = Event::Failed {
+        operation: NEW,
+        failure: Failure::new(Cause::Script, "it failed"),
+    };
+    let made = step(left(&accepted), again, &rules()).unwrap();
+    assert_eq!(at(&made), (3, 58));
+    let told: Vec<u16> = changes(left(&accepted), left(&made))
+        .into_iter()
+        .map(Resource::id)
+        .collect();
+    assert_eq!(told, [16, 9]);
+}
+
+#[test]
+fn a_queued_install_is_delivered_0_with_reason_50_and_says_what_it_waits_for() {
+    let wait = Event::Waiting {
+        operation: RUNNING,
+        why: "its turn".into(),
+    };
+    let made = then(running(Kind::Install, Queued, delivered()), wait.clone());
+    assert_eq!(at(&made), (3, 0));
+    assert_eq!(reason(&made), "50: waiting for its turn");
+    unchanged(installing(), wait);
+}
+
+#[test]
+fn a_verified_install_is_installed_2_and_inactive() {
+    let made = then(installing(), ended(None, Some(software("2.0", false))));
+    assert_eq!(at(&made), (4, 2));
+    assert_eq!(reason(&made), "40: nginx 2.0 is installed");
+    assert!(!left(&made).activation_state());
+    assert_eq!(made.effects, [Effect::Discard { stage: STAGE }]);
+    assert_eq!(ids(installing(), &made), [16, 9, 7]);
+}
+
+#[test]
+fn installed_is_said_only_of_what_the_device_has() {
+    for (failure, device, expected) in [
+        (None, None, "no version"),
+        (None, Some(software("1.0", false)), "1.0"),
+    ] {
+        let made = then(installing(), ended(failure, device));
+        assert_eq!(at(&made), (3, 58));
+        assert_eq!(
+            reason(&made),
+            format!(
+                "60: the package manager reported success, but the device has {expected} of nginx instead of 2.0"
+            )
+        );
+    }
+    let failure = Failure::new(Cause::Script, "postinst failed");
+    let made = then(
+        installing(),
+        ended(Some(failure), Some(software("2.0", false))),
+    );
+    assert_eq!(at(&made), (3, 58));
+    assert_eq!(reason(&made), "60: postinst failed");
+}
+
+#[test]
+fn a_report_about_another_package_is_no_success() {
+    let mut other = software("2.0", true);
+    other.name = name("apache2");
+    for (record, expected) in [
+        (installing(), (3, 58)),
+        (running(Kind::Uninstall, Running, installed(true)), (4, 59)),
+        (running(Kind::Activate, Running, installed(false)), (4, 2)),
+    ] {
+        let made = then(record, ended(None, Some(other.clone())));
+        assert_eq!(at(&made), expected);
+        assert!(
+            reason(&made).ends_with(": the installer told about apache2 instead of nginx"),
+            "{}",
+            reason(&made)
+        );
+        assert_eq!(left(&made).pkg_name(), "nginx");
+    }
+}
+
+#[test]
+fn an_install_that_failed_leaves_delivered_and_what_the_device_still_has() {
+    let failure = || Some(Failure::new(Cause::Script, "postinst failed"));
+    let upgrade = with_software(installing());
+    let kept = then(
+        upgrade.clone(),
+        ended(failure(), Some(software("1.0", false))),
+    );
+    let known = left(&kept).in_place().unwrap();
+    assert_eq!((known.version.as_str(), known.was_active), ("1.0", true));
+    let half = then(
+        upgrade.clone(),
+        ended(failure(), Some(software("2.0", false))),
+    );
+    assert_eq!(left(&half).in_place().unwrap().version.as_str(), "2.0");
+    let lost = then(upgrade, ended(failure(), None));
+    assert_eq!(left(&lost).in_place(), None);
+    let partial = then(installing(), ended(failure(), Some(software("2.0", true))));
+    assert!(left(&partial).in_place().unwrap().was_active);
+    assert_eq!(partial.effects, []);
+
+    let mut beside = with_software(installing());
+    if let Some(known) = &mut beside.in_place {
+        known.name = name("nginx-light");
+    }
+    let untouched = then(beside, ended(failure(), None));
+    assert_eq!(
+        left(&untouched).in_place().unwrap().name.as_str(),
+        "nginx-light"
+    );
+}
+
+#[test]
+fn an_install_that_may_not_start_ends_57_and_touches_nothing() {
+    let upgrade = with_software(running(Kind::Install, Queued, delivered()));
+    let made = then(upgrade, failed(Cause::AnotherPackage));
+    assert_eq!(at(&made), (3, 57));
+    assert_eq!(reason(&made), "60: it failed");
+    assert!(left(&made).in_place().unwrap().was_active);
+    assert_eq!(made.effects, []);
+}
+
+#[test]
+fn activation_after_an_install_is_by_policy() {
+    let by_policy = |activation| Rules {
+        activation,
+        ..rules()
+    };
+    let upgrade_of = |active: bool| Record {
+        in_place: Some(software("1.0", active)),
+        ..installing()
+    };
+    let fresh = installing;
+    for (rules, record, activated) in [
+        (by_policy(ActivationPolicy::Server), upgrade_of(true), false),
+        (by_policy(ActivationPolicy::Keep), upgrade_of(true), true),
+        (by_policy(ActivationPolicy::Keep), upgrade_of(false), false),
+        (by_policy(ActivationPolicy::Keep), fresh(), false),
+        (by_policy(ActivationPolicy::Always), fresh(), true),
+        (own_rules(), fresh(), true),
+    ] {
+        let made = by(&rules, record, ended(None, Some(software("2.0", false))));
+        assert_eq!(at(&made), (4, 2));
+        assert_eq!(
+            made.effects.contains(&Effect::Queue { operation: NEXT }),
+            activated
+        );
+        let next = left(&made).operation().map(|next| (next.id, next.kind));
+        assert_eq!(next, activated.then_some((NEXT, Kind::Activate)));
+    }
+    let always = by_policy(ActivationPolicy::Always);
+    let made = by(&always, fresh(), ended(None, Some(software("2.0", true))));
+    assert!(left(&made).activation_state());
+    assert_eq!(left(&made).operation(), None);
+}
+
+#[test]
+fn thingsboard_gets_through_an_upgrade_with_uninstall_1() {
+    let accept = |instance: &Instance, event: Event| {
+        let made = step(instance, event, &rules()).unwrap();
+        made.instance.unwrap()
+    };
+    let installed = built(installed(false));
+    let ready = accept(&installed, uninstall("1"));
+    let receiving = accept(&ready, write_package(SERVER));
+    let written = accept(&receiving, Event::PackageWritten { operation: NEW });
+    let sealed = Event::Sealed {
+        stage: NEW_STAGE,
+        package: package(),
+    };
+    let mut delivered = accept(&written, sealed);
+    for _ in 0..3 {
+        delivered = accept(&delivered, execute(Executable::Install, ""));
+    }
+    let running = accept(&delivered, Event::Started { operation: NEW });
+    let end = Event::Ended {
+        operation: NEW,
+        failure: None,
+        device: Some(software("2.0", false)),
+        next: NEXT,
+    };
+    let upgraded = accept(&running, end);
+    assert_eq!(upgraded.update_state().value(), 4);
+    assert_eq!(upgraded.pkg_version(), "2.0");
+}

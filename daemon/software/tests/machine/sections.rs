@@ -1,0 +1,392 @@
+//! The events of docs/machine.md, and the clauses that their outcomes cite.
+
+use wharf_frames::{Cause, Failure, Secret};
+use wharf_software::{
+    ActivationPolicy, Event, Executable, Instance, Kind, ObjectLink, Origin, Rules, Source,
+    UpdateState, Write,
+};
+
+use crate::cells::*;
+
+/// What the cells cite beside the specification.
+pub(crate) const DECISIONS: [(&str, &str); 26] = [
+    (
+        "D1",
+        "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
+    ),
+    (
+        "D2",
+        "The same operation again while busy: 2.04, no second job. Any other while busy: 4.05.",
+    ),
+    (
+        "D3",
+        "Where the TS gives an Execute 'no effect': no effect, and 4.05, so that the server learns it.",
+    ),
+    (
+        "D4",
+        "An accepted operation first clears the last failure, so that a second one is a change and notifies.",
+    ),
+    (
+        "D5",
+        "Uninstall without argument or with bare `0`: software is removed from INSTALLED and, where it is in place, from INITIAL. In DELIVERED the new package goes, Result 0 (TS 5.1.2.4; table 5.1.1-1 says 'unchanged'), software in place stays.",
+    ),
+    (
+        "D6",
+        "Uninstall with bare `1`: INITIAL / 0, the software in place stays and runs; 12 reads false, as the activation machine is not alive.",
+    ),
+    (
+        "D7",
+        "Uninstall with any other argument, a value, a repeated digit: 4.00, never a removal. Install, Activate, Deactivate: valid arguments are ignored.",
+    ),
+    (
+        "D8",
+        "Activate when ACTIVE, Deactivate when INACTIVE: 2.04, nothing changes, nothing is notified.",
+    ),
+    (
+        "D9",
+        "An activation that fails: 12 as the device is, Result 2, the reason in 16.",
+    ),
+    (
+        "D10",
+        "A removal that fails: INSTALLED / 59, the reason in 16; also one that was asked for in INITIAL.",
+    ),
+    (
+        "D11",
+        "Package or Package URI outside INITIAL, or while busy: 4.05, nothing is disturbed, also by an empty one: it is no cancel.",
+    ),
+    (
+        "D12",
+        "In INITIAL an empty, malformed or unsupported URI: 4.00 and Result 56; an empty Package: 4.00 and 54. The server reads why in 16.",
+    ),
+    (
+        "D13",
+        "`replace-failed`: in DELIVERED / 58 a Write of 2 or 3 drops the file and starts over.",
+    ),
+    (
+        "D14",
+        "A Write of several resources is one unit: everything is checked, everything is stored, then the download starts.",
+    ),
+    (
+        "D15",
+        "8, 13, 14, 15 are writable in any state. 14 and 15 are for one download and erased when it ends either way. 13 leads to an existing object or nowhere, else 4.00.",
+    ),
+    (
+        "D16",
+        "A queued or deferred download is DOWNLOAD STARTED / 1 at once, Status Reason 10 with what it waits for; 30 from the first byte, and from then on.",
+    ),
+    (
+        "D17",
+        "Block 0 again from the same server restarts that push; another server: 4.05.",
+    ),
+    (
+        "D18",
+        "PkgName and PkgVersion: of the software in place, or empty, until DOWNLOADED; of the package in DELIVERED; of the device in INSTALLED.",
+    ),
+    (
+        "D19",
+        "Delete while busy or with software in place: 4.05, in any state. Else the files go, a running download with them.",
+    ),
+    (
+        "D20",
+        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is. While busy, the end of the job tells.",
+    ),
+    (
+        "D21",
+        "A report about an operation or a file that is not the running one changes nothing; neither does one that comes twice.",
+    ),
+    (
+        "D22",
+        "How a job ended is what the device has, not an exit code. A failed installation keeps the package (70 is never used).",
+    ),
+    (
+        "D23",
+        "A package whose name is not that of the software in place, or that another instance has in place: the gate ends the Install with 57.",
+    ),
+    (
+        "D24",
+        "After an Install: INACTIVE (TS 5.2), or activated by the policy `keep` or `always`.",
+    ),
+    (
+        "D25",
+        "The agent's own package is always activated; its Deactivate, its removal and its Delete are 4.05.",
+    ),
+    (
+        "D26",
+        "With resource 8 set, a change of the software brings an Update of the registration; Create and Delete always do.",
+    ),
+];
+
+/// One event in all cells.
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) event: Event,
+    pub(crate) rules: Rules<'static>,
+    /// What a transition cites, what an accepted request without effect cites, what a refusal cites.
+    pub(crate) changed: fn(&Instance) -> &'static str,
+    pub(crate) kept: &'static str,
+    pub(crate) refused: fn(&Instance) -> &'static str,
+}
+
+impl Section {
+    fn request(
+        title: &'static str,
+        event: Event,
+        changed: fn(&Instance) -> &'static str,
+        refused: fn(&Instance) -> &'static str,
+    ) -> Self {
+        Self {
+            title,
+            event,
+            rules: rules(),
+            changed,
+            kept: "D2",
+            refused,
+        }
+    }
+
+    fn report(title: &'static str, event: Event, changed: fn(&Instance) -> &'static str) -> Self {
+        Self {
+            title,
+            event,
+            rules: rules(),
+            changed,
+            kept: "D21",
+            refused: |_| "",
+        }
+    }
+
+    fn by(self, rules: Rules<'static>) -> Self {
+        Self { rules, ..self }
+    }
+
+    fn kept(self, kept: &'static str) -> Self {
+        Self { kept, ..self }
+    }
+}
+
+fn write(write: Write) -> Event {
+    Event::Write {
+        write,
+        request: request(),
+        stage: NEW_STAGE,
+    }
+}
+
+fn source(source: Source) -> Event {
+    write(Write {
+        source: Some(source),
+        ..Write::default()
+    })
+}
+
+fn package_by(origin: Origin) -> Event {
+    let mut request = request();
+    request.origin = origin;
+    let source = Some(Source::Package { empty: false });
+    Event::Write {
+        write: Write {
+            source,
+            ..Write::default()
+        },
+        request,
+        stage: NEW_STAGE,
+    }
+}
+
+fn execute(resource: Executable, arguments: &str) -> Event {
+    Event::Execute {
+        resource,
+        arguments: arguments.into(),
+        request: request(),
+    }
+}
+
+fn ended(failure: bool, device: Option<(&str, bool)>) -> Event {
+    Event::Ended {
+        operation: RUNNING,
+        failure: failure.then(|| Failure::new(Cause::Script, "a maintainer script failed")),
+        device: device.map(|(version, active)| software(version, active)),
+        next: NEXT,
+    }
+}
+
+fn device(device: Option<(&str, bool)>) -> Event {
+    Event::DeviceHas(device.map(|(version, active)| software(version, active)))
+}
+
+fn no_effect(cell: &Instance) -> &'static str {
+    if cell.is_busy() {
+        "D2"
+    } else {
+        "TS 5.1.3, 5.2; D3"
+    }
+}
+
+fn of_end(cell: &Instance) -> &'static str {
+    match cell.operation().map(|operation| operation.kind) {
+        Some(Kind::Install) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
+        Some(Kind::Uninstall) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
+        _ => "TS 5.2; D9, D20, D22",
+    }
+}
+
+fn of_refusal(cell: &Instance) -> &'static str {
+    match cell.operation().map(|operation| operation.kind) {
+        Some(Kind::Install) => "TS table 5.1.1-1; D23",
+        Some(Kind::Uninstall) => "D10",
+        Some(Kind::Activate | Kind::Deactivate) => "D9",
+        _ => "TS table 5.1.1-1, 5.1.2.2; D15",
+    }
+}
+
+fn uninstalled(cell: &Instance) -> &'static str {
+    match cell.update_state() {
+        UpdateState::Delivered => "TS 5.1.2.4; D5",
+        UpdateState::Initial => "D1, D5",
+        _ => "TS 5.1.3.2; D1, D4",
+    }
+}
+
+fn written(_: &Instance) -> &'static str {
+    "TS table 5.1.1-1; D14, D16"
+}
+
+fn not_now(cell: &Instance) -> &'static str {
+    match cell.operation().map(|operation| operation.kind) {
+        Some(Kind::Push) => "D11, D17",
+        _ => "D11",
+    }
+}
+
+fn not_now_or_unusable(cell: &Instance) -> &'static str {
+    if cell.update_state() == UpdateState::Initial && !cell.is_busy() {
+        "D12"
+    } else {
+        "D11"
+    }
+}
+
+fn kept_here(cell: &Instance) -> &'static str {
+    if cell.is_busy() { "D2, D19" } else { "D19" }
+}
+
+pub(crate) fn sections() -> Vec<Section> {
+    let mut all = writes();
+    all.extend(executes());
+    all.extend(reports());
+    all.extend(ends());
+    all
+}
+
+#[rustfmt::skip]
+fn writes() -> Vec<Section> {
+    let settings = |link| write(Write {
+        source: None,
+        update_supported_objects: Some(true),
+        package_settings: Some(link),
+        user_name: Some(Secret::new(b"user".to_vec())),
+        password: Some(Secret::new(b"password".to_vec())),
+    });
+    let nowhere = ObjectLink { object: 3, instance: 1 };
+    let good = || Source::Uri(uri().as_str().into());
+    let replacing = || Rules { replace_failed: true, ..rules() };
+    vec![
+        Section::request("Write of 8, 13, 14, 15", settings(SETTINGS), |_| "D15", |_| ""),
+        Section::request("Write with a 13 that leads to no object", settings(nowhere), |_| "", |_| "D15"),
+        Section::request("Write of Package URI (3)", source(good()), written, not_now),
+        Section::request("Write of an empty, malformed or unsupported Package URI (3)", source(Source::Uri(Vec::new())), |_| "", not_now_or_unusable),
+        Section::request("Write of Package (2): block 0, from the server that began what runs", package_by(SERVER), |cell| match cell.update_state() {
+            UpdateState::DownloadStarted => "D17",
+            _ => "TS table 5.1.1-1; D14, D16",
+        }, not_now),
+        Section::request("Write of Package (2): block 0, from another server", package_by(Origin::Server(2)), written, not_now),
+        Section::request("Write of an empty Package (2)", source(Source::Package { empty: true }), |_| "", not_now_or_unusable),
+        Section::request("Write of Package URI (3), with `replace-failed`", source(good()), |cell| match cell.update_state() {
+            UpdateState::Delivered => "D13",
+            _ => "TS table 5.1.1-1; D14, D16",
+        }, not_now).by(replacing()),
+    ]
+}
+
+#[rustfmt::skip]
+fn executes() -> Vec<Section> {
+    let accepted = |_: &Instance| "TS 5.1.3.1; D1, D4";
+    let switched = |_: &Instance| "TS 5.2; D1, D4";
+    let for_update = |cell: &Instance| match cell.update_state() {
+        UpdateState::Delivered => "TS 5.1.3.2; D5, D6",
+        _ => "TS 5.1.3.2; D6",
+    };
+    let own = |cell: &Instance| match cell.update_state() {
+        _ if cell.is_busy() => "D2",
+        UpdateState::Installed => "D25",
+        UpdateState::Initial if cell.software().is_some() => "D25",
+        _ => "TS 5.1.3, 5.2; D3",
+    };
+    vec![
+        Section::request("Execute Install (4)", execute(Executable::Install, ""), accepted, no_effect),
+        Section::request("Execute Uninstall (6) without argument", execute(Executable::Uninstall, ""), uninstalled, no_effect),
+        Section::request("Execute Uninstall (6) with `0`", execute(Executable::Uninstall, "0"), uninstalled, no_effect),
+        Section::request("Execute Uninstall (6) with `1` (ForUpdate)", execute(Executable::Uninstall, "1"), for_update, no_effect),
+        Section::request("Execute Uninstall (6) with anything else, as `0='1'`", execute(Executable::Uninstall, "0='1'"), |_| "", |_| "D7"),
+        Section::request("Execute Activate (10)", execute(Executable::Activate, ""), switched, no_effect).kept("D2, D8"),
+        Section::request("Execute Deactivate (11)", execute(Executable::Deactivate, ""), switched, no_effect).kept("D2, D8"),
+        Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
+        Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own).by(own_rules()),
+        Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
+    ]
+}
+
+#[rustfmt::skip]
+fn reports() -> Vec<Section> {
+    let failure = |cause| Failure::new(cause, "why it failed");
+    let integrity = |_: &Instance| "TS table 5.1.1-1, 5.1.2.3";
+    let by_hand = |_: &Instance| "D18, D20";
+    vec![
+        Section::report("The gate has the operation wait", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
+        Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16"),
+        Section::report("Bytes arrive", Event::FirstByte { operation: RUNNING }, |_| "TS Appendix B; D16"),
+        Section::report("The package is written", Event::PackageWritten { operation: RUNNING }, |_| "TS table 5.1.1-1, 5.1.2.3; D15"),
+        Section::report("The integrity holds", Event::Sealed { stage: STAGE, package: package() }, |_| "TS table 5.1.1-1, 5.1.2.4; D18"),
+        Section::report("The integrity does not hold", Event::SealRefused { stage: STAGE, failure: failure(Cause::BadSignature) }, integrity),
+        Section::report("The operation failed and left the device as it was: the connection was lost, or the gate or the installer said no", Event::Failed { operation: RUNNING, failure: failure(Cause::AnotherPackage) }, of_refusal),
+        Section::report("The device has nothing of the software in place", device(None), by_hand).kept("D20"),
+        Section::report("The device has version 1.1, inactive", device(Some(("1.1", false))), by_hand).kept("D20"),
+        Section::report("The device has version 1.1, active", device(Some(("1.1", true))), by_hand).kept("D20"),
+    ]
+}
+
+fn ends() -> Vec<Section> {
+    let by = |activation| Rules {
+        activation,
+        ..rules()
+    };
+    let end = |title, event| Section::report(title, event, of_end);
+    let done = || ended(false, Some(("2.0", false)));
+    vec![
+        end("The job ended well; the device has 2.0, inactive", done()),
+        end("The same, by the policy `keep`", done()).by(by(ActivationPolicy::Keep)),
+        end("The same, by the policy `always`", done()).by(by(ActivationPolicy::Always)),
+        end("The same, the package is the agent's own", done()).by(own_rules()),
+        end(
+            "The job ended well; the device has 2.0, active",
+            ended(false, Some(("2.0", true))),
+        ),
+        end(
+            "The job ended well; the device has 1.0, inactive",
+            ended(false, Some(("1.0", false))),
+        ),
+        end(
+            "The job ended well; the device has nothing",
+            ended(false, None),
+        ),
+        end(
+            "The job failed; the device has 1.0, inactive",
+            ended(true, Some(("1.0", false))),
+        ),
+        end(
+            "The job failed; the device has 2.0, active",
+            ended(true, Some(("2.0", true))),
+        ),
+        end("The job failed; the device has nothing", ended(true, None)),
+    ]
+}

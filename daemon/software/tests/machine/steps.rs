@@ -1,0 +1,123 @@
+//! Events and steps in few words, for the decisions of the other files.
+
+use wharf_frames::{Cause, Failure, Secret, installer::Installed};
+use wharf_software::{
+    Event, Executable, Instance, Origin, Record, Refusal, Resource, Rules, Source, Transition,
+    UpdateResult, Write, changes, step,
+};
+
+use crate::cells::*;
+
+pub(crate) fn execute(resource: Executable, arguments: &str) -> Event {
+    Event::Execute {
+        resource,
+        arguments: arguments.as_bytes().to_vec(),
+        request: request(),
+    }
+}
+
+pub(crate) fn uninstall(arguments: &str) -> Event {
+    execute(Executable::Uninstall, arguments)
+}
+
+pub(crate) fn write(write: Write) -> Event {
+    Event::Write {
+        write,
+        request: request(),
+        stage: NEW_STAGE,
+    }
+}
+
+pub(crate) fn write_uri(uri: &[u8]) -> Event {
+    write(Write {
+        source: Some(Source::Uri(uri.to_vec())),
+        ..Write::default()
+    })
+}
+
+pub(crate) fn good_uri() -> Event {
+    write_uri(uri().as_str().as_bytes())
+}
+
+pub(crate) fn write_package(origin: Origin) -> Event {
+    let mut request = request();
+    request.origin = origin;
+    Event::Write {
+        write: Write {
+            source: Some(Source::Package { empty: false }),
+            ..Write::default()
+        },
+        request,
+        stage: NEW_STAGE,
+    }
+}
+
+pub(crate) fn ended(failure: Option<Failure>, device: Option<Installed>) -> Event {
+    Event::Ended {
+        operation: RUNNING,
+        failure,
+        device,
+        next: NEXT,
+    }
+}
+
+pub(crate) fn failed(cause: Cause) -> Event {
+    Event::Failed {
+        operation: RUNNING,
+        failure: Failure::new(cause, "it failed"),
+    }
+}
+
+pub(crate) fn by(rules: &Rules<'_>, record: Record, event: Event) -> Transition {
+    step(&built(record), event, rules).unwrap()
+}
+
+pub(crate) fn then(record: Record, event: Event) -> Transition {
+    by(&rules(), record, event)
+}
+
+pub(crate) fn refused(record: Record, event: Event) -> Refusal {
+    step(&built(record), event, &rules()).unwrap_err()
+}
+
+pub(crate) fn left(transition: &Transition) -> &Instance {
+    transition.instance.as_ref().unwrap()
+}
+
+/// Resources 7 and 9.
+pub(crate) fn at(transition: &Transition) -> (u8, u8) {
+    let instance = left(transition);
+    (
+        instance.update_state().value(),
+        instance.update_result().value(),
+    )
+}
+
+pub(crate) fn reason(transition: &Transition) -> String {
+    left(transition).status_reason().to_string()
+}
+
+pub(crate) fn ids(old: Record, transition: &Transition) -> Vec<u16> {
+    changes(&built(old), left(transition))
+        .into_iter()
+        .map(Resource::id)
+        .collect()
+}
+
+pub(crate) fn unchanged(record: Record, event: Event) {
+    let made = then(record.clone(), event.clone());
+    assert_eq!(made.effects, [], "{event:?}");
+    assert_eq!(Record::from(left(&made)), record, "{event:?}");
+}
+
+pub(crate) fn credentials(user_name: &[u8], password: &[u8]) -> Write {
+    Write {
+        user_name: Some(Secret::new(user_name.to_vec())),
+        password: Some(Secret::new(password.to_vec())),
+        ..Write::default()
+    }
+}
+
+pub(crate) fn delivered_after(result: UpdateResult) -> Record {
+    ended_with(result, "it failed", delivered())
+}
