@@ -35,27 +35,37 @@
 //!
 //! | module | idea |
 //! | --- | --- |
-//! | [`engine`] | the loop's other side: routes each input to the parts below, in files by direction |
+//! | `engine` | the loop's other side: routes each input to the parts below, in files by direction |
 //! | `input`, `output`, `request` | the values that pass in and out |
 //! | `config`, `model`, `value`, `path`, `time` | what the caller says about itself, its objects and their data |
 //! | `registration` | when to Register, Update, Deregister, and what to do when that fails |
 //! | `observe` | who observes what, and the queue of notifications |
 //! | `blockwise` | RFC 7959: bodies put together, handed on as a stream, or cut into blocks |
 //! | `exchange` | RFC 7252 4: one retransmitted message in flight, and no message acted upon twice |
-//! | `coap` | the bytes of a message; the only place that knows the CoAP library |
-//! | `content`, `tlv`, `text`, `link` | the representations of LwM2M 1.0 |
+//! | [`coap`] | the bytes of a message; the only place that knows the CoAP library |
+//! | `content`, [`tlv`], `text`, `link` | the representations of LwM2M 1.0 |
 
 #![forbid(unsafe_code)]
 
+mod blockwise;
+pub mod coap;
 mod config;
-pub mod engine;
+mod content;
+mod engine;
+mod exchange;
 mod input;
+mod link;
 mod model;
+mod observe;
 mod output;
 mod path;
+mod random;
+mod registration;
 mod request;
 mod secret;
+mod text;
 mod time;
+pub mod tlv;
 mod value;
 
 pub use config::{Backoff, Config, Limits, Transmission};

@@ -1,32 +1,94 @@
 //! The engine: takes one input, changes its state once, and lays out what is to be done.
+//!
+//! By direction: `receive` takes datagrams apart, `operations` turns requests of the server into requests to the
+//! application, `answers` turns its answers into responses, `send` sends what waits when the message layer is free.
+
+mod answers;
+mod operations;
+mod receive;
+mod send;
 
 use std::collections::VecDeque;
 
-use crate::{Config, Input, Objects, Output, Time};
+use crate::{
+    Config, Event, Input, Objects, Output, ReadPurpose, Request, RequestId, Time, UpdateTiming,
+    blockwise::{Assembly, Bodies, Streams},
+    exchange::{Duplicates, Sender},
+    link,
+    observe::{Notification, Observations},
+    random::Random,
+    registration::Registration,
+};
+use answers::{Asker, Expected, Open};
 
 /// The LwM2M client of one server account.
 pub struct Engine {
+    config: Config,
+    objects: Objects,
+    random: Random,
     outputs: VecDeque<Output>,
+    sender: Sender<Purpose>,
+    duplicates: Duplicates,
+    open: Vec<Open>,
+    next_request: u64,
+    /// Separate responses that wait for the message layer.
+    responses: VecDeque<crate::coap::Message>,
+    registration: Registration,
+    observations: Observations,
+    assembly: Assembly,
+    streams: Streams,
+    bodies: Bodies,
+}
+
+/// What the confirmable message in flight is for.
+enum Purpose {
+    Response,
+    Registration,
+    Notification(Notification),
 }
 
 impl Engine {
     /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program starts: Message
     /// IDs, tokens and pauses come from it.
     pub fn new(config: Config, objects: Objects, seed: u64) -> Self {
-        let _ = (config, objects, seed);
+        let mut random = Random::new(seed);
+        let (limits, lifetime) = (config.limits, config.transmission.exchange_lifetime);
         Self {
+            sender: Sender::new(config.transmission, &mut random),
+            duplicates: Duplicates::new(limits.remembered_messages, lifetime),
+            registration: Registration::new(&config),
+            observations: Observations::new(limits.observations, limits.queued_notifications),
+            assembly: Assembly::new(limits.assembled_body, lifetime),
+            streams: Streams::new(lifetime),
+            bodies: Bodies::new(lifetime),
             outputs: VecDeque::new(),
+            open: Vec::new(),
+            next_request: 0,
+            responses: VecDeque::new(),
+            random,
+            config,
+            objects,
         }
     }
 
     /// Takes one input. Afterwards call [`poll_output`](Self::poll_output) until it returns `None`, then
     /// [`next_deadline`](Self::next_deadline).
     pub fn handle(&mut self, now: Time, input: Input) {
-        let _ = (now, input);
+        match input {
+            Input::Datagram(bytes) => self.receive(now, &bytes),
+            Input::Timeout => self.tick(now),
+            Input::Start => self.start(),
+            Input::Answer { request, answer } => self.answer(now, request, answer),
+            Input::Changed(paths) => self.changed(&paths),
+            Input::ObjectsChanged { instances, update } => self.objects_changed(instances, update),
+            Input::Update { lifetime } => self.update(lifetime),
+            Input::Stop => self.stop(),
+        }
+        self.send_what_waits(now);
     }
 
-    /// What is to be done next, in order. To be called after each [`handle`](Self::handle), until `None`; it may be interrupted
-    /// by another `handle`, with the answer to a request for example.
+    /// What is to be done next, in order. To be called after each [`handle`](Self::handle), until `None`; it may
+    /// be interrupted by another `handle`, with the answer to a request for example.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -34,6 +96,130 @@ impl Engine {
     /// When [`Input::Timeout`] is to be handled, unless another input changes it first. To be called once no
     /// output is left; `None` means that nothing happens by itself.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        Timer::ALL
+            .into_iter()
+            .filter_map(|timer| self.deadline(timer))
+            .min()
     }
+
+    fn deadline(&self, timer: Timer) -> Option<Time> {
+        match timer {
+            Timer::Retransmission => self.sender.deadline(),
+            Timer::Acknowledgement => self.open.iter().filter_map(Open::acknowledge_by).min(),
+            Timer::Registration => self.registration.deadline(),
+        }
+    }
+
+    fn tick(&mut self, now: Time) {
+        for timer in Timer::ALL {
+            if self.deadline(timer).is_none_or(|moment| now < moment) {
+                continue;
+            }
+            match timer {
+                Timer::Retransmission => self.retransmit(now),
+                Timer::Acknowledgement => self.acknowledge_late(now),
+                Timer::Registration => {
+                    let event = self.registration.tick(now, &mut self.random);
+                    self.report(event);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if matches!(self.sender.purpose(), Some(Purpose::Registration)) {
+            self.sender.abandon();
+        }
+        self.registration.start();
+    }
+
+    /// Nothing is worth waiting for any more: a goodbye goes out at once.
+    fn stop(&mut self) {
+        self.sender.abandon();
+        self.responses.clear();
+        self.forget_observations();
+        let event = self.registration.stop();
+        self.report(event);
+    }
+
+    fn update(&mut self, lifetime: Option<u32>) {
+        if let Some(lifetime) = lifetime {
+            self.registration.change_lifetime(lifetime);
+        }
+        self.registration.update();
+    }
+
+    fn changed(&mut self, paths: &[crate::Path]) {
+        for (observation, path) in self.observations.concerned(paths) {
+            let request = Request::Read {
+                path,
+                purpose: ReadPurpose::Notification,
+            };
+            self.ask(
+                Asker::Observation(observation),
+                Expected::Notification,
+                request,
+            );
+        }
+    }
+
+    fn objects_changed(&mut self, instances: Vec<(u16, u16)>, update: UpdateTiming) {
+        self.objects.replace_instances(instances);
+        let objects = &self.objects;
+        self.streams.retain(|path| objects.exists(path));
+        for path in self.observations.end_missing(|path| objects.exists(path)) {
+            self.outputs
+                .push_back(Output::Event(Event::ObservationEnded(path)));
+        }
+        let is_news = !self.registration.knows(&link::registration(&self.objects));
+        if update == UpdateTiming::Now && is_news {
+            self.registration.update();
+        }
+    }
+
+    /// A new registration begins without observations (TS Core 1.0 5.5), and so does silence.
+    fn forget_observations(&mut self) {
+        for path in self.observations.clear() {
+            self.outputs
+                .push_back(Output::Event(Event::ObservationEnded(path)));
+        }
+    }
+
+    fn ask(&mut self, asker: Asker, expected: Expected, request: Request) {
+        let id = self.next_request_id();
+        self.next_request += 1;
+        self.open.push(Open {
+            request: id,
+            asker,
+            expected,
+        });
+        self.outputs.push_back(Output::Request { id, request });
+    }
+
+    fn next_request_id(&self) -> RequestId {
+        RequestId(self.next_request)
+    }
+
+    fn report(&mut self, event: Option<Event>) {
+        self.outputs.extend(event.map(Output::Event));
+    }
+}
+
+/// The deadlines that an engine waits for.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// The message in flight was not acknowledged: repeat it, or give it up.
+    Retransmission,
+    /// The application takes its time: acknowledge the request before the server repeats it.
+    Acknowledgement,
+    /// The registration needs an Update, a pause after a failure is over, or a response did not come.
+    Registration,
+}
+
+impl Timer {
+    const ALL: [Self; 3] = [
+        Self::Retransmission,
+        Self::Acknowledgement,
+        Self::Registration,
+    ];
 }

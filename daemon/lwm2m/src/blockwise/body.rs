@@ -1,0 +1,122 @@
+//! A long response: the body that its blocks are cut from, kept so that all come from the same moment.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::{Path, Time, coap::Block, content::Format, exchange::digest};
+
+/// A server reads one thing at a time; a second body is for the notification that comes in between.
+const BODIES: usize = 2;
+
+struct Body {
+    path: Path,
+    format: Format,
+    bytes: Vec<u8>,
+    until: Time,
+}
+
+/// The bodies that servers still fetch blocks of.
+pub(crate) struct Bodies {
+    bodies: VecDeque<Body>,
+    lifetime: Duration,
+}
+
+/// What one message carries of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Slice {
+    /// `None` if the whole body fits and the server did not ask for blocks.
+    pub(crate) block: Option<Block>,
+    /// Tells the server that its blocks belong together.
+    pub(crate) etag: Option<u64>,
+    pub(crate) size: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Cuts the block that was asked for, or the first; `None` if there is no such block.
+pub(crate) fn slice(body: &[u8], wanted: Option<Block>, exponent: u8) -> Option<Slice> {
+    let exponent = wanted.map_or(exponent, Block::exponent);
+    let offset = usize::try_from(wanted.map_or(0, Block::offset)).ok()?;
+    let rest = body
+        .get(offset..)
+        .filter(|rest| offset == 0 || !rest.is_empty())?;
+    let whole = offset == 0 && rest.len() <= 16 << exponent;
+    let bytes = rest.get(..16 << exponent).unwrap_or(rest);
+    let block = Block::at(offset, bytes.len() < rest.len(), exponent)?;
+    Some(Slice {
+        block: (wanted.is_some() || !whole).then_some(block),
+        etag: (!whole).then(|| digest(body)),
+        size: body.len(),
+        bytes: bytes.to_vec(),
+    })
+}
+
+impl Bodies {
+    pub(crate) fn new(lifetime: Duration) -> Self {
+        Self {
+            bodies: VecDeque::new(),
+            lifetime,
+        }
+    }
+
+    /// Keeps a body of which the first block was just sent.
+    pub(crate) fn keep(&mut self, now: Time, path: Path, format: Format, bytes: Vec<u8>) {
+        self.bodies
+            .retain(|body| now < body.until && (body.path, body.format) != (path, format));
+        if self.bodies.len() == BODIES {
+            self.bodies.pop_front();
+        }
+        self.bodies.push_back(Body {
+            path,
+            format,
+            bytes,
+            until: now + self.lifetime,
+        });
+    }
+
+    /// The body that was kept.
+    pub(crate) fn find(&mut self, now: Time, path: Path, format: Format) -> Option<&[u8]> {
+        self.bodies.retain(|body| now < body.until);
+        let body = self
+            .bodies
+            .iter()
+            .find(|body| (body.path, body.format) == (path, format));
+        body.map(|body| body.bytes.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_fits_is_cut_only_for_a_server_that_asks_for_blocks() {
+        let plain = slice(&[1; 1024], None, 6).unwrap();
+        assert_eq!(
+            (plain.block, plain.etag, plain.bytes.len()),
+            (None, None, 1024)
+        );
+        let asked = slice(&[1; 64], Block::at(0, false, 2), 6).unwrap();
+        assert_eq!((asked.block, asked.etag), (Block::at(0, false, 2), None));
+        assert_eq!(
+            slice(&[1; 64], Block::at(64, false, 2), 6),
+            None,
+            "beyond the end"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_of_any_size_make_up_the_body(body in vec(any::<u8>(), 0..3000), exponent in 0_u8..=6) {
+            let (mut joined, mut more) = (Vec::new(), true);
+            while more {
+                let wanted = Block::at(joined.len(), false, exponent);
+                let slice = slice(&body, wanted, 6).unwrap();
+                more = slice.block.unwrap().more();
+                joined.extend(slice.bytes);
+            }
+            prop_assert_eq!(joined, body);
+        }
+    }
+}

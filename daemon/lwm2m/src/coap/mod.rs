@@ -1,0 +1,11 @@
+//! CoAP messages as bytes (RFC 7252 3, RFC 7959 2). Knows neither exchanges nor LwM2M.
+
+mod block;
+mod code;
+mod message;
+mod options;
+
+pub use block::{Block, BlockError};
+pub use code::Code;
+pub use message::{Kind, Malformed, Message};
+pub use options::{OptionNumber, uint, uint_value};

@@ -1,0 +1,218 @@
+//! What the application answered to a Read, as bytes.
+
+use super::Format;
+use crate::{
+    Content, ErrorCode, ObjectDefinition, Path, ResourceId, ResourceValue, Resources, Value, text,
+    tlv::{Kind, push},
+};
+
+/// The representation of `content`. 5.00 if the application answered for another level, or with a secret.
+pub(crate) fn encode(
+    definition: &ObjectDefinition,
+    path: Path,
+    content: &Content,
+    format: Format,
+) -> Result<Vec<u8>, ErrorCode> {
+    let mut out = Vec::new();
+    match (path, content) {
+        (Path::Resource(_, _, id), Content::Resource(value)) => match format {
+            Format::Tlv => push_resource(&mut out, id, value)?,
+            format => out = single(value, format)?,
+        },
+        (Path::Instance(..), Content::Instance(resources)) => {
+            push_resources(&mut out, definition, resources)?;
+        }
+        (Path::Object(_), Content::Object(instances)) => {
+            for (instance, resources) in instances {
+                let mut value = Vec::new();
+                push_resources(&mut value, definition, resources)?;
+                push(&mut out, Kind::ObjectInstance, *instance, &value);
+            }
+        }
+        _ => return Err(ErrorCode::InternalServerError),
+    }
+    Ok(out)
+}
+
+fn single(value: &ResourceValue, format: Format) -> Result<Vec<u8>, ErrorCode> {
+    match (value, format) {
+        (ResourceValue::Single(Value::Opaque(bytes)), Format::Opaque) => Ok(bytes.clone()),
+        (ResourceValue::Single(value), Format::Text) => text::encode(value),
+        _ => Err(ErrorCode::InternalServerError),
+    }
+}
+
+/// Only what a server may read: the rest is not part of an instance's representation (TS Core 1.0 5.4.1).
+fn push_resources(
+    out: &mut Vec<u8>,
+    definition: &ObjectDefinition,
+    resources: &Resources,
+) -> Result<(), ErrorCode> {
+    let readable = |id: ResourceId| definition.resource(id).is_some_and(|it| it.is_readable());
+    for (id, value) in resources.iter().filter(|(id, _)| readable(*id)) {
+        push_resource(out, *id, value)?;
+    }
+    Ok(())
+}
+
+fn push_resource(
+    out: &mut Vec<u8>,
+    id: ResourceId,
+    value: &ResourceValue,
+) -> Result<(), ErrorCode> {
+    match value {
+        ResourceValue::Single(value) => push(out, Kind::Resource, id, &bytes(value)?),
+        ResourceValue::Multiple(values) => {
+            let mut instances = Vec::new();
+            for (instance, value) in values {
+                push(
+                    &mut instances,
+                    Kind::ResourceInstance,
+                    *instance,
+                    &bytes(value)?,
+                );
+            }
+            push(out, Kind::MultipleResource, id, &instances);
+        }
+    }
+    Ok(())
+}
+
+/// TS Core 1.0 Appendix C, the TLV column.
+fn bytes(value: &Value) -> Result<Vec<u8>, ErrorCode> {
+    Ok(match value {
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Integer(number) | Value::Time(number) => integer(*number),
+        Value::Float(number) => float(*number),
+        Value::Boolean(truth) => vec![u8::from(*truth)],
+        Value::Opaque(bytes) => bytes.clone(),
+        Value::Objlnk(object, instance) => [object.to_be_bytes(), instance.to_be_bytes()].concat(),
+        Value::Secret(_) => return Err(ErrorCode::InternalServerError),
+    })
+}
+
+/// The shortest of 1, 2, 4 and 8 bytes.
+fn integer(number: i64) -> Vec<u8> {
+    if let Ok(number) = i8::try_from(number) {
+        number.to_be_bytes().to_vec()
+    } else if let Ok(number) = i16::try_from(number) {
+        number.to_be_bytes().to_vec()
+    } else if let Ok(number) = i32::try_from(number) {
+        number.to_be_bytes().to_vec()
+    } else {
+        number.to_be_bytes().to_vec()
+    }
+}
+
+/// Four bytes where they say the same as eight.
+fn float(number: f64) -> Vec<u8> {
+    let short = number as f32;
+    if f64::from(short).to_bits() == number.to_bits() {
+        short.to_be_bytes().to_vec()
+    } else {
+        number.to_be_bytes().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Operations, ResourceDefinition, Type};
+
+    const fn readable(id: u16, kind: Type) -> ResourceDefinition {
+        ResourceDefinition::new(id, Operations::READ, kind)
+    }
+
+    static DEVICE: ObjectDefinition = ObjectDefinition::new(
+        3,
+        &[
+            readable(0, Type::String),
+            readable(1, Type::String),
+            readable(2, Type::String),
+            readable(3, Type::String),
+            ResourceDefinition::new(4, Operations::EXECUTE, Type::None),
+            readable(6, Type::Integer).multiple(),
+            readable(7, Type::Integer).multiple(),
+            readable(8, Type::Integer).multiple(),
+            readable(9, Type::Integer),
+            readable(10, Type::Integer),
+            readable(11, Type::Integer).multiple(),
+            readable(13, Type::Time),
+            readable(14, Type::String),
+            readable(16, Type::String),
+        ],
+    );
+
+    fn device() -> Resources {
+        let many = |values: &[i64]| {
+            let numbered = values.iter().enumerate();
+            ResourceValue::Multiple(
+                numbered
+                    .map(|(at, value)| (at as u16, Value::from(*value)))
+                    .collect(),
+            )
+        };
+        vec![
+            (0, "Open Mobile Alliance".into()),
+            (1, "Lightweight M2M Client".into()),
+            (2, "345000123".into()),
+            (3, "1.0".into()),
+            (4, "never shown".into()),
+            (6, many(&[1, 5])),
+            (7, many(&[3800, 5000])),
+            (8, many(&[125, 900])),
+            (9, 100.into()),
+            (10, 15.into()),
+            (11, many(&[0])),
+            (13, ResourceValue::Single(Value::Time(1_367_491_215))),
+            (14, "+02:00".into()),
+            (16, "U".into()),
+        ]
+    }
+
+    /// TS Core 1.0 6.4.3.1.
+    const RESOURCES: &[u8] = b"\xc8\x00\x14Open Mobile Alliance\xc8\x01\x16Lightweight M2M Client\
+        \xc8\x02\x09345000123\xc3\x031.0\x86\x06\x41\x00\x01\x41\x01\x05\x88\x07\x08\x42\x00\x0e\xd8\x42\x01\x13\x88\
+        \x87\x08\x41\x00\x7d\x42\x01\x03\x84\xc1\x09\x64\xc1\x0a\x0f\x83\x0b\x41\x00\x00\xc4\x0d\x51\x82\x42\x8f\
+        \xc6\x0e+02:00\xc1\x10U";
+
+    #[test]
+    fn the_device_object_has_the_bytes_of_the_specification() {
+        let instance = encode(
+            &DEVICE,
+            Path::Instance(3, 0),
+            &Content::Instance(device()),
+            Format::Tlv,
+        );
+        assert_eq!(instance.unwrap(), RESOURCES);
+        let content = Content::Object(vec![(0, device())]);
+        let object = encode(&DEVICE, Path::Object(3), &content, Format::Tlv).unwrap();
+        assert_eq!(object, [b"\x08\x00\x79", RESOURCES].concat());
+    }
+
+    #[test]
+    fn numbers_take_the_shortest_form() {
+        for (value, expected) in [
+            (Value::Integer(-128), &[0x80][..]),
+            (Value::Integer(128), &[0, 0x80]),
+            (Value::Integer(-32_769), &[0xff, 0xff, 0x7f, 0xff]),
+            (Value::Integer(i64::MIN), &[0x80, 0, 0, 0, 0, 0, 0, 0]),
+            (Value::Float(0.5), &[0x3f, 0, 0, 0]),
+            (
+                Value::Float(0.1),
+                &[0x3f, 0xb9, 0x99, 0x99, 0x99, 0x99, 0x99, 0x9a],
+            ),
+            (Value::Boolean(true), &[1]),
+            (Value::Objlnk(9, 0xffff), &[0, 9, 0xff, 0xff]),
+        ] {
+            assert_eq!(bytes(&value).unwrap(), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_for_another_level_is_an_error_of_the_device() {
+        let content = Content::Instance(device());
+        let answer = encode(&DEVICE, Path::Resource(3, 0, 0), &content, Format::Tlv);
+        assert_eq!(answer, Err(ErrorCode::InternalServerError));
+    }
+}

@@ -1,0 +1,364 @@
+//! The application's answers, as responses to the server or as notifications.
+
+use super::{Engine, Purpose};
+use crate::{
+    Answer, Content, ErrorCode, Event, ObjectId, Path, RequestId, Time,
+    blockwise::slice,
+    coap::{Block, Code, Kind, Message, OptionNumber},
+    content::{self, Format},
+    exchange::Reply,
+    link,
+    observe::{ObservationId, Subject},
+};
+
+/// A request that the application has not answered yet.
+pub(super) struct Open {
+    pub(super) request: RequestId,
+    pub(super) asker: Asker,
+    pub(super) expected: Expected,
+}
+
+/// Who wants the answer.
+pub(super) enum Asker {
+    Server(Exchange),
+    Observation(ObservationId),
+}
+
+/// The message of the server that is to be answered.
+pub(super) struct Exchange {
+    pub(super) id: u16,
+    pub(super) token: Vec<u8>,
+    pub(super) confirmable: bool,
+    /// Until when the answer may travel in the acknowledgement; `None` once that was sent, or is not needed.
+    pub(super) acknowledge_by: Option<Time>,
+    /// The Block1 that the response repeats (RFC 7959 2.2).
+    pub(super) echo: Option<Block>,
+}
+
+/// Which answer fits, and how it is said.
+#[derive(Clone, Copy)]
+pub(super) enum Expected {
+    Content {
+        path: Path,
+        format: Format,
+        observe: bool,
+        block: Option<Block>,
+    },
+    Notification,
+    Discovered {
+        path: Path,
+        block: Option<Block>,
+    },
+    Changed,
+    Block {
+        last: bool,
+    },
+    Created {
+        object: ObjectId,
+    },
+    Deleted,
+}
+
+impl Expected {
+    /// The response that says that it went well.
+    pub(super) fn code(self) -> Code {
+        match self {
+            Self::Content { .. } | Self::Notification | Self::Discovered { .. } => Code::CONTENT,
+            Self::Block { last: false } => Code::CONTINUE,
+            Self::Changed | Self::Block { last: true } => Code::CHANGED,
+            Self::Created { .. } => Code::CREATED,
+            Self::Deleted => Code::DELETED,
+        }
+    }
+}
+
+impl Open {
+    fn exchange(&self) -> Option<&Exchange> {
+        if let Asker::Server(exchange) = &self.asker {
+            Some(exchange)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn acknowledge_by(&self) -> Option<Time> {
+        self.exchange()?.acknowledge_by
+    }
+
+    /// The Message ID, if it still waits for its acknowledgement until a moment that is `due`.
+    pub(super) fn message_if(&self, due: impl Fn(Time) -> bool) -> Option<u16> {
+        let exchange = self.exchange()?;
+        exchange
+            .acknowledge_by
+            .filter(|moment| due(*moment))
+            .map(|_| exchange.id)
+    }
+
+    pub(super) fn acknowledged(&mut self, id: u16) {
+        if let Asker::Server(exchange) = &mut self.asker
+            && exchange.id == id
+        {
+            exchange.acknowledge_by = None;
+        }
+    }
+}
+
+impl Engine {
+    /// Another message asked what the application already works at.
+    pub(super) fn join(&mut self, request: RequestId, exchange: Exchange, expected: Expected) {
+        self.open.push(Open {
+            request,
+            asker: Asker::Server(exchange),
+            expected,
+        });
+    }
+
+    pub(super) fn answer(&mut self, now: Time, request: RequestId, answer: Answer) {
+        let taken = answer == Answer::Changed;
+        self.streams.answered(request, taken);
+        while let Some(at) = self.open.iter().position(|open| open.request == request) {
+            let Open {
+                asker, expected, ..
+            } = self.open.remove(at);
+            match asker {
+                Asker::Observation(observation) => self.notify(observation, &answer),
+                Asker::Server(exchange) => {
+                    let response = self.response_to(now, &exchange, expected, &answer);
+                    let response = response.unwrap_or_else(|error| Message::response(error.into()));
+                    self.respond(now, exchange, response);
+                }
+            }
+        }
+    }
+
+    fn response_to(
+        &mut self,
+        now: Time,
+        exchange: &Exchange,
+        expected: Expected,
+        answer: &Answer,
+    ) -> Result<Message, ErrorCode> {
+        match (expected, answer) {
+            (_, Answer::Error(error)) => Err(*error),
+            (
+                Expected::Content {
+                    path,
+                    format,
+                    observe,
+                    block,
+                },
+                Answer::Content(content),
+            ) => {
+                let body = self.encoded(path, content, format)?;
+                let exponent = block.map_or(Block::LARGEST_EXPONENT, Block::exponent);
+                let response = self.body(now, path, format, body, block)?;
+                let subject = || self.subject(path, exchange.token.clone(), format, exponent);
+                Ok(match observe.then(subject) {
+                    Some(subject) => self.observed(subject, response),
+                    None => response,
+                })
+            }
+            (Expected::Discovered { path, block }, Answer::Discovered(instances)) => {
+                let version = self.objects.definition(path.object()).map(|it| it.version);
+                let version = version.ok_or(ErrorCode::NotFound)?;
+                let links = link::discovered(path, version, instances);
+                self.body(now, path, Format::Link, links.into_bytes(), block)
+            }
+            (Expected::Created { object }, Answer::Created(instance)) => {
+                Ok(Message::response(Code::CREATED)
+                    .with(OptionNumber::LOCATION_PATH, object.to_string())
+                    .with(OptionNumber::LOCATION_PATH, instance.to_string()))
+            }
+            (Expected::Changed | Expected::Block { .. }, Answer::Changed)
+            | (Expected::Deleted, Answer::Deleted) => Ok(Message::response(expected.code())),
+            _ => Err(ErrorCode::InternalServerError),
+        }
+    }
+
+    fn encoded(&self, path: Path, content: &Content, format: Format) -> Result<Vec<u8>, ErrorCode> {
+        let definition = self
+            .objects
+            .definition(path.object())
+            .ok_or(ErrorCode::NotFound)?;
+        let body = content::encode(definition, path, content, format)?;
+        let fits = body.len() <= self.config.limits.response_body;
+        if fits {
+            Ok(body)
+        } else {
+            Err(ErrorCode::InternalServerError)
+        }
+    }
+
+    fn subject(&self, path: Path, token: Vec<u8>, format: Format, exponent: u8) -> Subject {
+        let resource = self.objects.resource(path);
+        let coalesced = resource.is_none_or(|resource| !resource.never_coalesced);
+        Subject {
+            path,
+            token,
+            format,
+            exponent,
+            coalesced,
+        }
+    }
+
+    /// An observation begins with this response; without the option if there are too many (RFC 7641 4.1).
+    fn observed(&mut self, subject: Subject, response: Message) -> Message {
+        let path = subject.path;
+        let Some(number) = self.observations.begin(subject) else {
+            return response;
+        };
+        self.report(Some(Event::Observed(path)));
+        response.with_uint(OptionNumber::OBSERVE, number)
+    }
+
+    /// 2.05 with a body, or with the block of it that was asked for.
+    pub(super) fn body(
+        &mut self,
+        now: Time,
+        path: Path,
+        format: Format,
+        body: Vec<u8>,
+        block: Option<Block>,
+    ) -> Result<Message, ErrorCode> {
+        let response = content_message(&body, format, block, Block::LARGEST_EXPONENT)?;
+        if response.1 {
+            self.bodies.keep(now, path, format, body);
+        }
+        Ok(response.0)
+    }
+
+    /// A later block of a body that was kept; `None` if it was not.
+    pub(super) fn next_block(
+        &mut self,
+        now: Time,
+        path: Path,
+        format: Format,
+        block: Option<Block>,
+    ) -> Option<Result<Message, ErrorCode>> {
+        let body = self.bodies.find(now, path, format)?;
+        let message = content_message(body, format, block, Block::LARGEST_EXPONENT);
+        Some(message.map(|(message, _)| message))
+    }
+
+    /// A value for an observer waits for the message layer, as it is now.
+    fn notify(&mut self, observation: ObservationId, answer: &Answer) {
+        let Some(subject) = self.observations.subject(observation) else {
+            return;
+        };
+        let (path, format) = (subject.path, subject.format);
+        let body = match answer {
+            Answer::Content(content) => self.encoded(path, content, format),
+            Answer::Error(error) => Err(*error),
+            _ => Err(ErrorCode::InternalServerError),
+        };
+        match body {
+            Ok(body) => self.observations.enqueue(observation, body),
+            Err(error) => {
+                let ended = self.observations.end(observation, error.into());
+                self.report(ended.map(Event::ObservationEnded));
+            }
+        }
+    }
+
+    /// The notification, and the body it is cut from if it is long.
+    pub(super) fn notification(
+        &mut self,
+        now: Time,
+        observation: ObservationId,
+        id: u16,
+        body: &[u8],
+    ) -> Option<Message> {
+        let number = self.observations.sent(observation, id)?;
+        let subject = self.observations.subject(observation)?;
+        let (path, format) = (subject.path, subject.format);
+        let (message, more) = content_message(body, format, None, subject.exponent).ok()?;
+        let message = message.with_uint(OptionNumber::OBSERVE, number).addressed(
+            Kind::Confirmable,
+            id,
+            &subject.token,
+        );
+        if more {
+            self.bodies.keep(now, path, format, body.to_vec());
+        }
+        Some(message)
+    }
+
+    /// In the acknowledgement, or separately once that was sent (RFC 7252 5.2).
+    pub(super) fn respond(&mut self, now: Time, exchange: Exchange, response: Message) {
+        let response = match exchange.echo {
+            Some(block) => response.with(OptionNumber::BLOCK1, block.encode()),
+            None => response,
+        };
+        let Exchange {
+            id,
+            token,
+            confirmable,
+            acknowledge_by,
+            ..
+        } = exchange;
+        if acknowledge_by.is_some() {
+            let datagram = response
+                .addressed(Kind::Acknowledgement, id, &token)
+                .encode();
+            self.duplicates
+                .answered(id, Reply::Datagram(datagram.clone()));
+            self.transmit(datagram);
+        } else if confirmable {
+            if self.responses.len() >= self.config.limits.open_requests {
+                self.responses.pop_front();
+            }
+            let id = self.sender.next_id();
+            self.responses
+                .push_back(response.addressed(Kind::Confirmable, id, &token));
+            self.send_what_waits(now);
+        } else {
+            let id = self.sender.next_id();
+            self.transmit(
+                response
+                    .addressed(Kind::NonConfirmable, id, &token)
+                    .encode(),
+            );
+        }
+    }
+
+    /// Nobody acknowledged a message.
+    pub(super) fn gave_up(&mut self, now: Time, purpose: Purpose) {
+        if let Purpose::Registration = purpose {
+            let failure = crate::Failure::TimedOut;
+            let event = self.registration.failed(now, &mut self.random, failure);
+            return self.report(event);
+        }
+        // RFC 7641 4.5 would end the observation. A gateway whose link was down for two minutes would then never
+        // tell what happened; so its notifications wait until an Update shows who is there.
+        if let Purpose::Notification(notification) = purpose {
+            let ended = self.observations.put_back(notification);
+            self.report(ended.map(Event::ObservationEnded));
+        }
+        self.report(Some(Event::Unreachable));
+        self.registration.update();
+    }
+}
+
+/// 2.05 with as much of the body as one message carries, and whether there is more.
+fn content_message(
+    body: &[u8],
+    format: Format,
+    wanted: Option<Block>,
+    exponent: u8,
+) -> Result<(Message, bool), ErrorCode> {
+    let slice = slice(body, wanted, exponent).ok_or(ErrorCode::BadRequest)?;
+    let mut message =
+        Message::response(Code::CONTENT).with_uint(OptionNumber::CONTENT_FORMAT, format.number());
+    if let Some(etag) = slice.etag {
+        message = message.with(OptionNumber::ETAG, etag.to_be_bytes());
+    }
+    let mut more = false;
+    if let Some(block) = slice.block {
+        more = block.more();
+        message = message.with(OptionNumber::BLOCK2, block.encode());
+        if block.offset() == 0 {
+            message = message.with_uint(OptionNumber::SIZE2, slice.size as u32);
+        }
+    }
+    Ok((message.with_payload(slice.bytes), more))
+}

@@ -1,0 +1,366 @@
+//! What a request of the server means: the operations of LwM2M 1.0 (TS Core 1.0 5.4, 8.2.5), checked by the model.
+
+use super::{Engine, answers::Expected};
+use crate::{
+    Block as PackageBlock, ErrorCode, ObjectDefinition, Path, ReadPurpose, Request, RequestId,
+    ResourceDefinition, Resources, Time, WriteMode,
+    blockwise::{Assembled, Part, Taken},
+    coap::{Block, Code, Message, OptionNumber, uint},
+    content::{self, Format},
+    link,
+};
+
+/// What is to be done about a request.
+pub(super) enum Step {
+    /// The application answers.
+    Ask(Request, Expected),
+    /// It already works at the same, for another message.
+    Join(RequestId, Expected),
+    /// It is not needed.
+    Say(Message),
+}
+
+/// A body above this needs Block1 (RFC 7252 4.6).
+const LONGEST_PAYLOAD: usize = 1024;
+
+impl Engine {
+    pub(super) fn operation(&mut self, now: Time, message: Message) -> Result<Step, ErrorCode> {
+        check_options(&message)?;
+        let path = Path::from_segments(message.options(OptionNumber::URI_PATH))
+            .ok_or(ErrorCode::NotFound)?;
+        if path.object() == link::SECURITY {
+            return Err(ErrorCode::Unauthorized);
+        }
+        let definition = self
+            .objects
+            .definition(path.object())
+            .ok_or(ErrorCode::NotFound)?;
+        if !self.objects.exists(path) {
+            return Err(ErrorCode::NotFound);
+        }
+        if self.open.len() >= self.config.limits.open_requests {
+            return Err(ErrorCode::ServiceUnavailable);
+        }
+        match message.code() {
+            Code::GET => self.get(now, &message, path),
+            Code::DELETE => delete(definition, path),
+            Code::PUT | Code::POST => self.with_body(now, message, definition, path),
+            _ => Err(ErrorCode::MethodNotAllowed),
+        }
+    }
+
+    fn get(&mut self, now: Time, message: &Message, path: Path) -> Result<Step, ErrorCode> {
+        let block = block_option(message, OptionNumber::BLOCK2)?;
+        let accept = number_option(message, OptionNumber::ACCEPT);
+        let resource = self.objects.resource(path);
+        let discover = accept == Some(Format::Link.number());
+        if !discover && resource.is_some_and(|resource| !resource.is_readable()) {
+            return Err(ErrorCode::MethodNotAllowed);
+        }
+        let format = if discover {
+            Format::Link
+        } else {
+            Format::for_read(accept, path, resource)?
+        };
+        if block.is_some_and(|block| block.offset() > 0)
+            && let Some(response) = self.next_block(now, path, format, block)
+        {
+            return response.map(Step::Say);
+        }
+        if discover {
+            return Ok(Step::Ask(
+                Request::Discover { path },
+                Expected::Discovered { path, block },
+            ));
+        }
+        let observe = self.observe_option(message, path);
+        let expected = Expected::Content {
+            path,
+            format,
+            observe,
+            block,
+        };
+        Ok(Step::Ask(
+            Request::Read {
+                path,
+                purpose: ReadPurpose::Server,
+            },
+            expected,
+        ))
+    }
+
+    /// Whether the answer begins an observation. One that ends does so at once (RFC 7641 2).
+    fn observe_option(&mut self, message: &Message, path: Path) -> bool {
+        match number_option(message, OptionNumber::OBSERVE) {
+            Some(0) => true,
+            Some(1) => {
+                let ended = self.observations.cancel(path, message.token());
+                self.report(ended.map(crate::Event::ObservationEnded));
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn with_body(
+        &mut self,
+        now: Time,
+        message: Message,
+        definition: &'static ObjectDefinition,
+        path: Path,
+    ) -> Result<Step, ErrorCode> {
+        let block = block_option(&message, OptionNumber::BLOCK1)?;
+        if block.is_none() && message.payload().len() > LONGEST_PAYLOAD {
+            return Ok(Step::Say(self.too_large()));
+        }
+        let part = part(&message, block)?;
+        let streamed = self
+            .objects
+            .resource(path)
+            .filter(|resource| resource.streamed);
+        if let (Code::PUT, Some(resource)) = (message.code(), streamed) {
+            return self.stream(now, &message, resource, path, part);
+        }
+        permitted(message.code(), definition, path)?;
+        let format = number_option(&message, OptionNumber::CONTENT_FORMAT);
+        let code = message.code();
+        if block.is_none() {
+            return self.whole(code, definition, path, format, message.payload());
+        }
+        match self.assembly.add(now, (code, path), part) {
+            Ok(Assembled::Incomplete) => Ok(Step::Say(Message::response(Code::CONTINUE))),
+            Ok(Assembled::Whole(body)) => self.whole(code, definition, path, format, &body),
+            Err(ErrorCode::RequestEntityTooLarge) => Ok(Step::Say(self.too_large())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// 4.13, with the length that would have been accepted (RFC 7959 2.9.3).
+    fn too_large(&self) -> Message {
+        let longest = u32::try_from(self.config.limits.assembled_body).unwrap_or(u32::MAX);
+        Message::response(ErrorCode::RequestEntityTooLarge.into())
+            .with_uint(OptionNumber::SIZE1, longest)
+    }
+
+    fn whole(
+        &self,
+        code: Code,
+        definition: &'static ObjectDefinition,
+        path: Path,
+        format: Option<u32>,
+        body: &[u8],
+    ) -> Result<Step, ErrorCode> {
+        let request = match (code, path) {
+            (Code::POST, Path::Object(_)) => self.create(definition, format, body)?,
+            (Code::POST, Path::Resource(..)) => execute(path, format, body)?,
+            (Code::POST, _) => {
+                let values = content::instance_write(definition, path, format, body)?;
+                Request::Write {
+                    path,
+                    mode: WriteMode::Update,
+                    values,
+                }
+            }
+            _ => {
+                let values = replaced(definition, path, format, body)?;
+                Request::Write {
+                    path,
+                    mode: WriteMode::Replace,
+                    values,
+                }
+            }
+        };
+        let expected = match request {
+            Request::Create { object, .. } => Expected::Created { object },
+            _ => Expected::Changed,
+        };
+        Ok(Step::Ask(request, expected))
+    }
+
+    fn create(
+        &self,
+        definition: &'static ObjectDefinition,
+        format: Option<u32>,
+        body: &[u8],
+    ) -> Result<Request, ErrorCode> {
+        let (instance, values) = content::created(definition, format, body)?;
+        let object = definition.id;
+        if instance.is_some_and(|id| self.objects.exists(Path::Instance(object, id))) {
+            return Err(ErrorCode::BadRequest);
+        }
+        Ok(Request::Create {
+            object,
+            instance,
+            values,
+        })
+    }
+
+    /// A Write of a resource that goes on to the application piece by piece, a short one as its only piece.
+    fn stream(
+        &mut self,
+        now: Time,
+        message: &Message,
+        resource: &ResourceDefinition,
+        path: Path,
+        part: Part<'_>,
+    ) -> Result<Step, ErrorCode> {
+        if !resource.is_writable() {
+            return Err(ErrorCode::MethodNotAllowed);
+        }
+        let bytes = streamed_bytes(message, resource, part)?;
+        let last = !part.more;
+        let expected = Expected::Block { last };
+        match self.streams.take(now, path, part, self.next_request_id())? {
+            Taken::Joined(request) => Ok(Step::Join(request, expected)),
+            Taken::Repeated => Ok(Step::Say(Message::response(expected.code()))),
+            Taken::Handed => {
+                let size = message.uint(OptionNumber::SIZE1).map(u64::from);
+                let block = PackageBlock {
+                    offset: part.offset,
+                    bytes,
+                    last,
+                    size,
+                };
+                Ok(Step::Ask(Request::Block { path, block }, expected))
+            }
+        }
+    }
+}
+
+/// An option that occurs too often counts as unknown (RFC 7252 5.4.5).
+fn check_options(message: &Message) -> Result<(), ErrorCode> {
+    let proxy = [OptionNumber::PROXY_URI, OptionNumber::PROXY_SCHEME];
+    if proxy.iter().any(|number| message.option(*number).is_some()) {
+        return Err(ErrorCode::ProxyingNotSupported);
+    }
+    let understood = |number| {
+        matches!(
+            number,
+            OptionNumber::URI_HOST
+                | OptionNumber::URI_PORT
+                | OptionNumber::URI_PATH
+                | OptionNumber::URI_QUERY
+                | OptionNumber::ACCEPT
+                | OptionNumber::BLOCK1
+                | OptionNumber::BLOCK2
+        )
+    };
+    let fits = |(number, times): (OptionNumber, usize)| {
+        !number.is_critical() || (understood(number) && (times == 1 || number.is_repeatable()))
+    };
+    if message.option_numbers().all(fits) {
+        Ok(())
+    } else {
+        Err(ErrorCode::BadOption)
+    }
+}
+
+/// A value that is no number is one that nothing is called.
+fn number_option(message: &Message, number: OptionNumber) -> Option<u32> {
+    message
+        .option(number)
+        .map(|value| uint(value).unwrap_or(u32::MAX))
+}
+
+fn block_option(message: &Message, number: OptionNumber) -> Result<Option<Block>, ErrorCode> {
+    let value = message.option(number);
+    value
+        .map(Block::decode)
+        .transpose()
+        .map_err(|_| ErrorCode::BadRequest)
+}
+
+/// A block that others follow has the length that it announces (RFC 7959 2.2).
+fn part(message: &Message, block: Option<Block>) -> Result<Part<'_>, ErrorCode> {
+    let bytes = message.payload();
+    let Some(block) = block else {
+        return Ok(Part {
+            offset: 0,
+            bytes,
+            more: false,
+        });
+    };
+    let (length, size) = (bytes.len(), block.size());
+    if length > size || (block.more() && length < size) {
+        return Err(ErrorCode::BadRequest);
+    }
+    Ok(Part {
+        offset: block.offset(),
+        bytes,
+        more: block.more(),
+    })
+}
+
+/// Opaque bytes as they are; a body in another format only when it is whole.
+fn streamed_bytes(
+    message: &Message,
+    resource: &ResourceDefinition,
+    part: Part<'_>,
+) -> Result<Vec<u8>, ErrorCode> {
+    let format = number_option(message, OptionNumber::CONTENT_FORMAT);
+    if format.is_none_or(|number| number == Format::Opaque.number()) {
+        return Ok(part.bytes.to_vec());
+    }
+    if part.more || part.offset > 0 {
+        return Err(ErrorCode::UnsupportedContentFormat);
+    }
+    match content::resource_write(resource, format, part.bytes)? {
+        crate::ResourceValue::Single(crate::Value::Opaque(bytes)) => Ok(bytes),
+        _ => Err(ErrorCode::UnsupportedContentFormat),
+    }
+}
+
+/// What the model allows, before any body is looked at.
+fn permitted(code: Code, definition: &ObjectDefinition, path: Path) -> Result<(), ErrorCode> {
+    let resource = path.resource().and_then(|id| definition.resource(id));
+    let allowed = match (code, path, resource) {
+        (Code::POST, Path::Object(_), _) => definition.multiple,
+        (Code::POST, Path::Resource(..), Some(resource)) => resource.is_executable(),
+        (Code::PUT, Path::Resource(..), Some(resource)) => resource.is_writable(),
+        (_, Path::Instance(..), _) => true,
+        _ => false,
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(ErrorCode::MethodNotAllowed)
+    }
+}
+
+/// A PUT. Without a body it would be Write-Attributes on an instance, which 1.0 servers can do without: 4.05.
+fn replaced(
+    definition: &'static ObjectDefinition,
+    path: Path,
+    format: Option<u32>,
+    body: &[u8],
+) -> Result<Resources, ErrorCode> {
+    match path.resource().and_then(|id| definition.resource(id)) {
+        Some(resource) => {
+            content::resource_write(resource, format, body).map(|value| vec![(resource.id, value)])
+        }
+        None => content::instance_write(definition, path, format, body),
+    }
+}
+
+fn execute(path: Path, format: Option<u32>, body: &[u8]) -> Result<Request, ErrorCode> {
+    if format.is_some_and(|number| number != Format::Text.number()) {
+        return Err(ErrorCode::UnsupportedContentFormat);
+    }
+    if body.len() > LONGEST_PAYLOAD {
+        return Err(ErrorCode::RequestEntityTooLarge);
+    }
+    Ok(Request::Execute {
+        path,
+        arguments: body.to_vec(),
+    })
+}
+
+fn delete(definition: &ObjectDefinition, path: Path) -> Result<Step, ErrorCode> {
+    match path {
+        Path::Instance(object, instance) if definition.multiple => Ok(Step::Ask(
+            Request::Delete { object, instance },
+            Expected::Deleted,
+        )),
+        _ => Err(ErrorCode::MethodNotAllowed),
+    }
+}

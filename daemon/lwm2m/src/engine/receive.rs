@@ -1,0 +1,170 @@
+//! What came from the server, by type and code of the message (RFC 7252 4.2, 4.3, 5.2).
+
+use super::{
+    Engine, Purpose,
+    answers::{Asker, Exchange},
+    operations::Step,
+};
+use crate::{
+    ErrorCode, Event, Failure, Output, Time,
+    coap::{Block, Code, Kind, Malformed, Message, OptionNumber},
+    exchange::{Reply, digest},
+    observe::Notification,
+};
+
+impl Engine {
+    pub(super) fn receive(&mut self, now: Time, datagram: &[u8]) {
+        let message = match Message::decode(datagram) {
+            Ok(message) => message,
+            Err(Malformed::Ignored) => return,
+            Err(Malformed::Rejected(id)) => return self.reject(id),
+        };
+        match (message.kind(), message.code()) {
+            (Kind::Acknowledgement, code) if !code.is_request() => self.concluded(now, &message),
+            (Kind::Reset, Code::EMPTY) => self.reset(now, message.id()),
+            (Kind::Acknowledgement | Kind::Reset, _) => {}
+            (_, code) if code.is_request() => self.request(now, message, digest(datagram)),
+            (_, code) if code.is_response() => self.response(now, &message, digest(datagram)),
+            // A ping, or a reserved class (RFC 7252 4.2, 4.3).
+            (Kind::Confirmable, _) => self.reject(message.id()),
+            (Kind::NonConfirmable, _) => {}
+        }
+    }
+
+    fn reject(&mut self, id: u16) {
+        self.transmit(Message::empty(Kind::Reset, id).encode());
+    }
+
+    pub(super) fn transmit(&mut self, datagram: Vec<u8>) {
+        self.outputs.push_back(Output::Send(datagram));
+    }
+
+    fn request(&mut self, now: Time, message: Message, digest: u64) {
+        let (id, confirmable) = (message.id(), message.kind() == Kind::Confirmable);
+        if let Some(reply) = self.duplicates.reply_to(now, id, digest) {
+            let reply = reply.clone();
+            return self.repeat(id, reply);
+        }
+        let reply = if confirmable {
+            Reply::Pending
+        } else {
+            Reply::Nothing
+        };
+        self.duplicates
+            .remember(now, id, digest, message.code(), reply);
+        let exchange = Exchange {
+            id,
+            token: message.token().to_vec(),
+            acknowledge_by: confirmable.then(|| now + self.config.transmission.processing_delay),
+            confirmable,
+            echo: message
+                .option(OptionNumber::BLOCK1)
+                .and_then(|it| Block::decode(it).ok()),
+        };
+        match self.operation(now, message) {
+            Ok(Step::Ask(request, expected)) => {
+                self.ask(Asker::Server(exchange), expected, request)
+            }
+            Ok(Step::Join(request, expected)) => self.join(request, exchange, expected),
+            Ok(Step::Say(response)) => self.respond(now, exchange, response),
+            // An unknown critical option in what needs no answer: as if it had not come (RFC 7252 5.4.1).
+            Err(ErrorCode::BadOption) if !confirmable => {}
+            Err(error) => self.respond(now, exchange, Message::response(error.into())),
+        }
+    }
+
+    /// A message that came before gets the same answer; while there is none, it is acknowledged.
+    fn repeat(&mut self, id: u16, reply: Reply) {
+        match reply {
+            Reply::Nothing => {}
+            Reply::Datagram(datagram) => self.transmit(datagram),
+            Reply::Pending => self.acknowledge(id),
+        }
+    }
+
+    /// Acknowledges a request whose answer then comes separately (RFC 7252 5.2.2).
+    pub(super) fn acknowledge(&mut self, id: u16) {
+        let datagram = Message::empty(Kind::Acknowledgement, id).encode();
+        for open in &mut self.open {
+            open.acknowledged(id);
+        }
+        self.duplicates
+            .answered(id, Reply::Datagram(datagram.clone()));
+        self.transmit(datagram);
+    }
+
+    pub(super) fn acknowledge_late(&mut self, now: Time) {
+        let is_late = |moment: Time| moment <= now;
+        while let Some(id) = self.open.iter().find_map(|open| open.message_if(is_late)) {
+            self.acknowledge(id);
+        }
+    }
+
+    /// An acknowledgement, empty or with the response.
+    fn concluded(&mut self, now: Time, message: &Message) {
+        if !matches!(self.sender.purpose(), Some(Purpose::Registration)) {
+            if let Some(Purpose::Notification(it)) = self.sender.concluded(message.id()) {
+                self.observations.acknowledged(&it);
+            }
+            return;
+        }
+        let is_response = message.code().is_response();
+        if is_response && !self.registration.expects(message.token()) {
+            return;
+        }
+        if self.sender.concluded(message.id()).is_none() {
+            return;
+        }
+        if is_response {
+            self.registration_response(now, message);
+        } else {
+            self.registration.acknowledged(now);
+        }
+    }
+
+    /// A separate response; it also acknowledges the request (RFC 7252 4.2).
+    fn response(&mut self, now: Time, message: &Message, digest: u64) {
+        let (id, confirmable) = (message.id(), message.kind() == Kind::Confirmable);
+        if let Some(reply) = self.duplicates.reply_to(now, id, digest) {
+            let reply = reply.clone();
+            return self.repeat(id, reply);
+        }
+        if !self.registration.expects(message.token()) {
+            return if confirmable {
+                self.reject(id)
+            };
+        }
+        if confirmable {
+            let datagram = Message::empty(Kind::Acknowledgement, id).encode();
+            let reply = Reply::Datagram(datagram.clone());
+            self.duplicates
+                .remember(now, id, digest, message.code(), reply);
+            self.transmit(datagram);
+        }
+        if matches!(self.sender.purpose(), Some(Purpose::Registration)) {
+            self.sender.abandon();
+        }
+        self.registration_response(now, message);
+    }
+
+    fn registration_response(&mut self, now: Time, message: &Message) {
+        let event = self.registration.responded(now, &mut self.random, message);
+        self.report(event);
+    }
+
+    fn reset(&mut self, now: Time, id: u16) {
+        match self.sender.concluded(id) {
+            Some(Purpose::Registration) => {
+                let event = self
+                    .registration
+                    .failed(now, &mut self.random, Failure::Reset);
+                self.report(event);
+            }
+            Some(Purpose::Response | Purpose::Notification(Notification::End { .. })) => {}
+            Some(Purpose::Notification(Notification::Value { .. })) | None => {
+                let ended = self.observations.reset(id).map(Event::ObservationEnded);
+                self.report(ended);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What waits for the message layer, and goes out when nothing is in flight: responses first, then the
+//! registration, then notifications.
+
+use super::{Engine, Purpose};
+use crate::{
+    Output, Time,
+    coap::{Kind, Message},
+    exchange::Tick,
+    link,
+    observe::Notification,
+    registration::Attempt,
+};
+
+impl Engine {
+    pub(super) fn send_what_waits(&mut self, now: Time) {
+        while self.sender.is_free() {
+            let Some((message, purpose)) = self.next_message(now) else {
+                return;
+            };
+            let (id, datagram) = (message.id(), message.encode());
+            self.sender
+                .sent(now, &mut self.random, id, datagram.clone(), purpose);
+            self.transmit(datagram);
+        }
+    }
+
+    fn next_message(&mut self, now: Time) -> Option<(Message, Purpose)> {
+        if let Some(response) = self.responses.pop_front() {
+            return Some((response, Purpose::Response));
+        }
+        if let Some(attempt) = self.registration.due() {
+            return Some((self.registration_request(attempt), Purpose::Registration));
+        }
+        if !self.registration.is_registered() {
+            return None;
+        }
+        loop {
+            let notification = self.observations.next()?;
+            if let Some(message) = self.notification_message(now, &notification) {
+                return Some((message, Purpose::Notification(notification)));
+            }
+        }
+    }
+
+    fn registration_request(&mut self, attempt: Attempt) -> Message {
+        if attempt == Attempt::Register {
+            self.forget_observations();
+        }
+        let token = (self.random.next() as u32).to_be_bytes();
+        let id = self.sender.next_id();
+        let links = link::registration(&self.objects);
+        self.registration.request(attempt, id, token, links)
+    }
+
+    fn notification_message(&mut self, now: Time, notification: &Notification) -> Option<Message> {
+        let id = self.sender.next_id();
+        match notification {
+            Notification::Value { observation, body } => {
+                self.notification(now, *observation, id, body)
+            }
+            Notification::End { token, code } => {
+                Some(Message::new(Kind::Confirmable, *code, id, token))
+            }
+        }
+    }
+
+    pub(super) fn retransmit(&mut self, now: Time) {
+        match self.sender.tick(now) {
+            Tick::NotYet => {}
+            Tick::Repeat(datagram) => self.outputs.push_back(Output::Send(datagram)),
+            Tick::GaveUp(purpose) => self.gave_up(now, purpose),
+        }
+    }
+}

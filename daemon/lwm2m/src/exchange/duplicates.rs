@@ -1,0 +1,136 @@
+//! Messages received within EXCHANGE_LIFETIME, with what was answered (RFC 7252 4.2): none acts twice.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::{Time, coap::Code};
+
+/// What a repeated message gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The application is still at it.
+    Pending,
+    /// Nothing: it was not confirmable (RFC 7252 4.3).
+    Nothing,
+    /// The same bytes again.
+    Datagram(Vec<u8>),
+}
+
+struct Remembered {
+    id: u16,
+    digest: u64,
+    until: Time,
+    reply: Reply,
+}
+
+/// Two short memories, so that no number of reads or blocks makes an Execute or a Create forgotten.
+pub(crate) struct Duplicates {
+    acting: VecDeque<Remembered>,
+    others: VecDeque<Remembered>,
+    capacity: usize,
+    lifetime: Duration,
+}
+
+impl Duplicates {
+    pub(crate) fn new(capacity: usize, lifetime: Duration) -> Self {
+        Self {
+            acting: VecDeque::new(),
+            others: VecDeque::new(),
+            capacity,
+            lifetime,
+        }
+    }
+
+    /// What this message got when it came before. A server that lost its state may use a Message ID again early;
+    /// its message then has another digest and is new.
+    pub(crate) fn reply_to(&self, now: Time, id: u16, digest: u64) -> Option<&Reply> {
+        let known = |it: &&Remembered| it.id == id && it.digest == digest && now < it.until;
+        let newest = self.others.iter().rev().find(known);
+        newest
+            .or_else(|| self.acting.iter().rev().find(known))
+            .map(|it| &it.reply)
+    }
+
+    /// Remembers a new message, in place of the oldest if there are too many.
+    pub(crate) fn remember(&mut self, now: Time, id: u16, digest: u64, code: Code, reply: Reply) {
+        let memory = if code == Code::POST {
+            &mut self.acting
+        } else {
+            &mut self.others
+        };
+        while memory.front().is_some_and(|oldest| oldest.until <= now)
+            || (memory.len() >= self.capacity && !memory.is_empty())
+        {
+            memory.pop_front();
+        }
+        memory.push_back(Remembered {
+            id,
+            digest,
+            until: now + self.lifetime,
+            reply,
+        });
+    }
+
+    /// What the newest message with this Message ID gets from now on.
+    pub(crate) fn answered(&mut self, id: u16, reply: Reply) {
+        let newest = |memory: &VecDeque<Remembered>| {
+            memory
+                .iter()
+                .rposition(|it| it.id == id && it.reply == Reply::Pending)
+        };
+        let found = if let Some(at) = newest(&self.others) {
+            self.others.get_mut(at)
+        } else {
+            newest(&self.acting).and_then(|at| self.acting.get_mut(at))
+        };
+        if let Some(remembered) = found {
+            remembered.reply = reply;
+        }
+    }
+}
+
+/// FNV-1a, to tell a repeated message from another one.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(247);
+
+    #[test]
+    fn a_message_is_known_until_exchange_lifetime_has_passed() {
+        let mut duplicates = Duplicates::new(8, LIFETIME);
+        let start = Time::from_millis(0);
+        duplicates.remember(start, 1, 7, Code::GET, Reply::Pending);
+        duplicates.answered(1, Reply::Datagram(vec![1]));
+        let just_before = start + (LIFETIME - Duration::from_millis(1));
+        assert_eq!(
+            duplicates.reply_to(just_before, 1, 7),
+            Some(&Reply::Datagram(vec![1]))
+        );
+        assert_eq!(duplicates.reply_to(start + LIFETIME, 1, 7), None);
+        assert_eq!(
+            duplicates.reply_to(start, 1, 8),
+            None,
+            "another message with the same id"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_reads_leaves_an_execute_remembered() {
+        let mut duplicates = Duplicates::new(8, LIFETIME);
+        let now = Time::from_millis(0);
+        duplicates.remember(now, 0, 0, Code::POST, Reply::Nothing);
+        for id in 1..100 {
+            duplicates.remember(now, id, 0, Code::GET, Reply::Nothing);
+        }
+        assert_eq!(duplicates.reply_to(now, 0, 0), Some(&Reply::Nothing));
+        assert_eq!(duplicates.reply_to(now, 1, 0), None);
+        assert_eq!((duplicates.acting.len(), duplicates.others.len()), (1, 8));
+    }
+}

@@ -1,0 +1,355 @@
+//! Who observes what, and the notifications that wait (RFC 7641, TS Core 1.0 5.5). Sends nothing itself.
+
+use std::collections::VecDeque;
+
+use crate::{Path, coap::Code, content::Format};
+
+/// Names an observation; one that is begun anew with another token has another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ObservationId(u64);
+
+/// What a server asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) path: Path,
+    pub(crate) token: Vec<u8>,
+    pub(crate) format: Format,
+    /// The exponent of the block size that the server can take.
+    pub(crate) exponent: u8,
+    /// Only the newest value counts.
+    pub(crate) coalesced: bool,
+}
+
+struct Observation {
+    id: ObservationId,
+    subject: Subject,
+    number: u32,
+    /// The Message ID of the last notification: a Reset names the observation by it.
+    message: Option<u16>,
+    /// How many notifications were given up since one was acknowledged.
+    given_up: u8,
+}
+
+/// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
+const PATIENCE: u8 = 3;
+
+/// A notification that waits, or is on its way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Notification {
+    /// A value, of the commit that caused it.
+    Value {
+        observation: ObservationId,
+        body: Vec<u8>,
+    },
+    /// The last one: there is nothing to observe any more.
+    End { token: Vec<u8>, code: Code },
+}
+
+impl Notification {
+    fn is_of(&self, id: ObservationId) -> bool {
+        matches!(self, Self::Value { observation, .. } if *observation == id)
+    }
+}
+
+/// All observations of one server.
+pub(crate) struct Observations {
+    observations: Vec<Observation>,
+    queue: VecDeque<Notification>,
+    next_id: u64,
+    capacity: usize,
+    queued_each: usize,
+}
+
+impl Observations {
+    pub(crate) fn new(capacity: usize, queued_each: usize) -> Self {
+        let (observations, queue) = (Vec::new(), VecDeque::new());
+        Self {
+            observations,
+            queue,
+            next_id: 0,
+            capacity,
+            queued_each: queued_each.max(1),
+        }
+    }
+
+    /// Begins an observation, in place of another one of the same path: then what still waits is void, since the
+    /// response is newer. Returns the number for the response; `None` if there are too many.
+    pub(crate) fn begin(&mut self, subject: Subject) -> Option<u32> {
+        let known = self
+            .observations
+            .iter()
+            .position(|it| it.subject.path == subject.path);
+        let mut number = 0;
+        let mut id = ObservationId(self.next_id);
+        if let Some(old) = known.map(|at| self.observations.remove(at)) {
+            self.queue
+                .retain(|notification| !notification.is_of(old.id));
+            number = old.number;
+            if old.subject.token == subject.token {
+                id = old.id;
+            }
+        }
+        if self.observations.len() >= self.capacity {
+            return None;
+        }
+        self.next_id += 1;
+        number = following(number);
+        self.observations.push(Observation {
+            id,
+            subject,
+            number,
+            message: None,
+            given_up: 0,
+        });
+        Some(number)
+    }
+
+    /// Ends the observation of this path, or with this token.
+    pub(crate) fn cancel(&mut self, path: Path, token: &[u8]) -> Option<Path> {
+        self.remove(|it| it.subject.path == path || it.subject.token == token)
+    }
+
+    /// A Reset came for the notification with this Message ID (RFC 7641 3.6).
+    pub(crate) fn reset(&mut self, message: u16) -> Option<Path> {
+        self.remove(|it| it.message == Some(message))
+    }
+
+    fn remove(&mut self, matches: impl Fn(&Observation) -> bool) -> Option<Path> {
+        let at = self.observations.iter().position(matches)?;
+        let removed = self.observations.remove(at);
+        self.queue
+            .retain(|notification| !notification.is_of(removed.id));
+        Some(removed.subject.path)
+    }
+
+    /// Ends all of them, silently.
+    pub(crate) fn clear(&mut self) -> Vec<Path> {
+        self.queue.clear();
+        self.observations
+            .drain(..)
+            .map(|it| it.subject.path)
+            .collect()
+    }
+
+    /// Which observations these changes concern, each once, in the order of the changes.
+    pub(crate) fn concerned(&self, changed: &[Path]) -> Vec<(ObservationId, Path)> {
+        let mut concerned = Vec::new();
+        for path in changed {
+            for it in &self.observations {
+                let known = concerned.iter().any(|(id, _)| *id == it.id);
+                if it.subject.path.contains(*path) && !known {
+                    concerned.push((it.id, it.subject.path));
+                }
+            }
+        }
+        concerned
+    }
+
+    pub(crate) fn subject(&self, id: ObservationId) -> Option<&Subject> {
+        self.observations
+            .iter()
+            .find(|it| it.id == id)
+            .map(|it| &it.subject)
+    }
+
+    /// Puts a value at the end of the queue; or in the place of an older one that has become worthless.
+    pub(crate) fn enqueue(&mut self, id: ObservationId, body: Vec<u8>) {
+        let Some(coalesced) = self.subject(id).map(|subject| subject.coalesced) else {
+            return;
+        };
+        let notification = Notification::Value {
+            observation: id,
+            body,
+        };
+        let mut waiting = self.queue.iter_mut().filter(|waiting| waiting.is_of(id));
+        match waiting.next() {
+            Some(older) if coalesced => *older = notification,
+            Some(_) if waiting.count() + 1 >= self.queued_each => {
+                let oldest = self.queue.iter().position(|waiting| waiting.is_of(id));
+                oldest.and_then(|at| self.queue.remove(at));
+                self.queue.push_back(notification);
+            }
+            _ => self.queue.push_back(notification),
+        }
+    }
+
+    /// Ends an observation with a last notification.
+    pub(crate) fn end(&mut self, id: ObservationId, code: Code) -> Option<Path> {
+        let token = self.subject(id)?.token.clone();
+        let path = self.remove(|it| it.id == id);
+        self.queue.push_back(Notification::End { token, code });
+        path
+    }
+
+    /// Ends the observations of what is not there any more.
+    pub(crate) fn end_missing(&mut self, exists: impl Fn(Path) -> bool) -> Vec<Path> {
+        let missing = |it: &&Observation| !exists(it.subject.path);
+        let ids: Vec<_> = self
+            .observations
+            .iter()
+            .filter(missing)
+            .map(|it| it.id)
+            .collect();
+        ids.into_iter()
+            .filter_map(|id| self.end(id, Code::NOT_FOUND))
+            .collect()
+    }
+
+    /// The notification to send next.
+    pub(crate) fn next(&mut self) -> Option<Notification> {
+        self.queue.pop_front()
+    }
+
+    /// A notification goes out with this Message ID: returns its Observe number.
+    pub(crate) fn sent(&mut self, id: ObservationId, message: u16) -> Option<u32> {
+        let observation = self.observations.iter_mut().find(|it| it.id == id)?;
+        observation.number = following(observation.number);
+        observation.message = Some(message);
+        Some(observation.number)
+    }
+
+    /// The server has this notification.
+    pub(crate) fn acknowledged(&mut self, notification: &Notification) {
+        if let Some(observation) = self.of(notification) {
+            observation.given_up = 0;
+        }
+    }
+
+    /// Nobody acknowledged it: it is sent again later, unless something newer waits. Returns the path if that
+    /// ends the observation.
+    pub(crate) fn put_back(&mut self, notification: Notification) -> Option<Path> {
+        if let Notification::Value {
+            observation: id, ..
+        } = notification
+        {
+            let observation = self.of(&notification)?;
+            observation.given_up += 1;
+            if observation.given_up >= PATIENCE {
+                return self.remove(|it| it.id == id);
+            }
+            if observation.subject.coalesced && self.queue.iter().any(|it| it.is_of(id)) {
+                return None;
+            }
+        }
+        self.queue.push_front(notification);
+        None
+    }
+
+    fn of(&mut self, notification: &Notification) -> Option<&mut Observation> {
+        self.observations
+            .iter_mut()
+            .find(|it| notification.is_of(it.id))
+    }
+}
+
+/// 24 bits, strictly increasing (RFC 7641 3.4).
+fn following(number: u32) -> u32 {
+    (number + 1) & 0xff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(path: Path, token: u8, coalesced: bool) -> Subject {
+        Subject {
+            path,
+            token: vec![token],
+            format: Format::Text,
+            exponent: 6,
+            coalesced,
+        }
+    }
+
+    const STATE: Path = Path::Resource(9, 0, 7);
+    const REASON: Path = Path::Resource(9, 0, 16);
+
+    fn id_of(observations: &Observations, path: Path) -> ObservationId {
+        observations.concerned(&[path])[0].0
+    }
+
+    fn waiting(observations: &mut Observations) -> Vec<Vec<u8>> {
+        let next = || observations.next();
+        core::iter::from_fn(next)
+            .map(|notification| match notification {
+                Notification::Value { body, .. } => body,
+                Notification::End { code, .. } => code.to_string().into_bytes(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_value_waits_in_order_where_none_may_be_left_out() {
+        let mut observations = Observations::new(4, 3);
+        observations.begin(subject(STATE, 1, false)).unwrap();
+        observations.begin(subject(REASON, 2, true)).unwrap();
+        let (state, reason) = (id_of(&observations, STATE), id_of(&observations, REASON));
+        for value in [1, 2, 3] {
+            observations.enqueue(reason, vec![10 + value]);
+            observations.enqueue(state, vec![value]);
+        }
+        assert_eq!(waiting(&mut observations), [[13], [1], [2], [3]]);
+        for value in [1, 2, 3, 4, 5] {
+            observations.enqueue(state, vec![value]);
+        }
+        assert_eq!(
+            waiting(&mut observations),
+            [[3], [4], [5]],
+            "a full queue: the newest win"
+        );
+    }
+
+    #[test]
+    fn a_new_token_for_the_same_path_replaces_the_observation() {
+        let mut observations = Observations::new(4, 3);
+        observations.begin(subject(STATE, 1, false)).unwrap();
+        let old = id_of(&observations, STATE);
+        observations.enqueue(old, vec![1]);
+        let number = observations.sent(old, 77).unwrap();
+        assert!(observations.begin(subject(STATE, 2, false)).unwrap() > number);
+        assert_eq!(observations.next(), None);
+        assert_eq!(
+            observations.reset(77),
+            None,
+            "a Reset for the old token's notification"
+        );
+        assert_eq!(observations.concerned(&[STATE]).len(), 1);
+    }
+
+    #[test]
+    fn what_is_deleted_ends_its_observation_with_4_04() {
+        let mut observations = Observations::new(4, 3);
+        observations.begin(subject(STATE, 1, false)).unwrap();
+        let id = id_of(&observations, STATE);
+        observations.enqueue(id, vec![1]);
+        assert_eq!(observations.end_missing(|path| path != STATE), [STATE]);
+        assert_eq!(waiting(&mut observations), [b"4.04"]);
+        assert!(observations.concerned(&[STATE]).is_empty());
+    }
+
+    #[test]
+    fn an_observation_of_an_instance_is_concerned_once_by_a_commit() {
+        let mut observations = Observations::new(4, 3);
+        observations
+            .begin(subject(Path::Instance(9, 0), 1, true))
+            .unwrap();
+        observations.begin(subject(STATE, 2, false)).unwrap();
+        let paths: Vec<_> = observations
+            .concerned(&[REASON, STATE])
+            .into_iter()
+            .map(|(_, path)| path)
+            .collect();
+        assert_eq!(paths, [Path::Instance(9, 0), STATE]);
+    }
+
+    #[test]
+    fn one_observation_too_many_is_not_begun() {
+        let mut observations = Observations::new(1, 3);
+        observations.begin(subject(STATE, 1, false)).unwrap();
+        assert_eq!(observations.begin(subject(REASON, 2, true)), None);
+        assert!(
+            observations.begin(subject(STATE, 3, false)).is_some(),
+            "in place of itself"
+        );
+    }
+}
