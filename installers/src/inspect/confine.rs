@@ -142,3 +142,95 @@ fn without_exec() -> Result<SeccompRule, seccompiler::BackendError> {
     let condition = SeccompCondition::new(2, SeccompCmpArgLen::Dword, operator, 0)?;
     SeccompRule::new(vec![condition])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do: `data` is its struct seccomp_data, here in 32-bit words.
+    fn verdict(program: &BpfProgram, data: &[u32; 16]) -> u32 {
+        let (mut accumulator, mut next) = (0, 0);
+        loop {
+            let step = &program[next];
+            next += 1;
+            let code = u32::from(step.code);
+            match code & 0x07 {
+                libc::BPF_LD => accumulator = data[step.k as usize / 4],
+                libc::BPF_ALU => {
+                    assert_eq!(code & 0xf0, libc::BPF_AND);
+                    accumulator &= step.k;
+                }
+                libc::BPF_JMP if code & 0xf0 == libc::BPF_JA => next += step.k as usize,
+                libc::BPF_JMP => {
+                    let holds = match code & 0xf0 {
+                        libc::BPF_JEQ => accumulator == step.k,
+                        libc::BPF_JGE => accumulator >= step.k,
+                        libc::BPF_JGT => accumulator > step.k,
+                        other => panic!("a jump of kind {other:#x}"),
+                    };
+                    next += usize::from(if holds { step.jt } else { step.jf });
+                }
+                libc::BPF_RET => return step.k,
+                other => panic!("a step of class {other:#x}"),
+            }
+        }
+    }
+
+    /// A call with this third argument, made in the way of this architecture.
+    fn call(number: libc::c_long, third: libc::c_int) -> [u32; 16] {
+        const ARCHITECTURE: u32 = match ARCH.as_bytes() {
+            b"aarch64" => 0xc000_00b7,
+            b"riscv64" => 0xc000_00f3,
+            _ => 0xc000_003e,
+        };
+        let mut data = [0; 16];
+        (data[0], data[1], data[8]) = (number as u32, ARCHITECTURE, third as u32);
+        data
+    }
+
+    #[test]
+    fn a_call_that_is_not_needed_ends_the_process() {
+        let program = filter().unwrap();
+        for number in [
+            libc::SYS_openat,
+            libc::SYS_socket,
+            libc::SYS_connect,
+            libc::SYS_sendmsg,
+            libc::SYS_recvmsg,
+            libc::SYS_execve,
+            libc::SYS_clone,
+            libc::SYS_kill,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_ioctl,
+            libc::SYS_prctl,
+            libc::SYS_io_uring_setup,
+            libc::SYS_bpf,
+            1_000_000,
+        ] {
+            let got = verdict(&program, &call(number, 0));
+            assert_eq!(got, libc::SECCOMP_RET_KILL_PROCESS, "call {number}");
+        }
+        for &number in ALLOWED.iter().chain(ALLOWED_WITHOUT_EXEC) {
+            let got = verdict(&program, &call(number, libc::PROT_READ));
+            assert_eq!(got, libc::SECCOMP_RET_ALLOW, "call {number}");
+        }
+    }
+
+    #[test]
+    fn no_memory_becomes_executable() {
+        let program = filter().unwrap();
+        for &number in ALLOWED_WITHOUT_EXEC {
+            let got = verdict(&program, &call(number, libc::PROT_READ | libc::PROT_EXEC));
+            assert_eq!(got, libc::SECCOMP_RET_KILL_PROCESS, "call {number}");
+        }
+    }
+
+    #[test]
+    fn a_call_in_the_way_of_another_architecture_ends_the_process() {
+        let program = filter().unwrap();
+        let mut data = call(libc::SYS_close, 0);
+        data[1] = 0x4000_0003; // i386
+        assert_eq!(verdict(&program, &data), libc::SECCOMP_RET_KILL_PROCESS);
+    }
+}

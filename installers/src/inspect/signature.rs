@@ -87,7 +87,9 @@ pub(super) fn judge(
     at: u64,
 ) -> Result<Good, Failure> {
     check_packets(signatures)?;
-    let at = UNIX_EPOCH + Duration::from_secs(at);
+    let at = UNIX_EPOCH
+        .checked_add(Duration::from_secs(at))
+        .ok_or_else(|| bad("no calendar has the time at which it is to be judged"))?;
     let policy = StandardPolicy::at(at);
     let judge = Judge {
         certificates,

@@ -5,15 +5,22 @@ use std::{
     fs::{self, File},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{fs::PermissionsExt, process::CommandExt},
+        unix::{
+            fs::PermissionsExt,
+            process::{CommandExt, ExitStatusExt},
+        },
     },
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+    sys::{
+        signal::Signal,
+        socket::{AddressFamily, SockFlag, SockType, socketpair},
+    },
 };
 use wharf_frames::{
     Cause,
@@ -58,7 +65,7 @@ impl Waiting {
                 "never shut in: {:?}",
                 waiting.status()
             );
-            std::thread::yield_now();
+            thread::yield_now();
         }
         waiting
     }
@@ -128,6 +135,15 @@ fn has_no_descriptor_but_its_three() {
         .collect();
     open.sort();
     assert_eq!(open, ["0", "1", "2"]);
+}
+
+#[test]
+fn ends_with_whoever_started_it() {
+    let bench = Bench::new();
+    let mut waiting = thread::scope(|scope| scope.spawn(|| Waiting::start(&bench)).join()).unwrap();
+    // The thread is gone, which is what the kernel takes for the parent; the socket is still open.
+    let status = waiting.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
 }
 
 #[test]

@@ -148,6 +148,13 @@ impl Signer {
         gpg
     }
 
+    /// A key for signing, of its own age, which gpg prefers from now on.
+    pub(crate) fn add_subkey(&self, expires: &str) {
+        let mut gpg = self.gpg(MADE);
+        gpg.args(["--passphrase", "", "--quick-add-key", &self.fingerprint]);
+        run(gpg.args(["ed25519", "sign", expires]));
+    }
+
     pub(crate) fn certificate(&self) -> Vec<u8> {
         run(self
             .gpg(SIGNED)

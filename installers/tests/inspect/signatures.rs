@@ -1,9 +1,14 @@
 //! Who signed, and whether it may be believed.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    os::fd::AsFd,
+    path::Path,
+    process::Command,
+};
 
 use wharf_frames::Cause;
-use wharf_installers::inspect::Form;
+use wharf_installers::inspect::{Form, Keyring, Question};
 
 use crate::fixture::{Bench, JUDGED_AT, Members, Recipe, SIGNED_AT, Signer, refused, run};
 
@@ -78,6 +83,48 @@ fn a_package_without_any_signature_is_unsigned() {
     bench.trust("packages.asc", &signer.certificate());
     let package = Recipe::default().build(&bench);
     refused(bench.verify(&package, None), Cause::Unsigned);
+}
+
+#[test]
+fn an_unsigned_package_is_let_through_where_that_is_allowed_and_a_bad_signature_is_not() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    let package = Recipe::default().build(&bench);
+    let keyring = Keyring::read(&bench.path("keys")).unwrap();
+    let beside = signer.sign(&package);
+    let verify = |signature| {
+        let question = Question {
+            signature,
+            keyring: &keyring,
+            at: JUDGED_AT,
+            allow_unsigned: true,
+        };
+        bench
+            .inspector()
+            .verify(File::open(&package).unwrap().as_fd(), &question)
+    };
+    let verified = verify(None).unwrap();
+    assert_eq!(verified.signed, None);
+    assert_eq!(hex(&verified.digest), sha256sum(&package));
+    refused(verify(Some(&beside[..])), Cause::UntrustedSigner);
+    signer.sign_inside(&package);
+    refused(verify(None), Cause::UntrustedSigner);
+}
+
+#[test]
+fn a_subkey_signs_for_its_certificate_until_it_expires() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    signer.add_subkey("2024-02-15");
+    bench.trust("packages.asc", &signer.certificate());
+    let package = Recipe::default().build(&bench);
+    let signature = signer.sign(&package);
+    let verified = bench
+        .verify_at(&package, Some(&signature), SIGNED_AT + 86400)
+        .unwrap();
+    assert_eq!(
+        verified.signed.unwrap().certificate.as_str(),
+        signer.fingerprint
+    );
+    refused(bench.verify(&package, Some(&signature)), Cause::Expired);
 }
 
 #[test]
