@@ -1,9 +1,8 @@
 //! Create: which ids it may have, and the first state of an instance.
 
-use crate::{
-    Effect, Event, Instance, Refusal, Request, Rules, Transition, Write, machine::Code, step,
-};
 use wharf_frames::StageId;
+
+use crate::{Code, Effect, Event, Instance, Refusal, Request, Rules, Transition, Write, step};
 
 /// The id of an instance of Object 9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,16 +14,13 @@ pub fn free_id(
     taken: &[InstanceId],
     limit: usize,
 ) -> Result<InstanceId, Refusal> {
-    if let Some(id) = wanted
-        && (taken.contains(&id) || id.0 == u16::MAX)
-    {
-        return Err(Refusal::new(
-            Code::BadRequest,
-            format!(
-                "there is an instance {} already, or there can be none",
-                id.0
-            ),
-        ));
+    let refused = |why: String| Err(Refusal::new(Code::BadRequest, why));
+    match wanted {
+        Some(InstanceId(u16::MAX)) => return refused("65535 is no instance id".to_owned()),
+        Some(id) if taken.contains(&id) => {
+            return refused(format!("there is an instance {} already", id.0));
+        }
+        _ => {}
     }
     let lowest = || (0..u16::MAX).map(InstanceId).find(|id| !taken.contains(id));
     match wanted.or_else(lowest) {

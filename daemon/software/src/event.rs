@@ -163,3 +163,30 @@ impl Executable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_resources_are_4_6_10_11() {
+        let executable: Vec<(u16, Executable)> = (0..=u16::MAX)
+            .filter_map(|id| Executable::from_id(id).map(|resource| (id, resource)))
+            .collect();
+        let expected = [
+            (4, Executable::Install),
+            (6, Executable::Uninstall),
+            (10, Executable::Activate),
+            (11, Executable::Deactivate),
+        ];
+        assert_eq!(executable, expected);
+    }
+
+    #[test]
+    fn a_package_uri_is_not_shown() {
+        let shown = format!("{:?}", Source::Uri(b"https://h/?token=hunter2".to_vec()));
+        assert_eq!(shown, "Uri(…)");
+        let shown = format!("{:?}", Source::Package { empty: true });
+        assert_eq!(shown, "Package { empty: true }");
+    }
+}

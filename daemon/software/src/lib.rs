@@ -2,9 +2,9 @@
 //! ([`Instance`], [`Event`]) to ([`Transition`]) or a [`Refusal`]. This crate knows no clock, file, socket or chance.
 //!
 //! - [`instance`]: an instance of Object 9 with its states as types; [`record`]: the same, flat, for a database.
-//! - [`event`] in, [`effect`] out, [`machine`] between them, [`create`] before the first one.
+//! - [`event`] in, [`effect`] out, [`machine`] between them, [`mod@create`] before the first one.
 //! - [`update`], [`causes`], [`reason`]: what the server reads in Update State, Update Result, Status Reason.
-//! - [`changes`]: which resources a transition notifies, in order.
+//! - [`mod@changes`]: which resources a transition notifies, in order.
 //! - [`operation`], [`gate`]: what is being done, in which phase, and whether it may start.
 //! - [`arguments`], [`uri`], [`settings`]: what servers write, parsed.
 //!

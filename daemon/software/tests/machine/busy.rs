@@ -3,6 +3,7 @@
 use wharf_frames::{Cause, Failure, OperationId, StageId};
 use wharf_software::{
     Code, Effect, Event, Executable, Instance, Kind, Record, UpdateResult,
+    operation::Phase,
     record::StoredProgress::{Queued, Running},
     step,
 };
@@ -228,5 +229,17 @@ fn update_supported_objects_has_the_registration_follow_the_software() {
     for (record, event) in ends {
         assert!(!tells(record.clone(), event.clone()), "{event:?}");
         assert!(tells(on(record), event.clone()), "{event:?}");
+    }
+}
+
+#[test]
+fn an_operation_waits_in_the_gate_then_acts() {
+    for cell in cells() {
+        let expected = match Record::from(&cell).progress {
+            None => None,
+            Some(Queued) => Some(Phase::Gate),
+            Some(_) => Some(Phase::Act),
+        };
+        assert_eq!(cell.phase(), expected, "{}", label(&cell));
     }
 }
