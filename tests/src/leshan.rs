@@ -1,1 +1,314 @@
-//! (stub)
+//! Leshan's server, driven by lines of JSON (`tests/leshan`): the judge that was written elsewhere.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    command::output_of, folder::Folder, made_once::made_once, process::Process, programs::workspace,
+};
+
+const SOURCES: [&str; 6] = [
+    "Main.java",
+    "Commands.java",
+    "Events.java",
+    "Values.java",
+    "Json.java",
+    "Client.java",
+];
+
+/// A running server; ends when this is dropped.
+#[derive(Debug)]
+pub struct Leshan {
+    process: Process,
+    port: u64,
+    commands: u64,
+}
+
+/// What Leshan says of one command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The response code as it is written: `2.04`.
+    pub code: String,
+    /// What was read, the links discovered, or the location created; else null.
+    pub value: Value,
+}
+
+impl Leshan {
+    /// Starts one at a free port of 127.0.0.1, without security.
+    pub fn new() -> Self {
+        let process = Process::spawn_with_input(java("Main").arg(models()));
+        let ready = process.output().wait_for("READY ");
+        let ready: Value = serde_json::from_str(&ready["READY ".len()..]).expect("its ports");
+        Self {
+            process,
+            port: ready["coap"].as_u64().expect("a port"),
+            commands: 0,
+        }
+    }
+
+    /// What a client is configured with.
+    pub fn uri(&self) -> String {
+        format!("coap://127.0.0.1:{}", self.port)
+    }
+
+    /// Read.
+    #[track_caller]
+    pub fn read(&mut self, endpoint: &str, path: &str) -> Answer {
+        self.command("read", endpoint, path, json!({}))
+    }
+
+    /// Read, in a format by its name (`TEXT`, `TLV`).
+    #[track_caller]
+    pub fn read_as(&mut self, endpoint: &str, path: &str, format: &str) -> Answer {
+        self.command("read", endpoint, path, json!({ "format": format }))
+    }
+
+    /// Discover.
+    #[track_caller]
+    pub fn discover(&mut self, endpoint: &str, path: &str) -> Answer {
+        self.command("discover", endpoint, path, json!({}))
+    }
+
+    /// Write of one resource, in the format that Leshan chooses.
+    #[track_caller]
+    pub fn write(&mut self, endpoint: &str, path: &str, value: impl Into<Value>) -> Answer {
+        self.command("write", endpoint, path, json!({ "value": value.into() }))
+    }
+
+    /// Write of one resource, in a format by its name.
+    #[track_caller]
+    pub fn write_as(
+        &mut self,
+        endpoint: &str,
+        path: &str,
+        value: impl Into<Value>,
+        format: &str,
+    ) -> Answer {
+        let more = json!({ "value": value.into(), "format": format });
+        self.command("write", endpoint, path, more)
+    }
+
+    /// Write of the resources of a whole instance: `{"3": "https://…"}`.
+    #[track_caller]
+    pub fn write_instance(&mut self, endpoint: &str, path: &str, values: Value) -> Answer {
+        self.command(
+            "write-instance",
+            endpoint,
+            path,
+            json!({ "values": values }),
+        )
+    }
+
+    /// Write of an opaque resource from a file; above 1,024 bytes in blocks.
+    #[track_caller]
+    pub fn push(&mut self, endpoint: &str, path: &str, file: &Path) -> Answer {
+        self.command("push", endpoint, path, json!({ "file": file }))
+    }
+
+    /// Execute, with arguments as Leshan writes them (`0='1'`), or none.
+    #[track_caller]
+    pub fn execute(&mut self, endpoint: &str, path: &str, arguments: Option<&str>) -> Answer {
+        let more = match arguments {
+            Some(arguments) => json!({ "arguments": arguments }),
+            None => json!({}),
+        };
+        self.command("execute", endpoint, path, more)
+    }
+
+    /// Create; without an id, the client chooses one.
+    #[track_caller]
+    pub fn create(
+        &mut self,
+        endpoint: &str,
+        object: &str,
+        instance: Option<u16>,
+        values: Value,
+    ) -> Answer {
+        let more = match instance {
+            Some(instance) => json!({ "instance": instance, "values": values }),
+            None => json!({ "values": values }),
+        };
+        self.command("create", endpoint, object, more)
+    }
+
+    /// Delete.
+    #[track_caller]
+    pub fn delete(&mut self, endpoint: &str, path: &str) -> Answer {
+        self.command("delete", endpoint, path, json!({}))
+    }
+
+    /// Observe; what is notified later is in [`Self::story`].
+    #[track_caller]
+    pub fn observe(&mut self, endpoint: &str, path: &str) -> Answer {
+        self.command("observe", endpoint, path, json!({}))
+    }
+
+    /// Cancel Observation, by a request.
+    #[track_caller]
+    pub fn cancel(&mut self, endpoint: &str, path: &str) -> Answer {
+        self.command("cancel", endpoint, path, json!({}))
+    }
+
+    /// The clients that are registered now.
+    #[track_caller]
+    pub fn registrations(&mut self) -> Vec<Value> {
+        let answer = self.carry_out(json!({ "do": "registrations" }));
+        answer["value"].as_array().expect("a list").clone()
+    }
+
+    /// Waits for the `nth` event of this kind (`registered`, `updated`, `deregistered`, `expired`) of
+    /// `endpoint`, counted from 1.
+    #[track_caller]
+    pub fn wait_for_event(&self, event: &str, endpoint: &str, nth: usize) -> Value {
+        let head = json!(event);
+        let of = json!(endpoint);
+        let line = self
+            .process
+            .output()
+            .wait_for_nth(&format!("{{\"event\":{head},\"endpoint\":{of}"), nth);
+        serde_json::from_str(&line).expect("an event")
+    }
+
+    /// All notifications so far, as path and value, in the order in which they came.
+    pub fn story(&self) -> Vec<(String, Value)> {
+        let lines = self.process.output().all();
+        lines.iter().filter_map(|line| notification(line)).collect()
+    }
+
+    /// Waits until `path` was notified with `value` after the first `since` notifications; gives how
+    /// many notifications there were with it.
+    #[track_caller]
+    pub fn wait_for_notification(
+        &self,
+        path: &str,
+        value: impl Into<Value>,
+        since: usize,
+    ) -> usize {
+        let value = value.into();
+        let what = format!("notification {path} = {value}, after {since} others");
+        self.process.output().wait_until(&what, |lines| {
+            let notified = lines.iter().filter_map(|line| notification(line));
+            let mut later = notified.enumerate().skip(since);
+            later
+                .find(|(_, notified)| notified.0 == path && notified.1 == value)
+                .map(|(index, _)| index + 1)
+        })
+    }
+
+    #[track_caller]
+    fn command(&mut self, what: &str, endpoint: &str, path: &str, more: Value) -> Answer {
+        let mut command = Map::new();
+        command.insert("do".to_owned(), json!(what));
+        command.insert("endpoint".to_owned(), json!(endpoint));
+        command.insert("path".to_owned(), json!(path));
+        command.extend(more.as_object().cloned().unwrap_or_default());
+        let answer = self.carry_out(Value::Object(command));
+        Answer {
+            code: answer["code"].as_str().expect("a code").to_owned(),
+            value: answer["value"].clone(),
+        }
+    }
+
+    #[track_caller]
+    fn carry_out(&mut self, mut command: Value) -> Value {
+        self.commands += 1;
+        command["id"] = json!(self.commands);
+        self.process.write_line(&command.to_string());
+        let head = format!("{{\"response\":{},", self.commands);
+        let line = self.process.output().wait_for(&head);
+        let answer: Value = serde_json::from_str(&line).expect("an answer");
+        assert!(
+            answer["error"].is_null(),
+            "Leshan, to {command}: {}",
+            answer["error"]
+        );
+        answer
+    }
+}
+
+impl Default for Leshan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn notification(line: &str) -> Option<(String, Value)> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let path = event["path"].as_str()?.to_owned();
+    (event["event"] == "notification").then(|| (path, event["value"].clone()))
+}
+
+/// A client on Leshan's library that registers at `server` until it is dropped, or its input closed.
+pub fn client(server: &str, endpoint: &str) -> Process {
+    Process::spawn_with_input(java("Client").args([server, endpoint]).arg(models()))
+}
+
+fn java(class: &str) -> Command {
+    let folder = built();
+    let mut java = Command::new("java");
+    java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .args(["-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .arg("-cp")
+        .arg(format!("{0}/classes:{0}/jars/*", folder.display()))
+        .arg(class);
+    java
+}
+
+fn sources() -> PathBuf {
+    workspace().join("tests/leshan")
+}
+
+fn models() -> PathBuf {
+    sources().join("models")
+}
+
+/// `jars` of Leshan and what it needs, `classes` of the program on them.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let read = |file| {
+            let path = sources().join(file);
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("no {path:?}: {error}"))
+        };
+        let jars = made_once("leshan-jars", &read("pom.xml"), fetch);
+        let sources: String = SOURCES.map(read).concat();
+        made_once("leshan", &format!("{jars:?}{sources}"), |folder| {
+            compile(&jars, folder);
+        })
+    })
+}
+
+fn fetch(into: &Path) {
+    let scratch = Folder::new();
+    std::fs::copy(sources().join("pom.xml"), scratch.join("pom.xml")).expect("a pom");
+    output_of(
+        Command::new("mvn")
+            .args(["-q", "-B", "dependency:copy-dependencies"])
+            .arg(format!("-DoutputDirectory={}", into.display()))
+            .current_dir(scratch.path()),
+    );
+}
+
+fn compile(jars: &Path, into: &Path) {
+    output_of(
+        Command::new("cp")
+            .arg("-r")
+            .arg(jars)
+            .arg(into.join("jars")),
+    );
+    output_of(
+        Command::new("javac")
+            .args(["-Xlint:all", "-Werror", "-encoding", "UTF-8"])
+            .arg("-d")
+            .arg(into.join("classes"))
+            .arg("-cp")
+            .arg(format!("{}/*", jars.display()))
+            .args(SOURCES.map(|file| sources().join(file))),
+    );
+}

@@ -178,20 +178,26 @@ impl Lines {
     /// As [`Self::wait_for`], for the `nth` of such lines, counted from 1.
     #[track_caller]
     pub fn wait_for_nth(&self, text: &str, nth: usize) -> String {
-        let found = self.written.wait_for(LIMIT, |written| {
-            let mut lines = written.lines.iter().filter(|line| line.contains(text));
-            match lines.nth(nth - 1) {
-                Some(line) => Some(Ok(line.clone())),
+        let what = format!("{text:?} (the {nth}.)");
+        self.wait_until(&what, |lines| {
+            let mut found = lines.iter().filter(|line| line.contains(text));
+            found.nth(nth - 1).cloned()
+        })
+    }
+
+    /// Waits until `condition` finds in all lines so far what it looks for.
+    #[track_caller]
+    pub fn wait_until<T>(&self, what: &str, condition: impl Fn(&[String]) -> Option<T>) -> T {
+        let found = self
+            .written
+            .wait_for(LIMIT, |written| match condition(&written.lines) {
+                Some(found) => Some(Ok(found)),
                 None => written.ended.then_some(Err(())),
-            }
-        });
+            });
         match found {
-            Some(Ok(line)) => line,
-            Some(Err(())) => panic!(
-                "no {text:?} (the {nth}.) and no more lines; {}",
-                self.told()
-            ),
-            None => panic!("no {text:?} (the {nth}.) within {LIMIT:?}; {}", self.told()),
+            Some(Ok(found)) => found,
+            Some(Err(())) => panic!("no {what} and no more lines; {}", self.told()),
+            None => panic!("no {what} within {LIMIT:?}; {}", self.told()),
         }
     }
 

@@ -37,23 +37,30 @@ pub fn workspace() -> &'static Path {
         .expect("this crate lies in the workspace")
 }
 
+/// The cargo that builds this test, about to do `what` in the workspace and its target folder.
+pub fn cargo(what: &str) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args([what, "--quiet", "--target-dir"])
+        .arg(target())
+        .current_dir(workspace());
+    cargo
+}
+
+/// The target folder of this build.
+pub fn target() -> PathBuf {
+    let folder = profile_folder();
+    folder.parent().expect("a target folder").to_owned()
+}
+
 fn build() -> PathBuf {
-    let profile_folder = profile_folder();
-    let target = profile_folder.parent().expect("a target folder");
-    let profile = match profile_folder.file_name().and_then(|name| name.to_str()) {
+    let folder = profile_folder();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    output_of(
-        Command::new(cargo)
-            .args(["build", "--quiet", "--workspace", "--bins"])
-            .args(["--profile", profile])
-            .arg("--target-dir")
-            .arg(target)
-            .current_dir(workspace()),
-    );
-    profile_folder
+    output_of(cargo("build").args(["--workspace", "--bins", "--profile", profile]));
+    folder
 }
 
 /// `target/debug` of `target/debug/deps/this-test`, `target/debug/examples/that`, `target/debug/one`.

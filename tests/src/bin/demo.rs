@@ -24,11 +24,19 @@ use wharf_tests::{
     waiting::wait_until,
 };
 
-const STATES: [&str; 5] = ["INITIAL", "DOWNLOAD STARTED", "DOWNLOADED", "DELIVERED", "INSTALLED"];
+const STATES: [&str; 5] = [
+    "INITIAL",
+    "DOWNLOAD STARTED",
+    "DOWNLOADED",
+    "DELIVERED",
+    "INSTALLED",
+];
 
 fn main() {
     let began = Instant::now();
-    act("A Debian root, an origin that wants a password, an LwM2M server, and a gateway that registers");
+    act(
+        "A Debian root, an origin that wants a password, an LwM2M server, and a gateway that registers",
+    );
     let mut gateway = Gateway::debian();
     let (server, origin, keys) = (Server::new(), Origin::http(), Keys::new());
     keys.trust(Signer::Vendor, &gateway.path());
@@ -36,7 +44,14 @@ fn main() {
     gateway.configure(&server.uri(), "");
     gateway.start();
     let client = server.wait_for_client();
-    say("server", &format!("\"{}\" registered at {}", client.registration().endpoint, server.uri()));
+    say(
+        "server",
+        &format!(
+            "\"{}\" registered at {}",
+            client.registration().endpoint,
+            server.uri()
+        ),
+    );
 
     let told = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -48,15 +63,25 @@ fn main() {
         });
         told.store(usize::MAX, Ordering::SeqCst);
     });
-    act(&format!("Done in {:.1} s. The same by hand: docs/server.md", began.elapsed().as_secs_f32()));
+    act(&format!(
+        "Done in {:.1} s. The same by hand: docs/server.md",
+        began.elapsed().as_secs_f32()
+    ));
 }
 
 fn installs(gateway: &Gateway, origin: &Origin, keys: &Keys, client: &Client<'_>) {
-    act("The server observes /9/0, writes User Name, Password and Package URI, and waits for DELIVERED");
+    act(
+        "The server observes /9/0, writes User Name, Password and Package URI, and waits for DELIVERED",
+    );
     for resource in [16, 9, 7] {
         client.observe(&format!("/9/0/{resource}")).expect("2.05");
     }
-    let uri = publish(origin, keys, &Package::new("hello-gateway", "1.0-1"), Signer::Vendor);
+    let uri = publish(
+        origin,
+        keys,
+        &Package::new("hello-gateway", "1.0-1"),
+        Signer::Vendor,
+    );
     client.write_text("/9/0/14", "fleet").expect("2.04");
     client.write_text("/9/0/15", "correct horse").expect("2.04");
     client.write_text("/9/0/3", &uri).expect("2.04");
@@ -66,20 +91,38 @@ fn installs(gateway: &Gateway, origin: &Origin, keys: &Keys, client: &Client<'_>
     client.execute("/9/0/4", "").expect("2.04");
     wait_for_state(client, "4");
     let version = gateway.debian_root().installed_version("hello-gateway");
-    say("dpkg", &format!("hello-gateway {} is installed", version.expect("hello-gateway")));
+    say(
+        "dpkg",
+        &format!(
+            "hello-gateway {} is installed",
+            version.expect("hello-gateway")
+        ),
+    );
 }
 
 fn refuses(gateway: &Gateway, origin: &Origin, keys: &Keys, client: &Client<'_>) {
-    act("The server prepares an upgrade (Uninstall, ForUpdate), but the new package is signed by a stranger");
+    act(
+        "The server prepares an upgrade (Uninstall, ForUpdate), but the new package is signed by a stranger",
+    );
     client.execute("/9/0/6", "1").expect("2.04");
     wait_for_state(client, "0");
-    let uri = publish(origin, keys, &Package::new("hello-gateway", "2.0-1"), Signer::Stranger);
+    let uri = publish(
+        origin,
+        keys,
+        &Package::new("hello-gateway", "2.0-1"),
+        Signer::Stranger,
+    );
     client.write_text("/9/0/14", "fleet").expect("2.04");
     client.write_text("/9/0/15", "correct horse").expect("2.04");
     client.write_text("/9/0/3", &uri).expect("2.04");
-    wait_until("the refusal", || (client.read_text("/9/0/9") == "53").then_some(()));
+    wait_until("the refusal", || {
+        (client.read_text("/9/0/9") == "53").then_some(())
+    });
     let version = gateway.debian_root().installed_version("hello-gateway");
-    say("dpkg", &format!("hello-gateway is {} still", version.expect("hello-gateway")));
+    say(
+        "dpkg",
+        &format!("hello-gateway is {} still", version.expect("hello-gateway")),
+    );
 }
 
 fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> String {
@@ -87,12 +130,17 @@ fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> S
     let file = package.build(folder.path());
     let signature = keys.sign_beside(signer, &file);
     let path = format!("/{}", file.file_name().expect("a name").to_string_lossy());
-    origin.serve(&format!("{path}.asc"), fs::read(signature).expect("the signature"));
+    origin.serve(
+        &format!("{path}.asc"),
+        fs::read(signature).expect("the signature"),
+    );
     origin.serve(&path, fs::read(file).expect("the package"))
 }
 
 fn wait_for_state(client: &Client<'_>, state: &str) {
-    wait_until("the Update State", || (client.read_text("/9/0/7") == state).then_some(()));
+    wait_until("the Update State", || {
+        (client.read_text("/9/0/7") == state).then_some(())
+    });
 }
 
 /// Tells each notification when it comes, until `told` is taken away.
@@ -113,7 +161,10 @@ fn tell_notifications(server: &Server, told: &AtomicUsize) {
 }
 
 fn notified(path: &str, value: &str) -> String {
-    let state = value.parse().ok().and_then(|value: usize| STATES.get(value));
+    let state = value
+        .parse()
+        .ok()
+        .and_then(|value: usize| STATES.get(value));
     match (path, state) {
         ("/9/0/7", Some(state)) => format!("{path} Update State  = {value} {state}"),
         ("/9/0/9", _) => format!("{path} Update Result = {value}"),

@@ -1,0 +1,19 @@
+//! What holds for the workspace as a whole: whose code is in it, what each program is without, and that
+//! the pure crates are pure.
+
+mod licences;
+mod links;
+mod purity;
+mod wasm;
+
+use cargo_metadata::{Metadata, MetadataCommand};
+use wharf_tests::programs::workspace;
+
+/// The packages that are built for a gateway.
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(workspace().join("Cargo.toml"))
+        .other_options(["--filter-platform", "x86_64-unknown-linux-gnu"].map(str::to_owned))
+        .exec()
+        .unwrap()
+}
