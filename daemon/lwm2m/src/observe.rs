@@ -31,7 +31,7 @@ struct Observation {
 }
 
 /// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
-const PATIENCE: u8 = 3;
+const PATIENCE: u8 = 8;
 
 /// A notification that waits, or is on its way.
 #[derive(Debug, PartialEq, Eq)]

@@ -109,6 +109,10 @@ impl Engine {
         definition: &'static ObjectDefinition,
         path: Path,
     ) -> Result<Step, ErrorCode> {
+        // Write-Attributes (TS Core 1.0 5.4.4): it would promise a pmin and a pmax that nobody keeps.
+        if message.code() == Code::PUT && message.option(OptionNumber::URI_QUERY).is_some() {
+            return Err(ErrorCode::MethodNotAllowed);
+        }
         let block = block_option(&message, OptionNumber::BLOCK1)?;
         if block.is_none() && message.payload().len() > LONGEST_PAYLOAD {
             return Ok(Step::Say(self.too_large()));
@@ -327,7 +331,7 @@ fn permitted(code: Code, definition: &ObjectDefinition, path: Path) -> Result<()
     }
 }
 
-/// A PUT. Without a body it would be Write-Attributes on an instance, which 1.0 servers can do without: 4.05.
+/// The values of a PUT.
 fn replaced(
     definition: &'static ObjectDefinition,
     path: Path,

@@ -1,0 +1,472 @@
+//! Thousands of links that lose, repeat and reorder, between the engine and a server that keeps RFC 7252 as well.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
+use lwm2m::{Answer, Config, Content, Engine, Input, Objects, Output, Request, RequestId, Time};
+
+use crate::pair::{OBJECTS, STATE, path_of};
+
+const SEEDS: u64 = 3_000;
+const LOSS_PERCENT: u64 = 30;
+const REPEAT_PERCENT: u64 = 15;
+/// Longer than the shortest time-out, so that a message is overtaken by its own repetition.
+const LONGEST_WAY_MS: u64 = 2_500;
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// What happens at a moment.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    ToDevice(Vec<u8>),
+    ToServer(Vec<u8>),
+    Answer(RequestId),
+    ServerRepeats { id: u16, pause: u64, left: u32 },
+    Commit(i64),
+}
+
+/// What the server asks for, one after the other.
+#[derive(Clone)]
+enum Step {
+    Observe,
+    Execute(u8),
+    Read,
+    Block { number: usize, last: bool },
+}
+
+struct Exchange {
+    id: u16,
+    token: Vec<u8>,
+    datagram: Vec<u8>,
+    acknowledged: bool,
+    step: Step,
+}
+
+#[derive(Default)]
+struct Server {
+    script: VecDeque<Step>,
+    exchange: Option<Exchange>,
+    next_id: u16,
+    registrations: u32,
+    observing: Option<Vec<u8>>,
+    /// (Observe number, value), as they came.
+    notified: Vec<(u32, i64)>,
+    seen: BTreeMap<u16, Option<Vec<u8>>>,
+    /// Arguments of each Execute that got a 2.04.
+    confirmed: Vec<u8>,
+    given_up: usize,
+    responses: usize,
+}
+
+struct World {
+    engine: Engine,
+    server: Server,
+    dice: Dice,
+    now: u64,
+    happenings: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    order: u64,
+    waiting: BTreeMap<RequestId, Request>,
+    state: i64,
+    executed: Vec<u8>,
+    blocks: Vec<u64>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            engine: Engine::new(
+                Config::new("gateway-17"),
+                Objects::new(&OBJECTS, [(3, 0), (9, 0)]),
+                seed,
+            ),
+            server: Server::default(),
+            dice: Dice(seed),
+            now: 0,
+            happenings: BinaryHeap::new(),
+            order: 0,
+            waiting: BTreeMap::new(),
+            state: 0,
+            executed: Vec::new(),
+            blocks: Vec::new(),
+        };
+        world.server.next_id = seed as u16;
+        world.server.script = script();
+        for value in 1..=8 {
+            world.after(15_000 * value, Happening::Commit(value as i64));
+        }
+        world.handle(Input::Start);
+        world
+    }
+
+    fn after(&mut self, pause: u64, happening: Happening) {
+        self.order += 1;
+        self.happenings
+            .push(Reverse((self.now + pause, self.order, happening)));
+    }
+
+    /// Over the link: none, one or several times, each on its own way.
+    fn link(&mut self, deliver: impl Fn() -> Happening) {
+        let copies = 1 + u64::from(self.dice.roll(100) < REPEAT_PERCENT);
+        for _ in 0..copies {
+            if self.dice.roll(100) >= LOSS_PERCENT {
+                let way = self.dice.roll(LONGEST_WAY_MS);
+                self.after(way, deliver());
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle(Time::from_millis(self.now), input);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send(datagram) => self.link(|| Happening::ToServer(datagram.clone())),
+                Output::Request { id, request } => self.asked(id, request),
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    /// Notifications are answered at once, the rest at once or late.
+    fn asked(&mut self, id: RequestId, request: Request) {
+        match &request {
+            Request::Execute { arguments, .. } => self.executed.extend(arguments),
+            Request::Block { block, .. } => self.blocks.push(block.offset),
+            _ => {}
+        }
+        let notification = matches!(
+            request,
+            Request::Read {
+                purpose: lwm2m::ReadPurpose::Notification,
+                ..
+            }
+        );
+        self.waiting.insert(id, request);
+        if notification || self.dice.roll(2) == 0 {
+            self.answer(id);
+        } else {
+            let pause = self.dice.roll(4_000);
+            self.after(pause, Happening::Answer(id));
+        }
+    }
+
+    fn answer(&mut self, request: RequestId) {
+        let answer = match self.waiting.remove(&request).expect("asked once") {
+            Request::Read { .. } => Answer::Content(Content::from(self.state)),
+            _ => Answer::Changed,
+        };
+        self.engine.handle(
+            Time::from_millis(self.now),
+            Input::Answer { request, answer },
+        );
+    }
+
+    fn run(&mut self) {
+        while self.now < 3_000_000 {
+            let next = self.happenings.peek().map(|Reverse((at, _, _))| *at);
+            let deadline = self.engine.next_deadline().map(Time::as_millis);
+            if deadline.is_some_and(|deadline| next.is_none_or(|next| deadline < next)) {
+                self.now = self.now.max(deadline.unwrap());
+                self.handle(Input::Timeout);
+                continue;
+            }
+            let Some(Reverse((at, _, happening))) = self.happenings.pop() else {
+                break;
+            };
+            self.now = at;
+            match happening {
+                Happening::ToDevice(datagram) => self.handle(Input::Datagram(datagram)),
+                Happening::ToServer(datagram) => self.server_receives(&datagram),
+                Happening::Answer(request) => {
+                    self.answer(request);
+                    self.handle(Input::Timeout);
+                }
+                Happening::ServerRepeats { id, pause, left } => {
+                    self.server_repeats(id, pause, left)
+                }
+                Happening::Commit(value) => {
+                    self.state = value;
+                    self.handle(Input::Changed(vec![STATE]));
+                }
+            }
+        }
+    }
+
+    fn send_to_device(&mut self, message: &Message) {
+        let datagram = message.encode();
+        self.link(|| Happening::ToDevice(datagram.clone()));
+    }
+
+    fn server_receives(&mut self, datagram: &[u8]) {
+        let message = Message::decode(datagram).expect("the engine sends messages");
+        match message.kind() {
+            Kind::Acknowledgement if message.code() == Code::EMPTY => {
+                let exchange = self.server.exchange.as_mut();
+                if let Some(exchange) = exchange.filter(|it| it.id == message.id()) {
+                    exchange.acknowledged = true;
+                }
+            }
+            Kind::Acknowledgement => self.server_has_response(&message),
+            Kind::Confirmable => self.server_replies(&message),
+            _ => {}
+        }
+    }
+
+    /// A request, a separate response, or a notification: each is replied to once, and then the same way again.
+    fn server_replies(&mut self, message: &Message) {
+        let id = message.id();
+        if let Some(reply) = self.server.seen.get(&id).cloned() {
+            if let Some(reply) = reply {
+                self.link(|| Happening::ToDevice(reply.clone()));
+            }
+            return;
+        }
+        let reply = if message.code().is_request() {
+            self.server_answers(message)
+        } else {
+            self.server_takes(message)
+        };
+        self.server.seen.insert(id, Some(reply.encode()));
+        self.send_to_device(&reply);
+    }
+
+    fn server_answers(&mut self, request: &Message) -> Message {
+        let acknowledge =
+            |code| Message::new(Kind::Acknowledgement, code, request.id(), request.token());
+        match path_of(request).as_str() {
+            "/rd" => {
+                self.server.registrations += 1;
+                self.server.observing = None;
+                if self.server.exchange.is_none() {
+                    self.server_sends();
+                }
+                acknowledge(Code::CREATED)
+                    .with(OptionNumber::LOCATION_PATH, "rd")
+                    .with(OptionNumber::LOCATION_PATH, "1")
+            }
+            "/rd/1" => acknowledge(Code::CHANGED),
+            other => panic!("the engine asked for {other}"),
+        }
+    }
+
+    fn server_takes(&mut self, message: &Message) -> Message {
+        if self
+            .server
+            .exchange
+            .as_ref()
+            .is_some_and(|it| it.token == message.token())
+        {
+            self.server_has_response(message);
+        } else if self.server.observing.as_deref() == Some(message.token()) {
+            self.server.notified.push(value_of(message));
+        }
+        Message::empty(Kind::Acknowledgement, message.id())
+    }
+
+    fn server_has_response(&mut self, message: &Message) {
+        let Some(exchange) = self
+            .server
+            .exchange
+            .take_if(|it| it.token == message.token())
+        else {
+            return;
+        };
+        let code = message.code();
+        // A block is missing only where the one before was given up.
+        let gap = code == Code::of(4, 8) && matches!(exchange.step, Step::Block { .. });
+        assert!(
+            code.is_success() || (gap && self.server.given_up > 0),
+            "{code}"
+        );
+        self.server.responses += 1;
+        match exchange.step {
+            Step::Observe => {
+                self.server.observing = Some(exchange.token);
+                self.server.notified.push(value_of(message));
+            }
+            Step::Execute(argument) => self.server.confirmed.push(argument),
+            Step::Read => {}
+            Step::Block { .. } if gap => {}
+            Step::Block { last, .. } => {
+                assert_eq!(code, if last { Code::CHANGED } else { Code::CONTINUE });
+            }
+        }
+        self.server_sends();
+    }
+
+    /// The next step of the script, with ACK_TIMEOUT and MAX_RETRANSMIT of RFC 7252.
+    fn server_sends(&mut self) {
+        let Some(step) = self.server.script.pop_front() else {
+            return;
+        };
+        self.server.next_id = self.server.next_id.wrapping_add(1);
+        let id = self.server.next_id;
+        let token = [&b"t"[..], &id.to_be_bytes()].concat();
+        let request = |code, path: [&str; 3]| {
+            let message = Message::new(Kind::Confirmable, code, id, &token);
+            path.iter()
+                .fold(message, |it, part| it.with(OptionNumber::URI_PATH, *part))
+        };
+        let message = match &step {
+            Step::Observe => {
+                request(Code::GET, ["9", "0", "7"]).with_uint(OptionNumber::OBSERVE, 0)
+            }
+            Step::Execute(argument) => {
+                request(Code::POST, ["9", "0", "4"]).with_payload(vec![*argument])
+            }
+            Step::Read => request(Code::GET, ["9", "0", "9"]),
+            Step::Block { number, last } => {
+                let block = Block::at(number * 16, !last, 0).unwrap();
+                request(Code::PUT, ["9", "0", "2"])
+                    .with(OptionNumber::BLOCK1, block.encode())
+                    .with_payload(vec![*number as u8; 16])
+            }
+        };
+        let datagram = message.encode();
+        self.server.exchange = Some(Exchange {
+            id,
+            token,
+            datagram,
+            acknowledged: false,
+            step,
+        });
+        self.send_to_device(&message);
+        self.after(
+            2_000,
+            Happening::ServerRepeats {
+                id,
+                pause: 2_000,
+                left: 4,
+            },
+        );
+    }
+
+    fn server_repeats(&mut self, id: u16, pause: u64, left: u32) {
+        let Some(exchange) = self.server.exchange.as_ref().filter(|it| it.id == id) else {
+            return;
+        };
+        if left == 0 && !exchange.acknowledged || left == u32::MAX {
+            // Nobody there, or acknowledged and never answered: the exchange ends so, too.
+            self.server.exchange = None;
+            self.server.given_up += 1;
+            return self.server_sends();
+        }
+        if exchange.acknowledged {
+            return self.after(
+                247_000,
+                Happening::ServerRepeats {
+                    id,
+                    pause,
+                    left: u32::MAX,
+                },
+            );
+        }
+        let datagram = exchange.datagram.clone();
+        self.link(|| Happening::ToDevice(datagram.clone()));
+        let pause = pause * 2;
+        self.after(
+            pause,
+            Happening::ServerRepeats {
+                id,
+                pause,
+                left: left - 1,
+            },
+        );
+    }
+}
+
+fn script() -> VecDeque<Step> {
+    let mut steps = vec![Step::Observe];
+    for argument in 0..6 {
+        steps.extend([Step::Execute(argument), Step::Read]);
+    }
+    steps.extend((0..5).map(|number| Step::Block {
+        number,
+        last: number == 4,
+    }));
+    steps.into()
+}
+
+fn value_of(message: &Message) -> (u32, i64) {
+    let number = message
+        .uint(OptionNumber::OBSERVE)
+        .expect("an Observe number");
+    let text = std::str::from_utf8(message.payload()).unwrap();
+    (number, text.parse().unwrap())
+}
+
+fn assert_at_most_once(world: &World, seed: u64) {
+    let mut executed = world.executed.clone();
+    executed.sort_unstable();
+    executed.dedup();
+    assert_eq!(
+        executed.len(),
+        world.executed.len(),
+        "seed {seed}: {:?}",
+        world.executed
+    );
+    let confirmed = &world.server.confirmed;
+    assert!(
+        confirmed.iter().all(|it| executed.contains(it)),
+        "seed {seed}: {confirmed:?}"
+    );
+    let blocks = &world.blocks;
+    assert!(
+        blocks.windows(2).all(|pair| pair[0] + 16 == pair[1]),
+        "seed {seed}: {blocks:?}"
+    );
+}
+
+fn assert_everything_ended(world: &World, seed: u64) {
+    let server = &world.server;
+    assert!(
+        server.exchange.is_none() && server.script.is_empty(),
+        "seed {seed}: the server waits"
+    );
+    assert!(world.waiting.is_empty(), "seed {seed}: a request is open");
+    assert_eq!(
+        server.responses + server.given_up,
+        script().len(),
+        "seed {seed}"
+    );
+}
+
+/// By Observe number the values only grow, and the newest is the device's.
+fn assert_notified_in_order(world: &World, seed: u64) {
+    let mut notified = world.server.notified.clone();
+    notified.sort_unstable();
+    let grows = |pair: &[(u32, i64)]| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1;
+    assert!(notified.windows(2).all(grows), "seed {seed}: {notified:?}");
+    if world.server.observing.is_some() {
+        assert_eq!(
+            notified.last().map(|it| it.1),
+            Some(world.state),
+            "seed {seed}: {notified:?}"
+        );
+    }
+}
+
+#[test]
+fn a_lossy_link_ends_every_exchange_and_acts_at_most_once() {
+    let mut answered = 0;
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        world.run();
+        assert_everything_ended(&world, seed);
+        assert_at_most_once(&world, seed);
+        assert_notified_in_order(&world, seed);
+        answered += world.server.responses;
+    }
+    let all = script().len() * SEEDS as usize;
+    assert!(answered * 10 > all * 9, "{answered} of {all} were answered");
+}

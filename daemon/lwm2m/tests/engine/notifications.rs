@@ -1,0 +1,185 @@
+use std::time::Duration;
+
+use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::{Event, Input, Path, UpdateTiming};
+
+use crate::pair::{Pair, REASON, RESULT, STATE, path_of};
+
+fn number(message: &Message) -> u32 {
+    message
+        .uint(OptionNumber::OBSERVE)
+        .expect("an Observe number")
+}
+
+fn body(message: &Message) -> String {
+    message.payload().escape_ascii().to_string()
+}
+
+#[test]
+fn each_value_of_the_state_is_notified_in_order_with_growing_numbers() {
+    let mut pair = Pair::registered();
+    let response = pair.observe("/9/0/7");
+    for state in [1, 2, 3] {
+        pair.commit(STATE, state);
+    }
+    let mut last = number(&response);
+    for state in ["1", "2", "3"] {
+        let notification = pair.take();
+        pair.assert_silent();
+        assert_eq!(
+            (notification.kind(), notification.code()),
+            (Kind::Confirmable, Code::CONTENT)
+        );
+        assert_eq!(notification.token(), response.token());
+        assert_eq!(body(&notification), state);
+        assert!(number(&notification) > last);
+        last = number(&notification);
+        pair.acknowledge(&notification);
+    }
+    pair.assert_silent();
+}
+
+#[test]
+fn others_are_coalesced_while_a_notification_is_in_flight() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/16");
+    for reason in ["20", "30", "40"] {
+        pair.commit(REASON, reason);
+    }
+    let first = pair.take();
+    pair.acknowledge(&first);
+    let second = pair.take();
+    pair.acknowledge(&second);
+    assert_eq!([body(&first), body(&second)], ["20", "40"]);
+    pair.assert_silent();
+}
+
+#[test]
+fn notifications_of_one_commit_keep_its_order() {
+    let mut pair = Pair::registered();
+    for path in ["/9/0/7", "/9/0/16", "/9/0/9"] {
+        pair.observe(path);
+    }
+    pair.device.set(REASON, "20: gone");
+    pair.device.set(RESULT, 52);
+    pair.device.set(STATE, 0);
+    pair.input(Input::Changed(vec![REASON, RESULT, STATE]));
+    for expected in ["20: gone", "52", "0"] {
+        let notification = pair.take();
+        assert_eq!(body(&notification), expected);
+        pair.acknowledge(&notification);
+    }
+}
+
+#[test]
+fn the_response_comes_before_the_notifications_that_its_commit_caused() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/9");
+    pair.device.waits = true;
+    let execute = pair.message(Code::POST, "/9/0/4");
+    pair.receive(&execute);
+    pair.step();
+    assert_eq!(pair.take().code(), Code::EMPTY);
+    pair.answer_waiting();
+    pair.device.waits = false;
+    pair.commit(RESULT, 0);
+    let response = pair.take();
+    assert_eq!(response.token(), execute.token());
+    pair.assert_silent();
+    pair.acknowledge(&response);
+    assert_eq!(pair.take().token(), observed.token());
+}
+
+#[test]
+fn an_observation_ends_by_reset_by_deregistration_and_by_a_new_token() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    let notification = pair.take();
+    pair.receive(&Message::empty(Kind::Reset, notification.id()));
+    pair.commit(STATE, 2);
+    pair.assert_silent();
+
+    let first = pair.observe("/9/0/7");
+    let second = pair.observe("/9/0/7");
+    assert!(number(&second) > number(&first));
+    pair.commit(STATE, 3);
+    let notification = pair.take();
+    assert_eq!(notification.token(), second.token());
+    pair.acknowledge(&notification);
+
+    let cancel = pair
+        .message(Code::GET, "/9/0/7")
+        .with_uint(OptionNumber::OBSERVE, 1);
+    let response = pair.exchange(&cancel);
+    assert_eq!(
+        (response.code(), response.option(OptionNumber::OBSERVE)),
+        (Code::CONTENT, None)
+    );
+    pair.commit(STATE, 4);
+    pair.assert_silent();
+    let ended = pair
+        .events
+        .iter()
+        .filter(|it| **it == Event::ObservationEnded(STATE))
+        .count();
+    assert_eq!(ended, 2);
+}
+
+#[test]
+fn a_deleted_instance_is_notified_with_4_04_and_not_observed_any_more() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/7");
+    let instances = vec![(3, 0)];
+    pair.input(Input::ObjectsChanged {
+        instances,
+        update: UpdateTiming::WithNext,
+    });
+    let notification = pair.take();
+    assert_eq!(
+        (notification.code(), notification.token()),
+        (Code::NOT_FOUND, observed.token())
+    );
+    assert_eq!(notification.option(OptionNumber::OBSERVE), None);
+    assert_eq!(pair.events.last(), Some(&Event::ObservationEnded(STATE)));
+}
+
+#[test]
+fn notifications_wait_for_an_update_when_the_server_is_unreachable() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    while !pair.events.contains(&Event::Unreachable) {
+        pair.step();
+    }
+    pair.commit(STATE, 2);
+    while path_of(pair.sent.front().unwrap()) != "/rd/5a3f" {
+        assert_eq!(body(&pair.take()), "1", "one and the same, repeated");
+    }
+    pair.pass(Duration::from_secs(600));
+    pair.sent.clear();
+    while pair.sent.is_empty() {
+        pair.step();
+    }
+    let update = pair.take();
+    assert_eq!(path_of(&update), "/rd/5a3f");
+    pair.respond(&update, Code::CHANGED, |it| it);
+    for state in ["1", "2"] {
+        let notification = pair.take();
+        assert_eq!(body(&notification), state);
+        pair.acknowledge(&notification);
+    }
+}
+
+#[test]
+fn an_observed_instance_is_notified_once_a_commit() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0");
+    pair.device.set(RESULT, 52);
+    pair.device.set(STATE, 1);
+    pair.input(Input::Changed(vec![RESULT, STATE, Path::Resource(9, 0, 2)]));
+    let notification = pair.take();
+    assert_eq!(notification.uint(OptionNumber::CONTENT_FORMAT), Some(11542));
+    pair.acknowledge(&notification);
+    pair.assert_silent();
+}

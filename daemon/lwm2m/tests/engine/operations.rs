@@ -1,0 +1,221 @@
+use lwm2m::coap::{Code, OptionNumber};
+use lwm2m::{Request, ResourceValue, Value, WriteMode};
+
+use crate::pair::Pair;
+
+const TLV: u32 = 11542;
+
+#[test]
+fn a_read_answers_in_the_format_that_is_accepted_or_the_simplest() {
+    let mut pair = Pair::registered();
+    pair.device.values.insert(
+        (30_000, 0),
+        [(0, ResourceValue::Single(Value::Opaque(vec![1, 2])))].into(),
+    );
+    pair.input(lwm2m::Input::ObjectsChanged {
+        instances: pair.device.instances(),
+        update: lwm2m::UpdateTiming::WithNext,
+    });
+    for (path, accept, code, format, payload) in [
+        (
+            "/3/0/0",
+            None,
+            (2, 5),
+            Some(0),
+            &b"Open Mobile Alliance"[..],
+        ),
+        ("/3/0/0", Some(0), (2, 5), Some(0), b"Open Mobile Alliance"),
+        (
+            "/3/0/0",
+            Some(TLV),
+            (2, 5),
+            Some(TLV),
+            b"\xc8\x00\x14Open Mobile Alliance",
+        ),
+        ("/3/0/0", Some(42), (4, 6), None, b""),
+        ("/3/0/0", Some(110), (4, 6), None, b""),
+        ("/3/0/11", None, (2, 5), Some(TLV), b"\x83\x0b\x41\x00\x00"),
+        ("/3/0/11", Some(0), (4, 6), None, b""),
+        (
+            "/9/0",
+            None,
+            (2, 5),
+            Some(TLV),
+            b"\xc0\x00\xc1\x07\x00\xc1\x08\x00\xc1\x09\x00\xc2\x1010",
+        ),
+        ("/9/0", Some(0), (4, 6), None, b""),
+        (
+            "/3",
+            None,
+            (2, 5),
+            Some(TLV),
+            b"\x08\x00\x1c\xc8\x00\x14Open Mobile Alliance\x83\x0b\x41\x00\x00",
+        ),
+        ("/30000/0/0", None, (2, 5), Some(42), b"\x01\x02"),
+        ("/30000/0/0", Some(0), (2, 5), Some(0), b"AQI="),
+    ] {
+        let mut request = pair.message(Code::GET, path);
+        if let Some(accept) = accept {
+            request = request.with_uint(OptionNumber::ACCEPT, accept);
+        }
+        let response = pair.exchange(&request);
+        assert_eq!(
+            response.code(),
+            Code::of(code.0, code.1),
+            "{path} {accept:?}"
+        );
+        assert_eq!(
+            response.uint(OptionNumber::CONTENT_FORMAT),
+            format,
+            "{path} {accept:?}"
+        );
+        assert_eq!(response.payload(), payload, "{path} {accept:?}");
+    }
+}
+
+#[test]
+fn what_is_not_there_or_not_allowed_is_refused_before_the_application_is_asked() {
+    let mut pair = Pair::registered();
+    for (method, path, code) in [
+        (Code::GET, "/4", (4, 4)),
+        (Code::GET, "/9/1", (4, 4)),
+        (Code::GET, "/9/0/99", (4, 4)),
+        (Code::GET, "/3/0/11/0", (4, 4)),
+        (Code::GET, "/rd", (4, 4)),
+        (Code::GET, "", (4, 4)),
+        (Code::GET, "/0/0/0", (4, 1)),
+        (Code::GET, "/9/0/2", (4, 5)),
+        (Code::GET, "/9/0/4", (4, 5)),
+        (Code::PUT, "/9", (4, 5)),
+        (Code::PUT, "/9/0/7", (4, 5)),
+        (Code::PUT, "/9/0/4", (4, 5)),
+        (Code::POST, "/3", (4, 5)),
+        (Code::POST, "/9/7", (4, 4)),
+        (Code::POST, "/9/0/7", (4, 5)),
+        (Code::POST, "/9/0/8", (4, 5)),
+        (Code::DELETE, "/3/0", (4, 5)),
+        (Code::DELETE, "/9", (4, 5)),
+        (Code::DELETE, "/9/0/7", (4, 5)),
+        (Code::of(0, 5), "/9/0", (4, 5)),
+    ] {
+        let request = pair.message(method, path);
+        let response = pair.exchange(&request);
+        assert_eq!(response.code(), Code::of(code.0, code.1), "{method} {path}");
+    }
+    assert_eq!(pair.device.asked, []);
+}
+
+#[test]
+fn an_execute_passes_its_arguments_on_as_they_came() {
+    let mut pair = Pair::registered();
+    for (format, code, arguments) in [
+        (None, Code::CHANGED, &b"1"[..]),
+        (Some(0), Code::CHANGED, b"0='1',\xff"),
+        (Some(TLV), Code::of(4, 15), b"1"),
+    ] {
+        let response = pair.send(Code::POST, "/9/0/6", format, arguments);
+        assert_eq!(response.code(), code, "{format:?}");
+        if code == Code::CHANGED {
+            let path = lwm2m::Path::Resource(9, 0, 6);
+            let expected = Request::Execute {
+                path,
+                arguments: arguments.to_vec(),
+            };
+            assert_eq!(pair.device.asked.pop(), Some(expected));
+        }
+    }
+}
+
+#[test]
+fn a_write_replaces_with_put_and_updates_with_post() {
+    let mut pair = Pair::registered();
+    let path = lwm2m::Path::Instance(9, 0);
+    for (method, mode) in [
+        (Code::PUT, WriteMode::Replace),
+        (Code::POST, WriteMode::Update),
+    ] {
+        let response = pair.send(method, "/9/0", Some(TLV), b"\xc1\x08\x01");
+        assert_eq!(response.code(), Code::CHANGED);
+        let values = vec![(8, ResourceValue::from(true))];
+        assert_eq!(
+            pair.device.asked.pop(),
+            Some(Request::Write { path, mode, values })
+        );
+    }
+    let response = pair.send(Code::PUT, "/9/0/3", None, b"http://origin/a.deb");
+    assert_eq!(response.code(), Code::CHANGED);
+    let refused = pair.send(Code::PUT, "/9/0/8", Some(110), b"[]");
+    assert_eq!(refused.code(), Code::of(4, 15));
+}
+
+#[test]
+fn a_secret_that_is_written_is_shown_nowhere() {
+    let mut pair = Pair::registered();
+    let request = pair
+        .message(Code::PUT, "/9/0/15")
+        .with_payload(b"hunter2".to_vec());
+    let input = lwm2m::Input::Datagram(request.encode());
+    assert!(!format!("{input:?}").contains("hunter"));
+    pair.exchange(&request);
+    let shown = format!("{:?}", pair.device.asked);
+    assert!(
+        shown.contains("Secret") && !shown.contains("hunter"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_create_tells_where_the_instance_is() {
+    let mut pair = Pair::registered();
+    for (payload, path) in [
+        (&b"\x20\x01\x00"[..], "9/256"),
+        (b"\xc1\x08\x01", "9/7"),
+        (b"", "9/7"),
+    ] {
+        let response = pair.send(Code::POST, "/9", Some(TLV), payload);
+        assert_eq!(response.code(), Code::CREATED);
+        let location: Vec<_> = response.options(OptionNumber::LOCATION_PATH).collect();
+        assert_eq!(location.join(&b'/'), path.as_bytes());
+    }
+    let taken = pair.send(Code::POST, "/9", Some(TLV), b"\x00\x00");
+    assert_eq!(taken.code(), Code::of(4, 0));
+    let incomplete = pair.send(Code::POST, "/30000", Some(TLV), b"");
+    assert_eq!(
+        incomplete.code(),
+        Code::of(4, 0),
+        "a mandatory resource is missing"
+    );
+}
+
+#[test]
+fn a_delete_and_a_discover_are_answered() {
+    let mut pair = Pair::registered();
+    for (path, links) in [
+        ("/3", "</3>,</3/0>,</3/0/0>,</3/0/11>"),
+        (
+            "/9/0",
+            "</9/0>,</9/0/0>,</9/0/7>,</9/0/8>,</9/0/9>,</9/0/16>",
+        ),
+        ("/9/0/7", "</9/0/7>"),
+    ] {
+        let request = pair
+            .message(Code::GET, path)
+            .with_uint(OptionNumber::ACCEPT, 40);
+        let response = pair.exchange(&request);
+        assert_eq!(response.uint(OptionNumber::CONTENT_FORMAT), Some(40));
+        assert_eq!(response.payload(), links.as_bytes());
+    }
+    let request = pair.message(Code::DELETE, "/9/0");
+    assert_eq!(pair.exchange(&request).code(), Code::DELETED);
+}
+
+#[test]
+fn write_attributes_are_not_supported() {
+    let mut pair = Pair::registered();
+    for path in ["/9/0/7", "/9/0", "/9", "/9/0/8"] {
+        let request = pair
+            .message(Code::PUT, path)
+            .with(OptionNumber::URI_QUERY, "pmin=10");
+        assert_eq!(pair.exchange(&request).code(), Code::of(4, 5), "{path}");
+    }
+}

@@ -1,0 +1,371 @@
+//! A server and a device that meet without a network: the test is the server, `Device` is the application.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::{
+    Answer, Config, Content, Engine, ErrorCode, Event, Input, ObjectDefinition, Objects,
+    Operations, Output, Path, Request, RequestId, ResourceDefinition, ResourceValue, Resources,
+    Time, Type, Value,
+};
+
+const fn resource(id: u16, operations: Operations, kind: Type) -> ResourceDefinition {
+    ResourceDefinition::new(id, operations, kind)
+}
+
+const READ: Operations = Operations::READ;
+const WRITE: Operations = Operations::WRITE;
+const READ_WRITE: Operations = Operations::READ_WRITE;
+const EXECUTE: Operations = Operations::EXECUTE;
+
+pub(crate) static OBJECTS: [ObjectDefinition; 4] = [
+    ObjectDefinition::new(0, &[resource(0, Operations::NONE, Type::String)]).multiple(),
+    ObjectDefinition::new(
+        3,
+        &[
+            resource(0, READ, Type::String),
+            resource(4, EXECUTE, Type::None),
+            resource(11, READ, Type::Integer).multiple(),
+        ],
+    ),
+    ObjectDefinition::new(
+        9,
+        &[
+            resource(0, READ, Type::String),
+            resource(2, WRITE, Type::Opaque).streamed(),
+            resource(3, WRITE, Type::String),
+            resource(4, EXECUTE, Type::None),
+            resource(6, EXECUTE, Type::None),
+            resource(7, READ, Type::Integer).never_coalesced(),
+            resource(8, READ_WRITE, Type::Boolean),
+            resource(9, READ, Type::Integer).never_coalesced(),
+            resource(14, WRITE, Type::String),
+            resource(15, WRITE, Type::String).secret(),
+            resource(16, READ, Type::String),
+        ],
+    )
+    .multiple(),
+    ObjectDefinition::new(
+        30_000,
+        &[
+            resource(0, READ, Type::Opaque),
+            resource(1, READ_WRITE, Type::String).mandatory(),
+        ],
+    )
+    .multiple(),
+];
+
+pub(crate) const STATE: Path = Path::Resource(9, 0, 7);
+pub(crate) const RESULT: Path = Path::Resource(9, 0, 9);
+pub(crate) const REASON: Path = Path::Resource(9, 0, 16);
+
+/// The application: holds values, answers at once unless told to wait, and keeps what was asked of it.
+pub(crate) struct Device {
+    pub(crate) values: BTreeMap<(u16, u16), BTreeMap<u16, ResourceValue>>,
+    pub(crate) waits: bool,
+    pub(crate) waiting: VecDeque<(RequestId, Request)>,
+    pub(crate) asked: Vec<Request>,
+}
+
+impl Device {
+    fn new() -> Self {
+        let software = [
+            (0, "".into()),
+            (7, 0.into()),
+            (8, false.into()),
+            (9, 0.into()),
+        ];
+        let errors = ResourceValue::Multiple(vec![(0, Value::Integer(0))]);
+        let values = [
+            ((0, 0), BTreeMap::new()),
+            (
+                (3, 0),
+                BTreeMap::from([(0, "Open Mobile Alliance".into()), (11, errors)]),
+            ),
+            (
+                (9, 0),
+                software.into_iter().chain([(16, "10".into())]).collect(),
+            ),
+        ];
+        Self {
+            values: BTreeMap::from(values),
+            waits: false,
+            waiting: VecDeque::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    pub(crate) fn instances(&self) -> Vec<(u16, u16)> {
+        self.values.keys().copied().collect()
+    }
+
+    pub(crate) fn set(&mut self, path: Path, value: impl Into<ResourceValue>) {
+        let instance = self
+            .values
+            .get_mut(&(path.object(), path.instance().unwrap()))
+            .unwrap();
+        instance.insert(path.resource().unwrap(), value.into());
+    }
+
+    pub(crate) fn answer(&mut self, request: &Request) -> Answer {
+        let content = |content: Option<Content>| match content {
+            Some(content) => Answer::Content(content),
+            None => Answer::Error(ErrorCode::NotFound),
+        };
+        match request {
+            Request::Read { path, .. } => content(self.read(*path)),
+            Request::Discover { path } => Answer::Discovered(
+                self.of(*path)
+                    .map(|(id, it)| (id, it.keys().copied().collect()))
+                    .collect(),
+            ),
+            Request::Create {
+                object,
+                instance,
+                values,
+            } => {
+                let id = instance.unwrap_or(7);
+                self.values
+                    .insert((*object, id), values.iter().cloned().collect());
+                Answer::Created(id)
+            }
+            Request::Delete { object, instance } => {
+                self.values.remove(&(*object, *instance));
+                Answer::Deleted
+            }
+            Request::Write { .. } | Request::Execute { .. } | Request::Block { .. } => {
+                Answer::Changed
+            }
+        }
+    }
+
+    fn of(&self, path: Path) -> impl Iterator<Item = (u16, &BTreeMap<u16, ResourceValue>)> {
+        self.values
+            .iter()
+            .filter(move |((object, id), _)| {
+                *object == path.object() && path.instance().is_none_or(|it| it == *id)
+            })
+            .map(|((_, id), values)| (*id, values))
+    }
+
+    fn read(&self, path: Path) -> Option<Content> {
+        let resources = |values: &BTreeMap<u16, ResourceValue>| -> Resources {
+            values.clone().into_iter().collect()
+        };
+        Some(match path {
+            Path::Object(_) => {
+                Content::Object(self.of(path).map(|(id, it)| (id, resources(it))).collect())
+            }
+            Path::Instance(..) => Content::Instance(resources(self.of(path).next()?.1)),
+            Path::Resource(_, _, id) => {
+                Content::Resource(self.of(path).next()?.1.get(&id)?.clone())
+            }
+        })
+    }
+}
+
+pub(crate) struct Pair {
+    pub(crate) engine: Engine,
+    pub(crate) device: Device,
+    pub(crate) now: Time,
+    /// What the engine sent and the test did not take yet.
+    pub(crate) sent: VecDeque<Message>,
+    pub(crate) events: Vec<Event>,
+    next_id: u16,
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        Self::with(Config::new("gateway-17"))
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let device = Device::new();
+        let objects = Objects::new(&OBJECTS, device.instances());
+        Self {
+            engine: Engine::new(config, objects, 42),
+            device,
+            now: Time::from_millis(1000),
+            sent: VecDeque::new(),
+            events: Vec::new(),
+            next_id: 0,
+        }
+    }
+
+    /// A pair whose registration the server accepted.
+    pub(crate) fn registered() -> Self {
+        let mut pair = Self::new();
+        pair.register();
+        pair
+    }
+
+    pub(crate) fn register(&mut self) {
+        self.input(Input::Start);
+        let request = self.take();
+        self.respond(&request, Code::CREATED, |it| {
+            it.with(OptionNumber::LOCATION_PATH, "rd")
+                .with(OptionNumber::LOCATION_PATH, "5a3f")
+        });
+        assert_eq!(
+            self.events,
+            [Event::Registered {
+                location: "/rd/5a3f".into()
+            }]
+        );
+        self.events.clear();
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send(datagram) => self.sent.push_back(Message::decode(&datagram).unwrap()),
+                Output::Event(event) => self.events.push(event),
+                Output::Request { id, request } => {
+                    self.device.asked.push(request.clone());
+                    if self.device.waits {
+                        self.device.waiting.push_back((id, request));
+                    } else {
+                        let answer = self.device.answer(&request);
+                        self.engine.handle(
+                            self.now,
+                            Input::Answer {
+                                request: id,
+                                answer,
+                            },
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// The application answers the request that waits longest.
+    pub(crate) fn answer_waiting(&mut self) {
+        let (request, asked) = self.device.waiting.pop_front().expect("a request waits");
+        let answer = self.device.answer(&asked);
+        self.input(Input::Answer { request, answer });
+    }
+
+    /// The next message of the engine.
+    pub(crate) fn take(&mut self) -> Message {
+        self.sent.pop_front().expect("the engine sent something")
+    }
+
+    pub(crate) fn assert_silent(&mut self) {
+        let sent: Vec<_> = self
+            .sent
+            .drain(..)
+            .map(|it| (it.kind(), it.code()))
+            .collect();
+        assert!(sent.is_empty(), "{sent:?}");
+    }
+
+    /// The clock jumps to the engine's next deadline.
+    pub(crate) fn step(&mut self) {
+        let deadline = self
+            .engine
+            .next_deadline()
+            .expect("the engine waits for something");
+        self.now = deadline.max(self.now);
+        self.input(Input::Timeout);
+    }
+
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self
+            .engine
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= end)
+        {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn receive(&mut self, message: &Message) {
+        self.input(Input::Datagram(message.encode()));
+    }
+
+    /// A confirmable request with a Message ID and a token of its own.
+    pub(crate) fn message(&mut self, code: Code, path: &str) -> Message {
+        self.next_id += 1;
+        let token = self.next_id.to_be_bytes();
+        let message = Message::new(Kind::Confirmable, code, self.next_id, &token);
+        path.split('/')
+            .skip(1)
+            .fold(message, |it, part| it.with(OptionNumber::URI_PATH, part))
+    }
+
+    /// Sends a request and takes the piggybacked response.
+    pub(crate) fn exchange(&mut self, request: &Message) -> Message {
+        self.receive(request);
+        let response = self.take();
+        assert_eq!(response.kind(), Kind::Acknowledgement);
+        assert_eq!(
+            (response.id(), response.token()),
+            (request.id(), request.token())
+        );
+        response
+    }
+
+    pub(crate) fn observe(&mut self, path: &str) -> Message {
+        let request = self
+            .message(Code::GET, path)
+            .with_uint(OptionNumber::OBSERVE, 0);
+        self.exchange(&request)
+    }
+
+    /// Sends a request with a body of this format.
+    pub(crate) fn send(
+        &mut self,
+        code: Code,
+        path: &str,
+        format: Option<u32>,
+        body: &[u8],
+    ) -> Message {
+        let mut request = self.message(code, path).with_payload(body.to_vec());
+        if let Some(format) = format {
+            request = request.with_uint(OptionNumber::CONTENT_FORMAT, format);
+        }
+        self.exchange(&request)
+    }
+
+    /// Answers a request of the engine in the acknowledgement.
+    pub(crate) fn respond(
+        &mut self,
+        request: &Message,
+        code: Code,
+        with: impl FnOnce(Message) -> Message,
+    ) {
+        let response = Message::new(Kind::Acknowledgement, code, request.id(), request.token());
+        self.receive(&with(response));
+    }
+
+    pub(crate) fn acknowledge(&mut self, message: &Message) {
+        self.receive(&Message::empty(Kind::Acknowledgement, message.id()));
+    }
+
+    /// The application commits a value.
+    pub(crate) fn commit(&mut self, path: Path, value: impl Into<ResourceValue>) {
+        self.device.set(path, value);
+        self.input(Input::Changed(vec![path]));
+    }
+}
+
+pub(crate) fn path_of(message: &Message) -> String {
+    let segments = message.options(OptionNumber::URI_PATH);
+    segments
+        .map(|it| format!("/{}", it.escape_ascii()))
+        .collect()
+}
+
+pub(crate) fn queries_of(message: &Message) -> Vec<String> {
+    let queries = message.options(OptionNumber::URI_QUERY);
+    queries.map(|it| it.escape_ascii().to_string()).collect()
+}

@@ -1,0 +1,217 @@
+use std::time::Duration;
+
+use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::{Event, Failure, Input, UpdateTiming};
+
+use crate::pair::{Pair, path_of, queries_of};
+
+#[test]
+fn registers_as_lwm2m_1_0_with_its_instances() {
+    let mut pair = Pair::new();
+    pair.input(Input::Start);
+    let request = pair.take();
+    assert_eq!(
+        (request.kind(), request.code()),
+        (Kind::Confirmable, Code::POST)
+    );
+    assert_eq!(path_of(&request), "/rd");
+    assert_eq!(
+        queries_of(&request),
+        ["ep=gateway-17", "lt=3600", "lwm2m=1.0", "b=U"]
+    );
+    assert_eq!(request.uint(OptionNumber::CONTENT_FORMAT), Some(40));
+    let links = "</>;rt=\"oma.lwm2m\";ct=11542,</3/0>,</9/0>,</30000>";
+    assert_eq!(
+        request.payload().escape_ascii().to_string(),
+        links.replace('"', "\\\"")
+    );
+}
+
+#[test]
+fn updates_before_the_lifetime_ends_and_deregisters_when_stopped() {
+    let mut pair = Pair::registered();
+    let registered = pair.now;
+    pair.step();
+    assert!(pair.now.since(registered) < Duration::from_secs(3600 - 93));
+    let update = pair.take();
+    assert_eq!(
+        (update.code(), path_of(&update).as_str()),
+        (Code::POST, "/rd/5a3f")
+    );
+    assert!(queries_of(&update).is_empty() && update.payload().is_empty());
+    pair.respond(&update, Code::CHANGED, |it| it);
+    pair.input(Input::Stop);
+    let goodbye = pair.take();
+    assert_eq!(
+        (goodbye.code(), path_of(&goodbye).as_str()),
+        (Code::DELETE, "/rd/5a3f")
+    );
+    pair.respond(&goodbye, Code::DELETED, |it| it);
+    assert_eq!(pair.events, [Event::Updated, Event::Deregistered]);
+    assert_eq!(pair.engine.next_deadline(), None);
+}
+
+#[test]
+fn registers_anew_when_an_update_is_answered_4_04() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    pair.input(Input::Update { lifetime: None });
+    let update = pair.take();
+    pair.respond(&update, Code::NOT_FOUND, |it| it);
+    assert_eq!(path_of(&pair.take()), "/rd");
+    assert!(
+        pair.events.contains(&Event::RegistrationLost),
+        "{:?}",
+        pair.events
+    );
+    assert!(
+        matches!(pair.events.last(), Some(Event::ObservationEnded(_))),
+        "{:?}",
+        pair.events
+    );
+}
+
+#[test]
+fn keeps_trying_for_ever_with_growing_pauses() {
+    let mut pair = Pair::new();
+    pair.input(Input::Start);
+    let mut pauses = Vec::new();
+    while pauses.len() < 20 {
+        pair.step();
+        for event in pair.events.drain(..) {
+            let Event::RegistrationFailed { failure, retry_at } = event else {
+                continue;
+            };
+            assert_eq!(failure, Failure::TimedOut);
+            pauses.push(retry_at.since(pair.now).as_secs_f32());
+        }
+    }
+    for (at, pause) in pauses.iter().enumerate() {
+        let longest = (5.0 * 2_f32.powi(at as i32)).min(900.0);
+        assert!(
+            (longest / 2.0..=longest).contains(pause),
+            "pause {at}: {pause} of {longest}"
+        );
+    }
+    while path_of(&pair.sent.pop_back().unwrap()) != "/rd" {}
+}
+
+#[test]
+fn a_refused_or_reset_registration_is_tried_again() {
+    let mut pair = Pair::new();
+    pair.input(Input::Start);
+    let request = pair.take();
+    pair.respond(&request, Code::of(4, 3), |it| it);
+    pair.step();
+    let request = pair.take();
+    pair.receive(&Message::empty(Kind::Reset, request.id()));
+    pair.step();
+    let request = pair.take();
+    pair.respond(&request, Code::CREATED, |it| it);
+    let failures: Vec<_> = pair
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::RegistrationFailed { failure, .. } => Some(*failure),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        failures,
+        [Failure::Refused(4, 3), Failure::Reset, Failure::Malformed]
+    );
+}
+
+#[test]
+fn takes_a_separate_response_and_acknowledges_it_again_when_it_is_repeated() {
+    let mut pair = Pair::new();
+    pair.input(Input::Start);
+    let request = pair.take();
+    pair.acknowledge(&request);
+    let response = Message::new(Kind::Confirmable, Code::CREATED, 900, request.token())
+        .with(OptionNumber::LOCATION_PATH, "rd")
+        .with(OptionNumber::LOCATION_PATH, "1");
+    for _ in 0..2 {
+        pair.receive(&response);
+        let acknowledgement = pair.take();
+        assert_eq!(
+            (acknowledgement.kind(), acknowledgement.id()),
+            (Kind::Acknowledgement, 900)
+        );
+    }
+    assert_eq!(
+        pair.events,
+        [Event::Registered {
+            location: "/rd/1".into()
+        }]
+    );
+}
+
+#[test]
+fn a_request_that_was_acknowledged_and_never_answered_failed() {
+    let mut pair = Pair::new();
+    pair.input(Input::Start);
+    let request = pair.take();
+    pair.acknowledge(&request);
+    pair.step();
+    let failed = |event: &Event| {
+        matches!(
+            event,
+            Event::RegistrationFailed {
+                failure: Failure::TimedOut,
+                ..
+            }
+        )
+    };
+    assert!(pair.events.iter().any(failed), "{:?}", pair.events);
+}
+
+#[test]
+fn changed_instances_are_told_at_once_or_with_the_next_update() {
+    let mut pair = Pair::registered();
+    let instances = vec![(3, 0), (9, 0), (9, 1)];
+    let update = UpdateTiming::WithNext;
+    pair.input(Input::ObjectsChanged {
+        instances: instances.clone(),
+        update,
+    });
+    pair.assert_silent();
+    pair.input(Input::ObjectsChanged {
+        instances,
+        update: UpdateTiming::Now,
+    });
+    let update = pair.take();
+    assert!(update.payload().ends_with(b"</9/0>,</9/1>,</30000>"));
+    pair.respond(&update, Code::CHANGED, |it| it);
+    pair.input(Input::Update { lifetime: Some(60) });
+    let update = pair.take();
+    assert_eq!(
+        (queries_of(&update), update.payload()),
+        (vec!["lt=60".to_owned()], &b""[..])
+    );
+}
+
+#[test]
+fn a_change_while_an_update_is_on_its_way_causes_another_one() {
+    let mut pair = Pair::registered();
+    pair.input(Input::Update { lifetime: None });
+    let first = pair.take();
+    let instances = vec![(3, 0), (9, 0), (9, 1)];
+    pair.input(Input::ObjectsChanged {
+        instances,
+        update: UpdateTiming::Now,
+    });
+    pair.assert_silent();
+    pair.respond(&first, Code::CHANGED, |it| it);
+    assert!(pair.take().payload().ends_with(b"</9/1>,</30000>"));
+}
+
+#[test]
+fn stops_at_once_when_nobody_knows_it() {
+    let mut pair = Pair::new();
+    pair.input(Input::Start);
+    pair.take();
+    pair.input(Input::Stop);
+    assert_eq!(pair.events, [Event::Deregistered]);
+    assert_eq!(pair.engine.next_deadline(), None);
+}
