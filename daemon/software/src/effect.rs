@@ -2,6 +2,8 @@
 
 use wharf_frames::{OperationId, PackageName, StageId};
 
+use crate::{Instance, UpdateState, operation::Phase};
+
 /// Something to do. What it needs beside its ids stands in the instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -214,6 +216,32 @@ impl Effect {
             | Self::Activate { package, .. }
             | Self::Deactivate { package, .. } => Some(package),
             _ => None,
+        }
+    }
+}
+
+impl Effect {
+    /// Whether a stored effect is still to be done for its instance as it is now; none when that is deleted.
+    pub fn is_due(&self, instance: Option<&Instance>) -> bool {
+        let is_at = |phase| {
+            instance.is_some_and(|instance| {
+                let running = instance.operation().map(|operation| operation.id);
+                running == self.operation() && instance.phase() == Some(phase)
+            })
+        };
+        match self {
+            Self::Queue { .. } => is_at(Phase::Gate),
+            Self::StartPull { .. }
+            | Self::AcceptPush { .. }
+            | Self::Install { .. }
+            | Self::Remove { .. }
+            | Self::Activate { .. }
+            | Self::Deactivate { .. } => is_at(Phase::Act),
+            Self::Seal { stage, .. } => instance.is_some_and(|instance| {
+                let judged = instance.update_state() == UpdateState::Downloaded;
+                judged && instance.stage() == Some(*stage)
+            }),
+            Self::StopDelivery { .. } | Self::Discard { .. } | Self::UpdateRegistration => true,
         }
     }
 }

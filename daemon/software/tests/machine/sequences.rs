@@ -10,7 +10,7 @@ use wharf_software::{
 use crate::cells::{SETTINGS, name, package, rules, software, uri};
 
 const HISTORIES: u64 = 100_000;
-const EVENTS: u64 = 16;
+const EVENTS: u64 = 12;
 
 /// xorshift64*: a history is its seed.
 struct Dice(u64);
@@ -194,6 +194,7 @@ fn judge_effects(
         .and_then(Instance::operation)
         .map(|operation| operation.id);
     for effect in effects {
+        assert!(effect.is_due(new), "{}", told());
         match effect {
             Effect::StopDelivery { stage: file } | Effect::Discard { stage: file } => {
                 assert_eq!(Some(*file), old.stage(), "{}", told());

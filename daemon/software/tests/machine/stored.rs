@@ -246,6 +246,76 @@ fn every_effect_is_rebuilt_from_its_row() {
     }
 }
 
+/// What is found after a crash and is over does not happen again; files are given up in any case.
+#[test]
+fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
+    use StoredProgress::{Queued, Receiving, Running};
+    let stage = StageId::from_bytes([9; 16]);
+    let effect = |kind: EffectKind| {
+        effects()
+            .into_iter()
+            .find(|one| one.kind() == kind)
+            .unwrap()
+    };
+    let away = software("1.0", true);
+    let installed_with = |kind, progress| running(kind, progress, installed(true));
+    let other_file = Record {
+        stage: Some(stage),
+        ..downloaded()
+    };
+    let cases = [
+        (EffectKind::Queue, pulling(Queued), pulling(Running)),
+        (
+            EffectKind::Queue,
+            running(Kind::Install, Queued, delivered()),
+            installing(),
+        ),
+        (EffectKind::StartPull, pulling(Running), pulling(Queued)),
+        (EffectKind::StartPull, pulling(Receiving), downloaded()),
+        (EffectKind::AcceptPush, pushing(), downloaded()),
+        (EffectKind::Seal, downloaded(), other_file),
+        (EffectKind::Seal, downloaded(), delivered()),
+        (EffectKind::Install, installing(), delivered()),
+        (
+            EffectKind::Remove,
+            installed_with(Kind::Uninstall, Running),
+            initial(),
+        ),
+        (
+            EffectKind::Activate,
+            installed_with(Kind::Activate, Running),
+            installed(true),
+        ),
+        (
+            EffectKind::Deactivate,
+            installed_with(Kind::Deactivate, Running),
+            installed_with(Kind::Deactivate, Queued),
+        ),
+    ];
+    for (kind, due, over) in cases {
+        assert!(effect(kind).is_due(Some(&built(due))), "{kind:?}");
+        assert!(!effect(kind).is_due(Some(&built(over))), "{kind:?}");
+        assert!(!effect(kind).is_due(None), "{kind:?}");
+        let others = Record {
+            in_place: Some(away.clone()),
+            ..initial()
+        };
+        assert!(!effect(kind).is_due(Some(&built(others))), "{kind:?}");
+    }
+    for kind in [
+        EffectKind::StopDelivery,
+        EffectKind::Discard,
+        EffectKind::UpdateRegistration,
+    ] {
+        assert!(effect(kind).is_due(None), "{kind:?}");
+    }
+    let other = Effect::Install {
+        operation: NEW,
+        stage: STAGE,
+    };
+    assert!(!other.is_due(Some(&built(installing()))));
+}
+
 #[test]
 fn an_effect_with_other_ids_than_it_needs_is_a_typed_error() {
     for effect in effects() {
