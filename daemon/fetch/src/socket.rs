@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio_seqpacket::{
     UnixSeqpacket,
     ancillary::{AncillaryMessageReader, OwnedAncillaryMessage},
@@ -86,6 +87,9 @@ impl TryFrom<OwnedFd> for FrameSocket {
     type Error = io::Error;
 
     fn try_from(descriptor: OwnedFd) -> io::Result<Self> {
+        // Whoever started this process may have left it blocking; tokio-seqpacket takes it as it is.
+        let flags = OFlag::from_bits_retain(fcntl(&descriptor, FcntlArg::F_GETFL)?);
+        fcntl(&descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         UnixSeqpacket::try_from(descriptor).map(Self)
     }
 }

@@ -1,0 +1,60 @@
+//! The real program at one end, a scripted origin at the other.
+
+pub(crate) mod authority;
+pub(crate) mod origin;
+pub(crate) mod program;
+
+use wharf_frames::{
+    Secret,
+    fetch::{Limits, Request, Resume, Validator},
+};
+
+/// A request with limits that no test runs into by accident.
+pub(crate) fn request(uri: &str) -> Request {
+    Request {
+        uri: Secret::new(uri.into()),
+        user_name: None,
+        password: None,
+        resume: None,
+        max_size: 1 << 30,
+        limits: Limits {
+            connect_ms: 30_000,
+            stall_ms: 30_000,
+        },
+    }
+}
+
+/// The same as somebody.
+pub(crate) fn as_user(user_name: &str, password: &str, request: Request) -> Request {
+    Request {
+        user_name: Some(Secret::new(user_name.into())),
+        password: Some(Secret::new(password.into())),
+        ..request
+    }
+}
+
+/// The same, going on behind `offset` bytes that this entity tag was said of.
+pub(crate) fn resumed(offset: usize, etag: &str, request: Request) -> Request {
+    let resume = Resume {
+        offset: offset as u64,
+        validator: Validator::ETag(etag.into()),
+    };
+    Request {
+        resume: Some(resume),
+        ..request
+    }
+}
+
+/// Bytes that are not the same at any two places that a test could mix up.
+pub(crate) fn package(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        bytes.extend_from_slice(&state.rotate_left(17).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}

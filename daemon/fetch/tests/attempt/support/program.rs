@@ -1,0 +1,250 @@
+//! wharf-fetch as its caller sees it: a socket, and a file that only it writes.
+
+use std::{
+    fs::File,
+    io::{IoSlice, Read},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{
+        AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt,
+        socketpair, sockopt,
+    },
+};
+use tempfile::NamedTempFile;
+use wharf_frames::{
+    Failure, MAX_FRAME, decode, encode,
+    fetch::{Event, Request},
+};
+
+/// Longer than anything here takes, so that a test that hangs ends and says where.
+const PATIENCE_MS: u16 = 30_000;
+
+/// One run of the program.
+pub(crate) struct Fetch {
+    child: Child,
+    socket: OwnedFd,
+    staged: NamedTempFile,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) events: Vec<Event>,
+    pub(crate) staged: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Fetch {
+    /// Starts it on an empty file.
+    pub(crate) fn start(request: &Request) -> Self {
+        Self::start_after(b"", request)
+    }
+
+    /// Starts it on a file that holds what an earlier attempt left.
+    pub(crate) fn start_after(earlier: &[u8], request: &Request) -> Self {
+        Self::start_as(program(), earlier, request)
+    }
+
+    /// Starts it with a CA of its own.
+    pub(crate) fn start_trusting(authority: &Path, request: &Request) -> Self {
+        let mut command = program();
+        command
+            .env("SSL_CERT_FILE", authority)
+            .env_remove("SSL_CERT_DIR");
+        Self::start_as(command, b"", request)
+    }
+
+    /// Starts it by this command.
+    pub(crate) fn start_as(command: Command, earlier: &[u8], request: &Request) -> Self {
+        let staged = NamedTempFile::new().unwrap();
+        std::fs::write(staged.path(), earlier).unwrap();
+        let fetch = Self::start_idle(command, staged);
+        fetch.ask(request);
+        fetch
+    }
+
+    /// Starts it and asks for nothing.
+    pub(crate) fn start_idle(mut command: Command, staged: NamedTempFile) -> Self {
+        let (socket, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        setsockopt(&socket, sockopt::SndBuf, &(4 * MAX_FRAME)).unwrap();
+        let child = command
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            socket,
+            staged,
+        }
+    }
+
+    /// Asks for a package.
+    pub(crate) fn ask(&self, request: &Request) {
+        let file = File::options()
+            .write(true)
+            .open(self.staged.path())
+            .unwrap();
+        self.send(&encode(request).unwrap(), &[file.into()]);
+    }
+
+    /// Sends a packet with these descriptors, which stay open here.
+    pub(crate) fn send(&self, packet: &[u8], descriptors: &[OwnedFd]) {
+        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let rights = if raw.is_empty() { &[][..] } else { &rights[..] };
+        sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(packet)],
+            rights,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+        .unwrap();
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What is in the file now.
+    pub(crate) fn staged(&self) -> Vec<u8> {
+        std::fs::read(self.staged.path()).unwrap()
+    }
+
+    /// Whether the program has the file open.
+    pub(crate) fn holds_the_file(&self) -> bool {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let mut open = open.into_iter().flatten().flatten();
+        open.any(|descriptor| {
+            std::fs::read_link(descriptor.path()).is_ok_and(|path| path == self.staged.path())
+        })
+    }
+
+    /// Waits for an event; none when the program has closed its end.
+    pub(crate) fn next(&self) -> Option<Event> {
+        let mut due = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(
+            poll(&mut due, PollTimeout::from(PATIENCE_MS)).unwrap(),
+            1,
+            "wharf-fetch says nothing for half a minute"
+        );
+        let mut packet = vec![0; MAX_FRAME];
+        match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+            Ok(0) | Err(nix::errno::Errno::ECONNRESET) => None,
+            length => Some(decode(&packet[..length.unwrap()]).unwrap()),
+        }
+    }
+
+    /// Waits for so many durable bytes.
+    pub(crate) fn wait_for_durable(&self) -> u64 {
+        loop {
+            match self.next().expect("an end before any byte was durable") {
+                Event::Durable(durable) => return durable,
+                Event::Failed { failure, .. } => panic!("{failure}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> Ended {
+        let events = std::iter::from_fn(|| self.next()).collect();
+        let mut stderr = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        self.child.wait().unwrap();
+        Ended {
+            events,
+            staged: self.staged(),
+            stderr,
+        }
+    }
+
+    /// Ends it in the middle of its work, as a power cut would.
+    pub(crate) fn kill(mut self) -> Vec<u8> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.staged()
+    }
+
+    /// Says that nothing more will be sent, and goes on listening.
+    pub(crate) fn stop(&self) {
+        nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Write)
+            .unwrap();
+    }
+
+    /// Closes the socket and waits for the process.
+    pub(crate) fn close(mut self) -> ExitStatus {
+        drop(self.socket);
+        self.child.wait().unwrap()
+    }
+}
+
+impl Ended {
+    /// The last event has to be a failure.
+    pub(crate) fn failure(&self) -> &Failure {
+        match self.events.last() {
+            Some(Event::Failed { failure, .. }) => failure,
+            other => panic!("expected a failure, got {other:?}"),
+        }
+    }
+
+    /// The last event has to be the whole package.
+    pub(crate) fn complete(&self) -> &[u8] {
+        let length = self.staged.len() as u64;
+        assert_eq!(
+            self.events.last(),
+            Some(&Event::Complete { length }),
+            "{:?}",
+            self.events
+        );
+        &self.staged
+    }
+
+    /// Where the bytes began.
+    pub(crate) fn started_at(&self) -> Option<u64> {
+        self.events.iter().find_map(|event| match event {
+            Event::Started { offset, .. } => Some(*offset),
+            _ => None,
+        })
+    }
+
+    /// What a failure says is worth keeping.
+    pub(crate) fn durable(&self) -> Option<u64> {
+        match self.events.last() {
+            Some(Event::Failed { durable, .. }) => Some(*durable),
+            _ => None,
+        }
+    }
+
+    /// The signature that was found.
+    pub(crate) fn signature(&self) -> Option<&[u8]> {
+        self.events.iter().find_map(|event| match event {
+            Event::Signature(signature) => Some(&signature[..]),
+            _ => None,
+        })
+    }
+}
+
+/// The program under test.
+pub(crate) fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_wharf-fetch"))
+}
