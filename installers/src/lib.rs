@@ -1,3 +1,69 @@
-//! (being written)
+//! All that wharfd does as root: staging, trust, policy, package managers. Three programs: `wharf-installer` answers
+//! the job socket, `wharf-inspect` is its child without privileges that looks into packages, `wharf-job` does one
+//! job and does not end with either.
+//!
+//! The way of a package, and where it is in the code:
+//!
+//! - [`service`]: the job socket: who may connect. [`packets`]: frames on it. [`answer`]: each question.
+//! - [`staging`]: root's folder, which hands out write-only descriptors; [`lease`]: whether anybody could still write.
+//! - [`seal`]: what has to hold before a file is a package; [`inspect`]: who looks into it; [`verdict`]: what was found.
+//! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back.
+//! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
+//!   [`session`]: its processes; [`progress`]: how far it is.
+//! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
+//! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
+//!   [`limits`]: every bound; [`fault`]: exits at chosen steps, in tests.
+//!
+//! # How to talk to it
+//!
+//! Connect to `/run/wharf-installer.sock` (SOCK_SEQPACKET) as wharfd or root. Each packet is one
+//! [`wharf_frames::installer::Request`], each answer one [`wharf_frames::installer::Reply`]; `watch` answers at each
+//! change of a job until it has ended, and `staged` brings a write-only descriptor. No question brings descriptors.
+//! `Refused` stays so, `NotNow` may pass; a connection that is closed without an answer means "not now" as well.
+//! A package goes: `stage`, write, fsync, close, `seal`, `install`, `watch`, and `discard` once wharfd has stored the
+//! outcome. Each may be asked again after a crash of either side: a seal gives the recorded verdict, an operation's
+//! job is done once, a judged name has to be discarded before it is staged anew.
 
+pub mod answer;
+pub mod backend;
+pub mod debian;
+mod durable;
+mod fault;
 pub mod inspect;
+pub mod job;
+pub mod journal;
+mod lease;
+pub mod ledger;
+pub mod limits;
+mod packets;
+pub mod policy;
+mod process;
+mod progress;
+pub mod queue;
+pub mod root;
+pub mod seal;
+pub mod service;
+mod session;
+#[cfg(feature = "simulated")]
+pub mod simulated;
+pub mod staging;
+pub mod users;
+pub mod verdict;
+
+use wharf_frames::Failure;
+
+pub use crate::root::Root;
+use crate::{
+    backend::Installer,
+    debian::Apt,
+    policy::{Backend, Policy},
+};
+
+/// The package manager that policy names.
+pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, Failure> {
+    Ok(match policy.backend {
+        Backend::Apt => Box::new(Apt::open(root, policy.lock_wait, policy.job_time_limit)?),
+        #[cfg(feature = "simulated")]
+        Backend::Simulated => Box::new(simulated::Simulated::open(root)?),
+    })
+}

@@ -2,9 +2,9 @@
 //! a frame of fixed length. What stands below the client runs in that child alone; root's side parses no package.
 //!
 //! - [`keyring`]: the certificates in /etc/wharfd/keys, as bytes.
-//! - [`child`]: wharf-inspect itself: [`confine`], then one question, then one answer.
-//! - [`signature`]: OpenPGP: who signed these bytes.
-//! - [`ar`], [`stream`], [`stream_end`], [`control`], [`deb`]: what a .deb is made of.
+//! - [`child`]: wharf-inspect itself: `confine`, then one question, then one answer.
+//! - `signature`: OpenPGP: who signed these bytes.
+//! - [`ar`], `stream`, `stream_end`, [`control`], [`deb`]: what a .deb is made of.
 
 use std::{
     io,

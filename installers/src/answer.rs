@@ -1,0 +1,279 @@
+//! Each question of the job socket, and its answer. Knows no socket but for `watch`, which answers for as long as the
+//! job runs.
+
+use std::{fs::File, io, os::fd::OwnedFd};
+
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, StageId,
+    installer::{JobStatus, PROTOCOL, Reply, Request},
+};
+
+use crate::{
+    backend::{Installer, Manner, PackageFile},
+    inspect::Inspector,
+    journal::{Job, Order},
+    ledger::Ledger,
+    policy::Policy,
+    queue::Queue,
+    root::Root,
+    seal,
+    staging::{NotDone, Staging},
+    verdict::Judged,
+};
+
+/// All that answers are made of.
+pub struct Desk {
+    /// Where everything lies.
+    pub root: Root,
+    /// Root's policy.
+    pub policy: Policy,
+    /// The package manager.
+    pub backend: Box<dyn Installer>,
+    /// Who looks into packages.
+    pub inspector: Inspector,
+    /// Files on their way.
+    pub staging: Staging,
+    /// Jobs.
+    pub queue: Queue,
+    /// What was ever installed.
+    pub ledger: Ledger,
+}
+
+/// What a question is answered with.
+pub(crate) enum Answer {
+    /// One frame.
+    Reply(Reply),
+    /// One frame and a descriptor.
+    WithDescriptor(Reply, OwnedFd),
+    /// A frame at each change, until the job has ended.
+    Watch(OperationId),
+}
+
+impl From<NotDone> for Reply {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Refused(failure) => Self::Refused(failure),
+            NotDone::NotNow(failure) => Self::NotNow(failure),
+        }
+    }
+}
+
+/// What could not be read or run now may be there later; what was judged stays judged.
+impl From<Failure> for NotDone {
+    fn from(failure: Failure) -> Self {
+        match failure.cause {
+            Cause::Unavailable => Self::NotNow(failure),
+            _ => Self::Refused(failure),
+        }
+    }
+}
+
+impl Desk {
+    /// Answers one question.
+    pub(crate) fn answer(&self, request: Request) -> Answer {
+        let answered = match request {
+            Request::Watch { operation } => return Answer::Watch(operation),
+            Request::Stage { stage, keep, size } => return self.stage(stage, keep, size),
+            Request::Hello { .. } => Ok(self.hello()),
+            Request::Seal { stage, signature } => {
+                self.seal(stage, signature.as_ref().map(|bytes| bytes.as_slice()))
+            }
+            Request::Discard { stage } => self.discard(stage),
+            Request::List => self.list(),
+            Request::Plan { stage } => self.plan(stage),
+            Request::Install { operation, stage } => self.install(operation, stage),
+            Request::Remove { operation, package } => {
+                self.submit(operation, &package, Order::Remove)
+            }
+            Request::Activate { operation, package } => {
+                self.submit(operation, &package, Order::Activate)
+            }
+            Request::Deactivate { operation, package } => {
+                self.submit(operation, &package, Order::Deactivate)
+            }
+            Request::State { package } => self.state(&package),
+            Request::Outcome { operation } => self.status(operation).map(Reply::Job),
+            Request::Cancel { operation } => self.cancel(operation),
+        };
+        Answer::Reply(answered.unwrap_or_else(Reply::from))
+    }
+
+    fn hello(&self) -> Reply {
+        Reply::Hello {
+            protocol: PROTOCOL,
+            backend: self.backend.name().into(),
+            architecture: self.backend.architecture().into(),
+        }
+    }
+
+    fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> Answer {
+        if let Err(error) = self.expire() {
+            eprintln!("wharf-installer: cannot look for old files: {error}");
+        }
+        match self.staging.stage(stage, keep, size) {
+            Ok(staged) => Answer::WithDescriptor(
+                Reply::Staged {
+                    kept: staged.kept,
+                    limit: staged.limit,
+                },
+                staged.file,
+            ),
+            Err(not_done) => Answer::Reply(not_done.into()),
+        }
+    }
+
+    /// Old files go, but for those of open jobs.
+    fn expire(&self) -> io::Result<()> {
+        let needed = self
+            .open_jobs()
+            .map_err(|failure| io::Error::other(failure.detail.to_string()))?;
+        self.staging
+            .expire(|stage| needed.iter().any(|job| job.order.stage() == Some(stage)))
+    }
+
+    fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<Reply, NotDone> {
+        let judge = |file: &File| {
+            seal::judge(
+                file,
+                signature,
+                &self.root,
+                &self.policy,
+                &self.inspector,
+                self.backend.as_ref(),
+            )
+        };
+        let judged = self.staging.seal(stage, judge)?;
+        Ok(Reply::Sealed(judged.package))
+    }
+
+    fn discard(&self, stage: StageId) -> Result<Reply, NotDone> {
+        let open = self.open_jobs()?;
+        if let Some(job) = open.iter().find(|job| job.order.stage() == Some(stage)) {
+            return Err(NotDone::NotNow(Failure::new(
+                Cause::Unavailable,
+                format!("the job {} still needs {stage}", job.operation),
+            )));
+        }
+        self.staging.discard(stage).map(|()| Reply::Done)
+    }
+
+    fn list(&self) -> Result<Reply, NotDone> {
+        let stages = self.staging.list().map_err(|error| {
+            Failure::new(
+                Cause::Unavailable,
+                format!("cannot list staged files: {error}"),
+            )
+        })?;
+        let open = self.open_jobs()?.iter().map(|job| job.operation).collect();
+        Ok(Reply::List { stages, open })
+    }
+
+    fn plan(&self, stage: StageId) -> Result<Reply, NotDone> {
+        let (path, judged) = self.staging.sealed(stage)?;
+        self.ledger
+            .judge(&judged, self.backend.as_ref(), &self.policy)?;
+        let manner = Manner {
+            allow_downgrade: self.policy.allows_downgrade(&judged.package.name),
+            reinstall: false,
+        };
+        let file = PackageFile {
+            path,
+            package: judged.package,
+        };
+        let installs = self.backend.plan(&file, manner)?;
+        Ok(Reply::Plan { installs })
+    }
+
+    fn install(&self, operation: OperationId, stage: StageId) -> Result<Reply, NotDone> {
+        if self.is_known(operation)? {
+            return Ok(Reply::Accepted);
+        }
+        let (_, judged) = self.staging.sealed(stage)?;
+        self.may_install(&judged)?;
+        self.queue
+            .accept(operation, Order::Install { stage, judged })?;
+        Ok(Reply::Accepted)
+    }
+
+    /// Policy may have changed since the file was sealed.
+    fn may_install(&self, judged: &Judged) -> Result<(), Failure> {
+        let package = &judged.package;
+        match &package.signer {
+            None if !self.policy.allow_unsigned => {
+                let detail = format!("{} is not signed, and policy asks for it", package.name);
+                Err(Failure::new(Cause::Unsigned, detail))
+            }
+            Some(signer) if !self.policy.in_scope(signer.as_str(), &package.name) => {
+                let detail = format!("the certificate {signer} may not sign {}", package.name);
+                Err(Failure::new(Cause::OutOfScope, detail))
+            }
+            _ => self
+                .ledger
+                .judge(judged, self.backend.as_ref(), &self.policy),
+        }
+    }
+
+    fn submit(
+        &self,
+        operation: OperationId,
+        package: &PackageName,
+        order: impl FnOnce(PackageName) -> Order,
+    ) -> Result<Reply, NotDone> {
+        if self.is_known(operation)? {
+            return Ok(Reply::Accepted);
+        }
+        self.is_managed(package)?;
+        let order = order(package.clone());
+        if matches!(order, Order::Remove(_)) && self.policy.protects(package) {
+            let detail = format!("{package} is protected: it is never removed");
+            return Err(Failure::new(Cause::Plan, detail).into());
+        }
+        self.queue.accept(operation, order)?;
+        Ok(Reply::Accepted)
+    }
+
+    /// A name that fits the grammar, that was installed by us, and that the device still has by exactly this name.
+    fn is_managed(&self, package: &PackageName) -> Result<(), Failure> {
+        let why = if !self.backend.is_name(package) {
+            "is no name of a package"
+        } else if self.ledger.entry(package)?.is_none() {
+            "was never installed by wharfd"
+        } else if self.backend.installed(package)?.is_none() {
+            "is not installed"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(
+            Cause::NotManaged,
+            format!("'{package}' {why}"),
+        ))
+    }
+
+    fn state(&self, package: &PackageName) -> Result<Reply, NotDone> {
+        match self.backend.is_name(package) {
+            true => Ok(Reply::State(self.backend.installed(package)?)),
+            false => Ok(Reply::State(None)),
+        }
+    }
+
+    fn cancel(&self, operation: OperationId) -> Result<Reply, NotDone> {
+        self.queue.cancel(operation)?;
+        Ok(Reply::Done)
+    }
+
+    /// How a job stands.
+    pub(crate) fn status(&self, operation: OperationId) -> Result<JobStatus, NotDone> {
+        let status = self.queue.journal().status(operation);
+        status.map_err(|error| Failure::from(error).into())
+    }
+
+    fn is_known(&self, operation: OperationId) -> Result<bool, Failure> {
+        Ok(self.queue.journal().job(operation)?.is_some())
+    }
+
+    fn open_jobs(&self) -> Result<Vec<Job>, Failure> {
+        let mut jobs = self.queue.journal().jobs()?;
+        jobs.retain(Job::is_open);
+        Ok(jobs)
+    }
+}

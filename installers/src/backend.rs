@@ -1,0 +1,111 @@
+//! What every package manager is to us: one contract, kept by apt and by the simulated one, and tested once for
+//! all of them (`tests/contract.rs`). It knows no socket, no journal and no policy.
+
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::{
+    Failure, PackageName, PackageVersion,
+    installer::{Installed, Package, Phase},
+};
+
+/// A sealed package: nobody but root can change the file any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// Where it lies, seen from outside of the root.
+    pub path: PathBuf,
+    /// What wharf-inspect found in it.
+    pub package: Package,
+}
+
+/// What an order did to the device. Asking twice is normal: the second time nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The device was made to have what was asked.
+    Changed,
+    /// It had it before.
+    Unchanged,
+}
+
+/// How to install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Policy allows this name to go to a lower version.
+    pub allow_downgrade: bool,
+    /// The same version is there, made from other bytes: install it again.
+    pub reinstall: bool,
+}
+
+/// Where a package manager is in its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is at.
+    pub phase: Phase,
+    /// How far, where it says so.
+    pub percent: Option<u8>,
+}
+
+/// Told whenever the work gets on.
+pub type Report<'a> = &'a dyn Fn(Progress);
+
+/// A package manager with its database and its services, in one root.
+///
+/// Every answer is looked up on the device at the time of asking; exit codes are never believed. Names are compared
+/// exactly: nothing that a package manager takes for a pattern, an option or a list of names gets through.
+/// An order that fails leaves a whole device wherever the package manager can do so; where not,
+/// [`Installer::repair`] is for the next start.
+pub trait Installer: Send + Sync {
+    /// What users call it.
+    fn name(&self) -> &'static str;
+
+    /// The architecture of this root.
+    fn architecture(&self) -> &str;
+
+    /// Whether a package for this architecture can be installed here.
+    fn takes(&self, architecture: &str) -> bool;
+
+    /// Whether this can be a name, by the grammar of this package manager.
+    fn is_name(&self, name: &PackageName) -> bool;
+
+    /// Which version is higher, by the order of this package manager.
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering;
+
+    /// What the device has of exactly this package. Half-installed is not installed.
+    fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure>;
+
+    /// What an install would install: the package itself, first. Changes nothing.
+    ///
+    /// Fails when it would change anything else (`Plan`), needs what is not there (`Dependency`), is held (`Held`),
+    /// or when the package manager reads another name, version or architecture in the file (`Malformed`).
+    fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure>;
+
+    /// Installs a file that was planned. Afterwards [`Installer::installed`] says its version, or this fails.
+    ///
+    /// What is there already in this version is compared with the files of the database; only if they differ, or
+    /// if asked to, it is installed again. Files of configuration that were changed are kept. A first installation
+    /// that fails leaves nothing behind that stops the package manager's next work.
+    fn install(
+        &self,
+        file: &PackageFile,
+        manner: Manner,
+        report: Report<'_>,
+    ) -> Result<Change, Failure>;
+
+    /// Removes exactly this package and nothing else, or fails with `Plan` (others need it, or the device does).
+    fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure>;
+
+    /// What the package manager itself calls unfinished; empty on a sound device. Changes nothing.
+    fn audit(&self) -> Result<Vec<String>, Failure>;
+
+    /// Makes a package whole again that a run of ours left in the middle; with the file where that was an install.
+    /// Looks first, and does nothing when nothing is unfinished. Fails with `Interrupted` when it cannot.
+    fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure>;
+
+    /// Enables and starts the units of a package.
+    fn activate(&self, name: &PackageName) -> Result<Change, Failure>;
+
+    /// Stops and disables the units of a package.
+    fn deactivate(&self, name: &PackageName) -> Result<Change, Failure>;
+}

@@ -1,0 +1,549 @@
+//! apt by the short way: a configuration of its own that sees the status file alone, since most of apt's time is
+//! spent on reading lists that a file which is there does not need. History, holds, auto marks and the
+//! administrator's hooks stay as apt does them.
+
+use std::{
+    cmp::Ordering,
+    ffi::{OsStr, OsString},
+    os::{fd::AsRawFd, unix::fs::symlink},
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
+
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    unistd::dup,
+};
+use wharf_frames::{
+    Cause, Failure, PackageName, PackageVersion,
+    installer::{Installed, Phase},
+};
+
+use super::{
+    complaint,
+    dpkg::{Dpkg, Status, not_started},
+    version,
+};
+use crate::{
+    backend::{Change, Installer, Manner, PackageFile, Progress, Report},
+    durable, fault,
+    process::{self, Printed},
+    root::Root,
+    session,
+};
+
+/// apt of one root.
+pub struct Apt {
+    root: Root,
+    dpkg: Dpkg,
+    architecture: String,
+    lock_wait: Duration,
+    time_limit: Duration,
+}
+
+/// A line of `apt-get -s`.
+#[derive(Debug, PartialEq, Eq)]
+enum Step<'a> {
+    /// `Inst acme [1.0] (1.1 local-deb [all])`
+    Unpack {
+        name: &'a str,
+        version: &'a str,
+        architecture: &'a str,
+    },
+    /// `Conf acme (1.1 local-deb [all])`
+    Configure { name: &'a str },
+    /// `Remv acme [1.0]`, `Purg acme [1.0]`
+    Remove { name: &'a str },
+}
+
+impl Apt {
+    /// apt of this root.
+    pub fn open(root: &Root, lock_wait: Duration, time_limit: Duration) -> Result<Self, Failure> {
+        let dpkg = Dpkg {
+            root: root.clone(),
+            lock_wait,
+        };
+        Ok(Self {
+            architecture: dpkg.architecture()?,
+            root: root.clone(),
+            dpkg,
+            lock_wait,
+            time_limit,
+        })
+    }
+
+    fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+        match self.is_name(name) {
+            true => self.dpkg.status(name),
+            false => Err(Failure::new(
+                Cause::NotManaged,
+                format!("'{name}' is no name of a Debian package"),
+            )),
+        }
+    }
+
+    /// The folder with our configuration; made anew each time, as the administrator may have changed apt's.
+    fn configuration(&self) -> Result<PathBuf, Failure> {
+        let folder = self.root.run().join("apt");
+        let file = folder.join("apt.conf");
+        let written = durable::private_folder(&folder.join("lists/partial"))
+            .and_then(|()| durable::private_folder(&folder.join("archives/partial")))
+            .and_then(|()| self.hooks())
+            .and_then(|hooks| {
+                let inside = self.root.seen_inside(&folder);
+                let text = configuration(&inside, self.lock_wait, &hooks);
+                durable::write_volatile(&file, text.as_bytes())
+            });
+        match written {
+            Ok(()) => Ok(self.root.seen_inside(&file)),
+            Err(error) => Err(not_started("apt-get", &error)),
+        }
+    }
+
+    /// The administrator's hooks, without the one that would ask debconf's questions before: nobody is there to answer.
+    fn hooks(&self) -> std::io::Result<Vec<String>> {
+        let output = process::ask(&self.root, "apt-config", ["dump", "DPkg::Pre-Install-Pkgs"])?;
+        let dump = String::from_utf8_lossy(&output.stdout);
+        let values = dump
+            .lines()
+            .filter_map(|line| line.strip_prefix("DPkg::Pre-Install-Pkgs:: "));
+        let kept = values.filter(|value| !value.contains("dpkg-preconfigure"));
+        Ok(kept.map(str::to_owned).collect())
+    }
+
+    fn arguments(&self, words: &[&str], what: &OsStr) -> Result<Vec<OsString>, Failure> {
+        let mut arguments: Vec<OsString> = vec!["-c".into(), self.configuration()?.into()];
+        arguments.extend(words.iter().map(OsString::from));
+        arguments.push(what.to_owned());
+        Ok(arguments)
+    }
+
+    fn ask(&self, words: &[&str], what: &OsStr) -> Result<Output, Failure> {
+        let arguments = self.arguments(words, what)?;
+        process::ask(&self.root, "apt-get", arguments)
+            .map_err(|error| not_started("apt-get", &error))
+    }
+
+    /// Runs apt, which reports how far it is on a descriptor of its own. Gives what it printed: its exit code says
+    /// nothing that the database does not say better.
+    fn run(&self, words: &[&str], what: &OsStr, report: Report<'_>) -> Result<String, Failure> {
+        let arguments = self.arguments(words, what)?;
+        let run = || -> std::io::Result<String> {
+            let printed = Printed::new(self.root.run().join("apt/output"))?;
+            let status = Printed::new(self.root.run().join("apt/status"))?;
+            let status_fd = inheritable(&status)?;
+            let mut command = process::program(&self.root, "apt-get");
+            command
+                .arg("-o")
+                .arg(format!("APT::Status-Fd={}", status_fd.as_raw_fd()))
+                .args(arguments)
+                .stdout(printed.writer()?)
+                .stderr(printed.writer()?);
+            let mut child = command.spawn()?;
+            drop(status_fd);
+            fault::point("apt.started");
+            process::wait(
+                &mut child,
+                &[&printed, &status],
+                self.time_limit,
+                || report(progress(&status.tail().unwrap_or_default())),
+                end_what_hangs,
+            )?;
+            printed.tail()
+        };
+        run().map_err(|error| not_started("apt-get", &error))
+    }
+
+    /// A path that apt takes for a file: absolute, ending in `.deb`.
+    fn as_deb(&self, file: &PackageFile) -> Result<PathBuf, Failure> {
+        let link = self.root.run().join("apt/package.deb");
+        let made = durable::private_folder(&self.root.run().join("apt"))
+            .and_then(|()| durable::remove(&link))
+            .and_then(|()| symlink(self.root.seen_inside(&file.path), &link));
+        match made {
+            Ok(()) => Ok(self.root.seen_inside(&link)),
+            Err(error) => Err(not_started("apt-get", &error)),
+        }
+    }
+
+    /// Whether the device has this version whole, so that nothing needs to be done.
+    fn has_it(&self, file: &PackageFile, manner: Manner) -> Result<bool, Failure> {
+        let package = &file.package;
+        let status = self.status(&package.name)?;
+        let same = status.as_ref().and_then(Status::installed) == Some(&package.version);
+        Ok(same && !manner.reinstall && self.dpkg.damaged_files(&package.name)?.is_empty())
+    }
+
+    /// What is left of a first installation that failed would stop every later run of apt.
+    fn clean_up(&self, name: &PackageName) -> Result<(), Failure> {
+        match self.dpkg.status(name)? {
+            Some(status) if !status.is_whole() && !status.is_absent() => {
+                self.dpkg.remove(name).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn removable(&self, name: &PackageName, status: &Status) -> Result<(), Failure> {
+        if status.essential {
+            let detail = format!("{name} is essential: it is never removed");
+            return Err(Failure::new(Cause::Plan, detail));
+        }
+        if status.is_held() {
+            return Err(held(name));
+        }
+        let output = self.ask(&["-s", "remove"], OsStr::new(name.as_str()))?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        match steps(&lines).as_slice() {
+            [Step::Remove { name: removed }] if is(removed, name) => Ok(()),
+            [] => Err(complaint::failure("apt-get remove", &both(&output))),
+            more => Err(others(&format!("removing {name}"), more)),
+        }
+    }
+}
+
+impl Installer for Apt {
+    fn name(&self) -> &'static str {
+        "apt"
+    }
+
+    fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    fn takes(&self, architecture: &str) -> bool {
+        architecture == "all" || architecture == self.architecture
+    }
+
+    fn is_name(&self, name: &PackageName) -> bool {
+        version::is_name(name.as_str())
+    }
+
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering {
+        version::compare(left.as_str(), right.as_str())
+    }
+
+    fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
+        match self.is_name(name) {
+            true => self.dpkg.installed(name),
+            false => Ok(None),
+        }
+    }
+
+    fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure> {
+        let package = &file.package;
+        let status = self.status(&package.name)?;
+        if status.as_ref().is_some_and(Status::is_held) {
+            return Err(held(&package.name));
+        }
+        let planned = vec![Installed {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            active: false,
+        }];
+        if self.has_it(file, manner)? {
+            return Ok(planned);
+        }
+        let link = self.as_deb(file)?;
+        let output = self.ask(
+            &[&["-s"], install_words(manner).as_slice()].concat(),
+            link.as_os_str(),
+        )?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        match steps(&lines).as_slice() {
+            [] => Err(complaint::failure("apt-get install", &both(&output))),
+            [
+                unpack @ Step::Unpack { name, .. },
+                Step::Configure { name: configured },
+            ] if is(name, &package.name) && is(configured, &package.name) => {
+                same_package(unpack, file).map(|()| planned)
+            }
+            more => Err(others(&format!("installing {}", package.name), more)),
+        }
+    }
+
+    fn install(
+        &self,
+        file: &PackageFile,
+        manner: Manner,
+        report: Report<'_>,
+    ) -> Result<Change, Failure> {
+        let package = &file.package;
+        if self.has_it(file, manner)? {
+            return Ok(Change::Unchanged);
+        }
+        let first = self
+            .status(&package.name)?
+            .is_none_or(|status| status.is_absent());
+        let link = self.as_deb(file)?;
+        let words = [&["-y"], install_words(manner).as_slice()].concat();
+        let printed = self.run(&words, link.as_os_str(), report)?;
+        fault::point("apt.installed");
+        let status = self.status(&package.name)?;
+        if status.as_ref().and_then(Status::installed) == Some(&package.version) {
+            return Ok(Change::Changed);
+        }
+        let what = format!("apt-get install of {} {}", package.name, package.version);
+        let failure = complaint::failure(&what, &printed);
+        if first {
+            self.clean_up(&package.name)?;
+        }
+        Err(failure)
+    }
+
+    fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure> {
+        let status = match self.status(name)? {
+            Some(status) if !status.is_absent() => status,
+            _ => return Ok(Change::Unchanged),
+        };
+        self.removable(name, &status)?;
+        let printed = self.run(&["-y", "remove"], OsStr::new(name.as_str()), report)?;
+        fault::point("apt.removed");
+        match self.status(name)? {
+            Some(status) if !status.is_absent() => Err(complaint::failure(
+                &format!("apt-get remove of {name}"),
+                &printed,
+            )),
+            _ => Ok(Change::Changed),
+        }
+    }
+
+    fn audit(&self) -> Result<Vec<String>, Failure> {
+        self.dpkg.audit()
+    }
+
+    fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure> {
+        let is_sound = || -> Result<bool, Failure> {
+            let status = self.status(name)?;
+            let decided = status.is_none_or(|status| status.is_whole() || status.is_absent());
+            Ok(decided && !self.dpkg.was_interrupted())
+        };
+        if is_sound()? {
+            return Ok(Change::Unchanged);
+        }
+        let mut said = self.dpkg.configure(name)?;
+        fault::point("repair.configured");
+        if is_sound()? {
+            return Ok(Change::Changed);
+        }
+        if let Some(file) = file {
+            said = self.dpkg.install(&self.root.seen_inside(file))?;
+            fault::point("repair.installed");
+            if is_sound()? {
+                return Ok(Change::Changed);
+            }
+        }
+        let why = complaint::failure("dpkg", &both(&said));
+        let detail = format!(
+            "{name} was left half-way and needs an operator (`dpkg --audit`, `dpkg --configure -a`): {why}"
+        );
+        Err(Failure::new(Cause::Interrupted, detail))
+    }
+
+    fn activate(&self, name: &PackageName) -> Result<Change, Failure> {
+        Err(no_service_manager(name))
+    }
+
+    fn deactivate(&self, name: &PackageName) -> Result<Change, Failure> {
+        Err(no_service_manager(name))
+    }
+}
+
+/// apt.conf(5). `#clear` works only in a file that is read after the administrator's, as the one of `-c` is.
+fn configuration(folder: &Path, lock_wait: Duration, hooks: &[String]) -> String {
+    let folder = folder.display();
+    let mut text = format!(
+        "Dir::State::lists \"{folder}/lists/\";\n\
+         Dir::Cache::archives \"{folder}/archives/\";\n\
+         Dir::Cache::pkgcache \"\";\n\
+         Dir::Cache::srcpkgcache \"\";\n\
+         Dir::Etc::sourcelist \"/dev/null\";\n\
+         Dir::Etc::sourceparts \"/dev/null\";\n\
+         APT::Sandbox::User \"root\";\n\
+         APT::Install-Recommends \"false\";\n\
+         DPkg::Use-Pty \"0\";\n\
+         DPkg::Lock::Timeout \"{}\";\n\
+         DPkg::Options {{ \"--force-confdef\"; \"--force-confold\"; }};\n\
+         #clear DPkg::Pre-Install-Pkgs;\n",
+        lock_wait.as_secs()
+    );
+    for hook in hooks {
+        text.push_str(&format!(
+            "DPkg::Pre-Install-Pkgs {{ {} }};\n",
+            hook.trim_end()
+        ));
+    }
+    text
+}
+
+fn install_words(manner: Manner) -> Vec<&'static str> {
+    let mut words = vec!["--no-remove", "--no-install-recommends", "--reinstall"];
+    words.extend(manner.allow_downgrade.then_some("--allow-downgrades"));
+    words.push("install");
+    words
+}
+
+fn steps(lines: &str) -> Vec<Step<'_>> {
+    lines.lines().filter_map(step).collect()
+}
+
+fn step(line: &str) -> Option<Step<'_>> {
+    let (verb, rest) = line.split_once(' ')?;
+    let name = rest.split(' ').next()?;
+    match verb {
+        "Inst" => {
+            let (_, new) = rest.split_once('(')?;
+            Some(Step::Unpack {
+                name,
+                version: new.split(' ').next()?,
+                architecture: new.rsplit_once('[')?.1.split(']').next()?,
+            })
+        }
+        "Conf" => Some(Step::Configure { name }),
+        "Remv" | "Purg" => Some(Step::Remove { name }),
+        _ => None,
+    }
+}
+
+/// The package manager's own plan has to name what was sealed.
+fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
+    let package = &file.package;
+    match step {
+        Step::Unpack {
+            version,
+            architecture,
+            ..
+        } if *version == package.version.as_str()
+            && *architecture == package.architecture.as_str() =>
+        {
+            Ok(())
+        }
+        other => {
+            let detail = format!(
+                "apt reads {other:?} in the file, and {} {} was sealed",
+                package.name, package.version
+            );
+            Err(Failure::new(Cause::Malformed, detail))
+        }
+    }
+}
+
+fn is(planned: &str, name: &PackageName) -> bool {
+    planned == name.as_str()
+}
+
+fn others(what: &str, steps: &[Step<'_>]) -> Failure {
+    let named: Vec<String> = steps
+        .iter()
+        .take(6)
+        .map(|step| format!("{step:?}"))
+        .collect();
+    Failure::new(
+        Cause::Plan,
+        format!("{what} would change more than that: {}", named.join(", ")),
+    )
+}
+
+fn held(name: &PackageName) -> Failure {
+    Failure::new(
+        Cause::Held,
+        format!("{name} is on hold (run `apt-mark unhold {name}` as root to allow it)"),
+    )
+}
+
+fn no_service_manager(name: &PackageName) -> Failure {
+    Failure::new(
+        Cause::NoServiceManager,
+        format!("no service manager runs here that could start or stop the units of {name}"),
+    )
+}
+
+fn both(output: &Output) -> String {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// The status descriptor, to be inherited by the next child alone: jobs have one thread.
+fn inheritable(status: &Printed) -> std::io::Result<std::os::fd::OwnedFd> {
+    let descriptor = dup(status.writer()?)?;
+    fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(descriptor)
+}
+
+/// `pmstatus:acme:40.0000:Installing acme (amd64)`; before the first such line, nothing has been touched.
+fn progress(status: &str) -> Progress {
+    let mut reports = status.lines().rev().filter_map(|line| {
+        let percent = line.strip_prefix("pmstatus:")?.split(':').nth(1)?;
+        percent.split('.').next()?.parse::<u8>().ok()
+    });
+    match reports.next() {
+        Some(percent) => Progress {
+            phase: Phase::Applying,
+            percent: Some(percent.min(100)),
+        },
+        None => Progress {
+            phase: Phase::Queued,
+            percent: None,
+        },
+    }
+}
+
+/// A job that takes too long: what hangs is a maintainer script, which is killed. dpkg never is, and with nothing to
+/// kill the wait goes on.
+fn end_what_hangs(apt: u32) {
+    if let Ok(apt) = i32::try_from(apt) {
+        let _ = session::kill_scripts(apt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apts_plan_is_read_line_by_line() {
+        let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nConf acme (1.1 local-deb [all])\n";
+        assert_eq!(
+            steps(plan),
+            [
+                Step::Unpack {
+                    name: "acme",
+                    version: "1.1",
+                    architecture: "all"
+                },
+                Step::Remove { name: "other" },
+                Step::Configure { name: "acme" },
+            ]
+        );
+    }
+
+    #[test]
+    fn before_dpkg_works_apt_waits() {
+        let waiting = Progress {
+            phase: Phase::Queued,
+            percent: None,
+        };
+        let working = Progress {
+            phase: Phase::Applying,
+            percent: Some(40),
+        };
+        assert_eq!(progress("dlstatus:1:0.0000:Retrieving"), waiting);
+        assert_eq!(
+            progress("pmstatus:a:20.0:x\npmstatus:a:40.0000:Installing a (amd64)\npmerr"),
+            working
+        );
+    }
+
+    #[test]
+    fn the_administrators_hooks_are_kept() {
+        let text = configuration(
+            Path::new("/run/x"),
+            Duration::from_secs(7),
+            &["\"/bin/hook || true\";".to_owned()],
+        );
+        assert!(text.contains("#clear DPkg::Pre-Install-Pkgs;\nDPkg::Pre-Install-Pkgs { \"/bin/hook || true\"; };\n"), "{text}");
+        assert!(text.contains("DPkg::Lock::Timeout \"7\""), "{text}");
+    }
+}

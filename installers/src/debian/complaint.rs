@@ -1,0 +1,131 @@
+//! What apt and dpkg say when they fail: apt exits with 100 for everything, so their words are what there is. Read
+//! only after the database has said that something is wrong.
+
+use wharf_frames::{Cause, Failure};
+
+/// Words that apt or dpkg print, and what they mean. The first that is found counts.
+#[rustfmt::skip]
+const WORDS: &[(&str, Cause)] = &[
+    ("dpkg was interrupted", Cause::Interrupted),
+    ("Could not get lock", Cause::Locked),
+    ("Unable to acquire the dpkg frontend lock", Cause::Locked),
+    ("dpkg frontend lock was locked by another process", Cause::Locked),
+    ("Held packages were changed", Cause::Held),
+    ("Packages were downgraded", Cause::Downgrade),
+    ("Essential packages were removed", Cause::Plan),
+    ("Removing essential system-critical packages", Cause::Plan),
+    ("remove is disabled", Cause::Plan),
+    ("No space left on device", Cause::DiskFull),
+    ("not enough free space", Cause::DiskFull),
+    ("don't have enough free space", Cause::DiskFull),
+    ("script subprocess", Cause::Script),
+    ("subprocess was killed", Cause::Script),
+    ("unmet dependencies", Cause::Dependency),
+    ("dependency problems", Cause::Dependency),
+    ("pre-dependency problem", Cause::Dependency),
+    ("held broken packages", Cause::Dependency),
+    ("is not a Debian format archive", Cause::Malformed),
+    ("unexpected end of file", Cause::Malformed),
+    ("Sub-process /usr/bin/dpkg", Cause::PackageManager),
+];
+
+/// The cause in what was printed, and the lines that tell it to a person.
+pub(super) fn failure(what: &str, printed: &str) -> Failure {
+    let found = WORDS.iter().find(|(words, _)| printed.contains(words));
+    let cause = found.map_or(Cause::PackageManager, |(_, cause)| *cause);
+    let said = match cause {
+        Cause::Dependency => dependencies(printed),
+        Cause::Script => line_with(printed, "script subprocess"),
+        _ => found.and_then(|(words, _)| line_with(printed, words)),
+    };
+    let said = said
+        .or_else(|| errors(printed))
+        .unwrap_or_else(|| "no reason was told".to_owned());
+    let advice = match cause {
+        Cause::Interrupted => " (run `dpkg --configure -a` as root)",
+        Cause::Held => " (run `apt-mark unhold` as root to allow it)",
+        _ => "",
+    };
+    Failure::new(cause, format!("{what}: {said}{advice}"))
+}
+
+/// ` acme : Depends: libfoo (>= 2) but it is not installable`
+fn dependencies(printed: &str) -> Option<String> {
+    let needs = printed.lines().filter(|line| {
+        ["Depends:", "Conflicts:", "Breaks:"]
+            .iter()
+            .any(|field| line.contains(field))
+    });
+    let needs: Vec<&str> = needs.map(str::trim).take(4).collect();
+    (!needs.is_empty()).then(|| needs.join("; "))
+}
+
+fn line_with(printed: &str, words: &str) -> Option<String> {
+    let line = printed.lines().find(|line| line.contains(words))?;
+    Some(line.trim_start_matches("E: ").trim().to_owned())
+}
+
+fn errors(printed: &str) -> Option<String> {
+    let errors = printed.lines().filter_map(|line| {
+        line.strip_prefix("E: ")
+            .or_else(|| line.strip_prefix("dpkg: error"))
+    });
+    let errors: Vec<&str> = errors.take(3).collect();
+    (!errors.is_empty()).then(|| errors.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apts_words_become_causes() {
+        for (printed, cause, said) in [
+            (
+                "x\n acme : Depends: libfoo (>= 2) but it is not installable\nE: Unable to correct problems, you have held broken packages.\nThe following packages have unmet dependencies:",
+                Cause::Dependency,
+                "libfoo (>= 2)",
+            ),
+            (
+                "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12 (apt)",
+                Cause::Locked,
+                "process 12",
+            ),
+            (
+                "E: Held packages were changed and -y was used without --allow-change-held-packages.",
+                Cause::Held,
+                "apt-mark unhold",
+            ),
+            (
+                "E: Packages were downgraded and -y was used without --allow-downgrades.",
+                Cause::Downgrade,
+                "downgraded",
+            ),
+            (
+                "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
+                Cause::Interrupted,
+                "dpkg --configure -a",
+            ),
+            (
+                "dpkg: error processing package acme (--configure):\n installed acme package post-installation script subprocess returned error exit status 3\nE: Sub-process /usr/bin/dpkg returned an error code (1)",
+                Cause::Script,
+                "exit status 3",
+            ),
+            (
+                "dpkg-deb: error: failed to write: No space left on device",
+                Cause::DiskFull,
+                "No space left",
+            ),
+            ("E: Something new", Cause::PackageManager, "Something new"),
+            ("", Cause::PackageManager, "no reason"),
+        ] {
+            let failure = failure("apt", printed);
+            assert_eq!(failure.cause, cause, "{printed}");
+            assert!(
+                failure.detail.as_str().contains(said),
+                "{} does not say {said}",
+                failure.detail
+            );
+        }
+    }
+}

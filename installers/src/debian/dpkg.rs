@@ -1,0 +1,273 @@
+//! dpkg: what the device has, and repair of what was interrupted. Never used to install or remove in peace: it would
+//! silently erase holds and auto marks.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    path::Path,
+    process::Output,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, installer::Installed};
+
+use super::complaint;
+use crate::{process, root::Root};
+
+/// dpkg of one root.
+pub(super) struct Dpkg {
+    pub(super) root: Root,
+    pub(super) lock_wait: Duration,
+}
+
+/// A line of dpkg's database (dpkg-query(1)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) version: Option<PackageVersion>,
+    /// `install`, `hold`, `deinstall`, `purge`, `unknown`.
+    want: String,
+    /// `installed`, `config-files`, `half-installed`, …
+    state: String,
+    reinstall_required: bool,
+    pub(super) essential: bool,
+}
+
+const FORMAT: &str = "-f=${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\t\
+                      ${db:Status-Eflag}\\t${Essential}${Protected}\\n";
+
+impl Status {
+    /// All of it is there and configured.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state == "installed" && !self.reinstall_required
+    }
+
+    /// Nothing of it is there but perhaps its configuration.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.state.as_str(), "not-installed" | "config-files")
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.want == "hold"
+    }
+
+    /// The version, if all of it is there.
+    pub(super) fn installed(&self) -> Option<&PackageVersion> {
+        self.version.as_ref().filter(|_| self.is_whole())
+    }
+}
+
+impl Dpkg {
+    /// The architecture for which packages are installed.
+    pub(super) fn architecture(&self) -> Result<String, Failure> {
+        let output = self.ask("dpkg", &["--print-architecture"])?;
+        let architecture = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match output.status.success() && !architecture.is_empty() {
+            true => Ok(architecture),
+            false => Err(Failure::new(
+                Cause::Unavailable,
+                format!(
+                    "`dpkg --print-architecture` below {} gave no answer: {}",
+                    self.root.folder().display(),
+                    String::from_utf8_lossy(&output.stderr)
+                ),
+            )),
+        }
+    }
+
+    /// What the database says of exactly this package; the caller has checked the name's grammar.
+    pub(super) fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+        let output = self.ask("dpkg-query", &["-W", FORMAT, "--", name.as_str()])?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && !words.contains("no packages found matching") {
+            let what = format!("the state of {name}");
+            return Err(complaint::failure(&what, &words));
+        }
+        let lines = String::from_utf8_lossy(&output.stdout);
+        Ok(lines.lines().find_map(|line| parse(line, name.as_str())))
+    }
+
+    /// What the device has of this package.
+    pub(super) fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
+        let status = self.status(name)?;
+        let version = status.as_ref().and_then(Status::installed);
+        Ok(version.map(|version| Installed {
+            name: name.clone(),
+            version: version.clone(),
+            active: false,
+        }))
+    }
+
+    /// Files of the package that differ from the database, but for configuration. `dpkg --verify` exits with 0
+    /// whatever it finds.
+    pub(super) fn damaged_files(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        let output = self.ask("dpkg", &["--verify", name.as_str()])?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let files = lines
+            .lines()
+            .filter(|line| !line.get(10..).unwrap_or_default().starts_with("c "));
+        Ok(files.map(str::to_owned).collect())
+    }
+
+    /// What is unfinished. `dpkg --audit` exits with 0 whatever it finds.
+    pub(super) fn audit(&self) -> Result<Vec<String>, Failure> {
+        let output = self.ask("dpkg", &["--audit"])?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let mut found: Vec<String> = lines.lines().map(|line| line.trim().to_owned()).collect();
+        found.retain(|line| !line.is_empty());
+        if self.was_interrupted() {
+            found.push("dpkg was interrupted: /var/lib/dpkg/updates is not empty".to_owned());
+        }
+        Ok(found)
+    }
+
+    /// dpkg writes what it does into numbered files first; after an interruption they are still there.
+    pub(super) fn was_interrupted(&self) -> bool {
+        let updates = std::fs::read_dir(self.root.path("var/lib/dpkg/updates"));
+        let mut entries = updates.into_iter().flatten().flatten();
+        entries.any(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+        })
+    }
+
+    /// Configures what is unpacked.
+    pub(super) fn configure(&self, name: &PackageName) -> Result<Output, Failure> {
+        self.change(&[OsStr::new("--configure"), OsStr::new(name.as_str())])
+    }
+
+    /// Installs a file over whatever there is.
+    pub(super) fn install(&self, file: &Path) -> Result<Output, Failure> {
+        self.change(&[OsStr::new("--install"), file.as_os_str()])
+    }
+
+    /// Removes a package from whatever state.
+    pub(super) fn remove(&self, name: &PackageName) -> Result<Output, Failure> {
+        self.change(&[
+            OsStr::new("--force-remove-reinstreq"),
+            OsStr::new("--remove"),
+            OsStr::new(name.as_str()),
+        ])
+    }
+
+    fn change(&self, arguments: &[&OsStr]) -> Result<Output, Failure> {
+        let _lock = self.lock_frontend()?;
+        let mut command = process::program(&self.root, "dpkg");
+        command
+            .env("DPKG_FRONTEND_LOCKED", "1")
+            .args(["--force-confdef", "--force-confold"])
+            .args(arguments);
+        command
+            .output()
+            .map_err(|error| not_started("dpkg", &error))
+    }
+
+    /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a
+    /// limit, so like apt this looks again in steps.
+    fn lock_frontend(&self) -> Result<File, Failure> {
+        let path = self.root.path("var/lib/dpkg/lock-frontend");
+        let deadline = Instant::now() + self.lock_wait;
+        loop {
+            match try_lock(&path) {
+                Ok(file) => return Ok(file),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(Failure::new(
+                        Cause::Locked,
+                        format!("cannot lock {}: {error}", path.display()),
+                    ));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+
+    fn ask(&self, program: &str, arguments: &[&str]) -> Result<Output, Failure> {
+        process::ask(&self.root, program, arguments).map_err(|error| not_started(program, &error))
+    }
+}
+
+fn try_lock(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLK(&whole))?;
+    Ok(file)
+}
+
+fn parse(line: &str, name: &str) -> Option<Status> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [package, version, want, state, flag, essential] = fields.as_slice() else {
+        return None;
+    };
+    (*package == name).then(|| Status {
+        version: PackageVersion::new(version).ok(),
+        want: (*want).to_owned(),
+        state: (*state).to_owned(),
+        reinstall_required: *flag != "ok",
+        essential: essential.contains("yes"),
+    })
+}
+
+pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
+    Failure::new(Cause::Unavailable, format!("cannot run {program}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_installed_is_not_installed() {
+        let state = |line: &str| {
+            parse(line, "acme").map(|s| (s.is_whole(), s.is_absent(), s.is_held(), s.essential))
+        };
+        for (line, expected) in [
+            (
+                "acme\t1\tinstall\tinstalled\tok\t",
+                Some((true, false, false, false)),
+            ),
+            (
+                "acme\t1\thold\tinstalled\tok\t",
+                Some((true, false, true, false)),
+            ),
+            (
+                "acme\t1\tinstall\tinstalled\treinstreq\t",
+                Some((false, false, false, false)),
+            ),
+            (
+                "acme\t1\tinstall\thalf-configured\tok\t",
+                Some((false, false, false, false)),
+            ),
+            (
+                "acme\t\tunknown\tnot-installed\tok\t",
+                Some((false, true, false, false)),
+            ),
+            (
+                "acme\t1\tdeinstall\tconfig-files\tok\t",
+                Some((false, true, false, false)),
+            ),
+            (
+                "acme\t1\tinstall\tinstalled\tok\tyes",
+                Some((true, false, false, true)),
+            ),
+            ("acme2\t1\tinstall\tinstalled\tok\t", None),
+            ("acme", None),
+        ] {
+            assert_eq!(state(line), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! One job, from its record to its end: what wharf-job does. It may die at any step and be started again; then it
+//! looks first. It knows no socket.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::PathBuf,
+};
+
+use nix::{fcntl::FlockArg, unistd::syncfs};
+use wharf_frames::{
+    Cause, Failure, OperationId,
+    installer::{Installed, Outcome, Phase},
+};
+
+use crate::{
+    backend::{Change, Installer, Manner, PackageFile, Progress},
+    fault,
+    journal::{Attempt, Job, Journal, Order, State, lock_file},
+    ledger::Ledger,
+    limits,
+    policy::Policy,
+    progress,
+    root::Root,
+    session,
+    verdict::Judged,
+};
+
+/// Does one job.
+pub struct Worker<'a> {
+    root: &'a Root,
+    policy: &'a Policy,
+    backend: &'a dyn Installer,
+    journal: Journal,
+    ledger: Ledger,
+}
+
+/// Why work on a job stopped.
+enum Stop {
+    /// It failed.
+    Failed(Failure),
+    /// It was cancelled: its end is recorded already.
+    Cancelled,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl<'a> Worker<'a> {
+    /// A worker in this root.
+    pub fn new(root: &'a Root, policy: &'a Policy, backend: &'a dyn Installer) -> io::Result<Self> {
+        Ok(Self {
+            root,
+            policy,
+            backend,
+            journal: Journal::open(root)?,
+            ledger: Ledger::of(root),
+        })
+    }
+
+    /// Does the job, or what is left of it, and records its end. An error means that nothing could be recorded.
+    pub fn run(&self, operation: OperationId) -> Result<(), Failure> {
+        let session = session::begin();
+        let _turn = lock_file(&self.root.job_lock(), FlockArg::LockExclusive)
+            .map_err(|error| unavailable("lock", self.root.job_lock(), &error))?;
+        let Some(mut job) = self.journal.job(operation)? else {
+            let detail = format!(
+                "there is no job {operation} in {}",
+                self.root.jobs().display()
+            );
+            return Err(Failure::new(Cause::Policy, detail));
+        };
+        if !job.is_open() {
+            return Ok(());
+        }
+        self.wait_for_earlier(&job)?;
+        let failure = match self.work(&mut job, session) {
+            Ok(()) => None,
+            Err(Stop::Failed(failure)) => Some(failure),
+            Err(Stop::Cancelled) => return Ok(()),
+        };
+        self.end(job, failure)
+    }
+
+    /// dpkg outlives whoever started it. A job is over when its processes are gone.
+    fn wait_for_earlier(&self, job: &Job) -> Result<(), Failure> {
+        let this_boot = boot();
+        let last = job
+            .attempts
+            .last()
+            .filter(|attempt| attempt.boot == this_boot);
+        let Some(attempt) = last else {
+            return Ok(());
+        };
+        let gone = session::wait_until_gone(attempt.session, self.policy.job_time_limit);
+        match gone.map_err(|error| unavailable("look at", PathBuf::from("/proc"), &error))? {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Cause::Unavailable,
+                format!(
+                    "processes of an earlier attempt are still there (session {})",
+                    attempt.session
+                ),
+            )),
+        }
+    }
+
+    fn work(&self, job: &mut Job, session: i32) -> Result<(), Stop> {
+        if job.state == State::Applied {
+            return Ok(()); // only the end is missing
+        }
+        let interrupted = job.state == State::Applying;
+        self.begin_attempt(job, session)?;
+        if interrupted {
+            self.repair(job)?;
+        }
+        let planned = self.plan(job)?;
+        self.begin_applying(job)?;
+        let change = self.apply(job, planned)?;
+        let name = job.order.package();
+        eprintln!("wharf-job: {} {name}: {change:?}", job.operation);
+        self.look(job)?;
+        self.advance(job, State::Applied)?;
+        fault::point("job.applied");
+        Ok(())
+    }
+
+    /// The attempt's number is on disk before the attempt.
+    fn begin_attempt(&self, job: &mut Job, session: i32) -> Result<(), Stop> {
+        let boot = boot();
+        let in_this_boot = job
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.boot == boot)
+            .count();
+        if in_this_boot >= limits::ATTEMPTS_A_BOOT || job.attempts.len() >= limits::ATTEMPTS {
+            let detail = format!(
+                "given up after {} attempts that were interrupted: an operator has to look (dpkg --audit)",
+                job.attempts.len()
+            );
+            return Err(Failure::new(Cause::Interrupted, detail).into());
+        }
+        if job.attempts.is_empty() {
+            job.before = self.backend.installed(job.order.package())?;
+        }
+        job.attempts.push(Attempt { boot, session });
+        self.advance(job, State::Attempted)?;
+        fault::point("job.attempted");
+        Ok(())
+    }
+
+    /// From here on it cannot be cancelled.
+    fn begin_applying(&self, job: &mut Job) -> Result<(), Stop> {
+        self.advance(job, State::Applying)?;
+        fault::point("job.applying");
+        Ok(())
+    }
+
+    /// Records the state, unless the job was cancelled meanwhile.
+    fn advance(&self, job: &mut Job, state: State) -> Result<(), Stop> {
+        let lock = self.journal.lock().map_err(Failure::from)?;
+        let recorded = self.journal.job(job.operation).map_err(Failure::from)?;
+        if !recorded.is_some_and(|recorded| recorded.is_open()) {
+            return Err(Stop::Cancelled);
+        }
+        job.state = state;
+        self.journal.update(&lock, job).map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// What an interrupted attempt left half-way. A removal needs no repair first: it goes on from any state.
+    fn repair(&self, job: &Job) -> Result<(), Stop> {
+        let file = job.order.stage().map(|stage| self.root.stage(stage));
+        let repaired = self.backend.repair(job.order.package(), file.as_deref());
+        match (&job.order, repaired) {
+            (Order::Install { .. }, Err(failure)) => Err(failure.into()),
+            (_, repaired) => {
+                eprintln!("wharf-job: {}: repair: {repaired:?}", job.operation);
+                Ok(())
+            }
+        }
+    }
+
+    /// What policy and the package manager say to an install. It is asked again here: since the job was accepted,
+    /// another may have been done.
+    fn plan(&self, job: &Job) -> Result<Option<(PackageFile, Manner)>, Stop> {
+        let Order::Install { stage, judged } = &job.order else {
+            return Ok(None);
+        };
+        self.ledger.judge(judged, self.backend, self.policy)?;
+        not_below_what_is_there(judged, self.backend, self.policy)?;
+        let file = PackageFile {
+            path: self.root.stage(*stage),
+            package: judged.package.clone(),
+        };
+        let manner = self.manner(job, judged)?;
+        self.backend.plan(&file, manner)?;
+        fault::point("job.planned");
+        Ok(Some((file, manner)))
+    }
+
+    fn manner(&self, job: &Job, judged: &Judged) -> Result<Manner, Failure> {
+        let package = &judged.package;
+        let was_there = job
+            .before
+            .as_ref()
+            .is_some_and(|before| before.version == package.version);
+        let entry = self.ledger.entry(&package.name)?;
+        let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
+        Ok(Manner {
+            allow_downgrade: self.policy.allows_downgrade(&package.name),
+            // What is there since an interrupted attempt of this job was installed from these bytes.
+            reinstall: was_there && other_bytes,
+        })
+    }
+
+    fn apply(&self, job: &Job, planned: Option<(PackageFile, Manner)>) -> Result<Change, Failure> {
+        let report = |progress: Progress| progress::write(self.root, job.operation, progress);
+        match (&job.order, planned) {
+            (Order::Install { .. }, Some((file, manner))) => {
+                self.backend.install(&file, manner, &report)
+            }
+            (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),
+            (Order::Remove(name), _) => self.backend.remove(name, &report),
+            (Order::Activate(name), _) => self.backend.activate(name),
+            (Order::Deactivate(name), _) => self.backend.deactivate(name),
+        }
+    }
+
+    /// Whether the device has what was asked.
+    fn look(&self, job: &Job) -> Result<Option<Installed>, Failure> {
+        progress::write(
+            self.root,
+            job.operation,
+            Progress {
+                phase: Phase::Verifying,
+                percent: None,
+            },
+        );
+        let device = self.backend.installed(job.order.package())?;
+        let active = device.as_ref().map(|installed| installed.active);
+        let holds = match &job.order {
+            Order::Install { judged, .. } => device
+                .as_ref()
+                .is_some_and(|device| device.version == judged.package.version),
+            Order::Remove(_) => device.is_none(),
+            Order::Activate(_) => active == Some(true),
+            Order::Deactivate(_) => active == Some(false),
+        };
+        match holds {
+            true => Ok(device),
+            false => Err(Failure::new(
+                Cause::PackageManager,
+                format!(
+                    "{} said that it was done, and the device has: {device:?}",
+                    self.backend.name()
+                ),
+            )),
+        }
+    }
+
+    /// Records the end, after the disk has what it says.
+    fn end(&self, mut job: Job, failure: Option<Failure>) -> Result<(), Failure> {
+        let failure = match failure {
+            None => self.look(&job).err(),
+            failure => failure,
+        };
+        self.sync()?;
+        fault::point("job.synced");
+        if let (None, Order::Install { judged, .. }) = (&failure, &job.order) {
+            self.ledger.record(judged, self.backend, self.policy)?;
+            fault::point("ledger.recorded");
+        }
+        let outcome = Outcome {
+            failure,
+            device: self.backend.installed(job.order.package())?,
+            attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
+        };
+        match &outcome.failure {
+            None => eprintln!("wharf-job: {} {}: done", job.operation, job.order.package()),
+            Some(failure) => eprintln!(
+                "wharf-job: {} {}: {failure}",
+                job.operation,
+                job.order.package()
+            ),
+        }
+        match self.advance(&mut job, State::Ended(outcome)) {
+            Ok(()) | Err(Stop::Cancelled) => {}
+            Err(Stop::Failed(failure)) => return Err(failure),
+        }
+        fault::point("job.ended");
+        progress::clear(self.root, job.operation);
+        Ok(())
+    }
+
+    /// The file systems on which packages and the package database lie. Neither maintainer scripts nor all package
+    /// managers sync what they write.
+    fn sync(&self) -> Result<(), Failure> {
+        let mut synced = Vec::new();
+        for folder in ["", "usr", "etc", "opt", "var", "var/lib", "srv", "boot"] {
+            let path = self.root.path(folder);
+            let Ok(metadata) = fs::metadata(&path) else {
+                continue;
+            };
+            let device = std::os::unix::fs::MetadataExt::dev(&metadata);
+            if !synced.contains(&device) {
+                File::open(&path)
+                    .and_then(|folder| Ok(syncfs(folder)?))
+                    .map_err(|error| unavailable("sync", path, &error))?;
+                synced.push(device);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The administrator may have installed a higher version than we ever did.
+fn not_below_what_is_there(
+    judged: &Judged,
+    backend: &dyn Installer,
+    policy: &Policy,
+) -> Result<(), Failure> {
+    let package = &judged.package;
+    let Some(there) = backend.installed(&package.name)? else {
+        return Ok(());
+    };
+    if backend
+        .compare_versions(&package.version, &there.version)
+        .is_ge()
+        || policy.allows_downgrade(&package.name)
+    {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} {} is installed, and policy allows no way down to {} (allow-downgrade in installer.toml)",
+        package.name, there.version, package.version
+    );
+    Err(Failure::new(Cause::Downgrade, detail))
+}
+
+/// This boot, by the name that the kernel gave it.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
+}
+
+fn unavailable(what: &str, path: PathBuf, error: &io::Error) -> Failure {
+    Failure::new(
+        Cause::Unavailable,
+        format!("cannot {what} {}: {error}", path.display()),
+    )
+}

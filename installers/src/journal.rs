@@ -1,0 +1,311 @@
+//! Records of jobs: what was accepted will be done, whatever happens to us. A record is one file, replaced whole;
+//! whoever changes one holds the journal's lock, so that a cancel and a beginning never pass each other.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use minicbor::{Decode, Encode};
+use nix::fcntl::{Flock, FlockArg};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, StageId, decode, encode,
+    installer::{Installed, JobStatus, Outcome, Phase},
+};
+
+use crate::{durable, fault, limits, progress, root::Root, verdict::Judged};
+
+/// One job, as it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Job {
+    /// [`FORMAT`] of whoever wrote it.
+    #[n(0)]
+    pub(crate) format: u32,
+    /// Its name.
+    #[n(1)]
+    pub operation: OperationId,
+    /// Jobs are done in this order.
+    #[n(2)]
+    pub sequence: u64,
+    /// What is to be done.
+    #[n(3)]
+    pub order: Order,
+    /// How far it is.
+    #[n(4)]
+    pub state: State,
+    /// The attempts so far, the last one last.
+    #[n(5)]
+    pub attempts: Vec<Attempt>,
+    /// What the device had before the first attempt.
+    #[n(6)]
+    pub before: Option<Installed>,
+}
+
+/// What a job is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub enum Order {
+    /// Installs a sealed file.
+    #[n(0)]
+    Install {
+        /// The file.
+        #[n(0)]
+        stage: StageId,
+        /// What was found in it.
+        #[n(1)]
+        judged: Judged,
+    },
+    /// Removes a package.
+    #[n(1)]
+    Remove(#[n(0)] PackageName),
+    /// Starts its units.
+    #[n(2)]
+    Activate(#[n(0)] PackageName),
+    /// Stops its units.
+    #[n(3)]
+    Deactivate(#[n(0)] PackageName),
+}
+
+/// How far a job is. Each is on disk before what it allows is done.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub enum State {
+    /// It will be done.
+    #[n(0)]
+    Accepted,
+    /// An attempt looks and plans; nothing is touched, it can still be cancelled.
+    #[n(1)]
+    Attempted,
+    /// The package manager may be at work.
+    #[n(2)]
+    Applying,
+    /// The device was seen to have what was asked; not yet known to survive a power cut.
+    #[n(3)]
+    Applied,
+    /// Over: what the outcome says is on the disk.
+    #[n(4)]
+    Ended(#[n(0)] Outcome),
+}
+
+/// One attempt at a job.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Attempt {
+    /// The boot in which it was made.
+    #[n(0)]
+    pub boot: String,
+    /// Its session, in which all its processes are.
+    #[n(1)]
+    pub session: i32,
+}
+
+const FORMAT: u32 = 1;
+
+/// The records of a root.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    root: Root,
+}
+
+/// Held while records are changed.
+pub(crate) struct Locked(#[allow(dead_code, reason = "held")] Flock<File>);
+
+/// A record cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {file}: {why}")]
+pub struct JournalError {
+    what: &'static str,
+    file: PathBuf,
+    why: String,
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        Self::new(Cause::Unavailable, error.to_string())
+    }
+}
+
+impl Order {
+    /// The package it is about.
+    pub fn package(&self) -> &PackageName {
+        match self {
+            Self::Install { judged, .. } => &judged.package.name,
+            Self::Remove(name) | Self::Activate(name) | Self::Deactivate(name) => name,
+        }
+    }
+
+    /// The file that has to be kept until the job is over.
+    pub fn stage(&self) -> Option<StageId> {
+        match self {
+            Self::Install { stage, .. } => Some(*stage),
+            _ => None,
+        }
+    }
+}
+
+impl Job {
+    /// Whether there is still something to do.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.state, State::Ended(_))
+    }
+
+    fn status(&self, progress: Option<(Phase, Option<u8>)>) -> JobStatus {
+        let phase = match &self.state {
+            State::Ended(outcome) => return JobStatus::Ended(outcome.clone()),
+            State::Accepted => return open(Phase::Queued, None),
+            State::Attempted => Phase::Planning,
+            State::Applying => Phase::Applying,
+            State::Applied => Phase::Verifying,
+        };
+        // A report that an earlier attempt left behind may be further than the record.
+        match progress {
+            Some((reported, percent)) if reported >= phase || reported == Phase::Queued => {
+                open(reported, percent)
+            }
+            _ => open(phase, None),
+        }
+    }
+}
+
+fn open(phase: Phase, percent: Option<u8>) -> JobStatus {
+    JobStatus::Open { phase, percent }
+}
+
+impl Journal {
+    /// The journal of this root.
+    pub fn open(root: &Root) -> io::Result<Self> {
+        for folder in [root.jobs(), root.ledger(), root.run()] {
+            durable::private_folder(&folder)?;
+        }
+        Ok(Self { root: root.clone() })
+    }
+
+    /// Waits until nobody else changes a record.
+    pub(crate) fn lock(&self) -> Result<Locked, JournalError> {
+        let path = self.root.jobs().join(".lock");
+        lock_file(&path, FlockArg::LockExclusive)
+            .map(Locked)
+            .map_err(|error| problem("lock", path, error))
+    }
+
+    /// The record of a job.
+    pub fn job(&self, operation: OperationId) -> Result<Option<Job>, JournalError> {
+        let path = self.path(operation);
+        let unreadable = |why: String| problem("read", path.clone(), why);
+        match durable::read(&path).map_err(|error| unreadable(error.to_string()))? {
+            None => Ok(None),
+            Some(bytes) => match decode::<Job>(&bytes) {
+                Ok(job) if job.format <= FORMAT => Ok(Some(job)),
+                Ok(_) => Err(unreadable("a newer wharfd wrote it".to_owned())),
+                Err(error) => Err(unreadable(error.to_string())),
+            },
+        }
+    }
+
+    /// How a job stands.
+    pub fn status(&self, operation: OperationId) -> Result<JobStatus, JournalError> {
+        let job = self.job(operation)?;
+        let progress = progress::read(&self.root, operation);
+        Ok(job.map_or(JobStatus::Unknown, |job| job.status(progress)))
+    }
+
+    /// Every job that can be read, in the order in which they were accepted. What cannot be read is told, and left.
+    pub fn jobs(&self) -> Result<Vec<Job>, JournalError> {
+        let folder = self.root.jobs();
+        let entries = fs::read_dir(&folder).map_err(|error| problem("list", folder, error))?;
+        let operations = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut jobs: Vec<Job> = operations
+            .filter_map(|operation| match self.job(operation) {
+                Ok(job) => job,
+                Err(error) => {
+                    eprintln!("wharf-installer: {error}; it is left as it is");
+                    None
+                }
+            })
+            .collect();
+        jobs.sort_by_key(|job| job.sequence);
+        Ok(jobs)
+    }
+
+    /// Writes a new job at the end of the queue. The caller has looked, under the same lock, that it is new.
+    pub(crate) fn accept(
+        &self,
+        _lock: &Locked,
+        operation: OperationId,
+        order: Order,
+        sequence: u64,
+    ) -> Result<(), JournalError> {
+        self.write(&Job {
+            format: FORMAT,
+            operation,
+            sequence,
+            order,
+            state: State::Accepted,
+            attempts: Vec::new(),
+            before: None,
+        })?;
+        fault::point("job.accepted");
+        Ok(())
+    }
+
+    /// Writes a record of a job as it is now.
+    pub(crate) fn update(&self, _lock: &Locked, job: &Job) -> Result<(), JournalError> {
+        self.write(job)
+    }
+
+    fn write(&self, job: &Job) -> Result<(), JournalError> {
+        let path = self.path(job.operation);
+        encode(job)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| durable::write(&path, &bytes).map_err(|error| error.to_string()))
+            .map_err(|why| problem("write", path, why))
+    }
+
+    /// Forgets the oldest of those that have ended, once there are too many.
+    pub(crate) fn forget_old(&self, _lock: &Locked) -> Result<(), JournalError> {
+        let mut ended = self.jobs()?;
+        ended.retain(|job| !job.is_open());
+        let surplus = ended.len().saturating_sub(limits::ENDED_JOBS);
+        for (index, job) in ended.iter().enumerate() {
+            let path = self.path(job.operation);
+            if index < surplus || is_older(&path, limits::ENDED_JOBS_AGE) {
+                durable::remove(&path).map_err(|error| problem("remove", path, error))?;
+                progress::clear(&self.root, job.operation);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, operation: OperationId) -> PathBuf {
+        self.root.jobs().join(operation.to_string())
+    }
+}
+
+/// Opens and locks a file that exists for its lock only. The kernel lets go of it with its last holder.
+pub(crate) fn lock_file(path: &std::path::Path, how: FlockArg) -> io::Result<Flock<File>> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    Flock::lock(file, how).map_err(|(_, error)| error.into())
+}
+
+fn is_older(path: &std::path::Path, age: Duration) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    let oldest = SystemTime::now().checked_sub(age);
+    matches!((modified, oldest), (Ok(modified), Some(oldest)) if modified < oldest)
+}
+
+fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> JournalError {
+    JournalError {
+        what,
+        file,
+        why: why.to_string(),
+    }
+}

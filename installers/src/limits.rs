@@ -1,0 +1,37 @@
+//! Every bound of root's side, in one table. What root may change of them is in [`crate::policy`]; these are not.
+
+use std::time::Duration;
+
+/// Connections to the job socket, of all users together.
+pub const CONNECTIONS: usize = 16;
+/// Connections of one user.
+pub const CONNECTIONS_OF_A_USER: usize = 8;
+/// A client that has connected and says nothing is let go after this.
+pub const CLIENT_SILENCE: Duration = Duration::from_secs(30);
+/// A client that does not take its answer is let go after this.
+pub const CLIENT_STUCK: Duration = Duration::from_secs(5);
+
+/// A descriptor of a staged file that is still open for writing is waited for so long, then the answer is "not now".
+pub const SEAL_WAITS_FOR_WRITERS: Duration = Duration::from_secs(1);
+/// wharf-inspect may take this long for one package.
+pub const INSPECTION: Duration = Duration::from_secs(120);
+/// Of the disk, this stays free for the package database: so many bytes, and so many in a hundred.
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// See [`RESERVE_BYTES`].
+pub const RESERVE_PERCENT: u64 = 5;
+
+/// Jobs that are accepted and have not ended.
+pub const OPEN_JOBS: usize = 32;
+/// Jobs that have ended and are remembered.
+pub const ENDED_JOBS: usize = 256;
+/// How long at least an ended job is remembered when there are fewer: wharfd asks within that time.
+pub const ENDED_JOBS_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Attempts at one job within one boot.
+pub const ATTEMPTS_A_BOOT: usize = 2;
+/// Attempts at one job.
+pub const ATTEMPTS: usize = 4;
+
+/// Of what a package manager and its scripts print, this much is kept.
+pub const OUTPUT: u64 = 64 * 1024;
+/// A policy file, a record of ours, a passwd file: longer ones are refused.
+pub const FILE: u64 = 1024 * 1024;

@@ -1,0 +1,362 @@
+//! Root's policy, `/etc/wharfd/installer.toml`: what may be installed, from whom, and within which bounds. No frame
+//! can relax it. An absent file means the defaults; a wrong one stops the service.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use wharf_frames::PackageName;
+
+use crate::{durable, limits, root::Root};
+
+/// The policy by which this device installs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Policy {
+    /// The package manager that is driven.
+    pub backend: Backend,
+    /// Where dependencies may come from.
+    pub dependencies: Dependencies,
+    /// Packages without any signature are taken. Told at every start.
+    pub allow_unsigned: bool,
+    /// Packages that may go to a lower version.
+    pub allow_downgrade: Vec<Pattern>,
+    /// Packages that are never removed, beside those that the distribution calls essential.
+    pub protected: Vec<Pattern>,
+    /// Bounds of root's folder.
+    pub quota: Quota,
+    /// What certificates may sign. One that is not named may sign every package.
+    pub key: Vec<Scope>,
+    /// How long another package manager's lock is waited for, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub lock_wait: Duration,
+    /// How long a job may take, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub job_time_limit: Duration,
+}
+
+/// A package manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// apt and dpkg.
+    Apt,
+    /// A simulated one, for tests.
+    #[cfg(feature = "simulated")]
+    Simulated,
+}
+
+/// Where the dependencies of a package may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dependencies {
+    /// From nowhere: they are installed already, or the install fails.
+    None,
+}
+
+/// Bounds of what wharfd may have staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Quota {
+    /// Bytes of all files together, and so of the largest package.
+    pub bytes: u64,
+    /// Files.
+    pub files: usize,
+    /// A file that nobody has written for so many days is removed.
+    pub days: u64,
+    /// So many bytes of the disk stay free, beside the built-in reserve of 5 % and 64 MiB.
+    pub reserve: u64,
+}
+
+/// What one certificate may sign.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scope {
+    /// The certificate.
+    pub fingerprint: Fingerprint,
+    /// The packages.
+    pub packages: Vec<Pattern>,
+}
+
+/// The fingerprint of a certificate's primary key, in upper-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(String);
+
+/// A package name in which each `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+/// Why there is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The file is there and cannot be read.
+    #[error("cannot read {file}: {error}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file says something that is not understood.
+    #[error("{file}, line {line}{key}: {message}")]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// Where, from 1.
+        line: usize,
+        /// The key of that line, if it has one.
+        key: String,
+        /// What was expected.
+        message: String,
+    },
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Apt,
+            dependencies: Dependencies::None,
+            allow_unsigned: false,
+            allow_downgrade: Vec::new(),
+            protected: Vec::new(),
+            quota: Quota::default(),
+            key: Vec::new(),
+            lock_wait: Duration::from_secs(120),
+            job_time_limit: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            bytes: 1024 * 1024 * 1024,
+            files: 32,
+            days: 30,
+            reserve: 0,
+        }
+    }
+}
+
+impl Policy {
+    /// The policy of this root.
+    pub fn read(root: &Root) -> Result<Self, PolicyError> {
+        let file = root.policy();
+        match durable::read(&file) {
+            Ok(None) => Ok(Self::default()),
+            Ok(Some(bytes)) => Self::parse(&file, &bytes),
+            Err(error) => Err(PolicyError::Unreadable { file, error }),
+        }
+    }
+
+    fn parse(file: &Path, bytes: &[u8]) -> Result<Self, PolicyError> {
+        let text = String::from_utf8_lossy(bytes);
+        toml::from_str(&text).map_err(|error| wrong(file, &text, &error))
+    }
+
+    /// Whether this certificate may sign packages of this name.
+    pub fn in_scope(&self, certificate: &str, name: &PackageName) -> bool {
+        let mut scopes = self
+            .key
+            .iter()
+            .filter(|scope| scope.fingerprint.0 == certificate)
+            .peekable();
+        scopes.peek().is_none() || scopes.any(|scope| any_fits(&scope.packages, name))
+    }
+
+    /// Whether this package may go to a lower version.
+    pub fn allows_downgrade(&self, name: &PackageName) -> bool {
+        any_fits(&self.allow_downgrade, name)
+    }
+
+    /// Whether this package is never removed. wharfd does not remove itself.
+    pub fn protects(&self, name: &PackageName) -> bool {
+        name.as_str() == "wharfd" || any_fits(&self.protected, name)
+    }
+}
+
+fn any_fits(patterns: &[Pattern], name: &PackageName) -> bool {
+    patterns.iter().any(|pattern| pattern.fits(name.as_str()))
+}
+
+impl Pattern {
+    /// Whether the whole name fits.
+    pub fn fits(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else {
+            return false;
+        };
+        let Some(last) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.find(part) {
+                Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match PackageName::new(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(_) => Err(D::Error::custom(
+                "expected the name of a package, in which '*' stands for any characters",
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut text = String::deserialize(deserializer)?.to_ascii_uppercase();
+        text.retain(|character| character != ' ');
+        match text.bytes().all(|byte| byte.is_ascii_hexdigit()) && matches!(text.len(), 40 | 64) {
+            true => Ok(Self(text)),
+            false => Err(D::Error::custom(
+                "expected the fingerprint of a certificate: 40 or 64 hexadecimal digits",
+            )),
+        }
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match u64::deserialize(deserializer)? {
+        seconds @ 1..=604_800 => Ok(Duration::from_secs(seconds)),
+        _ => Err(D::Error::custom(
+            "expected seconds, from 1 to 604800 (a week)",
+        )),
+    }
+}
+
+fn wrong(file: &Path, text: &str, error: &toml::de::Error) -> PolicyError {
+    let offset = error.span().map_or(0, |span| span.start);
+    let before = text.get(..offset).unwrap_or_default();
+    let line = text
+        .lines()
+        .nth(before.matches('\n').count())
+        .unwrap_or_default();
+    let key = line
+        .split_once('=')
+        .map(|(key, _)| format!(", {}", key.trim()));
+    PolicyError::Wrong {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+        key: key.unwrap_or_default(),
+        message: error.message().to_owned(),
+    }
+}
+
+/// Bytes of the disk of which this much is there that have to stay free.
+pub(crate) fn reserve(quota: &Quota, disk: u64) -> u64 {
+    let percent = disk / 100 * limits::RESERVE_PERCENT;
+    percent
+        .max(limits::RESERVE_BYTES)
+        .saturating_add(quota.reserve)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Policy, String> {
+        Policy::parse(Path::new("installer.toml"), text.as_bytes()).map_err(|e| e.to_string())
+    }
+
+    fn name(text: &str) -> PackageName {
+        PackageName::new(text).unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(parse(""), Ok(Policy::default()));
+    }
+
+    #[test]
+    fn a_certificate_that_is_named_signs_only_what_it_is_named_for() {
+        let key = "0123456789ABCDEF0123456789ABCDEF01234567";
+        let text = format!("[[key]]\nfingerprint = \"{key}\"\npackages = [\"acme-*\", \"edge\"]\n");
+        let policy = parse(&text).unwrap();
+        for (package, allowed) in [
+            ("acme-agent", true),
+            ("edge", true),
+            ("edge2", false),
+            ("bash", false),
+        ] {
+            assert_eq!(policy.in_scope(key, &name(package)), allowed, "{package}");
+        }
+        assert!(
+            policy.in_scope(&"F".repeat(40), &name("bash")),
+            "another certificate"
+        );
+    }
+
+    #[test]
+    fn a_pattern_fits_whole_names() {
+        for (pattern, text, fits) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "anything", true),
+            ("a*", "ab", true),
+            ("*b", "ab", true),
+            ("a*b", "ab", true),
+            ("a*a", "a", false),
+            ("a*b*c", "axbxc", true),
+            ("a*b*c", "axc", false),
+            ("*b*", "abc", true),
+        ] {
+            assert_eq!(
+                Pattern(pattern.to_owned()).fits(text),
+                fits,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_names_file_line_key_and_what_was_expected() {
+        for (text, words) in [
+            (
+                "\nbackend = \"yum\"",
+                ["installer.toml, line 2, backend", "expected"],
+            ),
+            ("surprise = 1", ["line 1, surprise", "expected one of"]),
+            (
+                "dependencies = \"configured-sources\"",
+                ["line 1, dependencies", "none"],
+            ),
+            (
+                "[quota]\nbytes = \"much\"",
+                ["line 2, bytes", "expected u64"],
+            ),
+            (
+                "\n\nlock-wait = 0",
+                ["line 3, lock-wait", "from 1 to 604800"],
+            ),
+            (
+                "allow-downgrade = [\"a b\"]",
+                ["line 1, allow-downgrade", "name of a package"],
+            ),
+            (
+                "[[key]]\nfingerprint = \"12\"",
+                ["line 2, fingerprint", "40 or 64"],
+            ),
+            ("[[key]]\npackages = []", ["line 1", "fingerprint"]),
+        ] {
+            let error = parse(text).unwrap_err();
+            for word in words {
+                assert!(
+                    error.contains(word),
+                    "{text:?}: {error:?} does not say {word:?}"
+                );
+            }
+        }
+    }
+}

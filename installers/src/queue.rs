@@ -1,0 +1,173 @@
+//! Which job runs: one at a time, in the order in which they were accepted, each in a process of its own that does
+//! not end with this one. A job that died without its end is started again, and looks first.
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    process::Command,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use wharf_frames::{Cause, Failure, OperationId, installer::Outcome};
+
+use crate::{
+    journal::{Job, Journal, Order, State, lock_file},
+    limits,
+    root::Root,
+};
+
+/// When a job could not be started at all: how long until it is tried again.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The jobs of a root, and the program that does them.
+#[derive(Debug)]
+pub struct Queue {
+    root: Root,
+    journal: Journal,
+    program: PathBuf,
+    /// Counts up whenever a job was accepted.
+    accepted: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Queue {
+    /// The queue of this root. `program` is wharf-job.
+    pub fn new(root: &Root, program: PathBuf) -> io::Result<Self> {
+        Ok(Self {
+            root: root.clone(),
+            journal: Journal::open(root)?,
+            program,
+            accepted: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// The records.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Accepts a job once: it is on disk when this returns. Asking again changes nothing.
+    pub fn accept(&self, operation: OperationId, order: Order) -> Result<(), Failure> {
+        let lock = self.journal.lock()?;
+        if self.journal.job(operation)?.is_some() {
+            return Ok(());
+        }
+        self.journal.forget_old(&lock)?;
+        let jobs = self.journal.jobs()?;
+        let open = jobs.iter().filter(|job| job.is_open()).count();
+        if open >= limits::OPEN_JOBS {
+            let detail = format!("{open} jobs are waiting already");
+            return Err(Failure::new(Cause::Unavailable, detail));
+        }
+        let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
+        self.journal.accept(&lock, operation, order, sequence)?;
+        *self.lock() += 1;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Cancels a job of which nothing has been applied.
+    pub fn cancel(&self, operation: OperationId) -> Result<(), Failure> {
+        let lock = self.journal.lock()?;
+        let Some(mut job) = self.journal.job(operation)? else {
+            return Err(Failure::new(
+                Cause::Policy,
+                format!("there is no job {operation}"),
+            ));
+        };
+        match job.state {
+            State::Accepted | State::Attempted => {}
+            State::Applying | State::Applied | State::Ended(_) => {
+                let detail = format!("{operation} cannot be cancelled any more");
+                return Err(Failure::new(Cause::Policy, detail));
+            }
+        }
+        job.state = State::Ended(Outcome {
+            failure: Some(Failure::new(
+                Cause::Policy,
+                "cancelled before anything was changed",
+            )),
+            device: job.before.clone(),
+            attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
+        });
+        self.journal.update(&lock, &job)?;
+        Ok(())
+    }
+
+    /// Does jobs, for ever.
+    pub fn run(&self) {
+        loop {
+            let accepted = *self.lock();
+            if let Err(error) = self.run_open_jobs() {
+                eprintln!("wharf-installer: {error}");
+                self.wait(accepted, Some(PAUSE));
+            } else {
+                self.wait(accepted, None);
+            }
+        }
+    }
+
+    /// Does every open job. An error means that one could not be done now.
+    fn run_open_jobs(&self) -> io::Result<()> {
+        // Held by the job of an earlier wharf-installer, if it is still at work.
+        drop(self.turn()?);
+        while let Some(job) = self.first_open()? {
+            self.run_job(&job)?;
+        }
+        Ok(())
+    }
+
+    fn run_job(&self, job: &Job) -> io::Result<()> {
+        let mut child = Command::new(&self.program)
+            .arg("run")
+            .arg(job.operation.to_string())
+            .arg("--root")
+            .arg(self.root.folder())
+            .stdin(std::process::Stdio::null())
+            .spawn()
+            .map_err(|error| {
+                io::Error::other(format!("cannot start {}: {error}", self.program.display()))
+            })?;
+        let status = child.wait()?;
+        let after = self.journal.job(job.operation).map_err(io::Error::other)?;
+        match after {
+            // Each attempt is counted by the job itself, so one that got nowhere must not be repeated at once.
+            Some(after) if after.is_open() && after.attempts == job.attempts => {
+                Err(io::Error::other(format!(
+                    "wharf-job did not begin {} ({status}); it is tried again",
+                    job.operation
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn first_open(&self) -> io::Result<Option<Job>> {
+        let jobs = self.journal.jobs().map_err(io::Error::other)?;
+        Ok(jobs.into_iter().find(Job::is_open))
+    }
+
+    fn turn(&self) -> io::Result<Flock<File>> {
+        lock_file(&self.root.job_lock(), FlockArg::LockExclusive)
+    }
+
+    fn wait(&self, seen: u64, pause: Option<Duration>) {
+        let nothing_new = |accepted: &mut u64| *accepted == seen;
+        let accepted = self.lock();
+        match pause {
+            None => drop(self.changed.wait_while(accepted, nothing_new)),
+            Some(pause) => drop(
+                self.changed
+                    .wait_timeout_while(accepted, pause, nothing_new),
+            ),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,119 @@
+//! The processes of a job: a session of their own, from which maintainer scripts and package managers cannot be told
+//! apart by name. Looked up in /proc; nothing here is a signal to a package manager.
+
+use std::{
+    fs, io,
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::process::{pidfd, wait_for_event};
+
+/// One line of /proc.
+struct Process {
+    pid: i32,
+    parent: i32,
+    session: i32,
+}
+
+/// Makes this process the head of a session of its own, so that no signal to the group of whoever started it reaches
+/// the package manager. Gives the session.
+pub(crate) fn begin() -> i32 {
+    // Refused only to one that is a head already.
+    let session = nix::unistd::setsid().or_else(|_| nix::unistd::getsid(None));
+    session.map_or(0, Pid::as_raw)
+}
+
+/// Waits until the last process of a session that somebody else began has ended. False when the time is over.
+pub(crate) fn wait_until_gone(session: i32, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    while let Some(process) = first_of(session)? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        match pidfd(process) {
+            Ok(end) => {
+                let mut events = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+                wait_for_event(&mut events, deadline)?;
+                if !events.iter().any(|event| event.any() == Some(true)) {
+                    return Ok(false);
+                }
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+fn first_of(session: i32) -> io::Result<Option<i32>> {
+    let this = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut all = processes()?.into_iter();
+    let found = all.find(|process| process.session == session && process.pid != this);
+    Ok(found.map(|process| process.pid))
+}
+
+/// Kills the maintainer scripts that dpkg runs below this process, with all that they started; never dpkg itself.
+/// True when there was one.
+pub(crate) fn kill_scripts(above: i32) -> io::Result<bool> {
+    let all = processes()?;
+    let below = descendants(&all, above);
+    let scripts = below.into_iter().filter(|pid| is_script(*pid));
+    let mut doomed: Vec<i32> = scripts
+        .flat_map(|pid| [vec![pid], descendants(&all, pid)].concat())
+        .collect();
+    doomed.dedup();
+    for pid in &doomed {
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL); // it may be gone by now
+    }
+    Ok(!doomed.is_empty())
+}
+
+/// dpkg runs scripts by their path in its database, or debconf does with that path among its arguments.
+fn is_script(pid: i32) -> bool {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    arguments.any(|argument| {
+        argument.starts_with(b"/var/lib/dpkg/info/")
+            || argument.starts_with(b"/var/lib/dpkg/tmp.ci/")
+    })
+}
+
+fn descendants(all: &[Process], above: i32) -> Vec<i32> {
+    let mut found = vec![above];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        let children = all.iter().filter(|process| process.parent == parent);
+        found.extend(children.map(|process| process.pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+fn processes() -> io::Result<Vec<Process>> {
+    let entries = fs::read_dir("/proc")?.flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(pids.filter_map(process).collect())
+}
+
+/// proc_pid_stat(5): the name is in parentheses and may hold any character, so fields are counted after the last `)`.
+/// A zombie has ended.
+fn process(pid: i32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let mut number = || fields.next()?.parse().ok();
+    let (parent, _group, session) = (number()?, number()?, number()?);
+    (state != "Z").then_some(Process {
+        pid,
+        parent,
+        session,
+    })
+}

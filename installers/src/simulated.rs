@@ -1,0 +1,225 @@
+//! A simulated package manager, complete, for tests: files below the root are its database, its services, its lock
+//! and its faults. It keeps the same contract as apt.
+//!
+//! In `var/lib/wharf-simulated`: `NAME_version` holds the version, `NAME_active` is there while it runs, `NAME_half` while
+//! work on it is unfinished, `history` has a line for each effect. In `etc/wharf-simulated`, a file tells it to
+//! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `die` ends
+//! the program in the middle of the next work, and a FIFO `wait` stops it there until somebody opens it to write.
+
+use std::{
+    cmp::Ordering,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::{
+    Cause, Failure, PackageName, PackageVersion,
+    installer::{Installed, Phase},
+};
+
+use crate::{
+    backend::{Change, Installer, Manner, PackageFile, Progress, Report},
+    debian::version,
+    durable, fault,
+    root::Root,
+};
+
+/// The simulated package manager of one root.
+#[derive(Debug)]
+pub struct Simulated {
+    database: PathBuf,
+    faults: PathBuf,
+}
+
+impl Simulated {
+    /// The one of this root.
+    pub fn open(root: &Root) -> Result<Self, Failure> {
+        let simulated = Self {
+            database: root.path("var/lib/wharf-simulated"),
+            faults: root.path("etc/wharf-simulated"),
+        };
+        durable::private_folder(&simulated.database).map_err(failed)?;
+        Ok(simulated)
+    }
+
+    fn file(&self, name: &PackageName, suffix: &str) -> PathBuf {
+        // No name that fits the grammar holds a '/', and none a '_'.
+        self.database.join(format!("{name}{suffix}"))
+    }
+
+    fn is_told(&self, fault: &str) -> bool {
+        self.faults.join(fault).exists()
+    }
+
+    fn refuse_if(&self, fault: &str, cause: Cause) -> Result<(), Failure> {
+        match self.is_told(fault) {
+            true => Err(Failure::new(cause, format!("simulated: {fault}"))),
+            false => Ok(()),
+        }
+    }
+
+    /// What is there, whole or not.
+    fn version(&self, name: &PackageName) -> Result<Option<PackageVersion>, Failure> {
+        if !self.is_name(name) {
+            return Ok(None);
+        }
+        let bytes = durable::read(&self.file(name, "_version")).map_err(failed)?;
+        Ok(bytes.and_then(|bytes| PackageVersion::new(&String::from_utf8_lossy(&bytes)).ok()))
+    }
+
+    /// The middle of any work, where a program may die or take its time.
+    fn work(&self, name: &PackageName, report: Report<'_>) -> Result<(), Failure> {
+        durable::write(&self.file(name, "_half"), b"").map_err(failed)?;
+        report(Progress {
+            phase: Phase::Applying,
+            percent: Some(50),
+        });
+        fault::point("simulated.half");
+        let die = self.faults.join("die");
+        if die.exists() {
+            let _ = fs::remove_file(die);
+            std::process::abort();
+        }
+        let wait = self.faults.join("wait");
+        if wait.exists() {
+            // Opening a FIFO for reading waits for somebody to open it for writing.
+            File::open(wait).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn whole(&self, name: &PackageName, effect: &str) -> Result<Change, Failure> {
+        let mut history = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.database.join("history"))
+            .map_err(failed)?;
+        writeln!(history, "{effect}").map_err(failed)?;
+        durable::remove(&self.file(name, "_half")).map_err(failed)?;
+        fault::point("simulated.whole");
+        Ok(Change::Changed)
+    }
+}
+
+impl Installer for Simulated {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn architecture(&self) -> &str {
+        "amd64"
+    }
+
+    fn takes(&self, architecture: &str) -> bool {
+        matches!(architecture, "all" | "amd64")
+    }
+
+    fn is_name(&self, name: &PackageName) -> bool {
+        version::is_name(name.as_str())
+    }
+
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering {
+        version::compare(left.as_str(), right.as_str())
+    }
+
+    fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
+        let half = self.file(name, "_half").exists();
+        let version = self.version(name)?.filter(|_| !half);
+        Ok(version.map(|version| Installed {
+            name: name.clone(),
+            version,
+            active: self.file(name, "_active").exists(),
+        }))
+    }
+
+    fn plan(&self, file: &PackageFile, _: Manner) -> Result<Vec<Installed>, Failure> {
+        self.refuse_if("held", Cause::Held)?;
+        self.refuse_if("needs", Cause::Dependency)?;
+        Ok(vec![Installed {
+            name: file.package.name.clone(),
+            version: file.package.version.clone(),
+            active: false,
+        }])
+    }
+
+    fn install(
+        &self,
+        file: &PackageFile,
+        manner: Manner,
+        report: Report<'_>,
+    ) -> Result<Change, Failure> {
+        let package = &file.package;
+        let before = self.installed(&package.name)?;
+        if before.is_some_and(|found| found.version == package.version) && !manner.reinstall {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("locked", Cause::Locked)?;
+        self.refuse_if("fail-install", Cause::Script)?;
+        self.work(&package.name, report)?;
+        let version = package.version.as_str().as_bytes();
+        durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
+        durable::remove(&self.file(&package.name, "_active")).map_err(failed)?;
+        self.whole(
+            &package.name,
+            &format!("install {} {}", package.name, package.version),
+        )
+    }
+
+    fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure> {
+        if self.version(name)?.is_none() {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("locked", Cause::Locked)?;
+        self.refuse_if("fail-remove", Cause::Script)?;
+        self.work(name, report)?;
+        durable::remove(&self.file(name, "_active")).map_err(failed)?;
+        durable::remove(&self.file(name, "_version")).map_err(failed)?;
+        self.whole(name, &format!("remove {name}"))
+    }
+
+    fn audit(&self) -> Result<Vec<String>, Failure> {
+        let entries = fs::read_dir(&self.database).map_err(failed)?;
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.filter(|name| name.ends_with("_half")).collect())
+    }
+
+    fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure> {
+        let half = self.file(name, "_half");
+        if !half.exists() {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("unrepairable", Cause::Interrupted)?;
+        debug_assert!(
+            file.is_none_or(Path::exists),
+            "the file is kept until the job is over"
+        );
+        durable::remove(&half).map_err(failed)?;
+        Ok(Change::Changed)
+    }
+
+    fn activate(&self, name: &PackageName) -> Result<Change, Failure> {
+        self.refuse_if("fail-activate", Cause::Unit)?;
+        let active = self.file(name, "_active");
+        if active.exists() {
+            return Ok(Change::Unchanged);
+        }
+        durable::write(&active, b"").map_err(failed)?;
+        self.whole(name, &format!("activate {name}"))
+    }
+
+    fn deactivate(&self, name: &PackageName) -> Result<Change, Failure> {
+        let active = self.file(name, "_active");
+        if !active.exists() {
+            return Ok(Change::Unchanged);
+        }
+        durable::remove(&active).map_err(failed)?;
+        self.whole(name, &format!("deactivate {name}"))
+    }
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::new(Cause::PackageManager, format!("simulated: {error}"))
+}

@@ -1,0 +1,361 @@
+//! Root's folder of packages on their way: who may write to a file, how much, and for how long. Knows no signature
+//! and no package manager; what is found about a file is judged by whoever calls [`Staging::seal`].
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use nix::{libc, sys::statvfs::fstatvfs};
+use wharf_frames::{Cause, Failure, StageId, installer::StageEntry};
+
+use crate::{
+    durable, fault, lease, limits,
+    policy::{Quota, reserve},
+    root::Root,
+    verdict::{self, Judged, Verdict},
+};
+
+/// The staged files of one root.
+#[derive(Debug)]
+pub struct Staging {
+    root: Root,
+    quota: Quota,
+    taken: Mutex<HashSet<StageId>>,
+}
+
+/// A file that is handed out for writing.
+#[derive(Debug)]
+pub struct Staged {
+    /// Write-only.
+    pub file: OwnedFd,
+    /// So many bytes are in it.
+    pub kept: u64,
+    /// It may become so long.
+    pub limit: u64,
+}
+
+/// Why a question was not answered with what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotDone {
+    /// No, for good.
+    Refused(Failure),
+    /// Not now.
+    NotNow(Failure),
+}
+
+impl Staging {
+    /// The staged files of this root, within these bounds.
+    pub fn new(root: &Root, quota: Quota) -> io::Result<Self> {
+        durable::private_folder(&root.staged())?;
+        Ok(Self {
+            root: root.clone(),
+            quota,
+            taken: Mutex::default(),
+        })
+    }
+
+    /// Makes a file of this name, or opens it again cut to at most `keep` bytes, for one writer at a time.
+    pub fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> Result<Staged, NotDone> {
+        let _taken = self.take(stage)?;
+        let path = self.root.stage(stage);
+        if verdict::read(&path).map_err(NotDone::NotNow)?.is_some() {
+            return Err(refused(
+                Cause::Policy,
+                format!("{stage} is judged already: discard it before anything new is staged"),
+            ));
+        }
+        let file = self.open_or_create(&path)?;
+        let length = file
+            .metadata()
+            .map_err(|error| failed("look at", &path, &error))?
+            .len();
+        let kept = length.min(keep);
+        let limit = self.limit(stage, &file, length, size.unwrap_or_default().max(kept))?;
+        file.set_len(kept)
+            .map_err(|error| failed("cut", &path, &error))?;
+        durable::sync_folder_of(&path).map_err(|error| failed("sync", &path, &error))?;
+        fault::point("stage.made");
+        Ok(Staged {
+            file: file.into(),
+            kept,
+            limit,
+        })
+    }
+
+    /// Has the file judged, once nobody can write to it any more, and records the verdict.
+    pub fn seal(
+        &self,
+        stage: StageId,
+        judge: impl FnOnce(&File) -> Result<Judged, Failure>,
+    ) -> Result<Judged, NotDone> {
+        let _taken = self.take(stage)?;
+        let path = self.root.stage(stage);
+        let verdict = match verdict::read(&path).map_err(NotDone::NotNow)? {
+            Some(verdict) => verdict,
+            None => self.judge(stage, &path, judge)?,
+        };
+        match verdict {
+            Verdict::Sealed(judged) => Ok(judged),
+            Verdict::Refused(failure) => {
+                durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
+                fault::point("seal.removed");
+                Err(NotDone::Refused(failure))
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        stage: StageId,
+        path: &Path,
+        judge: impl FnOnce(&File) -> Result<Judged, Failure>,
+    ) -> Result<Verdict, NotDone> {
+        let file = open(path, false)
+            .map_err(|error| failed("open", path, &error))?
+            .ok_or_else(|| refused(Cause::Policy, format!("there is no staged file {stage}")))?;
+        let unwritten = lease::has_no_writer(&file, limits::SEAL_WAITS_FOR_WRITERS)
+            .map_err(|error| failed("take a lease on", path, &error))?;
+        if !unwritten {
+            return Err(still_open(stage));
+        }
+        file.sync_all()
+            .map_err(|error| failed("sync", path, &error))?;
+        let length = file
+            .metadata()
+            .map_err(|error| failed("look at", path, &error))?
+            .len();
+        let judged = match self.limit(stage, &file, length, length) {
+            Ok(_) => judge(&file),
+            Err(NotDone::Refused(failure)) => Err(failure),
+            Err(later) => return Err(later),
+        };
+        let verdict = match judged {
+            Ok(judged) => Verdict::Sealed(judged),
+            Err(failure) if failure.cause == Cause::Unavailable => {
+                return Err(NotDone::NotNow(failure));
+            }
+            Err(failure) => Verdict::Refused(failure),
+        };
+        verdict::write(path, &verdict).map_err(NotDone::NotNow)?;
+        fault::point("seal.recorded");
+        Ok(verdict)
+    }
+
+    /// Removes the file and what was found about it.
+    pub fn discard(&self, stage: StageId) -> Result<(), NotDone> {
+        let _taken = self.take(stage)?;
+        let path = self.root.stage(stage);
+        // The file first: a sealed name without a file is refused, a file without its verdict would be judged anew.
+        for path in [&path, &verdict::path(&path)] {
+            durable::remove(path).map_err(|error| failed("remove", path, &error))?;
+            fault::point("discard.removed");
+        }
+        Ok(())
+    }
+
+    /// A file whose verdict holds.
+    pub fn sealed(&self, stage: StageId) -> Result<(PathBuf, Judged), NotDone> {
+        let path = self.root.stage(stage);
+        match verdict::read(&path).map_err(NotDone::NotNow)? {
+            Some(Verdict::Sealed(judged)) if path.exists() => Ok((path, judged)),
+            Some(Verdict::Refused(failure)) => Err(NotDone::Refused(failure)),
+            _ => Err(refused(
+                Cause::Policy,
+                format!("there is no sealed file {stage}"),
+            )),
+        }
+    }
+
+    /// All files there are.
+    pub fn list(&self) -> io::Result<Vec<StageEntry>> {
+        let mut entries = Vec::new();
+        for (stage, metadata) in self.files()? {
+            let sealed = verdict::read(&self.root.stage(stage));
+            entries.push(StageEntry {
+                stage,
+                length: metadata.len(),
+                sealed: matches!(sealed, Ok(Some(Verdict::Sealed(_)))),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Removes what nobody has written for longer than policy keeps it, unless it is needed.
+    pub fn expire(&self, needed: impl Fn(StageId) -> bool) -> io::Result<()> {
+        let age = Duration::from_secs(self.quota.days * 24 * 3600);
+        let Some(oldest) = SystemTime::now().checked_sub(age) else {
+            return Ok(());
+        };
+        for (stage, metadata) in self.files()? {
+            if metadata.modified()? < oldest && !needed(stage) {
+                let _ = self.discard(stage); // one that is just being used is not old
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> io::Result<Vec<(StageId, fs::Metadata)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.root.staged())? {
+            let entry = entry?;
+            if let Some(stage) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            {
+                files.push((stage, entry.metadata()?));
+            }
+        }
+        Ok(files)
+    }
+
+    /// One at a time works on a file; two would undo each other's looking before acting.
+    fn take(&self, stage: StageId) -> Result<Taken<'_>, NotDone> {
+        match lock(&self.taken).insert(stage) {
+            true => Ok(Taken(self, stage)),
+            false => Err(NotDone::NotNow(Failure::new(
+                Cause::Unavailable,
+                format!("{stage} is just being worked on"),
+            ))),
+        }
+    }
+
+    fn open_or_create(&self, path: &Path) -> Result<File, NotDone> {
+        let existing = open(path, false).map_err(|error| failed("open", path, &error))?;
+        if let Some(file) = existing {
+            let unwritten = lease::has_no_writer(&file, Duration::ZERO)
+                .map_err(|error| failed("take a lease on", path, &error))?;
+            if !unwritten {
+                return Err(NotDone::NotNow(Failure::new(
+                    Cause::Unavailable,
+                    format!("{} is still open for an earlier writer", path.display()),
+                )));
+            }
+        } else {
+            self.room_for_a_file()?;
+        }
+        let opened = open(path, true).map_err(|error| failed("create", path, &error))?;
+        opened.ok_or_else(|| failed("create", path, &io::ErrorKind::NotFound.into()))
+    }
+
+    fn room_for_a_file(&self) -> Result<(), NotDone> {
+        let files = self
+            .files()
+            .map_err(|error| failed("list", &self.root.staged(), &error))?;
+        if files.len() < self.quota.files {
+            return Ok(());
+        }
+        Err(refused(
+            Cause::Quota,
+            format!(
+                "{} files are staged already (quota.files in installer.toml)",
+                files.len()
+            ),
+        ))
+    }
+
+    /// How long the file may become, if that is at least `wanted`.
+    fn limit(&self, stage: StageId, file: &File, length: u64, wanted: u64) -> Result<u64, NotDone> {
+        let folder = self.root.staged();
+        let files = self
+            .files()
+            .map_err(|error| failed("list", &folder, &error))?;
+        let others = files.iter().filter(|(other, _)| *other != stage);
+        let others: u64 = others.map(|(_, metadata)| metadata.len()).sum();
+        let quota = self.quota.bytes.saturating_sub(others);
+        if wanted > quota || quota == 0 {
+            let detail = format!(
+                "{wanted} bytes do not fit: {others} of {} are staged (quota.bytes in installer.toml)",
+                self.quota.bytes
+            );
+            return Err(refused(Cause::Quota, detail));
+        }
+        let (free, disk) = space(file).map_err(|error| failed("statvfs", &folder, &error))?;
+        let reserve = reserve(&self.quota, disk);
+        let room = free.saturating_add(length).saturating_sub(reserve);
+        if wanted > room || room == 0 {
+            let detail = format!(
+                "{wanted} bytes do not fit: {free} bytes are free below {}, of which {reserve} stay free",
+                folder.display()
+            );
+            return Err(refused(Cause::DiskFull, detail));
+        }
+        Ok(quota.min(room))
+    }
+}
+
+/// Bytes that are free on the disk of this file, and bytes that it has.
+#[allow(
+    clippy::useless_conversion,
+    reason = "they are narrower on 32-bit machines"
+)]
+fn space(file: &File) -> io::Result<(u64, u64)> {
+    let disk = fstatvfs(file)?;
+    let block = u64::from(disk.fragment_size());
+    let free = u64::from(disk.blocks_available()).saturating_mul(block);
+    Ok((free, u64::from(disk.blocks()).saturating_mul(block)))
+}
+
+/// Gives the name back.
+struct Taken<'a>(&'a Staging, StageId);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.taken).remove(&self.1);
+    }
+}
+
+fn lock(taken: &Mutex<HashSet<StageId>>) -> MutexGuard<'_, HashSet<StageId>> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens a file for reading, or makes and opens it for writing. Nobody but root can put anything else there, and a
+/// look does not harm.
+fn open(path: &Path, for_writing: bool) -> io::Result<Option<File>> {
+    let opened = OpenOptions::new()
+        .read(!for_writing)
+        .write(for_writing)
+        .create(for_writing)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    match opened {
+        Ok(file) if file.metadata()?.mode() & libc::S_IFMT == libc::S_IFREG => Ok(Some(file)),
+        Ok(_) => Err(io::Error::other("it is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn still_open(stage: StageId) -> NotDone {
+    NotDone::NotNow(Failure::new(
+        Cause::Unavailable,
+        format!(
+            "{stage} is still open for writing somewhere: close every descriptor and mapping, then seal it"
+        ),
+    ))
+}
+
+fn refused(cause: Cause, detail: String) -> NotDone {
+    NotDone::Refused(Failure::new(cause, detail))
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> NotDone {
+    let cause = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::DiskFull,
+        _ => Cause::Unavailable,
+    };
+    NotDone::NotNow(Failure::new(
+        cause,
+        format!("cannot {what} {}: {error}", path.display()),
+    ))
+}

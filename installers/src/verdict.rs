@@ -1,0 +1,91 @@
+//! What was found about a staged file, recorded beside it: asked again, `seal` answers the same.
+
+use std::path::{Path, PathBuf};
+
+use minicbor::{Decode, Encode};
+use wharf_frames::{Cause, Failure, decode, encode, installer::Package};
+
+use crate::durable;
+
+/// The record of one judgement.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct Record {
+    #[n(0)]
+    format: u32,
+    #[n(1)]
+    verdict: Verdict,
+}
+
+const FORMAT: u32 = 1;
+
+/// How a staged file was judged.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub enum Verdict {
+    /// It holds, and nobody but root can change the file any more.
+    #[n(0)]
+    Sealed(#[n(0)] Judged),
+    /// It does not hold; the file is gone.
+    #[n(1)]
+    Refused(#[n(0)] Failure),
+}
+
+/// A package whose signature holds, with what the ledger needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Judged {
+    /// What it is.
+    #[n(0)]
+    pub package: Package,
+    /// SHA-256 of the whole file.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+    /// When it was signed, in Unix seconds; 0 when it was not.
+    #[n(2)]
+    pub signed_at: u64,
+}
+
+/// Where the verdict on a staged file is recorded.
+pub(crate) fn path(stage: &Path) -> PathBuf {
+    stage.with_extension("verdict")
+}
+
+/// The recorded verdict on a staged file.
+pub(crate) fn read(stage: &Path) -> Result<Option<Verdict>, Failure> {
+    let path = path(stage);
+    let bytes = durable::read(&path).map_err(|error| unreadable(&path, &error.to_string()))?;
+    let Some(bytes) = bytes else {
+        return Ok(None);
+    };
+    match decode::<Record>(&bytes) {
+        Ok(record) if record.format <= FORMAT => Ok(Some(record.verdict)),
+        Ok(_) => Err(unreadable(&path, "a newer wharfd wrote it")),
+        Err(error) => Err(unreadable(&path, &error.to_string())),
+    }
+}
+
+/// Records the verdict; it is on disk when this returns.
+pub(crate) fn write(stage: &Path, verdict: &Verdict) -> Result<(), Failure> {
+    let path = path(stage);
+    let record = Record {
+        format: FORMAT,
+        verdict: verdict.clone(),
+    };
+    let written = encode(&record)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| durable::write(&path, &bytes).map_err(|error| error.to_string()));
+    written.map_err(|why| {
+        Failure::new(
+            Cause::Unavailable,
+            format!("cannot write {}: {why}", path.display()),
+        )
+    })
+}
+
+fn unreadable(path: &Path, why: &str) -> Failure {
+    Failure::new(
+        Cause::Unavailable,
+        format!("cannot read {}: {why}", path.display()),
+    )
+}
