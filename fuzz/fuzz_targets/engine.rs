@@ -1,0 +1,95 @@
+//! Whatever datagrams come, in whatever time: the engine answers in bounded messages, and its deadlines end.
+//!
+//! The input is a list of steps: two bytes of length, two of seconds to pass, the datagram.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use lwm2m::{
+    Answer, Config, Content, Engine, ErrorCode, Input, InstanceId, ObjectDefinition, Objects,
+    Operations, Output, Path, Request, RequestId, ResourceDefinition, Time, Type,
+};
+
+static OBJECTS: [ObjectDefinition; 2] = [
+    ObjectDefinition::new(0, &[]).multiple(),
+    ObjectDefinition::new(
+        9,
+        &[
+            ResourceDefinition::new(0, Operations::READ, Type::String),
+            ResourceDefinition::new(2, Operations::WRITE, Type::Opaque).streamed(),
+            ResourceDefinition::new(3, Operations::WRITE, Type::String).secret(),
+            ResourceDefinition::new(4, Operations::EXECUTE, Type::None),
+            ResourceDefinition::new(7, Operations::READ, Type::Integer).never_coalesced(),
+            ResourceDefinition::new(8, Operations::READ_WRITE, Type::Boolean),
+            ResourceDefinition::new(13, Operations::READ_WRITE, Type::Objlnk),
+            ResourceDefinition::new(20, Operations::READ_WRITE, Type::Float).multiple(),
+        ],
+    )
+    .multiple(),
+];
+
+fuzz_target!(|steps: &[u8]| {
+    let mut engine = Engine::new(Config::new("fuzz"), Objects::new(&OBJECTS, [(9, 0)]), 1);
+    let mut now = Time::from_millis(0);
+    handle(&mut engine, now, Input::Start);
+    let mut rest = steps;
+    while let [high, low, seconds @ ..] = rest.get(..4).unwrap_or_default() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let pause = seconds
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        now = now + Duration::from_secs(pause);
+        let after = &rest[4..];
+        let (datagram, left) = after.split_at(length.min(after.len()));
+        rest = left;
+        handle(&mut engine, now, Input::Timeout);
+        handle(&mut engine, now, Input::Datagram(datagram.to_vec()));
+        handle(
+            &mut engine,
+            now,
+            Input::Changed(vec![Path::Resource(9, 0, 7)]),
+        );
+    }
+    // Left alone, it waits for moments that come, and those lie ahead.
+    for _ in 0..20 {
+        let Some(deadline) = engine.next_deadline() else {
+            return;
+        };
+        now = now.max(deadline);
+        handle(&mut engine, now, Input::Timeout);
+        assert!(engine.next_deadline().is_none_or(|next| next > now));
+    }
+});
+
+fn handle(engine: &mut Engine, now: Time, input: Input) {
+    engine.handle(now, input);
+    while let Some(output) = engine.poll_output() {
+        match output {
+            Output::Send(datagram) => assert!(datagram.len() <= 1280, "{} bytes", datagram.len()),
+            Output::Request { id, request } => answer(engine, now, id, &request),
+            Output::Event(_) => {}
+        }
+    }
+}
+
+fn answer(engine: &mut Engine, now: Time, request: RequestId, asked: &Request) {
+    let values = || vec![(0, "x".repeat(2000).into()), (7, 1.into())];
+    let answer = match asked {
+        Request::Read {
+            path: Path::Object(_),
+            ..
+        } => Answer::Content(Content::Object(vec![(0, values())])),
+        Request::Read {
+            path: Path::Instance(..),
+            ..
+        } => Answer::Content(Content::Instance(values())),
+        Request::Read { .. } => Answer::Content(Content::from(1)),
+        Request::Discover { .. } => Answer::Discovered(vec![(0, vec![0, 7])]),
+        Request::Create { .. } => Answer::Created(InstanceId::MAX - 1),
+        Request::Delete { .. } => Answer::Deleted,
+        Request::Execute { .. } => Answer::Error(ErrorCode::MethodNotAllowed),
+        Request::Write { .. } | Request::Block { .. } => Answer::Changed,
+    };
+    engine.handle(now, Input::Answer { request, answer });
+}

@@ -1,0 +1,18 @@
+//! A datagram that is a CoAP message has one encoding: the datagram itself.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lwm2m::coap::{Block, Message, OptionNumber};
+
+fuzz_target!(|datagram: &[u8]| {
+    let Ok(message) = Message::decode(datagram) else {
+        return;
+    };
+    assert_eq!(message.encode(), datagram);
+    assert!(message.token().len() <= 8);
+    for value in message.options(OptionNumber::BLOCK1) {
+        if let Ok(block) = Block::decode(value) {
+            assert_eq!(Block::decode(&block.encode()), Ok(block));
+        }
+    }
+});
