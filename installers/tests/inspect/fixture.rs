@@ -161,14 +161,13 @@ impl Signer {
             .args(["--armor", "--export", &self.fingerprint]))
     }
 
-    /// The certificate with the revocation that gpg made along with it.
-    pub(crate) fn revoked_certificate(&self) -> Vec<u8> {
+    /// Takes the revocation in that gpg made along with the key.
+    pub(crate) fn revoke(&self) {
         let revocation = format!("openpgp-revocs.d/{}.rev", self.fingerprint);
         let armored = fs::read_to_string(self.home.path().join(revocation)).unwrap();
         let revocation = self.home.path().join("revocation.asc");
         fs::write(&revocation, armored.replace(":-----BEGIN", "-----BEGIN")).unwrap();
         run(self.gpg(SIGNED).arg("--import").arg(&revocation));
-        self.certificate()
     }
 
     pub(crate) fn sign(&self, file: &Path) -> Vec<u8> {

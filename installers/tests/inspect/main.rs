@@ -11,4 +11,5 @@ mod confinement;
 mod contents;
 mod fixture;
 mod framing;
+mod judges;
 mod signatures;
