@@ -118,3 +118,165 @@ pub enum Event {
 
 /// Bytes between two [`Event::Durable`].
 pub const DURABLE_EVERY: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cause, MAX_FRAME, Text, decode, encode};
+    use proptest::prelude::*;
+
+    fn secret(longest: usize) -> impl Strategy<Value = Secret> {
+        prop::collection::vec(any::<u8>(), 0..=longest).prop_map(Secret::new)
+    }
+
+    fn validator() -> impl Strategy<Value = Validator> {
+        prop_oneof![
+            "\"[a-z0-9]{0,30}\"".prop_map(Validator::ETag),
+            "[A-Za-z0-9 :,]{0,30}".prop_map(Validator::LastModified),
+        ]
+    }
+
+    fn resume() -> impl Strategy<Value = Resume> {
+        (any::<u64>(), validator()).prop_map(|(offset, validator)| Resume { offset, validator })
+    }
+
+    prop_compose! {
+        fn request()(
+            uri in secret(MAX_URI),
+            user_name in prop::option::of(secret(255)),
+            password in prop::option::of(secret(255)),
+            resume in prop::option::of(resume()),
+            max_size: u64,
+            connect_ms: u64,
+            stall_ms: u64,
+        ) -> Request {
+            let limits = Limits { connect_ms, stall_ms };
+            Request { uri, user_name, password, resume, max_size, limits }
+        }
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let signature = prop::collection::vec(any::<u8>(), 0..300);
+        let started = (
+            any::<u64>(),
+            any::<Option<u64>>(),
+            prop::option::of(validator()),
+        );
+        let failed = (".{0,600}", any::<Option<u64>>(), any::<u64>());
+        prop_oneof![
+            signature.prop_map(|bytes| Event::Signature(bytes.into())),
+            started.prop_map(|(offset, total, validator)| Event::Started {
+                offset,
+                total,
+                validator
+            }),
+            any::<u64>().prop_map(Event::Durable),
+            any::<u64>().prop_map(|length| Event::Complete { length }),
+            failed.prop_map(|(detail, retry_after, durable)| {
+                let failure = Failure::new(Cause::Connection, detail);
+                Event::Failed {
+                    failure,
+                    retry_after,
+                    durable,
+                }
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_comes_out_as_it_went_in(request in request()) {
+            let frame = encode(&request).unwrap();
+            prop_assert_eq!(decode::<Request>(&frame).unwrap(), request);
+        }
+
+        #[test]
+        fn an_event_comes_out_as_it_went_in(event in event()) {
+            let frame = encode(&event).unwrap();
+            prop_assert_eq!(decode::<Event>(&frame).unwrap(), event);
+        }
+
+        #[test]
+        fn no_packet_makes_it_panic(packet in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Request>(&packet);
+            let _ = decode::<Event>(&packet);
+        }
+
+        #[test]
+        fn a_frame_that_is_cut_short_is_refused(request in request(), cut in any::<prop::sample::Index>()) {
+            let frame = encode(&request).unwrap();
+            prop_assert!(decode::<Request>(&frame[..cut.index(frame.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_longest_signature_and_the_longest_request_fit_a_frame() {
+        let signature = encode(&Event::Signature(vec![0; MAX_SIGNATURE].into())).unwrap();
+        let validator = Validator::ETag("x".repeat(256));
+        let request = Request {
+            uri: Secret::new(vec![b'x'; MAX_URI]),
+            user_name: Some(Secret::new(vec![b'x'; 255])),
+            password: Some(Secret::new(vec![b'x'; 255])),
+            resume: Some(Resume {
+                offset: u64::MAX,
+                validator,
+            }),
+            max_size: u64::MAX,
+            limits: Limits {
+                connect_ms: u64::MAX,
+                stall_ms: u64::MAX,
+            },
+        };
+        for length in [signature.len(), encode(&request).unwrap().len()] {
+            assert!(length <= MAX_FRAME, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_debug_form_of_a_request_shows_no_secret() {
+        let secret = || Secret::new(b"hunter2".to_vec());
+        let request = Request {
+            uri: secret(),
+            user_name: Some(secret()),
+            password: Some(secret()),
+            resume: None,
+            max_size: 0,
+            limits: Limits {
+                connect_ms: 0,
+                stall_ms: 0,
+            },
+        };
+        let shown = format!("{request:?}");
+        assert!(
+            !shown.contains("hunter") && !shown.contains("104"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_field_of_a_newer_program_is_passed_over() {
+        #[derive(Encode)]
+        #[cbor(map)]
+        struct Newer {
+            #[n(0)]
+            connect_ms: u64,
+            #[n(1)]
+            stall_ms: u64,
+            #[n(2)]
+            newer: Text,
+        }
+        let newer = Newer {
+            connect_ms: 1,
+            stall_ms: 2,
+            newer: Text::new("?"),
+        };
+        let limits = decode::<Limits>(&encode(&newer).unwrap()).unwrap();
+        assert_eq!(
+            limits,
+            Limits {
+                connect_ms: 1,
+                stall_ms: 2
+            }
+        );
+    }
+}
