@@ -2,7 +2,7 @@
 
 use wharf_frames::{Cause, Failure};
 use wharf_software::{
-    Code, Effect, Event, Instance, Kind, ObjectLink, Origin,
+    Code, Effect, Event, Instance, Kind, ObjectLink, Origin, Record,
     record::StoredProgress::{self, Queued, Running},
     step,
 };
@@ -153,6 +153,23 @@ fn user_name_and_password_are_erased_when_the_download_ends_either_way() {
         let made = then(pulling(Running), event);
         let settings = left(&made).settings();
         assert_eq!((&settings.user_name, &settings.password), (&None, &None));
+    }
+}
+
+#[test]
+fn update_supported_objects_and_package_settings_outlive_a_download() {
+    for event in [
+        Event::PackageWritten { operation: RUNNING },
+        failed(Cause::Timeout),
+    ] {
+        let record = Record {
+            update_supported_objects: true,
+            package_settings: SETTINGS,
+            ..pulling(Running)
+        };
+        let made = then(record, event);
+        assert!(left(&made).update_supported_objects());
+        assert_eq!(left(&made).package_settings(), SETTINGS);
     }
 }
 

@@ -103,6 +103,15 @@ fn judge(
         );
         assert!(removed, "software lost: {}", told());
     }
+    if !matches!(event, Event::Write { .. }) {
+        assert_eq!(
+            old.update_supported_objects(),
+            new.update_supported_objects(),
+            "{}",
+            told()
+        );
+        assert_eq!(old.package_settings(), new.package_settings(), "{}", told());
+    }
     if old.delivery().is_some() && new.delivery().is_none() {
         let settings = new.settings();
         assert!(
