@@ -5,10 +5,11 @@
 //! - `origin`: one GET, redirects included, and what it cost in credentials.
 //! - [`failure`]: what went wrong, in the terms of [`wharf_frames::Cause`].
 //! - [`staged`]: the file that the bytes go into; [`socket`]: the frames; `resolve`: names to addresses.
-//! - [`sandbox`]: what the process gives up before it reads its first byte.
+//! - [`authorities`]: whom TLS trusts. [`sandbox`]: what the process gives up before it reads its first byte.
 //! - Pure: [`uri`], [`redirect`], [`range`], [`retry_after`], [`signature`].
 
 pub mod attempt;
+pub mod authorities;
 pub mod failure;
 mod origin;
 pub mod range;

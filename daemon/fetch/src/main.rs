@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use wharf_fetch::{attempt, sandbox, socket::FrameSocket};
+use wharf_fetch::{attempt, authorities, sandbox, socket::FrameSocket};
 
 fn main() -> ExitCode {
+    authorities::choose();
     sandbox::enter();
     // One thread for everything, and at most one beside it while the C library resolves a name.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -6,7 +6,7 @@ use crate::support::{
     as_user,
     authority::Authority,
     origin::{Origin, answer, nothing, serve_package},
-    program::Fetch,
+    program::{Fetch, program},
     request,
 };
 
@@ -39,6 +39,22 @@ fn fetches_from_an_origin_whose_ca_this_device_trusts() {
     let request = as_user("u", "p", request(&origin.uri_by_name("/p.deb")));
     let ended = Fetch::start_trusting(authority.file(), &request).ended();
     assert_eq!(ended.complete(), b"over TLS");
+}
+
+#[test]
+fn a_folder_of_hashed_links_is_enough_to_trust() {
+    let authority = Authority::new();
+    let folder = authority.folder();
+    let origin = of_package(&authority, "localhost", 0);
+    let mut command = program();
+    command
+        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_DIR", folder.path());
+    let request = request(&origin.uri_by_name("/p.deb"));
+    assert_eq!(
+        Fetch::start_as(command, b"", &request).ended().complete(),
+        b"over TLS"
+    );
 }
 
 #[test]

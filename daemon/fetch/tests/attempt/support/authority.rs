@@ -15,7 +15,7 @@ use openssl::{
         extension::{BasicConstraints, SubjectAlternativeName},
     },
 };
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 /// A CA, and the file that tells OpenSSL to trust it.
 pub(crate) struct Authority {
@@ -47,6 +47,14 @@ impl Authority {
     /// The CA's certificate, as SSL_CERT_FILE takes it.
     pub(crate) fn file(&self) -> &Path {
         self.file.path()
+    }
+
+    /// The same as SSL_CERT_DIR takes it: a folder of hashed links (openssl-rehash(1)).
+    pub(crate) fn folder(&self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("{:08x}.0", self.certificate.subject_name_hash());
+        std::fs::copy(self.file(), folder.path().join(name)).unwrap();
+        folder
     }
 
     /// What an origin of this name needs, from so many days ago for a year.

@@ -53,9 +53,7 @@ impl Fetch {
     /// Starts it with a CA of its own.
     pub(crate) fn start_trusting(authority: &Path, request: &Request) -> Self {
         let mut command = program();
-        command
-            .env("SSL_CERT_FILE", authority)
-            .env_remove("SSL_CERT_DIR");
+        command.env("SSL_CERT_FILE", authority);
         Self::start_as(command, b"", request)
     }
 
@@ -244,7 +242,11 @@ impl Ended {
     }
 }
 
-/// The program under test.
+/// The program under test, which trusts whom this device trusts.
 pub(crate) fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_wharf-fetch"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-fetch"));
+    command
+        .env_remove("SSL_CERT_FILE")
+        .env_remove("SSL_CERT_DIR");
+    command
 }
