@@ -34,7 +34,8 @@ impl Debug for Code {
 
 impl PartialEq<&str> for Code {
     fn eq(&self, other: &&str) -> bool {
-        self.to_string() == *other
+        let written = self.to_string();
+        written == *other
     }
 }
 
