@@ -12,7 +12,7 @@
 //!   [`session`]: its processes; [`progress`]: how far it is.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
 //! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
-//!   [`limits`]: every bound; [`fault`]: exits at chosen steps, in tests.
+//!   [`limits`]: every bound.
 //!
 //! # How to talk to it
 //!
@@ -28,7 +28,6 @@ pub mod answer;
 pub mod backend;
 pub mod debian;
 mod durable;
-mod fault;
 pub mod inspect;
 pub mod job;
 pub mod journal;
@@ -50,6 +49,7 @@ pub mod staging;
 pub mod users;
 pub mod verdict;
 
+use wharf_fault as fault;
 use wharf_frames::Failure;
 
 pub use crate::root::Root;

@@ -12,7 +12,7 @@ pub const CLIENT_SILENCE: Duration = Duration::from_secs(30);
 pub const CLIENT_STUCK: Duration = Duration::from_secs(5);
 
 /// A descriptor of a staged file that is still open for writing is waited for so long, then the answer is "not now".
-pub const SEAL_WAITS_FOR_WRITERS: Duration = Duration::from_secs(1);
+pub const WRITERS: Duration = Duration::from_secs(1);
 /// wharf-inspect may take this long for one package.
 pub const INSPECTION: Duration = Duration::from_secs(120);
 /// Of the disk, this stays free for the package database: so many bytes, and so many in a hundred.

@@ -4,7 +4,8 @@
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version, `NAME_active` is there while it runs, `NAME_half` while
 //! work on it is unfinished, `history` has a line for each effect. In `etc/wharf-simulated`, a file tells it to
 //! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `die` ends
-//! the program in the middle of the next work, and a FIFO `wait` stops it there until somebody opens it to write.
+//! the program in the middle of the next work, and a FIFO `wait` stops it there until somebody has opened it to write
+//! and closed it.
 
 use std::{
     cmp::Ordering,
@@ -83,8 +84,8 @@ impl Simulated {
         }
         let wait = self.faults.join("wait");
         if wait.exists() {
-            // Opening a FIFO for reading waits for somebody to open it for writing.
-            File::open(wait).map_err(failed)?;
+            // Reading a FIFO waits for somebody to open it for writing, and to close it.
+            io::copy(&mut File::open(wait).map_err(failed)?, &mut io::sink()).map_err(failed)?;
         }
         Ok(())
     }

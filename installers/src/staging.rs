@@ -122,7 +122,7 @@ impl Staging {
         let file = open(path, false)
             .map_err(|error| failed("open", path, &error))?
             .ok_or_else(|| refused(Cause::Policy, format!("there is no staged file {stage}")))?;
-        let unwritten = lease::has_no_writer(&file, limits::SEAL_WAITS_FOR_WRITERS)
+        let unwritten = lease::has_no_writer(&file, limits::WRITERS)
             .map_err(|error| failed("take a lease on", path, &error))?;
         if !unwritten {
             return Err(still_open(stage));
@@ -232,7 +232,7 @@ impl Staging {
     fn open_or_create(&self, path: &Path) -> Result<File, NotDone> {
         let existing = open(path, false).map_err(|error| failed("open", path, &error))?;
         if let Some(file) = existing {
-            let unwritten = lease::has_no_writer(&file, Duration::ZERO)
+            let unwritten = lease::has_no_writer(&file, limits::WRITERS)
                 .map_err(|error| failed("take a lease on", path, &error))?;
             if !unwritten {
                 return Err(NotDone::NotNow(Failure::new(

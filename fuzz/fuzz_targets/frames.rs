@@ -1,0 +1,20 @@
+//! Packets of the job socket and of the other sockets between our programs: nothing may panic, and what is understood
+//! is written the same way again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wharf_frames::{decode, encode, fetch, inspect, installer};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(request) = decode::<installer::Request>(bytes) {
+        let again = encode(&request).expect("what came in a frame fits into one");
+        assert_eq!(decode::<installer::Request>(&again).expect("our own frame"), request);
+    }
+    let _ = decode::<installer::Reply>(bytes);
+    let _ = decode::<fetch::Request>(bytes);
+    let _ = decode::<fetch::Event>(bytes);
+    let _ = decode::<inspect::Request>(bytes);
+    if let Ok(packet) = <&[u8; inspect::ANSWER_LENGTH]>::try_from(bytes) {
+        let _ = inspect::Answer::from_packet(packet);
+    }
+});

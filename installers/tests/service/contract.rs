@@ -1,0 +1,435 @@
+//! The contract of `trait Installer`, the same for every package manager: apt in a Debian root, and the simulated one.
+
+use std::{cmp::Ordering, fs, path::PathBuf, time::Duration};
+
+use wharf_frames::{
+    Cause, PackageVersion,
+    installer::{Package, Phase},
+};
+use wharf_installers::{
+    Root,
+    backend::{Change, Installer, Manner, PackageFile, Progress},
+    debian::Apt,
+    simulated::Simulated,
+};
+use wharf_tests::{debian_root::DebianRoot, folder::Folder, scratch_root::ScratchRoot};
+
+use crate::machine::{Deb, Place, Script, name};
+
+const PLAIN: Manner = Manner {
+    allow_downgrade: false,
+    reinstall: false,
+};
+const QUIET: &dyn Fn(Progress) = &|_| ();
+
+/// A package manager in a root of its own.
+struct Bench {
+    place: Place,
+    backend: Box<dyn Installer>,
+    packages: Folder,
+}
+
+impl Bench {
+    fn apt() -> Self {
+        let place = Place::Debian(DebianRoot::new());
+        let root = Root::new(place.path());
+        let backend =
+            Box::new(Apt::open(&root, Duration::from_secs(1), Duration::from_secs(60)).unwrap());
+        Self::with(place, backend)
+    }
+
+    fn simulated() -> Self {
+        let place = Place::Scratch(ScratchRoot::new());
+        let backend = Box::new(Simulated::open(&Root::new(place.path())).unwrap());
+        Self::with(place, backend)
+    }
+
+    fn with(place: Place, backend: Box<dyn Installer>) -> Self {
+        Self {
+            place,
+            backend,
+            packages: Folder::new(),
+        }
+    }
+
+    fn is_apt(&self) -> bool {
+        self.backend.name() == "apt"
+    }
+
+    /// A package file inside the root, as a sealed one is.
+    fn file(&self, deb: &Deb, package: &str, version: &str) -> PackageFile {
+        let built = deb.build(self.packages.path());
+        let path = self.place.path().join(format!("tmp/{package}-{version}"));
+        fs::copy(built, &path).unwrap();
+        PackageFile {
+            package: Package {
+                name: name(package),
+                version: PackageVersion::new(version).unwrap(),
+                architecture: "all".into(),
+                length: fs::metadata(&path).unwrap().len(),
+                signer: None,
+            },
+            path,
+        }
+    }
+
+    fn plain(&self, package: &str, version: &str) -> PackageFile {
+        self.file(&Deb::new(package, version), package, version)
+    }
+
+    fn version(&self, package: &str) -> Option<String> {
+        let installed = self.backend.installed(&name(package)).unwrap();
+        installed.map(|installed| installed.version.to_string())
+    }
+
+    fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
+        let backend = &self.backend;
+        let planned = backend.plan(file, PLAIN).map_err(|failure| failure.cause)?;
+        assert_eq!(planned[0].name, file.package.name);
+        assert_eq!(planned.len(), 1);
+        backend
+            .install(file, PLAIN, QUIET)
+            .map_err(|failure| failure.cause)
+    }
+}
+
+fn each(test: impl Fn(&Bench)) {
+    for bench in [Bench::simulated(), Bench::apt()] {
+        test(&bench);
+        assert_eq!(
+            bench.backend.audit().unwrap(),
+            [""; 0],
+            "{} is left whole",
+            bench.backend.name()
+        );
+    }
+}
+
+#[test]
+fn installing_upgrading_and_removing_change_the_device_once() {
+    each(|bench| {
+        let (one, two) = (bench.plain("acme", "1.0-1"), bench.plain("acme", "1:0.1"));
+        assert_eq!(bench.version("acme"), None);
+        for change in [Change::Changed, Change::Unchanged] {
+            assert_eq!(bench.install(&one), Ok(change));
+            assert_eq!(bench.version("acme").as_deref(), Some("1.0-1"));
+        }
+        assert_eq!(bench.install(&two), Ok(Change::Changed));
+        assert_eq!(bench.version("acme").as_deref(), Some("1:0.1"));
+        for change in [Change::Changed, Change::Unchanged] {
+            assert_eq!(bench.backend.remove(&name("acme"), QUIET), Ok(change));
+            assert_eq!(bench.version("acme"), None);
+        }
+    });
+}
+
+#[test]
+fn the_same_version_of_other_bytes_is_installed_again_when_asked() {
+    each(|bench| {
+        let first = bench.plain("acme", "1");
+        bench.install(&first).unwrap();
+        let second = bench.file(
+            &Deb::new("acme", "1").file("/usr/share/acme/more", "x"),
+            "acme",
+            "1",
+        );
+        let again = Manner {
+            reinstall: true,
+            ..PLAIN
+        };
+        bench.backend.plan(&second, again).unwrap();
+        assert_eq!(
+            bench.backend.install(&second, again, QUIET),
+            Ok(Change::Changed)
+        );
+        if bench.is_apt() {
+            assert!(bench.place.path().join("usr/share/acme/more").exists());
+        }
+    });
+}
+
+#[test]
+fn a_script_that_fails_is_told_and_leaves_a_whole_device() {
+    each(|bench| {
+        let failing = Deb::new("acme", "1").script(Script::Postinst, "exit 3");
+        let file = bench.file(&failing, "acme", "1");
+        if !bench.is_apt() {
+            tell(bench, "fail-install");
+        }
+        assert_eq!(bench.install(&file), Err(Cause::Script));
+        assert_eq!(bench.version("acme"), None);
+    });
+}
+
+fn tell(bench: &Bench, fault: &str) -> PathBuf {
+    let folder = bench.place.path().join("etc/wharf-simulated");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(fault), "").unwrap();
+    folder.join(fault)
+}
+
+#[test]
+fn a_dependency_that_is_not_there_is_named() {
+    each(|bench| {
+        let file = bench.file(
+            &Deb::new("acme", "1").depends("libnowhere (>= 2)"),
+            "acme",
+            "1",
+        );
+        if !bench.is_apt() {
+            tell(bench, "needs");
+        }
+        let failure = bench.backend.plan(&file, PLAIN).unwrap_err();
+        assert_eq!(failure.cause, Cause::Dependency);
+        if bench.is_apt() {
+            assert!(
+                failure.detail.as_str().contains("libnowhere (>= 2)"),
+                "{failure}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_package_on_hold_is_neither_planned_nor_changed() {
+    each(|bench| {
+        bench.install(&bench.plain("acme", "1")).unwrap();
+        match &bench.place {
+            Place::Debian(root) => {
+                let held = root
+                    .command("apt-mark")
+                    .args(["hold", "acme"])
+                    .output()
+                    .unwrap();
+                assert!(held.status.success());
+            }
+            Place::Scratch(_) => drop(tell(bench, "held")),
+        }
+        assert_eq!(bench.install(&bench.plain("acme", "2")), Err(Cause::Held));
+        assert_eq!(bench.version("acme").as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn names_are_compared_exactly() {
+    each(|bench| {
+        bench.install(&bench.plain("hello", "1")).unwrap();
+        for text in [
+            "hello+",
+            "hell.*",
+            ".*",
+            "?essential",
+            "~nhello",
+            "-oDebug::x=1",
+            "hello:all",
+            "hel",
+            "hello-",
+        ] {
+            assert_eq!(bench.version(text), None, "{text}");
+            let removed = bench.backend.remove(&name(text), QUIET);
+            assert!(
+                !matches!(removed, Ok(Change::Changed)),
+                "{text}: {removed:?}"
+            );
+            assert_eq!(bench.version("hello").as_deref(), Some("1"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_repair_of_a_sound_device_changes_nothing() {
+    each(|bench| {
+        let file = bench.plain("acme", "1");
+        for installed in [None, Some("1")] {
+            let repaired = bench.backend.repair(&name("acme"), Some(&file.path));
+            assert_eq!(repaired, Ok(Change::Unchanged));
+            assert_eq!(bench.version("acme").as_deref(), installed);
+            bench.install(&file).unwrap();
+        }
+    });
+}
+
+#[test]
+fn versions_are_ordered_by_the_package_manager() {
+    each(|bench| {
+        let version = |text| PackageVersion::new(text).unwrap();
+        for (left, right, order) in [
+            ("1~rc1", "1", Ordering::Less),
+            ("1:0", "9", Ordering::Greater),
+            ("1.0-0", "1.0", Ordering::Equal),
+        ] {
+            assert_eq!(
+                bench
+                    .backend
+                    .compare_versions(&version(left), &version(right)),
+                order
+            );
+        }
+    });
+}
+
+#[test]
+fn progress_is_told() {
+    each(|bench| {
+        let told = std::cell::RefCell::new(Vec::new());
+        let file = bench.plain("acme", "1");
+        let report = |progress: Progress| told.borrow_mut().push(progress.phase);
+        bench.backend.install(&file, PLAIN, &report).unwrap();
+        assert!(told.borrow().contains(&Phase::Applying), "{told:?}");
+    });
+}
+
+// What only apt can show.
+
+#[test]
+fn a_plan_that_changes_others_is_refused() {
+    let bench = Bench::apt();
+    bench.install(&bench.plain("base", "1")).unwrap();
+    bench
+        .install(&bench.file(&Deb::new("user", "1").depends("base (= 1)"), "user", "1"))
+        .unwrap();
+    let conflicting = Deb::new("rival", "1")
+        .field("Conflicts", "user")
+        .field("Replaces", "user");
+    let refused = bench.install(&bench.file(&conflicting, "rival", "1"));
+    assert!(
+        matches!(refused, Err(Cause::Plan | Cause::Dependency)),
+        "{refused:?}"
+    );
+    let removed = bench
+        .backend
+        .remove(&name("base"), QUIET)
+        .map_err(|failure| failure.cause);
+    assert_eq!(removed, Err(Cause::Plan));
+    let removed = bench
+        .backend
+        .remove(&name("dpkg"), QUIET)
+        .map_err(|failure| failure.cause);
+    assert_eq!(removed, Err(Cause::Plan));
+    assert_eq!(bench.version("user").as_deref(), Some("1"));
+    assert_eq!(bench.version("base").as_deref(), Some("1"));
+}
+
+#[test]
+fn the_administrators_conffile_is_kept() {
+    let bench = Bench::apt();
+    let with = |version: &str, text: &str| {
+        let deb = Deb::new("acme", version).conffile("/etc/acme.conf", text);
+        bench.file(&deb, "acme", version)
+    };
+    bench.install(&with("1", "one\n")).unwrap();
+    let conffile = bench.place.path().join("etc/acme.conf");
+    fs::write(&conffile, "mine\n").unwrap();
+    assert_eq!(
+        bench.install(&with("1", "one\n")),
+        Ok(Change::Unchanged),
+        "a changed conffile is no damage"
+    );
+    assert_eq!(bench.install(&with("2", "two\n")), Ok(Change::Changed));
+    assert_eq!(fs::read_to_string(&conffile).unwrap(), "mine\n");
+}
+
+#[test]
+fn damaged_files_of_the_same_version_are_installed_again() {
+    let bench = Bench::apt();
+    let file = bench.plain("acme", "1");
+    bench.install(&file).unwrap();
+    let damaged = bench.place.path().join("usr/share/acme/version");
+    fs::write(&damaged, "rubbish").unwrap();
+    assert_eq!(bench.install(&file), Ok(Change::Changed));
+    assert_eq!(fs::read_to_string(&damaged).unwrap(), "1\n");
+}
+
+#[test]
+fn another_package_than_was_sealed_is_not_installed() {
+    let bench = Bench::apt();
+    let mut file = bench.plain("acme", "1");
+    file.package.version = PackageVersion::new("2").unwrap();
+    assert_eq!(bench.install(&file), Err(Cause::Malformed));
+    file = bench.plain("acme", "1");
+    file.package.name = name("bulb");
+    assert_eq!(bench.install(&file), Err(Cause::Plan));
+    assert_eq!(bench.version("acme"), None);
+}
+
+#[test]
+fn a_lock_that_another_holds_too_long_is_told() {
+    let bench = Bench::apt();
+    let lock = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(bench.place.path().join("var/lib/dpkg/lock-frontend"))
+        .unwrap();
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+    assert_eq!(bench.install(&bench.plain("acme", "1")), Err(Cause::Locked));
+    drop(lock);
+    assert_eq!(
+        bench.install(&bench.plain("acme", "1")),
+        Ok(Change::Changed)
+    );
+}
+
+#[test]
+fn a_script_that_does_not_end_is_ended_and_told() {
+    let place = Place::Debian(DebianRoot::new());
+    let root = Root::new(place.path());
+    let backend =
+        Box::new(Apt::open(&root, Duration::from_secs(1), Duration::from_secs(2)).unwrap());
+    let bench = Bench::with(place, backend);
+    let hanging = Deb::new("acme", "1").script(Script::Postinst, "sleep 1000");
+    assert_eq!(
+        bench.install(&bench.file(&hanging, "acme", "1")),
+        Err(Cause::Script)
+    );
+    assert_eq!(bench.version("acme"), None);
+    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+}
+
+#[test]
+fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
+    for (script, killed_at) in [
+        (Script::Preinst, "install"),
+        (Script::Postinst, "upgrade"),
+        (Script::Prerm, "upgrade"),
+        (Script::Postrm, "upgrade"),
+    ] {
+        let bench = Bench::apt();
+        // Once only, so that the repair's own run of the script gets through: kill apt and dpkg, then this script.
+        let kill = "if mkdir /killed 2>/dev/null; then kill -9 $(cat /proc/$PPID/stat | cut -d' ' -f4) $PPID $$; fi";
+        let scripted = |version: &str, with: bool| {
+            let deb = Deb::new("acme", version);
+            let deb = if with { deb.script(script, kill) } else { deb };
+            bench.file(&deb, "acme", version)
+        };
+        let old_is_killed = matches!(script, Script::Prerm | Script::Postrm);
+        if killed_at == "upgrade" {
+            bench.install(&scripted("1", old_is_killed)).unwrap();
+        }
+        let proc = bench.place.path().join("proc");
+        nix::mount::mount(
+            Some("proc"),
+            &proc,
+            Some("proc"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        )
+        .unwrap();
+        let file = scripted("2", !old_is_killed);
+        let killed = bench.backend.install(&file, PLAIN, QUIET);
+        assert!(killed.is_err(), "{script:?}: {killed:?}");
+        let repaired = bench.backend.repair(&name("acme"), Some(&file.path));
+        assert!(repaired.is_ok(), "{script:?}: {repaired:?}");
+        assert!(bench.install(&file).is_ok(), "{script:?}");
+        assert_eq!(bench.version("acme").as_deref(), Some("2"), "{script:?}");
+        assert_eq!(bench.backend.audit().unwrap(), [""; 0], "{script:?}");
+        nix::mount::umount(&proc).unwrap();
+    }
+}

@@ -1,0 +1,286 @@
+//! Every step of root's side may be the last: an exit is injected after each of them, of wharf-installer and of
+//! wharf-job, in a run over all operations. Afterwards each effect is there once and each outcome is true.
+
+use std::{
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::{
+    OperationId, StageId,
+    installer::{JobStatus, Outcome, Reply, Request},
+};
+use wharf_tests::waiting::wait_until;
+
+use crate::machine::{Built, Deb, Machine, Place, Script, Signer, name};
+
+/// Where the exit is injected.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// In wharf-installer, after its n-th step.
+    Installer(u32),
+    /// In the wharf-job of the n-th job, the first time it runs, after its n-th step.
+    Job(u32, u32),
+}
+
+/// A machine with a client that goes on after a crash, as wharfd does.
+struct Run {
+    machine: Machine,
+    programs: PathBuf,
+}
+
+impl Run {
+    fn new(machine: Machine, fault: Fault) -> Self {
+        let programs = machine.packages.make("programs");
+        let real = |name: &str| match name {
+            "wharf-installer" => env!("CARGO_BIN_EXE_wharf-installer"),
+            "wharf-job" => env!("CARGO_BIN_EXE_wharf-job"),
+            _ => env!("CARGO_BIN_EXE_wharf-inspect"),
+        };
+        for program in ["wharf-installer", "wharf-inspect"] {
+            fs::copy(real(program), programs.join(program)).unwrap();
+        }
+        // A wharf-job that gets its fault once: the job that is started for the n-th time.
+        let (job, step) = match fault {
+            Fault::Job(job, step) => (job, step),
+            Fault::Installer(_) => (0, 0),
+        };
+        let script = format!(
+            "#!/bin/sh\nunset WHARF_FAULT_AT\nmkdir \"{0}/seen-$2\" 2>/dev/null && echo >>\"{0}/jobs\" && \
+             [ $(wc -l <\"{0}/jobs\") = {job} ] && export WHARF_FAULT_AT={step}\nexec {1} \"$@\"\n",
+            programs.display(),
+            real("wharf-job")
+        );
+        fs::write(programs.join("wharf-job"), script).unwrap();
+        fs::set_permissions(programs.join("wharf-job"), Permissions::from_mode(0o755)).unwrap();
+        let mut run = Self { machine, programs };
+        match fault {
+            Fault::Installer(step) => run.start(&[("WHARF_FAULT_AT", &step.to_string())]),
+            Fault::Job(..) => run.start(&[]),
+        }
+        run
+    }
+
+    fn start(&mut self, variables: &[(&str, &str)]) {
+        let program = self.programs.join("wharf-installer");
+        self.machine.start_program(&program, variables);
+    }
+
+    /// Asks until there is an answer; starts wharf-installer again where it has ended.
+    fn ask(&mut self, request: &Request) -> (Reply, Option<std::os::fd::OwnedFd>) {
+        loop {
+            let client = self.machine.try_wharfd();
+            let sent = client.filter(|client| {
+                client
+                    .try_send(&wharf_frames::encode(request).unwrap(), &[])
+                    .is_ok()
+            });
+            match sent.and_then(|client| client.receive()) {
+                Some((Reply::NotNow(_), _)) => {}
+                Some(answer) => return answer,
+                None => self.restart_if_ended(),
+            }
+        }
+    }
+
+    fn restart_if_ended(&mut self) {
+        let installer = self.machine.installer();
+        let status = wait_until("the end of wharf-installer", || installer.exit_status());
+        assert_eq!(status.code(), Some(86), "only the injected exit ends it");
+        self.start(&[]);
+    }
+
+    fn seal(&mut self, stage: StageId, built: &Built) {
+        let (_, file) = self.ask(&Request::Stage {
+            stage,
+            keep: 0,
+            size: None,
+        });
+        let mut file = fs::File::from(file.expect("a descriptor"));
+        file.write_all(&fs::read(&built.path).unwrap()).unwrap();
+        drop(file);
+        let signature = built.signature.clone().map(Into::into);
+        let (reply, _) = self.ask(&Request::Seal { stage, signature });
+        assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    }
+
+    fn job(&mut self, operation: OperationId, request: &Request) -> Outcome {
+        assert_eq!(self.ask(request).0, Reply::Accepted);
+        loop {
+            match self.ask(&Request::Outcome { operation }).0 {
+                Reply::Job(JobStatus::Ended(outcome)) => return outcome,
+                Reply::Job(JobStatus::Open { .. }) => self.wait_for_change(operation),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Until the watched job has ended, or wharf-installer has.
+    fn wait_for_change(&mut self, operation: OperationId) {
+        let Some(client) = self.machine.try_wharfd() else {
+            return;
+        };
+        let watch = wharf_frames::encode(&Request::Watch { operation }).unwrap();
+        if client.try_send(&watch, &[]).is_ok() {
+            while let Some((Reply::Job(JobStatus::Open { .. }), _)) = client.receive() {}
+        }
+    }
+
+    /// A package is installed, upgraded and removed. Gives whether the fault was reached.
+    fn all_operations(mut self) -> bool {
+        let effects = "echo \"$(basename $0 | sed s/.*[.]//) $*\" >>/var/log/acme-effects";
+        let versions = ["1", "2"].map(|version| {
+            let deb = Deb::new("acme", version)
+                .script(Script::Postinst, effects)
+                .script(Script::Postrm, effects);
+            self.machine.build(&deb, Some(Signer::Vendor))
+        });
+        for built in &versions {
+            let (stage, operation) = (self.machine.stage_id(), self.machine.operation());
+            self.seal(stage, built);
+            let outcome = self.job(operation, &Request::Install { operation, stage });
+            assert_eq!(outcome.failure, None);
+            assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
+        }
+        let operation = self.machine.operation();
+        let outcome = self.job(
+            operation,
+            &Request::Remove {
+                operation,
+                package: name("acme"),
+            },
+        );
+        assert_eq!((outcome.failure, outcome.device), (None, None));
+        self.is_done_once();
+        self.machine
+            .installer()
+            .errors()
+            .all()
+            .iter()
+            .any(|line| line.contains("exit at step"))
+            || self.machine.restarted()
+    }
+
+    fn is_done_once(&mut self) {
+        let (list, _) = self.ask(&Request::List);
+        assert_eq!(
+            list,
+            Reply::List {
+                stages: vec![],
+                open: vec![]
+            }
+        );
+        let root = self.machine.root();
+        match &self.machine.place {
+            Place::Scratch(_) => {
+                assert_eq!(
+                    self.machine.effects(),
+                    ["install acme 1", "install acme 2", "remove acme"]
+                );
+            }
+            Place::Debian(debian) => {
+                assert_eq!(
+                    lines(&root.join("var/log/acme-effects")),
+                    [
+                        "postinst configure ",
+                        "postrm upgrade 2",
+                        "postinst configure 1",
+                        "postrm remove"
+                    ]
+                );
+                let audit = debian.command("dpkg").arg("--audit").output().unwrap();
+                assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
+            }
+        }
+    }
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Injects an exit after each step there is, until one is no longer reached.
+fn after_each_step(machine: fn() -> Machine) {
+    let steps = |fault: fn(u32) -> Fault| {
+        let reached = |step: &u32| {
+            eprintln!("{:?}", fault(*step));
+            Run::new(machine(), fault(*step)).all_operations()
+        };
+        (1..100).take_while(reached).count()
+    };
+    let faults: [fn(u32) -> Fault; 4] = [
+        Fault::Installer,
+        |step| Fault::Job(1, step),
+        |step| Fault::Job(2, step),
+        |step| Fault::Job(3, step),
+    ];
+    let counted = faults.map(steps);
+    eprintln!("steps: {counted:?}");
+    assert!(counted.iter().all(|steps| *steps >= 6), "{counted:?}");
+}
+
+#[test]
+fn each_effect_is_there_once_after_an_exit_at_any_step_with_the_simulated_package_manager() {
+    after_each_step(Machine::simulated);
+}
+
+#[test]
+fn each_effect_is_there_once_after_an_exit_at_any_step_with_apt() {
+    after_each_step(Machine::debian);
+}
+
+#[test]
+fn a_job_goes_on_when_wharf_installer_is_killed_and_is_waited_for_by_the_next() {
+    let mut machine = Machine::simulated();
+    let wait = machine.tell("wait");
+    fs::remove_file(&wait).unwrap();
+    nix::unistd::mkfifo(&wait, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    machine.start();
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let operation = machine.operation();
+    assert_eq!(
+        machine.ask(&Request::Install { operation, stage }),
+        Reply::Accepted
+    );
+    let gate = fs::File::options().write(true).open(&wait).unwrap();
+    machine.installer().kill();
+    machine.start();
+    assert_eq!(machine.open_jobs(), [operation]);
+    fs::remove_file(&wait).unwrap();
+    drop(gate);
+    let outcome = machine.outcome(operation);
+    assert_eq!((outcome.failure, outcome.attempts), (None, 1));
+    assert_eq!(machine.effects(), ["install acme 1"]);
+}
+
+#[test]
+fn a_job_that_dies_again_and_again_is_given_up_and_says_so() {
+    let mut machine = Machine::simulated();
+    machine.start_with(&[("WHARF_FAULT_AT", "job.applying=1")]);
+    let outcome = machine.install(&Deb::new("acme", "1"));
+    let failure = outcome.failure.expect("it never got through");
+    assert_eq!(failure.cause, wharf_frames::Cause::Interrupted);
+    assert!(failure.detail.as_str().contains("operator"), "{failure}");
+    assert_eq!((outcome.attempts, outcome.device), (2, None));
+    assert_eq!(machine.effects(), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_repaired_needs_an_operator() {
+    let mut machine = Machine::simulated();
+    machine.tell("die");
+    machine.tell("unrepairable");
+    machine.start();
+    let outcome = machine.install(&Deb::new("acme", "1"));
+    assert_eq!(
+        outcome.failure.map(|failure| failure.cause),
+        Some(wharf_frames::Cause::Interrupted)
+    );
+    assert_eq!(outcome.attempts, 2);
+}

@@ -1,0 +1,392 @@
+//! A root with the real wharf-installer on it, and clients on its job socket with the user ids of whoever is played.
+
+use std::{
+    fs::{self, File},
+    io::{IoSlice, IoSliceMut, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU8, Ordering},
+    thread,
+};
+
+use nix::{
+    libc,
+    sys::socket::{
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+        connect, recvmsg, sendmsg, socket,
+    },
+};
+use wharf_frames::{
+    Cause, MAX_FRAME, OperationId, PackageName, StageId, decode, encode,
+    installer::{Installed, JobStatus, Outcome, Package, Reply, Request},
+};
+use wharf_tests::{
+    debian_root::DebianRoot,
+    folder::Folder,
+    process::Process,
+    scratch_root::{ScratchRoot, WHARFD},
+    waiting::wait_until,
+};
+pub(crate) use wharf_tests::{
+    keys::{Keys, Signer},
+    package::{Package as Deb, Script},
+};
+
+/// The root of one test.
+pub(crate) enum Place {
+    Debian(DebianRoot),
+    Scratch(ScratchRoot),
+}
+
+impl Place {
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Self::Debian(root) => root.path(),
+            Self::Scratch(root) => root.path(),
+        }
+    }
+}
+
+/// A root with wharf-installer on it.
+pub(crate) struct Machine {
+    pub(crate) place: Place,
+    pub(crate) keys: Keys,
+    pub(crate) packages: Folder,
+    installer: Option<Process>,
+    next: AtomicU8,
+    starts: u32,
+}
+
+impl Machine {
+    /// With the simulated package manager.
+    pub(crate) fn simulated() -> Self {
+        Self::on(
+            Place::Scratch(ScratchRoot::new()),
+            "backend = \"simulated\"\n",
+        )
+    }
+
+    /// With apt.
+    pub(crate) fn debian() -> Self {
+        Self::on(Place::Debian(DebianRoot::new()), "")
+    }
+
+    fn on(place: Place, policy: &str) -> Self {
+        let machine = Self {
+            place,
+            keys: Keys::new(),
+            packages: Folder::new(),
+            installer: None,
+            next: AtomicU8::new(1),
+            starts: 0,
+        };
+        machine.keys.trust(Signer::Vendor, &machine.root());
+        machine.policy(policy);
+        machine
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.place.path()
+    }
+
+    /// Adds to root's policy; wharf-installer reads it when it starts.
+    pub(crate) fn policy(&self, text: &str) {
+        let path = self.root().join("etc/wharfd/installer.toml");
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(path, before + text).unwrap();
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts wharf-installer with these variables, and waits until it can be connected to.
+    pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
+        self.start_program(Path::new(env!("CARGO_BIN_EXE_wharf-installer")), variables);
+    }
+
+    pub(crate) fn start_program(&mut self, program: &Path, variables: &[(&str, &str)]) {
+        let socket = self.root().join("run/wharf-installer.sock");
+        let _ = fs::remove_file(&socket);
+        self.starts += 1;
+        let mut command = Command::new(program);
+        command
+            .arg("--root")
+            .arg(self.root())
+            .envs(variables.iter().copied());
+        let mut process = Process::spawn(&mut command);
+        wait_until("the job socket", || {
+            (socket.exists() || process.exit_status().is_some()).then_some(())
+        });
+        self.installer = Some(process);
+    }
+
+    pub(crate) fn installer(&mut self) -> &mut Process {
+        self.installer.as_mut().expect("it was started")
+    }
+
+    /// A client with wharfd's uid.
+    pub(crate) fn wharfd(&self) -> Client {
+        Client::connect(&self.root(), WHARFD.id).expect("wharfd may connect")
+    }
+
+    /// A client, if the service is there.
+    pub(crate) fn try_wharfd(&self) -> Option<Client> {
+        Client::connect(&self.root(), WHARFD.id).ok()
+    }
+
+    /// Whether wharf-installer was started more than once.
+    pub(crate) fn restarted(&self) -> bool {
+        self.starts > 1
+    }
+
+    pub(crate) fn ask(&self, request: &Request) -> Reply {
+        self.wharfd().ask(request)
+    }
+
+    pub(crate) fn stage_id(&self) -> StageId {
+        StageId::from_bytes([self.next.fetch_add(1, Ordering::Relaxed); 16])
+    }
+
+    pub(crate) fn operation(&self) -> OperationId {
+        OperationId::from_bytes([self.next.fetch_add(1, Ordering::Relaxed); 16])
+    }
+
+    /// A staged file, open for writing.
+    pub(crate) fn stage(&self, stage: StageId) -> File {
+        match self.wharfd().ask_for_descriptor(&Request::Stage {
+            stage,
+            keep: 0,
+            size: None,
+        }) {
+            (Reply::Staged { .. }, Some(file)) => file.into(),
+            (other, _) => panic!("stage: {other:?}"),
+        }
+    }
+
+    /// A package on disk, signed by this signer if by anybody.
+    pub(crate) fn build(&self, package: &Deb, signer: Option<Signer>) -> Built {
+        let path = package.build(self.packages.path());
+        let signature =
+            signer.map(|signer| fs::read(self.keys.sign_beside(signer, &path)).unwrap());
+        Built { path, signature }
+    }
+
+    /// Stages, writes and seals it.
+    pub(crate) fn put(&self, stage: StageId, built: &Built) -> Reply {
+        let mut file = self.stage(stage);
+        file.write_all(&fs::read(&built.path).unwrap()).unwrap();
+        drop(file);
+        self.seal(stage, built)
+    }
+
+    pub(crate) fn seal(&self, stage: StageId, built: &Built) -> Reply {
+        let signature = built.signature.clone().map(Into::into);
+        self.ask(&Request::Seal { stage, signature })
+    }
+
+    /// A sealed package of this name and version by a trusted signer.
+    pub(crate) fn sealed(&self, package: &Deb) -> (StageId, Package) {
+        let stage = self.stage_id();
+        match self.put(stage, &self.build(package, Some(Signer::Vendor))) {
+            Reply::Sealed(package) => (stage, package),
+            other => panic!("seal: {other:?}"),
+        }
+    }
+
+    /// Gives the job and waits for its end.
+    pub(crate) fn run(&self, request: &Request) -> Outcome {
+        match self.ask(request) {
+            Reply::Accepted => {}
+            other => panic!("{request:?}: {other:?}"),
+        }
+        self.outcome(operation_of(request))
+    }
+
+    /// Waits for the end of a job.
+    pub(crate) fn outcome(&self, operation: OperationId) -> Outcome {
+        let client = self.wharfd();
+        client.send(&encode(&Request::Watch { operation }).unwrap(), &[]);
+        loop {
+            match client.receive().expect("reports until the end").0 {
+                Reply::Job(JobStatus::Open { .. }) => {}
+                Reply::Job(JobStatus::Ended(outcome)) => return outcome,
+                other => panic!("watch: {other:?}"),
+            }
+        }
+    }
+
+    /// Installs a new package of this name and version.
+    pub(crate) fn install(&self, package: &Deb) -> Outcome {
+        let (stage, _) = self.sealed(package);
+        self.run(&Request::Install {
+            operation: self.operation(),
+            stage,
+        })
+    }
+
+    pub(crate) fn state(&self, name: &str) -> Option<Installed> {
+        let package = PackageName::new(name).unwrap();
+        match self.ask(&Request::State { package }) {
+            Reply::State(state) => state,
+            other => panic!("state: {other:?}"),
+        }
+    }
+
+    pub(crate) fn version(&self, name: &str) -> Option<String> {
+        self.state(name)
+            .map(|installed| installed.version.to_string())
+    }
+
+    pub(crate) fn open_jobs(&self) -> Vec<OperationId> {
+        match self.ask(&Request::List) {
+            Reply::List { open, .. } => open,
+            other => panic!("list: {other:?}"),
+        }
+    }
+
+    /// The effects that the simulated package manager had.
+    pub(crate) fn effects(&self) -> Vec<String> {
+        let history = fs::read_to_string(self.root().join("var/lib/wharf-simulated/history"));
+        history
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Tells the simulated package manager to misbehave.
+    pub(crate) fn tell(&self, fault: &str) -> PathBuf {
+        let folder = self.root().join("etc/wharf-simulated");
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(fault);
+        if !path.exists() {
+            fs::write(&path, "").unwrap();
+        }
+        path
+    }
+}
+
+/// A package file and what stands beside it.
+pub(crate) struct Built {
+    pub(crate) path: PathBuf,
+    pub(crate) signature: Option<Vec<u8>>,
+}
+
+fn operation_of(request: &Request) -> OperationId {
+    match request {
+        Request::Install { operation, .. }
+        | Request::Remove { operation, .. }
+        | Request::Activate { operation, .. }
+        | Request::Deactivate { operation, .. } => *operation,
+        other => panic!("no job: {other:?}"),
+    }
+}
+
+pub(crate) fn name(text: &str) -> PackageName {
+    PackageName::new(text).unwrap()
+}
+
+/// The cause of a refusal.
+pub(crate) fn refused(reply: Reply) -> Cause {
+    match reply {
+        Reply::Refused(failure) => failure.cause,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// A connection to the job socket.
+pub(crate) struct Client(OwnedFd);
+
+impl Client {
+    /// Connects as this user: the kernel tells the service who connected.
+    pub(crate) fn connect(root: &Path, uid: u32) -> nix::Result<Self> {
+        let path = root.join("run/wharf-installer.sock");
+        as_user(uid, move || {
+            let socket = socket(
+                AddressFamily::Unix,
+                SockType::SeqPacket,
+                SockFlag::SOCK_CLOEXEC,
+                None,
+            )?;
+            connect(socket.as_raw_fd(), &UnixAddr::new(&path)?)?;
+            Ok(Self(socket))
+        })
+    }
+
+    pub(crate) fn ask(&self, request: &Request) -> Reply {
+        self.ask_for_descriptor(request).0
+    }
+
+    pub(crate) fn ask_for_descriptor(&self, request: &Request) -> (Reply, Option<OwnedFd>) {
+        self.send(&encode(request).unwrap(), &[]);
+        self.receive().expect("an answer")
+    }
+
+    /// Sends whatever it is.
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[RawFd]) {
+        self.try_send(bytes, descriptors)
+            .expect("the service takes packets");
+    }
+
+    pub(crate) fn try_send(&self, bytes: &[u8], descriptors: &[RawFd]) -> nix::Result<usize> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let control = if descriptors.is_empty() {
+            &[][..]
+        } else {
+            &rights[..]
+        };
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+    }
+
+    /// The next answer; none when the service has closed the connection.
+    #[allow(
+        unsafe_code,
+        reason = "the kernel made the descriptor for this message"
+    )]
+    pub(crate) fn receive(&self) -> Option<(Reply, Option<OwnedFd>)> {
+        let mut bytes = vec![0; MAX_FRAME];
+        let mut control = nix::cmsg_space!([RawFd; 4]);
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let message = recvmsg::<()>(
+            self.0.as_raw_fd(),
+            &mut slices,
+            Some(&mut control),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        )
+        .ok()?;
+        let descriptor = message.cmsgs().unwrap().find_map(|control| match control {
+            ControlMessageOwned::ScmRights(rights) => rights.first().copied(),
+            _ => None,
+        });
+        let descriptor = descriptor.map(|raw| unsafe { OwnedFd::from_raw_fd(raw) });
+        let length = message.bytes;
+        (length > 0).then(|| (decode(&bytes[..length]).expect("a frame"), descriptor))
+    }
+}
+
+/// Does something in a thread that is this user; glibc's own call would change the whole process.
+#[allow(
+    unsafe_code,
+    reason = "only the kernel's calls change the ids of one thread"
+)]
+fn as_user<T: Send + 'static>(uid: u32, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::spawn(move || {
+        for (call, id) in [(libc::SYS_setresgid, uid), (libc::SYS_setresuid, uid)] {
+            assert_eq!(
+                unsafe { libc::syscall(call, id, id, id) },
+                0,
+                "the tests run as root"
+            );
+        }
+        act()
+    });
+    thread.join().unwrap()
+}
