@@ -9,7 +9,7 @@
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
 //! | packages and their signatures | [`package`], [`keys`] |
-//! | where packages are downloaded from | [`origin`] |
+//! | where packages are downloaded from | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
 //! | a network that loses | [`lossy_link`] |
 //!
@@ -30,6 +30,7 @@ pub mod keys;
 pub mod leshan;
 pub mod lossy_link;
 pub mod made_once;
+pub mod nginx;
 pub mod origin;
 pub mod package;
 pub mod process;

@@ -4,6 +4,7 @@ mod folder;
 mod keys;
 mod leshan;
 mod lossy_link;
+mod nginx;
 mod origin;
 mod package;
 mod process;

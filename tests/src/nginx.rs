@@ -1,0 +1,94 @@
+//! nginx as an origin: what packages are downloaded from in the field.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+};
+
+use crate::{folder::Folder, process::Process, waiting::wait_until};
+
+/// A running nginx; ends when this is dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    address: SocketAddr,
+    process: Process,
+    folder: Folder,
+}
+
+impl Nginx {
+    /// One that asks for this user name and password.
+    pub fn new(user_name: &str, password: &str) -> Self {
+        let folder = Folder::new();
+        folder.make("served");
+        let users = format!("{user_name}:{{PLAIN}}{password}\n");
+        fs::write(folder.join("users"), users).expect("a file of users");
+        let address = free_address();
+        let configuration = folder.join("nginx.conf");
+        fs::write(&configuration, configured(&folder, address)).expect("a configuration");
+        let mut process = Process::spawn(
+            Command::new("nginx")
+                .arg("-c")
+                .arg(&configuration)
+                .args(["-e", "stderr"]),
+        );
+        wait_until("nginx", || {
+            assert!(process.is_running(), "nginx: {:?}", process.errors().all());
+            TcpStream::connect(address).ok()
+        });
+        Self {
+            address,
+            process,
+            folder,
+        }
+    }
+
+    /// Puts `content` at `path`, and gives its URI.
+    pub fn serve(&self, path: &str, content: impl AsRef<[u8]>) -> String {
+        let file = self.served().join(path.trim_start_matches('/'));
+        fs::write(&file, content).unwrap_or_else(|error| panic!("no {file:?}: {error}"));
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Ends it at once, with all downloads that are under way.
+    pub fn stop(&mut self) {
+        self.process.terminate();
+    }
+
+    /// The folder of all that it serves.
+    pub fn served(&self) -> PathBuf {
+        self.folder.join("served")
+    }
+}
+
+fn configured(folder: &Folder, address: SocketAddr) -> String {
+    let here = folder.path().display();
+    format!(
+        "daemon off;
+master_process off;
+pid {here}/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {here}/body;
+    proxy_temp_path {here}/proxy;
+    fastcgi_temp_path {here}/fastcgi;
+    uwsgi_temp_path {here}/uwsgi;
+    scgi_temp_path {here}/scgi;
+    server {{
+        listen {address};
+        root {here}/served;
+        auth_basic packages;
+        auth_basic_user_file {here}/users;
+    }}
+}}
+"
+    )
+}
+
+/// One that was free a moment ago: nginx cannot be asked which it took.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address")
+}
