@@ -27,7 +27,7 @@ pub(crate) enum Assembled {
     /// It fits; others follow.
     Incomplete,
     /// It was the last.
-    Whole(Vec<u8>),
+    Whole(Zeroizing<Vec<u8>>),
 }
 
 impl Assembly {
@@ -50,7 +50,8 @@ impl Assembly {
             .incomplete
             .take_if(|it| it.target == target && now < it.until);
         let mut bytes = match known {
-            _ if part.offset == 0 => Zeroizing::new(Vec::new()),
+            // At once as long as it may get: what grows leaves copies behind.
+            _ if part.offset == 0 => Zeroizing::new(Vec::with_capacity(self.longest)),
             Some(incomplete) => incomplete.bytes,
             None => return Err(ErrorCode::RequestEntityIncomplete),
         };
@@ -65,7 +66,7 @@ impl Assembly {
             bytes.extend_from_slice(part.bytes);
         }
         if !part.more {
-            return Ok(Assembled::Whole(core::mem::take(&mut *bytes)));
+            return Ok(Assembled::Whole(bytes));
         }
         self.incomplete = Some(Incomplete {
             target,
@@ -120,7 +121,7 @@ mod tests {
         };
         assert_eq!(
             assembly.add(now, TARGET, last),
-            Ok(Assembled::Whole(vec![7; 35]))
+            Ok(Assembled::Whole(vec![7; 35].into()))
         );
         assert_eq!(
             assembly.add(now, TARGET, last),

@@ -6,6 +6,8 @@
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 
+use zeroize::Zeroize;
+
 use super::{
     code::Code,
     options::{OptionNumber, uint, uint_value},
@@ -133,11 +135,6 @@ impl Message {
         &self.0.payload
     }
 
-    /// Takes the payload out.
-    pub fn into_payload(self) -> Vec<u8> {
-        self.0.payload
-    }
-
     /// The values of an option, in order.
     pub fn options(&self, number: OptionNumber) -> impl Iterator<Item = &[u8]> {
         self.0
@@ -182,6 +179,13 @@ impl Message {
     pub fn with_payload(mut self, payload: Vec<u8>) -> Self {
         self.0.payload = payload;
         self
+    }
+}
+
+/// A payload may be a secret (RFC 7252 leaves it to the application): nothing stays in freed memory.
+impl Drop for Message {
+    fn drop(&mut self) {
+        self.0.payload.zeroize();
     }
 }
 

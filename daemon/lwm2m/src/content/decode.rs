@@ -1,6 +1,6 @@
 //! What a server writes, as typed values that the model allows.
 
-use super::Format;
+use super::{Format, binary};
 use crate::{
     ErrorCode, InstanceId, ObjectDefinition, Path, ResourceDefinition, ResourceId, ResourceValue,
     Resources, Secret, Type, Value, text,
@@ -87,7 +87,7 @@ fn resource_value(
 ) -> Result<ResourceValue, ErrorCode> {
     match entry.kind {
         Kind::Resource if !resource.multiple => {
-            typed(resource.kind, entry.value).map(|value| single(resource, value))
+            binary::decode(resource.kind, entry.value).map(|value| single(resource, value))
         }
         Kind::MultipleResource if resource.multiple => {
             let entries = entries(entry.value).map_err(|_| ErrorCode::BadRequest)?;
@@ -102,7 +102,7 @@ fn resource_instances(
     entries: &[Entry<'_>],
 ) -> Result<ResourceValue, ErrorCode> {
     let instance = |entry: &Entry<'_>| {
-        let value = typed(resource.kind, entry.value)?;
+        let value = binary::decode(resource.kind, entry.value)?;
         let is_instance = entry.kind == Kind::ResourceInstance;
         is_instance
             .then_some((entry.id, hidden(resource, value)))
@@ -113,49 +113,6 @@ fn resource_instances(
         .map(instance)
         .collect::<Result<_, _>>()
         .map(ResourceValue::Multiple)
-}
-
-/// TS Core 1.0 Appendix C, the TLV column.
-fn typed(kind: Type, bytes: &[u8]) -> Result<Value, ErrorCode> {
-    let value = match kind {
-        Type::String => String::from_utf8(bytes.to_vec()).ok().map(Value::String),
-        Type::Opaque => Some(Value::Opaque(bytes.to_vec())),
-        Type::Integer => integer(bytes).map(Value::Integer),
-        Type::Time => integer(bytes).map(Value::Time),
-        Type::Float => float(bytes).map(Value::Float),
-        Type::Boolean => match bytes {
-            [0] => Some(Value::Boolean(false)),
-            [1] => Some(Value::Boolean(true)),
-            _ => None,
-        },
-        Type::Objlnk => match *bytes {
-            [a, b, c, d] => Some(Value::Objlnk(
-                u16::from_be_bytes([a, b]),
-                u16::from_be_bytes([c, d]),
-            )),
-            _ => None,
-        },
-        Type::None => None,
-    };
-    value.ok_or(ErrorCode::BadRequest)
-}
-
-fn integer(bytes: &[u8]) -> Option<i64> {
-    match *bytes {
-        [a] => Some(i64::from(i8::from_be_bytes([a]))),
-        [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
-        [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
-        _ => bytes.try_into().ok().map(i64::from_be_bytes),
-    }
-}
-
-fn float(bytes: &[u8]) -> Option<f64> {
-    let short = bytes
-        .try_into()
-        .ok()
-        .map(|bytes| f64::from(f32::from_be_bytes(bytes)));
-    let number = short.or_else(|| bytes.try_into().ok().map(f64::from_be_bytes));
-    number.filter(|number| number.is_finite())
 }
 
 /// A Write to an instance: the resources, or the instance around them.

@@ -1,6 +1,6 @@
 //! What the application answered to a Read, as bytes.
 
-use super::Format;
+use super::{Format, binary};
 use crate::{
     Content, ErrorCode, ObjectDefinition, Path, ResourceId, ResourceValue, Resources, Value, text,
     tlv::{Kind, push},
@@ -61,7 +61,7 @@ fn push_resource(
     value: &ResourceValue,
 ) -> Result<(), ErrorCode> {
     match value {
-        ResourceValue::Single(value) => push(out, Kind::Resource, id, &bytes(value)?),
+        ResourceValue::Single(value) => push(out, Kind::Resource, id, &binary::encode(value)?),
         ResourceValue::Multiple(values) => {
             let mut instances = Vec::new();
             for (instance, value) in values {
@@ -69,49 +69,13 @@ fn push_resource(
                     &mut instances,
                     Kind::ResourceInstance,
                     *instance,
-                    &bytes(value)?,
+                    &binary::encode(value)?,
                 );
             }
             push(out, Kind::MultipleResource, id, &instances);
         }
     }
     Ok(())
-}
-
-/// TS Core 1.0 Appendix C, the TLV column.
-fn bytes(value: &Value) -> Result<Vec<u8>, ErrorCode> {
-    Ok(match value {
-        Value::String(text) => text.clone().into_bytes(),
-        Value::Integer(number) | Value::Time(number) => integer(*number),
-        Value::Float(number) => float(*number),
-        Value::Boolean(truth) => vec![u8::from(*truth)],
-        Value::Opaque(bytes) => bytes.clone(),
-        Value::Objlnk(object, instance) => [object.to_be_bytes(), instance.to_be_bytes()].concat(),
-        Value::Secret(_) => return Err(ErrorCode::InternalServerError),
-    })
-}
-
-/// The shortest of 1, 2, 4 and 8 bytes.
-fn integer(number: i64) -> Vec<u8> {
-    if let Ok(number) = i8::try_from(number) {
-        number.to_be_bytes().to_vec()
-    } else if let Ok(number) = i16::try_from(number) {
-        number.to_be_bytes().to_vec()
-    } else if let Ok(number) = i32::try_from(number) {
-        number.to_be_bytes().to_vec()
-    } else {
-        number.to_be_bytes().to_vec()
-    }
-}
-
-/// Four bytes where they say the same as eight.
-fn float(number: f64) -> Vec<u8> {
-    let short = number as f32;
-    if f64::from(short).to_bits() == number.to_bits() {
-        short.to_be_bytes().to_vec()
-    } else {
-        number.to_be_bytes().to_vec()
-    }
 }
 
 #[cfg(test)]
@@ -188,25 +152,6 @@ mod tests {
         let content = Content::Object(vec![(0, device())]);
         let object = encode(&DEVICE, Path::Object(3), &content, Format::Tlv).unwrap();
         assert_eq!(object, [b"\x08\x00\x79", RESOURCES].concat());
-    }
-
-    #[test]
-    fn numbers_take_the_shortest_form() {
-        for (value, expected) in [
-            (Value::Integer(-128), &[0x80][..]),
-            (Value::Integer(128), &[0, 0x80]),
-            (Value::Integer(-32_769), &[0xff, 0xff, 0x7f, 0xff]),
-            (Value::Integer(i64::MIN), &[0x80, 0, 0, 0, 0, 0, 0, 0]),
-            (Value::Float(0.5), &[0x3f, 0, 0, 0]),
-            (
-                Value::Float(0.1),
-                &[0x3f, 0xb9, 0x99, 0x99, 0x99, 0x99, 0x99, 0x9a],
-            ),
-            (Value::Boolean(true), &[1]),
-            (Value::Objlnk(9, 0xffff), &[0, 9, 0xff, 0xff]),
-        ] {
-            assert_eq!(bytes(&value).unwrap(), expected, "{value:?}");
-        }
     }
 
     #[test]

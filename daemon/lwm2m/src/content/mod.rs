@@ -1,5 +1,6 @@
 //! Values to and from representations: which format, and what the model says about each value.
 
+mod binary;
 mod decode;
 mod encode;
 

@@ -2,7 +2,7 @@
 
 use super::{Engine, Purpose};
 use crate::{
-    Answer, Content, ErrorCode, Event, ObjectId, Path, RequestId, Time,
+    Answer, Content, ErrorCode, Event, Failure, ObjectId, Path, RequestId, Time,
     blockwise::slice,
     coap::{Block, Code, Kind, Message, OptionNumber},
     content::{self, Format},
@@ -114,8 +114,8 @@ impl Engine {
     }
 
     pub(super) fn answer(&mut self, now: Time, request: RequestId, answer: Answer) {
-        let taken = answer == Answer::Changed;
-        self.streams.answered(request, taken);
+        self.streams
+            .answered(request, matches!(answer, Answer::Changed));
         while let Some(at) = self.open.iter().position(|open| open.request == request) {
             let Open {
                 asker, expected, ..
@@ -324,7 +324,7 @@ impl Engine {
     /// Nobody acknowledged a message.
     pub(super) fn gave_up(&mut self, now: Time, purpose: Purpose) {
         if let Purpose::Registration = purpose {
-            let failure = crate::Failure::TimedOut;
+            let failure = Failure::TimedOut;
             let event = self.registration.failed(now, &mut self.random, failure);
             return self.report(event);
         }

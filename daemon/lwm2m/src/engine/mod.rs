@@ -10,9 +10,13 @@ mod send;
 
 use std::collections::VecDeque;
 
+use zeroize::Zeroizing;
+
 use crate::{
-    Config, Event, Input, Objects, Output, ReadPurpose, Request, RequestId, Time, UpdateTiming,
+    Config, Event, Input, InstanceId, ObjectId, Objects, Output, Path, ReadPurpose, Request,
+    RequestId, Time, UpdateTiming,
     blockwise::{Assembly, Bodies, Streams},
+    coap::Message,
     exchange::{Duplicates, Sender},
     link,
     observe::{Notification, Observations},
@@ -32,7 +36,7 @@ pub struct Engine {
     open: Vec<Open>,
     next_request: u64,
     /// Separate responses that wait for the message layer.
-    responses: VecDeque<crate::coap::Message>,
+    responses: VecDeque<Message>,
     registration: Registration,
     observations: Observations,
     assembly: Assembly,
@@ -75,7 +79,7 @@ impl Engine {
     /// [`next_deadline`](Self::next_deadline).
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Datagram(bytes) => self.receive(now, &bytes),
+            Input::Datagram(bytes) => self.receive(now, &Zeroizing::new(bytes)),
             Input::Timeout => self.tick(now),
             Input::Start => self.start(),
             Input::Answer { request, answer } => self.answer(now, request, answer),
@@ -149,7 +153,7 @@ impl Engine {
         self.registration.update();
     }
 
-    fn changed(&mut self, paths: &[crate::Path]) {
+    fn changed(&mut self, paths: &[Path]) {
         for (observation, path) in self.observations.concerned(paths) {
             let request = Request::Read {
                 path,
@@ -163,7 +167,7 @@ impl Engine {
         }
     }
 
-    fn objects_changed(&mut self, instances: Vec<(u16, u16)>, update: UpdateTiming) {
+    fn objects_changed(&mut self, instances: Vec<(ObjectId, InstanceId)>, update: UpdateTiming) {
         self.objects.replace_instances(instances);
         let objects = &self.objects;
         self.streams.retain(|path| objects.exists(path));

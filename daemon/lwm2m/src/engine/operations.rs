@@ -2,8 +2,8 @@
 
 use super::{Engine, answers::Expected};
 use crate::{
-    Block as PackageBlock, ErrorCode, ObjectDefinition, Path, ReadPurpose, Request, RequestId,
-    ResourceDefinition, Resources, Time, WriteMode,
+    Block as PackageBlock, ErrorCode, Event, ObjectDefinition, Path, ReadPurpose, Request,
+    RequestId, ResourceDefinition, ResourceValue, Resources, Time, Value, WriteMode,
     blockwise::{Assembled, Part, Taken},
     coap::{Block, Code, Message, OptionNumber, uint},
     content::{self, Format},
@@ -95,7 +95,7 @@ impl Engine {
             Some(0) => true,
             Some(1) => {
                 let ended = self.observations.cancel(path, message.token());
-                self.report(ended.map(crate::Event::ObservationEnded));
+                self.report(ended.map(Event::ObservationEnded));
                 false
             }
             _ => false,
@@ -309,7 +309,7 @@ fn streamed_bytes(
         return Err(ErrorCode::UnsupportedContentFormat);
     }
     match content::resource_write(resource, format, part.bytes)? {
-        crate::ResourceValue::Single(crate::Value::Opaque(bytes)) => Ok(bytes),
+        ResourceValue::Single(Value::Opaque(bytes)) => Ok(bytes),
         _ => Err(ErrorCode::UnsupportedContentFormat),
     }
 }

@@ -64,8 +64,11 @@ impl<P> Sender<P> {
         datagram: Vec<u8>,
         purpose: P,
     ) {
-        let longest =
-            self.parameters.ack_timeout * self.parameters.ack_random_percent.max(100) / 100;
+        let longest = self
+            .parameters
+            .ack_timeout
+            .saturating_mul(self.parameters.ack_random_percent.max(100))
+            / 100;
         let timeout = random.between(self.parameters.ack_timeout, longest);
         self.in_flight = Some(InFlight {
             id,
@@ -96,7 +99,7 @@ impl<P> Sender<P> {
             Some(message) if message.repeats_left == 0 => Tick::GaveUp(message.purpose),
             Some(mut message) => {
                 message.repeats_left -= 1;
-                message.timeout *= 2;
+                message.timeout = message.timeout.saturating_mul(2);
                 message.repeat_at = now + message.timeout;
                 let datagram = message.datagram.clone();
                 self.in_flight = Some(message);

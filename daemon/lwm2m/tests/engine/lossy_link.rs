@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{Code, Kind, Message, OptionNumber};
 use lwm2m::{Answer, Config, Content, Engine, Input, Objects, Output, Request, RequestId, Time};
 
 use crate::pair::{OBJECTS, STATE, path_of};
+use crate::script::{Step, script};
 
 const SEEDS: u64 = 3_000;
 const LOSS_PERCENT: u64 = 30;
@@ -34,15 +35,6 @@ enum Happening {
     Answer(RequestId),
     ServerRepeats { id: u16, pause: u64, left: u32 },
     Commit(i64),
-}
-
-/// What the server asks for, one after the other.
-#[derive(Clone)]
-enum Step {
-    Observe,
-    Execute(u8),
-    Read,
-    Block { number: usize, last: bool },
 }
 
 struct Exchange {
@@ -312,26 +304,7 @@ impl World {
         self.server.next_id = self.server.next_id.wrapping_add(1);
         let id = self.server.next_id;
         let token = [&b"t"[..], &id.to_be_bytes()].concat();
-        let request = |code, path: [&str; 3]| {
-            let message = Message::new(Kind::Confirmable, code, id, &token);
-            path.iter()
-                .fold(message, |it, part| it.with(OptionNumber::URI_PATH, *part))
-        };
-        let message = match &step {
-            Step::Observe => {
-                request(Code::GET, ["9", "0", "7"]).with_uint(OptionNumber::OBSERVE, 0)
-            }
-            Step::Execute(argument) => {
-                request(Code::POST, ["9", "0", "4"]).with_payload(vec![*argument])
-            }
-            Step::Read => request(Code::GET, ["9", "0", "9"]),
-            Step::Block { number, last } => {
-                let block = Block::at(number * 16, !last, 0).unwrap();
-                request(Code::PUT, ["9", "0", "2"])
-                    .with(OptionNumber::BLOCK1, block.encode())
-                    .with_payload(vec![*number as u8; 16])
-            }
-        };
+        let message = step.message(id, &token);
         let datagram = message.encode();
         self.server.exchange = Some(Exchange {
             id,
@@ -383,18 +356,6 @@ impl World {
             },
         );
     }
-}
-
-fn script() -> VecDeque<Step> {
-    let mut steps = vec![Step::Observe];
-    for argument in 0..6 {
-        steps.extend([Step::Execute(argument), Step::Read]);
-    }
-    steps.extend((0..5).map(|number| Step::Block {
-        number,
-        last: number == 4,
-    }));
-    steps.into()
 }
 
 fn value_of(message: &Message) -> (u32, i64) {

@@ -14,3 +14,4 @@ mod notifications;
 mod operations;
 mod pair;
 mod registration;
+mod script;
