@@ -7,6 +7,7 @@ use std::{
 };
 
 use minicbor::{Decode, Encode};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio_seqpacket::{
     UnixSeqpacket,
     ancillary::{AncillaryMessageReader, AncillaryMessageWriter, OwnedAncillaryMessage},
@@ -42,13 +43,18 @@ impl FrameSocket {
 
     /// A socket, and the descriptor that a child gets as its other end.
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = nix::sys::socket::socketpair(
-            nix::sys::socket::AddressFamily::Unix,
-            nix::sys::socket::SockType::SeqPacket,
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
             None,
-            nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         )?;
         Ok((Self(UnixSeqpacket::try_from(ours)?), theirs))
+    }
+
+    /// Says that nothing more is asked; what the other side still has to say can be received.
+    pub fn finish(&self) -> io::Result<()> {
+        self.0.shutdown(std::net::Shutdown::Write)
     }
 
     /// Sends a frame, with a descriptor beside it.

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use lwm2m::RequestId;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, watch};
 use wharf_frames::{Cause, Failure, OperationId, StageId};
 use wharf_software::{Event, InstanceId};
 
@@ -48,6 +48,8 @@ pub struct Context {
     pub reports: UnboundedSender<Report>,
     /// How long things are waited for.
     pub timing: Timing,
+    /// Becomes true when wharfd is to end.
+    pub ending: watch::Receiver<bool>,
 }
 
 impl Context {
@@ -63,6 +65,17 @@ impl Context {
     /// Tells the agent.
     pub fn send(&self, report: Report) {
         let _ = self.reports.send(report); // the agent is going: so does this task
+    }
+
+    /// Whether wharfd is to end: nothing new is begun then.
+    pub fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
+    /// Waits until wharfd is to end.
+    pub async fn until_ending(&self) {
+        let mut ending = self.ending.clone();
+        let _ = ending.wait_for(|ending| *ending).await; // the agent is gone: that is the end, too
     }
 
     /// How long to wait after the `failed`-th failure in a row: twice as long each time, with jitter, so that

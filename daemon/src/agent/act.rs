@@ -1,7 +1,7 @@
 //! The effects: each in a task of its own, from its commit to the event that ends it. And the gate, which is asked
 //! before any operation starts.
 
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use wharf_frames::{OperationId, Secret, StageId, installer};
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
@@ -65,7 +65,7 @@ impl Agent {
     }
 
     /// The task of an effect; an operation in the gate has none.
-    fn task(&mut self, pending: &Pending) -> Option<AbortHandle> {
+    fn task(&mut self, pending: &Pending) -> Option<JoinHandle<()>> {
         let instance = pending.instance;
         let task = match pending.effect.clone() {
             Effect::Queue { .. } | Effect::StopDelivery { .. } | Effect::UpdateRegistration => {
@@ -101,11 +101,16 @@ impl Agent {
         Some(task)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) -> AbortHandle {
-        tokio::task::spawn_local(task).abort_handle()
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+        tokio::task::spawn_local(task)
     }
 
-    fn pull(&self, id: InstanceId, operation: OperationId, stage: StageId) -> Option<AbortHandle> {
+    fn pull(
+        &self,
+        id: InstanceId,
+        operation: OperationId,
+        stage: StageId,
+    ) -> Option<JoinHandle<()>> {
         let instance = self.instances.get(&id)?;
         let Flow::Pull { uri, .. } = &instance.delivery()?.flow else {
             return None;
@@ -126,7 +131,7 @@ impl Agent {
     }
 
     /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
-    fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> AbortHandle {
+    fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> JoinHandle<()> {
         let context = self.context.clone();
         let Some(blocks) = self.expected.take() else {
             return self.spawn(async move {
@@ -143,7 +148,12 @@ impl Agent {
         self.spawn(async move { push.run(&context).await })
     }
 
-    fn job(&self, id: InstanceId, operation: OperationId, job: installer::Request) -> AbortHandle {
+    fn job(
+        &self,
+        id: InstanceId,
+        operation: OperationId,
+        job: installer::Request,
+    ) -> JoinHandle<()> {
         let context = self.context.clone();
         self.spawn(async move {
             let end = jobs::run(&context, operation, job).await;

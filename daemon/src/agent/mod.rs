@@ -16,11 +16,14 @@ use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Dur
 use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, Transmission};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{self, UnboundedReceiver},
-    task::AbortHandle,
+    sync::{
+        mpsc::{self, UnboundedReceiver},
+        watch,
+    },
+    task::JoinHandle,
 };
 use wharf_frames::{OperationId, PackageName};
-use wharf_software::{Instance, InstanceId, Kind};
+use wharf_software::{Effect, Instance, InstanceId, Kind};
 
 use crate::{
     clock::ClockWatch,
@@ -33,8 +36,8 @@ use crate::{
     work::{Context, Report, random},
 };
 
-/// So long a server may take to answer the Deregister.
-const DEREGISTER_LIMIT: Duration = Duration::from_secs(2);
+/// So long the server may take to answer the Deregister, and downloads to become durable.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +79,13 @@ pub struct Agent {
     /// What is still to be done, in the order in which it was stored.
     pending: BTreeMap<EffectId, Pending>,
     /// What is being done.
-    tasks: BTreeMap<EffectId, AbortHandle>,
+    tasks: BTreeMap<EffectId, JoinHandle<()>>,
     /// Where the blocks of a push go.
     pushes: BTreeMap<InstanceId, mpsc::Sender<Block>>,
     /// Where those come from of a push that the machine is being asked about.
     expected: Option<mpsc::Receiver<Block>>,
     reports: UnboundedReceiver<Report>,
+    end: watch::Sender<bool>,
     clock: ClockWatch,
     terminate: Signal,
     interrupt: Signal,
@@ -96,12 +100,14 @@ impl Agent {
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.server.lifetime)?);
         let (sender, reports) = mpsc::unbounded_channel();
+        let (end, ending) = watch::channel(false);
         let context = Context {
             installer: Installer::at(root),
             fetcher: Fetcher::beside(&surroundings.program),
             store: Rc::new(RefCell::new(store)),
             reports: sender,
             timing: settings.timing,
+            ending,
         };
         let mut agent = Self {
             link: link(&settings, &account, &stored.instances),
@@ -116,6 +122,7 @@ impl Agent {
             pushes: BTreeMap::new(),
             expected: None,
             reports,
+            end,
             clock: system("cannot watch the clock", ClockWatch::new())?,
             terminate: system("cannot wait for SIGTERM", signal(SignalKind::terminate()))?,
             interrupt: system("cannot wait for SIGINT", signal(SignalKind::interrupt()))?,
@@ -152,16 +159,24 @@ impl Agent {
         }
     }
 
-    /// Effects stay pending: the next start takes them up. Writers end with the tasks that hold their sockets.
+    /// Effects stay pending: the next start takes them up. Downloads say first how far they are.
     async fn end(mut self) {
         tracing::info!(
             "ending: the server is told, and what is pending is taken up at the next start"
         );
-        for task in self.tasks.values() {
-            task.abort();
-        }
+        self.end.send_replace(true);
         self.link.handle(Input::Stop);
-        let _ = tokio::time::timeout(DEREGISTER_LIMIT, self.deregistered()).await;
+        let _ = tokio::time::timeout(END_LIMIT, self.deregistered()).await;
+        let _ = tokio::time::timeout(END_LIMIT, self.downloads_ended()).await;
+    }
+
+    async fn downloads_ended(&mut self) {
+        for (effect, task) in std::mem::take(&mut self.tasks) {
+            let is_pull = |pending: &Pending| matches!(pending.effect, Effect::StartPull { .. });
+            if self.pending.get(&effect).is_some_and(is_pull) {
+                let _ = task.await;
+            }
+        }
     }
 
     async fn deregistered(&mut self) {

@@ -13,7 +13,7 @@ use wharf_frames::{
     fetch::{self, Event, Limits, Resume},
 };
 
-use crate::{frame_socket::FrameSocket, installer::Installer};
+use crate::{frame_socket::FrameSocket, work::Context};
 
 /// What is to be fetched, and where to.
 #[derive(Debug, Clone)]
@@ -68,15 +68,16 @@ impl Fetcher {
     }
 
     /// Makes the attempt. `report` gets every event but the last; the length of the package comes back.
-    /// Dropping the future ends wharf-fetch, which ends when its socket closes.
+    /// Dropping the future ends wharf-fetch, which ends when its socket closes. When wharfd is to end,
+    /// wharf-fetch is asked to make durable what it has, and to say how much that is.
     pub async fn run(
         &self,
-        installer: &Installer,
+        context: &Context,
         attempt: Attempt,
         mut report: impl FnMut(Event),
     ) -> Result<u64, Failed> {
         let keep = attempt.resume.as_ref().map_or(0, |resume| resume.offset);
-        let staged = installer.stage(attempt.stage, keep, None).await;
+        let staged = context.installer.stage(attempt.stage, keep, None).await;
         let staged = staged.map_err(|error| error.into_failure())?;
         // The file may have been cut to less than we remember, never to more.
         let resume = attempt.resume.filter(|resume| resume.offset == staged.kept);
@@ -89,8 +90,17 @@ impl Fetcher {
             limits: attempt.limits,
         };
         let socket = self.start(&request, staged.file).await?;
+        let mut finishing = false;
         loop {
-            match socket.receive().await {
+            let received = tokio::select! {
+                received = socket.receive() => received,
+                () = context.until_ending(), if !finishing => {
+                    finishing = true;
+                    let _ = socket.finish(); // it is gone already: its last word says so
+                    continue;
+                }
+            };
+            match received {
                 Ok((Event::Complete { length }, _)) => return Ok(length),
                 Ok((
                     Event::Failed {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use wharf_frames::{
-    Failure, OperationId, Secret, StageId, Text,
+    Cause, Failure, OperationId, Secret, StageId, Text,
     fetch::{DURABLE_EVERY, Event as Progress, Limits, Resume},
 };
 use wharf_software::{
@@ -55,15 +55,18 @@ impl Pull {
 
     async fn until_whole(&self, context: &Context) -> Result<(), Failure> {
         loop {
-            let number = context.store.borrow_mut().begin_attempt(self.stage);
-            let download = number.map_err(not_stored)?;
+            let begun = context.store.borrow_mut().begin_attempt(self.stage);
+            let download = begun.map_err(not_stored)?;
+            if download.attempts > ATTEMPT_LIMIT {
+                return Err(never_ended()); // wharfd was killed in each of them
+            }
             let failed = match self.attempt(context, &download).await {
                 Ok(()) if self.is_sound(context).await? => return Ok(()),
                 Ok(()) => continue, // once more, from the first byte
                 Err(failed) => failed,
             };
             self.note_failure(context, &download, &failed)?;
-            if !failed.failure.cause.may_pass() {
+            if context.is_ending() || !failed.failure.cause.may_pass() {
                 return Err(failed.failure);
             }
             if download.attempts >= ATTEMPT_LIMIT {
@@ -86,10 +89,7 @@ impl Pull {
             },
         };
         let note = |progress| self.note(context, progress);
-        let length = context
-            .fetcher
-            .run(&context.installer, attempt, note)
-            .await?;
+        let length = context.fetcher.run(context, attempt, note).await?;
         let noted = context.store.borrow_mut().note_durable(self.stage, length);
         noted.map_err(|error| not_stored(error).into())
     }
@@ -188,6 +188,15 @@ fn resume(download: &Download) -> Option<Resume> {
         offset: download.durable,
         validator,
     })
+}
+
+fn never_ended() -> Failure {
+    Failure::new(
+        Cause::GaveUp,
+        format!(
+            "{ATTEMPT_LIMIT} attempts were begun and none ended: needs an operator, who looks into the journal"
+        ),
+    )
 }
 
 fn gave_up(last: &Failure) -> Failure {
