@@ -1,5 +1,12 @@
 //! What the scenarios stand on, each part judged by a program that others wrote.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
 mod folder;
 mod keys;
 mod leshan;

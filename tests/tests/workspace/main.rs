@@ -1,6 +1,13 @@
 //! What holds for the workspace as a whole: whose code is in it, what each program is without, and that
 //! the pure crates are pure.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
 mod licences;
 mod links;
 mod purity;
