@@ -41,8 +41,8 @@ pub struct Transmission {
     pub max_retransmit: u32,
     /// EXCHANGE_LIFETIME: how long a Message ID is remembered, and how long a response may take.
     pub exchange_lifetime: Duration,
-    /// How long an application may take before its answer needs a message of its own. Less than the server's
-    /// ACK_TIMEOUT, or the server repeats its request.
+    /// How long an application may take before its answer needs a message of its own. Less than the
+    /// server's ACK_TIMEOUT, or the server repeats its request.
     pub processing_delay: Duration,
 }
 
@@ -58,8 +58,8 @@ impl Default for Transmission {
     }
 }
 
-/// Pauses between attempts to register: doubled each time, each a random length between half of it and all of
-/// it, so that a fleet does not come back as one.
+/// Pauses between attempts to register: doubled each time, each a random length between half of it
+/// and all of it, so that a fleet does not come back as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The first pause.
@@ -82,9 +82,11 @@ impl Default for Backoff {
 pub struct Limits {
     /// Requests that the application has not answered yet; one more gets 5.03.
     pub open_requests: usize,
-    /// Messages remembered against duplicates: this many that act (POST), and this many others.
+    /// Messages remembered against duplicates: this many that act at once (all but reads and
+    /// blocks), and this many others.
     pub remembered_messages: usize,
-    /// Observations; one more is answered as a plain Read, without the Observe option (RFC 7641 4.1).
+    /// Observations; one more is answered as a plain Read, without the Observe option (RFC 7641
+    /// 4.1).
     pub observations: usize,
     /// Notifications that wait, for each observation; then the oldest is dropped.
     pub queued_notifications: usize,

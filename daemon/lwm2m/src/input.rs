@@ -9,24 +9,28 @@ use crate::{Answer, InstanceId, ObjectId, Path, RequestId};
 pub enum Input {
     /// A datagram came from the server's own address.
     Datagram(Vec<u8>),
-    /// The time of [`Engine::next_deadline`](crate::Engine::next_deadline) has come. Early or without need does no harm.
+    /// The time of [`Engine::next_deadline`](crate::Engine::next_deadline) has come. Early or
+    /// without need does no harm.
     Timeout,
     /// Register, and stay registered. A running registration is begun anew.
     Start,
     /// The application answers an [`Output::Request`](crate::Output::Request). Within
-    /// [`Transmission::processing_delay`](crate::Transmission) the answer travels in the acknowledgement, later
-    /// it travels in a message of its own. To be given before the [`Changed`](Self::Changed) that the same commit caused, so
-    /// that the server sees its response first.
+    /// [`Transmission::processing_delay`](crate::Transmission) the answer travels in the
+    /// acknowledgement, later it travels in a message of its own. To be given before the
+    /// [`Changed`](Self::Changed) that the same commit caused, so that the server sees its response
+    /// first.
     Answer {
         /// Which request. One that is not open any more is ignored.
         request: RequestId,
         /// What to say.
         answer: Answer,
     },
-    /// One commit changed these resources. Whoever observes one is notified, in this order: the engine asks for
-    /// the values by requests with [`ReadPurpose::Notification`](crate::ReadPurpose), to be answered from this commit.
+    /// One commit changed these resources. Whoever observes one is notified, in this order: the
+    /// engine asks for the values by requests with
+    /// [`ReadPurpose::Notification`](crate::ReadPurpose), to be answered from this commit.
     Changed(Vec<Path>),
-    /// Instances appeared or went away. Observers of what went away are told so (4.04) and forgotten.
+    /// Instances appeared or went away. Observers of what went away are told so (4.04) and
+    /// forgotten.
     ObjectsChanged {
         /// All instances there are now, of all objects.
         instances: Vec<(ObjectId, InstanceId)>,

@@ -1,4 +1,5 @@
-//! The link format of registrations and Discover (RFC 6690, TS Core 1.0 5.3.1, 5.4.2). Encodes only.
+//! The link format of registrations and Discover (RFC 6690, TS Core 1.0 5.3.1, 5.4.2). Encodes
+//! only.
 
 use core::fmt::Write;
 
@@ -7,7 +8,8 @@ use crate::{InstanceId, Objects, Path, ResourceId, Version};
 /// The Security object, which no server but a bootstrap server sees (TS Core 1.0 E.1).
 pub(crate) const SECURITY: u16 = 0;
 
-/// The body of a Register: what the engine can speak, then every instance, or the object if it has none.
+/// The body of a Register: what the engine can speak, then every instance, or the object if it has
+/// none.
 pub(crate) fn registration(objects: &Objects) -> String {
     let mut links = String::from("</>;rt=\"oma.lwm2m\";ct=11542");
     for definition in objects

@@ -1,4 +1,5 @@
-//! What objects look like, as the caller defines them, and which instances there are. Defines none itself.
+//! What objects look like, as the caller defines them, and which instances there are. Defines none
+//! itself.
 
 use crate::{InstanceId, ObjectId, Path, ResourceId};
 
@@ -108,7 +109,8 @@ impl ResourceDefinition {
         }
     }
 
-    /// A Write of it reaches the application as [`Request::Block`](crate::Request::Block)s, of any total length.
+    /// A Write of it reaches the application as [`Request::Block`](crate::Request::Block)s, of any
+    /// total length.
     pub const fn streamed(self) -> Self {
         Self {
             streamed: true,
@@ -177,7 +179,8 @@ impl ObjectDefinition {
         }
     }
 
-    /// It has any number of instances: a server may Create and Delete them, if the application agrees.
+    /// It has any number of instances: a server may Create and Delete them, if the application
+    /// agrees.
     pub const fn multiple(self) -> Self {
         Self {
             multiple: true,

@@ -1,4 +1,5 @@
-//! Who observes what, and the notifications that wait (RFC 7641, TS Core 1.0 5.5). Sends nothing itself.
+//! Who observes what, and the notifications that wait (RFC 7641, TS Core 1.0 5.5). Sends nothing
+//! itself.
 
 use std::collections::VecDeque;
 
@@ -72,8 +73,9 @@ impl Observations {
         }
     }
 
-    /// Begins an observation, in place of another one of the same path: then what still waits is void, since the
-    /// response is newer. Returns the number for the response; `None` if there are too many.
+    /// Begins an observation, in place of another one of the same path: then what still waits is
+    /// void, since the response is newer. Returns the number for the response; `None` if there are
+    /// too many.
     pub(crate) fn begin(&mut self, subject: Subject) -> Option<u32> {
         let known = self
             .observations
@@ -152,7 +154,8 @@ impl Observations {
             .map(|it| &it.subject)
     }
 
-    /// Puts a value at the end of the queue; or in the place of an older one that has become worthless.
+    /// Puts a value at the end of the queue; or in the place of an older one that has become
+    /// worthless.
     pub(crate) fn enqueue(&mut self, id: ObservationId, body: Vec<u8>) {
         let Some(coalesced) = self.subject(id).map(|subject| subject.coalesced) else {
             return;
@@ -215,8 +218,8 @@ impl Observations {
         }
     }
 
-    /// Nobody acknowledged it: it is sent again later, unless something newer waits. Returns the path if that
-    /// ends the observation.
+    /// Nobody acknowledged it: it is sent again later, unless something newer waits. Returns the
+    /// path if that ends the observation.
     pub(crate) fn put_back(&mut self, notification: Notification) -> Option<Path> {
         if let Notification::Value {
             observation: id, ..

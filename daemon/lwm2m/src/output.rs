@@ -45,8 +45,8 @@ pub enum Event {
     Observed(Path),
     /// The server does not observe this any more.
     ObservationEnded(Path),
-    /// A message was given up: the server did not acknowledge it. Notifications are kept, and an Update tries to
-    /// reach the server.
+    /// A message was given up: the server did not acknowledge it. Notifications are kept, and an
+    /// Update tries to reach the server.
     Unreachable,
 }
 

@@ -1,5 +1,5 @@
-//! When to Register, to Update and to Deregister (TS Core 1.0 5.3), and what to do when that fails: try again,
-//! for ever. Builds the requests; sends nothing itself.
+//! When to Register, to Update and to Deregister (TS Core 1.0 5.3), and what to do when that fails:
+//! try again, for ever. Builds the requests; sends nothing itself.
 
 use core::time::Duration;
 
@@ -37,7 +37,8 @@ enum State {
     Registered { update_at: Time },
 }
 
-/// How long before the lifetime's end an Update begins: two messages may be given up (MAX_TRANSMIT_WAIT, twice).
+/// How long before the lifetime's end an Update begins: two messages may be given up
+/// (MAX_TRANSMIT_WAIT, twice).
 const MARGIN: Duration = Duration::from_secs(186);
 
 pub(crate) struct Registration {

@@ -16,8 +16,8 @@ pub type Resources = Vec<(ResourceId, ResourceValue)>;
 pub enum ReadPurpose {
     /// A server asked.
     Server,
-    /// A [`Changed`](crate::Input::Changed) path is observed. To be answered from the state that this commit
-    /// left, before the next `Changed`.
+    /// A [`Changed`](crate::Input::Changed) path is observed. To be answered from the state that
+    /// this commit left, before the next `Changed`.
     Notification,
 }
 
@@ -33,8 +33,9 @@ pub enum WriteMode {
 /// A part of a streamed resource.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Where the bytes belong. 0 begins the transfer, or begins it anew: what came before is void. Any other
-    /// offset continues exactly where the block before, which was answered `Changed`, ended.
+    /// Where the bytes belong. 0 begins the transfer, or begins it anew: what came before is void.
+    /// Any other offset continues exactly where the block before, which was answered `Changed`,
+    /// ended.
     pub offset: u64,
     /// The bytes, at most 1,024.
     pub bytes: Vec<u8>,
@@ -55,12 +56,12 @@ impl fmt::Debug for Block {
     }
 }
 
-/// An operation that passed every check the model allows: its target is defined and there, it permits the
-/// operation, values have their types. Each is to be answered once, at once or later.
+/// An operation that passed every check the model allows: its target is defined and there, it
+/// permits the operation, values have their types. Each is to be answered once, at once or later.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Answered by [`Answer::Content`] of the path's level. Resources that no server may read are left out of it
-    /// by the engine should the application name them.
+    /// Answered by [`Answer::Content`] of the path's level. Resources that no server may read are
+    /// left out of it by the engine should the application name them.
     Read {
         /// An object, an instance, or a resource.
         path: Path,
@@ -81,8 +82,9 @@ pub enum Request {
         /// At least one; exactly one if the path is a resource.
         values: Resources,
     },
-    /// A part of a Write to a resource that the model marks streamed. Answered by [`Answer::Changed`]; after an
-    /// error the transfer is over. The application notices by itself when no block comes any more.
+    /// A part of a Write to a resource that the model marks streamed. Answered by
+    /// [`Answer::Changed`]; after an error the transfer is over. The application notices by itself
+    /// when no block comes any more.
     Block {
         /// The resource.
         path: Path,
@@ -136,7 +138,8 @@ impl<V: Into<ResourceValue>> From<V> for Content {
 pub enum Answer {
     /// 2.05, to a Read.
     Content(Content),
-    /// 2.05, to a Discover: the instances in question, each with those of its resources that are there.
+    /// 2.05, to a Discover: the instances in question, each with those of its resources that are
+    /// there.
     Discovered(Vec<(InstanceId, Vec<ResourceId>)>),
     /// 2.04, to a Write, an Execute, a Block (2.31 if it was not the last).
     Changed,

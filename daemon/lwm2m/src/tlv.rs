@@ -1,4 +1,5 @@
-//! The TLV format, application/vnd.oma.lwm2m+tlv (TS Core 1.0 6.4.3). Knows identifiers and bytes, no types.
+//! The TLV format, application/vnd.oma.lwm2m+tlv (TS Core 1.0 6.4.3). Knows identifiers and bytes,
+//! no types.
 
 /// What an entry is: the two upper bits of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

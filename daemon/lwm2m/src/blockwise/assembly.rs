@@ -1,5 +1,5 @@
-//! A small request body put together again, up to a bound. One at a time: a server begins another one by
-//! forgetting the first.
+//! A small request body put together again, up to a bound. One at a time: a server begins another
+//! one by forgetting the first.
 
 use core::time::Duration;
 

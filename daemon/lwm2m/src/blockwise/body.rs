@@ -1,4 +1,5 @@
-//! A long response: the body that its blocks are cut from, kept so that all come from the same moment.
+//! A long response: the body that its blocks are cut from, kept so that all come from the same
+//! moment.
 
 use core::time::Duration;
 use std::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! Which block of a streamed resource may come next. The bytes go on to the application and are not kept.
+//! Which block of a streamed resource may come next. The bytes go on to the application and are not
+//! kept.
 
 use core::time::Duration;
 
@@ -53,8 +54,8 @@ impl Streams {
         }
     }
 
-    /// Judges a block that would become the request `id`. Block 0 begins anew. 4.08 if another block does not
-    /// continue what was taken.
+    /// Judges a block that would become the request `id`. Block 0 begins anew. 4.08 if another
+    /// block does not continue what was taken.
     pub(crate) fn take(
         &mut self,
         now: Time,

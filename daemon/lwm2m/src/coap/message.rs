@@ -1,8 +1,9 @@
 //! One message. The only file that knows the CoAP library, and guards what that lets pass.
 //!
-//! The library (0.13) accepts other versions than 1, an Empty message with content, and a marker without payload;
-//! it encodes tokens over eight bytes wrongly, and reads the second byte of extended numbers and lengths first on
-//! big-endian machines. Its own decoding of Block options is not used.
+//! The library (0.13) accepts other versions than 1, an Empty message with content, and a marker
+//! without payload; it encodes tokens over eight bytes wrongly, and reads the second byte of
+//! extended numbers and lengths first on big-endian machines. Its own decoding of Block options is
+//! not used.
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 
@@ -182,15 +183,15 @@ impl Message {
     }
 }
 
-/// A payload may be a secret (RFC 7252 leaves it to the application): nothing stays in freed memory.
+/// A payload may be a secret: nothing of it stays in freed memory.
 impl Drop for Message {
     fn drop(&mut self) {
         self.0.payload.zeroize();
     }
 }
 
-/// The same options have one encoding only, so a length that differs shows a marker without a payload, or a
-/// number that was misread.
+/// The same options have one encoding only, so a length that differs shows a marker without a
+/// payload, or a number that was misread.
 fn encoded_length(packet: &Packet) -> usize {
     let mut length = 4 + packet.get_token().len();
     let mut previous = 0;

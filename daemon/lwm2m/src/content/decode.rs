@@ -7,8 +7,8 @@ use crate::{
     tlv::{Entry, Kind, entries},
 };
 
-/// A Write to one resource. Where format and payload disagree and the payload can mean one thing only, it is
-/// taken for that: servers send text where TLV is announced, and the reverse.
+/// A Write to one resource. Where format and payload disagree and the payload can mean one thing
+/// only, it is taken for that: servers send text where TLV is announced, and the reverse.
 pub(crate) fn resource_write(
     resource: &ResourceDefinition,
     format: Option<u32>,
@@ -177,7 +177,8 @@ fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<Entry<'_>>, Erro
     }
 }
 
-/// All of them, or the reason why not even one: 4.04 for what is not defined, 4.05 for what no server may write.
+/// All of them, or the reason why not even one: 4.04 for what is not defined, 4.05 for what no
+/// server may write.
 fn writable(definition: &ObjectDefinition, entries: &[Entry<'_>]) -> Result<Resources, ErrorCode> {
     let mut values = Resources::new();
     for entry in entries {

@@ -6,7 +6,8 @@ use crate::{
     tlv::{Kind, push},
 };
 
-/// The representation of `content`. 5.00 if the application answered for another level, or with a secret.
+/// The representation of `content`. 5.00 if the application answered for another level, or with a
+/// secret.
 pub(crate) fn encode(
     definition: &ObjectDefinition,
     path: Path,
@@ -42,7 +43,8 @@ fn single(value: &ResourceValue, format: Format) -> Result<Vec<u8>, ErrorCode> {
     }
 }
 
-/// Only what a server may read: the rest is not part of an instance's representation (TS Core 1.0 5.4.1).
+/// Only what a server may read: the rest is not part of an instance's representation (TS Core 1.0
+/// 5.4.1).
 fn push_resources(
     out: &mut Vec<u8>,
     definition: &ObjectDefinition,

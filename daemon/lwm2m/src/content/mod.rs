@@ -33,7 +33,8 @@ impl Format {
         self as u32
     }
 
-    /// The format of a Read's answer (TS Core 1.0 6.4): what the server accepts, else the simplest there is.
+    /// The format of a Read's answer (TS Core 1.0 6.4): what the server accepts, else the simplest
+    /// there is.
     pub(crate) fn for_read(
         accept: Option<u32>,
         path: Path,

@@ -29,7 +29,8 @@ pub(super) struct Exchange {
     pub(super) id: u16,
     pub(super) token: Vec<u8>,
     pub(super) confirmable: bool,
-    /// Until when the answer may travel in the acknowledgement; `None` once that was sent, or is not needed.
+    /// Until when the answer may travel in the acknowledgement; `None` once that was sent, or is
+    /// not needed.
     pub(super) acknowledge_by: Option<Time>,
     /// The Block1 that the response repeats (RFC 7959 2.2).
     pub(super) echo: Option<Block>,
@@ -201,7 +202,8 @@ impl Engine {
         }
     }
 
-    /// An observation begins with this response; without the option if there are too many (RFC 7641 4.1).
+    /// An observation begins with this response; without the option if there are too many (RFC 7641
+    /// 4.1).
     fn observed(&mut self, subject: Subject, response: Message) -> Message {
         let path = subject.path;
         let Some(number) = self.observations.begin(subject) else {
@@ -328,8 +330,9 @@ impl Engine {
             let event = self.registration.failed(now, &mut self.random, failure);
             return self.report(event);
         }
-        // RFC 7641 4.5 would end the observation. A gateway whose link was down for two minutes would then never
-        // tell what happened; so its notifications wait until an Update shows who is there.
+        // RFC 7641 4.5 would end the observation. A gateway whose link was down for two minutes
+        // would then never tell what happened; so its notifications wait until an Update shows who
+        // is there.
         if let Purpose::Notification(notification) = purpose {
             let ended = self.observations.put_back(notification);
             self.report(ended.map(Event::ObservationEnded));

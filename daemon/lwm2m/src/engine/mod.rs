@@ -1,7 +1,8 @@
 //! The engine: takes one input, changes its state once, and lays out what is to be done.
 //!
-//! By direction: `receive` takes datagrams apart, `operations` turns requests of the server into requests to the
-//! application, `answers` turns its answers into responses, `send` sends what waits when the message layer is free.
+//! By direction: `receive` takes datagrams apart, `operations` turns requests of the server into
+//! requests to the application, `answers` turns its answers into responses, `send` sends what waits
+//! when the message layer is free.
 
 mod answers;
 mod operations;
@@ -52,8 +53,8 @@ enum Purpose {
 }
 
 impl Engine {
-    /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program starts: Message
-    /// IDs, tokens and pauses come from it.
+    /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program
+    /// starts: Message IDs, tokens and pauses come from it.
     pub fn new(config: Config, objects: Objects, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let (limits, lifetime) = (config.limits, config.transmission.exchange_lifetime);
@@ -75,8 +76,8 @@ impl Engine {
         }
     }
 
-    /// Takes one input. Afterwards call [`poll_output`](Self::poll_output) until it returns `None`, then
-    /// [`next_deadline`](Self::next_deadline).
+    /// Takes one input. Afterwards call [`poll_output`](Self::poll_output) until it returns `None`,
+    /// then [`next_deadline`](Self::next_deadline).
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::Datagram(bytes) => self.receive(now, &Zeroizing::new(bytes)),
@@ -91,14 +92,14 @@ impl Engine {
         self.send_what_waits(now);
     }
 
-    /// What is to be done next, in order. To be called after each [`handle`](Self::handle), until `None`; it may
-    /// be interrupted by another `handle`, with the answer to a request for example.
+    /// What is to be done next, in order. To be called after each [`handle`](Self::handle), until
+    /// `None`; it may be interrupted by another `handle`, with the answer to a request for example.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is to be handled, unless another input changes it first. To be called once no
-    /// output is left; `None` means that nothing happens by itself.
+    /// When [`Input::Timeout`] is to be handled, unless another input changes it first. To be
+    /// called once no output is left; `None` means that nothing happens by itself.
     pub fn next_deadline(&self) -> Option<Time> {
         Timer::ALL
             .into_iter()
@@ -216,7 +217,8 @@ enum Timer {
     Retransmission,
     /// The application takes its time: acknowledge the request before the server repeats it.
     Acknowledgement,
-    /// The registration needs an Update, a pause after a failure is over, or a response did not come.
+    /// The registration needs an Update, a pause after a failure is over, or a response did not
+    /// come.
     Registration,
 }
 

@@ -1,4 +1,5 @@
-//! What a request of the server means: the operations of LwM2M 1.0 (TS Core 1.0 5.4, 8.2.5), checked by the model.
+//! What a request of the server means: the operations of LwM2M 1.0 (TS Core 1.0 5.4, 8.2.5),
+//! checked by the model.
 
 use super::{Engine, answers::Expected};
 use crate::{
@@ -109,7 +110,8 @@ impl Engine {
         definition: &'static ObjectDefinition,
         path: Path,
     ) -> Result<Step, ErrorCode> {
-        // Write-Attributes (TS Core 1.0 5.4.4): it would promise a pmin and a pmax that nobody keeps.
+        // Write-Attributes (TS Core 1.0 5.4.4): it would promise a pmin and a pmax that nobody
+        // keeps.
         if message.code() == Code::PUT && message.option(OptionNumber::URI_QUERY).is_some() {
             return Err(ErrorCode::MethodNotAllowed);
         }
@@ -199,7 +201,8 @@ impl Engine {
         })
     }
 
-    /// A Write of a resource that goes on to the application piece by piece, a short one as its only piece.
+    /// A Write of a resource that goes on to the application piece by piece, a short one as its
+    /// only piece.
     fn stream(
         &mut self,
         now: Time,

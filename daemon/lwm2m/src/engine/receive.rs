@@ -45,21 +45,20 @@ impl Engine {
             let reply = reply.clone();
             return self.repeat(id, reply);
         }
+        let block = message.option(OptionNumber::BLOCK1);
+        let acts = message.code() != Code::GET && block.is_none();
         let reply = if confirmable {
             Reply::Pending
         } else {
             Reply::Nothing
         };
-        self.duplicates
-            .remember(now, id, digest, message.code(), reply);
+        self.duplicates.remember(now, id, digest, acts, reply);
         let exchange = Exchange {
             id,
             token: message.token().to_vec(),
             acknowledge_by: confirmable.then(|| now + self.config.transmission.processing_delay),
             confirmable,
-            echo: message
-                .option(OptionNumber::BLOCK1)
-                .and_then(|it| Block::decode(it).ok()),
+            echo: block.and_then(|value| Block::decode(value).ok()),
         };
         match self.operation(now, message) {
             Ok(Step::Ask(request, expected)) => {
@@ -67,7 +66,8 @@ impl Engine {
             }
             Ok(Step::Join(request, expected)) => self.join(request, exchange, expected),
             Ok(Step::Say(response)) => self.respond(now, exchange, response),
-            // An unknown critical option in what needs no answer: as if it had not come (RFC 7252 5.4.1).
+            // An unknown critical option in what needs no answer: as if it had not come (RFC 7252
+            // 5.4.1).
             Err(ErrorCode::BadOption) if !confirmable => {}
             Err(error) => self.respond(now, exchange, Message::response(error.into())),
         }
@@ -137,8 +137,7 @@ impl Engine {
         if confirmable {
             let datagram = Message::empty(Kind::Acknowledgement, id).encode();
             let reply = Reply::Datagram(datagram.clone());
-            self.duplicates
-                .remember(now, id, digest, message.code(), reply);
+            self.duplicates.remember(now, id, digest, false, reply);
             self.transmit(datagram);
         }
         if matches!(self.sender.purpose(), Some(Purpose::Registration)) {

@@ -1,5 +1,5 @@
-//! What waits for the message layer, and goes out when nothing is in flight: responses first, then the
-//! registration, then notifications.
+//! What waits for the message layer, and goes out when nothing is in flight: responses first, then
+//! the registration, then notifications.
 
 use super::{Engine, Purpose};
 use crate::{

@@ -1,9 +1,10 @@
-//! Messages received within EXCHANGE_LIFETIME, with what was answered (RFC 7252 4.2): none acts twice.
+//! Messages received within EXCHANGE_LIFETIME, with what was answered (RFC 7252 4.2): none acts
+//! twice.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use crate::{Time, coap::Code};
+use crate::Time;
 
 /// What a repeated message gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +42,8 @@ impl Duplicates {
         }
     }
 
-    /// What this message got when it came before. A server that lost its state may use a Message ID again early;
-    /// its message then has another digest and is new.
+    /// What this message got when it came before. A server that lost its state may use a Message ID
+    /// again early; its message then has another digest and is new.
     pub(crate) fn reply_to(&self, now: Time, id: u16, digest: u64) -> Option<&Reply> {
         let known = |it: &&Remembered| it.id == id && it.digest == digest && now < it.until;
         let newest = self.others.iter().rev().find(known);
@@ -51,9 +52,10 @@ impl Duplicates {
             .map(|it| &it.reply)
     }
 
-    /// Remembers a new message, in place of the oldest if there are too many.
-    pub(crate) fn remember(&mut self, now: Time, id: u16, digest: u64, code: Code, reply: Reply) {
-        let memory = if code == Code::POST {
+    /// Remembers a new message, one that `acts` apart from the others, in place of the oldest if
+    /// there are too many.
+    pub(crate) fn remember(&mut self, now: Time, id: u16, digest: u64, acts: bool, reply: Reply) {
+        let memory = if acts {
             &mut self.acting
         } else {
             &mut self.others
@@ -106,7 +108,7 @@ mod tests {
     fn a_message_is_known_until_exchange_lifetime_has_passed() {
         let mut duplicates = Duplicates::new(8, LIFETIME);
         let start = Time::from_millis(0);
-        duplicates.remember(start, 1, 7, Code::GET, Reply::Pending);
+        duplicates.remember(start, 1, 7, false, Reply::Pending);
         duplicates.answered(1, Reply::Datagram(vec![1]));
         let just_before = start + (LIFETIME - Duration::from_millis(1));
         assert_eq!(
@@ -125,9 +127,9 @@ mod tests {
     fn a_flood_of_reads_leaves_an_execute_remembered() {
         let mut duplicates = Duplicates::new(8, LIFETIME);
         let now = Time::from_millis(0);
-        duplicates.remember(now, 0, 0, Code::POST, Reply::Nothing);
+        duplicates.remember(now, 0, 0, true, Reply::Nothing);
         for id in 1..100 {
-            duplicates.remember(now, id, 0, Code::GET, Reply::Nothing);
+            duplicates.remember(now, id, 0, false, Reply::Nothing);
         }
         assert_eq!(duplicates.reply_to(now, 0, 0), Some(&Reply::Nothing));
         assert_eq!(duplicates.reply_to(now, 1, 0), None);

@@ -1,4 +1,5 @@
-//! The message layer of RFC 7252 4: what is sent reliably, and what was received before. Knows no operation.
+//! The message layer of RFC 7252 4: what is sent reliably, and what was received before. Knows no
+//! operation.
 
 mod duplicates;
 mod transmission;

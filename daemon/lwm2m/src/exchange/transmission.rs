@@ -1,4 +1,5 @@
-//! One confirmable message in flight, repeated until it is acknowledged (RFC 7252 4.2, NSTART = 1 of 4.7).
+//! One confirmable message in flight, repeated until it is acknowledged (RFC 7252 4.2, NSTART = 1
+//! of 4.7).
 
 use core::time::Duration;
 

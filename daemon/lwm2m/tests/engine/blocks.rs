@@ -60,6 +60,18 @@ fn a_push_is_handed_on_block_by_block() {
     );
 }
 
+/// A library that counts blocks in 16 bits takes block 4,096 for block 0.
+#[test]
+fn a_push_goes_on_beyond_block_65535() {
+    let mut pair = Pair::registered();
+    for number in 0..70_000 {
+        let request = pair.message(Code::PUT, "/9/0/2").with_payload(vec![7; 16]);
+        let response = pair.exchange(&block1(request, number, true, 0));
+        assert_eq!(response.code(), Code::CONTINUE, "block {number}");
+    }
+    assert_eq!(handed(&pair).last(), Some(&(16 * 69_999, 16, false)));
+}
+
 #[test]
 fn a_block_that_is_sent_again_in_another_message_is_answered_the_same() {
     let mut pair = Pair::registered();

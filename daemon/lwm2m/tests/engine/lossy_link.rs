@@ -1,4 +1,5 @@
-//! Thousands of links that lose, repeat and reorder, between the engine and a server that keeps RFC 7252 as well.
+//! Thousands of links that lose, repeat and reorder, between the engine and a server that keeps RFC
+//! 7252 as well.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -214,7 +215,8 @@ impl World {
         }
     }
 
-    /// A request, a separate response, or a notification: each is replied to once, and then the same way again.
+    /// A request, a separate response, or a notification: each is replied to once, and then the
+    /// same way again.
     fn server_replies(&mut self, message: &Message) {
         let id = message.id();
         if let Some(reply) = self.server.seen.get(&id).cloned() {

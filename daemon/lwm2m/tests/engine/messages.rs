@@ -156,3 +156,23 @@ fn a_server_that_lost_its_state_may_use_a_message_id_again() {
         .filter(|it| matches!(it, Request::Execute { .. }));
     assert_eq!(executes.count(), 2);
 }
+
+#[test]
+fn a_late_duplicate_of_a_write_does_not_act_even_after_many_reads() {
+    let mut pair = Pair::registered();
+    let write = pair
+        .message(Code::PUT, "/9/0/3")
+        .with_payload(b"http://origin/a".to_vec());
+    let first = pair.exchange(&write);
+    for _ in 0..1000 {
+        let read = pair.message(Code::GET, "/3/0/0");
+        pair.exchange(&read);
+    }
+    assert!(pair.exchange(&write) == first);
+    let writes = pair
+        .device
+        .asked
+        .iter()
+        .filter(|it| matches!(it, Request::Write { .. }));
+    assert_eq!(writes.count(), 1);
+}

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use lwm2m::coap::{Code, Kind, Message, OptionNumber};
-use lwm2m::{Event, Input, Path, UpdateTiming};
+use lwm2m::{Config, Event, Input, Path, UpdateTiming};
 
 use crate::pair::{Pair, REASON, RESULT, STATE, path_of};
 
@@ -182,4 +182,42 @@ fn an_observed_instance_is_notified_once_a_commit() {
     assert_eq!(notification.uint(OptionNumber::CONTENT_FORMAT), Some(11542));
     pair.acknowledge(&notification);
     pair.assert_silent();
+}
+
+#[test]
+fn one_observation_more_than_the_bound_is_a_plain_read() {
+    let mut config = Config::new("gateway-17");
+    config.limits.observations = 1;
+    let mut pair = Pair::with(config);
+    pair.register();
+    assert!(
+        pair.observe("/9/0/7")
+            .option(OptionNumber::OBSERVE)
+            .is_some()
+    );
+    let read = pair.observe("/9/0/9");
+    assert_eq!(
+        (read.code(), read.option(OptionNumber::OBSERVE)),
+        (Code::CONTENT, None)
+    );
+}
+
+#[test]
+fn a_server_that_answers_updates_but_no_notification_is_not_interested() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    let ended = Event::ObservationEnded(STATE);
+    for _ in 0..200 {
+        while let Some(message) = pair.sent.pop_front() {
+            if path_of(&message) == "/rd/5a3f" {
+                pair.respond(&message, Code::CHANGED, |it| it);
+            }
+        }
+        if pair.events.contains(&ended) {
+            return;
+        }
+        pair.step();
+    }
+    panic!("still observed: {:?}", pair.events);
 }

@@ -1,4 +1,5 @@
-//! A server and a device that meet without a network: the test is the server, `Device` is the application.
+//! A server and a device that meet without a network: the test is the server, `Device` is the
+//! application.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -60,7 +61,8 @@ pub(crate) const STATE: Path = Path::Resource(9, 0, 7);
 pub(crate) const RESULT: Path = Path::Resource(9, 0, 9);
 pub(crate) const REASON: Path = Path::Resource(9, 0, 16);
 
-/// The application: holds values, answers at once unless told to wait, and keeps what was asked of it.
+/// The application: holds values, answers at once unless told to wait, and keeps what was asked of
+/// it.
 pub(crate) struct Device {
     pub(crate) values: BTreeMap<(u16, u16), BTreeMap<u16, ResourceValue>>,
     pub(crate) waits: bool,
@@ -294,7 +296,7 @@ impl Pair {
 
     /// A confirmable request with a Message ID and a token of its own.
     pub(crate) fn message(&mut self, code: Code, path: &str) -> Message {
-        self.next_id += 1;
+        self.next_id = self.next_id.wrapping_add(1);
         let token = self.next_id.to_be_bytes();
         let message = Message::new(Kind::Confirmable, code, self.next_id, &token);
         path.split('/')
