@@ -77,12 +77,14 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         self.wait_for_earlier(&job)?;
-        let failure = match self.work(&mut job, session) {
-            Ok(()) => None,
-            Err(Stop::Failed(failure)) => Some(failure),
+        let (failure, device) = match self.work(&mut job, session) {
+            Ok(device) => (None, device),
+            Err(Stop::Failed(failure)) => {
+                (Some(failure), self.backend.installed(job.order.package())?)
+            }
             Err(Stop::Cancelled) => return Ok(()),
         };
-        self.end(job, failure)
+        self.end(job, failure, device)
     }
 
     /// dpkg outlives whoever started it. A job is over when its processes are gone.
@@ -108,9 +110,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn work(&self, job: &mut Job, session: i32) -> Result<(), Stop> {
+    /// Does what is left to do, and gives what the device has then.
+    fn work(&self, job: &mut Job, session: i32) -> Result<Option<Installed>, Stop> {
         if job.state == State::Applied {
-            return Ok(()); // only the end is missing
+            return Ok(self.look(job)?); // only the end is missing
         }
         let interrupted = job.state == State::Applying;
         self.begin_attempt(job, session)?;
@@ -122,10 +125,10 @@ impl<'a> Worker<'a> {
         let change = self.apply(job, planned)?;
         let name = job.order.package();
         eprintln!("wharf-job: {} {name}: {change:?}", job.operation);
-        self.look(job)?;
+        let device = self.look(job)?;
         self.advance(job, State::Applied)?;
         fault::point("job.applied");
-        Ok(())
+        Ok(device)
     }
 
     /// The attempt's number is on disk before the attempt.
@@ -191,7 +194,7 @@ impl<'a> Worker<'a> {
             return Ok(None);
         };
         self.ledger.judge(judged, self.backend, self.policy)?;
-        not_below_what_is_there(judged, self.backend, self.policy)?;
+        self.not_below_what_was_there(job, judged)?;
         let file = PackageFile {
             path: self.root.stage(*stage),
             package: judged.package.clone(),
@@ -200,6 +203,25 @@ impl<'a> Worker<'a> {
         self.backend.plan(&file, manner)?;
         fault::point("job.planned");
         Ok(Some((file, manner)))
+    }
+
+    /// The administrator may have installed a higher version than we ever did.
+    fn not_below_what_was_there(&self, job: &Job, judged: &Judged) -> Result<(), Failure> {
+        let package = &judged.package;
+        let Some(before) = &job.before else {
+            return Ok(());
+        };
+        let order = self
+            .backend
+            .compare_versions(&package.version, &before.version);
+        if order.is_ge() || self.policy.allows_downgrade(&package.name) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} {} is installed, and policy allows no way down to {} (allow-downgrade in installer.toml)",
+            package.name, before.version, package.version
+        );
+        Err(Failure::new(Cause::Downgrade, detail))
     }
 
     fn manner(&self, job: &Job, judged: &Judged) -> Result<Manner, Failure> {
@@ -263,11 +285,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Records the end, after the disk has what it says.
-    fn end(&self, mut job: Job, failure: Option<Failure>) -> Result<(), Failure> {
-        let failure = match failure {
-            None => self.look(&job).err(),
-            failure => failure,
-        };
+    fn end(
+        &self,
+        mut job: Job,
+        failure: Option<Failure>,
+        device: Option<Installed>,
+    ) -> Result<(), Failure> {
         self.sync()?;
         fault::point("job.synced");
         if let (None, Order::Install { judged, .. }) = (&failure, &job.order) {
@@ -276,7 +299,7 @@ impl<'a> Worker<'a> {
         }
         let outcome = Outcome {
             failure,
-            device: self.backend.installed(job.order.package())?,
+            device,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
         };
         match &outcome.failure {
@@ -315,30 +338,6 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
-}
-
-/// The administrator may have installed a higher version than we ever did.
-fn not_below_what_is_there(
-    judged: &Judged,
-    backend: &dyn Installer,
-    policy: &Policy,
-) -> Result<(), Failure> {
-    let package = &judged.package;
-    let Some(there) = backend.installed(&package.name)? else {
-        return Ok(());
-    };
-    if backend
-        .compare_versions(&package.version, &there.version)
-        .is_ge()
-        || policy.allows_downgrade(&package.name)
-    {
-        return Ok(());
-    }
-    let detail = format!(
-        "{} {} is installed, and policy allows no way down to {} (allow-downgrade in installer.toml)",
-        package.name, there.version, package.version
-    );
-    Err(Failure::new(Cause::Downgrade, detail))
 }
 
 /// This boot, by the name that the kernel gave it.

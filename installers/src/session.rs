@@ -60,20 +60,20 @@ fn first_of(session: i32) -> io::Result<Option<i32>> {
     Ok(found.map(|process| process.pid))
 }
 
-/// Kills the maintainer scripts that dpkg runs below this process, with all that they started; never dpkg itself.
-/// True when there was one.
-pub(crate) fn kill_scripts(above: i32) -> io::Result<bool> {
-    let all = processes()?;
-    let below = descendants(&all, above);
-    let scripts = below.into_iter().filter(|pid| is_script(*pid));
-    let mut doomed: Vec<i32> = scripts
-        .flat_map(|pid| [vec![pid], descendants(&all, pid)].concat())
-        .collect();
-    doomed.dedup();
-    for pid in &doomed {
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL); // it may be gone by now
+/// Ends the maintainer scripts that run below this process, with all that they started: where a package manager takes
+/// too long, they are what hangs. dpkg itself is never ended, nor is apt.
+pub(crate) fn end_scripts(above: u32) {
+    let (Ok(above), Ok(all)) = (i32::try_from(above), processes()) else {
+        return;
+    };
+    let scripts = descendants(&all, above)
+        .into_iter()
+        .filter(|pid| is_script(*pid));
+    for script in scripts {
+        for pid in descendants(&all, script).into_iter().chain([script]) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // it may be gone by now
+        }
     }
-    Ok(!doomed.is_empty())
 }
 
 /// dpkg runs scripts by their path in its database, or debconf does with that path among its arguments.

@@ -8,6 +8,7 @@ use std::{
     os::{fd::AsRawFd, unix::fs::symlink},
     path::{Path, PathBuf},
     process::Output,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -40,6 +41,8 @@ pub struct Apt {
     architecture: String,
     lock_wait: Duration,
     time_limit: Duration,
+    /// Where our configuration is, once it is written.
+    configuration: OnceLock<PathBuf>,
 }
 
 /// A line of `apt-get -s`.
@@ -63,6 +66,7 @@ impl Apt {
         let dpkg = Dpkg {
             root: root.clone(),
             lock_wait,
+            time_limit,
         };
         Ok(Self {
             architecture: dpkg.architecture()?,
@@ -70,6 +74,7 @@ impl Apt {
             dpkg,
             lock_wait,
             time_limit,
+            configuration: OnceLock::new(),
         })
     }
 
@@ -83,22 +88,23 @@ impl Apt {
         }
     }
 
-    /// The folder with our configuration; made anew each time, as the administrator may have changed apt's.
-    fn configuration(&self) -> Result<PathBuf, Failure> {
+    /// Our configuration, as apt sees it. Written by each program once: the administrator may have changed apt's.
+    fn configuration(&self) -> Result<&Path, Failure> {
+        if let Some(path) = self.configuration.get() {
+            return Ok(path);
+        }
         let folder = self.root.run().join("apt");
-        let file = folder.join("apt.conf");
         let written = durable::private_folder(&folder.join("lists/partial"))
             .and_then(|()| durable::private_folder(&folder.join("archives/partial")))
             .and_then(|()| self.hooks())
             .and_then(|hooks| {
                 let inside = self.root.seen_inside(&folder);
                 let text = configuration(&inside, self.lock_wait, &hooks);
-                durable::write_volatile(&file, text.as_bytes())
+                durable::write_volatile(&folder.join("apt.conf"), text.as_bytes())
             });
-        match written {
-            Ok(()) => Ok(self.root.seen_inside(&file)),
-            Err(error) => Err(not_started("apt-get", &error)),
-        }
+        written.map_err(|error| not_started("apt-get", &error))?;
+        let path = self.root.seen_inside(&folder.join("apt.conf"));
+        Ok(self.configuration.get_or_init(|| path))
     }
 
     /// The administrator's hooks, without the one that would ask debconf's questions before: nobody is there to answer.
@@ -148,7 +154,7 @@ impl Apt {
                 &[&printed, &status],
                 self.time_limit,
                 || report(progress(&status.tail().unwrap_or_default())),
-                end_what_hangs,
+                session::end_scripts,
             )?;
             printed.tail()
         };
@@ -168,10 +174,14 @@ impl Apt {
     }
 
     /// Whether the device has this version whole, so that nothing needs to be done.
-    fn has_it(&self, file: &PackageFile, manner: Manner) -> Result<bool, Failure> {
+    fn has_it(
+        &self,
+        file: &PackageFile,
+        status: Option<&Status>,
+        manner: Manner,
+    ) -> Result<bool, Failure> {
         let package = &file.package;
-        let status = self.status(&package.name)?;
-        let same = status.as_ref().and_then(Status::installed) == Some(&package.version);
+        let same = status.and_then(Status::installed) == Some(&package.version);
         Ok(same && !manner.reinstall && self.dpkg.damaged_files(&package.name)?.is_empty())
     }
 
@@ -242,7 +252,7 @@ impl Installer for Apt {
             version: package.version.clone(),
             active: false,
         }];
-        if self.has_it(file, manner)? {
+        if self.has_it(file, status.as_ref(), manner)? {
             return Ok(planned);
         }
         let link = self.as_deb(file)?;
@@ -270,12 +280,11 @@ impl Installer for Apt {
         report: Report<'_>,
     ) -> Result<Change, Failure> {
         let package = &file.package;
-        if self.has_it(file, manner)? {
+        let before = self.status(&package.name)?;
+        if self.has_it(file, before.as_ref(), manner)? {
             return Ok(Change::Unchanged);
         }
-        let first = self
-            .status(&package.name)?
-            .is_none_or(|status| status.is_absent());
+        let first = before.is_none_or(|status| status.is_absent());
         let link = self.as_deb(file)?;
         let words = [&["-y"], install_words(manner).as_slice()].concat();
         let printed = self.run(&words, link.as_os_str(), report)?;
@@ -334,7 +343,7 @@ impl Installer for Apt {
                 return Ok(Change::Changed);
             }
         }
-        let why = complaint::failure("dpkg", &both(&said));
+        let why = complaint::failure("dpkg", &said);
         let detail = format!(
             "{name} was left half-way and needs an operator (`dpkg --audit`, `dpkg --configure -a`): {why}"
         );
@@ -487,14 +496,6 @@ fn progress(status: &str) -> Progress {
             phase: Phase::Queued,
             percent: None,
         },
-    }
-}
-
-/// A job that takes too long: what hangs is a maintainer script, which is killed. dpkg never is, and with nothing to
-/// kill the wait goes on.
-fn end_what_hangs(apt: u32) {
-    if let Ok(apt) = i32::try_from(apt) {
-        let _ = session::kill_scripts(apt);
     }
 }
 

@@ -18,12 +18,17 @@ use nix::{
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion, installer::Installed};
 
 use super::complaint;
-use crate::{process, root::Root};
+use crate::{
+    process::{self, Printed},
+    root::Root,
+    session,
+};
 
 /// dpkg of one root.
 pub(super) struct Dpkg {
     pub(super) root: Root,
     pub(super) lock_wait: Duration,
+    pub(super) time_limit: Duration,
 }
 
 /// A line of dpkg's database (dpkg-query(1)).
@@ -137,17 +142,17 @@ impl Dpkg {
     }
 
     /// Configures what is unpacked.
-    pub(super) fn configure(&self, name: &PackageName) -> Result<Output, Failure> {
+    pub(super) fn configure(&self, name: &PackageName) -> Result<String, Failure> {
         self.change(&[OsStr::new("--configure"), OsStr::new(name.as_str())])
     }
 
     /// Installs a file over whatever there is.
-    pub(super) fn install(&self, file: &Path) -> Result<Output, Failure> {
+    pub(super) fn install(&self, file: &Path) -> Result<String, Failure> {
         self.change(&[OsStr::new("--install"), file.as_os_str()])
     }
 
     /// Removes a package from whatever state.
-    pub(super) fn remove(&self, name: &PackageName) -> Result<Output, Failure> {
+    pub(super) fn remove(&self, name: &PackageName) -> Result<String, Failure> {
         self.change(&[
             OsStr::new("--force-remove-reinstreq"),
             OsStr::new("--remove"),
@@ -155,16 +160,28 @@ impl Dpkg {
         ])
     }
 
-    fn change(&self, arguments: &[&OsStr]) -> Result<Output, Failure> {
+    /// Gives what dpkg printed.
+    fn change(&self, arguments: &[&OsStr]) -> Result<String, Failure> {
         let _lock = self.lock_frontend()?;
-        let mut command = process::program(&self.root, "dpkg");
-        command
-            .env("DPKG_FRONTEND_LOCKED", "1")
-            .args(["--force-confdef", "--force-confold"])
-            .args(arguments);
-        command
-            .output()
-            .map_err(|error| not_started("dpkg", &error))
+        let run = || -> io::Result<String> {
+            let printed = Printed::new(self.root.run().join("dpkg.output"))?;
+            let mut child = process::program(&self.root, "dpkg")
+                .env("DPKG_FRONTEND_LOCKED", "1")
+                .args(["--force-confdef", "--force-confold"])
+                .args(arguments)
+                .stdout(printed.writer()?)
+                .stderr(printed.writer()?)
+                .spawn()?;
+            process::wait(
+                &mut child,
+                &[&printed],
+                self.time_limit,
+                || (),
+                session::end_scripts,
+            )?;
+            printed.tail()
+        };
+        run().map_err(|error| not_started("dpkg", &error))
     }
 
     /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a

@@ -206,33 +206,42 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// Injects an exit after each step there is, until one is no longer reached.
-fn after_each_step(machine: fn() -> Machine) {
-    let steps = |fault: fn(u32) -> Fault| {
-        let reached = |step: &u32| {
-            eprintln!("{:?}", fault(*step));
-            Run::new(machine(), fault(*step)).all_operations()
-        };
-        (1..100).take_while(reached).count()
-    };
-    let faults: [fn(u32) -> Fault; 4] = [
-        Fault::Installer,
-        |step| Fault::Job(1, step),
-        |step| Fault::Job(2, step),
-        |step| Fault::Job(3, step),
-    ];
-    let counted = faults.map(steps);
-    eprintln!("steps: {counted:?}");
-    assert!(counted.iter().all(|steps| *steps >= 6), "{counted:?}");
+fn after_each_step(machine: fn() -> Machine, fault: fn(u32) -> Fault) {
+    let reached = |step: &u32| Run::new(machine(), fault(*step)).all_operations();
+    let steps = (1..100).take_while(reached).count();
+    assert!(steps >= 6, "only {steps} steps were there to exit at");
 }
 
 #[test]
 fn each_effect_is_there_once_after_an_exit_at_any_step_with_the_simulated_package_manager() {
-    after_each_step(Machine::simulated);
+    after_each_step(Machine::simulated, Fault::Installer);
+    for fault in [
+        |step| Fault::Job(1, step),
+        |step| Fault::Job(2, step),
+        |step| Fault::Job(3, step),
+    ] {
+        after_each_step(Machine::simulated, fault);
+    }
 }
 
 #[test]
-fn each_effect_is_there_once_after_an_exit_at_any_step_with_apt() {
-    after_each_step(Machine::debian);
+fn each_effect_is_there_once_after_wharf_installer_ended_at_any_step_with_apt() {
+    after_each_step(Machine::debian, Fault::Installer);
+}
+
+#[test]
+fn each_effect_is_there_once_after_an_install_by_apt_ended_at_any_step() {
+    after_each_step(Machine::debian, |step| Fault::Job(1, step));
+}
+
+#[test]
+fn each_effect_is_there_once_after_an_upgrade_by_apt_ended_at_any_step() {
+    after_each_step(Machine::debian, |step| Fault::Job(2, step));
+}
+
+#[test]
+fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
+    after_each_step(Machine::debian, |step| Fault::Job(3, step));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use wharf_frames::{
     installer::{JobStatus, PROTOCOL, Reply, Request},
 };
 
-use crate::machine::{Client, Deb, Machine, Signer, name, refused};
+use crate::machine::{Client, Deb, Machine, Signer, as_user, name, refused};
 
 const HELLO: Request = Request::Hello { protocol: PROTOCOL };
 
@@ -263,6 +263,143 @@ fn a_staged_descriptor_can_only_be_written_to() {
     assert_eq!(flags & libc::O_ACCMODE, libc::O_WRONLY);
     assert_eq!(flags & libc::O_PATH, 0);
     assert!(file.read(&mut [0; 1]).is_err());
+    file.write_all(&[0; 4096]).unwrap();
+    assert_eq!(
+        mapping(&file),
+        Err(nix::errno::Errno::EACCES),
+        "a writable mapping"
+    );
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let opened = as_user(990, move || File::open(path).map_err(|error| error.kind()));
+    assert_eq!(
+        opened.err(),
+        Some(std::io::ErrorKind::PermissionDenied),
+        "opened again by wharfd"
+    );
+}
+
+#[allow(unsafe_code, reason = "a mapping is what is tested")]
+fn mapping(file: &File) -> nix::Result<()> {
+    let flags = libc::PROT_WRITE;
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            flags,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    match start {
+        libc::MAP_FAILED => Err(nix::errno::Errno::last()),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn old_files_go_and_those_of_open_jobs_stay() {
+    let mut machine = Machine::simulated();
+    machine.policy("[quota]\ndays = 3\n");
+    machine.start();
+    let age = |stage: StageId, days: u64| {
+        let path = machine
+            .root()
+            .join(format!("var/lib/wharf-installer/staged/{stage}"));
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86400);
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    };
+    let [old, young] = [machine.stage_id(), machine.stage_id()];
+    drop((machine.stage(old), machine.stage(young)));
+    age(old, 4);
+    age(young, 2);
+    let next = machine.stage_id();
+    drop(machine.stage(next));
+    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
+        panic!("no list")
+    };
+    let mut left: Vec<StageId> = stages.iter().map(|entry| entry.stage).collect();
+    left.sort();
+    assert_eq!(left, [young, next]);
+}
+
+#[test]
+fn clients_that_never_take_their_answers_keep_nobody_waiting() {
+    let machine = started();
+    let stuck: Vec<Client> = (0..4).map(|_| machine.wharfd()).collect();
+    for client in &stuck {
+        fill(client);
+    }
+    is_answered(&machine);
+}
+
+/// Asks until neither questions nor answers find room any more.
+fn fill(client: &Client) {
+    client.never_wait();
+    let bytes = encode(&HELLO).unwrap();
+    while client.try_send(&bytes, &[]).is_ok() {}
+}
+
+#[test]
+fn a_configuration_that_is_wrong_or_incomplete_ends_the_service_with_a_word_about_it() {
+    let check = |machine: &Machine, arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wharf-installer"));
+        let output = command
+            .arg("--root")
+            .arg(machine.root())
+            .args(arguments)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let machine = Machine::simulated();
+    assert_eq!(
+        check(&machine, &["--check-config"]),
+        (Some(0), String::new())
+    );
+    machine.policy("allow-unsingned = true\n");
+    for arguments in [&["--check-config"][..], &[]] {
+        let (code, error) = check(&machine, arguments);
+        assert_eq!(code, Some(78), "{error}");
+        for word in [
+            "etc/wharfd/installer.toml, line 2",
+            "allow-unsingned",
+            "expected one of",
+        ] {
+            assert!(error.contains(word), "{error:?} does not say {word:?}");
+        }
+    }
+    let machine = Machine::simulated();
+    std::fs::write(machine.root().join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+    let (code, error) = check(&machine, &[]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no line for the user 'wharfd'"), "{error}");
+}
+
+#[test]
+fn an_unsigned_package_is_installed_only_where_policy_says_so_and_each_start_tells_it() {
+    let mut machine = Machine::simulated();
+    machine.policy("allow-unsigned = true\n");
+    machine.start();
+    machine.installer().errors().wait_for("allow-unsigned");
+    let stage = machine.stage_id();
+    let built = machine.build(&Deb::new("acme", "1"), None);
+    assert!(
+        matches!(machine.put(stage, &built), Reply::Sealed(package) if package.signer.is_none())
+    );
+    let outcome = machine.run(&Request::Install {
+        operation: machine.operation(),
+        stage,
+    });
+    assert_eq!(outcome.failure, None);
 }
 
 #[test]

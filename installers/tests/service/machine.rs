@@ -346,6 +346,12 @@ impl Client {
         )
     }
 
+    /// From now on a full socket is an error instead of a wait.
+    pub(crate) fn never_wait(&self) {
+        let flags = nix::fcntl::OFlag::O_NONBLOCK;
+        nix::fcntl::fcntl(&self.0, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
+    }
+
     /// The next answer; none when the service has closed the connection.
     #[allow(
         unsafe_code,
@@ -377,7 +383,7 @@ impl Client {
     unsafe_code,
     reason = "only the kernel's calls change the ids of one thread"
 )]
-fn as_user<T: Send + 'static>(uid: u32, act: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn as_user<T: Send + 'static>(uid: u32, act: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::spawn(move || {
         for (call, id) in [(libc::SYS_setresgid, uid), (libc::SYS_setresuid, uid)] {
             assert_eq!(
