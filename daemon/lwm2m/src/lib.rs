@@ -1,8 +1,9 @@
-//! CoAP and the LwM2M 1.0 client as one pure engine: no socket, no clock, no file, no randomness, no thread.
+//! CoAP and the LwM2M 1.0 client as one pure engine: no socket, no clock, no file, no randomness,
+//! no thread.
 //!
-//! What happens goes in as an [`Input`], with the time; what is to be done comes out as an [`Output`]. One
-//! [`Engine`] serves one LwM2M server account. Whoever drives it passes in the datagrams that came from that
-//! server's own address, and nothing else.
+//! What happens goes in as an [`Input`], with the time; what is to be done comes out as an
+//! [`Output`]. One [`Engine`] serves one LwM2M server account. Whoever drives it passes in the
+//! datagrams that came from that server's own address, and nothing else.
 //!
 //! ```
 //! use lwm2m::{Answer, Content, Engine, Input, Output, Request, Time, Value};
@@ -35,13 +36,13 @@
 //!
 //! | module | idea |
 //! | --- | --- |
-//! | `engine` | the loop's other side: routes each input to the parts below, in files by direction |
+//! | `engine` | routes each input to the parts below, in files by direction |
 //! | `input`, `output`, `request` | the values that pass in and out |
-//! | `config`, `model`, `value`, `path`, `time` | what the caller says about itself, its objects and their data |
+//! | `config`, `model`, `value`, `path`, `time` | what the caller says about itself and its objects |
 //! | `registration` | when to Register, Update, Deregister, and what to do when that fails |
 //! | `observe` | who observes what, and the queue of notifications |
 //! | `blockwise` | RFC 7959: bodies put together, handed on as a stream, or cut into blocks |
-//! | `exchange` | RFC 7252 4: one retransmitted message in flight, and no message acted upon twice |
+//! | `exchange` | RFC 7252 4: one message in flight, and none acted upon twice |
 //! | [`coap`] | the bytes of a message; the only place that knows the CoAP library |
 //! | `content`, [`tlv`], `text`, `link` | the representations of LwM2M 1.0 |
 

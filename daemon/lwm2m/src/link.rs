@@ -69,7 +69,7 @@ fn push_version(links: &mut String, version: Version) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::btree_set, prelude::*};
+    use proptest::{collection::btree_set, prelude::*, sample::select};
 
     use super::*;
     use crate::ObjectDefinition;
@@ -110,14 +110,15 @@ mod tests {
     proptest! {
         #[test]
         fn every_instance_can_be_read_back_from_a_registration(
-            instances in btree_set((prop::sample::select(vec![1_u16, 3, 9, 14]), any::<u16>()), 0..20),
+            instances in btree_set((select(vec![1_u16, 3, 9, 14]), any::<u16>()), 0..20),
         ) {
             let links = registration(&Objects::new(&OBJECTS, instances.iter().copied()));
             let paths = links.split(',').map(|link| link.split(['<', '>']).nth(1).unwrap());
             let listed: Vec<Vec<u16>> = paths
                 .map(|path| path.split('/').filter_map(|id| id.parse().ok()).collect())
                 .collect();
-            let expected: Vec<_> = instances.iter().map(|(object, id)| vec![*object, *id]).collect();
+            let expected: Vec<_> =
+                instances.iter().map(|(object, id)| vec![*object, *id]).collect();
             let instances: Vec<_> = listed.into_iter().filter(|path| path.len() == 2).collect();
             prop_assert_eq!(instances, expected);
         }

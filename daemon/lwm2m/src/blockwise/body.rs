@@ -109,7 +109,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_of_any_size_make_up_the_body(body in vec(any::<u8>(), 0..3000), exponent in 0_u8..=6) {
+        fn blocks_of_any_size_make_up_the_body(
+            body in vec(any::<u8>(), 0..3000),
+            exponent in 0_u8..=6,
+        ) {
             let (mut joined, mut more) = (Vec::new(), true);
             while more {
                 let wanted = Block::at(joined.len(), false, exponent);

@@ -104,7 +104,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_block_option_survives_its_encoding(number in 0_u32..1 << 20, more: bool, exponent in 0_u8..=6) {
+        fn a_block_option_survives_its_encoding(
+            number in 0_u32..1 << 20,
+            more: bool,
+            exponent in 0_u8..=6,
+        ) {
             let block = Block { number, more, exponent };
             prop_assert_eq!(Block::decode(&block.encode()), Ok(block));
         }
