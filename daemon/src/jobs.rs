@@ -12,9 +12,6 @@ use crate::{
     work::{Context, operation_id},
 };
 
-/// So often in a row the installer is asked in vain before the operation fails.
-const ASK_LIMIT: u32 = 12;
-
 /// Has a job done. What comes back ends the operation.
 pub async fn run(context: &Context, operation: OperationId, job: Request) -> Event {
     match until_ended(context, operation, job).await {
@@ -28,6 +25,8 @@ pub async fn run(context: &Context, operation: OperationId, job: Request) -> Eve
     }
 }
 
+/// There is no limit to asking: an earlier question may have started the job, so to stop asking would be to guess
+/// how it ended.
 async fn until_ended(
     context: &Context,
     operation: OperationId,
@@ -42,10 +41,7 @@ async fn until_ended(
             Err(NotDone::Later(failure)) => failure,
         };
         in_vain += 1;
-        if in_vain == ASK_LIMIT {
-            return Err(failure);
-        }
-        tracing::warn!(%operation, %failure, "the installer cannot take the job now");
+        tracing::warn!(%operation, %failure, "the installer cannot tell about the job now");
         tokio::time::sleep(context.back_off(in_vain)).await;
     }
 }

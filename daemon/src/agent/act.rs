@@ -26,7 +26,13 @@ use crate::{
 impl Agent {
     /// Goes on where an earlier run was: what is pending is begun again, and the device is asked what it has.
     pub(super) fn take_up(&mut self, pending: Vec<Pending>) {
-        for effect in pending {
+        let due = |effect: &Pending| effect.effect.is_due(self.instances.get(&effect.instance));
+        let (due, over): (Vec<Pending>, Vec<Pending>) = pending.into_iter().partition(due);
+        for effect in over {
+            self.pending.insert(effect.id, effect.clone());
+            self.done(effect.id);
+        }
+        for effect in due {
             tracing::info!(
                 instance = effect.instance.0,
                 effect = effect.effect.kind().as_str(),
@@ -188,8 +194,8 @@ impl Agent {
         }
     }
 
-    /// Asks the gate about every operation that waits in it. Its answer may let the next one through.
-    pub(super) fn ask_gate(&mut self) {
+    /// Asks the gate about every operation that waits in it. Whether an instance changed by its answers.
+    pub(super) fn ask_gate(&mut self) -> bool {
         let waiting: Vec<(InstanceId, OperationId)> = self
             .pending
             .values()
@@ -198,6 +204,7 @@ impl Agent {
                 _ => None,
             })
             .collect();
+        let mut changed = false;
         for (id, operation) in waiting {
             let Some(instance) = self.instances.get(&id) else {
                 continue;
@@ -213,8 +220,11 @@ impl Agent {
                 }
                 Answer::No(failure) => Event::Failed { operation, failure },
             };
+            let before = instance.clone();
             self.report(id, event, None);
+            changed |= self.instances.get(&id) != Some(&before);
         }
+        changed
     }
 
     fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Answer {

@@ -135,8 +135,7 @@ impl Agent {
     /// Runs until it is told to end.
     pub async fn run(mut self) {
         loop {
-            self.ask_gate();
-            self.serve().await;
+            self.settle().await;
             tokio::select! {
                 input = self.link.next() => self.link.handle(input),
                 Some(report) = self.reports.recv() => self.take(report),
@@ -146,6 +145,15 @@ impl Agent {
             }
         }
         self.end().await;
+    }
+
+    /// Does all that follows from what happened, before it waits again: a request may put an operation into the
+    /// gate, and what the gate lets through is told to the server.
+    async fn settle(&mut self) {
+        self.serve().await;
+        while self.ask_gate() {
+            self.serve().await;
+        }
     }
 
     /// Does what the engine wants, until it wants nothing more.

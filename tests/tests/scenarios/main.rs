@@ -4,8 +4,13 @@
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "tests"
+    reason = "all of this is tests"
 )]
 
+mod configuration;
+mod instances;
+mod interruptions;
+mod refusals;
+mod servers;
 mod stage_set;
 mod story;

@@ -1,6 +1,6 @@
 //! What every scenario begins with: a server, an origin, keys, a gateway that trusts the vendor.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use wharf_tests::{
     folder::Folder,
@@ -8,59 +8,65 @@ use wharf_tests::{
     keys::{Keys, Signer},
     origin::Origin,
     package::Package,
-    server::{Client, Server},
+    server::{Client, Event, Server},
+    waiting::wait_until,
 };
 
-/// A server, an origin, and a gateway that is registered.
-pub struct StageSet {
-    pub gateway: Gateway,
-    pub server: Server,
-    pub origin: Origin,
-    pub keys: Keys,
-    pub folder: Folder,
+/// The parts of a scenario.
+pub(crate) struct StageSet {
+    pub(crate) gateway: Gateway,
+    pub(crate) server: Server,
+    pub(crate) origin: Origin,
+    pub(crate) keys: Keys,
+    pub(crate) folder: Folder,
 }
 
 impl StageSet {
-    /// With the simulated package manager.
-    pub fn simulated() -> Self {
-        Self::with(Gateway::simulated(), "")
+    /// With the simulated package manager, registered.
+    pub(crate) fn simulated() -> Self {
+        Self::registered(Gateway::simulated(), "")
     }
 
-    /// With apt on a Debian root.
-    pub fn debian() -> Self {
-        Self::with(Gateway::debian(), "")
+    /// With apt on a Debian root, registered.
+    pub(crate) fn debian() -> Self {
+        Self::registered(Gateway::debian(), "")
     }
 
-    /// With this gateway, and these words in its `[[server]]`.
-    pub fn with(mut gateway: Gateway, server_options: &str) -> Self {
+    /// With this gateway, and these words in its `[[server]]`, registered.
+    pub(crate) fn registered(gateway: Gateway, server_options: &str) -> Self {
+        let mut set = Self::configured(gateway, server_options);
+        set.gateway.start();
+        set.client();
+        set
+    }
+
+    /// The same, and nothing runs yet.
+    pub(crate) fn configured(gateway: Gateway, server_options: &str) -> Self {
         let server = Server::new();
         let keys = Keys::new();
         keys.trust(Signer::Vendor, &gateway.path());
         gateway.configure(&server.uri(), server_options);
-        gateway.start();
-        let set = Self {
+        Self {
             gateway,
             server,
             origin: Origin::http(),
             keys,
             folder: Folder::new(),
-        };
-        set.client();
-        set
+        }
     }
 
     /// The gateway, as the server sees it.
-    pub fn client(&self) -> Client<'_> {
+    pub(crate) fn client(&self) -> Client<'_> {
         self.server.wait_for_client()
     }
 
     /// A package that the vendor signed, at the origin with its signature beside it. Gives its URI.
-    pub fn publish(&self, package: &Package) -> String {
+    pub(crate) fn publish(&self, package: &Package) -> String {
         self.publish_signed(package, Some(Signer::Vendor))
     }
 
     /// The same, signed by somebody, or by nobody.
-    pub fn publish_signed(&self, package: &Package, signer: Option<Signer>) -> String {
+    pub(crate) fn publish_signed(&self, package: &Package, signer: Option<Signer>) -> String {
         let file = package.build(self.folder.path());
         let name = file
             .file_name()
@@ -69,35 +75,106 @@ impl StageSet {
             .into_owned();
         if let Some(signer) = signer {
             let signature = self.keys.sign_beside(signer, &file);
-            self.origin.serve(
-                &format!("/{name}.asc"),
-                fs::read(signature).expect("a signature"),
-            );
+            let signature = fs::read(signature).expect("the signature");
+            self.origin.serve(&format!("/{name}.asc"), signature);
         }
         self.origin
-            .serve(&format!("/{name}"), fs::read(&file).expect("a package"))
+            .serve(&format!("/{name}"), fs::read(&file).expect("the package"))
     }
 
-    /// Waits until Update State and Update Result of `/9/0` are these.
+    /// A package with the vendor's signature in it, as it can be pushed.
+    pub(crate) fn signed_inside(&self, package: &Package) -> PathBuf {
+        let file = package.build(self.folder.path());
+        self.keys.sign_inside(Signer::Vendor, &file);
+        file
+    }
+
+    /// Writes the Package URI of `/9/0`.
     #[track_caller]
-    pub fn wait_for(&self, state: u8, result: u8) {
+    pub(crate) fn order(&self, uri: &str) {
+        self.client().write_text("/9/0/3", uri).expect("2.04");
+    }
+
+    /// Brings a package to INSTALLED in `/9/0`.
+    #[track_caller]
+    pub(crate) fn install(&self, package: &Package) {
+        self.order(&self.publish(package));
+        self.wait_for("3/0");
+        self.client().execute("/9/0/4", "").expect("2.04");
+        self.wait_for("4/2");
+    }
+
+    /// Kills wharfd, starts it again, and waits until it is registered anew.
+    #[track_caller]
+    pub(crate) fn kill_and_start_daemon(&mut self) {
+        self.gateway.daemon().kill();
+        self.start_daemon_again();
+    }
+
+    /// Starts wharfd again, and waits until it is registered anew.
+    #[track_caller]
+    pub(crate) fn start_daemon_again(&mut self) {
+        let registrations = |set: &Self| {
+            let events = set.server.events().into_iter();
+            events
+                .filter(|event| matches!(event, Event::Registered { .. }))
+                .count()
+        };
+        let before = registrations(self);
+        self.gateway.start_daemon(&[]);
+        wait_until("a registration after the restart", || {
+            (registrations(self) > before).then_some(())
+        });
+    }
+
+    /// Waits until Update State and Update Result of `/9/0` are these: `3/0`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, expected: &str) {
+        self.wait_for_instance(0, expected);
+    }
+
+    /// The same, of another instance.
+    #[track_caller]
+    pub(crate) fn wait_for_instance(&self, id: u16, expected: &str) {
         let client = self.client();
-        let expected = format!("{state}/{result}");
-        let mut seen = String::new();
-        let reached = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wharf_tests::waiting::wait_until("", || {
-                seen = format!(
-                    "{}/{}",
-                    client.read_text("/9/0/7"),
-                    client.read_text("/9/0/9")
-                );
-                (seen == expected).then_some(())
-            });
-        }));
-        assert!(
-            reached.is_ok(),
-            "/9/0 is to come to {expected}, and is {seen}: {}",
-            client.read_text("/9/0/16")
+        let read = |resource: u16| client.read_text(&format!("/9/{id}/{resource}"));
+        let mut seen = Vec::new();
+        wait_until(
+            &format!("/9/{id} at {expected}, after {:?}", self.server.story()),
+            || {
+                let now = format!("{}/{}", read(7), read(9));
+                if seen.last() != Some(&now) {
+                    seen.push(now.clone());
+                    eprintln!("/9/{id} is at {now}, {}", read(16));
+                }
+                (now == expected).then_some(())
+            },
         );
+    }
+
+    /// Observes these resources of `/9/0`.
+    #[track_caller]
+    pub(crate) fn observe(&self, resources: &[u16]) {
+        for resource in resources {
+            self.client()
+                .observe(&format!("/9/0/{resource}"))
+                .expect("2.05");
+        }
+    }
+
+    /// Waits until the last of these notifications has come, and compares all of them, as `7=3`.
+    #[track_caller]
+    pub(crate) fn expect_story(&self, expected: &[&str]) {
+        let last = expected.last().expect("a notification");
+        let told = || -> Vec<String> {
+            let story = self.server.story().into_iter();
+            story
+                .map(|(path, value)| format!("{}={value}", path.trim_start_matches("/9/0/")))
+                .collect()
+        };
+        wait_until(&format!("the notification {last}"), || {
+            (told().len() >= expected.len()).then_some(())
+        });
+        assert_eq!(told(), expected);
     }
 }

@@ -1,0 +1,205 @@
+//! Cuts, restarts and kills: what goes on afterwards, and what a server reads.
+
+use wharf_tests::{
+    origin::{Fault, Validator},
+    package::Package,
+    waiting::wait_until,
+};
+
+use crate::stage_set::StageSet;
+
+const LARGE: usize = 20 << 20;
+
+/// A large package at the origin; its URI and its path there.
+fn publish_large(set: &StageSet) -> (String, String) {
+    let uri = set.publish(&Package::new("large", "1.0-1").padding(LARGE));
+    let path = format!("/{}", uri.rsplit('/').next().unwrap());
+    (uri, path)
+}
+
+#[test]
+fn a_cut_download_goes_on_by_range() {
+    let set = StageSet::simulated();
+    let (uri, path) = publish_large(&set);
+    set.origin.fault(&path, Fault::CutAfter(12 << 20));
+    set.order(&uri);
+    set.wait_for("3/0");
+    let requests = set.origin.wait_for_requests(&path, 2);
+    let range = requests[1].fields.get("range").cloned().unwrap_or_default();
+    assert!(
+        range.starts_with("bytes=") && range != "bytes=0-",
+        "{range:?}"
+    );
+    assert!(
+        set.origin.sent() < LARGE + (13 << 20),
+        "{} bytes were sent",
+        set.origin.sent()
+    );
+}
+
+#[test]
+fn a_download_goes_on_after_an_orderly_restart_of_wharfd() {
+    let mut set = StageSet::simulated();
+    let (uri, path) = publish_large(&set);
+    set.origin.fault(&path, Fault::StallAfter(3 << 20));
+    set.order(&uri);
+    set.origin.wait_for_stall();
+    set.gateway.daemon().terminate();
+    set.start_daemon_again();
+    set.wait_for("3/0");
+    let requests = set.origin.wait_for_requests(&path, 2);
+    assert!(
+        requests[1].fields.contains_key("range"),
+        "{:?}",
+        requests[1]
+    );
+}
+
+#[test]
+fn a_download_goes_on_after_wharfd_is_killed() {
+    let mut set = StageSet::simulated();
+    let (uri, path) = publish_large(&set);
+    set.origin.fault(&path, Fault::StallAfter(17 << 20));
+    set.order(&uri);
+    set.origin.wait_for_stall();
+    wait_until("more than one durable step", || staged(&set, 16 << 20));
+    set.kill_and_start_daemon();
+    set.wait_for("3/0");
+    let requests = set.origin.wait_for_requests(&path, 2);
+    let range = requests[1].fields.get("range").cloned().unwrap_or_default();
+    let first: usize = range
+        .trim_matches(|c: char| !c.is_ascii_digit())
+        .parse()
+        .unwrap_or(0);
+    assert!(first >= 8 << 20, "the second request was for {range:?}");
+}
+
+/// So many bytes are in the staged file.
+fn staged(set: &StageSet, length: u64) -> Option<()> {
+    let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
+    let mut lengths = std::fs::read_dir(staged)
+        .ok()?
+        .flatten()
+        .filter_map(|file| Some(file.metadata().ok()?.len()));
+    lengths.any(|found| found >= length).then_some(())
+}
+
+#[test]
+fn changed_content_at_the_origin_starts_over() {
+    let set = StageSet::simulated();
+    let (uri, path) = publish_large(&set);
+    set.origin.fault(&path, Fault::CutAfter(12 << 20));
+    set.origin.fault(&path, Fault::RangeIgnored);
+    set.order(&uri);
+    set.wait_for("3/0");
+}
+
+#[test]
+fn an_origin_without_validator_is_asked_for_everything_again() {
+    let set = StageSet::simulated();
+    let (uri, path) = publish_large(&set);
+    let content = std::fs::read(set.folder.join(path.trim_start_matches('/'))).unwrap();
+    set.origin.serve_with(&path, content, Validator::None);
+    set.origin.fault(&path, Fault::CutAfter(12 << 20));
+    set.order(&uri);
+    set.wait_for("3/0");
+    let requests = set.origin.wait_for_requests(&path, 2);
+    assert!(
+        !requests[1].fields.contains_key("range"),
+        "{:?}",
+        requests[1]
+    );
+}
+
+#[test]
+fn an_origin_that_never_works_ends_52_after_a_bounded_number_of_attempts() {
+    let set = StageSet::simulated();
+    let (uri, path) = publish_large(&set);
+    for _ in 0..20 {
+        set.origin.fault(&path, Fault::Unavailable(None));
+    }
+    set.order(&uri);
+    set.wait_for("0/52");
+    assert_eq!(set.origin.wait_for_requests(&path, 8).len(), 8);
+    assert!(set.client().read_text("/9/0/16").contains("operator"));
+}
+
+#[test]
+fn a_half_push_found_at_start_is_initial_52() {
+    use wharf_tests::server::format;
+    let mut set = StageSet::simulated();
+    let bytes = vec![7; 4096];
+    let client = set.client();
+    for number in [0, 1] {
+        client
+            .push_block("/9/0/2", format::OPAQUE, &bytes, 512, number)
+            .expect("2.31");
+    }
+    set.wait_for("1/1");
+    set.kill_and_start_daemon();
+    set.wait_for("0/52");
+}
+
+#[test]
+fn every_readable_resource_reads_the_same_after_a_restart() {
+    let mut set = StageSet::simulated();
+    set.client()
+        .write_text("/9/0/3", "gopher://origin/x")
+        .expect("4.00");
+    let read = |set: &StageSet| -> Vec<String> {
+        let client = set.client();
+        [0, 1, 7, 8, 9, 12, 16]
+            .map(|id| client.read_text(&format!("/9/0/{id}")))
+            .to_vec()
+    };
+    let restart = |set: &mut StageSet| {
+        let before = read(set);
+        set.kill_and_start_daemon();
+        assert_eq!(read(set), before);
+    };
+    restart(&mut set);
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    restart(&mut set);
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("4/2");
+    restart(&mut set);
+}
+
+#[test]
+fn an_install_ends_truly_although_both_daemons_are_killed_in_it() {
+    use wharf_tests::package::Script;
+    let mut set = StageSet::debian();
+    let pause = "mkfifo /pause && cat /pause >/dev/null";
+    let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
+    set.order(&set.publish(&package));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    let fifo = set.gateway.path().join("pause");
+    wait_until("the postinst", || fifo.exists().then_some(()));
+    set.gateway.daemon().kill();
+    set.gateway.installer().kill();
+    set.gateway.start_installer(&[]);
+    set.start_daemon_again();
+    std::fs::write(&fifo, "go on").unwrap();
+    set.wait_for("4/2");
+    let installed = set.gateway.debian_root().installed_version("hello");
+    assert_eq!(installed.as_deref(), Some("1.0-1"));
+}
+
+#[test]
+fn software_that_was_removed_by_hand_is_told_at_the_next_start() {
+    let mut set = StageSet::debian();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.gateway.daemon().terminate();
+    let removed = set
+        .gateway
+        .debian_root()
+        .command("/usr/bin/dpkg")
+        .args(["-r", "hello"])
+        .status();
+    assert!(removed.unwrap().success());
+    set.start_daemon_again();
+    set.wait_for("0/0");
+    assert_eq!(set.client().read_text("/9/0/0"), "");
+}

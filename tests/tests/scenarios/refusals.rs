@@ -1,0 +1,183 @@
+//! What is refused, with which Update Result, and what is then on the device.
+
+use wharf_tests::{keys::Signer, origin::Fault, package::Package};
+
+use crate::stage_set::StageSet;
+
+#[track_caller]
+fn expect_reason(set: &StageSet, words: &[&str]) {
+    let reason = set.client().read_text("/9/0/16");
+    for word in words {
+        assert!(reason.contains(word), "{word:?} is not in {reason:?}");
+    }
+}
+
+#[test]
+fn a_package_without_a_trusted_signature_ends_53() {
+    let set = StageSet::simulated();
+    for signer in [
+        None,
+        Some(Signer::Stranger),
+        Some(Signer::Expired),
+        Some(Signer::Revoked),
+    ] {
+        let uri = set.publish_signed(&Package::new(&name_for(signer), "1.0-1"), signer);
+        set.order(&uri);
+        set.wait_for("0/53");
+        expect_reason(&set, &["20: "]);
+    }
+}
+
+fn name_for(signer: Option<Signer>) -> String {
+    format!("by-{}", signer.map_or("nobody", Signer::name))
+}
+
+#[test]
+fn what_the_origin_says_becomes_its_update_result() {
+    let set = StageSet::simulated();
+    set.origin.serve("/p.deb", "never served");
+    let table = [(401, "0/57"), (403, "0/57"), (404, "0/56"), (410, "0/56")];
+    for (status, expected) in table {
+        for path in ["/p.deb.asc", "/p.deb.sig", "/p.deb"] {
+            set.origin.fault(path, Fault::Status(status));
+        }
+        set.order(&set.origin.uri("/p.deb"));
+        set.wait_for(expected);
+        expect_reason(&set, &["20: ", &status.to_string()]);
+    }
+}
+
+#[test]
+fn a_malformed_uri_is_4_00_and_result_56() {
+    let set = StageSet::simulated();
+    for uri in [
+        "",
+        "no uri",
+        "ftp://origin/p.deb",
+        "http://user:secret@origin/p.deb",
+    ] {
+        set.client().write_text("/9/0/3", uri).expect("4.00");
+        set.wait_for("0/56");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_exist_ends_56_or_52() {
+    let set = StageSet::simulated();
+    set.order("http://no-such-host.invalid/p.deb");
+    // Without a name server nobody can tell the one from the other.
+    wharf_tests::waiting::wait_until("the end of the download", || {
+        let result = set.client().read_text("/9/0/9");
+        ["56", "52"].contains(&result.as_str()).then_some(())
+    });
+}
+
+#[test]
+fn an_older_version_is_refused_also_after_its_removal() {
+    let set = StageSet::debian();
+    set.install(&Package::new("hello", "2.0-1"));
+    let client = set.client();
+    client.execute("/9/0/6", "").expect("2.04");
+    set.wait_for("0/0");
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    client.execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/57");
+    expect_reason(&set, &["60: ", "hello"]);
+    assert_eq!(set.gateway.debian_root().installed_version("hello"), None);
+}
+
+#[test]
+fn a_failing_script_ends_58_and_the_package_stays_delivered() {
+    use wharf_tests::package::Script;
+    let set = StageSet::debian();
+    let package =
+        Package::new("hello", "1.0-1").script(Script::Preinst, "echo no luck >&2; exit 3");
+    set.order(&set.publish(&package));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/58");
+    expect_reason(&set, &["60: ", "hello"]);
+    assert_eq!(set.gateway.debian_root().installed_version("hello"), None);
+}
+
+#[test]
+fn a_missing_dependency_ends_58_and_is_named() {
+    let set = StageSet::debian();
+    let package = Package::new("hello", "1.0-1").depends("no-such-library (>= 3)");
+    set.order(&set.publish(&package));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/58");
+    expect_reason(&set, &["no-such-library"]);
+}
+
+#[test]
+fn another_package_than_the_one_in_place_ends_57_naming_both() {
+    let set = StageSet::simulated();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.client().execute("/9/0/6", "1").expect("2.04");
+    set.order(&set.publish(&Package::new("other", "1.0-1")));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/57");
+    expect_reason(&set, &["hello", "other"]);
+}
+
+#[test]
+fn activation_without_a_service_manager_says_so_and_changes_nothing() {
+    let set = StageSet::debian();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.client().execute("/9/0/10", "").expect("2.04");
+    wharf_tests::waiting::wait_until("the reason", || {
+        let reason = set.client().read_text("/9/0/16");
+        reason.contains("service manager").then_some(())
+    });
+    assert_eq!(set.client().read_text("/9/0/12"), "0");
+    set.wait_for("4/2");
+}
+
+#[test]
+fn write_only_resources_are_never_read_and_secrets_never_logged() {
+    let mut set = StageSet::simulated();
+    set.origin.require("fleet", "correct-horse-battery");
+    set.install_with_credentials();
+    let client = set.client();
+    for resource in [2, 3, 14, 15] {
+        client.read(&format!("/9/0/{resource}")).expect("4.05");
+    }
+    let whole = client.read("/9/0").expect("2.05").payload;
+    let logged = [
+        set.gateway.daemon().errors().all(),
+        set.gateway.installer().errors().all(),
+    ];
+    let logged = logged.concat().join("\n");
+    for secret in ["correct-horse-battery", "t0ken"] {
+        let in_read = whole
+            .windows(secret.len())
+            .any(|bytes| bytes == secret.as_bytes());
+        assert!(!in_read, "{secret} is in a read of the instance");
+        assert!(!logged.contains(secret), "{secret} is in a log: {logged}");
+    }
+}
+
+impl StageSet {
+    fn install_with_credentials(&self) {
+        let client = self.client();
+        let uri = self.publish(&Package::new("hello", "1.0-1"));
+        client.write_text("/9/0/14", "fleet").expect("2.04");
+        client
+            .write_text("/9/0/15", "correct-horse-battery")
+            .expect("2.04");
+        // The origin of the tests knows paths with their query.
+        let path = uri.rsplit('/').next().unwrap();
+        for suffix in ["", ".asc"] {
+            let file = self.folder.join(format!("{path}{suffix}"));
+            let content = std::fs::read(file).unwrap();
+            self.origin
+                .serve(&format!("/{path}{suffix}?sig=t0ken"), content);
+        }
+        self.order(&format!("{uri}?sig=t0ken"));
+        self.wait_for("3/0");
+    }
+}

@@ -1,0 +1,130 @@
+//! What real servers do: Leshan's library, and ThingsBoard's flow.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use wharf_tests::{
+    gateway::{ENDPOINT, Gateway},
+    leshan::Leshan,
+    package::Package,
+    waiting::wait_until,
+};
+
+use crate::stage_set::StageSet;
+
+/// A gateway that is registered at Leshan, and the rest of a stage set.
+fn at_leshan() -> (StageSet, Leshan) {
+    let mut set = StageSet::configured(Gateway::debian(), "");
+    let leshan = Leshan::new();
+    set.gateway.configure(&leshan.uri(), "");
+    set.gateway.start();
+    leshan.wait_for_event("registered", ENDPOINT, 1);
+    (set, leshan)
+}
+
+#[track_caller]
+fn expect(answer: wharf_tests::leshan::Answer, code: &str) {
+    assert_eq!(answer.code, code, "{answer:?}");
+}
+
+/// The values of these paths in the order of their notifications.
+fn told(leshan: &Leshan, path: &str) -> Vec<serde_json::Value> {
+    let story = leshan.story().into_iter();
+    story
+        .filter(|(notified, _)| notified == path)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+#[test]
+fn leshan_drives_the_whole_story() {
+    let (set, mut leshan) = at_leshan();
+    set.origin.require("fleet", "correct horse");
+    expect(leshan.create(ENDPOINT, "/9", Some(1), json!({})), "2.01");
+    for resource in [7, 9, 0, 1, 16] {
+        expect(
+            leshan.observe(ENDPOINT, &format!("/9/1/{resource}")),
+            "2.05",
+        );
+    }
+
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    expect(leshan.write(ENDPOINT, "/9/1/14", "fleet"), "2.04");
+    expect(leshan.write(ENDPOINT, "/9/1/15", "correct horse"), "2.04");
+    expect(leshan.write(ENDPOINT, "/9/1/3", uri.as_str()), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 3, 0);
+    expect(leshan.execute(ENDPOINT, "/9/1/4", None), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 4, told_so_far);
+
+    // An upgrade by ForUpdate, with the credentials in a Write of the whole instance.
+    expect(leshan.execute(ENDPOINT, "/9/1/6", Some("1")), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 0, told_so_far);
+    let uri = set.publish(&Package::new("hello", "2.0-1"));
+    let whole = json!({ "14": "fleet", "15": "correct horse", "3": uri });
+    expect(leshan.write_instance(ENDPOINT, "/9/1", whole), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 3, told_so_far);
+    expect(leshan.execute(ENDPOINT, "/9/1/4", None), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 4, told_so_far);
+    let installed = set.gateway.debian_root().installed_version("hello");
+    assert_eq!(installed.as_deref(), Some("2.0-1"));
+
+    // Removed, then pushed.
+    expect(leshan.execute(ENDPOINT, "/9/1/6", None), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 0, told_so_far);
+    assert_eq!(set.gateway.debian_root().installed_version("hello"), None);
+    let file = set.signed_inside(&Package::new("hello", "3.0-1").padding(50_000));
+    expect(leshan.push(ENDPOINT, "/9/1/2", &file), "2.04");
+    let told_so_far = leshan.wait_for_notification("/9/1/7", 3, told_so_far);
+    expect(leshan.execute(ENDPOINT, "/9/1/6", None), "2.04");
+    leshan.wait_for_notification("/9/1/7", 0, told_so_far);
+    expect(leshan.delete(ENDPOINT, "/9/1"), "2.02");
+    expect(leshan.read(ENDPOINT, "/9/1/7"), "4.04");
+
+    // The last one is the 4.04 for an instance that is gone.
+    let states = json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, null]);
+    let results = json!([1, 0, 2, 0, 1, 0, 2, 0, 1, 0, null]);
+    wait_until("4.04 to the observers", || {
+        (told(&leshan, "/9/1/9").last()?.is_null()).then_some(())
+    });
+    assert_eq!(json!(told(&leshan, "/9/1/9")), results);
+    assert_eq!(json!(told(&leshan, "/9/1/7")), states);
+}
+
+/// As ThingsBoard's DefaultLwM2MOtaUpdateService does it: `/9/0` only, 0, 1, 7, 9 and 3/0/19 observed; INITIAL
+/// makes it write the URI, DELIVERED makes it execute Install, on every notification; INSTALLED of another version
+/// makes it execute Uninstall with `1`; never Activate. When name and version are those it wants, it is content.
+#[test]
+fn thingsboard_brings_its_package_and_is_content() {
+    let set = StageSet::registered(Gateway::debian(), "replace-failed = true");
+    let client = set.client();
+    assert_ne!(
+        client.read_text("/3/0/19"),
+        "",
+        "the device does not support software update"
+    );
+    client.observe("/3/0/19").expect("2.05");
+    set.observe(&[0, 1, 7, 9]);
+    for version in ["1.0-1", "2.0-1"] {
+        let uri = set.publish(&Package::new("hello", version));
+        let mut done = BTreeSet::new();
+        wait_until(&format!("ThingsBoard content with {version}"), || {
+            let (state, result) = (client.read_text("/9/0/7"), client.read_text("/9/0/9"));
+            let title_and_version = (client.read_text("/9/0/0"), client.read_text("/9/0/1"));
+            assert!(
+                ["0", "1", "2"].contains(&result.as_str()),
+                "an error: {result}"
+            );
+            match state.as_str() {
+                "0" => drop(client.write_text("/9/0/3", &uri)),
+                "3" => drop(client.execute("/9/0/4", "").expect("2.04")),
+                "4" if title_and_version == ("hello".into(), version.into()) => return Some(()),
+                "4" => drop(client.execute("/9/0/6", "1")),
+                _ => {}
+            }
+            done.insert(state);
+            None
+        });
+        let installed = set.gateway.debian_root().installed_version("hello");
+        assert_eq!(installed.as_deref(), Some(version));
+    }
+}
