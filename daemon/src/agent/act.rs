@@ -182,14 +182,20 @@ impl Agent {
 
     /// Effects that are over: their tasks have said their last word, or must not say it any more.
     pub(super) fn forget(&mut self, is_over: impl Fn(&Pending) -> bool) {
-        let over = self.pending.extract_if(.., |_, pending| is_over(pending));
-        let over: Vec<Pending> = over.map(|(_, pending)| pending).collect();
-        for pending in over {
-            if let Some(task) = self.tasks.remove(&pending.id) {
+        let over = self.pending.values().filter(|pending| is_over(pending));
+        let over: Vec<EffectId> = over.map(|pending| pending.id).collect();
+        for id in over {
+            if let Some(task) = self.tasks.remove(&id) {
                 task.abort();
             }
-            if matches!(pending.effect, Effect::AcceptPush { .. }) {
-                self.pushes.remove(&pending.instance);
+            let pending = self.pending.remove(&id);
+            if let Some(Pending {
+                instance,
+                effect: Effect::AcceptPush { .. },
+                ..
+            }) = pending
+            {
+                self.pushes.remove(&instance);
             }
         }
     }
