@@ -18,6 +18,9 @@ const EFFECT_FORMAT: i64 = 1;
 /// So many lines of history are kept.
 const HISTORY_LIMIT: i64 = 1000;
 
+/// So many operations are kept, those that have not ended aside.
+const OPERATION_LIMIT: i64 = 200;
+
 /// A transition, to be stored.
 #[derive(Debug)]
 pub struct Commit<'a> {
@@ -225,6 +228,12 @@ fn end(
     transaction
         .prepare_cached("UPDATE step SET state = ?, outcome = ? WHERE operation = ?")?
         .execute(params![state, failed, Sql(operation)])?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM operation WHERE phase IN ('after', 'abort') \
+             AND sequence <= (SELECT max(sequence) FROM operation) - ?",
+        )?
+        .execute([OPERATION_LIMIT])?;
     Ok(())
 }
 

@@ -249,6 +249,33 @@ fn history_tells_each_change_that_a_server_could_see() {
 }
 
 #[test]
+fn operations_and_history_are_bounded() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    for number in 0..600_u128 {
+        let operation = OperationId::from_bytes(number.to_be_bytes());
+        let mut order = write_uri();
+        if let Event::Write { request, .. } = &mut order {
+            request.operation = operation;
+        }
+        let queued = store(&mut open, &Instance::default(), order, Resolved::Nothing);
+        let failure = Failure::new(Cause::NotFound, "nothing there");
+        let failed = Event::Failed { operation, failure };
+        store(&mut open, &queued, failed, Resolved::Operation(operation));
+    }
+    let count = |store: &mut Store, table: &str| -> u32 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let counted = store
+            .database
+            .run(|it| it.query_row(&sql, [], |row| row.get(0)));
+        counted.unwrap()
+    };
+    assert_eq!(count(&mut open, "operation"), 200);
+    assert_eq!(count(&mut open, "step"), 200);
+    assert_eq!(count(&mut open, "history"), 1000);
+}
+
+#[test]
 fn the_progress_of_a_download_is_kept() {
     let folder = Folder::new();
     let mut first = folder.open().unwrap();
