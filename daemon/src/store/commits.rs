@@ -218,10 +218,8 @@ fn end(
     operation: OperationId,
     failed: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let (phase, state) = match failed {
-        None => ("after", "done"),
-        Some(_) => ("abort", "failed"),
-    };
+    let state = if failed.is_none() { "done" } else { "failed" };
+    let phase = Phase::Commit.next(failed.is_none()).map(phase_word);
     transaction
         .prepare_cached("UPDATE operation SET phase = ? WHERE id = ?")?
         .execute(params![phase, Sql(operation)])?;
@@ -242,10 +240,12 @@ fn follow(transaction: &Transaction<'_>, instance: &Instance) -> rusqlite::Resul
     let (Some(operation), Some(phase)) = (instance.operation(), instance.phase()) else {
         return Ok(());
     };
-    let (phase, state) = match phase {
-        Phase::Gate => ("gate", "queued"),
-        _ => ("act", "running"),
+    let state = if phase == Phase::Gate {
+        "queued"
+    } else {
+        "running"
     };
+    let phase = phase_word(phase);
     transaction
         .prepare_cached("UPDATE operation SET phase = ?1 WHERE id = ?2 AND phase <> ?1")?
         .execute(params![phase, Sql(operation.id)])?;
@@ -253,6 +253,18 @@ fn follow(transaction: &Transaction<'_>, instance: &Instance) -> rusqlite::Resul
         .prepare_cached("UPDATE step SET state = ?1 WHERE operation = ?2 AND state <> ?1")?
         .execute(params![state, Sql(operation.id)])?;
     Ok(())
+}
+
+const fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Gate => "gate",
+        Phase::Pre => "pre",
+        Phase::Act => "act",
+        Phase::Verify => "verify",
+        Phase::Commit => "commit",
+        Phase::After => "after",
+        Phase::Abort => "abort",
+    }
 }
 
 fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
@@ -351,7 +363,7 @@ fn pending(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Pending>> {
 
 fn accepted(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(OperationId, Kind)>> {
     transaction
-        .prepare("SELECT id, kind FROM operation WHERE phase IN ('gate', 'act') ORDER BY sequence")?
+        .prepare("SELECT id, kind FROM operation WHERE phase NOT IN ('after', 'abort') ORDER BY sequence")?
         .query_map([], |row| {
             Ok((
                 row.get::<_, Sql<OperationId>>(0)?.0,

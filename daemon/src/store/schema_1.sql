@@ -21,7 +21,8 @@ CREATE TABLE operation (
     origin_id   INTEGER NOT NULL,
     deadline    INTEGER,
     accepted_at INTEGER NOT NULL,
-    phase       TEXT NOT NULL CHECK (phase IN ('gate', 'act', 'after', 'abort'))
+    phase       TEXT NOT NULL
+        CHECK (phase IN ('gate', 'pre', 'act', 'verify', 'commit', 'after', 'abort'))
 ) STRICT;
 
 CREATE TABLE step (
