@@ -309,3 +309,129 @@ fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> JournalErro
         why: why.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wharf_frames::installer::Package;
+
+    const OPERATION: OperationId = OperationId::from_bytes([2; 16]);
+
+    fn job(state: State) -> Job {
+        let name = PackageName::new("acme").unwrap();
+        let version = wharf_frames::PackageVersion::new("1").unwrap();
+        let package = Package {
+            name: name.clone(),
+            version: version.clone(),
+            architecture: "all".into(),
+            length: 3,
+            signer: None,
+        };
+        Job {
+            format: FORMAT,
+            operation: OPERATION,
+            sequence: 7,
+            order: Order::Install {
+                stage: StageId::from_bytes([1; 16]),
+                judged: Judged {
+                    package,
+                    digest: [9; 32],
+                    signed_at: 5,
+                },
+            },
+            state,
+            attempts: vec![Attempt {
+                boot: "b".to_owned(),
+                session: 4,
+            }],
+            before: Some(Installed {
+                name,
+                version,
+                active: false,
+            }),
+        }
+    }
+
+    /// As release 0.1 wrote it.
+    const RELEASE_0_1: &str = "a700010150020202020202020202020202020202020207038200a2005001010101010101010101010101\
+        01010101a300a5006461636d650161310263616c6c030304f601582009090909090909090909090909090909090909090909090909\
+        0909090909090902050482\
+        02a00581a20061620104\
+        06a3006461636d6501613102f4";
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u32> = text
+            .chars()
+            .filter_map(|digit| digit.to_digit(16))
+            .collect();
+        digits
+            .chunks(2)
+            .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+            .collect()
+    }
+
+    #[test]
+    fn a_record_of_this_format_is_read_by_every_later_release() {
+        assert_eq!(
+            decode::<Job>(&from_hex(RELEASE_0_1)).unwrap(),
+            job(State::Applying)
+        );
+    }
+
+    #[test]
+    fn a_record_of_a_newer_format_is_told_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let journal = Journal::open(&root).unwrap();
+        let newer = Job {
+            format: FORMAT + 1,
+            ..job(State::Accepted)
+        };
+        journal.write(&newer).unwrap();
+        let error = journal.job(OPERATION).unwrap_err().to_string();
+        assert!(
+            error.contains(&OPERATION.to_string()) && error.contains("newer"),
+            "{error}"
+        );
+        assert!(journal.jobs().unwrap().is_empty());
+        assert!(root.jobs().join(OPERATION.to_string()).exists());
+    }
+
+    #[test]
+    fn jobs_that_have_ended_are_forgotten_from_the_oldest_on_and_open_ones_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&Root::new(folder.path())).unwrap();
+        let ended = State::Ended(Outcome {
+            failure: None,
+            device: None,
+            attempts: 1,
+        });
+        let total = limits::ENDED_JOBS as u64 + 3;
+        for sequence in 0..total {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&sequence.to_le_bytes());
+            let state = if sequence == 0 {
+                State::Accepted
+            } else {
+                ended.clone()
+            };
+            let operation = OperationId::from_bytes(id);
+            journal
+                .write(&Job {
+                    operation,
+                    sequence,
+                    ..job(state)
+                })
+                .unwrap();
+        }
+        journal.forget_old(&journal.lock().unwrap()).unwrap();
+        let left: Vec<u64> = journal
+            .jobs()
+            .unwrap()
+            .iter()
+            .map(|job| job.sequence)
+            .collect();
+        let expected: Vec<u64> = [0].into_iter().chain(3..total).collect();
+        assert_eq!(left, expected);
+    }
+}

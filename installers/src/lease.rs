@@ -51,9 +51,11 @@ mod tests {
         AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
     };
 
-    /// What keeps a file writable after the descriptor itself was closed.
-    fn keepers() -> Vec<(&'static str, fn(File) -> Box<dyn std::any::Any>)> {
-        vec![
+    /// Turns a descriptor into something that keeps its file writable.
+    type Keep = fn(File) -> Box<dyn std::any::Any>;
+
+    fn keepers() -> [(&'static str, Keep); 4] {
+        [
             ("the descriptor", |file| Box::new(file)),
             ("a duplicate", |file| Box::new(file.try_clone().unwrap())),
             ("a shared mapping", |file| Box::new(Mapping::of(&file))),

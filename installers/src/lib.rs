@@ -52,7 +52,7 @@ pub mod verdict;
 use wharf_fault as fault;
 use wharf_frames::Failure;
 
-pub use crate::root::Root;
+pub use crate::{process::usual_file_limit, root::Root};
 use crate::{
     backend::Installer,
     debian::Apt,

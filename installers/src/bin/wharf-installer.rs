@@ -5,7 +5,7 @@ use std::{env, error::Error, fmt, path::PathBuf, process::ExitCode, sync::Arc, t
 use nix::fcntl::{Flock, FlockArg};
 use wharf_installers::{
     Root, answer::Desk, inspect::Inspector, ledger::Ledger, limits, open_backend, policy::Policy,
-    queue::Queue, service::Service, staging::Staging, users::user,
+    queue::Queue, service::Service, staging::Staging, users::user, usual_file_limit,
 };
 
 const USAGE: &str = "wharf-installer [--root DIR] [--check-config]";
@@ -19,6 +19,7 @@ struct Arguments {
 const BAD_CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
+    usual_file_limit();
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => return complain(&error, 64),

@@ -3,11 +3,12 @@
 use std::{fmt, path::PathBuf, process::ExitCode};
 
 use wharf_frames::OperationId;
-use wharf_installers::{Root, job::Worker, open_backend, policy::Policy};
+use wharf_installers::{Root, job::Worker, open_backend, policy::Policy, usual_file_limit};
 
 const USAGE: &str = "wharf-job run OPERATION [--root DIR]";
 
 fn main() -> ExitCode {
+    usual_file_limit();
     let done = arguments().and_then(|(root, operation)| run(&root, operation));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,6 +24,7 @@ use wharf_frames::{
 use super::{
     complaint,
     dpkg::{Dpkg, Status, not_started},
+    plan::{Step, is, others, same_package, steps},
     version,
 };
 use crate::{
@@ -43,21 +44,6 @@ pub struct Apt {
     time_limit: Duration,
     /// Where our configuration is, once it is written.
     configuration: OnceLock<PathBuf>,
-}
-
-/// A line of `apt-get -s`.
-#[derive(Debug, PartialEq, Eq)]
-enum Step<'a> {
-    /// `Inst acme [1.0] (1.1 local-deb [all])`
-    Unpack {
-        name: &'a str,
-        version: &'a str,
-        architecture: &'a str,
-    },
-    /// `Conf acme (1.1 local-deb [all])`
-    Configure { name: &'a str },
-    /// `Remv acme [1.0]`, `Purg acme [1.0]`
-    Remove { name: &'a str },
 }
 
 impl Apt {
@@ -359,7 +345,7 @@ impl Installer for Apt {
     }
 }
 
-/// apt.conf(5). `#clear` works only in a file that is read after the administrator's, as the one of `-c` is.
+/// apt.conf(5). The planner's log, a compressed copy of all that apt knew, costs more than the plan. `#clear` works only in a file that is read after the administrator's, as the one of `-c` is.
 fn configuration(folder: &Path, lock_wait: Duration, hooks: &[String]) -> String {
     let folder = folder.display();
     let mut text = format!(
@@ -370,6 +356,7 @@ fn configuration(folder: &Path, lock_wait: Duration, hooks: &[String]) -> String
          Dir::Etc::sourcelist \"/dev/null\";\n\
          Dir::Etc::sourceparts \"/dev/null\";\n\
          APT::Sandbox::User \"root\";\n\
+         Dir::Log::Planner \"\";\n\
          APT::Install-Recommends \"false\";\n\
          DPkg::Use-Pty \"0\";\n\
          DPkg::Lock::Timeout \"{}\";\n\
@@ -391,67 +378,6 @@ fn install_words(manner: Manner) -> Vec<&'static str> {
     words.extend(manner.allow_downgrade.then_some("--allow-downgrades"));
     words.push("install");
     words
-}
-
-fn steps(lines: &str) -> Vec<Step<'_>> {
-    lines.lines().filter_map(step).collect()
-}
-
-fn step(line: &str) -> Option<Step<'_>> {
-    let (verb, rest) = line.split_once(' ')?;
-    let name = rest.split(' ').next()?;
-    match verb {
-        "Inst" => {
-            let (_, new) = rest.split_once('(')?;
-            Some(Step::Unpack {
-                name,
-                version: new.split(' ').next()?,
-                architecture: new.rsplit_once('[')?.1.split(']').next()?,
-            })
-        }
-        "Conf" => Some(Step::Configure { name }),
-        "Remv" | "Purg" => Some(Step::Remove { name }),
-        _ => None,
-    }
-}
-
-/// The package manager's own plan has to name what was sealed.
-fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
-    let package = &file.package;
-    match step {
-        Step::Unpack {
-            version,
-            architecture,
-            ..
-        } if *version == package.version.as_str()
-            && *architecture == package.architecture.as_str() =>
-        {
-            Ok(())
-        }
-        other => {
-            let detail = format!(
-                "apt reads {other:?} in the file, and {} {} was sealed",
-                package.name, package.version
-            );
-            Err(Failure::new(Cause::Malformed, detail))
-        }
-    }
-}
-
-fn is(planned: &str, name: &PackageName) -> bool {
-    planned == name.as_str()
-}
-
-fn others(what: &str, steps: &[Step<'_>]) -> Failure {
-    let named: Vec<String> = steps
-        .iter()
-        .take(6)
-        .map(|step| format!("{step:?}"))
-        .collect();
-    Failure::new(
-        Cause::Plan,
-        format!("{what} would change more than that: {}", named.join(", ")),
-    )
 }
 
 fn held(name: &PackageName) -> Failure {
@@ -502,23 +428,6 @@ fn progress(status: &str) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn apts_plan_is_read_line_by_line() {
-        let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nConf acme (1.1 local-deb [all])\n";
-        assert_eq!(
-            steps(plan),
-            [
-                Step::Unpack {
-                    name: "acme",
-                    version: "1.1",
-                    architecture: "all"
-                },
-                Step::Remove { name: "other" },
-                Step::Configure { name: "acme" },
-            ]
-        );
-    }
 
     #[test]
     fn before_dpkg_works_apt_waits() {

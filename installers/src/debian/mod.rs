@@ -1,9 +1,10 @@
-//! Debian's package managers: [`apt`] does the work, [`dpkg`] tells the truth and repairs, [`version`] compares,
-//! [`complaint`] reads what they say when they fail.
+//! Debian's package managers: [`apt`] does the work, [`dpkg`] tells the truth and repairs, [`version`] compares, [`plan`] and
+//! [`complaint`] read what they say before, and when they fail.
 
 pub(crate) mod apt;
 mod complaint;
 mod dpkg;
+mod plan;
 pub mod version;
 
 pub use apt::Apt;

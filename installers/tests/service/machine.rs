@@ -101,6 +101,12 @@ impl Machine {
         self.start_with(&[]);
     }
 
+    /// With wharf-installer running.
+    pub(crate) fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
     /// Starts wharf-installer with these variables, and waits until it can be connected to.
     pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
         self.start_program(Path::new(env!("CARGO_BIN_EXE_wharf-installer")), variables);

@@ -1,6 +1,14 @@
 //! Root's side, by its real programs: the contract of every package manager, the job socket, and exits at every step.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of this is tests"
+)]
 
 mod contract;
 mod crash;
 mod job_socket;
+mod jobs;
 mod machine;
+mod staged_files;

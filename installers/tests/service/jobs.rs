@@ -1,0 +1,240 @@
+//! Jobs: done once, in their order, and only what the ledger and policy allow.
+
+use std::{fs::File, io::Write};
+
+use wharf_frames::{
+    Cause, StageId,
+    installer::{JobStatus, Reply, Request},
+};
+
+use crate::machine::{Deb, Machine, Signer, name, refused};
+
+#[test]
+fn a_signed_package_is_sealed_installed_and_removed() {
+    let machine = Machine::simulated().started();
+    let (stage, package) = machine.sealed(&Deb::new("acme", "1.0-1"));
+    assert_eq!(package.name, name("acme"));
+    assert_eq!(
+        package.signer.unwrap().as_str(),
+        machine.keys.fingerprint(Signer::Vendor)
+    );
+
+    let outcome = machine.run(&Request::Install {
+        operation: machine.operation(),
+        stage,
+    });
+    assert_eq!(outcome.failure, None);
+    assert_eq!(machine.version("acme").as_deref(), Some("1.0-1"));
+    assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+
+    let outcome = machine.run(&Request::Remove {
+        operation: machine.operation(),
+        package: name("acme"),
+    });
+    assert_eq!(outcome.failure, None);
+    assert_eq!(machine.effects(), ["install acme 1.0-1", "remove acme"]);
+}
+
+#[test]
+fn units_are_activated_and_deactivated() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    for active in [true, true, false, false] {
+        let (operation, package) = (machine.operation(), name("acme"));
+        let request = match active {
+            true => Request::Activate { operation, package },
+            false => Request::Deactivate { operation, package },
+        };
+        let outcome = machine.run(&request);
+        assert_eq!(outcome.failure, None);
+        assert_eq!(outcome.device.map(|device| device.active), Some(active));
+    }
+    assert_eq!(
+        machine.effects(),
+        ["install acme 1", "activate acme", "deactivate acme"]
+    );
+}
+
+#[test]
+fn an_older_version_is_refused_also_after_removal() {
+    let machine = Machine::simulated().started();
+    let (old, _) = machine.sealed(&Deb::new("acme", "1.9"));
+    machine.install(&Deb::new("acme", "1.10"));
+    let replay = || Request::Install {
+        operation: machine.operation(),
+        stage: old,
+    };
+    assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
+    machine.run(&Request::Remove {
+        operation: machine.operation(),
+        package: name("acme"),
+    });
+    assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
+    assert_eq!(machine.effects(), ["install acme 1.10", "remove acme"]);
+}
+
+#[test]
+fn an_older_signature_of_the_same_version_is_refused() {
+    let machine = Machine::simulated().started();
+    let (stages, built) = (
+        [machine.stage_id(), machine.stage_id()],
+        ["20250601T000000", "20250701T000000"].map(|time| {
+            let mut built = machine.build(
+                &Deb::new("acme", "1").file("/usr/share/acme/at", time),
+                None,
+            );
+            let signature = machine
+                .keys
+                .sign_beside_at(Signer::Vendor, &built.path, time);
+            built.signature = Some(std::fs::read(signature).unwrap());
+            let kept = machine.packages.join(time);
+            std::fs::rename(&built.path, &kept).unwrap();
+            built.path = kept;
+            built
+        }),
+    );
+    for (stage, built) in stages.iter().zip(&built) {
+        assert!(matches!(machine.put(*stage, built), Reply::Sealed(_)));
+    }
+    let install = |stage: StageId| Request::Install {
+        operation: machine.operation(),
+        stage,
+    };
+    assert_eq!(machine.run(&install(stages[1])).failure, None);
+    assert_eq!(refused(machine.ask(&install(stages[0]))), Cause::Downgrade);
+    assert_eq!(
+        machine.run(&install(stages[1])).failure,
+        None,
+        "the same signature again"
+    );
+}
+
+#[test]
+fn a_downgrade_that_policy_allows_is_done() {
+    let mut machine = Machine::simulated();
+    machine.policy("allow-downgrade = [\"ac*\"]\n");
+    machine.start();
+    machine.install(&Deb::new("acme", "2"));
+    assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+    assert_eq!(machine.version("acme").as_deref(), Some("1"));
+}
+
+#[test]
+fn what_policy_protects_is_never_removed() {
+    let mut machine = Machine::simulated();
+    machine.policy("protected = [\"acme-base\"]\n");
+    machine.start();
+    for package in ["acme-base", "wharfd"] {
+        machine.install(&Deb::new(package, "1"));
+        let request = Request::Remove {
+            operation: machine.operation(),
+            package: name(package),
+        };
+        assert_eq!(refused(machine.ask(&request)), Cause::Plan, "{package}");
+    }
+}
+
+#[test]
+fn an_operation_is_done_once_however_often_it_is_asked() {
+    let machine = Machine::simulated().started();
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let request = Request::Install {
+        operation: machine.operation(),
+        stage,
+    };
+    for _ in 0..3 {
+        assert_eq!(machine.run(&request).failure, None);
+    }
+    machine.ask(&Request::Discard { stage });
+    assert_eq!(
+        machine.ask(&request),
+        Reply::Accepted,
+        "also when its file is gone"
+    );
+    assert_eq!(machine.effects(), ["install acme 1"]);
+    let unknown = machine.ask(&Request::Outcome {
+        operation: machine.operation(),
+    });
+    assert_eq!(unknown, Reply::Job(JobStatus::Unknown));
+}
+
+#[test]
+fn jobs_are_done_one_at_a_time_in_the_order_of_acceptance_and_cancelled_before_anything_is_changed()
+{
+    let machine = Machine::simulated().started();
+    let wait = machine.tell("wait");
+    std::fs::remove_file(&wait).unwrap();
+    nix::unistd::mkfifo(&wait, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let install = |package: &str| {
+        let (stage, _) = machine.sealed(&Deb::new(package, "1"));
+        let request = Request::Install {
+            operation: machine.operation(),
+            stage,
+        };
+        assert_eq!(machine.ask(&request), Reply::Accepted);
+        let Request::Install { operation, .. } = request else {
+            unreachable!()
+        };
+        (operation, stage)
+    };
+    let [first, second, third] = ["first", "second", "third"].map(install);
+    // The first is at work once somebody can open the FIFO without waiting.
+    let mut gate = File::options().write(true).open(&wait).unwrap();
+    let cancel = |operation| machine.ask(&Request::Cancel { operation });
+    assert_eq!(refused(cancel(first.0)), Cause::Policy, "it is at work");
+    assert_eq!(cancel(second.0), Reply::Done);
+    assert!(
+        matches!(
+            machine.ask(&Request::Discard { stage: third.1 }),
+            Reply::NotNow(_)
+        ),
+        "its file is needed"
+    );
+    std::fs::remove_file(&wait).unwrap();
+    gate.write_all(b"x").unwrap();
+    drop(gate);
+    assert_eq!(machine.outcome(first.0).failure, None);
+    assert_eq!(
+        machine
+            .outcome(second.0)
+            .failure
+            .map(|failure| failure.cause),
+        Some(Cause::Policy)
+    );
+    assert_eq!(machine.outcome(third.0).failure, None);
+    assert_eq!(machine.effects(), ["install first 1", "install third 1"]);
+}
+
+#[test]
+fn what_the_package_manager_says_becomes_the_outcome() {
+    let machine = Machine::simulated().started();
+    for (fault, cause) in [
+        ("fail-install", Cause::Script),
+        ("locked", Cause::Locked),
+        ("held", Cause::Held),
+        ("needs", Cause::Dependency),
+    ] {
+        let file = machine.tell(fault);
+        let outcome = machine.install(&Deb::new("acme", "1"));
+        assert_eq!(outcome.failure.map(|failure| failure.cause), Some(cause));
+        assert_eq!((outcome.device, outcome.attempts), (None, 1));
+        std::fs::remove_file(file).unwrap();
+    }
+}
+#[test]
+fn an_unsigned_package_is_installed_only_where_policy_says_so_and_each_start_tells_it() {
+    let mut machine = Machine::simulated();
+    machine.policy("allow-unsigned = true\n");
+    machine.start();
+    machine.installer().errors().wait_for("allow-unsigned");
+    let stage = machine.stage_id();
+    let built = machine.build(&Deb::new("acme", "1"), None);
+    assert!(
+        matches!(machine.put(stage, &built), Reply::Sealed(package) if package.signer.is_none())
+    );
+    let outcome = machine.run(&Request::Install {
+        operation: machine.operation(),
+        stage,
+    });
+    assert_eq!(outcome.failure, None);
+}

@@ -1,0 +1,209 @@
+//! Files on their way: who can write to them, how much, for how long.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use nix::{libc, sys::socket as sys};
+use wharf_frames::{
+    Cause, StageId,
+    installer::{Reply, Request},
+};
+
+use crate::machine::{Deb, Machine, Signer, as_user, refused};
+
+/// Turns a descriptor into something that keeps its file writable.
+type Keep = fn(File) -> Box<dyn std::any::Any>;
+
+#[test]
+fn a_file_that_somebody_can_still_write_to_is_not_sealed() {
+    let machine = Machine::simulated().started();
+    let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+    let bytes = std::fs::read(&built.path).unwrap();
+    let keepers: [(&str, Keep); 3] = [
+        ("open", |file| Box::new(file)),
+        ("duplicated", |file| Box::new(file.try_clone().unwrap())),
+        ("in flight", |file| Box::new(in_flight(&file))),
+    ];
+    for (what, keep) in keepers {
+        let stage = machine.stage_id();
+        let mut file = machine.stage(stage);
+        file.write_all(&bytes).unwrap();
+        let kept = keep(file);
+        assert!(
+            matches!(machine.seal(stage, &built), Reply::NotNow(_)),
+            "{what}"
+        );
+        let again = machine.ask(&Request::Stage {
+            stage,
+            keep: u64::MAX,
+            size: None,
+        });
+        assert!(
+            matches!(again, Reply::NotNow(_)),
+            "{what}: a second writer: {again:?}"
+        );
+        drop(kept);
+        assert!(
+            matches!(machine.seal(stage, &built), Reply::Sealed(_)),
+            "{what}, then closed"
+        );
+    }
+}
+
+fn in_flight(file: &File) -> (OwnedFd, OwnedFd) {
+    let pair = sys::socketpair(
+        sys::AddressFamily::Unix,
+        sys::SockType::SeqPacket,
+        None,
+        sys::SockFlag::SOCK_CLOEXEC,
+    )
+    .unwrap();
+    let rights = [sys::ControlMessage::ScmRights(&[file.as_raw_fd()])];
+    sys::sendmsg::<()>(
+        pair.0.as_raw_fd(),
+        &[std::io::IoSlice::new(b"x")],
+        &rights,
+        sys::MsgFlags::empty(),
+        None,
+    )
+    .unwrap();
+    pair
+}
+
+#[test]
+fn a_staged_descriptor_can_only_be_written_to() {
+    let machine = Machine::simulated().started();
+    let stage = machine.stage_id();
+    let mut file = machine.stage(stage);
+    let flags = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    assert_eq!(flags & libc::O_ACCMODE, libc::O_WRONLY);
+    assert_eq!(flags & libc::O_PATH, 0);
+    assert!(file.read(&mut [0; 1]).is_err());
+    file.write_all(&[0; 4096]).unwrap();
+    assert_eq!(
+        mapping(&file),
+        Err(nix::errno::Errno::EACCES),
+        "a writable mapping"
+    );
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let opened = as_user(990, move || File::open(path).map_err(|error| error.kind()));
+    assert_eq!(
+        opened.err(),
+        Some(std::io::ErrorKind::PermissionDenied),
+        "opened again by wharfd"
+    );
+}
+
+#[allow(unsafe_code, reason = "a mapping is what is tested")]
+fn mapping(file: &File) -> nix::Result<()> {
+    let flags = libc::PROT_WRITE;
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            flags,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    match start {
+        libc::MAP_FAILED => Err(nix::errno::Errno::last()),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn old_files_go_and_those_of_open_jobs_stay() {
+    let mut machine = Machine::simulated();
+    machine.policy("[quota]\ndays = 3\n");
+    machine.start();
+    let age = |stage: StageId, days: u64| {
+        let path = machine
+            .root()
+            .join(format!("var/lib/wharf-installer/staged/{stage}"));
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86400);
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    };
+    let [old, young] = [machine.stage_id(), machine.stage_id()];
+    drop((machine.stage(old), machine.stage(young)));
+    age(old, 4);
+    age(young, 2);
+    let next = machine.stage_id();
+    drop(machine.stage(next));
+    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
+        panic!("no list")
+    };
+    let mut left: Vec<StageId> = stages.iter().map(|entry| entry.stage).collect();
+    left.sort();
+    assert_eq!(left, [young, next]);
+}
+
+#[test]
+fn a_judged_file_is_never_handed_out_again() {
+    let machine = Machine::simulated().started();
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let stage_again = Request::Stage {
+        stage,
+        keep: 0,
+        size: None,
+    };
+    assert_eq!(refused(machine.ask(&stage_again)), Cause::Policy);
+    machine.ask(&Request::Discard { stage });
+    machine.stage(stage);
+}
+
+#[test]
+fn a_stage_goes_on_after_the_bytes_that_are_kept() {
+    let machine = Machine::simulated().started();
+    let stage = machine.stage_id();
+    machine.stage(stage).write_all(b"0123456789").unwrap();
+    for (keep, kept) in [(u64::MAX, 10), (7, 7), (100, 7), (0, 0)] {
+        let (reply, file) = machine.wharfd().ask_for_descriptor(&Request::Stage {
+            stage,
+            keep,
+            size: None,
+        });
+        drop(file);
+        assert!(
+            matches!(reply, Reply::Staged { kept: k, .. } if k == kept),
+            "keep {keep}: {reply:?}"
+        );
+    }
+}
+
+#[test]
+fn more_than_the_quota_is_refused_before_it_is_written() {
+    let mut machine = Machine::simulated();
+    machine.policy("[quota]\nbytes = 1000\nfiles = 2\n");
+    machine.start();
+    let (one, two, three) = (machine.stage_id(), machine.stage_id(), machine.stage_id());
+    let ask = |stage, size| {
+        machine.ask(&Request::Stage {
+            stage,
+            keep: 0,
+            size,
+        })
+    };
+    assert_eq!(refused(ask(one, Some(1001))), Cause::Quota);
+    machine.stage(one).write_all(&[0; 900]).unwrap();
+    assert!(matches!(ask(two, None), Reply::Staged { limit: 100, .. }));
+    assert_eq!(refused(ask(two, Some(101))), Cause::Quota);
+    assert_eq!(refused(ask(three, None)), Cause::Quota);
+    machine.stage(two).write_all(&[0; 500]).unwrap();
+    assert_eq!(
+        refused(machine.ask(&Request::Seal {
+            stage: two,
+            signature: None
+        })),
+        Cause::Quota
+    );
+}
