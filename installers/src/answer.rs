@@ -13,6 +13,7 @@ use crate::{
     inspect::Inspector,
     journal::{Job, Order},
     ledger::Ledger,
+    log::say,
     policy::Policy,
     queue::Queue,
     root::Root,
@@ -108,7 +109,9 @@ impl Desk {
 
     fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> Answer {
         if let Err(error) = self.expire() {
-            eprintln!("wharf-installer: cannot look for old files: {error}");
+            say(format_args!(
+                "wharf-installer: cannot look for old files: {error}"
+            ));
         }
         match self.staging.stage(stage, keep, size) {
             Ok(staged) => Answer::WithDescriptor(
@@ -232,13 +235,13 @@ impl Desk {
         Ok(Reply::Accepted)
     }
 
-    /// A name that fits the grammar, that was installed by us, and that the device still has by exactly this name.
+    /// A name that fits the grammar, that was installed by us, and of which the device still has something by exactly this name.
     fn is_managed(&self, package: &PackageName) -> Result<(), Failure> {
         let why = if !self.backend.is_name(package) {
             "is no name of a package"
         } else if self.ledger.entry(package)?.is_none() {
             "was never installed by wharfd"
-        } else if self.backend.installed(package)?.is_none() {
+        } else if !self.backend.has_any_of(package)? {
             "is not installed"
         } else {
             return Ok(());

@@ -75,6 +75,9 @@ pub trait Installer: Send + Sync {
     /// What the device has of exactly this package. Half-installed is not installed.
     fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure>;
 
+    /// Whether the device has anything of exactly this package, half-installed or not: then it can be removed.
+    fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure>;
+
     /// What an install would install: the package itself, first. Changes nothing.
     ///
     /// Fails when it would change anything else (`Plan`), needs what is not there (`Dependency`), is held (`Held`),

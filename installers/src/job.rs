@@ -19,6 +19,7 @@ use crate::{
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
     limits,
+    log::say,
     policy::Policy,
     progress,
     root::Root,
@@ -124,7 +125,10 @@ impl<'a> Worker<'a> {
         self.begin_applying(job)?;
         let change = self.apply(job, planned)?;
         let name = job.order.package();
-        eprintln!("wharf-job: {} {name}: {change:?}", job.operation);
+        say(format_args!(
+            "wharf-job: {} {name}: {change:?}",
+            job.operation
+        ));
         let device = self.look(job)?;
         self.advance(job, State::Applied)?;
         fault::point("job.applied");
@@ -181,7 +185,10 @@ impl<'a> Worker<'a> {
         match (&job.order, repaired) {
             (Order::Install { .. }, Err(failure)) => Err(failure.into()),
             (_, repaired) => {
-                eprintln!("wharf-job: {}: repair: {repaired:?}", job.operation);
+                say(format_args!(
+                    "wharf-job: {}: repair: {repaired:?}",
+                    job.operation
+                ));
                 Ok(())
             }
         }
@@ -268,7 +275,7 @@ impl<'a> Worker<'a> {
             Order::Install { judged, .. } => device
                 .as_ref()
                 .is_some_and(|device| device.version == judged.package.version),
-            Order::Remove(_) => device.is_none(),
+            Order::Remove(name) => !self.backend.has_any_of(name)?,
             Order::Activate(_) => active == Some(true),
             Order::Deactivate(_) => active == Some(false),
         };
@@ -303,12 +310,16 @@ impl<'a> Worker<'a> {
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
         };
         match &outcome.failure {
-            None => eprintln!("wharf-job: {} {}: done", job.operation, job.order.package()),
-            Some(failure) => eprintln!(
+            None => say(format_args!(
+                "wharf-job: {} {}: done",
+                job.operation,
+                job.order.package()
+            )),
+            Some(failure) => say(format_args!(
                 "wharf-job: {} {}: {failure}",
                 job.operation,
                 job.order.package()
-            ),
+            )),
         }
         match self.advance(&mut job, State::Ended(outcome)) {
             Ok(()) | Err(Stop::Cancelled) => {}

@@ -12,7 +12,7 @@
 //!   [`session`]: its processes; [`progress`]: how far it is.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
 //! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
-//!   [`limits`]: every bound.
+//!   [`limits`]: every bound; [`log`]: lines for the journal.
 //!
 //! # How to talk to it
 //!
@@ -34,6 +34,7 @@ pub mod journal;
 mod lease;
 pub mod ledger;
 pub mod limits;
+mod log;
 mod packets;
 pub mod policy;
 mod process;
@@ -52,12 +53,12 @@ pub mod verdict;
 use wharf_fault as fault;
 use wharf_frames::Failure;
 
-pub use crate::{process::usual_file_limit, root::Root};
 use crate::{
     backend::Installer,
     debian::Apt,
     policy::{Backend, Policy},
 };
+pub use crate::{process::usual_file_limit, root::Root};
 
 /// The package manager that policy names.
 pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, Failure> {

@@ -16,6 +16,7 @@ use wharf_frames::{Cause, Failure, OperationId, installer::Outcome};
 use crate::{
     journal::{Job, Journal, Order, State, lock_file},
     limits,
+    log::say,
     root::Root,
 };
 
@@ -103,7 +104,7 @@ impl Queue {
         loop {
             let accepted = *self.lock();
             if let Err(error) = self.run_open_jobs() {
-                eprintln!("wharf-installer: {error}");
+                say(format_args!("wharf-installer: {error}"));
                 self.wait(accepted, Some(PAUSE));
             } else {
                 self.wait(accepted, None);

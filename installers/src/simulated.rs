@@ -134,6 +134,10 @@ impl Installer for Simulated {
         }))
     }
 
+    fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure> {
+        Ok(self.version(name)?.is_some())
+    }
+
     fn plan(&self, file: &PackageFile, _: Manner) -> Result<Vec<Installed>, Failure> {
         self.refuse_if("held", Cause::Held)?;
         self.refuse_if("needs", Cause::Dependency)?;

@@ -200,22 +200,48 @@ impl Staging {
                 let _ = self.discard(stage); // one that is just being used is not old
             }
         }
+        self.forget_refusals(oldest)
+    }
+
+    /// Refused files are gone, but what was said of them is kept until it is discarded; of those that nobody discards,
+    /// the last ones.
+    fn forget_refusals(&self, oldest: SystemTime) -> io::Result<()> {
+        let mut refusals = Vec::new();
+        for (name, metadata) in self.entries()? {
+            let stage = name.strip_suffix(".verdict").and_then(|id| id.parse().ok());
+            let Some(stage) = stage.filter(|stage| !self.root.stage(*stage).exists()) else {
+                continue;
+            };
+            refusals.push((metadata.modified()?, stage));
+        }
+        refusals.sort_unstable();
+        let surplus = refusals.len().saturating_sub(self.quota.files);
+        for (at, (modified, stage)) in refusals.into_iter().enumerate() {
+            if at < surplus || modified < oldest {
+                let _ = self.discard(stage);
+            }
+        }
         Ok(())
     }
 
     fn files(&self) -> io::Result<Vec<(StageId, fs::Metadata)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(self.root.staged())? {
-            let entry = entry?;
-            if let Some(stage) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            {
-                files.push((stage, entry.metadata()?));
-            }
-        }
-        Ok(files)
+        let entries = self.entries()?.into_iter();
+        Ok(entries
+            .filter_map(|(name, metadata)| Some((name.parse().ok()?, metadata)))
+            .collect())
+    }
+
+    fn entries(&self) -> io::Result<Vec<(String, fs::Metadata)>> {
+        let entries = fs::read_dir(self.root.staged())?.flatten();
+        // What goes while it is listed is not there.
+        Ok(entries
+            .filter_map(|entry| {
+                Some((
+                    entry.file_name().into_string().ok()?,
+                    entry.metadata().ok()?,
+                ))
+            })
+            .collect())
     }
 
     /// One at a time works on a file; two would undo each other's looking before acting.

@@ -5,6 +5,7 @@
 use std::{
     cmp::Ordering,
     ffi::{OsStr, OsString},
+    fs,
     os::{fd::AsRawFd, unix::fs::symlink},
     path::{Path, PathBuf},
     process::Output,
@@ -147,12 +148,17 @@ impl Apt {
         run().map_err(|error| not_started("apt-get", &error))
     }
 
-    /// A path that apt takes for a file: absolute, ending in `.deb`.
+    /// A path that apt takes for a file: absolute, ending in `.deb`. Each file has its own, since a plan may be asked
+    /// for while another file is installed.
     fn as_deb(&self, file: &PackageFile) -> Result<PathBuf, Failure> {
-        let link = self.root.run().join("apt/package.deb");
-        let made = durable::private_folder(&self.root.run().join("apt"))
-            .and_then(|()| durable::remove(&link))
-            .and_then(|()| symlink(self.root.seen_inside(&file.path), &link));
+        let mut name = file.path.file_name().unwrap_or_default().to_owned();
+        name.push(".deb");
+        let folder = self.root.run().join("apt");
+        let (link, target) = (folder.join(name), self.root.seen_inside(&file.path));
+        let made = durable::private_folder(&folder).and_then(|()| match fs::read_link(&link) {
+            Ok(before) if before == target => Ok(()),
+            _ => durable::remove(&link).and_then(|()| symlink(&target, &link)),
+        });
         match made {
             Ok(()) => Ok(self.root.seen_inside(&link)),
             Err(error) => Err(not_started("apt-get", &error)),
@@ -225,6 +231,11 @@ impl Installer for Apt {
             true => self.dpkg.installed(name),
             false => Ok(None),
         }
+    }
+
+    fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure> {
+        let status = self.is_name(name).then(|| self.status(name)).transpose()?;
+        Ok(status.flatten().is_some_and(|status| !status.is_absent()))
     }
 
     fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure> {

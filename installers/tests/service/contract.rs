@@ -59,7 +59,10 @@ impl Bench {
     /// A package file inside the root, as a sealed one is.
     fn file(&self, deb: &Deb, package: &str, version: &str) -> PackageFile {
         let built = deb.build(self.packages.path());
-        let path = self.place.path().join(format!("tmp/{package}-{version}"));
+        let path = self
+            .place
+            .path()
+            .join(format!("tmp/{package}-{}", version.replace(':', "_")));
         fs::copy(built, &path).unwrap();
         PackageFile {
             package: Package {
@@ -80,6 +83,10 @@ impl Bench {
     fn version(&self, package: &str) -> Option<String> {
         let installed = self.backend.installed(&name(package)).unwrap();
         installed.map(|installed| installed.version.to_string())
+    }
+
+    fn has_any_of(&self, package: &str) -> bool {
+        self.backend.has_any_of(&name(package)).unwrap()
     }
 
     fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
@@ -119,6 +126,7 @@ fn installing_upgrading_and_removing_change_the_device_once() {
         for change in [Change::Changed, Change::Unchanged] {
             assert_eq!(bench.backend.remove(&name("acme"), QUIET), Ok(change));
             assert_eq!(bench.version("acme"), None);
+            assert!(!bench.has_any_of("acme"));
         }
     });
 }
@@ -308,6 +316,36 @@ fn a_plan_that_changes_others_is_refused() {
     assert_eq!(removed, Err(Cause::Plan));
     assert_eq!(bench.version("user").as_deref(), Some("1"));
     assert_eq!(bench.version("base").as_deref(), Some("1"));
+}
+
+#[test]
+fn what_a_failed_upgrade_left_can_be_removed_and_replaced() {
+    let bench = Bench::apt();
+    let failing = Deb::new("acme", "2").script(Script::Postinst, "exit 1");
+    let failing = bench.file(&failing, "acme", "2");
+    for version in ["3", ""] {
+        bench.install(&bench.plain("acme", "1")).unwrap();
+        assert_eq!(bench.install(&failing), Err(Cause::Script));
+        assert_eq!(
+            bench.version("acme"),
+            None,
+            "half-configured is not installed"
+        );
+        assert!(bench.has_any_of("acme"));
+        match version {
+            "" => assert_eq!(
+                bench.backend.remove(&name("acme"), QUIET),
+                Ok(Change::Changed)
+            ),
+            _ => assert_eq!(
+                bench.install(&bench.plain("acme", version)),
+                Ok(Change::Changed)
+            ),
+        }
+        bench.backend.remove(&name("acme"), QUIET).unwrap();
+        assert!(!bench.has_any_of("acme"));
+    }
+    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
 }
 
 #[test]

@@ -1,11 +1,7 @@
 //! Through the raw job socket as user wharfd: whatever is asked, nothing is installed or removed that policy does not
 //! allow, each gets its refusal, and the next honest client is answered.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::fd::AsRawFd,
-};
+use std::{fs::File, io::Read, os::fd::AsRawFd};
 
 use wharf_frames::{
     Cause, MAX_FRAME, encode,

@@ -207,3 +207,24 @@ fn more_than_the_quota_is_refused_before_it_is_written() {
         Cause::Quota
     );
 }
+
+#[test]
+fn refusals_that_nobody_discards_are_bounded() {
+    let mut machine = Machine::simulated();
+    machine.policy("[quota]\nfiles = 3\n");
+    machine.start();
+    let stages: Vec<StageId> = (0..6).map(|_| machine.stage_id()).collect();
+    for stage in &stages {
+        drop(machine.stage(*stage));
+        let seal = Request::Seal {
+            stage: *stage,
+            signature: None,
+        };
+        assert!(matches!(machine.ask(&seal), Reply::Refused(_)));
+    }
+    drop(machine.stage(machine.stage_id()));
+    let staged = machine.root().join("var/lib/wharf-installer/staged");
+    let verdicts = std::fs::read_dir(staged).unwrap().flatten();
+    let verdicts = verdicts.filter(|entry| entry.path().extension().is_some());
+    assert_eq!(verdicts.count(), 3);
+}
