@@ -18,7 +18,8 @@ pub enum Request {
         #[n(0)]
         protocol: u32,
     },
-    /// Makes the staged file, or opens it again. Answer: [`Reply::Staged`] with a write-only descriptor.
+    /// Makes the staged file, or opens it again. Answer: [`Reply::Staged`] with a write-only descriptor. Refused once
+    /// the file is judged, whatever the verdict: it is discarded first. Not now while an earlier writer has it open.
     #[n(1)]
     Stage {
         /// The file's name.
@@ -41,7 +42,8 @@ pub enum Request {
         #[n(1)]
         signature: Option<ByteVec>,
     },
-    /// The file is not wanted any more. Answer: [`Reply::Done`], also when there is none.
+    /// The file and its verdict are not wanted any more. Answer: [`Reply::Done`], also when there is none. Not now while
+    /// a job needs it.
     #[n(3)]
     Discard {
         /// The file's name.

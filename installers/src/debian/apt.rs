@@ -286,9 +286,18 @@ impl Installer for Apt {
         let words = [&["-y"], install_words(manner).as_slice()].concat();
         let printed = self.run(&words, link.as_os_str(), report)?;
         fault::point("apt.installed");
-        let status = self.status(&package.name)?;
-        if status.as_ref().and_then(Status::installed) == Some(&package.version) {
+        let has_it = || -> Result<bool, Failure> {
+            let status = self.status(&package.name)?;
+            Ok(status.as_ref().and_then(Status::installed) == Some(&package.version))
+        };
+        if has_it()? {
             return Ok(Change::Changed);
+        }
+        if complaint::dpkg_died(&printed) {
+            self.repair(&package.name, Some(&file.path))?;
+            if has_it()? {
+                return Ok(Change::Changed);
+            }
         }
         let what = format!("apt-get install of {} {}", package.name, package.version);
         let failure = complaint::failure(&what, &printed);

@@ -49,6 +49,12 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     Failure::new(cause, format!("{what}: {said}{advice}"))
 }
 
+/// Whether dpkg was killed (out of memory, by hand) in what apt ran; damage from before is told in other words.
+pub(super) fn dpkg_died(printed: &str) -> bool {
+    printed.contains("/usr/bin/dpkg exited unexpectedly")
+        || printed.contains("/usr/bin/dpkg received")
+}
+
 /// ` acme : Depends: libfoo (>= 2) but it is not installable`
 fn dependencies(printed: &str) -> Option<String> {
     let needs = printed.lines().filter(|line| {

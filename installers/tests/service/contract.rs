@@ -432,6 +432,30 @@ fn a_script_that_does_not_end_is_ended_and_told() {
 }
 
 #[test]
+fn an_install_goes_on_when_dpkg_alone_is_killed() {
+    let kill = "if mkdir /killed 2>/dev/null; then kill -9 $PPID $$; fi";
+    for script in [Script::Preinst, Script::Postinst] {
+        let bench = Bench::apt();
+        let file = bench.file(&Deb::new("acme", "1").script(script, kill), "acme", "1");
+        assert_eq!(bench.install(&file), Ok(Change::Changed), "{script:?}");
+        assert!(bench.place.path().join("killed").exists(), "{script:?}");
+        assert_eq!(bench.backend.audit().unwrap(), [""; 0], "{script:?}");
+    }
+}
+
+#[test]
+fn damage_that_was_there_before_is_told_and_left() {
+    let bench = Bench::apt();
+    let update = bench.place.path().join("var/lib/dpkg/updates/0001");
+    fs::write(&update, "Package: foreign\nStatus: install ok unpacked\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n").unwrap();
+    assert_eq!(
+        bench.install(&bench.plain("acme", "1")),
+        Err(Cause::Interrupted)
+    );
+    assert!(update.exists());
+}
+
+#[test]
 fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
     for (script, killed_at) in [
         (Script::Preinst, "install"),

@@ -245,6 +245,45 @@ fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
 }
 
 #[test]
+fn a_job_of_which_every_process_was_killed_is_repaired_and_ends_true() {
+    // wharf-job, apt, dpkg and the script, from the outside in, so that none sees another die; the first time only.
+    let kill = "if mkdir /killed 2>/dev/null; then p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; \
+                p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $all; fi";
+    for script in [
+        Script::Preinst,
+        Script::Postinst,
+        Script::Prerm,
+        Script::Postrm,
+    ] {
+        let machine = Machine::debian().started();
+        let proc = machine.root().join("proc");
+        let mounted = nix::mount::mount(
+            Some("proc"),
+            &proc,
+            Some("proc"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        );
+        mounted.unwrap();
+        let is_olds = matches!(script, Script::Prerm | Script::Postrm);
+        let with = |version: &str, killing: bool| match killing {
+            true => Deb::new("acme", version).script(script, kill),
+            false => Deb::new("acme", version),
+        };
+        assert_eq!(machine.install(&with("1", is_olds)).failure, None);
+        let outcome = machine.install(&with("2", !is_olds));
+        assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{script:?}");
+        assert_eq!(machine.version("acme").as_deref(), Some("2"), "{script:?}");
+        assert!(machine.root().join("killed").exists(), "{script:?}");
+        let Place::Debian(debian) = &machine.place else {
+            panic!("apt's root")
+        };
+        let audit = debian.command("dpkg").arg("--audit").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&audit.stdout), "", "{script:?}");
+    }
+}
+
+#[test]
 fn a_job_goes_on_when_wharf_installer_is_killed_and_is_waited_for_by_the_next() {
     let mut machine = Machine::simulated();
     let wait = machine.tell("wait");
