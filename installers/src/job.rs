@@ -116,8 +116,12 @@ impl<'a> Worker<'a> {
         if job.state == State::Applied {
             return Ok(self.look(job)?); // only the end is missing
         }
+        let boot = boot();
+        if is_used_up(job, &boot) {
+            return self.give_up(job);
+        }
         let interrupted = job.state == State::Applying;
-        self.begin_attempt(job, session)?;
+        self.begin_attempt(job, Attempt { boot, session })?;
         if interrupted {
             self.repair(job)?;
         }
@@ -135,26 +139,39 @@ impl<'a> Worker<'a> {
         Ok(device)
     }
 
-    /// The attempt's number is on disk before the attempt.
-    fn begin_attempt(&self, job: &mut Job, session: i32) -> Result<(), Stop> {
-        let boot = boot();
-        let in_this_boot = job
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.boot == boot)
-            .count();
-        if in_this_boot >= limits::ATTEMPTS_A_BOOT || job.attempts.len() >= limits::ATTEMPTS {
-            let detail = format!(
-                "given up after {} attempts that were interrupted: an operator has to look (dpkg --audit)",
-                job.attempts.len()
-            );
-            return Err(Failure::new(Cause::Interrupted, detail).into());
+    /// Nothing more is tried. The device may have what was asked all the same.
+    fn give_up(&self, job: &Job) -> Result<Option<Installed>, Stop> {
+        let was_there = match &job.order {
+            Order::Install { judged, .. } => job
+                .before
+                .as_ref()
+                .is_some_and(|before| before.version == judged.package.version),
+            _ => false,
+        };
+        match self.look(job) {
+            Ok(device) if !was_there => Ok(device),
+            _ => {
+                let detail = format!(
+                    "given up after {} attempts that were interrupted: an operator has to look (dpkg --audit)",
+                    job.attempts.len()
+                );
+                Err(Failure::new(Cause::Interrupted, detail).into())
+            }
         }
+    }
+
+    /// The attempt's number is on disk before the attempt. One that follows an interrupted one goes on from there: what
+    /// is half done can neither be cancelled nor be taken for untouched.
+    fn begin_attempt(&self, job: &mut Job, attempt: Attempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
             job.before = self.backend.installed(job.order.package())?;
         }
-        job.attempts.push(Attempt { boot, session });
-        self.advance(job, State::Attempted)?;
+        job.attempts.push(attempt);
+        let state = match job.state {
+            State::Applying => State::Applying,
+            _ => State::Attempted,
+        };
+        self.advance(job, state)?;
         fault::point("job.attempted");
         Ok(())
     }
@@ -349,6 +366,11 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
+}
+
+fn is_used_up(job: &Job, boot: &str) -> bool {
+    let in_this_boot = job.attempts.iter().filter(|attempt| attempt.boot == boot);
+    in_this_boot.count() >= limits::ATTEMPTS_A_BOOT || job.attempts.len() >= limits::ATTEMPTS
 }
 
 /// This boot, by the name that the kernel gave it.

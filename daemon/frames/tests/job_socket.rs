@@ -1,5 +1,6 @@
 //! The frames of the job socket: each comes back, an older program understands a newer one and the reverse, and
 //! nothing that is sent is too strange to be refused.
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;

@@ -244,11 +244,28 @@ fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
     after_each_step(Machine::debian, |step| Fault::Job(3, step));
 }
 
+/// Kills wharf-job, apt, dpkg and the script, from the outside in, so that none sees another die; the first time only.
+const KILL: &str = "if mkdir /killed 2>/dev/null; then p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; \
+                    p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $all; fi";
+
+fn mount_proc(machine: &Machine) {
+    let (proc, flags) = (machine.root().join("proc"), nix::mount::MsFlags::empty());
+    nix::mount::mount(Some("proc"), &proc, Some("proc"), flags, None::<&str>).unwrap();
+}
+
+#[test]
+fn a_job_that_is_given_up_says_what_the_device_has_nevertheless() {
+    let mut machine = Machine::debian();
+    // The second attempt ends as well, just after its repair.
+    machine.start_with(&[("WHARF_FAULT_AT", "repair.configured=1")]);
+    mount_proc(&machine);
+    let outcome = machine.install(&Deb::new("acme", "1").script(Script::Postinst, KILL));
+    assert_eq!((outcome.failure, outcome.attempts), (None, 2));
+    assert_eq!(machine.version("acme").as_deref(), Some("1"));
+}
+
 #[test]
 fn a_job_of_which_every_process_was_killed_is_repaired_and_ends_true() {
-    // wharf-job, apt, dpkg and the script, from the outside in, so that none sees another die; the first time only.
-    let kill = "if mkdir /killed 2>/dev/null; then p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; \
-                p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $all; fi";
     for script in [
         Script::Preinst,
         Script::Postinst,
@@ -256,18 +273,10 @@ fn a_job_of_which_every_process_was_killed_is_repaired_and_ends_true() {
         Script::Postrm,
     ] {
         let machine = Machine::debian().started();
-        let proc = machine.root().join("proc");
-        let mounted = nix::mount::mount(
-            Some("proc"),
-            &proc,
-            Some("proc"),
-            nix::mount::MsFlags::empty(),
-            None::<&str>,
-        );
-        mounted.unwrap();
+        mount_proc(&machine);
         let is_olds = matches!(script, Script::Prerm | Script::Postrm);
         let with = |version: &str, killing: bool| match killing {
-            true => Deb::new("acme", version).script(script, kill),
+            true => Deb::new("acme", version).script(script, KILL),
             false => Deb::new("acme", version),
         };
         assert_eq!(machine.install(&with("1", is_olds)).failure, None);
