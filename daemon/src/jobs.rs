@@ -52,10 +52,14 @@ async fn ask(
     job: Request,
 ) -> Result<Option<Outcome>, NotDone> {
     context.installer.submit(job).await?;
+    wharf_fault::point("job.submitted");
     let mut watch = context.installer.watch(operation).await?;
     loop {
         match watch.next().await? {
-            JobStatus::Ended(outcome) => return Ok(Some(outcome)),
+            JobStatus::Ended(outcome) => {
+                wharf_fault::point("job.told");
+                return Ok(Some(outcome));
+            }
             JobStatus::Unknown => return Ok(None),
             JobStatus::Open { phase, percent } => {
                 tracing::debug!(%operation, ?phase, percent, "the job goes on");

@@ -66,6 +66,7 @@ impl Agent {
         let task = self.task(&pending);
         if let Some(task) = task {
             self.tasks.insert(pending.id, task);
+            wharf_fault::point("agent.begun");
         }
         self.pending.insert(pending.id, pending);
     }
@@ -291,6 +292,7 @@ async fn discard(context: Context, effect: EffectId, stage: StageId) {
         tracing::debug!(%stage, %failure, "the installer cannot remove the file now");
         tokio::time::sleep(context.back_off(in_vain)).await;
     }
+    wharf_fault::point("discard.done");
     context.send(Report::Done(effect));
 }
 

@@ -177,8 +177,10 @@ impl Agent {
         self.remember(id, old, new, ending.resolved);
         if let Some((request, answer)) = reply {
             self.reply(request, answer);
+            wharf_fault::point("agent.answered");
         }
         self.tell(id, old, new);
+        wharf_fault::point("agent.told");
         self.act(&transition.effects, added);
         Ok(())
     }

@@ -79,6 +79,7 @@ impl Fetcher {
         let keep = attempt.resume.as_ref().map_or(0, |resume| resume.offset);
         let staged = context.installer.stage(attempt.stage, keep, None).await;
         let staged = staged.map_err(|error| error.into_failure())?;
+        wharf_fault::point("attempt.staged");
         // The file may have been cut to less than we remember, never to more.
         let resume = attempt.resume.filter(|resume| resume.offset == staged.kept);
         let request = fetch::Request {
@@ -90,6 +91,7 @@ impl Fetcher {
             limits: attempt.limits,
         };
         let socket = self.start(&request, staged.file).await?;
+        wharf_fault::point("attempt.started");
         let mut finishing = false;
         loop {
             let received = tokio::select! {
@@ -101,7 +103,10 @@ impl Fetcher {
                 }
             };
             match received {
-                Ok((Event::Complete { length }, _)) => return Ok(length),
+                Ok((Event::Complete { length }, _)) => {
+                    wharf_fault::point("attempt.complete");
+                    return Ok(length);
+                }
                 Ok((
                     Event::Failed {
                         failure,

@@ -75,10 +75,12 @@ impl Push {
             None => file.insert(self.open(context).await?),
         };
         open.append(&block.bytes)?;
+        wharf_fault::point("push.written");
         if block.last
             && let Some(open) = file.take()
         {
             open.finish().await?;
+            wharf_fault::point("push.finished");
         }
         Ok(())
     }
@@ -86,6 +88,7 @@ impl Push {
     async fn open(&self, context: &Context) -> Result<Open, Failure> {
         let staged = context.installer.stage(self.stage, 0, None).await;
         let staged = staged.map_err(NotDone::into_failure)?;
+        wharf_fault::point("push.staged");
         Ok(Open {
             file: File::from(staged.file),
             room: staged.limit,

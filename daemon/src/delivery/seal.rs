@@ -17,7 +17,10 @@ pub async fn seal(context: &Context, stage: StageId) -> Result<Package, Failure>
     let mut in_vain = 0;
     loop {
         let failure = match context.installer.seal(stage, signature.clone()).await {
-            Ok(package) => return Ok(package),
+            Ok(package) => {
+                wharf_fault::point("seal.judged");
+                return Ok(package);
+            }
             Err(NotDone::Refused(failure)) => return Err(failure),
             Err(NotDone::Later(failure)) => failure,
         };

@@ -60,7 +60,9 @@ impl Store {
                 instances::put(transaction, InstanceId(id), &Instance::default())?;
             }
             Ok(())
-        })
+        })?;
+        fault::point("store.factory");
+        Ok(())
     }
 
     /// All that the agent takes up at its start.
@@ -110,6 +112,7 @@ impl Store {
         fault::point("store.committed");
         if erases_secrets(commit) {
             self.forget_what_was_erased()?;
+            fault::point("store.erased");
         }
         Ok(pending)
     }
@@ -122,7 +125,9 @@ impl Store {
                 transaction.execute("DELETE FROM download WHERE stage = ?", [Sql(stage)])?;
             }
             Ok(())
-        })
+        })?;
+        fault::point("store.resolved");
+        Ok(())
     }
 
     /// What servers could see, oldest first.

@@ -87,7 +87,9 @@ impl Store {
         self.database.run(|connection| {
             connection.prepare_cached(sql)?.execute(values)?;
             Ok(())
-        })
+        })?;
+        wharf_fault::point("store.changed");
+        Ok(())
     }
 }
 

@@ -1,0 +1,100 @@
+//! A gateway whose programs are started again whenever they end, as systemd does.
+
+use std::{
+    process::ExitStatus,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use wharf_tests::gateway::Gateway;
+
+use crate::{left::Left, line::Line};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+
+/// A gateway on the line to its server.
+pub(crate) struct Kept {
+    pub(crate) gateway: Mutex<Gateway>,
+    line: Line,
+    ends: Mutex<Vec<End>>,
+}
+
+/// An end of wharfd that nobody asked for.
+pub(crate) struct End {
+    pub(crate) status: ExitStatus,
+    pub(crate) left: Left,
+}
+
+impl Kept {
+    /// Both programs are started, wharfd with these variables until its first end.
+    pub(crate) fn start(mut gateway: Gateway, line: Line, variables: &[(&str, &str)]) -> Self {
+        gateway.configure(&line.uri(), "");
+        gateway.start_installer(&[]);
+        gateway.start_daemon(variables);
+        Self {
+            gateway: Mutex::new(gateway),
+            line,
+            ends: Mutex::default(),
+        }
+    }
+
+    /// Does `act` while the programs are kept running, then ends wharfd in good order. Gives every other end of it.
+    pub(crate) fn during(&self, act: impl FnOnce()) -> Vec<End> {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _end = EndsWith(&over);
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    self.look_after();
+                    thread::sleep(BETWEEN_LOOKS);
+                }
+            });
+            act();
+        });
+        self.gateway.lock().unwrap().daemon().terminate();
+        std::mem::take(&mut self.ends.lock().unwrap())
+    }
+
+    fn look_after(&self) {
+        let Ok(mut gateway) = self.gateway.lock() else {
+            return; // the test has failed
+        };
+        if let Some(status) = gateway.daemon().exit_status() {
+            self.line.agent_ended();
+            let left = Left::on(&gateway.path());
+            self.ends.lock().unwrap().push(End { status, left });
+            gateway.start_daemon(&[]);
+        }
+        if !gateway.installer().is_running() {
+            gateway.start_installer(&[]);
+        }
+    }
+
+    /// What wharfd has left when nothing is to be done any more. An effect that had just ended may still be in the
+    /// database; the next start finds that it is done.
+    pub(crate) fn settled(&self) -> Left {
+        let mut gateway = self.gateway.lock().unwrap();
+        loop {
+            let left = Left::on(&gateway.path());
+            if left.pending.is_empty() {
+                return left;
+            }
+            gateway.start_daemon(&[]);
+            gateway.daemon().errors().wait_for("registered");
+            gateway.daemon().terminate();
+        }
+    }
+}
+
+/// Ends the scope's thread also when a test fails in it.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,147 @@
+//! The line between a server and a gateway whose agent may end at any moment. As a proxy does (RFC 7252 5.10), it
+//! answers 5.04 to what an agent that has ended will not answer: at once, so that nobody waits for nothing.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use coap_lite::{MessageClass, MessageType, Packet, ResponseType};
+
+/// What it answers for an agent that has ended.
+pub(crate) const GATEWAY_TIMEOUT: &str = "5.04";
+
+/// How soon the end of a line is seen.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// A running line; ends when this is dropped.
+pub(crate) struct Line {
+    ends: Arc<Ends>,
+    carry: Vec<JoinHandle<()>>,
+}
+
+struct Ends {
+    server: SocketAddr,
+    /// What the agent takes for its server.
+    front: UdpSocket,
+    /// What the server takes for the agent, whichever run of it that is.
+    back: UdpSocket,
+    state: Mutex<State>,
+    ending: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    agent: Option<SocketAddr>,
+    /// The agent has heard of its server: its Register is answered.
+    open: bool,
+    /// Where an agent was that has ended: what still comes from there says nothing of the next one.
+    ended: Option<SocketAddr>,
+    unanswered: BTreeSet<Vec<u8>>,
+}
+
+impl Line {
+    /// A line to the server at `server`: the agent is to know [`Self::uri`] only.
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let ends = Arc::new(Ends {
+            server,
+            front: bind(),
+            back: bind(),
+            state: Mutex::default(),
+            ending: AtomicBool::new(false),
+        });
+        let (to_server, to_agent) = (Arc::clone(&ends), Arc::clone(&ends));
+        let carry = vec![
+            thread::spawn(move || to_server.carry(&to_server.front, Ends::agent_sends)),
+            thread::spawn(move || to_agent.carry(&to_agent.back, Ends::server_sends)),
+        ];
+        Self { ends, carry }
+    }
+
+    /// What the agent is configured with.
+    pub(crate) fn uri(&self) -> String {
+        format!("coap://{}", self.ends.front.local_addr().unwrap())
+    }
+
+    /// The agent has ended. Until the next one is registered, all requests are answered 5.04.
+    pub(crate) fn agent_ended(&self) {
+        let mut state = self.ends.state.lock().unwrap();
+        state.open = false;
+        state.ended = state.agent.take();
+        for token in std::mem::take(&mut state.unanswered) {
+            self.ends.give_up(token);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.ends.ending.store(true, Ordering::SeqCst);
+        for carry in self.carry.drain(..) {
+            let _ = carry.join();
+        }
+    }
+}
+
+impl Ends {
+    fn carry(&self, socket: &UdpSocket, take: fn(&Self, &[u8], SocketAddr)) {
+        let mut buffer = [0; 64 * 1024];
+        while !self.ending.load(Ordering::SeqCst) {
+            if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                take(self, &buffer[..length], from);
+            }
+        }
+    }
+
+    fn agent_sends(&self, datagram: &[u8], from: SocketAddr) {
+        let Ok(message) = Packet::from_bytes(datagram) else {
+            return;
+        };
+        let mut state = self.state.lock().unwrap();
+        if matches!(message.header.code, MessageClass::Response(_)) {
+            state.unanswered.remove(message.get_token());
+        }
+        if state.ended != Some(from) {
+            state.agent = Some(from);
+        }
+        let _ = self.back.send_to(datagram, self.server);
+    }
+
+    fn server_sends(&self, datagram: &[u8], _: SocketAddr) {
+        let Ok(message) = Packet::from_bytes(datagram) else {
+            return;
+        };
+        let mut state = self.state.lock().unwrap();
+        if matches!(message.header.code, MessageClass::Request(_)) {
+            let token = message.get_token().to_vec();
+            if !state.open {
+                return self.give_up(token);
+            }
+            state.unanswered.insert(token);
+        }
+        if let Some(agent) = state.agent {
+            state.open = true;
+            let _ = self.front.send_to(datagram, agent);
+        }
+    }
+
+    fn give_up(&self, token: Vec<u8>) {
+        let mut answer = Packet::new();
+        answer.header.code = MessageClass::Response(ResponseType::GatewayTimeout);
+        answer.header.set_type(MessageType::NonConfirmable);
+        answer.set_token(token);
+        let _ = self.back.send_to(&answer.to_bytes().unwrap(), self.server);
+    }
+}
+
+fn bind() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}

@@ -1,0 +1,142 @@
+//! A fleet operator's server that does not give up: it asks, and where no answer came, it looks and asks again.
+//! What was answered 2.xx is never asked for twice.
+
+use wharf_tests::{
+    server::{Client, Response, Server, format},
+    waiting::wait_until,
+};
+
+use crate::{
+    line::GATEWAY_TIMEOUT,
+    vendor::{NAME, PASSWORD, USER_NAME, Vendor},
+};
+
+/// What the operator wants done with an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Create it with the URI of this version.
+    Create(&'static str),
+    /// Write the URI of this version, with User Name and Password.
+    Pull(&'static str),
+    /// Write the package of this version.
+    Push(&'static str),
+    Install,
+    Activate,
+    Deactivate,
+    ForUpdate,
+    Uninstall,
+    Delete,
+}
+
+/// The operator of one instance.
+pub(crate) struct Operator<'a> {
+    pub(crate) vendor: &'a Vendor,
+    pub(crate) server: &'a Server,
+    pub(crate) instance: u16,
+}
+
+impl Operator<'_> {
+    /// Has it done, whatever happens to the agent meanwhile.
+    pub(crate) fn bring_about(&self, ask: Ask) {
+        let mut is_repeated = false;
+        loop {
+            let response = self.send(ask);
+            if response.code == GATEWAY_TIMEOUT {
+                self.wait_for_agent();
+                is_repeated = true;
+                continue;
+            }
+            let accepted = response.code.to_string().starts_with('2');
+            assert!(accepted || is_repeated, "{ask:?} is refused: {response:?}");
+            let done = wait_until(&format!("{ask:?} done"), || match self.is_done(ask) {
+                false if !accepted && self.is_abandoned(ask) => Some(false),
+                done => done.then_some(true),
+            });
+            if done {
+                return;
+            }
+        }
+    }
+
+    fn client(&self) -> Client<'_> {
+        self.server.wait_for_client()
+    }
+
+    fn send(&self, ask: Ask) -> Response {
+        let (client, of) = (self.client(), format!("/9/{}", self.instance));
+        match ask {
+            Ask::Create(version) => {
+                let values = self.order(version);
+                client.create("/9", Some(self.instance), &values)
+            }
+            Ask::Pull(version) => client.write_instance(&of, &self.order(version)),
+            Ask::Push(version) => {
+                let package = &self.vendor.release(version).pushed;
+                client.push(&format!("{of}/2"), format::OPAQUE, package, 512)
+            }
+            Ask::Install => client.execute(&format!("{of}/4"), ""),
+            Ask::Activate => client.execute(&format!("{of}/10"), ""),
+            Ask::Deactivate => client.execute(&format!("{of}/11"), ""),
+            Ask::ForUpdate => client.execute(&format!("{of}/6"), "1"),
+            Ask::Uninstall => client.execute(&format!("{of}/6"), ""),
+            Ask::Delete => client.delete(&of),
+        }
+    }
+
+    fn order(&self, version: &str) -> [(u16, &[u8]); 3] {
+        let uri = self.vendor.release(version).uri.as_bytes();
+        [
+            (3, uri),
+            (14, USER_NAME.as_bytes()),
+            (15, PASSWORD.as_bytes()),
+        ]
+    }
+
+    fn is_done(&self, ask: Ask) -> bool {
+        match ask {
+            Ask::Create(version) | Ask::Pull(version) | Ask::Push(version) => {
+                self.update() == "3/0" && self.has(1, version)
+            }
+            Ask::Install => self.update() == "4/2" && self.has(0, NAME),
+            Ask::Activate => self.has(12, "1"),
+            Ask::Deactivate => self.has(12, "0"),
+            Ask::ForUpdate => self.update() == "0/0",
+            Ask::Uninstall => self.update() == "0/0" && self.has(0, ""),
+            Ask::Delete => self.read(7).code == "4.04",
+        }
+    }
+
+    /// A push that lost its server's blocks is to be begun anew.
+    fn is_abandoned(&self, ask: Ask) -> bool {
+        matches!(ask, Ask::Push(_)) && self.update().starts_with("0/")
+    }
+
+    fn wait_for_agent(&self) {
+        wait_until("an agent that answers", || {
+            (self.read(7).code != GATEWAY_TIMEOUT).then_some(())
+        });
+    }
+
+    /// Update State and Update Result: `3/0`.
+    fn update(&self) -> String {
+        format!("{}/{}", self.text(7), self.text(9))
+    }
+
+    fn has(&self, resource: u16, value: &str) -> bool {
+        self.text(resource) == value
+    }
+
+    /// The value, or the code that came instead.
+    fn text(&self, resource: u16) -> String {
+        let response = self.read(resource);
+        match response.code == "2.05" {
+            true => response.text(),
+            false => response.code.to_string(),
+        }
+    }
+
+    fn read(&self, resource: u16) -> Response {
+        let path = format!("/9/{}/{resource}", self.instance);
+        self.client().read_as(&path, format::TEXT)
+    }
+}

@@ -1,0 +1,237 @@
+//! What is done on a gateway, and what comes of it, whichever step is the last one of a run.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use wharf_fault::EXIT;
+use wharf_tests::{
+    command::output_of, folder::Folder, gateway::Gateway, server::Server, waiting::wait_until,
+};
+
+use crate::{
+    kept::{End, Kept},
+    left::Left,
+    line::Line,
+    operator::{Ask, Operator},
+    vendor::Vendor,
+};
+
+/// A story of one instance of a gateway with the simulated package manager.
+struct Story {
+    instance: u16,
+    /// What was done before.
+    before: &'static [Ask],
+    /// What is done, and interrupted.
+    asks: &'static [Ask],
+    /// What the package manager is to do for it, each once.
+    effects: &'static [&'static str],
+    /// What servers are to see: Update State, Update Result, PkgName, PkgVersion.
+    history: &'static [&'static str],
+}
+
+use Ask::{Activate, Create, Deactivate, Delete, ForUpdate, Install, Pull, Push, Uninstall};
+
+const V1: &str = "1.0-1";
+const V2: &str = "2.0-1";
+
+#[test]
+fn a_pull_and_an_install_survive_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[],
+        asks: &[Pull(V1), Install],
+        effects: &["install hello 1.0-1"],
+        history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
+    });
+}
+
+#[test]
+fn activations_survive_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[Pull(V1), Install],
+        asks: &[Activate, Deactivate],
+        effects: &["activate hello", "deactivate hello"],
+        history: &["4/2 hello 1.0-1"],
+    });
+}
+
+#[test]
+fn an_upgrade_survives_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[Pull(V1), Install],
+        asks: &[ForUpdate, Pull(V2), Install],
+        effects: &["install hello 2.0-1"],
+        history: &[
+            "4/2 hello 1.0-1",
+            "0/0 hello 1.0-1",
+            "1/1 hello 1.0-1",
+            "2/0 hello 1.0-1",
+            "3/0 hello 2.0-1",
+            "4/2 hello 2.0-1",
+        ],
+    });
+}
+
+#[test]
+fn a_push_survives_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[],
+        asks: &[Push(V1), Install],
+        effects: &["install hello 1.0-1"],
+        history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
+    });
+}
+
+#[test]
+fn removals_survive_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[Pull(V1), Install],
+        asks: &[Uninstall, Pull(V2), Install, ForUpdate, Uninstall],
+        effects: &["remove hello", "install hello 2.0-1", "remove hello"],
+        history: &[
+            "4/2 hello 1.0-1",
+            "0/0",
+            "1/1",
+            "2/0",
+            "3/0 hello 2.0-1",
+            "4/2 hello 2.0-1",
+            "0/0 hello 2.0-1",
+            "0/0",
+        ],
+    });
+}
+
+#[test]
+fn a_create_and_a_delete_survive_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 1,
+        before: &[],
+        asks: &[Create(V1), Delete],
+        effects: &[],
+        history: &["1/1", "2/0", "3/0 hello 1.0-1"],
+    });
+}
+
+/// Runs the story with an exit at the first step, at the second, and so on, until a run has no such step.
+fn at_every_step(story: &Story) {
+    let vendor = Vendor::of(&[V1, V2]);
+    let prepared = prepare(story, &vendor);
+    let steps = (1..).find(|step| !survives(story, &vendor, &prepared, *step));
+    println!("{} steps", steps.unwrap_or_default() - 1);
+}
+
+/// What a gateway has on which that was done that comes before.
+struct Prepared {
+    lib: PathBuf,
+    history: Vec<String>,
+    _folder: Folder,
+}
+
+fn prepare(story: &Story, vendor: &Vendor) -> Prepared {
+    let gateway = Gateway::simulated();
+    vendor.introduce(&gateway);
+    let Told { kept, left, .. } = tell(story.instance, story.before, vendor, gateway, &[]);
+    let folder = Folder::new();
+    let root = kept.gateway.lock().unwrap().path();
+    let lib = folder.make("lib");
+    copy(&root.join("var/lib"), &lib);
+    let _ = fs::remove_file(lib.join("wharf-simulated/history"));
+    Prepared {
+        lib,
+        history: left.story(story.instance),
+        _folder: folder,
+    }
+}
+
+/// Whether there was such a step; the story is the same in either case.
+fn survives(story: &Story, vendor: &Vendor, prepared: &Prepared, step: u32) -> bool {
+    let gateway = Gateway::simulated();
+    vendor.introduce(&gateway);
+    copy(&prepared.lib, &gateway.path().join("var/lib"));
+    let mut history = prepared.history.clone();
+    history.extend(story.history.iter().map(|line| (*line).to_owned()));
+    history.dedup();
+
+    let fault = [("WHARF_FAULT_AT", &*step.to_string())];
+    let told = tell(story.instance, story.asks, vendor, gateway, &fault);
+    assert!(told.ends.len() <= 1, "step {step} was the last one twice");
+    for End { status, left } in &told.ends {
+        assert_eq!(status.code(), Some(EXIT), "step {step}");
+        left.assert_whole();
+        let so_far = left.story(story.instance);
+        assert!(history.starts_with(&so_far), "step {step} left {so_far:#?}");
+    }
+    told.left.assert_whole();
+    let whole = without_interrupted_push(told.left.story(story.instance));
+    assert_eq!(whole, history, "step {step}");
+    assert_eq!(told.effects(), story.effects, "step {step}");
+    !told.ends.is_empty()
+}
+
+/// TS table 5.1.1-1: a push that was interrupted ends in INITIAL / 52, and the server sends it again.
+fn without_interrupted_push(mut history: Vec<String>) -> Vec<String> {
+    if history.starts_with(&["1/1", "0/52"].map(str::to_owned)) {
+        history.drain(..2);
+    }
+    history
+}
+
+/// A story that was told to its end.
+struct Told {
+    kept: Kept,
+    ends: Vec<End>,
+    left: Left,
+}
+
+impl Told {
+    /// What the package manager did.
+    fn effects(&self) -> Vec<String> {
+        let root = self.kept.gateway.lock().unwrap().path();
+        let effects = fs::read_to_string(root.join("var/lib/wharf-simulated/history"));
+        let effects = effects.unwrap_or_default(); // it did nothing
+        effects.lines().map(str::to_owned).collect()
+    }
+}
+
+/// The asks, one after the other, on a gateway that is kept running. No file is left that nobody needs.
+fn tell(
+    instance: u16,
+    asks: &[Ask],
+    vendor: &Vendor,
+    gateway: Gateway,
+    variables: &[(&str, &str)],
+) -> Told {
+    let server = Server::new();
+    let staged = gateway.path().join("var/lib/wharf-installer/staged");
+    let kept = Kept::start(gateway, Line::to(server.address()), variables);
+    let ends = kept.during(|| {
+        let operator = Operator {
+            vendor,
+            server: &server,
+            instance,
+        };
+        for ask in asks {
+            operator.bring_about(*ask);
+        }
+        wait_until("an empty staging folder", || {
+            fs::read_dir(&staged)
+                .unwrap()
+                .next()
+                .is_none()
+                .then_some(())
+        });
+    });
+    let left = kept.settled();
+    Told { kept, ends, left }
+}
+
+fn copy(from: &Path, to: &Path) {
+    output_of(Command::new("cp").arg("-aT").arg(from).arg(to));
+}
