@@ -48,6 +48,11 @@ impl Nginx {
     pub fn serve(&self, path: &str, content: impl AsRef<[u8]>) -> String {
         let file = self.served().join(path.trim_start_matches('/'));
         fs::write(&file, content).unwrap_or_else(|error| panic!("no {file:?}: {error}"));
+        self.uri(path)
+    }
+
+    /// The URI of `path` here.
+    pub fn uri(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 

@@ -1,5 +1,5 @@
 //! Where the programs of this workspace are. Builds them once, as `cargo test` does not build those of
-//! other crates.
+//! other crates; or takes those that are to be shipped from the folder that [`SHIPPED`] names.
 
 use std::{
     env,
@@ -9,6 +9,9 @@ use std::{
 };
 
 use crate::command::output_of;
+
+/// The variable with the folder of programs that were built before, without what only tests want of them.
+pub const SHIPPED: &str = "WHARF_PROGRAMS";
 
 /// The path of a program of this workspace (`wharfd`, `wharf-installer`, …), built like this test.
 ///
@@ -27,7 +30,7 @@ pub fn program(name: &str) -> PathBuf {
 /// The folder of all of them.
 pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(build)
+    PROGRAMS.get_or_init(|| env::var_os(SHIPPED).map_or_else(build, PathBuf::from))
 }
 
 /// The workspace's own folder.

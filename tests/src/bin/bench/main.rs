@@ -1,0 +1,39 @@
+//! What wharfd costs: each figure with its aim, and beside it what another program needs for the same, in
+//! the same run. Times say something on a quiet machine only; docs/figures.md tells what was measured and why.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a measurement ends where it fails"
+)]
+
+mod caller;
+mod download;
+mod figure;
+mod install;
+mod memory;
+mod peers;
+mod push;
+mod reads;
+mod start;
+mod statistics;
+mod story;
+mod trace;
+mod transition;
+
+use peers::Peers;
+use story::Story;
+
+fn main() {
+    let mut peers = Peers::new();
+    start::measure(&mut peers);
+    memory::measure(&mut peers);
+    reads::measure(&mut peers);
+    push::measure(&mut peers);
+    drop(peers);
+
+    let mut story = Story::new();
+    transition::measure(&mut story);
+    download::measure(&mut story);
+    install::measure(&story);
+}

@@ -1,0 +1,36 @@
+//! The memory of an agent that is registered and idle.
+
+use std::fs;
+
+use crate::{figure::Figure, peers::Peers};
+
+/// Asks the kernel.
+pub(crate) fn measure(peers: &mut Peers) {
+    peers.agent.read_text("/3/0/0"); // it is up, and has nothing else to do
+    nix::unistd::sync();
+    let (own, other) = (peers.gateway.daemon().id(), peers.libcoap.id());
+    for (name, field, aim) in [
+        ("anonymous memory of wharfd, idle", "Anonymous", 2.0),
+        ("PSS of wharfd, idle", "Pss", 6.0),
+    ] {
+        Figure {
+            name,
+            aim: Some(aim),
+            measured: megabytes(own, field),
+            unit: "MB",
+            beside: format!("coap-server {:.2} MB", megabytes(other, field)),
+        }
+        .tell();
+    }
+}
+
+/// A field of proc_pid_smaps(5).
+fn megabytes(process: u32, field: &str) -> f64 {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("a process");
+    let kilobytes = rollup.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let value = value.trim().strip_suffix(" kB")?;
+        (name == field).then(|| value.parse::<f64>().expect("a number"))
+    });
+    kilobytes.expect("a field of smaps_rollup") * 1024.0 / 1e6
+}

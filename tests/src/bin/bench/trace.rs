@@ -1,0 +1,76 @@
+//! The system calls of running programs, as strace sees them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use wharf_tests::{folder::Folder, process::Process};
+
+/// strace, attached until this is ended.
+pub(crate) struct Trace {
+    strace: Process,
+    folder: Folder,
+}
+
+impl Trace {
+    /// Follows these calls of `processes` and of all that they start.
+    pub(crate) fn attach(processes: &[u32], calls: &str) -> Self {
+        let folder = Folder::new();
+        let mut command = Command::new("strace");
+        // A file for each thread: no line is interrupted by another's.
+        command.args(["-ff", "-y", "-s0", "-e", "signal=none", "-o"]);
+        command.arg(folder.join("trace"));
+        command.args(["-e", &format!("trace={calls}")]);
+        for process in processes {
+            command.args(["-p", &process.to_string()]);
+        }
+        let strace = Process::spawn(&mut command);
+        for process in processes {
+            let attached = format!("Process {process} attached");
+            strace.errors().wait_for(&attached);
+        }
+        Self { strace, folder }
+    }
+
+    /// Lets them run free; gives the calls of each thread, in the order in which it made them.
+    pub(crate) fn end(mut self) -> Vec<Vec<Call>> {
+        self.strace.terminate();
+        let files = fs::read_dir(self.folder.path()).expect("the folder of the trace");
+        let files = files.map(|file| file.expect("a file").path());
+        files.filter(|file| is_trace(file)).map(calls).collect()
+    }
+}
+
+/// A call that succeeded.
+pub(crate) struct Call {
+    /// Its name.
+    pub(crate) name: String,
+    /// What its last descriptor stands for: where the bytes go, for all calls that are asked for here.
+    pub(crate) file: PathBuf,
+    /// What it gave.
+    pub(crate) result: u64,
+}
+
+fn is_trace(file: &Path) -> bool {
+    file.file_stem().is_some_and(|name| name == "trace")
+}
+
+fn calls(file: PathBuf) -> Vec<Call> {
+    let text = fs::read_to_string(&file).expect("a trace");
+    text.lines().filter_map(call).collect()
+}
+
+/// `write(7</tmp/x>, ""..., 512) = 512`
+fn call(line: &str) -> Option<Call> {
+    let (name, rest) = line.split_once('(')?;
+    let (arguments, result) = rest.rsplit_once(" = ")?;
+    let (_, file) = arguments.rsplit_once('<')?;
+    let (file, _) = file.split_once('>')?;
+    Some(Call {
+        name: name.to_owned(),
+        file: file.into(),
+        result: result.split(' ').next()?.parse().ok()?,
+    })
+}
