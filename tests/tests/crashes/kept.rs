@@ -90,8 +90,15 @@ impl Kept {
     }
 }
 
-/// Ends the scope's thread also when a test fails in it.
-struct EndsWith<'a>(&'a AtomicBool);
+/// For what takes gateways one after the other.
+impl From<Kept> for Gateway {
+    fn from(kept: Kept) -> Self {
+        kept.gateway.into_inner().unwrap()
+    }
+}
+
+/// Tells the threads of a scope that it is over, also when a test fails in it.
+pub(crate) struct EndsWith<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for EndsWith<'_> {
     fn drop(&mut self) {

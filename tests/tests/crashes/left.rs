@@ -1,10 +1,22 @@
 //! What is left of an agent that has ended: its database, read from a copy, since reading it mends it.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use wharf_software::{Instance, InstanceId};
-use wharf_tests::folder::Folder;
+use wharf_tests::{folder::Folder, waiting::wait_until};
 use wharfd::store::{HistoryEntry, Pending, Store};
+
+/// The Update States after each one, itself among them: the Status Reason may change alone.
+const NEXT: [&[u8]; 5] = [&[0, 1], &[1, 2, 0], &[2, 3, 0], &[3, 4, 0], &[4, 0]];
+
+/// The Update Results of each Update State.
+const RESULTS: [&[u8]; 5] = [
+    &[0, 50, 51, 52, 53, 54, 56, 57],
+    &[1],
+    &[0],
+    &[0, 50, 54, 57, 58],
+    &[2, 59],
+];
 
 /// The database of an agent that does not run.
 pub(crate) struct Left {
@@ -34,13 +46,21 @@ impl Left {
         }
     }
 
-    /// The history of an instance, as `4/2 hello 1.0-1`; lines that differ in the Status Reason alone are one.
-    pub(crate) fn story(&self, instance: u16) -> Vec<String> {
-        let of_it = self.history.iter();
-        let of_it = of_it.filter(|entry| entry.instance == InstanceId(instance));
-        let mut story: Vec<String> = of_it.map(told).collect();
-        story.dedup();
-        story
+    /// No line of history is missing: each state follows from the one before (TS table 5.1.1-1), and has a Result that
+    /// belongs to it (TS 5.1.2.4).
+    pub(crate) fn assert_lawful(&self) {
+        let mut states: BTreeMap<InstanceId, u8> = BTreeMap::new();
+        for entry in &self.history {
+            let results = RESULTS[usize::from(entry.update_state)];
+            assert!(results.contains(&entry.update_result), "{entry:?}");
+            // An instance that was deleted has no last line, and a new one begins where a Create may lead.
+            let before = states.insert(entry.instance, entry.update_state);
+            let next = NEXT[usize::from(before.unwrap_or(0))];
+            assert!(
+                next.contains(&entry.update_state),
+                "{before:?} before {entry:?}"
+            );
+        }
     }
 
     /// Every instance is where its history ends: neither is stored without the other.
@@ -61,8 +81,14 @@ impl Left {
     }
 }
 
-fn told(entry: &HistoryEntry) -> String {
-    let update = format!("{}/{}", entry.update_state, entry.update_result);
-    let software = format!("{} {}", entry.name, entry.version);
-    format!("{update} {software}").trim_end().to_owned()
+/// Waits until the installer of this root has no file of a package any more.
+pub(crate) fn wait_until_unstaged(root: &Path) {
+    let staged = root.join("var/lib/wharf-installer/staged");
+    wait_until("an empty staging folder", || {
+        fs::read_dir(&staged)
+            .unwrap()
+            .next()
+            .is_none()
+            .then_some(())
+    });
 }

@@ -8,24 +8,32 @@ use wharf_tests::{
 
 use crate::{
     line::GATEWAY_TIMEOUT,
-    vendor::{NAME, PASSWORD, USER_NAME, Vendor},
+    vendor::{NAME, PASSWORD, USER_NAME, Vendor, version},
 };
 
 /// What the operator wants done with an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Create it with the URI of this version.
-    Create(&'static str),
-    /// Write the URI of this version, with User Name and Password.
-    Pull(&'static str),
-    /// Write the package of this version.
-    Push(&'static str),
+    /// Create it with the URI of this release.
+    Create(u32),
+    /// Write the URI of this release, with User Name and Password.
+    Pull(u32),
+    /// Write the package of this release.
+    Push(u32),
     Install,
     Activate,
     Deactivate,
     ForUpdate,
     Uninstall,
     Delete,
+}
+
+/// How what was asked for ended.
+enum End {
+    Done,
+    Failed,
+    /// A push lost its server's blocks before all were answered: it is begun anew.
+    Abandoned,
 }
 
 /// The operator of one instance.
@@ -36,8 +44,9 @@ pub(crate) struct Operator<'a> {
 }
 
 impl Operator<'_> {
-    /// Has it done, whatever happens to the agent meanwhile.
-    pub(crate) fn bring_about(&self, ask: Ask) {
+    /// Has it tried, whatever happens to the agent meanwhile: once, or again where no answer came. False when it was
+    /// tried and failed, as the server reads in Update Result and Status Reason.
+    pub(crate) fn try_for(&self, ask: Ask) -> bool {
         let mut is_repeated = false;
         loop {
             let response = self.send(ask);
@@ -48,14 +57,24 @@ impl Operator<'_> {
             }
             let accepted = response.code.to_string().starts_with('2');
             assert!(accepted || is_repeated, "{ask:?} is refused: {response:?}");
-            let done = wait_until(&format!("{ask:?} done"), || match self.is_done(ask) {
-                false if !accepted && self.is_abandoned(ask) => Some(false),
-                done => done.then_some(true),
-            });
-            if done {
-                return;
+            match self.wait_for_end(ask, accepted) {
+                End::Done => return true,
+                End::Failed => return false,
+                End::Abandoned => {}
             }
         }
+    }
+
+    fn wait_for_end(&self, ask: Ask, accepted: bool) -> End {
+        wait_until(&format!("the end of {ask:?}"), || {
+            if self.is_done(ask) {
+                Some(End::Done)
+            } else if !accepted && self.is_abandoned(ask) {
+                Some(End::Abandoned)
+            } else {
+                self.is_failed(ask).then_some(End::Failed)
+            }
+        })
     }
 
     fn client(&self) -> Client<'_> {
@@ -65,13 +84,13 @@ impl Operator<'_> {
     fn send(&self, ask: Ask) -> Response {
         let (client, of) = (self.client(), format!("/9/{}", self.instance));
         match ask {
-            Ask::Create(version) => {
-                let values = self.order(version);
+            Ask::Create(release) => {
+                let values = self.order(release);
                 client.create("/9", Some(self.instance), &values)
             }
-            Ask::Pull(version) => client.write_instance(&of, &self.order(version)),
-            Ask::Push(version) => {
-                let package = &self.vendor.release(version).pushed;
+            Ask::Pull(release) => client.write_instance(&of, &self.order(release)),
+            Ask::Push(release) => {
+                let package = &self.vendor.release(release).pushed;
                 client.push(&format!("{of}/2"), format::OPAQUE, package, 512)
             }
             Ask::Install => client.execute(&format!("{of}/4"), ""),
@@ -83,8 +102,8 @@ impl Operator<'_> {
         }
     }
 
-    fn order(&self, version: &str) -> [(u16, &[u8]); 3] {
-        let uri = self.vendor.release(version).uri.as_bytes();
+    fn order(&self, release: u32) -> [(u16, &[u8]); 3] {
+        let uri = self.vendor.release(release).uri.as_bytes();
         [
             (3, uri),
             (14, USER_NAME.as_bytes()),
@@ -94,8 +113,8 @@ impl Operator<'_> {
 
     fn is_done(&self, ask: Ask) -> bool {
         match ask {
-            Ask::Create(version) | Ask::Pull(version) | Ask::Push(version) => {
-                self.update() == "3/0" && self.has(1, version)
+            Ask::Create(release) | Ask::Pull(release) | Ask::Push(release) => {
+                self.update() == "3/0" && self.has(1, &version(release))
             }
             Ask::Install => self.update() == "4/2" && self.has(0, NAME),
             Ask::Activate => self.has(12, "1"),
@@ -106,7 +125,18 @@ impl Operator<'_> {
         }
     }
 
-    /// A push that lost its server's blocks is to be begun anew.
+    fn is_failed(&self, ask: Ask) -> bool {
+        let update = self.update();
+        match ask {
+            Ask::Create(_) | Ask::Pull(_) | Ask::Push(_) => update.starts_with("0/5"),
+            Ask::Install => update.starts_with("3/5"),
+            Ask::Uninstall => update == "4/59",
+            // An activation that fails has no Result of its own, only a Status Reason.
+            Ask::Activate | Ask::Deactivate => self.text(16).contains("given up"),
+            Ask::ForUpdate | Ask::Delete => false,
+        }
+    }
+
     fn is_abandoned(&self, ask: Ask) -> bool {
         matches!(ask, Ask::Push(_)) && self.update().starts_with("0/")
     }

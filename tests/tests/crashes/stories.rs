@@ -7,13 +7,13 @@ use std::{
 };
 
 use wharf_fault::EXIT;
-use wharf_tests::{
-    command::output_of, folder::Folder, gateway::Gateway, server::Server, waiting::wait_until,
-};
+use wharf_software::InstanceId;
+use wharf_tests::{command::output_of, folder::Folder, gateway::Gateway, server::Server};
+use wharfd::store::HistoryEntry;
 
 use crate::{
     kept::{End, Kept},
-    left::Left,
+    left::{self, Left},
     line::Line,
     operator::{Ask, Operator},
     vendor::Vendor,
@@ -34,15 +34,12 @@ struct Story {
 
 use Ask::{Activate, Create, Deactivate, Delete, ForUpdate, Install, Pull, Push, Uninstall};
 
-const V1: &str = "1.0-1";
-const V2: &str = "2.0-1";
-
 #[test]
 fn a_pull_and_an_install_survive_an_exit_at_every_step() {
     at_every_step(&Story {
         instance: 0,
         before: &[],
-        asks: &[Pull(V1), Install],
+        asks: &[Pull(1), Install],
         effects: &["install hello 1.0-1"],
         history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
     });
@@ -52,7 +49,7 @@ fn a_pull_and_an_install_survive_an_exit_at_every_step() {
 fn activations_survive_an_exit_at_every_step() {
     at_every_step(&Story {
         instance: 0,
-        before: &[Pull(V1), Install],
+        before: &[Pull(1), Install],
         asks: &[Activate, Deactivate],
         effects: &["activate hello", "deactivate hello"],
         history: &["4/2 hello 1.0-1"],
@@ -63,8 +60,8 @@ fn activations_survive_an_exit_at_every_step() {
 fn an_upgrade_survives_an_exit_at_every_step() {
     at_every_step(&Story {
         instance: 0,
-        before: &[Pull(V1), Install],
-        asks: &[ForUpdate, Pull(V2), Install],
+        before: &[Pull(1), Install],
+        asks: &[ForUpdate, Pull(2), Install],
         effects: &["install hello 2.0-1"],
         history: &[
             "4/2 hello 1.0-1",
@@ -82,7 +79,7 @@ fn a_push_survives_an_exit_at_every_step() {
     at_every_step(&Story {
         instance: 0,
         before: &[],
-        asks: &[Push(V1), Install],
+        asks: &[Push(1), Install],
         effects: &["install hello 1.0-1"],
         history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
     });
@@ -92,8 +89,8 @@ fn a_push_survives_an_exit_at_every_step() {
 fn removals_survive_an_exit_at_every_step() {
     at_every_step(&Story {
         instance: 0,
-        before: &[Pull(V1), Install],
-        asks: &[Uninstall, Pull(V2), Install, ForUpdate, Uninstall],
+        before: &[Pull(1), Install],
+        asks: &[Uninstall, Pull(2), Install, ForUpdate, Uninstall],
         effects: &["remove hello", "install hello 2.0-1", "remove hello"],
         history: &[
             "4/2 hello 1.0-1",
@@ -113,7 +110,7 @@ fn a_create_and_a_delete_survive_an_exit_at_every_step() {
     at_every_step(&Story {
         instance: 1,
         before: &[],
-        asks: &[Create(V1), Delete],
+        asks: &[Create(1), Delete],
         effects: &[],
         history: &["1/1", "2/0", "3/0 hello 1.0-1"],
     });
@@ -121,7 +118,10 @@ fn a_create_and_a_delete_survive_an_exit_at_every_step() {
 
 /// Runs the story with an exit at the first step, at the second, and so on, until a run has no such step.
 fn at_every_step(story: &Story) {
-    let vendor = Vendor::of(&[V1, V2]);
+    let mut vendor = Vendor::new();
+    for release in [1, 2] {
+        vendor.publish(release, 0);
+    }
     let prepared = prepare(story, &vendor);
     let steps = (1..).find(|step| !survives(story, &vendor, &prepared, *step));
     println!("{} steps", steps.unwrap_or_default() - 1);
@@ -145,7 +145,7 @@ fn prepare(story: &Story, vendor: &Vendor) -> Prepared {
     let _ = fs::remove_file(lib.join("wharf-simulated/history"));
     Prepared {
         lib,
-        history: left.story(story.instance),
+        history: history(&left, story.instance),
         _folder: folder,
     }
 }
@@ -155,9 +155,9 @@ fn survives(story: &Story, vendor: &Vendor, prepared: &Prepared, step: u32) -> b
     let gateway = Gateway::simulated();
     vendor.introduce(&gateway);
     copy(&prepared.lib, &gateway.path().join("var/lib"));
-    let mut history = prepared.history.clone();
-    history.extend(story.history.iter().map(|line| (*line).to_owned()));
-    history.dedup();
+    let mut expected = prepared.history.clone();
+    expected.extend(story.history.iter().map(|line| (*line).to_owned()));
+    expected.dedup();
 
     let fault = [("WHARF_FAULT_AT", &*step.to_string())];
     let told = tell(story.instance, story.asks, vendor, gateway, &fault);
@@ -165,12 +165,16 @@ fn survives(story: &Story, vendor: &Vendor, prepared: &Prepared, step: u32) -> b
     for End { status, left } in &told.ends {
         assert_eq!(status.code(), Some(EXIT), "step {step}");
         left.assert_whole();
-        let so_far = left.story(story.instance);
-        assert!(history.starts_with(&so_far), "step {step} left {so_far:#?}");
+        let so_far = history(left, story.instance);
+        assert!(
+            expected.starts_with(&so_far),
+            "step {step} left {so_far:#?}"
+        );
     }
     told.left.assert_whole();
-    let whole = without_interrupted_push(told.left.story(story.instance));
-    assert_eq!(whole, history, "step {step}");
+    told.left.assert_lawful();
+    let whole = without_interrupted_push(history(&told.left, story.instance));
+    assert_eq!(whole, expected, "step {step}");
     assert_eq!(told.effects(), story.effects, "step {step}");
     !told.ends.is_empty()
 }
@@ -209,7 +213,7 @@ fn tell(
     variables: &[(&str, &str)],
 ) -> Told {
     let server = Server::new();
-    let staged = gateway.path().join("var/lib/wharf-installer/staged");
+    let root = gateway.path();
     let kept = Kept::start(gateway, Line::to(server.address()), variables);
     let ends = kept.during(|| {
         let operator = Operator {
@@ -218,18 +222,27 @@ fn tell(
             instance,
         };
         for ask in asks {
-            operator.bring_about(*ask);
+            assert!(operator.try_for(*ask), "{ask:?} failed");
         }
-        wait_until("an empty staging folder", || {
-            fs::read_dir(&staged)
-                .unwrap()
-                .next()
-                .is_none()
-                .then_some(())
-        });
+        left::wait_until_unstaged(&root);
     });
     let left = kept.settled();
     Told { kept, ends, left }
+}
+
+/// The history of an instance, as `4/2 hello 1.0-1`; lines that differ in the Status Reason alone are one.
+fn history(left: &Left, instance: u16) -> Vec<String> {
+    let entries = left.history.iter();
+    let of_it = entries.filter(|entry| entry.instance == InstanceId(instance));
+    let mut told: Vec<String> = of_it.map(line).collect();
+    told.dedup();
+    told
+}
+
+fn line(entry: &HistoryEntry) -> String {
+    let update = format!("{}/{}", entry.update_state, entry.update_result);
+    let software = format!("{} {}", entry.name, entry.version);
+    format!("{update} {software}").trim_end().to_owned()
 }
 
 fn copy(from: &Path, to: &Path) {

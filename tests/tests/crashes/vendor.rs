@@ -20,11 +20,11 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// The vendor, its origin and its packages.
 pub(crate) struct Vendor {
     keys: Keys,
-    _origin: Origin,
-    releases: BTreeMap<String, Release>,
+    origin: Origin,
+    releases: BTreeMap<u32, Release>,
 }
 
-/// A version of the package.
+/// A package, in both ways that it is delivered.
 pub(crate) struct Release {
     /// Where it is downloaded from.
     pub(crate) uri: String,
@@ -32,32 +32,40 @@ pub(crate) struct Release {
     pub(crate) pushed: Vec<u8>,
 }
 
+/// The version of a release.
+pub(crate) fn version(release: u32) -> String {
+    format!("{release}.0-1")
+}
+
 impl Vendor {
-    /// With these versions.
-    pub(crate) fn of(versions: &[&str]) -> Self {
-        let (keys, origin) = (Keys::new(), Origin::http());
+    /// Without packages so far.
+    pub(crate) fn new() -> Self {
+        let origin = Origin::http();
         origin.require(USER_NAME, PASSWORD);
-        let folder = Folder::new();
-        let release = |version: &&str| {
-            let file = Package::new(NAME, version).build(folder.path());
-            let path = format!("/{version}.deb");
-            let signature = fs::read(keys.sign_beside(Signer::Vendor, &file)).unwrap();
-            origin.serve(&format!("{path}.asc"), signature);
-            let uri = origin.serve(&path, fs::read(&file).unwrap());
-            keys.sign_inside(Signer::Vendor, &file);
-            let pushed = fs::read(&file).unwrap();
-            ((*version).to_owned(), Release { uri, pushed })
-        };
         Self {
-            releases: versions.iter().map(release).collect(),
-            keys,
-            _origin: origin,
+            keys: Keys::new(),
+            origin,
+            releases: BTreeMap::new(),
         }
     }
 
-    /// The release of this version.
-    pub(crate) fn release(&self, version: &str) -> &Release {
-        &self.releases[version]
+    /// Publishes a release with so many bytes in it.
+    pub(crate) fn publish(&mut self, release: u32, size: usize) {
+        let folder = Folder::new();
+        let package = Package::new(NAME, &version(release)).padding(size);
+        let file = package.build(folder.path());
+        let path = format!("/{release}.deb");
+        let signature = fs::read(self.keys.sign_beside(Signer::Vendor, &file)).unwrap();
+        self.origin.serve(&format!("{path}.asc"), signature);
+        let uri = self.origin.serve(&path, fs::read(&file).unwrap());
+        self.keys.sign_inside(Signer::Vendor, &file);
+        let pushed = fs::read(&file).unwrap();
+        self.releases.insert(release, Release { uri, pushed });
+    }
+
+    /// What was published.
+    pub(crate) fn release(&self, release: u32) -> &Release {
+        &self.releases[&release]
     }
 
     /// Has the gateway trust the vendor.

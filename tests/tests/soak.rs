@@ -1,0 +1,230 @@
+//! What nobody named: packages are installed, upgraded and removed again and again while wharfd, wharf-fetch,
+//! wharf-installer and wharf-job are killed at random moments. `make soak` runs it for `SOAK_SECONDS`; `SOAK_SEED`
+//! repeats the choices of an earlier run, `SOAK_DEBIAN=1` takes apt on a Debian root.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of this is tests"
+)]
+
+#[path = "crashes/kept.rs"]
+mod kept;
+#[path = "crashes/left.rs"]
+mod left;
+#[path = "crashes/line.rs"]
+mod line;
+#[path = "crashes/operator.rs"]
+mod operator;
+#[path = "crashes/vendor.rs"]
+mod vendor;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wharf_tests::{gateway::Gateway, server::Server};
+
+use self::{
+    kept::Kept,
+    left::Left,
+    line::Line,
+    operator::{Ask, Operator},
+    vendor::{NAME, Vendor, version},
+};
+
+const PROGRAMS: [&str; 4] = ["wharfd", "wharf-fetch", "wharf-installer", "wharf-job"];
+
+/// Between two kills, at most, in milliseconds. Longer, and little is hit; shorter, and nothing is ever done.
+const LONGEST_PEACE: u64 = 100;
+/// So long a program is waited for that is to be killed, in milliseconds.
+const PATIENCE: u64 = 300;
+/// A download of some milliseconds can be hit.
+const PULLED: usize = 4 << 20;
+/// Small enough to be pushed in a moment.
+const PUSHED: usize = 8 << 10;
+
+/// What came of it so far.
+#[derive(Debug, Default)]
+struct Count {
+    rounds: u32,
+    kills: [u32; 4],
+    failures: u32,
+}
+
+#[test]
+#[ignore = "it takes as long as it is given: make soak"]
+fn whatever_is_killed_at_any_moment_the_state_is_true() {
+    let seconds = variable("SOAK_SECONDS").unwrap_or(60);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = variable("SOAK_SEED").unwrap_or(now.as_secs());
+    println!("SOAK_SEED={seed}");
+    let (mut chance, mut count) = (Chance(seed), Count::default());
+    let debian = variable("SOAK_DEBIAN") == Some(1);
+    let mut gateway = if debian {
+        Gateway::debian()
+    } else {
+        Gateway::simulated()
+    };
+    let mut vendor = Vendor::new();
+    vendor.introduce(&gateway);
+    let give_up = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < give_up {
+        let asks = round(&mut vendor, &mut count, &mut chance, debian);
+        gateway = survive(gateway, &vendor, &asks, &mut count, &mut chance);
+    }
+    let Count {
+        rounds,
+        kills,
+        failures,
+    } = count;
+    println!("{rounds} rounds, {failures} failures; killed: {PROGRAMS:?} {kills:?}");
+}
+
+/// A package from its first delivery to its removal, each time in newer versions.
+fn round(vendor: &mut Vendor, count: &mut Count, chance: &mut Chance, debian: bool) -> Vec<Ask> {
+    count.rounds += 1;
+    let (first, second) = (2 * count.rounds, 2 * count.rounds + 1);
+    vendor.publish(first, PULLED);
+    let mut asks = vec![Ask::Create(first), Ask::Install];
+    if !debian {
+        asks.extend([Ask::Activate, Ask::Deactivate]); // the root has no service manager
+    }
+    asks.push(Ask::ForUpdate);
+    asks.push(match chance.below(2) {
+        0 => {
+            vendor.publish(second, PUSHED);
+            Ask::Push(second)
+        }
+        _ => {
+            vendor.publish(second, PULLED);
+            Ask::Pull(second)
+        }
+    });
+    asks.extend([Ask::Install, Ask::Uninstall, Ask::Delete]);
+    asks
+}
+
+/// All of this is done in the end; what failed, as a server is told, is asked for again.
+fn survive(
+    gateway: Gateway,
+    vendor: &Vendor,
+    asks: &[Ask],
+    count: &mut Count,
+    chance: &mut Chance,
+) -> Gateway {
+    let server = Server::new();
+    let root = gateway.path();
+    let wharfd = PathBuf::from(gateway.command("wharfd", &[]).get_program());
+    let kept = Kept::start(gateway, Line::to(server.address()), &[]);
+    let over = AtomicBool::new(false);
+    let ends = kept.during(|| {
+        let mut delivered = None;
+        let operator = Operator {
+            vendor,
+            server: &server,
+            instance: 1,
+        };
+        thread::scope(|scope| {
+            let _over = kept::EndsWith(&over);
+            scope.spawn(|| kill_at_random(&wharfd, &over, chance, &mut count.kills));
+            for ask in asks {
+                while !operator.try_for(*ask) {
+                    count.failures += 1;
+                }
+                if let Ask::Create(release) | Ask::Pull(release) | Ask::Push(release) = ask {
+                    delivered = Some(version(*release));
+                }
+                match ask {
+                    Ask::Install => assert_eq!(installed(&kept), delivered),
+                    Ask::Uninstall => assert_eq!(installed(&kept), None),
+                    _ => {}
+                }
+            }
+        });
+        left::wait_until_unstaged(&root);
+    });
+    for end in &ends {
+        end.left.assert_whole();
+        assert_eq!(end.status.code(), None, "wharfd ended by itself");
+    }
+    let left: Left = kept.settled();
+    left.assert_whole();
+    left.assert_lawful();
+    kept.into()
+}
+
+/// What the package manager has, whatever anybody says.
+fn installed(kept: &Kept) -> Option<String> {
+    let gateway = kept.gateway.lock().unwrap();
+    let simulated = gateway.path().join("var/lib/wharf-simulated");
+    match simulated.exists() {
+        true => fs::read_to_string(simulated.join(format!("{NAME}_version"))).ok(),
+        false => gateway.debian_root().installed_version(NAME),
+    }
+}
+
+/// Kills one of the programs that lie beside this wharfd, after another peace each time.
+fn kill_at_random(wharfd: &Path, over: &AtomicBool, chance: &mut Chance, kills: &mut [u32; 4]) {
+    while !over.load(Ordering::SeqCst) {
+        let chosen = usize::try_from(chance.below(4)).unwrap();
+        let program = wharfd.with_file_name(PROGRAMS[chosen]);
+        let found = appears(&program, over);
+        thread::sleep(Duration::from_millis(chance.below(20)));
+        for process in found {
+            kills[chosen] += u32::from(kill(process, Signal::SIGKILL).is_ok());
+        }
+        thread::sleep(Duration::from_millis(chance.below(LONGEST_PEACE)));
+    }
+}
+
+/// The processes of a program that may begin only later.
+fn appears(program: &Path, over: &AtomicBool) -> Vec<Pid> {
+    let give_up = Instant::now() + Duration::from_millis(PATIENCE);
+    loop {
+        let found = running(program);
+        if !found.is_empty() || over.load(Ordering::SeqCst) || Instant::now() > give_up {
+            return found;
+        }
+    }
+}
+
+fn running(program: &Path) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program))
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .map(Pid::from_raw)
+        .collect()
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
+    )
+}
+
+/// splitmix64.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
