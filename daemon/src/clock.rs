@@ -61,7 +61,10 @@ impl ClockWatch {
 }
 
 fn arm(timer: &Timer) -> io::Result<()> {
-    let never = TimeSpec::from_duration(Duration::from_secs(u64::from(u32::MAX) * 2));
+    let never = TimeSpec::from(libc::timespec {
+        tv_sec: libc::time_t::MAX, // 32 bits on some machines
+        tv_nsec: 0,
+    });
     let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
     Ok(timer.0.set(Expiration::OneShot(never), flags)?)
 }

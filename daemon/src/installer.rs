@@ -4,14 +4,18 @@
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId,
-    installer::{Installed, JobStatus, PROTOCOL, Package, Reply, Request},
+    installer::{Installed, JobStatus, Package, Reply, Request},
 };
 
 use crate::frame_socket::{FrameSocket, SocketError};
+
+/// An installer that is silent for so long is stuck: it gives a package two minutes for each of two looks.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The installer, by its socket. It starts with the first question and is gone when idle, so every
 /// question connects anew.
@@ -63,14 +67,6 @@ impl Installer {
     pub fn at(root: &Path) -> Self {
         Self {
             socket: root.join("run/wharf-installer.sock"),
-        }
-    }
-
-    /// Whether an installer is there that speaks our frames.
-    pub async fn hello(&self) -> Result<(), NotDone> {
-        match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
-            (Reply::Hello { .. }, _) => Ok(()),
-            (other, _) => Err(self.unexpected(other)),
         }
     }
 
@@ -138,10 +134,16 @@ impl Installer {
     }
 
     async fn ask(&self, request: Request) -> Result<(Reply, Option<OwnedFd>), NotDone> {
-        let connection = self.connect().await?;
-        self.question(&connection, &request).await?;
-        let answer = connection.receive().await;
-        answer.map_err(|error| unavailable(&self.socket, &error))
+        let answered = tokio::time::timeout(ANSWER_LIMIT, async {
+            let connection = self.connect().await?;
+            self.question(&connection, &request).await?;
+            let answer = connection.receive().await;
+            answer.map_err(|error| unavailable(&self.socket, &error))
+        });
+        answered.await.unwrap_or_else(|_| {
+            let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            Err(unavailable(&self.socket, &silent.into()))
+        })
     }
 
     async fn connect(&self) -> Result<FrameSocket, NotDone> {

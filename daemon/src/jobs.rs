@@ -2,8 +2,8 @@
 //! does an operation once, so asking again is how to find out.
 
 use wharf_frames::{
-    Failure, OperationId,
-    installer::{JobStatus, Outcome, Request},
+    Cause, Failure, OperationId, PackageName,
+    installer::{Installed, JobStatus, Outcome, Request},
 };
 use wharf_software::Event;
 
@@ -13,15 +13,40 @@ use crate::{
 };
 
 /// Has a job done. What comes back ends the operation.
-pub async fn run(context: &Context, operation: OperationId, job: Request) -> Event {
+pub async fn run(
+    context: &Context,
+    operation: OperationId,
+    package: Option<PackageName>,
+    job: Request,
+) -> Event {
     match until_ended(context, operation, job).await {
-        Ok(outcome) => Event::Ended {
-            operation,
-            failure: outcome.failure,
-            device: outcome.device,
-            next: operation_id(),
-        },
-        Err(failure) => Event::Failed { operation, failure },
+        Ok(outcome) => ended(operation, outcome.failure, outcome.device),
+        Err(failure) => refused(context, operation, package, failure).await,
+    }
+}
+
+/// Nothing was done. But the reason may be that the device is not as we believe: removed by hand, for example.
+async fn refused(
+    context: &Context,
+    operation: OperationId,
+    package: Option<PackageName>,
+    failure: Failure,
+) -> Event {
+    let Some(package) = package else {
+        return Event::Failed { operation, failure };
+    };
+    match context.installer.state(package).await {
+        Ok(device) => ended(operation, Some(failure), device),
+        Err(_) => Event::Failed { operation, failure },
+    }
+}
+
+fn ended(operation: OperationId, failure: Option<Failure>, device: Option<Installed>) -> Event {
+    Event::Ended {
+        operation,
+        failure,
+        device,
+        next: operation_id(),
     }
 }
 
@@ -36,7 +61,7 @@ async fn until_ended(
     loop {
         let failure = match ask(context, operation, job.clone()).await {
             Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) => continue, // forgotten between two frames: ask for it again
+            Ok(None) => forgotten(), // so it is asked for again
             Err(NotDone::Refused(failure)) => return Err(failure),
             Err(NotDone::Later(failure)) => failure,
         };
@@ -44,6 +69,13 @@ async fn until_ended(
         tracing::warn!(%operation, %failure, "the installer cannot tell about the job now");
         tokio::time::sleep(context.back_off(in_vain)).await;
     }
+}
+
+fn forgotten() -> Failure {
+    Failure::new(
+        Cause::Unavailable,
+        "the installer does not know the job that it accepted",
+    )
 }
 
 async fn ask(

@@ -2,6 +2,7 @@
 
 use std::{env, error::Error, io, path::PathBuf, process::ExitCode};
 
+use tokio::runtime::LocalOptions;
 use wharf_frames::PackageName;
 use wharfd::{
     agent::{Agent, Surroundings},
@@ -39,6 +40,8 @@ fn start(arguments: Arguments) -> ExitCode {
 fn run(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
     log_to_stderr()?;
     leave_children_to_the_kernel();
+    // Credentials of origins are in this memory: it goes into no core dump.
+    nix::sys::prctl::set_dumpable(false)?;
     let surroundings = Surroundings {
         root,
         program: env::current_exe()?,
@@ -48,11 +51,14 @@ fn run(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
         .enable_all()
         .max_blocking_threads(2)
         .thread_stack_size(128 * 1024)
-        .build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+        .build_local(LocalOptions::default())?;
+    // A task like the others: what they report wakes it without a turn through the kernel.
+    let ended = runtime.block_on(runtime.spawn_local(async {
         Agent::start(settings, surroundings)?.run().await;
         Ok(())
-    })
+    }));
+    runtime.shutdown_background(); // a name server that does not answer must not hold up the end
+    ended?
 }
 
 fn log_to_stderr() -> Result<(), Box<dyn Error>> {

@@ -91,7 +91,11 @@ impl Context {
 
 /// The failure of an operation whose progress cannot be stored.
 pub fn not_stored(error: StoreError) -> Failure {
-    Failure::new(Cause::DiskFull, error.to_string())
+    let cause = match error {
+        StoreError::Full { .. } => Cause::DiskFull,
+        _ => Cause::Unavailable,
+    };
+    Failure::new(cause, error.to_string())
 }
 
 /// A new name for an operation.

@@ -2,7 +2,7 @@
 //! before any operation starts.
 
 use tokio::task::JoinHandle;
-use wharf_frames::{OperationId, Secret, StageId, installer};
+use wharf_frames::{OperationId, PackageName, Secret, StageId, installer};
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
     gate::{Answer, Facts, may_start},
@@ -19,7 +19,7 @@ use crate::{
     },
     installer::NotDone,
     jobs,
-    store::{EffectId, Pending},
+    store::{EffectId, Pending, StoreError},
     work::{Context, Report},
 };
 
@@ -40,15 +40,23 @@ impl Agent {
             );
             self.begin(effect);
         }
-        let settled = self
+        self.look_at_the_device();
+    }
+
+    /// Asks about one package after the other what the device has: it may have been changed by hand.
+    fn look_at_the_device(&self) {
+        let idle = self
             .instances
             .iter()
             .filter(|(_, instance)| !instance.is_busy());
-        for (id, instance) in settled {
-            if let Some((name, _)) = instance.software() {
-                tokio::task::spawn_local(look(self.context.clone(), *id, name.clone()));
+        let software = idle.filter_map(|(id, known)| Some((*id, known.software()?.0.clone())));
+        let software: Vec<(InstanceId, PackageName)> = software.collect();
+        let context = self.context.clone();
+        tokio::task::spawn_local(async move {
+            for (id, name) in software {
+                look(&context, id, name).await;
             }
-        }
+        });
     }
 
     /// Does what a transition wants done. What lasts is in `added`; the rest is done at once.
@@ -75,6 +83,7 @@ impl Agent {
     fn task(&mut self, pending: &Pending) -> Option<JoinHandle<()>> {
         let instance = pending.instance;
         let task = match pending.effect.clone() {
+            // A delivery stops because its own effect is over (`forget`).
             Effect::Queue { .. } | Effect::StopDelivery { .. } | Effect::UpdateRegistration => {
                 return None;
             }
@@ -162,8 +171,13 @@ impl Agent {
         job: installer::Request,
     ) -> JoinHandle<()> {
         let context = self.context.clone();
+        let instance = self.instances.get(&id);
+        let package = instance.and_then(|known| match known.package() {
+            Some(package) => Some(package.name.clone()),
+            None => known.software().map(|(name, _)| name.clone()),
+        });
         self.spawn(async move {
-            let end = jobs::run(&context, operation, job).await;
+            let end = jobs::run(&context, operation, package, job).await;
             context.report(id, end);
         })
     }
@@ -178,25 +192,23 @@ impl Agent {
             // It is done again at the next start, and does no harm then.
             tracing::warn!(%error, "an effect that is done stays pending");
         }
-        self.forget(|pending| pending.id == effect);
+        self.forget(&[effect]);
     }
 
     /// Effects that are over: their tasks have said their last word, or must not say it any more.
-    pub(super) fn forget(&mut self, is_over: impl Fn(&Pending) -> bool) {
-        let over = self.pending.values().filter(|pending| is_over(pending));
-        let over: Vec<EffectId> = over.map(|pending| pending.id).collect();
+    pub(super) fn forget(&mut self, over: &[EffectId]) {
         for id in over {
-            if let Some(task) = self.tasks.remove(&id) {
+            if let Some(task) = self.tasks.remove(id) {
                 task.abort();
             }
-            let pending = self.pending.remove(&id);
+            let forgotten = self.pending.remove(id);
             if let Some(Pending {
                 instance,
                 effect: Effect::AcceptPush { .. },
                 ..
-            }) = pending
+            }) = forgotten
             {
-                self.pushes.remove(&instance);
+                self.end_push(instance);
             }
         }
     }
@@ -213,25 +225,37 @@ impl Agent {
             .collect();
         let mut changed = false;
         for (id, operation) in waiting {
-            let Some(instance) = self.instances.get(&id) else {
+            if self.gate_rests {
+                return false;
+            }
+            let Some(instance) = self.instances.get(&id).cloned() else {
                 continue;
             };
             let Some(asked) = instance.operation().filter(|known| known.id == operation) else {
                 continue;
             };
-            let event = match self.gate(&asked, id, instance) {
+            let event = match self.gate(&asked, id, &instance) {
                 Answer::Now => Event::Started { operation },
-                Answer::NotBefore { why, time } => {
-                    self.ask_again_at(time);
-                    Event::Waiting { operation, why }
-                }
+                Answer::NotBefore { why, .. } => Event::Waiting { operation, why },
                 Answer::No(failure) => Event::Failed { operation, failure },
             };
-            let before = instance.clone();
-            self.report(id, event, None);
-            changed |= self.instances.get(&id) != Some(&before);
+            match self.try_report(id, event, None) {
+                Ok(_) => changed |= self.instances.get(&id) != Some(&instance),
+                Err(error) => self.rest_gate(&error),
+            }
         }
         changed
+    }
+
+    /// Nothing passes the gate while its answers cannot be stored.
+    fn rest_gate(&mut self, error: &StoreError) {
+        tracing::error!(%error, "no operation starts until it can be stored");
+        self.gate_rests = true;
+        let context = self.context.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(context.timing.retry_first).await;
+            context.send(Report::AskGate);
+        });
     }
 
     fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Answer {
@@ -262,18 +286,6 @@ impl Agent {
             others.filter(|(_, other)| other.software().is_some_and(|(name, _)| name == package));
         holders.next().map(|(id, _)| *id)
     }
-
-    fn ask_again_at(&self, time: Option<u64>) {
-        let Some(time) = time else {
-            return; // when the facts change
-        };
-        let context = self.context.clone();
-        let wait = std::time::Duration::from_secs(time.saturating_sub(clock::now()));
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(wait).await;
-            context.send(Report::AskGate);
-        });
-    }
 }
 
 async fn judge(context: Context, instance: InstanceId, stage: StageId) {
@@ -284,20 +296,14 @@ async fn judge(context: Context, instance: InstanceId, stage: StageId) {
     context.report(instance, event);
 }
 
-/// Asks until it is done: the file would take room for ever. A refusal means that it is not ours to remove.
 async fn discard(context: Context, effect: EffectId, stage: StageId) {
-    let mut in_vain = 0;
-    while let Err(NotDone::Later(failure)) = context.installer.discard(stage).await {
-        in_vain += 1;
-        tracing::debug!(%stage, %failure, "the installer cannot remove the file now");
-        tokio::time::sleep(context.back_off(in_vain)).await;
-    }
+    seal::discard(&context, stage).await;
     wharf_fault::point("discard.done");
     context.send(Report::Done(effect));
 }
 
 /// Asks what the device has of the software of an instance.
-async fn look(context: Context, id: InstanceId, name: wharf_frames::PackageName) {
+pub(super) async fn look(context: &Context, id: InstanceId, name: PackageName) {
     let mut in_vain = 0;
     loop {
         match context.installer.state(name.clone()).await {

@@ -4,16 +4,15 @@
 use lwm2m::{Answer, ErrorCode, Input, Path, RequestId, UpdateTiming};
 use wharf_frames::Failure;
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Instance, InstanceId, Refusal, Rules, Transition, changes,
-    step,
+    ActivationPolicy, Event, Instance, InstanceId, Refusal, Rules, Transition, changes, step,
 };
 
-use super::Agent;
+use super::{Agent, act::look};
 use crate::{
     clock,
     config::Activation,
     objects,
-    store::{Commit, Pending, Resolved, StoreError},
+    store::{Commit, EffectId, StoreError},
     work::Report,
 };
 
@@ -22,12 +21,6 @@ const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// The answer that waits for an event to be stored.
 pub(super) type Reply = Option<(RequestId, Answer)>;
-
-/// What an event says about the work that it ends.
-struct Ending {
-    resolved: Resolved,
-    failed: Option<String>,
-}
 
 impl Agent {
     /// Takes the report of a task.
@@ -38,32 +31,53 @@ impl Agent {
                 event,
                 answers,
             } => {
-                let reply = answers.map(|(request, written)| (request, answer_to_block(written)));
+                let reply = answers.map(|(request, written)| {
+                    self.close_block(request);
+                    (request, answer_to_block(written))
+                });
                 self.report(instance, event, reply);
             }
-            Report::Block(request) => self.reply(request, Answer::Changed),
+            Report::Block(request) => {
+                self.close_block(request);
+                self.reply(request, Answer::Changed);
+            }
             Report::Done(effect) => self.done(effect),
-            Report::AskGate => {} // it is asked before the next wait
+            Report::AskGate => self.gate_rests = false, // it is asked before the next wait
         }
     }
 
-    /// Something happened. That it cannot be stored now does not make it unhappen: it is reported again.
-    pub(super) fn report(&mut self, id: InstanceId, event: Event, reply: Reply) {
-        let Some(old) = self.instances.get(&id).cloned() else {
-            return; // deleted meanwhile
-        };
-        let ending = Ending::of(&event);
-        let stepped = self.step(&old, event.clone());
-        let Ok(transition) = stepped else {
-            return; // only requests are refused
-        };
-        if let Err(error) = self.commit(id, Some(&old), &transition, &ending, reply.clone()) {
-            tracing::error!(instance = id.0, %error, "what happened is not stored, and will be tried again");
-            if let Some((request, _)) = reply {
-                self.reply(request, Answer::Error(ErrorCode::InternalServerError));
+    /// Something happened. That it cannot be stored now does not make it unhappen.
+    fn report(&mut self, id: InstanceId, event: Event, reply: Reply) {
+        let request = reply.as_ref().map(|(request, _)| *request);
+        let code = match self.try_report(id, event.clone(), reply) {
+            Ok(true) => return,
+            Ok(false) => ErrorCode::NotFound,
+            Err(error) => {
+                tracing::error!(instance = id.0, %error, "what happened is not stored yet");
+                self.report_again(id, event);
+                ErrorCode::InternalServerError
             }
-            self.report_later(id, event);
+        };
+        if let Some(request) = request {
+            self.reply(request, Answer::Error(code));
         }
+    }
+
+    /// As [`Self::report`], once. Says whether the instance is there still.
+    pub(super) fn try_report(
+        &mut self,
+        id: InstanceId,
+        event: Event,
+        reply: Reply,
+    ) -> Result<bool, StoreError> {
+        let Some(old) = self.instances.get(&id).cloned() else {
+            return Ok(false);
+        };
+        // Only requests are refused.
+        if let Ok(transition) = self.step(&old, event) {
+            self.commit(id, Some(&old), &transition, reply)?;
+        }
+        Ok(true)
     }
 
     /// A server asks for something: the answer goes out once it is stored, or says why not.
@@ -91,31 +105,35 @@ impl Agent {
             .get(&id)
             .cloned()
             .ok_or(ErrorCode::NotFound)?;
-        let ending = Ending::cancelled(&old, &event);
         match self.step(&old, event) {
             Ok(transition) => {
-                let stored = self.commit(id, Some(&old), &transition, &ending, reply);
+                let stored = self.commit(id, Some(&old), &transition, reply);
                 stored.map_err(|error| not_stored(id, &error))
             }
-            Err(refusal) => Err(self.refuse(id, &old, refusal)),
+            Err(refusal) => self.refuse(id, &old, refusal, reply),
         }
     }
 
     /// A refusal may itself be a result that the server reads.
-    fn refuse(&mut self, id: InstanceId, old: &Instance, refusal: Refusal) -> ErrorCode {
+    fn refuse(
+        &mut self,
+        id: InstanceId,
+        old: &Instance,
+        refusal: Refusal,
+        reply: Reply,
+    ) -> Result<(), ErrorCode> {
         tracing::info!(instance = id.0, code = refusal.code.as_str(), why = %refusal.why, "refused");
         let code = objects::software::error_code(refusal.code);
-        let Some(instance) = refusal.instance else {
-            return code;
+        let (Some(instance), Some((request, _))) = (refusal.instance, reply) else {
+            return Err(code);
         };
         let transition = Transition {
             instance: Some(*instance),
             effects: Vec::new(),
         };
-        match self.commit(id, Some(old), &transition, &Ending::NOTHING, None) {
-            Ok(()) => code,
-            Err(error) => not_stored(id, &error),
-        }
+        let reply = Some((request, Answer::Error(code)));
+        let stored = self.commit(id, Some(old), &transition, reply);
+        stored.map_err(|error| not_stored(id, &error))
     }
 
     fn step(&self, instance: &Instance, event: Event) -> Result<Transition, Refusal> {
@@ -148,7 +166,7 @@ impl Agent {
         transition: &Transition,
         reply: Reply,
     ) -> Result<(), ErrorCode> {
-        let stored = self.commit(id, None, transition, &Ending::NOTHING, reply);
+        let stored = self.commit(id, None, transition, reply);
         stored.map_err(|error| not_stored(id, &error))
     }
 
@@ -157,41 +175,42 @@ impl Agent {
         id: InstanceId,
         old: Option<&Instance>,
         transition: &Transition,
-        ending: &Ending,
         reply: Reply,
     ) -> Result<(), StoreError> {
         let new = transition.instance.as_ref();
-        let is_same = old == new && transition.effects.is_empty();
-        let added = match is_same && ending.resolved == Resolved::Nothing {
+        let over = self.over(id, new);
+        let is_same = old == new && over.is_empty() && transition.effects.is_empty();
+        let added = match is_same {
             true => Vec::new(),
             false => self.context.store.borrow_mut().commit(&Commit {
                 instance: id,
                 old,
                 new,
-                resolved: ending.resolved,
-                failed: ending.failed.as_deref(),
+                over: &over,
                 effects: &transition.effects,
                 at: clock::now(),
             })?,
         };
-        self.remember(id, old, new, ending.resolved);
+        self.remember(id, old, new);
         if let Some((request, answer)) = reply {
             self.reply(request, answer);
             wharf_fault::point("agent.answered");
         }
+        self.forget(&over);
         self.tell(id, old, new);
         wharf_fault::point("agent.told");
         self.act(&transition.effects, added);
         Ok(())
     }
 
-    fn remember(
-        &mut self,
-        id: InstanceId,
-        old: Option<&Instance>,
-        new: Option<&Instance>,
-        resolved: Resolved,
-    ) {
+    /// What is pending for an instance and, as it is now, no longer to be done.
+    fn over(&self, id: InstanceId, new: Option<&Instance>) -> Vec<EffectId> {
+        let of_instance = self.pending.values().filter(|known| known.instance == id);
+        let over = of_instance.filter(|known| !known.effect.is_due(new));
+        over.map(|known| known.id).collect()
+    }
+
+    fn remember(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         match new {
             Some(instance) => drop(self.instances.insert(id, instance.clone())),
             None => drop(self.instances.remove(&id)),
@@ -204,7 +223,6 @@ impl Agent {
             self.accepted
                 .extend(after.map(|operation| (operation.id, operation.kind)));
         }
-        self.forget(|pending| is_resolved(pending, resolved));
     }
 
     /// Tells the engine which resources changed, and the journal what a person wants to know.
@@ -246,69 +264,32 @@ impl Agent {
         self.link.handle(Input::Answer { request, answer });
     }
 
-    fn report_later(&self, instance: InstanceId, event: Event) {
+    /// The end of some work is told once, so it is told again. What the device has may have changed meanwhile, so
+    /// that is asked again. Everything else is told by what comes after it.
+    fn report_again(&self, id: InstanceId, event: Event) {
         let context = self.context.clone();
+        let software = self.instances.get(&id).and_then(Instance::software);
+        let name = software.map(|(name, _)| name.clone());
         tokio::task::spawn_local(async move {
             tokio::time::sleep(context.timing.retry_first).await;
-            context.report(instance, event);
+            match (event, name) {
+                (Event::DeviceHas(_), Some(name)) => look(&context, id, name).await,
+                (event, _) if is_end(&event) => context.report(id, event),
+                _ => {}
+            }
         });
     }
 }
 
-impl Ending {
-    const NOTHING: Self = Self {
-        resolved: Resolved::Nothing,
-        failed: None,
-    };
-
-    fn of(event: &Event) -> Self {
-        let resolved = match event {
-            Event::Started { operation }
-            | Event::PackageWritten { operation }
-            | Event::Failed { operation, .. }
-            | Event::Ended { operation, .. } => Resolved::Operation(*operation),
-            Event::Sealed { stage, .. } | Event::SealRefused { stage, .. } => {
-                Resolved::Seal(*stage)
-            }
-            _ => Resolved::Nothing,
-        };
-        let failure = match event {
-            Event::Failed { failure, .. } => Some(failure),
-            Event::Ended { failure, .. } => failure.as_ref(),
-            _ => None,
-        };
-        Self {
-            resolved,
-            failed: failure.map(|failure| failure.detail.to_string()),
-        }
-    }
-
-    /// A Write may begin a push anew, a Delete is the cancel that a server has: what was under way ends.
-    fn cancelled(old: &Instance, event: &Event) -> Self {
-        let delivery = old.delivery().map(|delivery| delivery.id);
-        let resolved = match (event, delivery, old.stage()) {
-            (Event::Delete, Some(operation), _) => Resolved::Operation(operation),
-            (Event::Delete, None, Some(stage)) => Resolved::Seal(stage),
-            (Event::Write { write, .. }, Some(operation), _) if write.source.is_some() => {
-                Resolved::Operation(operation)
-            }
-            _ => return Self::NOTHING,
-        };
-        Self {
-            resolved,
-            failed: Some("the server asked for something else".to_owned()),
-        }
-    }
-}
-
-fn is_resolved(pending: &Pending, resolved: Resolved) -> bool {
-    match resolved {
-        Resolved::Nothing => false,
-        Resolved::Operation(id) => pending.effect.operation() == Some(id),
-        Resolved::Seal(file) => {
-            matches!(pending.effect, Effect::Seal { stage, .. } if stage == file)
-        }
-    }
+const fn is_end(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::PackageWritten { .. }
+            | Event::Sealed { .. }
+            | Event::SealRefused { .. }
+            | Event::Failed { .. }
+            | Event::Ended { .. }
+    )
 }
 
 /// RFC 7252 5.9: too much to keep is 4.13, everything else is ours.

@@ -13,7 +13,7 @@ mod serve;
 
 use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
 
-use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, Transmission};
+use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Transmission};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
@@ -81,10 +81,12 @@ pub struct Agent {
     /// What is being done.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
     /// Where the blocks of a push go.
-    pushes: BTreeMap<InstanceId, mpsc::Sender<Block>>,
+    pushes: BTreeMap<InstanceId, Blocks>,
     /// Where those come from of a push that the machine is being asked about.
     expected: Option<mpsc::Receiver<Block>>,
     reports: UnboundedReceiver<Report>,
+    /// An answer of the gate could not be stored: it is not asked until a while has passed.
+    gate_rests: bool,
     end: watch::Sender<bool>,
     clock: ClockWatch,
     terminate: Signal,
@@ -122,6 +124,7 @@ impl Agent {
             pushes: BTreeMap::new(),
             expected: None,
             reports,
+            gate_rests: false,
             end,
             clock: system("cannot watch the clock", ClockWatch::new())?,
             terminate: system("cannot wait for SIGTERM", signal(SignalKind::terminate()))?,
@@ -200,6 +203,13 @@ impl Agent {
             self.link.handle(input);
         }
     }
+}
+
+/// The way of a server's blocks to the task that writes them.
+struct Blocks {
+    sender: mpsc::Sender<Block>,
+    /// The block that is being written, and not answered yet.
+    open: Option<RequestId>,
 }
 
 fn link(settings: &Settings, account: &Account, software: &BTreeMap<InstanceId, Instance>) -> Link {

@@ -6,7 +6,7 @@ use wharf_software::{
     create::{create, free_id},
 };
 
-use super::Agent;
+use super::{Agent, Blocks};
 use crate::{
     delivery::push,
     objects::{self, Values, server},
@@ -122,7 +122,7 @@ impl Agent {
 
     fn begin_push(
         &mut self,
-        id: RequestId,
+        request: RequestId,
         instance: InstanceId,
         event: Event,
         bytes: Vec<u8>,
@@ -133,8 +133,8 @@ impl Agent {
         let accepted = self.try_request(instance, event, None);
         self.expected = None;
         accepted?;
-        let request = id;
-        self.pushes.insert(instance, sender);
+        let push = Blocks { sender, open: None };
+        self.pushes.insert(instance, push);
         self.go_on_with_push(
             instance,
             push::Block {
@@ -151,12 +151,28 @@ impl Agent {
         instance: InstanceId,
         block: push::Block,
     ) -> Result<(), ErrorCode> {
-        let push = self
-            .pushes
-            .get(&instance)
-            .ok_or(ErrorCode::RequestEntityIncomplete)?;
-        push.try_send(block)
-            .map_err(|_| ErrorCode::RequestEntityIncomplete)
+        let push = self.pushes.get_mut(&instance);
+        let push = push.ok_or(ErrorCode::RequestEntityIncomplete)?;
+        let request = block.request;
+        let sent = push.sender.try_send(block);
+        sent.map_err(|_| ErrorCode::RequestEntityIncomplete)?;
+        push.open = Some(request);
+        Ok(())
+    }
+
+    /// A block has its answer.
+    pub(super) fn close_block(&mut self, request: RequestId) {
+        for push in self.pushes.values_mut() {
+            push.open.take_if(|open| *open == request);
+        }
+    }
+
+    /// No push goes on here. The block that was being written is answered, or it would be open for ever.
+    pub(super) fn end_push(&mut self, instance: InstanceId) {
+        let ended = self.pushes.remove(&instance);
+        if let Some(request) = ended.and_then(|push| push.open) {
+            self.reply(request, Answer::Error(ErrorCode::RequestEntityIncomplete));
+        }
     }
 
     fn execute(&mut self, id: RequestId, path: Path, arguments: Vec<u8>) {

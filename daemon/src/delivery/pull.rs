@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wharf_frames::{
     Cause, Failure, OperationId, Secret, StageId, Text,
-    fetch::{DURABLE_EVERY, Event as Progress, Limits, Resume},
+    fetch::{Event as Progress, Limits, Resume},
 };
 use wharf_software::{
     Event, InstanceId, UpdateResult,
@@ -14,15 +14,14 @@ use wharf_software::{
 
 use super::{
     attempt::{Attempt, Failed},
-    seal::seal,
+    seal::{discard, seal},
 };
 use crate::{
-    installer::NotDone,
     store::Download,
     work::{Context, not_stored},
 };
 
-/// So many attempts without [`DURABLE_EVERY`] new bytes, and an operator is needed: a package that never arrives
+/// So many attempts without [`DURABLE_EVERY`](wharf_frames::fetch::DURABLE_EVERY) new bytes, and an operator is needed: a package that never arrives
 /// must not eat a data plan.
 pub const ATTEMPT_LIMIT: u32 = 8;
 
@@ -55,25 +54,39 @@ impl Pull {
 
     async fn until_whole(&self, context: &Context) -> Result<(), Failure> {
         loop {
+            if !self.download(context)?.whole {
+                self.until_bytes_came(context).await?;
+            }
+            if context.is_ending() || self.is_sound(context).await? {
+                return Ok(());
+            } // else once more, from the first byte
+        }
+    }
+
+    async fn until_bytes_came(&self, context: &Context) -> Result<(), Failure> {
+        loop {
             let begun = context.store.borrow_mut().begin_attempt(self.stage);
             let download = begun.map_err(not_stored)?;
             if download.attempts > ATTEMPT_LIMIT {
                 return Err(never_ended()); // wharfd was killed in each of them
             }
-            let failed = match self.attempt(context, &download).await {
-                Ok(()) if self.is_sound(context).await? => return Ok(()),
-                Ok(()) => continue, // once more, from the first byte
-                Err(failed) => failed,
+            let Err(failed) = self.attempt(context, &download).await else {
+                return Ok(());
             };
-            self.note_failure(context, &download, &failed)?;
             if context.is_ending() || !failed.failure.cause.may_pass() {
                 return Err(failed.failure);
             }
-            if download.attempts >= ATTEMPT_LIMIT {
+            let attempts = self.download(context)?.attempts;
+            if attempts >= ATTEMPT_LIMIT {
                 return Err(gave_up(&failed.failure));
             }
-            self.wait(context, download.attempts, failed).await;
+            self.wait(context, attempts, failed).await;
         }
+    }
+
+    fn download(&self, context: &Context) -> Result<Download, Failure> {
+        let download = context.store.borrow_mut().download(self.stage);
+        download.map_err(not_stored)
     }
 
     async fn attempt(&self, context: &Context, download: &Download) -> Result<(), Failed> {
@@ -89,9 +102,18 @@ impl Pull {
             },
         };
         let note = |progress| self.note(context, progress);
-        let length = context.fetcher.run(context, attempt, note).await?;
-        let noted = context.store.borrow_mut().note_durable(self.stage, length);
-        noted.map_err(|error| not_stored(error).into())
+        let ended = context.fetcher.run(context, attempt, note).await;
+        let mut store = context.store.borrow_mut();
+        let noted = match &ended {
+            Ok(length) => store.note_whole(self.stage, *length),
+            Err(Failed {
+                durable: Some(length),
+                ..
+            }) => store.note_durable(self.stage, *length),
+            Err(_) => Ok(()),
+        };
+        noted.map_err(not_stored)?;
+        ended.map(drop)
     }
 
     /// What is stored of the way, so that an attempt after a kill goes on there. That it cannot be stored
@@ -119,26 +141,6 @@ impl Pull {
         }
     }
 
-    /// Fewer attempts are counted when bytes came that had not come before.
-    fn note_failure(
-        &self,
-        context: &Context,
-        before: &Download,
-        failed: &Failed,
-    ) -> Result<(), Failure> {
-        let mut store = context.store.borrow_mut();
-        if let Some(durable) = failed.durable {
-            store
-                .note_durable(self.stage, durable)
-                .map_err(not_stored)?;
-        }
-        let now = store.download(self.stage).map_err(not_stored)?;
-        if now.durable >= before.durable + DURABLE_EVERY {
-            store.forget_attempts(self.stage).map_err(not_stored)?;
-        }
-        Ok(())
-    }
-
     async fn wait(&self, context: &Context, failed: u32, why: Failed) {
         let wait = context.back_off(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
@@ -157,16 +159,14 @@ impl Pull {
     /// A download that was continued may be a mixture, although its validator said otherwise. If it is judged
     /// so, it is forgotten and fetched once from the start, before a server hears of it.
     async fn is_sound(&self, context: &Context) -> Result<bool, Failure> {
-        let download = context.store.borrow_mut().download(self.stage);
-        let download = download.map_err(not_stored)?;
+        let download = self.download(context)?;
         if !download.continued || download.started_over {
             return Ok(true);
         }
         match seal(context, self.stage).await {
             Err(failure) if is_integrity(&failure) => {
                 tracing::warn!(stage = %self.stage, %failure, "fetching a continued package from its start");
-                let discarded = context.installer.discard(self.stage).await;
-                discarded.map_err(NotDone::into_failure)?;
+                discard(context, self.stage).await;
                 let forgotten = context.store.borrow_mut().start_over(self.stage);
                 forgotten.map_err(not_stored)?;
                 Ok(false)

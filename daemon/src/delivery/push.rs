@@ -1,7 +1,7 @@
 //! The blocks of a server's Write of Package, in order, into root's file. Each is answered when it is written,
 //! the last one when all are on disk.
 
-use std::{fs::File, io::Write as _};
+use std::{fs::File, io::Write as _, time::Duration};
 
 use lwm2m::RequestId;
 use tokio::sync::mpsc;
@@ -9,9 +9,12 @@ use wharf_frames::{Cause, Failure, OperationId, StageId};
 use wharf_software::{Event, InstanceId};
 
 use crate::{
-    installer::NotDone,
+    installer::{NotDone, Staged},
     work::{Context, Report},
 };
+
+/// So often in a row a push asks for its file in vain.
+const STAGE_LIMIT: u32 = 8;
 
 /// One block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,13 +89,25 @@ impl Push {
     }
 
     async fn open(&self, context: &Context) -> Result<Open, Failure> {
-        let staged = context.installer.stage(self.stage, 0, None).await;
-        let staged = staged.map_err(NotDone::into_failure)?;
+        let staged = self.stage(context).await?;
         wharf_fault::point("push.staged");
         Ok(Open {
             file: File::from(staged.file),
             room: staged.limit,
         })
+    }
+
+    /// An installer that is being restarted is back in a moment, for which a server waits.
+    async fn stage(&self, context: &Context) -> Result<Staged, Failure> {
+        let mut in_vain = 0;
+        loop {
+            match context.installer.stage(self.stage, 0, None).await {
+                Ok(staged) => return Ok(staged),
+                Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
+                Err(error) => return Err(error.into_failure()),
+            }
+            tokio::time::sleep(context.back_off(1).min(Duration::from_secs(1))).await;
+        }
     }
 
     /// Without a block to answer, the server stayed silent for too long.

@@ -1,4 +1,5 @@
-//! The question to the installer whether a file is a package that may be installed here.
+//! The two questions to the installer about a file that nobody writes any more: whether it is a package that may be
+//! installed here, and to remove it.
 
 use wharf_frames::{Failure, StageId, installer::Package};
 
@@ -29,6 +30,24 @@ pub async fn seal(context: &Context, stage: StageId) -> Result<Package, Failure>
             return Err(failure);
         }
         tracing::warn!(%stage, %failure, "the installer cannot judge the file now");
+        tokio::time::sleep(context.back_off(in_vain)).await;
+    }
+}
+
+/// Asks until it is done: the file would take room for ever. A refusal means that it is not ours to remove.
+pub async fn discard(context: &Context, stage: StageId) {
+    let mut in_vain = 0;
+    loop {
+        match context.installer.discard(stage).await {
+            Ok(()) => return,
+            Err(NotDone::Refused(failure)) => {
+                return tracing::warn!(%stage, %failure, "the installer keeps a file");
+            }
+            Err(NotDone::Later(failure)) => {
+                tracing::debug!(%stage, %failure, "the installer cannot remove the file now");
+            }
+        }
+        in_vain += 1;
         tokio::time::sleep(context.back_off(in_vain)).await;
     }
 }

@@ -2,10 +2,11 @@
 //! and what no longer is, and a line of history.
 
 use rusqlite::{Transaction, params};
-use wharf_frames::{OperationId, StageId};
+use wharf_frames::{OperationId, Secret};
 use wharf_software::{
-    Effect, Instance, InstanceId, Kind, Operation, Origin,
+    Effect, Instance, InstanceId, Kind, Operation, Origin, UpdateState,
     effect::{EffectKind, EffectRecord},
+    instance::Flow,
     operation::Phase,
 };
 
@@ -30,25 +31,12 @@ pub struct Commit<'a> {
     pub old: Option<&'a Instance>,
     /// What it is; none when it is deleted.
     pub new: Option<&'a Instance>,
-    /// Which effects the event ends.
-    pub resolved: Resolved,
-    /// Why the operation that ends with this event ends badly; none when it ends well.
-    pub failed: Option<&'a str>,
+    /// The effects that are no longer to be done.
+    pub over: &'a [EffectId],
     /// What is to be done now.
     pub effects: &'a [Effect],
     /// Seconds since 1970, as the wall clock says.
     pub at: u64,
-}
-
-/// The effects that an event ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resolved {
-    /// None.
-    Nothing,
-    /// Those of this operation.
-    Operation(OperationId),
-    /// The judgement of this file.
-    Seal(StageId),
 }
 
 impl Store {
@@ -91,7 +79,9 @@ impl Store {
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<Vec<Pending>, StoreError> {
         fault::point("store.commit");
         let pending = self.database.transaction(|transaction| {
-            resolve(transaction, commit)?;
+            for id in commit.over {
+                delete_effect(transaction, *id)?;
+            }
             let (old, new) = (operation_of(commit.old), operation_of(commit.new));
             if let Some(operation) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
                 accept(transaction, commit, operation)?;
@@ -104,23 +94,22 @@ impl Store {
                 ),
             }
             if let Some(operation) = old.filter(|old| new.as_ref() != Some(old)) {
-                end(transaction, operation.id, commit.failed)?;
+                end(transaction, &operation, commit.new)?;
             }
             write_history(transaction, commit)?;
             add_effects(transaction, commit)
         })?;
         fault::point("store.committed");
-        if erases_secrets(commit) {
-            self.forget_what_was_erased()?;
-            fault::point("store.erased");
-        }
+        self.stale_secrets |= erases_a_secret(commit);
+        self.truncate_log();
+        fault::point("store.erased");
         Ok(pending)
     }
 
     /// An effect is done that no event ends.
     pub fn resolve(&mut self, done: &Pending) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
-            transaction.execute("DELETE FROM effect WHERE id = ?", [done.id.0])?;
+            delete_effect(transaction, done.id)?;
             if let Effect::Discard { stage } = done.effect {
                 transaction.execute("DELETE FROM download WHERE stage = ?", [Sql(stage)])?;
             }
@@ -154,11 +143,21 @@ impl Store {
         })
     }
 
-    /// What `secure_delete` wiped in the database still stands in the log beside it.
-    fn forget_what_was_erased(&mut self) -> Result<(), StoreError> {
-        self.database.run(|connection| {
+    /// What `secure_delete` wiped in the database still stands in the log beside it. The commit holds whether or not
+    /// that succeeds; if not, the next one tries again.
+    fn truncate_log(&mut self) {
+        if !self.stale_secrets {
+            return;
+        }
+        let truncated = self.database.run(|connection| {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        })
+        });
+        match truncated {
+            Ok(()) => self.stale_secrets = false,
+            Err(error) => {
+                tracing::warn!(%error, "an erased password is still in the database's log")
+            }
+        }
     }
 }
 
@@ -166,25 +165,30 @@ fn operation_of(instance: Option<&Instance>) -> Option<Operation> {
     instance.and_then(Instance::operation)
 }
 
-fn erases_secrets(commit: &Commit<'_>) -> bool {
-    let has_secret = |instance: &Instance| {
-        let settings = instance.settings();
-        settings.user_name.is_some() || settings.password.is_some()
+/// User Name, Password, or a URI that may carry a token, which the new row does not hold.
+fn erases_a_secret(commit: &Commit<'_>) -> bool {
+    let secrets = |instance: Option<&Instance>| {
+        instance.map_or([const { None }; 3], |instance| {
+            let uri = instance
+                .delivery()
+                .and_then(|delivery| match &delivery.flow {
+                    Flow::Pull { uri, .. } => Some(Secret::new(uri.as_str().into())),
+                    Flow::Push => None,
+                });
+            let settings = instance.settings();
+            [settings.user_name.clone(), settings.password.clone(), uri]
+        })
     };
-    commit.old.is_some_and(has_secret) && !commit.new.is_some_and(has_secret)
+    let (old, new) = (secrets(commit.old), secrets(commit.new));
+    old.iter()
+        .zip(&new)
+        .any(|(old, new)| old.is_some() && old != new)
 }
 
-fn resolve(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
-    match commit.resolved {
-        Resolved::Nothing => 0,
-        Resolved::Operation(id) => {
-            transaction.execute("DELETE FROM effect WHERE operation = ?", [Sql(id)])?
-        }
-        Resolved::Seal(stage) => transaction.execute(
-            "DELETE FROM effect WHERE stage = ? AND kind = ?",
-            params![Sql(stage), Sql(EffectKind::Seal)],
-        )?,
-    };
+fn delete_effect(transaction: &Transaction<'_>, id: EffectId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM effect WHERE id = ?")?
+        .execute([id.0])?;
     Ok(())
 }
 
@@ -220,17 +224,22 @@ fn accept(
 
 fn end(
     transaction: &Transaction<'_>,
-    operation: OperationId,
-    failed: Option<&str>,
+    operation: &Operation,
+    new: Option<&Instance>,
 ) -> rusqlite::Result<()> {
-    let state = if failed.is_none() { "done" } else { "failed" };
-    let phase = Phase::Commit.next(failed.is_none()).map(phase_word);
+    let done = new.is_some_and(|instance| reached(operation.kind, instance));
+    let state = if done { "done" } else { "failed" };
+    let phase = Phase::Commit.next(done).map(phase_word);
+    let outcome = new.map_or_else(
+        || "the instance was deleted".to_owned(),
+        |instance| instance.status_reason().to_string(),
+    );
     transaction
         .prepare_cached("UPDATE operation SET phase = ? WHERE id = ?")?
-        .execute(params![phase, Sql(operation)])?;
+        .execute(params![phase, Sql(operation.id)])?;
     transaction
         .prepare_cached("UPDATE step SET state = ?, outcome = ? WHERE operation = ?")?
-        .execute(params![state, failed, Sql(operation)])?;
+        .execute(params![state, outcome, Sql(operation.id)])?;
     transaction
         .prepare_cached(
             "DELETE FROM operation WHERE phase IN ('after', 'abort') \
@@ -238,6 +247,18 @@ fn end(
         )?
         .execute([OPERATION_LIMIT])?;
     Ok(())
+}
+
+/// Whether the instance is where an operation of this kind was to bring it.
+fn reached(kind: Kind, instance: &Instance) -> bool {
+    let state = instance.update_state();
+    match kind {
+        Kind::Pull | Kind::Push => state == UpdateState::Downloaded,
+        Kind::Install => state == UpdateState::Installed,
+        Kind::Uninstall => instance.software().is_none(),
+        Kind::Activate => instance.activation_state(),
+        Kind::Deactivate => state == UpdateState::Installed && !instance.activation_state(),
+    }
 }
 
 /// The phase of an operation that goes on.
@@ -345,8 +366,14 @@ const fn lasts(kind: EffectKind) -> bool {
 
 fn pending(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Pending>> {
     transaction
-        .prepare("SELECT id, instance, kind, operation, stage, package FROM effect WHERE format = ? ORDER BY id")?
-        .query_map([EFFECT_FORMAT], |row| {
+        .prepare(
+            "SELECT id, instance, kind, operation, stage, package, format FROM effect ORDER BY id",
+        )?
+        .query_map([], |row| {
+            let format = row.get(6)?;
+            if format != EFFECT_FORMAT {
+                return Err(rusqlite::Error::IntegralValueOutOfRange(6, format));
+            }
             let record = EffectRecord {
                 kind: row.get::<_, Sql<EffectKind>>(2)?.0,
                 operation: row.get::<_, Option<Sql<_>>>(3)?.map(|id| id.0),

@@ -1,14 +1,17 @@
 //! How far downloads are. One row a file; it is gone with its file.
 
 use rusqlite::{OptionalExtension, params};
-use wharf_frames::{StageId, fetch::Validator};
+use wharf_frames::{
+    StageId,
+    fetch::{DURABLE_EVERY, Validator},
+};
 
 use super::{Store, StoreError, rows::Sql};
 
 /// How far a download is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Download {
-    /// Attempts since new bytes came, the running one included.
+    /// Attempts since enough new bytes came, the running one included.
     pub attempts: u32,
     /// So many bytes are on disk.
     pub durable: u64,
@@ -20,6 +23,8 @@ pub struct Download {
     pub continued: bool,
     /// It was judged unsound once, and fetched again from the start.
     pub started_over: bool,
+    /// The last byte has come.
+    pub whole: bool,
 }
 
 impl Store {
@@ -28,7 +33,7 @@ impl Store {
         self.database.run(|connection| {
             let found = connection
                 .prepare_cached(
-                    "SELECT attempts, durable, etag, last_modified, signature, continued, started_over \
+                    "SELECT attempts, durable, etag, last_modified, signature, continued, started_over, whole \
                      FROM download WHERE stage = ?",
                 )?
                 .query_row([Sql(stage)], read)
@@ -45,12 +50,6 @@ impl Store {
             params![Sql(stage)],
         )?;
         self.download(stage)
-    }
-
-    /// New bytes came: the attempts so far are forgiven.
-    pub fn forget_attempts(&mut self, stage: StageId) -> Result<(), StoreError> {
-        let sql = "UPDATE download SET attempts = 0 WHERE stage = ?";
-        self.change(sql, params![Sql(stage)])
     }
 
     /// The origin began to send, from this byte on.
@@ -72,9 +71,19 @@ impl Store {
         )
     }
 
-    /// So many bytes are on disk.
+    /// So many bytes are on disk. Attempts before are forgiven when enough of them are new.
     pub fn note_durable(&mut self, stage: StageId, length: u64) -> Result<(), StoreError> {
-        let sql = "UPDATE download SET durable = ?2 WHERE stage = ?1";
+        self.change(
+            "UPDATE download SET durable = ?2, \
+             attempts = iif(?2 >= counted_from + ?3, 1, attempts), \
+             counted_from = iif(?2 >= counted_from + ?3, ?2, counted_from) WHERE stage = ?1",
+            params![Sql(stage), Sql(length), Sql(DURABLE_EVERY)],
+        )
+    }
+
+    /// The last byte has come, and all are on disk.
+    pub fn note_whole(&mut self, stage: StageId, length: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE download SET durable = ?2, whole = 1 WHERE stage = ?1";
         self.change(sql, params![Sql(stage), Sql(length)])
     }
 
@@ -87,8 +96,9 @@ impl Store {
     /// What came is forgotten: the next attempt begins at the first byte, this once.
     pub fn start_over(&mut self, stage: StageId) -> Result<(), StoreError> {
         self.change(
-            "UPDATE download SET durable = 0, etag = NULL, last_modified = NULL, signature = NULL, \
-             continued = 0, started_over = 1 WHERE stage = ?1",
+            "UPDATE download SET attempts = 0, counted_from = 0, durable = 0, etag = NULL, \
+             last_modified = NULL, signature = NULL, continued = 0, started_over = 1, whole = 0 \
+             WHERE stage = ?1",
             params![Sql(stage)],
         )
     }
@@ -106,5 +116,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Download> {
         signature: row.get(4)?,
         continued: row.get(5)?,
         started_over: row.get(6)?,
+        whole: row.get(7)?,
     })
 }

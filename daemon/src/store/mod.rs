@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, path::Path};
 use wharf_frames::OperationId;
 use wharf_software::{Effect, Instance, InstanceId, Kind};
 
-pub use commits::{Commit, Resolved};
+pub use commits::Commit;
 pub use database::StoreError;
 pub use downloads::Download;
 
@@ -27,6 +27,8 @@ use database::Database;
 /// The open database. Only one process has it.
 pub struct Store {
     database: Database,
+    /// Secrets that were erased may still stand in the log beside the database.
+    stale_secrets: bool,
 }
 
 /// Names a stored effect.
@@ -80,7 +82,10 @@ impl Store {
     /// Opens the database, makes it if there is none, and brings an older one to today's schema.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = Database::open(file, schema::MIGRATIONS)?;
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            stale_secrets: true, // a run before this one may have left some
+        })
     }
 
     fn change(&mut self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {

@@ -73,12 +73,14 @@ CREATE TABLE effect (
 CREATE TABLE download (
     stage         BLOB PRIMARY KEY CHECK (length(stage) = 16),
     attempts      INTEGER NOT NULL DEFAULT 0,
+    counted_from  INTEGER NOT NULL DEFAULT 0, -- what was durable when attempts were last forgiven
     durable       INTEGER NOT NULL DEFAULT 0,
     etag          TEXT,
     last_modified TEXT,
     signature     BLOB,
     continued     INTEGER NOT NULL DEFAULT 0 CHECK (continued IN (0, 1)),
-    started_over  INTEGER NOT NULL DEFAULT 0 CHECK (started_over IN (0, 1))
+    started_over  INTEGER NOT NULL DEFAULT 0 CHECK (started_over IN (0, 1)),
+    whole         INTEGER NOT NULL DEFAULT 0 CHECK (whole IN (0, 1))
 ) STRICT;
 
 -- What servers could see, one row a commit.

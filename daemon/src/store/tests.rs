@@ -69,14 +69,16 @@ fn write_uri() -> Event {
     }
 }
 
-fn store(store: &mut Store, old: &Instance, event: Event, resolved: Resolved) -> Instance {
+fn store(store: &mut Store, old: &Instance, event: Event) -> Instance {
     let transition = after(old, event);
+    let pending = store.load().unwrap().pending.into_iter();
+    let over = pending.filter(|known| !known.effect.is_due(transition.instance.as_ref()));
+    let over: Vec<EffectId> = over.map(|known| known.id).collect();
     let commit = Commit {
         instance: ID,
         old: Some(old),
         new: transition.instance.as_ref(),
-        resolved,
-        failed: None,
+        over: &over,
         effects: &transition.effects,
         at: 1_800_000_000,
     };
@@ -89,12 +91,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let folder = Folder::new();
     let mut first = folder.open().unwrap();
     first.make_factory_instances(1).unwrap();
-    let instance = store(
-        &mut first,
-        &Instance::default(),
-        write_uri(),
-        Resolved::Nothing,
-    );
+    let instance = store(&mut first, &Instance::default(), write_uri());
     drop(first);
 
     let stored = folder.open().unwrap().load().unwrap();
@@ -118,17 +115,11 @@ fn an_event_ends_the_effects_of_its_operation() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
     open.make_factory_instances(1).unwrap();
-    let queued = store(
-        &mut open,
-        &Instance::default(),
-        write_uri(),
-        Resolved::Nothing,
-    );
-    let resolved = Resolved::Operation(OPERATION);
+    let queued = store(&mut open, &Instance::default(), write_uri());
     let started = Event::Started {
         operation: OPERATION,
     };
-    let running = store(&mut open, &queued, started, resolved);
+    let running = store(&mut open, &queued, started);
     let pull = Effect::StartPull {
         operation: OPERATION,
         stage: STAGE,
@@ -140,7 +131,7 @@ fn an_event_ends_the_effects_of_its_operation() {
         operation: OPERATION,
         failure,
     };
-    store(&mut open, &running, failed, resolved);
+    store(&mut open, &running, failed);
     let stored = open.load().unwrap();
     assert_eq!(stored.pending[0].effect, Effect::Discard { stage: STAGE });
     assert_eq!(stored.accepted, []);
@@ -157,8 +148,7 @@ fn a_deleted_instance_0_stays_deleted() {
         instance: ID,
         old: Some(&instance),
         new: None,
-        resolved: Resolved::Nothing,
-        failed: None,
+        over: &[],
         effects: &transition.effects,
         at: 0,
     };
@@ -175,12 +165,7 @@ fn erased_credentials_are_nowhere_on_disk() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
     open.make_factory_instances(1).unwrap();
-    let queued = store(
-        &mut open,
-        &Instance::default(),
-        write_uri(),
-        Resolved::Nothing,
-    );
+    let queued = store(&mut open, &Instance::default(), write_uri());
     assert!(on_disk(&folder, PASSWORD), "the password is not stored");
 
     let failure = Failure::new(Cause::NotFound, "nothing there");
@@ -188,7 +173,7 @@ fn erased_credentials_are_nowhere_on_disk() {
         operation: OPERATION,
         failure,
     };
-    store(&mut open, &queued, failed, Resolved::Operation(OPERATION));
+    store(&mut open, &queued, failed);
     assert!(!on_disk(&folder, PASSWORD), "the password is still on disk");
     assert!(
         !on_disk(&folder, b"s3cret"),
@@ -210,18 +195,13 @@ fn on_disk(folder: &Folder, secret: &[u8]) -> bool {
 fn history_tells_each_change_that_a_server_could_see() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    let queued = store(
-        &mut open,
-        &Instance::default(),
-        write_uri(),
-        Resolved::Nothing,
-    );
+    let queued = store(&mut open, &Instance::default(), write_uri());
     let failure = Failure::new(Cause::NotFound, "nothing there");
     let failed = Event::Failed {
         operation: OPERATION,
         failure,
     };
-    store(&mut open, &queued, failed, Resolved::Operation(OPERATION));
+    store(&mut open, &queued, failed);
 
     let told: Vec<_> = open
         .history()
@@ -258,10 +238,10 @@ fn operations_and_history_are_bounded() {
         if let Event::Write { request, .. } = &mut order {
             request.operation = operation;
         }
-        let queued = store(&mut open, &Instance::default(), order, Resolved::Nothing);
+        let queued = store(&mut open, &Instance::default(), order);
         let failure = Failure::new(Cause::NotFound, "nothing there");
         let failed = Event::Failed { operation, failure };
-        store(&mut open, &queued, failed, Resolved::Operation(operation));
+        store(&mut open, &queued, failed);
     }
     let count = |store: &mut Store, table: &str| -> u32 {
         let sql = format!("SELECT count(*) FROM {table}");
@@ -294,6 +274,7 @@ fn the_progress_of_a_download_is_kept() {
         signature: Some(b"signature".to_vec()),
         continued: false,
         started_over: false,
+        whole: false,
     };
     assert_eq!(again.begin_attempt(STAGE).unwrap(), expected);
     again
@@ -393,12 +374,7 @@ fn a_full_disk_loses_nothing() {
     let file = mount.0.path().join("wharfd.db");
     let mut open = Store::open(&file).unwrap();
     open.make_factory_instances(1).unwrap();
-    let instance = store(
-        &mut open,
-        &Instance::default(),
-        write_uri(),
-        Resolved::Nothing,
-    );
+    let instance = store(&mut open, &Instance::default(), write_uri());
     fs::write(mount.0.path().join("ballast"), vec![0; 1 << 20]).unwrap_err();
 
     let started = after(
@@ -413,8 +389,7 @@ fn a_full_disk_loses_nothing() {
             instance: ID,
             old: Some(&instance),
             new: started.instance.as_ref(),
-            resolved: Resolved::Nothing,
-            failed: None,
+            over: &[],
             effects: &started.effects,
             at: 0,
         };

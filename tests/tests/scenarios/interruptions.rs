@@ -1,6 +1,9 @@
 //! Cuts, restarts and kills: what goes on afterwards, and what a server reads.
 
+use std::{fs, process::Command};
+
 use wharf_tests::{
+    gateway::Gateway,
     origin::{Fault, Validator},
     package::Package,
     waiting::wait_until,
@@ -77,7 +80,7 @@ fn a_download_goes_on_after_wharfd_is_killed() {
 /// So many bytes are in the staged file.
 fn staged(set: &StageSet, length: u64) -> Option<()> {
     let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
-    let mut lengths = std::fs::read_dir(staged)
+    let mut lengths = fs::read_dir(staged)
         .ok()?
         .flatten()
         .filter_map(|file| Some(file.metadata().ok()?.len()));
@@ -98,7 +101,7 @@ fn changed_content_at_the_origin_starts_over() {
 fn an_origin_without_validator_is_asked_for_everything_again() {
     let set = StageSet::simulated();
     let (uri, path) = publish_large(&set);
-    let content = std::fs::read(set.folder.join(path.trim_start_matches('/'))).unwrap();
+    let content = fs::read(set.folder.join(path.trim_start_matches('/'))).unwrap();
     set.origin.serve_with(&path, content, Validator::None);
     set.origin.fault(&path, Fault::CutAfter(12 << 20));
     set.order(&uri);
@@ -181,7 +184,7 @@ fn an_install_ends_truly_although_both_daemons_are_killed_in_it() {
     set.gateway.installer().kill();
     set.gateway.start_installer(&[]);
     set.start_daemon_again();
-    std::fs::write(&fifo, "go on").unwrap();
+    fs::write(&fifo, "go on").unwrap();
     set.wait_for("4/2");
     let installed = set.gateway.debian_root().installed_version("hello");
     assert_eq!(installed.as_deref(), Some("1.0-1"));
@@ -202,4 +205,68 @@ fn software_that_was_removed_by_hand_is_told_at_the_next_start() {
     set.start_daemon_again();
     set.wait_for("0/0");
     assert_eq!(set.client().read_text("/9/0/0"), "");
+}
+
+#[test]
+fn software_that_was_purged_by_hand_can_be_uninstalled() {
+    let set = StageSet::debian();
+    set.install(&Package::new("hello", "1.0-1"));
+    let purged = set
+        .gateway
+        .debian_root()
+        .command("/usr/bin/dpkg")
+        .args(["--purge", "hello"])
+        .status();
+    assert!(purged.unwrap().success());
+    set.client().execute("/9/0/6", "").expect("2.04");
+    set.wait_for("0/0");
+    set.client().delete("/9/0").expect("2.02");
+}
+
+#[test]
+fn a_continued_download_that_was_judged_before_a_crash_is_delivered_without_another_request() {
+    let mut set = StageSet::simulated();
+    set.gateway.daemon().terminate();
+    set.gateway
+        .start_daemon(&[("WHARF_FAULT_AT", "seal.judged=1")]);
+    let (uri, path) = publish_large(&set);
+    set.origin.fault(&path, Fault::CutAfter(12 << 20));
+    set.client().write_text("/9/0/3", &uri).expect("2.04");
+    let status = set.gateway.daemon().wait();
+    assert_eq!(status.code(), Some(86), "wharfd did not come to the seal");
+    set.start_daemon_again();
+    set.wait_for("3/0");
+    assert_eq!(set.origin.wait_for_requests(&path, 2).len(), 2);
+}
+
+#[test]
+fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
+    let set = StageSet::configured(Gateway::simulated(), "");
+    let folder = set.gateway.path().join("var/lib/wharfd");
+    let small = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=400k,uid=990,mode=700", "tmpfs"])
+        .arg(&folder)
+        .status();
+    assert!(small.unwrap().success());
+    let set = set.started();
+    let client = set.client();
+    set.install(&Package::new("hello", "1.0-1"));
+
+    let ballast = folder.join("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+    let full = wait_until("a request that cannot be stored", || {
+        // What is free in the log's last page still takes a few.
+        let response = client.write_text("/9/0/8", "1");
+        let response = match response.code == "2.04" {
+            true => client.write_text("/9/0/8", "0"),
+            false => response,
+        };
+        (response.code != "2.04").then_some(response)
+    });
+    full.expect("5.00");
+    set.wait_for("4/2");
+
+    fs::remove_file(&ballast).unwrap();
+    client.execute("/9/0/6", "").expect("2.04");
+    set.wait_for("0/0");
 }

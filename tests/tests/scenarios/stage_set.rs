@@ -34,10 +34,14 @@ impl StageSet {
 
     /// With this gateway, and these words in its `[[server]]`, registered.
     pub(crate) fn registered(gateway: Gateway, server_options: &str) -> Self {
-        let mut set = Self::configured(gateway, server_options);
-        set.gateway.start();
-        set.client();
-        set
+        Self::configured(gateway, server_options).started()
+    }
+
+    /// Now everything runs, and is registered.
+    pub(crate) fn started(mut self) -> Self {
+        self.gateway.start();
+        self.client();
+        self
     }
 
     /// The same, and nothing runs yet.
