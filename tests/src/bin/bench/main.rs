@@ -13,6 +13,7 @@ mod figure;
 mod install;
 mod memory;
 mod peers;
+mod processor;
 mod push;
 mod reads;
 mod start;

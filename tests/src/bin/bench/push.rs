@@ -8,6 +8,7 @@ use crate::{
     caller::BLOCK,
     figure::Figure,
     peers::Peers,
+    processor::on_one_processor,
     statistics::{median, time},
 };
 
@@ -18,13 +19,15 @@ const RUNS: usize = 7;
 pub(crate) fn measure(peers: &mut Peers) {
     let body = incompressible(SIZE);
     let (mut own, mut other) = (Vec::new(), Vec::new());
-    for _ in 0..=RUNS {
-        own.push(time(|| peers.agent.push("/9/0/2", &body)));
-        wait_until("the verdict on what is no package", || {
-            (peers.agent.read_text("/9/0/9") != "0").then_some(())
-        });
-        other.push(time(|| peers.other.push("/pushed", &body)));
-    }
+    on_one_processor(peers, |peers| {
+        for _ in 0..=RUNS {
+            own.push(time(|| peers.agent.push("/9/0/2", &body)));
+            wait_until("the verdict on what is no package", || {
+                (peers.agent.read_text("/9/0/9") != "0").then_some(())
+            });
+            other.push(time(|| peers.other.push("/pushed", &body)));
+        }
+    });
     let (own, other) = (blocks(own), blocks(other));
     Figure {
         name: "push of 1 MiB",
