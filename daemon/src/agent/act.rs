@@ -9,7 +9,7 @@ use wharf_software::{
     instance::Flow,
 };
 
-use super::Agent;
+use super::{Agent, Expected};
 use crate::{
     clock,
     delivery::{
@@ -149,7 +149,7 @@ impl Agent {
     /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
     fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> JoinHandle<()> {
         let context = self.context.clone();
-        let Some(blocks) = self.expected.take() else {
+        let Some(Expected { blocks, size }) = self.expected.take() else {
             return self.spawn(async move {
                 let failure = push::abandoned();
                 context.report(id, Event::Failed { operation, failure });
@@ -159,6 +159,7 @@ impl Agent {
             instance: id,
             operation,
             stage,
+            size,
             blocks,
         };
         self.spawn(async move { push.run(&context).await })

@@ -82,8 +82,8 @@ pub struct Agent {
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
     /// Where the blocks of a push go.
     pushes: BTreeMap<InstanceId, Blocks>,
-    /// Where those come from of a push that the machine is being asked about.
-    expected: Option<mpsc::Receiver<Block>>,
+    /// A push that the machine is being asked about.
+    expected: Option<Expected>,
     reports: UnboundedReceiver<Report>,
     /// An answer of the gate could not be stored: it is not asked until a while has passed.
     gate_rests: bool,
@@ -203,6 +203,13 @@ impl Agent {
             self.link.handle(input);
         }
     }
+}
+
+/// What a push will need if the machine accepts it.
+struct Expected {
+    blocks: mpsc::Receiver<Block>,
+    /// The whole length, as the server announced it.
+    size: Option<u64>,
 }
 
 /// The way of a server's blocks to the task that writes them.

@@ -6,7 +6,7 @@ use wharf_software::{
     create::{create, free_id},
 };
 
-use super::{Agent, Blocks};
+use super::{Agent, Blocks, Expected};
 use crate::{
     delivery::push,
     objects::{self, Values, server},
@@ -90,7 +90,15 @@ impl Agent {
         let event = write_event(write);
         match package {
             None => self.try_request(instance, event, Some((id, Answer::Changed))),
-            Some(bytes) => self.begin_push(id, instance, event, bytes, true),
+            Some(bytes) => {
+                let whole = Block {
+                    offset: 0,
+                    size: Some(bytes.len() as u64),
+                    bytes,
+                    last: true,
+                };
+                self.begin_push(id, instance, event, whole)
+            }
         }
     }
 
@@ -104,7 +112,7 @@ impl Agent {
                     source: Some(Source::Package { empty }),
                     ..Write::default()
                 });
-                self.begin_push(id, instance, event, block.bytes, block.last)
+                self.begin_push(id, instance, event, block)
             }
             _ => self.go_on_with_push(
                 instance,
@@ -125,24 +133,24 @@ impl Agent {
         request: RequestId,
         instance: InstanceId,
         event: Event,
-        bytes: Vec<u8>,
-        last: bool,
+        block: Block,
     ) -> Result<(), ErrorCode> {
         let (sender, blocks) = tokio::sync::mpsc::channel(1);
-        self.expected = Some(blocks);
+        self.expected = Some(Expected {
+            blocks,
+            size: block.size,
+        });
         let accepted = self.try_request(instance, event, None);
         self.expected = None;
         accepted?;
         let push = Blocks { sender, open: None };
         self.pushes.insert(instance, push);
-        self.go_on_with_push(
-            instance,
-            push::Block {
-                request,
-                bytes,
-                last,
-            },
-        )
+        let block = push::Block {
+            request,
+            bytes: block.bytes,
+            last: block.last,
+        };
+        self.go_on_with_push(instance, block)
     }
 
     /// A block without its push came too late, or wharfd was restarted in between (RFC 7959 2.9.2).

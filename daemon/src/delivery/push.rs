@@ -36,6 +36,8 @@ pub struct Push {
     pub operation: OperationId,
     /// The file it goes into.
     pub stage: StageId,
+    /// The whole length, as the server announced it: room for it is checked before the first byte.
+    pub size: Option<u64>,
     /// The blocks as they come. It ends when this is dropped.
     pub blocks: mpsc::Receiver<Block>,
 }
@@ -101,7 +103,7 @@ impl Push {
     async fn stage(&self, context: &Context) -> Result<Staged, Failure> {
         let mut in_vain = 0;
         loop {
-            match context.installer.stage(self.stage, 0, None).await {
+            match context.installer.stage(self.stage, 0, self.size).await {
                 Ok(staged) => return Ok(staged),
                 Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
                 Err(error) => return Err(error.into_failure()),

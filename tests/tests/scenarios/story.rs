@@ -150,3 +150,16 @@ fn the_same_version_again_succeeds() {
     set.client().execute("/9/0/6", "1").expect("2.04");
     set.install(&package);
 }
+
+#[test]
+fn a_push_that_announces_more_than_the_quota_is_4_13_at_its_first_block() {
+    let gateway = wharf_tests::gateway::Gateway::simulated();
+    let policy = "backend = \"simulated\"\n\n[quota]\nbytes = 100000\n";
+    gateway.write("etc/wharfd/installer.toml", policy);
+    let set = StageSet::registered(gateway, "");
+    let bytes = vec![0; 200_000];
+    set.client()
+        .push("/9/0/2", format::OPAQUE, &bytes, 1024)
+        .expect("4.13");
+    set.wait_for("0/50");
+}
