@@ -138,8 +138,10 @@ fn survive(
             let _over = kept::EndsWith(&over);
             scope.spawn(|| kill_at_random(&wharfd, &over, chance, &mut count.kills));
             for ask in asks {
-                while !operator.try_for(*ask) {
+                let mut next = *ask;
+                while !operator.try_for(next) {
                     count.failures += 1;
+                    next = again(next);
                 }
                 if let Ask::Create(release) | Ask::Pull(release) | Ask::Push(release) = ask {
                     delivered = Some(version(*release));
@@ -163,6 +165,14 @@ fn survive(
     kept.into()
 }
 
+/// How a server asks again for what failed.
+fn again(ask: Ask) -> Ask {
+    match ask {
+        Ask::Create(release) => Ask::Pull(release), // the instance is there
+        ask => ask,
+    }
+}
+
 /// What the package manager has, whatever anybody says.
 fn installed(kept: &Kept) -> Option<String> {
     let gateway = kept.gateway.lock().unwrap();
@@ -173,29 +183,26 @@ fn installed(kept: &Kept) -> Option<String> {
     }
 }
 
-/// Kills one of the programs that lie beside this wharfd, after another peace each time.
+/// Kills one of the programs that lie beside this wharfd, or all of them, after another peace each time.
 fn kill_at_random(wharfd: &Path, over: &AtomicBool, chance: &mut Chance, kills: &mut [u32; 4]) {
     while !over.load(Ordering::SeqCst) {
-        let chosen = usize::try_from(chance.below(4)).unwrap();
-        let program = wharfd.with_file_name(PROGRAMS[chosen]);
-        let found = appears(&program, over);
+        let chosen = usize::try_from(chance.below(5)).unwrap();
+        let chosen = if chosen < 4 { chosen..chosen + 1 } else { 0..4 };
+        appears(&wharfd.with_file_name(PROGRAMS[chosen.start]), over);
         thread::sleep(Duration::from_millis(chance.below(20)));
-        for process in found {
-            kills[chosen] += u32::from(kill(process, Signal::SIGKILL).is_ok());
+        for one in chosen {
+            for process in running(&wharfd.with_file_name(PROGRAMS[one])) {
+                kills[one] += u32::from(kill(process, Signal::SIGKILL).is_ok());
+            }
         }
         thread::sleep(Duration::from_millis(chance.below(LONGEST_PEACE)));
     }
 }
 
-/// The processes of a program that may begin only later.
-fn appears(program: &Path, over: &AtomicBool) -> Vec<Pid> {
+/// Waits for a program that may begin only later.
+fn appears(program: &Path, over: &AtomicBool) {
     let give_up = Instant::now() + Duration::from_millis(PATIENCE);
-    loop {
-        let found = running(program);
-        if !found.is_empty() || over.load(Ordering::SeqCst) || Instant::now() > give_up {
-            return found;
-        }
-    }
+    while running(program).is_empty() && !over.load(Ordering::SeqCst) && Instant::now() < give_up {}
 }
 
 fn running(program: &Path) -> Vec<Pid> {
