@@ -1,6 +1,7 @@
 //! A gateway whose programs are started again whenever they end, as systemd does.
 
 use std::{
+    collections::VecDeque,
     process::ExitStatus,
     sync::{
         Mutex,
@@ -20,6 +21,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 pub(crate) struct Kept {
     pub(crate) gateway: Mutex<Gateway>,
     line: Line,
+    /// Where wharfd is to exit: each run of it at one of them, and later runs nowhere.
+    faults: Mutex<VecDeque<String>>,
     ends: Mutex<Vec<End>>,
 }
 
@@ -30,15 +33,25 @@ pub(crate) struct End {
 }
 
 impl Kept {
-    /// Both programs are started, wharfd with these variables until its first end.
-    pub(crate) fn start(mut gateway: Gateway, line: Line, variables: &[(&str, &str)]) -> Self {
+    /// Both programs are started.
+    pub(crate) fn start(mut gateway: Gateway, line: Line, faults: &[&str]) -> Self {
         gateway.configure(&line.uri(), "");
         gateway.start_installer(&[]);
-        gateway.start_daemon(variables);
-        Self {
+        let faults: VecDeque<String> = faults.iter().map(|fault| (*fault).to_owned()).collect();
+        let kept = Self {
             gateway: Mutex::new(gateway),
             line,
+            faults: Mutex::new(faults),
             ends: Mutex::default(),
+        };
+        kept.start_daemon(&mut kept.gateway.lock().unwrap());
+        kept
+    }
+
+    fn start_daemon(&self, gateway: &mut Gateway) {
+        match self.faults.lock().unwrap().pop_front() {
+            Some(fault) => gateway.start_daemon(&[("WHARF_FAULT_AT", &fault)]),
+            None => gateway.start_daemon(&[]),
         }
     }
 
@@ -67,7 +80,7 @@ impl Kept {
             self.line.agent_ended();
             let left = Left::on(&gateway.path());
             self.ends.lock().unwrap().push(End { status, left });
-            gateway.start_daemon(&[]);
+            self.start_daemon(&mut gateway);
         }
         if !gateway.installer().is_running() {
             gateway.start_installer(&[]);
