@@ -132,7 +132,9 @@ impl Operator<'_> {
             Ask::Install => update.starts_with("3/5"),
             Ask::Uninstall => update == "4/59",
             // An activation that fails has no Result of its own, only a Status Reason.
-            Ask::Activate | Ask::Deactivate => self.text(16).contains("given up"),
+            Ask::Activate | Ask::Deactivate => {
+                self.text(16).is_some_and(|why| why.contains("given up"))
+            }
             Ask::ForUpdate | Ask::Delete => false,
         }
     }
@@ -147,22 +149,19 @@ impl Operator<'_> {
         });
     }
 
-    /// Update State and Update Result: `3/0`.
+    /// Update State and Update Result: `3/0`; nothing without an agent.
     fn update(&self) -> String {
-        format!("{}/{}", self.text(7), self.text(9))
+        let both = self.text(7).zip(self.text(9));
+        both.map_or_else(String::new, |(state, result)| format!("{state}/{result}"))
     }
 
     fn has(&self, resource: u16, value: &str) -> bool {
-        self.text(resource) == value
+        self.text(resource).is_some_and(|text| text == value)
     }
 
-    /// The value, or the code that came instead.
-    fn text(&self, resource: u16) -> String {
+    fn text(&self, resource: u16) -> Option<String> {
         let response = self.read(resource);
-        match response.code == "2.05" {
-            true => response.text(),
-            false => response.code.to_string(),
-        }
+        (response.code == "2.05").then(|| response.text())
     }
 
     fn read(&self, resource: u16) -> Response {
