@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use wharf_tests::{
@@ -79,6 +80,16 @@ impl Story {
     pub(crate) fn write_uri(&self, file: &Path) {
         let uri = self.origin.uri(&path(file));
         self.client().write_text("/9/0/3", &uri).expect("2.04");
+    }
+
+    /// curl, to download this package to `into`.
+    pub(crate) fn curl(&self, file: &Path, into: &Path) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--user"]);
+        curl.arg(format!("{USER_NAME}:{PASSWORD}"));
+        curl.arg("--output").arg(into);
+        curl.arg(self.origin.uri(&path(file)));
+        curl
     }
 
     /// Waits until Update State is this.

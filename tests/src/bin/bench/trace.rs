@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use wharf_tests::{folder::Folder, process::Process};
+use wharf_tests::{command::output_of, folder::Folder, process::Process};
 
 /// strace, attached until this is ended.
 pub(crate) struct Trace {
@@ -18,11 +18,7 @@ impl Trace {
     /// Follows these calls of `processes` and of all that they start.
     pub(crate) fn attach(processes: &[u32], calls: &str) -> Self {
         let folder = Folder::new();
-        let mut command = Command::new("strace");
-        // A file for each thread: no line is interrupted by another's.
-        command.args(["-ff", "-y", "-s0", "-e", "signal=none", "-o"]);
-        command.arg(folder.join("trace"));
-        command.args(["-e", &format!("trace={calls}")]);
+        let mut command = strace(&folder, calls);
         for process in processes {
             command.args(["-p", &process.to_string()]);
         }
@@ -37,10 +33,32 @@ impl Trace {
     /// Lets them run free; gives the calls of each thread, in the order in which it made them.
     pub(crate) fn end(mut self) -> Vec<Vec<Call>> {
         self.strace.terminate();
-        let files = fs::read_dir(self.folder.path()).expect("the folder of the trace");
-        let files = files.map(|file| file.expect("a file").path());
-        files.filter(|file| is_trace(file)).map(calls).collect()
+        traced(&self.folder)
     }
+}
+
+/// Runs `command` to its end, and gives what [`Trace::end`] gives.
+pub(crate) fn trace(command: &Command, calls: &str) -> Vec<Vec<Call>> {
+    let folder = Folder::new();
+    let mut strace = strace(&folder, calls);
+    strace.arg(command.get_program()).args(command.get_args());
+    output_of(&mut strace);
+    traced(&folder)
+}
+
+fn strace(folder: &Folder, calls: &str) -> Command {
+    let mut command = Command::new("strace");
+    // A file for each thread: no line is interrupted by another's.
+    command.args(["-ff", "-y", "-s0", "-e", "signal=none", "-o"]);
+    command.arg(folder.join("trace"));
+    command.args(["-e", &format!("trace={calls}")]);
+    command
+}
+
+fn traced(folder: &Folder) -> Vec<Vec<Call>> {
+    let files = fs::read_dir(folder.path()).expect("the folder of the trace");
+    let files = files.map(|file| file.expect("a file").path());
+    files.filter(|file| is_trace(file)).map(calls).collect()
 }
 
 /// A call that succeeded.
