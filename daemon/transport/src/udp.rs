@@ -9,8 +9,9 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::ServerAddress;
 
-/// The longest datagram that is taken: a Block1 message of 1,024 bytes with its options fits twice.
-pub const MAX_DATAGRAM: usize = 2048;
+/// The longest datagram that is taken: twice what a message may hold, so that a server which sends more in one is
+/// told so (4.13) and does not wait for an answer.
+pub const MAX_DATAGRAM: usize = 4096;
 
 /// A socket to one server.
 #[derive(Debug)]

@@ -70,6 +70,12 @@ impl<'a> Client<'a> {
         if payload.len() > BLOCK {
             return self.push(path, format, payload, BLOCK);
         }
+        self.put(path, format, payload)
+    }
+
+    /// Write of any payload in one message, however long it is.
+    #[track_caller]
+    pub fn put(&self, path: &str, format: u16, payload: &[u8]) -> Response {
         self.send(RequestType::Put, path, Some(format), payload)
     }
 

@@ -161,5 +161,7 @@ pub(super) fn empty(kind: MessageType, id: u16) -> Vec<u8> {
 }
 
 pub(super) fn bytes(message: &Packet) -> Vec<u8> {
-    message.to_bytes().expect("a message that fits a datagram")
+    message
+        .to_bytes_with_limit(64 * 1024)
+        .expect("a message that fits a datagram")
 }

@@ -47,6 +47,7 @@ fn a_download_goes_on_after_an_orderly_restart_of_wharfd() {
     set.origin.fault(&path, Fault::StallAfter(3 << 20));
     set.order(&uri);
     set.origin.wait_for_stall();
+    wait_until("bytes in the staged file", || staged(&set, 1 << 20));
     set.gateway.daemon().terminate();
     set.start_daemon_again();
     set.wait_for("3/0");

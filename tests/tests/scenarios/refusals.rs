@@ -1,6 +1,6 @@
 //! What is refused, with which Update Result, and what is then on the device.
 
-use wharf_tests::{keys::Signer, origin::Fault, package::Package};
+use wharf_tests::{keys::Signer, origin::Fault, package::Package, server::format};
 
 use crate::stage_set::StageSet;
 
@@ -15,16 +15,20 @@ fn expect_reason(set: &StageSet, words: &[&str]) {
 #[test]
 fn a_package_without_a_trusted_signature_ends_53() {
     let set = StageSet::simulated();
-    for signer in [
-        None,
-        Some(Signer::Stranger),
-        Some(Signer::Expired),
-        Some(Signer::Revoked),
-    ] {
+    for signer in [Signer::Expired, Signer::Revoked] {
+        set.keys.trust(signer, &set.gateway.path());
+    }
+    let table = [
+        (None, "no signature"),
+        (Some(Signer::Stranger), "not in the keyring"),
+        (Some(Signer::Expired), "expired"),
+        (Some(Signer::Revoked), "revoked"),
+    ];
+    for (signer, why) in table {
         let uri = set.publish_signed(&Package::new(&name_for(signer), "1.0-1"), signer);
         set.order(&uri);
         set.wait_for("0/53");
-        expect_reason(&set, &["20: "]);
+        expect_reason(&set, &["20: ", why]);
     }
 }
 
@@ -180,4 +184,25 @@ impl StageSet {
         self.order(&format!("{uri}?sig=t0ken"));
         self.wait_for("3/0");
     }
+}
+
+#[test]
+fn a_uri_of_2048_bytes_is_taken_in_blocks_and_a_longer_one_is_not() {
+    let set = StageSet::simulated();
+    let uri = |length: usize| {
+        let begin = set.origin.uri("/p.deb?");
+        format!("{begin}{}", "x".repeat(length - begin.len()))
+    };
+    let client = set.client();
+    client.write_text("/9/0/3", &uri(2049)).expect("4.00");
+    set.wait_for("0/56");
+    client
+        .put("/9/0/3", format::TEXT, uri(2048).as_bytes())
+        .expect("4.13");
+    client.write_text("/9/0/3", &uri(2048)).expect("2.04");
+    wharf_tests::waiting::wait_until("the origin's answer", || {
+        let reason = client.read_text("/9/0/16");
+        reason.contains("404").then_some(())
+    });
+    set.wait_for("0/56");
 }
