@@ -17,6 +17,9 @@ use crate::{left::Left, line::Line};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
+/// So many starts may be needed until the last effect is done that had ended.
+const STARTS: u32 = 20;
+
 /// A gateway on the line to its server.
 pub(crate) struct Kept {
     pub(crate) gateway: Mutex<Gateway>,
@@ -91,11 +94,14 @@ impl Kept {
     /// database; the next start finds that it is done.
     pub(crate) fn settled(&self) -> Left {
         let mut gateway = self.gateway.lock().unwrap();
+        let mut starts = 0;
         loop {
             let left = Left::on(&gateway.path());
             if left.pending.is_empty() {
                 return left;
             }
+            assert!(starts < STARTS, "never ends: {:?}", left.pending);
+            starts += 1;
             gateway.start_daemon(&[]);
             gateway.daemon().errors().wait_for("registered");
             gateway.daemon().terminate();
