@@ -113,7 +113,8 @@ impl Desk {
                 "wharf-installer: cannot look for old files: {error}"
             ));
         }
-        match self.staging.stage(stage, keep, size) {
+        let needs = |stage| self.job_that_needs(stage);
+        match self.staging.stage(stage, keep, size, &needs) {
             Ok(staged) => Answer::WithDescriptor(
                 Reply::Staged {
                     kept: staged.kept,
@@ -127,11 +128,7 @@ impl Desk {
 
     /// Old files go, but for those of open jobs.
     fn expire(&self) -> io::Result<()> {
-        let needed = self
-            .open_jobs()
-            .map_err(|failure| io::Error::other(failure.detail.to_string()))?;
-        self.staging
-            .expire(|stage| needed.iter().any(|job| job.order.stage() == Some(stage)))
+        self.staging.expire(&|stage| self.job_that_needs(stage))
     }
 
     fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<Reply, NotDone> {
@@ -150,14 +147,8 @@ impl Desk {
     }
 
     fn discard(&self, stage: StageId) -> Result<Reply, NotDone> {
-        let open = self.open_jobs()?;
-        if let Some(job) = open.iter().find(|job| job.order.stage() == Some(stage)) {
-            return Err(NotDone::NotNow(Failure::new(
-                Cause::Unavailable,
-                format!("the job {} still needs {stage}", job.operation),
-            )));
-        }
-        self.staging.discard(stage).map(|()| Reply::Done)
+        let needs = |stage| self.job_that_needs(stage);
+        self.staging.discard(stage, &needs).map(|()| Reply::Done)
     }
 
     fn list(&self) -> Result<Reply, NotDone> {
@@ -172,16 +163,16 @@ impl Desk {
     }
 
     fn plan(&self, stage: StageId) -> Result<Reply, NotDone> {
-        let (path, judged) = self.staging.sealed(stage)?;
-        self.ledger
-            .judge(&judged, self.backend.as_ref(), &self.policy)?;
+        let sealed = self.staging.sealed(stage)?;
+        self.may_install(&sealed.judged)?;
+        let package = sealed.judged.package.clone();
         let manner = Manner {
-            allow_downgrade: self.policy.allows_downgrade(&judged.package.name),
+            allow_downgrade: self.policy.allows_downgrade(&package.name),
             reinstall: false,
         };
         let file = PackageFile {
-            path,
-            package: judged.package,
+            path: sealed.path.clone(),
+            package,
         };
         let installs = self.backend.plan(&file, manner)?;
         Ok(Reply::Plan { installs })
@@ -191,8 +182,10 @@ impl Desk {
         if self.is_known(operation)? {
             return Ok(Reply::Accepted);
         }
-        let (_, judged) = self.staging.sealed(stage)?;
-        self.may_install(&judged)?;
+        // Kept until the job is recorded: from then on the record keeps the file.
+        let sealed = self.staging.sealed(stage)?;
+        self.may_install(&sealed.judged)?;
+        let judged = sealed.judged.clone();
         self.queue
             .accept(operation, Order::Install { stage, judged })?;
         Ok(Reply::Accepted)
@@ -272,6 +265,12 @@ impl Desk {
 
     fn is_known(&self, operation: OperationId) -> Result<bool, Failure> {
         Ok(self.queue.journal().job(operation)?.is_some())
+    }
+
+    fn job_that_needs(&self, stage: StageId) -> Result<Option<OperationId>, Failure> {
+        let open = self.open_jobs()?;
+        let job = open.iter().find(|job| job.order.stage() == Some(stage));
+        Ok(job.map(|job| job.operation))
     }
 
     fn open_jobs(&self) -> Result<Vec<Job>, Failure> {

@@ -24,7 +24,7 @@ use crate::{
     progress,
     root::Root,
     session,
-    verdict::Judged,
+    verdict::{self, Judged},
 };
 
 /// Does one job.
@@ -197,7 +197,11 @@ impl<'a> Worker<'a> {
 
     /// What an interrupted attempt left half-way. A removal needs no repair first: it goes on from any state.
     fn repair(&self, job: &Job) -> Result<(), Stop> {
-        let file = job.order.stage().map(|stage| self.root.stage(stage));
+        let file = match &job.order {
+            Order::Install { stage, judged } => Some(self.root.stage(*stage))
+                .filter(|path| verdict::still_holds(path, judged).is_ok()),
+            _ => None,
+        };
         let repaired = self.backend.repair(job.order.package(), file.as_deref());
         match (&job.order, repaired) {
             (Order::Install { .. }, Err(failure)) => Err(failure.into()),
@@ -224,6 +228,7 @@ impl<'a> Worker<'a> {
             package: judged.package.clone(),
         };
         let manner = self.manner(job, judged)?;
+        verdict::still_holds(&file.path, judged)?;
         self.backend.plan(&file, manner)?;
         fault::point("job.planned");
         Ok(Some((file, manner)))
@@ -266,7 +271,8 @@ impl<'a> Worker<'a> {
     fn apply(&self, job: &Job, planned: Option<(PackageFile, Manner)>) -> Result<Change, Failure> {
         let report = |progress: Progress| progress::write(self.root, job.operation, progress);
         match (&job.order, planned) {
-            (Order::Install { .. }, Some((file, manner))) => {
+            (Order::Install { judged, .. }, Some((file, manner))) => {
+                verdict::still_holds(&file.path, judged)?;
                 self.backend.install(&file, manner, &report)
             }
             (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),

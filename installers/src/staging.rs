@@ -15,7 +15,7 @@ use std::{
 };
 
 use nix::{libc, sys::statvfs::fstatvfs};
-use wharf_frames::{Cause, Failure, StageId, installer::StageEntry};
+use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 
 use crate::{
     durable, fault, lease, limits,
@@ -43,6 +43,20 @@ pub struct Staged {
     pub limit: u64,
 }
 
+/// A file whose verdict holds. Nobody can discard it as long as this is kept.
+#[derive(Debug)]
+pub struct Sealed<'a> {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it is.
+    pub judged: Judged,
+    _taken: Taken<'a>,
+}
+
+/// The open job that needs a file, if there is one. Asked once the file is taken: from then on no job can begin to
+/// need it.
+pub type Needs<'a> = &'a dyn Fn(StageId) -> Result<Option<OperationId>, Failure>;
+
 /// Why a question was not answered with what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotDone {
@@ -64,8 +78,14 @@ impl Staging {
     }
 
     /// Makes a file of this name, or opens it again cut to at most `keep` bytes, for one writer at a time.
-    pub fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> Result<Staged, NotDone> {
-        let _taken = self.take(stage)?;
+    pub fn stage(
+        &self,
+        stage: StageId,
+        keep: u64,
+        size: Option<u64>,
+        needs: Needs<'_>,
+    ) -> Result<Staged, NotDone> {
+        let _taken = self.take_unneeded(stage, needs)?;
         let path = self.root.stage(stage);
         if verdict::read(&path).map_err(NotDone::NotNow)?.is_some() {
             return Err(refused(
@@ -150,9 +170,9 @@ impl Staging {
         Ok(verdict)
     }
 
-    /// Removes the file and what was found about it.
-    pub fn discard(&self, stage: StageId) -> Result<(), NotDone> {
-        let _taken = self.take(stage)?;
+    /// Removes the file and what was found about it, unless a job needs it.
+    pub fn discard(&self, stage: StageId, needs: Needs<'_>) -> Result<(), NotDone> {
+        let _taken = self.take_unneeded(stage, needs)?;
         let path = self.root.stage(stage);
         // The file first: a sealed name without a file is refused, a file without its verdict would be judged anew.
         for path in [&path, &verdict::path(&path)] {
@@ -163,10 +183,15 @@ impl Staging {
     }
 
     /// A file whose verdict holds.
-    pub fn sealed(&self, stage: StageId) -> Result<(PathBuf, Judged), NotDone> {
+    pub fn sealed(&self, stage: StageId) -> Result<Sealed<'_>, NotDone> {
+        let taken = self.take(stage)?;
         let path = self.root.stage(stage);
         match verdict::read(&path).map_err(NotDone::NotNow)? {
-            Some(Verdict::Sealed(judged)) if path.exists() => Ok((path, judged)),
+            Some(Verdict::Sealed(judged)) if path.exists() => Ok(Sealed {
+                path,
+                judged,
+                _taken: taken,
+            }),
             Some(Verdict::Refused(failure)) => Err(NotDone::Refused(failure)),
             _ => Err(refused(
                 Cause::Policy,
@@ -189,23 +214,23 @@ impl Staging {
         Ok(entries)
     }
 
-    /// Removes what nobody has written for longer than policy keeps it, unless it is needed.
-    pub fn expire(&self, needed: impl Fn(StageId) -> bool) -> io::Result<()> {
+    /// Removes what nobody has written for longer than policy keeps it, unless a job needs it.
+    pub fn expire(&self, needs: Needs<'_>) -> io::Result<()> {
         let age = Duration::from_secs(self.quota.days * 24 * 3600);
         let Some(oldest) = SystemTime::now().checked_sub(age) else {
             return Ok(());
         };
         for (stage, metadata) in self.files()? {
-            if metadata.modified()? < oldest && !needed(stage) {
-                let _ = self.discard(stage); // one that is just being used is not old
+            if metadata.modified()? < oldest {
+                let _ = self.discard(stage, needs); // one that is just being used is not old
             }
         }
-        self.forget_refusals(oldest)
+        self.forget_refusals(oldest, needs)
     }
 
     /// Refused files are gone, but what was said of them is kept until it is discarded; of those that nobody discards,
     /// the last ones.
-    fn forget_refusals(&self, oldest: SystemTime) -> io::Result<()> {
+    fn forget_refusals(&self, oldest: SystemTime, needs: Needs<'_>) -> io::Result<()> {
         let mut refusals = Vec::new();
         for (name, metadata) in self.entries()? {
             let stage = name.strip_suffix(".verdict").and_then(|id| id.parse().ok());
@@ -218,7 +243,7 @@ impl Staging {
         let surplus = refusals.len().saturating_sub(self.quota.files);
         for (at, (modified, stage)) in refusals.into_iter().enumerate() {
             if at < surplus || modified < oldest {
-                let _ = self.discard(stage);
+                let _ = self.discard(stage, needs);
             }
         }
         Ok(())
@@ -251,6 +276,17 @@ impl Staging {
             false => Err(NotDone::NotNow(Failure::new(
                 Cause::Unavailable,
                 format!("{stage} is just being worked on"),
+            ))),
+        }
+    }
+
+    fn take_unneeded(&self, stage: StageId, needs: Needs<'_>) -> Result<Taken<'_>, NotDone> {
+        let taken = self.take(stage)?;
+        match needs(stage).map_err(NotDone::NotNow)? {
+            None => Ok(taken),
+            Some(operation) => Err(NotDone::NotNow(Failure::new(
+                Cause::Unavailable,
+                format!("the job {operation} still needs {stage}"),
             ))),
         }
     }
@@ -332,6 +368,7 @@ fn space(file: &File) -> io::Result<(u64, u64)> {
 }
 
 /// Gives the name back.
+#[derive(Debug)]
 struct Taken<'a>(&'a Staging, StageId);
 
 impl Drop for Taken<'_> {

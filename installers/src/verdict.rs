@@ -1,11 +1,18 @@
 //! What was found about a staged file, recorded beside it: asked again, `seal` answers the same.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 use minicbor::{Decode, Encode};
+use nix::libc;
+use sha2::{Digest, Sha256};
 use wharf_frames::{Cause, Failure, decode, encode, installer::Package};
 
-use crate::durable;
+use crate::{durable, lease, limits};
 
 /// The record of one judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -62,6 +69,46 @@ pub(crate) fn read(stage: &Path) -> Result<Option<Verdict>, Failure> {
         Ok(record) if record.format <= FORMAT => Ok(Some(record.verdict)),
         Ok(_) => Err(unreadable(&path, "a newer wharfd wrote it")),
         Err(error) => Err(unreadable(&path, &error.to_string())),
+    }
+}
+
+/// Whether a file is still what was judged: its recorded verdict, nobody who could write to it, and every byte. Asked
+/// by wharf-job before a package manager reads it as root, whatever became of the folder since the job was accepted.
+pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), Failure> {
+    let differs = |what: &str| {
+        let detail = format!("{}: {what}: download it again", stage.display());
+        Err(Failure::new(Cause::WrongDigest, detail))
+    };
+    if read(stage)? != Some(Verdict::Sealed(judged.clone())) {
+        return differs("its verdict is not the one that was accepted");
+    }
+    let io_failed = |error: io::Error| unreadable(stage, &error.to_string());
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(stage)
+        .map_err(io_failed)?;
+    if !lease::has_no_writer(&file, limits::WRITERS).map_err(io_failed)? {
+        return differs("somebody could still write to it");
+    }
+    match sha256(&file, judged.package.length).map_err(io_failed)? == judged.digest {
+        true => Ok(()),
+        false => differs("its bytes are not those that were judged"),
+    }
+}
+
+/// Of the whole file, which is not read further than one byte beyond its length.
+fn sha256(file: &File, length: u64) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut bytes = BufReader::with_capacity(128 * 1024, file.take(length.saturating_add(1)));
+    loop {
+        let buffer = bytes.fill_buf()?;
+        let length = buffer.len();
+        if length == 0 {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(buffer);
+        bytes.consume(length);
     }
 }
 

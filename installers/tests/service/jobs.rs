@@ -1,7 +1,5 @@
 //! Jobs: done once, in their order, and only what the ledger and policy allow.
 
-use std::{fs::File, io::Write};
-
 use wharf_frames::{
     Cause, StageId,
     installer::{JobStatus, Reply, Request},
@@ -162,24 +160,10 @@ fn an_operation_is_done_once_however_often_it_is_asked() {
 fn jobs_are_done_one_at_a_time_in_the_order_of_acceptance_and_cancelled_before_anything_is_changed()
 {
     let machine = Machine::simulated().started();
-    let wait = machine.tell("wait");
-    std::fs::remove_file(&wait).unwrap();
-    nix::unistd::mkfifo(&wait, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let install = |package: &str| {
-        let (stage, _) = machine.sealed(&Deb::new(package, "1"));
-        let request = Request::Install {
-            operation: machine.operation(),
-            stage,
-        };
-        assert_eq!(machine.ask(&request), Reply::Accepted);
-        let Request::Install { operation, .. } = request else {
-            unreachable!()
-        };
-        (operation, stage)
-    };
-    let [first, second, third] = ["first", "second", "third"].map(install);
-    // The first is at work once somebody can open the FIFO without waiting.
-    let mut gate = File::options().write(true).open(&wait).unwrap();
+    let gate = machine.gate();
+    let [first, second, third] =
+        ["first", "second", "third"].map(|package| machine.accepted(&Deb::new(package, "1")));
+    let at_work = gate.wait();
     let cancel = |operation| machine.ask(&Request::Cancel { operation });
     assert_eq!(refused(cancel(first.0)), Cause::Policy, "it is at work");
     assert_eq!(cancel(second.0), Reply::Done);
@@ -190,9 +174,7 @@ fn jobs_are_done_one_at_a_time_in_the_order_of_acceptance_and_cancelled_before_a
         ),
         "its file is needed"
     );
-    std::fs::remove_file(&wait).unwrap();
-    gate.write_all(b"x").unwrap();
-    drop(gate);
+    gate.open(at_work);
     assert_eq!(machine.outcome(first.0).failure, None);
     assert_eq!(
         machine

@@ -201,6 +201,22 @@ impl Machine {
         }
     }
 
+    /// A sealed package whose install is accepted: the job, and its file.
+    pub(crate) fn accepted(&self, package: &Deb) -> (OperationId, StageId) {
+        let ((stage, _), operation) = (self.sealed(package), self.operation());
+        let request = Request::Install { operation, stage };
+        assert_eq!(self.ask(&request), Reply::Accepted);
+        (operation, stage)
+    }
+
+    /// Lets the simulated package manager wait in the middle of its next work.
+    pub(crate) fn gate(&self) -> Gate {
+        let path = self.tell("wait");
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Gate(path)
+    }
+
     /// Gives the job and waits for its end.
     pub(crate) fn run(&self, request: &Request) -> Outcome {
         match self.ask(request) {
@@ -271,6 +287,22 @@ impl Machine {
             fs::write(&path, "").unwrap();
         }
         path
+    }
+}
+
+/// What the simulated package manager waits for; a FIFO.
+pub(crate) struct Gate(PathBuf);
+
+impl Gate {
+    /// Returns once it waits there: a FIFO cannot be opened before.
+    pub(crate) fn wait(&self) -> File {
+        File::options().write(true).open(&self.0).unwrap()
+    }
+
+    /// Lets it go on, and everybody after it.
+    pub(crate) fn open(self, waited: File) {
+        fs::remove_file(self.0).unwrap();
+        drop(waited);
     }
 }
 

@@ -3,19 +3,31 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::{FileExt, MetadataExt},
+    },
+    path::Path,
 };
 
-use nix::{libc, sys::socket as sys};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    libc,
+    sys::socket as sys,
+};
 use wharf_frames::{
-    Cause, StageId,
+    Cause, StageId, encode,
     installer::{Reply, Request},
 };
+use wharf_tests::waiting::wait_until;
 
 use crate::machine::{Deb, Machine, Signer, as_user, refused};
 
 /// Turns a descriptor into something that keeps its file writable.
 type Keep = fn(File) -> Box<dyn std::any::Any>;
+
+/// Does something to a sealed file; what it gives back is kept until the job is over.
+type Spoil = fn(&Path) -> Box<dyn std::any::Any>;
 
 #[test]
 fn a_file_that_somebody_can_still_write_to_is_not_sealed() {
@@ -227,4 +239,84 @@ fn refusals_that_nobody_discards_are_bounded() {
     let verdicts = std::fs::read_dir(staged).unwrap().flatten();
     let verdicts = verdicts.filter(|entry| entry.path().extension().is_some());
     assert_eq!(verdicts.count(), 3);
+}
+
+#[test]
+fn a_file_that_is_becoming_a_jobs_is_neither_discarded_nor_staged_anew() {
+    let machine = Machine::simulated().started();
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let lock = machine.root().join("var/lib/wharf-installer/jobs/.lock");
+    let mut options = File::options();
+    let lock = options.write(true).create(true).truncate(false).open(lock);
+    let held = Flock::lock(lock.unwrap(), FlockArg::LockExclusive).unwrap();
+    // The install has looked at the file, and waits to be recorded.
+    let (client, operation) = (machine.wharfd(), machine.operation());
+    let install = Request::Install { operation, stage };
+    client.send(&encode(&install).unwrap(), &[]);
+    wait_until("the install at the journal", || {
+        is_waited_for(&held).then_some(())
+    });
+
+    let replies = [
+        Request::Discard { stage },
+        Request::Stage {
+            stage,
+            keep: 0,
+            size: None,
+        },
+    ]
+    .map(|request| machine.ask(&request));
+
+    drop(held);
+    assert_eq!(client.receive().unwrap().0, Reply::Accepted);
+    for reply in replies {
+        assert!(
+            matches!(reply, Reply::NotNow(_) | Reply::Refused(_)),
+            "{reply:?}"
+        );
+    }
+    assert_eq!(machine.outcome(operation).failure, None);
+}
+
+/// proc_locks(5): a line with `->` for each who waits.
+fn is_waited_for(held: &File) -> bool {
+    let inode = format!(":{} ", held.metadata().unwrap().ino());
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let mut waiting = locks.lines().filter(|line| line.contains("->"));
+    waiting.any(|line| line.contains(&inode))
+}
+
+#[test]
+fn what_is_no_longer_as_it_was_judged_is_not_installed() {
+    let machine = Machine::simulated().started();
+    let gate = machine.gate();
+    let first = machine.accepted(&Deb::new("first", "1"));
+    let opened = gate.wait();
+    let spoil: [(&str, Spoil); 3] = [
+        ("other bytes", |path| {
+            let file = File::options().write(true).open(path).unwrap();
+            file.write_at(b"x", 200).unwrap();
+            Box::new(())
+        }),
+        ("no verdict", |path| {
+            std::fs::remove_file(path.with_extension("verdict")).unwrap();
+            Box::new(())
+        }),
+        ("a writer", |path| {
+            Box::new(File::options().append(true).open(path).unwrap())
+        }),
+    ];
+    let jobs = spoil.map(|(what, spoil)| {
+        let (operation, stage) = machine.accepted(&Deb::new("acme", "1"));
+        let path = format!("var/lib/wharf-installer/staged/{stage}");
+        (what, operation, spoil(&machine.root().join(path)))
+    });
+    gate.open(opened);
+    assert_eq!(machine.outcome(first.0).failure, None);
+    for (what, operation, _kept) in &jobs {
+        let failure = machine.outcome(*operation).failure;
+        let cause = failure.map(|failure| failure.cause);
+        assert_eq!(cause, Some(Cause::WrongDigest), "{what}");
+    }
+    assert_eq!(machine.effects(), ["install first 1"]);
 }
