@@ -7,12 +7,7 @@
     reason = "a demonstration ends where it fails"
 )]
 
-use std::{
-    fs,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Instant};
 
 use wharf_tests::{
     folder::Folder,
@@ -44,52 +39,44 @@ fn main() {
     gateway.configure(&server.uri(), "");
     gateway.start();
     let client = server.wait_for_client();
+    let endpoint = client.registration().endpoint;
     say(
         "server",
-        &format!(
-            "\"{}\" registered at {}",
-            client.registration().endpoint,
-            server.uri()
-        ),
+        &format!("\"{endpoint}\" registered at {}", server.uri()),
     );
 
-    let told = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        scope.spawn(|| tell_notifications(&server, &told));
-        installs(&gateway, &origin, &keys, &client);
-        refuses(&gateway, &origin, &keys, &client);
-        wait_until("the last notification", || {
-            (told.load(Ordering::SeqCst) == server.notifications().len()).then_some(())
-        });
-        told.store(usize::MAX, Ordering::SeqCst);
-    });
+    let mut story = Story {
+        server: &server,
+        told: 0,
+    };
+    installs(&gateway, &origin, &keys, &client, &mut story);
+    refuses(&gateway, &origin, &keys, &client, &mut story);
+    let seconds = began.elapsed().as_secs_f32();
     act(&format!(
-        "Done in {:.1} s. The same by hand: docs/server.md",
-        began.elapsed().as_secs_f32()
+        "Done in {seconds:.1} s. The same by hand: docs/server.md"
     ));
 }
 
-fn installs(gateway: &Gateway, origin: &Origin, keys: &Keys, client: &Client<'_>) {
+fn installs(
+    gateway: &Gateway,
+    origin: &Origin,
+    keys: &Keys,
+    client: &Client<'_>,
+    story: &mut Story<'_>,
+) {
     act(
         "The server observes /9/0, writes User Name, Password and Package URI, and waits for DELIVERED",
     );
     for resource in [16, 9, 7] {
         client.observe(&format!("/9/0/{resource}")).expect("2.05");
     }
-    let uri = publish(
-        origin,
-        keys,
-        &Package::new("hello-gateway", "1.0-1"),
-        Signer::Vendor,
-    );
-    client.write_text("/9/0/14", "fleet").expect("2.04");
-    client.write_text("/9/0/15", "correct horse").expect("2.04");
-    client.write_text("/9/0/3", &uri).expect("2.04");
-    wait_for_state(client, "3");
+    let package = Package::new("hello-gateway", "1.0-1");
+    order(client, &publish(origin, keys, &package, Signer::Vendor));
+    story.follow_to(3);
 
     act("It executes Install");
     client.execute("/9/0/4", "").expect("2.04");
-    wait_for_state(client, "4");
+    story.follow_to(4);
     let version = gateway.debian_root().installed_version("hello-gateway");
     say(
         "dpkg",
@@ -100,29 +87,32 @@ fn installs(gateway: &Gateway, origin: &Origin, keys: &Keys, client: &Client<'_>
     );
 }
 
-fn refuses(gateway: &Gateway, origin: &Origin, keys: &Keys, client: &Client<'_>) {
-    act(
-        "The server prepares an upgrade (Uninstall, ForUpdate), but the new package is signed by a stranger",
-    );
+fn refuses(
+    gateway: &Gateway,
+    origin: &Origin,
+    keys: &Keys,
+    client: &Client<'_>,
+    story: &mut Story<'_>,
+) {
+    act("The server prepares an upgrade: Uninstall, ForUpdate. The software stays in place");
     client.execute("/9/0/6", "1").expect("2.04");
-    wait_for_state(client, "0");
-    let uri = publish(
-        origin,
-        keys,
-        &Package::new("hello-gateway", "2.0-1"),
-        Signer::Stranger,
-    );
-    client.write_text("/9/0/14", "fleet").expect("2.04");
-    client.write_text("/9/0/15", "correct horse").expect("2.04");
-    client.write_text("/9/0/3", &uri).expect("2.04");
-    wait_until("the refusal", || {
-        (client.read_text("/9/0/9") == "53").then_some(())
-    });
+    story.follow_to(0);
+
+    act("But the new package is signed by a stranger");
+    let package = Package::new("hello-gateway", "2.0-1");
+    order(client, &publish(origin, keys, &package, Signer::Stranger));
+    story.follow_to(0);
     let version = gateway.debian_root().installed_version("hello-gateway");
     say(
         "dpkg",
         &format!("hello-gateway is {} still", version.expect("hello-gateway")),
     );
+}
+
+fn order(client: &Client<'_>, uri: &str) {
+    client.write_text("/9/0/14", "fleet").expect("2.04");
+    client.write_text("/9/0/15", "correct horse").expect("2.04");
+    client.write_text("/9/0/3", uri).expect("2.04");
 }
 
 fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> String {
@@ -137,25 +127,23 @@ fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> S
     origin.serve(&path, fs::read(file).expect("the package"))
 }
 
-fn wait_for_state(client: &Client<'_>, state: &str) {
-    wait_until("the Update State", || {
-        (client.read_text("/9/0/7") == state).then_some(())
-    });
+/// What the server is notified of, told as it comes.
+struct Story<'a> {
+    server: &'a Server,
+    told: usize,
 }
 
-/// Tells each notification when it comes, until `told` is taken away.
-fn tell_notifications(server: &Server, told: &AtomicUsize) {
-    loop {
-        let next = told.load(Ordering::SeqCst);
-        if next == usize::MAX {
-            return;
-        }
-        match server.story().get(next) {
-            Some((path, value)) => {
-                say("server", &notified(path, value));
-                let _ = told.compare_exchange(next, next + 1, Ordering::SeqCst, Ordering::SeqCst);
+impl Story<'_> {
+    /// Tells until Update State is this.
+    fn follow_to(&mut self, state: usize) {
+        loop {
+            let next = || self.server.story().get(self.told).cloned();
+            let (path, value) = wait_until("a notification", next);
+            self.told += 1;
+            say("server", &notified(&path, &value));
+            if path == "/9/0/7" && value == state.to_string() {
+                return;
             }
-            None => thread::sleep(Duration::from_millis(5)),
         }
     }
 }
