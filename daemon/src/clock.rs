@@ -12,8 +12,19 @@ use nix::sys::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// No wharfd was built before this moment (2026-11-01), so a clock that says less was not set yet.
-const BUILT_AFTER: u64 = 1_793_491_200;
+/// When this was built: a clock that says less was not set yet. Packages are built with SOURCE_DATE_EPOCH; anything
+/// else was not built before 2026-11-01.
+const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(seconds) => number(seconds),
+    None => 1_793_491_200,
+};
+
+const fn number(digits: &str) -> u64 {
+    match u64::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => 0,
+    }
+}
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
@@ -23,7 +34,7 @@ pub fn now() -> u64 {
 
 /// Whether the clock can be right: many gateways start in 1970, where no certificate is valid yet.
 pub fn is_set() -> bool {
-    now() >= BUILT_AFTER
+    now() >= BUILT
 }
 
 /// Tells when the clock is set.
