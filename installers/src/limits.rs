@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const CONNECTIONS: usize = 16;
 /// Connections of one user.
 pub const CONNECTIONS_OF_A_USER: usize = 8;
+/// Connections of one user with those that have no place yet, or none any more.
+pub const CONNECTIONS_HELD_OF_A_USER: usize = 32;
+/// A connection that has to make room for another may take so long; else that other one is told "not now".
+pub const MAKING_ROOM: Duration = Duration::from_secs(1);
 /// A client that has connected and says nothing is let go after this.
 pub const CLIENT_SILENCE: Duration = Duration::from_secs(30);
 /// A client that does not take its answer is let go after this.
@@ -31,6 +35,8 @@ pub const ATTEMPTS_A_BOOT: usize = 2;
 /// Attempts at one job.
 pub const ATTEMPTS: usize = 4;
 
+/// What a maintainer script leaves running is waited for so long before the device is looked at.
+pub const LEFT_BEHIND: Duration = Duration::from_secs(5);
 /// Of what a package manager and its scripts print, this much is kept.
 pub const OUTPUT: u64 = 64 * 1024;
 /// A policy file, a record of ours, a passwd file: longer ones are refused.

@@ -1,12 +1,12 @@
-//! Frames over the job socket. A client's packet brings bytes and nothing else: descriptors that come along are closed
-//! at once, and what does not fit is refused whole.
+//! Frames over the job socket. A client's packet brings bytes and nothing else: descriptors that come along are never
+//! received, and what does not fit is refused whole.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use wharf_frames::{MAX_FRAME, encode, installer::Reply};
 
 /// What a client sent.
@@ -20,53 +20,30 @@ pub(crate) enum Received {
     Gone,
 }
 
-/// More descriptors than this the kernel does not let through (SCM_MAX_FD).
-const DESCRIPTORS: usize = 253;
-
-/// Waits for a packet.
+/// Waits for a packet. It brings no room for descriptors, so the kernel lets go of those that come along and says so
+/// (MSG_CTRUNC): none is ever ours, also where the limit of open files is reached. This thread is the one that waits
+/// where one of them takes long to close.
 pub(crate) fn receive(socket: &OwnedFd) -> Received {
     let mut bytes = vec![0; MAX_FRAME];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS]);
-    let (length, flags, descriptors) = {
+    let (length, flags) = {
         let mut slices = [IoSliceMut::new(&mut bytes)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message =
-            match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
-                Ok(message) => message,
-                Err(nix::errno::Errno::EINTR) => return receive(socket),
-                Err(_) => return Received::Gone,
-            };
-        (message.bytes, message.flags, close_all(&message))
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, None, MsgFlags::empty()) {
+            Ok(message) => (message.bytes, message.flags),
+            Err(nix::errno::Errno::EINTR) => return receive(socket),
+            Err(_) => return Received::Gone,
+        }
     };
-    if length == 0 && descriptors == 0 && !flags.contains(MsgFlags::MSG_CTRUNC) {
+    if flags.contains(MsgFlags::MSG_CTRUNC) {
+        return Received::Refused("no question brings descriptors; they were closed");
+    }
+    if length == 0 {
         return Received::Gone;
     }
     if flags.contains(MsgFlags::MSG_TRUNC) {
         return Received::Refused("the packet is longer than any frame");
     }
-    if flags.contains(MsgFlags::MSG_CTRUNC) || descriptors > 0 {
-        return Received::Refused("no question brings descriptors; they were closed");
-    }
     bytes.truncate(length);
     Received::Packet(bytes)
-}
-
-/// Closes every descriptor that came along, and says how many there were.
-#[allow(
-    unsafe_code,
-    reason = "the kernel made these descriptors for this message; nobody else owns them"
-)]
-fn close_all(message: &nix::sys::socket::RecvMsg<'_, '_, ()>) -> usize {
-    let mut count = 0;
-    for control in message.cmsgs().into_iter().flatten() {
-        if let ControlMessageOwned::ScmRights(descriptors) = control {
-            count += descriptors.len();
-            for descriptor in descriptors {
-                drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-            }
-        }
-    }
-    count
 }
 
 /// Sends an answer, with the descriptor that belongs to it.

@@ -1,9 +1,11 @@
 //! The job socket: who may connect, how many, and for how long. A client that is slow, stuck or many costs itself its
-//! connection and nobody else anything.
+//! connection and nobody else anything. A client's socket may hold descriptors that take long to close (a TCP socket
+//! that lingers), so it is closed only by the thread that it has to itself, and that thread is counted until then.
 
 use std::{
     fs::{self, Permissions},
     io,
+    mem::ManuallyDrop,
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
         unix::fs::{PermissionsExt, chown},
@@ -42,7 +44,9 @@ use crate::{
 /// The service on its socket.
 pub struct Service {
     desk: Arc<Desk>,
-    socket: OwnedFd,
+    /// Never closed but by the end of the process, which waits for none of the clients in its backlog (socket(7),
+    /// SO_LINGER).
+    socket: ManuallyDrop<OwnedFd>,
     wharfd: User,
     open: Arc<Connections>,
 }
@@ -57,13 +61,16 @@ struct Connections {
 struct Connection {
     number: u64,
     uid: u32,
-    socket: Arc<OwnedFd>,
+    /// None while its thread closes it.
+    socket: Option<Arc<OwnedFd>>,
     at: At,
 }
 
 /// What a connection's thread is at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
+    /// It has no place yet.
+    Arriving,
     /// It waits for a question.
     Waiting,
     /// It answers one.
@@ -95,17 +102,18 @@ impl Service {
         fs::rename(&new, &path)?;
         Ok(Self {
             desk,
-            socket,
+            socket: ManuallyDrop::new(socket),
             wharfd,
             open: Arc::default(),
         })
     }
 
-    /// Answers, for ever.
+    /// Answers, for ever. An error means that this process cannot go on: its end lets go of every connection at once,
+    /// however long one would take to close, and jobs do not end with it.
     pub fn run(&self) -> io::Result<()> {
         for number in 0.. {
             match accept(&self.socket) {
-                Ok(socket) => self.admit(number, socket),
+                Ok(socket) => self.take_up(number, socket)?,
                 Err(error) if is_fatal(&error) => return Err(error),
                 // Out of descriptors or memory, for now: connections end by themselves, and one that ends wakes us.
                 Err(_) => self.open.wait_for_an_end(),
@@ -114,34 +122,44 @@ impl Service {
         Ok(())
     }
 
-    fn admit(&self, number: u64, socket: OwnedFd) {
-        let Ok(uid) = getsockopt(&socket, PeerCredentials).map(|peer| peer.uid()) else {
-            return;
-        };
-        if bound(&socket).is_err() || (uid != 0 && uid != self.wharfd.uid) {
-            return;
-        }
-        if !self.open.make_room(uid) {
-            let failure = Failure::new(
-                Cause::Unavailable,
-                "every connection is at work: ask again later",
-            );
-            let _ = packets::send(&socket, &Reply::NotNow(failure), None);
-            return;
-        }
+    /// Gives the connection a thread of its own.
+    fn take_up(&self, number: u64, socket: OwnedFd) -> io::Result<()> {
+        let uid = getsockopt(&socket, PeerCredentials)?.uid();
         let socket = Arc::new(socket);
-        self.open.add(number, uid, Arc::clone(&socket));
+        if !self.open.add(number, uid, Arc::clone(&socket)) {
+            let why = format!("no connection of uid {uid} can be closed, and there are too many");
+            return Err(io::Error::other(why));
+        }
+        let may_connect = uid == 0 || uid == self.wharfd.uid;
         let (desk, open) = (Arc::clone(&self.desk), Arc::clone(&self.open));
-        let started = thread::Builder::new()
+        thread::Builder::new()
             .name(format!("client {number}"))
             .spawn(move || {
-                let _end = Ending(&open, number);
-                converse(&desk, &open, number, &socket);
-            });
-        if started.is_err() {
-            self.open.remove(number);
-        }
+                let end = Ending {
+                    open: &open,
+                    number,
+                    socket: Some(socket),
+                };
+                if let Some(socket) = end.socket.as_ref().filter(|_| may_connect) {
+                    admit(&desk, &open, number, socket);
+                }
+            })
+            .map(drop)
     }
+}
+
+fn admit(desk: &Desk, open: &Connections, number: u64, socket: &OwnedFd) {
+    if bound(socket).is_err() {
+        return;
+    }
+    if open.find_place(number) {
+        return converse(desk, open, number, socket);
+    }
+    let failure = Failure::new(
+        Cause::Unavailable,
+        "every connection is at work: ask again later",
+    );
+    let _ = packets::send(socket, &Reply::NotNow(failure), None);
 }
 
 /// Nobody waits for a client longer than the table of limits says.
@@ -247,69 +265,58 @@ fn changed(changes: &Inotify, socket: &OwnedFd) -> io::Result<bool> {
 }
 
 impl Connections {
-    fn add(&self, number: u64, uid: u32, socket: Arc<OwnedFd>) {
-        self.lock().push(Connection {
+    /// Counts one that has no place yet. False when its user has too many and none of them goes.
+    fn add(&self, number: u64, uid: u32, socket: Arc<OwnedFd>) -> bool {
+        let is_full = |table: &mut Vec<Connection>| {
+            let of_user = table.iter().filter(|connection| connection.uid == uid);
+            of_user.count() >= limits::CONNECTIONS_HELD_OF_A_USER
+        };
+        let waited = self
+            .closed
+            .wait_timeout_while(self.lock(), limits::CLIENT_STUCK, is_full);
+        let (mut table, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        table.push(Connection {
             number,
             uid,
-            socket,
-            at: At::Waiting,
+            socket: Some(socket),
+            at: At::Arriving,
         });
+        !result.timed_out()
     }
 
-    /// Whether there is room for one more of this user. One that only waits gives way, the longest waiting first: so a
-    /// thousand that ask nothing keep nobody from being answered.
-    fn make_room(&self, uid: u32) -> bool {
+    /// Whether there is a place for one that has arrived. One that only waits gives way, the longest waiting first: so
+    /// a thousand that ask nothing keep nobody from being answered. One that does not go in time keeps its place.
+    fn find_place(&self, number: u64) -> bool {
+        let deadline = Instant::now() + limits::MAKING_ROOM;
         let mut table = self.lock();
         loop {
-            let of_user = table
-                .iter()
-                .filter(|connection| connection.uid == uid)
-                .count();
-            let full = table.len() >= limits::CONNECTIONS;
-            if !full && of_user < limits::CONNECTIONS_OF_A_USER {
-                return true;
-            }
-            let mut waiting = table
-                .iter()
-                .filter(|connection| connection.at == At::Waiting && connection.uid == uid);
-            let Some(number) = waiting.next().map(|connection| connection.number) else {
+            let Some(uid) = uid_of(&table, number) else {
                 return false;
             };
-            table = self.push_out(table, number);
+            if !is_full(&table, uid) {
+                set(&mut table, number, At::Waiting);
+                return true;
+            }
+            if !push_out(&mut table, uid) || Instant::now() >= deadline {
+                return false;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let still_full = |table: &mut Vec<Connection>| is_full(table, uid);
+            let waited = self.closed.wait_timeout_while(table, left, still_full);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    /// Ends a connection that only waits, and waits for its thread to let go.
-    fn push_out<'a>(
-        &'a self,
-        mut table: MutexGuard<'a, Vec<Connection>>,
-        number: u64,
-    ) -> MutexGuard<'a, Vec<Connection>> {
-        if let Some(connection) = table
-            .iter_mut()
-            .find(|connection| connection.number == number)
-        {
-            connection.at = At::PushedOut;
-            let _ = shutdown(connection.socket.as_raw_fd(), Shutdown::Both);
-        }
-        let is_there = |table: &mut Vec<Connection>| table.iter().any(|one| one.number == number);
-        let waited = self.closed.wait_while(table, is_there);
-        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// False when the connection was pushed out while it waited.
     fn begin_work(&self, number: u64) -> bool {
         let mut table = self.lock();
-        match table
-            .iter_mut()
-            .find(|connection| connection.number == number)
-        {
-            Some(connection) if connection.at == At::Waiting => {
-                connection.at = At::Working;
-                true
-            }
-            _ => false,
+        let waits = table
+            .iter()
+            .any(|connection| connection.number == number && connection.at == At::Waiting);
+        if waits {
+            set(&mut table, number, At::Working);
         }
+        waits
     }
 
     fn end_work(&self, number: u64) {
@@ -321,6 +328,14 @@ impl Connections {
             let mut connection = table.remove(at);
             connection.at = At::Waiting;
             table.push(connection); // the table's order is that of waiting
+        }
+    }
+
+    /// From now on nobody but its thread has the connection's socket.
+    fn let_go(&self, number: u64) {
+        let mut table = self.lock();
+        if let Some(connection) = table.iter_mut().find(|one| one.number == number) {
+            connection.socket = None;
         }
     }
 
@@ -339,11 +354,52 @@ impl Connections {
     }
 }
 
-/// A thread's connection leaves the table however the thread ends.
-struct Ending<'a>(&'a Connections, u64);
+fn uid_of(table: &[Connection], number: u64) -> Option<u32> {
+    let mut found = table.iter().filter(|one| one.number == number);
+    found.next().map(|connection| connection.uid)
+}
+
+fn set(table: &mut [Connection], number: u64, at: At) {
+    for connection in table.iter_mut().filter(|one| one.number == number) {
+        connection.at = at;
+    }
+}
+
+/// Whether every place is taken that this user may have.
+fn is_full(table: &[Connection], uid: u32) -> bool {
+    let with_place = || table.iter().filter(|one| one.at != At::Arriving);
+    let of_user = with_place().filter(|one| one.uid == uid).count();
+    with_place().count() >= limits::CONNECTIONS || of_user >= limits::CONNECTIONS_OF_A_USER
+}
+
+/// Tells one that only waits to go, unless one is going already. False when all are at work.
+fn push_out(table: &mut [Connection], uid: u32) -> bool {
+    let of_user = || table.iter().filter(|connection| connection.uid == uid);
+    let is_going = of_user().any(|connection| connection.at == At::PushedOut);
+    let waiting = table
+        .iter_mut()
+        .find(|connection| connection.uid == uid && connection.at == At::Waiting);
+    let Some(connection) = waiting else {
+        return is_going;
+    };
+    connection.at = At::PushedOut;
+    if let Some(socket) = &connection.socket {
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+    }
+    true
+}
+
+/// A thread's connection is closed, and leaves the table after that, however the thread ends.
+struct Ending<'a> {
+    open: &'a Connections,
+    number: u64,
+    socket: Option<Arc<OwnedFd>>,
+}
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.remove(self.1);
+        self.open.let_go(self.number);
+        drop(self.socket.take());
+        self.open.remove(self.number);
     }
 }

@@ -8,6 +8,7 @@
 
 mod contract;
 mod crash;
+mod hostile_clients;
 mod job_socket;
 mod jobs;
 mod machine;
