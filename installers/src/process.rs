@@ -11,6 +11,7 @@ use std::{
     },
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,9 @@ use nix::{
 };
 
 use crate::{limits, root::Root};
+
+/// How long until a child is looked at again that cannot be waited for with a limit.
+const STEP: Duration = Duration::from_millis(200);
 
 /// A program of this root. Its environment is this and nothing of ours: what an administrator's shell left in it must
 /// not decide how a package is installed.
@@ -123,42 +127,80 @@ impl Drop for Printed {
     }
 }
 
-/// Waits for the child's end. `changed` is called whenever one of the files grew, `overdue` once the time is over and
-/// then again after each further `limit`: it may end what hangs, and the wait goes on.
+/// Growth of the files into which a program prints, watched from before it starts: what cannot be watched is known
+/// while nothing runs yet.
+pub(crate) struct Growth<'a> {
+    files: &'a [&'a Printed],
+    events: Inotify,
+}
+
+impl<'a> Growth<'a> {
+    /// Growth of these files.
+    pub(crate) fn of(files: &'a [&'a Printed]) -> io::Result<Self> {
+        let events = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        for file in files {
+            events.add_watch(&file.path, AddWatchFlags::IN_MODIFY)?;
+        }
+        Ok(Self { files, events })
+    }
+
+    /// Keeps the files short. What fails here must not end the wait for the child.
+    fn take(&self) {
+        let _ = self.events.read_events();
+        for file in self.files {
+            let _ = file.bound();
+        }
+    }
+}
+
+/// Waits for the child's end, and gives no error before it: whoever is told of one goes on as if nothing ran any more.
+/// `changed` is called whenever one of the files grew, `overdue` once the time is over and then again after each
+/// further `limit`: it may end what hangs, and the wait goes on.
 pub(crate) fn wait(
     child: &mut Child,
-    files: &[&Printed],
+    growth: &Growth<'_>,
     limit: Duration,
     mut changed: impl FnMut(),
     mut overdue: impl FnMut(u32),
 ) -> io::Result<Option<i32>> {
-    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    let ended = pidfd(pid)?;
-    let grown = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    for file in files {
-        grown.add_watch(&file.path, AddWatchFlags::IN_MODIFY)?;
-    }
     let mut deadline = Instant::now() + limit;
     loop {
-        let mut events = [
-            PollFd::new(ended.as_fd(), PollFlags::POLLIN),
-            PollFd::new(grown.as_fd(), PollFlags::POLLIN),
-        ];
-        wait_for_event(&mut events, deadline)?;
-        let [end, growth] = events.map(|event| event.any().unwrap_or(false));
-        if growth {
-            let _ = grown.read_events();
-            files.iter().try_for_each(|file| file.bound())?;
-            changed();
-        }
-        if end {
-            return Ok(child.wait()?.code());
+        match wait_for_end_or_growth(child, growth, deadline) {
+            Ok([end, growing]) => {
+                if growing {
+                    growth.take();
+                    changed();
+                }
+                if end {
+                    break;
+                }
+            }
+            // Where it cannot be watched, its end and the time are looked for in steps.
+            Err(_) => match child.try_wait() {
+                Ok(None) => thread::sleep(STEP),
+                _ => break,
+            },
         }
         if Instant::now() >= deadline {
             overdue(child.id());
             deadline = Instant::now() + limit.min(Duration::from_secs(60));
         }
     }
+    Ok(child.wait()?.code())
+}
+
+fn wait_for_end_or_growth(
+    child: &Child,
+    growth: &Growth<'_>,
+    deadline: Instant,
+) -> io::Result<[bool; 2]> {
+    let ended = pidfd(i32::try_from(child.id()).map_err(io::Error::other)?)?;
+    let mut events = [
+        PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+        PollFd::new(growth.events.as_fd(), PollFlags::POLLIN),
+    ];
+    wait_for_event(&mut events, deadline)?;
+    Ok(events.map(|event| event.any().unwrap_or(false)))
 }
 
 /// Waits for one of the events, at most until the deadline.
@@ -182,5 +224,36 @@ pub(crate) fn pidfd(pid: i32) -> io::Result<OwnedFd> {
     match i32::try_from(descriptor) {
         Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_watched_is_known_before_anything_is_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = Printed::new(folder.path().join("output")).unwrap();
+        let files = [&printed];
+        assert!(Growth::of(&files).is_ok());
+        fs::remove_file(&printed.path).unwrap();
+        assert!(Growth::of(&files).is_err());
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_child_also_where_a_file_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = Printed::new(folder.path().join("output")).unwrap();
+        let files = [&printed];
+        let growth = Growth::of(&files).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "echo; rm -r \"$0\"; exit 7"])
+            .arg(folder.path())
+            .stdout(printed.writer().unwrap())
+            .spawn()
+            .unwrap();
+        let code = wait(&mut child, &growth, Duration::from_secs(60), || (), |_| ());
+        assert_eq!(code.unwrap(), Some(7));
     }
 }

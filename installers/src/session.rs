@@ -14,7 +14,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::process::{pidfd, wait_for_event};
+use crate::{
+    limits,
+    process::{pidfd, wait_for_event},
+};
 
 /// One line of /proc.
 struct Process {
@@ -33,8 +36,16 @@ pub(crate) fn begin() -> i32 {
 
 /// Waits until the last process of a session that somebody else began has ended. False when the time is over.
 pub(crate) fn wait_until_gone(session: i32, limit: Duration) -> io::Result<bool> {
+    wait_until_none(session, limit, |_| true)
+}
+
+fn wait_until_none(
+    session: i32,
+    limit: Duration,
+    counts: impl Fn(i32) -> bool,
+) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
-    while let Some(process) = first_of(session)? {
+    while let Some(process) = first_of(session, &counts)? {
         if Instant::now() >= deadline {
             return Ok(false);
         }
@@ -53,10 +64,28 @@ pub(crate) fn wait_until_gone(session: i32, limit: Duration) -> io::Result<bool>
     Ok(true)
 }
 
-fn first_of(session: i32) -> io::Result<Option<i32>> {
+/// Waits until nothing is left in this process's own session but itself: dpkg outlives an apt that was killed, and
+/// the database says what holds only after it. What is no dpkg may be a program that a script left behind for good: it
+/// is not waited for as long.
+pub(crate) fn wait_for_the_rest(limit: Duration) -> io::Result<()> {
+    let own = nix::unistd::getpid();
+    if nix::unistd::getsid(None) != Ok(own) {
+        return Ok(()); // others share it, and they are not ours
+    }
+    let is_dpkg = |pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.starts_with("dpkg") || name.starts_with("apt")
+    };
+    wait_until_none(own.as_raw(), limit, is_dpkg)?;
+    wait_until_none(own.as_raw(), limit.min(limits::LEFT_BEHIND), |_| true)?;
+    Ok(())
+}
+
+fn first_of(session: i32, counts: impl Fn(i32) -> bool) -> io::Result<Option<i32>> {
     let this = i32::try_from(std::process::id()).unwrap_or_default();
     let mut all = processes()?.into_iter();
-    let found = all.find(|process| process.session == session && process.pid != this);
+    let found = all
+        .find(|process| process.session == session && process.pid != this && counts(process.pid));
     Ok(found.map(|process| process.pid))
 }
 

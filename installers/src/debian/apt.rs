@@ -9,7 +9,10 @@ use std::{
     os::{fd::AsRawFd, unix::fs::symlink},
     path::{Path, PathBuf},
     process::Output,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{self, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -31,7 +34,7 @@ use super::{
 use crate::{
     backend::{Change, Installer, Manner, PackageFile, Progress, Report},
     durable, fault,
-    process::{self, Printed},
+    process::{self, Growth, Printed},
     root::Root,
     session,
 };
@@ -45,6 +48,18 @@ pub struct Apt {
     time_limit: Duration,
     /// Where our configuration is, once it is written.
     configuration: OnceLock<PathBuf>,
+}
+
+/// A name for a file, for one run of apt.
+struct Link {
+    outside: PathBuf,
+    inside: PathBuf,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.outside);
+    }
 }
 
 impl Apt {
@@ -126,6 +141,8 @@ impl Apt {
             let printed = Printed::new(self.root.run().join("apt/output"))?;
             let status = Printed::new(self.root.run().join("apt/status"))?;
             let status_fd = inheritable(&status)?;
+            let files = [&printed, &status];
+            let growth = Growth::of(&files)?;
             let mut command = process::program(&self.root, "apt-get");
             command
                 .arg("-o")
@@ -138,31 +155,35 @@ impl Apt {
             fault::point("apt.started");
             process::wait(
                 &mut child,
-                &[&printed, &status],
+                &growth,
                 self.time_limit,
                 || report(progress(&status.tail().unwrap_or_default())),
                 session::end_scripts,
             )?;
-            printed.tail()
+            session::wait_for_the_rest(self.time_limit)?;
+            // It has run: what it printed is told if it can be read.
+            Ok(printed.tail().unwrap_or_default())
         };
         run().map_err(|error| not_started("apt-get", &error))
     }
 
-    /// A path that apt takes for a file: absolute, ending in `.deb`. Each file has its own, since a plan may be asked
-    /// for while another file is installed.
-    fn as_deb(&self, file: &PackageFile) -> Result<PathBuf, Failure> {
+    /// A path that apt takes for a file: absolute, ending in `.deb`. Each run has its own, since a plan may be asked
+    /// for while the same file is installed.
+    fn as_deb(&self, file: &PackageFile) -> Result<Link, Failure> {
+        static RUN: AtomicU32 = AtomicU32::new(0);
         let mut name = file.path.file_name().unwrap_or_default().to_owned();
-        name.push(".deb");
+        let run = RUN.fetch_add(1, atomic::Ordering::Relaxed);
+        name.push(format!("-{}-{run}.deb", std::process::id()));
         let folder = self.root.run().join("apt");
-        let (link, target) = (folder.join(name), self.root.seen_inside(&file.path));
-        let made = durable::private_folder(&folder).and_then(|()| match fs::read_link(&link) {
-            Ok(before) if before == target => Ok(()),
-            _ => durable::remove(&link).and_then(|()| symlink(&target, &link)),
-        });
-        match made {
-            Ok(()) => Ok(self.root.seen_inside(&link)),
-            Err(error) => Err(not_started("apt-get", &error)),
-        }
+        let outside = folder.join(name);
+        durable::private_folder(&folder)
+            .and_then(|()| durable::remove(&outside))
+            .and_then(|()| symlink(self.root.seen_inside(&file.path), &outside))
+            .map_err(|error| not_started("apt-get", &error))?;
+        Ok(Link {
+            inside: self.root.seen_inside(&outside),
+            outside,
+        })
     }
 
     /// Whether the device has this version whole, so that nothing needs to be done.
@@ -255,7 +276,7 @@ impl Installer for Apt {
         let link = self.as_deb(file)?;
         let output = self.ask(
             &[&["-s"], install_words(manner).as_slice()].concat(),
-            link.as_os_str(),
+            link.inside.as_os_str(),
         )?;
         let lines = String::from_utf8_lossy(&output.stdout);
         match steps(&lines).as_slice() {
@@ -284,7 +305,7 @@ impl Installer for Apt {
         let first = before.is_none_or(|status| status.is_absent());
         let link = self.as_deb(file)?;
         let words = [&["-y"], install_words(manner).as_slice()].concat();
-        let printed = self.run(&words, link.as_os_str(), report)?;
+        let printed = self.run(&words, link.inside.as_os_str(), report)?;
         fault::point("apt.installed");
         let has_it = || -> Result<bool, Failure> {
             let status = self.status(&package.name)?;

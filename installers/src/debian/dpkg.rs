@@ -19,7 +19,7 @@ use wharf_frames::{Cause, Failure, PackageName, PackageVersion, installer::Insta
 
 use super::complaint;
 use crate::{
-    process::{self, Printed},
+    process::{self, Growth, Printed},
     root::Root,
     session,
 };
@@ -165,6 +165,8 @@ impl Dpkg {
         let _lock = self.lock_frontend()?;
         let run = || -> io::Result<String> {
             let printed = Printed::new(self.root.run().join("dpkg.output"))?;
+            let files = [&printed];
+            let growth = Growth::of(&files)?;
             let mut child = process::program(&self.root, "dpkg")
                 .env("DPKG_FRONTEND_LOCKED", "1")
                 .args(["--force-confdef", "--force-confold"])
@@ -174,12 +176,14 @@ impl Dpkg {
                 .spawn()?;
             process::wait(
                 &mut child,
-                &[&printed],
+                &growth,
                 self.time_limit,
                 || (),
                 session::end_scripts,
             )?;
-            printed.tail()
+            session::wait_for_the_rest(self.time_limit)?;
+            // It has run: what it printed is told if it can be read.
+            Ok(printed.tail().unwrap_or_default())
         };
         run().map_err(|error| not_started("dpkg", &error))
     }
