@@ -14,6 +14,7 @@ use crate::{
     journal::{Job, Order},
     ledger::Ledger,
     log::say,
+    permission::{may_install, may_remove, policy_now},
     policy::Policy,
     queue::Queue,
     root::Root,
@@ -26,8 +27,6 @@ use crate::{
 pub struct Desk {
     /// Where everything lies.
     pub root: Root,
-    /// Root's policy.
-    pub policy: Policy,
     /// The package manager.
     pub backend: Box<dyn Installer>,
     /// Who looks into packages.
@@ -137,9 +136,9 @@ impl Desk {
                 file,
                 signature,
                 &self.root,
-                &self.policy,
                 &self.inspector,
                 self.backend.as_ref(),
+                &self.ledger,
             )
         };
         let judged = self.staging.seal(stage, judge)?;
@@ -164,10 +163,10 @@ impl Desk {
 
     fn plan(&self, stage: StageId) -> Result<Reply, NotDone> {
         let sealed = self.staging.sealed(stage)?;
-        self.may_install(&sealed.judged)?;
+        let policy = self.may_install(&sealed.judged)?;
         let package = sealed.judged.package.clone();
         let manner = Manner {
-            allow_downgrade: self.policy.allows_downgrade(&package.name),
+            allow_downgrade: policy.allows_downgrade(&package.name),
             reinstall: false,
         };
         let file = PackageFile {
@@ -191,22 +190,11 @@ impl Desk {
         Ok(Reply::Accepted)
     }
 
-    /// Policy may have changed since the file was sealed.
-    fn may_install(&self, judged: &Judged) -> Result<(), Failure> {
-        let package = &judged.package;
-        match &package.signer {
-            None if !self.policy.allow_unsigned => {
-                let detail = format!("{} is not signed, and policy asks for it", package.name);
-                Err(Failure::new(Cause::Unsigned, detail))
-            }
-            Some(signer) if !self.policy.in_scope(signer.as_str(), &package.name) => {
-                let detail = format!("the certificate {signer} may not sign {}", package.name);
-                Err(Failure::new(Cause::OutOfScope, detail))
-            }
-            _ => self
-                .ledger
-                .judge(judged, self.backend.as_ref(), &self.policy),
-        }
+    /// Policy may have changed since the file was sealed; gives the one by which it may.
+    fn may_install(&self, judged: &Judged) -> Result<Policy, Failure> {
+        let policy = policy_now(&self.root)?;
+        may_install(judged, &policy, &self.ledger, self.backend.as_ref())?;
+        Ok(policy)
     }
 
     fn submit(
@@ -220,9 +208,8 @@ impl Desk {
         }
         self.is_managed(package)?;
         let order = order(package.clone());
-        if matches!(order, Order::Remove(_)) && self.policy.protects(package) {
-            let detail = format!("{package} is protected: it is never removed");
-            return Err(Failure::new(Cause::Plan, detail).into());
+        if matches!(order, Order::Remove(_)) {
+            may_remove(package, &policy_now(&self.root)?)?;
         }
         self.queue.accept(operation, order)?;
         Ok(Reply::Accepted)

@@ -20,6 +20,7 @@ use crate::{
     ledger::Ledger,
     limits,
     log::say,
+    permission::{may_install, may_remove},
     policy::Policy,
     progress,
     root::Root,
@@ -215,13 +216,15 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// What policy and the package manager say to an install. It is asked again here: since the job was accepted,
-    /// another may have been done.
-    fn plan(&self, job: &Job) -> Result<Option<(PackageFile, Manner)>, Stop> {
-        let Order::Install { stage, judged } = &job.order else {
-            return Ok(None);
+    /// What policy and the package manager say. It is asked again here: since the job was accepted, another may have
+    /// been done, and root may have changed its policy.
+    fn plan(&self, job: &Job) -> Result<Option<(PackageFile, Manner)>, Failure> {
+        let (stage, judged) = match &job.order {
+            Order::Install { stage, judged } => (stage, judged),
+            Order::Remove(name) => return may_remove(name, self.policy).map(|()| None),
+            Order::Activate(_) | Order::Deactivate(_) => return Ok(None),
         };
-        self.ledger.judge(judged, self.backend, self.policy)?;
+        may_install(judged, self.policy, &self.ledger, self.backend)?;
         self.not_below_what_was_there(job, judged)?;
         let file = PackageFile {
             path: self.root.stage(*stage),

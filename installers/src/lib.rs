@@ -7,7 +7,8 @@
 //! - [`service`]: the job socket: who may connect. [`packets`]: frames on it. [`answer`]: each question.
 //! - [`staging`]: root's folder, which hands out write-only descriptors; [`lease`]: whether anybody could still write.
 //! - [`seal`]: what has to hold before a file is a package; [`inspect`]: who looks into it; [`verdict`]: what was found.
-//! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back.
+//! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
+//!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
 //!   [`session`]: its processes; [`progress`]: how far it is.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
@@ -36,6 +37,7 @@ pub mod ledger;
 pub mod limits;
 mod log;
 mod packets;
+mod permission;
 pub mod policy;
 mod process;
 mod progress;

@@ -27,7 +27,7 @@ pub struct Policy {
     pub protected: Vec<Pattern>,
     /// Bounds of root's folder.
     pub quota: Quota,
-    /// What certificates may sign. One that is not named may sign every package.
+    /// What certificates may sign. One that is not mentioned may sign what was installed before.
     pub key: Vec<Scope>,
     /// How long another package manager's lock is waited for, in seconds.
     #[serde(deserialize_with = "seconds")]
@@ -78,6 +78,17 @@ pub struct Scope {
     pub fingerprint: Fingerprint,
     /// The packages.
     pub packages: Vec<Pattern>,
+}
+
+/// What policy says of a certificate and a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scoped {
+    /// A scope of the certificate names the package.
+    Named,
+    /// The certificate has scopes, and none names the package.
+    Outside,
+    /// The certificate has no scope.
+    Unmentioned,
 }
 
 /// The fingerprint of a certificate's primary key, in upper-case hexadecimal digits.
@@ -156,14 +167,18 @@ impl Policy {
         toml::from_str(&text).map_err(|error| wrong(file, &text, &error))
     }
 
-    /// Whether this certificate may sign packages of this name.
-    pub fn in_scope(&self, certificate: &str, name: &PackageName) -> bool {
-        let mut scopes = self
-            .key
-            .iter()
-            .filter(|scope| scope.fingerprint.0 == certificate)
-            .peekable();
-        scopes.peek().is_none() || scopes.any(|scope| any_fits(&scope.packages, name))
+    /// What the scopes say of this certificate and packages of this name.
+    pub fn scope(&self, certificate: &str, name: &PackageName) -> Scoped {
+        let scopes = self.key.iter();
+        let scopes = scopes.filter(|scope| scope.fingerprint.0 == certificate);
+        let mut said = Scoped::Unmentioned;
+        for scope in scopes {
+            match any_fits(&scope.packages, name) {
+                true => return Scoped::Named,
+                false => said = Scoped::Outside,
+            }
+        }
+        said
     }
 
     /// Whether this package may go to a lower version.
@@ -284,18 +299,16 @@ mod tests {
         let key = "0123456789ABCDEF0123456789ABCDEF01234567";
         let text = format!("[[key]]\nfingerprint = \"{key}\"\npackages = [\"acme-*\", \"edge\"]\n");
         let policy = parse(&text).unwrap();
-        for (package, allowed) in [
-            ("acme-agent", true),
-            ("edge", true),
-            ("edge2", false),
-            ("bash", false),
+        for (package, scoped) in [
+            ("acme-agent", Scoped::Named),
+            ("edge", Scoped::Named),
+            ("edge2", Scoped::Outside),
+            ("bash", Scoped::Outside),
         ] {
-            assert_eq!(policy.in_scope(key, &name(package)), allowed, "{package}");
+            assert_eq!(policy.scope(key, &name(package)), scoped, "{package}");
         }
-        assert!(
-            policy.in_scope(&"F".repeat(40), &name("bash")),
-            "another certificate"
-        );
+        let other = policy.scope(&"F".repeat(40), &name("edge"));
+        assert_eq!(other, Scoped::Unmentioned, "another certificate");
     }
 
     #[test]

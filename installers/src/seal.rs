@@ -12,8 +12,9 @@ use wharf_frames::{Cause, Failure, installer::Package};
 
 use crate::{
     backend::Installer,
-    inspect::{Described, Inspector, Keyring, Question, Signed, Verified},
-    policy::Policy,
+    inspect::{Described, Inspector, Keyring, Question, Verified},
+    ledger::Ledger,
+    permission::{may_sign, policy_now},
     root::Root,
     verdict::Judged,
 };
@@ -23,10 +24,11 @@ pub fn judge(
     file: &File,
     signature: Option<&[u8]>,
     root: &Root,
-    policy: &Policy,
     inspector: &Inspector,
     backend: &dyn Installer,
+    ledger: &Ledger,
 ) -> Result<Judged, Failure> {
+    let policy = policy_now(root)?;
     let keyring = Keyring::read(&root.keys())?;
     let question = Question {
         signature,
@@ -36,26 +38,16 @@ pub fn judge(
     };
     let verified = inspector.verify(file.as_fd(), &question)?;
     let described = inspector.describe(file.as_fd())?;
-    in_scope(&described, verified.signed.as_ref(), policy)?;
     fits_here(&described, backend)?;
-    Ok(judged(verified, described))
-}
-
-fn in_scope(
-    described: &Described,
-    signed: Option<&Signed>,
-    policy: &Policy,
-) -> Result<(), Failure> {
-    match signed {
-        Some(signed) if !policy.in_scope(signed.certificate.as_str(), &described.name) => {
-            let detail = format!(
-                "the certificate {} may not sign {} ([[key]] in installer.toml)",
-                signed.certificate, described.name
-            );
-            Err(Failure::new(Cause::OutOfScope, detail))
-        }
-        _ => Ok(()),
+    if let Some(signed) = &verified.signed {
+        may_sign(
+            signed.certificate.as_str(),
+            &described.name,
+            &policy,
+            ledger,
+        )?;
     }
+    Ok(judged(verified, described))
 }
 
 fn fits_here(described: &Described, backend: &dyn Installer) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -94,8 +95,25 @@ impl Keys {
         fs::read(&path).unwrap_or_else(|error| panic!("no certificate {path:?}: {error}"))
     }
 
-    /// Lets the root at `root` trust `signer`: puts the certificate into its `etc/wharfd/keys`.
+    /// Lets `signer` sign every package for the root at `root`: its certificate is in the keyring, and policy names it.
     pub fn trust(&self, signer: Signer, root: &Path) -> PathBuf {
+        let policy = root.join("etc/wharfd/installer.toml");
+        let scope = format!(
+            "\n[[key]]\nfingerprint = \"{}\"\npackages = [\"*\"]\n",
+            self.fingerprint(signer)
+        );
+        let file = self.add_to_keyring(signer, root);
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&policy)
+            .and_then(|mut file| file.write_all(scope.as_bytes()))
+            .unwrap_or_else(|error| panic!("{policy:?} cannot be written: {error}"));
+        file
+    }
+
+    /// Puts the certificate into `etc/wharfd/keys` of the root at `root`.
+    pub fn add_to_keyring(&self, signer: Signer, root: &Path) -> PathBuf {
         let folder = root.join("etc/wharfd/keys");
         let file = folder.join(format!("{}.asc", signer.name()));
         fs::create_dir_all(&folder)

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     if arguments.check_config {
         return ExitCode::SUCCESS;
     }
-    match serve(&arguments.root, policy) {
+    match serve(&arguments.root, &policy) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error, 1),
     }
@@ -61,7 +61,7 @@ fn arguments() -> Result<Arguments, String> {
     })
 }
 
-fn serve(root: &Root, policy: Policy) -> Result<(), Box<dyn Error>> {
+fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
     if policy.allow_unsigned {
         eprintln!(
             "wharf-installer: allow-unsigned is set: packages without a signature are installed"
@@ -74,7 +74,7 @@ fn serve(root: &Root, policy: Policy) -> Result<(), Box<dyn Error>> {
     let _only_one = only_one(root)?;
     let desk = Arc::new(Desk {
         staging: Staging::new(root, policy.quota)?,
-        backend: open_backend(root, &policy)?,
+        backend: open_backend(root, policy)?,
         inspector: Inspector {
             program: program("wharf-inspect")?,
             uid: inspect.uid,
@@ -83,7 +83,6 @@ fn serve(root: &Root, policy: Policy) -> Result<(), Box<dyn Error>> {
         },
         ledger: Ledger::of(root),
         root: root.clone(),
-        policy,
         queue,
     });
     let service = Service::bind(root, wharfd, Arc::clone(&desk))?;

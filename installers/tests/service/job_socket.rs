@@ -26,7 +26,9 @@ fn is_answered(machine: &Machine) {
 #[test]
 fn what_is_not_signed_by_whom_policy_allows_is_refused_for_good() {
     let mut machine = Machine::simulated();
-    machine.keys.trust(Signer::VendorRsa, &machine.root());
+    machine
+        .keys
+        .add_to_keyring(Signer::VendorRsa, &machine.root());
     let rsa = machine.keys.fingerprint(Signer::VendorRsa);
     machine.policy(&format!(
         "[[key]]\nfingerprint = \"{rsa}\"\npackages = [\"acme-*\"]\n"

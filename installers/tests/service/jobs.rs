@@ -108,6 +108,70 @@ fn an_older_signature_of_the_same_version_is_refused() {
 }
 
 #[test]
+fn a_package_that_was_never_installed_needs_a_key_whose_scope_names_it() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    let signer = Signer::VendorRsa;
+    machine.keys.add_to_keyring(signer, &machine.root());
+    let seal = |package: &Deb| {
+        let stage = machine.stage_id();
+        machine.put(stage, &machine.build(package, Some(signer)))
+    };
+    assert!(matches!(seal(&Deb::new("acme", "2")), Reply::Sealed(_)));
+    let Reply::Refused(failure) = seal(&Deb::new("lamp", "1")) else {
+        panic!("a new package by a certificate that policy does not mention");
+    };
+    assert_eq!(failure.cause, Cause::OutOfScope);
+    let line = format!(
+        "[[key]], fingerprint = \"{}\", packages = [\"lamp\"]",
+        machine.keys.fingerprint(signer)
+    );
+    assert!(failure.detail.as_str().contains(&line), "{failure}");
+    machine.policy(&format!("\n{}\n", line.replace(", ", "\n")));
+    assert!(matches!(seal(&Deb::new("lamp", "1")), Reply::Sealed(_)));
+}
+
+#[test]
+fn policy_holds_as_it_is_when_a_job_is_asked_for_and_when_it_is_done() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("base", "1"));
+    let gate = machine.gate();
+    let first = machine.accepted(&Deb::new("first", "1"));
+    let at_work = gate.wait();
+    let install = machine.accepted(&Deb::new("acme", "1"));
+    let (waiting, _) = machine.sealed(&Deb::new("acme", "2"));
+    let remove = |operation| Request::Remove {
+        operation,
+        package: name("base"),
+    };
+    let removal = machine.operation();
+    assert_eq!(machine.ask(&remove(removal)), Reply::Accepted);
+
+    machine.policy("protected = [\"base\"]\n");
+    let policy = machine.root().join("etc/wharfd/installer.toml");
+    let narrower = std::fs::read_to_string(&policy).unwrap();
+    std::fs::write(&policy, narrower.replace("[\"*\"]", "[\"first\"]")).unwrap();
+    let later = Request::Install {
+        operation: machine.operation(),
+        stage: waiting,
+    };
+    assert_eq!(refused(machine.ask(&later)), Cause::OutOfScope);
+    let later = remove(machine.operation());
+    assert_eq!(refused(machine.ask(&later)), Cause::Plan);
+
+    gate.open(at_work);
+    for (operation, cause) in [
+        (first.0, None),
+        (install.0, Some(Cause::OutOfScope)),
+        (removal, Some(Cause::Plan)),
+    ] {
+        let failure = machine.outcome(operation).failure;
+        assert_eq!(failure.map(|failure| failure.cause), cause);
+    }
+    assert_eq!(machine.effects(), ["install base 1", "install first 1"]);
+}
+
+#[test]
 fn a_downgrade_that_policy_allows_is_done() {
     let mut machine = Machine::simulated();
     machine.policy("allow-downgrade = [\"ac*\"]\n");

@@ -90,11 +90,13 @@ impl Machine {
         self.place.path()
     }
 
-    /// Adds to root's policy; wharf-installer reads it when it starts.
+    /// Adds to root's policy, before the scopes of keys.
     pub(crate) fn policy(&self, text: &str) {
         let path = self.root().join("etc/wharfd/installer.toml");
         let before = fs::read_to_string(&path).unwrap_or_default();
-        fs::write(path, before + text).unwrap();
+        let keys = before.find("\n[[key]]").unwrap_or(before.len());
+        let (settings, keys) = before.split_at(keys);
+        fs::write(path, [settings, text, keys].concat()).unwrap();
     }
 
     pub(crate) fn start(&mut self) {
