@@ -89,39 +89,33 @@ impl<'a> Worker<'a> {
         self.end(job, failure, device)
     }
 
-    /// dpkg outlives whoever started it. A job is over when its processes are gone.
+    /// dpkg outlives whoever started it. A job is over when its processes are gone. What stays for longer than a job may
+    /// take must not hold up every other job: a dpkg that is still at work holds its own lock against the next attempt.
     fn wait_for_earlier(&self, job: &Job) -> Result<(), Failure> {
-        let this_boot = boot();
-        let last = job
-            .attempts
-            .last()
-            .filter(|attempt| attempt.boot == this_boot);
-        let Some(attempt) = last else {
+        let last = job.attempts.last();
+        let Some(attempt) = last.filter(|attempt| attempt.boot == boot()) else {
             return Ok(());
         };
         let gone = session::wait_until_gone(attempt.session, self.policy.job_time_limit);
-        match gone.map_err(|error| unavailable("look at", PathBuf::from("/proc"), &error))? {
-            true => Ok(()),
-            false => Err(Failure::new(
-                Cause::Unavailable,
-                format!(
-                    "processes of an earlier attempt are still there (session {})",
-                    attempt.session
-                ),
-            )),
+        if !gone.map_err(|error| unavailable("look at", PathBuf::from("/proc"), &error))? {
+            say(format_args!(
+                "wharf-job: {}: processes of an earlier attempt stay (session {}); it goes on without waiting",
+                job.operation, attempt.session
+            ));
         }
+        Ok(())
     }
 
     /// Does what is left to do, and gives what the device has then.
     fn work(&self, job: &mut Job, session: i32) -> Result<Option<Installed>, Stop> {
-        if job.state == State::Applied {
+        let boot = boot();
+        if job.state == State::Applied && !is_of_another_boot(job, &boot) {
             return Ok(self.look(job)?); // only the end is missing
         }
-        let boot = boot();
         if is_used_up(job, &boot) {
             return self.give_up(job);
         }
-        let interrupted = job.state == State::Applying;
+        let interrupted = matches!(job.state, State::Applying | State::Applied);
         self.begin_attempt(job, Attempt { boot, session })?;
         if interrupted {
             self.repair(job)?;
@@ -150,7 +144,7 @@ impl<'a> Worker<'a> {
             _ => false,
         };
         match self.look(job) {
-            Ok(device) if !was_there => Ok(device),
+            Ok(device) if !was_there && !is_of_another_boot(job, &boot()) => Ok(device),
             _ => {
                 let detail = format!(
                     "given up after {} attempts that were interrupted: an operator has to look (dpkg --audit)",
@@ -169,7 +163,7 @@ impl<'a> Worker<'a> {
         }
         job.attempts.push(attempt);
         let state = match job.state {
-            State::Applying => State::Applying,
+            State::Applying | State::Applied => State::Applying,
             _ => State::Attempted,
         };
         self.advance(job, state)?;
@@ -380,6 +374,12 @@ impl<'a> Worker<'a> {
 fn is_used_up(job: &Job, boot: &str) -> bool {
     let in_this_boot = job.attempts.iter().filter(|attempt| attempt.boot == boot);
     in_this_boot.count() >= limits::ATTEMPTS_A_BOOT || job.attempts.len() >= limits::ATTEMPTS
+}
+
+/// Whether the last attempt was cut off with its boot: then the package database may say what the files do not hold.
+fn is_of_another_boot(job: &Job, boot: &str) -> bool {
+    let last = job.attempts.last();
+    last.is_some_and(|attempt| attempt.boot != boot)
 }
 
 /// This boot, by the name that the kernel gave it.

@@ -341,3 +341,71 @@ fn what_cannot_be_repaired_needs_an_operator() {
     );
     assert_eq!(outcome.attempts, 2);
 }
+
+#[test]
+fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
+    let mut machine = Machine::debian();
+    let programs = machine.packages.make("programs");
+    for (name, program) in [
+        ("wharf-installer", env!("CARGO_BIN_EXE_wharf-installer")),
+        ("wharf-inspect", env!("CARGO_BIN_EXE_wharf-inspect")),
+    ] {
+        fs::copy(program, programs.join(name)).unwrap();
+    }
+    // Once, and up to the step at which the machine is switched off.
+    let job = programs.join("wharf-job");
+    let script = format!(
+        "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT=job.applied=1 exec {1} \"$@\"\n",
+        programs.display(),
+        env!("CARGO_BIN_EXE_wharf-job")
+    );
+    fs::write(&job, script).unwrap();
+    fs::set_permissions(&job, Permissions::from_mode(0o755)).unwrap();
+    machine.start_program(&programs.join("wharf-installer"), &[]);
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1").file("/usr/share/acme/lamp", "on"));
+    let operation = machine.operation();
+    let install = Request::Install { operation, stage };
+    assert_eq!(machine.ask(&install), Reply::Accepted);
+    machine.installer().errors().wait_for("did not begin");
+    machine.installer().kill();
+
+    in_another_boot(&machine, operation);
+    let lamp = machine.root().join("usr/share/acme/lamp");
+    fs::write(&lamp, "").unwrap();
+    machine.start();
+
+    let outcome = machine.outcome(operation);
+    assert_eq!((outcome.failure, outcome.attempts), (None, 2));
+    assert_eq!(fs::read_to_string(lamp).unwrap(), "on");
+}
+
+/// Makes the record say that its attempts were made in another boot.
+fn in_another_boot(machine: &Machine, operation: OperationId) {
+    let path = machine
+        .root()
+        .join(format!("var/lib/wharf-installer/jobs/{operation}"));
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot = boot.trim().as_bytes();
+    let mut record = fs::read(&path).unwrap();
+    let at = record.windows(boot.len()).position(|part| part == boot);
+    let at = at.expect("the record names its boot");
+    record[at..at + boot.len()].fill(b'0');
+    fs::write(path, record).unwrap();
+}
+
+#[test]
+fn a_process_that_stays_in_the_session_of_a_killed_job_holds_up_no_other_job() {
+    let mut machine = Machine::debian();
+    machine.policy("job-time-limit = 2\n");
+    machine.start();
+    mount_proc(&machine);
+    let stays = format!("sleep 600 >/dev/null 2>&1 & echo $! >>/stays; {KILL}");
+    let outcome = machine.install(&Deb::new("acme", "1").script(Script::Postinst, &stays));
+    let next = machine.install(&Deb::new("bulb", "1"));
+    for pid in lines(&machine.root().join("stays")) {
+        let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    assert_eq!((outcome.failure, outcome.attempts), (None, 2));
+    assert_eq!(next.failure, None);
+}
