@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -59,11 +59,50 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 
 /// What the file holds; none when there is none.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    open(path)?.map(read_bounded).transpose()
+}
+
+/// As [`read`], for what decides what is installed: refused where anybody but root may write it.
+pub(crate) fn read_of_root(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = open(path)? else {
+        return Ok(None);
     };
+    only_root_writes(&file, path)?;
+    read_bounded(file).map(Some)
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at what is open, not at a name that may mean something else by then. Whoever runs this is root.
+pub(crate) fn only_root_writes(file: &File, path: &Path) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let path = path.display();
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        let why = format!(
+            "{path} belongs to uid {} (run `chown root {path}`)",
+            metadata.uid()
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        let why = format!("others than root may write {path} (run `chmod go-w {path}`)");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(())
+}
+
+/// Refuses a folder in which others than root may put files; none is as good as one that is empty.
+pub(crate) fn folder_of_root(path: &Path) -> io::Result<()> {
+    open(path)?.map_or(Ok(()), |folder| only_root_writes(&folder, path))
+}
+
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limits::FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limits::FILE {
@@ -72,7 +111,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
             limits::FILE
         )));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// A new name in this file's folder survives a power cut.
@@ -86,7 +125,7 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
 /// Makes a folder that only root may look into, with those above it.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
-        return Ok(());
+        return folder_of_root(path);
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     sync_folder_of(path)

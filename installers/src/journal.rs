@@ -177,7 +177,7 @@ fn open(phase: Phase, percent: Option<u8>) -> JobStatus {
 impl Journal {
     /// The journal of this root.
     pub fn open(root: &Root) -> io::Result<Self> {
-        for folder in [root.jobs(), root.ledger(), root.run()] {
+        for folder in [root.state(), root.jobs(), root.ledger(), root.run()] {
             durable::private_folder(&folder)?;
         }
         Ok(Self { root: root.clone() })

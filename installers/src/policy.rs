@@ -155,7 +155,8 @@ impl Policy {
     /// The policy of this root.
     pub fn read(root: &Root) -> Result<Self, PolicyError> {
         let file = root.policy();
-        match durable::read(&file) {
+        let folder = file.parent().map_or(Ok(()), durable::folder_of_root);
+        match folder.and_then(|()| durable::read_of_root(&file)) {
             Ok(None) => Ok(Self::default()),
             Ok(Some(bytes)) => Self::parse(&file, &bytes),
             Err(error) => Err(PolicyError::Unreadable { file, error }),

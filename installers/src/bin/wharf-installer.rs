@@ -69,6 +69,11 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
     }
     let wharfd = user(root, "wharfd")?;
     let inspect = user(root, "wharf-inspect")?;
+    if inspect.uid == wharfd.uid || inspect.gid == wharfd.gid {
+        return Err("the users wharfd and wharf-inspect share a UID or a GID: what looks into packages must be nobody \
+             who may ask for jobs; give each its own (systemd-sysusers does)"
+            .into());
+    }
     let program = |name: &str| env::current_exe().map(|path| path.with_file_name(name));
     let queue = Queue::new(root, program("wharf-job")?)?;
     let _only_one = only_one(root)?;

@@ -9,6 +9,8 @@ use std::{
 
 use wharf_frames::{Cause, Failure, Text, inspect::Request};
 
+use crate::durable;
+
 /// The longest file in the keyring. A certificate with many certifications has some 20 KiB.
 pub const MAX_FILE: usize = 96 * 1024;
 
@@ -32,6 +34,7 @@ impl Keyring {
     /// empty keyring, with which no signature holds; a file that cannot be read is an error, because a keyring with a
     /// gap would call a good signature untrusted.
     pub fn read(folder: &Path) -> Result<Self, Failure> {
+        durable::folder_of_root(folder).map_err(|error| unreadable(folder, &error.to_string()))?;
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             entries => entries.map_err(|error| unreadable(folder, &error.to_string()))?,
@@ -81,9 +84,9 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
-    File::open(path)?
-        .take(MAX_FILE as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    durable::only_root_writes(&file, path)?;
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -12,4 +12,5 @@ mod hostile_clients;
 mod job_socket;
 mod jobs;
 mod machine;
+mod owners;
 mod staged_files;
