@@ -55,7 +55,8 @@ pub struct Service {
 #[derive(Default)]
 struct Connections {
     table: Mutex<Vec<Connection>>,
-    closed: Condvar,
+    /// One has left the table, or has a place, or gets none.
+    changed: Condvar,
 }
 
 struct Connection {
@@ -77,6 +78,8 @@ enum At {
     Working,
     /// It was told to go while it waited.
     PushedOut,
+    /// It is told that there is no place for it.
+    TurnedAway,
 }
 
 impl Service {
@@ -272,7 +275,7 @@ impl Connections {
             of_user.count() >= limits::CONNECTIONS_HELD_OF_A_USER
         };
         let waited = self
-            .closed
+            .changed
             .wait_timeout_while(self.lock(), limits::CLIENT_STUCK, is_full);
         let (mut table, result) = waited.unwrap_or_else(PoisonError::into_inner);
         table.push(Connection {
@@ -284,27 +287,35 @@ impl Connections {
         !result.timed_out()
     }
 
-    /// Whether there is a place for one that has arrived. One that only waits gives way, the longest waiting first: so
-    /// a thousand that ask nothing keep nobody from being answered. One that does not go in time keeps its place.
+    /// Whether there is a place for one that has arrived; its user's take their turns as they came. One that only waits
+    /// gives way, the longest waiting first: so a thousand that ask nothing keep nobody from being answered. One that
+    /// does not go in time keeps its place.
     fn find_place(&self, number: u64) -> bool {
         let deadline = Instant::now() + limits::MAKING_ROOM;
         let mut table = self.lock();
-        loop {
+        let found = loop {
             let Some(uid) = uid_of(&table, number) else {
-                return false;
+                break false;
             };
-            if !is_full(&table, uid) {
-                set(&mut table, number, At::Waiting);
-                return true;
+            let its_turn = is_next(&table, uid, number);
+            if its_turn && !is_full(&table, uid) {
+                break true;
             }
-            if !push_out(&mut table, uid) || Instant::now() >= deadline {
-                return false;
+            if (its_turn && !push_out(&mut table, uid)) || Instant::now() >= deadline {
+                break false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let still_full = |table: &mut Vec<Connection>| is_full(table, uid);
-            let waited = self.closed.wait_timeout_while(table, left, still_full);
+            let must_wait = |table: &mut Vec<Connection>| {
+                let is_next = is_next(table, uid, number);
+                !is_next || (its_turn && is_full(table, uid))
+            };
+            let waited = self.changed.wait_timeout_while(table, left, must_wait);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        };
+        let at = if found { At::Waiting } else { At::TurnedAway };
+        set(&mut table, number, at);
+        self.changed.notify_all(); // the next one's turn
+        found
     }
 
     /// False when the connection was pushed out while it waited.
@@ -341,12 +352,12 @@ impl Connections {
 
     fn remove(&self, number: u64) {
         self.lock().retain(|connection| connection.number != number);
-        self.closed.notify_all();
+        self.changed.notify_all();
     }
 
     fn wait_for_an_end(&self) {
         let table = self.lock();
-        let _table = self.closed.wait_timeout(table, limits::CLIENT_STUCK);
+        let _table = self.changed.wait_timeout(table, limits::CLIENT_STUCK);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
@@ -365,9 +376,21 @@ fn set(table: &mut [Connection], number: u64, at: At) {
     }
 }
 
+/// Whether none of its user's that has no place yet came before it.
+fn is_next(table: &[Connection], uid: u32, number: u64) -> bool {
+    let mut arriving = table
+        .iter()
+        .filter(|one| one.uid == uid && one.at == At::Arriving);
+    arriving.all(|one| one.number >= number)
+}
+
 /// Whether every place is taken that this user may have.
 fn is_full(table: &[Connection], uid: u32) -> bool {
-    let with_place = || table.iter().filter(|one| one.at != At::Arriving);
+    let with_place = || {
+        table
+            .iter()
+            .filter(|one| !matches!(one.at, At::Arriving | At::TurnedAway))
+    };
     let of_user = with_place().filter(|one| one.uid == uid).count();
     with_place().count() >= limits::CONNECTIONS || of_user >= limits::CONNECTIONS_OF_A_USER
 }
