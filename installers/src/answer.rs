@@ -250,8 +250,13 @@ impl Desk {
         status.map_err(|error| Failure::from(error).into())
     }
 
+    /// Whether the job is recorded. One that is open is done, also if recording it was told to have failed.
     fn is_known(&self, operation: OperationId) -> Result<bool, Failure> {
-        Ok(self.queue.journal().job(operation)?.is_some())
+        let job = self.queue.journal().job(operation)?;
+        if job.as_ref().is_some_and(Job::is_open) {
+            self.queue.wake();
+        }
+        Ok(job.is_some())
     }
 
     fn job_that_needs(&self, stage: StageId) -> Result<Option<OperationId>, Failure> {

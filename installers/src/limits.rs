@@ -17,6 +17,8 @@ pub const CLIENT_STUCK: Duration = Duration::from_secs(5);
 
 /// A descriptor of a staged file that is still open for writing is waited for so long, then the answer is "not now".
 pub const WRITERS: Duration = Duration::from_secs(1);
+/// A file system may allocate so much beyond the end of a file by itself.
+pub const ALLOCATED_AHEAD: u64 = 1024 * 1024;
 /// wharf-inspect may take this long for one package.
 pub const INSPECTION: Duration = Duration::from_secs(120);
 /// Of the disk, this stays free for the package database: so many bytes, and so many in a hundred.

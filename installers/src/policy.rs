@@ -65,6 +65,7 @@ pub struct Quota {
     /// Files.
     pub files: usize,
     /// A file that nobody has written for so many days is removed.
+    #[serde(deserialize_with = "days")]
     pub days: u64,
     /// So many bytes of the disk stay free, beside the built-in reserve of 5 % and 64 MiB.
     pub reserve: u64,
@@ -252,6 +253,13 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
     }
 }
 
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        days @ 1..=3650 => Ok(days),
+        _ => Err(D::Error::custom("expected days, from 1 to 3650")),
+    }
+}
+
 fn wrong(file: &Path, text: &str, error: &toml::de::Error) -> PolicyError {
     let offset = error.span().map_or(0, |span| span.start);
     let before = text.get(..offset).unwrap_or_default();
@@ -349,6 +357,10 @@ mod tests {
             (
                 "[quota]\nbytes = \"much\"",
                 ["line 2, bytes", "expected u64"],
+            ),
+            (
+                "[quota]\ndays = 213503982334602",
+                ["line 2, days", "from 1 to 3650"],
             ),
             (
                 "\n\nlock-wait = 0",

@@ -29,7 +29,7 @@ pub struct Queue {
     root: Root,
     journal: Journal,
     program: PathBuf,
-    /// Counts up whenever a job was accepted.
+    /// Counts up whenever there may be a new job.
     accepted: Mutex<u64>,
     changed: Condvar,
 }
@@ -65,10 +65,16 @@ impl Queue {
             return Err(Failure::new(Cause::Unavailable, detail));
         }
         let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
-        self.journal.accept(&lock, operation, order, sequence)?;
+        let accepted = self.journal.accept(&lock, operation, order, sequence);
+        // Also when it failed: the record may be there, and only not known to survive a power cut.
+        self.wake();
+        Ok(accepted?)
+    }
+
+    /// Has open jobs looked for.
+    pub(crate) fn wake(&self) {
         *self.lock() += 1;
         self.changed.notify_all();
-        Ok(())
     }
 
     /// Cancels a job of which nothing has been applied.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nix::{libc, sys::statvfs::fstatvfs};
+use nix::{libc, sys::statvfs::statvfs};
 use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 
 use crate::{
@@ -93,13 +93,12 @@ impl Staging {
                 format!("{stage} is judged already: discard it before anything new is staged"),
             ));
         }
-        let file = self.open_or_create(&path)?;
-        let length = file
-            .metadata()
-            .map_err(|error| failed("look at", &path, &error))?
-            .len();
+        let length = self.length_before(&path)?;
         let kept = length.min(keep);
-        let limit = self.limit(stage, &file, length, size.unwrap_or_default().max(kept))?;
+        // Before the file is made: what is refused leaves nothing that counts.
+        let limit = self.limit(stage, length, size.unwrap_or_default().max(kept))?;
+        let file = open(&path, true).map_err(|error| failed("create", &path, &error))?;
+        let file = file.ok_or_else(|| failed("create", &path, &io::ErrorKind::NotFound.into()))?;
         file.set_len(kept)
             .map_err(|error| failed("cut", &path, &error))?;
         durable::sync_folder_of(&path).map_err(|error| failed("sync", &path, &error))?;
@@ -142,18 +141,14 @@ impl Staging {
         let file = open(path, false)
             .map_err(|error| failed("open", path, &error))?
             .ok_or_else(|| refused(Cause::Policy, format!("there is no staged file {stage}")))?;
-        let unwritten = lease::has_no_writer(&file, limits::WRITERS)
-            .map_err(|error| failed("take a lease on", path, &error))?;
-        if !unwritten {
-            return Err(still_open(stage));
-        }
+        unwritten(&file, path, limits::WRITERS)?;
         file.sync_all()
             .map_err(|error| failed("sync", path, &error))?;
         let length = file
             .metadata()
             .map_err(|error| failed("look at", path, &error))?
             .len();
-        let judged = match self.limit(stage, &file, length, length) {
+        let judged = match self.limit(stage, length, length) {
             Ok(_) => judge(&file),
             Err(NotDone::Refused(failure)) => Err(failure),
             Err(later) => return Err(later),
@@ -172,8 +167,15 @@ impl Staging {
 
     /// Removes the file and what was found about it, unless a job needs it.
     pub fn discard(&self, stage: StageId, needs: Needs<'_>) -> Result<(), NotDone> {
+        self.remove(stage, needs, limits::WRITERS)
+    }
+
+    fn remove(&self, stage: StageId, needs: Needs<'_>, patience: Duration) -> Result<(), NotDone> {
         let _taken = self.take_unneeded(stage, needs)?;
         let path = self.root.stage(stage);
+        if let Some(file) = open(&path, false).map_err(|error| failed("open", &path, &error))? {
+            unwritten(&file, &path, patience)?;
+        }
         // The file first: a sealed name without a file is refused, a file without its verdict would be judged anew.
         for path in [&path, &verdict::path(&path)] {
             durable::remove(path).map_err(|error| failed("remove", path, &error))?;
@@ -222,7 +224,8 @@ impl Staging {
         };
         for (stage, metadata) in self.files()? {
             if metadata.modified()? < oldest {
-                let _ = self.discard(stage, needs); // one that is just being used is not old
+                // One that is just being used is not old.
+                let _ = self.remove(stage, needs, Duration::ZERO);
             }
         }
         self.forget_refusals(oldest, needs)
@@ -243,7 +246,7 @@ impl Staging {
         let surplus = refusals.len().saturating_sub(self.quota.files);
         for (at, (modified, stage)) in refusals.into_iter().enumerate() {
             if at < surplus || modified < oldest {
-                let _ = self.discard(stage, needs);
+                let _ = self.remove(stage, needs, Duration::ZERO);
             }
         }
         Ok(())
@@ -291,22 +294,16 @@ impl Staging {
         }
     }
 
-    fn open_or_create(&self, path: &Path) -> Result<File, NotDone> {
-        let existing = open(path, false).map_err(|error| failed("open", path, &error))?;
-        if let Some(file) = existing {
-            let unwritten = lease::has_no_writer(&file, limits::WRITERS)
-                .map_err(|error| failed("take a lease on", path, &error))?;
-            if !unwritten {
-                return Err(NotDone::NotNow(Failure::new(
-                    Cause::Unavailable,
-                    format!("{} is still open for an earlier writer", path.display()),
-                )));
-            }
-        } else {
-            self.room_for_a_file()?;
-        }
-        let opened = open(path, true).map_err(|error| failed("create", path, &error))?;
-        opened.ok_or_else(|| failed("create", path, &io::ErrorKind::NotFound.into()))
+    /// How long the file is that nobody writes to any more; 0 when there is none and there may be one.
+    fn length_before(&self, path: &Path) -> Result<u64, NotDone> {
+        let Some(file) = open(path, false).map_err(|error| failed("open", path, &error))? else {
+            return self.room_for_a_file().map(|()| 0);
+        };
+        unwritten(&file, path, limits::WRITERS)?;
+        let metadata = file.metadata();
+        metadata
+            .map(|metadata| metadata.len())
+            .map_err(|error| failed("look at", path, &error))
     }
 
     fn room_for_a_file(&self) -> Result<(), NotDone> {
@@ -326,13 +323,13 @@ impl Staging {
     }
 
     /// How long the file may become, if that is at least `wanted`.
-    fn limit(&self, stage: StageId, file: &File, length: u64, wanted: u64) -> Result<u64, NotDone> {
+    fn limit(&self, stage: StageId, length: u64, wanted: u64) -> Result<u64, NotDone> {
         let folder = self.root.staged();
         let files = self
             .files()
             .map_err(|error| failed("list", &folder, &error))?;
         let others = files.iter().filter(|(other, _)| *other != stage);
-        let others: u64 = others.map(|(_, metadata)| metadata.len()).sum();
+        let others: u64 = others.map(|(_, metadata)| taken_up(metadata)).sum();
         let quota = self.quota.bytes.saturating_sub(others);
         if wanted > quota || quota == 0 {
             let detail = format!(
@@ -341,7 +338,7 @@ impl Staging {
             );
             return Err(refused(Cause::Quota, detail));
         }
-        let (free, disk) = space(file).map_err(|error| failed("statvfs", &folder, &error))?;
+        let (free, disk) = space(&folder).map_err(|error| failed("statvfs", &folder, &error))?;
         let reserve = reserve(&self.quota, disk);
         let room = free.saturating_add(length).saturating_sub(reserve);
         if wanted > room || room == 0 {
@@ -355,13 +352,21 @@ impl Staging {
     }
 }
 
-/// Bytes that are free on the disk of this file, and bytes that it has.
+/// What a file counts: its length, and what was allocated beyond it (fallocate(2), FALLOC_FL_KEEP_SIZE).
+fn taken_up(metadata: &fs::Metadata) -> u64 {
+    let allocated = metadata.blocks().saturating_mul(512);
+    metadata
+        .len()
+        .max(allocated.saturating_sub(limits::ALLOCATED_AHEAD))
+}
+
+/// Bytes that are free on the disk of this folder, and bytes that it has.
 #[allow(
     clippy::useless_conversion,
     reason = "they are narrower on 32-bit machines"
 )]
-fn space(file: &File) -> io::Result<(u64, u64)> {
-    let disk = fstatvfs(file)?;
+fn space(folder: &Path) -> io::Result<(u64, u64)> {
+    let disk = statvfs(folder)?;
     let block = u64::from(disk.fragment_size());
     let free = u64::from(disk.blocks_available()).saturating_mul(block);
     Ok((free, u64::from(disk.blocks()).saturating_mul(block)))
@@ -399,13 +404,19 @@ fn open(path: &Path, for_writing: bool) -> io::Result<Option<File>> {
     }
 }
 
-fn still_open(stage: StageId) -> NotDone {
-    NotDone::NotNow(Failure::new(
-        Cause::Unavailable,
-        format!(
-            "{stage} is still open for writing somewhere: close every descriptor and mapping, then seal it"
-        ),
-    ))
+/// Whoever can still write to a file holds its blocks, also when it has no name any more.
+fn unwritten(file: &File, path: &Path, patience: Duration) -> Result<(), NotDone> {
+    match lease::has_no_writer(file, patience) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(NotDone::NotNow(Failure::new(
+            Cause::Unavailable,
+            format!(
+                "{} is still open for writing somewhere: close every descriptor and mapping, then ask again",
+                path.display()
+            ),
+        ))),
+        Err(error) => Err(failed("take a lease on", path, &error)),
+    }
 }
 
 fn refused(cause: Cause, detail: String) -> NotDone {

@@ -409,3 +409,24 @@ fn a_process_that_stays_in_the_session_of_a_killed_job_holds_up_no_other_job() {
     assert_eq!((outcome.failure, outcome.attempts), (None, 2));
     assert_eq!(next.failure, None);
 }
+
+#[test]
+fn a_dpkg_that_outlives_its_apt_is_waited_for_before_the_device_is_looked_at() {
+    let machine = Machine::debian().started();
+    mount_proc(&machine);
+    let kill = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 1; touch /ended";
+    let outcome = machine.install(&Deb::new("acme", "1").script(Script::Postinst, kill));
+    assert!(machine.root().join("ended").exists(), "{outcome:?}");
+    // dpkg cannot tell apt how far it is any more and gives up, so what it left is taken back.
+    assert!(outcome.failure.is_some(), "{outcome:?}");
+    assert_eq!(outcome.device, None);
+    let Place::Debian(debian) = &machine.place else {
+        panic!("apt's root")
+    };
+    assert_eq!(debian.dpkg_state("acme").map(|(state, _)| state), None);
+    let left = fs::read_dir(machine.root().join("run/wharf-installer/apt")).unwrap();
+    let links = left
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "deb"));
+    assert_eq!(links.count(), 0, "the names that apt was given are gone");
+}

@@ -4,6 +4,7 @@ use wharf_frames::{
     Cause, StageId,
     installer::{JobStatus, Reply, Request},
 };
+use wharf_tests::waiting::wait_until;
 
 use crate::machine::{Deb, Machine, Signer, name, refused};
 
@@ -218,6 +219,30 @@ fn an_operation_is_done_once_however_often_it_is_asked() {
         operation: machine.operation(),
     });
     assert_eq!(unknown, Reply::Job(JobStatus::Unknown));
+}
+
+#[test]
+fn a_job_whose_record_is_there_although_accepting_it_failed_is_done_when_it_is_asked_again() {
+    let machine = Machine::simulated().started();
+    let gate = machine.gate();
+    let (first, _) = machine.accepted(&Deb::new("first", "1"));
+    let at_work = gate.wait();
+    let (operation, stage) = machine.accepted(&Deb::new("acme", "1"));
+    let jobs = machine.root().join("var/lib/wharf-installer/jobs");
+    let record = jobs.join(operation.to_string());
+    let accepted = std::fs::read(&record).unwrap();
+    assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
+    gate.open(at_work);
+    assert_eq!(machine.outcome(first).failure, None);
+
+    std::fs::write(&record, accepted).unwrap();
+    let again = Request::Install { operation, stage };
+    assert_eq!(machine.ask(&again), Reply::Accepted);
+    wait_until("the end of the job", || {
+        let outcome = machine.ask(&Request::Outcome { operation });
+        matches!(outcome, Reply::Job(JobStatus::Ended(_))).then_some(())
+    });
+    assert_eq!(machine.effects(), ["install first 1", "install acme 1"]);
 }
 
 #[test]

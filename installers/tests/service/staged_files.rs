@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::{
-    fcntl::{Flock, FlockArg},
+    fcntl::{FallocateFlags, Flock, FlockArg, fallocate},
     libc,
     sys::socket as sys,
 };
@@ -218,6 +218,53 @@ fn more_than_the_quota_is_refused_before_it_is_written() {
         })),
         Cause::Quota
     );
+}
+
+#[test]
+fn what_is_refused_leaves_no_file() {
+    let machine = Machine::simulated().started();
+    for _ in 0..2 {
+        let stage = machine.stage_id();
+        let too_much = Request::Stage {
+            stage,
+            keep: 0,
+            size: Some(1 << 60),
+        };
+        assert_eq!(refused(machine.ask(&too_much)), Cause::Quota);
+    }
+    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
+        panic!("no list")
+    };
+    assert_eq!(stages, []);
+}
+
+#[test]
+fn a_file_that_somebody_can_still_write_to_is_not_discarded() {
+    let machine = Machine::simulated().started();
+    let stage = machine.stage_id();
+    let writer = machine.stage(stage);
+    let discard = Request::Discard { stage };
+    let reply = machine.ask(&discard);
+    assert!(matches!(reply, Reply::NotNow(_)), "{reply:?}");
+    drop(writer);
+    assert_eq!(machine.ask(&discard), Reply::Done);
+}
+
+#[test]
+fn what_is_allocated_beyond_the_end_of_a_file_counts() {
+    let mut machine = Machine::simulated();
+    machine.policy("[quota]\nbytes = 4000000\n");
+    machine.start();
+    let file = machine.stage(machine.stage_id());
+    let beyond = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(&file, beyond, 0, 8_000_000).unwrap();
+    let stage = machine.stage_id();
+    let next = Request::Stage {
+        stage,
+        keep: 0,
+        size: Some(1),
+    };
+    assert_eq!(refused(machine.ask(&next)), Cause::Quota);
 }
 
 #[test]
