@@ -14,6 +14,11 @@ pub enum Input {
     Timeout,
     /// Register, and stay registered. A running registration is begun anew.
     Start,
+    /// The way to the server is a new one: another local address, or a new DTLS session. The server
+    /// is told so by an Update (a Register if it knows none) before anything else goes there, or it
+    /// would take notifications for those of a stranger. They and separate responses wait until it
+    /// has answered. Before [`Start`](Self::Start) nothing happens.
+    Moved,
     /// The application answers an [`Output::Request`](crate::Output::Request). Within
     /// [`Transmission::processing_delay`](crate::Transmission) the answer travels in the
     /// acknowledgement, later it travels in a message of its own. To be given before the
@@ -62,6 +67,7 @@ impl fmt::Debug for Input {
             Self::Datagram(bytes) => write!(f, "Datagram({} bytes)", bytes.len()),
             Self::Timeout => f.write_str("Timeout"),
             Self::Start => f.write_str("Start"),
+            Self::Moved => f.write_str("Moved"),
             Self::Answer { request, answer } => write!(f, "Answer({request:?}, {answer:?})"),
             Self::Changed(paths) => write!(f, "Changed({paths:?})"),
             Self::ObjectsChanged { instances, update } => {

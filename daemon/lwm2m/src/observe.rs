@@ -218,24 +218,29 @@ impl Observations {
         }
     }
 
-    /// Nobody acknowledged it: it is sent again later, unless something newer waits. Returns the
-    /// path if that ends the observation.
-    pub(crate) fn put_back(&mut self, notification: Notification) -> Option<Path> {
-        if let Notification::Value {
-            observation: id, ..
-        } = notification
-        {
-            let observation = self.of(&notification)?;
+    /// Nobody acknowledged it: it is sent again later. Returns the path if that ends the observation.
+    pub(crate) fn gave_up(&mut self, notification: Notification) -> Option<Path> {
+        if let Some(observation) = self.of(&notification) {
             observation.given_up += 1;
-            if observation.given_up >= PATIENCE {
+            let (id, given_up) = (observation.id, observation.given_up);
+            if given_up >= PATIENCE {
                 return self.remove(|it| it.id == id);
             }
-            if observation.subject.coalesced && self.queue.iter().any(|it| it.is_of(id)) {
-                return None;
+        }
+        self.put_back(notification);
+        None
+    }
+
+    /// It is sent again later, unless something newer waits.
+    pub(crate) fn put_back(&mut self, notification: Notification) {
+        if let Notification::Value { observation, .. } = notification {
+            let waits = |id| self.queue.iter().any(|waiting| waiting.is_of(id));
+            match self.subject(observation) {
+                Some(subject) if !(subject.coalesced && waits(observation)) => {}
+                _ => return,
             }
         }
         self.queue.push_front(notification);
-        None
     }
 
     fn of(&mut self, notification: &Notification) -> Option<&mut Observation> {

@@ -54,6 +54,10 @@ pub(crate) struct Registration {
     told: (u32, String),
     /// Something changed while a request was on its way.
     again: bool,
+    /// When the server forgets this registration unless it hears of it.
+    expires: Time,
+    /// The server has not been told yet that the way to it is a new one.
+    moving: bool,
 }
 
 impl Registration {
@@ -68,6 +72,8 @@ impl Registration {
             failures: 0,
             told: (0, String::new()),
             again: false,
+            expires: Time::from_millis(0),
+            moving: false,
         }
     }
 
@@ -85,6 +91,35 @@ impl Registration {
         }
         self.state = State::Due(Attempt::Deregister);
         None
+    }
+
+    /// The way to the server is a new one.
+    pub(crate) fn moved(&mut self, now: Time) {
+        self.state = match self.state {
+            State::Stopped => return,
+            State::Due(attempt) | State::Sent { attempt, .. } => State::Due(attempt),
+            State::Pausing { .. } | State::Registered { .. } => State::Due(self.attempt(now)),
+        };
+        self.unheard();
+        self.moving = true;
+    }
+
+    /// As long as the server may know this registration, only a 4.04 ends it, and its observations with it.
+    fn attempt(&self, now: Time) -> Attempt {
+        match !self.location.is_empty() && now < self.expires {
+            true => Attempt::Update,
+            false => Attempt::Register,
+        }
+    }
+
+    /// Nobody knows what the server heard last.
+    fn unheard(&mut self) {
+        self.told = (0, String::new());
+    }
+
+    /// The server has not answered since the way to it is a new one.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving
     }
 
     /// Whether the server is known to be there and to know us, so that notifications make sense.
@@ -231,12 +266,14 @@ impl Registration {
 
     fn succeeded(&mut self, now: Time) {
         self.failures = 0;
+        self.moving = false;
         let lifetime = Duration::from_secs(u64::from(self.lifetime.max(2)));
         let pause = if lifetime > 2 * MARGIN {
             lifetime - MARGIN
         } else {
             lifetime / 2
         };
+        self.expires = now + lifetime;
         self.state = match self.again {
             true => State::Due(Attempt::Update),
             false => State::Registered {
@@ -264,8 +301,7 @@ impl Registration {
         if attempt == Attempt::Deregister {
             return Some(self.deregistered());
         }
-        // Nobody knows whether the server heard it.
-        self.told = (0, String::new());
+        self.unheard();
         let doubled = self
             .backoff
             .first
@@ -284,12 +320,7 @@ impl Registration {
                 self.state = State::Due(Attempt::Update);
             }
             State::Pausing { until } if until <= now => {
-                let known = !self.location.is_empty();
-                self.state = State::Due(if known {
-                    Attempt::Update
-                } else {
-                    Attempt::Register
-                });
+                self.state = State::Due(self.attempt(now));
             }
             State::Sent {
                 respond_by: Some(moment),

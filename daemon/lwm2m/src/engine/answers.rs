@@ -96,9 +96,14 @@ impl Open {
     }
 
     pub(super) fn acknowledged(&mut self, id: u16) {
-        if let Asker::Server(exchange) = &mut self.asker
-            && exchange.id == id
-        {
+        if self.exchange().is_some_and(|exchange| exchange.id == id) {
+            self.answer_separately();
+        }
+    }
+
+    /// The answer does not travel in the acknowledgement.
+    pub(super) fn answer_separately(&mut self) {
+        if let Asker::Server(exchange) = &mut self.asker {
             exchange.acknowledge_by = None;
         }
     }
@@ -334,7 +339,7 @@ impl Engine {
         // would then never tell what happened; so its notifications wait until an Update shows who
         // is there.
         if let Purpose::Notification(notification) = purpose {
-            let ended = self.observations.put_back(notification);
+            let ended = self.observations.gave_up(notification);
             self.report(ended.map(Event::ObservationEnded));
         }
         self.report(Some(Event::Unreachable));

@@ -47,7 +47,7 @@ pub struct Engine {
 
 /// What the confirmable message in flight is for.
 enum Purpose {
-    Response,
+    Response(Message),
     Registration,
     Notification(Notification),
 }
@@ -83,6 +83,7 @@ impl Engine {
             Input::Datagram(bytes) => self.receive(now, &Zeroizing::new(bytes)),
             Input::Timeout => self.tick(now),
             Input::Start => self.start(),
+            Input::Moved => self.moved(now),
             Input::Answer { request, answer } => self.answer(now, request, answer),
             Input::Changed(paths) => self.changed(&paths),
             Input::ObjectsChanged { instances, update } => self.objects_changed(instances, update),
@@ -136,6 +137,17 @@ impl Engine {
             self.sender.abandon();
         }
         self.registration.start();
+    }
+
+    /// What is in flight went the old way, and no acknowledgement comes on it any more.
+    fn moved(&mut self, now: Time) {
+        match self.sender.abandon() {
+            Some(Purpose::Notification(notification)) => self.observations.put_back(notification),
+            Some(Purpose::Response(response)) => self.responses.push_front(response),
+            Some(Purpose::Registration) | None => {}
+        }
+        self.open.iter_mut().for_each(Open::answer_separately);
+        self.registration.moved(now);
     }
 
     /// Nothing is worth waiting for any more: a goodbye goes out at once.

@@ -159,7 +159,7 @@ impl Engine {
                     .failed(now, &mut self.random, Failure::Reset);
                 self.report(event);
             }
-            Some(Purpose::Response | Purpose::Notification(Notification::End { .. })) => {}
+            Some(Purpose::Response(_) | Purpose::Notification(Notification::End { .. })) => {}
             Some(Purpose::Notification(Notification::Value { .. })) | None => {
                 let ended = self.observations.reset(id).map(Event::ObservationEnded);
                 self.report(ended);

@@ -25,8 +25,12 @@ impl Engine {
     }
 
     fn next_message(&mut self, now: Time) -> Option<(Message, Purpose)> {
-        if let Some(response) = self.responses.pop_front() {
-            return Some((response, Purpose::Response));
+        let response = match self.registration.is_moving() {
+            true => None,
+            false => self.responses.pop_front(),
+        };
+        if let Some(response) = response {
+            return Some((response.clone(), Purpose::Response(response)));
         }
         if let Some(attempt) = self.registration.due() {
             return Some((self.registration_request(attempt), Purpose::Registration));

@@ -10,6 +10,7 @@
 mod blocks;
 mod lossy_link;
 mod messages;
+mod moves;
 mod notifications;
 mod operations;
 mod pair;
