@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::{
     gateway::{ENDPOINT, Gateway},
     leshan::Leshan,
@@ -28,7 +28,7 @@ fn expect(answer: wharf_tests::leshan::Answer, code: &str) {
 }
 
 /// The values of these paths in the order of their notifications.
-fn told(leshan: &Leshan, path: &str) -> Vec<serde_json::Value> {
+fn told(leshan: &Leshan, path: &str) -> Vec<Value> {
     let story = leshan.story().into_iter();
     story
         .filter(|(notified, _)| notified == path)
@@ -84,7 +84,8 @@ fn leshan_drives_the_whole_story() {
     let states = json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, null]);
     let results = json!([1, 0, 2, 0, 1, 0, 2, 0, 1, 0, null]);
     wait_until("4.04 to the observers", || {
-        (told(&leshan, "/9/1/9").last()?.is_null()).then_some(())
+        let is_told = |path| told(&leshan, path).last().is_some_and(Value::is_null);
+        (is_told("/9/1/9") && is_told("/9/1/7")).then_some(())
     });
     assert_eq!(json!(told(&leshan, "/9/1/9")), results);
     assert_eq!(json!(told(&leshan, "/9/1/7")), states);
