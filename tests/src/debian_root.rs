@@ -1,5 +1,5 @@
 //! A Debian root of the machine's own release, to install into: made once for a machine, and for each
-//! test an overlay over it.
+//! test an overlay over it. One that boots is in `container`.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,23 +26,7 @@ impl DebianRoot {
     /// A fresh one, with wharfd's users and the lists of the archive's packages.
     pub fn new() -> Self {
         let folder = Folder::new();
-        let (upper, work) = (folder.make("upper"), folder.make("work"));
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            base().display(),
-            upper.display(),
-            work.display()
-        );
-        let root = folder.make("root");
-        mount(
-            Some("overlay"),
-            &root,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )
-        .unwrap_or_else(|error| panic!("no overlay at {root:?} ({options}): {error}"));
-        add_folders(&root);
+        add_folders(&lay_over(base(), &folder));
         Self { folder }
     }
 
@@ -95,28 +79,61 @@ impl Default for DebianRoot {
 /// The untouched root that all overlays lie on.
 fn base() -> &'static Path {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
-    BASE.get_or_init(|| {
-        let suite = suite();
-        let bootstrap = [
-            "--quiet",
-            "--mode=root",
-            "--variant=apt",
-            "--components=main",
-            "--skip=cleanup/apt/lists",
-            &suite,
-        ];
-        let name = format!("debian-root-{suite}");
-        let recipe = format!("{bootstrap:?} with users");
-        made_once(&name, &recipe, |folder| {
-            output_of(
-                Command::new("mmdebstrap")
-                    .args(bootstrap)
-                    .arg(folder)
-                    .arg(mirror(&suite)),
-            );
-            add_users(folder);
-        })
+    BASE.get_or_init(|| bootstrapped("debian-root", &[], "with users", add_users))
+}
+
+/// A Debian system with these packages beside apt, and what `finish` does to it; made once.
+pub(crate) fn bootstrapped(
+    name: &str,
+    packages: &[&str],
+    finished: &str,
+    finish: impl FnOnce(&Path),
+) -> PathBuf {
+    let suite = suite();
+    let mut bootstrap = [
+        "--quiet",
+        "--mode=root",
+        "--variant=apt",
+        "--components=main",
+        "--skip=cleanup/apt/lists",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if !packages.is_empty() {
+        bootstrap.push(format!("--include={}", packages.join(",")));
+    }
+    bootstrap.push(suite.clone());
+    let recipe = format!("{bootstrap:?} {finished}");
+    made_once(&format!("{name}-{suite}"), &recipe, |folder| {
+        output_of(
+            Command::new("mmdebstrap")
+                .args(&bootstrap)
+                .arg(folder)
+                .arg(mirror(&suite)),
+        );
+        finish(folder);
     })
+}
+
+/// Mounts a root of the test's own in its folder: what it writes stays there, and `base` as it is.
+pub(crate) fn lay_over(base: &Path, folder: &Folder) -> PathBuf {
+    let (upper, work) = (folder.make("upper"), folder.make("work"));
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        base.display(),
+        upper.display(),
+        work.display()
+    );
+    let root = folder.make("root");
+    mount(
+        Some("overlay"),
+        &root,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .unwrap_or_else(|error| panic!("no overlay at {root:?} ({options}): {error}"));
+    root
 }
 
 /// The release that this machine runs.

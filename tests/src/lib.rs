@@ -8,6 +8,7 @@
 //! | a gateway with the programs running on it | [`gateway`] |
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
+//! | one that boots, in a network of its own | [`container`], [`network`] |
 //! | packages and their signatures | [`package`], [`keys`] |
 //! | where packages are downloaded from | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
@@ -23,6 +24,7 @@
 )]
 
 pub mod command;
+pub mod container;
 pub mod debian_root;
 pub mod folder;
 pub mod gateway;
@@ -30,6 +32,7 @@ pub mod keys;
 pub mod leshan;
 pub mod lossy_link;
 pub mod made_once;
+pub mod network;
 pub mod nginx;
 pub mod origin;
 pub mod package;

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod container;
 mod folder;
 mod keys;
 mod leshan;

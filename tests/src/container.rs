@@ -1,0 +1,271 @@
+//! A Debian system that has booted: systemd as its first process, in a network of its own. It is rebooted,
+//! and its power is cut, as tests want it. Knows nothing of wharfd.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    str::FromStr,
+    sync::OnceLock,
+    thread,
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    command::text_of,
+    debian_root::{bootstrapped, lay_over},
+    folder::Folder,
+    network::Network,
+    process::Process,
+    waiting::wait_until,
+};
+
+/// What a Debian gateway has beside apt, and the libraries that wharfd's package depends on: it is
+/// installed without an archive.
+const PACKAGES: [&str; 7] = [
+    "ca-certificates",
+    "dbus",
+    "libnettle8",
+    "libsqlite3-0",
+    "libssl3",
+    "systemd",
+    "systemd-sysv",
+];
+
+/// Mounts what systemd-nspawn needs of a machine that may run no systemd itself, in a mount namespace that
+/// is its own, and becomes it. Its cgroup is its own too: several boot at once.
+const BOOT: &str = r#"set -e
+folder=$1
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+mount --bind "$folder/cgroup" /sys/fs/cgroup
+echo $$ >"/sys/fs/cgroup/${folder##*/}/cgroup.procs"
+exec systemd-nspawn --quiet --register=no --keep-unit --boot --link-journal=no --console=pipe \
+    --machine="${folder##*/wt-}" --directory="$folder/root" --network-namespace-path="$folder/network""#;
+
+/// A system, with the test outside of it. Its power is cut when this is dropped.
+#[derive(Debug)]
+pub struct Container {
+    machine: Option<Machine>,
+    network: Network,
+    folder: Folder,
+}
+
+#[derive(Debug)]
+struct Machine {
+    nspawn: Process,
+    /// The container's first process, as this machine counts.
+    leader: Pid,
+}
+
+impl Container {
+    /// A fresh one that is off. Nothing of wharfd is on it.
+    pub fn new() -> Self {
+        let folder = Folder::new();
+        lay_over(base(), &folder);
+        let cgroup = folder.make("cgroup");
+        mount(
+            Some("cgroup2"),
+            &cgroup,
+            Some("cgroup2"),
+            MsFlags::empty(),
+            None::<&Path>,
+        )
+        .unwrap_or_else(|error| panic!("no cgroup2 at {cgroup:?}: {error}"));
+        Self {
+            machine: None,
+            network: Network::new(&folder),
+            folder,
+        }
+    }
+
+    /// Its file system, which may be written to from here whether it is on or off; but for /run and /tmp.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// The network between it and the test.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Switches it on, and waits until everything is started that starts at boot.
+    ///
+    /// # Panics
+    ///
+    /// When it is on already.
+    pub fn boot(&mut self) {
+        assert!(self.machine.is_none(), "the container is on");
+        let cgroup = self.cgroup();
+        fs::create_dir_all(&cgroup).unwrap_or_else(|error| panic!("no cgroup {cgroup:?}: {error}"));
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--mount", "sh", "-c", BOOT, "boot"])
+            .arg(self.folder.path())
+            .stdin(Stdio::null())
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let mut nspawn = Process::spawn(&mut unshare);
+        let leader = wait_until("the container's systemd", || {
+            let ended = nspawn.exit_status();
+            assert!(ended.is_none(), "systemd-nspawn ended: {ended:?}");
+            let mut children = children(nspawn.id()).into_iter();
+            children.find(|child| is_reachable(*child))
+        });
+        self.machine = Some(Machine { nspawn, leader });
+        // Fails where a unit failed, which is for the test to judge: `failed_units`.
+        let waited = self
+            .command("systemctl")
+            .arg("is-system-running")
+            .arg("--wait")
+            .output();
+        waited.expect("systemctl of the container");
+    }
+
+    /// Shuts it down in order, and boots it again.
+    pub fn reboot(&mut self) {
+        // Its answer may be cut off by the very end that it asks for.
+        let asked = self.command("systemctl").arg("reboot").output();
+        asked.expect("systemctl of the container");
+        self.wait_for_reboot();
+    }
+
+    /// Waits until it has shut down by itself, since something in it asked for a reboot, and boots it.
+    pub fn wait_for_reboot(&mut self) {
+        let mut machine = self.machine.take().expect("the container is on");
+        machine.nspawn.wait();
+        drop(machine);
+        self.boot();
+    }
+
+    /// Ends every process in it at once. What was written but not synced stays, unlike on a real machine.
+    pub fn cut_power(&mut self) {
+        let Some(mut machine) = self.machine.take() else {
+            return;
+        };
+        let _ = kill(machine.leader, Signal::SIGKILL); // and with it all others of its namespace
+        machine.nspawn.wait();
+    }
+
+    /// `program`, to be run inside as root; without the environment of this test.
+    pub fn command(&self, program: &str) -> Command {
+        let machine = self.machine.as_ref().expect("the container is on");
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--target={}", machine.leader))
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"])
+            .args(["--root", "--wd", "--"])
+            .arg(program)
+            .env_clear()
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env("HOME", "/root")
+            .env("LC_ALL", "C")
+            .env("SYSTEMD_PAGER", "")
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    }
+
+    /// Runs a line of shell inside, and gives what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, with all that it wrote.
+    #[track_caller]
+    pub fn sh(&self, line: &str) -> String {
+        text_of(self.command("sh").args(["-ec", line]))
+    }
+
+    /// Runs a line of shell inside that may fail.
+    pub fn try_sh(&self, line: &str) -> Output {
+        let mut command = self.command("sh");
+        let output = command.args(["-ec", line]).stdin(Stdio::null()).output();
+        output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// A property of a unit (`ActiveState`, `MainPID`), as systemd has it now.
+    #[track_caller]
+    pub fn unit<T: FromStr>(&self, unit: &str, property: &str) -> T {
+        let mut show = self.command("systemctl");
+        let text = text_of(show.args(["show", "--value", "--property", property, unit]));
+        text.parse()
+            .unwrap_or_else(|_| panic!("{property} of {unit} is {text:?}"))
+    }
+
+    /// Waits until a unit's ActiveState is this.
+    #[track_caller]
+    pub fn wait_for_unit(&self, unit: &str, state: &str) {
+        wait_until(&format!("{unit} to be {state}"), || {
+            (self.unit::<String>(unit, "ActiveState") == state).then_some(())
+        });
+    }
+
+    /// The units that failed.
+    pub fn failed_units(&self) -> Vec<String> {
+        let failed = self.sh("systemctl --failed --plain --no-legend");
+        let unit = |line: &str| line.split(' ').next().map(str::to_owned);
+        failed.lines().filter_map(unit).collect()
+    }
+
+    fn cgroup(&self) -> PathBuf {
+        let name = self.folder.path().file_name().expect("a folder's name");
+        self.folder.join("cgroup").join(name)
+    }
+}
+
+impl Default for Container {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if thread::panicking() && self.machine.is_some() {
+            let journal = self.try_sh("journalctl --boot --lines=300 --no-hostname");
+            eprintln!("{}", String::from_utf8_lossy(&journal.stdout));
+        }
+        self.cut_power();
+        remove_cgroup(&self.cgroup());
+    }
+}
+
+/// The untouched system that all containers lie on.
+fn base() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| {
+        bootstrapped("debian-system", &PACKAGES, "without machine id", |root| {
+            // Each boots for the first time, as a gateway does that was just made from an image.
+            fs::write(root.join("etc/machine-id"), []).expect("an empty machine id");
+        })
+    })
+}
+
+fn children(parent: u32) -> Vec<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let children = children.unwrap_or_default();
+    let pids = children.split_whitespace();
+    pids.filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
+        .collect()
+}
+
+fn is_reachable(leader: Pid) -> bool {
+    Path::new(&format!("/proc/{leader}/root/run/systemd/private")).exists()
+}
+
+/// Folders alone are removed there; the files in them are the kernel's.
+fn remove_cgroup(cgroup: &Path) {
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(cgroup);
+}

@@ -1,0 +1,96 @@
+//! A network namespace with one link to the outside, which is the test: a gateway of its own address.
+
+use std::{net::Ipv4Addr, path::PathBuf, process::Command};
+
+use crate::{command::output_of, folder::Folder};
+
+/// A namespace that lives as long as its folder is mounted, and goes with it.
+#[derive(Debug)]
+pub struct Network {
+    namespace: PathBuf,
+    link: String,
+    outside: Ipv4Addr,
+    inside: Ipv4Addr,
+}
+
+/// Addresses for tests between networks (RFC 2544), which no machine has: four of them a link.
+const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+const LINKS: u32 = (1 << 17) / 4;
+
+impl Network {
+    /// Makes one, kept by a file in `folder`.
+    pub fn new(folder: &Folder) -> Self {
+        let namespace = folder.join("network");
+        std::fs::write(&namespace, []).unwrap_or_else(|error| panic!("{namespace:?}: {error}"));
+        let option = format!("--net={}", namespace.display());
+        output_of(Command::new("unshare").args([&option, "ip", "link", "set", "lo", "up"]));
+        let (link, number) = (0..LINKS)
+            .find_map(|number| {
+                let link = format!("wharf{number}");
+                // The kernel gives a name to one alone, so nobody else has this number.
+                let peer = ["type", "veth", "peer", "name", "host0", "netns"];
+                let mut add = Command::new("ip");
+                add.args(["link", "add", &link]).args(peer).arg(&namespace);
+                let added = add.output().expect("ip of iproute2");
+                added.status.success().then_some((link, number))
+            })
+            .expect("a link that nobody has");
+        let address = |last| Ipv4Addr::from(u32::from(FIRST) + 4 * number + last);
+        let network = Self {
+            namespace,
+            link,
+            outside: address(1),
+            inside: address(2),
+        };
+        network.set_up();
+        network
+    }
+
+    fn set_up(&self) {
+        let (outside, inside) = (
+            format!("{}/30", self.outside),
+            format!("{}/30", self.inside),
+        );
+        let link = self.link.as_str();
+        output_of(Command::new("ip").args(["address", "add", &outside, "dev", link]));
+        output_of(Command::new("ip").args(["link", "set", link, "up"]));
+        output_of(
+            self.command("ip")
+                .args(["address", "add", &inside, "dev", "host0"]),
+        );
+        output_of(self.command("ip").args(["link", "set", "host0", "up"]));
+    }
+
+    /// `program`, in this network and on this machine.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", self.namespace.display()))
+            .arg(program);
+        command
+    }
+
+    /// The file that is the namespace.
+    pub fn namespace(&self) -> &std::path::Path {
+        &self.namespace
+    }
+
+    /// The address at which this test is reached from inside.
+    pub fn outside(&self) -> Ipv4Addr {
+        self.outside
+    }
+
+    /// The address of what is inside.
+    pub fn inside(&self) -> Ipv4Addr {
+        self.inside
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Both ends, at once: processes inside may keep the namespace a moment longer.
+        let _ = Command::new("ip")
+            .args(["link", "delete", &self.link])
+            .output();
+    }
+}

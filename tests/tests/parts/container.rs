@@ -1,0 +1,58 @@
+use std::{fs, net::UdpSocket};
+
+use wharf_tests::container::Container;
+
+#[test]
+fn a_container_boots_and_reboots_and_loses_its_power() {
+    let mut container = Container::new();
+    container.boot();
+    assert_eq!(container.failed_units(), [""; 0]);
+    let boot_id = |container: &Container| container.sh("cat /proc/sys/kernel/random/boot_id");
+    let first = boot_id(&container);
+
+    container.sh("echo kept >/var/lib/kept; echo gone >/run/gone");
+    fs::write(container.path().join("root/copied"), "from outside").unwrap();
+    assert_eq!(container.sh("cat /root/copied"), "from outside");
+
+    container.reboot();
+    let second = boot_id(&container);
+    assert_ne!(first, second);
+    assert_eq!(
+        container.sh("cat /var/lib/kept; ls /run/gone || true"),
+        "kept"
+    );
+
+    container.cut_power();
+    container.boot();
+    assert_ne!(second, boot_id(&container));
+    assert_eq!(container.sh("cat /var/lib/kept"), "kept");
+}
+
+#[test]
+fn a_reboot_that_was_asked_for_inside_is_waited_for() {
+    let mut container = Container::new();
+    container.boot();
+    container.sh("echo kept >/var/lib/kept; systemctl --no-block reboot");
+    container.wait_for_reboot();
+    assert_eq!(container.sh("cat /var/lib/kept"), "kept");
+}
+
+#[test]
+fn a_container_reaches_the_test_and_nothing_else() {
+    let mut container = Container::new();
+    container.boot();
+    let socket = UdpSocket::bind((container.network().outside(), 0)).unwrap();
+    let to = socket.local_addr().unwrap();
+    let line = format!(
+        "exec bash -c 'echo hello >/dev/udp/{}/{}'",
+        to.ip(),
+        to.port()
+    );
+    container.sh(&line);
+    let mut bytes = [0; 16];
+    let (length, from) = socket.recv_from(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"hello\n");
+    assert_eq!(from.ip(), container.network().inside());
+    let links = container.sh("tail -n +3 /proc/net/dev | sed 's/:.*//; s/ //g' | sort");
+    assert_eq!(links, "host0\nlo");
+}
