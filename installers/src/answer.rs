@@ -14,7 +14,7 @@ use crate::{
     journal::{Job, Order},
     ledger::Ledger,
     log::say,
-    permission::{may_install, may_remove, policy_now},
+    permission::{Witnesses, may_install, may_remove, policy_now},
     policy::Policy,
     queue::Queue,
     root::Root,
@@ -131,16 +131,7 @@ impl Desk {
     }
 
     fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<Reply, NotDone> {
-        let judge = |file: &File| {
-            seal::judge(
-                file,
-                signature,
-                &self.root,
-                &self.inspector,
-                self.backend.as_ref(),
-                &self.ledger,
-            )
-        };
+        let judge = |file: &File| seal::judge(file, signature, self.witnesses());
         let judged = self.staging.seal(stage, judge)?;
         Ok(Reply::Sealed(judged.package))
     }
@@ -193,8 +184,17 @@ impl Desk {
     /// Policy may have changed since the file was sealed; gives the one by which it may.
     fn may_install(&self, judged: &Judged) -> Result<Policy, Failure> {
         let policy = policy_now(&self.root)?;
-        may_install(judged, &policy, &self.ledger, self.backend.as_ref())?;
+        may_install(judged, &policy, self.witnesses())?;
         Ok(policy)
+    }
+
+    fn witnesses(&self) -> Witnesses<'_> {
+        Witnesses {
+            root: &self.root,
+            inspector: &self.inspector,
+            ledger: &self.ledger,
+            backend: self.backend.as_ref(),
+        }
     }
 
     fn submit(
@@ -240,7 +240,8 @@ impl Desk {
     }
 
     fn cancel(&self, operation: OperationId) -> Result<Reply, NotDone> {
-        self.queue.cancel(operation)?;
+        let look = |package: &PackageName| self.backend.installed(package);
+        self.queue.cancel(operation, look)?;
         Ok(Reply::Done)
     }
 

@@ -16,11 +16,12 @@ use wharf_frames::{
 use crate::{
     backend::{Change, Installer, Manner, PackageFile, Progress},
     fault,
+    inspect::Inspector,
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
     limits,
     log::say,
-    permission::{may_install, may_remove},
+    permission::{Witnesses, may_install, may_remove},
     policy::Policy,
     progress,
     root::Root,
@@ -33,6 +34,7 @@ pub struct Worker<'a> {
     root: &'a Root,
     policy: &'a Policy,
     backend: &'a dyn Installer,
+    inspector: Inspector,
     journal: Journal,
     ledger: Ledger,
 }
@@ -53,11 +55,17 @@ impl From<Failure> for Stop {
 
 impl<'a> Worker<'a> {
     /// A worker in this root.
-    pub fn new(root: &'a Root, policy: &'a Policy, backend: &'a dyn Installer) -> io::Result<Self> {
+    pub fn new(
+        root: &'a Root,
+        policy: &'a Policy,
+        backend: &'a dyn Installer,
+        inspector: Inspector,
+    ) -> io::Result<Self> {
         Ok(Self {
             root,
             policy,
             backend,
+            inspector,
             journal: Journal::open(root)?,
             ledger: Ledger::of(root),
         })
@@ -218,7 +226,7 @@ impl<'a> Worker<'a> {
             Order::Remove(name) => return may_remove(name, self.policy).map(|()| None),
             Order::Activate(_) | Order::Deactivate(_) => return Ok(None),
         };
-        may_install(judged, self.policy, &self.ledger, self.backend)?;
+        may_install(judged, self.policy, self.witnesses())?;
         self.not_below_what_was_there(job, judged)?;
         let file = PackageFile {
             path: self.root.stage(*stage),
@@ -229,6 +237,15 @@ impl<'a> Worker<'a> {
         self.backend.plan(&file, manner)?;
         fault::point("job.planned");
         Ok(Some((file, manner)))
+    }
+
+    fn witnesses(&self) -> Witnesses<'_> {
+        Witnesses {
+            root: self.root,
+            inspector: &self.inspector,
+            ledger: &self.ledger,
+            backend: self.backend,
+        }
     }
 
     /// The administrator may have installed a higher version than we ever did.

@@ -6,7 +6,8 @@
 //!
 //! - [`service`]: the job socket: who may connect. [`packets`]: frames on it. [`answer`]: each question.
 //! - [`staging`]: root's folder, which hands out write-only descriptors; [`lease`]: whether anybody could still write.
-//! - [`seal`]: what has to hold before a file is a package; [`inspect`]: who looks into it; [`verdict`]: what was found.
+//! - `seal`: what has to hold before a file is a package, by which `clock`; [`inspect`]: who looks into it; [`verdict`]:
+//!   what was found.
 //! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
 //!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
@@ -27,6 +28,7 @@
 
 pub mod answer;
 pub mod backend;
+mod clock;
 pub mod debian;
 mod durable;
 pub mod inspect;
@@ -43,7 +45,7 @@ mod process;
 mod progress;
 pub mod queue;
 pub mod root;
-pub mod seal;
+mod seal;
 pub mod service;
 mod session;
 #[cfg(feature = "simulated")]
@@ -52,12 +54,15 @@ pub mod staging;
 pub mod users;
 pub mod verdict;
 
+use std::env;
+
 use wharf_fault as fault;
-use wharf_frames::Failure;
+use wharf_frames::{Cause, Failure};
 
 use crate::{
     backend::Installer,
     debian::Apt,
+    inspect::Inspector,
     policy::{Backend, Policy},
 };
 pub use crate::{process::usual_file_limit, root::Root};
@@ -68,5 +73,20 @@ pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, 
         Backend::Apt => Box::new(Apt::open(root, policy.lock_wait, policy.job_time_limit)?),
         #[cfg(feature = "simulated")]
         Backend::Simulated => Box::new(simulated::Simulated::open(root)?),
+    })
+}
+
+/// wharf-inspect, which lies beside this program and runs as its own user of the root.
+pub fn open_inspector(root: &Root) -> Result<Inspector, Failure> {
+    let unavailable = |why: String| Failure::new(Cause::Unavailable, why);
+    let user =
+        users::user(root, "wharf-inspect").map_err(|error| unavailable(error.to_string()))?;
+    let program = env::current_exe()
+        .map_err(|error| unavailable(format!("cannot tell where this program lies: {error}")))?;
+    Ok(Inspector {
+        program: program.with_file_name("wharf-inspect"),
+        uid: user.uid,
+        gid: user.gid,
+        time_limit: limits::INSPECTION,
     })
 }

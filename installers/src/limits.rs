@@ -21,6 +21,8 @@ pub const WRITERS: Duration = Duration::from_secs(1);
 pub const ALLOCATED_AHEAD: u64 = 1024 * 1024;
 /// wharf-inspect may take this long for one package.
 pub const INSPECTION: Duration = Duration::from_secs(120);
+/// So often one file may break wharf-inspect, or be more than the device can read, before that is its verdict.
+pub const INSPECTIONS: u32 = 4;
 /// Of the disk, this stays free for the package database: so many bytes, and so many in a hundred.
 pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// See [`RESERVE_BYTES`].

@@ -1,15 +1,31 @@
 //! What may be done to this device: root's policy as its file says it now, and what was ever installed. Asked when a
 //! file is sealed, when a job is accepted, and once more by wharf-job. Knows no socket and no bytes of a package.
 
-use wharf_frames::{Cause, Failure, PackageName};
+use wharf_frames::{Cause, Failure, PackageName, Text};
 
 use crate::{
     backend::Installer,
+    clock::{self, Time},
+    inspect::{InspectError, Inspector, Keyring},
     ledger::Ledger,
+    log::say,
     policy::{Policy, Scoped},
     root::Root,
     verdict::Judged,
 };
+
+/// Who is asked about a package.
+#[derive(Clone, Copy)]
+pub(crate) struct Witnesses<'a> {
+    /// Where policy, keyring and clock are.
+    pub(crate) root: &'a Root,
+    /// Who looks into packages and certificates.
+    pub(crate) inspector: &'a Inspector,
+    /// What was ever installed.
+    pub(crate) ledger: &'a Ledger,
+    /// The package manager.
+    pub(crate) backend: &'a dyn Installer,
+}
 
 /// The policy of this root, for one question. A file that is wrong now answers none.
 pub(crate) fn policy_now(root: &Root) -> Result<Policy, Failure> {
@@ -20,8 +36,7 @@ pub(crate) fn policy_now(root: &Root) -> Result<Policy, Failure> {
 pub(crate) fn may_install(
     judged: &Judged,
     policy: &Policy,
-    ledger: &Ledger,
-    backend: &dyn Installer,
+    witnesses: Witnesses<'_>,
 ) -> Result<(), Failure> {
     let package = &judged.package;
     match &package.signer {
@@ -30,9 +45,53 @@ pub(crate) fn may_install(
             return Err(Failure::new(Cause::Unsigned, detail));
         }
         None => {}
-        Some(signer) => may_sign(signer.as_str(), &package.name, policy, ledger)?,
+        Some(signer) => {
+            may_sign(signer.as_str(), &package.name, policy, witnesses.ledger)?;
+            is_still_trusted(signer, &package.name, witnesses)?;
+        }
     }
-    ledger.judge(judged, backend, policy)
+    witnesses.ledger.judge(judged, witnesses.backend, policy)
+}
+
+/// A certificate may have been removed, revoked or have expired since the file was sealed. Its signature was good, so
+/// it is this device that says no.
+fn is_still_trusted(
+    signer: &Text,
+    name: &PackageName,
+    witnesses: Witnesses<'_>,
+) -> Result<(), Failure> {
+    let keys = witnesses.root.keys();
+    let keyring = Keyring::read(&keys)?;
+    let now = clock::now(witnesses.root);
+    let standing = witnesses.inspector.standing(signer, &keyring, now.at);
+    let Err(failure) = in_time(&now, standing).map_err(Failure::from) else {
+        return Ok(());
+    };
+    let advice = match failure.cause {
+        Cause::Unavailable => return Err(failure),
+        Cause::UntrustedSigner => format!("put it back into {}, or deliver", keys.display()),
+        _ => "deliver".to_owned(),
+    };
+    let detail = format!(
+        "the key that signed {name} is not trusted any more: {failure}: {advice} the package anew, signed by a key that is"
+    );
+    Err(Failure::new(Cause::Policy, detail))
+}
+
+/// Tells in the journal that the clock is doubted, and in a failure that may have come of it.
+pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<T, InspectError> {
+    let Some(doubt) = &now.doubt else {
+        return judged;
+    };
+    say(format_args!(
+        "signatures are judged by a doubted time: {doubt}"
+    ));
+    judged.map_err(|error| match error {
+        InspectError::Failed(failure) if failure.cause == Cause::Expired => {
+            Failure::new(Cause::Expired, format!("{failure} ({doubt})")).into()
+        }
+        other => other,
+    })
 }
 
 /// Whether a certificate may sign packages of this name. One that policy does not mention may go on with what is

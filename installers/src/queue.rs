@@ -11,7 +11,10 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use wharf_frames::{Cause, Failure, OperationId, installer::Outcome};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName,
+    installer::{Installed, Outcome},
+};
 
 use crate::{
     journal::{Job, Journal, Order, State, lock_file},
@@ -77,8 +80,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Cancels a job of which nothing has been applied.
-    pub fn cancel(&self, operation: OperationId) -> Result<(), Failure> {
+    /// Cancels a job of which nothing has been applied. `look` tells what the device has.
+    pub fn cancel(
+        &self,
+        operation: OperationId,
+        look: impl FnOnce(&PackageName) -> Result<Option<Installed>, Failure>,
+    ) -> Result<(), Failure> {
         let lock = self.journal.lock()?;
         let Some(mut job) = self.journal.job(operation)? else {
             return Err(Failure::new(
@@ -98,7 +105,7 @@ impl Queue {
                 Cause::Policy,
                 "cancelled before anything was changed",
             )),
-            device: job.before.clone(),
+            device: look(job.order.package())?,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
         });
         self.journal.update(&lock, &job)?;

@@ -1,50 +1,43 @@
 //! What has to hold before a staged file becomes a package: signature, scope, kind, architecture. Here meet the
 //! policy, the keyring and wharf-inspect; none of them knows another.
 
-use std::{
-    fs::{self, File},
-    os::fd::AsFd,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs::File, os::fd::AsFd};
 
 use wharf_frames::{Cause, Failure, installer::Package};
 
 use crate::{
     backend::Installer,
-    inspect::{Described, Inspector, Keyring, Question, Verified},
-    ledger::Ledger,
-    permission::{may_sign, policy_now},
-    root::Root,
+    clock,
+    inspect::{Described, InspectError, Keyring, Question, Verified},
+    permission::{Witnesses, in_time, may_sign, policy_now},
     verdict::Judged,
 };
 
 /// Judges a file that nobody can write to any more.
-pub fn judge(
+pub(crate) fn judge(
     file: &File,
     signature: Option<&[u8]>,
-    root: &Root,
-    inspector: &Inspector,
-    backend: &dyn Installer,
-    ledger: &Ledger,
-) -> Result<Judged, Failure> {
-    let policy = policy_now(root)?;
-    let keyring = Keyring::read(&root.keys())?;
+    witnesses: Witnesses<'_>,
+) -> Result<Judged, InspectError> {
+    let policy = policy_now(witnesses.root)?;
+    let keyring = Keyring::read(&witnesses.root.keys())?;
+    let now = clock::now(witnesses.root);
     let question = Question {
         signature,
         keyring: &keyring,
-        at: now(root),
+        at: now.at,
         allow_unsigned: policy.allow_unsigned,
     };
-    let verified = inspector.verify(file.as_fd(), &question)?;
+    let inspector = witnesses.inspector;
+    let verified = in_time(&now, inspector.verify(file.as_fd(), &question))?;
     let described = inspector.describe(file.as_fd())?;
-    fits_here(&described, backend)?;
+    fits_here(&described, witnesses.backend)?;
     if let Some(signed) = &verified.signed {
         may_sign(
             signed.certificate.as_str(),
             &described.name,
             &policy,
-            ledger,
+            witnesses.ledger,
         )?;
     }
     Ok(judged(verified, described))
@@ -80,21 +73,4 @@ fn judged(verified: Verified, described: Described) -> Judged {
             signer: signed.map(|signed| signed.certificate),
         },
     }
-}
-
-/// The time by which signatures are judged, in Unix seconds: never before what this device has seen already, since a
-/// gateway without a battery starts in 1970 and wharfd's word is not taken.
-fn now(root: &Root) -> u64 {
-    let program = std::env::current_exe().unwrap_or_default();
-    let seen = [program, root.jobs(), root.path("var/lib/dpkg/status")];
-    let seen = seen.iter().filter_map(|path| modified(path));
-    seen.chain([SystemTime::now()])
-        .filter_map(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map(|since| since.as_secs())
-        .max()
-        .unwrap_or_default()
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
 }

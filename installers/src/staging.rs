@@ -18,7 +18,9 @@ use nix::{libc, sys::statvfs::statvfs};
 use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 
 use crate::{
-    durable, fault, lease, limits,
+    clock, durable, fault,
+    inspect::InspectError,
+    lease, limits,
     policy::{Quota, reserve},
     root::Root,
     verdict::{self, Judged, Verdict},
@@ -29,6 +31,8 @@ use crate::{
 pub struct Staging {
     root: Root,
     quota: Quota,
+    /// Before that, no clock was right.
+    built: Option<SystemTime>,
     taken: Mutex<HashSet<StageId>>,
 }
 
@@ -73,6 +77,7 @@ impl Staging {
         Ok(Self {
             root: root.clone(),
             quota,
+            built: clock::built(),
             taken: Mutex::default(),
         })
     }
@@ -87,11 +92,17 @@ impl Staging {
     ) -> Result<Staged, NotDone> {
         let _taken = self.take_unneeded(stage, needs)?;
         let path = self.root.stage(stage);
-        if verdict::read(&path).map_err(NotDone::NotNow)?.is_some() {
-            return Err(refused(
-                Cause::Policy,
-                format!("{stage} is judged already: discard it before anything new is staged"),
-            ));
+        match verdict::read(&path).map_err(NotDone::NotNow)? {
+            None => {}
+            // Other bytes may follow.
+            Some(Verdict::Undecided(_)) => durable::remove(&verdict::path(&path))
+                .map_err(|error| failed("remove", &path, &error))?,
+            Some(Verdict::Sealed(_) | Verdict::Refused(_)) => {
+                return Err(refused(
+                    Cause::Policy,
+                    format!("{stage} is judged already: discard it before anything new is staged"),
+                ));
+            }
         }
         let length = self.length_before(&path)?;
         let kept = length.min(keep);
@@ -114,17 +125,19 @@ impl Staging {
     pub fn seal(
         &self,
         stage: StageId,
-        judge: impl FnOnce(&File) -> Result<Judged, Failure>,
+        judge: impl FnOnce(&File) -> Result<Judged, InspectError>,
     ) -> Result<Judged, NotDone> {
         let _taken = self.take(stage)?;
         let path = self.root.stage(stage);
-        let verdict = match verdict::read(&path).map_err(NotDone::NotNow)? {
-            Some(verdict) => verdict,
-            None => self.judge(stage, &path, judge)?,
+        let decided = match verdict::read(&path).map_err(NotDone::NotNow)? {
+            Some(Verdict::Sealed(judged)) => Ok(judged),
+            Some(Verdict::Refused(failure)) => Err(failure),
+            Some(Verdict::Undecided(broken)) => self.judge(stage, &path, broken, judge)?,
+            None => self.judge(stage, &path, 0, judge)?,
         };
-        match verdict {
-            Verdict::Sealed(judged) => Ok(judged),
-            Verdict::Refused(failure) => {
+        match decided {
+            Ok(judged) => Ok(judged),
+            Err(failure) => {
                 durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
                 fault::point("seal.removed");
                 Err(NotDone::Refused(failure))
@@ -132,12 +145,14 @@ impl Staging {
         }
     }
 
+    /// `broken` is how often looking into it broke already.
     fn judge(
         &self,
         stage: StageId,
         path: &Path,
-        judge: impl FnOnce(&File) -> Result<Judged, Failure>,
-    ) -> Result<Verdict, NotDone> {
+        broken: u32,
+        judge: impl FnOnce(&File) -> Result<Judged, InspectError>,
+    ) -> Result<Result<Judged, Failure>, NotDone> {
         let file = open(path, false)
             .map_err(|error| failed("open", path, &error))?
             .ok_or_else(|| refused(Cause::Policy, format!("there is no staged file {stage}")))?;
@@ -150,19 +165,20 @@ impl Staging {
             .len();
         let judged = match self.limit(stage, length, length) {
             Ok(_) => judge(&file),
-            Err(NotDone::Refused(failure)) => Err(failure),
+            Err(NotDone::Refused(failure)) => Err(failure.into()),
             Err(later) => return Err(later),
         };
-        let verdict = match judged {
-            Ok(judged) => Verdict::Sealed(judged),
-            Err(failure) if failure.cause == Cause::Unavailable => {
+        let decided = match judged {
+            Ok(judged) => Ok(judged),
+            Err(InspectError::Failed(failure)) if failure.cause == Cause::Unavailable => {
                 return Err(NotDone::NotNow(failure));
             }
-            Err(failure) => Verdict::Refused(failure),
+            Err(InspectError::Failed(failure)) => Err(failure),
+            Err(error @ InspectError::Broke(_)) => Err(broke(path, broken + 1, error)?),
         };
-        verdict::write(path, &verdict).map_err(NotDone::NotNow)?;
+        verdict::write(path, &Verdict::from(decided.clone())).map_err(NotDone::NotNow)?;
         fault::point("seal.recorded");
-        Ok(verdict)
+        Ok(decided)
     }
 
     /// Removes the file and what was found about it, unless a job needs it.
@@ -218,34 +234,46 @@ impl Staging {
 
     /// Removes what nobody has written for longer than policy keeps it, unless a job needs it.
     pub fn expire(&self, needs: Needs<'_>) -> io::Result<()> {
-        let age = Duration::from_secs(self.quota.days * 24 * 3600);
-        let Some(oldest) = SystemTime::now().checked_sub(age) else {
-            return Ok(());
-        };
         for (stage, metadata) in self.files()? {
-            if metadata.modified()? < oldest {
+            if self.is_old(&self.root.stage(stage), &metadata)? {
                 // One that is just being used is not old.
                 let _ = self.remove(stage, needs, Duration::ZERO);
             }
         }
-        self.forget_refusals(oldest, needs)
+        self.forget_refusals(needs)
+    }
+
+    /// Whether a file has not been written for longer than policy keeps it. Where its age cannot be told, it counts from
+    /// this look on.
+    fn is_old(&self, path: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
+        let now = SystemTime::now();
+        match age(metadata.modified()?, self.built, now) {
+            Some(age) => Ok(age > Duration::from_secs(self.quota.days * 24 * 3600)),
+            None => {
+                if let Some(file) = open(path, false)? {
+                    file.set_modified(now)?;
+                }
+                Ok(false)
+            }
+        }
     }
 
     /// Refused files are gone, but what was said of them is kept until it is discarded; of those that nobody discards,
     /// the last ones.
-    fn forget_refusals(&self, oldest: SystemTime, needs: Needs<'_>) -> io::Result<()> {
+    fn forget_refusals(&self, needs: Needs<'_>) -> io::Result<()> {
         let mut refusals = Vec::new();
         for (name, metadata) in self.entries()? {
             let stage = name.strip_suffix(".verdict").and_then(|id| id.parse().ok());
             let Some(stage) = stage.filter(|stage| !self.root.stage(*stage).exists()) else {
                 continue;
             };
-            refusals.push((metadata.modified()?, stage));
+            let is_old = self.is_old(&verdict::path(&self.root.stage(stage)), &metadata)?;
+            refusals.push((metadata.modified()?, stage, is_old));
         }
         refusals.sort_unstable();
         let surplus = refusals.len().saturating_sub(self.quota.files);
-        for (at, (modified, stage)) in refusals.into_iter().enumerate() {
-            if at < surplus || modified < oldest {
+        for (at, (_, stage, is_old)) in refusals.into_iter().enumerate() {
+            if at < surplus || is_old {
                 let _ = self.remove(stage, needs, Duration::ZERO);
             }
         }
@@ -350,6 +378,25 @@ impl Staging {
         }
         Ok(quota.min(room))
     }
+}
+
+/// The verdict on a file that broke each look into it, after so many; before that it is only counted.
+fn broke(path: &Path, times: u32, error: InspectError) -> Result<Failure, NotDone> {
+    if times < limits::INSPECTIONS {
+        verdict::write(path, &Verdict::Undecided(times)).map_err(NotDone::NotNow)?;
+        return Err(NotDone::NotNow(error.into()));
+    }
+    let detail = format!(
+        "{error}, {times} times: look at the memory and the disk of this device, and at the package"
+    );
+    Ok(Failure::new(Cause::Malformed, detail))
+}
+
+/// How long ago a file was written. None where the clock was wrong then: a gateway without a battery writes in 1970 what is
+/// new, and what it wrote in a year to come must not stay until then.
+fn age(modified: SystemTime, built: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
+    let was_right = built.is_none_or(|built| modified >= built);
+    now.duration_since(modified).ok().filter(|_| was_right)
 }
 
 /// What a file counts: its length, and what was allocated beyond it (fallocate(2), FALLOC_FL_KEEP_SIZE).

@@ -36,6 +36,9 @@ pub enum Verdict {
     /// It does not hold; the file is gone.
     #[n(1)]
     Refused(#[n(0)] Failure),
+    /// Not yet: looking into it broke so often, perhaps by no fault of the file.
+    #[n(2)]
+    Undecided(#[n(0)] u32),
 }
 
 /// A package whose signature holds, with what the ledger needs to know of it.
@@ -51,6 +54,15 @@ pub struct Judged {
     /// When it was signed, in Unix seconds; 0 when it was not.
     #[n(2)]
     pub signed_at: u64,
+}
+
+impl From<Result<Judged, Failure>> for Verdict {
+    fn from(decided: Result<Judged, Failure>) -> Self {
+        match decided {
+            Ok(judged) => Self::Sealed(judged),
+            Err(failure) => Self::Refused(failure),
+        }
+    }
 }
 
 /// Where the verdict on a staged file is recorded.

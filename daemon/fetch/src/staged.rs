@@ -54,7 +54,7 @@ impl StagedFile {
         Err(Failure::new(
             Cause::Quota,
             format!(
-                "the package is larger than the {max} bytes that are allowed for it here: raise the limit on staged bytes, or discard other packages"
+                "the package is larger than the {max} bytes that are allowed for it here: raise quota.bytes in installer.toml, discard other packages, or make room on the disk"
             ),
         ))
     }

@@ -38,6 +38,16 @@ pub enum Request {
     /// What is it? Answer: [`Answer::Described`].
     #[n(2)]
     Describe,
+    /// May this certificate still sign? Answer: [`Answer::Stands`].
+    #[n(3)]
+    Standing {
+        /// The time at which it is judged, in Unix seconds.
+        #[n(0)]
+        at: u64,
+        /// Fingerprint of its primary key, in upper-case hexadecimal digits.
+        #[n(1)]
+        certificate: Text,
+    },
 }
 
 /// What the child found.
@@ -53,6 +63,12 @@ pub enum Answer {
     /// It does not hold, or is no package.
     #[n(2)]
     Failed(#[n(0)] Failure),
+    /// To [`Request::Standing`]: it is among the certificates, and neither expired nor revoked.
+    #[n(3)]
+    Stands,
+    /// The package could not be read, which says nothing about it.
+    #[n(4)]
+    Unread(#[n(0)] Text),
 }
 
 /// A file that may be looked into.
@@ -143,7 +159,7 @@ mod tests {
     use super::*;
     use crate::{Cause, names::MAX_NAME};
 
-    fn longest() -> [Answer; 3] {
+    fn longest() -> [Answer; 4] {
         let name = "n".repeat(MAX_NAME);
         [
             Answer::Verified(Verified {
@@ -161,6 +177,7 @@ mod tests {
                 architecture: "a".repeat(Text::MAX).into(),
             }),
             Answer::Failed(Failure::new(Cause::Unavailable, "x".repeat(Text::MAX))),
+            Answer::Unread("x".repeat(Text::MAX).into()),
         ]
     }
 

@@ -4,11 +4,25 @@ use std::{env, error::Error, fmt, path::PathBuf, process::ExitCode, sync::Arc, t
 
 use nix::fcntl::{Flock, FlockArg};
 use wharf_installers::{
-    Root, answer::Desk, inspect::Inspector, ledger::Ledger, limits, open_backend, policy::Policy,
-    queue::Queue, service::Service, staging::Staging, users::user, usual_file_limit,
+    Root, answer::Desk, ledger::Ledger, open_backend, open_inspector, policy::Policy, queue::Queue,
+    service::Service, staging::Staging, users::user, usual_file_limit,
 };
 
-const USAGE: &str = "wharf-installer [--root DIR] [--check-config]";
+const USAGE: &str = "\
+Usage: wharf-installer [--root DIR] [--check-config]
+
+Answers the job socket: all that wharfd has done as root.
+
+  --root DIR      every path, and the package manager, is below DIR (default: /)
+  --check-config  read root's policy, say what is wrong with it, and end
+  --help, --version
+";
+
+enum Command {
+    Run(Arguments),
+    /// Only prints.
+    Say(&'static str),
+}
 
 struct Arguments {
     root: Root,
@@ -21,7 +35,8 @@ const BAD_CONFIGURATION: u8 = 78;
 fn main() -> ExitCode {
     usual_file_limit();
     let arguments = match arguments() {
-        Ok(arguments) => arguments,
+        Ok(Command::Run(arguments)) => arguments,
+        Ok(Command::Say(text)) => return say(text),
         Err(error) => return complain(&error, 64),
     };
     let policy = match Policy::read(&arguments.root) {
@@ -29,7 +44,7 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error, BAD_CONFIGURATION),
     };
     if arguments.check_config {
-        return ExitCode::SUCCESS;
+        return say(&checked(&arguments.root));
     }
     match serve(&arguments.root, &policy) {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,11 +52,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Arguments, String> {
+/// What was read, and what that is where there is nothing to read.
+fn checked(root: &Root) -> String {
+    let policy = root.policy();
+    match policy.exists() {
+        true => format!("{} is sound\n", policy.display()),
+        false => format!("there is no {}: the defaults hold\n", policy.display()),
+    }
+}
+
+fn arguments() -> Result<Command, String> {
     use lexopt::prelude::{Long, ValueExt};
     let mut parser = lexopt::Parser::from_env();
     let (mut root, mut check_config) = (PathBuf::from("/"), false);
-    let wrong = |error: &dyn fmt::Display| format!("{error}\nusage: {USAGE}");
+    let wrong = |error: &dyn fmt::Display| format!("{error}\n{USAGE}");
     while let Some(argument) = parser.next().map_err(|error| wrong(&error))? {
         match argument {
             Long("root") => {
@@ -49,16 +73,24 @@ fn arguments() -> Result<Arguments, String> {
                 root = value.map_err(|error| wrong(&error))?;
             }
             Long("check-config") => check_config = true,
+            Long("help") => return Ok(Command::Say(USAGE)),
+            Long("version") => {
+                return Ok(Command::Say(concat!(
+                    "wharf-installer ",
+                    env!("CARGO_PKG_VERSION"),
+                    "\n"
+                )));
+            }
             other => return Err(wrong(&other.unexpected())),
         }
     }
     let root = root
         .canonicalize()
         .map_err(|error| format!("--root {}: {error}", root.display()))?;
-    Ok(Arguments {
+    Ok(Command::Run(Arguments {
         root: Root::new(root),
         check_config,
-    })
+    }))
 }
 
 fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
@@ -68,24 +100,18 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
         );
     }
     let wharfd = user(root, "wharfd")?;
-    let inspect = user(root, "wharf-inspect")?;
-    if inspect.uid == wharfd.uid || inspect.gid == wharfd.gid {
+    let inspector = open_inspector(root)?;
+    if inspector.uid == wharfd.uid || inspector.gid == wharfd.gid {
         return Err("the users wharfd and wharf-inspect share a UID or a GID: what looks into packages must be nobody \
              who may ask for jobs; give each its own (systemd-sysusers does)"
             .into());
     }
-    let program = |name: &str| env::current_exe().map(|path| path.with_file_name(name));
-    let queue = Queue::new(root, program("wharf-job")?)?;
+    let queue = Queue::new(root, env::current_exe()?.with_file_name("wharf-job"))?;
     let _only_one = only_one(root)?;
     let desk = Arc::new(Desk {
         staging: Staging::new(root, policy.quota)?,
         backend: open_backend(root, policy)?,
-        inspector: Inspector {
-            program: program("wharf-inspect")?,
-            uid: inspect.uid,
-            gid: inspect.gid,
-            time_limit: limits::INSPECTION,
-        },
+        inspector,
         ledger: Ledger::of(root),
         root: root.clone(),
         queue,
@@ -107,6 +133,11 @@ fn only_one(root: &Root) -> Result<Flock<std::fs::File>, Box<dyn Error>> {
         )
         .into()
     })
+}
+
+fn say(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
 }
 
 fn complain(error: &dyn fmt::Display, code: u8) -> ExitCode {

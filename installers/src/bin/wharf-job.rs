@@ -3,7 +3,9 @@
 use std::{fmt, path::PathBuf, process::ExitCode};
 
 use wharf_frames::OperationId;
-use wharf_installers::{Root, job::Worker, open_backend, policy::Policy, usual_file_limit};
+use wharf_installers::{
+    Root, job::Worker, open_backend, open_inspector, policy::Policy, usual_file_limit,
+};
 
 const USAGE: &str = "wharf-job run OPERATION [--root DIR]";
 
@@ -22,7 +24,9 @@ fn main() -> ExitCode {
 fn run(root: &Root, operation: OperationId) -> Result<(), String> {
     let policy = Policy::read(root).map_err(|error| error.to_string())?;
     let backend = open_backend(root, &policy).map_err(|failure| failure.to_string())?;
-    let worker = Worker::new(root, &policy, backend.as_ref()).map_err(|error| error.to_string())?;
+    let inspector = open_inspector(root).map_err(|error| error.to_string())?;
+    let worker = Worker::new(root, &policy, backend.as_ref(), inspector)
+        .map_err(|error| error.to_string())?;
     worker.run(operation).map_err(|failure| failure.to_string())
 }
 

@@ -3,12 +3,16 @@
 use std::{
     io::{self, Read},
     os::fd::AsRawFd,
+    sync::OnceLock,
 };
 
-use nix::sys::{
-    socket::{MsgFlags, recv, send},
-    stat::fstat,
-    uio::pread,
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{MsgFlags, recv, send},
+        stat::fstat,
+        uio::pread,
+    },
 };
 use sequoia_openpgp::types::HashAlgorithm;
 use wharf_frames::{
@@ -40,7 +44,7 @@ fn inspect() -> Result<Answer, Failure> {
         Failure::new(Cause::Unavailable, detail)
     })?;
     let (certificates, question) = hear()?;
-    match question {
+    let answer = match question {
         Request::Describe => deb::describe(&package, package.length).map(Answer::Described),
         Request::Verify {
             at,
@@ -55,7 +59,15 @@ fn inspect() -> Result<Answer, Failure> {
             let beside = signature.as_ref().map(|bytes| bytes.as_slice());
             trust.verify(&package, beside).map(Answer::Verified)
         }
+        Request::Standing { at, certificate } => {
+            signature::standing(&certificates, certificate.as_str(), at).map(|()| Answer::Stands)
+        }
         Request::Certificate { .. } => Err(broken("a certificate is no question")),
+    };
+    // Whatever was made of bytes that did not come is no judgement.
+    match package.unread.get() {
+        Some(error) => Ok(Answer::Unread(error.desc().into())),
+        None => answer,
     }
 }
 
@@ -79,20 +91,30 @@ fn hear() -> Result<(Certificates, Request), Failure> {
 
 struct Package {
     length: u64,
+    /// The first error of the device on which it lies.
+    unread: OnceLock<Errno>,
 }
 
 impl Package {
     fn open() -> io::Result<Self> {
         let length = fstat(io::stdin())?.st_size;
         let length = u64::try_from(length).map_err(io::Error::other)?;
-        Ok(Self { length })
+        Ok(Self {
+            length,
+            unread: OnceLock::new(),
+        })
     }
 }
 
 impl ReadAt for Package {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let position = position.try_into().map_err(io::Error::other)?;
-        Ok(pread(io::stdin(), buffer, position)?)
+        pread(io::stdin(), buffer, position).map_err(|error| {
+            if error != Errno::EINTR {
+                let _ = self.unread.set(error);
+            }
+            error.into()
+        })
     }
 }
 

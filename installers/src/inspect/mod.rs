@@ -7,9 +7,10 @@
 //! - [`ar`], `stream`, `stream_end`, [`control`], [`deb`]: what a .deb is made of.
 
 use std::{
+    fs::File,
     io,
     os::{
-        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     path::PathBuf,
@@ -20,6 +21,7 @@ use std::{
 use nix::{
     errno::Errno,
     sys::{
+        signal::Signal,
         socket::{
             AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair,
             sockopt::{ReceiveTimeout, SendTimeout},
@@ -28,7 +30,7 @@ use nix::{
     },
 };
 use wharf_frames::{
-    Cause, Failure, encode,
+    Cause, Failure, Text, encode,
     fetch::MAX_SIGNATURE,
     inspect::{ANSWER_LENGTH, Answer, Request},
 };
@@ -73,19 +75,40 @@ pub struct Question<'a> {
     pub allow_unsigned: bool,
 }
 
+/// Why there is no judgement, or none that is good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// It was judged, or cannot be asked here.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// wharf-inspect was ended from outside, took too long, or could not read the file: by a fault of the device, as
+    /// like as not, so the same question may be answered another time.
+    #[error("wharf-inspect could not read the package: {0}")]
+    Broke(String),
+}
+
+impl From<InspectError> for Failure {
+    fn from(error: InspectError) -> Self {
+        match error {
+            InspectError::Failed(failure) => failure,
+            InspectError::Broke(_) => unavailable(error.to_string()),
+        }
+    }
+}
+
 impl Inspector {
     /// Who signed the package, and what its bytes are. The descriptor needs to be readable only.
     pub fn verify(
         &self,
         package: BorrowedFd<'_>,
         question: &Question<'_>,
-    ) -> Result<Verified, Failure> {
+    ) -> Result<Verified, InspectError> {
         let signature = question.signature.unwrap_or_default();
         if signature.len() > MAX_SIGNATURE {
             let detail = format!(
                 "the signature beside the package is longer than {MAX_SIGNATURE} bytes: it is none"
             );
-            return Err(Failure::new(Cause::BadSignature, detail));
+            return Err(Failure::new(Cause::BadSignature, detail).into());
         }
         let mut requests = question.keyring.requests();
         requests.push(Request::Verify {
@@ -95,24 +118,40 @@ impl Inspector {
         });
         match self.run(package, &requests)? {
             Answer::Verified(verified) if verified.signed.is_none() && !question.allow_unsigned => {
-                Err(Failure::new(Cause::Unsigned, "the package is not signed"))
+                Err(Failure::new(Cause::Unsigned, "the package is not signed").into())
             }
             Answer::Verified(verified) => Ok(verified),
-            Answer::Failed(failure) => Err(failure),
-            Answer::Described(_) => Err(garbage("it answered what was not asked")),
+            other => Err(no_such_answer(other)),
         }
     }
 
     /// What the package says of itself. Only for a package that [`Inspector::verify`] let through.
-    pub fn describe(&self, package: BorrowedFd<'_>) -> Result<Described, Failure> {
+    pub fn describe(&self, package: BorrowedFd<'_>) -> Result<Described, InspectError> {
         match self.run(package, &[Request::Describe])? {
             Answer::Described(described) => Ok(described),
-            Answer::Failed(failure) => Err(failure),
-            Answer::Verified(_) => Err(garbage("it answered what was not asked")),
+            other => Err(no_such_answer(other)),
         }
     }
 
-    fn run(&self, package: BorrowedFd<'_>, requests: &[Request]) -> Result<Answer, Failure> {
+    /// Whether this certificate may still sign at this time, in Unix seconds.
+    pub fn standing(
+        &self,
+        certificate: &Text,
+        keyring: &Keyring,
+        at: u64,
+    ) -> Result<(), InspectError> {
+        let nothing = File::open("/dev/null")
+            .map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))?;
+        let mut requests = keyring.requests();
+        let certificate = certificate.clone();
+        requests.push(Request::Standing { at, certificate });
+        match self.run(nothing.as_fd(), &requests)? {
+            Answer::Stands => Ok(()),
+            other => Err(no_such_answer(other)),
+        }
+    }
+
+    fn run(&self, package: BorrowedFd<'_>, requests: &[Request]) -> Result<Answer, InspectError> {
         let (mut child, socket) = self.start(package).map_err(|error| {
             unavailable(format!(
                 "{} was not started: {error}",
@@ -122,7 +161,7 @@ impl Inspector {
         let deadline = Instant::now() + self.time_limit;
         let answer = converse(&socket, requests, deadline);
         let status = child.end();
-        answer?.ok_or_else(|| garbage(&how_it_ended(status)))
+        answer?.ok_or_else(|| how_it_ended(status))
     }
 
     fn start(&self, package: BorrowedFd<'_>) -> io::Result<(Running, OwnedFd)> {
@@ -167,7 +206,7 @@ fn converse(
     socket: &OwnedFd,
     requests: &[Request],
     deadline: Instant,
-) -> Result<Option<Answer>, Failure> {
+) -> Result<Option<Answer>, InspectError> {
     for request in requests {
         let frame = encode(request).map_err(|error| unavailable(error.to_string()))?;
         setsockopt(socket, SendTimeout, &remaining(deadline)).map_err(socket_failed)?;
@@ -201,13 +240,32 @@ fn remaining(deadline: Instant) -> TimeVal {
     TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(i64::MAX).max(1))
 }
 
-fn how_it_ended(status: io::Result<ExitStatus>) -> String {
-    match status {
-        Ok(status) => match status.signal() {
-            Some(signal) => format!("it was ended by signal {signal}"),
-            None => format!("it ended without an answer ({status})"),
-        },
-        Err(error) => error.to_string(),
+fn how_it_ended(status: io::Result<ExitStatus>) -> InspectError {
+    let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
+    match (status, signal) {
+        (Ok(_), Some(signal)) if is_from_outside(signal) => InspectError::Broke(format!(
+            "it was ended by signal {signal}, as where memory is short"
+        )),
+        (Ok(_), Some(signal)) => garbage(&format!("it was ended by signal {signal}")),
+        (Ok(status), None) => garbage(&format!("it ended without an answer ({status})")),
+        (Err(error), _) => InspectError::Broke(error.to_string()),
+    }
+}
+
+/// A signal that no program brings upon itself by what it reads.
+fn is_from_outside(signal: i32) -> bool {
+    use Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
+    [SIGKILL, SIGTERM, SIGINT, SIGHUP]
+        .iter()
+        .any(|&outside| outside as i32 == signal)
+}
+
+/// Another answer than the one to the question.
+fn no_such_answer(answer: Answer) -> InspectError {
+    match answer {
+        Answer::Failed(failure) => failure.into(),
+        Answer::Unread(why) => InspectError::Broke(why.to_string()),
+        _ => garbage("it answered what was not asked"),
     }
 }
 
@@ -215,16 +273,16 @@ fn unavailable(detail: String) -> Failure {
     Failure::new(Cause::Unavailable, detail)
 }
 
-fn socket_failed(error: Errno) -> Failure {
-    unavailable(format!("the socket to wharf-inspect failed: {error}"))
+fn socket_failed(error: Errno) -> InspectError {
+    unavailable(format!("the socket to wharf-inspect failed: {error}")).into()
 }
 
 /// The fault of whatever it read, as far as anybody can tell.
-fn garbage(why: &str) -> Failure {
+fn garbage(why: &str) -> InspectError {
     let detail = format!("wharf-inspect could not read the package: {why}");
-    Failure::new(Cause::Malformed, detail)
+    Failure::new(Cause::Malformed, detail).into()
 }
 
-fn too_slow() -> Failure {
-    garbage("it took too long")
+fn too_slow() -> InspectError {
+    InspectError::Broke("it took too long".to_owned())
 }

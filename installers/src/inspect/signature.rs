@@ -24,6 +24,8 @@ use sequoia_openpgp::{
 };
 use wharf_frames::{Cause, Failure};
 
+use crate::clock::{date, unix};
+
 /// More signatures than this are no signature.
 const MAX_SIGNATURES: usize = 16;
 
@@ -87,9 +89,7 @@ pub(super) fn judge(
     at: u64,
 ) -> Result<Good, Failure> {
     check_packets(signatures)?;
-    let at = UNIX_EPOCH
-        .checked_add(Duration::from_secs(at))
-        .ok_or_else(|| bad("no calendar has the time at which it is to be judged"))?;
+    let at = time(at)?;
     let policy = StandardPolicy::at(at);
     let judge = Judge {
         certificates,
@@ -104,6 +104,35 @@ pub(super) fn judge(
         .verify_reader(content)
         .map_err(|error| bad(&error.to_string()))?;
     verifier.into_helper().verdict()
+}
+
+/// Whether a certificate may still sign at this time.
+pub(super) fn standing(
+    certificates: &Certificates,
+    certificate: &str,
+    at: u64,
+) -> Result<(), Failure> {
+    let at = time(at)?;
+    let judge = Judge {
+        certificates,
+        policy: &StandardPolicy::at(at),
+        at,
+        verdicts: Vec::new(),
+    };
+    let mut certs = certificates.0.iter();
+    match certs.find(|(fingerprint, _)| fingerprint.to_hex() == certificate) {
+        Some((fingerprint, cert)) => judge.standing(cert, fingerprint),
+        None => {
+            let detail = format!("the certificate {certificate} is not in the keyring");
+            Err(Failure::new(Cause::UntrustedSigner, detail))
+        }
+    }
+}
+
+fn time(at: u64) -> Result<SystemTime, Failure> {
+    UNIX_EPOCH
+        .checked_add(Duration::from_secs(at))
+        .ok_or_else(|| bad("no calendar has the time at which it is to be judged"))
 }
 
 /// Signature packets, and no more of them than anybody needs.
@@ -170,7 +199,7 @@ impl Judge<'_> {
                 self.standing(good.ka.cert(), &good.ka.key().fingerprint())?;
                 Ok(Good {
                     certificate: good.ka.cert().fingerprint(),
-                    signed_at: unix(good.sig.signature_creation_time()),
+                    signed_at: good.sig.signature_creation_time().map_or(0, unix),
                 })
             }
             Err(E::MissingKey { sig }) => Err(untrusted(sig)),
@@ -231,43 +260,16 @@ impl Judge<'_> {
     }
 }
 
-fn unix(time: Option<SystemTime>) -> u64 {
-    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |since| since.as_secs())
-}
-
-/// The day of the (proleptic Gregorian) calendar: the years are counted from March on, so that a leap day is the last.
-fn date(time: SystemTime) -> String {
-    let days = unix(Some(time)) / 86400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next)
-}
-
 fn untrusted(signature: &Signature) -> Failure {
-    let issuers: Vec<_> = signature
-        .get_issuers()
+    let issuers = signature.get_issuers();
+    // Most signatures name their key twice, by its fingerprint and by its key ID.
+    let fingerprint = issuers
         .iter()
-        .take(2)
-        .map(ToString::to_string)
-        .collect();
-    let detail = format!(
-        "signed by {}, whose certificate is not in the keyring",
-        if issuers.is_empty() {
-            "an unnamed key".into()
-        } else {
-            issuers.join(", ")
-        }
-    );
+        .find(|issuer| matches!(issuer, KeyHandle::Fingerprint(_)));
+    let key = fingerprint
+        .or(issuers.first())
+        .map_or("an unnamed key".to_owned(), ToString::to_string);
+    let detail = format!("signed by {key}, whose certificate is not in the keyring");
     Failure::new(Cause::UntrustedSigner, detail)
 }
 
@@ -282,28 +284,4 @@ fn no_signature(why: &str) -> Failure {
 
 fn bad(why: &str) -> Failure {
     Failure::new(Cause::BadSignature, format!("the signature is bad: {why}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_a_day_as_people_do() {
-        for (seconds, day) in [
-            (0, "1970-01-01"),
-            (951_782_399, "2000-02-28"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_704_067_199, "2023-12-31"),
-            (1_709_164_800, "2024-02-29"),
-            (4_107_542_400, "2100-03-01"),
-        ] {
-            assert_eq!(
-                date(UNIX_EPOCH + Duration::from_secs(seconds)),
-                day,
-                "{seconds}"
-            );
-        }
-    }
 }

@@ -23,12 +23,12 @@ use nix::{
     },
 };
 use wharf_frames::{
-    Cause,
+    Cause, Failure,
     inspect::{ANSWER_LENGTH, Answer},
 };
-use wharf_installers::inspect::Inspector;
+use wharf_installers::inspect::{InspectError, Inspector, Keyring, Question};
 
-use crate::fixture::{Bench, NOBODY, Recipe, broke, refused};
+use crate::fixture::{Bench, JUDGED_AT, NOBODY, Recipe, Signer, broke, refused};
 
 /// wharf-inspect, which nobody asks anything, until it waits for that.
 struct Waiting {
@@ -156,7 +156,10 @@ fn does_not_run_as_root() {
             gid,
             ..bench.inspector()
         };
-        let failure = refused(inspector.describe(package.as_fd()), Cause::Unavailable);
+        let failure = refused(
+            inspector.describe(package.as_fd()).map_err(Failure::from),
+            Cause::Unavailable,
+        );
         assert!(failure.detail.as_str().contains("root"), "{failure}");
     }
 }
@@ -190,6 +193,7 @@ fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
         "exit 0",
         "exit 1",
         "kill -SEGV $$",
+        "kill -SYS $$",
         "printf hello",
         "dd if=/dev/zero bs=2048 count=1 2>&-",
         "dd if=/dev/zero bs=2049 count=1 2>&-",
@@ -197,10 +201,43 @@ fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
     ] {
         let got = impostor(&bench, script).describe(package.as_fd());
         assert!(
-            matches!(&got, Err(failure) if failure.cause == Cause::Malformed && broke(failure)),
+            matches!(&got, Err(InspectError::Failed(failure)) if failure.cause == Cause::Malformed && broke(failure)),
             "{script}: expected Malformed, got {got:?}"
         );
     }
+}
+
+#[test]
+fn a_run_that_is_ended_from_outside_says_nothing_about_the_package() {
+    let bench = Bench::new();
+    let package = File::open(Recipe::default().build(&bench)).unwrap();
+    for signal in ["KILL", "TERM"] {
+        let got = impostor(&bench, &format!("kill -{signal} $$")).describe(package.as_fd());
+        assert!(
+            matches!(got, Err(InspectError::Broke(_))),
+            "{signal}: {got:?}"
+        );
+    }
+}
+
+/// read(2) of a folder fails, as of a disk that is worn out.
+#[test]
+fn a_package_that_cannot_be_read_is_not_judged() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let unreadable = File::open(bench.path("keys")).unwrap();
+    let keyring = Keyring::read(&bench.path("keys")).unwrap();
+    let question = Question {
+        signature: None,
+        keyring: &keyring,
+        at: JUDGED_AT,
+        allow_unsigned: true,
+    };
+    let inspector = bench.inspector();
+    let error = InspectError::Broke("Is a directory".to_owned());
+    let verified = inspector.verify(unreadable.as_fd(), &question);
+    assert_eq!(verified, Err(error.clone()));
+    assert_eq!(inspector.describe(unreadable.as_fd()), Err(error));
 }
 
 #[test]
@@ -212,11 +249,8 @@ fn a_run_that_takes_too_long_is_ended() {
         ..impostor(&bench, "exec sleep 600")
     };
     let begun = Instant::now();
-    let failure = inspector.describe(package.as_fd()).unwrap_err();
-    assert!(
-        failure.cause == Cause::Malformed && broke(&failure),
-        "{failure:?}"
-    );
+    let error = inspector.describe(package.as_fd()).unwrap_err();
+    assert_eq!(error, InspectError::Broke("it took too long".to_owned()));
     assert!(
         begun.elapsed() < Duration::from_secs(300),
         "{:?}",
@@ -232,6 +266,9 @@ fn a_program_that_is_not_there_is_our_own_fault() {
         program: bench.path("missing"),
         ..bench.inspector()
     };
-    let failure = refused(inspector.describe(package.as_fd()), Cause::Unavailable);
+    let failure = refused(
+        inspector.describe(package.as_fd()).map_err(Failure::from),
+        Cause::Unavailable,
+    );
     assert!(failure.detail.as_str().contains("missing"), "{failure}");
 }

@@ -96,13 +96,24 @@ impl Bench {
             at,
             allow_unsigned: false,
         };
-        self.inspector()
-            .verify(File::open(package).unwrap().as_fd(), &question)
+        let verified = self
+            .inspector()
+            .verify(File::open(package).unwrap().as_fd(), &question);
+        Ok(verified?)
     }
 
     pub(crate) fn describe(&self, package: &Path) -> Result<Described, Failure> {
-        self.inspector()
-            .describe(File::open(package).unwrap().as_fd())
+        let described = self
+            .inspector()
+            .describe(File::open(package).unwrap().as_fd());
+        Ok(described?)
+    }
+
+    /// Whether the certificate may still sign.
+    pub(crate) fn standing(&self, certificate: &str, at: u64) -> Result<(), Failure> {
+        let keyring = Keyring::read(&self.path("keys"))?;
+        let standing = self.inspector().standing(&certificate.into(), &keyring, at);
+        Ok(standing?)
     }
 }
 

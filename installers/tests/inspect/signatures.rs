@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use wharf_frames::Cause;
+use wharf_frames::{Cause, Failure};
 use wharf_installers::inspect::{Form, Keyring, Question};
 
 use crate::fixture::{
@@ -101,6 +101,7 @@ fn an_unsigned_package_is_let_through_where_that_is_allowed_and_a_bad_signature_
         bench
             .inspector()
             .verify(File::open(&package).unwrap().as_fd(), &question)
+            .map_err(Failure::from)
     };
     let verified = verify(None).unwrap();
     assert_eq!(verified.signed, None);
@@ -136,8 +137,11 @@ fn a_signer_who_is_not_in_the_keyring_is_untrusted() {
         bench.verify(&package, Some(&signature)),
         Cause::UntrustedSigner,
     );
-    let key_id = &signer.fingerprint[24..];
-    assert!(failure.detail.as_str().contains(key_id), "{failure}");
+    let expected = format!(
+        "signed by {}, whose certificate is not in the keyring",
+        signer.fingerprint
+    );
+    assert_eq!(failure.to_string(), expected);
     bench.trust("other.asc", &other.certificate());
     refused(
         bench.verify(&package, Some(&signature)),
@@ -324,4 +328,22 @@ fn a_file_of_the_keyring_that_is_no_certificate_is_named() {
             "{failure}"
         );
     }
+}
+
+#[test]
+fn a_certificate_stands_while_it_is_in_the_keyring_and_neither_expired_nor_revoked() {
+    let bench = Bench::new();
+    let [signer, expired, revoked, stranger] =
+        ["2034-01-01", "2024-02-15", "2034-01-01", "2034-01-01"]
+            .map(|expires| Signer::with("ed25519", expires));
+    revoked.revoke();
+    for (name, signer) in [("a", &signer), ("b", &expired), ("c", &revoked)] {
+        bench.trust(name, &signer.certificate());
+    }
+    let standing = |signer: &Signer| bench.standing(&signer.fingerprint, JUDGED_AT);
+    standing(&signer).unwrap();
+    refused(standing(&expired), Cause::Expired);
+    bench.standing(&expired.fingerprint, SIGNED_AT).unwrap();
+    refused(standing(&revoked), Cause::Revoked);
+    refused(standing(&stranger), Cause::UntrustedSigner);
 }

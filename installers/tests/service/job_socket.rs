@@ -106,16 +106,27 @@ fn a_configuration_that_is_wrong_or_incomplete_ends_the_service_with_a_word_abou
             .args(arguments)
             .output()
             .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
+        let words = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(words).unwrap())
     };
     let machine = Machine::simulated();
+    let policy = machine.root().join("etc/wharfd/installer.toml");
+    let policy = policy.display();
     assert_eq!(
         check(&machine, &["--check-config"]),
-        (Some(0), String::new())
+        (Some(0), format!("{policy} is sound\n"))
     );
+    let (code, usage) = check(&machine, &["--help"]);
+    assert_eq!(code, Some(0), "{usage}");
+    assert!(usage.starts_with("Usage: wharf-installer"), "{usage}");
+    let (code, unknown) = check(&machine, &["--rot"]);
+    assert_eq!(code, Some(64), "{unknown}");
+    assert!(
+        unknown.contains("'--rot'") && unknown.contains(&usage),
+        "{unknown}"
+    );
+    let version = format!("wharf-installer {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(check(&machine, &["--version"]), (Some(0), version));
     machine.policy("allow-unsingned = true\n");
     for arguments in [&["--check-config"][..], &[]] {
         let (code, error) = check(&machine, arguments);

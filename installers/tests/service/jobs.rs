@@ -1,5 +1,10 @@
 //! Jobs: done once, in their order, and only what the ledger and policy allow.
 
+use std::{
+    fs::File,
+    time::{Duration, SystemTime},
+};
+
 use wharf_frames::{
     Cause, StageId,
     installer::{JobStatus, Reply, Request},
@@ -52,6 +57,32 @@ fn units_are_activated_and_deactivated() {
         machine.effects(),
         ["install acme 1", "activate acme", "deactivate acme"]
     );
+}
+
+#[test]
+fn a_judgement_by_another_time_than_the_clocks_says_whose_it_is() {
+    let mut machine = Machine::simulated().started();
+    let signer = Signer::Expired;
+    machine.keys.trust(signer, &machine.root());
+    let seal = |machine: &Machine| {
+        let built = machine.build(&Deb::new("acme", "1"), Some(signer));
+        match machine.put(machine.stage_id(), &built) {
+            Reply::Refused(failure) if failure.cause == Cause::Expired => failure.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let doubt = "the clock shows ";
+    let failure = seal(&machine);
+    assert!(!failure.contains(doubt), "{failure}");
+
+    let jobs = machine.root().join("var/lib/wharf-installer/jobs");
+    let later = SystemTime::now() + Duration::from_secs(3650 * 86400);
+    File::open(&jobs).unwrap().set_modified(later).unwrap();
+    let failure = seal(&machine);
+    for words in [doubt, jobs.to_str().unwrap(), "set the clock"] {
+        assert!(failure.contains(words), "{failure}: {words}");
+    }
+    machine.installer().errors().wait_for(doubt);
 }
 
 #[test]
@@ -173,6 +204,38 @@ fn policy_holds_as_it_is_when_a_job_is_asked_for_and_when_it_is_done() {
 }
 
 #[test]
+fn what_was_signed_by_a_key_that_is_gone_is_not_installed() {
+    let machine = Machine::simulated().started();
+    let gate = machine.gate();
+    let (first, _) = machine.accepted(&Deb::new("first", "1"));
+    let at_work = gate.wait();
+    let (accepted, _) = machine.accepted(&Deb::new("acme", "1"));
+    let (sealed, _) = machine.sealed(&Deb::new("acme", "2"));
+    let install = || Request::Install {
+        operation: machine.operation(),
+        stage: sealed,
+    };
+
+    let key = machine.root().join("etc/wharfd/keys/vendor.asc");
+    let away = machine.root().join("vendor.asc");
+    std::fs::rename(&key, &away).unwrap();
+    let Reply::Refused(failure) = machine.ask(&install()) else {
+        panic!("its key is gone");
+    };
+    assert_eq!(failure.cause, Cause::Policy);
+    let advice = format!("put it back into {}", key.parent().unwrap().display());
+    assert!(failure.detail.as_str().contains(&advice), "{failure}");
+    gate.open(at_work);
+    assert_eq!(machine.outcome(first).failure, None);
+    let failure = machine.outcome(accepted).failure;
+    assert_eq!(failure.map(|failure| failure.cause), Some(Cause::Policy));
+
+    std::fs::rename(away, key).unwrap();
+    assert_eq!(machine.run(&install()).failure, None);
+    assert_eq!(machine.effects(), ["install first 1", "install acme 2"]);
+}
+
+#[test]
 fn a_downgrade_that_policy_allows_is_done() {
     let mut machine = Machine::simulated();
     machine.policy("allow-downgrade = [\"ac*\"]\n");
@@ -274,6 +337,22 @@ fn jobs_are_done_one_at_a_time_in_the_order_of_acceptance_and_cancelled_before_a
     );
     assert_eq!(machine.outcome(third.0).failure, None);
     assert_eq!(machine.effects(), ["install first 1", "install third 1"]);
+}
+
+#[test]
+fn a_cancelled_job_tells_what_the_device_has() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    let gate = machine.gate();
+    let (first, _) = machine.accepted(&Deb::new("first", "1"));
+    let at_work = gate.wait();
+    let (operation, _) = machine.accepted(&Deb::new("acme", "2"));
+    assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
+    let device = machine.outcome(operation).device;
+    let version = device.map(|device| device.version.to_string());
+    assert_eq!(version.as_deref(), Some("1"));
+    gate.open(at_work);
+    assert_eq!(machine.outcome(first).failure, None);
 }
 
 #[test]

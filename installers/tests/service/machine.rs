@@ -130,6 +130,21 @@ impl Machine {
         self.installer = Some(process);
     }
 
+    /// Copies of our programs, which the test may change before it starts wharf-installer there.
+    pub(crate) fn programs(&self) -> PathBuf {
+        let folder = self.root().join("programs");
+        fs::create_dir(&folder).unwrap();
+        for program in [
+            env!("CARGO_BIN_EXE_wharf-installer"),
+            env!("CARGO_BIN_EXE_wharf-inspect"),
+            env!("CARGO_BIN_EXE_wharf-job"),
+        ] {
+            let name = Path::new(program).file_name().unwrap();
+            fs::copy(program, folder.join(name)).unwrap();
+        }
+        folder
+    }
+
     pub(crate) fn installer(&mut self) -> &mut Process {
         self.installer.as_mut().expect("it was started")
     }

@@ -5,9 +5,10 @@ use std::{
     io::{Read, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{FileExt, MetadataExt},
+        unix::fs::{FileExt, MetadataExt, PermissionsExt},
     },
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 use nix::{
@@ -19,6 +20,7 @@ use wharf_frames::{
     Cause, StageId, encode,
     installer::{Reply, Request},
 };
+use wharf_installers::limits;
 use wharf_tests::waiting::wait_until;
 
 use crate::machine::{Deb, Machine, Signer, as_user, refused};
@@ -129,34 +131,46 @@ fn mapping(file: &File) -> nix::Result<()> {
 }
 
 #[test]
-fn old_files_go_and_those_of_open_jobs_stay() {
+fn old_files_go_and_those_whose_age_cannot_be_told_count_from_now_on() {
     let mut machine = Machine::simulated();
     machine.policy("[quota]\ndays = 3\n");
-    machine.start();
-    let age = |stage: StageId, days: u64| {
-        let path = machine
-            .root()
-            .join(format!("var/lib/wharf-installer/staged/{stage}"));
-        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86400);
-        File::options()
-            .write(true)
-            .open(path)
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
-    };
-    let [old, young] = [machine.stage_id(), machine.stage_id()];
-    drop((machine.stage(old), machine.stage(young)));
-    age(old, 4);
-    age(young, 2);
-    let next = machine.stage_id();
-    drop(machine.stage(next));
-    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
-        panic!("no list")
-    };
-    let mut left: Vec<StageId> = stages.iter().map(|entry| entry.stage).collect();
-    left.sort();
-    assert_eq!(left, [young, next]);
+    let program = machine.programs().join("wharf-installer");
+    let now = SystemTime::now();
+    let days = |days: u64| Duration::from_secs(days * 86400);
+    let age = |path: &Path, time| File::open(path).unwrap().set_modified(time).unwrap();
+    age(&program, now - days(10));
+    machine.start_program(&program, &[]);
+
+    let folder = machine.root().join("var/lib/wharf-installer/staged");
+    let written = [
+        ("too old", now - days(4), false),
+        ("young", now - days(2), true),
+        ("before the program was built", now - days(11), true),
+        ("in 1970", SystemTime::UNIX_EPOCH, true),
+        ("in the future", now + days(400), true),
+    ]
+    .map(|(when, time, stays)| {
+        let stage = machine.stage_id();
+        drop(machine.stage(stage));
+        (when, folder.join(stage.to_string()), time, stays)
+    });
+    for (_, path, time, _) in &written {
+        age(path, *time);
+    }
+    drop(machine.stage(machine.stage_id()));
+    for (when, path, time, stays) in written {
+        let modified = path.metadata().and_then(|found| found.modified()).ok();
+        assert_eq!(modified.is_some(), stays, "{when}");
+        if let Some(modified) = modified.filter(|&modified| modified != time) {
+            let ago = SystemTime::now().duration_since(modified);
+            assert!(ago.is_ok_and(|ago| ago < days(1)), "{when}: {modified:?}");
+        } else {
+            assert!(
+                ["too old", "young"].contains(&when),
+                "{when} stays of its time"
+            );
+        }
+    }
 }
 
 #[test]
@@ -265,6 +279,42 @@ fn what_is_allocated_beyond_the_end_of_a_file_counts() {
         size: Some(1),
     };
     assert_eq!(refused(machine.ask(&next)), Cause::Quota);
+}
+
+#[test]
+fn a_file_that_could_not_be_looked_into_is_looked_into_again_and_refused_after_some_times() {
+    let mut machine = Machine::simulated();
+    let inspect = machine.programs().join("wharf-inspect");
+    let sound = inspect.with_file_name("sound");
+    std::fs::rename(&inspect, &sound).unwrap();
+    std::fs::write(&inspect, "#!/bin/sh\nkill -KILL $$\n").unwrap();
+    std::fs::set_permissions(&inspect, PermissionsExt::from_mode(0o755)).unwrap();
+    let program = inspect.with_file_name("wharf-installer");
+    machine.start_program(&program, &[]);
+
+    let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+    let (passing, lasting) = (machine.stage_id(), machine.stage_id());
+    let is_put_off = |reply: &Reply| matches!(reply, Reply::NotNow(_));
+    for stage in [passing, lasting] {
+        let reply = machine.put(stage, &built);
+        assert!(is_put_off(&reply), "{reply:?}");
+    }
+    for time in 2..limits::INSPECTIONS {
+        // The count outlives the service.
+        machine.installer().kill();
+        machine.start_program(&program, &[]);
+        let reply = machine.seal(lasting, &built);
+        assert!(is_put_off(&reply), "{time}: {reply:?}");
+    }
+    let Reply::Refused(failure) = machine.seal(lasting, &built) else {
+        panic!("it is looked into for ever");
+    };
+    assert_eq!(failure.cause, Cause::Malformed);
+    for words in ["signal 9", "4 times", "the memory and the disk"] {
+        assert!(failure.detail.as_str().contains(words), "{failure}");
+    }
+    std::fs::rename(sound, inspect).unwrap();
+    assert!(matches!(machine.seal(passing, &built), Reply::Sealed(_)));
 }
 
 #[test]
