@@ -13,4 +13,5 @@ mod job_socket;
 mod jobs;
 mod machine;
 mod owners;
+mod records;
 mod staged_files;

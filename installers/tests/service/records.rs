@@ -1,0 +1,168 @@
+//! Records as release 0.1 wrote them, byte for byte: every later release reads them. What is here is never changed; a new
+//! form comes beside it.
+
+use std::fs;
+
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, PackageVersion, StageId,
+    installer::{Installed, JobStatus, Outcome, Package, Reply, Request},
+};
+use wharf_tests::waiting::wait_until;
+
+use crate::machine::{Machine, refused};
+
+/// Of acme 3.0-1, signed.
+const SEALED: &str = "a20001018200a100a300a5006461636d650165332e302d310263616c6c031902e8\
+    047828423746414635383142454542363446433139453145413531414445413837314541353431414543\
+    4401582043ddceff5c3fb9395a41f48a9a69ebbb6993208f7ed9fd6c80ff4c0ec5ab405f021a6b016e0d";
+
+/// Of acme 1.0-1, not signed.
+const SEALED_UNSIGNED: &str = "a20001018200a100a300a4006461636d650165312e302d310263616c6c031902e8\
+    015820b72177483e069b0a12d2caca3d4700698e8b7d09aee72c2cccb01e13fd98d8ed0200";
+
+const REFUSED: &str = "a20001018201a100a2001601785b7369676e6564206279203432444436304336303644\
+    41423845373734424241393737343734443244323544433337323346312c2077686f7365206365727469666963617465\
+    206973206e6f7420696e20746865206b657972696e67";
+
+/// Looked into three times in vain.
+const UNDECIDED: &str = "a20001018202a10003";
+
+/// Of acme 2.0-1.
+const LEDGER: &str = "a500010165322e302d31027828423746414635383142454542363446433139453145413531\
+    4144454138373145413534314145434\
+    4031a6b016e0d0458205b1cd4508093326001e291c9ac75d9febb0c2be5e3371e6a0f1bb728bb5f0074";
+
+/// An install of acme 3.0-1 over 2.0-1 that failed.
+const ENDED: &str = "a700010150060606060606060606060606060606060202038200a20050040404040404040404\
+    0404040404040401a300a5006461636d650165332e302d310263616c6c031902e804782842374641463538314245454236\
+    344643313945314541353141444541383731454135343141454344015820\
+    43ddceff5c3fb9395a41f48a9a69ebbb6993208f7ed9fd6c80ff4c0ec5ab405f021a6b016e0d048204a100a300a200183d\
+    017773696d756c617465643a206661696c2d696e7374616c6c01a3006461636d650165322e302d3102f402010581a20078\
+    2432383434643838332d663134662d343730322d383536642d3039306265356664343732660119602706a3006461636d65\
+    0165322e302d3102f4";
+
+/// What is to be done with acme, the removal last.
+const REMOVE: &str =
+    "a6000101500a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0207038201a1006461636d65048200a00580";
+const ACTIVATE: &str =
+    "a6000101500b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0205038202a1006461636d65048200a00580";
+const DEACTIVATE: &str =
+    "a6000101500c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0206038203a1006461636d65048200a00580";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+fn stage(number: u8) -> StageId {
+    StageId::from_bytes([number; 16])
+}
+
+fn operation(number: u8) -> OperationId {
+    OperationId::from_bytes([number; 16])
+}
+
+fn acme(version: &str) -> Installed {
+    Installed {
+        name: PackageName::new("acme").unwrap(),
+        version: PackageVersion::new(version).unwrap(),
+        active: false,
+    }
+}
+
+/// wharf-installer on these records; whatever its wharf-inspect looks into breaks it.
+fn machine() -> Machine {
+    let mut machine = Machine::simulated();
+    machine.policy("allow-unsigned = true\n");
+    let write = |path: &str, bytes: &[u8]| {
+        let path = machine.root().join("var/lib").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    for (number, verdict) in [
+        (3, SEALED_UNSIGNED),
+        (4, SEALED),
+        (5, REFUSED),
+        (1, UNDECIDED),
+    ] {
+        let path = format!("wharf-installer/staged/{}", stage(number));
+        write(&format!("{path}.verdict"), &bytes(verdict));
+        if verdict != REFUSED {
+            write(&path, b"");
+        }
+    }
+    for (number, job) in [(6, ENDED), (10, REMOVE), (11, ACTIVATE), (12, DEACTIVATE)] {
+        let path = format!("wharf-installer/jobs/{}", operation(number));
+        write(&path, &bytes(job));
+    }
+    write("wharf-installer/ledger/acme", &bytes(LEDGER));
+    write("wharf-simulated/acme_version", b"2.0-1");
+    let programs = machine.programs();
+    fs::write(programs.join("wharf-inspect"), "#!/bin/sh\nkill -KILL $$\n").unwrap();
+    machine.start_program(&programs.join("wharf-installer"), &[]);
+    machine
+}
+
+#[test]
+fn verdicts_of_release_0_1_are_read() {
+    let machine = machine();
+    let seal = |number| {
+        machine.ask(&Request::Seal {
+            stage: stage(number),
+            signature: None,
+        })
+    };
+    let package = |version: &str, signer: Option<&str>| {
+        let Installed { name, version, .. } = acme(version);
+        Reply::Sealed(Package {
+            name,
+            version,
+            architecture: "all".into(),
+            length: 744,
+            signer: signer.map(Into::into),
+        })
+    };
+    let signer = "B7FAF581BEEB64FC19E1EA51ADEA871EA541AECD";
+    assert_eq!(seal(3), package("1.0-1", None));
+    assert_eq!(seal(4), package("3.0-1", Some(signer)));
+    let why = "signed by 42DD60C606DAB8E774BBA977474D2D25DC3723F1, whose certificate is not in the keyring";
+    let refusal = Failure::new(Cause::UntrustedSigner, why);
+    assert_eq!(seal(5), Reply::Refused(refusal));
+    match seal(1) {
+        Reply::Refused(failure) => assert!(failure.to_string().contains("4 times"), "{failure}"),
+        other => panic!("three times and once more: {other:?}"),
+    }
+}
+
+#[test]
+fn the_ledger_of_release_0_1_is_read() {
+    let machine = machine();
+    let older = Request::Install {
+        operation: operation(20),
+        stage: stage(3),
+    };
+    assert_eq!(refused(machine.ask(&older)), Cause::Downgrade);
+}
+
+#[test]
+fn jobs_of_release_0_1_are_told_and_done() {
+    let machine = machine();
+    let status = |number| {
+        machine.ask(&Request::Outcome {
+            operation: operation(number),
+        })
+    };
+    let outcome = Outcome {
+        failure: Some(Failure::new(Cause::Script, "simulated: fail-install")),
+        device: Some(acme("2.0-1")),
+        attempts: 1,
+    };
+    assert_eq!(status(6), Reply::Job(JobStatus::Ended(outcome)));
+    wait_until("the last job", || {
+        matches!(status(10), Reply::Job(JobStatus::Ended(_))).then_some(())
+    });
+    assert_eq!(
+        machine.effects(),
+        ["activate acme", "deactivate acme", "remove acme"]
+    );
+}
