@@ -11,7 +11,7 @@ use wharf_frames::{
 
 use crate::{
     failure::{self, Failed},
-    origin::Origin,
+    origin::{Body, Origin},
     range::{self, Answer, NoAnswer},
     signature,
     socket::{FrameSocket, SocketError},
@@ -82,7 +82,7 @@ impl Attempt<'_> {
         let (response, answer) = ask(&origin, request.resume.as_ref()).await?;
         let total = self.start(request, response.headers(), answer).await?;
         if answer != Answer::Nothing {
-            self.receive(&origin, response).await?;
+            self.receive(origin.body(response)).await?;
         }
         check_length(origin.uri(), self.file.length(), total)?;
         self.file.sync()?;
@@ -116,8 +116,8 @@ impl Attempt<'_> {
         Ok(total)
     }
 
-    async fn receive(&mut self, origin: &Origin, mut response: Response) -> Result<(), Failed> {
-        while let Some(bytes) = origin.next(&mut response).await? {
+    async fn receive(&mut self, mut body: Body) -> Result<(), Failed> {
+        while let Some(bytes) = body.next().await? {
             self.file.append(bytes.as_ref())?;
             if self.file.length() - self.file.durable() >= DURABLE_EVERY {
                 let durable = self.file.sync()?;
@@ -200,7 +200,7 @@ async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
             ));
         }
         if status == StatusCode::OK
-            && let Some(bytes) = small_body(origin, response).await?
+            && let Some(bytes) = small_body(origin.body(response)).await?
             && signature::is_plausible(&bytes)
         {
             return Ok(Some(bytes));
@@ -210,13 +210,13 @@ async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
 }
 
 /// The body, if it is as short as a signature.
-async fn small_body(origin: &Origin, mut response: Response) -> Result<Option<Vec<u8>>, Failed> {
-    let mut body = Vec::new();
-    while let Some(bytes) = origin.next(&mut response).await? {
-        body.extend_from_slice(bytes.as_ref());
-        if body.len() > MAX_SIGNATURE {
+async fn small_body(mut body: Body) -> Result<Option<Vec<u8>>, Failed> {
+    let mut short = Vec::new();
+    while let Some(bytes) = body.next().await? {
+        short.extend_from_slice(bytes.as_ref());
+        if short.len() > MAX_SIGNATURE {
             return Ok(None);
         }
     }
-    Ok(Some(body))
+    Ok(Some(short))
 }

@@ -81,6 +81,15 @@ pub fn stalled(url: &Url, limit: Duration) -> Failed {
     Failure::new(Cause::Timeout, detail).into()
 }
 
+/// So few bytes came in so long.
+pub fn dripped(url: &Url, came: u64, took: Duration) -> Failed {
+    let (url, seconds) = (Shown(url), took.as_secs_f32());
+    let detail = format!(
+        "{url} sent only {came} bytes in {seconds:.0} s: look at the network and the origin if this stays"
+    );
+    Failure::new(Cause::Timeout, detail).into()
+}
+
 /// The exchange with the origin broke.
 pub fn of_exchange(url: &Url, error: &reqwest::Error) -> Failed {
     let (cause, why) = if let Some(lookup) = find::<LookupFailed>(error) {

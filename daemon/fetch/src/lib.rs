@@ -6,12 +6,13 @@
 //! - [`failure`]: what went wrong, in the terms of [`wharf_frames::Cause`].
 //! - [`staged`]: the file that the bytes go into; [`socket`]: the frames; `resolve`: names to addresses.
 //! - [`authorities`]: whom TLS trusts. [`sandbox`]: what the process gives up before it reads its first byte.
-//! - Pure: [`uri`], [`redirect`], [`range`], [`retry_after`], [`signature`].
+//! - Pure: [`uri`], [`pace`], [`redirect`], [`range`], [`retry_after`], [`signature`].
 
 pub mod attempt;
 pub mod authorities;
 pub mod failure;
 mod origin;
+pub mod pace;
 pub mod range;
 pub mod redirect;
 mod resolve;

@@ -1,7 +1,7 @@
 //! One GET: with credentials for the Package URI's own origin alone, with redirects by [`crate::redirect`],
 //! and with limits of time. Knows no file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{
     Client, RequestBuilder, Response, Url,
@@ -14,7 +14,8 @@ use wharf_frames::{
 };
 
 use crate::{
-    failure::{Failed, of_exchange, stalled},
+    failure::{Failed, dripped, of_exchange, stalled},
+    pace::Pace,
     redirect::{self, MAX_REDIRECTS, is_redirect},
     resolve::LibraryResolver,
 };
@@ -90,14 +91,12 @@ impl Origin {
         }
     }
 
-    /// The next bytes of a body; none at its end.
-    pub(crate) async fn next(
-        &self,
-        response: &mut Response,
-    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failed> {
-        match tokio::time::timeout(self.stall, response.chunk()).await {
-            Ok(came) => came.map_err(|error| of_exchange(response.url(), &error)),
-            Err(_) => Err(stalled(response.url(), self.stall)),
+    /// The body of an answer.
+    pub(crate) fn body(&self, response: Response) -> Body {
+        Body {
+            response,
+            stall: self.stall,
+            pace: Pace::new(self.stall, Instant::now()),
         }
     }
 
@@ -109,6 +108,28 @@ impl Origin {
             }
             _ => request,
         }
+    }
+}
+
+/// What follows an answer's head.
+pub(crate) struct Body {
+    response: Response,
+    stall: Duration,
+    pace: Pace,
+}
+
+impl Body {
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failed> {
+        let Ok(came) = tokio::time::timeout(self.stall, self.response.chunk()).await else {
+            return Err(stalled(self.response.url(), self.stall));
+        };
+        let came = came.map_err(|error| of_exchange(self.response.url(), &error))?;
+        if let Some(bytes) = &came {
+            let paced = self.pace.take(bytes.len() as u64, Instant::now());
+            paced.map_err(|(came, took)| dripped(self.response.url(), came, took))?;
+        }
+        Ok(came)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the origin, or the way to it, may answer instead of a package.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, thread, time::Duration};
 
 use wharf_frames::{
     Cause,
@@ -128,6 +128,35 @@ fn a_stall_ends_as_timeout_and_keeps_what_came() {
     .ended();
     assert_eq!(ended.failure().cause, Cause::Timeout, "{}", ended.failure());
     assert_eq!((ended.durable(), &*ended.staged), (Some(5), &b"01234"[..]));
+}
+
+#[test]
+fn an_origin_that_drips_ends_as_timeout_and_keeps_what_came() {
+    for drips_in_signature in [true, false] {
+        let origin = Origin::http(move |asked, to| {
+            if asked.is_for_signature() != drips_in_signature {
+                return nothing(to);
+            }
+            head(to, "200 OK", &[("ETag", "\"1\"")], 60_000);
+            while to.write_all(b"-").and_then(|()| to.flush()).is_ok() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let limits = Limits {
+            connect_ms: 30_000,
+            stall_ms: 400,
+        };
+        let ended = Fetch::start(&Request {
+            limits,
+            ..request(&origin.uri("/p.deb"))
+        })
+        .ended();
+        let failure = ended.failure();
+        assert_eq!(failure.cause, Cause::Timeout, "{failure}");
+        assert!(failure.detail.as_str().contains("sent only"), "{failure}");
+        assert_eq!(ended.durable(), Some(ended.staged.len() as u64));
+        assert_eq!(ended.staged.is_empty(), drips_in_signature);
+    }
 }
 
 #[test]
