@@ -1,5 +1,5 @@
-//! What holds for the workspace as a whole: whose code is in it, what each program is without, and that
-//! the pure crates are pure.
+//! What holds for the workspace as a whole: whose code is in it, what each program is without, that
+//! the pure crates are pure, and that the tests which pages name are there.
 
 #![allow(
     clippy::expect_used,
@@ -10,6 +10,7 @@
 
 mod licences;
 mod links;
+mod named_tests;
 mod purity;
 mod wasm;
 

@@ -1,0 +1,130 @@
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wharf_tests::programs::workspace;
+
+/// Pages that say which test shows what.
+const PAGES: [&str; 2] = ["docs/threats.md", "docs/conformance.md"];
+
+#[test]
+fn every_test_that_a_page_names_is_in_the_sources() {
+    let sources = sources();
+    for page in PAGES {
+        let text = fs::read_to_string(workspace().join(page)).unwrap();
+        let named = named(&text);
+        assert!(named.len() > 50, "{page} names {} tests", named.len());
+        let missing: Vec<&str> = named
+            .into_iter()
+            .filter(|name| !sources.iter().any(|source| source.has(name)))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{page} names tests that are not there: {missing:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_is_found_only_where_its_modules_are() {
+    let text =
+        "A `word`, a `key-word`, `module::a_test_of_it` and `that_holds_for_all`; `x::y::z_1`.";
+    let names = ["module::a_test_of_it", "that_holds_for_all", "x::y::z_1"];
+    assert_eq!(named(text), BTreeSet::from(names));
+    let source = Source {
+        modules: vec!["daemon".into(), "src".into(), "link".into()],
+        functions: BTreeSet::from(["is_one".to_owned()]),
+    };
+    for (name, has) in [
+        ("is_one", true),
+        ("link::tests::is_one", true),
+        ("other::tests::is_one", false),
+        ("link::tests::is_on", false),
+    ] {
+        assert_eq!(source.has(name), has, "{name}");
+    }
+}
+
+/// What stands between backticks and can only be a test: its modules, or its words, tell.
+fn named(text: &str) -> BTreeSet<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted
+        .filter(|word| {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            let all = word
+                .bytes()
+                .all(|byte| plain(byte) || b"_:".contains(&byte));
+            all && (word.contains("::") || word.matches('_').count() > 2)
+        })
+        .collect()
+}
+
+/// A file of ours: where it is, and its functions that are tests.
+struct Source {
+    modules: Vec<String>,
+    functions: BTreeSet<String>,
+}
+
+impl Source {
+    /// The file is only the last of its modules, and `tests` may be within it.
+    fn has(&self, name: &str) -> bool {
+        let mut words: Vec<&str> = name.split("::").collect();
+        let function = words.pop().unwrap_or_default();
+        words.retain(|word| *word != "tests");
+        let is_here = words
+            .iter()
+            .all(|word| self.modules.iter().any(|module| module == word));
+        is_here && self.functions.contains(function)
+    }
+
+    fn read(path: &Path) -> Self {
+        let inside = path.strip_prefix(workspace()).unwrap().with_extension("");
+        let modules = inside
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned());
+        let text = fs::read_to_string(path).unwrap();
+        Self {
+            modules: modules.collect(),
+            functions: tests_in(&text),
+        }
+    }
+}
+
+/// The function that follows each `#[test]`, with other attributes between them.
+fn tests_in(text: &str) -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    let mut lines = text.lines().map(str::trim);
+    while lines
+        .by_ref()
+        .any(|line| line.ends_with("test]") && line.starts_with("#["))
+    {
+        let function = lines.by_ref().find_map(|line| {
+            let rest = line
+                .strip_prefix("async fn ")
+                .or(line.strip_prefix("fn "))?;
+            rest.split('(').next().map(str::to_owned)
+        });
+        tests.extend(function);
+    }
+    tests
+}
+
+fn sources() -> Vec<Source> {
+    let mut folders: Vec<PathBuf> = ["daemon", "installers", "tests"]
+        .map(|folder| workspace().join(folder))
+        .into();
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(Source::read(&path));
+            }
+        }
+    }
+    sources
+}
