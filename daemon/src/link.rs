@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lwm2m::{Engine, Input, Output, Time};
+use lwm2m::{Engine, Input, Output, Saved, Time};
 use wharf_transport::{ServerAddress, Udp, udp::MAX_DATAGRAM};
 
 use crate::config::Timing;
@@ -27,11 +27,12 @@ enum Way {
 }
 
 impl Link {
-    /// Goes to the server, and registers once its name is resolved.
-    pub fn new(engine: Engine, server: ServerAddress, timing: Timing) -> Self {
+    /// Goes to the server, and registers once its name is resolved. It begins at this port if it can: the server
+    /// knows the gateway by it.
+    pub fn new(engine: Engine, server: ServerAddress, timing: Timing, port: Option<u16>) -> Self {
         Self {
             engine,
-            way: Way::Connecting(Box::pin(connect(server, timing))),
+            way: Way::Connecting(Box::pin(connect(server, timing, port))),
             began: Instant::now(),
             buffer: Box::new([0; MAX_DATAGRAM + 1]),
         }
@@ -69,6 +70,19 @@ impl Link {
         self.engine.handle(now, input);
     }
 
+    /// The port that the server knows the gateway by.
+    pub fn local_port(&self) -> Option<u16> {
+        match &self.way {
+            Way::Open(udp) => udp.local().ok().map(|local| local.port()),
+            Way::Connecting(_) => None,
+        }
+    }
+
+    /// What of the engine is to outlive wharfd.
+    pub fn saved(&self) -> Saved {
+        self.engine.saved()
+    }
+
     /// What is to be done, until there is nothing more.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.engine.poll_output()
@@ -99,10 +113,10 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Tries until the server's name has an address.
-async fn connect(server: ServerAddress, timing: Timing) -> Udp {
+async fn connect(server: ServerAddress, timing: Timing, port: Option<u16>) -> Udp {
     let mut wait = timing.retry_first;
     loop {
-        match try_connect(&server).await {
+        match try_connect(&server, port).await {
             Ok(udp) => return udp,
             Err(error) => {
                 tracing::warn!(%server, %error, ?wait, "cannot reach the server: is its name right, and DNS up?");
@@ -113,8 +127,8 @@ async fn connect(server: ServerAddress, timing: Timing) -> Udp {
     }
 }
 
-async fn try_connect(server: &ServerAddress) -> io::Result<Udp> {
-    let udp = Udp::connect(server).await?;
+async fn try_connect(server: &ServerAddress, port: Option<u16>) -> io::Result<Udp> {
+    let udp = Udp::connect(server, port).await?;
     tracing::info!(%server, address = %udp.server()?, local = %udp.local()?, "speaking with the server");
     Ok(udp)
 }

@@ -12,7 +12,7 @@ pub enum Input {
     /// The time of [`Engine::next_deadline`](crate::Engine::next_deadline) has come. Early or
     /// without need does no harm.
     Timeout,
-    /// Register, and stay registered. A running registration is begun anew.
+    /// Register, and stay registered. With the registration of an earlier run: Update.
     Start,
     /// The way to the server is a new one: another local address, or a new DTLS session. The server
     /// is told so by an Update (a Register if it knows none) before anything else goes there, or it
@@ -34,6 +34,9 @@ pub enum Input {
     /// engine asks for the values by requests with
     /// [`ReadPurpose::Notification`](crate::ReadPurpose), to be answered from this commit.
     Changed(Vec<Path>),
+    /// These may have changed while the program did not run. Whoever observes one, and has another
+    /// value of it than there is now, is notified, in this order.
+    MayHaveChanged(Vec<Path>),
     /// Instances appeared or went away. Observers of what went away are told so (4.04) and
     /// forgotten.
     ObjectsChanged {
@@ -70,6 +73,7 @@ impl fmt::Debug for Input {
             Self::Moved => f.write_str("Moved"),
             Self::Answer { request, answer } => write!(f, "Answer({request:?}, {answer:?})"),
             Self::Changed(paths) => write!(f, "Changed({paths:?})"),
+            Self::MayHaveChanged(paths) => write!(f, "MayHaveChanged({paths:?})"),
             Self::ObjectsChanged { instances, update } => {
                 write!(f, "ObjectsChanged({instances:?}, {update:?})")
             }

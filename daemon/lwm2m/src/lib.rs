@@ -26,6 +26,7 @@
 //!             engine.handle(now, Input::Answer { request: id, answer });
 //!         }
 //!         Output::Request { .. } => { /* … */ }
+//!         Output::Save => { /* keep `engine.saved()`, for `Engine::restored` */ }
 //!         Output::Event(event) => { /* journal, status */ drop(event) }
 //!     }
 //! }
@@ -38,6 +39,7 @@
 //! | --- | --- |
 //! | `engine` | routes each input to the parts below, in files by direction |
 //! | `input`, `output`, `request` | the values that pass in and out |
+//! | `saved` | what of them outlives the program |
 //! | `config`, `model`, `value`, `path`, `time` | what the caller says about itself and its objects |
 //! | `registration` | when to Register, Update, Deregister, and what to do when that fails |
 //! | `observe` | who observes what, and the queue of notifications |
@@ -63,6 +65,7 @@ mod path;
 mod random;
 mod registration;
 mod request;
+mod saved;
 mod secret;
 mod text;
 mod time;
@@ -78,6 +81,7 @@ pub use path::{InstanceId, ObjectId, Path, ResourceId};
 pub use request::{
     Answer, Block, Content, ErrorCode, ReadPurpose, Request, RequestId, Resources, WriteMode,
 };
+pub use saved::{Saved, SavedObservation};
 pub use secret::Secret;
 pub use time::Time;
 pub use value::{ResourceValue, Value};

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Path, coap::Code, content::Format};
+use crate::{Path, SavedObservation, coap::Code, content::Format, exchange::digest};
 
 /// Names an observation; one that is begun anew with another token has another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub(crate) struct Subject {
 struct Observation {
     id: ObservationId,
     subject: Subject,
-    number: u32,
+    /// A digest of the value that the server has.
+    told: u64,
     /// The Message ID of the last notification: a Reset names the observation by it.
     message: Option<u16>,
     /// How many notifications were given up since one was acknowledged.
@@ -33,6 +34,9 @@ struct Observation {
 
 /// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
 const PATIENCE: u8 = 8;
+
+/// So many Observe numbers are reserved at once.
+const RESERVED: u32 = 256;
 
 /// A notification that waits, or is on its way.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +48,18 @@ pub(crate) enum Notification {
     },
     /// The last one: there is nothing to observe any more.
     End { token: Vec<u8>, code: Code },
+}
+
+impl Observation {
+    fn saved(&self) -> SavedObservation {
+        SavedObservation {
+            path: self.subject.path,
+            token: self.subject.token.clone(),
+            format: self.subject.format as u16,
+            block_exponent: self.subject.exponent,
+            told: self.told,
+        }
+    }
 }
 
 impl Notification {
@@ -59,6 +75,20 @@ pub(crate) struct Observations {
     next_id: u64,
     capacity: usize,
     queued_each: usize,
+    /// The Observe number that was used last, for whichever observation.
+    number: u32,
+    /// The last one that is reserved.
+    ceiling: u32,
+    unsaved: Unsaved,
+}
+
+/// What changed of all that outlives the program.
+#[derive(Default)]
+struct Unsaved {
+    /// What is sent from now on relies on it.
+    observations: bool,
+    /// Only which values the server has.
+    told: bool,
 }
 
 impl Observations {
@@ -70,23 +100,53 @@ impl Observations {
             next_id: 0,
             capacity,
             queued_each: queued_each.max(1),
+            number: 0,
+            ceiling: 0,
+            unsaved: Unsaved::default(),
         }
+    }
+
+    /// No number that an earlier run may have used is used again.
+    pub(crate) fn resume_numbers(&mut self, ceiling: u32) {
+        (self.number, self.ceiling) = (ceiling, ceiling);
+    }
+
+    pub(crate) fn ceiling(&self) -> u32 {
+        self.ceiling
+    }
+
+    /// An observation that an earlier run began.
+    pub(crate) fn restore(&mut self, subject: Subject, told: u64) {
+        let id = ObservationId(self.next_id);
+        self.add(id, subject, told);
+    }
+
+    pub(crate) fn saved(&self) -> Vec<SavedObservation> {
+        self.observations.iter().map(Observation::saved).collect()
+    }
+
+    /// Whether something is to be kept that changed since this was asked last; what the server was
+    /// told only if everything is `at_rest`.
+    pub(crate) fn take_unsaved(&mut self, at_rest: bool) -> bool {
+        let unsaved = self.unsaved.observations || (at_rest && self.unsaved.told);
+        if unsaved {
+            self.unsaved = Unsaved::default();
+        }
+        unsaved
     }
 
     /// Begins an observation, in place of another one of the same path: then what still waits is
     /// void, since the response is newer. Returns the number for the response; `None` if there are
     /// too many.
-    pub(crate) fn begin(&mut self, subject: Subject) -> Option<u32> {
+    pub(crate) fn begin(&mut self, subject: Subject, told: u64) -> Option<u32> {
         let known = self
             .observations
             .iter()
             .position(|it| it.subject.path == subject.path);
-        let mut number = 0;
         let mut id = ObservationId(self.next_id);
         if let Some(old) = known.map(|at| self.observations.remove(at)) {
             self.queue
                 .retain(|notification| !notification.is_of(old.id));
-            number = old.number;
             if old.subject.token == subject.token {
                 id = old.id;
             }
@@ -94,16 +154,31 @@ impl Observations {
         if self.observations.len() >= self.capacity {
             return None;
         }
+        self.add(id, subject, told);
+        self.unsaved.observations = true;
+        Some(self.next_number())
+    }
+
+    fn add(&mut self, id: ObservationId, subject: Subject, told: u64) {
         self.next_id += 1;
-        number = following(number);
         self.observations.push(Observation {
             id,
             subject,
-            number,
+            told,
             message: None,
             given_up: 0,
         });
-        Some(number)
+    }
+
+    /// One of 24 bits, after all that were used (RFC 7641 3.4).
+    fn next_number(&mut self) -> u32 {
+        const BITS: u32 = 0xff_ffff;
+        if self.number == self.ceiling {
+            self.ceiling = (self.ceiling + RESERVED) & BITS;
+            self.unsaved.observations = true;
+        }
+        self.number = (self.number + 1) & BITS;
+        self.number
     }
 
     /// Ends the observation of this path, or with this token.
@@ -119,6 +194,7 @@ impl Observations {
     fn remove(&mut self, matches: impl Fn(&Observation) -> bool) -> Option<Path> {
         let at = self.observations.iter().position(matches)?;
         let removed = self.observations.remove(at);
+        self.unsaved.observations = true;
         self.queue
             .retain(|notification| !notification.is_of(removed.id));
         Some(removed.subject.path)
@@ -127,6 +203,7 @@ impl Observations {
     /// Ends all of them, silently.
     pub(crate) fn clear(&mut self) -> Vec<Path> {
         self.queue.clear();
+        self.unsaved.observations |= !self.observations.is_empty();
         self.observations
             .drain(..)
             .map(|it| it.subject.path)
@@ -206,16 +283,28 @@ impl Observations {
     /// A notification goes out with this Message ID: returns its Observe number.
     pub(crate) fn sent(&mut self, id: ObservationId, message: u16) -> Option<u32> {
         let observation = self.observations.iter_mut().find(|it| it.id == id)?;
-        observation.number = following(observation.number);
         observation.message = Some(message);
-        Some(observation.number)
+        Some(self.next_number())
     }
 
     /// The server has this notification.
     pub(crate) fn acknowledged(&mut self, notification: &Notification) {
-        if let Some(observation) = self.of(notification) {
-            observation.given_up = 0;
+        let Some(observation) = self.of(notification) else {
+            return;
+        };
+        observation.given_up = 0;
+        if let Notification::Value { body, .. } = notification {
+            let told = digest(body);
+            let is_news = observation.told != told;
+            observation.told = told;
+            self.unsaved.told |= is_news;
         }
+    }
+
+    /// Whether this is the value that the server has.
+    pub(crate) fn was_told(&self, id: ObservationId, body: &[u8]) -> bool {
+        let mut known = self.observations.iter().filter(|it| it.id == id);
+        known.any(|it| it.told == digest(body))
     }
 
     /// Nobody acknowledged it: it is sent again later. Returns the path if that ends the observation.
@@ -248,11 +337,6 @@ impl Observations {
             .iter_mut()
             .find(|it| notification.is_of(it.id))
     }
-}
-
-/// 24 bits, strictly increasing (RFC 7641 3.4).
-fn following(number: u32) -> u32 {
-    (number + 1) & 0xff_ffff
 }
 
 #[cfg(test)]
@@ -289,8 +373,8 @@ mod tests {
     #[test]
     fn every_value_waits_in_order_where_none_may_be_left_out() {
         let mut observations = Observations::new(4, 3);
-        observations.begin(subject(STATE, 1, false)).unwrap();
-        observations.begin(subject(REASON, 2, true)).unwrap();
+        observations.begin(subject(STATE, 1, false), 0).unwrap();
+        observations.begin(subject(REASON, 2, true), 0).unwrap();
         let (state, reason) = (id_of(&observations, STATE), id_of(&observations, REASON));
         for value in [1, 2, 3] {
             observations.enqueue(reason, vec![10 + value]);
@@ -310,11 +394,11 @@ mod tests {
     #[test]
     fn a_new_token_for_the_same_path_replaces_the_observation() {
         let mut observations = Observations::new(4, 3);
-        observations.begin(subject(STATE, 1, false)).unwrap();
+        observations.begin(subject(STATE, 1, false), 0).unwrap();
         let old = id_of(&observations, STATE);
         observations.enqueue(old, vec![1]);
         let number = observations.sent(old, 77).unwrap();
-        assert!(observations.begin(subject(STATE, 2, false)).unwrap() > number);
+        assert!(observations.begin(subject(STATE, 2, false), 0).unwrap() > number);
         assert_eq!(observations.next(), None);
         assert_eq!(
             observations.reset(77),
@@ -327,7 +411,7 @@ mod tests {
     #[test]
     fn what_is_deleted_ends_its_observation_with_4_04() {
         let mut observations = Observations::new(4, 3);
-        observations.begin(subject(STATE, 1, false)).unwrap();
+        observations.begin(subject(STATE, 1, false), 0).unwrap();
         let id = id_of(&observations, STATE);
         observations.enqueue(id, vec![1]);
         assert_eq!(observations.end_missing(|path| path != STATE), [STATE]);
@@ -339,9 +423,9 @@ mod tests {
     fn an_observation_of_an_instance_is_concerned_once_by_a_commit() {
         let mut observations = Observations::new(4, 3);
         observations
-            .begin(subject(Path::Instance(9, 0), 1, true))
+            .begin(subject(Path::Instance(9, 0), 1, true), 0)
             .unwrap();
-        observations.begin(subject(STATE, 2, false)).unwrap();
+        observations.begin(subject(STATE, 2, false), 0).unwrap();
         let paths: Vec<_> = observations
             .concerned(&[REASON, STATE])
             .into_iter()
@@ -353,10 +437,10 @@ mod tests {
     #[test]
     fn one_observation_too_many_is_not_begun() {
         let mut observations = Observations::new(1, 3);
-        observations.begin(subject(STATE, 1, false)).unwrap();
-        assert_eq!(observations.begin(subject(REASON, 2, true)), None);
+        observations.begin(subject(STATE, 1, false), 0).unwrap();
+        assert_eq!(observations.begin(subject(REASON, 2, true), 0), None);
         assert!(
-            observations.begin(subject(STATE, 3, false)).is_some(),
+            observations.begin(subject(STATE, 3, false), 0).is_some(),
             "in place of itself"
         );
     }

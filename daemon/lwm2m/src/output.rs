@@ -16,6 +16,9 @@ pub enum Output {
         /// What is asked.
         request: Request,
     },
+    /// What [`Engine::saved`](crate::Engine::saved) gives is not what it was. To be kept, durably,
+    /// before what comes after this is done: notifications rely on it.
+    Save,
     /// Something happened that a person may want to know. There is nothing to do.
     Event(Event),
 }
@@ -25,6 +28,12 @@ pub enum Output {
 pub enum Event {
     /// The server accepted the registration.
     Registered {
+        /// The path that it assigned.
+        location: String,
+    },
+    /// The server knows the registration of an earlier run, or from before a new way: it accepted an
+    /// Update.
+    StillRegistered {
         /// The path that it assigned.
         location: String,
     },

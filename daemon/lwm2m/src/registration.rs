@@ -10,6 +10,9 @@ use crate::{
     random::Random,
 };
 
+/// The LwM2M version that is registered.
+pub(crate) const VERSION: &str = "1.0";
+
 /// What is asked of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
@@ -58,6 +61,8 @@ pub(crate) struct Registration {
     expires: Time,
     /// The server has not been told yet that the way to it is a new one.
     moving: bool,
+    /// The location is another one than was kept.
+    unsaved: bool,
 }
 
 impl Registration {
@@ -74,13 +79,44 @@ impl Registration {
             again: false,
             expires: Time::from_millis(0),
             moving: false,
+            unsaved: false,
         }
     }
 
-    pub(crate) fn start(&mut self) {
-        self.location.clear();
+    /// Goes on with what an earlier run registered.
+    pub(crate) fn restore(&mut self, location: Vec<Vec<u8>>) {
+        self.location = location;
+    }
+
+    /// What is running goes on.
+    pub(crate) fn start(&mut self, now: Time) {
+        if self.state != State::Stopped {
+            return;
+        }
+        // When the server heard of an earlier run is not known.
+        self.expires = now + Duration::from_secs(self.lifetime.into());
+        self.state = State::Due(self.attempt(now));
+        self.moving = !self.location.is_empty();
+    }
+
+    fn register_anew(&mut self) {
+        self.forget_location();
         self.failures = 0;
         self.state = State::Due(Attempt::Register);
+    }
+
+    fn forget_location(&mut self) {
+        self.unsaved |= !self.location.is_empty();
+        self.location.clear();
+    }
+
+    pub(crate) fn location(&self) -> &[Vec<u8>] {
+        &self.location
+    }
+
+    /// Whether the location has become another one since this was asked last.
+    pub(crate) fn take_unsaved(&mut self) -> bool {
+        core::mem::take(&mut self.unsaved)
     }
 
     /// `Deregistered` at once if there is nothing to deregister.
@@ -178,14 +214,14 @@ impl Registration {
     }
 
     fn register(&mut self, id: u16, token: [u8; 4], links: String) -> Message {
-        self.location.clear();
+        self.forget_location();
         self.told = (self.lifetime, links.clone());
         Message::new(Kind::Confirmable, Code::POST, id, &token)
             .with(OptionNumber::URI_PATH, "rd")
             .with_uint(OptionNumber::CONTENT_FORMAT, Format::Link.number())
             .with(OptionNumber::URI_QUERY, format!("ep={}", self.endpoint))
             .with(OptionNumber::URI_QUERY, format!("lt={}", self.lifetime))
-            .with(OptionNumber::URI_QUERY, "lwm2m=1.0")
+            .with(OptionNumber::URI_QUERY, format!("lwm2m={VERSION}"))
             .with(OptionNumber::URI_QUERY, "b=U")
             .with_payload(links.into_bytes())
     }
@@ -246,18 +282,24 @@ impl Registration {
                 if self.location.is_empty() {
                     return self.failed(now, random, Failure::Malformed);
                 }
+                self.unsaved = true;
                 self.succeeded(now);
                 Some(Event::Registered {
                     location: shown(&self.location),
                 })
             }
             Attempt::Update if code == Code::CHANGED => {
+                let moved = self.moving;
                 self.succeeded(now);
-                Some(Event::Updated)
+                let location = shown(&self.location);
+                Some(match moved {
+                    true => Event::StillRegistered { location },
+                    false => Event::Updated,
+                })
             }
             // 4.04, or whatever else says that this registration is of no use.
             Attempt::Update if code.class() == 4 => {
-                self.start();
+                self.register_anew();
                 Some(Event::RegistrationLost)
             }
             _ => self.failed(now, random, refused),
@@ -283,7 +325,7 @@ impl Registration {
     }
 
     fn deregistered(&mut self) -> Event {
-        self.location.clear();
+        self.forget_location();
         self.state = State::Stopped;
         Event::Deregistered
     }

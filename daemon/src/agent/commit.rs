@@ -1,7 +1,7 @@
 //! An event, from the machine's answer to the server's: stored first, then answered, then told to observers,
 //! then done.
 
-use lwm2m::{Answer, ErrorCode, Input, Path, RequestId, UpdateTiming};
+use lwm2m::{Answer, ErrorCode, Input, RequestId, UpdateTiming};
 use wharf_frames::Failure;
 use wharf_software::{
     ActivationPolicy, Event, Instance, InstanceId, Refusal, Rules, Transition, changes, step,
@@ -242,13 +242,18 @@ impl Agent {
                 reason = %new.status_reason(),
             );
         }
-        let path = |resource: wharf_software::Resource| {
-            Path::Resource(objects::software::DEFINITION.id(), id.0, resource.id())
-        };
         if !changed.is_empty() {
-            self.link
-                .handle(Input::Changed(changed.into_iter().map(path).collect()));
+            let paths = changed.into_iter();
+            let paths = paths.map(|resource| objects::software::path(id, resource));
+            self.link.handle(Input::Changed(paths.collect()));
         }
+    }
+
+    /// Tells the engine that everything may be another than when wharfd ran last: a commit that was not told, an
+    /// upgrade of the system.
+    pub(super) fn tell_what_changed_meanwhile(&mut self) {
+        let all = objects::observable(&self.instances);
+        self.link.handle(Input::MayHaveChanged(all));
     }
 
     /// Tells the engine which instances there are.

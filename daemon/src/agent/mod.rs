@@ -13,7 +13,7 @@ mod serve;
 
 use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
 
-use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Transmission};
+use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Transmission};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
@@ -36,7 +36,7 @@ use crate::{
     work::{Context, Report, random},
 };
 
-/// So long the server may take to answer the Deregister, and downloads to become durable.
+/// So long downloads may take to become durable.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the agent does not run.
@@ -101,6 +101,8 @@ impl Agent {
         store.make_factory_instances(settings.instances)?;
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.server.lifetime)?);
+        let saved = store.registration(&settings.server.address.to_string())?;
+        let port = store.local_port()?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
         let context = Context {
@@ -112,7 +114,7 @@ impl Agent {
             ending,
         };
         let mut agent = Self {
-            link: link(&settings, &account, &stored.instances),
+            link: link(&settings, &account, &stored.instances, saved, port),
             own_package: surroundings.own_package,
             device: Device::of(root),
             account,
@@ -131,6 +133,7 @@ impl Agent {
             interrupt: system("cannot wait for SIGINT", signal(SignalKind::interrupt()))?,
             settings,
         };
+        agent.tell_what_changed_meanwhile();
         agent.take_up(stored.pending);
         Ok(agent)
     }
@@ -140,7 +143,7 @@ impl Agent {
         loop {
             self.settle().await;
             tokio::select! {
-                input = self.link.next() => self.link.handle(input),
+                input = self.link.next() => self.hear(input),
                 Some(report) = self.reports.recv() => self.take(report),
                 set = self.clock.changed() => note_clock(set),
                 _ = self.terminate.recv() => break,
@@ -148,6 +151,17 @@ impl Agent {
             }
         }
         self.end().await;
+    }
+
+    /// Tells the engine what came by the link, where a way that is open may begin at another port.
+    fn hear(&mut self, input: Input) {
+        if let (Input::Start | Input::Moved, Some(port)) = (&input, self.link.local_port()) {
+            let stored = self.context.store.borrow_mut().set_local_port(port);
+            if let Err(error) = stored {
+                tracing::error!(%error, "after a restart the server will see another port");
+            }
+        }
+        self.link.handle(input);
     }
 
     /// Does all that follows from what happened, before it waits again: a request may put an operation into the
@@ -165,19 +179,28 @@ impl Agent {
             match output {
                 Output::Send(datagram) => self.link.send(&datagram).await,
                 Output::Request { id, request } => self.answer(id, request),
+                Output::Save => self.keep_registration(),
                 Output::Event(event) => log(&event),
             }
         }
     }
 
-    /// Effects stay pending: the next start takes them up. Downloads say first how far they are.
+    /// Stores what of the registration outlives wharfd. What cannot be stored is told all the same.
+    fn keep_registration(&mut self) {
+        let server = self.settings.server.address.to_string();
+        let saved = self.link.saved();
+        let mut store = self.context.store.borrow_mut();
+        if let Err(error) = store.save_registration(&server, &saved) {
+            tracing::error!(%error, "after a restart the server may have to observe again");
+        }
+    }
+
+    /// The registration and its observations stay, and effects stay pending: the next start takes them up. Downloads
+    /// say first how far they are.
     async fn end(mut self) {
-        tracing::info!(
-            "ending: the server is told, and what is pending is taken up at the next start"
-        );
+        tracing::info!("ending: what is pending is taken up at the next start");
         self.end.send_replace(true);
-        self.link.handle(Input::Stop);
-        let _ = tokio::time::timeout(END_LIMIT, self.deregistered()).await;
+        self.keep_registration();
         let _ = tokio::time::timeout(END_LIMIT, self.downloads_ended()).await;
     }
 
@@ -187,20 +210,6 @@ impl Agent {
             if self.pending.get(&effect).is_some_and(is_pull) {
                 let _ = task.await;
             }
-        }
-    }
-
-    async fn deregistered(&mut self) {
-        loop {
-            while let Some(output) = self.link.poll_output() {
-                match output {
-                    Output::Send(datagram) => self.link.send(&datagram).await,
-                    Output::Event(lwm2m::Event::Deregistered) => return,
-                    Output::Request { .. } | Output::Event(_) => {}
-                }
-            }
-            let input = self.link.next().await;
-            self.link.handle(input);
         }
     }
 }
@@ -219,7 +228,13 @@ struct Blocks {
     open: Option<RequestId>,
 }
 
-fn link(settings: &Settings, account: &Account, software: &BTreeMap<InstanceId, Instance>) -> Link {
+fn link(
+    settings: &Settings,
+    account: &Account,
+    software: &BTreeMap<InstanceId, Instance>,
+    saved: Option<Saved>,
+    port: Option<u16>,
+) -> Link {
     let config = Config {
         lifetime: account.lifetime(),
         transmission: Transmission {
@@ -233,8 +248,17 @@ fn link(settings: &Settings, account: &Account, software: &BTreeMap<InstanceId, 
         ..Config::new(settings.endpoint.clone())
     };
     let objects = Objects::new(&objects::DEFINITIONS, objects::instances(software));
-    let engine = Engine::new(config, objects, u64::from_le_bytes(random()));
-    Link::new(engine, settings.server.address.clone(), settings.timing)
+    let seed = u64::from_le_bytes(random());
+    let engine = match saved {
+        Some(saved) => Engine::restored(config, objects, seed, saved),
+        None => Engine::new(config, objects, seed),
+    };
+    Link::new(
+        engine,
+        settings.server.address.clone(),
+        settings.timing,
+        port,
+    )
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {
@@ -252,6 +276,7 @@ fn log(event: &lwm2m::Event) {
     use lwm2m::Event;
     match event {
         Event::Registered { location } => tracing::info!(location, "registered"),
+        Event::StillRegistered { location } => tracing::info!(location, "still registered"),
         Event::RegistrationFailed { failure, .. } => {
             tracing::warn!(%failure, "not registered, and tried again for ever");
         }

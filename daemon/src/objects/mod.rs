@@ -8,7 +8,7 @@ pub mod software;
 use std::collections::BTreeMap;
 
 use lwm2m::{Answer, Content, ErrorCode, ObjectDefinition, Path, Resources};
-use wharf_software::{Instance, InstanceId, ObjectLink};
+use wharf_software::{Instance, InstanceId, ObjectLink, Resource};
 
 pub use device::Device;
 pub use server::Account;
@@ -36,6 +36,20 @@ pub fn instances(software: &BTreeMap<InstanceId, Instance>) -> Vec<(u16, u16)> {
     let single = [security::DEFINITION, server::DEFINITION, device::DEFINITION];
     let single = single.iter().map(|object| (object.id(), 0));
     let multiple = software.keys().map(|id| (software::DEFINITION.id(), id.0));
+    single.chain(multiple).collect()
+}
+
+/// Every resource that has a value, those of an instance of Object 9 in the order of notifications.
+pub fn observable(software: &BTreeMap<InstanceId, Instance>) -> Vec<Path> {
+    let single = [server::DEFINITION, device::DEFINITION];
+    let single = single.iter().flat_map(|object| {
+        let readable = object.resources().iter().filter(|it| it.is_readable());
+        readable.map(|resource| Path::Resource(object.id(), 0, resource.id()))
+    });
+    let multiple = software.keys().flat_map(|id| {
+        let in_order = Resource::IN_ORDER.into_iter();
+        in_order.map(|resource| software::path(*id, resource))
+    });
     single.chain(multiple).collect()
 }
 

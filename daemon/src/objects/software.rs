@@ -1,11 +1,11 @@
 //! Object 9, LwM2M Software Management (TS 6): an instance's values, and what a server writes as an event.
 
 use lwm2m::{
-    ErrorCode, ObjectDefinition, Operations, ResourceDefinition, ResourceValue, Resources, Type,
-    Value,
+    ErrorCode, ObjectDefinition, Operations, Path, ResourceDefinition, ResourceValue, Resources,
+    Type, Value,
 };
 use wharf_frames::Secret;
-use wharf_software::{Code, Instance, ObjectLink, Resource, Source, Write};
+use wharf_software::{Code, Instance, InstanceId, ObjectLink, Resource, Source, Write};
 
 /// Package.
 pub const PACKAGE: u16 = 2;
@@ -46,6 +46,11 @@ pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
     ],
 )
 .multiple();
+
+/// Where a readable resource is.
+pub fn path(instance: InstanceId, resource: Resource) -> Path {
+    Path::Resource(DEFINITION.id(), instance.0, resource.id())
+}
 
 /// The readable resources of an instance.
 pub fn resources(instance: &Instance) -> Resources {

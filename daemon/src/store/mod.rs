@@ -3,13 +3,14 @@
 //!
 //! - [`database`](self): the file, and why it cannot be used; `schema`: its tables.
 //! - `commits`: one transition, in one transaction; `instances`: its rows; `rows`: our types as SQLite values.
-//! - [`Download`]: how far downloads are.
+//! - [`Download`]: how far downloads are; `registration`: what the server knows of wharfd.
 
 mod account;
 mod commits;
 mod database;
 mod downloads;
 mod instances;
+mod registration;
 mod rows;
 mod schema;
 

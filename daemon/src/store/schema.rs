@@ -5,8 +5,12 @@ use rusqlite::Transaction;
 use super::database::Migration;
 
 /// The first is applied to an empty file; `user_version` counts those that were.
-pub(super) const MIGRATIONS: &[Migration] = &[first];
+pub(super) const MIGRATIONS: &[Migration] = &[first, second];
 
 fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_1.sql"))
+}
+
+fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_2.sql"))
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
+use lwm2m::{Path, Saved, SavedObservation};
 use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, fetch::Validator};
 use wharf_software::{
     ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Origin, Request, Rules,
@@ -290,6 +291,44 @@ fn a_lifetime_that_the_server_wrote_holds_until_another_is_configured() {
     open.set_lifetime(86_400, 300).unwrap();
     assert_eq!(open.lifetime(86_400).unwrap(), 300);
     assert_eq!(open.lifetime(3_600).unwrap(), 3_600);
+}
+
+#[test]
+fn a_registration_is_kept_for_the_server_that_it_was_made_with() {
+    let observation = |path, told| SavedObservation {
+        path,
+        token: b"\0token".to_vec(),
+        format: 11542,
+        block_exponent: 5,
+        told,
+    };
+    let mut saved = Saved {
+        endpoint: "gateway-17".to_owned(),
+        version: "1.0".to_owned(),
+        location: vec![b"rd".to_vec(), b"5a/\xff".to_vec()],
+        observe_ceiling: 0xff_ffff,
+        observations: vec![
+            observation(Path::Object(9), 0),
+            observation(Path::Instance(9, 65_534), u64::MAX),
+            observation(Path::Resource(9, 0, 7), 0x8000_0000_0000_0001),
+        ],
+    };
+    let (server, other) = ("coap://127.0.0.1:5683", "coap://127.0.0.2:5683");
+    let folder = Folder::new();
+    let mut first = folder.open().unwrap();
+    assert_eq!(first.registration(server).unwrap(), None);
+    first.save_registration(server, &saved).unwrap();
+    first.set_local_port(65_535).unwrap();
+    drop(first);
+
+    let mut again = folder.open().unwrap();
+    assert_eq!(again.registration(server).unwrap(), Some(saved.clone()));
+    assert_eq!(again.registration(other).unwrap(), None);
+    assert_eq!(again.local_port().unwrap(), Some(65_535));
+    saved.location.clear();
+    saved.observations.truncate(1);
+    again.save_registration(server, &saved).unwrap();
+    assert_eq!(again.registration(server).unwrap(), Some(saved));
 }
 
 #[test]

@@ -20,11 +20,11 @@ pub struct Udp {
 }
 
 impl Udp {
-    /// Resolves the server's name and opens a socket to it. Nothing is sent.
-    pub async fn connect(server: &ServerAddress) -> io::Result<Self> {
+    /// Resolves the server's name and opens a socket to it, from this port if it is free. Nothing is sent.
+    pub async fn connect(server: &ServerAddress, port: Option<u16>) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host((server.host(), server.port())).await? {
-            match open(address).await {
+            match open(address, port.unwrap_or(0)).await {
                 Ok(socket) => return Ok(Self { socket }),
                 Err(error) => last = error,
             }
@@ -55,12 +55,16 @@ impl Udp {
     }
 }
 
-async fn open(server: SocketAddr) -> io::Result<UdpSocket> {
+async fn open(server: SocketAddr, port: u16) -> io::Result<UdpSocket> {
     let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
     };
-    let socket = UdpSocket::bind(any).await?;
+    let socket = match UdpSocket::bind(any).await {
+        Ok(socket) => socket,
+        Err(_) if port != 0 => UdpSocket::bind((any.ip(), 0)).await?,
+        Err(error) => return Err(error),
+    };
     socket.connect(server).await?;
     Ok(socket)
 }
@@ -75,7 +79,7 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
-        let udp = Udp::connect(&format!("coap://127.0.0.1:{port}").parse().unwrap())
+        let udp = Udp::connect(&format!("coap://127.0.0.1:{port}").parse().unwrap(), None)
             .await
             .unwrap();
         let local = udp.local().unwrap();

@@ -39,10 +39,8 @@ struct Ends {
 #[derive(Default)]
 struct State {
     agent: Option<SocketAddr>,
-    /// The agent has heard of its server: its Register is answered.
+    /// The agent has heard of its server: its Register or its Update is answered.
     open: bool,
-    /// Where an agent was that has ended: what still comes from there says nothing of the next one.
-    ended: Option<SocketAddr>,
     unanswered: BTreeSet<Vec<u8>>,
 }
 
@@ -73,7 +71,7 @@ impl Line {
     pub(crate) fn agent_ended(&self) {
         let mut state = self.ends.state.lock().unwrap();
         state.open = false;
-        state.ended = state.agent.take();
+        state.agent = None;
         for token in std::mem::take(&mut state.unanswered) {
             self.ends.give_up(token);
         }
@@ -104,11 +102,11 @@ impl Ends {
             return;
         };
         let mut state = self.state.lock().unwrap();
-        if matches!(message.header.code, MessageClass::Response(_)) {
-            state.unanswered.remove(message.get_token());
-        }
-        if state.ended != Some(from) {
-            state.agent = Some(from);
+        match message.header.code {
+            // A run begins by one, wherever it is: it may be where the run before it was.
+            MessageClass::Request(_) => state.agent = Some(from),
+            MessageClass::Response(_) => drop(state.unanswered.remove(message.get_token())),
+            _ => {}
         }
         let _ = self.back.send_to(datagram, self.server);
     }

@@ -11,6 +11,7 @@ mod configuration;
 mod instances;
 mod interruptions;
 mod refusals;
+mod restarts;
 mod servers;
 mod stage_set;
 mod story;

@@ -13,7 +13,7 @@ use wharf_tests::{
 use crate::stage_set::StageSet;
 
 /// A gateway that is registered at Leshan, and the rest of a stage set.
-fn at_leshan() -> (StageSet, Leshan) {
+pub(crate) fn at_leshan() -> (StageSet, Leshan) {
     let mut set = StageSet::configured(Gateway::debian(), "");
     let leshan = Leshan::new();
     set.gateway.configure(&leshan.uri(), "");

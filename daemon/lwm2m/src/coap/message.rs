@@ -175,6 +175,13 @@ impl Message {
         self.with(number, uint_value(value))
     }
 
+    /// Without this option.
+    #[must_use]
+    pub fn without(mut self, number: OptionNumber) -> Self {
+        self.0.clear_option(CoapOption::from(number.0));
+        self
+    }
+
     /// With this payload.
     #[must_use]
     pub fn with_payload(mut self, payload: Vec<u8>) -> Self {

@@ -2,11 +2,11 @@
 
 use super::{Engine, Purpose};
 use crate::{
-    Answer, Content, ErrorCode, Event, Failure, ObjectId, Path, RequestId, Time,
+    Answer, Content, ErrorCode, Event, Failure, ObjectId, Path, RequestId, SavedObservation, Time,
     blockwise::slice,
     coap::{Block, Code, Kind, Message, OptionNumber},
     content::{self, Format},
-    exchange::Reply,
+    exchange::{Reply, digest},
     link,
     observe::{ObservationId, Subject},
 };
@@ -21,7 +21,15 @@ pub(super) struct Open {
 /// Who wants the answer.
 pub(super) enum Asker {
     Server(Exchange),
-    Observation(ObservationId),
+    Observation(ObservationId, News),
+}
+
+/// When a value is worth a notification.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    Always,
+    /// The server has another one.
+    IfAny,
 }
 
 /// The message of the server that is to be answered.
@@ -127,7 +135,7 @@ impl Engine {
                 asker, expected, ..
             } = self.open.remove(at);
             match asker {
-                Asker::Observation(observation) => self.notify(observation, &answer),
+                Asker::Observation(observation, news) => self.notify(observation, news, &answer),
                 Asker::Server(exchange) => {
                     let response = self.response_to(now, &exchange, expected, &answer);
                     let response = response.unwrap_or_else(|error| Message::response(error.into()));
@@ -157,10 +165,11 @@ impl Engine {
             ) => {
                 let body = self.encoded(path, content, format)?;
                 let exponent = block.map_or(Block::LARGEST_EXPONENT, Block::exponent);
+                let told = digest(&body);
                 let response = self.body(now, path, format, body, block)?;
                 let subject = || self.subject(path, exchange.token.clone(), format, exponent);
                 Ok(match observe.then(subject) {
-                    Some(subject) => self.observed(subject, response),
+                    Some(subject) => self.observed(subject, told, response),
                     None => response,
                 })
             }
@@ -195,6 +204,18 @@ impl Engine {
         }
     }
 
+    pub(super) fn restore_observations(&mut self, saved: Vec<SavedObservation>) {
+        for it in saved {
+            // No engine saves another format.
+            let Some(format) = Format::from_number(it.format.into()) else {
+                continue;
+            };
+            let subject = self.subject(it.path, it.token, format, it.block_exponent);
+            self.observations.restore(subject, it.told);
+        }
+        self.end_missing_observations();
+    }
+
     fn subject(&self, path: Path, token: Vec<u8>, format: Format, exponent: u8) -> Subject {
         let resource = self.objects.resource(path);
         let coalesced = resource.is_none_or(|resource| !resource.never_coalesced);
@@ -209,9 +230,9 @@ impl Engine {
 
     /// An observation begins with this response; without the option if there are too many (RFC 7641
     /// 4.1).
-    fn observed(&mut self, subject: Subject, response: Message) -> Message {
+    fn observed(&mut self, subject: Subject, told: u64, response: Message) -> Message {
         let path = subject.path;
-        let Some(number) = self.observations.begin(subject) else {
+        let Some(number) = self.observations.begin(subject, told) else {
             return response;
         };
         self.report(Some(Event::Observed(path)));
@@ -248,7 +269,7 @@ impl Engine {
     }
 
     /// A value for an observer waits for the message layer, as it is now.
-    fn notify(&mut self, observation: ObservationId, answer: &Answer) {
+    fn notify(&mut self, observation: ObservationId, news: News, answer: &Answer) {
         let Some(subject) = self.observations.subject(observation) else {
             return;
         };
@@ -259,6 +280,7 @@ impl Engine {
             _ => Err(ErrorCode::InternalServerError),
         };
         match body {
+            Ok(body) if news == News::IfAny && self.observations.was_told(observation, &body) => {}
             Ok(body) => self.observations.enqueue(observation, body),
             Err(error) => {
                 let ended = self.observations.end(observation, error.into());

@@ -15,16 +15,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     Config, Event, Input, InstanceId, ObjectId, Objects, Output, Path, ReadPurpose, Request,
-    RequestId, Time, UpdateTiming,
+    RequestId, Saved, Time, UpdateTiming,
     blockwise::{Assembly, Bodies, Streams},
-    coap::Message,
+    coap::{Message, OptionNumber},
     exchange::{Duplicates, Sender},
     link,
     observe::{Notification, Observations},
     random::Random,
-    registration::Registration,
+    registration::{Registration, VERSION},
 };
-use answers::{Asker, Expected, Open};
+use answers::{Asker, Expected, News, Open};
 
 /// The LwM2M client of one server account.
 pub struct Engine {
@@ -76,21 +76,56 @@ impl Engine {
         }
     }
 
+    /// An engine that goes on where an earlier one was: once started it sends an Update, and only if
+    /// the server does not know it any more a Register. What was registered by another name or as
+    /// another version is of no use any more, nor are its observations.
+    pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
+        let mut engine = Self::new(config, objects, seed);
+        engine.observations.resume_numbers(saved.observe_ceiling);
+        if saved.endpoint == engine.config.endpoint && saved.version == VERSION {
+            engine.registration.restore(saved.location);
+            engine.restore_observations(saved.observations);
+        }
+        engine
+    }
+
+    /// What is to be kept; see [`Output::Save`].
+    pub fn saved(&self) -> Saved {
+        Saved {
+            endpoint: self.config.endpoint.clone(),
+            version: VERSION.to_owned(),
+            location: self.registration.location().to_vec(),
+            observe_ceiling: self.observations.ceiling(),
+            observations: self.observations.saved(),
+        }
+    }
+
     /// Takes one input. Afterwards call [`poll_output`](Self::poll_output) until it returns `None`,
     /// then [`next_deadline`](Self::next_deadline).
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::Datagram(bytes) => self.receive(now, &Zeroizing::new(bytes)),
             Input::Timeout => self.tick(now),
-            Input::Start => self.start(),
+            Input::Start => self.registration.start(now),
             Input::Moved => self.moved(now),
             Input::Answer { request, answer } => self.answer(now, request, answer),
-            Input::Changed(paths) => self.changed(&paths),
+            Input::Changed(paths) => self.changed(&paths, News::Always),
+            Input::MayHaveChanged(paths) => self.changed(&paths, News::IfAny),
             Input::ObjectsChanged { instances, update } => self.objects_changed(instances, update),
             Input::Update { lifetime } => self.update(lifetime),
             Input::Stop => self.stop(),
         }
         self.send_what_waits(now);
+        self.save();
+    }
+
+    /// What the server was told is kept once nothing more of it is on its way: at worst it is told
+    /// again.
+    fn save(&mut self) {
+        let at_rest = self.sender.is_free();
+        if self.registration.take_unsaved() | self.observations.take_unsaved(at_rest) {
+            self.outputs.push_back(Output::Save);
+        }
     }
 
     /// What is to be done next, in order. To be called after each [`handle`](Self::handle), until
@@ -132,13 +167,6 @@ impl Engine {
         }
     }
 
-    fn start(&mut self) {
-        if matches!(self.sender.purpose(), Some(Purpose::Registration)) {
-            self.sender.abandon();
-        }
-        self.registration.start();
-    }
-
     /// What is in flight went the old way, and no acknowledgement comes on it any more.
     fn moved(&mut self, now: Time) {
         match self.sender.abandon() {
@@ -166,14 +194,14 @@ impl Engine {
         self.registration.update();
     }
 
-    fn changed(&mut self, paths: &[Path]) {
+    fn changed(&mut self, paths: &[Path], news: News) {
         for (observation, path) in self.observations.concerned(paths) {
             let request = Request::Read {
                 path,
                 purpose: ReadPurpose::Notification,
             };
             self.ask(
-                Asker::Observation(observation),
+                Asker::Observation(observation, news),
                 Expected::Notification,
                 request,
             );
@@ -184,18 +212,28 @@ impl Engine {
         self.objects.replace_instances(instances);
         let objects = &self.objects;
         self.streams.retain(|path| objects.exists(path));
-        for path in self.observations.end_missing(|path| objects.exists(path)) {
-            self.outputs
-                .push_back(Output::Event(Event::ObservationEnded(path)));
-        }
+        self.end_missing_observations();
         let is_news = !self.registration.knows(&link::registration(&self.objects));
         if update == UpdateTiming::Now && is_news {
             self.registration.update();
         }
     }
 
-    /// A new registration begins without observations (TS Core 1.0 5.5), and so does silence.
+    fn end_missing_observations(&mut self) {
+        let objects = &self.objects;
+        for path in self.observations.end_missing(|path| objects.exists(path)) {
+            self.outputs
+                .push_back(Output::Event(Event::ObservationEnded(path)));
+        }
+    }
+
+    /// A new registration begins without observations (TS Core 1.0 5.5), and so does silence. A
+    /// response that still waits begins none.
     fn forget_observations(&mut self) {
+        for response in core::mem::take(&mut self.responses) {
+            self.responses
+                .push_back(response.without(OptionNumber::OBSERVE));
+        }
         for path in self.observations.clear() {
             self.outputs
                 .push_back(Output::Event(Event::ObservationEnded(path)));

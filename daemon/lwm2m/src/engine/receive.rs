@@ -35,7 +35,9 @@ impl Engine {
         self.transmit(Message::empty(Kind::Reset, id).encode());
     }
 
+    /// Whatever the datagram relies on is kept first.
     pub(super) fn transmit(&mut self, datagram: Vec<u8>) {
+        self.save();
         self.outputs.push_back(Output::Send(datagram));
     }
 

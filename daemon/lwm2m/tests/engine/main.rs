@@ -15,4 +15,5 @@ mod notifications;
 mod operations;
 mod pair;
 mod registration;
+mod restarts;
 mod script;

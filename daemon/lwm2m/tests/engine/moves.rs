@@ -48,7 +48,11 @@ fn a_new_way_is_told_by_an_update_before_the_notification_in_flight_goes_there()
         pair.acknowledge(&notification);
     }
     pair.assert_silent();
-    assert_eq!(pair.events.last(), Some(&Event::Updated));
+    let location = "/rd/5a3f".to_owned();
+    assert_eq!(
+        pair.events.last(),
+        Some(&Event::StillRegistered { location })
+    );
 }
 
 #[test]

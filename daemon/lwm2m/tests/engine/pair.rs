@@ -8,7 +8,7 @@ use lwm2m::coap::{Code, Kind, Message, OptionNumber};
 use lwm2m::{
     Answer, Config, Content, Engine, ErrorCode, Event, Input, ObjectDefinition, Objects,
     Operations, Output, Path, Request, RequestId, ResourceDefinition, ResourceValue, Resources,
-    Time, Type, Value,
+    Saved, Time, Type, Value,
 };
 
 const fn resource(id: u16, operations: Operations, kind: Type) -> ResourceDefinition {
@@ -174,6 +174,8 @@ pub(crate) struct Pair {
     /// What the engine sent and the test did not take yet.
     pub(crate) sent: VecDeque<Message>,
     pub(crate) events: Vec<Event>,
+    /// What the engine wanted to be kept.
+    pub(crate) kept: Saved,
     next_id: u16,
 }
 
@@ -191,8 +193,17 @@ impl Pair {
             now: Time::from_millis(1000),
             sent: VecDeque::new(),
             events: Vec::new(),
+            kept: Saved::default(),
             next_id: 0,
         }
+    }
+
+    /// The program is killed; an engine takes up what was kept.
+    pub(crate) fn restart(&mut self, config: Config) {
+        let objects = Objects::new(&OBJECTS, self.device.instances());
+        self.engine = Engine::restored(config, objects, 43, self.kept.clone());
+        self.sent.clear();
+        self.events.clear();
     }
 
     /// A pair whose registration the server accepted.
@@ -226,7 +237,12 @@ impl Pair {
     fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Send(datagram) => self.sent.push_back(Message::decode(&datagram).unwrap()),
+                Output::Send(datagram) => {
+                    let message = Message::decode(&datagram).unwrap();
+                    assert_kept(&self.kept, &message);
+                    self.sent.push_back(message);
+                }
+                Output::Save => self.kept = self.engine.saved(),
                 Output::Event(event) => self.events.push(event),
                 Output::Request { id, request } => {
                     self.device.asked.push(request.clone());
@@ -358,6 +374,27 @@ impl Pair {
         self.device.set(path, value);
         self.input(Input::Changed(vec![path]));
     }
+}
+
+/// What a message relies on would be there after a restart.
+fn assert_kept(kept: &Saved, message: &Message) {
+    if message.code().is_response() && message.option(OptionNumber::OBSERVE).is_some() {
+        let observes = |token| kept.observations.iter().any(|it| it.token == token);
+        assert!(
+            observes(message.token()),
+            "{:?} of {kept:?}",
+            message.token()
+        );
+        assert_number_kept(kept, message);
+    }
+}
+
+pub(crate) fn assert_number_kept(kept: &Saved, message: &Message) {
+    let number = message.uint(OptionNumber::OBSERVE);
+    assert!(
+        number <= Some(kept.observe_ceiling),
+        "{number:?} of {kept:?}"
+    );
 }
 
 pub(crate) fn path_of(message: &Message) -> String {

@@ -1,0 +1,193 @@
+use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::{Config, Event, Input, Path, Saved};
+
+use crate::pair::{Pair, REASON, RESULT, STATE, path_of, queries_of};
+
+/// All that a server may observe, in the order of a commit.
+const ALL: [Path; 3] = [REASON, RESULT, STATE];
+
+fn config() -> Config {
+    Config::new("gateway-17")
+}
+
+fn told(message: &Message) -> (Vec<u8>, String) {
+    let body = message.payload().escape_ascii().to_string();
+    (message.token().to_vec(), body)
+}
+
+impl Pair {
+    /// An engine of the same name starts, and its Update is answered.
+    fn comes_back(&mut self) {
+        self.restart(config());
+        self.input(Input::MayHaveChanged(ALL.to_vec()));
+        self.input(Input::Start);
+        let update = self.take();
+        assert_eq!(
+            (update.code(), path_of(&update)),
+            (Code::POST, "/rd/5a3f".to_owned())
+        );
+        self.assert_silent();
+        self.respond(&update, Code::CHANGED, |it| it);
+    }
+
+    fn takes_notification(&mut self) -> (Vec<u8>, String) {
+        let notification = self.take();
+        self.acknowledge(&notification);
+        told(&notification)
+    }
+}
+
+#[test]
+fn after_a_restart_an_update_comes_first_and_then_what_changed_meanwhile_the_state_last() {
+    let mut pair = Pair::registered();
+    let [state, result, reason] =
+        ["/9/0/7", "/9/0/9", "/9/0/16"].map(|path| pair.observe(path).token().to_vec());
+    pair.device.set(RESULT, 56);
+    pair.device.set(REASON, "20: gone");
+    pair.device.set(STATE, 1);
+    pair.comes_back();
+    for expected in [(reason, "20: gone"), (result, "56"), (state, "1")] {
+        let (token, body) = pair.takes_notification();
+        assert_eq!((token, body.as_str()), expected);
+    }
+    pair.assert_silent();
+}
+
+#[test]
+fn what_the_server_has_is_not_notified_again_after_a_restart() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    pair.observe("/9/0");
+    pair.comes_back();
+    pair.assert_silent();
+
+    pair.commit(STATE, 1);
+    pair.takes_notification();
+    pair.takes_notification();
+    pair.comes_back();
+    pair.assert_silent();
+}
+
+#[test]
+fn what_was_sent_and_not_acknowledged_is_notified_again_after_a_restart() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    let lost = pair.take();
+    pair.comes_back();
+    let again = pair.take();
+    assert_eq!(told(&again), (observed.token().to_vec(), "1".to_owned()));
+    assert!(again.uint(OptionNumber::OBSERVE) > lost.uint(OptionNumber::OBSERVE));
+}
+
+#[test]
+fn observe_numbers_only_grow_however_often_the_program_restarts() {
+    let mut pair = Pair::registered();
+    let mut last = pair.observe("/9/0/7").uint(OptionNumber::OBSERVE);
+    for state in 0..1000 {
+        if state % 150 == 149 {
+            pair.comes_back();
+        }
+        pair.commit(STATE, state % 5);
+        let notification = pair.take();
+        let number = notification.uint(OptionNumber::OBSERVE);
+        assert!(number > last, "{number:?} after {last:?}");
+        last = number;
+        pair.acknowledge(&notification);
+    }
+}
+
+#[test]
+fn another_endpoint_name_or_lwm2m_version_registers_and_drops_observations() {
+    let other_name = |_: &mut Saved| Config::new("gateway-18");
+    let other_version = |kept: &mut Saved| {
+        kept.version = "1.1".to_owned();
+        config()
+    };
+    for change in [other_name as fn(&mut Saved) -> Config, other_version] {
+        let mut pair = Pair::registered();
+        let before = pair.observe("/9/0/7");
+        let config = change(&mut pair.kept);
+        let name = format!("ep={}", config.endpoint);
+        pair.restart(config);
+        pair.device.set(STATE, 1);
+        pair.input(Input::MayHaveChanged(ALL.to_vec()));
+        pair.input(Input::Start);
+        let register = pair.take();
+        assert_eq!(path_of(&register), "/rd");
+        assert_eq!(queries_of(&register)[0], name);
+        pair.respond(&register, Code::CREATED, |it| {
+            it.with(OptionNumber::LOCATION_PATH, "rd")
+        });
+        pair.assert_silent();
+        let after = pair.observe("/9/0/7");
+        assert!(after.uint(OptionNumber::OBSERVE) > before.uint(OptionNumber::OBSERVE));
+    }
+}
+
+#[test]
+fn a_server_that_forgot_the_registration_of_an_earlier_run_gets_a_register() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    pair.device.set(STATE, 1);
+    pair.restart(config());
+    pair.input(Input::MayHaveChanged(ALL.to_vec()));
+    pair.input(Input::Start);
+    let update = pair.take();
+    pair.respond(&update, Code::NOT_FOUND, |it| it);
+    let register = pair.take();
+    assert_eq!(path_of(&register), "/rd");
+    assert_eq!(pair.kept.location, Vec::<Vec<u8>>::new());
+    assert_eq!(pair.kept.observations, []);
+    pair.respond(&register, Code::CREATED, |it| {
+        it.with(OptionNumber::LOCATION_PATH, "rd")
+            .with(OptionNumber::LOCATION_PATH, "77")
+    });
+    assert_eq!(pair.kept.location, [b"rd", b"77"]);
+    pair.assert_silent();
+}
+
+#[test]
+fn an_instance_that_went_away_meanwhile_is_notified_with_4_04() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/7");
+    pair.device.values.remove(&(9, 0));
+    pair.comes_back();
+    let last = pair.take();
+    assert_eq!(
+        (last.code(), last.token()),
+        (Code::NOT_FOUND, observed.token())
+    );
+    assert_eq!(pair.kept.observations, []);
+}
+
+#[test]
+fn an_observation_that_ended_is_not_kept() {
+    for ends in ["cancel", "reset", "goodbye"] {
+        let mut pair = Pair::registered();
+        let observed = pair.observe("/9/0/7");
+        assert_eq!(pair.kept.observations.len(), 1);
+        match ends {
+            "cancel" => {
+                let cancel = pair
+                    .message(Code::GET, "/9/0/7")
+                    .with_uint(OptionNumber::OBSERVE, 1);
+                pair.exchange(&cancel);
+            }
+            "reset" => {
+                pair.commit(STATE, 1);
+                let notification = pair.take();
+                assert_eq!(notification.token(), observed.token());
+                pair.receive(&Message::empty(Kind::Reset, notification.id()));
+            }
+            _ => {
+                pair.input(Input::Stop);
+                let goodbye = pair.take();
+                pair.respond(&goodbye, Code::DELETED, |it| it);
+                assert_eq!(pair.kept.location, Vec::<Vec<u8>>::new());
+                assert_eq!(pair.events.last(), Some(&Event::Deregistered));
+            }
+        }
+        assert_eq!(pair.kept.observations, [], "{ends}");
+    }
+}

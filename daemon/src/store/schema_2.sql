@@ -1,0 +1,32 @@
+-- The second schema: what outlives wharfd of its registration, which is one at most.
+CREATE TABLE registration (
+    id              INTEGER PRIMARY KEY CHECK (id = 1),
+    server          TEXT NOT NULL, -- its URI as it was configured
+    endpoint        TEXT NOT NULL,
+    lwm2m_version   TEXT NOT NULL,
+    observe_ceiling INTEGER NOT NULL CHECK (observe_ceiling BETWEEN 0 AND 16777215)
+) STRICT;
+
+-- The Location-Path that the server assigned, by its segments.
+CREATE TABLE location (
+    ordinal INTEGER PRIMARY KEY,
+    segment BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE observation (
+    ordinal        INTEGER PRIMARY KEY,
+    object         INTEGER NOT NULL CHECK (object BETWEEN 0 AND 65534),
+    instance       INTEGER CHECK (instance BETWEEN 0 AND 65534),
+    resource       INTEGER CHECK (resource BETWEEN 0 AND 65534),
+    token          BLOB NOT NULL CHECK (length(token) <= 8),
+    format         INTEGER NOT NULL CHECK (format BETWEEN 0 AND 65535),
+    block_exponent INTEGER NOT NULL CHECK (block_exponent BETWEEN 0 AND 6),
+    told           INTEGER NOT NULL, -- a digest of the value that the server has
+    CHECK (instance IS NOT NULL OR resource IS NULL)
+) STRICT;
+
+-- The UDP port that the server knows wharfd by.
+CREATE TABLE local_port (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535)
+) STRICT;

@@ -1,0 +1,153 @@
+//! What a server that observes knows of a restart of wharfd: an Update, and what happened meanwhile.
+
+use std::{collections::BTreeMap, fs, net::UdpSocket};
+
+use serde_json::Value;
+use wharf_tests::{
+    gateway::ENDPOINT,
+    package::{Package, Script},
+    server::Event,
+    waiting::wait_until,
+};
+
+use crate::{servers::at_leshan, stage_set::StageSet};
+
+/// What each path was notified with, in order.
+fn told(set: &StageSet, path: &str) -> Vec<String> {
+    let story = set.server.story().into_iter();
+    let of_path = story.filter(|(notified, _)| notified == path);
+    of_path.map(|(_, value)| value).collect()
+}
+
+/// Asks for an install whose postinst waits until the file that is given is written to.
+fn install_that_waits(set: &StageSet) -> std::path::PathBuf {
+    let pause = "mkfifo /pause && cat /pause >/dev/null";
+    let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
+    set.order(&set.publish(&package));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    let fifo = set.gateway.path().join("pause");
+    wait_until("the postinst", || fifo.exists().then_some(()));
+    fifo
+}
+
+fn wait_for_installed(set: &StageSet) {
+    let version = || set.gateway.debian_root().installed_version("hello");
+    wait_until("hello installed", || {
+        (version().as_deref() == Some("1.0-1")).then_some(())
+    });
+}
+
+#[test]
+fn what_happened_while_wharfd_was_killed_is_notified_without_another_observe() {
+    let mut set = StageSet::debian();
+    set.observe(&[0, 1, 7, 9, 16]);
+    let fifo = install_that_waits(&set);
+    set.server.wait_for_notification("/9/0/7", "3", 0);
+    set.gateway.daemon().kill();
+    fs::write(&fifo, "go on").unwrap();
+    wait_for_installed(&set);
+    set.start_daemon_again();
+    set.server.wait_for_notification("/9/0/7", "4", 0);
+
+    let endpoint = ENDPOINT.to_owned();
+    assert_eq!(set.server.events()[0], Event::Registered(endpoint.clone()));
+    let later = &set.server.events()[1..];
+    assert!(
+        later
+            .iter()
+            .all(|it| *it == Event::Updated(endpoint.clone())),
+        "{later:?}"
+    );
+    assert_eq!(told(&set, "/9/0/7"), ["1", "2", "3", "4"]);
+    assert_eq!(told(&set, "/9/0/9").last().unwrap(), "2");
+    assert_numbers_grow(&set);
+}
+
+/// RFC 7641 3.4: a server drops what is not newer than what it has.
+fn assert_numbers_grow(set: &StageSet) {
+    let mut last = BTreeMap::new();
+    for told in set.server.notifications() {
+        let number = told.response.observe.expect("an Observe number");
+        let before = last.insert(told.path.clone(), number);
+        assert!(Some(number) > before, "{told:?} after {before:?}");
+    }
+}
+
+#[test]
+fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
+    let mut set = StageSet::simulated();
+    set.observe(&[0, 1, 7, 9, 12, 16]);
+    set.install(&Package::new("hello", "1.0-1"));
+    set.server.wait_for_notification("/9/0/7", "4", 0);
+    set.gateway.daemon().terminate();
+    let before = set.server.story();
+    set.start_daemon_again();
+    set.client().execute("/9/0/6", "").expect("2.04");
+    set.server.wait_for_notification("/9/0/7", "0", 0);
+    let after = set.server.story();
+    assert_eq!(after[..before.len()], before);
+    let again: Vec<_> = after[before.len()..]
+        .iter()
+        .filter(|(path, value)| path == "/9/0/7" && value == "4")
+        .collect();
+    assert!(again.is_empty(), "told twice: {again:?}");
+    let goodbye = Event::Deregistered(ENDPOINT.to_owned());
+    assert!(!set.server.events().contains(&goodbye));
+}
+
+#[test]
+fn the_local_port_is_bound_again_after_a_restart_and_a_taken_one_is_given_up() {
+    let mut set = StageSet::simulated();
+    set.observe(&[7]); // which is answered once the registration is stored
+    let before = set.client().registration();
+    set.kill_and_start_daemon();
+    assert_eq!(set.client().registration(), before);
+
+    set.gateway.daemon().kill();
+    let taken = UdpSocket::bind(("0.0.0.0", before.address.port())).unwrap();
+    set.start_daemon_again();
+    let after = set.client().registration();
+    assert_ne!(after.address.port(), taken.local_addr().unwrap().port());
+    assert_eq!(after.location, before.location, "an Update, not a Register");
+}
+
+#[test]
+fn a_server_that_was_restarted_without_its_state_gets_a_register() {
+    let mut set = StageSet::simulated();
+    set.observe(&[7]);
+    set.gateway.daemon().terminate();
+    set.server.forget_registrations();
+    set.start_daemon_again();
+    let registered = Event::Registered(ENDPOINT.to_owned());
+    set.server.wait_for_event(&registered, 2);
+}
+
+#[test]
+fn leshan_is_told_what_happened_while_wharfd_was_killed_without_another_observe() {
+    let (mut set, mut leshan) = at_leshan();
+    for resource in [9, 7] {
+        let observed = leshan.observe(ENDPOINT, &format!("/9/0/{resource}"));
+        assert_eq!(observed.code, "2.05", "{observed:?}");
+    }
+    let pause = "mkfifo /pause && cat /pause >/dev/null";
+    let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
+    let uri = set.publish(&package);
+    assert_eq!(leshan.write(ENDPOINT, "/9/0/3", uri.as_str()).code, "2.04");
+    leshan.wait_for_notification("/9/0/7", 3, 0);
+    assert_eq!(leshan.execute(ENDPOINT, "/9/0/4", None).code, "2.04");
+    let fifo = set.gateway.path().join("pause");
+    wait_until("the postinst", || fifo.exists().then_some(()));
+    set.gateway.daemon().kill();
+    fs::write(&fifo, "go on").unwrap();
+    wait_for_installed(&set);
+    set.gateway.start_daemon(&[]);
+    leshan.wait_for_notification("/9/0/7", 4, 0);
+
+    let states = leshan.story().into_iter();
+    let states = states.filter(|(path, _)| path == "/9/0/7");
+    let states: Vec<Value> = states.map(|(_, value)| value).collect();
+    assert_eq!(states, [1, 2, 3, 4].map(Value::from));
+    assert_eq!(leshan.registrations().len(), 1);
+    leshan.wait_for_event("updated", ENDPOINT, 1);
+}
