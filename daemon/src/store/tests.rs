@@ -340,6 +340,39 @@ fn a_second_process_is_told_so() {
 }
 
 #[test]
+fn rows_of_release_0_1_are_read() {
+    let folder = Folder::new();
+    let old = rusqlite::Connection::open(folder.file()).unwrap();
+    old.execute_batch(include_str!("schema_1.sql")).unwrap();
+    old.execute_batch(include_str!("release_0_1.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+
+    let mut store = folder.open().unwrap();
+    let stored = store.load().unwrap();
+    let pulling = after(&Instance::default(), write_uri()).instance.unwrap();
+    assert_eq!(stored.instances, BTreeMap::from([(ID, pulling)]));
+    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    let effects: Vec<Effect> = stored
+        .pending
+        .into_iter()
+        .map(|pending| pending.effect)
+        .collect();
+    let operation = OPERATION;
+    assert_eq!(effects, [Effect::Queue { operation }]);
+    let download = Download {
+        attempts: 1,
+        durable: 8 << 20,
+        validator: Some(Validator::ETag("\"v1\"".to_owned())),
+        signature: Some(b"signature".to_vec()),
+        continued: false,
+        started_over: false,
+        whole: false,
+    };
+    assert_eq!(store.download(STAGE).unwrap(), download);
+}
+
+#[test]
 fn a_newer_schema_is_left_alone() {
     let folder = Folder::new();
     drop(folder.open().unwrap());
