@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::kept::{self, NotKept};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// One step from a schema to the next.
@@ -45,9 +46,10 @@ pub enum StoreError {
         /// The database.
         file: PathBuf,
     },
-    /// Written by a newer wharfd.
+    /// Written by a newer wharfd, and there is no copy from before.
     #[error(
-        "{file} was written by a newer wharfd (schema {found}, this one knows {known}): install that version again"
+        "{file} was written by a newer wharfd (schema {found}, this one knows {known}), and no copy of an older \
+         one lies beside it: install that version again"
     )]
     Newer {
         /// The database.
@@ -56,6 +58,14 @@ pub enum StoreError {
         found: u32,
         /// The last schema that is known here.
         known: u32,
+    },
+    /// There is no copy from before a migration, so nothing is migrated; or none that can be taken.
+    #[error("{file}: its copy from before a migration: {source}. Nothing was changed")]
+    Copy {
+        /// The database.
+        file: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
     },
     /// No database, or a damaged one.
     #[error("{file} is damaged ({what}). It was left as it is: move it away to start without it")]
@@ -92,7 +102,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the file, or makes it, and brings it to the last of these schemas.
+    /// Opens the file, or makes it, and brings it to the last of these schemas. Of one that is too new, the copy is
+    /// opened from before it became so.
     pub(super) fn open(file: &Path, migrations: &[Migration]) -> Result<Self, StoreError> {
         create(file)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -104,14 +115,46 @@ impl Database {
         let known = migrations.len() as u32;
         let found = database.schema()?;
         if found > known {
-            let file = database.file;
-            return Err(StoreError::Newer { file, found, known });
+            drop(database); // and with it its log
+            return Self::open_copy(file, migrations, found);
         }
-        database.run(|connection| {
-            prepare(connection)?;
-            migrate(connection, migrations, found as usize)
-        })?;
+        database.run(prepare)?;
+        if 0 < found && found < known {
+            database.keep(found)?;
+        }
+        database.run(|connection| migrate(connection, migrations, found as usize))?;
         Ok(database)
+    }
+
+    fn open_copy(file: &Path, migrations: &[Migration], found: u32) -> Result<Self, StoreError> {
+        let known = migrations.len() as u32;
+        let taken = kept::take(file, known).map_err(|source| StoreError::Copy {
+            file: file.to_owned(),
+            source,
+        })?;
+        let Some(schema) = taken else {
+            let file = file.to_owned();
+            return Err(StoreError::Newer { file, found, known });
+        };
+        tracing::warn!(
+            "{} was written by a newer wharfd (schema {found}) and lies in {} now. This one goes on with the copy \
+             from before (schema {schema}), asks the device what it has, and knows nothing else of what was done \
+             since. User Name and Password are to be written again",
+            file.display(),
+            kept::set_aside(file).display(),
+        );
+        Self::open(file, migrations)
+    }
+
+    fn keep(&self, schema: u32) -> Result<(), StoreError> {
+        let file = &self.file;
+        kept::keep(&self.connection, file, schema).map_err(|error| match error {
+            NotKept::Sqlite(source) => explain(file, source),
+            NotKept::Io(source) => StoreError::Copy {
+                file: file.clone(),
+                source,
+            },
+        })
     }
 
     /// The schema that the file has, found without changing anything in it.
@@ -175,7 +218,7 @@ fn create(file: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

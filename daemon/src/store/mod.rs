@@ -2,6 +2,7 @@
 //! downloads, history. A commit is whole or not at all. It judges no event and does no effect.
 //!
 //! - [`database`](self): the file, and why it cannot be used; `schema`: its tables.
+//! - `kept`: the copy from before a migration, which an older wharfd takes.
 //! - `commits`: one transition, in one transaction; `instances`: its rows; `rows`: our types as SQLite values.
 //! - [`Download`]: how far downloads are; `registration`: what the server knows of wharfd.
 
@@ -10,6 +11,7 @@ mod commits;
 mod database;
 mod downloads;
 mod instances;
+mod kept;
 mod registration;
 mod rows;
 mod schema;

@@ -7,6 +7,9 @@ use super::database::Migration;
 /// The first is applied to an empty file; `user_version` counts those that were.
 pub(super) const MIGRATIONS: &[Migration] = &[first, second];
 
+/// What a copy from before a migration is not to hold.
+pub(super) const FORGET_CREDENTIALS: &str = "UPDATE instance SET user_name = NULL, password = NULL";
+
 fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_1.sql"))
 }

@@ -383,10 +383,109 @@ fn a_newer_schema_is_left_alone() {
 
     let refusal = folder.refusal();
     assert!(
-        refusal.contains("newer wharfd") && refusal.contains("99"),
+        refusal.contains("newer wharfd") && refusal.contains("no copy") && refusal.contains("99"),
         "{refusal}"
     );
     assert_eq!(fs::read(folder.file()).unwrap(), before);
+}
+
+/// As the first release wrote it: with a download that is running, and the credentials for it.
+fn written_by_the_first_release() -> Folder {
+    let folder = Folder::new();
+    let connection = rusqlite::Connection::open(folder.file()).unwrap();
+    connection
+        .execute_batch(include_str!("schema_1_written.sql"))
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    folder
+}
+
+fn as_first_release(folder: &Folder) -> Result<Store, StoreError> {
+    let first_release = &schema::MIGRATIONS[..1];
+    Ok(Store {
+        database: Database::open(&folder.file(), first_release)?,
+        stale_secrets: true,
+    })
+}
+
+#[test]
+fn a_database_of_the_first_release_is_migrated_with_all_that_it_holds() {
+    let folder = written_by_the_first_release();
+    let mut open = folder.open().unwrap();
+    let stored = open.load().unwrap();
+    let instance = &stored.instances[&ID];
+    assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
+    assert_eq!(
+        instance.settings().password,
+        Some(Secret::new(PASSWORD.to_vec()))
+    );
+    let pull = Effect::StartPull {
+        operation: OPERATION,
+        stage: STAGE,
+    };
+    assert_eq!(stored.pending[0].effect, pull);
+    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    assert_eq!(open.lifetime(86_400).unwrap(), 300);
+    assert_eq!(open.download(STAGE).unwrap().durable, 8 << 20);
+    assert_eq!(open.history().unwrap().len(), 1);
+    open.save_registration("coap://localhost", &Saved::default())
+        .unwrap();
+}
+
+#[test]
+fn a_migration_first_keeps_a_copy_without_user_name_and_password() {
+    let folder = written_by_the_first_release();
+    drop(folder.open().unwrap());
+    let copy = kept::copy_of(&folder.file(), 1);
+    let mode = fs::metadata(&copy).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let bytes = fs::read(&copy).unwrap();
+    let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+    assert!(holds(b"http://origin/p.deb"), "the copy lacks the download");
+    assert!(!holds(PASSWORD) && !holds(b"gateway"));
+    let mut names: Vec<_> = fs::read_dir(folder.0.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["wharfd.db", "wharfd.db.schema-1"]);
+}
+
+#[test]
+fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
+    let folder = written_by_the_first_release();
+    let mut newer = folder.open().unwrap();
+    newer
+        .save_registration("coap://localhost", &Saved::default())
+        .unwrap();
+    drop(newer);
+    let before = fs::read(folder.file()).unwrap();
+
+    let mut older = as_first_release(&folder).unwrap();
+    let instance = &older.load().unwrap().instances[&ID];
+    assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
+    assert_eq!(instance.settings().password, None);
+    drop(older);
+    let aside = kept::set_aside(&folder.file());
+    assert_eq!(fs::read(aside).unwrap(), before);
+
+    // Upgraded again, it goes on with what the older one did.
+    let mut again = folder.open().unwrap();
+    assert_eq!(again.registration("coap://localhost").unwrap(), None);
+    assert!(kept::copy_of(&folder.file(), 1).exists());
+}
+
+#[test]
+fn a_migration_that_cannot_keep_a_copy_changes_nothing() {
+    let folder = written_by_the_first_release();
+    let part = folder.0.path().join("wharfd.db.schema-1.part");
+    fs::create_dir(&part).unwrap();
+    let before = fs::read(folder.file()).unwrap();
+    let refusal = folder.refusal();
+    assert!(refusal.contains("copy"), "{refusal}");
+    fs::remove_dir(&part).unwrap();
+    assert_ne!(before, [], "there is a database");
+    as_first_release(&folder).unwrap();
 }
 
 #[test]
