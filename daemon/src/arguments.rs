@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 /// What wharfd is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Run.
+    /// Do what wharfd is for.
     Run(Arguments),
     /// Say how it is used.
     Help,
@@ -18,18 +18,31 @@ pub enum Command {
 pub struct Arguments {
     /// Every path is below this folder.
     pub root: PathBuf,
+    /// What is to be done there.
+    pub act: Act,
+}
+
+/// What wharfd does on a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Be the agent.
+    Serve,
     /// Only read the configuration.
-    pub check_config: bool,
+    CheckConfig,
+    /// Only end the registration.
+    Deregister,
 }
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-Usage: wharfd [--root DIR] [--check-config]
+Usage: wharfd [--root DIR] [--check-config | --deregister]
 
 The software-management agent of this gateway.
 
   --root DIR      every path of wharfd is below DIR (default: /)
   --check-config  read the configuration, say what is wrong with it, and end
+  --deregister    tell the server that this gateway is no longer to be managed by
+                  it, and end; to be done while wharfd is stopped
   --help, --version
 ";
 
@@ -38,13 +51,14 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, lexop
     use lexopt::Arg::Long;
     let mut arguments = Arguments {
         root: PathBuf::from("/"),
-        check_config: false,
+        act: Act::Serve,
     };
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("root") => arguments.root = parser.value()?.into(),
-            Long("check-config") => arguments.check_config = true,
+            Long("check-config") => arguments.act = Act::CheckConfig,
+            Long("deregister") => arguments.act = Act::Deregister,
             Long("help") => return Ok(Command::Help),
             Long("version") => return Ok(Command::Version),
             other => return Err(other.unexpected()),
@@ -65,19 +79,21 @@ mod tests {
     fn without_a_word_it_runs_on_this_machine() {
         let expected = Arguments {
             root: "/".into(),
-            check_config: false,
+            act: Act::Serve,
         };
         assert_eq!(parsed(&[]), Ok(Command::Run(expected)));
     }
 
     #[test]
-    fn a_root_and_a_check_are_taken() {
-        let expected = Arguments {
-            root: "/srv/x".into(),
-            check_config: true,
-        };
-        let command = parsed(&["--check-config", "--root", "/srv/x"]);
-        assert_eq!(command, Ok(Command::Run(expected)));
+    fn a_root_and_what_is_to_be_done_there_are_taken() {
+        for (word, act) in [
+            ("--check-config", Act::CheckConfig),
+            ("--deregister", Act::Deregister),
+        ] {
+            let root = "/srv/x".into();
+            let command = parsed(&[word, "--root", "/srv/x"]);
+            assert_eq!(command, Ok(Command::Run(Arguments { root, act })));
+        }
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! The program wharfd: arguments, configuration, wiring; nothing else.
 
-use std::{env, error::Error, io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use tokio::runtime::LocalOptions;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use wharf_frames::PackageName;
 use wharfd::{
-    agent::{Agent, Surroundings},
-    arguments::{self, Arguments, Command},
+    agent::{Agent, Surroundings, deregister},
+    arguments::{self, Act, Arguments, Command},
     config::Settings,
 };
 
@@ -28,16 +34,30 @@ fn start(arguments: Arguments) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(EX_CONFIG, &error),
     };
-    if arguments.check_config {
-        return say("the configuration is sound\n");
-    }
-    match run(settings, arguments.root) {
+    let done = match arguments.act {
+        Act::CheckConfig => return say("the configuration is sound\n"),
+        Act::Serve => serve(settings, arguments.root),
+        Act::Deregister => end_registration(&settings, &arguments.root),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, error.as_ref()),
     }
 }
 
-fn run(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
+fn end_registration(settings: &Settings, root: &Path) -> Result<(), Box<dyn Error>> {
+    log_to_stderr()?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(deregister(settings, root));
+    runtime.shutdown_background();
+    match ended? {
+        true => say("deregistered\n"),
+        false => say("nothing is registered\n"),
+    };
+    Ok(())
+}
+
+fn serve(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
     log_to_stderr()?;
     leave_children_to_the_kernel();
     // Credentials of origins are in this memory: it goes into no core dump.
@@ -47,11 +67,7 @@ fn run(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
         program: env::current_exe()?,
         own_package: PackageName::new(env!("CARGO_PKG_NAME"))?,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(2)
-        .thread_stack_size(128 * 1024)
-        .build_local(LocalOptions::default())?;
+    let runtime = runtime()?;
     // A task like the others: what they report wakes it without a turn through the kernel.
     let ended = runtime.block_on(runtime.spawn_local(async {
         Agent::start(settings, surroundings)?.run().await;
@@ -59,6 +75,14 @@ fn run(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
     }));
     runtime.shutdown_background(); // a name server that does not answer must not hold up the end
     ended?
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_stack_size(128 * 1024)
+        .build_local(LocalOptions::default())
 }
 
 fn log_to_stderr() -> Result<(), Box<dyn Error>> {

@@ -5,13 +5,21 @@
 //!
 //! - `serve`: requests of the server, by object;
 //! - `commit`: an event, stored, answered, told;
-//! - `act`: the effects, each in a task of its own, and the gate before them.
+//! - `act`: the effects, each in a task of its own, and the gate before them;
+//! - `goodbye`: the end of the registration, which no end of the agent is.
 
 mod act;
 mod commit;
+mod goodbye;
 mod serve;
 
-use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
 
 use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Transmission};
 use tokio::{
@@ -24,6 +32,8 @@ use tokio::{
 };
 use wharf_frames::{OperationId, PackageName};
 use wharf_software::{Effect, Instance, InstanceId, Kind};
+
+pub use goodbye::deregister;
 
 use crate::{
     clock::ClockWatch,
@@ -45,6 +55,9 @@ pub enum AgentError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server was told goodbye, and said nothing.
+    #[error("the server did not answer: the registration stays until its lifetime is over")]
+    NoAnswer,
     /// A service of the kernel is not there.
     #[error("{what}: {source}")]
     System {
@@ -97,7 +110,7 @@ impl Agent {
     /// Opens the database, and takes up what an earlier run left.
     pub fn start(settings: Settings, surroundings: Surroundings) -> Result<Self, AgentError> {
         let root = &surroundings.root;
-        let mut store = Store::open(&root.join("var/lib/wharfd/wharfd.db"))?;
+        let mut store = Store::open(&database(root))?;
         store.make_factory_instances(settings.instances)?;
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.server.lifetime)?);
@@ -114,7 +127,7 @@ impl Agent {
             ending,
         };
         let mut agent = Self {
-            link: link(&settings, &account, &stored.instances, saved, port),
+            link: link(&settings, &account, &stored.instances, saved, port)?,
             own_package: surroundings.own_package,
             device: Device::of(root),
             account,
@@ -228,13 +241,17 @@ struct Blocks {
     open: Option<RequestId>,
 }
 
+fn database(root: &Path) -> PathBuf {
+    root.join("var/lib/wharfd/wharfd.db")
+}
+
 fn link(
     settings: &Settings,
     account: &Account,
     software: &BTreeMap<InstanceId, Instance>,
     saved: Option<Saved>,
     port: Option<u16>,
-) -> Link {
+) -> Result<Link, AgentError> {
     let config = Config {
         lifetime: account.lifetime(),
         transmission: Transmission {
@@ -253,12 +270,8 @@ fn link(
         Some(saved) => Engine::restored(config, objects, seed, saved),
         None => Engine::new(config, objects, seed),
     };
-    Link::new(
-        engine,
-        settings.server.address.clone(),
-        settings.timing,
-        port,
-    )
+    let address = settings.server.address.clone();
+    Ok(Link::new(engine, address, settings.timing, port))
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {

@@ -341,13 +341,7 @@ fn a_second_process_is_told_so() {
 
 #[test]
 fn rows_of_release_0_1_are_read() {
-    let folder = Folder::new();
-    let old = rusqlite::Connection::open(folder.file()).unwrap();
-    old.execute_batch(include_str!("schema_1.sql")).unwrap();
-    old.execute_batch(include_str!("release_0_1.sql")).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    drop(old);
-
+    let folder = of_release_0_1();
     let mut store = folder.open().unwrap();
     let stored = store.load().unwrap();
     let pulling = after(&Instance::default(), write_uri()).instance.unwrap();
@@ -389,18 +383,16 @@ fn a_newer_schema_is_left_alone() {
     assert_eq!(fs::read(folder.file()).unwrap(), before);
 }
 
-/// As the first release wrote it: with a download that is running, and the credentials for it.
-fn written_by_the_first_release() -> Folder {
+fn of_release_0_1() -> Folder {
     let folder = Folder::new();
-    let connection = rusqlite::Connection::open(folder.file()).unwrap();
-    connection
-        .execute_batch(include_str!("schema_1_written.sql"))
-        .unwrap();
-    connection.pragma_update(None, "user_version", 1).unwrap();
+    let old = rusqlite::Connection::open(folder.file()).unwrap();
+    old.execute_batch(include_str!("schema_1.sql")).unwrap();
+    old.execute_batch(include_str!("release_0_1.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
     folder
 }
 
-fn as_first_release(folder: &Folder) -> Result<Store, StoreError> {
+fn as_release_0_1(folder: &Folder) -> Result<Store, StoreError> {
     let first_release = &schema::MIGRATIONS[..1];
     Ok(Store {
         database: Database::open(&folder.file(), first_release)?,
@@ -409,32 +401,8 @@ fn as_first_release(folder: &Folder) -> Result<Store, StoreError> {
 }
 
 #[test]
-fn a_database_of_the_first_release_is_migrated_with_all_that_it_holds() {
-    let folder = written_by_the_first_release();
-    let mut open = folder.open().unwrap();
-    let stored = open.load().unwrap();
-    let instance = &stored.instances[&ID];
-    assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
-    assert_eq!(
-        instance.settings().password,
-        Some(Secret::new(PASSWORD.to_vec()))
-    );
-    let pull = Effect::StartPull {
-        operation: OPERATION,
-        stage: STAGE,
-    };
-    assert_eq!(stored.pending[0].effect, pull);
-    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
-    assert_eq!(open.lifetime(86_400).unwrap(), 300);
-    assert_eq!(open.download(STAGE).unwrap().durable, 8 << 20);
-    assert_eq!(open.history().unwrap().len(), 1);
-    open.save_registration("coap://localhost", &Saved::default())
-        .unwrap();
-}
-
-#[test]
 fn a_migration_first_keeps_a_copy_without_user_name_and_password() {
-    let folder = written_by_the_first_release();
+    let folder = of_release_0_1();
     drop(folder.open().unwrap());
     let copy = kept::copy_of(&folder.file(), 1);
     let mode = fs::metadata(&copy).unwrap().permissions().mode();
@@ -453,7 +421,7 @@ fn a_migration_first_keeps_a_copy_without_user_name_and_password() {
 
 #[test]
 fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
-    let folder = written_by_the_first_release();
+    let folder = of_release_0_1();
     let mut newer = folder.open().unwrap();
     newer
         .save_registration("coap://localhost", &Saved::default())
@@ -461,7 +429,7 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
     drop(newer);
     let before = fs::read(folder.file()).unwrap();
 
-    let mut older = as_first_release(&folder).unwrap();
+    let mut older = as_release_0_1(&folder).unwrap();
     let instance = &older.load().unwrap().instances[&ID];
     assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
     assert_eq!(instance.settings().password, None);
@@ -477,7 +445,7 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
 
 #[test]
 fn a_migration_that_cannot_keep_a_copy_changes_nothing() {
-    let folder = written_by_the_first_release();
+    let folder = of_release_0_1();
     let part = folder.0.path().join("wharfd.db.schema-1.part");
     fs::create_dir(&part).unwrap();
     let before = fs::read(folder.file()).unwrap();
@@ -485,7 +453,7 @@ fn a_migration_that_cannot_keep_a_copy_changes_nothing() {
     assert!(refusal.contains("copy"), "{refusal}");
     fs::remove_dir(&part).unwrap();
     assert_ne!(before, [], "there is a database");
-    as_first_release(&folder).unwrap();
+    as_release_0_1(&folder).unwrap();
 }
 
 #[test]

@@ -31,6 +31,12 @@ fn install_that_waits(set: &StageSet) -> std::path::PathBuf {
     fifo
 }
 
+/// The server may ask for something before its answer to the Register has come.
+fn wait_until_stored(set: &mut StageSet) {
+    set.gateway.daemon().errors().wait_for("registered");
+    set.observe(&[7]);
+}
+
 fn wait_for_installed(set: &StageSet) {
     let version = || set.gateway.debian_root().installed_version("hello");
     wait_until("hello installed", || {
@@ -99,7 +105,7 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
 #[test]
 fn the_local_port_is_bound_again_after_a_restart_and_a_taken_one_is_given_up() {
     let mut set = StageSet::simulated();
-    set.observe(&[7]); // which is answered once the registration is stored
+    wait_until_stored(&mut set);
     let before = set.client().registration();
     set.kill_and_start_daemon();
     assert_eq!(set.client().registration(), before);
@@ -110,6 +116,32 @@ fn the_local_port_is_bound_again_after_a_restart_and_a_taken_one_is_given_up() {
     let after = set.client().registration();
     assert_ne!(after.address.port(), taken.local_addr().unwrap().port());
     assert_eq!(after.location, before.location, "an Update, not a Register");
+}
+
+#[test]
+fn a_registration_ends_for_good_only_when_that_is_asked_for() {
+    let mut set = StageSet::simulated();
+    wait_until_stored(&mut set);
+    let deregister = |set: &StageSet| {
+        let mut command = set.gateway.command("wharfd", &[]);
+        let output = command.arg("--deregister").output().unwrap();
+        let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), texts.concat())
+    };
+    let (code, said) = deregister(&set);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("is another wharfd running"), "{said}");
+
+    set.gateway.daemon().terminate();
+    let (code, said) = deregister(&set);
+    assert_eq!(code, Some(0), "{said}");
+    let goodbye = Event::Deregistered(ENDPOINT.to_owned());
+    assert_eq!(set.server.events().last(), Some(&goodbye), "{said}");
+    assert!(deregister(&set).1.contains("nothing is registered"));
+
+    set.start_daemon_again();
+    let registered = Event::Registered(ENDPOINT.to_owned());
+    assert_eq!(set.server.events().last(), Some(&registered));
 }
 
 #[test]

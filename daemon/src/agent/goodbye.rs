@@ -1,0 +1,44 @@
+//! The end of a registration for good. A restart of wharfd is none: the server goes on observing.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use lwm2m::{Event, Input, Output};
+
+use super::{AgentError, database, link};
+use crate::{config::Settings, link::Link, objects::Account, store::Store};
+
+/// So long the server may take to answer, its name and a handshake included.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deregisters what an earlier run registered. Says whether there was anything. wharfd must not be running.
+pub async fn deregister(settings: &Settings, root: &Path) -> Result<bool, AgentError> {
+    let mut store = Store::open(&database(root))?;
+    let server = settings.server.address.to_string();
+    let saved = store.registration(&server)?;
+    let Some(saved) = saved.filter(|saved| !saved.location.is_empty()) else {
+        return Ok(false);
+    };
+    let account = Account::new(settings.server.lifetime);
+    let port = store.local_port()?;
+    let mut link = link(settings, &account, &BTreeMap::new(), Some(saved), port)?;
+    let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link)).await;
+    answered.map_err(|_| AgentError::NoAnswer)?;
+    store.save_registration(&server, &link.saved())?;
+    Ok(true)
+}
+
+async fn say_goodbye(link: &mut Link) {
+    loop {
+        match link.next().await {
+            Input::Start => link.handle(Input::Stop),
+            input => link.handle(input),
+        }
+        while let Some(output) = link.poll_output() {
+            match output {
+                Output::Send(datagram) => link.send(&datagram).await,
+                Output::Event(Event::Deregistered) => return,
+                Output::Request { .. } | Output::Save | Output::Event(_) => {}
+            }
+        }
+    }
+}
