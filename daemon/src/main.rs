@@ -37,7 +37,7 @@ fn start(arguments: Arguments) -> ExitCode {
     let done = match arguments.act {
         Act::CheckConfig => return say("the configuration is sound\n"),
         Act::Serve => serve(settings, arguments.root),
-        Act::Deregister => end_registration(&settings, &arguments.root),
+        Act::Deregister => end_registration(settings, &arguments.root),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,7 +45,7 @@ fn start(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn end_registration(settings: &Settings, root: &Path) -> Result<(), Box<dyn Error>> {
+fn end_registration(settings: Settings, root: &Path) -> Result<(), Box<dyn Error>> {
     log_to_stderr()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(deregister(settings, root));

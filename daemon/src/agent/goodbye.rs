@@ -11,16 +11,22 @@ use crate::{config::Settings, link::Link, objects::Account, store::Store};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deregisters what an earlier run registered. Says whether there was anything. wharfd must not be running.
-pub async fn deregister(settings: &Settings, root: &Path) -> Result<bool, AgentError> {
+pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentError> {
     let mut store = Store::open(&database(root))?;
     let server = settings.server.address.to_string();
     let saved = store.registration(&server)?;
     let Some(saved) = saved.filter(|saved| !saved.location.is_empty()) else {
         return Ok(false);
     };
+    // Its name may be configured anew meanwhile.
+    let endpoint = saved.endpoint.clone();
+    let settings = Settings {
+        endpoint,
+        ..settings
+    };
     let account = Account::new(settings.server.lifetime);
     let port = store.local_port()?;
-    let mut link = link(settings, &account, &BTreeMap::new(), Some(saved), port)?;
+    let mut link = link(&settings, &account, &BTreeMap::new(), Some(saved), port)?;
     let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link)).await;
     answered.map_err(|_| AgentError::NoAnswer)?;
     store.save_registration(&server, &link.saved())?;

@@ -67,9 +67,13 @@ impl Store {
         })
     }
 
-    /// wharfd speaks with its server from this port.
+    /// wharfd speaks with its server from this port. The same one again costs no commit.
     pub fn set_local_port(&mut self, port: u16) -> Result<(), StoreError> {
-        self.change("INSERT OR REPLACE INTO local_port VALUES (1, ?)", [port])
+        self.change(
+            "INSERT INTO local_port VALUES (1, ?1) \
+             ON CONFLICT (id) DO UPDATE SET port = ?1 WHERE port <> ?1",
+            [port],
+        )
     }
 }
 

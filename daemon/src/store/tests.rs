@@ -327,6 +327,8 @@ fn a_registration_is_kept_for_the_server_that_it_was_made_with() {
     assert_eq!(again.local_port().unwrap(), Some(65_535));
     saved.location.clear();
     saved.observations.truncate(1);
+    again.set_local_port(1).unwrap();
+    assert_eq!(again.local_port().unwrap(), Some(1));
     again.save_registration(server, &saved).unwrap();
     assert_eq!(again.registration(server).unwrap(), Some(saved));
 }

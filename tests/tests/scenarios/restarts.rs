@@ -133,6 +133,9 @@ fn a_registration_ends_for_good_only_when_that_is_asked_for() {
     assert!(said.contains("is another wharfd running"), "{said}");
 
     set.gateway.daemon().terminate();
+    let file = set.gateway.path().join("etc/wharfd/wharfd.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(ENDPOINT, "another-name")).unwrap();
     let (code, said) = deregister(&set);
     assert_eq!(code, Some(0), "{said}");
     let goodbye = Event::Deregistered(ENDPOINT.to_owned());
@@ -140,7 +143,7 @@ fn a_registration_ends_for_good_only_when_that_is_asked_for() {
     assert!(deregister(&set).1.contains("nothing is registered"));
 
     set.start_daemon_again();
-    let registered = Event::Registered(ENDPOINT.to_owned());
+    let registered = Event::Registered("another-name".to_owned());
     assert_eq!(set.server.events().last(), Some(&registered));
 }
 
