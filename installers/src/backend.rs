@@ -7,7 +7,7 @@ use std::{
 };
 
 use wharf_frames::{
-    Failure, PackageName, PackageVersion,
+    Failure, OperationId, PackageName, PackageVersion,
     installer::{Installed, Package, Phase},
 };
 
@@ -105,6 +105,20 @@ pub trait Installer: Send + Sync {
     /// Makes a package whole again that a run of ours left in the middle; with the file where that was an install.
     /// Looks first, and does nothing when nothing is unfinished. Fails with `Interrupted` when it cannot.
     fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure>;
+
+    /// Keeps the units of both versions of a package from running and from starting at boot, before its file is
+    /// installed by this operation. Where nothing will be done, nothing is held.
+    fn hold(
+        &self,
+        file: &PackageFile,
+        manner: Manner,
+        operation: OperationId,
+    ) -> Result<(), Failure>;
+
+    /// After an install that held units, `done` or not. Done, the package is left INACTIVE (TS 5.2); where its old
+    /// version is still whole, what ran runs again. Nothing is changed twice.
+    fn settle(&self, name: &PackageName, operation: OperationId, done: bool)
+    -> Result<(), Failure>;
 
     /// Enables and starts the units of a package.
     fn activate(&self, name: &PackageName) -> Result<Change, Failure>;

@@ -90,6 +90,7 @@ impl<'a> Worker<'a> {
         let (failure, device) = match self.work(&mut job, session) {
             Ok(device) => (None, device),
             Err(Stop::Failed(failure)) => {
+                self.go_back(&job);
                 (Some(failure), self.backend.installed(job.order.package())?)
             }
             Err(Stop::Cancelled) => return Ok(()),
@@ -287,12 +288,28 @@ impl<'a> Worker<'a> {
         match (&job.order, planned) {
             (Order::Install { judged, .. }, Some((file, manner))) => {
                 verdict::still_holds(&file.path, judged)?;
-                self.backend.install(&file, manner, &report)
+                self.backend.hold(&file, manner, job.operation)?;
+                let change = self.backend.install(&file, manner, &report)?;
+                fault::point("job.installed");
+                let name = job.order.package();
+                self.backend.settle(name, job.operation, true)?;
+                Ok(change)
             }
             (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),
             (Order::Remove(name), _) => self.backend.remove(name, &report),
             (Order::Activate(name), _) => self.backend.activate(name),
             (Order::Deactivate(name), _) => self.backend.deactivate(name),
+        }
+    }
+
+    /// An install failed: what it held back is as it was before, where that is still there.
+    fn go_back(&self, job: &Job) {
+        let Order::Install { judged, .. } = &job.order else {
+            return;
+        };
+        let name = &judged.package.name;
+        if let Err(failure) = self.backend.settle(name, job.operation, false) {
+            say(format_args!("wharf-job: {}: {failure}", job.operation));
         }
     }
 

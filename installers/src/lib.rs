@@ -13,6 +13,7 @@
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
 //!   [`session`]: its processes; [`progress`]: how far it is.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
+//! - `systemd`: the services of packages: held back until Activate.
 //! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
 //!   [`limits`]: every bound; [`log`]: lines for the journal.
 //!
@@ -51,6 +52,7 @@ mod session;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 pub mod staging;
+mod systemd;
 pub mod users;
 pub mod verdict;
 
@@ -70,7 +72,7 @@ pub use crate::{process::usual_file_limit, root::Root};
 /// The package manager that policy names.
 pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, Failure> {
     Ok(match policy.backend {
-        Backend::Apt => Box::new(Apt::open(root, policy.lock_wait, policy.job_time_limit)?),
+        Backend::Apt => Box::new(Apt::open(root, policy)?),
         #[cfg(feature = "simulated")]
         Backend::Simulated => Box::new(simulated::Simulated::open(root)?),
     })

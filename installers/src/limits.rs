@@ -41,6 +41,14 @@ pub const ATTEMPTS: usize = 4;
 
 /// What a maintainer script leaves running is waited for so long before the device is looked at.
 pub const LEFT_BEHIND: Duration = Duration::from_secs(5);
+/// Files of one package that say something about units.
+pub const UNIT_FILES: usize = 4096;
+/// A unit may take so long to start; systemd's own limit for one is usually a minute and a half.
+pub const UNIT_START: Duration = Duration::from_secs(180);
+/// A unit may take so long to stop, which systemd usually limits as well.
+pub const UNIT_STOP: Duration = Duration::from_secs(180);
+/// A service that counts as started when its program was has to run on for so long.
+pub const UNIT_STEADY: Duration = Duration::from_secs(3);
 /// Of what a package manager and its scripts print, this much is kept.
 pub const OUTPUT: u64 = 64 * 1024;
 /// A policy file, a record of ours, a passwd file: longer ones are refused.

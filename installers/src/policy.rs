@@ -25,6 +25,8 @@ pub struct Policy {
     pub allow_downgrade: Vec<Pattern>,
     /// Packages that are never removed, beside those that the distribution calls essential.
     pub protected: Vec<Pattern>,
+    /// Units, and packages of units, that are never held back, started or stopped, beside those that are built in.
+    pub protected_units: Vec<Pattern>,
     /// Bounds of root's folder.
     pub quota: Quota,
     /// What certificates may sign. One that is not mentioned may sign what was installed before.
@@ -133,6 +135,7 @@ impl Default for Policy {
             allow_unsigned: false,
             allow_downgrade: Vec::new(),
             protected: Vec::new(),
+            protected_units: Vec::new(),
             quota: Quota::default(),
             key: Vec::new(),
             lock_wait: Duration::from_secs(120),
@@ -199,6 +202,11 @@ fn any_fits(patterns: &[Pattern], name: &PackageName) -> bool {
 }
 
 impl Pattern {
+    /// A pattern that is no administrator's.
+    pub(crate) fn built_in(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Whether the whole name fits.
     pub fn fits(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');

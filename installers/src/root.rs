@@ -84,6 +84,16 @@ impl Root {
         self.state().join("ledger")
     }
 
+    /// What is known of the units of packages.
+    pub fn units(&self) -> PathBuf {
+        self.state().join("units")
+    }
+
+    /// Flags of packages whose units are held back.
+    pub fn held(&self) -> PathBuf {
+        self.state().join("held")
+    }
+
     /// Certificates of those who may sign.
     pub fn keys(&self) -> PathBuf {
         self.path("etc/wharfd/keys")

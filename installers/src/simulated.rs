@@ -15,7 +15,7 @@ use std::{
 };
 
 use wharf_frames::{
-    Cause, Failure, PackageName, PackageVersion,
+    Cause, Failure, OperationId, PackageName, PackageVersion,
     installer::{Installed, Phase},
 };
 
@@ -203,6 +203,15 @@ impl Installer for Simulated {
         );
         durable::remove(&half).map_err(failed)?;
         Ok(Change::Changed)
+    }
+
+    /// Its installs leave every package INACTIVE.
+    fn hold(&self, _: &PackageFile, _: Manner, _: OperationId) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn settle(&self, _: &PackageName, _: OperationId, _: bool) -> Result<(), Failure> {
+        Ok(())
     }
 
     fn activate(&self, name: &PackageName) -> Result<Change, Failure> {

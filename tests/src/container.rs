@@ -89,6 +89,12 @@ impl Container {
         self.folder.join("root")
     }
 
+    /// A path of the running system, /run and /tmp among them, as it is reached from here until it is switched off.
+    pub fn inside(&self, path: &str) -> PathBuf {
+        let machine = self.machine.as_ref().expect("the container is on");
+        PathBuf::from(format!("/proc/{}/root{path}", machine.leader))
+    }
+
     /// The network between it and the test.
     pub fn network(&self) -> &Network {
         &self.network

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,6 +19,7 @@ pub struct Package {
     scripts: Vec<(Script, String)>,
     conffiles: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
+    links: Vec<(String, String)>,
 }
 
 /// A maintainer script (Debian Policy 6.5).
@@ -62,6 +63,7 @@ impl Package {
                 format!("/usr/share/{name}/version"),
                 format!("{version}\n").into_bytes(),
             )],
+            links: Vec::new(),
         }
     }
 
@@ -92,6 +94,12 @@ impl Package {
     /// With a file.
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((path.to_owned(), content.into()));
+        self
+    }
+
+    /// With a symbolic link.
+    pub fn link(mut self, path: &str, target: &str) -> Self {
+        self.links.push((path.to_owned(), target.to_owned()));
         self
     }
 
@@ -147,6 +155,12 @@ impl Package {
         for (path, content) in &self.files {
             let mode = if path.contains("/bin/") { 0o755 } else { 0o644 };
             write(root, path, content, mode);
+        }
+        for (path, target) in &self.links {
+            let link = root.join(path.trim_start_matches('/'));
+            fs::create_dir_all(link.parent().expect("a link lies in a folder"))
+                .and_then(|()| symlink(target, &link))
+                .unwrap_or_else(|error| panic!("{link:?} cannot be made: {error}"));
         }
     }
 

@@ -21,7 +21,7 @@ use nix::{
     unistd::dup,
 };
 use wharf_frames::{
-    Cause, Failure, PackageName, PackageVersion,
+    Cause, Failure, OperationId, PackageName, PackageVersion,
     installer::{Installed, Phase},
 };
 
@@ -29,14 +29,17 @@ use super::{
     complaint,
     dpkg::{Dpkg, Status, not_started},
     plan::{Step, is, others, same_package, steps},
+    services::Services,
     version,
 };
 use crate::{
     backend::{Change, Installer, Manner, PackageFile, Progress, Report},
     durable, fault,
+    policy::Policy,
     process::{self, Growth, Printed},
     root::Root,
     session,
+    systemd::{Protected, Systemd},
 };
 
 /// apt of one root.
@@ -46,6 +49,8 @@ pub struct Apt {
     architecture: String,
     lock_wait: Duration,
     time_limit: Duration,
+    /// None where no service manager runs.
+    services: Option<Services>,
     /// Where our configuration is, once it is written.
     configuration: OnceLock<PathBuf>,
 }
@@ -63,8 +68,10 @@ impl Drop for Link {
 }
 
 impl Apt {
-    /// apt of this root.
-    pub fn open(root: &Root, lock_wait: Duration, time_limit: Duration) -> Result<Self, Failure> {
+    /// apt of this root. Its services are those of systemd, where that runs it.
+    pub fn open(root: &Root, policy: &Policy) -> Result<Self, Failure> {
+        let (lock_wait, time_limit) = (policy.lock_wait, policy.job_time_limit);
+        let protected = Protected::with(&policy.protected_units);
         let dpkg = Dpkg {
             root: root.clone(),
             lock_wait,
@@ -76,6 +83,7 @@ impl Apt {
             dpkg,
             lock_wait,
             time_limit,
+            services: Systemd::of(root, protected).map(|systemd| Services { systemd }),
             configuration: OnceLock::new(),
         })
     }
@@ -208,6 +216,14 @@ impl Apt {
         }
     }
 
+    /// Nothing of a package that is gone runs on, or is held.
+    fn forget(&self, name: &PackageName) -> Result<(), Failure> {
+        match &self.services {
+            Some(services) => services.systemd.forget(name),
+            None => Ok(()),
+        }
+    }
+
     fn removable(&self, name: &PackageName, status: &Status) -> Result<(), Failure> {
         if status.essential {
             let detail = format!("{name} is essential: it is never removed");
@@ -248,10 +264,14 @@ impl Installer for Apt {
     }
 
     fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
-        match self.is_name(name) {
-            true => self.dpkg.installed(name),
-            false => Ok(None),
+        if !self.is_name(name) {
+            return Ok(None);
         }
+        let mut installed = self.dpkg.installed(name)?;
+        if let (Some(installed), Some(services)) = (&mut installed, &self.services) {
+            installed.active = services.systemd.is_active(name)?;
+        }
+        Ok(installed)
     }
 
     fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure> {
@@ -331,7 +351,7 @@ impl Installer for Apt {
     fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure> {
         let status = match self.status(name)? {
             Some(status) if !status.is_absent() => status,
-            _ => return Ok(Change::Unchanged),
+            _ => return self.forget(name).map(|()| Change::Unchanged),
         };
         self.removable(name, &status)?;
         let printed = self.run(&["-y", "remove"], OsStr::new(name.as_str()), report)?;
@@ -341,7 +361,7 @@ impl Installer for Apt {
                 &format!("apt-get remove of {name}"),
                 &printed,
             )),
-            _ => Ok(Change::Changed),
+            _ => self.forget(name).map(|()| Change::Changed),
         }
     }
 
@@ -377,12 +397,47 @@ impl Installer for Apt {
         Err(Failure::new(Cause::Interrupted, detail))
     }
 
+    fn hold(
+        &self,
+        file: &PackageFile,
+        manner: Manner,
+        operation: OperationId,
+    ) -> Result<(), Failure> {
+        let Some(services) = &self.services else {
+            return Ok(());
+        };
+        let name = &file.package.name;
+        let status = self.status(name)?;
+        if self.has_it(file, status.as_ref(), manner)?
+            && !services.systemd.is_held_by(name, operation)?
+        {
+            return Ok(());
+        }
+        services.hold(&self.dpkg, name, &file.path, operation)
+    }
+
+    fn settle(
+        &self,
+        name: &PackageName,
+        operation: OperationId,
+        done: bool,
+    ) -> Result<(), Failure> {
+        match &self.services {
+            Some(services) => services.settle(&self.dpkg, name, operation, done),
+            None => Ok(()),
+        }
+    }
+
     fn activate(&self, name: &PackageName) -> Result<Change, Failure> {
-        Err(no_service_manager(name))
+        let services = self.services.as_ref();
+        let services = services.ok_or_else(|| no_service_manager(name))?;
+        services.activate(&self.dpkg, name)
     }
 
     fn deactivate(&self, name: &PackageName) -> Result<Change, Failure> {
-        Err(no_service_manager(name))
+        let services = self.services.as_ref();
+        let services = services.ok_or_else(|| no_service_manager(name))?;
+        services.deactivate(&self.dpkg, name)
     }
 }
 

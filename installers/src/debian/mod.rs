@@ -4,7 +4,9 @@
 pub(crate) mod apt;
 mod complaint;
 mod dpkg;
+mod files;
 mod plan;
+mod services;
 pub mod version;
 
 pub use apt::Apt;

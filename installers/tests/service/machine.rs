@@ -22,10 +22,11 @@ use wharf_frames::{
     installer::{Installed, JobStatus, Outcome, Package, Reply, Request},
 };
 use wharf_tests::{
+    container::Container,
     debian_root::DebianRoot,
     folder::Folder,
     process::Process,
-    scratch_root::{ScratchRoot, WHARFD},
+    scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
 pub(crate) use wharf_tests::{
@@ -37,6 +38,7 @@ pub(crate) use wharf_tests::{
 pub(crate) enum Place {
     Debian(DebianRoot),
     Scratch(ScratchRoot),
+    Booted(Container),
 }
 
 impl Place {
@@ -44,6 +46,7 @@ impl Place {
         match self {
             Self::Debian(root) => root.path(),
             Self::Scratch(root) => root.path(),
+            Self::Booted(container) => container.path(),
         }
     }
 }
@@ -70,6 +73,26 @@ impl Machine {
     /// With apt.
     pub(crate) fn debian() -> Self {
         Self::on(Place::Debian(DebianRoot::new()), "")
+    }
+
+    /// With apt, on a system that systemd runs. Our programs are in /opt/wharfd.
+    pub(crate) fn booted() -> Self {
+        let mut container = Container::new();
+        let root = container.path();
+        add_users(&root);
+        add_folders(&root);
+        let folder = root.join("opt/wharfd");
+        fs::create_dir_all(&folder).unwrap();
+        copy_programs(&folder);
+        container.boot();
+        Self::on(Place::Booted(container), "").started()
+    }
+
+    pub(crate) fn container(&mut self) -> &mut Container {
+        match &mut self.place {
+            Place::Booted(container) => container,
+            _ => panic!("this machine does not boot"),
+        }
     }
 
     fn on(place: Place, policy: &str) -> Self {
@@ -111,7 +134,14 @@ impl Machine {
 
     /// Starts wharf-installer with these variables, and waits until it can be connected to.
     pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
-        self.start_program(Path::new(env!("CARGO_BIN_EXE_wharf-installer")), variables);
+        match &self.place {
+            Place::Booted(container) => {
+                container
+                    .sh("systemd-run --quiet --unit=wharf-installer /opt/wharfd/wharf-installer");
+                wait_until("the job socket", || self.try_wharfd().map(drop));
+            }
+            _ => self.start_program(Path::new(env!("CARGO_BIN_EXE_wharf-installer")), variables),
+        }
     }
 
     pub(crate) fn start_program(&mut self, program: &Path, variables: &[(&str, &str)]) {
@@ -134,14 +164,7 @@ impl Machine {
     pub(crate) fn programs(&self) -> PathBuf {
         let folder = self.root().join("programs");
         fs::create_dir(&folder).unwrap();
-        for program in [
-            env!("CARGO_BIN_EXE_wharf-installer"),
-            env!("CARGO_BIN_EXE_wharf-inspect"),
-            env!("CARGO_BIN_EXE_wharf-job"),
-        ] {
-            let name = Path::new(program).file_name().unwrap();
-            fs::copy(program, folder.join(name)).unwrap();
-        }
+        copy_programs(&folder);
         folder
     }
 
@@ -151,12 +174,18 @@ impl Machine {
 
     /// A client with wharfd's uid.
     pub(crate) fn wharfd(&self) -> Client {
-        Client::connect(&self.root(), WHARFD.id).expect("wharfd may connect")
+        self.try_wharfd().expect("wharfd may connect")
     }
 
     /// A client, if the service is there.
     pub(crate) fn try_wharfd(&self) -> Option<Client> {
-        Client::connect(&self.root(), WHARFD.id).ok()
+        match &self.place {
+            // Only root may go into a container from here (proc(5), /proc/PID/root).
+            Place::Booted(container) => {
+                Client::connect_to(container.inside("/run/wharf-installer.sock"), 0).ok()
+            }
+            _ => Client::connect(&self.root(), WHARFD.id).ok(),
+        }
     }
 
     /// Whether wharf-installer was started more than once.
@@ -307,6 +336,17 @@ impl Machine {
     }
 }
 
+fn copy_programs(folder: &Path) {
+    for program in [
+        env!("CARGO_BIN_EXE_wharf-installer"),
+        env!("CARGO_BIN_EXE_wharf-inspect"),
+        env!("CARGO_BIN_EXE_wharf-job"),
+    ] {
+        let name = Path::new(program).file_name().unwrap();
+        fs::copy(program, folder.join(name)).unwrap();
+    }
+}
+
 /// What the simulated package manager waits for; a FIFO.
 pub(crate) struct Gate(PathBuf);
 
@@ -357,7 +397,10 @@ pub(crate) struct Client(OwnedFd);
 impl Client {
     /// Connects as this user: the kernel tells the service who connected.
     pub(crate) fn connect(root: &Path, uid: u32) -> nix::Result<Self> {
-        let path = root.join("run/wharf-installer.sock");
+        Self::connect_to(root.join("run/wharf-installer.sock"), uid)
+    }
+
+    fn connect_to(path: PathBuf, uid: u32) -> nix::Result<Self> {
         as_user(uid, move || {
             let socket = socket(
                 AddressFamily::Unix,

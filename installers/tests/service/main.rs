@@ -6,6 +6,7 @@
     reason = "all of this is tests"
 )]
 
+mod activation;
 mod contract;
 mod crash;
 mod hostile_clients;

@@ -1,0 +1,100 @@
+//! The services of Debian packages: which files of a package are units is for `systemd` to say, which files a package
+//! has is for dpkg.
+
+use std::path::Path;
+
+use wharf_frames::{Failure, OperationId, PackageName};
+
+use super::{
+    dpkg::{Dpkg, Status},
+    files,
+};
+use crate::{
+    backend::Change,
+    systemd::{Present, Shipped, Systemd, bus_activated, is_of_a_unit},
+};
+
+/// The services of the packages of one root.
+pub(super) struct Services {
+    pub(super) systemd: Systemd,
+}
+
+impl Services {
+    /// Holds back what is there and what the file brings, before it is installed.
+    pub(super) fn hold(
+        &self,
+        dpkg: &Dpkg,
+        name: &PackageName,
+        file: &Path,
+        operation: OperationId,
+    ) -> Result<(), Failure> {
+        let is_there = |name: &PackageName| {
+            let status = dpkg.status(name);
+            status.map_or(true, |status| status.is_some_and(|it| !it.is_absent()))
+        };
+        self.systemd.tidy(|held| held == name || is_there(held))?;
+        let packed = files::packed(&dpkg.root, file, is_of_a_unit)?;
+        let new = self.shipped(dpkg, &packed);
+        let before = self.present(dpkg, name)?;
+        if before.is_some() {
+            // What runs is stopped only when apt will not have to wait.
+            drop(dpkg.lock_frontend()?);
+        }
+        self.systemd.hold(name, operation, before.as_ref(), &new)
+    }
+
+    /// Leaves what is there INACTIVE, or as it was before an install that is not `done`.
+    pub(super) fn settle(
+        &self,
+        dpkg: &Dpkg,
+        name: &PackageName,
+        operation: OperationId,
+        done: bool,
+    ) -> Result<(), Failure> {
+        let status = dpkg.status(name)?;
+        if status.as_ref().is_none_or(Status::is_absent) {
+            return self.systemd.forget(name);
+        }
+        let present = self.present(dpkg, name)?;
+        self.systemd.settle(name, operation, present.as_ref(), done)
+    }
+
+    pub(super) fn activate(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Change, Failure> {
+        let shipped = self.installed(dpkg, name)?;
+        self.systemd.activate(name, &shipped)
+    }
+
+    pub(super) fn deactivate(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Change, Failure> {
+        let shipped = self.installed(dpkg, name)?;
+        self.systemd.deactivate(name, &shipped)
+    }
+
+    /// What is there whole.
+    fn present(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Option<Present>, Failure> {
+        let status = dpkg.status(name)?;
+        let Some(version) = status.as_ref().and_then(Status::installed) else {
+            return Ok(None);
+        };
+        let shipped = self.installed(dpkg, name)?;
+        Ok(Some(Present {
+            version: version.clone(),
+            shipped,
+        }))
+    }
+
+    fn installed(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Shipped, Failure> {
+        let files = files::installed(&dpkg.root, name, is_of_a_unit)?;
+        Ok(self.shipped(dpkg, &files))
+    }
+
+    fn shipped(&self, dpkg: &Dpkg, files: &[files::PathOf]) -> Shipped {
+        let paths = files
+            .iter()
+            .map(|(path, target)| (path.as_str(), target.as_deref()));
+        let mut shipped = Shipped::of(paths, self.systemd.protected());
+        let paths = files.iter().map(|(path, _)| path.as_str());
+        let bus = bus_activated(paths, &dpkg.root);
+        shipped.bus = bus.into_iter().filter(|unit| shipped.has(unit)).collect();
+        shipped
+    }
+}

@@ -1,0 +1,164 @@
+//! Activate and Deactivate (TS 5.2), and whether a package is active.
+
+use std::{collections::BTreeSet, thread};
+
+use wharf_frames::{Cause, Failure, PackageName};
+
+use super::{
+    Systemd, hold,
+    manager::UnitState,
+    record::Record,
+    units::{Shipped, UnitName},
+};
+use crate::{backend::Change, fault, limits};
+
+impl Systemd {
+    /// Whether the software runs, and will after the next boot. At boot, and right after somebody started it, what is
+    /// about to start counts as started.
+    pub(crate) fn is_active(&self, package: &PackageName) -> Result<bool, Failure> {
+        let Some(record) = Record::read(&self.root, package)? else {
+            return Ok(false);
+        };
+        if hold::is_held(&self.root, package) {
+            return Ok(false);
+        }
+        if record.wanted.is_empty() {
+            return Ok(record.activated);
+        }
+        let states = self.manager.states(&record.wanted)?;
+        let runs = |state: &UnitState| state.is_up() || state.is_coming();
+        Ok(states
+            .iter()
+            .all(|state| runs(state) && state.may_start_at_boot()))
+    }
+
+    /// Enables and starts what the package's installation would have, and looks whether it stays up. What does not is
+    /// deactivated again.
+    pub(crate) fn activate(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<Change, Failure> {
+        if self.is_active(package)? {
+            return Ok(Change::Unchanged);
+        }
+        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        record.units = shipped.units.iter().cloned().collect();
+        if record.wanted.is_empty() {
+            record.wanted = self.startable(shipped)?;
+        }
+        record.write(&self.root, package)?;
+        fault::point("activate.recorded");
+        if let Err(failure) = self.start(package, &record.wanted) {
+            self.deactivate(package, shipped)?;
+            return Err(failure);
+        }
+        record.activated = true;
+        record.write(&self.root, package)?;
+        Ok(Change::Changed)
+    }
+
+    /// Of a package whose installation enables nothing: all that can be enabled, and what others start.
+    fn startable(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
+        let known = self.with_state(shipped);
+        let startable = self.those(&known, |state| {
+            state.is_enabled() || state.file == "disabled"
+        });
+        let mut startable: BTreeSet<UnitName> = startable?.into_iter().collect();
+        startable.extend(shipped.linked.iter().cloned());
+        Ok(startable.into_iter().collect())
+    }
+
+    fn start(&self, package: &PackageName, wanted: &[UnitName]) -> Result<(), Failure> {
+        if hold::is_held(&self.root, package) {
+            hold::release(&self.root, package, &BTreeSet::new())?;
+            self.manager.reload()?;
+        }
+        fault::point("activate.released");
+        let disabled = self.those(wanted, |state| state.is_disabled())?;
+        self.manager.enable(&disabled)?;
+        fault::point("activate.enabled");
+        self.manager.forget_failures(wanted)?;
+        self.manager.start(wanted, limits::UNIT_START)?;
+        fault::point("activate.started");
+        self.stay_up(wanted)
+    }
+
+    /// systemd calls a simple service started before its program has done anything.
+    fn stay_up(&self, wanted: &[UnitName]) -> Result<(), Failure> {
+        let first = self.manager.states(wanted)?;
+        self.all_up(wanted, &first)?;
+        if !first.iter().any(UnitState::is_started_unseen) {
+            return Ok(());
+        }
+        thread::sleep(limits::UNIT_STEADY);
+        let then = self.manager.states(wanted)?;
+        self.all_up(wanted, &then)?;
+        let pairs = wanted.iter().zip(first.iter().zip(&then));
+        for (unit, (before, after)) in pairs {
+            if before.restarts != after.restarts {
+                return Err(self.not_up(unit, after));
+            }
+        }
+        Ok(())
+    }
+
+    fn all_up(&self, wanted: &[UnitName], states: &[UnitState]) -> Result<(), Failure> {
+        let mut down = wanted
+            .iter()
+            .zip(states)
+            .filter(|(_, state)| !state.is_up());
+        match down.next() {
+            None => Ok(()),
+            Some((unit, state)) => Err(self.not_up(unit, state)),
+        }
+    }
+
+    fn not_up(&self, unit: &UnitName, state: &UnitState) -> Failure {
+        let detail = format!(
+            "{unit} did not stay up: {} ({}, {}); it said: {} (`journalctl -u {unit}`)",
+            state.active,
+            state.sub,
+            state.result,
+            self.manager.last_words(unit)
+        );
+        Failure::new(Cause::Unit, detail)
+    }
+
+    /// Stops and disables all units; those for which that is not enough are held.
+    pub(crate) fn deactivate(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<Change, Failure> {
+        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        let known = self.with_state(shipped);
+        let enabled = self.those(&known, |state| state.is_enabled())?;
+        let ran = self.those(&known, |state| state.runs())?;
+        let was_active = record.activated || !enabled.is_empty() || !ran.is_empty();
+        record.units = shipped.units.iter().cloned().collect();
+        if record.wanted.is_empty() {
+            record.wanted = enabled.clone();
+        }
+        record.activated = false;
+        record.write(&self.root, package)?;
+        fault::point("deactivate.recorded");
+        self.manager.disable(&enabled)?;
+        fault::point("deactivate.disabled");
+        let tied = self.tied(shipped)?;
+        if !tied.is_empty() {
+            hold::put(&self.root, package, &tied)?;
+            self.manager.reload()?;
+        }
+        self.manager.stop(&record.units, limits::UNIT_STOP)?;
+        fault::point("deactivate.stopped");
+        match self.those(&known, |state| state.runs())?.first() {
+            None if was_active => Ok(Change::Changed),
+            None => Ok(Change::Unchanged),
+            Some(unit) => {
+                let detail = format!("{unit} still runs (`systemctl status {unit}`)");
+                Err(Failure::new(Cause::Unit, detail))
+            }
+        }
+    }
+}

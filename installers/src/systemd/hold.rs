@@ -1,0 +1,222 @@
+//! Files that keep units from starting: a drop-in for each unit, whose condition fails while the flag of its package is
+//! there. They lie in /etc and /var, so that a power cut in the middle of an install leaves them. Knows no package.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::{Cause, Failure, PackageName};
+
+use super::units::UnitName;
+use crate::{durable, fault, root::Root};
+
+/// First of all drop-ins, so that no other one's empty `ConditionPathExists=` comes before it by name alone.
+const NAME: &str = "00-wharfd-held.conf";
+
+/// Puts the drop-ins and the flag of a package in place. The caller has systemd read them. Drop-ins without their
+/// flag hold nothing: whatever a crash leaves of this is whole or inert.
+pub(super) fn put(
+    root: &Root,
+    package: &PackageName,
+    units: &BTreeSet<UnitName>,
+) -> Result<(), Failure> {
+    let put = || -> io::Result<()> {
+        for unit in units {
+            write_drop_in(root, package, unit)?;
+        }
+        fault::point("hold.drop-ins");
+        durable::private_folder(&root.held())?;
+        durable::write(&flag(root, package), b"")?;
+        fault::point("hold.flag");
+        Ok(())
+    };
+    put().map_err(|error| failed("hold back", package, &error))
+}
+
+/// Takes away every drop-in of the package but those of `kept`, and the flag where nothing is kept. The caller has
+/// systemd read what is left.
+pub(super) fn release(
+    root: &Root,
+    package: &PackageName,
+    kept: &BTreeSet<UnitName>,
+) -> Result<(), Failure> {
+    let release = || -> io::Result<()> {
+        if kept.is_empty() {
+            durable::remove(&flag(root, package))?;
+            fault::point("hold.released");
+        }
+        for unit in units_held(root, package)? {
+            if !kept.contains(&unit) {
+                remove_drop_in(root, &unit)?;
+            }
+        }
+        Ok(())
+    };
+    release().map_err(|error| failed("release", package, &error))
+}
+
+/// Whether the package is held back, wholly or in part.
+pub(super) fn is_held(root: &Root, package: &PackageName) -> bool {
+    flag(root, package).exists()
+}
+
+/// The packages that have a flag.
+pub(super) fn held_packages(root: &Root) -> Vec<PackageName> {
+    let entries = fs::read_dir(root.held()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| PackageName::new(entry.file_name().to_str()?).ok());
+    names
+        .filter(|name| !name.as_str().starts_with('.'))
+        .collect()
+}
+
+/// The units that have a drop-in of this package.
+fn units_held(root: &Root, package: &PackageName) -> io::Result<Vec<UnitName>> {
+    let folder = folder(root);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let text = text(root, package);
+    let units = fs::read_dir(folder)?.flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        let unit = UnitName::new(name.to_str()?.strip_suffix(".d")?)?;
+        let found = fs::read_to_string(entry.path().join(NAME)).ok()?;
+        (found == text).then_some(unit)
+    });
+    Ok(units.collect())
+}
+
+fn write_drop_in(root: &Root, package: &PackageName, unit: &UnitName) -> io::Result<()> {
+    let path = drop_in(root, unit);
+    let text = text(root, package);
+    if fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(&path);
+    fs::create_dir_all(folder)?;
+    durable::write(&path, text.as_bytes())?;
+    // Everybody may read what systemd reads (`systemctl cat`).
+    fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+    durable::sync_folder_of(folder)
+}
+
+fn remove_drop_in(root: &Root, unit: &UnitName) -> io::Result<()> {
+    let path = drop_in(root, unit);
+    durable::remove(&path)?;
+    match path.parent().map_or(Ok(()), fs::remove_dir) {
+        // Others have drop-ins for it as well, or it is gone.
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// systemd.unit(5): a condition that fails leaves the unit inactive, and its start job successful.
+fn text(root: &Root, package: &PackageName) -> String {
+    let flag = root.seen_inside(&flag(root, package));
+    let flag = flag.display().to_string().replace('%', "%%");
+    format!(
+        "# wharfd: {package} is installed and not yet activated (`wharfd` removes this file).\n\
+         [Unit]\nConditionPathExists=!{flag}\n"
+    )
+}
+
+fn flag(root: &Root, package: &PackageName) -> PathBuf {
+    root.held().join(package.as_str())
+}
+
+fn drop_in(root: &Root, unit: &UnitName) -> PathBuf {
+    folder(root).join(format!("{unit}.d")).join(NAME)
+}
+
+fn folder(root: &Root) -> PathBuf {
+    root.path(Path::new("etc/systemd/system"))
+}
+
+fn failed(what: &str, package: &PackageName, error: &io::Error) -> Failure {
+    let detail = format!("cannot {what} the units of {package}: {error}");
+    Failure::new(Cause::Unavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(text: &str) -> UnitName {
+        UnitName::new(text).unwrap()
+    }
+
+    fn package(text: &str) -> PackageName {
+        PackageName::new(text).unwrap()
+    }
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        root: Root,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            fs::create_dir_all(root.path("etc/systemd/system")).unwrap();
+            Self {
+                _folder: folder,
+                root,
+            }
+        }
+
+        fn drop_ins(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.root.path("etc/systemd/system")).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_released_and_other_packages_drop_ins_stay() {
+        let bench = Bench::new();
+        let units = |names: &[&str]| names.iter().map(|name| unit(name)).collect::<BTreeSet<_>>();
+        let (acme, other) = (package("acme"), package("other"));
+        put(&bench.root, &acme, &units(&["a.service", "a@.service"])).unwrap();
+        put(&bench.root, &other, &units(&["o.service"])).unwrap();
+        let drop_in = bench.root.path("etc/systemd/system/a.service.d").join(NAME);
+        let text = fs::read_to_string(&drop_in).unwrap();
+        let condition = "[Unit]\nConditionPathExists=!/var/lib/wharf-installer/held/acme\n";
+        assert!(text.ends_with(condition), "{text}");
+        let mode = fs::metadata(&drop_in).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        assert!(is_held(&bench.root, &acme));
+
+        release(&bench.root, &acme, &units(&["a.service"])).unwrap();
+        assert!(is_held(&bench.root, &acme), "something is kept");
+        assert_eq!(bench.drop_ins(), ["a.service.d", "o.service.d"]);
+        release(&bench.root, &acme, &units(&[])).unwrap();
+        assert!(!is_held(&bench.root, &acme));
+        assert_eq!(bench.drop_ins(), ["o.service.d"]);
+        assert_eq!(held_packages(&bench.root), [other]);
+    }
+
+    #[test]
+    fn drop_ins_of_the_administrator_stay() {
+        let bench = Bench::new();
+        let units = BTreeSet::from([unit("a.service")]);
+        put(&bench.root, &package("acme"), &units).unwrap();
+        let own = bench.root.path("etc/systemd/system/a.service.d/own.conf");
+        fs::write(&own, "").unwrap();
+        release(&bench.root, &package("acme"), &BTreeSet::new()).unwrap();
+        assert!(own.exists());
+        assert!(!own.with_file_name(NAME).exists());
+    }
+}

@@ -1,0 +1,330 @@
+//! systemd, by systemctl: as root it speaks with systemd's own socket, so it works while D-Bus is being upgraded or is
+//! not installed. Knows units and no package.
+
+use std::{io, process::Output, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wharf_frames::{Cause, Failure};
+
+use super::units::UnitName;
+use crate::{
+    process::{self, Growth, Printed},
+    root::Root,
+};
+
+/// The systemd of this machine.
+#[derive(Debug, Clone)]
+pub(super) struct Manager {
+    root: Root,
+}
+
+/// How one unit stands (systemctl(1), show).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct UnitState {
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub(super) active: String,
+    /// `running`, `exited`, `waiting`, `auto-restart`, …
+    pub(super) sub: String,
+    /// `enabled`, `disabled`, `static`, `masked`, …
+    pub(super) file: String,
+    /// `simple`, `oneshot`, …; empty where it is no service.
+    kind: String,
+    /// It counts as active after its program has ended.
+    remains: bool,
+    /// Its program has run and ended since boot.
+    has_run: bool,
+    /// `success`, `exit-code`, `timeout`, …
+    pub(super) result: String,
+    /// How often it was started anew by itself.
+    pub(super) restarts: String,
+    /// A start or stop of it waits for its turn.
+    has_job: bool,
+    /// Units that start it.
+    pub(super) pulled_by: Vec<String>,
+}
+
+const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,RemainAfterExit,Result,NRestarts,\
+                          ExecMainExitTimestampMonotonic,Job,WantedBy,RequiredBy,UpheldBy";
+
+impl UnitState {
+    /// It does what it is for, by its type: one that runs once and is over has done it, all others are active.
+    pub(super) fn is_up(&self) -> bool {
+        match self.active.as_str() {
+            "active" | "reloading" => true,
+            "inactive" => {
+                self.is_oneshot() && !self.remains && self.has_run && self.result == "success"
+            }
+            "activating" => self.is_oneshot() && self.sub != "auto-restart",
+            _ => false,
+        }
+    }
+
+    /// It will be up unless something goes wrong: the device is starting, or somebody has just started it.
+    pub(super) fn is_coming(&self) -> bool {
+        match self.active.as_str() {
+            "activating" => self.sub != "auto-restart",
+            "inactive" => self.has_job,
+            _ => false,
+        }
+    }
+
+    /// It starts at boot as far as its file says.
+    pub(super) fn may_start_at_boot(&self) -> bool {
+        !matches!(
+            self.file.as_str(),
+            "disabled" | "masked" | "masked-runtime" | "bad" | ""
+        )
+    }
+
+    /// Somebody enabled it.
+    pub(super) fn is_enabled(&self) -> bool {
+        matches!(self.file.as_str(), "enabled" | "enabled-runtime")
+    }
+
+    /// It can be enabled and is not.
+    pub(super) fn is_disabled(&self) -> bool {
+        matches!(self.file.as_str(), "disabled" | "indirect")
+    }
+
+    /// It is a service that counts as started as soon as its program was (systemd.service(5), `Type=`).
+    pub(super) fn is_started_unseen(&self) -> bool {
+        matches!(self.kind.as_str(), "simple" | "exec" | "idle")
+    }
+
+    /// Something of it runs, or it waits for what it is to start.
+    pub(super) fn runs(&self) -> bool {
+        !matches!(self.active.as_str(), "inactive" | "failed" | "")
+    }
+
+    fn is_oneshot(&self) -> bool {
+        self.kind == "oneshot"
+    }
+}
+
+impl Manager {
+    /// The one of this root, where it is a machine that systemd runs.
+    pub(super) fn of(root: &Root) -> Option<Self> {
+        let runs = root.is_system() && root.path("run/systemd/system").is_dir();
+        runs.then(|| Self { root: root.clone() })
+    }
+
+    /// Has it read all units again.
+    pub(super) fn reload(&self) -> Result<(), Failure> {
+        self.order("daemon-reload", &[])
+    }
+
+    /// How these units stand, in their order. Templates have no state.
+    pub(super) fn states(&self, units: &[UnitName]) -> Result<Vec<UnitState>, Failure> {
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = units.iter().map(UnitName::as_str);
+        let output = self.ask(["show", PROPERTIES, "--"].into_iter().chain(names))?;
+        let states = parse(&String::from_utf8_lossy(&output.stdout));
+        match states.len() == units.len() {
+            true => Ok(states),
+            false => Err(complaint("show", units, &output)),
+        }
+    }
+
+    /// They start at boot.
+    pub(super) fn enable(&self, units: &[UnitName]) -> Result<(), Failure> {
+        self.order("enable", units)
+    }
+
+    /// They do not.
+    pub(super) fn disable(&self, units: &[UnitName]) -> Result<(), Failure> {
+        self.order("disable", units)
+    }
+
+    /// That they failed before is no reason not to start them (systemd.unit(5), `StartLimitBurst=`).
+    pub(super) fn forget_failures(&self, units: &[UnitName]) -> Result<(), Failure> {
+        let failed = units.iter().zip(self.states(units)?);
+        let failed = failed.filter(|(_, state)| state.active == "failed");
+        let failed: Vec<UnitName> = failed.map(|(unit, _)| unit.clone()).collect();
+        self.order("reset-failed", &failed)
+    }
+
+    /// Starts them, and waits until each has started or failed, for at most this long. What came of it is for
+    /// [`Manager::states`] to tell.
+    pub(super) fn start(&self, units: &[UnitName], limit: Duration) -> Result<(), Failure> {
+        let names = units.iter().map(UnitName::to_string).collect();
+        self.begin("start", names, limit)
+    }
+
+    /// Stops them, with all instances of templates, and waits for at most this long.
+    pub(super) fn stop(&self, units: &[UnitName], limit: Duration) -> Result<(), Failure> {
+        let names = units.iter().map(|unit| match unit.is_template() {
+            true => unit.instances(),
+            false => unit.to_string(),
+        });
+        self.begin("stop", names.collect(), limit)
+    }
+
+    /// What the programs of a unit said last.
+    pub(super) fn last_words(&self, unit: &UnitName) -> String {
+        let of_unit = format!("_SYSTEMD_UNIT={unit}");
+        let last = ["--no-pager", "-o", "cat", "-n", "3", "-b", of_unit.as_str()];
+        // They may have ended before the journal wrote their words down.
+        let output = process::ask(&self.root, "journalctl", ["--sync"])
+            .and_then(|_| process::ask(&self.root, "journalctl", last));
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().replace('\n', "; ")
+    }
+
+    fn order(&self, verb: &str, units: &[UnitName]) -> Result<(), Failure> {
+        if units.is_empty() && verb != "daemon-reload" {
+            return Ok(());
+        }
+        let names = units.iter().map(UnitName::as_str);
+        let output = self.ask(["--quiet", verb, "--"].into_iter().chain(names))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(complaint(verb, units, &output)),
+        }
+    }
+
+    fn ask<'a>(&self, arguments: impl Iterator<Item = &'a str>) -> Result<Output, Failure> {
+        let arguments = ["--no-ask-password", "--no-pager"]
+            .into_iter()
+            .chain(arguments);
+        process::ask(&self.root, "systemctl", arguments).map_err(|error| not_started(&error))
+    }
+
+    /// A job of systemd goes on when systemctl does not wait for it any longer.
+    fn begin(&self, verb: &str, units: Vec<String>, limit: Duration) -> Result<(), Failure> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let begin = || -> io::Result<()> {
+            let printed = Printed::new(self.root.run().join("systemctl.output"))?;
+            let files = [&printed];
+            let growth = Growth::of(&files)?;
+            let mut child = process::program(&self.root, "systemctl")
+                .args(["--no-ask-password", "--no-pager", "--quiet", verb, "--"])
+                .args(units)
+                .stdout(printed.writer()?)
+                .stderr(printed.writer()?)
+                .spawn()?;
+            process::wait(&mut child, &growth, limit, || (), end)?;
+            Ok(())
+        };
+        begin().map_err(|error| not_started(&error))
+    }
+}
+
+fn end(systemctl: u32) {
+    if let Ok(pid) = i32::try_from(systemctl) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM); // it may be over by now
+    }
+}
+
+/// Blocks of `Property=value`, with an empty line between them.
+fn parse(text: &str) -> Vec<UnitState> {
+    let blocks = text.trim().split("\n\n").filter(|block| !block.is_empty());
+    blocks.map(unit_state).collect()
+}
+
+fn unit_state(block: &str) -> UnitState {
+    let mut state = UnitState::default();
+    for line in block.lines() {
+        let Some((property, value)) = line.split_once('=') else {
+            continue;
+        };
+        let field = match property {
+            "ActiveState" => &mut state.active,
+            "SubState" => &mut state.sub,
+            "UnitFileState" => &mut state.file,
+            "Type" => &mut state.kind,
+            "Result" => &mut state.result,
+            "NRestarts" => &mut state.restarts,
+            "RemainAfterExit" => {
+                state.remains = value == "yes";
+                continue;
+            }
+            "ExecMainExitTimestampMonotonic" => {
+                state.has_run = !matches!(value, "" | "0");
+                continue;
+            }
+            "Job" => {
+                state.has_job = !matches!(value, "" | "0");
+                continue;
+            }
+            "WantedBy" | "RequiredBy" | "UpheldBy" => {
+                state
+                    .pulled_by
+                    .extend(value.split_whitespace().map(str::to_owned));
+                continue;
+            }
+            _ => continue,
+        };
+        value.clone_into(field);
+    }
+    state
+}
+
+fn complaint(verb: &str, units: &[UnitName], output: &Output) -> Failure {
+    let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+    let words = String::from_utf8_lossy(&output.stderr);
+    let detail = format!(
+        "systemctl {verb} {} failed: {}",
+        names.join(" "),
+        words.trim()
+    );
+    Failure::new(Cause::Unit, detail)
+}
+
+fn not_started(error: &io::Error) -> Failure {
+    Failure::new(Cause::Unavailable, format!("cannot run systemctl: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAN: &str = "Result=success\nExecMainExitTimestampMonotonic=9";
+    const REMAINS: &str = "Result=success\nExecMainExitTimestampMonotonic=9\nRemainAfterExit=yes";
+
+    #[test]
+    fn each_type_of_unit_is_up_in_its_own_way() {
+        for (kind, active, sub, more, up, coming) in [
+            ("simple", "active", "running", "", true, false),
+            ("notify", "activating", "start", "", false, true),
+            ("simple", "activating", "auto-restart", "", false, false),
+            ("simple", "failed", "failed", "", false, false),
+            ("simple", "inactive", "dead", RAN, false, false),
+            ("oneshot", "inactive", "dead", RAN, true, false),
+            (
+                "oneshot",
+                "inactive",
+                "dead",
+                "Result=success",
+                false,
+                false,
+            ),
+            ("oneshot", "inactive", "dead", REMAINS, false, false),
+            ("oneshot", "active", "exited", REMAINS, true, false),
+            ("oneshot", "activating", "start", "", true, true),
+            ("oneshot", "failed", "failed", RAN, false, false),
+            ("", "active", "waiting", "", true, false),
+            ("", "active", "listening", "", true, false),
+            ("", "inactive", "dead", "", false, false),
+            ("", "inactive", "dead", "Job=17", false, true),
+        ] {
+            let text = format!("Type={kind}\nActiveState={active}\nSubState={sub}\n{more}\n");
+            let state = unit_state(&text);
+            assert_eq!((state.is_up(), state.is_coming()), (up, coming), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_unit_has_its_own_block() {
+        let states = parse("Id=a\nActiveState=active\n\nId=b\nWantedBy=a.target b.target\n\n");
+        let active: Vec<&str> = states.iter().map(|state| state.active.as_str()).collect();
+        assert_eq!(active, ["active", ""]);
+        assert_eq!(states[1].pulled_by, ["a.target", "b.target"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! What is known of the units of one package beyond what systemd knows: which of them Activate starts, and what a job
+//! that is at work has stopped. One file a package, replaced whole.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use minicbor::{Decode, Encode};
+use wharf_frames::{Cause, Failure, OperationId, PackageName, PackageVersion, decode, encode};
+
+use super::units::UnitName;
+use crate::{durable, root::Root};
+
+/// The units of one package.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct Record {
+    /// [`FORMAT`] of whoever wrote it.
+    #[n(0)]
+    pub(super) format: u32,
+    /// All of them, of the version before as well while a job is at work.
+    #[n(1)]
+    pub(super) units: Vec<UnitName>,
+    /// Those that the package's installation enabled, or that another unit starts: they are the running software.
+    #[n(2)]
+    pub(super) wanted: Vec<UnitName>,
+    /// Activate was the last word: all that there is to know of a package without such units.
+    #[n(3)]
+    pub(super) activated: bool,
+    /// The install that holds them back now.
+    #[n(4)]
+    pub(super) job: Option<Interruption>,
+}
+
+/// What an install began with.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct Interruption {
+    /// Its operation.
+    #[n(0)]
+    pub(super) operation: OperationId,
+    /// What the device had.
+    #[n(1)]
+    pub(super) version: Option<PackageVersion>,
+    /// Those that ran.
+    #[n(2)]
+    pub(super) ran: Vec<UnitName>,
+    /// Those that were enabled.
+    #[n(3)]
+    pub(super) enabled: Vec<UnitName>,
+    /// [`Record::activated`] before it.
+    #[n(4)]
+    pub(super) activated: bool,
+}
+
+const FORMAT: u32 = 1;
+
+impl Record {
+    /// The record of a package, or none.
+    pub(super) fn read(root: &Root, package: &PackageName) -> Result<Option<Self>, Failure> {
+        let path = path(root, package);
+        let unreadable = |why: &str| {
+            let detail = format!("cannot read {}: {why}", path.display());
+            Failure::new(Cause::Unavailable, detail)
+        };
+        let bytes = durable::read(&path).map_err(|error| unreadable(&error.to_string()))?;
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        match decode::<Self>(&bytes) {
+            Ok(record) if record.format <= FORMAT => Ok(Some(record)),
+            Ok(_) => Err(unreadable("a newer wharfd wrote it")),
+            Err(error) => Err(unreadable(&error.to_string())),
+        }
+    }
+
+    /// Stores it: it is on disk when this returns.
+    pub(super) fn write(&mut self, root: &Root, package: &PackageName) -> Result<(), Failure> {
+        self.format = FORMAT;
+        let path = path(root, package);
+        let written = encode(self)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| {
+                path.parent()
+                    .map_or(Ok(()), durable::private_folder)
+                    .and_then(|()| durable::write(&path, &bytes))
+                    .map_err(|error| error.to_string())
+            });
+        written.map_err(|why| {
+            let detail = format!("cannot write {}: {why}", path.display());
+            Failure::new(Cause::Unavailable, detail)
+        })
+    }
+
+    /// Whether this operation holds the package.
+    pub(super) fn is_of(&self, operation: OperationId) -> bool {
+        self.job
+            .as_ref()
+            .is_some_and(|job| job.operation == operation)
+    }
+
+    /// All units, sorted.
+    pub(super) fn all(&self) -> BTreeSet<UnitName> {
+        self.units.iter().cloned().collect()
+    }
+}
+
+/// Names that fit a package manager's grammar have no `/`.
+fn path(root: &Root, package: &PackageName) -> PathBuf {
+    root.units().join(package.as_str())
+}

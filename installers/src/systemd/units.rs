@@ -1,0 +1,377 @@
+//! The units of a package, by the paths of its files, and which of them are never touched. Knows no service manager.
+
+use std::{collections::BTreeSet, fmt, path::Path};
+
+use minicbor::{Decode, Decoder, Encode, decode};
+
+use crate::{policy::Pattern, root::Root};
+
+/// The folders from which systemd loads what packages bring (systemd.unit(5)), below the root.
+const FOLDERS: [&str; 4] = [
+    "usr/lib/systemd/system/",
+    "lib/systemd/system/",
+    "usr/local/lib/systemd/system/",
+    "etc/systemd/system/",
+];
+
+/// The types that start something by themselves.
+const TYPES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
+
+/// Folders whose links have one unit start another (systemd.unit(5)).
+const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
+
+/// Packages and units without which the device is no device any more, or cannot be reached.
+const PROTECTED: [&str; 12] = [
+    "wharf*",
+    "dbus*",
+    "systemd*",
+    "udev*",
+    "init*",
+    "getty*",
+    "ssh*",
+    "openssh*",
+    "networking*",
+    "ifupdown*",
+    "NetworkManager*",
+    "network-manager*",
+];
+
+/// The name of a unit: a type that starts something, and no pattern, option or path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
+#[cbor(transparent)]
+pub(crate) struct UnitName(String);
+
+/// What the paths of a package's files say about units.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Shipped {
+    /// Its units, templates among them.
+    pub(crate) units: BTreeSet<UnitName>,
+    /// Those of them that start with another unit, without being enabled.
+    pub(crate) linked: BTreeSet<UnitName>,
+    /// Those of them that a message on the bus starts.
+    pub(crate) bus: BTreeSet<UnitName>,
+}
+
+/// What is never held back, started or stopped.
+#[derive(Debug, Clone)]
+pub(crate) struct Protected(Vec<Pattern>);
+
+impl UnitName {
+    /// The longest one (systemd.unit(5)).
+    const MAX: usize = 255;
+
+    /// The name, if it is one.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+        let stem = TYPES.iter().find_map(|end| text.strip_suffix(end))?;
+        let is_name = !stem.is_empty()
+            && !stem.starts_with(['-', '.', '@'])
+            && text.len() <= Self::MAX
+            && text.bytes().all(plain);
+        is_name.then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it only stands for its instances.
+    pub(crate) fn is_template(&self) -> bool {
+        self.0.contains("@.")
+    }
+
+    /// All instances of a template that are loaded, as systemctl takes them.
+    pub(crate) fn instances(&self) -> String {
+        self.0.replacen("@.", "@*.", 1)
+    }
+
+    /// The template of which it is an instance.
+    pub(crate) fn template(&self) -> Option<Self> {
+        let (stem, rest) = self.0.split_once('@')?;
+        let (_, end) = rest.rsplit_once('.')?;
+        Some(Self(format!("{stem}@.{end}")))
+    }
+}
+
+/// Whether a file of this path says something about units.
+pub(crate) fn is_of_a_unit(path: &str) -> bool {
+    let path = path.trim_start_matches("./").trim_start_matches('/');
+    path.starts_with("etc/init.d/")
+        || path.contains("/dbus-1/system-services/")
+        || FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+impl Shipped {
+    /// What these files, seen from the root, bring. `target` tells where a symbolic link leads.
+    pub(crate) fn of<'a>(
+        paths: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+        protected: &Protected,
+    ) -> Self {
+        let mut shipped = Self::default();
+        let mut pulled = BTreeSet::new();
+        let mut scripts = Vec::new();
+        for (path, target) in paths {
+            let path = path.trim_start_matches("./").trim_start_matches('/');
+            if let Some(script) = path.strip_prefix("etc/init.d/") {
+                scripts.extend(UnitName::new(&format!("{script}.service")));
+                continue;
+            }
+            let Some(below) = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)) else {
+                continue;
+            };
+            match below.split_once('/') {
+                None if target.is_none() => shipped.units.extend(UnitName::new(below)),
+                None => {} // another name of a unit, or a mask
+                Some((by, name)) => pulled.extend(pull(by, name)),
+            }
+        }
+        // systemd makes a unit of each script that has none (systemd-sysv-generator(8)), started by links in /etc/rc?.d.
+        scripts.retain(|script| !shipped.units.contains(script));
+        shipped.linked.extend(scripts.iter().cloned());
+        shipped.units.extend(scripts);
+        shipped.units.retain(|unit| !protected.is(unit.as_str()));
+        let by_others = pulled
+            .into_iter()
+            .filter(|(by, _)| !shipped.units.iter().any(|unit| unit.as_str() == by));
+        let pulled: BTreeSet<UnitName> = by_others.map(|(_, unit)| unit).collect();
+        shipped.linked.extend(pulled);
+        let linked = std::mem::take(&mut shipped.linked);
+        shipped.linked = linked
+            .into_iter()
+            .filter(|unit| shipped.has(unit))
+            .collect();
+        shipped
+    }
+
+    /// Whether it is a unit of the package, or an instance of one.
+    pub(crate) fn has(&self, unit: &UnitName) -> bool {
+        let template = unit.template();
+        self.units.contains(unit) || template.is_some_and(|it| self.units.contains(&it))
+    }
+
+    /// What must be kept from starting while the package is INACTIVE: to disable it does not help.
+    pub(crate) fn tied(&self) -> BTreeSet<UnitName> {
+        self.linked.union(&self.bus).cloned().collect()
+    }
+}
+
+/// The D-Bus services of the system bus among these files (dbus-daemon(1), `SystemdService=`).
+pub(crate) fn bus_activated<'a>(
+    paths: impl IntoIterator<Item = &'a str>,
+    root: &Root,
+) -> BTreeSet<UnitName> {
+    let services = paths
+        .into_iter()
+        .filter(|path| path.contains("/dbus-1/system-services/") && path.ends_with(".service"));
+    let units = services.filter_map(|path| {
+        let text = crate::durable::read(&root.path(path.trim_start_matches('/'))).ok()??;
+        let text = String::from_utf8_lossy(&text);
+        let name = text
+            .lines()
+            .find_map(|line| line.strip_prefix("SystemdService="))?;
+        UnitName::new(name.trim()).map(|unit| aliased(unit, root))
+    });
+    units.collect()
+}
+
+/// The unit of which this may be another name.
+fn aliased(unit: UnitName, root: &Root) -> UnitName {
+    let links = FOLDERS.iter().rev().filter_map(|folder| {
+        let target = std::fs::read_link(root.path(folder).join(unit.as_str())).ok()?;
+        UnitName::new(target.file_name()?.to_str()?)
+    });
+    let found = links.into_iter().next();
+    found.unwrap_or(unit)
+}
+
+/// `multi-user.target.wants/acme.service`: by which unit, and which one.
+fn pull(by: &str, name: &str) -> Option<(String, UnitName)> {
+    let by = PULLS.iter().find_map(|end| by.strip_suffix(end))?;
+    Some((by.to_owned(), UnitName::new(name)?))
+}
+
+/// The instances of these templates that are enabled: links in /etc/systemd/system (systemctl(1), enable).
+pub(crate) fn enabled_instances(root: &Root, units: &BTreeSet<UnitName>) -> BTreeSet<UnitName> {
+    let folder = root.path("etc/systemd/system");
+    let folders = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = folders.filter(|entry| is_pull_folder(&entry.path()));
+    let links = folders.flat_map(|entry| std::fs::read_dir(entry.path()).into_iter().flatten());
+    let names = links
+        .flatten()
+        .filter_map(|entry| UnitName::new(entry.file_name().to_str()?));
+    let of_ours = |unit: &UnitName| {
+        !unit.is_template() && unit.template().is_some_and(|it| units.contains(&it))
+    };
+    names.filter(of_ours).collect()
+}
+
+fn is_pull_folder(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    PULLS.iter().any(|end| name.ends_with(end))
+}
+
+impl Protected {
+    /// What is built in, and what policy adds.
+    pub(crate) fn with(policy: &[Pattern]) -> Self {
+        let built_in = PROTECTED.into_iter().map(Pattern::built_in);
+        Self(built_in.chain(policy.iter().cloned()).collect())
+    }
+
+    /// Whether a package or unit of this name is one.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.fits(name))
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for UnitName {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        Self::new(d.str()?).ok_or_else(|| decode::Error::message("no name of a unit"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names<'a>(units: impl IntoIterator<Item = &'a UnitName>) -> Vec<&'a str> {
+        units.into_iter().map(UnitName::as_str).collect()
+    }
+
+    fn shipped(paths: &[(&str, Option<&str>)]) -> Shipped {
+        Shipped::of(paths.iter().copied(), &Protected::with(&[]))
+    }
+
+    #[test]
+    fn the_units_of_a_package_are_files_in_the_folders_of_systemd() {
+        let found = shipped(&[
+            ("./lib/systemd/system/acme.service", None),
+            ("/usr/lib/systemd/system/acme.socket", None),
+            ("./usr/lib/systemd/system/acme@.service", None),
+            ("./etc/systemd/system/acme.timer", None),
+            ("./usr/lib/systemd/system/acme.mount", None),
+            ("./usr/lib/systemd/user/acme-user.service", None),
+            ("./usr/share/doc/acme/acme2.service", None),
+            ("./usr/lib/systemd/system/acme.service.d/more.conf", None),
+            (
+                "./usr/lib/systemd/system/other.service",
+                Some("acme.service"),
+            ),
+            ("./usr/lib/systemd/system/getty.target", None),
+            ("./usr/lib/systemd/system/dbus-acme.service", None),
+        ]);
+        let expected = ["acme.service", "acme.socket", "acme.timer", "acme@.service"];
+        assert_eq!(names(&found.units), expected);
+        assert_eq!(names(&found.tied()), [""; 0]);
+    }
+
+    #[test]
+    fn a_unit_that_a_shipped_link_or_a_script_starts_is_tied() {
+        let found = shipped(&[
+            ("./lib/systemd/system/acme.target", None),
+            ("./lib/systemd/system/a.service", None),
+            ("./lib/systemd/system/b.service", None),
+            ("./lib/systemd/system/c@.service", None),
+            (
+                "./lib/systemd/system/multi-user.target.wants/a.service",
+                Some("../a.service"),
+            ),
+            (
+                "./lib/systemd/system/acme.target.wants/b.service",
+                Some("../b.service"),
+            ),
+            (
+                "./lib/systemd/system/multi-user.target.wants/c@1.service",
+                Some("../c@.service"),
+            ),
+            (
+                "./lib/systemd/system/multi-user.target.wants/foreign.service",
+                Some("../x"),
+            ),
+            ("./etc/init.d/old", None),
+            ("./etc/init.d/a", None),
+        ]);
+        assert_eq!(
+            names(&found.tied()),
+            ["a.service", "c@1.service", "old.service"]
+        );
+        let expected = [
+            "a.service",
+            "acme.target",
+            "b.service",
+            "c@.service",
+            "old.service",
+        ];
+        assert_eq!(names(&found.units), expected);
+    }
+
+    #[test]
+    fn policy_adds_units_that_are_never_touched() {
+        let policy = [Pattern::built_in("acme-vpn*")];
+        let protected = Protected::with(&policy);
+        for (name, is) in [
+            ("acme-vpn.service", true),
+            ("acme.service", false),
+            ("ssh.socket", true),
+            ("wharf-job@.service", true),
+            ("systemd-networkd.service", true),
+        ] {
+            assert_eq!(protected.is(name), is, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_systemctl_could_take_for_something_else_is_no_name() {
+        for text in [
+            "a.service",
+            "a@.service",
+            "a@b.timer",
+            "a\\x2db.path",
+            "A:b_c-d.target",
+        ] {
+            assert_eq!(UnitName::new(text).unwrap().as_str(), text);
+        }
+        let long = format!("{}.service", "a".repeat(248));
+        for text in [
+            "",
+            ".service",
+            "-a.service",
+            "@.service",
+            "a*.service",
+            "a?.service",
+            "a/b.service",
+            "a b.service",
+            "a.mount",
+            "a",
+            "é.service",
+            "a\n.service",
+            long.as_str(),
+        ] {
+            assert_eq!(UnitName::new(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_knows_its_template() {
+        let unit = |text| UnitName::new(text).unwrap();
+        assert_eq!(unit("a@b.c.service").template(), Some(unit("a@.service")));
+        assert_eq!(unit("a.service").template(), None);
+        assert_eq!(unit("a@.service").instances(), "a@*.service");
+        assert!(unit("a@.service").is_template() && !unit("a@b.service").is_template());
+    }
+}
