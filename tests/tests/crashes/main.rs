@@ -1,7 +1,8 @@
 //! Every step of wharfd may be the last: the same stories are run once for each step, with an exit there. Afterwards
 //! the state is that before the step or after it, each effect is there once, the history has no gap.
 //!
-//! - `line`, `kept`, `operator`, `vendor`: a server that asks again, and a gateway that is started again.
+//! - `line`, `kept`, `operator`, `vendor`: a server that asks again, and a gateway that is started again;
+//!   `observer`: one that observes once.
 //! - `left`: the database after an end; `stories`: what is done, and what comes of it.
 
 #![allow(
@@ -14,6 +15,7 @@
 mod kept;
 mod left;
 mod line;
+mod observer;
 mod operator;
 mod stories;
 mod vendor;

@@ -15,6 +15,7 @@ use crate::{
     kept::{End, Kept},
     left::{self, Left},
     line::Line,
+    observer::Observer,
     operator::{Ask, Operator},
     vendor::Vendor,
 };
@@ -246,8 +247,13 @@ fn tell(instance: u16, asks: &[Ask], vendor: &Vendor, gateway: Gateway, steps: &
             server: &server,
             instance,
         };
+        // One that is yet to be created is not observed.
+        let observer = (instance == 0).then(|| Observer::of(&server, instance));
         for ask in asks {
             assert!(operator.try_for(*ask), "{ask:?} failed");
+        }
+        if let Some(observer) = observer {
+            observer.wait_until_told();
         }
         left::wait_until_unstaged(&root);
     });
