@@ -132,6 +132,7 @@ impl Drop for Printed {
 pub(crate) struct Growth<'a> {
     files: &'a [&'a Printed],
     events: Inotify,
+    socket: Option<OwnedFd>,
 }
 
 impl<'a> Growth<'a> {
@@ -141,7 +142,17 @@ impl<'a> Growth<'a> {
         for file in files {
             events.add_watch(&file.path, AddWatchFlags::IN_MODIFY)?;
         }
-        Ok(Self { files, events })
+        Ok(Self {
+            files,
+            events,
+            socket: None,
+        })
+    }
+
+    /// And of what comes on this socket, which has to be taken whenever there was growth.
+    pub(crate) fn and(mut self, socket: impl AsFd) -> io::Result<Self> {
+        self.socket = Some(socket.as_fd().try_clone_to_owned()?);
+        Ok(self)
     }
 
     /// Keeps the files short. What fails here must not end the wait for the child.
@@ -154,7 +165,7 @@ impl<'a> Growth<'a> {
 }
 
 /// Waits for the child's end, and gives no error before it: whoever is told of one goes on as if nothing ran any more.
-/// `changed` is called whenever one of the files grew, `overdue` once the time is over and then again after each
+/// `changed` is called whenever something grew, `overdue` once the time is over and then again after each
 /// further `limit`: it may end what hangs, and the wait goes on.
 pub(crate) fn wait(
     child: &mut Child,
@@ -177,7 +188,10 @@ pub(crate) fn wait(
             }
             // Where it cannot be watched, its end and the time are looked for in steps.
             Err(_) => match child.try_wait() {
-                Ok(None) => thread::sleep(STEP),
+                Ok(None) => {
+                    changed();
+                    thread::sleep(STEP);
+                }
                 _ => break,
             },
         }
@@ -195,12 +209,16 @@ fn wait_for_end_or_growth(
     deadline: Instant,
 ) -> io::Result<[bool; 2]> {
     let ended = pidfd(i32::try_from(child.id()).map_err(io::Error::other)?)?;
-    let mut events = [
-        PollFd::new(ended.as_fd(), PollFlags::POLLIN),
-        PollFd::new(growth.events.as_fd(), PollFlags::POLLIN),
-    ];
+    let sources = [Some(ended.as_fd()), Some(growth.events.as_fd())];
+    let sources = sources
+        .into_iter()
+        .chain([growth.socket.as_ref().map(AsFd::as_fd)]);
+    let event = |source| PollFd::new(source, PollFlags::POLLIN);
+    let mut events: Vec<_> = sources.flatten().map(event).collect();
     wait_for_event(&mut events, deadline)?;
-    Ok(events.map(|event| event.any().unwrap_or(false)))
+    let mut events = events.iter().map(|event| event.any().unwrap_or(false));
+    let end = events.next().unwrap_or(false);
+    Ok([end, events.any(|growing| growing)])
 }
 
 /// Waits for one of the events, at most until the deadline.

@@ -6,7 +6,7 @@ use std::{
     cmp::Ordering,
     ffi::{OsStr, OsString},
     fs,
-    os::{fd::AsRawFd, unix::fs::symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Output,
     sync::{
@@ -16,10 +16,6 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    unistd::dup,
-};
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion,
     installer::{Installed, Phase},
@@ -27,8 +23,9 @@ use wharf_frames::{
 
 use super::{
     complaint,
+    consent::{self, Consent},
     dpkg::{Dpkg, Status, not_started},
-    plan::{Step, is, others, same_package, steps},
+    plan::{Step, announced, only_installs, only_removes, simulated},
     services::Services,
     version,
 };
@@ -41,6 +38,10 @@ use crate::{
     session,
     systemd::{Protected, Systemd},
 };
+
+/// How apt gets descriptors with numbers that its configuration can name: they come as the three that every program
+/// has. What is said on the standard error goes where the standard output goes.
+const DESCRIPTORS: &str = "exec \"$@\" 8>&0 9>&2 2>&1 </dev/null";
 
 /// apt of one root.
 pub struct Apt {
@@ -141,38 +142,50 @@ impl Apt {
             .map_err(|error| not_started("apt-get", &error))
     }
 
-    /// Runs apt, which reports how far it is on a descriptor of its own. Gives what it printed: its exit code says
-    /// nothing that the database does not say better.
-    fn run(&self, words: &[&str], what: &OsStr, report: Report<'_>) -> Result<String, Failure> {
+    /// Runs apt, which reports how far it is on a descriptor of its own, and has dpkg do only what is agreed to when
+    /// nobody else can change the device any more. Gives what it printed: its exit code says nothing that the database
+    /// does not say better.
+    fn run(
+        &self,
+        words: &[&str],
+        what: &OsStr,
+        report: Report<'_>,
+        agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
+    ) -> Result<String, Failure> {
         let arguments = self.arguments(words, what)?;
-        let run = || -> std::io::Result<String> {
+        let run = || -> std::io::Result<(Option<Failure>, String)> {
+            let (mut consent, hook) = Consent::new()?;
             let printed = Printed::new(self.root.run().join("apt/output"))?;
             let status = Printed::new(self.root.run().join("apt/status"))?;
-            let status_fd = inheritable(&status)?;
             let files = [&printed, &status];
-            let growth = Growth::of(&files)?;
-            let mut command = process::program(&self.root, "apt-get");
-            command
-                .arg("-o")
-                .arg(format!("APT::Status-Fd={}", status_fd.as_raw_fd()))
+            let growth = Growth::of(&files)?.and(&consent)?;
+            let mut child = process::program(&self.root, "sh")
+                .args(["-c", DESCRIPTORS, "sh", "apt-get"])
+                .args(["-o", "APT::Status-Fd=8"])
                 .args(arguments)
+                .stdin(status.writer()?)
                 .stdout(printed.writer()?)
-                .stderr(printed.writer()?);
-            let mut child = command.spawn()?;
-            drop(status_fd);
+                .stderr(hook)
+                .spawn()?;
             fault::point("apt.started");
             process::wait(
                 &mut child,
                 &growth,
                 self.time_limit,
-                || report(progress(&status.tail().unwrap_or_default())),
+                || {
+                    report(progress(&status.tail().unwrap_or_default()));
+                    consent.listen(|lines| agree(&announced(lines)?));
+                },
                 session::end_scripts,
             )?;
             session::wait_for_the_rest(self.time_limit)?;
             // It has run: what it printed is told if it can be read.
-            Ok(printed.tail().unwrap_or_default())
+            Ok((consent.refusal(), printed.tail().unwrap_or_default()))
         };
-        run().map_err(|error| not_started("apt-get", &error))
+        match run().map_err(|error| not_started("apt-get", &error))? {
+            (None, printed) => Ok(printed),
+            (Some(refusal), _) => Err(refusal),
+        }
     }
 
     /// A path that apt takes for a file: absolute, ending in `.deb`. Each run has its own, since a plan may be asked
@@ -221,23 +234,6 @@ impl Apt {
         match &self.services {
             Some(services) => services.systemd.forget(name),
             None => Ok(()),
-        }
-    }
-
-    fn removable(&self, name: &PackageName, status: &Status) -> Result<(), Failure> {
-        if status.essential {
-            let detail = format!("{name} is essential: it is never removed");
-            return Err(Failure::new(Cause::Plan, detail));
-        }
-        if status.is_held() {
-            return Err(held(name));
-        }
-        let output = self.ask(&["-s", "remove"], OsStr::new(name.as_str()))?;
-        let lines = String::from_utf8_lossy(&output.stdout);
-        match steps(&lines).as_slice() {
-            [Step::Remove { name: removed }] if is(removed, name) => Ok(()),
-            [] => Err(complaint::failure("apt-get remove", &both(&output))),
-            more => Err(others(&format!("removing {name}"), more)),
         }
     }
 }
@@ -299,15 +295,9 @@ impl Installer for Apt {
             link.inside.as_os_str(),
         )?;
         let lines = String::from_utf8_lossy(&output.stdout);
-        match steps(&lines).as_slice() {
+        match simulated(&lines).as_slice() {
             [] => Err(complaint::failure("apt-get install", &both(&output))),
-            [
-                unpack @ Step::Unpack { name, .. },
-                Step::Configure { name: configured },
-            ] if is(name, &package.name) && is(configured, &package.name) => {
-                same_package(unpack, file).map(|()| planned)
-            }
-            more => Err(others(&format!("installing {}", package.name), more)),
+            steps => only_installs(file, steps).map(|()| planned),
         }
     }
 
@@ -325,7 +315,9 @@ impl Installer for Apt {
         let first = before.is_none_or(|status| status.is_absent());
         let link = self.as_deb(file)?;
         let words = [&["-y"], install_words(manner).as_slice()].concat();
-        let printed = self.run(&words, link.inside.as_os_str(), report)?;
+        let printed = self.run(&words, link.inside.as_os_str(), report, &|steps| {
+            only_installs(file, steps)
+        })?;
         fault::point("apt.installed");
         let has_it = || -> Result<bool, Failure> {
             let status = self.status(&package.name)?;
@@ -353,8 +345,11 @@ impl Installer for Apt {
             Some(status) if !status.is_absent() => status,
             _ => return self.forget(name).map(|()| Change::Unchanged),
         };
-        self.removable(name, &status)?;
-        let printed = self.run(&["-y", "remove"], OsStr::new(name.as_str()), report)?;
+        removable(name, &status)?;
+        let what = OsStr::new(name.as_str());
+        let printed = self.run(&["-y", "remove"], what, report, &|steps| {
+            only_removes(name, steps)
+        })?;
         fault::point("apt.removed");
         match self.status(name)? {
             Some(status) if !status.is_absent() => Err(complaint::failure(
@@ -466,7 +461,7 @@ fn configuration(folder: &Path, lock_wait: Duration, hooks: &[String]) -> String
             hook.trim_end()
         ));
     }
-    text
+    text + consent::HOOK
 }
 
 fn install_words(manner: Manner) -> Vec<&'static str> {
@@ -474,6 +469,17 @@ fn install_words(manner: Manner) -> Vec<&'static str> {
     words.extend(manner.allow_downgrade.then_some("--allow-downgrades"));
     words.push("install");
     words
+}
+
+fn removable(name: &PackageName, status: &Status) -> Result<(), Failure> {
+    if status.essential {
+        let detail = format!("{name} is essential: it is never removed");
+        return Err(Failure::new(Cause::Plan, detail));
+    }
+    match status.is_held() {
+        true => Err(held(name)),
+        false => Ok(()),
+    }
 }
 
 fn held(name: &PackageName) -> Failure {
@@ -494,13 +500,6 @@ fn both(output: &Output) -> String {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     text
-}
-
-/// The status descriptor, to be inherited by the next child alone: jobs have one thread.
-fn inheritable(status: &Printed) -> std::io::Result<std::os::fd::OwnedFd> {
-    let descriptor = dup(status.writer()?)?;
-    fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Ok(descriptor)
 }
 
 /// `pmstatus:acme:40.0000:Installing acme (amd64)`; before the first such line, nothing has been touched.

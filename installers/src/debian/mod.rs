@@ -1,8 +1,9 @@
 //! Debian's package managers: [`apt`] does the work, [`dpkg`] tells the truth and repairs, [`version`] compares, [`plan`] and
-//! [`complaint`] read what they say before, and when they fail.
+//! [`complaint`] read what they say before, and when they fail, [`consent`] lets apt go on.
 
 pub(crate) mod apt;
 mod complaint;
+mod consent;
 mod dpkg;
 mod files;
 mod plan;

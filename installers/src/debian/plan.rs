@@ -1,29 +1,51 @@
-//! What apt would do, in its own words (`apt-get -s`), and whether that is exactly what was asked. Starts nothing.
+//! What apt would do, in its own words, and whether that is exactly what was asked. Starts nothing.
+//!
+//! It tells so twice: to whoever asks before (`apt-get -s`), and under its locks to a hook, right before it has dpkg do it.
+
+use std::fmt;
 
 use wharf_frames::{Cause, Failure, PackageName};
 
 use crate::backend::PackageFile;
 
-/// A line of `apt-get -s`.
+/// What is done to one package.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
-    /// `Inst acme [1.0] (1.1 local-deb [all])`
     Unpack {
         name: &'a str,
         version: &'a str,
         architecture: &'a str,
     },
-    /// `Conf acme (1.1 local-deb [all])`
-    Configure { name: &'a str },
-    /// `Remv acme [1.0]`, `Purg acme [1.0]`
-    Remove { name: &'a str },
+    Configure {
+        name: &'a str,
+    },
+    Remove {
+        name: &'a str,
+    },
 }
 
-pub(super) fn steps(lines: &str) -> Vec<Step<'_>> {
-    lines.lines().filter_map(step).collect()
+/// As `apt-get -s` says it.
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unpack {
+                name,
+                version,
+                architecture,
+            } => write!(formatter, "Inst {name} ({version} [{architecture}])"),
+            Self::Configure { name } => write!(formatter, "Conf {name}"),
+            Self::Remove { name } => write!(formatter, "Remv {name}"),
+        }
+    }
 }
 
-fn step(line: &str) -> Option<Step<'_>> {
+/// What `apt-get -s` prints, among other lines.
+pub(super) fn simulated(lines: &str) -> Vec<Step<'_>> {
+    lines.lines().filter_map(simulated_step).collect()
+}
+
+/// `Inst acme [1.0] (1.1 local-deb [all])`, `Conf acme (1.1 local-deb [all])`, `Remv acme [1.0]`, `Purg acme [1.0]`
+fn simulated_step(line: &str) -> Option<Step<'_>> {
     let (verb, rest) = line.split_once(' ')?;
     let name = rest.split(' ').next()?;
     match verb {
@@ -41,8 +63,56 @@ fn step(line: &str) -> Option<Step<'_>> {
     }
 }
 
+/// What a hook is told, every line of which has to be understood.
+pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
+    let step = |line| announced_step(line).ok_or(line);
+    let steps: Result<Vec<_>, _> = lines.lines().map(step).collect();
+    steps.map_err(|line| {
+        let detail = format!("apt announced what is not understood: {line:?}");
+        Failure::new(Cause::PackageManager, detail)
+    })
+}
+
+/// apt.conf(5), version 3: `acme 1.0 all none < 1.1 all none /a.deb`, and instead of a file `**CONFIGURE**`, `**REMOVE**`.
+fn announced_step(line: &str) -> Option<Step<'_>> {
+    let fields: Vec<&str> = line.splitn(9, ' ').collect();
+    let [name, _, _, _, _, version, architecture, _, action] = fields.as_slice() else {
+        return None;
+    };
+    Some(match *action {
+        "**CONFIGURE**" => Step::Configure { name },
+        "**REMOVE**" => Step::Remove { name },
+        file if file.starts_with('/') => Step::Unpack {
+            name,
+            version,
+            architecture,
+        },
+        _ => return None,
+    })
+}
+
+/// Whether this unpacks and configures the package that was sealed, and does nothing else.
+pub(super) fn only_installs(file: &PackageFile, steps: &[Step<'_>]) -> Result<(), Failure> {
+    let package = &file.package;
+    match steps {
+        [
+            unpack @ Step::Unpack { name, .. },
+            Step::Configure { name: configured },
+        ] if is(name, &package.name) && is(configured, &package.name) => same_package(unpack, file),
+        more => Err(others(&format!("installing {}", package.name), more)),
+    }
+}
+
+/// Whether this removes the package and does nothing else.
+pub(super) fn only_removes(name: &PackageName, steps: &[Step<'_>]) -> Result<(), Failure> {
+    match steps {
+        [Step::Remove { name: removed }] if is(removed, name) => Ok(()),
+        more => Err(others(&format!("removing {name}"), more)),
+    }
+}
+
 /// The package manager's own plan has to name what was sealed.
-pub(super) fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
+fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
     let package = &file.package;
     match step {
         Step::Unpack {
@@ -56,7 +126,7 @@ pub(super) fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Fa
         }
         other => {
             let detail = format!(
-                "apt reads {other:?} in the file, and {} {} was sealed",
+                "apt reads {other} in the file, and {} {} was sealed",
                 package.name, package.version
             );
             Err(Failure::new(Cause::Malformed, detail))
@@ -64,16 +134,12 @@ pub(super) fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Fa
     }
 }
 
-pub(super) fn is(planned: &str, name: &PackageName) -> bool {
+fn is(planned: &str, name: &PackageName) -> bool {
     planned == name.as_str()
 }
 
-pub(super) fn others(what: &str, steps: &[Step<'_>]) -> Failure {
-    let named: Vec<String> = steps
-        .iter()
-        .take(6)
-        .map(|step| format!("{step:?}"))
-        .collect();
+fn others(what: &str, steps: &[Step<'_>]) -> Failure {
+    let named: Vec<String> = steps.iter().take(6).map(Step::to_string).collect();
     Failure::new(
         Cause::Plan,
         format!("{what} would change more than that: {}", named.join(", ")),
@@ -87,17 +153,47 @@ mod tests {
     #[test]
     fn apts_plan_is_read_line_by_line() {
         let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nConf acme (1.1 local-deb [all])\n";
-        assert_eq!(
-            steps(plan),
-            [
-                Step::Unpack {
-                    name: "acme",
-                    version: "1.1",
-                    architecture: "all"
-                },
-                Step::Remove { name: "other" },
-                Step::Configure { name: "acme" },
-            ]
-        );
+        let announced_plan = "acme 1.0 all none < 1.1 all none /run/a b.deb\nother 2 amd64 same > - - none **REMOVE**\nacme 1.0 all none < 1.1 all none **CONFIGURE**\n";
+        let steps = [
+            Step::Unpack {
+                name: "acme",
+                version: "1.1",
+                architecture: "all",
+            },
+            Step::Remove { name: "other" },
+            Step::Configure { name: "acme" },
+        ];
+        assert_eq!(simulated(plan), steps);
+        assert_eq!(announced(announced_plan), Ok(steps.into()));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_no_consent() {
+        for line in [
+            "",
+            "acme",
+            "acme 1 all none > - - none **PURGE**",
+            "acme 1 all none < 2 all none **ERROR**",
+            "sh: 1: sed: not found",
+        ] {
+            let lines = format!("acme 1 all none > - - none **REMOVE**\n{line}\n");
+            assert!(announced(&lines).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_removal_is_of_that_package_alone() {
+        let name = PackageName::new("acme").unwrap();
+        let remove = |name| Step::Remove { name };
+        let configure = Step::Configure { name: "other" };
+        for (steps, fits) in [
+            (vec![remove("acme")], true),
+            (vec![], false),
+            (vec![remove("other")], false),
+            (vec![remove("acme"), remove("acme")], false),
+            (vec![remove("acme"), configure], false),
+        ] {
+            assert_eq!(only_removes(&name, &steps).is_ok(), fits, "{steps:?}");
+        }
     }
 }

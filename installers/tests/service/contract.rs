@@ -1,6 +1,6 @@
 //! The contract of `trait Installer`, the same for every package manager: apt in a Debian root, and the simulated one.
 
-use std::{cmp::Ordering, fs, path::PathBuf, time::Duration};
+use std::{cmp::Ordering, fs, path::PathBuf, thread, time::Duration};
 
 use wharf_frames::{
     Cause, PackageVersion,
@@ -13,7 +13,10 @@ use wharf_installers::{
     policy::Policy,
     simulated::Simulated,
 };
-use wharf_tests::{debian_root::DebianRoot, folder::Folder, scratch_root::ScratchRoot};
+use wharf_tests::{
+    command::output_of, debian_root::DebianRoot, folder::Folder, scratch_root::ScratchRoot,
+    waiting::wait_until,
+};
 
 use crate::machine::{Deb, Place, Script, name};
 
@@ -32,11 +35,16 @@ struct Bench {
 
 impl Bench {
     fn apt() -> Self {
+        Self::apt_that_waits(Duration::from_secs(1), Duration::from_secs(60))
+    }
+
+    /// So long for locks, and for maintainer scripts.
+    fn apt_that_waits(lock_wait: Duration, time_limit: Duration) -> Self {
         let place = Place::Debian(DebianRoot::new());
         let root = Root::new(place.path());
         let policy = Policy {
-            lock_wait: Duration::from_secs(1),
-            job_time_limit: Duration::from_secs(60),
+            lock_wait,
+            job_time_limit: time_limit,
             ..Policy::default()
         };
         let backend = Box::new(Apt::open(&root, &policy).unwrap());
@@ -395,9 +403,8 @@ fn another_package_than_was_sealed_is_not_installed() {
     assert_eq!(bench.version("acme"), None);
 }
 
-#[test]
-fn a_lock_that_another_holds_too_long_is_told() {
-    let bench = Bench::apt();
+/// dpkg's frontend lock, held as by another front end until it is dropped.
+fn frontend_lock(bench: &Bench) -> fs::File {
     let lock = fs::File::options()
         .write(true)
         .create(true)
@@ -412,6 +419,13 @@ fn a_lock_that_another_holds_too_long_is_told() {
         l_pid: 0,
     };
     nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+    lock
+}
+
+#[test]
+fn a_lock_that_another_holds_too_long_is_told() {
+    let bench = Bench::apt();
+    let lock = frontend_lock(&bench);
     assert_eq!(bench.install(&bench.plain("acme", "1")), Err(Cause::Locked));
     drop(lock);
     assert_eq!(
@@ -420,17 +434,97 @@ fn a_lock_that_another_holds_too_long_is_told() {
     );
 }
 
+/// Does something to a package below another's lock, while our apt waits for it.
+fn while_apt_waits<T: Send>(
+    bench: &Bench,
+    ours: impl FnOnce(&dyn Installer) -> T + Send,
+    others: impl FnOnce(),
+) -> T {
+    let lock = frontend_lock(bench);
+    let output = bench.place.path().join("run/wharf-installer/apt/output");
+    let backend = bench.backend.as_ref();
+    thread::scope(|scope| {
+        let ours = scope.spawn(|| ours(backend));
+        wait_until("apt that waits for the lock", || {
+            let printed = fs::read_to_string(&output).unwrap_or_default();
+            printed.contains("lock").then_some(())
+        });
+        others();
+        drop(lock);
+        ours.join().unwrap()
+    })
+}
+
+/// dpkg as another front end calls it.
+fn dpkg(bench: &Bench, arguments: &[&str]) {
+    let Place::Debian(root) = &bench.place else {
+        panic!("there is no dpkg");
+    };
+    let mut command = root.command("dpkg");
+    output_of(command.env("DPKG_FRONTEND_LOCKED", "1").args(arguments));
+}
+
+#[test]
+fn what_came_to_need_a_package_while_apt_waited_stays_with_it() {
+    let bench = Bench::apt_that_waits(Duration::from_secs(60), Duration::from_secs(60));
+    bench.install(&bench.plain("needed", "1")).unwrap();
+    bench.file(&Deb::new("user", "1").depends("needed"), "user", "1");
+    let removed = while_apt_waits(
+        &bench,
+        |backend| backend.remove(&name("needed"), QUIET),
+        || dpkg(&bench, &["--install", "/tmp/user-1"]),
+    );
+    let failure = removed.unwrap_err();
+    assert_eq!(failure.cause, Cause::Plan, "{failure}");
+    assert!(failure.detail.as_str().contains("Remv user"), "{failure}");
+    assert_eq!(bench.version("needed").as_deref(), Some("1"));
+    assert_eq!(bench.version("user").as_deref(), Some("1"));
+    dpkg(&bench, &["--remove", "user"]);
+    let removed = bench.backend.remove(&name("needed"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
+}
+
+#[test]
+fn what_was_left_half_way_while_apt_waited_is_left_to_whom_it_belongs() {
+    let bench = Bench::apt_that_waits(Duration::from_secs(60), Duration::from_secs(60));
+    bench.plain("foreign", "1");
+    let file = bench.plain("acme", "1");
+    let installed = while_apt_waits(
+        &bench,
+        |backend| backend.install(&file, PLAIN, QUIET),
+        || dpkg(&bench, &["--unpack", "/tmp/foreign-1"]),
+    );
+    let failure = installed.unwrap_err();
+    assert_eq!(failure.cause, Cause::Plan, "{failure}");
+    assert!(
+        failure.detail.as_str().contains("Conf foreign"),
+        "{failure}"
+    );
+    assert!(!bench.has_any_of("acme"));
+}
+
+#[test]
+fn the_administrators_hooks_and_the_history_stay() {
+    let bench = Bench::apt();
+    let root = bench.place.path();
+    fs::write(
+        root.join("etc/apt/apt.conf.d/99hook"),
+        "DPkg::Pre-Install-Pkgs { \"cat >>/hooked\"; };\nDPkg::Tools::Options::cat::Version \"2\";\n",
+    )
+    .unwrap();
+    bench.install(&bench.plain("acme", "1")).unwrap();
+    bench.backend.remove(&name("acme"), QUIET).unwrap();
+    let hooked = fs::read_to_string(root.join("hooked")).unwrap();
+    assert!(hooked.contains("acme 1 > - **REMOVE**"), "{hooked}");
+    let history = fs::read_to_string(root.join("var/log/apt/history.log")).unwrap();
+    for line in ["Install: acme:", "Remove: acme:"] {
+        assert!(history.contains(line), "{history}");
+    }
+}
+
 #[test]
 fn a_script_that_does_not_end_is_ended_and_told() {
-    let place = Place::Debian(DebianRoot::new());
-    let root = Root::new(place.path());
-    let policy = Policy {
-        lock_wait: Duration::from_secs(1),
-        job_time_limit: Duration::from_secs(2),
-        ..Policy::default()
-    };
-    let backend = Box::new(Apt::open(&root, &policy).unwrap());
-    let bench = Bench::with(place, backend);
+    let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(2));
     let hanging = Deb::new("acme", "1").script(Script::Postinst, "sleep 1000");
     assert_eq!(
         bench.install(&bench.file(&hanging, "acme", "1")),

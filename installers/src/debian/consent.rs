@@ -1,0 +1,160 @@
+//! The question that apt asks under its locks, right before it has dpkg change the device: a hook of ours
+//! (apt.conf(5), DPkg::Pre-Install-Pkgs) tells this process what is about to be done, and apt goes on only with its
+//! consent. It knows nothing of what may be done.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use wharf_frames::{Cause, Failure};
+
+use crate::limits;
+
+/// For apt's configuration, after the administrator's own hooks, so that nothing but dpkg comes after consent. The
+/// hook sends the announced lines and an empty one, and waits for a line. None comes where consent is refused or
+/// this process is dead: the hook fails, and apt changes nothing. Its end is descriptor 9 in apt, the last that a
+/// shell can name.
+pub(super) const HOOK: &str = "DPkg::Pre-Install-Pkgs { \"sed '1,/^$/d' >&9 && echo >&9 && read -r consent <&9\"; };\n\
+     DPkg::Tools::Options::sed::Version \"3\";\n\
+     APT::Keep-Fds { \"9\"; };\n";
+
+/// One conversation with the hook.
+pub(super) struct Consent {
+    socket: UnixStream,
+    announced: Vec<u8>,
+    answer: Option<Result<(), Failure>>,
+}
+
+impl Consent {
+    /// A conversation that has not begun, and the hook's end of it.
+    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+        let (socket, hook) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
+        let consent = Self {
+            socket,
+            announced: Vec::new(),
+            answer: None,
+        };
+        Ok((consent, hook.into()))
+    }
+
+    /// Takes what was announced meanwhile. Once that is all, decides and answers.
+    pub(super) fn listen(&mut self, decide: impl Fn(&str) -> Result<(), Failure>) {
+        let taken = self.take();
+        let is_all = self.announced == b"\n" || self.announced.ends_with(b"\n\n");
+        let answer = match taken {
+            _ if self.answer.is_some() => return,
+            Err(error) => Err(not_understood(&error.to_string())),
+            Ok(()) if self.announced.len() > limits::ANNOUNCED => {
+                Err(not_understood("it is too much"))
+            }
+            Ok(()) if is_all => decide(String::from_utf8_lossy(&self.announced).trim_end()),
+            Ok(()) => return,
+        };
+        if answer.is_ok() {
+            let _ = self.socket.write_all(b"\n"); // who does not read it does not go on
+        }
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.answer = Some(answer);
+    }
+
+    /// Why consent was refused, if it was asked for and refused.
+    pub(super) fn refusal(self) -> Option<Failure> {
+        self.answer.and_then(Result::err)
+    }
+
+    /// Keeps no more than a plan can be long, and takes the rest all the same, so that who sends it gets on.
+    fn take(&mut self) -> io::Result<()> {
+        let mut part = [0; 4096];
+        loop {
+            match self.socket.read(&mut part) {
+                Ok(0) => return Ok(()),
+                Ok(length) if self.announced.len() <= limits::ANNOUNCED => {
+                    let part = part.get(..length).unwrap_or_default();
+                    self.announced.extend_from_slice(part);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsFd for Consent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn not_understood(why: &str) -> Failure {
+    let detail = format!("what apt announced that it would do cannot be read: {why}");
+    Failure::new(Cause::PackageManager, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the hook reads to its end after it has sent this, and whether that was refused.
+    fn told(lines: &[u8], decide: impl Fn(&str) -> Result<(), Failure>) -> (String, bool) {
+        let (mut consent, hook) = Consent::new().unwrap();
+        let mut hook = UnixStream::from(hook);
+        let sent = lines.to_vec();
+        let sender = std::thread::spawn(move || {
+            hook.write_all(&sent).unwrap();
+            let mut answer = String::new();
+            hook.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        while !sender.is_finished() {
+            let mut events = [nix::poll::PollFd::new(
+                consent.as_fd(),
+                nix::poll::PollFlags::POLLIN,
+            )];
+            nix::poll::poll(&mut events, 100u16).unwrap();
+            consent.listen(&decide);
+        }
+        (sender.join().unwrap(), consent.refusal().is_some())
+    }
+
+    #[test]
+    fn only_a_whole_announcement_is_decided_upon() {
+        let (mut consent, hook) = Consent::new().unwrap();
+        let mut hook = UnixStream::from(hook);
+        for part in ["acme 1 ", "x\n", "user 2 x\n"] {
+            hook.write_all(part.as_bytes()).unwrap();
+            consent.listen(|lines| panic!("{lines:?} is not all"));
+        }
+        hook.write_all(b"\n").unwrap();
+        consent.listen(|lines| {
+            assert_eq!(lines, "acme 1 x\nuser 2 x");
+            Ok(())
+        });
+        consent.listen(|_| panic!("it is asked once"));
+        let mut answer = String::new();
+        hook.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "\n");
+        assert_eq!(consent.refusal(), None);
+    }
+
+    #[test]
+    fn a_refusal_is_an_end_without_a_line() {
+        let refuse = |_: &str| Err(Failure::new(Cause::Plan, "no"));
+        assert_eq!(told(b"acme\n\n", refuse), (String::new(), true));
+        assert_eq!(told(b"\n", refuse), (String::new(), true));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_and_taken_to_its_end() {
+        let mut lines = vec![b'x'; 8 * limits::ANNOUNCED];
+        lines.extend(b"\n\n");
+        assert_eq!(told(&lines, |_| Ok(())), (String::new(), true));
+    }
+}
