@@ -2,8 +2,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.HexFormat;
 
+import org.eclipse.californium.scandium.DTLSConnector;
 import org.eclipse.leshan.core.ResponseCode;
+import org.eclipse.leshan.core.endpoint.Protocol;
 import org.eclipse.leshan.core.link.Link;
 import org.eclipse.leshan.core.node.LwM2mObjectInstance;
 import org.eclipse.leshan.core.node.LwM2mPath;
@@ -26,6 +29,9 @@ import org.eclipse.leshan.core.response.LwM2mResponse;
 import org.eclipse.leshan.core.response.ReadResponse;
 import org.eclipse.leshan.server.LeshanServer;
 import org.eclipse.leshan.server.registration.Registration;
+import org.eclipse.leshan.servers.security.EditableSecurityStore;
+import org.eclipse.leshan.servers.security.SecurityInfo;
+import org.eclipse.leshan.transport.californium.server.endpoint.CaliforniumServerEndpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -37,10 +43,12 @@ final class Commands {
     private static final long TIMEOUT_MS = 60_000;
 
     private final LeshanServer server;
+    private final EditableSecurityStore keys;
     private final Values values;
 
-    Commands(LeshanServer server, Values values) {
+    Commands(LeshanServer server, EditableSecurityStore keys, Values values) {
         this.server = server;
+        this.keys = keys;
         this.values = values;
     }
 
@@ -49,17 +57,33 @@ final class Commands {
         ObjectNode answer = Json.object();
         answer.set("response", command.get("id"));
         try {
-            if (text(command, "do").equals("registrations")) {
+            switch (text(command, "do")) {
+            case "registrations":
                 ArrayNode all = answer.putArray("value");
                 server.getRegistrationService().getAllRegistrations()
                         .forEachRemaining(one -> all.add(Events.described("registered", one)));
-            } else {
+                break;
+            case "know":
+                keys.add(SecurityInfo.newPreSharedKeyInfo(text(command, "endpoint"), text(command, "identity"),
+                        HexFormat.of().parseHex(text(command, "key"))));
+                answer.putNull("value");
+                break;
+            case "forget-sessions":
+                connector().clearConnectionState();
+                answer.putNull("value");
+                break;
+            default:
                 describe(send(command), answer);
             }
         } catch (Exception e) {
             answer.put("error", String.valueOf(e));
         }
         return answer;
+    }
+
+    private DTLSConnector connector() {
+        CaliforniumServerEndpoint endpoint = (CaliforniumServerEndpoint) server.getEndpoint(Protocol.COAPS);
+        return (DTLSConnector) endpoint.getCoapEndpoint().getConnector();
     }
 
     private LwM2mResponse send(JsonNode command) throws Exception {

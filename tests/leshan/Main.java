@@ -16,8 +16,11 @@ import org.eclipse.leshan.core.model.StaticModel;
 import org.eclipse.leshan.server.LeshanServer;
 import org.eclipse.leshan.server.LeshanServerBuilder;
 import org.eclipse.leshan.server.model.StaticModelProvider;
+import org.eclipse.leshan.servers.security.EditableSecurityStore;
+import org.eclipse.leshan.servers.security.InMemorySecurityStore;
 import org.eclipse.leshan.transport.californium.server.endpoint.CaliforniumServerEndpointsProvider;
 import org.eclipse.leshan.transport.californium.server.endpoint.coap.CoapServerProtocolProvider;
+import org.eclipse.leshan.transport.californium.server.endpoint.coaps.CoapsServerProtocolProvider;
 
 import com.fasterxml.jackson.databind.JsonNode;
 
@@ -30,17 +33,22 @@ public final class Main {
     private Main() {
     }
 
+    /** The folder of models, the address to listen at, and the ports for CoAP and for CoAP over DTLS, or 0. */
     public static void main(String[] arguments) throws Exception {
         LwM2mModel model = new StaticModel(models(new File(arguments[0])));
-        LeshanServer server = server(model);
+        InetAddress address = InetAddress.getByName(arguments[1]);
+        InetSocketAddress plain = new InetSocketAddress(address, Integer.parseInt(arguments[2]));
+        InetSocketAddress secure = new InetSocketAddress(address, Integer.parseInt(arguments[3]));
+        EditableSecurityStore keys = new InMemorySecurityStore();
+        LeshanServer server = server(model, keys, plain, secure);
         Events events = new Events();
         server.getRegistrationService().addListener(events);
         server.getObservationService().addListener(events);
         server.start();
-        int port = server.getEndpoint(Protocol.COAP).getURI().getPort();
-        Json.print("READY ", Json.object().put("coap", port));
+        Json.print("READY ", Json.object().put("coap", server.getEndpoint(Protocol.COAP).getURI().getPort())
+                .put("coaps", server.getEndpoint(Protocol.COAPS).getURI().getPort()));
 
-        serve(new Commands(server, new Values(model)));
+        serve(new Commands(server, keys, new Values(model)));
         server.destroy();
         System.exit(0);
     }
@@ -51,12 +59,15 @@ public final class Main {
         return models;
     }
 
-    private static LeshanServer server(LwM2mModel model) {
+    private static LeshanServer server(LwM2mModel model, EditableSecurityStore keys, InetSocketAddress plain,
+            InetSocketAddress secure) {
         CaliforniumServerEndpointsProvider.Builder endpoints = new CaliforniumServerEndpointsProvider.Builder(
-                new CoapServerProtocolProvider());
-        endpoints.addEndpoint(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), Protocol.COAP);
+                new CoapServerProtocolProvider(), new CoapsServerProtocolProvider());
+        endpoints.addEndpoint(plain, Protocol.COAP);
+        endpoints.addEndpoint(secure, Protocol.COAPS);
 
         LeshanServerBuilder builder = new LeshanServerBuilder();
+        builder.setSecurityStore(keys);
         builder.setObjectModelProvider(new StaticModelProvider(model));
         builder.setEndpointsProviders(endpoints.build());
         return builder.build();

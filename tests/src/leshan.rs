@@ -1,6 +1,7 @@
 //! Leshan's server, driven by lines of JSON (`tests/leshan`): the judge that was written elsewhere.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -25,7 +26,8 @@ const SOURCES: [&str; 6] = [
 #[derive(Debug)]
 pub struct Leshan {
     process: Process,
-    port: u64,
+    plain: SocketAddr,
+    secure: SocketAddr,
     commands: u64,
 }
 
@@ -39,21 +41,76 @@ pub struct Answer {
 }
 
 impl Leshan {
-    /// Starts one at a free port of 127.0.0.1, without security.
+    /// Starts one at free ports of 127.0.0.1. It takes whom it knows no key of without security.
     pub fn new() -> Self {
-        let process = Process::spawn_with_input(java("Main").arg(models()));
+        Self::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same, at an address of this machine.
+    pub fn at(address: IpAddr) -> Self {
+        Self::bound((address, 0).into(), (address, 0).into())
+    }
+
+    /// One that knows nothing, at the addresses of this one, which ends.
+    pub fn replaced(self) -> Self {
+        let (plain, secure) = (self.plain, self.secure);
+        drop(self);
+        Self::bound(plain, secure)
+    }
+
+    fn bound(plain: SocketAddr, secure: SocketAddr) -> Self {
+        let mut java = java("Main");
+        java.arg(models())
+            .arg(plain.ip().to_string())
+            .args([plain.port(), secure.port()].map(|port| port.to_string()));
+        let process = Process::spawn_with_input(&mut java);
         let ready = process.output().wait_for("READY ");
         let ready: Value = serde_json::from_str(&ready["READY ".len()..]).expect("its ports");
+        let port = |name: &str| {
+            let port = ready[name].as_u64().expect("a port");
+            u16::try_from(port).expect("a port")
+        };
         Self {
             process,
-            port: ready["coap"].as_u64().expect("a port"),
+            plain: (plain.ip(), port("coap")).into(),
+            secure: (secure.ip(), port("coaps")).into(),
             commands: 0,
         }
     }
 
-    /// What a client is configured with.
+    /// What a client without security is configured with.
     pub fn uri(&self) -> String {
-        format!("coap://127.0.0.1:{}", self.port)
+        format!("coap://{}", self.plain)
+    }
+
+    /// What a client with a key is configured with.
+    pub fn secure_uri(&self) -> String {
+        format!("coaps://{}", self.secure)
+    }
+
+    /// Where it takes DTLS.
+    pub fn secure_address(&self) -> SocketAddr {
+        self.secure
+    }
+
+    /// Makes a key known: from then on this endpoint is taken with it alone. The key is hexadecimal.
+    #[track_caller]
+    pub fn know(&mut self, endpoint: &str, identity: &str, key: &str) {
+        let (endpoint, identity) = (json!(endpoint), json!(identity));
+        self.carry_out(
+            json!({ "do": "know", "endpoint": endpoint, "identity": identity, "key": key }),
+        );
+    }
+
+    /// Has it forget all DTLS sessions, as a server does that was short of memory; it tells nobody.
+    #[track_caller]
+    pub fn forget_sessions(&mut self) {
+        self.carry_out(json!({ "do": "forget-sessions" }));
+    }
+
+    /// All lines so far, in the order in which it wrote them.
+    pub fn lines(&self) -> Vec<String> {
+        self.process.output().all()
     }
 
     /// Read.

@@ -12,7 +12,7 @@
 //! | packages and their signatures | [`package`], [`keys`] |
 //! | where packages are downloaded from | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
-//! | a network that loses | [`lossy_link`] |
+//! | a network that loses, a NAT that forgets | [`lossy_link`], [`nat`] |
 //!
 //! A part that cannot do its work ends the test that asked for it, saying what was tried: hence no
 //! `Result` in these signatures.
@@ -32,6 +32,7 @@ pub mod keys;
 pub mod leshan;
 pub mod lossy_link;
 pub mod made_once;
+pub mod nat;
 pub mod network;
 pub mod nginx;
 pub mod origin;

@@ -32,6 +32,7 @@ use tokio::{
 };
 use wharf_frames::{OperationId, PackageName};
 use wharf_software::{Effect, Instance, InstanceId, Kind};
+use wharf_transport::dtls;
 
 pub use goodbye::deregister;
 
@@ -55,6 +56,9 @@ pub enum AgentError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server cannot be spoken with over DTLS.
+    #[error(transparent)]
+    Dtls(#[from] dtls::Failure),
     /// The server was told goodbye, and said nothing.
     #[error("the server did not answer: the registration stays until its lifetime is over")]
     NoAnswer,
@@ -215,6 +219,7 @@ impl Agent {
         self.end.send_replace(true);
         self.keep_registration();
         let _ = tokio::time::timeout(END_LIMIT, self.downloads_ended()).await;
+        self.link.close().await;
     }
 
     async fn downloads_ended(&mut self) {
@@ -270,8 +275,8 @@ fn link(
         Some(saved) => Engine::restored(config, objects, seed, saved),
         None => Engine::new(config, objects, seed),
     };
-    let address = settings.server.address.clone();
-    Ok(Link::new(engine, address, settings.timing, port))
+    let link = Link::new(engine, &settings.server, settings.timing, port)?;
+    Ok(link)
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {

@@ -1,6 +1,9 @@
 //! The words of a configuration file, before anything is made of them.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -25,6 +28,8 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Server {
     pub(super) uri: Spanned<String>,
+    pub(super) psk_identity: Option<Spanned<String>>,
+    pub(super) psk_key_file: Option<Spanned<PathBuf>>,
     pub(super) lifetime: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) unprotected: bool,

@@ -1,16 +1,19 @@
 //! The settings the agent runs by: every value judged, every default filled in.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Deserialize;
 use toml::Spanned;
-use wharf_transport::ServerAddress;
+use wharf_transport::{Psk, Scheme, ServerAddress};
 
-use super::raw::{self, Source};
+use super::{
+    psk::{self, Places},
+    raw::{self, Source},
+};
 use crate::endpoint;
 
 /// All that can be configured.
@@ -33,6 +36,8 @@ pub struct Settings {
 pub struct Server {
     /// Where it listens.
     pub address: ServerAddress,
+    /// Who this gateway is for it, and the key that proves it.
+    pub psk: Option<Psk>,
     /// The registration's lifetime, in seconds.
     pub lifetime: u32,
     /// In DELIVERED with Result 58, a Write of 2 or 3 drops the file and starts over.
@@ -118,7 +123,9 @@ pub enum ConfigError {
         expected: String,
     },
     /// Nothing tells where the server is.
-    #[error("{file}: no [[server]]. Write at least: [[server]] with uri = \"coap://…\"")]
+    #[error(
+        "{file}: no [[server]]. Write at least: [[server]] with uri = \"coaps://…\", psk-identity and psk-key-file"
+    )]
     NoServer {
         /// Where it is looked for.
         file: PathBuf,
@@ -132,14 +139,24 @@ impl Settings {
     /// Reads `wharfd.toml` and `wharfd.toml.d/*.toml` below this root. A later file overrides the keys
     /// of an earlier one.
     pub fn read(root: &Path) -> Result<Self, ConfigError> {
+        let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Self::read_at(Places {
+            root,
+            credentials: credentials.as_deref(),
+        })
+    }
+
+    fn read_at(places: Places<'_>) -> Result<Self, ConfigError> {
+        let root = places.root;
         let main = root.join("etc/wharfd/wharfd.toml");
         let mut settings = Draft::default();
         for path in std::iter::once(main.clone()).chain(drop_ins(root)?) {
             if let Some(text) = raw::read(&path)? {
-                settings.take(&Source {
+                let source = Source {
                     path: &path,
                     text: &text,
-                })?;
+                };
+                settings.take(&source, places)?;
             }
         }
         settings.finish(root, main)
@@ -182,23 +199,23 @@ struct Draft {
 }
 
 impl Draft {
-    fn take(&mut self, source: &Source<'_>) -> Result<(), ConfigError> {
+    fn take(&mut self, source: &Source<'_>, places: Places<'_>) -> Result<(), ConfigError> {
         let file = source.parse()?;
         if let Some(endpoint) = file.endpoint {
             self.endpoint = Some(judge_endpoint(source, endpoint)?);
         }
         if let Some(count) = file.instances {
-            self.instances = Some(in_range(source, "instances", count, 0, 256)?);
+            self.instances = Some(in_range(source, "instances", &count, 0, 256)?);
         }
         if let Some(count) = file.max_instances {
-            self.max_instances = Some(in_range(source, "max-instances", count, 1, 256)?);
+            self.max_instances = Some(in_range(source, "max-instances", &count, 1, 256)?);
         }
         for server in file.server {
             if self.server.is_some() {
                 let expected = "one server: this version speaks with a single one";
                 return Err(source.error("server", &server, expected));
             }
-            self.server = Some(judge_server(source, server.into_inner())?);
+            self.server = Some(judge_server(source, &server.into_inner(), places)?);
         }
         self.take_timing(source, file.timing)
     }
@@ -219,7 +236,7 @@ impl Draft {
         ] {
             if let Some(value) = value {
                 let longest = Duration::from_secs(24 * 60 * 60).as_millis() as u64;
-                *place = Duration::from_millis(in_range(source, key, value, 1, longest)?);
+                *place = Duration::from_millis(in_range(source, key, &value, 1, longest)?);
             }
         }
         Ok(())
@@ -242,25 +259,32 @@ impl Draft {
     }
 }
 
-fn judge_server(source: &Source<'_>, raw: raw::Server) -> Result<Server, ConfigError> {
+fn judge_server(
+    source: &Source<'_>,
+    raw: &raw::Server,
+    places: Places<'_>,
+) -> Result<Server, ConfigError> {
     let address: ServerAddress = raw
         .uri
         .get_ref()
         .parse()
         .map_err(|error| source.error("uri", &raw.uri, format!("{error}")))?;
-    if !address.is_loopback() && !raw.unprotected {
+    let protected = address.scheme() == Scheme::Coaps;
+    if !protected && !address.is_loopback() && !raw.unprotected {
         let expected = format!(
             "{address} would be spoken with in the clear, where anybody on the way can order what is \
-             installed here. Write unprotected = true beside it if that is what you want"
+             installed here. Write coaps://, or unprotected = true beside it if that is what you want"
         );
         return Err(source.error("uri", &raw.uri, expected));
     }
-    let lifetime = match raw.lifetime {
+    let psk = psk::judge(source, address.scheme(), raw, places)?;
+    let lifetime = match &raw.lifetime {
         Some(seconds) => in_range(source, "lifetime", seconds, 20, 30 * 24 * 60 * 60)?,
         None => 24 * 60 * 60,
     };
     Ok(Server {
         address,
+        psk,
         lifetime,
         replace_failed: raw.replace_failed,
         activation: raw.activation,
@@ -285,7 +309,7 @@ fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, 
 fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
     source: &Source<'_>,
     key: &str,
-    value: Spanned<T>,
+    value: &Spanned<T>,
     least: T,
     most: T,
 ) -> Result<T, ConfigError> {
@@ -294,7 +318,7 @@ fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
         true => Ok(number),
         false => {
             let expected = format!("expected {least} to {most}, and here is {number}");
-            Err(source.error(key, &value, expected))
+            Err(source.error(key, value, expected))
         }
     }
 }
@@ -302,6 +326,7 @@ fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     struct Root(tempfile::TempDir);
 
@@ -318,6 +343,12 @@ mod tests {
 
         fn write(&self, path: &str, text: &str) {
             fs::write(self.0.path().join(path), text).unwrap();
+        }
+
+        fn write_key(&self, path: &str, text: &str, mode: u32) {
+            self.write(path, text);
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(self.0.path().join(path), permissions).unwrap();
         }
 
         fn settings(&self) -> Result<Settings, ConfigError> {
@@ -383,7 +414,7 @@ mod tests {
             (
                 "\n\n[[server]]\nuri = \"http://x\"",
                 "line 4",
-                &["uri", "coap://"],
+                &["uri", "coaps://", "coap://"],
             ),
             (
                 "[[server]]\nuri = \"coap://10.0.0.1\"",
@@ -419,6 +450,129 @@ mod tests {
         let text = "[[server]]\nuri = \"coap://10.0.0.1\"\nunprotected = true";
         let settings = Root::with(&[("wharfd.toml", text)]).settings().unwrap();
         assert_eq!(settings.server.address.host(), "10.0.0.1");
+    }
+
+    const SECURE: &str = "[[server]]\nuri = \"coaps://h\"\npsk-identity = \"gateway-17\"\n";
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+    fn psk() -> Option<Psk> {
+        Some(Psk::new("gateway-17", (0..16).collect::<Vec<u8>>().into()).unwrap())
+    }
+
+    #[test]
+    fn the_key_of_a_coaps_server_is_read_from_its_file() {
+        let text = format!("{SECURE}psk-key-file = \"/etc/wharfd/psk\"");
+        for mode in [0o600, 0o640, 0o400] {
+            let root = Root::with(&[("wharfd.toml", &text)]);
+            root.write_key("etc/wharfd/psk", &format!("{KEY}\n"), mode);
+            let settings = root.settings().unwrap();
+            assert_eq!(settings.server.psk, psk(), "{mode:o}");
+            assert_eq!(settings.server.address.port(), 5684);
+            assert!(!format!("{settings:?}").contains("0, 1, 2"), "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_file_the_credential_is_the_key() {
+        let root = Root::with(&[("wharfd.toml", SECURE)]);
+        let credentials = tempfile::tempdir().unwrap();
+        let read = || {
+            Settings::read_at(Places {
+                root: root.0.path(),
+                credentials: Some(credentials.path()),
+            })
+        };
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("line 3: psk-identity"), "{error}");
+        fs::write(credentials.path().join("psk"), KEY).unwrap();
+        fs::set_permissions(
+            credentials.path().join("psk"),
+            fs::Permissions::from_mode(0o440),
+        )
+        .unwrap();
+        assert_eq!(read().unwrap().server.psk, psk());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_told_with_its_file_and_never_shown() {
+        let file = format!("{SECURE}psk-key-file = \"/etc/wharfd/psk\"");
+        let clear = file.replace("coaps", "coap").replace("//h", "//127.0.0.1");
+        let nameless = file.replace("psk-identity = \"gateway-17\"\n", "");
+        let table: &[(&str, &str, u32, &[&str])] = &[
+            (
+                &file,
+                KEY,
+                0o644,
+                &["line 4: psk-key-file", "etc/wharfd/psk", "everybody"],
+            ),
+            (
+                &file,
+                "secret word",
+                0o600,
+                &["line 4: psk-key-file", "hexadecimal"],
+            ),
+            (
+                &file,
+                &KEY[2..],
+                0o600,
+                &["line 4: psk-key-file", "16 to 64", "15"],
+            ),
+            (
+                &file,
+                &KEY.repeat(5),
+                0o600,
+                &["line 4: psk-key-file", "16 to 64", "80"],
+            ),
+            (
+                &file,
+                &KEY.repeat(50),
+                0o600,
+                &["line 4: psk-key-file", "16 to 64"],
+            ),
+            (
+                &file.replace("/psk", "/gone"),
+                KEY,
+                0o600,
+                &["line 4", "gone cannot be read"],
+            ),
+            (
+                &file.replace("/psk", "/wharfd.toml.d"),
+                KEY,
+                0o600,
+                &["line 4", "is no file"],
+            ),
+            (
+                &file.replace("gateway-17", ""),
+                KEY,
+                0o600,
+                &["line 3: psk-identity", "1 to 128"],
+            ),
+            (
+                SECURE,
+                KEY,
+                0o600,
+                &["line 3: psk-identity", "psk-key-file", "credential"],
+            ),
+            (&nameless, KEY, 0o600, &["line 2: uri", "psk-identity"]),
+            (
+                &clear,
+                KEY,
+                0o600,
+                &["line 3: psk-identity", "write coaps://"],
+            ),
+        ];
+        for (text, key, mode, words) in table {
+            let root = Root::with(&[("wharfd.toml", text)]);
+            root.write_key("etc/wharfd/psk", key, *mode);
+            let error = root.settings().unwrap_err().to_string();
+            for word in *words {
+                assert!(
+                    error.contains(word),
+                    "{text:?}: {word:?} is not in {error:?}"
+                );
+            }
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -2,17 +2,53 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// CoAP's port (RFC 7252 12.6).
-const COAP_PORT: u16 = 5683;
+/// How a server is spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// CoAP over UDP.
+    Coap,
+    /// CoAP over DTLS.
+    Coaps,
+}
 
-/// Where a server listens: `coap://host[:port]`.
+impl Scheme {
+    /// The port where none is written (RFC 7252 12.6, 12.7).
+    fn port(self) -> u16 {
+        match self {
+            Self::Coap => 5683,
+            Self::Coaps => 5684,
+        }
+    }
+
+    fn split(uri: &str) -> Option<(Self, &str)> {
+        let coap = || Some((Self::Coap, uri.strip_prefix("coap://")?));
+        coap().or_else(|| Some((Self::Coaps, uri.strip_prefix("coaps://")?)))
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Coap => "coap",
+            Self::Coaps => "coaps",
+        })
+    }
+}
+
+/// Where a server listens: `coap://host[:port]` or `coaps://host[:port]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
+    scheme: Scheme,
     host: String,
     port: u16,
 }
 
 impl ServerAddress {
+    /// How it is spoken with.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// The name or the address, an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -31,9 +67,10 @@ impl ServerAddress {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "coap://[{}]:{}", self.host, self.port),
-            false => write!(f, "coap://{}:{}", self.host, self.port),
+        let Self { scheme, host, port } = self;
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}"),
+            false => write!(f, "{scheme}://{host}:{port}"),
         }
     }
 }
@@ -42,7 +79,9 @@ impl fmt::Display for ServerAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
     /// Another scheme than those that are spoken.
-    #[error("the scheme is not one that is spoken here: expected coap://host[:port]")]
+    #[error(
+        "the scheme is not one that is spoken here: expected coaps://host[:port], or coap://host[:port]"
+    )]
     Scheme,
     /// The host is empty or holds what a host cannot.
     #[error("{0:?} is no host: expected a name, an IPv4 address, or an IPv6 address in brackets")]
@@ -59,15 +98,16 @@ impl FromStr for ServerAddress {
     type Err = BadAddress;
 
     fn from_str(uri: &str) -> Result<Self, BadAddress> {
-        let rest = uri.strip_prefix("coap://").ok_or(BadAddress::Scheme)?;
+        let (scheme, rest) = Scheme::split(uri).ok_or(BadAddress::Scheme)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if let Some(path) = rest.find(['/', '?', '#', '@']) {
             return Err(BadAddress::Path(rest[path..].to_owned()));
         }
         let (host, port) = split(rest)?;
         Ok(Self {
+            scheme,
             host: host.to_owned(),
-            port: port.map_or(Ok(COAP_PORT), parse_port)?,
+            port: port.map_or(Ok(scheme.port()), parse_port)?,
         })
     }
 }
@@ -125,6 +165,13 @@ mod tests {
             ("coap://[::1]:1", "::1", 1, true),
             ("coap://[2001:db8::1]", "2001:db8::1", 5683, false),
             ("coap://localhost", "localhost", 5683, false),
+            (
+                "coaps://lwm2m.example.org",
+                "lwm2m.example.org",
+                5684,
+                false,
+            ),
+            ("coaps://[::1]:15684/", "::1", 15684, true),
         ];
         for (uri, host, port, loopback) in table {
             let address: ServerAddress = uri.parse().unwrap();
@@ -137,7 +184,7 @@ mod tests {
     fn what_is_no_address_is_refused_with_the_part_that_is_wrong() {
         let table = [
             ("lwm2m.example.org", BadAddress::Scheme),
-            ("coaps://h", BadAddress::Scheme),
+            ("coaps+tcp://h", BadAddress::Scheme),
             ("coap://", BadAddress::Host(String::new())),
             ("coap://a b", BadAddress::Host("a b".into())),
             ("coap://[::1", BadAddress::Host("[::1".into())),
@@ -155,8 +202,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_is_read_back_from_its_text(host in "[a-z][a-z0-9.-]{0,20}", port in 1u16..) {
-            let address = ServerAddress { host, port };
+        fn an_address_is_read_back_from_its_text(
+            secure: bool,
+            host in "[a-z][a-z0-9.-]{0,20}",
+            port in 1u16..,
+        ) {
+            let scheme = if secure { Scheme::Coaps } else { Scheme::Coap };
+            let address = ServerAddress { scheme, host, port };
             prop_assert_eq!(address.to_string().parse(), Ok(address));
         }
     }

@@ -2,16 +2,33 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use tokio::net::{UdpSocket, lookup_host};
 
 use crate::ServerAddress;
 
-/// The longest datagram that is taken: twice what a message may hold, so that a server which sends more in one is
-/// told so (4.13) and does not wait for an answer.
+/// The longest message that is taken: twice what one may hold, so that a server which sends more in one is told so
+/// (4.13) and does not wait for an answer.
 pub const MAX_DATAGRAM: usize = 4096;
+
+/// The addresses that the server's name has now, in the order of preference (RFC 6724).
+pub async fn resolve(server: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for address in lookup_host((server.host(), server.port())).await? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    match addresses.is_empty() {
+        true => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        )),
+        false => Ok(addresses),
+    }
+}
 
 /// A socket to one server.
 #[derive(Debug)]
@@ -20,16 +37,18 @@ pub struct Udp {
 }
 
 impl Udp {
-    /// Resolves the server's name and opens a socket to it, from this port if it is free. Nothing is sent.
-    pub async fn connect(server: &ServerAddress, port: Option<u16>) -> io::Result<Self> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host((server.host(), server.port())).await? {
-            match open(address, port.unwrap_or(0)).await {
-                Ok(socket) => return Ok(Self { socket }),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    /// Opens a socket to the server at this address, from this port if it is free. Nothing is sent.
+    pub async fn connect(server: SocketAddr, port: Option<u16>) -> io::Result<Self> {
+        let wanted = match port {
+            Some(port) => UdpSocket::bind((any(server), port)).await.ok(),
+            None => None,
+        };
+        let socket = match wanted {
+            Some(socket) => socket,
+            None => UdpSocket::bind((any(server), 0)).await?,
+        };
+        socket.connect(server).await?;
+        Ok(Self { socket })
     }
 
     /// Sends one datagram. That it cannot be sent now (no route, a full queue, a port that was closed)
@@ -55,18 +74,18 @@ impl Udp {
     }
 }
 
-async fn open(server: SocketAddr, port: u16) -> io::Result<UdpSocket> {
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
-    };
-    let socket = match UdpSocket::bind(any).await {
-        Ok(socket) => socket,
-        Err(_) if port != 0 => UdpSocket::bind((any.ip(), 0)).await?,
-        Err(error) => return Err(error),
-    };
-    socket.connect(server).await?;
-    Ok(socket)
+/// The address that the kernel would speak with this server from now. Nothing is sent.
+pub fn source(server: SocketAddr) -> io::Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind((any(server), 0))?;
+    socket.connect(server)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+fn any(server: SocketAddr) -> IpAddr {
+    match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 #[cfg(test)]
@@ -78,8 +97,7 @@ mod tests {
     async fn only_the_server_is_heard() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let port = server.local_addr().unwrap().port();
-        let udp = Udp::connect(&format!("coap://127.0.0.1:{port}").parse().unwrap(), None)
+        let udp = Udp::connect(server.local_addr().unwrap(), None)
             .await
             .unwrap();
         let local = udp.local().unwrap();
@@ -91,5 +109,28 @@ mod tests {
         let limit = Duration::from_secs(60);
         let length = tokio::time::timeout(limit, udp.receive(&mut buffer)).await;
         assert_eq!(&buffer[..length.unwrap().unwrap()], b"server");
+    }
+
+    #[tokio::test]
+    async fn a_port_is_taken_again_and_another_one_if_it_is_not_free() {
+        let server = "127.0.0.1:9".parse().unwrap();
+        let first = Udp::connect(server, None).await.unwrap();
+        let port = first.local().unwrap().port();
+        let other = Udp::connect(server, Some(port)).await.unwrap();
+        assert_ne!(other.local().unwrap().port(), port);
+        drop(first);
+        let again = Udp::connect(server, Some(port)).await.unwrap();
+        assert_eq!(again.local().unwrap().port(), port);
+    }
+
+    #[tokio::test]
+    async fn an_address_resolves_to_itself() {
+        for (uri, expected) in [
+            ("coap://127.0.0.1", "127.0.0.1:5683"),
+            ("coaps://[::1]", "[::1]:5684"),
+        ] {
+            let found = resolve(&uri.parse().unwrap()).await.unwrap();
+            assert_eq!(found, [expected.parse().unwrap()], "{uri}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod configuration;
+mod dtls;
 mod instances;
 mod interruptions;
 mod refusals;

@@ -1,0 +1,160 @@
+//! The pre-shared key of a server account: where it lies, and what is in that file. Its bytes are shown nowhere.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use toml::Spanned;
+use wharf_transport::{BadPsk, Psk, Scheme};
+use zeroize::Zeroizing;
+
+use super::{
+    raw::{self, Source},
+    settings::ConfigError,
+};
+
+/// The name of the credential (systemd.exec(5), LoadCredential=) that is taken where no file is named.
+const CREDENTIAL: &str = "psk";
+
+/// Far more than the 128 digits of the longest key, with whatever stands around them.
+const LONGEST_FILE: u64 = 1024;
+
+/// Where keys lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places<'a> {
+    /// Every path of a file is below this folder.
+    pub(super) root: &'a Path,
+    /// systemd's `$CREDENTIALS_DIRECTORY`.
+    pub(super) credentials: Option<&'a Path>,
+}
+
+/// Why a file holds no key. It is told beside its name.
+#[derive(Debug, thiserror::Error)]
+enum BadKeyFile {
+    #[error("cannot be read ({0}): it must be there, and wharfd's user must be allowed to read it")]
+    Read(#[from] io::Error),
+    #[error("is no file")]
+    NoFile,
+    #[error(
+        "may be read by everybody on this machine: chown root:wharfd and chmod 0640, and take another key if others \
+         were here"
+    )]
+    Exposed,
+    #[error(
+        "holds no hexadecimal key: expected two digits for each byte, on one line and nothing else (openssl rand -hex 16 \
+         makes one)"
+    )]
+    NotHexadecimal,
+}
+
+/// The identity and key of this account; none where it is to be spoken with in the clear.
+pub(super) fn judge(
+    source: &Source<'_>,
+    scheme: Scheme,
+    server: &raw::Server,
+    places: Places<'_>,
+) -> Result<Option<Psk>, ConfigError> {
+    match (scheme, &server.psk_identity) {
+        (Scheme::Coap, None) => match &server.psk_key_file {
+            None => Ok(None),
+            Some(file) => {
+                Err(source.error("psk-key-file", file, "coap:// has no key: write coaps://"))
+            }
+        },
+        (Scheme::Coap, Some(identity)) => {
+            let expected = "coap:// has no identity: write coaps://";
+            Err(source.error("psk-identity", identity, expected))
+        }
+        (Scheme::Coaps, None) => {
+            let expected = "coaps:// needs psk-identity beside it: the name that the server knows this gateway's key by";
+            Err(source.error("uri", &server.uri, expected))
+        }
+        (Scheme::Coaps, Some(identity)) => read(source, server, identity, places).map(Some),
+    }
+}
+
+fn read(
+    source: &Source<'_>,
+    server: &raw::Server,
+    identity: &Spanned<String>,
+    places: Places<'_>,
+) -> Result<Psk, ConfigError> {
+    let (path, key) = match (&server.psk_key_file, places.credentials) {
+        (Some(file), _) => (below(places.root, file.get_ref()), "psk-key-file"),
+        (None, Some(folder)) => (folder.join(CREDENTIAL), "psk-identity"),
+        (None, None) => {
+            let expected = "its key is missing: write psk-key-file beside it, or give wharfd the credential \"psk\"";
+            return Err(source.error("psk-identity", identity, expected));
+        }
+    };
+    let refuse = |why: String| match &server.psk_key_file {
+        Some(file) => source.error(key, file, why),
+        None => source.error(key, identity, why),
+    };
+    let bytes = read_key(&path).map_err(|error| refuse(format!("{} {error}", path.display())))?;
+    Psk::new(identity.get_ref(), bytes).map_err(|error| match error {
+        BadPsk::Identity => source.error("psk-identity", identity, error.to_string()),
+        BadPsk::KeyLength(_) => refuse(format!("{}: {error}", path.display())),
+    })
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, BadKeyFile> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(BadKeyFile::NoFile);
+    }
+    if about.permissions().mode() & 0o007 != 0 {
+        return Err(BadKeyFile::Exposed);
+    }
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE as usize));
+    file.take(LONGEST_FILE).read_to_end(&mut text)?;
+    from_hexadecimal(text.trim_ascii()).ok_or(BadKeyFile::NotHexadecimal)
+}
+
+fn from_hexadecimal(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    if !rest.is_empty() || pairs.is_empty() {
+        return None;
+    }
+    let mut key = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for [high, low] in pairs {
+        key.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(key)
+}
+
+fn digit(character: u8) -> Option<u8> {
+    let value = char::from(character).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_hexadecimal_and_white_space_around_it_is_passed_over() {
+        let table: [(&str, Option<&[u8]>); 8] = [
+            ("00fF10", Some(&[0, 255, 16])),
+            ("  00ff10\r\n", Some(&[0, 255, 16])),
+            ("00ff1", None),
+            ("00 ff", None),
+            ("0x00ff", None),
+            ("+0", None),
+            ("", None),
+            ("\n", None),
+        ];
+        for (text, expected) in table {
+            let key = from_hexadecimal(text.as_bytes().trim_ascii());
+            assert_eq!(key.as_ref().map(|key| key.as_slice()), expected, "{text:?}");
+        }
+    }
+}

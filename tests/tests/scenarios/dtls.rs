@@ -1,0 +1,250 @@
+//! CoAP over DTLS with a pre-shared key, at servers that others wrote; and ways that break.
+
+use std::{
+    fs,
+    net::{Ipv6Addr, UdpSocket},
+    os::unix::fs::{PermissionsExt, chown},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use wharf_tests::{
+    gateway::{ENDPOINT, Gateway},
+    leshan::{Answer, Leshan},
+    nat::Nat,
+    origin::Fault,
+    package::Package,
+    process::Process,
+    scratch_root::WHARFD,
+};
+
+use crate::stage_set::StageSet;
+
+const IDENTITY: &str = "gateway-17";
+const KEY: &str = "30313233343536373839616263646566";
+/// The same, as libcoap's tools take it.
+const KEY_AS_TEXT: &str = "0123456789abcdef";
+
+/// A message is given up after 31 times this, a handshake after 15 times.
+const ACK_TIMEOUT: &str = "100";
+
+/// A gateway with a key for the server at `uri`. Nothing runs yet.
+fn gateway_for(uri: &str, key: &str) -> StageSet {
+    let set = StageSet::configured(Gateway::simulated(), "");
+    set.gateway.write(
+        "etc/wharfd/wharfd.toml",
+        &format!(
+            "endpoint = \"{ENDPOINT}\"\n\n[[server]]\nuri = \"{uri}\"\npsk-identity = \"{IDENTITY}\"\n\
+             psk-key-file = \"/etc/wharfd/psk\"\nlifetime = 20\n\n[timing]\nack-timeout = {ACK_TIMEOUT}\n\
+             retry-first = 40\nretry-longest = 400\n"
+        ),
+    );
+    set.gateway.write("etc/wharfd/psk", &format!("{key}\n"));
+    let file = set.gateway.path().join("etc/wharfd/psk");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&file, Some(WHARFD.id), Some(WHARFD.id)).unwrap();
+    set
+}
+
+/// One that is registered at Leshan.
+fn at(leshan: &mut Leshan) -> StageSet {
+    let uri = leshan.secure_uri();
+    at_by(leshan, &uri)
+}
+
+/// One that is registered there by another way.
+fn at_by(leshan: &mut Leshan, uri: &str) -> StageSet {
+    leshan.know(ENDPOINT, IDENTITY, KEY);
+    let mut set = gateway_for(uri, KEY);
+    set.gateway.start();
+    leshan.wait_for_event("registered", ENDPOINT, 1);
+    set
+}
+
+#[track_caller]
+fn expect(answer: Answer, code: &str) {
+    assert_eq!(answer.code, code, "{answer:?}");
+}
+
+#[test]
+fn leshan_drives_the_whole_story_over_dtls() {
+    let mut leshan = Leshan::new();
+    let set = at(&mut leshan);
+    set.origin.require("fleet", "correct horse");
+    expect(leshan.create(ENDPOINT, "/9", Some(1), json!({})), "2.01");
+    for resource in [7, 9] {
+        expect(
+            leshan.observe(ENDPOINT, &format!("/9/1/{resource}")),
+            "2.05",
+        );
+    }
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    expect(leshan.write(ENDPOINT, "/9/1/14", "fleet"), "2.04");
+    expect(leshan.write(ENDPOINT, "/9/1/15", "correct horse"), "2.04");
+    expect(leshan.write(ENDPOINT, "/9/1/3", uri.as_str()), "2.04");
+    let told = leshan.wait_for_notification("/9/1/7", 3, 0);
+    expect(leshan.execute(ENDPOINT, "/9/1/4", None), "2.04");
+    let told = leshan.wait_for_notification("/9/1/7", 4, told);
+    expect(leshan.execute(ENDPOINT, "/9/1/6", None), "2.04");
+    let told = leshan.wait_for_notification("/9/1/7", 0, told);
+
+    let file = set.signed_inside(&Package::new("hello", "2.0-1").padding(50_000));
+    expect(leshan.push(ENDPOINT, "/9/1/2", &file), "2.04");
+    leshan.wait_for_notification("/9/1/7", 3, told);
+}
+
+#[test]
+fn no_server_reads_the_key() {
+    let mut leshan = Leshan::new();
+    let mut set = at(&mut leshan);
+    for path in ["/0", "/0/0", "/0/0/0", "/0/0/2", "/0/0/3", "/0/0/5"] {
+        let answer = leshan.read(ENDPOINT, path);
+        assert!(
+            ["4.01", "4.05"].contains(&answer.code.as_str()),
+            "{path}: {answer:?}"
+        );
+    }
+    for line in set.gateway.daemon().errors().all() {
+        assert!(!line.contains(KEY) && !line.contains(KEY_AS_TEXT), "{line}");
+    }
+}
+
+#[test]
+fn ipv6_is_spoken() {
+    let mut leshan = Leshan::at(Ipv6Addr::LOCALHOST.into());
+    assert!(leshan.secure_uri().starts_with("coaps://[::1]:"));
+    let _set = at(&mut leshan);
+    assert_eq!(leshan.read(ENDPOINT, "/9/0/7").value, 0);
+}
+
+#[test]
+fn libcoaps_servers_are_registered_with_by_either_tls_library() {
+    for program in ["coap-rd-openssl", "coap-rd-gnutls"] {
+        let port = two_free_ports();
+        let mut directory = Command::new(program);
+        directory.args(["-A", "127.0.0.1", "-p", &port.to_string()]);
+        let _directory = Process::spawn(directory.args(["-k", KEY_AS_TEXT]));
+        let mut set = gateway_for(&format!("coaps://127.0.0.1:{}", port + 1), KEY);
+        set.gateway.start();
+        set.gateway
+            .daemon()
+            .errors()
+            .wait_for("registered location=\"/rd/");
+    }
+}
+
+/// One for CoAP, and the next one for CoAP over DTLS, as libcoap wants them.
+fn two_free_ports() -> u16 {
+    let free = |port: u16| UdpSocket::bind(("127.0.0.1", port)).ok();
+    let first = || {
+        let socket = free(0)?;
+        let port = socket.local_addr().ok()?.port();
+        free(port.checked_add(1)?).map(|_| port)
+    };
+    std::iter::repeat_with(first).flatten().next().unwrap()
+}
+
+#[test]
+fn a_wrong_key_or_identity_is_told_with_what_to_do() {
+    let mut leshan = Leshan::new();
+    leshan.know(ENDPOINT, IDENTITY, "ffffffffffffffffffffffffffffffff");
+    let mut set = gateway_for(&leshan.secure_uri(), KEY);
+    set.gateway.start();
+    let line = set
+        .gateway
+        .daemon()
+        .errors()
+        .wait_for("cannot reach the server");
+    assert!(
+        line.contains("the key of identity \"gateway-17\""),
+        "{line}"
+    );
+    // It is tried for ever, and works once the server knows the key.
+    leshan.know(ENDPOINT, IDENTITY, KEY);
+    leshan.wait_for_event("registered", ENDPOINT, 1);
+}
+
+#[test]
+fn every_address_of_the_servers_name_is_tried() {
+    let mut leshan = Leshan::new();
+    leshan.know(ENDPOINT, IDENTITY, KEY);
+    let uri = format!("coaps://localhost:{}", leshan.secure_address().port());
+    let mut set = gateway_for(&uri, KEY);
+    set.gateway.start();
+    leshan.wait_for_event("registered", ENDPOINT, 1);
+}
+
+#[test]
+fn a_server_that_was_restarted_is_registered_at_again() {
+    let mut leshan = Leshan::new();
+    let _set = at(&mut leshan);
+    let mut leshan = leshan.replaced();
+    leshan.know(ENDPOINT, IDENTITY, KEY);
+    leshan.wait_for_event("registered", ENDPOINT, 1);
+    assert_eq!(leshan.read(ENDPOINT, "/9/0/7").value, 0);
+}
+
+/// The kinds of events so far, as `registered`, `updated` and `notification 3`.
+fn events(leshan: &Leshan) -> Vec<String> {
+    let lines = leshan.lines().into_iter();
+    let events = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    events
+        .filter_map(|event| match event["event"].as_str()? {
+            "notification" => Some(format!("notification {}", event["value"])),
+            other => Some(other.to_owned()),
+        })
+        .collect()
+}
+
+/// A download that stands still, with its Update State observed.
+fn stalled_download(leshan: &mut Leshan, set: &StageSet) {
+    expect(leshan.observe(ENDPOINT, "/9/0/7"), "2.05");
+    let uri = set.publish(&Package::new("large", "1.0-1").padding(2 << 20));
+    let path = format!("/{}", uri.rsplit('/').next().unwrap());
+    set.origin.fault(&path, Fault::StallAfter(1 << 20));
+    expect(leshan.write(ENDPOINT, "/9/0/3", uri.as_str()), "2.04");
+    set.origin.wait_for_stall();
+    leshan.wait_for_notification("/9/0/7", 1, 0);
+}
+
+#[track_caller]
+fn expect_update_then_notifications(leshan: &Leshan) {
+    leshan.wait_for_notification("/9/0/7", 3, 1);
+    let mut events = events(leshan);
+    let registrations = events.iter().filter(|event| *event == "registered");
+    assert_eq!(registrations.count(), 1, "{events:?}");
+    let told = events.iter().position(|event| event == "notification 1");
+    let later = events.split_off(told.expect("the first notification") + 1);
+    let expected = ["notification 2", "notification 3"];
+    assert_eq!(later[0], "updated", "{later:?}");
+    let told: Vec<_> = later.iter().filter(|event| *event != "updated").collect();
+    assert_eq!(told, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_nat_that_forgot_its_binding_is_gone_through_anew_and_the_session_resumed() {
+    let mut leshan = Leshan::new();
+    let nat = Nat::to(leshan.secure_address());
+    let mut set = at_by(&mut leshan, &format!("coaps://{}", nat.address()));
+    stalled_download(&mut leshan, &set);
+    nat.rebind();
+    set.origin.release();
+    expect_update_then_notifications(&leshan);
+    set.gateway.daemon().errors().wait_for("resumed=true");
+}
+
+#[test]
+fn a_server_that_forgot_the_session_as_well_gets_a_whole_handshake_and_an_update() {
+    let mut leshan = Leshan::new();
+    let nat = Nat::to(leshan.secure_address());
+    let mut set = at_by(&mut leshan, &format!("coaps://{}", nat.address()));
+    stalled_download(&mut leshan, &set);
+    nat.rebind();
+    leshan.forget_sessions();
+    set.origin.release();
+    expect_update_then_notifications(&leshan);
+    set.gateway
+        .daemon()
+        .errors()
+        .wait_for_nth("resumed=false", 2);
+}
