@@ -71,9 +71,13 @@ impl ClockWatch {
     }
 }
 
+/// In the year 2242, in seconds.
+const NEVER: u64 = 1 << 33;
+
 fn arm(timer: &Timer) -> io::Result<()> {
     let never = TimeSpec::from(libc::timespec {
-        tv_sec: libc::time_t::MAX, // 32 bits on some machines
+        // 32 bits on some machines: 2038
+        tv_sec: libc::time_t::try_from(NEVER).unwrap_or(libc::time_t::MAX),
         tv_nsec: 0,
     });
     let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;

@@ -1,19 +1,11 @@
 //! A gateway: a root with the real wharf-installer and the real wharfd on it, wharfd as its own user.
 
-use std::{
-    fs,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
-use nix::mount::{MsFlags, mount};
+use std::{fs, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
 use crate::{
     debian_root::DebianRoot,
-    folder::Folder,
     process::Process,
-    programs::programs,
+    programs::{Reachable, programs},
     scratch_root::{ScratchRoot, WHARFD},
     waiting::wait_until,
 };
@@ -26,7 +18,7 @@ pub const ENDPOINT: &str = "gateway";
 pub struct Gateway {
     daemon: Option<Process>,
     installer: Option<Process>,
-    programs: Programs,
+    programs: Reachable,
     root: Root,
 }
 
@@ -34,12 +26,6 @@ pub struct Gateway {
 enum Root {
     Debian(DebianRoot),
     Scratch(ScratchRoot),
-}
-
-/// The programs where wharfd's user can reach them: a checkout may lie where only root may go.
-#[derive(Debug)]
-struct Programs {
-    folder: Folder,
 }
 
 /// What is written into wharfd.toml, beside the server.
@@ -68,7 +54,7 @@ impl Gateway {
         let gateway = Self {
             daemon: None,
             installer: None,
-            programs: Programs::new(),
+            programs: Reachable::of(programs()),
             root,
         };
         gateway.write("etc/wharfd/installer.toml", installer);
@@ -170,25 +156,5 @@ impl Drop for Gateway {
         // Before the root goes, and with it every process that is still in it.
         self.daemon = None;
         self.installer = None;
-    }
-}
-
-impl Programs {
-    fn new() -> Self {
-        let folder = Folder::new();
-        let here = folder.make("programs");
-        mount(
-            Some(programs()),
-            &here,
-            None::<&Path>,
-            MsFlags::MS_BIND,
-            None::<&Path>,
-        )
-        .unwrap_or_else(|error| panic!("{:?} cannot be bound to {here:?}: {error}", programs()));
-        Self { folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.join("programs")
     }
 }

@@ -8,7 +8,9 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::command::output_of;
+use nix::mount::{MsFlags, mount};
+
+use crate::{command::output_of, folder::Folder};
 
 /// The variable with the folder of programs that were built before, without what only tests want of them.
 pub const SHIPPED: &str = "WHARF_PROGRAMS";
@@ -54,6 +56,38 @@ pub fn cargo(what: &str) -> Command {
 pub fn target() -> PathBuf {
     let folder = profile_folder();
     folder.parent().expect("a target folder").to_owned()
+}
+
+/// A folder of programs where every user can reach them: a checkout may lie where only root may go.
+#[derive(Debug)]
+pub struct Reachable {
+    folder: Folder,
+}
+
+impl Reachable {
+    /// Those of this folder.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be bound to another place.
+    pub fn of(programs: &Path) -> Self {
+        let folder = Folder::new();
+        let here = folder.make("programs");
+        mount(
+            Some(programs),
+            &here,
+            None::<&Path>,
+            MsFlags::MS_BIND,
+            None::<&Path>,
+        )
+        .unwrap_or_else(|error| panic!("{programs:?} cannot be bound to {here:?}: {error}"));
+        Self { folder }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("programs")
+    }
 }
 
 fn build() -> PathBuf {

@@ -1,4 +1,5 @@
-//! The one gate: every reason for which an operation waits or is refused. Asked before each attempt.
+//! The one gate: every reason for which an operation waits or is refused. Asked before it starts, and before it goes on
+//! after a restart. It knows no pauses: those are the protocols', by a clock that nobody sets.
 
 use wharf_frames::{Cause, Failure, OperationId, Text};
 
@@ -16,12 +17,10 @@ pub struct Facts<'a> {
     pub clock_is_set: bool,
     /// What is accepted and has not ended, of all instances, in the order of acceptance.
     pub accepted: &'a [(OperationId, Kind)],
-    /// How often the operation was begun.
+    /// How often the operation was begun and did not end.
     pub attempts: u32,
     /// How often it may be begun.
     pub attempt_limit: u32,
-    /// The next attempt is not to be made before this moment.
-    pub retry_at: Option<u64>,
     /// Another instance that has the delivered package in place.
     pub held_by: Option<InstanceId>,
 }
@@ -31,13 +30,8 @@ pub struct Facts<'a> {
 pub enum Answer {
     /// It may.
     Now,
-    /// It waits.
-    NotBefore {
-        /// Until then, where it is known; else until the facts change.
-        time: Option<u64>,
-        /// For what: goes into [`crate::Event::Waiting`].
-        why: Text,
-    },
+    /// Not before the facts change. For what it waits goes into [`crate::Event::Waiting`].
+    NotBefore(Text),
     /// It may not, and never will: goes into [`crate::Event::Failed`].
     No(Failure),
 }
@@ -47,18 +41,11 @@ pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) 
     if let Some(failure) = refused(operation, instance, facts) {
         return Answer::No(failure);
     }
-    let wait = |time, why: &str| Answer::NotBefore {
-        time,
-        why: why.into(),
-    };
     if is_behind_another(operation, facts.accepted) {
-        return wait(None, "its turn");
-    }
-    if let Some(time) = facts.retry_at.filter(|time| facts.now < *time) {
-        return wait(Some(time), "the next attempt");
+        return Answer::NotBefore("its turn".into());
     }
     if !facts.clock_is_set && instance.delivery().is_some_and(needs_the_clock) {
-        return wait(None, "the clock");
+        return Answer::NotBefore("the clock".into());
     }
     Answer::Now
 }
@@ -138,7 +125,7 @@ fn needs_the_clock(delivery: &Delivery) -> bool {
 #[cfg(test)]
 mod tests {
     use wharf_frames::{
-        PackageName, PackageVersion, StageId, Text,
+        PackageName, PackageVersion, StageId,
         installer::{Installed, Package},
     };
 
@@ -160,7 +147,6 @@ mod tests {
         accepted: &[],
         attempts: 0,
         attempt_limit: 3,
-        retry_at: None,
         held_by: None,
     };
 
@@ -214,9 +200,8 @@ mod tests {
         may_start(&instance.operation().unwrap(), instance, &facts)
     }
 
-    fn waits(time: Option<u64>, why: &str) -> Answer {
-        let why = Text::new(why);
-        Answer::NotBefore { time, why }
+    fn waits(why: &str) -> Answer {
+        Answer::NotBefore(why.into())
     }
 
     fn refusal(answer: Answer) -> (Cause, String) {
@@ -239,7 +224,7 @@ mod tests {
             clock_is_set: false,
             ..FACTS
         };
-        assert_eq!(asked(&pull("https://h"), unset), waits(None, "the clock"));
+        assert_eq!(asked(&pull("https://h"), unset), waits("the clock"));
         assert_eq!(asked(&pull("http://h"), unset), Answer::Now);
         assert_eq!(asked(&install(None), unset), Answer::Now);
     }
@@ -255,10 +240,7 @@ mod tests {
             let behind = [(OTHER, kind), (ID, Kind::Install)];
             let ahead = [(ID, Kind::Install), (OTHER, kind)];
             let facts = |accepted| Facts { accepted, ..FACTS };
-            assert_eq!(
-                asked(&install(None), facts(&behind)),
-                waits(None, "its turn")
-            );
+            assert_eq!(asked(&install(None), facts(&behind)), waits("its turn"));
             assert_eq!(asked(&install(None), facts(&ahead)), Answer::Now);
         }
     }
@@ -294,20 +276,6 @@ mod tests {
             ..FACTS
         };
         assert_eq!(may_start(&push, &Instance::default(), &facts), Answer::Now);
-    }
-
-    #[test]
-    fn an_attempt_is_not_made_before_its_time() {
-        let at = |now| Facts {
-            now,
-            retry_at: Some(100),
-            ..FACTS
-        };
-        assert_eq!(
-            asked(&pull("http://h"), at(99)),
-            waits(Some(100), "the next attempt")
-        );
-        assert_eq!(asked(&pull("http://h"), at(100)), Answer::Now);
     }
 
     #[test]

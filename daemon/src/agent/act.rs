@@ -38,7 +38,11 @@ impl Agent {
                 effect = effect.effect.kind().as_str(),
                 "taken up"
             );
-            self.begin(effect);
+            match effect.effect {
+                // The facts may be others than when it started.
+                Effect::StartPull { .. } => drop(self.pending.insert(effect.id, effect)),
+                _ => self.begin(effect),
+            }
         }
         self.look_at_the_device();
     }
@@ -216,19 +220,12 @@ impl Agent {
 
     /// Asks the gate about every operation that waits in it. Whether an instance changed by its answers.
     pub(super) fn ask_gate(&mut self) -> bool {
-        let waiting: Vec<(InstanceId, OperationId)> = self
-            .pending
-            .values()
-            .filter_map(|pending| match pending.effect {
-                Effect::Queue { operation } => Some((pending.instance, operation)),
-                _ => None,
-            })
-            .collect();
         let mut changed = false;
-        for (id, operation) in waiting {
+        for (waiting, operation) in self.waiting_in_the_gate() {
             if self.gate_rests {
                 return false;
             }
+            let id = waiting.instance;
             let Some(instance) = self.instances.get(&id).cloned() else {
                 continue;
             };
@@ -236,8 +233,12 @@ impl Agent {
                 continue;
             };
             let event = match self.gate(&asked, id, &instance) {
+                Answer::Now if is_pull(&waiting) => {
+                    self.begin(waiting);
+                    continue;
+                }
                 Answer::Now => Event::Started { operation },
-                Answer::NotBefore { why, .. } => Event::Waiting { operation, why },
+                Answer::NotBefore(why) => Event::Waiting { operation, why },
                 Answer::No(failure) => Event::Failed { operation, failure },
             };
             match self.try_report(id, event, None) {
@@ -246,6 +247,21 @@ impl Agent {
             }
         }
         changed
+    }
+
+    /// What was accepted and has not started, and pulls that wharfd left when it ended.
+    fn waiting_in_the_gate(&self) -> Vec<(Pending, OperationId)> {
+        let waiting = self.pending.values().filter_map(|pending| {
+            let operation = match pending.effect {
+                Effect::Queue { operation } => operation,
+                Effect::StartPull { operation, .. } if !self.tasks.contains_key(&pending.id) => {
+                    operation
+                }
+                _ => return None,
+            };
+            Some((pending.clone(), operation))
+        });
+        waiting.collect()
     }
 
     /// Nothing passes the gate while its answers cannot be stored.
@@ -261,8 +277,8 @@ impl Agent {
 
     fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Answer {
         let attempts = match (operation.kind, instance.stage()) {
-            (Kind::Pull, Some(stage)) => self.context.store.borrow_mut().download(stage),
-            _ => Ok(crate::store::Download::default()),
+            (Kind::Pull, Some(stage)) => self.attempts_in_vain(stage),
+            _ => 0,
         };
         may_start(
             operation,
@@ -271,12 +287,18 @@ impl Agent {
                 now: clock::now(),
                 clock_is_set: clock::is_set(),
                 accepted: &self.accepted,
-                attempts: attempts.map_or(0, |download| download.attempts),
+                attempts,
                 attempt_limit: pull::ATTEMPT_LIMIT,
-                retry_at: None,
                 held_by: self.holder(id, instance),
             },
         )
+    }
+
+    /// The attempts at a download that is not whole yet.
+    fn attempts_in_vain(&self, stage: StageId) -> u32 {
+        let download = self.context.store.borrow_mut().download(stage);
+        let in_vain = download.ok().filter(|download| !download.whole);
+        in_vain.map_or(0, |download| download.attempts)
     }
 
     /// Another instance that has the same package in place.
@@ -287,6 +309,10 @@ impl Agent {
             others.filter(|(_, other)| other.software().is_some_and(|(name, _)| name == package));
         holders.next().map(|(id, _)| *id)
     }
+}
+
+const fn is_pull(pending: &Pending) -> bool {
+    matches!(pending.effect, Effect::StartPull { .. })
 }
 
 async fn judge(context: Context, instance: InstanceId, stage: StageId) {

@@ -88,51 +88,30 @@ impl Agent {
         request: RequestId,
         answer: Answer,
     ) {
-        if let Err(code) = self.try_request(id, event, Some((request, answer))) {
+        if let Err(code) = self.try_request(id, event, request, Some(answer)) {
             self.reply(request, Answer::Error(code));
         }
     }
 
-    /// As [`Self::request`]; without a reply, somebody else answers when it is accepted.
+    /// As [`Self::request`]. Where it is accepted and there is no answer, somebody else gives it; where it is refused and
+    /// an error comes back, the caller does.
     pub(super) fn try_request(
         &mut self,
         id: InstanceId,
         event: Event,
-        reply: Reply,
+        request: RequestId,
+        answer: Option<Answer>,
     ) -> Result<(), ErrorCode> {
         let old = self
             .instances
             .get(&id)
             .cloned()
             .ok_or(ErrorCode::NotFound)?;
-        match self.step(&old, event) {
-            Ok(transition) => {
-                let stored = self.commit(id, Some(&old), &transition, reply);
-                stored.map_err(|error| not_stored(id, &error))
-            }
-            Err(refusal) => self.refuse(id, &old, refusal, reply),
-        }
-    }
-
-    /// A refusal may itself be a result that the server reads.
-    fn refuse(
-        &mut self,
-        id: InstanceId,
-        old: &Instance,
-        refusal: Refusal,
-        reply: Reply,
-    ) -> Result<(), ErrorCode> {
-        tracing::info!(instance = id.0, code = refusal.code.as_str(), why = %refusal.why, "refused");
-        let code = objects::software::error_code(refusal.code);
-        let (Some(instance), Some((request, _))) = (refusal.instance, reply) else {
-            return Err(code);
+        let (transition, reply) = match self.step(&old, event) {
+            Ok(transition) => (transition, answer.map(|answer| (request, answer))),
+            Err(refusal) => refused(id, request, refusal)?,
         };
-        let transition = Transition {
-            instance: Some(*instance),
-            effects: Vec::new(),
-        };
-        let reply = Some((request, Answer::Error(code)));
-        let stored = self.commit(id, Some(old), &transition, reply);
+        let stored = self.commit(id, Some(&old), &transition, reply);
         stored.map_err(|error| not_stored(id, &error))
     }
 
@@ -284,6 +263,22 @@ impl Agent {
             }
         });
     }
+}
+
+/// A refusal may itself be a result that the server reads: it is stored like any other, and answered with its code.
+fn refused(
+    id: InstanceId,
+    request: RequestId,
+    refusal: Refusal,
+) -> Result<(Transition, Reply), ErrorCode> {
+    tracing::info!(instance = id.0, code = refusal.code.as_str(), why = %refusal.why, "refused");
+    let code = objects::software::error_code(refusal.code);
+    let instance = refusal.instance.ok_or(code)?;
+    let transition = Transition {
+        instance: Some(*instance),
+        effects: Vec::new(),
+    };
+    Ok((transition, Some((request, Answer::Error(code)))))
 }
 
 const fn is_end(event: &Event) -> bool {

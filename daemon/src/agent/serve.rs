@@ -89,7 +89,7 @@ impl Agent {
         let (write, package) = objects::software::write(values)?;
         let event = write_event(write);
         match package {
-            None => self.try_request(instance, event, Some((id, Answer::Changed))),
+            None => self.try_request(instance, event, id, Some(Answer::Changed)),
             Some(bytes) => {
                 let whole = Block {
                     offset: 0,
@@ -140,9 +140,12 @@ impl Agent {
             blocks,
             size: block.size,
         });
-        let accepted = self.try_request(instance, event, None);
-        self.expected = None;
-        accepted?;
+        let stored = self.try_request(instance, event, request, None);
+        let refused = self.expected.take().is_some();
+        stored?;
+        if refused {
+            return Ok(()); // and answered
+        }
         let push = Blocks { sender, open: None };
         self.pushes.insert(instance, push);
         let block = push::Block {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use wharf_frames::{
-    Cause, Failure, OperationId, Secret, StageId, Text,
+    Failure, OperationId, Secret, StageId, Text,
     fetch::{Event as Progress, Limits, Resume},
 };
 use wharf_software::{
@@ -54,7 +54,12 @@ impl Pull {
 
     async fn until_whole(&self, context: &Context) -> Result<(), Failure> {
         loop {
-            if !self.download(context)?.whole {
+            let download = self.download(context)?;
+            if !download.whole {
+                if download.started_over && download.durable == 0 {
+                    discard(context, self.stage).await; // what was judged not to be sound
+                    wharf_fault::point("pull.discarded");
+                }
                 self.until_bytes_came(context).await?;
             }
             if context.is_ending() || self.is_sound(context).await? {
@@ -67,9 +72,6 @@ impl Pull {
         loop {
             let begun = context.store.borrow_mut().begin_attempt(self.stage);
             let download = begun.map_err(not_stored)?;
-            if download.attempts > ATTEMPT_LIMIT {
-                return Err(never_ended()); // wharfd was killed in each of them
-            }
             let Err(failed) = self.attempt(context, &download).await else {
                 return Ok(());
             };
@@ -80,7 +82,10 @@ impl Pull {
             if attempts >= ATTEMPT_LIMIT {
                 return Err(gave_up(&failed.failure));
             }
-            self.wait(context, attempts, failed).await;
+            self.wait(context, attempts, &failed).await;
+            if context.is_ending() {
+                return Err(failed.failure);
+            }
         }
     }
 
@@ -141,7 +146,7 @@ impl Pull {
         }
     }
 
-    async fn wait(&self, context: &Context, failed: u32, why: Failed) {
+    async fn wait(&self, context: &Context, failed: u32, why: &Failed) {
         let wait = context.back_off(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
         tracing::warn!(operation = %self.operation, failure = %why.failure, ?wait, "the download is tried again");
@@ -153,7 +158,7 @@ impl Pull {
                 why,
             },
         );
-        tokio::time::sleep(wait).await;
+        let _ = tokio::time::timeout(wait, context.until_ending()).await;
     }
 
     /// A download that was continued may be a mixture, although its validator said otherwise. If it is judged
@@ -166,9 +171,9 @@ impl Pull {
         match seal(context, self.stage).await {
             Err(failure) if is_integrity(&failure) => {
                 tracing::warn!(stage = %self.stage, %failure, "fetching a continued package from its start");
-                discard(context, self.stage).await;
                 let forgotten = context.store.borrow_mut().start_over(self.stage);
                 forgotten.map_err(not_stored)?;
+                wharf_fault::point("pull.started_over");
                 Ok(false)
             }
             _ => Ok(true), // the verdict is given again when the effect asks for it
@@ -188,15 +193,6 @@ fn resume(download: &Download) -> Option<Resume> {
         offset: download.durable,
         validator,
     })
-}
-
-fn never_ended() -> Failure {
-    Failure::new(
-        Cause::GaveUp,
-        format!(
-            "{ATTEMPT_LIMIT} attempts were begun and none ended: needs an operator, who looks into the journal"
-        ),
-    )
 }
 
 fn gave_up(last: &Failure) -> Failure {

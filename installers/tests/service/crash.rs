@@ -2,9 +2,8 @@
 //! wharf-job, in a run over all operations. Afterwards each effect is there once and each outcome is true.
 
 use std::{
-    fs::{self, Permissions},
+    fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,7 @@ use wharf_frames::{
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Built, Deb, Machine, Place, Script, Signer, name};
+use crate::machine::{Built, Deb, Machine, Place, Script, Signer, name, place_script};
 
 /// Where the exit is injected.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +32,7 @@ struct Run {
 
 impl Run {
     fn new(machine: Machine, fault: Fault) -> Self {
-        let programs = machine.packages.make("programs");
-        let real = |name: &str| match name {
-            "wharf-installer" => env!("CARGO_BIN_EXE_wharf-installer"),
-            "wharf-job" => env!("CARGO_BIN_EXE_wharf-job"),
-            _ => env!("CARGO_BIN_EXE_wharf-inspect"),
-        };
-        for program in ["wharf-installer", "wharf-inspect"] {
-            fs::copy(real(program), programs.join(program)).unwrap();
-        }
+        let programs = machine.programs();
         // A wharf-job that gets its fault once: the job that is started for the n-th time.
         let (job, step) = match fault {
             Fault::Job(job, step) => (job, step),
@@ -51,10 +42,9 @@ impl Run {
             "#!/bin/sh\nunset WHARF_FAULT_AT\nmkdir \"{0}/seen-$2\" 2>/dev/null && echo >>\"{0}/jobs\" && \
              [ $(wc -l <\"{0}/jobs\") = {job} ] && export WHARF_FAULT_AT={step}\nexec {1} \"$@\"\n",
             programs.display(),
-            real("wharf-job")
+            env!("CARGO_BIN_EXE_wharf-job")
         );
-        fs::write(programs.join("wharf-job"), script).unwrap();
-        fs::set_permissions(programs.join("wharf-job"), Permissions::from_mode(0o755)).unwrap();
+        place_script(&script, &programs.join("wharf-job"));
         let mut run = Self { machine, programs };
         match fault {
             Fault::Installer(step) => run.start(&[("WHARF_FAULT_AT", &step.to_string())]),
@@ -345,13 +335,7 @@ fn what_cannot_be_repaired_needs_an_operator() {
 #[test]
 fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
     let mut machine = Machine::debian();
-    let programs = machine.packages.make("programs");
-    for (name, program) in [
-        ("wharf-installer", env!("CARGO_BIN_EXE_wharf-installer")),
-        ("wharf-inspect", env!("CARGO_BIN_EXE_wharf-inspect")),
-    ] {
-        fs::copy(program, programs.join(name)).unwrap();
-    }
+    let programs = machine.programs();
     // Once, and up to the step at which the machine is switched off.
     let job = programs.join("wharf-job");
     let script = format!(
@@ -359,8 +343,7 @@ fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
         programs.display(),
         env!("CARGO_BIN_EXE_wharf-job")
     );
-    fs::write(&job, script).unwrap();
-    fs::set_permissions(&job, Permissions::from_mode(0o755)).unwrap();
+    place_script(&script, &job);
     machine.start_program(&programs.join("wharf-installer"), &[]);
     let (stage, _) = machine.sealed(&Deb::new("acme", "1").file("/usr/share/acme/lamp", "on"));
     let operation = machine.operation();

@@ -26,6 +26,7 @@ use wharf_tests::{
     debian_root::DebianRoot,
     folder::Folder,
     process::Process,
+    programs::Reachable,
     scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
@@ -57,6 +58,7 @@ pub(crate) struct Machine {
     pub(crate) keys: Keys,
     pub(crate) packages: Folder,
     installer: Option<Process>,
+    programs: Reachable,
     next: AtomicU8,
     starts: u32,
 }
@@ -100,6 +102,11 @@ impl Machine {
             place,
             keys: Keys::new(),
             packages: Folder::new(),
+            programs: Reachable::of(
+                Path::new(env!("CARGO_BIN_EXE_wharf-installer"))
+                    .parent()
+                    .unwrap(),
+            ),
             installer: None,
             next: AtomicU8::new(1),
             starts: 0,
@@ -140,7 +147,7 @@ impl Machine {
                     .sh("systemd-run --quiet --unit=wharf-installer /opt/wharfd/wharf-installer");
                 wait_until("the job socket", || self.try_wharfd().map(drop));
             }
-            _ => self.start_program(Path::new(env!("CARGO_BIN_EXE_wharf-installer")), variables),
+            _ => self.start_program(&self.programs.path().join("wharf-installer"), variables),
         }
     }
 
@@ -342,8 +349,8 @@ fn copy_programs(folder: &Path) {
         env!("CARGO_BIN_EXE_wharf-inspect"),
         env!("CARGO_BIN_EXE_wharf-job"),
     ] {
-        let name = Path::new(program).file_name().unwrap();
-        fs::copy(program, folder.join(name)).unwrap();
+        let program = Path::new(program);
+        place(program, &folder.join(program.file_name().unwrap()));
     }
 }
 
@@ -389,6 +396,20 @@ pub(crate) fn refused(reply: Reply) -> Cause {
         Reply::Refused(failure) => failure.cause,
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// Puts a program there. This process must never have it open for writing: whatever another thread starts at that
+/// moment would have it open as well, and the program could not be started (ETXTBSY).
+fn place(program: &Path, there: &Path) {
+    let mut install = Command::new("install");
+    assert!(install.args([program, there]).status().unwrap().success());
+}
+
+/// Puts a program there that is this script.
+pub(crate) fn place_script(script: &str, there: &Path) {
+    let source = there.with_extension("sh");
+    fs::write(&source, script).unwrap();
+    place(&source, there);
 }
 
 /// A connection to the job socket.

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{FileExt, MetadataExt, PermissionsExt},
+        unix::fs::{FileExt, MetadataExt},
     },
     path::Path,
     time::{Duration, SystemTime},
@@ -23,7 +23,7 @@ use wharf_frames::{
 use wharf_installers::limits;
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Deb, Machine, Signer, as_user, refused};
+use crate::machine::{Deb, Machine, Signer, as_user, place_script, refused};
 
 /// Turns a descriptor into something that keeps its file writable.
 type Keep = fn(File) -> Box<dyn std::any::Any>;
@@ -287,8 +287,7 @@ fn a_file_that_could_not_be_looked_into_is_looked_into_again_and_refused_after_s
     let inspect = machine.programs().join("wharf-inspect");
     let sound = inspect.with_file_name("sound");
     std::fs::rename(&inspect, &sound).unwrap();
-    std::fs::write(&inspect, "#!/bin/sh\nkill -KILL $$\n").unwrap();
-    std::fs::set_permissions(&inspect, PermissionsExt::from_mode(0o755)).unwrap();
+    place_script("#!/bin/sh\nkill -KILL $$\n", &inspect);
     let program = inspect.with_file_name("wharf-installer");
     machine.start_program(&program, &[]);
 

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use wharf_tests::{
     gateway::Gateway,
-    origin::{Fault, Validator},
+    origin::{Fault, Origin, Validator},
     package::Package,
     waiting::wait_until,
 };
@@ -128,6 +128,45 @@ fn an_origin_that_never_works_ends_52_after_a_bounded_number_of_attempts() {
     assert!(set.client().read_text("/9/0/16").contains("operator"));
 }
 
+/// libfaketime(1): the wall clock of a machine that has none of its own, after a power cut.
+const NEVER_SET: [(&str, &str); 3] = [
+    ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"),
+    ("FAKETIME", "1970-01-01 00:00:10"),
+    ("DONT_FAKE_MONOTONIC", "1"),
+];
+
+#[test]
+fn a_download_over_tls_waits_for_the_clock_also_where_it_had_begun() {
+    let mut set = StageSet::simulated();
+    set.origin = Origin::https(); // of a CA that the gateway does not know: each attempt fails
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    let why_it_waits = |set: &StageSet, why: &str| {
+        wait_until(&format!("a download that waits for {why}"), || {
+            let reason = set.client().read_text("/9/0/16");
+            reason.contains(why).then_some(())
+        });
+    };
+    why_it_waits(&set, "the next attempt");
+    set.gateway.daemon().kill();
+    set.start_daemon_again_with(&NEVER_SET);
+    why_it_waits(&set, "10: waiting for the clock");
+    set.wait_for("1/1");
+    set.kill_and_start_daemon();
+    set.wait_for("0/52");
+}
+
+#[test]
+fn an_empty_package_is_4_00_and_result_54_is_read_and_told() {
+    use wharf_tests::server::format;
+    let set = StageSet::simulated();
+    set.observe(&[7, 9, 16]);
+    let client = set.client();
+    let refused = client.push_block("/9/0/2", format::OPAQUE, &[], 512, 0);
+    refused.expect("4.00");
+    set.expect_story(&["16=20: the Package is empty", "9=54"]);
+    set.wait_for("0/54");
+}
+
 #[test]
 fn a_half_push_found_at_start_is_initial_52() {
     use wharf_tests::server::format;
@@ -152,9 +191,8 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
         .expect("4.00");
     let read = |set: &StageSet| -> Vec<String> {
         let client = set.client();
-        [0, 1, 7, 8, 9, 12, 16]
-            .map(|id| client.read_text(&format!("/9/0/{id}")))
-            .to_vec()
+        let read = [0, 1, 7, 8, 9, 12, 13, 16].map(|id| client.read_text(&format!("/9/0/{id}")));
+        read.to_vec()
     };
     let restart = |set: &mut StageSet| {
         let before = read(set);
@@ -162,12 +200,24 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
         assert_eq!(read(set), before);
     };
     restart(&mut set);
+    set.client().write_text("/9/0/8", "1").expect("2.04");
+    set.client().write_text("/9/0/13", "1:0").expect("2.04");
     set.order(&set.publish(&Package::new("hello", "1.0-1")));
     set.wait_for("3/0");
     restart(&mut set);
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("4/2");
     restart(&mut set);
+    set.client().execute("/9/0/6", "1").expect("2.04");
+    set.wait_for("0/0");
+    restart(&mut set);
+    set.order(&set.publish(&Package::new("other", "1.0-1")));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/57");
+    restart(&mut set);
+    let told = read(&set);
+    assert_eq!(told[..7], ["other", "1.0-1", "3", "1", "57", "0", "1:0"]);
 }
 
 #[test]

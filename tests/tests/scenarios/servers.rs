@@ -55,7 +55,6 @@ fn leshan_drives_the_whole_story() {
     let told_so_far = leshan.wait_for_notification("/9/1/7", 3, 0);
     expect(leshan.execute(ENDPOINT, "/9/1/4", None), "2.04");
     let told_so_far = leshan.wait_for_notification("/9/1/7", 4, told_so_far);
-
     // An upgrade by ForUpdate, with the credentials in a Write of the whole instance.
     expect(leshan.execute(ENDPOINT, "/9/1/6", Some("1")), "2.04");
     let told_so_far = leshan.wait_for_notification("/9/1/7", 0, told_so_far);
@@ -80,15 +79,27 @@ fn leshan_drives_the_whole_story() {
     expect(leshan.delete(ENDPOINT, "/9/1"), "2.02");
     expect(leshan.read(ENDPOINT, "/9/1/7"), "4.04");
 
-    // The last one is the 4.04 for an instance that is gone.
-    let states = json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, null]);
-    let results = json!([1, 0, 2, 0, 1, 0, 2, 0, 1, 0, null]);
-    wait_until("4.04 to the observers", || {
-        let is_told = |path| told(&leshan, path).last().is_some_and(Value::is_null);
-        (is_told("/9/1/9") && is_told("/9/1/7")).then_some(())
-    });
-    assert_eq!(json!(told(&leshan, "/9/1/9")), results);
-    assert_eq!(json!(told(&leshan, "/9/1/7")), states);
+    // Leshan keeps the order of each observation and none across them: `story` has that. The last one is the 4.04 for
+    // an instance that is gone.
+    let expected = [
+        ("7", json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, null])),
+        ("9", json!([1, 0, 2, 0, 1, 0, 2, 0, 1, 0, null])),
+        ("0", json!(["hello", "", "hello", "", null])),
+        ("1", json!(["1.0-1", "2.0-1", "", "3.0-1", "", null])),
+    ];
+    for (resource, values) in expected {
+        let path = format!("/9/1/{resource}");
+        wait_until(&format!("4.04 to who observes {path}"), || {
+            told(&leshan, &path).last()?.is_null().then_some(())
+        });
+        assert_eq!(json!(told(&leshan, &path)), values, "{path}");
+    }
+    let reasons = told(&leshan, "/9/1/16");
+    let is_told = |text: &str| reasons.contains(&json!(text));
+    assert!(
+        is_told("40: hello 1.0-1 is installed") && is_told("40: hello 2.0-1 is installed"),
+        "{reasons:?}"
+    );
 }
 
 /// As ThingsBoard's DefaultLwM2MOtaUpdateService does it: `/9/0` only, 0, 1, 7, 9 and 3/0/19 observed; INITIAL

@@ -118,8 +118,14 @@ impl StageSet {
     /// Starts wharfd again, and waits until the server heard of it.
     #[track_caller]
     pub(crate) fn start_daemon_again(&mut self) {
+        self.start_daemon_again_with(&[]);
+    }
+
+    /// The same, with these variables.
+    #[track_caller]
+    pub(crate) fn start_daemon_again_with(&mut self, variables: &[(&str, &str)]) {
         let before = self.server.events().len();
-        self.gateway.start_daemon(&[]);
+        self.gateway.start_daemon(variables);
         wait_until("a Register or an Update after the restart", || {
             (self.server.events().len() > before).then_some(())
         });
