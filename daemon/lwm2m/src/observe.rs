@@ -47,7 +47,11 @@ pub(crate) enum Notification {
         body: Vec<u8>,
     },
     /// The last one: there is nothing to observe any more.
-    End { token: Vec<u8>, code: Code },
+    End {
+        token: Vec<u8>,
+        code: Code,
+        given_up: u32,
+    },
 }
 
 impl Observation {
@@ -257,7 +261,11 @@ impl Observations {
     pub(crate) fn end(&mut self, id: ObservationId, code: Code) -> Option<Path> {
         let token = self.subject(id)?.token.clone();
         let path = self.remove(|it| it.id == id);
-        self.queue.push_back(Notification::End { token, code });
+        self.queue.push_back(Notification::End {
+            token,
+            code,
+            given_up: 0,
+        });
         path
     }
 
@@ -308,7 +316,13 @@ impl Observations {
     }
 
     /// Nobody acknowledged it: it is sent again later. Returns the path if that ends the observation.
-    pub(crate) fn gave_up(&mut self, notification: Notification) -> Option<Path> {
+    pub(crate) fn gave_up(&mut self, mut notification: Notification) -> Option<Path> {
+        if let Notification::End { given_up, .. } = &mut notification {
+            *given_up += 1;
+            if *given_up >= PATIENCE {
+                return None;
+            }
+        }
         if let Some(observation) = self.of(&notification) {
             observation.given_up += 1;
             let (id, given_up) = (observation.id, observation.given_up);
@@ -406,6 +420,18 @@ mod tests {
             "a Reset for the old token's notification"
         );
         assert_eq!(observations.concerned(&[STATE]).len(), 1);
+    }
+
+    #[test]
+    fn a_last_notification_that_nobody_acknowledges_is_given_up_as_any_other() {
+        let mut observations = Observations::new(4, 3);
+        observations.begin(subject(STATE, 1, false), 0).unwrap();
+        observations.end_missing(|_| false);
+        for _ in 0..PATIENCE {
+            let last = observations.next().unwrap();
+            assert_eq!(observations.gave_up(last), None);
+        }
+        assert_eq!(observations.next(), None);
     }
 
     #[test]

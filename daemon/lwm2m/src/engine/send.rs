@@ -62,7 +62,7 @@ impl Engine {
             Notification::Value { observation, body } => {
                 self.notification(now, *observation, id, body)
             }
-            Notification::End { token, code } => {
+            Notification::End { token, code, .. } => {
                 Some(Message::new(Kind::Confirmable, *code, id, token))
             }
         }
