@@ -8,8 +8,8 @@ use std::{
 };
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId,
-    installer::{Installed, JobStatus, Package, Reply, Request},
+    Cause, Failure, OperationId, PackageName, StageId, Text,
+    installer::{Installed, JobStatus, PROTOCOL, Package, Reply, Request},
 };
 
 use crate::frame_socket::{FrameSocket, SocketError};
@@ -67,6 +67,14 @@ impl Installer {
     pub fn at(root: &Path) -> Self {
         Self {
             socket: root.join("run/wharf-installer.sock"),
+        }
+    }
+
+    /// The package manager that it drives.
+    pub async fn backend(&self) -> Result<Text, NotDone> {
+        match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
+            (Reply::Hello { backend, .. }, _) => Ok(backend),
+            (other, _) => Err(self.unexpected(other)),
         }
     }
 

@@ -95,6 +95,7 @@ async fn ask(
             JobStatus::Unknown => return Ok(None),
             JobStatus::Open { phase, percent } => {
                 tracing::debug!(%operation, ?phase, percent, "the job goes on");
+                context.publisher.progress(operation, percent);
             }
         }
     }

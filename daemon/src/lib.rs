@@ -10,12 +10,14 @@
 //! | [`link`] | the engine of one server, with its socket and its deadline |
 //! | [`jobs`], [`delivery`] | what tasks do for an effect: a job of the installer, a download |
 //! | [`work`] | what those tasks share, and how they report |
+//! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
 //! | [`store`] | SQLite: what must survive |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
 
 pub mod agent;
 pub mod arguments;
+pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod delivery;

@@ -9,6 +9,7 @@ use wharf_frames::{Cause, Failure, OperationId, StageId};
 use wharf_software::{Event, InstanceId};
 
 use crate::{
+    bus::Publisher,
     config::Timing,
     delivery::Fetcher,
     installer::Installer,
@@ -46,6 +47,8 @@ pub struct Context {
     pub store: Rc<RefCell<Store>>,
     /// The way to the agent.
     pub reports: UnboundedSender<Report>,
+    /// Where it is shown how far things are.
+    pub publisher: Publisher,
     /// How long things are waited for.
     pub timing: Timing,
     /// Becomes true when wharfd is to end.

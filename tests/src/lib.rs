@@ -9,6 +9,7 @@
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
 //! | one that boots, in a network of its own | [`container`], [`network`] |
+//! | a system bus of its own | [`system_bus`] |
 //! | packages and their signatures | [`package`], [`keys`] |
 //! | where packages are downloaded from | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
@@ -41,4 +42,5 @@ pub mod process;
 pub mod programs;
 pub mod scratch_root;
 pub mod server;
+pub mod system_bus;
 pub mod waiting;

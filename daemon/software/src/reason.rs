@@ -5,8 +5,8 @@ use std::fmt;
 use wharf_frames::Text;
 
 use crate::{
-    Instance,
-    instance::{Condition, Flow, Initial, Installation, PullProgress, State},
+    Instance, Origin,
+    instance::{Condition, Delivery, Flow, Initial, Installation, PullProgress, State},
     operation::{Progress, Work},
 };
 
@@ -61,7 +61,7 @@ impl Instance {
     pub fn status_reason(&self) -> Reason {
         let (code, text) = match &self.state {
             State::Initial(initial) => self.of_initial(initial),
-            State::DownloadStarted { delivery, .. } => of_download(&delivery.flow),
+            State::DownloadStarted { delivery, .. } => of_download(delivery),
             State::Downloaded { .. } => (
                 ReasonCode::DownloadComplete,
                 "checking who signed the package".into(),
@@ -121,11 +121,14 @@ impl Instance {
     }
 }
 
-fn of_download(flow: &Flow) -> (ReasonCode, Text) {
-    match flow {
+fn of_download(delivery: &Delivery) -> (ReasonCode, Text) {
+    match &delivery.flow {
         Flow::Push => (
             ReasonCode::Downloading,
-            "the server sends the package".into(),
+            match delivery.origin {
+                Origin::Server(_) => "the server sends the package".into(),
+                Origin::User(_) => "a local user hands the package over".into(),
+            },
         ),
         Flow::Pull {
             progress: PullProgress::Receiving,

@@ -153,11 +153,20 @@ impl Agent {
     /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
     fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> JoinHandle<()> {
         let context = self.context.clone();
-        let Some(Expected { blocks, size }) = self.expected.take() else {
-            return self.spawn(async move {
-                let failure = push::abandoned();
-                context.report(id, Event::Failed { operation, failure });
-            });
+        let (blocks, size) = match self.expected.take() {
+            Some(Expected::Blocks { blocks, size }) => (blocks, size),
+            Some(Expected::File(file)) => {
+                return self.spawn(async move {
+                    let end = file.copy(&context, operation, stage).await;
+                    context.report(id, end);
+                });
+            }
+            None => {
+                return self.spawn(async move {
+                    let failure = push::abandoned();
+                    context.report(id, Event::Failed { operation, failure });
+                });
+            }
         };
         let push = Push {
             instance: id,

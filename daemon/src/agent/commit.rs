@@ -115,7 +115,7 @@ impl Agent {
         stored.map_err(|error| not_stored(id, &error))
     }
 
-    fn step(&self, instance: &Instance, event: Event) -> Result<Transition, Refusal> {
+    pub(super) fn step(&self, instance: &Instance, event: Event) -> Result<Transition, Refusal> {
         let exists = |link| objects::exists(&self.instances, link);
         step(instance, event, &self.rules(&exists))
     }
@@ -149,7 +149,7 @@ impl Agent {
         stored.map_err(|error| not_stored(id, &error))
     }
 
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         id: InstanceId,
         old: Option<&Instance>,
@@ -206,6 +206,7 @@ impl Agent {
 
     /// Tells the engine which resources changed, and the journal what a person wants to know.
     fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
+        self.show_change(id, old, new);
         let Some(new) = new else {
             tracing::info!(instance = id.0, "deleted");
             return;

@@ -3,7 +3,7 @@
 //! What comes in is a request of the server (by the engine), a report of a task, a clock that was set, a signal.
 //! What it makes of the instance is stored first, then answered and told, then done:
 //!
-//! - `serve`: requests of the server, by object;
+//! - `serve`: requests of the server, by object; `local`: those of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
 //! - `goodbye`: the end of the registration, which no end of the agent is.
@@ -11,6 +11,7 @@
 mod act;
 mod commit;
 mod goodbye;
+mod local;
 mod serve;
 
 use std::{
@@ -37,9 +38,10 @@ use wharf_transport::dtls;
 pub use goodbye::deregister;
 
 use crate::{
+    bus::{self, AgentView},
     clock::ClockWatch,
     config::Settings,
-    delivery::{Fetcher, push::Block},
+    delivery::{Fetcher, copy::LocalFile, push::Block},
     installer::Installer,
     link::Link,
     objects::{self, Account, Device},
@@ -102,6 +104,8 @@ pub struct Agent {
     /// A push that the machine is being asked about.
     expected: Option<Expected>,
     reports: UnboundedReceiver<Report>,
+    /// What local users ask for.
+    commands: mpsc::Receiver<bus::Command>,
     /// An answer of the gate could not be stored: it is not asked until a while has passed.
     gate_rests: bool,
     end: watch::Sender<bool>,
@@ -122,11 +126,19 @@ impl Agent {
         let port = store.local_port()?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
+        let installer = Installer::at(root);
+        let shown = AgentView {
+            endpoint: settings.endpoint.clone(),
+            server_uri: settings.server.address.to_string(),
+            ..AgentView::default()
+        };
+        let (publisher, commands) = bus::start(root, settings.timing, installer.clone(), shown);
         let context = Context {
-            installer: Installer::at(root),
+            installer,
             fetcher: Fetcher::beside(&surroundings.program),
             store: Rc::new(RefCell::new(store)),
             reports: sender,
+            publisher,
             timing: settings.timing,
             ending,
         };
@@ -143,6 +155,7 @@ impl Agent {
             pushes: BTreeMap::new(),
             expected: None,
             reports,
+            commands,
             gate_rests: false,
             end,
             clock: system("cannot watch the clock", ClockWatch::new())?,
@@ -151,6 +164,7 @@ impl Agent {
             settings,
         };
         agent.tell_what_changed_meanwhile();
+        agent.show();
         agent.take_up(stored.pending);
         Ok(agent)
     }
@@ -162,6 +176,7 @@ impl Agent {
             tokio::select! {
                 input = self.link.next() => self.hear(input),
                 Some(report) = self.reports.recv() => self.take(report),
+                Some(command) = self.commands.recv() => self.answer_local(command),
                 set = self.clock.changed() => note_clock(set),
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
@@ -197,7 +212,10 @@ impl Agent {
                 Output::Send(datagram) => self.link.send(&datagram).await,
                 Output::Request { id, request } => self.answer(id, request),
                 Output::Save => self.keep_registration(),
-                Output::Event(event) => log(&event),
+                Output::Event(event) => {
+                    log(&event);
+                    self.show_registration(&event);
+                }
             }
         }
     }
@@ -233,10 +251,15 @@ impl Agent {
 }
 
 /// What a push will need if the machine accepts it.
-struct Expected {
-    blocks: mpsc::Receiver<Block>,
-    /// The whole length, as the server announced it.
-    size: Option<u64>,
+enum Expected {
+    /// From a server.
+    Blocks {
+        blocks: mpsc::Receiver<Block>,
+        /// The whole length, as the server announced it.
+        size: Option<u64>,
+    },
+    /// From a local user.
+    File(LocalFile),
 }
 
 /// The way of a server's blocks to the task that writes them.

@@ -136,7 +136,7 @@ impl Agent {
         block: Block,
     ) -> Result<(), ErrorCode> {
         let (sender, blocks) = tokio::sync::mpsc::channel(1);
-        self.expected = Some(Expected {
+        self.expected = Some(Expected::Blocks {
             blocks,
             size: block.size,
         });

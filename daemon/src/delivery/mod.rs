@@ -2,12 +2,19 @@
 //! to go on, and no package format.
 //!
 //! - [`pull`]: attempts, one after the other; [`attempt`]: one of them, by wharf-fetch.
-//! - [`push`]: the blocks of a Write.
+//! - [`push`]: the blocks of a Write; [`copy`]: a file that a local user hands over.
 //! - [`seal`]: the question whether what came is what it should be.
 
 pub mod attempt;
+pub mod copy;
 pub mod pull;
 pub mod push;
 pub mod seal;
 
 pub use attempt::Fetcher;
+
+/// How far a download is.
+fn percent(bytes: u64, total: u64) -> u8 {
+    let percent = u128::from(bytes) * 100 / u128::from(total.max(1));
+    percent.min(100) as u8
+}

@@ -14,6 +14,7 @@ use wharf_software::{
 
 use super::{
     attempt::{Attempt, Failed},
+    percent,
     seal::{discard, seal},
 };
 use crate::{
@@ -106,7 +107,11 @@ impl Pull {
                 stall_ms: millis(context.timing.stall),
             },
         };
-        let note = |progress| self.note(context, progress);
+        let mut total = None;
+        let note = |progress| {
+            self.show(context, &progress, &mut total);
+            self.note(context, progress);
+        };
         let ended = context.fetcher.run(context, attempt, note).await;
         let mut store = context.store.borrow_mut();
         let noted = match &ended {
@@ -144,6 +149,24 @@ impl Pull {
         if let Err(error) = noted {
             tracing::warn!(stage = %self.stage, %error, "the progress of a download is not stored");
         }
+    }
+
+    /// How far it is, where the origin says how long the package is.
+    fn show(&self, context: &Context, progress: &Progress, total: &mut Option<u64>) {
+        let bytes = match progress {
+            Progress::Started {
+                offset,
+                total: length,
+                ..
+            } => {
+                *total = *length;
+                *offset
+            }
+            Progress::Durable(length) => *length,
+            _ => return,
+        };
+        let percent = total.map(|total| percent(bytes, total));
+        context.publisher.progress(self.operation, percent);
     }
 
     async fn wait(&self, context: &Context, failed: u32, why: &Failed) {

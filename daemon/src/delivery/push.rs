@@ -77,7 +77,7 @@ impl Push {
     ) -> Result<(), Failure> {
         let open = match file {
             Some(open) => open,
-            None => file.insert(self.open(context).await?),
+            None => file.insert(open(context, self.stage, self.size).await?),
         };
         open.append(&block.bytes)?;
         wharf_fault::point("push.written");
@@ -88,28 +88,6 @@ impl Push {
             wharf_fault::point("push.finished");
         }
         Ok(())
-    }
-
-    async fn open(&self, context: &Context) -> Result<Open, Failure> {
-        let staged = self.stage(context).await?;
-        wharf_fault::point("push.staged");
-        Ok(Open {
-            file: File::from(staged.file),
-            room: staged.limit,
-        })
-    }
-
-    /// An installer that is being restarted is back in a moment, for which a server waits.
-    async fn stage(&self, context: &Context) -> Result<Staged, Failure> {
-        let mut in_vain = 0;
-        loop {
-            match context.installer.stage(self.stage, 0, self.size).await {
-                Ok(staged) => return Ok(staged),
-                Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
-                Err(error) => return Err(error.into_failure()),
-            }
-            tokio::time::sleep(context.back_off(1).min(Duration::from_secs(1))).await;
-        }
     }
 
     /// Without a block to answer, the server stayed silent for too long.
@@ -142,14 +120,41 @@ pub fn abandoned() -> Failure {
     )
 }
 
-/// The staged file while blocks come.
-struct Open {
+/// Opens the file, for so many bytes where that is known.
+pub(super) async fn open(
+    context: &Context,
+    stage: StageId,
+    size: Option<u64>,
+) -> Result<Open, Failure> {
+    let staged = staged(context, stage, size).await?;
+    wharf_fault::point("push.staged");
+    Ok(Open {
+        file: File::from(staged.file),
+        room: staged.limit,
+    })
+}
+
+/// An installer that is being restarted is back in a moment, for which a server waits.
+async fn staged(context: &Context, stage: StageId, size: Option<u64>) -> Result<Staged, Failure> {
+    let mut in_vain = 0;
+    loop {
+        match context.installer.stage(stage, 0, size).await {
+            Ok(staged) => return Ok(staged),
+            Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
+            Err(error) => return Err(error.into_failure()),
+        }
+        tokio::time::sleep(context.back_off(1).min(Duration::from_secs(1))).await;
+    }
+}
+
+/// The staged file while bytes come.
+pub(super) struct Open {
     file: File,
     room: u64,
 }
 
 impl Open {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let length = bytes.len() as u64;
         self.room = self.room.checked_sub(length).ok_or_else(|| {
             Failure::new(
@@ -161,7 +166,7 @@ impl Open {
     }
 
     /// Waits in a thread, since a slow flash may take seconds.
-    async fn finish(self) -> Result<(), Failure> {
+    pub(super) async fn finish(self) -> Result<(), Failure> {
         let synced = tokio::task::spawn_blocking(move || self.file.sync_all()).await;
         synced
             .map_err(std::io::Error::other)

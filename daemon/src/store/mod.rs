@@ -12,6 +12,7 @@ mod database;
 mod downloads;
 mod instances;
 mod kept;
+mod operations;
 mod registration;
 mod rows;
 mod schema;
@@ -24,6 +25,7 @@ use wharf_software::{Effect, Instance, InstanceId, Kind};
 pub use commits::Commit;
 pub use database::StoreError;
 pub use downloads::Download;
+pub use operations::OperationRow;
 
 use database::Database;
 

@@ -7,6 +7,7 @@
     reason = "all of this is tests"
 )]
 
+mod bus;
 mod configuration;
 mod dtls;
 mod instances;

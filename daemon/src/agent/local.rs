@@ -1,0 +1,215 @@
+//! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
+//! the server sees them and is notified. And what of the agent is shown there.
+
+use wharf_frames::Secret;
+use wharf_software::{
+    Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
+    create::{create, free_id},
+};
+
+use super::{Agent, Expected};
+use crate::{
+    bus::{Command, Refused, Request},
+    clock,
+    delivery::copy::LocalFile,
+    objects,
+    store::{HistoryEntry, StoreError},
+    work::{operation_id, stage_id},
+};
+
+/// So many operations that have ended are shown.
+const ENDED_SHOWN: u32 = 16;
+
+impl Agent {
+    /// Answers once it is stored. Who asked and is gone has no use for the answer.
+    pub(super) fn answer_local(&mut self, command: Command) {
+        match command {
+            Command::Instance {
+                id,
+                request,
+                user,
+                answer,
+            } => drop(answer.send(self.request_local(id, request, user))),
+            Command::Create { user, answer } => drop(answer.send(self.create_local(user))),
+            Command::History { instance, answer } => drop(answer.send(self.history(instance))),
+        }
+    }
+
+    fn request_local(
+        &mut self,
+        id: InstanceId,
+        request: Request,
+        user: u32,
+    ) -> Result<(), Refused> {
+        let event = match request {
+            Request::WritePackageUri {
+                uri,
+                user_name,
+                password,
+            } => write(user, package_uri(&uri, user_name, password)),
+            Request::WritePackage { file, signature } => {
+                let file = LocalFile::new(file, signature)?;
+                let source = Some(Source::Package {
+                    empty: file.is_empty(),
+                });
+                self.expected = Some(Expected::File(file));
+                write(
+                    user,
+                    Write {
+                        source,
+                        ..Write::default()
+                    },
+                )
+            }
+            Request::Execute {
+                resource,
+                arguments,
+            } => Event::Execute {
+                resource,
+                arguments: arguments.to_vec(),
+                request: asked(user),
+            },
+            Request::Delete => Event::Delete,
+        };
+        let done = self.happen_locally(id, event);
+        self.expected = None;
+        done
+    }
+
+    fn happen_locally(&mut self, id: InstanceId, event: Event) -> Result<(), Refused> {
+        let old = self.instances.get(&id).cloned();
+        let old = old.ok_or(Refused::NoInstance(id.0))?;
+        match self.step(&old, event) {
+            Ok(transition) => {
+                let stored = self.commit(id, Some(&old), &transition, None);
+                stored.map_err(not_stored)
+            }
+            Err(refusal) => self.refuse_locally(id, &old, refusal),
+        }
+    }
+
+    /// A refusal may itself be a result, which the server reads as after its own request.
+    fn refuse_locally(
+        &mut self,
+        id: InstanceId,
+        old: &Instance,
+        mut refusal: Refusal,
+    ) -> Result<(), Refused> {
+        if let Some(instance) = refusal.instance.take() {
+            let transition = Transition {
+                instance: Some(*instance),
+                effects: Vec::new(),
+            };
+            let stored = self.commit(id, Some(old), &transition, None);
+            stored.map_err(not_stored)?;
+        }
+        Err(refusal.into())
+    }
+
+    fn create_local(&mut self, user: u32) -> Result<InstanceId, Refused> {
+        let taken: Vec<InstanceId> = self.instances.keys().copied().collect();
+        let id = free_id(None, &taken, usize::from(self.settings.max_instances))?;
+        let exists = |link| objects::exists(&self.instances, link);
+        let transition = create(
+            Write::default(),
+            asked(user),
+            stage_id(),
+            &self.rules(&exists),
+        )?;
+        let stored = self.commit(id, None, &transition, None);
+        stored.map_err(not_stored).map(|()| id)
+    }
+
+    fn history(&self, instance: Option<InstanceId>) -> Result<Vec<HistoryEntry>, Refused> {
+        let history = self.context.store.borrow_mut().history();
+        let mut lines = history.map_err(not_stored)?;
+        lines.retain(|line| instance.is_none_or(|id| line.instance == id));
+        Ok(lines)
+    }
+
+    /// Everything, at the start.
+    pub(super) fn show(&self) {
+        for (id, instance) in &self.instances {
+            self.context.publisher.instance(*id, Some(instance));
+        }
+        self.show_operations();
+    }
+
+    /// What a commit made.
+    pub(super) fn show_change(
+        &self,
+        id: InstanceId,
+        old: Option<&Instance>,
+        new: Option<&Instance>,
+    ) {
+        let of = |instance: Option<&Instance>| {
+            instance.map(|instance| (instance.operation(), instance.phase()))
+        };
+        if of(old) != of(new) {
+            self.show_operations();
+        }
+        self.context.publisher.instance(id, new);
+    }
+
+    fn show_operations(&self) {
+        let operations = self.context.store.borrow_mut().operations(ENDED_SHOWN);
+        match operations {
+            Ok(operations) => self.context.publisher.operations(operations),
+            Err(error) => tracing::warn!(%error, "operations cannot be shown"),
+        }
+    }
+
+    /// How the registration stands.
+    pub(super) fn show_registration(&self, event: &lwm2m::Event) {
+        use lwm2m::Event;
+        self.context.publisher.agent(|agent| match event {
+            Event::Registered { .. } | Event::StillRegistered { .. } => {
+                agent.registered_since = Some(clock::now());
+                agent.registration_failure.clear();
+            }
+            Event::Updated => agent.registration_failure.clear(),
+            Event::RegistrationFailed { failure, .. } => {
+                agent.registration_failure = failure.to_string();
+            }
+            Event::RegistrationLost => {
+                agent.registered_since = None;
+                agent.registration_failure = "the server forgot the registration".to_owned();
+            }
+            Event::Deregistered => agent.registered_since = None,
+            Event::Unreachable => {
+                agent.registration_failure = "the server does not answer".to_owned();
+            }
+            Event::Observed(_) | Event::ObservationEnded(_) => {}
+        });
+    }
+}
+
+/// Credentials that were there were for another origin.
+fn package_uri(uri: &Secret, user_name: Secret, password: Secret) -> Write {
+    Write {
+        source: Some(Source::Uri(uri.expose().to_vec())),
+        user_name: Some(user_name),
+        password: Some(password),
+        ..Write::default()
+    }
+}
+
+fn write(user: u32, write: Write) -> Event {
+    Event::Write {
+        write,
+        request: asked(user),
+        stage: stage_id(),
+    }
+}
+
+fn asked(user: u32) -> wharf_software::Request {
+    wharf_software::Request {
+        operation: operation_id(),
+        origin: Origin::User(user),
+        deadline: None,
+    }
+}
+
+fn not_stored(error: StoreError) -> Refused {
+    Refused::NotStored(error.to_string())
+}

@@ -1,0 +1,201 @@
+//! The way to wharfd: one connection to the bus, its objects as they are now, and the signals that they changed.
+
+use std::{collections::HashMap, fs::File, path::Path};
+
+use futures_util::StreamExt as _;
+use wharfd::bus;
+use zbus::{
+    Connection, Fd, Message, MessageStream, OwnedObjectPath, OwnedVariant, connection, fdo,
+    message::Type,
+};
+
+use crate::{
+    failure::Failure,
+    model::{self, HistoryLine, Instance, Operation, Snapshot},
+};
+
+/// wharfd, as it is reached.
+pub(crate) struct Agent {
+    connection: Connection,
+}
+
+/// A change of an instance that is asked for.
+pub(crate) enum Change {
+    WritePackageUri {
+        uri: String,
+        user_name: String,
+        password: String,
+    },
+    WritePackage {
+        package: File,
+        signature: Vec<u8>,
+    },
+    Install,
+    Uninstall {
+        for_update: bool,
+    },
+    Activate,
+    Deactivate,
+    Delete,
+}
+
+impl Agent {
+    /// Connects to the bus of this root.
+    pub(crate) async fn connect(root: &Path) -> Result<Self, Failure> {
+        let address = bus::address(root);
+        let builder = connection::Builder::address(address.as_str());
+        match builder.build().await {
+            Ok(connection) => Ok(Self { connection }),
+            Err(source) => Err(Failure::NoBus {
+                address,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// All that it shows.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let agent: HashMap<String, OwnedVariant> = self
+            .call(
+                bus::AGENT_PATH,
+                "org.freedesktop.DBus.Properties",
+                "GetAll",
+                &bus::AGENT_INTERFACE,
+            )
+            .await?
+            .body()
+            .deserialize()?;
+        let objects: fdo::ManagedObjects = self
+            .call(
+                bus::AGENT_PATH,
+                "org.freedesktop.DBus.ObjectManager",
+                "GetManagedObjects",
+                &(),
+            )
+            .await?
+            .body()
+            .deserialize()?;
+        let mut snapshot = Snapshot {
+            agent: model::Agent::read(&agent)?,
+            instances: Vec::new(),
+            operations: Vec::new(),
+        };
+        for interfaces in objects.values() {
+            for (name, properties) in interfaces {
+                match name.as_str() {
+                    bus::INSTANCE_INTERFACE => {
+                        snapshot.instances.push(Instance::read(properties)?);
+                    }
+                    bus::OPERATION_INTERFACE => {
+                        snapshot.operations.push(Operation::read(properties)?);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        snapshot.instances.sort_by_key(|instance| instance.id);
+        snapshot
+            .operations
+            .sort_by_key(|operation| operation.sequence);
+        Ok(snapshot)
+    }
+
+    /// What servers could see, oldest first; of all instances where none is named.
+    pub(crate) async fn history(&self, instance: Option<u16>) -> Result<Vec<HistoryLine>, Failure> {
+        let instance = instance.map_or(-1, i32::from);
+        let lines = self
+            .call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "History", &instance)
+            .await?;
+        let lines: Vec<model::HistoryTuple> = lines.body().deserialize()?;
+        Ok(lines.into_iter().map(HistoryLine::from).collect())
+    }
+
+    /// A new instance.
+    pub(crate) async fn create_instance(&self) -> Result<u16, Failure> {
+        let made = self
+            .call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "CreateInstance", &())
+            .await?;
+        let path: OwnedObjectPath = made.body().deserialize()?;
+        model::instance_of(&path)
+    }
+
+    /// Asks for a change. It is accepted when this returns, not done.
+    pub(crate) async fn change(&self, instance: u16, change: Change) -> Result<(), Failure> {
+        let path = format!("{}/instances/{instance}", bus::AGENT_PATH);
+        let interface = bus::INSTANCE_INTERFACE;
+        match change {
+            Change::WritePackageUri {
+                uri,
+                user_name,
+                password,
+            } => {
+                let values = (uri, user_name, password);
+                self.call(&path, interface, "WritePackageURI", &values)
+                    .await
+            }
+            Change::WritePackage { package, signature } => {
+                let values = (Fd::from(std::os::fd::OwnedFd::from(package)), signature);
+                self.call(&path, interface, "WritePackage", &values).await
+            }
+            Change::Install => self.call(&path, interface, "Install", &()).await,
+            Change::Uninstall { for_update } => {
+                self.call(&path, interface, "Uninstall", &for_update).await
+            }
+            Change::Activate => self.call(&path, interface, "Activate", &()).await,
+            Change::Deactivate => self.call(&path, interface, "Deactivate", &()).await,
+            Change::Delete => self.call(&path, interface, "Delete", &()).await,
+        }
+        .map(drop)
+    }
+
+    /// From now on, what changes can be waited for.
+    pub(crate) async fn changes(&self) -> Result<Changes, Failure> {
+        let bus = fdo::DBusProxy::new(&self.connection).await?;
+        let shown = format!("type='signal',path_namespace='{}'", bus::AGENT_PATH);
+        let owner = format!(
+            "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{}'",
+            bus::NAME
+        );
+        let signals = MessageStream::from(&self.connection);
+        for rule in [shown, owner] {
+            bus.add_match_rule(rule.as_str().try_into()?)
+                .await
+                .map_err(|error| Failure::from(zbus::Error::from(error)))?;
+        }
+        Ok(Changes { signals })
+    }
+
+    async fn call<B>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Message, Failure>
+    where
+        B: serde::ser::Serialize + zbus::wire::DynamicType,
+    {
+        let reply = self
+            .connection
+            .call_method(Some(bus::NAME), path, Some(interface), method, body)
+            .await;
+        Ok(reply?)
+    }
+}
+
+/// The signals of wharfd, and of its coming and going.
+pub(crate) struct Changes {
+    signals: MessageStream,
+}
+
+impl Changes {
+    /// Waits until something may be another than it was.
+    pub(crate) async fn next(&mut self) -> Result<(), Failure> {
+        while let Some(message) = self.signals.next().await {
+            if message?.message_type() == Type::Signal {
+                return Ok(());
+            }
+        }
+        Err(Failure::NoAgent)
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line.
+
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand};
+
+/// What wharfctl is asked.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wharfctl",
+    version,
+    about = "Asks wharfd, the software-management agent of this gateway",
+    after_help = "Ends with 0 when it is done, 1 when it failed or was refused, 64 on a wrong command line,\n\
+                  69 when wharfd cannot be reached, 77 where root is needed. wharfctl(1) says more."
+)]
+pub(crate) struct Arguments {
+    /// Ask the wharfd whose paths are below DIR
+    #[arg(long, value_name = "DIR", default_value = "/", global = true)]
+    pub(crate) root: PathBuf,
+    /// Print JSON (the verbs that read)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// The agent, its server, and what is being done
+    Status,
+    /// All instances of Object 9, one a line
+    List,
+    /// One instance, with its operations
+    Show {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
+    /// What servers could see, oldest first
+    History {
+        /// Only of this instance: its number, or the name of its package
+        instance: Option<Named>,
+    },
+    /// Each change as it comes, until interrupted
+    Watch,
+    /// Bring a package and install it; waits for the end
+    Install(InstallArguments),
+    /// Remove the software of an instance, or drop what was delivered; waits for the end
+    Uninstall {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
+    /// Activate the software of an instance; waits for the end
+    Activate {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
+    /// Deactivate the software of an instance; waits for the end
+    Deactivate {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
+    /// Delete an instance without software in place, with a download that runs
+    Delete {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArguments {
+    /// Where the package is: https://… or http://…, or a file here; FILE.asc or FILE.sig beside it is taken along
+    #[arg(value_name = "URI|FILE")]
+    pub(crate) package: Package,
+    /// Into this instance, upgrading what it has: its number, or the name of its package. Without it: into one that
+    /// is free, or a new one
+    #[arg(long)]
+    pub(crate) instance: Option<Named>,
+    /// User Name at the origin
+    #[arg(long, requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// The file with the Password in its first line
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// An instance, as an administrator calls it. No package name is a number alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    Number(u16),
+    Package(String),
+}
+
+impl FromStr for Named {
+    type Err = Infallible;
+
+    fn from_str(word: &str) -> Result<Self, Infallible> {
+        Ok(match word.parse() {
+            Ok(number) => Self::Number(number),
+            Err(_) => Self::Package(word.to_owned()),
+        })
+    }
+}
+
+/// Where a package is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Package {
+    Uri(String),
+    File(PathBuf),
+}
+
+impl FromStr for Package {
+    type Err = Infallible;
+
+    fn from_str(word: &str) -> Result<Self, Infallible> {
+        Ok(match word.contains("://") {
+            true => Self::Uri(word.to_owned()),
+            false => Self::File(PathBuf::from(word)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_page_has_every_verb_and_every_option() {
+        let page = include_str!("../../../../docs/man/wharfctl.1").replace('\\', "");
+        let command = Arguments::command();
+        for verb in command.get_subcommands() {
+            assert!(page.contains(verb.get_name()), "no {}", verb.get_name());
+        }
+        let verbs = command.get_subcommands();
+        let options = verbs.flat_map(|verb| verb.get_arguments());
+        for option in options.chain(command.get_arguments()) {
+            let Some(long) = option.get_long() else {
+                continue;
+            };
+            assert!(page.contains(&format!("--{long}")), "no --{long}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_called_by_its_number_or_by_its_package() {
+        assert_eq!("7".parse(), Ok(Named::Number(7)));
+        assert_eq!("7zip".parse(), Ok(Named::Package("7zip".to_owned())));
+        assert_eq!("65536".parse(), Ok(Named::Package("65536".to_owned())));
+    }
+
+    #[test]
+    fn what_has_a_scheme_is_a_uri_and_anything_else_a_file() {
+        let uri = "https://h/a.deb";
+        assert_eq!(uri.parse(), Ok(Package::Uri(uri.to_owned())));
+        for file in ["./a.deb", "/tmp/a.deb", "a:b.deb"] {
+            assert_eq!(file.parse(), Ok(Package::File(file.into())));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `wharfctl install`: a package is written into an instance, followed to DELIVERED, installed, followed to its end.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::fetch::MAX_SIGNATURE;
+
+use crate::{
+    agent::{Agent, Change},
+    arguments::{InstallArguments, Named, Package},
+    change::succeeded,
+    failure::Failure,
+    model::{DELIVERED, INITIAL, INSTALLED, Instance, Snapshot},
+    watch::Follower,
+};
+
+pub(crate) async fn install(agent: &Agent, arguments: InstallArguments) -> Result<(), Failure> {
+    let package = package(&arguments)?;
+    let place = Place::find(agent, arguments.instance.as_ref()).await?;
+    let mut follower = Follower::new(agent, place.id).await?;
+    agent.change(place.id, package).await?;
+    // A server may already have gone on with what was delivered.
+    let arrived = |now: &Instance| now.update_state >= DELIVERED || now.is_settled();
+    let (snapshot, delivered) = follower.until(arrived).await?;
+    succeeded(delivered.update_state >= DELIVERED, &delivered)?;
+    if let Some(holder) = holder(&snapshot, &delivered) {
+        place.give_up(agent).await?;
+        return Err(held(&delivered, holder));
+    }
+    if delivered.update_state == DELIVERED {
+        agent.change(place.id, Change::Install).await?;
+    }
+    let (_, end) = follower.until(Instance::is_settled).await?;
+    succeeded(end.update_state == INSTALLED, &end)?;
+    println!("{} is installed in instance {}", end.title(), end.id);
+    Ok(())
+}
+
+fn held(delivered: &Instance, holder: u16) -> Failure {
+    Failure::Refused(format!(
+        "instance {holder} has {} in place. To upgrade or repair that, say so: wharfctl install --instance {holder} …",
+        delivered.name.as_deref().unwrap_or_default()
+    ))
+}
+
+/// What is written into the instance.
+fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
+    match &arguments.package {
+        Package::Uri(uri) => Ok(Change::WritePackageUri {
+            uri: uri.clone(),
+            user_name: arguments.user.clone().unwrap_or_default(),
+            password: match &arguments.password_file {
+                Some(file) => first_line(file)?,
+                None => String::new(),
+            },
+        }),
+        Package::File(file) => Ok(Change::WritePackage {
+            package: open(file)?,
+            signature: signature_beside(file)?,
+        }),
+    }
+}
+
+fn first_line(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|source| unreadable(file, source))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// `FILE.asc`, else `FILE.sig`, else none: then the package has to carry its signature.
+fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
+    for extension in ["asc", "sig"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!(".{extension}"));
+        let name = PathBuf::from(name);
+        if name.exists() {
+            let mut bytes = Vec::new();
+            let most = MAX_SIGNATURE as u64 + 1; // wharfd says that it is too long
+            let read = open(&name)?.take(most).read_to_end(&mut bytes);
+            read.map_err(|source| unreadable(&name, source))?;
+            return Ok(bytes);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn open(file: &Path) -> Result<File, Failure> {
+    File::open(file).map_err(|source| unreadable(file, source))
+}
+
+fn unreadable(file: &Path, source: std::io::Error) -> Failure {
+    Failure::File {
+        file: file.to_owned(),
+        source,
+    }
+}
+
+/// The instance that takes the package.
+struct Place {
+    id: u16,
+    created: bool,
+}
+
+impl Place {
+    async fn find(agent: &Agent, named: Option<&Named>) -> Result<Self, Failure> {
+        let snapshot = agent.snapshot().await?;
+        let found = match named {
+            Some(named) => Some(snapshot.instance(named)?),
+            None => snapshot.instances.iter().find(|known| is_free(known)),
+        };
+        let Some(instance) = found else {
+            let id = agent.create_instance().await?;
+            return Ok(Self { id, created: true });
+        };
+        make_ready(agent, instance).await?;
+        Ok(Self {
+            id: instance.id,
+            created: false,
+        })
+    }
+
+    /// Leaves things as they were found.
+    async fn give_up(&self, agent: &Agent) -> Result<(), Failure> {
+        let change = match self.created {
+            true => Change::Delete,
+            false => Change::Uninstall { for_update: true },
+        };
+        agent.change(self.id, change).await
+    }
+}
+
+fn is_free(instance: &Instance) -> bool {
+    instance.update_state == INITIAL && instance.is_settled() && instance.in_place.is_none()
+}
+
+/// A package is written in INITIAL (TS 5.1.2.1). What failed to install goes; what a server may still want installed
+/// is refused by wharfd, saying why.
+async fn make_ready(agent: &Agent, instance: &Instance) -> Result<(), Failure> {
+    let upgrades = instance.update_state == INSTALLED;
+    let failed = instance.update_state == DELIVERED && instance.has_failed();
+    if upgrades || failed {
+        let change = Change::Uninstall { for_update: true };
+        agent.change(instance.id, change).await?;
+    }
+    Ok(())
+}
+
+/// Another instance that has the same package in place.
+fn holder(snapshot: &Snapshot, delivered: &Instance) -> Option<u16> {
+    let others = snapshot.instances.iter();
+    let mut holders = others.filter(|other| {
+        let software = other.in_place.as_ref();
+        other.id != delivered.id
+            && software.is_some_and(|software| Some(&software.name) == delivered.name.as_ref())
+    });
+    holders.next().map(|holder| holder.id)
+}

@@ -1,0 +1,89 @@
+//! wharfctl: what an administrator asks wharfd, on this gateway, over D-Bus. Decides nothing about software.
+//!
+//! - `arguments`: the command line; `failure`: why it ends with which code.
+//! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
+//! - `show`, `text`: the verbs that read; `watch`: the one that goes on reading.
+//! - `change`, `install`: the verbs that ask for something, and wait for its end.
+
+mod agent;
+mod arguments;
+mod change;
+mod failure;
+mod install;
+mod model;
+mod show;
+mod text;
+mod watch;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use agent::Agent;
+use arguments::{Arguments, Verb};
+use failure::Failure;
+
+/// sysexits.h, as wharfd's own.
+const EX_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    if let Verb::Completions { shell } = arguments.verb {
+        return completions(shell);
+    }
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("wharfctl: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// `--help` and `--version` come here, too.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print(); // nobody listens
+    match error.use_stderr() {
+        true => ExitCode::from(EX_USAGE),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "wharfctl", &mut script);
+    match std::io::stdout().write_all(&script) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(Failure::runtime)?;
+    runtime.block_on(async {
+        let agent = Agent::connect(&arguments.root).await?;
+        obey(&agent, arguments.verb, arguments.json).await
+    })
+}
+
+async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
+    match verb {
+        Verb::Status => show::status(agent, json).await,
+        Verb::List => show::list(agent, json).await,
+        Verb::Show { instance } => show::show(agent, &instance, json).await,
+        Verb::History { instance } => show::history(agent, instance.as_ref(), json).await,
+        Verb::Watch => watch::watch(agent, json).await,
+        Verb::Install(arguments) => install::install(agent, arguments).await,
+        Verb::Uninstall { instance } => change::uninstall(agent, &instance).await,
+        Verb::Activate { instance } => change::activate(agent, &instance).await,
+        Verb::Deactivate { instance } => change::deactivate(agent, &instance).await,
+        Verb::Delete { instance } => change::delete(agent, &instance).await,
+        Verb::Completions { .. } => Ok(()), // needs no agent
+    }
+}

@@ -1,0 +1,235 @@
+//! What wharfd shows, as values. Their names in JSON are documented in wharfctl(1), and stay.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
+
+use crate::{arguments::Named, failure::Failure};
+
+/// All at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Snapshot {
+    pub(crate) agent: Agent,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+/// The agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Agent {
+    pub(crate) version: String,
+    pub(crate) endpoint: String,
+    pub(crate) server: String,
+    pub(crate) registered: bool,
+    /// Seconds since 1970.
+    pub(crate) registered_since: Option<u64>,
+    pub(crate) registration_failure: Option<String>,
+    pub(crate) backend: Option<String>,
+}
+
+/// An instance of Object 9.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Instance {
+    pub(crate) id: u16,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) update_state: u8,
+    pub(crate) update_state_name: String,
+    pub(crate) update_result: u8,
+    pub(crate) status_reason: String,
+    pub(crate) active: bool,
+    pub(crate) in_place: Option<InPlace>,
+    pub(crate) busy: bool,
+    pub(crate) operation: Option<String>,
+    pub(crate) percent: Option<u8>,
+}
+
+/// Software on the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct InPlace {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+/// An operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    /// Rises from each accepted operation to the next.
+    pub(crate) sequence: u64,
+    pub(crate) kind: String,
+    /// `server` or `user`.
+    pub(crate) origin: String,
+    /// The Short Server ID or the uid.
+    pub(crate) origin_id: u32,
+    pub(crate) instance: u16,
+    pub(crate) state: String,
+    /// Seconds since 1970.
+    pub(crate) accepted_at: u64,
+    pub(crate) outcome: Option<String>,
+}
+
+/// A change that a server could see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct HistoryLine {
+    /// Seconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) instance: u16,
+    pub(crate) operation: Option<String>,
+    pub(crate) update_state: u8,
+    pub(crate) update_state_name: &'static str,
+    pub(crate) update_result: u8,
+    pub(crate) status_reason: String,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
+/// The same, on the bus.
+pub(crate) type HistoryTuple = (u64, u16, String, u8, u8, String, String, String);
+
+/// Update State, by its names.
+pub(crate) const INITIAL: u8 = 0;
+pub(crate) const DELIVERED: u8 = 3;
+pub(crate) const INSTALLED: u8 = 4;
+
+impl Snapshot {
+    /// The instance that is called so.
+    pub(crate) fn instance(&self, named: &Named) -> Result<&Instance, Failure> {
+        let mut all = self.instances.iter();
+        let found = match named {
+            Named::Number(id) => all.find(|instance| instance.id == *id),
+            Named::Package(name) => all.find(|instance| instance.is_called(name)),
+        };
+        found.ok_or_else(|| {
+            Failure::Refused(match named {
+                Named::Number(id) => {
+                    format!("there is no instance {id}: `wharfctl list` shows those that are there")
+                }
+                Named::Package(name) => format!(
+                    "no instance has a package {name}: `wharfctl list` shows what they have"
+                ),
+            })
+        })
+    }
+}
+
+impl Agent {
+    pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
+        Ok(Self {
+            version: read(properties, "Version")?,
+            endpoint: read(properties, "EndpointName")?,
+            server: read(properties, "ServerURI")?,
+            registered: read(properties, "Registered")?,
+            registered_since: Some(read(properties, "RegisteredSince")?)
+                .filter(|since| *since != 0),
+            registration_failure: given(read(properties, "RegistrationFailure")?),
+            backend: given(read(properties, "Backend")?),
+        })
+    }
+}
+
+impl Instance {
+    pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
+        let (name, version): (String, String) = read(properties, "InPlace")?;
+        let percent: i16 = read(properties, "Percent")?;
+        let operation: OwnedObjectPath = read(properties, "Operation")?;
+        Ok(Self {
+            id: read(properties, "Id")?,
+            name: given(read(properties, "PkgName")?),
+            version: given(read(properties, "PkgVersion")?),
+            update_state: read(properties, "UpdateState")?,
+            update_state_name: read(properties, "UpdateStateName")?,
+            update_result: read(properties, "UpdateResult")?,
+            status_reason: read(properties, "StatusReason")?,
+            active: read(properties, "ActivationState")?,
+            in_place: given(name).map(|name| InPlace { name, version }),
+            busy: read(properties, "Busy")?,
+            operation: given(last(&operation).to_owned()),
+            percent: u8::try_from(percent).ok(),
+        })
+    }
+
+    /// Whether nothing is on its way, and nothing is being done.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.operation.is_none() && matches!(self.update_state, INITIAL | DELIVERED | INSTALLED)
+    }
+
+    /// Whether what was tried last failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.update_result >= 50
+    }
+
+    /// The package, or what it is called without one.
+    pub(crate) fn title(&self) -> String {
+        match (&self.name, &self.version) {
+            (Some(name), Some(version)) => format!("{name} {version}"),
+            _ => format!("instance {}", self.id),
+        }
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        let in_place = self.in_place.as_ref();
+        self.name.as_deref() == Some(name) || in_place.is_some_and(|software| software.name == name)
+    }
+}
+
+impl Operation {
+    pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
+        let (origin, origin_id) = read(properties, "Origin")?;
+        let instance: OwnedObjectPath = read(properties, "Instance")?;
+        Ok(Self {
+            id: read(properties, "Id")?,
+            sequence: read(properties, "Sequence")?,
+            kind: read(properties, "Kind")?,
+            origin,
+            origin_id,
+            instance: instance_of(&instance)?,
+            state: read(properties, "State")?,
+            accepted_at: read(properties, "AcceptedAt")?,
+            outcome: given(read(properties, "Outcome")?),
+        })
+    }
+}
+
+impl From<HistoryTuple> for HistoryLine {
+    fn from(line: HistoryTuple) -> Self {
+        let (at, instance, operation, update_state, update_result, status_reason, name, version) =
+            line;
+        let state = wharf_software::UpdateState::from_value(update_state);
+        Self {
+            at,
+            instance,
+            operation: given(operation),
+            update_state,
+            update_state_name: state.map_or("", wharf_software::UpdateState::name),
+            update_result,
+            status_reason,
+            name: given(name),
+            version: given(version),
+        }
+    }
+}
+
+type Properties = HashMap<String, OwnedVariant>;
+
+fn read<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Result<T, Failure> {
+    let value = properties.get(name).cloned();
+    let value = value.and_then(|value| T::try_from(value).ok());
+    value.ok_or_else(|| Failure::NotUnderstood(name.to_owned()))
+}
+
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The id of the instance at this path.
+pub(crate) fn instance_of(path: &ObjectPath<'_>) -> Result<u16, Failure> {
+    let id = last(path).parse();
+    id.map_err(|_| Failure::NotUnderstood(path.to_string()))
+}
+
+fn last<'a>(path: &'a ObjectPath<'_>) -> &'a str {
+    let (_, last) = path.as_str().rsplit_once('/').unwrap_or_default();
+    last
+}

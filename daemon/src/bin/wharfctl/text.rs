@@ -1,0 +1,233 @@
+//! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
+
+use crate::model::{Agent, HistoryLine, Instance, Operation, Snapshot};
+
+/// `wharfctl status`.
+pub(crate) fn status(snapshot: &Snapshot) -> String {
+    let mut text = agent(&snapshot.agent);
+    let busy = snapshot
+        .instances
+        .iter()
+        .filter(|known| !known.is_settled());
+    for instance in busy {
+        text += &format!("instance {}: {}\n", instance.id, at(instance));
+    }
+    let installed = snapshot
+        .instances
+        .iter()
+        .filter(|known| known.in_place.is_some());
+    text += &format!(
+        "{} of {} instances have software in place\n",
+        installed.count(),
+        snapshot.instances.len()
+    );
+    text
+}
+
+fn agent(agent: &Agent) -> String {
+    let backend = agent.backend.as_deref();
+    let registration = match (agent.registered_since, &agent.registration_failure) {
+        (Some(since), None) => format!("registered since {}", time(since)),
+        (Some(_), Some(failure)) => format!("registered, but: {failure}"),
+        (None, Some(failure)) => format!("not registered: {failure}"),
+        (None, None) => "not registered yet".to_owned(),
+    };
+    format!(
+        "wharfd {} as {}\nserver {}: {registration}\npackage manager: {}\n",
+        agent.version,
+        agent.endpoint,
+        agent.server,
+        backend.unwrap_or("not known yet: the installer has not answered"),
+    )
+}
+
+/// `wharfctl list`.
+pub(crate) fn list(instances: &[Instance]) -> String {
+    let head = [
+        "ID", "PACKAGE", "VERSION", "STATE", "RESULT", "ACTIVE", "REASON",
+    ];
+    let rows = instances.iter().map(|instance| {
+        [
+            instance.id.to_string(),
+            dash(instance.name.as_deref()),
+            dash(instance.version.as_deref()),
+            instance.update_state_name.clone(),
+            instance.update_result.to_string(),
+            yes(instance.active),
+            instance.status_reason.clone(),
+        ]
+    });
+    table(head, rows)
+}
+
+/// `wharfctl show`.
+pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
+    let in_place = instance.in_place.as_ref();
+    let in_place = in_place.map(|software| format!("{} {}", software.name, software.version));
+    let mut text = format!(
+        "instance {}\n  package        {}\n  version        {}\n  update state   {} {}\n  update result  {}\n  \
+         status reason  {}\n  active         {}\n  in place       {}\n",
+        instance.id,
+        dash(instance.name.as_deref()),
+        dash(instance.version.as_deref()),
+        instance.update_state,
+        instance.update_state_name,
+        instance.update_result,
+        instance.status_reason,
+        yes(instance.active),
+        dash(in_place.as_deref()),
+    );
+    if let Some(percent) = instance.percent {
+        text += &format!("  done           {percent} %\n");
+    }
+    if !operations.is_empty() {
+        text += "\n";
+        text += &table(
+            ["ACCEPTED", "OPERATION", "FOR", "STATE", "OUTCOME", "ID"],
+            operations.iter().map(|operation| row(operation)),
+        );
+    }
+    text
+}
+
+fn row(operation: &Operation) -> [String; 6] {
+    [
+        time(operation.accepted_at),
+        operation.kind.clone(),
+        format!("{} {}", operation.origin, operation.origin_id),
+        operation.state.clone(),
+        dash(operation.outcome.as_deref()),
+        operation.id.clone(),
+    ]
+}
+
+/// `wharfctl history`.
+pub(crate) fn history(lines: &[HistoryLine]) -> String {
+    let head = [
+        "TIME", "ID", "PACKAGE", "VERSION", "STATE", "RESULT", "REASON",
+    ];
+    let rows = lines.iter().map(|line| {
+        [
+            time(line.at),
+            line.instance.to_string(),
+            dash(line.name.as_deref()),
+            dash(line.version.as_deref()),
+            line.update_state_name.to_owned(),
+            line.update_result.to_string(),
+            line.status_reason.clone(),
+        ]
+    });
+    table(head, rows)
+}
+
+/// Where an instance is, in a line.
+pub(crate) fn at(instance: &Instance) -> String {
+    format!(
+        "{}, {}/{}, {}",
+        instance.title(),
+        instance.update_state_name,
+        instance.update_result,
+        instance.status_reason
+    )
+}
+
+/// A progress bar, in a line.
+pub(crate) fn bar(instance: &Instance) -> String {
+    const WIDTH: usize = 30;
+    let Some(percent) = instance.percent else {
+        return format!(
+            "{:>3}  [{}]      {}",
+            instance.id,
+            " ".repeat(WIDTH),
+            instance.status_reason
+        );
+    };
+    let done = WIDTH * usize::from(percent.min(100)) / 100;
+    format!(
+        "{:>3}  [{}{}] {percent:>3} %  {}",
+        instance.id,
+        "#".repeat(done),
+        " ".repeat(WIDTH - done),
+        instance.status_reason
+    )
+}
+
+fn dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+fn yes(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+/// Columns as wide as their widest cell; the last one ends with its text.
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut all = vec![head.map(str::to_owned)];
+    all.extend(rows);
+    let width = |column: usize| {
+        let cells = all.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line += &format!("{cell:<width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know where they are.
+pub(crate) fn time(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(day);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The Gregorian date of a day since 1970-01-01: years from March, so that February's end is the year's.
+const fn date(day: u64) -> (u64, u64, u64) {
+    let day = day + 719_468; // since 0000-03-01
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    match month < 10 {
+        true => (era * 400 + year, month + 3, of_month),
+        false => (era * 400 + year + 1, month - 9, of_month),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_that_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_793_491_199, "2026-10-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(time(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [
+            ["1".to_owned(), "é".to_owned()],
+            ["12345".to_owned(), "x".to_owned()],
+        ];
+        assert_eq!(
+            table(["ID", "N"], rows.into_iter()),
+            "ID     N\n1      é\n12345  x\n"
+        );
+    }
+}

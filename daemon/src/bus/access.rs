@@ -1,0 +1,82 @@
+//! What every object of the bus needs: the views, the way to the agent, and who asks.
+
+use tokio::sync::{mpsc, oneshot, watch};
+use zbus::{Connection, fdo, message::Header};
+
+use super::{
+    command::{Answer, Command, Refused},
+    views::Views,
+};
+
+/// The way from an object to the agent.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) views: watch::Receiver<Views>,
+    pub(super) commands: mpsc::Sender<Command>,
+    /// Up to which generation of the views all signals went out.
+    pub(super) announced: watch::Receiver<u64>,
+}
+
+/// A method call: who asks is known to the bus alone.
+pub(super) struct Call<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) header: &'a Header<'a>,
+}
+
+impl Access {
+    /// Asks the agent. The answer comes back after the signals of what it changed.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> fdo::Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(command(answer)).await;
+        sent.map_err(|_| ending())?;
+        let answered = answered.await.map_err(|_| ending())?;
+        let generation = self.views.borrow().generation;
+        let mut announced = self.announced.clone();
+        let _ = announced.wait_for(|told| *told >= generation).await; // the bus is going: so is the caller
+        answered.map_err(error)
+    }
+}
+
+impl Call<'_> {
+    /// The uid of the caller, if it may change what is installed here.
+    pub(super) async fn root(&self) -> fdo::Result<u32> {
+        match self.user().await? {
+            0 => Ok(0),
+            uid => Err(fdo::Error::AccessDenied(format!(
+                "only root changes what is installed here, and the caller is the user with uid {uid}: try sudo"
+            ))),
+        }
+    }
+
+    async fn user(&self) -> fdo::Result<u32> {
+        let sender = self.header.sender().map(|name| name.as_str());
+        let reply = self
+            .connection
+            .call_method(
+                Some("org.freedesktop.DBus"),
+                "/org/freedesktop/DBus",
+                Some("org.freedesktop.DBus"),
+                "GetConnectionUnixUser",
+                &sender.unwrap_or_default(),
+            )
+            .await?;
+        Ok(reply.body().deserialize()?)
+    }
+}
+
+fn ending() -> fdo::Error {
+    fdo::Error::Failed("wharfd is ending: ask again when it runs".to_owned())
+}
+
+fn error(refused: Refused) -> fdo::Error {
+    let text = refused.to_string();
+    match refused {
+        Refused::NoInstance(_) => fdo::Error::UnknownObject(text),
+        Refused::BadRequest(_) => fdo::Error::InvalidArgs(text),
+        Refused::NotAllowed(_) => fdo::Error::Failed(text),
+        Refused::NotStored(_) => fdo::Error::IOError(text),
+    }
+}

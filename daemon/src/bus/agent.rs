@@ -1,0 +1,112 @@
+//! The agent on the bus.
+
+use wharf_software::InstanceId;
+use zbus::{Connection, OwnedObjectPath, fdo, interface, message::Header};
+
+use super::{
+    access::{Access, Call},
+    command::Command,
+    instance,
+    views::AgentView,
+};
+use crate::store::HistoryEntry;
+
+/// `/org/wharfd/Agent1`.
+pub(super) struct Agent(pub(super) Access);
+
+/// A line of `History`: at, instance, operation, update state, update result, status reason, name, version.
+type Line = (u64, u16, String, u8, u8, String, String, String);
+
+impl Agent {
+    fn view<T>(&self, part: impl FnOnce(&AgentView) -> T) -> T {
+        part(&self.0.views.borrow().agent)
+    }
+}
+
+/// The agent of this gateway.
+#[interface(name = "org.wharfd.Agent1")]
+impl Agent {
+    /// Makes an instance of Object 9 with the lowest free id, as a server's Create does. Root alone.
+    #[zbus(out_args("instance"))]
+    async fn create_instance(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let user = Call { connection, header }.root().await?;
+        let made = self.0.ask(|answer| Command::Create { answer, user });
+        Ok(instance::path(made.await?))
+    }
+
+    /// What a server could see of an instance (-1: of all), oldest first: seconds since 1970, the instance, the
+    /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion.
+    #[zbus(out_args("lines"))]
+    async fn history(&self, instance: i32) -> fdo::Result<Vec<Line>> {
+        let instance = match instance {
+            -1 => None,
+            id => Some(InstanceId(u16::try_from(id).map_err(|_| {
+                fdo::Error::InvalidArgs(format!(
+                    "{id} is no instance: expected 0 to 65534, or -1 for all"
+                ))
+            })?)),
+        };
+        let lines = self.0.ask(|answer| Command::History { instance, answer });
+        Ok(lines.await?.into_iter().map(line).collect())
+    }
+
+    /// The name that the gateway registers under.
+    #[zbus(property)]
+    fn endpoint_name(&self) -> String {
+        self.view(|agent| agent.endpoint.clone())
+    }
+
+    /// The LwM2M server that manages the software.
+    #[zbus(property, name = "ServerURI")]
+    fn server_uri(&self) -> String {
+        self.view(|agent| agent.server_uri.clone())
+    }
+
+    /// Whether the server accepted the registration and has not forgotten it.
+    #[zbus(property)]
+    fn registered(&self) -> bool {
+        self.view(|agent| agent.registered_since.is_some())
+    }
+
+    /// Since when wharfd knows that, in seconds since 1970; 0 while it is not registered.
+    #[zbus(property)]
+    fn registered_since(&self) -> u64 {
+        self.view(|agent| agent.registered_since.unwrap_or(0))
+    }
+
+    /// Why the last Register or Update failed; empty once one succeeded.
+    #[zbus(property)]
+    fn registration_failure(&self) -> String {
+        self.view(|agent| agent.registration_failure.clone())
+    }
+
+    /// The package manager; empty until the installer has told.
+    #[zbus(property)]
+    fn backend(&self) -> String {
+        self.view(|agent| agent.backend.clone())
+    }
+
+    /// The version of wharfd.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+fn line(entry: HistoryEntry) -> Line {
+    (
+        entry.at,
+        entry.instance.0,
+        entry.operation.map(|id| id.to_string()).unwrap_or_default(),
+        entry.update_state,
+        entry.update_result,
+        entry.reason,
+        entry.name,
+        entry.version,
+    )
+}

@@ -1,0 +1,99 @@
+//! What is asked of the agent over the bus, and how it answers. Who asks was looked at before.
+
+use std::fs::File;
+
+use tokio::sync::oneshot;
+use wharf_frames::Secret;
+use wharf_software::{Executable, InstanceId};
+
+use crate::store::HistoryEntry;
+
+/// The way of an answer back to who asked. It comes when what was asked is stored.
+pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Something that is asked of the agent.
+#[derive(Debug)]
+pub enum Command {
+    /// As a server's Write, Execute or Delete.
+    Instance {
+        /// The instance.
+        id: InstanceId,
+        /// What is asked.
+        request: Request,
+        /// The uid of who asks.
+        user: u32,
+        /// When it is accepted and stored.
+        answer: Answer<()>,
+    },
+    /// As a server's Create without an id.
+    Create {
+        /// The id of the new instance.
+        answer: Answer<InstanceId>,
+        /// The uid of who asks.
+        user: u32,
+    },
+    /// What servers could see, oldest first.
+    History {
+        /// Of this instance; none: of all.
+        instance: Option<InstanceId>,
+        /// The lines.
+        answer: Answer<Vec<HistoryEntry>>,
+    },
+}
+
+/// What is asked of an instance.
+#[derive(Debug)]
+pub enum Request {
+    /// A Write of Package URI, User Name and Password in one; empty credentials erase those that are there.
+    WritePackageUri {
+        /// Resource 3, which may carry a token.
+        uri: Secret,
+        /// Resource 14.
+        user_name: Secret,
+        /// Resource 15.
+        password: Secret,
+    },
+    /// A Write of Package, from a file that is open for reading.
+    WritePackage {
+        /// The package.
+        file: File,
+        /// What stood beside it.
+        signature: Option<Vec<u8>>,
+    },
+    /// An Execute.
+    Execute {
+        /// The resource.
+        resource: Executable,
+        /// As a server gives them.
+        arguments: &'static [u8],
+    },
+    /// A Delete.
+    Delete,
+}
+
+/// Why something is not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such instance.
+    #[error("there is no instance {0}")]
+    NoInstance(u16),
+    /// What is asked for cannot be understood or used: a server would read 4.00.
+    #[error("{0}")]
+    BadRequest(String),
+    /// It cannot be done as things are: a server would read 4.05.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// The database does not take or give it.
+    #[error("{0}")]
+    NotStored(String),
+}
+
+impl From<wharf_software::Refusal> for Refused {
+    fn from(refusal: wharf_software::Refusal) -> Self {
+        let why = refusal.why.to_string();
+        match refusal.code {
+            wharf_software::Code::BadRequest => Self::BadRequest(why),
+            wharf_software::Code::MethodNotAllowed => Self::NotAllowed(why),
+        }
+    }
+}

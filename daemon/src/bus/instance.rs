@@ -1,0 +1,235 @@
+//! An instance of Object 9 on the bus.
+
+use std::fs::File;
+
+use wharf_frames::{Secret, fetch::MAX_SIGNATURE};
+use wharf_software::{Executable, InstanceId};
+use zbus::{Connection, OwnedFd, OwnedObjectPath, fdo, interface, message::Header};
+
+use super::{
+    access::{Access, Call},
+    command::{Command, Request},
+    operation,
+    views::InstanceView,
+};
+
+/// `/org/wharfd/Agent1/instances/ID`.
+pub(super) struct Instance {
+    pub(super) id: InstanceId,
+    pub(super) access: Access,
+}
+
+/// Where an instance lies.
+pub(super) fn path(id: InstanceId) -> OwnedObjectPath {
+    super::object_path(&format!("instances/{}", id.0))
+}
+
+impl Instance {
+    /// The default where the instance is gone, and its object goes next.
+    fn view<T: Default>(&self, part: impl FnOnce(&InstanceView) -> T) -> T {
+        let views = self.access.views.borrow();
+        views.instances.get(&self.id).map(part).unwrap_or_default()
+    }
+
+    async fn change(&self, call: Call<'_>, request: Request) -> fdo::Result<()> {
+        let user = call.root().await?;
+        let id = self.id;
+        let asked = self.access.ask(|answer| Command::Instance {
+            id,
+            request,
+            user,
+            answer,
+        });
+        asked.await
+    }
+
+    async fn execute(
+        &self,
+        call: Call<'_>,
+        resource: Executable,
+        arguments: &'static [u8],
+    ) -> fdo::Result<()> {
+        let request = Request::Execute {
+            resource,
+            arguments,
+        };
+        self.change(call, request).await
+    }
+}
+
+/// An instance of Object 9, LwM2M Software Management. Its methods are a server's requests: each answers when the
+/// request is accepted and stored, the work comes afterwards. Root alone.
+#[interface(name = "org.wharfd.Agent1.Instance")]
+impl Instance {
+    /// Writes Package URI, User Name and Password together. Empty credentials erase those that are there.
+    #[zbus(name = "WritePackageURI")]
+    async fn write_package_uri(
+        &self,
+        uri: String,
+        user_name: String,
+        password: String,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let request = Request::WritePackageUri {
+            uri: Secret::new(uri.into_bytes()),
+            user_name: Secret::new(user_name.into_bytes()),
+            password: Secret::new(password.into_bytes()),
+        };
+        self.change(Call { connection, header }, request).await
+    }
+
+    /// Writes Package from a regular file that is open for reading, with the detached signature that stood beside
+    /// it, or with none.
+    async fn write_package(
+        &self,
+        package: OwnedFd,
+        signature: Vec<u8>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        if signature.len() > MAX_SIGNATURE {
+            return Err(fdo::Error::InvalidArgs(format!(
+                "the signature has more than {MAX_SIGNATURE} bytes: is it one?"
+            )));
+        }
+        let request = Request::WritePackage {
+            file: File::from(std::os::fd::OwnedFd::from(package)),
+            signature: (!signature.is_empty()).then_some(signature),
+        };
+        self.change(Call { connection, header }, request).await
+    }
+
+    /// Executes Install.
+    async fn install(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let call = Call { connection, header };
+        self.execute(call, Executable::Install, b"").await
+    }
+
+    /// Executes Uninstall; for update, with argument 1: the software stays until the next Install replaces it.
+    async fn uninstall(
+        &self,
+        for_update: bool,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let call = Call { connection, header };
+        let arguments: &[u8] = if for_update { b"1" } else { b"0" };
+        self.execute(call, Executable::Uninstall, arguments).await
+    }
+
+    /// Executes Activate.
+    async fn activate(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let call = Call { connection, header };
+        self.execute(call, Executable::Activate, b"").await
+    }
+
+    /// Executes Deactivate.
+    async fn deactivate(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let call = Call { connection, header };
+        self.execute(call, Executable::Deactivate, b"").await
+    }
+
+    /// Deletes the instance, with a download that runs. Refused while software is in place.
+    async fn delete(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        self.change(Call { connection, header }, Request::Delete)
+            .await
+    }
+
+    /// Its id.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> u16 {
+        self.id.0
+    }
+
+    /// Resource 0.
+    #[zbus(property)]
+    fn pkg_name(&self) -> String {
+        self.view(|instance| instance.pkg_name.clone())
+    }
+
+    /// Resource 1.
+    #[zbus(property)]
+    fn pkg_version(&self) -> String {
+        self.view(|instance| instance.pkg_version.clone())
+    }
+
+    /// Resource 7: 0 INITIAL, 1 DOWNLOAD STARTED, 2 DOWNLOADED, 3 DELIVERED, 4 INSTALLED.
+    #[zbus(property)]
+    fn update_state(&self) -> u8 {
+        self.view(|instance| instance.update_state.0)
+    }
+
+    /// The name of Update State.
+    #[zbus(property)]
+    fn update_state_name(&self) -> String {
+        self.view(|instance| instance.update_state.1.to_owned())
+    }
+
+    /// Resource 9.
+    #[zbus(property)]
+    fn update_result(&self) -> u8 {
+        self.view(|instance| instance.update_result)
+    }
+
+    /// Resource 16: a number of TS Appendix B, a colon, one line.
+    #[zbus(property)]
+    fn status_reason(&self) -> String {
+        self.view(|instance| instance.status_reason.clone())
+    }
+
+    /// Resource 12.
+    #[zbus(property)]
+    fn activation_state(&self) -> bool {
+        self.view(|instance| instance.activation_state)
+    }
+
+    /// Name and version of the software that is on the device, also while the instance is not INSTALLED; empty
+    /// where there is none.
+    #[zbus(property)]
+    fn in_place(&self) -> (String, String) {
+        self.view(|instance| instance.software.clone().unwrap_or_default())
+    }
+
+    /// Whether an Install, Uninstall, Activate or Deactivate is accepted and has not ended.
+    #[zbus(property)]
+    fn busy(&self) -> bool {
+        self.view(|instance| instance.busy)
+    }
+
+    /// What is being done, downloads included; `/` where nothing is.
+    #[zbus(property)]
+    fn operation(&self) -> OwnedObjectPath {
+        let path = self.view(|instance| instance.operation.map(operation::path));
+        path.unwrap_or_default()
+    }
+
+    /// How far that is, in percent; -1 where it is not known.
+    #[zbus(property)]
+    fn percent(&self) -> i16 {
+        self.view(|instance| instance.percent).map_or(-1, i16::from)
+    }
+}

@@ -1,0 +1,83 @@
+//! An operation on the bus.
+
+use wharf_frames::OperationId;
+use wharf_software::Origin;
+use zbus::{OwnedObjectPath, interface};
+
+use super::{access::Access, instance, views::Views};
+use crate::store::OperationRow;
+
+/// `/org/wharfd/Agent1/operations/ID`.
+pub(super) struct Operation {
+    pub(super) id: OperationId,
+    pub(super) access: Access,
+}
+
+/// Where an operation lies.
+pub(super) fn path(id: OperationId) -> OwnedObjectPath {
+    super::object_path(&format!("operations/{id}"))
+}
+
+impl Operation {
+    fn view<T: Default>(&self, part: impl FnOnce(&OperationRow) -> T) -> T {
+        let views: &Views = &self.access.views.borrow();
+        let found = views.operations.iter().find(|view| view.id == self.id);
+        found.map(part).unwrap_or_default()
+    }
+}
+
+/// One thing that is done to an instance: what is accepted and has not ended, and what ended last.
+#[interface(name = "org.wharfd.Agent1.Operation")]
+impl Operation {
+    /// Its name, in the journal too.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// `pull`, `push`, `install`, `uninstall`, `activate`, `deactivate`.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn kind(&self) -> String {
+        self.view(|operation| operation.kind.as_str().to_owned())
+    }
+
+    /// Who wanted it: `server` with its Short Server ID, or `user` with its uid.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn origin(&self) -> (String, u32) {
+        self.view(|operation| match operation.origin {
+            Origin::Server(id) => ("server".to_owned(), u32::from(id)),
+            Origin::User(uid) => ("user".to_owned(), uid),
+        })
+    }
+
+    /// What it is done to.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn instance(&self) -> OwnedObjectPath {
+        let path = self.view(|operation| Some(instance::path(operation.instance)));
+        path.unwrap_or_default()
+    }
+
+    /// Rises from each accepted operation to the next.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn sequence(&self) -> u64 {
+        self.view(|operation| operation.sequence)
+    }
+
+    /// When it was accepted, in seconds since 1970.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn accepted_at(&self) -> u64 {
+        self.view(|operation| operation.accepted_at)
+    }
+
+    /// `queued`, `running`, `done`, `failed`.
+    #[zbus(property)]
+    fn state(&self) -> String {
+        self.view(|operation| operation.state.clone())
+    }
+
+    /// What Status Reason read at its end; empty before.
+    #[zbus(property)]
+    fn outcome(&self) -> String {
+        self.view(|operation| operation.outcome.clone())
+    }
+}

@@ -1,0 +1,240 @@
+//! The connection to the bus: objects that come and go, signals of what changed. Without a bus the agent runs on.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use tokio::sync::{mpsc, watch};
+use wharf_frames::OperationId;
+use wharf_software::InstanceId;
+use zbus::{
+    Connection, ObjectServer, OwnedObjectPath, OwnedVariant, Variant, connection, fdo,
+    object_server::Interface,
+};
+
+use super::{
+    AGENT_PATH, NAME,
+    access::Access,
+    agent::Agent,
+    command::Command,
+    instance::{self, Instance},
+    operation::{self, Operation},
+    views::{Publisher, Views},
+};
+use crate::{config::Timing, installer::Installer};
+
+/// Goes to the bus, again and again.
+pub(super) struct Service {
+    address: String,
+    access: Access,
+    announced: watch::Sender<u64>,
+    timing: Timing,
+}
+
+impl Service {
+    pub(super) fn new(
+        address: String,
+        views: watch::Receiver<Views>,
+        commands: mpsc::Sender<Command>,
+        timing: Timing,
+    ) -> Self {
+        let (announced, told) = watch::channel(0);
+        Self {
+            address,
+            access: Access {
+                views,
+                commands,
+                announced: told,
+            },
+            announced,
+            timing,
+        }
+    }
+
+    /// Until the agent is gone.
+    pub(super) async fn run(self, publisher: Publisher, installer: Installer) {
+        let mut wait = self.timing.retry_first;
+        let mut told = false;
+        loop {
+            match self.connect().await {
+                Ok(bus) => {
+                    tracing::info!("on the bus as {NAME}");
+                    (told, wait) = (false, self.timing.retry_first);
+                    tokio::task::spawn_local(tell_backend(publisher.clone(), installer.clone()));
+                    self.announce(bus).await;
+                    tracing::warn!("the bus closed the connection");
+                }
+                Err(error) if !told => {
+                    told = true;
+                    let address = &self.address;
+                    tracing::info!(%address, %error, "not on D-Bus: wharfctl does not work, everything else does");
+                }
+                Err(error) => tracing::debug!(%error, "still not on D-Bus"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(self.timing.retry_longest);
+        }
+    }
+
+    /// All objects are there before the name is: nobody sees a part of them.
+    async fn connect(&self) -> zbus::Result<Bus> {
+        let agent = Agent(self.access.clone());
+        let connection = connection::Builder::address(self.address.as_str())
+            .serve_at(AGENT_PATH, fdo::ObjectManager)
+            .serve_at(AGENT_PATH, agent)
+            .build()
+            .await?;
+        let mut bus = Bus {
+            connection,
+            access: self.access.clone(),
+            agent: Properties::new(),
+            instances: BTreeMap::new(),
+            operations: BTreeMap::new(),
+        };
+        bus.bring_up_to_date().await?;
+        bus.connection.request_name(NAME).await?;
+        Ok(bus)
+    }
+
+    /// Tells what changes, until the connection ends.
+    async fn announce(&self, mut bus: Bus) {
+        let mut views = self.access.views.clone();
+        loop {
+            let generation = views.borrow_and_update().generation;
+            if let Err(error) = bus.bring_up_to_date().await {
+                return tracing::warn!(%error, "D-Bus does not take what changed");
+            }
+            self.announced.send_replace(generation);
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() { return },
+                () = bus.connection.closed() => return,
+            }
+        }
+    }
+}
+
+async fn tell_backend(publisher: Publisher, installer: Installer) {
+    match installer.backend().await {
+        Ok(backend) => publisher.agent(|agent| agent.backend = backend.to_string()),
+        Err(error) => tracing::debug!(%error, "the installer has not told its package manager"),
+    }
+}
+
+type Properties = HashMap<String, OwnedVariant>;
+
+/// One connection, with all properties as they were told last.
+struct Bus {
+    connection: Connection,
+    access: Access,
+    agent: Properties,
+    instances: BTreeMap<InstanceId, Properties>,
+    operations: BTreeMap<OperationId, Properties>,
+}
+
+impl Bus {
+    /// An operation comes before the instance that names it, and goes after it.
+    async fn bring_up_to_date(&mut self) -> zbus::Result<()> {
+        let (instances, operations) = {
+            let views = self.access.views.borrow();
+            let operations = views.operations.iter().map(|view| view.id);
+            (
+                views.instances.keys().copied().collect::<BTreeSet<_>>(),
+                operations.collect::<BTreeSet<_>>(),
+            )
+        };
+        for id in &operations {
+            self.show_operation(*id).await?;
+        }
+        for id in &instances {
+            self.show_instance(*id).await?;
+        }
+        let server = self.connection.object_server();
+        for id in gone(&mut self.instances, &instances) {
+            server.remove::<Instance, _>(instance::path(id)).await?;
+        }
+        for id in gone(&mut self.operations, &operations) {
+            server.remove::<Operation, _>(operation::path(id)).await?;
+        }
+        let agent = OwnedObjectPath::try_from(AGENT_PATH).unwrap_or_default();
+        let now = properties::<Agent>(server, &self.connection, &agent).await?;
+        tell::<Agent>(server, &agent, &self.agent, &now).await?;
+        self.agent = now;
+        Ok(())
+    }
+
+    async fn show_operation(&mut self, id: OperationId) -> zbus::Result<()> {
+        let path = operation::path(id);
+        let server = self.connection.object_server();
+        if !self.operations.contains_key(&id) {
+            let access = self.access.clone();
+            server.at(&path, Operation { id, access }).await?;
+        }
+        let now = properties::<Operation>(server, &self.connection, &path).await?;
+        if let Some(before) = self.operations.get(&id) {
+            tell::<Operation>(server, &path, before, &now).await?;
+        }
+        self.operations.insert(id, now);
+        Ok(())
+    }
+
+    async fn show_instance(&mut self, id: InstanceId) -> zbus::Result<()> {
+        let path = instance::path(id);
+        let server = self.connection.object_server();
+        if !self.instances.contains_key(&id) {
+            let access = self.access.clone();
+            server.at(&path, Instance { id, access }).await?;
+        }
+        let now = properties::<Instance>(server, &self.connection, &path).await?;
+        if let Some(before) = self.instances.get(&id) {
+            tell::<Instance>(server, &path, before, &now).await?;
+        }
+        self.instances.insert(id, now);
+        Ok(())
+    }
+}
+
+/// What was shown and is there no more.
+fn gone<K: Copy + Ord>(shown: &mut BTreeMap<K, Properties>, there: &BTreeSet<K>) -> Vec<K> {
+    let gone = shown.keys().filter(|id| !there.contains(id));
+    let gone: Vec<K> = gone.copied().collect();
+    shown.retain(|id, _| there.contains(id));
+    gone
+}
+
+async fn properties<I: Interface>(
+    server: &ObjectServer,
+    connection: &Connection,
+    path: &OwnedObjectPath,
+) -> zbus::Result<Properties> {
+    let object = server.interface::<_, I>(path).await?;
+    let emitter = object.signal_emitter();
+    let interface = object.get().await;
+    Ok(interface.get_all(server, connection, None, emitter).await?)
+}
+
+/// One signal with all that changed, so that who listens sees what one commit made.
+async fn tell<I: Interface>(
+    server: &ObjectServer,
+    path: &OwnedObjectPath,
+    before: &Properties,
+    now: &Properties,
+) -> zbus::Result<()> {
+    let changed = now
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(*value));
+    let changed: HashMap<&str, Variant<'_>> = changed
+        .map(|(name, value)| (name.as_str(), Variant::from(value.clone())))
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let object = server.interface::<_, I>(path).await?;
+    fdo::Properties::properties_changed(
+        object.signal_emitter(),
+        I::name(),
+        changed,
+        Cow::Borrowed(&[]),
+    )
+    .await
+}

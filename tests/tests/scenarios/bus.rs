@@ -1,0 +1,465 @@
+//! What an administrator sees and does on the gateway itself, by wharfctl over D-Bus, beside the server that manages it.
+
+use std::{os::unix::process::CommandExt, path::Path, process::Command};
+
+use serde_json::Value;
+use wharf_tests::{
+    gateway::Gateway, package::Package, process::Process, system_bus::SystemBus,
+    waiting::wait_until,
+};
+
+use crate::stage_set::StageSet;
+
+const ROOT: u32 = 0;
+const NOBODY: u32 = 65534;
+
+/// What a program said, and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    output: String,
+    errors: String,
+}
+
+/// A gateway on a bus, registered.
+struct OnBus {
+    set: StageSet,
+    bus: SystemBus,
+}
+
+impl OnBus {
+    fn simulated() -> Self {
+        Self::on(Gateway::simulated(), SystemBus::start)
+    }
+
+    fn on(gateway: Gateway, start: impl Fn(&Path) -> SystemBus) -> Self {
+        let bus = start(&gateway.path());
+        let set = StageSet::registered(gateway, "");
+        let on_bus = Self { set, bus };
+        wait_until("wharfd on the bus", || {
+            (on_bus.wharfctl(&["status"]).code == Some(0)).then_some(())
+        });
+        on_bus
+    }
+
+    fn wharfctl(&self, arguments: &[&str]) -> Said {
+        self.wharfctl_as(ROOT, arguments)
+    }
+
+    fn wharfctl_as(&self, user: u32, arguments: &[&str]) -> Said {
+        run(self
+            .set
+            .gateway
+            .command("wharfctl", &[])
+            .args(arguments)
+            .uid(user))
+    }
+
+    #[track_caller]
+    fn done(&self, arguments: &[&str]) -> String {
+        let said = self.wharfctl(arguments);
+        assert_eq!(said.code, Some(0), "{arguments:?}: {said:?}");
+        said.output
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.done(&[&["--json"], arguments].concat());
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+    }
+
+    /// What wharfctl shows of `/9/0` is what the server reads there.
+    #[track_caller]
+    fn agree(&self, expected: &str) {
+        let shown = &self.json(&["list"])[0];
+        let client = self.set.client();
+        let read = |resource: u16| client.read_text(&format!("/9/0/{resource}"));
+        let told = |name: &str| match &shown[name] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        for (name, resource) in [
+            ("name", 0),
+            ("version", 1),
+            ("update_state", 7),
+            ("update_result", 9),
+            ("status_reason", 16),
+        ] {
+            assert_eq!(told(name), read(resource), "{name} of {shown}");
+        }
+        assert_eq!(format!("{}/{}", read(7), read(9)), expected);
+    }
+}
+
+fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said {
+        code: output.status.code(),
+        output: text(output.stdout),
+        errors: text(output.stderr),
+    }
+}
+
+#[test]
+fn wharfctl_and_the_server_agree_at_each_step() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    on_bus.agree("0/0");
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    on_bus.agree("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("4/2");
+    on_bus.agree("4/2");
+    let shown = on_bus.json(&["show", "hello"]);
+    let kinds: Vec<String> = shown["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|operation| {
+            format!(
+                "{} {} {}",
+                operation["kind"], operation["origin"], operation["state"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [r#""pull" "server" "done""#, r#""install" "server" "done""#]
+    );
+}
+
+#[test]
+fn what_is_done_locally_goes_through_the_same_instance_and_notifies_the_server() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    set.origin.require("fleet", "correct horse");
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    set.observe(&[9, 7, 0, 1]);
+    let password = set.folder.join("password");
+    std::fs::write(&password, "correct horse\n").unwrap();
+    let password = password.to_str().unwrap();
+
+    let said = on_bus.done(&[
+        "install",
+        &uri,
+        "--user",
+        "fleet",
+        "--password-file",
+        password,
+    ]);
+
+    assert!(
+        said.ends_with("hello 1.0-1 is installed in instance 0\n"),
+        "{said}"
+    );
+    set.expect_story(&[
+        "9=1", "7=1", "9=0", "7=2", "0=hello", "1=1.0-1", "7=3", "9=2", "7=4",
+    ]);
+    on_bus.agree("4/2");
+    let operations = &on_bus.json(&["status"])["operations"];
+    assert_eq!(operations[0]["kind"], "pull");
+    assert_eq!(operations[0]["origin"], "user");
+    assert_eq!(operations[0]["origin_id"], 0);
+
+    on_bus.done(&["uninstall", "hello"]);
+    on_bus.agree("0/0");
+}
+
+#[test]
+fn activate_and_deactivate_are_followed_to_their_end() {
+    let on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    assert_eq!(on_bus.json(&["list"])[0]["active"], false);
+    on_bus.done(&["activate", "0"]);
+    assert_eq!(on_bus.set.client().read_text("/9/0/12"), "1");
+    assert_eq!(on_bus.json(&["list"])[0]["active"], true);
+    on_bus.done(&["deactivate", "hello"]);
+    assert_eq!(on_bus.set.client().read_text("/9/0/12"), "0");
+}
+
+#[test]
+fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
+    let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    let set = &on_bus.set;
+    let inside = set.signed_inside(&Package::new("inside", "1.0-1").padding(300_000));
+    on_bus.done(&["install", inside.to_str().unwrap()]);
+    on_bus.agree("4/2");
+
+    let beside = Package::new("beside", "2.0-1").build(set.folder.path());
+    set.keys
+        .sign_beside(wharf_tests::keys::Signer::Vendor, &beside);
+    let said = on_bus.done(&["install", beside.to_str().unwrap()]);
+    assert!(said.ends_with("installed in instance 1\n"), "{said}");
+    let installed = |name| set.gateway.debian_root().installed_version(name);
+    assert_eq!(installed("inside").as_deref(), Some("1.0-1"));
+    assert_eq!(installed("beside").as_deref(), Some("2.0-1"));
+
+    let unsigned = Package::new("unsigned", "1.0-1").build(set.folder.path());
+    let said = on_bus.wharfctl(&["install", unsigned.to_str().unwrap()]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.errors
+            .contains("INITIAL/53, 20: there is no signature"),
+        "{said:?}"
+    );
+    assert_eq!(installed("unsigned"), None);
+}
+
+#[test]
+fn an_upgrade_names_its_instance() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    set.install(&Package::new("hello", "1.0-1"));
+    let second = set.signed_inside(&Package::new("hello", "2.0-1"));
+    let second = second.to_str().unwrap();
+
+    let said = on_bus.wharfctl(&["install", second]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.errors.contains("--instance 0"), "{said:?}");
+    assert_eq!(on_bus.json(&["list"]).as_array().unwrap().len(), 1);
+
+    on_bus.done(&["install", second, "--instance", "hello"]);
+    on_bus.agree("4/2");
+    assert_eq!(set.client().read_text("/9/0/1"), "2.0-1");
+}
+
+#[test]
+fn a_refusal_carries_the_text_of_the_machine() {
+    let on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    for (arguments, code, text) in [
+        (
+            &["delete", "0"][..],
+            1,
+            "hello 1.0-1 is in place: Uninstall first",
+        ),
+        (&["activate", "9"], 1, "there is no instance 9"),
+        (&["install", "ftp://h/x.deb"], 1, "only http, https are"),
+        (&["show", "none"], 1, "no instance has a package none"),
+        (&["install", "/nowhere.deb"], 1, "cannot read /nowhere.deb"),
+        (&["instal"], 64, "unrecognized subcommand"),
+    ] {
+        let said = on_bus.wharfctl(arguments);
+        assert_eq!(said.code, Some(code), "{arguments:?}: {said:?}");
+        assert!(said.errors.contains(text), "{arguments:?}: {said:?}");
+    }
+}
+
+fn reads_but_changes_nothing(on_bus: &OnBus) {
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    for verb in ["status", "list", "history"] {
+        let said = on_bus.wharfctl_as(NOBODY, &[verb]);
+        assert_eq!(said.code, Some(0), "{verb}: {said:?}");
+    }
+    for arguments in [
+        &["install", "http://h/x.deb"][..],
+        &["uninstall", "0"],
+        &["activate", "0"],
+        &["deactivate", "0"],
+        &["delete", "0"],
+    ] {
+        let said = on_bus.wharfctl_as(NOBODY, arguments);
+        assert_eq!(said.code, Some(77), "{arguments:?}: {said:?}");
+        assert!(said.errors.contains("only root"), "{said:?}");
+    }
+    on_bus.agree("4/2");
+}
+
+#[test]
+fn an_unprivileged_user_reads_but_changes_nothing() {
+    reads_but_changes_nothing(&OnBus::simulated());
+}
+
+#[test]
+fn wharfd_itself_asks_who_calls() {
+    reads_but_changes_nothing(&OnBus::on(Gateway::simulated(), SystemBus::permissive));
+}
+
+#[test]
+fn only_wharfd_owns_its_name() {
+    let on_bus = OnBus::simulated();
+    for user in [ROOT, NOBODY] {
+        let said = run(on_bus
+            .bus
+            .send()
+            .args(["--print-reply", "--dest=org.freedesktop.DBus", "/"])
+            .args([
+                "org.freedesktop.DBus.RequestName",
+                "string:org.wharfd.Agent1",
+                "uint32:2",
+            ])
+            .uid(user));
+        assert_ne!(said.code, Some(0), "{user}: {said:?}");
+        assert!(said.errors.contains("AccessDenied"), "{user}: {said:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_in_a_property_a_signal_or_the_introspection() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    let mut monitor = Process::spawn(Command::new("dbus-monitor").args([
+        "--address",
+        &on_bus.bus.address(),
+        "sender=org.wharfd.Agent1",
+    ]));
+    monitor.output().wait_for("NameAcquired");
+    set.origin.require("fleet", "correct horse");
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let client = set.client();
+    client.write_text("/9/0/14", "fleet").expect("2.04");
+    client.write_text("/9/0/15", "correct horse").expect("2.04");
+    set.order(&format!("{uri}?token=hunter2"));
+    wait_until("the end of the download", || {
+        let state = client.read_text("/9/0/7");
+        (state == "0" || state == "3").then_some(())
+    });
+    monitor.output().wait_for("UpdateState");
+    let mut seen = vec![
+        on_bus.done(&["--json", "status"]),
+        on_bus.done(&["--json", "history"]),
+    ];
+    for path in ["/org/wharfd/Agent1", "/org/wharfd/Agent1/instances/0"] {
+        let said = run(on_bus
+            .bus
+            .send()
+            .args(["--print-reply", "--dest=org.wharfd.Agent1", path])
+            .arg("org.freedesktop.DBus.Introspectable.Introspect"));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        seen.push(said.output);
+    }
+    monitor.kill();
+    seen.push(monitor.output().wait_for_end().join("\n"));
+    for secret in ["correct horse", "hunter2", "fleet"] {
+        for text in &seen {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn watch_tells_each_change_until_the_package_is_installed() {
+    let on_bus = OnBus::simulated();
+    let mut watch = Process::spawn(on_bus.set.gateway.command("wharfctl", &[]).arg("watch"));
+    watch
+        .output()
+        .wait_for("INITIAL/0, 10: ready for a package");
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    watch
+        .output()
+        .wait_for("  0  hello 1.0-1, INSTALLED/2, 40: hello 1.0-1 is installed");
+    watch.kill();
+    let lines = watch.output().wait_for_end();
+    assert!(
+        lines.iter().any(|line| line.contains("DELIVERED/0")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn created_and_deleted_instances_come_and_go() {
+    let on_bus = OnBus::simulated();
+    let client = on_bus.set.client();
+    let mut watch = Process::spawn(
+        on_bus
+            .set
+            .gateway
+            .command("wharfctl", &[])
+            .args(["--json", "watch"]),
+    );
+    watch.output().wait_for("\"id\":0");
+    client.create("/9", Some(7), &[]).expect("2.01");
+    watch.output().wait_for("\"id\":7");
+    client.delete("/9/7").expect("2.02");
+    watch.output().wait_for(r#"{"id":7,"deleted":true}"#);
+    watch.kill();
+}
+
+#[test]
+fn without_a_bus_wharfd_runs_on_and_says_so_once() {
+    let mut set = StageSet::simulated();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.gateway
+        .daemon()
+        .errors()
+        .wait_for("not on D-Bus: wharfctl does not work, everything else does");
+    let said = run(set.gateway.command("wharfctl", &[]).arg("status"));
+    assert_eq!(said.code, Some(69), "{said:?}");
+    assert!(
+        said.errors.contains("cannot reach D-Bus at unix:path="),
+        "{said:?}"
+    );
+    let lines = set.gateway.daemon().errors().all();
+    let told = lines.iter().filter(|line| line.contains("not on D-Bus"));
+    assert_eq!(told.count(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_bus_that_comes_back_is_used_again() {
+    let mut on_bus = OnBus::simulated();
+    on_bus.bus.stop();
+    on_bus
+        .set
+        .gateway
+        .daemon()
+        .errors()
+        .wait_for("the bus closed the connection");
+    on_bus.bus.start_again();
+    wait_until("wharfd on the new bus", || {
+        (on_bus.wharfctl(&["status"]).code == Some(0)).then_some(())
+    });
+}
+
+#[test]
+fn wharfctl_says_that_wharfd_does_not_run_and_what_to_do() {
+    let mut on_bus = OnBus::simulated();
+    on_bus.set.gateway.daemon().kill();
+    wait_until("69", || {
+        let said = on_bus.wharfctl(&["list"]);
+        (said.code == Some(69) && said.errors.contains("systemctl start wharfd")).then_some(())
+    });
+}
+
+#[test]
+fn status_list_show_and_history_are_read_by_a_person() {
+    let on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    wait_until("the package manager's name", || {
+        on_bus.done(&["status"]).contains("simulated").then_some(())
+    });
+    let status = on_bus.done(&["status"]);
+    let server = on_bus.set.server.uri();
+    for line in [
+        format!("wharfd {} as gateway\n", env!("CARGO_PKG_VERSION")),
+        format!("server {server}: registered since 20"),
+        "package manager: simulated\n".to_owned(),
+        "1 of 1 instances have software in place\n".to_owned(),
+    ] {
+        assert!(status.contains(&line), "no {line:?} in {status}");
+    }
+    assert_eq!(
+        on_bus.done(&["list"]),
+        "ID  PACKAGE  VERSION  STATE      RESULT  ACTIVE  REASON\n\
+         0   hello    1.0-1    INSTALLED  2       no      40: hello 1.0-1 is installed\n"
+    );
+    let show = on_bus.done(&["show", "0"]);
+    assert!(show.contains("  in place       hello 1.0-1\n"), "{show}");
+    assert!(show.contains("  install    server 1  done"), "{show}");
+    let history = on_bus.done(&["history", "hello"]);
+    assert_eq!(history.lines().count(), 7, "{history}");
+}
+
+#[test]
+fn completions_are_printed_without_a_bus() {
+    let gateway = Gateway::simulated();
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run(gateway
+            .command("wharfctl", &[])
+            .args(["completions", shell]));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.output.contains("uninstall"), "{said:?}");
+    }
+}
