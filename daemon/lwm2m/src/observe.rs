@@ -50,7 +50,7 @@ pub(crate) enum Notification {
     End {
         token: Vec<u8>,
         code: Code,
-        given_up: u32,
+        given_up: u8,
     },
 }
 
