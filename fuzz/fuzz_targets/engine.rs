@@ -1,6 +1,7 @@
 //! Whatever datagrams come, in whatever time: the engine answers in bounded messages, and its deadlines end.
 //!
-//! The input is a list of steps: two bytes of length, two of seconds to pass, the datagram.
+//! The input is a list of steps: two bytes of length, two of seconds to pass, the datagram. One without a byte is a
+//! restart of the program, one of a single byte another way to the server.
 #![no_main]
 
 use std::time::Duration;
@@ -30,7 +31,7 @@ static OBJECTS: [ObjectDefinition; 2] = [
 ];
 
 fuzz_target!(|steps: &[u8]| {
-    let mut engine = Engine::new(Config::new("fuzz"), Objects::new(&OBJECTS, [(9, 0)]), 1);
+    let mut engine = Engine::new(Config::new("fuzz"), objects(), 1);
     let mut now = Time::from_millis(0);
     handle(&mut engine, now, Input::Start);
     let mut rest = steps;
@@ -44,7 +45,11 @@ fuzz_target!(|steps: &[u8]| {
         let (datagram, left) = after.split_at(length.min(after.len()));
         rest = left;
         handle(&mut engine, now, Input::Timeout);
-        handle(&mut engine, now, Input::Datagram(datagram.to_vec()));
+        match datagram {
+            [] => engine = restarted(&engine, now),
+            [_] => handle(&mut engine, now, Input::Moved),
+            _ => handle(&mut engine, now, Input::Datagram(datagram.to_vec())),
+        }
         handle(
             &mut engine,
             now,
@@ -62,13 +67,27 @@ fuzz_target!(|steps: &[u8]| {
     }
 });
 
+fn objects() -> Objects {
+    Objects::new(&OBJECTS, [(9, 0)])
+}
+
+fn restarted(engine: &Engine, now: Time) -> Engine {
+    let saved = engine.saved();
+    let mut engine = Engine::restored(Config::new("fuzz"), objects(), 2, saved.clone());
+    assert_eq!(engine.saved(), saved);
+    let all = vec![Path::Resource(9, 0, 0), Path::Resource(9, 0, 7)];
+    handle(&mut engine, now, Input::MayHaveChanged(all));
+    handle(&mut engine, now, Input::Start);
+    engine
+}
+
 fn handle(engine: &mut Engine, now: Time, input: Input) {
     engine.handle(now, input);
     while let Some(output) = engine.poll_output() {
         match output {
             Output::Send(datagram) => assert!(datagram.len() <= 1280, "{} bytes", datagram.len()),
             Output::Request { id, request } => answer(engine, now, id, &request),
-            Output::Event(_) => {}
+            Output::Save | Output::Event(_) => {}
         }
     }
 }
