@@ -463,3 +463,61 @@ fn completions_are_printed_without_a_bus() {
         assert!(said.output.contains("uninstall"), "{said:?}");
     }
 }
+
+#[test]
+fn doctor_finds_nothing_where_all_is_well() {
+    let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    wait_until("the package manager's name", || {
+        let status = on_bus.json(&["status"]);
+        (!status["agent"]["backend"].is_null()).then_some(())
+    });
+    let findings = on_bus.json(&["doctor"]);
+    let findings = findings.as_array().unwrap();
+    for finding in findings {
+        assert_eq!(finding["verdict"], "ok", "{finding}");
+    }
+    let checks: Vec<&str> = findings
+        .iter()
+        .filter_map(|it| it["check"].as_str())
+        .collect();
+    assert_eq!(
+        checks,
+        [
+            "configuration",
+            "clock",
+            "server's name",
+            "wharfd",
+            "registration",
+            "installer",
+            "keys",
+            "disk",
+            "packages"
+        ]
+    );
+}
+
+#[test]
+fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
+    let gateway = Gateway::simulated();
+    let doctor = || run(gateway.command("wharfctl", &[]).arg("doctor"));
+    gateway.write("etc/wharfd/wharfd.toml", "[[server]]\nurl = \"coap://h\"\n");
+    let said = doctor();
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for line in [
+        "FAIL  configuration ",
+        "wharfd.toml, line 2",
+        "FAIL  wharfd          cannot reach D-Bus",
+        "FAIL  keys            nobody may sign",
+    ] {
+        assert!(said.output.contains(line), "no {line:?} in {}", said.output);
+    }
+    assert_eq!(said.errors, "wharfctl: 3 checks failed\n");
+
+    gateway.configure("coap://no-such-host.invalid", "unprotected = true");
+    let said = doctor();
+    assert!(
+        said.output
+            .contains("FAIL  server's name   no-such-host.invalid has no address"),
+        "{said:?}"
+    );
+}

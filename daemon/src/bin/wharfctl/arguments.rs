@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     },
     /// Each change as it comes, until interrupted
     Watch,
+    /// What has to be so for wharfd to work, each with what to do; ends with 1 when something is not
+    Doctor,
     /// Bring a package and install it; waits for the end
     Install(InstallArguments),
     /// Remove the software of an instance, or drop what was delivered; waits for the end

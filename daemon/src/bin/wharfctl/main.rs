@@ -3,11 +3,13 @@
 //! - `arguments`: the command line; `failure`: why it ends with which code.
 //! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`: the one that goes on reading.
+//! - `doctor`: what has to be so for wharfd to work.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
 
 mod agent;
 mod arguments;
 mod change;
+mod doctor;
 mod failure;
 mod install;
 mod model;
@@ -67,6 +69,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         .build();
     let runtime = runtime.map_err(Failure::runtime)?;
     runtime.block_on(async {
+        if let Verb::Doctor = arguments.verb {
+            return doctor::doctor(&arguments.root, arguments.json).await;
+        }
         let agent = Agent::connect(&arguments.root).await?;
         obey(&agent, arguments.verb, arguments.json).await
     })
@@ -84,6 +89,6 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         Verb::Activate { instance } => change::activate(agent, &instance).await,
         Verb::Deactivate { instance } => change::deactivate(agent, &instance).await,
         Verb::Delete { instance } => change::delete(agent, &instance).await,
-        Verb::Completions { .. } => Ok(()), // needs no agent
+        Verb::Doctor | Verb::Completions { .. } => Ok(()), // need no agent
     }
 }

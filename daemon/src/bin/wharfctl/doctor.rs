@@ -1,0 +1,327 @@
+//! `wharfctl doctor`: what has to be so for wharfd to do its work, each looked at by itself, with what to do. Changes
+//! nothing, and needs no wharfd that runs.
+
+use std::{
+    fs, io,
+    net::ToSocketAddrs as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde::Serialize;
+use wharfd::{clock, config::Settings};
+
+use crate::{agent::Agent, failure::Failure, model, show::print};
+
+/// What was looked at, and how it is.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    found: String,
+    /// What to do.
+    advice: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// Prints all findings. That one failed is a failure.
+pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
+    let settings = Settings::read(root);
+    let mut findings = vec![configuration(&settings), the_clock()];
+    if let Ok(settings) = &settings {
+        findings.push(name_service(settings));
+        findings.extend(machine_id(root, settings));
+    }
+    findings.extend(the_agent(root).await);
+    findings.extend([keys(root), disk(root), packages(root)]);
+    print(json, &findings, || findings.iter().map(line).collect())?;
+    let failed = findings.iter().filter(|it| it.verdict == Verdict::Fail);
+    match failed.count() {
+        0 => Ok(()),
+        1 => Err(Failure::Refused("1 check failed".to_owned())),
+        count => Err(Failure::Refused(format!("{count} checks failed"))),
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let verdict = match finding.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warn => "warn",
+        Verdict::Fail => "FAIL",
+    };
+    let mut text = format!("{verdict:<4}  {:<15} {}\n", finding.check, finding.found);
+    if let Some(advice) = &finding.advice {
+        text += &format!("      {:<15} {advice}\n", "");
+    }
+    text
+}
+
+fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+    Finding {
+        check,
+        verdict: Verdict::Ok,
+        found: found.into(),
+        advice: None,
+    }
+}
+
+fn bad(
+    check: &'static str,
+    verdict: Verdict,
+    found: impl Into<String>,
+    advice: impl Into<String>,
+) -> Finding {
+    Finding {
+        check,
+        verdict,
+        found: found.into(),
+        advice: Some(advice.into()),
+    }
+}
+
+fn configuration(settings: &Result<Settings, wharfd::config::ConfigError>) -> Finding {
+    let check = "configuration";
+    match settings {
+        Ok(settings) => ok(check, format!("sound; endpoint name {}", settings.endpoint)),
+        Err(error) => bad(
+            check,
+            Verdict::Fail,
+            error.to_string(),
+            "correct that, then: systemctl restart wharfd",
+        ),
+    }
+}
+
+fn the_clock() -> Finding {
+    let now = crate::text::time(clock::now());
+    match clock::is_set() {
+        true => ok("clock", now),
+        false => bad(
+            "clock",
+            Verdict::Fail,
+            format!("{now} is before this wharfctl was built"),
+            "set it, and have it set at each boot: timedatectl set-ntp true",
+        ),
+    }
+}
+
+fn name_service(settings: &Settings) -> Finding {
+    let check = "server's name";
+    let address = &settings.server.address;
+    match (address.host(), address.port()).to_socket_addrs() {
+        Ok(mut found) => {
+            let first = found.next().map(|first| first.ip().to_string());
+            ok(
+                check,
+                format!("{} is {}", address.host(), first.unwrap_or_default()),
+            )
+        }
+        Err(error) => bad(
+            check,
+            Verdict::Fail,
+            format!("{} has no address: {error}", address.host()),
+            "look at the name in wharfd.toml, at /etc/resolv.conf, and whether the network is up",
+        ),
+    }
+}
+
+async fn the_agent(root: &Path) -> Vec<Finding> {
+    let snapshot = match Agent::connect(root).await {
+        Ok(agent) => agent.snapshot().await,
+        Err(failure) => Err(failure),
+    };
+    match snapshot {
+        Ok(snapshot) => vec![
+            ok("wharfd", format!("{} runs", snapshot.agent.version)),
+            registration(&snapshot.agent),
+            installer(&snapshot.agent),
+        ],
+        Err(failure) => vec![bad(
+            "wharfd",
+            Verdict::Fail,
+            failure.to_string(),
+            "registration and installer are looked at once it runs",
+        )],
+    }
+}
+
+fn registration(agent: &model::Agent) -> Finding {
+    let check = "registration";
+    match (&agent.registration_failure, agent.registered) {
+        (None, true) => ok(check, format!("registered at {}", agent.server)),
+        (None, false) => bad(
+            check,
+            Verdict::Warn,
+            format!("none at {} yet", agent.server),
+            "look again in a minute",
+        ),
+        (Some(failure), _) => bad(
+            check,
+            Verdict::Fail,
+            format!("{}: {failure}", agent.server),
+            "look whether the server runs, knows this endpoint name and its key, and whether a firewall is in between",
+        ),
+    }
+}
+
+fn installer(agent: &model::Agent) -> Finding {
+    match &agent.backend {
+        Some(backend) => ok("installer", format!("answers, and drives {backend}")),
+        None => bad(
+            "installer",
+            Verdict::Fail,
+            "has not answered wharfd",
+            "look at `wharf-installer --check-config` and `systemctl status wharf-installer.socket`",
+        ),
+    }
+}
+
+/// Whose they are and what they may sign, the installer judges when a package comes.
+fn keys(root: &Path) -> Finding {
+    let check = "keys";
+    let folder = root.join("etc/wharfd/keys");
+    let names = fs::read_dir(&folder).and_then(|entries| {
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect::<io::Result<Vec<String>>>()
+    });
+    let shown = folder.display();
+    match names {
+        Ok(names) => match names.iter().filter(|name| is_key(name)).count() {
+            0 => bad(
+                check,
+                Verdict::Fail,
+                format!("nobody may sign: there is no file in {shown}"),
+                "put the vendor's OpenPGP certificate there, and name it in installer.toml",
+            ),
+            count => ok(check, format!("{count} in {shown}")),
+        },
+        Err(error) => bad(
+            check,
+            Verdict::Warn,
+            format!("cannot read {shown}: {error}"),
+            "ask as root",
+        ),
+    }
+}
+
+/// Hidden files and editors' copies are passed over, as the installer does.
+fn is_key(name: &str) -> bool {
+    !name.starts_with('.') && !name.ends_with('~')
+}
+
+/// What the installer leaves free.
+const RESERVE: u64 = 64 * 1024 * 1024;
+
+#[allow(
+    clippy::useless_conversion,
+    reason = "the fields have 32 bits on some machines"
+)]
+fn disk(root: &Path) -> Finding {
+    let check = "disk";
+    let folder = root.join("var/lib");
+    let shown = folder.display();
+    match nix::sys::statvfs::statvfs(&folder) {
+        Ok(found) => {
+            let unit = u64::from(found.fragment_size());
+            let free = u64::from(found.blocks_available()) * unit;
+            let reserve = RESERVE.max(u64::from(found.blocks()) * unit / 20);
+            let text = format!(
+                "{} MB are free in {shown}, of which {} stay free",
+                free / 1_000_000,
+                reserve / 1_000_000
+            );
+            match free > reserve {
+                true => ok(check, text),
+                false => bad(
+                    check,
+                    Verdict::Fail,
+                    text,
+                    "make room: every download ends 50",
+                ),
+            }
+        }
+        Err(error) => bad(
+            check,
+            Verdict::Warn,
+            format!("cannot look at {shown}: {error}"),
+            "ask as root",
+        ),
+    }
+}
+
+fn packages(root: &Path) -> Finding {
+    let check = "packages";
+    if !root.join("var/lib/dpkg/status").exists() {
+        return ok(check, "there is no dpkg here");
+    }
+    let mut command = match root == Path::new("/") {
+        true => Command::new("dpkg"),
+        false => {
+            let mut command = Command::new("chroot");
+            command.arg(root).arg("dpkg");
+            command
+        }
+    };
+    match command.arg("--audit").stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() && output.stdout.is_empty() => {
+            ok(check, "dpkg --audit finds nothing")
+        }
+        Ok(output) => bad(
+            check,
+            Verdict::Fail,
+            first_line(&output.stdout, &output.stderr),
+            "look at `dpkg --audit`; `dpkg --configure -a` finishes what was interrupted",
+        ),
+        Err(error) => bad(
+            check,
+            Verdict::Warn,
+            format!("cannot ask dpkg: {error}"),
+            "ask as root",
+        ),
+    }
+}
+
+fn first_line(output: &[u8], errors: &[u8]) -> String {
+    let all = [output, errors].concat();
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let line = text.lines().next().unwrap_or("dpkg --audit failed");
+    line.chars()
+        .filter(|character| !character.is_control())
+        .take(200)
+        .collect()
+}
+
+/// An image that is copied with its machine id gets other SSH host keys at its first boot, and the id is older.
+fn machine_id(root: &Path, settings: &Settings) -> Option<Finding> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let check = "machine id";
+    let made = |path: &str| fs::metadata(root.join(path)).and_then(|file| file.modified());
+    let own = wharfd::endpoint::from_machine_id(root).ok();
+    if own.as_deref() != Some(settings.endpoint.as_str()) {
+        return None; // the name does not come from it
+    }
+    let id = made("etc/machine-id").ok()?;
+    let host_key = made("etc/ssh/ssh_host_ed25519_key").ok();
+    let later = host_key.and_then(|key| key.duration_since(id).ok());
+    Some(match later.filter(|later| *later > DAY) {
+        None => ok(check, "nothing says that it was copied with an image"),
+        Some(later) => bad(
+            check,
+            Verdict::Warn,
+            format!(
+                "is {} days older than the SSH host key: was this system copied from an image?",
+                later.as_secs() / DAY.as_secs()
+            ),
+            "two gateways with one endpoint name push each other out: rm /etc/machine-id, \
+             systemd-machine-id-setup, restart; or write endpoint = \"…\"",
+        ),
+    })
+}
