@@ -4,7 +4,8 @@
 use lwm2m::{Answer, ErrorCode, Input, RequestId, UpdateTiming};
 use wharf_frames::Failure;
 use wharf_software::{
-    ActivationPolicy, Event, Instance, InstanceId, Refusal, Rules, Transition, changes, step,
+    ActivationPolicy, Event, Instance, InstanceId, Origin, Refusal, Rules, Transition, changes,
+    step,
 };
 
 use super::{Agent, act::look};
@@ -117,7 +118,13 @@ impl Agent {
 
     pub(super) fn step(&self, instance: &Instance, event: Event) -> Result<Transition, Refusal> {
         let exists = |link| objects::exists(&self.instances, link);
-        step(instance, event, &self.rules(&exists))
+        let mut rules = self.rules(&exists);
+        if is_local(instance, &event) {
+            // What is configured for a server is for what that server asks.
+            rules.activation = ActivationPolicy::Server;
+            rules.replace_failed = false;
+        }
+        step(instance, event, &rules)
     }
 
     /// What the machine has to know.
@@ -280,6 +287,15 @@ fn refused(
         effects: Vec::new(),
     };
     Ok((transition, Some((request, Answer::Error(code)))))
+}
+
+/// Whether a local user asks, or asked for what goes on.
+fn is_local(instance: &Instance, event: &Event) -> bool {
+    let origin = match event {
+        Event::Write { request, .. } | Event::Execute { request, .. } => Some(request.origin),
+        _ => instance.operation().map(|operation| operation.origin),
+    };
+    matches!(origin, Some(Origin::User(_)))
 }
 
 const fn is_end(event: &Event) -> bool {

@@ -181,6 +181,26 @@ fn activate_and_deactivate_are_followed_to_their_end() {
 }
 
 #[test]
+fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server() {
+    let gateway = Gateway::simulated();
+    let _bus = SystemBus::start(&gateway.path());
+    let set = StageSet::registered(gateway, "activation = \"always\"");
+    let file = set.signed_inside(&Package::new("hello", "1.0-1"));
+    wait_until("a local install", || {
+        let mut wharfctl = set.gateway.command("wharfctl", &[]);
+        let said = run(wharfctl.args(["install", file.to_str().unwrap()]));
+        assert!(matches!(said.code, Some(0 | 69)), "{said:?}");
+        (said.code == Some(0)).then_some(())
+    });
+    assert_eq!(set.client().read_text("/9/0/12"), "0");
+    let operations = run(set
+        .gateway
+        .command("wharfctl", &[])
+        .args(["--json", "status"]));
+    assert!(!operations.output.contains("activate"), "{operations:?}");
+}
+
+#[test]
 fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
     let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
     let set = &on_bus.set;
