@@ -219,6 +219,37 @@ mod tests {
         }
     }
 
+    fn at_percent(percent: Option<u8>) -> Instance {
+        Instance {
+            id: 3,
+            name: None,
+            version: None,
+            update_state: 1,
+            update_state_name: "DOWNLOAD STARTED".to_owned(),
+            update_result: 1,
+            status_reason: "30: downloading".to_owned(),
+            active: false,
+            in_place: None,
+            busy: false,
+            operation: Some("0".repeat(32)),
+            percent,
+        }
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_the_work_is_done() {
+        for (percent, full, said) in [
+            (Some(0), 0, "]   0 %  30"),
+            (Some(50), 15, "]  50 %  30"),
+            (Some(100), 30, "] 100 %  30"),
+            (None, 0, "]      30"),
+        ] {
+            let bar = bar(&at_percent(percent));
+            assert_eq!(bar.matches('#').count(), full, "{bar}");
+            assert!(bar.contains(said), "{bar}");
+        }
+    }
+
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [
