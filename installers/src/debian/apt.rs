@@ -22,9 +22,9 @@ use wharf_frames::{
 };
 
 use super::{
-    complaint,
-    consent::{self, Consent},
-    dpkg::{Dpkg, Status, not_started},
+    complaint, configuration,
+    consent::Consent,
+    dpkg::{Dpkg, Known, Status, not_started},
     plan::{Step, announced, only_installs, only_removes, simulated},
     services::Services,
     version,
@@ -77,6 +77,7 @@ impl Apt {
             root: root.clone(),
             lock_wait,
             time_limit,
+            known: Known::default(),
         };
         Ok(Self {
             architecture: dpkg.architecture()?,
@@ -104,29 +105,9 @@ impl Apt {
         if let Some(path) = self.configuration.get() {
             return Ok(path);
         }
-        let folder = self.root.run().join("apt");
-        let written = durable::private_folder(&folder.join("lists/partial"))
-            .and_then(|()| durable::private_folder(&folder.join("archives/partial")))
-            .and_then(|()| self.hooks())
-            .and_then(|hooks| {
-                let inside = self.root.seen_inside(&folder);
-                let text = configuration(&inside, self.lock_wait, &hooks);
-                durable::write_volatile(&folder.join("apt.conf"), text.as_bytes())
-            });
-        written.map_err(|error| not_started("apt-get", &error))?;
-        let path = self.root.seen_inside(&folder.join("apt.conf"));
+        let path = configuration::written(&self.root, self.lock_wait)
+            .map_err(|error| not_started("apt-get", &error))?;
         Ok(self.configuration.get_or_init(|| path))
-    }
-
-    /// The administrator's hooks, without the one that would ask debconf's questions before: nobody is there to answer.
-    fn hooks(&self) -> std::io::Result<Vec<String>> {
-        let output = process::ask(&self.root, "apt-config", ["dump", "DPkg::Pre-Install-Pkgs"])?;
-        let dump = String::from_utf8_lossy(&output.stdout);
-        let values = dump
-            .lines()
-            .filter_map(|line| line.strip_prefix("DPkg::Pre-Install-Pkgs:: "));
-        let kept = values.filter(|value| !value.contains("dpkg-preconfigure"));
-        Ok(kept.map(str::to_owned).collect())
     }
 
     fn arguments(&self, words: &[&str], what: &OsStr) -> Result<Vec<OsString>, Failure> {
@@ -436,34 +417,6 @@ impl Installer for Apt {
     }
 }
 
-/// apt.conf(5). The planner's log, a compressed copy of all that apt knew, costs more than the plan. `#clear` works only in a file that is read after the administrator's, as the one of `-c` is.
-fn configuration(folder: &Path, lock_wait: Duration, hooks: &[String]) -> String {
-    let folder = folder.display();
-    let mut text = format!(
-        "Dir::State::lists \"{folder}/lists/\";\n\
-         Dir::Cache::archives \"{folder}/archives/\";\n\
-         Dir::Cache::pkgcache \"\";\n\
-         Dir::Cache::srcpkgcache \"\";\n\
-         Dir::Etc::sourcelist \"/dev/null\";\n\
-         Dir::Etc::sourceparts \"/dev/null\";\n\
-         APT::Sandbox::User \"root\";\n\
-         Dir::Log::Planner \"\";\n\
-         APT::Install-Recommends \"false\";\n\
-         DPkg::Use-Pty \"0\";\n\
-         DPkg::Lock::Timeout \"{}\";\n\
-         DPkg::Options {{ \"--force-confdef\"; \"--force-confold\"; }};\n\
-         #clear DPkg::Pre-Install-Pkgs;\n",
-        lock_wait.as_secs()
-    );
-    for hook in hooks {
-        text.push_str(&format!(
-            "DPkg::Pre-Install-Pkgs {{ {} }};\n",
-            hook.trim_end()
-        ));
-    }
-    text + consent::HOOK
-}
-
 fn install_words(manner: Manner) -> Vec<&'static str> {
     let mut words = vec!["--no-remove", "--no-install-recommends", "--reinstall"];
     words.extend(manner.allow_downgrade.then_some("--allow-downgrades"));
@@ -539,16 +492,5 @@ mod tests {
             progress("pmstatus:a:20.0:x\npmstatus:a:40.0000:Installing a (amd64)\npmerr"),
             working
         );
-    }
-
-    #[test]
-    fn the_administrators_hooks_are_kept() {
-        let text = configuration(
-            Path::new("/run/x"),
-            Duration::from_secs(7),
-            &["\"/bin/hook || true\";".to_owned()],
-        );
-        assert!(text.contains("#clear DPkg::Pre-Install-Pkgs;\nDPkg::Pre-Install-Pkgs { \"/bin/hook || true\"; };\n"), "{text}");
-        assert!(text.contains("DPkg::Lock::Timeout \"7\""), "{text}");
     }
 }

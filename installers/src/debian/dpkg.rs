@@ -3,10 +3,12 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::Path,
     process::Output,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +31,19 @@ pub(super) struct Dpkg {
     pub(super) root: Root,
     pub(super) lock_wait: Duration,
     pub(super) time_limit: Duration,
+    pub(super) known: Known,
+}
+
+/// What the database said last of a package, and which edition of it did.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Option<(Edition, PackageName, Option<Status>)>>);
+
+/// dpkg puts another file in the place of its database whenever that changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Edition {
+    inode: u64,
+    changed: (i64, i64),
+    length: u64,
 }
 
 /// A line of dpkg's database (dpkg-query(1)).
@@ -87,6 +102,30 @@ impl Dpkg {
 
     /// What the database says of exactly this package; the caller has checked the name's grammar.
     pub(super) fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+        let edition = self.edition();
+        let mut known = self.known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, about, status)) if edition == Some(*of) && about == name => {
+                return Ok(status.clone());
+            }
+            _ => {}
+        }
+        let status = self.ask_for_status(name)?;
+        *known = edition.map(|edition| (edition, name.clone(), status.clone()));
+        Ok(status)
+    }
+
+    /// Which edition of the database there is; none while dpkg is at work.
+    fn edition(&self) -> Option<Edition> {
+        let metadata = fs::metadata(self.root.path("var/lib/dpkg/status")).ok()?;
+        (!self.was_interrupted()).then(|| Edition {
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            length: metadata.len(),
+        })
+    }
+
+    fn ask_for_status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
         let output = self.ask("dpkg-query", &["-W", FORMAT, "--", name.as_str()])?;
         let words = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() && !words.contains("no packages found matching") {
@@ -133,7 +172,7 @@ impl Dpkg {
 
     /// dpkg writes what it does into numbered files first; after an interruption they are still there.
     pub(super) fn was_interrupted(&self) -> bool {
-        let updates = std::fs::read_dir(self.root.path("var/lib/dpkg/updates"));
+        let updates = fs::read_dir(self.root.path("var/lib/dpkg/updates"));
         let mut entries = updates.into_iter().flatten().flatten();
         entries.any(|entry| {
             let name = entry.file_name();

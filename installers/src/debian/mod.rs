@@ -1,8 +1,10 @@
 //! Debian's package managers: [`apt`] does the work, [`dpkg`] tells the truth and repairs, [`version`] compares, [`plan`] and
-//! [`complaint`] read what they say before, and when they fail, [`consent`] lets apt go on.
+//! [`complaint`] read what they say before, and when they fail, [`consent`] lets apt go on
+//! under the [`configuration`] of our runs.
 
 pub(crate) mod apt;
 mod complaint;
+mod configuration;
 mod consent;
 mod dpkg;
 mod files;
