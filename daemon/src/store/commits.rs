@@ -16,6 +16,9 @@ use wharf_fault as fault;
 /// The format of stored effects. A release reads this one and the one before.
 const EFFECT_FORMAT: i64 = 1;
 
+/// The reason in the last line of an instance, beside its last state.
+pub const DELETED: &str = "deleted";
+
 /// So many lines of history are kept.
 const HISTORY_LIMIT: i64 = 1000;
 
@@ -294,16 +297,17 @@ const fn phase_word(phase: Phase) -> &'static str {
 }
 
 fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
-    let Some(instance) = commit.new else {
-        return Ok(());
+    let (instance, reason) = match (commit.old, commit.new) {
+        (None, None) => return Ok(()),
+        (Some(last), None) => (last, DELETED.to_owned()),
+        (old, Some(instance)) => {
+            follow(transaction, instance)?;
+            if old.is_some_and(|old| wharf_software::changes(old, instance).is_empty()) {
+                return Ok(());
+            }
+            (instance, instance.status_reason().to_string())
+        }
     };
-    follow(transaction, instance)?;
-    if commit
-        .old
-        .is_some_and(|old| wharf_software::changes(old, instance).is_empty())
-    {
-        return Ok(());
-    }
     let operation = instance.operation().or(operation_of(commit.old));
     transaction
         .prepare_cached(
@@ -316,7 +320,7 @@ fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite
             operation.map(|operation| Sql(operation.id)),
             Sql(instance.update_state()),
             Sql(instance.update_result()),
-            instance.status_reason().to_string(),
+            reason,
             instance.pkg_name(),
             instance.pkg_version(),
         ])?;

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, path::Path};
 use wharf_frames::OperationId;
 use wharf_software::{Effect, Instance, InstanceId, Kind};
 
-pub use commits::Commit;
+pub use commits::{Commit, DELETED};
 pub use database::StoreError;
 pub use downloads::Download;
 pub use operations::OperationRow;

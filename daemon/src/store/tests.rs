@@ -71,6 +71,11 @@ fn write_uri() -> Event {
 }
 
 fn store(store: &mut Store, old: &Instance, event: Event) -> Instance {
+    commit(store, old, event).unwrap()
+}
+
+/// The same, of an event after which there may be no instance.
+fn commit(store: &mut Store, old: &Instance, event: Event) -> Option<Instance> {
     let transition = after(old, event);
     let pending = store.load().unwrap().pending.into_iter();
     let over = pending.filter(|known| !known.effect.is_due(transition.instance.as_ref()));
@@ -84,7 +89,7 @@ fn store(store: &mut Store, old: &Instance, event: Event) -> Instance {
         at: 1_800_000_000,
     };
     store.commit(&commit).unwrap();
-    transition.instance.unwrap()
+    transition.instance
 }
 
 #[test]
@@ -202,7 +207,8 @@ fn history_tells_each_change_that_a_server_could_see() {
         operation: OPERATION,
         failure,
     };
-    store(&mut open, &queued, failed);
+    let over = store(&mut open, &queued, failed);
+    assert_eq!(commit(&mut open, &over, Event::Delete), None);
 
     let told: Vec<_> = open
         .history()
@@ -225,6 +231,7 @@ fn history_tells_each_change_that_a_server_could_see() {
             Some(OPERATION),
         ),
         (0, 56, "20: nothing there".to_owned(), Some(OPERATION)),
+        (0, 56, "deleted".to_owned(), None),
     ];
     assert_eq!(told, expected);
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use wharf_software::{Instance, InstanceId};
 use wharf_tests::{folder::Folder, waiting::wait_until};
-use wharfd::store::{HistoryEntry, Pending, Store};
+use wharfd::store::{DELETED, HistoryEntry, Pending, Store};
 
 /// The Update States after each one, itself among them: the Status Reason may change alone.
 const NEXT: [&[u8]; 5] = [&[0, 1], &[1, 2, 0], &[2, 3, 0], &[3, 4, 0], &[4, 0]];
@@ -53,7 +53,10 @@ impl Left {
         for entry in &self.history {
             let results = RESULTS[usize::from(entry.update_state)];
             assert!(results.contains(&entry.update_result), "{entry:?}");
-            // An instance that was deleted has no last line, and a new one begins where a Create may lead.
+            if entry.reason == DELETED {
+                states.remove(&entry.instance); // a new one begins where a Create may lead
+                continue;
+            }
             let before = states.insert(entry.instance, entry.update_state);
             let next = NEXT[usize::from(before.unwrap_or(0))];
             assert!(
