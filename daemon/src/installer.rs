@@ -9,7 +9,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, Text,
-    installer::{Installed, JobStatus, PROTOCOL, Package, Reply, Request},
+    installer::{Found, JobStatus, PROTOCOL, Package, Reply, Request},
 };
 
 use crate::frame_socket::{FrameSocket, SocketError};
@@ -123,9 +123,9 @@ impl Installer {
     }
 
     /// What the device has of a package.
-    pub async fn state(&self, package: PackageName) -> Result<Option<Installed>, NotDone> {
+    pub async fn state(&self, package: PackageName) -> Result<Option<Found>, NotDone> {
         match self.ask(Request::State { package }).await? {
-            (Reply::State(installed), _) => Ok(installed),
+            (Reply::State(found), _) => Ok(found),
             (other, _) => Err(self.unexpected(other)),
         }
     }

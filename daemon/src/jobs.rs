@@ -3,7 +3,7 @@
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
-    installer::{Installed, JobStatus, Outcome, Request},
+    installer::{Found, JobStatus, Outcome, Request},
 };
 use wharf_software::Event;
 
@@ -41,7 +41,7 @@ async fn refused(
     }
 }
 
-fn ended(operation: OperationId, failure: Option<Failure>, device: Option<Installed>) -> Event {
+fn ended(operation: OperationId, failure: Option<Failure>, device: Option<Found>) -> Event {
     Event::Ended {
         operation,
         failure,

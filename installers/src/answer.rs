@@ -5,7 +5,7 @@ use std::{fs::File, io, os::fd::OwnedFd};
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId,
-    installer::{JobStatus, PROTOCOL, Reply, Request},
+    installer::{Found, JobStatus, PROTOCOL, Reply, Request},
 };
 
 use crate::{
@@ -215,13 +215,13 @@ impl Desk {
         Ok(Reply::Accepted)
     }
 
-    /// A name that fits the grammar, that was installed by us, and of which the device still has something by exactly this name.
+    /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by exactly this name.
     fn is_managed(&self, package: &PackageName) -> Result<(), Failure> {
         let why = if !self.backend.is_name(package) {
             "is no name of a package"
-        } else if self.ledger.entry(package)?.is_none() {
+        } else if !self.ledger.is_managed(package)? {
             "was never installed by wharfd"
-        } else if !self.backend.has_any_of(package)? {
+        } else if self.backend.found(package)?.is_none() {
             "is not installed"
         } else {
             return Ok(());
@@ -234,15 +234,19 @@ impl Desk {
 
     fn state(&self, package: &PackageName) -> Result<Reply, NotDone> {
         match self.backend.is_name(package) {
-            true => Ok(Reply::State(self.backend.installed(package)?)),
+            true => Ok(Reply::State(self.found(package)?)),
             false => Ok(Reply::State(None)),
         }
     }
 
     fn cancel(&self, operation: OperationId) -> Result<Reply, NotDone> {
-        let look = |package: &PackageName| self.backend.installed(package);
-        self.queue.cancel(operation, look)?;
+        self.queue
+            .cancel(operation, |package| self.found(package))?;
         Ok(Reply::Done)
+    }
+
+    fn found(&self, package: &PackageName) -> Result<Option<Found>, Failure> {
+        self.ledger.found(package, self.backend.as_ref())
     }
 
     /// How a job stands.

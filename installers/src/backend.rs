@@ -8,7 +8,7 @@ use std::{
 
 use wharf_frames::{
     Failure, OperationId, PackageName, PackageVersion,
-    installer::{Installed, Package, Phase},
+    installer::{Found, Installed, Package, Phase},
 };
 
 /// A sealed package: nobody but root can change the file any more.
@@ -72,11 +72,9 @@ pub trait Installer: Send + Sync {
     /// Which version is higher, by the order of this package manager.
     fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering;
 
-    /// What the device has of exactly this package. Half-installed is not installed.
-    fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure>;
-
-    /// Whether the device has anything of exactly this package, half-installed or not: then it can be removed.
-    fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure>;
+    /// What the device has of exactly this package, whole or damaged; none when nothing of it is there but perhaps its
+    /// configuration. That it is managed is the ledger's to say.
+    fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure>;
 
     /// What an install would install: the package itself, first. Changes nothing.
     ///
@@ -84,7 +82,7 @@ pub trait Installer: Send + Sync {
     /// or when the package manager reads another name, version or architecture in the file (`Malformed`).
     fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure>;
 
-    /// Installs a file that was planned. Afterwards [`Installer::installed`] says its version, or this fails.
+    /// Installs a file that was planned. Afterwards [`Installer::found`] says its version, whole, or this fails.
     ///
     /// What is there already in this version is compared with the files of the database; only if they differ, or
     /// if asked to, it is installed again. Files of configuration that were changed are kept. A first installation
@@ -96,7 +94,7 @@ pub trait Installer: Send + Sync {
         report: Report<'_>,
     ) -> Result<Change, Failure>;
 
-    /// Removes exactly this package and nothing else, or fails with `Plan` (others need it, or the device does).
+    /// Removes exactly this package and nothing else, whole or damaged, or fails with `Plan` (others need it, or the device does).
     fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure>;
 
     /// What the package manager itself calls unfinished; empty on a sound device. Changes nothing.

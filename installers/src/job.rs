@@ -10,7 +10,7 @@ use std::{
 use nix::{fcntl::FlockArg, unistd::syncfs};
 use wharf_frames::{
     Cause, Failure, OperationId,
-    installer::{Installed, Outcome, Phase},
+    installer::{Found, Outcome, Phase},
 };
 
 use crate::{
@@ -91,7 +91,7 @@ impl<'a> Worker<'a> {
             Ok(device) => (None, device),
             Err(Stop::Failed(failure)) => {
                 self.go_back(&job);
-                (Some(failure), self.backend.installed(job.order.package())?)
+                (Some(failure), self.backend.found(job.order.package())?)
             }
             Err(Stop::Cancelled) => return Ok(()),
         };
@@ -116,7 +116,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Does what is left to do, and gives what the device has then.
-    fn work(&self, job: &mut Job, session: i32) -> Result<Option<Installed>, Stop> {
+    fn work(&self, job: &mut Job, session: i32) -> Result<Option<Found>, Stop> {
         let boot = boot();
         if job.state == State::Applied && !is_of_another_boot(job, &boot) {
             return Ok(self.look(job)?); // only the end is missing
@@ -144,11 +144,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Nothing more is tried. The device may have what was asked all the same.
-    fn give_up(&self, job: &Job) -> Result<Option<Installed>, Stop> {
+    fn give_up(&self, job: &Job) -> Result<Option<Found>, Stop> {
         let was_there = match &job.order {
             Order::Install { judged, .. } => job
-                .before
-                .as_ref()
+                .whole_before()
                 .is_some_and(|before| before.version == judged.package.version),
             _ => false,
         };
@@ -168,7 +167,7 @@ impl<'a> Worker<'a> {
     /// is half done can neither be cancelled nor be taken for untouched.
     fn begin_attempt(&self, job: &mut Job, attempt: Attempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
-            job.before = self.backend.installed(job.order.package())?;
+            job.before = self.backend.found(job.order.package())?;
         }
         job.attempts.push(attempt);
         let state = match job.state {
@@ -184,6 +183,10 @@ impl<'a> Worker<'a> {
     fn begin_applying(&self, job: &mut Job) -> Result<(), Stop> {
         self.advance(job, State::Applying)?;
         fault::point("job.applying");
+        if let Order::Install { judged, .. } = &job.order {
+            self.ledger.begin(&judged.package.name, job.operation)?;
+            fault::point("ledger.begun");
+        }
         Ok(())
     }
 
@@ -252,7 +255,7 @@ impl<'a> Worker<'a> {
     /// The administrator may have installed a higher version than we ever did.
     fn not_below_what_was_there(&self, job: &Job, judged: &Judged) -> Result<(), Failure> {
         let package = &judged.package;
-        let Some(before) = &job.before else {
+        let Some(before) = job.whole_before() else {
             return Ok(());
         };
         let order = self
@@ -271,8 +274,7 @@ impl<'a> Worker<'a> {
     fn manner(&self, job: &Job, judged: &Judged) -> Result<Manner, Failure> {
         let package = &judged.package;
         let was_there = job
-            .before
-            .as_ref()
+            .whole_before()
             .is_some_and(|before| before.version == package.version);
         let entry = self.ledger.entry(&package.name)?;
         let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
@@ -314,7 +316,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Whether the device has what was asked.
-    fn look(&self, job: &Job) -> Result<Option<Installed>, Failure> {
+    fn look(&self, job: &Job) -> Result<Option<Found>, Failure> {
         progress::write(
             self.root,
             job.operation,
@@ -323,26 +325,29 @@ impl<'a> Worker<'a> {
                 percent: None,
             },
         );
-        let device = self.backend.installed(job.order.package())?;
-        let active = device.as_ref().map(|installed| installed.active);
+        let name = job.order.package();
+        let device = self.backend.found(name)?;
+        let whole = device.as_ref().filter(|found| found.is_whole());
         let holds = match &job.order {
-            Order::Install { judged, .. } => device
-                .as_ref()
-                .is_some_and(|device| device.version == judged.package.version),
-            Order::Remove(name) => !self.backend.has_any_of(name)?,
-            Order::Activate(_) => active == Some(true),
-            Order::Deactivate(_) => active == Some(false),
+            Order::Install { judged, .. } => {
+                whole.is_some_and(|found| found.version == judged.package.version)
+            }
+            Order::Remove(_) => device.is_none(),
+            Order::Activate(_) => whole.is_some_and(|found| found.active),
+            Order::Deactivate(_) => whole.is_some_and(|found| !found.active),
         };
-        match holds {
-            true => Ok(device),
-            false => Err(Failure::new(
-                Cause::PackageManager,
-                format!(
-                    "{} said that it was done, and the device has: {device:?}",
-                    self.backend.name()
-                ),
-            )),
+        if holds {
+            return Ok(device);
         }
+        let has = match &device {
+            Some(found) => format!("{found}, {}", activity(found)),
+            None => format!("nothing of {name}"),
+        };
+        let detail = format!(
+            "{} said that it was done, and the device has {has}",
+            self.backend.name()
+        );
+        Err(Failure::new(Cause::PackageManager, detail))
     }
 
     /// Records the end, after the disk has what it says.
@@ -350,17 +355,16 @@ impl<'a> Worker<'a> {
         &self,
         mut job: Job,
         failure: Option<Failure>,
-        device: Option<Installed>,
+        device: Option<Found>,
     ) -> Result<(), Failure> {
         self.sync()?;
         fault::point("job.synced");
-        if let (None, Order::Install { judged, .. }) = (&failure, &job.order) {
-            self.ledger.record(judged, self.backend, self.policy)?;
-            fault::point("ledger.recorded");
-        }
+        self.record(&job, failure.is_none(), device.as_ref())?;
+        fault::point("ledger.recorded");
+        let managed = self.ledger.is_managed(job.order.package())?;
         let outcome = Outcome {
             failure,
-            device,
+            device: device.map(|found| Found { managed, ..found }),
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
         };
         match &outcome.failure {
@@ -384,6 +388,21 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
+    /// What the ledger keeps of the job.
+    fn record(&self, job: &Job, is_done: bool, device: Option<&Found>) -> Result<(), Failure> {
+        let name = job.order.package();
+        match &job.order {
+            Order::Install { judged, .. } if is_done => {
+                self.ledger.record(judged, self.backend, self.policy)
+            }
+            _ if device.is_none() => self.ledger.forget_beginning(name),
+            Order::Install { .. } if is_the_same(job.before.as_ref(), device) => {
+                self.ledger.take_back(name, job.operation)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The file systems on which packages and the package database lie. Neither maintainer scripts nor all package
     /// managers sync what they write.
     fn sync(&self) -> Result<(), Failure> {
@@ -403,6 +422,16 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
+}
+
+fn activity(found: &Found) -> &'static str {
+    if found.active { "active" } else { "inactive" }
+}
+
+/// Whether nothing of a package was changed, as far as its package manager knows.
+fn is_the_same(before: Option<&Found>, device: Option<&Found>) -> bool {
+    let known = |found: &Found| (found.version.clone(), found.damage.clone());
+    before.map(known) == device.map(known)
 }
 
 fn is_used_up(job: &Job, boot: &str) -> bool {

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use nix::fcntl::{Flock, FlockArg};
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, decode, encode,
-    installer::{Installed, JobStatus, Outcome, Phase},
+    installer::{Found, JobStatus, Outcome, Phase},
 };
 
 use crate::{durable, fault, limits, log::say, progress, root::Root, verdict::Judged};
@@ -41,7 +41,7 @@ pub struct Job {
     pub attempts: Vec<Attempt>,
     /// What the device had before the first attempt.
     #[n(6)]
-    pub before: Option<Installed>,
+    pub before: Option<Found>,
 }
 
 /// What a job is to do.
@@ -147,6 +147,11 @@ impl Order {
 }
 
 impl Job {
+    /// What of the package was whole before the first attempt.
+    pub(crate) fn whole_before(&self) -> Option<&Found> {
+        self.before.as_ref().filter(|before| before.is_whole())
+    }
+
     /// Whether there is still something to do.
     pub fn is_open(&self) -> bool {
         !matches!(self.state, State::Ended(_))
@@ -346,10 +351,12 @@ mod tests {
                 boot: "b".to_owned(),
                 session: 4,
             }],
-            before: Some(Installed {
+            before: Some(Found {
                 name,
                 version,
                 active: false,
+                damage: None,
+                managed: false,
             }),
         }
     }

@@ -1,10 +1,16 @@
 //! What was ever installed, one record a package: its highest version, who signed it and when. It outlives the
-//! package, so that removing first is no way to a lower version.
+//! package, so that removing first is no way to a lower version. Beside it stands what only began to be installed.
 
-use std::{cmp::Ordering, path::PathBuf};
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+};
 
 use minicbor::{Decode, Encode};
-use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text, decode, encode};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, PackageVersion, Text, decode, encode,
+    installer::Found,
+};
 
 use crate::{backend::Installer, durable, policy::Policy, root::Root, verdict::Judged};
 
@@ -35,6 +41,18 @@ pub struct Entry {
     pub digest: [u8; 32],
 }
 
+/// A package that no job has installed, and one has begun to.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct Begun {
+    /// [`FORMAT`] of whoever wrote it.
+    #[n(0)]
+    format: u32,
+    /// The job.
+    #[n(1)]
+    operation: OperationId,
+}
+
 const FORMAT: u32 = 1;
 
 impl Ledger {
@@ -47,23 +65,64 @@ impl Ledger {
 
     /// The record of a package, whose name fits the backend's grammar.
     pub fn entry(&self, name: &PackageName) -> Result<Option<Entry>, Failure> {
-        let path = self.path(name)?;
-        let unreadable = |why: String| {
-            let detail = format!("cannot read {}: {why}", path.display());
-            Failure::new(Cause::Unavailable, detail)
-        };
-        match durable::read(&path) {
-            Ok(None) => Ok(None),
-            Ok(Some(bytes)) => match decode::<Entry>(&bytes) {
-                Ok(entry) if entry.format <= FORMAT => Ok(Some(entry)),
-                Ok(entry) => Err(unreadable(format!(
-                    "it has format {}, a newer wharfd wrote it",
-                    entry.format
-                ))),
-                Err(error) => Err(unreadable(error.to_string())),
-            },
-            Err(error) => Err(unreadable(error.to_string())),
+        read(&path_in(&self.folder, name)?, |entry: &Entry| entry.format)
+    }
+
+    /// Whether the package is ours: some job installed it, or began to.
+    pub(crate) fn is_managed(&self, name: &PackageName) -> Result<bool, Failure> {
+        Ok(self.entry(name)?.is_some() || self.begun(name)?.is_some())
+    }
+
+    /// What the device has of a package, and whether that is ours.
+    pub(crate) fn found(
+        &self,
+        name: &PackageName,
+        backend: &dyn Installer,
+    ) -> Result<Option<Found>, Failure> {
+        let found = backend.found(name)?;
+        let managed = found.is_some() && self.is_managed(name)?;
+        Ok(found.map(|found| Found { managed, ..found }))
+    }
+
+    /// This job is about to install the package. Whatever becomes of it, what it leaves on the device is ours.
+    pub(crate) fn begin(&self, name: &PackageName, operation: OperationId) -> Result<(), Failure> {
+        if self.is_managed(name)? {
+            return Ok(());
         }
+        let path = path_in(&self.beginnings(), name)?;
+        durable::private_folder(&self.beginnings())
+            .map_err(|error| unwritten(&path, &error.to_string()))?;
+        let format = FORMAT;
+        write(&path, &Begun { format, operation })
+    }
+
+    /// An installation failed and left the device as it found it. What only it began is not ours.
+    pub(crate) fn take_back(
+        &self,
+        name: &PackageName,
+        operation: OperationId,
+    ) -> Result<(), Failure> {
+        match self.begun(name)? {
+            Some(begun) if begun.operation == operation => self.forget_beginning(name),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing of the package is left, or it is in the ledger.
+    pub(crate) fn forget_beginning(&self, name: &PackageName) -> Result<(), Failure> {
+        let path = path_in(&self.beginnings(), name)?;
+        durable::remove(&path).map_err(|error| unwritten(&path, &error.to_string()))
+    }
+
+    fn begun(&self, name: &PackageName) -> Result<Option<Begun>, Failure> {
+        read(&path_in(&self.beginnings(), name)?, |begun: &Begun| {
+            begun.format
+        })
+    }
+
+    /// No name of a package begins with a dot.
+    fn beginnings(&self) -> PathBuf {
+        self.folder.join(".begun")
     }
 
     /// Whether this package may be installed over all that ever was: a lower version, or an older signature of the
@@ -113,26 +172,50 @@ impl Ledger {
             Some(old) if !policy.allows_downgrade(name) => higher(old, new, backend),
             _ => new,
         };
-        let path = self.path(name)?;
-        let written = encode(&entry)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| durable::write(&path, &bytes).map_err(|error| error.to_string()));
-        written.map_err(|why| {
-            let detail = format!("cannot write {}: {why}", path.display());
-            Failure::new(Cause::Unavailable, detail)
-        })
+        write(&path_in(&self.folder, name)?, &entry)?;
+        self.forget_beginning(name)
     }
+}
 
-    /// The grammars of package managers have no `/` and no leading dot; nothing else becomes a path.
-    fn path(&self, name: &PackageName) -> Result<PathBuf, Failure> {
-        match name.as_str().contains('/') || name.as_str().starts_with('.') {
-            false => Ok(self.folder.join(name.as_str())),
-            true => Err(Failure::new(
-                Cause::NotManaged,
-                format!("'{name}' is no name of a package"),
-            )),
-        }
+/// The grammars of package managers have no `/` and no leading dot; nothing else becomes a path.
+fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, Failure> {
+    match name.as_str().contains('/') || name.as_str().starts_with('.') {
+        false => Ok(folder.join(name.as_str())),
+        true => Err(Failure::new(
+            Cause::NotManaged,
+            format!("'{name}' is no name of a package"),
+        )),
     }
+}
+
+fn read<T: for<'b> Decode<'b, ()>>(
+    path: &Path,
+    format: impl FnOnce(&T) -> u32,
+) -> Result<Option<T>, Failure> {
+    let unreadable = |why: String| {
+        let detail = format!("cannot read {}: {why}", path.display());
+        Failure::new(Cause::Unavailable, detail)
+    };
+    let Some(bytes) = durable::read(path).map_err(|error| unreadable(error.to_string()))? else {
+        return Ok(None);
+    };
+    let record = decode::<T>(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    match format(&record) {
+        ..=FORMAT => Ok(Some(record)),
+        newer => Err(unreadable(format!(
+            "it has format {newer}, a newer wharfd wrote it"
+        ))),
+    }
+}
+
+fn write<T: Encode<()>>(path: &Path, record: &T) -> Result<(), Failure> {
+    let bytes = encode(record).map_err(|error| unwritten(path, &error.to_string()))?;
+    durable::write(path, &bytes).map_err(|error| unwritten(path, &error.to_string()))
+}
+
+fn unwritten(path: &Path, why: &str) -> Failure {
+    let detail = format!("cannot write {}: {why}", path.display());
+    Failure::new(Cause::Unavailable, detail)
 }
 
 fn higher(old: Entry, new: Entry, backend: &dyn Installer) -> Entry {

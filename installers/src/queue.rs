@@ -13,7 +13,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
-    installer::{Installed, Outcome},
+    installer::{Found, Outcome},
 };
 
 use crate::{
@@ -84,7 +84,7 @@ impl Queue {
     pub fn cancel(
         &self,
         operation: OperationId,
-        look: impl FnOnce(&PackageName) -> Result<Option<Installed>, Failure>,
+        look: impl FnOnce(&PackageName) -> Result<Option<Found>, Failure>,
     ) -> Result<(), Failure> {
         let lock = self.journal.lock()?;
         let Some(mut job) = self.journal.job(operation)? else {

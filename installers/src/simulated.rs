@@ -3,9 +3,9 @@
 //!
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version, `NAME_active` is there while it runs, `NAME_half` while
 //! work on it is unfinished, `history` has a line for each effect. In `etc/wharf-simulated`, a file tells it to
-//! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `die` ends
-//! the program in the middle of the next work, and a FIFO `wait` stops it there until somebody has opened it to write
-//! and closed it.
+//! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `fail-postinst`
+//! and `fail-postrm` fail when the work is all but done, and leave a part of the package; `die` ends the program in the
+//! middle of the next work, and a FIFO `wait` stops it there until somebody has opened it to write and closed it.
 
 use std::{
     cmp::Ordering,
@@ -16,7 +16,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion,
-    installer::{Installed, Phase},
+    installer::{Found, Installed, Package, Phase},
 };
 
 use crate::{
@@ -90,6 +90,16 @@ impl Simulated {
         Ok(())
     }
 
+    /// Where it fails, the new version is left in part; of a first installation, nothing.
+    fn configure(&self, package: &Package, first: bool) -> Result<(), Failure> {
+        let configured = self.refuse_if("fail-postinst", Cause::Script);
+        if configured.is_err() && first {
+            durable::remove(&self.file(&package.name, "_version")).map_err(failed)?;
+            durable::remove(&self.file(&package.name, "_half")).map_err(failed)?;
+        }
+        configured
+    }
+
     fn whole(&self, name: &PackageName, effect: &str) -> Result<Change, Failure> {
         let mut history = OpenOptions::new()
             .create(true)
@@ -124,18 +134,15 @@ impl Installer for Simulated {
         version::compare(left.as_str(), right.as_str())
     }
 
-    fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
+    fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure> {
         let half = self.file(name, "_half").exists();
-        let version = self.version(name)?.filter(|_| !half);
-        Ok(version.map(|version| Installed {
+        Ok(self.version(name)?.map(|version| Found {
             name: name.clone(),
             version,
             active: self.file(name, "_active").exists(),
+            damage: half.then(|| "half-installed".into()),
+            managed: false,
         }))
-    }
-
-    fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure> {
-        Ok(self.version(name)?.is_some())
     }
 
     fn plan(&self, file: &PackageFile, _: Manner) -> Result<Vec<Installed>, Failure> {
@@ -155,8 +162,9 @@ impl Installer for Simulated {
         report: Report<'_>,
     ) -> Result<Change, Failure> {
         let package = &file.package;
-        let before = self.installed(&package.name)?;
-        if before.is_some_and(|found| found.version == package.version) && !manner.reinstall {
+        let before = self.found(&package.name)?;
+        let is_it = |found: &Found| found.is_whole() && found.version == package.version;
+        if before.as_ref().is_some_and(is_it) && !manner.reinstall {
             return Ok(Change::Unchanged);
         }
         self.refuse_if("locked", Cause::Locked)?;
@@ -165,6 +173,7 @@ impl Installer for Simulated {
         let version = package.version.as_str().as_bytes();
         durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
         durable::remove(&self.file(&package.name, "_active")).map_err(failed)?;
+        self.configure(package, before.is_none())?;
         self.whole(
             &package.name,
             &format!("install {} {}", package.name, package.version),
@@ -179,6 +188,7 @@ impl Installer for Simulated {
         self.refuse_if("fail-remove", Cause::Script)?;
         self.work(name, report)?;
         durable::remove(&self.file(name, "_active")).map_err(failed)?;
+        self.refuse_if("fail-postrm", Cause::Script)?;
         durable::remove(&self.file(name, "_version")).map_err(failed)?;
         self.whole(name, &format!("remove {name}"))
     }
@@ -197,6 +207,7 @@ impl Installer for Simulated {
             return Ok(Change::Unchanged);
         }
         self.refuse_if("unrepairable", Cause::Interrupted)?;
+        self.refuse_if("fail-postinst", Cause::Interrupted)?;
         debug_assert!(
             file.is_none_or(Path::exists),
             "the file is kept until the job is over"

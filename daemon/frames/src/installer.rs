@@ -1,5 +1,7 @@
 //! The job socket: what wharfd asks of the installer, one frame a question, one or (for `watch`) more an answer.
 
+use std::fmt;
+
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use crate::{Failure, OperationId, PackageName, PackageVersion, StageId, Text};
@@ -185,7 +187,7 @@ pub enum Reply {
     Accepted,
     /// To [`Request::State`].
     #[n(7)]
-    State(#[n(0)] Option<Installed>),
+    State(#[n(0)] Option<Found>),
     /// To [`Request::Watch`] and [`Request::Outcome`].
     #[n(8)]
     Job(#[n(0)] JobStatus),
@@ -234,6 +236,56 @@ pub struct Installed {
     /// Its units run, and start at boot.
     #[n(2)]
     pub active: bool,
+}
+
+/// What the device has of a package, whole or not. Of a package that is not there, nothing is found. An older program
+/// reads it as [`Installed`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Found {
+    /// Its name.
+    #[n(0)]
+    pub name: PackageName,
+    /// Its full version.
+    #[n(1)]
+    pub version: PackageVersion,
+    /// Its units run, and start at boot.
+    #[n(2)]
+    pub active: bool,
+    /// The package manager's word for what is wrong with it (`half-configured`); none when it is whole.
+    #[n(3)]
+    pub damage: Option<Text>,
+    /// wharfd ever installed it, or began to: it may remove it.
+    #[n(4)]
+    #[cbor(default)]
+    pub managed: bool,
+}
+
+impl Found {
+    /// Whether all of it is there and works.
+    pub const fn is_whole(&self) -> bool {
+        self.damage.is_none()
+    }
+
+    /// The package, whole or not.
+    pub fn into_installed(self) -> Installed {
+        Installed {
+            name: self.name,
+            version: self.version,
+            active: self.active,
+        }
+    }
+}
+
+/// As in `nginx 1.0` or `nginx 1.0 (half-installed)`.
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)?;
+        match &self.damage {
+            Some(word) => write!(f, " ({word})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A file in root's folder.
@@ -300,7 +352,7 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// What the device has of the package now.
     #[n(1)]
-    pub device: Option<Installed>,
+    pub device: Option<Found>,
     /// The attempts that were made.
     #[n(2)]
     pub attempts: u32,

@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use proptest::prelude::*;
 use wharf_frames::{
     Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, decode, encode,
-    installer::{Installed, JobStatus, Outcome, Package, Phase, Reply, Request, StageEntry},
+    installer::{Found, Installed, JobStatus, Outcome, Package, Phase, Reply, Request, StageEntry},
 };
 
 const STAGE: StageId = StageId::from_bytes([1; 16]);
@@ -21,6 +21,16 @@ fn installed() -> Installed {
         name: name(),
         version: PackageVersion::new("1:2-3").unwrap(),
         active: true,
+    }
+}
+
+fn found() -> Found {
+    Found {
+        name: name(),
+        version: installed().version,
+        active: true,
+        damage: Some("half-configured".into()),
+        managed: true,
     }
 }
 
@@ -76,7 +86,7 @@ fn replies() -> Vec<Reply> {
     };
     let outcome = Outcome {
         failure: Some(failure.clone()),
-        device: Some(installed()),
+        device: Some(found()),
         attempts: 2,
     };
     let entry = StageEntry {
@@ -113,7 +123,7 @@ fn replies() -> Vec<Reply> {
         },
         Reply::Accepted,
         Reply::State(None),
-        Reply::State(Some(installed())),
+        Reply::State(Some(found())),
         Reply::Job(JobStatus::Unknown),
         Reply::Job(open(Phase::Queued)),
         Reply::Job(open(Phase::Verifying)),
@@ -222,6 +232,32 @@ fn fields_that_an_older_program_does_not_send_are_absent() {
         panic!("another frame");
     };
     assert_eq!((keep, kind, nested), (3, None, None));
+}
+
+#[test]
+fn what_an_older_program_found_is_whole_and_not_said_to_be_managed() {
+    let older = encode(&installed()).unwrap();
+    let expected = Found {
+        damage: None,
+        managed: false,
+        ..found()
+    };
+    assert_eq!(decode::<Found>(&older).unwrap(), expected);
+    assert_eq!(
+        decode::<Installed>(&encode(&found()).unwrap()).unwrap(),
+        installed()
+    );
+}
+
+#[test]
+fn what_is_found_is_told_with_its_damage() {
+    assert_eq!(found().to_string(), "acme 1:2-3 (half-configured)");
+    let whole = Found {
+        damage: None,
+        ..found()
+    };
+    assert_eq!(whole.to_string(), "acme 1:2-3");
+    assert_eq!(whole.into_installed(), installed());
 }
 
 #[test]

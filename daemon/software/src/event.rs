@@ -3,7 +3,7 @@
 
 use wharf_frames::{
     Failure, OperationId, Secret, StageId, Text,
-    installer::{Installed, Package},
+    installer::{Found, Package},
 };
 
 use crate::{ObjectLink, Origin};
@@ -82,12 +82,12 @@ pub enum Event {
         /// What went wrong, as the installer says.
         failure: Option<Failure>,
         /// What the device has of the package now.
-        device: Option<Installed>,
+        device: Option<Found>,
         /// The name of the activation that may follow an Install.
         next: OperationId,
     },
     /// What the device has of the software in place; it may have been changed by hand.
-    DeviceHas(Option<Installed>),
+    DeviceHas(Option<Found>),
 }
 
 /// Who asks, and the name of what that may start.

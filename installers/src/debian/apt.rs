@@ -18,7 +18,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion,
-    installer::{Installed, Phase},
+    installer::{Found, Installed, Phase},
 };
 
 use super::{
@@ -240,20 +240,15 @@ impl Installer for Apt {
         version::compare(left.as_str(), right.as_str())
     }
 
-    fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
+    fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure> {
         if !self.is_name(name) {
             return Ok(None);
         }
-        let mut installed = self.dpkg.installed(name)?;
-        if let (Some(installed), Some(services)) = (&mut installed, &self.services) {
-            installed.active = services.systemd.is_active(name)?;
+        let mut found = self.dpkg.found(name)?;
+        if let (Some(found), Some(services)) = (&mut found, &self.services) {
+            found.active = services.systemd.is_active(name)?;
         }
-        Ok(installed)
-    }
-
-    fn has_any_of(&self, name: &PackageName) -> Result<bool, Failure> {
-        let status = self.is_name(name).then(|| self.status(name)).transpose()?;
-        Ok(status.flatten().is_some_and(|status| !status.is_absent()))
+        Ok(found)
     }
 
     fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure> {
@@ -327,10 +322,15 @@ impl Installer for Apt {
             _ => return self.forget(name).map(|()| Change::Unchanged),
         };
         removable(name, &status)?;
-        let what = OsStr::new(name.as_str());
-        let printed = self.run(&["-y", "remove"], what, report, &|steps| {
-            only_removes(name, steps)
-        })?;
+        let printed = match status.needs_reinstallation() {
+            true => self.dpkg.remove(name)?, // apt asks for its archive, and dpkg removes nothing but this
+            false => self.run(
+                &["-y", "remove"],
+                OsStr::new(name.as_str()),
+                report,
+                &|steps| only_removes(name, steps),
+            )?,
+        };
         fault::point("apt.removed");
         match self.status(name)? {
             Some(status) if !status.is_absent() => Err(complaint::failure(

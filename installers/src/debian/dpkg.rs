@@ -17,7 +17,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
 };
-use wharf_frames::{Cause, Failure, PackageName, PackageVersion, installer::Installed};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text, installer::Found};
 
 use super::complaint;
 use crate::{
@@ -74,6 +74,21 @@ impl Status {
 
     pub(super) fn is_held(&self) -> bool {
         self.want == "hold"
+    }
+
+    /// It was cut off in the middle: dpkg wants its archive again, and apt does nothing without.
+    pub(super) fn needs_reinstallation(&self) -> bool {
+        self.reinstall_required
+    }
+
+    /// dpkg's words for what is wrong with it.
+    fn damage(&self) -> Option<Text> {
+        let flag = if self.reinstall_required {
+            ", reinstreq"
+        } else {
+            ""
+        };
+        (!self.is_whole()).then(|| format!("{}{flag}", self.state).into())
     }
 
     /// The version, if all of it is there.
@@ -136,14 +151,18 @@ impl Dpkg {
         Ok(lines.lines().find_map(|line| parse(line, name.as_str())))
     }
 
-    /// What the device has of this package.
-    pub(super) fn installed(&self, name: &PackageName) -> Result<Option<Installed>, Failure> {
+    /// What the device has of this package. dpkg's database has a version for all that is not absent.
+    pub(super) fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure> {
         let status = self.status(name)?;
-        let version = status.as_ref().and_then(Status::installed);
-        Ok(version.map(|version| Installed {
-            name: name.clone(),
-            version: version.clone(),
-            active: false,
+        let there = status.filter(|status| !status.is_absent());
+        Ok(there.and_then(|status| {
+            Some(Found {
+                name: name.clone(),
+                damage: status.damage(),
+                version: status.version?,
+                active: false,
+                managed: false,
+            })
         }))
     }
 

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fs, path::PathBuf, thread, time::Duration};
 
 use wharf_frames::{
     Cause, PackageVersion,
-    installer::{Package, Phase},
+    installer::{Found, Package, Phase},
 };
 use wharf_installers::{
     Root,
@@ -94,12 +94,12 @@ impl Bench {
     }
 
     fn version(&self, package: &str) -> Option<String> {
-        let installed = self.backend.installed(&name(package)).unwrap();
-        installed.map(|installed| installed.version.to_string())
+        let whole = self.found(package).filter(Found::is_whole);
+        whole.map(|found| found.version.to_string())
     }
 
-    fn has_any_of(&self, package: &str) -> bool {
-        self.backend.has_any_of(&name(package)).unwrap()
+    fn found(&self, package: &str) -> Option<Found> {
+        self.backend.found(&name(package)).unwrap()
     }
 
     fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
@@ -139,7 +139,7 @@ fn installing_upgrading_and_removing_change_the_device_once() {
         for change in [Change::Changed, Change::Unchanged] {
             assert_eq!(bench.backend.remove(&name("acme"), QUIET), Ok(change));
             assert_eq!(bench.version("acme"), None);
-            assert!(!bench.has_any_of("acme"));
+            assert_eq!(bench.found("acme"), None);
         }
     });
 }
@@ -187,6 +187,55 @@ fn tell(bench: &Bench, fault: &str) -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(fault), "").unwrap();
     folder.join(fault)
+}
+
+#[test]
+fn what_a_failed_upgrade_left_is_damaged_and_can_be_removed_and_replaced() {
+    each(|bench| {
+        let failing = Deb::new("acme", "2").script(Script::Postinst, "exit 1");
+        let failing = bench.file(&failing, "acme", "2");
+        for next in [Some("3"), None] {
+            bench.install(&bench.plain("acme", "1")).unwrap();
+            let fault = tell(bench, "fail-postinst");
+            assert_eq!(bench.install(&failing), Err(Cause::Script));
+            fs::remove_file(fault).unwrap();
+            let left = bench.found("acme").expect("a part of it");
+            assert_eq!((left.version.as_str(), left.is_whole()), ("2", false));
+            if bench.is_apt() {
+                assert_eq!(left.to_string(), "acme 2 (half-configured)");
+            }
+            if let Some(next) = next {
+                assert_eq!(
+                    bench.install(&bench.plain("acme", next)),
+                    Ok(Change::Changed)
+                );
+                assert_eq!(bench.version("acme").as_deref(), Some(next));
+            }
+            let removed = bench.backend.remove(&name("acme"), QUIET);
+            assert_eq!(removed, Ok(Change::Changed));
+            assert_eq!(bench.found("acme"), None);
+        }
+    });
+}
+
+#[test]
+fn what_a_failed_removal_left_is_damaged_and_can_be_removed() {
+    each(|bench| {
+        let fault = tell(bench, "fail-postrm");
+        let script = "[ $1 != remove ] || [ ! -e /etc/wharf-simulated/fail-postrm ]";
+        let deb = Deb::new("acme", "1").script(Script::Postrm, script);
+        bench.install(&bench.file(&deb, "acme", "1")).unwrap();
+        for _ in 0..2 {
+            let removed = bench.backend.remove(&name("acme"), QUIET);
+            assert_eq!(removed.map_err(|failure| failure.cause), Err(Cause::Script));
+            let left = bench.found("acme").expect("a part of it");
+            assert_eq!(left.to_string(), "acme 1 (half-installed)");
+        }
+        fs::remove_file(fault).unwrap();
+        let removed = bench.backend.remove(&name("acme"), QUIET);
+        assert_eq!(removed, Ok(Change::Changed));
+        assert_eq!(bench.found("acme"), None);
+    });
 }
 
 #[test]
@@ -332,32 +381,21 @@ fn a_plan_that_changes_others_is_refused() {
 }
 
 #[test]
-fn what_a_failed_upgrade_left_can_be_removed_and_replaced() {
+fn what_a_killed_dpkg_left_of_a_first_installation_can_be_removed() {
     let bench = Bench::apt();
-    let failing = Deb::new("acme", "2").script(Script::Postinst, "exit 1");
-    let failing = bench.file(&failing, "acme", "2");
-    for version in ["3", ""] {
-        bench.install(&bench.plain("acme", "1")).unwrap();
-        assert_eq!(bench.install(&failing), Err(Cause::Script));
-        assert_eq!(
-            bench.version("acme"),
-            None,
-            "half-configured is not installed"
-        );
-        assert!(bench.has_any_of("acme"));
-        match version {
-            "" => assert_eq!(
-                bench.backend.remove(&name("acme"), QUIET),
-                Ok(Change::Changed)
-            ),
-            _ => assert_eq!(
-                bench.install(&bench.plain("acme", version)),
-                Ok(Change::Changed)
-            ),
-        }
-        bench.backend.remove(&name("acme"), QUIET).unwrap();
-        assert!(!bench.has_any_of("acme"));
-    }
+    let killed = Deb::new("acme", "1").script(Script::Preinst, "kill -9 $PPID");
+    let file = bench.file(&killed, "acme", "1");
+    let Place::Debian(root) = &bench.place else {
+        panic!("apt's root")
+    };
+    let inside = format!("/tmp/{}", file.path.file_name().unwrap().display());
+    let dpkg = root.command("dpkg").args(["-i", &inside]).output().unwrap();
+    assert!(!dpkg.status.success());
+    let left = bench.found("acme").expect("a part of it");
+    assert_eq!(left.to_string(), "acme 1 (half-installed, reinstreq)");
+    let removed = bench.backend.remove(&name("acme"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
+    assert_eq!(bench.found("acme"), None);
     assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
 }
 
@@ -500,7 +538,7 @@ fn what_was_left_half_way_while_apt_waited_is_left_to_whom_it_belongs() {
         failure.detail.as_str().contains("Conf foreign"),
         "{failure}"
     );
-    assert!(!bench.has_any_of("acme"));
+    assert_eq!(bench.found("acme"), None);
 }
 
 #[test]

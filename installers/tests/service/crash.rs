@@ -118,7 +118,8 @@ impl Run {
         }
     }
 
-    /// A package is installed, upgraded and removed. Gives whether the fault was reached.
+    /// A package is installed and upgraded, an upgrade fails, and what that left is removed. Gives whether the fault was
+    /// reached.
     fn all_operations(mut self) -> bool {
         let effects = "echo \"$(basename $0 | sed s/.*[.]//) $*\" >>/var/log/acme-effects";
         let versions = ["1", "2"].map(|version| {
@@ -134,6 +135,7 @@ impl Run {
             assert_eq!(outcome.failure, None);
             assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
         }
+        self.fail_an_upgrade(&format!("[ $1 != remove ] || {effects}"));
         let operation = self.machine.operation();
         let outcome = self.job(
             operation,
@@ -151,6 +153,23 @@ impl Run {
             .iter()
             .any(|line| line.contains("exit at step"))
             || self.machine.restarted()
+    }
+
+    /// However often it was begun, the part that is left is told, and is ours.
+    fn fail_an_upgrade(&mut self, postrm: &str) {
+        let deb = Deb::new("acme", "3")
+            .script(Script::Postinst, "exit 3")
+            .script(Script::Postrm, postrm);
+        let built = self.machine.build(&deb, Some(Signer::Vendor));
+        let (stage, operation) = (self.machine.stage_id(), self.machine.operation());
+        self.seal(stage, &built);
+        let fault = self.machine.tell("fail-postinst");
+        let outcome = self.job(operation, &Request::Install { operation, stage });
+        fs::remove_file(fault).unwrap();
+        assert!(outcome.failure.is_some(), "{outcome:?}");
+        let left = outcome.device.expect("a part of it");
+        assert!(!left.is_whole() && left.managed, "{left:?}");
+        assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
     }
 
     fn is_done_once(&mut self) {
@@ -171,6 +190,7 @@ impl Run {
                         "postinst configure ",
                         "postrm upgrade 2",
                         "postinst configure 1",
+                        "postrm upgrade 3",
                         "postrm remove"
                     ]
                 );
@@ -209,6 +229,7 @@ fn each_effect_is_there_once_after_an_exit_at_any_step_with_the_simulated_packag
         |step| Fault::Job(1, step),
         |step| Fault::Job(2, step),
         |step| Fault::Job(3, step),
+        |step| Fault::Job(4, step),
     ] {
         after_each_step(Machine::simulated, fault);
     }
@@ -230,8 +251,13 @@ fn each_effect_is_there_once_after_an_upgrade_by_apt_ended_at_any_step() {
 }
 
 #[test]
-fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
+fn each_effect_is_there_once_after_an_upgrade_by_apt_that_fails_ended_at_any_step() {
     after_each_step(Machine::debian, |step| Fault::Job(3, step));
+}
+
+#[test]
+fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
+    after_each_step(Machine::debian, |step| Fault::Job(4, step));
 }
 
 /// Kills wharf-job, apt, dpkg and the script, from the outside in, so that none sees another die; the first time only.
@@ -316,6 +342,29 @@ fn a_job_that_dies_again_and_again_is_given_up_and_says_so() {
     assert!(failure.detail.as_str().contains("operator"), "{failure}");
     assert_eq!((outcome.attempts, outcome.device), (2, None));
     assert_eq!(machine.effects(), [""; 0]);
+}
+
+#[test]
+fn what_a_first_install_left_that_was_given_up_can_be_removed() {
+    let mut machine = Machine::debian();
+    // Each attempt is killed, the repair as well.
+    let killing = "p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; p=$(cut -d' ' -f4 /proc/$p/stat); \
+                   done; kill -9 $all";
+    machine.start_with(&[("WHARF_FAULT_AT", "repair.configured=1")]);
+    mount_proc(&machine);
+    let outcome = machine.install(&Deb::new("acme", "1").script(Script::Preinst, killing));
+    assert_eq!(
+        outcome.failure.map(|failure| failure.cause),
+        Some(wharf_frames::Cause::Interrupted)
+    );
+    let left = outcome.device.expect("a part of it");
+    assert_eq!(left.to_string(), "acme 1 (half-installed, reinstreq)");
+    assert!(left.managed);
+    let outcome = machine.run(&Request::Remove {
+        operation: machine.operation(),
+        package: name("acme"),
+    });
+    assert_eq!((outcome.failure, outcome.device), (None, None));
 }
 
 #[test]

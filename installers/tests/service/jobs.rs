@@ -388,3 +388,73 @@ fn an_unsigned_package_is_installed_only_where_policy_says_so_and_each_start_tel
     });
     assert_eq!(outcome.failure, None);
 }
+
+#[test]
+fn what_a_job_left_in_part_is_told_as_damaged_and_is_managed() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    let fault = machine.tell("fail-postinst");
+    let outcome = machine.install(&Deb::new("acme", "2"));
+    std::fs::remove_file(fault).unwrap();
+    assert_eq!(
+        outcome.failure.map(|failure| failure.cause),
+        Some(Cause::Script)
+    );
+    let left = outcome.device.expect("a part of it");
+    assert_eq!(left.to_string(), "acme 2 (half-installed)");
+    assert!(left.managed);
+    assert_eq!(machine.state("acme"), Some(left));
+
+    let fault = machine.tell("fail-postrm");
+    let remove = || {
+        machine.run(&Request::Remove {
+            operation: machine.operation(),
+            package: name("acme"),
+        })
+    };
+    let outcome = remove();
+    let cause = outcome.failure.map(|failure| failure.cause);
+    assert_eq!(cause, Some(Cause::Script));
+    assert!(outcome.device.is_some_and(|left| !left.is_whole()));
+    std::fs::remove_file(fault).unwrap();
+    let outcome = remove();
+    assert_eq!((outcome.failure, outcome.device), (None, None));
+}
+
+#[test]
+fn what_was_there_before_and_was_not_changed_is_not_managed() {
+    let machine = Machine::simulated().started();
+    let database = machine.root().join("var/lib/wharf-simulated");
+    std::fs::write(database.join("acme_version"), "0.9").unwrap();
+    // Refused in the plan; and after the job had begun.
+    for fault in ["needs", "locked", "fail-install"] {
+        let fault = machine.tell(fault);
+        let outcome = machine.install(&Deb::new("acme", "1"));
+        std::fs::remove_file(fault).unwrap();
+        assert!(outcome.failure.is_some());
+        let found = outcome.device.expect("the distribution's");
+        assert_eq!((found.version.as_str(), found.managed), ("0.9", false));
+        let remove = Request::Remove {
+            operation: machine.operation(),
+            package: name("acme"),
+        };
+        assert_eq!(refused(machine.ask(&remove)), Cause::NotManaged);
+    }
+    // What it broke is its own, and stays so whatever is tried next.
+    for fault in ["fail-postinst", "needs"] {
+        let fault = machine.tell(fault);
+        let outcome = machine.install(&Deb::new("acme", "1"));
+        std::fs::remove_file(fault).unwrap();
+        let left = outcome.device.expect("a part of it");
+        assert_eq!(left.to_string(), "acme 1 (half-installed)");
+        assert!(left.managed);
+    }
+    let outcome = machine.run(&Request::Remove {
+        operation: machine.operation(),
+        package: name("acme"),
+    });
+    assert_eq!((outcome.failure, outcome.device), (None, None));
+    // What comes by hand after that is not.
+    std::fs::write(database.join("acme_version"), "0.9").unwrap();
+    assert!(machine.state("acme").is_some_and(|found| !found.managed));
+}

@@ -19,7 +19,7 @@ use nix::{
 };
 use wharf_frames::{
     Cause, MAX_FRAME, OperationId, PackageName, StageId, decode, encode,
-    installer::{Installed, JobStatus, Outcome, Package, Reply, Request},
+    installer::{Found, JobStatus, Outcome, Package, Reply, Request},
 };
 use wharf_tests::{
     container::Container,
@@ -301,7 +301,7 @@ impl Machine {
         })
     }
 
-    pub(crate) fn state(&self, name: &str) -> Option<Installed> {
+    pub(crate) fn state(&self, name: &str) -> Option<Found> {
         let package = PackageName::new(name).unwrap();
         match self.ask(&Request::State { package }) {
             Reply::State(state) => state,
@@ -311,7 +311,8 @@ impl Machine {
 
     pub(crate) fn version(&self, name: &str) -> Option<String> {
         self.state(name)
-            .map(|installed| installed.version.to_string())
+            .filter(Found::is_whole)
+            .map(|found| found.version.to_string())
     }
 
     pub(crate) fn open_jobs(&self) -> Vec<OperationId> {

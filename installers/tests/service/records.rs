@@ -5,7 +5,7 @@ use std::fs;
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, StageId,
-    installer::{Installed, JobStatus, Outcome, Package, Reply, Request},
+    installer::{Found, JobStatus, Outcome, Package, Reply, Request},
 };
 use wharf_tests::waiting::wait_until;
 
@@ -62,11 +62,13 @@ fn operation(number: u8) -> OperationId {
     OperationId::from_bytes([number; 16])
 }
 
-fn acme(version: &str) -> Installed {
-    Installed {
+fn acme(version: &str) -> Found {
+    Found {
         name: PackageName::new("acme").unwrap(),
         version: PackageVersion::new(version).unwrap(),
         active: false,
+        damage: None,
+        managed: false,
     }
 }
 
@@ -113,7 +115,7 @@ fn verdicts_of_release_0_1_are_read() {
         })
     };
     let package = |version: &str, signer: Option<&str>| {
-        let Installed { name, version, .. } = acme(version);
+        let Found { name, version, .. } = acme(version);
         Reply::Sealed(Package {
             name,
             version,

@@ -47,15 +47,20 @@ impl Operator<'_> {
     /// Has it tried, whatever happens to the agent meanwhile: once, or again where no answer came. False when it was
     /// tried and failed, as the server reads in Update Result and Status Reason.
     pub(crate) fn try_for(&self, ask: Ask) -> bool {
+        let failed_before = self.is_failed(ask);
         let mut is_repeated = false;
         loop {
             let response = self.send(ask);
-            if response.code == GATEWAY_TIMEOUT {
+            let unanswered = response.code == GATEWAY_TIMEOUT;
+            if unanswered {
                 self.wait_for_agent();
                 is_repeated = true;
-                continue;
+                // In this order: what is over when it is first looked at stays over.
+                if !self.is_begun(ask) && (failed_before || !self.is_failed(ask)) {
+                    continue;
+                }
             }
-            let accepted = response.code.to_string().starts_with('2');
+            let accepted = unanswered || response.code.to_string().starts_with('2');
             assert!(accepted || is_repeated, "{ask:?} is refused: {response:?}");
             match self.wait_for_end(ask, accepted) {
                 End::Done => return true,
@@ -136,6 +141,17 @@ impl Operator<'_> {
                 self.text(16).is_some_and(|why| why.contains("given up"))
             }
             Ask::ForUpdate | Ask::Delete => false,
+        }
+    }
+
+    /// Whether it was accepted and has not ended. A push ends with its server's blocks.
+    fn is_begun(&self, ask: Ask) -> bool {
+        let reason = self.text(16).unwrap_or_default();
+        match ask {
+            Ask::Create(_) | Ask::Pull(_) => ["1/1", "2/0"].contains(&self.update().as_str()),
+            Ask::Install => reason.starts_with("50: "),
+            Ask::Uninstall => reason.contains(": removing "),
+            _ => false,
         }
     }
 

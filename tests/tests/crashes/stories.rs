@@ -8,7 +8,9 @@ use std::{
 
 use wharf_fault::EXIT;
 use wharf_software::InstanceId;
-use wharf_tests::{command::output_of, folder::Folder, gateway::Gateway, server::Server};
+use wharf_tests::{
+    command::output_of, folder::Folder, gateway::Gateway, keys::Signer, server::Server,
+};
 use wharfd::store::HistoryEntry;
 
 use crate::{
@@ -27,6 +29,10 @@ struct Story {
     before: &'static [Ask],
     /// What is done, and interrupted.
     asks: &'static [Ask],
+    /// Which of these are to fail.
+    failing: &'static [Ask],
+    /// How the package manager misbehaves meanwhile.
+    fault: Option<&'static str>,
     /// What the package manager is to do for it, each once.
     effects: &'static [&'static str],
     /// What servers are to see: Update State, Update Result, PkgName, PkgVersion.
@@ -41,6 +47,8 @@ fn a_pull_and_an_install_survive_an_exit_at_every_step() {
         instance: 0,
         before: &[],
         asks: &[Pull(1), Install],
+        failing: &[],
+        fault: None,
         effects: &["install hello 1.0-1"],
         history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
     });
@@ -52,6 +60,8 @@ fn activations_survive_an_exit_at_every_step() {
         instance: 0,
         before: &[Pull(1), Install],
         asks: &[Activate, Deactivate],
+        failing: &[],
+        fault: None,
         effects: &["activate hello", "deactivate hello"],
         history: &["4/2 hello 1.0-1"],
     });
@@ -63,6 +73,8 @@ fn an_upgrade_survives_an_exit_at_every_step() {
         instance: 0,
         before: &[Pull(1), Install],
         asks: &[ForUpdate, Pull(2), Install],
+        failing: &[],
+        fault: None,
         effects: &["install hello 2.0-1"],
         history: &[
             "4/2 hello 1.0-1",
@@ -81,6 +93,8 @@ fn a_push_survives_an_exit_at_every_step() {
         instance: 0,
         before: &[],
         asks: &[Push(1), Install],
+        failing: &[],
+        fault: None,
         effects: &["install hello 1.0-1"],
         history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
     });
@@ -92,6 +106,8 @@ fn removals_survive_an_exit_at_every_step() {
         instance: 0,
         before: &[Pull(1), Install],
         asks: &[Uninstall, Pull(2), Install, ForUpdate, Uninstall],
+        failing: &[],
+        fault: None,
         effects: &["remove hello", "install hello 2.0-1", "remove hello"],
         history: &[
             "4/2 hello 1.0-1",
@@ -112,8 +128,49 @@ fn a_create_and_a_delete_survive_an_exit_at_every_step() {
         instance: 1,
         before: &[],
         asks: &[Create(1), Delete],
+        failing: &[],
+        fault: None,
         effects: &[],
         history: &["1/1", "2/0", "3/0 hello 1.0-1"],
+    });
+}
+
+#[test]
+fn a_refused_signature_survives_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[],
+        asks: &[Pull(STRANGERS)],
+        failing: &[Pull(STRANGERS)],
+        fault: None,
+        effects: &[],
+        history: &["1/1", "2/0", "0/53"],
+    });
+}
+
+#[test]
+fn an_install_that_fails_survives_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[Pull(1), Install, ForUpdate, Pull(2)],
+        asks: &[Install],
+        failing: &[Install],
+        fault: Some("fail-postinst"),
+        effects: &[],
+        history: &["3/0 hello 2.0-1", "3/58 hello 2.0-1"],
+    });
+}
+
+#[test]
+fn a_removal_that_fails_survives_an_exit_at_every_step() {
+    at_every_step(&Story {
+        instance: 0,
+        before: &[Pull(1), Install],
+        asks: &[Uninstall],
+        failing: &[Uninstall],
+        fault: Some("fail-postrm"),
+        effects: &[],
+        history: &["4/2 hello 1.0-1", "4/59 hello 1.0-1"],
     });
 }
 
@@ -126,6 +183,8 @@ fn what_is_taken_up_survives_an_exit_at_every_step() {
         instance: 0,
         before: &[],
         asks: &[Pull(1), Install],
+        failing: &[],
+        fault: None,
         effects: &["install hello 1.0-1"],
         history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
     };
@@ -157,8 +216,12 @@ fn vendor() -> Vendor {
     for release in [1, 2] {
         vendor.publish(release, 0);
     }
+    vendor.publish_signed(STRANGERS, 0, Signer::Stranger);
     vendor
 }
+
+/// A release that somebody signed whom the gateway does not know.
+const STRANGERS: u32 = 3;
 
 /// What a gateway has on which that was done that comes before.
 struct Prepared {
@@ -170,7 +233,13 @@ struct Prepared {
 fn prepare(story: &Story, vendor: &Vendor) -> Prepared {
     let gateway = Gateway::simulated();
     vendor.introduce(&gateway);
-    let Told { kept, left, .. } = tell(story.instance, story.before, vendor, gateway, &[]);
+    let before = Story {
+        asks: story.before,
+        failing: &[],
+        fault: None,
+        ..*story
+    };
+    let Told { kept, left, .. } = tell(&before, vendor, gateway, &[]);
     let folder = Folder::new();
     let root = kept.gateway.lock().unwrap().path();
     let lib = folder.make("lib");
@@ -192,7 +261,7 @@ fn survives(story: &Story, vendor: &Vendor, prepared: &Prepared, steps: &[&str])
     expected.extend(story.history.iter().map(|line| (*line).to_owned()));
     expected.dedup();
 
-    let told = tell(story.instance, story.asks, vendor, gateway, steps);
+    let told = tell(story, vendor, gateway, steps);
     assert!(
         told.ends.len() <= steps.len(),
         "ended by itself after {steps:?}"
@@ -237,25 +306,33 @@ impl Told {
 }
 
 /// The asks, one after the other, on a gateway that is kept running. No file is left that nobody needs.
-fn tell(instance: u16, asks: &[Ask], vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Told {
+fn tell(story: &Story, vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Told {
     let server = Server::new();
     let root = gateway.path();
+    if let Some(fault) = story.fault {
+        let faults = root.join("etc/wharf-simulated");
+        fs::create_dir_all(&faults).unwrap();
+        fs::write(faults.join(fault), "").unwrap();
+    }
     let kept = Kept::start(gateway, Line::to(server.address()), steps);
     let ends = kept.during(|| {
         let operator = Operator {
             vendor,
             server: &server,
-            instance,
+            instance: story.instance,
         };
         // One that is yet to be created is not observed.
-        let observer = (instance == 0).then(|| Observer::of(&server, instance));
-        for ask in asks {
-            assert!(operator.try_for(*ask), "{ask:?} failed");
+        let observer = (story.instance == 0).then(|| Observer::of(&server, story.instance));
+        for ask in story.asks {
+            let expected = !story.failing.contains(ask);
+            assert_eq!(operator.try_for(*ask), expected, "{ask:?}, after {steps:?}");
         }
         if let Some(observer) = observer {
             observer.wait_until_told();
         }
-        left::wait_until_unstaged(&root);
+        if !story.failing.contains(&Install) {
+            left::wait_until_unstaged(&root); // a package that could not be installed is kept
+        }
     });
     let left = kept.settled();
     Told { kept, ends, left }

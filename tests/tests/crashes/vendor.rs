@@ -51,14 +51,19 @@ impl Vendor {
 
     /// Publishes a release with so many bytes in it.
     pub(crate) fn publish(&mut self, release: u32, size: usize) {
+        self.publish_signed(release, size, Signer::Vendor);
+    }
+
+    /// The same, signed by somebody else.
+    pub(crate) fn publish_signed(&mut self, release: u32, size: usize, signer: Signer) {
         let folder = Folder::new();
         let package = Package::new(NAME, &version(release)).padding(size);
         let file = package.build(folder.path());
         let path = format!("/{release}.deb");
-        let signature = fs::read(self.keys.sign_beside(Signer::Vendor, &file)).unwrap();
+        let signature = fs::read(self.keys.sign_beside(signer, &file)).unwrap();
         self.origin.serve(&format!("{path}.asc"), signature);
         let uri = self.origin.serve(&path, fs::read(&file).unwrap());
-        self.keys.sign_inside(Signer::Vendor, &file);
+        self.keys.sign_inside(signer, &file);
         let pushed = fs::read(&file).unwrap();
         self.releases.insert(release, Release { uri, pushed });
     }

@@ -12,6 +12,7 @@ mod configuration;
 mod dtls;
 mod instances;
 mod interruptions;
+mod leftovers;
 mod refusals;
 mod restarts;
 mod servers;

@@ -1,6 +1,9 @@
 //! The device is the truth: software that somebody removed, upgraded, started or stopped by hand.
 
-use wharf_frames::{PackageName, PackageVersion, Text, installer::Installed};
+use wharf_frames::{
+    PackageName, PackageVersion, Text,
+    installer::{Found, Installed},
+};
 
 use super::Transition;
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
 };
 
 /// While an operation runs, its end will tell what the device has.
-pub(super) fn device_has(instance: &Instance, device: Option<Installed>) -> Option<Transition> {
+pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<Transition> {
     if instance.is_busy() {
         return None;
     }
@@ -46,12 +49,12 @@ pub(super) fn gone(name: &PackageName, version: &PackageVersion) -> State {
 }
 
 /// A report about another package says nothing about this one.
-fn found_of(software: &Installed, found: Installed) -> Option<Installed> {
-    (found.name == software.name).then_some(found)
+fn found_of(software: &Installed, found: Found) -> Option<Installed> {
+    (found.name == software.name).then(|| found.into_installed())
 }
 
 /// An activation that failed is history once somebody else did it.
-fn still(condition: &Condition, software: &Installed, found: &Installed) -> Condition {
+fn still(condition: &Condition, software: &Installed, found: &Found) -> Condition {
     match condition {
         Condition::ActivationFailed(_) if found.active != software.active => Condition::Settled,
         other => other.clone(),
@@ -59,7 +62,7 @@ fn still(condition: &Condition, software: &Installed, found: &Installed) -> Cond
 }
 
 /// The same for software that waits for its upgrade.
-fn beside(instance: &Instance, found: Option<Installed>) -> Option<State> {
+fn beside(instance: &Instance, found: Option<Found>) -> Option<State> {
     let known = instance.in_place()?;
     if found.as_ref().is_some_and(|found| found.name != known.name) {
         return None;

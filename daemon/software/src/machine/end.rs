@@ -2,7 +2,7 @@
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId,
-    installer::{Installed, Package},
+    installer::{Found, Installed, Package},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
 /// How a job ended.
 pub(super) struct End {
     pub(super) failure: Option<Failure>,
-    pub(super) device: Option<Installed>,
+    pub(super) device: Option<Found>,
     pub(super) next: OperationId,
 }
 
@@ -60,10 +60,10 @@ pub(super) fn ended(
             }
         },
         _ => match (kind, end.device) {
-            (Kind::Uninstall, Some(software)) => abort_removal(instance, software, end.failure),
+            (Kind::Uninstall, Some(found)) => abort_removal(instance, found, end.failure),
             (_, None) => commit_absence(instance, kind, end.failure)?,
-            (kind, Some(software)) => {
-                settle_activation(instance, kind == Kind::Activate, software, end.failure)
+            (kind, Some(found)) => {
+                settle_activation(instance, kind == Kind::Activate, found, end.failure)
             }
         },
     })
@@ -81,18 +81,21 @@ fn subject(instance: &Instance) -> Option<&PackageName> {
 fn verify_install(
     package: &Package,
     failure: Option<Failure>,
-    device: Option<Installed>,
-) -> Result<Installed, (Failure, Option<Installed>)> {
+    device: Option<Found>,
+) -> Result<Installed, (Failure, Option<Found>)> {
     match (failure, device) {
         (Some(failure), device) => Err((failure, device)),
-        (None, Some(found)) if found.version == package.version => Ok(found),
+        (None, Some(found)) if found.is_whole() && found.version == package.version => {
+            Ok(found.into_installed())
+        }
         (None, device) => {
-            let found = device
-                .as_ref()
-                .map_or("no version", |found| found.version.as_str());
+            let found = match &device {
+                Some(found) => found.to_string(),
+                None => format!("nothing of {}", package.name),
+            };
             let why = format!(
-                "the package manager reported success, but the device has {found} of {} instead of {}",
-                package.name, package.version
+                "the package manager reported success, but the device has {found} instead of {}",
+                package.version
             );
             Err((Failure::new(Cause::PackageManager, why), device))
         }
@@ -137,11 +140,12 @@ fn commit_install(
     Transition::to(instance.with(state), effects)
 }
 
-/// What an installation that failed left of the package: the old version, nothing, or a part of the new one.
+/// What an installation that failed left of the package: the old version, nothing, or a part of the new one. What was
+/// on the device before, and never came by this agent, does not become the instance's: no server could remove it.
 fn left_over(
     before: Option<&InPlace>,
     package: &Package,
-    device: Option<Installed>,
+    device: Option<Found>,
 ) -> Option<InPlace> {
     match (before, device) {
         (Some(before), _) if before.name != package.name => Some(before.clone()),
@@ -149,8 +153,8 @@ fn left_over(
             version: found.version,
             ..before.clone()
         }),
-        (None, Some(found)) => Some(InPlace::left(found)),
-        (_, None) => None,
+        (None, Some(found)) if found.managed => Some(InPlace::left(found.into_installed())),
+        (None, Some(_)) | (_, None) => None,
     }
 }
 
@@ -189,18 +193,14 @@ fn commit_absence(instance: &Instance, kind: Kind, failure: Option<Failure>) -> 
     ))
 }
 
-/// INSTALLED / 59: the software is still there, whatever was reported.
-fn abort_removal(instance: &Instance, software: Installed, failure: Option<Failure>) -> Transition {
+/// INSTALLED / 59: the software is still there, whole or in part, whatever was reported.
+fn abort_removal(instance: &Instance, found: Found, failure: Option<Failure>) -> Transition {
     let why = match failure {
         Some(failure) => failure.detail,
-        None => format!(
-            "the package manager reported success, but {} {} is still there",
-            software.name, software.version
-        )
-        .into(),
+        None => format!("the package manager reported success, but {found} is still there").into(),
     };
     let state = State::Installed {
-        software,
+        software: found.into_installed(),
         condition: Condition::RemovalFailed(why),
     };
     Transition::to(instance.with(state), instance.registration())
@@ -210,23 +210,23 @@ fn abort_removal(instance: &Instance, software: Installed, failure: Option<Failu
 fn settle_activation(
     instance: &Instance,
     wanted: bool,
-    software: Installed,
+    found: Found,
     failure: Option<Failure>,
 ) -> Transition {
     let condition = match failure {
         Some(failure) => Condition::ActivationFailed(failure.detail),
-        None if software.active == wanted => Condition::Settled,
+        None if found.active == wanted => Condition::Settled,
         None => Condition::ActivationFailed(
             format!(
                 "the service manager reported success, but {} {}",
-                software.name,
+                found.name,
                 if wanted { "does not run" } else { "still runs" }
             )
             .into(),
         ),
     };
     let state = State::Installed {
-        software,
+        software: found.into_installed(),
         condition,
     };
     Transition::to(instance.with(state), Vec::new())

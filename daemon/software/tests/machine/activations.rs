@@ -37,7 +37,7 @@ fn activation_follows_the_device() {
         assert_eq!(left(&accepted).operation().unwrap().kind, kind);
 
         let before = running(kind, Running, installed(active));
-        let made = then(before.clone(), ended(None, Some(software("1.0", !active))));
+        let made = then(before.clone(), ended(None, Some(found("1.0", !active))));
         assert_eq!(left(&made).activation_state(), !active);
         assert_eq!(reason(&made), "40: nginx 1.0 is installed");
         assert_eq!(ids(before, &made), [16, 12]);
@@ -50,7 +50,7 @@ fn a_failed_activation_leaves_12_false_and_result_2_with_the_reason_in_16() {
     let before = running(Kind::Activate, Running, installed(false));
     let failure = Failure::new(Cause::Unit, "nginx.service: exit status 1");
     for event in [
-        ended(Some(failure.clone()), Some(software("1.0", false))),
+        ended(Some(failure.clone()), Some(found("1.0", false))),
         Event::Failed {
             operation: RUNNING,
             failure,
@@ -71,7 +71,7 @@ fn an_activation_that_the_device_does_not_show_has_failed() {
         (true, Kind::Deactivate, "still runs"),
     ] {
         let before = running(kind, Running, installed(active));
-        let made = then(before, ended(None, Some(software("1.0", active))));
+        let made = then(before, ended(None, Some(found("1.0", active))));
         assert_eq!(
             reason(&made),
             format!("40: the service manager reported success, but nginx {words}")

@@ -187,7 +187,7 @@ fn a_report_about_what_is_over_changes_nothing() {
             Event::Ended {
                 operation,
                 failure: None,
-                device: Some(software("2.0", true)),
+                device: Some(found("2.0", true)),
                 next: NEXT,
             },
         ] {
@@ -201,7 +201,7 @@ fn a_job_ends_only_after_the_gate_let_it_start() {
     for cell in cells().into_iter().filter(Instance::is_busy) {
         let record = Record::from(&cell);
         if record.progress == Some(Queued) {
-            unchanged(record, ended(None, Some(software("2.0", true))));
+            unchanged(record, ended(None, Some(found("2.0", true))));
         }
     }
 }
@@ -220,10 +220,10 @@ fn update_supported_objects_has_the_registration_follow_the_software() {
     let removing = running(Kind::Uninstall, Running, installed(true));
     let failure = || Some(Failure::new(Cause::Script, "failed"));
     let ends = [
-        (installing(), ended(None, Some(software("2.0", false)))),
+        (installing(), ended(None, Some(found("2.0", false)))),
         (installing(), ended(failure(), None)),
         (removing.clone(), ended(None, None)),
-        (removing, ended(failure(), Some(software("1.0", true)))),
+        (removing, ended(failure(), Some(found("1.0", true)))),
         (installed(true), Event::DeviceHas(None)),
     ];
     for (record, event) in ends {

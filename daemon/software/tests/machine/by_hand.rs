@@ -22,7 +22,7 @@ fn removed_by_hand_before_its_upgrade_does_not_disturb_the_upgrade() {
         let before = with_software(record.clone());
         let made = then(before.clone(), Event::DeviceHas(None));
         assert_eq!(Record::from(left(&made)), record);
-        let upgraded = then(before, Event::DeviceHas(Some(software("1.1", false))));
+        let upgraded = then(before, Event::DeviceHas(Some(found("1.1", false))));
         let known = left(&upgraded).in_place().unwrap();
         assert_eq!((known.version.as_str(), known.was_active), ("1.1", true));
     }
@@ -30,25 +30,41 @@ fn removed_by_hand_before_its_upgrade_does_not_disturb_the_upgrade() {
 
 #[test]
 fn upgraded_by_hand_is_installed_with_a_new_version() {
-    let made = then(
-        installed(true),
-        Event::DeviceHas(Some(software("1.1", true))),
-    );
+    let made = then(installed(true), Event::DeviceHas(Some(found("1.1", true))));
     assert_eq!(at(&made), (4, 2));
     assert_eq!(left(&made).pkg_version(), "1.1");
     assert_eq!(ids(installed(true), &made), [1, 16]);
 }
 
 #[test]
+fn damaged_by_hand_is_not_removed() {
+    unchanged(
+        installed(false),
+        Event::DeviceHas(Some(damaged("1.0", "half-configured"))),
+    );
+    let made = then(
+        installed(false),
+        Event::DeviceHas(Some(damaged("1.1", "unpacked"))),
+    );
+    assert_eq!(at(&made), (4, 2));
+    assert_eq!(left(&made).pkg_version(), "1.1");
+    let made = then(
+        with_software(delivered()),
+        Event::DeviceHas(Some(damaged("1.1", "half-installed"))),
+    );
+    assert_eq!(left(&made).in_place().unwrap().version.as_str(), "1.1");
+}
+
+#[test]
 fn started_or_stopped_by_hand_is_followed_by_12() {
     for active in [true, false] {
-        let device = Event::DeviceHas(Some(software("1.0", !active)));
+        let device = Event::DeviceHas(Some(found("1.0", !active)));
         let made = then(installed(active), device);
         assert_eq!(left(&made).activation_state(), !active);
         assert_eq!(ids(installed(active), &made), [12]);
         unchanged(
             installed(active),
-            Event::DeviceHas(Some(software("1.0", active))),
+            Event::DeviceHas(Some(found("1.0", active))),
         );
     }
 }
@@ -60,26 +76,26 @@ fn started_by_hand_after_a_failed_activation_clears_the_reason() {
         "nginx.service failed",
         installed(false),
     );
-    let made = then(noted.clone(), Event::DeviceHas(Some(software("1.0", true))));
+    let made = then(noted.clone(), Event::DeviceHas(Some(found("1.0", true))));
     assert_eq!(reason(&made), "40: nginx 1.0 is installed");
-    let made = then(noted, Event::DeviceHas(Some(software("1.1", false))));
+    let made = then(noted, Event::DeviceHas(Some(found("1.1", false))));
     assert_eq!(reason(&made), "40: nginx.service failed");
     let kept = ended_with(
         UpdateResult::UninstallationFailure,
         "prerm failed",
         installed(false),
     );
-    let made = then(kept, Event::DeviceHas(Some(software("1.0", true))));
+    let made = then(kept, Event::DeviceHas(Some(found("1.0", true))));
     assert_eq!(at(&made), (4, 59));
 }
 
 #[test]
 fn the_device_is_looked_at_again_when_the_job_is_over_and_only_about_what_is_in_place() {
     for cell in cells() {
-        let mut other = software("1.1", false);
+        let mut other = found("1.1", false);
         other.name = name("apache2");
         let device = if cell.is_busy() || cell.software().is_none() {
-            vec![None, Some(software("1.1", false)), Some(other)]
+            vec![None, Some(found("1.1", false)), Some(other)]
         } else {
             vec![Some(other)]
         };

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use wharf_frames::{
     OperationId, PackageName, PackageVersion, Secret, StageId, Text,
-    installer::{Installed, Package},
+    installer::{Found, Installed, Package},
 };
 use wharf_software::{
     ActivationPolicy, Instance, Kind, ObjectLink, Operation, Origin, PackageUri, Record, Request,
@@ -81,6 +81,38 @@ pub(crate) fn software(version: &str, active: bool) -> Installed {
         name: name("nginx"),
         version: PackageVersion::new(version).unwrap(),
         active,
+    }
+}
+
+/// The same as the installer tells it: whole, and installed by wharfd.
+pub(crate) fn found(version: &str, active: bool) -> Found {
+    let Installed {
+        name,
+        version,
+        active,
+    } = software(version, active);
+    Found {
+        name,
+        version,
+        active,
+        damage: None,
+        managed: true,
+    }
+}
+
+/// nginx as the distribution brought it.
+pub(crate) fn foreign(version: &str) -> Found {
+    Found {
+        managed: false,
+        ..found(version, true)
+    }
+}
+
+/// nginx as a script that failed left it.
+pub(crate) fn damaged(version: &str, word: &str) -> Found {
+    Found {
+        damage: Some(word.into()),
+        ..found(version, false)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use wharf_frames::{Cause, Failure};
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Executable, Instance, Kind, Record, Resource, Rules,
+    ActivationPolicy, Code, Effect, Event, Executable, Instance, Kind, Record, Resource, Rules,
     UpdateResult, changes,
     record::StoredProgress::{Queued, Running},
     step,
@@ -56,7 +56,7 @@ fn a_queued_install_is_delivered_0_with_reason_50_and_says_what_it_waits_for() {
 
 #[test]
 fn a_verified_install_is_installed_2_and_inactive() {
-    let made = then(installing(), ended(None, Some(software("2.0", false))));
+    let made = then(installing(), ended(None, Some(found("2.0", false))));
     assert_eq!(at(&made), (4, 2));
     assert_eq!(reason(&made), "40: nginx 2.0 is installed");
     assert!(!left(&made).activation_state());
@@ -66,23 +66,27 @@ fn a_verified_install_is_installed_2_and_inactive() {
 
 #[test]
 fn installed_is_said_only_of_what_the_device_has() {
-    for (failure, device, expected) in [
-        (None, None, "no version"),
-        (None, Some(software("1.0", false)), "1.0"),
+    for (device, expected) in [
+        (None, "nothing of nginx"),
+        (Some(found("1.0", false)), "nginx 1.0"),
+        (
+            Some(damaged("2.0", "half-configured")),
+            "nginx 2.0 (half-configured)",
+        ),
     ] {
-        let made = then(installing(), ended(failure, device));
+        let made = then(installing(), ended(None, device));
         assert_eq!(at(&made), (3, 58));
         assert_eq!(
             reason(&made),
             format!(
-                "60: the package manager reported success, but the device has {expected} of nginx instead of 2.0"
+                "60: the package manager reported success, but the device has {expected} instead of 2.0"
             )
         );
     }
     let failure = Failure::new(Cause::Script, "postinst failed");
     let made = then(
         installing(),
-        ended(Some(failure), Some(software("2.0", false))),
+        ended(Some(failure), Some(found("2.0", false))),
     );
     assert_eq!(at(&made), (3, 58));
     assert_eq!(reason(&made), "60: postinst failed");
@@ -90,7 +94,7 @@ fn installed_is_said_only_of_what_the_device_has() {
 
 #[test]
 fn a_report_about_another_package_is_no_success() {
-    let mut other = software("2.0", true);
+    let mut other = found("2.0", true);
     other.name = name("apache2");
     for (record, expected) in [
         (installing(), (3, 58)),
@@ -112,20 +116,21 @@ fn a_report_about_another_package_is_no_success() {
 fn an_install_that_failed_leaves_delivered_and_what_the_device_still_has() {
     let failure = || Some(Failure::new(Cause::Script, "postinst failed"));
     let upgrade = with_software(installing());
-    let kept = then(
-        upgrade.clone(),
-        ended(failure(), Some(software("1.0", false))),
-    );
+    let kept = then(upgrade.clone(), ended(failure(), Some(found("1.0", false))));
     let known = left(&kept).in_place().unwrap();
     assert_eq!((known.version.as_str(), known.was_active), ("1.0", true));
-    let half = then(
-        upgrade.clone(),
-        ended(failure(), Some(software("2.0", false))),
-    );
+    let half = then(upgrade.clone(), ended(failure(), Some(found("2.0", false))));
     assert_eq!(left(&half).in_place().unwrap().version.as_str(), "2.0");
-    let lost = then(upgrade, ended(failure(), None));
-    assert_eq!(left(&lost).in_place(), None);
-    let partial = then(installing(), ended(failure(), Some(software("2.0", true))));
+    // Only of what is not there at all nothing is left: a part of it has to be removed by somebody.
+    let part = damaged("2.0", "half-configured");
+    let part = then(upgrade.clone(), ended(failure(), Some(part)));
+    let known = left(&part).in_place().unwrap();
+    assert_eq!((known.version.as_str(), known.was_active), ("2.0", true));
+    let kept = step(left(&part), Event::Delete, &rules()).unwrap_err();
+    assert_eq!(kept.code, Code::MethodNotAllowed);
+    let gone = then(upgrade, ended(failure(), None));
+    assert_eq!(left(&gone).in_place(), None);
+    let partial = then(installing(), ended(failure(), Some(found("2.0", true))));
     assert!(left(&partial).in_place().unwrap().was_active);
     assert_eq!(partial.effects, []);
 
@@ -138,6 +143,29 @@ fn an_install_that_failed_leaves_delivered_and_what_the_device_still_has() {
         left(&untouched).in_place().unwrap().name.as_str(),
         "nginx-light"
     );
+}
+
+#[test]
+fn an_install_that_failed_takes_over_only_what_is_managed() {
+    let failure = || Some(Failure::new(Cause::Dependency, "libnowhere is not there"));
+    let distribution = foreign("1.0");
+    let made = then(installing(), ended(failure(), Some(distribution.clone())));
+    assert_eq!(at(&made), (3, 58));
+    assert_eq!(left(&made).in_place(), None);
+    let deleted = step(left(&made), Event::Delete, &rules()).unwrap();
+    assert_eq!(deleted.instance, None);
+
+    let begun = then(
+        installing(),
+        ended(failure(), Some(damaged("2.0", "half-installed"))),
+    );
+    assert_eq!(left(&begun).in_place().unwrap().version.as_str(), "2.0");
+    // What is in place is the instance's, whatever the ledger knows of it.
+    let known = then(
+        with_software(installing()),
+        ended(failure(), Some(distribution)),
+    );
+    assert_eq!(left(&known).in_place().unwrap().version.as_str(), "1.0");
 }
 
 #[test]
@@ -169,7 +197,7 @@ fn activation_after_an_install_is_by_policy() {
         (by_policy(ActivationPolicy::Always), fresh(), true),
         (own_rules(), fresh(), true),
     ] {
-        let made = by(&rules, record, ended(None, Some(software("2.0", false))));
+        let made = by(&rules, record, ended(None, Some(found("2.0", false))));
         assert_eq!(at(&made), (4, 2));
         assert_eq!(
             made.effects.contains(&Effect::Queue { operation: NEXT }),
@@ -179,7 +207,7 @@ fn activation_after_an_install_is_by_policy() {
         assert_eq!(next, activated.then_some((NEXT, Kind::Activate)));
     }
     let always = by_policy(ActivationPolicy::Always);
-    let made = by(&always, fresh(), ended(None, Some(software("2.0", true))));
+    let made = by(&always, fresh(), ended(None, Some(found("2.0", true))));
     assert!(left(&made).activation_state());
     assert_eq!(left(&made).operation(), None);
 }
@@ -206,7 +234,7 @@ fn thingsboard_gets_through_an_upgrade_with_uninstall_1() {
     let end = Event::Ended {
         operation: NEW,
         failure: None,
-        device: Some(software("2.0", false)),
+        device: Some(found("2.0", false)),
         next: NEXT,
     };
     let upgraded = accept(&running, end);

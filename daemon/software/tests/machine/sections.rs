@@ -1,6 +1,6 @@
 //! The events of docs/machine.md, and the clauses that their outcomes cite.
 
-use wharf_frames::{Cause, Failure, Secret};
+use wharf_frames::{Cause, Failure, Secret, installer::Found};
 use wharf_software::{
     ActivationPolicy, Event, Executable, Instance, Kind, ObjectLink, Origin, Rules, Source,
     UpdateState, Write,
@@ -48,7 +48,7 @@ pub(crate) const DECISIONS: [(&str, &str); 26] = [
     ),
     (
         "D10",
-        "A removal that fails: INSTALLED / 59, the reason in 16; also one that was asked for in INITIAL.",
+        "A removal that fails or leaves a part: INSTALLED / 59, the reason in 16; also one that was asked for in INITIAL.",
     ),
     (
         "D11",
@@ -84,11 +84,11 @@ pub(crate) const DECISIONS: [(&str, &str); 26] = [
     ),
     (
         "D19",
-        "Delete while busy or with software in place: 4.05, in any state. Else the files go, a running download with them.",
+        "Delete while busy or with software in place, whole or not: 4.05, in any state. Else the files go, a running download with them.",
     ),
     (
         "D20",
-        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is. While busy, the end of the job tells.",
+        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is; what is there in part is not removed. While busy, the end of the job tells.",
     ),
     (
         "D21",
@@ -96,7 +96,7 @@ pub(crate) const DECISIONS: [(&str, &str); 26] = [
     ),
     (
         "D22",
-        "How a job ended is what the device has, not an exit code. A failed installation keeps the package (70 is never used).",
+        "How a job ended is what the device has, not an exit code: nothing, the software, or a part of it, which stays in place until it is removed. What was there before and is not wharfd's does not come to be in place. A failed installation keeps the package (70 is never used).",
     ),
     (
         "D23",
@@ -201,17 +201,17 @@ fn execute(resource: Executable, arguments: &str) -> Event {
     }
 }
 
-fn ended(failure: bool, device: Option<(&str, bool)>) -> Event {
+fn ended(failure: bool, device: Option<Found>) -> Event {
     Event::Ended {
         operation: RUNNING,
         failure: failure.then(|| Failure::new(Cause::Script, "a maintainer script failed")),
-        device: device.map(|(version, active)| software(version, active)),
+        device,
         next: NEXT,
     }
 }
 
 fn device(device: Option<(&str, bool)>) -> Event {
-    Event::DeviceHas(device.map(|(version, active)| software(version, active)))
+    Event::DeviceHas(device.map(|(version, active)| found(version, active)))
 }
 
 fn no_effect(cell: &Instance) -> &'static str {
@@ -350,6 +350,7 @@ fn reports() -> Vec<Section> {
         Section::report("The integrity does not hold", Event::SealRefused { stage: STAGE, failure: failure(Cause::BadSignature) }, integrity),
         Section::report("The operation failed and left the device as it was: the connection was lost, or the gate or the installer said no", Event::Failed { operation: RUNNING, failure: failure(Cause::AnotherPackage) }, of_refusal),
         Section::report("The device has nothing of the software in place", device(None), by_hand).kept("D20"),
+        Section::report("The device has version 1.1, half-configured", Event::DeviceHas(Some(damaged("1.1", "half-configured"))), by_hand).kept("D20"),
         Section::report("The device has version 1.1, inactive", device(Some(("1.1", false))), by_hand).kept("D20"),
         Section::report("The device has version 1.1, active", device(Some(("1.1", true))), by_hand).kept("D20"),
     ]
@@ -361,7 +362,7 @@ fn ends() -> Vec<Section> {
         ..rules()
     };
     let end = |title, event| Section::report(title, event, of_end);
-    let done = || ended(false, Some(("2.0", false)));
+    let done = || ended(false, Some(found("2.0", false)));
     vec![
         end("The job ended well; the device has 2.0, inactive", done()),
         end("The same, by the policy `keep`", done()).by(by(ActivationPolicy::Keep)),
@@ -369,11 +370,11 @@ fn ends() -> Vec<Section> {
         end("The same, the package is the agent's own", done()).by(own_rules()),
         end(
             "The job ended well; the device has 2.0, active",
-            ended(false, Some(("2.0", true))),
+            ended(false, Some(found("2.0", true))),
         ),
         end(
             "The job ended well; the device has 1.0, inactive",
-            ended(false, Some(("1.0", false))),
+            ended(false, Some(found("1.0", false))),
         ),
         end(
             "The job ended well; the device has nothing",
@@ -381,11 +382,23 @@ fn ends() -> Vec<Section> {
         ),
         end(
             "The job failed; the device has 1.0, inactive",
-            ended(true, Some(("1.0", false))),
+            ended(true, Some(found("1.0", false))),
         ),
         end(
             "The job failed; the device has 2.0, active",
-            ended(true, Some(("2.0", true))),
+            ended(true, Some(found("2.0", true))),
+        ),
+        end(
+            "The job failed; the device has 1.0, half-installed",
+            ended(true, Some(damaged("1.0", "half-installed"))),
+        ),
+        end(
+            "The job failed; the device has 2.0, half-configured",
+            ended(true, Some(damaged("2.0", "half-configured"))),
+        ),
+        end(
+            "The job failed; the device has 1.0, which wharfd never installed",
+            ended(true, Some(foreign("1.0"))),
         ),
         end("The job failed; the device has nothing", ended(true, None)),
     ]

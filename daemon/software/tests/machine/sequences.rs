@@ -1,13 +1,13 @@
 //! 100,000 random histories, judged by a second, independent statement of what the specification and the decisions allow.
 
-use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, installer::Installed};
+use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, installer::Found};
 use wharf_software::{
     ActivationPolicy, Code, Effect, Event, Executable, Instance, ObjectLink, Origin, Record,
     Request, Resource, Rules, Source, Transition, UpdateState, Write, changes, operation::Phase,
     step,
 };
 
-use crate::cells::{SETTINGS, name, package, rules, software, uri};
+use crate::cells::{SETTINGS, damaged, foreign, found, name, package, rules, uri};
 
 const HISTORIES: u64 = 100_000;
 const EVENTS: u64 = 12;
@@ -102,6 +102,15 @@ fn judge(
             Event::DeviceHas(None) | Event::Ended { device: None, .. }
         );
         assert!(removed, "software lost: {}", told());
+    }
+    if old.software().is_none() && new.software().is_some() {
+        let installed = new.update_state() == UpdateState::Installed;
+        let managed = matches!(event, Event::Ended { device: Some(found), .. } if found.managed);
+        assert!(installed || managed, "software taken over: {}", told());
+    }
+    if new.update_state() == UpdateState::Installed && old.package().is_some() {
+        let whole = matches!(event, Event::Ended { device: Some(found), .. } if found.is_whole());
+        assert!(whole, "INSTALLED with a part: {}", told());
     }
     if !matches!(event, Event::Write { .. }) {
         assert_eq!(
@@ -459,15 +468,17 @@ fn random_failure(dice: &mut Dice) -> Failure {
     Failure::new(cause, "it failed")
 }
 
-fn random_device(dice: &mut Dice) -> Option<Installed> {
+fn random_device(dice: &mut Dice) -> Option<Found> {
     let version = if dice.one_in(3) { "1.0" } else { "2.0" };
-    match dice.below(8) {
+    match dice.below(14) {
         0 | 1 => None,
-        2 => Some(Installed {
+        2 => Some(Found {
             name: name("apache2"),
-            ..software(version, true)
+            ..found(version, true)
         }),
-        sides => Some(software(version, sides < 5)),
+        3 => Some(damaged(version, "half-configured")),
+        4 => Some(foreign(version)),
+        sides => Some(found(version, sides < 9)),
     }
 }
 
@@ -502,7 +513,7 @@ fn random_histories_stay_within_the_specification_4() {
 #[test]
 fn random_histories_reach_every_state_busy_and_idle() {
     let mut reached = std::collections::BTreeSet::new();
-    for seed in 0..2000 {
+    for seed in 0..3000 {
         let mut dice = Dice::new(seed);
         let mut instance = Instance::default();
         for round in 0..EVENTS {

@@ -1,6 +1,6 @@
 //! Events and steps in few words, for the decisions of the other files.
 
-use wharf_frames::{Cause, Failure, Secret, installer::Installed};
+use wharf_frames::{Cause, Failure, Secret, installer::Found};
 use wharf_software::{
     Event, Executable, Instance, Origin, Record, Refusal, Resource, Rules, Source, Transition,
     UpdateResult, Write, changes, step,
@@ -52,7 +52,7 @@ pub(crate) fn write_package(origin: Origin) -> Event {
     }
 }
 
-pub(crate) fn ended(failure: Option<Failure>, device: Option<Installed>) -> Event {
+pub(crate) fn ended(failure: Option<Failure>, device: Option<Found>) -> Event {
     Event::Ended {
         operation: RUNNING,
         failure,

@@ -20,10 +20,11 @@ fn uninstall_of_installed_software_stays_installed_2_until_it_is_gone() {
     assert_eq!(at(&made), (0, 0));
     assert_eq!(reason(&made), "10: ready for a package");
     assert_eq!(ids(removing.clone(), &made), [0, 1, 16, 12, 9, 7]);
-    let failure = Failure::new(Cause::Script, "postrm failed");
+    // Nothing of it is there: whatever went wrong on the way, it is removed.
+    let failure = Failure::new(Cause::Locked, "apt ended after its work");
     let made = then(removing, ended(Some(failure), None));
     assert_eq!(at(&made), (0, 0));
-    assert_eq!(reason(&made), "10: postrm failed");
+    assert_eq!(reason(&made), "10: apt ended after its work");
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn a_removal_that_fails_is_installed_59_with_the_reason_in_16() {
     let from_initial = with_software(running(Kind::Uninstall, Running, initial()));
     for before in [from_installed, from_initial] {
         for event in [
-            ended(Some(failure.clone()), Some(software("1.0", true))),
+            ended(Some(failure.clone()), Some(found("1.0", true))),
             Event::Failed {
                 operation: RUNNING,
                 failure: failure.clone(),
@@ -121,13 +122,36 @@ fn a_removal_that_fails_is_installed_59_with_the_reason_in_16() {
             assert_eq!(reason(&made), "40: prerm failed");
             assert!(left(&made).activation_state());
         }
-        let made = then(before, ended(None, Some(software("1.0", false))));
+        let made = then(before, ended(None, Some(found("1.0", false))));
         assert_eq!(at(&made), (4, 59));
         assert_eq!(
             reason(&made),
             "40: the package manager reported success, but nginx 1.0 is still there"
         );
         assert!(!left(&made).activation_state());
+    }
+}
+
+#[test]
+fn a_removal_that_left_a_part_is_installed_59_and_can_be_asked_for_again() {
+    let removing = running(Kind::Uninstall, Running, installed(true));
+    let part = || Some(damaged("1.0", "half-installed"));
+    let failure = Failure::new(Cause::Script, "postrm failed");
+    for (failure, why) in [
+        (Some(failure), "40: postrm failed"),
+        (
+            None,
+            "40: the package manager reported success, but nginx 1.0 (half-installed) is still there",
+        ),
+    ] {
+        let made = then(removing.clone(), ended(failure, part()));
+        assert_eq!(at(&made), (4, 59));
+        assert_eq!(reason(&made), why);
+        let kept = step(left(&made), Event::Delete, &rules()).unwrap_err();
+        assert_eq!(kept.code, Code::MethodNotAllowed);
+        let again = step(left(&made), uninstall(""), &rules()).unwrap();
+        assert_eq!(at(&again), (4, 2));
+        assert_eq!(again.effects, [Effect::Queue { operation: NEW }]);
     }
 }
 

@@ -1,0 +1,88 @@
+//! What a failed operation leaves on the device, and how a server gets rid of it: nothing stays that it cannot remove,
+//! and nothing goes that never came by it.
+
+use std::{fs, process::Command};
+
+use wharf_tests::{
+    command::output_of,
+    package::{Package, Script},
+};
+
+use crate::stage_set::StageSet;
+
+/// Lets scripts succeed that look for this file.
+fn allow(set: &StageSet) {
+    fs::write(set.gateway.path().join("allowed"), "").unwrap();
+}
+
+#[test]
+fn a_removal_whose_postrm_fails_is_4_59_until_the_script_allows_it() {
+    let set = StageSet::debian();
+    let script = "[ $1 != remove ] || [ -e /allowed ]";
+    set.install(&Package::new("hello", "1.0-1").script(Script::Postrm, script));
+    let client = set.client();
+    client.execute("/9/0/6", "").expect("2.04");
+    set.wait_for("4/59");
+    assert!(client.read_text("/9/0/16").starts_with("40: "));
+    assert_eq!(client.read_text("/9/0/1"), "1.0-1");
+    client.delete("/9/0").expect("4.05");
+    let state = set.gateway.debian_root().dpkg_state("hello");
+    assert_eq!(state.map(|(state, _)| state).as_deref(), Some("rH"));
+
+    allow(&set);
+    client.execute("/9/0/6", "").expect("2.04");
+    set.wait_for("0/0");
+    client.delete("/9/0").expect("2.02");
+}
+
+#[test]
+fn what_a_failed_upgrade_left_stays_in_place_until_it_is_removed() {
+    let mut set = StageSet::debian();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.client().execute("/9/0/6", "1").expect("2.04");
+    set.wait_for("0/0");
+    let broken = Package::new("hello", "2.0-1").script(Script::Postinst, "exit 3");
+    set.order(&set.publish(&broken));
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/58");
+
+    // The device is looked at when wharfd starts: a part of the software is not nothing.
+    set.kill_and_start_daemon();
+    set.wait_for("3/58");
+    let client = set.client();
+    client.delete("/9/0").expect("4.05");
+    client.execute("/9/0/6", "").expect("2.04");
+    set.wait_for("0/0");
+    assert_eq!(client.read_text("/9/0/0"), "hello");
+    client.delete("/9/0").expect("4.05");
+    client.execute("/9/0/6", "").expect("2.04");
+    wharf_tests::waiting::wait_until("the end of the removal", || {
+        client.read_text("/9/0/0").is_empty().then_some(())
+    });
+    assert_eq!(set.gateway.debian_root().dpkg_state("hello"), None);
+    client.delete("/9/0").expect("2.02");
+}
+
+#[test]
+fn a_package_of_the_distribution_is_not_taken_over_by_an_install_that_failed() {
+    let set = StageSet::debian();
+    let folder = set.gateway.path().join("tmp");
+    let file = Package::new("hello", "1.0-1").build(&folder);
+    let inside = format!("/tmp/{}", file.file_name().unwrap().display());
+    let mut dpkg: Command = set.gateway.debian_root().command("dpkg");
+    output_of(dpkg.args(["--install", &inside]));
+
+    let needy = Package::new("hello", "2.0-1").depends("no-such-library");
+    set.order(&set.publish(&needy));
+    set.wait_for("3/0");
+    let client = set.client();
+    client.execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/58");
+    client.execute("/9/0/6", "").expect("2.04");
+    set.wait_for("0/0");
+    assert_eq!(client.read_text("/9/0/0"), "");
+    client.delete("/9/0").expect("2.02");
+    let version = set.gateway.debian_root().installed_version("hello");
+    assert_eq!(version.as_deref(), Some("1.0-1"));
+}
