@@ -59,6 +59,9 @@ impl Operator<'_> {
                 if !self.is_begun(ask) && (failed_before || !self.is_failed(ask)) {
                     continue;
                 }
+                if matches!(ask, Ask::Push(_)) {
+                    continue; // it ended with the answers to its blocks
+                }
             }
             let accepted = unanswered || response.code.to_string().starts_with('2');
             assert!(accepted || is_repeated, "{ask:?} is refused: {response:?}");
@@ -144,7 +147,7 @@ impl Operator<'_> {
         }
     }
 
-    /// Whether it was accepted and has not ended. A push ends with its server's blocks.
+    /// Whether it was accepted and has not ended.
     fn is_begun(&self, ask: Ask) -> bool {
         let reason = self.text(16).unwrap_or_default();
         match ask {

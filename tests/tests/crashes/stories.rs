@@ -174,6 +174,18 @@ fn a_removal_that_fails_survives_an_exit_at_every_step() {
     });
 }
 
+impl Story {
+    /// A package that waits for its Install, or could not be installed, is kept.
+    fn ends_delivered(&self) -> bool {
+        let fails = |ask| self.failing.contains(ask);
+        self.asks.last().is_some_and(|ask| match ask {
+            Pull(_) | Push(_) | Create(_) => !fails(ask),
+            Install => fails(ask),
+            _ => false,
+        })
+    }
+}
+
 /// So many steps of a run are its taking up of what the one before left, at least.
 const TAKEN_UP: u32 = 8;
 
@@ -330,8 +342,8 @@ fn tell(story: &Story, vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Tol
         if let Some(observer) = observer {
             observer.wait_until_told();
         }
-        if !story.failing.contains(&Install) {
-            left::wait_until_unstaged(&root); // a package that could not be installed is kept
+        if !story.ends_delivered() {
+            left::wait_until_unstaged(&root);
         }
     });
     let left = kept.settled();
