@@ -42,7 +42,7 @@ impl Run {
             "#!/bin/sh\nunset WHARF_FAULT_AT\nmkdir \"{0}/seen-$2\" 2>/dev/null && echo >>\"{0}/jobs\" && \
              [ $(wc -l <\"{0}/jobs\") = {job} ] && export WHARF_FAULT_AT={step}\nexec {1} \"$@\"\n",
             programs.display(),
-            env!("CARGO_BIN_EXE_wharf-job")
+            machine.program("wharf-job").display()
         );
         place_script(&script, &programs.join("wharf-job"));
         let mut run = Self { machine, programs };
@@ -390,7 +390,7 @@ fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
     let script = format!(
         "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT=job.applied=1 exec {1} \"$@\"\n",
         programs.display(),
-        env!("CARGO_BIN_EXE_wharf-job")
+        machine.program("wharf-job").display()
     );
     place_script(&script, &job);
     machine.start_program(&programs.join("wharf-installer"), &[]);

@@ -147,7 +147,7 @@ impl Machine {
                     .sh("systemd-run --quiet --unit=wharf-installer /opt/wharfd/wharf-installer");
                 wait_until("the job socket", || self.try_wharfd().map(drop));
             }
-            _ => self.start_program(&self.programs.path().join("wharf-installer"), variables),
+            _ => self.start_program(&self.program("wharf-installer"), variables),
         }
     }
 
@@ -165,6 +165,11 @@ impl Machine {
             (socket.exists() || process.exit_status().is_some()).then_some(())
         });
         self.installer = Some(process);
+    }
+
+    /// A program of ours where wharf-inspect's user can reach what lies beside it.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.programs.path().join(name)
     }
 
     /// Copies of our programs, which the test may change before it starts wharf-installer there.
