@@ -1,9 +1,10 @@
-# make demo   sets this machine up and tells the story of one package, from a server's write to dpkg
-# make test   sets this machine up and passes every test
+# make demo     sets this machine up and tells the story of one package, from a server's write to dpkg
+# make test     sets this machine up and passes every test
+# make deb      builds the Debian package
 # The rest stands apart: it takes longer than anybody waits for before a commit.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo test lint soak fuzz mutants audit bench
+.PHONY: build setup demo test lint deb soak fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -21,6 +22,10 @@ demo: setup
 
 test: setup lint
 	$(CARGO) test --workspace --no-fail-fast
+
+deb: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+deb: setup
+	CARGO_TARGET_DIR=$(TARGET)/shipped packaging/build-deb $(TARGET)/deb
 
 lint:
 	$(CARGO) fmt --all --check

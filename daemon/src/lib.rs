@@ -27,5 +27,6 @@ pub mod installer;
 pub mod jobs;
 pub mod link;
 pub mod objects;
+pub mod service_manager;
 pub mod store;
 pub mod work;

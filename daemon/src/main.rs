@@ -1,24 +1,23 @@
 //! The program wharfd: arguments, configuration, wiring; nothing else.
 
-use std::{
-    env,
-    error::Error,
-    io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{env, error::Error, io, path::Path, process::ExitCode};
 
-use tokio::runtime::{LocalOptions, LocalRuntime};
+use tokio::{
+    runtime::{LocalOptions, LocalRuntime},
+    signal::unix::{SignalKind, signal},
+};
 use wharf_frames::PackageName;
 use wharfd::{
-    agent::{Agent, Surroundings, deregister},
+    agent::{Agent, End, Surroundings, deregister},
     arguments::{self, Act, Arguments, Command},
-    config::Settings,
+    config::{ConfigError, Settings},
+    service_manager::ServiceManager,
 };
 
 /// What systemd knows as a configuration that cannot be used (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 const EX_USAGE: u8 = 64;
+const NOT_CONFIGURED: &str = "not configured: write a [[server]] into /etc/wharfd/wharfd.toml, then: systemctl reload wharfd";
 
 fn main() -> ExitCode {
     match arguments::parse(env::args_os().skip(1)) {
@@ -30,22 +29,26 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> ExitCode {
-    let settings = match Settings::read(&arguments.root) {
-        Ok(settings) => settings,
-        Err(error) => return fail(EX_CONFIG, &error),
-    };
     let done = match arguments.act {
-        Act::CheckConfig => return say("the configuration is sound\n"),
-        Act::Serve => serve(settings, arguments.root),
-        Act::Deregister => end_registration(settings, &arguments.root),
+        Act::Serve => serve(&arguments.root),
+        Act::CheckConfig => check(&arguments.root),
+        Act::Deregister => end_registration(&arguments.root),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ConfigError>() => fail(EX_CONFIG, error.as_ref()),
         Err(error) => fail(1, error.as_ref()),
     }
 }
 
-fn end_registration(settings: Settings, root: &Path) -> Result<(), Box<dyn Error>> {
+fn check(root: &Path) -> Result<(), Box<dyn Error>> {
+    Settings::read(root)?;
+    say("the configuration is sound\n");
+    Ok(())
+}
+
+fn end_registration(root: &Path) -> Result<(), Box<dyn Error>> {
+    let settings = Settings::read(root)?;
     log_to_stderr()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(deregister(settings, root));
@@ -57,21 +60,34 @@ fn end_registration(settings: Settings, root: &Path) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-fn serve(settings: Settings, root: PathBuf) -> Result<(), Box<dyn Error>> {
+fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     log_to_stderr()?;
     leave_children_to_the_kernel();
     // Credentials of origins are in this memory: it goes into no core dump.
     nix::sys::prctl::set_dumpable(false)?;
+    while run(root)? == End::Reload {}
+    Ok(())
+}
+
+/// One configuration's time: nothing of it is left for the next one.
+fn run(root: &Path) -> Result<End, Box<dyn Error>> {
+    let settings = match Settings::read(root) {
+        Ok(settings) => Some(settings),
+        Err(ConfigError::NoServer { .. }) if ServiceManager::listens() => None,
+        Err(error) => return Err(error.into()),
+    };
     let surroundings = Surroundings {
-        root,
+        root: root.to_owned(),
         program: env::current_exe()?,
         own_package: PackageName::new(env!("CARGO_PKG_NAME"))?,
     };
     let runtime = runtime()?;
     // A task like the others: what they report wakes it without a turn through the kernel.
     let ended = runtime.block_on(runtime.spawn_local(async {
-        Agent::start(settings, surroundings)?.run().await;
-        Ok(())
+        match settings {
+            Some(settings) => Ok(Agent::start(settings, surroundings)?.run().await),
+            None => wait_for_configuration().await,
+        }
     }));
     runtime.shutdown_background(); // a name server that does not answer must not hold up the end
     ended?
@@ -83,6 +99,21 @@ fn runtime() -> io::Result<LocalRuntime> {
         .max_blocking_threads(2)
         .thread_stack_size(128 * 1024)
         .build_local(LocalOptions::default())
+}
+
+/// As it was installed, wharfd has no server. That is no failure of the service: it says what is missing, and waits.
+async fn wait_for_configuration() -> Result<End, Box<dyn Error>> {
+    let mut manager = ServiceManager::new();
+    manager.tell(NOT_CONFIGURED.to_owned());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = manager.stay_alive() => {}
+            _ = terminate.recv() => return Ok(End::Terminate),
+            _ = hangup.recv() => return Ok(End::Reload),
+        }
+    }
 }
 
 fn log_to_stderr() -> Result<(), Box<dyn Error>> {

@@ -76,6 +76,8 @@ impl<'a> Worker<'a> {
         let session = session::begin();
         let _turn = lock_file(&self.root.job_lock(), FlockArg::LockExclusive)
             .map_err(|error| unavailable("lock", self.root.job_lock(), &error))?;
+        // As a unit it is started from here on: whoever wants to know its end waits for the lock (queue.rs).
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let Some(mut job) = self.journal.job(operation)? else {
             let detail = format!(
                 "there is no job {operation} in {}",

@@ -14,6 +14,8 @@ pub const MAKING_ROOM: Duration = Duration::from_secs(1);
 pub const CLIENT_SILENCE: Duration = Duration::from_secs(30);
 /// A client that does not take its answer is let go after this.
 pub const CLIENT_STUCK: Duration = Duration::from_secs(5);
+/// Where systemd keeps the socket, a service that nobody asked anything for so long ends.
+pub const IDLE: Duration = Duration::from_secs(60);
 
 /// A descriptor of a staged file that is still open for writing is waited for so long, then the answer is "not now".
 pub const WRITERS: Duration = Duration::from_secs(1);

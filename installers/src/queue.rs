@@ -1,11 +1,12 @@
 //! Which job runs: one at a time, in the order in which they were accepted, each in a process of its own that does
-//! not end with this one. A job that died without its end is started again, and looks first.
+//! not end with this one: a unit where systemd runs, else a child. A job that died without its end is started again,
+//! and looks first.
 
 use std::{
     fs::File,
     io,
-    path::PathBuf,
-    process::Command,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -31,19 +32,32 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub struct Queue {
     root: Root,
     journal: Journal,
-    program: PathBuf,
+    starter: Starter,
     /// Counts up whenever there may be a new job.
     accepted: Mutex<u64>,
     changed: Condvar,
 }
 
+/// What starts wharf-job.
+#[derive(Debug)]
+enum Starter {
+    /// systemd, as the unit wharf-job@OPERATION: neither our end nor an upgrade of us touches it.
+    Unit,
+    /// This process, where no systemd runs or the root is not the machine's own.
+    Child(PathBuf),
+}
+
 impl Queue {
     /// The queue of this root. `program` is wharf-job.
     pub fn new(root: &Root, program: PathBuf) -> io::Result<Self> {
+        let starter = match root.is_system() && sd_notify::booted()? {
+            true => Starter::Unit,
+            false => Starter::Child(program),
+        };
         Ok(Self {
             root: root.clone(),
             journal: Journal::open(root)?,
-            program,
+            starter,
             accepted: Mutex::default(),
             changed: Condvar::new(),
         })
@@ -72,6 +86,11 @@ impl Queue {
         // Also when it failed: the record may be there, and only not known to survive a power cut.
         self.wake();
         Ok(accepted?)
+    }
+
+    /// Whether every job has ended. What cannot be read may be open.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.first_open(), Ok(None))
     }
 
     /// Has open jobs looked for.
@@ -136,17 +155,10 @@ impl Queue {
     }
 
     fn run_job(&self, job: &Job) -> io::Result<()> {
-        let mut child = Command::new(&self.program)
-            .arg("run")
-            .arg(job.operation.to_string())
-            .arg("--root")
-            .arg(self.root.folder())
-            .stdin(std::process::Stdio::null())
-            .spawn()
-            .map_err(|error| {
-                io::Error::other(format!("cannot start {}: {error}", self.program.display()))
-            })?;
-        let status = child.wait()?;
+        let status = match &self.starter {
+            Starter::Unit => self.run_in_unit(job)?,
+            Starter::Child(program) => self.run_as_child(job, program)?,
+        };
         let after = self.journal.job(job.operation).map_err(io::Error::other)?;
         match after {
             // Each attempt is counted by the job itself, so one that got nowhere must not be repeated at once.
@@ -158,6 +170,39 @@ impl Queue {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The unit is started once it holds the lock of jobs (wharf-job tells systemd so), and lets go of it only by its
+    /// end, whatever that was: so whoever gets the lock afterwards knows that it is over. What systemctl says explains,
+    /// and decides nothing: its connection may break off when systemd itself is upgraded.
+    fn run_in_unit(&self, job: &Job) -> io::Result<String> {
+        let unit = format!("wharf-job@{}.service", job.operation);
+        let started = Command::new("systemctl")
+            .args(["start", &unit])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| io::Error::other(format!("cannot start systemctl: {error}")))?;
+        drop(self.turn()?);
+        let said = String::from_utf8_lossy(&started.stderr);
+        Ok(format!(
+            "systemctl start {unit}: {} {}",
+            started.status,
+            said.trim()
+        ))
+    }
+
+    fn run_as_child(&self, job: &Job, program: &Path) -> io::Result<String> {
+        let mut child = Command::new(program)
+            .arg("run")
+            .arg(job.operation.to_string())
+            .arg("--root")
+            .arg(self.root.folder())
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| {
+                io::Error::other(format!("cannot start {}: {error}", program.display()))
+            })?;
+        child.wait().map(|status| status.to_string())
     }
 
     fn first_open(&self) -> io::Result<Option<Job>> {

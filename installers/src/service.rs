@@ -49,6 +49,7 @@ pub struct Service {
     socket: ManuallyDrop<OwnedFd>,
     wharfd: User,
     open: Arc<Connections>,
+    ends_when_idle: bool,
 }
 
 /// The connections that are open.
@@ -108,13 +109,28 @@ impl Service {
             socket: ManuallyDrop::new(socket),
             wharfd,
             open: Arc::default(),
+            ends_when_idle: false,
         })
     }
 
-    /// Answers, for ever. An error means that this process cannot go on: its end lets go of every connection at once,
+    /// Answers at a socket that systemd listens at and keeps: who connects after our end starts us again.
+    pub fn at(socket: OwnedFd, wharfd: User, desk: Arc<Desk>) -> Self {
+        Self {
+            desk,
+            socket: ManuallyDrop::new(socket),
+            wharfd,
+            open: Arc::default(),
+            ends_when_idle: true,
+        }
+    }
+
+    /// Answers: for ever, or until it is idle where somebody else keeps the socket. An error means that this process cannot go on: its end lets go of every connection at once,
     /// however long one would take to close, and jobs do not end with it.
     pub fn run(&self) -> io::Result<()> {
         for number in 0.. {
+            if self.ends_when_idle && !self.wait_for_client()? {
+                return Ok(());
+            }
             match accept(&self.socket) {
                 Ok(socket) => self.take_up(number, socket)?,
                 Err(error) if is_fatal(&error) => return Err(error),
@@ -123,6 +139,20 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// False when nobody came for a while, nobody is here, and no job is open.
+    fn wait_for_client(&self) -> io::Result<bool> {
+        loop {
+            let mut events = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            wait_for_event(&mut events, Instant::now() + limits::IDLE)?;
+            if events.iter().any(|event| event.any() == Some(true)) {
+                return Ok(true);
+            }
+            if self.open.lock().is_empty() && self.desk.queue.is_idle() {
+                return Ok(false);
+            }
+        }
     }
 
     /// Gives the connection a thread of its own.

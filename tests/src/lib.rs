@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | the programs of this workspace, and any other, running | [`programs`], [`process`] |
 //! | a gateway with the programs running on it | [`gateway`] |
+//! | wharfd's own Debian package | [`wharfd_package`] |
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
 //! | one that boots, in a network of its own | [`container`], [`network`] |
@@ -44,3 +45,4 @@ pub mod scratch_root;
 pub mod server;
 pub mod system_bus;
 pub mod waiting;
+pub mod wharfd_package;

@@ -6,13 +6,15 @@
 //! - `serve`: requests of the server, by object; `local`: those of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
-//! - `goodbye`: the end of the registration, which no end of the agent is.
+//! - `goodbye`: the end of the registration, which no end of the agent is;
+//! - `standing`: how it stands with the server, in one line.
 
 mod act;
 mod commit;
 mod goodbye;
 mod local;
 mod serve;
+mod standing;
 
 use std::{
     cell::RefCell,
@@ -45,9 +47,11 @@ use crate::{
     installer::Installer,
     link::Link,
     objects::{self, Account, Device},
+    service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
     work::{Context, Report, random},
 };
+use standing::Standing;
 
 /// So long downloads may take to become durable.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -84,10 +88,22 @@ pub struct Surroundings {
     pub own_package: PackageName,
 }
 
+/// Why an agent ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Terminate,
+    /// There is another configuration to go on with.
+    Reload,
+}
+
 /// The agent of one gateway.
 pub struct Agent {
     settings: Settings,
+    root: PathBuf,
     own_package: PackageName,
+    service_manager: ServiceManager,
+    standing: Standing,
     device: Device,
     account: Account,
     context: Context,
@@ -112,6 +128,7 @@ pub struct Agent {
     clock: ClockWatch,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Agent {
@@ -135,7 +152,7 @@ impl Agent {
         let (publisher, commands) = bus::start(root, settings.timing, installer.clone(), shown);
         let context = Context {
             installer,
-            fetcher: Fetcher::beside(&surroundings.program),
+            fetcher: Fetcher::new(root, &surroundings.program),
             store: Rc::new(RefCell::new(store)),
             reports: sender,
             publisher,
@@ -144,8 +161,10 @@ impl Agent {
         };
         let mut agent = Self {
             link: link(&settings, &account, &stored.instances, saved, port)?,
-            own_package: surroundings.own_package,
             device: Device::of(root),
+            own_package: surroundings.own_package,
+            service_manager: ServiceManager::new(),
+            standing: Standing::Registering,
             account,
             context,
             instances: stored.instances,
@@ -161,7 +180,9 @@ impl Agent {
             clock: system("cannot watch the clock", ClockWatch::new())?,
             terminate: system("cannot wait for SIGTERM", signal(SignalKind::terminate()))?,
             interrupt: system("cannot wait for SIGINT", signal(SignalKind::interrupt()))?,
+            hangup: system("cannot wait for SIGHUP", signal(SignalKind::hangup()))?,
             settings,
+            root: surroundings.root,
         };
         agent.tell_what_changed_meanwhile();
         agent.show();
@@ -169,20 +190,36 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Runs until it is told to end.
-    pub async fn run(mut self) {
-        loop {
+    /// Runs until it is told to end, or to read its configuration again.
+    pub async fn run(mut self) -> End {
+        let end = loop {
             self.settle().await;
+            self.service_manager.tell(self.status());
             tokio::select! {
                 input = self.link.next() => self.hear(input),
                 Some(report) = self.reports.recv() => self.take(report),
                 Some(command) = self.commands.recv() => self.answer_local(command),
                 set = self.clock.changed() => note_clock(set),
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
+                () = self.service_manager.stay_alive() => {}
+                _ = self.terminate.recv() => break End::Terminate,
+                _ = self.interrupt.recv() => break End::Terminate,
+                _ = self.hangup.recv() => if self.may_reload() { break End::Reload },
             }
+        };
+        if end == End::Terminate {
+            self.service_manager.end();
         }
         self.end().await;
+        end
+    }
+
+    /// A configuration that cannot be used ends nothing that runs.
+    fn may_reload(&self) -> bool {
+        let settings = Settings::read(&self.root);
+        if let Err(error) = &settings {
+            tracing::error!(%error, "the old configuration stays");
+        }
+        settings.is_ok()
     }
 
     /// Tells the engine what came by the link, where a way that is open may begin at another port.
@@ -215,6 +252,7 @@ impl Agent {
                 Output::Event(event) => {
                     log(&event);
                     self.show_registration(&event);
+                    self.standing.note(&event);
                 }
             }
         }

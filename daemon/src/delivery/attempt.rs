@@ -53,16 +53,19 @@ impl From<Failure> for Failed {
     }
 }
 
-/// How wharf-fetch is reached.
+/// How wharf-fetch is reached: by the socket at which systemd starts one for each connection, as a user of its
+/// own; where there is none, as a child.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
+    socket: PathBuf,
     program: PathBuf,
 }
 
 impl Fetcher {
-    /// The program that lies beside this one.
-    pub fn beside(own: &Path) -> Self {
+    /// That of this root; as a child, the program that lies beside this one.
+    pub fn new(root: &Path, own: &Path) -> Self {
         Self {
+            socket: root.join("run/wharf-fetch.sock"),
             program: own.with_file_name("wharf-fetch"),
         }
     }
@@ -129,18 +132,31 @@ impl Fetcher {
 
     /// The descriptor is ours no longer when this returns: the seal waits for its last writer.
     async fn start(&self, request: &fetch::Request, file: OwnedFd) -> Result<FrameSocket, Failed> {
-        let started = self.spawn();
-        let socket = started.map_err(|error| {
-            let program = self.program.display();
-            unavailable(format!(
-                "cannot start {program}: {error}. Is wharfd installed whole?"
-            ))
-        })?;
+        let socket = self.connect().await?;
         let sent = socket
             .send(request, Some(std::os::fd::AsFd::as_fd(&file)))
             .await;
         sent.map_err(|error| unavailable(format!("cannot speak with wharf-fetch: {error}")))?;
         Ok(socket)
+    }
+
+    async fn connect(&self) -> Result<FrameSocket, Failed> {
+        match FrameSocket::connect(&self.socket).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.spawn().map_err(|error| {
+                    let program = self.program.display();
+                    unavailable(format!(
+                        "cannot start {program}: {error}. Is wharfd installed whole?"
+                    ))
+                })
+            }
+            connected => connected.map_err(|error| {
+                let socket = self.socket.display();
+                unavailable(format!(
+                    "cannot connect to {socket}: {error}. Does wharf-fetch.socket listen?"
+                ))
+            }),
+        }
     }
 
     fn spawn(&self) -> io::Result<FrameSocket> {

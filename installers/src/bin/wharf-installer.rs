@@ -1,8 +1,18 @@
 //! Answers the job socket: arguments, policy, wiring; nothing else.
 
-use std::{env, error::Error, fmt, path::PathBuf, process::ExitCode, sync::Arc, thread};
+use std::{
+    env,
+    error::Error,
+    fmt,
+    os::fd::{FromRawFd, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
 
 use nix::fcntl::{Flock, FlockArg};
+use sd_notify::NotifyState;
 use wharf_installers::{
     Root, answer::Desk, ledger::Ledger, open_backend, open_inspector, policy::Policy, queue::Queue,
     service::Service, staging::Staging, users::user, usual_file_limit,
@@ -116,11 +126,29 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
         root: root.clone(),
         queue,
     });
-    let service = Service::bind(root, wharfd, Arc::clone(&desk))?;
+    let service = match passed_socket()? {
+        Some(socket) => Service::at(socket, wharfd, Arc::clone(&desk)),
+        None => Service::bind(root, wharfd, Arc::clone(&desk))?,
+    };
     thread::Builder::new()
         .name("jobs".to_owned())
         .spawn(move || desk.queue.run())?;
+    sd_notify::notify(&[NotifyState::Ready])?;
     Ok(service.run()?)
+}
+
+/// The job socket, where systemd listens at it (sd_listen_fds(3)).
+fn passed_socket() -> Result<Option<OwnedFd>, Box<dyn Error>> {
+    let mut passed = sd_notify::listen_fds()?;
+    match (passed.next(), passed.next()) {
+        (None, _) => Ok(None),
+        #[allow(
+            unsafe_code,
+            reason = "systemd passed it to this process, and nobody else here has it"
+        )]
+        (Some(socket), None) => Ok(Some(unsafe { OwnedFd::from_raw_fd(socket) })),
+        (Some(_), Some(_)) => Err("wharf-installer.socket must listen at one socket".into()),
+    }
 }
 
 fn only_one(root: &Root) -> Result<Flock<std::fs::File>, Box<dyn Error>> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use wharf_frames::OperationId;
 use wharf_installers::{
     Root, job::Worker, open_backend, open_inspector, policy::Policy, usual_file_limit,
@@ -11,6 +12,7 @@ const USAGE: &str = "wharf-job run OPERATION [--root DIR]";
 
 fn main() -> ExitCode {
     usual_file_limit();
+    go_on_when_asked_to_end();
     let done = arguments().and_then(|(root, operation)| run(&root, operation));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -19,6 +21,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A shutdown or an impatient administrator asks; a package manager must not be left half-way. By a handler: that a
+/// signal is ignored, package managers and what their scripts start would inherit.
+fn go_on_when_asked_to_end() {
+    extern "C" fn nothing(_: i32) {}
+    let handler = SigHandler::Handler(nothing);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    #[allow(unsafe_code, reason = "the handler does nothing")]
+    let _ = unsafe { sigaction(Signal::SIGTERM, &action) };
 }
 
 fn run(root: &Root, operation: OperationId) -> Result<(), String> {

@@ -308,11 +308,12 @@ fn a_power_cut_after_enable_leaves_the_software_down() {
 fn every_step_around_the_units_may_be_the_last_of_an_attempt() {
     let mut machine = Machine::booted();
     // The first attempt at each job ends after as many steps as the file says.
-    let folder = machine.root().join("opt/wharfd");
+    let folder = machine.root().join("usr/libexec/wharfd");
+    let steps = machine.root().join("opt/steps");
     fs::rename(folder.join("wharf-job"), folder.join("wharf-job.real")).unwrap();
     let script = "#!/bin/sh\nif [ -e /opt/steps ]; then\n\
                   export WHARF_FAULT_AT=$(cat /opt/steps)\nrm /opt/steps\nfi\n\
-                  exec /opt/wharfd/wharf-job.real \"$@\"\n";
+                  exec /usr/libexec/wharfd/wharf-job.real \"$@\"\n";
     fs::write(folder.join("wharf-job"), script).unwrap();
     fs::set_permissions(folder.join("wharf-job"), fs::Permissions::from_mode(0o755)).unwrap();
     let once = "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true";
@@ -321,7 +322,7 @@ fn every_step_around_the_units_may_be_the_last_of_an_attempt() {
         step += 1;
         let version = step.to_string();
         let deb = service("acme", &version, once);
-        let interrupt = || fs::write(folder.parent().unwrap().join("steps"), &version).unwrap();
+        let interrupt = || fs::write(&steps, &version).unwrap();
         interrupt();
         let installed = machine.install(&deb);
         succeeded(&installed, false);

@@ -26,7 +26,7 @@ use wharf_tests::{
     debian_root::DebianRoot,
     folder::Folder,
     process::Process,
-    programs::Reachable,
+    programs::{Reachable, workspace},
     scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
@@ -77,15 +77,18 @@ impl Machine {
         Self::on(Place::Debian(DebianRoot::new()), "")
     }
 
-    /// With apt, on a system that systemd runs. Our programs are in /opt/wharfd.
+    /// With apt, on a system that systemd runs. Our programs, and the unit of a job, are where the package has them.
     pub(crate) fn booted() -> Self {
         let mut container = Container::new();
         let root = container.path();
         add_users(&root);
         add_folders(&root);
-        let folder = root.join("opt/wharfd");
+        let folder = root.join("usr/libexec/wharfd");
         fs::create_dir_all(&folder).unwrap();
         copy_programs(&folder);
+        let unit = "wharf-job@.service";
+        let shipped = workspace().join("systemd").join(unit);
+        fs::copy(shipped, root.join("usr/lib/systemd/system").join(unit)).unwrap();
         container.boot();
         Self::on(Place::Booted(container), "").started()
     }
@@ -144,7 +147,7 @@ impl Machine {
         match &self.place {
             Place::Booted(container) => {
                 container
-                    .sh("systemd-run --quiet --unit=wharf-installer /opt/wharfd/wharf-installer");
+                    .sh("systemd-run --quiet --unit=wharf-installer /usr/libexec/wharfd/wharf-installer");
                 wait_until("the job socket", || self.try_wharfd().map(drop));
             }
             _ => self.start_program(&self.program("wharf-installer"), variables),

@@ -115,16 +115,21 @@ impl<T: Read + Write + Send> Stream for T {}
 impl Origin {
     /// One that speaks http.
     pub fn http() -> Self {
-        Self::start(None)
+        Self::start(Ipv4Addr::LOCALHOST, None)
+    }
+
+    /// One that speaks http at this address.
+    pub fn http_at(address: Ipv4Addr) -> Self {
+        Self::start(address, None)
     }
 
     /// One that speaks https with a certificate for `localhost` and 127.0.0.1, of a CA of its own.
     pub fn https() -> Self {
-        Self::start(Some(Certificates::new()))
+        Self::start(Ipv4Addr::LOCALHOST, Some(Certificates::new()))
     }
 
-    fn start(certificates: Option<Certificates>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port to listen at");
+    fn start(address: Ipv4Addr, certificates: Option<Certificates>) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port to listen at");
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             state: Watched::default(),

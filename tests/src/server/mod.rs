@@ -58,7 +58,12 @@ struct State {
 impl Server {
     /// Starts one at a free port of 127.0.0.1, without security.
     pub fn new() -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port to receive at");
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts one at a free port of this address, without security.
+    pub fn at(address: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((address, 0)).expect("a port to receive at");
         let address = socket.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             socket,

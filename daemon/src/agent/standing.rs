@@ -1,0 +1,47 @@
+//! How it stands with the server, in the one line that an administrator sees first.
+
+use lwm2m::Event;
+
+use super::Agent;
+
+/// What became of the registration last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No answer has come yet.
+    Registering,
+    /// The server knows this gateway.
+    Registered,
+    /// It does not, and why.
+    Not(String),
+}
+
+impl Standing {
+    /// What happened to the registration.
+    pub(super) fn note(&mut self, event: &Event) {
+        *self = match event {
+            Event::Registered { .. } | Event::StillRegistered { .. } | Event::Updated => {
+                Self::Registered
+            }
+            Event::RegistrationFailed { failure, .. } => Self::Not(failure.to_string()),
+            Event::RegistrationLost => Self::Not("the server forgot the registration".to_owned()),
+            Event::Unreachable => Self::Not("the server does not answer".to_owned()),
+            _ => return,
+        };
+    }
+}
+
+impl Agent {
+    pub(super) fn status(&self) -> String {
+        let server = &self.settings.server.address;
+        let installed = |instance: &&wharf_software::Instance| instance.software().is_some();
+        let packages = match self.instances.values().filter(installed).count() {
+            1 => "1 package".to_owned(),
+            count => format!("{count} packages"),
+        };
+        match &self.standing {
+            Standing::Registering => format!("registering with {server}, {packages}"),
+            Standing::Registered => format!("registered with {server}, {packages}"),
+            Standing::Not(why) => format!("not registered with {server}: {why}; {packages}"),
+        }
+    }
+}

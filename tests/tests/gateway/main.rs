@@ -1,0 +1,15 @@
+//! wharfd as it is installed: from its Debian package alone, on a Debian system that booted, with the server on
+//! the other side of a network.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of this is tests"
+)]
+
+mod booted;
+mod interruptions;
+mod package;
+mod story;
+mod walls;
