@@ -25,10 +25,10 @@ pub const ALLOCATED_AHEAD: u64 = 1024 * 1024;
 pub const INSPECTION: Duration = Duration::from_secs(120);
 /// So often one file may break wharf-inspect, or be more than the device can read, before that is its verdict.
 pub const INSPECTIONS: u32 = 4;
-/// Of the disk, this stays free for the package database: so many bytes, and so many in a hundred.
-pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
-/// See [`RESERVE_BYTES`].
+/// Of the disk, this stays free for the package database: so many in a hundred, within so many bytes.
 pub const RESERVE_PERCENT: u64 = 5;
+/// See [`RESERVE_PERCENT`]. No package database grows by more than a GiB, however large the disk.
+pub const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024 * 1024..=1024 * 1024 * 1024;
 
 /// Jobs that are accepted and have not ended.
 pub const OPEN_JOBS: usize = 32;

@@ -69,7 +69,7 @@ pub struct Quota {
     /// A file that nobody has written for so many days is removed.
     #[serde(deserialize_with = "days")]
     pub days: u64,
-    /// So many bytes of the disk stay free, beside the built-in reserve of 5 % and 64 MiB.
+    /// So many bytes of the disk stay free, beside the built-in reserve: 5 %, from 64 MiB to 1 GiB.
     pub reserve: u64,
 }
 
@@ -290,7 +290,7 @@ fn wrong(file: &Path, text: &str, error: &toml::de::Error) -> PolicyError {
 pub(crate) fn reserve(quota: &Quota, disk: u64) -> u64 {
     let percent = disk / 100 * limits::RESERVE_PERCENT;
     percent
-        .max(limits::RESERVE_BYTES)
+        .clamp(*limits::RESERVE_BYTES.start(), *limits::RESERVE_BYTES.end())
         .saturating_add(quota.reserve)
 }
 
@@ -304,6 +304,24 @@ mod tests {
 
     fn name(text: &str) -> PackageName {
         PackageName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_twentieth_of_the_disk_stays_free_within_64_mib_and_1_gib() {
+        const MIB: u64 = 1024 * 1024;
+        for (disk, configured, stays_free) in [
+            (100 * MIB, 0, 64 * MIB),
+            (2000 * MIB, 0, 100 * MIB),
+            (2000 * MIB, 7, 100 * MIB + 7),
+            (250_000 * MIB, 0, 1024 * MIB),
+            (u64::MAX, u64::MAX, u64::MAX),
+        ] {
+            let quota = Quota {
+                reserve: configured,
+                ..Quota::default()
+            };
+            assert_eq!(reserve(&quota, disk), stays_free, "{disk} {configured}");
+        }
     }
 
     #[test]

@@ -217,8 +217,8 @@ fn is_key(name: &str) -> bool {
     !name.starts_with('.') && !name.ends_with('~')
 }
 
-/// What the installer leaves free.
-const RESERVE: u64 = 64 * 1024 * 1024;
+/// What the installer leaves free: a twentieth of the disk within these bounds.
+const RESERVE: std::ops::RangeInclusive<u64> = 64 * 1024 * 1024..=1024 * 1024 * 1024;
 
 #[allow(
     clippy::useless_conversion,
@@ -232,7 +232,8 @@ fn disk(root: &Path) -> Finding {
         Ok(found) => {
             let unit = u64::from(found.fragment_size());
             let free = u64::from(found.blocks_available()) * unit;
-            let reserve = RESERVE.max(u64::from(found.blocks()) * unit / 20);
+            let disk = u64::from(found.blocks()) * unit;
+            let reserve = (disk / 20).clamp(*RESERVE.start(), *RESERVE.end());
             let text = format!(
                 "{} MB are free in {shown}, of which {} stay free",
                 free / 1_000_000,
