@@ -47,8 +47,15 @@ pub struct Progress {
     pub percent: Option<u8>,
 }
 
-/// Told whenever the work gets on.
-pub type Report<'a> = &'a dyn Fn(Progress);
+/// Who has a package manager work.
+#[derive(Clone, Copy)]
+pub struct Client<'a> {
+    /// Told whenever the work gets on.
+    pub report: &'a dyn Fn(Progress),
+    /// Asked once, when it is settled what will be done, and nobody else can change the device before that: right
+    /// before the device is changed. Where it refuses, nothing is.
+    pub begin: &'a dyn Fn() -> Result<(), Failure>,
+}
 
 /// A package manager with its database and its services, in one root.
 ///
@@ -82,7 +89,8 @@ pub trait Installer: Send + Sync {
     /// or when the package manager reads another name, version or architecture in the file (`Malformed`).
     fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure>;
 
-    /// Installs a file that was planned. Afterwards [`Installer::found`] says its version, whole, or this fails.
+    /// Installs exactly this file, or fails as [`Installer::plan`] does. Afterwards [`Installer::found`] says its
+    /// version, whole, or this fails.
     ///
     /// What is there already in this version is compared with the files of the database; only if they differ, or
     /// if asked to, it is installed again. Files of configuration that were changed are kept. A first installation
@@ -91,11 +99,11 @@ pub trait Installer: Send + Sync {
         &self,
         file: &PackageFile,
         manner: Manner,
-        report: Report<'_>,
+        client: Client<'_>,
     ) -> Result<Change, Failure>;
 
     /// Removes exactly this package and nothing else, whole or damaged, or fails with `Plan` (others need it, or the device does).
-    fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure>;
+    fn remove(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure>;
 
     /// What the package manager itself calls unfinished; empty on a sound device. Changes nothing.
     fn audit(&self) -> Result<Vec<String>, Failure>;

@@ -2,6 +2,7 @@
 //! looks first. It knows no socket.
 
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io,
     path::PathBuf,
@@ -14,7 +15,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    backend::{Change, Installer, Manner, PackageFile, Progress},
+    backend::{Change, Client, Installer, Manner, PackageFile, Progress},
     fault,
     inspect::Inspector,
     journal::{Attempt, Job, Journal, Order, State, lock_file},
@@ -50,6 +51,16 @@ enum Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+/// To whoever has to be told of a cancel as of a failure, before the end shows that it was recorded already.
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Failed(failure) => failure,
+            Stop::Cancelled => Self::new(Cause::Policy, "it was cancelled"),
+        }
     }
 }
 
@@ -131,9 +142,8 @@ impl<'a> Worker<'a> {
         if interrupted {
             self.repair(job)?;
         }
-        let planned = self.plan(job)?;
-        self.begin_applying(job)?;
-        let change = self.apply(job, planned)?;
+        let allowed = self.allowed(job)?;
+        let change = self.apply(job, allowed)?;
         let name = job.order.package();
         say(format_args!(
             "wharf-job: {} {name}: {change:?}",
@@ -224,9 +234,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// What policy and the package manager say. It is asked again here: since the job was accepted, another may have
-    /// been done, and root may have changed its policy.
-    fn plan(&self, job: &Job) -> Result<Option<(PackageFile, Manner)>, Failure> {
+    /// What policy says. It is asked again here: since the job was accepted, another may have been done, and root may
+    /// have changed its policy.
+    fn allowed(&self, job: &Job) -> Result<Option<(PackageFile, Manner)>, Failure> {
         let (stage, judged) = match &job.order {
             Order::Install { stage, judged } => (stage, judged),
             Order::Remove(name) => return may_remove(name, self.policy).map(|()| None),
@@ -239,9 +249,6 @@ impl<'a> Worker<'a> {
             package: judged.package.clone(),
         };
         let manner = self.manner(job, judged)?;
-        verdict::still_holds(&file.path, judged)?;
-        self.backend.plan(&file, manner)?;
-        fault::point("job.planned");
         Ok(Some((file, manner)))
     }
 
@@ -287,22 +294,42 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn apply(&self, job: &Job, planned: Option<(PackageFile, Manner)>) -> Result<Change, Failure> {
-        let report = |progress: Progress| progress::write(self.root, job.operation, progress);
-        match (&job.order, planned) {
+    /// Until the package manager is about to change the device, the job can be cancelled.
+    fn apply(
+        &self,
+        job: &mut Job,
+        allowed: Option<(PackageFile, Manner)>,
+    ) -> Result<Change, Failure> {
+        let (operation, order) = (job.operation, job.order.clone());
+        let job = RefCell::new(job);
+        let client = Client {
+            report: &|progress| progress::write(self.root, operation, progress),
+            begin: &|| {
+                self.begin_applying(&mut job.borrow_mut())?;
+                match &allowed {
+                    Some((file, manner)) => self.backend.hold(file, *manner, operation),
+                    None => Ok(()),
+                }
+            },
+        };
+        match (&order, &allowed) {
             (Order::Install { judged, .. }, Some((file, manner))) => {
                 verdict::still_holds(&file.path, judged)?;
-                self.backend.hold(&file, manner, job.operation)?;
-                let change = self.backend.install(&file, manner, &report)?;
+                let change = self.backend.install(file, *manner, client)?;
                 fault::point("job.installed");
-                let name = job.order.package();
-                self.backend.settle(name, job.operation, true)?;
+                self.backend.settle(order.package(), operation, true)?;
                 Ok(change)
             }
             (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),
-            (Order::Remove(name), _) => self.backend.remove(name, &report),
-            (Order::Activate(name), _) => self.backend.activate(name),
-            (Order::Deactivate(name), _) => self.backend.deactivate(name),
+            (Order::Remove(name), _) => self.backend.remove(name, client),
+            (Order::Activate(name), _) => {
+                (client.begin)()?;
+                self.backend.activate(name)
+            }
+            (Order::Deactivate(name), _) => {
+                (client.begin)()?;
+                self.backend.deactivate(name)
+            }
         }
     }
 

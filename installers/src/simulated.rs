@@ -20,7 +20,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    backend::{Change, Installer, Manner, PackageFile, Progress, Report},
+    backend::{Change, Client, Installer, Manner, PackageFile, Progress},
     debian::version,
     durable, fault,
     root::Root,
@@ -70,9 +70,10 @@ impl Simulated {
     }
 
     /// The middle of any work, where a program may die or take its time.
-    fn work(&self, name: &PackageName, report: Report<'_>) -> Result<(), Failure> {
+    fn work(&self, name: &PackageName, client: Client<'_>) -> Result<(), Failure> {
+        (client.begin)()?;
         durable::write(&self.file(name, "_half"), b"").map_err(failed)?;
-        report(Progress {
+        (client.report)(Progress {
             phase: Phase::Applying,
             percent: Some(50),
         });
@@ -159,7 +160,7 @@ impl Installer for Simulated {
         &self,
         file: &PackageFile,
         manner: Manner,
-        report: Report<'_>,
+        client: Client<'_>,
     ) -> Result<Change, Failure> {
         let package = &file.package;
         let before = self.found(&package.name)?;
@@ -167,9 +168,10 @@ impl Installer for Simulated {
         if before.as_ref().is_some_and(is_it) && !manner.reinstall {
             return Ok(Change::Unchanged);
         }
+        self.plan(file, manner)?;
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-install", Cause::Script)?;
-        self.work(&package.name, report)?;
+        self.work(&package.name, client)?;
         let version = package.version.as_str().as_bytes();
         durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
         durable::remove(&self.file(&package.name, "_active")).map_err(failed)?;
@@ -180,13 +182,13 @@ impl Installer for Simulated {
         )
     }
 
-    fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure> {
+    fn remove(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure> {
         if self.version(name)?.is_none() {
             return Ok(Change::Unchanged);
         }
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-remove", Cause::Script)?;
-        self.work(name, report)?;
+        self.work(name, client)?;
         durable::remove(&self.file(name, "_active")).map_err(failed)?;
         self.refuse_if("fail-postrm", Cause::Script)?;
         durable::remove(&self.file(name, "_version")).map_err(failed)?;

@@ -30,7 +30,7 @@ use super::{
     version,
 };
 use crate::{
-    backend::{Change, Installer, Manner, PackageFile, Progress, Report},
+    backend::{Change, Client, Installer, Manner, PackageFile, Progress},
     durable, fault,
     policy::Policy,
     process::{self, Growth, Printed},
@@ -130,7 +130,7 @@ impl Apt {
         &self,
         words: &[&str],
         what: &OsStr,
-        report: Report<'_>,
+        client: Client<'_>,
         agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
     ) -> Result<String, Failure> {
         let arguments = self.arguments(words, what)?;
@@ -154,8 +154,11 @@ impl Apt {
                 &growth,
                 self.time_limit,
                 || {
-                    report(progress(&status.tail().unwrap_or_default()));
-                    consent.listen(|lines| agree(&announced(lines)?));
+                    (client.report)(progress(&status.tail().unwrap_or_default()));
+                    consent.listen(|lines| {
+                        agree(&announced(lines)?)?;
+                        (client.begin)()
+                    });
                 },
                 session::end_scripts,
             )?;
@@ -281,17 +284,20 @@ impl Installer for Apt {
         &self,
         file: &PackageFile,
         manner: Manner,
-        report: Report<'_>,
+        client: Client<'_>,
     ) -> Result<Change, Failure> {
         let package = &file.package;
         let before = self.status(&package.name)?;
+        if before.as_ref().is_some_and(Status::is_held) {
+            return Err(held(&package.name));
+        }
         if self.has_it(file, before.as_ref(), manner)? {
             return Ok(Change::Unchanged);
         }
         let first = before.is_none_or(|status| status.is_absent());
         let link = self.as_deb(file)?;
         let words = [&["-y"], install_words(manner).as_slice()].concat();
-        let printed = self.run(&words, link.inside.as_os_str(), report, &|steps| {
+        let printed = self.run(&words, link.inside.as_os_str(), client, &|steps| {
             only_installs(file, steps)
         })?;
         fault::point("apt.installed");
@@ -316,18 +322,19 @@ impl Installer for Apt {
         Err(failure)
     }
 
-    fn remove(&self, name: &PackageName, report: Report<'_>) -> Result<Change, Failure> {
+    fn remove(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure> {
         let status = match self.status(name)? {
             Some(status) if !status.is_absent() => status,
             _ => return self.forget(name).map(|()| Change::Unchanged),
         };
         removable(name, &status)?;
         let printed = match status.needs_reinstallation() {
-            true => self.dpkg.remove(name)?, // apt asks for its archive, and dpkg removes nothing but this
+            // apt asks for its archive, and dpkg removes nothing but this.
+            true => (client.begin)().and_then(|()| self.dpkg.remove(name))?,
             false => self.run(
                 &["-y", "remove"],
                 OsStr::new(name.as_str()),
-                report,
+                client,
                 &|steps| only_removes(name, steps),
             )?,
         };

@@ -248,7 +248,7 @@ impl Dpkg {
 
     /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a
     /// limit, so like apt this looks again in steps.
-    pub(super) fn lock_frontend(&self) -> Result<File, Failure> {
+    fn lock_frontend(&self) -> Result<File, Failure> {
         let path = self.root.path("var/lib/dpkg/lock-frontend");
         let deadline = Instant::now() + self.lock_wait;
         loop {

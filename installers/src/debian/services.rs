@@ -36,10 +36,6 @@ impl Services {
         let packed = files::packed(&dpkg.root, file, is_of_a_unit)?;
         let new = self.shipped(dpkg, &packed);
         let before = self.present(dpkg, name)?;
-        if before.is_some() {
-            // What runs is stopped only when apt will not have to wait.
-            drop(dpkg.lock_frontend()?);
-        }
         self.systemd.hold(name, operation, before.as_ref(), &new)
     }
 

@@ -1,14 +1,20 @@
 //! The contract of `trait Installer`, the same for every package manager: apt in a Debian root, and the simulated one.
 
-use std::{cmp::Ordering, fs, path::PathBuf, thread, time::Duration};
+use std::{
+    cmp::Ordering,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use wharf_frames::{
-    Cause, PackageVersion,
+    Cause, Failure, PackageVersion,
     installer::{Found, Package, Phase},
 };
 use wharf_installers::{
     Root,
-    backend::{Change, Installer, Manner, PackageFile, Progress},
+    backend::{Change, Client, Installer, Manner, PackageFile},
     debian::Apt,
     policy::Policy,
     simulated::Simulated,
@@ -24,7 +30,10 @@ const PLAIN: Manner = Manner {
     allow_downgrade: false,
     reinstall: false,
 };
-const QUIET: &dyn Fn(Progress) = &|_| ();
+const QUIET: Client<'static> = Client {
+    report: &|_| (),
+    begin: &|| Ok(()),
+};
 
 /// A package manager in a root of its own.
 struct Bench {
@@ -343,9 +352,44 @@ fn progress_is_told() {
     each(|bench| {
         let told = std::cell::RefCell::new(Vec::new());
         let file = bench.plain("acme", "1");
-        let report = |progress: Progress| told.borrow_mut().push(progress.phase);
-        bench.backend.install(&file, PLAIN, &report).unwrap();
+        let client = Client {
+            report: &|progress| told.borrow_mut().push(progress.phase),
+            ..QUIET
+        };
+        bench.backend.install(&file, PLAIN, client).unwrap();
         assert!(told.borrow().contains(&Phase::Applying), "{told:?}");
+    });
+}
+
+#[test]
+fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
+    each(|bench| {
+        let (one, two) = (bench.plain("acme", "1"), bench.plain("acme", "2"));
+        let begun = std::cell::Cell::new(0);
+        let before = std::cell::RefCell::new(None);
+        let (begin, refuse) = (
+            || {
+                begun.set(begun.get() + 1);
+                assert_eq!(bench.version("acme"), *before.borrow());
+                Ok(())
+            },
+            || Err(Failure::new(Cause::Policy, "not now")),
+        );
+        let client = |begin| Client { begin, ..QUIET };
+        let refused = |done: Result<Change, Failure>| done.unwrap_err().cause;
+        let install = |file, client| bench.backend.install(file, PLAIN, client);
+        let remove = |client| bench.backend.remove(&name("acme"), client);
+
+        assert_eq!(refused(install(&one, client(&refuse))), Cause::Policy);
+        assert_eq!(bench.version("acme"), None);
+        assert_eq!(install(&one, client(&begin)), Ok(Change::Changed));
+        before.replace(Some("1".to_owned()));
+        assert_eq!(refused(install(&two, client(&refuse))), Cause::Policy);
+        assert_eq!(refused(remove(client(&refuse))), Cause::Policy);
+        assert_eq!(install(&one, client(&refuse)), Ok(Change::Unchanged));
+        assert_eq!(remove(client(&begin)), Ok(Change::Changed));
+        assert_eq!(remove(client(&refuse)), Ok(Change::Unchanged));
+        assert_eq!(begun.get(), 2);
     });
 }
 
@@ -442,12 +486,12 @@ fn another_package_than_was_sealed_is_not_installed() {
 }
 
 /// dpkg's frontend lock, held as by another front end until it is dropped.
-fn frontend_lock(bench: &Bench) -> fs::File {
+pub(crate) fn frontend_lock(root: &Path) -> fs::File {
     let lock = fs::File::options()
         .write(true)
         .create(true)
         .truncate(false)
-        .open(bench.place.path().join("var/lib/dpkg/lock-frontend"))
+        .open(root.join("var/lib/dpkg/lock-frontend"))
         .unwrap();
     let whole = libc::flock {
         l_type: libc::F_WRLCK as i16,
@@ -463,7 +507,7 @@ fn frontend_lock(bench: &Bench) -> fs::File {
 #[test]
 fn a_lock_that_another_holds_too_long_is_told() {
     let bench = Bench::apt();
-    let lock = frontend_lock(&bench);
+    let lock = frontend_lock(&bench.place.path());
     assert_eq!(bench.install(&bench.plain("acme", "1")), Err(Cause::Locked));
     drop(lock);
     assert_eq!(
@@ -478,19 +522,24 @@ fn while_apt_waits<T: Send>(
     ours: impl FnOnce(&dyn Installer) -> T + Send,
     others: impl FnOnce(),
 ) -> T {
-    let lock = frontend_lock(bench);
-    let output = bench.place.path().join("run/wharf-installer/apt/output");
+    let root = bench.place.path();
+    let lock = frontend_lock(&root);
     let backend = bench.backend.as_ref();
     thread::scope(|scope| {
         let ours = scope.spawn(|| ours(backend));
-        wait_until("apt that waits for the lock", || {
-            let printed = fs::read_to_string(&output).unwrap_or_default();
-            printed.contains("lock").then_some(())
-        });
+        wait_for_apt_to_wait(&root);
         others();
         drop(lock);
         ours.join().unwrap()
     })
+}
+
+pub(crate) fn wait_for_apt_to_wait(root: &Path) {
+    let output = root.join("run/wharf-installer/apt/output");
+    wait_until("apt that waits for the lock", || {
+        let printed = fs::read_to_string(&output).unwrap_or_default();
+        printed.contains("lock").then_some(())
+    });
 }
 
 /// dpkg as another front end calls it.

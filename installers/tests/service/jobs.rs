@@ -11,6 +11,7 @@ use wharf_frames::{
 };
 use wharf_tests::waiting::wait_until;
 
+use crate::contract::{frontend_lock, wait_for_apt_to_wait};
 use crate::machine::{Deb, Machine, Signer, name, refused};
 
 #[test]
@@ -457,4 +458,30 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
     // What comes by hand after that is not.
     std::fs::write(database.join("acme_version"), "0.9").unwrap();
     assert!(machine.state("acme").is_some_and(|found| !found.managed));
+}
+
+#[test]
+fn an_install_that_waits_for_dpkgs_lock_can_be_cancelled() {
+    let machine = Machine::debian().started();
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let install = |operation| Request::Install { operation, stage };
+    let (first, second) = (machine.operation(), machine.operation());
+    let lock = frontend_lock(&machine.root());
+    assert_eq!(machine.ask(&install(first)), Reply::Accepted);
+    wait_for_apt_to_wait(&machine.root());
+    assert_eq!(
+        machine.ask(&Request::Cancel { operation: first }),
+        Reply::Done
+    );
+    drop(lock);
+    assert_eq!(machine.run(&install(second)).failure, None);
+    let history = machine.root().join("var/log/apt/history.log");
+    let history = std::fs::read_to_string(history).unwrap();
+    assert_eq!(history.matches("Install: acme").count(), 1, "{history}");
+    let cancelled = machine.outcome(first);
+    assert_eq!(
+        cancelled.failure.map(|failure| failure.cause),
+        Some(Cause::Policy)
+    );
+    assert_eq!(cancelled.device, None);
 }
