@@ -72,7 +72,7 @@ final class Events implements RegistrationListener, ObservationListener {
                 .collect(Collectors.joining(","));
         return event(name, registration).put("lifetime", registration.getLifeTimeInSec())
                 .put("version", registration.getLwM2mVersion().toString()).put("links", links)
-                .put("port", registration.getPort());
+                .put("address", registration.getAddress().getHostAddress()).put("port", registration.getPort());
     }
 
     private static ObjectNode event(String name, Registration registration) {

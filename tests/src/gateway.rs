@@ -4,6 +4,7 @@ use std::{fs, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
 use crate::{
     debian_root::DebianRoot,
+    network::Network,
     process::Process,
     programs::{Reachable, programs},
     scratch_root::{ScratchRoot, WHARFD},
@@ -20,6 +21,7 @@ pub struct Gateway {
     installer: Option<Process>,
     programs: Reachable,
     root: Root,
+    network: Option<Network>,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl Gateway {
             installer: None,
             programs: Reachable::of(programs()),
             root,
+            network: None,
         };
         gateway.write("etc/wharfd/installer.toml", installer);
         gateway
@@ -112,8 +115,29 @@ impl Gateway {
     /// Starts wharfd with these variables.
     pub fn start_daemon(&mut self, variables: &[(&str, &str)]) {
         let mut command = self.command("wharfd", variables);
-        command.uid(WHARFD.id).gid(WHARFD.id);
+        match &self.network {
+            None => {
+                command.uid(WHARFD.id).gid(WHARFD.id);
+            }
+            Some(network) => command = as_wharfd_in(network, &command),
+        }
         self.daemon = Some(Process::spawn(&mut command));
+    }
+
+    /// From its next start wharfd is in this network, and all else where it was.
+    pub fn move_daemon_to(&mut self, network: Network) {
+        self.network = Some(network);
+    }
+
+    /// Where wharfd is.
+    ///
+    /// # Panics
+    ///
+    /// Where it is in no network of its own.
+    pub fn network(&mut self) -> &mut Network {
+        self.network
+            .as_mut()
+            .expect("wharfd was moved to a network")
     }
 
     /// A program of wharfd on this root.
@@ -149,6 +173,26 @@ impl Gateway {
     pub fn database(&self) -> PathBuf {
         self.path().join("var/lib/wharfd/wharfd.db")
     }
+}
+
+/// Who enters a network is root.
+fn as_wharfd_in(network: &Network, program: &Command) -> Command {
+    let mut command = network.command("setpriv");
+    command
+        .args([
+            format!("--reuid={}", WHARFD.id),
+            format!("--regid={}", WHARFD.id),
+        ])
+        .args(["--clear-groups", "--"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir("/");
+    command
 }
 
 impl Drop for Gateway {

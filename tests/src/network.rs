@@ -13,9 +13,10 @@ pub struct Network {
     inside: Ipv4Addr,
 }
 
-/// Addresses for tests between networks (RFC 2544), which no machine has: four of them a link.
+/// Addresses for tests between networks (RFC 2544), which no machine has: four of them a link, and as many in the
+/// other half for those that change theirs.
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-const LINKS: u32 = (1 << 17) / 4;
+const LINKS: u32 = (1 << 16) / 4;
 
 impl Network {
     /// Makes one, kept by a file in `folder`.
@@ -59,6 +60,22 @@ impl Network {
                 .args(["address", "add", &inside, "dev", "host0"]),
         );
         output_of(self.command("ip").args(["link", "set", "host0", "up"]));
+    }
+
+    /// Gives what is inside another address, as a new lease would; the old one is gone.
+    pub fn change_address(&mut self) {
+        let old = format!("{}/30", self.inside);
+        self.inside = Ipv4Addr::from(u32::from(self.inside) + (1 << 16));
+        let new = format!("{}/32", self.inside);
+        let outside = format!("{}/32", self.outside);
+        output_of(Command::new("ip").args(["route", "add", &new, "dev", &self.link]));
+        for change in [
+            ["address", "delete", &old],
+            ["address", "add", &new],
+            ["route", "add", &outside],
+        ] {
+            output_of(self.command("ip").args(change).args(["dev", "host0"]));
+        }
     }
 
     /// `program`, in this network and on this machine.

@@ -28,6 +28,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
     let port = store.local_port()?;
     let mut link = link(&settings, &account, &BTreeMap::new(), Some(saved), port)?;
     let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link)).await;
+    link.close().await;
     answered.map_err(|_| AgentError::NoAnswer)?;
     store.save_registration(&server, &link.saved())?;
     Ok(true)

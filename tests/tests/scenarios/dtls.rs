@@ -9,9 +9,11 @@ use std::{
 
 use serde_json::{Value, json};
 use wharf_tests::{
+    folder::Folder,
     gateway::{ENDPOINT, Gateway},
     leshan::{Answer, Leshan},
     nat::Nat,
+    network::Network,
     origin::Fault,
     package::Package,
     process::Process,
@@ -31,19 +33,23 @@ const ACK_TIMEOUT: &str = "100";
 /// A gateway with a key for the server at `uri`. Nothing runs yet.
 fn gateway_for(uri: &str, key: &str) -> StageSet {
     let set = StageSet::configured(Gateway::simulated(), "");
-    set.gateway.write(
+    configure(&set.gateway, uri, key, "");
+    set
+}
+
+fn configure(gateway: &Gateway, uri: &str, key: &str, more: &str) {
+    gateway.write(
         "etc/wharfd/wharfd.toml",
         &format!(
             "endpoint = \"{ENDPOINT}\"\n\n[[server]]\nuri = \"{uri}\"\npsk-identity = \"{IDENTITY}\"\n\
-             psk-key-file = \"/etc/wharfd/psk\"\nlifetime = 20\n\n[timing]\nack-timeout = {ACK_TIMEOUT}\n\
+             psk-key-file = \"/etc/wharfd/psk\"\n{more}\n\n[timing]\nack-timeout = {ACK_TIMEOUT}\n\
              retry-first = 40\nretry-longest = 400\n"
         ),
     );
-    set.gateway.write("etc/wharfd/psk", &format!("{key}\n"));
-    let file = set.gateway.path().join("etc/wharfd/psk");
+    gateway.write("etc/wharfd/psk", &format!("{key}\n"));
+    let file = gateway.path().join("etc/wharfd/psk");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     chown(&file, Some(WHARFD.id), Some(WHARFD.id)).unwrap();
-    set
 }
 
 /// One that is registered at Leshan.
@@ -177,11 +183,37 @@ fn every_address_of_the_servers_name_is_tried() {
 #[test]
 fn a_server_that_was_restarted_is_registered_at_again() {
     let mut leshan = Leshan::new();
-    let _set = at(&mut leshan);
+    leshan.know(ENDPOINT, IDENTITY, KEY);
+    let mut set = gateway_for(&leshan.secure_uri(), KEY);
+    // An Update after half of it finds out.
+    configure(&set.gateway, &leshan.secure_uri(), KEY, "lifetime = 20");
+    set.gateway.start();
+    leshan.wait_for_event("registered", ENDPOINT, 1);
     let mut leshan = leshan.replaced();
     leshan.know(ENDPOINT, IDENTITY, KEY);
     leshan.wait_for_event("registered", ENDPOINT, 1);
     assert_eq!(leshan.read(ENDPOINT, "/9/0/7").value, 0);
+}
+
+#[test]
+fn another_address_of_the_gateway_is_told_at_once_by_an_update() {
+    let folder = Folder::new();
+    let network = Network::new(&folder);
+    let mut leshan = Leshan::at(network.outside().into());
+    leshan.know(ENDPOINT, IDENTITY, KEY);
+    let mut set = gateway_for(&leshan.secure_uri(), KEY);
+    set.gateway.move_daemon_to(network);
+    set.gateway.start();
+    let registered = leshan.wait_for_event("registered", ENDPOINT, 1);
+    expect(leshan.observe(ENDPOINT, "/9/0/9"), "2.05");
+
+    set.gateway.network().change_address();
+    let updated = leshan.wait_for_event("updated", ENDPOINT, 1);
+    let inside = set.gateway.network().inside().to_string();
+    assert_ne!(registered["address"], inside.as_str());
+    assert_eq!(updated["address"], inside.as_str());
+    expect(leshan.write(ENDPOINT, "/9/0/3", "nonsense"), "4.00");
+    leshan.wait_for_notification("/9/0/9", 56, 0);
 }
 
 /// The kinds of events so far, as `registered`, `updated` and `notification 3`.
@@ -247,4 +279,15 @@ fn a_server_that_forgot_the_session_as_well_gets_a_whole_handshake_and_an_update
         .daemon()
         .errors()
         .wait_for_nth("resumed=false", 2);
+}
+
+#[test]
+fn a_restart_of_wharfd_is_a_new_session_an_update_and_the_notifications() {
+    let mut leshan = Leshan::new();
+    let mut set = at(&mut leshan);
+    stalled_download(&mut leshan, &set);
+    set.gateway.daemon().kill();
+    set.origin.release();
+    set.gateway.start_daemon(&[]);
+    expect_an_update_and_the_notifications(&leshan);
 }
