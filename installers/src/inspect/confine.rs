@@ -1,10 +1,13 @@
 //! Giving up whatever a parser of hostile bytes does not need, before the first of those bytes is read. What every
 //! supported kernel has must succeed; Landlock only adds to it.
 
-use std::{collections::BTreeMap, env::consts::ARCH, io};
+use std::io;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope,
+};
+use libseccomp::{
+    ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, error::SeccompError,
 };
 use nix::{
     sys::{
@@ -13,10 +16,6 @@ use nix::{
         signal::Signal,
     },
     unistd::{getegid, geteuid, getgid, getuid},
-};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
 };
 
 /// Memory: xz -9 and zstd's widest window take 64 MiB; a keyring and its parser some megabytes.
@@ -36,18 +35,19 @@ const LIMITS: &[(Resource, u64)] = &[
     (Resource::RLIMIT_NPROC, 0),
 ];
 
-/// System calls of a program that reads two descriptors, allocates, and ends.
+/// System calls of a program that reads two descriptors, allocates, and ends. Those that are not on every architecture
+/// are passed over where they are not.
 #[rustfmt::skip]
-const ALLOWED: &[libc::c_long] = &[
-    libc::SYS_pread64, libc::SYS_recvfrom, libc::SYS_sendto, libc::SYS_write, libc::SYS_close,
-    libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise,
-    libc::SYS_futex, libc::SYS_sched_yield, libc::SYS_getrandom, libc::SYS_clock_gettime,
-    libc::SYS_sigaltstack, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_restart_syscall,
-    libc::SYS_exit, libc::SYS_exit_group,
+const ALLOWED: &[&str] = &[
+    "pread64", "recvfrom", "sendto", "write", "close",
+    "brk", "munmap", "mremap", "madvise",
+    "futex", "futex_time64", "sched_yield", "getrandom", "clock_gettime", "clock_gettime64",
+    "sigaltstack", "rt_sigprocmask", "rt_sigreturn", "restart_syscall",
+    "exit", "exit_group",
 ];
 
-/// Allowed as long as nothing becomes executable (argument 2 is `prot` in both).
-const ALLOWED_WITHOUT_EXEC: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
+/// Allowed as long as nothing becomes executable (argument 2 is `prot` in each).
+const ALLOWED_WITHOUT_EXEC: &[&str] = &["mmap", "mmap2", "mprotect"];
 
 /// A wall that did not stand up.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,9 @@ pub(super) enum ConfineError {
     /// A call to the kernel failed.
     #[error("{0}: {1}")]
     Kernel(&'static str, #[source] io::Error),
-    /// The filter of system calls could not be made.
+    /// The filter of system calls could not be made, or the kernel did not take it.
     #[error("seccomp: {0}")]
-    Filter(String),
+    Filter(#[from] SeccompError),
 }
 
 /// Keeps the descriptors 0, 1 and 2 and the memory, and nothing else.
@@ -81,8 +81,8 @@ pub(super) fn confine() -> Result<(), ConfineError> {
     for &(resource, limit) in LIMITS {
         setrlimit(resource, limit, limit).map_err(kernel("setrlimit"))?;
     }
-    let program = filter().map_err(ConfineError::Filter)?;
-    apply_filter(&program).map_err(|error| ConfineError::Filter(error.to_string()))
+    filter()?.load()?;
+    Ok(())
 }
 
 /// Whatever whoever started us left open.
@@ -116,59 +116,71 @@ fn forbid_files_and_sockets() {
     drop(ruleset);
 }
 
-fn filter() -> Result<BpfProgram, String> {
-    let arch = TargetArch::try_from(ARCH).map_err(|error| error.to_string())?;
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
-    for &call in ALLOWED_WITHOUT_EXEC {
-        rules.insert(
-            call,
-            vec![without_exec().map_err(|error| error.to_string())?],
-        );
+fn filter() -> Result<ScmpFilterContext, SeccompError> {
+    let mut filter = ScmpFilterContext::new(ScmpAction::KillProcess)?;
+    filter.set_act_badarch(ScmpAction::KillProcess)?;
+    for name in ALLOWED {
+        filter.add_rule(ScmpAction::Allow, ScmpSyscall::from_name(name)?)?;
     }
-    SeccompFilter::new(
-        rules,
-        SeccompAction::KillProcess,
-        SeccompAction::Allow,
-        arch,
-    )
-    .and_then(BpfProgram::try_from)
-    .map_err(|error| error.to_string())
-}
-
-fn without_exec() -> Result<SeccompRule, seccompiler::BackendError> {
-    let exec = libc::PROT_EXEC as u64;
-    let operator = SeccompCmpOp::MaskedEq(exec);
-    let condition = SeccompCondition::new(2, SeccompCmpArgLen::Dword, operator, 0)?;
-    SeccompRule::new(vec![condition])
+    let exec = ScmpCompareOp::MaskedEqual(libc::PROT_EXEC as u64);
+    for name in ALLOWED_WITHOUT_EXEC {
+        let without = [ScmpArgCompare::new(2, exec, 0)];
+        filter.add_rule_conditional(ScmpAction::Allow, ScmpSyscall::from_name(name)?, &without)?;
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        env::consts::ARCH,
+        io::{Read, Seek},
+    };
+
     use super::*;
 
+    /// One step of the program that the kernel gets: its struct sock_filter.
+    struct Step {
+        code: u32,
+        jump: [usize; 2],
+        k: u32,
+    }
+
+    fn program() -> Vec<Step> {
+        let mut file = tempfile::tempfile().unwrap();
+        filter().unwrap().export_bpf(&file).unwrap();
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        let step = |bytes: &[u8]| Step {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]).into(),
+            jump: [bytes[2].into(), bytes[3].into()],
+            k: u32::from_ne_bytes(bytes[4..].try_into().unwrap()),
+        };
+        bytes.chunks_exact(8).map(step).collect()
+    }
+
     /// What the kernel would do: `data` is its struct seccomp_data, here in 32-bit words.
-    fn verdict(program: &BpfProgram, data: &[u32; 16]) -> u32 {
+    fn verdict(program: &[Step], data: &[u32; 16]) -> u32 {
         let (mut accumulator, mut next) = (0, 0);
         loop {
             let step = &program[next];
             next += 1;
-            let code = u32::from(step.code);
-            match code & 0x07 {
+            match step.code & 0x07 {
                 libc::BPF_LD => accumulator = data[step.k as usize / 4],
                 libc::BPF_ALU => {
-                    assert_eq!(code & 0xf0, libc::BPF_AND);
+                    assert_eq!(step.code & 0xf0, libc::BPF_AND);
                     accumulator &= step.k;
                 }
-                libc::BPF_JMP if code & 0xf0 == libc::BPF_JA => next += step.k as usize,
+                libc::BPF_JMP if step.code & 0xf0 == libc::BPF_JA => next += step.k as usize,
                 libc::BPF_JMP => {
-                    let holds = match code & 0xf0 {
+                    let holds = match step.code & 0xf0 {
                         libc::BPF_JEQ => accumulator == step.k,
                         libc::BPF_JGE => accumulator >= step.k,
                         libc::BPF_JGT => accumulator > step.k,
                         other => panic!("a jump of kind {other:#x}"),
                     };
-                    next += usize::from(if holds { step.jt } else { step.jf });
+                    next += step.jump[usize::from(!holds)];
                 }
                 libc::BPF_RET => return step.k,
                 other => panic!("a step of class {other:#x}"),
@@ -180,6 +192,7 @@ mod tests {
     fn call(number: libc::c_long, third: libc::c_int) -> [u32; 16] {
         const ARCHITECTURE: u32 = match ARCH.as_bytes() {
             b"aarch64" => 0xc000_00b7,
+            b"arm" => 0x4000_0028,
             b"riscv64" => 0xc000_00f3,
             _ => 0xc000_003e,
         };
@@ -188,9 +201,20 @@ mod tests {
         data
     }
 
+    /// The numbers of those that this architecture has.
+    fn numbers(names: &[&str]) -> Vec<libc::c_long> {
+        let number =
+            |name: &&str| libc::c_long::from(i32::from(ScmpSyscall::from_name(name).unwrap()));
+        names
+            .iter()
+            .map(number)
+            .filter(|&number| number >= 0)
+            .collect()
+    }
+
     #[test]
     fn a_call_that_is_not_needed_ends_the_process() {
-        let program = filter().unwrap();
+        let program = program();
         for number in [
             libc::SYS_openat,
             libc::SYS_socket,
@@ -211,7 +235,7 @@ mod tests {
             let got = verdict(&program, &call(number, 0));
             assert_eq!(got, libc::SECCOMP_RET_KILL_PROCESS, "call {number}");
         }
-        for &number in ALLOWED.iter().chain(ALLOWED_WITHOUT_EXEC) {
+        for number in numbers(&[ALLOWED, ALLOWED_WITHOUT_EXEC].concat()) {
             let got = verdict(&program, &call(number, libc::PROT_READ));
             assert_eq!(got, libc::SECCOMP_RET_ALLOW, "call {number}");
         }
@@ -219,8 +243,10 @@ mod tests {
 
     #[test]
     fn no_memory_becomes_executable() {
-        let program = filter().unwrap();
-        for &number in ALLOWED_WITHOUT_EXEC {
+        let program = program();
+        let numbers = numbers(ALLOWED_WITHOUT_EXEC);
+        assert!(numbers.len() >= 2, "{numbers:?}");
+        for number in numbers {
             let got = verdict(&program, &call(number, libc::PROT_READ | libc::PROT_EXEC));
             assert_eq!(got, libc::SECCOMP_RET_KILL_PROCESS, "call {number}");
         }
@@ -228,9 +254,8 @@ mod tests {
 
     #[test]
     fn a_call_in_the_way_of_another_architecture_ends_the_process() {
-        let program = filter().unwrap();
         let mut data = call(libc::SYS_close, 0);
         data[1] = 0x4000_0003; // i386
-        assert_eq!(verdict(&program, &data), libc::SECCOMP_RET_KILL_PROCESS);
+        assert_eq!(verdict(&program(), &data), libc::SECCOMP_RET_KILL_PROCESS);
     }
 }
