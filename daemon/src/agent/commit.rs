@@ -124,6 +124,10 @@ impl Agent {
             rules.activation = ActivationPolicy::Server;
             rules.replace_failed = false;
         }
+        let name = instance.package().map(|package| &package.name);
+        if let Some(own) = name.and_then(|name| self.settings.activations.get(name)) {
+            rules.activation = policy(*own);
+        }
         step(instance, event, &rules)
     }
 
@@ -134,11 +138,7 @@ impl Agent {
     ) -> Rules<'a> {
         Rules {
             own_package: &self.own_package,
-            activation: match self.settings.server.activation {
-                Activation::Server => ActivationPolicy::Server,
-                Activation::Keep => ActivationPolicy::Keep,
-                Activation::Always => ActivationPolicy::Always,
-            },
+            activation: policy(self.settings.server.activation),
             replace_failed: self.settings.server.replace_failed,
             schemes: &SCHEMES,
             object_exists,
@@ -270,6 +270,14 @@ impl Agent {
                 _ => {}
             }
         });
+    }
+}
+
+const fn policy(configured: Activation) -> ActivationPolicy {
+    match configured {
+        Activation::Server => ActivationPolicy::Server,
+        Activation::Keep => ActivationPolicy::Keep,
+        Activation::Always => ActivationPolicy::Always,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words of a configuration file, before anything is made of them.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -20,6 +21,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) server: Vec<Spanned<Server>>,
     #[serde(default)]
+    pub(super) package: BTreeMap<String, Spanned<Package>>,
+    #[serde(default)]
     pub(super) timing: Timing,
 }
 
@@ -36,6 +39,13 @@ pub(super) struct Server {
     #[serde(default)]
     pub(super) replace_failed: bool,
     #[serde(default)]
+    pub(super) activation: super::Activation,
+}
+
+/// A `[package.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Package {
     pub(super) activation: super::Activation,
 }
 

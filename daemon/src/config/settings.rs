@@ -1,6 +1,7 @@
 //! The settings the agent runs by: every value judged, every default filled in.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -8,6 +9,7 @@ use std::{
 
 use serde::Deserialize;
 use toml::Spanned;
+use wharf_frames::PackageName;
 use wharf_transport::{Psk, Scheme, ServerAddress};
 
 use super::{
@@ -27,6 +29,8 @@ pub struct Settings {
     pub max_instances: u16,
     /// The server that manages the software.
     pub server: Server,
+    /// Packages that have an activation of their own, whoever installs them.
+    pub activations: BTreeMap<PackageName, Activation>,
     /// How long things are waited for.
     pub timing: Timing,
 }
@@ -195,6 +199,7 @@ struct Draft {
     instances: Option<u16>,
     max_instances: Option<u16>,
     server: Option<Server>,
+    activations: BTreeMap<PackageName, Activation>,
     timing: Timing,
 }
 
@@ -216,6 +221,12 @@ impl Draft {
                 return Err(source.error("server", &server, expected));
             }
             self.server = Some(judge_server(source, &server.into_inner(), places)?);
+        }
+        for (name, package) in file.package {
+            let judged = PackageName::new(&name)
+                .map_err(|error| source.error("package", &package, format!("{name:?}: {error}")))?;
+            self.activations
+                .insert(judged, package.into_inner().activation);
         }
         self.take_timing(source, file.timing)
     }
@@ -254,6 +265,7 @@ impl Draft {
             instances: self.instances.unwrap_or(1).min(max_instances),
             max_instances,
             server,
+            activations: self.activations,
             timing: self.timing,
         })
     }
@@ -389,6 +401,26 @@ mod tests {
     }
 
     #[test]
+    fn a_package_may_have_an_activation_of_its_own() {
+        let root = Root::with(&[
+            (
+                "wharfd.toml",
+                "[package.hello]\nactivation = \"keep\"\n[package.\"libstdc++6\"]\nactivation = \"always\"\n\
+                 [[server]]\nuri = \"coap://127.0.0.1\"\nactivation = \"always\"\n",
+            ),
+            (
+                "wharfd.toml.d/10.toml",
+                "[package.hello]\nactivation = \"server\"",
+            ),
+        ]);
+        let settings = root.settings().unwrap();
+        let of = |name: &str| settings.activations.get(&PackageName::new(name).unwrap());
+        assert_eq!(of("hello"), Some(&Activation::Server));
+        assert_eq!(of("libstdc++6"), Some(&Activation::Always));
+        assert_eq!(of("other"), None);
+    }
+
+    #[test]
     fn an_error_names_file_line_key_and_what_was_expected() {
         let table: &[(&str, &str, &[&str])] = &[
             (
@@ -405,6 +437,16 @@ mod tests {
                 "max-instances = 0",
                 "line 1",
                 &["max-instances", "expected 1 to 256", "0"],
+            ),
+            (
+                "[package.hello]\nactivate = \"keep\"",
+                "line 2",
+                &["activate", "expected `activation`"],
+            ),
+            (
+                "[package.\"a b\"]\nactivation = \"keep\"",
+                "line 1",
+                &["package", "a b", "without a space"],
             ),
             (
                 "endpoint = \"a b\"",

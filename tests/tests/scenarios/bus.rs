@@ -184,20 +184,29 @@ fn activate_and_deactivate_are_followed_to_their_end() {
 fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server() {
     let gateway = Gateway::simulated();
     let _bus = SystemBus::start(&gateway.path());
-    let set = StageSet::registered(gateway, "activation = \"always\"");
-    let file = set.signed_inside(&Package::new("hello", "1.0-1"));
-    wait_until("a local install", || {
-        let mut wharfctl = set.gateway.command("wharfctl", &[]);
-        let said = run(wharfctl.args(["install", file.to_str().unwrap()]));
-        assert!(matches!(said.code, Some(0 | 69)), "{said:?}");
-        (said.code == Some(0)).then_some(())
-    });
+    let options = "activation = \"always\"\n[package.own]\nactivation = \"always\"\n";
+    let set = StageSet::registered(gateway, options);
+    let install = |package: &Package| {
+        let file = set.signed_inside(package);
+        wait_until("a local install", || {
+            let mut wharfctl = set.gateway.command("wharfctl", &[]);
+            let said = run(wharfctl.args(["install", file.to_str().unwrap()]));
+            assert!(matches!(said.code, Some(0 | 69)), "{said:?}");
+            (said.code == Some(0)).then_some(())
+        });
+    };
+    install(&Package::new("hello", "1.0-1"));
     assert_eq!(set.client().read_text("/9/0/12"), "0");
     let operations = run(set
         .gateway
         .command("wharfctl", &[])
         .args(["--json", "status"]));
     assert!(!operations.output.contains("activate"), "{operations:?}");
+
+    install(&Package::new("own", "1.0-1")); // what is configured for the package holds
+    wait_until("own to be active", || {
+        (set.client().read_text("/9/1/12") == "1").then_some(())
+    });
 }
 
 #[test]
