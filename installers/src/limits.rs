@@ -49,6 +49,8 @@ pub const UNIT_FILES: usize = 4096;
 pub const UNIT_START: Duration = Duration::from_secs(180);
 /// A unit may take so long to stop, which systemd usually limits as well.
 pub const UNIT_STOP: Duration = Duration::from_secs(180);
+/// A daemon that a maintainer script forked may take so long to end when asked.
+pub const DAEMON_STOP: Duration = Duration::from_secs(10);
 /// A service that counts as started when its program was has to run on for so long.
 pub const UNIT_STEADY: Duration = Duration::from_secs(3);
 /// Of what a package manager and its scripts print, this much is kept.

@@ -91,6 +91,29 @@ impl Package {
         self
     }
 
+    /// With the scripts that debhelper makes for the units that it has by now.
+    pub fn debhelper(mut self) -> Self {
+        let source = Folder::new();
+        let root = source.make(format!("debian/{}", self.name));
+        self.lay_out(&root);
+        let control = format!(
+            "Source: {name}\nMaintainer: Tests <tests@example.org>\nBuild-Depends: debhelper-compat (= 13)\n\n\
+             Package: {name}\nArchitecture: {}\n",
+            self.architecture,
+            name = self.name,
+        );
+        write(source.path(), "/debian/control", control, 0o644);
+        for helper in ["dh_installsystemd", "dh_installdeb"] {
+            output_of(Command::new(helper).current_dir(source.path()));
+        }
+        for script in [Script::Postinst, Script::Prerm, Script::Postrm] {
+            if let Ok(text) = fs::read_to_string(root.join("DEBIAN").join(script.name())) {
+                self.scripts.push((script, text));
+            }
+        }
+        self
+    }
+
     /// With a file.
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((path.to_owned(), content.into()));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     backend::Change,
-    systemd::{Present, Shipped, Systemd, bus_activated, is_of_a_unit},
+    systemd::{BusServices, Present, Shipped, Systemd, is_of_a_unit},
 };
 
 /// The services of the packages of one root.
@@ -47,6 +47,9 @@ impl Services {
         operation: OperationId,
         done: bool,
     ) -> Result<(), Failure> {
+        if self.systemd.is_held_by(name, operation)? {
+            self.systemd.end_daemons(name);
+        }
         let status = dpkg.status(name)?;
         if status.as_ref().is_none_or(Status::is_absent) {
             return self.systemd.forget(name);
@@ -89,8 +92,10 @@ impl Services {
             .map(|(path, target)| (path.as_str(), target.as_deref()));
         let mut shipped = Shipped::of(paths, self.systemd.protected());
         let paths = files.iter().map(|(path, _)| path.as_str());
-        let bus = bus_activated(paths, &dpkg.root);
-        shipped.bus = bus.into_iter().filter(|unit| shipped.has(unit)).collect();
+        let bus = BusServices::of(paths, &dpkg.root);
+        let units = bus.units.into_iter().filter(|unit| shipped.has(unit));
+        shipped.bus = units.collect();
+        shipped.loose.extend(bus.programs);
         shipped
     }
 }

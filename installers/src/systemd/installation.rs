@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use wharf_frames::{Failure, OperationId, PackageName, PackageVersion};
 
 use super::{
-    Systemd, hold,
+    Systemd, hold, left_behind,
     record::{Interruption, Record},
     units::{Shipped, UnitName},
 };
-use crate::{fault, limits};
+use crate::{fault, limits, log::say};
 
 /// What the device has of a package.
 #[derive(Debug, Clone)]
@@ -124,9 +124,28 @@ impl Systemd {
             self.manager.start(&job.ran, limits::UNIT_START)?;
             record.activated = job.activated;
         }
+        if done && !present.shipped.loose.is_empty() {
+            say(format_args!(
+                "wharf-job: {package}: not held back while it is INACTIVE: {:?}",
+                present.shipped.loose
+            ));
+        }
         record.job = None;
         record.units = present.shipped.units.iter().cloned().collect();
         record.write(&self.root, package)
+    }
+
+    /// What the installation started that is no unit: nothing could activate it.
+    pub(crate) fn end_daemons(&self, package: &PackageName) {
+        match left_behind::end() {
+            Ok(None) => {}
+            Ok(Some(daemons)) => say(format_args!(
+                "wharf-job: {package}: ended what its maintainer scripts left running, which no Activate could start: {daemons}"
+            )),
+            Err(error) => say(format_args!(
+                "wharf-job: {package}: what its maintainer scripts left running is not known: {error}"
+            )),
+        }
     }
 
     /// Disables and stops everything, once what the installation enabled is recorded: that is the software which

@@ -3,11 +3,13 @@
 //!
 //! - [`units`]: the units of a package, and those that are never touched. [`record`]: what is remembered of them.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
+//! - [`left_behind`]: what maintainer scripts started that is no unit.
 //! - `installation`: around the package manager's work. `activation`: Activate, Deactivate, and what active means.
 
 mod activation;
 mod hold;
 mod installation;
+mod left_behind;
 mod manager;
 mod record;
 mod units;
@@ -18,7 +20,7 @@ use wharf_frames::{Failure, PackageName};
 
 pub(crate) use self::{
     installation::Present,
-    units::{Protected, Shipped, bus_activated, is_of_a_unit},
+    units::{BusServices, Protected, Shipped, is_of_a_unit},
 };
 use self::{manager::Manager, units::UnitName};
 use crate::root::Root;

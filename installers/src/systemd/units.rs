@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use minicbor::{Decode, Decoder, Encode, decode};
 
-use crate::{policy::Pattern, root::Root};
+use crate::{durable, policy::Pattern, root::Root};
 
 /// The folders from which systemd loads what packages bring (systemd.unit(5)), below the root.
 const FOLDERS: [&str; 4] = [
@@ -13,6 +13,17 @@ const FOLDERS: [&str; 4] = [
     "usr/local/lib/systemd/system/",
     "etc/systemd/system/",
 ];
+
+/// The same of user sessions, and what a message on the bus of one starts.
+const OF_SESSIONS: [&str; 4] = [
+    "usr/lib/systemd/user/",
+    "lib/systemd/user/",
+    "etc/systemd/user/",
+    "usr/share/dbus-1/services/",
+];
+
+/// What a message on the system bus starts (dbus-daemon(1)).
+const BUS_SERVICES: &str = "/dbus-1/system-services/";
 
 /// The types that start something by themselves.
 const TYPES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
@@ -50,6 +61,17 @@ pub(crate) struct Shipped {
     pub(crate) linked: BTreeSet<UnitName>,
     /// Those of them that a message on the bus starts.
     pub(crate) bus: BTreeSet<UnitName>,
+    /// Files by which something starts that is no unit of the system: it cannot be held back.
+    pub(crate) loose: BTreeSet<String>,
+}
+
+/// What a message on the system bus starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct BusServices {
+    /// Units.
+    pub(crate) units: BTreeSet<UnitName>,
+    /// Files that name no unit: dbus-daemon starts their programs itself.
+    pub(crate) programs: BTreeSet<String>,
 }
 
 /// What is never held back, started or stopped.
@@ -98,8 +120,11 @@ impl UnitName {
 pub(crate) fn is_of_a_unit(path: &str) -> bool {
     let path = path.trim_start_matches("./").trim_start_matches('/');
     path.starts_with("etc/init.d/")
-        || path.contains("/dbus-1/system-services/")
-        || FOLDERS.iter().any(|folder| path.starts_with(folder))
+        || path.contains(BUS_SERVICES)
+        || FOLDERS
+            .iter()
+            .chain(&OF_SESSIONS)
+            .any(|folder| path.starts_with(folder))
 }
 
 impl Shipped {
@@ -115,6 +140,10 @@ impl Shipped {
             let path = path.trim_start_matches("./").trim_start_matches('/');
             if let Some(script) = path.strip_prefix("etc/init.d/") {
                 scripts.extend(UnitName::new(&format!("{script}.service")));
+                continue;
+            }
+            if OF_SESSIONS.iter().any(|folder| path.starts_with(folder)) && is_unit_file(path) {
+                shipped.loose.insert(format!("/{path}"));
                 continue;
             }
             let Some(below) = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)) else {
@@ -156,23 +185,29 @@ impl Shipped {
     }
 }
 
-/// The D-Bus services of the system bus among these files (dbus-daemon(1), `SystemdService=`).
-pub(crate) fn bus_activated<'a>(
-    paths: impl IntoIterator<Item = &'a str>,
-    root: &Root,
-) -> BTreeSet<UnitName> {
-    let services = paths
-        .into_iter()
-        .filter(|path| path.contains("/dbus-1/system-services/") && path.ends_with(".service"));
-    let units = services.filter_map(|path| {
-        let text = crate::durable::read(&root.path(path.trim_start_matches('/'))).ok()??;
-        let text = String::from_utf8_lossy(&text);
-        let name = text
-            .lines()
-            .find_map(|line| line.strip_prefix("SystemdService="))?;
-        UnitName::new(name.trim()).map(|unit| aliased(unit, root))
-    });
-    units.collect()
+impl BusServices {
+    /// Those among these files, as they are installed (`SystemdService=`).
+    pub(crate) fn of<'a>(paths: impl IntoIterator<Item = &'a str>, root: &Root) -> Self {
+        let files = paths
+            .into_iter()
+            .filter(|path| path.contains(BUS_SERVICES) && path.ends_with(".service"));
+        let mut services = Self::default();
+        for path in files {
+            let Ok(Some(text)) = durable::read(&root.path(path.trim_start_matches('/'))) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&text);
+            let unit = text
+                .lines()
+                .find_map(|line| line.strip_prefix("SystemdService="))
+                .and_then(|name| UnitName::new(name.trim()));
+            match unit {
+                Some(unit) => drop(services.units.insert(aliased(unit, root))),
+                None => drop(services.programs.insert(path.to_owned())),
+            }
+        }
+        services
+    }
 }
 
 /// The unit of which this may be another name.
@@ -183,6 +218,12 @@ fn aliased(unit: UnitName, root: &Root) -> UnitName {
     });
     let found = links.into_iter().next();
     found.unwrap_or(unit)
+}
+
+/// A file, and not the folder of one's drop-ins or links.
+fn is_unit_file(path: &str) -> bool {
+    let (_, name) = path.rsplit_once('/').unwrap_or_default();
+    UnitName::new(name).is_some()
 }
 
 /// `multi-user.target.wants/acme.service`: by which unit, and which one.
@@ -266,6 +307,8 @@ mod tests {
             ("./etc/systemd/system/acme.timer", None),
             ("./usr/lib/systemd/system/acme.mount", None),
             ("./usr/lib/systemd/user/acme-user.service", None),
+            ("./usr/lib/systemd/user/acme-user.service.d", None),
+            ("./usr/share/dbus-1/services/org.acme.User.service", None),
             ("./usr/share/doc/acme/acme2.service", None),
             ("./usr/lib/systemd/system/acme.service.d/more.conf", None),
             (
@@ -278,6 +321,11 @@ mod tests {
         let expected = ["acme.service", "acme.socket", "acme.timer", "acme@.service"];
         assert_eq!(names(&found.units), expected);
         assert_eq!(names(&found.tied()), [""; 0]);
+        let of_sessions = [
+            "/usr/lib/systemd/user/acme-user.service",
+            "/usr/share/dbus-1/services/org.acme.User.service",
+        ];
+        assert_eq!(found.loose.iter().collect::<Vec<_>>(), of_sessions);
     }
 
     #[test]

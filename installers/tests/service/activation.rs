@@ -14,40 +14,16 @@ use crate::machine::{Deb, Machine, Script, name};
 /// What starts something by itself, and the unit that another one starts without being enabled.
 const KINDS: [&str; 4] = [".service", ".timer", ".socket", "-linked.service"];
 
-const UNITS: &str = "/usr/lib/systemd/system";
+/// debhelper 13 of Debian 12 looks nowhere else.
+const UNITS: &str = "/lib/systemd/system";
 
 /// How a package has its units enabled and started.
 #[derive(Clone, Copy)]
 enum By {
-    /// debhelper's snippets (dh_installsystemd of debhelper 13).
+    /// debhelper's scripts.
     Debhelper,
     /// A postinst that calls systemctl itself.
     Hand,
-}
-
-impl By {
-    fn postinst(self, package: &str) -> String {
-        let units = format!("{package}.service {package}.timer {package}.socket");
-        match self {
-            Self::Debhelper => format!(
-                "if [ \"$1\" = configure ] || [ \"$1\" = abort-upgrade ]; then\n\
-                 for unit in {units}; do\n\
-                 deb-systemd-helper unmask $unit >/dev/null || true\n\
-                 if deb-systemd-helper --quiet was-enabled $unit; then\n\
-                 deb-systemd-helper enable $unit >/dev/null || true\n\
-                 else deb-systemd-helper update-state $unit >/dev/null || true; fi\n\
-                 done\n\
-                 systemctl --system daemon-reload >/dev/null || true\n\
-                 if [ -n \"$2\" ]; then action=restart; else action=start; fi\n\
-                 deb-systemd-invoke $action {units} >/dev/null || true\n\
-                 fi"
-            ),
-            Self::Hand => format!(
-                "systemctl daemon-reload\n\
-                 for unit in {units}; do systemctl enable --quiet $unit; systemctl start $unit; done"
-            ),
-        }
-    }
 }
 
 /// A package with a unit of each kind. What the services run tells the version.
@@ -80,13 +56,26 @@ fn services(package: &str, version: &str, by: By) -> Deb {
         unit("-asked.service", &sleep),
         unit("-linked.service", &sleep),
     ];
-    let deb = files.into_iter().fold(
-        Deb::new(package, version).script(Script::Postinst, &by.postinst(package)),
-        |deb, (path, text)| deb.file(&path, text),
-    );
-    deb.link(
+    let deb = files
+        .into_iter()
+        .fold(Deb::new(package, version), |deb, (path, text)| {
+            deb.file(&path, text)
+        });
+    let deb = deb.link(
         &format!("{UNITS}/multi-user.target.wants/{package}-linked.service"),
         &format!("../{package}-linked.service"),
+    );
+    match by {
+        By::Debhelper => deb.debhelper(),
+        By::Hand => deb.script(Script::Postinst, &enable_and_start(package)),
+    }
+}
+
+fn enable_and_start(package: &str) -> String {
+    format!(
+        "systemctl daemon-reload\n\
+         for unit in {package}.service {package}.timer {package}.socket; do\n\
+         systemctl enable --quiet $unit; systemctl start $unit; done"
     )
 }
 
@@ -191,10 +180,11 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         succeeded(&machine.deactivate(package), false);
         assert_eq!(machine.running(package), [""; 0], "{package} deactivated");
     }
-    machine.reboot();
+    a_power_cut_after_enable_leaves_it_down(&mut machine, "third");
     for (package, by) in packages {
         assert_eq!(machine.running(package), [""; 0], "{package} after a boot");
         succeeded(&machine.activate(package), true);
+        an_upgrade_that_fails_leaves_it_running(&mut machine, package, by);
         succeeded(&machine.install(&services(package, "2", by)), false);
         assert_eq!(machine.running(package), [""; 0], "{package} upgraded");
         succeeded(&machine.activate(package), true);
@@ -223,6 +213,40 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
     assert_eq!(machine.dpkg_audit(), "");
 }
 
+fn a_power_cut_after_enable_leaves_it_down(machine: &mut Machine, package: &str) {
+    let postinst = format!(
+        "{}\n[ -e /root/go ] || {{ touch /root/waits; sleep infinity; }}",
+        enable_and_start(package)
+    );
+    let deb = services(package, "1", By::Hand).script(Script::Postinst, &postinst);
+    let (operation, _) = machine.accepted(&deb);
+    let waits = machine.root().join("root/waits");
+    wait_until("the postinst", || waits.exists().then_some(()));
+    machine.container().cut_power();
+    machine.container().boot();
+    assert_eq!(machine.running(package), [""; 0], "after the power cut");
+    fs::write(machine.root().join("root/go"), "").unwrap();
+    machine.start();
+    let outcome = machine.outcome(operation);
+    succeeded(&outcome, false);
+    assert_eq!(outcome.attempts, 2);
+    assert_eq!(machine.running(package), [""; 0], "once it is repaired");
+    assert_eq!(machine.dpkg_audit(), "");
+    succeeded(&machine.activate(package), true);
+    assert_eq!(machine.running(package), sorted(&KINDS));
+}
+
+fn an_upgrade_that_fails_leaves_it_running(machine: &mut Machine, package: &str, by: By) {
+    let refused = services(package, "2", by).script(Script::Preinst, "exit 1");
+    let outcome = machine.install(&refused);
+    let cause = outcome.failure.map(|failure| failure.cause);
+    assert_eq!(cause, Some(Cause::Script));
+    let device = outcome.device.expect("the old version");
+    assert_eq!((device.version.as_str(), device.active), ("1", true));
+    assert_eq!(machine.running(package), sorted(&KINDS), "{package} is old");
+    assert!(machine.is_active(package));
+}
+
 #[test]
 fn what_runs_is_what_the_device_says() {
     let mut machine = Machine::booted();
@@ -246,18 +270,6 @@ fn what_runs_is_what_the_device_says() {
     succeeded(&machine.install(&service("acme", "1", FOREVER)), true);
     assert_eq!(pid(&mut machine), before);
 
-    // An upgrade that fails with the old version intact.
-    let refused = service("acme", "2", FOREVER).script(Script::Preinst, "exit 1");
-    let outcome = machine.install(&refused);
-    assert_eq!(
-        outcome.failure.map(|failure| failure.cause),
-        Some(Cause::Script)
-    );
-    let device = outcome.device.expect("the old version");
-    assert_eq!((device.version.as_str(), device.active), ("1", true));
-    assert_ne!(pid(&mut machine), 0);
-    assert!(machine.is_active("acme"));
-
     // One that does not stay up is down, and says why.
     let failing =
         "ExecStart=/bin/sh -c 'echo no such anchor; exit 3'\nRestart=always\nRestartSec=200ms";
@@ -275,33 +287,67 @@ fn what_runs_is_what_the_device_says() {
         .unit::<String>("acme.service", "UnitFileState");
     assert_eq!(file, "disabled");
 
+    what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
+
     // Software without any unit is what was said last.
     succeeded(&machine.install(&Deb::new("library", "1")), false);
     succeeded(&machine.activate("library"), true);
     succeeded(&machine.deactivate("library"), false);
 }
 
-#[test]
-fn a_power_cut_after_enable_leaves_the_software_down() {
-    let mut machine = Machine::booted();
-    let enable = By::Hand.postinst("acme");
-    let postinst = format!("{enable}\n[ -e /root/go ] || {{ touch /root/waits; sleep infinity; }}");
-    let deb = services("acme", "1", By::Hand).script(Script::Postinst, &postinst);
-    let (operation, _) = machine.accepted(&deb);
-    let waits = machine.root().join("root/waits");
-    wait_until("the postinst", || waits.exists().then_some(()));
-    machine.container().cut_power();
-    machine.container().boot();
-    assert_eq!(machine.running("acme"), [""; 0]);
-    fs::write(machine.root().join("root/go"), "").unwrap();
-    machine.start();
-    let outcome = machine.outcome(operation);
-    succeeded(&outcome, false);
-    assert_eq!(outcome.attempts, 2);
-    assert_eq!(machine.running("acme"), [""; 0]);
-    assert_eq!(machine.dpkg_audit(), "");
-    succeeded(&machine.activate("acme"), true);
-    assert_eq!(machine.running("acme"), sorted(&KINDS));
+fn what_is_no_unit_of_its_own_is_held_ended_or_said(machine: &mut Machine) {
+    let daemon = "start-stop-daemon --start --background --exec /bin/sleep -- 4242";
+    let deb = Deb::new("loose", "1")
+        .script(Script::Postinst, daemon)
+        .file("/usr/lib/systemd/user/loose.service", FOREVER)
+        .file(
+            &format!("{UNITS}/loose-asked.service"),
+            format!("[Service]\n{FOREVER}\n"),
+        )
+        .file(
+            "/usr/share/dbus-1/system.d/org.example.Loose.conf",
+            "<busconfig><policy context=\"default\">\
+             <allow send_destination_prefix=\"org.example.Loose\"/></policy></busconfig>\n",
+        );
+    // The bus asks for each name once in half a minute.
+    let names = ["Held", "Active", "HeldAgain"].map(|name| format!("org.example.Loose.{name}"));
+    let deb = names.iter().fold(deb, |deb, name| {
+        deb.file(
+            &format!("/usr/share/dbus-1/system-services/{name}.service"),
+            format!(
+                "[D-BUS Service]\nName={name}\nUser=root\nExec=/bin/false\nSystemdService=loose-asked.service\n"
+            ),
+        )
+    });
+    succeeded(&machine.install(&deb), false);
+    let commands = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'";
+    let commands = machine.container().sh(commands);
+    assert!(!commands.lines().any(|word| word == "4242"), "{commands}");
+    let journal = machine
+        .container()
+        .sh("journalctl --unit 'wharf-job@*' --output cat");
+    for told in [
+        "loose: ended what its maintainer scripts left running, which no Activate could start: sleep (",
+        "loose: not held back while it is INACTIVE: {\"/usr/lib/systemd/user/loose.service\"}",
+    ] {
+        assert!(journal.contains(told), "{journal}");
+    }
+
+    let ask = |machine: &mut Machine, name: &String| {
+        let call = format!("busctl --timeout=1 call {name} / org.example.Loose Do || true");
+        machine.container().sh(&call)
+    };
+    let [held, active, held_again] = &names;
+    ask(machine, held);
+    assert_eq!(machine.running("loose"), [""; 0], "it was asked");
+    succeeded(&machine.activate("loose"), true);
+    ask(machine, active);
+    machine
+        .container()
+        .wait_for_unit("loose-asked.service", "active");
+    succeeded(&machine.deactivate("loose"), false);
+    ask(machine, held_again);
+    assert_eq!(machine.running("loose"), [""; 0], "it was deactivated");
 }
 
 #[test]
