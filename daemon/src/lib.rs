@@ -12,6 +12,7 @@
 //! | [`work`] | what those tasks share, and how they report |
 //! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
+//! | [`local_changes`] | word that somebody else may have changed the device |
 //! | [`store`] | SQLite: what must survive |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
 
@@ -26,6 +27,7 @@ pub mod frame_socket;
 pub mod installer;
 pub mod jobs;
 pub mod link;
+pub mod local_changes;
 pub mod objects;
 pub mod service_manager;
 pub mod store;

@@ -34,6 +34,8 @@ pub enum Report {
     Done(EffectId),
     /// What a waiting operation waited for may have come.
     AskGate,
+    /// Somebody else may have changed what is installed, or what runs.
+    DeviceChanged,
 }
 
 /// What every task needs.

@@ -2,7 +2,7 @@
 //! before any operation starts.
 
 use tokio::task::JoinHandle;
-use wharf_frames::{OperationId, PackageName, Secret, StageId, installer};
+use wharf_frames::{OperationId, Secret, StageId, installer};
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
     gate::{Answer, Facts, may_start},
@@ -17,7 +17,6 @@ use crate::{
         push::{self, Push},
         seal,
     },
-    installer::NotDone,
     jobs,
     store::{EffectId, Pending, StoreError},
     work::{Context, Report},
@@ -45,22 +44,6 @@ impl Agent {
             }
         }
         self.look_at_the_device();
-    }
-
-    /// Asks about one package after the other what the device has: it may have been changed by hand.
-    fn look_at_the_device(&self) {
-        let idle = self
-            .instances
-            .iter()
-            .filter(|(_, instance)| !instance.is_busy());
-        let software = idle.filter_map(|(id, known)| Some((*id, known.software()?.0.clone())));
-        let software: Vec<(InstanceId, PackageName)> = software.collect();
-        let context = self.context.clone();
-        tokio::task::spawn_local(async move {
-            for (id, name) in software {
-                look(&context, id, name).await;
-            }
-        });
     }
 
     /// Does what a transition wants done. What lasts is in `added`; the rest is done at once.
@@ -336,19 +319,4 @@ async fn discard(context: Context, effect: EffectId, stage: StageId) {
     seal::discard(&context, stage).await;
     wharf_fault::point("discard.done");
     context.send(Report::Done(effect));
-}
-
-/// Asks what the device has of the software of an instance.
-pub(super) async fn look(context: &Context, id: InstanceId, name: PackageName) {
-    let mut in_vain = 0;
-    loop {
-        match context.installer.state(name.clone()).await {
-            Ok(has) => return context.report(id, Event::DeviceHas(has)),
-            Err(NotDone::Refused(failure)) => {
-                return tracing::warn!(package = %name, %failure, "what the device has is not known");
-            }
-            Err(NotDone::Later(_)) => in_vain += 1,
-        }
-        tokio::time::sleep(context.back_off(in_vain)).await;
-    }
 }

@@ -8,7 +8,7 @@ use wharf_software::{
     step,
 };
 
-use super::{Agent, act::look};
+use super::{Agent, device::look};
 use crate::{
     clock,
     config::Activation,
@@ -44,6 +44,7 @@ impl Agent {
             }
             Report::Done(effect) => self.done(effect),
             Report::AskGate => self.gate_rests = false, // it is asked before the next wait
+            Report::DeviceChanged => self.look_at_the_device(),
         }
     }
 

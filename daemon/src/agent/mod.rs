@@ -6,11 +6,13 @@
 //! - `serve`: requests of the server, by object; `local`: those of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
+//! - `device`: what the device has, asked whenever somebody else may have changed it;
 //! - `goodbye`: the end of the registration, which no end of the agent is;
 //! - `standing`: how it stands with the server, in one line.
 
 mod act;
 mod commit;
+mod device;
 mod goodbye;
 mod local;
 mod serve;
@@ -46,6 +48,7 @@ use crate::{
     delivery::{Fetcher, copy::LocalFile, push::Block},
     installer::Installer,
     link::Link,
+    local_changes::LocalChanges,
     objects::{self, Account, Device},
     service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
@@ -115,6 +118,8 @@ pub struct Agent {
     pending: BTreeMap<EffectId, Pending>,
     /// What is being done.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
+    /// The last question what the device has.
+    look: Option<JoinHandle<()>>,
     /// Where the blocks of a push go.
     pushes: BTreeMap<InstanceId, Blocks>,
     /// A push that the machine is being asked about.
@@ -149,7 +154,14 @@ impl Agent {
             server_uri: settings.server.address.to_string(),
             ..AgentView::default()
         };
-        let (publisher, commands) = bus::start(root, settings.timing, installer.clone(), shown);
+        let changes = LocalChanges::default();
+        let (publisher, commands) = bus::start(
+            root,
+            settings.timing,
+            installer.clone(),
+            changes.clone(),
+            shown,
+        );
         let context = Context {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
@@ -159,6 +171,7 @@ impl Agent {
             timing: settings.timing,
             ending,
         };
+        device::watch(root, changes, context.clone());
         let mut agent = Self {
             link: link(&settings, &account, &stored.instances, saved, port)?,
             device: Device::of(root),
@@ -171,6 +184,7 @@ impl Agent {
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            look: None,
             pushes: BTreeMap::new(),
             expected: None,
             reports,

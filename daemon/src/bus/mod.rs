@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 pub use command::{Answer, Command, Refused, Request};
 pub use views::{AgentView, InstanceView, Publisher, Views};
 
-use crate::{config::Timing, installer::Installer};
+use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
 /// The name on the bus.
 pub const NAME: &str = "org.wharfd.Agent1";
@@ -54,13 +54,14 @@ pub fn start(
     root: &Path,
     timing: Timing,
     installer: Installer,
+    changes: LocalChanges,
     agent: AgentView,
 ) -> (Publisher, mpsc::Receiver<Command>) {
     let (views, shown) = watch::channel(Views::of(agent));
     let (sender, commands) = mpsc::channel(QUEUE);
     let publisher = Publisher::new(views);
     let service = service::Service::new(address(root), shown, sender, timing);
-    tokio::task::spawn_local(service.run(publisher.clone(), installer));
+    tokio::task::spawn_local(service.run(publisher.clone(), installer, changes));
     (publisher, commands)
 }
 

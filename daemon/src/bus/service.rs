@@ -22,7 +22,7 @@ use super::{
     operation::{self, Operation},
     views::{Publisher, Views},
 };
-use crate::{config::Timing, installer::Installer};
+use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
 /// Goes to the bus, again and again.
 pub(super) struct Service {
@@ -53,7 +53,12 @@ impl Service {
     }
 
     /// Until the agent is gone.
-    pub(super) async fn run(self, publisher: Publisher, installer: Installer) {
+    pub(super) async fn run(
+        self,
+        publisher: Publisher,
+        installer: Installer,
+        changes: LocalChanges,
+    ) {
         let mut wait = self.timing.retry_first;
         let mut told = false;
         loop {
@@ -62,7 +67,10 @@ impl Service {
                     tracing::info!("on the bus as {NAME}");
                     (told, wait) = (false, self.timing.retry_first);
                     tokio::task::spawn_local(tell_backend(publisher.clone(), installer.clone()));
+                    let listening = listen(bus.connection.clone(), changes.clone());
+                    let listening = tokio::task::spawn_local(listening);
                     self.announce(bus).await;
+                    listening.abort(); // it holds the connection, and with it our name
                     tracing::warn!("the bus closed the connection");
                 }
                 Err(error) if !told => {
@@ -111,6 +119,13 @@ impl Service {
                 () = bus.connection.closed() => return,
             }
         }
+    }
+}
+
+/// What systemd says here, until the connection ends.
+async fn listen(connection: Connection, changes: LocalChanges) {
+    if let Err(error) = changes.watch_units(&connection).await {
+        tracing::info!(%error, "services that are changed by hand are seen at the next start only");
     }
 }
 

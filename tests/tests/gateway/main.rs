@@ -8,6 +8,7 @@
     reason = "all of this is tests"
 )]
 
+mod activation;
 mod booted;
 mod interruptions;
 mod package;

@@ -259,17 +259,41 @@ fn software_that_was_removed_by_hand_is_told_at_the_next_start() {
 }
 
 #[test]
-fn software_that_was_purged_by_hand_can_be_uninstalled() {
+fn software_that_is_removed_or_installed_by_hand_is_told() {
     let set = StageSet::debian();
     set.install(&Package::new("hello", "1.0-1"));
-    let purged = set
-        .gateway
-        .debian_root()
-        .command("/usr/bin/dpkg")
-        .args(["--purge", "hello"])
-        .status();
-    assert!(purged.unwrap().success());
+    let newer = Package::new("hello", "1.0-2").build(&set.gateway.path().join("tmp"));
+    let newer = newer.file_name().unwrap().to_str().unwrap();
+    set.observe(&[0, 1, 7, 9, 12, 16]);
+    dpkg(&set, &["-i", &format!("/tmp/{newer}")]);
+    let upgraded = ["1=1.0-2", "16=40: hello 1.0-2 is installed"];
+    set.expect_story(&upgraded);
+    dpkg(&set, &["-r", "hello"]);
+    let removed = [
+        "0=",
+        "1=",
+        "16=10: hello 1.0-2 was removed on the device",
+        "9=0",
+        "7=0",
+    ];
+    set.expect_story(&[upgraded.as_slice(), removed.as_slice()].concat());
+}
+
+/// Somebody on the device uses dpkg.
+fn dpkg(set: &StageSet, arguments: &[&str]) {
+    let mut dpkg = set.gateway.debian_root().command("/usr/bin/dpkg");
+    assert!(dpkg.args(arguments).status().unwrap().success());
+}
+
+#[test]
+fn software_that_was_purged_by_hand_can_be_uninstalled() {
+    let mut set = StageSet::debian();
+    set.install(&Package::new("hello", "1.0-1"));
+    // Without it, wharfd cannot know before Uninstall comes.
+    set.gateway.installer().kill();
+    dpkg(&set, &["--purge", "hello"]);
     set.client().execute("/9/0/6", "").expect("2.04");
+    set.gateway.start_installer(&[]);
     set.wait_for("0/0");
     set.client().delete("/9/0").expect("2.02");
 }
