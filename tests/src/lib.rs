@@ -12,6 +12,7 @@
 //! | one that boots, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
 //! | packages and their signatures | [`package`], [`keys`] |
+//! | packages that bring services | [`services`] |
 //! | where packages are downloaded from | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
 //! | a network that loses, a NAT that forgets | [`lossy_link`], [`nat`] |
@@ -43,6 +44,7 @@ pub mod process;
 pub mod programs;
 pub mod scratch_root;
 pub mod server;
+pub mod services;
 pub mod system_bus;
 pub mod waiting;
 pub mod wharfd_package;

@@ -7,77 +7,12 @@ use wharf_frames::{
     Cause,
     installer::{Outcome, Request},
 };
-use wharf_tests::waiting::wait_until;
+use wharf_tests::{
+    services::{self, By, KINDS, UNITS, enable_and_start, services},
+    waiting::wait_until,
+};
 
 use crate::machine::{Deb, Machine, Script, name};
-
-/// What starts something by itself, and the unit that another one starts without being enabled.
-const KINDS: [&str; 4] = [".service", ".timer", ".socket", "-linked.service"];
-
-/// debhelper 13 of Debian 12 looks nowhere else.
-const UNITS: &str = "/lib/systemd/system";
-
-/// How a package has its units enabled and started.
-#[derive(Clone, Copy)]
-enum By {
-    /// debhelper's scripts.
-    Debhelper,
-    /// A postinst that calls systemctl itself.
-    Hand,
-}
-
-/// A package with a unit of each kind. What the services run tells the version.
-fn services(package: &str, version: &str, by: By) -> Deb {
-    let sleep =
-        format!("[Service]\nExecStart=/bin/sh -c 'exec sleep infinity' {package}-{version}\n");
-    let unit = |end: &str, text: &str| (format!("{UNITS}/{package}{end}"), text.to_owned());
-    let files = [
-        unit(
-            ".service",
-            &format!("{sleep}[Install]\nWantedBy=multi-user.target\n"),
-        ),
-        unit(
-            ".timer",
-            &format!(
-                "[Timer]\nOnBootSec=1d\nUnit={package}-timed.service\n[Install]\nWantedBy=timers.target\n"
-            ),
-        ),
-        unit(
-            "-timed.service",
-            "[Service]\nType=oneshot\nExecStart=/bin/true\n",
-        ),
-        unit(
-            ".socket",
-            &format!(
-                "[Socket]\nListenStream=/run/{package}.sock\nService={package}-asked.service\n\
-                 [Install]\nWantedBy=sockets.target\n"
-            ),
-        ),
-        unit("-asked.service", &sleep),
-        unit("-linked.service", &sleep),
-    ];
-    let deb = files
-        .into_iter()
-        .fold(Deb::new(package, version), |deb, (path, text)| {
-            deb.file(&path, text)
-        });
-    let deb = deb.link(
-        &format!("{UNITS}/multi-user.target.wants/{package}-linked.service"),
-        &format!("../{package}-linked.service"),
-    );
-    match by {
-        By::Debhelper => deb.debhelper(),
-        By::Hand => deb.script(Script::Postinst, &enable_and_start(package)),
-    }
-}
-
-fn enable_and_start(package: &str) -> String {
-    format!(
-        "systemctl daemon-reload\n\
-         for unit in {package}.service {package}.timer {package}.socket; do\n\
-         systemctl enable --quiet $unit; systemctl start $unit; done"
-    )
-}
 
 /// A package of one service.
 fn service(package: &str, version: &str, exec: &str) -> Deb {
@@ -113,17 +48,8 @@ impl Machine {
         self.state(package).expect("it is installed").active
     }
 
-    /// The units of a package that run or wait for what they start.
     fn running(&mut self, package: &str) -> Vec<String> {
-        let list = format!(
-            "systemctl list-units --plain --no-legend --state=active,activating,reloading '{package}*'"
-        );
-        let units = self.container().sh(&list);
-        let names = units
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .filter_map(|unit| unit.strip_prefix(package));
-        names.map(str::to_owned).collect()
+        services::running(self.container(), package)
     }
 
     fn reboot(&mut self) {
@@ -142,12 +68,6 @@ fn succeeded(outcome: &Outcome, active: bool) {
     assert_eq!(device.active, active);
 }
 
-fn sorted(kinds: &[&str]) -> Vec<String> {
-    let mut kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-    kinds.sort();
-    kinds
-}
-
 #[test]
 fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot() {
     let mut machine = Machine::booted();
@@ -162,19 +82,11 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         assert!(!machine.is_active(package));
         succeeded(&machine.activate(package), true);
         succeeded(&machine.activate(package), true);
-        assert_eq!(
-            machine.running(package),
-            sorted(&KINDS),
-            "{package} activated"
-        );
+        assert_eq!(machine.running(package), KINDS, "{package} activated");
     }
     machine.reboot();
     for (package, _) in packages {
-        assert_eq!(
-            machine.running(package),
-            sorted(&KINDS),
-            "{package} after a boot"
-        );
+        assert_eq!(machine.running(package), KINDS, "{package} after a boot");
         assert!(machine.is_active(package));
         succeeded(&machine.deactivate(package), false);
         succeeded(&machine.deactivate(package), false);
@@ -188,11 +100,7 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         succeeded(&machine.install(&services(package, "2", by)), false);
         assert_eq!(machine.running(package), [""; 0], "{package} upgraded");
         succeeded(&machine.activate(package), true);
-        assert_eq!(
-            machine.running(package),
-            sorted(&KINDS),
-            "{package} upgraded"
-        );
+        assert_eq!(machine.running(package), KINDS, "{package} upgraded");
         let removed = machine.run(&Request::Remove {
             operation: machine.operation(),
             package: name(package),
@@ -203,11 +111,7 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         assert_eq!(machine.container().sh(&left), "");
         succeeded(&machine.install(&services(package, "3", by)), false);
         succeeded(&machine.activate(package), true);
-        assert_eq!(
-            machine.running(package),
-            sorted(&KINDS),
-            "{package} came back"
-        );
+        assert_eq!(machine.running(package), KINDS, "{package} came back");
     }
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.dpkg_audit(), "");
@@ -233,7 +137,7 @@ fn a_power_cut_after_enable_leaves_it_down(machine: &mut Machine, package: &str)
     assert_eq!(machine.running(package), [""; 0], "once it is repaired");
     assert_eq!(machine.dpkg_audit(), "");
     succeeded(&machine.activate(package), true);
-    assert_eq!(machine.running(package), sorted(&KINDS));
+    assert_eq!(machine.running(package), KINDS);
 }
 
 fn an_upgrade_that_fails_leaves_it_running(machine: &mut Machine, package: &str, by: By) {
@@ -243,7 +147,7 @@ fn an_upgrade_that_fails_leaves_it_running(machine: &mut Machine, package: &str,
     assert_eq!(cause, Some(Cause::Script));
     let device = outcome.device.expect("the old version");
     assert_eq!((device.version.as_str(), device.active), ("1", true));
-    assert_eq!(machine.running(package), sorted(&KINDS), "{package} is old");
+    assert_eq!(machine.running(package), KINDS, "{package} is old");
     assert!(machine.is_active(package));
 }
 

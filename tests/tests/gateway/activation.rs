@@ -2,40 +2,78 @@
 
 use std::fs;
 
-use wharf_tests::package::{Package, Script};
+use wharf_tests::{
+    package::{Package, Script},
+    services::{By, KINDS, running, services},
+};
 
 use crate::booted::Booted;
 
-/// A service and a timer, both enabled and started by their installation.
-fn acme(version: &str) -> Package {
-    let units = "/usr/lib/systemd/system";
-    let service = format!(
-        "[Service]\nExecStart=/bin/sh -c 'sleep infinity & wait' acme-{version}\n\
-         [Install]\nWantedBy=multi-user.target\n"
-    );
-    let timer = "[Timer]\nOnBootSec=1d\n[Install]\nWantedBy=timers.target\n";
-    Package::new("acme", version)
-        .file(&format!("{units}/acme.service"), service)
-        .file(&format!("{units}/acme.timer"), timer)
-        .script(
-            Script::Postinst,
-            "systemctl daemon-reload\nsystemctl enable --quiet --now acme.service acme.timer",
-        )
+/// The software of an instance.
+struct Software {
+    instance: &'static str,
+    name: &'static str,
+    by: By,
+}
+
+const ALL: [Software; 2] = [
+    Software {
+        instance: "/9/0",
+        name: "acme",
+        by: By::Debhelper,
+    },
+    Software {
+        instance: "/9/1",
+        name: "other",
+        by: By::Hand,
+    },
+];
+
+impl Software {
+    fn package(&self, version: &str) -> Package {
+        services(self.name, version, self.by)
+    }
+
+    fn activation_state(&self) -> String {
+        format!("{}/12", self.instance)
+    }
 }
 
 impl Booted {
-    /// Executes it, and waits for the notification of Activation State.
+    /// Brings a package to DELIVERED, executes Install and waits for its end.
     #[track_caller]
-    fn execute(&self, resource: &str, active: bool) {
-        let told = self.server.notifications().len();
-        self.client().execute(resource, "").expect("2.04");
-        self.wait_until_told(active, told);
+    fn install(&self, software: &Software, package: &Package, end: &str) {
+        let instance = software.instance;
+        let uri = self.publish(package);
+        let client = self.client();
+        client
+            .write_text(&format!("{instance}/3"), &uri)
+            .expect("2.04");
+        self.wait_for(instance, "3/0");
+        client.execute(&format!("{instance}/4"), "").expect("2.04");
+        self.wait_for(instance, end);
     }
 
+    /// Uninstall ForUpdate, and Install of another version.
     #[track_caller]
-    fn wait_until_told(&self, active: bool, since: usize) {
-        let value = if active { "1" } else { "0" };
-        self.server.wait_for_notification("/9/0/12", value, since);
+    fn upgrade(&self, software: &Software, package: &Package, end: &str) {
+        let uninstall = format!("{}/6", software.instance);
+        self.client().execute(&uninstall, "1").expect("2.04");
+        self.wait_for(software.instance, "0/0");
+        self.install(software, package, end);
+    }
+
+    /// Executes Activate, unless it is ACTIVE, and waits for the notification.
+    #[track_caller]
+    fn activate(&self, software: &Software) {
+        let state = software.activation_state();
+        if self.client().read_text(&state) == "1" {
+            return;
+        }
+        let told = self.server.notifications().len();
+        let activate = format!("{}/10", software.instance);
+        self.client().execute(&activate, "").expect("2.04");
+        self.server.wait_for_notification(&state, "1", told);
     }
 
     /// Has wharfd read a configuration with this at its end.
@@ -48,88 +86,90 @@ impl Booted {
         self.wait_for_status("registered with coap://");
     }
 
-    /// Uninstall ForUpdate, and Install of the next version.
+    /// Looks that all of the software runs, and in this version.
     #[track_caller]
-    fn upgrade(&self, package: &Package, end: &str) {
-        self.client().execute("/9/0/6", "1").expect("2.04");
-        self.wait_for("/9/0", "0/0");
-        self.begin_install(package);
-        self.wait_for("/9/0", end);
-    }
-
-    /// The version that acme.service runs, if it runs.
-    fn running(&self) -> Option<String> {
-        let list = "systemctl show --value --property MainPID acme.service";
-        let pid = self.container.sh(list);
-        let cmdline = format!("tr '\\0' ' ' </proc/{}/cmdline", pid.trim());
-        let state: String = self.container.unit("acme.service", "ActiveState");
-        (state == "active").then(|| self.container.sh(&cmdline))
+    fn runs(&self, software: &Software, version: &str) {
+        let name = software.name;
+        assert_eq!(running(&self.container, name), KINDS, "{name} {version}");
+        let pid: u32 = self.container.unit(&format!("{name}.service"), "MainPID");
+        let command = format!("tr '\\0' ' ' </proc/{pid}/cmdline");
+        let command = self.container.sh(&command);
+        assert!(command.contains(&format!("{name}-{version}")), "{command}");
     }
 }
 
 #[test]
 fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     let gateway = Booted::registered();
-    gateway.begin_install(&acme("1"));
-    gateway.wait_for("/9/0", "4/2");
-    gateway.client().observe("/9/0/12").expect("2.05");
-    assert_eq!(gateway.client().read_text("/9/0/12"), "0");
-    gateway.execute("/9/0/10", true);
-
+    gateway.client().create("/9", Some(1), &[]).expect("2.01");
+    for software in &ALL {
+        let state = software.activation_state();
+        gateway.client().observe(&state).expect("2.05");
+        gateway.install(software, &software.package("1"), "4/2");
+        assert_eq!(gateway.client().read_text(&state), "0");
+        assert_eq!(running(&gateway.container, software.name), [""; 0]);
+        gateway.activate(software);
+        gateway.runs(software, "1");
+    }
     what_is_done_by_hand_is_told(&gateway);
     what_an_upgrade_leaves_is_by_activation(&gateway);
     an_upgrade_that_fails_leaves_the_old_version_running(&gateway);
 }
 
 fn what_is_done_by_hand_is_told(gateway: &Booted) {
-    for (command, active) in [
-        ("stop acme.timer", false),
-        ("start acme.timer", true),
-        ("disable --quiet acme.service", false),
-        ("enable --quiet acme.service", true),
+    for (command, state) in [
+        ("stop acme.timer", "0"),
+        ("start acme.timer", "1"),
+        ("disable --quiet acme.service", "0"),
+        ("enable --quiet acme.service", "1"),
     ] {
         eprintln!("systemctl {command}");
         let told = gateway.server.notifications().len();
         gateway.container.sh(&format!("systemctl {command}"));
-        gateway.wait_until_told(active, told);
+        gateway.server.wait_for_notification("/9/0/12", state, told);
     }
 }
 
-/// Of a server, and of a package, which outweighs it.
+/// That of a package outweighs that of the server.
 fn what_an_upgrade_leaves_is_by_activation(gateway: &Booted) {
-    for (version, configured, active) in [
-        ("2", "activation = \"server\"\n", false),
-        ("3", "activation = \"keep\"\n", true),
-        ("4", "[package.acme]\nactivation = \"always\"\n", true),
+    for (version, configured, left) in [
+        ("2", "activation = \"server\"\n", ["0", "0"]),
+        ("3", "activation = \"keep\"\n", ["1", "1"]),
         (
-            "5",
+            "4",
             "activation = \"always\"\n[package.acme]\nactivation = \"server\"\n",
-            false,
+            ["0", "1"],
         ),
     ] {
         eprintln!("{configured}");
-        if gateway.client().read_text("/9/0/12") == "0" {
-            gateway.execute("/9/0/10", true);
+        for software in &ALL {
+            gateway.activate(software);
         }
         gateway.reconfigure(configured);
-        let told = gateway.server.notifications().len();
-        gateway.upgrade(&acme(version), "4/2");
-        if active {
-            gateway.wait_until_told(true, told);
+        for (software, left) in ALL.iter().zip(left) {
+            let told = gateway.server.notifications().len();
+            gateway.upgrade(software, &software.package(version), "4/2");
+            let state = software.activation_state();
+            gateway.server.wait_for_notification(&state, left, told);
+            match left {
+                "1" => gateway.runs(software, version),
+                _ => assert_eq!(running(&gateway.container, software.name), [""; 0]),
+            }
         }
-        let runs = gateway.running();
-        assert_eq!(runs.is_some(), active, "{configured}: {runs:?}");
-        assert!(runs.is_none_or(|runs| runs.contains(&format!("acme-{version}"))));
     }
 }
 
 fn an_upgrade_that_fails_leaves_the_old_version_running(gateway: &Booted) {
-    gateway.execute("/9/0/10", true);
-    gateway.upgrade(&acme("6").script(Script::Preinst, "exit 1"), "3/58");
-    let runs = gateway.running().expect("the old version runs");
-    assert!(runs.contains("acme-5"), "{runs}");
-    assert_eq!(gateway.version("acme").as_deref(), Some("5"));
-    // The activation machine is alive in INSTALLED alone (TS 5.2).
-    assert_eq!(gateway.client().read_text("/9/0/12"), "0");
+    for software in &ALL {
+        gateway.activate(software);
+        let failing = software.package("5").script(Script::Preinst, "exit 1");
+        gateway.upgrade(software, &failing, "3/58");
+        gateway.runs(software, "4");
+        let version = gateway.version(software.name);
+        assert_eq!(version.as_deref(), Some("4"));
+        // The activation machine is alive in INSTALLED alone (TS 5.2).
+        let state = gateway.client().read_text(&software.activation_state());
+        assert_eq!(state, "0");
+    }
     assert_eq!(gateway.container.sh("dpkg --audit"), "");
 }

@@ -1,0 +1,89 @@
+//! Packages that bring services, with a unit of each kind, and which of those run on a system. Knows nothing of wharfd.
+
+use crate::{
+    container::Container,
+    package::{Package, Script},
+};
+
+/// Ends of the names of what [`services`] has running: what it enables, and what another unit starts without that.
+pub const KINDS: [&str; 4] = ["-linked.service", ".service", ".socket", ".timer"];
+
+/// debhelper 13 of Debian 12 looks nowhere else.
+pub const UNITS: &str = "/lib/systemd/system";
+
+/// How a package has its units enabled and started.
+#[derive(Debug, Clone, Copy)]
+pub enum By {
+    /// debhelper's scripts.
+    Debhelper,
+    /// A postinst that calls systemctl itself.
+    Hand,
+}
+
+/// A package with a unit of each kind. The command line of its services tells the version.
+pub fn services(package: &str, version: &str, by: By) -> Package {
+    let sleep =
+        format!("[Service]\nExecStart=/bin/sh -c 'sleep infinity & wait' {package}-{version}\n");
+    let files = [
+        (
+            ".service",
+            format!("{sleep}[Install]\nWantedBy=multi-user.target\n"),
+        ),
+        (
+            ".timer",
+            format!(
+                "[Timer]\nOnBootSec=1d\nUnit={package}-timed.service\n[Install]\nWantedBy=timers.target\n"
+            ),
+        ),
+        (
+            "-timed.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/true\n".to_owned(),
+        ),
+        (
+            ".socket",
+            format!(
+                "[Socket]\nListenStream=/run/{package}.sock\nService={package}-asked.service\n\
+                 [Install]\nWantedBy=sockets.target\n"
+            ),
+        ),
+        ("-asked.service", sleep.clone()),
+        ("-linked.service", sleep.clone()),
+    ];
+    let with_files = files
+        .into_iter()
+        .fold(Package::new(package, version), |made, (end, text)| {
+            made.file(&format!("{UNITS}/{package}{end}"), text)
+        });
+    let with_link = with_files.link(
+        &format!("{UNITS}/multi-user.target.wants/{package}-linked.service"),
+        &format!("../{package}-linked.service"),
+    );
+    match by {
+        By::Debhelper => with_link.debhelper(),
+        By::Hand => with_link.script(Script::Postinst, &enable_and_start(package)),
+    }
+}
+
+/// A postinst that enables and starts the units of [`services`].
+pub fn enable_and_start(package: &str) -> String {
+    format!(
+        "systemctl daemon-reload\n\
+         for unit in {package}.service {package}.timer {package}.socket; do\n\
+         systemctl enable --quiet $unit; systemctl start $unit; done"
+    )
+}
+
+/// The units of a package that run or wait for what they start, by what follows its name.
+pub fn running(container: &Container, package: &str) -> Vec<String> {
+    let list = format!(
+        "systemctl list-units --plain --no-legend --state=active,activating,reloading '{package}*'"
+    );
+    let units = container.sh(&list);
+    let names = units
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter_map(|unit| unit.strip_prefix(package));
+    let mut running: Vec<String> = names.map(str::to_owned).collect();
+    running.sort();
+    running
+}
