@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     backend::Change,
+    fault,
     systemd::{BusServices, Present, Shipped, Systemd, is_of_a_unit},
 };
 
@@ -49,6 +50,7 @@ impl Services {
     ) -> Result<(), Failure> {
         if self.systemd.is_held_by(name, operation)? {
             self.systemd.end_daemons(name);
+            fault::point("settle.daemons");
         }
         let status = dpkg.status(name)?;
         if status.as_ref().is_none_or(Status::is_absent) {

@@ -54,6 +54,24 @@ fn a_package_says_what_was_described() {
 }
 
 #[test]
+fn debhelper_gives_a_package_the_scripts_for_its_units() {
+    let unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+    let folder = Folder::new();
+    let package = Package::new("wt-served", "1")
+        .file("/lib/systemd/system/wt-served.service", unit)
+        .debhelper()
+        .build(folder.path());
+    for (script, words) in [
+        ("postinst", "deb-systemd-helper enable 'wt-served.service'"),
+        ("prerm", "deb-systemd-invoke stop 'wt-served.service'"),
+        ("postrm", "deb-systemd-helper purge 'wt-served.service'"),
+    ] {
+        let said = text_of(Command::new("dpkg-deb").arg("-I").arg(&package).arg(script));
+        assert!(said.contains(words), "{script}: {said}");
+    }
+}
+
+#[test]
 fn padding_makes_a_package_about_as_large() {
     let folder = Folder::new();
     let package = Package::new("wt-large", "1")
