@@ -1,10 +1,11 @@
+# make gateway  boots a gateway with wharfd's package and a Leshan server outside, to play with
 # make demo     sets this machine up and tells the story of one package, from a server's write to dpkg
 # make test     sets this machine up and passes every test
 # make deb      builds the Debian package
 # The rest stands apart: it takes longer than anybody waits for before a commit.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo test lint deb soak fuzz mutants audit bench
+.PHONY: build setup demo gateway test lint deb soak fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -19,6 +20,10 @@ setup:
 demo: setup
 	@$(CARGO) build --quiet --workspace --bins
 	@$(CARGO) run --quiet -p wharf-tests --bin demo
+
+# Ctrl-C is for what is run on the gateway, and must not end the gateway itself.
+gateway: setup
+	@trap '' INT; $(CARGO) run --quiet -p wharf-tests --bin gateway
 
 test: setup lint
 	$(CARGO) test --workspace --no-fail-fast

@@ -184,7 +184,8 @@ fn not_done(socket: &Path, reply: Reply) -> NotDone {
     match reply {
         Reply::Refused(failure) => NotDone::Refused(failure),
         Reply::NotNow(failure) => NotDone::Later(failure),
-        Reply::NotUnderstood(why) => NotDone::Refused(Failure::new(
+        // Of another version, for as long as an upgrade of wharfd lasts: what it cannot say, the next one can.
+        Reply::NotUnderstood(why) => NotDone::Later(Failure::new(
             Cause::Unavailable,
             format!("the installer does not know what it was asked ({why}): upgrade wharfd whole"),
         )),

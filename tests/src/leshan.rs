@@ -10,7 +10,11 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    command::output_of, folder::Folder, made_once::made_once, process::Process, programs::workspace,
+    command::output_of,
+    folder::Folder,
+    made_once::made_once,
+    process::{Lines, Process},
+    programs::workspace,
 };
 
 const SOURCES: [&str; 6] = [
@@ -271,12 +275,24 @@ impl Leshan {
         }
     }
 
-    #[track_caller]
-    fn carry_out(&mut self, mut command: Value) -> Value {
+    /// Hands it a command (`Commands.java`); gives the number that the line of its response begins with.
+    pub fn begin(&mut self, command: &Value) -> u64 {
         self.commands += 1;
+        let mut command = command.clone();
         command["id"] = json!(self.commands);
         self.process.write_line(&command.to_string());
-        let head = format!("{{\"response\":{},", self.commands);
+        self.commands
+    }
+
+    /// What it writes: a line for each response and each event.
+    pub fn output(&self) -> &Lines {
+        self.process.output()
+    }
+
+    #[track_caller]
+    fn carry_out(&mut self, command: Value) -> Value {
+        let number = self.begin(&command);
+        let head = format!("{{\"response\":{number},");
         let line = self.process.output().wait_for(&head);
         let answer: Value = serde_json::from_str(&line).expect("an answer");
         assert!(

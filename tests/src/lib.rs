@@ -7,6 +7,7 @@
 //! | the programs of this workspace, and any other, running | [`programs`], [`process`] |
 //! | a gateway with the programs running on it | [`gateway`] |
 //! | wharfd's own Debian package | [`wharfd_package`] |
+//! | a gateway that booted with it | [`booted`] |
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
 //! | one that boots, in a network of its own | [`container`], [`network`] |
@@ -26,6 +27,7 @@
     reason = "all of this crate is tests"
 )]
 
+pub mod booted;
 pub mod command;
 pub mod container;
 pub mod debian_root;

@@ -120,6 +120,17 @@ impl Package {
         self
     }
 
+    /// With a service of its name that runs until it is stopped, and whose description is its name and version.
+    pub fn service(self) -> Self {
+        let unit = format!(
+            "[Unit]\nDescription={} {}\n\n[Service]\nExecStart=/bin/sleep infinity\n\n\
+             [Install]\nWantedBy=multi-user.target\n",
+            self.name, self.version
+        );
+        let path = format!("/lib/systemd/system/{}.service", self.name);
+        self.file(&path, unit)
+    }
+
     /// With a symbolic link.
     pub fn link(mut self, path: &str, target: &str) -> Self {
         self.links.push((path.to_owned(), target.to_owned()));

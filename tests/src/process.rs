@@ -201,6 +201,19 @@ impl Lines {
         }
     }
 
+    /// The line after the first `seen`, however long it takes to come; none where the output ends before it.
+    pub fn after(&self, seen: usize) -> Option<String> {
+        loop {
+            let next = self.written.wait_for(LIMIT, |written| {
+                let line = written.lines.get(seen).cloned();
+                (line.is_some() || written.ended).then_some(line)
+            });
+            if let Some(line) = next {
+                return line;
+            }
+        }
+    }
+
     /// Waits until the output has ended.
     #[track_caller]
     pub fn wait_for_end(&self) -> Vec<String> {

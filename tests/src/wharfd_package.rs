@@ -1,11 +1,16 @@
 //! wharfd's own Debian package, built from this workspace as it stands: as it is shipped, but for the compiler's
 //! optimisations, which nobody waits for in a test.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use crate::{
     command::output_of,
-    folder::lock,
+    folder::{Folder, lock},
     programs::{target, workspace},
 };
 
@@ -13,6 +18,28 @@ use crate::{
 pub fn wharfd_package() -> PathBuf {
     static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
     PACKAGE.get_or_init(build).clone()
+}
+
+/// Another version of it in the folder `into`, with the same programs; `change` gets the folder of its maintainer
+/// scripts.
+pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathBuf {
+    let folder = Folder::new();
+    let tree = folder.join("package");
+    let mut unpack = Command::new("dpkg-deb");
+    output_of(unpack.arg("--raw-extract").arg(wharfd_package()).arg(&tree));
+    let control = tree.join("DEBIAN/control");
+    let fields = fs::read_to_string(&control).expect("a control file");
+    let fields = fields.lines().map(|field| match field {
+        _ if field.starts_with("Version: ") => format!("Version: {version}\n"),
+        _ => format!("{field}\n"),
+    });
+    let fields: String = fields.collect();
+    fs::write(&control, fields).unwrap_or_else(|error| panic!("{control:?}: {error}"));
+    change(&tree.join("DEBIAN"));
+    let package = into.join(format!("wharfd_{version}.deb"));
+    let mut build = Command::new("dpkg-deb");
+    output_of(build.args(["-z1", "--build"]).arg(&tree).arg(&package));
+    package
 }
 
 fn build() -> PathBuf {

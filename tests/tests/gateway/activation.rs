@@ -3,11 +3,10 @@
 use std::fs;
 
 use wharf_tests::{
+    booted::Booted,
     package::{Package, Script},
     services::{By, KINDS, running, services},
 };
-
-use crate::booted::Booted;
 
 /// The software of an instance.
 struct Software {
@@ -39,63 +38,63 @@ impl Software {
     }
 }
 
-impl Booted {
-    /// Brings a package to DELIVERED, executes Install and waits for its end.
-    #[track_caller]
-    fn install(&self, software: &Software, package: &Package, end: &str) {
-        let instance = software.instance;
-        let uri = self.publish(package);
-        let client = self.client();
-        client
-            .write_text(&format!("{instance}/3"), &uri)
-            .expect("2.04");
-        self.wait_for(instance, "3/0");
-        client.execute(&format!("{instance}/4"), "").expect("2.04");
-        self.wait_for(instance, end);
-    }
+/// Brings a package to DELIVERED, executes Install and waits for its end.
+#[track_caller]
+fn install(gateway: &Booted, software: &Software, package: &Package, end: &str) {
+    let instance = software.instance;
+    let uri = gateway.publish(package);
+    let client = gateway.client();
+    client
+        .write_text(&format!("{instance}/3"), &uri)
+        .expect("2.04");
+    gateway.wait_for(instance, "3/0");
+    client.execute(&format!("{instance}/4"), "").expect("2.04");
+    gateway.wait_for(instance, end);
+}
 
-    /// Uninstall ForUpdate, and Install of another version.
-    #[track_caller]
-    fn upgrade(&self, software: &Software, package: &Package, end: &str) {
-        let uninstall = format!("{}/6", software.instance);
-        self.client().execute(&uninstall, "1").expect("2.04");
-        self.wait_for(software.instance, "0/0");
-        self.install(software, package, end);
-    }
+/// Uninstall ForUpdate, and Install of another version.
+#[track_caller]
+fn upgrade(gateway: &Booted, software: &Software, package: &Package, end: &str) {
+    let uninstall = format!("{}/6", software.instance);
+    gateway.client().execute(&uninstall, "1").expect("2.04");
+    gateway.wait_for(software.instance, "0/0");
+    install(gateway, software, package, end);
+}
 
-    /// Executes Activate, unless it is ACTIVE, and waits for the notification.
-    #[track_caller]
-    fn activate(&self, software: &Software) {
-        let state = software.activation_state();
-        if self.client().read_text(&state) == "1" {
-            return;
-        }
-        let told = self.server.notifications().len();
-        let activate = format!("{}/10", software.instance);
-        self.client().execute(&activate, "").expect("2.04");
-        self.server.wait_for_notification(&state, "1", told);
+/// Executes Activate, unless it is ACTIVE, and waits for the notification.
+#[track_caller]
+fn activate(gateway: &Booted, software: &Software) {
+    let state = software.activation_state();
+    if gateway.client().read_text(&state) == "1" {
+        return;
     }
+    let told = gateway.server.notifications().len();
+    let activate = format!("{}/10", software.instance);
+    gateway.client().execute(&activate, "").expect("2.04");
+    gateway.server.wait_for_notification(&state, "1", told);
+}
 
-    /// Has wharfd read a configuration with this at its end.
-    fn reconfigure(&self, text: &str) {
-        let file = self.container.path().join("etc/wharfd/wharfd.toml");
-        self.configure();
-        let before = fs::read_to_string(&file).expect("wharfd.toml");
-        fs::write(&file, before + text).expect("wharfd.toml");
-        self.container.sh("systemctl reload wharfd");
-        self.wait_for_status("registered with coap://");
-    }
+/// Has wharfd read a configuration with this at its end.
+fn reconfigure(gateway: &Booted, text: &str) {
+    let file = gateway.container.path().join("etc/wharfd/wharfd.toml");
+    gateway.configure();
+    let before = fs::read_to_string(&file).expect("wharfd.toml");
+    fs::write(&file, before + text).expect("wharfd.toml");
+    gateway.container.sh("systemctl reload wharfd");
+    gateway.wait_for_status("registered with coap://");
+}
 
-    /// Looks that all of the software runs, and in this version.
-    #[track_caller]
-    fn runs(&self, software: &Software, version: &str) {
-        let name = software.name;
-        assert_eq!(running(&self.container, name), KINDS, "{name} {version}");
-        let pid: u32 = self.container.unit(&format!("{name}.service"), "MainPID");
-        let command = format!("tr '\\0' ' ' </proc/{pid}/cmdline");
-        let command = self.container.sh(&command);
-        assert!(command.contains(&format!("{name}-{version}")), "{command}");
-    }
+/// Looks that all of the software runs, and in this version.
+#[track_caller]
+fn runs(gateway: &Booted, software: &Software, version: &str) {
+    let name = software.name;
+    assert_eq!(running(&gateway.container, name), KINDS, "{name} {version}");
+    let pid: u32 = gateway
+        .container
+        .unit(&format!("{name}.service"), "MainPID");
+    let command = format!("tr '\\0' ' ' </proc/{pid}/cmdline");
+    let command = gateway.container.sh(&command);
+    assert!(command.contains(&format!("{name}-{version}")), "{command}");
 }
 
 #[test]
@@ -105,11 +104,11 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     for software in &ALL {
         let state = software.activation_state();
         gateway.client().observe(&state).expect("2.05");
-        gateway.install(software, &software.package("1"), "4/2");
+        install(&gateway, software, &software.package("1"), "4/2");
         assert_eq!(gateway.client().read_text(&state), "0");
         assert_eq!(running(&gateway.container, software.name), [""; 0]);
-        gateway.activate(software);
-        gateway.runs(software, "1");
+        activate(&gateway, software);
+        runs(&gateway, software, "1");
     }
     what_is_done_by_hand_is_told(&gateway);
     what_an_upgrade_leaves_is_by_activation(&gateway);
@@ -143,16 +142,16 @@ fn what_an_upgrade_leaves_is_by_activation(gateway: &Booted) {
     ] {
         eprintln!("{configured}");
         for software in &ALL {
-            gateway.activate(software);
+            activate(gateway, software);
         }
-        gateway.reconfigure(configured);
+        reconfigure(gateway, configured);
         for (software, left) in ALL.iter().zip(left) {
             let told = gateway.server.notifications().len();
-            gateway.upgrade(software, &software.package(version), "4/2");
+            upgrade(gateway, software, &software.package(version), "4/2");
             let state = software.activation_state();
             gateway.server.wait_for_notification(&state, left, told);
             match left {
-                "1" => gateway.runs(software, version),
+                "1" => runs(gateway, software, version),
                 _ => assert_eq!(running(&gateway.container, software.name), [""; 0]),
             }
         }
@@ -161,10 +160,10 @@ fn what_an_upgrade_leaves_is_by_activation(gateway: &Booted) {
 
 fn an_upgrade_that_fails_leaves_the_old_version_running(gateway: &Booted) {
     for software in &ALL {
-        gateway.activate(software);
+        activate(gateway, software);
         let failing = software.package("5").script(Script::Preinst, "exit 1");
-        gateway.upgrade(software, &failing, "3/58");
-        gateway.runs(software, "4");
+        upgrade(gateway, software, &failing, "3/58");
+        runs(gateway, software, "4");
         let version = gateway.version(software.name);
         assert_eq!(version.as_deref(), Some("4"));
         // The activation machine is alive in INSTALLED alone (TS 5.2).

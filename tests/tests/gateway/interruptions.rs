@@ -1,25 +1,18 @@
 //! Whatever is killed while a package is being installed: the server ends up knowing the truth.
 
+use std::{fs, thread, time::Duration};
+
 use wharf_tests::{
+    booted::Booted,
     package::{Package, Script},
-    waiting::wait_until,
 };
 
-use crate::booted::Booted;
-
 /// Its postinst waits for as long as the test wants.
-fn slow() -> Package {
-    Package::new("slow", "1.0-1").script(
+fn slow(version: &str) -> Package {
+    Package::new("slow", version).script(
         Script::Postinst,
-        "touch /run/slow.waits; while test -e /run/slow.waits && ! test -e /run/slow.go; do sleep 0.05; done",
+        "touch /run/slow.waits; while test -e /run/slow.waits; do sleep 0.05; done",
     )
-}
-
-fn wait_for_postinst(gateway: &Booted) {
-    wait_until("slow's postinst", || {
-        let waits = gateway.container.try_sh("test -e /run/slow.waits");
-        waits.status.success().then_some(())
-    });
 }
 
 fn job_unit(gateway: &Booted) -> String {
@@ -32,58 +25,130 @@ fn job_unit(gateway: &Booted) -> String {
 }
 
 #[test]
-fn a_job_goes_on_without_wharf_installer_and_wharfd() {
+fn whatever_is_killed_the_server_ends_up_knowing_the_truth() {
     let gateway = Booted::registered();
-    gateway.begin_install(&slow());
-    wait_for_postinst(&gateway);
-    let unit = job_unit(&gateway);
+    a_job_goes_on_without_wharf_installer_and_wharfd(&gateway);
+    uninstall(&gateway);
+    a_job_whose_process_was_killed_is_taken_up_again(&gateway);
+    uninstall(&gateway);
+    killed_at_random_moments_it_does_what_it_accepted(&gateway);
+}
+
+fn a_job_goes_on_without_wharf_installer_and_wharfd(gateway: &Booted) {
+    gateway.begin_install(&slow("1.0-1"));
+    gateway.wait_for_file("/run/slow.waits");
+    let unit = job_unit(gateway);
     gateway
         .container
         .sh("systemctl kill --signal=KILL wharf-installer wharfd");
     gateway.container.sh(&format!("systemctl is-active {unit}"));
-    gateway.container.sh("touch /run/slow.go");
-    gateway.wait_for("/9/0", "4/2");
-    assert_eq!(gateway.version("slow").as_deref(), Some("1.0-1"));
+    gateway.container.sh("rm /run/slow.waits");
+    is_installed(gateway, "slow", "1.0-1");
 }
 
-#[test]
-fn a_job_whose_process_was_killed_is_taken_up_again() {
-    let gateway = Booted::registered();
-    gateway.begin_install(&slow());
-    wait_for_postinst(&gateway);
-    let unit = job_unit(&gateway);
+fn a_job_whose_process_was_killed_is_taken_up_again(gateway: &Booted) {
+    gateway.begin_install(&slow("1.1-1"));
+    gateway.wait_for_file("/run/slow.waits");
+    let unit = job_unit(gateway);
     let job: i32 = gateway.container.unit(&unit, "MainPID");
     gateway.container.sh(&format!("kill -KILL {job}"));
-    gateway.container.sh("touch /run/slow.go");
+    gateway.container.sh("rm /run/slow.waits");
+    is_installed(gateway, "slow", "1.1-1");
+}
+
+/// Of each order two moments within the time that it usually takes. What was accepted is done all the same.
+fn killed_at_random_moments_it_does_what_it_accepted(gateway: &Booted) {
+    // systemd waits 5 s before it starts wharfd again, which are 5 s without any moment.
+    let unit = gateway
+        .container
+        .inside("/run/systemd/system/wharfd.service.d");
+    fs::create_dir_all(&unit).unwrap();
+    let at_once = "[Unit]\nStartLimitIntervalSec=0\n\n[Service]\nRestartSec=100ms\n";
+    fs::write(unit.join("at-once.conf"), at_once).unwrap();
+    gateway.container.sh("systemctl daemon-reload");
+    let mut moments = Moments(SEED);
+    for round in 1..=ROUNDS {
+        let version = format!("{round}.0-1");
+        let package = Package::new("random", &version).padding(4 << 20);
+        let uri = gateway.publish(&package);
+        gateway.client().write_text("/9/0/3", &uri).expect("2.04");
+        moments.kill(gateway, ["wharfd", "wharf-fetch@*"]);
+        gateway.wait_for("/9/0", "3/0");
+        gateway.client().execute("/9/0/4", "").expect("2.04");
+        moments.kill(gateway, ["wharfd", "wharf-job@*"]);
+        is_installed(gateway, "random", &version);
+        gateway.client().execute("/9/0/6", "1").expect("2.04");
+        gateway.wait_for("/9/0", "0/0");
+    }
+}
+
+const ROUNDS: u32 = 3;
+const SEED: u64 = 0x5EED_0F3A;
+
+/// The moments and their victims, the same in each run.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    fn kill(&mut self, gateway: &Booted, mut units: [&str; 2]) {
+        if self.next(2) == 1 {
+            units.reverse();
+        }
+        for unit in units {
+            thread::sleep(Duration::from_millis(self.next(400)));
+            // Nothing where it is not running at this moment.
+            gateway.container.try_sh(&format!(
+                "systemctl kill --kill-whom=main --signal=KILL '{unit}'"
+            ));
+        }
+    }
+}
+
+/// For the server, and for dpkg.
+#[track_caller]
+fn is_installed(gateway: &Booted, package: &str, version: &str) {
     gateway.wait_for("/9/0", "4/2");
-    assert_eq!(gateway.version("slow").as_deref(), Some("1.0-1"));
+    assert_eq!(gateway.client().read_text("/9/0/1"), version);
+    assert_eq!(gateway.version(package).as_deref(), Some(version));
     assert_eq!(gateway.container.sh("dpkg --audit"), "");
 }
 
+fn uninstall(gateway: &Booted) {
+    gateway.client().execute("/9/0/6", "").expect("2.04");
+    gateway.wait_for("/9/0", "0/0");
+}
+
 #[test]
-fn a_power_cut_in_a_maintainer_script_is_repaired_after_the_boot() {
+fn a_boot_in_the_middle_ends_at_the_truth() {
     let mut gateway = Booted::registered();
-    gateway.begin_install(&slow());
-    wait_for_postinst(&gateway);
+    a_power_cut_in_a_maintainer_script_is_repaired_after_the_boot(&mut gateway);
+    uninstall(&gateway);
+    a_reboot_that_a_maintainer_script_asks_for_waits_for_the_job(&mut gateway);
+}
+
+fn a_power_cut_in_a_maintainer_script_is_repaired_after_the_boot(gateway: &mut Booted) {
+    gateway.begin_install(&slow("1.0-1"));
+    gateway.wait_for_file("/run/slow.waits");
     gateway.container.cut_power();
     gateway.container.boot();
-    wait_for_postinst(&gateway);
-    gateway.container.sh("touch /run/slow.go");
-    gateway.wait_for("/9/0", "4/2");
-    assert_eq!(gateway.version("slow").as_deref(), Some("1.0-1"));
-    assert_eq!(gateway.container.sh("dpkg --audit"), "");
+    gateway.wait_for_file("/run/slow.waits");
+    gateway.container.sh("rm /run/slow.waits");
+    is_installed(gateway, "slow", "1.0-1");
 }
 
-#[test]
-fn a_reboot_that_a_maintainer_script_asks_for_waits_for_the_job() {
-    let mut gateway = Booted::registered();
+fn a_reboot_that_a_maintainer_script_asks_for_waits_for_the_job(gateway: &mut Booted) {
     let package = Package::new("rebooting", "1.0-1").script(
         Script::Postinst,
         "systemctl --no-block reboot; sleep 1; touch /var/lib/rebooting.done",
     );
     gateway.begin_install(&package);
     gateway.container.wait_for_reboot();
-    gateway.wait_for("/9/0", "4/2");
+    is_installed(gateway, "rebooting", "1.0-1");
     gateway.container.sh("test -e /var/lib/rebooting.done");
-    assert_eq!(gateway.container.sh("dpkg --audit"), "");
 }

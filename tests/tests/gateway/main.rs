@@ -9,8 +9,8 @@
 )]
 
 mod activation;
-mod booted;
 mod interruptions;
 mod package;
+mod self_upgrade;
 mod story;
 mod walls;

@@ -3,10 +3,12 @@
 use std::{fs, process::Command};
 
 use wharf_tests::{
-    command::text_of, container::Container, package::Package, wharfd_package::wharfd_package,
+    booted::{Booted, install_wharfd},
+    command::text_of,
+    container::Container,
+    package::Package,
+    wharfd_package::wharfd_package,
 };
-
-use crate::booted::{Booted, install_wharfd};
 
 #[test]
 fn lintian_finds_nothing() {

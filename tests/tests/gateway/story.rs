@@ -2,56 +2,147 @@
 
 use std::fs;
 
-use wharf_tests::package::Package;
+use serde_json::{Value, json};
+use wharf_tests::{
+    booted::Booted, container::Container, gateway::ENDPOINT, leshan::Leshan, package::Package,
+};
 
-use crate::booted::Booted;
-
-#[test]
-fn a_gateway_installed_from_its_package_does_what_its_server_orders_across_boots() {
-    let mut gateway = Booted::installed();
-    assert_eq!(gateway.container.failed_units(), [""; 0]);
-    gateway.wait_for_status("not configured: write a [[server]] into /etc/wharfd/wharfd.toml");
-
-    gateway.configure();
-    gateway.container.sh("systemctl reload wharfd");
-    gateway.wait_for_status("registered with coap://");
-    delivers_and_installs(&gateway);
-    gateway.wait_for_status("registered with coap://");
-
-    gateway.container.reboot();
-    assert_eq!(gateway.container.failed_units(), [""; 0]);
-    gateway.wait_for("/9/1", "4/2");
-    assert_eq!(gateway.version("hello").as_deref(), Some("1.0-1"));
-
-    gateway.container.cut_power();
-    gateway.container.boot();
-    gateway.wait_for("/9/1", "4/2");
-    gateway.client().execute("/9/1/6", "").expect("2.04");
-    gateway.wait_for("/9/1", "0/0");
-    assert_eq!(gateway.version("hello"), None);
+/// Software that runs while it is active, and says which version does.
+fn hello(version: &str) -> Package {
+    Package::new("hello", version).service()
 }
 
-/// Create, User Name and Password, Package URI, Observe, Install.
-fn delivers_and_installs(gateway: &Booted) {
+#[test]
+fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
+    let mut gateway = Booted::by_leshan();
+    assert_eq!(gateway.container.failed_units(), [""; 0]);
+    gateway.wait_for_status("not configured: write a [[server]] into /etc/wharfd/wharfd.toml");
+    gateway.configure();
+    gateway.wait_for_status("registered with coaps://");
+
+    delivers_and_installs(&mut gateway);
+    activates(&mut gateway);
+    gateway.boot_again(Container::reboot);
+    is_active(&mut gateway, "1.0-1");
+    upgrades(&mut gateway);
+    gateway.boot_again(|container| {
+        container.cut_power();
+        container.boot();
+    });
+    is_active(&mut gateway, "2.0-1");
+    deactivates_and_uninstalls(&mut gateway);
+
+    // Within a path the order is Leshan's too; across paths its threads decide.
+    let expected = [
+        ("7", json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, null])),
+        ("9", json!([1, 0, 2, 0, 1, 0, 2, 0, null])),
+        ("12", json!([true, false, true, false, null])),
+    ];
+    for (resource, values) in expected {
+        gateway.wait_until_told(&format!("/9/1/{resource}"), &values);
+    }
+    // One registration, whatever was switched off and on: so nothing had to be observed again.
+    assert_eq!(gateway.events("registered"), 1);
+}
+
+/// Create, Observe, User Name and Password, Package URI, Install.
+fn delivers_and_installs(gateway: &mut Booted<Leshan>) {
     gateway.origin.require("fleet", "correct horse");
-    let uri = gateway.publish(&Package::new("hello", "1.0-1"));
-    let client = gateway.client();
-    client.create("/9", Some(1), &[]).expect("2.01");
-    client.write_text("/9/1/14", "fleet").expect("2.04");
-    client.write_text("/9/1/15", "correct horse").expect("2.04");
-    client.observe("/9/1/7").expect("2.05");
-    client.write_text("/9/1/3", &uri).expect("2.04");
-    gateway.wait_for("/9/1", "3/0");
-    client.execute("/9/1/4", "").expect("2.04");
-    gateway.wait_for("/9/1", "4/2");
-    let told: Vec<_> = gateway
-        .server
-        .story()
-        .into_iter()
-        .map(|(_, state)| state)
-        .collect();
-    assert_eq!(told, ["1", "2", "3", "4"]);
+    let uri = gateway.publish(&hello("1.0-1"));
+    gateway.create_and_observe(1);
+    gateway.write("/9/1/14", "fleet");
+    gateway.write("/9/1/15", "correct horse");
+    gateway.write("/9/1/3", &uri);
+    gateway.wait_until_told("/9/1/7", &json!([1, 2, 3]));
+    gateway.wait_for_wharfctl(1, &stands(3, 0, "1.0-1", false));
+    assert_eq!(gateway.version("hello"), None);
+
+    gateway.execute("/9/1/4", None);
+    gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4]));
+    gateway.wait_for_wharfctl(1, &stands(4, 2, "1.0-1", false));
+    gateway.wait_for_status("registered with coaps://");
     assert_eq!(gateway.version("hello").as_deref(), Some("1.0-1"));
+    gateway.container.wait_for_unit("hello", "inactive");
+}
+
+fn activates(gateway: &mut Booted<Leshan>) {
+    gateway.execute("/9/1/10", None);
+    gateway.wait_until_told("/9/1/12", &json!([true]));
+    is_active(gateway, "1.0-1");
+}
+
+/// For the server, for the administrator, and in truth.
+#[track_caller]
+fn is_active(gateway: &mut Booted<Leshan>, version: &str) {
+    let expected = [
+        ("0", json!("hello")),
+        ("1", json!(version)),
+        ("7", json!(4)),
+        ("9", json!(2)),
+        ("12", json!(true)),
+    ];
+    for (resource, value) in expected {
+        let path = format!("/9/1/{resource}");
+        assert_eq!(gateway.read(&path), value, "{path}");
+    }
+    gateway.wait_for_wharfctl(1, &stands(4, 2, version, true));
+    gateway.container.wait_for_unit("hello", "active");
+    let runs = gateway.container.unit::<String>("hello", "Description");
+    assert_eq!(runs, format!("hello {version}"));
+    assert_eq!(gateway.version("hello").as_deref(), Some(version));
+}
+
+/// Uninstall with ForUpdate, under which the software runs on; the new version; Install, and Activate again.
+fn upgrades(gateway: &mut Booted<Leshan>) {
+    gateway.execute("/9/1/6", Some("1"));
+    gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4, 0]));
+    gateway.wait_until_told("/9/1/12", &json!([true, false]));
+    let in_place = json!({ "name": "hello", "version": "1.0-1" });
+    let initial = json!({ "update_state": 0, "update_result": 0, "in_place": in_place });
+    gateway.wait_for_wharfctl(1, &initial);
+    gateway.container.wait_for_unit("hello", "active");
+
+    let uri = gateway.publish(&hello("2.0-1"));
+    let whole = json!({ "14": "fleet", "15": "correct horse", "3": uri });
+    let written = gateway.server.write_instance(ENDPOINT, "/9/1", whole);
+    assert_eq!(written.code, "2.04", "{written:?}");
+    gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4, 0, 1, 2, 3]));
+    gateway.execute("/9/1/4", None);
+    gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4, 0, 1, 2, 3, 4]));
+    gateway.wait_for_wharfctl(1, &stands(4, 2, "2.0-1", false));
+    gateway.container.wait_for_unit("hello", "inactive");
+
+    gateway.execute("/9/1/10", None);
+    gateway.wait_until_told("/9/1/12", &json!([true, false, true]));
+    is_active(gateway, "2.0-1");
+}
+
+fn deactivates_and_uninstalls(gateway: &mut Booted<Leshan>) {
+    gateway.execute("/9/1/11", None);
+    gateway.wait_until_told("/9/1/12", &json!([true, false, true, false]));
+    gateway.wait_for_wharfctl(1, &stands(4, 2, "2.0-1", false));
+    gateway.container.wait_for_unit("hello", "inactive");
+
+    gateway.execute("/9/1/6", None);
+    gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0]));
+    let empty = json!({ "update_state": 0, "name": null, "version": null, "in_place": null });
+    gateway.wait_for_wharfctl(1, &empty);
+    assert_eq!(gateway.version("hello"), None);
+
+    let deleted = gateway.server.delete(ENDPOINT, "/9/1");
+    assert_eq!(deleted.code, "2.02", "{deleted:?}");
+}
+
+/// How `wharfctl` shows hello.
+fn stands(state: u8, result: u8, version: &str, active: bool) -> Value {
+    json!({
+        "update_state": state,
+        "update_result": result,
+        "name": "hello",
+        "version": version,
+        "active": active,
+        "busy": false,
+    })
 }
 
 #[test]

@@ -1,36 +1,28 @@
 //! Who gets what on a gateway: each unit as hardened as it can be, and nothing for those whom it does not concern.
 
-use crate::booted::Booted;
-
-/// Not one of these may be read or connected to.
-const SECRETS: [&str; 9] = [
-    "/etc/wharfd/wharfd.toml",
-    "/etc/wharfd/installer.toml",
-    "/etc/wharfd/keys",
-    "/var/lib/wharfd",
-    "/var/lib/wharfd/wharfd.db",
-    "/var/lib/wharf-installer",
-    "/var/lib/wharf-installer/jobs",
-    "/run/wharf-installer",
-    "/run/wharf-fetch.sock",
-];
+use wharf_tests::{
+    booted::Booted, container::Container, gateway::ENDPOINT, package::Package, waiting::wait_until,
+};
 
 #[test]
 fn each_unit_is_hardened_and_other_users_get_nothing() {
     let gateway = Booted::registered();
-    gateway.begin_install(&wharf_tests::package::Package::new("hello", "1.0-1"));
+    gateway.begin_install(&Package::new("hello", "1.0-1"));
     gateway.wait_for("/9/0", "4/2");
-    other_users_get_nothing(&gateway);
-    exposure_is_at_most(&gateway, "wharfd.service", 1.5);
-    exposure_is_at_most(&gateway, "wharf-fetch@.service", 1.5);
-    exposure_is_at_most(&gateway, "wharf-installer.service", 3.5);
+    let container = &gateway.container;
+    other_users_get_no_file_and_no_socket(container);
+    what_handles_strangers_bytes_gets_nothing_on_the_bus(container);
+    a_local_user_reads_on_the_bus_and_changes_nothing(container);
+    wharfd_writes_nothing_of_roots(container);
+    exposure_is_at_most(container, "wharfd.service", 1.5);
+    exposure_is_at_most(container, "wharf-fetch@.service", 1.5);
+    exposure_is_at_most(container, "wharf-installer.service", 3.5);
+    gone_when_idle(container);
 }
 
 /// `→ Overall exposure level for wharfd.service: 1.2 OK`
-fn exposure_is_at_most(gateway: &Booted, unit: &str, limit: f64) {
-    let security = gateway
-        .container
-        .sh(&format!("systemd-analyze security --no-pager {unit}"));
+fn exposure_is_at_most(container: &Container, unit: &str, limit: f64) {
+    let security = container.sh(&format!("systemd-analyze security --no-pager {unit}"));
     let last = security.lines().last().unwrap_or_default();
     let level = last
         .split(": ")
@@ -43,23 +35,116 @@ fn exposure_is_at_most(gateway: &Booted, unit: &str, limit: f64) {
     );
 }
 
-fn other_users_get_nothing(gateway: &Booted) {
-    let container = &gateway.container;
+/// Everything of ours that there is on a running gateway, but for what every Debian package has under /usr.
+const OURS: &str = "/etc/wharfd /var/lib/wharfd /var/lib/wharf-installer /run/wharfd /run/wharf-installer \
+    /run/wharf-fetch.sock /run/wharf-installer.sock /run/credentials/wharfd.service";
+
+fn as_user(user: &str, line: &str) -> String {
+    format!("setpriv --reuid={user} --regid={user} --clear-groups {line}")
+}
+
+fn other_users_get_no_file_and_no_socket(container: &Container) {
     container.sh("useradd --system somebody; test -S /run/wharf-fetch.sock; test -S /run/wharf-installer.sock");
     for user in ["somebody", "wharf-fetch", "wharf-inspect"] {
-        let as_user = format!("setpriv --reuid={user} --regid={user} --clear-groups");
-        for path in SECRETS {
-            let tried = container.try_sh(&format!("{as_user} test -r {path}"));
-            assert!(!tried.status.success(), "{user} may read {path}");
-        }
-        for socket in ["wharf-fetch.sock", "wharf-installer.sock"] {
-            let writable = container.try_sh(&format!("{as_user} test -w /run/{socket}"));
-            assert!(!writable.status.success(), "{user} may connect to {socket}");
+        let find = format!("find {OURS} \\( -readable -o -writable \\) 2>/dev/null || true");
+        // The folder with nothing in it.
+        assert_eq!(container.sh(&as_user(user, &find)), "/run/wharfd", "{user}");
+        let environment = as_user(
+            user,
+            "cat /proc/$(systemctl show -P MainPID wharfd)/environ",
+        );
+        assert!(!container.try_sh(&environment).status.success(), "{user}");
+    }
+    let sockets = container.sh("grep -o '[@/].*wharf.*' /proc/net/unix | sort -u");
+    assert_eq!(sockets, "/run/wharf-fetch.sock\n/run/wharf-installer.sock");
+}
+
+fn what_handles_strangers_bytes_gets_nothing_on_the_bus(container: &Container) {
+    for user in ["wharf-fetch", "wharf-inspect"] {
+        for call in ["introspect org.wharfd.Agent1 /org/wharfd/Agent1", HISTORY] {
+            denied(container, &as_user(user, &format!("busctl {call}")));
         }
     }
+}
+
+const HISTORY: &str = "call org.wharfd.Agent1 /org/wharfd/Agent1 org.wharfd.Agent1 History i 0";
+
+fn a_local_user_reads_on_the_bus_and_changes_nothing(container: &Container) {
+    let status = container.sh(&as_user("somebody", "wharfctl status --json"));
+    assert!(
+        status.contains(&format!("\"endpoint\":\"{ENDPOINT}\"")),
+        "{status}"
+    );
+    container.sh(&as_user("somebody", &format!("busctl {HISTORY}")));
+    for path in ["", "/instances/0"] {
+        let path = format!("/org/wharfd/Agent1{path}");
+        for (interface, method) in methods(container, &path) {
+            if method != "History" {
+                let call = format!("busctl call org.wharfd.Agent1 {path} {interface} {method}");
+                denied(container, &as_user("somebody", &call));
+            }
+        }
+    }
+    let stands = container.sh("wharfctl show 0 --json");
+    assert!(stands.contains("\"update_state\":4"), "{stands}");
+}
+
+/// The methods of our own interfaces that an object has, each with its interface.
+fn methods(container: &Container, path: &str) -> Vec<(String, String)> {
+    let listed = container.sh(&format!(
+        "busctl introspect --no-legend org.wharfd.Agent1 {path}"
+    ));
+    let mut interface = "";
+    let mut methods = Vec::new();
+    for line in listed.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some(name), Some("interface")) => interface = name,
+            (Some(name), Some("method")) if interface.starts_with("org.wharfd.") => {
+                methods.push((
+                    interface.to_owned(),
+                    name.trim_start_matches('.').to_owned(),
+                ));
+            }
+            _ => {}
+        }
+    }
+    assert!(!methods.is_empty(), "{path}: {listed}");
+    methods
+}
+
+#[track_caller]
+fn denied(container: &Container, line: &str) {
+    let tried = container.try_sh(line);
+    let said = String::from_utf8_lossy(&tried.stderr);
+    assert!(
+        !tried.status.success() && said.contains("Access denied"),
+        "{line}: {said}"
+    );
+}
+
+fn wharfd_writes_nothing_of_roots(container: &Container) {
     for path in ["/var/lib/wharf-installer", "/etc/wharfd/wharfd.toml.d"] {
-        let as_wharfd = "setpriv --reuid=wharfd --regid=wharfd --clear-groups";
-        let tried = container.try_sh(&format!("{as_wharfd} touch {path}/x"));
+        let tried = container.try_sh(&as_user("wharfd", &format!("touch {path}/x")));
         assert!(!tried.status.success(), "wharfd may write to {path}");
     }
+}
+
+/// A download's wharf-fetch with it, the installer a minute after the last question.
+fn gone_when_idle(container: &Container) {
+    wait_until("the end of wharf-fetch", || {
+        let left = container.sh("systemctl list-units --plain --no-legend 'wharf-fetch@*'");
+        left.is_empty().then_some(())
+    });
+    let installer: i32 = container.unit("wharf-installer", "MainPID");
+    if installer != 0 {
+        container.sh(&format!(
+            "timeout 120 tail --pid={installer} --follow /dev/null"
+        ));
+    }
+    assert_eq!(
+        container.unit::<String>("wharf-installer", "Result"),
+        "success"
+    );
+    container.sh("test -S /run/wharf-installer.sock");
 }

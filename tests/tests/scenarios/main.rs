@@ -18,3 +18,4 @@ mod restarts;
 mod servers;
 mod stage_set;
 mod story;
+mod versions;

@@ -1,0 +1,50 @@
+//! A gateway whose server is the scripted one, without security.
+
+use crate::{
+    booted::Booted,
+    package::Package,
+    server::{Client, Server},
+    waiting::wait_until,
+};
+
+impl Booted<Server> {
+    /// With the scripted server, configured by an administrator and registered.
+    pub fn registered() -> Self {
+        let booted = Self::installed(Server::at);
+        booted.configure();
+        booted.container.sh("systemctl reload wharfd");
+        booted.server.wait_for_client();
+        booted
+    }
+
+    /// Tells wharfd its server.
+    pub fn configure(&self) {
+        let uri = self.server.uri();
+        self.write_configuration(&format!("uri = \"{uri}\"\nunprotected = true"));
+    }
+
+    /// The gateway, as the server sees it.
+    pub fn client(&self) -> Client<'_> {
+        self.server.wait_for_client()
+    }
+
+    /// Brings a package to DELIVERED in `/9/0`, and executes Install.
+    #[track_caller]
+    pub fn begin_install(&self, package: &Package) {
+        let uri = self.publish(package);
+        self.client().write_text("/9/0/3", &uri).expect("2.04");
+        self.wait_for("/9/0", "3/0");
+        self.client().execute("/9/0/4", "").expect("2.04");
+    }
+
+    /// Waits until Update State and Update Result of an instance are these: `3/0`.
+    #[track_caller]
+    pub fn wait_for(&self, instance: &str, expected: &str) {
+        let client = self.client();
+        let read = |resource: &str| client.read_text(&format!("{instance}/{resource}"));
+        wait_until(&format!("{instance} at {expected}"), || {
+            let now = format!("{}/{}", read("7"), read("9"));
+            (now == expected).then_some(())
+        });
+    }
+}
