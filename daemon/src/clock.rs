@@ -2,13 +2,16 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::OwnedFd,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use nix::sys::{
-    time::TimeSpec,
-    timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+use rustix::{
+    io::{Errno, read},
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -39,14 +42,14 @@ pub fn is_set() -> bool {
 
 /// Tells when the clock is set.
 pub struct ClockWatch {
-    timer: AsyncFd<Timer>,
+    timer: AsyncFd<OwnedFd>,
 }
 
 impl ClockWatch {
     /// A timer that never expires, and is cancelled when the clock jumps (timerfd_create(2)).
     pub fn new() -> io::Result<Self> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = Timer(TimerFd::new(ClockId::CLOCK_REALTIME, flags)?);
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
         arm(&timer)?;
         #[allow(
             unsafe_code,
@@ -61,9 +64,9 @@ impl ClockWatch {
         loop {
             let mut ready = self.timer.readable().await?;
             let mut count = [0; 8];
-            match nix::unistd::read(self.timer.get_ref().as_fd(), &mut count) {
-                Err(nix::Error::EAGAIN) => ready.clear_ready(),
-                Err(nix::Error::ECANCELED) => return arm(self.timer.get_ref()),
+            match read(self.timer.get_ref(), &mut count) {
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::CANCELED) => return arm(self.timer.get_ref()),
                 Err(error) => return Err(error.into()),
                 Ok(_) => arm(self.timer.get_ref())?,
             }
@@ -71,30 +74,18 @@ impl ClockWatch {
     }
 }
 
-/// In the year 2242, in seconds.
-const NEVER: u64 = 1 << 33;
+/// In the year 2242: also on 32-bit machines, whose libc may end in 2038, time has 64 bits for the kernel.
+const NEVER: Timespec = Timespec {
+    tv_sec: 1 << 33,
+    tv_nsec: 0,
+};
 
-fn arm(timer: &Timer) -> io::Result<()> {
-    let never = TimeSpec::from(libc::timespec {
-        // 32 bits on some machines: 2038
-        tv_sec: libc::time_t::try_from(NEVER).unwrap_or(libc::time_t::MAX),
-        tv_nsec: 0,
-    });
-    let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-    Ok(timer.0.set(Expiration::OneShot(never), flags)?)
-}
-
-/// tokio watches what has a raw descriptor.
-struct Timer(TimerFd);
-
-impl AsFd for Timer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Timer {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+fn arm(timer: &OwnedFd) -> io::Result<()> {
+    let once = Itimerspec {
+        it_interval: Timespec::default(),
+        it_value: NEVER,
+    };
+    let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    timerfd_settime(timer, flags, &once)?;
+    Ok(())
 }
