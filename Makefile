@@ -6,7 +6,7 @@
 # The rest stands apart: it takes longer than anybody waits for before a commit.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo gateway test lint deb cross soak fuzz mutants audit bench
+.PHONY: build setup demo gateway test lint deb cross reproducible soak fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -42,6 +42,9 @@ cross: setup
 		packaging/cross-root $$architecture cargo test --locked --workspace --exclude wharf-tests --lib -- \
 			--skip inspect::confine || exit 1; \
 	done
+
+reproducible: setup
+	packaging/reproducible $(abspath $(or $(CARGO_TARGET_DIR),target))/reproducible
 
 lint:
 	$(CARGO) fmt --all --check

@@ -20,7 +20,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         inotify::{AddWatchFlags, InitFlags, Inotify},
-        resource::{Resource, getrlimit, setrlimit},
+        resource::{Resource, getrlimit, rlim_t, setrlimit},
     },
 };
 
@@ -60,7 +60,7 @@ pub(crate) fn program(root: &Root, program: &str) -> Command {
 /// Gives this program and all that it starts the usual limit of open files. Where /proc is not mounted, apt visits
 /// every possible descriptor before it starts a program: with a limit of a million it takes half a second each time.
 pub fn usual_file_limit() {
-    const USUAL: u64 = 1024;
+    const USUAL: rlim_t = 1024;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(USUAL), hard);
     }

@@ -12,20 +12,20 @@ use libseccomp::{
 use nix::{
     sys::{
         prctl,
-        resource::{Resource, setrlimit},
+        resource::{Resource, rlim_t, setrlimit},
         signal::Signal,
     },
     unistd::{getegid, geteuid, getgid, getuid},
 };
 
 /// Memory: xz -9 and zstd's widest window take 64 MiB; a keyring and its parser some megabytes.
-const ADDRESS_SPACE: u64 = 256 * 1024 * 1024;
+const ADDRESS_SPACE: rlim_t = 256 * 1024 * 1024;
 
 /// Processor time, in seconds: a package of 1 GiB on a slow gateway. The caller's limit is the clock on the wall.
-const CPU_SECONDS: u64 = 600;
+const CPU_SECONDS: rlim_t = 600;
 
 #[rustfmt::skip]
-const LIMITS: &[(Resource, u64)] = &[
+const LIMITS: &[(Resource, rlim_t)] = &[
     (Resource::RLIMIT_AS, ADDRESS_SPACE),
     (Resource::RLIMIT_CPU, CPU_SECONDS),
     (Resource::RLIMIT_CORE, 0),
