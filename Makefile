@@ -1,5 +1,5 @@
-# make gateway  boots a gateway with wharfd's package and a Leshan server outside, to play with
 # make demo     sets this machine up and tells the story of one package, from a server's write to dpkg
+# make gateway  boots a gateway with wharfd's package and a Leshan server outside, to play with
 # make test     sets this machine up and passes every test
 # make deb      builds the Debian package
 # make cross    builds it for arm64 and armhf, whose unit tests pass under qemu-user
