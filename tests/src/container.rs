@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     str::FromStr,
@@ -109,10 +110,13 @@ impl Container {
         assert!(self.machine.is_none(), "the container is on");
         let cgroup = self.cgroup();
         fs::create_dir_all(&cgroup).unwrap_or_else(|error| panic!("no cgroup {cgroup:?}: {error}"));
-        let mut unshare = Command::new("unshare");
+        // It ends with the test however that ends, and not by a Ctrl-C that is meant for something else.
+        let mut unshare = Command::new("setpriv");
         unshare
-            .args(["--mount", "sh", "-c", BOOT, "boot"])
+            .args(["--pdeathsig=KILL", "unshare", "--mount"])
+            .args(["sh", "-c", BOOT, "boot"])
             .arg(self.folder.path())
+            .process_group(0)
             .stdin(Stdio::null())
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
