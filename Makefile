@@ -70,12 +70,9 @@ audit:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 
-# Each figure beside its peer in the same run. The programs are built one by one in a folder of their own, as they
-# are shipped: with the tests in the same build they would have what only tests want of them.
-bench: SHIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target))/shipped
-bench: setup
+# Each figure beside its peer in the same run, of the package and its programs as they are shipped.
+bench: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+bench: deb
 	@command -v strace >/dev/null || apt-get install -qq -y --no-install-recommends strace </dev/null >/dev/null
-	@for package in wharfd wharf-fetch wharf-installers; do \
-		$(CARGO) build --quiet --release --target-dir $(SHIPPED) --package $$package || exit 1; \
-	done
-	@WHARF_PROGRAMS=$(SHIPPED)/release $(CARGO) run --quiet --release -p wharf-tests --bin bench
+	@WHARF_PROGRAMS=$(TARGET)/shipped/release WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) \
+		$(CARGO) run --quiet --release -p wharf-tests --bin bench

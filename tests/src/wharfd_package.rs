@@ -1,8 +1,8 @@
 //! wharfd's own Debian package, built from this workspace as it stands: as it is shipped, but for the compiler's
-//! optimisations, which nobody waits for in a test.
+//! optimisations, which nobody waits for in a test; or the one that [`PACKAGE`] names.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -14,10 +14,15 @@ use crate::{
     programs::{target, workspace},
 };
 
+/// The variable with the path of a package that was built before.
+pub const PACKAGE: &str = "WHARF_PACKAGE";
+
 /// The package, built once for each run of a test program.
 pub fn wharfd_package() -> PathBuf {
-    static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
-    PACKAGE.get_or_init(build).clone()
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| env::var_os(PACKAGE).map_or_else(build, PathBuf::from))
+        .clone()
 }
 
 /// Another version of it in the folder `into`, with the same programs; `change` gets the folder of its maintainer

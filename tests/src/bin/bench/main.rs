@@ -10,6 +10,7 @@
 mod caller;
 mod download;
 mod figure;
+mod gateway;
 mod install;
 mod memory;
 mod peers;
@@ -37,4 +38,7 @@ fn main() {
     transition::measure(&mut story);
     download::measure(&mut story);
     install::measure(&story);
+    drop(story);
+
+    gateway::measure();
 }
