@@ -17,7 +17,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// When this was built: a clock that says less was not set yet. Packages are built with SOURCE_DATE_EPOCH; anything
 /// else was not built before 2026-11-01.
-const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+pub(crate) const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => number(seconds),
     None => 1_793_491_200,
 };

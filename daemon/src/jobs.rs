@@ -5,6 +5,7 @@ use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
     installer::{Found, JobStatus, Outcome, Request},
 };
+use wharf_journal::message;
 use wharf_software::Event;
 
 use crate::{
@@ -66,7 +67,11 @@ async fn until_ended(
             Err(NotDone::Later(failure)) => failure,
         };
         in_vain += 1;
-        tracing::warn!(%operation, %failure, "the installer cannot tell about the job now");
+        tracing::warn!(
+            MESSAGE_ID = message::INSTALLER_NOT_REACHED,
+            WHARF_OPERATION = %operation,
+            "the installer cannot tell about the job now: {failure}"
+        );
         tokio::time::sleep(context.back_off(in_vain)).await;
     }
 }
@@ -94,7 +99,7 @@ async fn ask(
             }
             JobStatus::Unknown => return Ok(None),
             JobStatus::Open { phase, percent } => {
-                tracing::debug!(%operation, ?phase, percent, "the job goes on");
+                tracing::debug!(WHARF_OPERATION = %operation, "the job goes on: {phase:?}, {percent:?}");
                 context.publisher.progress(operation, percent);
             }
         }

@@ -13,6 +13,7 @@
 //! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
 //! | [`local_changes`] | word that somebody else may have changed the device |
+//! | [`trace`] | CoAP as it goes by, for who watches |
 //! | [`store`] | SQLite: what must survive |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
 
@@ -31,4 +32,5 @@ pub mod local_changes;
 pub mod objects;
 pub mod service_manager;
 pub mod store;
+pub mod trace;
 pub mod work;

@@ -11,7 +11,7 @@ use wharfd::{
     agent::{Agent, End, Surroundings, deregister},
     arguments::{self, Act, Arguments, Command},
     config::{ConfigError, Settings},
-    service_manager::ServiceManager,
+    service_manager::{self, ServiceManager},
 };
 
 /// What systemd knows as a configuration that cannot be used (sysexits.h, EX_CONFIG).
@@ -34,6 +34,9 @@ fn start(arguments: Arguments) -> ExitCode {
         Act::CheckConfig => check(&arguments.root),
         Act::Deregister => end_registration(&arguments.root),
     };
+    if let (Act::Serve, Err(error)) = (arguments.act, &done) {
+        service_manager::give_up(&error.to_string());
+    }
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<ConfigError>() => fail(EX_CONFIG, error.as_ref()),
@@ -49,7 +52,7 @@ fn check(root: &Path) -> Result<(), Box<dyn Error>> {
 
 fn end_registration(root: &Path) -> Result<(), Box<dyn Error>> {
     let settings = Settings::read(root)?;
-    log_to_stderr()?;
+    wharf_journal::begin("wharfd");
     let runtime = runtime()?;
     let ended = runtime.block_on(deregister(settings, root));
     runtime.shutdown_background();
@@ -61,7 +64,7 @@ fn end_registration(root: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
-    log_to_stderr()?;
+    wharf_journal::begin("wharfd");
     leave_children_to_the_kernel();
     // Credentials of origins are in this memory: it goes into no core dump.
     nix::sys::prctl::set_dumpable(false)?;
@@ -114,16 +117,6 @@ async fn wait_for_configuration() -> Result<End, Box<dyn Error>> {
             _ = hangup.recv() => return Ok(End::Reload),
         }
     }
-}
-
-fn log_to_stderr() -> Result<(), Box<dyn Error>> {
-    let lines = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .without_time()
-        .with_target(false)
-        .finish();
-    Ok(tracing::subscriber::set_global_default(lines)?)
 }
 
 /// wharf-fetch tells its end over its socket, so nobody waits for its exit code.

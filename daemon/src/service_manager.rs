@@ -57,6 +57,11 @@ impl ServiceManager {
     }
 }
 
+/// wharfd ends, and why: `systemctl status` shows it until the next start.
+pub fn give_up(why: &str) {
+    let _ = sd_notify::notify(&[NotifyState::Status(why)]);
+}
+
 impl Default for ServiceManager {
     fn default() -> Self {
         Self::new()

@@ -13,7 +13,6 @@ use crate::{
     inspect::Inspector,
     journal::{Job, Order},
     ledger::Ledger,
-    log::say,
     permission::{Witnesses, may_install, may_remove, policy_now},
     policy::Policy,
     queue::Queue,
@@ -108,9 +107,7 @@ impl Desk {
 
     fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> Answer {
         if let Err(error) = self.expire() {
-            say(format_args!(
-                "wharf-installer: cannot look for old files: {error}"
-            ));
+            tracing::warn!("cannot look for old files: {error}");
         }
         let needs = |stage| self.job_that_needs(stage);
         match self.staging.stage(stage, keep, size, &needs) {

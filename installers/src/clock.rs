@@ -71,7 +71,7 @@ pub(crate) fn unix(time: SystemTime) -> u64 {
 }
 
 /// The day of the (proleptic Gregorian) calendar: the years are counted from March on, so that a leap day is the last.
-pub(crate) fn date(time: SystemTime) -> String {
+pub fn date(time: SystemTime) -> String {
     let days = unix(time) / 86400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =

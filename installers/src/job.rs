@@ -20,8 +20,7 @@ use crate::{
     inspect::Inspector,
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
-    limits,
-    log::say,
+    limits, log,
     permission::{Witnesses, may_install, may_remove},
     policy::Policy,
     progress,
@@ -120,10 +119,13 @@ impl<'a> Worker<'a> {
         };
         let gone = session::wait_until_gone(attempt.session, self.policy.job_time_limit);
         if !gone.map_err(|error| unavailable("look at", PathBuf::from("/proc"), &error))? {
-            say(format_args!(
-                "wharf-job: {}: processes of an earlier attempt stay (session {}); it goes on without waiting",
-                job.operation, attempt.session
-            ));
+            let session = attempt.session;
+            log::repairs(
+                job,
+                format_args!(
+                    "processes of the one before stay (session {session}); it goes on without waiting"
+                ),
+            );
         }
         Ok(())
     }
@@ -143,12 +145,7 @@ impl<'a> Worker<'a> {
             self.repair(job)?;
         }
         let allowed = self.allowed(job)?;
-        let change = self.apply(job, allowed)?;
-        let name = job.order.package();
-        say(format_args!(
-            "wharf-job: {} {name}: {change:?}",
-            job.operation
-        ));
+        self.apply(job, allowed)?;
         let device = self.look(job)?;
         self.advance(job, State::Applied)?;
         fault::point("job.applied");
@@ -225,10 +222,17 @@ impl<'a> Worker<'a> {
         match (&job.order, repaired) {
             (Order::Install { .. }, Err(failure)) => Err(failure.into()),
             (_, repaired) => {
-                say(format_args!(
-                    "wharf-job: {}: repair: {repaired:?}",
-                    job.operation
-                ));
+                match repaired {
+                    Ok(Change::Unchanged) => {
+                        log::repairs(job, format_args!("the one before left nothing to repair"))
+                    }
+                    Ok(Change::Changed) => {
+                        log::repairs(job, format_args!("what the one before left is repaired"))
+                    }
+                    Err(failure) => {
+                        log::repairs(job, format_args!("what the one before left: {failure}"))
+                    }
+                }
                 Ok(())
             }
         }
@@ -340,7 +344,10 @@ impl<'a> Worker<'a> {
         };
         let name = &judged.package.name;
         if let Err(failure) = self.backend.settle(name, job.operation, false) {
-            say(format_args!("wharf-job: {}: {failure}", job.operation));
+            log::repairs(
+                job,
+                format_args!("what was held back is not as it was before: {failure}"),
+            );
         }
     }
 
@@ -397,16 +404,8 @@ impl<'a> Worker<'a> {
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
         };
         match &outcome.failure {
-            None => say(format_args!(
-                "wharf-job: {} {}: done",
-                job.operation,
-                job.order.package()
-            )),
-            Some(failure) => say(format_args!(
-                "wharf-job: {} {}: {failure}",
-                job.operation,
-                job.order.package()
-            )),
+            None => log::done(&job),
+            Some(failure) => log::failed(&job, failure),
         }
         match self.advance(&mut job, State::Ended(outcome)) {
             Ok(()) | Err(Stop::Cancelled) => {}

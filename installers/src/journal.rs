@@ -15,7 +15,7 @@ use wharf_frames::{
     installer::{Found, JobStatus, Outcome, Phase},
 };
 
-use crate::{durable, fault, limits, log::say, progress, root::Root, verdict::Judged};
+use crate::{durable, fault, limits, progress, root::Root, verdict::Judged};
 
 /// One job, as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -228,9 +228,7 @@ impl Journal {
             .filter_map(|operation| match self.job(operation) {
                 Ok(job) => job,
                 Err(error) => {
-                    say(format_args!(
-                        "wharf-installer: {error}; it is left as it is"
-                    ));
+                    tracing::warn!("{error}; it is left as it is");
                     None
                 }
             })

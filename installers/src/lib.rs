@@ -12,10 +12,11 @@
 //!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
 //!   [`session`]: its processes; [`progress`]: how far it is.
+//! - [`keys`]: the keyring, as an administrator sees and changes it.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
 //! - `systemd`: the services of packages: held back until Activate.
 //! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
-//!   [`limits`]: every bound; [`log`]: lines for the journal.
+//!   [`limits`]: every bound; [`log`]: what the journal is told of jobs.
 //!
 //! # How to talk to it
 //!
@@ -35,6 +36,7 @@ mod durable;
 pub mod inspect;
 pub mod job;
 pub mod journal;
+pub mod keys;
 mod lease;
 pub mod ledger;
 pub mod limits;
@@ -67,7 +69,7 @@ use crate::{
     inspect::Inspector,
     policy::{Backend, Policy},
 };
-pub use crate::{process::usual_file_limit, root::Root};
+pub use crate::{clock::date as calendar_day, process::usual_file_limit, root::Root};
 
 /// The package manager that policy names.
 pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, Failure> {

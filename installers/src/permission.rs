@@ -2,13 +2,13 @@
 //! file is sealed, when a job is accepted, and once more by wharf-job. Knows no socket and no bytes of a package.
 
 use wharf_frames::{Cause, Failure, PackageName, Text};
+use wharf_journal::message;
 
 use crate::{
     backend::Installer,
     clock::{self, Time},
     inspect::{InspectError, Inspector, Keyring},
     ledger::Ledger,
-    log::say,
     policy::{Policy, Scoped},
     root::Root,
     verdict::Judged,
@@ -83,9 +83,10 @@ pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<
     let Some(doubt) = &now.doubt else {
         return judged;
     };
-    say(format_args!(
+    tracing::warn!(
+        MESSAGE_ID = message::CLOCK_DOUBTED,
         "signatures are judged by a doubted time: {doubt}"
-    ));
+    );
     judged.map_err(|error| match error {
         InspectError::Failed(failure) if failure.cause == Cause::Expired => {
             Failure::new(Cause::Expired, format!("{failure} ({doubt})")).into()

@@ -186,6 +186,15 @@ impl Policy {
         said
     }
 
+    /// The names that the scopes of this certificate hold; none where no scope is its.
+    pub fn names_of(&self, certificate: &str) -> Option<Vec<&str>> {
+        let its = |scope: &&Scope| scope.fingerprint.0 == certificate;
+        let mut scopes = self.key.iter().filter(its).peekable();
+        scopes.peek()?;
+        let patterns = scopes.flat_map(|scope| &scope.packages);
+        Some(patterns.map(|pattern| pattern.0.as_str()).collect())
+    }
+
     /// Whether this package may go to a lower version.
     pub fn allows_downgrade(&self, name: &PackageName) -> bool {
         any_fits(&self.allow_downgrade, name)

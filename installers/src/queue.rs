@@ -20,7 +20,6 @@ use wharf_frames::{
 use crate::{
     journal::{Job, Journal, Order, State, lock_file},
     limits,
-    log::say,
     root::Root,
 };
 
@@ -136,7 +135,10 @@ impl Queue {
         loop {
             let accepted = *self.lock();
             if let Err(error) = self.run_open_jobs() {
-                say(format_args!("wharf-installer: {error}"));
+                tracing::error!(
+                    "jobs wait, and are tried again in {} s: {error}",
+                    PAUSE.as_secs()
+                );
                 self.wait(accepted, Some(PAUSE));
             } else {
                 self.wait(accepted, None);

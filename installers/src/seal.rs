@@ -4,6 +4,7 @@
 use std::{fs::File, os::fd::AsFd};
 
 use wharf_frames::{Cause, Failure, installer::Package};
+use wharf_journal::message;
 
 use crate::{
     backend::Installer,
@@ -13,8 +14,43 @@ use crate::{
     verdict::Judged,
 };
 
-/// Judges a file that nobody can write to any more.
+/// Judges a file that nobody can write to any more, and tells the journal.
 pub(crate) fn judge(
+    file: &File,
+    signature: Option<&[u8]>,
+    witnesses: Witnesses<'_>,
+) -> Result<Judged, InspectError> {
+    let verdict = verdict(file, signature, witnesses);
+    match &verdict {
+        Ok(judged) => tell(&judged.package),
+        Err(error) => tracing::warn!(
+            MESSAGE_ID = message::FILE_REFUSED,
+            "a staged file is not taken: {error}"
+        ),
+    }
+    verdict
+}
+
+fn tell(package: &Package) {
+    let Package {
+        name,
+        version,
+        signer,
+        ..
+    } = package;
+    let signed = match signer {
+        Some(signer) => format!("signed by {signer}"),
+        None => "not signed, and policy takes such packages".to_owned(),
+    };
+    tracing::info!(
+        MESSAGE_ID = message::FILE_ACCEPTED,
+        WHARF_PACKAGE = name.as_str(),
+        "{name} {version} is {signed}"
+    );
+}
+
+/// As [`judge`], and tells nobody.
+pub(crate) fn verdict(
     file: &File,
     signature: Option<&[u8]>,
     witnesses: Witnesses<'_>,

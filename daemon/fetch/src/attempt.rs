@@ -8,6 +8,7 @@ use wharf_frames::{
     Cause, Failure,
     fetch::{DURABLE_EVERY, Event, MAX_SIGNATURE, Request, Resume, Validator},
 };
+use wharf_journal::message;
 
 use crate::{
     failure::{self, Failed},
@@ -35,7 +36,11 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
     tokio::select! {
         end = attempt.run(&request) => {
             let last = match end {
-                Ok(()) => Event::Complete { length: attempt.file.length() },
+                Ok(()) => {
+                    let length = attempt.file.length();
+                    tell(&request, length);
+                    Event::Complete { length }
+                }
                 Err(why) => failed(why, attempt.worth_keeping()),
             };
             // The seal waits for the last writer: the descriptor is closed before the end is told.
@@ -50,6 +55,21 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
             Ok(())
         }
     }
+}
+
+/// That it is there. A failure is told by whoever decides whether it is tried again.
+fn tell(request: &Request, length: u64) {
+    let subject = request.subject.as_ref();
+    let uri = uri::parse(request.uri.expose()).ok();
+    let uri = uri.as_ref().map(|uri| Shown(uri).to_string());
+    tracing::info!(
+        MESSAGE_ID = message::FETCHED,
+        WHARF_INSTANCE = subject.map(|subject| subject.instance),
+        WHARF_OPERATION = subject.map(|subject| display(subject.operation)),
+        WHARF_PACKAGE = subject.and_then(|subject| Some(subject.package.as_ref()?.as_str())),
+        "{length} bytes are here from {}",
+        uri.as_deref().unwrap_or_default()
+    );
 }
 
 fn failed(

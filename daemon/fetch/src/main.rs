@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use wharf_fetch::{attempt, authorities, sandbox, socket::FrameSocket};
 
 fn main() -> ExitCode {
+    wharf_journal::begin("wharf-fetch");
     authorities::choose();
     sandbox::enter();
     // One thread for everything, and at most one beside it while the C library resolves a name.

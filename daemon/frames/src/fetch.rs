@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
-use crate::{Failure, Secret};
+use crate::{Failure, OperationId, PackageName, Secret};
 
 /// The longest Package URI: presigned URLs are longer than the TS's 255 bytes.
 pub const MAX_URI: usize = 2048;
@@ -33,6 +33,24 @@ pub struct Request {
     /// The limits of time.
     #[n(5)]
     pub limits: Limits,
+    /// What it is for. Decides nothing: a journal's lines are found by it.
+    #[n(6)]
+    pub subject: Option<Subject>,
+}
+
+/// What a download is for, as the journal's fields name it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Subject {
+    /// The instance of Object 9.
+    #[n(0)]
+    pub instance: u16,
+    /// The operation.
+    #[n(1)]
+    pub operation: OperationId,
+    /// The package, as far as it can be known before it is there.
+    #[n(2)]
+    pub package: Option<PackageName>,
 }
 
 /// Where an earlier attempt stopped.
@@ -122,7 +140,7 @@ pub const DURABLE_EVERY: u64 = 8 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cause, MAX_FRAME, Text, decode, encode};
+    use crate::{Cause, MAX_FRAME, Text, decode, encode, names::MAX_NAME};
     use proptest::prelude::*;
 
     fn secret(longest: usize) -> impl Strategy<Value = Secret> {
@@ -140,6 +158,17 @@ mod tests {
         (any::<u64>(), validator()).prop_map(|(offset, validator)| Resume { offset, validator })
     }
 
+    fn subject() -> impl Strategy<Value = Subject> {
+        let package = prop::option::of("[a-z][a-z0-9+.-]{1,30}");
+        (any::<u16>(), any::<[u8; 16]>(), package).prop_map(|(instance, operation, package)| {
+            Subject {
+                instance,
+                operation: OperationId::from_bytes(operation),
+                package: package.map(|name| PackageName::new(&name).unwrap()),
+            }
+        })
+    }
+
     prop_compose! {
         fn request()(
             uri in secret(MAX_URI),
@@ -149,9 +178,10 @@ mod tests {
             max_size: u64,
             connect_ms: u64,
             stall_ms: u64,
+            subject in prop::option::of(subject()),
         ) -> Request {
             let limits = Limits { connect_ms, stall_ms };
-            Request { uri, user_name, password, resume, max_size, limits }
+            Request { uri, user_name, password, resume, max_size, limits, subject }
         }
     }
 
@@ -226,6 +256,11 @@ mod tests {
                 connect_ms: u64::MAX,
                 stall_ms: u64::MAX,
             },
+            subject: Some(Subject {
+                instance: u16::MAX,
+                operation: OperationId::from_bytes([u8::MAX; 16]),
+                package: Some(PackageName::new(&"x".repeat(MAX_NAME)).unwrap()),
+            }),
         };
         for length in [signature.len(), encode(&request).unwrap().len()] {
             assert!(length <= MAX_FRAME, "{length} bytes");
@@ -245,6 +280,7 @@ mod tests {
                 connect_ms: 0,
                 stall_ms: 0,
             },
+            subject: None,
         };
         let shown = format!("{request:?}");
         assert!(

@@ -48,6 +48,16 @@ pub enum Request {
         #[n(1)]
         certificate: Text,
     },
+    /// What is the certificate of this number, from 0, in the order of fingerprints? Answer: [`Answer::Certificate`].
+    #[n(4)]
+    Look {
+        /// The time at which it is judged, in Unix seconds.
+        #[n(0)]
+        at: u64,
+        /// The number.
+        #[n(1)]
+        number: u32,
+    },
 }
 
 /// What the child found.
@@ -69,6 +79,33 @@ pub enum Answer {
     /// The package could not be read, which says nothing about it.
     #[n(4)]
     Unread(#[n(0)] Text),
+    /// To [`Request::Look`]; none where there are not so many.
+    #[n(5)]
+    Certificate(#[n(0)] Option<Certificate>),
+}
+
+/// What a person wants to know of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Certificate {
+    /// Fingerprint of its primary key, in upper-case hexadecimal digits.
+    #[n(0)]
+    pub fingerprint: Text,
+    /// Whose it says it is.
+    #[n(1)]
+    pub user_id: Text,
+    /// When it was made, in Unix seconds.
+    #[n(2)]
+    pub created_at: u64,
+    /// From when on it is no longer valid, in Unix seconds.
+    #[n(3)]
+    pub expires_at: Option<u64>,
+    /// Why no signature by it holds now.
+    #[n(4)]
+    pub unusable: Option<Text>,
+    /// The secret key came with it.
+    #[n(5)]
+    pub secret: bool,
 }
 
 /// A file that may be looked into.
@@ -159,7 +196,7 @@ mod tests {
     use super::*;
     use crate::{Cause, names::MAX_NAME};
 
-    fn longest() -> [Answer; 4] {
+    fn longest() -> [Answer; 5] {
         let name = "n".repeat(MAX_NAME);
         [
             Answer::Verified(Verified {
@@ -178,6 +215,14 @@ mod tests {
             }),
             Answer::Failed(Failure::new(Cause::Unavailable, "x".repeat(Text::MAX))),
             Answer::Unread("x".repeat(Text::MAX).into()),
+            Answer::Certificate(Some(Certificate {
+                fingerprint: "F".repeat(64).into(),
+                user_id: "u".repeat(Text::MAX).into(),
+                created_at: u64::MAX,
+                expires_at: Some(u64::MAX),
+                unusable: Some("x".repeat(Text::MAX).into()),
+                secret: true,
+            })),
         ]
     }
 

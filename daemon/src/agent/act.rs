@@ -3,6 +3,7 @@
 
 use tokio::task::JoinHandle;
 use wharf_frames::{OperationId, Secret, StageId, installer};
+use wharf_journal::message;
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
     gate::{Answer, Facts, may_start},
@@ -33,9 +34,10 @@ impl Agent {
         }
         for effect in due {
             tracing::info!(
-                instance = effect.instance.0,
-                effect = effect.effect.kind().as_str(),
-                "taken up"
+                WHARF_INSTANCE = effect.instance.0,
+                "instance {}: taken up: {}",
+                effect.instance.0,
+                effect.effect.kind().as_str()
             );
             match effect.effect {
                 // The facts may be others than when it started.
@@ -121,6 +123,7 @@ impl Agent {
         let pull = Pull {
             instance: id,
             operation,
+            package: self.story.package(id, instance),
             stage,
             uri: Secret::new(uri.as_str().into()),
             user_name: instance.settings().user_name.clone(),
@@ -187,7 +190,10 @@ impl Agent {
         let resolved = self.context.store.borrow_mut().resolve(pending);
         if let Err(error) = resolved {
             // It is done again at the next start, and does no harm then.
-            tracing::warn!(%error, "an effect that is done stays pending");
+            tracing::warn!(
+                MESSAGE_ID = message::NOT_STORED,
+                "an effect that is done stays pending: {error}"
+            );
         }
         self.forget(&[effect]);
     }
@@ -258,7 +264,10 @@ impl Agent {
 
     /// Nothing passes the gate while its answers cannot be stored.
     fn rest_gate(&mut self, error: &StoreError) {
-        tracing::error!(%error, "no operation starts until it can be stored");
+        tracing::error!(
+            MESSAGE_ID = message::NOT_STORED,
+            "no operation starts until it can be stored: {error}"
+        );
         self.gate_rests = true;
         let context = self.context.clone();
         tokio::task::spawn_local(async move {

@@ -3,12 +3,13 @@
 
 use lwm2m::{Answer, ErrorCode, Input, RequestId, UpdateTiming};
 use wharf_frames::Failure;
+use wharf_journal::message;
 use wharf_software::{
     ActivationPolicy, Event, Instance, InstanceId, Origin, Refusal, Rules, Transition, changes,
     step,
 };
 
-use super::{Agent, device::look};
+use super::{Agent, device::look, story};
 use crate::{
     clock,
     config::Activation,
@@ -55,7 +56,12 @@ impl Agent {
             Ok(true) => return,
             Ok(false) => ErrorCode::NotFound,
             Err(error) => {
-                tracing::error!(instance = id.0, %error, "what happened is not stored yet");
+                tracing::error!(
+                    MESSAGE_ID = message::NOT_STORED,
+                    WHARF_INSTANCE = id.0,
+                    "instance {}: what happened is not stored yet: {error}",
+                    id.0
+                );
                 self.report_again(id, event);
                 ErrorCode::InternalServerError
             }
@@ -215,21 +221,11 @@ impl Agent {
     /// Tells the engine which resources changed, and the journal what a person wants to know.
     fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         self.show_change(id, old, new);
+        self.story.tell(id, old, new);
         let Some(new) = new else {
-            tracing::info!(instance = id.0, "deleted");
             return;
         };
         let changed = old.map_or_else(Vec::new, |old| changes(old, new));
-        if old.is_none() || !changed.is_empty() {
-            tracing::info!(
-                instance = id.0,
-                package = new.pkg_name(),
-                version = new.pkg_version(),
-                state = new.update_state().name(),
-                result = new.update_result().value(),
-                reason = %new.status_reason(),
-            );
-        }
         if !changed.is_empty() {
             let paths = changed.into_iter();
             let paths = paths.map(|resource| objects::software::path(id, resource));
@@ -288,7 +284,7 @@ fn refused(
     request: RequestId,
     refusal: Refusal,
 ) -> Result<(Transition, Reply), ErrorCode> {
-    tracing::info!(instance = id.0, code = refusal.code.as_str(), why = %refusal.why, "refused");
+    story::tell_refusal(Some(id), &refusal);
     let code = objects::software::error_code(refusal.code);
     let instance = refusal.instance.ok_or(code)?;
     let transition = Transition {
@@ -331,6 +327,11 @@ fn answer_to_block(written: Result<(), Failure>) -> Answer {
 }
 
 fn not_stored(id: InstanceId, error: &StoreError) -> ErrorCode {
-    tracing::error!(instance = id.0, %error, "a request is refused, since it cannot be stored");
+    tracing::error!(
+        MESSAGE_ID = message::NOT_STORED,
+        WHARF_INSTANCE = id.0,
+        "instance {}: a request is refused, since it cannot be stored: {error}",
+        id.0
+    );
     ErrorCode::InternalServerError
 }

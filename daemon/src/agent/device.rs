@@ -43,7 +43,9 @@ pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
     let (packages, root) = (changes.clone(), root.to_owned());
     tokio::task::spawn_local(async move {
         let Err(error) = packages.watch_packages(&root).await;
-        tracing::info!(%error, "packages that are changed by hand are seen at the next start only");
+        tracing::info!(
+            "packages that are changed by hand are seen at the next start only: {error}"
+        );
     });
     tokio::task::spawn_local(async move {
         loop {
@@ -61,7 +63,11 @@ pub(super) async fn look(context: &Context, id: InstanceId, name: PackageName) {
         match context.installer.state(name.clone()).await {
             Ok(has) => return context.report(id, Event::DeviceHas(has)),
             Err(NotDone::Refused(failure)) => {
-                return tracing::warn!(package = %name, %failure, "what the device has is not known");
+                return tracing::warn!(
+                    WHARF_INSTANCE = id.0,
+                    WHARF_PACKAGE = name.as_str(),
+                    "what the device has of {name} is not known: {failure}"
+                );
             }
             Err(NotDone::Later(_)) => in_vain += 1,
         }

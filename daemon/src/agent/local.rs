@@ -31,6 +31,12 @@ impl Agent {
                 answer,
             } => drop(answer.send(self.request_local(id, request, user))),
             Command::Create { user, answer } => drop(answer.send(self.create_local(user))),
+            Command::Trace { writer, answer } => {
+                let added = self.trace.add(writer);
+                let refused =
+                    |error| Refused::BadRequest(format!("the pipe cannot be used: {error}"));
+                drop(answer.send(added.map_err(refused)));
+            }
             Command::History { instance, answer } => drop(answer.send(self.history(instance))),
         }
     }
@@ -155,7 +161,7 @@ impl Agent {
         let operations = self.context.store.borrow_mut().operations(ENDED_SHOWN);
         match operations {
             Ok(operations) => self.context.publisher.operations(operations),
-            Err(error) => tracing::warn!(%error, "operations cannot be shown"),
+            Err(error) => tracing::warn!("operations cannot be shown: {error}"),
         }
     }
 

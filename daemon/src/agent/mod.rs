@@ -8,7 +8,7 @@
 //! - `act`: the effects, each in a task of its own, and the gate before them;
 //! - `device`: what the device has, asked whenever somebody else may have changed it;
 //! - `goodbye`: the end of the registration, which no end of the agent is;
-//! - `standing`: how it stands with the server, in one line.
+//! - `standing`: how it stands with the server, in one line; `story`: what the journal is told.
 
 mod act;
 mod commit;
@@ -17,6 +17,7 @@ mod goodbye;
 mod local;
 mod serve;
 mod standing;
+mod story;
 
 use std::{
     cell::RefCell,
@@ -36,6 +37,7 @@ use tokio::{
     task::JoinHandle,
 };
 use wharf_frames::{OperationId, PackageName};
+use wharf_journal::message;
 use wharf_software::{Effect, Instance, InstanceId, Kind};
 use wharf_transport::dtls;
 
@@ -43,7 +45,7 @@ pub use goodbye::deregister;
 
 use crate::{
     bus::{self, AgentView},
-    clock::ClockWatch,
+    clock::{self, ClockWatch},
     config::Settings,
     delivery::{Fetcher, copy::LocalFile, push::Block},
     installer::Installer,
@@ -52,9 +54,11 @@ use crate::{
     objects::{self, Account, Device},
     service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
+    trace::Trace,
     work::{Context, Report, random},
 };
 use standing::Standing;
+use story::Story;
 
 /// So long downloads may take to become durable.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -107,6 +111,8 @@ pub struct Agent {
     own_package: PackageName,
     service_manager: ServiceManager,
     standing: Standing,
+    story: Story,
+    trace: Trace,
     device: Device,
     account: Account,
     context: Context,
@@ -178,6 +184,8 @@ impl Agent {
             own_package: surroundings.own_package,
             service_manager: ServiceManager::new(),
             standing: Standing::Registering,
+            story: Story::default(),
+            trace: Trace::default(),
             account,
             context,
             instances: stored.instances,
@@ -198,6 +206,13 @@ impl Agent {
             settings,
             root: surroundings.root,
         };
+        if !clock::is_set() {
+            tracing::warn!(
+                MESSAGE_ID = message::CLOCK_NOT_SET,
+                "the clock of this machine is not set: it is before the day that this wharfd was built on. Downloads by \
+                 https wait until it is"
+            );
+        }
         agent.tell_what_changed_meanwhile();
         agent.show();
         agent.take_up(stored.pending);
@@ -206,6 +221,7 @@ impl Agent {
 
     /// Runs until it is told to end, or to read its configuration again.
     pub async fn run(mut self) -> End {
+        let mut obstacle = self.link.obstacle();
         let end = loop {
             self.settle().await;
             self.service_manager.tell(self.status());
@@ -213,6 +229,7 @@ impl Agent {
                 input = self.link.next() => self.hear(input),
                 Some(report) = self.reports.recv() => self.take(report),
                 Some(command) = self.commands.recv() => self.answer_local(command),
+                Ok(()) = obstacle.changed() => self.show_obstacle(obstacle.borrow_and_update().clone()),
                 set = self.clock.changed() => note_clock(set),
                 () = self.service_manager.stay_alive() => {}
                 _ = self.terminate.recv() => break End::Terminate,
@@ -231,7 +248,10 @@ impl Agent {
     fn may_reload(&self) -> bool {
         let settings = Settings::read(&self.root);
         if let Err(error) = &settings {
-            tracing::error!(%error, "the old configuration stays");
+            tracing::error!(
+                MESSAGE_ID = message::CONFIGURATION_REFUSED,
+                "the old configuration stays: {error}"
+            );
         }
         settings.is_ok()
     }
@@ -241,8 +261,14 @@ impl Agent {
         if let (Input::Start | Input::Moved, Some(port)) = (&input, self.link.local_port()) {
             let stored = self.context.store.borrow_mut().set_local_port(port);
             if let Err(error) = stored {
-                tracing::error!(%error, "after a restart the server will see another port");
+                tracing::error!(
+                    MESSAGE_ID = message::NOT_STORED,
+                    "after a restart the server will see another port: {error}"
+                );
             }
+        }
+        if let Input::Datagram(datagram) = &input {
+            self.trace.received(datagram);
         }
         self.link.handle(input);
     }
@@ -260,11 +286,14 @@ impl Agent {
     async fn serve(&mut self) {
         while let Some(output) = self.link.poll_output() {
             match output {
-                Output::Send(datagram) => self.link.send(&datagram).await,
+                Output::Send(datagram) => {
+                    self.trace.sent(&datagram);
+                    self.link.send(&datagram).await;
+                }
                 Output::Request { id, request } => self.answer(id, request),
                 Output::Save => self.keep_registration(),
                 Output::Event(event) => {
-                    log(&event);
+                    story::tell_registration(&self.settings.server.address, &event);
                     self.show_registration(&event);
                     self.standing.note(&event);
                 }
@@ -278,7 +307,10 @@ impl Agent {
         let saved = self.link.saved();
         let mut store = self.context.store.borrow_mut();
         if let Err(error) = store.save_registration(&server, &saved) {
-            tracing::error!(%error, "after a restart the server may have to observe again");
+            tracing::error!(
+                MESSAGE_ID = message::NOT_STORED,
+                "after a restart the server may have to observe again: {error}"
+            );
         }
     }
 
@@ -361,23 +393,6 @@ fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentE
 fn note_clock(set: std::io::Result<()>) {
     match set {
         Ok(()) => tracing::info!("the clock was set"),
-        Err(error) => tracing::warn!(%error, "watching the clock"),
-    }
-}
-
-fn log(event: &lwm2m::Event) {
-    use lwm2m::Event;
-    match event {
-        Event::Registered { location } => tracing::info!(location, "registered"),
-        Event::StillRegistered { location } => tracing::info!(location, "still registered"),
-        Event::RegistrationFailed { failure, .. } => {
-            tracing::warn!(%failure, "not registered, and tried again for ever");
-        }
-        Event::RegistrationLost => tracing::warn!("the server forgot the registration"),
-        Event::Unreachable => tracing::warn!("the server does not answer"),
-        Event::Deregistered => tracing::info!("deregistered"),
-        Event::Updated => tracing::debug!("the registration is updated"),
-        Event::Observed(path) => tracing::debug!(%path, "observed"),
-        Event::ObservationEnded(path) => tracing::debug!(%path, "observed no more"),
+        Err(error) => tracing::warn!("the clock is not watched: {error}"),
     }
 }

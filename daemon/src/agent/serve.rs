@@ -1,12 +1,13 @@
 //! The requests of a server, by object. The engine has checked them against the model.
 
 use lwm2m::{Answer, Block, ErrorCode, Input, Path, Request, RequestId, Resources};
+use wharf_journal::message;
 use wharf_software::{
     Event, Executable, InstanceId, Origin, Source, Write,
     create::{create, free_id},
 };
 
-use super::{Agent, Blocks, Expected};
+use super::{Agent, Blocks, Expected, story};
 use crate::{
     delivery::push,
     objects::{self, Values, server},
@@ -67,7 +68,10 @@ impl Agent {
             .borrow_mut()
             .set_lifetime(configured, written.lifetime());
         stored.map_err(|error| {
-            tracing::error!(%error, "the lifetime is not stored");
+            tracing::error!(
+                MESSAGE_ID = message::NOT_STORED,
+                "the lifetime is not stored: {error}"
+            );
             ErrorCode::InternalServerError
         })?;
         self.account = written;
@@ -237,7 +241,7 @@ impl Agent {
 }
 
 fn refused(refusal: wharf_software::Refusal) -> ErrorCode {
-    tracing::info!(code = refusal.code.as_str(), why = %refusal.why, "refused");
+    story::tell_refusal(None, &refusal);
     objects::software::error_code(refusal.code)
 }
 

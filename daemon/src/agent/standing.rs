@@ -13,6 +13,8 @@ pub(super) enum Standing {
     Registered,
     /// It does not, and why.
     Not(String),
+    /// It cannot be reached, and why.
+    Unreached(String),
 }
 
 impl Standing {
@@ -31,6 +33,17 @@ impl Standing {
 }
 
 impl Agent {
+    /// What stands between this gateway and its server. That nothing does any more says nothing of the registration.
+    pub(super) fn show_obstacle(&mut self, why: Option<String>) {
+        if let Some(why) = why {
+            let shown = why.clone();
+            self.context
+                .publisher
+                .agent(|agent| agent.registration_failure = shown);
+            self.standing = Standing::Unreached(why);
+        }
+    }
+
     pub(super) fn status(&self) -> String {
         let server = &self.settings.server.address;
         let installed = |instance: &&wharf_software::Instance| instance.software().is_some();
@@ -41,6 +54,7 @@ impl Agent {
         match &self.standing {
             Standing::Registering => format!("registering with {server}, {packages}"),
             Standing::Registered => format!("registered with {server}, {packages}"),
+            Standing::Unreached(why) => format!("{why}; {packages}"),
             Standing::Not(why) => format!("not registered with {server}: {why}; {packages}"),
         }
     }

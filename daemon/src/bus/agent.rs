@@ -1,7 +1,7 @@
 //! The agent on the bus.
 
 use wharf_software::InstanceId;
-use zbus::{Connection, OwnedObjectPath, fdo, interface, message::Header};
+use zbus::{Connection, OwnedFd, OwnedObjectPath, fdo, interface, message::Header};
 
 use super::{
     access::{Access, Call},
@@ -37,6 +37,20 @@ impl Agent {
         let user = Call { connection, header }.root().await?;
         let made = self.0.ask(|answer| Command::Create { answer, user });
         Ok(instance::path(made.await?))
+    }
+
+    /// Writes each CoAP message of the server, as one line without secrets, into this pipe as long as somebody reads
+    /// there; who reads too slowly misses lines. Root alone.
+    async fn trace(
+        &self,
+        writer: OwnedFd,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        Call { connection, header }.root().await?;
+        let writer = writer.into();
+        self.0.ask(|answer| Command::Trace { writer, answer }).await
     }
 
     /// What a server could see of an instance (-1: of all), oldest first: seconds since 1970, the instance, the

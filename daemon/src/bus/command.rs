@@ -1,6 +1,6 @@
 //! What is asked of the agent over the bus, and how it answers. Who asks was looked at before.
 
-use std::fs::File;
+use std::{fs::File, os::fd::OwnedFd};
 
 use tokio::sync::oneshot;
 use wharf_frames::Secret;
@@ -31,6 +31,13 @@ pub enum Command {
         answer: Answer<InstanceId>,
         /// The uid of who asks.
         user: u32,
+    },
+    /// To be told each CoAP message, as long as somebody reads there.
+    Trace {
+        /// The end to write to.
+        writer: OwnedFd,
+        /// When it is so.
+        answer: Answer<()>,
     },
     /// What servers could see, oldest first.
     History {

@@ -75,10 +75,11 @@ impl Service {
                 }
                 Err(error) if !told => {
                     told = true;
-                    let address = &self.address;
-                    tracing::info!(%address, %error, "not on D-Bus: wharfctl does not work, everything else does");
+                    tracing::info!(
+                        "not on D-Bus: wharfctl does not work, everything else does. {error}"
+                    );
                 }
-                Err(error) => tracing::debug!(%error, "still not on D-Bus"),
+                Err(error) => tracing::debug!("still not on D-Bus: {error}"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.timing.retry_longest);
@@ -111,7 +112,7 @@ impl Service {
         loop {
             let generation = views.borrow_and_update().generation;
             if let Err(error) = bus.bring_up_to_date().await {
-                return tracing::warn!(%error, "D-Bus does not take what changed");
+                return tracing::warn!("D-Bus does not take what changed: {error}");
             }
             self.announced.send_replace(generation);
             tokio::select! {
@@ -125,14 +126,16 @@ impl Service {
 /// What systemd says here, until the connection ends.
 async fn listen(connection: Connection, changes: LocalChanges) {
     if let Err(error) = changes.watch_units(&connection).await {
-        tracing::info!(%error, "services that are changed by hand are seen at the next start only");
+        tracing::info!(
+            "services that are changed by hand are seen at the next start only: {error}"
+        );
     }
 }
 
 async fn tell_backend(publisher: Publisher, installer: Installer) {
     match installer.backend().await {
         Ok(backend) => publisher.agent(|agent| agent.backend = backend.to_string()),
-        Err(error) => tracing::debug!(%error, "the installer has not told its package manager"),
+        Err(error) => tracing::debug!("the installer has not told its package manager: {error}"),
     }
 }
 

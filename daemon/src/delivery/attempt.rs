@@ -10,7 +10,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure, Secret, StageId,
-    fetch::{self, Event, Limits, Resume},
+    fetch::{self, Event, Limits, Resume, Subject},
 };
 
 use crate::{frame_socket::FrameSocket, work::Context};
@@ -18,6 +18,8 @@ use crate::{frame_socket::FrameSocket, work::Context};
 /// What is to be fetched, and where to.
 #[derive(Debug, Clone)]
 pub struct Attempt {
+    /// What the journal is told that it is for.
+    pub subject: Subject,
     /// The file it goes into.
     pub stage: StageId,
     /// Package URI.
@@ -92,6 +94,7 @@ impl Fetcher {
             resume,
             max_size: staged.limit,
             limits: attempt.limits,
+            subject: Some(attempt.subject),
         };
         let socket = self.start(&request, staged.file).await?;
         wharf_fault::point("attempt.started");

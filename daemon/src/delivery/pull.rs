@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use wharf_frames::{
-    Failure, OperationId, Secret, StageId, Text,
-    fetch::{Event as Progress, Limits, Resume},
+    Failure, OperationId, PackageName, Secret, StageId, Text,
+    fetch::{Event as Progress, Limits, Resume, Subject},
 };
+use wharf_journal::message;
 use wharf_software::{
     Event, InstanceId, UpdateResult,
     causes::{self, During},
@@ -33,6 +34,8 @@ pub struct Pull {
     pub instance: InstanceId,
     /// Its operation.
     pub operation: OperationId,
+    /// The package that is expected.
+    pub package: Option<PackageName>,
     /// The file it goes into.
     pub stage: StageId,
     /// Package URI.
@@ -97,6 +100,11 @@ impl Pull {
 
     async fn attempt(&self, context: &Context, download: &Download) -> Result<(), Failed> {
         let attempt = Attempt {
+            subject: Subject {
+                instance: self.instance.0,
+                operation: self.operation,
+                package: self.package.clone(),
+            },
             stage: self.stage,
             uri: self.uri.clone(),
             user_name: self.user_name.clone(),
@@ -147,7 +155,11 @@ impl Pull {
             Progress::Complete { .. } | Progress::Failed { .. } => Ok(()),
         };
         if let Err(error) = noted {
-            tracing::warn!(stage = %self.stage, %error, "the progress of a download is not stored");
+            tracing::warn!(
+                MESSAGE_ID = message::NOT_STORED,
+                WHARF_OPERATION = %self.operation,
+                "the progress of a download is not stored: {error}"
+            );
         }
     }
 
@@ -172,7 +184,16 @@ impl Pull {
     async fn wait(&self, context: &Context, failed: u32, why: &Failed) {
         let wait = context.back_off(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
-        tracing::warn!(operation = %self.operation, failure = %why.failure, ?wait, "the download is tried again");
+        tracing::warn!(
+            MESSAGE_ID = message::DOWNLOAD_DELAYED,
+            WHARF_INSTANCE = self.instance.0,
+            WHARF_OPERATION = %self.operation,
+            WHARF_PACKAGE = self.package.as_ref().map(PackageName::as_str),
+            "instance {}: the download is tried again in {} s: {}",
+            self.instance.0,
+            wait.as_secs(),
+            why.failure
+        );
         let why = Text::from(format!("the next attempt, since {}", why.failure));
         context.report(
             self.instance,
@@ -193,7 +214,14 @@ impl Pull {
         }
         match seal(context, self.stage).await {
             Err(failure) if is_integrity(&failure) => {
-                tracing::warn!(stage = %self.stage, %failure, "fetching a continued package from its start");
+                tracing::warn!(
+                    MESSAGE_ID = message::DOWNLOAD_DELAYED,
+                    WHARF_INSTANCE = self.instance.0,
+                    WHARF_OPERATION = %self.operation,
+                    WHARF_PACKAGE = self.package.as_ref().map(PackageName::as_str),
+                    "instance {}: the download that was continued is begun again: {failure}",
+                    self.instance.0
+                );
                 let forgotten = context.store.borrow_mut().start_over(self.stage);
                 forgotten.map_err(not_stored)?;
                 wharf_fault::point("pull.started_over");

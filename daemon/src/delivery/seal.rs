@@ -2,6 +2,7 @@
 //! installed here, and to remove it.
 
 use wharf_frames::{Failure, StageId, installer::Package};
+use wharf_journal::message;
 
 use crate::{
     installer::NotDone,
@@ -29,7 +30,10 @@ pub async fn seal(context: &Context, stage: StageId) -> Result<Package, Failure>
         if in_vain == ASK_LIMIT {
             return Err(failure);
         }
-        tracing::warn!(%stage, %failure, "the installer cannot judge the file now");
+        tracing::warn!(
+            MESSAGE_ID = message::INSTALLER_NOT_REACHED,
+            "the installer cannot judge the file {stage} now: {failure}"
+        );
         tokio::time::sleep(context.back_off(in_vain)).await;
     }
 }
@@ -41,10 +45,10 @@ pub async fn discard(context: &Context, stage: StageId) {
         match context.installer.discard(stage).await {
             Ok(()) => return,
             Err(NotDone::Refused(failure)) => {
-                return tracing::warn!(%stage, %failure, "the installer keeps a file");
+                return tracing::warn!("the installer keeps the file {stage}: {failure}");
             }
             Err(NotDone::Later(failure)) => {
-                tracing::debug!(%stage, %failure, "the installer cannot remove the file now");
+                tracing::debug!("the installer cannot remove the file {stage} now: {failure}");
             }
         }
         in_vain += 1;

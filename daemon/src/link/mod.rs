@@ -12,6 +12,7 @@ use std::{
 };
 
 use lwm2m::{Engine, Event, Failure, Input, Output, Saved, Time};
+use tokio::sync::watch;
 use wharf_transport::{
     Channel,
     dtls::{self, Client},
@@ -27,6 +28,7 @@ const ANOTHER_ADDRESS: &str = "this machine's address is another one now";
 pub struct Link {
     engine: Engine,
     way: Way,
+    obstacle: watch::Receiver<Option<String>>,
     began: Instant,
     /// A way was open before: the next one is a new one.
     has_started: bool,
@@ -71,9 +73,11 @@ impl Link {
             Some(psk) => Some(Client::new(psk.clone(), timing.ack_timeout)?),
             None => None,
         };
+        let opener = Opener::new(server.address.clone(), client, timing, port);
         Ok(Self {
             engine,
-            way: Way::opening(Opener::new(server.address.clone(), client, timing, port)),
+            obstacle: opener.obstacle(),
+            way: Way::opening(opener),
             began: Instant::now(),
             has_started: false,
         })
@@ -110,6 +114,11 @@ impl Link {
         self.engine.handle(now, input);
     }
 
+    /// Why no way to the server is open; none while one is, or was not tried yet. Each change is seen there.
+    pub fn obstacle(&self) -> watch::Receiver<Option<String>> {
+        self.obstacle.clone()
+    }
+
     /// The port that the server knows the gateway by, if it does.
     pub fn local_port(&self) -> Option<u16> {
         match &self.way {
@@ -139,7 +148,7 @@ impl Link {
             return;
         };
         if let Err(error) = open.channel.send(datagram).await {
-            tracing::debug!(%error, "sending to the server");
+            tracing::debug!("sending to the server: {error}");
             if open.opener.is_stale() {
                 self.open_anew(ANOTHER_ADDRESS);
             }

@@ -26,7 +26,7 @@ const GROUPS: i32 = libc::RTMGRP_IPV4_IFADDR
 impl Network {
     pub(super) fn watch() -> Self {
         let messages = open().inspect_err(|error| {
-            tracing::warn!(%error, "changes of this machine's addresses are seen only when the server does not answer");
+            tracing::warn!("changes of this machine's addresses are seen only when the server does not answer: {error}");
         });
         Self {
             messages: messages.ok(),

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+use wharf_journal::message;
 use wharf_transport::{
     Channel, OpenError, ServerAddress,
     dtls::Client,
@@ -30,6 +32,8 @@ pub(super) struct Opener {
     first_port: Option<u16>,
     /// Tries since the server was heard last.
     tries: u32,
+    /// Why no way is open, for whoever wants to know.
+    obstacle: watch::Sender<Option<String>>,
 }
 
 impl Opener {
@@ -49,7 +53,13 @@ impl Opener {
             local: None,
             first_port: port,
             tries: 0,
+            obstacle: watch::Sender::new(None),
         }
+    }
+
+    /// What stands in the way, each time that something else does.
+    pub(super) fn obstacle(&self) -> watch::Receiver<Option<String>> {
+        self.obstacle.subscribe()
     }
 
     /// Tries until a way is open.
@@ -58,6 +68,7 @@ impl Opener {
             self.pause().await;
             self.tries = self.tries.saturating_add(1);
             if let Some(channel) = self.try_addresses().await {
+                self.obstacle.send_replace(None);
                 return (channel, self);
             }
         }
@@ -117,7 +128,13 @@ impl Opener {
 
     async fn try_addresses(&mut self) -> Option<Channel> {
         let addresses = resolve(&self.server).await;
-        let mut addresses = addresses.inspect_err(|error| self.warn(error)).ok()?;
+        let server = &self.server;
+        let no_address = |error: &io::Error| {
+            self.warn(format!(
+                "cannot reach {server}: its name has no address now: {error}. Is it right, and is DNS up?"
+            ));
+        };
+        let mut addresses = addresses.inspect_err(no_address).ok()?;
         // Each try begins at another one: it may be that one opens, and nobody answers there.
         let first = (self.tries as usize - 1) % addresses.len().max(1);
         addresses.rotate_left(first);
@@ -127,7 +144,7 @@ impl Opener {
                 Ok(channel) => return Some(channel),
                 Err(error) => {
                     let server = &self.server;
-                    tracing::warn!(%server, %address, "cannot reach the server: {error}");
+                    self.warn(format!("cannot reach {server} at {address}: {error}"));
                 }
             }
         }
@@ -138,7 +155,12 @@ impl Opener {
         let channel = Channel::open(address, self.port(), self.client.as_mut()).await?;
         let (server, local) = (&self.server, channel.local()?);
         let resumed = channel.is_resumed();
-        tracing::info!(%server, %address, %local, resumed, "speaking with the server");
+        let how = match (&self.client, resumed) {
+            (None, _) => "",
+            (Some(_), true) => ", the session resumed",
+            (Some(_), false) => ", in a new session",
+        };
+        tracing::info!("speaking with {server} at {address} from {local}{how}");
         self.local = Some(local);
         Ok(channel)
     }
@@ -150,9 +172,9 @@ impl Opener {
         last.or(self.first_port).filter(|_| self.client.is_none())
     }
 
-    fn warn(&self, error: &io::Error) {
-        let server = &self.server;
-        tracing::warn!(%server, "cannot reach the server: its name has no address now: {error}. Is it right, and is DNS up?");
+    fn warn(&self, why: String) {
+        tracing::warn!(MESSAGE_ID = message::SERVER_NOT_REACHED, "{why}");
+        self.obstacle.send_replace(Some(why));
     }
 }
 

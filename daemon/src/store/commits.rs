@@ -3,6 +3,7 @@
 
 use rusqlite::{Transaction, params};
 use wharf_frames::{OperationId, Secret};
+use wharf_journal::message;
 use wharf_software::{
     Effect, Instance, InstanceId, Kind, Operation, Origin, UpdateState,
     effect::{EffectKind, EffectRecord},
@@ -10,7 +11,7 @@ use wharf_software::{
     operation::Phase,
 };
 
-use super::{EffectId, HistoryEntry, Pending, Store, StoreError, Stored, instances, rows::Sql};
+use super::{EffectId, Pending, Store, StoreError, Stored, history, instances, rows::Sql};
 use wharf_fault as fault;
 
 /// The format of stored effects. A release reads this one and the one before.
@@ -18,12 +19,6 @@ const EFFECT_FORMAT: i64 = 1;
 
 /// The reason in the last line of an instance, beside its last state.
 pub const DELETED: &str = "deleted";
-
-/// So many lines of history are kept.
-const HISTORY_LIMIT: i64 = 1000;
-
-/// So many operations are kept, those that have not ended aside.
-const OPERATION_LIMIT: i64 = 200;
 
 /// A transition, to be stored.
 #[derive(Debug)]
@@ -100,6 +95,7 @@ impl Store {
                 end(transaction, &operation, commit.new)?;
             }
             write_history(transaction, commit)?;
+            history::forget(transaction, commit.at)?;
             add_effects(transaction, commit)
         })?;
         fault::point("store.committed");
@@ -122,30 +118,6 @@ impl Store {
         Ok(())
     }
 
-    /// What servers could see, oldest first.
-    pub fn history(&mut self) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.database.run(|connection| {
-            connection
-                .prepare(
-                    "SELECT at, instance, operation, update_state, update_result, reason, name, version \
-                     FROM history ORDER BY id",
-                )?
-                .query_map([], |row| {
-                    Ok(HistoryEntry {
-                        at: row.get::<_, Sql<u64>>(0)?.0,
-                        instance: row.get::<_, Sql<InstanceId>>(1)?.0,
-                        operation: row.get::<_, Option<Sql<OperationId>>>(2)?.map(|id| id.0),
-                        update_state: row.get(3)?,
-                        update_result: row.get(4)?,
-                        reason: row.get(5)?,
-                        name: row.get(6)?,
-                        version: row.get(7)?,
-                    })
-                })?
-                .collect()
-        })
-    }
-
     /// What `secure_delete` wiped in the database still stands in the log beside it. The commit holds whether or not
     /// that succeeds; if not, the next one tries again.
     fn truncate_log(&mut self) {
@@ -158,7 +130,10 @@ impl Store {
         match truncated {
             Ok(()) => self.stale_secrets = false,
             Err(error) => {
-                tracing::warn!(%error, "an erased password is still in the database's log")
+                tracing::warn!(
+                    MESSAGE_ID = message::NOT_STORED,
+                    "an erased password is still in the database's log: {error}"
+                )
             }
         }
     }
@@ -243,12 +218,6 @@ fn end(
     transaction
         .prepare_cached("UPDATE step SET state = ?, outcome = ? WHERE operation = ?")?
         .execute(params![state, outcome, Sql(operation.id)])?;
-    transaction
-        .prepare_cached(
-            "DELETE FROM operation WHERE phase IN ('after', 'abort') \
-             AND sequence <= (SELECT max(sequence) FROM operation) - ?",
-        )?
-        .execute([OPERATION_LIMIT])?;
     Ok(())
 }
 
@@ -324,10 +293,6 @@ fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite
             instance.pkg_name(),
             instance.pkg_version(),
         ])?;
-    let oldest = transaction.last_insert_rowid() - HISTORY_LIMIT;
-    transaction
-        .prepare_cached("DELETE FROM history WHERE id <= ?")?
-        .execute([oldest])?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use std::{
 
 use super::kept::{self, NotKept};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use wharf_journal::message;
 
 /// One step from a schema to the next.
 pub(super) type Migration = fn(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>;
@@ -137,6 +138,7 @@ impl Database {
             return Err(StoreError::Newer { file, found, known });
         };
         tracing::warn!(
+            MESSAGE_ID = message::OLDER_COPY_TAKEN,
             "{} was written by a newer wharfd (schema {found}) and lies in {} now. This one goes on with the copy \
              from before (schema {schema}), asks the device what it has, and knows nothing else of what was done \
              since. User Name and Password are to be written again",
@@ -211,7 +213,7 @@ fn create(file: &Path) -> Result<(), StoreError> {
     match create() {
         Ok(_) => Ok(()),
         Err(source) if file.exists() => {
-            tracing::debug!(%source, "opening the database for writing");
+            tracing::debug!("opening the database for writing: {source}");
             Err(StoreError::ReadOnly { file })
         }
         Err(source) => Err(StoreError::Create { file, source }),

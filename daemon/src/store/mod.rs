@@ -3,13 +3,14 @@
 //!
 //! - [`database`](self): the file, and why it cannot be used; `schema`: its tables.
 //! - `kept`: the copy from before a migration, which an older wharfd takes.
-//! - `commits`: one transition, in one transaction; `instances`: its rows; `rows`: our types as SQLite values.
+//! - `commits`: one transition, in one transaction; `instances`: its rows; `history`: what is kept of it; `rows`: our types as SQLite values.
 //! - [`Download`]: how far downloads are; `registration`: what the server knows of wharfd.
 
 mod account;
 mod commits;
 mod database;
 mod downloads;
+mod history;
 mod instances;
 mod kept;
 mod operations;

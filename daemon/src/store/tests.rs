@@ -76,6 +76,10 @@ fn store(store: &mut Store, old: &Instance, event: Event) -> Instance {
 
 /// The same, of an event after which there may be no instance.
 fn commit(store: &mut Store, old: &Instance, event: Event) -> Option<Instance> {
+    commit_at(1_800_000_000, store, old, event)
+}
+
+fn commit_at(at: u64, store: &mut Store, old: &Instance, event: Event) -> Option<Instance> {
     let transition = after(old, event);
     let pending = store.load().unwrap().pending.into_iter();
     let over = pending.filter(|known| !known.effect.is_due(transition.instance.as_ref()));
@@ -86,7 +90,7 @@ fn commit(store: &mut Store, old: &Instance, event: Event) -> Option<Instance> {
         new: transition.instance.as_ref(),
         over: &over,
         effects: &transition.effects,
-        at: 1_800_000_000,
+        at,
     };
     store.commit(&commit).unwrap();
     transition.instance
@@ -261,6 +265,46 @@ fn operations_and_history_are_bounded() {
     assert_eq!(count(&mut open, "operation"), 200);
     assert_eq!(count(&mut open, "step"), 200);
     assert_eq!(count(&mut open, "history"), 1000);
+}
+
+#[test]
+fn history_and_operations_of_years_ago_are_forgotten_but_for_those_of_a_clock_that_was_not_set() {
+    const DAY: u64 = 24 * 60 * 60;
+    let begun = 1_800_000_000;
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    let mut kept = Vec::new();
+    for (number, at) in [5, begun, begun + 700 * DAY, begun + 740 * DAY]
+        .into_iter()
+        .enumerate()
+    {
+        let operation = OperationId::from_bytes([number as u8; 16]);
+        let mut order = write_uri();
+        if let Event::Write { request, .. } = &mut order {
+            request.operation = operation;
+        }
+        let queued = commit_at(at, &mut open, &Instance::default(), order).unwrap();
+        let failure = Failure::new(Cause::NotFound, "nothing there");
+        commit_at(at, &mut open, &queued, Event::Failed { operation, failure });
+        kept.push(at);
+    }
+    kept.remove(1);
+    let mut days: Vec<u64> = open
+        .history()
+        .unwrap()
+        .iter()
+        .map(|entry| entry.at)
+        .collect();
+    days.dedup();
+    assert_eq!(days, kept);
+    let mut accepted: Vec<u64> = open
+        .operations(10)
+        .unwrap()
+        .iter()
+        .map(|shown| shown.accepted_at)
+        .collect();
+    accepted.sort_unstable();
+    assert_eq!(accepted, kept);
 }
 
 #[test]

@@ -12,6 +12,7 @@ const USAGE: &str = "wharf-job run OPERATION [--root DIR]";
 
 fn main() -> ExitCode {
     usual_file_limit();
+    wharf_journal::begin("wharf-job");
     go_on_when_asked_to_end();
     let done = arguments().and_then(|(root, operation)| run(&root, operation));
     match done {

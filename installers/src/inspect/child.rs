@@ -62,6 +62,9 @@ fn inspect() -> Result<Answer, Failure> {
         Request::Standing { at, certificate } => {
             signature::standing(&certificates, certificate.as_str(), at).map(|()| Answer::Stands)
         }
+        Request::Look { at, number } => {
+            signature::look(&certificates, number as usize, at).map(Answer::Certificate)
+        }
         Request::Certificate { .. } => Err(broken("a certificate is no question")),
     };
     // Whatever was made of bytes that did not come is no judgement.

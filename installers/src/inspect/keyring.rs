@@ -56,6 +56,40 @@ impl Keyring {
         Ok(Self { files })
     }
 
+    /// A keyring of one file that may still be anybody's: as far as it is one, and no further, it is looked into.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(MAX_FILE as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        if bytes.len() > MAX_FILE {
+            let why = format!("it is longer than {MAX_FILE} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
+        let name = path.display().to_string().into();
+        Ok(Self {
+            files: vec![KeyFile { name, bytes }],
+        })
+    }
+
+    /// Each file by its path, as a keyring of its own.
+    pub fn files(&self) -> impl Iterator<Item = (&str, Self)> {
+        self.files.iter().map(|file| {
+            let alone = Self {
+                files: vec![file.clone()],
+            };
+            (file.name.as_str(), alone)
+        })
+    }
+
+    /// What is in its files.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.files
+            .iter()
+            .flat_map(|file| file.bytes.clone())
+            .collect()
+    }
+
     /// The frames that tell the child.
     pub(super) fn requests(&self) -> Vec<Request> {
         let certificate = |file: &KeyFile| Request::Certificate {

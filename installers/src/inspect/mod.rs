@@ -47,7 +47,10 @@ mod stream;
 mod stream_end;
 
 pub use keyring::Keyring;
-pub use wharf_frames::inspect::{Described, Form, Signed, Verified};
+pub use wharf_frames::inspect::{Certificate, Described, Form, Signed, Verified};
+
+/// More certificates of one file than these are not shown.
+const MAX_SHOWN: u32 = 64;
 
 /// How wharf-inspect is started.
 #[derive(Debug, Clone)]
@@ -149,6 +152,23 @@ impl Inspector {
             Answer::Stands => Ok(()),
             other => Err(no_such_answer(other)),
         }
+    }
+
+    /// Every certificate of a keyring, as it stands at this time, in Unix seconds.
+    pub fn look(&self, keyring: &Keyring, at: u64) -> Result<Vec<Certificate>, InspectError> {
+        let nothing = File::open("/dev/null")
+            .map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))?;
+        let mut found = Vec::new();
+        for number in 0..MAX_SHOWN {
+            let mut requests = keyring.requests();
+            requests.push(Request::Look { at, number });
+            match self.run(nothing.as_fd(), &requests)? {
+                Answer::Certificate(Some(certificate)) => found.push(certificate),
+                Answer::Certificate(None) => break,
+                other => return Err(no_such_answer(other)),
+            }
+        }
+        Ok(found)
     }
 
     fn run(&self, package: BorrowedFd<'_>, requests: &[Request]) -> Result<Answer, InspectError> {

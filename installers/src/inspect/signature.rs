@@ -22,16 +22,16 @@ use sequoia_openpgp::{
     policy::{Policy, StandardPolicy},
     types::RevocationStatus,
 };
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Cause, Failure, Text, inspect::Certificate};
 
 use crate::clock::{date, unix};
 
 /// More signatures than this are no signature.
 const MAX_SIGNATURES: usize = 16;
 
-/// The certificates of those who may sign, each once.
+/// The certificates of those who may sign, each once, with whether its secret key came along.
 #[derive(Debug, Default)]
-pub(super) struct Certificates(BTreeMap<Fingerprint, Cert>);
+pub(super) struct Certificates(BTreeMap<Fingerprint, (Cert, bool)>);
 
 impl Certificates {
     /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
@@ -50,12 +50,13 @@ impl Certificates {
         }
         for cert in certs {
             let fingerprint = cert.fingerprint();
-            let merged = match self.0.remove(&fingerprint) {
-                Some(other) => other.merge_public(cert),
-                None => Ok(cert.strip_secret_key_material()),
+            let secret = cert.is_tsk();
+            let (merged, secret) = match self.0.remove(&fingerprint) {
+                Some((other, before)) => (other.merge_public(cert), secret || before),
+                None => (Ok(cert.strip_secret_key_material()), secret),
             };
             let merged = merged.map_err(|error| unusable(error.to_string()))?;
-            self.0.insert(fingerprint, merged);
+            self.0.insert(fingerprint, (merged, secret));
         }
         Ok(())
     }
@@ -68,7 +69,8 @@ impl Certificates {
                     .any(|issuer| issuer.aliases(key.key().key_handle()))
             })
         };
-        self.0.values().filter(issued).cloned().collect()
+        let certs = self.0.values().map(|(cert, _)| cert);
+        certs.filter(issued).cloned().collect()
     }
 }
 
@@ -121,12 +123,46 @@ pub(super) fn standing(
     };
     let mut certs = certificates.0.iter();
     match certs.find(|(fingerprint, _)| fingerprint.to_hex() == certificate) {
-        Some((fingerprint, cert)) => judge.standing(cert, fingerprint),
+        Some((fingerprint, (cert, _))) => judge.standing(cert, fingerprint),
         None => {
             let detail = format!("the certificate {certificate} is not in the keyring");
             Err(Failure::new(Cause::UntrustedSigner, detail))
         }
     }
+}
+
+/// What a person wants to know of the certificate of this number.
+pub(super) fn look(
+    certificates: &Certificates,
+    number: usize,
+    at: u64,
+) -> Result<Option<Certificate>, Failure> {
+    let at = time(at)?;
+    let policy = StandardPolicy::at(at);
+    let judge = Judge {
+        certificates,
+        policy: &policy,
+        at,
+        verdicts: Vec::new(),
+    };
+    let Some((fingerprint, (cert, secret))) = certificates.0.iter().nth(number) else {
+        return Ok(None);
+    };
+    let valid = cert.with_policy(&policy, at).ok();
+    let primary = valid.as_ref().and_then(|valid| valid.primary_userid().ok());
+    let user_id = primary.map(|primary| primary.userid().clone());
+    let user_id = user_id.or_else(|| cert.userids().next().map(|any| any.userid().clone()));
+    let expires = valid.and_then(|valid| valid.primary_key().key_expiration_time());
+    Ok(Some(Certificate {
+        fingerprint: fingerprint.to_hex().into(),
+        user_id: user_id.map_or_else(Text::default, |id| {
+            String::from_utf8_lossy(id.value()).into_owned().into()
+        }),
+        created_at: unix(cert.primary_key().key().creation_time()),
+        expires_at: expires.map(unix),
+        unusable: judge.unusable(cert).map(Text::from),
+        secret: *secret,
+    }))
 }
 
 fn time(at: u64) -> Result<SystemTime, Failure> {
@@ -235,9 +271,43 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// sequoia's own words for a time would need the time zone's file, which is out of reach here.
+    /// Why no signature by this certificate holds.
+    fn unusable(&self, cert: &Cert) -> Option<String> {
+        if let RevocationStatus::Revoked(_) = cert.revocation_status(self.policy, self.at) {
+            return Some("it was revoked".to_owned());
+        }
+        let valid = cert.with_policy(self.policy, self.at);
+        let alive = valid.and_then(|valid| valid.alive().map(|()| valid));
+        let valid = match alive {
+            Ok(valid) => valid,
+            Err(error) => {
+                let known = self.reason(&error).map(|(_, what)| what);
+                return Some(known.unwrap_or_else(|| error.to_string()));
+            }
+        };
+        let mut signing = valid
+            .keys()
+            .for_signing()
+            .alive()
+            .revoked(false)
+            .supported();
+        let none = signing.next().is_none();
+        none.then(|| "it has no key that may sign now".to_owned())
+    }
+
     fn explain(&self, cert: &Cert, error: &anyhow::Error) -> Failure {
-        let (cause, what) = match error.chain().find_map(|error| error.downcast_ref()) {
+        let unknown = || (Cause::BadSignature, "it does not fit the package".into());
+        let (cause, what) = self.reason(error).unwrap_or_else(unknown);
+        let detail = format!(
+            "the signature by {} does not hold: {what}",
+            cert.fingerprint()
+        );
+        Failure::new(cause, detail)
+    }
+
+    /// sequoia's own words for a time would need the time zone's file, which is out of reach here.
+    fn reason(&self, error: &anyhow::Error) -> Option<(Cause, String)> {
+        Some(match error.chain().find_map(|error| error.downcast_ref()) {
             Some(Error::PolicyViolation(algorithm, _)) => {
                 (Cause::Weak, format!("{algorithm} is no longer safe"))
             }
@@ -246,13 +316,8 @@ impl Judge<'_> {
                 (Cause::Expired, self.out_of_time("not valid before", *until))
             }
             Some(Error::InvalidKey(why)) => (Cause::BadSignature, why.clone()),
-            _ => (Cause::BadSignature, "it does not fit the package".into()),
-        };
-        let detail = format!(
-            "the signature by {} does not hold: {what}",
-            cert.fingerprint()
-        );
-        Failure::new(cause, detail)
+            _ => return None,
+        })
     }
 
     fn out_of_time(&self, what: &str, when: SystemTime) -> String {

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use wharf_frames::{Failure, OperationId, PackageName, PackageVersion};
+use wharf_journal::message;
 
 use super::{
     Systemd, hold, left_behind,
     record::{Interruption, Record},
     units::{Shipped, UnitName},
 };
-use crate::{fault, limits, log::say};
+use crate::{fault, limits};
 
 /// What the device has of a package.
 #[derive(Debug, Clone)]
@@ -125,10 +126,12 @@ impl Systemd {
             record.activated = job.activated;
         }
         if done && !present.shipped.loose.is_empty() {
-            say(format_args!(
-                "wharf-job: {package}: not held back while it is INACTIVE: {:?}",
+            tracing::warn!(
+                MESSAGE_ID = message::NOT_HELD_BACK,
+                WHARF_PACKAGE = package.as_str(),
+                "{package}: not held back while it is INACTIVE: {:?}",
                 present.shipped.loose
-            ));
+            );
         }
         record.job = None;
         record.units = present.shipped.units.iter().cloned().collect();
@@ -139,12 +142,15 @@ impl Systemd {
     pub(crate) fn end_daemons(&self, package: &PackageName) {
         match left_behind::end() {
             Ok(None) => {}
-            Ok(Some(daemons)) => say(format_args!(
-                "wharf-job: {package}: ended what its maintainer scripts left running, which no Activate could start: {daemons}"
-            )),
-            Err(error) => say(format_args!(
-                "wharf-job: {package}: what its maintainer scripts left running is not known: {error}"
-            )),
+            Ok(Some(daemons)) => tracing::warn!(
+                MESSAGE_ID = message::DAEMONS_ENDED,
+                WHARF_PACKAGE = package.as_str(),
+                "{package}: ended what its maintainer scripts left running, which no Activate could start: {daemons}"
+            ),
+            Err(error) => tracing::warn!(
+                WHARF_PACKAGE = package.as_str(),
+                "{package}: what its maintainer scripts left running is not known: {error}"
+            ),
         }
     }
 

@@ -11,6 +11,7 @@
 mod activation;
 mod interruptions;
 mod package;
+mod screens;
 mod self_upgrade;
 mod story;
 mod walls;

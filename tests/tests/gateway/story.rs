@@ -1,7 +1,5 @@
 //! A server manages a gateway that was installed from the package alone.
 
-use std::fs;
-
 use serde_json::{Value, json};
 use wharf_tests::{
     booted::Booted, container::Container, gateway::ENDPOINT, leshan::Leshan, package::Package,
@@ -21,6 +19,7 @@ fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
     gateway.wait_for_status("registered with coaps://");
 
     delivers_and_installs(&mut gateway);
+    the_journal_tells_the_story(&gateway);
     activates(&mut gateway);
     gateway.boot_again(Container::reboot);
     is_active(&mut gateway, "1.0-1");
@@ -145,43 +144,51 @@ fn stands(state: u8, result: u8, version: &str, active: bool) -> Value {
     })
 }
 
-#[test]
-fn a_configuration_that_cannot_be_used_is_told_and_what_runs_goes_on() {
-    let gateway = Booted::registered();
-    let file = gateway.container.path().join("etc/wharfd/wharfd.toml");
-    let sound = fs::read_to_string(&file).unwrap();
-    fs::write(&file, "[[server]]\nurl = \"coap://127.0.0.1\"\n").unwrap();
+/// All of our programs, in the order in which the package passed them.
+fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
+    let fields = "SYSLOG_IDENTIFIER,WHARF_PACKAGE,WHARF_INSTANCE,WHARF_STATE,WHARF_RESULT,MESSAGE_ID,MESSAGE";
+    let journal = gateway.container.sh(&format!(
+        "journalctl --sync; journalctl WHARF_PACKAGE=hello --output json --output-fields={fields}"
+    ));
+    let lines: Vec<Value> = journal
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line in JSON"))
+        .collect();
+    let told = |line: &Value| {
+        let field = |name: &str| line[name].as_str().unwrap_or("-").to_owned();
+        assert_eq!(field("MESSAGE_ID").len(), 32, "{line}");
+        [
+            field("SYSLOG_IDENTIFIER"),
+            field("WHARF_INSTANCE"),
+            field("WHARF_STATE"),
+            field("WHARF_RESULT"),
+        ]
+        .join(" ")
+    };
+    let told: Vec<String> = lines.iter().map(told).collect();
+    let expected = [
+        "wharfd 1 DOWNLOAD STARTED 1",
+        "wharf-fetch 1 - -",
+        "wharfd 1 DOWNLOADED 0",
+        "wharf-installer - - -",
+        "wharfd 1 DELIVERED 0",
+        "wharfd 1 DELIVERED 0",
+        "wharf-job - - -",
+        "wharfd 1 INSTALLED 2",
+    ];
+    assert_eq!(told, expected, "{journal}");
+    assert!(!journal.contains("correct horse"), "{journal}");
 
-    assert!(
-        !gateway
-            .container
-            .try_sh("systemctl reload wharfd")
-            .status
-            .success()
-    );
-    let journal = gateway
+    // Of each event the catalog says what it means, and what to do.
+    let explained = gateway
         .container
-        .sh("journalctl --unit wharfd --output cat");
+        .sh("journalctl --catalog WHARF_PACKAGE=hello --no-hostname");
     assert!(
-        journal.contains("wharfd.toml, line 2: unknown field `url`"),
-        "{journal}"
+        explained.contains("-- Subject: hello is installed"),
+        "{explained}"
     );
-    gateway.client().read("/9/0/7").expect("2.05");
-
-    assert!(
-        !gateway
-            .container
-            .try_sh("systemctl restart wharfd")
-            .status
-            .success()
-    );
-    gateway.container.wait_for_unit("wharfd", "failed");
-    assert_eq!(
-        gateway.container.unit::<i32>("wharfd", "ExecMainStatus"),
-        78
-    );
-
-    fs::write(&file, sound).unwrap();
-    gateway.container.sh("systemctl restart wharfd");
-    gateway.wait_for_status("registered with coap://");
+    assert!(explained.contains("wharfctl activate hello"), "{explained}");
+    assert_eq!(explained.matches("-- Subject: ").count(), expected.len());
+    let updated = gateway.container.sh("journalctl --update-catalog 2>&1");
+    assert_eq!(updated, "");
 }

@@ -482,6 +482,37 @@ fn status_list_show_and_history_are_read_by_a_person() {
 }
 
 #[test]
+fn trace_shows_coap_as_it_goes_by_and_no_secret() {
+    let on_bus = OnBus::simulated();
+    let mut command = on_bus.set.gateway.command("wharfctl", &[]);
+    let trace = Process::spawn(command.arg("trace"));
+    let client = on_bus.set.client();
+    // It watches from some moment on.
+    wait_until("a read in the trace", || {
+        client.read_text("/9/0/7");
+        let lines = trace.output().all();
+        lines
+            .iter()
+            .any(|line| line.contains("GET /9/0/7"))
+            .then_some(())
+    });
+    client.write_text("/9/0/15", "hunter2").expect("2.04");
+    client
+        .write_text("/9/0/3", "http://127.0.0.1:9/p.deb?hunter2")
+        .expect("2.04");
+    trace.output().wait_for("PUT /9/0/15");
+    trace.output().wait_for("\"http://127.0.0.1:9/p.deb?…\"");
+    let all = trace.output().all().join("\n");
+    assert!(
+        all.contains(" > ACK [") && !all.contains("hunter2"),
+        "{all}"
+    );
+
+    let said = on_bus.wharfctl_as(NOBODY, &["trace"]);
+    assert_eq!(said.code, Some(77), "{said:?}");
+}
+
+#[test]
 fn completions_are_printed_without_a_bus() {
     let gateway = Gateway::simulated();
     for shell in ["bash", "zsh", "fish"] {

@@ -151,6 +151,18 @@ fn a_download_over_tls_waits_for_the_clock_also_where_it_had_begun() {
     set.start_daemon_again_with(&NEVER_SET);
     why_it_waits(&set, "10: waiting for the clock");
     set.wait_for("1/1");
+    let lines = set.gateway.daemon().errors();
+    lines.wait_for("the clock of this machine is not set");
+    let doctor = set
+        .gateway
+        .command("wharfctl", &NEVER_SET)
+        .arg("doctor")
+        .output();
+    let seen = String::from_utf8(doctor.unwrap().stdout).unwrap();
+    assert!(
+        seen.contains("FAIL  clock           1970-01-01T00:00:1"),
+        "{seen}"
+    );
     set.kill_and_start_daemon();
     set.wait_for("0/52");
 }

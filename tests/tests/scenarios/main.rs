@@ -12,6 +12,7 @@ mod configuration;
 mod dtls;
 mod instances;
 mod interruptions;
+mod keys;
 mod leftovers;
 mod refusals;
 mod restarts;

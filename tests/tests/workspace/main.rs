@@ -1,5 +1,5 @@
 //! What holds for the workspace as a whole: whose code is in it, what each program is without, that
-//! the pure crates are pure, and that the tests which pages name are there.
+//! the pure crates are pure, that the tests which pages name are there, and that the journal's lines are explained.
 
 #![allow(
     clippy::expect_used,
@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod journal;
 mod licences;
 mod links;
 mod named_tests;

@@ -1,6 +1,6 @@
 //! The way to wharfd: one connection to the bus, its objects as they are now, and the signals that they changed.
 
-use std::{collections::HashMap, fs::File, path::Path};
+use std::{collections::HashMap, fs::File, os::fd::OwnedFd, path::Path};
 
 use futures_util::StreamExt as _;
 use wharfd::bus;
@@ -110,6 +110,13 @@ impl Agent {
         Ok(lines.into_iter().map(HistoryLine::from).collect())
     }
 
+    /// Has each CoAP message written there, as long as somebody reads it.
+    pub(crate) async fn trace(&self, writer: OwnedFd) -> Result<(), Failure> {
+        let writer = Fd::from(writer);
+        let called = self.call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "Trace", &writer);
+        called.await.map(drop)
+    }
+
     /// A new instance.
     pub(crate) async fn create_instance(&self) -> Result<u16, Failure> {
         let made = self
@@ -134,7 +141,7 @@ impl Agent {
                     .await
             }
             Change::WritePackage { package, signature } => {
-                let values = (Fd::from(std::os::fd::OwnedFd::from(package)), signature);
+                let values = (Fd::from(OwnedFd::from(package)), signature);
                 self.call(&path, interface, "WritePackage", &values).await
             }
             Change::Install => self.call(&path, interface, "Install", &()).await,

@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     },
     /// Each change as it comes, until interrupted
     Watch,
+    /// Each CoAP message of the server as it goes by, without secrets, until interrupted; for root
+    Trace,
     /// What has to be so for wharfd to work, each with what to do; ends with 1 when something is not
     Doctor,
     /// Bring a package and install it; waits for the end
@@ -66,11 +68,35 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
+    /// Who may sign packages: the certificates of the keyring
+    #[command(subcommand)]
+    Keys(Keys),
     /// Print the completions of a shell
     Completions {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Each certificate: whose it is, until when it is valid, what it may sign
+    List,
+    /// Take the OpenPGP certificates of a file into the keyring
+    Add {
+        /// The file, armored or not
+        file: PathBuf,
+    },
+    /// Take a certificate out of the keyring
+    Remove {
+        /// Its fingerprint
+        fingerprint: String,
+    },
+    /// Say which certificate signed a package, and whether it would be installed; FILE.asc or FILE.sig beside it counts
+    Check {
+        /// The package
+        file: PathBuf,
     },
 }
 

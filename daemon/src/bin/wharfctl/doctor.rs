@@ -2,17 +2,25 @@
 //! nothing, and needs no wharfd that runs.
 
 use std::{
-    fs, io,
+    fs,
     net::ToSocketAddrs as _,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use serde::Serialize;
+use wharf_transport::{Channel, Psk, dtls::Client, udp::resolve};
 use wharfd::{clock, config::Settings};
 
-use crate::{agent::Agent, failure::Failure, model, show::print};
+use crate::{
+    agent::Agent,
+    failure::Failure,
+    keys::{self, Key},
+    model,
+    show::print,
+};
 
 /// What was looked at, and how it is.
 #[derive(Debug, Serialize)]
@@ -38,10 +46,13 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     let mut findings = vec![configuration(&settings), the_clock()];
     if let Ok(settings) = &settings {
         findings.push(name_service(settings));
+        findings.extend(handshake(settings).await);
         findings.extend(machine_id(root, settings));
     }
     findings.extend(the_agent(root).await);
-    findings.extend([keys(root), disk(root), packages(root)]);
+    findings.push(keyring(root));
+    findings.extend(disks(root));
+    findings.push(packages(root));
     print(json, &findings, || findings.iter().map(line).collect())?;
     let failed = findings.iter().filter(|it| it.verdict == Verdict::Fail);
     match failed.count() {
@@ -133,6 +144,51 @@ fn name_service(settings: &Settings) -> Finding {
     }
 }
 
+/// A handshake of our own: it tells the key and the way apart from all that wharfd does with them.
+async fn handshake(settings: &Settings) -> Option<Finding> {
+    let check = "handshake";
+    let psk = settings.server.psk.as_ref()?;
+    let (server, identity) = (&settings.server.address, psk.identity());
+    Some(
+        match tokio::time::timeout(PATIENCE, shake_hands(settings, psk)).await {
+            Ok(Ok(())) => ok(check, format!("{server} takes the key of {identity:?}")),
+            Ok(Err(why)) => bad(
+                check,
+                Verdict::Fail,
+                why,
+                "the table \"When the server is not reached\" of the operator guide has each",
+            ),
+            Err(_) => bad(
+                check,
+                Verdict::Fail,
+                format!("{server} does not answer"),
+                "look whether a DTLS server is at this address and port, and whether every firewall lets UDP through",
+            ),
+        },
+    )
+}
+
+/// A server that is there answers sooner.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn shake_hands(settings: &Settings, psk: &Psk) -> Result<(), String> {
+    let addresses = resolve(&settings.server.address).await;
+    let addresses = addresses.map_err(|error| error.to_string())?;
+    let mut last = "its name has no address".to_owned();
+    for address in addresses {
+        let client = Client::new(psk.clone(), settings.timing.ack_timeout);
+        let mut client = client.map_err(|error| error.to_string())?;
+        match Channel::open(address, None, Some(&mut client)).await {
+            Ok(mut channel) => {
+                channel.close().await;
+                return Ok(());
+            }
+            Err(error) => last = format!("{address}: {error}"),
+        }
+    }
+    Err(last)
+}
+
 async fn the_agent(root: &Path) -> Vec<Finding> {
     let snapshot = match Agent::connect(root).await {
         Ok(agent) => agent.snapshot().await,
@@ -184,76 +240,112 @@ fn installer(agent: &model::Agent) -> Finding {
     }
 }
 
-/// Whose they are and what they may sign, the installer judges when a package comes.
-fn keys(root: &Path) -> Finding {
+/// Whether anybody may sign, as the installer reads the keyring.
+fn keyring(root: &Path) -> Finding {
     let check = "keys";
-    let folder = root.join("etc/wharfd/keys");
-    let names = fs::read_dir(&folder).and_then(|entries| {
-        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-        names.collect::<io::Result<Vec<String>>>()
-    });
-    let shown = folder.display();
-    match names {
-        Ok(names) => match names.iter().filter(|name| is_key(name)).count() {
-            0 => bad(
+    if !nix::unistd::geteuid().is_root() {
+        return bad(check, Verdict::Warn, "the keyring is root's", "ask as root");
+    }
+    let keys = match keys::read(root) {
+        Ok(keys) => keys,
+        Err(why) => {
+            return bad(
                 check,
                 Verdict::Fail,
-                format!("nobody may sign: there is no file in {shown}"),
-                "put the vendor's OpenPGP certificate there, and name it in installer.toml",
+                why,
+                "no package is judged until that is corrected",
+            );
+        }
+    };
+    let (unusable, usable): (Vec<Key>, Vec<Key>) =
+        keys.into_iter().partition(|key| key.unusable.is_some());
+    let first = unusable.into_iter().next();
+    match (usable.len(), first) {
+        (0, None) => bad(
+            check,
+            Verdict::Fail,
+            "nobody may sign: there is no certificate in the keyring",
+            "take the vendor's OpenPGP certificate in: wharfctl keys add FILE",
+        ),
+        (usable, Some(key)) => bad(
+            check,
+            if usable == 0 {
+                Verdict::Fail
+            } else {
+                Verdict::Warn
+            },
+            format!(
+                "{} signs nothing: {}",
+                key.fingerprint,
+                key.unusable.unwrap_or_default()
             ),
-            count => ok(check, format!("{count} in {shown}")),
-        },
-        Err(error) => bad(
+            "take the renewed certificate in (wharfctl keys add FILE), or this one out (wharfctl keys remove)",
+        ),
+        (_, None) if usable.iter().all(|key| key.packages.is_none()) => bad(
             check,
             Verdict::Warn,
-            format!("cannot read {shown}: {error}"),
-            "ask as root",
+            "nothing new may be signed: no certificate has a [[key]] in installer.toml",
+            "`wharfctl keys list` shows the lines to write",
         ),
+        (usable, None) => ok(check, format!("{usable} in the keyring, each valid")),
     }
-}
-
-/// Hidden files and editors' copies are passed over, as the installer does.
-fn is_key(name: &str) -> bool {
-    !name.starts_with('.') && !name.ends_with('~')
 }
 
 /// What the installer leaves free: a twentieth of the disk within these bounds.
 const RESERVE: std::ops::RangeInclusive<u64> = 64 * 1024 * 1024..=1024 * 1024 * 1024;
 
+/// wharfd keeps its database there: so much it may need soon.
+const DATABASE: u64 = 4 * 1024 * 1024;
+
+/// The disks on which packages and the database lie, which may be one.
+fn disks(root: &Path) -> Vec<Finding> {
+    let folder = |below: &str| {
+        let folder = root.join(below);
+        let above = || root.join("var/lib");
+        Some(folder.clone())
+            .filter(|it| it.is_dir())
+            .unwrap_or_else(above)
+    };
+    let (packages, database) = (folder("var/lib/wharf-installer"), folder("var/lib/wharfd"));
+    let device = |folder: &Path| fs::metadata(folder).ok().map(|found| found.dev());
+    let mut findings = vec![disk(&packages, &|size| {
+        (size / 20).clamp(*RESERVE.start(), *RESERVE.end())
+    })];
+    if device(&packages) != device(&database) {
+        findings.push(disk(&database, &|_| DATABASE));
+    }
+    findings
+}
+
 #[allow(
     clippy::useless_conversion,
     reason = "the fields have 32 bits on some machines"
 )]
-fn disk(root: &Path) -> Finding {
+fn disk(folder: &Path, reserve: &dyn Fn(u64) -> u64) -> Finding {
     let check = "disk";
-    let folder = root.join("var/lib");
     let shown = folder.display();
-    match nix::sys::statvfs::statvfs(&folder) {
-        Ok(found) => {
-            let unit = u64::from(found.fragment_size());
-            let free = u64::from(found.blocks_available()) * unit;
-            let disk = u64::from(found.blocks()) * unit;
-            let reserve = (disk / 20).clamp(*RESERVE.start(), *RESERVE.end());
-            let text = format!(
-                "{} MB are free in {shown}, of which {} stay free",
-                free / 1_000_000,
-                reserve / 1_000_000
-            );
-            match free > reserve {
-                true => ok(check, text),
-                false => bad(
-                    check,
-                    Verdict::Fail,
-                    text,
-                    "make room: every download ends 50",
-                ),
-            }
+    let found = match nix::sys::statvfs::statvfs(folder) {
+        Ok(found) => found,
+        Err(error) => {
+            let why = format!("cannot look at {shown}: {error}");
+            return bad(check, Verdict::Warn, why, "ask as root");
         }
-        Err(error) => bad(
+    };
+    let unit = u64::from(found.fragment_size());
+    let free = u64::from(found.blocks_available()) * unit;
+    let reserve = reserve(u64::from(found.blocks()) * unit);
+    let text = format!(
+        "{} MB are free in {shown}, of which {} stay free",
+        free / 1_000_000,
+        reserve / 1_000_000
+    );
+    match free > reserve {
+        true => ok(check, text),
+        false => bad(
             check,
-            Verdict::Warn,
-            format!("cannot look at {shown}: {error}"),
-            "ask as root",
+            Verdict::Fail,
+            text,
+            "make room: downloads end 50, and nothing is stored",
         ),
     }
 }

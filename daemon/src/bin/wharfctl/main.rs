@@ -2,7 +2,8 @@
 //!
 //! - `arguments`: the command line; `failure`: why it ends with which code.
 //! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
-//! - `show`, `text`: the verbs that read; `watch`: the one that goes on reading.
+//! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
+//! - `keys`: who may sign, which wharf-installer is asked.
 //! - `doctor`: what has to be so for wharfd to work.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
 
@@ -12,9 +13,11 @@ mod change;
 mod doctor;
 mod failure;
 mod install;
+mod keys;
 mod model;
 mod show;
 mod text;
+mod trace;
 mod watch;
 
 use std::{io::Write as _, process::ExitCode};
@@ -36,7 +39,11 @@ fn main() -> ExitCode {
     if let Verb::Completions { shell } = arguments.verb {
         return completions(shell);
     }
-    match run(arguments) {
+    let done = match arguments.verb {
+        Verb::Keys(verb) => keys::keys(&arguments.root, verb, arguments.json),
+        _ => run(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("wharfctl: {failure}");
@@ -84,11 +91,12 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         Verb::Show { instance } => show::show(agent, &instance, json).await,
         Verb::History { instance } => show::history(agent, instance.as_ref(), json).await,
         Verb::Watch => watch::watch(agent, json).await,
+        Verb::Trace => trace::trace(agent, json).await,
         Verb::Install(arguments) => install::install(agent, arguments).await,
         Verb::Uninstall { instance } => change::uninstall(agent, &instance).await,
         Verb::Activate { instance } => change::activate(agent, &instance).await,
         Verb::Deactivate { instance } => change::deactivate(agent, &instance).await,
         Verb::Delete { instance } => change::delete(agent, &instance).await,
-        Verb::Doctor | Verb::Completions { .. } => Ok(()), // need no agent
+        Verb::Doctor | Verb::Keys(_) | Verb::Completions { .. } => Ok(()), // need no agent
     }
 }

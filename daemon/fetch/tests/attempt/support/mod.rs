@@ -21,6 +21,7 @@ pub(crate) fn request(uri: &str) -> Request {
             connect_ms: 30_000,
             stall_ms: 30_000,
         },
+        subject: None,
     }
 }
 

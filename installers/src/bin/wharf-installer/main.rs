@@ -1,5 +1,7 @@
 //! Answers the job socket: arguments, policy, wiring; nothing else.
 
+mod keys;
+
 use std::{
     env,
     error::Error,
@@ -17,14 +19,17 @@ use wharf_installers::{
     Root, answer::Desk, ledger::Ledger, open_backend, open_inspector, policy::Policy, queue::Queue,
     service::Service, staging::Staging, users::user, usual_file_limit,
 };
+use wharf_journal::message;
 
 const USAGE: &str = "\
 Usage: wharf-installer [--root DIR] [--check-config]
+       wharf-installer [--root DIR] [--json] keys list | add FILE | remove FINGERPRINT | check FILE
 
-Answers the job socket: all that wharfd has done as root.
+Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys).
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
+  --json          print JSON (keys)
   --help, --version
 ";
 
@@ -37,6 +42,9 @@ enum Command {
 struct Arguments {
     root: Root,
     check_config: bool,
+    /// What is asked of the keyring; then it answers no socket.
+    keys: Option<keys::Verb>,
+    json: bool,
 }
 
 /// sysexits.h: EX_CONFIG.
@@ -49,6 +57,9 @@ fn main() -> ExitCode {
         Ok(Command::Say(text)) => return say(text),
         Err(error) => return complain(&error, 64),
     };
+    if let Some(verb) = &arguments.keys {
+        return obey(&arguments, verb);
+    }
     let policy = match Policy::read(&arguments.root) {
         Ok(policy) => policy,
         Err(error) => return complain(&error, BAD_CONFIGURATION),
@@ -56,8 +67,20 @@ fn main() -> ExitCode {
     if arguments.check_config {
         return say(&checked(&arguments.root));
     }
+    wharf_journal::begin("wharf-installer");
     match serve(&arguments.root, &policy) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, 1),
+    }
+}
+
+fn obey(arguments: &Arguments, verb: &keys::Verb) -> ExitCode {
+    match keys::obey(&arguments.root, verb, arguments.json) {
+        Ok((text, true)) => say(&text),
+        Ok((text, false)) => {
+            say(&text);
+            ExitCode::FAILURE
+        }
         Err(error) => complain(&error, 1),
     }
 }
@@ -72,9 +95,10 @@ fn checked(root: &Root) -> String {
 }
 
 fn arguments() -> Result<Command, String> {
-    use lexopt::prelude::{Long, ValueExt};
+    use lexopt::prelude::{Long, Value, ValueExt};
     let mut parser = lexopt::Parser::from_env();
-    let (mut root, mut check_config) = (PathBuf::from("/"), false);
+    let (mut root, mut check_config, mut json) = (PathBuf::from("/"), false, false);
+    let mut words = Vec::new();
     let wrong = |error: &dyn fmt::Display| format!("{error}\n{USAGE}");
     while let Some(argument) = parser.next().map_err(|error| wrong(&error))? {
         match argument {
@@ -83,6 +107,8 @@ fn arguments() -> Result<Command, String> {
                 root = value.map_err(|error| wrong(&error))?;
             }
             Long("check-config") => check_config = true,
+            Long("json") => json = true,
+            Value(word) => words.push(word.to_string_lossy().into_owned()),
             Long("help") => return Ok(Command::Say(USAGE)),
             Long("version") => {
                 return Ok(Command::Say(concat!(
@@ -97,16 +123,27 @@ fn arguments() -> Result<Command, String> {
     let root = root
         .canonicalize()
         .map_err(|error| format!("--root {}: {error}", root.display()))?;
+    let keys = match words.split_first() {
+        None => None,
+        Some((keys, words)) if keys == "keys" => Some(
+            keys::Verb::new(words)
+                .ok_or_else(|| wrong(&"keys: a verb and what it is about are expected"))?,
+        ),
+        Some((word, _)) => return Err(wrong(&format_args!("unexpected '{word}'"))),
+    };
     Ok(Command::Run(Arguments {
         root: Root::new(root),
         check_config,
+        keys,
+        json,
     }))
 }
 
 fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
     if policy.allow_unsigned {
-        eprintln!(
-            "wharf-installer: allow-unsigned is set: packages without a signature are installed"
+        tracing::warn!(
+            MESSAGE_ID = message::UNSIGNED_ALLOWED,
+            "allow-unsigned is set: packages without a signature are installed"
         );
     }
     let wharfd = user(root, "wharfd")?;

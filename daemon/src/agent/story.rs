@@ -1,0 +1,247 @@
+//! What the journal is told: of each instance what a person wants to know, in a handful of lines for a package; of the
+//! registration how it stands. Decides nothing.
+
+use std::{collections::BTreeMap, fmt};
+
+use wharf_frames::{OperationId, PackageName, Text};
+use wharf_journal::message;
+use wharf_software::{
+    Instance, InstanceId, Kind, Refusal, UpdateResult, UpdateState, instance::Flow,
+    operation::Phase,
+};
+use wharf_transport::ServerAddress;
+
+/// What was told and is needed to go on with it.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    /// Which package is on its way, as the file of its Package URI is called: nobody has looked into it yet.
+    expected: BTreeMap<InstanceId, PackageName>,
+}
+
+impl Story {
+    /// The package that an instance is about: what was delivered, else what is on its way, else what is in place.
+    pub(super) fn package(&self, id: InstanceId, instance: &Instance) -> Option<PackageName> {
+        let delivered = instance.package().map(|package| &package.name);
+        let in_place = instance.software().map(|(name, _)| name);
+        let known = delivered.or_else(|| self.expected.get(&id)).or(in_place);
+        known.cloned()
+    }
+
+    /// Tells what became of an instance.
+    pub(super) fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
+        let Some(new) = new else {
+            self.expected.remove(&id);
+            let deleted = message::DELETED;
+            return tracing::info!(
+                MESSAGE_ID = deleted,
+                WHARF_INSTANCE = id.0,
+                "instance {}: deleted",
+                id.0
+            );
+        };
+        self.expect(id, new);
+        if is_news(old, new) {
+            let before = old.and_then(|old| Some(old.software()?.0.clone()));
+            let package = self.package(id, new).or(before);
+            Line::new(id, package, old, new).say();
+        }
+        if new.update_state() == UpdateState::Initial {
+            self.expected.remove(&id);
+        }
+    }
+
+    fn expect(&mut self, id: InstanceId, instance: &Instance) {
+        let Some(Flow::Pull { uri, .. }) = instance.delivery().map(|delivery| &delivery.flow)
+        else {
+            return;
+        };
+        match name_of_file(uri.as_str()) {
+            Some(name) => self.expected.insert(id, name),
+            None => self.expected.remove(&id),
+        };
+    }
+}
+
+/// `hello` of `https://h/pool/hello_1.0-1_all.deb?token=…`: how dpkg-name(1) and opkg call their files.
+fn name_of_file(uri: &str) -> Option<PackageName> {
+    let path = uri.split(['?', '#']).next()?;
+    let (name, _) = path.rsplit('/').next()?.split_once('_')?;
+    let of_a_name =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    let is_name = name.bytes().all(of_a_name);
+    PackageName::new(name).ok().filter(|_| is_name)
+}
+
+/// Not that work goes on which was told to have begun.
+fn is_news(old: Option<&Instance>, new: &Instance) -> bool {
+    let Some(old) = old else { return true };
+    let standing = |of: &Instance| (of.update_state(), of.update_result(), of.activation_state());
+    let is_at_work = new.phase() == Some(Phase::Act);
+    standing(old) != standing(new) || (!is_at_work && old.status_reason() != new.status_reason())
+}
+
+/// One line, with its fields.
+struct Line {
+    message: &'static str,
+    instance: InstanceId,
+    package: Option<PackageName>,
+    operation: Option<OperationId>,
+    state: UpdateState,
+    result: UpdateResult,
+    text: String,
+}
+
+impl Line {
+    fn new(
+        id: InstanceId,
+        package: Option<PackageName>,
+        old: Option<&Instance>,
+        new: &Instance,
+    ) -> Self {
+        let (state, result) = (new.update_state(), new.update_result());
+        let active = match (state, new.activation_state()) {
+            (UpdateState::Installed, true) => "active, ",
+            (UpdateState::Installed, false) => "inactive, ",
+            _ => "",
+        };
+        let operation = new.operation().or_else(|| old?.operation());
+        Self {
+            message: message_of(old, new),
+            instance: id,
+            package,
+            operation: operation.map(|operation| operation.id),
+            state,
+            result,
+            text: format!(
+                "instance {}: {}/{}, {active}{}",
+                id.0,
+                state.name(),
+                result.value(),
+                new.status_reason()
+            ),
+        }
+    }
+
+    fn say(&self) {
+        macro_rules! say {
+            ($level:ident) => {
+                tracing::$level!(
+                    MESSAGE_ID = self.message,
+                    WHARF_INSTANCE = self.instance.0,
+                    WHARF_PACKAGE = self.package.as_ref().map(PackageName::as_str),
+                    WHARF_OPERATION = self.operation.map(display),
+                    WHARF_STATE = self.state.name(),
+                    WHARF_RESULT = self.result.value(),
+                    "{}",
+                    self.text
+                )
+            };
+        }
+        match self.message {
+            message::UNDER_WAY | message::INSTALLED => say!(info),
+            _ => say!(warn),
+        }
+    }
+}
+
+fn message_of(old: Option<&Instance>, new: &Instance) -> &'static str {
+    use UpdateResult as Is;
+    match new.update_result() {
+        Is::NotEnoughStorage => message::NO_ROOM,
+        Is::OutOfMemory => message::OUT_OF_MEMORY,
+        Is::ConnectionLost => message::CONNECTION_LOST,
+        Is::IntegrityFailure => message::INTEGRITY_FAILURE,
+        Is::UnsupportedPackage => message::UNSUPPORTED_PACKAGE,
+        Is::InvalidUri => message::INVALID_URI,
+        Is::DeviceDefined => message::DEVICE_REFUSED,
+        Is::InstallationFailure => message::INSTALLATION_FAILED,
+        Is::UninstallationFailure => message::UNINSTALLATION_FAILED,
+        Is::Installed if activation_failed(old, new) => message::ACTIVATION_FAILED,
+        Is::Installed => message::INSTALLED,
+        Is::Initial | Is::Downloading => message::UNDER_WAY,
+    }
+}
+
+/// Result stays what it is then: that it ended, and nothing is active, tells.
+fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
+    let before = old
+        .and_then(Instance::operation)
+        .map(|operation| operation.kind);
+    before == Some(Kind::Activate) && new.operation().is_none() && !new.activation_state()
+}
+
+/// Tells that a request is refused, and why: the server gets the code alone.
+pub(super) fn tell_refusal(id: Option<InstanceId>, refusal: &Refusal) {
+    let of_instance = id
+        .map(|id| format!("instance {}: ", id.0))
+        .unwrap_or_default();
+    tracing::info!(
+        MESSAGE_ID = message::REQUEST_REFUSED,
+        WHARF_INSTANCE = id.map(|id| id.0),
+        "{of_instance}a request is refused with {}: {}",
+        refusal.code.as_str(),
+        refusal.why
+    );
+}
+
+/// Tells how it stands with the server.
+pub(super) fn tell_registration(server: &ServerAddress, event: &lwm2m::Event) {
+    use lwm2m::Event;
+    let not_registered = |why: &dyn fmt::Display| {
+        tracing::warn!(
+            MESSAGE_ID = message::NOT_REGISTERED,
+            "not registered with {server}: {why}"
+        );
+    };
+    match event {
+        Event::Registered { location } => {
+            let location = Text::new(location);
+            tracing::info!(
+                MESSAGE_ID = message::REGISTERED,
+                "registered with {server} at {location}"
+            );
+        }
+        Event::StillRegistered { location } => {
+            let location = Text::new(location);
+            tracing::info!(
+                MESSAGE_ID = message::REGISTERED,
+                "still registered with {server} at {location}"
+            );
+        }
+        Event::RegistrationFailed { failure, .. } => {
+            not_registered(&format_args!("{failure}. It is tried again for ever"));
+        }
+        Event::RegistrationLost => {
+            not_registered(&"the server forgot the registration, and is told again")
+        }
+        Event::Unreachable => not_registered(&"the server does not answer"),
+        Event::Deregistered => tracing::info!("deregistered at {server}"),
+        Event::Updated => tracing::debug!("the registration is updated"),
+        Event::Observed(path) => tracing::debug!("observed: {path}"),
+        Event::ObservationEnded(path) => tracing::debug!("observed no more: {path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_as_its_package() {
+        for (uri, name) in [
+            ("https://h/pool/hello_1.0-1_all.deb", Some("hello")),
+            (
+                "https://h/libc++1_1.0_amd64.deb?token=a/b_c#d",
+                Some("libc++1"),
+            ),
+            ("https://h/hello.deb", None),
+            ("https://h/_1.0", None),
+            ("https://h/a%20b_1.0.deb", None),
+            ("https://h_1/", None),
+            ("https://h", None),
+        ] {
+            let found = name_of_file(uri);
+            assert_eq!(found.as_ref().map(PackageName::as_str), name, "{uri}");
+        }
+    }
+}

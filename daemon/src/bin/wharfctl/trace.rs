@@ -1,0 +1,46 @@
+//! `wharfctl trace`: CoAP as it goes by, as long as somebody reads it. wharfd writes the lines, without secrets.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _, pipe, stdout},
+    time::SystemTime,
+};
+
+use serde::Serialize;
+
+use crate::{agent::Agent, failure::Failure, text};
+
+/// A message, for `--json`.
+#[derive(Serialize)]
+struct Message<'a> {
+    at: u64,
+    /// `in` from the server, `out` to it.
+    way: &'static str,
+    message: &'a str,
+}
+
+/// Until it is interrupted, or wharfd ends.
+pub(crate) async fn trace(agent: &Agent, json: bool) -> Result<(), Failure> {
+    let (reader, writer) = pipe().map_err(Failure::Runtime)?;
+    agent.trace(writer.into()).await?;
+    for line in BufReader::new(reader).lines() {
+        let line = line.map_err(Failure::Runtime)?;
+        say(&line, json)?;
+    }
+    Ok(())
+}
+
+fn say(line: &str, json: bool) -> Result<(), Failure> {
+    let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let at = at.map_or(0, |since| since.as_secs());
+    let shown = match json {
+        false => format!("{} {line}", text::time(at)),
+        true => {
+            let (arrow, message) = line.split_once(' ').unwrap_or(("", line));
+            let way = if arrow == "<" { "in" } else { "out" };
+            let message = Message { at, way, message };
+            serde_json::to_string(&message).map_err(|error| Failure::Runtime(error.into()))?
+        }
+    };
+    writeln!(stdout(), "{shown}")?;
+    Ok(stdout().flush()?)
+}

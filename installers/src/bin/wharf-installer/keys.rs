@@ -1,0 +1,124 @@
+//! `wharf-installer keys`, which `wharfctl keys` is: the keyring, for people and as JSON.
+
+use std::{
+    error::Error,
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use wharf_installers::{
+    Root, calendar_day,
+    keys::{Key, Keys, Verdict},
+    open_backend, open_inspector,
+    policy::Policy,
+};
+
+/// What is asked of the keyring.
+pub(crate) enum Verb {
+    List,
+    Add(PathBuf),
+    Remove(String),
+    Check(PathBuf),
+}
+
+impl Verb {
+    /// The verb of these words.
+    pub(crate) fn new(words: &[String]) -> Option<Self> {
+        match words {
+            [verb] if verb == "list" => Some(Self::List),
+            [verb, file] if verb == "add" => Some(Self::Add(file.into())),
+            [verb, fingerprint @ ..] if verb == "remove" && !fingerprint.is_empty() => {
+                Some(Self::Remove(fingerprint.concat()))
+            }
+            [verb, file] if verb == "check" => Some(Self::Check(file.into())),
+            _ => None,
+        }
+    }
+}
+
+/// What is printed; whether that is what was hoped for.
+pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool), Box<dyn Error>> {
+    let policy = Policy::read(root)?;
+    let inspector = open_inspector(root)?;
+    let keys = Keys {
+        root,
+        policy: &policy,
+        inspector: &inspector,
+    };
+    Ok(match verb {
+        Verb::List => (shown(&keys.list()?[..], json, list)?, true),
+        Verb::Add(file) => (shown(&keys.add(file)?[..], json, list)?, true),
+        Verb::Remove(fingerprint) => {
+            let removed = keys.remove(fingerprint)?;
+            let line = |file: &PathBuf| format!("removed {}\n", file.display());
+            let lines = |files: &[PathBuf]| files.iter().map(line).collect();
+            (shown(&removed[..], json, lines)?, true)
+        }
+        Verb::Check(file) => {
+            let backend = open_backend(root, &policy)?;
+            let verdict = keys.check(file, backend.as_ref())?;
+            let accepted = verdict.refused.is_none();
+            (shown(&verdict, json, judged)?, accepted)
+        }
+    })
+}
+
+fn shown<T: Serialize + ?Sized>(
+    value: &T,
+    json: bool,
+    text: impl Fn(&T) -> String,
+) -> Result<String, serde_json::Error> {
+    match json {
+        true => serde_json::to_string(value).map(|line| line + "\n"),
+        false => Ok(text(value)),
+    }
+}
+
+fn list(keys: &[Key]) -> String {
+    match keys.is_empty() {
+        true => "nobody may sign: there is no certificate in the keyring\n".to_owned(),
+        false => keys.iter().map(key).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn key(key: &Key) -> String {
+    let valid = match (&key.unusable, key.expires_at) {
+        (Some(why), _) => format!("NO: {why}"),
+        (None, Some(until)) => format!("until {}", day(until)),
+        (None, None) => "for ever".to_owned(),
+    };
+    let may_sign = match &key.packages {
+        Some(names) => names.join(" "),
+        None => format!(
+            "what wharfd installed before, and nothing new. To allow more, write into installer.toml:\n            \
+             [[key]]\n            fingerprint = \"{}\"\n            packages = [\"…\"]",
+            key.fingerprint
+        ),
+    };
+    format!(
+        "{}\n  user id   {}\n  file      {}\n  valid     {valid}\n  may sign  {may_sign}\n",
+        key.fingerprint,
+        key.user_id,
+        key.file.display()
+    )
+}
+
+fn judged(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    if let (Some(name), Some(version)) = (&verdict.name, &verdict.version) {
+        let signed = match &verdict.signer {
+            Some(signer) => format!("signed by {signer}"),
+            None => "not signed".to_owned(),
+        };
+        text += &format!("{name} {version} is {signed}\n");
+    }
+    text + &match &verdict.refused {
+        None => "it would be installed\n".to_owned(),
+        Some(why) => format!("it would be refused: {why}\n"),
+    }
+}
+
+fn day(seconds: u64) -> String {
+    calendar_day(UNIX_EPOCH + Duration::from_secs(seconds))
+}

@@ -1,0 +1,183 @@
+//! What is wrong with a gateway, and what its administrator sees of it: `systemctl status`, `journalctl`, `wharfctl
+//! doctor`. Each says what to do.
+
+use std::{fs, net::Ipv4Addr};
+
+use wharf_tests::{booted::Booted, package::Package};
+
+/// A gateway, and what is looked at.
+struct Screens {
+    gateway: Booted,
+}
+
+impl Screens {
+    /// Configures one server, in its own words.
+    fn server(&self, lines: &str) {
+        let timing = "[timing]\nack-timeout = 20\nretry-first = 200\nretry-longest = 400\n";
+        let text = format!("endpoint = \"gateway\"\n\n[[server]]\n{lines}\n{timing}");
+        let file = self.gateway.container.path().join("etc/wharfd/wharfd.toml");
+        fs::write(file, text).expect("wharfd.toml");
+    }
+
+    fn start(&self) {
+        let _ = self
+            .gateway
+            .container
+            .try_sh("systemctl reset-failed wharfd; systemctl restart wharfd");
+    }
+
+    #[track_caller]
+    fn status_has(&self, expected: &str) {
+        self.gateway.container.sh("journalctl --sync");
+        let shown = self
+            .gateway
+            .container
+            .try_sh("systemctl status wharfd --no-pager --full --lines=20");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+    }
+
+    #[track_caller]
+    fn journal_has(&self, expected: &str) {
+        let line = "journalctl --sync; journalctl --unit wharfd --unit wharf-installer --output cat --lines 30";
+        let shown = self.gateway.container.sh(line);
+        assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+    }
+
+    #[track_caller]
+    fn doctor_has(&self, expected: &[&str]) {
+        let shown = self.gateway.container.try_sh("wharfctl doctor");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        for expected in expected {
+            assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_seen_in_status_journal_and_doctor() {
+    let screens = Screens {
+        gateway: Booted::registered(),
+    };
+    screens.doctor_has(&[
+        "ok    registration",
+        "ok    keys            1 in the keyring, each valid",
+    ]);
+    a_reload_that_is_refused(&screens);
+    a_wrong_configuration(&screens);
+    a_missing_key(&screens);
+    a_refused_port(&screens);
+    an_unreachable_server(&screens);
+    a_keyring_that_cannot_be_used(&screens);
+    a_full_disk(&screens);
+}
+
+/// What runs goes on.
+fn a_reload_that_is_refused(screens: &Screens) {
+    screens.server("url = \"coaps://h\"");
+    let reloaded = screens.gateway.container.try_sh("systemctl reload wharfd");
+    assert!(!reloaded.status.success(), "{reloaded:?}");
+    screens.journal_has("/etc/wharfd/wharfd.toml, line 4: unknown field `url`");
+    screens.gateway.client().read("/9/0/7").expect("2.05");
+}
+
+fn a_wrong_configuration(screens: &Screens) {
+    screens.server("url = \"coaps://h\"");
+    screens.start();
+    let container = &screens.gateway.container;
+    container.wait_for_unit("wharfd", "failed");
+    assert_eq!(container.unit::<i32>("wharfd", "ExecMainStatus"), 78);
+    let wrong = "/etc/wharfd/wharfd.toml, line 4: unknown field `url`, expected one of";
+    screens.status_has(wrong);
+    screens.journal_has(wrong);
+    screens.doctor_has(&[
+        "FAIL  configuration",
+        wrong,
+        "FAIL  wharfd          wharfd does not run",
+    ]);
+}
+
+fn a_missing_key(screens: &Screens) {
+    screens.server(
+        "uri = \"coaps://h\"\npsk-identity = \"gateway-17\"\npsk-key-file = \"/etc/wharfd/psk\"",
+    );
+    screens.start();
+    screens.gateway.container.wait_for_unit("wharfd", "failed");
+    let wrong = "/etc/wharfd/wharfd.toml, line 6: psk-key-file: ";
+    screens.status_has(wrong);
+    screens.journal_has(wrong);
+    screens.doctor_has(&[wrong]);
+}
+
+/// Nobody listens there: the kernel on the other side says so.
+fn a_refused_port(screens: &Screens) {
+    let outside = screens.gateway.container.network().outside();
+    over_dtls(screens, &format!("{outside}:1"));
+    let begin = format!("cannot reach coaps://{outside}:1");
+    screens.gateway.wait_for_status(&begin);
+    let why = "no answer to the handshake: is there a DTLS server at this address and port";
+    screens.status_has(why);
+    screens.journal_has(why);
+    screens.doctor_has(&["FAIL  handshake", why, "FAIL  registration"]);
+}
+
+/// No route leads there.
+fn an_unreachable_server(screens: &Screens) {
+    over_dtls(screens, &format!("{}:5684", Ipv4Addr::new(203, 0, 113, 1)));
+    screens.gateway.wait_for_status(
+        "cannot reach coaps://203.0.113.1:5684 at 203.0.113.1:5684: Network is unreachable",
+    );
+    screens.journal_has("Network is unreachable (os error 101)");
+    screens.doctor_has(&["FAIL  handshake       203.0.113.1:5684: Network is unreachable"]);
+}
+
+fn over_dtls(screens: &Screens, server: &str) {
+    let key = "( umask 077; echo 00112233445566778899aabbccddeeff >/etc/wharfd/psk ); chown root:wharfd /etc/wharfd/psk; \
+               chmod 0640 /etc/wharfd/psk";
+    screens.gateway.container.sh(key);
+    screens.server(&format!(
+        "uri = \"coaps://{server}\"\npsk-identity = \"gateway-17\"\npsk-key-file = \"/etc/wharfd/psk\""
+    ));
+    screens.start();
+}
+
+fn a_keyring_that_cannot_be_used(screens: &Screens) {
+    screens.gateway.configure();
+    screens.start();
+    screens.gateway.wait_for_status("registered with coap://");
+    let broken = screens
+        .gateway
+        .container
+        .path()
+        .join("etc/wharfd/keys/broken.asc");
+    fs::write(&broken, "no certificate").expect("broken.asc");
+    let why =
+        "the keyring cannot be used: /etc/wharfd/keys/broken.asc is not an OpenPGP certificate";
+    screens.doctor_has(&[
+        "FAIL  keys            the keyring cannot be used: /etc/wharfd/keys/broken.asc is not",
+    ]);
+    fs::remove_file(&broken).expect("broken.asc");
+    let _ = why;
+}
+
+/// First where packages are staged, then where wharfd's database is.
+fn a_full_disk(screens: &Screens) {
+    let gateway = &screens.gateway;
+    let container = &gateway.container;
+    container.sh("systemctl stop wharf-installer; mount -t tmpfs -o size=60m,mode=700 tmpfs /var/lib/wharf-installer");
+    let uri = gateway.publish(&Package::new("hello", "1.0-1"));
+    gateway.client().write_text("/9/0/3", &uri).expect("2.04");
+    gateway.wait_for("/9/0", "0/50");
+    screens.journal_has("instance 0: INITIAL/50, 20: ");
+    screens.doctor_has(&["FAIL  disk", "in /var/lib/wharf-installer", "make room"]);
+
+    container.sh("systemctl stop wharfd; mount -t tmpfs -o size=4m,mode=700,uid=wharfd tmpfs /var/lib/wharfd");
+    let full = "dd if=/dev/zero of=/var/lib/wharfd/filler bs=4k 2>/dev/null || true";
+    container.sh(full);
+    screens.start();
+    let why = "/var/lib/wharfd/wharfd.db: make room on its file system";
+    screens.journal_has(why);
+    screens.doctor_has(&["FAIL  disk", "in /var/lib/wharfd"]);
+    container.sh("rm /var/lib/wharfd/filler");
+    gateway.wait_for_status("registered with coap://");
+}
