@@ -176,6 +176,9 @@ fn a_full_disk(screens: &Screens) {
     container.sh(full);
     screens.start();
     let why = "/var/lib/wharfd/wharfd.db: make room on its file system";
+    screens
+        .gateway
+        .wait_for_status("no room to write /var/lib/wharfd/wharfd.db");
     screens.journal_has(why);
     screens.doctor_has(&["FAIL  disk", "in /var/lib/wharfd"]);
     container.sh("rm /var/lib/wharfd/filler");
