@@ -45,7 +45,7 @@ fn start(arguments: Arguments) -> ExitCode {
 }
 
 fn check(root: &Path) -> Result<(), Box<dyn Error>> {
-    Settings::read(root)?;
+    Settings::check(root)?;
     say("the configuration is sound\n");
     Ok(())
 }

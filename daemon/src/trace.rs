@@ -169,18 +169,17 @@ fn payload(message: &Message) -> Option<String> {
 
 /// A URI without what may be a secret: user, query, fragment.
 fn origin_and_path(uri: &str) -> String {
-    let end = uri.find(['?', '#']).unwrap_or(uri.len());
-    let (shown, rest) = uri.split_at(end);
-    let masked = if rest.is_empty() { "" } else { "?…" };
-    let Some((scheme, after)) = shown.split_once("://") else {
+    let Some((scheme, after)) = uri.split_once("://") else {
         return format!("({} bytes)", uri.len());
     };
-    let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
-    let host = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => authority.to_owned(),
+    // A password may hold what ends a host, where whoever wrote the URI did not escape it.
+    let (user, after) = match after.rsplit_once('@') {
+        Some((_, after)) => ("…@", after),
+        None => ("", after),
     };
-    format!("{scheme}://{host}{path}{masked}")
+    let (shown, rest) = after.split_at(after.find(['?', '#']).unwrap_or(after.len()));
+    let masked = if rest.is_empty() { "" } else { "?…" };
+    format!("{scheme}://{user}{shown}{masked}")
 }
 
 #[cfg(test)]
@@ -231,6 +230,8 @@ mod tests {
                 "\"https://…@h/p.deb?…\"",
             ),
             ("9/0/3", "https://u:hunter2@h", "\"https://…@h\""),
+            ("9/0/3", "https://u:hunter/2@h/p", "\"https://…@h/p\""),
+            ("9/0/3", "https://u:hunter?2@h/p", "\"https://…@h/p\""),
             ("9/0/3", "http://h:80/p.deb", "\"http://h:80/p.deb\""),
             ("9/0/6", "1", "\"1\""),
             ("1/0/1", "300", "\"300\""),

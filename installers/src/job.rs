@@ -101,6 +101,8 @@ impl<'a> Worker<'a> {
         self.wait_for_earlier(&job)?;
         let (failure, device) = match self.work(&mut job, session) {
             Ok(device) => (None, device),
+            // The package manager says that it was stopped; by whom, the record says.
+            Err(Stop::Failed(_)) if !self.is_open(&job)? => return Ok(()),
             Err(Stop::Failed(failure)) => {
                 self.go_back(&job);
                 (Some(failure), self.backend.found(job.order.package())?)
@@ -202,13 +204,17 @@ impl<'a> Worker<'a> {
     /// Records the state, unless the job was cancelled meanwhile.
     fn advance(&self, job: &mut Job, state: State) -> Result<(), Stop> {
         let lock = self.journal.lock().map_err(Failure::from)?;
-        let recorded = self.journal.job(job.operation).map_err(Failure::from)?;
-        if !recorded.is_some_and(|recorded| recorded.is_open()) {
+        if !self.is_open(job)? {
             return Err(Stop::Cancelled);
         }
         job.state = state;
         self.journal.update(&lock, job).map_err(Failure::from)?;
         Ok(())
+    }
+
+    fn is_open(&self, job: &Job) -> Result<bool, Failure> {
+        let recorded = self.journal.job(job.operation).map_err(Failure::from)?;
+        Ok(recorded.is_some_and(|recorded| recorded.is_open()))
     }
 
     /// What an interrupted attempt left half-way. A removal needs no repair first: it goes on from any state.

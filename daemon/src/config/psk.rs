@@ -27,8 +27,10 @@ const LONGEST_FILE: u64 = 1024;
 pub(super) struct Places<'a> {
     /// Every path of a file is below this folder.
     pub(super) root: &'a Path,
-    /// systemd's `$CREDENTIALS_DIRECTORY`.
+    /// systemd's credentials of the service.
     pub(super) credentials: Option<&'a Path>,
+    /// Whether a credential that nobody here may read is as good as one that is read.
+    pub(super) may_be_unseen: bool,
 }
 
 /// Why a file holds no key. It is told beside its name.
@@ -48,6 +50,12 @@ enum BadKeyFile {
          makes one)"
     )]
     NotHexadecimal,
+}
+
+impl BadKeyFile {
+    fn is_unseen(&self) -> bool {
+        matches!(self, Self::Read(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// The identity and key of this account; none where it is to be spoken with in the clear.
@@ -72,7 +80,7 @@ pub(super) fn judge(
             let expected = "coaps:// needs psk-identity beside it: the name that the server knows this gateway's key by";
             Err(source.error("uri", &server.uri, expected))
         }
-        (Scheme::Coaps, Some(identity)) => read(source, server, identity, places).map(Some),
+        (Scheme::Coaps, Some(identity)) => read(source, server, identity, places),
     }
 }
 
@@ -81,7 +89,7 @@ fn read(
     server: &raw::Server,
     identity: &Spanned<String>,
     places: Places<'_>,
-) -> Result<Psk, ConfigError> {
+) -> Result<Option<Psk>, ConfigError> {
     let (path, key) = match (&server.psk_key_file, places.credentials) {
         (Some(file), _) => (below(places.root, file.get_ref()), "psk-key-file"),
         (None, Some(folder)) => (folder.join(CREDENTIAL), "psk-identity"),
@@ -94,11 +102,18 @@ fn read(
         Some(file) => source.error(key, file, why),
         None => source.error(key, identity, why),
     };
-    let bytes = read_key(&path).map_err(|error| refuse(format!("{} {error}", path.display())))?;
-    Psk::new(identity.get_ref(), bytes).map_err(|error| match error {
+    let bytes = match read_key(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_unseen() && places.may_be_unseen && key == "psk-identity" => {
+            return Ok(None);
+        }
+        Err(error) => return Err(refuse(format!("{} {error}", path.display()))),
+    };
+    let psk = Psk::new(identity.get_ref(), bytes).map_err(|error| match error {
         BadPsk::Identity => source.error("psk-identity", identity, error.to_string()),
         BadPsk::KeyLength(_) => refuse(format!("{}: {error}", path.display())),
-    })
+    });
+    psk.map(Some)
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {

@@ -143,11 +143,22 @@ impl Settings {
     /// Reads `wharfd.toml` and `wharfd.toml.d/*.toml` below this root. A later file overrides the keys
     /// of an earlier one.
     pub fn read(root: &Path) -> Result<Self, ConfigError> {
-        let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         Self::read_at(Places {
             root,
-            credentials: credentials.as_deref(),
+            credentials: credentials(root).as_deref(),
+            may_be_unseen: false,
         })
+    }
+
+    /// Whether they can be read. systemd shows a credential to what it starts as the service, and not to what looks at
+    /// the configuration for a reload (`ExecReload=`), although both have a sandbox alike: the running service has it.
+    pub fn check(root: &Path) -> Result<(), ConfigError> {
+        Self::read_at(Places {
+            root,
+            credentials: credentials(root).as_deref(),
+            may_be_unseen: true,
+        })
+        .map(drop)
     }
 
     fn read_at(places: Places<'_>) -> Result<Self, ConfigError> {
@@ -165,6 +176,15 @@ impl Settings {
         }
         settings.finish(root, main)
     }
+}
+
+/// Where the service's credentials lie: as systemd says to the service itself, else where root finds them.
+fn credentials(root: &Path) -> Option<PathBuf> {
+    let of_this_process = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    of_this_process.or_else(|| {
+        let of_the_service = root.join("run/credentials/wharfd.service");
+        of_the_service.is_dir().then_some(of_the_service)
+    })
 }
 
 fn drop_ins(root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
@@ -522,6 +542,7 @@ mod tests {
             Settings::read_at(Places {
                 root: root.0.path(),
                 credentials: Some(credentials.path()),
+                may_be_unseen: false,
             })
         };
         let error = read().unwrap_err().to_string();

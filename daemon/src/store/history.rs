@@ -42,19 +42,25 @@ impl Store {
     }
 }
 
+/// So few lines and operations that are too old are forgotten at once: a clock that jumps far ahead and back takes few with it.
+const OLD: i64 = 2;
+
 /// Forgets what is too much, and what is too old at this moment. What was written before the clock was set has no age.
 pub(super) fn forget(transaction: &Transaction<'_>, now: u64) -> rusqlite::Result<()> {
     let (oldest, built) = (Sql(now.saturating_sub(AGE)), Sql(clock::BUILT));
     transaction
         .prepare_cached(
-            "DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1 OR (at >= ?2 AND at < ?3)",
+            "DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1 OR id IN (\
+             SELECT id FROM history WHERE at >= ?2 AND at < ?3 ORDER BY id LIMIT ?4)",
         )?
-        .execute(params![LINES, built, oldest])?;
+        .execute(params![LINES, built, oldest, OLD])?;
     transaction
         .prepare_cached(
             "DELETE FROM operation WHERE phase IN ('after', 'abort') AND (\
-             sequence <= (SELECT max(sequence) FROM operation) - ?1 OR (accepted_at >= ?2 AND accepted_at < ?3))",
+             sequence <= (SELECT max(sequence) FROM operation) - ?1 OR sequence IN (\
+             SELECT sequence FROM operation WHERE phase IN ('after', 'abort') AND accepted_at >= ?2 AND accepted_at < ?3 \
+             ORDER BY sequence LIMIT ?4))",
         )?
-        .execute(params![OPERATIONS, built, oldest])?;
+        .execute(params![OPERATIONS, built, oldest, OLD])?;
     Ok(())
 }

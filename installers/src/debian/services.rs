@@ -48,7 +48,7 @@ impl Services {
         operation: OperationId,
         done: bool,
     ) -> Result<(), Failure> {
-        if self.systemd.is_held_by(name, operation)? {
+        if self.systemd.has_forked(name, operation, done)? {
             self.systemd.end_daemons(name);
             fault::point("settle.daemons");
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use wharf_frames::{Failure, OperationId, PackageName, PackageVersion};
+use wharf_frames::{Failure, OperationId, PackageName, PackageVersion, Text};
 use wharf_journal::message;
 
 use super::{
@@ -58,6 +58,20 @@ impl Systemd {
     ) -> Result<bool, Failure> {
         let record = Record::read(&self.root, package)?;
         Ok(record.is_some_and(|record| record.is_of(operation)))
+    }
+
+    /// Whether what its scripts forked is this install's: not where an upgrade failed, as then the old version's own
+    /// script may have started it again.
+    pub(crate) fn has_forked(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        done: bool,
+    ) -> Result<bool, Failure> {
+        let record = Record::read(&self.root, package)?;
+        let job = record.and_then(|record| record.job);
+        let job = job.filter(|job| job.operation == operation);
+        Ok(job.is_some_and(|job| done || job.version.is_none()))
     }
 
     /// What runs and what is enabled, recorded before any of it is touched.
@@ -129,8 +143,8 @@ impl Systemd {
             tracing::warn!(
                 MESSAGE_ID = message::NOT_HELD_BACK,
                 WHARF_PACKAGE = package.as_str(),
-                "{package}: not held back while it is INACTIVE: {:?}",
-                present.shipped.loose
+                "{package}: not held back while it is INACTIVE: {}",
+                Text::from(format!("{:?}", present.shipped.loose))
             );
         }
         record.job = None;

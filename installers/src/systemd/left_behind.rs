@@ -69,17 +69,16 @@ fn left_in(group: &Path) -> io::Result<Vec<Process>> {
     let pids = fs::read_to_string(group.join("cgroup.procs"))?;
     let pids = pids.lines().filter_map(|line| line.parse().ok());
     let others = pids.filter(|pid| *pid != this).filter_map(|pid| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        let name = name.trim_end().to_owned();
+        let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+        let name = String::from_utf8_lossy(name.trim_ascii_end()).into_owned();
         Some(Process { pid, name })
     });
     Ok(others.collect())
 }
 
 fn is_package_manager(process: &Process) -> bool {
-    ["dpkg", "apt"]
-        .iter()
-        .any(|it| process.name.starts_with(it))
+    let names = ["apt", "apt-get", "dpkg", "dpkg-deb", "dpkg-split"];
+    names.contains(&process.name.as_str())
 }
 
 /// Waits for the end of all of them, not for ever.

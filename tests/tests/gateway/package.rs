@@ -7,7 +7,7 @@ use wharf_tests::{
     command::text_of,
     container::Container,
     package::Package,
-    wharfd_package::wharfd_package,
+    wharfd_package::{repacked, wharfd_package},
 };
 
 #[test]
@@ -30,7 +30,10 @@ fn remove_keeps_state_and_purge_leaves_nothing_but_what_was_managed() {
     gateway.wait_for("/9/0", "4/2");
     let container = &gateway.container;
 
-    install_wharfd(container); // the same again: an upgrade
+    let newer = repacked(gateway.folder.path(), "0.1.0-2", |_| ());
+    fs::copy(newer, container.path().join("root/newer.deb")).unwrap();
+    container.sh("apt-get install -y /root/newer.deb </dev/null");
+    assert_eq!(gateway.version("wharfd").as_deref(), Some("0.1.0-2"));
     gateway.wait_for_status("registered with coap://");
     gateway.wait_for("/9/0", "4/2");
 

@@ -17,8 +17,10 @@ fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
     gateway.wait_for_status("not configured: write a [[server]] into /etc/wharfd/wharfd.toml");
     gateway.configure();
     gateway.wait_for_status("registered with coaps://");
+    gateway.boot_again(|container| drop(container.sh("systemctl reload wharfd")));
 
     delivers_and_installs(&mut gateway);
+    gateway.container.sh("wharfctl doctor");
     the_journal_tells_the_story(&gateway);
     activates(&mut gateway);
     gateway.boot_again(Container::reboot);

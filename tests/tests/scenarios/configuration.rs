@@ -1,5 +1,6 @@
 //! What an administrator sees when something is wrong before anything runs.
 
+use nix::sys::signal::Signal;
 use wharf_tests::gateway::Gateway;
 
 fn run(gateway: &Gateway, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
@@ -56,4 +57,16 @@ fn a_second_wharfd_on_the_same_database_says_so() {
     let (code, words) = run(&set.gateway, "wharfd", &[]);
     assert_eq!(code, Some(1), "{words}");
     assert!(words.contains("another wharfd"), "{words}");
+}
+
+#[test]
+fn a_hangup_with_a_wrong_configuration_keeps_the_old_one() {
+    let mut set = crate::stage_set::StageSet::simulated();
+    set.gateway
+        .write("etc/wharfd/wharfd.toml", "endpont = \"x\"\n");
+    let wharfd = set.gateway.daemon();
+    wharfd.signal(Signal::SIGHUP);
+    let said = wharfd.errors().wait_for("the old configuration stays");
+    assert!(said.contains("wharfd.toml, line 1"), "{said}");
+    assert!(wharfd.is_running());
 }
