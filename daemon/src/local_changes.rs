@@ -17,7 +17,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::Notify,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use zbus::{
     Connection, MatchRule, MessageStream, OwnedVariant,
@@ -51,21 +51,49 @@ const OTHERS: [&str; 2] = ["wharf", "systemd_2d"];
 
 /// Word of changes, left by whoever sees one.
 #[derive(Debug, Clone, Default)]
-pub struct LocalChanges(Rc<Notify>);
+pub struct LocalChanges(Rc<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    packages: Notify,
+    units: Notify,
+}
+
+/// What may have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// What is installed.
+    Packages,
+    /// What runs, or starts at boot.
+    Units,
+}
 
 impl LocalChanges {
     /// Something may have changed.
-    pub fn note(&self) {
-        self.0.notify_one();
+    pub fn note(&self, change: Change) {
+        match change {
+            Change::Packages => self.0.packages.notify_one(),
+            Change::Units => self.0.units.notify_one(),
+        }
     }
 
-    /// Waits for a change, and until it is over.
+    /// Waits for a change of packages, and for one of units; for each not before its time. None that was noted is lost
+    /// when nobody waits any more.
+    pub async fn begun(&self, packages: Instant, units: Instant) -> Change {
+        tokio::select! {
+            biased;
+            () = noted(&self.0.packages, packages) => Change::Packages,
+            () = noted(&self.0.units, units) => Change::Units,
+        }
+    }
+
+    /// Waits until a change that has begun is over.
     pub async fn settled(&self) {
-        self.0.notified().await;
-        let latest = Instant::now() + LONGEST;
+        let begin = Instant::now();
+        let latest = begin + LONGEST;
         while Instant::now() < latest {
             let quiet = (Instant::now() + QUIET).min(latest);
-            if timeout_at(quiet, self.0.notified()).await.is_err() {
+            if timeout_at(quiet, self.begun(begin, begin)).await.is_err() {
                 return;
             }
         }
@@ -85,7 +113,7 @@ impl LocalChanges {
         loop {
             let mut ready = events.readable().await?;
             match events.get_ref().0.read_events() {
-                Ok(events) if events.iter().any(tells_of_packages) => self.note(),
+                Ok(events) if events.iter().any(tells_of_packages) => self.note(Change::Packages),
                 Ok(_) => {}
                 Err(nix::Error::EAGAIN) => ready.clear_ready(),
                 Err(error) => return Err(error.into()),
@@ -100,20 +128,25 @@ impl LocalChanges {
         // systemd says nothing to nobody.
         bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &())
             .await?;
-        self.note(); // what was missed until now
+        self.note(Change::Units); // what was missed until now
         let mut seen = Seen::default();
         loop {
             tokio::select! {
                 Some(message) = states.next() => {
                     if message.ok().and_then(|it| changed_at(&it)).is_some_and(|at| seen.is_news(at)) {
-                        self.note();
+                        self.note(Change::Units);
                     }
                 }
-                Some(_) = links.next() => self.note(),
+                Some(_) = links.next() => self.note(Change::Units),
                 else => return Ok(()),
             }
         }
     }
+}
+
+async fn noted(changes: &Notify, earliest: Instant) {
+    sleep_until(earliest).await;
+    changes.notified().await;
 }
 
 /// Of the events that could not be queued none has a name.
@@ -232,15 +265,17 @@ mod tests {
     async fn a_change_is_over_when_it_is_quiet_and_at_the_latest_after_ten_seconds() {
         let changes = LocalChanges::default();
         let begin = Instant::now();
-        changes.note();
-        changes.note();
+        changes.note(Change::Units);
+        assert_eq!(changes.begun(begin, begin).await, Change::Units);
+        changes.note(Change::Packages);
+        changes.note(Change::Units);
         changes.settled().await;
         assert_eq!(begin.elapsed().as_secs(), 1);
 
         let restless = changes.clone();
         let all_the_time = async move {
             loop {
-                restless.note();
+                restless.note(Change::Units);
                 tokio::time::sleep(QUIET / 2).await;
             }
         };
@@ -250,6 +285,19 @@ mod tests {
             () = changes.settled() => {}
         }
         assert_eq!(begin.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn units_are_heard_after_their_pause_and_packages_before() {
+        let changes = LocalChanges::default();
+        let now = Instant::now();
+        let (packages, units) = (now + Duration::from_secs(5), now + Duration::from_secs(40));
+        changes.note(Change::Units);
+        changes.note(Change::Packages);
+        assert_eq!(changes.begun(packages, units).await, Change::Packages);
+        assert_eq!(now.elapsed().as_secs(), 5);
+        assert_eq!(changes.begun(packages, units).await, Change::Units);
+        assert_eq!(now.elapsed().as_secs(), 40);
     }
 
     #[tokio::test]
@@ -262,7 +310,7 @@ mod tests {
             tokio::task::yield_now().await; // it is watched by now
             fs::write(folder.join("status-new"), "").unwrap();
             fs::rename(folder.join("status-new"), folder.join("status")).unwrap();
-            changes.0.notified().await;
+            changes.0.packages.notified().await;
         };
         tokio::select! {
             biased;

@@ -4,8 +4,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use lwm2m::RequestId;
-use tokio::sync::{mpsc::UnboundedSender, watch};
-use wharf_frames::{Cause, Failure, OperationId, StageId};
+use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
+use wharf_frames::{Cause, Failure, OperationId, PackageName, StageId};
 use wharf_software::{Event, InstanceId};
 
 use crate::{
@@ -34,8 +34,8 @@ pub enum Report {
     Done(EffectId),
     /// What a waiting operation waited for may have come.
     AskGate,
-    /// Somebody else may have changed what is installed, or what runs.
-    DeviceChanged,
+    /// The device is to be looked at: wants to know about which software it can be asked.
+    Look(oneshot::Sender<Vec<(InstanceId, PackageName)>>),
 }
 
 /// What every task needs.

@@ -45,7 +45,6 @@ impl Agent {
                 _ => self.begin(effect),
             }
         }
-        self.look_at_the_device();
     }
 
     /// Does what a transition wants done. What lasts is in `added`; the rest is done at once.

@@ -9,10 +9,11 @@ use wharf_software::{
     step,
 };
 
-use super::{Agent, device::look, story};
+use super::{Agent, story};
 use crate::{
     clock,
     config::Activation,
+    local_changes::Change,
     objects,
     store::{Commit, EffectId, StoreError},
     work::Report,
@@ -45,7 +46,7 @@ impl Agent {
             }
             Report::Done(effect) => self.done(effect),
             Report::AskGate => self.gate_rests = false, // it is asked before the next wait
-            Report::DeviceChanged => self.look_at_the_device(),
+            Report::Look(software) => drop(software.send(self.idle_software())),
         }
     }
 
@@ -257,13 +258,12 @@ impl Agent {
     /// that is asked again. Everything else is told by what comes after it.
     fn report_again(&self, id: InstanceId, event: Event) {
         let context = self.context.clone();
-        let software = self.instances.get(&id).and_then(Instance::software);
-        let name = software.map(|(name, _)| name.clone());
+        let changes = self.changes.clone();
         tokio::task::spawn_local(async move {
             tokio::time::sleep(context.timing.retry_first).await;
-            match (event, name) {
-                (Event::DeviceHas(_), Some(name)) => look(&context, id, name).await,
-                (event, _) if is_end(&event) => context.report(id, event),
+            match event {
+                Event::DeviceHas(_) => changes.note(Change::Packages),
+                event if is_end(&event) => context.report(id, event),
                 _ => {}
             }
         });

@@ -1,44 +1,47 @@
 //! What the device has: asked at the start, and whenever somebody else may have changed it. A job's own end tells it by
-//! itself.
+//! itself. One look follows the other, and none is broken off.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem,
+    path::Path,
+    time::Duration,
+};
 
-use wharf_frames::PackageName;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+use wharf_frames::{PackageName, installer::Found};
 use wharf_software::{Event, InstanceId};
 
 use super::Agent;
 use crate::{
     installer::NotDone,
-    local_changes::LocalChanges,
+    local_changes::{Change, LocalChanges},
     work::{Context, Report},
 };
 
 /// Between two looks: what starts every second must not have the installer asked as often.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks, where units change all the time and none of it matters.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// For so long a package that is there in part may be in the middle of somebody's dpkg.
+const IN_PART: Duration = Duration::from_secs(60);
 
 impl Agent {
-    /// Asks about one package after the other what the device has: it may have been changed by hand. An earlier look
-    /// that has not ended is worth nothing any more.
-    pub(super) fn look_at_the_device(&mut self) {
+    /// The software that the device can be asked about: while a job runs, its end tells.
+    pub(super) fn idle_software(&self) -> Vec<(InstanceId, PackageName)> {
         let idle = self
             .instances
             .iter()
             .filter(|(_, instance)| !instance.is_busy());
-        let software = idle.filter_map(|(id, known)| Some((*id, known.software()?.0.clone())));
-        let software: Vec<(InstanceId, PackageName)> = software.collect();
-        let context = self.context.clone();
-        let look = tokio::task::spawn_local(async move {
-            for (id, name) in software {
-                look(&context, id, name).await;
-            }
-        });
-        if let Some(earlier) = self.look.replace(look) {
-            earlier.abort();
-        }
+        idle.filter_map(|(id, known)| Some((*id, known.software()?.0.clone())))
+            .collect()
     }
 }
 
-/// Has the agent look again and again, for as long as it runs.
+/// Looks at the device, now and whenever it changed, for as long as the agent runs.
 pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
     let (packages, root) = (changes.clone(), root.to_owned());
     tokio::task::spawn_local(async move {
@@ -47,30 +50,244 @@ pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
             "packages that are changed by hand are seen at the next start only: {error}"
         );
     });
-    tokio::task::spawn_local(async move {
-        loop {
-            changes.settled().await;
-            context.send(Report::DeviceChanged);
-            tokio::time::sleep(PAUSE).await;
-        }
-    });
+    tokio::task::spawn_local(look_again_and_again(changes, context));
 }
 
-/// Asks what the device has of the software of an instance.
-pub(super) async fn look(context: &Context, id: InstanceId, name: PackageName) {
+async fn look_again_and_again(changes: LocalChanges, context: Context) {
+    let mut looks = Looks::default();
+    let mut pause = PAUSE;
     let mut in_vain = 0;
+    let mut change = Some(Change::Packages); // what wharfd has not seen
+    let mut latest = Instant::now();
     loop {
-        match context.installer.state(name.clone()).await {
-            Ok(has) => return context.report(id, Event::DeviceHas(has)),
-            Err(NotDone::Refused(failure)) => {
-                return tracing::warn!(
+        if change.is_some() {
+            let Some(software) = idle_software(&context).await else {
+                return;
+            };
+            looks.begin(software);
+            in_vain = 0;
+        }
+        let is_news = looks
+            .go_on(
+                async |name| context.installer.state(name).await,
+                |id, has| context.report(id, Event::DeviceHas(has)),
+            )
+            .await;
+        pause = next_pause(pause, change, is_news);
+        if change.is_some() {
+            latest = Instant::now();
+        }
+        in_vain += 1;
+        let again = Instant::now() + context.back_off(in_vain);
+        change = tokio::select! {
+            change = changes.begun(latest + PAUSE, latest + pause) => Some(change),
+            () = sleep_until(again), if !looks.open.is_empty() => None,
+        };
+        if change.is_some() {
+            changes.settled().await;
+        }
+    }
+}
+
+/// Nothing once the agent is gone.
+async fn idle_software(context: &Context) -> Option<Vec<(InstanceId, PackageName)>> {
+    let (sender, software) = oneshot::channel();
+    context.send(Report::Look(sender));
+    software.await.ok()
+}
+
+/// After a look, the time for which no change of a unit leads to another: it doubles while they change nothing here.
+fn next_pause(pause: Duration, change: Option<Change>, is_news: bool) -> Duration {
+    match (is_news, change) {
+        (true, _) => PAUSE,
+        (false, Some(Change::Units)) => (pause * 2).min(LONGEST_PAUSE),
+        (false, Some(Change::Packages) | None) => pause,
+    }
+}
+
+/// What was seen, and what is still to be looked at.
+#[derive(Default)]
+struct Looks {
+    told: BTreeMap<InstanceId, Option<Found>>,
+    open: Vec<(InstanceId, PackageName)>,
+    in_part_since: BTreeMap<InstanceId, Instant>,
+}
+
+impl Looks {
+    /// All of it is to be looked at.
+    fn begin(&mut self, software: Vec<(InstanceId, PackageName)>) {
+        let is_there = |id: &InstanceId| software.iter().any(|(known, _)| known == id);
+        self.in_part_since.retain(|id, _| is_there(id));
+        self.open = software;
+    }
+
+    /// Asks about each that is open, once; what cannot be told yet stays open. Says whether there was news.
+    async fn go_on(
+        &mut self,
+        ask: impl AsyncFn(PackageName) -> Result<Option<Found>, NotDone>,
+        tell: impl Fn(InstanceId, Option<Found>),
+    ) -> bool {
+        let mut is_news = false;
+        for (id, name) in mem::take(&mut self.open) {
+            match ask(name.clone()).await {
+                Ok(has) if self.may_be_told(id, has.as_ref()) => {
+                    is_news |= self.note(id, has.as_ref());
+                    tell(id, has);
+                }
+                Ok(_) | Err(NotDone::Later(_)) => self.open.push((id, name)),
+                Err(NotDone::Refused(failure)) => tracing::warn!(
                     WHARF_INSTANCE = id.0,
                     WHARF_PACKAGE = name.as_str(),
                     "what the device has of {name} is not known: {failure}"
-                );
+                ),
             }
-            Err(NotDone::Later(_)) => in_vain += 1,
         }
-        tokio::time::sleep(context.back_off(in_vain)).await;
+        is_news
+    }
+
+    /// What is there in part, and was not a moment ago, is soon whole or gone: somebody's dpkg runs.
+    fn may_be_told(&mut self, id: InstanceId, has: Option<&Found>) -> bool {
+        if has.is_none_or(Found::is_whole) {
+            self.in_part_since.remove(&id);
+            return true;
+        }
+        let is_told = self.told.get(&id).is_some_and(|told| told.as_ref() == has);
+        let since = *self.in_part_since.entry(id).or_insert_with(Instant::now);
+        is_told || since.elapsed() >= IN_PART
+    }
+
+    /// Says whether it is news.
+    fn note(&mut self, id: InstanceId, has: Option<&Found>) -> bool {
+        let is_news = match self.told.entry(id) {
+            Entry::Vacant(entry) => {
+                entry.insert(has.cloned());
+                true
+            }
+            Entry::Occupied(mut entry) => entry.insert(has.cloned()).as_ref() != has,
+        };
+        if let Some(found) = has.filter(|found| is_news && !found.is_whole()) {
+            tracing::warn!(
+                WHARF_INSTANCE = id.0,
+                WHARF_PACKAGE = found.name.as_str(),
+                "instance {}: the device has {found}: mend it with dpkg --configure -a, or install it again",
+                id.0
+            );
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use wharf_frames::{Cause, Failure, PackageVersion};
+
+    use super::*;
+
+    type Answer = Result<Option<Found>, NotDone>;
+
+    fn software(names: &[&str]) -> Vec<(InstanceId, PackageName)> {
+        let names = names.iter().map(|name| PackageName::new(name).unwrap());
+        (0..).map(InstanceId).zip(names).collect()
+    }
+
+    fn found(name: &PackageName, damage: Option<&str>) -> Answer {
+        Ok(Some(Found {
+            name: name.clone(),
+            version: PackageVersion::new("2.0").unwrap(),
+            active: false,
+            damage: damage.map(Into::into),
+            managed: true,
+        }))
+    }
+
+    /// What was asked, what was told, and whether it was news.
+    async fn go_on(
+        looks: &mut Looks,
+        answer: impl Fn(&PackageName) -> Answer,
+    ) -> (Vec<String>, Vec<u16>, bool) {
+        let (asked, told) = (RefCell::new(vec![]), RefCell::new(vec![]));
+        let ask = async |name: PackageName| {
+            asked.borrow_mut().push(name.to_string());
+            answer(&name)
+        };
+        let tell = |id: InstanceId, _| told.borrow_mut().push(id.0);
+        let is_news = looks.go_on(ask, tell).await;
+        (asked.into_inner(), told.into_inner(), is_news)
+    }
+
+    #[test]
+    fn the_pause_doubles_while_units_change_nothing_here() {
+        let (units, packages) = (Some(Change::Units), Some(Change::Packages));
+        let mut pause = PAUSE;
+        for (change, is_news, expected) in [
+            (packages, false, 5),
+            (units, false, 10),
+            (units, false, 20),
+            (packages, false, 20),
+            (None, false, 20),
+            (units, false, 40),
+            (units, false, 60),
+            (units, false, 60),
+            (None, true, 5),
+            (units, false, 10),
+            (units, true, 5),
+            (units, false, 10),
+            (packages, true, 5),
+        ] {
+            pause = next_pause(pause, change, is_news);
+            assert_eq!(pause.as_secs(), expected, "{change:?}, news: {is_news}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_looked_at_keeps_nothing_else_from_it() {
+        let mut looks = Looks::default();
+        looks.begin(software(&["acme", "hello", "nginx"]));
+        let later = |name: &PackageName| match name.as_str() {
+            "acme" => Err(NotDone::Later(Failure::new(Cause::Unavailable, "not now"))),
+            "hello" => Err(NotDone::Refused(Failure::new(Cause::Unavailable, "never"))),
+            _ => found(name, None),
+        };
+        let all = ["acme", "hello", "nginx"].map(str::to_owned).to_vec();
+        assert_eq!(go_on(&mut looks, later).await, (all, vec![2], true));
+        let rest = vec!["acme".to_owned()];
+        let whole = |name: &PackageName| found(name, None);
+        assert_eq!(go_on(&mut looks, whole).await, (rest, vec![0], true));
+        assert_eq!(go_on(&mut looks, whole).await, (vec![], vec![], false));
+    }
+
+    #[tokio::test]
+    async fn what_the_device_has_as_before_is_told_and_no_news() {
+        let mut looks = Looks::default();
+        for is_news in [true, false] {
+            looks.begin(software(&["hello"]));
+            let (_, told, news) = go_on(&mut looks, |_| Ok(None)).await;
+            assert_eq!((told, news), (vec![0], is_news));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_in_part_is_told_when_it_is_whole_or_after_a_minute() {
+        let in_part = |name: &PackageName| found(name, Some("half-configured"));
+        let mut looks = Looks::default();
+        looks.begin(software(&["hello"]));
+        assert_eq!(go_on(&mut looks, in_part).await.1, []);
+        let whole = |name: &PackageName| found(name, None);
+        assert_eq!(go_on(&mut looks, whole).await.1, [0]);
+
+        looks.begin(software(&["hello"]));
+        assert_eq!(go_on(&mut looks, in_part).await.1, []);
+        tokio::time::advance(IN_PART / 2).await;
+        looks.begin(software(&["hello"])); // another change does not begin the minute again
+        assert_eq!(go_on(&mut looks, in_part).await.1, []);
+        tokio::time::advance(IN_PART / 2).await;
+        let (_, told, is_news) = go_on(&mut looks, in_part).await;
+        assert_eq!((told, is_news), (vec![0], true));
+
+        looks.begin(software(&["hello"]));
+        let (_, told, is_news) = go_on(&mut looks, in_part).await;
+        assert_eq!((told, is_news), (vec![0], false), "it is known");
     }
 }

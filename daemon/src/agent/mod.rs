@@ -124,8 +124,8 @@ pub struct Agent {
     pending: BTreeMap<EffectId, Pending>,
     /// What is being done.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
-    /// The last question what the device has.
-    look: Option<JoinHandle<()>>,
+    /// Where it is noted that the device is to be looked at.
+    changes: LocalChanges,
     /// Where the blocks of a push go.
     pushes: BTreeMap<InstanceId, Blocks>,
     /// A push that the machine is being asked about.
@@ -177,7 +177,7 @@ impl Agent {
             timing: settings.timing,
             ending,
         };
-        device::watch(root, changes, context.clone());
+        device::watch(root, changes.clone(), context.clone());
         let mut agent = Self {
             link: link(&settings, &account, &stored.instances, saved, port)?,
             device: Device::of(root),
@@ -192,7 +192,7 @@ impl Agent {
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            look: None,
+            changes,
             pushes: BTreeMap::new(),
             expected: None,
             reports,
