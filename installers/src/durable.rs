@@ -50,11 +50,16 @@ fn not_yet(path: &Path) -> io::Result<PathBuf> {
 
 /// Removes the file if it is there; afterwards it stays gone.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_folder_of(path),
+    match remove_present(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        removed => removed,
     }
+}
+
+/// As [`remove`], for a file that has to be there.
+pub(crate) fn remove_present(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    sync_folder_of(path)
 }
 
 /// What the file holds; none when there is none.

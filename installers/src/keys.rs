@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::Serialize;
-use wharf_frames::Failure;
+use wharf_frames::{Failure, Text};
 
 use crate::{
     Root,
@@ -42,8 +42,8 @@ pub struct Key {
     pub fingerprint: String,
     /// Whose it says it is.
     pub user_id: String,
-    /// The file it is in.
-    pub file: PathBuf,
+    /// The files it is in.
+    pub files: Vec<String>,
     /// In Unix seconds.
     pub created_at: u64,
     /// In Unix seconds; none when it is valid for ever.
@@ -102,19 +102,31 @@ pub enum KeysError {
     },
 }
 
+/// What a file of the keyring holds.
+struct Held {
+    file: PathBuf,
+    fingerprints: Vec<Text>,
+}
+
 impl Keys<'_> {
-    /// Every certificate, by files.
+    /// Every certificate as signatures are judged by it: with what all its files say together.
     pub fn list(&self) -> Result<Vec<Key>, KeysError> {
-        let mut keys = Vec::new();
-        for (file, keyring) in Keyring::read(&self.root.keys())?.files() {
-            keys.extend(self.in_file(Path::new(file), &keyring)?);
-        }
-        Ok(keys)
+        let keyring = Keyring::read(&self.root.keys())?;
+        let found = self.look(&keyring)?;
+        let held = self.held(&keyring)?;
+        let keys = found.into_iter().map(|known| self.key(known, &held));
+        Ok(keys.collect())
     }
 
-    fn in_file(&self, file: &Path, keyring: &Keyring) -> Result<Vec<Key>, KeysError> {
-        let found = self.look(keyring)?.into_iter();
-        Ok(found.map(|known| self.key(file, known)).collect())
+    fn held(&self, keyring: &Keyring) -> Result<Vec<Held>, KeysError> {
+        let in_file = |(file, alone): (&Path, Keyring)| {
+            let found = self.look(&alone)?.into_iter();
+            Ok(Held {
+                file: file.to_owned(),
+                fingerprints: found.map(|known| known.fingerprint).collect(),
+            })
+        };
+        keyring.files().map(in_file).collect()
     }
 
     fn look(&self, keyring: &Keyring) -> Result<Vec<Certificate>, KeysError> {
@@ -123,13 +135,15 @@ impl Keys<'_> {
         Ok(found.map_err(Failure::from)?)
     }
 
-    fn key(&self, file: &Path, known: Certificate) -> Key {
+    fn key(&self, known: Certificate, held: &[Held]) -> Key {
         let names = self.policy.names_of(known.fingerprint.as_str());
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let holds = |held: &&Held| held.fingerprints.contains(&known.fingerprint);
+        let files = held.iter().filter(holds);
         Key {
+            files: files.map(|held| shown(&held.file)).collect(),
             fingerprint: known.fingerprint.to_string(),
             user_id: known.user_id.to_string(),
-            file: file.to_owned(),
             created_at: known.created_at,
             expires_at: known.expires_at,
             unusable: known.unusable.map(|why| why.to_string()),
@@ -137,34 +151,45 @@ impl Keys<'_> {
         }
     }
 
-    /// Takes the certificates of a file into the keyring. The file may be anybody's. One that is there already stays, and
-    /// what the new one says counts beside it.
+    /// Takes the certificates of a file into the keyring, and gives them as they stand there then. The file may be
+    /// anybody's. One that is there already stays, and what the new one says counts beside it.
     pub fn add(&self, file: &Path) -> Result<Vec<Key>, KeysError> {
-        let not_added = |why: &str| KeysError::NotAdded {
-            file: file.to_owned(),
-            why: why.to_owned(),
-        };
         let new = Keyring::of_file(file).map_err(|error| problem("read", file, error))?;
-        let found = match self.look(&new) {
-            Err(KeysError::Failed(failure)) => return Err(not_added(failure.detail.as_str())),
-            found => found?,
-        };
+        let found = self.fit_to_add(file, &new)?;
         let Some(first) = found.first() else {
-            return Err(not_added("there is no certificate in it"));
+            return Err(not_added(file, "there is no certificate in it"));
         };
-        if found.iter().any(|one| one.secret) {
-            return Err(not_added(
-                "it holds a secret key, which belongs to whoever signs: gpg --armor --export writes the certificate alone",
-            ));
-        }
-        if Keyring::read(&self.root.keys())?.files().count() >= MAX_FILES {
-            return Err(not_added("the keyring has as many files as it may"));
-        }
         let place = self.place(first.fingerprint.as_str(), &new.bytes())?;
         self.write(&place, &new.bytes())
             .map_err(|error| problem("write", &place, error))?;
-        let keys = found.into_iter().map(|known| self.key(&place, known));
-        Ok(keys.collect())
+        let is_new = |key: &Key| {
+            let mut found = found.iter();
+            found.any(|one| one.fingerprint.as_str() == key.fingerprint)
+        };
+        let mut keys = self.list()?;
+        keys.retain(is_new);
+        Ok(keys)
+    }
+
+    /// The certificates of a file with which the keyring is still one.
+    fn fit_to_add(&self, file: &Path, new: &Keyring) -> Result<Vec<Certificate>, KeysError> {
+        let look = |keyring: &Keyring| match self.look(keyring) {
+            Err(KeysError::Failed(failure)) => Err(not_added(file, failure.detail.as_str())),
+            found => found,
+        };
+        let found = look(new)?;
+        if found.iter().any(|one| one.secret) {
+            return Err(not_added(
+                file,
+                "it holds a secret key, which belongs to whoever signs: gpg --armor --export writes the certificate alone",
+            ));
+        }
+        let keyring = Keyring::read(&self.root.keys())?;
+        if keyring.files().count() >= MAX_FILES {
+            return Err(not_added(file, "the keyring has as many files as it may"));
+        }
+        look(&keyring.with(new))?;
+        Ok(found)
     }
 
     /// A file of the keyring that is not there, or holds the same.
@@ -193,37 +218,32 @@ impl Keys<'_> {
     }
 
     /// Takes a certificate out of the keyring, with every file that has it alone. Gives those files.
-    pub fn remove(&self, fingerprint: &str) -> Result<Vec<PathBuf>, KeysError> {
+    pub fn remove(&self, fingerprint: &str) -> Result<Vec<String>, KeysError> {
         let wanted: String = fingerprint.split_whitespace().collect();
+        let is_wanted = |one: &Text| one.as_str().eq_ignore_ascii_case(&wanted);
         let not_removed = |why: String| KeysError::NotRemoved {
             fingerprint: fingerprint.to_owned(),
             why,
         };
-        let keys = self.list()?;
-        let is_wanted = |key: &&Key| key.fingerprint.eq_ignore_ascii_case(&wanted);
-        let files: Vec<PathBuf> = keys
-            .iter()
-            .filter(is_wanted)
-            .map(|key| key.file.clone())
-            .collect();
-        if files.is_empty() {
+        let mut held = self.held(&Keyring::read(&self.root.keys())?)?;
+        held.retain(|held| held.fingerprints.iter().any(is_wanted));
+        if held.is_empty() {
             return Err(not_removed(
                 "no certificate of the keyring has this fingerprint: wharfctl keys list".to_owned(),
             ));
         }
-        if let Some(other) = keys
-            .iter()
-            .find(|key| files.contains(&key.file) && !is_wanted(key))
-        {
-            let (file, other) = (other.file.display(), &other.fingerprint);
-            return Err(not_removed(format!(
-                "{file} holds {other} too: take it out of that file by hand"
-            )));
+        for Held { file, fingerprints } in &held {
+            if let Some(other) = fingerprints.iter().find(|one| !is_wanted(one)) {
+                let file = file.display();
+                return Err(not_removed(format!(
+                    "{file} holds {other} too: take it out of that file by hand"
+                )));
+            }
         }
-        for file in &files {
-            durable::remove(file).map_err(|error| problem("remove", file, error))?;
+        for Held { file, .. } in &held {
+            durable::remove_present(file).map_err(|error| problem("remove", file, error))?;
         }
-        Ok(files)
+        Ok(held.iter().map(|held| shown(&held.file)).collect())
     }
 
     /// Judges a package file as if a server had sent it, with the signature that lies beside it. It is opened here, and
@@ -283,6 +303,18 @@ fn read_signature(file: &Path) -> io::Result<Vec<u8>> {
         .take(MAX_SIGNATURE + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// A path for people: any bytes may be in one.
+fn shown(file: &Path) -> String {
+    Text::from(file.display().to_string()).to_string()
+}
+
+fn not_added(file: &Path, why: &str) -> KeysError {
+    KeysError::NotAdded {
+        file: file.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 fn problem(what: &'static str, file: &Path, source: io::Error) -> KeysError {

@@ -95,6 +95,24 @@ impl Keys {
         fs::read(&path).unwrap_or_else(|error| panic!("no certificate {path:?}: {error}"))
     }
 
+    /// The certificate as it was before anything was wrong with it, in OpenPGP packets.
+    pub fn unspoiled(&self, signer: Signer) -> Vec<u8> {
+        self.home.certificate(signer)
+    }
+
+    /// The certificate once its signer has let it be valid for ever from now on.
+    pub fn renewed(&self, signer: Signer) -> Vec<u8> {
+        let fingerprint = self.fingerprint(signer);
+        let certificate = certificate_file(signer);
+        output_of(self.home.gpg().arg("--import").arg(certificate));
+        output_of(
+            self.home
+                .gpg()
+                .args(["--quick-set-expire", &fingerprint, "0"]),
+        );
+        self.home.certificate(signer)
+    }
+
     /// Lets `signer` sign every package for the root at `root`: its certificate is in the keyring, and policy names it.
     pub fn trust(&self, signer: Signer, root: &Path) -> PathBuf {
         let policy = root.join("etc/wharfd/installer.toml");
@@ -208,6 +226,10 @@ impl Home {
             .find_map(|line| line.strip_prefix("fpr:")?.split(':').nth(8))
             .unwrap_or_else(|| panic!("gpg lists no key of {signer:?}: {listed}"))
             .to_owned()
+    }
+
+    fn certificate(&self, signer: Signer) -> Vec<u8> {
+        output_of(self.gpg().args(["--export", &signer.user_id()]))
     }
 
     fn make_key(&self, signer: Signer) {

@@ -4,10 +4,10 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use wharf_frames::{Cause, Failure, Text, inspect::Request};
+use wharf_frames::{Cause, Failure, inspect::Request};
 
 use crate::durable;
 
@@ -25,7 +25,7 @@ pub struct Keyring {
 
 #[derive(Debug, Clone)]
 struct KeyFile {
-    name: Text,
+    path: PathBuf,
     bytes: Vec<u8>,
 }
 
@@ -66,20 +66,26 @@ impl Keyring {
             let why = format!("it is longer than {MAX_FILE} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
-        let name = path.display().to_string().into();
+        let path = path.to_owned();
         Ok(Self {
-            files: vec![KeyFile { name, bytes }],
+            files: vec![KeyFile { path, bytes }],
         })
     }
 
     /// Each file by its path, as a keyring of its own.
-    pub fn files(&self) -> impl Iterator<Item = (&str, Self)> {
+    pub fn files(&self) -> impl Iterator<Item = (&Path, Self)> {
         self.files.iter().map(|file| {
             let alone = Self {
                 files: vec![file.clone()],
             };
-            (file.name.as_str(), alone)
+            (file.path.as_path(), alone)
         })
+    }
+
+    /// The files of both.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        self.files.extend(other.files.iter().cloned());
+        self
     }
 
     /// What is in its files.
@@ -93,7 +99,7 @@ impl Keyring {
     /// The frames that tell the child.
     pub(super) fn requests(&self) -> Vec<Request> {
         let certificate = |file: &KeyFile| Request::Certificate {
-            name: file.name.clone(),
+            name: file.path.display().to_string().into(),
             bytes: file.bytes.clone().into(),
         };
         self.files.iter().map(certificate).collect()
@@ -107,7 +113,7 @@ impl KeyFile {
             return Err(unreadable(path, &format!("longer than {MAX_FILE} bytes")));
         }
         Ok(Self {
-            name: path.display().to_string().into(),
+            path: path.to_owned(),
             bytes,
         })
     }

@@ -49,7 +49,7 @@ mod stream_end;
 pub use keyring::Keyring;
 pub use wharf_frames::inspect::{Certificate, Described, Form, Signed, Verified};
 
-/// More certificates of one file than these are not shown.
+/// A keyring of more certificates than these is not looked into: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;
 
 /// How wharf-inspect is started.
@@ -154,15 +154,17 @@ impl Inspector {
         }
     }
 
-    /// Every certificate of a keyring, as it stands at this time, in Unix seconds.
+    /// Every certificate of a keyring, as all its files together say it stands at this time, in Unix seconds; an error
+    /// where there are more than can be shown, since one that is not seen may sign all the same.
     pub fn look(&self, keyring: &Keyring, at: u64) -> Result<Vec<Certificate>, InspectError> {
         let nothing = File::open("/dev/null")
             .map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))?;
         let mut found = Vec::new();
-        for number in 0..MAX_SHOWN {
+        for number in 0..=MAX_SHOWN {
             let mut requests = keyring.requests();
             requests.push(Request::Look { at, number });
             match self.run(nothing.as_fd(), &requests)? {
+                Answer::Certificate(Some(_)) if number == MAX_SHOWN => return Err(too_many()),
                 Answer::Certificate(Some(certificate)) => found.push(certificate),
                 Answer::Certificate(None) => break,
                 other => return Err(no_such_answer(other)),
@@ -287,6 +289,13 @@ fn no_such_answer(answer: Answer) -> InspectError {
         Answer::Unread(why) => InspectError::Broke(why.to_string()),
         _ => garbage("it answered what was not asked"),
     }
+}
+
+fn too_many() -> InspectError {
+    unavailable(format!(
+        "more than {MAX_SHOWN} certificates are not looked through: keep those alone that sign for this device"
+    ))
+    .into()
 }
 
 fn unavailable(detail: String) -> Failure {

@@ -1,8 +1,9 @@
 //! Who may sign, in an administrator's hands: `wharfctl keys`, on files of root alone.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::process::CommandExt,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
 };
 
@@ -56,9 +57,22 @@ impl Keyring {
     }
 
     fn certificate(&self, signer: Signer) -> String {
-        let file = self.folder.join(format!("{}.asc", signer.name()));
-        fs::write(&file, self.keys.certificate(signer)).unwrap();
+        let name = format!("{}.asc", signer.name());
+        self.file(&name, self.keys.certificate(signer))
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let file = self.folder.join(name);
+        fs::write(&file, bytes).unwrap();
         text(&file)
+    }
+
+    /// As many certificates, of nobody: a public key of another time is another one (RFC 9580 5.5.4.2).
+    fn many(&self, count: u8) -> Vec<u8> {
+        let packets = self.keys.unspoiled(Signer::Vendor);
+        let key = &packets[..2 + usize::from(packets[1])];
+        let at = |second: u8| [&key[..6], &[second], &key[7..]].concat();
+        (0..count).flat_map(at).collect()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -124,6 +138,86 @@ fn what_each_certificate_may_sign_and_until_when_is_told() {
     let expired = of(Signer::Expired)["unusable"].to_string();
     assert!(expired.contains("expired on"), "{expired}");
     assert_eq!(of(Signer::Revoked)["unusable"], "it was revoked");
+}
+
+#[test]
+fn what_all_files_of_a_certificate_say_together_is_listed_as_it_is_judged() {
+    let ring = Keyring::empty();
+    let package = Package::new("hello", "1.0-1").build(ring.folder.path());
+    ring.keys.sign_beside(Signer::Expired, &package);
+    let check = ["keys", "check", &text(&package)];
+    let by_hand = ring.keys.trust(Signer::Expired, &ring.gateway.path());
+    assert!(ring.done(&["keys", "list"]).contains("NO: expired on"));
+    ring.refused(&check, "expired on");
+
+    let renewed = ring.file("renewed", ring.keys.renewed(Signer::Expired));
+    let added = ring.done(&["keys", "add", &renewed]);
+    let fingerprint = ring.keys.fingerprint(Signer::Expired);
+    let taken = by_hand.with_file_name(format!("{fingerprint}.pgp"));
+    for line in [
+        format!("  file      {}\n", text(&taken)),
+        format!("            {}\n", text(&by_hand)),
+        "  valid     for ever\n".to_owned(),
+    ] {
+        assert!(added.contains(&line), "no {line:?} in {added}");
+    }
+    assert_eq!(ring.done(&["keys", "list"]), added);
+    ring.done(&check);
+    ring.refused(&["doctor"], "1 in the keyring, each valid");
+
+    ring.done(&["keys", "remove", &fingerprint]);
+    assert_eq!(ring.files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_revocation_that_is_added_holds_for_the_certificate_that_is_there() {
+    let ring = Keyring::empty();
+    let good = ring.file("good", ring.keys.unspoiled(Signer::Revoked));
+    let added = ring.done(&["keys", "add", &good]);
+    assert!(added.contains("valid     for ever\n"), "{added}");
+
+    let added = ring.done(&["keys", "add", &ring.certificate(Signer::Revoked)]);
+    assert!(added.contains("valid     NO: it was revoked\n"), "{added}");
+    assert_eq!(ring.done(&["keys", "list"]), added);
+    assert_eq!(added.matches("user id").count(), 1, "{added}");
+}
+
+#[test]
+fn more_certificates_than_are_shown_are_refused() {
+    let ring = Keyring::empty();
+    let too_many = "more than 64 certificates are not looked through";
+    ring.refused(&["keys", "add", &ring.file("65", ring.many(65))], too_many);
+    assert_eq!(ring.files(), Vec::<PathBuf>::new());
+
+    let beside = ring
+        .keys
+        .add_to_keyring(Signer::Stranger, &ring.gateway.path());
+    fs::write(beside.with_file_name("64.pgp"), ring.many(64)).unwrap();
+    ring.refused(&["keys", "list"], too_many);
+    let vendor = ring.certificate(Signer::VendorRsa);
+    ring.refused(&["keys", "add", &vendor], too_many);
+
+    ring.done(&["keys", "remove", &ring.keys.fingerprint(Signer::Stranger)]);
+    let listed = ring.done(&["--json", "keys", "list"]);
+    assert_eq!(listed.matches("\"fingerprint\"").count(), 64, "{listed}");
+}
+
+#[test]
+fn a_certificate_is_removed_from_a_file_of_any_name() {
+    let ring = Keyring::empty();
+    let file = ring
+        .keys
+        .add_to_keyring(Signer::Vendor, &ring.gateway.path());
+    let odd = file.with_file_name(OsStr::from_bytes(b"\xff\n.asc"));
+    fs::rename(file, odd).unwrap();
+    let removed = ring.done(&[
+        "--json",
+        "keys",
+        "remove",
+        &ring.keys.fingerprint(Signer::Vendor),
+    ]);
+    assert!(removed.contains("\u{fffd}\\\\n.asc"), "{removed}");
+    assert_eq!(ring.files(), Vec::<PathBuf>::new());
 }
 
 #[test]

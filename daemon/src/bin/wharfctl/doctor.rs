@@ -11,12 +11,12 @@ use std::{
 };
 
 use serde::Serialize;
-use wharf_transport::{Channel, Psk, dtls::Client, udp::resolve};
 use wharfd::{clock, config::Settings};
 
 use crate::{
     agent::Agent,
     failure::Failure,
+    handshake::{self, NoHandshake},
     keys::{self, Key},
     model,
     show::print,
@@ -144,49 +144,29 @@ fn name_service(settings: &Settings) -> Finding {
     }
 }
 
-/// A handshake of our own: it tells the key and the way apart from all that wharfd does with them.
 async fn handshake(settings: &Settings) -> Option<Finding> {
     let check = "handshake";
+    let server = &settings.server.address;
     let psk = settings.server.psk.as_ref()?;
-    let (server, identity) = (&settings.server.address, psk.identity());
-    Some(
-        match tokio::time::timeout(PATIENCE, shake_hands(settings, psk)).await {
-            Ok(Ok(())) => ok(check, format!("{server} takes the key of {identity:?}")),
-            Ok(Err(why)) => bad(
-                check,
-                Verdict::Fail,
-                why,
-                "the table \"When the server is not reached\" of the operator guide has each",
-            ),
-            Err(_) => bad(
-                check,
-                Verdict::Fail,
-                format!("{server} does not answer"),
-                "look whether a DTLS server is at this address and port, and whether every firewall lets UDP through",
-            ),
-        },
-    )
-}
-
-/// A server that is there answers sooner.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-async fn shake_hands(settings: &Settings, psk: &Psk) -> Result<(), String> {
-    let addresses = resolve(&settings.server.address).await;
-    let addresses = addresses.map_err(|error| error.to_string())?;
-    let mut last = "its name has no address".to_owned();
-    for address in addresses {
-        let client = Client::new(psk.clone(), settings.timing.ack_timeout);
-        let mut client = client.map_err(|error| error.to_string())?;
-        match Channel::open(address, None, Some(&mut client)).await {
-            Ok(mut channel) => {
-                channel.close().await;
-                return Ok(());
-            }
-            Err(error) => last = format!("{address}: {error}"),
-        }
-    }
-    Err(last)
+    let tried = handshake::try_with(server, psk, settings.timing.ack_timeout).await;
+    Some(match tried {
+        Ok(()) => ok(
+            check,
+            format!("{server} takes the key of {:?}", psk.identity()),
+        ),
+        Err(NoHandshake::Refused(why)) => bad(
+            check,
+            Verdict::Fail,
+            why,
+            "the table \"When the server is not reached\" of the operator guide has each",
+        ),
+        Err(NoHandshake::Silence(address)) => bad(
+            check,
+            Verdict::Fail,
+            format!("{address} does not answer"),
+            "look whether a DTLS server is at this address and port, and whether every firewall lets UDP through",
+        ),
+    })
 }
 
 async fn the_agent(root: &Path) -> Vec<Finding> {
@@ -253,7 +233,7 @@ fn keyring(root: &Path) -> Finding {
                 check,
                 Verdict::Fail,
                 why,
-                "no package is judged until that is corrected",
+                "correct that: until then packages may have to wait",
             );
         }
     };

@@ -4,7 +4,7 @@
 //! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
 //! - `keys`: who may sign, which wharf-installer is asked.
-//! - `doctor`: what has to be so for wharfd to work.
+//! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
 
 mod agent;
@@ -12,6 +12,7 @@ mod arguments;
 mod change;
 mod doctor;
 mod failure;
+mod handshake;
 mod install;
 mod keys;
 mod model;

@@ -51,8 +51,8 @@ pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool
         Verb::Add(file) => (shown(&keys.add(file)?[..], json, list)?, true),
         Verb::Remove(fingerprint) => {
             let removed = keys.remove(fingerprint)?;
-            let line = |file: &PathBuf| format!("removed {}\n", file.display());
-            let lines = |files: &[PathBuf]| files.iter().map(line).collect();
+            let line = |file: &String| format!("removed {file}\n");
+            let lines = |files: &[String]| files.iter().map(line).collect();
             (shown(&removed[..], json, lines)?, true)
         }
         Verb::Check(file) => {
@@ -100,7 +100,7 @@ fn key(key: &Key) -> String {
         "{}\n  user id   {}\n  file      {}\n  valid     {valid}\n  may sign  {may_sign}\n",
         key.fingerprint,
         key.user_id,
-        key.file.display()
+        key.files.join("\n            ")
     )
 }
 
