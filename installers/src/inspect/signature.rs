@@ -315,6 +315,10 @@ impl Judge<'_> {
             Some(Error::NotYetLive(until)) => {
                 (Cause::Expired, self.out_of_time("not valid before", *until))
             }
+            Some(Error::NoBindingSignature(_)) => (
+                Cause::BadSignature,
+                "its certificate has no signature of its own that holds now".to_owned(),
+            ),
             Some(Error::InvalidKey(why)) => (Cause::BadSignature, why.clone()),
             _ => return None,
         })
