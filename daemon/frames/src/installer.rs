@@ -267,14 +267,6 @@ impl Found {
         self.damage.is_none()
     }
 
-    /// The package, whole or not.
-    pub fn into_installed(self) -> Installed {
-        Installed {
-            name: self.name,
-            version: self.version,
-            active: self.active,
-        }
-    }
 }
 
 /// As in `nginx 1.0` or `nginx 1.0 (half-installed)`.

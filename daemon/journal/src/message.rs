@@ -73,6 +73,9 @@ pub const FETCHED: &str = "5341fdb489704e09ba68c55e18bfc526";
 /// Software could not be activated.
 pub const ACTIVATION_FAILED: &str = "1b83a996e4c14b41b9c4cc6019b35ca6";
 
+/// Software in place is there in part.
+pub const DAMAGED: &str = "0485111171984301bc9c75941ec5a933";
+
 /// wharf-installer found who signed a file.
 pub const FILE_ACCEPTED: &str = "476f4e264a5c4b66a840caca519f8240";
 

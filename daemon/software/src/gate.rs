@@ -124,15 +124,12 @@ fn needs_the_clock(delivery: &Delivery) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::{
-        PackageName, PackageVersion, StageId,
-        installer::{Installed, Package},
-    };
+    use wharf_frames::{PackageName, PackageVersion, StageId, installer::Package};
 
     use super::*;
     use crate::{
         Origin, PackageUri,
-        instance::{InPlace, Installation, PullProgress, State},
+        instance::{InPlace, Installation, PullProgress, Software, State},
         operation::{Progress, Work},
     };
 
@@ -173,10 +170,11 @@ mod tests {
         let version = PackageVersion::new("1.0").unwrap();
         Instance::default().with(State::Delivered {
             in_place: in_place.map(|old| {
-                InPlace::left(Installed {
+                InPlace::left(Software {
                     name: name(old),
                     version: version.clone(),
                     active: true,
+                    damage: None,
                 })
             }),
             stage: STAGE,

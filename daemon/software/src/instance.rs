@@ -2,7 +2,7 @@
 
 use wharf_frames::{
     OperationId, PackageName, PackageVersion, StageId, Text,
-    installer::{Installed, Package},
+    installer::{Found, Package},
 };
 
 use crate::{
@@ -51,7 +51,7 @@ pub enum State {
     /// The software is installed; the Software Activation State Machine is alive (TS 5.2).
     Installed {
         /// What the device has.
-        software: Installed,
+        software: Software,
         /// What is being done to it, or failed last.
         condition: Condition,
     },
@@ -85,7 +85,20 @@ pub enum Initial {
     },
 }
 
-/// Software that is on the device while its instance is not INSTALLED.
+/// Software that is on the device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Software {
+    /// Its name.
+    pub name: PackageName,
+    /// Its full version.
+    pub version: PackageVersion,
+    /// Its Activation State.
+    pub active: bool,
+    /// As in [`Found::damage`].
+    pub damage: Option<Text>,
+}
+
+/// The same while its instance is not INSTALLED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
     /// Its name.
@@ -94,6 +107,8 @@ pub struct InPlace {
     pub version: PackageVersion,
     /// It was active when it was left, and is to be active again where that is the policy.
     pub was_active: bool,
+    /// As in [`Found::damage`].
+    pub damage: Option<Text>,
 }
 
 /// A download.
@@ -243,6 +258,15 @@ impl Instance {
         }
     }
 
+    /// What is wrong with the software in place, in any state.
+    pub const fn damage(&self) -> Option<&Text> {
+        match (&self.state, self.in_place()) {
+            (State::Installed { software, .. }, _) => software.damage.as_ref(),
+            (_, Some(known)) => known.damage.as_ref(),
+            (_, None) => None,
+        }
+    }
+
     /// The software that is in place while the instance is not INSTALLED.
     pub const fn in_place(&self) -> Option<&InPlace> {
         match &self.state {
@@ -385,20 +409,33 @@ impl Delivery {
     }
 }
 
+impl From<Found> for Software {
+    fn from(found: Found) -> Self {
+        Self {
+            name: found.name,
+            version: found.version,
+            active: found.active,
+            damage: found.damage,
+        }
+    }
+}
+
 impl InPlace {
-    pub(crate) fn left(software: Installed) -> Self {
+    pub(crate) fn left(software: Software) -> Self {
         Self {
             name: software.name,
             version: software.version,
             was_active: software.active,
+            damage: software.damage,
         }
     }
 
-    pub(crate) fn back(self) -> Installed {
-        Installed {
+    pub(crate) fn back(self) -> Software {
+        Software {
             name: self.name,
             version: self.version,
             active: self.was_active,
+            damage: self.damage,
         }
     }
 }

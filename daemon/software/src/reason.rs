@@ -76,10 +76,14 @@ impl Instance {
 
     fn of_initial(&self, initial: &Initial) -> (ReasonCode, Text) {
         match initial {
-            Initial::Ready { note: None, .. } => (ReasonCode::Start, "ready for a package".into()),
-            Initial::Ready {
-                note: Some(note), ..
-            } => (ReasonCode::Start, note.clone()),
+            Initial::Ready { note, .. } => {
+                let text = match (note, self.damage()) {
+                    (Some(note), _) => note.clone(),
+                    (None, Some(damage)) => self.damaged(damage),
+                    (None, None) => "ready for a package".into(),
+                };
+                (ReasonCode::Start, text)
+            }
             Initial::Failed { why, .. } => (ReasonCode::DownloadFailed, why.clone()),
             Initial::Removing { work, .. } => (ReasonCode::Start, self.working("removing ", work)),
         }
@@ -99,13 +103,24 @@ impl Instance {
     }
 
     fn of_installed(&self, condition: &Condition) -> Text {
-        match condition {
-            Condition::Settled => self.told("", " is installed"),
-            Condition::RemovalFailed(why) | Condition::ActivationFailed(why) => why.clone(),
-            Condition::Removing(work) => self.working("removing ", work),
-            Condition::Activating(work) => self.working("activating ", work),
-            Condition::Deactivating(work) => self.working("deactivating ", work),
+        match (condition, self.damage()) {
+            // What is wrong with it says more than how an activation failed.
+            (Condition::Settled | Condition::ActivationFailed(_), Some(damage)) => {
+                self.damaged(damage)
+            }
+            (Condition::Settled, None) => self.told("", " is installed"),
+            (Condition::RemovalFailed(why) | Condition::ActivationFailed(why), _) => why.clone(),
+            (Condition::Removing(work), _) => self.working("removing ", work),
+            (Condition::Activating(work), _) => self.working("activating ", work),
+            (Condition::Deactivating(work), _) => self.working("deactivating ", work),
         }
+    }
+
+    fn damaged(&self, damage: &Text) -> Text {
+        let is = format!(
+            " is {damage}: repair it on the device (`wharfctl doctor` says how), or install it again"
+        );
+        self.told("", &is)
     }
 
     /// Once it is accepted it counts as being done, unless somebody said what it waits for.

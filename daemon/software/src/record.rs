@@ -1,13 +1,12 @@
 //! An instance as one flat row for a database, and back. A row that no transition can have made is a typed error.
 
-use wharf_frames::{
-    Secret, StageId, Text,
-    installer::{Installed, Package},
-};
+use wharf_frames::{Secret, StageId, Text, installer::Package};
 
 use crate::{
     Instance, Kind, ObjectLink, Operation, PackageUri, UpdateResult, UpdateState,
-    instance::{Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, State},
+    instance::{
+        Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, Software, State,
+    },
     operation::{Progress, Work},
     settings::Settings,
 };
@@ -22,7 +21,7 @@ pub struct Record {
     /// The words of the Status Reason, where the state does not give them: why it failed, or what it waits for.
     pub note: Option<Text>,
     /// The software in place; `active` is the Activation State in INSTALLED, and before what it was.
-    pub in_place: Option<Installed>,
+    pub in_place: Option<Software>,
     /// The file on its way or delivered.
     pub stage: Option<StageId>,
     /// The package in it, in DELIVERED.

@@ -1,12 +1,7 @@
 //! What the device has: asked at the start, and whenever somebody else may have changed it. A job's own end tells it by
 //! itself. One look follows the other, and none is broken off.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    mem,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, mem, path::Path, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -26,8 +21,6 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks, where units change all the time and none of it matters.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// For so long a package that is there in part may be in the middle of somebody's dpkg.
-const IN_PART: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// The software that the device can be asked about: while a job runs, its end tells.
@@ -54,7 +47,7 @@ pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
 }
 
 async fn look_again_and_again(changes: LocalChanges, context: Context) {
-    let mut looks = Looks::default();
+    let mut looks = Looks::new(context.timing.in_part);
     let mut pause = PAUSE;
     let mut in_vain = 0;
     let mut change = Some(Change::Packages); // what wharfd has not seen
@@ -106,14 +99,24 @@ fn next_pause(pause: Duration, change: Option<Change>, is_news: bool) -> Duratio
 }
 
 /// What was seen, and what is still to be looked at.
-#[derive(Default)]
 struct Looks {
+    /// As in [`crate::config::Timing::in_part`].
+    in_part: Duration,
     told: BTreeMap<InstanceId, Option<Found>>,
     open: Vec<(InstanceId, PackageName)>,
     in_part_since: BTreeMap<InstanceId, Instant>,
 }
 
 impl Looks {
+    fn new(in_part: Duration) -> Self {
+        Self {
+            in_part,
+            told: BTreeMap::new(),
+            open: Vec::new(),
+            in_part_since: BTreeMap::new(),
+        }
+    }
+
     /// All of it is to be looked at.
     fn begin(&mut self, software: Vec<(InstanceId, PackageName)>) {
         let is_there = |id: &InstanceId| software.iter().any(|(known, _)| known == id);
@@ -153,27 +156,14 @@ impl Looks {
         }
         let is_told = self.told.get(&id).is_some_and(|told| told.as_ref() == has);
         let since = *self.in_part_since.entry(id).or_insert_with(Instant::now);
-        is_told || since.elapsed() >= IN_PART
+        is_told || since.elapsed() >= self.in_part
     }
 
     /// Says whether it is news.
     fn note(&mut self, id: InstanceId, has: Option<&Found>) -> bool {
-        let is_news = match self.told.entry(id) {
-            Entry::Vacant(entry) => {
-                entry.insert(has.cloned());
-                true
-            }
-            Entry::Occupied(mut entry) => entry.insert(has.cloned()).as_ref() != has,
-        };
-        if let Some(found) = has.filter(|found| is_news && !found.is_whole()) {
-            tracing::warn!(
-                WHARF_INSTANCE = id.0,
-                WHARF_PACKAGE = found.name.as_str(),
-                "instance {}: the device has {found}: mend it with dpkg --configure -a, or install it again",
-                id.0
-            );
-        }
-        is_news
+        self.told
+            .insert(id, has.cloned())
+            .is_none_or(|told| told.as_ref() != has)
     }
 }
 
@@ -184,6 +174,12 @@ mod tests {
     use wharf_frames::{Cause, Failure, PackageVersion};
 
     use super::*;
+
+    const IN_PART: Duration = Duration::from_secs(60);
+
+    fn looks() -> Looks {
+        Looks::new(IN_PART)
+    }
 
     type Answer = Result<Option<Found>, NotDone>;
 
@@ -243,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_looked_at_keeps_nothing_else_from_it() {
-        let mut looks = Looks::default();
+        let mut looks = looks();
         looks.begin(software(&["acme", "hello", "nginx"]));
         let later = |name: &PackageName| match name.as_str() {
             "acme" => Err(NotDone::Later(Failure::new(Cause::Unavailable, "not now"))),
@@ -260,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_device_has_as_before_is_told_and_no_news() {
-        let mut looks = Looks::default();
+        let mut looks = looks();
         for is_news in [true, false] {
             looks.begin(software(&["hello"]));
             let (_, told, news) = go_on(&mut looks, |_| Ok(None)).await;
@@ -269,9 +265,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_there_in_part_is_told_when_it_is_whole_or_after_a_minute() {
+    async fn what_is_there_in_part_is_told_when_it_is_whole_or_after_a_while() {
         let in_part = |name: &PackageName| found(name, Some("half-configured"));
-        let mut looks = Looks::default();
+        let mut looks = looks();
         looks.begin(software(&["hello"]));
         assert_eq!(go_on(&mut looks, in_part).await.1, []);
         let whole = |name: &PackageName| found(name, None);
@@ -280,7 +276,7 @@ mod tests {
         looks.begin(software(&["hello"]));
         assert_eq!(go_on(&mut looks, in_part).await.1, []);
         tokio::time::advance(IN_PART / 2).await;
-        looks.begin(software(&["hello"])); // another change does not begin the minute again
+        looks.begin(software(&["hello"])); // another change does not begin the while again
         assert_eq!(go_on(&mut looks, in_part).await.1, []);
         tokio::time::advance(IN_PART / 2).await;
         let (_, told, is_news) = go_on(&mut looks, in_part).await;

@@ -156,10 +156,18 @@ fn message_of(old: Option<&Instance>, new: &Instance) -> &'static str {
         Is::DeviceDefined => message::DEVICE_REFUSED,
         Is::InstallationFailure => message::INSTALLATION_FAILED,
         Is::UninstallationFailure => message::UNINSTALLATION_FAILED,
+        Is::Initial | Is::Installed if is_told_as_damaged(new) => message::DAMAGED,
         Is::Installed if activation_failed(old, new) => message::ACTIVATION_FAILED,
         Is::Installed => message::INSTALLED,
         Is::Initial | Is::Downloading => message::UNDER_WAY,
     }
+}
+
+/// Where a package is on its way, Status Reason is about that one.
+fn is_told_as_damaged(instance: &Instance) -> bool {
+    let state = instance.update_state();
+    let is_settled = matches!(state, UpdateState::Initial | UpdateState::Installed);
+    is_settled && !instance.is_busy() && instance.damage().is_some()
 }
 
 /// Result stays what it is then: that it ended, and nothing is active, tells.

@@ -59,6 +59,7 @@ pub(super) struct Timing {
     pub(super) connect: Option<Spanned<u64>>,
     pub(super) stall: Option<Spanned<u64>>,
     pub(super) push_idle: Option<Spanned<u64>>,
+    pub(super) in_part: Option<Spanned<u64>>,
 }
 
 /// A file with its text, to say in which line something stands.

@@ -78,6 +78,8 @@ pub struct Timing {
     pub stall: Duration,
     /// Until a push without a block is given up.
     pub push_idle: Duration,
+    /// Until software that is there in part counts as damaged: before, somebody's package manager may be at it.
+    pub in_part: Duration,
 }
 
 impl Default for Timing {
@@ -89,6 +91,7 @@ impl Default for Timing {
             connect: Duration::from_secs(30),
             stall: Duration::from_secs(60),
             push_idle: Duration::from_secs(247), // EXCHANGE_LIFETIME
+            in_part: Duration::from_secs(60),
         }
     }
 }
@@ -264,6 +267,7 @@ impl Draft {
             ("connect", raw.connect, &mut timing.connect),
             ("stall", raw.stall, &mut timing.stall),
             ("push-idle", raw.push_idle, &mut timing.push_idle),
+            ("in-part", raw.in_part, &mut timing.in_part),
         ] {
             if let Some(value) = value {
                 let longest = Duration::from_secs(24 * 60 * 60).as_millis() as u64;

@@ -1,18 +1,16 @@
 //! An instance as a row, and back.
 
 use rusqlite::{Row, Transaction, named_params};
-use wharf_frames::{
-    Secret,
-    installer::{Installed, Package},
-};
+use wharf_frames::{Secret, installer::Package};
 use wharf_software::{
-    Instance, InstanceId, ObjectLink, Operation, Origin, PackageUri, Record, record::StoredProgress,
+    Instance, InstanceId, ObjectLink, Operation, Origin, PackageUri, Record, instance::Software,
+    record::StoredProgress,
 };
 
 use super::rows::Sql;
 
 const COLUMNS: &str = "instance.id, update_state, update_result, note, \
-    in_place_name, in_place_version, in_place_active, \
+    in_place_name, in_place_version, in_place_active, in_place_damage, \
     stage, package_name, package_version, package_architecture, package_length, package_signer, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
     user_name, password, operation.id AS operation_id, kind, origin, origin_id, deadline";
@@ -65,14 +63,15 @@ where
     Ok(row.get::<_, Option<Sql<T>>>(column)?.map(|value| value.0))
 }
 
-fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Installed>> {
+fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Software>> {
     let Some(name) = optional(row, "in_place_name")? else {
         return Ok(None);
     };
-    Ok(Some(Installed {
+    Ok(Some(Software {
         name,
         version: row.get::<_, Sql<_>>("in_place_version")?.0,
         active: row.get("in_place_active")?,
+        damage: optional(row, "in_place_damage")?,
     }))
 }
 
@@ -155,12 +154,12 @@ pub(super) fn put(
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO instance (id, update_state, update_result, note, \
-             in_place_name, in_place_version, in_place_active, \
+             in_place_name, in_place_version, in_place_active, in_place_damage, \
              stage, package_name, package_version, package_architecture, package_length, package_signer, \
              package_uri, operation, progress, update_supported_objects, settings_object, settings_instance, \
              user_name, password) \
              VALUES (:id, :update_state, :update_result, :note, \
-             :in_place_name, :in_place_version, :in_place_active, \
+             :in_place_name, :in_place_version, :in_place_active, :in_place_damage, \
              :stage, :package_name, :package_version, :package_architecture, :package_length, :package_signer, \
              :package_uri, :operation, :progress, :update_supported_objects, :settings_object, :settings_instance, \
              :user_name, :password)",
@@ -173,6 +172,7 @@ pub(super) fn put(
             ":in_place_name": in_place.map(|it| Sql(it.name.clone())),
             ":in_place_version": in_place.map(|it| Sql(it.version.clone())),
             ":in_place_active": in_place.map(|it| it.active),
+            ":in_place_damage": in_place.and_then(|it| it.damage.clone()).map(Sql),
             ":stage": record.stage.map(Sql),
             ":package_name": package.map(|it| Sql(it.name.clone())),
             ":package_version": package.map(|it| Sql(it.version.clone())),

@@ -1,4 +1,8 @@
--- The second schema: what outlives wharfd of its registration, which is one at most.
+-- The second schema: what is wrong with the software in place, and what outlives wharfd of its registration.
+ALTER TABLE instance ADD COLUMN in_place_damage TEXT -- in the package manager's words
+    CHECK (in_place_damage IS NULL OR in_place_name IS NOT NULL);
+
+-- One at most.
 CREATE TABLE registration (
     id              INTEGER PRIMARY KEY CHECK (id = 1),
     server          TEXT NOT NULL, -- its URI as it was configured

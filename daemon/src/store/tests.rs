@@ -482,16 +482,21 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
     drop(newer);
     let before = fs::read(folder.file()).unwrap();
 
-    let mut older = as_release_0_1(&folder).unwrap();
-    let instance = &older.load().unwrap().instances[&ID];
-    assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
-    assert_eq!(instance.settings().password, None);
-    drop(older);
+    drop(as_release_0_1(&folder).unwrap());
+    let taken = rusqlite::Connection::open(folder.file()).unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let instance: (u8, Option<Vec<u8>>) = taken
+        .query_row("SELECT update_state, password FROM instance", [], row)
+        .unwrap();
+    assert_eq!(instance, (UpdateState::DownloadStarted.value(), None));
+    drop(taken);
     let aside = kept::set_aside(&folder.file());
     assert_eq!(fs::read(aside).unwrap(), before);
 
     // Upgraded again, it goes on with what the older one did.
     let mut again = folder.open().unwrap();
+    let instance = &again.load().unwrap().instances[&ID];
+    assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
     assert_eq!(again.registration("coap://localhost").unwrap(), None);
     assert!(kept::copy_of(&folder.file(), 1).exists());
 }

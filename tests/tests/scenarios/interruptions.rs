@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use wharf_tests::{
     gateway::Gateway,
     origin::{Fault, Origin, Validator},
-    package::Package,
+    package::{Package, Script},
     waiting::wait_until,
 };
 
@@ -234,7 +234,6 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
 
 #[test]
 fn an_install_ends_truly_although_both_daemons_are_killed_in_it() {
-    use wharf_tests::package::Script;
     let mut set = StageSet::debian();
     let pause = "mkfifo /pause && cat /pause >/dev/null";
     let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
@@ -289,6 +288,33 @@ fn software_that_is_removed_or_installed_by_hand_is_told() {
         "7=0",
     ];
     set.expect_story(&[upgraded.as_slice(), removed.as_slice()].concat());
+}
+
+#[test]
+fn software_that_is_damaged_by_hand_is_told_until_it_is_repaired() {
+    let set = StageSet::configured(Gateway::debian(), "");
+    let file = set.gateway.path().join("etc/wharfd/wharfd.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "in-part = 1\n").unwrap();
+    let mut set = set.started();
+    let package = Package::new("hello", "1.0-1");
+    set.install(&package);
+    set.observe(&[7, 9, 16]);
+
+    let fails = package.script(Script::Postinst, "[ -e /repaired ]");
+    let fails = fails.build(&set.gateway.path().join("tmp"));
+    let fails = format!("/tmp/{}", fails.file_name().unwrap().display());
+    let mut install = set.gateway.debian_root().command("/usr/bin/dpkg");
+    assert!(!install.args(["-i", &fails]).status().unwrap().success());
+    let damaged = "16=40: hello 1.0-1 is half-configured: repair it on the device \
+                   (`wharfctl doctor` says how), or install it again";
+    set.expect_story(&[damaged]);
+
+    set.kill_and_start_daemon();
+    assert_eq!(format!("16={}", set.client().read_text("/9/0/16")), damaged);
+    fs::write(set.gateway.path().join("repaired"), "").unwrap();
+    dpkg(&set, &["--configure", "-a"]);
+    set.expect_story(&[damaged, "16=40: hello 1.0-1 is installed"]);
 }
 
 /// Somebody on the device uses dpkg.

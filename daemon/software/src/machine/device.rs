@@ -1,14 +1,12 @@
-//! The device is the truth: software that somebody removed, upgraded, started or stopped by hand.
+//! The device is the truth: software that somebody removed, upgraded, damaged, started or stopped by
+//! hand.
 
-use wharf_frames::{
-    PackageName, PackageVersion, Text,
-    installer::{Found, Installed},
-};
+use wharf_frames::{PackageName, PackageVersion, Text, installer::Found};
 
 use super::Transition;
 use crate::{
     Instance,
-    instance::{Condition, InPlace, Initial, State},
+    instance::{Condition, InPlace, Initial, Software, State},
 };
 
 /// While an operation runs, its end will tell what the device has.
@@ -49,12 +47,12 @@ pub(super) fn gone(name: &PackageName, version: &PackageVersion) -> State {
 }
 
 /// A report about another package says nothing about this one.
-fn found_of(software: &Installed, found: Found) -> Option<Installed> {
-    (found.name == software.name).then(|| found.into_installed())
+fn found_of(software: &Software, found: Found) -> Option<Software> {
+    (found.name == software.name).then(|| found.into())
 }
 
 /// An activation that failed is history once somebody else did it.
-fn still(condition: &Condition, software: &Installed, found: &Found) -> Condition {
+fn still(condition: &Condition, software: &Software, found: &Found) -> Condition {
     match condition {
         Condition::ActivationFailed(_) if found.active != software.active => Condition::Settled,
         other => other.clone(),
@@ -69,6 +67,7 @@ fn beside(instance: &Instance, found: Option<Found>) -> Option<State> {
     }
     let now = found.map(|found| InPlace {
         version: found.version,
+        damage: found.damage,
         ..known.clone()
     });
     let mut state = instance.state.clone();

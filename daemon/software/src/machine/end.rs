@@ -2,7 +2,7 @@
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId,
-    installer::{Found, Installed, Package},
+    installer::{Found, Package},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Effect, Instance, Kind, Origin,
-    instance::{Condition, InPlace, Initial, State},
+    instance::{Condition, InPlace, Initial, Software, State},
     operation::{Progress, Work},
 };
 
@@ -82,11 +82,11 @@ fn verify_install(
     package: &Package,
     failure: Option<Failure>,
     device: Option<Found>,
-) -> Result<Installed, (Failure, Option<Found>)> {
+) -> Result<Software, (Failure, Option<Found>)> {
     match (failure, device) {
         (Some(failure), device) => Err((failure, device)),
         (None, Some(found)) if found.is_whole() && found.version == package.version => {
-            Ok(found.into_installed())
+            Ok(found.into())
         }
         (None, device) => {
             let found = match &device {
@@ -116,7 +116,7 @@ fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> b
 fn commit_install(
     instance: &Instance,
     stage: StageId,
-    software: Installed,
+    software: Software,
     activate: Option<(OperationId, Origin)>,
 ) -> Transition {
     let mut effects = vec![Effect::Discard { stage }];
@@ -151,9 +151,10 @@ fn left_over(
         (Some(before), _) if before.name != package.name => Some(before.clone()),
         (Some(before), Some(found)) => Some(InPlace {
             version: found.version,
+            damage: found.damage,
             ..before.clone()
         }),
-        (None, Some(found)) if found.managed => Some(InPlace::left(found.into_installed())),
+        (None, Some(found)) if found.managed => Some(InPlace::left(found.into())),
         (None, Some(_)) | (_, None) => None,
     }
 }
@@ -200,7 +201,7 @@ fn abort_removal(instance: &Instance, found: Found, failure: Option<Failure>) ->
         None => format!("the package manager reported success, but {found} is still there").into(),
     };
     let state = State::Installed {
-        software: found.into_installed(),
+        software: found.into(),
         condition: Condition::RemovalFailed(why),
     };
     Transition::to(instance.with(state), instance.registration())
@@ -226,7 +227,7 @@ fn settle_activation(
         ),
     };
     let state = State::Installed {
-        software: found.into_installed(),
+        software: found.into(),
         condition,
     };
     Transition::to(instance.with(state), Vec::new())

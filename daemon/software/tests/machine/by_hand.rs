@@ -37,11 +37,24 @@ fn upgraded_by_hand_is_installed_with_a_new_version() {
 }
 
 #[test]
-fn damaged_by_hand_is_not_removed() {
-    unchanged(
-        installed(false),
-        Event::DeviceHas(Some(damaged("1.0", "half-configured"))),
-    );
+fn damaged_by_hand_is_not_removed_and_is_said_in_16_until_it_is_repaired() {
+    let half = || Event::DeviceHas(Some(damaged("1.0", "half-configured")));
+    let whole = || Event::DeviceHas(Some(found("1.0", false)));
+    for (before, code, healthy) in [
+        (installed(false), 40, "nginx 1.0 is installed"),
+        (with_software(initial()), 10, "ready for a package"),
+    ] {
+        let made = then(before.clone(), half());
+        let words = "nginx 1.0 is half-configured: repair it on the device (`wharfctl doctor` says how), \
+                     or install it again";
+        assert_eq!(reason(&made), format!("{code}: {words}"));
+        assert_eq!(ids(before.clone(), &made), [16]);
+        let now = Record::from(left(&made));
+        unchanged(now.clone(), half());
+        let repaired = then(now.clone(), whole());
+        assert_eq!(reason(&repaired), format!("{code}: {healthy}"));
+        assert_eq!(ids(now, &repaired), [16]);
+    }
     let made = then(
         installed(false),
         Event::DeviceHas(Some(damaged("1.1", "unpacked"))),
@@ -53,6 +66,37 @@ fn damaged_by_hand_is_not_removed() {
         Event::DeviceHas(Some(damaged("1.1", "half-installed"))),
     );
     assert_eq!(left(&made).in_place().unwrap().version.as_str(), "1.1");
+}
+
+#[test]
+fn damage_outweighs_an_activation_that_failed_and_not_a_removal() {
+    for (result, said) in [
+        (
+            UpdateResult::Installed,
+            "40: nginx 1.0 is half-configured: ",
+        ),
+        (UpdateResult::UninstallationFailure, "40: it failed"),
+    ] {
+        let before = ended_with(result, "it failed", installed(false));
+        let half = damaged("1.0", "half-configured");
+        let made = then(before.clone(), Event::DeviceHas(Some(half)));
+        assert!(reason(&made).starts_with(said), "{}", reason(&made));
+        let made = then(
+            Record::from(left(&made)),
+            Event::DeviceHas(Some(found("1.0", false))),
+        );
+        assert_eq!(Record::from(left(&made)), before);
+    }
+}
+
+#[test]
+fn damaged_software_stays_so_until_its_upgrade() {
+    let made = then(half_configured(installed(true)), uninstall("1"));
+    assert_eq!(at(&made), (0, 0));
+    assert!(reason(&made).starts_with("10: nginx 1.0 is half-configured: "));
+    let upgrade = half_configured(with_software(installing()));
+    let made = then(upgrade, ended(None, Some(found("2.0", false))));
+    assert_eq!(reason(&made), "40: nginx 2.0 is installed");
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use wharf_frames::{
     OperationId, PackageName, PackageVersion, Secret, StageId, Text,
-    installer::{Found, Installed, Package},
+    installer::{Found, Package},
 };
 use wharf_software::{
     ActivationPolicy, Instance, Kind, ObjectLink, Operation, Origin, PackageUri, Record, Request,
-    Rules, UpdateResult, UpdateState, record::StoredProgress,
+    Rules, UpdateResult, UpdateState, instance::Software, record::StoredProgress,
 };
 
 /// The server that began whatever runs in a cell, under [`RUNNING`] and [`STAGE`].
@@ -76,26 +76,28 @@ pub(crate) fn package() -> Package {
 }
 
 /// nginx on the device. In the cells 1.0 is in place.
-pub(crate) fn software(version: &str, active: bool) -> Installed {
-    Installed {
+pub(crate) fn software(version: &str, active: bool) -> Software {
+    Software {
         name: name("nginx"),
         version: PackageVersion::new(version).unwrap(),
         active,
+        damage: None,
     }
 }
 
 /// The same as the installer tells it: whole, and installed by wharfd.
 pub(crate) fn found(version: &str, active: bool) -> Found {
-    let Installed {
+    let Software {
         name,
         version,
         active,
+        damage,
     } = software(version, active);
     Found {
         name,
         version,
         active,
-        damage: None,
+        damage,
         managed: true,
     }
 }
@@ -204,6 +206,15 @@ pub(crate) fn with_software(record: Record) -> Record {
     }
 }
 
+/// The software in place of this row, as a script that failed left it.
+pub(crate) fn half_configured(record: Record) -> Record {
+    let in_place = record.in_place.map(|software| Software {
+        damage: Some("half-configured".into()),
+        ..software
+    });
+    Record { in_place, ..record }
+}
+
 pub(crate) fn ended_with(result: UpdateResult, why: &str, record: Record) -> Record {
     Record {
         update_result: result,
@@ -245,6 +256,8 @@ pub(crate) fn cells() -> Vec<Instance> {
     for progress in [Queued, Running] {
         records.push(with_software(running(Kind::Uninstall, progress, initial())));
     }
+    records.push(half_configured(with_software(initial())));
+    records.push(half_configured(installed(false)));
     for active in [false, true] {
         let switch = if active {
             Kind::Deactivate
@@ -279,8 +292,13 @@ pub(crate) fn label(instance: &Instance) -> String {
         _ if instance.software().is_some() => ", in place",
         _ => "",
     };
+    let damaged = if instance.damage().is_some() {
+        ", damaged"
+    } else {
+        ""
+    };
     format!(
-        "{}{in_place}{}",
+        "{}{in_place}{damaged}{}",
         instance.update_state().name(),
         doing(instance)
     )

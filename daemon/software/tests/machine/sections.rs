@@ -88,7 +88,7 @@ pub(crate) const DECISIONS: [(&str, &str); 26] = [
     ),
     (
         "D20",
-        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is; what is there in part is not removed. While busy, the end of the job tells.",
+        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is; what is there in part is not removed, and said in 16 until it is whole. While busy, the end of the job tells.",
     ),
     (
         "D21",
