@@ -1,6 +1,12 @@
 //! A gateway: a root with the real wharf-installer and the real wharfd on it, wharfd as its own user.
 
-use std::{fs, os::unix::process::CommandExt, path::PathBuf, process::Command};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     debian_root::DebianRoot,
@@ -21,7 +27,18 @@ pub struct Gateway {
     installer: Option<Process>,
     programs: Reachable,
     root: Root,
-    network: Option<Network>,
+    place: Place,
+}
+
+/// Where wharfd runs.
+#[derive(Debug)]
+enum Place {
+    /// Where the test does.
+    Here,
+    /// In a network of its own.
+    Network(Network),
+    /// Where this file is `/etc/hosts`.
+    Hosts(PathBuf),
 }
 
 #[derive(Debug)]
@@ -58,7 +75,7 @@ impl Gateway {
             installer: None,
             programs: Reachable::of(programs()),
             root,
-            network: None,
+            place: Place::Here,
         };
         gateway.write("etc/wharfd/installer.toml", installer);
         gateway
@@ -115,18 +132,19 @@ impl Gateway {
     /// Starts wharfd with these variables.
     pub fn start_daemon(&mut self, variables: &[(&str, &str)]) {
         let mut command = self.command("wharfd", variables);
-        match &self.network {
-            None => {
+        match &self.place {
+            Place::Here => {
                 command.uid(WHARFD.id).gid(WHARFD.id);
             }
-            Some(network) => command = as_wharfd_in(network, &command),
+            Place::Network(network) => command = as_wharfd(network.command("setpriv"), &command),
+            Place::Hosts(file) => command = as_wharfd(among_hosts(file), &command),
         }
         self.daemon = Some(Process::spawn(&mut command));
     }
 
     /// From its next start wharfd is in this network, and all else where it was.
     pub fn move_daemon_to(&mut self, network: Network) {
-        self.network = Some(network);
+        self.place = Place::Network(network);
     }
 
     /// Where wharfd is.
@@ -135,9 +153,16 @@ impl Gateway {
     ///
     /// Where it is in no network of its own.
     pub fn network(&mut self) -> &mut Network {
-        self.network
-            .as_mut()
-            .expect("wharfd was moved to a network")
+        match &mut self.place {
+            Place::Network(network) => network,
+            other => panic!("wharfd was not moved to a network: {other:?}"),
+        }
+    }
+
+    /// From now on this name leads wharfd to this address, and no other does; from its next start on if it is the first.
+    pub fn name(&mut self, name: &str, address: Ipv4Addr) {
+        self.write("hosts", &format!("{address} {name}\n"));
+        self.place = Place::Hosts(self.path().join("hosts"));
     }
 
     /// A program of wharfd on this root.
@@ -175,10 +200,17 @@ impl Gateway {
     }
 }
 
-/// Who enters a network is root.
-fn as_wharfd_in(network: &Network, program: &Command) -> Command {
-    let mut command = network.command("setpriv");
+/// setpriv(1), where this file is `/etc/hosts`.
+fn among_hosts(file: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount --bind \"$0\" /etc/hosts && exec setpriv \"$@\"";
+    command.args(["--mount", "sh", "-c", script]).arg(file);
     command
+}
+
+/// By setpriv(1): whoever goes to another place is root.
+fn as_wharfd(mut setpriv: Command, program: &Command) -> Command {
+    setpriv
         .args([
             format!("--reuid={}", WHARFD.id),
             format!("--regid={}", WHARFD.id),
@@ -192,7 +224,7 @@ fn as_wharfd_in(network: &Network, program: &Command) -> Command {
                 .filter_map(|(name, value)| Some((name, value?))),
         )
         .current_dir("/");
-    command
+    setpriv
 }
 
 impl Drop for Gateway {

@@ -63,7 +63,19 @@ impl Server {
 
     /// Starts one at a free port of this address, without security.
     pub fn at(address: Ipv4Addr) -> Self {
-        let socket = UdpSocket::bind((address, 0)).expect("a port to receive at");
+        Self::receiving_at((address, 0))
+    }
+
+    /// Ends this one and starts one at another address, which knows nobody.
+    #[must_use]
+    pub fn moved_to(self, address: Ipv4Addr) -> Self {
+        let port = self.address.port();
+        drop(self);
+        Self::receiving_at((address, port))
+    }
+
+    fn receiving_at(address: (Ipv4Addr, u16)) -> Self {
+        let socket = UdpSocket::bind(address).expect("a port to receive at");
         let address = socket.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             socket,

@@ -14,6 +14,7 @@ mod instances;
 mod interruptions;
 mod keys;
 mod leftovers;
+mod names;
 mod refusals;
 mod restarts;
 mod servers;

@@ -1,0 +1,51 @@
+//! The server's name: wharfd goes to where it leads when a way is opened, not to where it once led.
+
+use std::{fs, net::Ipv4Addr};
+
+use wharf_tests::{gateway::Gateway, package::Package};
+
+use crate::stage_set::StageSet;
+
+const NAME: &str = "lwm2m.example";
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A gateway that knows its server by name, and gives a message up after 31 times 100 ms. Nothing runs yet.
+fn by_name() -> StageSet {
+    let set = StageSet::configured(Gateway::simulated(), "");
+    let uri = format!("coap://{NAME}:{}", set.server.address().port());
+    set.gateway.configure(&uri, "unprotected = true");
+    let file = set.gateway.path().join("etc/wharfd/wharfd.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "ack-timeout = 100\n").unwrap();
+    set
+}
+
+#[test]
+fn a_server_that_is_not_where_its_name_leads_is_found_once_it_leads_there() {
+    let mut set = by_name();
+    set.gateway.name(NAME, ELSEWHERE);
+    set.gateway.start();
+    let errors = set.gateway.daemon().errors();
+    let port = set.server.address().port();
+    errors.wait_for(&format!("at {ELSEWHERE}:{port}"));
+    errors.wait_for("the server does not answer");
+    set.gateway.name(NAME, Ipv4Addr::LOCALHOST);
+    set.client();
+}
+
+#[test]
+fn a_server_that_moved_with_its_name_is_found_where_that_leads_now() {
+    let mut set = by_name();
+    set.gateway.name(NAME, Ipv4Addr::LOCALHOST);
+    set.gateway.start();
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    set.observe(&[7]);
+    // What becomes of the Install has to be told to a server that is not there any more.
+    set.gateway.installer().kill();
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.gateway.name(NAME, ELSEWHERE);
+    set.server = set.server.moved_to(ELSEWHERE);
+    set.gateway.start_installer(&[]);
+    set.wait_for("4/2");
+}
