@@ -1,7 +1,6 @@
 //! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
 //! the server sees them and is notified. And what of the agent is shown there.
 
-use wharf_frames::Secret;
 use wharf_software::{
     Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
     create::{create, free_id},
@@ -48,11 +47,7 @@ impl Agent {
         user: u32,
     ) -> Result<(), Refused> {
         let event = match request {
-            Request::WritePackageUri {
-                uri,
-                user_name,
-                password,
-            } => write(user, package_uri(&uri, user_name, password)),
+            Request::Write(values) => write(user, values),
             Request::WritePackage { file, signature } => {
                 let file = LocalFile::new(file, signature)?;
                 let source = Some(Source::Package {
@@ -187,16 +182,6 @@ impl Agent {
             }
             Event::Observed(_) | Event::ObservationEnded(_) => {}
         });
-    }
-}
-
-/// Credentials that were there were for another origin.
-fn package_uri(uri: &Secret, user_name: Secret, password: Secret) -> Write {
-    Write {
-        source: Some(Source::Uri(uri.expose().to_vec())),
-        user_name: Some(user_name),
-        password: Some(password),
-        ..Write::default()
     }
 }
 

@@ -3,8 +3,7 @@
 use std::{fs::File, os::fd::OwnedFd};
 
 use tokio::sync::oneshot;
-use wharf_frames::Secret;
-use wharf_software::{Executable, InstanceId};
+use wharf_software::{Executable, InstanceId, Write};
 
 use crate::store::HistoryEntry;
 
@@ -51,15 +50,8 @@ pub enum Command {
 /// What is asked of an instance.
 #[derive(Debug)]
 pub enum Request {
-    /// A Write of Package URI, User Name and Password in one; empty credentials erase those that are there.
-    WritePackageUri {
-        /// Resource 3, which may carry a token.
-        uri: Secret,
-        /// Resource 14.
-        user_name: Secret,
-        /// Resource 15.
-        password: Secret,
-    },
+    /// A Write of anything but Package, in one.
+    Write(Write),
     /// A Write of Package, from a file that is open for reading.
     WritePackage {
         /// The package.

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use wharf_frames::{Secret, fetch::MAX_SIGNATURE};
-use wharf_software::{Executable, InstanceId};
+use wharf_software::{Executable, InstanceId, ObjectLink, Source, Write};
 use zbus::{Connection, OwnedFd, OwnedObjectPath, fdo, interface, message::Header};
 
 use super::{
@@ -72,12 +72,48 @@ impl Instance {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
         let header = &header;
-        let request = Request::WritePackageUri {
-            uri: Secret::new(uri.into_bytes()),
-            user_name: Secret::new(user_name.into_bytes()),
-            password: Secret::new(password.into_bytes()),
+        let write = Write {
+            source: Some(Source::Uri(uri.into_bytes())),
+            user_name: Some(Secret::new(user_name.into_bytes())),
+            password: Some(Secret::new(password.into_bytes())),
+            ..Write::default()
         };
-        self.change(Call { connection, header }, request).await
+        let call = Call { connection, header };
+        self.change(call, Request::Write(write)).await
+    }
+
+    /// Writes Update Supported Objects: whether servers are told of Objects and Object Instances as soon as the software
+    /// changed.
+    async fn write_update_supported_objects(
+        &self,
+        value: bool,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let write = Write {
+            update_supported_objects: Some(value),
+            ..Write::default()
+        };
+        let call = Call { connection, header };
+        self.change(call, Request::Write(write)).await
+    }
+
+    /// Writes Package Settings: a link to an object instance that is there, or 65535 and 65535 for none.
+    async fn write_package_settings(
+        &self,
+        object: u16,
+        instance: u16,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let write = Write {
+            package_settings: Some(ObjectLink { object, instance }),
+            ..Write::default()
+        };
+        let call = Call { connection, header };
+        self.change(call, Request::Write(write)).await
     }
 
     /// Writes Package from a regular file that is open for reading, with the detached signature that stood beside
@@ -189,10 +225,27 @@ impl Instance {
         self.view(|instance| instance.update_state.1.to_owned())
     }
 
+    /// Resource 8.
+    #[zbus(property)]
+    fn update_supported_objects(&self) -> bool {
+        self.view(|instance| instance.update_supported_objects)
+    }
+
     /// Resource 9.
     #[zbus(property)]
     fn update_result(&self) -> u8 {
         self.view(|instance| instance.update_result)
+    }
+
+    /// Resource 13: the ids of an object and its instance; 65535 and 65535 where it leads nowhere.
+    #[zbus(property)]
+    fn package_settings(&self) -> (u16, u16) {
+        self.view(|instance| {
+            (
+                instance.package_settings.object,
+                instance.package_settings.instance,
+            )
+        })
     }
 
     /// Resource 16: a number of TS Appendix B, a colon, one line.

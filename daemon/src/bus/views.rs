@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
 use wharf_frames::OperationId;
-use wharf_software::{Instance, InstanceId};
+use wharf_software::{Instance, InstanceId, ObjectLink};
 
 use crate::store::OperationRow;
 
@@ -46,8 +46,12 @@ pub struct InstanceView {
     pub pkg_version: String,
     /// Resource 7, with its name.
     pub update_state: (u8, &'static str),
+    /// Resource 8.
+    pub update_supported_objects: bool,
     /// Resource 9.
     pub update_result: u8,
+    /// Resource 13.
+    pub package_settings: ObjectLink,
     /// Resource 16.
     pub status_reason: String,
     /// Resource 12.
@@ -70,7 +74,9 @@ impl InstanceView {
             pkg_name: instance.pkg_name().to_owned(),
             pkg_version: instance.pkg_version().to_owned(),
             update_state: (state.value(), state.name()),
+            update_supported_objects: instance.update_supported_objects(),
             update_result: instance.update_result().value(),
+            package_settings: instance.package_settings(),
             status_reason: instance.status_reason().to_string(),
             activation_state: instance.activation_state(),
             software: software.map(|(name, version)| (name.to_string(), version.to_string())),
