@@ -388,6 +388,59 @@ fn watch_tells_each_change_until_the_package_is_installed() {
     );
 }
 
+/// A method of `/9/0`, by somebody who has no wharfctl for it.
+fn call(on_bus: &OnBus, user: u32, method: &str, arguments: &[&str]) -> Said {
+    let instance = "/org/wharfd/Agent1/instances/0";
+    run(on_bus
+        .bus
+        .send()
+        .args(["--print-reply", "--dest=org.wharfd.Agent1", instance])
+        .arg(format!("org.wharfd.Agent1.Instance.{method}"))
+        .args(arguments)
+        .uid(user))
+}
+
+#[test]
+fn what_a_server_sets_of_an_instance_is_set_and_read_locally() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    set.observe(&[8, 13]);
+    let supported = ("WriteUpdateSupportedObjects", ["boolean:true"].as_slice());
+    let settings = ("WritePackageSettings", ["uint16:3", "uint16:0"].as_slice());
+    for (method, arguments) in [supported, settings] {
+        let said = call(&on_bus, NOBODY, method, arguments);
+        assert!(said.errors.contains("AccessDenied"), "{said:?}");
+        let said = call(&on_bus, ROOT, method, arguments);
+        assert_eq!(said.code, Some(0), "{method}: {said:?}");
+    }
+    set.expect_story(&["8=1", "13=3:0"]);
+    let nowhere = ["uint16:99", "uint16:0"];
+    let said = call(&on_bus, ROOT, "WritePackageSettings", &nowhere);
+    assert!(said.errors.contains("InvalidArgs"), "{said:?}");
+
+    let properties = |name: &str| {
+        let instance = "/org/wharfd/Agent1/instances/0";
+        let read = "org.freedesktop.DBus.Properties.Get";
+        let mut send = on_bus.bus.send();
+        send.args([
+            "--print-reply=literal",
+            "--dest=org.wharfd.Agent1",
+            instance,
+            read,
+        ])
+        .args([
+            "string:org.wharfd.Agent1.Instance",
+            &format!("string:{name}"),
+        ])
+        .uid(NOBODY);
+        let words = run(&mut send).output;
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(properties("UpdateSupportedObjects"), "variant boolean true");
+    let settings = properties("PackageSettings");
+    assert_eq!(settings, "variant struct { uint16 3 uint16 0 }");
+}
+
 #[test]
 fn created_and_deleted_instances_come_and_go() {
     let on_bus = OnBus::simulated();
@@ -580,4 +633,10 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
             .contains("FAIL  server's name   no-such-host.invalid has no address"),
         "{said:?}"
     );
+
+    let policy = "backend = \"simulated\"\n[quota]\nreserve = 9000000000000000\n";
+    gateway.write("etc/wharfd/installer.toml", policy);
+    let said = doctor();
+    assert!(said.output.contains("FAIL  disk  "), "{said:?}");
+    assert!(said.output.contains("of which 9000"), "{said:?}");
 }

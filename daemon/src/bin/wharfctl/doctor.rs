@@ -1,18 +1,19 @@
 //! `wharfctl doctor`: what has to be so for wharfd to do its work, each looked at by itself, with what to do. Changes
 //! nothing, and needs no wharfd that runs.
 
+mod disk;
+mod machine_id;
+
 use std::{
-    fs,
     net::ToSocketAddrs as _,
-    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use serde::Serialize;
 use wharfd::{clock, config::Settings};
 
+use self::{disk::disks, machine_id::machine_id};
 use crate::{
     agent::Agent,
     failure::Failure,
@@ -47,7 +48,7 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     if let Ok(settings) = &settings {
         findings.push(name_service(settings));
         findings.extend(handshake(settings).await);
-        findings.extend(machine_id(root, settings));
+        findings.extend(machine_id(root, &settings.endpoint));
     }
     findings.extend(the_agent(root).await);
     findings.push(keyring(root));
@@ -271,65 +272,6 @@ fn keyring(root: &Path) -> Finding {
     }
 }
 
-/// What the installer leaves free: a twentieth of the disk within these bounds.
-const RESERVE: std::ops::RangeInclusive<u64> = 64 * 1024 * 1024..=1024 * 1024 * 1024;
-
-/// wharfd keeps its database there: so much it may need soon.
-const DATABASE: u64 = 4 * 1024 * 1024;
-
-/// The disks on which packages and the database lie, which may be one.
-fn disks(root: &Path) -> Vec<Finding> {
-    let folder = |below: &str| {
-        let folder = root.join(below);
-        let above = || root.join("var/lib");
-        Some(folder.clone())
-            .filter(|it| it.is_dir())
-            .unwrap_or_else(above)
-    };
-    let (packages, database) = (folder("var/lib/wharf-installer"), folder("var/lib/wharfd"));
-    let device = |folder: &Path| fs::metadata(folder).ok().map(|found| found.dev());
-    let mut findings = vec![disk(&packages, &|size| {
-        (size / 20).clamp(*RESERVE.start(), *RESERVE.end())
-    })];
-    if device(&packages) != device(&database) {
-        findings.push(disk(&database, &|_| DATABASE));
-    }
-    findings
-}
-
-#[allow(
-    clippy::useless_conversion,
-    reason = "the fields have 32 bits on some machines"
-)]
-fn disk(folder: &Path, reserve: &dyn Fn(u64) -> u64) -> Finding {
-    let check = "disk";
-    let shown = folder.display();
-    let found = match nix::sys::statvfs::statvfs(folder) {
-        Ok(found) => found,
-        Err(error) => {
-            let why = format!("cannot look at {shown}: {error}");
-            return bad(check, Verdict::Warn, why, "ask as root");
-        }
-    };
-    let unit = u64::from(found.fragment_size());
-    let free = u64::from(found.blocks_available()) * unit;
-    let reserve = reserve(u64::from(found.blocks()) * unit);
-    let text = format!(
-        "{} MB are free in {shown}, of which {} stay free",
-        free / 1_000_000,
-        reserve / 1_000_000
-    );
-    match free > reserve {
-        true => ok(check, text),
-        false => bad(
-            check,
-            Verdict::Fail,
-            text,
-            "make room: downloads end 50, and nothing is stored",
-        ),
-    }
-}
-
 fn packages(root: &Path) -> Finding {
     let check = "packages";
     if !root.join("var/lib/dpkg/status").exists() {
@@ -370,31 +312,4 @@ fn first_line(output: &[u8], errors: &[u8]) -> String {
         .filter(|character| !character.is_control())
         .take(200)
         .collect()
-}
-
-/// An image that is copied with its machine id gets other SSH host keys at its first boot, and the id is older.
-fn machine_id(root: &Path, settings: &Settings) -> Option<Finding> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let check = "machine id";
-    let made = |path: &str| fs::metadata(root.join(path)).and_then(|file| file.modified());
-    let own = wharfd::endpoint::from_machine_id(root).ok();
-    if own.as_deref() != Some(settings.endpoint.as_str()) {
-        return None; // the name does not come from it
-    }
-    let id = made("etc/machine-id").ok()?;
-    let host_key = made("etc/ssh/ssh_host_ed25519_key").ok();
-    let later = host_key.and_then(|key| key.duration_since(id).ok());
-    Some(match later.filter(|later| *later > DAY) {
-        None => ok(check, "nothing says that it was copied with an image"),
-        Some(later) => bad(
-            check,
-            Verdict::Warn,
-            format!(
-                "is {} days older than the SSH host key: was this system copied from an image?",
-                later.as_secs() / DAY.as_secs()
-            ),
-            "two gateways with one endpoint name push each other out: rm /etc/machine-id, \
-             systemd-machine-id-setup, restart; or write endpoint = \"…\"",
-        ),
-    })
 }

@@ -1,0 +1,71 @@
+//! Whether the machine id, which the endpoint name comes from, looks copied with an image.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::{Finding, Verdict, bad, ok};
+
+/// An image that is copied with its machine id gets other SSH host keys at its first boot, and the id is older. Nothing
+/// where the endpoint name does not come from the id.
+pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let check = "machine id";
+    let made = |path: &str| fs::metadata(root.join(path)).and_then(|file| file.modified());
+    let own = wharfd::endpoint::from_machine_id(root).ok();
+    own.filter(|own| own == endpoint)?;
+    let id = made("etc/machine-id").ok()?;
+    let host_key = made("etc/ssh/ssh_host_ed25519_key").ok();
+    let later = host_key.and_then(|key| key.duration_since(id).ok());
+    Some(match later.filter(|later| *later > DAY) {
+        None => ok(check, "nothing says that it was copied with an image"),
+        Some(later) => bad(
+            check,
+            Verdict::Warn,
+            format!(
+                "is {} days older than the SSH host key: was this system copied from an image?",
+                later.as_secs() / DAY.as_secs()
+            ),
+            "two gateways with one endpoint name push each other out: rm /etc/machine-id, \
+             systemd-machine-id-setup, restart; or write endpoint = \"…\"",
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, time::SystemTime};
+
+    use super::*;
+
+    fn made(root: &Path, path: &str, text: &str, days_ago: u64) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(days_ago * 24 * 60 * 60);
+        File::open(&path).unwrap().set_modified(then).unwrap();
+    }
+
+    #[test]
+    fn an_id_that_is_older_than_the_host_key_looks_copied() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        made(
+            root,
+            "etc/machine-id",
+            "0123456789abcdef0123456789abcdef\n",
+            40,
+        );
+        let endpoint = wharfd::endpoint::from_machine_id(root).unwrap();
+        let verdict = || machine_id(root, &endpoint).map(|found| (found.verdict, found.found));
+        let fine = "nothing says that it was copied with an image".to_owned();
+        assert_eq!(verdict(), Some((Verdict::Ok, fine.clone())), "no host key");
+        for days_ago in [60, 40] {
+            made(root, "etc/ssh/ssh_host_ed25519_key", "", days_ago);
+            assert_eq!(verdict(), Some((Verdict::Ok, fine.clone())), "{days_ago}");
+        }
+        made(root, "etc/ssh/ssh_host_ed25519_key", "", 10);
+        let copied =
+            "is 30 days older than the SSH host key: was this system copied from an image?";
+        assert_eq!(verdict(), Some((Verdict::Warn, copied.to_owned())));
+        assert!(machine_id(root, "gateway-17").is_none());
+    }
+}
