@@ -1,7 +1,12 @@
 //! What an administrator sees when something is wrong before anything runs.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
 use nix::sys::signal::Signal;
-use wharf_tests::gateway::Gateway;
+use wharf_tests::{gateway::Gateway, programs::workspace};
 
 fn run(gateway: &Gateway, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let output = gateway
@@ -69,4 +74,84 @@ fn a_hangup_with_a_wrong_configuration_keeps_the_old_one() {
     let said = wharfd.errors().wait_for("the old configuration stays");
     assert!(said.contains("wharfd.toml, line 1"), "{said}");
     assert!(wharfd.is_running());
+}
+
+/// The keys of each table; those of the file itself have no table.
+type Keys = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn a_manual_page_has_each_key_that_the_program_knows_and_no_other() {
+    let guide = fs::read_to_string(workspace().join("docs/operator.md")).unwrap();
+    for (program, file, tables) in [
+        (
+            "wharfd",
+            "wharfd.toml",
+            &["", "[[server]]", "[package.NAME]", "[timing]"][..],
+        ),
+        (
+            "wharf-installer",
+            "installer.toml",
+            &["", "[quota]", "[[key]]"],
+        ),
+    ] {
+        let known: Keys = tables
+            .iter()
+            .map(|table| ((*table).to_owned(), keys_known(program, file, table)))
+            .collect();
+        assert_eq!(keys_documented(file), known, "{file}.5");
+        for key in known.values().flatten() {
+            // `key`, `[table] key`, `table.key`
+            let named = [
+                format!("`{key}`"),
+                format!(".{key}`"),
+                format!("`{key}."),
+                format!("[{key}"),
+            ];
+            let is_there = named.iter().any(|name| guide.contains(name));
+            assert!(is_there, "operator.md has no {key} of {file}");
+        }
+    }
+}
+
+/// What the program says that it expects in the place of a key which it does not know.
+fn keys_known(program: &str, file: &str, table: &str) -> BTreeSet<String> {
+    let gateway = Gateway::simulated();
+    gateway.write(
+        &format!("etc/wharfd/{file}"),
+        &format!("{table}\nno-key = 1\n"),
+    );
+    let (code, words) = run(&gateway, program, &["--check-config"]);
+    assert_eq!(code, Some(78), "{words}");
+    let (_, expected) = words
+        .split_once("unknown field `no-key`, expected ")
+        .unwrap_or_else(|| panic!("{program} does not say what it knows in {table:?}: {words}"));
+    let quoted = expected
+        .lines()
+        .next()
+        .unwrap()
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    quoted.map(str::to_owned).collect()
+}
+
+/// The keys of a page's lists (mdoc(7), `.It Cm`), by its subsections, which are tables and so keys themselves.
+fn keys_documented(file: &str) -> Keys {
+    let page = fs::read_to_string(workspace().join("docs/man").join(format!("{file}.5"))).unwrap();
+    let mut table = "";
+    let mut keys = Keys::new();
+    for line in page.lines() {
+        if let Some(name) = line.strip_prefix(".Ss ") {
+            table = name;
+            let key = name.trim_matches(['[', ']']).split('.').next().unwrap();
+            keys.entry(String::new())
+                .or_default()
+                .insert(key.to_owned());
+        } else if let Some(key) = line.strip_prefix(".It Cm ") {
+            keys.entry(table.to_owned())
+                .or_default()
+                .insert(key.to_owned());
+        }
+    }
+    keys
 }
