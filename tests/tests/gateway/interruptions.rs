@@ -4,7 +4,9 @@ use std::{fs, thread, time::Duration};
 
 use wharf_tests::{
     booted::Booted,
+    gateway::ENDPOINT,
     package::{Package, Script},
+    server::Event,
 };
 
 /// Its postinst waits for as long as the test wants.
@@ -27,11 +29,56 @@ fn job_unit(gateway: &Booted) -> String {
 #[test]
 fn whatever_is_killed_the_server_ends_up_knowing_the_truth() {
     let gateway = Booted::registered();
+    a_wharfd_that_hangs_is_started_again_and_goes_on(&gateway);
     a_job_goes_on_without_wharf_installer_and_wharfd(&gateway);
     uninstall(&gateway);
     a_job_whose_process_was_killed_is_taken_up_again(&gateway);
     uninstall(&gateway);
     killed_at_random_moments_it_does_what_it_accepted(&gateway);
+}
+
+/// Its watchdog ends it (systemd.service(5)), and the server need not observe again.
+fn a_wharfd_that_hangs_is_started_again_and_goes_on(gateway: &Booted) {
+    let [registered, updated] = events(gateway);
+    let is_back = |times| {
+        let update = Event::Updated(ENDPOINT.to_owned());
+        gateway.server.wait_for_event(&update, updated + times);
+    };
+    write_drop_in(gateway, "watchdog", "[Service]\nWatchdogSec=3s\n");
+    gateway.container.sh("systemctl restart wharfd");
+    is_back(1);
+    gateway.client().observe("/9/0/9").expect("2.05");
+    gateway
+        .container
+        .sh("systemctl kill --kill-whom=main --signal=STOP wharfd");
+    is_back(2);
+    assert_eq!(gateway.container.unit::<u32>("wharfd", "NRestarts"), 1);
+    gateway
+        .client()
+        .write_text("/9/0/3", "nonsense")
+        .expect("4.00");
+    gateway.server.wait_for_notification("/9/0/9", "56", 0);
+    assert_eq!(events(gateway)[0], registered);
+    write_drop_in(gateway, "watchdog", "");
+}
+
+/// How often it registered, and updated its registration.
+fn events(gateway: &Booted) -> [usize; 2] {
+    let events = gateway.server.events();
+    let count = |of: fn(String) -> Event| {
+        let event = of(ENDPOINT.to_owned());
+        events.iter().filter(|one| **one == event).count()
+    };
+    [count(Event::Registered), count(Event::Updated)]
+}
+
+/// More of wharfd's unit, until the next boot.
+fn write_drop_in(gateway: &Booted, name: &str, text: &str) {
+    let folder = "/run/systemd/system/wharfd.service.d";
+    let folder = gateway.container.inside(folder);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.conf")), text).unwrap();
+    gateway.container.sh("systemctl daemon-reload");
 }
 
 fn a_job_goes_on_without_wharf_installer_and_wharfd(gateway: &Booted) {
@@ -59,13 +106,8 @@ fn a_job_whose_process_was_killed_is_taken_up_again(gateway: &Booted) {
 /// Of each order two moments within the time that it usually takes. What was accepted is done all the same.
 fn killed_at_random_moments_it_does_what_it_accepted(gateway: &Booted) {
     // systemd waits 5 s before it starts wharfd again, which are 5 s without any moment.
-    let unit = gateway
-        .container
-        .inside("/run/systemd/system/wharfd.service.d");
-    fs::create_dir_all(&unit).unwrap();
     let at_once = "[Unit]\nStartLimitIntervalSec=0\n\n[Service]\nRestartSec=100ms\n";
-    fs::write(unit.join("at-once.conf"), at_once).unwrap();
-    gateway.container.sh("systemctl daemon-reload");
+    write_drop_in(gateway, "at-once", at_once);
     let mut moments = Moments(SEED);
     for round in 1..=ROUNDS {
         let version = format!("{round}.0-1");
