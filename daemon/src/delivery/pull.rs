@@ -151,7 +151,11 @@ impl Pull {
                 );
                 store.note_started(self.stage, offset, validator.as_ref())
             }
-            Progress::Durable(length) => store.note_durable(self.stage, length),
+            Progress::Durable(length) => {
+                let noted = store.note_durable(self.stage, length);
+                wharf_fault::point("pull.durable");
+                noted
+            }
             Progress::Complete { .. } | Progress::Failed { .. } => Ok(()),
         };
         if let Err(error) = noted {

@@ -52,7 +52,7 @@ fn a_wharfd_that_hangs_is_started_again_and_goes_on(gateway: &Booted) {
         .container
         .sh("systemctl kill --kill-whom=main --signal=STOP wharfd");
     is_back(2);
-    assert_eq!(gateway.container.unit::<u32>("wharfd", "NRestarts"), 1);
+    assert_ne!(gateway.container.unit::<u32>("wharfd", "NRestarts"), 0);
     gateway
         .client()
         .write_text("/9/0/3", "nonsense")

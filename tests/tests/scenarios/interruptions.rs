@@ -63,11 +63,12 @@ fn a_download_goes_on_after_an_orderly_restart_of_wharfd() {
 fn a_download_goes_on_after_wharfd_is_killed() {
     let mut set = StageSet::simulated();
     let (uri, path) = publish_large(&set);
-    set.origin.fault(&path, Fault::StallAfter(17 << 20));
+    set.gateway.daemon().terminate();
+    set.start_daemon_again_with(&[("WHARF_FAULT_AT", "pull.durable=1")]);
     set.order(&uri);
-    set.origin.wait_for_stall();
-    wait_until("more than one durable step", || staged(&set, 16 << 20));
-    set.kill_and_start_daemon();
+    let status = set.gateway.daemon().wait();
+    assert_eq!(status.code(), Some(86), "nothing became durable");
+    set.start_daemon_again();
     set.wait_for("3/0");
     let requests = set.origin.wait_for_requests(&path, 2);
     let range = requests[1].fields.get("range").cloned().unwrap_or_default();
