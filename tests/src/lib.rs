@@ -42,6 +42,7 @@ pub mod network;
 pub mod nginx;
 pub mod origin;
 pub mod package;
+pub mod pages;
 pub mod process;
 pub mod programs;
 pub mod scratch_root;

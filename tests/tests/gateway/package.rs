@@ -1,20 +1,145 @@
 //! wharfd's own package: what installing, upgrading, removing and purging it does to a system.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use wharf_tests::{
     booted::{Booted, install_wharfd},
-    command::text_of,
+    command::{output_of, text_of},
     container::Container,
+    folder::Folder,
     package::Package,
+    pages::relative_links,
     wharfd_package::{repacked, wharfd_package},
 };
 
 #[test]
 fn lintian_finds_nothing() {
     let mut lintian = Command::new("lintian");
-    lintian.args(["--fail-on", "error,warning", "--no-tag-display-limit"]);
+    lintian.args(["--display-info", "--fail-on", "error,warning,info"]);
+    lintian.args(["--tag-display-limit", "0"]);
     assert_eq!(text_of(lintian.arg(wharfd_package())), "");
+}
+
+#[test]
+fn a_page_links_only_to_what_is_in_the_package() {
+    let package = unpacked();
+    let (mut links, mut broken) = (0, Vec::new());
+    for (path, text) in texts_below(&package.join("usr/share/doc/wharfd")) {
+        if path.extension().is_some_and(|extension| extension == "md") {
+            for link in relative_links(&text) {
+                links += 1;
+                if !path.parent().unwrap().join(link).exists() {
+                    broken.push(format!("{}: {link}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(links > 20, "{links} links were found");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_that_a_unit_or_another_page_names_is_in_the_package() {
+    let package = unpacked();
+    let (mut named, mut missing) = (0, Vec::new());
+    for (path, text) in texts_below(package.path()) {
+        let manual = text.split("man:").skip(1).map(|rest| {
+            let (name, rest) = rest.split_once('(').unwrap();
+            let section = &rest[..1];
+            format!("usr/share/man/man{section}/{name}.{section}.gz")
+        });
+        let documents = text.split("/usr/share/doc/wharfd/").skip(1).map(|rest| {
+            let name = rest.split(char::is_whitespace).next().unwrap();
+            format!("usr/share/doc/wharfd/{}", name.trim_end_matches([',', '.']))
+        });
+        for page in manual.chain(documents) {
+            named += 1;
+            if !package.join(&page).exists() {
+                missing.push(format!("{}: {page}", path.display()));
+            }
+        }
+    }
+    assert!(named > 30, "{named} pages are named");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn a_shell_completes_what_wharfctl_can_be_asked() {
+    let package = unpacked();
+    let of_bash = package.join("usr/share/bash-completion/completions/wharfctl");
+    let completed = |words: &str| {
+        let script = format!(
+            ". \"$0\"; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _wharfctl wharfctl \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        text_of(Command::new("bash").arg("-c").arg(script).arg(&of_bash))
+    };
+    assert_eq!(completed("wharfctl uni"), "uninstall");
+    assert_eq!(completed("wharfctl keys a"), "add");
+    assert_eq!(completed("wharfctl install --pass"), "--password-file");
+    for (file, begin) in [
+        ("zsh/vendor-completions/_wharfctl", "#compdef wharfctl\n"),
+        (
+            "fish/vendor_completions.d/wharfctl.fish",
+            "# Print an optspec",
+        ),
+    ] {
+        let script = fs::read_to_string(package.join("usr/share").join(file)).unwrap();
+        assert!(script.starts_with(begin), "{file}: {script:.200}");
+        assert!(script.contains("uninstall"), "{file} has no uninstall");
+    }
+}
+
+#[test]
+fn the_licences_of_linked_crates_come_along() {
+    let package = unpacked();
+    let list = package.join("usr/share/doc/wharfd/linked-crates.gz");
+    let list = text_of(Command::new("zcat").arg(list));
+    let mut crates = 0;
+    for line in list.lines().skip_while(|line| !line.is_empty()) {
+        if line.starts_with("[1]") {
+            break;
+        }
+        let Some((name, licence)) = line.split_once(" (") else {
+            continue;
+        };
+        crates += 1;
+        for number in licence.split(" [").skip(1) {
+            let text = format!("\n[{number}\n");
+            assert!(list.contains(&text), "{name}: no text [{number}");
+        }
+    }
+    assert!(crates > 100, "{crates} crates");
+    for linked in ["openssl", "rusqlite", "sequoia-openpgp", "tokio", "zbus"] {
+        assert!(list.contains(&format!("\n{linked} ")), "no {linked}");
+    }
+}
+
+/// The package's files, as dpkg would unpack them.
+fn unpacked() -> Folder {
+    let folder = Folder::new();
+    let mut unpack = Command::new("dpkg-deb");
+    output_of(
+        unpack
+            .arg("--extract")
+            .arg(wharfd_package())
+            .arg(folder.path()),
+    );
+    folder
+}
+
+/// All files that are text, compressed or not.
+fn texts_below(folder: &Path) -> Vec<(PathBuf, String)> {
+    let files = text_of(Command::new("find").arg(folder).args(["-type", "f"]));
+    let texts = files.lines().filter_map(|file| {
+        let bytes = output_of(Command::new("zcat").args(["--force", file]));
+        Some((PathBuf::from(file), String::from_utf8(bytes).ok()?))
+    });
+    texts.collect()
 }
 
 /// What the package's own files and users leave of themselves.

@@ -1,5 +1,5 @@
 //! What holds for the workspace as a whole: whose code is in it, what each program is without, that
-//! the pure crates are pure, that the tests which pages name are there, and that the journal's lines are explained.
+//! the pure crates are pure, that the tests which pages name and the pages they link to are there, and that the journal's lines are explained.
 
 #![allow(
     clippy::expect_used,
@@ -12,6 +12,7 @@ mod journal;
 mod licences;
 mod links;
 mod named_tests;
+mod pages;
 mod purity;
 mod wasm;
 
