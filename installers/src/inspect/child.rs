@@ -1,8 +1,9 @@
 //! wharf-inspect: one package on descriptor 0, the socket to root's side on descriptor 1, one question, one answer.
 
 use std::{
+    fs::File,
     io::{self, Read},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     sync::OnceLock,
 };
 
@@ -10,7 +11,6 @@ use nix::{
     errno::Errno,
     sys::{
         socket::{MsgFlags, recv, send},
-        stat::fstat,
         uio::pread,
     },
 };
@@ -100,10 +100,10 @@ struct Package {
 
 impl Package {
     fn open() -> io::Result<Self> {
-        let length = fstat(io::stdin())?.st_size;
-        let length = u64::try_from(length).map_err(io::Error::other)?;
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         Ok(Self {
-            length,
+            // Of the standard library: on armhf libc's own fstat(2) fails for a file of 2 GiB, or of 2038.
+            length: file.metadata()?.len(),
             unread: OnceLock::new(),
         })
     }
