@@ -126,6 +126,7 @@ fn an_install_that_failed_leaves_delivered_and_what_the_device_still_has() {
     let part = then(upgrade.clone(), ended(failure(), Some(part)));
     let known = left(&part).in_place().unwrap();
     assert_eq!((known.version.as_str(), known.was_active), ("2.0", true));
+    assert_eq!(left(&part).damage(), Some(&"half-configured".into()));
     let kept = step(left(&part), Event::Delete, &rules()).unwrap_err();
     assert_eq!(kept.code, Code::MethodNotAllowed);
     let gone = then(upgrade, ended(failure(), None));
