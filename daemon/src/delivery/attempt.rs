@@ -2,11 +2,18 @@
 //! what it reports on the way. Knows no instance, and never tries twice.
 
 use std::{
+    fs::File,
     io,
-    os::fd::OwnedFd,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
+
+use tokio::time::MissedTickBehavior;
 
 use wharf_frames::{
     Cause, Failure, Secret, StageId,
@@ -14,6 +21,8 @@ use wharf_frames::{
 };
 
 use crate::{frame_socket::FrameSocket, work::Context};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What is to be fetched, and where to.
 #[derive(Debug, Clone)]
@@ -72,7 +81,8 @@ impl Fetcher {
         }
     }
 
-    /// Makes the attempt. `report` gets every event but the last; the length of the package comes back.
+    /// Makes the attempt. `report` gets every event but the last; `arrived` how many bytes are in the file, each
+    /// second; the length of the package comes back.
     /// Dropping the future ends wharf-fetch, which ends when its socket closes. When wharfd is to end,
     /// wharf-fetch is asked to make durable what it has, and to say how much that is.
     pub async fn run(
@@ -80,6 +90,7 @@ impl Fetcher {
         context: &Context,
         attempt: Attempt,
         mut report: impl FnMut(Event),
+        mut arrived: impl FnMut(u64),
     ) -> Result<u64, Failed> {
         let keep = attempt.resume.as_ref().map_or(0, |resume| resume.offset);
         let staged = context.installer.stage(attempt.stage, keep, None).await;
@@ -96,12 +107,19 @@ impl Fetcher {
             limits: attempt.limits,
             subject: Some(attempt.subject),
         };
+        let growing = Growing::new(&staged.file);
         let socket = self.start(&request, staged.file).await?;
         wharf_fault::point("attempt.started");
         let mut finishing = false;
+        let mut seconds = tokio::time::interval(SECOND);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let received = tokio::select! {
                 received = socket.receive() => received,
+                _ = seconds.tick() => {
+                    growing.length().into_iter().for_each(&mut arrived);
+                    continue;
+                }
                 () = context.until_ending(), if !finishing => {
                     finishing = true;
                     let _ = socket.finish(); // it is gone already: its last word says so
@@ -170,6 +188,25 @@ impl Fetcher {
             .stdout(Stdio::null())
             .spawn()?;
         Ok(ours)
+    }
+}
+
+/// The file as it grows, seen through a descriptor that nobody can write through: the seal waits for writers alone.
+struct Growing(Option<File>);
+
+impl Growing {
+    fn new(file: &OwnedFd) -> Self {
+        let way = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let opened = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH)
+            .open(way);
+        Self(opened.ok()) // it is for people to look at
+    }
+
+    fn length(&self) -> Option<u64> {
+        let metadata = self.0.as_ref()?.metadata();
+        metadata.ok().map(|metadata| metadata.len())
     }
 }
 

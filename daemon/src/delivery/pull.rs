@@ -1,7 +1,7 @@
 //! A download from a Package URI: attempts until the package is there, each counted before it is made, each going
 //! on where the one before stopped.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use wharf_frames::{
     Failure, OperationId, PackageName, Secret, StageId, Text,
@@ -115,12 +115,20 @@ impl Pull {
                 stall_ms: millis(context.timing.stall),
             },
         };
-        let mut total = None;
+        let total = Cell::new(None);
         let note = |progress| {
-            self.show(context, &progress, &mut total);
+            if let Progress::Started { total: told, .. } = &progress {
+                total.set(*told);
+            }
             self.note(context, progress);
         };
-        let ended = context.fetcher.run(context, attempt, note).await;
+        let show = |bytes| {
+            let percent = total.get().map(|total| percent(bytes, total));
+            if percent.is_some() {
+                context.publisher.progress(self.operation, percent);
+            }
+        };
+        let ended = context.fetcher.run(context, attempt, note, show).await;
         let mut store = context.store.borrow_mut();
         let noted = match &ended {
             Ok(length) => store.note_whole(self.stage, *length),
@@ -165,24 +173,6 @@ impl Pull {
                 "the progress of a download is not stored: {error}"
             );
         }
-    }
-
-    /// How far it is, where the origin says how long the package is.
-    fn show(&self, context: &Context, progress: &Progress, total: &mut Option<u64>) {
-        let bytes = match progress {
-            Progress::Started {
-                offset,
-                total: length,
-                ..
-            } => {
-                *total = *length;
-                *offset
-            }
-            Progress::Durable(length) => *length,
-            _ => return,
-        };
-        let percent = total.map(|total| percent(bytes, total));
-        context.publisher.progress(self.operation, percent);
     }
 
     async fn wait(&self, context: &Context, failed: u32, why: &Failed) {
