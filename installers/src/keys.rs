@@ -15,7 +15,10 @@ use crate::{
     Root,
     backend::Installer,
     clock, durable,
-    inspect::{Certificate, Inspector, Keyring, keyring::MAX_FILES},
+    inspect::{
+        Certificate, Inspector, Keyring,
+        keyring::{self, MAX_FILES},
+    },
     ledger::Ledger,
     permission::{Witnesses, may_install},
     policy::Policy,
@@ -177,7 +180,10 @@ impl Keys<'_> {
             Err(KeysError::Failed(failure)) => Err(not_added(file, failure.detail.as_str())),
             found => found,
         };
-        let found = look(new)?;
+        let found = match self.look(new) {
+            Err(KeysError::Failed(failure)) => Err(not_added(file, keyring::outside(&failure))),
+            found => found,
+        }?;
         if found.iter().any(|one| one.secret) {
             return Err(not_added(
                 file,

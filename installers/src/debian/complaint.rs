@@ -35,7 +35,7 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let cause = found.map_or(Cause::PackageManager, |(_, cause)| *cause);
     let said = match cause {
         Cause::Dependency => dependencies(printed),
-        Cause::Script => line_with(printed, "script subprocess"),
+        Cause::Script => script(printed),
         _ => found.and_then(|(words, _)| line_with(printed, words)),
     };
     let said = said
@@ -71,6 +71,33 @@ fn line_with(printed: &str, words: &str) -> Option<String> {
     Some(line.trim_start_matches("E: ").trim().to_owned())
 }
 
+/// Which script failed, and its own last words: dpkg repeats none of them.
+fn script(printed: &str) -> Option<String> {
+    let failed = line_with(printed, "script subprocess")?;
+    let before = printed.split("script subprocess").next()?;
+    let mut lines = before.lines().rev().skip(1); // the line itself
+    let said = lines.find(|line| !line.starts_with("dpkg: "));
+    let said = said.map(str::trim).filter(|said| !is_dpkgs(said));
+    Some(match said {
+        Some(said) => format!("{failed}; it said: {said}"),
+        None => failed,
+    })
+}
+
+/// What dpkg prints before it runs a script.
+fn is_dpkgs(line: &str) -> bool {
+    const DPKG: &[&str] = &[
+        "(Reading database",
+        "Preparing to unpack",
+        "Processing triggers",
+        "Purging configuration",
+        "Removing ",
+        "Setting up ",
+        "Unpacking ",
+    ];
+    line.is_empty() || DPKG.iter().any(|words| line.starts_with(words))
+}
+
 fn errors(printed: &str) -> Option<String> {
     let errors = printed.lines().filter_map(|line| {
         line.strip_prefix("E: ")
@@ -83,6 +110,17 @@ fn errors(printed: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_silent_script_is_not_given_dpkgs_words() {
+        let printed = "Setting up acme (1.0-1) ...\ndpkg: error processing package acme (--configure):\n installed acme \
+                       package post-installation script subprocess returned error exit status 3\n";
+        let failure = failure("apt", printed);
+        assert!(
+            failure.detail.as_str().ends_with("exit status 3"),
+            "{failure}"
+        );
+    }
 
     #[test]
     fn apts_words_become_causes() {
@@ -116,6 +154,11 @@ mod tests {
                 "dpkg: error processing package acme (--configure):\n installed acme package post-installation script subprocess returned error exit status 3\nE: Sub-process /usr/bin/dpkg returned an error code (1)",
                 Cause::Script,
                 "exit status 3",
+            ),
+            (
+                "Setting up acme (1.0-1) ...\nno anchor\ndpkg: error processing package acme (--configure):\n installed acme package post-installation script subprocess returned error exit status 3\n",
+                Cause::Script,
+                "exit status 3; it said: no anchor",
             ),
             (
                 "dpkg-deb: error: failed to write: No space left on device",

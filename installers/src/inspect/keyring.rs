@@ -136,11 +136,21 @@ fn is_passed_over(path: &Path) -> bool {
 }
 
 fn unreadable(path: &Path, why: &str) -> Failure {
-    let detail = format!(
-        "the keyring cannot be used: {}: {why}; correct or remove it",
-        path.display()
-    );
-    Failure::new(Cause::Unavailable, detail)
+    unusable(&format!("{}: {why}", path.display()))
+}
+
+const UNUSABLE: &str = "the keyring cannot be used: ";
+const REMEDY: &str = "; correct or remove it";
+
+/// A keyring with a file of which this is so.
+pub(super) fn unusable(what: &str) -> Failure {
+    Failure::new(Cause::Unavailable, format!("{UNUSABLE}{what}{REMEDY}"))
+}
+
+/// What is so of the file, where it is in no keyring yet.
+pub(crate) fn outside(failure: &Failure) -> &str {
+    let said = failure.detail.as_str();
+    said.trim_start_matches(UNUSABLE).trim_end_matches(REMEDY)
 }
 
 #[cfg(test)]

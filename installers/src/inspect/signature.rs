@@ -24,6 +24,7 @@ use sequoia_openpgp::{
 };
 use wharf_frames::{Cause, Failure, Text, inspect::Certificate};
 
+use super::keyring;
 use crate::clock::{date, unix};
 
 /// More signatures than this are no signature.
@@ -37,10 +38,7 @@ impl Certificates {
     /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
     pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let unusable = |why: String| {
-            let detail = format!(
-                "the keyring cannot be used: {name} is not an OpenPGP certificate: {why}; correct or remove it"
-            );
-            Failure::new(Cause::Unavailable, detail)
+            keyring::unusable(&format!("{name} is not an OpenPGP certificate: {why}"))
         };
         let certs = CertParser::from_bytes(bytes)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -3,7 +3,7 @@
 
 use std::{fs, net::Ipv4Addr};
 
-use wharf_tests::{booted::Booted, package::Package};
+use wharf_tests::{booted::Booted, package::Package, waiting::wait_until};
 
 /// A gateway, and what is looked at.
 struct Screens {
@@ -69,6 +69,7 @@ fn what_is_wrong_is_seen_in_status_journal_and_doctor() {
     a_refused_port(&screens);
     an_unreachable_server(&screens);
     a_keyring_that_cannot_be_used(&screens);
+    a_wrong_policy(&screens);
     a_full_disk(&screens);
 }
 
@@ -93,7 +94,7 @@ fn a_wrong_configuration(screens: &Screens) {
     screens.doctor_has(&[
         "FAIL  configuration",
         wrong,
-        "FAIL  wharfd          wharfd does not run",
+        "FAIL  wharfd          is not on D-Bus",
     ]);
 }
 
@@ -155,6 +156,37 @@ fn a_keyring_that_cannot_be_used(screens: &Screens) {
         "FAIL  keys            the keyring cannot be used: /etc/wharfd/keys/broken.asc is not",
     ]);
     fs::remove_file(&broken).expect("broken.asc");
+}
+
+/// Whoever waits at the socket has the installer started again and again, and not as often as it can fail.
+fn a_wrong_policy(screens: &Screens) {
+    let gateway = &screens.gateway;
+    let container = &gateway.container;
+    let policy = "/etc/wharfd/installer.toml";
+    container.sh(&format!(
+        "cp {policy} /root; echo bogus = 1 >>{policy}; systemctl stop wharf-installer"
+    ));
+    let uri = gateway.publish(&Package::new("hello", "1.0-1"));
+    gateway.client().write_text("/9/0/3", &uri).expect("2.04");
+    let ends = || -> Vec<u64> {
+        let wrong = "journalctl SYSLOG_IDENTIFIER=wharf-installer --grep 'unknown field .bogus' --output json \
+                     --output-fields MESSAGE || true";
+        let lines = container.sh(wrong);
+        let lines = lines
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let at = |line: serde_json::Value| line["__MONOTONIC_TIMESTAMP"].as_str()?.parse().ok();
+        lines.filter_map(at).collect()
+    };
+    let between = wait_until("the second failed start", || match ends()[..] {
+        [first, second, ..] => Some(second - first),
+        _ => None,
+    });
+    assert!(between >= 5_000_000, "tried again after {between} us");
+    screens.doctor_has(&["FAIL  keys            /etc/wharfd/installer.toml, line "]);
+    container.sh(&format!("cp /root/installer.toml {policy}"));
+    gateway.wait_for("/9/0", "3/0");
+    gateway.client().execute("/9/0/6", "").expect("2.04");
 }
 
 /// First where packages are staged, then where wharfd's database is.

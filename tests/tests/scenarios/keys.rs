@@ -144,7 +144,9 @@ fn what_each_certificate_may_sign_and_until_when_is_told() {
 fn what_all_files_of_a_certificate_say_together_is_listed_as_it_is_judged() {
     let ring = Keyring::empty();
     let package = Package::new("hello", "1.0-1").build(ring.folder.path());
-    ring.keys.sign_beside(Signer::Expired, &package);
+    // A signature is judged by what its certificate was when it was made, too.
+    ring.keys
+        .sign_beside_at(Signer::Expired, &package, "20250101T120000");
     let check = ["keys", "check", &text(&package)];
     let by_hand = ring.keys.trust(Signer::Expired, &ring.gateway.path());
     assert!(ring.done(&["keys", "list"]).contains("NO: expired on"));
@@ -227,7 +229,10 @@ fn what_is_no_certificate_or_brings_a_secret_key_is_not_added() {
     fs::write(&file, "no certificate").unwrap();
     ring.refused(
         &["keys", "add", &text(&file)],
-        "is not an OpenPGP certificate",
+        &format!(
+            "wharfctl: {0} is not added: {0} is not an OpenPGP certificate: unexpected EOF\n",
+            file.display()
+        ),
     );
 
     let mut gpg = std::process::Command::new("gpg");

@@ -101,7 +101,7 @@ fn a_failing_script_ends_58_and_the_package_stays_delivered() {
     set.wait_for("3/0");
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/58");
-    expect_reason(&set, &["60: ", "hello"]);
+    expect_reason(&set, &["60: ", "hello", "it said: no luck"]);
     assert_eq!(set.gateway.debian_root().installed_version("hello"), None);
 }
 

@@ -6,6 +6,7 @@ use std::{
     env,
     error::Error,
     fmt,
+    io::{Write as _, stdout},
     os::fd::{FromRawFd, OwnedFd},
     path::PathBuf,
     process::ExitCode,
@@ -201,8 +202,10 @@ fn only_one(root: &Root) -> Result<Flock<std::fs::File>, Box<dyn Error>> {
 }
 
 fn say(text: &str) -> ExitCode {
-    print!("{text}");
-    ExitCode::SUCCESS
+    match stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format_args!("cannot print: {error}"), 1),
+    }
 }
 
 fn complain(error: &dyn fmt::Display, code: u8) -> ExitCode {
