@@ -1,6 +1,12 @@
 //! The program wharfd: arguments, configuration, wiring; nothing else.
 
-use std::{env, error::Error, io, path::Path, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use tokio::{
     runtime::{LocalOptions, LocalRuntime},
@@ -127,7 +133,7 @@ fn leave_children_to_the_kernel() {
 }
 
 fn say(text: &str) -> ExitCode {
-    print!("{text}");
+    let _ = io::stdout().write_all(text.as_bytes()); // nobody listens
     ExitCode::SUCCESS
 }
 

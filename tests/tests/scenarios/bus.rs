@@ -1,10 +1,16 @@
 //! What an administrator sees and does on the gateway itself, by wharfctl over D-Bus, beside the server that manages it.
 
-use std::{os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    fs::Permissions,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use wharf_tests::{
-    gateway::Gateway, package::Package, process::Process, system_bus::SystemBus,
+    gateway::Gateway, origin::Fault, package::Package, process::Process, system_bus::SystemBus,
     waiting::wait_until,
 };
 
@@ -152,7 +158,9 @@ fn what_is_done_locally_goes_through_the_same_instance_and_notifies_the_server()
     ]);
 
     assert!(
-        said.ends_with("hello 1.0-1 is installed in instance 0\n"),
+        said.ends_with(
+            "hello 1.0-1 is installed in instance 0, and inactive: `wharfctl activate 0` starts it\n"
+        ),
         "{said}"
     );
     set.expect_story(&[
@@ -221,7 +229,10 @@ fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
     set.keys
         .sign_beside(wharf_tests::keys::Signer::Vendor, &beside);
     let said = on_bus.done(&["install", beside.to_str().unwrap()]);
-    assert!(said.ends_with("installed in instance 1\n"), "{said}");
+    assert!(
+        said.contains("\nbeside 2.0-1 is installed in instance 1, and inactive"),
+        "{said}"
+    );
     let installed = |name| set.gateway.debian_root().installed_version(name);
     assert_eq!(installed("inside").as_deref(), Some("1.0-1"));
     assert_eq!(installed("beside").as_deref(), Some("2.0-1"));
@@ -268,13 +279,165 @@ fn a_refusal_carries_the_text_of_the_machine() {
         (&["activate", "9"], 1, "there is no instance 9"),
         (&["install", "ftp://h/x.deb"], 1, "only http, https are"),
         (&["show", "none"], 1, "no instance has a package none"),
-        (&["install", "/nowhere.deb"], 1, "cannot read /nowhere.deb"),
+        (
+            &["install", "hello"],
+            1,
+            "there is no file \"hello\": a package is named by its file, or by its URI",
+        ),
         (&["instal"], 64, "unrecognized subcommand"),
+        (
+            &["install", "--user", "fleet", "--password-file", "/p", "/x"],
+            64,
+            "--user and --password-file are for the origin of a URI",
+        ),
     ] {
         let said = on_bus.wharfctl(arguments);
         assert_eq!(said.code, Some(code), "{arguments:?}: {said:?}");
         assert!(said.errors.contains(text), "{arguments:?}: {said:?}");
     }
+}
+
+#[test]
+fn a_refusal_names_what_it_is_about() {
+    let on_bus = OnBus::simulated();
+    let said = on_bus.wharfctl(&["activate", "0"]);
+    assert_eq!(
+        said.errors,
+        "wharfctl: instance 0: Activate has no effect in INITIAL\n"
+    );
+}
+
+#[test]
+fn a_package_that_two_instances_have_is_named_by_its_instance() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    set.install(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "2.0-1"));
+    let created = set.client().create("/9", Some(1), &[(3, uri.as_bytes())]);
+    created.expect("2.01");
+    set.wait_for_instance(1, "3/0");
+
+    let said = on_bus.wharfctl(&["uninstall", "hello"]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.errors
+            .contains("instances 0 and 1 both have a package hello"),
+        "{said:?}"
+    );
+    on_bus.agree("4/2");
+}
+
+#[test]
+fn an_upgrade_that_is_refused_says_what_stays_in_place() {
+    let on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    let package = Package::new("hello", "2.0-1").build(on_bus.set.folder.path());
+
+    let said = on_bus.wharfctl(&["install", "--instance", "0", package.to_str().unwrap()]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.errors.ends_with("; hello 1.0-1 stays in place\n"),
+        "{said:?}"
+    );
+    let status = on_bus.done(&["status"]);
+    assert!(
+        status.contains("instance 0: hello 1.0-1, INITIAL/53, 20: "),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_change_in_json_is_told_as_watch_tells_it() {
+    let on_bus = OnBus::simulated();
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let last = |arguments: &[&str]| -> Value {
+        let said = on_bus.done(&[&["--json"], arguments].concat());
+        let lines = said.lines().map(serde_json::from_str::<Value>);
+        let lines: Vec<Value> = lines.map(|line| line.expect(&said)).collect();
+        lines.last().unwrap().clone()
+    };
+    assert_eq!(last(&["install", &uri])["update_state_name"], "INSTALLED");
+    assert_eq!(last(&["activate", "0"])["active"], true);
+    assert_eq!(last(&["deactivate", "0"])["active"], false);
+    assert_eq!(last(&["uninstall", "0"])["update_state_name"], "INITIAL");
+    let deleted = serde_json::json!({ "id": 0, "deleted": true });
+    assert_eq!(last(&["delete", "0"]), deleted);
+}
+
+#[test]
+fn what_nobody_reads_is_done_all_the_same() {
+    let on_bus = OnBus::simulated();
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let unread = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = on_bus.set.gateway.command("wharfctl", &[]);
+        let command = command.args(arguments).stdout(writer);
+        let output = command.stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*errors),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    };
+    unread(&["install", &uri]);
+    on_bus.agree("4/2");
+    for verb in ["status", "history", "activate", "uninstall"] {
+        let package = matches!(verb, "activate" | "uninstall").then_some("hello");
+        unread(&[&[verb], package.as_slice()].concat());
+    }
+    on_bus.agree("0/0");
+}
+
+#[test]
+fn a_change_is_followed_across_restarts_of_wharfd() {
+    let mut on_bus = OnBus::simulated();
+    let package = Package::new("hello", "1.0-1").padding(200_000);
+    let uri = on_bus.set.publish(&package);
+    let path = format!("/{}", uri.rsplit('/').next().unwrap());
+    on_bus.set.origin.fault(&path, Fault::StallAfter(100_000));
+    let mut command = on_bus.set.gateway.command("wharfctl", &[]);
+    let mut install = Process::spawn(command.args(["install", &uri]));
+    on_bus.set.origin.wait_for_stall();
+
+    on_bus.set.gateway.daemon().terminate();
+    install.output().wait_for("wharfd is away");
+    on_bus.set.gateway.start_daemon(&[]);
+
+    install
+        .output()
+        .wait_for("hello 1.0-1 is installed in instance 0");
+    assert_eq!(install.wait().code(), Some(0));
+}
+
+#[test]
+fn an_interrupted_change_goes_on_and_says_so() {
+    let on_bus = OnBus::simulated();
+    let package = Package::new("hello", "1.0-1").padding(200_000);
+    let uri = on_bus.set.publish(&package);
+    let path = format!("/{}", uri.rsplit('/').next().unwrap());
+    on_bus.set.origin.fault(&path, Fault::StallAfter(100_000));
+    let mut command = on_bus.set.gateway.command("wharfctl", &[]);
+    let mut install = Process::spawn(command.args(["install", &uri]));
+    on_bus.set.origin.wait_for_stall();
+    // Whoever waits sees how far it is, long before so much is durable.
+    wait_until("some percent", || {
+        let percent = on_bus.json(&["list"])[0]["percent"].as_u64();
+        percent.filter(|percent| (1..100).contains(percent))
+    });
+
+    install.signal(Signal::SIGINT);
+
+    assert_eq!(install.wait().code(), Some(130));
+    install
+        .errors()
+        .wait_for("what wharfd has accepted goes on");
+    on_bus.set.origin.release();
+    on_bus.set.wait_for("3/0");
 }
 
 fn reads_but_changes_nothing(on_bus: &OnBus) {
@@ -371,7 +534,7 @@ fn no_secret_is_in_a_property_a_signal_or_the_introspection() {
 
 #[test]
 fn watch_tells_each_change_until_the_package_is_installed() {
-    let on_bus = OnBus::simulated();
+    let mut on_bus = OnBus::simulated();
     let mut watch = Process::spawn(on_bus.set.gateway.command("wharfctl", &[]).arg("watch"));
     watch
         .output()
@@ -380,6 +543,10 @@ fn watch_tells_each_change_until_the_package_is_installed() {
     watch
         .output()
         .wait_for("  0  hello 1.0-1, INSTALLED/2, 40: hello 1.0-1 is installed");
+    on_bus.set.gateway.daemon().kill();
+    watch
+        .output()
+        .wait_for("wharfd is away; waiting until it is back");
     watch.kill();
     let lines = watch.output().wait_for_end();
     assert!(
@@ -501,7 +668,8 @@ fn wharfctl_says_that_wharfd_does_not_run_and_what_to_do() {
     on_bus.set.gateway.daemon().kill();
     wait_until("69", || {
         let said = on_bus.wharfctl(&["list"]);
-        (said.code == Some(69) && said.errors.contains("systemctl start wharfd")).then_some(())
+        (said.code == Some(69) && said.errors.contains("`systemctl status wharfd` says which"))
+            .then_some(())
     });
 }
 
@@ -532,13 +700,22 @@ fn status_list_show_and_history_are_read_by_a_person() {
     assert!(show.contains("  install    server 1  done"), "{show}");
     let history = on_bus.done(&["history", "hello"]);
     assert_eq!(history.lines().count(), 7, "{history}");
+
+    on_bus.done(&["uninstall", "hello"]);
+    let history = on_bus.done(&["history", "hello"]);
+    assert!(
+        history.contains("40: hello 1.0-1 is installed"),
+        "{history}"
+    );
+    let never = on_bus.wharfctl(&["history", "other"]);
+    assert_eq!(never.code, Some(1), "{never:?}");
 }
 
 #[test]
 fn trace_shows_coap_as_it_goes_by_and_no_secret() {
-    let on_bus = OnBus::simulated();
+    let mut on_bus = OnBus::simulated();
     let mut command = on_bus.set.gateway.command("wharfctl", &[]);
-    let trace = Process::spawn(command.arg("trace"));
+    let mut trace = Process::spawn(command.arg("trace"));
     let client = on_bus.set.client();
     // It watches from some moment on.
     wait_until("a read in the trace", || {
@@ -563,6 +740,10 @@ fn trace_shows_coap_as_it_goes_by_and_no_secret() {
 
     let said = on_bus.wharfctl_as(NOBODY, &["trace"]);
     assert_eq!(said.code, Some(77), "{said:?}");
+    assert!(said.errors.contains("only root sees"), "{said:?}");
+
+    on_bus.set.gateway.daemon().kill();
+    assert_eq!(trace.wait().code(), Some(69));
 }
 
 #[test]
@@ -626,17 +807,43 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     }
     assert_eq!(said.errors, "wharfctl: 3 checks failed\n");
 
-    gateway.configure("coap://no-such-host.invalid", "unprotected = true");
+    gateway.configure(
+        "coaps://no-such-host.invalid",
+        "psk-identity = \"gateway-17\"",
+    );
+    let said = doctor();
+    assert!(
+        said.output
+            .contains("unless it is a credential, which is seen here only while wharfd runs"),
+        "{said:?}"
+    );
+    let key = gateway.path().join("etc/wharfd/psk");
+    std::fs::write(&key, "00".repeat(16)).unwrap();
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let with_key = "psk-identity = \"gateway-17\"\npsk-key-file = \"/etc/wharfd/psk\"";
+    gateway.configure("coaps://no-such-host.invalid", with_key);
     let said = doctor();
     assert!(
         said.output
             .contains("FAIL  server's name   no-such-host.invalid has no address"),
         "{said:?}"
     );
+    // What the name tells needs no second line.
+    assert!(!said.output.contains("handshake"), "{said:?}");
 
     let policy = "backend = \"simulated\"\n[quota]\nreserve = 9000000000000000\n";
     gateway.write("etc/wharfd/installer.toml", policy);
     let said = doctor();
     assert!(said.output.contains("FAIL  disk  "), "{said:?}");
     assert!(said.output.contains("of which 9000"), "{said:?}");
+
+    let folder = gateway.path().join("etc/wharfd");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    let mut command = gateway.command("wharfctl", &[]);
+    let said = run(command.arg("doctor").uid(NOBODY));
+    assert!(
+        said.output.contains("warn  configuration ")
+            && !said.output.contains("FAIL  configuration"),
+        "{said:?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! The way to wharfd: one connection to the bus, its objects as they are now, and the signals that they changed.
 
-use std::{collections::HashMap, fs::File, os::fd::OwnedFd, path::Path};
+use std::{collections::HashMap, fs::File, os::fd::OwnedFd, path::Path, time::Duration};
 
 use futures_util::StreamExt as _;
 use wharfd::bus;
@@ -13,6 +13,9 @@ use crate::{
     failure::Failure,
     model::{self, HistoryLine, Instance, Operation, Snapshot},
 };
+
+/// wharfd answers at once, or something is wrong with it: libdbus' own patience.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// wharfd, as it is reached.
 pub(crate) struct Agent {
@@ -44,7 +47,7 @@ impl Agent {
     pub(crate) async fn connect(root: &Path) -> Result<Self, Failure> {
         let address = bus::address(root);
         let builder = connection::Builder::address(address.as_str());
-        match builder.build().await {
+        match builder.method_timeout(PATIENCE).build().await {
             Ok(connection) => Ok(Self { connection }),
             Err(source) => Err(Failure::NoBus {
                 address,
@@ -114,7 +117,12 @@ impl Agent {
     pub(crate) async fn trace(&self, writer: OwnedFd) -> Result<(), Failure> {
         let writer = Fd::from(writer);
         let called = self.call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "Trace", &writer);
-        called.await.map(drop)
+        match called.await {
+            Err(Failure::NotRoot(_)) => Err(Failure::NotRoot(
+                "only root sees what goes by: try sudo".to_owned(),
+            )),
+            called => called.map(drop),
+        }
     }
 
     /// A new instance.

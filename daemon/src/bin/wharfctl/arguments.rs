@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{convert::Infallible, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// Ask the wharfd whose paths are below DIR
     #[arg(long, value_name = "DIR", default_value = "/", global = true)]
     pub(crate) root: PathBuf,
-    /// Print JSON (the verbs that read)
+    /// Print JSON, one value a line; wharfctl(1) has the names
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -109,7 +109,7 @@ pub(crate) struct InstallArguments {
     /// is free, or a new one
     #[arg(long)]
     pub(crate) instance: Option<Named>,
-    /// User Name at the origin
+    /// User Name at the origin of a URI
     #[arg(long, requires = "password_file")]
     pub(crate) user: Option<String>,
     /// The file with the Password in its first line
@@ -132,6 +132,15 @@ impl FromStr for Named {
             Ok(number) => Self::Number(number),
             Err(_) => Self::Package(word.to_owned()),
         })
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(id) => id.fmt(to),
+            Self::Package(name) => name.fmt(to),
+        }
     }
 }
 

@@ -5,13 +5,17 @@ mod disk;
 mod machine_id;
 
 use std::{
+    io::ErrorKind,
     net::ToSocketAddrs as _,
     path::Path,
     process::{Command, Stdio},
 };
 
 use serde::Serialize;
-use wharfd::{clock, config::Settings};
+use wharfd::{
+    clock,
+    config::{ConfigError, Settings},
+};
 
 use self::{disk::disks, machine_id::machine_id};
 use crate::{
@@ -46,8 +50,12 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     let settings = Settings::read(root);
     let mut findings = vec![configuration(&settings), the_clock()];
     if let Ok(settings) = &settings {
-        findings.push(name_service(settings));
-        findings.extend(handshake(settings).await);
+        let name = name_service(settings);
+        let is_known = name.verdict == Verdict::Ok;
+        findings.push(name);
+        if is_known {
+            findings.extend(handshake(settings).await);
+        }
         findings.extend(machine_id(root, &settings.endpoint));
     }
     findings.extend(the_agent(root).await);
@@ -99,15 +107,29 @@ fn bad(
     }
 }
 
-fn configuration(settings: &Result<Settings, wharfd::config::ConfigError>) -> Finding {
+fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
     let check = "configuration";
     match settings {
         Ok(settings) => ok(check, format!("sound; endpoint name {}", settings.endpoint)),
+        Err(ConfigError::Read { file, source })
+            if source.kind() == ErrorKind::PermissionDenied
+                && !nix::unistd::geteuid().is_root() =>
+        {
+            let found = format!("{} is for root and wharfd alone", file.display());
+            bad(check, Verdict::Warn, found, "ask as root")
+        }
+        Err(error @ ConfigError::Value { key, .. }) if key == "psk-identity" => bad(
+            check,
+            Verdict::Fail,
+            error.to_string(),
+            "correct that, unless it is a credential, which is seen here only while wharfd runs; then: systemctl \
+             reload-or-restart wharfd",
+        ),
         Err(error) => bad(
             check,
             Verdict::Fail,
             error.to_string(),
-            "correct that, then: systemctl restart wharfd",
+            "correct that, then: systemctl reload-or-restart wharfd",
         ),
     }
 }
@@ -159,7 +181,7 @@ async fn handshake(settings: &Settings) -> Option<Finding> {
             check,
             Verdict::Fail,
             why,
-            "the table \"When the server is not reached\" of the operator guide has each",
+            "\"When the server is not reached\" in /usr/share/doc/wharfd/operator.md.gz has each",
         ),
         Err(NoHandshake::Silence(address)) => bad(
             check,
@@ -181,11 +203,17 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
             registration(&snapshot.agent),
             installer(&snapshot.agent),
         ],
+        Err(Failure::NoAgent) => vec![bad(
+            "wharfd",
+            Verdict::Fail,
+            "is not on D-Bus, so it does not run, or is not configured",
+            "look at `systemctl status wharfd`; registration and installer are looked at once it is there",
+        )],
         Err(failure) => vec![bad(
             "wharfd",
             Verdict::Fail,
             failure.to_string(),
-            "registration and installer are looked at once it runs",
+            "registration and installer are looked at once it is there",
         )],
     }
 }
@@ -211,7 +239,7 @@ fn registration(agent: &model::Agent) -> Finding {
 
 fn installer(agent: &model::Agent) -> Finding {
     match &agent.backend {
-        Some(backend) => ok("installer", format!("answers, and drives {backend}")),
+        Some(backend) => ok("installer", format!("has answered, and drives {backend}")),
         None => bad(
             "installer",
             Verdict::Fail,

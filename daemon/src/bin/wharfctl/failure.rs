@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use zbus::fdo;
 
+use crate::EX_USAGE;
+
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -16,12 +18,15 @@ pub(crate) enum Failure {
         address: String,
         source: Box<zbus::Error>,
     },
-    /// The bus knows no wharfd.
+    /// The bus knows no wharfd: it ends, and it is idle without a `[[server]]`.
     #[error(
-        "wharfd does not run, or is not on D-Bus: look at `systemctl status wharfd` and `journalctl -u wharfd`, \
-             and start it with `systemctl start wharfd`"
+        "wharfd is not on D-Bus: it is not configured yet, or does not run. `systemctl status wharfd` says which, \
+         and `wharfctl doctor` what to do"
     )]
     NoAgent,
+    /// It is there, and says nothing.
+    #[error("wharfd does not answer: look at `journalctl -u wharfd`")]
+    Silence,
     /// Only root may.
     #[error("{0}")]
     NotRoot(String),
@@ -31,6 +36,15 @@ pub(crate) enum Failure {
     /// The bus said something else.
     #[error("D-Bus: {0}")]
     Bus(Box<zbus::Error>),
+    /// The command line asks for two things that do not go together.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// Somebody does not want to wait for the end.
+    #[error(
+        "interrupted: what wharfd has accepted goes on, as `wharfctl watch` shows. A package that is DELIVERED then \
+         waits for a server's Install, or for `wharfctl uninstall`"
+    )]
+    Interrupted,
     /// A file of the command line.
     #[error("cannot read {}: {source}", .file.display())]
     File { file: PathBuf, source: io::Error },
@@ -47,20 +61,38 @@ impl Failure {
         Self::Runtime(error)
     }
 
+    /// With what it is about, where wharfd has said why not.
+    pub(crate) fn of(self, what: &str) -> Self {
+        match self {
+            Self::Refused(why) => Self::Refused(format!("{what}: {why}")),
+            other => other,
+        }
+    }
+
     /// As in sysexits.h.
     pub(crate) const fn code(&self) -> u8 {
         match self {
-            Self::NoBus { .. } | Self::NoAgent => 69,
+            Self::Usage(_) => EX_USAGE,
+            Self::NoBus { .. } | Self::NoAgent | Self::Silence => 69,
             Self::NotRoot(_) => 77,
+            Self::Interrupted => 128 + 2, // as a shell has it for SIGINT
             _ => 1,
         }
+    }
+
+    /// Whether nobody reads on, which is nothing to complain of.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
         match fdo::Error::from(error) {
-            fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Self::NoAgent,
+            // It may also have left while it was asked.
+            fdo::Error::ServiceUnknown(_)
+            | fdo::Error::NameHasNoOwner(_)
+            | fdo::Error::NoReply(_) => Self::NoAgent,
             // The bus itself speaks of policies, which is of no use to who may not.
             fdo::Error::AccessDenied(text) => Self::NotRoot(match text.starts_with("only root") {
                 true => text,
@@ -70,6 +102,11 @@ impl From<zbus::Error> for Failure {
             | fdo::Error::InvalidArgs(text)
             | fdo::Error::UnknownObject(text)
             | fdo::Error::IOError(text) => Self::Refused(text),
+            fdo::Error::ZBus(zbus::Error::InputOutput(error))
+                if error.kind() == io::ErrorKind::TimedOut =>
+            {
+                Self::Silence
+            }
             fdo::Error::ZBus(error) => Self::Bus(Box::new(error)),
             other => Self::Refused(other.to_string()),
         }

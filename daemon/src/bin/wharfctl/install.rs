@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -14,13 +14,18 @@ use crate::{
     change::succeeded,
     failure::Failure,
     model::{DELIVERED, INITIAL, INSTALLED, Instance, Snapshot},
+    show::tell,
     watch::Follower,
 };
 
-pub(crate) async fn install(agent: &Agent, arguments: InstallArguments) -> Result<(), Failure> {
+pub(crate) async fn install(
+    agent: &Agent,
+    arguments: InstallArguments,
+    json: bool,
+) -> Result<(), Failure> {
     let package = package(&arguments)?;
     let place = Place::find(agent, arguments.instance.as_ref()).await?;
-    let mut follower = Follower::new(agent, place.id).await?;
+    let mut follower = Follower::new(agent, place.id, json).await?;
     agent.change(place.id, package).await?;
     // A server may already have gone on with what was delivered.
     let arrived = |now: &Instance| now.update_state >= DELIVERED || now.is_settled();
@@ -35,8 +40,18 @@ pub(crate) async fn install(agent: &Agent, arguments: InstallArguments) -> Resul
     }
     let (_, end) = follower.until(Instance::is_settled).await?;
     succeeded(end.update_state == INSTALLED, &end)?;
-    println!("{} is installed in instance {}", end.title(), end.id);
+    tell(json, || installed(&end));
     Ok(())
+}
+
+fn installed(end: &Instance) -> String {
+    let (title, id) = (end.title(), end.id);
+    match end.active {
+        true => format!("{title} is installed in instance {id}, and active"),
+        false => format!(
+            "{title} is installed in instance {id}, and inactive: `wharfctl activate {id}` starts it"
+        ),
+    }
 }
 
 fn held(delivered: &Instance, holder: u16) -> Failure {
@@ -57,8 +72,11 @@ fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
                 None => String::new(),
             },
         }),
+        Package::File(_) if arguments.user.is_some() => Err(Failure::Usage(
+            "--user and --password-file are for the origin of a URI, and a file is handed over here",
+        )),
         Package::File(file) => Ok(Change::WritePackage {
-            package: open(file)?,
+            package: open_package(file)?,
             signature: signature_beside(file)?,
         }),
     }
@@ -84,6 +102,17 @@ fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
         }
     }
     Ok(Vec::new())
+}
+
+/// Who knows apt writes the name of a package.
+fn open_package(file: &Path) -> Result<File, Failure> {
+    match File::open(file) {
+        Err(source) if source.kind() == ErrorKind::NotFound => Err(Failure::Refused(format!(
+            "there is no file {:?}: a package is named by its file, or by its URI (https://…, http://…)",
+            file.display().to_string()
+        ))),
+        opened => opened.map_err(|source| unreadable(file, source)),
+    }
 }
 
 fn open(file: &Path) -> Result<File, Failure> {

@@ -5,9 +5,8 @@ use std::{
     env,
     ffi::OsString,
     io,
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode, Stdio},
 };
 
 use serde::Deserialize;
@@ -22,8 +21,8 @@ pub(crate) struct Key {
     pub(crate) packages: Option<Vec<String>>,
 }
 
-/// Becomes `wharf-installer keys`.
-pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<(), Failure> {
+/// Has `wharf-installer keys` do it, which prints what it found. Gives its code.
+pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Failure> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::NotRoot(
             "the keyring is root's: try sudo".to_owned(),
@@ -35,8 +34,18 @@ pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<(), Failure> {
         Keys::Remove { fingerprint } => vec!["remove".into(), fingerprint.into()],
         Keys::Check { file } => vec!["check".into(), file.into()],
     };
-    let source = command(root, json).args(words).exec();
-    Err(not_started(source))
+    let mut command = command(root, json);
+    let output = command.args(words).stdout(Stdio::inherit()).output();
+    let output = output.map_err(not_started)?;
+    let why = said(&output.stderr);
+    match output.status.code().map(u8::try_from) {
+        Some(Ok(code)) if why.is_empty() => Ok(code.into()),
+        Some(_) => Err(Failure::Refused(why)),
+        None => Err(Failure::Refused(format!(
+            "{} was ended by a signal",
+            installer().display()
+        ))),
+    }
 }
 
 /// The keyring as it stands, or why it cannot be used.
@@ -46,15 +55,20 @@ pub(crate) fn read(root: &Path) -> Result<Vec<Key>, String> {
     if output.status.success() {
         return serde_json::from_slice(&output.stdout).map_err(|error| error.to_string());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    Err(said(&output.stderr))
+}
+
+/// Without its own name, of which nobody asked anything.
+fn said(errors: &[u8]) -> String {
+    let said = String::from_utf8_lossy(errors);
     let line = said.trim().trim_start_matches("wharf-installer: ");
-    Err(line.to_owned())
+    line.to_owned()
 }
 
 fn command(root: &Path, json: bool) -> Command {
     let mut command = Command::new(installer());
     command.arg("--root").arg(root);
-    command.args(json.then_some("--json")).arg("keys");
+    command.args(json.then_some("--json")).args(["--", "keys"]); // a file may begin with a dash
     command
 }
 
@@ -69,8 +83,8 @@ fn installer() -> PathBuf {
 }
 
 fn not_started(source: io::Error) -> Failure {
-    Failure::File {
-        file: installer(),
-        source,
-    }
+    Failure::Refused(format!(
+        "cannot start {}: {source}. Is wharfd installed whole?",
+        installer().display()
+    ))
 }

@@ -21,7 +21,10 @@ mod text;
 mod trace;
 mod watch;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{Write as _, stderr},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser as _};
 
@@ -42,12 +45,13 @@ fn main() -> ExitCode {
     }
     let done = match arguments.verb {
         Verb::Keys(verb) => keys::keys(&arguments.root, verb, arguments.json),
-        _ => run(arguments),
+        _ => run(arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
+        Err(failure) if failure.is_unread() => ExitCode::SUCCESS, // `wharfctl history | head`
         Err(failure) => {
-            eprintln!("wharfctl: {failure}");
+            let _ = writeln!(stderr(), "wharfctl: {failure}");
             ExitCode::from(failure.code())
         }
     }
@@ -93,11 +97,24 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         Verb::History { instance } => show::history(agent, instance.as_ref(), json).await,
         Verb::Watch => watch::watch(agent, json).await,
         Verb::Trace => trace::trace(agent, json).await,
-        Verb::Install(arguments) => install::install(agent, arguments).await,
-        Verb::Uninstall { instance } => change::uninstall(agent, &instance).await,
-        Verb::Activate { instance } => change::activate(agent, &instance).await,
-        Verb::Deactivate { instance } => change::deactivate(agent, &instance).await,
-        Verb::Delete { instance } => change::delete(agent, &instance).await,
+        Verb::Install(arguments) => to_its_end(install::install(agent, arguments, json)).await,
+        Verb::Uninstall { instance } => to_its_end(change::uninstall(agent, &instance, json)).await,
+        Verb::Activate { instance } => to_its_end(change::activate(agent, &instance, json)).await,
+        Verb::Deactivate { instance } => {
+            to_its_end(change::deactivate(agent, &instance, json)).await
+        }
+        Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
         Verb::Doctor | Verb::Keys(_) | Verb::Completions { .. } => Ok(()), // need no agent
+    }
+}
+
+/// Who interrupts a change is told that it goes on without him.
+async fn to_its_end(change: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        done = change => done,
+        interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
+            Ok(()) => Failure::Interrupted,
+            Err(error) => Failure::runtime(error),
+        }),
     }
 }

@@ -1,6 +1,6 @@
 //! What wharfd shows, as values. Their names in JSON are documented in wharfctl(1), and stay.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use serde::Serialize;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
@@ -52,6 +52,12 @@ pub(crate) struct InPlace {
     pub(crate) version: String,
 }
 
+impl fmt::Display for InPlace {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} {}", self.name, self.version)
+    }
+}
+
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Operation {
@@ -94,23 +100,31 @@ pub(crate) const DELIVERED: u8 = 3;
 pub(crate) const INSTALLED: u8 = 4;
 
 impl Snapshot {
-    /// The instance that is called so.
+    /// The instance that is called so, and no other.
     pub(crate) fn instance(&self, named: &Named) -> Result<&Instance, Failure> {
-        let mut all = self.instances.iter();
-        let found = match named {
-            Named::Number(id) => all.find(|instance| instance.id == *id),
-            Named::Package(name) => all.find(|instance| instance.is_called(name)),
-        };
-        found.ok_or_else(|| {
-            Failure::Refused(match named {
+        match self.called(named)[..] {
+            [one] => Ok(one),
+            [one, other, ..] => Err(Failure::Refused(format!(
+                "instances {} and {} both have a package {named}: say which by its number",
+                one.id, other.id
+            ))),
+            [] => Err(Failure::Refused(match named {
                 Named::Number(id) => {
                     format!("there is no instance {id}: `wharfctl list` shows those that are there")
                 }
                 Named::Package(name) => format!(
                     "no instance has a package {name}: `wharfctl list` shows what they have"
                 ),
-            })
-        })
+            })),
+        }
+    }
+
+    fn called(&self, named: &Named) -> Vec<&Instance> {
+        let all = self.instances.iter();
+        match named {
+            Named::Number(id) => all.filter(|instance| instance.id == *id).collect(),
+            Named::Package(name) => all.filter(|instance| instance.is_called(name)).collect(),
+        }
     }
 }
 
@@ -232,4 +246,81 @@ pub(crate) fn instance_of(path: &ObjectPath<'_>) -> Result<u16, Failure> {
 fn last<'a>(path: &'a ObjectPath<'_>) -> &'a str {
     let (_, last) = path.as_str().rsplit_once('/').unwrap_or_default();
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn names(value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .flat_map(|(name, value)| [vec![name.clone()], names(value)].concat())
+                .collect(),
+            Value::Array(values) => values.iter().flat_map(names).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_manual_page_has_every_name_in_json() {
+        let history = HistoryLine::from((
+            0,
+            0,
+            String::new(),
+            0,
+            0,
+            String::new(),
+            String::new(),
+            String::new(),
+        ));
+        let all = Snapshot {
+            agent: Agent {
+                version: String::new(),
+                endpoint: String::new(),
+                server: String::new(),
+                registered: true,
+                registered_since: None,
+                registration_failure: None,
+                backend: None,
+            },
+            instances: vec![Instance {
+                id: 0,
+                name: None,
+                version: None,
+                update_state: INITIAL,
+                update_state_name: String::new(),
+                update_result: 0,
+                status_reason: String::new(),
+                active: false,
+                in_place: Some(InPlace {
+                    name: String::new(),
+                    version: String::new(),
+                }),
+                busy: false,
+                operation: None,
+                percent: None,
+            }],
+            operations: vec![Operation {
+                id: String::new(),
+                sequence: 0,
+                kind: String::new(),
+                origin: String::new(),
+                origin_id: 0,
+                instance: 0,
+                state: String::new(),
+                accepted_at: 0,
+                outcome: None,
+            }],
+        };
+        let page = include_str!("../../../../docs/man/wharfctl.1");
+        for value in [serde_json::to_value(all), serde_json::to_value(history)] {
+            for name in names(&value.unwrap()) {
+                assert!(page.contains(&format!("\\fB{name}\\fR")), "no {name}");
+            }
+        }
+    }
 }

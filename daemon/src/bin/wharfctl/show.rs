@@ -44,10 +44,42 @@ pub(crate) async fn history(
     let instance = match instance {
         None => None,
         Some(Named::Number(id)) => Some(*id), // it may be deleted, and its history is there
-        Some(named) => Some(agent.snapshot().await?.instance(named)?.id),
+        Some(Named::Package(name)) => return history_of(agent, name, json).await,
     };
     let lines = agent.history(instance).await?;
     print(json, &lines, || text::history(&lines))
+}
+
+/// That of the instance that has the package; where none has, what names it.
+async fn history_of(agent: &Agent, package: &str, json: bool) -> Result<(), Failure> {
+    let snapshot = agent.snapshot().await?;
+    let named = Named::Package(package.to_owned());
+    let lines = match snapshot.instance(&named) {
+        Ok(instance) => agent.history(Some(instance.id)).await?,
+        Err(failure) => {
+            let mut lines = agent.history(None).await?;
+            lines.retain(|line| line.name.as_deref() == Some(package));
+            if lines.is_empty() {
+                return Err(failure);
+            }
+            lines
+        }
+    };
+    print(json, &lines, || text::history(&lines))
+}
+
+/// Says what was done, for a person: JSON has said it.
+pub(crate) fn tell(json: bool, text: impl FnOnce() -> String) {
+    if !json {
+        say(&(text() + "\n"));
+    }
+}
+
+/// Prints what becomes of a change, which goes on, whoever reads that.
+pub(crate) fn say(text: &str) {
+    let mut output = stdout();
+    let _ = output.write_all(text.as_bytes());
+    let _ = output.flush();
 }
 
 /// Prints a value as one line of JSON, or as text.

@@ -1,16 +1,19 @@
 //! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
 
-use crate::model::{Agent, HistoryLine, Instance, Operation, Snapshot};
+use crate::model::{Agent, HistoryLine, INSTALLED, Instance, Operation, Snapshot};
 
 /// `wharfctl status`.
 pub(crate) fn status(snapshot: &Snapshot) -> String {
     let mut text = agent(&snapshot.agent);
-    let busy = snapshot
+    let worth_a_look = snapshot
         .instances
         .iter()
-        .filter(|known| !known.is_settled());
-    for instance in busy {
-        text += &format!("instance {}: {}\n", instance.id, at(instance));
+        .filter(|known| !known.is_settled() || known.has_failed());
+    for instance in worth_a_look {
+        if instance.name.is_some() {
+            text += &format!("instance {}: ", instance.id);
+        }
+        text += &(at(instance) + "\n");
     }
     let installed = snapshot
         .instances
@@ -63,7 +66,7 @@ pub(crate) fn list(instances: &[Instance]) -> String {
 /// `wharfctl show`.
 pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
     let in_place = instance.in_place.as_ref();
-    let in_place = in_place.map(|software| format!("{} {}", software.name, software.version));
+    let in_place = in_place.map(ToString::to_string);
     let mut text = format!(
         "instance {}\n  package        {}\n  version        {}\n  update state   {} {}\n  update result  {}\n  \
          status reason  {}\n  active         {}\n  in place       {}\n",
@@ -83,7 +86,7 @@ pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
     if !operations.is_empty() {
         text += "\n";
         text += &table(
-            ["ACCEPTED", "OPERATION", "FOR", "STATE", "OUTCOME", "ID"],
+            ["ACCEPTED", "OPERATION", "FOR", "STATE", "ID", "OUTCOME"],
             operations.iter().map(|operation| row(operation)),
         );
     }
@@ -96,8 +99,8 @@ fn row(operation: &Operation) -> [String; 6] {
         operation.kind.clone(),
         format!("{} {}", operation.origin, operation.origin_id),
         operation.state.clone(),
-        dash(operation.outcome.as_deref()),
         operation.id.clone(),
+        dash(operation.outcome.as_deref()),
     ]
 }
 
@@ -131,25 +134,28 @@ pub(crate) fn at(instance: &Instance) -> String {
     )
 }
 
-/// A progress bar, in a line.
-pub(crate) fn bar(instance: &Instance) -> String {
+/// What was tried and did not succeed. An upgrade may have failed before it touched what is there.
+pub(crate) fn failed(instance: &Instance) -> String {
+    let stays = instance.in_place.as_ref();
+    let stays = stays.filter(|_| instance.update_state != INSTALLED);
+    let stays = stays.map(|software| format!("; {software} stays in place"));
+    at(instance) + &stays.unwrap_or_default()
+}
+
+/// A progress bar, in a line that has at most so many columns.
+pub(crate) fn bar(instance: &Instance, columns: usize) -> String {
     const WIDTH: usize = 30;
-    let Some(percent) = instance.percent else {
-        return format!(
-            "{:>3}  [{}]      {}",
-            instance.id,
-            " ".repeat(WIDTH),
-            instance.status_reason
-        );
-    };
-    let done = WIDTH * usize::from(percent.min(100)) / 100;
-    format!(
-        "{:>3}  [{}{}] {percent:>3} %  {}",
+    let percent = instance.percent.map(|percent| percent.min(100));
+    let done = WIDTH * usize::from(percent.unwrap_or(0)) / 100;
+    let percent = percent.map_or_else(String::new, |percent| format!("{percent:>3} %"));
+    let bar = format!(
+        "{:>3}  [{}{}] {percent:<5}  {}",
         instance.id,
         "#".repeat(done),
         " ".repeat(WIDTH - done),
         instance.status_reason
-    )
+    );
+    bar.chars().take(columns).collect()
 }
 
 fn dash(text: Option<&str>) -> String {
@@ -242,12 +248,39 @@ mod tests {
             (Some(0), 0, "]   0 %  30"),
             (Some(50), 15, "]  50 %  30"),
             (Some(100), 30, "] 100 %  30"),
-            (None, 0, "]      30"),
+            (None, 0, "]        30"),
         ] {
-            let bar = bar(&at_percent(percent));
+            let bar = bar(&at_percent(percent), 80);
             assert_eq!(bar.matches('#').count(), full, "{bar}");
             assert!(bar.contains(said), "{bar}");
         }
+    }
+
+    #[test]
+    fn a_bar_is_one_line_of_the_terminal() {
+        let mut instance = at_percent(Some(50));
+        instance.status_reason = "10: waiting for the next attempt, since …".repeat(9);
+        for columns in [0, 1, 20, 59, 120] {
+            assert_eq!(bar(&instance, columns).chars().count(), columns);
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_stays_in_place() {
+        let mut instance = at_percent(None);
+        instance.update_state_name = "INITIAL".to_owned();
+        instance.update_result = 53;
+        instance.status_reason = "20: there is no signature".to_owned();
+        assert!(failed(&instance).ends_with("20: there is no signature"));
+        instance.in_place = Some(crate::model::InPlace {
+            name: "hello".to_owned(),
+            version: "1.0-1".to_owned(),
+        });
+        assert!(
+            failed(&instance).ends_with("20: there is no signature; hello 1.0-1 stays in place")
+        );
+        instance.update_state = INSTALLED; // what failed is its removal, say
+        assert!(failed(&instance).ends_with("20: there is no signature"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) async fn trace(agent: &Agent, json: bool) -> Result<(), Failure> {
         let line = line.map_err(Failure::Runtime)?;
         say(&line, json)?;
     }
-    Ok(())
+    Err(Failure::NoAgent)
 }
 
 fn say(line: &str, json: bool) -> Result<(), Failure> {

@@ -20,8 +20,9 @@ pub(crate) async fn watch(agent: &Agent, json: bool) -> Result<(), Failure> {
     screen.show(&agent.snapshot().await?.instances)?;
     loop {
         changes.next().await?;
-        if let Some(snapshot) = present(agent).await? {
-            screen.show(&snapshot.instances)?;
+        match present(agent).await? {
+            Some(snapshot) => screen.show(&snapshot.instances)?,
+            None => screen.show_away()?,
         }
     }
 }
@@ -36,16 +37,16 @@ pub(crate) struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     /// From now on nothing is missed.
-    pub(crate) async fn new(agent: &'a Agent, id: u16) -> Result<Self, Failure> {
+    pub(crate) async fn new(agent: &'a Agent, id: u16, json: bool) -> Result<Self, Failure> {
         Ok(Self {
             agent,
             id,
             changes: agent.changes().await?,
-            screen: Screen::new(false),
+            screen: Screen::new(json),
         })
     }
 
-    /// Shows what becomes of the instance, until `is_over` or it is deleted.
+    /// Shows what becomes of the instance, until `is_over` or it is deleted. That nobody can read it ends nothing.
     pub(crate) async fn until(
         &mut self,
         is_over: impl Fn(&Instance) -> bool,
@@ -53,11 +54,13 @@ impl<'a> Follower<'a> {
         loop {
             if let Some(snapshot) = present(self.agent).await? {
                 let instance = snapshot.instance(&Named::Number(self.id))?.clone();
-                self.screen.show(std::slice::from_ref(&instance))?;
+                let _ = self.screen.show(std::slice::from_ref(&instance));
                 if is_over(&instance) {
-                    self.screen.clear()?;
+                    let _ = self.screen.clear();
                     return Ok((snapshot, instance));
                 }
+            } else {
+                let _ = self.screen.show_away();
             }
             self.changes.next().await?;
         }
@@ -78,6 +81,8 @@ struct Screen {
     json: bool,
     terminal: bool,
     bars: usize,
+    /// Whether wharfd was away when something was printed last.
+    away: bool,
     /// The lines that stay, by instance.
     told: BTreeMap<u16, String>,
 }
@@ -88,17 +93,20 @@ impl Screen {
             json,
             terminal: !json && stdout().is_terminal(),
             bars: 0,
+            away: false,
             told: BTreeMap::new(),
         }
     }
 
     fn show(&mut self, instances: &[Instance]) -> Result<(), Failure> {
         let mut text = self.erased();
-        let gone = |id: &u16| !instances.iter().any(|instance| instance.id == *id);
-        for id in self.told.keys().copied().filter(gone).collect::<Vec<u16>>() {
+        self.away = false;
+        let is_gone = |id: &u16| !instances.iter().any(|instance| instance.id == *id);
+        let known = self.told.keys().copied();
+        for id in known.filter(is_gone).collect::<Vec<u16>>() {
             self.told.remove(&id);
             text += &match self.json {
-                true => format!("{{\"id\":{id},\"deleted\":true}}\n"),
+                true => gone(id),
                 false => format!("{id:>3}  deleted\n"),
             };
         }
@@ -110,13 +118,22 @@ impl Screen {
             }
         }
         if self.terminal {
-            for instance in instances.iter().filter(|known| !known.is_settled()) {
-                text += &format!("{}\n", text::bar(instance));
+            let (lines, columns) = size();
+            let busy = instances.iter().filter(|known| !known.is_settled());
+            for instance in busy.take(lines.saturating_sub(1)) {
+                text += &format!("{}\n", text::bar(instance, columns.saturating_sub(1)));
                 self.bars += 1;
             }
         }
-        stdout().write_all(text.as_bytes())?;
-        Ok(stdout().flush()?)
+        put(&text)
+    }
+
+    /// It is restarted, or was ended: what is shown would not change any more.
+    fn show_away(&mut self) -> Result<(), Failure> {
+        if self.json || std::mem::replace(&mut self.away, true) {
+            return Ok(());
+        }
+        put(&(self.erased() + "     wharfd is away; waiting until it is back\n"))
     }
 
     fn line(&self, instance: &Instance) -> Result<String, Failure> {
@@ -127,8 +144,7 @@ impl Screen {
     }
 
     fn clear(&mut self) -> Result<(), Failure> {
-        let text = self.erased();
-        Ok(stdout().write_all(text.as_bytes())?)
+        put(&self.erased())
     }
 
     /// Goes up to the first bar, and erases from there on.
@@ -138,4 +154,22 @@ impl Screen {
             bars => format!("\x1b[{bars}A\x1b[J"),
         }
     }
+}
+
+/// An instance that is not there any more, as JSON.
+pub(crate) fn gone(id: u16) -> String {
+    format!("{{\"id\":{id},\"deleted\":true}}\n")
+}
+
+/// Lines and columns of the terminal, as they are now.
+fn size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
+        _ => (24, 80), // a serial line does not know
+    }
+}
+
+fn put(text: &str) -> Result<(), Failure> {
+    stdout().write_all(text.as_bytes())?;
+    Ok(stdout().flush()?)
 }
