@@ -181,7 +181,7 @@ async fn handshake(settings: &Settings) -> Option<Finding> {
             check,
             Verdict::Fail,
             why,
-            "\"When the server is not reached\" in /usr/share/doc/wharfd/operator.md.gz has each",
+            "\"When the server is not reached\" in /usr/share/doc/wharfd/operator.md has each",
         ),
         Err(NoHandshake::Silence(address)) => bad(
             check,
