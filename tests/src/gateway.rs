@@ -3,7 +3,10 @@
 use std::{
     fs,
     net::Ipv4Addr,
-    os::unix::process::CommandExt,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
 };
@@ -93,6 +96,15 @@ impl Gateway {
     pub fn write(&self, path: &str, text: &str) {
         let path = self.path().join(path);
         fs::write(&path, text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    }
+
+    /// Writes a file that wharfd alone may read.
+    pub fn write_key(&self, path: &str, key: &str) {
+        self.write(path, &format!("{key}\n"));
+        let file = self.path().join(path);
+        let alone = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
+        let owned = alone.and_then(|()| chown(&file, Some(WHARFD.id), Some(WHARFD.id)));
+        owned.unwrap_or_else(|error| panic!("{file:?}: {error}"));
     }
 
     /// What is given as `--root`.

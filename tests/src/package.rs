@@ -91,6 +91,19 @@ impl Package {
         self
     }
 
+    /// With more commands at the end of a script that it has.
+    ///
+    /// # Panics
+    ///
+    /// Where it has none.
+    pub fn then(mut self, script: Script, commands: &str) -> Self {
+        let mut scripts = self.scripts.iter_mut();
+        let of_this = scripts.find(|(other, _)| *other == script);
+        let (_, text) = of_this.expect("a script to add to");
+        *text += &format!("{commands}\n");
+        self
+    }
+
     /// With the scripts that debhelper makes for the units that it has by now.
     pub fn debhelper(mut self) -> Self {
         let source = Folder::new();

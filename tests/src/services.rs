@@ -65,7 +65,7 @@ pub fn services(package: &str, version: &str, by: By) -> Package {
 }
 
 /// A postinst that enables and starts the units of [`services`].
-pub fn enable_and_start(package: &str) -> String {
+fn enable_and_start(package: &str) -> String {
     format!(
         "systemctl daemon-reload\n\
          for unit in {package}.service {package}.timer {package}.socket; do\n\

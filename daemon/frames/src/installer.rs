@@ -266,7 +266,6 @@ impl Found {
     pub const fn is_whole(&self) -> bool {
         self.damage.is_none()
     }
-
 }
 
 /// As in `nginx 1.0` or `nginx 1.0 (half-installed)`.

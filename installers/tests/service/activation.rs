@@ -8,7 +8,7 @@ use wharf_frames::{
     installer::{Outcome, Request},
 };
 use wharf_tests::{
-    services::{self, By, KINDS, UNITS, enable_and_start, services},
+    services::{self, By, KINDS, UNITS, services},
     waiting::wait_until,
 };
 
@@ -92,7 +92,8 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         succeeded(&machine.deactivate(package), false);
         assert_eq!(machine.running(package), [""; 0], "{package} deactivated");
     }
-    a_power_cut_after_enable_leaves_it_down(&mut machine, "third");
+    a_power_cut_after_enable_leaves_it_down(&mut machine, "third", By::Debhelper);
+    a_power_cut_after_enable_leaves_it_down(&mut machine, "fourth", By::Hand);
     for (package, by) in packages {
         assert_eq!(machine.running(package), [""; 0], "{package} after a boot");
         succeeded(&machine.activate(package), true);
@@ -117,19 +118,17 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
     assert_eq!(machine.dpkg_audit(), "");
 }
 
-fn a_power_cut_after_enable_leaves_it_down(machine: &mut Machine, package: &str) {
-    let postinst = format!(
-        "{}\n[ -e /root/go ] || {{ touch /root/waits; sleep infinity; }}",
-        enable_and_start(package)
-    );
-    let deb = services(package, "1", By::Hand).script(Script::Postinst, &postinst);
+fn a_power_cut_after_enable_leaves_it_down(machine: &mut Machine, package: &str, by: By) {
+    let then =
+        format!("[ -e /root/{package} ] || {{ touch /root/{package}-waits; sleep infinity; }}");
+    let deb = services(package, "1", by).then(Script::Postinst, &then);
     let (operation, _) = machine.accepted(&deb);
-    let waits = machine.root().join("root/waits");
+    let waits = machine.root().join(format!("root/{package}-waits"));
     wait_until("the postinst", || waits.exists().then_some(()));
     machine.container().cut_power();
     machine.container().boot();
     assert_eq!(machine.running(package), [""; 0], "after the power cut");
-    fs::write(machine.root().join("root/go"), "").unwrap();
+    fs::write(machine.root().join("root").join(package), "").unwrap();
     machine.start();
     let outcome = machine.outcome(operation);
     succeeded(&outcome, false);

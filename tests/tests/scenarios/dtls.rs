@@ -1,9 +1,7 @@
 //! CoAP over DTLS with a pre-shared key, at servers that others wrote; and ways that break.
 
 use std::{
-    fs,
     net::{Ipv6Addr, UdpSocket},
-    os::unix::fs::{PermissionsExt, chown},
     process::Command,
 };
 
@@ -17,7 +15,6 @@ use wharf_tests::{
     origin::Fault,
     package::Package,
     process::Process,
-    scratch_root::WHARFD,
 };
 
 use crate::stage_set::StageSet;
@@ -46,10 +43,7 @@ fn configure(gateway: &Gateway, uri: &str, key: &str, more: &str) {
              retry-first = 40\nretry-longest = 400\n"
         ),
     );
-    gateway.write("etc/wharfd/psk", &format!("{key}\n"));
-    let file = gateway.path().join("etc/wharfd/psk");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    chown(&file, Some(WHARFD.id), Some(WHARFD.id)).unwrap();
+    gateway.write_key("etc/wharfd/psk", key);
 }
 
 /// One that is registered at Leshan.

@@ -2,9 +2,14 @@
 //! server of the wharfd that it calls, since wharfd answers nobody else.
 
 use std::{
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
+
+use openssl::ssl::SslStream;
+
+use crate::dtls::{self, Datagrams};
 
 const GIVE_UP: Duration = Duration::from_secs(30);
 
@@ -36,6 +41,7 @@ pub(crate) const BLOCK: usize = 1024;
 /// Whom a caller calls.
 pub(crate) struct Caller {
     socket: UdpSocket,
+    session: Option<SslStream<Datagrams>>,
     last_id: u16,
 }
 
@@ -44,7 +50,11 @@ impl Caller {
     pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         socket.set_read_timeout(Some(GIVE_UP)).expect("a limit");
-        Self { socket, last_id: 0 }
+        Self {
+            socket,
+            session: None,
+            last_id: 0,
+        }
     }
 
     /// Where it is.
@@ -60,12 +70,28 @@ impl Caller {
     }
 
     /// Waits for a Register, accepts it, and calls who sent it from now on.
-    pub(crate) fn accept_registration(&self) {
-        let (register, from) = self.wait_for_datagram();
-        let mut accepted = Message::new(ACK, CREATED, id_of(&register), token_of(&register));
+    pub(crate) fn accept_registration(&mut self) {
+        self.call(self.first_to_send());
+        self.answer_registration();
+    }
+
+    /// The same over DTLS.
+    pub(crate) fn accept_secured_registration(&mut self) {
+        self.call(self.first_to_send());
+        self.session = Some(dtls::accept(&self.socket));
+        self.answer_registration();
+    }
+
+    fn first_to_send(&self) -> SocketAddr {
+        self.socket.peek_from(&mut [0; 1]).expect("a datagram").1
+    }
+
+    fn answer_registration(&mut self) {
+        let mut buffer = [0; 2048];
+        let register = self.receive(&mut buffer);
+        let mut accepted = Message::new(ACK, CREATED, id_of(register), token_of(register));
         accepted.option(LOCATION_PATH, b"rd");
         accepted.option(LOCATION_PATH, b"1");
-        self.call(from);
         self.send(&accepted.bytes);
     }
 
@@ -79,6 +105,12 @@ impl Caller {
     /// Calls `to` from now on.
     pub(crate) fn call(&self, to: SocketAddr) {
         self.socket.connect(to).expect("an address to call");
+    }
+
+    /// Calls `to` from now on, over DTLS.
+    pub(crate) fn call_secured(&mut self, to: SocketAddr) {
+        self.call(to);
+        self.session = Some(dtls::connect(&self.socket));
     }
 
     /// Reads `path` so many times, never more than `in_flight` at once; gives how long each took.
@@ -155,7 +187,7 @@ impl Caller {
     }
 
     /// The response, in the acknowledgement or after it (RFC 7252 5.2).
-    fn exchange(&self, request: &Message) -> Vec<u8> {
+    fn exchange(&mut self, request: &Message) -> Vec<u8> {
         self.send(&request.bytes);
         let mut buffer = [0; 2048];
         loop {
@@ -170,12 +202,20 @@ impl Caller {
         }
     }
 
-    fn send(&self, datagram: &[u8]) {
-        self.socket.send(datagram).expect("somebody who receives");
+    fn send(&mut self, message: &[u8]) {
+        let sent = match &mut self.session {
+            None => self.socket.send(message),
+            Some(session) => session.write(message),
+        };
+        sent.expect("somebody who receives");
     }
 
-    fn receive<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
-        let length = self.socket.recv(buffer).expect("an answer");
+    fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> &'a [u8] {
+        let received = match &mut self.session {
+            None => self.socket.recv(buffer),
+            Some(session) => session.read(buffer),
+        };
+        let length = received.expect("an answer");
         assert!(length >= 4, "a message has a header");
         &buffer[..length]
     }

@@ -9,6 +9,7 @@
 
 mod caller;
 mod download;
+mod dtls;
 mod figure;
 mod gateway;
 mod install;
@@ -33,6 +34,7 @@ fn main() {
     reads::measure(&mut peers);
     push::measure(&mut peers);
     drop(peers);
+    reads::measure_over_dtls(&mut Peers::over_dtls());
 
     let mut story = Story::new();
     transition::measure(&mut story);

@@ -8,7 +8,10 @@ use std::{
 
 use wharf_tests::{gateway::Gateway, process::Process, waiting::wait_until};
 
-use crate::caller::Caller;
+use crate::{
+    caller::Caller,
+    dtls::{IDENTITY, KEY},
+};
 
 /// Both.
 pub(crate) struct Peers {
@@ -22,20 +25,36 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// The gateway is not started yet; libcoap's server answers.
+    /// Over UDP alone. The gateway is not started yet; libcoap's server answers.
     pub(crate) fn new() -> Self {
-        let gateway = Gateway::debian();
-        let dmi = gateway.path().join("sys/class/dmi/id");
-        fs::create_dir_all(&dmi).expect("a folder for /3/0/0");
-        fs::write(dmi.join("sys_vendor"), "Nov 21 00:00:00").expect("/3/0/0");
         let agent = Caller::new();
+        let gateway = gateway();
         gateway.configure(&format!("coap://{}", agent.address()), "");
-        let (libcoap, address) = coap_server();
-        let mut other = Caller::new();
-        other.call(address);
-        wait_until("libcoap's server", || {
-            other.is_answered("/time").then_some(())
-        });
+        let (libcoap, other, _) = coap_server(&mut Command::new("coap-server-notls"));
+        Self {
+            gateway,
+            agent,
+            libcoap,
+            other,
+        }
+    }
+
+    /// Over DTLS with a pre-shared key. wharfd is registered.
+    pub(crate) fn over_dtls() -> Self {
+        let mut agent = Caller::new();
+        let mut gateway = gateway();
+        let key: String = KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
+        gateway.write_key("etc/wharfd/psk", &key);
+        gateway.configure(
+            &format!("coaps://{}", agent.address()),
+            &format!("psk-identity = \"{IDENTITY}\"\npsk-key-file = \"/etc/wharfd/psk\""),
+        );
+        gateway.start();
+        agent.accept_secured_registration();
+        let (libcoap, mut other, address) =
+            coap_server(Command::new("coap-server-openssl").args(["-k", KEY]));
+        let secured = address.port() + 1;
+        other.call_secured((address.ip(), secured).into());
         Self {
             gateway,
             agent,
@@ -45,13 +64,37 @@ impl Peers {
     }
 }
 
-/// libcoap's server, which lets callers make resources.
-fn coap_server() -> (Process, SocketAddr) {
-    let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let address = free.local_addr().expect("its address");
-    drop(free);
-    let mut command = Command::new("coap-server-notls");
+/// One whose `/3/0/0` is as long as `/time` of libcoap's server.
+fn gateway() -> Gateway {
+    let gateway = Gateway::debian();
+    let dmi = gateway.path().join("sys/class/dmi/id");
+    fs::create_dir_all(&dmi).expect("a folder for /3/0/0");
+    fs::write(dmi.join("sys_vendor"), "Nov 21 00:00:00").expect("/3/0/0");
+    gateway
+}
+
+/// libcoap's server, which lets callers make resources, one that calls it, and where. It takes the port after that
+/// for DTLS.
+fn coap_server(command: &mut Command) -> (Process, Caller, SocketAddr) {
+    let address = two_free_ports();
     command.args(["-A", "127.0.0.1", "-d", "8", "-p"]);
     command.arg(address.port().to_string());
-    (Process::spawn(&mut command), address)
+    let server = Process::spawn(command);
+    let mut caller = Caller::new();
+    caller.call(address);
+    wait_until("libcoap's server", || {
+        caller.is_answered("/time").then_some(())
+    });
+    (server, caller, address)
+}
+
+/// The first of them.
+fn two_free_ports() -> SocketAddr {
+    wait_until("two free ports", || {
+        let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+        let address = first.local_addr().ok()?;
+        let next = address.port().checked_add(1)?;
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, next)).ok()?;
+        Some(address)
+    })
 }

@@ -20,6 +20,14 @@ pub(crate) fn measure(peers: &mut Peers) {
     });
 }
 
+/// The same over DTLS.
+pub(crate) fn measure_over_dtls(peers: &mut Peers) {
+    on_one_processor(peers, |peers| {
+        read(peers, "the same over DTLS, one at a time, p50", 1);
+        read(peers, "the same over DTLS, 16 in flight, p50", 16);
+    });
+}
+
 fn read(peers: &mut Peers, name: &'static str, in_flight: u16) {
     let mut round = |count| {
         let own = peers.agent.read("/3/0/0", count, in_flight);
