@@ -75,7 +75,8 @@ impl Operation {
         self.view(|operation| operation.state.clone())
     }
 
-    /// What Status Reason read at its end; empty before.
+    /// What Status Reason read at its end; empty before. A `pull` or `push` ends when the whole package has come: how it
+    /// was judged after that is in the instance, and in `History`.
     #[zbus(property)]
     fn outcome(&self) -> String {
         self.view(|operation| operation.outcome.clone())
