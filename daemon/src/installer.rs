@@ -4,6 +4,7 @@
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -11,11 +12,21 @@ use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, Text,
     installer::{Found, JobStatus, PROTOCOL, Package, Reply, Request},
 };
+use wharf_journal::message;
 
 use crate::frame_socket::{FrameSocket, SocketError};
 
 /// An installer that is silent for so long is stuck: it gives a package two minutes for each of two looks.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// After so long a silence it is said: systemd's socket takes questions also while no installer can start.
+pub const SILENCE: Duration = Duration::from_secs(10);
+
+/// The same where a package is to be judged.
+const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
+
+/// What to do about it.
+pub const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
 
 /// The installer, by its socket. It starts with the first question and is gone when idle, so every
 /// question connects anew.
@@ -142,13 +153,19 @@ impl Installer {
     }
 
     async fn ask(&self, request: Request) -> Result<(Reply, Option<OwnedFd>), NotDone> {
-        let answered = tokio::time::timeout(ANSWER_LIMIT, async {
+        let silence = match request {
+            Request::Seal { .. } => SEAL_SILENCE,
+            _ => SILENCE,
+        };
+        let answer = async {
             let connection = self.connect().await?;
             self.question(&connection, &request).await?;
             let answer = connection.receive().await;
             answer.map_err(|error| unavailable(&self.socket, &error))
-        });
-        answered.await.unwrap_or_else(|_| {
+        };
+        let answer = noticing_silence(silence, answer, || tell_silence(silence));
+        let answered = tokio::time::timeout(ANSWER_LIMIT, answer).await;
+        answered.unwrap_or_else(|_| {
             let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
             Err(unavailable(&self.socket, &silent.into()))
         })
@@ -178,6 +195,28 @@ impl JobWatch {
             Err(error) => Err(unavailable(&self.path, &error)),
         }
     }
+}
+
+/// Waits for an answer, and calls `tell` when it has not come after `silence`.
+pub async fn noticing_silence<T>(
+    silence: Duration,
+    answer: impl Future<Output = T>,
+    tell: impl FnOnce(),
+) -> T {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(silence, answer.as_mut()).await {
+        return answer;
+    }
+    tell();
+    answer.await
+}
+
+fn tell_silence(silence: Duration) {
+    tracing::warn!(
+        MESSAGE_ID = message::INSTALLER_NOT_REACHED,
+        "the installer has not answered for {} s: {LOOK}",
+        silence.as_secs()
+    );
 }
 
 fn not_done(socket: &Path, reply: Reply) -> NotDone {

@@ -1,4 +1,4 @@
-//! One attempt of a download: a descriptor from the installer, a wharf-fetch that writes into it, and
+//! One attempt of a download: a wharf-fetch that writes into the installer's descriptor, and
 //! what it reports on the way. Knows no instance, and never tries twice.
 
 use std::{
@@ -16,21 +16,21 @@ use std::{
 use tokio::time::MissedTickBehavior;
 
 use wharf_frames::{
-    Cause, Failure, Secret, StageId,
+    Cause, Failure, Secret,
     fetch::{self, Event, Limits, Resume, Subject},
 };
 
-use crate::{frame_socket::FrameSocket, work::Context};
+use crate::{frame_socket::FrameSocket, installer::Staged, work::Context};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is to be fetched, and where to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Attempt {
     /// What the journal is told that it is for.
     pub subject: Subject,
     /// The file it goes into.
-    pub stage: StageId,
+    pub staged: Staged,
     /// Package URI.
     pub uri: Secret,
     /// Resource 14.
@@ -92,10 +92,7 @@ impl Fetcher {
         mut report: impl FnMut(Event),
         mut arrived: impl FnMut(u64),
     ) -> Result<u64, Failed> {
-        let keep = attempt.resume.as_ref().map_or(0, |resume| resume.offset);
-        let staged = context.installer.stage(attempt.stage, keep, None).await;
-        let staged = staged.map_err(|error| error.into_failure())?;
-        wharf_fault::point("attempt.staged");
+        let staged = attempt.staged;
         // The file may have been cut to less than we remember, never to more.
         let resume = attempt.resume.filter(|resume| resume.offset == staged.kept);
         let request = fetch::Request {

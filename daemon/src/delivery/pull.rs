@@ -19,6 +19,7 @@ use super::{
     seal::{discard, seal},
 };
 use crate::{
+    installer::{LOOK, NotDone, SILENCE, Staged, noticing_silence},
     store::Download,
     work::{Context, not_stored},
 };
@@ -99,17 +100,19 @@ impl Pull {
     }
 
     async fn attempt(&self, context: &Context, download: &Download) -> Result<(), Failed> {
+        let resume = resume(download);
+        let keep = resume.as_ref().map_or(0, |resume| resume.offset);
         let attempt = Attempt {
             subject: Subject {
                 instance: self.instance.0,
                 operation: self.operation,
                 package: self.package.clone(),
             },
-            stage: self.stage,
+            staged: self.staged(context, keep).await?,
             uri: self.uri.clone(),
             user_name: self.user_name.clone(),
             password: self.password.clone(),
-            resume: resume(download),
+            resume,
             limits: Limits {
                 connect_ms: millis(context.timing.connect),
                 stall_ms: millis(context.timing.stall),
@@ -140,6 +143,28 @@ impl Pull {
         };
         noted.map_err(not_stored)?;
         ended.map(drop)
+    }
+
+    /// The file, cut to at most `keep` bytes. While the installer does not answer, Status Reason says so.
+    async fn staged(&self, context: &Context, keep: u64) -> Result<Staged, Failure> {
+        let mut was_silent = false;
+        let question = context.installer.stage(self.stage, keep, None);
+        let staged = noticing_silence(SILENCE, question, || {
+            was_silent = true;
+            let why = format!("the installer, which does not answer: {LOOK}");
+            self.waits_for(context, why.into());
+        });
+        let staged = staged.await.map_err(NotDone::into_failure)?;
+        if was_silent {
+            self.waits_for(context, "the first byte".into());
+        }
+        wharf_fault::point("attempt.staged");
+        Ok(staged)
+    }
+
+    fn waits_for(&self, context: &Context, why: Text) {
+        let operation = self.operation;
+        context.report(self.instance, Event::Waiting { operation, why });
     }
 
     /// What is stored of the way, so that an attempt after a kill goes on there. That it cannot be stored
@@ -188,14 +213,8 @@ impl Pull {
             wait.as_secs(),
             why.failure
         );
-        let why = Text::from(format!("the next attempt, since {}", why.failure));
-        context.report(
-            self.instance,
-            Event::Waiting {
-                operation: self.operation,
-                why,
-            },
-        );
+        let why = format!("the next attempt, since {}", why.failure);
+        self.waits_for(context, why.into());
         let _ = tokio::time::timeout(wait, context.until_ending()).await;
     }
 

@@ -1,7 +1,8 @@
 //! Cuts, restarts and kills: what goes on afterwards, and what a server reads.
 
-use std::{fs, process::Command};
+use std::{fs, net::TcpListener, process::Command};
 
+use nix::sys::signal::Signal;
 use wharf_tests::{
     gateway::Gateway,
     origin::{Fault, Origin, Validator},
@@ -383,4 +384,24 @@ fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
     fs::remove_file(&ballast).unwrap();
     client.execute("/9/0/6", "").expect("2.04");
     set.wait_for("0/0");
+}
+
+#[test]
+fn an_installer_that_does_not_answer_is_in_status_reason_and_the_journal_until_it_does() {
+    let mut set = StageSet::simulated();
+    let silent_origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    set.gateway.installer().signal(Signal::SIGSTOP);
+    set.order(&format!("http://{}/", silent_origin.local_addr().unwrap()));
+    let wait_for_reason = |set: &StageSet, expected: &str| {
+        wait_until(expected, || {
+            (set.client().read_text("/9/0/16") == expected).then_some(())
+        });
+    };
+    let look = "look at `systemctl status wharf-installer` on the device";
+    let why = format!("10: waiting for the installer, which does not answer: {look}");
+    wait_for_reason(&set, &why);
+    let errors = set.gateway.daemon().errors();
+    errors.wait_for(&format!("the installer has not answered for 10 s: {look}"));
+    set.gateway.installer().signal(Signal::SIGCONT);
+    wait_for_reason(&set, "10: waiting for the first byte");
 }
