@@ -82,10 +82,14 @@ impl Opener {
         }
     }
 
-    /// Waits until the last way is stale.
+    /// Waits until the last way is stale. Whoever waits again after each datagram asks the kernel for nothing: what
+    /// changed since this was made waits in the network's socket.
     pub(super) async fn moved(&self) {
-        while !self.is_stale() {
+        loop {
             self.network.changed().await;
+            if self.is_stale() {
+                return;
+            }
         }
     }
 
