@@ -217,11 +217,11 @@ fn receive(shared: &Shared) {
         let Ok(message) = coap_lite::Packet::from_bytes(&buffer[..length]) else {
             continue;
         };
-        let answers = shared
-            .state
-            .with(|state| exchange::received(state, from, message));
-        for answer in answers {
-            let _ = shared.socket.send_to(&answer, from);
-        }
+        // Who sees what came can rely on its acknowledgement being under way.
+        shared.state.with(|state| {
+            for answer in exchange::received(state, from, message) {
+                let _ = shared.socket.send_to(&answer, from);
+            }
+        });
     }
 }

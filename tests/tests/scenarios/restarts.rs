@@ -86,6 +86,7 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
     set.observe(&[0, 1, 7, 9, 12, 16]);
     set.install(&Package::new("hello", "1.0-1"));
     set.server.wait_for_notification("/9/0/7", "4", 0);
+    set.client().read("/9/0/7").expect("2.05"); // the acknowledgement came before this
     set.gateway.daemon().terminate();
     let before = set.server.story();
     set.start_daemon_again();
