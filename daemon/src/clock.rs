@@ -2,18 +2,12 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::{
-    io::{Errno, read},
-    time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-        timerfd_settime,
-    },
-};
-use tokio::io::{Interest, unix::AsyncFd};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdTimerFlags, Timespec};
+
+use crate::kernel_timer::{KernelTimer, Woken};
 
 /// When this was built: a clock that says less was not set yet. Packages are built with SOURCE_DATE_EPOCH; anything
 /// else was not built before 2026-11-01.
@@ -42,33 +36,24 @@ pub fn is_set() -> bool {
 
 /// Tells when the clock is set.
 pub struct ClockWatch {
-    timer: AsyncFd<OwnedFd>,
+    timer: KernelTimer,
 }
 
 impl ClockWatch {
-    /// A timer that never expires, and is cancelled when the clock jumps (timerfd_create(2)).
+    /// A timer that never expires, and is cancelled when the clock jumps.
     pub fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
+        let timer = KernelTimer::new(TimerfdClockId::Realtime)?;
         arm(&timer)?;
-        #[allow(
-            unsafe_code,
-            reason = "the timer owns its descriptor and never replaces it"
-        )]
-        let timer = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE)? };
         Ok(Self { timer })
     }
 
     /// Waits until the clock is set.
     pub async fn changed(&self) -> io::Result<()> {
         loop {
-            let mut ready = self.timer.readable().await?;
-            let mut count = [0; 8];
-            match read(self.timer.get_ref(), &mut count) {
-                Err(Errno::AGAIN) => ready.clear_ready(),
-                Err(Errno::CANCELED) => return arm(self.timer.get_ref()),
-                Err(error) => return Err(error.into()),
-                Ok(_) => arm(self.timer.get_ref())?,
+            let woken = self.timer.woken().await?;
+            arm(&self.timer)?;
+            if woken == Woken::Cancelled {
+                return Ok(());
             }
         }
     }
@@ -80,12 +65,11 @@ const NEVER: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-fn arm(timer: &OwnedFd) -> io::Result<()> {
+fn arm(timer: &KernelTimer) -> io::Result<()> {
     let once = Itimerspec {
         it_interval: Timespec::default(),
         it_value: NEVER,
     };
     let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-    timerfd_settime(timer, flags, &once)?;
-    Ok(())
+    timer.arm(flags, &once)
 }

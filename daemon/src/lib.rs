@@ -15,7 +15,9 @@
 //! | [`local_changes`] | word that somebody else may have changed the device |
 //! | [`trace`] | CoAP as it goes by, for who watches |
 //! | [`store`] | SQLite: what must survive |
+//! | [`service_manager`] | what systemd is told |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
+//! | `kernel_timer` | a timer that wakes once |
 
 pub mod agent;
 pub mod arguments;
@@ -27,6 +29,7 @@ pub mod endpoint;
 pub mod frame_socket;
 pub mod installer;
 pub mod jobs;
+mod kernel_timer;
 pub mod link;
 pub mod local_changes;
 pub mod objects;

@@ -112,7 +112,7 @@ fn runtime() -> io::Result<LocalRuntime> {
 
 /// As it was installed, wharfd has no server. That is no failure of the service: it says what is missing, and waits.
 async fn wait_for_configuration() -> Result<End, Box<dyn Error>> {
-    let mut manager = ServiceManager::new();
+    let mut manager = ServiceManager::new()?;
     manager.tell(NOT_CONFIGURED.to_owned());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -1,30 +1,29 @@
 //! What the service manager is told (sd_notify(3)): that wharfd has started, how it stands, that it lives. Where none
 //! listens nothing is said. Knows no instance and no server.
 
-use std::{env, future};
+use std::{env, future, io, time::Duration};
 
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdTimerFlags, Timespec};
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::kernel_timer::KernelTimer;
 
 /// The service manager that started this process, if one did.
 #[derive(Debug)]
 pub struct ServiceManager {
     told: String,
-    signs_of_life: Option<Interval>,
+    signs_of_life: Option<KernelTimer>,
 }
 
 impl ServiceManager {
     /// The one that this process was started by.
-    pub fn new() -> Self {
-        let signs_of_life = sd_notify::watchdog_enabled().map(|limit| {
-            let mut signs = interval(limit / 2); // as sd_watchdog_enabled(3) advises
-            signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            signs
-        });
-        Self {
+    pub fn new() -> io::Result<Self> {
+        // half of the limit, as sd_watchdog_enabled(3) advises
+        let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+        Ok(Self {
             told: String::new(),
-            signs_of_life,
-        }
+            signs_of_life: period.map(every).transpose()?,
+        })
     }
 
     /// Whether it wants to be told anything.
@@ -41,13 +40,14 @@ impl ServiceManager {
     }
 
     /// Gives a sign of life, each time that one is due.
-    pub async fn stay_alive(&mut self) {
-        match &mut self.signs_of_life {
-            Some(signs) => {
-                signs.tick().await;
-                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-            }
-            None => future::pending().await,
+    pub async fn stay_alive(&self) {
+        let due = match &self.signs_of_life {
+            Some(signs) => signs.woken().await.is_ok(),
+            None => false,
+        };
+        match due {
+            true => drop(sd_notify::notify(&[NotifyState::Watchdog])),
+            false => future::pending().await,
         }
     }
 
@@ -62,8 +62,13 @@ pub fn give_up(why: &str) {
     let _ = sd_notify::notify(&[NotifyState::Status(why)]);
 }
 
-impl Default for ServiceManager {
-    fn default() -> Self {
-        Self::new()
-    }
+fn every(period: Duration) -> io::Result<KernelTimer> {
+    let timer = KernelTimer::new(TimerfdClockId::Monotonic)?;
+    let period = Timespec::try_from(period).map_err(io::Error::other)?;
+    let each = Itimerspec {
+        it_interval: period,
+        it_value: period,
+    };
+    timer.arm(TimerfdTimerFlags::empty(), &each)?;
+    Ok(timer)
 }

@@ -182,7 +182,7 @@ impl Agent {
             link: link(&settings, &account, &stored.instances, saved, port)?,
             device: Device::of(root),
             own_package: surroundings.own_package,
-            service_manager: ServiceManager::new(),
+            service_manager: system("cannot time signs of life", ServiceManager::new())?,
             standing: Standing::Registering,
             story: Story::default(),
             trace: Trace::default(),

@@ -1,0 +1,55 @@
+//! A timer of the kernel's (timerfd_create(2)): it knows when somebody sets the clock, and wakes the processor once for
+//! what is minutes away. tokio's wheel turns there in up to three steps, each of which wakes it.
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::{
+    io::{Errno, read},
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create,
+        timerfd_settime,
+    },
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+#[derive(Debug)]
+pub(crate) struct KernelTimer(AsyncFd<OwnedFd>);
+
+/// What became of the wait for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    Expired,
+    /// The clock was set, and the timer does not run any more.
+    Cancelled,
+}
+
+impl KernelTimer {
+    pub(crate) fn new(clock: TimerfdClockId) -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(clock, flags)?;
+        #[allow(
+            unsafe_code,
+            reason = "the timer owns its descriptor and never replaces it"
+        )]
+        let timer = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE)? };
+        Ok(Self(timer))
+    }
+
+    pub(crate) fn arm(&self, flags: TimerfdTimerFlags, at: &Itimerspec) -> io::Result<()> {
+        timerfd_settime(self.0.get_ref(), flags, at)?;
+        Ok(())
+    }
+
+    pub(crate) async fn woken(&self) -> io::Result<Woken> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let mut count = [0; 8];
+            match read(self.0.get_ref(), &mut count) {
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::CANCELED) => return Ok(Woken::Cancelled),
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(Woken::Expired),
+            }
+        }
+    }
+}
