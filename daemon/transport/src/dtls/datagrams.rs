@@ -30,11 +30,7 @@ impl Datagrams {
 impl Read for Datagrams {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let datagram = self.incoming.take().ok_or(io::ErrorKind::WouldBlock)?;
-        let length = datagram.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(&datagram) {
-            *to = *from;
-        }
-        Ok(length)
+        datagram.as_slice().read(buffer)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use openssl::ssl::{ErrorCode, Ssl, SslStream};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Failure, LONGEST_DATAGRAM, datagrams::Datagrams, libssl};
 
@@ -22,6 +22,8 @@ pub struct Session {
     identity: String,
     state: State,
     plaintext: VecDeque<Zeroizing<Vec<u8>>>,
+    /// Where OpenSSL writes a message, which is wiped from there once it is in the queue.
+    buffer: Box<[u8; LONGEST_DATAGRAM]>,
 }
 
 /// How far a session is.
@@ -72,6 +74,7 @@ impl Session {
                 repeats_left: REPEATS,
             },
             plaintext: VecDeque::new(),
+            buffer: Box::new([0; LONGEST_DATAGRAM]),
         };
         session.shake_hands(now);
         Ok(session)
@@ -203,13 +206,14 @@ impl Session {
         }
     }
 
+    /// A datagram may hold several records (RFC 6347 4.1.1).
     fn read(&mut self) {
-        let mut buffer = Zeroizing::new(vec![0; LONGEST_DATAGRAM]);
         loop {
-            match self.stream.ssl_read(&mut buffer) {
+            match self.stream.ssl_read(self.buffer.as_mut_slice()) {
                 Ok(length) => {
-                    let message = buffer.get(..length).unwrap_or_default();
+                    let message = self.buffer.get_mut(..length).unwrap_or_default();
                     self.plaintext.push_back(message.to_vec().into());
+                    message.zeroize();
                 }
                 Err(error) if error.code() == ErrorCode::WANT_READ => return,
                 Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
