@@ -176,14 +176,13 @@ impl Keys<'_> {
 
     /// The certificates of a file with which the keyring is still one.
     fn fit_to_add(&self, file: &Path, new: &Keyring) -> Result<Vec<Certificate>, KeysError> {
-        let look = |keyring: &Keyring| match self.look(keyring) {
-            Err(KeysError::Failed(failure)) => Err(not_added(file, failure.detail.as_str())),
-            found => found,
+        let because = |error, of: fn(&Failure) -> &str| match error {
+            KeysError::Failed(failure) => not_added(file, of(&failure)),
+            error => error,
         };
-        let found = match self.look(new) {
-            Err(KeysError::Failed(failure)) => Err(not_added(file, keyring::outside(&failure))),
-            found => found,
-        }?;
+        let found = self
+            .look(new)
+            .map_err(|error| because(error, keyring::outside))?;
         if found.iter().any(|one| one.secret) {
             return Err(not_added(
                 file,
@@ -194,7 +193,8 @@ impl Keys<'_> {
         if keyring.files().count() >= MAX_FILES {
             return Err(not_added(file, "the keyring has as many files as it may"));
         }
-        look(&keyring.with(new))?;
+        self.look(&keyring.with(new))
+            .map_err(|error| because(error, |failure| failure.detail.as_str()))?;
         Ok(found)
     }
 

@@ -14,7 +14,6 @@ use std::{
 };
 
 use tokio::time::MissedTickBehavior;
-
 use wharf_frames::{
     Cause, Failure, Secret,
     fetch::{self, Event, Limits, Resume, Subject},

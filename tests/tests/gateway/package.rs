@@ -12,7 +12,7 @@ use wharf_tests::{
     container::Container,
     folder::Folder,
     package::Package,
-    pages::relative_links,
+    pages::broken_links,
     wharfd_package::{repacked, wharfd_package},
 };
 
@@ -27,17 +27,9 @@ fn lintian_finds_nothing() {
 #[test]
 fn a_page_links_only_to_what_is_in_the_package() {
     let package = unpacked();
-    let (mut links, mut broken) = (0, Vec::new());
-    for (path, text) in texts_below(&package.join("usr/share/doc/wharfd")) {
-        if path.extension().is_some_and(|extension| extension == "md") {
-            for link in relative_links(&text) {
-                links += 1;
-                if !path.parent().unwrap().join(link).exists() {
-                    broken.push(format!("{}: {link}", path.display()));
-                }
-            }
-        }
-    }
+    let mut pages = texts_below(&package.join("usr/share/doc/wharfd"));
+    pages.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "md"));
+    let (links, broken) = broken_links(pages);
     assert!(links > 20, "{links} links were found");
     assert!(broken.is_empty(), "{broken:#?}");
 }

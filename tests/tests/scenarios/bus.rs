@@ -61,6 +61,18 @@ impl OnBus {
             .uid(user))
     }
 
+    /// wharfctl, half of whose package has come.
+    fn install_that_stalls(&self) -> Process {
+        let package = Package::new("hello", "1.0-1").padding(200_000);
+        let uri = self.set.publish(&package);
+        let path = format!("/{}", uri.rsplit('/').next().unwrap());
+        self.set.origin.fault(&path, Fault::StallAfter(100_000));
+        let mut command = self.set.gateway.command("wharfctl", &[]);
+        let install = Process::spawn(command.args(["install", &uri]));
+        self.set.origin.wait_for_stall();
+        install
+    }
+
     #[track_caller]
     fn done(&self, arguments: &[&str]) -> String {
         let said = self.wharfctl(arguments);
@@ -396,13 +408,7 @@ fn what_nobody_reads_is_done_all_the_same() {
 #[test]
 fn a_change_is_followed_across_restarts_of_wharfd() {
     let mut on_bus = OnBus::simulated();
-    let package = Package::new("hello", "1.0-1").padding(200_000);
-    let uri = on_bus.set.publish(&package);
-    let path = format!("/{}", uri.rsplit('/').next().unwrap());
-    on_bus.set.origin.fault(&path, Fault::StallAfter(100_000));
-    let mut command = on_bus.set.gateway.command("wharfctl", &[]);
-    let mut install = Process::spawn(command.args(["install", &uri]));
-    on_bus.set.origin.wait_for_stall();
+    let mut install = on_bus.install_that_stalls();
 
     on_bus.set.gateway.daemon().terminate();
     install.output().wait_for("wharfd is away");
@@ -417,13 +423,7 @@ fn a_change_is_followed_across_restarts_of_wharfd() {
 #[test]
 fn an_interrupted_change_goes_on_and_says_so() {
     let on_bus = OnBus::simulated();
-    let package = Package::new("hello", "1.0-1").padding(200_000);
-    let uri = on_bus.set.publish(&package);
-    let path = format!("/{}", uri.rsplit('/').next().unwrap());
-    on_bus.set.origin.fault(&path, Fault::StallAfter(100_000));
-    let mut command = on_bus.set.gateway.command("wharfctl", &[]);
-    let mut install = Process::spawn(command.args(["install", &uri]));
-    on_bus.set.origin.wait_for_stall();
+    let mut install = on_bus.install_that_stalls();
     // Whoever waits sees how far it is, long before so much is durable.
     wait_until("some percent", || {
         let percent = on_bus.json(&["list"])[0]["percent"].as_u64();

@@ -3,20 +3,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_tests::{pages::relative_links, programs::workspace};
+use wharf_tests::{
+    pages::{broken_links, relative_links},
+    programs::workspace,
+};
 
 #[test]
 fn each_relative_link_of_a_page_leads_somewhere() {
-    let (mut links, mut broken) = (0, Vec::new());
-    for page in pages() {
+    let pages = pages().into_iter().map(|page| {
         let text = fs::read_to_string(&page).unwrap();
-        for link in relative_links(&text) {
-            links += 1;
-            if !page.parent().unwrap().join(link).exists() {
-                broken.push(format!("{}: {link}", page.display()));
-            }
-        }
-    }
+        (page, text)
+    });
+    let (links, broken) = broken_links(pages);
     assert!(links > 30, "{links} links were found");
     assert!(broken.is_empty(), "{broken:#?}");
 }

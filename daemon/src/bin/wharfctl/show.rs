@@ -4,7 +4,13 @@ use std::io::{Write as _, stdout};
 
 use serde::Serialize;
 
-use crate::{agent::Agent, arguments::Named, failure::Failure, model::Operation, text};
+use crate::{
+    agent::Agent,
+    arguments::Named,
+    failure::Failure,
+    model::{HistoryLine, Operation},
+    text,
+};
 
 pub(crate) async fn status(agent: &Agent, json: bool) -> Result<(), Failure> {
     let snapshot = agent.snapshot().await?;
@@ -41,31 +47,31 @@ pub(crate) async fn history(
     instance: Option<&Named>,
     json: bool,
 ) -> Result<(), Failure> {
-    let instance = match instance {
-        None => None,
-        Some(Named::Number(id)) => Some(*id), // it may be deleted, and its history is there
-        Some(Named::Package(name)) => return history_of(agent, name, json).await,
+    let lines = match instance {
+        None => agent.history(None).await?,
+        Some(Named::Number(id)) => agent.history(Some(*id)).await?, // it may be deleted, and its history is there
+        Some(named @ Named::Package(package)) => history_of(agent, named, package).await?,
     };
-    let lines = agent.history(instance).await?;
     print(json, &lines, || text::history(&lines))
 }
 
 /// That of the instance that has the package; where none has, what names it.
-async fn history_of(agent: &Agent, package: &str, json: bool) -> Result<(), Failure> {
+async fn history_of(
+    agent: &Agent,
+    named: &Named,
+    package: &str,
+) -> Result<Vec<HistoryLine>, Failure> {
     let snapshot = agent.snapshot().await?;
-    let named = Named::Package(package.to_owned());
-    let lines = match snapshot.instance(&named) {
-        Ok(instance) => agent.history(Some(instance.id)).await?,
-        Err(failure) => {
-            let mut lines = agent.history(None).await?;
-            lines.retain(|line| line.name.as_deref() == Some(package));
-            if lines.is_empty() {
-                return Err(failure);
-            }
-            lines
-        }
+    let failure = match snapshot.instance(named) {
+        Ok(instance) => return agent.history(Some(instance.id)).await,
+        Err(failure) => failure,
     };
-    print(json, &lines, || text::history(&lines))
+    let mut lines = agent.history(None).await?;
+    lines.retain(|line| line.name.as_deref() == Some(package));
+    match lines.is_empty() {
+        true => Err(failure),
+        false => Ok(lines),
+    }
 }
 
 /// Says what was done, for a person: JSON has said it.

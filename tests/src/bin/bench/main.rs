@@ -31,10 +31,10 @@ fn main() {
     let mut peers = Peers::new();
     start::measure(&mut peers);
     memory::measure(&mut peers);
-    reads::measure(&mut peers);
+    reads::measure(&mut peers, reads::PLAIN);
     push::measure(&mut peers);
     drop(peers);
-    reads::measure_over_dtls(&mut Peers::over_dtls());
+    reads::measure(&mut Peers::over_dtls(), reads::OVER_DTLS);
 
     let mut story = Story::new();
     transition::measure(&mut story);

@@ -12,19 +12,22 @@ use crate::{
 const ROUNDS: usize = 5;
 const READS: u16 = 3000;
 
-/// One at a time, and 16 in flight.
-pub(crate) fn measure(peers: &mut Peers) {
-    on_one_processor(peers, |peers| {
-        read(peers, "reads of /3/0/0, one at a time, p50", 1);
-        read(peers, "reads of /3/0/0, 16 in flight, p50", 16);
-    });
-}
+/// What the figures are called: one at a time, and 16 in flight.
+pub(crate) type Names = [&'static str; 2];
 
-/// The same over DTLS.
-pub(crate) fn measure_over_dtls(peers: &mut Peers) {
+pub(crate) const PLAIN: Names = [
+    "reads of /3/0/0, one at a time, p50",
+    "reads of /3/0/0, 16 in flight, p50",
+];
+pub(crate) const OVER_DTLS: Names = [
+    "the same over DTLS, one at a time, p50",
+    "the same over DTLS, 16 in flight, p50",
+];
+
+pub(crate) fn measure(peers: &mut Peers, [one, sixteen]: Names) {
     on_one_processor(peers, |peers| {
-        read(peers, "the same over DTLS, one at a time, p50", 1);
-        read(peers, "the same over DTLS, 16 in flight, p50", 16);
+        read(peers, one, 1);
+        read(peers, sixteen, 16);
     });
 }
 
