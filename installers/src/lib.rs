@@ -5,7 +5,8 @@
 //! The way of a package, and where it is in the code:
 //!
 //! - [`service`]: the job socket: who may connect. [`packets`]: frames on it. [`answer`]: each question.
-//! - [`staging`]: root's folder, which hands out write-only descriptors; [`lease`]: whether anybody could still write.
+//! - [`staging`]: root's folder, which hands out write-only descriptors; [`room`]: what its disk has for them; [`lease`]:
+//!   whether anybody could still write.
 //! - `seal`: what has to hold before a file is a package, by which `clock`; [`inspect`]: who looks into it; [`verdict`]:
 //!   what was found.
 //! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
@@ -47,6 +48,7 @@ pub mod policy;
 mod process;
 mod progress;
 pub mod queue;
+pub mod room;
 pub mod root;
 mod seal;
 pub mod service;

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use wharf_frames::PackageName;
 
-use crate::{durable, limits, root::Root};
+use crate::{durable, root::Root};
 
 /// The policy by which this device installs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -295,14 +295,6 @@ fn wrong(file: &Path, text: &str, error: &toml::de::Error) -> PolicyError {
     }
 }
 
-/// Bytes of the disk of which this much is there that have to stay free.
-pub(crate) fn reserve(quota: &Quota, disk: u64) -> u64 {
-    let percent = disk / 100 * limits::RESERVE_PERCENT;
-    percent
-        .clamp(*limits::RESERVE_BYTES.start(), *limits::RESERVE_BYTES.end())
-        .saturating_add(quota.reserve)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,24 +305,6 @@ mod tests {
 
     fn name(text: &str) -> PackageName {
         PackageName::new(text).unwrap()
-    }
-
-    #[test]
-    fn a_twentieth_of_the_disk_stays_free_within_64_mib_and_1_gib() {
-        const MIB: u64 = 1024 * 1024;
-        for (disk, configured, stays_free) in [
-            (100 * MIB, 0, 64 * MIB),
-            (2000 * MIB, 0, 100 * MIB),
-            (2000 * MIB, 7, 100 * MIB + 7),
-            (250_000 * MIB, 0, 1024 * MIB),
-            (u64::MAX, u64::MAX, u64::MAX),
-        ] {
-            let quota = Quota {
-                reserve: configured,
-                ..Quota::default()
-            };
-            assert_eq!(reserve(&quota, disk), stays_free, "{disk} {configured}");
-        }
     }
 
     #[test]

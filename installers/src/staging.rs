@@ -14,14 +14,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nix::{libc, sys::statvfs::statvfs};
+use nix::libc;
 use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 
 use crate::{
     clock, durable, fault,
     inspect::InspectError,
     lease, limits,
-    policy::{Quota, reserve},
+    policy::Quota,
+    room::Room,
     root::Root,
     verdict::{self, Judged, Verdict},
 };
@@ -366,8 +367,8 @@ impl Staging {
             );
             return Err(refused(Cause::Quota, detail));
         }
-        let (free, disk) = space(&folder).map_err(|error| failed("statvfs", &folder, &error))?;
-        let reserve = reserve(&self.quota, disk);
+        let Room { free, reserve } = Room::on_disk_of(&folder, &self.quota)
+            .map_err(|error| failed("statvfs", &folder, &error))?;
         let room = free.saturating_add(length).saturating_sub(reserve);
         if wanted > room || room == 0 {
             let detail = format!(
@@ -405,18 +406,6 @@ fn taken_up(metadata: &fs::Metadata) -> u64 {
     metadata
         .len()
         .max(allocated.saturating_sub(limits::ALLOCATED_AHEAD))
-}
-
-/// Bytes that are free on the disk of this folder, and bytes that it has.
-#[allow(
-    clippy::useless_conversion,
-    reason = "they are narrower on 32-bit machines"
-)]
-fn space(folder: &Path) -> io::Result<(u64, u64)> {
-    let disk = statvfs(folder)?;
-    let block = u64::from(disk.fragment_size());
-    let free = u64::from(disk.blocks_available()).saturating_mul(block);
-    Ok((free, u64::from(disk.blocks()).saturating_mul(block)))
 }
 
 /// Gives the name back.

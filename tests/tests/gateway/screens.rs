@@ -183,7 +183,7 @@ fn a_wrong_policy(screens: &Screens) {
         _ => None,
     });
     assert!(between >= 5_000_000, "tried again after {between} us");
-    screens.doctor_has(&["FAIL  keys            /etc/wharfd/installer.toml, line "]);
+    screens.doctor_has(&["FAIL  policy          /etc/wharfd/installer.toml, line "]);
     container.sh(&format!("cp /root/installer.toml {policy}"));
     gateway.wait_for("/9/0", "3/0");
     gateway.client().execute("/9/0/6", "").expect("2.04");

@@ -783,6 +783,7 @@ fn doctor_finds_nothing_where_all_is_well() {
             "wharfd",
             "registration",
             "installer",
+            "policy",
             "keys",
             "disk",
             "packages"
@@ -836,6 +837,11 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     let said = doctor();
     assert!(said.output.contains("FAIL  disk  "), "{said:?}");
     assert!(said.output.contains("of which 9000"), "{said:?}");
+    gateway.write("etc/wharfd/installer.toml", "\nallow-unsinged = true\n");
+    let said = doctor();
+    let line = "installer.toml, line 2";
+    assert_eq!(said.output.matches(line).count(), 1, "{said:?}");
+    assert!(said.output.contains("FAIL  policy  "), "{said:?}");
 
     let folder = gateway.path().join("etc/wharfd");
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();

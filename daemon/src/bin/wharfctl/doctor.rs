@@ -3,6 +3,7 @@
 
 mod disk;
 mod machine_id;
+mod policy;
 
 use std::{
     io::ErrorKind,
@@ -59,8 +60,12 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
         findings.extend(machine_id(root, &settings.endpoint));
     }
     findings.extend(the_agent(root).await);
-    findings.push(keyring(root));
-    findings.extend(disks(root));
+    let policy = policy::read(root);
+    findings.push(policy::finding(&policy));
+    if policy.is_ok() {
+        findings.push(keyring(root));
+    }
+    findings.extend(disks(root, policy.as_ref().ok()));
     findings.push(packages(root));
     print(json, &findings, || findings.iter().map(line).collect())?;
     let failed = findings.iter().filter(|it| it.verdict == Verdict::Fail);
@@ -244,7 +249,7 @@ fn installer(agent: &model::Agent) -> Finding {
             "installer",
             Verdict::Fail,
             "has not answered wharfd",
-            "look at `wharf-installer --check-config` and `systemctl status wharf-installer.socket`",
+            "look at `systemctl status wharf-installer.socket`",
         ),
     }
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod failure;
 mod handshake;
 mod install;
+mod installer;
 mod keys;
 mod model;
 mod show;

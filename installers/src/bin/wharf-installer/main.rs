@@ -1,5 +1,6 @@
 //! Answers the job socket: arguments, policy, wiring; nothing else.
 
+mod check;
 mod keys;
 
 use std::{
@@ -23,14 +24,14 @@ use wharf_installers::{
 use wharf_journal::message;
 
 const USAGE: &str = "\
-Usage: wharf-installer [--root DIR] [--check-config]
+Usage: wharf-installer [--root DIR] [[--json] --check-config]
        wharf-installer [--root DIR] [--json] keys list | add FILE | remove FINGERPRINT | check FILE
 
 Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys).
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
-  --json          print JSON (keys)
+  --json          print JSON
   --help, --version
 ";
 
@@ -66,7 +67,10 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error, BAD_CONFIGURATION),
     };
     if arguments.check_config {
-        return say(&checked(&arguments.root));
+        return match check::checked(&arguments.root, &policy, arguments.json) {
+            Ok(text) => say(&text),
+            Err(error) => complain(&error, 1),
+        };
     }
     wharf_journal::begin("wharf-installer");
     match serve(&arguments.root, &policy) {
@@ -83,15 +87,6 @@ fn obey(arguments: &Arguments, verb: &keys::Verb) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => complain(&error, 1),
-    }
-}
-
-/// What was read, and what that is where there is nothing to read.
-fn checked(root: &Root) -> String {
-    let policy = root.policy();
-    match policy.exists() {
-        true => format!("{} is sound\n", policy.display()),
-        false => format!("there is no {}: the defaults hold\n", policy.display()),
     }
 }
 

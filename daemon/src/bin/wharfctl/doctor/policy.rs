@@ -1,0 +1,39 @@
+//! What root's policy comes to, as wharf-installer says.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Finding, Verdict, bad, ok};
+use crate::installer;
+
+/// A policy that holds.
+#[derive(Debug, Deserialize)]
+pub(super) struct Policy {
+    policy: String,
+    /// On the disk of which packages are staged.
+    pub(super) folder: PathBuf,
+    pub(super) free: u64,
+    pub(super) reserve: u64,
+}
+
+/// What is read, or why that cannot be.
+pub(super) fn read(root: &Path) -> Result<Policy, String> {
+    installer::ask(root, &["--check-config"])
+}
+
+pub(super) fn finding(policy: &Result<Policy, String>) -> Finding {
+    let check = "policy";
+    match policy {
+        Ok(policy) => ok(check, &*policy.policy),
+        Err(why) if !nix::unistd::geteuid().is_root() => {
+            bad(check, Verdict::Warn, why, "ask as root")
+        }
+        Err(why) => bad(
+            check,
+            Verdict::Fail,
+            why,
+            "correct that: until then nothing is judged or installed; keys and disk are looked at once it is sound",
+        ),
+    }
+}

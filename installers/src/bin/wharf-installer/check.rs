@@ -1,0 +1,43 @@
+//! `wharf-installer --check-config`: what root's policy comes to here, for people and, as JSON, for `wharfctl doctor`.
+
+use std::{error::Error, path::PathBuf};
+
+use serde::Serialize;
+use wharf_installers::{Root, policy::Policy, room::Room};
+
+#[derive(Serialize)]
+struct Checked {
+    policy: String,
+    /// Of the disk on which packages are staged.
+    folder: PathBuf,
+    free: u64,
+    reserve: u64,
+}
+
+pub(crate) fn checked(root: &Root, policy: &Policy, json: bool) -> Result<String, Box<dyn Error>> {
+    let (folder, Room { free, reserve }) = Room::for_staging(root, &policy.quota)?;
+    let file = root.policy();
+    let checked = Checked {
+        policy: match file.exists() {
+            true => format!("{} is sound", file.display()),
+            false => format!("there is no {}: the defaults hold", file.display()),
+        },
+        folder,
+        free,
+        reserve,
+    };
+    Ok(match json {
+        true => serde_json::to_string(&checked)?,
+        false => text(&checked),
+    } + "\n")
+}
+
+fn text(checked: &Checked) -> String {
+    format!(
+        "{}\n{} MB are free in {}, of which {} stay free",
+        checked.policy,
+        checked.free / 1_000_000,
+        checked.folder.display(),
+        checked.reserve / 1_000_000,
+    )
+}
