@@ -81,7 +81,7 @@ pub use path::{InstanceId, ObjectId, Path, ResourceId};
 pub use request::{
     Answer, Block, Content, ErrorCode, ReadPurpose, Request, RequestId, Resources, WriteMode,
 };
-pub use saved::{Saved, SavedObservation};
+pub use saved::{Answered, Saved, SavedObservation};
 pub use secret::Secret;
 pub use time::Time;
 pub use value::{ResourceValue, Value};

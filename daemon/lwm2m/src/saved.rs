@@ -33,3 +33,15 @@ pub struct SavedObservation {
     /// A digest of the value that the server has.
     pub told: u64,
 }
+
+/// A message that acted, with the answer that it got: from [`Engine::answered`](crate::Engine::answered), for
+/// [`Engine::remember`](crate::Engine::remember).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Its Message ID.
+    pub message_id: u16,
+    /// A digest of all of it.
+    pub digest: u64,
+    /// The datagram that answers it. Empty if none does.
+    pub reply: Vec<u8>,
+}

@@ -173,6 +173,9 @@ impl Agent {
     ) -> Result<(), StoreError> {
         let new = transition.instance.as_ref();
         let over = self.over(id, new);
+        let answered = reply
+            .as_ref()
+            .and_then(|(request, answer)| self.link.answered(*request, answer));
         let is_same = old == new && over.is_empty() && transition.effects.is_empty();
         let added = match is_same {
             true => Vec::new(),
@@ -182,6 +185,7 @@ impl Agent {
                 new,
                 over: &over,
                 effects: &transition.effects,
+                answered: answered.as_ref(),
                 at: clock::now(),
             })?,
         };

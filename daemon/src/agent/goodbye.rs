@@ -26,7 +26,14 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
     };
     let account = Account::new(settings.server.lifetime);
     let port = store.local_port()?;
-    let mut link = link(&settings, &account, &BTreeMap::new(), Some(saved), port)?;
+    let mut link = link(
+        &settings,
+        &account,
+        &BTreeMap::new(),
+        Some(saved),
+        Vec::new(),
+        port,
+    )?;
     let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link)).await;
     link.close().await;
     answered.map_err(|_| AgentError::NoAnswer)?;

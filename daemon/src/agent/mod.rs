@@ -27,7 +27,9 @@ use std::{
     time::Duration,
 };
 
-use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Transmission};
+use lwm2m::{
+    Answered, Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Time, Transmission,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
@@ -151,6 +153,7 @@ impl Agent {
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.server.lifetime)?);
         let saved = store.registration(&settings.server.address.to_string())?;
+        let answered = store.answered(clock::now())?;
         let port = store.local_port()?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
@@ -179,7 +182,14 @@ impl Agent {
         };
         device::watch(root, changes.clone(), context.clone());
         let mut agent = Self {
-            link: link(&settings, &account, &stored.instances, saved, port)?,
+            link: link(
+                &settings,
+                &account,
+                &stored.instances,
+                saved,
+                answered,
+                port,
+            )?,
             device: Device::of(root),
             own_package: surroundings.own_package,
             service_manager: system("cannot time signs of life", ServiceManager::new())?,
@@ -362,6 +372,7 @@ fn link(
     account: &Account,
     software: &BTreeMap<InstanceId, Instance>,
     saved: Option<Saved>,
+    answered: Vec<Answered>,
     port: Option<u16>,
 ) -> Result<Link, AgentError> {
     let config = Config {
@@ -378,10 +389,13 @@ fn link(
     };
     let objects = Objects::new(&objects::DEFINITIONS, objects::instances(software));
     let seed = u64::from_le_bytes(random());
-    let engine = match saved {
+    let mut engine = match saved {
         Some(saved) => Engine::restored(config, objects, seed, saved),
         None => Engine::new(config, objects, seed),
     };
+    for message in answered {
+        engine.remember(Time::default(), message);
+    }
     let link = Link::new(engine, &settings.server, settings.timing, port)?;
     Ok(link)
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lwm2m::{Engine, Event, Failure, Input, Output, Saved, Time};
+use lwm2m::{Answer, Answered, Engine, Event, Failure, Input, Output, RequestId, Saved, Time};
 use tokio::sync::watch;
 use wharf_transport::{
     Channel,
@@ -130,6 +130,11 @@ impl Link {
     /// What of the engine is to outlive wharfd.
     pub fn saved(&self) -> Saved {
         self.engine.saved()
+    }
+
+    /// What is to be stored in one step with what a request changes.
+    pub fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
+        self.engine.answered(request, answer)
     }
 
     /// What is to be done, until there is nothing more. A server that does not answer may be somewhere else by now,

@@ -1,6 +1,7 @@
 //! One transition of one instance, in one transaction: the instance, its operation, what is to be done
 //! and what no longer is, and a line of history.
 
+use lwm2m::Answered;
 use rusqlite::{Transaction, params};
 use wharf_frames::{OperationId, Secret};
 use wharf_journal::message;
@@ -11,7 +12,9 @@ use wharf_software::{
     operation::Phase,
 };
 
-use super::{EffectId, Pending, Store, StoreError, Stored, history, instances, rows::Sql};
+use super::{
+    EffectId, Pending, Store, StoreError, Stored, answered, history, instances, rows::Sql,
+};
 use wharf_fault as fault;
 
 /// The format of stored effects. A release reads this one and the one before.
@@ -33,6 +36,8 @@ pub struct Commit<'a> {
     pub over: &'a [EffectId],
     /// What is to be done now.
     pub effects: &'a [Effect],
+    /// The message that asked for it, with its answer.
+    pub answered: Option<&'a Answered>,
     /// Seconds since 1970, as the wall clock says.
     pub at: u64,
 }
@@ -95,6 +100,9 @@ impl Store {
                 end(transaction, &operation, commit.new)?;
             }
             write_history(transaction, commit)?;
+            if let Some(message) = commit.answered {
+                answered::keep(transaction, message, commit.at)?;
+            }
             history::forget(transaction, commit.at)?;
             add_effects(transaction, commit)
         })?;

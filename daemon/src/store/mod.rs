@@ -7,6 +7,7 @@
 //! - [`Download`]: how far downloads are; `registration`: what the server knows of wharfd.
 
 mod account;
+mod answered;
 mod commits;
 mod database;
 mod downloads;

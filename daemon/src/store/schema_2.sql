@@ -1,4 +1,5 @@
--- The second schema: what is wrong with the software in place, and what outlives wharfd of its registration.
+-- The second schema: what is wrong with the software in place, and what outlives wharfd of its registration and of its
+-- exchanges with the server.
 ALTER TABLE instance ADD COLUMN in_place_damage TEXT -- in the package manager's words
     CHECK (in_place_damage IS NULL OR in_place_name IS NOT NULL);
 
@@ -27,6 +28,15 @@ CREATE TABLE observation (
     block_exponent INTEGER NOT NULL CHECK (block_exponent BETWEEN 0 AND 6),
     told           INTEGER NOT NULL, -- a digest of the value that the server has
     CHECK (instance IS NOT NULL OR resource IS NULL)
+) STRICT;
+
+-- Messages of the server that acted, with their answers, for as long as it may repeat them.
+CREATE TABLE answered (
+    id         INTEGER PRIMARY KEY,
+    message_id INTEGER NOT NULL CHECK (message_id BETWEEN 0 AND 65535),
+    digest     INTEGER NOT NULL, -- of the whole message
+    reply      BLOB NOT NULL, -- the datagram; empty where none answers it
+    at         INTEGER NOT NULL -- seconds since 1970
 ) STRICT;
 
 -- The UDP port that the server knows wharfd by.

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use lwm2m::{Path, Saved, SavedObservation};
+use lwm2m::{Answered, Path, Saved, SavedObservation};
 use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, fetch::Validator};
 use wharf_software::{
     ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Origin, Request, Rules,
@@ -90,6 +90,7 @@ fn commit_at(at: u64, store: &mut Store, old: &Instance, event: Event) -> Option
         new: transition.instance.as_ref(),
         over: &over,
         effects: &transition.effects,
+        answered: None,
         at,
     };
     store.commit(&commit).unwrap();
@@ -160,6 +161,7 @@ fn a_deleted_instance_0_stays_deleted() {
         new: None,
         over: &[],
         effects: &transition.effects,
+        answered: None,
         at: 0,
     };
     first.commit(&commit).unwrap();
@@ -588,6 +590,7 @@ fn a_full_disk_loses_nothing() {
             new: started.instance.as_ref(),
             over: &[],
             effects: &started.effects,
+            answered: None,
             at: 0,
         };
         if let Err(error) = open.commit(&commit) {
@@ -656,4 +659,45 @@ impl Drop for Mount {
 fn run(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
+}
+
+#[test]
+fn what_was_answered_is_kept_with_what_it_did_for_as_long_as_it_may_be_repeated() {
+    let folder = Folder::new();
+    let mut store = folder.open().unwrap();
+    let answered = |message_id: u16| Answered {
+        message_id,
+        digest: u64::MAX - u64::from(message_id),
+        reply: vec![0x60, 0x44],
+    };
+    let commit = |store: &mut Store, id: u16, at: u64| {
+        let (old, new) = (Instance::default(), Instance::default());
+        let commit = Commit {
+            instance: ID,
+            old: Some(&old),
+            new: Some(&new),
+            over: &[],
+            effects: &[],
+            answered: Some(&answered(id)),
+            at,
+        };
+        store.commit(&commit).unwrap();
+    };
+    let ids = |store: &mut Store, now: u64| -> Vec<u16> {
+        let found = store.answered(now).unwrap();
+        found.iter().map(|it| it.message_id).collect()
+    };
+    commit(&mut store, 1, 1_000);
+    commit(&mut store, 2, 1_100);
+    drop(store);
+    let mut store = folder.open().unwrap();
+    assert_eq!(store.answered(1_100).unwrap(), [answered(1), answered(2)]);
+    assert_eq!(ids(&mut store, 1_247), [1, 2]);
+    assert_eq!(ids(&mut store, 1_248), [2]);
+    assert_eq!(ids(&mut store, 0), [1, 2], "a clock that was set back");
+    for id in 100..200 {
+        commit(&mut store, id, 1_200);
+    }
+    let kept = ids(&mut store, 1_200);
+    assert_eq!(kept, (136..200).collect::<Vec<_>>());
 }

@@ -1,8 +1,9 @@
 //! What a server that observes knows of a restart of wharfd: an Update, and what happened meanwhile.
 
-use std::{collections::BTreeMap, fs, net::UdpSocket};
+use std::{collections::BTreeMap, fs, net::UdpSocket, thread};
 
 use serde_json::Value;
+use wharf_fault::EXIT;
 use wharf_tests::{
     gateway::ENDPOINT,
     package::{Package, Script},
@@ -101,6 +102,39 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
     assert!(again.is_empty(), "told twice: {again:?}");
     let goodbye = Event::Deregistered(ENDPOINT.to_owned());
     assert!(!set.server.events().contains(&goodbye));
+}
+
+/// RFC 7252 4.2: the server repeats what was not answered, and it comes to the wharfd that was started meanwhile.
+#[test]
+fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
+    let mut set = StageSet::simulated();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.client().execute("/9/0/6", "1").expect("2.04");
+    set.order(&set.publish(&Package::new("hello", "2.0-1")));
+    set.wait_for("3/0");
+    set.gateway.daemon().terminate();
+    set.start_daemon_again_with(&[("WHARF_FAULT_AT", "store.committed=1")]);
+
+    let client = set.server.wait_for_client();
+    let answer = thread::scope(|scope| {
+        let answer = scope.spawn(|| client.execute("/9/0/6", ""));
+        let ended = set.gateway.daemon().wait();
+        assert_eq!(
+            ended.code(),
+            Some(EXIT),
+            "wharfd ends once it has stored that"
+        );
+        set.gateway.start_daemon(&[]);
+        answer.join().unwrap()
+    });
+
+    answer.expect("2.04");
+    let [version, reason] = ["/9/0/1", "/9/0/16"].map(|path| client.read_text(path));
+    assert_eq!(
+        (&*version, &*reason),
+        ("1.0-1", "10: ready for a package"),
+        "only 2.0-1 was dropped"
+    );
 }
 
 #[test]

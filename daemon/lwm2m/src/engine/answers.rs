@@ -79,10 +79,25 @@ impl Expected {
             Self::Deleted => Code::DELETED,
         }
     }
+
+    /// The response to this answer, if it needs no more than that.
+    pub(super) fn brief(self, answer: &Answer) -> Option<Message> {
+        Some(match (self, answer) {
+            (_, Answer::Error(error)) => Message::response((*error).into()),
+            (Self::Created { object }, Answer::Created(instance)) => {
+                Message::response(Code::CREATED)
+                    .with(OptionNumber::LOCATION_PATH, object.to_string())
+                    .with(OptionNumber::LOCATION_PATH, instance.to_string())
+            }
+            (Self::Changed | Self::Block { .. }, Answer::Changed)
+            | (Self::Deleted, Answer::Deleted) => Message::response(self.code()),
+            _ => return None,
+        })
+    }
 }
 
 impl Open {
-    fn exchange(&self) -> Option<&Exchange> {
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
         if let Asker::Server(exchange) = &self.asker {
             Some(exchange)
         } else {
@@ -152,8 +167,10 @@ impl Engine {
         expected: Expected,
         answer: &Answer,
     ) -> Result<Message, ErrorCode> {
+        if let Some(response) = expected.brief(answer) {
+            return Ok(response);
+        }
         match (expected, answer) {
-            (_, Answer::Error(error)) => Err(*error),
             (
                 Expected::Content {
                     path,
@@ -179,13 +196,6 @@ impl Engine {
                 let links = link::discovered(path, version, instances);
                 self.body(now, path, Format::Link, links.into_bytes(), block)
             }
-            (Expected::Created { object }, Answer::Created(instance)) => {
-                Ok(Message::response(Code::CREATED)
-                    .with(OptionNumber::LOCATION_PATH, object.to_string())
-                    .with(OptionNumber::LOCATION_PATH, instance.to_string()))
-            }
-            (Expected::Changed | Expected::Block { .. }, Answer::Changed)
-            | (Expected::Deleted, Answer::Deleted) => Ok(Message::response(expected.code())),
             _ => Err(ErrorCode::InternalServerError),
         }
     }

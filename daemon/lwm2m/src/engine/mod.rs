@@ -14,11 +14,11 @@ use std::collections::VecDeque;
 use zeroize::Zeroizing;
 
 use crate::{
-    Config, Event, Input, InstanceId, ObjectId, Objects, Output, Path, ReadPurpose, Request,
-    RequestId, Saved, Time, UpdateTiming,
+    Answer, Answered, Config, Event, Input, InstanceId, ObjectId, Objects, Output, Path,
+    ReadPurpose, Request, RequestId, Saved, Time, UpdateTiming,
     blockwise::{Assembly, Bodies, Streams},
-    coap::{Message, OptionNumber},
-    exchange::{Duplicates, Sender},
+    coap::{Kind, Message, OptionNumber},
+    exchange::{Duplicates, Reply, Sender},
     link,
     observe::{Notification, Observations},
     random::Random,
@@ -98,6 +98,35 @@ impl Engine {
             observe_ceiling: self.observations.ceiling(),
             observations: self.observations.saved(),
         }
+    }
+
+    /// What has to be kept in one step with what `request` changes: an engine that
+    /// [remembers](Self::remember) it gives the same message the same answer, and asks nothing. `None` for
+    /// what does not act. To be called before [`Input::Answer`].
+    pub fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
+        let open = self.open.iter().find(|open| open.request == request)?;
+        let (exchange, response) = (open.exchange()?, open.expected.brief(answer)?);
+        let digest = self.duplicates.digest_of_acting(exchange.id)?;
+        let response = response.addressed(Kind::Acknowledgement, exchange.id, &exchange.token);
+        Some(Answered {
+            message_id: exchange.id,
+            digest,
+            reply: match exchange.confirmable {
+                true => response.encode(),
+                false => Vec::new(),
+            },
+        })
+    }
+
+    /// A message that acted in an earlier run, less than EXCHANGE_LIFETIME ago (RFC 7252 4.8.2): the server may
+    /// still repeat it.
+    pub fn remember(&mut self, now: Time, answered: Answered) {
+        let reply = match answered.reply.is_empty() {
+            true => Reply::Nothing,
+            false => Reply::Datagram(answered.reply),
+        };
+        let (id, digest) = (answered.message_id, answered.digest);
+        self.duplicates.remember(now, id, digest, true, reply);
     }
 
     /// Takes one input. Afterwards call [`poll_output`](Self::poll_output) until it returns `None`,

@@ -73,6 +73,12 @@ impl Duplicates {
         });
     }
 
+    /// The digest of the newest message with this Message ID, if it acts.
+    pub(crate) fn digest_of_acting(&self, id: u16) -> Option<u64> {
+        let newest = self.acting.iter().rev().find(|it| it.id == id);
+        newest.map(|it| it.digest)
+    }
+
     /// What the newest message with this Message ID gets from now on.
     pub(crate) fn answered(&mut self, id: u16, reply: Reply) {
         let newest = |memory: &VecDeque<Remembered>| {
