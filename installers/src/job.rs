@@ -427,14 +427,36 @@ impl<'a> Worker<'a> {
         let name = job.order.package();
         match &job.order {
             Order::Install { judged, .. } if is_done => {
-                self.ledger.record(judged, self.backend, self.policy)
+                return self.ledger.record(judged, self.backend, self.policy);
             }
-            _ if device.is_none() => self.ledger.forget_beginning(name),
-            Order::Install { .. } if is_the_same(job.before.as_ref(), device) => {
-                self.ledger.take_back(name, job.operation)
+            Order::Install { judged, .. } => {
+                if is_the_same(job.before.as_ref(), device) {
+                    self.ledger.take_back(name, job.operation)?;
+                }
+                if brought(job, judged, device) {
+                    self.ledger.record(judged, self.backend, self.policy)?;
+                }
+                if self.ledger.entry(name)?.is_some() {
+                    self.raise(job, device)?;
+                }
             }
-            _ => Ok(()),
+            Order::Remove(_) => self.raise(job, device)?,
+            Order::Activate(_) | Order::Deactivate(_) => {}
         }
+        match device {
+            None => self.ledger.forget_beginning(name),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Somebody else may have installed a higher version than we ever did.
+    fn raise(&self, job: &Job, device: Option<&Found>) -> Result<(), Failure> {
+        let whole = device.filter(|found| found.is_whole());
+        for found in job.whole_before().into_iter().chain(whole) {
+            self.ledger
+                .raise(job.order.package(), &found.version, self.backend)?;
+        }
+        Ok(())
     }
 
     /// The file systems on which packages and the package database lie. Neither maintainer scripts nor all package
@@ -460,6 +482,12 @@ impl<'a> Worker<'a> {
 
 fn activity(found: &Found) -> &'static str {
     if found.active { "active" } else { "inactive" }
+}
+
+/// Whether an Install that did not end well made its version whole on the device all the same.
+fn brought(job: &Job, judged: &Judged, device: Option<&Found>) -> bool {
+    let is_it = |found: &&Found| found.is_whole() && found.version == judged.package.version;
+    device.filter(is_it).is_some() && job.before.as_ref().filter(is_it).is_none()
 }
 
 /// Whether nothing of a package was changed, as far as its package manager knows.

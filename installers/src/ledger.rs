@@ -1,5 +1,6 @@
 //! What was ever installed, one record a package: its highest version, who signed it and when. It outlives the
-//! package, so that removing first is no way to a lower version. Beside it stands what only began to be installed.
+//! package, so that removing first is no way to a lower version, whoever installed what was removed. Beside it stands
+//! what only began to be installed.
 
 use std::{
     cmp::Ordering,
@@ -30,13 +31,13 @@ pub struct Entry {
     /// The version.
     #[n(1)]
     pub version: PackageVersion,
-    /// The certificate that signed it; none where policy allowed it to be unsigned.
+    /// The certificate that signed it; none where policy allowed it to be unsigned, or somebody else installed it.
     #[n(2)]
     pub certificate: Option<Text>,
-    /// When it was signed, in Unix seconds; 0 when it was not.
+    /// When it was signed, in Unix seconds; 0 when it was not, or nobody knows: any signature of this version may follow.
     #[n(3)]
     pub signed_at: u64,
-    /// SHA-256 of the file that was installed last.
+    /// SHA-256 of the file that was installed last; zeros when nobody knows.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub digest: [u8; 32],
 }
@@ -171,6 +172,28 @@ impl Ledger {
         let entry = match self.entry(name)? {
             Some(old) if !policy.allows_downgrade(name) => higher(old, new, backend),
             _ => new,
+        };
+        write(&path_in(&self.folder, name)?, &entry)?;
+        self.forget_beginning(name)
+    }
+
+    /// Records a version that a job saw whole on the device, where that is higher: somebody else installed it.
+    pub(crate) fn raise(
+        &self,
+        name: &PackageName,
+        version: &PackageVersion,
+        backend: &dyn Installer,
+    ) -> Result<(), Failure> {
+        let is_higher = |entry: Entry| backend.compare_versions(version, &entry.version).is_gt();
+        if !self.entry(name)?.is_none_or(is_higher) {
+            return Ok(());
+        }
+        let entry = Entry {
+            format: FORMAT,
+            version: version.clone(),
+            certificate: None,
+            signed_at: 0,
+            digest: [0; 32],
         };
         write(&path_in(&self.folder, name)?, &entry)?;
         self.forget_beginning(name)

@@ -13,7 +13,7 @@ use wharf_frames::{
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Built, Deb, Machine, Place, Script, Signer, name, place_script};
+use crate::machine::{Built, Deb, Machine, Place, Script, Signer, name, place_script, refused};
 
 /// Where the exit is injected.
 #[derive(Debug, Clone, Copy)]
@@ -383,25 +383,10 @@ fn what_cannot_be_repaired_needs_an_operator() {
 
 #[test]
 fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
-    let mut machine = Machine::debian();
-    let programs = machine.programs();
-    // Once, and up to the step at which the machine is switched off.
-    let job = programs.join("wharf-job");
-    let script = format!(
-        "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT=job.applied=1 exec {1} \"$@\"\n",
-        programs.display(),
-        machine.program("wharf-job").display()
-    );
-    place_script(&script, &job);
-    machine.start_program(&programs.join("wharf-installer"), &[]);
+    let (mut machine, stops) = stops_once_applied();
+    machine.start_program(&stops, &[]);
     let (stage, _) = machine.sealed(&Deb::new("acme", "1").file("/usr/share/acme/lamp", "on"));
-    let operation = machine.operation();
-    let install = Request::Install { operation, stage };
-    assert_eq!(machine.ask(&install), Reply::Accepted);
-    machine.installer().errors().wait_for("did not begin");
-    machine.installer().kill();
-
-    in_another_boot(&machine, operation);
+    let operation = applied_before_a_power_cut(&mut machine, stage);
     let lamp = machine.root().join("usr/share/acme/lamp");
     fs::write(&lamp, "").unwrap();
     machine.start();
@@ -409,6 +394,68 @@ fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
     let outcome = machine.outcome(operation);
     assert_eq!((outcome.failure, outcome.attempts), (None, 2));
     assert_eq!(fs::read_to_string(lamp).unwrap(), "on");
+}
+
+#[test]
+fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() {
+    for was_there in [true, false] {
+        let (mut machine, stops) = stops_once_applied();
+        machine.start();
+        if was_there {
+            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+        }
+        machine.installer().kill();
+        machine.start_program(&stops, &[]);
+        let (older, _) = machine.sealed(&Deb::new("acme", "2~rc1"));
+        let (stage, _) = machine.sealed(&Deb::new("acme", "2"));
+        let operation = applied_before_a_power_cut(&mut machine, stage);
+        let key = machine.root().join("etc/wharfd/keys/vendor.asc");
+        let away = machine.root().join("vendor.asc");
+        fs::rename(&key, &away).unwrap();
+        machine.start();
+        let outcome = machine.outcome(operation);
+        let cause = outcome.failure.map(|failure| failure.cause);
+        assert_eq!(cause, Some(wharf_frames::Cause::Policy));
+        assert_eq!(machine.version("acme").as_deref(), Some("2"));
+        fs::rename(&away, &key).unwrap();
+
+        let Place::Debian(debian) = &machine.place else {
+            panic!("apt's root")
+        };
+        let removed = debian.command("dpkg").args(["--remove", "acme"]).output();
+        assert!(removed.unwrap().status.success());
+        let install = |stage| Request::Install {
+            operation: machine.operation(),
+            stage,
+        };
+        let cause = refused(machine.ask(&install(older)));
+        assert_eq!(cause, wharf_frames::Cause::Downgrade, "{was_there}");
+        assert_eq!(machine.run(&install(stage)).failure, None);
+    }
+}
+
+/// With apt, and a wharf-installer whose jobs stop once, at the step at which the machine is switched off.
+fn stops_once_applied() -> (Machine, PathBuf) {
+    let machine = Machine::debian();
+    let programs = machine.programs();
+    let script = format!(
+        "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT=job.applied=1 exec {1} \"$@\"\n",
+        programs.display(),
+        machine.program("wharf-job").display()
+    );
+    place_script(&script, &programs.join("wharf-job"));
+    (machine, programs.join("wharf-installer"))
+}
+
+/// Leaves a job as it is after a power cut, before the next start of wharf-installer.
+fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) -> OperationId {
+    let operation = machine.operation();
+    let install = Request::Install { operation, stage };
+    assert_eq!(machine.ask(&install), Reply::Accepted);
+    machine.installer().errors().wait_for("did not begin");
+    machine.installer().kill();
+    in_another_boot(machine, operation);
+    operation
 }
 
 /// Makes the record say that its attempts were made in another boot.

@@ -12,7 +12,7 @@ use wharf_frames::{
 use wharf_tests::waiting::wait_until;
 
 use crate::contract::{frontend_lock, wait_for_apt_to_wait};
-use crate::machine::{Deb, Machine, Signer, name, refused};
+use crate::machine::{Deb, Machine, Place, Signer, name, refused};
 
 #[test]
 fn a_signed_package_is_sealed_installed_and_removed() {
@@ -102,6 +102,65 @@ fn an_older_version_is_refused_also_after_removal() {
     });
     assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
     assert_eq!(machine.effects(), ["install acme 1.10", "remove acme"]);
+}
+
+#[test]
+fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
+    let machine = Machine::debian().started();
+    // A job that failed saw it before; nothing but its removal did.
+    for (package, was_tried) in [("acme", true), ("lamp", false)] {
+        assert_eq!(machine.install(&Deb::new(package, "1.0")).failure, None);
+        apt_get_install(&machine, &Deb::new(package, "3.0"));
+        let (older, _) = machine.sealed(&Deb::new(package, "2.0"));
+        let install = || Request::Install {
+            operation: machine.operation(),
+            stage: older,
+        };
+        if was_tried {
+            let failure = machine.run(&install()).failure;
+            let cause = failure.map(|failure| failure.cause);
+            assert_eq!(cause, Some(Cause::Downgrade), "{package}");
+        }
+        remove(&machine, package);
+        assert_eq!(refused(machine.ask(&install())), Cause::Downgrade);
+        // The same version may come, by whatever signature.
+        assert_eq!(machine.install(&Deb::new(package, "3.0")).failure, None);
+        assert_eq!(machine.version(package).as_deref(), Some("3.0"));
+    }
+
+    machine.policy("allow-downgrade = [\"acme\"]\n");
+    apt_get_install(&machine, &Deb::new("acme", "4.0"));
+    remove(&machine, "acme");
+    assert_eq!(machine.install(&Deb::new("acme", "2.0")).failure, None);
+    let policy = machine.root().join("etc/wharfd/installer.toml");
+    let without = std::fs::read_to_string(&policy).unwrap();
+    let without = without.replace("allow-downgrade = [\"acme\"]\n", "");
+    std::fs::write(&policy, without).unwrap();
+    let outcome = machine.install(&Deb::new("acme", "3.0"));
+    assert_eq!(outcome.failure, None, "the record followed the way down");
+}
+
+/// As an administrator does it.
+fn apt_get_install(machine: &Machine, package: &Deb) {
+    let Place::Debian(debian) = &machine.place else {
+        panic!("apt's root")
+    };
+    let built = machine.build(package, None);
+    std::fs::copy(&built.path, machine.root().join("by-hand.deb")).unwrap();
+    let output = debian
+        .command("apt-get")
+        .args(["install", "-y", "/by-hand.deb"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn remove(machine: &Machine, package: &str) {
+    let outcome = machine.run(&Request::Remove {
+        operation: machine.operation(),
+        package: name(package),
+    });
+    assert_eq!((outcome.failure, outcome.device), (None, None));
 }
 
 #[test]
