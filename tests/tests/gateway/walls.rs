@@ -1,15 +1,16 @@
 //! Who gets what on a gateway: each unit as hardened as it can be, and nothing for those whom it does not concern.
 
 use wharf_tests::{
-    booted::Booted, container::Container, gateway::ENDPOINT, package::Package, waiting::wait_until,
+    booted::Booted, container::Container, gateway::ENDPOINT, origin::Fault, package::Package,
+    process::Process, waiting::wait_until,
 };
 
 #[test]
 fn each_unit_is_hardened_and_other_users_get_nothing() {
     let gateway = Booted::registered();
-    gateway.begin_install(&Package::new("hello", "1.0-1"));
-    gateway.wait_for("/9/0", "4/2");
     let container = &gateway.container;
+    container.sh("useradd --system somebody");
+    what_handles_strangers_bytes_hears_nothing_on_the_bus(&gateway);
     other_users_get_no_file_and_no_socket(container);
     what_handles_strangers_bytes_gets_nothing_on_the_bus(container);
     a_local_user_reads_on_the_bus_and_changes_nothing(container);
@@ -44,7 +45,7 @@ fn as_user(user: &str, line: &str) -> String {
 }
 
 fn other_users_get_no_file_and_no_socket(container: &Container) {
-    container.sh("useradd --system somebody; test -S /run/wharf-fetch.sock; test -S /run/wharf-installer.sock");
+    container.sh("test -S /run/wharf-fetch.sock; test -S /run/wharf-installer.sock");
     for user in ["somebody", "wharf-fetch", "wharf-inspect"] {
         let find = format!("find {OURS} \\( -readable -o -writable \\) 2>/dev/null || true");
         // The folder with nothing in it.
@@ -59,8 +60,67 @@ fn other_users_get_no_file_and_no_socket(container: &Container) {
     assert_eq!(sockets, "/run/wharf-fetch.sock\n/run/wharf-installer.sock");
 }
 
+const STRANGERS_BYTES: [&str; 2] = ["wharf-fetch", "wharf-inspect"];
+
+/// Not of an install, which any other user is told of. And wharf-fetch does not even see the bus.
+fn what_handles_strangers_bytes_hears_nothing_on_the_bus(gateway: &Booted) {
+    let container = &gateway.container;
+    let kept_out = STRANGERS_BYTES.map(|user| (user, listener(container, user)));
+    let anybody = listener(container, "somebody");
+    let uri = gateway.publish(&Package::new("hello", "1.0-1").padding(4 << 20));
+    let path = format!("/{}", uri.rsplit('/').next().expect("a path"));
+    gateway.origin.fault(&path, Fault::StallAfter(1 << 20));
+    gateway.client().write_text("/9/0/3", &uri).expect("2.04");
+    gateway.origin.wait_for_stall();
+    let fetch = "systemctl show --value --property=MainPID 'wharf-fetch@*'";
+    container.sh(&format!(
+        "seen=/proc/$({fetch})/root; test -d $seen/run; ! test -e $seen{BUS}"
+    ));
+    gateway.origin.release();
+    gateway.wait_for("/9/0", "3/0");
+    gateway.client().execute("/9/0/4", "").expect("2.04");
+    gateway.wait_for("/9/0", "4/2");
+    // The bus itself tells everybody of this, after all that wharfd said.
+    container.sh("systemctl restart wharfd");
+    let end = "string \"org.wharfd.Agent1\"";
+    anybody.output().wait_for(end);
+    assert!(
+        heard(&anybody)
+            .iter()
+            .any(|line| line.contains("PropertiesChanged"))
+    );
+    for (user, listener) in kept_out {
+        listener.output().wait_for(end);
+        assert_eq!(heard(&listener), [""; 0], "{user}");
+    }
+}
+
+const BUS: &str = "/run/dbus/system_bus_socket";
+
+/// A user who listens to all that wharfd says, and to what the bus says of the names on it.
+fn listener(container: &Container, user: &str) -> Process {
+    let mut command = container.command("setpriv");
+    command
+        .args(["--reuid", user, "--regid", user, "--clear-groups"])
+        .args(["dbus-monitor", "--system"])
+        .args([
+            "path_namespace='/org/wharfd'",
+            "sender='org.freedesktop.DBus'",
+        ]);
+    let listener = Process::spawn(&mut command);
+    listener.output().wait_for("member=NameAcquired");
+    listener
+}
+
+/// The heads of wharfd's messages.
+fn heard(listener: &Process) -> Vec<String> {
+    let mut lines = listener.output().all();
+    lines.retain(|line| line.contains("path=/org/wharfd"));
+    lines
+}
+
 fn what_handles_strangers_bytes_gets_nothing_on_the_bus(container: &Container) {
-    for user in ["wharf-fetch", "wharf-inspect"] {
+    for user in STRANGERS_BYTES {
         for call in ["introspect org.wharfd.Agent1 /org/wharfd/Agent1", HISTORY] {
             denied(container, &as_user(user, &format!("busctl {call}")));
         }
