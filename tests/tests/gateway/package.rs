@@ -11,8 +11,8 @@ use wharf_tests::{
     command::{output_of, text_of},
     container::Container,
     folder::Folder,
-    package::Package,
     pages::broken_links,
+    services::{By, services},
     wharfd_package::{repacked, wharfd_package},
 };
 
@@ -135,17 +135,18 @@ fn texts_below(folder: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// What the package's own files and users leave of themselves.
-const TRACES: &str = "find / -xdev \\( -name 'wharf*' -o -name '*.wharf*' \\) \
+const TRACES: &str = "find / -xdev -name '*wharf*' \
     -not -path '/root/*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/var/log/*' \
     -not -path '/var/cache/apt/*' -not -path '/run/systemd/*' -not -path '/run/log/*' ; \
-    find /run -name 'wharf*' ; grep -h wharf /etc/passwd /etc/group /etc/shadow || true";
+    find /run -name '*wharf*' ; grep -h wharf /etc/passwd /etc/group /etc/shadow || true";
 
 #[test]
 fn remove_keeps_state_and_purge_leaves_nothing_but_what_was_managed() {
     let gateway = Booted::registered();
-    gateway.begin_install(&Package::new("hello", "1.0-1"));
+    gateway.begin_install(&services("acme", "1", By::Debhelper));
     gateway.wait_for("/9/0", "4/2");
     let container = &gateway.container;
+    assert!(!can_be_started(container), "{HELD} is not held");
 
     let newer = repacked(gateway.folder.path(), "0.1.0-2", |_| ());
     fs::copy(newer, container.path().join("root/newer.deb")).unwrap();
@@ -163,13 +164,24 @@ fn remove_keeps_state_and_purge_leaves_nothing_but_what_was_managed() {
             .status
             .success()
     );
+    assert!(can_be_started(container), "{HELD} is held");
     install_wharfd(container);
     gateway.wait_for("/9/0", "4/2");
 
     container.sh("apt-get purge -y wharfd </dev/null");
     assert_eq!(container.sh(TRACES), "");
-    assert_eq!(gateway.version("hello").as_deref(), Some("1.0-1"));
+    assert_eq!(gateway.version("acme").as_deref(), Some("1"));
+    assert!(can_be_started(container), "{HELD} is held");
     assert_eq!(container.failed_units(), [""; 0]);
+}
+
+/// What a link of its package starts at boot, and wharfd keeps from it until Activate.
+const HELD: &str = "acme-linked.service";
+
+fn can_be_started(container: &Container) -> bool {
+    let start =
+        format!("systemctl stop {HELD}; systemctl start {HELD}; systemctl is-active {HELD}");
+    container.try_sh(&start).status.success()
 }
 
 #[test]
