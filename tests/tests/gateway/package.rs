@@ -11,6 +11,7 @@ use wharf_tests::{
     command::{output_of, text_of},
     container::Container,
     folder::Folder,
+    made_once::made_once,
     pages::broken_links,
     services::{By, services},
     wharfd_package::{repacked, wharfd_package},
@@ -185,22 +186,58 @@ fn can_be_started(container: &Container) -> bool {
 }
 
 #[test]
+fn it_is_installed_and_purged_in_a_chroot_whose_systemd_does_not_run() {
+    let root = Container::new();
+    is_installed_and_purged(&root.path());
+}
+
+#[test]
 fn it_is_installed_and_purged_in_a_chroot_without_systemd() {
-    let container = Container::new();
-    let root = container.path();
+    let root = Container::new();
+    take_systemd_away(&root.path());
+    is_installed_and_purged(&root.path());
+}
+
+fn is_installed_and_purged(root: &Path) {
     fs::copy(wharfd_package(), root.join("root/wharfd.deb")).unwrap();
-    let apt = |words: &str| {
-        let mut command = Command::new("chroot");
-        command.arg(&root).args(["sh", "-ec"]).env_clear();
-        command
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        text_of(command.arg(words))
-    };
-    apt("apt-get install -y /root/wharfd.deb </dev/null");
-    let enabled =
-        apt("systemctl is-enabled wharfd.service wharf-fetch.socket wharf-installer.socket");
-    assert_eq!(enabled, "enabled\nenabled\nenabled");
-    apt("apt-get purge -y wharfd </dev/null");
-    assert_eq!(apt(TRACES), "");
+    sh(root, "apt-get install -y /root/wharfd.deb </dev/null");
+    let enabled = sh(root, "cd /etc/systemd/system; ls */wharf*");
+    assert_eq!(
+        enabled,
+        "multi-user.target.wants/wharfd.service\nsockets.target.wants/wharf-fetch.socket\n\
+         sockets.target.wants/wharf-installer.socket"
+    );
+    sh(root, "apt-get purge -y wharfd </dev/null");
+    assert_eq!(sh(root, TRACES), "");
+}
+
+/// What Debian packages of systemd for systems that boot by something else.
+const STANDALONE: &str = "systemd-standalone-sysusers systemd-standalone-tmpfiles";
+
+fn take_systemd_away(root: &Path) {
+    let packages = made_once("systemd-standalone", STANDALONE, |folder| {
+        let download = format!("cd /tmp; apt-get -qq update; apt-get -qq download {STANDALONE}");
+        sh(root, &download);
+        copy_all(&root.join("tmp"), folder);
+    });
+    copy_all(&packages, &root.join("tmp"));
+    sh(
+        root,
+        "dpkg --purge systemd-sysv systemd libsystemd-shared; dpkg --install /tmp/systemd-standalone-*; \
+         apt-get check; ! command -v systemctl",
+    );
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    output_of(Command::new("cp").args(["-R", "-T"]).arg(from).arg(to));
+}
+
+/// Runs a line of shell in a root that does not boot.
+fn sh(root: &Path, line: &str) -> String {
+    let mut command = Command::new("chroot");
+    command.arg(root).args(["sh", "-ec", line]).env_clear();
+    command
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    text_of(&mut command)
 }
