@@ -1,10 +1,11 @@
 //! Whatever is killed while a package is being installed: the server ends up knowing the truth.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeMap, fs, process::Child};
 
 use wharf_tests::{
     booted::Booted,
     gateway::ENDPOINT,
+    origin::Fault,
     package::{Package, Script},
     server::Event,
 };
@@ -103,52 +104,89 @@ fn a_job_whose_process_was_killed_is_taken_up_again(gateway: &Booted) {
     is_installed(gateway, "slow", "1.1-1");
 }
 
-/// Of each order two moments within the time that it usually takes. What was accepted is done all the same.
+/// Of each order some moments within the time that it takes.
 fn killed_at_random_moments_it_does_what_it_accepted(gateway: &Booted) {
     // systemd waits 5 s before it starts wharfd again, which are 5 s without any moment.
     let at_once = "[Unit]\nStartLimitIntervalSec=0\n\n[Service]\nRestartSec=100ms\n";
     write_drop_in(gateway, "at-once", at_once);
-    let mut moments = Moments(SEED);
+    let mut kills = Kills::new(gateway);
     for round in 1..=ROUNDS {
         let version = format!("{round}.0-1");
         let package = Package::new("random", &version).padding(4 << 20);
         let uri = gateway.publish(&package);
+        let path = format!("/{}", uri.rsplit('/').next().expect("a path"));
+        gateway.origin.fault(&path, Fault::StallAfter(1 << 20));
         gateway.client().write_text("/9/0/3", &uri).expect("2.04");
-        moments.kill(gateway, ["wharfd", "wharf-fetch@*"]);
+        gateway.origin.wait_for_stall();
+        kills.among(&["wharf-fetch@*"]);
+        kills.among(&["wharfd"]);
+        gateway.origin.release();
         gateway.wait_for("/9/0", "3/0");
         gateway.client().execute("/9/0/4", "").expect("2.04");
-        moments.kill(gateway, ["wharfd", "wharf-job@*"]);
+        kills.among(&["wharf-job@*", "wharf-installer", "wharfd"]);
         is_installed(gateway, "random", &version);
         gateway.client().execute("/9/0/6", "1").expect("2.04");
         gateway.wait_for("/9/0", "0/0");
     }
+    kills.each_unit_lost_a_process();
 }
 
 const ROUNDS: u32 = 3;
 const SEED: u64 = 0x5EED_0F3A;
 
-/// The moments and their victims, the same in each run.
-struct Moments(u64);
+/// Whose processes were killed. The moments are the same in each run, as far as those of a machine can be.
+struct Kills<'a> {
+    gateway: &'a Booted,
+    moments: u64,
+    hits: BTreeMap<&'static str, u32>,
+}
 
-impl Moments {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
+/// Waits for a process of the unit, and a moment, and kills it: fails where it had ended by itself.
+const KILL: &str = r#"
+    until pid=$(systemctl show --value --property=MainPID "$0" | grep --max-count=1 '[1-9]'); do :; done
+    sleep "$1"
+    kill -KILL "$pid"
+    while test -e "/proc/$pid"; do sleep 0.01; done"#;
+
+impl<'a> Kills<'a> {
+    fn new(gateway: &'a Booted) -> Self {
+        Self {
+            gateway,
+            moments: SEED,
+            hits: BTreeMap::new(),
+        }
     }
 
-    fn kill(&mut self, gateway: &Booted, mut units: [&str; 2]) {
-        if self.next(2) == 1 {
-            units.reverse();
+    /// One process of each unit, all within the same time.
+    fn among(&mut self, units: &[&'static str]) {
+        let kills: Vec<_> = units.iter().map(|unit| (*unit, self.begin(unit))).collect();
+        for (unit, mut kill) in kills {
+            let killed = kill.wait().expect("a shell's end").success();
+            *self.hits.entry(unit).or_default() += u32::from(killed);
         }
-        for unit in units {
-            thread::sleep(Duration::from_millis(self.next(400)));
-            // Nothing where it is not running at this moment.
-            gateway.container.try_sh(&format!(
-                "systemctl kill --kill-whom=main --signal=KILL '{unit}'"
-            ));
-        }
+    }
+
+    fn begin(&mut self, unit: &str) -> Child {
+        let moment = format!("0.{:03}", self.next(400));
+        let mut shell = self.gateway.container.command("timeout");
+        shell.args(["60", "sh", "-ec", KILL, unit, &moment]);
+        shell.spawn().expect("a shell inside")
+    }
+
+    fn next(&mut self, below: u64) -> u64 {
+        self.moments ^= self.moments << 13;
+        self.moments ^= self.moments >> 7;
+        self.moments ^= self.moments << 17;
+        self.moments % below
+    }
+
+    fn each_unit_lost_a_process(&self) {
+        eprintln!("killed in {ROUNDS} rounds: {:?}", self.hits);
+        assert!(
+            self.hits.values().all(|hits| *hits > 0),
+            "{:?} in {ROUNDS} rounds",
+            self.hits
+        );
     }
 }
 
