@@ -22,7 +22,8 @@ fn lintian_finds_nothing() {
     let mut lintian = Command::new("lintian");
     lintian.args(["--display-info", "--fail-on", "error,warning,info"]);
     lintian.args(["--tag-display-limit", "0"]);
-    assert_eq!(text_of(lintian.arg(wharfd_package())), "");
+    let source_and_binary = wharfd_package().with_extension("changes");
+    assert_eq!(text_of(lintian.arg(source_and_binary)), "");
 }
 
 #[test]
