@@ -3,6 +3,7 @@
 use lwm2m::Event;
 
 use super::Agent;
+use crate::clock;
 
 /// What became of the registration last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +52,15 @@ impl Agent {
             1 => "1 package".to_owned(),
             count => format!("{count} packages"),
         };
-        match &self.standing {
+        let mut status = match &self.standing {
             Standing::Registering => format!("registering with {server}, {packages}"),
             Standing::Registered => format!("registered with {server}, {packages}"),
             Standing::Unreached(why) => format!("{why}; {packages}"),
             Standing::Not(why) => format!("not registered with {server}: {why}; {packages}"),
+        };
+        if !clock::is_set() {
+            status.push_str("; the clock is not set, and downloads by https wait until it is");
         }
+        status
     }
 }

@@ -1,9 +1,9 @@
 //! What is wrong with a gateway, and what its administrator sees of it: `systemctl status`, `journalctl`, `wharfctl
 //! doctor`. Each says what to do.
 
-use std::{fs, net::Ipv4Addr};
+use std::{fs, net::Ipv4Addr, process::Command};
 
-use wharf_tests::{booted::Booted, package::Package, waiting::wait_until};
+use wharf_tests::{booted::Booted, command::text_of, package::Package, waiting::wait_until};
 
 /// A gateway, and what is looked at.
 struct Screens {
@@ -26,6 +26,14 @@ impl Screens {
             .try_sh("systemctl reset-failed wharfd; systemctl restart wharfd");
     }
 
+    /// It takes its name there after it has begun to register.
+    fn wait_for_wharfd_on_the_bus(&self) {
+        wait_until("wharfd on the bus", || {
+            let asked = self.gateway.container.try_sh("wharfctl status");
+            asked.status.success().then_some(())
+        });
+    }
+
     #[track_caller]
     fn status_has(&self, expected: &str) {
         self.gateway.container.sh("journalctl --sync");
@@ -46,7 +54,14 @@ impl Screens {
 
     #[track_caller]
     fn doctor_has(&self, expected: &[&str]) {
-        let shown = self.gateway.container.try_sh("wharfctl doctor");
+        self.doctor_has_where("", expected);
+    }
+
+    /// The same, with these variables.
+    #[track_caller]
+    fn doctor_has_where(&self, variables: &str, expected: &[&str]) {
+        let line = format!("env {variables} wharfctl doctor");
+        let shown = self.gateway.container.try_sh(&line);
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         for expected in expected {
             assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
@@ -59,10 +74,12 @@ fn what_is_wrong_is_seen_in_status_journal_and_doctor() {
     let screens = Screens {
         gateway: Booted::registered(),
     };
+    screens.wait_for_wharfd_on_the_bus();
     screens.doctor_has(&[
         "ok    registration",
         "ok    keys            1 in the keyring, each valid",
     ]);
+    a_first_boot_in_1970(&screens);
     a_reload_that_is_refused(&screens);
     a_wrong_configuration(&screens);
     a_missing_key(&screens);
@@ -71,6 +88,32 @@ fn what_is_wrong_is_seen_in_status_journal_and_doctor() {
     a_keyring_that_cannot_be_used(&screens);
     a_wrong_policy(&screens);
     a_full_disk(&screens);
+}
+
+/// By libfaketime(1) of this machine, since a container has no clock of its own.
+fn a_first_boot_in_1970(screens: &Screens) {
+    const CLOCK: &str =
+        "LD_PRELOAD=/opt/libfaketime.so.1 DONT_FAKE_MONOTONIC=1 'FAKETIME=1970-01-01 00:00:10'";
+    let container = &screens.gateway.container;
+    let library = text_of(Command::new("sh").args([
+        "-c",
+        "dpkg --listfiles libfaketime | grep '/libfaketime.so.1$'",
+    ]));
+    fs::copy(library, container.path().join("opt/libfaketime.so.1")).expect("libfaketime");
+    let unit = container.inside("/run/systemd/system/wharfd.service.d");
+    fs::create_dir_all(&unit).expect("a folder for drop-ins");
+    fs::write(
+        unit.join("1970.conf"),
+        format!("[Service]\nEnvironment={CLOCK}\n"),
+    )
+    .expect("a drop-in");
+    container.sh("systemctl daemon-reload; systemctl restart wharfd");
+    screens.gateway.wait_for_status("registered with coap://");
+    screens.status_has("; the clock is not set, and downloads by https wait until it is");
+    screens.journal_has("the clock of this machine is not set: it is before the day that");
+    screens.doctor_has_where(CLOCK, &["FAIL  clock           1970-01-01T00:00:1"]);
+    container.sh("rm -r /run/systemd/system/wharfd.service.d; systemctl daemon-reload; systemctl restart wharfd");
+    screens.gateway.wait_for_status("registered with coap://");
 }
 
 /// What runs goes on.
@@ -140,6 +183,7 @@ fn over_dtls(screens: &Screens, server: &str) {
         "uri = \"coaps://{server}\"\npsk-identity = \"gateway-17\"\npsk-key-file = \"/etc/wharfd/psk\""
     ));
     screens.start();
+    screens.wait_for_wharfd_on_the_bus();
 }
 
 fn a_keyring_that_cannot_be_used(screens: &Screens) {
