@@ -4,8 +4,9 @@
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version, `NAME_active` is there while it runs, `NAME_half` while
 //! work on it is unfinished, `history` has a line for each effect. In `etc/wharf-simulated`, a file tells it to
 //! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `fail-postinst`
-//! and `fail-postrm` fail when the work is all but done, and leave a part of the package; `die` ends the program in the
-//! middle of the next work, and a FIFO `wait` stops it there until somebody has opened it to write and closed it.
+//! and `fail-postrm` fail when the work is all but done, and leave a part of the package; so does `fail-deactivate`, like a
+//! unit that is disabled and does not stop; `die` ends the program in the middle of the next work, and a FIFO `wait` stops it
+//! there until somebody has opened it to write and closed it.
 
 use std::{
     cmp::Ordering,
@@ -243,6 +244,7 @@ impl Installer for Simulated {
             return Ok(Change::Unchanged);
         }
         durable::remove(&active).map_err(failed)?;
+        self.refuse_if("fail-deactivate", Cause::Unit)?;
         self.whole(name, &format!("deactivate {name}"))
     }
 }

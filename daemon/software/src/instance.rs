@@ -258,6 +258,17 @@ impl Instance {
         }
     }
 
+    /// Why the last Activate or Deactivate failed. The Activation State may be the one that was wanted all the same.
+    pub const fn activation_failure(&self) -> Option<&Text> {
+        match &self.state {
+            State::Installed {
+                condition: Condition::ActivationFailed(why),
+                ..
+            } => Some(why),
+            _ => None,
+        }
+    }
+
     /// What is wrong with the software in place, in any state.
     pub const fn damage(&self) -> Option<&Text> {
         match (&self.state, self.in_place()) {

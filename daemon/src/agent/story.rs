@@ -170,12 +170,12 @@ fn is_told_as_damaged(instance: &Instance) -> bool {
     is_settled && !instance.is_busy() && instance.damage().is_some()
 }
 
-/// Result stays what it is then: that it ended, and nothing is active, tells.
+/// Result stays what it is then.
 fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
-    let before = old
+    let ended = old
         .and_then(Instance::operation)
         .map(|operation| operation.kind);
-    before == Some(Kind::Activate) && new.operation().is_none() && !new.activation_state()
+    matches!(ended, Some(Kind::Activate | Kind::Deactivate)) && new.activation_failure().is_some()
 }
 
 /// Tells that a request is refused, and why: the server gets the code alone.

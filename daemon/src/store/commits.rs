@@ -236,8 +236,11 @@ fn reached(kind: Kind, instance: &Instance) -> bool {
         Kind::Pull | Kind::Push => state == UpdateState::Downloaded,
         Kind::Install => state == UpdateState::Installed,
         Kind::Uninstall => instance.software().is_none(),
-        Kind::Activate => instance.activation_state(),
-        Kind::Deactivate => state == UpdateState::Installed && !instance.activation_state(),
+        Kind::Activate | Kind::Deactivate => {
+            let is_as_asked = instance.activation_state() == (kind == Kind::Activate);
+            let is_installed = state == UpdateState::Installed;
+            is_installed && is_as_asked && instance.activation_failure().is_none()
+        }
     }
 }
 

@@ -200,6 +200,32 @@ fn activate_and_deactivate_are_followed_to_their_end() {
     assert_eq!(on_bus.set.client().read_text("/9/0/12"), "0");
 }
 
+/// What takes longer to stop than anybody waits is disabled by then, and may still run.
+#[test]
+fn a_deactivate_that_failed_is_told_as_failed_although_nothing_is_active() {
+    let mut on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.done(&["activate", "hello"]);
+    let faults = on_bus.set.gateway.path().join("etc/wharf-simulated");
+    std::fs::create_dir(&faults).unwrap();
+    std::fs::write(faults.join("fail-deactivate"), "").unwrap();
+
+    let said = on_bus.wharfctl(&["deactivate", "hello"]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.errors.contains("fail-deactivate"), "{said:?}");
+    assert_eq!(on_bus.json(&["list"])[0]["active"], false);
+    let shown = on_bus.json(&["show", "hello"]);
+    let last = shown["operations"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["state"]),
+        (&"deactivate".into(), &"failed".into()),
+        "{shown}"
+    );
+    let lines = on_bus.set.gateway.daemon().errors();
+    lines.wait_for("warning: instance 0: INSTALLED/2, inactive, 40: simulated: fail-deactivate");
+}
+
 #[test]
 fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server() {
     let gateway = Gateway::simulated();

@@ -4,7 +4,7 @@ use crate::{
     agent::{Agent, Change},
     arguments::Named,
     failure::Failure,
-    model::{DELIVERED, INITIAL, Instance},
+    model::{DELIVERED, INITIAL, Instance, Operation},
     show::{say, tell},
     text,
     watch::{Follower, gone},
@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) async fn uninstall(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
     let change = Change::Uninstall { for_update: false };
-    let (before, end) = done(agent, instance, change, json).await?;
+    let Done { before, end, .. } = done(agent, instance, change, json).await?;
     succeeded(end.update_state == INITIAL && !end.has_failed(), &end)?;
     let title = before.title();
     tell(json, || match (before.update_state, &end.in_place) {
@@ -24,15 +24,15 @@ pub(crate) async fn uninstall(agent: &Agent, instance: &Named, json: bool) -> Re
 }
 
 pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let (_, end) = done(agent, instance, Change::Activate, json).await?;
-    succeeded(end.active, &end)?;
+    let Done { end, failed, .. } = done(agent, instance, Change::Activate, json).await?;
+    succeeded(end.active && !failed, &end)?;
     tell(json, || format!("{} is active", end.title()));
     Ok(())
 }
 
 pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let (_, end) = done(agent, instance, Change::Deactivate, json).await?;
-    succeeded(!end.active, &end)?;
+    let Done { end, failed, .. } = done(agent, instance, Change::Deactivate, json).await?;
+    succeeded(!end.active && !failed, &end)?;
     tell(json, || format!("{} is inactive", end.title()));
     Ok(())
 }
@@ -47,19 +47,35 @@ pub(crate) async fn delete(agent: &Agent, instance: &Named, json: bool) -> Resul
     Ok(())
 }
 
-/// Asks for it, and waits until nothing is being done any more. Gives the instance as it was, and as it is.
+/// What became of a change.
+struct Done {
+    before: Instance,
+    end: Instance,
+    /// The operation that it began says so; what the instance is need not.
+    failed: bool,
+}
+
+/// Asks for it, and waits until nothing is being done any more.
 async fn done(
     agent: &Agent,
     instance: &Named,
     change: Change,
     json: bool,
-) -> Result<(Instance, Instance), Failure> {
-    let before = agent.snapshot().await?.instance(instance)?.clone();
+) -> Result<Done, Failure> {
+    let snapshot = agent.snapshot().await?;
+    let before = snapshot.instance(instance)?.clone();
+    let known = snapshot.last_operation(before.id).map(|last| last.sequence);
     let mut follower = Follower::new(agent, before.id, json).await?;
     let accepted = agent.change(before.id, change).await;
     accepted.map_err(|failure| failure.of(&before.title()))?;
-    let (_, end) = follower.until(Instance::is_settled).await?;
-    Ok((before, end))
+    let (snapshot, end) = follower.until(Instance::is_settled).await?;
+    let last = snapshot.last_operation(before.id);
+    let begun = last.filter(|last| Some(last.sequence) > known);
+    Ok(Done {
+        failed: begun.is_some_and(Operation::has_failed),
+        before,
+        end,
+    })
 }
 
 pub(crate) fn succeeded(is_so: bool, end: &Instance) -> Result<(), Failure> {

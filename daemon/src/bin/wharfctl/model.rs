@@ -119,6 +119,13 @@ impl Snapshot {
         }
     }
 
+    /// What was accepted last for an instance.
+    pub(crate) fn last_operation(&self, instance: u16) -> Option<&Operation> {
+        let operations = self.operations.iter();
+        let of_instance = operations.filter(|operation| operation.instance == instance);
+        of_instance.max_by_key(|operation| operation.sequence)
+    }
+
     fn called(&self, named: &Named) -> Vec<&Instance> {
         let all = self.instances.iter();
         match named {
@@ -203,6 +210,11 @@ impl Operation {
             accepted_at: read(properties, "AcceptedAt")?,
             outcome: given(read(properties, "Outcome")?),
         })
+    }
+
+    /// Whether it ended otherwise than was asked for.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state == "failed"
     }
 }
 
