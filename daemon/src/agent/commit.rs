@@ -1,7 +1,7 @@
 //! An event, from the machine's answer to the server's: stored first, then answered, then told to observers,
 //! then done.
 
-use lwm2m::{Answer, ErrorCode, Input, RequestId, UpdateTiming};
+use lwm2m::{Answer, ErrorCode, Input, Path, RequestId, UpdateTiming};
 use wharf_frames::Failure;
 use wharf_journal::message;
 use wharf_software::{
@@ -227,14 +227,18 @@ impl Agent {
     fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         self.show_change(id, old, new);
         self.story.tell(id, old, new);
-        let Some(new) = new else {
-            return;
+        let paths: Vec<Path> = match (old, new) {
+            (Some(old), Some(new)) => {
+                let changed = changes(old, new).into_iter();
+                changed
+                    .map(|resource| objects::software::path(id, resource))
+                    .collect()
+            }
+            // Who observes the object is told that it has other instances now.
+            _ => vec![Path::Object(objects::software::DEFINITION.id())],
         };
-        let changed = old.map_or_else(Vec::new, |old| changes(old, new));
-        if !changed.is_empty() {
-            let paths = changed.into_iter();
-            let paths = paths.map(|resource| objects::software::path(id, resource));
-            self.link.handle(Input::Changed(paths.collect()));
+        if !paths.is_empty() {
+            self.link.handle(Input::Changed(paths));
         }
     }
 

@@ -42,11 +42,11 @@ impl Store {
         })
     }
 
-    /// Counts an attempt, before it is made.
+    /// Counts an attempt, before it is made. Each looks for the signature anew: the origin may have another file by then.
     pub fn begin_attempt(&mut self, stage: StageId) -> Result<Download, StoreError> {
         self.change(
             "INSERT INTO download (stage, attempts) VALUES (?1, 1) \
-             ON CONFLICT (stage) DO UPDATE SET attempts = attempts + 1",
+             ON CONFLICT (stage) DO UPDATE SET attempts = attempts + 1, signature = NULL",
             params![Sql(stage)],
         )?;
         self.download(stage)

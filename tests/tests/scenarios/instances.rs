@@ -1,6 +1,6 @@
 //! Create, Delete, Write of whole instances, several of them.
 
-use wharf_tests::package::Package;
+use wharf_tests::{package::Package, server::Notification, waiting::wait_until};
 
 use crate::stage_set::StageSet;
 
@@ -17,6 +17,27 @@ fn a_server_creates_instances_up_to_the_limit() {
     client.delete("/9/7").expect("2.02");
     client.read("/9/7/7").expect("4.04");
     client.create("/9", Some(7), &[]).expect("2.01");
+}
+
+#[test]
+fn who_observes_the_object_is_told_of_a_create_and_of_a_delete() {
+    let set = StageSet::simulated();
+    let client = set.client();
+    client.observe("/9").expect("2.05");
+    let told = || set.server.notifications().len();
+    client.create("/9", Some(7), &[]).expect("2.01");
+    wait_until("a notification of the Create", || {
+        (told() == 1).then_some(())
+    });
+    client.delete("/9/7").expect("2.02");
+    wait_until("a notification of the Delete", || {
+        (told() == 2).then_some(())
+    });
+    let [created, deleted] = &set.server.notifications()[..] else {
+        panic!("{:#?}", set.server.notifications());
+    };
+    let length = |told: &Notification| told.response.payload.len();
+    assert!(length(created) > length(deleted), "{created:?} {deleted:?}");
 }
 
 #[test]
@@ -104,14 +125,14 @@ fn delete_cancels_a_running_download_and_tells_observers_4_04() {
     set.order(&uri);
     set.origin.wait_for_stall();
     client.delete("/9/0").expect("2.02");
-    wharf_tests::waiting::wait_until("4.04 to the observer", || {
+    wait_until("4.04 to the observer", || {
         let told = set.server.notifications();
         told.iter()
             .any(|told| told.response.code == "4.04")
             .then_some(())
     });
     let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
-    wharf_tests::waiting::wait_until("an empty staging folder", || {
+    wait_until("an empty staging folder", || {
         std::fs::read_dir(&staged)
             .unwrap()
             .next()
