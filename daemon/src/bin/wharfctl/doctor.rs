@@ -1,6 +1,7 @@
 //! `wharfctl doctor`: what has to be so for wharfd to do its work, each looked at by itself, with what to do. Changes
 //! nothing, and needs no wharfd that runs.
 
+mod as_wharfd;
 mod disk;
 mod machine_id;
 mod policy;
@@ -18,7 +19,7 @@ use wharfd::{
     config::{ConfigError, Settings},
 };
 
-use self::{disk::disks, machine_id::machine_id};
+use self::{as_wharfd::as_wharfd, disk::disks, machine_id::machine_id};
 use crate::{
     agent::Agent,
     failure::Failure,
@@ -48,7 +49,7 @@ enum Verdict {
 
 /// Prints all findings. That one failed is a failure.
 pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
-    let settings = Settings::read(root);
+    let settings = as_wharfd(root, || Settings::read(root));
     let mut findings = vec![configuration(&settings), the_clock()];
     if let Ok(settings) = &settings {
         let name = name_service(settings);
