@@ -171,9 +171,12 @@ impl Gateway {
         }
     }
 
-    /// From now on this name leads wharfd to this address, and no other does; from its next start on if it is the first.
-    pub fn name(&mut self, name: &str, address: Ipv4Addr) {
-        self.write("hosts", &format!("{address} {name}\n"));
+    /// From now on this name leads wharfd to these addresses, and no other does; from its next start on if it is the first.
+    pub fn name(&mut self, name: &str, addresses: &[Ipv4Addr]) {
+        let lines = addresses
+            .iter()
+            .map(|address| format!("{address} {name}\n"));
+        self.write("hosts", &lines.collect::<String>());
         self.place = Place::Hosts(self.path().join("hosts"));
     }
 

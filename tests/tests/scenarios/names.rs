@@ -23,20 +23,20 @@ fn by_name() -> StageSet {
 #[test]
 fn a_server_that_is_not_where_its_name_leads_is_found_once_it_leads_there() {
     let mut set = by_name();
-    set.gateway.name(NAME, ELSEWHERE);
+    set.gateway.name(NAME, &[ELSEWHERE]);
     set.gateway.start();
     let errors = set.gateway.daemon().errors();
     let port = set.server.address().port();
     errors.wait_for(&format!("at {ELSEWHERE}:{port}"));
     errors.wait_for("the server does not answer");
-    set.gateway.name(NAME, Ipv4Addr::LOCALHOST);
+    set.gateway.name(NAME, &[Ipv4Addr::LOCALHOST]);
     set.client();
 }
 
 #[test]
 fn a_server_that_moved_with_its_name_is_found_where_that_leads_now() {
     let mut set = by_name();
-    set.gateway.name(NAME, Ipv4Addr::LOCALHOST);
+    set.gateway.name(NAME, &[Ipv4Addr::LOCALHOST]);
     set.gateway.start();
     set.order(&set.publish(&Package::new("hello", "1.0-1")));
     set.wait_for("3/0");
@@ -44,7 +44,7 @@ fn a_server_that_moved_with_its_name_is_found_where_that_leads_now() {
     // What becomes of the Install has to be told to a server that is not there any more.
     set.gateway.installer().kill();
     set.client().execute("/9/0/4", "").expect("2.04");
-    set.gateway.name(NAME, ELSEWHERE);
+    set.gateway.name(NAME, &[ELSEWHERE]);
     set.server = set.server.moved_to(ELSEWHERE);
     set.gateway.start_installer(&[]);
     set.wait_for("4/2");
