@@ -151,6 +151,14 @@ fn a_missing_key(screens: &Screens) {
     screens.status_has(wrong);
     screens.journal_has(wrong);
     screens.doctor_has(&[wrong]);
+
+    let container = &screens.gateway.container;
+    container.sh("( umask 077; echo 00112233445566778899aabbccddeeff >/etc/wharfd/psk )"); // root's, and nobody else's
+    screens.start();
+    container.wait_for_unit("wharfd", "failed");
+    let wrong = "psk-key-file: /etc/wharfd/psk cannot be read (Permission denied";
+    screens.status_has(wrong);
+    screens.doctor_has(&["FAIL  configuration", wrong]);
 }
 
 /// Nobody listens there: the kernel on the other side says so.
