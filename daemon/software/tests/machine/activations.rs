@@ -80,6 +80,18 @@ fn an_activation_that_the_device_does_not_show_has_failed() {
     }
 }
 
+/// What does not stop in time is disabled by then.
+#[test]
+fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
+    let before = running(Kind::Deactivate, Running, installed(true));
+    let failure = Failure::new(Cause::Unit, "nginx.service still runs");
+    let made = then(before, ended(Some(failure), Some(found("1.0", false))));
+    let failed = left(&made);
+    assert!(!failed.activation_state());
+    let why = failed.activation_failure().map(|why| why.as_str());
+    assert_eq!(why, Some("nginx.service still runs"));
+}
+
 #[test]
 fn software_that_is_gone_when_its_activation_ends_was_removed() {
     for kind in [Kind::Activate, Kind::Deactivate] {
