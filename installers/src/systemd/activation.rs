@@ -1,6 +1,6 @@
 //! Activate and Deactivate (TS 5.2), and whether a package is active.
 
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, thread, time::Instant};
 
 use wharf_frames::{Cause, Failure, PackageName};
 
@@ -39,10 +39,10 @@ impl Systemd {
         package: &PackageName,
         shipped: &Shipped,
     ) -> Result<Change, Failure> {
-        if self.is_active(package)? {
+        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        if self.is_active(package)? && self.coming(&record.wanted)?.is_empty() {
             return Ok(Change::Unchanged);
         }
-        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
         record.units = shipped.units.iter().cloned().collect();
         if record.wanted.is_empty() {
             record.wanted = self.startable(shipped)?;
@@ -79,20 +79,36 @@ impl Systemd {
         self.manager.enable(&disabled)?;
         fault::point("activate.enabled");
         self.manager.forget_failures(wanted)?;
+        let deadline = Instant::now() + limits::UNIT_START;
         self.manager.start(wanted, limits::UNIT_START)?;
         fault::point("activate.started");
-        self.stay_up(wanted)
+        self.stay_up(wanted, deadline)
+    }
+
+    /// Those that start, or are about to.
+    fn coming(&self, wanted: &[UnitName]) -> Result<Vec<UnitName>, Failure> {
+        self.those(wanted, UnitState::is_coming)
+    }
+
+    /// How they stand once nothing of them starts any more: a timer may have started a oneshot anew.
+    fn started(&self, wanted: &[UnitName], deadline: Instant) -> Result<Vec<UnitState>, Failure> {
+        let coming = self.coming(wanted)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            self.manager.start(&coming, left)?;
+        }
+        self.manager.states(wanted)
     }
 
     /// systemd calls a simple service started before its program has done anything.
-    fn stay_up(&self, wanted: &[UnitName]) -> Result<(), Failure> {
-        let first = self.manager.states(wanted)?;
+    fn stay_up(&self, wanted: &[UnitName], deadline: Instant) -> Result<(), Failure> {
+        let first = self.started(wanted, deadline)?;
         self.all_up(wanted, &first)?;
         if !first.iter().any(UnitState::is_started_unseen) {
             return Ok(());
         }
         thread::sleep(limits::UNIT_STEADY);
-        let then = self.manager.states(wanted)?;
+        let then = self.started(wanted, deadline)?;
         self.all_up(wanted, &then)?;
         let pairs = wanted.iter().zip(first.iter().zip(&then));
         for (unit, (before, after)) in pairs {
@@ -116,10 +132,8 @@ impl Systemd {
 
     fn not_up(&self, unit: &UnitName, state: &UnitState) -> Failure {
         let detail = format!(
-            "{unit} did not stay up: {} ({}, {}); it said: {} (`journalctl -u {unit}`)",
-            state.active,
-            state.sub,
-            state.result,
+            "{unit} {}; it said: {} (`journalctl -u {unit}`)",
+            state.why_not_up(),
             self.manager.last_words(unit)
         );
         Failure::new(Cause::Unit, detail)

@@ -11,6 +11,7 @@ use wharf_frames::{Cause, Failure};
 
 use super::units::UnitName;
 use crate::{
+    limits,
     process::{self, Growth, Printed},
     root::Root,
 };
@@ -57,7 +58,6 @@ impl UnitState {
             "inactive" => {
                 self.is_oneshot() && !self.remains && self.has_run && self.result == "success"
             }
-            "activating" => self.is_oneshot() && self.sub != "auto-restart",
             _ => false,
         }
     }
@@ -68,6 +68,18 @@ impl UnitState {
             "activating" => self.sub != "auto-restart",
             "inactive" => self.has_job,
             _ => false,
+        }
+    }
+
+    /// What is wrong with one that is not up although it was started and waited for.
+    pub(super) fn why_not_up(&self) -> String {
+        let is = format!("{} ({}, {})", self.active, self.sub, self.result);
+        match self.is_coming() {
+            true => format!(
+                "is not up: {is}, where starting may take {} s",
+                limits::UNIT_START.as_secs()
+            ),
+            false => format!("did not stay up: {is}"),
         }
     }
 
@@ -307,7 +319,7 @@ mod tests {
             ),
             ("oneshot", "inactive", "dead", REMAINS, false, false),
             ("oneshot", "active", "exited", REMAINS, true, false),
-            ("oneshot", "activating", "start", "", true, true),
+            ("oneshot", "activating", "start", "", false, true),
             ("oneshot", "failed", "failed", RAN, false, false),
             ("", "active", "waiting", "", true, false),
             ("", "active", "listening", "", true, false),
@@ -317,6 +329,26 @@ mod tests {
             let text = format!("Type={kind}\nActiveState={active}\nSubState={sub}\n{more}\n");
             let state = unit_state(&text);
             assert_eq!((state.is_up(), state.is_coming()), (up, coming), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_not_up_says_how_it_stands_and_what_a_start_may_take() {
+        for (state, expected) in [
+            (
+                "Type=oneshot\nActiveState=activating\nSubState=start\nResult=success",
+                "is not up: activating (start, success), where starting may take 180 s",
+            ),
+            (
+                "Type=oneshot\nActiveState=failed\nSubState=failed\nResult=exit-code",
+                "did not stay up: failed (failed, exit-code)",
+            ),
+            (
+                "Type=simple\nActiveState=activating\nSubState=auto-restart\nResult=exit-code",
+                "did not stay up: activating (auto-restart, exit-code)",
+            ),
+        ] {
+            assert_eq!(unit_state(state).why_not_up(), expected, "{state}");
         }
     }
 

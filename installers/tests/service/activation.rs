@@ -190,12 +190,26 @@ fn what_runs_is_what_the_device_says() {
         .unit::<String>("acme.service", "UnitFileState");
     assert_eq!(file, "disabled");
 
+    one_that_runs_once_is_waited_for(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
 
     // Software without any unit is what was said last.
     succeeded(&machine.install(&Deb::new("library", "1")), false);
     succeeded(&machine.activate("library"), true);
     succeeded(&machine.deactivate("library"), false);
+}
+
+fn one_that_runs_once_is_waited_for(machine: &mut Machine) {
+    let once = |version: &str, then: &str| {
+        let exec = format!("Type=oneshot\nExecStart=/bin/sh -c 'sleep 2; {then}'");
+        service("setup", version, &exec)
+    };
+    succeeded(&machine.install(&once("1", "exit 0")), false);
+    succeeded(&machine.activate("setup"), true);
+    succeeded(&machine.install(&once("2", "exit 3")), false);
+    let failure = machine.activate("setup").failure.expect("it exits with 3");
+    let words = "setup.service did not stay up: failed (failed, exit-code)";
+    assert!(failure.detail.as_str().contains(words), "{failure}");
 }
 
 fn what_is_no_unit_of_its_own_is_held_ended_or_said(machine: &mut Machine) {
