@@ -35,7 +35,7 @@ impl Services {
         };
         self.systemd.tidy(|held| held == name || is_there(held))?;
         let packed = files::packed(&dpkg.root, file, is_of_a_unit)?;
-        let new = self.shipped(dpkg, &packed);
+        let new = self.shipped(dpkg, name, &packed);
         let before = self.present(dpkg, name)?;
         self.systemd.hold(name, operation, before.as_ref(), &new)
     }
@@ -85,14 +85,14 @@ impl Services {
 
     fn installed(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Shipped, Failure> {
         let files = files::installed(&dpkg.root, name, is_of_a_unit)?;
-        Ok(self.shipped(dpkg, &files))
+        Ok(self.shipped(dpkg, name, &files))
     }
 
-    fn shipped(&self, dpkg: &Dpkg, files: &[files::PathOf]) -> Shipped {
+    fn shipped(&self, dpkg: &Dpkg, name: &PackageName, files: &[files::PathOf]) -> Shipped {
         let paths = files
             .iter()
             .map(|(path, target)| (path.as_str(), target.as_deref()));
-        let mut shipped = Shipped::of(paths, self.systemd.protected());
+        let mut shipped = Shipped::of(name, paths, self.systemd.protected());
         let paths = files.iter().map(|(path, _)| path.as_str());
         let bus = BusServices::of(paths, &dpkg.root);
         let units = bus.units.into_iter().filter(|unit| shipped.has(unit));

@@ -22,14 +22,17 @@ impl Systemd {
         if hold::is_held(&self.root, package) {
             return Ok(false);
         }
-        if record.wanted.is_empty() {
-            return Ok(record.activated);
+        match record.wanted.is_empty() {
+            true => Ok(record.activated && self.all_run(&record.exempt)?),
+            false => self.all_run(&record.wanted),
         }
-        let states = self.manager.states(&record.wanted)?;
-        let runs = |state: &UnitState| state.is_up() || state.is_coming();
+    }
+
+    fn all_run(&self, units: &[UnitName]) -> Result<bool, Failure> {
+        let states = self.manager.states(units)?;
         Ok(states
             .iter()
-            .all(|state| runs(state) && state.may_start_at_boot()))
+            .all(|state| (state.is_up() || state.is_coming()) && state.may_start_at_boot()))
     }
 
     /// Enables and starts what the package's installation would have, and looks whether it stays up. What does not is
@@ -39,11 +42,15 @@ impl Systemd {
         package: &PackageName,
         shipped: &Shipped,
     ) -> Result<Change, Failure> {
+        if shipped.is_exempt() {
+            return self.activate_exempt(package, shipped);
+        }
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
         if self.is_active(package)? && self.coming(&record.wanted)?.is_empty() {
             return Ok(Change::Unchanged);
         }
         record.units = shipped.units.iter().cloned().collect();
+        record.wanted.retain(|unit| shipped.has(unit));
         if record.wanted.is_empty() {
             record.wanted = self.startable(shipped)?;
         }
@@ -70,10 +77,7 @@ impl Systemd {
     }
 
     fn start(&self, package: &PackageName, wanted: &[UnitName]) -> Result<(), Failure> {
-        if hold::is_held(&self.root, package) {
-            hold::release(&self.root, package, &BTreeSet::new())?;
-            self.manager.reload()?;
-        }
+        self.release(package)?;
         fault::point("activate.released");
         let disabled = self.those(wanted, |state| state.is_disabled())?;
         self.manager.enable(&disabled)?;
@@ -83,6 +87,15 @@ impl Systemd {
         self.manager.start(wanted, limits::UNIT_START)?;
         fault::point("activate.started");
         self.stay_up(wanted, deadline)
+    }
+
+    /// Nothing of the package is kept from starting any more.
+    pub(super) fn release(&self, package: &PackageName) -> Result<(), Failure> {
+        if !hold::is_held(&self.root, package) {
+            return Ok(());
+        }
+        hold::release(&self.root, package, &BTreeSet::new())?;
+        self.manager.reload()
     }
 
     /// Those that start, or are about to.
@@ -145,6 +158,9 @@ impl Systemd {
         package: &PackageName,
         shipped: &Shipped,
     ) -> Result<Change, Failure> {
+        if shipped.is_exempt() {
+            return self.deactivate_exempt(package, shipped);
+        }
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
         let known = self.with_state(shipped);
         let enabled = self.those(&known, |state| state.is_enabled())?;

@@ -31,7 +31,8 @@ impl Systemd {
         before: Option<&Present>,
         new: &Shipped,
     ) -> Result<(), Failure> {
-        if self.protected.is(package.as_str()) {
+        self.tell_exempt(package, operation, new);
+        if self.protected.package(package).is_some() {
             return Ok(());
         }
         let record = self.interrupt(package, operation, before, new)?;
@@ -101,6 +102,7 @@ impl Systemd {
         let shipped = shipped.into_iter().flatten();
         let mut units = record.all();
         units.extend(shipped.flat_map(|shipped| shipped.units.iter().cloned()));
+        units.retain(|unit| self.protected.unit(unit).is_none());
         record.units = units.into_iter().collect();
         record.write(&self.root, package)?;
         Ok(record)

@@ -4,9 +4,11 @@
 //! - [`units`]: the units of a package, and those that are never touched. [`record`]: what is remembered of them.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
+//! - `exempt`: units that are never touched.
 //! - `installation`: around the package manager's work. `activation`: Activate, Deactivate, and what active means.
 
 mod activation;
+mod exempt;
 mod hold;
 mod installation;
 mod left_behind;

@@ -28,6 +28,9 @@ pub(super) struct Record {
     /// The install that holds them back now.
     #[n(4)]
     pub(super) job: Option<Interruption>,
+    /// Those that are never touched and ran when the package was activated, where all of it is such units.
+    #[cbor(n(5), default)]
+    pub(super) exempt: Vec<UnitName>,
 }
 
 /// What an install began with.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, path::Path};
 
 use minicbor::{Decode, Decoder, Encode, decode};
+use wharf_frames::PackageName;
 
 use crate::{durable, policy::Pattern, root::Root};
 
@@ -31,20 +32,28 @@ const TYPES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
 /// Folders whose links have one unit start another (systemd.unit(5)).
 const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
-/// Packages and units without which the device is no device any more, or cannot be reached.
-const PROTECTED: [&str; 12] = [
-    "wharf*",
-    "dbus*",
-    "systemd*",
-    "udev*",
-    "init*",
-    "getty*",
-    "ssh*",
-    "openssh*",
-    "networking*",
-    "ifupdown*",
-    "NetworkManager*",
-    "network-manager*",
+/// Packages without which the device is no device any more, or cannot be reached, as Debian and Fedora call them.
+#[rustfmt::skip]
+const PROTECTED_PACKAGES: &[&str] = &[
+    "wharfd",
+    "systemd", "systemd-*", "udev",
+    "init", "init-system-helpers", "initscripts", "sysvinit-core",
+    "dbus", "dbus-broker", "dbus-common", "dbus-daemon", "dbus-system-bus-common",
+    "ssh", "openssh", "openssh-client", "openssh-clients", "openssh-server", "openssh-sftp-server",
+    "ifupdown", "ifupdown2", "ifupdown-ng", "network-scripts",
+    "network-manager", "NetworkManager", "NetworkManager-*",
+];
+
+/// The same of units, up to the `@` or the type.
+#[rustfmt::skip]
+const PROTECTED_UNITS: &[&str] = &[
+    "wharfd", "wharf-fetch", "wharf-installer", "wharf-job",
+    "systemd-*", "udev",
+    "getty", "getty-static", "console-getty", "container-getty", "serial-getty", "autovt",
+    "dbus", "dbus-broker", "dbus-daemon", "dbus-org.freedesktop.*",
+    "ssh", "sshd", "sshd-keygen",
+    "networking", "network", "ifup", "ifupdown-pre", "ifupdown-wait-online",
+    "NetworkManager", "NetworkManager-*", "nm-priv-helper",
 ];
 
 /// The name of a unit: a type that starts something, and no pattern, option or path.
@@ -57,6 +66,8 @@ pub(crate) struct UnitName(String);
 pub(crate) struct Shipped {
     /// Its units, templates among them.
     pub(crate) units: BTreeSet<UnitName>,
+    /// Those that are never touched: they are not among the others.
+    pub(crate) exempt: BTreeSet<UnitName>,
     /// Those of them that start with another unit, without being enabled.
     pub(crate) linked: BTreeSet<UnitName>,
     /// Those of them that a message on the bus starts.
@@ -76,7 +87,21 @@ pub(crate) struct BusServices {
 
 /// What is never held back, started or stopped.
 #[derive(Debug, Clone)]
-pub(crate) struct Protected(Vec<Pattern>);
+pub(crate) struct Protected {
+    packages: Vec<Pattern>,
+    units: Vec<Pattern>,
+    /// Units and packages of policy.
+    policy: Vec<Pattern>,
+}
+
+/// Why something is never touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exemption {
+    /// The device needs it.
+    BuiltIn,
+    /// Policy names it.
+    Policy,
+}
 
 impl UnitName {
     /// The longest one (systemd.unit(5)).
@@ -108,6 +133,12 @@ impl UnitName {
         self.0.replacen("@.", "@*.", 1)
     }
 
+    /// The name up to the `@` or the type.
+    fn stem(&self) -> &str {
+        let end = self.0.find('@').or_else(|| self.0.rfind('.'));
+        end.and_then(|end| self.0.get(..end)).unwrap_or(&self.0)
+    }
+
     /// The template of which it is an instance.
     pub(crate) fn template(&self) -> Option<Self> {
         let (stem, rest) = self.0.split_once('@')?;
@@ -128,8 +159,9 @@ pub(crate) fn is_of_a_unit(path: &str) -> bool {
 }
 
 impl Shipped {
-    /// What these files, seen from the root, bring. `target` tells where a symbolic link leads.
+    /// What these files of a package, seen from the root, bring. `target` tells where a symbolic link leads.
     pub(crate) fn of<'a>(
+        package: &PackageName,
         paths: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
         protected: &Protected,
     ) -> Self {
@@ -159,7 +191,8 @@ impl Shipped {
         scripts.retain(|script| !shipped.units.contains(script));
         shipped.linked.extend(scripts.iter().cloned());
         shipped.units.extend(scripts);
-        shipped.units.retain(|unit| !protected.is(unit.as_str()));
+        let never_touched = |unit: &UnitName| protected.exempts(package, unit).is_some();
+        (shipped.exempt, shipped.units) = shipped.units.into_iter().partition(never_touched);
         let by_others = pulled
             .into_iter()
             .filter(|(by, _)| !shipped.units.iter().any(|unit| unit.as_str() == by));
@@ -177,6 +210,11 @@ impl Shipped {
     pub(crate) fn has(&self, unit: &UnitName) -> bool {
         let template = unit.template();
         self.units.contains(unit) || template.is_some_and(|it| self.units.contains(&it))
+    }
+
+    /// Whether nothing of it is ours to start or stop, although there is something.
+    pub(crate) fn is_exempt(&self) -> bool {
+        self.units.is_empty() && !self.exempt.is_empty()
     }
 
     /// What must be kept from starting while the package is INACTIVE: to disable it does not help.
@@ -258,13 +296,44 @@ fn is_pull_folder(path: &Path) -> bool {
 impl Protected {
     /// What is built in, and what policy adds.
     pub(crate) fn with(policy: &[Pattern]) -> Self {
-        let built_in = PROTECTED.into_iter().map(Pattern::built_in);
-        Self(built_in.chain(policy.iter().cloned()).collect())
+        let built_in = |list: &[&str]| list.iter().map(|name| Pattern::built_in(name)).collect();
+        Self {
+            packages: built_in(PROTECTED_PACKAGES),
+            units: built_in(PROTECTED_UNITS),
+            policy: policy.to_vec(),
+        }
     }
 
-    /// Whether a package or unit of this name is one.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.fits(name))
+    /// Why a package is, if it is one.
+    pub(crate) fn package(&self, package: &PackageName) -> Option<Exemption> {
+        self.by(&self.packages, package.as_str(), package.as_str())
+    }
+
+    /// Why a unit of this package is, if it is one.
+    pub(crate) fn exempts(&self, package: &PackageName, unit: &UnitName) -> Option<Exemption> {
+        self.package(package).or_else(|| self.unit(unit))
+    }
+
+    /// Why a unit is by its name, if it is one.
+    pub(crate) fn unit(&self, unit: &UnitName) -> Option<Exemption> {
+        self.by(&self.units, unit.stem(), unit.as_str())
+    }
+
+    fn by(&self, built_in: &[Pattern], stem: &str, name: &str) -> Option<Exemption> {
+        if built_in.iter().any(|pattern| pattern.fits(stem)) {
+            return Some(Exemption::BuiltIn);
+        }
+        let fits = self.policy.iter().any(|pattern| pattern.fits(name));
+        fits.then_some(Exemption::Policy)
+    }
+}
+
+impl fmt::Display for Exemption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BuiltIn => "the device needs it",
+            Self::Policy => "protected-units in installer.toml names it",
+        })
     }
 }
 
@@ -295,7 +364,8 @@ mod tests {
     }
 
     fn shipped(paths: &[(&str, Option<&str>)]) -> Shipped {
-        Shipped::of(paths.iter().copied(), &Protected::with(&[]))
+        let package = PackageName::new("acme").unwrap();
+        Shipped::of(&package, paths.iter().copied(), &Protected::with(&[]))
     }
 
     #[test]
@@ -316,8 +386,10 @@ mod tests {
                 Some("acme.service"),
             ),
             ("./usr/lib/systemd/system/getty.target", None),
-            ("./usr/lib/systemd/system/dbus-acme.service", None),
+            ("./usr/lib/systemd/system/dbus-broker.service", None),
         ]);
+        let never_touched = ["dbus-broker.service", "getty.target"];
+        assert_eq!(names(&found.exempt), never_touched);
         let expected = ["acme.service", "acme.socket", "acme.timer", "acme@.service"];
         assert_eq!(names(&found.units), expected);
         assert_eq!(names(&found.tied()), [""; 0]);
@@ -369,18 +441,82 @@ mod tests {
     }
 
     #[test]
-    fn policy_adds_units_that_are_never_touched() {
-        let policy = [Pattern::built_in("acme-vpn*")];
-        let protected = Protected::with(&policy);
-        for (name, is) in [
-            ("acme-vpn.service", true),
-            ("acme.service", false),
-            ("ssh.socket", true),
-            ("wharf-job@.service", true),
-            ("systemd-networkd.service", true),
+    fn what_a_device_needs_is_never_touched_nor_what_policy_adds() {
+        let protected = Protected::with(&[Pattern::built_in("acme-vpn*")]);
+        let (built_in, policy) = (Some(Exemption::BuiltIn), Some(Exemption::Policy));
+        for (unit, why) in [
+            ("acme-vpn.service", policy),
+            ("acme.service", None),
+            ("dbus.socket", built_in),
+            ("dbus-broker.service", built_in),
+            ("dbus-acme.service", None),
+            ("getty@tty1.service", built_in),
+            ("initech-agent.service", None),
+            ("networking.service", built_in),
+            ("networking-acme.service", None),
+            ("NetworkManager-wait-online.service", built_in),
+            ("ssh.socket", built_in),
+            ("ssh@.service", built_in),
+            ("sshd.service", built_in),
+            ("sshd-keygen@rsa.service", built_in),
+            ("sshguard.service", None),
+            ("systemd-networkd.service", built_in),
+            ("systemdhealth.service", None),
+            ("udev.service", built_in),
+            ("wharf-job@.service", built_in),
+            ("wharfinger.service", None),
         ] {
-            assert_eq!(protected.is(name), is, "{name}");
+            assert_eq!(protected.unit(&UnitName::new(unit).unwrap()), why, "{unit}");
         }
+        for (package, why) in [
+            ("acme-vpn-client", policy),
+            ("dbus", built_in),
+            ("dbus-acme", None),
+            ("ifupdown2", built_in),
+            ("init", built_in),
+            ("initech-agent", None),
+            ("network-manager", built_in),
+            ("openssh-server", built_in),
+            ("opensshot", None),
+            ("sshguard", None),
+            ("systemd-resolved", built_in),
+            ("sysvinit-core", built_in),
+            ("wharfd", built_in),
+            ("wharfinger", None),
+        ] {
+            assert_eq!(
+                protected.package(&PackageName::new(package).unwrap()),
+                why,
+                "{package}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_operators_page_names_all_that_a_device_needs() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (_, packages) = page
+            .split_once("what the device needs: the packages")
+            .unwrap();
+        let (packages, units) = packages.split_once("; and units").unwrap();
+        let (units, _) = units.split_once(". The journal").unwrap();
+        let named = |text: &str| -> Vec<String> {
+            let words = text.split('`').skip(1).step_by(2);
+            words.map(str::to_owned).collect()
+        };
+        assert_eq!(named(packages), PROTECTED_PACKAGES);
+        assert_eq!(named(units), PROTECTED_UNITS);
+    }
+
+    #[test]
+    fn all_units_of_a_protected_package_are_never_touched() {
+        let package = PackageName::new("openssh-server").unwrap();
+        let path = "./usr/lib/systemd/system/rescue-ssh.target";
+        let found = Shipped::of(&package, [(path, None)], &Protected::with(&[]));
+        assert_eq!(names(&found.units), [""; 0]);
+        assert_eq!(names(&found.exempt), ["rescue-ssh.target"]);
     }
 
     #[test]

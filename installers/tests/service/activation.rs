@@ -191,6 +191,7 @@ fn what_runs_is_what_the_device_says() {
     assert_eq!(file, "disabled");
 
     one_that_runs_once_is_waited_for(&mut machine);
+    only_what_a_device_needs_is_not_held_back(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
 
     // Software without any unit is what was said last.
@@ -210,6 +211,50 @@ fn one_that_runs_once_is_waited_for(machine: &mut Machine) {
     let failure = machine.activate("setup").failure.expect("it exits with 3");
     let words = "setup.service did not stay up: failed (failed, exit-code)";
     assert!(failure.detail.as_str().contains(words), "{failure}");
+}
+
+fn only_what_a_device_needs_is_not_held_back(machine: &mut Machine) {
+    for package in ["initech-agent", "sshguard"] {
+        succeeded(&machine.install(&service(package, "1", FOREVER)), false);
+        assert_eq!(machine.running(package), [""; 0], "{package} is installed");
+    }
+    let unit = "sshd.service";
+    let deb = Deb::new("remote", "1")
+        .file(
+            &format!("{UNITS}/{unit}"),
+            format!("[Service]\n{FOREVER}\n[Install]\nWantedBy=multi-user.target\n"),
+        )
+        .script(Script::Postinst, "systemctl daemon-reload");
+    succeeded(&machine.install(&deb), false);
+    let journal = machine
+        .container()
+        .sh("journalctl --sync; journalctl WHARF_PACKAGE=remote --output cat");
+    let told =
+        "remote: not held back while it is INACTIVE, since the device needs it: [\"sshd.service\"]";
+    assert_eq!(journal.matches(told).count(), 1, "{journal}");
+
+    // It runs only if somebody else starts it, and that is what 12 says.
+    let refused = |outcome: Outcome, active: bool, words: &str| {
+        let failure = outcome.failure.expect("it is not ours");
+        assert_eq!(failure.cause, Cause::Unit);
+        assert!(failure.detail.as_str().contains(words), "{failure}");
+        assert_eq!(outcome.device.map(|device| device.active), Some(active));
+    };
+    let words =
+        "[\"sshd.service\"] is never started by wharfd, since the device needs it, and none";
+    refused(machine.activate("remote"), false, words);
+    machine
+        .container()
+        .sh("systemctl enable --quiet --now sshd");
+    succeeded(&machine.activate("remote"), true);
+    let words = "[\"sshd.service\"] is never stopped by wharfd";
+    refused(machine.deactivate("remote"), true, words);
+    machine.container().wait_for_unit(unit, "active");
+    machine
+        .container()
+        .sh("systemctl disable --quiet --now sshd");
+    assert!(!machine.is_active("remote"));
+    succeeded(&machine.deactivate("remote"), false);
 }
 
 fn what_is_no_unit_of_its_own_is_held_ended_or_said(machine: &mut Machine) {

@@ -1,0 +1,100 @@
+//! Units that are never held back, started or stopped, since the device needs them or policy says so: what is told of
+//! them, and what Activate and Deactivate mean for a package of nothing else. Here systemd is only asked.
+
+use wharf_frames::{Cause, Failure, OperationId, PackageName, Text};
+use wharf_journal::message;
+
+use super::{
+    Systemd,
+    record::Record,
+    units::{Exemption, Shipped, UnitName},
+};
+use crate::backend::Change;
+
+impl Systemd {
+    /// Says what of a package that is about to be installed is not held back.
+    pub(super) fn tell_exempt(&self, package: &PackageName, operation: OperationId, new: &Shipped) {
+        for why in [Exemption::BuiltIn, Exemption::Policy] {
+            let is = |unit: &&UnitName| self.protected.exempts(package, unit) == Some(why);
+            let exempt: Vec<&UnitName> = new.exempt.iter().filter(is).collect();
+            if !exempt.is_empty() {
+                tracing::info!(
+                    MESSAGE_ID = message::NOT_HELD_BACK,
+                    WHARF_PACKAGE = package.as_str(),
+                    WHARF_OPERATION = %operation,
+                    "{package}: not held back while it is INACTIVE, since {why}: {}",
+                    Text::from(format!("{exempt:?}"))
+                );
+            }
+        }
+    }
+
+    /// The package is active if it runs by itself.
+    pub(super) fn activate_exempt(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<Change, Failure> {
+        self.release(package)?;
+        if self.is_active(package)? {
+            return Ok(Change::Unchanged);
+        }
+        let running = self.exempt_that_run(shipped)?;
+        if running.is_empty() {
+            let units: Vec<&UnitName> = shipped.exempt.iter().collect();
+            let why = "none of them is enabled and runs (`systemctl enable --now` is yours)";
+            return Err(self.not_ours(package, "started", &units, why));
+        }
+        let mut record = Record {
+            activated: true,
+            exempt: running,
+            ..Record::default()
+        };
+        record.write(&self.root, package)?;
+        Ok(Change::Changed)
+    }
+
+    /// The package is inactive if somebody else has stopped it.
+    pub(super) fn deactivate_exempt(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<Change, Failure> {
+        let running = self.exempt_that_run(shipped)?;
+        if !running.is_empty() {
+            let units: Vec<&UnitName> = running.iter().collect();
+            let why = "it runs (`systemctl disable --now` is yours)";
+            return Err(self.not_ours(package, "stopped", &units, why));
+        }
+        let was = Record::read(&self.root, package)?.is_some_and(|record| record.activated);
+        Record::default().write(&self.root, package)?;
+        Ok(match was {
+            true => Change::Changed,
+            false => Change::Unchanged,
+        })
+    }
+
+    /// Those that run, and start with another unit: what only a question to it starts comes and goes.
+    fn exempt_that_run(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
+        let plain = shipped.exempt.iter().filter(|unit| !unit.is_template());
+        let plain: Vec<UnitName> = plain.cloned().collect();
+        self.those(&plain, |state| {
+            (state.is_up() || state.is_coming()) && !state.pulled_by.is_empty()
+        })
+    }
+
+    fn not_ours(
+        &self,
+        package: &PackageName,
+        done: &str,
+        units: &[&UnitName],
+        why: &str,
+    ) -> Failure {
+        let exemption = units
+            .first()
+            .and_then(|unit| self.protected.exempts(package, unit));
+        let since = exemption.map_or_else(String::new, |exemption| format!(", since {exemption}"));
+        let detail = format!("{units:?} is never {done} by wharfd{since}, and {why}");
+        Failure::new(Cause::Unit, detail)
+    }
+}
