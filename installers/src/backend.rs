@@ -55,7 +55,12 @@ pub struct Client<'a> {
     /// Asked once, when it is settled what will be done, and nobody else can change the device before that: right
     /// before the device is changed. Where it refuses, nothing is.
     pub begin: &'a dyn Fn() -> Result<(), Failure>,
+    /// Told what a run printed, once it is over.
+    pub printed: Listener<'a>,
 }
+
+/// Told which program has run, and the end of what it and the maintainer scripts printed.
+pub type Listener<'a> = &'a dyn Fn(&str, &str);
 
 /// A package manager with its database and its services, in one root.
 ///
@@ -110,7 +115,12 @@ pub trait Installer: Send + Sync {
 
     /// Makes a package whole again that a run of ours left in the middle; with the file where that was an install.
     /// Looks first, and does nothing when nothing is unfinished. Fails with `Interrupted` when it cannot.
-    fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure>;
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure>;
 
     /// Keeps the units of both versions of a package from running and from starting at boot, before its file is
     /// installed by this operation. Where nothing will be done, nothing is held.

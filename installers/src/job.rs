@@ -224,7 +224,11 @@ impl<'a> Worker<'a> {
                 .filter(|path| verdict::still_holds(path, judged).is_ok()),
             _ => None,
         };
-        let repaired = self.backend.repair(job.order.package(), file.as_deref());
+        let repaired =
+            self.backend
+                .repair(job.order.package(), file.as_deref(), &|program, text| {
+                    log::printed(job.operation, program, text);
+                });
         match (&job.order, repaired) {
             (Order::Install { .. }, Err(failure)) => Err(failure.into()),
             (_, repaired) => {
@@ -314,6 +318,7 @@ impl<'a> Worker<'a> {
         let job = RefCell::new(job);
         let client = Client {
             report: &|progress| progress::write(self.root, operation, progress),
+            printed: &|program, text| log::printed(operation, program, text),
             begin: &|| {
                 self.begin_applying(&mut job.borrow_mut())?;
                 match &allowed {

@@ -55,6 +55,8 @@ pub const DAEMON_STOP: Duration = Duration::from_secs(10);
 pub const UNIT_STEADY: Duration = Duration::from_secs(3);
 /// Of what a package manager and its scripts print, this much is kept.
 pub const OUTPUT: u64 = 64 * 1024;
+/// Of that, so many lines go to the journal.
+pub const OUTPUT_LINES: usize = 256;
 /// Of what apt announces that it is about to do, this much is taken; more is refused.
 pub const ANNOUNCED: usize = 64 * 1024;
 /// A policy file, a record of ours, a passwd file: longer ones are refused.

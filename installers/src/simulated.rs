@@ -21,7 +21,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    backend::{Change, Client, Installer, Manner, PackageFile, Progress},
+    backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress},
     debian::version,
     durable, fault,
     root::Root,
@@ -204,7 +204,13 @@ impl Installer for Simulated {
         Ok(names.filter(|name| name.ends_with("_half")).collect())
     }
 
-    fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure> {
+    /// It prints nothing.
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        _: Listener<'_>,
+    ) -> Result<Change, Failure> {
         let half = self.file(name, "_half");
         if !half.exists() {
             return Ok(Change::Unchanged);

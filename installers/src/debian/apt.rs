@@ -30,7 +30,7 @@ use super::{
     version,
 };
 use crate::{
-    backend::{Change, Client, Installer, Manner, PackageFile, Progress},
+    backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress},
     durable, fault,
     policy::Policy,
     process::{self, Growth, Printed},
@@ -166,9 +166,11 @@ impl Apt {
             // It has run: what it printed is told if it can be read.
             Ok((consent.refusal(), printed.tail().unwrap_or_default()))
         };
-        match run().map_err(|error| not_started("apt-get", &error))? {
-            (None, printed) => Ok(printed),
-            (Some(refusal), _) => Err(refusal),
+        let (refusal, printed) = run().map_err(|error| not_started("apt-get", &error))?;
+        (client.printed)("apt", &printed);
+        match refusal {
+            None => Ok(printed),
+            Some(refusal) => Err(refusal),
         }
     }
 
@@ -204,10 +206,10 @@ impl Apt {
     }
 
     /// What is left of a first installation that failed would stop every later run of apt.
-    fn clean_up(&self, name: &PackageName) -> Result<(), Failure> {
+    fn clean_up(&self, name: &PackageName, printed: Listener<'_>) -> Result<(), Failure> {
         match self.dpkg.status(name)? {
             Some(status) if !status.is_whole() && !status.is_absent() => {
-                self.dpkg.remove(name).map(|_| ())
+                self.dpkg.remove(name, printed).map(|_| ())
             }
             _ => Ok(()),
         }
@@ -309,7 +311,7 @@ impl Installer for Apt {
             return Ok(Change::Changed);
         }
         if complaint::dpkg_died(&printed) {
-            self.repair(&package.name, Some(&file.path))?;
+            self.repair(&package.name, Some(&file.path), client.printed)?;
             if has_it()? {
                 return Ok(Change::Changed);
             }
@@ -317,7 +319,7 @@ impl Installer for Apt {
         let what = format!("apt-get install of {} {}", package.name, package.version);
         let failure = complaint::failure(&what, &printed);
         if first {
-            self.clean_up(&package.name)?;
+            self.clean_up(&package.name, client.printed)?;
         }
         Err(failure)
     }
@@ -330,7 +332,7 @@ impl Installer for Apt {
         removable(name, &status)?;
         let printed = match status.needs_reinstallation() {
             // apt asks for its archive, and dpkg removes nothing but this.
-            true => (client.begin)().and_then(|()| self.dpkg.remove(name))?,
+            true => (client.begin)().and_then(|()| self.dpkg.remove(name, client.printed))?,
             false => self.run(
                 &["-y", "remove"],
                 OsStr::new(name.as_str()),
@@ -352,7 +354,12 @@ impl Installer for Apt {
         self.dpkg.audit()
     }
 
-    fn repair(&self, name: &PackageName, file: Option<&Path>) -> Result<Change, Failure> {
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
         let is_sound = || -> Result<bool, Failure> {
             let status = self.status(name)?;
             let decided = status.is_none_or(|status| status.is_whole() || status.is_absent());
@@ -361,13 +368,13 @@ impl Installer for Apt {
         if is_sound()? {
             return Ok(Change::Unchanged);
         }
-        let mut said = self.dpkg.configure(name)?;
+        let mut said = self.dpkg.configure(name, printed)?;
         fault::point("repair.configured");
         if is_sound()? {
             return Ok(Change::Changed);
         }
         if let Some(file) = file {
-            said = self.dpkg.install(&self.root.seen_inside(file))?;
+            said = self.dpkg.install(&self.root.seen_inside(file), printed)?;
             fault::point("repair.installed");
             if is_sound()? {
                 return Ok(Change::Changed);

@@ -21,6 +21,7 @@ use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text, installer:
 
 use super::complaint;
 use crate::{
+    backend::Listener,
     process::{self, Growth, Printed},
     root::Root,
     session,
@@ -200,26 +201,36 @@ impl Dpkg {
     }
 
     /// Configures what is unpacked.
-    pub(super) fn configure(&self, name: &PackageName) -> Result<String, Failure> {
-        self.change(&[OsStr::new("--configure"), OsStr::new(name.as_str())])
+    pub(super) fn configure(
+        &self,
+        name: &PackageName,
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let arguments = [OsStr::new("--configure"), OsStr::new(name.as_str())];
+        self.change(&arguments, printed)
     }
 
     /// Installs a file over whatever there is.
-    pub(super) fn install(&self, file: &Path) -> Result<String, Failure> {
-        self.change(&[OsStr::new("--install"), file.as_os_str()])
+    pub(super) fn install(&self, file: &Path, printed: Listener<'_>) -> Result<String, Failure> {
+        self.change(&[OsStr::new("--install"), file.as_os_str()], printed)
     }
 
     /// Removes a package from whatever state.
-    pub(super) fn remove(&self, name: &PackageName) -> Result<String, Failure> {
-        self.change(&[
+    pub(super) fn remove(
+        &self,
+        name: &PackageName,
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let arguments = [
             OsStr::new("--force-remove-reinstreq"),
             OsStr::new("--remove"),
             OsStr::new(name.as_str()),
-        ])
+        ];
+        self.change(&arguments, printed)
     }
 
     /// Gives what dpkg printed.
-    fn change(&self, arguments: &[&OsStr]) -> Result<String, Failure> {
+    fn change(&self, arguments: &[&OsStr], listener: Listener<'_>) -> Result<String, Failure> {
         let _lock = self.lock_frontend()?;
         let run = || -> io::Result<String> {
             let printed = Printed::new(self.root.run().join("dpkg.output"))?;
@@ -243,7 +254,9 @@ impl Dpkg {
             // It has run: what it printed is told if it can be read.
             Ok(printed.tail().unwrap_or_default())
         };
-        run().map_err(|error| not_started("dpkg", &error))
+        let printed = run().map_err(|error| not_started("dpkg", &error))?;
+        listener("dpkg", &printed);
+        Ok(printed)
     }
 
     /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a

@@ -190,6 +190,7 @@ fn what_runs_is_what_the_device_says() {
         .unit::<String>("acme.service", "UnitFileState");
     assert_eq!(file, "disabled");
 
+    what_scripts_print_is_found_by_the_operation(&mut machine);
     one_that_runs_once_is_waited_for(&mut machine);
     only_what_a_device_needs_is_not_held_back(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
@@ -198,6 +199,35 @@ fn what_runs_is_what_the_device_says() {
     succeeded(&machine.install(&Deb::new("library", "1")), false);
     succeeded(&machine.activate("library"), true);
     succeeded(&machine.deactivate("library"), false);
+}
+
+/// The story of the package has none of it.
+fn what_scripts_print_is_found_by_the_operation(machine: &mut Machine) {
+    let said = |machine: &mut Machine, field: &str| {
+        let journal = format!("journalctl --sync; journalctl {field} --output cat");
+        machine.container().sh(&journal)
+    };
+    for (version, then) in [("1", "exit 3"), ("2", "exit 0")] {
+        let script = format!("echo anchors: $(seq 20)\necho look at them >&2\n{then}");
+        let deb = Deb::new("wordy", version).script(Script::Postinst, &script);
+        let (operation, _) = machine.accepted(&deb);
+        let failed = machine.outcome(operation).failure.is_some();
+        assert_eq!(failed, then == "exit 3");
+        let printed = said(machine, &format!("WHARF_OPERATION={operation}"));
+        for line in [
+            "apt: anchors: 1 2 3",
+            "apt: look at them\n",
+            "install wordy ",
+        ] {
+            assert_eq!(printed.matches(line).count(), 1, "{printed}");
+        }
+    }
+    let story = said(machine, "WHARF_PACKAGE=wordy");
+    assert!(!story.contains("apt: "), "{story}");
+    let jobs = story
+        .lines()
+        .filter(|line| line.starts_with("install wordy "));
+    assert_eq!(jobs.count(), 2, "{story}");
 }
 
 fn one_that_runs_once_is_waited_for(machine: &mut Machine) {
@@ -287,8 +317,9 @@ fn what_is_no_unit_of_its_own_is_held_ended_or_said(machine: &mut Machine) {
     assert!(!commands.lines().any(|word| word == "4242"), "{commands}");
     let journal = machine
         .container()
-        .sh("journalctl --unit 'wharf-job@*' --output cat");
+        .sh("journalctl --sync; journalctl --unit 'wharf-job@*' --output cat");
     for told in [
+        "apt: Setting up loose (1) ...",
         "loose: ended what its maintainer scripts left running, which no Activate could start: sleep (",
         "loose: not held back while it is INACTIVE: {\"/usr/lib/systemd/user/loose.service\"}",
     ] {

@@ -1,6 +1,7 @@
 //! The contract of `trait Installer`, the same for every package manager: apt in a Debian root, and the simulated one.
 
 use std::{
+    cell::RefCell,
     cmp::Ordering,
     fs,
     path::{Path, PathBuf},
@@ -33,6 +34,7 @@ const PLAIN: Manner = Manner {
 const QUIET: Client<'static> = Client {
     report: &|_| (),
     begin: &|| Ok(()),
+    printed: &|_, _| (),
 };
 
 /// A package manager in a root of its own.
@@ -320,7 +322,9 @@ fn a_repair_of_a_sound_device_changes_nothing() {
     each(|bench| {
         let file = bench.plain("acme", "1");
         for installed in [None, Some("1")] {
-            let repaired = bench.backend.repair(&name("acme"), Some(&file.path));
+            let repaired = bench
+                .backend
+                .repair(&name("acme"), Some(&file.path), QUIET.printed);
             assert_eq!(repaired, Ok(Change::Unchanged));
             assert_eq!(bench.version("acme").as_deref(), installed);
             bench.install(&file).unwrap();
@@ -350,7 +354,7 @@ fn versions_are_ordered_by_the_package_manager() {
 #[test]
 fn progress_is_told() {
     each(|bench| {
-        let told = std::cell::RefCell::new(Vec::new());
+        let told = RefCell::new(Vec::new());
         let file = bench.plain("acme", "1");
         let client = Client {
             report: &|progress| told.borrow_mut().push(progress.phase),
@@ -366,7 +370,7 @@ fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
     each(|bench| {
         let (one, two) = (bench.plain("acme", "1"), bench.plain("acme", "2"));
         let begun = std::cell::Cell::new(0);
-        let before = std::cell::RefCell::new(None);
+        let before = RefCell::new(None);
         let (begin, refuse) = (
             || {
                 begun.set(begun.get() + 1);
@@ -610,6 +614,53 @@ fn the_administrators_hooks_and_the_history_stay() {
 }
 
 #[test]
+fn what_is_printed_is_told_whether_it_succeeds_or_fails() {
+    let bench = Bench::apt();
+    let told = RefCell::new(Vec::new());
+    let client = Client {
+        printed: &|program, text| {
+            told.borrow_mut()
+                .push((program.to_owned(), text.to_owned()))
+        },
+        ..QUIET
+    };
+    let prints = |version: &str, then: &str| {
+        let script = format!("echo to stdout {version}\necho to stderr {version} >&2\n{then}");
+        let deb = Deb::new("acme", version).script(Script::Postinst, &script);
+        let deb = deb.script(Script::Prerm, "echo it goes");
+        bench.file(&deb, "acme", version)
+    };
+    let runs = |programs: &[&str], words: &[&str]| {
+        let told = told.take();
+        let ran: Vec<&str> = told.iter().map(|(program, _)| program.as_str()).collect();
+        assert_eq!(ran, programs, "{told:?}");
+        let printed: String = told.iter().map(|(_, text)| text.as_str()).collect();
+        for words in words {
+            assert!(printed.contains(words), "{words} is not in {printed}");
+        }
+    };
+    let install = |file: &PackageFile| bench.backend.install(file, PLAIN, client);
+
+    let failed = install(&prints("1", "exit 3"));
+    assert_eq!(failed.unwrap_err().cause, Cause::Script);
+    let words = [
+        "to stdout 1\nto stderr 1\n",
+        "exit status 3",
+        "Removing acme",
+    ];
+    runs(&["apt", "dpkg"], &words);
+    install(&prints("2", "")).unwrap();
+    runs(
+        &["apt"],
+        &["Setting up acme (2)", "to stdout 2\nto stderr 2\n"],
+    );
+    install(&prints("2", "")).unwrap();
+    runs(&[], &[]);
+    bench.backend.remove(&name("acme"), client).unwrap();
+    runs(&["apt"], &["it goes"]);
+}
+
+#[test]
 fn a_script_that_does_not_end_is_ended_and_told() {
     let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(2));
     let hanging = Deb::new("acme", "1").script(Script::Postinst, "sleep 1000");
@@ -677,8 +728,18 @@ fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
         let file = scripted("2", !old_is_killed);
         let killed = bench.backend.install(&file, PLAIN, QUIET);
         assert!(killed.is_err(), "{script:?}: {killed:?}");
-        let repaired = bench.backend.repair(&name("acme"), Some(&file.path));
+        let told = RefCell::new(String::new());
+        let printed = |_: &str, text: &str| told.borrow_mut().push_str(text);
+        let repaired = bench
+            .backend
+            .repair(&name("acme"), Some(&file.path), &printed);
         assert!(repaired.is_ok(), "{script:?}: {repaired:?}");
+        let has_run = told.borrow().contains("acme");
+        assert_eq!(
+            repaired == Ok(Change::Changed),
+            has_run,
+            "{script:?}: {told:?}"
+        );
         assert!(bench.install(&file).is_ok(), "{script:?}");
         assert_eq!(bench.version("acme").as_deref(), Some("2"), "{script:?}");
         assert_eq!(bench.backend.audit().unwrap(), [""; 0], "{script:?}");

@@ -12,7 +12,7 @@ use wharf_frames::{
 use wharf_tests::waiting::wait_until;
 
 use crate::contract::{frontend_lock, wait_for_apt_to_wait};
-use crate::machine::{Deb, Machine, Place, Signer, name, refused};
+use crate::machine::{Deb, Machine, Place, Script, Signer, name, refused};
 
 #[test]
 fn a_signed_package_is_sealed_installed_and_removed() {
@@ -517,6 +517,27 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
     // What comes by hand after that is not.
     std::fs::write(database.join("acme_version"), "0.9").unwrap();
     assert!(machine.state("acme").is_some_and(|found| !found.managed));
+}
+
+#[test]
+fn what_maintainer_scripts_print_is_in_the_journal_line_by_line() {
+    let mut machine = Machine::debian().started();
+    let script =
+        "for n in 1 2 3; do echo \"line $n\"; done\nprintf '\\033[2Jcleared\\n' >&2\nexit 3";
+    let deb = Deb::new("acme", "1").script(Script::Postinst, script);
+    let failure = machine.install(&deb).failure.expect("its postinst fails");
+    assert_eq!(failure.cause, Cause::Script);
+    let errors = machine.installer().errors();
+    errors.wait_for("wharf-job: warning: install acme 1: ");
+    for line in [
+        "Setting up acme (1) ...",
+        "line 1",
+        "line 2",
+        "line 3",
+        "\\u{1b}[2Jcleared",
+    ] {
+        errors.wait_for(&format!("wharf-job: apt: {line}"));
+    }
 }
 
 #[test]
