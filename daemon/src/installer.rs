@@ -124,6 +124,16 @@ impl Installer {
         }
     }
 
+    /// The files that there are, of whatever instance.
+    pub async fn staged(&self) -> Result<Vec<StageId>, NotDone> {
+        match self.ask(Request::List).await? {
+            (Reply::List { stages, .. }, _) => {
+                Ok(stages.into_iter().map(|entry| entry.stage).collect())
+            }
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
     /// Gives a job to the installer: an Install, a Remove, an Activate or a Deactivate. Giving it twice
     /// starts it once.
     pub async fn submit(&self, job: Request) -> Result<(), NotDone> {

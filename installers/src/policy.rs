@@ -66,7 +66,7 @@ pub struct Quota {
     pub bytes: u64,
     /// Files.
     pub files: usize,
-    /// A file that nobody has written for so many days is removed.
+    /// A file that is no package, or not yet, and that nobody has written for so many days is removed.
     #[serde(deserialize_with = "days")]
     pub days: u64,
     /// So many bytes of the disk stay free, beside the built-in reserve: 5 %, from 64 MiB to 1 GiB.

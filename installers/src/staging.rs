@@ -188,8 +188,12 @@ impl Staging {
     }
 
     fn remove(&self, stage: StageId, needs: Needs<'_>, patience: Duration) -> Result<(), NotDone> {
-        let _taken = self.take_unneeded(stage, needs)?;
-        let path = self.root.stage(stage);
+        let taken = self.take_unneeded(stage, needs)?;
+        self.remove_taken(&taken, patience)
+    }
+
+    fn remove_taken(&self, taken: &Taken<'_>, patience: Duration) -> Result<(), NotDone> {
+        let path = self.root.stage(taken.1);
         if let Some(file) = open(&path, false).map_err(|error| failed("open", &path, &error))? {
             unwritten(&file, &path, patience)?;
         }
@@ -233,15 +237,24 @@ impl Staging {
         Ok(entries)
     }
 
-    /// Removes what nobody has written for longer than policy keeps it, unless a job needs it.
+    /// Removes what nobody has written for longer than policy keeps it, unless a job needs it, or its verdict is good: a
+    /// server was told that it is DELIVERED.
     pub fn expire(&self, needs: Needs<'_>) -> io::Result<()> {
         for (stage, metadata) in self.files()? {
             if self.is_old(&self.root.stage(stage), &metadata)? {
                 // One that is just being used is not old.
-                let _ = self.remove(stage, needs, Duration::ZERO);
+                let _ = self.remove_unsealed(stage, needs);
             }
         }
         self.forget_refusals(needs)
+    }
+
+    fn remove_unsealed(&self, stage: StageId, needs: Needs<'_>) -> Result<(), NotDone> {
+        let taken = self.take_unneeded(stage, needs)?;
+        match verdict::read(&self.root.stage(stage)).map_err(NotDone::NotNow)? {
+            Some(Verdict::Sealed(_)) => Ok(()),
+            _ => self.remove_taken(&taken, Duration::ZERO),
+        }
     }
 
     /// Whether a file has not been written for longer than policy keeps it. Where its age cannot be told, it counts from

@@ -6,7 +6,7 @@
 //! - `serve`: requests of the server, by object; `local`: those of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
-//! - `device`: what the device has, asked whenever somebody else may have changed it;
+//! - `device`: what the device has, asked whenever somebody else may have changed it; `leftovers`: files of no instance;
 //! - `goodbye`: the end of the registration, which no end of the agent is;
 //! - `standing`: how it stands with the server, in one line; `story`: what the journal is told.
 
@@ -14,6 +14,7 @@ mod act;
 mod commit;
 mod device;
 mod goodbye;
+mod leftovers;
 mod local;
 mod serve;
 mod standing;
@@ -181,6 +182,7 @@ impl Agent {
             ending,
         };
         device::watch(root, changes.clone(), context.clone());
+        tokio::task::spawn_local(leftovers::discard(context.clone()));
         let mut agent = Self {
             link: link(
                 &settings,

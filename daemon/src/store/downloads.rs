@@ -42,6 +42,18 @@ impl Store {
         })
     }
 
+    /// Whether an instance has this file, or something is to be done with it.
+    pub fn knows(&mut self, stage: StageId) -> Result<bool, StoreError> {
+        self.database.run(|connection| {
+            connection.query_row(
+                "SELECT EXISTS (SELECT 1 FROM instance WHERE stage = ?1) \
+                 OR EXISTS (SELECT 1 FROM effect WHERE stage = ?1)",
+                [Sql(stage)],
+                |row| row.get(0),
+            )
+        })
+    }
+
     /// Counts an attempt, before it is made. Each looks for the signature anew: the origin may have another file by then.
     pub fn begin_attempt(&mut self, stage: StageId) -> Result<Download, StoreError> {
         self.change(

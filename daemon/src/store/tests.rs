@@ -149,6 +149,25 @@ fn an_event_ends_the_effects_of_its_operation() {
 }
 
 #[test]
+fn a_file_is_known_from_before_it_is_there_until_it_is_discarded() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1).unwrap();
+    assert!(!open.knows(STAGE).unwrap());
+    let queued = store(&mut open, &Instance::default(), write_uri());
+    assert!(open.knows(STAGE).unwrap(), "by its instance");
+    let failed = Event::Failed {
+        operation: OPERATION,
+        failure: Failure::new(Cause::NotFound, "the origin has nothing there"),
+    };
+    store(&mut open, &queued, failed);
+    assert!(open.knows(STAGE).unwrap(), "by what is to be done");
+    let pending = open.load().unwrap().pending;
+    open.resolve(&pending[0]).unwrap();
+    assert!(!open.knows(STAGE).unwrap());
+}
+
+#[test]
 fn a_deleted_instance_0_stays_deleted() {
     let folder = Folder::new();
     let mut first = folder.open().unwrap();

@@ -174,6 +174,51 @@ fn old_files_go_and_those_whose_age_cannot_be_told_count_from_now_on() {
 }
 
 #[test]
+fn a_file_whose_verdict_is_good_stays_until_it_is_discarded_and_old_refusals_go() {
+    let mut machine = Machine::simulated();
+    machine.policy("[quota]\ndays = 3\n");
+    let program = machine.programs().join("wharf-installer");
+    let days = |days: u64| Duration::from_secs(days * 86400);
+    let age = |path: &Path, by| {
+        let file = File::open(path).unwrap();
+        file.set_modified(SystemTime::now() - by).unwrap();
+    };
+    age(&program, days(100));
+    machine.start_program(&program, &[]);
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let refused = machine.stage_id();
+    let unsigned = machine.build(&Deb::new("lamp", "1"), None);
+    let reply = machine.put(refused, &unsigned);
+    assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+    let staged = machine.root().join("var/lib/wharf-installer/staged");
+    let names = || {
+        let names = std::fs::read_dir(&staged).unwrap().flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        names.sort();
+        names
+    };
+    let later = [format!("{stage}"), format!("{stage}.verdict")];
+    // Or it is new, and the clock was set.
+    for name in names() {
+        age(&staged.join(name), days(40));
+    }
+
+    drop(machine.stage(machine.stage_id()));
+    let names = names();
+    assert!(later.iter().all(|name| names.contains(&name.into())));
+    assert!(!names.contains(&format!("{refused}.verdict").into()));
+    let install = Request::Install {
+        operation: machine.operation(),
+        stage,
+    };
+    assert_eq!(machine.run(&install).failure, None);
+    assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+    for name in later {
+        assert!(!staged.join(&name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn a_judged_file_is_never_handed_out_again() {
     let machine = Machine::simulated().started();
     let (stage, _) = machine.sealed(&Deb::new("acme", "1"));

@@ -86,3 +86,31 @@ fn a_package_of_the_distribution_is_not_taken_over_by_an_install_that_failed() {
     let version = set.gateway.debian_root().installed_version("hello");
     assert_eq!(version.as_deref(), Some("1.0-1"));
 }
+
+#[test]
+fn a_delivered_package_that_no_instance_knows_any_more_is_removed_and_no_other() {
+    let mut set = StageSet::simulated();
+    let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
+    let database = set.gateway.path().join("var/lib/wharfd");
+    let kept = set.folder.path().join("kept");
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    set.gateway.daemon().kill();
+    output_of(Command::new("cp").args(["-a"]).args([&database, &kept]));
+    set.start_daemon_again();
+    let client = set.client();
+    client.create("/9", Some(1), &[]).expect("2.01");
+    let bulb = set.publish(&Package::new("bulb", "1.0-1"));
+    client.write_text("/9/1/3", &bulb).expect("2.04");
+    set.wait_for_instance(1, "3/0");
+    let files = || fs::read_dir(&staged).unwrap().count();
+    assert_eq!(files(), 4, "two packages and their verdicts");
+
+    set.gateway.daemon().kill();
+    fs::remove_dir_all(&database).unwrap();
+    output_of(Command::new("cp").args(["-a"]).args([&kept, &database]));
+    set.start_daemon_again();
+    wharf_tests::waiting::wait_until("one package", || (files() == 2).then_some(()));
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("4/2");
+}

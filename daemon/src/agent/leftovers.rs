@@ -1,0 +1,40 @@
+//! Files in root's folder that no instance knows, as after the database was lost: looked for once, at the start. Their
+//! verdicts are good for ever, so nothing else would remove them.
+
+use wharf_frames::StageId;
+
+use crate::{delivery::seal, installer::NotDone, work::Context};
+
+/// Has them removed. A file has its name in the database before it is there.
+pub(super) async fn discard(context: Context) {
+    for stage in staged(&context).await {
+        let is_known = context.store.borrow_mut().knows(stage);
+        match is_known {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!("the file {stage} is of no instance: it is removed");
+                seal::discard(&context, stage).await;
+            }
+            Err(error) => tracing::warn!("whose file {stage} is cannot be told: {error}"),
+        }
+    }
+}
+
+/// Asks until there is an answer.
+async fn staged(context: &Context) -> Vec<StageId> {
+    let mut in_vain = 0;
+    loop {
+        match context.installer.staged().await {
+            Ok(stages) => return stages,
+            Err(NotDone::Refused(failure)) => {
+                tracing::warn!("files of no instance are not looked for: {failure}");
+                return Vec::new();
+            }
+            Err(NotDone::Later(failure)) => {
+                tracing::debug!("files of no instance are looked for later: {failure}");
+            }
+        }
+        in_vain += 1;
+        tokio::time::sleep(context.back_off(in_vain)).await;
+    }
+}
