@@ -88,6 +88,10 @@ pub trait Installer: Send + Sync {
     /// configuration. That it is managed is the ledger's to say.
     fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure>;
 
+    /// Visits each path that the database lists for exactly this package, folders as well, seen from outside of the root;
+    /// none where it lists nothing.
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure>;
+
     /// What an install would install: the package itself, first. Changes nothing.
     ///
     /// Fails when it would change anything else (`Plan`), needs what is not there (`Dependency`), is held (`Held`),

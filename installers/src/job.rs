@@ -1,22 +1,18 @@
 //! One job, from its record to its end: what wharf-job does. It may die at any step and be started again; then it
 //! looks first. It knows no socket.
 
-use std::{
-    cell::RefCell,
-    fs::{self, File},
-    io,
-    path::PathBuf,
-};
+use std::{cell::RefCell, fs, io, path::PathBuf};
 
-use nix::{fcntl::FlockArg, unistd::syncfs};
+use nix::fcntl::FlockArg;
 use wharf_frames::{
-    Cause, Failure, OperationId,
+    Cause, Failure, OperationId, PackageName,
     installer::{Found, Outcome, Phase},
 };
 
 use crate::{
     backend::{Change, Client, Installer, Manner, PackageFile, Progress},
     fault,
+    file_systems::{self, FileSystems},
     inspect::Inspector,
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
@@ -99,6 +95,8 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         self.wait_for_earlier(&job)?;
+        let mut written = FileSystems::of(self.root);
+        self.add_paths(&mut written, job.order.package())?; // a removal leaves no list of them
         let (failure, device) = match self.work(&mut job, session) {
             Ok(device) => (None, device),
             // The package manager says that it was stopped; by whom, the record says.
@@ -109,7 +107,8 @@ impl<'a> Worker<'a> {
             }
             Err(Stop::Cancelled) => return Ok(()),
         };
-        self.end(job, failure, device)
+        self.add_paths(&mut written, job.order.package())?;
+        self.end(job, failure, device, &written)
     }
 
     /// dpkg outlives whoever started it. A job is over when its processes are gone. What stays for longer than a job may
@@ -403,8 +402,11 @@ impl<'a> Worker<'a> {
         mut job: Job,
         failure: Option<Failure>,
         device: Option<Found>,
+        written: &FileSystems,
     ) -> Result<(), Failure> {
-        self.sync()?;
+        written
+            .sync()
+            .map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))?;
         fault::point("job.synced");
         self.record(&job, failure.is_none(), device.as_ref())?;
         fault::point("ledger.recorded");
@@ -464,24 +466,11 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The file systems on which packages and the package database lie. Neither maintainer scripts nor all package
-    /// managers sync what they write.
-    fn sync(&self) -> Result<(), Failure> {
-        let mut synced = Vec::new();
-        for folder in ["", "usr", "etc", "opt", "var", "var/lib", "srv", "boot"] {
-            let path = self.root.path(folder);
-            let Ok(metadata) = fs::metadata(&path) else {
-                continue;
-            };
-            let device = std::os::unix::fs::MetadataExt::dev(&metadata);
-            if !synced.contains(&device) {
-                File::open(&path)
-                    .and_then(|folder| Ok(syncfs(folder)?))
-                    .map_err(|error| unavailable("sync", path, &error))?;
-                synced.push(device);
-            }
-        }
-        Ok(())
+    /// Adds the file systems on which the package lies now.
+    fn add_paths(&self, written: &mut FileSystems, name: &PackageName) -> Result<(), Failure> {
+        let mounts = file_systems::mounts();
+        self.backend
+            .each_path(name, &mut |path| written.add(path, &mounts))
     }
 }
 

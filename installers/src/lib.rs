@@ -12,7 +12,7 @@
 //! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
 //!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
-//!   [`session`]: its processes; [`progress`]: how far it is.
+//!   [`session`]: its processes; [`progress`]: how far it is; `file_systems`: what its disks must have at the end.
 //! - [`keys`]: the keyring, as an administrator sees and changes it.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
 //! - `systemd`: the services of packages: held back until Activate.
@@ -34,6 +34,7 @@ pub mod backend;
 mod clock;
 pub mod debian;
 mod durable;
+mod file_systems;
 pub mod inspect;
 pub mod job;
 pub mod journal;

@@ -147,6 +147,11 @@ impl Installer for Simulated {
         }))
     }
 
+    /// Its packages have no files.
+    fn each_path(&self, _: &PackageName, _: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn plan(&self, file: &PackageFile, _: Manner) -> Result<Vec<Installed>, Failure> {
         self.refuse_if("held", Cause::Held)?;
         self.refuse_if("needs", Cause::Dependency)?;

@@ -20,6 +20,7 @@ pub struct Package {
     conffiles: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
     links: Vec<(String, String)>,
+    folders: Vec<String>,
 }
 
 /// A maintainer script (Debian Policy 6.5).
@@ -64,6 +65,7 @@ impl Package {
                 format!("{version}\n").into_bytes(),
             )],
             links: Vec::new(),
+            folders: Vec::new(),
         }
     }
 
@@ -144,6 +146,12 @@ impl Package {
         self.file(&path, unit)
     }
 
+    /// With a folder that has nothing in it.
+    pub fn folder(mut self, path: &str) -> Self {
+        self.folders.push(path.to_owned());
+        self
+    }
+
     /// With a symbolic link.
     pub fn link(mut self, path: &str, target: &str) -> Self {
         self.links.push((path.to_owned(), target.to_owned()));
@@ -202,6 +210,10 @@ impl Package {
         for (path, content) in &self.files {
             let mode = if path.contains("/bin/") { 0o755 } else { 0o644 };
             write(root, path, content, mode);
+        }
+        for path in &self.folders {
+            fs::create_dir_all(root.join(path.trim_start_matches('/')))
+                .unwrap_or_else(|error| panic!("{path} cannot be made: {error}"));
         }
         for (path, target) in &self.links {
             let link = root.join(path.trim_start_matches('/'));

@@ -25,6 +25,7 @@ use super::{
     complaint, configuration,
     consent::Consent,
     dpkg::{Dpkg, Known, Status, not_started},
+    files,
     plan::{Step, announced, only_installs, only_removes, simulated},
     services::Services,
     version,
@@ -254,6 +255,13 @@ impl Installer for Apt {
             found.active = services.systemd.is_active(name)?;
         }
         Ok(found)
+    }
+
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        match self.is_name(name) {
+            true => files::listed(&self.root, name, &self.architecture, visit),
+            false => Ok(()),
+        }
     }
 
     fn plan(&self, file: &PackageFile, manner: Manner) -> Result<Vec<Installed>, Failure> {

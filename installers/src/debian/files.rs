@@ -1,7 +1,14 @@
 //! The files of a package by their paths: those of an installed one as dpkg lists them, those of a file before it is
 //! installed as dpkg-deb unpacks them. They are read only from packages whose signature holds.
 
-use std::{fs, io, path::Path, process::Stdio};
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::Stdio,
+};
 
 use tar::Archive;
 use wharf_frames::{Cause, Failure, PackageName};
@@ -29,6 +36,38 @@ pub(super) fn installed(
         Some(target.to_string_lossy().into_owned())
     };
     Ok(paths.map(|path| (path.to_owned(), target(path))).collect())
+}
+
+/// Visits what dpkg lists for an installed package, by dpkg's own file: dpkg-query would read its whole database. The
+/// architecture is in the name of that file where the package may be there for more than one (`Multi-Arch: same`).
+pub(super) fn listed(
+    root: &Root,
+    name: &PackageName,
+    architecture: &str,
+    visit: &mut dyn FnMut(&Path),
+) -> Result<(), Failure> {
+    for name in [name.to_string(), format!("{name}:{architecture}")] {
+        let list = root.path(format!("var/lib/dpkg/info/{name}.list"));
+        visit_lines(root, &list, visit).map_err(|error| {
+            let detail = format!("cannot read {}: {error}", list.display());
+            Failure::new(Cause::Unavailable, detail)
+        })?;
+    }
+    Ok(())
+}
+
+fn visit_lines(root: &Root, list: &Path, visit: &mut dyn FnMut(&Path)) -> io::Result<()> {
+    let lines = match File::open(list) {
+        Ok(file) => BufReader::new(file).split(b'\n'),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for line in lines {
+        let line = line?;
+        let below = line.strip_prefix(b"/").unwrap_or(&line);
+        visit(&root.path(OsStr::from_bytes(below)));
+    }
+    Ok(())
 }
 
 /// The files that dpkg would unpack from this package among those whose path `counts`.

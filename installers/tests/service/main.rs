@@ -9,6 +9,7 @@
 mod activation;
 mod contract;
 mod crash;
+mod disks;
 mod hostile_clients;
 mod job_socket;
 mod jobs;

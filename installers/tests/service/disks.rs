@@ -1,0 +1,62 @@
+//! What is said to be done is on the disk, whichever that is.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use wharf_frames::installer::Request;
+use wharf_tests::command::output_of;
+
+use crate::machine::{Deb, Machine, Script, name};
+
+#[test]
+fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
+    let machine = Machine::debian().started();
+    // Files of the package lie on the one, and the other is mounted at a folder of its own.
+    let (data, state) = (disk(&machine, "data"), disk(&machine, "var/lib/acme"));
+    let write = |what: &str| {
+        format!("for d in /data /var/lib/acme; do echo \"$1 of this\" \"{what}\" >>$d/{what}; done")
+    };
+    let acme = Deb::new("acme", "1")
+        .file("/data/acme/lamp", "on")
+        .folder("/var/lib/acme")
+        .script(Script::Postinst, &write("installed"))
+        .script(Script::Postrm, &write("removed"));
+    assert_eq!(machine.install(&acme).failure, None);
+    for disk in [&data, &state] {
+        assert!(has(disk, "configure of this installed"), "{disk:?}");
+    }
+    let outcome = machine.run(&Request::Remove {
+        operation: machine.operation(),
+        package: name("acme"),
+    });
+    assert_eq!(outcome.failure, None);
+    for disk in [&data, &state] {
+        assert!(has(disk, "remove of this removed"), "{disk:?}");
+    }
+}
+
+/// Mounts a file system of its own there; gives what it lies in.
+fn disk(machine: &Machine, folder: &str) -> PathBuf {
+    let disk = machine.packages.join(folder.replace('/', "-"));
+    fs::File::create_new(&disk)
+        .and_then(|file| file.set_len(8 << 20))
+        .unwrap();
+    output_of(Command::new("mkfs.ext4").arg("-q").arg(&disk));
+    let folder = machine.root().join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    output_of(
+        Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&disk, &folder]),
+    );
+    disk
+}
+
+fn has(disk: &Path, words: &str) -> bool {
+    let bytes = fs::read(disk).unwrap();
+    let mut parts = bytes.windows(words.len());
+    parts.any(|part| part == words.as_bytes())
+}
