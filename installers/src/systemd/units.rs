@@ -39,9 +39,10 @@ const PROTECTED_PACKAGES: &[&str] = &[
     "systemd", "systemd-*", "udev",
     "init", "init-system-helpers", "initscripts", "sysvinit-core",
     "dbus", "dbus-broker", "dbus-common", "dbus-daemon", "dbus-system-bus-common",
-    "ssh", "openssh", "openssh-client", "openssh-clients", "openssh-server", "openssh-sftp-server",
+    "ssh", "openssh", "openssh-client", "openssh-clients", "openssh-server", "openssh-sftp-server", "dropbear",
     "ifupdown", "ifupdown2", "ifupdown-ng", "network-scripts",
     "network-manager", "NetworkManager", "NetworkManager-*",
+    "wpasupplicant", "wpa_supplicant", "iwd", "dhcpcd", "modemmanager", "ModemManager",
 ];
 
 /// The same of units, up to the `@` or the type.
@@ -51,9 +52,10 @@ const PROTECTED_UNITS: &[&str] = &[
     "systemd-*", "udev",
     "getty", "getty-static", "console-getty", "container-getty", "serial-getty", "autovt",
     "dbus", "dbus-broker", "dbus-daemon", "dbus-org.freedesktop.*",
-    "ssh", "sshd", "sshd-keygen",
+    "ssh", "sshd", "sshd-keygen", "dropbear",
     "networking", "network", "ifup", "ifupdown-pre", "ifupdown-wait-online",
     "NetworkManager", "NetworkManager-*", "nm-priv-helper",
+    "wpa_supplicant", "iwd", "dhcpcd", "ModemManager",
 ];
 
 /// The name of a unit: a type that starts something, and no pattern, option or path.
