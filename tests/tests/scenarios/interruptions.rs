@@ -312,6 +312,7 @@ fn software_that_is_damaged_by_hand_is_told_until_it_is_repaired() {
                    (`wharfctl doctor` says how), or install it again";
     set.expect_story(&[damaged]);
 
+    set.client().read("/9/0/16").expect("2.05"); // the acknowledgement came before this
     set.kill_and_start_daemon();
     assert_eq!(format!("16={}", set.client().read_text("/9/0/16")), damaged);
     fs::write(set.gateway.path().join("repaired"), "").unwrap();
