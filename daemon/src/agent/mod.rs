@@ -154,7 +154,11 @@ impl Agent {
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.server.lifetime)?);
         let saved = store.registration(&settings.server.address.to_string())?;
-        let answered = store.answered(clock::now())?;
+        // Another server has never sent them.
+        let answered = match saved {
+            Some(_) => store.answered(clock::now())?,
+            None => Vec::new(),
+        };
         let port = store.local_port()?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
@@ -305,11 +309,24 @@ impl Agent {
                 Output::Request { id, request } => self.answer(id, request),
                 Output::Save => self.keep_registration(),
                 Output::Event(event) => {
+                    if event == lwm2m::Event::RegistrationLost {
+                        self.forget_answered();
+                    }
                     story::tell_registration(&self.settings.server.address, &event);
                     self.show_registration(&event);
                     self.standing.note(&event);
                 }
             }
+        }
+    }
+
+    /// What cannot be forgotten now is too old in four minutes.
+    fn forget_answered(&mut self) {
+        if let Err(error) = self.context.store.borrow_mut().forget_answered() {
+            tracing::error!(
+                MESSAGE_ID = message::NOT_STORED,
+                "messages that were answered are not forgotten: {error}"
+            );
         }
     }
 

@@ -30,6 +30,11 @@ impl Store {
                 .collect()
         })
     }
+
+    /// The server lost its state: its next messages are none of those, even if they look like one.
+    pub fn forget_answered(&mut self) -> Result<(), StoreError> {
+        self.change("DELETE FROM answered", [])
+    }
 }
 
 /// Keeps one more, and none that is too old or too much.

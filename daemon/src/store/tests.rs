@@ -721,4 +721,6 @@ fn what_was_answered_is_kept_with_what_it_did_for_as_long_as_it_may_be_repeated(
     }
     let kept = ids(&mut store, 1_200);
     assert_eq!(kept, (136..200).collect::<Vec<_>>());
+    store.forget_answered().unwrap();
+    assert_eq!(ids(&mut store, 1_200), [0; 0]);
 }

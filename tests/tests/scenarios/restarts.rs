@@ -7,7 +7,7 @@ use wharf_fault::EXIT;
 use wharf_tests::{
     gateway::ENDPOINT,
     package::{Package, Script},
-    server::Event,
+    server::{Event, Server},
     waiting::wait_until,
 };
 
@@ -135,6 +135,20 @@ fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
         ("1.0-1", "10: ready for a package"),
         "only 2.0-1 was dropped"
     );
+}
+
+/// It counts from 1 like the one before.
+#[test]
+fn another_servers_message_is_none_that_was_answered_before() {
+    let mut set = StageSet::simulated();
+    let create = |set: &StageSet| set.client().create("/9", None, &[]).expect("2.01");
+    create(&set);
+    set.gateway.daemon().terminate();
+    set.server = Server::new();
+    set.gateway.configure(&set.server.uri(), "");
+    set.start_daemon_again();
+    create(&set);
+    set.client().read("/9/2/7").expect("2.05");
 }
 
 #[test]

@@ -150,6 +150,9 @@ impl Engine {
 
     fn registration_response(&mut self, now: Time, message: &Message) {
         let event = self.registration.responded(now, &mut self.random, message);
+        if event == Some(Event::RegistrationLost) {
+            self.duplicates.forget();
+        }
         self.report(event);
     }
 

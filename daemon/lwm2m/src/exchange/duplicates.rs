@@ -73,6 +73,12 @@ impl Duplicates {
         });
     }
 
+    /// The server lost its state: it may use Message IDs and tokens again.
+    pub(crate) fn forget(&mut self) {
+        self.acting.clear();
+        self.others.clear();
+    }
+
     /// The digest of the newest message with this Message ID, if it acts.
     pub(crate) fn digest_of_acting(&self, id: u16) -> Option<u64> {
         let newest = self.acting.iter().rev().find(|it| it.id == id);

@@ -71,6 +71,23 @@ fn registers_anew_when_an_update_is_answered_4_04() {
     );
 }
 
+/// It counts its messages anew, and one may look like one of before.
+#[test]
+fn a_server_that_lost_its_state_is_answered_anew() {
+    let mut pair = Pair::registered();
+    let request = pair.message(Code::POST, "/9/0/4");
+    pair.exchange(&request);
+    pair.input(Input::Update { lifetime: None });
+    let update = pair.take();
+    pair.respond(&update, Code::NOT_FOUND, |it| it);
+    let register = pair.take();
+    pair.respond(&register, Code::CREATED, |it| {
+        it.with(OptionNumber::LOCATION_PATH, "rd")
+    });
+    pair.exchange(&request);
+    assert_eq!(pair.device.asked.len(), 2);
+}
+
 #[test]
 fn keeps_trying_for_ever_with_growing_pauses() {
     let mut pair = Pair::new();
