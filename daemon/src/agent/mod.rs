@@ -154,11 +154,10 @@ impl Agent {
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.server.lifetime)?);
         let saved = store.registration(&settings.server.address.to_string())?;
-        // Another server has never sent them.
-        let answered = match saved {
-            Some(_) => store.answered(clock::now())?,
-            None => Vec::new(),
-        };
+        if saved.is_none() {
+            store.forget_answered()?; // another server sent them
+        }
+        let answered = store.answered(clock::now())?;
         let port = store.local_port()?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);

@@ -142,11 +142,14 @@ fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
 fn another_servers_message_is_none_that_was_answered_before() {
     let mut set = StageSet::simulated();
     let create = |set: &StageSet| set.client().create("/9", None, &[]).expect("2.01");
+    wait_until_stored(&mut set);
     create(&set);
     set.gateway.daemon().terminate();
     set.server = Server::new();
     set.gateway.configure(&set.server.uri(), "");
     set.start_daemon_again();
+    wait_until_stored(&mut set);
+    set.kill_and_start_daemon();
     create(&set);
     set.client().read("/9/2/7").expect("2.05");
 }
