@@ -12,10 +12,11 @@ use super::{access::Access, agent::Agent, instance::Instance, operation::Operati
 const HEAD: &str = "\
 # wharfd on D-Bus
 
-The name on the system bus is `org.wharfd.Agent1`. Everybody reads; what changes something answers
-`org.freedesktop.DBus.Error.AccessDenied` to everybody but root, twice over: by the policy of the bus
-(`org.wharfd.Agent1.conf`), and by wharfd, which asks the bus who calls. No secret is in any property, signal or
-answer: Package URI, User Name and Password can be written and not read.
+The name on the system bus is `org.wharfd.Agent1`. Everybody reads, but for the users wharf-fetch and wharf-inspect,
+who handle bytes of strangers; what changes something answers `org.freedesktop.DBus.Error.AccessDenied` to everybody
+but root, twice over: by the policy of the bus (`org.wharfd.Agent1.conf`), and by wharfd, which asks the bus who
+calls. No secret is in any property, signal or answer: Package URI, User Name and Password can be written and not
+read.
 
 | object | what it is |
 | --- | --- |
