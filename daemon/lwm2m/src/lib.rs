@@ -43,6 +43,7 @@
 //! | `config`, `model`, `value`, `path`, `time` | what the caller says about itself and its objects |
 //! | `registration` | when to Register, Update, Deregister, and what to do when that fails |
 //! | `observe` | who observes what, and the queue of notifications |
+//! | `numbers` | Message IDs and Observe numbers, which no later run uses again |
 //! | `blockwise` | RFC 7959: bodies put together, handed on as a stream, or cut into blocks |
 //! | `exchange` | RFC 7252 4: one message in flight, and none acted upon twice |
 //! | [`coap`] | the bytes of a message; the only place that knows the CoAP library |
@@ -59,6 +60,7 @@ mod exchange;
 mod input;
 mod link;
 mod model;
+mod numbers;
 mod observe;
 mod output;
 mod path;

@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use crate::{Path, SavedObservation, coap::Code, content::Format, exchange::digest};
+use crate::{
+    Path, SavedObservation, coap::Code, content::Format, exchange::digest, numbers::Numbers,
+};
 
 /// Names an observation; one that is begun anew with another token has another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +37,8 @@ struct Observation {
 /// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
 const PATIENCE: u8 = 8;
 
-/// So many Observe numbers are reserved at once.
-const RESERVED: u32 = 256;
+/// An Observe number has so many bits (RFC 7641 2).
+const NUMBER_BITS: u32 = 24;
 
 /// A notification that waits, or is on its way.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,10 +81,8 @@ pub(crate) struct Observations {
     next_id: u64,
     capacity: usize,
     queued_each: usize,
-    /// The Observe number that was used last, for whichever observation.
-    number: u32,
-    /// The last one that is reserved.
-    ceiling: u32,
+    /// The Observe numbers, for whichever observation.
+    numbers: Numbers,
     unsaved: Unsaved,
 }
 
@@ -104,19 +104,18 @@ impl Observations {
             next_id: 0,
             capacity,
             queued_each: queued_each.max(1),
-            number: 0,
-            ceiling: 0,
+            numbers: Numbers::new(NUMBER_BITS, 0),
             unsaved: Unsaved::default(),
         }
     }
 
-    /// No number that an earlier run may have used is used again.
+    /// A server drops what has no higher number than what it got last (RFC 7641 3.4).
     pub(crate) fn resume_numbers(&mut self, ceiling: u32) {
-        (self.number, self.ceiling) = (ceiling, ceiling);
+        self.numbers.resume(ceiling);
     }
 
     pub(crate) fn ceiling(&self) -> u32 {
-        self.ceiling
+        self.numbers.ceiling()
     }
 
     /// An observation that an earlier run began.
@@ -132,7 +131,8 @@ impl Observations {
     /// Whether something is to be kept that changed since this was asked last; what the server was
     /// told only if everything is `at_rest`.
     pub(crate) fn take_unsaved(&mut self, at_rest: bool) -> bool {
-        let unsaved = self.unsaved.observations || (at_rest && self.unsaved.told);
+        let relied_on = self.unsaved.observations | self.numbers.take_unsaved();
+        let unsaved = relied_on || (at_rest && self.unsaved.told);
         if unsaved {
             self.unsaved = Unsaved::default();
         }
@@ -160,7 +160,7 @@ impl Observations {
         }
         self.add(id, subject, told);
         self.unsaved.observations = true;
-        Some(self.next_number())
+        Some(self.numbers.next())
     }
 
     fn add(&mut self, id: ObservationId, subject: Subject, told: u64) {
@@ -172,17 +172,6 @@ impl Observations {
             message: None,
             given_up: 0,
         });
-    }
-
-    /// One of 24 bits, after all that were used (RFC 7641 3.4).
-    fn next_number(&mut self) -> u32 {
-        const BITS: u32 = 0xff_ffff;
-        if self.number == self.ceiling {
-            self.ceiling = (self.ceiling + RESERVED) & BITS;
-            self.unsaved.observations = true;
-        }
-        self.number = (self.number + 1) & BITS;
-        self.number
     }
 
     /// Ends the observation of this path, or with this token.
@@ -292,7 +281,7 @@ impl Observations {
     pub(crate) fn sent(&mut self, id: ObservationId, message: u16) -> Option<u32> {
         let observation = self.observations.iter_mut().find(|it| it.id == id)?;
         observation.message = Some(message);
-        Some(self.next_number())
+        Some(self.numbers.next())
     }
 
     /// The server has this notification.

@@ -12,8 +12,10 @@ pub struct Saved {
     pub version: String,
     /// The path that the server assigned, by its segments. Empty if it knows no registration.
     pub location: Vec<Vec<u8>>,
-    /// Every Observe number up to this one may have been used (RFC 7641 3.4). They are reserved in
-    /// steps, so that not each of them has to be kept.
+    /// Every Message ID up to this one may have been used (RFC 7252 4.4). They are reserved in steps, so that not each
+    /// of them has to be kept.
+    pub message_ceiling: u16,
+    /// The same of Observe numbers (RFC 7641 3.4).
     pub observe_ceiling: u32,
     /// What the server observes.
     pub observations: Vec<SavedObservation>,

@@ -12,13 +12,15 @@ impl Store {
         self.database.transaction(|transaction| {
             let saved = transaction
                 .query_row(
-                    "SELECT endpoint, lwm2m_version, observe_ceiling FROM registration WHERE server = ?",
+                    "SELECT endpoint, lwm2m_version, message_ceiling, observe_ceiling FROM registration \
+                     WHERE server = ?",
                     [server],
                     |row| {
                         Ok(Saved {
                             endpoint: row.get(0)?,
                             version: row.get(1)?,
-                            observe_ceiling: row.get(2)?,
+                            message_ceiling: row.get(2)?,
+                            observe_ceiling: row.get(3)?,
                             ..Saved::default()
                         })
                     },
@@ -39,8 +41,14 @@ impl Store {
     pub fn save_registration(&mut self, server: &str, saved: &Saved) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
             transaction.execute(
-                "INSERT OR REPLACE INTO registration VALUES (1, ?, ?, ?, ?)",
-                params![server, saved.endpoint, saved.version, saved.observe_ceiling],
+                "INSERT OR REPLACE INTO registration VALUES (1, ?, ?, ?, ?, ?)",
+                params![
+                    server,
+                    saved.endpoint,
+                    saved.version,
+                    saved.message_ceiling,
+                    saved.observe_ceiling
+                ],
             )?;
             transaction.execute("DELETE FROM location", [])?;
             for segment in &saved.location {

@@ -9,6 +9,7 @@ CREATE TABLE registration (
     server          TEXT NOT NULL, -- its URI as it was configured
     endpoint        TEXT NOT NULL,
     lwm2m_version   TEXT NOT NULL,
+    message_ceiling INTEGER NOT NULL CHECK (message_ceiling BETWEEN 0 AND 65535),
     observe_ceiling INTEGER NOT NULL CHECK (observe_ceiling BETWEEN 0 AND 16777215)
 ) STRICT;
 

@@ -380,6 +380,7 @@ fn a_registration_is_kept_for_the_server_that_it_was_made_with() {
         endpoint: "gateway-17".to_owned(),
         version: "1.0".to_owned(),
         location: vec![b"rd".to_vec(), b"5a/\xff".to_vec()],
+        message_ceiling: 0xffff,
         observe_ceiling: 0xff_ffff,
         observations: vec![
             observation(Path::Object(9), 0),

@@ -54,7 +54,7 @@ enum Purpose {
 
 impl Engine {
     /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program
-    /// starts: Message IDs, tokens and pauses come from it.
+    /// starts: tokens, pauses, and the first Message ID come from it.
     pub fn new(config: Config, objects: Objects, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let (limits, lifetime) = (config.limits, config.transmission.exchange_lifetime);
@@ -81,6 +81,7 @@ impl Engine {
     /// another version is of no use any more, nor are its observations.
     pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
         let mut engine = Self::new(config, objects, seed);
+        engine.sender.ids().resume(saved.message_ceiling.into());
         engine.observations.resume_numbers(saved.observe_ceiling);
         if saved.endpoint == engine.config.endpoint && saved.version == VERSION {
             engine.registration.restore(saved.location);
@@ -95,6 +96,7 @@ impl Engine {
             endpoint: self.config.endpoint.clone(),
             version: VERSION.to_owned(),
             location: self.registration.location().to_vec(),
+            message_ceiling: self.sender.ceiling(),
             observe_ceiling: self.observations.ceiling(),
             observations: self.observations.saved(),
         }
@@ -152,7 +154,8 @@ impl Engine {
     /// again.
     fn save(&mut self) {
         let at_rest = self.sender.is_free();
-        if self.registration.take_unsaved() | self.observations.take_unsaved(at_rest) {
+        let unsaved = self.registration.take_unsaved() | self.sender.ids().take_unsaved();
+        if unsaved | self.observations.take_unsaved(at_rest) {
             self.outputs.push_back(Output::Save);
         }
     }

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::{Time, Transmission, random::Random};
+use crate::{Time, Transmission, numbers::Numbers, random::Random};
 
 struct InFlight<P> {
     id: u16,
@@ -28,7 +28,7 @@ pub(crate) enum Tick<P> {
 /// Sends confirmable messages, one at a time. `P` says what each is for.
 pub(crate) struct Sender<P> {
     in_flight: Option<InFlight<P>>,
-    next_id: u16,
+    ids: Numbers,
     parameters: Transmission,
 }
 
@@ -36,15 +36,24 @@ impl<P> Sender<P> {
     pub(crate) fn new(parameters: Transmission, random: &mut Random) -> Self {
         Self {
             in_flight: None,
-            next_id: random.next() as u16,
+            ids: Numbers::new(u16::BITS, random.next() as u32),
             parameters,
         }
     }
 
-    /// A Message ID that was not used for as long as 65,536 messages take.
+    /// The Message IDs. A server takes a message for a repeated one if its ID was used less than EXCHANGE_LIFETIME ago
+    /// (RFC 7252 4.4), by an earlier run also.
+    pub(crate) fn ids(&mut self) -> &mut Numbers {
+        &mut self.ids
+    }
+
     pub(crate) fn next_id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
+        self.ids.next() as u16
+    }
+
+    /// See [`Numbers::ceiling`].
+    pub(crate) fn ceiling(&self) -> u16 {
+        self.ids.ceiling() as u16
     }
 
     pub(crate) fn is_free(&self) -> bool {

@@ -378,6 +378,10 @@ impl Pair {
 
 /// What a message relies on would be there after a restart.
 fn assert_kept(kept: &Saved, message: &Message) {
+    if matches!(message.kind(), Kind::Confirmable | Kind::NonConfirmable) {
+        let left = kept.message_ceiling.wrapping_sub(message.id());
+        assert!(left < 1 << 8, "{} of {kept:?}", message.id());
+    }
     if message.code().is_response() && message.option(OptionNumber::OBSERVE).is_some() {
         let observes = |token| kept.observations.iter().any(|it| it.token == token);
         assert!(

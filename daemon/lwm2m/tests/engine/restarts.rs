@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use lwm2m::coap::{Code, Kind, Message, OptionNumber};
 use lwm2m::{Config, Event, Input, Path, Saved};
 
@@ -94,6 +96,23 @@ fn observe_numbers_only_grow_however_often_the_program_restarts() {
         assert!(number > last, "{number:?} after {last:?}");
         last = number;
         pair.acknowledge(&notification);
+    }
+}
+
+#[test]
+fn no_message_id_is_used_by_two_runs() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    let mut used = BTreeSet::new();
+    for state in 0..2000 {
+        if state % 100 == 99 {
+            pair.comes_back();
+        }
+        pair.commit(STATE, state % 5);
+        let notification = pair.take();
+        pair.acknowledge(&notification);
+        let id = notification.id();
+        assert!(used.insert(id), "{id}, of notification {state}");
     }
 }
 

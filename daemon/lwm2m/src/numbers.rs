@@ -1,0 +1,53 @@
+//! Numbers that no two messages may have, whichever run of the program sends them.
+
+/// So many are reserved at once.
+const RESERVED: u32 = 256;
+
+/// Numbers that follow each other, of so many bits. They are reserved in steps, so that not each has to be kept.
+pub(crate) struct Numbers {
+    /// All bits that they have.
+    mask: u32,
+    /// The one that was used last.
+    last: u32,
+    /// The last one that is reserved: every number up to it may have been used.
+    ceiling: u32,
+    unsaved: bool,
+}
+
+impl Numbers {
+    /// Of `bits` bits, from `start` on.
+    pub(crate) fn new(bits: u32, start: u32) -> Self {
+        let mask = u32::MAX >> (u32::BITS - bits);
+        Self {
+            mask,
+            last: start & mask,
+            ceiling: start & mask,
+            unsaved: false,
+        }
+    }
+
+    /// Goes on after those that an earlier run may have used.
+    pub(crate) fn resume(&mut self, ceiling: u32) {
+        (self.last, self.ceiling) = (ceiling & self.mask, ceiling & self.mask);
+    }
+
+    /// One that was not used for as long as there are others.
+    pub(crate) fn next(&mut self) -> u32 {
+        if self.last == self.ceiling {
+            self.ceiling = self.ceiling.wrapping_add(RESERVED) & self.mask;
+            self.unsaved = true;
+        }
+        self.last = self.last.wrapping_add(1) & self.mask;
+        self.last
+    }
+
+    /// What an earlier run's successor has to [resume](Self::resume) at.
+    pub(crate) fn ceiling(&self) -> u32 {
+        self.ceiling
+    }
+
+    /// Whether the ceiling is to be kept, before the number is used that was given last.
+    pub(crate) fn take_unsaved(&mut self) -> bool {
+        std::mem::take(&mut self.unsaved)
+    }
+}
