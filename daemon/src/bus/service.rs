@@ -97,7 +97,7 @@ impl Service {
         let mut bus = Bus {
             connection,
             access: self.access.clone(),
-            agent: Properties::new(),
+            agent: None,
             instances: BTreeMap::new(),
             operations: BTreeMap::new(),
         };
@@ -145,7 +145,7 @@ type Properties = HashMap<String, OwnedVariant>;
 struct Bus {
     connection: Connection,
     access: Access,
-    agent: Properties,
+    agent: Option<Properties>,
     instances: BTreeMap<InstanceId, Properties>,
     operations: BTreeMap<OperationId, Properties>,
 }
@@ -176,8 +176,10 @@ impl Bus {
         }
         let agent = OwnedObjectPath::try_from(AGENT_PATH).unwrap_or_default();
         let now = properties::<Agent>(server, &self.connection, &agent).await?;
-        tell::<Agent>(server, &agent, &self.agent, &now).await?;
-        self.agent = now;
+        if let Some(before) = &self.agent {
+            tell::<Agent>(server, &agent, before, &now).await?;
+        }
+        self.agent = Some(now);
         Ok(())
     }
 
