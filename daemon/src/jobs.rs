@@ -58,22 +58,17 @@ async fn until_ended(
     operation: OperationId,
     job: Request,
 ) -> Result<Outcome, Failure> {
-    let mut in_vain = 0;
-    loop {
-        let failure = match ask(context, operation, job.clone()).await {
-            Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) => forgotten(), // so it is asked for again
-            Err(NotDone::Refused(failure)) => return Err(failure),
-            Err(NotDone::Later(failure)) => failure,
-        };
-        in_vain += 1;
-        tracing::warn!(
-            MESSAGE_ID = message::INSTALLER_NOT_REACHED,
-            WHARF_OPERATION = %operation,
-            "the installer cannot tell about the job now: {failure}"
-        );
-        tokio::time::sleep(context.back_off(in_vain)).await;
-    }
+    let outcome = context.until_answered(
+        async || ask(context, operation, job.clone()).await,
+        |failure, _| {
+            tracing::warn!(
+                MESSAGE_ID = message::INSTALLER_NOT_REACHED,
+                WHARF_OPERATION = %operation,
+                "the installer cannot tell about the job now: {failure}"
+            );
+        },
+    );
+    outcome.await
 }
 
 fn forgotten() -> Failure {
@@ -83,11 +78,7 @@ fn forgotten() -> Failure {
     )
 }
 
-async fn ask(
-    context: &Context,
-    operation: OperationId,
-    job: Request,
-) -> Result<Option<Outcome>, NotDone> {
+async fn ask(context: &Context, operation: OperationId, job: Request) -> Result<Outcome, NotDone> {
     context.installer.submit(job).await?;
     wharf_fault::point("job.submitted");
     let mut watch = context.installer.watch(operation).await?;
@@ -95,9 +86,9 @@ async fn ask(
         match watch.next().await? {
             JobStatus::Ended(outcome) => {
                 wharf_fault::point("job.told");
-                return Ok(Some(outcome));
+                return Ok(outcome);
             }
-            JobStatus::Unknown => return Ok(None),
+            JobStatus::Unknown => return Err(NotDone::Later(forgotten())), // so it is asked for again
             JobStatus::Open { phase, percent } => {
                 tracing::debug!(WHARF_OPERATION = %operation, "the job goes on: {phase:?}, {percent:?}");
                 context.publisher.progress(operation, percent);

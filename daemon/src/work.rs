@@ -12,7 +12,7 @@ use crate::{
     bus::Publisher,
     config::Timing,
     delivery::Fetcher,
-    installer::Installer,
+    installer::{Installer, NotDone},
     store::{EffectId, Store, StoreError},
 };
 
@@ -81,6 +81,26 @@ impl Context {
     pub async fn until_ending(&self) {
         let mut ending = self.ending.clone();
         let _ = ending.wait_for(|ending| *ending).await; // the agent is gone: that is the end, too
+    }
+
+    /// Asks the installer until it says yes or no, however long that takes. `not_now` is told why there is no answer yet,
+    /// and how often in a row there was none.
+    pub async fn until_answered<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, NotDone>,
+        not_now: impl Fn(Failure, u32),
+    ) -> Result<T, Failure> {
+        let mut in_vain = 0;
+        loop {
+            let failure = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(NotDone::Refused(failure)) => return Err(failure),
+                Err(NotDone::Later(failure)) => failure,
+            };
+            in_vain += 1;
+            not_now(failure, in_vain);
+            tokio::time::sleep(self.back_off(in_vain)).await;
+        }
     }
 
     /// How long to wait after the `failed`-th failure in a row: twice as long each time, with jitter, so that

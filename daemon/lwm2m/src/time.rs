@@ -4,7 +4,7 @@ use core::ops::Add;
 use core::time::Duration;
 
 /// Milliseconds of a monotonic clock since a moment that the driver chose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {

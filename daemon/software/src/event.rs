@@ -54,6 +54,13 @@ pub enum Event {
         /// A download.
         operation: OperationId,
     },
+    /// There is no verdict on the file yet, and why: said as of [`Event::Waiting`].
+    SealWaits {
+        /// The file.
+        stage: StageId,
+        /// What has to come first.
+        why: Text,
+    },
     /// The installer's verdict on the file: it holds.
     Sealed {
         /// The file.

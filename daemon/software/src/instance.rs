@@ -36,6 +36,8 @@ pub enum State {
         in_place: Option<InPlace>,
         /// The file.
         stage: StageId,
+        /// What they wait for, where somebody said so.
+        waiting: Option<Text>,
     },
     /// The package holds.
     Delivered {

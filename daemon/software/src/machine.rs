@@ -132,6 +132,7 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
         },
         Event::FirstByte { operation } => delivery::first_byte(instance, operation),
         Event::PackageWritten { operation } => delivery::package_written(instance, operation),
+        Event::SealWaits { stage, why } => delivery::seal_waits(instance, stage, why),
         Event::Sealed { stage, package } => delivery::sealed(instance, stage, package),
         Event::SealRefused { stage, failure } => delivery::seal_refused(instance, stage, failure),
         Event::Failed { operation, failure } => match instance.work() {

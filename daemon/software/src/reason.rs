@@ -62,9 +62,12 @@ impl Instance {
         let (code, text) = match &self.state {
             State::Initial(initial) => self.of_initial(initial),
             State::DownloadStarted { delivery, .. } => of_download(delivery),
-            State::Downloaded { .. } => (
+            State::Downloaded { waiting: why, .. } => (
                 ReasonCode::DownloadComplete,
-                "checking who signed the package".into(),
+                why.as_ref().map_or_else(
+                    || "checking who signed the package".into(),
+                    |why| waiting(why.as_str()),
+                ),
             ),
             State::Delivered { installation, .. } => self.of_delivered(installation),
             State::Installed { condition, .. } => {

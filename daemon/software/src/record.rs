@@ -135,7 +135,7 @@ const fn note_and_progress(state: &State) -> (Option<&Text>, Option<StoredProgre
                 progress, waiting, ..
             } => (waiting.as_ref(), Some(of_pull(*progress))),
         },
-        State::Downloaded { .. } => (None, None),
+        State::Downloaded { waiting, .. } => (waiting.as_ref(), None),
         State::Delivered { installation, .. } => match installation {
             Installation::Untried => (None, None),
             Installation::Installing(work) => of_work(work),
@@ -200,6 +200,7 @@ impl Record {
             UpdateState::Downloaded => State::Downloaded {
                 in_place,
                 stage: self.need("stage", self.stage)?,
+                waiting: self.note.clone(),
             },
             UpdateState::Delivered => State::Delivered {
                 in_place,

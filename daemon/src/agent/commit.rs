@@ -173,21 +173,23 @@ impl Agent {
     ) -> Result<(), StoreError> {
         let new = transition.instance.as_ref();
         let over = self.over(id, new);
-        let answered = reply
-            .as_ref()
-            .and_then(|(request, answer)| self.link.answered(*request, answer));
         let is_same = old == new && over.is_empty() && transition.effects.is_empty();
         let added = match is_same {
             true => Vec::new(),
-            false => self.context.store.borrow_mut().commit(&Commit {
-                instance: id,
-                old,
-                new,
-                over: &over,
-                effects: &transition.effects,
-                answered: answered.as_ref(),
-                at: clock::now(),
-            })?,
+            false => {
+                let answers = reply.as_ref();
+                let answered =
+                    answers.and_then(|(request, answer)| self.link.answered(*request, answer));
+                self.context.store.borrow_mut().commit(&Commit {
+                    instance: id,
+                    old,
+                    new,
+                    over: &over,
+                    effects: &transition.effects,
+                    answered: answered.as_ref(),
+                    at: clock::now(),
+                })?
+            }
         };
         self.remember(id, old, new);
         if let Some((request, answer)) = reply {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use lwm2m::{Event, Input, Output};
+use lwm2m::{Event, Input, Output, Saved};
 
 use super::{AgentError, database, link};
 use crate::{config::Settings, link::Link, objects::Account, store::Store};
@@ -30,15 +30,21 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
         &settings,
         &account,
         &BTreeMap::new(),
-        Some(saved),
-        Vec::new(),
+        Some(saved.clone()),
         port,
     )?;
     let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link)).await;
     link.close().await;
-    answered.map_err(|_| AgentError::NoAnswer)?;
-    store.save_registration(&server, &link.saved())?;
-    Ok(true)
+    let kept = match answered {
+        Ok(()) => link.saved(),
+        // The server may go on observing. But the Message IDs are used.
+        Err(_) => Saved {
+            message_ceiling: link.saved().message_ceiling,
+            ..saved
+        },
+    };
+    store.save_registration(&server, &kept)?;
+    answered.map(|()| true).map_err(|_| AgentError::NoAnswer)
 }
 
 async fn say_goodbye(link: &mut Link) {

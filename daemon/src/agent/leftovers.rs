@@ -3,7 +3,7 @@
 
 use wharf_frames::StageId;
 
-use crate::{delivery::seal, installer::NotDone, work::Context};
+use crate::{delivery::seal, work::Context};
 
 /// Has them removed. A file has its name in the database before it is there.
 pub(super) async fn discard(context: Context) {
@@ -20,21 +20,13 @@ pub(super) async fn discard(context: Context) {
     }
 }
 
-/// Asks until there is an answer.
 async fn staged(context: &Context) -> Vec<StageId> {
-    let mut in_vain = 0;
-    loop {
-        match context.installer.staged().await {
-            Ok(stages) => return stages,
-            Err(NotDone::Refused(failure)) => {
-                tracing::warn!("files of no instance are not looked for: {failure}");
-                return Vec::new();
-            }
-            Err(NotDone::Later(failure)) => {
-                tracing::debug!("files of no instance are looked for later: {failure}");
-            }
-        }
-        in_vain += 1;
-        tokio::time::sleep(context.back_off(in_vain)).await;
-    }
+    let staged = context.until_answered(
+        async || context.installer.staged().await,
+        |failure, _| tracing::debug!("files of no instance are looked for later: {failure}"),
+    );
+    staged.await.unwrap_or_else(|failure| {
+        tracing::warn!("files of no instance are not looked for: {failure}");
+        Vec::new()
+    })
 }

@@ -28,9 +28,7 @@ use std::{
     time::Duration,
 };
 
-use lwm2m::{
-    Answered, Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Time, Transmission,
-};
+use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Transmission};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
@@ -157,8 +155,11 @@ impl Agent {
         if saved.is_none() {
             store.forget_answered()?; // another server sent them
         }
-        let answered = store.answered(clock::now())?;
         let port = store.local_port()?;
+        let mut link = link(&settings, &account, &stored.instances, saved, port)?;
+        for message in store.answered(clock::now())? {
+            link.remember(message);
+        }
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
         let installer = Installer::at(root);
@@ -187,14 +188,7 @@ impl Agent {
         device::watch(root, changes.clone(), context.clone());
         tokio::task::spawn_local(leftovers::discard(context.clone()));
         let mut agent = Self {
-            link: link(
-                &settings,
-                &account,
-                &stored.instances,
-                saved,
-                answered,
-                port,
-            )?,
+            link,
             device: Device::of(root),
             own_package: surroundings.own_package,
             service_manager: system("cannot time signs of life", ServiceManager::new())?,
@@ -390,7 +384,6 @@ fn link(
     account: &Account,
     software: &BTreeMap<InstanceId, Instance>,
     saved: Option<Saved>,
-    answered: Vec<Answered>,
     port: Option<u16>,
 ) -> Result<Link, AgentError> {
     let config = Config {
@@ -407,15 +400,11 @@ fn link(
     };
     let objects = Objects::new(&objects::DEFINITIONS, objects::instances(software));
     let seed = u64::from_le_bytes(random());
-    let mut engine = match saved {
+    let engine = match saved {
         Some(saved) => Engine::restored(config, objects, seed, saved),
         None => Engine::new(config, objects, seed),
     };
-    for message in answered {
-        engine.remember(Time::default(), message);
-    }
-    let link = Link::new(engine, &settings.server, settings.timing, port)?;
-    Ok(link)
+    Ok(Link::new(engine, &settings.server, settings.timing, port)?)
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {

@@ -225,7 +225,7 @@ impl Pull {
         if !download.continued || download.started_over {
             return Ok(true);
         }
-        match seal(context, self.stage).await {
+        match seal(context, self.stage, |why| self.waits_for(context, why)).await {
             Err(failure) if is_integrity(&failure) => {
                 tracing::warn!(
                     MESSAGE_ID = message::DOWNLOAD_DELAYED,

@@ -110,8 +110,12 @@ impl Link {
 
     /// Tells the engine.
     pub fn handle(&mut self, input: Input) {
-        let now = Time::from_millis(millis(self.began.elapsed()));
-        self.engine.handle(now, input);
+        self.engine.handle(self.now(), input);
+    }
+
+    /// Tells the engine what acted in an earlier run.
+    pub fn remember(&mut self, answered: Answered) {
+        self.engine.remember(self.now(), answered);
     }
 
     /// Why no way to the server is open; none while one is, or was not tried yet. Each change is seen there.
@@ -189,6 +193,10 @@ impl Link {
             }
             opening => opening,
         };
+    }
+
+    fn now(&self) -> Time {
+        Time::from_millis(millis(self.began.elapsed()))
     }
 
     fn instant(&self, time: Time) -> Instant {

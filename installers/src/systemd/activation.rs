@@ -32,7 +32,7 @@ impl Systemd {
         let states = self.manager.states(units)?;
         Ok(states
             .iter()
-            .all(|state| (state.is_up() || state.is_coming()) && state.may_start_at_boot()))
+            .all(|state| state.is_up_or_coming() && state.may_start_at_boot()))
     }
 
     /// Enables and starts what the package's installation would have, and looks whether it stays up. What does not is

@@ -79,7 +79,7 @@ impl Systemd {
         let plain = shipped.exempt.iter().filter(|unit| !unit.is_template());
         let plain: Vec<UnitName> = plain.cloned().collect();
         self.those(&plain, |state| {
-            (state.is_up() || state.is_coming()) && !state.pulled_by.is_empty()
+            state.is_up_or_coming() && !state.pulled_by.is_empty()
         })
     }
 

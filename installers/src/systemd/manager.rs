@@ -71,6 +71,11 @@ impl UnitState {
         }
     }
 
+    /// It is up, or will be unless something goes wrong.
+    pub(super) fn is_up_or_coming(&self) -> bool {
+        self.is_up() || self.is_coming()
+    }
+
     /// What is wrong with one that is not up although it was started and waited for.
     pub(super) fn why_not_up(&self) -> String {
         let is = format!("{} ({}, {})", self.active, self.sub, self.result);

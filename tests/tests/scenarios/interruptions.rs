@@ -406,3 +406,28 @@ fn an_installer_that_does_not_answer_is_in_status_reason_and_the_journal_until_i
     set.gateway.installer().signal(Signal::SIGCONT);
     wait_for_reason(&set, "10: waiting for the first byte");
 }
+
+#[test]
+fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mended() {
+    let mut set = StageSet::simulated();
+    let broken = set.gateway.path().join("etc/wharfd/keys/broken.asc");
+    fs::write(&broken, "no certificate").unwrap();
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    let complaint = "cannot judge the file";
+    let journal = set.gateway.daemon().errors();
+    wait_until("asking for a verdict again and again", || {
+        let lines = journal.all().into_iter();
+        let complaints = lines.filter(|line| line.contains(complaint)).count();
+        (complaints > MANY).then_some(())
+    });
+    set.wait_for("2/0");
+    let reason = set.client().read_text("/9/0/16");
+    let expected = "40: waiting for a verdict: the keyring cannot be used: ";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert!(reason.contains("broken.asc"), "{reason}");
+    fs::remove_file(&broken).unwrap();
+    set.wait_for("3/0");
+}
+
+/// So many questions in vain are more than a restart of the installer would explain.
+const MANY: usize = 15;

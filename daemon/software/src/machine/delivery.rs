@@ -67,6 +67,7 @@ pub(super) fn package_written(instance: &Instance, operation: OperationId) -> Op
         state: State::Downloaded {
             in_place: instance.in_place().cloned(),
             stage,
+            waiting: None,
         },
         settings: without_credentials(&instance.settings),
     };
@@ -88,6 +89,15 @@ pub(super) fn download_failed(
         settings: without_credentials(&instance.settings),
     };
     Some(Transition::to(next, vec![Effect::Discard { stage }]))
+}
+
+pub(super) fn seal_waits(instance: &Instance, file: StageId, why: Text) -> Option<Transition> {
+    let mut next = instance.clone();
+    match &mut next.state {
+        State::Downloaded { stage, waiting, .. } if *stage == file => *waiting = Some(why),
+        _ => return None,
+    }
+    Some(Transition::to(next, Vec::new()))
 }
 
 pub(super) fn sealed(instance: &Instance, stage: StageId, package: Package) -> Option<Transition> {

@@ -176,6 +176,10 @@ fn a_report_about_what_is_over_changes_nothing() {
                 stage,
                 package: package(),
             },
+            Event::SealWaits {
+                stage,
+                why: "late".into(),
+            },
             Event::SealRefused {
                 stage,
                 failure: failure.clone(),

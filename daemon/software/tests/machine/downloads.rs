@@ -120,6 +120,24 @@ fn a_package_that_holds_is_delivered_with_result_0_never_3() {
 }
 
 #[test]
+fn what_a_verdict_waits_for_is_said_until_it_is_there() {
+    let waits = then(
+        downloaded(),
+        Event::SealWaits {
+            stage: STAGE,
+            why: "a verdict: no key is readable".into(),
+        },
+    );
+    assert_eq!(at(&waits), (2, 0));
+    assert_eq!(
+        reason(&waits),
+        "40: waiting for a verdict: no key is readable"
+    );
+    assert_eq!(waits.effects, []);
+    assert_eq!(ids(downloaded(), &waits), [16]);
+}
+
+#[test]
 fn an_integrity_failure_goes_back_to_initial_with_53_and_the_file_goes() {
     let made = then(
         downloaded(),

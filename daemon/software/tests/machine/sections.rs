@@ -346,6 +346,7 @@ fn reports() -> Vec<Section> {
         Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16"),
         Section::report("Bytes arrive", Event::FirstByte { operation: RUNNING }, |_| "TS Appendix B; D16"),
         Section::report("The package is written", Event::PackageWritten { operation: RUNNING }, |_| "TS table 5.1.1-1, 5.1.2.3; D15"),
+        Section::report("The installer cannot say yet", Event::SealWaits { stage: STAGE, why: "a verdict".into() }, |_| "TS 5.1.2.3"),
         Section::report("The integrity holds", Event::Sealed { stage: STAGE, package: package() }, |_| "TS table 5.1.1-1, 5.1.2.4; D18"),
         Section::report("The integrity does not hold", Event::SealRefused { stage: STAGE, failure: failure(Cause::BadSignature) }, integrity),
         Section::report("The operation failed and left the device as it was: the connection was lost, or the gate or the installer said no", Event::Failed { operation: RUNNING, failure: failure(Cause::AnotherPackage) }, of_refusal),

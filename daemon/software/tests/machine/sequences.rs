@@ -339,6 +339,10 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         8 | 9 => Event::Started { operation },
         10 => Event::FirstByte { operation },
         11 => Event::PackageWritten { operation },
+        12 if dice.one_in(8) => Event::SealWaits {
+            stage,
+            why: "a verdict".into(),
+        },
         12 if dice.one_in(4) => Event::SealRefused {
             stage,
             failure: random_failure(dice),
