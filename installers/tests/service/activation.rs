@@ -102,10 +102,7 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         assert_eq!(machine.running(package), [""; 0], "{package} upgraded");
         succeeded(&machine.activate(package), true);
         assert_eq!(machine.running(package), KINDS, "{package} upgraded");
-        let removed = machine.run(&Request::Remove {
-            operation: machine.operation(),
-            package: name(package),
-        });
+        let removed = machine.remove(package);
         assert_eq!(removed.failure, None);
         assert_eq!(machine.running(package), [""; 0], "{package} removed");
         let left = format!("ls /etc/systemd/system | grep '^{package}.*\\.d$' || true");

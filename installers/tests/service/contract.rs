@@ -433,9 +433,7 @@ fn what_a_killed_dpkg_left_of_a_first_installation_can_be_removed() {
     let bench = Bench::apt();
     let killed = Deb::new("acme", "1").script(Script::Preinst, "kill -9 $PPID");
     let file = bench.file(&killed, "acme", "1");
-    let Place::Debian(root) = &bench.place else {
-        panic!("apt's root")
-    };
+    let root = bench.place.debian();
     let inside = format!("/tmp/{}", file.path.file_name().unwrap().display());
     let dpkg = root.command("dpkg").args(["-i", &inside]).output().unwrap();
     assert!(!dpkg.status.success());
@@ -548,9 +546,7 @@ pub(crate) fn wait_for_apt_to_wait(root: &Path) {
 
 /// dpkg as another front end calls it.
 fn dpkg(bench: &Bench, arguments: &[&str]) {
-    let Place::Debian(root) = &bench.place else {
-        panic!("there is no dpkg");
-    };
+    let root = bench.place.debian();
     let mut command = root.command("dpkg");
     output_of(command.env("DPKG_FRONTEND_LOCKED", "1").args(arguments));
 }

@@ -300,9 +300,7 @@ fn a_job_of_which_every_process_was_killed_is_repaired_and_ends_true() {
         assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{script:?}");
         assert_eq!(machine.version("acme").as_deref(), Some("2"), "{script:?}");
         assert!(machine.root().join("killed").exists(), "{script:?}");
-        let Place::Debian(debian) = &machine.place else {
-            panic!("apt's root")
-        };
+        let debian = machine.place.debian();
         let audit = debian.command("dpkg").arg("--audit").output().unwrap();
         assert_eq!(String::from_utf8_lossy(&audit.stdout), "", "{script:?}");
     }
@@ -360,10 +358,7 @@ fn what_a_first_install_left_that_was_given_up_can_be_removed() {
     let left = outcome.device.expect("a part of it");
     assert_eq!(left.to_string(), "acme 1 (half-installed, reinstreq)");
     assert!(left.managed);
-    let outcome = machine.run(&Request::Remove {
-        operation: machine.operation(),
-        package: name("acme"),
-    });
+    let outcome = machine.remove("acme");
     assert_eq!((outcome.failure, outcome.device), (None, None));
 }
 
@@ -419,9 +414,7 @@ fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() 
         assert_eq!(machine.version("acme").as_deref(), Some("2"));
         fs::rename(&away, &key).unwrap();
 
-        let Place::Debian(debian) = &machine.place else {
-            panic!("apt's root")
-        };
+        let debian = machine.place.debian();
         let removed = debian.command("dpkg").args(["--remove", "acme"]).output();
         assert!(removed.unwrap().status.success());
         let install = |stage| Request::Install {
@@ -499,9 +492,7 @@ fn a_dpkg_that_outlives_its_apt_is_waited_for_before_the_device_is_looked_at() {
     // dpkg cannot tell apt how far it is any more and gives up, so what it left is taken back.
     assert!(outcome.failure.is_some(), "{outcome:?}");
     assert_eq!(outcome.device, None);
-    let Place::Debian(debian) = &machine.place else {
-        panic!("apt's root")
-    };
+    let debian = machine.place.debian();
     assert_eq!(debian.dpkg_state("acme").map(|(state, _)| state), None);
     let left = fs::read_dir(machine.root().join("run/wharf-installer/apt")).unwrap();
     let links = left

@@ -6,10 +6,9 @@ use std::{
     process::Command,
 };
 
-use wharf_frames::installer::Request;
 use wharf_tests::command::output_of;
 
-use crate::machine::{Deb, Machine, Script, name};
+use crate::machine::{Deb, Machine, Script};
 
 #[test]
 fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
@@ -28,10 +27,7 @@ fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
     for disk in [&data, &state] {
         assert!(has(disk, "configure of this installed"), "{disk:?}");
     }
-    let outcome = machine.run(&Request::Remove {
-        operation: machine.operation(),
-        package: name("acme"),
-    });
+    let outcome = machine.remove("acme");
     assert_eq!(outcome.failure, None);
     for disk in [&data, &state] {
         assert!(has(disk, "remove of this removed"), "{disk:?}");

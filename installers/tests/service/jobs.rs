@@ -12,7 +12,7 @@ use wharf_frames::{
 use wharf_tests::waiting::wait_until;
 
 use crate::contract::{frontend_lock, wait_for_apt_to_wait};
-use crate::machine::{Deb, Machine, Place, Script, Signer, name, refused};
+use crate::machine::{Deb, Machine, Script, Signer, name, refused};
 
 #[test]
 fn a_signed_package_is_sealed_installed_and_removed() {
@@ -32,10 +32,7 @@ fn a_signed_package_is_sealed_installed_and_removed() {
     assert_eq!(machine.version("acme").as_deref(), Some("1.0-1"));
     assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
 
-    let outcome = machine.run(&Request::Remove {
-        operation: machine.operation(),
-        package: name("acme"),
-    });
+    let outcome = machine.remove("acme");
     assert_eq!(outcome.failure, None);
     assert_eq!(machine.effects(), ["install acme 1.0-1", "remove acme"]);
 }
@@ -96,10 +93,7 @@ fn an_older_version_is_refused_also_after_removal() {
         stage: old,
     };
     assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
-    machine.run(&Request::Remove {
-        operation: machine.operation(),
-        package: name("acme"),
-    });
+    machine.remove("acme");
     assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
     assert_eq!(machine.effects(), ["install acme 1.10", "remove acme"]);
 }
@@ -121,7 +115,8 @@ fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
             let cause = failure.map(|failure| failure.cause);
             assert_eq!(cause, Some(Cause::Downgrade), "{package}");
         }
-        remove(&machine, package);
+        let outcome = machine.remove(package);
+        assert_eq!((outcome.failure, outcome.device), (None, None));
         assert_eq!(refused(machine.ask(&install())), Cause::Downgrade);
         // The same version may come, by whatever signature.
         assert_eq!(machine.install(&Deb::new(package, "3.0")).failure, None);
@@ -130,7 +125,8 @@ fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
 
     machine.policy("allow-downgrade = [\"acme\"]\n");
     apt_get_install(&machine, &Deb::new("acme", "4.0"));
-    remove(&machine, "acme");
+    let outcome = machine.remove("acme");
+    assert_eq!((outcome.failure, outcome.device), (None, None));
     assert_eq!(machine.install(&Deb::new("acme", "2.0")).failure, None);
     let policy = machine.root().join("etc/wharfd/installer.toml");
     let without = std::fs::read_to_string(&policy).unwrap();
@@ -142,9 +138,7 @@ fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
 
 /// As an administrator does it.
 fn apt_get_install(machine: &Machine, package: &Deb) {
-    let Place::Debian(debian) = &machine.place else {
-        panic!("apt's root")
-    };
+    let debian = machine.place.debian();
     let built = machine.build(package, None);
     std::fs::copy(&built.path, machine.root().join("by-hand.deb")).unwrap();
     let output = debian
@@ -153,14 +147,6 @@ fn apt_get_install(machine: &Machine, package: &Deb) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-}
-
-fn remove(machine: &Machine, package: &str) {
-    let outcome = machine.run(&Request::Remove {
-        operation: machine.operation(),
-        package: name(package),
-    });
-    assert_eq!((outcome.failure, outcome.device), (None, None));
 }
 
 #[test]
@@ -466,18 +452,12 @@ fn what_a_job_left_in_part_is_told_as_damaged_and_is_managed() {
     assert_eq!(machine.state("acme"), Some(left));
 
     let fault = machine.tell("fail-postrm");
-    let remove = || {
-        machine.run(&Request::Remove {
-            operation: machine.operation(),
-            package: name("acme"),
-        })
-    };
-    let outcome = remove();
+    let outcome = machine.remove("acme");
     let cause = outcome.failure.map(|failure| failure.cause);
     assert_eq!(cause, Some(Cause::Script));
     assert!(outcome.device.is_some_and(|left| !left.is_whole()));
     std::fs::remove_file(fault).unwrap();
-    let outcome = remove();
+    let outcome = machine.remove("acme");
     assert_eq!((outcome.failure, outcome.device), (None, None));
 }
 
@@ -509,10 +489,7 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
         assert_eq!(left.to_string(), "acme 1 (half-installed)");
         assert!(left.managed);
     }
-    let outcome = machine.run(&Request::Remove {
-        operation: machine.operation(),
-        package: name("acme"),
-    });
+    let outcome = machine.remove("acme");
     assert_eq!((outcome.failure, outcome.device), (None, None));
     // What comes by hand after that is not.
     std::fs::write(database.join("acme_version"), "0.9").unwrap();

@@ -50,6 +50,14 @@ impl Place {
             Self::Booted(container) => container.path(),
         }
     }
+
+    /// Where apt and dpkg are run by hand.
+    pub(crate) fn debian(&self) -> &DebianRoot {
+        match self {
+            Self::Debian(root) => root,
+            _ => panic!("there is no dpkg"),
+        }
+    }
 }
 
 /// A root with wharf-installer on it.
@@ -306,6 +314,13 @@ impl Machine {
         self.run(&Request::Install {
             operation: self.operation(),
             stage,
+        })
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Outcome {
+        self.run(&Request::Remove {
+            operation: self.operation(),
+            package: PackageName::new(name).unwrap(),
         })
     }
 
