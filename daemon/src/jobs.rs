@@ -6,69 +6,97 @@ use wharf_frames::{
     installer::{Found, JobStatus, Outcome, Request},
 };
 use wharf_journal::message;
-use wharf_software::Event;
+use wharf_software::{Event, InstanceId};
 
 use crate::{
     installer::NotDone,
-    work::{Context, operation_id},
+    work::{Context, is_news, operation_id},
 };
 
-/// Has a job done. What comes back ends the operation.
-pub async fn run(
-    context: &Context,
-    operation: OperationId,
-    package: Option<PackageName>,
-    job: Request,
-) -> Event {
-    match until_ended(context, operation, job).await {
-        Ok(outcome) => ended(operation, outcome.failure, outcome.device),
-        Err(failure) => refused(context, operation, package, failure).await,
-    }
+/// A job that the gate let through.
+pub struct Job {
+    /// The instance it is for.
+    pub instance: InstanceId,
+    /// Its operation.
+    pub operation: OperationId,
+    /// What it is about, where that is known.
+    pub package: Option<PackageName>,
+    /// What is asked of the installer.
+    pub request: Request,
 }
 
-/// Nothing was done. But the reason may be that the device is not as we believe: removed by hand, for example.
-async fn refused(
-    context: &Context,
-    operation: OperationId,
-    package: Option<PackageName>,
-    failure: Failure,
-) -> Event {
-    let Some(package) = package else {
-        return Event::Failed { operation, failure };
-    };
-    match context.installer.state(package).await {
-        Ok(device) => ended(operation, Some(failure), device),
-        Err(_) => Event::Failed { operation, failure },
+impl Job {
+    /// Has it done. What comes back ends the operation.
+    pub async fn run(self, context: &Context) -> Event {
+        match self.until_ended(context).await {
+            Ok(outcome) => self.ended(outcome.failure, outcome.device),
+            Err(failure) => self.refused(context, failure).await,
+        }
     }
-}
 
-fn ended(operation: OperationId, failure: Option<Failure>, device: Option<Found>) -> Event {
-    Event::Ended {
-        operation,
-        failure,
-        device,
-        next: operation_id(),
+    /// Nothing was done. But the reason may be that the device is not as we believe: removed by hand, for example.
+    async fn refused(self, context: &Context, failure: Failure) -> Event {
+        let operation = self.operation;
+        let Some(package) = self.package.clone() else {
+            return Event::Failed { operation, failure };
+        };
+        match context.installer.state(package).await {
+            Ok(device) => self.ended(Some(failure), device),
+            Err(_) => Event::Failed { operation, failure },
+        }
     }
-}
 
-/// There is no limit to asking: an earlier question may have started the job, so to stop asking would be to guess
-/// how it ended.
-async fn until_ended(
-    context: &Context,
-    operation: OperationId,
-    job: Request,
-) -> Result<Outcome, Failure> {
-    let outcome = context.until_answered(
-        async || ask(context, operation, job.clone()).await,
-        |failure, _| {
-            tracing::warn!(
-                MESSAGE_ID = message::INSTALLER_NOT_REACHED,
-                WHARF_OPERATION = %operation,
-                "the installer cannot tell about the job now: {failure}"
-            );
-        },
-    );
-    outcome.await
+    fn ended(&self, failure: Option<Failure>, device: Option<Found>) -> Event {
+        Event::Ended {
+            operation: self.operation,
+            failure,
+            device,
+            next: operation_id(),
+        }
+    }
+
+    /// There is no limit to asking: an earlier question may have started the job, so to stop asking would be to guess
+    /// how it ended.
+    async fn until_ended(&self, context: &Context) -> Result<Outcome, Failure> {
+        let operation = self.operation;
+        let outcome = context.until_answered(
+            async || self.ask(context).await,
+            |failure, in_vain| {
+                tracing::warn!(
+                    MESSAGE_ID = message::INSTALLER_NOT_REACHED,
+                    WHARF_OPERATION = %operation,
+                    "the installer cannot tell about the job now: {failure}"
+                );
+                if is_news(in_vain) {
+                    let why = format!("the installer: {failure}").into();
+                    context.report(self.instance, Event::Waiting { operation, why });
+                }
+            },
+        );
+        outcome.await
+    }
+
+    async fn ask(&self, context: &Context) -> Result<Outcome, NotDone> {
+        let operation = self.operation;
+        context.installer.submit(self.request.clone()).await?;
+        wharf_fault::point("job.submitted");
+        context.report(self.instance, Event::Underway { operation });
+        let mut watch = context.installer.watch(operation).await?;
+        loop {
+            match watch.next().await? {
+                JobStatus::Ended(outcome) => {
+                    wharf_fault::point("job.told");
+                    return Ok(outcome);
+                }
+                // So it is asked for again.
+                JobStatus::Unknown => return Err(NotDone::Later(forgotten())),
+                JobStatus::Open { phase, percent } => {
+                    tracing::debug!(WHARF_OPERATION = %operation, "the job goes on: {phase:?}, {percent:?}");
+                    context.publisher.progress(operation, percent);
+                }
+            }
+        }
+    }
 }
 
 fn forgotten() -> Failure {
@@ -76,23 +104,4 @@ fn forgotten() -> Failure {
         Cause::Unavailable,
         "the installer does not know the job that it accepted",
     )
-}
-
-async fn ask(context: &Context, operation: OperationId, job: Request) -> Result<Outcome, NotDone> {
-    context.installer.submit(job).await?;
-    wharf_fault::point("job.submitted");
-    let mut watch = context.installer.watch(operation).await?;
-    loop {
-        match watch.next().await? {
-            JobStatus::Ended(outcome) => {
-                wharf_fault::point("job.told");
-                return Ok(outcome);
-            }
-            JobStatus::Unknown => return Err(NotDone::Later(forgotten())), // so it is asked for again
-            JobStatus::Open { phase, percent } => {
-                tracing::debug!(WHARF_OPERATION = %operation, "the job goes on: {phase:?}, {percent:?}");
-                context.publisher.progress(operation, percent);
-            }
-        }
-    }
 }

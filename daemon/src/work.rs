@@ -114,6 +114,12 @@ impl Context {
     }
 }
 
+/// Whether it is to be told that the installer was asked in vain so often in a row. Once is no news: one that is being
+/// restarted is back in a moment.
+pub const fn is_news(in_vain: u32) -> bool {
+    in_vain > 1
+}
+
 /// The failure of an operation whose progress cannot be stored.
 pub fn not_stored(error: StoreError) -> Failure {
     let cause = match error {

@@ -34,7 +34,7 @@ pub enum Event {
 
     /// The operation has to wait, and for what: said after `waiting for`, as in `10: waiting for the clock`.
     Waiting {
-        /// A download, or a queued operation.
+        /// A download, a queued operation, or a job of the installer.
         operation: OperationId,
         /// What has to come first.
         why: Text,
@@ -42,6 +42,11 @@ pub enum Event {
     /// The gate let the operation through.
     Started {
         /// A pull, or a queued operation.
+        operation: OperationId,
+    },
+    /// The installer is at its job: nothing is waited for any more.
+    Underway {
+        /// A queued operation that was let through.
         operation: OperationId,
     },
     /// Bytes of the package arrive: the first ones, or the first ones after a wait.

@@ -130,6 +130,7 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
             Some(_) => work::started(instance, operation),
             None => delivery::started(instance, operation),
         },
+        Event::Underway { operation } => work::underway(instance, operation),
         Event::FirstByte { operation } => delivery::first_byte(instance, operation),
         Event::PackageWritten { operation } => delivery::package_written(instance, operation),
         Event::SealWaits { stage, why } => delivery::seal_waits(instance, stage, why),

@@ -135,8 +135,8 @@ impl Work {
 pub enum Progress {
     /// In the gate; told what it waits for, once that is known.
     Queued(Option<Text>),
-    /// Let through: the installer has it, or will have it as soon as it can be asked.
-    Running,
+    /// Let through: the installer has it, or will have it as soon as it can be asked; told what keeps it from that.
+    Running(Option<Text>),
 }
 
 #[cfg(test)]

@@ -129,8 +129,8 @@ impl Instance {
     /// Once it is accepted it counts as being done, unless somebody said what it waits for.
     fn working(&self, doing: &str, work: &Work) -> Text {
         match &work.progress {
-            Progress::Queued(Some(why)) => waiting(why.as_str()),
-            Progress::Queued(None) | Progress::Running => self.told(doing, ""),
+            Progress::Queued(Some(why)) | Progress::Running(Some(why)) => waiting(why.as_str()),
+            Progress::Queued(None) | Progress::Running(None) => self.told(doing, ""),
         }
     }
 

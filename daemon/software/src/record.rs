@@ -154,7 +154,7 @@ const fn note_and_progress(state: &State) -> (Option<&Text>, Option<StoredProgre
 const fn of_work(work: &Work) -> (Option<&Text>, Option<StoredProgress>) {
     match &work.progress {
         Progress::Queued(why) => (why.as_ref(), Some(StoredProgress::Queued)),
-        Progress::Running => (None, Some(StoredProgress::Running)),
+        Progress::Running(why) => (why.as_ref(), Some(StoredProgress::Running)),
     }
 }
 
@@ -298,7 +298,7 @@ impl Record {
             deadline: operation.deadline,
             progress: match self.need("progress", self.progress)? {
                 StoredProgress::Queued => Progress::Queued(self.note.clone()),
-                StoredProgress::Running => Progress::Running,
+                StoredProgress::Running => Progress::Running(self.note.clone()),
                 StoredProgress::Receiving => return Err(self.contradiction()),
             },
         })

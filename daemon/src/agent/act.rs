@@ -18,7 +18,7 @@ use crate::{
         push::{self, Push},
         seal,
     },
-    jobs,
+    jobs::Job,
     store::{EffectId, Pending, StoreError},
     work::{Context, Report},
 };
@@ -167,7 +167,7 @@ impl Agent {
         &self,
         id: InstanceId,
         operation: OperationId,
-        job: installer::Request,
+        request: installer::Request,
     ) -> JoinHandle<()> {
         let context = self.context.clone();
         let instance = self.instances.get(&id);
@@ -175,8 +175,14 @@ impl Agent {
             Some(package) => Some(package.name.clone()),
             None => known.software().map(|(name, _)| name.clone()),
         });
+        let job = Job {
+            instance: id,
+            operation,
+            package,
+            request,
+        };
         self.spawn(async move {
-            let end = jobs::run(&context, operation, package, job).await;
+            let end = job.run(&context).await;
             context.report(id, end);
         })
     }

@@ -4,7 +4,7 @@
 use wharf_frames::{Failure, StageId, Text, installer::Package};
 use wharf_journal::message;
 
-use crate::work::{Context, not_stored};
+use crate::work::{Context, is_news, not_stored};
 
 /// Asks until there is a verdict: what keeps the installer from giving one, as a keyring that cannot be read, is not the
 /// package's fault. `waits` is told what it waits for.
@@ -22,8 +22,7 @@ pub async fn seal(
                 MESSAGE_ID = message::INSTALLER_NOT_REACHED,
                 "the installer cannot judge the file {stage} now: {failure}"
             );
-            // Once is no news: an installer that is being restarted is back in a moment.
-            if in_vain > 1 {
+            if is_news(in_vain) {
                 waits(format!("a verdict: {failure}").into());
             }
         },

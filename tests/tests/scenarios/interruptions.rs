@@ -413,12 +413,12 @@ fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mende
     let broken = set.gateway.path().join("etc/wharfd/keys/broken.asc");
     fs::write(&broken, "no certificate").unwrap();
     set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    let complaint = "cannot judge the file";
+    // More often than a restart of the installer would explain.
     let journal = set.gateway.daemon().errors();
     wait_until("asking for a verdict again and again", || {
         let lines = journal.all().into_iter();
-        let complaints = lines.filter(|line| line.contains(complaint)).count();
-        (complaints > MANY).then_some(())
+        let in_vain = lines.filter(|line| line.contains("cannot judge the file"));
+        (in_vain.count() > 15).then_some(())
     });
     set.wait_for("2/0");
     let reason = set.client().read_text("/9/0/16");
@@ -429,5 +429,19 @@ fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mende
     set.wait_for("3/0");
 }
 
-/// So many questions in vain are more than a restart of the installer would explain.
-const MANY: usize = 15;
+#[test]
+fn an_install_whose_installer_is_gone_says_so_until_it_is_back() {
+    let mut set = StageSet::simulated();
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    set.gateway.installer().kill();
+    set.client().execute("/9/0/4", "").expect("2.04");
+    let expected = "50: waiting for the installer: cannot speak with the installer at ";
+    let reason = wait_until(expected, || {
+        let reason = set.client().read_text("/9/0/16");
+        reason.starts_with(expected).then_some(reason)
+    });
+    assert!(reason.ends_with("Is wharf-installer running?"), "{reason}");
+    set.gateway.start_installer(&[]);
+    set.wait_for("4/2");
+}

@@ -29,9 +29,9 @@ pub(super) fn ended(
     end: End,
     rules: &Rules<'_>,
 ) -> Option<Transition> {
-    let (kind, work) = instance
-        .work()
-        .filter(|(_, work)| work.id == operation && work.progress == Progress::Running)?;
+    let (kind, work) = instance.work().filter(|(_, work)| {
+        work.id == operation && matches!(work.progress, Progress::Running(_))
+    })?;
     let name = subject(instance)?;
     if let Some(other) = end.device.as_ref().filter(|found| found.name != *name) {
         let why = format!("the installer told about {} instead of {name}", other.name);

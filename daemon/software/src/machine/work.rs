@@ -1,4 +1,4 @@
-//! An accepted operation of the installer in its first phases: it waits in the gate, acts, or is refused.
+//! An accepted operation of the installer until its end: it waits in the gate, acts, or is refused.
 
 use wharf_frames::{Failure, OperationId, Text};
 
@@ -10,14 +10,12 @@ use crate::{
     operation::{Progress, Work},
 };
 
-/// The gate has it wait.
+/// The gate has it wait, or the installer cannot be asked.
 pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
-    match &mut work.progress {
-        Progress::Queued(waiting) => *waiting = Some(why),
-        Progress::Running => return None,
-    }
+    let (Progress::Queued(waiting) | Progress::Running(waiting)) = &mut work.progress;
+    *waiting = Some(why);
     Some(Transition::to(next, Vec::new()))
 }
 
@@ -25,13 +23,24 @@ pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> O
 pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
-    if work.progress == Progress::Running {
+    if matches!(work.progress, Progress::Running(_)) {
         return None;
     }
-    work.progress = Progress::Running;
+    work.progress = Progress::Running(None);
     let (kind, _) = instance.work()?;
     let effect = act(instance, kind, operation)?;
     Some(Transition::to(next, vec![effect]))
+}
+
+/// The installer is at it: whatever kept it from that is over.
+pub(super) fn underway(instance: &Instance, operation: OperationId) -> Option<Transition> {
+    let mut next = instance.clone();
+    let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
+    match &mut work.progress {
+        Progress::Queued(_) => return None,
+        Progress::Running(waiting) => *waiting = None,
+    }
+    Some(Transition::to(next, Vec::new()))
 }
 
 fn act(instance: &Instance, kind: Kind, operation: OperationId) -> Option<Effect> {

@@ -170,6 +170,7 @@ fn a_report_about_what_is_over_changes_nothing() {
                 why: "late".into(),
             },
             Event::Started { operation },
+            Event::Underway { operation },
             Event::FirstByte { operation },
             Event::PackageWritten { operation },
             Event::Sealed {

@@ -51,7 +51,28 @@ fn a_queued_install_is_delivered_0_with_reason_50_and_says_what_it_waits_for() {
     let made = then(running(Kind::Install, Queued, delivered()), wait.clone());
     assert_eq!(at(&made), (3, 0));
     assert_eq!(reason(&made), "50: waiting for its turn");
-    unchanged(installing(), wait);
+}
+
+#[test]
+fn an_install_says_what_keeps_the_installer_from_it_until_it_is_at_it() {
+    let underway = Event::Underway { operation: RUNNING };
+    unchanged(installing(), underway.clone());
+    let wait = Event::Waiting {
+        operation: RUNNING,
+        why: "the installer: nobody listens".into(),
+    };
+    let made = then(installing(), wait);
+    assert_eq!(at(&made), (3, 0));
+    assert_eq!(
+        reason(&made),
+        "50: waiting for the installer: nobody listens"
+    );
+    let again = step(left(&made), underway, &rules()).unwrap();
+    assert_eq!(reason(&again), "50: installing nginx 2.0");
+    unchanged(
+        running(Kind::Install, Queued, delivered()),
+        Event::Underway { operation: RUNNING },
+    );
 }
 
 #[test]

@@ -342,8 +342,9 @@ fn reports() -> Vec<Section> {
     let integrity = |_: &Instance| "TS table 5.1.1-1, 5.1.2.3";
     let by_hand = |_: &Instance| "D18, D20";
     vec![
-        Section::report("The gate has the operation wait", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
+        Section::report("The gate has the operation wait, or the installer cannot be asked", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
         Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16"),
+        Section::report("The installer is at its job: 16 does not say any more what it waited for", Event::Underway { operation: RUNNING }, |_| "D1"),
         Section::report("Bytes arrive", Event::FirstByte { operation: RUNNING }, |_| "TS Appendix B; D16"),
         Section::report("The package is written", Event::PackageWritten { operation: RUNNING }, |_| "TS table 5.1.1-1, 5.1.2.3; D15"),
         Section::report("The installer cannot say yet", Event::SealWaits { stage: STAGE, why: "a verdict".into() }, |_| "TS 5.1.2.3"),

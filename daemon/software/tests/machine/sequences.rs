@@ -336,6 +336,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
             operation,
             why: "its turn".into(),
         },
+        8 if dice.one_in(4) => Event::Underway { operation },
         8 | 9 => Event::Started { operation },
         10 => Event::FirstByte { operation },
         11 => Event::PackageWritten { operation },

@@ -127,13 +127,6 @@ fn a_row_that_cannot_be_is_a_typed_error() {
         ),
         (
             Record {
-                note: Some("why".into()),
-                ..install.clone()
-            },
-            contradiction(Delivered),
-        ),
-        (
-            Record {
                 update_result: UpdateResult::InstallationFailure,
                 ..install
             },
