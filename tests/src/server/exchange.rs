@@ -50,6 +50,10 @@ impl Exchanges {
         self.observations.insert(token, path.to_owned());
     }
 
+    pub(super) fn forget_messages(&mut self) {
+        self.answered.clear();
+    }
+
     /// Ends the observations of `path`: further notifications are answered by RST.
     pub(super) fn forget(&mut self, path: &str) -> Vec<Token> {
         let tokens = self.observations.iter();

@@ -149,6 +149,13 @@ impl Server {
         self.shared.state.with(|state| state.registrations.forget());
     }
 
+    /// EXCHANGE_LIFETIME has passed: Message IDs may be used again (RFC 7252 4.4).
+    pub fn forget_messages(&self) {
+        self.shared
+            .state
+            .with(|state| state.exchanges.forget_messages());
+    }
+
     /// All notifications so far.
     pub fn notifications(&self) -> Vec<Notification> {
         self.shared.state.with(|state| state.notifications.clone())
