@@ -4,6 +4,7 @@ use wharf_tests::{
     debian_root::DebianRoot,
     folder::{Folder, mounts_below, processes_in},
     process::Process,
+    waiting::wait_until,
 };
 
 #[test]
@@ -13,6 +14,10 @@ fn a_folder_goes_with_its_mounts_and_processes() {
     let mut inside = Process::spawn(root.command("sleep").arg("1000"));
     let mut told = Process::spawn(Command::new("tail").arg("-f").arg(path.join("owner.lock")));
     assert_eq!(mounts_below(&path), [root.path()]);
+    // The command that puts sleep into the root goes there itself.
+    wait_until("a process in the root, and one with a file open", || {
+        (processes_in(&path).len() == 2).then_some(())
+    });
     drop(root);
     assert!(!path.exists(), "{path:?} is still there");
     assert!(mounts_below(&path).is_empty());
