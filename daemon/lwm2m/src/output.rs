@@ -17,7 +17,7 @@ pub enum Output {
         request: Request,
     },
     /// What [`Engine::saved`](crate::Engine::saved) gives is not what it was. To be kept, durably,
-    /// before what comes after this is done: notifications rely on it.
+    /// before what comes after this is done: notifications rely on it. What registers does not, and comes first.
     Save,
     /// Something happened that a person may want to know. There is nothing to do.
     Event(Event),

@@ -52,6 +52,10 @@ enum Purpose {
     Notification(Notification),
 }
 
+/// What registers goes out before its Message ID is kept, since a start must not wait for a disk. So that a run which ends
+/// in between is not repeated by the next, each begins anywhere among so many.
+const SKIPPED: u32 = 1024;
+
 impl Engine {
     /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program
     /// starts: tokens, pauses, and the first Message ID come from it.
@@ -82,6 +86,10 @@ impl Engine {
     pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
         let mut engine = Self::new(config, objects, seed);
         engine.sender.ids().resume(saved.message_ceiling.into());
+        engine
+            .sender
+            .ids()
+            .skip(engine.random.next() as u32 % SKIPPED);
         engine.observations.resume_numbers(saved.observe_ceiling);
         if saved.endpoint == engine.config.endpoint && saved.version == VERSION {
             engine.registration.restore(saved.location);

@@ -18,9 +18,13 @@ impl Engine {
                 return;
             };
             let (id, datagram) = (message.id(), message.encode());
+            let registers = matches!(purpose, Purpose::Registration);
             self.sender
                 .sent(now, &mut self.random, id, datagram.clone(), purpose);
-            self.transmit(datagram);
+            match registers {
+                true => self.outputs.push_back(Output::Send(datagram)),
+                false => self.transmit(datagram),
+            }
         }
     }
 
