@@ -23,10 +23,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// The same where a package is to be judged.
-const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
+pub const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
 
 /// What to do about it.
-pub const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
+const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
 
 /// The installer, by its socket. It starts with the first question and is gone when idle, so every
 /// question connects anew.
@@ -219,6 +219,11 @@ pub async fn noticing_silence<T>(
     }
     tell();
     answer.await
+}
+
+/// What is waited for, where it is an installer that is silent.
+pub fn silent() -> Text {
+    format!("the installer, which does not answer: {LOOK}").into()
 }
 
 fn tell_silence(silence: Duration) {

@@ -2,15 +2,15 @@
 //! does an operation once, so asking again is how to find out.
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName,
+    Cause, Failure, OperationId, PackageName, Text,
     installer::{Found, JobStatus, Outcome, Request},
 };
 use wharf_journal::message;
 use wharf_software::{Event, InstanceId};
 
 use crate::{
-    installer::NotDone,
-    work::{Context, is_news, operation_id},
+    installer::{NotDone, SILENCE, noticing_silence, silent},
+    work::{Context, operation_id, outlasts_a_restart},
 };
 
 /// A job that the gate let through.
@@ -67,9 +67,8 @@ impl Job {
                     WHARF_OPERATION = %operation,
                     "the installer cannot tell about the job now: {failure}"
                 );
-                if is_news(in_vain) {
-                    let why = format!("the installer: {failure}").into();
-                    context.report(self.instance, Event::Waiting { operation, why });
+                if outlasts_a_restart(in_vain) {
+                    self.waits_for(context, format!("the installer: {failure}").into());
                 }
             },
         );
@@ -78,10 +77,11 @@ impl Job {
 
     async fn ask(&self, context: &Context) -> Result<Outcome, NotDone> {
         let operation = self.operation;
-        context.installer.submit(self.request.clone()).await?;
+        let submit = context.installer.submit(self.request.clone());
+        noticing_silence(SILENCE, submit, || self.waits_for(context, silent())).await?;
         wharf_fault::point("job.submitted");
-        context.report(self.instance, Event::Underway { operation });
         let mut watch = context.installer.watch(operation).await?;
+        let mut is_told = false;
         loop {
             match watch.next().await? {
                 JobStatus::Ended(outcome) => {
@@ -91,11 +91,19 @@ impl Job {
                 // So it is asked for again.
                 JobStatus::Unknown => return Err(NotDone::Later(forgotten())),
                 JobStatus::Open { phase, percent } => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        context.report(self.instance, Event::Underway { operation });
+                    }
                     tracing::debug!(WHARF_OPERATION = %operation, "the job goes on: {phase:?}, {percent:?}");
                     context.publisher.progress(operation, percent);
                 }
             }
         }
+    }
+
+    fn waits_for(&self, context: &Context, why: Text) {
+        let operation = self.operation;
+        context.report(self.instance, Event::Waiting { operation, why });
     }
 }
 

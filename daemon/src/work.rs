@@ -114,9 +114,9 @@ impl Context {
     }
 }
 
-/// Whether it is to be told that the installer was asked in vain so often in a row. Once is no news: one that is being
-/// restarted is back in a moment.
-pub const fn is_news(in_vain: u32) -> bool {
+/// Whether it is to be told that the installer was asked in vain so often in a row: one that is being restarted is back
+/// in a moment.
+pub const fn outlasts_a_restart(in_vain: u32) -> bool {
     in_vain > 1
 }
 

@@ -23,6 +23,9 @@ pub(crate) fn judge(
     let verdict = verdict(file, signature, witnesses);
     match &verdict {
         Ok(judged) => tell(&judged.package),
+        Err(InspectError::Failed(failure)) if failure.cause == Cause::Unavailable => {
+            tracing::warn!("a staged file cannot be judged now: {failure}");
+        }
         Err(error) => tracing::warn!(
             MESSAGE_ID = message::FILE_REFUSED,
             "a staged file is not taken: {error}"

@@ -56,3 +56,34 @@ impl Numbers {
         std::mem::take(&mut self.unsaved)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_last_number_is_the_first_and_every_one_is_reserved() {
+        let mut numbers = Numbers::new(16, 0xff80);
+        for expected in (0xff81..=0xffff).chain(0..1000) {
+            let number = numbers.next();
+            assert_eq!(number, expected);
+            let ahead = numbers.ceiling().wrapping_sub(number) & 0xffff;
+            assert!(
+                ahead < RESERVED,
+                "{number:#x} below {:#x}",
+                numbers.ceiling()
+            );
+        }
+    }
+
+    #[test]
+    fn a_ceiling_is_to_be_kept_once_for_each_reservation() {
+        let mut numbers = Numbers::new(16, 7);
+        let used = 3 * RESERVED + 1;
+        let kept = (0..used).filter(|_| {
+            numbers.next();
+            numbers.take_unsaved()
+        });
+        assert_eq!(kept.count(), 4);
+    }
+}

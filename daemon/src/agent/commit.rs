@@ -264,7 +264,7 @@ impl Agent {
         self.link.handle(Input::Answer { request, answer });
     }
 
-    /// The end of some work is told once, so it is told again. What the device has may have changed meanwhile, so
+    /// What is told once is told again. What the device has may have changed meanwhile, so
     /// that is asked again. Everything else is told by what comes after it.
     fn report_again(&self, id: InstanceId, event: Event) {
         let context = self.context.clone();
@@ -273,7 +273,7 @@ impl Agent {
             tokio::time::sleep(context.timing.retry_first).await;
             match event {
                 Event::DeviceHas(_) => changes.note(Change::Packages),
-                event if is_end(&event) => context.report(id, event),
+                event if is_told_once(&event) => context.report(id, event),
                 _ => {}
             }
         });
@@ -313,10 +313,12 @@ fn is_local(instance: &Instance, event: &Event) -> bool {
     matches!(origin, Some(Origin::User(_)))
 }
 
-const fn is_end(event: &Event) -> bool {
+/// The end of some work, or of a wait.
+const fn is_told_once(event: &Event) -> bool {
     matches!(
         event,
-        Event::PackageWritten { .. }
+        Event::Underway { .. }
+            | Event::PackageWritten { .. }
             | Event::Sealed { .. }
             | Event::SealRefused { .. }
             | Event::Failed { .. }

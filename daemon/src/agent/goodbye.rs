@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use lwm2m::{Event, Input, Output, Saved};
 
 use super::{AgentError, database, link};
-use crate::{config::Settings, link::Link, objects::Account, store::Store};
+use crate::{
+    config::Settings,
+    link::Link,
+    objects::Account,
+    store::{Store, StoreError},
+};
 
 /// So long the server may take to answer, its name and a handshake included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,21 +38,28 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
         Some(saved.clone()),
         port,
     )?;
-    let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link)).await;
-    link.close().await;
-    let kept = match answered {
-        Ok(()) => link.saved(),
-        // The server may go on observing. But the Message IDs are used.
-        Err(_) => Saved {
-            message_ceiling: link.saved().message_ceiling,
-            ..saved
-        },
+    // Until it is answered the server may go on observing. But the Message IDs are used.
+    let keep = |so_far: Saved| {
+        let message_ceiling = so_far.message_ceiling;
+        store.save_registration(
+            &server,
+            &Saved {
+                message_ceiling,
+                ..saved.clone()
+            },
+        )
     };
-    store.save_registration(&server, &kept)?;
-    answered.map(|()| true).map_err(|_| AgentError::NoAnswer)
+    let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link, keep)).await;
+    link.close().await;
+    answered.map_err(|_| AgentError::NoAnswer)??;
+    store.save_registration(&server, &link.saved())?;
+    Ok(true)
 }
 
-async fn say_goodbye(link: &mut Link) {
+async fn say_goodbye(
+    link: &mut Link,
+    mut keep: impl FnMut(Saved) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     loop {
         match link.next().await {
             Input::Start => link.handle(Input::Stop),
@@ -56,8 +68,9 @@ async fn say_goodbye(link: &mut Link) {
         while let Some(output) = link.poll_output() {
             match output {
                 Output::Send(datagram) => link.send(&datagram).await,
-                Output::Event(Event::Deregistered) => return,
-                Output::Request { .. } | Output::Save | Output::Event(_) => {}
+                Output::Event(Event::Deregistered) => return Ok(()),
+                Output::Save => keep(link.saved())?,
+                Output::Request { .. } | Output::Event(_) => {}
             }
         }
     }

@@ -23,6 +23,7 @@ mod story;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    mem,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -118,6 +119,8 @@ pub struct Agent {
     account: Account,
     context: Context,
     link: Link,
+    /// It could not be stored when it had to be.
+    registration_not_kept: bool,
     instances: BTreeMap<InstanceId, Instance>,
     /// What is accepted and has not ended, in the order of acceptance.
     accepted: Vec<(OperationId, Kind)>,
@@ -189,6 +192,7 @@ impl Agent {
         tokio::task::spawn_local(leftovers::discard(context.clone()));
         let mut agent = Self {
             link,
+            registration_not_kept: false,
             device: Device::of(root),
             own_package: surroundings.own_package,
             service_manager: system("cannot time signs of life", ServiceManager::new())?,
@@ -296,6 +300,9 @@ impl Agent {
         while let Some(output) = self.link.poll_output() {
             match output {
                 Output::Send(datagram) => {
+                    if self.registration_not_kept {
+                        self.keep_registration();
+                    }
                     self.trace.sent(&datagram);
                     self.link.send(&datagram).await;
                 }
@@ -323,15 +330,21 @@ impl Agent {
         }
     }
 
-    /// Stores what of the registration outlives wharfd. What cannot be stored is told all the same.
+    /// Stores what of the registration outlives wharfd. What cannot be stored is told all the same, and stored before
+    /// the next message if that is possible.
     fn keep_registration(&mut self) {
         let server = self.settings.server.address.to_string();
         let saved = self.link.saved();
-        let mut store = self.context.store.borrow_mut();
-        if let Err(error) = store.save_registration(&server, &saved) {
+        let kept = self
+            .context
+            .store
+            .borrow_mut()
+            .save_registration(&server, &saved);
+        let was_kept = !mem::replace(&mut self.registration_not_kept, kept.is_err());
+        if let (Err(error), true) = (kept, was_kept) {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
-                "after a restart the server may have to observe again: {error}"
+                "after a restart the server may have to observe again, or take a message for one that it had: {error}"
             );
         }
     }
@@ -347,7 +360,7 @@ impl Agent {
     }
 
     async fn downloads_ended(&mut self) {
-        for (effect, task) in std::mem::take(&mut self.tasks) {
+        for (effect, task) in mem::take(&mut self.tasks) {
             let is_pull = |pending: &Pending| matches!(pending.effect, Effect::StartPull { .. });
             if self.pending.get(&effect).is_some_and(is_pull) {
                 let _ = task.await;

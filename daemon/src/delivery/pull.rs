@@ -16,10 +16,10 @@ use wharf_software::{
 use super::{
     attempt::{Attempt, Failed},
     percent,
-    seal::{discard, seal},
+    seal::{A_WHILE, discard, seal},
 };
 use crate::{
-    installer::{LOOK, NotDone, SILENCE, Staged, noticing_silence},
+    installer::{NotDone, SILENCE, Staged, noticing_silence, silent},
     store::Download,
     work::{Context, not_stored},
 };
@@ -151,8 +151,7 @@ impl Pull {
         let question = context.installer.stage(self.stage, keep, None);
         let staged = noticing_silence(SILENCE, question, || {
             was_silent = true;
-            let why = format!("the installer, which does not answer: {LOOK}");
-            self.waits_for(context, why.into());
+            self.waits_for(context, silent());
         });
         let staged = staged.await.map_err(NotDone::into_failure)?;
         if was_silent {
@@ -225,7 +224,8 @@ impl Pull {
         if !download.continued || download.started_over {
             return Ok(true);
         }
-        match seal(context, self.stage, |why| self.waits_for(context, why)).await {
+        let waits = |why| self.waits_for(context, why);
+        match seal(context, self.stage, A_WHILE, waits).await {
             Err(failure) if is_integrity(&failure) => {
                 tracing::warn!(
                     MESSAGE_ID = message::DOWNLOAD_DELAYED,
@@ -240,7 +240,8 @@ impl Pull {
                 wharf_fault::point("pull.started_over");
                 Ok(false)
             }
-            _ => Ok(true), // the verdict is given again when the effect asks for it
+            // The verdict is given again when the effect asks for it. Other downloads wait for this one.
+            _ => Ok(true),
         }
     }
 }

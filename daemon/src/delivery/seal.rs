@@ -1,32 +1,52 @@
 //! The two questions to the installer about a file that nobody writes any more: whether it is a package that may be
 //! installed here, and to remove it.
 
+use std::cell::Cell;
+
 use wharf_frames::{Failure, StageId, Text, installer::Package};
 use wharf_journal::message;
 
-use crate::work::{Context, is_news, not_stored};
+use crate::{
+    installer::{NotDone, SEAL_SILENCE, noticing_silence, silent},
+    work::{Context, not_stored, outlasts_a_restart},
+};
 
-/// Asks until there is a verdict: what keeps the installer from giving one, as a keyring that cannot be read, is not the
-/// package's fault. `waits` is told what it waits for.
+/// So often in a row the installer is asked in vain, with the pauses of the configuration: half a minute.
+pub const A_WHILE: u32 = 4;
+
+/// The same: a day. A package with software in place cannot be given up by its server until it is judged.
+pub const A_DAY: u32 = 128;
+
+/// Asks until there is a verdict, so often: what keeps the installer from giving one, as a keyring that cannot be read, is
+/// not the package's fault. `waits` is told what it waits for.
 pub async fn seal(
     context: &Context,
     stage: StageId,
+    patience: u32,
     waits: impl Fn(Text),
 ) -> Result<Package, Failure> {
     let download = context.store.borrow_mut().download(stage);
     let signature = download.map_err(not_stored)?.signature;
-    let package = context.until_answered(
-        async || context.installer.seal(stage, signature.clone()).await,
-        |failure, in_vain| {
-            tracing::warn!(
-                MESSAGE_ID = message::INSTALLER_NOT_REACHED,
-                "the installer cannot judge the file {stage} now: {failure}"
-            );
-            if is_news(in_vain) {
-                waits(format!("a verdict: {failure}").into());
+    let asked = Cell::new(0);
+    let ask = async || {
+        asked.set(asked.get() + 1);
+        let question = context.installer.seal(stage, signature.clone());
+        match noticing_silence(SEAL_SILENCE, question, || waits(silent())).await {
+            Err(NotDone::Later(failure)) if asked.get() >= patience => {
+                Err(NotDone::Refused(failure))
             }
-        },
-    );
+            answer => answer,
+        }
+    };
+    let package = context.until_answered(ask, |failure, in_vain| {
+        tracing::warn!(
+            MESSAGE_ID = message::INSTALLER_NOT_REACHED,
+            "the installer cannot judge the file {stage} now: {failure}"
+        );
+        if outlasts_a_restart(in_vain) {
+            waits(format!("a verdict: {failure}").into());
+        }
+    });
     let package = package.await?;
     wharf_fault::point("seal.judged");
     Ok(package)

@@ -364,7 +364,7 @@ fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
         .arg(&folder)
         .status();
     assert!(small.unwrap().success());
-    let set = set.started();
+    let mut set = set.started();
     let client = set.client();
     set.install(&Package::new("hello", "1.0-1"));
 
@@ -381,10 +381,17 @@ fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
     });
     full.expect("5.00");
     set.wait_for("4/2");
+    // What cannot be kept of it now is kept with the first message after there is room.
+    client.observe("/9/0/7").expect("2.05");
 
     fs::remove_file(&ballast).unwrap();
+    assert_eq!(client.read_text("/9/0/7"), "4");
+    set.gateway.daemon().kill();
+    set.start_daemon_again();
+    let client = set.client();
     client.execute("/9/0/6", "").expect("2.04");
     set.wait_for("0/0");
+    set.server.wait_for_notification("/9/0/7", "0", 0);
 }
 
 #[test]
@@ -443,5 +450,40 @@ fn an_install_whose_installer_is_gone_says_so_until_it_is_back() {
     });
     assert!(reason.ends_with("Is wharf-installer running?"), "{reason}");
     set.gateway.start_installer(&[]);
+    set.wait_for("4/2");
+}
+
+#[test]
+fn a_package_that_cannot_be_judged_for_a_day_ends_52() {
+    let set = StageSet::configured(Gateway::simulated(), "");
+    let configuration = set.gateway.path().join("etc/wharfd/wharfd.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let shorter = text.replace("retry-longest = 400", "retry-longest = 40");
+    assert_ne!(text, shorter);
+    fs::write(&configuration, shorter).unwrap();
+    set.gateway
+        .write("etc/wharfd/keys/broken.asc", "no certificate");
+    let set = set.started();
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("0/52");
+    let reason = set.client().read_text("/9/0/16");
+    assert!(
+        reason.starts_with("20: the keyring cannot be used: "),
+        "{reason}"
+    );
+}
+
+#[test]
+fn an_install_says_that_the_installer_does_not_answer_until_it_does() {
+    let mut set = StageSet::simulated();
+    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.wait_for("3/0");
+    set.gateway.installer().signal(Signal::SIGSTOP);
+    set.client().execute("/9/0/4", "").expect("2.04");
+    let expected = "50: waiting for the installer, which does not answer: look at `systemctl status wharf-installer` on the device";
+    wait_until(expected, || {
+        (set.client().read_text("/9/0/16") == expected).then_some(())
+    });
+    set.gateway.installer().signal(Signal::SIGCONT);
     set.wait_for("4/2");
 }

@@ -223,6 +223,14 @@ pub(crate) fn ended_with(result: UpdateResult, why: &str, record: Record) -> Rec
     }
 }
 
+/// What goes on in this row waits.
+pub(crate) fn waiting(record: Record) -> Record {
+    Record {
+        note: Some("the installer".into()),
+        ..record
+    }
+}
+
 pub(crate) fn built(record: Record) -> Instance {
     Instance::try_from(record).unwrap()
 }
@@ -250,6 +258,8 @@ pub(crate) fn cells() -> Vec<Instance> {
         failed(delivered()),
         running(Kind::Install, Queued, delivered()),
         running(Kind::Install, Running, delivered()),
+        waiting(downloaded()),
+        waiting(running(Kind::Install, Running, delivered())),
     ];
     let mut records = beside.clone();
     records.extend(beside.into_iter().map(with_software));
@@ -307,11 +317,19 @@ pub(crate) fn label(instance: &Instance) -> String {
 fn doing(instance: &Instance) -> String {
     let record = Record::from(instance);
     match (&record.operation, record.progress) {
+        (Some(operation), Some(StoredProgress::Running))
+            if operation.kind != Kind::Pull && record.note.is_some() =>
+        {
+            format!(", {} waiting", operation.kind.as_str())
+        }
         (Some(operation), Some(progress)) => {
             format!(", {} {}", operation.kind.as_str(), progress.as_str())
         }
         _ if instance.update_result().value() >= 50 => {
             format!(", after {}", instance.update_result().value())
+        }
+        _ if instance.update_state() == UpdateState::Downloaded && record.note.is_some() => {
+            ", waiting".to_owned()
         }
         _ if instance.update_state() == UpdateState::Installed && record.note.is_some() => {
             ", after a failed activation".to_owned()
