@@ -1,7 +1,7 @@
 //! Numbers that no two messages may have, whichever run of the program sends them.
 
 /// So many are reserved at once.
-const RESERVED: u32 = 256;
+const RESERVED: u32 = 64;
 
 /// Numbers that follow each other, of so many bits. They are reserved in steps, so that not each has to be kept.
 pub(crate) struct Numbers {

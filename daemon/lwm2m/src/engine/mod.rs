@@ -54,7 +54,7 @@ enum Purpose {
 
 /// What registers goes out before its Message ID is kept, since a start must not wait for a disk. So that a run which ends
 /// in between is not repeated by the next, each begins anywhere among so many.
-const SKIPPED: u32 = 1024;
+const SKIPPED: u32 = 256;
 
 impl Engine {
     /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program

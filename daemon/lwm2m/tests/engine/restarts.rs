@@ -117,6 +117,20 @@ fn no_message_id_is_used_by_two_runs() {
 }
 
 #[test]
+fn a_run_that_ends_before_its_message_id_is_kept_is_not_repeated_by_the_next() {
+    let mut pair = Pair::registered();
+    let kept = pair.kept.clone();
+    let mut updates = BTreeSet::new();
+    for _ in 0..10 {
+        pair.kept = kept.clone();
+        pair.restart(config());
+        pair.input(Input::Start);
+        updates.insert(pair.take().id());
+    }
+    assert_eq!(updates.len(), 10, "{updates:?}");
+}
+
+#[test]
 fn another_endpoint_name_or_lwm2m_version_registers_and_drops_observations() {
     let other_name = |_: &mut Saved| Config::new("gateway-18");
     let other_version = |kept: &mut Saved| {
