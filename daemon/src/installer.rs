@@ -20,10 +20,10 @@ use crate::frame_socket::{FrameSocket, SocketError};
 const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// After so long a silence it is said: systemd's socket takes questions also while no installer can start.
-pub const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The same where a package is to be judged.
-pub const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
+const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
 
 /// What to do about it.
 const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
@@ -89,28 +89,31 @@ impl Installer {
         }
     }
 
-    /// Opens a staged file, cut to at most `keep` bytes.
+    /// Opens a staged file, cut to at most `keep` bytes. `silent` is told what is waited for where no answer comes.
     pub async fn stage(
         &self,
         stage: StageId,
         keep: u64,
         size: Option<u64>,
+        silent: impl FnOnce(Text),
     ) -> Result<Staged, NotDone> {
-        let answer = self.ask(Request::Stage { stage, keep, size }).await?;
-        match answer {
+        let question = Request::Stage { stage, keep, size };
+        match self.ask_noticing(question, silent).await? {
             (Reply::Staged { kept, limit }, Some(file)) => Ok(Staged { file, kept, limit }),
             (other, _) => Err(self.unexpected(other)),
         }
     }
 
-    /// Has the file judged.
+    /// Has the file judged. `silent` as above.
     pub async fn seal(
         &self,
         stage: StageId,
         signature: Option<Vec<u8>>,
+        silent: impl FnOnce(Text),
     ) -> Result<Package, NotDone> {
         let signature = signature.map(Into::into);
-        match self.ask(Request::Seal { stage, signature }).await? {
+        let question = Request::Seal { stage, signature };
+        match self.ask_noticing(question, silent).await? {
             (Reply::Sealed(package), _) => Ok(package),
             (other, _) => Err(self.unexpected(other)),
         }
@@ -135,9 +138,9 @@ impl Installer {
     }
 
     /// Gives a job to the installer: an Install, a Remove, an Activate or a Deactivate. Giving it twice
-    /// starts it once.
-    pub async fn submit(&self, job: Request) -> Result<(), NotDone> {
-        match self.ask(job).await? {
+    /// starts it once. `silent` as above.
+    pub async fn submit(&self, job: Request, silent: impl FnOnce(Text)) -> Result<(), NotDone> {
+        match self.ask_noticing(job, silent).await? {
             (Reply::Accepted, _) => Ok(()),
             (other, _) => Err(self.unexpected(other)),
         }
@@ -163,6 +166,14 @@ impl Installer {
     }
 
     async fn ask(&self, request: Request) -> Result<(Reply, Option<OwnedFd>), NotDone> {
+        self.ask_noticing(request, |_| {}).await
+    }
+
+    async fn ask_noticing(
+        &self,
+        request: Request,
+        silent: impl FnOnce(Text),
+    ) -> Result<(Reply, Option<OwnedFd>), NotDone> {
         let silence = match request {
             Request::Seal { .. } => SEAL_SILENCE,
             _ => SILENCE,
@@ -173,7 +184,10 @@ impl Installer {
             let answer = connection.receive().await;
             answer.map_err(|error| unavailable(&self.socket, &error))
         };
-        let answer = noticing_silence(silence, answer, || tell_silence(silence));
+        let answer = noticing_silence(silence, answer, || {
+            tell_silence(silence);
+            silent(format!("the installer, which does not answer: {LOOK}").into());
+        });
         let answered = tokio::time::timeout(ANSWER_LIMIT, answer).await;
         answered.unwrap_or_else(|_| {
             let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
@@ -208,7 +222,7 @@ impl JobWatch {
 }
 
 /// Waits for an answer, and calls `tell` when it has not come after `silence`.
-pub async fn noticing_silence<T>(
+async fn noticing_silence<T>(
     silence: Duration,
     answer: impl Future<Output = T>,
     tell: impl FnOnce(),
@@ -219,11 +233,6 @@ pub async fn noticing_silence<T>(
     }
     tell();
     answer.await
-}
-
-/// What is waited for, where it is an installer that is silent.
-pub fn silent() -> Text {
-    format!("the installer, which does not answer: {LOOK}").into()
 }
 
 fn tell_silence(silence: Duration) {

@@ -2,15 +2,15 @@
 //! does an operation once, so asking again is how to find out.
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, Text,
+    Cause, Failure, OperationId, PackageName,
     installer::{Found, JobStatus, Outcome, Request},
 };
 use wharf_journal::message;
 use wharf_software::{Event, InstanceId};
 
 use crate::{
-    installer::{NotDone, SILENCE, noticing_silence, silent},
-    work::{Context, operation_id, outlasts_a_restart},
+    installer::NotDone,
+    work::{Context, FOR_EVER, operation_id, outlasts_a_restart},
 };
 
 /// A job that the gate let through.
@@ -60,6 +60,7 @@ impl Job {
     async fn until_ended(&self, context: &Context) -> Result<Outcome, Failure> {
         let operation = self.operation;
         let outcome = context.until_answered(
+            FOR_EVER,
             async || self.ask(context).await,
             |failure, in_vain| {
                 tracing::warn!(
@@ -68,7 +69,8 @@ impl Job {
                     "the installer cannot tell about the job now: {failure}"
                 );
                 if outlasts_a_restart(in_vain) {
-                    self.waits_for(context, format!("the installer: {failure}").into());
+                    let why = format!("the installer: {failure}").into();
+                    context.waits_for(self.instance, operation, why);
                 }
             },
         );
@@ -77,10 +79,11 @@ impl Job {
 
     async fn ask(&self, context: &Context) -> Result<Outcome, NotDone> {
         let operation = self.operation;
-        let submit = context.installer.submit(self.request.clone());
-        noticing_silence(SILENCE, submit, || self.waits_for(context, silent())).await?;
+        let silent = |why| context.waits_for(self.instance, operation, why);
+        let installer = &context.installer;
+        installer.submit(self.request.clone(), silent).await?;
         wharf_fault::point("job.submitted");
-        let mut watch = context.installer.watch(operation).await?;
+        let mut watch = installer.watch(operation).await?;
         let mut is_told = false;
         loop {
             match watch.next().await? {
@@ -99,11 +102,6 @@ impl Job {
                 }
             }
         }
-    }
-
-    fn waits_for(&self, context: &Context, why: Text) {
-        let operation = self.operation;
-        context.report(self.instance, Event::Waiting { operation, why });
     }
 }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use lwm2m::RequestId;
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
-use wharf_frames::{Cause, Failure, OperationId, PackageName, StageId};
+use wharf_frames::{Cause, Failure, OperationId, PackageName, StageId, Text};
 use wharf_software::{Event, InstanceId};
 
 use crate::{
@@ -67,6 +67,11 @@ impl Context {
         });
     }
 
+    /// Tells the agent what an operation has to wait for.
+    pub fn waits_for(&self, instance: InstanceId, operation: OperationId, why: Text) {
+        self.report(instance, Event::Waiting { operation, why });
+    }
+
     /// Tells the agent.
     pub fn send(&self, report: Report) {
         let _ = self.reports.send(report); // the agent is going: so does this task
@@ -83,10 +88,11 @@ impl Context {
         let _ = ending.wait_for(|ending| *ending).await; // the agent is gone: that is the end, too
     }
 
-    /// Asks the installer until it says yes or no, however long that takes. `not_now` is told why there is no answer yet,
-    /// and how often in a row there was none.
+    /// Asks the installer until it says yes or no, so often in a row at most. `not_now` is told why there is no answer
+    /// yet, and how often there was none.
     pub async fn until_answered<T>(
         &self,
+        patience: u32,
         ask: impl AsyncFn() -> Result<T, NotDone>,
         not_now: impl Fn(Failure, u32),
     ) -> Result<T, Failure> {
@@ -98,6 +104,9 @@ impl Context {
                 Err(NotDone::Later(failure)) => failure,
             };
             in_vain += 1;
+            if in_vain == patience {
+                return Err(failure);
+            }
             not_now(failure, in_vain);
             tokio::time::sleep(self.back_off(in_vain)).await;
         }
@@ -113,6 +122,9 @@ impl Context {
         longest / 2 + longest * jitter / 512
     }
 }
+
+/// Asking the installer until it answers, however long that takes.
+pub const FOR_EVER: u32 = u32::MAX;
 
 /// Whether it is to be told that the installer was asked in vain so often in a row: one that is being restarted is back
 /// in a moment.

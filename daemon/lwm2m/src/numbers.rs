@@ -31,11 +31,6 @@ impl Numbers {
         (self.last, self.ceiling) = (ceiling & self.mask, ceiling & self.mask);
     }
 
-    /// So many are not used.
-    pub(crate) fn skip(&mut self, count: u32) {
-        self.resume(self.last.wrapping_add(count));
-    }
-
     /// One that was not used for as long as there are others.
     pub(crate) fn next(&mut self) -> u32 {
         if self.last == self.ceiling {

@@ -177,9 +177,8 @@ impl Agent {
         let added = match is_same {
             true => Vec::new(),
             false => {
-                let answers = reply.as_ref();
-                let answered =
-                    answers.and_then(|(request, answer)| self.link.answered(*request, answer));
+                let answered = |(request, answer): &(_, _)| self.link.answered(*request, answer);
+                let answered = reply.as_ref().and_then(answered);
                 self.context.store.borrow_mut().commit(&Commit {
                     instance: id,
                     old,

@@ -3,7 +3,10 @@
 
 use wharf_frames::StageId;
 
-use crate::{delivery::seal, work::Context};
+use crate::{
+    delivery::seal,
+    work::{Context, FOR_EVER},
+};
 
 /// Has them removed. A file has its name in the database before it is there.
 pub(super) async fn discard(context: Context) {
@@ -22,6 +25,7 @@ pub(super) async fn discard(context: Context) {
 
 async fn staged(context: &Context) -> Vec<StageId> {
     let staged = context.until_answered(
+        FOR_EVER,
         async || context.installer.staged().await,
         |failure, _| tracing::debug!("files of no instance are looked for later: {failure}"),
     );

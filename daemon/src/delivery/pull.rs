@@ -19,7 +19,7 @@ use super::{
     seal::{A_WHILE, discard, seal},
 };
 use crate::{
-    installer::{NotDone, SILENCE, Staged, noticing_silence, silent},
+    installer::{NotDone, Staged},
     store::Download,
     work::{Context, not_stored},
 };
@@ -148,10 +148,9 @@ impl Pull {
     /// The file, cut to at most `keep` bytes. While the installer does not answer, Status Reason says so.
     async fn staged(&self, context: &Context, keep: u64) -> Result<Staged, Failure> {
         let mut was_silent = false;
-        let question = context.installer.stage(self.stage, keep, None);
-        let staged = noticing_silence(SILENCE, question, || {
+        let staged = context.installer.stage(self.stage, keep, None, |why| {
             was_silent = true;
-            self.waits_for(context, silent());
+            self.waits_for(context, why);
         });
         let staged = staged.await.map_err(NotDone::into_failure)?;
         if was_silent {
@@ -162,8 +161,7 @@ impl Pull {
     }
 
     fn waits_for(&self, context: &Context, why: Text) {
-        let operation = self.operation;
-        context.report(self.instance, Event::Waiting { operation, why });
+        context.waits_for(self.instance, self.operation, why);
     }
 
     /// What is stored of the way, so that an attempt after a kill goes on there. That it cannot be stored

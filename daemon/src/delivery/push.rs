@@ -138,7 +138,7 @@ pub(super) async fn open(
 async fn staged(context: &Context, stage: StageId, size: Option<u64>) -> Result<Staged, Failure> {
     let mut in_vain = 0;
     loop {
-        match context.installer.stage(stage, 0, size).await {
+        match context.installer.stage(stage, 0, size, |_| {}).await {
             Ok(staged) => return Ok(staged),
             Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
             Err(error) => return Err(error.into_failure()),

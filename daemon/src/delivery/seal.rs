@@ -1,15 +1,10 @@
 //! The two questions to the installer about a file that nobody writes any more: whether it is a package that may be
 //! installed here, and to remove it.
 
-use std::cell::Cell;
-
 use wharf_frames::{Failure, StageId, Text, installer::Package};
 use wharf_journal::message;
 
-use crate::{
-    installer::{NotDone, SEAL_SILENCE, noticing_silence, silent},
-    work::{Context, not_stored, outlasts_a_restart},
-};
+use crate::work::{Context, FOR_EVER, not_stored, outlasts_a_restart};
 
 /// So often in a row the installer is asked in vain, with the pauses of the configuration: half a minute.
 pub const A_WHILE: u32 = 4;
@@ -27,18 +22,9 @@ pub async fn seal(
 ) -> Result<Package, Failure> {
     let download = context.store.borrow_mut().download(stage);
     let signature = download.map_err(not_stored)?.signature;
-    let asked = Cell::new(0);
-    let ask = async || {
-        asked.set(asked.get() + 1);
-        let question = context.installer.seal(stage, signature.clone());
-        match noticing_silence(SEAL_SILENCE, question, || waits(silent())).await {
-            Err(NotDone::Later(failure)) if asked.get() >= patience => {
-                Err(NotDone::Refused(failure))
-            }
-            answer => answer,
-        }
-    };
-    let package = context.until_answered(ask, |failure, in_vain| {
+    let installer = &context.installer;
+    let ask = async || installer.seal(stage, signature.clone(), &waits).await;
+    let package = context.until_answered(patience, ask, |failure, in_vain| {
         tracing::warn!(
             MESSAGE_ID = message::INSTALLER_NOT_REACHED,
             "the installer cannot judge the file {stage} now: {failure}"
@@ -55,6 +41,7 @@ pub async fn seal(
 /// Asks until it is done: the file would take room for ever. A refusal means that it is not ours to remove.
 pub async fn discard(context: &Context, stage: StageId) {
     let discarded = context.until_answered(
+        FOR_EVER,
         async || context.installer.discard(stage).await,
         |failure, _| tracing::debug!("the installer cannot remove the file {stage} now: {failure}"),
     );

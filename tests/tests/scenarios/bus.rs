@@ -125,8 +125,7 @@ fn wharfctl_and_the_server_agree_at_each_step() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
     on_bus.agree("0/0");
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "1.0-1"));
     on_bus.agree("3/0");
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("4/2");

@@ -142,16 +142,10 @@ fn a_download_over_tls_waits_for_the_clock_also_where_it_had_begun() {
     let mut set = StageSet::simulated();
     set.origin = Origin::https(); // of a CA that the gateway does not know: each attempt fails
     set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    let why_it_waits = |set: &StageSet, why: &str| {
-        wait_until(&format!("a download that waits for {why}"), || {
-            let reason = set.client().read_text("/9/0/16");
-            reason.contains(why).then_some(())
-        });
-    };
-    why_it_waits(&set, "the next attempt");
+    set.wait_for_reason("the next attempt");
     set.gateway.daemon().kill();
     set.start_daemon_again_with(&NEVER_SET);
-    why_it_waits(&set, "10: waiting for the clock");
+    set.wait_for_reason("10: waiting for the clock");
     set.wait_for("1/1");
     let lines = set.gateway.daemon().errors();
     lines.wait_for("the clock of this machine is not set");
@@ -216,8 +210,7 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
     restart(&mut set);
     set.client().write_text("/9/0/8", "1").expect("2.04");
     set.client().write_text("/9/0/13", "1:0").expect("2.04");
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "1.0-1"));
     restart(&mut set);
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("4/2");
@@ -225,8 +218,7 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
     set.client().execute("/9/0/6", "1").expect("2.04");
     set.wait_for("0/0");
     restart(&mut set);
-    set.order(&set.publish(&Package::new("other", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("other", "1.0-1"));
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/57");
     restart(&mut set);
@@ -239,8 +231,7 @@ fn an_install_ends_truly_although_both_daemons_are_killed_in_it() {
     let mut set = StageSet::debian();
     let pause = "mkfifo /pause && cat /pause >/dev/null";
     let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
-    set.order(&set.publish(&package));
-    set.wait_for("3/0");
+    set.deliver(&package);
     set.client().execute("/9/0/4", "").expect("2.04");
     let fifo = set.gateway.path().join("pause");
     wait_until("the postinst", || fifo.exists().then_some(()));
@@ -400,18 +391,14 @@ fn an_installer_that_does_not_answer_is_in_status_reason_and_the_journal_until_i
     let silent_origin = TcpListener::bind("127.0.0.1:0").unwrap();
     set.gateway.installer().signal(Signal::SIGSTOP);
     set.order(&format!("http://{}/", silent_origin.local_addr().unwrap()));
-    let wait_for_reason = |set: &StageSet, expected: &str| {
-        wait_until(expected, || {
-            (set.client().read_text("/9/0/16") == expected).then_some(())
-        });
-    };
     let look = "look at `systemctl status wharf-installer` on the device";
     let why = format!("10: waiting for the installer, which does not answer: {look}");
-    wait_for_reason(&set, &why);
+    assert_eq!(set.wait_for_reason(&why), why);
     let errors = set.gateway.daemon().errors();
     errors.wait_for(&format!("the installer has not answered for 10 s: {look}"));
     set.gateway.installer().signal(Signal::SIGCONT);
-    wait_for_reason(&set, "10: waiting for the first byte");
+    let why = "10: waiting for the first byte";
+    assert_eq!(set.wait_for_reason(why), why);
 }
 
 #[test]
@@ -439,15 +426,12 @@ fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mende
 #[test]
 fn an_install_whose_installer_is_gone_says_so_until_it_is_back() {
     let mut set = StageSet::simulated();
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "1.0-1"));
     set.gateway.installer().kill();
     set.client().execute("/9/0/4", "").expect("2.04");
     let expected = "50: waiting for the installer: cannot speak with the installer at ";
-    let reason = wait_until(expected, || {
-        let reason = set.client().read_text("/9/0/16");
-        reason.starts_with(expected).then_some(reason)
-    });
+    let reason = set.wait_for_reason(expected);
+    assert!(reason.starts_with(expected), "{reason}");
     assert!(reason.ends_with("Is wharf-installer running?"), "{reason}");
     set.gateway.start_installer(&[]);
     set.wait_for("4/2");
@@ -476,14 +460,11 @@ fn a_package_that_cannot_be_judged_for_a_day_ends_52() {
 #[test]
 fn an_install_says_that_the_installer_does_not_answer_until_it_does() {
     let mut set = StageSet::simulated();
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "1.0-1"));
     set.gateway.installer().signal(Signal::SIGSTOP);
     set.client().execute("/9/0/4", "").expect("2.04");
     let expected = "50: waiting for the installer, which does not answer: look at `systemctl status wharf-installer` on the device";
-    wait_until(expected, || {
-        (set.client().read_text("/9/0/16") == expected).then_some(())
-    });
+    assert_eq!(set.wait_for_reason(expected), expected);
     set.gateway.installer().signal(Signal::SIGCONT);
     set.wait_for("4/2");
 }

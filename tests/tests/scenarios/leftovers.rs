@@ -42,8 +42,7 @@ fn what_a_failed_upgrade_left_stays_in_place_until_it_is_removed() {
     set.client().execute("/9/0/6", "1").expect("2.04");
     set.wait_for("0/0");
     let broken = Package::new("hello", "2.0-1").script(Script::Postinst, "exit 3");
-    set.order(&set.publish(&broken));
-    set.wait_for("3/0");
+    set.deliver(&broken);
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/58");
 
@@ -74,8 +73,7 @@ fn a_package_of_the_distribution_is_not_taken_over_by_an_install_that_failed() {
     output_of(dpkg.args(["--install", &inside]));
 
     let needy = Package::new("hello", "2.0-1").depends("no-such-library");
-    set.order(&set.publish(&needy));
-    set.wait_for("3/0");
+    set.deliver(&needy);
     let client = set.client();
     client.execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/58");
@@ -93,8 +91,7 @@ fn a_delivered_package_that_no_instance_knows_any_more_is_removed_and_no_other()
     let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
     let database = set.gateway.path().join("var/lib/wharfd");
     let kept = set.folder.path().join("kept");
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "1.0-1"));
     set.gateway.daemon().kill();
     output_of(Command::new("cp").args(["-a"]).args([&database, &kept]));
     set.start_daemon_again();

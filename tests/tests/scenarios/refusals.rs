@@ -83,8 +83,7 @@ fn an_older_version_is_refused_also_after_its_removal() {
     let client = set.client();
     client.execute("/9/0/6", "").expect("2.04");
     set.wait_for("0/0");
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "1.0-1"));
     client.execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/57");
     expect_reason(&set, &["60: ", "hello"]);
@@ -97,8 +96,7 @@ fn a_failing_script_ends_58_and_the_package_stays_delivered() {
     let set = StageSet::debian();
     let package =
         Package::new("hello", "1.0-1").script(Script::Preinst, "echo no luck >&2; exit 3");
-    set.order(&set.publish(&package));
-    set.wait_for("3/0");
+    set.deliver(&package);
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/58");
     expect_reason(&set, &["60: ", "hello", "it said: no luck"]);
@@ -109,8 +107,7 @@ fn a_failing_script_ends_58_and_the_package_stays_delivered() {
 fn a_missing_dependency_ends_58_and_is_named() {
     let set = StageSet::debian();
     let package = Package::new("hello", "1.0-1").depends("no-such-library (>= 3)");
-    set.order(&set.publish(&package));
-    set.wait_for("3/0");
+    set.deliver(&package);
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/58");
     expect_reason(&set, &["no-such-library"]);
@@ -121,8 +118,7 @@ fn another_package_than_the_one_in_place_ends_57_naming_both() {
     let set = StageSet::simulated();
     set.install(&Package::new("hello", "1.0-1"));
     set.client().execute("/9/0/6", "1").expect("2.04");
-    set.order(&set.publish(&Package::new("other", "1.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("other", "1.0-1"));
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/57");
     expect_reason(&set, &["hello", "other"]);
@@ -133,10 +129,7 @@ fn activation_without_a_service_manager_says_so_and_changes_nothing() {
     let set = StageSet::debian();
     set.install(&Package::new("hello", "1.0-1"));
     set.client().execute("/9/0/10", "").expect("2.04");
-    wharf_tests::waiting::wait_until("the reason", || {
-        let reason = set.client().read_text("/9/0/16");
-        reason.contains("service manager").then_some(())
-    });
+    set.wait_for_reason("service manager");
     assert_eq!(set.client().read_text("/9/0/12"), "0");
     set.wait_for("4/2");
 }
@@ -200,9 +193,6 @@ fn a_uri_of_2048_bytes_is_taken_in_blocks_and_a_longer_one_is_not() {
         .put("/9/0/3", format::TEXT, uri(2048).as_bytes())
         .expect("4.13");
     client.write_text("/9/0/3", &uri(2048)).expect("2.04");
-    wharf_tests::waiting::wait_until("the origin's answer", || {
-        let reason = client.read_text("/9/0/16");
-        reason.contains("404").then_some(())
-    });
+    set.wait_for_reason("404");
     set.wait_for("0/56");
 }

@@ -24,8 +24,7 @@ fn told(set: &StageSet, path: &str) -> Vec<String> {
 fn install_that_waits(set: &StageSet) -> std::path::PathBuf {
     let pause = "mkfifo /pause && cat /pause >/dev/null";
     let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
-    set.order(&set.publish(&package));
-    set.wait_for("3/0");
+    set.deliver(&package);
     set.client().execute("/9/0/4", "").expect("2.04");
     let fifo = set.gateway.path().join("pause");
     wait_until("the postinst", || fifo.exists().then_some(()));
@@ -110,8 +109,7 @@ fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
     let mut set = StageSet::simulated();
     set.install(&Package::new("hello", "1.0-1"));
     set.client().execute("/9/0/6", "1").expect("2.04");
-    set.order(&set.publish(&Package::new("hello", "2.0-1")));
-    set.wait_for("3/0");
+    set.deliver(&Package::new("hello", "2.0-1"));
     set.gateway.daemon().terminate();
     set.start_daemon_again_with(&[("WHARF_FAULT_AT", "store.committed=1")]);
 

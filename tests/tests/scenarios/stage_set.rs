@@ -99,11 +99,17 @@ impl StageSet {
         self.client().write_text("/9/0/3", uri).expect("2.04");
     }
 
+    /// Brings a package to DELIVERED in `/9/0`.
+    #[track_caller]
+    pub(crate) fn deliver(&self, package: &Package) {
+        self.order(&self.publish(package));
+        self.wait_for("3/0");
+    }
+
     /// Brings a package to INSTALLED in `/9/0`.
     #[track_caller]
     pub(crate) fn install(&self, package: &Package) {
-        self.order(&self.publish(package));
-        self.wait_for("3/0");
+        self.deliver(package);
         self.client().execute("/9/0/4", "").expect("2.04");
         self.wait_for("4/2");
     }
@@ -129,6 +135,16 @@ impl StageSet {
         wait_until("a Register or an Update after the restart", || {
             (self.server.events().len() > before).then_some(())
         });
+    }
+
+    /// Waits until Status Reason of `/9/0` has these words, and gives all of it.
+    #[track_caller]
+    pub(crate) fn wait_for_reason(&self, words: &str) -> String {
+        let client = self.client();
+        wait_until(&format!("/9/0/16 with {words}"), || {
+            let reason = client.read_text("/9/0/16");
+            reason.contains(words).then_some(reason)
+        })
     }
 
     /// Waits until Update State and Update Result of `/9/0` are these: `3/0`.

@@ -85,11 +85,9 @@ impl Engine {
     /// another version is of no use any more, nor are its observations.
     pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
         let mut engine = Self::new(config, objects, seed);
-        engine.sender.ids().resume(saved.message_ceiling.into());
-        engine
-            .sender
-            .ids()
-            .skip(engine.random.next() as u32 % SKIPPED);
+        let skipped = engine.random.next() as u32 % SKIPPED;
+        let ids = engine.sender.ids();
+        ids.resume(u32::from(saved.message_ceiling) + skipped);
         engine.observations.resume_numbers(saved.observe_ceiling);
         if saved.endpoint == engine.config.endpoint && saved.version == VERSION {
             engine.registration.restore(saved.location);
