@@ -342,6 +342,7 @@ mod tests {
                     package,
                     digest: [9; 32],
                     signed_at: 5,
+                    signed: None,
                 },
             },
             state,

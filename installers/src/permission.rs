@@ -47,24 +47,27 @@ pub(crate) fn may_install(
         None => {}
         Some(signer) => {
             may_sign(signer.as_str(), &package.name, policy, witnesses.ledger)?;
-            is_still_trusted(signer, &package.name, witnesses)?;
+            still_stands(judged, signer, witnesses)?;
         }
     }
     witnesses.ledger.judge(judged, witnesses.backend, policy)
 }
 
-/// A certificate may have been removed, revoked or have expired since the file was sealed. Its signature was good, so
-/// it is this device that says no.
-fn is_still_trusted(
-    signer: &Text,
-    name: &PackageName,
-    witnesses: Witnesses<'_>,
-) -> Result<(), Failure> {
+/// A certificate or a key of it may have been removed, revoked or have expired since the file was sealed, and a
+/// signature may expire. It was good then, so it is this device that says no.
+fn still_stands(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), Failure> {
+    let name = &judged.package.name;
+    let Some(signed) = &judged.signed else {
+        let detail = format!(
+            "the signature of {name} cannot be judged again, since an older wharfd did not keep it: deliver the package anew"
+        );
+        return Err(Failure::new(Cause::Policy, detail));
+    };
     let keys = witnesses.root.keys();
     let keyring = Keyring::read(&keys)?;
     let now = clock::now(witnesses.root);
-    let standing = witnesses.inspector.standing(signer, &keyring, now.at);
-    let Err(failure) = in_time(&now, standing).map_err(Failure::from) else {
+    let stands = witnesses.inspector.stands(signer, signed, &keyring, now.at);
+    let Err(failure) = in_time(&now, stands).map_err(Failure::from) else {
         return Ok(());
     };
     let advice = match failure.cause {
@@ -73,7 +76,7 @@ fn is_still_trusted(
         _ => "deliver".to_owned(),
     };
     let detail = format!(
-        "the key that signed {name} is not trusted any more: {failure}: {advice} the package anew, signed by a key that is"
+        "the signature of {name} does not hold any more: {failure}: {advice} the package anew, signed by a key that is trusted"
     );
     Err(Failure::new(Cause::Policy, detail))
 }

@@ -109,7 +109,8 @@ fn judged(verified: Verified, described: Described) -> Judged {
             version: described.version,
             architecture: described.architecture,
             length: verified.length,
-            signer: signed.map(|signed| signed.certificate),
+            signer: signed.as_ref().map(|signed| signed.certificate.clone()),
         },
+        signed: signed.map(|signed| signed.signed),
     }
 }

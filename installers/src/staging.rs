@@ -35,6 +35,8 @@ pub struct Staging {
     /// Before that, no clock was right.
     built: Option<SystemTime>,
     taken: Mutex<HashSet<StageId>>,
+    /// One file is judged at a time: each may keep a processor busy for a minute.
+    judging: Mutex<()>,
 }
 
 /// A file that is handed out for writing.
@@ -80,6 +82,7 @@ impl Staging {
             quota,
             built: clock::built(),
             taken: Mutex::default(),
+            judging: Mutex::default(),
         })
     }
 
@@ -165,7 +168,10 @@ impl Staging {
             .map_err(|error| failed("look at", path, &error))?
             .len();
         let judged = match self.limit(stage, length, length) {
-            Ok(_) => judge(&file),
+            Ok(_) => {
+                let _turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+                judge(&file)
+            }
             Err(NotDone::Refused(failure)) => Err(failure.into()),
             Err(later) => return Err(later),
         };

@@ -10,7 +10,7 @@ use std::{
 use minicbor::{Decode, Encode};
 use nix::libc;
 use sha2::{Digest, Sha256};
-use wharf_frames::{Cause, Failure, decode, encode, installer::Package};
+use wharf_frames::{Cause, Failure, decode, encode, inspect::SignedDigest, installer::Package};
 
 use crate::{durable, lease, limits};
 
@@ -54,6 +54,9 @@ pub struct Judged {
     /// When it was signed, in Unix seconds; 0 when it was not.
     #[n(2)]
     pub signed_at: u64,
+    /// Its signature, to be judged again. None when it was not signed, or an older wharfd judged it.
+    #[n(3)]
+    pub signed: Option<SignedDigest>,
 }
 
 impl From<Result<Judged, Failure>> for Verdict {

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -100,6 +100,12 @@ impl Keys {
         self.home.certificate(signer)
     }
 
+    /// The certificate with its secret key, in OpenPGP packets.
+    pub fn secret(&self, signer: Signer) -> Vec<u8> {
+        let mut gpg = self.home.gpg();
+        output_of(gpg.args(["--export-secret-keys", &signer.user_id()]))
+    }
+
     /// The certificate once its signer has let it be valid for ever from now on.
     pub fn renewed(&self, signer: Signer) -> Vec<u8> {
         let fingerprint = self.fingerprint(signer);
@@ -138,6 +144,37 @@ impl Keys {
             .and_then(|()| fs::write(&file, self.certificate(signer)))
             .unwrap_or_else(|error| panic!("{file:?} cannot be written: {error}"));
         file
+    }
+
+    /// Gives the signer a subkey, by which it signs from now on, and returns the subkey's fingerprint.
+    pub fn add_subkey(&self, signer: Signer) -> String {
+        let fingerprint = self.fingerprint(signer);
+        let add = ["--quick-add-key", &fingerprint, "ed25519", "sign", "never"];
+        output_of(self.home.gpg().args(add));
+        let listed = text_of(
+            self.home
+                .gpg()
+                .args(["--with-colons", "--list-keys", &fingerprint]),
+        );
+        let fingerprints = listed.lines().filter_map(|line| line.strip_prefix("fpr:"));
+        let subkey = fingerprints.last().and_then(|line| line.split(':').nth(8));
+        subkey.expect("gpg lists the subkey").to_owned()
+    }
+
+    /// Revokes the signer's subkey in the certificate of this home ([`Self::unspoiled`]).
+    pub fn revoke_subkey(&self, signer: Signer) {
+        let mut gpg = self.home.gpg();
+        gpg.args(["--no-batch", "--command-fd", "0", "--edit-key"]);
+        gpg.arg(self.fingerprint(signer)).stdin(Stdio::piped());
+        let mut gpg = gpg.spawn().expect("gpg starts");
+        let answers = "key 1\nrevkey\ny\n1\n\ny\nsave\n";
+        let mut input = gpg.stdin.take().expect("a pipe");
+        input.write_all(answers.as_bytes()).expect("gpg reads");
+        drop(input);
+        assert!(
+            gpg.wait().expect("gpg ends").success(),
+            "gpg did not revoke the subkey"
+        );
     }
 
     /// The fingerprint of the signer's key, in capital hexadecimal digits.

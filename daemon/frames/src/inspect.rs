@@ -6,7 +6,10 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 use crate::{Failure, FrameError, PackageName, PackageVersion, Text, encode};
 
 /// Each answer is one packet of this length, whatever it says.
-pub const ANSWER_LENGTH: usize = 2048;
+pub const ANSWER_LENGTH: usize = 4096;
+
+/// The longest packet of one signature that is taken. One by an RSA key of 8192 bits has 1.1 kB.
+pub const MAX_SIGNATURE_PACKET: usize = 2048;
 
 /// What the child is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -38,15 +41,18 @@ pub enum Request {
     /// What is it? Answer: [`Answer::Described`].
     #[n(2)]
     Describe,
-    /// May this certificate still sign? Answer: [`Answer::Stands`].
-    #[n(3)]
-    Standing {
+    /// Does this signature still hold? Answer: [`Answer::Stands`].
+    #[n(5)]
+    Stands {
         /// The time at which it is judged, in Unix seconds.
         #[n(0)]
         at: u64,
-        /// Fingerprint of its primary key, in upper-case hexadecimal digits.
+        /// Fingerprint of the primary key of the certificate by which it is, in upper-case hexadecimal digits.
         #[n(1)]
         certificate: Text,
+        /// The signature.
+        #[n(2)]
+        signed: SignedDigest,
     },
     /// What is the certificate of this number, from 0, in the order of fingerprints? Answer: [`Answer::Certificate`].
     #[n(4)]
@@ -73,7 +79,7 @@ pub enum Answer {
     /// It does not hold, or is no package.
     #[n(2)]
     Failed(#[n(0)] Failure),
-    /// To [`Request::Standing`]: it is among the certificates, and neither expired nor revoked.
+    /// To [`Request::Stands`]: it holds.
     #[n(3)]
     Stands,
     /// The package could not be read, which says nothing about it.
@@ -136,6 +142,21 @@ pub struct Signed {
     /// Where the signature stood.
     #[n(2)]
     pub form: Form,
+    /// What it is judged by again.
+    #[n(3)]
+    pub signed: SignedDigest,
+}
+
+/// A signature, with the digest that it signs: enough to judge it again without the file.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SignedDigest {
+    /// The signature's OpenPGP packet, at most [`MAX_SIGNATURE_PACKET`] bytes.
+    #[n(0)]
+    pub packet: ByteVec,
+    /// The digest of what it is over, by the algorithm that it names.
+    #[n(1)]
+    pub digest: ByteVec,
 }
 
 /// Where a signature stands.
@@ -206,6 +227,10 @@ mod tests {
                     certificate: "F".repeat(Text::MAX).into(),
                     signed_at: u64::MAX,
                     form: Form::DebOrigin,
+                    signed: SignedDigest {
+                        packet: vec![0xff; MAX_SIGNATURE_PACKET].into(),
+                        digest: vec![0xff; 64].into(),
+                    },
                 }),
             }),
             Answer::Described(Described {

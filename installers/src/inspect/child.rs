@@ -1,7 +1,7 @@
 //! wharf-inspect: one package on descriptor 0, the socket to root's side on descriptor 1, one question, one answer.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd, AsRawFd},
     sync::OnceLock,
@@ -14,7 +14,7 @@ use nix::{
         uio::pread,
     },
 };
-use sequoia_openpgp::types::HashAlgorithm;
+use sequoia_openpgp::anyhow;
 use wharf_frames::{
     Cause, Failure, MAX_FRAME, decode,
     inspect::{Answer, Form, Request, Signed, Verified},
@@ -22,11 +22,13 @@ use wharf_frames::{
 
 use super::{
     ar,
+    certificates::Certificates,
     confine::confine,
     deb,
+    digests::Digests,
     keyring::MAX_FILES,
     part::{Part, ReadAt, read_range},
-    signature::{self, Certificates},
+    signature::{self, Good},
 };
 
 /// Runs the program; an error means that there is nobody to answer to.
@@ -37,8 +39,13 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
+/// Where memory is short, the kernel ends this program before any other: its file is judged again later.
+const OOM_SCORE: &str = "900";
+
 fn inspect() -> Result<Answer, Failure> {
     let package = Package::open().map_err(|error| unreadable(&error))?;
+    // Without /proc it has the score of its parent.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     confine().map_err(|error| {
         let detail = format!("wharf-inspect cannot shut itself in: {error}");
         Failure::new(Cause::Unavailable, detail)
@@ -59,9 +66,12 @@ fn inspect() -> Result<Answer, Failure> {
             let beside = signature.as_ref().map(|bytes| bytes.as_slice());
             trust.verify(&package, beside).map(Answer::Verified)
         }
-        Request::Standing { at, certificate } => {
-            signature::standing(&certificates, certificate.as_str(), at).map(|()| Answer::Stands)
-        }
+        Request::Stands {
+            at,
+            certificate,
+            signed,
+        } => signature::stands(&certificates, certificate.as_str(), &signed, at)
+            .map(|()| Answer::Stands),
         Request::Look { at, number } => {
             signature::look(&certificates, number as usize, at).map(Answer::Certificate)
         }
@@ -131,23 +141,29 @@ impl Trust {
     /// The framing first: what is no package at all is told as that, whoever signed it.
     fn verify(&self, package: &Package, beside: Option<&[u8]>) -> Result<Verified, Failure> {
         let layout = ar::layout(package, package.length)?;
-        let signed = match (beside, &layout.origin) {
+        let whole = || Part::new(package, 0..package.length);
+        let (digest, signed) = match (beside, &layout.origin) {
             (Some(signature), _) => {
-                let whole = Part::new(package, 0..package.length);
-                Some(self.judge(signature, whole, Form::Beside)?)
+                let mut digests = Digests::default();
+                digests.add_sha256().map_err(|e| unhashed(&e))?;
+                let good = self.judge(signature, &mut digests, whole())?;
+                let digest = digests.sha256().map_err(|e| unhashed(&e))?;
+                (digest, Some(signed(good, Form::Beside)))
             }
             (None, Some(origin)) => {
                 let signature = read_range(package, origin.clone()).map_err(|e| unreadable(&e))?;
-                Some(self.judge(&signature, layout.signed(package), Form::DebOrigin)?)
+                let content = layout.signed(package);
+                let good = self.judge(&signature, &mut Digests::default(), content)?;
+                (sha256(whole())?, Some(signed(good, Form::DebOrigin)))
             }
-            (None, None) if self.allow_unsigned => None,
+            (None, None) if self.allow_unsigned => (sha256(whole())?, None),
             (None, None) => {
                 let detail = "there is no signature beside the package, and none in it";
                 return Err(Failure::new(Cause::Unsigned, detail));
             }
         };
         Ok(Verified {
-            digest: sha256(Part::new(package, 0..package.length)).map_err(|e| unreadable(&e))?,
+            digest,
             length: package.length,
             signed,
         })
@@ -156,34 +172,32 @@ impl Trust {
     fn judge(
         &self,
         signature: &[u8],
-        content: impl Read + Send + Sync,
-        form: Form,
-    ) -> Result<Signed, Failure> {
-        let good = signature::judge(&self.certificates, signature, content, self.at)?;
-        Ok(Signed {
-            certificate: good.certificate.to_hex().into(),
-            signed_at: good.signed_at,
-            form,
-        })
+        digests: &mut Digests,
+        content: impl Read,
+    ) -> Result<Good, Failure> {
+        signature::judge(&self.certificates, signature, digests, content, self.at)
     }
 }
 
-fn sha256(mut bytes: impl Read) -> io::Result<[u8; 32]> {
-    let mut hash = HashAlgorithm::SHA256
-        .context()
-        .map_err(io::Error::other)?
-        .for_digest();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let length = bytes.read(&mut buffer)?;
-        match buffer.get(..length) {
-            Some([]) | None => break,
-            Some(bytes) => hash.update(bytes),
-        }
+fn signed(good: Good, form: Form) -> Signed {
+    Signed {
+        certificate: good.certificate.to_hex().into(),
+        signed_at: good.signed_at,
+        form,
+        signed: good.signed,
     }
-    let mut digest = [0; 32];
-    hash.digest(&mut digest).map_err(io::Error::other)?;
-    Ok(digest)
+}
+
+fn sha256(content: impl Read) -> Result<[u8; 32], Failure> {
+    let mut digests = Digests::default();
+    digests.add_sha256().map_err(|e| unhashed(&e))?;
+    digests.read(content).map_err(|e| unreadable(&e))?;
+    digests.sha256().map_err(|e| unhashed(&e))
+}
+
+fn unhashed(error: &anyhow::Error) -> Failure {
+    let detail = format!("the package cannot be hashed: {error}");
+    Failure::new(Cause::Unavailable, detail)
 }
 
 fn unreadable(error: &io::Error) -> Failure {

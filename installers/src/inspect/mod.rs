@@ -3,7 +3,7 @@
 //!
 //! - [`keyring`]: the certificates in /etc/wharfd/keys, as bytes.
 //! - [`child`]: wharf-inspect itself: `confine`, then one question, then one answer.
-//! - `signature`: OpenPGP: who signed these bytes.
+//! - `certificates`, `digests`, `signature`: OpenPGP: who may sign, the content's hashes, who signed them.
 //! - [`ar`], `stream`, `stream_end`, [`control`], [`deb`]: what a .deb is made of.
 
 use std::{
@@ -36,10 +36,12 @@ use wharf_frames::{
 };
 
 pub mod ar;
+mod certificates;
 pub mod child;
 mod confine;
 pub mod control;
 pub mod deb;
+mod digests;
 pub mod keyring;
 pub mod part;
 mod signature;
@@ -47,7 +49,7 @@ mod stream;
 mod stream_end;
 
 pub use keyring::Keyring;
-pub use wharf_frames::inspect::{Certificate, Described, Form, Signed, Verified};
+pub use wharf_frames::inspect::{Certificate, Described, Form, Signed, SignedDigest, Verified};
 
 /// A keyring of more certificates than these is not looked into: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;
@@ -136,19 +138,22 @@ impl Inspector {
         }
     }
 
-    /// Whether this certificate may still sign at this time, in Unix seconds.
-    pub fn standing(
+    /// Whether a signature of a file that was judged before still holds at this time, in Unix seconds. The file is not
+    /// read for that.
+    pub fn stands(
         &self,
         certificate: &Text,
+        signed: &SignedDigest,
         keyring: &Keyring,
         at: u64,
     ) -> Result<(), InspectError> {
-        let nothing = File::open("/dev/null")
-            .map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))?;
         let mut requests = keyring.requests();
-        let certificate = certificate.clone();
-        requests.push(Request::Standing { at, certificate });
-        match self.run(nothing.as_fd(), &requests)? {
+        requests.push(Request::Stands {
+            at,
+            certificate: certificate.clone(),
+            signed: signed.clone(),
+        });
+        match self.run(nothing()?.as_fd(), &requests)? {
             Answer::Stands => Ok(()),
             other => Err(no_such_answer(other)),
         }
@@ -157,8 +162,7 @@ impl Inspector {
     /// Every certificate of a keyring, as all its files together say it stands at this time, in Unix seconds; an error
     /// where there are more than can be shown, since one that is not seen may sign all the same.
     pub fn look(&self, keyring: &Keyring, at: u64) -> Result<Vec<Certificate>, InspectError> {
-        let nothing = File::open("/dev/null")
-            .map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))?;
+        let nothing = nothing()?;
         let mut found = Vec::new();
         for number in 0..=MAX_SHOWN {
             let mut requests = keyring.requests();
@@ -204,6 +208,11 @@ impl Inspector {
             .spawn()?;
         Ok((Running(child), ours))
     }
+}
+
+/// In the place of a package, for a question that is about none.
+fn nothing() -> Result<File, Failure> {
+    File::open("/dev/null").map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))
 }
 
 /// A child that does not outlive whoever started it.

@@ -1,76 +1,31 @@
-//! OpenPGP (RFC 9580): who signed these bytes, and whether that may be believed at a given time. A signature holds when
-//! sequoia's StandardPolicy says so AND its certificate is neither expired nor revoked now, whenever it was made:
-//! the time in a signature is what its maker wrote there.
+//! OpenPGP (RFC 9580): who signed a digest, and whether that may be believed at a given time. A signature holds when
+//! sequoia's StandardPolicy takes it AND its certificate and key are neither expired nor revoked at that time, whenever
+//! it was made: the time in a signature is what its maker wrote there.
 
 use std::{
-    collections::BTreeMap,
     io::Read,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use sequoia_openpgp::{
     Cert, Error, Fingerprint, KeyHandle, PacketPile, anyhow,
-    cert::{CertParser, amalgamation::ValidAmalgamation},
-    packet::{Packet, Signature},
-    parse::{
-        Parse,
-        stream::{
-            DetachedVerifierBuilder, MessageLayer, MessageStructure, VerificationError,
-            VerificationHelper, VerificationResult,
-        },
-    },
-    policy::{Policy, StandardPolicy},
-    types::RevocationStatus,
+    cert::amalgamation::{ValidAmalgamation, ValidateAmalgamation, key::ErasedKeyAmalgamation},
+    packet::{Packet, Signature, key::PublicParts},
+    parse::Parse,
+    policy::{HashAlgoSecurity, Policy, StandardPolicy},
+    serialize::MarshalInto,
+    types::{RevocationStatus, SignatureType},
 };
-use wharf_frames::{Cause, Failure, Text, inspect::Certificate};
+use wharf_frames::{
+    Cause, Failure, Text,
+    inspect::{Certificate, MAX_SIGNATURE_PACKET, SignedDigest},
+};
 
-use super::keyring;
+use super::{certificates::Certificates, digests::Digests};
 use crate::clock::{date, unix};
 
-/// More signatures than this are no signature.
-const MAX_SIGNATURES: usize = 16;
-
-/// The certificates of those who may sign, each once, with whether its secret key came along.
-#[derive(Debug, Default)]
-pub(super) struct Certificates(BTreeMap<Fingerprint, (Cert, bool)>);
-
-impl Certificates {
-    /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
-    pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let unusable = |why: String| {
-            keyring::unusable(&format!("{name} is not an OpenPGP certificate: {why}"))
-        };
-        let certs = CertParser::from_bytes(bytes)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| unusable(error.to_string()))?;
-        if certs.is_empty() {
-            return Err(unusable("it is empty".into()));
-        }
-        for cert in certs {
-            let fingerprint = cert.fingerprint();
-            let secret = cert.is_tsk();
-            let (merged, secret) = match self.0.remove(&fingerprint) {
-                Some((other, before)) => (other.merge_public(cert), secret || before),
-                None => (Ok(cert.strip_secret_key_material()), secret),
-            };
-            let merged = merged.map_err(|error| unusable(error.to_string()))?;
-            self.0.insert(fingerprint, (merged, secret));
-        }
-        Ok(())
-    }
-
-    fn of_issuers(&self, issuers: &[KeyHandle]) -> Vec<Cert> {
-        let issued = |cert: &&Cert| {
-            cert.keys().any(|key| {
-                issuers
-                    .iter()
-                    .any(|issuer| issuer.aliases(key.key().key_handle()))
-            })
-        };
-        let certs = self.0.values().map(|(cert, _)| cert);
-        certs.filter(issued).cloned().collect()
-    }
-}
+/// Each may cost a hash of the whole file.
+const MAX_SIGNATURES: usize = 4;
 
 /// A signature that holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,57 +34,86 @@ pub(super) struct Good {
     pub(super) certificate: Fingerprint,
     /// When it says it was made, in Unix seconds.
     pub(super) signed_at: u64,
+    /// What it is judged by again.
+    pub(super) signed: SignedDigest,
 }
 
-/// Judges the signatures over the content: one that holds is enough; else the most telling failure.
+/// Judges the signatures over the content: one that holds is enough; else the most telling failure. The content is not
+/// read where no signature could hold. `digests` may already ask for more than the signatures do.
 pub(super) fn judge(
     certificates: &Certificates,
     signatures: &[u8],
-    content: impl Read + Send + Sync,
+    digests: &mut Digests,
+    content: impl Read,
     at: u64,
 ) -> Result<Good, Failure> {
-    check_packets(signatures)?;
     let at = time(at)?;
     let policy = StandardPolicy::at(at);
     let judge = Judge {
         certificates,
         policy: &policy,
         at,
-        verdicts: Vec::new(),
     };
-    let mut verifier = DetachedVerifierBuilder::from_bytes(signatures)
-        .and_then(|builder| builder.with_policy(&policy, at, judge))
-        .map_err(|error| no_signature(&error.to_string()))?;
-    verifier
-        .verify_reader(content)
-        .map_err(|error| bad(&error.to_string()))?;
-    verifier.into_helper().verdict()
+    let signatures = parse(signatures)?;
+    let (mut candidates, mut failures) = (Vec::new(), Vec::new());
+    for signature in signatures {
+        match judge.could_hold(&signature) {
+            Ok(()) => candidates.push(signature),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    for signature in &candidates {
+        digests
+            .add(signature)
+            .map_err(|error| bad(&error.to_string()))?;
+    }
+    if !candidates.is_empty() {
+        digests
+            .read(content)
+            .map_err(|error| bad(&error.to_string()))?;
+    }
+    for signature in candidates {
+        let digest = digests
+            .of(&signature)
+            .map_err(|error| bad(&error.to_string()))?;
+        match judge.weigh(signature, digest) {
+            Ok(good) => return Ok(good),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    Err(most_telling(failures))
 }
 
-/// Whether a certificate may still sign at this time.
-pub(super) fn standing(
+/// Whether a signature over this digest, by this certificate, still holds at this time. No byte of the file is needed.
+pub(super) fn stands(
     certificates: &Certificates,
     certificate: &str,
+    signed: &SignedDigest,
     at: u64,
 ) -> Result<(), Failure> {
     let at = time(at)?;
+    let policy = StandardPolicy::at(at);
     let judge = Judge {
         certificates,
-        policy: &StandardPolicy::at(at),
+        policy: &policy,
         at,
-        verdicts: Vec::new(),
     };
-    let mut certs = certificates.0.iter();
-    match certs.find(|(fingerprint, _)| fingerprint.to_hex() == certificate) {
-        Some((fingerprint, (cert, _))) => judge.standing(cert, fingerprint),
-        None => {
-            let detail = format!("the certificate {certificate} is not in the keyring");
-            Err(Failure::new(Cause::UntrustedSigner, detail))
-        }
+    let mut signatures = parse(&signed.packet)?;
+    let (Some(signature), true) = (signatures.pop(), signatures.is_empty()) else {
+        return Err(no_signature("it is not one packet"));
+    };
+    judge.could_hold(&signature)?;
+    let good = judge.weigh(signature, signed.digest.to_vec())?;
+    match good.certificate.to_hex() == certificate {
+        true => Ok(()),
+        false => Err(bad(&format!(
+            "it is by {}, and the file was judged as signed by {certificate}",
+            good.certificate
+        ))),
     }
 }
 
-/// What a person wants to know of the certificate of this number.
+/// The certificate of this number, as a person wants to know it.
 pub(super) fn look(
     certificates: &Certificates,
     number: usize,
@@ -141,9 +125,8 @@ pub(super) fn look(
         certificates,
         policy: &policy,
         at,
-        verdicts: Vec::new(),
     };
-    let Some((fingerprint, (cert, secret))) = certificates.0.iter().nth(number) else {
+    let Some((cert, secret)) = certificates.nth(number) else {
         return Ok(None);
     };
     let valid = cert.with_policy(&policy, at).ok();
@@ -152,14 +135,14 @@ pub(super) fn look(
     let user_id = user_id.or_else(|| cert.userids().next().map(|any| any.userid().clone()));
     let expires = valid.and_then(|valid| valid.primary_key().key_expiration_time());
     Ok(Some(Certificate {
-        fingerprint: fingerprint.to_hex().into(),
+        fingerprint: cert.fingerprint().to_hex().into(),
         user_id: user_id.map_or_else(Text::default, |id| {
             String::from_utf8_lossy(id.value()).into_owned().into()
         }),
         created_at: unix(cert.primary_key().key().creation_time()),
         expires_at: expires.map(unix),
         unusable: judge.unusable(cert).map(Text::from),
-        secret: *secret,
+        secret,
     }))
 }
 
@@ -169,104 +152,152 @@ fn time(at: u64) -> Result<SystemTime, Failure> {
         .ok_or_else(|| bad("no calendar has the time at which it is to be judged"))
 }
 
-/// Signature packets, and no more of them than anybody needs.
-fn check_packets(signatures: &[u8]) -> Result<(), Failure> {
-    let pile =
-        PacketPile::from_bytes(signatures).map_err(|error| no_signature(&error.to_string()))?;
-    let mut count = 0;
-    for packet in pile.children() {
-        if !matches!(packet, Packet::Signature(_)) {
-            return Err(no_signature("there is something else in it"));
+/// Signature packets and nothing else, and no more of them than may be tried.
+fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Failure> {
+    let pile = PacketPile::from_bytes(bytes).map_err(|error| no_signature(&error.to_string()))?;
+    let mut signatures = Vec::new();
+    for packet in pile.into_children() {
+        match packet {
+            Packet::Signature(signature) => signatures.push(signature),
+            _ => return Err(no_signature("there is something else in it")),
         }
-        count += 1;
     }
-    match count {
+    match signatures.len() {
         0 => Err(no_signature("it is empty")),
-        1..=MAX_SIGNATURES => Ok(()),
-        _ => Err(no_signature("there are too many in it")),
+        1..=MAX_SIGNATURES => Ok(signatures),
+        count => Err(no_signature(&format!(
+            "there are {count} signatures in it, and at most {MAX_SIGNATURES} are tried"
+        ))),
     }
+}
+
+/// A failure of a known signer says more than an unknown signer does.
+fn most_telling(mut failures: Vec<Failure>) -> Failure {
+    failures.sort_by_key(|failure| failure.cause == Cause::UntrustedSigner);
+    let first = failures.into_iter().next();
+    first.unwrap_or_else(|| no_signature("there is none in it"))
 }
 
 struct Judge<'a> {
     certificates: &'a Certificates,
     policy: &'a dyn Policy,
     at: SystemTime,
-    verdicts: Vec<Result<Good, Failure>>,
-}
-
-impl VerificationHelper for Judge<'_> {
-    fn get_certs(&mut self, issuers: &[KeyHandle]) -> sequoia_openpgp::Result<Vec<Cert>> {
-        Ok(self.certificates.of_issuers(issuers))
-    }
-
-    fn check(&mut self, structure: MessageStructure) -> sequoia_openpgp::Result<()> {
-        for layer in structure {
-            if let MessageLayer::SignatureGroup { results } = layer {
-                let verdicts = results.into_iter().map(|result| self.weigh(result));
-                let verdicts: Vec<_> = verdicts.collect();
-                self.verdicts.extend(verdicts);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Judge<'_> {
-    fn verdict(self) -> Result<Good, Failure> {
-        let mut failures = Vec::new();
-        for verdict in self.verdicts {
-            match verdict {
-                Ok(good) => return Ok(good),
-                Err(failure) => failures.push(failure),
+    /// All that can be said of a signature before its content is hashed.
+    fn could_hold(&self, signature: &Signature) -> Result<(), Failure> {
+        let issuers = signature.get_issuers();
+        let Some(cert) = self.certificates.of_issuers(&issuers).next() else {
+            return Err(untrusted(signature));
+        };
+        match signature.typ() {
+            SignatureType::Binary => {}
+            // Line ends may change under one (RFC 9580 5.2.1.2).
+            SignatureType::Text => {
+                return Err(bad(
+                    "it is in text mode, which lets line ends change: sign without --textmode",
+                ));
             }
+            other => return Err(bad(&format!("it is a {other}, not one over a file"))),
         }
-        // What happened to a signer who is known says more than that there is another one.
-        failures.sort_by_key(|failure| failure.cause == Cause::UntrustedSigner);
-        let first = failures.into_iter().next();
-        Err(first.unwrap_or_else(|| no_signature("there is none in it")))
+        let packet = Packet::from(signature.clone());
+        if packet.serialized_len() > MAX_SIGNATURE_PACKET {
+            return Err(bad(&format!(
+                "its packet is longer than {MAX_SIGNATURE_PACKET} bytes"
+            )));
+        }
+        self.policy
+            .packet(&packet)
+            .and_then(|()| {
+                self.policy
+                    .signature(signature, HashAlgoSecurity::default())
+            })
+            .map_err(|error| self.explain(cert, &error))
     }
 
-    fn weigh(&self, result: VerificationResult<'_>) -> Result<Good, Failure> {
-        use VerificationError as E;
-        match result {
-            Ok(good) => {
-                self.standing(good.ka.cert(), &good.ka.key().fingerprint())?;
-                Ok(Good {
-                    certificate: good.ka.cert().fingerprint(),
-                    signed_at: good.sig.signature_creation_time().map_or(0, unix),
-                })
+    /// Whether the signature is one over this digest that holds.
+    fn weigh(&self, signature: Signature, digest: Vec<u8>) -> Result<Good, Failure> {
+        let made = signature
+            .signature_creation_time()
+            .ok_or_else(|| bad("it does not say when it was made"))?;
+        let issuers = signature.get_issuers();
+        let mut failure = untrusted(&signature);
+        for cert in self.certificates.of_issuers(&issuers) {
+            for key in cert.keys().key_handles(issuers.iter()) {
+                match self.holds(&signature, &digest, made, &key) {
+                    Ok(()) => return self.good(cert, signature, digest, made),
+                    Err(why) => failure = why,
+                }
             }
-            Err(E::MissingKey { sig }) => Err(untrusted(sig)),
-            Err(E::UnboundKey { cert, error, .. }) => {
-                self.standing(cert, &cert.fingerprint())?;
-                Err(self.explain(cert, &error))
-            }
-            Err(E::BadKey { ka, error, .. } | E::BadSignature { ka, error, .. }) => {
-                self.standing(ka.cert(), &ka.key().fingerprint())?;
-                Err(self.explain(ka.cert(), &error))
-            }
-            Err(E::MalformedSignature { error, .. }) => Err(bad(&error.to_string())),
-            Err(E::UnknownSignature { sig }) => Err(bad(&sig.error().to_string())),
-            Err(other) => Err(bad(&other.to_string())),
         }
+        Err(failure)
     }
 
-    /// Whether the certificate, and its key that signed, are good at the reference time.
-    fn standing(&self, cert: &Cert, key: &Fingerprint) -> Result<(), Failure> {
-        if let RevocationStatus::Revoked(_) = cert.revocation_status(self.policy, self.at) {
-            return Err(revoked(cert));
+    fn good(
+        &self,
+        cert: &Cert,
+        signature: Signature,
+        digest: Vec<u8>,
+        made: SystemTime,
+    ) -> Result<Good, Failure> {
+        let packet = Packet::from(signature)
+            .to_vec()
+            .map_err(|error| bad(&error.to_string()))?;
+        Ok(Good {
+            certificate: cert.fingerprint(),
+            signed_at: unix(made),
+            signed: SignedDigest {
+                packet: packet.into(),
+                digest: digest.into(),
+            },
+        })
+    }
+
+    /// Whether this key made the signature, could sign then, and still may.
+    fn holds(
+        &self,
+        signature: &Signature,
+        digest: &[u8],
+        made: SystemTime,
+        key: &ErasedKeyAmalgamation<'_, PublicParts>,
+    ) -> Result<(), Failure> {
+        let cert = key.cert();
+        self.may_sign(key, self.at)?;
+        self.may_sign(key, made)?;
+        signature
+            .signature_alive(self.at, Duration::ZERO)
+            .and_then(|()| signature.verify_digest(key.key(), digest))
+            .map_err(|error| self.explain(cert, &error))
+    }
+
+    /// Whether the certificate, and this key of it, could sign at this time.
+    fn may_sign(
+        &self,
+        key: &ErasedKeyAmalgamation<'_, PublicParts>,
+        at: SystemTime,
+    ) -> Result<(), Failure> {
+        let cert = key.cert();
+        let explain = |error: anyhow::Error| self.explain(cert, &error);
+        if let RevocationStatus::Revoked(_) = cert.revocation_status(self.policy, at) {
+            return Err(revoked(&format!("the certificate {}", cert.fingerprint())));
         }
-        let valid = cert
-            .with_policy(self.policy, self.at)
-            .map_err(|error| self.explain(cert, &error))?;
-        valid.alive().map_err(|error| self.explain(cert, &error))?;
-        for key in valid.keys().key_handle(key.clone()) {
-            if let RevocationStatus::Revoked(_) = key.revocation_status() {
-                return Err(revoked(cert));
-            }
-            key.alive().map_err(|error| self.explain(cert, &error))?;
+        let valid = cert.with_policy(self.policy, at).map_err(explain)?;
+        valid.alive().map_err(explain)?;
+        let key = key.clone().with_policy(self.policy, at).map_err(explain)?;
+        if let RevocationStatus::Revoked(_) = key.revocation_status() {
+            let (key, cert) = (key.key().fingerprint(), cert.fingerprint());
+            return Err(revoked(&format!("the key {key} of the certificate {cert}")));
         }
-        Ok(())
+        key.alive().map_err(explain)?;
+        match key.for_signing() {
+            true => Ok(()),
+            false => Err(bad(&format!(
+                "the key {} of the certificate {} is not one that signs",
+                key.key().fingerprint(),
+                cert.fingerprint()
+            ))),
+        }
     }
 
     /// Why no signature by this certificate holds.
@@ -340,9 +371,8 @@ fn untrusted(signature: &Signature) -> Failure {
     Failure::new(Cause::UntrustedSigner, detail)
 }
 
-fn revoked(cert: &Cert) -> Failure {
-    let detail = format!("the certificate {} was revoked", cert.fingerprint());
-    Failure::new(Cause::Revoked, detail)
+fn revoked(what: &str) -> Failure {
+    Failure::new(Cause::Revoked, format!("{what} was revoked"))
 }
 
 fn no_signature(why: &str) -> Failure {

@@ -124,6 +124,14 @@ fn has_no_privilege_when_it_waits_for_the_question() {
 }
 
 #[test]
+fn is_ended_before_any_other_program_where_memory_is_short() {
+    let bench = Bench::new();
+    let waiting = Waiting::start(&bench);
+    let score = fs::read_to_string(waiting.proc("oom_score_adj")).unwrap();
+    assert_eq!(score.trim(), "900");
+}
+
+#[test]
 fn has_no_descriptor_but_its_three() {
     let bench = Bench::new();
     let left_open = File::open("/etc/passwd").unwrap();

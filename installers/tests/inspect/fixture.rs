@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     fs::{self, File},
+    io::Write,
     os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -11,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 use wharf_frames::{Cause, Failure};
-use wharf_installers::inspect::{Described, Inspector, Keyring, Question, Verified};
+use wharf_installers::inspect::{Described, Inspector, Keyring, Question, Signed, Verified};
 
 /// 2024-01-01: keys are made.
 pub(crate) const MADE: &str = "20240101T000000!";
@@ -107,11 +108,13 @@ impl Bench {
         Ok(described?)
     }
 
-    /// Whether the certificate may still sign.
-    pub(crate) fn standing(&self, certificate: &str, at: u64) -> Result<(), Failure> {
+    /// Whether a signature that was judged still holds at this time.
+    pub(crate) fn stands(&self, signed: &Signed, at: u64) -> Result<(), Failure> {
         let keyring = Keyring::read(&self.path("keys"))?;
-        let standing = self.inspector().standing(&certificate.into(), &keyring, at);
-        Ok(standing?)
+        let stands = self
+            .inspector()
+            .stands(&signed.certificate, &signed.signed, &keyring, at);
+        Ok(stands?)
     }
 }
 
@@ -168,6 +171,22 @@ impl Signer {
         run(self
             .gpg(SIGNED)
             .args(["--armor", "--export", &self.fingerprint]))
+    }
+
+    /// Revokes the key that [`Self::add_subkey`] made.
+    pub(crate) fn revoke_subkey(&self) {
+        let mut gpg = self.gpg(SIGNED);
+        gpg.args(["--no-batch", "--no-tty", "--command-fd", "0", "--edit-key"]);
+        let mut gpg = gpg
+            .arg(&self.fingerprint)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = "key 1\nrevkey\ny\n1\n\ny\nsave\n";
+        let mut input = gpg.stdin.take().unwrap();
+        input.write_all(answers.as_bytes()).unwrap();
+        drop(input);
+        assert!(gpg.wait().unwrap().success());
     }
 
     /// Takes the revocation in that gpg made along with the key.

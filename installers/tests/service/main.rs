@@ -17,3 +17,4 @@ mod machine;
 mod owners;
 mod records;
 mod staged_files;
+mod trust;

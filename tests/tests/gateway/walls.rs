@@ -18,6 +18,7 @@ fn each_unit_is_hardened_and_other_users_get_nothing() {
     exposure_is_at_most(container, "wharfd.service", 1.5);
     exposure_is_at_most(container, "wharf-fetch@.service", 1.5);
     exposure_is_at_most(container, "wharf-installer.service", 3.5);
+    judging_gives_way_to_the_gateways_own_work(container);
     gone_when_idle(container);
 }
 
@@ -34,6 +35,15 @@ fn exposure_is_at_most(container: &Container, unit: &str, limit: f64) {
         level <= limit,
         "{unit} is exposed {level}, and may {limit}:\n{security}"
     );
+}
+
+fn judging_gives_way_to_the_gateways_own_work(container: &Container) {
+    let properties = "-P MemoryHigh -P CPUWeight -P OOMScoreAdjust";
+    let shown = container.sh(&format!(
+        "systemctl show {properties} wharf-installer.service"
+    ));
+    let shown: Vec<&str> = shown.split_whitespace().collect();
+    assert_eq!(shown, ["134217728", "20", "100"]);
 }
 
 /// Everything of ours that there is on a running gateway, but for what every Debian package has under /usr.

@@ -20,4 +20,5 @@ mod restarts;
 mod servers;
 mod stage_set;
 mod story;
+mod trust;
 mod versions;

@@ -1,0 +1,55 @@
+//! The certificates of those who may sign, as wharf-inspect parses them. Knows no signature over a package.
+
+use std::collections::BTreeMap;
+
+use sequoia_openpgp::{Cert, Fingerprint, KeyHandle, cert::CertParser, parse::Parse};
+use wharf_frames::Failure;
+
+use super::keyring;
+
+/// Each certificate once, with whether its secret key came along.
+#[derive(Debug, Default)]
+pub(super) struct Certificates(BTreeMap<Fingerprint, (Cert, bool)>);
+
+impl Certificates {
+    /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
+    pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let unusable = |why: String| {
+            keyring::unusable(&format!("{name} is not an OpenPGP certificate: {why}"))
+        };
+        let certs = CertParser::from_bytes(bytes)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| unusable(error.to_string()))?;
+        if certs.is_empty() {
+            return Err(unusable("it is empty".into()));
+        }
+        for cert in certs {
+            let fingerprint = cert.fingerprint();
+            let secret = cert.is_tsk();
+            let (merged, secret) = match self.0.remove(&fingerprint) {
+                Some((other, before)) => (other.merge_public(cert), secret || before),
+                None => (Ok(cert.strip_secret_key_material()), secret),
+            };
+            let merged = merged.map_err(|error| unusable(error.to_string()))?;
+            self.0.insert(fingerprint, (merged, secret));
+        }
+        Ok(())
+    }
+
+    /// Those that have one of these keys.
+    pub(super) fn of_issuers(&self, issuers: &[KeyHandle]) -> impl Iterator<Item = &Cert> {
+        let has_issuer = |cert: &&Cert| {
+            cert.keys().any(|key| {
+                let handle = key.key().key_handle();
+                issuers.iter().any(|issuer| issuer.aliases(&handle))
+            })
+        };
+        self.0.values().map(|(cert, _)| cert).filter(has_issuer)
+    }
+
+    /// The one of this number, in the order of fingerprints, with whether its secret key came along.
+    pub(super) fn nth(&self, number: usize) -> Option<(&Cert, bool)> {
+        let (cert, secret) = self.0.values().nth(number)?;
+        Some((cert, *secret))
+    }
+}

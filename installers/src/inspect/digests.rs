@@ -1,0 +1,132 @@
+//! Digests of one content: it is read once, and hashed once for each algorithm and salt, whoever signed it.
+
+use std::io::{self, Read};
+
+use sequoia_openpgp::{
+    anyhow,
+    crypto::hash::{Context, Hash},
+    packet::Signature,
+    types::HashAlgorithm,
+};
+
+/// The hashes of a content.
+#[derive(Default)]
+pub(super) struct Digests(Vec<Salted>);
+
+struct Salted {
+    algorithm: HashAlgorithm,
+    salt: Vec<u8>,
+    context: Context,
+}
+
+impl Digests {
+    /// Prepares the hash that this signature is over.
+    pub(super) fn add(&mut self, signature: &Signature) -> anyhow::Result<()> {
+        self.prepare(signature.hash_algo(), salt(signature))
+    }
+
+    /// Prepares SHA-256 of nothing but the content.
+    pub(super) fn add_sha256(&mut self) -> anyhow::Result<()> {
+        self.prepare(HashAlgorithm::SHA256, &[])
+    }
+
+    fn prepare(&mut self, algorithm: HashAlgorithm, salt: &[u8]) -> anyhow::Result<()> {
+        if self.context(algorithm, salt).is_some() {
+            return Ok(());
+        }
+        let mut context = algorithm.context()?.for_digest();
+        context.update(salt);
+        self.0.push(Salted {
+            algorithm,
+            salt: salt.to_owned(),
+            context,
+        });
+        Ok(())
+    }
+
+    /// Hashes the content to its end.
+    pub(super) fn read(&mut self, mut content: impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let length = content.read(&mut buffer)?;
+            match buffer.get(..length) {
+                Some([]) | None => return Ok(()),
+                Some(bytes) => self
+                    .0
+                    .iter_mut()
+                    .for_each(|salted| salted.context.update(bytes)),
+            }
+        }
+    }
+
+    /// The digest that this signature signs: of the content and its own hashed part (RFC 9580 5.2.4).
+    pub(super) fn of(&self, signature: &Signature) -> anyhow::Result<Vec<u8>> {
+        let mut context = self.finished(signature.hash_algo(), salt(signature))?;
+        signature.hash(&mut context)?;
+        context.into_digest()
+    }
+
+    /// SHA-256 of the content.
+    pub(super) fn sha256(&self) -> anyhow::Result<[u8; 32]> {
+        let mut digest = [0; 32];
+        let mut context = self.finished(HashAlgorithm::SHA256, &[])?;
+        context.digest(&mut digest)?;
+        Ok(digest)
+    }
+
+    fn finished(&self, algorithm: HashAlgorithm, salt: &[u8]) -> anyhow::Result<Context> {
+        let context = self.context(algorithm, salt).cloned();
+        context.ok_or_else(|| anyhow::anyhow!("the content was not hashed with {algorithm}"))
+    }
+
+    fn context(&self, algorithm: HashAlgorithm, salt: &[u8]) -> Option<&Context> {
+        let mut contexts = self.0.iter();
+        let found = contexts.find(|one| one.algorithm == algorithm && one.salt == salt);
+        found.map(|salted| &salted.context)
+    }
+}
+
+fn salt(signature: &Signature) -> &[u8] {
+    match signature {
+        Signature::V6(signature) => signature.salt(),
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_hashed_once_for_one_algorithm_and_salt() {
+        let mut digests = Digests::default();
+        for (algorithm, salt, contexts) in [
+            (HashAlgorithm::SHA256, &b""[..], 1),
+            (HashAlgorithm::SHA256, b"", 1),
+            (HashAlgorithm::SHA512, b"", 2),
+            (HashAlgorithm::SHA256, b"salt", 3),
+            (HashAlgorithm::SHA256, b"salt", 3),
+            (HashAlgorithm::SHA256, b"other", 4),
+        ] {
+            digests.prepare(algorithm, salt).unwrap();
+            assert_eq!(digests.0.len(), contexts, "{algorithm} {salt:?}");
+        }
+    }
+
+    #[test]
+    fn a_salt_comes_before_the_content() {
+        let mut salted = Digests::default();
+        salted.prepare(HashAlgorithm::SHA256, b"ab").unwrap();
+        salted.read(&b"c"[..]).unwrap();
+        let mut plain = Digests::default();
+        plain.add_sha256().unwrap();
+        plain.read(&b"abc"[..]).unwrap();
+        let digest = salted.finished(HashAlgorithm::SHA256, b"ab").unwrap();
+        assert_eq!(
+            digest.into_digest().unwrap(),
+            plain.sha256().unwrap().to_vec()
+        );
+        // FIPS 180-4, of "abc".
+        assert_eq!(plain.sha256().unwrap()[..4], [0xba, 0x78, 0x16, 0xbf]);
+    }
+}

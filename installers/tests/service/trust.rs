@@ -1,0 +1,200 @@
+//! Who may sign what, judged again each time something is about to be done with a sealed file.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use sequoia_openpgp::{
+    Cert,
+    packet::signature::SignatureBuilder,
+    parse::Parse,
+    policy::StandardPolicy,
+    serialize::stream::{Message, Signer as Signing},
+    types::SignatureType,
+};
+use wharf_frames::{
+    Cause, Failure,
+    installer::{Reply, Request},
+};
+use wharf_tests::command::output_of;
+
+use crate::machine::{Built, Deb, Machine, Script, Signer, place_script};
+
+/// Replaces the vendor's certificate in the keyring with the one of its GnuPG home.
+fn publish(machine: &Machine) {
+    let file = machine.root().join("etc/wharfd/keys/vendor.asc");
+    fs::write(file, machine.keys.unspoiled(Signer::Vendor)).unwrap();
+}
+
+#[track_caller]
+fn refusal(reply: Reply) -> Failure {
+    match reply {
+        Reply::Refused(failure) => failure,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_file_signed_by_a_subkey_that_was_revoked_since_is_not_installed() {
+    let machine = Machine::simulated().started();
+    let subkey = machine.keys.add_subkey(Signer::Vendor);
+    publish(&machine);
+    let gate = machine.gate();
+    let (first, _) = machine.accepted(&Deb::new("first", "1"));
+    let at_work = gate.wait();
+    let (accepted, _) = machine.accepted(&Deb::new("acme", "1"));
+    let (sealed, package) = machine.sealed(&Deb::new("acme", "2"));
+    let certificate = machine.keys.fingerprint(Signer::Vendor);
+    assert_eq!(package.signer.unwrap().as_str(), certificate);
+
+    machine.keys.revoke_subkey(Signer::Vendor);
+    publish(&machine);
+    let failure = refusal(machine.ask(&Request::Install {
+        operation: machine.operation(),
+        stage: sealed,
+    }));
+    assert_eq!(failure.cause, Cause::Policy);
+    for word in [&*subkey, &*certificate, "was revoked"] {
+        assert!(failure.detail.as_str().contains(word), "{failure}: {word}");
+    }
+    gate.open(at_work);
+    assert_eq!(machine.outcome(first).failure, None);
+    let failure = machine.outcome(accepted).failure;
+    assert_eq!(failure.map(|failure| failure.cause), Some(Cause::Policy));
+    assert_eq!(machine.effects(), ["install first 1"]);
+}
+
+#[test]
+fn a_certificate_that_policy_does_not_mention_signs_only_what_it_signed_last() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    let signer = Signer::VendorRsa;
+    machine.keys.add_to_keyring(signer, &machine.root());
+    let seal = |version| {
+        let built = machine.build(&Deb::new("acme", version), Some(signer));
+        let stage = machine.stage_id();
+        (stage, machine.put(stage, &built))
+    };
+    let install = |stage| {
+        let operation = machine.operation();
+        machine.run(&Request::Install { operation, stage })
+    };
+    let failure = refusal(seal("2").1);
+    assert_eq!(failure.cause, Cause::OutOfScope);
+    let [other, last] = [signer, Signer::Vendor].map(|one| machine.keys.fingerprint(one));
+    let line = format!("[[key]], fingerprint = \"{other}\", packages = [\"acme\"]");
+    for word in [&*line, &*last] {
+        assert!(failure.detail.as_str().contains(word), "{failure}: {word}");
+    }
+
+    // The scope lets the signer change once; from then on the ledger knows the new one.
+    let policy = machine.root().join("etc/wharfd/installer.toml");
+    let before = fs::read_to_string(&policy).unwrap();
+    machine.policy(&format!("\n{}\n", line.replace(", ", "\n")));
+    let (stage, reply) = seal("2");
+    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    assert_eq!(install(stage).failure, None);
+    fs::write(&policy, before).unwrap();
+    let (stage, reply) = seal("3");
+    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    assert_eq!(install(stage).failure, None);
+}
+
+/// wharf-inspect that notes whether another one runs beside it, and judges nothing.
+fn inspector_that_counts(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "#!/bin/sh\nmkdir {folder}/busy || touch {folder}/beside\nsleep 0.2\nrmdir {folder}/busy\nkill -KILL $$\n"
+    )
+}
+
+#[test]
+fn one_file_is_judged_at_a_time() {
+    let mut machine = Machine::simulated();
+    let programs = machine.programs();
+    let notes = machine.root().join("notes");
+    fs::create_dir(&notes).unwrap();
+    fs::set_permissions(&notes, fs::Permissions::from_mode(0o777)).unwrap();
+    place_script(
+        &inspector_that_counts(&notes),
+        &programs.join("wharf-inspect"),
+    );
+    machine.start_program(&programs.join("wharf-installer"), &[]);
+    let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let stage = machine.stage_id();
+            let (machine, built) = (&machine, &built);
+            scope.spawn(move || {
+                let reply = machine.put(stage, built);
+                assert!(matches!(reply, Reply::NotNow(_)), "{reply:?}");
+            });
+        }
+    });
+    assert!(!notes.join("beside").exists(), "two ran at once");
+}
+
+/// Packs a package again so that its scripts lie in it as they are.
+fn uncompressed(machine: &Machine, package: &Path) -> PathBuf {
+    let tree = machine.packages.join("tree");
+    output_of(Command::new("dpkg-deb").arg("-R").args([package, &*tree]));
+    let plain = machine.packages.join("plain.deb");
+    output_of(
+        Command::new("dpkg-deb")
+            .args(["--root-owner-group", "--uniform-compression", "-Znone"])
+            .arg("--build")
+            .args([&tree, &plain]),
+    );
+    plain
+}
+
+/// By sequoia: gpg passes NUL over in text mode, as no other program does.
+fn sign_as_text(machine: &Machine, bytes: &[u8]) -> Vec<u8> {
+    let cert = Cert::from_bytes(&machine.keys.secret(Signer::Vendor)).unwrap();
+    let policy = StandardPolicy::new();
+    let keys = cert.keys().secret().with_policy(&policy, None);
+    let key = keys.for_signing().next().unwrap().key().clone();
+    let mut signature = Vec::new();
+    let template = SignatureBuilder::new(SignatureType::Text);
+    let message = Message::new(&mut signature);
+    let signing = Signing::with_template(message, key.into_keypair().unwrap(), template);
+    let mut signing = signing.unwrap().detached().build().unwrap();
+    signing.write_all(bytes).unwrap();
+    signing.finalize().unwrap();
+    signature
+}
+
+/// A text-mode signature takes CR, LF and CR LF for the same (RFC 9580 5.2.1.2). With CR at its end a comment goes on,
+/// and the line after it is no command any more.
+#[test]
+fn what_a_text_mode_signature_lets_change_runs_no_script() {
+    let machine = Machine::debian().started();
+    let comment = "# only where it is allowed";
+    let script = format!("{comment}\ntest -e /nowhere\necho > /marker");
+    let package = Deb::new("acme", "1").script(Script::Postinst, &script);
+    let path = uncompressed(&machine, &package.build(machine.packages.path()));
+    let mut bytes = fs::read(&path).unwrap();
+    let signature = Some(sign_as_text(&machine, &bytes));
+    let line = format!("{comment}\n");
+    let mut lines = bytes.windows(line.len());
+    let at = lines.position(|bytes| bytes == line.as_bytes()).unwrap();
+    bytes[at + comment.len()] = b'\r';
+    fs::write(&path, bytes).unwrap();
+
+    let stage = machine.stage_id();
+    let reply = machine.put(stage, &Built { path, signature });
+    if let Reply::Sealed(_) = reply {
+        let operation = machine.operation();
+        machine.run(&Request::Install { operation, stage });
+    }
+    let ran = machine.root().join("marker").exists();
+    assert!(!ran, "a line of the script vanished, and it ran as root");
+    let failure = refusal(reply);
+    assert_eq!(failure.cause, Cause::BadSignature);
+    assert!(failure.detail.as_str().contains("text mode"), "{failure}");
+}
