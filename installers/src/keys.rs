@@ -53,8 +53,8 @@ pub struct Key {
     pub expires_at: Option<u64>,
     /// Why it signs nothing now.
     pub unusable: Option<String>,
-    /// The names of the packages that it may sign; none where policy does not mention it: then only those that wharfd
-    /// installed before.
+    /// The names of the packages that it may sign; none where policy does not mention it: then only those that it signed
+    /// when wharfd installed them last.
     pub packages: Option<Vec<String>>,
 }
 

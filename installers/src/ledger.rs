@@ -31,7 +31,8 @@ pub struct Entry {
     /// The version.
     #[n(1)]
     pub version: PackageVersion,
-    /// The certificate that signed it; none where policy allowed it to be unsigned, or somebody else installed it.
+    /// The certificate that signed what a job installed last; none where policy allowed that to be unsigned, or no job
+    /// ever did.
     #[n(2)]
     pub certificate: Option<Text>,
     /// When it was signed, in Unix seconds; 0 when it was not, or nobody knows: any signature of this version may follow.
@@ -184,14 +185,15 @@ impl Ledger {
         version: &PackageVersion,
         backend: &dyn Installer,
     ) -> Result<(), Failure> {
-        let is_higher = |entry: Entry| backend.compare_versions(version, &entry.version).is_gt();
-        if !self.entry(name)?.is_none_or(is_higher) {
+        let before = self.entry(name)?;
+        let is_higher = |entry: &Entry| backend.compare_versions(version, &entry.version).is_gt();
+        if !before.as_ref().is_none_or(is_higher) {
             return Ok(());
         }
         let entry = Entry {
             format: FORMAT,
             version: version.clone(),
-            certificate: None,
+            certificate: before.and_then(|entry| entry.certificate),
             signed_at: 0,
             digest: [0; 32],
         };

@@ -98,25 +98,35 @@ pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<
     })
 }
 
-/// Whether a certificate may sign packages of this name. One that policy does not mention may go on with what is
-/// known here, and brings nothing new.
+/// Whether a certificate may sign packages of this name. One that policy does not mention may go on with what it signed
+/// last itself: it brings nothing new, and takes over nothing of another.
 pub(crate) fn may_sign(
     certificate: &str,
     name: &PackageName,
     policy: &Policy,
     ledger: &Ledger,
 ) -> Result<(), Failure> {
-    let detail = match policy.scope(certificate, name) {
+    let why = match policy.scope(certificate, name) {
         Scoped::Named => return Ok(()),
-        Scoped::Unmentioned if ledger.entry(name)?.is_some() => return Ok(()),
-        Scoped::Unmentioned => format!(
-            "{name} was never installed here, and no scope names it for the certificate {certificate}: \
-             write [[key]], fingerprint = \"{certificate}\", packages = [\"{name}\"] into installer.toml"
-        ),
         Scoped::Outside => {
-            format!("the certificate {certificate} may not sign {name} ([[key]] in installer.toml)")
+            let detail = format!(
+                "the certificate {certificate} may not sign {name} ([[key]] in installer.toml)"
+            );
+            return Err(Failure::new(Cause::OutOfScope, detail));
         }
+        Scoped::Unmentioned => match ledger.entry(name)? {
+            None => "was never installed here".to_owned(),
+            Some(entry) => match entry.certificate {
+                Some(last) if last.as_str() == certificate => return Ok(()),
+                Some(last) => format!("was signed by {last} when it was installed last"),
+                None => "has no known signer".to_owned(),
+            },
+        },
     };
+    let detail = format!(
+        "{name} {why}, and no scope names it for the certificate {certificate}: \
+         write [[key]], fingerprint = \"{certificate}\", packages = [\"{name}\"] into installer.toml"
+    );
     Err(Failure::new(Cause::OutOfScope, detail))
 }
 

@@ -188,14 +188,12 @@ fn an_older_signature_of_the_same_version_is_refused() {
 #[test]
 fn a_package_that_was_never_installed_needs_a_key_whose_scope_names_it() {
     let machine = Machine::simulated().started();
-    machine.install(&Deb::new("acme", "1"));
     let signer = Signer::VendorRsa;
     machine.keys.add_to_keyring(signer, &machine.root());
     let seal = |package: &Deb| {
         let stage = machine.stage_id();
         machine.put(stage, &machine.build(package, Some(signer)))
     };
-    assert!(matches!(seal(&Deb::new("acme", "2")), Reply::Sealed(_)));
     let Reply::Refused(failure) = seal(&Deb::new("lamp", "1")) else {
         panic!("a new package by a certificate that policy does not mention");
     };

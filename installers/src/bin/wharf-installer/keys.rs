@@ -91,7 +91,7 @@ fn key(key: &Key) -> String {
     let may_sign = match &key.packages {
         Some(names) => names.join(" "),
         None => format!(
-            "what wharfd installed before, and nothing new. To allow more, write into installer.toml:\n            \
+            "the packages that it signed when wharfd installed them last. To allow more, write into installer.toml:\n            \
              [[key]]\n            fingerprint = \"{}\"\n            packages = [\"…\"]",
             key.fingerprint
         ),
