@@ -156,8 +156,10 @@ impl Keys {
                 .gpg()
                 .args(["--with-colons", "--list-keys", &fingerprint]),
         );
-        let fingerprints = listed.lines().filter_map(|line| line.strip_prefix("fpr:"));
-        let subkey = fingerprints.last().and_then(|line| line.split(':').nth(8));
+        let mut fingerprints = listed.lines().filter_map(|line| line.strip_prefix("fpr:"));
+        let subkey = fingerprints
+            .next_back()
+            .and_then(|line| line.split(':').nth(8));
         subkey.expect("gpg lists the subkey").to_owned()
     }
 
