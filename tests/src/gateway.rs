@@ -86,8 +86,10 @@ impl Gateway {
 
     /// Configures wharfd for the server at `uri`, with short times, and what else the test wants.
     pub fn configure(&self, uri: &str, server: &str) {
+        let unprotected = uri.starts_with("coap://");
         let text = format!(
-            "endpoint = \"{ENDPOINT}\"\n\n[[server]]\nuri = \"{uri}\"\n{server}\n{SHORT_TIMES}"
+            "endpoint = \"{ENDPOINT}\"\n\n[[server]]\nuri = \"{uri}\"\nunprotected = {unprotected}\n{server}\n\
+             {SHORT_TIMES}"
         );
         self.write("etc/wharfd/wharfd.toml", &text);
     }

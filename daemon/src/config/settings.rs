@@ -305,15 +305,15 @@ fn judge_server(
         .get_ref()
         .parse()
         .map_err(|error| source.error("uri", &raw.uri, format!("{error}")))?;
-    let protected = address.scheme() == Scheme::Coaps;
-    if !protected && !address.is_loopback() && !raw.unprotected {
+    let psk = psk::judge(source, address.scheme(), raw, places)?;
+    if address.scheme() == Scheme::Coap && !raw.unprotected {
         let expected = format!(
-            "{address} would be spoken with in the clear, where anybody on the way can order what is \
-             installed here. Write coaps://, or unprotected = true beside it if that is what you want"
+            "{address} is spoken with in the clear, so anybody on the way can order what is installed here. For a \
+             server on this machine that is any user of this machine: its port is free for all while it is down. \
+             Write coaps://, or unprotected = true beside it if that is what you want"
         );
         return Err(source.error("uri", &raw.uri, expected));
     }
-    let psk = psk::judge(source, address.scheme(), raw, places)?;
     let lifetime = match &raw.lifetime {
         Some(seconds) => in_range(source, "lifetime", seconds, 20, 30 * 24 * 60 * 60)?,
         None => 24 * 60 * 60,
@@ -392,7 +392,7 @@ mod tests {
         }
     }
 
-    const LOCAL: &str = "[[server]]\nuri = \"coap://127.0.0.1\"\n";
+    const LOCAL: &str = "[[server]]\nuri = \"coap://127.0.0.1\"\nunprotected = true\n";
 
     #[test]
     fn the_smallest_file_is_enough() {
@@ -430,7 +430,7 @@ mod tests {
             (
                 "wharfd.toml",
                 "[package.hello]\nactivation = \"keep\"\n[package.\"libstdc++6\"]\nactivation = \"always\"\n\
-                 [[server]]\nuri = \"coap://127.0.0.1\"\nactivation = \"always\"\n",
+                 [[server]]\nuri = \"coap://127.0.0.1\"\nunprotected = true\nactivation = \"always\"\n",
             ),
             (
                 "wharfd.toml.d/10.toml",
@@ -488,14 +488,14 @@ mod tests {
                 &["in the clear", "unprotected"],
             ),
             (
-                "[[server]]\nuri = \"coap://localhost\"",
+                "[[server]]\nuri = \"coap://127.0.0.1\"",
                 "line 2",
-                &["in the clear"],
+                &["in the clear", "any user of this machine", "unprotected"],
             ),
             ("[[server]]\n", "line 1", &["missing field", "uri"]),
             ("[timing]\nstall = 0", "line 2", &["stall", "expected 1 to"]),
             ("instances = ", "line 1", &["value"]),
-            (&LOCAL.repeat(2), "line 3", &["server", "one server"]),
+            (&LOCAL.repeat(2), "line 4", &["server", "one server"]),
         ];
         for (text, line, words) in table {
             let error = Root::with(&[("wharfd.toml", text)])

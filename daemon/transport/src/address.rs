@@ -1,6 +1,6 @@
 //! A server's URI taken apart. Knows no name service: a host stays the name that was written.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// How a server is spoken with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +57,6 @@ impl ServerAddress {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    /// Whether what is sent there never leaves this machine. A name is not trusted to stay at home.
-    pub fn is_loopback(&self) -> bool {
-        self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 }
 
@@ -159,24 +154,18 @@ mod tests {
     #[test]
     fn addresses_are_taken_apart() {
         let table = [
-            ("coap://lwm2m.example.org", "lwm2m.example.org", 5683, false),
-            ("coap://127.0.0.1:15683", "127.0.0.1", 15683, true),
-            ("coap://127.8.8.8/", "127.8.8.8", 5683, true),
-            ("coap://[::1]:1", "::1", 1, true),
-            ("coap://[2001:db8::1]", "2001:db8::1", 5683, false),
-            ("coap://localhost", "localhost", 5683, false),
-            (
-                "coaps://lwm2m.example.org",
-                "lwm2m.example.org",
-                5684,
-                false,
-            ),
-            ("coaps://[::1]:15684/", "::1", 15684, true),
+            ("coap://lwm2m.example.org", "lwm2m.example.org", 5683),
+            ("coap://127.0.0.1:15683", "127.0.0.1", 15683),
+            ("coap://127.8.8.8/", "127.8.8.8", 5683),
+            ("coap://[::1]:1", "::1", 1),
+            ("coap://[2001:db8::1]", "2001:db8::1", 5683),
+            ("coap://localhost", "localhost", 5683),
+            ("coaps://lwm2m.example.org", "lwm2m.example.org", 5684),
+            ("coaps://[::1]:15684/", "::1", 15684),
         ];
-        for (uri, host, port, loopback) in table {
+        for (uri, host, port) in table {
             let address: ServerAddress = uri.parse().unwrap();
             assert_eq!((address.host(), address.port()), (host, port), "{uri}");
-            assert_eq!(address.is_loopback(), loopback, "{uri}");
         }
     }
 

@@ -35,6 +35,31 @@ fn a_wrong_configuration_ends_with_78_and_names_file_and_line() {
     }
 }
 
+/// A UDP port on loopback belongs to any local user while the server is down.
+#[test]
+fn a_server_on_loopback_is_refused_with_78_unless_it_may_be_unprotected() {
+    let gateway = Gateway::simulated();
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let server = format!("endpoint = \"x\"\n[[server]]\nuri = \"coap://{host}:1\"\n");
+        gateway.write("etc/wharfd/wharfd.toml", &server);
+        for arguments in [&["--check-config"][..], &[]] {
+            let (code, words) = run(&gateway, "wharfd", arguments);
+            assert_eq!(code, Some(78), "{host}, {arguments:?}: {words}");
+            for word in [
+                "wharfd.toml, line 3",
+                "any user of this machine",
+                "unprotected = true",
+            ] {
+                assert!(words.contains(word), "{word:?} is not in {words}");
+            }
+        }
+        let allowed = format!("{server}unprotected = true\n");
+        gateway.write("etc/wharfd/wharfd.toml", &allowed);
+        let (code, words) = run(&gateway, "wharfd", &["--check-config"]);
+        assert_eq!(code, Some(0), "{host}: {words}");
+    }
+}
+
 #[test]
 fn a_sound_configuration_is_told_so() {
     let gateway = Gateway::simulated();

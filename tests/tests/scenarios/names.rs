@@ -13,7 +13,7 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 fn by_name() -> StageSet {
     let set = StageSet::configured(Gateway::simulated(), "");
     let uri = format!("coap://{NAME}:{}", set.server.address().port());
-    set.gateway.configure(&uri, "unprotected = true");
+    set.gateway.configure(&uri, "");
     let file = set.gateway.path().join("etc/wharfd/wharfd.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text + "ack-timeout = 100\n").unwrap();
