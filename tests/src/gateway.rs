@@ -94,6 +94,15 @@ impl Gateway {
         self.write("etc/wharfd/wharfd.toml", &text);
     }
 
+    /// Lets User Name and Password go to these origins over http, and to no other.
+    pub fn allow_credentials_over_http(&self, origins: &[&str]) {
+        let folder = "etc/wharfd/wharfd.toml.d";
+        let path = self.path().join(folder);
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let text = format!("[download]\ncredentials-over-http = {origins:?}\n");
+        self.write(&format!("{folder}/download.toml"), &text);
+    }
+
     /// Writes a file below the root.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.path().join(path);

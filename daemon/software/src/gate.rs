@@ -4,7 +4,7 @@
 use wharf_frames::{Cause, Failure, OperationId, Text};
 
 use crate::{
-    Instance, InstanceId, Kind, Operation,
+    Instance, InstanceId, Kind, Operation, UriOrigin,
     instance::{Delivery, Flow},
 };
 
@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub attempt_limit: u32,
     /// Another instance that has the delivered package in place.
     pub held_by: Option<InstanceId>,
+    /// The origins that may get User Name and Password without TLS.
+    pub credentials_over_http: &'a [UriOrigin],
 }
 
 /// Whether an operation may start.
@@ -75,8 +77,29 @@ fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Opt
     }
     match operation.kind {
         Kind::Install => another_package(instance, facts),
+        Kind::Pull => credentials_in_the_clear(instance, facts.credentials_over_http),
         _ => None,
     }
+}
+
+/// Anybody on the way reads User Name and Password where there is no TLS.
+fn credentials_in_the_clear(instance: &Instance, allowed: &[UriOrigin]) -> Option<Failure> {
+    let Flow::Pull { uri, .. } = &instance.delivery()?.flow else {
+        return None;
+    };
+    let settings = instance.settings();
+    let has_credentials = settings.user_name.is_some() || settings.password.is_some();
+    let origin = uri.origin();
+    if !has_credentials || uri.is_over_tls() || allowed.contains(&origin) {
+        return None;
+    }
+    Some(Failure::new(
+        Cause::Policy,
+        format!(
+            "{origin} would get User Name and Password in the clear: write an https URI, or allow it in wharfd.toml: \
+             [download] credentials-over-http = [\"{origin}\"]"
+        ),
+    ))
 }
 
 /// An instance is for one package, and a package for one instance.
@@ -124,13 +147,14 @@ fn needs_the_clock(delivery: &Delivery) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::{PackageName, PackageVersion, StageId, installer::Package};
+    use wharf_frames::{PackageName, PackageVersion, Secret, StageId, installer::Package};
 
     use super::*;
     use crate::{
         Origin, PackageUri,
         instance::{InPlace, Installation, PullProgress, Software, State},
         operation::{Progress, Work},
+        settings::Settings,
     };
 
     const ID: OperationId = OperationId::from_bytes([1; 16]);
@@ -145,6 +169,7 @@ mod tests {
         attempts: 0,
         attempt_limit: 3,
         held_by: None,
+        credentials_over_http: &[],
     };
 
     fn pull(uri: &str) -> Instance {
@@ -225,6 +250,58 @@ mod tests {
         assert_eq!(asked(&pull("https://h"), unset), waits("the clock"));
         assert_eq!(asked(&pull("http://h"), unset), Answer::Now);
         assert_eq!(asked(&install(None), unset), Answer::Now);
+    }
+
+    fn with(user_name: Option<&str>, password: Option<&str>, instance: Instance) -> Instance {
+        let secret = |text: &str| Secret::new(text.into());
+        Instance {
+            settings: Settings {
+                user_name: user_name.map(secret),
+                password: password.map(secret),
+                ..Settings::default()
+            },
+            ..instance
+        }
+    }
+
+    #[test]
+    fn user_name_and_password_go_in_the_clear_only_to_an_origin_that_is_allowed() {
+        let allowed = ["http://h:8080".parse().unwrap()];
+        let facts = Facts {
+            credentials_over_http: &allowed,
+            ..FACTS
+        };
+        let (both, user, password) = ((Some("u"), Some("p")), (Some("u"), None), (None, Some("p")));
+        for (uri, (user_name, password), expected) in [
+            ("http://h", (None, None), Ok(())),
+            ("https://h", both, Ok(())),
+            ("HTTPS://h:8080", both, Ok(())),
+            ("http://h:8080", both, Ok(())),
+            ("HTTP://H:8080/a.deb?b", both, Ok(())),
+            ("http://h", both, Err("http://h")),
+            ("http://h", user, Err("http://h")),
+            ("http://h", password, Err("http://h")),
+            ("http://h:8081/a.deb", both, Err("http://h:8081")),
+            ("http://x.h:8080", both, Err("http://x.h:8080")),
+            ("coap://h:8080", both, Err("coap://h:8080")),
+        ] {
+            let answer = asked(&with(user_name, password, pull(uri)), facts);
+            let Err(origin) = expected else {
+                assert_eq!(answer, Answer::Now, "{uri}");
+                continue;
+            };
+            let why = format!(
+                "{origin} would get User Name and Password in the clear: write an https URI, or allow it in \
+                 wharfd.toml: [download] credentials-over-http = [\"{origin}\"]"
+            );
+            assert_eq!(refusal(answer), (Cause::Policy, why), "{uri}");
+        }
+    }
+
+    #[test]
+    fn user_name_and_password_keep_no_install_from_starting() {
+        let install = with(Some("u"), Some("p"), install(None));
+        assert_eq!(asked(&install, FACTS), Answer::Now);
     }
 
     #[test]

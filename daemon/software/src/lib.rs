@@ -39,4 +39,4 @@ pub use reason::Reason;
 pub use record::Record;
 pub use settings::ObjectLink;
 pub use update::{UpdateResult, UpdateState};
-pub use uri::PackageUri;
+pub use uri::{PackageUri, UriOrigin};

@@ -1,16 +1,31 @@
 //! A Package URI: its syntax (RFC 3986, with an authority), and no more. What it leads to is for the download to learn.
 
-use std::{fmt, net::Ipv6Addr, str};
+use std::{fmt, net::Ipv6Addr, str, str::FromStr};
 
 /// The longest Package URI, in bytes. The TS says 255, and presigned URIs are longer.
 pub const MAX_URI: usize = 2048;
+
+const HTTP: &str = "http://";
 
 /// A URI with scheme and host. It may carry a token and resource 3 cannot be read, so it is not shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PackageUri {
     text: String,
     scheme: usize,
+    origin: usize,
 }
+
+/// Scheme, host and port of a URI (RFC 6454 4), in small letters and without the port of http. Another spelling of the
+/// same host is another origin here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UriOrigin(String);
+
+/// Why a text names no origin of http; never says the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected http://host[:port], with no user or wildcard in it and nothing behind it; https needs no entry"
+)]
+pub struct NotAnHttpOrigin;
 
 /// Why a Package URI is refused; never says the URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +68,7 @@ impl PackageUri {
         Ok(Self {
             text: text.to_owned(),
             scheme: scheme.len(),
+            origin: text.len() - tail.len(),
         })
     }
 
@@ -66,6 +82,15 @@ impl PackageUri {
         self.text.split_at(self.scheme).0
     }
 
+    /// Where the URI leads to.
+    pub fn origin(&self) -> UriOrigin {
+        let origin = self.text.split_at(self.origin).0.to_ascii_lowercase();
+        let portless = origin
+            .strip_suffix(":80")
+            .filter(|_| origin.starts_with(HTTP));
+        UriOrigin(portless.unwrap_or(&origin).to_owned())
+    }
+
     /// Whether the origin shows a certificate, whose dates need a clock.
     pub fn is_over_tls(&self) -> bool {
         ["https", "coaps", "coaps+tcp"]
@@ -77,6 +102,29 @@ impl PackageUri {
 impl fmt::Debug for PackageUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PackageUri(…)")
+    }
+}
+
+impl fmt::Display for UriOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for UriOrigin {
+    type Err = NotAnHttpOrigin;
+
+    /// One that speaks http.
+    fn from_str(text: &str) -> Result<Self, NotAnHttpOrigin> {
+        let uri = PackageUri::parse(text.as_bytes()).map_err(|_| NotAnHttpOrigin)?;
+        let origin = uri.origin();
+        let is_whole = uri.origin == text.len();
+        // No host of an origin has a `*` or `%`, so such an entry could only mislead.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/[]-._".contains(&byte);
+        match is_whole && text.bytes().all(plain) && origin.0.starts_with(HTTP) {
+            true => Ok(origin),
+            false => Err(NotAnHttpOrigin),
+        }
     }
 }
 
@@ -273,6 +321,53 @@ mod tests {
         ] {
             let uri = PackageUri::parse(uri.as_bytes()).unwrap();
             assert_eq!(uri.is_over_tls(), over_tls, "{}", uri.as_str());
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port_in_one_spelling() {
+        for (uri, origin) in [
+            ("http://h", "http://h"),
+            (
+                "HTTP://Origin.example:80/a.deb?x#y",
+                "http://origin.example",
+            ),
+            ("http://h:8080/a.deb", "http://h:8080"),
+            ("http://h?http://other", "http://h"),
+            ("http://h#@other", "http://h"),
+            ("http://[::80]", "http://[::80]"),
+            ("http://[FE80::1]:80/", "http://[fe80::1]"),
+            ("https://h:80/", "https://h:80"),
+            ("https://h/", "https://h"),
+        ] {
+            let parsed = PackageUri::parse(uri.as_bytes()).unwrap();
+            assert_eq!(parsed.origin().to_string(), origin, "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_http_origin_is_read_and_nothing_behind_it() {
+        for (text, origin) in [
+            ("http://h", Ok("http://h")),
+            ("HTTP://H:80", Ok("http://h")),
+            ("http://[::1]:8080", Ok("http://[::1]:8080")),
+            ("", Err(NotAnHttpOrigin)),
+            ("h", Err(NotAnHttpOrigin)),
+            ("http://", Err(NotAnHttpOrigin)),
+            ("http://h/", Err(NotAnHttpOrigin)),
+            ("http://h/a.deb", Err(NotAnHttpOrigin)),
+            ("http://h?", Err(NotAnHttpOrigin)),
+            ("http://h#", Err(NotAnHttpOrigin)),
+            ("http://*", Err(NotAnHttpOrigin)),
+            ("http://%68", Err(NotAnHttpOrigin)),
+            ("http://h:0", Err(NotAnHttpOrigin)),
+            ("http://user:password@h", Err(NotAnHttpOrigin)),
+            ("https://h", Err(NotAnHttpOrigin)),
+            ("coap://h", Err(NotAnHttpOrigin)),
+        ] {
+            let read: Result<UriOrigin, _> = text.parse();
+            let read = read.map(|origin| origin.to_string());
+            assert_eq!(read.as_deref(), origin.as_deref(), "{text:?}");
         }
     }
 

@@ -296,6 +296,7 @@ impl Agent {
                 attempts,
                 attempt_limit: pull::ATTEMPT_LIMIT,
                 held_by: self.holder(id, instance),
+                credentials_over_http: &self.settings.credentials_over_http,
             },
         )
     }

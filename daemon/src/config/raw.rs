@@ -23,6 +23,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) package: BTreeMap<String, Spanned<Package>>,
     #[serde(default)]
+    pub(super) download: Download,
+    #[serde(default)]
     pub(super) timing: Timing,
 }
 
@@ -47,6 +49,13 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Package {
     pub(super) activation: super::Activation,
+}
+
+/// `[download]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Download {
+    pub(super) credentials_over_http: Option<Vec<Spanned<String>>>,
 }
 
 /// `[timing]`, in milliseconds.

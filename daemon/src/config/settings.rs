@@ -10,6 +10,7 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 use wharf_frames::PackageName;
+use wharf_software::uri::{NotAnHttpOrigin, UriOrigin};
 use wharf_transport::{Psk, Scheme, ServerAddress};
 
 use super::{
@@ -31,6 +32,8 @@ pub struct Settings {
     pub server: Server,
     /// Packages that have an activation of their own, whoever installs them.
     pub activations: BTreeMap<PackageName, Activation>,
+    /// The origins that may get User Name and Password without TLS.
+    pub credentials_over_http: Vec<UriOrigin>,
     /// How long things are waited for.
     pub timing: Timing,
 }
@@ -223,6 +226,7 @@ struct Draft {
     max_instances: Option<u16>,
     server: Option<Server>,
     activations: BTreeMap<PackageName, Activation>,
+    credentials_over_http: Vec<UriOrigin>,
     timing: Timing,
 }
 
@@ -250,6 +254,10 @@ impl Draft {
                 .map_err(|error| source.error("package", &package, format!("{name:?}: {error}")))?;
             self.activations
                 .insert(judged, package.into_inner().activation);
+        }
+        if let Some(origins) = file.download.credentials_over_http {
+            let judged = origins.iter().map(|origin| judge_origin(source, origin));
+            self.credentials_over_http = judged.collect::<Result<_, _>>()?;
         }
         self.take_timing(source, file.timing)
     }
@@ -290,6 +298,7 @@ impl Draft {
             max_instances,
             server,
             activations: self.activations,
+            credentials_over_http: self.credentials_over_http,
             timing: self.timing,
         })
     }
@@ -340,6 +349,13 @@ fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, 
             "expected 1 to 120 printable ASCII characters without a space",
         )),
     }
+}
+
+fn judge_origin(source: &Source<'_>, origin: &Spanned<String>) -> Result<UriOrigin, ConfigError> {
+    let judged = origin.get_ref().parse();
+    judged.map_err(|error: NotAnHttpOrigin| {
+        source.error("credentials-over-http", origin, error.to_string())
+    })
 }
 
 fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
@@ -445,6 +461,24 @@ mod tests {
     }
 
     #[test]
+    fn origins_may_get_credentials_over_http_and_a_later_file_says_all_of_them() {
+        let named = "[download]\ncredentials-over-http = [\"http://h:8080\", \"HTTP://I:80\"]\n";
+        let mut files = vec![("wharfd.toml", LOCAL), ("wharfd.toml.d/10.toml", named)];
+        let of = |files: &[(&str, &str)]| {
+            let settings = Root::with(files).settings().unwrap();
+            let origins = settings.credentials_over_http.into_iter();
+            origins.map(|origin| origin.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&files[..1]), [""; 0]);
+        assert_eq!(of(&files), ["http://h:8080", "http://i"]);
+        files.push(("wharfd.toml.d/20.toml", "[download]\n"));
+        assert_eq!(of(&files), ["http://h:8080", "http://i"]);
+        let none = "[download]\ncredentials-over-http = []\n";
+        files.push(("wharfd.toml.d/30.toml", none));
+        assert_eq!(of(&files), [""; 0]);
+    }
+
+    #[test]
     fn an_error_names_file_line_key_and_what_was_expected() {
         let table: &[(&str, &str, &[&str])] = &[
             (
@@ -494,6 +528,25 @@ mod tests {
             ),
             ("[[server]]\n", "line 1", &["missing field", "uri"]),
             ("[timing]\nstall = 0", "line 2", &["stall", "expected 1 to"]),
+            (
+                "[download]\ncredentials = true",
+                "line 2",
+                &["credentials", "expected `credentials-over-http`"],
+            ),
+            (
+                "[download]\ncredentials-over-http = true",
+                "line 2",
+                &["invalid type", "expected a sequence"],
+            ),
+            (
+                "[download]\ncredentials-over-http = [\n\"http://h\",\n\"https://h\"]",
+                "line 4",
+                &[
+                    "credentials-over-http",
+                    "expected http://host",
+                    "https needs no entry",
+                ],
+            ),
             ("instances = ", "line 1", &["value"]),
             (&LOCAL.repeat(2), "line 4", &["server", "one server"]),
         ];

@@ -37,6 +37,7 @@ fn main() {
     keys.trust(Signer::Vendor, &gateway.path());
     origin.require("fleet", "correct horse");
     gateway.configure(&server.uri(), "");
+    gateway.allow_credentials_over_http(&[&origin.uri("")]);
     gateway.start();
     let client = server.wait_for_client();
     let endpoint = client.registration().endpoint;

@@ -26,10 +26,14 @@ impl Booted<Leshan> {
         booted
     }
 
-    /// Tells wharfd its server. The key is root's alone, and a credential of the unit.
+    /// Tells wharfd its server, and that the origin may get User Name and Password. The key is root's alone, and a
+    /// credential of the unit.
     pub fn configure(&self) {
         let uri = self.server.secure_uri();
-        self.write_configuration(&format!("uri = \"{uri}\"\npsk-identity = \"{IDENTITY}\""));
+        let origin = self.origin.uri("");
+        self.write_configuration(&format!(
+            "uri = \"{uri}\"\npsk-identity = \"{IDENTITY}\"\n\n[download]\ncredentials-over-http = [\"{origin}\"]"
+        ));
         let key = self.container.path().join("etc/wharfd/psk");
         fs::write(&key, KEY).expect("the key");
         fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("the key's mode");

@@ -73,8 +73,9 @@ impl Vendor {
         &self.releases[&release]
     }
 
-    /// Has the gateway trust the vendor.
+    /// Has the gateway trust the vendor, and its origin with the password.
     pub(crate) fn introduce(&self, gateway: &Gateway) {
+        gateway.allow_credentials_over_http(&[&self.origin.uri("")]);
         self.keys.trust(Signer::Vendor, &gateway.path());
     }
 }

@@ -10,7 +10,11 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use wharf_tests::{
-    gateway::Gateway, origin::Fault, package::Package, process::Process, system_bus::SystemBus,
+    gateway::Gateway,
+    origin::{Fault, Origin},
+    package::Package,
+    process::Process,
+    system_bus::SystemBus,
     waiting::wait_until,
 };
 
@@ -71,6 +75,14 @@ impl OnBus {
         let install = Process::spawn(command.args(["install", &uri]));
         self.set.origin.wait_for_stall();
         install
+    }
+
+    /// `wharfctl install` of a URI, with User Name and Password for its origin.
+    fn install_with_password(&self, uri: &str) -> Said {
+        let file = self.set.folder.join("password");
+        std::fs::write(&file, "correct horse\n").unwrap();
+        let file = file.to_str().unwrap();
+        self.wharfctl(&["install", uri, "--user", "fleet", "--password-file", file])
     }
 
     #[track_caller]
@@ -155,19 +167,11 @@ fn what_is_done_locally_goes_through_the_same_instance_and_notifies_the_server()
     set.origin.require("fleet", "correct horse");
     let uri = set.publish(&Package::new("hello", "1.0-1"));
     set.observe(&[9, 7, 0, 1]);
-    let password = set.folder.join("password");
-    std::fs::write(&password, "correct horse\n").unwrap();
-    let password = password.to_str().unwrap();
 
-    let said = on_bus.done(&[
-        "install",
-        &uri,
-        "--user",
-        "fleet",
-        "--password-file",
-        password,
-    ]);
+    let said = on_bus.install_with_password(&uri);
 
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let said = said.output;
     assert!(
         said.ends_with(
             "hello 1.0-1 is installed in instance 0, and inactive: `wharfctl activate 0` starts it\n"
@@ -185,6 +189,21 @@ fn what_is_done_locally_goes_through_the_same_instance_and_notifies_the_server()
 
     on_bus.done(&["uninstall", "hello"]);
     on_bus.agree("0/0");
+}
+
+#[test]
+fn an_install_with_a_password_over_plain_http_is_refused_here_too() {
+    let on_bus = OnBus::simulated();
+    let elsewhere = Origin::http();
+    let uri = elsewhere.serve("/hello.deb", "never served");
+
+    let said = on_bus.install_with_password(&uri);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let allow = format!("credentials-over-http = [\"{}\"]", elsewhere.uri(""));
+    assert!(said.errors.contains(&allow), "{said:?}");
+    assert_eq!(elsewhere.requests(), []);
+    on_bus.agree("0/57");
 }
 
 #[test]

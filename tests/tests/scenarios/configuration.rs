@@ -111,7 +111,7 @@ fn a_manual_page_has_each_key_that_the_program_knows_and_no_other() {
         (
             "wharfd",
             "wharfd.toml",
-            &["", "[[server]]", "[package.NAME]", "[timing]"][..],
+            &["", "[[server]]", "[package.NAME]", "[download]", "[timing]"][..],
         ),
         (
             "wharf-installer",

@@ -1,6 +1,12 @@
 //! What is refused, with which Update Result, and what is then on the device.
 
-use wharf_tests::{keys::Signer, origin::Fault, package::Package, server::format};
+use wharf_tests::{
+    gateway::Gateway,
+    keys::Signer,
+    origin::{Fault, Request},
+    package::Package,
+    server::format,
+};
 
 use crate::stage_set::StageSet;
 
@@ -158,14 +164,46 @@ fn write_only_resources_are_never_read_and_secrets_never_logged() {
     }
 }
 
+#[test]
+fn user_name_and_password_go_over_plain_http_only_to_an_origin_that_the_file_names() {
+    let mut set = StageSet::configured(Gateway::simulated(), "");
+    let allowed = "etc/wharfd/wharfd.toml.d/download.toml";
+    std::fs::remove_file(set.gateway.path().join(allowed)).unwrap();
+    set.gateway.start();
+    set.origin.require("fleet", "correct-horse-battery");
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    set.order_with_credentials(&uri);
+    set.wait_for("0/57");
+    let origin = set.origin.uri("");
+    let line = format!("[download] credentials-over-http = [\"{origin}\"]");
+    expect_reason(
+        &set,
+        &["20: ", &origin, "write an https URI", "wharfd.toml", &line],
+    );
+    assert_eq!(set.origin.requests(), [], "nothing is asked for");
+
+    set.gateway.allow_credentials_over_http(&[&origin]);
+    set.gateway.daemon().terminate();
+    set.start_daemon_again();
+    set.order_with_credentials(&uri);
+    set.wait_for("3/0");
+    let requests = set.origin.requests();
+    let authorised = |request: &Request| request.fields.contains_key("authorization");
+    assert!(requests.iter().all(authorised), "{requests:?}");
+}
+
 impl StageSet {
-    fn install_with_credentials(&self) {
+    fn order_with_credentials(&self, uri: &str) {
         let client = self.client();
-        let uri = self.publish(&Package::new("hello", "1.0-1"));
         client.write_text("/9/0/14", "fleet").expect("2.04");
         client
             .write_text("/9/0/15", "correct-horse-battery")
             .expect("2.04");
+        self.order(uri);
+    }
+
+    fn install_with_credentials(&self) {
+        let uri = self.publish(&Package::new("hello", "1.0-1"));
         // The origin of the tests knows paths with their query.
         let path = uri.rsplit('/').next().unwrap();
         for suffix in ["", ".asc"] {
@@ -174,7 +212,7 @@ impl StageSet {
             self.origin
                 .serve(&format!("/{path}{suffix}?sig=t0ken"), content);
         }
-        self.order(&format!("{uri}?sig=t0ken"));
+        self.order_with_credentials(&format!("{uri}?sig=t0ken"));
         self.wait_for("3/0");
     }
 }

@@ -44,16 +44,18 @@ impl StageSet {
         self
     }
 
-    /// The same, and nothing runs yet.
+    /// The same, and nothing runs yet. The origin may get User Name and Password.
     pub(crate) fn configured(gateway: Gateway, server_options: &str) -> Self {
         let server = Server::new();
+        let origin = Origin::http();
         let keys = Keys::new();
         keys.trust(Signer::Vendor, &gateway.path());
         gateway.configure(&server.uri(), server_options);
+        gateway.allow_credentials_over_http(&[&origin.uri("")]);
         Self {
             gateway,
             server,
-            origin: Origin::http(),
+            origin,
             keys,
             folder: Folder::new(),
         }

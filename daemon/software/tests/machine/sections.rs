@@ -9,7 +9,7 @@ use wharf_software::{
 use crate::cells::*;
 
 /// What the cells cite beside the specification.
-pub(crate) const DECISIONS: [(&str, &str); 26] = [
+pub(crate) const DECISIONS: [(&str, &str); 27] = [
     (
         "D1",
         "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -113,6 +113,10 @@ pub(crate) const DECISIONS: [(&str, &str); 26] = [
     (
         "D26",
         "With resource 8 set, a change of the software brings an Update of the registration; Create and Delete always do.",
+    ),
+    (
+        "D27",
+        "User Name or Password, and a Package URI without TLS at an origin that wharfd.toml does not allow: the gate ends the pull with 57, and nothing is sent.",
     ),
 ];
 
@@ -235,6 +239,7 @@ fn of_refusal(cell: &Instance) -> &'static str {
         Some(Kind::Install) => "TS table 5.1.1-1; D23",
         Some(Kind::Uninstall) => "D10",
         Some(Kind::Activate | Kind::Deactivate) => "D9",
+        Some(Kind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
         _ => "TS table 5.1.1-1, 5.1.2.2; D15",
     }
 }

@@ -34,13 +34,15 @@ impl Story {
         let mut gateway = Gateway::debian();
         let (server, keys) = (Server::new(), Keys::new());
         keys.trust(Signer::Vendor, &gateway.path());
+        let origin = Nginx::new(USER_NAME, PASSWORD);
         gateway.configure(&server.uri(), "");
+        gateway.allow_credentials_over_http(&[&origin.uri("")]);
         gateway.start();
         let story = Self {
             gateway,
             server,
             folder: Folder::new(),
-            origin: Nginx::new(USER_NAME, PASSWORD),
+            origin,
             keys,
         };
         story.client().observe("/9/0/7").expect("2.05");
