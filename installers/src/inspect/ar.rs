@@ -6,12 +6,23 @@ use std::{
     ops::Range,
 };
 
+use tar::Archive as Tar;
 use wharf_frames::{Cause, Failure};
 
 use super::part::{Part, ReadAt, read_range};
 
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: u64 = 60;
+
+/// What says how an archive is packed, or that it is not: the first header of tar(5) is the longest.
+const HEAD: u64 = 512;
+
+/// How the streams of all compressors begin that dpkg has ever unpacked (deb(5)).
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const XZ: &[u8] = b"\xfd7zXZ\0";
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const BZIP2: &[u8] = b"BZh";
+const LZMA: &[u8] = &[0x5d, 0, 0];
 
 /// The most `_gpg*` members: debsigs knows three types.
 const MAX_SIGNATURES: usize = 8;
@@ -133,7 +144,7 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
             }
         };
         let start = member.range.start;
-        let head = read(self.file, start..member.range.end.min(start + 6))?;
+        let head = read(self.file, start..member.range.end.min(start + HEAD))?;
         if !compression.begins(&head) {
             return Err(malformed(&format!(
                 "the member {} does not begin as its name says",
@@ -200,16 +211,30 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
 }
 
 impl Compression {
-    /// Whether these may be the first bytes of such an archive. One that is not packed begins with a file's name: a
-    /// data.tar that begins with zeros could take them from the end of a control.tar.
+    /// Whether these may be the first bytes of such an archive. No bytes may be those of two kinds: the name that tells
+    /// how to read them is not signed.
     fn begins(self, head: &[u8]) -> bool {
         match self {
-            Self::None => head.first().is_some_and(|&byte| byte != 0),
-            Self::Gzip => head.starts_with(&[0x1f, 0x8b]),
-            Self::Xz => head.starts_with(b"\xfd7zXZ\0"),
-            Self::Zstd => head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+            Self::None => {
+                let compressors = [GZIP, XZ, ZSTD, BZIP2, LZMA];
+                is_tar(head) && !compressors.iter().any(|magic| head.starts_with(magic))
+            }
+            Self::Gzip => head.starts_with(GZIP),
+            Self::Xz => head.starts_with(XZ),
+            Self::Zstd => head.starts_with(ZSTD),
         }
     }
+}
+
+/// Whether a header of POSIX or GNU tar begins here, with its right checksum. The empty archive is none: dpkg-deb writes
+/// the top folder at least, and zeros could be taken from the end of a control.tar.
+fn is_tar(head: &[u8]) -> bool {
+    let mut tar = Tar::new(head);
+    let first = tar.entries().map(|entries| entries.raw(true).next());
+    let Ok(Some(Ok(first))) = first else {
+        return false;
+    };
+    first.header().as_ustar().is_some() || first.header().as_gnu().is_some()
 }
 
 /// The name and size in a member's header: name 16, time 12, uid 6, gid 6, mode 8, size 10, and the two bytes of its end.
@@ -272,6 +297,7 @@ fn malformed(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
+    use tar::Header;
 
     use super::*;
 
@@ -359,6 +385,65 @@ mod tests {
                 Cause::Malformed,
                 "{padding:?}"
             );
+        }
+    }
+
+    /// The first block of an archive whose first file has this name.
+    fn header(mut header: Header, name: &[u8]) -> [u8; 512] {
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_size(0);
+        header.set_cksum();
+        *header.as_bytes()
+    }
+
+    #[test]
+    fn what_claims_no_compression_is_a_tar_and_the_stream_of_no_compressor() {
+        let sound = header(Header::new_gnu(), b"./");
+        let changed = |position: usize, byte: u8| {
+            let mut changed = sound;
+            changed[position] = byte;
+            changed
+        };
+        let names: [&[u8]; 5] = [GZIP, XZ, ZSTD, BZIP2, LZMA];
+        let named = names.map(|name| header(Header::new_gnu(), name));
+        for (what, head, expected) in [
+            ("GNU", &sound[..], true),
+            ("POSIX", &header(Header::new_ustar(), b"./"), true),
+            ("before POSIX", &header(Header::new_old(), b"./"), false),
+            ("nothing", b"", false),
+            ("cut short", &sound[..511], false),
+            ("an empty archive", &[0; 512], false),
+            ("another name", &changed(0, b'x'), false),
+            ("another magic", &changed(257, b'x'), false),
+            ("no checksum", &changed(148, b'x'), false),
+            ("named like gzip", &named[0], false),
+            ("named like xz", &named[1], false),
+            ("named like zstd", &named[2], false),
+            ("named like bzip2", &named[3], false),
+            ("named like lzma", &named[4], false),
+        ] {
+            assert_eq!(Compression::None.begins(head), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_begin_two_kinds_of_archives() {
+        use Compression::{Gzip, None, Xz, Zstd};
+        let tar = header(Header::new_gnu(), b"./");
+        for (head, kind) in [
+            (&tar[..], None),
+            (b"\x1f\x8b\x08", Gzip),
+            (b"\xfd7zXZ\0\0\x04", Xz),
+            (b"\x28\xb5\x2f\xfd\x04", Zstd),
+        ] {
+            for claimed in [None, Gzip, Xz, Zstd] {
+                let told = format!("{kind:?} as {claimed:?}");
+                assert_eq!(claimed.begins(head), claimed == kind, "{told}");
+                assert!(
+                    !claimed.begins(&head[1..]),
+                    "{told}, its first byte cut off"
+                );
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use wharf_frames::Cause;
 
-use crate::fixture::{Bench, CONTROL, Members, Recipe, refused, refused_as, run};
+use crate::fixture::{Bench, CONTROL, Members, Recipe, Signer, refused, refused_as, run};
 
 #[test]
 fn tells_name_version_and_architecture() {
@@ -14,11 +14,30 @@ fn tells_name_version_and_architecture() {
         let recipe = Recipe {
             control: &control,
             compression,
+            ..Recipe::default()
         };
         let described = bench.describe(&recipe.build(&bench)).unwrap();
         assert_eq!(described.name.as_str(), "hello");
         assert_eq!(described.version.as_str(), "1:2.10-3");
         assert_eq!(described.architecture.as_str(), "riscv64");
+    }
+}
+
+/// dpkg-deb writes its top folder even where there is nothing else in data.tar.
+#[test]
+fn a_package_without_files_is_taken_however_dpkg_deb_compresses_it() {
+    for compression in ["none", "gzip", "xz", "zstd"] {
+        let (bench, signer) = (Bench::new(), Signer::new());
+        bench.trust("packages.asc", &signer.certificate());
+        let recipe = Recipe {
+            compression,
+            files: &[],
+            ..Recipe::default()
+        };
+        let package = recipe.build(&bench);
+        signer.sign_inside_by_hand(&bench, &package);
+        bench.verify(&package, None).unwrap();
+        assert_eq!(bench.describe(&package).unwrap().name.as_str(), "hello");
     }
 }
 

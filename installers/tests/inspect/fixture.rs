@@ -250,6 +250,8 @@ impl Drop for Signer {
 pub(crate) struct Recipe<'a> {
     pub(crate) control: &'a str,
     pub(crate) compression: &'a str,
+    /// Names of the files in it.
+    pub(crate) files: &'a [&'a str],
 }
 
 pub(crate) const CONTROL: &str = "Package: hello\nVersion: 1:2.10-3\nArchitecture: all\n\
@@ -260,6 +262,7 @@ impl Default for Recipe<'_> {
         Self {
             control: CONTROL,
             compression: "xz",
+            files: &["greeting"],
         }
     }
 }
@@ -271,7 +274,9 @@ impl Recipe<'_> {
         fs::create_dir(&debian).unwrap();
         fs::set_permissions(&debian, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(debian.join("control"), self.control).unwrap();
-        fs::write(tree.path().join("greeting"), "hello, world\n".repeat(1000)).unwrap();
+        for file in self.files {
+            fs::write(tree.path().join(file), "hello, world\n".repeat(1000)).unwrap();
+        }
         let path = bench.path("hello.deb");
         let mut dpkg_deb = Command::new("dpkg-deb");
         dpkg_deb.args(["--root-owner-group", "--uniform-compression"]);

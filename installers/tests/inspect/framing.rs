@@ -94,6 +94,63 @@ fn what_is_no_package_at_all_is_of_the_wrong_kind() {
     );
 }
 
+/// debsigs signs bytes, not names, and a member's name says how its bytes are unpacked.
+#[test]
+fn a_member_renamed_under_the_signature_is_malformed() {
+    let endings = [
+        ("none", ""),
+        ("gzip", ".gz"),
+        ("xz", ".xz"),
+        ("zstd", ".zst"),
+    ];
+    for (compression, _) in endings {
+        let (bench, signer) = (Bench::new(), Signer::new());
+        bench.trust("packages.asc", &signer.certificate());
+        let recipe = Recipe {
+            compression,
+            ..Recipe::default()
+        };
+        let package = recipe.build(&bench);
+        signer.sign_inside_by_hand(&bench, &package);
+        bench.verify(&package, None).unwrap();
+        for (other, ending) in endings.iter().filter(|(other, _)| *other != compression) {
+            for (position, stem) in [(1, "control.tar"), (2, "data.tar")] {
+                let mut members = Members::of(&package);
+                members.0[position].0 = format!("{stem}{ending}");
+                let renamed = bench.write(&members.bytes());
+                let what = format!("{stem} of {compression} as {other}");
+                refused_as(&what, bench.verify(&renamed, None), Cause::Malformed);
+            }
+        }
+    }
+}
+
+/// The compressors that dpkg has known, by names that are not taken.
+#[test]
+fn a_member_of_another_compressor_is_no_uncompressed_one() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    bench.trust("packages.asc", &signer.certificate());
+    let recipe = Recipe {
+        compression: "none",
+        ..Recipe::default()
+    };
+    let plain = Members::of(&recipe.build(&bench));
+    for compressor in ["bzip2", "xz --format=lzma"] {
+        for position in [1, 2] {
+            let unpacked = bench.path("unpacked");
+            fs::write(&unpacked, &plain.0[position].1).unwrap();
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("{compressor} -c {}", unpacked.display())]);
+            let mut members = plain.clone();
+            members.0[position].1 = run(&mut shell);
+            let package = bench.write(&members.bytes());
+            signer.sign_inside_by_hand(&bench, &package);
+            let what = format!("{compressor} in {}", members.0[position].0);
+            refused_as(&what, bench.verify(&package, None), Cause::Malformed);
+        }
+    }
+}
+
 /// The attack that the strictness is for: debsigs signs bytes, not boundaries.
 #[test]
 fn a_boundary_moved_under_the_signature_is_malformed() {

@@ -1,10 +1,12 @@
 //! What is refused, with which Update Result, and what is then on the device.
 
+use std::fs;
+
 use wharf_tests::{
     gateway::Gateway,
     keys::Signer,
     origin::{Fault, Request},
-    package::Package,
+    package::{Package, Script},
     server::format,
 };
 
@@ -40,6 +42,31 @@ fn a_package_without_a_trusted_signature_ends_53() {
 
 fn name_for(signer: Option<Signer>) -> String {
     format!("by-{}", signer.map_or("nobody", Signer::name))
+}
+
+/// debsigs signs bytes, not names, and dpkg unpacks a member as its name says.
+#[test]
+fn a_member_renamed_under_its_signature_ends_54_and_its_preinst_never_runs() {
+    let set = StageSet::debian();
+    let package = Package::new("hello", "1.0-1").script(Script::Preinst, "touch /preinst-ran");
+    let signed = fs::read(set.signed_inside(&package)).expect("the package");
+    for stem in ["control.tar", "data.tar"] {
+        let renamed = renamed(&signed, &format!("{stem}.xz"), stem);
+        set.order(&set.origin.serve(&format!("/{stem}.deb"), renamed));
+        set.wait_for("0/54");
+        expect_reason(&set, &["20: ", stem]);
+    }
+    set.order(&set.origin.serve("/hello.deb", signed));
+    set.wait_for("3/0");
+    assert!(!set.gateway.path().join("preinst-ran").exists());
+}
+
+/// The archive with another name in the header of a member, padded with spaces (ar(5)).
+fn renamed(package: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let field = |name: &str| format!("{name:<16}").into_bytes();
+    let at = package.windows(16).position(|bytes| bytes == field(from));
+    let at = at.expect("the member");
+    [&package[..at], &field(to), &package[at + 16..]].concat()
 }
 
 #[test]
@@ -98,7 +125,6 @@ fn an_older_version_is_refused_also_after_its_removal() {
 
 #[test]
 fn a_failing_script_ends_58_and_the_package_stays_delivered() {
-    use wharf_tests::package::Script;
     let set = StageSet::debian();
     let package =
         Package::new("hello", "1.0-1").script(Script::Preinst, "echo no luck >&2; exit 3");
@@ -208,7 +234,7 @@ impl StageSet {
         let path = uri.rsplit('/').next().unwrap();
         for suffix in ["", ".asc"] {
             let file = self.folder.join(format!("{path}{suffix}"));
-            let content = std::fs::read(file).unwrap();
+            let content = fs::read(file).unwrap();
             self.origin
                 .serve(&format!("/{path}{suffix}?sig=t0ken"), content);
         }
