@@ -1,12 +1,16 @@
 //! The time by which signatures are judged: never before what this device has seen already, since a gateway without a
-//! battery starts in 1970 and wharfd's word is not taken. What is seen too late is told, as a file of the future (the
-//! clock was once wrong) would have every signature expired.
+//! battery starts in 1970 and wharfd's word is not taken. Where the kernel calls the clock synchronised, the clock is
+//! believed instead: files of the future are left by a clock that was once wrong. Only root changes what the kernel says.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    mem::MaybeUninit,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use nix::errno::Errno;
 
 use crate::root::Root;
 
@@ -20,17 +24,45 @@ pub(crate) struct Time {
     pub(crate) at: u64,
     /// What is said where the clock is behind.
     pub(crate) doubt: Option<String>,
+    /// The folder of ours whose time is passed over.
+    ahead: Option<PathBuf>,
 }
+
+/// When this file was written last.
+type Seen = (SystemTime, PathBuf);
 
 /// The time in this root.
 pub(crate) fn now(root: &Root) -> Time {
+    let synchronised = synchronised();
+    #[cfg(feature = "simulated")]
+    let synchronised = crate::simulated::clock(root).map_or(synchronised, Ok);
     let clock = SystemTime::now();
-    let program = env::current_exe().unwrap_or_default();
-    let seen = [program, root.jobs(), root.path("var/lib/dpkg/status")];
-    let seen = seen
-        .into_iter()
-        .filter_map(|path| Some((modified(&path)?, path)));
-    time(clock, seen.max())
+    let program = env::current_exe().ok().and_then(seen);
+    let files = [root.jobs(), root.path("var/lib/dpkg/status")];
+    let latest = files.into_iter().filter_map(seen).max();
+    let ahead = Some(root.jobs()).filter(|jobs| {
+        synchronised == Ok(true) && modified(jobs).is_some_and(|time| time > clock + TOLERANCE)
+    });
+    Time {
+        ahead,
+        ..time(clock, synchronised, program, latest)
+    }
+}
+
+impl Time {
+    /// Sets the folder of ours that is ahead of the clock back, so that its time is not passed over each time.
+    pub(crate) fn heal(&self) {
+        let Some(folder) = &self.ahead else {
+            return;
+        };
+        let set = File::open(folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+        if let Err(error) = set {
+            let folder = folder.display();
+            tracing::warn!(
+                "the time of {folder}, which is ahead of the clock, cannot be set: {error}"
+            );
+        }
+    }
 }
 
 /// When this program was built, as its file says: before that, no clock was right.
@@ -38,26 +70,82 @@ pub(crate) fn built() -> Option<SystemTime> {
     modified(&env::current_exe().ok()?)
 }
 
-fn time(clock: SystemTime, last_seen: Option<(SystemTime, PathBuf)>) -> Time {
-    match last_seen {
-        Some((seen, path)) if seen > clock => Time {
-            at: unix(seen),
-            doubt: (seen > clock + TOLERANCE).then(|| doubt(clock, seen, &path)),
-        },
-        _ => Time {
-            at: unix(clock),
-            doubt: None,
-        },
+/// Whether the kernel calls the clock synchronised.
+fn synchronised() -> Result<bool, Errno> {
+    let mut timex = MaybeUninit::<libc::timex>::zeroed();
+    // No modes: it is read only, which needs no capability.
+    #[allow(
+        unsafe_code,
+        reason = "adjtimex(2) writes into the struct that it is given"
+    )]
+    let state = unsafe { libc::adjtimex(timex.as_mut_ptr()) };
+    let state = Errno::result(state)?;
+    #[allow(
+        unsafe_code,
+        reason = "it was all zeros, which is one, and adjtimex(2) filled it"
+    )]
+    let timex = unsafe { timex.assume_init() };
+    Ok(is_synchronised(state, timex.status))
+}
+
+/// adjtimex(2): also while a leap second is inserted or deleted.
+fn is_synchronised(state: libc::c_int, status: libc::c_int) -> bool {
+    state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
+}
+
+/// The time by this clock, by the file of our program, before which no clock is right, and by the latest of the others.
+fn time(
+    clock: SystemTime,
+    synchronised: Result<bool, Errno>,
+    program: Option<Seen>,
+    latest: Option<Seen>,
+) -> Time {
+    let (floor, passed_over) = match synchronised {
+        Ok(true) => (program, latest),
+        _ => (program.max(latest), None),
+    };
+    let ahead = |(seen, _): &Seen| *seen > clock;
+    let told = |(seen, _): &Seen| *seen > clock + TOLERANCE;
+    let (at, doubt) = match (floor.filter(ahead), passed_over.filter(told)) {
+        (Some(floor), _) => (
+            floor.0,
+            told(&floor).then(|| doubt(clock, synchronised, &floor)),
+        ),
+        (None, Some(file)) => (clock, Some(disbelief(clock, &file))),
+        (None, None) => (clock, None),
+    };
+    Time {
+        at: unix(at),
+        doubt,
+        ahead: None,
     }
 }
 
-fn doubt(clock: SystemTime, seen: SystemTime, path: &Path) -> String {
+fn doubt(clock: SystemTime, synchronised: Result<bool, Errno>, (seen, path): &Seen) -> String {
+    let kernel = match synchronised {
+        Ok(true) => "calls it synchronised".to_owned(),
+        Ok(false) => "does not call it synchronised".to_owned(),
+        Err(error) => format!("does not say whether it is synchronised ({error})"),
+    };
     format!(
-        "the clock shows {}, but {} is of {}, which is taken for the time: set the clock, or touch that file if the clock is right",
+        "the clock shows {} and the kernel {kernel}, but {} is of {}, which is taken for the time: set the clock, or touch that file if the clock is right",
         date(clock),
         path.display(),
-        date(seen)
+        date(*seen)
     )
+}
+
+fn disbelief(clock: SystemTime, (seen, path): &Seen) -> String {
+    format!(
+        "{} is of {}, but the clock shows {} and the kernel calls it synchronised: the clock is taken for the time",
+        path.display(),
+        date(*seen),
+        date(clock),
+    )
+}
+
+fn seen(path: PathBuf) -> Option<Seen> {
+    Some((modified(&path)?, path))
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -95,33 +183,134 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(days * 86400)
     }
 
+    const PROGRAM: &str = "/usr/libexec/wharfd/wharf-installer";
+    const STATUS: &str = "/var/lib/dpkg/status";
+
     #[test]
     fn the_time_is_never_before_what_was_seen_and_says_where_that_was() {
-        let file = || PathBuf::from("/var/lib/dpkg/status");
-        for (clock, seen, at, doubted) in [
-            (day(2), None, day(2), false),
-            (day(2), Some((day(1), file())), day(2), false),
-            (day(2), Some((day(2), file())), day(2), false),
+        let second = Duration::from_secs(1);
+        let file = |path: &str, time: SystemTime| Some((time, PathBuf::from(path)));
+        let latest = |time| file(STATUS, time);
+        let told = [STATUS, "1970-01-04", "does not call it synchronised"];
+        let of_program = [PROGRAM, "1970-01-04", "not call it synchronised"];
+        let unknown = [STATUS, "1970-01-04", "does not say", "EPERM"];
+        for (clock, synchronised, program, latest, at, words) in [
+            (day(2), Ok(false), None, None, day(2), &[][..]),
+            (day(2), Ok(false), None, latest(day(1)), day(2), &[]),
+            (day(2), Ok(false), None, latest(day(2)), day(2), &[]),
             (
                 day(2),
-                Some((day(2) + TOLERANCE, file())),
+                Ok(false),
+                None,
+                latest(day(2) + TOLERANCE),
                 day(2) + TOLERANCE,
-                false,
+                &[],
             ),
-            (day(0), Some((day(3), file())), day(3), true),
+            (
+                day(3) - TOLERANCE - second,
+                Ok(false),
+                None,
+                latest(day(3)),
+                day(3),
+                &told,
+            ),
+            (day(0), Ok(false), None, latest(day(3)), day(3), &told),
+            (
+                day(0),
+                Err(Errno::EPERM),
+                None,
+                latest(day(3)),
+                day(3),
+                &unknown,
+            ),
+            (
+                day(0),
+                Ok(false),
+                file(PROGRAM, day(1)),
+                latest(day(3)),
+                day(3),
+                &told,
+            ),
+            (
+                day(0),
+                Ok(false),
+                file(PROGRAM, day(3)),
+                latest(day(1)),
+                day(3),
+                &of_program,
+            ),
         ] {
-            let time = time(clock, seen.clone());
-            assert_eq!(
-                (time.at, time.doubt.is_some()),
-                (unix(at), doubted),
-                "{clock:?}, {seen:?}: {:?}",
-                time.doubt
-            );
-            let doubt = time.doubt.unwrap_or_default();
-            for word in ["1970-01-01", "/var/lib/dpkg/status", "1970-01-04"] {
-                assert_eq!(doubt.contains(word), doubted, "{doubt:?}: {word}");
-            }
+            let shown = format!("{clock:?}, {synchronised:?}, {program:?}, {latest:?}");
+            let time = time(clock, synchronised, program, latest);
+            expect(&time, at, words, &shown);
         }
+    }
+
+    #[test]
+    fn a_synchronised_clock_is_the_time_whatever_was_seen_but_for_the_program() {
+        let file = |path: &str, time: SystemTime| Some((time, PathBuf::from(path)));
+        let dropped = [STATUS, "1970-01-04", "the clock shows 1970-01-03"];
+        let program = [PROGRAM, "1970-01-04", "1970-01-03", "set the clock"];
+        for (seen_program, seen, at, words) in [
+            (None, None, day(2), &[][..]),
+            (None, file(STATUS, day(1)), day(2), &[]),
+            (None, file(STATUS, day(2) + TOLERANCE), day(2), &[]),
+            (None, file(STATUS, day(3)), day(2), &dropped),
+            (
+                file(PROGRAM, day(1)),
+                file(STATUS, day(3)),
+                day(2),
+                &dropped,
+            ),
+            (file(PROGRAM, day(3)), None, day(3), &program),
+            (
+                file(PROGRAM, day(3)),
+                file(STATUS, day(4)),
+                day(3),
+                &program,
+            ),
+        ] {
+            let shown = format!("{seen_program:?}, {seen:?}");
+            let time = time(day(2), Ok(true), seen_program, seen);
+            expect(&time, at, words, &shown);
+        }
+    }
+
+    /// Nothing is said where there are no words.
+    #[track_caller]
+    fn expect(time: &Time, at: SystemTime, words: &[&str], shown: &str) {
+        let doubt = time.doubt.as_deref();
+        assert_eq!(
+            (time.at, doubt.is_some()),
+            (unix(at), !words.is_empty()),
+            "{shown}: {doubt:?}"
+        );
+        for word in words {
+            assert!(
+                doubt.unwrap_or_default().contains(word),
+                "{shown}: {doubt:?}: {word}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_kernels_word_is_that_of_adjtimex() {
+        let leap_second = libc::STA_INS;
+        for (state, status, expected) in [
+            (libc::TIME_OK, libc::STA_PLL, true),
+            (libc::TIME_INS, libc::STA_PLL | leap_second, true),
+            (libc::TIME_WAIT, libc::STA_PLL, true),
+            (libc::TIME_ERROR, libc::STA_PLL | libc::STA_UNSYNC, false),
+            (libc::TIME_ERROR, libc::STA_PLL | libc::STA_CLOCKERR, false),
+            (libc::TIME_OK, libc::STA_UNSYNC, false),
+        ] {
+            assert_eq!(
+                is_synchronised(state, status),
+                expected,
+                "{state}, {status:#x}"
+            );
+        }
+        synchronised().expect("the kernel answers");
     }
 
     #[test]

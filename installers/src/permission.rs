@@ -88,8 +88,9 @@ pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<
     };
     tracing::warn!(
         MESSAGE_ID = message::CLOCK_DOUBTED,
-        "signatures are judged by a doubted time: {doubt}"
+        "the time of signatures is in doubt: {doubt}"
     );
+    now.heal();
     judged.map_err(|error| match error {
         InspectError::Failed(failure) if failure.cause == Cause::Expired => {
             Failure::new(Cause::Expired, format!("{failure} ({doubt})")).into()

@@ -6,7 +6,8 @@
 //! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `fail-postinst`
 //! and `fail-postrm` fail when the work is all but done, and leave a part of the package; so does `fail-deactivate`, like a
 //! unit that is disabled and does not stop; `die` ends the program in the middle of the next work, and a FIFO `wait` stops it
-//! there until somebody has opened it to write and closed it.
+//! there until somebody has opened it to write and closed it. `clock-synchronised` and `clock-unsynchronised` are the
+//! kernel's word about its clock, whatever package manager there is.
 
 use std::{
     cmp::Ordering,
@@ -32,6 +33,13 @@ use crate::{
 pub struct Simulated {
     database: PathBuf,
     faults: PathBuf,
+}
+
+/// Whether the clock is synchronised, where a file says so.
+pub(crate) fn clock(root: &Root) -> Option<bool> {
+    let told = |word: &str| root.path("etc/wharf-simulated").join(word).exists();
+    let word = told("clock-synchronised").then_some(true);
+    word.or_else(|| told("clock-unsynchronised").then_some(false))
 }
 
 impl Simulated {

@@ -39,7 +39,8 @@ const PACKAGES: [&str; 7] = [
 ];
 
 /// Mounts what systemd-nspawn needs of a machine that may run no systemd itself, in a mount namespace that
-/// is its own, and becomes it. Its cgroup is its own too: several boot at once.
+/// is its own, and becomes it. Its cgroup is its own too: several boot at once. As on a machine, programs may ask the
+/// kernel whether its clock is synchronised, which systemd-nspawn refuses by itself.
 const BOOT: &str = r#"set -e
 folder=$1
 mount --make-rprivate /
@@ -47,6 +48,7 @@ mount -t tmpfs tmpfs /run
 mount --bind "$folder/cgroup" /sys/fs/cgroup
 echo $$ >"/sys/fs/cgroup/${folder##*/}/cgroup.procs"
 exec systemd-nspawn --quiet --register=no --keep-unit --boot --link-journal=no --console=pipe \
+    --system-call-filter="adjtimex clock_adjtime clock_adjtime64" \
     --machine="${folder##*/wt-}" --directory="$folder/root" --network-namespace-path="$folder/network""#;
 
 /// A system, with the test outside of it. Its power is cut when this is dropped.

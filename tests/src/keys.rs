@@ -108,13 +108,18 @@ impl Keys {
 
     /// The certificate once its signer has let it be valid for ever from now on.
     pub fn renewed(&self, signer: Signer) -> Vec<u8> {
+        self.valid_for(signer, "0")
+    }
+
+    /// The certificate once its signer has let it be valid for so long from now on (`5y`).
+    pub fn valid_for(&self, signer: Signer, time: &str) -> Vec<u8> {
         let fingerprint = self.fingerprint(signer);
         let certificate = certificate_file(signer);
         output_of(self.home.gpg().arg("--import").arg(certificate));
         output_of(
             self.home
                 .gpg()
-                .args(["--quick-set-expire", &fingerprint, "0"]),
+                .args(["--quick-set-expire", &fingerprint, time]),
         );
         self.home.certificate(signer)
     }

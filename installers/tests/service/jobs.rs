@@ -70,6 +70,7 @@ fn a_judgement_by_another_time_than_the_clocks_says_whose_it_is() {
         }
     };
     let doubt = "the clock shows ";
+    machine.tell(crate::clock::UNSYNCHRONISED);
     let failure = seal(&machine);
     assert!(!failure.contains(doubt), "{failure}");
 

@@ -7,6 +7,7 @@
 )]
 
 mod activation;
+mod clock;
 mod contract;
 mod crash;
 mod disks;

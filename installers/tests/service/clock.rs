@@ -1,0 +1,102 @@
+//! The time by which signatures are judged, where files of the future are on the device.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use wharf_frames::{
+    Cause,
+    installer::{Reply, Request},
+};
+use wharf_installers::calendar_day;
+use wharf_tests::{programs::workspace, waiting::wait_until};
+
+use crate::machine::{Deb, Machine, Signer, refused};
+
+/// The clock stood ten years ahead once, while a job was done and while dpkg wrote.
+#[test]
+fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised() {
+    let mut machine = Machine::simulated().started();
+    let certificate = machine.keys.valid_for(Signer::Vendor, "5y");
+    fs::write(
+        machine.root().join("etc/wharfd/keys/vendor.asc"),
+        certificate,
+    )
+    .unwrap();
+    let jobs = machine.root().join("var/lib/wharf-installer/jobs");
+    let status = machine.root().join("var/lib/dpkg/status");
+    fs::create_dir_all(status.parent().unwrap()).unwrap();
+    fs::write(&status, "").unwrap();
+    let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+    set_modified(&jobs, in_years(10));
+    let unsynchronised = machine.tell(UNSYNCHRONISED);
+    let refused = refused(machine.put(machine.stage_id(), &built));
+    assert_eq!(refused, Cause::Expired);
+
+    fs::remove_file(unsynchronised).unwrap();
+    let synchronised = machine.tell(SYNCHRONISED);
+    set_modified(&status, in_years(11));
+    let stage = machine.stage_id();
+    let sealed = machine.put(stage, &built);
+    assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
+    let told = format!("{} is of {}", status.display(), calendar_day(in_years(11)));
+    machine.installer().errors().wait_for(&told);
+    // Our folder is healed, and dpkg's file is not ours.
+    assert!(modified(&jobs) <= SystemTime::now());
+    assert!(modified(&status) > in_years(10));
+
+    // A job of its own process asks once more; with dpkg's next write the kernel's word is not needed any more.
+    set_modified(&status, SystemTime::now());
+    fs::remove_file(synchronised).unwrap();
+    machine.tell(UNSYNCHRONISED);
+    let operation = machine.operation();
+    let outcome = machine.run(&Request::Install { operation, stage });
+    assert_eq!(outcome.failure, None);
+}
+
+/// In its sandbox, and by the word of the kernel that this runs on.
+#[test]
+fn the_installers_unit_may_ask_the_kernel_whether_the_clock_is_synchronised() {
+    let mut machine = Machine::booted();
+    let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+    for unit in ["wharf-installer.service", "wharf-installer.socket"] {
+        let shipped = workspace().join("systemd").join(unit);
+        let place = machine.root().join("usr/lib/systemd/system").join(unit);
+        fs::copy(shipped, place).unwrap();
+    }
+    let container = machine.container();
+    container.sh("systemctl stop wharf-installer");
+    container.sh("systemctl daemon-reload && systemctl start wharf-installer.socket");
+    container.sh("touch -d '+10 years' /var/lib/wharf-installer/jobs");
+    // The certificate is valid for ever: it is accepted by both clocks.
+    let sealed = machine.put(machine.stage_id(), &built);
+    assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
+    let told = wait_until("a line about the clock", || {
+        let journal = machine
+            .container()
+            .sh("journalctl --output=cat --unit=wharf-installer");
+        let mut lines = journal.lines();
+        let told = lines.find(|line| line.contains("the time of signatures is in doubt"));
+        told.map(str::to_owned)
+    });
+    let words = ["calls it synchronised", "does not call it synchronised"];
+    assert!(words.iter().any(|words| told.contains(words)), "{told}");
+}
+
+/// What the kernel says of its clock, instead of the one that these tests run on.
+const SYNCHRONISED: &str = "clock-synchronised";
+pub(crate) const UNSYNCHRONISED: &str = "clock-unsynchronised";
+
+fn in_years(years: u64) -> SystemTime {
+    SystemTime::now() + Duration::from_secs(years * 365 * 86400)
+}
+
+fn set_modified(path: &Path, time: SystemTime) {
+    File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+fn modified(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
+}
