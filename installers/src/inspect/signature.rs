@@ -3,6 +3,7 @@
 //! it was made: the time in a signature is what its maker wrote there.
 
 use std::{
+    fmt,
     io::Read,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -47,35 +48,23 @@ pub(super) fn judge(
     content: impl Read,
     at: u64,
 ) -> Result<Good, Failure> {
-    let at = time(at)?;
-    let policy = StandardPolicy::at(at);
-    let judge = Judge {
-        certificates,
-        policy: &policy,
-        at,
-    };
+    let judge = Judge::new(certificates, at)?;
     let signatures = parse(signatures)?;
     let (mut candidates, mut failures) = (Vec::new(), Vec::new());
     for signature in signatures {
-        match judge.could_hold(&signature) {
+        let to_be_hashed = judge
+            .could_hold(&signature)
+            .and_then(|()| digests.add(&signature).map_err(|error| bad(&error)));
+        match to_be_hashed {
             Ok(()) => candidates.push(signature),
             Err(failure) => failures.push(failure),
         }
     }
-    for signature in &candidates {
-        digests
-            .add(signature)
-            .map_err(|error| bad(&error.to_string()))?;
-    }
     if !candidates.is_empty() {
-        digests
-            .read(content)
-            .map_err(|error| bad(&error.to_string()))?;
+        digests.read(content).map_err(|error| bad(&error))?;
     }
     for signature in candidates {
-        let digest = digests
-            .of(&signature)
-            .map_err(|error| bad(&error.to_string()))?;
+        let digest = digests.of(&signature).map_err(|error| bad(&error))?;
         match judge.weigh(signature, digest) {
             Ok(good) => return Ok(good),
             Err(failure) => failures.push(failure),
@@ -91,13 +80,7 @@ pub(super) fn stands(
     signed: &SignedDigest,
     at: u64,
 ) -> Result<(), Failure> {
-    let at = time(at)?;
-    let policy = StandardPolicy::at(at);
-    let judge = Judge {
-        certificates,
-        policy: &policy,
-        at,
-    };
+    let judge = Judge::new(certificates, at)?;
     let mut signatures = parse(&signed.packet)?;
     let (Some(signature), true) = (signatures.pop(), signatures.is_empty()) else {
         return Err(no_signature("it is not one packet"));
@@ -119,17 +102,11 @@ pub(super) fn look(
     number: usize,
     at: u64,
 ) -> Result<Option<Certificate>, Failure> {
-    let at = time(at)?;
-    let policy = StandardPolicy::at(at);
-    let judge = Judge {
-        certificates,
-        policy: &policy,
-        at,
-    };
+    let judge = Judge::new(certificates, at)?;
     let Some((cert, secret)) = certificates.nth(number) else {
         return Ok(None);
     };
-    let valid = cert.with_policy(&policy, at).ok();
+    let valid = cert.with_policy(&judge.policy, judge.at).ok();
     let primary = valid.as_ref().and_then(|valid| valid.primary_userid().ok());
     let user_id = primary.map(|primary| primary.userid().clone());
     let user_id = user_id.or_else(|| cert.userids().next().map(|any| any.userid().clone()));
@@ -149,7 +126,7 @@ pub(super) fn look(
 fn time(at: u64) -> Result<SystemTime, Failure> {
     UNIX_EPOCH
         .checked_add(Duration::from_secs(at))
-        .ok_or_else(|| bad("no calendar has the time at which it is to be judged"))
+        .ok_or_else(|| bad(&"no calendar has the time at which it is to be judged"))
 }
 
 /// Signature packets and nothing else, and no more of them than may be tried.
@@ -180,11 +157,20 @@ fn most_telling(mut failures: Vec<Failure>) -> Failure {
 
 struct Judge<'a> {
     certificates: &'a Certificates,
-    policy: &'a dyn Policy,
+    policy: StandardPolicy<'a>,
     at: SystemTime,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn new(certificates: &'a Certificates, at: u64) -> Result<Self, Failure> {
+        let at = time(at)?;
+        Ok(Self {
+            certificates,
+            policy: StandardPolicy::at(at),
+            at,
+        })
+    }
+
     /// All that can be said of a signature before its content is hashed.
     fn could_hold(&self, signature: &Signature) -> Result<(), Failure> {
         let issuers = signature.get_issuers();
@@ -196,7 +182,7 @@ impl Judge<'_> {
             // Line ends may change under one (RFC 9580 5.2.1.2).
             SignatureType::Text => {
                 return Err(bad(
-                    "it is in text mode, which lets line ends change: sign without --textmode",
+                    &"it is in text mode, which lets line ends change: sign without --textmode",
                 ));
             }
             other => return Err(bad(&format!("it is a {other}, not one over a file"))),
@@ -220,7 +206,7 @@ impl Judge<'_> {
     fn weigh(&self, signature: Signature, digest: Vec<u8>) -> Result<Good, Failure> {
         let made = signature
             .signature_creation_time()
-            .ok_or_else(|| bad("it does not say when it was made"))?;
+            .ok_or_else(|| bad(&"it does not say when it was made"))?;
         let issuers = signature.get_issuers();
         let mut failure = untrusted(&signature);
         for cert in self.certificates.of_issuers(&issuers) {
@@ -243,7 +229,7 @@ impl Judge<'_> {
     ) -> Result<Good, Failure> {
         let packet = Packet::from(signature)
             .to_vec()
-            .map_err(|error| bad(&error.to_string()))?;
+            .map_err(|error| bad(&error))?;
         Ok(Good {
             certificate: cert.fingerprint(),
             signed_at: unix(made),
@@ -279,12 +265,12 @@ impl Judge<'_> {
     ) -> Result<(), Failure> {
         let cert = key.cert();
         let explain = |error: anyhow::Error| self.explain(cert, &error);
-        if let RevocationStatus::Revoked(_) = cert.revocation_status(self.policy, at) {
+        if let RevocationStatus::Revoked(_) = cert.revocation_status(&self.policy, at) {
             return Err(revoked(&format!("the certificate {}", cert.fingerprint())));
         }
-        let valid = cert.with_policy(self.policy, at).map_err(explain)?;
+        let valid = cert.with_policy(&self.policy, at).map_err(explain)?;
         valid.alive().map_err(explain)?;
-        let key = key.clone().with_policy(self.policy, at).map_err(explain)?;
+        let key = key.clone().with_policy(&self.policy, at).map_err(explain)?;
         if let RevocationStatus::Revoked(_) = key.revocation_status() {
             let (key, cert) = (key.key().fingerprint(), cert.fingerprint());
             return Err(revoked(&format!("the key {key} of the certificate {cert}")));
@@ -302,10 +288,10 @@ impl Judge<'_> {
 
     /// Why no signature by this certificate holds.
     fn unusable(&self, cert: &Cert) -> Option<String> {
-        if let RevocationStatus::Revoked(_) = cert.revocation_status(self.policy, self.at) {
+        if let RevocationStatus::Revoked(_) = cert.revocation_status(&self.policy, self.at) {
             return Some("it was revoked".to_owned());
         }
-        let valid = cert.with_policy(self.policy, self.at);
+        let valid = cert.with_policy(&self.policy, self.at);
         let alive = valid.and_then(|valid| valid.alive().map(|()| valid));
         let valid = match alive {
             Ok(valid) => valid,
@@ -379,6 +365,6 @@ fn no_signature(why: &str) -> Failure {
     bad(&format!("it is not an OpenPGP signature: {why}"))
 }
 
-fn bad(why: &str) -> Failure {
+fn bad(why: &dyn fmt::Display) -> Failure {
     Failure::new(Cause::BadSignature, format!("the signature is bad: {why}"))
 }
