@@ -116,6 +116,21 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it changes something once it is accepted. A block that others follow does not: the
+    /// transfer acts with its last block.
+    pub(crate) fn acts(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::Discover { .. } => false,
+            Self::Block { block, .. } => block.last,
+            Self::Write { .. }
+            | Self::Execute { .. }
+            | Self::Create { .. }
+            | Self::Delete { .. } => true,
+        }
+    }
+}
+
 /// What is read, by the level of the path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {

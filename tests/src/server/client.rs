@@ -139,6 +139,20 @@ impl<'a> Client<'a> {
         self.send(RequestType::Post, path, format, arguments.as_bytes())
     }
 
+    /// Execute in a block that none follows, as a stack sends it that always uses Block1.
+    #[track_caller]
+    pub fn execute_in_a_block(&self, path: &str, arguments: &str) -> Response {
+        let mut request = request(RequestType::Post, path);
+        let block = Block {
+            number: 0,
+            more: false,
+            size: BLOCK,
+        };
+        add_number(&mut request, CoapOption::Block1, block.value());
+        request.payload = arguments.as_bytes().to_vec();
+        self.exchange(request, None)
+    }
+
     /// Create of an instance; without an id, the client chooses one.
     #[track_caller]
     pub fn create(

@@ -7,7 +7,7 @@ use wharf_fault::EXIT;
 use wharf_tests::{
     gateway::ENDPOINT,
     package::{Package, Script},
-    server::{Event, Server},
+    server::{Client, Event, Response, Server, format},
     waiting::wait_until,
 };
 
@@ -104,18 +104,16 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
 }
 
 /// RFC 7252 4.2: the server repeats what was not answered, and it comes to the wharfd that was started meanwhile.
-#[test]
-fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
-    let mut set = StageSet::simulated();
-    set.install(&Package::new("hello", "1.0-1"));
-    set.client().execute("/9/0/6", "1").expect("2.04");
-    set.deliver(&Package::new("hello", "2.0-1"));
+#[track_caller]
+fn answer_over_a_crash(
+    set: &mut StageSet,
+    ask: impl Fn(&Client<'_>) -> Response + Sync,
+) -> Response {
     set.gateway.daemon().terminate();
     set.start_daemon_again_with(&[("WHARF_FAULT_AT", "store.committed=1")]);
-
     let client = set.server.wait_for_client();
-    let answer = thread::scope(|scope| {
-        let answer = scope.spawn(|| client.execute("/9/0/6", ""));
+    thread::scope(|scope| {
+        let answer = scope.spawn(|| ask(&client));
         let ended = set.gateway.daemon().wait();
         assert_eq!(
             ended.code(),
@@ -124,15 +122,44 @@ fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
         );
         set.gateway.start_daemon(&[]);
         answer.join().unwrap()
-    });
+    })
+}
 
+/// Uninstall drops 2.0-1. Done twice it would remove 1.0-1 as well.
+#[track_caller]
+fn uninstalls_once_over_a_crash(uninstall: impl Fn(&Client<'_>) -> Response + Sync) {
+    let mut set = StageSet::simulated();
+    set.install(&Package::new("hello", "1.0-1"));
+    set.client().execute("/9/0/6", "1").expect("2.04");
+    set.deliver(&Package::new("hello", "2.0-1"));
+    let answer = answer_over_a_crash(&mut set, uninstall);
     answer.expect("2.04");
+    let client = set.client();
     let [version, reason] = ["/9/0/1", "/9/0/16"].map(|path| client.read_text(path));
     assert_eq!(
         (&*version, &*reason),
         ("1.0-1", "10: ready for a package"),
         "only 2.0-1 was dropped"
     );
+}
+
+#[test]
+fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
+    uninstalls_once_over_a_crash(|client| client.execute("/9/0/6", ""));
+}
+
+#[test]
+fn an_execute_in_a_single_block_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
+    uninstalls_once_over_a_crash(|client| client.execute_in_a_block("/9/0/6", ""));
+}
+
+#[test]
+fn the_last_block_of_a_write_that_is_repeated_after_a_crash_is_answered() {
+    let mut set = StageSet::simulated();
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let write = |client: &Client<'_>| client.push("/9/0/3", format::TEXT, uri.as_bytes(), 16);
+    answer_over_a_crash(&mut set, write).expect("2.04");
+    set.wait_for("3/0");
 }
 
 /// It counts from 1 like the one before.

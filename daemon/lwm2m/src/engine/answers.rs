@@ -44,6 +44,15 @@ pub(super) struct Exchange {
     pub(super) echo: Option<Block>,
 }
 
+impl Exchange {
+    pub(super) fn echoed_by(&self, response: Message) -> Message {
+        match self.echo {
+            Some(block) => response.with(OptionNumber::BLOCK1, block.encode()),
+            None => response,
+        }
+    }
+}
+
 /// Which answer fits, and how it is said.
 #[derive(Clone, Copy)]
 pub(super) enum Expected {
@@ -324,10 +333,7 @@ impl Engine {
 
     /// In the acknowledgement, or separately once that was sent (RFC 7252 5.2).
     pub(super) fn respond(&mut self, now: Time, exchange: Exchange, response: Message) {
-        let response = match exchange.echo {
-            Some(block) => response.with(OptionNumber::BLOCK1, block.encode()),
-            None => response,
-        };
+        let response = exchange.echoed_by(response);
         let Exchange {
             id,
             token,

@@ -115,6 +115,7 @@ impl Engine {
         let open = self.open.iter().find(|open| open.request == request)?;
         let (exchange, response) = (open.exchange()?, open.expected.brief(answer)?);
         let digest = self.duplicates.digest_of_acting(exchange.id)?;
+        let response = exchange.echoed_by(response);
         let response = response.addressed(Kind::Acknowledgement, exchange.id, &exchange.token);
         Some(Answered {
             message_id: exchange.id,

@@ -48,13 +48,6 @@ impl Engine {
             return self.repeat(id, reply);
         }
         let block = message.option(OptionNumber::BLOCK1);
-        let acts = message.code() != Code::GET && block.is_none();
-        let reply = if confirmable {
-            Reply::Pending
-        } else {
-            Reply::Nothing
-        };
-        self.duplicates.remember(now, id, digest, acts, reply);
         let exchange = Exchange {
             id,
             token: message.token().to_vec(),
@@ -62,7 +55,14 @@ impl Engine {
             confirmable,
             echo: block.and_then(|value| Block::decode(value).ok()),
         };
-        match self.operation(now, message) {
+        let step = self.operation(now, message);
+        let acts = matches!(&step, Ok(Step::Ask(request, _)) if request.acts());
+        let reply = match confirmable {
+            true => Reply::Pending,
+            false => Reply::Nothing,
+        };
+        self.duplicates.remember(now, id, digest, acts, reply);
+        match step {
             Ok(Step::Ask(request, expected)) => {
                 self.ask(Asker::Server(exchange), expected, request)
             }

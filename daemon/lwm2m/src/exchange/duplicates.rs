@@ -24,7 +24,7 @@ struct Remembered {
     reply: Reply,
 }
 
-/// Two short memories, so that no number of reads or blocks makes an Execute or a Create forgotten.
+/// Two short memories, so that no number of reads, or of blocks that others follow, makes an Execute or a Create forgotten.
 pub(crate) struct Duplicates {
     acting: VecDeque<Remembered>,
     others: VecDeque<Remembered>,

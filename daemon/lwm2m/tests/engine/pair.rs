@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lwm2m::coap::{Code, Kind, Message, OptionNumber};
 use lwm2m::{
-    Answer, Config, Content, Engine, ErrorCode, Event, Input, ObjectDefinition, Objects,
+    Answer, Answered, Config, Content, Engine, ErrorCode, Event, Input, ObjectDefinition, Objects,
     Operations, Output, Path, Request, RequestId, ResourceDefinition, ResourceValue, Resources,
     Saved, Time, Type, Value,
 };
@@ -176,6 +176,8 @@ pub(crate) struct Pair {
     pub(crate) events: Vec<Event>,
     /// What the engine wanted to be kept.
     pub(crate) kept: Saved,
+    /// What the application stored with what it did.
+    answered: Vec<Answered>,
     next_id: u16,
     seed: u64,
 }
@@ -199,6 +201,7 @@ impl Pair {
             sent: VecDeque::new(),
             events: Vec::new(),
             kept: Saved::default(),
+            answered: Vec::new(),
             next_id: 0,
         }
     }
@@ -208,6 +211,9 @@ impl Pair {
         let objects = Objects::new(&OBJECTS, self.device.instances());
         self.seed += 1;
         self.engine = Engine::restored(config, objects, self.seed, self.kept.clone());
+        for answered in self.answered.clone() {
+            self.engine.remember(self.now, answered);
+        }
         self.sent.clear();
         self.events.clear();
     }
@@ -256,6 +262,7 @@ impl Pair {
                         self.device.waiting.push_back((id, request));
                     } else {
                         let answer = self.device.answer(&request);
+                        self.answered.extend(self.engine.answered(id, &answer));
                         self.engine.handle(
                             self.now,
                             Input::Answer {

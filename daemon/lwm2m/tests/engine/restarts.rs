@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
 use lwm2m::{Config, Event, Input, Path, Saved};
 
 use crate::pair::{Pair, REASON, RESULT, STATE, path_of, queries_of};
@@ -223,4 +223,88 @@ fn an_observation_that_ended_is_not_kept() {
         }
         assert_eq!(pair.kept.observations, [], "{ends}");
     }
+}
+
+/// Each kind of act, with a body that fits one block of 64 bytes and needs two of 16.
+const ACTS: [(Code, &str, u32, &[u8]); 5] = [
+    (Code::POST, "/9/0/6", 0, b"1, and some more of it"),
+    (Code::PUT, "/9/0/3", 0, URI),
+    (Code::POST, "/9/0", 11542, INSTANCE),
+    (Code::PUT, "/9/0/2", 42, b"a package that is quite short"),
+    (Code::POST, "/9", 11542, INSTANCE),
+];
+const URI: &[u8] = b"http://origin/package.deb";
+const INSTANCE: &[u8] = b"\xc8\x03\x19http://origin/package.deb";
+
+impl Pair {
+    /// One block of an act.
+    fn block(&mut self, act: usize, number: usize, exponent: u8) -> Message {
+        let (code, path, format, body) = ACTS[act];
+        let size = 16 << exponent;
+        let block = Block::at(number * size, body.len() > (number + 1) * size, exponent).unwrap();
+        let part = body.chunks(size).nth(number).unwrap().to_vec();
+        self.message(code, path)
+            .with_uint(OptionNumber::CONTENT_FORMAT, format)
+            .with(OptionNumber::BLOCK1, block.encode())
+            .with_payload(part)
+    }
+
+    /// The message acts; repeated to the next run it gets the same answer and does not act.
+    fn acts_once(&mut self, message: &Message) {
+        let path = path_of(message);
+        self.device.asked.clear();
+        let answer = self.exchange(message);
+        assert!(answer.code().is_success(), "{path}: {:?}", answer.code());
+        self.comes_back();
+        let again = self.exchange(message);
+        let asked = self.device.asked.len();
+        assert_eq!(
+            (again.code(), asked),
+            (answer.code(), 1),
+            "{:?} {path}",
+            message.code()
+        );
+        assert!(again == answer, "{path}");
+    }
+}
+
+#[test]
+fn an_act_in_one_message_is_not_repeated_by_the_next_run() {
+    let mut pair = Pair::registered();
+    for act in 0..ACTS.len() {
+        let message = pair.block(act, 0, 2).without(OptionNumber::BLOCK1);
+        pair.acts_once(&message);
+    }
+}
+
+#[test]
+fn an_act_in_a_single_block_is_not_repeated_by_the_next_run() {
+    let mut pair = Pair::registered();
+    for act in 0..ACTS.len() {
+        let message = pair.block(act, 0, 2);
+        pair.acts_once(&message);
+    }
+}
+
+#[test]
+fn the_last_block_of_an_act_is_not_repeated_by_the_next_run() {
+    let mut pair = Pair::registered();
+    for act in 0..ACTS.len() {
+        let first = pair.block(act, 0, 0);
+        assert_eq!(pair.exchange(&first).code(), Code::CONTINUE);
+        let last = pair.block(act, 1, 0);
+        pair.acts_once(&last);
+    }
+}
+
+#[test]
+fn the_first_block_of_a_push_that_comes_to_the_next_run_begins_the_push_anew() {
+    let mut pair = Pair::registered();
+    let first = pair.block(3, 0, 0);
+    pair.exchange(&first);
+    pair.comes_back();
+    assert_eq!(pair.exchange(&first).code(), Code::CONTINUE);
+    let last = pair.block(3, 1, 0);
+    assert_eq!(pair.exchange(&last).code(), Code::CHANGED);
+    assert_eq!(pair.device.asked.len(), 3);
 }
