@@ -4,7 +4,6 @@
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
 use wharf_frames::{OperationId, Secret};
-use wharf_journal::message;
 use wharf_software::{
     Effect, Instance, InstanceId, Kind, Operation, Origin, UpdateState,
     effect::{EffectKind, EffectRecord},
@@ -13,7 +12,7 @@ use wharf_software::{
 };
 
 use super::{
-    EffectId, Pending, Store, StoreError, Stored, answered, history, instances, rows::Sql,
+    EffectId, Pending, Store, StoreError, Stored, answered, database, history, instances, rows::Sql,
 };
 use wharf_fault as fault;
 
@@ -81,7 +80,17 @@ impl Store {
     /// Stores a transition. The effects that last are named, in their order.
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<Vec<Pending>, StoreError> {
         fault::point("store.commit");
-        let pending = self.database.transaction(|transaction| {
+        let pending = self.write(commit)?;
+        fault::point("store.committed");
+        self.stale_secrets |= erases_a_secret(commit);
+        self.truncate_log();
+        fault::point("store.erased");
+        Ok(pending)
+    }
+
+    /// The transaction of a commit.
+    pub(super) fn write(&mut self, commit: &Commit<'_>) -> Result<Vec<Pending>, StoreError> {
+        self.database.transaction(|transaction| {
             for id in commit.over {
                 delete_effect(transaction, *id)?;
             }
@@ -105,12 +114,7 @@ impl Store {
             }
             history::forget(transaction, commit.at)?;
             add_effects(transaction, commit)
-        })?;
-        fault::point("store.committed");
-        self.stale_secrets |= erases_a_secret(commit);
-        self.truncate_log();
-        fault::point("store.erased");
-        Ok(pending)
+        })
     }
 
     /// An effect is done that no event ends.
@@ -132,17 +136,9 @@ impl Store {
         if !self.stale_secrets {
             return;
         }
-        let truncated = self.database.run(|connection| {
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        });
-        match truncated {
+        match self.database.empty_log() {
             Ok(()) => self.stale_secrets = false,
-            Err(error) => {
-                tracing::warn!(
-                    MESSAGE_ID = message::NOT_STORED,
-                    "an erased password is still in the database's log: {error}"
-                )
-            }
+            Err(error) => database::tell_left_in_log(&error),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - WAL and `synchronous=FULL`: a commit is one fsync, and what was committed is there after a power cut.
 //! - Locked exclusively from the first read: a second wharfd is told so, and no shared memory is mapped.
 //! - `secure_delete`: a password that was erased is not left in a free page.
+//! - The log is emptied before anything is read: a run that a power cut ended may have left one there.
 //! - Foreign keys are checked, and every table is STRICT.
 
 use std::{
@@ -119,6 +120,7 @@ impl Database {
             drop(database); // and with it its log
             return Self::open_copy(file, migrations, found);
         }
+        database.erase_leftovers(known)?;
         database.run(prepare)?;
         if 0 < found && found < known {
             database.keep(found)?;
@@ -146,6 +148,34 @@ impl Database {
             kept::set_aside(file).display(),
         );
         Self::open(file, migrations)
+    }
+
+    /// What an earlier run erased, or was about to, and a power cut left on disk. A full disk keeps wharfd from nothing
+    /// else: the first commit tries again.
+    fn erase_leftovers(&mut self, known: u32) -> Result<(), StoreError> {
+        kept::remove_interrupted(&self.file, known).map_err(|source| StoreError::Copy {
+            file: self.file.clone(),
+            source,
+        })?;
+        match self.empty_log() {
+            Err(error @ StoreError::Full { .. }) => tell_left_in_log(&error),
+            emptied => emptied?,
+        }
+        Ok(())
+    }
+
+    /// Writes all of the log into the file and cuts it off. `secure_delete` does not reach it.
+    pub(super) fn empty_log(&mut self) -> Result<(), StoreError> {
+        let (is_busy, frames): (bool, i64) = self.run(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+        })?;
+        if is_busy || frames > 0 {
+            let file = self.file.clone();
+            return Err(StoreError::InUse { file });
+        }
+        Ok(())
     }
 
     fn keep(&self, schema: u32) -> Result<(), StoreError> {
@@ -197,6 +227,14 @@ impl Database {
             Ok(value)
         })
     }
+}
+
+/// The log could not be emptied.
+pub(super) fn tell_left_in_log(error: &StoreError) {
+    tracing::warn!(
+        MESSAGE_ID = message::NOT_STORED,
+        "an erased password may still be in the database's log: {error}"
+    );
 }
 
 /// Makes an empty file that only its owner reads, since it will hold passwords; or looks whether the one that

@@ -34,8 +34,7 @@ impl From<rusqlite::Error> for NotKept {
 /// Keeps a copy of the open database, which has this schema. It is there as a whole or not at all.
 pub(super) fn keep(connection: &Connection, file: &Path, schema: u32) -> Result<(), NotKept> {
     let copy = copy_of(file, schema);
-    let part = beside(&copy, ".part");
-    remove(&part)?; // of a migration that was interrupted
+    let part = part_of(&copy);
     // SQLite would make it readable for everybody.
     let mut options = OpenOptions::new();
     options
@@ -89,6 +88,15 @@ pub(super) fn set_aside(file: &Path) -> PathBuf {
 
 pub(super) fn copy_of(file: &Path, schema: u32) -> PathBuf {
     beside(file, &format!(".schema-{schema}"))
+}
+
+/// Removes what a migration made that was interrupted: it may hold User Name and Password.
+pub(super) fn remove_interrupted(file: &Path, known: u32) -> io::Result<()> {
+    (1..=known).try_for_each(|schema| remove(&part_of(&copy_of(file, schema))))
+}
+
+fn part_of(copy: &Path) -> PathBuf {
+    beside(copy, ".part")
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {

@@ -91,7 +91,7 @@ impl Store {
         let database = Database::open(file, schema::MIGRATIONS)?;
         Ok(Self {
             database,
-            stale_secrets: true, // a run before this one may have left some
+            stale_secrets: true, // where a full disk kept them from being erased at this start
         })
     }
 

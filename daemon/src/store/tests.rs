@@ -212,12 +212,90 @@ fn erased_credentials_are_nowhere_on_disk() {
     );
 }
 
+/// All files as a power cut leaves them between the commit that erases credentials and the end of the log. Something
+/// else is done before that commit.
+fn cut_before_the_log_is_emptied(before: impl FnOnce(&mut Store)) -> Folder {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1).unwrap();
+    open.stale_secrets = false; // as after the first commit of a run
+    let queued = store(&mut open, &Instance::default(), write_uri());
+    before(&mut open);
+    let operation = OPERATION;
+    let failure = Failure::new(Cause::NotFound, "nothing there");
+    let failed = after(&queued, Event::Failed { operation, failure });
+    let commit = Commit {
+        instance: ID,
+        old: Some(&queued),
+        new: failed.instance.as_ref(),
+        over: &[],
+        effects: &failed.effects,
+        answered: None,
+        at: 0,
+    };
+    open.write(&commit).unwrap();
+    let cut = Folder::new();
+    copy_files(folder.0.path(), cut.0.path());
+    assert!(on_disk(&cut, PASSWORD), "nothing is left to be erased");
+    cut
+}
+
+#[test]
+fn a_start_after_a_power_cut_leaves_no_erased_credentials_on_disk() {
+    let only_in_the_log = |_: &mut Store| {};
+    for before in [only_in_the_log, in_the_file_too] {
+        let folder = cut_before_the_log_is_emptied(before);
+        let mut open = folder.open().unwrap();
+        assert!(!on_disk(&folder, PASSWORD), "the password is still on disk");
+        assert!(!on_disk(&folder, b"s3cret"), "the token is still on disk");
+        let instance = &open.load().unwrap().instances[&ID];
+        assert_eq!(instance.update_state(), UpdateState::Initial);
+    }
+}
+
+fn in_the_file_too(store: &mut Store) {
+    store.database.empty_log().unwrap();
+}
+
+/// The newer one is set aside with its log emptied into it.
+#[test]
+fn an_older_wharfd_leaves_no_erased_credentials_on_disk_either() {
+    let folder = cut_before_the_log_is_emptied(in_the_file_too);
+    let copy = of_release_0_1();
+    drop(copy.open().unwrap());
+    let name = "wharfd.db.schema-1";
+    fs::copy(copy.0.path().join(name), folder.0.path().join(name)).unwrap();
+    drop(as_release_0_1(&folder).unwrap());
+    assert!(kept::set_aside(&folder.file()).exists());
+    assert!(!on_disk(&folder, PASSWORD), "the password is still on disk");
+}
+
+#[test]
+fn a_copy_that_was_interrupted_before_its_credentials_were_erased_is_removed_at_the_next_start() {
+    let folder = of_release_0_1();
+    let part = folder.0.path().join("wharfd.db.schema-1.part");
+    fs::copy(folder.file(), &part).unwrap();
+    drop(as_release_0_1(&folder).unwrap());
+    assert!(!part.exists());
+}
+
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 fn on_disk(folder: &Folder, secret: &[u8]) -> bool {
+    lies_in(folder.0.path(), secret)
+}
+
+fn lies_in(folder: &std::path::Path, secret: &[u8]) -> bool {
     let holds = |path: PathBuf| {
         let bytes = fs::read(path).unwrap();
         bytes.windows(secret.len()).any(|window| window == secret)
     };
-    fs::read_dir(folder.0.path())
+    fs::read_dir(folder)
         .unwrap()
         .any(|entry| holds(entry.unwrap().path()))
 }
@@ -635,6 +713,27 @@ fn a_full_disk_loses_nothing() {
         stored.instances[&ID].update_state(),
         UpdateState::DownloadStarted
     );
+}
+
+#[test]
+fn a_start_on_a_full_disk_erases_credentials_with_its_first_commit_that_has_room() {
+    let grow = |store: &mut Store| {
+        let sql = "CREATE TABLE more AS SELECT hex(randomblob(20000))";
+        store.change(sql, []).unwrap();
+    };
+    let cut = cut_before_the_log_is_emptied(grow);
+    let mount = Mount::of("size=512k");
+    let folder = mount.0.path();
+    copy_files(cut.0.path(), folder);
+    let ballast = folder.join("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+    let mut open = Store::open(&folder.join("wharfd.db")).unwrap();
+    let instance = open.load().unwrap().instances[&ID].clone();
+    assert!(lies_in(folder, PASSWORD), "the disk was not full");
+
+    fs::remove_file(ballast).unwrap();
+    commit(&mut open, &instance, Event::Delete);
+    assert!(!lies_in(folder, PASSWORD), "the password is still on disk");
 }
 
 #[test]
