@@ -3,7 +3,8 @@
 //!
 //! - [`instance`]: an instance of Object 9 with its states as types; [`record`]: the same, flat, for a database.
 //! - [`event`] in, [`effect`] out, [`machine`] between them, [`mod@create`] before the first one.
-//! - [`update`], [`causes`], [`reason`]: what the server reads in Update State, Update Result, Status Reason.
+//! - [`update`], [`causes`], [`reason`]: what the server reads in Update State, Update Result, Status Reason;
+//!   [`public`]: what everybody on the device reads in place of Status Reason.
 //! - [`mod@changes`]: which resources a transition notifies, in order.
 //! - [`operation`], [`gate`]: what is being done, in which phase, and whether it may start.
 //! - [`arguments`], [`uri`], [`settings`]: what servers write, parsed.
@@ -22,6 +23,7 @@ pub mod gate;
 pub mod instance;
 pub mod machine;
 pub mod operation;
+pub mod public;
 pub mod reason;
 pub mod record;
 pub mod settings;
@@ -35,7 +37,7 @@ pub use event::{Event, Executable, Request, Source, Write};
 pub use instance::Instance;
 pub use machine::{ActivationPolicy, Code, Refusal, Rules, Transition, step};
 pub use operation::{Kind, Operation, Origin};
-pub use reason::Reason;
+pub use reason::{Reason, ReasonCode};
 pub use record::Record;
 pub use settings::ObjectLink;
 pub use update::{UpdateResult, UpdateState};

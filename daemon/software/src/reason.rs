@@ -28,6 +28,23 @@ pub enum ReasonCode {
 }
 
 impl ReasonCode {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Start,
+        Self::DownloadFailed,
+        Self::Downloading,
+        Self::DownloadComplete,
+        Self::Installing,
+        Self::InstallFailed,
+    ];
+
+    /// The number at the beginning of a Status Reason.
+    pub fn of(reason: &str) -> Option<Self> {
+        let (number, _) = reason.split_once(": ")?;
+        let number = number.parse().ok()?;
+        Self::ALL.into_iter().find(|code| code.value() == number)
+    }
+
     /// The number.
     pub const fn value(self) -> u8 {
         match self {

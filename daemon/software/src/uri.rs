@@ -91,6 +91,14 @@ impl PackageUri {
         UriOrigin(portless.unwrap_or(&origin).to_owned())
     }
 
+    /// The last part of the path, without parameters; none where the path ends with a folder.
+    pub fn file_name(&self) -> Option<&str> {
+        let (_, tail) = self.text.split_at(self.origin);
+        let path = tail.split(['?', '#']).next()?;
+        let (_, last) = path.rsplit_once('/')?;
+        last.split(';').next().filter(|name| !name.is_empty())
+    }
+
     /// Whether the origin shows a certificate, whose dates need a clock.
     pub fn is_over_tls(&self) -> bool {
         ["https", "coaps", "coaps+tcp"]
@@ -368,6 +376,34 @@ mod tests {
             let read: Result<UriOrigin, _> = text.parse();
             let read = read.map(|origin| origin.to_string());
             assert_eq!(read.as_deref(), origin.as_deref(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origin_and_file_name_are_what_may_be_shown() {
+        for (uri, origin, file_name) in [
+            (
+                "https://h:8443/secret/a.deb?t=/x#/y",
+                "https://h:8443",
+                Some("a.deb"),
+            ),
+            (
+                "http://[::1]/a.deb;session=secret",
+                "http://[::1]",
+                Some("a.deb"),
+            ),
+            ("https://h/secret/", "https://h", None),
+            ("https://h/;secret", "https://h", None),
+            ("https://h", "https://h", None),
+            ("https://h?a=/secret", "https://h", None),
+            ("https://h#/secret", "https://h", None),
+        ] {
+            let parsed = PackageUri::parse(uri.as_bytes()).unwrap();
+            assert_eq!(
+                (&*parsed.origin().to_string(), parsed.file_name()),
+                (origin, file_name),
+                "{uri}"
+            );
         }
     }
 

@@ -17,6 +17,9 @@ pub(super) struct Access {
     pub(super) announced: watch::Receiver<u64>,
 }
 
+/// The uid that may do everything.
+pub(super) const ROOT: u32 = 0;
+
 /// A method call: who asks is known to the bus alone.
 pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
@@ -41,17 +44,17 @@ impl Access {
 }
 
 impl Call<'_> {
-    /// The uid of the caller, if it may change what is installed here.
+    /// The uid of the caller, if it may change what is installed here, and read all that is told of it.
     pub(super) async fn root(&self) -> fdo::Result<u32> {
         match self.user().await? {
-            0 => Ok(0),
+            ROOT => Ok(ROOT),
             uid => Err(fdo::Error::AccessDenied(format!(
                 "only root changes what is installed here, and the caller is the user with uid {uid}: try sudo"
             ))),
         }
     }
 
-    async fn user(&self) -> fdo::Result<u32> {
+    pub(super) async fn user(&self) -> fdo::Result<u32> {
         let sender = self.header.sender().map(|name| name.as_str());
         let reply = self
             .connection

@@ -1,13 +1,16 @@
 //! The agent on the bus.
 
 use wharf_software::InstanceId;
-use zbus::{Connection, OwnedFd, OwnedObjectPath, fdo, interface, message::Header};
+use zbus::{
+    Connection, OwnedFd, OwnedObjectPath, fdo, interface, message::Header,
+    object_server::SignalEmitter,
+};
 
 use super::{
-    access::{Access, Call},
+    access::{Access, Call, ROOT},
     command::Command,
-    instance,
-    views::AgentView,
+    instance, operation, public,
+    views::{AgentView, Views},
 };
 use crate::store::HistoryEntry;
 
@@ -16,6 +19,28 @@ pub(super) struct Agent(pub(super) Access);
 
 /// A line of `History`: at, instance, operation, update state, update result, status reason, name, version.
 type Line = (u64, u16, String, u8, u8, String, String, String);
+
+/// An object, what everybody reads there, and all of it.
+type Words = (OwnedObjectPath, String, String);
+
+/// All that [`Agent::reasons`] gives.
+pub(super) fn reasons(views: &Views) -> Vec<Words> {
+    let instances = views.instances.iter().map(|(id, view)| {
+        (
+            instance::path(*id),
+            view.status_reason.clone(),
+            view.whole_reason.clone(),
+        )
+    });
+    let operations = views.operations.iter().map(|row| {
+        (
+            operation::path(row.id),
+            public::outcome(row),
+            row.outcome.clone(),
+        )
+    });
+    instances.chain(operations).collect()
+}
 
 impl Agent {
     fn view<T>(&self, part: impl FnOnce(&AgentView) -> T) -> T {
@@ -53,10 +78,36 @@ impl Agent {
         self.0.ask(|answer| Command::Trace { writer, answer }).await
     }
 
+    /// All that the server reads in Status Reason, and what it read there at the end of each operation: the object, what
+    /// everybody reads there, and the whole. What differs may be the path of a Package URI, the last words of a
+    /// maintainer script, or lines of a unit. Root alone.
+    #[zbus(out_args("reasons"))]
+    async fn reasons(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Vec<Words>> {
+        let header = &header;
+        Call { connection, header }.root().await?;
+        Ok(reasons(&self.0.views.borrow()))
+    }
+
+    /// One of the `Reasons` is another.
+    #[zbus(signal)]
+    pub(super) async fn reasons_changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+
     /// What a server could see of an instance (-1: of all), oldest first: seconds since 1970, the instance, the
-    /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion.
+    /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion. Others than root get
+    /// Status Reason in the words that everybody may read.
     #[zbus(out_args("lines"))]
-    async fn history(&self, instance: i32) -> fdo::Result<Vec<Line>> {
+    async fn history(
+        &self,
+        instance: i32,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Vec<Line>> {
+        let header = &header;
+        let user = Call { connection, header }.user().await?;
         let instance = match instance {
             -1 => None,
             id => Some(InstanceId(u16::try_from(id).map_err(|_| {
@@ -66,7 +117,13 @@ impl Agent {
             })?)),
         };
         let lines = self.0.ask(|answer| Command::History { instance, answer });
-        Ok(lines.await?.into_iter().map(line).collect())
+        let mut lines = lines.await?;
+        if user != ROOT {
+            for line in &mut lines {
+                line.reason = public::reason(line);
+            }
+        }
+        Ok(lines.into_iter().map(line).collect())
     }
 
     /// The name that the gateway registers under.

@@ -18,6 +18,11 @@ but root, twice over: by the policy of the bus (`org.wharfd.Agent1.conf`), and b
 calls. No secret is in any property, signal or answer: Package URI, User Name and Password can be written and not
 read.
 
+Status Reason may hold the path of a Package URI, the last words of a maintainer script, and lines of a unit. The LwM2M
+server and root read all of it. Everybody else reads other words, made of Update State, Update Result, name, version,
+and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, and in what `History` answers. Root calls
+`Reasons` for the rest, and `History` answers root in full.
+
 | object | what it is |
 | --- | --- |
 | `/org/wharfd/Agent1` | the agent; `org.freedesktop.DBus.ObjectManager` of all others |

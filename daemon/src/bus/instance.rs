@@ -248,7 +248,8 @@ impl Instance {
         })
     }
 
-    /// Resource 16: a number of TS Appendix B, a colon, one line.
+    /// Resource 16 in the words that everybody may read: a number of TS Appendix B, a colon, one line without any word of
+    /// a program, and of a Package URI with origin and file name alone. `Reasons` has the line that the server reads.
     #[zbus(property)]
     fn status_reason(&self) -> String {
         self.view(|instance| instance.status_reason.clone())

@@ -4,7 +4,7 @@ use wharf_frames::OperationId;
 use wharf_software::Origin;
 use zbus::{OwnedObjectPath, interface};
 
-use super::{access::Access, instance, views::Views};
+use super::{access::Access, instance, public, views::Views};
 use crate::store::OperationRow;
 
 /// `/org/wharfd/Agent1/operations/ID`.
@@ -75,10 +75,10 @@ impl Operation {
         self.view(|operation| operation.state.clone())
     }
 
-    /// What Status Reason read at its end; empty before. A `pull` or `push` ends when the whole package has come: how it
+    /// What became of it; empty before its end. `Reasons` has what Status Reason read then. A `pull` or `push` ends when the whole package has come: how it
     /// was judged after that is in the instance, and in `History`.
     #[zbus(property)]
     fn outcome(&self) -> String {
-        self.view(|operation| operation.outcome.clone())
+        self.view(public::outcome)
     }
 }

@@ -16,7 +16,7 @@ use zbus::{
 use super::{
     AGENT_PATH, NAME,
     access::Access,
-    agent::Agent,
+    agent::{self, Agent},
     command::Command,
     instance::{self, Instance},
     operation::{self, Operation},
@@ -100,6 +100,7 @@ impl Service {
             agent: None,
             instances: BTreeMap::new(),
             operations: BTreeMap::new(),
+            reasons: Vec::new(),
         };
         bus.bring_up_to_date().await?;
         bus.connection.request_name(NAME).await?;
@@ -148,6 +149,7 @@ struct Bus {
     agent: Option<Properties>,
     instances: BTreeMap<InstanceId, Properties>,
     operations: BTreeMap<OperationId, Properties>,
+    reasons: Vec<(OwnedObjectPath, String, String)>,
 }
 
 impl Bus {
@@ -180,6 +182,18 @@ impl Bus {
             tell::<Agent>(server, &agent, before, &now).await?;
         }
         self.agent = Some(now);
+        self.tell_reasons().await
+    }
+
+    /// What only root reads may be another where nothing else is.
+    async fn tell_reasons(&mut self) -> zbus::Result<()> {
+        let now = agent::reasons(&self.access.views.borrow());
+        if now != self.reasons {
+            self.reasons = now;
+            let server = self.connection.object_server();
+            let object = server.interface::<_, Agent>(AGENT_PATH).await?;
+            Agent::reasons_changed(object.signal_emitter()).await?;
+        }
         Ok(())
     }
 

@@ -52,8 +52,10 @@ pub struct InstanceView {
     pub update_result: u8,
     /// Resource 13.
     pub package_settings: ObjectLink,
-    /// Resource 16.
+    /// What everybody reads in place of resource 16.
     pub status_reason: String,
+    /// Resource 16, which root reads.
+    pub whole_reason: String,
     /// Resource 12.
     pub activation_state: bool,
     /// Name and version of the software in place.
@@ -77,7 +79,8 @@ impl InstanceView {
             update_supported_objects: instance.update_supported_objects(),
             update_result: instance.update_result().value(),
             package_settings: instance.package_settings(),
-            status_reason: instance.status_reason().to_string(),
+            status_reason: instance.public_reason().to_string(),
+            whole_reason: instance.status_reason().to_string(),
             activation_state: instance.activation_state(),
             software: software.map(|(name, version)| (name.to_string(), version.to_string())),
             busy: instance.is_busy(),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use wharf_tests::{
     gateway::Gateway,
     origin::{Fault, Origin},
-    package::Package,
+    package::{Package, Script},
     process::Process,
     system_bus::SystemBus,
     waiting::wait_until,
@@ -574,6 +574,137 @@ fn no_secret_is_in_a_property_a_signal_or_the_introspection() {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
+}
+
+/// A folder of an origin that is as good as a password.
+const PATH: &str = "t0ken-in-the-path";
+const QUERY: &str = "t0ken-in-the-query";
+/// What a maintainer script prints.
+const WORDS: &str = "password of the cloud: hunter2";
+
+/// A package with a script that fails, at an origin with a secret path. Gives its URI.
+fn publish_in_a_secret_folder(set: &StageSet) -> String {
+    let failing = format!("echo '{WORDS}' >&2; exit 3");
+    let package = Package::new("hello", "1.0-1").script(Script::Postinst, &failing);
+    let file = set.signed_inside(&package);
+    let path = format!("/{PATH}/hello_1.0-1_all.deb?signature={QUERY}");
+    let uri = set.origin.serve(&path, std::fs::read(file).unwrap());
+    set.origin.fault(&path, Fault::StallAfter(200));
+    uri
+}
+
+/// All that a user gets to read on the bus, with the names of methods that are not for him.
+fn all_that_is_read_by(on_bus: &OnBus, user: u32) -> String {
+    let ask = |path: &str, call: &[&str]| {
+        let mut send = on_bus.bus.send();
+        send.args(["--print-reply", "--dest=org.wharfd.Agent1", path]);
+        run(send.args(call).uid(user))
+    };
+    let agent = "/org/wharfd/Agent1";
+    let instance = "/org/wharfd/Agent1/instances/0";
+    let managed = "org.freedesktop.DBus.ObjectManager.GetManagedObjects";
+    let all = "org.freedesktop.DBus.Properties.GetAll";
+    let mut read = String::new();
+    for (path, call) in [
+        (agent, &[managed][..]),
+        (agent, &[all, "string:org.wharfd.Agent1"]),
+        (instance, &[all, "string:org.wharfd.Agent1.Instance"]),
+        (agent, &["org.wharfd.Agent1.History", "int32:-1"]),
+        (agent, &["org.freedesktop.DBus.Introspectable.Introspect"]),
+        (
+            instance,
+            &["org.freedesktop.DBus.Introspectable.Introspect"],
+        ),
+    ] {
+        let said = ask(path, call);
+        assert_eq!(said.code, Some(0), "{call:?}: {said:?}");
+        read += &said.output;
+    }
+    let reasons = ask(agent, &["org.wharfd.Agent1.Reasons"]);
+    assert_eq!(
+        (
+            reasons.code == Some(0),
+            reasons.errors.contains("AccessDenied")
+        ),
+        (user == ROOT, user != ROOT),
+        "{reasons:?}"
+    );
+    for verb in [
+        &["status"][..],
+        &["list"],
+        &["show", "0"],
+        &["history"],
+        &["--json", "show", "0"],
+        &["--json", "history"],
+    ] {
+        let said = on_bus.wharfctl_as(user, verb);
+        read += &(said.output + &said.errors);
+    }
+    read + &reasons.output
+}
+
+fn others_read_neither_paths_nor_words_of_programs(on_bus: &OnBus) {
+    let set = &on_bus.set;
+    let mut signals = Process::spawn(Command::new("dbus-monitor").args([
+        "--address",
+        &on_bus.bus.address(),
+        "type='signal',path_namespace='/org/wharfd/Agent1'",
+    ]));
+    signals.output().wait_for("NameAcquired");
+    let is_secret = |text: &str| [PATH, QUERY, WORDS].iter().any(|word| text.contains(word));
+    let expect_no_secret = || {
+        let read = all_that_is_read_by(on_bus, NOBODY);
+        assert!(!is_secret(&read), "{read}");
+        read
+    };
+
+    let uri = publish_in_a_secret_folder(set);
+    let elsewhere = uri.replace("hello_1", "other_1");
+    set.order(&elsewhere);
+    set.wait_for("0/56");
+    expect_no_secret();
+    let whole = all_that_is_read_by(on_bus, ROOT);
+    assert!(whole.contains(PATH), "{whole}");
+    assert!(set.client().read_text("/9/0/16").contains(PATH));
+
+    set.order(&uri);
+    set.origin.wait_for_stall();
+    set.wait_for_reason("30: ");
+    let origin = uri.split(PATH).next().unwrap().trim_end_matches('/');
+    let known = format!("downloading hello_1.0-1_all.deb from {origin}");
+    let read = expect_no_secret();
+    assert!(read.contains(&known), "no {known} in {read}");
+    assert!(read.contains("reasons are in brief"), "no hint in {read}");
+    set.origin.release();
+    set.wait_for("3/0");
+    set.client().execute("/9/0/4", "").expect("2.04");
+    set.wait_for("3/58");
+    let read = expect_no_secret();
+    assert!(
+        read.contains("60: hello 1.0-1 is not installed: the installation failed"),
+        "{read}"
+    );
+    let whole = all_that_is_read_by(on_bus, ROOT);
+    assert!(whole.contains(WORDS), "{whole}");
+    assert!(set.client().read_text("/9/0/16").contains(WORDS));
+    on_bus.agree("3/58");
+
+    signals.output().wait_for("is not installed");
+    signals.kill();
+    let signals = signals.output().wait_for_end().join("\n");
+    assert!(!is_secret(&signals), "{signals}");
+}
+
+#[test]
+fn others_than_root_read_no_path_of_a_uri_and_no_word_of_a_program() {
+    let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    others_read_neither_paths_nor_words_of_programs(&on_bus);
+}
+
+#[test]
+fn wharfd_itself_keeps_paths_and_words_of_programs_from_others_than_root() {
+    let on_bus = OnBus::on(Gateway::debian(), SystemBus::permissive);
+    others_read_neither_paths_nor_words_of_programs(&on_bus);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the machine must hold. The decisions over the specification, row by row: `writes`, `downloads`, `installs`,
 //! `uninstalls`, `activations`, `busy`, `by_hand`, `creates_and_deletes`. All cells: `table`, of the `sections`. Random events: `sequences`.
-//! The database's form: `stored`.
+//! The database's form: `stored`. What everybody on the device reads: `public`.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
@@ -11,6 +11,7 @@ mod cells;
 mod creates_and_deletes;
 mod downloads;
 mod installs;
+mod public;
 mod sections;
 mod sequences;
 mod steps;

@@ -11,11 +11,19 @@ use zbus::{
 
 use crate::{
     failure::Failure,
-    model::{self, HistoryLine, Instance, Operation, Snapshot},
+    model::{self, HistoryLine, Instance, Operation, Snapshot, Words},
 };
 
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// So often what everybody sees and what only root reads are read until they belong together.
+const READINGS: usize = 5;
+
+/// Whether wharfd tells this user everything.
+pub(crate) fn reads_all() -> bool {
+    nix::unistd::geteuid().is_root()
+}
 
 /// wharfd, as it is reached.
 pub(crate) struct Agent {
@@ -56,8 +64,37 @@ impl Agent {
         }
     }
 
-    /// All that it shows.
+    /// All that it shows; to root with what only root reads. wharfd may go on between the two questions.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let mut snapshot = self.shown().await?;
+        if !reads_all() {
+            return Ok(snapshot);
+        }
+        for _ in 0..READINGS {
+            if snapshot.complete(&self.reasons().await?) {
+                break;
+            }
+            snapshot = self.shown().await?;
+        }
+        Ok(snapshot)
+    }
+
+    /// What only root reads. A wharfd that was not restarted since it was upgraded shows everything to everybody.
+    async fn reasons(&self) -> Result<Vec<Words>, Failure> {
+        let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
+        let asked = self
+            .connection
+            .call_method(Some(bus::NAME), path, Some(interface), "Reasons", &())
+            .await;
+        match asked.map_err(fdo::Error::from) {
+            Ok(reply) => Ok(reply.body().deserialize()?),
+            Err(fdo::Error::UnknownMethod(_)) => Ok(Vec::new()),
+            Err(error) => Err(zbus::Error::from(error).into()),
+        }
+    }
+
+    /// All that everybody may see.
+    async fn shown(&self) -> Result<Snapshot, Failure> {
         let agent: HashMap<String, OwnedVariant> = self
             .call(
                 bus::AGENT_PATH,

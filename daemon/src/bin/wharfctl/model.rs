@@ -94,12 +94,45 @@ pub(crate) struct HistoryLine {
 /// The same, on the bus.
 pub(crate) type HistoryTuple = (u64, u16, String, u8, u8, String, String, String);
 
+/// An object, what everybody reads there, and all of it.
+pub(crate) type Words = (OwnedObjectPath, String, String);
+
 /// Update State, by its names.
 pub(crate) const INITIAL: u8 = 0;
 pub(crate) const DELIVERED: u8 = 3;
 pub(crate) const INSTALLED: u8 = 4;
 
 impl Snapshot {
+    /// Puts the whole words in the place of those that everybody reads. Whether all fitted: what does not was read at
+    /// another moment.
+    pub(crate) fn complete(&mut self, words: &[Words]) -> bool {
+        words
+            .iter()
+            .map(|(path, shown, whole)| self.replace(last(path), shown, whole))
+            .fold(true, |all, fits| all & fits)
+    }
+
+    /// An operation's name is no number.
+    fn replace(&mut self, id: &str, shown: &str, whole: &str) -> bool {
+        let mut instances = self.instances.iter_mut();
+        if let Some(instance) = instances.find(|instance| instance.id.to_string() == id) {
+            let fits = instance.status_reason == shown;
+            if fits {
+                whole.clone_into(&mut instance.status_reason);
+            }
+            return fits;
+        }
+        let mut operations = self.operations.iter_mut();
+        let Some(operation) = operations.find(|operation| operation.id == id) else {
+            return false;
+        };
+        let fits = operation.outcome.as_deref().unwrap_or_default() == shown;
+        if fits {
+            operation.outcome = given(whole.to_owned());
+        }
+        fits
+    }
+
     /// The instance that is called so, and no other.
     pub(crate) fn instance(&self, named: &Named) -> Result<&Instance, Failure> {
         match self.called(named)[..] {
@@ -266,30 +299,17 @@ mod tests {
 
     use super::*;
 
-    fn names(value: &Value) -> Vec<String> {
-        match value {
-            Value::Object(fields) => fields
-                .iter()
-                .flat_map(|(name, value)| [vec![name.clone()], names(value)].concat())
-                .collect(),
-            Value::Array(values) => values.iter().flat_map(names).collect(),
-            _ => Vec::new(),
-        }
+    fn words(path: &str, shown: &str, whole: &str) -> Words {
+        let path = format!("/org/wharfd/Agent1/{path}");
+        (
+            OwnedObjectPath::try_from(path).unwrap(),
+            shown.to_owned(),
+            whole.to_owned(),
+        )
     }
 
-    #[test]
-    fn the_manual_page_has_every_name_in_json() {
-        let history = HistoryLine::from((
-            0,
-            0,
-            String::new(),
-            0,
-            0,
-            String::new(),
-            String::new(),
-            String::new(),
-        ));
-        let all = Snapshot {
+    fn everything() -> Snapshot {
+        Snapshot {
             agent: Agent {
                 version: String::new(),
                 endpoint: String::new(),
@@ -327,9 +347,59 @@ mod tests {
                 accepted_at: 0,
                 outcome: None,
             }],
-        };
+        }
+    }
+
+    #[test]
+    fn words_that_were_read_at_another_moment_are_not_put_together() {
+        let mut snapshot = everything();
+        let instance = words("instances/0", "60: failed", "60: failed: it said: no");
+        let operation = words("operations/0a", "install failed", "it said: no");
+        snapshot.instances[0].status_reason = "50: installing".to_owned();
+        snapshot.operations[0].id = "0a".to_owned();
+        snapshot.operations[0].outcome = Some("install failed".to_owned());
+        assert!(!snapshot.complete(&[instance.clone(), operation]));
+        assert_eq!(snapshot.instances[0].status_reason, "50: installing");
+        let outcome = snapshot.operations[0].outcome.as_deref();
+        assert_eq!(outcome, Some("it said: no"));
+
+        snapshot.instances[0].status_reason = "60: failed".to_owned();
+        assert!(snapshot.complete(&[instance]));
+        assert_eq!(
+            snapshot.instances[0].status_reason,
+            "60: failed: it said: no"
+        );
+        assert!(!snapshot.complete(&[words("instances/7", "", "")]));
+    }
+
+    fn names(value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .flat_map(|(name, value)| [vec![name.clone()], names(value)].concat())
+                .collect(),
+            Value::Array(values) => values.iter().flat_map(names).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_manual_page_has_every_name_in_json() {
+        let history = HistoryLine::from((
+            0,
+            0,
+            String::new(),
+            0,
+            0,
+            String::new(),
+            String::new(),
+            String::new(),
+        ));
         let page = include_str!("../../../../docs/man/wharfctl.1");
-        for value in [serde_json::to_value(all), serde_json::to_value(history)] {
+        for value in [
+            serde_json::to_value(everything()),
+            serde_json::to_value(history),
+        ] {
             for name in names(&value.unwrap()) {
                 assert!(page.contains(&format!("\\fB{name}\\fR")), "no {name}");
             }

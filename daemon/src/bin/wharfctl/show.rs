@@ -1,11 +1,11 @@
 //! The verbs that read.
 
-use std::io::{Write as _, stdout};
+use std::io::{Write as _, stderr, stdout};
 
 use serde::Serialize;
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, reads_all},
     arguments::Named,
     failure::Failure,
     model::{HistoryLine, Operation},
@@ -39,7 +39,9 @@ pub(crate) async fn show(agent: &Agent, instance: &Named, json: bool) -> Result<
         instance,
         operations: &operations,
     };
-    print(json, &shown, || text::show(instance, &operations))
+    print(json, &shown, || text::show(instance, &operations))?;
+    hint(json);
+    Ok(())
 }
 
 pub(crate) async fn history(
@@ -52,7 +54,19 @@ pub(crate) async fn history(
         Some(Named::Number(id)) => agent.history(Some(*id)).await?, // it may be deleted, and its history is there
         Some(named @ Named::Package(package)) => history_of(agent, named, package).await?,
     };
-    print(json, &lines, || text::history(&lines))
+    print(json, &lines, || text::history(&lines))?;
+    hint(json);
+    Ok(())
+}
+
+/// Says that there is more to read, for a person who does not get it.
+fn hint(json: bool) {
+    if !json && !reads_all() {
+        let _ = writeln!(
+            stderr(),
+            "wharfctl: reasons are in brief: root reads what programs said and where a package came from: try sudo"
+        );
+    }
 }
 
 /// That of the instance that has the package; where none has, what names it.

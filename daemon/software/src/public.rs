@@ -1,0 +1,101 @@
+//! What everybody on the device may read in place of a Status Reason. It is made of typed facts alone: no word of a
+//! program, of an origin or of a signer gets in, and of a Package URI only its origin and the name of its file.
+
+use crate::{
+    Instance, Reason, ReasonCode, UpdateResult, UpdateState,
+    instance::{Delivery, Flow},
+};
+
+/// The facts. All of them are public by themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The number of the Status Reason.
+    pub code: ReasonCode,
+    /// Resource 7.
+    pub state: UpdateState,
+    /// Resource 9.
+    pub result: UpdateResult,
+    /// Resource 0.
+    pub name: &'a str,
+    /// Resource 1.
+    pub version: &'a str,
+}
+
+impl Facts<'_> {
+    /// The facts in words.
+    pub fn reason(self) -> Reason {
+        let package = format!("{} {}", self.name, self.version);
+        let text = match (self.code, self.state, self.result) {
+            (ReasonCode::Start, UpdateState::Initial, _) => "no package is on its way".to_owned(),
+            (ReasonCode::Start, ..) => "waiting to download".to_owned(),
+            (ReasonCode::DownloadFailed, _, result) => words(result).to_owned(),
+            (ReasonCode::Downloading, ..) => "downloading".to_owned(),
+            (ReasonCode::Installing, ..) => format!("installing {package}"),
+            (ReasonCode::InstallFailed, _, result) => {
+                format!("{package} is not installed: {}", words(result))
+            }
+            (ReasonCode::DownloadComplete, UpdateState::Delivered, _) => {
+                format!("{package} is ready to be installed")
+            }
+            (_, UpdateState::Installed, UpdateResult::UninstallationFailure) => {
+                format!("{package} is not removed: {}", words(self.result))
+            }
+            (_, UpdateState::Installed, _) => format!("{package} is installed"),
+            (ReasonCode::DownloadComplete, ..) => "checking who signed the package".to_owned(),
+        };
+        Reason {
+            code: self.code,
+            text: text.into(),
+        }
+    }
+}
+
+impl Instance {
+    /// What everybody may read in place of [`Self::status_reason`].
+    pub fn public_reason(&self) -> Reason {
+        let facts = Facts {
+            code: self.status_reason().code,
+            state: self.update_state(),
+            result: self.update_result(),
+            name: self.pkg_name(),
+            version: self.pkg_version(),
+        };
+        let reason = facts.reason();
+        match self.delivery().and_then(source) {
+            Some(source) => Reason {
+                text: format!("{} {source}", reason.text).into(),
+                ..reason
+            },
+            None => reason,
+        }
+    }
+}
+
+/// `hello.deb from https://origin`.
+fn source(delivery: &Delivery) -> Option<String> {
+    let Flow::Pull { uri, .. } = &delivery.flow else {
+        return None;
+    };
+    let origin = uri.origin();
+    Some(match uri.file_name() {
+        Some(name) => format!("{name} from {origin}"),
+        None => format!("from {origin}"),
+    })
+}
+
+const fn words(result: UpdateResult) -> &'static str {
+    match result {
+        UpdateResult::Initial | UpdateResult::Downloading | UpdateResult::Installed => {
+            "nothing failed"
+        }
+        UpdateResult::NotEnoughStorage => "there is not enough room",
+        UpdateResult::OutOfMemory => "memory ran out",
+        UpdateResult::ConnectionLost => "the connection was lost",
+        UpdateResult::IntegrityFailure => "the package is not signed as it must be",
+        UpdateResult::UnsupportedPackage => "the file is no package for this system",
+        UpdateResult::InvalidUri => "the Package URI is invalid or leads to nothing",
+        UpdateResult::DeviceDefined => "this device or the origin does not allow it",
+        UpdateResult::InstallationFailure => "the installation failed",
+        UpdateResult::UninstallationFailure => "the removal failed",
+    }
+}
