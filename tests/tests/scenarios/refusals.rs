@@ -194,7 +194,7 @@ fn write_only_resources_are_never_read_and_secrets_never_logged() {
 fn user_name_and_password_go_over_plain_http_only_to_an_origin_that_the_file_names() {
     let mut set = StageSet::configured(Gateway::simulated(), "");
     let allowed = "etc/wharfd/wharfd.toml.d/download.toml";
-    std::fs::remove_file(set.gateway.path().join(allowed)).unwrap();
+    fs::remove_file(set.gateway.path().join(allowed)).unwrap();
     set.gateway.start();
     set.origin.require("fleet", "correct-horse-battery");
     let uri = set.publish(&Package::new("hello", "1.0-1"));
