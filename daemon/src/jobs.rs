@@ -89,6 +89,9 @@ impl Job {
             match watch.next().await? {
                 JobStatus::Ended(outcome) => {
                     wharf_fault::point("job.told");
+                    if let Some(note) = &outcome.note {
+                        tracing::info!(WHARF_OPERATION = %operation, "the installer: {note}");
+                    }
                     return Ok(outcome);
                 }
                 // So it is asked for again.

@@ -114,6 +114,9 @@ pub trait Installer: Send + Sync {
     /// Removes exactly this package and nothing else, whole or damaged, or fails with `Plan` (others need it, or the device does).
     fn remove(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure>;
 
+    /// Runs once more what runs after the files of a removed package are gone: a power cut may have taken what that wrote.
+    fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
+
     /// What the package manager itself calls unfinished; empty on a sound device. Changes nothing.
     fn audit(&self) -> Result<Vec<String>, Failure>;
 
@@ -123,6 +126,15 @@ pub trait Installer: Send + Sync {
         &self,
         name: &PackageName,
         file: Option<&Path>,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure>;
+
+    /// As [`Installer::repair`], where a power cut may have taken what maintainer scripts wrote: what is unfinished is
+    /// installed whole from the file, scripts included.
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
         printed: Listener<'_>,
     ) -> Result<Change, Failure>;
 

@@ -25,6 +25,10 @@ use crate::{
     verdict::{self, Judged},
 };
 
+/// Said of a job that is [`Job::cut_off`].
+const DONE_AGAIN: &str = "the device stopped while this was done before, and files may be lost: it is done again, \
+                          maintainer scripts included";
+
 /// Does one job.
 pub struct Worker<'a> {
     root: &'a Root,
@@ -140,12 +144,28 @@ impl<'a> Worker<'a> {
         if is_used_up(job, &boot) {
             return self.give_up(job);
         }
-        let interrupted = matches!(job.state, State::Applying | State::Applied);
+        let interrupted = has_begun(job);
         self.begin_attempt(job, Attempt { boot, session })?;
-        if interrupted {
-            self.repair(job)?;
+        // Repair runs the package's scripts, so policy comes first.
+        let mut allowed = match self.allowed(job) {
+            Err(refusal) if interrupted => return Err(self.make_sound(job, refusal).into()),
+            allowed => allowed?,
+        };
+        if job.cut_off {
+            log::repairs(job, format_args!("{DONE_AGAIN}"));
         }
-        let allowed = self.allowed(job)?;
+        if interrupted && self.repair(job)? == Change::Changed && job.cut_off {
+            // All of it was done from its file.
+            allowed = allowed.map(|(file, manner)| {
+                (
+                    file,
+                    Manner {
+                        reinstall: false,
+                        ..manner
+                    },
+                )
+            });
+        }
         self.apply(job, allowed)?;
         let device = self.look(job)?;
         self.advance(job, State::Applied)?;
@@ -162,7 +182,9 @@ impl<'a> Worker<'a> {
             _ => false,
         };
         match self.look(job) {
-            Ok(device) if !was_there && !is_of_another_boot(job, &boot()) => Ok(device),
+            Ok(device) if !was_there && !job.cut_off && !is_of_another_boot(job, &boot()) => {
+                Ok(device)
+            }
             _ => {
                 let detail = format!(
                     "given up after {} attempts that were interrupted: an operator has to look (dpkg --audit)",
@@ -179,10 +201,11 @@ impl<'a> Worker<'a> {
         if job.attempts.is_empty() {
             job.before = self.backend.found(job.order.package())?;
         }
+        job.cut_off |= has_begun(job) && is_of_another_boot(job, &attempt.boot);
         job.attempts.push(attempt);
-        let state = match job.state {
-            State::Applying | State::Applied => State::Applying,
-            _ => State::Attempted,
+        let state = match has_begun(job) {
+            true => State::Applying,
+            false => State::Attempted,
         };
         self.advance(job, state)?;
         fault::point("job.attempted");
@@ -217,34 +240,77 @@ impl<'a> Worker<'a> {
     }
 
     /// What an interrupted attempt left half-way. A removal needs no repair first: it goes on from any state.
-    fn repair(&self, job: &Job) -> Result<(), Stop> {
+    fn repair(&self, job: &Job) -> Result<Change, Stop> {
         let file = match &job.order {
             Order::Install { stage, judged } => Some(self.root.stage(*stage))
                 .filter(|path| verdict::still_holds(path, judged).is_ok()),
             _ => None,
         };
-        let repaired =
-            self.backend
-                .repair(job.order.package(), file.as_deref(), &|program, text| {
-                    log::printed(job.operation, program, text);
-                });
-        match (&job.order, repaired) {
-            (Order::Install { .. }, Err(failure)) => Err(failure.into()),
-            (_, repaired) => {
-                match repaired {
-                    Ok(Change::Unchanged) => {
-                        log::repairs(job, format_args!("the one before left nothing to repair"))
-                    }
-                    Ok(Change::Changed) => {
-                        log::repairs(job, format_args!("what the one before left is repaired"))
-                    }
-                    Err(failure) => {
-                        log::repairs(job, format_args!("what the one before left: {failure}"))
-                    }
-                }
-                Ok(())
+        let (name, backend) = (job.order.package(), self.backend);
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        let repaired = match &file {
+            Some(file) if job.cut_off => backend.redo(name, file, &printed),
+            file => backend.repair(name, file.as_deref(), &printed),
+        };
+        match repaired {
+            Ok(change) => {
+                log::repairs(
+                    job,
+                    match change {
+                        Change::Unchanged => format_args!("the one before left nothing to repair"),
+                        Change::Changed => format_args!("what the one before left is repaired"),
+                    },
+                );
+                Ok(change)
+            }
+            Err(failure) if matches!(job.order, Order::Install { .. }) => Err(failure.into()),
+            Err(failure) => {
+                log::repairs(job, format_args!("what the one before left: {failure}"));
+                Ok(Change::Unchanged)
             }
         }
+    }
+
+    /// Policy refuses what an interrupted attempt has begun. What dpkg has unpacked is configured, so that the package
+    /// manager works on; nothing is installed from the file. Gives the refusal, with what was done.
+    fn make_sound(&self, job: &Job, refusal: Failure) -> Failure {
+        let name = job.order.package();
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        let done = match self.backend.repair(name, None, &printed) {
+            Ok(Change::Unchanged) => return refusal,
+            Ok(Change::Changed) => {
+                format!("{name} was left half-way: it was configured, not installed from its file")
+            }
+            Err(failure) => {
+                log::repairs(job, format_args!("{failure}"));
+                match self.take_back(job) {
+                    true => format!("{name} was left half-way: it was removed"),
+                    false => format!(
+                        "{name} was left half-way and cannot be configured: run `dpkg --audit`, or \
+                         deliver a version that is allowed"
+                    ),
+                }
+            }
+        };
+        log::repairs(job, format_args!("{done}: {refusal}"));
+        Failure::new(refusal.cause, format!("{done}: {refusal}"))
+    }
+
+    /// Removes a first installation that cannot be configured: it would stop the package manager's next work.
+    fn take_back(&self, job: &Job) -> bool {
+        if !matches!(job.order, Order::Install { .. }) || job.before.is_some() {
+            return false;
+        }
+        let client = Client {
+            report: &|_| (),
+            begin: &|| Ok(()),
+            printed: &|program, text| log::printed(job.operation, program, text),
+        };
+        let removed = self.backend.remove(job.order.package(), client);
+        if let Err(failure) = &removed {
+            log::repairs(job, format_args!("{failure}"));
+        }
+        removed.is_ok()
     }
 
     /// What policy says. It is asked again here: since the job was accepted, another may have been done, and root may
@@ -303,7 +369,7 @@ impl<'a> Worker<'a> {
         Ok(Manner {
             allow_downgrade: self.policy.allows_downgrade(&package.name),
             // What is there since an interrupted attempt of this job was installed from these bytes.
-            reinstall: was_there && other_bytes,
+            reinstall: job.cut_off || (was_there && other_bytes),
         })
     }
 
@@ -313,7 +379,7 @@ impl<'a> Worker<'a> {
         job: &mut Job,
         allowed: Option<(PackageFile, Manner)>,
     ) -> Result<Change, Failure> {
-        let (operation, order) = (job.operation, job.order.clone());
+        let (operation, order, cut_off) = (job.operation, job.order.clone(), job.cut_off);
         let job = RefCell::new(job);
         let client = Client {
             report: &|progress| progress::write(self.root, operation, progress),
@@ -335,7 +401,10 @@ impl<'a> Worker<'a> {
                 Ok(change)
             }
             (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),
-            (Order::Remove(name), _) => self.backend.remove(name, client),
+            (Order::Remove(name), _) => match self.backend.remove(name, client)? {
+                Change::Unchanged if cut_off => self.backend.finish_removal(name, client.printed),
+                change => Ok(change),
+            },
             (Order::Activate(name), _) => {
                 (client.begin)()?;
                 self.backend.activate(name)
@@ -408,13 +477,15 @@ impl<'a> Worker<'a> {
             .sync()
             .map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))?;
         fault::point("job.synced");
-        self.record(&job, failure.is_none(), device.as_ref())?;
+        let is_done = failure.is_none();
+        self.record(&job, is_done, device.as_ref())?;
         fault::point("ledger.recorded");
         let managed = self.ledger.is_managed(job.order.package())?;
         let outcome = Outcome {
             failure,
             device: device.map(|found| Found { managed, ..found }),
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
+            note: (is_done && job.cut_off).then(|| DONE_AGAIN.into()),
         };
         match &outcome.failure {
             None => log::done(&job),
@@ -493,6 +564,11 @@ fn is_the_same(before: Option<&Found>, device: Option<&Found>) -> bool {
 fn is_used_up(job: &Job, boot: &str) -> bool {
     let in_this_boot = job.attempts.iter().filter(|attempt| attempt.boot == boot);
     in_this_boot.count() >= limits::ATTEMPTS_A_BOOT || job.attempts.len() >= limits::ATTEMPTS
+}
+
+/// Whether an attempt may have changed the device.
+fn has_begun(job: &Job) -> bool {
+    matches!(job.state, State::Applying | State::Applied)
 }
 
 /// Whether the last attempt was cut off with its boot: then the package database may say what the files do not hold.

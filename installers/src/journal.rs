@@ -42,6 +42,10 @@ pub struct Job {
     /// What the device had before the first attempt.
     #[n(6)]
     pub before: Option<Found>,
+    /// A boot ended after an attempt began to change the device. Files that maintainer scripts wrote may be lost, whatever
+    /// the package database says, until an attempt has done all of it again.
+    #[cbor(n(7), default)]
+    pub cut_off: bool,
 }
 
 /// What a job is to do.
@@ -253,6 +257,7 @@ impl Journal {
             state: State::Accepted,
             attempts: Vec::new(),
             before: None,
+            cut_off: false,
         })?;
         fault::point("job.accepted");
         Ok(())
@@ -357,6 +362,7 @@ mod tests {
                 damage: None,
                 managed: false,
             }),
+            cut_off: false,
         }
     }
 
@@ -413,6 +419,7 @@ mod tests {
             failure: None,
             device: None,
             attempts: 1,
+            note: None,
         });
         let total = limits::ENDED_JOBS as u64 + 3;
         for sequence in 0..total {

@@ -125,6 +125,7 @@ impl Queue {
             )),
             device: look(job.order.package())?,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
+            note: None,
         });
         self.journal.update(&lock, &job)?;
         Ok(())

@@ -209,6 +209,11 @@ impl Installer for Simulated {
         self.whole(name, &format!("remove {name}"))
     }
 
+    /// Nothing runs after it.
+    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
     fn audit(&self) -> Result<Vec<String>, Failure> {
         let entries = fs::read_dir(&self.database).map_err(failed)?;
         let names = entries
@@ -236,6 +241,16 @@ impl Installer for Simulated {
         );
         durable::remove(&half).map_err(failed)?;
         Ok(Change::Changed)
+    }
+
+    /// Its packages have no scripts.
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        self.repair(name, Some(file), printed)
     }
 
     /// Its installs leave every package INACTIVE.

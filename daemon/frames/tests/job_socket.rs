@@ -88,6 +88,7 @@ fn replies() -> Vec<Reply> {
         failure: Some(failure.clone()),
         device: Some(found()),
         attempts: 2,
+        note: Some("done again".into()),
     };
     let entry = StageEntry {
         stage: STAGE,

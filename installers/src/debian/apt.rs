@@ -194,6 +194,13 @@ impl Apt {
         })
     }
 
+    /// Whether nothing of it is unfinished.
+    fn is_sound(&self, name: &PackageName) -> Result<bool, Failure> {
+        let status = self.status(name)?;
+        let decided = status.is_none_or(|status| status.is_whole() || status.is_absent());
+        Ok(decided && !self.dpkg.was_interrupted())
+    }
+
     /// Whether the device has this version whole, so that nothing needs to be done.
     fn has_it(
         &self,
@@ -358,6 +365,15 @@ impl Installer for Apt {
         }
     }
 
+    fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure> {
+        match self.status(name)? {
+            Some(status) if status.is_absent() => {
+                self.dpkg.run_postrm(name, &self.architecture, printed)
+            }
+            _ => Ok(Change::Unchanged),
+        }
+    }
+
     fn audit(&self) -> Result<Vec<String>, Failure> {
         self.dpkg.audit()
     }
@@ -368,31 +384,35 @@ impl Installer for Apt {
         file: Option<&Path>,
         printed: Listener<'_>,
     ) -> Result<Change, Failure> {
-        let is_sound = || -> Result<bool, Failure> {
-            let status = self.status(name)?;
-            let decided = status.is_none_or(|status| status.is_whole() || status.is_absent());
-            Ok(decided && !self.dpkg.was_interrupted())
-        };
-        if is_sound()? {
+        if self.is_sound(name)? {
             return Ok(Change::Unchanged);
         }
-        let mut said = self.dpkg.configure(name, printed)?;
+        let said = self.dpkg.configure(name, printed)?;
         fault::point("repair.configured");
-        if is_sound()? {
+        if self.is_sound(name)? {
             return Ok(Change::Changed);
         }
-        if let Some(file) = file {
-            said = self.dpkg.install(&self.root.seen_inside(file), printed)?;
-            fault::point("repair.installed");
-            if is_sound()? {
-                return Ok(Change::Changed);
-            }
+        match file {
+            Some(file) => self.redo(name, file, printed),
+            None => Err(half_way(name, &said)),
         }
-        let why = complaint::failure("dpkg", &said);
-        let detail = format!(
-            "{name} was left half-way and needs an operator (`dpkg --audit`, `dpkg --configure -a`): {why}"
-        );
-        Err(Failure::new(Cause::Interrupted, detail))
+    }
+
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        if self.is_sound(name)? {
+            return Ok(Change::Unchanged);
+        }
+        let said = self.dpkg.install(&self.root.seen_inside(file), printed)?;
+        fault::point("repair.installed");
+        match self.is_sound(name)? {
+            true => Ok(Change::Changed),
+            false => Err(half_way(name, &said)),
+        }
     }
 
     fn hold(
@@ -462,6 +482,14 @@ fn held(name: &PackageName) -> Failure {
         Cause::Held,
         format!("{name} is on hold (run `apt-mark unhold {name}` as root to allow it)"),
     )
+}
+
+fn half_way(name: &PackageName, said: &str) -> Failure {
+    let why = complaint::failure("dpkg", said);
+    let detail = format!(
+        "{name} was left half-way and needs an operator (`dpkg --audit`, `dpkg --configure -a`): {why}"
+    );
+    Failure::new(Cause::Interrupted, detail)
 }
 
 fn no_service_manager(name: &PackageName) -> Failure {

@@ -7,7 +7,7 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::Path,
-    process::Output,
+    process::{Command, Output},
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text, installer:
 
 use super::complaint;
 use crate::{
-    backend::Listener,
+    backend::{Change, Listener},
     process::{self, Growth, Printed},
     root::Root,
     session,
@@ -229,17 +229,59 @@ impl Dpkg {
         self.change(&arguments, printed)
     }
 
+    /// Runs the script that dpkg keeps of a removed package, as dpkg does after a removal (deb-postrm(5)). dpkg itself does
+    /// not do so again.
+    pub(super) fn run_postrm(
+        &self,
+        name: &PackageName,
+        architecture: &str,
+        listener: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        let scripts = [
+            format!("{name}.postrm"),
+            format!("{name}:{architecture}.postrm"),
+        ];
+        let scripts = scripts.map(|script| self.root.path("var/lib/dpkg/info").join(script));
+        let Some(script) = scripts.iter().find(|script| script.is_file()) else {
+            return Ok(Change::Unchanged);
+        };
+        let script = self.root.seen_inside(script);
+        let mut command = process::program(&self.root, &script.to_string_lossy());
+        command
+            .arg("remove")
+            .env("DPKG_MAINTSCRIPT_PACKAGE", name.as_str())
+            .env("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
+            .env("DPKG_MAINTSCRIPT_ARCH", architecture)
+            .env("DPKG_MAINTSCRIPT_NAME", "postrm")
+            .env("DPKG_ADMINDIR", "/var/lib/dpkg")
+            .env("DPKG_ROOT", "");
+        self.run(command, "postrm", listener)
+            .map(|_| Change::Changed)
+    }
+
     /// Gives what dpkg printed.
     fn change(&self, arguments: &[&OsStr], listener: Listener<'_>) -> Result<String, Failure> {
+        let mut command = process::program(&self.root, "dpkg");
+        command
+            .args(["--force-confdef", "--force-confold"])
+            .args(arguments);
+        self.run(command, "dpkg", listener)
+    }
+
+    /// Runs what changes packages under the lock of front ends, and gives what it printed.
+    fn run(
+        &self,
+        mut command: Command,
+        program: &str,
+        listener: Listener<'_>,
+    ) -> Result<String, Failure> {
         let _lock = self.lock_frontend()?;
-        let run = || -> io::Result<String> {
+        let mut run = || -> io::Result<String> {
             let printed = Printed::new(self.root.run().join("dpkg.output"))?;
             let files = [&printed];
             let growth = Growth::of(&files)?;
-            let mut child = process::program(&self.root, "dpkg")
+            let mut child = command
                 .env("DPKG_FRONTEND_LOCKED", "1")
-                .args(["--force-confdef", "--force-confold"])
-                .args(arguments)
                 .stdout(printed.writer()?)
                 .stderr(printed.writer()?)
                 .spawn()?;
@@ -254,8 +296,8 @@ impl Dpkg {
             // It has run: what it printed is told if it can be read.
             Ok(printed.tail().unwrap_or_default())
         };
-        let printed = run().map_err(|error| not_started("dpkg", &error))?;
-        listener("dpkg", &printed);
+        let printed = run().map_err(|error| not_started(program, &error))?;
+        listener(program, &printed);
         Ok(printed)
     }
 

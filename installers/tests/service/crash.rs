@@ -378,7 +378,7 @@ fn what_cannot_be_repaired_needs_an_operator() {
 
 #[test]
 fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
-    let (mut machine, stops) = stops_once_applied();
+    let (mut machine, stops) = stops_once_at("job.applied");
     machine.start_program(&stops, &[]);
     let (stage, _) = machine.sealed(&Deb::new("acme", "1").file("/usr/share/acme/lamp", "on"));
     let operation = applied_before_a_power_cut(&mut machine, stage);
@@ -391,10 +391,214 @@ fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
     assert_eq!(fs::read_to_string(lamp).unwrap(), "on");
 }
 
+/// Writes this into a file as a maintainer script does: dpkg makes nothing of it durable, and does not know of it.
+fn postinst_that_writes(version: &str) -> Deb {
+    let script =
+        "echo $DPKG_MAINTSCRIPT_PACKAGE >/var/lib/lamp; echo \"$*\" >>/var/log/acme-effects";
+    Deb::new("acme", version).script(Script::Postinst, script)
+}
+
+#[test]
+fn what_a_maintainer_script_wrote_and_a_power_cut_took_is_written_again() {
+    for (step, was_there) in [
+        ("apt.installed", false),
+        ("job.installed", true),
+        ("job.applied", false),
+    ] {
+        let (mut machine, stops) = stops_once_at(step);
+        machine.start();
+        if was_there {
+            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+        }
+        machine.installer().kill();
+        machine.start_program(&stops, &[]);
+        let (stage, _) = machine.sealed(&postinst_that_writes("2"));
+        let operation = applied_before_a_power_cut(&mut machine, stage);
+        assert_eq!(
+            machine.place.debian().installed_version("acme").as_deref(),
+            Some("2")
+        );
+        let lamp = machine.root().join("var/lib/lamp");
+        fs::write(&lamp, "").unwrap();
+        machine.start();
+
+        let outcome = machine.outcome(operation);
+        assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{step}");
+        assert_eq!(fs::read_to_string(lamp).unwrap(), "acme\n", "{step}");
+        let note = outcome.note.expect("that it was done again");
+        assert!(note.as_str().contains("done again"), "{note}");
+        machine.installer().errors().wait_for("done again");
+    }
+}
+
+#[test]
+fn what_a_power_cut_left_half_way_is_done_again_once() {
+    for script in [Script::Preinst, Script::Postinst] {
+        let (mut machine, stops) = stops_once_at("nothing");
+        mount_proc(&machine);
+        machine.start_program(&stops, &[]);
+        let tells = |name: &str| format!("echo {name} $1 >>/var/log/acme-effects");
+        let deb = Deb::new("acme", "1")
+            .script(Script::Preinst, &tells("preinst"))
+            .script(Script::Postinst, &tells("postinst"))
+            .then(script, KILL);
+        let (stage, _) = machine.sealed(&deb);
+        let operation = applied_before_a_power_cut(&mut machine, stage);
+        let effects = machine.root().join("var/log/acme-effects");
+        fs::remove_file(&effects).unwrap();
+        machine.start();
+
+        let outcome = machine.outcome(operation);
+        assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{script:?}");
+        let ran = lines(&effects);
+        let names: Vec<_> = ran.iter().flat_map(|line| line.split(' ').next()).collect();
+        assert_eq!(names, ["preinst", "postinst"], "{script:?}: {ran:?}");
+        assert!(outcome.note.is_some(), "{script:?}");
+    }
+}
+
+#[test]
+fn what_the_script_of_a_removal_wrote_and_a_power_cut_took_is_written_again() {
+    for step in ["apt.removed", "job.applied"] {
+        let (mut machine, stops) = stops_once_at(step);
+        machine.start();
+        let script = "[ $1 != remove ] || echo $DPKG_MAINTSCRIPT_PACKAGE gone >/var/lib/lamp";
+        let deb = Deb::new("acme", "1").script(Script::Postrm, script);
+        assert_eq!(machine.install(&deb).failure, None);
+        machine.installer().kill();
+        machine.start_program(&stops, &[]);
+        let (operation, package) = (machine.operation(), name("acme"));
+        let remove = Request::Remove { operation, package };
+        before_a_power_cut(&mut machine, operation, &remove);
+        let lamp = machine.root().join("var/lib/lamp");
+        fs::write(&lamp, "").unwrap();
+        machine.start();
+
+        let outcome = machine.outcome(operation);
+        assert_eq!((outcome.failure, outcome.device), (None, None), "{step}");
+        assert_eq!(fs::read_to_string(lamp).unwrap(), "acme gone\n", "{step}");
+        assert!(outcome.note.is_some(), "{step}");
+    }
+}
+
+#[test]
+fn what_a_power_cut_took_is_written_again_also_where_the_next_attempt_is_killed() {
+    let (mut machine, stops) = stops_once_at("job.applied");
+    machine.start_program(&stops, &[]);
+    let (stage, _) = machine.sealed(&postinst_that_writes("1"));
+    let operation = applied_before_a_power_cut(&mut machine, stage);
+    let lamp = machine.root().join("var/lib/lamp");
+    fs::write(&lamp, "").unwrap();
+    let script = format!(
+        "#!/bin/sh\nmkdir {0}/again && export WHARF_FAULT_AT=job.attempted=1\nexec {1} \"$@\"\n",
+        stops.parent().unwrap().display(),
+        machine.program("wharf-job").display()
+    );
+    place_script(&script, &stops.with_file_name("wharf-job"));
+    machine.start_program(&stops, &[]);
+    let outcome = machine.outcome(operation);
+    assert_eq!((outcome.failure, outcome.attempts), (None, 3));
+    assert_eq!(fs::read_to_string(lamp).unwrap(), "acme\n");
+}
+
+#[test]
+fn what_a_power_cut_took_and_no_attempt_wrote_again_is_not_called_installed() {
+    let (mut machine, stops) = stops_once_at("job.applied");
+    machine.start_program(&stops, &[]);
+    let (stage, _) = machine.sealed(&postinst_that_writes("1"));
+    let operation = applied_before_a_power_cut(&mut machine, stage);
+    machine.start_with(&[("WHARF_FAULT_AT", "job.attempted=1")]);
+    let outcome = machine.outcome(operation);
+    let cause = outcome.failure.map(|failure| failure.cause);
+    assert_eq!(cause, Some(wharf_frames::Cause::Interrupted));
+    assert_eq!(outcome.attempts, 3);
+}
+
+/// Ends a job of which every process is killed by this script once, while the key that signed its file goes.
+fn without_its_key(script: Script, version: &str) -> Deb {
+    let gone = format!("mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true\n{KILL}");
+    let tells = |script: &str| format!("echo \"{script} $*\" >>/var/log/acme-effects");
+    let deb = Deb::new("acme", version);
+    match script {
+        Script::Preinst => {
+            let deb = deb.script(Script::Preinst, &format!("{}\n{gone}", tells("preinst")));
+            deb.script(Script::Postinst, &tells("postinst"))
+        }
+        _ => deb.script(script, &format!("{}\n{gone}", tells("postinst"))),
+    }
+}
+
+#[test]
+fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
+    for was_there in [false, true] {
+        let machine = Machine::debian().started();
+        mount_proc(&machine);
+        if was_there {
+            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+        }
+        let outcome = machine.install(&without_its_key(Script::Preinst, "2"));
+        let failure = outcome.failure.expect("its key is gone");
+        assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
+        let effects = lines(&machine.root().join("var/log/acme-effects"));
+        assert_eq!(effects.len(), 1, "no script ran after it: {effects:?}");
+        assert_ne!(machine.version("acme").as_deref(), Some("2"));
+        let debian = machine.place.debian();
+        if was_there {
+            // dpkg can configure neither version: only a package that is allowed makes it whole.
+            let detail = failure.detail.as_str();
+            assert!(detail.contains("cannot be configured"), "{failure}");
+            fs::rename(
+                machine.root().join("vendor.asc"),
+                machine.root().join("etc/wharfd/keys/vendor.asc"),
+            )
+            .unwrap();
+            assert_eq!(machine.install(&Deb::new("acme", "3")).failure, None);
+        } else {
+            assert_eq!(outcome.device, None, "what was begun is gone");
+            let removed = "was removed";
+            assert!(failure.detail.as_str().contains(removed), "{failure}");
+        }
+        let audit = debian.command("dpkg").arg("--audit").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&audit.stdout), "", "{was_there}");
+    }
+}
+
+#[test]
+fn a_killed_install_whose_key_is_gone_is_configured_and_says_so() {
+    for was_there in [false, true] {
+        let machine = Machine::debian().started();
+        mount_proc(&machine);
+        if was_there {
+            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+        }
+        let outcome = machine.install(&without_its_key(Script::Postinst, "2"));
+        let failure = outcome.failure.expect("its key is gone");
+        assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
+        for words in ["was configured", "is not trusted any more"] {
+            assert!(failure.detail.as_str().contains(words), "{failure}");
+        }
+        assert_eq!(machine.version("acme").as_deref(), Some("2"));
+        let before = if was_there {
+            "postinst configure 1"
+        } else {
+            "postinst configure "
+        };
+        let effects = lines(&machine.root().join("var/log/acme-effects"));
+        assert_eq!(
+            effects,
+            [before, before],
+            "the one that was killed, and dpkg's"
+        );
+        let debian = machine.place.debian();
+        let audit = debian.command("dpkg").arg("--audit").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&audit.stdout), "", "{was_there}");
+    }
+}
+
 #[test]
 fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() {
     for was_there in [true, false] {
-        let (mut machine, stops) = stops_once_applied();
+        let (mut machine, stops) = stops_once_at("job.applied");
         machine.start();
         if was_there {
             assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
@@ -428,11 +632,11 @@ fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() 
 }
 
 /// With apt, and a wharf-installer whose jobs stop once, at the step at which the machine is switched off.
-fn stops_once_applied() -> (Machine, PathBuf) {
+fn stops_once_at(step: &str) -> (Machine, PathBuf) {
     let machine = Machine::debian();
     let programs = machine.programs();
     let script = format!(
-        "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT=job.applied=1 exec {1} \"$@\"\n",
+        "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT={step}=1 exec {1} \"$@\"\n",
         programs.display(),
         machine.program("wharf-job").display()
     );
@@ -444,11 +648,16 @@ fn stops_once_applied() -> (Machine, PathBuf) {
 fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) -> OperationId {
     let operation = machine.operation();
     let install = Request::Install { operation, stage };
-    assert_eq!(machine.ask(&install), Reply::Accepted);
+    before_a_power_cut(machine, operation, &install);
+    operation
+}
+
+/// Leaves this job as it is after a power cut, before the next start of wharf-installer.
+fn before_a_power_cut(machine: &mut Machine, operation: OperationId, request: &Request) {
+    assert_eq!(machine.ask(request), Reply::Accepted);
     machine.installer().errors().wait_for("did not begin");
     machine.installer().kill();
     in_another_boot(machine, operation);
-    operation
 }
 
 /// Makes the record say that its attempts were made in another boot.
