@@ -3,10 +3,13 @@
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
+    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 use crate::limits;
 
@@ -21,18 +24,23 @@ pub(crate) fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
-    let new = not_yet(path)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(bytes)?;
-    if durable {
-        file.sync_all()?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    // No name of ours begins with a dot, so this is no other file's.
+    let mut new = OsString::from(NEW);
+    new.push(name);
+    if let Some(folder) = path.parent() {
+        sweep(folder, NEW);
     }
-    fs::rename(&new, path)?;
+    let mut writable = OpenOptions::new();
+    let (new, mut file) = create_unique(&path.with_file_name(new), writable.write(true))?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
+        .and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
     if durable {
         sync_folder_of(path)
     } else {
@@ -40,12 +48,67 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     }
 }
 
-/// No name of ours begins with a dot, so this is no other file's.
-fn not_yet(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    let mut new = OsString::from(".new-");
-    new.push(name);
-    Ok(path.with_file_name(new))
+/// How a file begins that will take another one's place.
+const NEW: &str = ".new-";
+
+/// Creates a file that was not there (O_EXCL), under this name and a stamp that nobody can foretell. Our folders are root's
+/// alone (0700); this holds where one is not.
+pub(crate) fn create_unique(path: &Path, options: &mut OpenOptions) -> io::Result<(PathBuf, File)> {
+    let options = options.create_new(true).mode(0o600);
+    unique(path, "", |path| options.open(path))
+}
+
+/// Creates something that was not there under this name, a stamp and this ending. `create` must fail where something is.
+pub(crate) fn unique<T>(
+    path: &Path,
+    ending: &str,
+    create: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(PathBuf, T)> {
+    const TRIES: u32 = 8;
+    let mut tries = 0;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}{ending}", stamp()));
+        let path = PathBuf::from(name);
+        match create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => {
+                tries += 1;
+            }
+            created => return created.map(|created| (path, created)),
+        }
+    }
+}
+
+/// Of this process, and random: the keys of the standard library's hash come from the kernel.
+fn stamp() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}-{random:016x}", std::process::id())
+}
+
+/// The process that made a file of this name by [`unique`].
+fn maker(name: &str) -> Option<Pid> {
+    let (_, stamp) = name.strip_suffix(LINK).unwrap_or(name).rsplit_once('.')?;
+    let (pid, random) = stamp.split_once('-')?;
+    let is_ours = random.len() == 16 && u64::from_str_radix(random, 16).is_ok();
+    let pid = pid.parse().ok().filter(|pid| *pid > 0 && is_ours)?;
+    Some(Pid::from_raw(pid))
+}
+
+/// The ending that apt asks of a package's name.
+pub(crate) const LINK: &str = ".deb";
+
+/// Removes files of this beginning in the folder that a killed process of ours left by [`unique`].
+pub(crate) fn sweep(folder: &Path, beginning: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_str().filter(|name| name.starts_with(beginning));
+        if name
+            .and_then(maker)
+            .is_some_and(|maker| kill(maker, None) == Err(Errno::ESRCH))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes the file if it is there; afterwards it stays gone.
@@ -134,4 +197,92 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     sync_folder_of(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_that_somebody_put_at_a_temporary_name_is_neither_written_nor_kept_as_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("record"), folder.path().join("victim"));
+        fs::write(&victim, "theirs").unwrap();
+        symlink(&victim, folder.path().join(".new-record")).unwrap();
+        write(&path, b"ours").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+
+        let tried = std::cell::RefCell::new(Vec::new());
+        let taken = unique(&path, "", |path| {
+            assert!(!tried.borrow().contains(&path.to_owned()));
+            tried.borrow_mut().push(path.to_owned());
+            Err::<(), _>(io::ErrorKind::AlreadyExists.into())
+        });
+        assert!(taken.is_err() && tried.borrow().len() > 1);
+    }
+
+    #[test]
+    fn of_two_who_write_at_once_each_reader_sees_one_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        let texts = [vec![b'a'; 8192], vec![b'b'; 16384]];
+        std::thread::scope(|scope| {
+            for text in &texts {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        write_volatile(&path, text).unwrap();
+                        let there = fs::read(&path).unwrap();
+                        assert!(texts.contains(&there), "torn: {} bytes", there.len());
+                    }
+                });
+            }
+        });
+        assert_eq!(names(folder.path()), ["record"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_a_living_one_writes_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        let dead = gone.id();
+        gone.wait().unwrap();
+        let here = std::process::id();
+        let stays = [
+            format!(".new-a.{here}-0123456789abcdef"),
+            format!("apt.{dead}-0123456789abcdef"),
+            format!(".new-a.{dead}-012"),
+            ".new-a".to_owned(),
+        ];
+        for name in &stays {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::write(
+            folder
+                .path()
+                .join(format!(".new-b.{dead}-0123456789abcdef")),
+            "",
+        )
+        .unwrap();
+        write(&folder.path().join("a"), b"").unwrap();
+        let mut left: Vec<_> = stays.into_iter().chain(["a".to_owned()]).collect();
+        left.sort();
+        assert_eq!(names(folder.path()), left);
+        let link = format!("acme.{dead}-0123456789abcdef.deb");
+        fs::write(folder.path().join(link), "").unwrap();
+        sweep(folder.path(), "");
+        left.retain(|name| !name.starts_with("apt."));
+        assert_eq!(names(folder.path()), left);
+    }
 }

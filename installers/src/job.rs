@@ -104,7 +104,9 @@ impl<'a> Worker<'a> {
         let (failure, device) = match self.work(&mut job, session) {
             Ok(device) => (None, device),
             // The package manager says that it was stopped; by whom, the record says.
-            Err(Stop::Failed(_)) if !self.is_open(&job)? => return Ok(()),
+            Err(Stop::Failed(failure)) if !self.is_open(&job)? => {
+                return self.after_cancel(&job, &failure);
+            }
             Err(Stop::Failed(failure)) => {
                 self.go_back(&job);
                 (Some(failure), self.backend.found(job.order.package())?)
@@ -113,6 +115,15 @@ impl<'a> Worker<'a> {
         };
         self.add_paths(&mut written, job.order.package())?;
         self.end(job, failure, device, &written)
+    }
+
+    /// A cancelled job changes nothing, unless a package manager did not wait for consent: then the ledger knows of it.
+    fn after_cancel(&self, job: &Job, failure: &Failure) -> Result<(), Failure> {
+        let device = self.backend.found(job.order.package())?;
+        if !is_the_same(job.before.as_ref(), device.as_ref()) {
+            log::failed(job, failure);
+        }
+        self.record(job, false, device.as_ref())
     }
 
     /// dpkg outlives whoever started it. A job is over when its processes are gone. What stays for longer than a job may
@@ -578,7 +589,7 @@ fn is_of_another_boot(job: &Job, boot: &str) -> bool {
 }
 
 /// This boot, by the name that the kernel gave it.
-fn boot() -> String {
+pub(crate) fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.unwrap_or_default().trim().to_owned()
 }

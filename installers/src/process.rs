@@ -5,10 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    os::{
-        fd::{AsFd, FromRawFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -24,7 +21,7 @@ use nix::{
     },
 };
 
-use crate::{limits, root::Root};
+use crate::{durable, limits, root::Root};
 
 /// How long until a child is looked at again that cannot be waited for with a limit.
 const STEP: Duration = Duration::from_millis(200);
@@ -82,18 +79,13 @@ pub(crate) struct Printed {
 }
 
 impl Printed {
-    /// An empty one.
+    /// A new one, whose name begins so.
     pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
-            crate::durable::private_folder(folder)?;
+            durable::private_folder(folder)?;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)?;
-        file.set_len(0)?;
+        let mut options = OpenOptions::new();
+        let (path, file) = durable::create_unique(&path, options.read(true).append(true))?;
         Ok(Self { path, file })
     }
 

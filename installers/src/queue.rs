@@ -18,9 +18,11 @@ use wharf_frames::{
 };
 
 use crate::{
+    job::boot,
     journal::{Job, Journal, Order, State, lock_file},
     limits,
     root::Root,
+    session,
 };
 
 /// When a job could not be started at all: how long until it is tried again.
@@ -111,9 +113,13 @@ impl Queue {
                 format!("there is no job {operation}"),
             ));
         };
+        // dpkg is never at work then, unless its front end passed our consent by.
+        let is_at_work = job.attempts.last().is_some_and(|attempt| {
+            attempt.boot == boot() && session::changes_packages(attempt.session)
+        });
         match job.state {
-            State::Accepted | State::Attempted => {}
-            State::Applying | State::Applied | State::Ended(_) => {
+            State::Accepted | State::Attempted if !is_at_work => {}
+            _ => {
                 let detail = format!("{operation} cannot be cancelled any more");
                 return Err(Failure::new(Cause::Policy, detail));
             }

@@ -81,12 +81,36 @@ pub(crate) fn wait_for_the_rest(limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a package manager changes the device, or a maintainer script runs, in a session.
+pub(crate) fn changes_packages(session: i32) -> bool {
+    let all = processes().unwrap_or_default();
+    let mut all = all.iter().filter(|process| process.session == session);
+    all.any(|process| is_at_work(process.pid))
+}
+
 fn first_of(session: i32, counts: impl Fn(i32) -> bool) -> io::Result<Option<i32>> {
     let this = i32::try_from(std::process::id()).unwrap_or_default();
     let mut all = processes()?.into_iter();
     let found = all
         .find(|process| process.session == session && process.pid != this && counts(process.pid));
     Ok(found.map(|process| process.pid))
+}
+
+/// Ends a package manager that has nobody's consent to change anything, with all that it waits for. Where dpkg is at work all
+/// the same, ends only its scripts, and gives false.
+pub(crate) fn end_waiting(above: u32) -> bool {
+    let (Ok(pid), Ok(all)) = (i32::try_from(above), processes()) else {
+        return false;
+    };
+    let below = descendants(&all, pid);
+    if below.iter().any(|pid| is_at_work(*pid)) {
+        end_scripts(above);
+        return false;
+    }
+    for pid in below.into_iter().chain([pid]) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // it may be gone by now
+    }
+    true
 }
 
 /// Ends the maintainer scripts that run below this process, with all that they started: where a package manager takes
@@ -113,6 +137,26 @@ fn is_script(pid: i32) -> bool {
         argument.starts_with(b"/var/lib/dpkg/info/")
             || argument.starts_with(b"/var/lib/dpkg/tmp.ci/")
     })
+}
+
+/// apt starts dpkg also to ask it something.
+fn is_at_work(pid: i32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    let works = |argument: &[u8]| {
+        const WORK: [&[u8]; 7] = [
+            b"--unpack",
+            b"--configure",
+            b"--install",
+            b"-i",
+            b"--remove",
+            b"--purge",
+            b"--triggers-only",
+        ];
+        WORK.contains(&argument)
+    };
+    (name.trim_end() == "dpkg" && arguments.any(works)) || is_script(pid)
 }
 
 fn descendants(all: &[Process], above: i32) -> Vec<i32> {

@@ -3,16 +3,14 @@
 //! administrator's hooks stay as apt does them.
 
 use std::{
+    cell::RefCell,
     cmp::Ordering,
-    ffi::{OsStr, OsString},
-    fs,
+    ffi::OsStr,
+    fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Output,
-    sync::{
-        OnceLock,
-        atomic::{self, AtomicU32},
-    },
+    process::{Command, Output},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -55,6 +53,15 @@ pub struct Apt {
     services: Option<Services>,
     /// Where our configuration is, once it is written.
     configuration: OnceLock<PathBuf>,
+}
+
+/// One run of apt, when it is over.
+struct Ran {
+    /// How consent was decided; none where apt never asked.
+    decided: Option<Result<(), Failure>>,
+    /// apt had dpkg work, and had not asked.
+    unasked: bool,
+    printed: String,
 }
 
 /// A name for a file, for one run of apt.
@@ -111,17 +118,15 @@ impl Apt {
         Ok(self.configuration.get_or_init(|| path))
     }
 
-    fn arguments(&self, words: &[&str], what: &OsStr) -> Result<Vec<OsString>, Failure> {
-        let mut arguments: Vec<OsString> = vec!["-c".into(), self.configuration()?.into()];
-        arguments.extend(words.iter().map(OsString::from));
-        arguments.push(what.to_owned());
-        Ok(arguments)
-    }
-
     fn ask(&self, words: &[&str], what: &OsStr) -> Result<Output, Failure> {
-        let arguments = self.arguments(words, what)?;
-        process::ask(&self.root, "apt-get", arguments)
-            .map_err(|error| not_started("apt-get", &error))
+        let configuration = [OsStr::new("-c"), self.configuration()?.as_os_str()];
+        let words = words.iter().map(OsStr::new).chain([what]);
+        process::ask(
+            &self.root,
+            "apt-get",
+            configuration.into_iter().chain(words),
+        )
+        .map_err(|error| not_started("apt-get", &error))
     }
 
     /// Runs apt, which reports how far it is on a descriptor of its own, and has dpkg do only what is agreed to when
@@ -129,65 +134,118 @@ impl Apt {
     /// does not say better.
     fn run(
         &self,
+        name: &PackageName,
         words: &[&str],
         what: &OsStr,
         client: Client<'_>,
         agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
     ) -> Result<String, Failure> {
-        let arguments = self.arguments(words, what)?;
-        let run = || -> std::io::Result<(Option<Failure>, String)> {
-            let (mut consent, hook) = Consent::new()?;
-            let printed = Printed::new(self.root.run().join("apt/output"))?;
-            let status = Printed::new(self.root.run().join("apt/status"))?;
-            let files = [&printed, &status];
-            let growth = Growth::of(&files)?.and(&consent)?;
-            let mut child = process::program(&self.root, "sh")
-                .args(["-c", DESCRIPTORS, "sh", "apt-get"])
-                .args(["-o", "APT::Status-Fd=8"])
-                .args(arguments)
-                .stdin(status.writer()?)
-                .stdout(printed.writer()?)
-                .stderr(hook)
-                .spawn()?;
-            fault::point("apt.started");
-            process::wait(
-                &mut child,
-                &growth,
-                self.time_limit,
-                || {
-                    (client.report)(progress(&status.tail().unwrap_or_default()));
-                    consent.listen(|lines| {
-                        agree(&announced(lines)?)?;
-                        (client.begin)()
-                    });
-                },
-                session::end_scripts,
-            )?;
-            session::wait_for_the_rest(self.time_limit)?;
-            // It has run: what it printed is told if it can be read.
-            Ok((consent.refusal(), printed.tail().unwrap_or_default()))
-        };
-        let (refusal, printed) = run().map_err(|error| not_started("apt-get", &error))?;
-        (client.printed)("apt", &printed);
-        match refusal {
-            None => Ok(printed),
-            Some(refusal) => Err(refusal),
+        let before = (self.dpkg.status(name)?, self.dpkg.edition());
+        let ran = self
+            .watched(self.command()?, words, what, client, agree)
+            .map_err(|error| not_started("apt-get", &error))?;
+        (client.printed)("apt", &ran.printed);
+        if let Some(decided) = ran.decided {
+            return decided.map(|()| ran.printed);
         }
+        let after = (self.dpkg.status(name)?, self.dpkg.edition());
+        let has_worked = ran.unasked && before.1 != after.1;
+        // Another front end may have changed it, if apt waited for that one's lock in vain.
+        let is_locked = complaint::failure("apt-get", &ran.printed).cause == Cause::Locked;
+        match ran.unasked {
+            _ if has_worked || (before.0 != after.0 && !is_locked) => {
+                Err(without_consent(name, "changed"))
+            }
+            true => Err(without_consent(name, "wanted to change")),
+            false => Ok(ran.printed),
+        }
+    }
+
+    /// apt with our configuration. Options on the command line count only after it.
+    fn command(&self) -> Result<Command, Failure> {
+        let mut command = process::program(&self.root, "sh");
+        command
+            .args(["-c", DESCRIPTORS, "sh", "apt-get"])
+            .arg("-c")
+            .arg(self.configuration()?)
+            .args(["-o", "APT::Status-Fd=8"]);
+        Ok(command)
+    }
+
+    fn watched(
+        &self,
+        mut command: Command,
+        words: &[&str],
+        what: &OsStr,
+        client: Client<'_>,
+        agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
+    ) -> io::Result<Ran> {
+        let folder = self.folder()?;
+        durable::sweep(&folder, "");
+        let (consent, hook) = Consent::new(&folder)?;
+        let (options, consent) = (consent.options(&self.root), RefCell::new(consent));
+        let printed = Printed::new(folder.join("output"))?;
+        let status = Printed::new(folder.join("status"))?;
+        let files = [&printed, &status];
+        let growth = Growth::of(&files)?.and(&*consent.borrow())?;
+        let mut child = command
+            .args(options)
+            .args(words)
+            .arg(what)
+            .stdin(status.writer()?)
+            .stdout(printed.writer()?)
+            .stderr(hook)
+            .spawn()?;
+        drop(command); // the hook's end is apt's alone
+        fault::point("apt.started");
+        let mut unasked = false;
+        let changed = || {
+            let progress = progress(&status.tail().unwrap_or_default());
+            (client.report)(progress);
+            let mut consent = consent.borrow_mut();
+            consent.listen(|lines| {
+                agree(&announced(lines)?)?;
+                (client.begin)()
+            });
+            if progress.phase == Phase::Applying && !consent.is_settled() && !unasked {
+                unasked = true;
+                let _ = (client.begin)(); // it is too late to refuse
+            }
+        };
+        let overdue = |apt| {
+            let mut consent = consent.borrow_mut();
+            if consent.is_given() {
+                session::end_scripts(apt);
+            } else if session::end_waiting(apt) {
+                consent.refuse(not_asked_in_time(self.time_limit));
+            }
+        };
+        process::wait(&mut child, &growth, self.time_limit, changed, overdue)?;
+        session::wait_for_the_rest(self.time_limit)?;
+        Ok(Ran {
+            decided: consent.into_inner().decided(),
+            unasked,
+            // It has run: what it printed is told if it can be read.
+            printed: printed.tail().unwrap_or_default(),
+        })
+    }
+
+    /// For one run or one program of ours; root's alone (0700).
+    fn folder(&self) -> io::Result<PathBuf> {
+        let folder = self.root.run().join("apt");
+        durable::private_folder(&folder)?;
+        Ok(folder)
     }
 
     /// A path that apt takes for a file: absolute, ending in `.deb`. Each run has its own, since a plan may be asked
     /// for while the same file is installed.
     fn as_deb(&self, file: &PackageFile) -> Result<Link, Failure> {
-        static RUN: AtomicU32 = AtomicU32::new(0);
-        let mut name = file.path.file_name().unwrap_or_default().to_owned();
-        let run = RUN.fetch_add(1, atomic::Ordering::Relaxed);
-        name.push(format!("-{}-{run}.deb", std::process::id()));
-        let folder = self.root.run().join("apt");
-        let outside = folder.join(name);
-        durable::private_folder(&folder)
-            .and_then(|()| durable::remove(&outside))
-            .and_then(|()| symlink(self.root.seen_inside(&file.path), &outside))
-            .map_err(|error| not_started("apt-get", &error))?;
+        let target = self.root.seen_inside(&file.path);
+        let made = self.folder().and_then(|folder| {
+            let name = folder.join(file.path.file_name().unwrap_or_default());
+            durable::unique(&name, durable::LINK, |path| symlink(&target, path))
+        });
+        let (outside, ()) = made.map_err(|error| not_started("apt-get", &error))?;
         Ok(Link {
             inside: self.root.seen_inside(&outside),
             outside,
@@ -314,7 +372,8 @@ impl Installer for Apt {
         let first = before.is_none_or(|status| status.is_absent());
         let link = self.as_deb(file)?;
         let words = [&["-y"], install_words(manner).as_slice()].concat();
-        let printed = self.run(&words, link.inside.as_os_str(), client, &|steps| {
+        let what = link.inside.as_os_str();
+        let printed = self.run(&package.name, &words, what, client, &|steps| {
             only_installs(file, steps)
         })?;
         fault::point("apt.installed");
@@ -333,7 +392,8 @@ impl Installer for Apt {
         }
         let what = format!("apt-get install of {} {}", package.name, package.version);
         let failure = complaint::failure(&what, &printed);
-        if first {
+        // Behind another's lock nothing is ours to clean up.
+        if first && failure.cause != Cause::Locked {
             self.clean_up(&package.name, client.printed)?;
         }
         Err(failure)
@@ -349,6 +409,7 @@ impl Installer for Apt {
             // apt asks for its archive, and dpkg removes nothing but this.
             true => (client.begin)().and_then(|()| self.dpkg.remove(name, client.printed))?,
             false => self.run(
+                name,
                 &["-y", "remove"],
                 OsStr::new(name.as_str()),
                 client,
@@ -490,6 +551,25 @@ fn half_way(name: &PackageName, said: &str) -> Failure {
         "{name} was left half-way and needs an operator (`dpkg --audit`, `dpkg --configure -a`): {why}"
     );
     Failure::new(Cause::Interrupted, detail)
+}
+
+/// `did` is `changed`, or what dpkg refused.
+fn without_consent(name: &PackageName, did: &str) -> Failure {
+    let detail = format!(
+        "apt {did} {name} without asking wharfd for consent: this apt-get passes over -o \
+         DPkg::Pre-Install-Pkgs, or something else changed {name} meanwhile: look for a replaced apt-get (`dpkg --verify apt`, \
+         `dpkg-divert --list`) and at /var/log/dpkg.log, then install the package again"
+    );
+    Failure::new(Cause::PackageManager, detail)
+}
+
+fn not_asked_in_time(limit: Duration) -> Failure {
+    let detail = format!(
+        "apt was not ready to change the device within {} s and was ended; nothing was changed: look at its hooks \
+         (`apt-config dump DPkg`)",
+        limit.as_secs()
+    );
+    Failure::new(Cause::PackageManager, detail)
 }
 
 fn no_service_manager(name: &PackageName) -> Failure {

@@ -1,5 +1,5 @@
-//! apt's configuration in our runs (apt.conf(5)): the administrator's, but it sees the status file alone, and asks for
-//! consent. It knows nothing of packages.
+//! apt's configuration in our runs (apt.conf(5)): the administrator's, but it sees the status file alone. It knows nothing
+//! of packages, and nothing of consent: no file can give or take that.
 
 use std::{
     fs, io,
@@ -9,7 +9,6 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::consent;
 use crate::{durable, process, root::Root};
 
 /// Writes it, and gives its path as apt sees it. apt is asked for the administrator's hooks only if a file that they
@@ -19,22 +18,34 @@ pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
     durable::private_folder(&folder.join("lists/partial"))?;
     durable::private_folder(&folder.join("archives/partial"))?;
     let ours = ours(&root.seen_inside(&folder), lock_wait);
-    let made_from = made_from(root, &ours)?.map(|made_from| format!("// {made_from}\n"));
+    let made_from = made_from(root, &ours)?;
     let path = folder.join("apt.conf");
-    let there = durable::read(&path)?.unwrap_or_default();
-    let is_current = |line: &String| there.starts_with(line.as_bytes());
+    // What cannot be read is written again.
+    let there = durable::read_of_root(&path).ok().flatten();
+    let is_current = |made_from: &String| is_whole(&there.unwrap_or_default(), made_from);
     if !made_from.as_ref().is_some_and(is_current) {
-        let hooks = kept(&hooks(root)?);
-        let text = [
-            made_from.unwrap_or_default(),
-            ours,
-            hooks,
-            consent::HOOK.into(),
-        ]
-        .concat();
+        let text = [ours, kept(&hooks(root)?)].concat();
+        let first = made_from.map(|made_from| first_line(&made_from, text.as_bytes()));
+        let text = [first.unwrap_or_default(), text].concat();
         durable::write_volatile(&path, text.as_bytes())?;
     }
     Ok(root.seen_inside(&path))
+}
+
+/// What the file was made from, and the digest of all that follows.
+fn first_line(made_from: &str, rest: &[u8]) -> String {
+    format!("// {made_from} {}\n", hexadecimal(&Sha256::digest(rest)))
+}
+
+/// Whether the file was made from this, and every byte of it is as it was written.
+fn is_whole(there: &[u8], made_from: &str) -> bool {
+    let end = there.iter().position(|byte| *byte == b'\n');
+    let halves = end.and_then(|end| there.split_at_checked(end + 1));
+    halves.is_some_and(|(first, rest)| first == first_line(made_from, rest).as_bytes())
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The planner's log, a compressed copy of all that apt knew, costs more than the plan. `#clear` works only in a file
@@ -61,7 +72,7 @@ fn ours(folder: &Path, lock_wait: Duration) -> String {
 
 /// The digest of ours and of all files of the administrator's; none where these take in others from elsewhere.
 fn made_from(root: &Root, ours: &str) -> io::Result<Option<String>> {
-    let mut hash = Sha256::new_with_prefix([ours, consent::HOOK].concat());
+    let mut hash = Sha256::new_with_prefix(ours);
     for path in configured(root)? {
         let Some(bytes) = durable::read(&path)? else {
             return Ok(None); // a link that leads nowhere from outside of the root
@@ -73,10 +84,7 @@ fn made_from(root: &Root, ours: &str) -> io::Result<Option<String>> {
         hash.update(bytes.len().to_le_bytes());
         hash.update(bytes);
     }
-    let digest = hash.finalize();
-    Ok(Some(
-        digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    ))
+    Ok(Some(hexadecimal(&hash.finalize())))
 }
 
 fn configured(root: &Root) -> io::Result<Vec<PathBuf>> {
@@ -126,6 +134,22 @@ mod tests {
             kept(dump),
             "DPkg::Pre-Install-Pkgs { \"/bin/hook || true\"; };\n"
         );
+    }
+
+    #[test]
+    fn a_file_is_current_only_by_every_byte() {
+        let rest = b"APT::X \"1\";\n";
+        let whole = [first_line("abc", rest).as_bytes(), rest].concat();
+        assert!(is_whole(&whole, "abc"));
+        assert!(!is_whole(&whole, "abd"));
+        for at in 0..whole.len() {
+            let mut other = whole.clone();
+            other[at] ^= 1;
+            assert!(!is_whole(&other, "abc"), "byte {at}");
+            assert!(!is_whole(&whole[..at], "abc"), "{at} bytes");
+        }
+        let longer = [&whole, &b"#clear DPkg::Pre-Install-Pkgs;\n"[..]].concat();
+        assert!(!is_whole(&longer, "abc"));
     }
 
     #[test]

@@ -1,46 +1,106 @@
 //! The question that apt asks under its locks, right before it has dpkg change the device: a hook of ours
 //! (apt.conf(5), DPkg::Pre-Install-Pkgs) tells this process what is about to be done, and apt goes on only with its
 //! consent. It knows nothing of what may be done.
+//!
+//! The hook is on apt's command line. apt takes the command line word by word after all its files, so no file can remove the
+//! hook again, whatever it clears. dpkg is told to look for consent itself: an apt that does not ask gets nothing done.
 
 use std::{
+    fs::{self, OpenOptions},
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
+    path::{Path, PathBuf},
 };
 
 use wharf_frames::{Cause, Failure};
 
-use crate::limits;
+use crate::{durable, limits, root::Root};
 
-/// For apt's configuration, after the administrator's own hooks, so that nothing but dpkg comes after consent. The
+/// For apt's command line, after `-c` and so after the administrator's own hooks: nothing but dpkg comes after consent. The
 /// hook sends the announced lines and an empty one, and waits for a line. None comes where consent is refused or
 /// this process is dead: the hook fails, and apt changes nothing. Its end is descriptor 9 in apt, the last that a
 /// shell can name.
-pub(super) const HOOK: &str = "DPkg::Pre-Install-Pkgs { \"sed '1,/^$/d' >&9 && echo >&9 && read -r consent <&9\"; };\n\
-     DPkg::Tools::Options::sed::Version \"3\";\n\
-     APT::Keep-Fds { \"9\"; };\n";
+const HOOK: [&str; 4] = [
+    "DPkg::Pre-Install-Pkgs::=sed '1,/^$/d' >&9 && echo >&9 && read -r consent <&9",
+    "DPkg::Tools::Options::sed::Version=3",
+    "DPkg::Tools::Options::sed::InfoFD=0",
+    "APT::Keep-Fds::=9",
+];
 
 /// One conversation with the hook.
 pub(super) struct Consent {
     socket: UnixStream,
     announced: Vec<u8>,
     answer: Option<Result<(), Failure>>,
+    /// There once consent is given, for dpkg to see: its name cannot be foretold, and nobody but root may make it.
+    token: PathBuf,
 }
 
 impl Consent {
-    /// A conversation that has not begun, and the hook's end of it.
-    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+    /// A conversation that has not begun, and the hook's end of it. The folder is root's alone.
+    pub(super) fn new(folder: &Path) -> io::Result<(Self, OwnedFd)> {
         let (socket, hook) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
+        let mut options = OpenOptions::new();
+        let (token, _) = durable::create_unique(&folder.join("consent"), options.write(true))?;
+        fs::remove_file(&token)?;
         let consent = Self {
             socket,
             announced: Vec::new(),
             answer: None,
+            token,
         };
         Ok((consent, hook.into()))
+    }
+
+    /// What apt is told by `-o`.
+    pub(super) fn options(&self, root: &Root) -> Vec<String> {
+        let token = root.seen_inside(&self.token);
+        let gate = format!("DPkg::Options::=--pre-invoke=test -e {}", token.display());
+        let hook = HOOK.iter().map(|&option| option.to_owned());
+        let options = hook.chain([gate]);
+        options
+            .flat_map(|option| ["-o".to_owned(), option])
+            .collect()
+    }
+
+    /// Whether apt has asked, or is not listened to any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Whether consent was given.
+    pub(super) fn is_given(&self) -> bool {
+        matches!(self.answer, Some(Ok(())))
+    }
+
+    /// Refuses it from now on, unless it was decided upon.
+    pub(super) fn refuse(&mut self, why: Failure) {
+        if self.answer.is_none() {
+            self.settle(Err(why));
+        }
+    }
+
+    fn settle(&mut self, answer: Result<(), Failure>) {
+        let answer = answer.and_then(|()| self.tell_dpkg());
+        if answer.is_ok() {
+            let _ = self.socket.write_all(b"\n"); // who does not read it does not go on
+        }
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.answer = Some(answer);
+    }
+
+    fn tell_dpkg(&self) -> Result<(), Failure> {
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create_new(true).open(&self.token);
+        made.map(drop).map_err(|error| {
+            let detail = format!("cannot create {}: {error}", self.token.display());
+            Failure::new(Cause::Unavailable, detail)
+        })
     }
 
     /// Takes what was announced meanwhile. Once that is all, decides and answers.
@@ -56,16 +116,12 @@ impl Consent {
             Ok(()) if is_all => decide(String::from_utf8_lossy(&self.announced).trim_end()),
             Ok(()) => return,
         };
-        if answer.is_ok() {
-            let _ = self.socket.write_all(b"\n"); // who does not read it does not go on
-        }
-        let _ = self.socket.shutdown(Shutdown::Write);
-        self.answer = Some(answer);
+        self.settle(answer);
     }
 
-    /// Why consent was refused, if it was asked for and refused.
-    pub(super) fn refusal(self) -> Option<Failure> {
-        self.answer.and_then(Result::err)
+    /// How it was decided; none where it was never asked for.
+    pub(super) fn decided(mut self) -> Option<Result<(), Failure>> {
+        self.answer.take()
     }
 
     /// Keeps no more than a plan can be long, and takes the rest all the same, so that who sends it gets on.
@@ -87,6 +143,12 @@ impl Consent {
     }
 }
 
+impl Drop for Consent {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.token);
+    }
+}
+
 impl AsFd for Consent {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -104,7 +166,8 @@ mod tests {
 
     /// What the hook reads to its end after it has sent this, and whether that was refused.
     fn told(lines: &[u8], decide: impl Fn(&str) -> Result<(), Failure>) -> (String, bool) {
-        let (mut consent, hook) = Consent::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
         let mut hook = UnixStream::from(hook);
         let sent = lines.to_vec();
         let sender = std::thread::spawn(move || {
@@ -121,16 +184,20 @@ mod tests {
             nix::poll::poll(&mut events, 100u16).unwrap();
             consent.listen(&decide);
         }
-        (sender.join().unwrap(), consent.refusal().is_some())
+        assert_eq!(consent.token.exists(), consent.is_given());
+        let refused = matches!(consent.decided(), Some(Err(_)));
+        (sender.join().unwrap(), refused)
     }
 
     #[test]
     fn only_a_whole_announcement_is_decided_upon() {
-        let (mut consent, hook) = Consent::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
         let mut hook = UnixStream::from(hook);
         for part in ["acme 1 ", "x\n", "user 2 x\n"] {
             hook.write_all(part.as_bytes()).unwrap();
             consent.listen(|lines| panic!("{lines:?} is not all"));
+            assert!(!consent.token.exists(), "dpkg does nothing yet");
         }
         hook.write_all(b"\n").unwrap();
         consent.listen(|lines| {
@@ -141,7 +208,24 @@ mod tests {
         let mut answer = String::new();
         hook.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "\n");
-        assert_eq!(consent.refusal(), None);
+        let token = consent.token.clone();
+        assert!(token.exists(), "dpkg goes on");
+        assert_eq!(consent.decided(), Some(Ok(())));
+        assert!(!token.exists());
+    }
+
+    #[test]
+    fn consent_that_dpkg_cannot_see_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
+        let mut hook = UnixStream::from(hook);
+        fs::write(&consent.token, "somebody else's").unwrap();
+        hook.write_all(b"acme\n\n").unwrap();
+        consent.listen(|_| Ok(()));
+        let mut answer = String::new();
+        hook.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "");
+        assert!(matches!(consent.decided(), Some(Err(_))));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) struct Known(Mutex<Option<(Edition, PackageName, Option<Status>)>>);
 
 /// dpkg puts another file in the place of its database whenever that changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Edition {
+pub(super) struct Edition {
     inode: u64,
     changed: (i64, i64),
     length: u64,
@@ -132,7 +132,7 @@ impl Dpkg {
     }
 
     /// Which edition of the database there is; none while dpkg is at work.
-    fn edition(&self) -> Option<Edition> {
+    pub(super) fn edition(&self) -> Option<Edition> {
         let metadata = fs::metadata(self.root.path("var/lib/dpkg/status")).ok()?;
         (!self.was_interrupted()).then(|| Edition {
             inode: metadata.ino(),

@@ -25,7 +25,7 @@ use wharf_tests::{
     waiting::wait_until,
 };
 
-use crate::machine::{Deb, Place, Script, name};
+use crate::machine::{Deb, Place, Script, name, place_script};
 
 const PLAIN: Manner = Manner {
     allow_downgrade: false,
@@ -537,10 +537,17 @@ fn while_apt_waits<T: Send>(
 }
 
 pub(crate) fn wait_for_apt_to_wait(root: &Path) {
-    let output = root.join("run/wharf-installer/apt/output");
+    let folder = root.join("run/wharf-installer/apt");
     wait_until("apt that waits for the lock", || {
-        let printed = fs::read_to_string(&output).unwrap_or_default();
-        printed.contains("lock").then_some(())
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut outputs = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.file_stem().is_some_and(|stem| stem == "output"));
+        let waits = outputs.any(|path| {
+            let printed = fs::read_to_string(path).unwrap_or_default();
+            printed.contains("lock")
+        });
+        waits.then_some(())
     });
 }
 
@@ -607,6 +614,112 @@ fn the_administrators_hooks_and_the_history_stay() {
     for line in ["Install: acme:", "Remove: acme:"] {
         assert!(history.contains(line), "{history}");
     }
+}
+
+/// Puts this script in the place of apt-get, which is apt-get.real then.
+pub(crate) fn replace_apt_get(root: &Path, script: &str) {
+    let apt = root.join("usr/bin/apt-get");
+    fs::rename(&apt, root.join("usr/bin/apt-get.real")).unwrap();
+    place_script(&format!("#!/bin/sh\n{script}\n"), &apt);
+}
+
+/// Leaves out each word of the command line that has one of these in it.
+pub(crate) fn apt_get_without(words: &[&str]) -> String {
+    let pattern: Vec<String> = words.iter().map(|word| format!("*{word}*")).collect();
+    format!(
+        "for word; do shift; case $word in {}) word=Left::Out=1;; esac; set -- \"$@\" \"$word\"; done\n\
+         exec /usr/bin/apt-get.real \"$@\"",
+        pattern.join("|")
+    )
+}
+
+/// Asks for consent, which is not given.
+fn refused_by(backend: &dyn Installer, file: &PackageFile) -> Cause {
+    let client = Client {
+        begin: &|| Err(Failure::new(Cause::Policy, "not now")),
+        ..QUIET
+    };
+    let installed = backend.install(file, PLAIN, client);
+    installed.expect_err("nothing without consent").cause
+}
+
+#[test]
+fn no_file_of_apts_configuration_takes_consent_away() {
+    for text in [
+        "#clear DPkg::Pre-Install-Pkgs;\n#clear DPkg::Tools;\n#clear APT::Keep-Fds;\n#clear DPkg::Options;\n",
+        "DPkg::Pre-Install-Pkgs \"true\";\nDPkg::Tools::Options::sed { Version \"1\"; InfoFD \"20\"; };\n",
+        "Binary::apt-get { DPkg::Pre-Install-Pkgs \"true\"; DPkg::Tools::Options::sed::InfoFD \"20\"; };\n",
+    ] {
+        let bench = Bench::apt();
+        let last = bench.place.path().join("etc/apt/apt.conf.d/zz-last");
+        fs::write(last, text).unwrap();
+        let file = bench.plain("acme", "1");
+        let backend = bench.backend.as_ref();
+        assert_eq!(refused_by(backend, &file), Cause::Policy, "{text}");
+        assert_eq!(bench.version("acme"), None, "{text}");
+        assert_eq!(bench.install(&file), Ok(Change::Changed), "{text}");
+    }
+}
+
+#[test]
+fn a_configuration_that_was_changed_after_its_first_line_is_written_anew_and_takes_no_consent_away()
+{
+    let bench = Bench::apt();
+    let root = Root::new(bench.place.path());
+    bench.install(&bench.plain("base", "1")).unwrap();
+    let path = root.run().join("apt/apt.conf");
+    let whole = fs::read_to_string(&path).unwrap();
+    let clears = "#clear DPkg::Pre-Install-Pkgs;\n#clear DPkg::Options;\n";
+    fs::write(&path, format!("{whole}{clears}")).unwrap();
+
+    // By who had looked at it before, and by who looks at it now.
+    let file = bench.plain("acme", "1");
+    assert_eq!(refused_by(bench.backend.as_ref(), &file), Cause::Policy);
+    let policy = Policy {
+        lock_wait: Duration::from_secs(1),
+        ..Policy::default()
+    };
+    let later = Apt::open(&root, &policy).unwrap();
+    assert_eq!(refused_by(&later, &file), Cause::Policy);
+    assert_eq!(bench.version("acme"), None);
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+}
+
+#[test]
+fn an_apt_that_does_not_ask_for_consent_gets_nothing_done() {
+    let bench = Bench::apt();
+    replace_apt_get(&bench.place.path(), &apt_get_without(&["Pre-Install-Pkgs"]));
+    let ran = "touch /ran";
+    let deb = Deb::new("acme", "1").script(Script::Preinst, ran);
+    let file = bench.file(&deb, "acme", "1");
+    let failure = bench.backend.install(&file, PLAIN, QUIET).unwrap_err();
+    assert_eq!(failure.cause, Cause::PackageManager);
+    let words = "without asking wharfd for consent";
+    assert!(failure.detail.as_str().contains(words), "{failure}");
+    assert_eq!(bench.version("acme"), None);
+    assert!(!bench.place.path().join("ran").exists());
+    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_hook_that_never_answers_is_ended_and_nothing_is_changed() {
+    let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(2));
+    let root = bench.place.path();
+    let hook = "DPkg::Pre-Install-Pkgs { \"echo $$ >/waits; exec sleep 1000\"; };\n";
+    fs::write(root.join("etc/apt/apt.conf.d/99waits"), hook).unwrap();
+    let failure = bench
+        .backend
+        .install(&bench.plain("acme", "1"), PLAIN, QUIET)
+        .unwrap_err();
+    assert_eq!(failure.cause, Cause::PackageManager);
+    assert!(failure.detail.as_str().contains("hooks"), "{failure}");
+    assert_eq!(bench.version("acme"), None);
+    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+    let waited = fs::read_to_string(root.join("waits")).unwrap();
+    wait_until("the end of the hook", || {
+        let there = Path::new("/proc").join(waited.trim()).join("exe");
+        there.read_link().is_err().then_some(())
+    });
 }
 
 #[test]

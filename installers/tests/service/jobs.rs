@@ -11,7 +11,7 @@ use wharf_frames::{
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::contract::{frontend_lock, wait_for_apt_to_wait};
+use crate::contract::{apt_get_without, frontend_lock, replace_apt_get, wait_for_apt_to_wait};
 use crate::machine::{Deb, Machine, Script, Signer, name, refused};
 
 #[test]
@@ -540,4 +540,48 @@ fn an_install_that_waits_for_dpkgs_lock_can_be_cancelled() {
         Some(Cause::Policy)
     );
     assert_eq!(cancelled.device, None);
+}
+
+#[test]
+fn an_apt_that_passes_consent_by_fails_the_job_which_cannot_be_cancelled_meanwhile() {
+    let unasked = apt_get_without(&["Pre-Install-Pkgs", "pre-invoke"]);
+    let by_itself = "for file; do :; done\nexec /usr/bin/apt-get.real -y install \"$file\"";
+    for apt_get in [by_itself, unasked.as_str()] {
+        let machine = Machine::debian().started();
+        replace_apt_get(&machine.root(), apt_get);
+        let script = "touch /begun; while [ ! -e /go-on ]; do sleep 0.05; done";
+        let deb = Deb::new("acme", "1").script(Script::Postinst, script);
+        let (operation, _) = machine.accepted(&deb);
+        wait_until("its postinst", || {
+            machine.root().join("begun").exists().then_some(())
+        });
+        let cancelled = machine.ask(&Request::Cancel { operation });
+        std::fs::write(machine.root().join("go-on"), "").unwrap();
+        assert_eq!(refused(cancelled), Cause::Policy, "{apt_get}");
+
+        let outcome = machine.outcome(operation);
+        let failure = outcome.failure.expect("there was no consent");
+        assert_eq!(failure.cause, Cause::PackageManager, "{failure}");
+        let words = "apt changed acme without asking wharfd for consent";
+        assert!(failure.detail.as_str().contains(words), "{failure}");
+        let there = outcome.device.expect("what apt installed");
+        assert!(there.is_whole() && there.managed, "{there:?}");
+    }
+}
+
+#[test]
+fn an_install_whose_postinst_runs_cannot_be_cancelled() {
+    let machine = Machine::debian().started();
+    let script = "touch /begun; while [ ! -e /go-on ]; do sleep 0.05; done";
+    let deb = Deb::new("acme", "1").script(Script::Postinst, script);
+    let clears = machine.root().join("etc/apt/apt.conf.d/zz-last");
+    std::fs::write(clears, "#clear DPkg::Pre-Install-Pkgs;\n").unwrap();
+    let (operation, _) = machine.accepted(&deb);
+    wait_until("its postinst", || {
+        machine.root().join("begun").exists().then_some(())
+    });
+    let cancelled = machine.ask(&Request::Cancel { operation });
+    std::fs::write(machine.root().join("go-on"), "").unwrap();
+    assert_eq!(refused(cancelled), Cause::Policy);
+    assert_eq!(machine.outcome(operation).failure, None);
 }
