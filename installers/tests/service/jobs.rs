@@ -138,7 +138,7 @@ fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
 }
 
 /// As an administrator does it.
-fn apt_get_install(machine: &Machine, package: &Deb) {
+pub(crate) fn apt_get_install(machine: &Machine, package: &Deb) {
     let debian = machine.place.debian();
     let built = machine.build(package, None);
     std::fs::copy(&built.path, machine.root().join("by-hand.deb")).unwrap();

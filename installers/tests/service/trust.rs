@@ -23,6 +23,7 @@ use wharf_frames::{
 };
 use wharf_tests::command::output_of;
 
+use crate::jobs::apt_get_install;
 use crate::machine::{Built, Deb, Machine, Script, Signer, place_script};
 
 /// Replaces the vendor's certificate in the keyring with the one of its GnuPG home.
@@ -103,6 +104,27 @@ fn a_certificate_that_policy_does_not_mention_signs_only_what_it_signed_last() {
     let (stage, reply) = seal("3");
     assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
     assert_eq!(install(stage).failure, None);
+}
+
+#[test]
+fn a_version_that_was_installed_by_hand_leaves_the_package_to_its_signer() {
+    let machine = Machine::debian().started();
+    assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+    apt_get_install(&machine, &Deb::new("acme", "2"));
+    assert_eq!(machine.remove("acme").failure, None);
+    machine
+        .keys
+        .add_to_keyring(Signer::VendorRsa, &machine.root());
+    let policy = machine.root().join("etc/wharfd/installer.toml");
+    fs::write(policy, "").unwrap();
+    let seal = |signer| {
+        let built = machine.build(&Deb::new("acme", "3"), Some(signer));
+        machine.put(machine.stage_id(), &built)
+    };
+    let reply = seal(Signer::Vendor);
+    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    let failure = refusal(seal(Signer::VendorRsa));
+    assert_eq!(failure.cause, Cause::OutOfScope);
 }
 
 /// wharf-inspect that notes whether another one runs beside it, and judges nothing.
