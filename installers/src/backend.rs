@@ -152,6 +152,10 @@ pub trait Installer: Send + Sync {
     fn settle(&self, name: &PackageName, operation: OperationId, done: bool)
     -> Result<(), Failure>;
 
+    /// Takes away what holds units back and should not: of packages that are gone, and of units that are not the
+    /// package's own. What a job `is_at_work` on is left to that job.
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure>;
+
     /// Enables and starts the units of a package.
     fn activate(&self, name: &PackageName) -> Result<Change, Failure>;
 

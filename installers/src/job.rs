@@ -99,6 +99,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         self.wait_for_earlier(&job)?;
+        self.tidy(&|name| name == job.order.package());
         let mut written = FileSystems::of(self.root);
         self.add_paths(&mut written, job.order.package())?; // a removal leaves no list of them
         let (failure, device) = match self.work(&mut job, session) {
@@ -124,6 +125,21 @@ impl<'a> Worker<'a> {
             log::failed(job, failure);
         }
         self.record(job, false, device.as_ref())
+    }
+
+    /// Takes away what holds units back and should not, where no job is at work: an older wharfd may have left it.
+    pub fn tidy_up(&self) -> Result<(), Failure> {
+        let jobs = self.journal.jobs()?;
+        let open: Vec<&Job> = jobs.iter().filter(|job| job.is_open()).collect();
+        self.tidy(&|name| open.iter().any(|job| job.order.package() == name));
+        Ok(())
+    }
+
+    /// Nothing that is left elsewhere keeps a job from being done.
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
+        if let Err(failure) = self.backend.tidy(is_at_work) {
+            tracing::warn!("cannot look for units that are held back and should not be: {failure}");
+        }
     }
 
     /// dpkg outlives whoever started it. A job is over when its processes are gone. What stays for longer than a job may

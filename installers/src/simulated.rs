@@ -262,6 +262,10 @@ impl Installer for Simulated {
         Ok(())
     }
 
+    fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn activate(&self, name: &PackageName) -> Result<Change, Failure> {
         self.refuse_if("fail-activate", Cause::Unit)?;
         let active = self.file(name, "_active");

@@ -2,6 +2,7 @@
 //! test an overlay over it. One that boots is in `container`.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -134,6 +135,20 @@ pub(crate) fn lay_over(base: &Path, folder: &Folder) -> PathBuf {
     )
     .unwrap_or_else(|error| panic!("no overlay at {root:?} ({options}): {error}"));
     root
+}
+
+/// A package of the archive, as it lies there.
+pub fn archived(package: &str) -> PathBuf {
+    let name = format!("archived-{package}-{}", suite());
+    let folder = made_once(&name, "apt-get download", |folder| {
+        let mut download = Command::new("apt-get");
+        download.args(["-o", "APT::Sandbox::User=root", "download", package]);
+        output_of(download.current_dir(folder));
+    });
+    let mut files = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let file = files.next();
+    file.unwrap_or_else(|| panic!("nothing in {folder:?}"))
+        .path()
 }
 
 /// The release that this machine runs.

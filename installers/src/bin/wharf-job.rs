@@ -1,4 +1,5 @@
-//! Does one journalled job and records its end; started by wharf-installer, and not ended with it.
+//! Does one journalled job and records its end; started by wharf-installer, and not ended with it. `tidy` is for the
+//! maintainer scripts of wharfd's package: it takes away what an older one left on units.
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -8,13 +9,19 @@ use wharf_installers::{
     Root, job::Worker, open_backend, open_inspector, policy::Policy, usual_file_limit,
 };
 
-const USAGE: &str = "wharf-job run OPERATION [--root DIR]";
+const USAGE: &str = "wharf-job run OPERATION | tidy [--root DIR]";
+
+/// What there is to do.
+enum Task {
+    Run(OperationId),
+    Tidy,
+}
 
 fn main() -> ExitCode {
     usual_file_limit();
     wharf_journal::begin("wharf-job");
     go_on_when_asked_to_end();
-    let done = arguments().and_then(|(root, operation)| run(&root, operation));
+    let done = arguments().and_then(|(root, task)| perform(&root, &task));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,16 +41,20 @@ fn go_on_when_asked_to_end() {
     let _ = unsafe { sigaction(Signal::SIGTERM, &action) };
 }
 
-fn run(root: &Root, operation: OperationId) -> Result<(), String> {
+fn perform(root: &Root, task: &Task) -> Result<(), String> {
     let policy = Policy::read(root).map_err(|error| error.to_string())?;
     let backend = open_backend(root, &policy).map_err(|failure| failure.to_string())?;
     let inspector = open_inspector(root).map_err(|error| error.to_string())?;
     let worker = Worker::new(root, &policy, backend.as_ref(), inspector)
         .map_err(|error| error.to_string())?;
-    worker.run(operation).map_err(|failure| failure.to_string())
+    let done = match task {
+        Task::Run(operation) => worker.run(*operation),
+        Task::Tidy => worker.tidy_up(),
+    };
+    done.map_err(|failure| failure.to_string())
 }
 
-fn arguments() -> Result<(Root, OperationId), String> {
+fn arguments() -> Result<(Root, Task), String> {
     use lexopt::prelude::{Long, Value, ValueExt};
     let mut parser = lexopt::Parser::from_env();
     let (mut root, mut words) = (PathBuf::from("/"), Vec::new());
@@ -58,12 +69,12 @@ fn arguments() -> Result<(Root, OperationId), String> {
             other => return Err(wrong(&other.unexpected())),
         }
     }
-    match words.as_slice() {
-        [run, operation] if run == "run" => {
-            let operation = operation.parse().map_err(|error| wrong(&error))?;
-            let root = root.canonicalize().map_err(|error| wrong(&error))?;
-            Ok((Root::new(root), operation))
-        }
-        _ => Err(wrong(&"'run' and an operation are expected")),
-    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let task = match words.as_slice() {
+        ["run", operation] => Task::Run(operation.parse().map_err(|error| wrong(&error))?),
+        ["tidy"] => Task::Tidy,
+        _ => return Err(wrong(&"'run' and an operation, or 'tidy', are expected")),
+    };
+    let root = root.canonicalize().map_err(|error| wrong(&error))?;
+    Ok((Root::new(root), task))
 }

@@ -93,7 +93,8 @@ impl Apt {
             dpkg,
             lock_wait,
             time_limit,
-            services: Systemd::of(root, protected).map(|systemd| Services { systemd }),
+            services: Systemd::of(root, protected, files::owners)
+                .map(|systemd| Services { systemd }),
             configuration: OnceLock::new(),
         })
     }
@@ -503,6 +504,13 @@ impl Installer for Apt {
     ) -> Result<(), Failure> {
         match &self.services {
             Some(services) => services.settle(&self.dpkg, name, operation, done),
+            None => Ok(()),
+        }
+    }
+
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        match &self.services {
+            Some(services) => services.tidy(&self.dpkg, is_at_work),
             None => Ok(()),
         }
     }

@@ -2,9 +2,10 @@
 //! installed as dpkg-deb unpacks them. They are read only from packages whose signature holds.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    fs::{self, File},
-    io::{self, BufRead, BufReader},
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
     os::unix::ffi::OsStrExt,
     path::Path,
     process::Stdio,
@@ -14,28 +15,84 @@ use tar::Archive;
 use wharf_frames::{Cause, Failure, PackageName};
 
 use super::dpkg::not_started;
-use crate::{limits, process, root::Root};
-
-/// A path, and where it leads if it is a symbolic link.
-pub(super) type PathOf = (String, Option<String>);
+use crate::{limits, process, root::Root, systemd::UnitFile};
 
 /// The files of an installed package among those whose path `counts`.
 pub(super) fn installed(
     root: &Root,
     name: &PackageName,
     counts: impl Fn(&str) -> bool,
-) -> Result<Vec<PathOf>, Failure> {
+) -> Result<Vec<UnitFile>, Failure> {
     let output = process::ask(root, "dpkg-query", ["-L", "--", name.as_str()])
         .map_err(|error| not_started("dpkg-query", &error))?;
     let lines = String::from_utf8_lossy(&output.stdout);
     let paths = lines
         .lines()
         .filter(|line| line.starts_with('/') && counts(line));
-    let target = |path: &str| {
-        let target = fs::read_link(root.path(path.trim_start_matches('/'))).ok()?;
-        Some(target.to_string_lossy().into_owned())
+    let read = |path: &str| {
+        UnitFile::read(root, path).map_err(|error| {
+            let detail = format!("cannot read {path} of {name}: {error}");
+            Failure::new(Cause::Unavailable, detail)
+        })
     };
-    Ok(paths.map(|path| (path.to_owned(), target(path))).collect())
+    paths.filter_map(|path| read(path).transpose()).collect()
+}
+
+/// The packages that own these paths below the root, by dpkg's whole database. Paths in `usr/lib` are asked for in
+/// `/lib` as well, where a package may still have them.
+pub(super) fn owners(
+    root: &Root,
+    paths: &BTreeSet<String>,
+) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
+    let spelled = paths.iter().flat_map(|path| {
+        let unmerged = path.strip_prefix("usr/lib/").map(|it| format!("/lib/{it}"));
+        [Some(format!("/{path}")), unmerged].into_iter().flatten()
+    });
+    let patterns = spelled.map(|path| without_patterns(&path));
+    let arguments = ["-S", "--"].map(str::to_owned).into_iter().chain(patterns);
+    let output = process::ask(root, "dpkg-query", arguments)
+        .map_err(|error| not_started("dpkg-query", &error))?;
+    // 1: none owns one of them.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        let detail = format!(
+            "`dpkg-query -S` does not tell whose {paths:?} are: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        return Err(Failure::new(Cause::Unavailable, detail));
+    }
+    Ok(owned(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// What dpkg takes for a pattern, as itself.
+fn without_patterns(path: &str) -> String {
+    let mut plain = String::new();
+    for character in path.chars() {
+        if "*?[]\\".contains(character) {
+            plain.push('\\');
+        }
+        plain.push(character);
+    }
+    plain
+}
+
+/// `acme, other:amd64: /lib/systemd/system/acme.service`
+fn owned(lines: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in lines.lines() {
+        let Some((packages, path)) = line.split_once(": /") else {
+            continue;
+        };
+        if packages.contains("diversion by") || packages.starts_with("local diversion") {
+            continue;
+        }
+        let file = UnitFile::new(path, &[]);
+        let owners = owners.entry(file.path().to_owned()).or_default();
+        let names = packages
+            .split(", ")
+            .filter_map(|name| name.split(':').next());
+        owners.extend(names.map(str::to_owned));
+    }
+    owners
 }
 
 /// Visits what dpkg lists for an installed package, by dpkg's own file: dpkg-query would read its whole database. The
@@ -75,7 +132,7 @@ pub(super) fn packed(
     root: &Root,
     file: &Path,
     counts: impl Fn(&str) -> bool,
-) -> Result<Vec<PathOf>, Failure> {
+) -> Result<Vec<UnitFile>, Failure> {
     let mut child = process::program(root, "dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(root.seen_inside(file))
@@ -84,7 +141,7 @@ pub(super) fn packed(
         .spawn()
         .map_err(|error| not_started("dpkg-deb", &error))?;
     let tar = child.stdout.take();
-    let listed = tar.map_or(Ok(Vec::new()), |tar| list(tar, counts));
+    let listed = tar.map_or(Ok(Vec::new()), |tar| list(tar, root, counts));
     let status = child
         .wait()
         .map_err(|error| not_started("dpkg-deb", &error))?;
@@ -96,29 +153,73 @@ pub(super) fn packed(
 }
 
 /// Reads to the end: a program that writes to nobody would fail.
-fn list(tar: impl io::Read, counts: impl Fn(&str) -> bool) -> io::Result<Vec<PathOf>> {
-    let mut paths = Vec::new();
+fn list(tar: impl Read, root: &Root, counts: impl Fn(&str) -> bool) -> io::Result<Vec<UnitFile>> {
+    let mut files = Vec::new();
     let mut archive = Archive::new(tar);
     for entry in archive.entries()? {
-        let entry = entry?;
+        let mut entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !counts(&path) {
+        if !counts(&path) || entry.header().entry_type().is_dir() {
             continue;
         }
-        if paths.len() == limits::UNIT_FILES {
+        if files.len() == limits::UNIT_FILES {
             return Err(io::Error::other("it brings too many units"));
         }
-        let target = entry
-            .link_name_bytes()
-            .filter(|_| entry.header().entry_type().is_symlink());
-        let target = target.map(|target| String::from_utf8_lossy(&target).into_owned());
-        paths.push((path, target));
+        files.push(match entry.link_name_bytes() {
+            Some(target) if entry.header().entry_type().is_symlink() => {
+                UnitFile::link(&path, &String::from_utf8_lossy(&target)).through_links(root)
+            }
+            _ => UnitFile::new(&path, &text_of(&mut entry, &path)?),
+        });
     }
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
-    Ok(paths)
+    Ok(files)
+}
+
+/// What it holds, where that says something of units.
+fn text_of(entry: &mut impl Read, path: &str) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if UnitFile::says_names(path) {
+        entry.take(limits::FILE + 1).read_to_end(&mut text)?;
+    }
+    match text.len() as u64 > limits::FILE {
+        true => Err(io::Error::other(format!(
+            "its {path} is longer than {} bytes",
+            limits::FILE
+        ))),
+        false => Ok(text),
+    }
 }
 
 fn malformed(why: &str) -> Failure {
     let detail = format!("the data.tar of the package is not sound: {why}");
     Failure::new(Cause::Malformed, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owners_of_a_path_are_whom_dpkg_names() {
+        let lines = "acme: /lib/systemd/system/a.service\n\
+                     other:amd64, third: /usr/lib/systemd/system/a.service\n\
+                     diversion by x from: /etc/b\ndiversion by x to: /etc/b.real\n\
+                     local diversion from: /etc/c\n\
+                     acme: /etc/systemd/system/a: /b.service\n";
+        let owners = owned(lines);
+        let expected = [
+            ("etc/systemd/system/a: /b.service", vec!["acme"]),
+            (
+                "usr/lib/systemd/system/a.service",
+                vec!["acme", "other", "third"],
+            ),
+        ];
+        let found: Vec<(&str, Vec<&str>)> = owners
+            .iter()
+            .map(|(path, owners)| (path.as_str(), owners.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(without_patterns("/a\\x2db*[c]?"), "/a\\\\x2db\\*\\[c\\]\\?");
+    }
 }

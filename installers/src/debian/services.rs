@@ -12,7 +12,7 @@ use super::{
 use crate::{
     backend::Change,
     fault,
-    systemd::{BusServices, Present, Shipped, Systemd, is_of_a_unit},
+    systemd::{Present, Shipped, Systemd, is_of_a_unit},
 };
 
 /// The services of the packages of one root.
@@ -29,15 +29,23 @@ impl Services {
         file: &Path,
         operation: OperationId,
     ) -> Result<(), Failure> {
+        let packed = files::packed(&dpkg.root, file, is_of_a_unit)?;
+        let new = self.systemd.shipped(name, packed, false)?;
+        let before = self.present(dpkg, name)?;
+        self.systemd.hold(name, operation, before.as_ref(), &new)
+    }
+
+    /// Takes away what holds units back and should not.
+    pub(super) fn tidy(
+        &self,
+        dpkg: &Dpkg,
+        is_at_work: &dyn Fn(&PackageName) -> bool,
+    ) -> Result<(), Failure> {
         let is_there = |name: &PackageName| {
             let status = dpkg.status(name);
             status.map_or(true, |status| status.is_some_and(|it| !it.is_absent()))
         };
-        self.systemd.tidy(|held| held == name || is_there(held))?;
-        let packed = files::packed(&dpkg.root, file, is_of_a_unit)?;
-        let new = self.shipped(dpkg, name, &packed);
-        let before = self.present(dpkg, name)?;
-        self.systemd.hold(name, operation, before.as_ref(), &new)
+        self.systemd.tidy(is_at_work, is_there)
     }
 
     /// Leaves what is there INACTIVE, or as it was before an install that is not `done`.
@@ -85,19 +93,6 @@ impl Services {
 
     fn installed(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Shipped, Failure> {
         let files = files::installed(&dpkg.root, name, is_of_a_unit)?;
-        Ok(self.shipped(dpkg, name, &files))
-    }
-
-    fn shipped(&self, dpkg: &Dpkg, name: &PackageName, files: &[files::PathOf]) -> Shipped {
-        let paths = files
-            .iter()
-            .map(|(path, target)| (path.as_str(), target.as_deref()));
-        let mut shipped = Shipped::of(name, paths, self.systemd.protected());
-        let paths = files.iter().map(|(path, _)| path.as_str());
-        let bus = BusServices::of(paths, &dpkg.root);
-        let units = bus.units.into_iter().filter(|unit| shipped.has(unit));
-        shipped.bus = units.collect();
-        shipped.loose.extend(bus.programs);
-        shipped
+        self.systemd.shipped(name, files, true)
     }
 }

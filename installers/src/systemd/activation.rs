@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, thread, time::Instant};
 use wharf_frames::{Cause, Failure, PackageName};
 
 use super::{
-    Systemd, hold,
+    Systemd,
+    gate::{Gate, Ours},
+    hold,
     manager::UnitState,
     record::Record,
     units::{Shipped, UnitName},
@@ -46,17 +48,20 @@ impl Systemd {
             return self.activate_exempt(package, shipped);
         }
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
-        if self.is_active(package)? && self.coming(&record.wanted)?.is_empty() {
+        let gate = self.gate(package, &[shipped], &record.wanted)?;
+        let mut wanted = gate.ours(&record.wanted);
+        if self.is_active(package)? && self.coming(&wanted)?.is_empty() {
             return Ok(Change::Unchanged);
         }
-        record.units = shipped.units.iter().cloned().collect();
-        record.wanted.retain(|unit| shipped.has(unit));
-        if record.wanted.is_empty() {
-            record.wanted = self.startable(shipped)?;
+        wanted = wanted.only(|unit| shipped.has(unit));
+        if wanted.is_empty() {
+            wanted = self.startable(&gate, shipped)?;
         }
+        record.units = shipped.units.iter().cloned().collect();
+        record.wanted = wanted.units().to_vec();
         record.write(&self.root, package)?;
         fault::point("activate.recorded");
-        if let Err(failure) = self.start(package, &record.wanted) {
+        if let Err(failure) = self.start(package, &wanted) {
             self.deactivate(package, shipped)?;
             return Err(failure);
         }
@@ -66,20 +71,18 @@ impl Systemd {
     }
 
     /// Of a package whose installation enables nothing: all that can be enabled, and what others start.
-    fn startable(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
-        let known = self.with_state(shipped);
-        let startable = self.those(&known, |state| {
+    fn startable(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
+        let known = Self::with_state(gate, shipped);
+        let startable = self.manager.those(&known, |state| {
             state.is_enabled() || state.file == "disabled"
-        });
-        let mut startable: BTreeSet<UnitName> = startable?.into_iter().collect();
-        startable.extend(shipped.linked.iter().cloned());
-        Ok(startable.into_iter().collect())
+        })?;
+        Ok(gate.ours(startable.units().iter().chain(&shipped.linked)))
     }
 
-    fn start(&self, package: &PackageName, wanted: &[UnitName]) -> Result<(), Failure> {
+    fn start(&self, package: &PackageName, wanted: &Ours) -> Result<(), Failure> {
         self.release(package)?;
         fault::point("activate.released");
-        let disabled = self.those(wanted, |state| state.is_disabled())?;
+        let disabled = self.manager.those(wanted, UnitState::is_disabled)?;
         self.manager.enable(&disabled)?;
         fault::point("activate.enabled");
         self.manager.forget_failures(wanted)?;
@@ -99,22 +102,22 @@ impl Systemd {
     }
 
     /// Those that start, or are about to.
-    fn coming(&self, wanted: &[UnitName]) -> Result<Vec<UnitName>, Failure> {
-        self.those(wanted, UnitState::is_coming)
+    fn coming(&self, wanted: &Ours) -> Result<Ours, Failure> {
+        self.manager.those(wanted, UnitState::is_coming)
     }
 
     /// How they stand once nothing of them starts any more: a timer may have started a oneshot anew.
-    fn started(&self, wanted: &[UnitName], deadline: Instant) -> Result<Vec<UnitState>, Failure> {
+    fn started(&self, wanted: &Ours, deadline: Instant) -> Result<Vec<UnitState>, Failure> {
         let coming = self.coming(wanted)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             self.manager.start(&coming, left)?;
         }
-        self.manager.states(wanted)
+        self.manager.states(wanted.units())
     }
 
     /// systemd calls a simple service started before its program has done anything.
-    fn stay_up(&self, wanted: &[UnitName], deadline: Instant) -> Result<(), Failure> {
+    fn stay_up(&self, wanted: &Ours, deadline: Instant) -> Result<(), Failure> {
         let first = self.started(wanted, deadline)?;
         self.all_up(wanted, &first)?;
         if !first.iter().any(UnitState::is_started_unseen) {
@@ -123,7 +126,7 @@ impl Systemd {
         thread::sleep(limits::UNIT_STEADY);
         let then = self.started(wanted, deadline)?;
         self.all_up(wanted, &then)?;
-        let pairs = wanted.iter().zip(first.iter().zip(&then));
+        let pairs = wanted.units().iter().zip(first.iter().zip(&then));
         for (unit, (before, after)) in pairs {
             if before.restarts != after.restarts {
                 return Err(self.not_up(unit, after));
@@ -132,8 +135,9 @@ impl Systemd {
         Ok(())
     }
 
-    fn all_up(&self, wanted: &[UnitName], states: &[UnitState]) -> Result<(), Failure> {
+    fn all_up(&self, wanted: &Ours, states: &[UnitState]) -> Result<(), Failure> {
         let mut down = wanted
+            .units()
             .iter()
             .zip(states)
             .filter(|(_, state)| !state.is_up());
@@ -162,27 +166,29 @@ impl Systemd {
             return self.deactivate_exempt(package, shipped);
         }
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
-        let known = self.with_state(shipped);
-        let enabled = self.those(&known, |state| state.is_enabled())?;
-        let ran = self.those(&known, |state| state.runs())?;
+        let gate = self.gate(package, &[shipped], [])?;
+        let known = Self::with_state(&gate, shipped);
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        let ran = self.manager.those(&known, UnitState::runs)?;
         let was_active = record.activated || !enabled.is_empty() || !ran.is_empty();
         record.units = shipped.units.iter().cloned().collect();
         if record.wanted.is_empty() {
-            record.wanted = enabled.clone();
+            record.wanted = enabled.units().to_vec();
         }
         record.activated = false;
         record.write(&self.root, package)?;
         fault::point("deactivate.recorded");
         self.manager.disable(&enabled)?;
         fault::point("deactivate.disabled");
-        let tied = self.tied(shipped)?;
+        let tied = self.tied(&gate, shipped)?;
         if !tied.is_empty() {
             hold::put(&self.root, package, &tied)?;
             self.manager.reload()?;
         }
-        self.manager.stop(&record.units, limits::UNIT_STOP)?;
+        let running = gate.instances(&record.units);
+        self.manager.stop(&running, limits::UNIT_STOP)?;
         fault::point("deactivate.stopped");
-        match self.those(&known, |state| state.runs())?.first() {
+        match self.manager.those(&known, UnitState::runs)?.units().first() {
             None if was_active => Ok(Change::Changed),
             None => Ok(Change::Unchanged),
             Some(unit) => {

@@ -6,26 +6,24 @@ use wharf_journal::message;
 
 use super::{
     Systemd,
+    manager::UnitState,
     record::Record,
-    units::{Exemption, Shipped, UnitName},
+    tidy::by_reason,
+    units::{Shipped, UnitName},
 };
 use crate::backend::Change;
 
 impl Systemd {
     /// Says what of a package that is about to be installed is not held back.
-    pub(super) fn tell_exempt(&self, package: &PackageName, operation: OperationId, new: &Shipped) {
-        for why in [Exemption::BuiltIn, Exemption::Policy] {
-            let is = |unit: &&UnitName| self.protected.exempts(package, unit) == Some(why);
-            let exempt: Vec<&UnitName> = new.exempt.iter().filter(is).collect();
-            if !exempt.is_empty() {
-                tracing::info!(
-                    MESSAGE_ID = message::NOT_HELD_BACK,
-                    WHARF_PACKAGE = package.as_str(),
-                    WHARF_OPERATION = %operation,
-                    "{package}: not held back while it is INACTIVE, since {why}: {}",
-                    Text::from(format!("{exempt:?}"))
-                );
-            }
+    pub(super) fn tell_exempt(package: &PackageName, operation: OperationId, new: &Shipped) {
+        for (why, exempt) in by_reason(&new.exempt) {
+            tracing::info!(
+                MESSAGE_ID = message::NOT_HELD_BACK,
+                WHARF_PACKAGE = package.as_str(),
+                WHARF_OPERATION = %operation,
+                "{package}: not held back while it is INACTIVE, since {why}: {}",
+                Text::from(format!("{exempt:?}"))
+            );
         }
     }
 
@@ -41,9 +39,9 @@ impl Systemd {
         }
         let running = self.exempt_that_run(shipped)?;
         if running.is_empty() {
-            let units: Vec<&UnitName> = shipped.exempt.iter().collect();
+            let units: Vec<&UnitName> = shipped.exempt.keys().collect();
             let why = "none of them is enabled and runs (`systemctl enable --now` is yours)";
-            return Err(self.not_ours(package, "started", &units, why));
+            return Err(not_ours(shipped, "started", &units, why));
         }
         let mut record = Record {
             activated: true,
@@ -64,7 +62,7 @@ impl Systemd {
         if !running.is_empty() {
             let units: Vec<&UnitName> = running.iter().collect();
             let why = "it runs (`systemctl disable --now` is yours)";
-            return Err(self.not_ours(package, "stopped", &units, why));
+            return Err(not_ours(shipped, "stopped", &units, why));
         }
         let was = Record::read(&self.root, package)?.is_some_and(|record| record.activated);
         Record::default().write(&self.root, package)?;
@@ -76,25 +74,21 @@ impl Systemd {
 
     /// Those that run, and start with another unit: what only a question to it starts comes and goes.
     fn exempt_that_run(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
-        let plain = shipped.exempt.iter().filter(|unit| !unit.is_template());
+        let plain = shipped.exempt.keys().filter(|unit| !unit.is_template());
         let plain: Vec<UnitName> = plain.cloned().collect();
-        self.those(&plain, |state| {
-            state.is_up_or_coming() && !state.pulled_by.is_empty()
-        })
+        let states = self.manager.states(&plain)?;
+        let runs = |state: &UnitState| state.is_up_or_coming() && !state.pulled_by.is_empty();
+        let running = plain
+            .into_iter()
+            .zip(&states)
+            .filter(|(_, state)| runs(state));
+        Ok(running.map(|(unit, _)| unit).collect())
     }
+}
 
-    fn not_ours(
-        &self,
-        package: &PackageName,
-        done: &str,
-        units: &[&UnitName],
-        why: &str,
-    ) -> Failure {
-        let exemption = units
-            .first()
-            .and_then(|unit| self.protected.exempts(package, unit));
-        let since = exemption.map_or_else(String::new, |exemption| format!(", since {exemption}"));
-        let detail = format!("{units:?} is never {done} by wharfd{since}, and {why}");
-        Failure::new(Cause::Unit, detail)
-    }
+fn not_ours(shipped: &Shipped, done: &str, units: &[&UnitName], why: &str) -> Failure {
+    let exemption = units.first().and_then(|unit| shipped.exempt.get(*unit));
+    let since = exemption.map_or_else(String::new, |exemption| format!(", since {exemption}"));
+    let detail = format!("{units:?} is never {done} by wharfd{since}, and {why}");
+    Failure::new(Cause::Unit, detail)
 }

@@ -2,7 +2,7 @@
 //! there. They lie in /etc and /var, so that a power cut in the middle of an install leaves them. Knows no package.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, Permissions},
     io,
     os::unix::fs::PermissionsExt,
@@ -11,7 +11,7 @@ use std::{
 
 use wharf_frames::{Cause, Failure, PackageName};
 
-use super::units::UnitName;
+use super::{gate::Ours, units::UnitName};
 use crate::{durable, fault, root::Root};
 
 /// First of all drop-ins, so that no other one's empty `ConditionPathExists=` comes before it by name alone.
@@ -19,13 +19,9 @@ const NAME: &str = "00-wharfd-held.conf";
 
 /// Puts the drop-ins and the flag of a package in place. The caller has systemd read them. Drop-ins without their
 /// flag hold nothing: whatever a crash leaves of this is whole or inert.
-pub(super) fn put(
-    root: &Root,
-    package: &PackageName,
-    units: &BTreeSet<UnitName>,
-) -> Result<(), Failure> {
+pub(super) fn put(root: &Root, package: &PackageName, units: &Ours) -> Result<(), Failure> {
     let put = || -> io::Result<()> {
-        for unit in units {
+        for unit in units.units() {
             write_drop_in(root, package, unit)?;
         }
         fault::point("hold.drop-ins");
@@ -49,7 +45,8 @@ pub(super) fn release(
             durable::remove(&flag(root, package))?;
             fault::point("hold.released");
         }
-        for unit in units_held(root, package)? {
+        let held = units_held(root)?.remove(package);
+        for unit in held.into_iter().flatten() {
             if !kept.contains(&unit) {
                 remove_drop_in(root, &unit)?;
             }
@@ -73,20 +70,42 @@ pub(super) fn held_packages(root: &Root) -> Vec<PackageName> {
         .collect()
 }
 
-/// The units that have a drop-in of this package.
-fn units_held(root: &Root, package: &PackageName) -> io::Result<Vec<UnitName>> {
-    let folder = folder(root);
-    if !folder.exists() {
-        return Ok(Vec::new());
+/// Takes these drop-ins of the package away, and the flag where no other one is left.
+pub(super) fn release_some(
+    root: &Root,
+    package: &PackageName,
+    gone: &BTreeSet<UnitName>,
+) -> Result<(), Failure> {
+    let held = units_held(root).map_err(|error| failed("release", package, &error))?;
+    let held = held.get(package).into_iter().flatten();
+    let kept: BTreeSet<UnitName> = held.filter(|unit| !gone.contains(unit)).cloned().collect();
+    release(root, package, &kept)
+}
+
+/// The units that have a drop-in of ours, by the package that it holds back.
+pub(super) fn units_held(root: &Root) -> io::Result<BTreeMap<PackageName, BTreeSet<UnitName>>> {
+    let mut held: BTreeMap<PackageName, BTreeSet<UnitName>> = BTreeMap::new();
+    let entries = match fs::read_dir(folder(root)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(held),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.flatten() {
+        let unit = || UnitName::new(entry.file_name().to_str()?.strip_suffix(".d")?);
+        let Ok(found) = fs::read_to_string(entry.path().join(NAME)) else {
+            continue; // most have none
+        };
+        if let (Some(unit), Some(package)) = (unit(), package_of(root, &found)) {
+            held.entry(package).or_default().insert(unit);
+        }
     }
-    let text = text(root, package);
-    let units = fs::read_dir(folder)?.flatten().filter_map(|entry| {
-        let name = entry.file_name();
-        let unit = UnitName::new(name.to_str()?.strip_suffix(".d")?)?;
-        let found = fs::read_to_string(entry.path().join(NAME)).ok()?;
-        (found == text).then_some(unit)
-    });
-    Ok(units.collect())
+    Ok(held)
+}
+
+fn package_of(root: &Root, found: &str) -> Option<PackageName> {
+    let name = found.strip_prefix("# wharfd: ")?.split(' ').next()?;
+    let package = PackageName::new(name).ok()?;
+    (found == text(root, &package)).then_some(package)
 }
 
 fn write_drop_in(root: &Root, package: &PackageName, unit: &UnitName) -> io::Result<()> {
@@ -96,6 +115,10 @@ fn write_drop_in(root: &Root, package: &PackageName, unit: &UnitName) -> io::Res
         return Ok(());
     }
     let folder = path.parent().unwrap_or(&path);
+    if folder.is_symlink() {
+        let why = format!("{} is a link: whose drop-ins are there?", folder.display());
+        return Err(io::Error::other(why));
+    }
     fs::create_dir_all(folder)?;
     durable::write(&path, text.as_bytes())?;
     // Everybody may read what systemd reads (`systemctl cat`).
@@ -140,6 +163,11 @@ fn drop_in(root: &Root, unit: &UnitName) -> PathBuf {
 
 fn folder(root: &Root) -> PathBuf {
     root.path(Path::new("etc/systemd/system"))
+}
+
+pub(super) fn unreadable(error: &io::Error) -> Failure {
+    let detail = format!("cannot look for what is held back in /etc/systemd/system: {error}");
+    Failure::new(Cause::Unavailable, detail)
 }
 
 fn failed(what: &str, package: &PackageName, error: &io::Error) -> Failure {
@@ -189,8 +217,9 @@ mod tests {
         let bench = Bench::new();
         let units = |names: &[&str]| names.iter().map(|name| unit(name)).collect::<BTreeSet<_>>();
         let (acme, other) = (package("acme"), package("other"));
-        put(&bench.root, &acme, &units(&["a.service", "a@.service"])).unwrap();
-        put(&bench.root, &other, &units(&["o.service"])).unwrap();
+        let ours = |names: &[&str]| Ours::for_a_test(&units(names));
+        put(&bench.root, &acme, &ours(&["a.service", "a@.service"])).unwrap();
+        put(&bench.root, &other, &ours(&["o.service"])).unwrap();
         let drop_in = bench.root.path("etc/systemd/system/a.service.d").join(NAME);
         let text = fs::read_to_string(&drop_in).unwrap();
         let condition = "[Unit]\nConditionPathExists=!/var/lib/wharf-installer/held/acme\n";
@@ -211,12 +240,46 @@ mod tests {
     #[test]
     fn drop_ins_of_the_administrator_stay() {
         let bench = Bench::new();
-        let units = BTreeSet::from([unit("a.service")]);
+        let units = Ours::for_a_test(&BTreeSet::from([unit("a.service")]));
         put(&bench.root, &package("acme"), &units).unwrap();
         let own = bench.root.path("etc/systemd/system/a.service.d/own.conf");
         fs::write(&own, "").unwrap();
         release(&bench.root, &package("acme"), &BTreeSet::new()).unwrap();
         assert!(own.exists());
         assert!(!own.with_file_name(NAME).exists());
+    }
+
+    #[test]
+    fn a_folder_of_drop_ins_that_is_a_link_gets_none() {
+        let bench = Bench::new();
+        let folder = bench.root.path("etc/systemd/system");
+        fs::create_dir(folder.join("ssh.service.d")).unwrap();
+        std::os::unix::fs::symlink("ssh.service.d", folder.join("a.service.d")).unwrap();
+        let units = Ours::for_a_test(&BTreeSet::from([unit("a.service")]));
+        let refused = put(&bench.root, &package("acme"), &units).unwrap_err();
+        assert!(
+            refused.detail.as_str().contains("a.service.d is a link"),
+            "{refused}"
+        );
+        assert!(!is_held(&bench.root, &package("acme")));
+        assert!(!folder.join("ssh.service.d").join(NAME).exists());
+    }
+
+    #[test]
+    fn some_are_released_and_the_flag_goes_with_the_last() {
+        let bench = Bench::new();
+        let acme = package("acme");
+        let (a, b) = (
+            BTreeSet::from([unit("a.service")]),
+            BTreeSet::from([unit("b.service")]),
+        );
+        let both = a.union(&b).cloned().collect();
+        put(&bench.root, &acme, &Ours::for_a_test(&both)).unwrap();
+        assert_eq!(units_held(&bench.root).unwrap()[&acme], both);
+        release_some(&bench.root, &acme, &a).unwrap();
+        assert_eq!(bench.drop_ins(), ["b.service.d"]);
+        assert!(is_held(&bench.root, &acme));
+        release_some(&bench.root, &acme, &b).unwrap();
+        assert!(!is_held(&bench.root, &acme));
     }
 }

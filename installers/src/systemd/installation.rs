@@ -7,7 +7,10 @@ use wharf_frames::{Failure, OperationId, PackageName, PackageVersion, Text};
 use wharf_journal::message;
 
 use super::{
-    Systemd, hold, left_behind,
+    Systemd,
+    gate::{Gate, Ours},
+    hold, left_behind,
+    manager::UnitState,
     record::{Interruption, Record},
     units::{Shipped, UnitName},
 };
@@ -31,13 +34,22 @@ impl Systemd {
         before: Option<&Present>,
         new: &Shipped,
     ) -> Result<(), Failure> {
-        self.tell_exempt(package, operation, new);
+        Self::tell_exempt(package, operation, new);
         if self.protected.package(package).is_some() {
             return Ok(());
         }
-        let record = self.interrupt(package, operation, before, new)?;
+        let mut shipped = vec![new];
+        shipped.extend(before.map(|before| &before.shipped));
+        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        let gate = self.gate(package, &shipped, &record.units)?;
+        if !record.is_of(operation) {
+            let units = shipped.iter().flat_map(|shipped| &shipped.units);
+            let units = gate.ours(record.units.iter().chain(units));
+            record.units = units.units().to_vec();
+            self.interrupt(package, operation, before, &gate, &mut record)?;
+        }
         fault::point("hold.recorded");
-        let units = record.all();
+        let units = gate.ours(&record.units);
         if units.is_empty() {
             return Ok(());
         }
@@ -45,7 +57,9 @@ impl Systemd {
         self.manager.reload()?;
         fault::point("hold.reloaded");
         if before.is_some() {
-            self.manager.stop(&record.units, limits::UNIT_STOP)?;
+            let gate = self.gate(package, &shipped, &record.units)?;
+            let running = gate.instances(&record.units);
+            self.manager.stop(&running, limits::UNIT_STOP)?;
         }
         fault::point("hold.stopped");
         Ok(())
@@ -81,31 +95,24 @@ impl Systemd {
         package: &PackageName,
         operation: OperationId,
         before: Option<&Present>,
-        new: &Shipped,
-    ) -> Result<Record, Failure> {
-        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
-        if record.is_of(operation) {
-            return Ok(record);
-        }
-        let known = before.map_or_else(Vec::new, |before| self.with_state(&before.shipped));
-        let enabled = self.those(&known, |state| state.is_enabled())?;
+        gate: &Gate,
+        record: &mut Record,
+    ) -> Result<(), Failure> {
+        let known = before.map_or_else(Ours::default, |before| {
+            Self::with_state(gate, &before.shipped)
+        });
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        let ran = self.manager.those(&known, UnitState::runs)?;
         record.job = Some(Interruption {
             operation,
             version: before.map(|before| before.version.clone()),
-            ran: self.those(&known, |state| state.runs())?,
-            enabled: enabled.clone(),
+            ran: ran.units().to_vec(),
+            enabled: enabled.units().to_vec(),
             activated: record.activated,
         });
         record.activated = false;
-        record.wanted = merged([&record.wanted, &enabled]);
-        let shipped = [before.map(|before| &before.shipped), Some(new)];
-        let shipped = shipped.into_iter().flatten();
-        let mut units = record.all();
-        units.extend(shipped.flat_map(|shipped| shipped.units.iter().cloned()));
-        units.retain(|unit| self.protected.unit(unit).is_none());
-        record.units = units.into_iter().collect();
-        record.write(&self.root, package)?;
-        Ok(record)
+        record.wanted = merged([&record.wanted, enabled.units()]);
+        record.write(&self.root, package)
     }
 
     /// After the package manager's work. Where it is `done`, the package is left INACTIVE; where the version before is
@@ -126,19 +133,20 @@ impl Systemd {
         let Some(present) = present else {
             return Ok(());
         };
-        let tied = self.quiet(package, &mut record, &present.shipped)?;
+        let (gate, tied) = self.quiet(package, &mut record, &present.shipped)?;
         fault::point("settle.quiet");
         let goes_on = !done && job.version.as_ref() == Some(&present.version);
         let kept = match goes_on && !job.ran.is_empty() {
             true => BTreeSet::new(),
-            false => tied,
+            false => tied.units().iter().cloned().collect(),
         };
         hold::release(&self.root, package, &kept)?;
         self.manager.reload()?;
         fault::point("settle.released");
         if goes_on {
-            self.manager.enable(&job.enabled)?;
-            self.manager.start(&job.ran, limits::UNIT_START)?;
+            self.manager.enable(&gate.ours(&job.enabled))?;
+            self.manager
+                .start(&gate.ours(&job.ran), limits::UNIT_START)?;
             record.activated = job.activated;
         }
         if done && !present.shipped.loose.is_empty() {
@@ -177,21 +185,23 @@ impl Systemd {
         package: &PackageName,
         record: &mut Record,
         shipped: &Shipped,
-    ) -> Result<BTreeSet<UnitName>, Failure> {
+    ) -> Result<(Gate, Ours), Failure> {
         self.manager.reload()?;
-        let known = self.with_state(shipped);
-        let enabled = self.those(&known, |state| state.is_enabled())?;
-        record.wanted = merged([&record.wanted, &enabled]);
+        let gate = self.gate(package, &[shipped], &record.all())?;
+        let known = Self::with_state(&gate, shipped);
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        record.wanted = merged([&record.wanted, enabled.units()]);
         record.wanted.retain(|unit| shipped.has(unit));
         record.write(&self.root, package)?;
         fault::point("settle.recorded");
         self.manager.disable(&enabled)?;
         fault::point("settle.disabled");
-        let tied = self.tied(shipped)?;
-        let started_by_others: Vec<UnitName> = tied.difference(&shipped.bus).cloned().collect();
-        record.wanted = merged([&record.wanted, &started_by_others]);
-        self.manager.stop(&record.units, limits::UNIT_STOP)?;
-        Ok(tied)
+        let tied = self.tied(&gate, shipped)?;
+        let by_others = tied.only(|unit| !shipped.bus.contains(unit));
+        record.wanted = merged([&record.wanted, by_others.units()]);
+        let running = gate.instances(&record.units);
+        self.manager.stop(&running, limits::UNIT_STOP)?;
+        Ok((gate, tied))
     }
 
     /// The package is removed: what is left of its units goes. What its installation enabled stays known, as Debian's
@@ -201,7 +211,9 @@ impl Systemd {
             return hold::release(&self.root, package, &BTreeSet::new());
         };
         if !record.units.is_empty() {
-            self.manager.stop(&record.units, limits::UNIT_STOP)?;
+            let gate = self.gate(package, &[], &record.units)?;
+            let running = gate.instances(&record.units);
+            self.manager.stop(&running, limits::UNIT_STOP)?;
             hold::release(&self.root, package, &BTreeSet::new())?;
             self.manager.reload()?;
         }
@@ -215,7 +227,7 @@ impl Systemd {
 }
 
 /// The units of both, each once.
-fn merged(lists: [&Vec<UnitName>; 2]) -> Vec<UnitName> {
+fn merged(lists: [&[UnitName]; 2]) -> Vec<UnitName> {
     let all: BTreeSet<UnitName> = lists.into_iter().flatten().cloned().collect();
     all.into_iter().collect()
 }

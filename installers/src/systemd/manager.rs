@@ -1,7 +1,7 @@
 //! systemd, by systemctl: as root it speaks with systemd's own socket, so it works while D-Bus is being upgraded or is
 //! not installed. Knows units and no package.
 
-use std::{io, process::Output, time::Duration};
+use std::{collections::BTreeSet, io, process::Output, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -9,7 +9,7 @@ use nix::{
 };
 use wharf_frames::{Cause, Failure};
 
-use super::units::UnitName;
+use super::{gate::Ours, names::Names, units::UnitName};
 use crate::{
     limits,
     process::{self, Growth, Printed},
@@ -147,38 +147,98 @@ impl Manager {
         }
     }
 
+    /// Those of these units for which this holds.
+    pub(super) fn those(
+        &self,
+        units: &Ours,
+        holds: impl Fn(&UnitState) -> bool,
+    ) -> Result<Ours, Failure> {
+        let states = self.states(units.units())?;
+        let those = units.units().iter().zip(&states);
+        let those: BTreeSet<&UnitName> = those
+            .filter(|(_, state)| holds(state))
+            .map(|(unit, _)| unit)
+            .collect();
+        Ok(units.only(|unit| those.contains(unit)))
+    }
+
+    /// Tells all names of these units, templates apart: systemd has loaded them, or does so for this.
+    pub(super) fn add_names<'a>(
+        &self,
+        units: impl Iterator<Item = &'a UnitName>,
+        names: &mut Names,
+    ) -> Result<(), Failure> {
+        let units: Vec<UnitName> = units.cloned().collect();
+        if units.is_empty() {
+            return Ok(());
+        }
+        let asked = units.iter().map(UnitName::as_str);
+        let properties = ["show", "--property=Id,Names,LoadState,FragmentPath", "--"];
+        let output = self.ask(properties.into_iter().chain(asked))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found: Vec<Loaded<'_>> = blocks(&text).map(loaded).collect();
+        if found.len() != units.len() {
+            return Err(complaint("show", &units, &output));
+        }
+        for Loaded { id, all, fragment } in found {
+            names.add_loaded(id, all.split_whitespace(), fragment);
+        }
+        Ok(())
+    }
+
+    /// The instances of these templates that are loaded.
+    pub(super) fn loaded_instances(
+        &self,
+        templates: &[UnitName],
+    ) -> Result<BTreeSet<UnitName>, Failure> {
+        if templates.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let patterns: Vec<String> = templates.iter().map(UnitName::instances).collect();
+        let list = [
+            "list-units",
+            "--all",
+            "--full",
+            "--plain",
+            "--no-legend",
+            "--",
+        ];
+        let output = self.ask(list.into_iter().chain(patterns.iter().map(String::as_str)))?;
+        if !output.status.success() {
+            return Err(complaint("list-units", templates, &output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let names = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        Ok(names.filter_map(UnitName::new).collect())
+    }
+
     /// They start at boot.
-    pub(super) fn enable(&self, units: &[UnitName]) -> Result<(), Failure> {
-        self.order("enable", units)
+    pub(super) fn enable(&self, units: &Ours) -> Result<(), Failure> {
+        self.order("enable", units.units())
     }
 
     /// They do not.
-    pub(super) fn disable(&self, units: &[UnitName]) -> Result<(), Failure> {
-        self.order("disable", units)
+    pub(super) fn disable(&self, units: &Ours) -> Result<(), Failure> {
+        self.order("disable", units.units())
     }
 
     /// That they failed before is no reason not to start them (systemd.unit(5), `StartLimitBurst=`).
-    pub(super) fn forget_failures(&self, units: &[UnitName]) -> Result<(), Failure> {
-        let failed = units.iter().zip(self.states(units)?);
-        let failed = failed.filter(|(_, state)| state.active == "failed");
-        let failed: Vec<UnitName> = failed.map(|(unit, _)| unit.clone()).collect();
-        self.order("reset-failed", &failed)
+    pub(super) fn forget_failures(&self, units: &Ours) -> Result<(), Failure> {
+        let failed = self.those(units, |state| state.active == "failed")?;
+        self.order("reset-failed", failed.units())
     }
 
     /// Starts them, and waits until each has started or failed, for at most this long. What came of it is for
     /// [`Manager::states`] to tell.
-    pub(super) fn start(&self, units: &[UnitName], limit: Duration) -> Result<(), Failure> {
-        let names = units.iter().map(UnitName::to_string).collect();
-        self.begin("start", names, limit)
+    pub(super) fn start(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
+        self.begin("start", units, limit)
     }
 
-    /// Stops them, with all instances of templates, and waits for at most this long.
-    pub(super) fn stop(&self, units: &[UnitName], limit: Duration) -> Result<(), Failure> {
-        let names = units.iter().map(|unit| match unit.is_template() {
-            true => unit.instances(),
-            false => unit.to_string(),
-        });
-        self.begin("stop", names.collect(), limit)
+    /// Stops them, and waits for at most this long. A template has no state: its instances are among them.
+    pub(super) fn stop(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
+        self.begin("stop", units, limit)
     }
 
     /// What the programs of a unit said last.
@@ -212,7 +272,7 @@ impl Manager {
     }
 
     /// A job of systemd goes on when systemctl does not wait for it any longer.
-    fn begin(&self, verb: &str, units: Vec<String>, limit: Duration) -> Result<(), Failure> {
+    fn begin(&self, verb: &str, units: &Ours, limit: Duration) -> Result<(), Failure> {
         if units.is_empty() {
             return Ok(());
         }
@@ -222,7 +282,7 @@ impl Manager {
             let growth = Growth::of(&files)?;
             let mut child = process::program(&self.root, "systemctl")
                 .args(["--no-ask-password", "--no-pager", "--quiet", verb, "--"])
-                .args(units)
+                .args(units.units().iter().map(UnitName::as_str))
                 .stdout(printed.writer()?)
                 .stderr(printed.writer()?)
                 .spawn()?;
@@ -239,10 +299,39 @@ fn end(systemctl: u32) {
     }
 }
 
+/// What names a unit has, and where its file is.
+#[derive(Default)]
+struct Loaded<'a> {
+    id: &'a str,
+    all: &'a str,
+    fragment: &'a str,
+}
+
+fn loaded(block: &str) -> Loaded<'_> {
+    let (mut loaded, mut is_masked) = (Loaded::default(), false);
+    for (property, value) in block.lines().filter_map(|line| line.split_once('=')) {
+        match property {
+            "Id" => loaded.id = value,
+            "Names" => loaded.all = value,
+            "FragmentPath" => loaded.fragment = value,
+            "LoadState" => is_masked = value == "masked",
+            _ => {}
+        }
+    }
+    if is_masked {
+        loaded.fragment = ""; // it names the mask
+    }
+    loaded
+}
+
 /// Blocks of `Property=value`, with an empty line between them.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    let blocks = text.trim().split("\n\n");
+    blocks.filter(|block| !block.is_empty())
+}
+
 fn parse(text: &str) -> Vec<UnitState> {
-    let blocks = text.trim().split("\n\n").filter(|block| !block.is_empty());
-    blocks.map(unit_state).collect()
+    blocks(text).map(unit_state).collect()
 }
 
 fn unit_state(block: &str) -> UnitState {
@@ -355,6 +444,19 @@ mod tests {
         ] {
             assert_eq!(unit_state(state).why_not_up(), expected, "{state}");
         }
+    }
+
+    #[test]
+    fn a_mask_is_no_file_of_its_unit() {
+        let text = "Id=a.service\nNames=b.service a.service\nLoadState=loaded\nFragmentPath=/x/a.service\n\n\
+                    Id=c.service\nNames=c.service\nFragmentPath=/x/c.service\nLoadState=masked\n";
+        let found: Vec<_> = blocks(text).map(loaded).collect();
+        let told = |it: &Loaded<'_>| [it.id, it.all, it.fragment].join(", ");
+        assert_eq!(
+            told(&found[0]),
+            "a.service, b.service a.service, /x/a.service"
+        );
+        assert_eq!(told(&found[1]), "c.service, c.service, ");
     }
 
     #[test]

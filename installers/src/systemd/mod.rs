@@ -1,7 +1,9 @@
 //! Services of packages on systemd: an installed package is INACTIVE, its units neither run nor start at boot, until
 //! Activate (TS 5.2). Knows no package manager: it is told the paths of a package's files.
 //!
-//! - [`units`]: the units of a package, and those that are never touched. [`record`]: what is remembered of them.
+//! - [`unit_file`]: a file that says something about units. [`names`]: what a name stands for, by all such files.
+//! - [`units`]: the units of a package. [`record`]: what is remembered of them.
+//! - [`gate`]: which of them are its own: no order goes to systemd past it.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
 //! - `exempt`: units that are never touched.
@@ -9,11 +11,15 @@
 
 mod activation;
 mod exempt;
+mod gate;
 mod hold;
 mod installation;
 mod left_behind;
 mod manager;
+mod names;
 mod record;
+mod tidy;
+mod unit_file;
 mod units;
 
 use std::collections::BTreeSet;
@@ -21,10 +27,16 @@ use std::collections::BTreeSet;
 use wharf_frames::{Failure, PackageName};
 
 pub(crate) use self::{
+    gate::Owners,
     installation::Present,
-    units::{BusServices, Protected, Shipped, is_of_a_unit},
+    unit_file::UnitFile,
+    units::{Protected, Shipped, is_of_a_unit},
 };
-use self::{manager::Manager, units::UnitName};
+use self::{
+    gate::{Gate, Ours},
+    manager::Manager,
+    units::{BusServices, UnitName},
+};
 use crate::root::Root;
 
 /// The services of one root.
@@ -33,60 +45,65 @@ pub(crate) struct Systemd {
     root: Root,
     manager: Manager,
     protected: Protected,
+    owners: Owners,
 }
 
 impl Systemd {
     /// The services of this root, where systemd runs it.
-    pub(crate) fn of(root: &Root, protected: Protected) -> Option<Self> {
+    pub(crate) fn of(root: &Root, protected: Protected, owners: Owners) -> Option<Self> {
         Manager::of(root).map(|manager| Self {
             root: root.clone(),
             manager,
             protected,
+            owners,
         })
     }
 
-    /// What is never touched here.
-    pub(crate) fn protected(&self) -> &Protected {
-        &self.protected
+    /// What these files of a package bring, and which of it is its own.
+    pub(crate) fn shipped(
+        &self,
+        package: &PackageName,
+        files: Vec<UnitFile>,
+        is_installed: bool,
+    ) -> Result<Shipped, Failure> {
+        let bus = BusServices::of(&files, &self.root);
+        let mut shipped = Shipped::of(files, is_installed);
+        shipped.loose.extend(bus.programs);
+        if shipped.all().next().is_none() {
+            return Ok(shipped);
+        }
+        let gate = self.gate(package, &[&shipped], [])?;
+        shipped.part(&gate.exempt, |unit| {
+            gate.is_alias(unit) || gate.is_masked(unit)
+        });
+        let bus = gate.named(&bus.units).into_iter();
+        shipped.bus = bus.filter(|unit| shipped.has(unit)).collect();
+        Ok(shipped)
     }
 
     /// What of a package can be asked for its state: its units, and for templates their instances that are enabled.
-    fn with_state(&self, shipped: &Shipped) -> Vec<UnitName> {
-        let plain = shipped.units.iter().filter(|unit| !unit.is_template());
-        let mut units: BTreeSet<UnitName> = plain.cloned().collect();
-        units.extend(units::enabled_instances(&self.root, &shipped.units));
-        let linked = shipped.linked.iter().filter(|unit| !unit.is_template());
-        units.extend(linked.cloned());
-        units.into_iter().collect()
-    }
-
-    /// Those of these units for which this holds.
-    fn those(
-        &self,
-        units: &[UnitName],
-        holds: impl Fn(&manager::UnitState) -> bool,
-    ) -> Result<Vec<UnitName>, Failure> {
-        let states = self.manager.states(units)?;
-        let those = units.iter().zip(&states).filter(|(_, state)| holds(state));
-        Ok(those.map(|(unit, _)| unit.clone()).collect())
+    fn with_state(gate: &Gate, shipped: &Shipped) -> Ours {
+        let units = shipped.units.union(&shipped.linked);
+        let units: Vec<UnitName> = units.cloned().collect();
+        gate.lasting(&units)
     }
 
     /// What has to be held while the package is INACTIVE, since to disable it does not help: asked once everything is
     /// disabled, also of units of other packages that start one of these.
-    fn tied(&self, shipped: &Shipped) -> Result<BTreeSet<UnitName>, Failure> {
+    fn tied(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
         let by_others = |state: &manager::UnitState| {
             let ours = |name: &String| shipped.units.iter().any(|unit| unit.as_str() == name);
             !state.pulled_by.iter().all(ours)
         };
-        let mut tied = shipped.tied();
-        tied.extend(self.those(&self.with_state(shipped), by_others)?);
-        Ok(tied)
-    }
-
-    /// Takes away what holds packages that are gone: somebody removed them by hand.
-    pub(crate) fn tidy(&self, is_there: impl Fn(&PackageName) -> bool) -> Result<(), Failure> {
-        let held = hold::held_packages(&self.root);
-        let mut gone = held.iter().filter(|package| !is_there(package));
-        gone.try_for_each(|package| self.forget(package))
+        let with_state = Self::with_state(gate, shipped);
+        let mut tied: BTreeSet<UnitName> = shipped.tied();
+        tied.extend(
+            self.manager
+                .those(&with_state, by_others)?
+                .units()
+                .iter()
+                .cloned(),
+        );
+        Ok(gate.ours(&tied))
     }
 }

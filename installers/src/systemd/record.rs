@@ -100,9 +100,14 @@ impl Record {
             .is_some_and(|job| job.operation == operation)
     }
 
-    /// All units, sorted.
+    /// Every unit that it names, but for those that are never touched.
     pub(super) fn all(&self) -> BTreeSet<UnitName> {
-        self.units.iter().cloned().collect()
+        let of_job = self
+            .job
+            .iter()
+            .flat_map(|job| job.ran.iter().chain(&job.enabled));
+        let own = self.units.iter().chain(&self.wanted);
+        own.chain(of_job).cloned().collect()
     }
 }
 

@@ -1,36 +1,28 @@
 //! The units of a package, by the paths of its files, and which of them are never touched. Knows no service manager.
 
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use minicbor::{Decode, Decoder, Encode, decode};
 use wharf_frames::PackageName;
 
+use super::{
+    names::{PULLS, TYPES},
+    unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script},
+};
 use crate::{durable, policy::Pattern, root::Root};
 
-/// The folders from which systemd loads what packages bring (systemd.unit(5)), below the root.
-const FOLDERS: [&str; 4] = [
-    "usr/lib/systemd/system/",
-    "lib/systemd/system/",
-    "usr/local/lib/systemd/system/",
-    "etc/systemd/system/",
-];
-
-/// The same of user sessions, and what a message on the bus of one starts.
-const OF_SESSIONS: [&str; 4] = [
+/// Units of user sessions, and what a message on the bus of one starts. `/lib` is `/usr/lib` here.
+const OF_SESSIONS: [&str; 3] = [
     "usr/lib/systemd/user/",
-    "lib/systemd/user/",
     "etc/systemd/user/",
     "usr/share/dbus-1/services/",
 ];
 
 /// What a message on the system bus starts (dbus-daemon(1)).
 const BUS_SERVICES: &str = "/dbus-1/system-services/";
-
-/// The types that start something by themselves.
-const TYPES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
-
-/// Folders whose links have one unit start another (systemd.unit(5)).
-const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
 /// Packages without which the device is no device any more, or cannot be reached, as Debian and Fedora call them.
 #[rustfmt::skip]
@@ -51,7 +43,7 @@ const PROTECTED_UNITS: &[&str] = &[
     "wharfd", "wharf-fetch", "wharf-installer", "wharf-job",
     "systemd-*", "udev",
     "getty", "getty-static", "console-getty", "container-getty", "serial-getty", "autovt",
-    "dbus", "dbus-broker", "dbus-daemon", "dbus-org.freedesktop.*",
+    "dbus", "dbus-broker", "dbus-daemon",
     "ssh", "sshd", "sshd-keygen", "dropbear",
     "networking", "network", "ifup", "ifupdown-pre", "ifupdown-wait-online",
     "NetworkManager", "NetworkManager-*", "nm-priv-helper",
@@ -63,13 +55,17 @@ const PROTECTED_UNITS: &[&str] = &[
 #[cbor(transparent)]
 pub(crate) struct UnitName(String);
 
-/// What the paths of a package's files say about units.
+/// What the files of a package say about units.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Shipped {
+    /// The files.
+    pub(super) files: Vec<UnitFile>,
+    /// Whether they are those that the device has.
+    pub(super) is_installed: bool,
     /// Its units, templates among them.
     pub(crate) units: BTreeSet<UnitName>,
-    /// Those that are never touched: they are not among the others.
-    pub(crate) exempt: BTreeSet<UnitName>,
+    /// Those that are never touched, and why: they are not among the others.
+    pub(crate) exempt: BTreeMap<UnitName, Exemption>,
     /// Those of them that start with another unit, without being enabled.
     pub(crate) linked: BTreeSet<UnitName>,
     /// Those of them that a message on the bus starts.
@@ -97,12 +93,18 @@ pub(crate) struct Protected {
 }
 
 /// Why something is never touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exemption {
     /// The device needs it.
     BuiltIn,
     /// Policy names it.
     Policy,
+    /// Another package has a file of it, or this one has none.
+    Another,
+    /// What is written for it, systemd applies to other units as well.
+    Shared,
+    /// With it, systemd enables and disables units that are not the package's own.
+    Also,
 }
 
 impl UnitName {
@@ -135,12 +137,6 @@ impl UnitName {
         self.0.replacen("@.", "@*.", 1)
     }
 
-    /// The name up to the `@` or the type.
-    fn stem(&self) -> &str {
-        let end = self.0.find('@').or_else(|| self.0.rfind('.'));
-        end.and_then(|end| self.0.get(..end)).unwrap_or(&self.0)
-    }
-
     /// The template of which it is an instance.
     pub(crate) fn template(&self) -> Option<Self> {
         let (stem, rest) = self.0.split_once('@')?;
@@ -151,32 +147,32 @@ impl UnitName {
 
 /// Whether a file of this path says something about units.
 pub(crate) fn is_of_a_unit(path: &str) -> bool {
-    let path = path.trim_start_matches("./").trim_start_matches('/');
-    path.starts_with("etc/init.d/")
-        || path.contains(BUS_SERVICES)
-        || FOLDERS
-            .iter()
-            .chain(&OF_SESSIONS)
-            .any(|folder| path.starts_with(folder))
+    UnitFile::says_names(path) || path.contains(BUS_SERVICES) || is_of_sessions(path)
+}
+
+fn is_of_sessions(path: &str) -> bool {
+    let file = UnitFile::new(path, &[]);
+    OF_SESSIONS
+        .iter()
+        .any(|folder| file.path().starts_with(folder))
 }
 
 impl Shipped {
-    /// What these files of a package, seen from the root, bring. `target` tells where a symbolic link leads.
-    pub(crate) fn of<'a>(
-        package: &PackageName,
-        paths: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-        protected: &Protected,
-    ) -> Self {
-        let mut shipped = Self::default();
+    /// What these files of a package bring. Which of these units are its own is not looked at here.
+    pub(super) fn of(files: Vec<UnitFile>, is_installed: bool) -> Self {
+        let mut shipped = Self {
+            is_installed,
+            ..Self::default()
+        };
         let mut pulled = BTreeSet::new();
         let mut scripts = Vec::new();
-        for (path, target) in paths {
-            let path = path.trim_start_matches("./").trim_start_matches('/');
-            if let Some(script) = path.strip_prefix("etc/init.d/") {
-                scripts.extend(UnitName::new(&format!("{script}.service")));
+        for file in &files {
+            let path = file.path();
+            if let Some(script) = path.strip_prefix(SCRIPTS) {
+                scripts.extend(unit_of_script(script));
                 continue;
             }
-            if OF_SESSIONS.iter().any(|folder| path.starts_with(folder)) && is_unit_file(path) {
+            if is_of_sessions(path) && is_unit_file(path) {
                 shipped.loose.insert(format!("/{path}"));
                 continue;
             }
@@ -184,7 +180,7 @@ impl Shipped {
                 continue;
             };
             match below.split_once('/') {
-                None if target.is_none() => shipped.units.extend(UnitName::new(below)),
+                None if file.is_unit() => shipped.units.extend(UnitName::new(below)),
                 None => {} // another name of a unit, or a mask
                 Some((by, name)) => pulled.extend(pull(by, name)),
             }
@@ -193,19 +189,42 @@ impl Shipped {
         scripts.retain(|script| !shipped.units.contains(script));
         shipped.linked.extend(scripts.iter().cloned());
         shipped.units.extend(scripts);
-        let never_touched = |unit: &UnitName| protected.exempts(package, unit).is_some();
-        (shipped.exempt, shipped.units) = shipped.units.into_iter().partition(never_touched);
         let by_others = pulled
             .into_iter()
             .filter(|(by, _)| !shipped.units.iter().any(|unit| unit.as_str() == by));
-        let pulled: BTreeSet<UnitName> = by_others.map(|(_, unit)| unit).collect();
-        shipped.linked.extend(pulled);
-        let linked = std::mem::take(&mut shipped.linked);
-        shipped.linked = linked
-            .into_iter()
-            .filter(|unit| shipped.has(unit))
-            .collect();
+        shipped.linked.extend(by_others.map(|(_, unit)| unit));
+        shipped.files = files;
+        shipped.keep_own();
         shipped
+    }
+
+    /// Sets apart what the package may not touch, and drops what is no unit.
+    pub(super) fn part(
+        &mut self,
+        exempt: &BTreeMap<UnitName, Exemption>,
+        is_none: impl Fn(&UnitName) -> bool,
+    ) {
+        let units = std::mem::take(&mut self.units);
+        for unit in units {
+            match exempt.get(&unit) {
+                Some(why) => drop(self.exempt.insert(unit, *why)),
+                None if is_none(&unit) => {}
+                None => drop(self.units.insert(unit)),
+            }
+        }
+        self.linked.retain(|unit| !exempt.contains_key(unit));
+        self.keep_own();
+    }
+
+    fn keep_own(&mut self) {
+        let linked = std::mem::take(&mut self.linked);
+        self.linked = linked.into_iter().filter(|unit| self.has(unit)).collect();
+    }
+
+    /// All that there is of units.
+    pub(super) fn all(&self) -> impl Iterator<Item = UnitName> {
+        let units = self.units.iter().chain(self.exempt.keys());
+        units.chain(&self.linked).cloned()
     }
 
     /// Whether it is a unit of the package, or an instance of one.
@@ -227,10 +246,9 @@ impl Shipped {
 
 impl BusServices {
     /// Those among these files, as they are installed (`SystemdService=`).
-    pub(crate) fn of<'a>(paths: impl IntoIterator<Item = &'a str>, root: &Root) -> Self {
-        let files = paths
-            .into_iter()
-            .filter(|path| path.contains(BUS_SERVICES) && path.ends_with(".service"));
+    pub(super) fn of(files: &[UnitFile], root: &Root) -> Self {
+        let paths = files.iter().map(|file| format!("/{}", file.path()));
+        let files = paths.filter(|path| path.contains(BUS_SERVICES) && path.ends_with(".service"));
         let mut services = Self::default();
         for path in files {
             let Ok(Some(text)) = durable::read(&root.path(path.trim_start_matches('/'))) else {
@@ -242,22 +260,18 @@ impl BusServices {
                 .find_map(|line| line.strip_prefix("SystemdService="))
                 .and_then(|name| UnitName::new(name.trim()));
             match unit {
-                Some(unit) => drop(services.units.insert(aliased(unit, root))),
-                None => drop(services.programs.insert(path.to_owned())),
+                Some(unit) => drop(services.units.insert(unit)),
+                None => drop(services.programs.insert(path)),
             }
         }
         services
     }
 }
 
-/// The unit of which this may be another name.
-fn aliased(unit: UnitName, root: &Root) -> UnitName {
-    let links = FOLDERS.iter().rev().filter_map(|folder| {
-        let target = std::fs::read_link(root.path(folder).join(unit.as_str())).ok()?;
-        UnitName::new(target.file_name()?.to_str()?)
-    });
-    let found = links.into_iter().next();
-    found.unwrap_or(unit)
+/// The name of a unit up to the `@` or the type.
+pub(super) fn stem(name: &str) -> &str {
+    let end = name.find('@').or_else(|| name.rfind('.'));
+    end.and_then(|end| name.get(..end)).unwrap_or(name)
 }
 
 /// A file, and not the folder of one's drop-ins or links.
@@ -270,29 +284,6 @@ fn is_unit_file(path: &str) -> bool {
 fn pull(by: &str, name: &str) -> Option<(String, UnitName)> {
     let by = PULLS.iter().find_map(|end| by.strip_suffix(end))?;
     Some((by.to_owned(), UnitName::new(name)?))
-}
-
-/// The instances of these templates that are enabled: links in /etc/systemd/system (systemctl(1), enable).
-pub(crate) fn enabled_instances(root: &Root, units: &BTreeSet<UnitName>) -> BTreeSet<UnitName> {
-    let folder = root.path("etc/systemd/system");
-    let folders = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = folders.filter(|entry| is_pull_folder(&entry.path()));
-    let links = folders.flat_map(|entry| std::fs::read_dir(entry.path()).into_iter().flatten());
-    let names = links
-        .flatten()
-        .filter_map(|entry| UnitName::new(entry.file_name().to_str()?));
-    let of_ours = |unit: &UnitName| {
-        !unit.is_template() && unit.template().is_some_and(|it| units.contains(&it))
-    };
-    names.filter(of_ours).collect()
-}
-
-fn is_pull_folder(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    PULLS.iter().any(|end| name.ends_with(end))
 }
 
 impl Protected {
@@ -311,14 +302,9 @@ impl Protected {
         self.by(&self.packages, package.as_str(), package.as_str())
     }
 
-    /// Why a unit of this package is, if it is one.
-    pub(crate) fn exempts(&self, package: &PackageName, unit: &UnitName) -> Option<Exemption> {
-        self.package(package).or_else(|| self.unit(unit))
-    }
-
-    /// Why a unit is by its name, if it is one.
-    pub(crate) fn unit(&self, unit: &UnitName) -> Option<Exemption> {
-        self.by(&self.units, unit.stem(), unit.as_str())
+    /// Why a unit is by this name, if it is one.
+    pub(super) fn name(&self, unit: &str) -> Option<Exemption> {
+        self.by(&self.units, stem(unit), unit)
     }
 
     fn by(&self, built_in: &[Pattern], stem: &str, name: &str) -> Option<Exemption> {
@@ -335,6 +321,9 @@ impl fmt::Display for Exemption {
         f.write_str(match self {
             Self::BuiltIn => "the device needs it",
             Self::Policy => "protected-units in installer.toml names it",
+            Self::Another => "its file is another package's",
+            Self::Shared => "systemd applies its drop-ins to other units",
+            Self::Also => "other packages' units are enabled and disabled with it (Also=)",
         })
     }
 }
@@ -366,8 +355,17 @@ mod tests {
     }
 
     fn shipped(paths: &[(&str, Option<&str>)]) -> Shipped {
-        let package = PackageName::new("acme").unwrap();
-        Shipped::of(&package, paths.iter().copied(), &Protected::with(&[]))
+        let files = paths.iter().map(|(path, target)| match target {
+            Some(target) => UnitFile::link(path, target),
+            None => UnitFile::new(path, &[]),
+        });
+        let mut shipped = Shipped::of(files.collect(), true);
+        let protected = Protected::with(&[]);
+        let exempt = shipped
+            .all()
+            .filter_map(|unit| Some((unit.clone(), protected.name(unit.as_str())?)));
+        shipped.part(&exempt.collect(), |_| false);
+        shipped
     }
 
     #[test]
@@ -391,7 +389,7 @@ mod tests {
             ("./usr/lib/systemd/system/dbus-broker.service", None),
         ]);
         let never_touched = ["dbus-broker.service", "getty.target"];
-        assert_eq!(names(&found.exempt), never_touched);
+        assert_eq!(names(found.exempt.keys()), never_touched);
         let expected = ["acme.service", "acme.socket", "acme.timer", "acme@.service"];
         assert_eq!(names(&found.units), expected);
         assert_eq!(names(&found.tied()), [""; 0]);
@@ -468,7 +466,7 @@ mod tests {
             ("wharf-job@.service", built_in),
             ("wharfinger.service", None),
         ] {
-            assert_eq!(protected.unit(&UnitName::new(unit).unwrap()), why, "{unit}");
+            assert_eq!(protected.name(unit), why, "{unit}");
         }
         for (package, why) in [
             ("acme-vpn-client", policy),
@@ -510,15 +508,6 @@ mod tests {
         };
         assert_eq!(named(packages), PROTECTED_PACKAGES);
         assert_eq!(named(units), PROTECTED_UNITS);
-    }
-
-    #[test]
-    fn all_units_of_a_protected_package_are_never_touched() {
-        let package = PackageName::new("openssh-server").unwrap();
-        let path = "./usr/lib/systemd/system/rescue-ssh.target";
-        let found = Shipped::of(&package, [(path, None)], &Protected::with(&[]));
-        assert_eq!(names(&found.units), [""; 0]);
-        assert_eq!(names(&found.exempt), ["rescue-ssh.target"]);
     }
 
     #[test]

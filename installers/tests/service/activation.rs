@@ -15,7 +15,7 @@ use wharf_tests::{
 use crate::machine::{Deb, Machine, Script, name};
 
 /// A package of one service.
-fn service(package: &str, version: &str, exec: &str) -> Deb {
+pub(crate) fn service(package: &str, version: &str, exec: &str) -> Deb {
     let unit = format!("[Service]\n{exec}\n[Install]\nWantedBy=multi-user.target\n");
     Deb::new(package, version)
         .file(&format!("{UNITS}/{package}.service"), unit)
@@ -27,32 +27,32 @@ fn service(package: &str, version: &str, exec: &str) -> Deb {
         )
 }
 
-const FOREVER: &str = "ExecStart=/bin/sleep infinity";
+pub(crate) const FOREVER: &str = "ExecStart=/bin/sleep infinity";
 
 impl Machine {
-    fn activate(&self, package: &str) -> Outcome {
+    pub(crate) fn activate(&self, package: &str) -> Outcome {
         self.run(&Request::Activate {
             operation: self.operation(),
             package: name(package),
         })
     }
 
-    fn deactivate(&self, package: &str) -> Outcome {
+    pub(crate) fn deactivate(&self, package: &str) -> Outcome {
         self.run(&Request::Deactivate {
             operation: self.operation(),
             package: name(package),
         })
     }
 
-    fn is_active(&self, package: &str) -> bool {
+    pub(crate) fn is_active(&self, package: &str) -> bool {
         self.state(package).expect("it is installed").active
     }
 
-    fn running(&mut self, package: &str) -> Vec<String> {
+    pub(crate) fn running(&mut self, package: &str) -> Vec<String> {
         services::running(self.container(), package)
     }
 
-    fn reboot(&mut self) {
+    pub(crate) fn reboot(&mut self) {
         self.container().reboot();
         self.start();
     }
@@ -62,7 +62,7 @@ impl Machine {
     }
 }
 
-fn succeeded(outcome: &Outcome, active: bool) {
+pub(crate) fn succeeded(outcome: &Outcome, active: bool) {
     assert_eq!(outcome.failure, None);
     let device = outcome.device.as_ref().expect("it is installed");
     assert_eq!(device.active, active);

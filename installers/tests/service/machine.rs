@@ -263,8 +263,12 @@ impl Machine {
 
     /// A sealed package of this name and version by a trusted signer.
     pub(crate) fn sealed(&self, package: &Deb) -> (StageId, Package) {
+        self.sealed_file(&self.build(package, Some(Signer::Vendor)))
+    }
+
+    fn sealed_file(&self, built: &Built) -> (StageId, Package) {
         let stage = self.stage_id();
-        match self.put(stage, &self.build(package, Some(Signer::Vendor))) {
+        match self.put(stage, built) {
             Reply::Sealed(package) => (stage, package),
             other => panic!("seal: {other:?}"),
         }
@@ -310,7 +314,12 @@ impl Machine {
 
     /// Installs a new package of this name and version.
     pub(crate) fn install(&self, package: &Deb) -> Outcome {
-        let (stage, _) = self.sealed(package);
+        self.install_built(&self.build(package, Some(Signer::Vendor)))
+    }
+
+    /// Installs this file, and what stands beside it.
+    pub(crate) fn install_built(&self, built: &Built) -> Outcome {
+        let (stage, _) = self.sealed_file(built);
         self.run(&Request::Install {
             operation: self.operation(),
             stage,

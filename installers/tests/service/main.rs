@@ -7,6 +7,7 @@
 )]
 
 mod activation;
+mod aliases;
 mod clock;
 mod contract;
 mod crash;

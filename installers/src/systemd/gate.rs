@@ -1,0 +1,479 @@
+//! Which units are a package's own. Nothing else of it is ever held, enabled, disabled, started or stopped: every order
+//! to systemd takes [`Ours`], which a [`Gate`] alone makes, by every name that a unit has at that time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use wharf_frames::{Cause, Failure, PackageName};
+
+use super::{
+    Systemd,
+    names::Names,
+    unit_file::UnitFile,
+    units::{Exemption, Protected, Shipped, UnitName, stem},
+};
+use crate::root::Root;
+
+/// Asks the package manager which packages own these paths below the root. A path that none owns is left out.
+pub(crate) type Owners =
+    fn(&Root, &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, Failure>;
+
+/// Units of one package, and nothing else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ours(Vec<UnitName>);
+
+/// What a package may touch.
+#[derive(Debug)]
+pub(super) struct Gate {
+    names: Names,
+    ours: BTreeSet<UnitName>,
+    /// Instances that run, or ran, and of which no file tells.
+    passing: BTreeSet<UnitName>,
+    /// What is not its own, and why.
+    pub(super) exempt: BTreeMap<UnitName, Exemption>,
+}
+
+/// What a package has to say about its claim to a unit.
+struct Claimant<'a> {
+    package: &'a PackageName,
+    protected: &'a Protected,
+    /// The names of which it has a file.
+    names: BTreeSet<String>,
+    /// Files of units that are there, and the packages that own them.
+    owners: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Ours {
+    /// Where no gate is to be passed.
+    #[cfg(test)]
+    pub(super) fn for_a_test(units: &BTreeSet<UnitName>) -> Self {
+        Self(units.iter().cloned().collect())
+    }
+
+    pub(super) fn units(&self) -> &[UnitName] {
+        &self.0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of them for which this holds.
+    pub(super) fn only(&self, holds: impl Fn(&UnitName) -> bool) -> Self {
+        Self(self.0.iter().filter(|unit| holds(unit)).cloned().collect())
+    }
+}
+
+impl Gate {
+    /// Those of these units that are the package's own.
+    pub(super) fn ours<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) -> Ours {
+        let units: BTreeSet<&UnitName> = units.into_iter().collect();
+        let ours = units.into_iter().filter(|unit| self.ours.contains(unit));
+        Ours(ours.cloned().collect())
+    }
+
+    /// The same, with the instances of templates in their place.
+    pub(super) fn instances(&self, units: &[UnitName]) -> Ours {
+        let is_of = |unit: &UnitName| {
+            let template = unit.template();
+            units.contains(unit) || template.is_some_and(|it| units.contains(&it))
+        };
+        let ours = self.ours.iter().filter(|unit| !unit.is_template());
+        Ours(ours.filter(|unit| is_of(unit)).cloned().collect())
+    }
+
+    /// The same, without instances of which no file tells.
+    pub(super) fn lasting(&self, units: &[UnitName]) -> Ours {
+        let instances = self.instances(units);
+        instances.only(|unit| units.contains(unit) || !self.passing.contains(unit))
+    }
+
+    /// Whether it is only another name of units that the package has as well.
+    pub(super) fn is_alias(&self, unit: &UnitName) -> bool {
+        !self.names.leads_to(unit.as_str()).contains(unit.as_str())
+    }
+
+    /// Whether it is a script of which the distribution wants no unit.
+    pub(super) fn is_masked(&self, unit: &UnitName) -> bool {
+        self.names.is_masked(unit.as_str())
+    }
+
+    /// The units that these names stand for.
+    pub(super) fn named(&self, units: &BTreeSet<UnitName>) -> BTreeSet<UnitName> {
+        let named = units
+            .iter()
+            .flat_map(|unit| self.names.leads_to(unit.as_str()));
+        named.filter_map(|name| UnitName::new(&name)).collect()
+    }
+}
+
+impl Systemd {
+    /// Looks at what this package ships, and at `more` units that it had: by all names that files, links, claims and the
+    /// running systemd give them.
+    pub(super) fn gate<'a>(
+        &self,
+        package: &PackageName,
+        shipped: &[&Shipped],
+        more: impl IntoIterator<Item = &'a UnitName>,
+    ) -> Result<Gate, Failure> {
+        let mut names = Names::on(&self.root).map_err(|error| unreadable(&error))?;
+        let files = || shipped.iter().flat_map(|shipped| &shipped.files);
+        files().for_each(|file| names.add(file));
+        let mut units: BTreeSet<UnitName> = more.into_iter().cloned().collect();
+        let mut own: BTreeSet<String> = Names::of(files()).with_files().cloned().collect();
+        own.extend(units.iter().map(|unit| unit.as_str().to_owned()));
+        units.extend(shipped.iter().flat_map(|shipped| shipped.all()));
+        let passing = self.add_instances(&mut units, &names)?;
+        let plain = units.iter().filter(|unit| !unit.is_template());
+        self.manager.add_names(plain, &mut names)?;
+        let claimant = Claimant {
+            package,
+            protected: &self.protected,
+            names: own,
+            owners: self.owners_of(&units, &names, shipped)?,
+        };
+        let exempt = units
+            .iter()
+            .filter_map(|unit| Some((unit.clone(), claimant.exempts(unit, &names)?)));
+        let exempt: BTreeMap<UnitName, Exemption> = exempt.collect();
+        units.retain(|unit| !exempt.contains_key(unit));
+        Ok(Gate {
+            names,
+            ours: units,
+            passing,
+            exempt,
+        })
+    }
+
+    /// Adds the instances of templates: those that files tell of, and those that are loaded beside them, which it gives.
+    fn add_instances(
+        &self,
+        units: &mut BTreeSet<UnitName>,
+        names: &Names,
+    ) -> Result<BTreeSet<UnitName>, Failure> {
+        let templates = units.iter().filter(|unit| unit.is_template());
+        let templates: Vec<UnitName> = templates.cloned().collect();
+        let known = templates.iter().flat_map(|it| names.instances(it.as_str()));
+        units.extend(known.filter_map(|name| UnitName::new(&name)));
+        let mut loaded = self.manager.loaded_instances(&templates)?;
+        loaded.retain(|unit| !units.contains(unit));
+        units.extend(loaded.iter().cloned());
+        Ok(loaded)
+    }
+
+    /// Asked only about files that the package is not known to own: dpkg reads its whole database for that.
+    fn owners_of(
+        &self,
+        units: &BTreeSet<UnitName>,
+        names: &Names,
+        shipped: &[&Shipped],
+    ) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
+        let installed = shipped.iter().filter(|shipped| shipped.is_installed);
+        let files = installed.flat_map(|shipped| shipped.files.iter());
+        let own: BTreeSet<&str> = files.map(UnitFile::path).collect();
+        let files = units.iter().flat_map(|unit| names.files(unit.as_str()));
+        let doubtful = files.filter(|path| {
+            !own.contains(path.as_str())
+                && !path.starts_with("run/")
+                && UnitFile::is_there(&self.root, path)
+        });
+        let doubtful: BTreeSet<String> = doubtful.collect();
+        match doubtful.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => (self.owners)(&self.root, &doubtful),
+        }
+    }
+}
+
+impl Claimant<'_> {
+    /// Why this is not the package's to touch, if it is not.
+    fn exempts(&self, unit: &UnitName, names: &Names) -> Option<Exemption> {
+        self.protected
+            .package(self.package)
+            .or_else(|| self.exempts_name(unit.as_str(), names))
+            .or_else(|| {
+                let also = names.also(unit.as_str());
+                let touched = also
+                    .iter()
+                    .any(|name| self.exempts_name(name, names).is_some());
+                touched.then_some(Exemption::Also)
+            })
+            .or_else(|| {
+                let instances = unit.is_template().then(|| names.instances(unit.as_str()));
+                let mut instances = instances.into_iter().flatten();
+                instances.find_map(|name| self.exempts_name(&name, names))
+            })
+    }
+
+    fn exempts_name(&self, name: &str, names: &Names) -> Option<Exemption> {
+        let all = names.all(name);
+        let is_foreign = |path: &String| {
+            let owners = self.owners.get(path);
+            owners.is_some_and(|owners| !owners.contains(self.package.as_str()))
+        };
+        let protected = all.iter().find_map(|name| self.protected.name(name));
+        let shared = all.iter().any(|name| is_shared(name));
+        let another = names.leads_to(name).iter().any(|unit| !self.has(unit))
+            || names.files(name).iter().any(is_foreign);
+        protected
+            .or_else(|| shared.then_some(Exemption::Shared))
+            .or_else(|| another.then_some(Exemption::Another))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+            || UnitName::new(name)
+                .and_then(|unit| unit.template())
+                .is_some_and(|template| self.names.contains(template.as_str()))
+    }
+}
+
+/// The drop-ins of `a-.service` are those of each `a-*.service` as well (systemd.unit(5)).
+fn is_shared(name: &str) -> bool {
+    stem(name).ends_with('-')
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    let detail = format!("cannot read the folders of systemd's units: {error}");
+    Failure::new(Cause::Unavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Pattern;
+
+    const LIB: &str = "/lib/systemd/system";
+
+    fn exempts(
+        package: &str,
+        ships: &[UnitFile],
+        there: &[(&str, UnitFile)],
+        unit: &str,
+    ) -> Option<Exemption> {
+        let names = Names::of(ships.iter().chain(there.iter().map(|(_, file)| file)));
+        let owners = there.iter().filter(|(owner, _)| !owner.is_empty());
+        let claimant = Claimant {
+            package: &PackageName::new(package).unwrap(),
+            protected: &Protected::with(&[Pattern::built_in("vpn@office.service")]),
+            names: Names::of(ships).with_files().cloned().collect(),
+            owners: owners
+                .map(|(owner, file)| {
+                    (
+                        file.path().to_owned(),
+                        BTreeSet::from([(*owner).to_owned()]),
+                    )
+                })
+                .collect(),
+        };
+        claimant.exempts(&UnitName::new(unit).unwrap(), &names)
+    }
+
+    fn file(path: &str) -> UnitFile {
+        UnitFile::new(path, b"")
+    }
+
+    #[test]
+    fn a_unit_is_a_packages_own_by_every_name_or_not_at_all() {
+        let unit = |name: &str| file(&format!("{LIB}/{name}"));
+        let alias = |name: &str, of: &str| {
+            UnitFile::new(
+                &format!("{LIB}/{name}"),
+                format!("[Install]\nAlias={of}").as_bytes(),
+            )
+        };
+        let also = |name: &str, others: &str| {
+            let text = format!("[Install]\nAlso={others}");
+            UnitFile::new(&format!("{LIB}/{name}"), text.as_bytes())
+        };
+        let link = |name: &str, target: &str| UnitFile::link(&format!("{LIB}/{name}"), target);
+        let script = |name: &str| file(&format!("/etc/init.d/{name}"));
+        let (built_in, policy) = (Some(Exemption::BuiltIn), Some(Exemption::Policy));
+        let (another, shared) = (Some(Exemption::Another), Some(Exemption::Shared));
+        let with_others = Some(Exemption::Also);
+        let sysctl = [
+            ("systemd", unit("systemd-sysctl.service")),
+            ("systemd", link("procps.service", "systemd-sysctl.service")),
+        ];
+        let board = [
+            ("board", unit("board.service")),
+            ("board", link("alias.service", "board.service")),
+            ("board", unit("port@board.service")),
+            ("", file("/etc/systemd/system/acme.service")),
+            ("", file("/run/systemd/generator.late/acme-old.service")),
+            ("board", link("compat.service", "acme.service")),
+        ];
+        for (ships, there, name, why) in [
+            // Its own.
+            (vec![unit("acme.service")], &board[..], "acme.service", None),
+            (
+                vec![script("acme-old")],
+                &board[..],
+                "acme-old.service",
+                None,
+            ),
+            (vec![unit("acme@.service")], &[], "acme@.service", None),
+            (vec![unit("acme@.service")], &[], "acme@x.service", None),
+            (
+                vec![alias("acme.service", "syslog.service")],
+                &[],
+                "acme.service",
+                None,
+            ),
+            (
+                vec![unit("acme.service"), link("a.service", "acme.service")],
+                &[],
+                "acme.service",
+                None,
+            ),
+            // A script, or a file, whose unit is another's.
+            (
+                vec![script("procps")],
+                &sysctl[..],
+                "procps.service",
+                built_in,
+            ),
+            (vec![script("alias")], &board[..], "alias.service", another),
+            (vec![script("board")], &board[..], "board.service", another),
+            (
+                vec![file("/etc/systemd/system/board.service")],
+                &board[..],
+                "board.service",
+                another,
+            ),
+            // Links that it packs.
+            (
+                vec![script("a"), link("a.service", "systemd-sysctl.service")],
+                &[],
+                "a.service",
+                built_in,
+            ),
+            (
+                vec![script("a"), link("a.service", "board.service")],
+                &board[..],
+                "a.service",
+                another,
+            ),
+            (
+                vec![script("a"), link("a.service", "gone.service")],
+                &[],
+                "a.service",
+                another,
+            ),
+            (
+                vec![unit("acme.service"), link("ssh.service", "acme.service")],
+                &[],
+                "acme.service",
+                built_in,
+            ),
+            // Names that it claims.
+            (
+                vec![alias("acme.service", "getty@tty1.service")],
+                &[],
+                "acme.service",
+                built_in,
+            ),
+            (
+                vec![alias("acme.service", "procps.service")],
+                &sysctl[..],
+                "acme.service",
+                built_in,
+            ),
+            (
+                vec![alias("acme@.service", "getty@.service")],
+                &[],
+                "acme@.service",
+                built_in,
+            ),
+            (
+                vec![alias("acme@.service", "vpn@.service")],
+                &[],
+                "acme@office.service",
+                policy,
+            ),
+            // Templates of whose instances one is not its own.
+            (
+                vec![unit("port@.service")],
+                &board[..],
+                "port@.service",
+                another,
+            ),
+            (
+                vec![unit("vpn@.service"), unit("vpn@office.service")],
+                &[],
+                "vpn@.service",
+                policy,
+            ),
+            (
+                vec![
+                    unit("vpn@.service"),
+                    file("/etc/systemd/system/x.target.wants/vpn@office.service"),
+                ],
+                &[],
+                "vpn@.service",
+                policy,
+            ),
+            // Enabled and disabled with others.
+            (
+                vec![also("acme.service", "acme.socket"), unit("acme.socket")],
+                &[],
+                "acme.service",
+                None,
+            ),
+            (
+                vec![also("acme.service", "procps.service")],
+                &sysctl[..],
+                "acme.service",
+                with_others,
+            ),
+            (
+                vec![also("acme.service", "alias.service")],
+                &board[..],
+                "acme.service",
+                with_others,
+            ),
+            (
+                vec![also("acme.service", "nowhere.service")],
+                &[],
+                "acme.service",
+                with_others,
+            ),
+            // Drop-ins of many.
+            (
+                vec![unit("serial-.service")],
+                &[],
+                "serial-.service",
+                shared,
+            ),
+            (vec![unit("acme-@.service")], &[], "acme-@.service", shared),
+            (
+                vec![alias("acme.service", "wharf-.service")],
+                &[],
+                "acme.service",
+                shared,
+            ),
+        ] {
+            assert_eq!(
+                exempts("acme", &ships, there, name),
+                why,
+                "{name}: {ships:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_units_of_a_protected_package_are_never_touched() {
+        let rescue = file("./usr/lib/systemd/system/rescue-ssh.target");
+        let why = exempts("openssh-server", &[rescue], &[], "rescue-ssh.target");
+        assert_eq!(why, Some(Exemption::BuiltIn));
+    }
+
+    #[test]
+    fn a_package_that_has_a_file_already_is_no_other_one() {
+        let board = [("board", file(&format!("{LIB}/board.service")))];
+        let ships = board.clone().map(|(_, file)| file);
+        assert_eq!(exempts("board", &ships, &board, "board.service"), None);
+    }
+}

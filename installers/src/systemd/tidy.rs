@@ -1,0 +1,100 @@
+//! What holds a unit that it should not: of a package that somebody removed by hand, or one that is not the package's
+//! own. An older wharfd did not know other names of units, and a name may come to mean another unit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wharf_frames::{Failure, PackageName, Text};
+use wharf_journal::message;
+
+use super::{
+    Systemd, hold,
+    record::Record,
+    units::{Exemption, UnitName},
+};
+
+impl Systemd {
+    /// Takes it away. What a job is at work on is left to that job, but for units that are not its package's own.
+    pub(crate) fn tidy(
+        &self,
+        is_at_work: impl Fn(&PackageName) -> bool,
+        is_there: impl Fn(&PackageName) -> bool,
+    ) -> Result<(), Failure> {
+        for package in hold::held_packages(&self.root) {
+            if !is_at_work(&package) && !is_there(&package) {
+                self.forget(&package)?;
+            }
+        }
+        let held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;
+        let mut released = false;
+        for (package, units) in &held {
+            released |= self.release_others(package, units, is_at_work(package))?;
+        }
+        match released {
+            true => self.manager.reload(),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes drop-ins of this package from units that are not its own.
+    fn release_others(
+        &self,
+        package: &PackageName,
+        units: &BTreeSet<UnitName>,
+        is_at_work: bool,
+    ) -> Result<bool, Failure> {
+        let mut known = Record::read(&self.root, package)?.unwrap_or_default().all();
+        known.extend(units.iter().cloned());
+        let exempt = self.gate(package, &[], &known)?.exempt;
+        // To hold a unit touches nothing that would be enabled with it.
+        let is_other = |unit: &&UnitName| {
+            let why = exempt.get(*unit);
+            why.is_some_and(|why| *why != Exemption::Also)
+        };
+        let others: BTreeSet<UnitName> = units.iter().filter(is_other).cloned().collect();
+        if others.is_empty() {
+            return Ok(false);
+        }
+        if !is_at_work {
+            self.disown(package, &others)?;
+        }
+        hold::release_some(&self.root, package, &others)?;
+        tell_released(package, &others, &exempt);
+        Ok(true)
+    }
+
+    /// The record knows no more of these units.
+    fn disown(&self, package: &PackageName, others: &BTreeSet<UnitName>) -> Result<(), Failure> {
+        let Some(mut record) = Record::read(&self.root, package)? else {
+            return Ok(());
+        };
+        record.units.retain(|unit| !others.contains(unit));
+        record.wanted.retain(|unit| !others.contains(unit));
+        record.write(&self.root, package)
+    }
+}
+
+fn tell_released(
+    package: &PackageName,
+    others: &BTreeSet<UnitName>,
+    exempt: &BTreeMap<UnitName, Exemption>,
+) {
+    for (why, units) in by_reason(others.iter().filter_map(|it| exempt.get_key_value(it))) {
+        tracing::warn!(
+            MESSAGE_ID = message::NOT_HELD_BACK,
+            WHARF_PACKAGE = package.as_str(),
+            "{package}: no longer held back, since {why}: {} (an earlier wharfd kept it from starting: start it, or reboot)",
+            Text::from(format!("{units:?}"))
+        );
+    }
+}
+
+/// Units by why they are never touched.
+pub(super) fn by_reason<'a>(
+    exempt: impl IntoIterator<Item = (&'a UnitName, &'a Exemption)>,
+) -> BTreeMap<Exemption, Vec<&'a UnitName>> {
+    let mut by_reason: BTreeMap<Exemption, Vec<&UnitName>> = BTreeMap::new();
+    for (unit, why) in exempt {
+        by_reason.entry(*why).or_default().push(unit);
+    }
+    by_reason
+}
