@@ -14,14 +14,16 @@ use std::{
 
 use futures_util::StreamExt;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::Notify,
     time::{Instant, sleep_until, timeout_at},
 };
 use zbus::{
-    Connection, MatchRule, MessageStream, OwnedVariant,
+    Connection, MatchRule, MessageStream, OwnedVariant, fdo,
     message::{Message, Type},
+    names::BusName,
 };
 
 /// A change is over once nothing more has changed for so long: packages are unpacked and services started in steps.
@@ -32,6 +34,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// dpkg's database: its `status` is replaced at each change.
 const PACKAGES: &str = "var/lib/dpkg";
 
+const BUS: &str = "org.freedesktop.DBus";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -123,25 +126,45 @@ impl LocalChanges {
 
     /// Notes what is started, stopped, enabled and disabled, until the connection ends.
     pub async fn watch_units(&self, bus: &Connection) -> zbus::Result<()> {
+        let mut owners = signals(bus, owner_changed()?).await?;
         let mut states = signals(bus, unit_changed()?).await?;
         let mut links = signals(bus, unit_files_changed()?).await?;
-        // systemd says nothing to nobody.
-        bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &())
+        let owner = fdo::DBusProxy::new(bus)
+            .await?
+            .get_name_owner(systemd()?)
             .await?;
+        subscribe(bus).await?;
         self.note(Change::Units); // what was missed until now
-        let mut seen = Seen::default();
+        let mut heard = Heard {
+            owner: Some(owner.to_string()),
+            latest: 0,
+        };
         loop {
-            tokio::select! {
-                Some(message) = states.next() => {
-                    if message.ok().and_then(|it| changed_at(&it)).is_some_and(|at| seen.is_news(at)) {
-                        self.note(Change::Units);
+            let is_news = tokio::select! {
+                biased;
+                Some(message) = owners.next() => {
+                    let is_other = message.is_ok_and(|it| heard.follows(&it));
+                    if is_other && heard.owner.is_some() && let Err(error) = subscribe(bus).await {
+                        tracing::debug!("systemd is asked for signals already: {error}");
                     }
+                    is_other
                 }
-                Some(_) = links.next() => self.note(Change::Units),
+                Some(message) = states.next() => message.is_ok_and(|it| heard.is_of_a_unit(&it)),
+                Some(message) = links.next() => message.is_ok_and(|it| heard.is_systemds(&it)),
                 else => return Ok(()),
+            };
+            if is_news {
+                self.note(Change::Units);
             }
         }
     }
+}
+
+/// systemd says nothing to nobody.
+async fn subscribe(bus: &Connection) -> zbus::Result<()> {
+    bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &())
+        .await?;
+    Ok(())
 }
 
 async fn noted(changes: &Notify, earliest: Instant) {
@@ -159,6 +182,21 @@ fn tells_of_packages(event: &InotifyEvent) -> bool {
 
 async fn signals(bus: &Connection, rule: MatchRule<'static>) -> zbus::Result<MessageStream> {
     MessageStream::for_match_rule(rule, bus, None).await
+}
+
+fn systemd() -> zbus::Result<BusName<'static>> {
+    BusName::try_from(SYSTEMD)
+}
+
+/// systemd came to the bus, left it, or came back by another connection.
+fn owner_changed() -> zbus::Result<MatchRule<'static>> {
+    MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(BUS)
+        .interface(BUS)
+        .member("NameOwnerChanged")
+        .arg(0, SYSTEMD)
+        .build()
 }
 
 /// A unit is in another state (org.freedesktop.systemd1(5)).
@@ -197,17 +235,61 @@ fn changed_at(message: &Message) -> Option<u64> {
         .ok()
 }
 
-/// The latest change of which systemd told. It tells of units again whenever others are loaded that name them, and a
-/// look at the device loads some: only what is later than everything before is news, or one look would follow another.
-#[derive(Default)]
-struct Seen(u64);
+/// What is taken for systemd's word. Everybody may send a signal to this connection alone, whatever it asked the bus for;
+/// the bus itself says who sent it.
+struct Heard {
+    /// The connection that has systemd's name.
+    owner: Option<String>,
+    /// The latest change of which systemd told. It tells of units again whenever others are loaded that name them, and a
+    /// look at the device loads some: only what is later than everything before is news, or one look would follow another.
+    latest: u64,
+}
 
-impl Seen {
-    fn is_news(&mut self, at: u64) -> bool {
-        let is_later = at > self.0;
-        self.0 = self.0.max(at);
-        is_later
+impl Heard {
+    /// Takes another owner of systemd's name from the bus, and says whether it is one.
+    fn follows(&mut self, message: &Message) -> bool {
+        let is_the_bus = sender(message).is_some_and(|it| it == BUS);
+        let body = message.body();
+        let Ok((SYSTEMD, _, new)) = body.deserialize::<(&str, &str, &str)>() else {
+            return false;
+        };
+        if !is_the_bus {
+            return false;
+        }
+        self.owner = (!new.is_empty()).then(|| new.to_owned());
+        true
     }
+
+    fn is_systemds(&self, message: &Message) -> bool {
+        self.owner.is_some() && sender(message) == self.owner
+    }
+
+    /// Whether systemd tells of a state that is new.
+    fn is_of_a_unit(&mut self, message: &Message) -> bool {
+        let at = self.is_systemds(message).then(|| changed_at(message));
+        at.flatten().is_some_and(|at| self.is_news(at, monotonic()))
+    }
+
+    /// What lies ahead of systemd's clock, it has not said; and it would silence all that comes before.
+    fn is_news(&mut self, at: u64, now: u64) -> bool {
+        let is_news = at > self.latest && at <= now;
+        if is_news {
+            self.latest = at;
+        }
+        is_news
+    }
+}
+
+fn sender(message: &Message) -> Option<String> {
+    message.header().sender().map(|name| name.to_string())
+}
+
+/// systemd's clock, in microseconds.
+fn monotonic() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let [seconds, nanoseconds] =
+        [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or_default());
+    seconds * 1_000_000 + nanoseconds / 1000
 }
 
 /// Whether this can be a unit of a package that a server manages.
@@ -233,7 +315,15 @@ impl AsFd for Events {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        os::unix::fs::PermissionsExt,
+        process::{Child, Command},
+        sync::Arc,
+    };
+
+    use futures_util::FutureExt;
+    use zbus::{Variant, connection};
 
     use super::*;
 
@@ -256,9 +346,25 @@ mod tests {
 
     #[test]
     fn a_state_of_which_systemd_tells_again_is_no_news() {
-        let mut seen = Seen::default();
-        let told = [5, 5, 3, 9, 0, 9].map(|at| seen.is_news(at));
+        let mut heard = Heard {
+            owner: None,
+            latest: 0,
+        };
+        let told = [5, 5, 3, 9, 0, 9].map(|at| heard.is_news(at, 9));
         assert_eq!(told, [true, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_state_ahead_of_the_clock_is_no_news_and_silences_none() {
+        let mut heard = Heard {
+            owner: None,
+            latest: 0,
+        };
+        let told = [(u64::MAX, 9), (10, 9), (9, 9), (10, 10)];
+        let told = told.map(|(at, now)| heard.is_news(at, now));
+        assert_eq!(told, [false, false, true, true]);
+        let now = monotonic();
+        assert!(now > 0 && now <= monotonic());
     }
 
     #[tokio::test(start_paused = true)]
@@ -317,5 +423,207 @@ mod tests {
             end = changes.watch_packages(root.path()) => panic!("{end:?}"),
             () = noted => {}
         }
+    }
+
+    /// A dbus-daemon on which everybody may do everything: nothing but wharfd itself keeps a forger out.
+    struct Bus {
+        daemon: Child,
+        folder: tempfile::TempDir,
+    }
+
+    impl Bus {
+        async fn start() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            let file = folder.path().join("bus.conf");
+            let text = format!(
+                "<busconfig><type>session</type><auth>EXTERNAL</auth><listen>unix:path={}/bus</listen>\
+                 <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/>\
+                 <allow send_destination=\"*\" eavesdrop=\"true\"/><allow eavesdrop=\"true\"/>\
+                 </policy></busconfig>",
+                folder.path().display()
+            );
+            fs::write(&file, text).unwrap();
+            let mut daemon = Command::new("dbus-daemon");
+            daemon.args(["--nofork", "--config-file"]).arg(file);
+            let bus = Self {
+                daemon: daemon.spawn().unwrap(),
+                folder,
+            };
+            let connected = async {
+                while bus.builder().build().await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let connected = tokio::time::timeout(Duration::from_secs(20), connected);
+            connected.await.expect("dbus-daemon listens");
+            bus
+        }
+
+        fn address(&self) -> String {
+            format!("unix:path={}/bus", self.folder.path().display())
+        }
+
+        fn builder(&self) -> connection::Builder<'static> {
+            connection::Builder::address(self.address().as_str())
+        }
+
+        /// Whoever comes as systemd.
+        async fn systemd(&self, subscribed: &Rc<Notify>) -> Connection {
+            let asked = Arc::new(Notify::new());
+            let systemd = self
+                .builder()
+                .serve_at(MANAGER_PATH, Manager(asked.clone()))
+                .name(SYSTEMD)
+                .build()
+                .await
+                .unwrap();
+            let subscribed = subscribed.clone();
+            tokio::task::spawn_local(async move {
+                loop {
+                    asked.notified().await;
+                    subscribed.notify_one();
+                }
+            });
+            systemd
+        }
+
+        /// As a user without any privilege, to one connection alone. What it says has come there when this returns.
+        async fn forge(&self, to: &Connection, signal: &[&str]) {
+            let mut busctl = Command::new("setpriv");
+            busctl
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "busctl"])
+                .arg(format!("--address={}", self.address()))
+                .arg("emit")
+                .arg(format!("--destination={}", to.unique_name().unwrap()))
+                .args(signal);
+            assert!(busctl.status().unwrap().success(), "{signal:?}");
+            for _ in 0..5 {
+                fdo::DBusProxy::new(to)
+                    .await
+                    .unwrap()
+                    .get_id()
+                    .await
+                    .unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    impl Drop for Bus {
+        fn drop(&mut self) {
+            let _ = self.daemon.kill();
+            let _ = self.daemon.wait();
+        }
+    }
+
+    struct Manager(Arc<Notify>);
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+    impl Manager {
+        fn subscribe(&self) {
+            self.0.notify_one();
+        }
+    }
+
+    const ACME: &str = "/org/freedesktop/systemd1/unit/acme_2eservice";
+
+    async fn tell(systemd: &Connection, at: u64) {
+        let changed = HashMap::from([("StateChangeTimestampMonotonic", Variant::from(at))]);
+        let body = (UNIT, changed, Vec::<&str>::new());
+        let properties = "org.freedesktop.DBus.Properties";
+        let told = systemd.emit_signal(
+            None::<BusName<'_>>,
+            ACME,
+            properties,
+            "PropertiesChanged",
+            &body,
+        );
+        told.await.unwrap();
+    }
+
+    async fn heard(changes: &LocalChanges) {
+        let heard = changes.0.units.notified();
+        tokio::time::timeout(Duration::from_secs(20), heard)
+            .await
+            .expect("what systemd says is heard");
+    }
+
+    #[track_caller]
+    fn not_heard(changes: &LocalChanges) {
+        let heard = std::pin::pin!(changes.0.units.notified()).now_or_never();
+        assert_eq!(heard, None, "what others say is heard");
+    }
+
+    #[tokio::test]
+    async fn what_others_say_in_the_name_of_systemd_is_not_heard_and_systemd_is() {
+        let local = tokio::task::LocalSet::new();
+        local.run_until(forged_and_real_signals()).await;
+    }
+
+    async fn forged_and_real_signals() {
+        let bus = Bus::start().await;
+        let (changes, subscribed) = (LocalChanges::default(), Rc::new(Notify::new()));
+        let systemd = bus.systemd(&subscribed).await;
+        let wharfd = bus.builder().build().await.unwrap();
+        let (watching, watched) = (changes.clone(), wharfd.clone());
+        tokio::task::spawn_local(async move { watching.watch_units(&watched).await });
+        subscribed.notified().await;
+        heard(&changes).await;
+
+        let (latest, now) = (u64::MAX.to_string(), monotonic().to_string());
+        let state = [
+            ACME,
+            "org.freedesktop.DBus.Properties",
+            "PropertiesChanged",
+            "sa{sv}as",
+            UNIT,
+            "1",
+        ];
+        let somebody = bus.builder().build().await.unwrap();
+        let name = somebody.unique_name().unwrap().to_string();
+        let at = |time| {
+            [
+                &state[..],
+                &["StateChangeTimestampMonotonic", "t", time, "0"],
+            ]
+            .concat()
+        };
+        let owner = [
+            "/org/freedesktop/DBus",
+            BUS,
+            "NameOwnerChanged",
+            "sss",
+            SYSTEMD,
+            "",
+            &name,
+        ];
+        for signal in [
+            &at(&latest)[..],
+            &at(&now),
+            &[MANAGER_PATH, MANAGER, "UnitFilesChanged"],
+            &owner,
+        ] {
+            bus.forge(&wharfd, signal).await;
+            not_heard(&changes);
+        }
+        tell(&systemd, monotonic()).await;
+        heard(&changes).await;
+        // Not even systemd knows what will be.
+        tell(&systemd, u64::MAX).await;
+        tell(&systemd, monotonic()).await;
+        heard(&changes).await;
+
+        drop(systemd);
+        let systemd = bus.systemd(&subscribed).await;
+        subscribed.notified().await;
+        heard(&changes).await; // what was missed until then
+        tell(&somebody, monotonic()).await;
+        tell(&systemd, monotonic()).await;
+        heard(&changes).await;
+        let signal = ("org.freedesktop.systemd1.Manager", "UnitFilesChanged");
+        let told = systemd.emit_signal(None::<BusName<'_>>, MANAGER_PATH, signal.0, signal.1, &());
+        told.await.unwrap();
+        heard(&changes).await;
     }
 }

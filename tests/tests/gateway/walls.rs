@@ -13,6 +13,7 @@ fn each_unit_is_hardened_and_other_users_get_nothing() {
     what_handles_strangers_bytes_hears_nothing_on_the_bus(&gateway);
     other_users_get_no_file_and_no_socket(container);
     what_handles_strangers_bytes_gets_nothing_on_the_bus(container);
+    wharfd_gets_signals_of_systemd_and_the_bus_alone(container);
     a_local_user_reads_on_the_bus_and_changes_nothing(container);
     wharfd_writes_nothing_of_roots(container);
     exposure_is_at_most(container, "wharfd.service", 1.5);
@@ -117,12 +118,16 @@ const BUS: &str = "/run/dbus/system_bus_socket";
 
 /// A user who listens to all that wharfd says, and to what the bus says of the names on it.
 fn listener(container: &Container, user: &str) -> Process {
+    listener_to(container, user, "/org/wharfd")
+}
+
+fn listener_to(container: &Container, user: &str, path: &str) -> Process {
     let mut command = container.command("setpriv");
     command
         .args(["--reuid", user, "--regid", user, "--clear-groups"])
         .args(["dbus-monitor", "--system"])
         .args([
-            "path_namespace='/org/wharfd'",
+            &format!("path_namespace='{path}'"),
             "sender='org.freedesktop.DBus'",
         ]);
     let listener = Process::spawn(&mut command);
@@ -143,6 +148,23 @@ fn what_handles_strangers_bytes_gets_nothing_on_the_bus(container: &Container) {
             denied(container, &as_user(user, &format!("busctl {call}")));
         }
     }
+}
+
+/// The bus tells who is there, systemd what runs; who speaks in its name is heard by others alone.
+fn wharfd_gets_signals_of_systemd_and_the_bus_alone(container: &Container) {
+    let [wharfd, anybody] = ["wharfd", "somebody"]
+        .map(|user| listener_to(container, user, "/org/freedesktop/systemd1"));
+    let forged = "busctl emit /org/freedesktop/systemd1/unit/forged_2eservice \
+                  org.freedesktop.DBus.Properties PropertiesChanged 'sa{sv}as' \
+                  org.freedesktop.systemd1.Unit 0 0";
+    container.sh(&as_user("somebody", forged));
+    container.sh("systemd-run --quiet --wait --unit=real true");
+    for listener in [&wharfd, &anybody] {
+        listener.output().wait_for("unit/real_2eservice");
+    }
+    let is_forged = |line: &String| line.contains("unit/forged_2eservice");
+    assert!(anybody.output().all().iter().any(is_forged));
+    assert!(!wharfd.output().all().iter().any(is_forged));
 }
 
 const HISTORY: &str = "call org.wharfd.Agent1 /org/wharfd/Agent1 org.wharfd.Agent1 History i 0";
