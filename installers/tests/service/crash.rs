@@ -574,7 +574,7 @@ fn a_killed_install_whose_key_is_gone_is_configured_and_says_so() {
         let outcome = machine.install(&without_its_key(Script::Postinst, "2"));
         let failure = outcome.failure.expect("its key is gone");
         assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
-        for words in ["was configured", "is not trusted any more"] {
+        for words in ["was configured", "does not hold any more"] {
             assert!(failure.detail.as_str().contains(words), "{failure}");
         }
         assert_eq!(machine.version("acme").as_deref(), Some("2"));
