@@ -50,6 +50,16 @@ pub(crate) fn now(root: &Root) -> Time {
 }
 
 impl Time {
+    /// The beginning of time, with this doubt.
+    #[cfg(test)]
+    pub(crate) fn doubted(doubt: Option<&str>) -> Self {
+        Self {
+            at: 0,
+            doubt: doubt.map(str::to_owned),
+            ahead: None,
+        }
+    }
+
     /// Sets the folder of ours that is ahead of the clock back, so that its time is not passed over each time.
     pub(crate) fn heal(&self) {
         let Some(folder) = &self.ahead else {

@@ -252,3 +252,223 @@ fn higher(old: Entry, new: Entry, backend: &dyn Installer) -> Entry {
         _ => new,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use wharf_frames::installer::Package;
+
+    use super::*;
+    use crate::simulated::Simulated;
+
+    const SIGNER: &str = "AAAA";
+
+    struct Bench {
+        _folder: TempDir,
+        root: Root,
+        ledger: Ledger,
+        backend: Simulated,
+        policy: Policy,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            durable::private_folder(&root.ledger()).unwrap();
+            Self {
+                ledger: Ledger::of(&root),
+                backend: Simulated::open(&root).unwrap(),
+                policy: Policy::default(),
+                root,
+                _folder: folder,
+            }
+        }
+
+        /// With a policy that lets the package go down.
+        fn lenient(mut self) -> Self {
+            self.policy.allow_downgrade = vec![crate::policy::Pattern::built_in("acme")];
+            self
+        }
+
+        fn record(&self, judged: &Judged) {
+            let recorded = self.ledger.record(judged, &self.backend, &self.policy);
+            recorded.unwrap();
+        }
+
+        fn entry(&self) -> Option<Entry> {
+            self.ledger.entry(&acme()).unwrap()
+        }
+
+        fn is_managed(&self) -> bool {
+            self.ledger.is_managed(&acme()).unwrap()
+        }
+    }
+
+    fn acme() -> PackageName {
+        PackageName::new("acme").unwrap()
+    }
+
+    fn version(text: &str) -> PackageVersion {
+        PackageVersion::new(text).unwrap()
+    }
+
+    /// A file of this version, of other bytes for each time of signing.
+    fn judged(text: &str, signed_at: u64) -> Judged {
+        Judged {
+            package: Package {
+                name: acme(),
+                version: version(text),
+                architecture: "all".into(),
+                length: 1,
+                signer: Some(SIGNER.into()),
+            },
+            digest: [u8::try_from(signed_at).unwrap(); 32],
+            signed_at,
+            signed: None,
+        }
+    }
+
+    fn operation(number: u8) -> OperationId {
+        OperationId::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn a_lower_version_or_an_older_signature_is_refused_except_where_policy_allows_it() {
+        for (text, signed_at, is_older) in [
+            ("2.0", 5, false),
+            ("2.0", 6, false),
+            ("2.0", 4, true),
+            ("10.0", 1, false),
+            ("1.9", 9, true),
+        ] {
+            for (bench, allowed) in [(Bench::new(), false), (Bench::new().lenient(), true)] {
+                let new = judged(text, signed_at);
+                let judge = || bench.ledger.judge(&new, &bench.backend, &bench.policy);
+                assert_eq!(judge(), Ok(()), "nothing was installed");
+                bench.record(&judged("2.0", 5));
+                let cause = judge().map_err(|failure| failure.cause);
+                let expected = (is_older && !allowed).then_some(Cause::Downgrade);
+                assert_eq!(cause.err(), expected, "{text} {signed_at} {allowed}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_record_goes_down_only_where_policy_allows_it_and_has_the_digest_of_the_last_file() {
+        for (text, signed_at, allowed, kept) in [
+            ("3.0", 1, false, false),
+            ("2.0", 6, false, false),
+            ("1.0", 6, false, true),
+            ("1.0", 6, true, false),
+        ] {
+            let bench = match allowed {
+                true => Bench::new().lenient(),
+                false => Bench::new(),
+            };
+            let before = judged("2.0", 5);
+            bench.record(&before);
+            let new = judged(text, signed_at);
+            bench.record(&new);
+            let of = if kept { &before } else { &new };
+            let expected = Entry {
+                format: FORMAT,
+                version: of.package.version.clone(),
+                certificate: Some(SIGNER.into()),
+                signed_at: of.signed_at,
+                digest: new.digest,
+            };
+            assert_eq!(
+                bench.entry(),
+                Some(expected),
+                "{text} {signed_at} {allowed}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_installed_raises_the_record_and_never_lowers_it() {
+        let bench = Bench::new();
+        let raise = |text: &str| {
+            let raised = bench.ledger.raise(&acme(), &version(text), &bench.backend);
+            raised.unwrap();
+            bench.entry().unwrap()
+        };
+        bench.ledger.begin(&acme(), operation(1)).unwrap();
+        let raised = raise("2.0");
+        assert_eq!((raised.version, raised.certificate), (version("2.0"), None));
+        assert!(bench.ledger.begun(&acme()).unwrap().is_none());
+
+        bench.record(&judged("3.0", 5));
+        for lower in ["2.0", "3.0"] {
+            let entry = raise(lower);
+            assert_eq!((entry.version, entry.signed_at), (version("3.0"), 5));
+        }
+        let entry = raise("4.0");
+        assert_eq!((entry.version, entry.signed_at), (version("4.0"), 0));
+        // Who signed what a job installed last goes on to sign it.
+        assert_eq!(entry.certificate, Some(SIGNER.into()));
+        assert_eq!(entry.digest, [0; 32]);
+    }
+
+    #[test]
+    fn what_a_job_began_is_managed_until_that_job_takes_it_back() {
+        let bench = Bench::new();
+        let (ledger, name) = (&bench.ledger, acme());
+        assert!(!bench.is_managed());
+        ledger.begin(&name, operation(1)).unwrap();
+        assert!(bench.is_managed());
+        ledger.begin(&name, operation(2)).unwrap();
+        ledger.take_back(&name, operation(2)).unwrap();
+        assert!(bench.is_managed(), "another job began it");
+        ledger.take_back(&name, operation(1)).unwrap();
+        assert!(!bench.is_managed());
+
+        ledger.begin(&name, operation(1)).unwrap();
+        bench.record(&judged("1.0", 1));
+        assert!(
+            ledger.begun(&name).unwrap().is_none(),
+            "it is in the ledger"
+        );
+        ledger.begin(&name, operation(2)).unwrap();
+        assert!(
+            ledger.begun(&name).unwrap().is_none(),
+            "it was there before"
+        );
+        ledger.take_back(&name, operation(2)).unwrap();
+        assert!(bench.is_managed());
+    }
+
+    #[test]
+    fn what_the_device_has_says_whether_it_is_ours() {
+        let bench = Bench::new();
+        let found = || bench.ledger.found(&acme(), &bench.backend).unwrap();
+        bench.record(&judged("1.0", 1));
+        assert_eq!(found(), None);
+        let database = bench.root.path("var/lib/wharf-simulated");
+        std::fs::write(database.join("acme_version"), "1.0").unwrap();
+        assert!(found().unwrap().managed);
+        std::fs::remove_file(bench.root.ledger().join("acme")).unwrap();
+        assert!(!found().unwrap().managed);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder_and_no_record_of_another_format_is_read() {
+        let bench = Bench::new();
+        for text in ["a/b", ".begun", "../ledger"] {
+            let name = PackageName::new(text).unwrap();
+            let cause = bench.ledger.entry(&name).map_err(|failure| failure.cause);
+            assert_eq!(cause, Err(Cause::NotManaged), "{text}");
+        }
+        bench.record(&judged("1.0", 1));
+        let newer = Entry {
+            format: FORMAT + 1,
+            ..bench.entry().unwrap()
+        };
+        for bytes in [encode(&newer).unwrap(), b"garbage".to_vec()] {
+            std::fs::write(bench.root.ledger().join("acme"), bytes).unwrap();
+            let cause = bench.ledger.entry(&acme()).map_err(|failure| failure.cause);
+            assert_eq!(cause, Err(Cause::Unavailable));
+        }
+    }
+}

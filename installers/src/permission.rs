@@ -141,3 +141,198 @@ pub(crate) fn may_remove(name: &PackageName, policy: &Policy) -> Result<(), Fail
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wharf_frames::{inspect::SignedDigest, installer::Package};
+
+    use super::*;
+    use crate::{durable, simulated::Simulated};
+
+    const OURS: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
+    const OTHER: &str = "89ABCDEF0123456789ABCDEF0123456789ABCDEF";
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        root: Root,
+        ledger: Ledger,
+        backend: Simulated,
+        inspector: Inspector,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            durable::private_folder(&root.ledger()).unwrap();
+            std::fs::create_dir_all(root.keys()).unwrap();
+            Self {
+                ledger: Ledger::of(&root),
+                backend: Simulated::open(&root).unwrap(),
+                // Nothing here is to be looked into.
+                inspector: Inspector {
+                    program: "/nonexistent".into(),
+                    uid: 65534,
+                    gid: 65534,
+                    time_limit: Duration::from_secs(1),
+                },
+                root,
+                _folder: folder,
+            }
+        }
+
+        fn policy(&self, text: &str) -> Policy {
+            std::fs::write(self.root.policy(), text).unwrap();
+            policy_now(&self.root).unwrap()
+        }
+
+        fn record(&self, judged: &Judged) {
+            let policy = Policy::default();
+            let recorded = self.ledger.record(judged, &self.backend, &policy);
+            recorded.unwrap();
+        }
+
+        fn may_install(&self, judged: &Judged, policy: &Policy) -> Result<(), Cause> {
+            let witnesses = Witnesses {
+                root: &self.root,
+                inspector: &self.inspector,
+                ledger: &self.ledger,
+                backend: &self.backend,
+            };
+            may_install(judged, policy, witnesses).map_err(|failure| failure.cause)
+        }
+    }
+
+    fn acme() -> PackageName {
+        PackageName::new("acme").unwrap()
+    }
+
+    fn judged(version: &str, signer: Option<&str>) -> Judged {
+        Judged {
+            package: Package {
+                name: acme(),
+                version: wharf_frames::PackageVersion::new(version).unwrap(),
+                architecture: "all".into(),
+                length: 1,
+                signer: signer.map(Into::into),
+            },
+            digest: [0; 32],
+            signed_at: 0,
+            signed: None,
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_wrong_answers_no_question() {
+        let bench = Bench::new();
+        assert!(bench.policy("allow-unsigned = true").allow_unsigned);
+        std::fs::write(bench.root.policy(), "surprise = 1").unwrap();
+        let cause = policy_now(&bench.root).map_err(|failure| failure.cause);
+        assert_eq!(cause, Err(Cause::Unavailable));
+    }
+
+    #[test]
+    fn a_certificate_signs_what_a_scope_names_or_else_what_it_signed_last() {
+        let scope =
+            |names: &str| format!("[[key]]\nfingerprint = \"{OURS}\"\npackages = [{names}]\n");
+        for (policy, installed, expected, words) in [
+            (scope("\"acme\""), None, true, ""),
+            (scope("\"acme\""), Some(Some(OTHER)), true, ""),
+            (scope("\"other\""), Some(Some(OURS)), false, "may not sign"),
+            (String::new(), None, false, "was never installed here"),
+            (String::new(), Some(Some(OURS)), true, ""),
+            (String::new(), Some(Some(OTHER)), false, OTHER),
+            (String::new(), Some(None), false, "no known signer"),
+        ] {
+            let bench = Bench::new();
+            let told = format!("{policy:?}, {installed:?}");
+            let policy = bench.policy(&policy);
+            if let Some(signer) = installed {
+                bench.record(&judged("1.0", signer));
+            }
+            match may_sign(OURS, &acme(), &policy, &bench.ledger) {
+                Ok(()) => assert!(expected, "{told}"),
+                Err(failure) => {
+                    assert!(!expected, "{told}: {failure}");
+                    assert_eq!(failure.cause, Cause::OutOfScope, "{told}");
+                    assert!(failure.detail.as_str().contains(words), "{told}: {failure}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unsigned_package_needs_a_policy_that_takes_it_and_the_ledger_is_asked_all_the_same() {
+        let bench = Bench::new();
+        let strict = bench.policy("");
+        let lenient = bench.policy("allow-unsigned = true");
+        assert_eq!(
+            bench.may_install(&judged("1.0", None), &strict),
+            Err(Cause::Unsigned)
+        );
+        assert_eq!(bench.may_install(&judged("1.0", None), &lenient), Ok(()));
+        bench.record(&judged("2.0", None));
+        assert_eq!(
+            bench.may_install(&judged("1.0", None), &lenient),
+            Err(Cause::Downgrade)
+        );
+    }
+
+    #[test]
+    fn a_signed_package_needs_a_scope_and_a_signature_that_can_be_judged_again() {
+        let bench = Bench::new();
+        let policy = bench.policy("allow-unsigned = true");
+        let signed = judged("1.0", Some(OURS));
+        assert_eq!(bench.may_install(&signed, &policy), Err(Cause::OutOfScope));
+        bench.record(&signed);
+        assert_eq!(bench.may_install(&signed, &policy), Err(Cause::Policy));
+        // Where wharf-inspect cannot be asked, that is no word about the package.
+        let signed = Judged {
+            signed: Some(SignedDigest {
+                packet: Vec::new().into(),
+                digest: Vec::new().into(),
+            }),
+            ..signed
+        };
+        assert_eq!(bench.may_install(&signed, &policy), Err(Cause::Unavailable));
+    }
+
+    #[test]
+    fn what_is_protected_is_never_removed() {
+        let bench = Bench::new();
+        let policy = bench.policy("protected = [\"acme\"]");
+        let cause = |name: &str| {
+            let name = PackageName::new(name).unwrap();
+            may_remove(&name, &policy).map_err(|failure| failure.cause)
+        };
+        assert_eq!(cause("acme"), Err(Cause::Plan));
+        assert_eq!(cause("wharfd"), Err(Cause::Plan));
+        assert_eq!(cause("other"), Ok(()));
+    }
+
+    #[test]
+    fn what_expired_by_a_doubted_clock_says_so_and_nothing_else_does() {
+        let failed = |cause| -> Result<(), InspectError> { Err(Failure::new(cause, "no").into()) };
+        for (cause, doubt, told) in [
+            (Cause::Expired, Some("the clock"), "no (the clock)"),
+            (Cause::Expired, None, "no"),
+            (Cause::BadSignature, Some("the clock"), "no"),
+        ] {
+            let now = Time::doubted(doubt);
+            let failure = in_time(&now, failed(cause)).map_err(Failure::from);
+            assert_eq!(
+                failure,
+                Err(Failure::new(cause, told)),
+                "{cause:?} {doubt:?}"
+            );
+        }
+        let broke = in_time::<()>(
+            &Time::doubted(Some("x")),
+            Err(InspectError::Broke("b".into())),
+        );
+        assert_eq!(broke, Err(InspectError::Broke("b".into())));
+        assert_eq!(in_time(&Time::doubted(Some("x")), Ok(1)), Ok(1));
+    }
+}

@@ -330,6 +330,49 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_a_certificate_are_those_of_all_its_scopes() {
+        let (key, other) = ("A".repeat(40), "B".repeat(40));
+        let scope = |key: &str, name: &str| {
+            format!("[[key]]\nfingerprint = \"{key}\"\npackages = [\"{name}\"]\n")
+        };
+        let text = scope(&key, "acme-*") + &scope(&other, "other") + &scope(&key, "edge");
+        let policy = parse(&text).unwrap();
+        assert_eq!(policy.names_of(&key), Some(vec!["acme-*", "edge"]));
+        assert_eq!(policy.names_of(&other), Some(vec!["other"]));
+        assert_eq!(policy.names_of(&"C".repeat(40)), None);
+    }
+
+    #[test]
+    fn only_what_is_named_is_protected_or_may_go_down_and_wharfd_is_always_protected() {
+        let policy = parse("protected = [\"edge-*\"]\nallow-downgrade = [\"acme\"]").unwrap();
+        for (package, is_protected, may_go_down) in [
+            ("wharfd", true, false),
+            ("edge-base", true, false),
+            ("edge", false, false),
+            ("acme", false, true),
+            ("acme2", false, false),
+        ] {
+            let found = (
+                policy.protects(&name(package)),
+                policy.allows_downgrade(&name(package)),
+            );
+            assert_eq!(found, (is_protected, may_go_down), "{package}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_a_root_is_read_each_time_and_its_absence_means_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        assert_eq!(Policy::read(&root).unwrap(), Policy::default());
+        std::fs::create_dir_all(root.keys()).unwrap();
+        std::fs::write(root.policy(), "allow-unsigned = true").unwrap();
+        assert!(Policy::read(&root).unwrap().allow_unsigned);
+        std::fs::write(root.policy(), "allow-unsigned = 1").unwrap();
+        assert!(Policy::read(&root).is_err());
+    }
+
+    #[test]
     fn a_pattern_fits_whole_names() {
         for (pattern, text, fits) in [
             ("a", "a", true),
@@ -342,6 +385,8 @@ mod tests {
             ("a*b*c", "axbxc", true),
             ("a*b*c", "axc", false),
             ("*b*", "abc", true),
+            ("*ab*b", "ab", false),
+            ("*ab*b", "xabb", true),
         ] {
             assert_eq!(
                 Pattern(pattern.to_owned()).fits(text),
@@ -349,6 +394,23 @@ mod tests {
                 "{pattern} {text}"
             );
         }
+    }
+
+    #[test]
+    fn times_have_bounds() {
+        for (key, most) in [
+            ("lock-wait", 604_800),
+            ("job-time-limit", 604_800),
+            ("quota.days", 3650),
+        ] {
+            for (number, fits) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+                let policy = parse(&format!("{key} = {number}"));
+                assert_eq!(policy.is_ok(), fits, "{key} = {number}: {policy:?}");
+            }
+        }
+        let policy = parse("lock-wait = 5\nquota.days = 7").unwrap();
+        let found = (policy.lock_wait, policy.quota.days);
+        assert_eq!(found, (Duration::from_secs(5), 7));
     }
 
     #[test]

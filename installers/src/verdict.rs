@@ -151,3 +151,117 @@ fn unreadable(path: &Path, why: &str) -> Failure {
         format!("cannot read {}: {why}", path.display()),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use tempfile::TempDir;
+    use wharf_frames::{PackageName, PackageVersion};
+
+    use super::*;
+
+    const BYTES: &[u8] = b"a package";
+
+    fn judged() -> Judged {
+        Judged {
+            package: Package {
+                name: PackageName::new("acme").unwrap(),
+                version: PackageVersion::new("1.0").unwrap(),
+                architecture: "all".into(),
+                length: BYTES.len() as u64,
+                signer: None,
+            },
+            digest: Sha256::digest(BYTES).into(),
+            signed_at: 1,
+            signed: None,
+        }
+    }
+
+    /// A staged file that was judged.
+    fn sealed() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = folder.path().join("stage");
+        fs::write(&stage, BYTES).unwrap();
+        write(&stage, &Verdict::Sealed(judged())).unwrap();
+        (folder, stage)
+    }
+
+    #[test]
+    fn a_verdict_is_read_as_it_was_written() {
+        let (_folder, stage) = sealed();
+        assert_eq!(read(&stage), Ok(Some(Verdict::Sealed(judged()))));
+        assert_eq!(read(&stage.with_file_name("other")), Ok(None));
+        let failure = Failure::new(Cause::Malformed, "no");
+        for verdict in [Err(failure).into(), Verdict::Undecided(3)] {
+            write(&stage, &verdict).unwrap();
+            assert_eq!(read(&stage), Ok(Some(verdict)));
+        }
+        let newer = Record {
+            format: FORMAT + 1,
+            verdict: Ok(judged()).into(),
+        };
+        for bytes in [encode(&newer).unwrap(), b"garbage".to_vec()] {
+            fs::write(path(&stage), bytes).unwrap();
+            let cause = read(&stage).map_err(|failure| failure.cause);
+            assert_eq!(cause, Err(Cause::Unavailable));
+        }
+    }
+
+    #[test]
+    fn only_what_is_as_it_was_judged_to_its_last_byte_still_holds() {
+        type Change = fn(&Path);
+        let rows: [(&str, Change, Option<Cause>); 8] = [
+            ("nothing", |_| {}, None),
+            (
+                "a byte",
+                |stage| fs::write(stage, b"a packagf").unwrap(),
+                Some(Cause::WrongDigest),
+            ),
+            (
+                "cut short",
+                |stage| fs::write(stage, b"a packag").unwrap(),
+                Some(Cause::WrongDigest),
+            ),
+            (
+                "longer",
+                |stage| fs::write(stage, b"a package ").unwrap(),
+                Some(Cause::WrongDigest),
+            ),
+            (
+                "no verdict",
+                |stage| fs::remove_file(path(stage)).unwrap(),
+                Some(Cause::WrongDigest),
+            ),
+            (
+                "another verdict",
+                |stage| write(stage, &Verdict::Undecided(1)).unwrap(),
+                Some(Cause::WrongDigest),
+            ),
+            (
+                "a link to the same bytes",
+                |stage| {
+                    let away = stage.with_extension("away");
+                    fs::rename(stage, &away).unwrap();
+                    symlink(away, stage).unwrap();
+                },
+                Some(Cause::Unavailable),
+            ),
+            (
+                "gone",
+                |stage| fs::remove_file(stage).unwrap(),
+                Some(Cause::Unavailable),
+            ),
+        ];
+        for (what, change, expected) in rows {
+            let (_folder, stage) = sealed();
+            change(&stage);
+            let cause = still_holds(&stage, &judged()).map_err(|failure| failure.cause);
+            assert_eq!(cause.err(), expected, "{what}");
+        }
+        let (_folder, stage) = sealed();
+        let _writer = File::options().write(true).open(&stage).unwrap();
+        let cause = still_holds(&stage, &judged()).map_err(|failure| failure.cause);
+        assert_eq!(cause, Err(Cause::WrongDigest), "somebody may write");
+    }
+}

@@ -148,6 +148,8 @@ fn others(what: &str, steps: &[Step<'_>]) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use wharf_frames::{PackageVersion, installer::Package};
+
     use super::*;
 
     #[test]
@@ -179,6 +181,71 @@ mod tests {
             let lines = format!("acme 1 all none > - - none **REMOVE**\n{line}\n");
             assert!(announced(&lines).is_err(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn an_installation_is_of_what_was_sealed_alone() {
+        let sealed = PackageFile {
+            path: "/a.deb".into(),
+            package: Package {
+                name: PackageName::new("acme").unwrap(),
+                version: PackageVersion::new("1.1").unwrap(),
+                architecture: "all".into(),
+                length: 1,
+                signer: None,
+            },
+        };
+        let unpack = |name, version, architecture| Step::Unpack {
+            name,
+            version,
+            architecture,
+        };
+        let right = || unpack("acme", "1.1", "all");
+        let configure = |name| Step::Configure { name };
+        let remove = Step::Remove { name: "other" };
+        for (steps, cause) in [
+            (vec![right(), configure("acme")], None),
+            (vec![], Some(Cause::Plan)),
+            (vec![right()], Some(Cause::Plan)),
+            (vec![configure("acme"), right()], Some(Cause::Plan)),
+            (vec![right(), configure("other")], Some(Cause::Plan)),
+            (vec![right(), configure("acme"), remove], Some(Cause::Plan)),
+            (
+                vec![unpack("other", "1.1", "all"), configure("acme")],
+                Some(Cause::Plan),
+            ),
+            (
+                vec![unpack("acme", "1.2", "all"), configure("acme")],
+                Some(Cause::Malformed),
+            ),
+            (
+                vec![unpack("acme", "1.1", "amd64"), configure("acme")],
+                Some(Cause::Malformed),
+            ),
+        ] {
+            let judged = only_installs(&sealed, &steps).map_err(|failure| failure.cause);
+            assert_eq!(judged.err(), cause, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_does_more_is_told_in_apts_words() {
+        let name = PackageName::new("acme").unwrap();
+        let unpack = Step::Unpack {
+            name: "other",
+            version: "2",
+            architecture: "all",
+        };
+        let steps = [
+            unpack,
+            Step::Configure { name: "third" },
+            Step::Remove { name: "acme" },
+        ];
+        let failure = only_removes(&name, &steps).unwrap_err();
+        assert_eq!(
+            failure.detail.as_str(),
+            "removing acme would change more than that: Inst other (2 [all]), Conf third, Remv acme"
+        );
     }
 
     #[test]
