@@ -9,6 +9,8 @@
 //! | wharfd's own Debian package | [`wharfd_package`] |
 //! | a gateway that booted with it | [`booted`] |
 //! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
+//! | a disk whose power can be cut | [`disk`] |
+//! | choices that a seed repeats | [`chance`] |
 //! | a system to install into | [`debian_root`], [`scratch_root`] |
 //! | one that boots, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
@@ -28,9 +30,11 @@
 )]
 
 pub mod booted;
+pub mod chance;
 pub mod command;
 pub mod container;
 pub mod debian_root;
+pub mod disk;
 pub mod folder;
 pub mod gateway;
 pub mod keys;

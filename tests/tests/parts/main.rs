@@ -8,6 +8,7 @@
 )]
 
 mod container;
+mod disk;
 mod folder;
 mod keys;
 mod leshan;

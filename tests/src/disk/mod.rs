@@ -1,0 +1,194 @@
+//! A disk whose power can be cut: a loop device over a file that this process serves by FUSE. The file logs each write and
+//! each flush. A loop device passes the kernel's flushes on as fsync, and has no cache of its own.
+
+mod fuse;
+mod image;
+
+use std::{
+    fmt::{self, Debug, Formatter},
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use nix::mount::{MntFlags, umount2};
+
+use self::fuse::{Content, Session};
+pub use self::image::{Entry, Image, SECTOR, Unflushed};
+use crate::{command::output_of, folder::Folder, waiting::wait_until};
+
+/// A disk. It is detached when this is dropped.
+pub struct Disk {
+    folder: Folder,
+    mounted: Option<PathBuf>,
+    state: Arc<Mutex<State>>,
+    serves: Option<JoinHandle<()>>,
+}
+
+struct State {
+    image: Image,
+    log: Vec<Entry>,
+}
+
+/// The end of a disk's log, which moves with each write and each flush.
+#[derive(Clone)]
+pub struct Position(Arc<Mutex<State>>);
+
+impl Position {
+    /// How many writes and flushes there were so far.
+    pub fn now(&self) -> usize {
+        self.0.lock().expect("the disk's state").log.len()
+    }
+}
+
+/// The disk, as the thread that serves it has it.
+struct Served {
+    base: File,
+    state: Arc<Mutex<State>>,
+}
+
+impl Disk {
+    /// One that holds this image. It is not mounted yet.
+    ///
+    /// # Panics
+    ///
+    /// Where /dev/fuse cannot be used.
+    pub fn with(image: Image) -> Self {
+        let folder = Folder::new();
+        let at = folder.make("fuse");
+        let log = Vec::new();
+        let state = Arc::new(Mutex::new(State { image, log }));
+        let (ready, is_ready) = mpsc::channel();
+        let (shared, place) = (Arc::clone(&state), at.clone());
+        let serves = thread::spawn(move || serve(&place, shared, &ready));
+        match is_ready.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => panic!("no file system at {at:?} by /dev/fuse: {error}"),
+            Err(_) => panic!("the thread that serves {at:?} has ended"),
+        }
+        Self {
+            folder,
+            mounted: None,
+            state,
+            serves: Some(serves),
+        }
+    }
+
+    /// Mounts its file system, ext4 with its default options, on a loop device.
+    ///
+    /// # Errors
+    ///
+    /// What mount(8) says.
+    pub fn mount(&mut self) -> Result<PathBuf, String> {
+        let at = self.folder.make("root");
+        let output = Command::new("mount")
+            .args(["-t", "ext4", "-o", "loop"])
+            .arg(self.folder.join("fuse").join(fuse::NAME))
+            .arg(&at)
+            .output()
+            .expect("mount(8)");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        self.mounted = Some(at.clone());
+        Ok(at)
+    }
+
+    /// Where its log is, also for other threads.
+    pub fn position(&self) -> Position {
+        Position(Arc::clone(&self.state))
+    }
+
+    /// All writes and flushes so far.
+    pub fn log(&self) -> Vec<Entry> {
+        self.state().log.clone()
+    }
+
+    /// Its folder, in which its mounts are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("the disk's state")
+    }
+}
+
+fn serve(at: &Path, state: Arc<Mutex<State>>, ready: &mpsc::Sender<std::io::Result<()>>) {
+    let base = state
+        .lock()
+        .expect("the disk's state")
+        .image
+        .base()
+        .to_owned();
+    let opened =
+        fuse::own_descriptors().and_then(|()| Ok((File::open(base)?, Session::mount(at)?)));
+    let (base, session) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let _ = ready.send(Ok(()));
+    session
+        .serve(&mut Served { base, state })
+        .unwrap_or_else(|error| panic!("the disk at {at:?}: {error}"));
+}
+
+impl Content for Served {
+    fn size(&self) -> u64 {
+        self.state().image.size()
+    }
+
+    fn read(&mut self, offset: u64, size: usize) -> Vec<u8> {
+        self.state().image.read(offset, size, &self.base)
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        let mut state = self.state();
+        state.image.write(offset, data);
+        state.log.push(Entry::Write(offset, data.into()));
+    }
+
+    fn flush(&mut self) {
+        self.state().log.push(Entry::Flush);
+    }
+}
+
+impl Served {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("the disk's state")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The loop device goes with its last mount; the file system under it is busy until then.
+        let fuse = self.folder.join("fuse");
+        for at in self.mounted.iter().chain([&fuse]) {
+            wait_until(&format!("{at:?} unmounted"), || {
+                umount2(at, MntFlags::empty()).ok()
+            });
+        }
+        if let Some(serves) = self.serves.take() {
+            let _ = serves.join();
+        }
+    }
+}
+
+impl Debug for Disk {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Disk").field(&self.folder).finish()
+    }
+}
+
+/// Makes an ext4 file system of `mebibytes` in this file, which holds what is in `folder`.
+pub fn format(file: &Path, mebibytes: u32, folder: Option<&Path>) {
+    let mut command = Command::new("mkfs.ext4");
+    // Nothing is left for the kernel to initialise in the background.
+    command.args(["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]);
+    if let Some(folder) = folder {
+        command.arg("-d").arg(folder);
+    }
+    output_of(command.arg(file).arg(format!("{mebibytes}M")));
+}
