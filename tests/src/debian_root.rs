@@ -12,28 +12,45 @@ use nix::mount::{MsFlags, mount};
 
 use crate::{
     command::{output_of, text_of},
+    disk,
     folder::Folder,
     made_once::made_once,
     scratch_root::{add_folders, add_users},
 };
 
+/// The size of a disk, with room for what a test installs.
+const MEBIBYTES: u32 = 1024;
+
 /// A Debian system with apt and dpkg, which this test may do anything to.
 #[derive(Debug)]
 pub struct DebianRoot {
-    folder: Folder,
+    path: PathBuf,
+    _folder: Option<Folder>,
 }
 
 impl DebianRoot {
     /// A fresh one, with wharfd's users and the lists of the archive's packages.
     pub fn new() -> Self {
         let folder = Folder::new();
-        add_folders(&lay_over(base(), &folder));
-        Self { folder }
+        let path = lay_over(base(), &folder);
+        add_folders(&path);
+        Self {
+            path,
+            _folder: Some(folder),
+        }
+    }
+
+    /// The one that lies in this folder.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _folder: None,
+        }
     }
 
     /// What is given as `--root`.
     pub fn path(&self) -> PathBuf {
-        self.folder.join("root")
+        self.path.clone()
     }
 
     /// `program`, to be run inside; without the environment of this test.
@@ -75,6 +92,16 @@ impl Default for DebianRoot {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A disk with such a system on it, as a file that nobody writes to; made once for a machine.
+pub fn on_a_disk() -> PathBuf {
+    let base = base();
+    let recipe = format!("{MEBIBYTES} of {base:?}");
+    let folder = made_once("debian-disk", &recipe, |folder| {
+        disk::format(&folder.join("disk"), MEBIBYTES, Some(base));
+    });
+    folder.join("disk")
 }
 
 /// The untouched root that all overlays lie on.

@@ -117,9 +117,9 @@ fn clear(folder: &Path) {
     }
 }
 
-/// Mount points below `folder`, outer ones first.
+/// Mount points below `folder` where this thread is, outer ones first.
 pub fn mounts_below(folder: &Path) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
     mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(1))

@@ -115,21 +115,26 @@ impl<T: Read + Write + Send> Stream for T {}
 impl Origin {
     /// One that speaks http.
     pub fn http() -> Self {
-        Self::start(Ipv4Addr::LOCALHOST, None)
+        Self::http_at(Ipv4Addr::LOCALHOST)
     }
 
     /// One that speaks http at this address.
     pub fn http_at(address: Ipv4Addr) -> Self {
-        Self::start(address, None)
+        Self::start((address, 0), None)
+    }
+
+    /// One that speaks http at this port of 127.0.0.1.
+    pub fn http_at_port(port: u16) -> Self {
+        Self::start((Ipv4Addr::LOCALHOST, port), None)
     }
 
     /// One that speaks https with a certificate for `localhost` and 127.0.0.1, of a CA of its own.
     pub fn https() -> Self {
-        Self::start(Ipv4Addr::LOCALHOST, Some(Certificates::new()))
+        Self::start((Ipv4Addr::LOCALHOST, 0), Some(Certificates::new()))
     }
 
-    fn start(address: Ipv4Addr, certificates: Option<Certificates>) -> Self {
-        let listener = TcpListener::bind((address, 0)).expect("a port to listen at");
+    fn start(address: (Ipv4Addr, u16), certificates: Option<Certificates>) -> Self {
+        let listener = TcpListener::bind(address).expect("a port to listen at");
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             state: Watched::default(),

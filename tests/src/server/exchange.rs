@@ -21,7 +21,7 @@ const TRIES: u32 = 6;
 
 type Token = Vec<u8>;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Exchanges {
     last_id: u16,
     last_token: u32,

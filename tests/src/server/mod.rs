@@ -41,6 +41,20 @@ pub struct Notification {
     pub response: Response,
 }
 
+/// All that a server knows: clients, exchanges, notifications. Another server can start with it.
+#[derive(Debug, Default, Clone)]
+pub struct Memory(State);
+
+impl Memory {
+    /// All notifications so far.
+    pub fn notifications(&self) -> &[Notification] {
+        &self.0.notifications
+    }
+}
+
+/// Gets the memory of the server after each message, before the answer to it is sent.
+type Remember = Box<dyn Fn(Memory) + Send>;
+
 #[derive(Debug)]
 struct Shared {
     socket: UdpSocket,
@@ -48,7 +62,7 @@ struct Shared {
     ending: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     registrations: Registrations,
     exchanges: Exchanges,
@@ -66,6 +80,17 @@ impl Server {
         Self::receiving_at((address, 0))
     }
 
+    /// Starts one at this port of 127.0.0.1, without security, with the memory of another one. `remember` gets its memory
+    /// after each message, before the answer to it is sent.
+    pub fn remembering(
+        port: u16,
+        memory: Memory,
+        remember: impl Fn(Memory) + Send + 'static,
+    ) -> Self {
+        let address = (Ipv4Addr::LOCALHOST, port);
+        Self::receiving(address, memory, Some(Box::new(remember)))
+    }
+
     /// Ends this one and starts one at another address, which knows nobody.
     #[must_use]
     pub fn moved_to(self, address: Ipv4Addr) -> Self {
@@ -75,15 +100,23 @@ impl Server {
     }
 
     fn receiving_at(address: (Ipv4Addr, u16)) -> Self {
+        Self::receiving(address, Memory::default(), None)
+    }
+
+    fn receiving(
+        address: (Ipv4Addr, u16),
+        Memory(state): Memory,
+        remember: Option<Remember>,
+    ) -> Self {
         let socket = UdpSocket::bind(address).expect("a port to receive at");
         let address = socket.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             socket,
-            state: Watched::default(),
+            state: Watched::new(state),
             ending: AtomicBool::new(false),
         });
         let receiving = Arc::clone(&shared);
-        let receives = thread::spawn(move || receive(&receiving));
+        let receives = thread::spawn(move || receive(&receiving, remember.as_deref()));
         Self {
             address,
             shared,
@@ -210,7 +243,7 @@ impl Drop for Server {
     }
 }
 
-fn receive(shared: &Shared) {
+fn receive(shared: &Shared, remember: Option<&(dyn Fn(Memory) + Send)>) {
     let mut buffer = [0; 64 * 1024];
     loop {
         let received = shared.socket.recv_from(&mut buffer);
@@ -226,7 +259,11 @@ fn receive(shared: &Shared) {
         };
         // Who sees what came can rely on its acknowledgement being under way.
         shared.state.with(|state| {
-            for answer in exchange::received(state, from, message) {
+            let answers = exchange::received(state, from, message);
+            if let Some(remember) = remember {
+                remember(Memory(state.clone()));
+            }
+            for answer in answers {
                 let _ = shared.socket.send_to(&answer, from);
             }
         });

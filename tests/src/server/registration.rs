@@ -50,7 +50,7 @@ pub enum Event {
     Deregistered(String),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Registrations {
     last_location: u32,
     by_location: BTreeMap<u32, Registration>,

@@ -1,0 +1,300 @@
+//! The boot after a power cut: the announcements before it hold, the gateway comes to rest where it was sent to, and its
+//! words are true then.
+
+use std::{fs, path::Path};
+
+use wharf_installers::{Root, journal::Journal};
+use wharf_software::InstanceId;
+use wharf_tests::{
+    disk::{Entry, Image},
+    folder::Folder,
+    server::{Client, Event, Memory, Server},
+    waiting::wait_until,
+};
+use wharfd::store::Store;
+
+use crate::{
+    device,
+    left::Left,
+    machine::Machine,
+    memories::{Memories, OBSERVED},
+    recording::Known,
+    story::{ASKS, Ask, PASSWORD, RESTS, Rest, USER_NAME, Vendor},
+    world::World,
+};
+
+/// Starts of wharfd until no effect is open: an effect that had just ended may still be in the database.
+const STARTS: usize = 20;
+
+/// A gateway that came to rest.
+pub(crate) struct Recovered {
+    /// The log of its disk.
+    pub(crate) log: Vec<Entry>,
+    /// The knowledge of the server meanwhile.
+    pub(crate) memories: Memories,
+    /// The words in which the server was told that its operation has failed.
+    pub(crate) failure: Option<String>,
+}
+
+/// The resources of `/9/0`.
+#[derive(Debug)]
+struct Look {
+    update: String,
+    name: String,
+    version: String,
+    reason: String,
+}
+
+/// Boots from this disk, and waits until the gateway rests. With a vendor it then asks for all that is left: nothing is
+/// stuck.
+///
+/// # Errors
+///
+/// A violation.
+pub(crate) fn recover(
+    world: &World,
+    image: Image,
+    known: Known,
+    memory: Memory,
+    then: Option<&Vendor>,
+) -> Result<Recovered, String> {
+    let mut machine = Machine::with(image)?;
+    announced_holds(&machine, known)?;
+    let erased = is_erased(&machine.root);
+    let memories = Memories::from(memory);
+    let server = memories.server(&machine.disk);
+    let events = server.events().len();
+    machine.boot(world);
+    wait_until("an Update", || {
+        (server.events().len() > events).then_some(())
+    });
+    if erased {
+        no_credentials(&machine.root, "after the start")?;
+    }
+    let client = server.wait_for_client();
+    let look = at_rest(&client);
+    let end = told(known, &look).map_err(|error| format!("{error}{}", machine.told()))?;
+    let failure = match end {
+        End::Rest(rest) => {
+            is_true(&machine, rest)?;
+            None
+        }
+        End::Failed(_) => Some(format!("{} ({})", look.update, look.reason)),
+    };
+    if let Some(vendor) = then {
+        let (End::Rest(next) | End::Failed(next)) = end;
+        go_on(&machine, &client, vendor, next)?;
+    }
+    is_observed(&server, events)?;
+    settle(&mut machine)?;
+    no_credentials(&machine.root, "in the end")?;
+    Ok(Recovered {
+        log: machine.disk.log(),
+        memories,
+        failure,
+    })
+}
+
+/// The server observed before the cut alone. It is notified of every value, with Observe numbers that grow.
+fn is_observed(server: &Server, before: usize) -> Result<(), String> {
+    if let Some(event) = server.events().get(before)
+        && !matches!(event, Event::Updated(_))
+    {
+        return Err(format!("{event:?} after the cut, and not an Update"));
+    }
+    let client = server.wait_for_client();
+    for resource in OBSERVED {
+        let path = format!("/9/0/{resource}");
+        let of_it = || {
+            let notified = server.notifications().into_iter();
+            notified
+                .filter(|notified| notified.path == path)
+                .collect::<Vec<_>>()
+        };
+        let now = client.read_text(&path);
+        if of_it().is_empty() {
+            continue; // it is as it was when it was observed
+        }
+        wait_until(
+            &format!("{path} notified as {now}, and not {:?}", of_it().last()),
+            || {
+                of_it()
+                    .last()
+                    .is_some_and(|last| last.response.text() == now)
+                    .then_some(())
+            },
+        );
+        let numbers: Vec<_> = of_it().iter().map(|told| told.response.observe).collect();
+        if !numbers.is_sorted_by(|a, b| a < b) {
+            return Err(format!("{path} is notified with the numbers {numbers:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Sends all requests from this number on.
+fn go_on(
+    machine: &Machine,
+    client: &Client<'_>,
+    vendor: &Vendor,
+    next: usize,
+) -> Result<(), String> {
+    for (ask, rest) in ASKS.iter().zip(RESTS.iter().skip(1)).skip(next) {
+        let answer = ask.send(client, vendor).code.to_string();
+        if !answer.starts_with('2') {
+            return Err(format!("{ask:?} is answered {answer}{}", machine.told()));
+        }
+        let look = at_rest(client);
+        if !rest.is(&look.update, &look.name, &look.version) {
+            return Err(format!("{look:?} after {ask:?}{}", machine.told()));
+        }
+        is_true_of(machine, rest)?;
+    }
+    Ok(())
+}
+
+fn at_rest(client: &Client<'_>) -> Look {
+    wait_until("a gateway at rest", || {
+        let look = Look::at(client);
+        (!look.is_busy()).then_some(look)
+    })
+}
+
+/// Checked before the programs start, where the last request was announced as done.
+fn announced_holds(machine: &Machine, known: Known) -> Result<(), String> {
+    let Known { asked, told, .. } = known;
+    if told == 0 || told < asked {
+        return Ok(());
+    }
+    is_true(machine, told).map_err(|error| format!("before the start: {error}"))
+}
+
+fn is_true(machine: &Machine, rest: usize) -> Result<(), String> {
+    let expected = &RESTS[rest];
+    is_true_of(machine, expected)?;
+    let installed = RESTS[..=rest].iter().filter_map(|rest| rest.device).max();
+    let wrong = |what| format!("{expected:?} was told: {what}{}", machine.told());
+    device::is_in_the_ledger(&machine.root, installed).map_err(wrong)
+}
+
+fn is_true_of(machine: &Machine, expected: &Rest) -> Result<(), String> {
+    let wrong = |what| format!("{expected:?} was told: {what}{}", machine.told());
+    match device::release(&machine.root) {
+        Ok(release) if release == expected.device => Ok(()),
+        Ok(release) => Err(wrong(format!("the device has release {release:?}"))),
+        Err(what) => Err(wrong(what)),
+    }
+}
+
+/// How the gateway came to rest.
+enum End {
+    /// At this one of [`RESTS`].
+    Rest(usize),
+    /// Saying that this one of [`ASKS`] has failed.
+    Failed(usize),
+}
+
+/// Judges the words of the gateway.
+fn told(known: Known, look: &Look) -> Result<End, String> {
+    let Look {
+        update,
+        name,
+        version,
+        ..
+    } = look;
+    let first = known.accepted.max(known.told);
+    let is_told = |rest: &usize| RESTS[*rest].is(update, name, version);
+    if let Some(rest) = (first..=known.asked).find(is_told) {
+        return Ok(End::Rest(rest));
+    }
+    // A push that was accepted was durable.
+    let may_fail = |ask: &usize| !matches!(ASKS[*ask], Ask::Push(_)) || *ask >= known.accepted;
+    let mut open = (known.told..known.asked).rev().filter(may_fail);
+    if let Some(ask) = open.find(|ask| ASKS[*ask].is_failed(update)) {
+        return Ok(End::Failed(ask));
+    }
+    Err(format!("{look:?} after {known:?}"))
+}
+
+impl Look {
+    /// Reads them without a transition in between.
+    fn at(client: &Client<'_>) -> Self {
+        let read = |resource: u16| client.read_text(&format!("/9/0/{resource}"));
+        loop {
+            let look = Self {
+                update: format!("{}/{}", read(7), read(9)),
+                name: read(0),
+                version: read(1),
+                reason: read(16),
+            };
+            if look.update == format!("{}/{}", read(7), read(9)) {
+                return look;
+            }
+        }
+    }
+
+    /// Whether something is under way.
+    fn is_busy(&self) -> bool {
+        match self.update.as_bytes().first() {
+            Some(b'0') => false,
+            Some(b'3') => self.reason.starts_with("50: "),
+            Some(b'4') => self.reason.contains(": removing "),
+            _ => true,
+        }
+    }
+}
+
+/// Ends wharfd in good order. No job and no effect is open for ever, and the history is lawful.
+fn settle(machine: &mut Machine) -> Result<(), String> {
+    let root = machine.root.clone();
+    let journal = Journal::open(&Root::new(&root)).map_err(|error| error.to_string())?;
+    wait_until("the end of every job", || {
+        let jobs = journal.jobs().ok()?;
+        (!jobs.iter().any(|job| job.is_open())).then_some(())
+    });
+    machine.daemon().terminate();
+    for _ in 0..STARTS {
+        let left = Left::on(&root);
+        left.assert_whole();
+        left.assert_lawful();
+        if left.pending.is_empty() {
+            return Ok(());
+        }
+        machine.start_daemon();
+        machine.daemon().errors().wait_for("registered");
+        machine.daemon().terminate();
+    }
+    Err(format!("never ends: {:?}", Left::on(&root).pending))
+}
+
+/// Whether the database says that User Name and Password are gone. A copy is asked: reading the database mends it.
+fn is_erased(root: &Path) -> bool {
+    let folder = Folder::new();
+    let from = root.join("var/lib/wharfd");
+    for file in ["wharfd.db", "wharfd.db-wal"] {
+        let _ = fs::copy(from.join(file), folder.join(file));
+    }
+    let mut store = Store::open(&folder.join("wharfd.db")).expect("the database");
+    let stored = store.load().expect("the database");
+    stored.instances.get(&InstanceId(0)).is_none_or(|instance| {
+        let settings = instance.settings();
+        settings.user_name.is_none() && settings.password.is_none()
+    })
+}
+
+fn no_credentials(root: &Path, when: &str) -> Result<(), String> {
+    let folder = fs::read_dir(root.join("var/lib/wharfd")).expect("wharfd's folder");
+    for entry in folder.flatten().filter(|entry| entry.path().is_file()) {
+        let bytes = fs::read(entry.path()).unwrap_or_default();
+        for secret in [USER_NAME, PASSWORD] {
+            if bytes
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes())
+            {
+                let file = entry.file_name();
+                return Err(format!("{when}: the erased {secret:?} is in {file:?}"));
+            }
+        }
+    }
+    Ok(())
+}

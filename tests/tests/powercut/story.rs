@@ -1,0 +1,219 @@
+//! The requests of the server in their order, and the state in which the gateway rests after each.
+
+use std::fs;
+
+use wharf_tests::{
+    folder::Folder,
+    keys::{Keys, Signer},
+    origin::Origin,
+    package::{Package, Script},
+    server::{Client, Response, format},
+};
+
+/// The name of the package.
+pub(crate) const NAME: &str = "hello";
+/// User Name at the origin.
+pub(crate) const USER_NAME: &str = "fleet-of-lighthouses";
+/// Password at the origin.
+pub(crate) const PASSWORD: &str = "correct-horse-battery";
+/// The ports of the server and the origin, in each world.
+pub(crate) const SERVER: u16 = 5683;
+pub(crate) const ORIGIN: u16 = 8080;
+
+/// One request that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Write the URI of this release, with User Name and Password.
+    Pull(usize),
+    /// Write the package of this release.
+    Push(usize),
+    Install,
+    ForUpdate,
+    Uninstall,
+}
+
+use Ask::{ForUpdate, Install, Pull, Push, Uninstall};
+
+/// All requests.
+pub(crate) const ASKS: [Ask; 7] = [
+    Pull(0),
+    Install,
+    ForUpdate,
+    Pull(1),
+    Install,
+    Uninstall,
+    Push(2),
+];
+
+/// Some of them, under one name.
+pub(crate) struct Story {
+    pub(crate) name: &'static str,
+    pub(crate) asks: usize,
+}
+
+pub(crate) const STORIES: [Story; 5] = [
+    story("pull", 1),
+    story("install", 1),
+    story("upgrade", 3),
+    story("removal", 1),
+    story("push", 1),
+];
+
+const fn story(name: &'static str, asks: usize) -> Story {
+    Story { name, asks }
+}
+
+/// A state in which nothing is under way any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Update State and Update Result.
+    pub(crate) update: &'static str,
+    /// PkgVersion of the package; none where PkgName is empty.
+    pub(crate) told: Option<usize>,
+    /// The release that the device has.
+    pub(crate) device: Option<usize>,
+}
+
+/// Before the first ask, and after each one that was done.
+pub(crate) const RESTS: [Rest; ASKS.len() + 1] = [
+    rest("0/0", None, None),
+    rest("3/0", Some(0), None),
+    rest("4/2", Some(0), Some(0)),
+    rest("0/0", Some(0), Some(0)),
+    rest("3/0", Some(1), Some(0)),
+    rest("4/2", Some(1), Some(1)),
+    rest("0/0", None, None),
+    rest("3/0", Some(2), None),
+];
+
+const fn rest(update: &'static str, told: Option<usize>, device: Option<usize>) -> Rest {
+    Rest {
+        update,
+        told,
+        device,
+    }
+}
+
+impl Rest {
+    /// Whether a server that reads these values sees this state.
+    pub(crate) fn is(&self, update: &str, name: &str, version: &str) -> bool {
+        let release = self.told;
+        let (of_name, of_version) = release.map_or(("", ""), |release| (NAME, VERSIONS[release]));
+        (self.update, of_name, of_version) == (update, name, version)
+    }
+}
+
+impl Ask {
+    /// Whether this Update State and Update Result say that the request has failed.
+    pub(crate) fn is_failed(self, update: &str) -> bool {
+        match self {
+            Pull(_) | Push(_) => update.starts_with("0/5"),
+            Install => update.starts_with("3/5"),
+            ForUpdate => false,
+            Uninstall => update == "4/59",
+        }
+    }
+
+    pub(crate) fn send(self, client: &Client<'_>, vendor: &Vendor) -> Response {
+        match self {
+            Pull(release) => {
+                let uri = format!("http://127.0.0.1:{ORIGIN}/{release}.deb");
+                let user = (14, USER_NAME.as_bytes());
+                let order = [(3, uri.as_bytes()), user, (15, PASSWORD.as_bytes())];
+                client.write_instance("/9/0", &order)
+            }
+            Push(release) => {
+                let package = &vendor.releases[release].pushed;
+                client.push("/9/0/2", format::OPAQUE, package, 1024)
+            }
+            Install => client.execute("/9/0/4", ""),
+            ForUpdate => client.execute("/9/0/6", "1"),
+            Uninstall => client.execute("/9/0/6", ""),
+        }
+    }
+}
+
+/// The versions of the releases.
+pub(crate) const VERSIONS: [&str; 3] = ["1.0-1", "2.0-1", "3.0-1"];
+
+/// The number of files that a release's postinst writes.
+pub(crate) const MADE: usize = 12;
+/// The folder of those files.
+pub(crate) const MADE_IN: &str = "var/lib/hello";
+
+/// The content of such a file: each is longer than the one before.
+pub(crate) fn made(release: usize, file: usize) -> String {
+    let line = format!("{} wrote file {file}\n", VERSIONS[release]);
+    line.repeat(1 + file * 40)
+}
+
+/// The vendor of the packages.
+pub(crate) struct Vendor {
+    pub(crate) keys: Keys,
+    releases: Vec<Release>,
+}
+
+/// A package, in both ways that it is delivered.
+struct Release {
+    package: Vec<u8>,
+    signature: Vec<u8>,
+    /// With the signature in it.
+    pushed: Vec<u8>,
+}
+
+impl Vendor {
+    pub(crate) fn new() -> Self {
+        let keys = Keys::new();
+        let folder = Folder::new();
+        let build = |release| {
+            let file = package(release).build(folder.path());
+            let signature = keys.sign_beside(Signer::Vendor, &file);
+            let package = fs::read(&file).unwrap();
+            keys.sign_inside(Signer::Vendor, &file);
+            Release {
+                package,
+                signature: fs::read(signature).unwrap(),
+                pushed: fs::read(&file).unwrap(),
+            }
+        };
+        let releases = (0..VERSIONS.len()).map(build).collect();
+        Self { keys, releases }
+    }
+
+    /// An origin of the packages in the world of this thread.
+    pub(crate) fn origin(&self) -> Origin {
+        let origin = Origin::http_at_port(ORIGIN);
+        origin.require(USER_NAME, PASSWORD);
+        for (number, release) in self.releases.iter().enumerate() {
+            origin.serve(&format!("/{number}.deb"), release.package.clone());
+            origin.serve(&format!("/{number}.deb.asc"), release.signature.clone());
+        }
+        origin
+    }
+}
+
+/// Its postinst writes files and syncs none, as real packages do.
+fn package(release: usize) -> Package {
+    let version = VERSIONS[release];
+    let write = format!(
+        "mkdir -p /{MADE_IN}\nfor file in $(seq 0 {last}); do\n\
+         for line in $(seq 0 $((file * 40))); do echo \"{version} wrote file $file\"; done >/{MADE_IN}/$file\ndone",
+        last = MADE - 1
+    );
+    let package = Package::new(NAME, version)
+        .padding(200_000)
+        .script(
+            Script::Postinst,
+            &format!("if [ \"$1\" = configure ]; then\n{write}\nfi"),
+        )
+        .script(
+            Script::Postrm,
+            &format!("if [ \"$1\" = remove ]; then rm -rf /{MADE_IN}; fi"),
+        );
+    (0..5).fold(package, |package, file| {
+        package.file(
+            &format!("/usr/share/{NAME}/{file}"),
+            format!("{version}\n").repeat(900),
+        )
+    })
+}
