@@ -26,13 +26,16 @@ pub(crate) struct Subject {
 struct Observation {
     id: ObservationId,
     subject: Subject,
-    /// A digest of the value that the server has.
+    /// A digest of the value that the server has; [`UNKNOWN`] while a newer one waits or is on its way.
     told: u64,
     /// The Message ID of the last notification: a Reset names the observation by it.
     message: Option<u16>,
     /// How many notifications were given up since one was acknowledged.
     given_up: u8,
 }
+
+/// No value has this digest, so that after a restart any value is news.
+const UNKNOWN: u64 = 0;
 
 /// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
 const PATIENCE: u8 = 8;
@@ -93,6 +96,8 @@ struct Unsaved {
     observations: bool,
     /// Only which values the server has.
     told: bool,
+    /// A value that the server has is about to be replaced: to be kept before the next notification goes out.
+    replaced: bool,
 }
 
 impl Observations {
@@ -224,12 +229,21 @@ impl Observations {
             .map(|it| &it.subject)
     }
 
+    /// A value is about to be sent in place of the one that the server has.
+    pub(crate) fn replace(&mut self, id: ObservationId) {
+        if let Some(observation) = self.observations.iter_mut().find(|it| it.id == id) {
+            self.unsaved.replaced |= observation.told != UNKNOWN;
+            observation.told = UNKNOWN;
+        }
+    }
+
     /// Puts a value at the end of the queue; or in the place of an older one that has become
     /// worthless.
     pub(crate) fn enqueue(&mut self, id: ObservationId, body: Vec<u8>) {
         let Some(coalesced) = self.subject(id).map(|subject| subject.coalesced) else {
             return;
         };
+        self.replace(id);
         let notification = Notification::Value {
             observation: id,
             body,
@@ -281,6 +295,7 @@ impl Observations {
     pub(crate) fn sent(&mut self, id: ObservationId, message: u16) -> Option<u32> {
         let observation = self.observations.iter_mut().find(|it| it.id == id)?;
         observation.message = Some(message);
+        self.unsaved.observations |= self.unsaved.replaced;
         Some(self.numbers.next())
     }
 

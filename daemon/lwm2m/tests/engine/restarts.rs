@@ -83,6 +83,22 @@ fn what_was_sent_and_not_acknowledged_is_notified_again_after_a_restart() {
 }
 
 #[test]
+fn a_value_that_went_and_came_back_is_notified_again_after_a_restart() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    pair.take(); // the server has it, and its acknowledgement comes too late
+    pair.device.set(STATE, 0);
+    pair.comes_back();
+    assert_eq!(
+        pair.takes_notification(),
+        (observed.token().to_vec(), "0".to_owned())
+    );
+    pair.comes_back();
+    pair.assert_silent();
+}
+
+#[test]
 fn observe_numbers_only_grow_however_often_the_program_restarts() {
     let mut pair = Pair::registered();
     let mut last = pair.observe("/9/0/7").uint(OptionNumber::OBSERVE);
