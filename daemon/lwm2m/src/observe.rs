@@ -75,6 +75,10 @@ impl Notification {
     fn is_of(&self, id: ObservationId) -> bool {
         matches!(self, Self::Value { observation, .. } if *observation == id)
     }
+
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        matches!(other, Self::Value { observation, .. } if self.is_of(*observation))
+    }
 }
 
 /// All observations of one server.
@@ -301,12 +305,14 @@ impl Observations {
 
     /// The server has this notification.
     pub(crate) fn acknowledged(&mut self, notification: &Notification) {
+        let mut waiting = self.queue.iter();
+        let newer_waits = waiting.any(|it| it.is_of_the_same(notification));
         let Some(observation) = self.of(notification) else {
             return;
         };
         observation.given_up = 0;
         if let Notification::Value { body, .. } = notification {
-            let told = digest(body);
+            let told = if newer_waits { UNKNOWN } else { digest(body) };
             let is_news = observation.told != told;
             observation.told = told;
             self.unsaved.told |= is_news;

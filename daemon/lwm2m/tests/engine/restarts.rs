@@ -99,6 +99,24 @@ fn a_value_that_went_and_came_back_is_notified_again_after_a_restart() {
 }
 
 #[test]
+fn a_value_that_is_on_its_way_is_unknown_while_an_older_one_is_acknowledged() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    pair.commit(STATE, 0);
+    let first = pair.take();
+    pair.acknowledge(&first);
+    pair.take(); // the server has the second one, and its acknowledgement comes too late
+    pair.observe("/9/0/9"); // something else has all of it kept
+    pair.device.set(STATE, 1);
+    pair.comes_back();
+    assert_eq!(
+        pair.takes_notification(),
+        (observed.token().to_vec(), "1".to_owned())
+    );
+}
+
+#[test]
 fn observe_numbers_only_grow_however_often_the_program_restarts() {
     let mut pair = Pair::registered();
     let mut last = pair.observe("/9/0/7").uint(OptionNumber::OBSERVE);
