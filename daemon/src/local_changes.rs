@@ -22,7 +22,7 @@ use tokio::{
 };
 use zbus::{
     Connection, MatchRule, MessageStream, OwnedVariant, fdo,
-    message::{Message, Type},
+    message::{Flags, Message, Type},
     names::BusName,
 };
 
@@ -124,28 +124,24 @@ impl LocalChanges {
         }
     }
 
-    /// Notes what is started, stopped, enabled and disabled, until the connection ends.
+    /// Notes what is started, stopped, enabled and disabled, until the connection ends. systemd may come to the bus later.
     pub async fn watch_units(&self, bus: &Connection) -> zbus::Result<()> {
         let mut owners = signals(bus, owner_changed()?).await?;
-        let mut states = signals(bus, unit_changed()?).await?;
+        let owner = owner_of_systemd(bus).await?;
         let mut links = signals(bus, unit_files_changed()?).await?;
-        let owner = fdo::DBusProxy::new(bus)
-            .await?
-            .get_name_owner(systemd()?)
-            .await?;
-        subscribe(bus).await?;
+        let mut states = signals(bus, unit_changed()?).await?;
+        if owner.is_some() {
+            subscribe(bus).await?;
+        }
         self.note(Change::Units); // what was missed until now
-        let mut heard = Heard {
-            owner: Some(owner.to_string()),
-            latest: 0,
-        };
+        let mut heard = Heard { owner, latest: 0 };
         loop {
             let is_news = tokio::select! {
                 biased;
                 Some(message) = owners.next() => {
                     let is_other = message.is_ok_and(|it| heard.follows(&it));
-                    if is_other && heard.owner.is_some() && let Err(error) = subscribe(bus).await {
-                        tracing::debug!("systemd is asked for signals already: {error}");
+                    if is_other && heard.owner.is_some() {
+                        subscribe(bus).await?;
                     }
                     is_other
                 }
@@ -160,11 +156,24 @@ impl LocalChanges {
     }
 }
 
-/// systemd says nothing to nobody.
+async fn owner_of_systemd(bus: &Connection) -> zbus::Result<Option<String>> {
+    let proxy = fdo::DBusProxy::new(bus).await?;
+    match proxy.get_name_owner(systemd()?).await {
+        Ok(owner) => Ok(Some(owner.to_string())),
+        Err(fdo::Error::NameHasNoOwner(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// systemd sends signals only after this. No reply is waited for: while nobody takes the signals that come before it, the
+/// connection may be full.
 async fn subscribe(bus: &Connection) -> zbus::Result<()> {
-    bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &())
-        .await?;
-    Ok(())
+    let message = Message::method_call(MANAGER_PATH, "Subscribe")
+        .destination(SYSTEMD)
+        .interface(MANAGER)
+        .with_flags(Flags::NO_REPLY_EXPECTED)
+        .build(&())?;
+    bus.send(&message).await
 }
 
 async fn noted(changes: &Notify, earliest: Instant) {
@@ -498,15 +507,7 @@ mod tests {
                 .arg(format!("--destination={}", to.unique_name().unwrap()))
                 .args(signal);
             assert!(busctl.status().unwrap().success(), "{signal:?}");
-            for _ in 0..5 {
-                fdo::DBusProxy::new(to)
-                    .await
-                    .unwrap()
-                    .get_id()
-                    .await
-                    .unwrap();
-                tokio::task::yield_now().await;
-            }
+            all_has_come(to).await;
         }
     }
 
@@ -514,6 +515,15 @@ mod tests {
         fn drop(&mut self) {
             let _ = self.daemon.kill();
             let _ = self.daemon.wait();
+        }
+    }
+
+    /// The bus has handed over to this connection what it had for it, and that was looked at.
+    async fn all_has_come(to: &Connection) {
+        let bus = fdo::DBusProxy::new(to).await.unwrap();
+        for _ in 0..5 {
+            bus.get_id().await.unwrap();
+            tokio::task::yield_now().await;
         }
     }
 
@@ -553,6 +563,27 @@ mod tests {
     fn not_heard(changes: &LocalChanges) {
         let heard = std::pin::pin!(changes.0.units.notified()).now_or_never();
         assert_eq!(heard, None, "what others say is heard");
+    }
+
+    #[tokio::test]
+    async fn systemd_is_heard_that_comes_to_the_bus_later() {
+        let later = async {
+            let bus = Bus::start().await;
+            let (changes, subscribed) = (LocalChanges::default(), Rc::new(Notify::new()));
+            let wharfd = bus.builder().build().await.unwrap();
+            let (watching, watched) = (changes.clone(), wharfd.clone());
+            tokio::task::spawn_local(async move { watching.watch_units(&watched).await });
+            heard(&changes).await; // it watches
+            let systemd = bus.systemd(&subscribed).await;
+            let asked = tokio::time::timeout(Duration::from_secs(20), subscribed.notified());
+            asked.await.expect("systemd is asked for signals");
+            heard(&changes).await;
+            all_has_come(&wharfd).await;
+            let _ = std::pin::pin!(changes.0.units.notified()).now_or_never();
+            tell(&systemd, monotonic()).await;
+            heard(&changes).await;
+        };
+        tokio::task::LocalSet::new().run_until(later).await;
     }
 
     #[tokio::test]
@@ -618,6 +649,8 @@ mod tests {
         let systemd = bus.systemd(&subscribed).await;
         subscribed.notified().await;
         heard(&changes).await; // what was missed until then
+        all_has_come(&wharfd).await;
+        let _ = std::pin::pin!(changes.0.units.notified()).now_or_never(); // systemd went and came
         tell(&somebody, monotonic()).await;
         tell(&systemd, monotonic()).await;
         heard(&changes).await;
