@@ -82,7 +82,7 @@ impl Store {
         fault::point("store.commit");
         let pending = self.write(commit)?;
         fault::point("store.committed");
-        self.stale_secrets |= erases_a_secret(commit);
+        self.database.stale_secrets |= erases_a_secret(commit);
         self.truncate_log();
         fault::point("store.erased");
         Ok(pending)
@@ -133,11 +133,11 @@ impl Store {
     /// What `secure_delete` wiped in the database still stands in the log beside it. The commit holds whether or not
     /// that succeeds; if not, the next one tries again.
     fn truncate_log(&mut self) {
-        if !self.stale_secrets {
+        if !self.database.stale_secrets {
             return;
         }
         match self.database.empty_log() {
-            Ok(()) => self.stale_secrets = false,
+            Ok(()) => self.database.stale_secrets = false,
             Err(error) => database::tell_left_in_log(&error),
         }
     }

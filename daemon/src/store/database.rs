@@ -101,6 +101,8 @@ pub enum StoreError {
 pub(super) struct Database {
     pub(super) file: PathBuf,
     pub(super) connection: Connection,
+    /// Secrets that were erased may still be in the log beside the file.
+    pub(super) stale_secrets: bool,
 }
 
 impl Database {
@@ -113,6 +115,7 @@ impl Database {
         let mut database = Self {
             file: file.to_owned(),
             connection: connection.map_err(|source| explain(file, source))?,
+            stale_secrets: true,
         };
         let known = migrations.len() as u32;
         let found = database.schema()?;
@@ -150,16 +153,21 @@ impl Database {
         Self::open(file, migrations)
     }
 
-    /// What an earlier run erased, or was about to, and a power cut left on disk. A full disk keeps wharfd from nothing
-    /// else: the first commit tries again.
+    /// What an earlier run erased, or was about to, and a power cut left on disk. A disk that is full, over its quota or
+    /// failing does not stop the start: the first commit tries again.
     fn erase_leftovers(&mut self, known: u32) -> Result<(), StoreError> {
         kept::remove_interrupted(&self.file, known).map_err(|source| StoreError::Copy {
             file: self.file.clone(),
             source,
         })?;
         match self.empty_log() {
-            Err(error @ StoreError::Full { .. }) => tell_left_in_log(&error),
-            emptied => emptied?,
+            Err(error @ (StoreError::Full { .. } | StoreError::Sqlite { .. })) => {
+                tell_left_in_log(&error);
+            }
+            emptied => {
+                emptied?;
+                self.stale_secrets = false;
+            }
         }
         Ok(())
     }

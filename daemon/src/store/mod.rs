@@ -34,8 +34,6 @@ use database::Database;
 /// The open database. Only one process has it.
 pub struct Store {
     database: Database,
-    /// Secrets that were erased may still stand in the log beside the database.
-    stale_secrets: bool,
 }
 
 /// Names a stored effect.
@@ -89,10 +87,7 @@ impl Store {
     /// Opens the database, makes it if there is none, and brings an older one to today's schema.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = Database::open(file, schema::MIGRATIONS)?;
-        Ok(Self {
-            database,
-            stale_secrets: true, // where a full disk kept them from being erased at this start
-        })
+        Ok(Self { database })
     }
 
     fn change(&mut self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {

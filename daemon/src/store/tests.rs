@@ -218,7 +218,7 @@ fn cut_before_the_log_is_emptied(before: impl FnOnce(&mut Store)) -> Folder {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
     open.make_factory_instances(1).unwrap();
-    open.stale_secrets = false; // as after the first commit of a run
+    open.database.stale_secrets = false; // as after the first commit of a run
     let queued = store(&mut open, &Instance::default(), write_uri());
     before(&mut open);
     let operation = OPERATION;
@@ -551,7 +551,6 @@ fn as_release_0_1(folder: &Folder) -> Result<Store, StoreError> {
     let first_release = &schema::MIGRATIONS[..1];
     Ok(Store {
         database: Database::open(&folder.file(), first_release)?,
-        stale_secrets: true,
     })
 }
 
