@@ -39,12 +39,14 @@ fn exposure_is_at_most(container: &Container, unit: &str, limit: f64) {
 }
 
 fn judging_gives_way_to_the_gateways_own_work(container: &Container) {
-    let properties = "-P MemoryHigh -P CPUWeight -P OOMScoreAdjust";
-    let shown = container.sh(&format!(
-        "systemctl show {properties} wharf-installer.service"
-    ));
-    let shown: Vec<&str> = shown.split_whitespace().collect();
-    assert_eq!(shown, ["134217728", "20", "100"]);
+    for (property, value) in [
+        ("MemoryHigh", "134217728"),
+        ("CPUWeight", "20"),
+        ("OOMScoreAdjust", "100"),
+    ] {
+        let show = format!("systemctl show --value -p {property} wharf-installer.service");
+        assert_eq!(container.sh(&show), value, "{property}");
+    }
 }
 
 /// Everything of ours that there is on a running gateway, but for what every Debian package has under /usr.

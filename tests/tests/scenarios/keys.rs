@@ -97,7 +97,7 @@ fn a_certificate_is_added_listed_and_removed() {
         format!("{fingerprint}\n"),
         "  user id   vendor@example.org\n".to_owned(),
         "  valid     for ever\n".to_owned(),
-        "  may sign  what wharfd installed before, and nothing new.".to_owned(),
+        "  may sign  the packages that it signed when wharfd installed them last.".to_owned(),
         format!("fingerprint = \"{fingerprint}\"\n"),
     ] {
         assert!(added.contains(&line), "no {line:?} in {added}");
