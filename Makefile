@@ -68,7 +68,7 @@ fuzz: setup
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
-# What decides as root: what may be installed, from whom, and which units are never touched.
+# The files that decide as root: what may be installed, from whom, and which units are never touched.
 DECIDES := permission ledger policy verdict debian/plan debian/consent systemd/gate systemd/names systemd/units systemd/hold
 # Tests that are left out, since each mutant would wait for them.
 TOO_SLOW := activation:: crash:: disks:: hostile_clients:: the_installers_unit inspect:: debian::version

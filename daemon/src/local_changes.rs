@@ -244,18 +244,18 @@ fn changed_at(message: &Message) -> Option<u64> {
         .ok()
 }
 
-/// What is taken for systemd's word. Everybody may send a signal to this connection alone, whatever it asked the bus for;
-/// the bus itself says who sent it.
+/// Recognises systemd's signals. Any user may send a signal to this connection directly, past its match rules; the bus
+/// vouches for the sender.
 struct Heard {
     /// The connection that has systemd's name.
     owner: Option<String>,
-    /// The latest change of which systemd told. It tells of units again whenever others are loaded that name them, and a
-    /// look at the device loads some: only what is later than everything before is news, or one look would follow another.
+    /// The time of the latest change. systemd repeats old states when it loads other units, and each look at the device
+    /// loads some. Only a later time is news, or one look would cause the next.
     latest: u64,
 }
 
 impl Heard {
-    /// Takes another owner of systemd's name from the bus, and says whether it is one.
+    /// Takes the new owner of systemd's name from a NameOwnerChanged of the bus. False for any other message.
     fn follows(&mut self, message: &Message) -> bool {
         let is_the_bus = sender(message).is_some_and(|it| it == BUS);
         let body = message.body();
@@ -279,7 +279,7 @@ impl Heard {
         at.flatten().is_some_and(|at| self.is_news(at, monotonic()))
     }
 
-    /// What lies ahead of systemd's clock, it has not said; and it would silence all that comes before.
+    /// A time ahead of the clock is forged, and would silence all later signals of systemd.
     fn is_news(&mut self, at: u64, now: u64) -> bool {
         let is_news = at > self.latest && at <= now;
         if is_news {
@@ -477,7 +477,7 @@ mod tests {
             connection::Builder::address(self.address().as_str())
         }
 
-        /// Whoever comes as systemd.
+        /// A connection that owns systemd's name.
         async fn systemd(&self, subscribed: &Rc<Notify>) -> Connection {
             let asked = Arc::new(Notify::new());
             let systemd = self
@@ -497,7 +497,7 @@ mod tests {
             systemd
         }
 
-        /// As a user without any privilege, to one connection alone. What it says has come there when this returns.
+        /// Sends a signal as an unprivileged user to one connection. It has arrived when this returns.
         async fn forge(&self, to: &Connection, signal: &[&str]) {
             let mut busctl = Command::new("setpriv");
             busctl
@@ -640,7 +640,7 @@ mod tests {
         }
         tell(&systemd, monotonic()).await;
         heard(&changes).await;
-        // Not even systemd knows what will be.
+        // A time ahead of the clock, from systemd too.
         tell(&systemd, u64::MAX).await;
         tell(&systemd, monotonic()).await;
         heard(&changes).await;

@@ -114,7 +114,7 @@ pub trait Installer: Send + Sync {
     /// Removes exactly this package and nothing else, whole or damaged, or fails with `Plan` (others need it, or the device does).
     fn remove(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure>;
 
-    /// Runs once more what runs after the files of a removed package are gone: a power cut may have taken what that wrote.
+    /// Runs the last script of a removed package again: a power cut may have taken the files that it wrote.
     fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
 
     /// What the package manager itself calls unfinished; empty on a sound device. Changes nothing.
@@ -129,8 +129,8 @@ pub trait Installer: Send + Sync {
         printed: Listener<'_>,
     ) -> Result<Change, Failure>;
 
-    /// As [`Installer::repair`], where a power cut may have taken what maintainer scripts wrote: what is unfinished is
-    /// installed whole from the file, scripts included.
+    /// As [`Installer::repair`] after a power cut, which may have taken files that maintainer scripts wrote: an unfinished
+    /// package is installed whole from the file, scripts included.
     fn redo(
         &self,
         name: &PackageName,
@@ -152,8 +152,8 @@ pub trait Installer: Send + Sync {
     fn settle(&self, name: &PackageName, operation: OperationId, done: bool)
     -> Result<(), Failure>;
 
-    /// Takes away what holds units back and should not: of packages that are gone, and of units that are not the
-    /// package's own. What a job `is_at_work` on is left to that job.
+    /// Releases units that are held back for packages that are gone, and units that are not the package's own. Packages
+    /// that a job `is_at_work` on are left to that job.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure>;
 
     /// Enables and starts the units of a package.

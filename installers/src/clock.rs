@@ -1,6 +1,6 @@
 //! The time by which signatures are judged: never before what this device has seen already, since a gateway without a
-//! battery starts in 1970 and wharfd's word is not taken. Where the kernel calls the clock synchronised, the clock is
-//! believed instead: files of the future are left by a clock that was once wrong. Only root changes what the kernel says.
+//! battery starts in 1970 and wharfd's word is not taken. If the kernel calls the clock synchronised, the clock is
+//! believed instead: files of the future come from a clock that was once wrong. Only root changes the kernel's answer.
 
 use std::{
     env,
@@ -24,7 +24,7 @@ pub(crate) struct Time {
     pub(crate) at: u64,
     /// What is said where the clock is behind.
     pub(crate) doubt: Option<String>,
-    /// The folder of ours whose time is passed over.
+    /// Our folder, if its time is ahead of a believed clock.
     ahead: Option<PathBuf>,
 }
 
@@ -60,7 +60,7 @@ impl Time {
         }
     }
 
-    /// Sets the folder of ours that is ahead of the clock back, so that its time is not passed over each time.
+    /// Sets the time of our folder back to the clock, so that the next boot has a right floor.
     pub(crate) fn heal(&self) {
         let Some(folder) = &self.ahead else {
             return;
@@ -103,7 +103,7 @@ fn is_synchronised(state: libc::c_int, status: libc::c_int) -> bool {
     state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
 }
 
-/// The time by this clock, by the file of our program, before which no clock is right, and by the latest of the others.
+/// The time by the clock, and by files. No right clock is before the file of our `program`; `latest` is of the others.
 fn time(
     clock: SystemTime,
     synchronised: Result<bool, Errno>,

@@ -48,17 +48,16 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     }
 }
 
-/// How a file begins that will take another one's place.
+/// Prefix of a file that is about to replace another one.
 const NEW: &str = ".new-";
 
-/// Creates a file that was not there (O_EXCL), under this name and a stamp that nobody can foretell. Our folders are root's
-/// alone (0700); this holds where one is not.
+/// Creates a new file (O_EXCL) with this name and an unpredictable stamp. Safe in a folder that others may write, too.
 pub(crate) fn create_unique(path: &Path, options: &mut OpenOptions) -> io::Result<(PathBuf, File)> {
     let options = options.create_new(true).mode(0o600);
     unique(path, "", |path| options.open(path))
 }
 
-/// Creates something that was not there under this name, a stamp and this ending. `create` must fail where something is.
+/// Creates something new with this name, a stamp and this ending. `create` must fail if the name exists.
 pub(crate) fn unique<T>(
     path: &Path,
     ending: &str,
@@ -79,7 +78,7 @@ pub(crate) fn unique<T>(
     }
 }
 
-/// Of this process, and random: the keys of the standard library's hash come from the kernel.
+/// This process and a random number: the kernel provides the keys of the standard library's hash.
 fn stamp() -> String {
     let random = RandomState::new().build_hasher().finish();
     format!("{}-{random:016x}", std::process::id())
@@ -94,10 +93,10 @@ fn maker(name: &str) -> Option<Pid> {
     Some(Pid::from_raw(pid))
 }
 
-/// The ending that apt asks of a package's name.
+/// The ending that apt requires of a package's file name.
 pub(crate) const LINK: &str = ".deb";
 
-/// Removes files of this beginning in the folder that a killed process of ours left by [`unique`].
+/// Removes files with this prefix that a killed process of ours left in the folder ([`unique`]).
 pub(crate) fn sweep(folder: &Path, beginning: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -25,7 +25,7 @@ use crate::{
     verdict::{self, Judged},
 };
 
-/// Said of a job that is [`Job::cut_off`].
+/// The note on a job that is [`Job::cut_off`].
 const DONE_AGAIN: &str = "the device stopped while this was done before, and files may be lost: it is done again, \
                           maintainer scripts included";
 
@@ -118,7 +118,7 @@ impl<'a> Worker<'a> {
         self.end(job, failure, device, &written)
     }
 
-    /// A cancelled job changes nothing, unless a package manager did not wait for consent: then the ledger knows of it.
+    /// Records in the ledger what a cancelled job changed: nothing, unless a package manager did not wait for consent.
     fn after_cancel(&self, job: &Job, failure: &Failure) -> Result<(), Failure> {
         let device = self.backend.found(job.order.package())?;
         if !is_the_same(job.before.as_ref(), device.as_ref()) {
@@ -127,7 +127,7 @@ impl<'a> Worker<'a> {
         self.record(job, false, device.as_ref())
     }
 
-    /// Takes away what holds units back and should not, where no job is at work: an older wharfd may have left it.
+    /// Releases units that an older wharfd held back wrongly. Leaves packages of open jobs alone.
     pub fn tidy_up(&self) -> Result<(), Failure> {
         let jobs = self.journal.jobs()?;
         let open: Vec<&Job> = jobs.iter().filter(|job| job.is_open()).collect();
@@ -135,7 +135,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Nothing that is left elsewhere keeps a job from being done.
+    /// A failure here stops no job.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
         if let Err(failure) = self.backend.tidy(is_at_work) {
             tracing::warn!("cannot look for units that are held back and should not be: {failure}");
@@ -182,7 +182,7 @@ impl<'a> Worker<'a> {
             log::repairs(job, format_args!("{DONE_AGAIN}"));
         }
         if interrupted && self.repair(job)? == Change::Changed && job.cut_off {
-            // All of it was done from its file.
+            // The repair installed the whole file.
             allowed = allowed.map(|(file, manner)| {
                 (
                     file,
@@ -298,8 +298,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Policy refuses what an interrupted attempt has begun. What dpkg has unpacked is configured, so that the package
-    /// manager works on; nothing is installed from the file. Gives the refusal, with what was done.
+    /// Policy refuses a job that an interrupted attempt has begun. dpkg configures the unpacked files, so that it can do
+    /// other work; nothing is installed from the file. Gives the refusal, with a note of what was done.
     fn make_sound(&self, job: &Job, refusal: Failure) -> Failure {
         let name = job.order.package();
         let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
@@ -323,7 +323,7 @@ impl<'a> Worker<'a> {
         Failure::new(refusal.cause, format!("{done}: {refusal}"))
     }
 
-    /// Removes a first installation that cannot be configured: it would stop the package manager's next work.
+    /// Removes a first installation that cannot be configured: it would block the package manager.
     fn take_back(&self, job: &Job) -> bool {
         if !matches!(job.order, Order::Install { .. }) || job.before.is_some() {
             return false;

@@ -42,8 +42,8 @@ pub struct Job {
     /// What the device had before the first attempt.
     #[n(6)]
     pub before: Option<Found>,
-    /// A boot ended after an attempt began to change the device. Files that maintainer scripts wrote may be lost, whatever
-    /// the package database says, until an attempt has done all of it again.
+    /// A boot ended after an attempt began to change the device. Files of maintainer scripts may be lost, although the
+    /// package database calls the package whole, until an attempt has done the whole job again.
     #[cbor(n(7), default)]
     pub cut_off: bool,
 }

@@ -406,7 +406,7 @@ mod tests {
         }
         let entry = raise("4.0");
         assert_eq!((entry.version, entry.signed_at), (version("4.0"), 0));
-        // Who signed what a job installed last goes on to sign it.
+        // The signer of the last installation by a job stays the signer.
         assert_eq!(entry.certificate, Some(SIGNER.into()));
         assert_eq!(entry.digest, [0; 32]);
     }

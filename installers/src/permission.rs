@@ -53,8 +53,8 @@ pub(crate) fn may_install(
     witnesses.ledger.judge(judged, witnesses.backend, policy)
 }
 
-/// A certificate or a key of it may have been removed, revoked or have expired since the file was sealed, and a
-/// signature may expire. It was good then, so it is this device that says no.
+/// The certificate, its key or the signature may have been removed, revoked or have expired since the file was sealed.
+/// The signature was good then, so the refusal is the device's policy (57).
 fn still_stands(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), Failure> {
     let name = &judged.package.name;
     let Some(signed) = &judged.signed else {
@@ -99,8 +99,8 @@ pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<
     })
 }
 
-/// Whether a certificate may sign packages of this name. One that policy does not mention may go on with what it signed
-/// last itself: it brings nothing new, and takes over nothing of another.
+/// Whether a certificate may sign packages of this name. One that policy does not mention may sign only packages whose
+/// last installation it signed: it brings nothing new, and takes over no package of another signer.
 pub(crate) fn may_sign(
     certificate: &str,
     name: &PackageName,
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(bench.may_install(&signed, &policy), Err(Cause::OutOfScope));
         bench.record(&signed);
         assert_eq!(bench.may_install(&signed, &policy), Err(Cause::Policy));
-        // Where wharf-inspect cannot be asked, that is no word about the package.
+        // A wharf-inspect that cannot be asked says nothing about the package.
         let signed = Judged {
             signed: Some(SignedDigest {
                 packet: Vec::new().into(),

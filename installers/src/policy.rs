@@ -29,7 +29,7 @@ pub struct Policy {
     pub protected_units: Vec<Pattern>,
     /// Bounds of root's folder.
     pub quota: Quota,
-    /// What certificates may sign. One that is not mentioned may sign what it signed last.
+    /// The scopes of certificates. One that is not mentioned may sign packages whose last installation it signed.
     pub key: Vec<Scope>,
     /// How long another package manager's lock is waited for, in seconds.
     #[serde(deserialize_with = "seconds")]

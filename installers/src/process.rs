@@ -79,7 +79,7 @@ pub(crate) struct Printed {
 }
 
 impl Printed {
-    /// A new one, whose name begins so.
+    /// Creates a file whose name begins with this path.
     pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             durable::private_folder(folder)?;

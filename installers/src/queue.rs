@@ -113,7 +113,7 @@ impl Queue {
                 format!("there is no job {operation}"),
             ));
         };
-        // dpkg is never at work then, unless its front end passed our consent by.
+        // dpkg is at work in these states only if apt did not ask for consent.
         let is_at_work = job.attempts.last().is_some_and(|attempt| {
             attempt.boot == boot() && session::changes_packages(attempt.session)
         });

@@ -96,8 +96,8 @@ fn first_of(session: i32, counts: impl Fn(i32) -> bool) -> io::Result<Option<i32
     Ok(found.map(|process| process.pid))
 }
 
-/// Ends a package manager that has nobody's consent to change anything, with all that it waits for. Where dpkg is at work all
-/// the same, ends only its scripts, and gives false.
+/// Ends a package manager that has no consent, with all its children. If dpkg is at work all the same, ends only its
+/// scripts, and gives false.
 pub(crate) fn end_waiting(above: u32) -> bool {
     let (Ok(pid), Ok(all)) = (i32::try_from(above), processes()) else {
         return false;
@@ -139,7 +139,7 @@ fn is_script(pid: i32) -> bool {
     })
 }
 
-/// apt starts dpkg also to ask it something.
+/// dpkg at work: apt also starts it for questions, which do not count.
 fn is_at_work(pid: i32) -> bool {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -35,7 +35,7 @@ pub struct Simulated {
     faults: PathBuf,
 }
 
-/// Whether the clock is synchronised, where a file says so.
+/// The simulated answer on whether the clock is synchronised, if a file gives one.
 pub(crate) fn clock(root: &Root) -> Option<bool> {
     let told = |word: &str| root.path("etc/wharf-simulated").join(word).exists();
     let word = told("clock-synchronised").then_some(true);

@@ -111,7 +111,7 @@ impl Keys {
         self.valid_for(signer, "0")
     }
 
-    /// The certificate once its signer has let it be valid for so long from now on (`5y`).
+    /// The certificate after its signer set its validity to this long from now (`5y`).
     pub fn valid_for(&self, signer: Signer, time: &str) -> Vec<u8> {
         let fingerprint = self.fingerprint(signer);
         let certificate = certificate_file(signer);

@@ -8,7 +8,7 @@ use crate::{Failure, FrameError, PackageName, PackageVersion, Text, encode};
 /// Each answer is one packet of this length, whatever it says.
 pub const ANSWER_LENGTH: usize = 4096;
 
-/// The longest packet of one signature that is taken. One by an RSA key of 8192 bits has 1.1 kB.
+/// The longest accepted packet of one signature. One by an RSA key of 8192 bits has 1.1 kB.
 pub const MAX_SIGNATURE_PACKET: usize = 2048;
 
 /// What the child is asked.
@@ -47,7 +47,7 @@ pub enum Request {
         /// The time at which it is judged, in Unix seconds.
         #[n(0)]
         at: u64,
-        /// Fingerprint of the primary key of the certificate by which it is, in upper-case hexadecimal digits.
+        /// Fingerprint of the signing certificate's primary key, in upper-case hexadecimal digits.
         #[n(1)]
         certificate: Text,
         /// The signature.
@@ -142,7 +142,7 @@ pub struct Signed {
     /// Where the signature stood.
     #[n(2)]
     pub form: Form,
-    /// What it is judged by again.
+    /// The signature and its digest, with which it is judged again.
     #[n(3)]
     pub signed: SignedDigest,
 }
@@ -154,7 +154,7 @@ pub struct SignedDigest {
     /// The signature's OpenPGP packet, at most [`MAX_SIGNATURE_PACKET`] bytes.
     #[n(0)]
     pub packet: ByteVec,
-    /// The digest of what it is over, by the algorithm that it names.
+    /// The digest of the signed data, by the algorithm that the packet names.
     #[n(1)]
     pub digest: ByteVec,
 }

@@ -347,7 +347,7 @@ pub struct Outcome {
     /// The attempts that were made.
     #[n(2)]
     pub attempts: u32,
-    /// What an operator should know of how it was done.
+    /// A fact for the operator about how the job was done.
     #[n(3)]
     pub note: Option<Text>,
 }

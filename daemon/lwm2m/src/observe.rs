@@ -26,7 +26,7 @@ pub(crate) struct Subject {
 struct Observation {
     id: ObservationId,
     subject: Subject,
-    /// A digest of the value that the server has; [`UNKNOWN`] while a newer one waits or is on its way.
+    /// A digest of the value that the server has; [`UNKNOWN`] until a newer one is acknowledged.
     told: u64,
     /// The Message ID of the last notification: a Reset names the observation by it.
     message: Option<u16>,
@@ -34,7 +34,7 @@ struct Observation {
     given_up: u8,
 }
 
-/// No value has this digest, so that after a restart any value is news.
+/// No value has this digest, so any value is notified after a restart.
 const UNKNOWN: u64 = 0;
 
 /// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
@@ -100,7 +100,7 @@ struct Unsaved {
     observations: bool,
     /// Only which values the server has.
     told: bool,
-    /// A value that the server has is about to be replaced: to be kept before the next notification goes out.
+    /// A server's value is about to be replaced: saved before the next notification is sent.
     replaced: bool,
 }
 
@@ -233,7 +233,7 @@ impl Observations {
             .map(|it| &it.subject)
     }
 
-    /// A value is about to be sent in place of the one that the server has.
+    /// Marks the server's value as unknown before a newer one is sent.
     pub(crate) fn replace(&mut self, id: ObservationId) {
         if let Some(observation) = self.observations.iter_mut().find(|it| it.id == id) {
             self.unsaved.replaced |= observation.told != UNKNOWN;

@@ -117,8 +117,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it changes something once it is accepted. A block that others follow does not: the
-    /// transfer acts with its last block.
+    /// Whether it changes something once it is accepted. A transfer in blocks acts with its last
+    /// block alone.
     pub(crate) fn acts(&self) -> bool {
         match self {
             Self::Read { .. } | Self::Discover { .. } => false,

@@ -1,4 +1,4 @@
-//! What everybody on the device may read in place of a Status Reason. It is made of typed facts alone: no word of a
+//! The text that everybody on the device may read in place of a Status Reason. It is made of typed facts alone: no word of a
 //! program, of an origin or of a signer gets in, and of a Package URI only its origin and the name of its file.
 
 use crate::{
@@ -51,7 +51,7 @@ impl Facts<'_> {
 }
 
 impl Instance {
-    /// What everybody may read in place of [`Self::status_reason`].
+    /// The text that everybody may read in place of [`Self::status_reason`].
     pub fn public_reason(&self) -> Reason {
         let facts = Facts {
             code: self.status_reason().code,

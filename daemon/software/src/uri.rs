@@ -82,7 +82,7 @@ impl PackageUri {
         self.text.split_at(self.scheme).0
     }
 
-    /// Where the URI leads to.
+    /// The origin of the URI.
     pub fn origin(&self) -> UriOrigin {
         let origin = self.text.split_at(self.origin).0.to_ascii_lowercase();
         let portless = origin

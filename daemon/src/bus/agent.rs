@@ -20,7 +20,7 @@ pub(super) struct Agent(pub(super) Access);
 /// A line of `History`: at, instance, operation, update state, update result, status reason, name, version.
 type Line = (u64, u16, String, u8, u8, String, String, String);
 
-/// An object, what everybody reads there, and all of it.
+/// An object, its public text and its full text.
 type Words = (OwnedObjectPath, String, String);
 
 /// All that [`Agent::reasons`] gives.
@@ -78,9 +78,9 @@ impl Agent {
         self.0.ask(|answer| Command::Trace { writer, answer }).await
     }
 
-    /// All that the server reads in Status Reason, and what it read there at the end of each operation: the object, what
-    /// everybody reads there, and the whole. What differs may be the path of a Package URI, the last words of a
-    /// maintainer script, or lines of a unit. Root alone.
+    /// The full Status Reason of each instance and the full outcome of each operation: the object, its public text, its
+    /// full text. Only the full text may hold the path of a Package URI, the last words of a maintainer script, or lines
+    /// of a unit. Root alone.
     #[zbus(out_args("reasons"))]
     async fn reasons(
         &self,
@@ -92,13 +92,13 @@ impl Agent {
         Ok(reasons(&self.0.views.borrow()))
     }
 
-    /// One of the `Reasons` is another.
+    /// One of the `Reasons` has changed.
     #[zbus(signal)]
     pub(super) async fn reasons_changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 
     /// What a server could see of an instance (-1: of all), oldest first: seconds since 1970, the instance, the
-    /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion. Others than root get
-    /// Status Reason in the words that everybody may read.
+    /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion. Users other
+    /// than root get the public text of Status Reason.
     #[zbus(out_args("lines"))]
     async fn history(
         &self,

@@ -248,8 +248,8 @@ impl Instance {
         })
     }
 
-    /// Resource 16 in the words that everybody may read: a number of TS Appendix B, a colon, one line without any word of
-    /// a program, and of a Package URI with origin and file name alone. `Reasons` has the line that the server reads.
+    /// Resource 16 as public text: a number of TS Appendix B, a colon, and one line. The line has no output of programs,
+    /// and of a Package URI only origin and file name. `Reasons` has the line that the server reads.
     #[zbus(property)]
     fn status_reason(&self) -> String {
         self.view(|instance| instance.status_reason.clone())

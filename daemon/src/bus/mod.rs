@@ -1,9 +1,8 @@
-//! The D-Bus service `org.wharfd.Agent1`: root reads what a server reads and asks for what a server asks for, everybody
-//! else on this gateway reads it without words from outside. Knows the views that the agent publishes, and judges nothing
-//! but who asks.
+//! The D-Bus service `org.wharfd.Agent1`: root reads and orders what a server does, other users read public texts.
+//! Knows the views that the agent publishes, and judges nothing but who asks.
 //!
 //! - `views`: what is shown; the agent changes it after each commit. Only root is given the whole reasons in it.
-//! - `public`: what everybody reads in place of words that only root reads.
+//! - `public`: the texts that everybody reads in place of those that only root reads.
 //! - `command`: what is asked of the agent, and how it answers.
 //! - `service`: the connection, the objects that come and go, the signals.
 //! - `agent`, `instance`, `operation`: one interface each. docs/dbus.md is generated from them.

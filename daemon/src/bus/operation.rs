@@ -75,8 +75,8 @@ impl Operation {
         self.view(|operation| operation.state.clone())
     }
 
-    /// What became of it; empty before its end. `Reasons` has what Status Reason read then. A `pull` or `push` ends when the whole package has come: how it
-    /// was judged after that is in the instance, and in `History`.
+    /// Its outcome as public text; empty before its end. `Reasons` has the Status Reason of that moment. A `pull` or
+    /// `push` ends when the whole package has arrived. The instance and `History` show how it was judged afterwards.
     #[zbus(property)]
     fn outcome(&self) -> String {
         self.view(public::outcome)

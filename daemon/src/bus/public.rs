@@ -1,5 +1,5 @@
-//! What everybody reads of what is stored as a text: a text may hold the words of a maintainer script or the path of a
-//! Package URI. Nothing is cut out of a text; it is told anew, from what else is known.
+//! The public text in place of a stored one, which may hold the words of a maintainer script or the path of a Package
+//! URI. Nothing is cut out of the stored text: the public one is made from the other columns.
 
 use wharf_software::{ReasonCode, UpdateResult, UpdateState, public::Facts};
 

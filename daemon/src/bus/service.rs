@@ -185,7 +185,7 @@ impl Bus {
         self.tell_reasons().await
     }
 
-    /// What only root reads may be another where nothing else is.
+    /// A full reason may change where no property does.
     async fn tell_reasons(&mut self) -> zbus::Result<()> {
         let now = agent::reasons(&self.access.views.borrow());
         if now != self.reasons {

@@ -52,7 +52,7 @@ pub struct InstanceView {
     pub update_result: u8,
     /// Resource 13.
     pub package_settings: ObjectLink,
-    /// What everybody reads in place of resource 16.
+    /// The public text in place of resource 16.
     pub status_reason: String,
     /// Resource 16, which root reads.
     pub whole_reason: String,

@@ -3,7 +3,7 @@
 //! - WAL and `synchronous=FULL`: a commit is one fsync, and what was committed is there after a power cut.
 //! - Locked exclusively from the first read: a second wharfd is told so, and no shared memory is mapped.
 //! - `secure_delete`: a password that was erased is not left in a free page.
-//! - The log is emptied before anything is read: a run that a power cut ended may have left one there.
+//! - The log is emptied before anything is read: after a power cut it may hold an erased password.
 //! - Foreign keys are checked, and every table is STRICT.
 
 use std::{
@@ -153,8 +153,8 @@ impl Database {
         Self::open(file, migrations)
     }
 
-    /// What an earlier run erased, or was about to, and a power cut left on disk. A disk that is full, over its quota or
-    /// failing does not stop the start: the first commit tries again.
+    /// Erases secrets that a power cut left on disk. A disk that is full, over its quota or failing does not stop the
+    /// start: the first commit tries again.
     fn erase_leftovers(&mut self, known: u32) -> Result<(), StoreError> {
         kept::remove_interrupted(&self.file, known).map_err(|source| StoreError::Copy {
             file: self.file.clone(),
@@ -172,7 +172,7 @@ impl Database {
         Ok(())
     }
 
-    /// Writes all of the log into the file and cuts it off. `secure_delete` does not reach it.
+    /// Writes the whole log into the file and truncates it. `secure_delete` does not cover the log.
     pub(super) fn empty_log(&mut self) -> Result<(), StoreError> {
         let (is_busy, frames): (bool, i64) = self.run(|connection| {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
@@ -237,7 +237,7 @@ impl Database {
     }
 }
 
-/// The log could not be emptied.
+/// Warns that the log could not be emptied.
 pub(super) fn tell_left_in_log(error: &StoreError) {
     tracing::warn!(
         MESSAGE_ID = message::NOT_STORED,

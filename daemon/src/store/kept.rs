@@ -90,7 +90,7 @@ pub(super) fn copy_of(file: &Path, schema: u32) -> PathBuf {
     beside(file, &format!(".schema-{schema}"))
 }
 
-/// Removes what a migration made that was interrupted: it may hold User Name and Password.
+/// Removes the copy of an interrupted migration: it may hold User Name and Password.
 pub(super) fn remove_interrupted(file: &Path, known: u32) -> io::Result<()> {
     (1..=known).try_for_each(|schema| remove(&part_of(&copy_of(file, schema))))
 }

@@ -212,8 +212,8 @@ fn erased_credentials_are_nowhere_on_disk() {
     );
 }
 
-/// All files as a power cut leaves them between the commit that erases credentials and the end of the log. Something
-/// else is done before that commit.
+/// The files as a power cut leaves them after the commit that erases credentials, before the log is emptied. `before`
+/// runs before that commit.
 fn cut_before_the_log_is_emptied(before: impl FnOnce(&mut Store)) -> Folder {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
@@ -257,7 +257,7 @@ fn in_the_file_too(store: &mut Store) {
     store.database.empty_log().unwrap();
 }
 
-/// The newer one is set aside with its log emptied into it.
+/// The newer database is set aside, with its log written into it.
 #[test]
 fn an_older_wharfd_leaves_no_erased_credentials_on_disk_either() {
     let folder = cut_before_the_log_is_emptied(in_the_file_too);

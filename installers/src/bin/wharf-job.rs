@@ -1,5 +1,5 @@
 //! Does one journalled job and records its end; started by wharf-installer, and not ended with it. `tidy` is for the
-//! maintainer scripts of wharfd's package: it takes away what an older one left on units.
+//! postinst of wharfd's package: it releases units that an older release held back wrongly.
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -11,7 +11,7 @@ use wharf_installers::{
 
 const USAGE: &str = "wharf-job run OPERATION | tidy [--root DIR]";
 
-/// What there is to do.
+/// The task of one run.
 enum Task {
     Run(OperationId),
     Tidy,

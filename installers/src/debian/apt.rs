@@ -57,9 +57,9 @@ pub struct Apt {
 
 /// One run of apt, when it is over.
 struct Ran {
-    /// How consent was decided; none where apt never asked.
+    /// The decision on consent; none if apt never asked.
     decided: Option<Result<(), Failure>>,
-    /// apt had dpkg work, and had not asked.
+    /// apt started dpkg without asking.
     unasked: bool,
     printed: String,
 }
@@ -151,7 +151,7 @@ impl Apt {
         }
         let after = (self.dpkg.status(name)?, self.dpkg.edition());
         let has_worked = ran.unasked && before.1 != after.1;
-        // Another front end may have changed it, if apt waited for that one's lock in vain.
+        // If apt never got the lock, another front end may have changed the package.
         let is_locked = complaint::failure("apt-get", &ran.printed).cause == Cause::Locked;
         match ran.unasked {
             _ if has_worked || (before.0 != after.0 && !is_locked) => {
@@ -226,7 +226,7 @@ impl Apt {
         Ok(Ran {
             decided: consent.into_inner().decided(),
             unasked,
-            // It has run: what it printed is told if it can be read.
+            // apt has run, so unreadable output is no failure.
             printed: printed.tail().unwrap_or_default(),
         })
     }
@@ -393,7 +393,7 @@ impl Installer for Apt {
         }
         let what = format!("apt-get install of {} {}", package.name, package.version);
         let failure = complaint::failure(&what, &printed);
-        // Behind another's lock nothing is ours to clean up.
+        // While another front end has the lock, nothing is ours to clean up.
         if first && failure.cause != Cause::Locked {
             self.clean_up(&package.name, client.printed)?;
         }

@@ -20,7 +20,7 @@ pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
     let ours = ours(&root.seen_inside(&folder), lock_wait);
     let made_from = made_from(root, &ours)?;
     let path = folder.join("apt.conf");
-    // What cannot be read is written again.
+    // An unreadable file is written again.
     let there = durable::read_of_root(&path).ok().flatten();
     let is_current = |made_from: &String| is_whole(&there.unwrap_or_default(), made_from);
     if !made_from.as_ref().is_some_and(is_current) {
@@ -32,7 +32,7 @@ pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
     Ok(root.seen_inside(&path))
 }
 
-/// What the file was made from, and the digest of all that follows.
+/// The first line: the source of the file, and the digest of all that follows.
 fn first_line(made_from: &str, rest: &[u8]) -> String {
     format!("// {made_from} {}\n", hexadecimal(&Sha256::digest(rest)))
 }

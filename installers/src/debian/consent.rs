@@ -2,8 +2,8 @@
 //! (apt.conf(5), DPkg::Pre-Install-Pkgs) tells this process what is about to be done, and apt goes on only with its
 //! consent. It knows nothing of what may be done.
 //!
-//! The hook is on apt's command line. apt takes the command line word by word after all its files, so no file can remove the
-//! hook again, whatever it clears. dpkg is told to look for consent itself: an apt that does not ask gets nothing done.
+//! The hook is on apt's command line, which apt reads after all its files, so no file can remove it. dpkg looks for
+//! consent as well: if apt does not ask, dpkg changes nothing.
 
 use std::{
     fs::{self, OpenOptions},
@@ -36,7 +36,7 @@ pub(super) struct Consent {
     socket: UnixStream,
     announced: Vec<u8>,
     answer: Option<Result<(), Failure>>,
-    /// There once consent is given, for dpkg to see: its name cannot be foretold, and nobody but root may make it.
+    /// A file that exists once consent is given; dpkg looks for it. Its name is unpredictable, and only root may create it.
     token: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Consent {
         Ok((consent, hook.into()))
     }
 
-    /// What apt is told by `-o`.
+    /// The `-o` options for apt.
     pub(super) fn options(&self, root: &Root) -> Vec<String> {
         let token = root.seen_inside(&self.token);
         let gate = format!("DPkg::Options::=--pre-invoke=test -e {}", token.display());
@@ -119,7 +119,7 @@ impl Consent {
         self.settle(answer);
     }
 
-    /// How it was decided; none where it was never asked for.
+    /// The decision; none if apt never asked.
     pub(super) fn decided(mut self) -> Option<Result<(), Failure>> {
         self.answer.take()
     }

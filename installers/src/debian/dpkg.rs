@@ -229,8 +229,8 @@ impl Dpkg {
         self.change(&arguments, printed)
     }
 
-    /// Runs the script that dpkg keeps of a removed package, as dpkg does after a removal (deb-postrm(5)). dpkg itself does
-    /// not do so again.
+    /// Runs the postrm of a removed package as dpkg does after a removal (deb-postrm(5)). dpkg keeps that script and does
+    /// not run it again.
     pub(super) fn run_postrm(
         &self,
         name: &PackageName,
@@ -268,7 +268,7 @@ impl Dpkg {
         self.run(command, "dpkg", listener)
     }
 
-    /// Runs what changes packages under the lock of front ends, and gives what it printed.
+    /// Runs a command that changes packages, under the lock of front ends. Gives its output.
     fn run(
         &self,
         mut command: Command,

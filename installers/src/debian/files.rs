@@ -52,7 +52,7 @@ pub(super) fn owners(
     let arguments = ["-S", "--"].map(str::to_owned).into_iter().chain(patterns);
     let output = process::ask(root, "dpkg-query", arguments)
         .map_err(|error| not_started("dpkg-query", &error))?;
-    // 1: none owns one of them.
+    // 1: no package owns one of them.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let detail = format!(
             "`dpkg-query -S` does not tell whose {paths:?} are: {}",
@@ -63,7 +63,7 @@ pub(super) fn owners(
     Ok(owned(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// What dpkg takes for a pattern, as itself.
+/// Escapes the characters that dpkg takes for a pattern.
 fn without_patterns(path: &str) -> String {
     let mut plain = String::new();
     for character in path.chars() {
@@ -176,7 +176,7 @@ fn list(tar: impl Read, root: &Root, counts: impl Fn(&str) -> bool) -> io::Resul
     Ok(files)
 }
 
-/// What it holds, where that says something of units.
+/// The text of a file that may give a unit names; else nothing.
 fn text_of(entry: &mut impl Read, path: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     if UnitFile::says_names(path) {

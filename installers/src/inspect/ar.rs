@@ -14,10 +14,10 @@ use super::part::{Part, ReadAt, read_range};
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: u64 = 60;
 
-/// What says how an archive is packed, or that it is not: the first header of tar(5) is the longest.
+/// The first bytes of an archive, which show its compression. The header of tar(5) is the longest of them.
 const HEAD: u64 = 512;
 
-/// How the streams of all compressors begin that dpkg has ever unpacked (deb(5)).
+/// The first bytes of the stream of each compressor that dpkg has ever known (deb(5)).
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -211,8 +211,8 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
 }
 
 impl Compression {
-    /// Whether these may be the first bytes of such an archive. No bytes may be those of two kinds: the name that tells
-    /// how to read them is not signed.
+    /// Whether an archive of this kind may begin with these bytes. No bytes fit two kinds, since the name that selects
+    /// the kind is not signed.
     fn begins(self, head: &[u8]) -> bool {
         match self {
             Self::None => {

@@ -39,7 +39,7 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Where memory is short, the kernel ends this program before any other: its file is judged again later.
+/// If memory is short, the kernel ends this program before any other: its file is judged again later.
 const OOM_SCORE: &str = "900";
 
 fn inspect() -> Result<Answer, Failure> {

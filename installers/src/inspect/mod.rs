@@ -210,7 +210,7 @@ impl Inspector {
     }
 }
 
-/// In the place of a package, for a question that is about none.
+/// Stands in for a package in a question that is about none.
 fn nothing() -> Result<File, Failure> {
     File::open("/dev/null").map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))
 }

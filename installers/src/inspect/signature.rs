@@ -35,7 +35,7 @@ pub(super) struct Good {
     pub(super) certificate: Fingerprint,
     /// When it says it was made, in Unix seconds.
     pub(super) signed_at: u64,
-    /// What it is judged by again.
+    /// The signature and its digest, with which it is judged again.
     pub(super) signed: SignedDigest,
 }
 
@@ -148,7 +148,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Failure> {
     }
 }
 
-/// A failure of a known signer says more than an unknown signer does.
+/// The failure of a known signer comes first: it says more than an unknown signer does.
 fn most_telling(mut failures: Vec<Failure>) -> Failure {
     failures.sort_by_key(|failure| failure.cause == Cause::UntrustedSigner);
     let first = failures.into_iter().next();
@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// All that can be said of a signature before its content is hashed.
+    /// Checks all that needs no hash of the content.
     fn could_hold(&self, signature: &Signature) -> Result<(), Failure> {
         let issuers = signature.get_issuers();
         let Some(cert) = self.certificates.of_issuers(&issuers).next() else {
@@ -179,7 +179,7 @@ impl<'a> Judge<'a> {
         };
         match signature.typ() {
             SignatureType::Binary => {}
-            // Line ends may change under one (RFC 9580 5.2.1.2).
+            // The signed file may change its line ends (RFC 9580 5.2.1.2).
             SignatureType::Text => {
                 return Err(bad(
                     &"it is in text mode, which lets line ends change: sign without --textmode",

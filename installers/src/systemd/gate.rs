@@ -1,5 +1,5 @@
-//! Which units are a package's own. Nothing else of it is ever held, enabled, disabled, started or stopped: every order
-//! to systemd takes [`Ours`], which a [`Gate`] alone makes, by every name that a unit has at that time.
+//! Decides which units are a package's own. No other unit is held, enabled, disabled, started or stopped: every order to
+//! systemd takes [`Ours`], and only a [`Gate`] makes one. It looks at every name that a unit has at that time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,18 +24,18 @@ pub(crate) type Owners =
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ours(Vec<UnitName>);
 
-/// What a package may touch.
+/// The units that a package may touch.
 #[derive(Debug)]
 pub(super) struct Gate {
     names: Names,
     ours: BTreeSet<UnitName>,
-    /// Instances that run, or ran, and of which no file tells.
+    /// Instances that systemd has loaded and no file names.
     passing: BTreeSet<UnitName>,
-    /// What is not its own, and why.
+    /// The units that are not its own, and why.
     pub(super) exempt: BTreeMap<UnitName, Exemption>,
 }
 
-/// What a package has to say about its claim to a unit.
+/// The facts for a package's claim to a unit.
 struct Claimant<'a> {
     package: &'a PackageName,
     protected: &'a Protected,
@@ -46,7 +46,7 @@ struct Claimant<'a> {
 }
 
 impl Ours {
-    /// Where no gate is to be passed.
+    /// Past the gate, in a test of something else.
     #[cfg(test)]
     pub(super) fn for_a_test(units: &BTreeSet<UnitName>) -> Self {
         Self(units.iter().cloned().collect())
@@ -84,7 +84,7 @@ impl Gate {
         Ours(ours.filter(|unit| is_of(unit)).cloned().collect())
     }
 
-    /// The same, without instances of which no file tells.
+    /// The same, without instances that no file names.
     pub(super) fn lasting(&self, units: &[UnitName]) -> Ours {
         let instances = self.instances(units);
         instances.only(|unit| units.contains(unit) || !self.passing.contains(unit))
@@ -188,7 +188,7 @@ impl Systemd {
 }
 
 impl Claimant<'_> {
-    /// Why this is not the package's to touch, if it is not.
+    /// The reason why the package may not touch this unit, if there is one.
     fn exempts(&self, unit: &UnitName, names: &Names) -> Option<Exemption> {
         self.protected
             .package(self.package)

@@ -299,7 +299,7 @@ fn end(systemctl: u32) {
     }
 }
 
-/// What names a unit has, and where its file is.
+/// The names of a unit, and the path of its file.
 #[derive(Default)]
 struct Loaded<'a> {
     id: &'a str,

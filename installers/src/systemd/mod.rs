@@ -59,7 +59,7 @@ impl Systemd {
         })
     }
 
-    /// What these files of a package bring, and which of it is its own.
+    /// The units that these files of a package bring, parted into its own and others.
     pub(crate) fn shipped(
         &self,
         package: &PackageName,

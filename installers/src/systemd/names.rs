@@ -1,6 +1,6 @@
-//! What the name of a unit stands for. A unit has its own name, those of links that lead to it, and those that it claims
-//! (`Alias=`); systemd applies a drop-in of any of them to the one unit. Every folder counts, also where another one's
-//! file comes first: that file may be gone tomorrow.
+//! Resolves names of units. A unit has its own name, those of links that lead to it, and those that it claims
+//! (`Alias=`). systemd applies a drop-in of any of them to the unit. Every folder counts, also one whose file is hidden by
+//! another folder's: the hiding file may be removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,7 +64,7 @@ impl Names {
     }
 
     fn read(&mut self, root: &Root, path: &str) {
-        // What cannot be read is a file all the same; systemd reads it no better.
+        // An unreadable file still counts as a file; systemd cannot read it either.
         let file = UnitFile::read(root, path).unwrap_or_else(|_| Some(UnitFile::new(path, &[])));
         file.iter().for_each(|file| self.add(file));
     }
@@ -254,7 +254,7 @@ impl Names {
     }
 }
 
-/// What the files of a unit, and of its template, say.
+/// Entries of a unit and of its template.
 fn said_of(sets: &Sets, name: &str) -> Vec<String> {
     let template = template_of(name);
     let own = [Some(name), template.as_deref()].into_iter().flatten();
@@ -263,7 +263,7 @@ fn said_of(sets: &Sets, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// What lies in a folder; nothing where there is none.
+/// The entries of a folder; none if it does not exist.
 fn entries(root: &Root, folder: &str) -> io::Result<Vec<String>> {
     match fs::read_dir(root.path(folder)) {
         Ok(entries) => Ok(entries

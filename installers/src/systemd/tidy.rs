@@ -1,5 +1,5 @@
-//! What holds a unit that it should not: of a package that somebody removed by hand, or one that is not the package's
-//! own. An older wharfd did not know other names of units, and a name may come to mean another unit.
+//! Releases units that are held back wrongly: those of a package that somebody removed by hand, and those that are not
+//! the package's own. An older wharfd did not resolve names, and a name may come to mean another unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 impl Systemd {
-    /// Takes it away. What a job is at work on is left to that job, but for units that are not its package's own.
+    /// Releases them. A package that a job is at work on is left to that job, except units that are not its own.
     pub(crate) fn tidy(
         &self,
         is_at_work: impl Fn(&PackageName) -> bool,
@@ -35,7 +35,7 @@ impl Systemd {
         }
     }
 
-    /// Takes drop-ins of this package from units that are not its own.
+    /// Removes this package's drop-ins from units that are not its own.
     fn release_others(
         &self,
         package: &PackageName,
@@ -45,7 +45,7 @@ impl Systemd {
         let mut known = Record::read(&self.root, package)?.unwrap_or_default().all();
         known.extend(units.iter().cloned());
         let exempt = self.gate(package, &[], &known)?.exempt;
-        // To hold a unit touches nothing that would be enabled with it.
+        // A hold does not touch the units of `Also=`.
         let is_other = |unit: &&UnitName| {
             let why = exempt.get(*unit);
             why.is_some_and(|why| *why != Exemption::Also)
@@ -62,7 +62,7 @@ impl Systemd {
         Ok(true)
     }
 
-    /// The record knows no more of these units.
+    /// Removes these units from the record.
     fn disown(&self, package: &PackageName, others: &BTreeSet<UnitName>) -> Result<(), Failure> {
         let Some(mut record) = Record::read(&self.root, package)? else {
             return Ok(());

@@ -68,7 +68,7 @@ impl UnitFile {
         }
     }
 
-    /// What lies at this path of the device; none where nothing does, or a folder.
+    /// The file at this path of the device; none if there is none, or a folder.
     pub(crate) fn read(root: &Root, path: &str) -> io::Result<Option<Self>> {
         let there = root.path(path.trim_start_matches('/'));
         let kind = match fs::symlink_metadata(&there) {
@@ -113,7 +113,7 @@ impl UnitFile {
         self
     }
 
-    /// Whether what a file of this path holds may give a unit other names.
+    /// Whether the text of a file at this path may give a unit other names.
     pub(crate) fn says_names(path: &str) -> bool {
         let path = spelled(path);
         path.starts_with(SCRIPTS) || FOLDERS.iter().any(|folder| path.starts_with(folder))
@@ -131,12 +131,12 @@ impl UnitFile {
         })
     }
 
-    /// Where a symbolic link leads, spelled alike.
+    /// The target of a symbolic link, in the same spelling.
     pub(super) fn target(&self) -> Option<&str> {
         self.target.as_deref()
     }
 
-    /// What is enabled and disabled with its unit (`Also=`).
+    /// The units that are enabled and disabled with its unit (`Also=`).
     pub(super) fn also(&self) -> &[String] {
         &self.also
     }

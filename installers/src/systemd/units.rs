@@ -55,7 +55,7 @@ const PROTECTED_UNITS: &[&str] = &[
 #[cbor(transparent)]
 pub(crate) struct UnitName(String);
 
-/// What the files of a package say about units.
+/// The units that the files of a package bring.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Shipped {
     /// The files.
@@ -101,9 +101,9 @@ pub(crate) enum Exemption {
     Policy,
     /// Another package has a file of it, or this one has none.
     Another,
-    /// What is written for it, systemd applies to other units as well.
+    /// systemd applies its drop-ins to other units as well.
     Shared,
-    /// With it, systemd enables and disables units that are not the package's own.
+    /// systemd enables and disables units that are not the package's own with it.
     Also,
 }
 
@@ -158,7 +158,7 @@ fn is_of_sessions(path: &str) -> bool {
 }
 
 impl Shipped {
-    /// What these files of a package bring. Which of these units are its own is not looked at here.
+    /// Reads these files of a package. Does not decide which units are its own.
     pub(super) fn of(files: Vec<UnitFile>, is_installed: bool) -> Self {
         let mut shipped = Self {
             is_installed,
@@ -198,7 +198,7 @@ impl Shipped {
         shipped
     }
 
-    /// Sets apart what the package may not touch, and drops what is no unit.
+    /// Moves the units that the package may not touch to `exempt`, and drops names that are no unit.
     pub(super) fn part(
         &mut self,
         exempt: &BTreeMap<UnitName, Exemption>,
@@ -221,7 +221,7 @@ impl Shipped {
         self.linked = linked.into_iter().filter(|unit| self.has(unit)).collect();
     }
 
-    /// All that there is of units.
+    /// All its units, those of others among them.
     pub(super) fn all(&self) -> impl Iterator<Item = UnitName> {
         let units = self.units.iter().chain(self.exempt.keys());
         units.chain(&self.linked).cloned()

@@ -177,7 +177,7 @@ fn one_signature_of_a_trusted_signer_among_others_is_enough() {
     refused(bench.verify(&package, Some(&five)), Cause::BadSignature);
 }
 
-/// Line ends may change under one (RFC 9580 5.2.1.2), and with them what a shell reads in a script.
+/// A text-mode signature lets line ends change (RFC 9580 5.2.1.2), and so the commands that a shell reads.
 #[test]
 fn a_text_mode_signature_does_not_hold() {
     let (bench, signer) = (Bench::new(), Signer::new());
@@ -344,7 +344,7 @@ fn a_file_of_the_keyring_that_is_no_certificate_is_named() {
     }
 }
 
-/// A verdict is kept for months, and what it rests on may end before its file is installed.
+/// A verdict may be months old when its file is installed: key, certificate or signature may have expired meanwhile.
 #[test]
 fn a_signature_that_was_judged_stands_while_it_and_its_key_and_its_certificate_do() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Units that have other names, on a system that systemd runs: a package's own are held, those of other packages never.
+//! Units with several names, under a running systemd: a package's own units are held, those of other packages never.
 
 use std::{fs, path::Path};
 
@@ -36,7 +36,7 @@ impl Machine {
     }
 }
 
-/// Where systemd has read what holds a unit back, by any of these names.
+/// The drop-ins of ours that systemd has read for a unit, by any of these names.
 fn drop_ins(container: &Container, units: &[&str]) -> Vec<String> {
     let read = units
         .iter()
@@ -49,7 +49,7 @@ fn held(container: &Container) -> String {
     container.sh("find /etc/systemd/system -name 00-wharfd-held.conf | sort")
 }
 
-/// What systemd makes of a unit at boot.
+/// The state of a unit after boot.
 fn fate(container: &Container, unit: &str) -> [String; 4] {
     ["ActiveState", "UnitFileState", "ConditionResult", "Names"].map(|it| container.unit(unit, it))
 }
@@ -111,7 +111,7 @@ fn unit(exec: &str, install: &str) -> String {
     format!("[Service]\n{exec}\n[Install]\nWantedBy=multi-user.target\n{install}\n")
 }
 
-/// A package of the device's own image: what it brings starts at boot, and has another name.
+/// A package of the device's own image. Its units start at boot, and have another name.
 fn board() -> Deb {
     let named = |name: &str| format!("{UNITS}/{name}.service");
     let wants = |name: &str| format!("{UNITS}/multi-user.target.wants/{name}.service");
@@ -164,12 +164,12 @@ fn intruder(version: &str) -> Deb {
             unit(ONCE, "Alias=console-getty.service"),
         )
         .file("/etc/init.d/acme-gate", script("acme-gate networking"))
-        // Disabled with it, the unit of another package would start no more.
+        // Disabled with it, another package's unit would no longer start.
         .file(
             &named("acme-also"),
             unit(ONCE, "Also=board-enabled.service"),
         )
-        // Its drop-ins would be those of all units whose names begin so.
+        // systemd would apply its drop-ins to all units with this prefix.
         .file(&named("board-"), format!("[Service]\n{ONCE}\n"))
         // One of its instances is another package's file.
         .file(&named("acme-port@"), unit(FOREVER, ""))
@@ -236,7 +236,7 @@ fn nothing_of_others_is_touched(machine: &mut Machine, running_of_acme: &[&str])
     );
 }
 
-/// What the release before left of procps, whose unit it took for the package's own.
+/// Leaves the drop-ins and records of release 0.1, which took the unit of procps for the package's own.
 fn leave_as_release_0_1(machine: &mut Machine, units: &[&str]) {
     let root = machine.root();
     let text = "# wharfd: procps is installed and not yet activated (`wharfd` removes this file).\n\
@@ -298,7 +298,7 @@ fn what_an_older_release_left_on_a_unit_of_another_package_is_taken_away() {
     let told = "procps: no longer held back, since the device needs it: [\"procps.service\"]";
     assert!(journal.contains(told), "{journal}");
 
-    // So does the package itself, as it is installed; and what is its own stays held.
+    // An installation of the package itself does so, too. Its own units stay held.
     leave_as_release_0_1(&mut machine, &["procps.service", "own.service"]);
     let own = format!("[Service]\n{FOREVER}\n[Install]\nAlso=own.timer\n");
     let with_own = Deb::new("procps", "2")

@@ -1,4 +1,4 @@
-//! The time by which signatures are judged, where files of the future are on the device.
+//! The time by which signatures are judged, on a device with files of the future.
 
 use std::{
     fs::{self, File},
@@ -43,11 +43,11 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
     let told = format!("{} is of {}", status.display(), calendar_day(in_years(11)));
     machine.installer().errors().wait_for(&told);
-    // Our folder is healed, and dpkg's file is not ours.
+    // The time of our folder is set back; dpkg's file is not ours.
     assert!(modified(&jobs) <= SystemTime::now());
     assert!(modified(&status) > in_years(10));
 
-    // A job of its own process asks once more; with dpkg's next write the kernel's word is not needed any more.
+    // The job's process asks once more. After dpkg's next write the kernel's answer is not needed.
     set_modified(&status, SystemTime::now());
     fs::remove_file(synchronised).unwrap();
     machine.tell(UNSYNCHRONISED);
@@ -56,7 +56,7 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     assert_eq!(outcome.failure, None);
 }
 
-/// In its sandbox, and by the word of the kernel that this runs on.
+/// In the unit's sandbox, by the answer of the real kernel.
 #[test]
 fn the_installers_unit_may_ask_the_kernel_whether_the_clock_is_synchronised() {
     let mut machine = Machine::booted();
@@ -85,7 +85,7 @@ fn the_installers_unit_may_ask_the_kernel_whether_the_clock_is_synchronised() {
     assert!(words.iter().any(|words| told.contains(words)), "{told}");
 }
 
-/// What the kernel says of its clock, instead of the one that these tests run on.
+/// Simulated answers of the kernel about its clock.
 const SYNCHRONISED: &str = "clock-synchronised";
 pub(crate) const UNSYNCHRONISED: &str = "clock-unsynchronised";
 

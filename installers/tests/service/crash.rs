@@ -391,7 +391,7 @@ fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
     assert_eq!(fs::read_to_string(lamp).unwrap(), "on");
 }
 
-/// Writes this into a file as a maintainer script does: dpkg makes nothing of it durable, and does not know of it.
+/// Writes this into a file as a maintainer script does: dpkg does not sync it, and does not know it.
 fn postinst_that_writes(version: &str) -> Deb {
     let script =
         "echo $DPKG_MAINTSCRIPT_PACKAGE >/var/lib/lamp; echo \"$*\" >>/var/log/acme-effects";
@@ -514,7 +514,7 @@ fn what_a_power_cut_took_and_no_attempt_wrote_again_is_not_called_installed() {
     assert_eq!(outcome.attempts, 3);
 }
 
-/// Ends a job of which every process is killed by this script once, while the key that signed its file goes.
+/// Runs a job whose processes this script kills once. The key that signed its file is removed meanwhile.
 fn without_its_key(script: Script, version: &str) -> Deb {
     let gone = format!("mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true\n{KILL}");
     let tells = |script: &str| format!("echo \"{script} $*\" >>/var/log/acme-effects");
@@ -544,7 +544,7 @@ fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
         assert_ne!(machine.version("acme").as_deref(), Some("2"));
         let debian = machine.place.debian();
         if was_there {
-            // dpkg can configure neither version: only a package that is allowed makes it whole.
+            // dpkg can configure neither version. Only an allowed package makes it whole.
             let detail = failure.detail.as_str();
             assert!(detail.contains("cannot be configured"), "{failure}");
             fs::rename(

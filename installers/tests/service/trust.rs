@@ -1,4 +1,4 @@
-//! Who may sign what, judged again each time something is about to be done with a sealed file.
+//! Signers and their packages, judged again before each use of a sealed file.
 
 use std::{
     fs,
@@ -93,7 +93,7 @@ fn a_certificate_that_policy_does_not_mention_signs_only_what_it_signed_last() {
         assert!(failure.detail.as_str().contains(word), "{failure}: {word}");
     }
 
-    // The scope lets the signer change once; from then on the ledger knows the new one.
+    // The scope allows the change of signer once. From then on the ledger has the new one.
     let policy = machine.root().join("etc/wharfd/installer.toml");
     let before = fs::read_to_string(&policy).unwrap();
     machine.policy(&format!("\n{}\n", line.replace(", ", "\n")));
@@ -175,7 +175,7 @@ fn uncompressed(machine: &Machine, package: &Path) -> PathBuf {
     plain
 }
 
-/// By sequoia: gpg passes NUL over in text mode, as no other program does.
+/// Signs with sequoia, since gpg alone skips NUL in text mode.
 fn sign_as_text(machine: &Machine, bytes: &[u8]) -> Vec<u8> {
     let cert = Cert::from_bytes(&machine.keys.secret(Signer::Vendor)).unwrap();
     let policy = StandardPolicy::new();
@@ -191,8 +191,8 @@ fn sign_as_text(machine: &Machine, bytes: &[u8]) -> Vec<u8> {
     signature
 }
 
-/// A text-mode signature takes CR, LF and CR LF for the same (RFC 9580 5.2.1.2). With CR at its end a comment goes on,
-/// and the line after it is no command any more.
+/// A text-mode signature does not tell CR, LF and CR LF apart (RFC 9580 5.2.1.2). A comment that ends with CR swallows the
+/// command in the next line.
 #[test]
 fn what_a_text_mode_signature_lets_change_runs_no_script() {
     let machine = Machine::debian().started();

@@ -51,7 +51,7 @@ impl Image {
     ///
     /// # Panics
     ///
-    /// Where it cannot be looked at.
+    /// If the file cannot be read.
     pub fn of(base: &Path) -> Self {
         let metadata = base.metadata();
         let metadata = metadata.unwrap_or_else(|error| panic!("no image {base:?}: {error}"));

@@ -37,13 +37,13 @@ struct State {
 pub struct Position(Arc<Mutex<State>>);
 
 impl Position {
-    /// How many writes and flushes there were so far.
+    /// The number of writes and flushes so far.
     pub fn now(&self) -> usize {
         self.0.lock().expect("the disk's state").log.len()
     }
 }
 
-/// The disk, as the thread that serves it has it.
+/// The disk's data for the thread that serves it.
 struct Served {
     base: File,
     state: Arc<Mutex<State>>,
@@ -54,7 +54,7 @@ impl Disk {
     ///
     /// # Panics
     ///
-    /// Where /dev/fuse cannot be used.
+    /// If /dev/fuse cannot be used.
     pub fn with(image: Image) -> Self {
         let folder = Folder::new();
         let at = folder.make("fuse");
@@ -80,7 +80,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What mount(8) says.
+    /// The message of mount(8).
     pub fn mount(&mut self) -> Result<PathBuf, String> {
         let at = self.folder.make("root");
         let output = Command::new("mount")
@@ -96,7 +96,7 @@ impl Disk {
         Ok(at)
     }
 
-    /// Where its log is, also for other threads.
+    /// The end of its log, for other threads too.
     pub fn position(&self) -> Position {
         Position(Arc::clone(&self.state))
     }

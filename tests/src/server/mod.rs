@@ -41,7 +41,7 @@ pub struct Notification {
     pub response: Response,
 }
 
-/// All that a server knows: clients, exchanges, notifications. Another server can start with it.
+/// The memory of a server: clients, exchanges, notifications. Another server can start with it.
 #[derive(Debug, Default, Clone)]
 pub struct Memory(State);
 

@@ -115,7 +115,7 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     an_upgrade_that_fails_leaves_the_old_version_running(&gateway);
 }
 
-/// What a user says in systemd's name silences nothing that systemd says: not even of a time that is far ahead.
+/// A user who forges systemd's signals, even with a time far ahead, does not silence systemd.
 fn what_is_done_by_hand_is_told(gateway: &Booted) {
     gateway.container.sh(
         "setpriv --reuid=nobody --regid=nogroup --clear-groups \

@@ -152,7 +152,7 @@ fn what_handles_strangers_bytes_gets_nothing_on_the_bus(container: &Container) {
     }
 }
 
-/// The bus tells who is there, systemd what runs; who speaks in its name is heard by others alone.
+/// wharfd gets the signals of the bus and of systemd. Forged ones reach other users alone.
 fn wharfd_gets_signals_of_systemd_and_the_bus_alone(container: &Container) {
     let [wharfd, anybody] = ["wharfd", "somebody"]
         .map(|user| listener_to(container, user, "/org/freedesktop/systemd1"));

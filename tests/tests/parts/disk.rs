@@ -29,7 +29,7 @@ fn after_a_cut_a_file_is_there_that_was_synced_and_one_that_was_not_is_lost() {
     assert!(!root.join("synced").exists());
 }
 
-/// One file is synced, another one is not until long after. Gives the log, and where the sync had returned.
+/// Syncs one file, and another one much later. Gives the log, and its length when the first sync returned.
 fn recorded(image: Image) -> (Vec<Entry>, usize) {
     let mut disk = Disk::with(image);
     let root = disk.mount().unwrap();

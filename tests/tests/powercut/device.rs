@@ -12,7 +12,7 @@ use crate::story::{MADE, MADE_IN, NAME, VERSIONS, made};
 ///
 /// # Errors
 ///
-/// Where something is neither whole nor gone.
+/// If something is neither whole nor gone.
 pub(crate) fn release(root: &Path) -> Result<Option<usize>, String> {
     let debian = DebianRoot::at(root);
     let state = debian.dpkg_state(NAME);

@@ -1,6 +1,6 @@
 //! Power cuts, replayed from the log of a disk. A gateway's root lies on a disk that logs each write and each flush. All
-//! stories are told once. Then the gateway boots from the disk as a power cut leaves it at some place of the log. All
-//! that the server was told before the cut must hold.
+//! stories run once. Then the gateway boots from the disk as a power cut leaves it at some place of the log. Everything
+//! that was announced to the server before the cut must hold.
 //!
 //! `make powercut` runs it. `CUTS` is the number of cuts of each story, `SEED` repeats the choices of an earlier run;
 //! `STORY` and `CUT` make one cut alone.
@@ -110,8 +110,8 @@ fn make_cuts(recording: &Recording, vendor: &Vendor, seed: u64) -> Vec<Count> {
     counts.into_inner().unwrap()
 }
 
-/// Cuts the power once. After some cuts it is cut once more while the gateway recovers; after others all stories are told
-/// to their end.
+/// Cuts the power once. After some cuts the power is cut again while the gateway recovers; after others all stories run to
+/// their end.
 fn make(
     cut: &Cut,
     recording: &Recording,

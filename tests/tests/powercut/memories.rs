@@ -15,7 +15,7 @@ use crate::story::{RESTS, SERVER};
 /// The observed resources of `/9/0`.
 pub(crate) const OBSERVED: [u16; 4] = [0, 1, 9, 7];
 
-/// Each memory, with its position in the log. No later write can rely on less.
+/// Each memory, with its position in the log. Later writes may rely on it.
 #[derive(Clone, Default)]
 pub(crate) struct Memories(Arc<Mutex<Vec<(usize, Memory)>>>);
 
@@ -41,7 +41,7 @@ impl Memories {
     }
 }
 
-/// The last one of [`RESTS`] that these notifications tell of. They come in the order of those.
+/// The last one of [`RESTS`] that these notifications report. They arrive in the order of `RESTS`.
 pub(crate) fn told_by(notifications: &[Notification]) -> usize {
     let (mut told, mut values) = (0, BTreeMap::new());
     for notified in notifications {

@@ -124,8 +124,8 @@ impl Recording {
     }
 }
 
-/// After 31 times 200 ms an Update is sent again with another Message ID. A cut between the Update of a start and the
-/// next commit has the Message ID used twice, once in 256 times: then the server takes the second Update for the first.
+/// The engine repeats an Update with another Message ID after 31 times 200 ms. In one of 256 cuts between the Update of a
+/// start and the next commit, two runs use the same Message ID, and the server ignores the second Update.
 const GIVES_UP: &str = "ack-timeout = 200\n";
 
 /// Configures the gateway as an administrator does. apt has no source of packages, since there is no network.

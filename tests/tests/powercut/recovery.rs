@@ -45,8 +45,8 @@ struct Look {
     reason: String,
 }
 
-/// Boots from this disk, and waits until the gateway rests. With a vendor it then asks for all that is left: nothing is
-/// stuck.
+/// Boots from this disk, and waits until the gateway rests. With a vendor it then makes all remaining requests, to show
+/// that nothing is stuck.
 ///
 /// # Errors
 ///
@@ -186,7 +186,7 @@ fn is_true_of(machine: &Machine, expected: &Rest) -> Result<(), String> {
     }
 }
 
-/// How the gateway came to rest.
+/// The state in which the gateway came to rest.
 enum End {
     /// At this one of [`RESTS`].
     Rest(usize),

@@ -579,7 +579,7 @@ fn no_secret_is_in_a_property_a_signal_or_the_introspection() {
 /// A folder of an origin that is as good as a password.
 const PATH: &str = "t0ken-in-the-path";
 const QUERY: &str = "t0ken-in-the-query";
-/// What a maintainer script prints.
+/// The output of a maintainer script.
 const WORDS: &str = "password of the cloud: hunter2";
 
 /// A package with a script that fails, at an origin with a secret path. Gives its URI.

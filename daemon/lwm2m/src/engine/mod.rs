@@ -157,8 +157,8 @@ impl Engine {
         self.save();
     }
 
-    /// The values that the server has are kept once no more are on their way. Before a value is
-    /// sent, it is kept that the server may have another one: at worst it is told again.
+    /// Digests of the server's values are saved once all notifications are acknowledged. Before a
+    /// value is sent, its digest is saved as unknown: at worst a restart sends the value again.
     fn save(&mut self) {
         let at_rest = self.sender.is_free();
         let unsaved = self.registration.take_unsaved() | self.sender.ids().take_unsaved();
@@ -236,7 +236,7 @@ impl Engine {
     fn changed(&mut self, paths: &[Path], news: News) {
         for (observation, path) in self.observations.concerned(paths) {
             if news == News::Always {
-                self.observations.replace(observation); // all of them before the first is sent
+                self.observations.replace(observation); // all before the first is sent
             }
             let request = Request::Read {
                 path,

@@ -24,7 +24,7 @@ struct Remembered {
     reply: Reply,
 }
 
-/// Two short memories, so that no number of reads, or of blocks that others follow, makes an Execute or a Create forgotten.
+/// Two short memories: neither reads nor blocks before the last one push an Execute or a Create out.
 pub(crate) struct Duplicates {
     acting: VecDeque<Remembered>,
     others: VecDeque<Remembered>,

@@ -176,7 +176,7 @@ pub(crate) struct Pair {
     pub(crate) events: Vec<Event>,
     /// What the engine wanted to be kept.
     pub(crate) kept: Saved,
-    /// What the application stored with what it did.
+    /// The answers that the application stored.
     answered: Vec<Answered>,
     next_id: u16,
     seed: u64,

@@ -1,6 +1,6 @@
 //! What the machine must hold. The decisions over the specification, row by row: `writes`, `downloads`, `installs`,
 //! `uninstalls`, `activations`, `busy`, `by_hand`, `creates_and_deletes`. All cells: `table`, of the `sections`. Random events: `sequences`.
-//! The database's form: `stored`. What everybody on the device reads: `public`.
+//! The database's form: `stored`. The text that everybody on the device reads: `public`.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 

@@ -1,4 +1,4 @@
-//! What everybody reads in place of a Status Reason.
+//! The text that everybody reads in place of a Status Reason.
 
 use wharf_software::{Instance, PackageUri, Record, UpdateState, instance::Software};
 

@@ -17,7 +17,7 @@ use crate::{
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// So often what everybody sees and what only root reads are read until they belong together.
+/// Number of attempts to read the public state and the full reasons at the same moment.
 const READINGS: usize = 5;
 
 /// Whether wharfd tells this user everything.
@@ -64,7 +64,7 @@ impl Agent {
         }
     }
 
-    /// All that it shows; to root with what only root reads. wharfd may go on between the two questions.
+    /// Its public state; for root with the full reasons. wharfd may change both between the two calls.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, Failure> {
         let mut snapshot = self.shown().await?;
         if !reads_all() {
@@ -79,7 +79,7 @@ impl Agent {
         Ok(snapshot)
     }
 
-    /// What only root reads. A wharfd that was not restarted since it was upgraded shows everything to everybody.
+    /// The full reasons, for root alone. An older wharfd that still runs has no such method: its public state is full.
     async fn reasons(&self) -> Result<Vec<Words>, Failure> {
         let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
         let asked = self

@@ -94,7 +94,7 @@ pub(crate) struct HistoryLine {
 /// The same, on the bus.
 pub(crate) type HistoryTuple = (u64, u16, String, u8, u8, String, String, String);
 
-/// An object, what everybody reads there, and all of it.
+/// An object, its public text and its full text.
 pub(crate) type Words = (OwnedObjectPath, String, String);
 
 /// Update State, by its names.
@@ -103,8 +103,7 @@ pub(crate) const DELIVERED: u8 = 3;
 pub(crate) const INSTALLED: u8 = 4;
 
 impl Snapshot {
-    /// Puts the whole words in the place of those that everybody reads. Whether all fitted: what does not was read at
-    /// another moment.
+    /// Replaces public texts by full ones. Gives whether all of them matched; if not, they are of different moments.
     pub(crate) fn complete(&mut self, words: &[Words]) -> bool {
         words
             .iter()
@@ -112,7 +111,7 @@ impl Snapshot {
             .fold(true, |all, fits| all & fits)
     }
 
-    /// An operation's name is no number.
+    /// Instances have numbers, and the name of an operation is never a number.
     fn replace(&mut self, id: &str, shown: &str, whole: &str) -> bool {
         let mut instances = self.instances.iter_mut();
         if let Some(instance) = instances.find(|instance| instance.id.to_string() == id) {

@@ -59,7 +59,7 @@ pub(crate) async fn history(
     Ok(())
 }
 
-/// Says that there is more to read, for a person who does not get it.
+/// Tells a person other than root that the reasons are in brief.
 fn hint(json: bool) {
     if !json && !reads_all() {
         let _ = writeln!(
