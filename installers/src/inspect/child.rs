@@ -46,6 +46,7 @@ fn inspect() -> Result<Answer, Failure> {
     let package = Package::open().map_err(|error| unreadable(&error))?;
     // Without /proc it has the score of its parent.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    signature::read_time_zone();
     confine().map_err(|error| {
         let detail = format!("wharf-inspect cannot shut itself in: {error}");
         Failure::new(Cause::Unavailable, detail)

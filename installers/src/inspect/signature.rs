@@ -39,6 +39,12 @@ pub(super) struct Good {
     pub(super) signed: SignedDigest,
 }
 
+/// sequoia writes times by strftime(3), which reads the file of the time zone when it is called first. No file can be read
+/// once this program has shut itself in.
+pub(super) fn read_time_zone() {
+    let _ = Error::Expired(UNIX_EPOCH).to_string();
+}
+
 /// Judges the signatures over the content: one that holds is enough; else the most telling failure. The content is not
 /// read where no signature could hold. `digests` may already ask for more than the signatures do.
 pub(super) fn judge(
@@ -264,7 +270,10 @@ impl<'a> Judge<'a> {
         at: SystemTime,
     ) -> Result<(), Failure> {
         let cert = key.cert();
-        let explain = |error: anyhow::Error| self.explain(cert, &error);
+        let explain = |error: anyhow::Error| match is_unbound(&error) && at < self.at {
+            true => self.renewed_since(cert, at),
+            false => self.explain(cert, &error),
+        };
         if let RevocationStatus::Revoked(_) = cert.revocation_status(&self.policy, at) {
             return Err(revoked(&format!("the certificate {}", cert.fingerprint())));
         }
@@ -310,6 +319,18 @@ impl<'a> Judge<'a> {
         none.then(|| "it has no key that may sign now".to_owned())
     }
 
+    /// gpg keeps only the newest of a certificate's own signatures.
+    fn renewed_since(&self, cert: &Cert, at: SystemTime) -> Failure {
+        let (cert, day) = (cert.fingerprint(), date(at));
+        Failure::new(
+            Cause::BadSignature,
+            format!(
+                "the signature by {cert} does not hold: it is of {day}, and the certificate was renewed after that: keep \
+                 the certificate as it was beside the renewed one, or sign anew"
+            ),
+        )
+    }
+
     fn explain(&self, cert: &Cert, error: &anyhow::Error) -> Failure {
         let unknown = || (Cause::BadSignature, "it does not fit the package".into());
         let (cause, what) = self.reason(error).unwrap_or_else(unknown);
@@ -320,7 +341,7 @@ impl<'a> Judge<'a> {
         Failure::new(cause, detail)
     }
 
-    /// sequoia's own words for a time would need the time zone's file, which is out of reach here.
+    /// By our calendar, without the time of day, which nobody needs here.
     fn reason(&self, error: &anyhow::Error) -> Option<(Cause, String)> {
         Some(match error.chain().find_map(|error| error.downcast_ref()) {
             Some(Error::PolicyViolation(algorithm, _)) => {
@@ -342,6 +363,11 @@ impl<'a> Judge<'a> {
     fn out_of_time(&self, what: &str, when: SystemTime) -> String {
         format!("{what} {}, and here it is {}", date(when), date(self.at))
     }
+}
+
+fn is_unbound(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|cause| matches!(cause, Error::NoBindingSignature(_)))
 }
 
 fn untrusted(signature: &Signature) -> Failure {

@@ -173,6 +173,13 @@ impl Signer {
             .args(["--armor", "--export", &self.fingerprint]))
     }
 
+    /// Gives the certificate another end, two weeks after [`SIGNED`].
+    pub(crate) fn renew(&self) {
+        let mut gpg = self.gpg("20240215T000000!");
+        gpg.args(["--passphrase", "", "--quick-set-expire", &self.fingerprint]);
+        run(gpg.arg("2035-01-01"));
+    }
+
     /// Revokes the key that [`Self::add_subkey`] made.
     pub(crate) fn revoke_subkey(&self) {
         let mut gpg = self.gpg(SIGNED);

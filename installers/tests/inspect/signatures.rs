@@ -344,6 +344,28 @@ fn a_file_of_the_keyring_that_is_no_certificate_is_named() {
     }
 }
 
+#[test]
+fn a_certificate_that_was_renewed_stands_for_older_signatures_beside_the_one_of_before() {
+    let (bench, signer) = (Bench::new(), Signer::new());
+    let package = Recipe::default().build(&bench);
+    bench.trust("before.asc", &signer.certificate());
+    let signature = signer.sign(&package);
+    let verified = bench.verify(&package, Some(&signature));
+    let signed = verified.unwrap().signed.unwrap();
+
+    signer.renew();
+    bench.trust("renewed.asc", &signer.certificate());
+    bench.stands(&signed, JUDGED_AT).unwrap();
+    fs::remove_file(bench.path("keys/before.asc")).unwrap();
+    let judged_anew = bench.verify(&package, Some(&signature)).map(drop);
+    for judged in [bench.stands(&signed, JUDGED_AT), judged_anew] {
+        let failure = refused(judged, Cause::BadSignature);
+        for words in ["2024-02-01", "beside the renewed one"] {
+            assert!(failure.detail.as_str().contains(words), "{failure}");
+        }
+    }
+}
+
 /// A verdict may be months old when its file is installed: key, certificate or signature may have expired meanwhile.
 #[test]
 fn a_signature_that_was_judged_stands_while_it_and_its_key_and_its_certificate_do() {

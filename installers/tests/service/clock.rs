@@ -37,11 +37,12 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
 
     fs::remove_file(unsynchronised).unwrap();
     let synchronised = machine.tell(SYNCHRONISED);
-    set_modified(&status, in_years(11));
+    let later = in_years(11);
+    set_modified(&status, later);
     let stage = machine.stage_id();
     let sealed = machine.put(stage, &built);
     assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
-    let told = format!("{} is of {}", status.display(), calendar_day(in_years(11)));
+    let told = format!("{} is of {}", status.display(), calendar_day(later));
     machine.installer().errors().wait_for(&told);
     // The time of our folder is set back; dpkg's file is not ours.
     assert!(modified(&jobs) <= SystemTime::now());

@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    thread,
 };
 
 use sequoia_openpgp::{
@@ -18,7 +17,7 @@ use sequoia_openpgp::{
     types::SignatureType,
 };
 use wharf_frames::{
-    Cause, Failure,
+    Cause, Failure, encode,
     installer::{Reply, Request},
 };
 use wharf_tests::command::output_of;
@@ -131,7 +130,9 @@ fn a_version_that_was_installed_by_hand_leaves_the_package_to_its_signer() {
 fn inspector_that_counts(folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "#!/bin/sh\nmkdir {folder}/busy || touch {folder}/beside\nsleep 0.2\nrmdir {folder}/busy\nkill -KILL $$\n"
+        "#!/bin/sh\nmkdir {folder}/busy || touch {folder}/beside\n\
+         while test ! -e {folder}/all; do sleep 0.01; done\n\
+         sleep 0.2\nrmdir {folder}/busy\nkill -KILL $$\n"
     )
 }
 
@@ -148,16 +149,20 @@ fn one_file_is_judged_at_a_time() {
     );
     machine.start_program(&programs.join("wharf-installer"), &[]);
     let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            let stage = machine.stage_id();
-            let (machine, built) = (&machine, &built);
-            scope.spawn(move || {
-                let reply = machine.put(stage, built);
-                assert!(matches!(reply, Reply::NotNow(_)), "{reply:?}");
-            });
-        }
+    let bytes = fs::read(&built.path).unwrap();
+    let asked = [(); 4].map(|()| {
+        let (stage, client) = (machine.stage_id(), machine.wharfd());
+        machine.stage(stage).write_all(&bytes).unwrap();
+        let signature = built.signature.clone().map(Into::into);
+        let request = Request::Seal { stage, signature };
+        client.send(&encode(&request).unwrap(), &[]);
+        client
     });
+    fs::write(notes.join("all"), "").unwrap();
+    for client in asked {
+        let reply = client.receive().expect("an answer").0;
+        assert!(matches!(reply, Reply::NotNow(_)), "{reply:?}");
+    }
     assert!(!notes.join("beside").exists(), "two ran at once");
 }
 
