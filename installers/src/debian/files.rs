@@ -17,6 +17,8 @@ use wharf_frames::{Cause, Failure, PackageName};
 use super::dpkg::not_started;
 use crate::{limits, process, root::Root, systemd::UnitFile};
 
+type Sets = BTreeMap<String, BTreeSet<String>>;
+
 /// The files of an installed package among those whose path `counts`.
 pub(super) fn installed(
     root: &Root,
@@ -39,28 +41,64 @@ pub(super) fn installed(
 }
 
 /// The packages that own these paths below the root, by dpkg's whole database. Paths in `usr/lib` are asked for in
-/// `/lib` as well, where a package may still have them.
-pub(super) fn owners(
-    root: &Root,
-    paths: &BTreeSet<String>,
-) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
+/// `/lib` as well, where a package may still have them. A removed package owns nothing: its configuration is a leftover.
+pub(super) fn owners(root: &Root, paths: &BTreeSet<String>) -> Result<Sets, Failure> {
     let spelled = paths.iter().flat_map(|path| {
         let unmerged = path.strip_prefix("usr/lib/").map(|it| format!("/lib/{it}"));
         [Some(format!("/{path}")), unmerged].into_iter().flatten()
     });
     let patterns = spelled.map(|path| without_patterns(&path));
-    let arguments = ["-S", "--"].map(str::to_owned).into_iter().chain(patterns);
-    let output = process::ask(root, "dpkg-query", arguments)
+    let owners = owned(&ask_dpkg(root, &["-S"], patterns)?);
+    let packages: BTreeSet<&String> = owners.values().flatten().collect();
+    if packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let states = ask_dpkg(root, &["-W", STATES], packages.into_iter().cloned())?;
+    Ok(present(owners, &states))
+}
+
+const STATES: &str = "-f=${binary:Package}\\t${db:Status-Status}\\n";
+
+/// What dpkg-query tells of these arguments.
+fn ask_dpkg(
+    root: &Root,
+    options: &[&str],
+    arguments: impl Iterator<Item = String>,
+) -> Result<String, Failure> {
+    let options = options.iter().chain(&["--"]).map(|it| (*it).to_owned());
+    let arguments: Vec<String> = options.chain(arguments).collect();
+    let output = process::ask(root, "dpkg-query", &arguments)
         .map_err(|error| not_started("dpkg-query", &error))?;
-    // 1: no package owns one of them.
+    // 1: it knows nothing of one of them.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let detail = format!(
-            "`dpkg-query -S` does not tell whose {paths:?} are: {}",
+            "`dpkg-query {}` failed: {}",
+            arguments.join(" "),
             String::from_utf8_lossy(&output.stderr).trim()
         );
         return Err(Failure::new(Cause::Unavailable, detail));
     }
-    Ok(owned(&String::from_utf8_lossy(&output.stdout)))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The owners without packages of which at most the configuration is there, and without architectures.
+fn present(owners: Sets, states: &str) -> Sets {
+    let is_absent = |state: &str| matches!(state, "not-installed" | "config-files");
+    let states = states.lines().filter_map(|line| line.split_once('\t'));
+    let absent: BTreeSet<&str> = states
+        .filter(|(_, state)| is_absent(state))
+        .map(|(package, _)| package)
+        .collect();
+    let present = owners.into_iter().map(|(path, packages)| {
+        let there = packages
+            .iter()
+            .filter(|package| !absent.contains(package.as_str()));
+        let names = there.filter_map(|package| package.split(':').next());
+        (path, names.map(str::to_owned).collect::<BTreeSet<_>>())
+    });
+    present
+        .filter(|(_, packages)| !packages.is_empty())
+        .collect()
 }
 
 /// Escapes the characters that dpkg takes for a pattern.
@@ -76,8 +114,8 @@ fn without_patterns(path: &str) -> String {
 }
 
 /// `acme, other:amd64: /lib/systemd/system/acme.service`
-fn owned(lines: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+fn owned(lines: &str) -> Sets {
+    let mut owners = Sets::new();
     for line in lines.lines() {
         let Some((packages, path)) = line.split_once(": /") else {
             continue;
@@ -87,10 +125,7 @@ fn owned(lines: &str) -> BTreeMap<String, BTreeSet<String>> {
         }
         let file = UnitFile::new(path, &[]);
         let owners = owners.entry(file.path().to_owned()).or_default();
-        let names = packages
-            .split(", ")
-            .filter_map(|name| name.split(':').next());
-        owners.extend(names.map(str::to_owned));
+        owners.extend(packages.split(", ").map(str::to_owned));
     }
     owners
 }
@@ -201,14 +236,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_owners_of_a_path_are_whom_dpkg_names() {
+    fn the_owners_of_a_path_are_those_that_dpkg_names_but_for_removed_packages() {
         let lines = "acme: /lib/systemd/system/a.service\n\
-                     other:amd64, third: /usr/lib/systemd/system/a.service\n\
+                     other:amd64, other:i386, third, old: /usr/lib/systemd/system/a.service\n\
                      diversion by x from: /etc/b\ndiversion by x to: /etc/b.real\n\
                      local diversion from: /etc/c\n\
+                     old: /etc/init.d/a\nold, gone:i386, fifth:i386: /etc/init.d/b\n\
                      acme: /etc/systemd/system/a: /b.service\n";
-        let owners = owned(lines);
+        let states = "acme\tinstalled\nother:amd64\tinstalled\nother:i386\tconfig-files\n\
+                      third\thalf-installed\nold\tconfig-files\ngone:i386\tnot-installed\n";
+        let owners = present(owned(lines), states);
         let expected = [
+            ("etc/init.d/b", vec!["fifth"]), // of unknown state
             ("etc/systemd/system/a: /b.service", vec!["acme"]),
             (
                 "usr/lib/systemd/system/a.service",
@@ -220,6 +259,10 @@ mod tests {
             .map(|(path, owners)| (path.as_str(), owners.iter().map(String::as_str).collect()))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn dpkg_takes_no_character_of_a_path_for_a_pattern() {
         assert_eq!(without_patterns("/a\\x2db*[c]?"), "/a\\\\x2db\\*\\[c\\]\\?");
     }
 }

@@ -332,3 +332,33 @@ fn a_script_whose_unit_is_masked_by_the_distribution_is_no_unit() {
     succeeded(&machine.activate("clock"), true);
     succeeded(&machine.deactivate("clock"), false);
 }
+
+/// Starts with another unit: that it is disabled does not keep it from starting.
+fn pulled(package: &str, version: &str) -> Deb {
+    let wants = format!("{UNITS}/multi-user.target.wants/{package}.service");
+    service(package, version, FOREVER).link(&wants, &format!("../{package}.service"))
+}
+
+#[test]
+fn what_a_removed_package_left_does_not_make_its_successors_unit_another_packages() {
+    let mut machine = Machine::booted();
+    let levels = "acme\n# Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6";
+    let old = Deb::new("acme-old", "1").conffile("/etc/init.d/acme", &script(levels));
+    succeeded(&machine.install(&old), false);
+    assert_eq!(machine.remove("acme-old").failure, None);
+    let left = machine.container().sh("dpkg-query -S /etc/init.d/acme");
+    assert_eq!(left, "acme-old: /etc/init.d/acme");
+
+    succeeded(&machine.install(&pulled("acme", "1")), false);
+    assert_eq!(machine.running("acme"), [""; 0]);
+    let drop_in = "/etc/systemd/system/acme.service.d/00-wharfd-held.conf";
+    assert_eq!(held(machine.container()), drop_in);
+    machine.container().sh("/usr/libexec/wharfd/wharf-job tidy");
+    assert_eq!(held(machine.container()), drop_in);
+    machine.reboot();
+    assert_eq!(machine.running("acme"), [""; 0]);
+    succeeded(&machine.activate("acme"), true);
+    assert_eq!(machine.running("acme"), [".service"]);
+    succeeded(&machine.deactivate("acme"), false);
+    assert_eq!(machine.running("acme"), [""; 0]);
+}
