@@ -199,7 +199,9 @@ impl Systemd {
         let tied = self.tied(&gate, shipped)?;
         let by_others = tied.only(|unit| !shipped.bus.contains(unit));
         record.wanted = merged([&record.wanted, by_others.units()]);
-        let running = gate.instances(&record.units);
+        // A unit may have become the package's own since it was held.
+        let units: Vec<UnitName> = shipped.units.iter().cloned().collect();
+        let running = gate.instances(&merged([&record.units, &units]));
         self.manager.stop(&running, limits::UNIT_STOP)?;
         Ok((gate, tied))
     }

@@ -362,3 +362,20 @@ fn what_a_removed_package_left_does_not_make_its_successors_unit_another_package
     succeeded(&machine.deactivate("acme"), false);
     assert_eq!(machine.running("acme"), [""; 0]);
 }
+
+#[test]
+fn a_unit_that_a_package_takes_over_is_stopped_after_its_installation() {
+    let mut machine = Machine::booted();
+    let packages = machine.packages.path().to_owned();
+    let unit = unit(FOREVER, "");
+    let before = Deb::new("board", "1").file(&format!("{UNITS}/acme.service"), unit);
+    machine.unpack_by_hand(&before.build(&packages));
+    let heir = service("acme", "1", FOREVER).field("Replaces", "board");
+    succeeded(&machine.install(&heir), false);
+    assert_eq!(machine.running("acme"), [""; 0]);
+    assert!(!machine.is_active("acme"));
+    machine.reboot();
+    assert_eq!(machine.running("acme"), [""; 0]);
+    succeeded(&machine.activate("acme"), true);
+    assert_eq!(machine.running("acme"), [".service"]);
+}
