@@ -10,7 +10,7 @@ use wharf_frames::{Cause, Failure, PackageName};
 
 use super::{
     Systemd,
-    names::Names,
+    names::{Names, template_of},
     unit_file::UnitFile,
     units::{Exemption, Protected, Shipped, UnitName, stem},
 };
@@ -126,13 +126,15 @@ impl Systemd {
         own.extend(units.iter().map(|unit| unit.as_str().to_owned()));
         units.extend(shipped.iter().flat_map(|shipped| shipped.all()));
         let passing = self.add_instances(&mut units, &names)?;
-        let plain = units.iter().filter(|unit| !unit.is_template());
-        self.manager.add_names(plain, &mut names)?;
+        let reached = names.with_also(&units);
+        let known = reached.iter().filter_map(|name| UnitName::new(name));
+        let plain: Vec<UnitName> = known.filter(|unit| !unit.is_template()).collect();
+        self.manager.add_names(&plain, &mut names)?;
         let claimant = Claimant {
             package,
             protected: &self.protected,
             names: own,
-            owners: self.owners_of(&units, &names, shipped)?,
+            owners: self.owners_of(&names.with_also(&units), &names, shipped)?,
         };
         let exempt = units
             .iter()
@@ -166,14 +168,14 @@ impl Systemd {
     /// Asked only about files that the package is not known to own: dpkg reads its whole database for that.
     fn owners_of(
         &self,
-        units: &BTreeSet<UnitName>,
+        units: &BTreeSet<String>,
         names: &Names,
         shipped: &[&Shipped],
     ) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
         let installed = shipped.iter().filter(|shipped| shipped.is_installed);
         let files = installed.flat_map(|shipped| shipped.files.iter());
         let own: BTreeSet<&str> = files.map(UnitFile::path).collect();
-        let files = units.iter().flat_map(|unit| names.files(unit.as_str()));
+        let files = units.iter().flat_map(|unit| names.files(unit));
         let doubtful = files.filter(|path| {
             !own.contains(path.as_str())
                 && !path.starts_with("run/")
@@ -195,9 +197,7 @@ impl Claimant<'_> {
             .or_else(|| self.exempts_name(unit.as_str(), names))
             .or_else(|| {
                 let also = names.also(unit.as_str());
-                let touched = also
-                    .iter()
-                    .any(|name| self.exempts_name(name, names).is_some());
+                let touched = also.iter().any(|name| self.exempts_also(name, names));
                 touched.then_some(Exemption::Also)
             })
             .or_else(|| {
@@ -205,6 +205,14 @@ impl Claimant<'_> {
                 let mut instances = instances.into_iter().flatten();
                 instances.find_map(|name| self.exempts_name(&name, names))
             })
+    }
+
+    /// systemctl does nothing to a unit that is not there.
+    fn exempts_also(&self, name: &str, names: &Names) -> bool {
+        match self.exempts_name(name, names) {
+            Some(Exemption::Another) => names.is_there(name),
+            why => why.is_some(),
+        }
     }
 
     fn exempts_name(&self, name: &str, names: &Names) -> Option<Exemption> {
@@ -224,9 +232,7 @@ impl Claimant<'_> {
 
     fn has(&self, name: &str) -> bool {
         self.names.contains(name)
-            || UnitName::new(name)
-                .and_then(|unit| unit.template())
-                .is_some_and(|template| self.names.contains(template.as_str()))
+            || template_of(name).is_some_and(|template| self.names.contains(&template))
     }
 }
 
@@ -304,6 +310,12 @@ mod tests {
             ("", file("/etc/systemd/system/acme.service")),
             ("", file("/run/systemd/generator.late/acme-old.service")),
             ("board", link("compat.service", "acme.service")),
+        ];
+        let mounts = [
+            ("board", unit("board.mount")),
+            ("board", link("dangling.mount", "gone.mount")),
+            ("board", file("/etc/systemd/system/shared.mount")),
+            ("", file("/etc/systemd/system/admin.mount")),
         ];
         for (ships, there, name, why) in [
             // Its own.
@@ -435,8 +447,60 @@ mod tests {
                 with_others,
             ),
             (
-                vec![also("acme.service", "nowhere.service")],
+                vec![also("acme.service", "compat.service")],
+                &board[..],
+                "acme.service",
+                None,
+            ),
+            (
+                vec![also("acme.service", "nowhere.service nowhere@x.socket")],
                 &[],
+                "acme.service",
+                None,
+            ),
+            (
+                vec![also("acme.service", "systemd-nowhere.socket")],
+                &[],
+                "acme.service",
+                with_others,
+            ),
+            (
+                vec![
+                    also(
+                        "acme.service",
+                        "a.mount a.automount a.swap a.slice b@x.mount",
+                    ),
+                    unit("b@.mount"),
+                    unit("a.mount"),
+                    unit("a.automount"),
+                    unit("a.swap"),
+                    unit("a.slice"),
+                ],
+                &[],
+                "acme.service",
+                None,
+            ),
+            (
+                vec![also("acme.service", "board.mount")],
+                &mounts[..],
+                "acme.service",
+                with_others,
+            ),
+            (
+                vec![also("acme.service", "admin.mount")],
+                &mounts[..],
+                "acme.service",
+                with_others,
+            ),
+            (
+                vec![also("acme.service", "dangling.mount")],
+                &mounts[..],
+                "acme.service",
+                with_others,
+            ),
+            (
+                vec![also("acme.service", "shared.mount"), unit("shared.mount")],
+                &mounts[..],
                 "acme.service",
                 with_others,
             ),

@@ -162,13 +162,8 @@ impl Manager {
         Ok(units.only(|unit| those.contains(unit)))
     }
 
-    /// Tells all names of these units, templates apart: systemd has loaded them, or does so for this.
-    pub(super) fn add_names<'a>(
-        &self,
-        units: impl Iterator<Item = &'a UnitName>,
-        names: &mut Names,
-    ) -> Result<(), Failure> {
-        let units: Vec<UnitName> = units.cloned().collect();
+    /// Tells all names of these units, none of them a template: systemd has loaded them, or does so for this.
+    pub(super) fn add_names(&self, units: &[UnitName], names: &mut Names) -> Result<(), Failure> {
         if units.is_empty() {
             return Ok(());
         }
@@ -178,7 +173,7 @@ impl Manager {
         let text = String::from_utf8_lossy(&output.stdout);
         let found: Vec<Loaded<'_>> = blocks(&text).map(loaded).collect();
         if found.len() != units.len() {
-            return Err(complaint("show", &units, &output));
+            return Err(complaint("show", units, &output));
         }
         for Loaded { id, all, fragment } in found {
             names.add_loaded(id, all.split_whitespace(), fragment);

@@ -7,7 +7,10 @@ use std::{
     fs, io,
 };
 
-use super::unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script};
+use super::{
+    unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script},
+    units::UnitName,
+};
 use crate::root::Root;
 
 /// Folders whose links have one unit start another (systemd.unit(5)).
@@ -15,6 +18,9 @@ pub(super) const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
 /// The types that start something by themselves.
 pub(super) const TYPES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
+
+/// The other types that have files.
+const PASSIVE_TYPES: [&str; 4] = [".mount", ".automount", ".swap", ".slice"];
 
 type Sets = BTreeMap<String, BTreeSet<String>>;
 
@@ -147,9 +153,14 @@ impl Names {
     }
 
     /// Whether it has files of its own.
-    pub(super) fn has_file(&self, name: &str) -> bool {
+    fn has_file(&self, name: &str) -> bool {
         self.files.contains_key(name)
             || template_of(name).is_some_and(|it| self.files.contains_key(&it))
+    }
+
+    /// Whether it has files, or is another name of something.
+    pub(super) fn is_there(&self, name: &str) -> bool {
+        self.has_file(name) || !self.targets(name).is_empty()
     }
 
     /// Whether it only keeps a script from being a unit.
@@ -222,6 +233,19 @@ impl Names {
         also
     }
 
+    /// These units, and all that is enabled and disabled with them.
+    pub(super) fn with_also<'a>(
+        &self,
+        units: impl IntoIterator<Item = &'a UnitName>,
+    ) -> BTreeSet<String> {
+        let with_also = units.into_iter().flat_map(|unit| {
+            let mut names = self.also(unit.as_str());
+            names.insert(unit.as_str().to_owned());
+            names
+        });
+        with_also.collect()
+    }
+
     /// The files of what this name stands for.
     pub(super) fn files(&self, name: &str) -> BTreeSet<String> {
         let mut units = self.leads_to(name);
@@ -285,7 +309,8 @@ fn is_passing(path: &str) -> bool {
 }
 
 fn is_unit(name: &str) -> bool {
-    TYPES.iter().any(|end| name.ends_with(end))
+    let types = TYPES.iter().chain(&PASSIVE_TYPES);
+    types.into_iter().any(|end| name.ends_with(end))
 }
 
 fn is_template(name: &str) -> bool {
@@ -293,7 +318,7 @@ fn is_template(name: &str) -> bool {
 }
 
 /// The template of an instance.
-fn template_of(name: &str) -> Option<String> {
+pub(super) fn template_of(name: &str) -> Option<String> {
     let (stem, rest) = name.split_once('@')?;
     let (_, end) = rest.rsplit_once('.')?;
     Some(format!("{stem}@.{end}"))

@@ -379,3 +379,30 @@ fn a_unit_that_a_package_takes_over_is_stopped_after_its_installation() {
     succeeded(&machine.activate("acme"), true);
     assert_eq!(machine.running("acme"), [".service"]);
 }
+
+#[test]
+fn a_unit_is_held_although_its_also_names_a_mount_of_its_own_or_nothing_that_is_there() {
+    let mut machine = Machine::booted();
+    let mount = "[Mount]\nWhat=tmpfs\nWhere=/acme/data\nType=tmpfs\n[Install]\nWantedBy=multi-user.target\n";
+    let deb = service("acme", "1", FOREVER)
+        .file(
+            &format!("{UNITS}/acme.service"),
+            unit(FOREVER, "Also=acme-data.mount acme-extra.socket"),
+        )
+        .file(&format!("{UNITS}/acme-data.mount"), mount);
+    let enabled = |machine: &mut Machine| {
+        ["acme.service", "acme-data.mount"]
+            .map(|unit| machine.container().unit::<String>(unit, "UnitFileState"))
+    };
+    succeeded(&machine.install(&deb), false);
+    assert_eq!(machine.running("acme"), [""; 0]);
+    assert_eq!(enabled(&mut machine), ["disabled", "disabled"]);
+    machine.reboot();
+    assert_eq!(machine.running("acme"), [""; 0]);
+    succeeded(&machine.activate("acme"), true);
+    assert_eq!(machine.running("acme"), [".service"]);
+    assert_eq!(enabled(&mut machine), ["enabled", "enabled"]);
+    succeeded(&machine.deactivate("acme"), false);
+    assert_eq!(machine.running("acme"), [""; 0]);
+    assert_eq!(enabled(&mut machine), ["disabled", "disabled"]);
+}
