@@ -41,6 +41,14 @@ struct Claimant<'a> {
     protected: &'a Protected,
     /// The names of which it has a file.
     names: BTreeSet<String>,
+    owners: &'a BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What files, links, systemd and dpkg tell of some units, and of those that are enabled with them.
+struct Facts {
+    names: Names,
+    /// Instances that systemd has loaded and no file names.
+    passing: BTreeSet<UnitName>,
     /// Files of units that are there, and the packages that own them.
     owners: BTreeMap<String, BTreeSet<String>>,
 }
@@ -125,27 +133,64 @@ impl Systemd {
         let mut own: BTreeSet<String> = Names::of(files()).with_files().cloned().collect();
         own.extend(units.iter().map(|unit| unit.as_str().to_owned()));
         units.extend(shipped.iter().flat_map(|shipped| shipped.all()));
-        let passing = self.add_instances(&mut units, &names)?;
-        let reached = names.with_also(&units);
-        let known = reached.iter().filter_map(|name| UnitName::new(name));
-        let plain: Vec<UnitName> = known.filter(|unit| !unit.is_template()).collect();
-        self.manager.add_names(&plain, &mut names)?;
+        let installed = shipped.iter().filter(|shipped| shipped.is_installed);
+        let installed = installed.flat_map(|shipped| shipped.files.iter());
+        let installed = installed.map(UnitFile::path).collect();
+        let facts = self.facts(names, &mut units, &installed)?;
         let claimant = Claimant {
             package,
             protected: &self.protected,
             names: own,
-            owners: self.owners_of(&names.with_also(&units), &names, shipped)?,
+            owners: &facts.owners,
         };
-        let exempt = units
-            .iter()
-            .filter_map(|unit| Some((unit.clone(), claimant.exempts(unit, &names)?)));
-        let exempt: BTreeMap<UnitName, Exemption> = exempt.collect();
+        let exempt = claimant.exempt(&units, &facts.names);
         units.retain(|unit| !exempt.contains_key(unit));
         Ok(Gate {
-            names,
+            names: facts.names,
             ours: units,
-            passing,
+            passing: facts.passing,
             exempt,
+        })
+    }
+
+    /// Of each package: those of the units that it had which are not its own, and why. All are looked at together, since
+    /// dpkg reads its whole database for each question.
+    pub(super) fn exempt_of_each(
+        &self,
+        had: &BTreeMap<PackageName, BTreeSet<UnitName>>,
+    ) -> Result<BTreeMap<PackageName, BTreeMap<UnitName, Exemption>>, Failure> {
+        let names = Names::on(&self.root).map_err(|error| unreadable(&error))?;
+        let mut units = had.values().flatten().cloned().collect();
+        let facts = self.facts(names, &mut units, &BTreeSet::new())?;
+        let exempt = had.iter().map(|(package, units)| {
+            let claimant = Claimant {
+                package,
+                protected: &self.protected,
+                names: units.iter().map(|unit| unit.as_str().to_owned()).collect(),
+                owners: &facts.owners,
+            };
+            (package.clone(), claimant.exempt(units, &facts.names))
+        });
+        Ok(exempt.collect())
+    }
+
+    /// Looks at these units, to which it adds the instances of templates. Files that are `installed` have no other owner.
+    fn facts(
+        &self,
+        mut names: Names,
+        units: &mut BTreeSet<UnitName>,
+        installed: &BTreeSet<&str>,
+    ) -> Result<Facts, Failure> {
+        let passing = self.add_instances(units, &names)?;
+        let reached = names.with_also(&*units);
+        let known = reached.iter().filter_map(|name| UnitName::new(name));
+        let plain: Vec<UnitName> = known.filter(|unit| !unit.is_template()).collect();
+        self.manager.add_names(&plain, &mut names)?;
+        let owners = self.owners_of(&names.with_also(&*units), &names, installed)?;
+        Ok(Facts {
+            names,
+            passing,
+            owners,
         })
     }
 
@@ -170,14 +215,11 @@ impl Systemd {
         &self,
         units: &BTreeSet<String>,
         names: &Names,
-        shipped: &[&Shipped],
+        installed: &BTreeSet<&str>,
     ) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
-        let installed = shipped.iter().filter(|shipped| shipped.is_installed);
-        let files = installed.flat_map(|shipped| shipped.files.iter());
-        let own: BTreeSet<&str> = files.map(UnitFile::path).collect();
         let files = units.iter().flat_map(|unit| names.files(unit));
         let doubtful = files.filter(|path| {
-            !own.contains(path.as_str())
+            !installed.contains(path.as_str())
                 && !path.starts_with("run/")
                 && UnitFile::is_there(&self.root, path)
         });
@@ -190,6 +232,14 @@ impl Systemd {
 }
 
 impl Claimant<'_> {
+    /// Those of these units that the package may not touch, and why.
+    fn exempt(&self, units: &BTreeSet<UnitName>, names: &Names) -> BTreeMap<UnitName, Exemption> {
+        let exempt = units
+            .iter()
+            .filter_map(|unit| Some((unit.clone(), self.exempts(unit, names)?)));
+        exempt.collect()
+    }
+
     /// The reason why the package may not touch this unit, if there is one.
     fn exempts(&self, unit: &UnitName, names: &Names) -> Option<Exemption> {
         self.protected
@@ -265,7 +315,7 @@ mod tests {
             package: &PackageName::new(package).unwrap(),
             protected: &Protected::with(&[Pattern::built_in("vpn@office.service")]),
             names: Names::of(ships).with_files().cloned().collect(),
-            owners: owners
+            owners: &owners
                 .map(|(owner, file)| {
                     (
                         file.path().to_owned(),

@@ -25,9 +25,17 @@ impl Systemd {
             }
         }
         let held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;
+        if held.is_empty() {
+            return Ok(());
+        }
+        let mut had = held.clone();
+        for (package, units) in &mut had {
+            units.extend(Record::read(&self.root, package)?.unwrap_or_default().all());
+        }
         let mut released = false;
-        for (package, units) in &held {
-            released |= self.release_others(package, units, is_at_work(package))?;
+        for (package, exempt) in self.exempt_of_each(&had)? {
+            let units = held.get(&package).into_iter().flatten();
+            released |= self.release_others(&package, units, &exempt, is_at_work(&package))?;
         }
         match released {
             true => self.manager.reload(),
@@ -35,22 +43,20 @@ impl Systemd {
         }
     }
 
-    /// Removes this package's drop-ins from units that are not its own.
-    fn release_others(
+    /// Removes this package's drop-ins from those of these units that are not its own.
+    fn release_others<'a>(
         &self,
         package: &PackageName,
-        units: &BTreeSet<UnitName>,
+        units: impl Iterator<Item = &'a UnitName>,
+        exempt: &BTreeMap<UnitName, Exemption>,
         is_at_work: bool,
     ) -> Result<bool, Failure> {
-        let mut known = Record::read(&self.root, package)?.unwrap_or_default().all();
-        known.extend(units.iter().cloned());
-        let exempt = self.gate(package, &[], &known)?.exempt;
         // A hold does not touch the units of `Also=`.
         let is_other = |unit: &&UnitName| {
             let why = exempt.get(*unit);
             why.is_some_and(|why| *why != Exemption::Also)
         };
-        let others: BTreeSet<UnitName> = units.iter().filter(is_other).cloned().collect();
+        let others: BTreeSet<UnitName> = units.filter(is_other).cloned().collect();
         if others.is_empty() {
             return Ok(false);
         }
@@ -58,7 +64,7 @@ impl Systemd {
             self.disown(package, &others)?;
         }
         hold::release_some(&self.root, package, &others)?;
-        tell_released(package, &others, &exempt);
+        tell_released(package, &others, exempt);
         Ok(true)
     }
 
