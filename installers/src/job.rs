@@ -395,7 +395,8 @@ impl<'a> Worker<'a> {
         let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
         Ok(Manner {
             allow_downgrade: self.policy.allows_downgrade(&package.name),
-            // What is there since an interrupted attempt of this job was installed from these bytes.
+            // What is there since an interrupted attempt of this job was installed from these bytes. After a job that
+            // did not end well the ledger knows no bytes (`Ledger::doubt`).
             reinstall: job.cut_off || (was_there && other_bytes),
         })
     }
@@ -540,6 +541,9 @@ impl<'a> Worker<'a> {
                 }
                 if brought(job, judged, device) {
                     self.ledger.record(judged, self.backend, self.policy)?;
+                }
+                if has_begun(job) {
+                    self.ledger.doubt(name)?;
                 }
                 if self.ledger.entry(name)?.is_some() {
                     self.raise(job, device)?;

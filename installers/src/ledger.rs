@@ -38,7 +38,7 @@ pub struct Entry {
     /// When it was signed, in Unix seconds; 0 when it was not, or nobody knows: any signature of this version may follow.
     #[n(3)]
     pub signed_at: u64,
-    /// SHA-256 of the file that was installed last; zeros when nobody knows.
+    /// SHA-256 of the file that was installed last; zeros when nobody knows, or when that cannot be relied on.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub digest: [u8; 32],
 }
@@ -176,6 +176,15 @@ impl Ledger {
         };
         write(&path_in(&self.folder, name)?, &entry)?;
         self.forget_beginning(name)
+    }
+
+    /// A job changed the package and did not end well, so files of it may be lost. No file counts as installed any more.
+    pub(crate) fn doubt(&self, name: &PackageName) -> Result<(), Failure> {
+        let Some(entry) = self.entry(name)? else {
+            return Ok(());
+        };
+        let digest = [0; 32];
+        write(&path_in(&self.folder, name)?, &Entry { digest, ..entry })
     }
 
     /// Records a version that a job saw whole on the device, where that is higher: somebody else installed it.

@@ -514,6 +514,44 @@ fn what_a_power_cut_took_and_no_attempt_wrote_again_is_not_called_installed() {
     assert_eq!(outcome.attempts, 3);
 }
 
+#[test]
+fn what_a_power_cut_took_is_written_again_by_the_next_install_of_the_same_file() {
+    for was_there in [false, true] {
+        let (mut machine, stops) = stops_once_at("job.applied");
+        machine.start();
+        let (stage, _) = machine.sealed(&postinst_that_writes("1"));
+        let mut cut_off = stage;
+        if was_there {
+            assert_eq!(machine.run(&install_of(&machine, stage)).failure, None);
+            let other = postinst_that_writes("1").file("/usr/share/acme/more", "x");
+            cut_off = machine.sealed(&other).0;
+        }
+        machine.installer().kill();
+        machine.start_program(&stops, &[]);
+        let operation = applied_before_a_power_cut(&mut machine, cut_off);
+        let lamp = machine.root().join("var/lib/lamp");
+        fs::write(&lamp, "").unwrap();
+        machine.start_with(&[("WHARF_FAULT_AT", "job.attempted=1")]);
+        let cause = machine
+            .outcome(operation)
+            .failure
+            .map(|failure| failure.cause);
+        assert_eq!(cause, Some(wharf_frames::Cause::Interrupted));
+        machine.installer().kill();
+        machine.start();
+
+        let outcome = machine.run(&install_of(&machine, stage));
+        assert_eq!(outcome.failure, None, "{was_there}");
+        let written = fs::read_to_string(&lamp).unwrap();
+        assert_eq!(written, "acme\n", "{was_there}");
+    }
+}
+
+fn install_of(machine: &Machine, stage: StageId) -> Request {
+    let operation = machine.operation();
+    Request::Install { operation, stage }
+}
+
 /// Runs a job whose processes this script kills once. The key that signed its file is removed meanwhile.
 fn without_its_key(script: Script, version: &str) -> Deb {
     let gone = format!("mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true\n{KILL}");
