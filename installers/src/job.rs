@@ -1,7 +1,7 @@
 //! One job, from its record to its end: what wharf-job does. It may die at any step and be started again; then it
 //! looks first. It knows no socket.
 
-use std::{cell::RefCell, fs, io, path::PathBuf};
+use std::{cell::RefCell, fs, io, path::PathBuf, thread};
 
 use nix::fcntl::FlockArg;
 use wharf_frames::{
@@ -45,6 +45,8 @@ enum Stop {
     Failed(Failure),
     /// It was cancelled: its end is recorded already.
     Cancelled,
+    /// Nobody can say now whether it may go on. It has not ended: another attempt follows.
+    Later(Failure),
 }
 
 impl From<Failure> for Stop {
@@ -57,7 +59,7 @@ impl From<Failure> for Stop {
 impl From<Stop> for Failure {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Failed(failure) => failure,
+            Stop::Failed(failure) | Stop::Later(failure) => failure,
             Stop::Cancelled => Self::new(Cause::Policy, "it was cancelled"),
         }
     }
@@ -113,6 +115,7 @@ impl<'a> Worker<'a> {
                 (Some(failure), self.backend.found(job.order.package())?)
             }
             Err(Stop::Cancelled) => return Ok(()),
+            Err(Stop::Later(failure)) => return Err(failure),
         };
         self.add_paths(&mut written, job.order.package())?;
         self.end(job, failure, device, &written)
@@ -172,11 +175,17 @@ impl<'a> Worker<'a> {
             return self.give_up(job);
         }
         let interrupted = has_begun(job);
-        self.begin_attempt(job, Attempt { boot, session })?;
+        self.begin_attempt(
+            job,
+            Attempt {
+                boot: boot.clone(),
+                session,
+            },
+        )?;
         // Repair runs the package's scripts, so policy comes first.
-        let mut allowed = match self.allowed(job) {
-            Err(refusal) if interrupted => return Err(self.make_sound(job, refusal).into()),
-            allowed => allowed?,
+        let mut allowed = match interrupted {
+            true => self.may_go_on(job, &boot)?,
+            false => self.allowed(job)?,
         };
         if job.cut_off {
             log::repairs(job, format_args!("{DONE_AGAIN}"));
@@ -298,7 +307,30 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Policy refuses a job that an interrupted attempt has begun. dpkg configures the unpacked files, so that it can do
+    /// Whether an interrupted job may go on. That nobody can say so now is no verdict on the package: it is asked again,
+    /// here and by the next attempt. Only after a refusal, or in the last attempt, the package is left as it is then.
+    fn may_go_on(&self, job: &Job, boot: &str) -> Result<Option<(PackageFile, Manner)>, Stop> {
+        let mut asked = 1;
+        let refusal = loop {
+            match self.allowed(job) {
+                Ok(allowed) => return Ok(allowed),
+                Err(failure) if failure.cause != Cause::Unavailable => break failure,
+                Err(failure) if asked >= limits::JUDGEMENTS && is_used_up(job, boot) => {
+                    break failure;
+                }
+                Err(failure) if asked >= limits::JUDGEMENTS => return Err(Stop::Later(failure)),
+                Err(failure) => log::repairs(
+                    job,
+                    format_args!("whether it may go on is asked again: {failure}"),
+                ),
+            }
+            asked += 1;
+            thread::sleep(limits::JUDGEMENT_PAUSE);
+        };
+        Err(self.make_sound(job, refusal).into())
+    }
+
+    /// An interrupted attempt has begun a job that may not go on. dpkg configures the unpacked files, so that it can do
     /// other work; nothing is installed from the file. Gives the refusal, with a note of what was done.
     fn make_sound(&self, job: &Job, refusal: Failure) -> Failure {
         let name = job.order.package();
@@ -521,7 +553,7 @@ impl<'a> Worker<'a> {
         }
         match self.advance(&mut job, State::Ended(outcome)) {
             Ok(()) | Err(Stop::Cancelled) => {}
-            Err(Stop::Failed(failure)) => return Err(failure),
+            Err(stop) => return Err(stop.into()),
         }
         fault::point("job.ended");
         progress::clear(self.root, job.operation);

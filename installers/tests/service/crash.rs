@@ -489,13 +489,8 @@ fn what_a_power_cut_took_is_written_again_also_where_the_next_attempt_is_killed(
     let operation = applied_before_a_power_cut(&mut machine, stage);
     let lamp = machine.root().join("var/lib/lamp");
     fs::write(&lamp, "").unwrap();
-    let script = format!(
-        "#!/bin/sh\nmkdir {0}/again && export WHARF_FAULT_AT=job.attempted=1\nexec {1} \"$@\"\n",
-        stops.parent().unwrap().display(),
-        machine.program("wharf-job").display()
-    );
-    place_script(&script, &stops.with_file_name("wharf-job"));
-    machine.start_program(&stops, &[]);
+    let killed = "mkdir again && export WHARF_FAULT_AT=job.attempted=1";
+    start_with_jobs_that(&mut machine, &stops, killed);
     let outcome = machine.outcome(operation);
     assert_eq!((outcome.failure, outcome.attempts), (None, 3));
     assert_eq!(fs::read_to_string(lamp).unwrap(), "acme\n");
@@ -550,6 +545,67 @@ fn what_a_power_cut_took_is_written_again_by_the_next_install_of_the_same_file()
 fn install_of(machine: &Machine, stage: StageId) -> Request {
     let operation = machine.operation();
     Request::Install { operation, stage }
+}
+
+/// A file in the keyring that makes the whole keyring unusable: nobody can say whether a signature still holds.
+fn broken_key(machine: &Machine) -> PathBuf {
+    machine.root().join("etc/wharfd/keys/broken.asc")
+}
+
+#[test]
+fn a_cut_off_job_that_cannot_be_judged_now_is_done_by_a_later_attempt() {
+    let (mut machine, stops) = stops_once_at("job.applied");
+    machine.start_program(&stops, &[]);
+    let (stage, _) = machine.sealed(&postinst_that_writes("1"));
+    let operation = applied_before_a_power_cut(&mut machine, stage);
+    let lamp = machine.root().join("var/lib/lamp");
+    fs::write(&lamp, "").unwrap();
+    fs::write(broken_key(&machine), "garbage").unwrap();
+    // The next attempt but one finds the keyring mended.
+    let mended = format!("mkdir again || rm -f {}", broken_key(&machine).display());
+    start_with_jobs_that(&mut machine, &stops, &mended);
+    let outcome = machine.outcome(operation);
+    assert_eq!((outcome.failure, outcome.attempts), (None, 3));
+    assert_eq!(fs::read_to_string(lamp).unwrap(), "acme\n");
+}
+
+#[test]
+fn a_killed_install_that_cannot_be_judged_for_a_moment_is_finished() {
+    for was_there in [false, true] {
+        let mut machine = Machine::debian().started();
+        mount_proc(&machine);
+        if was_there {
+            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+        }
+        let breaks = format!("[ -e /killed ] || echo garbage >/etc/wharfd/keys/broken.asc\n{KILL}");
+        let (operation, _) =
+            machine.accepted(&Deb::new("acme", "2").script(Script::Preinst, &breaks));
+        machine.installer().errors().wait_for("is asked again");
+        fs::remove_file(broken_key(&machine)).unwrap();
+        let outcome = machine.outcome(operation);
+        assert_eq!((outcome.failure, outcome.attempts), (None, 2));
+        assert_eq!(machine.version("acme").as_deref(), Some("2"));
+    }
+}
+
+#[test]
+fn a_killed_install_that_can_never_be_judged_is_left_sound() {
+    let mut machine = Machine::debian().started();
+    mount_proc(&machine);
+    let breaks = format!("[ -e /killed ] || echo garbage >/etc/wharfd/keys/broken.asc\n{KILL}");
+    let outcome = machine.install(&Deb::new("acme", "1").script(Script::Postinst, &breaks));
+    let failure = outcome.failure.expect("its signature cannot be judged");
+    assert_eq!(failure.cause, wharf_frames::Cause::Unavailable, "{failure}");
+    let detail = failure.detail.as_str();
+    assert!(detail.contains("was configured"), "{failure}");
+    assert_eq!(
+        (outcome.attempts, machine.installer().exit_status()),
+        (2, None)
+    );
+    assert_eq!(machine.version("acme").as_deref(), Some("1"));
+    let debian = machine.place.debian();
+    let audit = debian.command("dpkg").arg("--audit").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
 }
 
 /// Runs a job whose processes this script kills once. The key that signed its file is removed meanwhile.
@@ -680,6 +736,17 @@ fn stops_once_at(step: &str) -> (Machine, PathBuf) {
     );
     place_script(&script, &programs.join("wharf-job"));
     (machine, programs.join("wharf-installer"))
+}
+
+/// Starts wharf-installer again. In the folder of its programs, each job does this first.
+fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &str) {
+    let script = format!(
+        "#!/bin/sh\ncd {}\n{first}\nexec {} \"$@\"\n",
+        stops.parent().unwrap().display(),
+        machine.program("wharf-job").display()
+    );
+    place_script(&script, &stops.with_file_name("wharf-job"));
+    machine.start_program(stops, &[]);
 }
 
 /// Leaves a job as it is after a power cut, before the next start of wharf-installer.
