@@ -113,14 +113,15 @@ pub(crate) fn end_waiting(above: u32) -> bool {
     true
 }
 
-/// Ends the maintainer scripts that run below this process, with all that they started: where a package manager takes
-/// too long, they are what hangs. dpkg itself is never ended, nor is apt.
+/// Ends the maintainer scripts that run below this process, or itself if it is one, with all that they started: where a
+/// package manager takes too long, they are what hangs. dpkg itself is never ended, nor is apt.
 pub(crate) fn end_scripts(above: u32) {
     let (Ok(above), Ok(all)) = (i32::try_from(above), processes()) else {
         return;
     };
     let scripts = descendants(&all, above)
         .into_iter()
+        .chain([above])
         .filter(|pid| is_script(*pid));
     for script in scripts {
         for pid in descendants(&all, script).into_iter().chain([script]) {

@@ -253,10 +253,22 @@ impl Dpkg {
             .env("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
             .env("DPKG_MAINTSCRIPT_ARCH", architecture)
             .env("DPKG_MAINTSCRIPT_NAME", "postrm")
+            .env("DPKG_RUNNING_VERSION", self.running_version()?)
             .env("DPKG_ADMINDIR", "/var/lib/dpkg")
             .env("DPKG_ROOT", "");
-        self.run(command, "postrm", listener)
-            .map(|_| Change::Changed)
+        match self.run(command, "postrm", listener)? {
+            (Some(0), _) => Ok(Change::Changed),
+            (code, printed) => Err(postrm_failed(name, code, &printed)),
+        }
+    }
+
+    /// `Debian 'dpkg' package management program version 1.21.22 (amd64).`
+    fn running_version(&self) -> Result<String, Failure> {
+        let output = self.ask("dpkg", &["--version"])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut words = text.split_whitespace();
+        words.find(|word| *word == "version");
+        Ok(words.next().unwrap_or_default().to_owned())
     }
 
     /// Gives what dpkg printed.
@@ -266,17 +278,18 @@ impl Dpkg {
             .args(["--force-confdef", "--force-confold"])
             .args(arguments);
         self.run(command, "dpkg", listener)
+            .map(|(_, printed)| printed)
     }
 
-    /// Runs a command that changes packages, under the lock of front ends. Gives its output.
+    /// Runs a command that changes packages, under the lock of front ends. Gives its exit code and its output.
     fn run(
         &self,
         mut command: Command,
         program: &str,
         listener: Listener<'_>,
-    ) -> Result<String, Failure> {
+    ) -> Result<(Option<i32>, String), Failure> {
         let _lock = self.lock_frontend()?;
-        let mut run = || -> io::Result<String> {
+        let mut run = || -> io::Result<(Option<i32>, String)> {
             let printed = Printed::new(self.root.run().join("dpkg.output"))?;
             let files = [&printed];
             let growth = Growth::of(&files)?;
@@ -285,7 +298,7 @@ impl Dpkg {
                 .stdout(printed.writer()?)
                 .stderr(printed.writer()?)
                 .spawn()?;
-            process::wait(
+            let code = process::wait(
                 &mut child,
                 &growth,
                 self.time_limit,
@@ -294,11 +307,11 @@ impl Dpkg {
             )?;
             session::wait_for_the_rest(self.time_limit)?;
             // It has run: what it printed is told if it can be read.
-            Ok(printed.tail().unwrap_or_default())
+            Ok((code, printed.tail().unwrap_or_default()))
         };
-        let printed = run().map_err(|error| not_started(program, &error))?;
+        let (code, printed) = run().map_err(|error| not_started(program, &error))?;
         listener(program, &printed);
-        Ok(printed)
+        Ok((code, printed))
     }
 
     /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a
@@ -354,6 +367,14 @@ fn parse(line: &str, name: &str) -> Option<Status> {
         reinstall_required: *flag != "ok",
         essential: essential.contains("yes"),
     })
+}
+
+/// dpkg fails a removal as well whose postrm fails.
+fn postrm_failed(name: &PackageName, code: Option<i32>, printed: &str) -> Failure {
+    let end = code.map_or("was ended".to_owned(), |code| format!("ended with {code}"));
+    let said = printed.lines().last().unwrap_or("it printed nothing");
+    let detail = format!("{name} is removed, but its postrm {end} when it was run again: {said}");
+    Failure::new(Cause::Script, detail)
 }
 
 pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {

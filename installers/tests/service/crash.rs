@@ -608,6 +608,37 @@ fn a_killed_install_that_can_never_be_judged_is_left_sound() {
     assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
 }
 
+#[test]
+fn a_removal_is_not_done_where_the_script_that_is_run_again_fails() {
+    for (fails, words) in [("exit 3", "ended with 3"), ("sleep 1000", "was ended")] {
+        let (mut machine, stops) = stops_once_at("job.applied");
+        machine.policy("job-time-limit = 2\n");
+        machine.start();
+        let script = format!(
+            "[ $1 = remove ] || exit 0\necho $DPKG_RUNNING_VERSION >>/versions\n[ ! -e /fails ] || {fails}"
+        );
+        let deb = Deb::new("acme", "1").script(Script::Postrm, &script);
+        assert_eq!(machine.install(&deb).failure, None);
+        machine.installer().kill();
+        machine.start_program(&stops, &[]);
+        let (operation, package) = (machine.operation(), name("acme"));
+        let remove = Request::Remove { operation, package };
+        before_a_power_cut(&mut machine, operation, &remove);
+        fs::write(machine.root().join("fails"), "").unwrap();
+        machine.start();
+
+        let failure = machine
+            .outcome(operation)
+            .failure
+            .expect("its postrm fails");
+        assert_eq!(failure.cause, wharf_frames::Cause::Script, "{failure}");
+        assert!(failure.detail.as_str().contains(words), "{failure}");
+        let versions = lines(&machine.root().join("versions"));
+        assert_eq!(versions.len(), 2, "dpkg's run, and ours");
+        assert_eq!(versions[0], versions[1]);
+    }
+}
+
 /// Runs a job whose processes this script kills once. The key that signed its file is removed meanwhile.
 fn without_its_key(script: Script, version: &str) -> Deb {
     let gone = format!("mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true\n{KILL}");
