@@ -17,7 +17,7 @@ use crate::{
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
     limits, log,
-    permission::{Witnesses, may_install, may_remove},
+    permission::{Witnesses, may_install, may_remove, policy_now},
     policy::Policy,
     progress,
     root::Root,
@@ -445,6 +445,10 @@ impl<'a> Worker<'a> {
             report: &|progress| progress::write(self.root, operation, progress),
             printed: &|program, text| log::printed(operation, program, text),
             begin: &|| {
+                // The package manager may have waited for days for its lock.
+                if let Order::Install { judged, .. } = &order {
+                    may_install(judged, &policy_now(self.root)?, self.witnesses())?;
+                }
                 self.begin_applying(&mut job.borrow_mut())?;
                 match &allowed {
                     Some((file, manner)) => self.backend.hold(file, *manner, operation),

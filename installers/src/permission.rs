@@ -1,5 +1,6 @@
 //! What may be done to this device: root's policy as its file says it now, and what was ever installed. Asked when a
-//! file is sealed, when a job is accepted, and once more by wharf-job. Knows no socket and no bytes of a package.
+//! file is sealed, when a job is accepted, by wharf-job, and once more before the device is changed. Knows no socket and
+//! no bytes of a package.
 
 use wharf_frames::{Cause, Failure, PackageName, Text};
 use wharf_journal::message;

@@ -543,6 +543,34 @@ fn an_install_that_waits_for_dpkgs_lock_can_be_cancelled() {
 }
 
 #[test]
+fn what_policy_or_keyring_forbids_while_apt_waits_for_dpkgs_lock_is_not_installed() {
+    let key = |machine: &Machine| {
+        let keys = machine.root().join("etc/wharfd/keys");
+        std::fs::remove_file(keys.join("vendor.asc")).unwrap();
+    };
+    let scope = |machine: &Machine| {
+        let policy = machine.root().join("etc/wharfd/installer.toml");
+        let narrower = std::fs::read_to_string(&policy).unwrap();
+        std::fs::write(&policy, narrower.replace("[\"*\"]", "[\"other\"]")).unwrap();
+    };
+    type Forbid = fn(&Machine);
+    let forbid: [(Forbid, Cause); 2] = [(key, Cause::Policy), (scope, Cause::OutOfScope)];
+    for (forbid, cause) in forbid {
+        let machine = Machine::debian().started();
+        let lock = frontend_lock(&machine.root());
+        let deb = Deb::new("acme", "1").script(Script::Preinst, "touch /ran");
+        let (operation, _) = machine.accepted(&deb);
+        wait_for_apt_to_wait(&machine.root());
+        forbid(&machine);
+        drop(lock);
+        let outcome = machine.outcome(operation);
+        assert_eq!(outcome.failure.map(|failure| failure.cause), Some(cause));
+        assert_eq!(outcome.device, None);
+        assert!(!machine.root().join("ran").exists(), "no script runs");
+    }
+}
+
+#[test]
 fn an_apt_that_passes_consent_by_fails_the_job_which_cannot_be_cancelled_meanwhile() {
     let unasked = apt_get_without(&["Pre-Install-Pkgs", "pre-invoke"]);
     let by_itself = "for file; do :; done\nexec /usr/bin/apt-get.real -y install \"$file\"";
