@@ -11,7 +11,7 @@ use wharf_frames::{
 
 use crate::{
     backend::{Change, Client, Installer, Manner, PackageFile, Progress},
-    fault,
+    durable, fault,
     file_systems::{self, FileSystems},
     inspect::Inspector,
     journal::{Attempt, Job, Journal, Order, State, lock_file},
@@ -101,6 +101,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         self.wait_for_earlier(&job)?;
+        durable::sweep(&self.root.run(), "");
         self.tidy(&|name| name == job.order.package());
         let mut written = FileSystems::of(self.root);
         self.add_paths(&mut written, job.order.package())?; // a removal leaves no list of them

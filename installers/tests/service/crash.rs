@@ -639,6 +639,24 @@ fn a_removal_is_not_done_where_the_script_that_is_run_again_fails() {
     }
 }
 
+#[test]
+fn what_a_killed_job_printed_is_gone_after_the_next() {
+    let machine = Machine::debian().started();
+    mount_proc(&machine);
+    // First with apt, then with the dpkg of the repair.
+    let repair = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat) $PPID $$";
+    let deb = Deb::new("acme", "1").script(Script::Preinst, &format!("{KILL}; {repair}"));
+    let outcome = machine.install(&deb);
+    let cause = outcome.failure.map(|failure| failure.cause);
+    assert_eq!(cause, Some(wharf_frames::Cause::Interrupted));
+    let left = fs::read_dir(machine.root().join("run/wharf-installer")).unwrap();
+    let names = left.flatten().map(|entry| entry.file_name());
+    let printed: Vec<_> = names
+        .filter(|name| name.to_string_lossy().contains(".output."))
+        .collect();
+    assert_eq!(printed, [""; 0]);
+}
+
 /// Runs a job whose processes this script kills once. The key that signed its file is removed meanwhile.
 fn without_its_key(script: Script, version: &str) -> Deb {
     let gone = format!("mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true\n{KILL}");
