@@ -12,6 +12,8 @@ pub(crate) struct Numbers {
     /// The last one that is reserved: every number up to it may have been used.
     ceiling: u32,
     unsaved: bool,
+    /// The one to use next, apart from those that follow.
+    first: Option<u32>,
 }
 
 impl Numbers {
@@ -23,6 +25,7 @@ impl Numbers {
             last: start & mask,
             ceiling: start & mask,
             unsaved: false,
+            first: None,
         }
     }
 
@@ -31,11 +34,20 @@ impl Numbers {
         (self.last, self.ceiling) = (ceiling & self.mask, ceiling & self.mask);
     }
 
+    /// The same, where the first one may be used before the ceiling is kept: it is one of a range of their own.
+    pub(crate) fn resume_apart(&mut self, ceiling: u32, first: u32, range: u32) {
+        self.resume(ceiling.wrapping_add(range));
+        self.first = Some(ceiling.wrapping_add(1).wrapping_add(first % range) & self.mask);
+    }
+
     /// One that was not used for as long as there are others.
     pub(crate) fn next(&mut self) -> u32 {
         if self.last == self.ceiling {
             self.ceiling = self.ceiling.wrapping_add(RESERVED) & self.mask;
             self.unsaved = true;
+        }
+        if let Some(first) = self.first.take() {
+            return first;
         }
         self.last = self.last.wrapping_add(1) & self.mask;
         self.last
@@ -68,6 +80,18 @@ mod tests {
                 "{number:#x} below {:#x}",
                 numbers.ceiling()
             );
+        }
+    }
+
+    #[test]
+    fn a_first_number_apart_is_none_of_those_that_follow_in_this_run_or_the_next() {
+        for first in [0, 1, 255] {
+            let mut numbers = Numbers::new(16, 0);
+            numbers.resume_apart(0xff80, first, 256);
+            assert_eq!(numbers.next(), (0xff81 + first) & 0xffff);
+            assert!(numbers.take_unsaved());
+            assert_eq!(numbers.next(), 0x81);
+            assert_eq!(numbers.ceiling(), 0x80 + RESERVED);
         }
     }
 

@@ -52,9 +52,10 @@ enum Purpose {
     Notification(Notification),
 }
 
-/// What registers goes out before its Message ID is kept, since a start must not wait for a disk. So that a run which ends
-/// in between is not repeated by the next, each begins anywhere among so many.
-const SKIPPED: u32 = 256;
+/// Register and Update are sent before their Message ID is kept, since a start must not wait for a disk. Each run takes
+/// the ID of the first one at random from so many, which no later message has: a run that ends before its ID is kept
+/// rarely shares it with the next.
+const FIRST_IDS: u32 = 256;
 
 impl Engine {
     /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program
@@ -85,9 +86,9 @@ impl Engine {
     /// another version is of no use any more, nor are its observations.
     pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
         let mut engine = Self::new(config, objects, seed);
-        let skipped = engine.random.next() as u32 % SKIPPED;
+        let first = engine.random.next() as u32 % FIRST_IDS;
         let ids = engine.sender.ids();
-        ids.resume(u32::from(saved.message_ceiling) + skipped);
+        ids.resume_apart(saved.message_ceiling.into(), first, FIRST_IDS);
         engine.observations.resume_numbers(saved.observe_ceiling);
         if saved.endpoint == engine.config.endpoint && saved.version == VERSION {
             engine.registration.restore(saved.location);

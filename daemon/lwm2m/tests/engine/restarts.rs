@@ -164,6 +164,27 @@ fn a_run_that_ends_before_its_message_id_is_kept_is_not_repeated_by_the_next() {
     assert_eq!(updates.len(), 10, "{updates:?}");
 }
 
+/// The server would take the notification for the Update repeated: acknowledge it, and never show it.
+#[test]
+fn no_notification_has_the_id_of_an_update_that_was_sent_before_its_id_was_kept() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    for _ in 0..6 {
+        let kept = pair.kept.clone();
+        pair.restart(config());
+        pair.input(Input::Start);
+        let update = pair.take().id();
+        pair.kept = kept; // the power failed
+        pair.comes_back();
+        for state in 0..300 {
+            pair.commit(STATE, state % 5);
+            let notification = pair.take();
+            assert_ne!(notification.id(), update, "notification {state}");
+            pair.acknowledge(&notification);
+        }
+    }
+}
+
 #[test]
 fn another_endpoint_name_or_lwm2m_version_registers_and_drops_observations() {
     let other_name = |_: &mut Saved| Config::new("gateway-18");
