@@ -17,13 +17,20 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 ///
 /// After [`LIMIT`], saying that `what` did not come.
 #[track_caller]
-pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + LIMIT;
+pub fn wait_until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(LIMIT, condition).unwrap_or_else(|| panic!("{what}: not within {LIMIT:?}"))
+}
+
+/// Looks until `condition` gives a value; none after `limit`. For a drop, which must not panic.
+pub fn wait_at_most<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+    let give_up = Instant::now() + limit;
     loop {
         if let Some(value) = condition() {
-            return value;
+            return Some(value);
         }
-        assert!(Instant::now() < give_up, "{what}: not within {LIMIT:?}");
+        if Instant::now() >= give_up {
+            return None;
+        }
         thread::sleep(BETWEEN_LOOKS);
     }
 }

@@ -3,6 +3,7 @@
 
 mod fuse;
 mod image;
+mod unmount;
 
 use std::{
     fmt::{self, Debug, Formatter},
@@ -11,13 +12,15 @@ use std::{
     process::Command,
     sync::{Arc, Mutex, MutexGuard, mpsc},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use nix::mount::{MntFlags, umount2};
-
 use self::fuse::{Content, Session};
-pub use self::image::{Entry, Image, SECTOR, Unflushed};
-use crate::{command::output_of, folder::Folder, waiting::wait_until};
+pub use self::{
+    image::{Entry, Image, SECTOR, Unflushed},
+    unmount::unmount,
+};
+use crate::{command::output_of, folder::Folder, waiting::LIMIT};
 
 /// A disk. It is detached when this is dropped.
 pub struct Disk {
@@ -164,13 +167,12 @@ impl Served {
 impl Drop for Disk {
     fn drop(&mut self) {
         // The loop device goes with its last mount; the file system under it is busy until then.
-        let fuse = self.folder.join("fuse");
-        for at in self.mounted.iter().chain([&fuse]) {
-            wait_until(&format!("{at:?} unmounted"), || {
-                umount2(at, MntFlags::empty()).ok()
-            });
-        }
-        if let Some(serves) = self.serves.take() {
+        let is_unused = self.mounted.iter().all(|at| unmount(at, LIMIT));
+        let limit = if is_unused { LIMIT } else { Duration::ZERO };
+        // The thread serves as long as somebody uses the disk.
+        if unmount(&self.folder.join("fuse"), limit)
+            && let Some(serves) = self.serves.take()
+        {
             let _ = serves.join();
         }
     }

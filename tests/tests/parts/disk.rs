@@ -1,11 +1,14 @@
 //! A disk whose power is cut, judged by the kernel's own ext4.
 
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    time::Duration,
+};
 
 use wharf_tests::{
     chance::Chance,
-    disk::{Disk, Entry, Image, Unflushed, format},
-    folder::Folder,
+    disk::{Disk, Entry, Image, Unflushed, format, unmount},
+    folder::{Folder, mounts_below},
 };
 
 const TEXT: &str = "on the disk\n";
@@ -39,4 +42,19 @@ fn recorded(image: Image) -> (Vec<Entry>, usize) {
     let synced = disk.position().now();
     fs::write(root.join("not-synced"), TEXT).unwrap();
     (disk.log(), synced)
+}
+
+#[test]
+fn a_mount_that_is_in_use_for_too_long_ends_with_its_last_user() {
+    let folder = Folder::new();
+    let base = folder.join("base");
+    format(&base, 16, None);
+    let mut disk = Disk::with(Image::of(&base));
+    let root = disk.mount().unwrap();
+    let user = File::open(&root).unwrap();
+
+    assert!(!unmount(&root, Duration::ZERO), "it is in use");
+    assert!(!mounts_below(disk.folder()).contains(&root));
+    drop(user);
+    drop(disk);
 }

@@ -8,16 +8,16 @@ use std::{
 };
 
 use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
+    mount::{MsFlags, mount},
     sys::signal::{Signal, kill},
 };
 use wharf_tests::{
-    disk::{Disk, Image},
+    disk::{Disk, Image, unmount},
     folder::processes_in,
     process::Process,
     programs::{Reachable, programs},
     scratch_root::{WHARFD, add_folders},
-    waiting::wait_until,
+    waiting::{LIMIT, wait_at_most, wait_until},
 };
 
 use crate::world::World;
@@ -94,16 +94,13 @@ impl Drop for Machine {
         self.daemon = None;
         self.installer = None;
         end_all_in(&self.root);
-        let run = self.root.join("run");
-        wait_until(&format!("{run:?} unmounted"), || {
-            umount2(&run, MntFlags::empty()).ok()
-        });
+        unmount(&self.root.join("run"), LIMIT);
     }
 }
 
-/// Processes of a job outlive wharf-installer.
+/// Processes of a job outlive wharf-installer. A drop calls this, so it does not panic.
 fn end_all_in(root: &Path) {
-    wait_until("no process on the disk", || {
+    let ended = wait_at_most(LIMIT, || {
         let left = processes_in(root);
         for process in &left {
             let _ = kill(*process, Signal::SIGKILL);
@@ -112,6 +109,9 @@ fn end_all_in(root: &Path) {
             .all(|process| is_zombie(process.as_raw()))
             .then_some(())
     });
+    if ended.is_none() {
+        eprintln!("{root:?} still has processes: {:?}", processes_in(root));
+    }
 }
 
 /// It has ended, and its parent has not asked for it.
