@@ -152,3 +152,101 @@ fn place(offset: u64) -> (u64, usize) {
     let within = offset % BLOCK as u64;
     (offset / BLOCK as u64, within as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use super::*;
+    use crate::folder::Folder;
+
+    const SEEDS: std::ops::Range<u64> = 0..64;
+
+    /// Three blocks of zeros.
+    fn zeros() -> (Folder, Image) {
+        let folder = Folder::new();
+        let base = folder.join("base");
+        fs::write(&base, [0; 3 * BLOCK]).unwrap();
+        (folder, Image::of(&base))
+    }
+
+    /// The content after a power cut.
+    fn content(zeros: &Image, log: &[Entry], unflushed: Unflushed, seed: u64) -> Vec<u8> {
+        let image = zeros.after(log, unflushed, &mut Chance(seed));
+        image.read(0, 3 * BLOCK, &File::open(image.base()).unwrap())
+    }
+
+    /// Each block has its own number; no flush follows the last two.
+    fn one_flushed_and_two_not() -> [Entry; 4] {
+        let write = |number: u8| {
+            let offset = u64::from(number - 1) * BLOCK as u64;
+            Entry::Write(offset, [number; BLOCK].as_slice().into())
+        };
+        [write(1), Entry::Flush, write(2), write(3)]
+    }
+
+    /// One byte for each block, which is the same everywhere in it.
+    fn blocks(content: &[u8]) -> Vec<u8> {
+        let blocks = content.chunks(BLOCK);
+        let blocks = blocks.inspect(|block| assert_eq!(**block, [block[0]; BLOCK]));
+        blocks.map(|block| block[0]).collect()
+    }
+
+    #[test]
+    fn all_unflushed_writes_are_kept_or_all_are_dropped() {
+        let (_folder, zeros) = zeros();
+        let log = one_flushed_and_two_not();
+        for seed in SEEDS {
+            assert_eq!(
+                blocks(&content(&zeros, &log, Unflushed::Kept, seed)),
+                [1, 2, 3]
+            );
+            assert_eq!(
+                blocks(&content(&zeros, &log, Unflushed::Dropped, seed)),
+                [1, 0, 0]
+            );
+        }
+    }
+
+    #[test]
+    fn any_choice_of_the_unflushed_writes_may_be_kept() {
+        let (_folder, zeros) = zeros();
+        let log = one_flushed_and_two_not();
+        let found = SEEDS.map(|seed| blocks(&content(&zeros, &log, Unflushed::Some, seed)));
+        let all = [[1, 0, 0], [1, 0, 3], [1, 2, 0], [1, 2, 3]].map(Vec::from);
+        assert_eq!(found.collect::<BTreeSet<_>>(), BTreeSet::from(all));
+    }
+
+    #[test]
+    fn a_torn_write_has_some_of_its_sectors_and_each_of_them_whole() {
+        let (_folder, zeros) = zeros();
+        let log = one_flushed_and_two_not();
+        let mut torn = BTreeSet::new();
+        for seed in SEEDS {
+            let content = content(&zeros, &log, Unflushed::Torn, seed);
+            assert_eq!(content[..BLOCK], [1; BLOCK], "flushed, with seed {seed}");
+            for (number, block) in content.chunks(BLOCK).enumerate().skip(1) {
+                let sectors: Vec<_> = block.chunks(SECTOR).collect();
+                let written = [number as u8 + 1; SECTOR];
+                let is_whole = |sector: &&[u8]| **sector == [0; SECTOR] || **sector == written;
+                assert!(sectors.iter().all(is_whole), "seed {seed}");
+                if sectors.windows(2).any(|pair| pair[0] != pair[1]) {
+                    torn.insert(number);
+                }
+            }
+        }
+        assert_eq!(torn, BTreeSet::from([1, 2]));
+    }
+
+    #[test]
+    fn a_write_that_begins_in_the_first_block_is_never_torn() {
+        let (_folder, zeros) = zeros();
+        let mut found = BTreeSet::new();
+        for (seed, offset) in SEEDS.flat_map(|seed| [(seed, 0), (seed, 1024), (seed, 4095)]) {
+            let log = [Entry::Write(offset, [7; 2 * SECTOR].as_slice().into())];
+            let content = content(&zeros, &log, Unflushed::Torn, seed);
+            found.insert(content.iter().filter(|byte| **byte == 7).count());
+        }
+        assert_eq!(found, BTreeSet::from([0, 2 * SECTOR]));
+    }
+}

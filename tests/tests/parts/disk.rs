@@ -1,13 +1,17 @@
 //! A disk whose power is cut, judged by the kernel's own ext4.
 
 use std::{
-    fs::{self, File},
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     time::Duration,
 };
 
+use nix::fcntl::OFlag;
 use wharf_tests::{
     chance::Chance,
-    disk::{Disk, Entry, Image, Unflushed, format, unmount},
+    disk::{Disk, Entry, Image, SECTOR, Unflushed, format, unmount},
     folder::{Folder, mounts_below},
 };
 
@@ -42,6 +46,62 @@ fn recorded(image: Image) -> (Vec<Entry>, usize) {
     let synced = disk.position().now();
     fs::write(root.join("not-synced"), TEXT).unwrap();
     (disk.log(), synced)
+}
+
+/// In memory as a disk wants it that is written to past all caches.
+#[repr(align(4096))]
+struct Block([u8; 4096]);
+
+const OLD: Block = Block([b'o'; 4096]);
+const NEW: Block = Block([b'n'; 4096]);
+
+#[test]
+fn a_write_that_no_flush_followed_is_there_or_lost_or_torn_after_a_cut() {
+    let folder = Folder::new();
+    let base = folder.join("base");
+    format(&base, 16, None);
+    let image = Image::of(&base);
+    let log = overwritten(image.clone());
+    let after = |unflushed, seed| {
+        let mut disk = Disk::with(image.after(&log, unflushed, &mut Chance(seed)));
+        fs::read(disk.mount().unwrap().join("file")).unwrap()
+    };
+
+    assert_eq!(after(Unflushed::Kept, 1), NEW.0);
+    assert_eq!(after(Unflushed::Dropped, 1), OLD.0);
+    let happens = |unflushed, wanted: fn(&[u8]) -> bool| {
+        let mut seeds = 1..=64;
+        seeds.any(|seed| wanted(&after(unflushed, seed)))
+    };
+    assert!(happens(Unflushed::Some, |content| *content == OLD.0));
+    assert!(happens(Unflushed::Some, |content| *content == NEW.0));
+    assert!(happens(Unflushed::Torn, |content| {
+        let sectors: BTreeSet<_> = content.chunks(SECTOR).collect();
+        sectors == BTreeSet::from([&OLD.0[..SECTOR], &NEW.0[..SECTOR]])
+    }));
+}
+
+/// Syncs a file, and writes other data in place. Gives the log until that write; no flush follows it there.
+fn overwritten(image: Image) -> Vec<Entry> {
+    let mut disk = Disk::with(image);
+    let root = disk.mount().unwrap();
+    let path = root.join("file");
+    fs::write(&path, OLD.0).unwrap();
+    File::open(&path).unwrap().sync_all().unwrap();
+    File::open(&root).unwrap().sync_all().unwrap();
+    let past_caches = OFlag::O_DIRECT.bits();
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .custom_flags(past_caches)
+        .open(&path)
+        .unwrap();
+    file.write_all(&NEW.0).unwrap();
+    let mut log = disk.log();
+    let is_it = |entry: &Entry| matches!(entry, Entry::Write(_, data) if **data == NEW.0);
+    let written = log.iter().rposition(is_it).expect("the write in the log");
+    log.truncate(written + 1);
+    log
 }
 
 #[test]
