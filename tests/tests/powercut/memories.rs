@@ -12,8 +12,8 @@ use wharf_tests::{
 
 use crate::story::{RESTS, SERVER};
 
-/// The observed resources of `/9/0`.
-pub(crate) const OBSERVED: [u16; 4] = [0, 1, 9, 7];
+/// The observed resources of `/9/0`, each with its value when it was observed.
+pub(crate) const OBSERVED: [(u16, &str); 4] = [(0, ""), (1, ""), (9, "0"), (7, "0")];
 
 /// Each memory, with its position in the log. Later writes may rely on it.
 #[derive(Clone, Default)]

@@ -71,9 +71,9 @@ impl Recording {
         set_up(&machine, vendor);
         machine.boot(world);
         let client = server.wait_for_client();
-        for resource in OBSERVED {
+        for (resource, value) in OBSERVED {
             let observed = client.observe(&format!("/9/0/{resource}"));
-            observed.expect("2.05");
+            assert_eq!(observed.text(), value, "/9/0/{resource}");
         }
         let (marks, stories) = tell(&machine, &server, vendor);
         Self {

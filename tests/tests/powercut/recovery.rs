@@ -8,7 +8,7 @@ use wharf_software::InstanceId;
 use wharf_tests::{
     disk::{Entry, Image},
     folder::Folder,
-    server::{Client, Event, Memory, Server},
+    server::{Client, Event, Memory, Notification, Server},
     waiting::wait_until,
 };
 use wharfd::store::Store;
@@ -95,7 +95,7 @@ pub(crate) fn recover(
     })
 }
 
-/// The server observed before the cut alone. It is notified of every value, with Observe numbers that grow.
+/// The server observed before the cut alone. It is notified of every change, with Observe numbers that grow.
 fn is_observed(server: &Server, before: usize) -> Result<(), String> {
     if let Some(event) = server.events().get(before)
         && !matches!(event, Event::Updated(_))
@@ -103,7 +103,7 @@ fn is_observed(server: &Server, before: usize) -> Result<(), String> {
         return Err(format!("{event:?} after the cut, and not an Update"));
     }
     let client = server.wait_for_client();
-    for resource in OBSERVED {
+    for (resource, observed) in OBSERVED {
         let path = format!("/9/0/{resource}");
         let of_it = || {
             let notified = server.notifications().into_iter();
@@ -112,17 +112,9 @@ fn is_observed(server: &Server, before: usize) -> Result<(), String> {
                 .collect::<Vec<_>>()
         };
         let now = client.read_text(&path);
-        if of_it().is_empty() {
-            continue; // it is as it was when it was observed
-        }
         wait_until(
             &format!("{path} notified as {now}, and not {:?}", of_it().last()),
-            || {
-                of_it()
-                    .last()
-                    .is_some_and(|last| last.response.text() == now)
-                    .then_some(())
-            },
+            || (last_value(observed, &of_it()) == now).then_some(()),
         );
         let numbers: Vec<_> = of_it().iter().map(|told| told.response.observe).collect();
         if !numbers.is_sorted_by(|a, b| a < b) {
@@ -130,6 +122,12 @@ fn is_observed(server: &Server, before: usize) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The last value that the server was told. The first one came when it began to observe.
+fn last_value(observed: &str, notified: &[Notification]) -> String {
+    let last = notified.last();
+    last.map_or(observed.to_owned(), |last| last.response.text())
 }
 
 /// Sends all requests from this number on.
@@ -297,4 +295,14 @@ fn no_credentials(root: &Path, when: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_without_a_notification_stands_at_its_first_value() {
+        assert_eq!(last_value("0", &[]), "0");
+    }
 }
