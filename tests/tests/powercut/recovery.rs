@@ -19,7 +19,7 @@ use crate::{
     machine::Machine,
     memories::{Memories, OBSERVED},
     recording::Known,
-    story::{ASKS, Ask, PASSWORD, RESTS, Rest, USER_NAME, Vendor},
+    story::{ASKS, Ask, CUT_OFF, PASSWORD, RESTS, Rest, USER_NAME, Vendor},
     world::World,
 };
 
@@ -79,10 +79,10 @@ pub(crate) fn recover(
             is_true(&machine, rest)?;
             None
         }
-        End::Failed(_) => Some(format!("{} ({})", look.update, look.reason)),
+        End::CutOff(_) => Some(format!("{} ({})", look.update, look.reason)),
     };
     if let Some(vendor) = then {
-        let (End::Rest(next) | End::Failed(next)) = end;
+        let (End::Rest(next) | End::CutOff(next)) = end;
         go_on(&machine, &client, vendor, next)?;
     }
     is_observed(&server, events)?;
@@ -188,8 +188,8 @@ fn is_true_of(machine: &Machine, expected: &Rest) -> Result<(), String> {
 enum End {
     /// At this one of [`RESTS`].
     Rest(usize),
-    /// Saying that this one of [`ASKS`] has failed.
-    Failed(usize),
+    /// Saying that this one of [`ASKS`] was cut off.
+    CutOff(usize),
 }
 
 /// Judges the words of the gateway.
@@ -198,7 +198,7 @@ fn told(known: Known, look: &Look) -> Result<End, String> {
         update,
         name,
         version,
-        ..
+        reason,
     } = look;
     let first = known.accepted.max(known.told);
     let is_told = |rest: &usize| RESTS[*rest].is(update, name, version);
@@ -206,10 +206,11 @@ fn told(known: Known, look: &Look) -> Result<End, String> {
         return Ok(End::Rest(rest));
     }
     // A push that was accepted was durable.
-    let may_fail = |ask: &usize| !matches!(ASKS[*ask], Ask::Push(_)) || *ask >= known.accepted;
-    let mut open = (known.told..known.asked).rev().filter(may_fail);
-    if let Some(ask) = open.find(|ask| ASKS[*ask].is_failed(update)) {
-        return Ok(End::Failed(ask));
+    let mut open = (first..known.asked).rev();
+    if let Some(ask) = open.find(|ask| matches!(ASKS[*ask], Ask::Push(_)))
+        && (update.as_str(), reason.as_str()) == CUT_OFF
+    {
+        return Ok(End::CutOff(ask));
     }
     Err(format!("{look:?} after {known:?}"))
 }
@@ -300,6 +301,61 @@ fn no_credentials(root: &Path, when: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The words of a gateway whose last request, this one, has failed.
+    fn failed(ask: usize, accepted: bool, update: &str, reason: &str) -> Result<End, String> {
+        let asked = ask + 1;
+        let known = Known {
+            accepted: if accepted { asked } else { ask },
+            asked,
+            told: ask,
+        };
+        let look = Look {
+            update: update.to_owned(),
+            name: String::new(),
+            version: String::new(),
+            reason: reason.to_owned(),
+        };
+        told(known, &look)
+    }
+
+    fn position(of: impl Fn(&Ask) -> bool) -> usize {
+        ASKS.iter().position(of).expect("such a request")
+    }
+
+    #[test]
+    fn an_install_or_a_removal_that_ends_as_failed_is_a_violation() {
+        let install = position(|ask| *ask == Ask::Install);
+        let uninstall = position(|ask| *ask == Ask::Uninstall);
+        for accepted in [false, true] {
+            let end = failed(install, accepted, "3/58", "60: interrupted");
+            assert!(end.is_err(), "an Install, accepted: {accepted}");
+            let end = failed(uninstall, accepted, "4/59", "40: interrupted");
+            assert!(end.is_err(), "an Uninstall, accepted: {accepted}");
+        }
+    }
+
+    #[test]
+    fn a_pull_that_ends_as_failed_is_a_violation() {
+        let pull = position(|ask| matches!(ask, Ask::Pull(_)));
+        for (update, reason) in [("0/50", "20: no room"), CUT_OFF] {
+            assert!(failed(pull, true, update, reason).is_err(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn only_a_push_that_was_not_accepted_may_fail_and_only_because_its_blocks_ended() {
+        let push = position(|ask| matches!(ask, Ask::Push(_)));
+        let (update, reason) = CUT_OFF;
+        assert!(
+            matches!(failed(push, false, update, reason), Ok(End::CutOff(failed)) if failed == push)
+        );
+        assert!(
+            failed(push, true, update, reason).is_err(),
+            "it was accepted"
+        );
+        assert!(failed(push, false, "0/50", "20: no room").is_err());
+    }
 
     #[test]
     fn an_observation_without_a_notification_stands_at_its_first_value() {

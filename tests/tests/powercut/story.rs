@@ -103,17 +103,14 @@ impl Rest {
     }
 }
 
-impl Ask {
-    /// Whether this Update State and Update Result say that the request has failed.
-    pub(crate) fn is_failed(self, update: &str) -> bool {
-        match self {
-            Pull(_) | Push(_) => update.starts_with("0/5"),
-            Install => update.starts_with("3/5"),
-            ForUpdate => false,
-            Uninstall => update == "4/59",
-        }
-    }
+/// Update State, Update Result and Status Reason of a push whose blocks ended. No other request may fail: the origin
+/// serves each package again, and the packages cannot fail by themselves.
+pub(crate) const CUT_OFF: (&str, &str) = (
+    "0/52",
+    "20: the server stopped sending the package: write it again from its first block",
+);
 
+impl Ask {
     pub(crate) fn send(self, client: &Client<'_>, vendor: &Vendor) -> Response {
         match self {
             Pull(release) => {
