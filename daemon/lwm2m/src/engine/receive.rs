@@ -105,6 +105,10 @@ impl Engine {
     /// An acknowledgement, empty or with the response.
     fn concluded(&mut self, now: Time, message: &Message) {
         if !matches!(self.sender.purpose(), Some(Purpose::Registration)) {
+            // Only a request is answered in an acknowledgement: the server took the message for an earlier run's, and dropped it.
+            if message.code().is_response() {
+                return;
+            }
             if let Some(Purpose::Notification(it)) = self.sender.concluded(message.id()) {
                 self.observations.acknowledged(&it);
             }

@@ -83,6 +83,21 @@ fn what_was_sent_and_not_acknowledged_is_notified_again_after_a_restart() {
 }
 
 #[test]
+fn a_response_to_an_earlier_run_s_message_does_not_acknowledge_a_notification() {
+    let mut pair = Pair::registered();
+    let observed = pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    // The server takes it for the Update of an earlier run, which had this Message ID.
+    let dropped = pair.take();
+    pair.respond(&dropped, Code::CHANGED, |it| it);
+    pair.comes_back();
+    assert_eq!(
+        pair.takes_notification(),
+        (observed.token().to_vec(), "1".to_owned())
+    );
+}
+
+#[test]
 fn a_value_that_went_and_came_back_is_notified_again_after_a_restart() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
