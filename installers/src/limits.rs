@@ -40,7 +40,7 @@ pub const ENDED_JOBS_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 pub const ATTEMPTS_A_BOOT: usize = 2;
 /// Attempts at one job.
 pub const ATTEMPTS: usize = 4;
-/// So often in one attempt it is asked whether an interrupted job may go on, while nobody can answer.
+/// Questions in one attempt whether an interrupted job may continue, while nobody can answer.
 pub const JUDGEMENTS: u32 = 3;
 /// How long between two of them.
 pub const JUDGEMENT_PAUSE: Duration = Duration::from_secs(5);

@@ -59,7 +59,7 @@ pub(super) fn owners(root: &Root, paths: &BTreeSet<String>) -> Result<Sets, Fail
 
 const STATES: &str = "-f=${binary:Package}\\t${db:Status-Status}\\n";
 
-/// What dpkg-query tells of these arguments.
+/// Lines of dpkg-query for these arguments.
 fn ask_dpkg(
     root: &Root,
     options: &[&str],

@@ -44,7 +44,7 @@ struct Claimant<'a> {
     owners: &'a BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What files, links, systemd and dpkg tell of some units, and of those that are enabled with them.
+/// Facts from files, links, systemd and dpkg about some units, and about those that are enabled with them.
 struct Facts {
     names: Names,
     /// Instances that systemd has loaded and no file names.
