@@ -215,6 +215,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_from_outside_is_decided_and_what_was_decided_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = || Failure::new(Cause::PackageManager, "too late");
+        let (mut consent, _hook) = Consent::new(folder.path()).unwrap();
+        assert!(!consent.is_settled() && !consent.is_given());
+        consent.refuse(refused());
+        assert!(consent.is_settled() && !consent.is_given());
+        assert_eq!(consent.decided(), Some(Err(refused())));
+
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
+        UnixStream::from(hook).write_all(b"acme\n\n").unwrap();
+        consent.listen(|_| Ok(()));
+        consent.refuse(refused());
+        assert!(consent.is_settled() && consent.is_given());
+        assert_eq!(consent.decided(), Some(Ok(())));
+    }
+
+    #[test]
+    fn apt_is_told_the_hook_and_dpkg_the_sign_of_consent_below_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let (consent, _hook) = Consent::new(folder.path()).unwrap();
+        let options = consent.options(&Root::new(folder.path()));
+        let (flags, values): (Vec<_>, Vec<_>) =
+            options.chunks(2).map(|pair| (&*pair[0], &*pair[1])).unzip();
+        assert!(flags.iter().all(|flag| *flag == "-o"), "{options:?}");
+        let name = consent.token.file_name().unwrap().to_str().unwrap();
+        let gate = format!("DPkg::Options::=--pre-invoke=test -e /{name}");
+        let expected: Vec<&str> = HOOK.into_iter().chain([&*gate]).collect();
+        assert_eq!(values, expected);
+    }
+
+    #[test]
     fn consent_that_dpkg_cannot_see_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (mut consent, hook) = Consent::new(folder.path()).unwrap();
