@@ -428,8 +428,8 @@ impl<'a> Worker<'a> {
         let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
         Ok(Manner {
             allow_downgrade: self.policy.allows_downgrade(&package.name),
-            // What is there since an interrupted attempt of this job was installed from these bytes. After a job that
-            // did not end well the ledger knows no bytes (`Ledger::doubt`).
+            // An interrupted attempt of this job installed these bytes. The ledger knows no bytes after a job that did
+            // not end well (`Ledger::doubt`).
             reinstall: job.cut_off || (was_there && other_bytes),
         })
     }

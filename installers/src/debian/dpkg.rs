@@ -70,7 +70,7 @@ impl Status {
 
     /// Nothing of it is there but perhaps its configuration.
     pub(super) fn is_absent(&self) -> bool {
-        matches!(self.state.as_str(), "not-installed" | "config-files")
+        is_absent(&self.state)
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -96,6 +96,11 @@ impl Status {
     pub(super) fn installed(&self) -> Option<&PackageVersion> {
         self.version.as_ref().filter(|_| self.is_whole())
     }
+}
+
+/// Whether a package in this state (`db:Status-Status`) has at most its configuration there.
+pub(super) fn is_absent(state: &str) -> bool {
+    matches!(state, "not-installed" | "config-files")
 }
 
 impl Dpkg {

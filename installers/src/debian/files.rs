@@ -14,7 +14,7 @@ use std::{
 use tar::Archive;
 use wharf_frames::{Cause, Failure, PackageName};
 
-use super::dpkg::not_started;
+use super::dpkg::{is_absent, not_started};
 use crate::{limits, process, root::Root, systemd::UnitFile};
 
 type Sets = BTreeMap<String, BTreeSet<String>>;
@@ -83,7 +83,6 @@ fn ask_dpkg(
 
 /// The owners without packages of which at most the configuration is there, and without architectures.
 fn present(owners: Sets, states: &str) -> Sets {
-    let is_absent = |state: &str| matches!(state, "not-installed" | "config-files");
     let states = states.lines().filter_map(|line| line.split_once('\t'));
     let absent: BTreeSet<&str> = states
         .filter(|(_, state)| is_absent(state))

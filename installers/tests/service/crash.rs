@@ -8,8 +8,8 @@ use std::{
 };
 
 use wharf_frames::{
-    OperationId, StageId,
-    installer::{JobStatus, Outcome, Reply, Request},
+    Failure, OperationId, StageId,
+    installer::{Found, JobStatus, Outcome, Reply, Request},
 };
 use wharf_tests::waiting::wait_until;
 
@@ -671,17 +671,23 @@ fn without_its_key(script: Script, version: &str) -> Deb {
     }
 }
 
+/// Version 2, over version 1 if that was there, killed in this script and refused after that: what the device has, and why.
+fn killed_without_its_key(script: Script, was_there: bool) -> (Machine, Option<Found>, Failure) {
+    let machine = Machine::debian().started();
+    mount_proc(&machine);
+    if was_there {
+        assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
+    }
+    let outcome = machine.install(&without_its_key(script, "2"));
+    let failure = outcome.failure.expect("its key is gone");
+    assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
+    (machine, outcome.device, failure)
+}
+
 #[test]
 fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
     for was_there in [false, true] {
-        let machine = Machine::debian().started();
-        mount_proc(&machine);
-        if was_there {
-            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
-        }
-        let outcome = machine.install(&without_its_key(Script::Preinst, "2"));
-        let failure = outcome.failure.expect("its key is gone");
-        assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
+        let (machine, device, failure) = killed_without_its_key(Script::Preinst, was_there);
         let effects = lines(&machine.root().join("var/log/acme-effects"));
         assert_eq!(effects.len(), 1, "no script ran after it: {effects:?}");
         assert_ne!(machine.version("acme").as_deref(), Some("2"));
@@ -697,7 +703,7 @@ fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
             .unwrap();
             assert_eq!(machine.install(&Deb::new("acme", "3")).failure, None);
         } else {
-            assert_eq!(outcome.device, None, "what was begun is gone");
+            assert_eq!(device, None, "what was begun is gone");
             let removed = "was removed";
             assert!(failure.detail.as_str().contains(removed), "{failure}");
         }
@@ -709,14 +715,7 @@ fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
 #[test]
 fn a_killed_install_whose_key_is_gone_is_configured_and_says_so() {
     for was_there in [false, true] {
-        let machine = Machine::debian().started();
-        mount_proc(&machine);
-        if was_there {
-            assert_eq!(machine.install(&Deb::new("acme", "1")).failure, None);
-        }
-        let outcome = machine.install(&without_its_key(Script::Postinst, "2"));
-        let failure = outcome.failure.expect("its key is gone");
-        assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
+        let (machine, _, failure) = killed_without_its_key(Script::Postinst, was_there);
         for words in ["was configured", "does not hold any more"] {
             assert!(failure.detail.as_str().contains(words), "{failure}");
         }

@@ -86,7 +86,7 @@ impl Engine {
     /// another version is of no use any more, nor are its observations.
     pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
         let mut engine = Self::new(config, objects, seed);
-        let first = engine.random.next() as u32 % FIRST_IDS;
+        let first = engine.random.next() as u32;
         let ids = engine.sender.ids();
         ids.resume_apart(saved.message_ceiling.into(), first, FIRST_IDS);
         engine.observations.resume_numbers(saved.observe_ceiling);
