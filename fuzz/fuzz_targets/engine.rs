@@ -110,7 +110,7 @@ fn answer(engine: &mut Engine, now: Time, request: RequestId, asked: &Request) {
             ..
         } => Answer::Content(Content::Instance(values())),
         Request::Read { .. } => Answer::Content(Content::from(1)),
-        Request::Discover { .. } => Answer::Discovered(vec![(0, vec![0, 7])]),
+        Request::Discover { .. } => Answer::Discovered(vec![(0, vec![(0, None), (20, Some(2))])]),
         Request::Create { .. } => Answer::Created(InstanceId::MAX - 1),
         Request::Delete { .. } => Answer::Deleted,
         Request::Execute { .. } => Answer::Error(ErrorCode::MethodNotAllowed),

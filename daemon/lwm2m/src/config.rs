@@ -85,13 +85,13 @@ pub struct Limits {
     /// Messages remembered against duplicates: this many that act at once (all but reads and
     /// blocks), and this many others.
     pub remembered_messages: usize,
-    /// Observations; one more is answered as a plain Read, without the Observe option (RFC 7641
-    /// 4.1).
+    /// Observations. One more of a path that is observed takes the place of the oldest of the path that has most; else
+    /// it is answered as a plain Read, without the Observe option (RFC 7641 4.1).
     pub observations: usize,
     /// Notifications that wait, for each observation; then the oldest is dropped.
     pub queued_notifications: usize,
-    /// Bytes of a request's body that came in blocks, and is not streamed; more gets 4.13.
-    pub assembled_body: usize,
+    /// Bytes of a request's body, in one message or in blocks; more gets 4.13. What is streamed in blocks has no bound.
+    pub request_body: usize,
     /// Bytes of a response's body; more gets 5.00.
     pub response_body: usize,
 }
@@ -103,7 +103,7 @@ impl Default for Limits {
             remembered_messages: 128,
             observations: 64,
             queued_notifications: 16,
-            assembled_body: 8 * 1024,
+            request_body: 8 * 1024,
             response_body: 64 * 1024,
         }
     }

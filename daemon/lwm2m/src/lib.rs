@@ -81,7 +81,8 @@ pub use model::{ObjectDefinition, Objects, Operations, ResourceDefinition, Type,
 pub use output::{Event, Failure, Output};
 pub use path::{InstanceId, ObjectId, Path, ResourceId};
 pub use request::{
-    Answer, Block, Content, ErrorCode, ReadPurpose, Request, RequestId, Resources, WriteMode,
+    Answer, Block, Content, Dimensions, ErrorCode, ReadPurpose, Request, RequestId, Resources,
+    WriteMode,
 };
 pub use saved::{Answered, Saved, SavedObservation};
 pub use secret::Secret;

@@ -3,15 +3,15 @@
 
 use core::fmt::Write;
 
-use crate::{InstanceId, Objects, Path, ResourceId, Version};
+use crate::{Dimensions, InstanceId, Objects, Path, Version};
 
 /// The Security object, which no server but a bootstrap server sees (TS Core 1.0 E.1).
 pub(crate) const SECURITY: u16 = 0;
 
-/// The body of a Register: what the engine can speak, then every instance, or the object if it has
-/// none.
+/// The body of a Register: every instance, or the object if it has none. No `ct`, which names formats besides TLV
+/// (TS Core 1.0 5.3.1): Wakaama's server refuses a Register with any other.
 pub(crate) fn registration(objects: &Objects) -> String {
-    let mut links = String::from("</>;rt=\"oma.lwm2m\";ct=11542");
+    let mut links = String::from("</>;rt=\"oma.lwm2m\"");
     for definition in objects
         .definitions()
         .iter()
@@ -29,11 +29,11 @@ pub(crate) fn registration(objects: &Objects) -> String {
     links
 }
 
-/// The answer to a Discover, down to the resources.
+/// The answer to a Discover, down to the resources; with the dimension of a multiple one (TS Core 1.0 5.1.2).
 pub(crate) fn discovered(
     path: Path,
     version: Version,
-    instances: &[(InstanceId, Vec<ResourceId>)],
+    instances: &[(InstanceId, Dimensions)],
 ) -> String {
     let mut links = String::new();
     if let Path::Object(object) = path {
@@ -45,10 +45,11 @@ pub(crate) fn discovered(
         if path.resource().is_none() && path.contains(here) {
             push(&mut links, here);
         }
-        for resource in resources {
+        for (resource, dimension) in resources {
             let here = Path::Resource(path.object(), *instance, *resource);
             if path.contains(here) {
                 push(&mut links, here);
+                push_dimension(&mut links, *dimension);
             }
         }
     }
@@ -59,6 +60,12 @@ fn push(links: &mut String, path: Path) {
     let comma = if links.is_empty() { "" } else { "," };
     // Writing to a String does not fail.
     let _ = write!(links, "{comma}<{path}>");
+}
+
+fn push_dimension(links: &mut String, dimension: Option<u16>) {
+    if let Some(dimension) = dimension {
+        let _ = write!(links, ";dim={dimension}");
+    }
 }
 
 fn push_version(links: &mut String, version: Version) {
@@ -87,21 +94,21 @@ mod tests {
         let objects = Objects::new(&OBJECTS, [(9, 1), (0, 0), (1, 0), (3, 0), (9, 0)]);
         assert_eq!(
             registration(&objects),
-            "</>;rt=\"oma.lwm2m\";ct=11542,</1/0>,</3>;ver=\"1.1\",</3/0>,</9/0>,</9/1>,</14>",
+            "</>;rt=\"oma.lwm2m\",</1/0>,</3>;ver=\"1.1\",</3/0>,</9/0>,</9/1>,</14>",
         );
     }
 
     #[test]
     fn a_discover_answers_at_its_level_and_below() {
-        let there = [(0, vec![0, 7]), (2, vec![7])];
+        let there = [(0, vec![(0, None), (7, Some(8))]), (2, vec![(7, Some(0))])];
         let version = Version(1, 0);
         for (path, links) in [
             (
                 Path::Object(9),
-                "</9>,</9/0>,</9/0/0>,</9/0/7>,</9/2>,</9/2/7>",
+                "</9>,</9/0>,</9/0/0>,</9/0/7>;dim=8,</9/2>,</9/2/7>;dim=0",
             ),
-            (Path::Instance(9, 0), "</9/0>,</9/0/0>,</9/0/7>"),
-            (Path::Resource(9, 0, 7), "</9/0/7>"),
+            (Path::Instance(9, 0), "</9/0>,</9/0/0>,</9/0/7>;dim=8"),
+            (Path::Resource(9, 0, 7), "</9/0/7>;dim=8"),
         ] {
             assert_eq!(discovered(path, version, &there), links);
         }

@@ -7,7 +7,7 @@ use crate::{
     Path, SavedObservation, coap::Code, content::Format, exchange::digest, numbers::Numbers,
 };
 
-/// Names an observation; one that is begun anew with another token has another name.
+/// Names an observation, which belongs to its path and token (RFC 7641 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ObservationId(u64);
 
@@ -60,6 +60,10 @@ pub(crate) enum Notification {
 }
 
 impl Observation {
+    fn is(&self, subject: &Subject) -> bool {
+        (self.subject.path, &self.subject.token) == (subject.path, &subject.token)
+    }
+
     fn saved(&self) -> SavedObservation {
         SavedObservation {
             path: self.subject.path,
@@ -83,6 +87,7 @@ impl Notification {
 
 /// All observations of one server.
 pub(crate) struct Observations {
+    /// In the order in which the server asked for them last.
     observations: Vec<Observation>,
     queue: VecDeque<Notification>,
     next_id: u64,
@@ -148,28 +153,34 @@ impl Observations {
         unsaved
     }
 
-    /// Begins an observation, in place of another one of the same path: then what still waits is
-    /// void, since the response is newer. Returns the number for the response; `None` if there are
-    /// too many.
-    pub(crate) fn begin(&mut self, subject: Subject, told: u64) -> Option<u32> {
-        let known = self
-            .observations
-            .iter()
-            .position(|it| it.subject.path == subject.path);
-        let mut id = ObservationId(self.next_id);
-        if let Some(old) = known.map(|at| self.observations.remove(at)) {
-            self.queue
-                .retain(|notification| !notification.is_of(old.id));
-            if old.subject.token == subject.token {
-                id = old.id;
-            }
-        }
+    /// Begins an observation, or begins that of the same path and token anew: then what still waits is void, since the
+    /// response is newer. Returns the number for the response, and the path of the observation that had to make room;
+    /// `None` if there are too many.
+    pub(crate) fn begin(&mut self, subject: Subject, told: u64) -> Option<(u32, Option<Path>)> {
+        let known = self.observations.iter().find(|it| it.is(&subject));
+        let id = known.map_or(ObservationId(self.next_id), |it| it.id);
+        self.remove(|it| it.id == id);
+        let mut ended = None;
         if self.observations.len() >= self.capacity {
-            return None;
+            let superseded = self.superseded_by(subject.path)?;
+            ended = self.remove(|it| it.id == superseded);
         }
         self.add(id, subject, told);
         self.unsaved.observations = true;
-        Some(self.numbers.next())
+        Some((self.numbers.next(), ended))
+    }
+
+    /// The oldest observation of the path that has most of them, one more of `newest` counted. A server that forgot its
+    /// observations observes anew with other tokens; the Reset that ends an old one comes only when its value changes.
+    fn superseded_by(&self, newest: Path) -> Option<ObservationId> {
+        let of = |path: Path| {
+            let known = self.observations.iter().map(|it| it.subject.path);
+            known.chain([newest]).filter(|it| *it == path).count()
+        };
+        // `max_by_key` gives the last of those that are alike.
+        let newest_first = self.observations.iter().rev();
+        let most = newest_first.max_by_key(|it| of(it.subject.path))?;
+        (of(most.subject.path) > 1).then_some(most.id)
     }
 
     fn add(&mut self, id: ObservationId, subject: Subject, told: u64) {
@@ -183,9 +194,9 @@ impl Observations {
         });
     }
 
-    /// Ends the observation of this path, or with this token.
+    /// Ends the observation of this path with this token (RFC 7641 3.6).
     pub(crate) fn cancel(&mut self, path: Path, token: &[u8]) -> Option<Path> {
-        self.remove(|it| it.subject.path == path || it.subject.token == token)
+        self.remove(|it| it.subject.path == path && it.subject.token == token)
     }
 
     /// A Reset came for the notification with this Message ID (RFC 7641 3.6).
@@ -416,20 +427,39 @@ mod tests {
     }
 
     #[test]
-    fn a_new_token_for_the_same_path_replaces_the_observation() {
+    fn the_same_token_for_the_same_path_begins_the_observation_anew() {
         let mut observations = Observations::new(4, 3);
         observations.begin(subject(STATE, 1, false), 0).unwrap();
         let old = id_of(&observations, STATE);
         observations.enqueue(old, vec![1]);
         let number = observations.sent(old, 77).unwrap();
-        assert!(observations.begin(subject(STATE, 2, false), 0).unwrap() > number);
+        let (next, ended) = observations.begin(subject(STATE, 1, false), 0).unwrap();
+        assert!(next > number && ended.is_none());
         assert_eq!(observations.next(), None);
-        assert_eq!(
-            observations.reset(77),
-            None,
-            "a Reset for the old token's notification"
-        );
-        assert_eq!(observations.concerned(&[STATE]).len(), 1);
+        assert_eq!(observations.concerned(&[STATE]), [(old, STATE)]);
+    }
+
+    #[test]
+    fn an_observation_belongs_to_its_path_and_token() {
+        let mut observations = Observations::new(4, 3);
+        for (path, token) in [(STATE, 1), (STATE, 2), (REASON, 2)] {
+            observations.begin(subject(path, token, false), 0).unwrap();
+        }
+        let [(first, _), (second, _)] = observations.concerned(&[STATE])[..] else {
+            panic!("two observations");
+        };
+        for id in [first, second] {
+            observations.enqueue(id, vec![1]);
+        }
+        assert_eq!(observations.cancel(STATE, &[3]), None);
+        assert_eq!(observations.cancel(REASON, &[1]), None);
+        observations.sent(first, 77);
+        observations.sent(second, 78);
+        assert_eq!(observations.reset(77), Some(STATE));
+        assert_eq!(observations.concerned(&[STATE]), [(second, STATE)]);
+        assert_eq!(waiting(&mut observations), [[1]], "of the second one");
+        assert_eq!(observations.cancel(STATE, &[2]), Some(STATE));
+        assert_eq!(observations.concerned(&[REASON]).len(), 1);
     }
 
     #[test]
@@ -471,13 +501,22 @@ mod tests {
     }
 
     #[test]
-    fn one_observation_too_many_is_not_begun() {
-        let mut observations = Observations::new(1, 3);
-        observations.begin(subject(STATE, 1, false), 0).unwrap();
-        assert_eq!(observations.begin(subject(REASON, 2, true), 0), None);
-        assert!(
-            observations.begin(subject(STATE, 3, false), 0).is_some(),
-            "in place of itself"
-        );
+    fn one_observation_too_many_is_not_begun_unless_an_older_one_of_a_path_can_make_room() {
+        let mut observations = Observations::new(3, 3);
+        let mut begin = |path, token| {
+            let begun = observations.begin(subject(path, token, true), 0);
+            let ended = begun.map(|(_, ended)| ended);
+            let saved = observations.saved();
+            let left = saved.iter().map(|it| it.token[0]).collect::<Vec<_>>();
+            (ended, left)
+        };
+        const RESULT: Path = Path::Resource(9, 0, 9);
+        begin(STATE, 1);
+        begin(REASON, 2);
+        begin(REASON, 3);
+        assert_eq!(begin(STATE, 1), (Some(None), vec![2, 3, 1]), "the same");
+        assert_eq!(begin(RESULT, 4), (Some(Some(REASON)), vec![3, 1, 4]));
+        assert_eq!(begin(Path::Object(9), 5), (None, vec![3, 1, 4]));
+        assert_eq!(begin(STATE, 6), (Some(Some(STATE)), vec![3, 4, 6]));
     }
 }

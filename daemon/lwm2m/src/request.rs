@@ -11,6 +11,9 @@ pub struct RequestId(pub(crate) u64);
 /// The resources of one instance, each with its value.
 pub type Resources = Vec<(ResourceId, ResourceValue)>;
 
+/// The resources of one instance that are there, each with the number of its resource instances if it is multiple.
+pub type Dimensions = Vec<(ResourceId, Option<u16>)>;
+
 /// Why something is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadPurpose {
@@ -37,7 +40,7 @@ pub struct Block {
     /// Any other offset continues exactly where the block before, which was answered `Changed`,
     /// ended.
     pub offset: u64,
-    /// The bytes, at most 1,024.
+    /// The bytes: a block of up to 1,024, or all that one message carries.
     pub bytes: Vec<u8>,
     /// Nothing follows. To be answered when all of it is durable.
     pub last: bool,
@@ -153,9 +156,8 @@ impl<V: Into<ResourceValue>> From<V> for Content {
 pub enum Answer {
     /// 2.05, to a Read.
     Content(Content),
-    /// 2.05, to a Discover: the instances in question, each with those of its resources that are
-    /// there.
-    Discovered(Vec<(InstanceId, Vec<ResourceId>)>),
+    /// 2.05, to a Discover: the instances in question.
+    Discovered(Vec<(InstanceId, Dimensions)>),
     /// 2.04, to a Write, an Execute, a Block (2.31 if it was not the last).
     Changed,
     /// 2.01, to a Create.

@@ -193,7 +193,7 @@ impl Agent {
         let mut agent = Self {
             link,
             registration_not_kept: false,
-            device: Device::of(root),
+            device: Device::of(root, &settings.device),
             own_package: surroundings.own_package,
             service_manager: system("cannot time signs of life", ServiceManager::new())?,
             standing: Standing::Registering,

@@ -5,4 +5,4 @@ mod psk;
 mod raw;
 mod settings;
 
-pub use settings::{Activation, ConfigError, Server, Settings, Timing};
+pub use settings::{Activation, ConfigError, Device, Server, Settings, Timing};

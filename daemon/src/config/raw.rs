@@ -23,6 +23,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) package: BTreeMap<String, Spanned<Package>>,
     #[serde(default)]
+    pub(super) device: Device,
+    #[serde(default)]
     pub(super) download: Download,
     #[serde(default)]
     pub(super) timing: Timing,
@@ -49,6 +51,14 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Package {
     pub(super) activation: super::Activation,
+}
+
+/// `[device]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Device {
+    pub(super) manufacturer: Option<Spanned<String>>,
+    pub(super) model_number: Option<Spanned<String>>,
 }
 
 /// `[download]`.

@@ -32,10 +32,21 @@ pub struct Settings {
     pub server: Server,
     /// Packages that have an activation of their own, whoever installs them.
     pub activations: BTreeMap<PackageName, Activation>,
+    /// What the machine may not say about itself.
+    pub device: Device,
     /// The origins that may get User Name and Password without TLS.
     pub credentials_over_http: Vec<UriOrigin>,
     /// How long things are waited for.
     pub timing: Timing,
+}
+
+/// What this gateway is, where the machine does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    /// Who made it.
+    pub manufacturer: Option<String>,
+    /// Which of the maker's models it is.
+    pub model_number: Option<String>,
 }
 
 /// A server account.
@@ -226,6 +237,7 @@ struct Draft {
     max_instances: Option<u16>,
     server: Option<Server>,
     activations: BTreeMap<PackageName, Activation>,
+    device: Device,
     credentials_over_http: Vec<UriOrigin>,
     timing: Timing,
 }
@@ -254,6 +266,18 @@ impl Draft {
                 .map_err(|error| source.error("package", &package, format!("{name:?}: {error}")))?;
             self.activations
                 .insert(judged, package.into_inner().activation);
+        }
+        let raw::Device {
+            manufacturer,
+            model_number,
+        } = file.device;
+        for (key, text, place) in [
+            ("manufacturer", manufacturer, &mut self.device.manufacturer),
+            ("model-number", model_number, &mut self.device.model_number),
+        ] {
+            if let Some(text) = text {
+                *place = Some(judge_text(source, key, text)?);
+            }
         }
         if let Some(origins) = file.download.credentials_over_http {
             let judged = origins.iter().map(|origin| judge_origin(source, origin));
@@ -298,6 +322,7 @@ impl Draft {
             max_instances,
             server,
             activations: self.activations,
+            device: self.device,
             credentials_over_http: self.credentials_over_http,
             timing: self.timing,
         })
@@ -347,6 +372,26 @@ fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, 
             "endpoint",
             &name,
             "expected 1 to 120 printable ASCII characters without a space",
+        )),
+    }
+}
+
+/// What a server reads and shows.
+fn judge_text(
+    source: &Source<'_>,
+    key: &str,
+    text: Spanned<String>,
+) -> Result<String, ConfigError> {
+    let fits = |text: &str| {
+        let is_blank = text.trim().is_empty();
+        !is_blank && text.len() <= 255 && !text.chars().any(char::is_control)
+    };
+    match fits(text.get_ref()) {
+        true => Ok(text.into_inner()),
+        false => Err(source.error(
+            key,
+            &text,
+            "expected 1 to 255 bytes of text on one line, without control characters",
         )),
     }
 }
@@ -461,6 +506,24 @@ mod tests {
     }
 
     #[test]
+    fn manufacturer_and_model_number_are_overridden_one_by_one() {
+        let first = "[device]\nmanufacturer = \"Acme\"\nmodel-number = \"Gate 7\"\n";
+        let second = "[device]\nmodel-number = \"Gate 8\"\n";
+        let files = [
+            ("wharfd.toml", LOCAL),
+            ("wharfd.toml.d/10.toml", first),
+            ("wharfd.toml.d/20.toml", second),
+        ];
+        let of = |files: &[(&str, &str)]| Root::with(files).settings().unwrap().device;
+        assert_eq!(of(&files[..1]), Device::default());
+        let expected = Device {
+            manufacturer: Some("Acme".to_owned()),
+            model_number: Some("Gate 8".to_owned()),
+        };
+        assert_eq!(of(&files), expected);
+    }
+
+    #[test]
     fn origins_may_get_credentials_over_http_and_a_later_file_says_all_of_them() {
         let named = "[download]\ncredentials-over-http = [\"http://h:8080\", \"HTTP://I:80\"]\n";
         let mut files = vec![("wharfd.toml", LOCAL), ("wharfd.toml.d/10.toml", named)];
@@ -527,6 +590,21 @@ mod tests {
                 &["in the clear", "any user of this machine", "unprotected"],
             ),
             ("[[server]]\n", "line 1", &["missing field", "uri"]),
+            (
+                "[device]\nmanufacturer = \" \"",
+                "line 2",
+                &["manufacturer", "expected 1 to 255"],
+            ),
+            (
+                "[device]\n\nmodel-number = \"a\\nb\"",
+                "line 3",
+                &["model-number", "on one line"],
+            ),
+            (
+                "[device]\nmodel = \"x\"",
+                "line 2",
+                &["model", "expected `manufacturer` or `model-number`"],
+            ),
             ("[timing]\nstall = 0", "line 2", &["stall", "expected 1 to"]),
             (
                 "[download]\ncredentials = true",

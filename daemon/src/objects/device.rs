@@ -7,7 +7,7 @@ use lwm2m::{
     ObjectDefinition, Operations, ResourceDefinition, ResourceValue, Resources, Type, Value,
 };
 
-use crate::clock;
+use crate::{clock, config};
 
 /// The resources that are there.
 pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
@@ -36,14 +36,32 @@ pub struct Device {
     software_version: &'static str,
 }
 
+/// What DMI says where the maker of the board wrote nothing, in small letters.
+const PLACEHOLDERS: [&str; 9] = [
+    "default string",
+    "none",
+    "not applicable",
+    "not specified",
+    "o.e.m.",
+    "system manufacturer",
+    "system product name",
+    "to be filled by o.e.m.",
+    "unknown",
+];
+
 impl Device {
-    /// What the machine says about itself.
-    pub fn of(root: &Path) -> Self {
-        let dmi = |name: &str| first_line(&root.join("sys/class/dmi/id").join(name));
+    /// What the machine says about itself, and what the configuration says where the machine does not.
+    pub fn of(root: &Path, configured: &config::Device) -> Self {
+        let dmi = |name: &str| {
+            let said = first_line(&root.join("sys/class/dmi/id").join(name));
+            said.filter(|text| !PLACEHOLDERS.contains(&text.to_ascii_lowercase().as_str()))
+        };
         let model = || first_line(&root.join("proc/device-tree/model"));
         Self {
-            manufacturer: dmi("sys_vendor"),
-            model: dmi("product_name").or_else(model),
+            manufacturer: dmi("sys_vendor").or_else(|| configured.manufacturer.clone()),
+            model: dmi("product_name")
+                .or_else(model)
+                .or_else(|| configured.model_number.clone()),
             firmware_version: os_release(root).remove("PRETTY_NAME"),
             device_type: "gateway",
             software_version: concat!("wharfd ", env!("CARGO_PKG_VERSION")),
@@ -98,8 +116,60 @@ mod tests {
         fs::create_dir(root.path().join("etc")).unwrap();
         let text = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
         fs::write(root.path().join("etc/os-release"), text).unwrap();
-        let resources = Device::of(root.path()).resources();
+        let resources = Device::of(root.path(), &config::Device::default()).resources();
         let expected = (3, "Debian GNU/Linux 12 (bookworm)".into());
         assert!(resources.contains(&expected), "{resources:?}");
+    }
+
+    const DMI: [&str; 2] = [
+        "sys/class/dmi/id/sys_vendor",
+        "sys/class/dmi/id/product_name",
+    ];
+    const TREE: &str = "proc/device-tree/model";
+
+    /// Manufacturer and Model Number of a machine with these files, where the configuration says Acme and Gate 7.
+    fn made(files: &[(&str, &str)]) -> [Option<ResourceValue>; 2] {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let file = root.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let configured = config::Device {
+            manufacturer: Some("Acme".to_owned()),
+            model_number: Some("Gate 7".to_owned()),
+        };
+        let resources = Device::of(root.path(), &configured).resources();
+        [0, 1].map(|wanted| {
+            let mut found = resources.iter().filter(|(id, _)| *id == wanted);
+            found.next().map(|(_, value)| value.clone())
+        })
+    }
+
+    #[test]
+    fn manufacturer_and_model_number_come_from_the_configuration_where_the_machine_does_not_say() {
+        let [vendor, product] = DMI;
+        for (files, expected) in [
+            (&[][..], ["Acme", "Gate 7"]),
+            (
+                &[(TREE, "Raspberry Pi 4 Model B\0")],
+                ["Acme", "Raspberry Pi 4 Model B"],
+            ),
+            (
+                &[(vendor, "QEMU\n"), (product, "Standard PC\n")],
+                ["QEMU", "Standard PC"],
+            ),
+            (
+                &[(vendor, "Default string\n"), (product, "  \n")],
+                ["Acme", "Gate 7"],
+            ),
+            (
+                &[(vendor, "Intel\n"), (product, "To Be Filled By O.E.M.\n")],
+                ["Intel", "Gate 7"],
+            ),
+        ] {
+            let expected = expected.map(|text| Some(text.into()));
+            assert_eq!(made(files), expected, "{files:?}");
+        }
     }
 }

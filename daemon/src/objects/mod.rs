@@ -7,7 +7,7 @@ pub mod software;
 
 use std::collections::BTreeMap;
 
-use lwm2m::{Answer, Content, ErrorCode, ObjectDefinition, Path, Resources};
+use lwm2m::{Answer, Content, ErrorCode, ObjectDefinition, Path, ResourceValue, Resources};
 use wharf_software::{Instance, InstanceId, ObjectLink, Resource};
 
 pub use device::Device;
@@ -84,13 +84,15 @@ impl Values<'_> {
         };
         let there = |instance| {
             let values = self.instance(path.object(), instance).unwrap_or_default();
-            let is_there = |id: u16, readable: bool| {
-                path.resource().is_none_or(|wanted| wanted == id)
-                    && (!readable || values.iter().any(|(found, _)| *found == id))
-            };
             let resources = definition.resources().iter();
-            let present = resources.filter(|known| is_there(known.id(), known.is_readable()));
-            (instance, present.map(|known| known.id()).collect())
+            let wanted =
+                resources.filter(|known| path.resource().is_none_or(|id| id == known.id()));
+            let present = wanted.filter_map(|known| {
+                let value = values.iter().find(|(id, _)| *id == known.id());
+                let dimension = value.and_then(|(_, value)| dimension(value));
+                (value.is_some() || !known.is_readable()).then_some((known.id(), dimension))
+            });
+            (instance, present.collect())
         };
         let found = instances(self.software)
             .into_iter()
@@ -120,20 +122,55 @@ impl Values<'_> {
     }
 }
 
+/// How many resource instances a multiple resource has.
+fn dimension(value: &ResourceValue) -> Option<u16> {
+    match value {
+        ResourceValue::Single(_) => None,
+        ResourceValue::Multiple(values) => u16::try_from(values.len()).ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
-    fn read(path: Path) -> Answer {
+    fn ask(asked: impl FnOnce(&Values<'_>) -> Answer) -> Answer {
         let account = Account::new(86_400);
-        let device = Device::of(std::path::Path::new("/nonexistent"));
+        let device = Device::of(
+            std::path::Path::new("/nonexistent"),
+            &config::Device::default(),
+        );
         let software = BTreeMap::from([(InstanceId(3), Instance::default())]);
-        let values = Values {
+        asked(&Values {
             account: &account,
             device: &device,
             software: &software,
+        })
+    }
+
+    fn read(path: Path) -> Answer {
+        ask(|values| values.read(path))
+    }
+
+    #[test]
+    fn a_discover_names_the_dimension_of_a_multiple_resource() {
+        let discover = |path| ask(|values| values.discover(path));
+        let errors = Path::Resource(3, 0, 11);
+        let expected = vec![(0, vec![(11, Some(1))])];
+        assert_eq!(discover(errors), Answer::Discovered(expected));
+        let Answer::Discovered(device) = discover(Path::Object(3)) else {
+            panic!("no answer to a Discover");
         };
-        values.read(path)
+        // Manufacturer, Model Number and Firmware Version are known nowhere below this root.
+        let expected = [
+            (11, Some(1)),
+            (13, None),
+            (16, None),
+            (17, None),
+            (19, None),
+        ];
+        assert_eq!(device, [(0, expected.to_vec())]);
     }
 
     #[test]

@@ -464,6 +464,10 @@ fn a_registration_is_kept_for_the_server_that_it_was_made_with() {
             observation(Path::Object(9), 0),
             observation(Path::Instance(9, 65_534), u64::MAX),
             observation(Path::Resource(9, 0, 7), 0x8000_0000_0000_0001),
+            SavedObservation {
+                token: b"another".to_vec(),
+                ..observation(Path::Resource(9, 0, 7), 0)
+            },
         ],
     };
     let (server, other) = ("coap://127.0.0.1:5683", "coap://127.0.0.2:5683");

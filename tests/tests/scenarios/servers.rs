@@ -7,6 +7,8 @@ use wharf_tests::{
     gateway::{ENDPOINT, Gateway},
     leshan::Leshan,
     package::Package,
+    process::Process,
+    system_bus::SystemBus,
     waiting::wait_until,
 };
 
@@ -14,7 +16,11 @@ use crate::stage_set::StageSet;
 
 /// A gateway that is registered at Leshan, and the rest of a stage set.
 pub(crate) fn at_leshan() -> (StageSet, Leshan) {
-    let mut set = StageSet::configured(Gateway::debian(), "");
+    with_leshan(Gateway::debian())
+}
+
+fn with_leshan(gateway: Gateway) -> (StageSet, Leshan) {
+    let mut set = StageSet::configured(gateway, "");
     let leshan = Leshan::new();
     set.gateway.configure(&leshan.uri(), "");
     set.gateway.start();
@@ -100,6 +106,45 @@ fn leshan_drives_the_whole_story() {
         is_told("40: hello 1.0-1 is installed") && is_told("40: hello 2.0-1 is installed"),
         "{reasons:?}"
     );
+}
+
+/// Leshan keeps one observation of a path, by the token of its last Observe, and resets a notification with another.
+#[test]
+fn leshan_observes_a_path_anew_and_its_reset_ends_the_observation_that_it_forgot() {
+    let gateway = Gateway::simulated();
+    let _bus = SystemBus::start(&gateway.path());
+    let (set, mut leshan) = with_leshan(gateway);
+    let mut wharfctl = set.gateway.command("wharfctl", &[]);
+    let trace = Process::spawn(wharfctl.arg("trace"));
+    wait_until("a read in the trace", || {
+        expect(leshan.read(ENDPOINT, "/9/0/7"), "2.05");
+        let lines = trace.output().all();
+        lines
+            .iter()
+            .any(|line| line.contains("GET /9/0/7"))
+            .then_some(())
+    });
+
+    expect(leshan.observe(ENDPOINT, "/9/0/8"), "2.05");
+    expect(leshan.observe(ENDPOINT, "/9/0/8"), "2.05");
+    let mut told_so_far = 0;
+    for value in [true, false] {
+        expect(leshan.write(ENDPOINT, "/9/0/8", value), "2.04");
+        told_so_far = leshan.wait_for_notification("/9/0/8", value, told_so_far);
+    }
+    expect(leshan.cancel(ENDPOINT, "/9/0/8"), "2.05");
+    expect(leshan.write(ENDPOINT, "/9/0/8", true), "2.04");
+    expect(leshan.read(ENDPOINT, "/9/0/8"), "2.05");
+    assert_eq!(told(&leshan, "/9/0/8"), [true, false]);
+    let resets = trace.output().all();
+    let resets = resets
+        .iter()
+        .filter(|line| line.contains("< RST ["))
+        .count();
+    assert_eq!(resets, 1, "{:#?}", trace.output().all());
+
+    let links = leshan.discover(ENDPOINT, "/3/0").value.to_string();
+    assert!(links.contains("</3/0/11>;dim=1"), "{links}");
 }
 
 /// As ThingsBoard's DefaultLwM2MOtaUpdateService does it: `/9/0` only, 0, 1, 7, 9 and 3/0/19 observed; INITIAL

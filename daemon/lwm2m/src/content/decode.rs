@@ -15,7 +15,7 @@ pub(crate) fn resource_write(
     payload: &[u8],
 ) -> Result<ResourceValue, ErrorCode> {
     let bad = ErrorCode::BadRequest;
-    match format.map(Format::from_number) {
+    match format.map(Format::of_body) {
         Some(Some(Format::Tlv)) => {
             tlv_resource(resource, payload).or_else(|error| plain(resource, payload).ok_or(error))
         }
@@ -168,7 +168,7 @@ fn writable_or_none(
 }
 
 fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<Entry<'_>>, ErrorCode> {
-    match format.map(Format::from_number) {
+    match format.map(Format::of_body) {
         // A payload that is no text can only be TLV.
         Some(Some(Format::Tlv | Format::Text)) | None => {
             entries(payload).map_err(|_| ErrorCode::BadRequest)
@@ -313,6 +313,20 @@ mod tests {
                 Value::Opaque(b"!".to_vec()),
                 "text: Base64",
             ),
+            (
+                3,
+                Some(1541),
+                b"http://a",
+                Value::from("http://a"),
+                "the old number of text",
+            ),
+            (
+                8,
+                Some(1542),
+                b"\xc1\x08\x01",
+                Value::Boolean(true),
+                "the old number of TLV",
+            ),
         ] {
             assert_eq!(
                 write(id, format, payload),
@@ -331,6 +345,8 @@ mod tests {
             (8, Some(42), b"\x01", unsupported),
             (8, Some(40), b"1", unsupported),
             (3, Some(110), b"[]", unsupported),
+            (3, Some(11543), b"{}", unsupported),
+            (3, Some(1543), b"{}", unsupported), // its old number
             (3, Some(0), b"\xff", bad),
             (20, Some(0), b"1", bad),
             (20, Some(11542), b"\xc1\x14\x01", bad),

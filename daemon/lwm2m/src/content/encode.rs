@@ -16,7 +16,7 @@ pub(crate) fn encode(
 ) -> Result<Vec<u8>, ErrorCode> {
     let mut out = Vec::new();
     match (path, content) {
-        (Path::Resource(_, _, id), Content::Resource(value)) => match format {
+        (Path::Resource(_, _, id), Content::Resource(value)) => match format.meaning() {
             Format::Tlv => push_resource(&mut out, id, value)?,
             format => out = single(value, format)?,
         },

@@ -9,7 +9,8 @@ pub(crate) use encode::encode;
 
 use crate::{ErrorCode, Path, ResourceDefinition, Type};
 
-/// The formats of LwM2M 1.0 that the engine speaks, by their CoAP number.
+/// The formats of LwM2M 1.0 that the engine speaks, by their CoAP number. Servers that are older than the registered
+/// numbers know text and TLV by those of the drafts (FIWARE's does).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// text/plain
@@ -18,23 +19,48 @@ pub(crate) enum Format {
     Link = 40,
     /// application/octet-stream
     Opaque = 42,
+    /// Text in the drafts of LwM2M 1.0
+    OldText = 1541,
+    /// TLV in the drafts of LwM2M 1.0
+    OldTlv = 1542,
     /// application/vnd.oma.lwm2m+tlv
     Tlv = 11542,
 }
 
 impl Format {
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::Text, Self::Link, Self::Opaque, Self::Tlv]
-            .into_iter()
-            .find(|format| *format as u32 == number)
+        [
+            Self::Text,
+            Self::Link,
+            Self::Opaque,
+            Self::OldText,
+            Self::OldTlv,
+            Self::Tlv,
+        ]
+        .into_iter()
+        .find(|format| format.number() == number)
+    }
+
+    /// The format of a body with this number; an old one means today's.
+    pub(crate) fn of_body(number: u32) -> Option<Self> {
+        Self::from_number(number).map(Self::meaning)
+    }
+
+    /// What an old number stands for.
+    pub(crate) fn meaning(self) -> Self {
+        match self {
+            Self::OldText => Self::Text,
+            Self::OldTlv => Self::Tlv,
+            format => format,
+        }
     }
 
     pub(crate) fn number(self) -> u32 {
         self as u32
     }
 
-    /// The format of a Read's answer (TS Core 1.0 6.4): what the server accepts, else the simplest
-    /// there is.
+    /// The format of a Read's answer (TS Core 1.0 6.4): what the server accepts, by the number that it accepts
+    /// (RFC 7252 5.10.4), else the simplest there is.
     pub(crate) fn for_read(
         accept: Option<u32>,
         path: Path,
@@ -50,11 +76,10 @@ impl Format {
             return Ok(simplest);
         };
         let format = Self::from_number(number).ok_or(ErrorCode::NotAcceptable)?;
-        let suits = match format {
-            Self::Tlv => true,
+        let suits = match format.meaning() {
             Self::Text => single.is_some(),
             Self::Opaque => simplest == Self::Opaque,
-            Self::Link => false,
+            meaning => meaning == Self::Tlv,
         };
         suits.then_some(format).ok_or(ErrorCode::NotAcceptable)
     }

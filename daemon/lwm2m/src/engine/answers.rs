@@ -251,9 +251,10 @@ impl Engine {
     /// 4.1).
     fn observed(&mut self, subject: Subject, told: u64, response: Message) -> Message {
         let path = subject.path;
-        let Some(number) = self.observations.begin(subject, told) else {
+        let Some((number, ended)) = self.observations.begin(subject, told) else {
             return response;
         };
+        self.report(ended.map(Event::ObservationEnded));
         self.report(Some(Event::Observed(path)));
         response.with_uint(OptionNumber::OBSERVE, number)
     }

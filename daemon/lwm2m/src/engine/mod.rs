@@ -68,7 +68,7 @@ impl Engine {
             duplicates: Duplicates::new(limits.remembered_messages, lifetime),
             registration: Registration::new(&config),
             observations: Observations::new(limits.observations, limits.queued_notifications),
-            assembly: Assembly::new(limits.assembled_body, lifetime),
+            assembly: Assembly::new(limits.request_body, lifetime),
             streams: Streams::new(lifetime),
             bodies: Bodies::new(lifetime),
             outputs: VecDeque::new(),

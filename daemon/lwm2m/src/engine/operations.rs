@@ -21,11 +21,18 @@ pub(super) enum Step {
     Say(Message),
 }
 
-/// A body above this needs Block1 (RFC 7252 4.6).
-const LONGEST_PAYLOAD: usize = 1024;
+/// The longest list of arguments that an Execute takes.
+const LONGEST_ARGUMENTS: usize = 1024;
+
+/// The methods of LwM2M 1.0 (TS Core 1.0 8.2.5).
+const METHODS: [Code; 4] = [Code::GET, Code::PUT, Code::POST, Code::DELETE];
 
 impl Engine {
     pub(super) fn operation(&mut self, now: Time, message: Message) -> Result<Step, ErrorCode> {
+        // FETCH, PATCH and iPATCH are for LwM2M 1.1, often with options and paths of their own (RFC 7252 5.8).
+        if !METHODS.contains(&message.code()) {
+            return Err(ErrorCode::MethodNotAllowed);
+        }
         check_options(&message)?;
         let path = Path::from_segments(message.options(OptionNumber::URI_PATH))
             .ok_or(ErrorCode::NotFound)?;
@@ -45,8 +52,7 @@ impl Engine {
         match message.code() {
             Code::GET => self.get(now, &message, path),
             Code::DELETE => delete(definition, path),
-            Code::PUT | Code::POST => self.with_body(now, message, definition, path),
-            _ => Err(ErrorCode::MethodNotAllowed),
+            _ => self.with_body(now, message, definition, path),
         }
     }
 
@@ -116,7 +122,7 @@ impl Engine {
             return Err(ErrorCode::MethodNotAllowed);
         }
         let block = block_option(&message, OptionNumber::BLOCK1)?;
-        if block.is_none() && message.payload().len() > LONGEST_PAYLOAD {
+        if message.payload().len() > self.config.limits.request_body {
             return Ok(Step::Say(self.too_large()));
         }
         let part = part(&message, block)?;
@@ -141,11 +147,8 @@ impl Engine {
         }
     }
 
-    /// 4.13, with the length that would have been accepted (RFC 7959 2.9.3).
     fn too_large(&self) -> Message {
-        let longest = u32::try_from(self.config.limits.assembled_body).unwrap_or(u32::MAX);
-        Message::response(ErrorCode::RequestEntityTooLarge.into())
-            .with_uint(OptionNumber::SIZE1, longest)
+        longer_than(self.config.limits.request_body)
     }
 
     fn whole(
@@ -158,6 +161,9 @@ impl Engine {
     ) -> Result<Step, ErrorCode> {
         let request = match (code, path) {
             (Code::POST, Path::Object(_)) => self.create(definition, format, body)?,
+            (Code::POST, Path::Resource(..)) if body.len() > LONGEST_ARGUMENTS => {
+                return Ok(Step::Say(longer_than(LONGEST_ARGUMENTS)));
+            }
             (Code::POST, Path::Resource(..)) => execute(path, format, body)?,
             (Code::POST, _) => {
                 let values = content::instance_write(definition, path, format, body)?;
@@ -232,6 +238,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// 4.13, with the length that would have been accepted (RFC 7959 2.9.3).
+fn longer_than(accepted: usize) -> Message {
+    let longest = u32::try_from(accepted).unwrap_or(u32::MAX);
+    Message::response(ErrorCode::RequestEntityTooLarge.into())
+        .with_uint(OptionNumber::SIZE1, longest)
 }
 
 /// An option that occurs too often counts as unknown (RFC 7252 5.4.5).
@@ -350,11 +363,8 @@ fn replaced(
 }
 
 fn execute(path: Path, format: Option<u32>, body: &[u8]) -> Result<Request, ErrorCode> {
-    if format.is_some_and(|number| number != Format::Text.number()) {
+    if format.is_some_and(|number| Format::of_body(number) != Some(Format::Text)) {
         return Err(ErrorCode::UnsupportedContentFormat);
-    }
-    if body.len() > LONGEST_PAYLOAD {
-        return Err(ErrorCode::RequestEntityTooLarge);
     }
     Ok(Request::Execute {
         path,

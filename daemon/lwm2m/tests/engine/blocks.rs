@@ -161,8 +161,35 @@ fn a_short_package_in_one_message_is_handed_on_as_its_only_block() {
             (0, &b"abc"[..], true)
         );
     }
-    let long = pair.send(Code::PUT, "/9/0/2", Some(42), &[7; 1025]);
-    assert_eq!(long.code(), Code::of(4, 13));
+}
+
+#[test]
+fn a_body_may_be_as_long_in_one_message_as_in_blocks() {
+    let mut pair = Pair::registered();
+    let uri = format!("http://origin/{}", "a".repeat(4000));
+    let answer = pair.send(Code::PUT, "/9/0/3", None, uri.as_bytes());
+    assert_eq!(answer.code(), Code::CHANGED);
+    let Some(Request::Write { values, .. }) = pair.device.asked.pop() else {
+        panic!("no write")
+    };
+    assert_eq!(values, [(3, ResourceValue::from(uri.as_str()))]);
+    for length in [1025, 8192] {
+        let answer = pair.send(Code::PUT, "/9/0/2", Some(42), &vec![7; length]);
+        assert_eq!(answer.code(), Code::CHANGED, "{length}");
+        assert_eq!(handed(&pair), [(0, length, true)]);
+        pair.device.asked.clear();
+    }
+    for path in ["/9/0/2", "/9/0/3"] {
+        let answer = pair.send(Code::PUT, path, Some(0), &[b'A'; 8193]);
+        let limit = answer.uint(OptionNumber::SIZE1);
+        assert_eq!((answer.code(), limit), (Code::of(4, 13), Some(8192)));
+    }
+    let execute =
+        |pair: &mut Pair, length| pair.send(Code::POST, "/9/0/6", None, &vec![b'1'; length]);
+    assert_eq!(execute(&mut pair, 1024).code(), Code::CHANGED);
+    let answer = execute(&mut pair, 1025);
+    let limit = answer.uint(OptionNumber::SIZE1);
+    assert_eq!((answer.code(), limit), (Code::of(4, 13), Some(1024)));
 }
 
 #[test]

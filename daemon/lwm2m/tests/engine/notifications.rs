@@ -91,7 +91,7 @@ fn the_response_comes_before_the_notifications_that_its_commit_caused() {
 }
 
 #[test]
-fn an_observation_ends_by_reset_by_deregistration_and_by_a_new_token() {
+fn an_observation_ends_by_reset_and_by_deregistration_with_its_token() {
     let mut pair = Pair::registered();
     pair.observe("/9/0/7");
     pair.commit(STATE, 1);
@@ -100,18 +100,8 @@ fn an_observation_ends_by_reset_by_deregistration_and_by_a_new_token() {
     pair.commit(STATE, 2);
     pair.assert_silent();
 
-    let first = pair.observe("/9/0/7");
-    let second = pair.observe("/9/0/7");
-    assert!(number(&second) > number(&first));
-    pair.commit(STATE, 3);
-    let notification = pair.take();
-    assert_eq!(notification.token(), second.token());
-    pair.acknowledge(&notification);
-
-    let cancel = pair
-        .message(Code::GET, "/9/0/7")
-        .with_uint(OptionNumber::OBSERVE, 1);
-    let response = pair.exchange(&cancel);
+    let observed = pair.observe("/9/0/7");
+    let response = pair.cancel("/9/0/7", &observed);
     assert_eq!(
         (response.code(), response.option(OptionNumber::OBSERVE)),
         (Code::CONTENT, None)
@@ -124,6 +114,95 @@ fn an_observation_ends_by_reset_by_deregistration_and_by_a_new_token() {
         .filter(|it| **it == Event::ObservationEnded(STATE))
         .count();
     assert_eq!(ended, 2);
+}
+
+#[test]
+fn a_second_token_on_a_path_is_a_second_observation() {
+    let mut pair = Pair::registered();
+    let first = pair.observe("/9/0/7");
+    let second = pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    for observed in [&first, &second] {
+        let notification = pair.take();
+        assert_eq!(
+            (notification.token(), body(&notification).as_str()),
+            (observed.token(), "1")
+        );
+        assert!(number(&notification) > number(&second));
+        pair.acknowledge(&notification);
+    }
+    pair.assert_silent();
+}
+
+#[test]
+fn a_cancel_with_another_token_ends_nothing_else() {
+    let mut pair = Pair::registered();
+    let [first, second, other] = ["/9/0/7", "/9/0/7", "/9/0/9"].map(|path| pair.observe(path));
+    let stranger = pair.message(Code::GET, "/9/0/7");
+    for (path, token) in [
+        ("/9/0/7", &stranger),
+        ("/9/0/7", &other),
+        ("/9/0/9", &first),
+    ] {
+        let response = pair.cancel(path, token);
+        assert_eq!(response.code(), Code::CONTENT);
+    }
+    pair.cancel("/9/0/7", &first);
+    pair.commit(STATE, 1);
+    pair.commit(RESULT, 52);
+    for observed in [&second, &other] {
+        let notification = pair.take();
+        assert_eq!(notification.token(), observed.token());
+        pair.acknowledge(&notification);
+    }
+    pair.assert_silent();
+}
+
+#[test]
+fn a_reset_ends_the_observation_of_its_notification_alone() {
+    let mut pair = Pair::registered();
+    pair.observe("/9/0/7");
+    let second = pair.observe("/9/0/7");
+    pair.commit(STATE, 1);
+    let forgotten = pair.take();
+    pair.receive(&Message::empty(Kind::Reset, forgotten.id()));
+    for state in ["1", "2"] {
+        let notification = pair.take();
+        assert_eq!(
+            (notification.token(), body(&notification).as_str()),
+            (second.token(), state)
+        );
+        pair.acknowledge(&notification);
+        pair.commit(STATE, 2);
+    }
+}
+
+/// It remembers its registrations and forgets its observations, as often as it is restarted.
+#[test]
+fn a_server_that_forgets_its_tokens_can_always_observe_anew() {
+    let mut pair = Pair::registered();
+    let kept = pair.observe("/9/0/9");
+    let mut newest = None;
+    for _ in 0..200 {
+        let observed = pair.observe("/9/0/7");
+        assert!(observed.option(OptionNumber::OBSERVE).is_some());
+        newest = Some(observed);
+    }
+    let limit = Config::new("gateway-17").limits.observations;
+    assert_eq!(pair.kept.observations.len(), limit);
+    pair.commit(STATE, 1);
+    for _ in 2..limit {
+        let forgotten = pair.take();
+        pair.receive(&Message::empty(Kind::Reset, forgotten.id()));
+    }
+    pair.commit(RESULT, 52);
+    for observed in [newest.unwrap(), kept] {
+        let notification = pair.take();
+        assert_eq!(notification.token(), observed.token());
+        pair.acknowledge(&notification);
+    }
+    pair.assert_silent();
+    assert_eq!(pair.kept.observations.len(), 2);
 }
 
 #[test]

@@ -96,11 +96,27 @@ fn what_is_not_there_or_not_allowed_is_refused_before_the_application_is_asked()
         (Code::DELETE, "/3/0", (4, 5)),
         (Code::DELETE, "/9", (4, 5)),
         (Code::DELETE, "/9/0/7", (4, 5)),
-        (Code::of(0, 5), "/9/0", (4, 5)),
     ] {
         let request = pair.message(method, path);
         let response = pair.exchange(&request);
         assert_eq!(response.code(), Code::of(code.0, code.1), "{method} {path}");
+    }
+    assert_eq!(pair.device.asked, []);
+}
+
+/// Read-Composite and Write-Composite name no path.
+#[test]
+fn the_methods_of_lwm2m_1_1_are_not_allowed_wherever_they_go() {
+    let mut pair = Pair::registered();
+    for method in [5, 6, 7] {
+        for path in ["", "/9/0", "/9/9", "/rd", "/0/0/0"] {
+            let response = pair.send(Code::of(0, method), path, Some(112), b"\x80");
+            assert_eq!(response.code(), Code::of(4, 5), "0.0{method} {path}");
+        }
+        let observed = pair
+            .message(Code::of(0, method), "")
+            .with(OptionNumber(1), *b"an If-Match");
+        assert_eq!(pair.exchange(&observed).code(), Code::of(4, 5));
     }
     assert_eq!(pair.device.asked, []);
 }
@@ -111,6 +127,8 @@ fn an_execute_passes_its_arguments_on_as_they_came() {
     for (format, code, arguments) in [
         (None, Code::CHANGED, &b"1"[..]),
         (Some(0), Code::CHANGED, b"0='1',\xff"),
+        (Some(1541), Code::CHANGED, b"1"),
+        (Some(1543), Code::of(4, 15), b"1"),
         (Some(TLV), Code::of(4, 15), b"1"),
     ] {
         let response = pair.send(Code::POST, "/9/0/6", format, arguments);
@@ -124,6 +142,54 @@ fn an_execute_passes_its_arguments_on_as_they_came() {
             assert_eq!(pair.device.asked.pop(), Some(expected));
         }
     }
+}
+
+/// FIWARE's server writes and executes as 1541, and reads as it is told to.
+#[test]
+fn the_old_numbers_of_text_and_tlv_are_taken_and_given_as_they_came() {
+    let mut pair = Pair::registered();
+    for (path, format, payload) in [
+        ("/9/0/3", 1541, &b"http://origin/a.deb"[..]),
+        ("/9/0/8", 1541, b"1"),
+        ("/9/0/8", 1542, b"\xc1\x08\x01"),
+        ("/9/0", 1542, b"\xc1\x08\x01"),
+        ("/9/0/2", 1541, b"YWJj"),
+        ("/9/0/2", 1542, b"\xc3\x02abc"),
+    ] {
+        let response = pair.send(Code::PUT, path, Some(format), payload);
+        assert_eq!(response.code(), Code::CHANGED, "{path} {format}");
+    }
+    for (path, accept, payload) in [
+        ("/9/0/7", 1541, &b"0"[..]),
+        ("/9/0/7", 1542, b"\xc1\x07\x00"),
+        ("/3/0/11", 1542, b"\x83\x0b\x41\x00\x00"),
+    ] {
+        let read = pair.message(Code::GET, path);
+        let response = pair.exchange(&read.with_uint(OptionNumber::ACCEPT, accept));
+        let format = response.uint(OptionNumber::CONTENT_FORMAT);
+        assert_eq!((format, response.payload()), (Some(accept), payload));
+    }
+    for (path, accept) in [("/9/0", 1541), ("/9/0/7", 1543), ("/9/0/7", 1544)] {
+        let read = pair.message(Code::GET, path);
+        let response = pair.exchange(&read.with_uint(OptionNumber::ACCEPT, accept));
+        assert_eq!(response.code(), Code::of(4, 6), "{path} {accept}");
+    }
+    let observe = pair
+        .message(Code::GET, "/9/0/7")
+        .with_uint(OptionNumber::OBSERVE, 0)
+        .with_uint(OptionNumber::ACCEPT, 1542);
+    pair.exchange(&observe);
+    pair.restart(lwm2m::Config::new("gateway-17"));
+    pair.input(lwm2m::Input::Start);
+    let update = pair.take();
+    pair.respond(&update, Code::CHANGED, |it| it);
+    pair.commit(crate::pair::STATE, 1);
+    let notification = pair.take();
+    let format = notification.uint(OptionNumber::CONTENT_FORMAT);
+    assert_eq!(
+        (format, notification.payload()),
+        (Some(1542), &b"\xc1\x07\x01"[..])
+    );
 }
 
 #[test]
@@ -191,7 +257,7 @@ fn a_create_tells_where_the_instance_is() {
 fn a_delete_and_a_discover_are_answered() {
     let mut pair = Pair::registered();
     for (path, links) in [
-        ("/3", "</3>,</3/0>,</3/0/0>,</3/0/11>"),
+        ("/3", "</3>,</3/0>,</3/0/0>,</3/0/11>;dim=1"),
         (
             "/9/0",
             "</9/0>,</9/0/0>,</9/0/7>,</9/0/8>,</9/0/9>,</9/0/16>",

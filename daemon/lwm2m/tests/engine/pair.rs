@@ -119,7 +119,7 @@ impl Device {
             Request::Read { path, .. } => content(self.read(*path)),
             Request::Discover { path } => Answer::Discovered(
                 self.of(*path)
-                    .map(|(id, it)| (id, it.keys().copied().collect()))
+                    .map(|(id, it)| (id, it.iter().map(dimension).collect()))
                     .collect(),
             ),
             Request::Create {
@@ -352,6 +352,15 @@ impl Pair {
         self.exchange(&request)
     }
 
+    /// Cancels the observation of this path that has the token of that message.
+    pub(crate) fn cancel(&mut self, path: &str, observed: &Message) -> Message {
+        let request = self
+            .message(Code::GET, path)
+            .with_uint(OptionNumber::OBSERVE, 1);
+        let id = request.id();
+        self.exchange(&request.addressed(Kind::Confirmable, id, observed.token()))
+    }
+
     /// Sends a request with a body of this format.
     pub(crate) fn send(
         &mut self,
@@ -386,6 +395,13 @@ impl Pair {
     pub(crate) fn commit(&mut self, path: Path, value: impl Into<ResourceValue>) {
         self.device.set(path, value);
         self.input(Input::Changed(vec![path]));
+    }
+}
+
+fn dimension((id, value): (&u16, &ResourceValue)) -> (u16, Option<u16>) {
+    match value {
+        ResourceValue::Single(_) => (*id, None),
+        ResourceValue::Multiple(values) => (*id, u16::try_from(values.len()).ok()),
     }
 }
 

@@ -20,7 +20,7 @@ fn registers_as_lwm2m_1_0_with_its_instances() {
         ["ep=gateway-17", "lt=3600", "lwm2m=1.0", "b=U"]
     );
     assert_eq!(request.uint(OptionNumber::CONTENT_FORMAT), Some(40));
-    let links = "</>;rt=\"oma.lwm2m\";ct=11542,</3/0>,</9/0>,</30000>";
+    let links = "</>;rt=\"oma.lwm2m\",</3/0>,</9/0>,</30000>";
     assert_eq!(
         request.payload().escape_ascii().to_string(),
         links.replace('"', "\\\"")

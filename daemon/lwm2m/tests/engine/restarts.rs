@@ -71,6 +71,18 @@ fn what_the_server_has_is_not_notified_again_after_a_restart() {
 }
 
 #[test]
+fn both_observations_of_a_path_go_on_after_a_restart() {
+    let mut pair = Pair::registered();
+    let [first, second] = ["/9/0/7", "/9/0/7"].map(|path| pair.observe(path).token().to_vec());
+    pair.device.set(STATE, 1);
+    pair.comes_back();
+    for token in [first, second] {
+        assert_eq!(pair.takes_notification(), (token, "1".to_owned()));
+    }
+    pair.assert_silent();
+}
+
+#[test]
 fn what_was_sent_and_not_acknowledged_is_notified_again_after_a_restart() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
@@ -271,12 +283,7 @@ fn an_observation_that_ended_is_not_kept() {
         let observed = pair.observe("/9/0/7");
         assert_eq!(pair.kept.observations.len(), 1);
         match ends {
-            "cancel" => {
-                let cancel = pair
-                    .message(Code::GET, "/9/0/7")
-                    .with_uint(OptionNumber::OBSERVE, 1);
-                pair.exchange(&cancel);
-            }
+            "cancel" => drop(pair.cancel("/9/0/7", &observed)),
             "reset" => {
                 pair.commit(STATE, 1);
                 let notification = pair.take();
