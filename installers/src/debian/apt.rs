@@ -25,6 +25,7 @@ use super::{
     dpkg::{Dpkg, Known, Status, not_started},
     files,
     plan::{Step, announced, only_installs, only_removes, simulated},
+    relations,
     services::Services,
     version,
 };
@@ -282,6 +283,32 @@ impl Apt {
         }
     }
 
+    /// Names the packages that apt's refusal is about, where their fields tell.
+    fn explained(
+        &self,
+        failure: Failure,
+        file: Option<&PackageFile>,
+        name: &PackageName,
+    ) -> Failure {
+        if !matches!(failure.cause, Cause::Plan | Cause::Dependency) {
+            return failure;
+        }
+        let why = || -> Result<Option<String>, Failure> {
+            let known = self.dpkg.declared()?;
+            let known = relations::declared(&known);
+            let Some(file) = file else {
+                return Ok(relations::why_not_removed(name.as_str(), &known));
+            };
+            let new = self.dpkg.declared_in(&file.path)?;
+            let new = relations::declared(&new).into_iter().next();
+            Ok(new.and_then(|new| relations::why_not_installed(&new, &known)))
+        };
+        match why() {
+            Ok(Some(why)) => Failure::new(failure.cause, why),
+            _ => failure,
+        }
+    }
+
     /// Nothing of a package that is gone runs on, or is held.
     fn forget(&self, name: &PackageName) -> Result<(), Failure> {
         match &self.services {
@@ -350,10 +377,11 @@ impl Installer for Apt {
             link.inside.as_os_str(),
         )?;
         let lines = String::from_utf8_lossy(&output.stdout);
-        match simulated(&lines).as_slice() {
+        let planned = match simulated(&lines).as_slice() {
             [] => Err(complaint::failure("apt-get install", &both(&output))),
             steps => only_installs(file, steps).map(|()| planned),
-        }
+        };
+        planned.map_err(|failure| self.explained(failure, Some(file), &package.name))
     }
 
     fn install(
@@ -374,9 +402,10 @@ impl Installer for Apt {
         let link = self.as_deb(file)?;
         let words = [&["-y"], install_words(manner).as_slice()].concat();
         let what = link.inside.as_os_str();
-        let printed = self.run(&package.name, &words, what, client, &|steps| {
-            only_installs(file, steps)
-        })?;
+        let explained = |failure| self.explained(failure, Some(file), &package.name);
+        let agree = |steps: &[Step<'_>]| only_installs(file, steps);
+        let ran = self.run(&package.name, &words, what, client, &agree);
+        let printed = ran.map_err(explained)?;
         fault::point("apt.installed");
         let has_it = || -> Result<bool, Failure> {
             let status = self.status(&package.name)?;
@@ -397,7 +426,7 @@ impl Installer for Apt {
         if first && failure.cause != Cause::Locked {
             self.clean_up(&package.name, client.printed)?;
         }
-        Err(failure)
+        Err(explained(failure))
     }
 
     fn remove(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure> {
@@ -406,23 +435,25 @@ impl Installer for Apt {
             _ => return self.forget(name).map(|()| Change::Unchanged),
         };
         removable(name, &status)?;
-        let printed = match status.needs_reinstallation() {
+        let explained = |failure| self.explained(failure, None, name);
+        let ran = match status.needs_reinstallation() {
             // apt asks for its archive, and dpkg removes nothing but this.
-            true => (client.begin)().and_then(|()| self.dpkg.remove(name, client.printed))?,
+            true => (client.begin)().and_then(|()| self.dpkg.remove(name, client.printed)),
             false => self.run(
                 name,
                 &["-y", "remove"],
                 OsStr::new(name.as_str()),
                 client,
                 &|steps| only_removes(name, steps),
-            )?,
+            ),
         };
+        let printed = ran.map_err(explained)?;
         fault::point("apt.removed");
         match self.status(name)? {
-            Some(status) if !status.is_absent() => Err(complaint::failure(
-                &format!("apt-get remove of {name}"),
-                &printed,
-            )),
+            Some(status) if !status.is_absent() => {
+                let what = format!("apt-get remove of {name}");
+                Err(explained(complaint::failure(&what, &printed)))
+            }
             _ => self.forget(name).map(|()| Change::Changed),
         }
     }

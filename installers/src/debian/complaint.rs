@@ -29,13 +29,22 @@ const WORDS: &[(&str, Cause)] = &[
     ("Sub-process /usr/bin/dpkg", Cause::PackageManager),
 ];
 
-/// The cause in what was printed, and the lines that tell it to a person.
+/// What apt prints, again and again, while it waits for a lock; it may get it later.
+const WAITS: &str = "Waiting for cache lock: ";
+
+/// The cause in what was printed, and the lines that tell it to a person. Progress is no reason.
 pub(super) fn failure(what: &str, printed: &str) -> Failure {
+    let (waits, lines): (Vec<&str>, Vec<&str>) =
+        printed.lines().partition(|line| line.starts_with(WAITS));
+    let printed = lines.join("\n");
+    let printed = printed.as_str();
     let found = WORDS.iter().find(|(words, _)| printed.contains(words));
     let cause = found.map_or(Cause::PackageManager, |(_, cause)| *cause);
     let said = match cause {
         Cause::Dependency => dependencies(printed),
         Cause::Script => script(printed),
+        // Only there apt says who holds it.
+        Cause::Locked if !waits.is_empty() => waits.last().map(|line| holder(line)),
         _ => found.and_then(|(words, _)| line_with(printed, words)),
     };
     let said = said
@@ -55,15 +64,28 @@ pub(super) fn dpkg_died(printed: &str) -> bool {
         || printed.contains("/usr/bin/dpkg received")
 }
 
-/// ` acme : Depends: libfoo (>= 2) but it is not installable`
+/// ` acme : Depends: libfoo (>= 2) but it is not installable or`, and what is as good on the next lines
 fn dependencies(printed: &str) -> Option<String> {
-    let needs = printed.lines().filter(|line| {
-        ["Depends:", "Conflicts:", "Breaks:"]
+    let mut needs: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in printed.lines() {
+        let is_need = ["Depends:", "Conflicts:", "Breaks:"]
             .iter()
-            .any(|field| line.contains(field))
-    });
-    let needs: Vec<&str> = needs.map(str::trim).take(4).collect();
+            .any(|field| line.contains(field));
+        if let Some(need) = needs.last_mut().filter(|_| goes_on) {
+            *need += &format!(" {}", line.trim());
+        } else if is_need && needs.len() < 4 {
+            needs.push(line.trim().to_owned());
+        }
+        goes_on = (is_need || goes_on) && line.ends_with(" or");
+    }
     (!needs.is_empty()).then(|| needs.join("; "))
+}
+
+/// `Waiting for cache lock: Could not get lock /var/lib/dpkg/lock. It is held by process 12 (apt)...`
+fn holder(line: &str) -> String {
+    let said = line.trim_start_matches(WAITS);
+    said.trim_end_matches('.').to_owned()
 }
 
 fn line_with(printed: &str, words: &str) -> Option<String> {
@@ -129,6 +151,21 @@ mod tests {
                 "x\n acme : Depends: libfoo (>= 2) but it is not installable\nE: Unable to correct problems, you have held broken packages.\nThe following packages have unmet dependencies:",
                 Cause::Dependency,
                 "libfoo (>= 2)",
+            ),
+            (
+                " acme : Depends: a (>= 1) but it is not installable or\n                 b but it is not installable\n        Depends: c\nThe following packages have unmet dependencies:",
+                Cause::Dependency,
+                "a (>= 1) but it is not installable or b but it is not installable; Depends: c",
+            ),
+            (
+                "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12 (apt)...\n acme : Depends: libfoo (>= 2) but it is not installable\nThe following packages have unmet dependencies:",
+                Cause::Dependency,
+                "apt: acme : Depends: libfoo (>= 2)",
+            ),
+            (
+                "Waiting for cache lock: Could not get lock /x. It is held by process 12 (apt)...\nWaiting for cache lock: Could not get lock /x. It is held by process 13...\nE: Unable to acquire the dpkg frontend lock (/x), is another process using it?",
+                Cause::Locked,
+                "apt: Could not get lock /x. It is held by process 13",
             ),
             (
                 "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12 (apt)",

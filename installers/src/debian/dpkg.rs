@@ -19,7 +19,7 @@ use nix::{
 };
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text, installer::Found};
 
-use super::complaint;
+use super::{complaint, relations};
 use crate::{
     backend::{Change, Listener},
     process::{self, Growth, Printed},
@@ -170,6 +170,22 @@ impl Dpkg {
                 managed: false,
             })
         }))
+    }
+
+    /// What all packages of the database declare of others, as lines of [`relations::FORMAT`].
+    pub(super) fn declared(&self) -> Result<String, Failure> {
+        let output = self.ask("dpkg-query", &["-W", relations::FORMAT])?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The same of a file.
+    pub(super) fn declared_in(&self, file: &Path) -> Result<String, Failure> {
+        let file = self.root.seen_inside(file);
+        let output = self.ask(
+            "dpkg-deb",
+            &["-W", relations::FORMAT, &file.to_string_lossy()],
+        )?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Files of the package that differ from the database, but for configuration. `dpkg --verify` exits with 0
