@@ -361,6 +361,7 @@ mod tests {
                 active: false,
                 damage: None,
                 managed: false,
+                no_services: false,
             }),
             cut_off: false,
         }

@@ -259,6 +259,10 @@ pub struct Found {
     #[n(4)]
     #[cbor(default)]
     pub managed: bool,
+    /// It brings nothing that the service manager could start: `active` says only what was executed last.
+    #[n(5)]
+    #[cbor(default)]
+    pub no_services: bool,
 }
 
 impl Found {

@@ -15,6 +15,23 @@ impl Text {
 
     /// The words, made one printable line.
     pub fn new(words: &str) -> Self {
+        Self::within(words, Self::MAX)
+    }
+
+    /// `self; then` as one text. Where that is too long, each is cut to what the other leaves of the room, and keeps half
+    /// of it at least.
+    pub fn followed_by(&self, then: &Self) -> Self {
+        let room = Self::MAX - "; ".len();
+        let share = |other: &Self| room - other.0.len().min(room / 2);
+        let (first, second) = (share(then), share(self));
+        Self(format!(
+            "{}; {}",
+            Self::within(&self.0, first),
+            Self::within(&then.0, second)
+        ))
+    }
+
+    fn within(words: &str, most: usize) -> Self {
         let mut line = String::new();
         for character in words.trim().chars() {
             let length = line.len();
@@ -23,9 +40,9 @@ impl Text {
             } else {
                 line.push(character);
             }
-            if line.len() > Self::MAX {
+            if line.len() > most {
                 line.truncate(length);
-                cut(&mut line);
+                cut(&mut line, most);
                 break;
             }
         }
@@ -43,8 +60,8 @@ fn is_deceptive(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-fn cut(line: &mut String) {
-    while line.len() > Text::MAX - '…'.len_utf8() {
+fn cut(line: &mut String, most: usize) {
+    while line.len() > most - '…'.len_utf8() {
         line.pop();
     }
     line.push('…');
@@ -99,6 +116,31 @@ mod tests {
             text.as_str().len()
         );
         assert!(text.as_str().ends_with("é…"));
+    }
+
+    #[test]
+    fn two_texts_share_the_room_of_one() {
+        let long = |letter: &str| Text::new(&letter.repeat(1000));
+        let short = Text::new("acme 1.4 is in place and runs");
+        assert_eq!(
+            Text::new("why").followed_by(&short).as_str(),
+            format!("why; {short}")
+        );
+        for (first, second) in [
+            (long("a"), short.clone()),
+            (short.clone(), long("b")),
+            (long("a"), long("é")),
+        ] {
+            let both = first.followed_by(&second);
+            assert!(
+                (Text::MAX - 1..=Text::MAX).contains(&both.as_str().len()),
+                "{both}"
+            );
+            assert_eq!(Text::new(both.as_str()), both);
+            let (one, other) = both.as_str().split_once("; ").unwrap();
+            assert_eq!(one == short.as_str(), first == short, "{both}");
+            assert_eq!(other == short.as_str(), second == short, "{both}");
+        }
     }
 
     #[test]

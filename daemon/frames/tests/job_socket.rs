@@ -31,6 +31,7 @@ fn found() -> Found {
         active: true,
         damage: Some("half-configured".into()),
         managed: true,
+        no_services: true,
     }
 }
 
@@ -236,11 +237,12 @@ fn fields_that_an_older_program_does_not_send_are_absent() {
 }
 
 #[test]
-fn what_an_older_program_found_is_whole_and_not_said_to_be_managed() {
+fn what_an_older_program_found_is_whole_has_services_and_is_not_said_to_be_managed() {
     let older = encode(&installed()).unwrap();
     let expected = Found {
         damage: None,
         managed: false,
+        no_services: false,
         ..found()
     };
     assert_eq!(decode::<Found>(&older).unwrap(), expected);

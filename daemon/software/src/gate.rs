@@ -200,6 +200,7 @@ mod tests {
                     version: version.clone(),
                     active: true,
                     damage: None,
+                    no_services: false,
                 })
             }),
             stage: STAGE,

@@ -98,6 +98,8 @@ pub struct Software {
     pub active: bool,
     /// As in [`Found::damage`].
     pub damage: Option<Text>,
+    /// As in [`Found::no_services`].
+    pub no_services: bool,
 }
 
 /// The same while its instance is not INSTALLED.
@@ -109,8 +111,28 @@ pub struct InPlace {
     pub version: PackageVersion,
     /// It was active when it was left, and is to be active again where that is the policy.
     pub was_active: bool,
+    /// As in [`Found::active`].
+    pub runs: bool,
     /// As in [`Found::damage`].
     pub damage: Option<Text>,
+    /// As in [`Found::no_services`].
+    pub no_services: bool,
+    /// What a local user has done to it.
+    pub switch: Switch,
+}
+
+/// Activate and Deactivate of software in place while its instance is not INSTALLED.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Switch {
+    /// Nothing.
+    #[default]
+    Settled,
+    /// It could not be activated or deactivated.
+    Failed(Text),
+    /// It is being activated.
+    Activating(Work),
+    /// It is being deactivated.
+    Deactivating(Work),
 }
 
 /// A download.
@@ -260,13 +282,35 @@ impl Instance {
         }
     }
 
-    /// Why the last Activate or Deactivate failed. The Activation State may be the one that was wanted all the same.
+    /// Whether the software in place runs, in any state. In INSTALLED that is the Activation State.
+    pub const fn runs(&self) -> bool {
+        match (&self.state, self.in_place()) {
+            (State::Installed { software, .. }, _) => software.active,
+            (_, Some(known)) => known.runs,
+            (_, None) => false,
+        }
+    }
+
+    /// As in [`Found::no_services`], in any state.
+    pub const fn no_services(&self) -> bool {
+        match (&self.state, self.in_place()) {
+            (State::Installed { software, .. }, _) => software.no_services,
+            (_, Some(known)) => known.no_services,
+            (_, None) => false,
+        }
+    }
+
+    /// Why the last Activate or Deactivate failed. The software may run, or not, as was wanted all the same.
     pub const fn activation_failure(&self) -> Option<&Text> {
-        match &self.state {
-            State::Installed {
-                condition: Condition::ActivationFailed(why),
-                ..
-            } => Some(why),
+        match (&self.state, self.in_place()) {
+            (
+                State::Installed {
+                    condition: Condition::ActivationFailed(why),
+                    ..
+                },
+                _,
+            ) => Some(why),
+            (_, Some(known)) => known.switch.failure(),
             _ => None,
         }
     }
@@ -306,6 +350,15 @@ impl Instance {
         match &self.state {
             State::Delivered { package, .. } => Some(package),
             _ => None,
+        }
+    }
+
+    /// The package that the running operation is about; else the delivered one, else the software in place.
+    pub fn subject(&self) -> Option<&PackageName> {
+        let is_switch = matches!(self.work(), Some((Kind::Activate | Kind::Deactivate, _)));
+        match self.package() {
+            Some(package) if !is_switch => Some(&package.name),
+            _ => self.software().map(|(name, _)| name),
         }
     }
 
@@ -365,6 +418,23 @@ impl Instance {
                 ..
             } => Some((Kind::Install, work)),
             State::Installed { condition, .. } => condition.work(),
+            _ => match self.in_place() {
+                Some(known) => known.switch.work(),
+                None => None,
+            },
+        }
+    }
+
+    /// Software in place of which the Status Reason tells, since nothing of the package is being done, and which a local
+    /// user activates and deactivates.
+    pub(crate) const fn beside(&self) -> Option<&InPlace> {
+        match &self.state {
+            State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
+            | State::Delivered {
+                in_place,
+                installation: Installation::Untried | Installation::Failed { .. },
+                ..
+            } => in_place.as_ref(),
             _ => None,
         }
     }
@@ -383,6 +453,44 @@ impl Default for State {
             in_place: None,
             note: None,
         })
+    }
+}
+
+impl State {
+    /// As [`Instance::in_place`].
+    pub(crate) const fn in_place_mut(&mut self) -> Option<&mut InPlace> {
+        match self {
+            Self::Initial(Initial::Removing { in_place, .. }) => Some(in_place),
+            Self::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
+            | Self::DownloadStarted { in_place, .. }
+            | Self::Downloaded { in_place, .. }
+            | Self::Delivered { in_place, .. } => in_place.as_mut(),
+            Self::Installed { .. } => None,
+        }
+    }
+}
+
+impl Switch {
+    const fn failure(&self) -> Option<&Text> {
+        match self {
+            Self::Failed(why) => Some(why),
+            Self::Settled | Self::Activating(_) | Self::Deactivating(_) => None,
+        }
+    }
+
+    pub(crate) const fn work(&self) -> Option<(Kind, &Work)> {
+        match self {
+            Self::Activating(work) => Some((Kind::Activate, work)),
+            Self::Deactivating(work) => Some((Kind::Deactivate, work)),
+            Self::Settled | Self::Failed(_) => None,
+        }
+    }
+
+    pub(crate) const fn work_mut(&mut self) -> Option<&mut Work> {
+        match self {
+            Self::Activating(work) | Self::Deactivating(work) => Some(work),
+            Self::Settled | Self::Failed(_) => None,
+        }
     }
 }
 
@@ -429,6 +537,7 @@ impl From<Found> for Software {
             version: found.version,
             active: found.active,
             damage: found.damage,
+            no_services: found.no_services,
         }
     }
 }
@@ -439,7 +548,10 @@ impl InPlace {
             name: software.name,
             version: software.version,
             was_active: software.active,
+            runs: software.active,
             damage: software.damage,
+            no_services: software.no_services,
+            switch: Switch::Settled,
         }
     }
 
@@ -447,8 +559,21 @@ impl InPlace {
         Software {
             name: self.name,
             version: self.version,
-            active: self.was_active,
+            active: self.runs,
             damage: self.damage,
+            no_services: self.no_services,
+        }
+    }
+
+    /// The same software as the device has it now. An activation that failed is history once somebody else did it.
+    pub(crate) fn seen(&self, found: Found) -> Self {
+        Self {
+            switch: match &self.switch {
+                Switch::Failed(why) if found.active == self.runs => Switch::Failed(why.clone()),
+                _ => Switch::Settled,
+            },
+            was_active: self.was_active,
+            ..Self::left(found.into())
         }
     }
 }

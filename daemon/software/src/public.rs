@@ -3,7 +3,7 @@
 
 use crate::{
     Instance, Reason, ReasonCode, UpdateResult, UpdateState,
-    instance::{Delivery, Flow},
+    instance::{Delivery, Flow, InPlace, Switch},
 };
 
 /// The facts. All of them are public by themselves.
@@ -60,14 +60,23 @@ impl Instance {
             name: self.pkg_name(),
             version: self.pkg_version(),
         };
-        let reason = facts.reason();
-        match self.delivery().and_then(source) {
-            Some(source) => Reason {
-                text: format!("{} {source}", reason.text).into(),
-                ..reason
-            },
-            None => reason,
-        }
+        let Reason { code, text } = facts.reason();
+        let text = match (self.delivery().and_then(source), self.beside()) {
+            (Some(source), _) => format!("{text} {source}").into(),
+            (None, Some(beside)) => text.followed_by(&in_place(beside).into()),
+            (None, None) => text,
+        };
+        Reason { code, text }
+    }
+}
+
+/// The software in place, beside a package of which nothing is being done.
+fn in_place(known: &InPlace) -> String {
+    match (&known.switch, &known.damage) {
+        (Switch::Activating(_), _) => format!("activating {}", known.title()),
+        (Switch::Deactivating(_), _) => format!("deactivating {}", known.title()),
+        (_, Some(_)) => format!("{} is damaged", known.title()),
+        (Switch::Settled | Switch::Failed(_), None) => known.stands(),
     }
 }
 

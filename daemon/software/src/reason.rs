@@ -6,7 +6,9 @@ use wharf_frames::Text;
 
 use crate::{
     Instance, Origin,
-    instance::{Condition, Delivery, Flow, Initial, Installation, PullProgress, State},
+    instance::{
+        Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, State, Switch,
+    },
     operation::{Progress, Work},
 };
 
@@ -91,21 +93,21 @@ impl Instance {
                 (ReasonCode::DownloadComplete, self.of_installed(condition))
             }
         };
+        let text = match self.beside() {
+            Some(beside) => text.followed_by(&of_in_place(beside)),
+            None => text,
+        };
         Reason { code, text }
     }
 
     fn of_initial(&self, initial: &Initial) -> (ReasonCode, Text) {
         match initial {
             Initial::Ready { note, .. } => {
-                let text = match (note, self.damage()) {
-                    (Some(note), _) => note.clone(),
-                    (None, Some(damage)) => self.damaged(damage),
-                    (None, None) => "ready for a package".into(),
-                };
-                (ReasonCode::Start, text)
+                let ready = || "ready for a package".into();
+                (ReasonCode::Start, note.clone().unwrap_or_else(ready))
             }
             Initial::Failed { why, .. } => (ReasonCode::DownloadFailed, why.clone()),
-            Initial::Removing { work, .. } => (ReasonCode::Start, self.working("removing ", work)),
+            Initial::Removing { work, .. } => (ReasonCode::Start, self.working("removing", work)),
         }
     }
 
@@ -113,12 +115,21 @@ impl Instance {
         match installation {
             Installation::Untried => (
                 ReasonCode::DownloadComplete,
-                self.told("", " is ready to be installed"),
+                format!("{} is ready to be installed", self.title()).into(),
             ),
             Installation::Installing(work) => {
-                (ReasonCode::Installing, self.working("installing ", work))
+                (ReasonCode::Installing, self.working("installing", work))
             }
-            Installation::Failed { why, .. } => (ReasonCode::InstallFailed, why.clone()),
+            Installation::Failed { why, .. } => (
+                ReasonCode::InstallFailed,
+                match self.in_place() {
+                    // Two versions are told of.
+                    Some(known) if known.version.as_str() != self.pkg_version() => {
+                        format!("{} is not installed: {why}", self.title()).into()
+                    }
+                    _ => why.clone(),
+                },
+            ),
         }
     }
 
@@ -126,33 +137,65 @@ impl Instance {
         match (condition, self.damage()) {
             // What is wrong with it says more than how an activation failed.
             (Condition::Settled | Condition::ActivationFailed(_), Some(damage)) => {
-                self.damaged(damage)
+                damaged(&self.title(), damage)
             }
-            (Condition::Settled, None) => self.told("", " is installed"),
+            (Condition::Settled, None) => format!("{} is installed", self.title()).into(),
             (Condition::RemovalFailed(why) | Condition::ActivationFailed(why), _) => why.clone(),
-            (Condition::Removing(work), _) => self.working("removing ", work),
-            (Condition::Activating(work), _) => self.working("activating ", work),
-            (Condition::Deactivating(work), _) => self.working("deactivating ", work),
+            (Condition::Removing(work), _) => self.working("removing", work),
+            (Condition::Activating(work), _) => self.working("activating", work),
+            (Condition::Deactivating(work), _) => self.working("deactivating", work),
         }
     }
 
-    fn damaged(&self, damage: &Text) -> Text {
-        let is = format!(
-            " is {damage}: repair it on the device (`wharfctl doctor` says how), or install it again"
-        );
-        self.told("", &is)
-    }
-
-    /// Once it is accepted it counts as being done, unless somebody said what it waits for.
     fn working(&self, doing: &str, work: &Work) -> Text {
-        match &work.progress {
-            Progress::Queued(Some(why)) | Progress::Running(Some(why)) => waiting(why.as_str()),
-            Progress::Queued(None) | Progress::Running(None) => self.told(doing, ""),
-        }
+        working(doing, &self.title(), work)
     }
 
-    fn told(&self, before: &str, after: &str) -> Text {
-        format!("{before}{} {}{after}", self.pkg_name(), self.pkg_version()).into()
+    fn title(&self) -> String {
+        format!("{} {}", self.pkg_name(), self.pkg_version())
+    }
+}
+
+/// The software in place, beside a package of which nothing is being done.
+fn of_in_place(known: &InPlace) -> Text {
+    let title = known.title();
+    match (&known.switch, &known.damage) {
+        (Switch::Activating(work), _) => working("activating", &title, work),
+        (Switch::Deactivating(work), _) => working("deactivating", &title, work),
+        (_, Some(damage)) => damaged(&title, damage),
+        (Switch::Settled, None) => known.stands().into(),
+        (Switch::Failed(why), None) => format!("{}: {why}", known.stands()).into(),
+    }
+}
+
+impl InPlace {
+    pub(crate) fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+
+    /// Whether it runs.
+    pub(crate) fn stands(&self) -> String {
+        let runs = match (self.no_services, self.runs) {
+            (true, _) => "has no services",
+            (false, true) => "runs",
+            (false, false) => "does not run",
+        };
+        format!("{} is in place and {runs}", self.title())
+    }
+}
+
+fn damaged(title: &str, damage: &Text) -> Text {
+    format!(
+        "{title} is {damage}: repair it on the device (`wharfctl doctor` says how), or install it again"
+    )
+    .into()
+}
+
+/// Once it is accepted it counts as being done, unless somebody said what it waits for.
+fn working(doing: &str, title: &str, work: &Work) -> Text {
+    match &work.progress {
+        Progress::Queued(Some(why)) | Progress::Running(Some(why)) => waiting(why.as_str()),
+        Progress::Queued(None) | Progress::Running(None) => format!("{doing} {title}").into(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     Instance, Kind, ObjectLink, Operation, PackageUri, UpdateResult, UpdateState,
     instance::{
         Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, Software, State,
+        Switch,
     },
     operation::{Progress, Work},
     settings::Settings,
@@ -22,6 +23,10 @@ pub struct Record {
     pub note: Option<Text>,
     /// The software in place; `active` is the Activation State in INSTALLED, and before what it was.
     pub in_place: Option<Software>,
+    /// Whether it runs; in INSTALLED that is its Activation State.
+    pub in_place_runs: bool,
+    /// Why its last Activate or Deactivate failed before INSTALLED, or what the one that is accepted waits for.
+    pub in_place_note: Option<Text>,
     /// The file on its way or delivered.
     pub stage: Option<StageId>,
     /// The package in it, in DELIVERED.
@@ -93,6 +98,8 @@ pub enum RecordError {
 impl From<&Instance> for Record {
     fn from(instance: &Instance) -> Self {
         let (note, progress) = note_and_progress(&instance.state);
+        let switch = instance.in_place().map(|known| &known.switch);
+        let (in_place_note, switching) = switch.map_or((None, None), of_switch);
         let settings = &instance.settings;
         Self {
             update_state: instance.update_state(),
@@ -100,13 +107,18 @@ impl From<&Instance> for Record {
             note: note.cloned(),
             in_place: match &instance.state {
                 State::Installed { software, .. } => Some(software.clone()),
-                _ => instance.in_place().cloned().map(InPlace::back),
+                _ => instance.in_place().map(|known| Software {
+                    active: known.was_active,
+                    ..known.clone().back()
+                }),
             },
+            in_place_runs: instance.runs(),
+            in_place_note: in_place_note.cloned(),
             stage: instance.stage(),
             package: instance.package().cloned(),
             package_uri: instance.delivery().and_then(uri).cloned(),
             operation: instance.operation(),
-            progress,
+            progress: progress.or(switching),
             update_supported_objects: settings.update_supported_objects,
             package_settings: settings.package_settings,
             user_name: settings.user_name.clone(),
@@ -151,6 +163,14 @@ const fn note_and_progress(state: &State) -> (Option<&Text>, Option<StoredProgre
     }
 }
 
+const fn of_switch(switch: &Switch) -> (Option<&Text>, Option<StoredProgress>) {
+    match switch {
+        Switch::Settled => (None, None),
+        Switch::Failed(why) => (Some(why), None),
+        Switch::Activating(work) | Switch::Deactivating(work) => of_work(work),
+    }
+}
+
 const fn of_work(work: &Work) -> (Option<&Text>, Option<StoredProgress>) {
     match &work.progress {
         Progress::Queued(why) => (why.as_ref(), Some(StoredProgress::Queued)),
@@ -190,13 +210,19 @@ impl TryFrom<Record> for Instance {
 
 impl Record {
     fn state(&self) -> Result<State, RecordError> {
-        let in_place = self.in_place.clone().map(InPlace::left);
+        let in_place = match self.update_state {
+            UpdateState::Installed => None,
+            _ => self.known()?,
+        };
         Ok(match self.update_state {
             UpdateState::Initial => State::Initial(self.initial(in_place)?),
             UpdateState::DownloadStarted => State::DownloadStarted {
                 in_place,
                 delivery: self.delivery()?,
             },
+            UpdateState::Downloaded if self.operation.is_some() => {
+                return Err(self.contradiction());
+            }
             UpdateState::Downloaded => State::Downloaded {
                 in_place,
                 stage: self.need("stage", self.stage)?,
@@ -215,11 +241,32 @@ impl Record {
         })
     }
 
+    /// The software in place outside INSTALLED.
+    fn known(&self) -> Result<Option<InPlace>, RecordError> {
+        let Some(software) = self.in_place.clone() else {
+            return Ok(None);
+        };
+        let waiting = || self.in_place_note.clone();
+        Ok(Some(InPlace {
+            runs: self.in_place_runs,
+            switch: match self.kind() {
+                Some(Kind::Activate) => Switch::Activating(self.work(waiting())?),
+                Some(Kind::Deactivate) => Switch::Deactivating(self.work(waiting())?),
+                _ => waiting().map_or(Switch::Settled, Switch::Failed),
+            },
+            ..InPlace::left(software)
+        }))
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        self.operation.as_ref().map(|operation| operation.kind)
+    }
+
     fn initial(&self, in_place: Option<InPlace>) -> Result<Initial, RecordError> {
         match self.update_result {
-            _ if self.operation.is_some() => Ok(Initial::Removing {
+            _ if self.kind() == Some(Kind::Uninstall) => Ok(Initial::Removing {
                 in_place: self.need("software in place", in_place)?,
-                work: self.work()?,
+                work: self.work(self.note.clone())?,
             }),
             UpdateResult::Initial => Ok(Initial::Ready {
                 in_place,
@@ -265,7 +312,9 @@ impl Record {
 
     fn installation(&self) -> Result<Installation, RecordError> {
         match self.update_result {
-            _ if self.operation.is_some() => Ok(Installation::Installing(self.work()?)),
+            _ if self.kind() == Some(Kind::Install) => {
+                Ok(Installation::Installing(self.work(self.note.clone())?))
+            }
             UpdateResult::Initial => Ok(Installation::Untried),
             result if result.ends_an_installation() => Ok(Installation::Failed {
                 result,
@@ -276,11 +325,12 @@ impl Record {
     }
 
     fn condition(&self) -> Result<Condition, RecordError> {
-        let kind = self.operation.as_ref().map(|operation| operation.kind);
-        match (kind, self.update_result, self.note.clone()) {
-            (Some(Kind::Uninstall), ..) => Ok(Condition::Removing(self.work()?)),
-            (Some(Kind::Activate), ..) => Ok(Condition::Activating(self.work()?)),
-            (Some(Kind::Deactivate), ..) => Ok(Condition::Deactivating(self.work()?)),
+        match (self.kind(), self.update_result, self.note.clone()) {
+            (Some(Kind::Uninstall), _, waiting) => Ok(Condition::Removing(self.work(waiting)?)),
+            (Some(Kind::Activate), _, waiting) => Ok(Condition::Activating(self.work(waiting)?)),
+            (Some(Kind::Deactivate), _, waiting) => {
+                Ok(Condition::Deactivating(self.work(waiting)?))
+            }
             (None, UpdateResult::UninstallationFailure, note) => {
                 Ok(Condition::RemovalFailed(self.need("reason", note)?))
             }
@@ -290,15 +340,15 @@ impl Record {
         }
     }
 
-    fn work(&self) -> Result<Work, RecordError> {
+    fn work(&self, waiting: Option<Text>) -> Result<Work, RecordError> {
         let operation = self.need("operation", self.operation.clone())?;
         Ok(Work {
             id: operation.id,
             origin: operation.origin,
             deadline: operation.deadline,
             progress: match self.need("progress", self.progress)? {
-                StoredProgress::Queued => Progress::Queued(self.note.clone()),
-                StoredProgress::Running => Progress::Running(self.note.clone()),
+                StoredProgress::Queued => Progress::Queued(waiting),
+                StoredProgress::Running => Progress::Running(waiting),
                 StoredProgress::Receiving => return Err(self.contradiction()),
             },
         })

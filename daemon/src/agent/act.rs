@@ -171,10 +171,7 @@ impl Agent {
     ) -> JoinHandle<()> {
         let context = self.context.clone();
         let instance = self.instances.get(&id);
-        let package = instance.and_then(|known| match known.package() {
-            Some(package) => Some(package.name.clone()),
-            None => known.software().map(|(name, _)| name.clone()),
-        });
+        let package = instance.and_then(|known| known.subject().cloned());
         let job = Job {
             instance: id,
             operation,

@@ -195,6 +195,7 @@ mod tests {
             active: false,
             damage: damage.map(Into::into),
             managed: true,
+            no_services: false,
         }))
     }
 

@@ -21,10 +21,11 @@ pub(super) struct Story {
 impl Story {
     /// The package that an instance is about: what was delivered, else what is on its way, else what is in place.
     pub(super) fn package(&self, id: InstanceId, instance: &Instance) -> Option<PackageName> {
-        let delivered = instance.package().map(|package| &package.name);
-        let in_place = instance.software().map(|(name, _)| name);
-        let known = delivered.or_else(|| self.expected.get(&id)).or(in_place);
-        known.cloned()
+        let expected = self
+            .expected
+            .get(&id)
+            .filter(|_| instance.package().is_none());
+        expected.or(instance.subject()).cloned()
     }
 
     /// Tells what became of an instance.
@@ -99,9 +100,10 @@ impl Line {
         new: &Instance,
     ) -> Self {
         let (state, result) = (new.update_state(), new.update_result());
-        let active = match (state, new.activation_state()) {
-            (UpdateState::Installed, true) => "active, ",
-            (UpdateState::Installed, false) => "inactive, ",
+        let active = match (state, new.no_services(), new.activation_state()) {
+            (UpdateState::Installed, true, _) => "no services, ",
+            (UpdateState::Installed, false, true) => "active, ",
+            (UpdateState::Installed, false, false) => "inactive, ",
             _ => "",
         };
         let operation = new.operation().or_else(|| old?.operation());
@@ -145,6 +147,21 @@ impl Line {
 }
 
 fn message_of(old: Option<&Instance>, new: &Instance) -> &'static str {
+    match old.filter(|old| is_about_what_is_in_place(old, new)) {
+        None => of_result(old, new),
+        Some(old) if old.damage() != new.damage() && new.damage().is_some() => message::DAMAGED,
+        Some(_) if activation_failed(old, new) => message::ACTIVATION_FAILED,
+        Some(_) => message::UNDER_WAY,
+    }
+}
+
+/// The package of the instance stands as before, so its Result is no news.
+fn is_about_what_is_in_place(old: &Instance, new: &Instance) -> bool {
+    let standing = |of: &Instance| (of.update_state(), of.update_result());
+    standing(old) == standing(new) && old.in_place() != new.in_place()
+}
+
+fn of_result(old: Option<&Instance>, new: &Instance) -> &'static str {
     use UpdateResult as Is;
     match new.update_result() {
         Is::NotEnoughStorage => message::NO_ROOM,

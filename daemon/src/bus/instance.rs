@@ -162,7 +162,7 @@ impl Instance {
         self.execute(call, Executable::Uninstall, arguments).await
     }
 
-    /// Executes Activate.
+    /// Executes Activate. Outside INSTALLED it acts on the software in place, where a server's has no effect.
     async fn activate(
         &self,
         #[zbus(connection)] connection: &Connection,
@@ -173,7 +173,7 @@ impl Instance {
         self.execute(call, Executable::Activate, b"").await
     }
 
-    /// Executes Deactivate.
+    /// Executes Deactivate. Outside INSTALLED it acts on the software in place, where a server's has no effect.
     async fn deactivate(
         &self,
         #[zbus(connection)] connection: &Connection,
@@ -266,6 +266,19 @@ impl Instance {
     #[zbus(property)]
     fn in_place(&self) -> (String, String) {
         self.view(|instance| instance.software.clone().unwrap_or_default())
+    }
+
+    /// Whether the software in place runs and starts at boot. In INSTALLED that is Resource 12.
+    #[zbus(property)]
+    fn in_place_runs(&self) -> bool {
+        self.view(|instance| instance.runs)
+    }
+
+    /// Whether the software in place brings nothing that the service manager could start. `InPlaceRuns` and Resource 12 then
+    /// tell only which of Activate and Deactivate was the last.
+    #[zbus(property)]
+    fn in_place_has_no_services(&self) -> bool {
+        self.view(|instance| instance.no_services)
     }
 
     /// Whether an Install, Uninstall, Activate or Deactivate is accepted and has not ended.

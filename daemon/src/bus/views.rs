@@ -60,6 +60,10 @@ pub struct InstanceView {
     pub activation_state: bool,
     /// Name and version of the software in place.
     pub software: Option<(String, String)>,
+    /// Whether that runs.
+    pub runs: bool,
+    /// It brings nothing that the service manager could start.
+    pub no_services: bool,
     /// An Install, Uninstall, Activate or Deactivate is accepted and has not ended.
     pub busy: bool,
     /// What is being done, downloads included.
@@ -83,6 +87,8 @@ impl InstanceView {
             whole_reason: instance.status_reason().to_string(),
             activation_state: instance.activation_state(),
             software: software.map(|(name, version)| (name.to_string(), version.to_string())),
+            runs: instance.runs(),
+            no_services: instance.no_services(),
             busy: instance.is_busy(),
             operation: instance.operation().map(|operation| operation.id),
             percent: None,

@@ -233,9 +233,9 @@ fn reached(kind: Kind, instance: &Instance) -> bool {
         Kind::Install => state == UpdateState::Installed,
         Kind::Uninstall => instance.software().is_none(),
         Kind::Activate | Kind::Deactivate => {
-            let is_as_asked = instance.activation_state() == (kind == Kind::Activate);
-            let is_installed = state == UpdateState::Installed;
-            is_installed && is_as_asked && instance.activation_failure().is_none()
+            let is_as_asked = instance.runs() == (kind == Kind::Activate);
+            let is_there = instance.software().is_some();
+            is_there && is_as_asked && instance.activation_failure().is_none()
         }
     }
 }

@@ -11,6 +11,7 @@ use super::rows::Sql;
 
 const COLUMNS: &str = "instance.id, update_state, update_result, note, \
     in_place_name, in_place_version, in_place_active, in_place_damage, \
+    in_place_no_services, in_place_runs, in_place_note, \
     stage, package_name, package_version, package_architecture, package_length, package_signer, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
     user_name, password, operation.id AS operation_id, kind, origin, origin_id, deadline";
@@ -41,6 +42,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         update_result: row.get::<_, Sql<_>>("update_result")?.0,
         note: optional(row, "note")?,
         in_place: in_place(row)?,
+        in_place_runs: row.get("in_place_runs")?,
+        in_place_note: optional(row, "in_place_note")?,
         stage: optional(row, "stage")?,
         package: package(row)?,
         package_uri: package_uri(row)?,
@@ -72,6 +75,7 @@ fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Software>> {
         version: row.get::<_, Sql<_>>("in_place_version")?.0,
         active: row.get("in_place_active")?,
         damage: optional(row, "in_place_damage")?,
+        no_services: row.get("in_place_no_services")?,
     }))
 }
 
@@ -155,11 +159,13 @@ pub(super) fn put(
         .prepare_cached(
             "INSERT OR REPLACE INTO instance (id, update_state, update_result, note, \
              in_place_name, in_place_version, in_place_active, in_place_damage, \
+             in_place_no_services, in_place_runs, in_place_note, \
              stage, package_name, package_version, package_architecture, package_length, package_signer, \
              package_uri, operation, progress, update_supported_objects, settings_object, settings_instance, \
              user_name, password) \
              VALUES (:id, :update_state, :update_result, :note, \
              :in_place_name, :in_place_version, :in_place_active, :in_place_damage, \
+             :in_place_no_services, :in_place_runs, :in_place_note, \
              :stage, :package_name, :package_version, :package_architecture, :package_length, :package_signer, \
              :package_uri, :operation, :progress, :update_supported_objects, :settings_object, :settings_instance, \
              :user_name, :password)",
@@ -173,6 +179,9 @@ pub(super) fn put(
             ":in_place_version": in_place.map(|it| Sql(it.version.clone())),
             ":in_place_active": in_place.map(|it| it.active),
             ":in_place_damage": in_place.and_then(|it| it.damage.clone()).map(Sql),
+            ":in_place_no_services": in_place.is_some_and(|it| it.no_services),
+            ":in_place_runs": record.in_place_runs,
+            ":in_place_note": record.in_place_note.map(Sql),
             ":stage": record.stage.map(Sql),
             ":package_name": package.map(|it| Sql(it.name.clone())),
             ":package_version": package.map(|it| Sql(it.version.clone())),

@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use super::database::Migration;
 
 /// The first is applied to an empty file; `user_version` counts those that were.
-pub(super) const MIGRATIONS: &[Migration] = &[first, second];
+pub(super) const MIGRATIONS: &[Migration] = &[first, second, third];
 
 /// What a copy from before a migration is not to hold.
 pub(super) const FORGET_CREDENTIALS: &str = "UPDATE instance SET user_name = NULL, password = NULL";
@@ -16,4 +16,8 @@ fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_2.sql"))
+}
+
+fn third(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_3.sql"))
 }

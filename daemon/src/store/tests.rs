@@ -3,10 +3,13 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use lwm2m::{Answered, Path, Saved, SavedObservation};
-use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, fetch::Validator};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId, fetch::Validator,
+};
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Origin, Request, Rules,
-    Source, Transition, UpdateState, Write, step,
+    ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Operation, Origin, Record,
+    Request, Rules, Source, Transition, UpdateState, Write, instance::Software,
+    record::StoredProgress, step,
 };
 
 use super::*;
@@ -42,7 +45,7 @@ const STAGE: StageId = StageId::from_bytes([2; 16]);
 const PASSWORD: &[u8] = b"correct horse battery staple";
 
 fn after(instance: &Instance, event: Event) -> Transition {
-    let own = wharf_frames::PackageName::new("wharfd").unwrap();
+    let own = PackageName::new("wharfd").unwrap();
     let rules = Rules {
         own_package: &own,
         activation: ActivationPolicy::Server,
@@ -523,6 +526,83 @@ fn rows_of_release_0_1_are_read() {
         whole: false,
     };
     assert_eq!(store.download(STAGE).unwrap(), download);
+}
+
+/// Software that was left for its upgrade.
+fn with_software(software: Software, note: Option<&str>) -> Record {
+    Record {
+        in_place_runs: true,
+        in_place_note: note.map(Into::into),
+        in_place: Some(software),
+        ..Record::from(&Instance::default())
+    }
+}
+
+fn hello(no_services: bool) -> Software {
+    Software {
+        name: PackageName::new("hello").unwrap(),
+        version: PackageVersion::new("1.0-1").unwrap(),
+        active: false,
+        damage: None,
+        no_services,
+    }
+}
+
+#[test]
+fn how_the_software_in_place_stands_is_there_after_a_restart() {
+    let deactivate = Operation {
+        id: OPERATION,
+        kind: Kind::Deactivate,
+        origin: Origin::User(0),
+        deadline: None,
+    };
+    for record in [
+        with_software(hello(true), None),
+        with_software(hello(false), Some("hello.service failed")),
+        Record {
+            operation: Some(deactivate),
+            progress: Some(StoredProgress::Queued),
+            ..with_software(hello(false), Some("its turn"))
+        },
+    ] {
+        let folder = Folder::new();
+        let mut first = folder.open().unwrap();
+        let instance = Instance::try_from(record).unwrap();
+        let commit = Commit {
+            instance: ID,
+            old: None,
+            new: Some(&instance),
+            over: &[],
+            effects: &[],
+            answered: None,
+            at: 0,
+        };
+        first.commit(&commit).unwrap();
+        drop(first);
+        let stored = folder.open().unwrap().load().unwrap();
+        assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
+    }
+}
+
+#[test]
+fn software_that_was_active_before_its_upgrade_runs_for_all_that_an_older_release_knew() {
+    let folder = Folder::new();
+    let mut old = Store {
+        database: Database::open(&folder.file(), &schema::MIGRATIONS[..2]).unwrap(),
+    };
+    for (id, active) in [(0, true), (1, false)] {
+        old.change(
+            "INSERT INTO instance (id, update_state, update_result, in_place_name, in_place_version, \
+             in_place_active, update_supported_objects, settings_object, settings_instance) \
+             VALUES (?, 0, 0, 'hello', '1.0-1', ?, 0, 65535, 65535)",
+            (id, active),
+        )
+        .unwrap();
+    }
+    drop(old);
+    let stored = folder.open().unwrap().load().unwrap();
+    let runs: Vec<bool> = stored.instances.values().map(Instance::runs).collect();
+    assert_eq!(runs, [true, false]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ use crate::{
     process::{self, Growth, Printed},
     root::Root,
     session,
-    systemd::{Protected, Systemd},
+    systemd::{Protected, Systemd, is_of_a_unit},
 };
 
 /// How apt gets descriptors with numbers that its configuration can name: they come as the three that every program
@@ -346,6 +346,7 @@ impl Installer for Apt {
         let mut found = self.dpkg.found(name)?;
         if let (Some(found), Some(services)) = (&mut found, &self.services) {
             found.active = services.systemd.is_active(name)?;
+            found.no_services = !files::lists(&self.root, name, &self.architecture, is_of_a_unit)?;
         }
         Ok(found)
     }

@@ -168,6 +168,7 @@ impl Dpkg {
                 version: status.version?,
                 active: false,
                 managed: false,
+                no_services: false,
             })
         }))
     }

@@ -147,6 +147,20 @@ pub(super) fn listed(
     Ok(())
 }
 
+/// Whether dpkg lists a path for an installed package that `counts`.
+pub(super) fn lists(
+    root: &Root,
+    name: &PackageName,
+    architecture: &str,
+    counts: impl Fn(&str) -> bool,
+) -> Result<bool, Failure> {
+    let mut one_does = false;
+    listed(root, name, architecture, &mut |path| {
+        one_does |= counts(&root.seen_inside(path).to_string_lossy());
+    })?;
+    Ok(one_does)
+}
+
 fn visit_lines(root: &Root, list: &Path, visit: &mut dyn FnMut(&Path)) -> io::Result<()> {
     let lines = match File::open(list) {
         Ok(file) => BufReader::new(file).split(b'\n'),

@@ -69,6 +69,7 @@ fn acme(version: &str) -> Found {
         active: false,
         damage: None,
         managed: false,
+        no_services: false,
     }
 }
 

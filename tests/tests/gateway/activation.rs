@@ -113,6 +113,7 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     what_is_done_by_hand_is_told(&gateway);
     what_an_upgrade_leaves_is_by_activation(&gateway);
     an_upgrade_that_fails_leaves_the_old_version_running(&gateway);
+    a_package_without_units_is_told_as_such(&gateway);
 }
 
 /// A user who forges systemd's signals, even with a time far ahead, does not silence systemd.
@@ -176,6 +177,56 @@ fn an_upgrade_that_fails_leaves_the_old_version_running(gateway: &Booted) {
         // The activation machine is alive in INSTALLED alone (TS 5.2).
         let state = gateway.client().read_text(&software.activation_state());
         assert_eq!(state, "0");
+        what_stays_in_place_is_switched_on_the_device_itself(gateway, software);
     }
     assert_eq!(gateway.container.sh("dpkg --audit"), "");
+}
+
+/// After an upgrade that failed, whatever the instance says. A server reads it in 16.
+fn what_stays_in_place_is_switched_on_the_device_itself(gateway: &Booted, software: &Software) {
+    let (name, instance) = (software.name, software.instance);
+    let reason = || gateway.client().read_text(&format!("{instance}/16"));
+    let is_said = |end: &str| {
+        let said = reason();
+        let begin = format!("60: {name} 5 is not installed: ");
+        assert!(said.starts_with(&begin), "{said}");
+        let end = format!("; {name} 4 is in place and {end}");
+        assert!(said.ends_with(&end), "{said}");
+    };
+    is_said("runs");
+    let deactivate = format!("{instance}/11");
+    gateway.client().execute(&deactivate, "").expect("4.05");
+    let said = gateway.container.sh(&format!("wharfctl deactivate {name}"));
+    assert!(said.ends_with(&format!("{name} 4 is inactive\n")), "{said}");
+    assert_eq!(running(&gateway.container, name), [""; 0]);
+    is_said("does not run");
+    let said = gateway.container.sh(&format!("wharfctl activate {name}"));
+    assert!(said.ends_with(&format!("{name} 4 is active\n")), "{said}");
+    runs(gateway, software, "4");
+    is_said("runs");
+    gateway.wait_for(instance, "3/58");
+}
+
+/// As nginx, whose unit is in nginx-common.
+fn a_package_without_units_is_told_as_such(gateway: &Booted) {
+    gateway.client().create("/9", Some(2), &[]).expect("2.01");
+    let plain = Software {
+        instance: "/9/2",
+        name: "plain",
+        by: By::Hand,
+    };
+    install(gateway, &plain, &Package::new("plain", "1"), "4/2");
+    for (verb, said) in [
+        ("show plain", "  in place       plain 1, no services\n"),
+        ("activate plain", "plain 1 has no services\n"),
+        ("list", "no services  40: plain 1 is installed"),
+    ] {
+        let output = gateway.container.sh(&format!("wharfctl {verb}"));
+        assert!(output.contains(said), "{verb}: {output}");
+    }
+    gateway.container.sh(
+        "journalctl -u wharfd -o cat | grep 'instance 2: INSTALLED/2, no services, 40: plain 1 is installed'",
+    );
+    let acme = gateway.container.sh("wharfctl show 0");
+    assert!(acme.contains("  in place       acme 4, runs\n"), "{acme}");
 }

@@ -384,6 +384,134 @@ fn a_package_that_two_instances_have_is_named_by_its_instance() {
     on_bus.agree("4/2");
 }
 
+/// The server sees it in 16 alone: 12 and its own Activate are for INSTALLED (TS 5.2).
+#[test]
+fn after_a_refused_upgrade_the_software_in_place_is_activated_and_deactivated() {
+    let mut on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    set.install(&Package::new("hello", "1.0-1"));
+    on_bus.done(&["activate", "hello"]);
+    let unsigned = Package::new("hello", "2.0-1").build(set.folder.path());
+    let said = on_bus.wharfctl(&["install", "--instance", "0", unsigned.to_str().unwrap()]);
+    assert!(
+        said.errors
+            .ends_with("; hello 1.0-1 is in place and runs\n"),
+        "{said:?}"
+    );
+    for resource in [10, 11] {
+        let refused = set.client().execute(&format!("/9/0/{resource}"), "");
+        refused.expect("4.05");
+    }
+    assert_eq!(
+        on_bus.done(&["deactivate", "hello"]).lines().last(),
+        Some("hello 1.0-1 is inactive")
+    );
+    on_bus.agree("0/53");
+    let reason = || on_bus.set.client().read_text("/9/0/16");
+    assert!(reason().ends_with("; hello 1.0-1 is in place and does not run"));
+    let operations = &on_bus.json(&["show", "hello"])["operations"];
+    let last = operations.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["state"]),
+        (&"deactivate".into(), &"done".into())
+    );
+    // That the package is not there was told before.
+    let stopped = "; hello 1.0-1 is in place and does not run";
+    let lines = on_bus.set.gateway.daemon().errors();
+    lines.wait_for(stopped);
+    let all = lines.all();
+    let mut told = all.iter().filter(|line| line.contains(stopped));
+    assert!(told.all(|line| !line.starts_with("warning: ")), "{all:?}");
+
+    on_bus.set.kill_and_start_daemon();
+    on_bus
+        .set
+        .wait_for_reason("; hello 1.0-1 is in place and does not run");
+    wait_until("wharfd on the bus again", || {
+        (on_bus.wharfctl(&["activate", "hello"]).code == Some(0)).then_some(())
+    });
+    on_bus.agree("0/53");
+    assert_eq!(on_bus.set.client().read_text("/9/0/12"), "0");
+    assert!(
+        on_bus
+            .set
+            .client()
+            .read_text("/9/0/16")
+            .ends_with("is in place and runs")
+    );
+    assert_eq!(on_bus.json(&["list"])[0]["in_place"]["runs"], true);
+}
+
+#[test]
+fn after_an_upgrade_that_apt_could_not_do_activate_is_about_the_old_software() {
+    let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    let set = &on_bus.set;
+    set.install(&Package::new("hello", "1.0-1"));
+    let failing = Package::new("hello", "2.0-1").script(Script::Preinst, "exit 3");
+    let failing = set.signed_inside(&failing);
+    let said = on_bus.wharfctl(&["install", "--instance", "0", failing.to_str().unwrap()]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for words in [
+        "hello 2.0-1, DELIVERED/58, 60: hello 2.0-1 is not installed: ",
+        "; hello 1.0-1 is in place and does not run\n",
+    ] {
+        assert!(said.errors.contains(words), "{said:?}");
+    }
+    set.client().execute("/9/0/10", "").expect("4.05");
+
+    let said = on_bus.wharfctl(&["activate", "hello"]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let why = "; hello 1.0-1 is in place and does not run: no service manager runs here";
+    assert!(said.errors.contains(why), "{said:?}");
+    on_bus.agree("3/58");
+    assert_eq!(set.client().read_text("/9/0/1"), "2.0-1");
+    let read_by_others = on_bus.wharfctl_as(NOBODY, &["list"]).output;
+    let public = "60: hello 2.0-1 is not installed: the installation failed; hello 1.0-1 is in place and does not run\n";
+    assert!(read_by_others.contains(public), "{read_by_others}");
+}
+
+#[test]
+fn software_without_services_is_told_as_such_also_after_a_restart() {
+    let mut on_bus = OnBus::simulated();
+    let faults = on_bus.set.gateway.path().join("etc/wharf-simulated");
+    std::fs::create_dir(&faults).unwrap();
+    std::fs::write(faults.join("no-services"), "").unwrap();
+    let package = on_bus.set.signed_inside(&Package::new("hello", "1.0-1"));
+
+    let said = on_bus.done(&["install", package.to_str().unwrap()]);
+
+    let last = "hello 1.0-1 is installed in instance 0, and has no services";
+    assert_eq!(said.lines().last(), Some(last));
+    let lines = on_bus.set.gateway.daemon().errors();
+    lines.wait_for("instance 0: INSTALLED/2, no services, 40: hello 1.0-1 is installed");
+    let told = |on_bus: &OnBus| {
+        let list = on_bus.done(&["list"]);
+        assert!(
+            list.contains("INSTALLED  2       no services  40: "),
+            "{list}"
+        );
+        let show = on_bus.done(&["show", "0"]);
+        assert!(
+            show.contains("  in place       hello 1.0-1, no services\n"),
+            "{show}"
+        );
+        assert_eq!(on_bus.json(&["list"])[0]["in_place"]["no_services"], true);
+    };
+    told(&on_bus);
+    // Resource 12 is the specification's.
+    for (verb, state) in [("activate", "1"), ("deactivate", "0")] {
+        let said = on_bus.done(&[verb, "hello"]);
+        assert_eq!(said.lines().last(), Some("hello 1.0-1 has no services"));
+        assert_eq!(on_bus.set.client().read_text("/9/0/12"), state);
+    }
+    on_bus.set.kill_and_start_daemon();
+    wait_until("wharfd on the bus again", || {
+        (on_bus.wharfctl(&["status"]).code == Some(0)).then_some(())
+    });
+    told(&on_bus);
+}
+
 #[test]
 fn an_upgrade_that_is_refused_says_what_stays_in_place() {
     let on_bus = OnBus::simulated();
@@ -394,7 +522,8 @@ fn an_upgrade_that_is_refused_says_what_stays_in_place() {
 
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
-        said.errors.ends_with("; hello 1.0-1 stays in place\n"),
+        said.errors
+            .ends_with("; hello 1.0-1 is in place and does not run\n"),
         "{said:?}"
     );
     let status = on_bus.done(&["status"]);
@@ -871,7 +1000,10 @@ fn status_list_show_and_history_are_read_by_a_person() {
          0   hello    1.0-1    INSTALLED  2       no      40: hello 1.0-1 is installed\n"
     );
     let show = on_bus.done(&["show", "0"]);
-    assert!(show.contains("  in place       hello 1.0-1\n"), "{show}");
+    assert!(
+        show.contains("  in place       hello 1.0-1, does not run\n"),
+        "{show}"
+    );
     assert!(show.contains("  install    server 1  done"), "{show}");
     let history = on_bus.done(&["history", "hello"]);
     assert_eq!(history.lines().count(), 7, "{history}");

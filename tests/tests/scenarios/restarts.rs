@@ -138,7 +138,10 @@ fn uninstalls_once_over_a_crash(uninstall: impl Fn(&Client<'_>) -> Response + Sy
     let [version, reason] = ["/9/0/1", "/9/0/16"].map(|path| client.read_text(path));
     assert_eq!(
         (&*version, &*reason),
-        ("1.0-1", "10: ready for a package"),
+        (
+            "1.0-1",
+            "10: ready for a package; hello 1.0-1 is in place and does not run"
+        ),
         "only 2.0-1 was dropped"
     );
 }

@@ -14,31 +14,32 @@ pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<T
     if instance.is_busy() {
         return None;
     }
-    let next = match (&instance.state, device) {
-        (State::Installed { software, .. }, None) => {
-            instance.with(gone(&software.name, &software.version))
-        }
+    let state = match (&instance.state, device) {
         (
             State::Installed {
                 software,
                 condition,
             },
             Some(found),
-        ) => {
-            let state = State::Installed {
-                condition: still(condition, software, &found),
-                software: found_of(software, found)?,
-            };
-            instance.with(state)
+        ) => State::Installed {
+            condition: still(condition, software, &found),
+            software: found_of(software, found)?,
+        },
+        (State::Installed { .. }, None) => now_has(instance, None)?,
+        (_, found) => {
+            let known = instance.in_place()?;
+            let is_it = found.as_ref().is_none_or(|found| found.name == known.name);
+            let found = is_it.then_some(found)?;
+            now_has(instance, found.map(|found| known.seen(found)))?
         }
-        (_, found) => instance.with(beside(instance, found)?),
     };
+    let next = instance.with(state);
     let effects = next.registration();
     (next != *instance).then(|| Transition::to(next, effects))
 }
 
 /// INITIAL without software, and the reason.
-pub(super) fn gone(name: &PackageName, version: &PackageVersion) -> State {
+fn gone(name: &PackageName, version: &PackageVersion) -> State {
     let note = Text::from(format!("{name} {version} was removed on the device"));
     State::Initial(Initial::Ready {
         in_place: None,
@@ -59,21 +60,13 @@ fn still(condition: &Condition, software: &Software, found: &Found) -> Condition
     }
 }
 
-/// The same for software that waits for its upgrade.
-fn beside(instance: &Instance, found: Option<Found>) -> Option<State> {
-    let known = instance.in_place()?;
-    if found.as_ref().is_some_and(|found| found.name != known.name) {
-        return None;
-    }
-    let now = found.map(|found| InPlace {
-        version: found.version,
-        damage: found.damage,
-        ..known.clone()
-    });
+/// The state when the device has this in place, or nothing. None for a removal that runs: its end tells.
+pub(super) fn now_has(instance: &Instance, now: Option<InPlace>) -> Option<State> {
     let mut state = instance.state.clone();
     match &mut state {
-        State::Initial(Initial::Ready { .. }) if now.is_none() => {
-            state = gone(&known.name, &known.version);
+        State::Installed { .. } | State::Initial(Initial::Ready { .. }) if now.is_none() => {
+            let (name, version) = instance.software()?;
+            state = gone(name, version);
         }
         State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
         | State::DownloadStarted { in_place, .. }

@@ -1,18 +1,18 @@
 //! The end of a job: verify what the device has, then commit or abort, then what follows. Exit codes decide nothing.
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId,
+    Cause, Failure, OperationId, PackageName, StageId, Text,
     installer::{Found, Package},
 };
 
 use super::{
     ActivationPolicy, Rules, Transition,
-    device::gone,
+    device::now_has,
     work::{failed, not_installed},
 };
 use crate::{
     Effect, Instance, Kind, Origin,
-    instance::{Condition, InPlace, Initial, Software, State},
+    instance::{Condition, InPlace, Initial, Software, State, Switch},
     operation::{Progress, Work},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn ended(
     let (kind, work) = instance.work().filter(|(_, work)| {
         work.id == operation && matches!(work.progress, Progress::Running(_))
     })?;
-    let name = subject(instance)?;
+    let name = instance.subject()?;
     if let Some(other) = end.device.as_ref().filter(|found| found.name != *name) {
         let why = format!("the installer told about {} instead of {name}", other.name);
         return failed(
@@ -41,13 +41,20 @@ pub(super) fn ended(
             Failure::new(Cause::PackageManager, why),
         );
     }
-    Some(match &instance.state {
-        State::Delivered {
-            in_place,
-            stage,
-            package,
-            ..
-        } => match verify_install(package, end.failure, end.device) {
+    Some(match (&instance.state, kind) {
+        (_, Kind::Activate | Kind::Deactivate) => {
+            let wanted = kind == Kind::Activate;
+            settle_activation(instance, wanted, end.device, end.failure)?
+        }
+        (
+            State::Delivered {
+                in_place,
+                stage,
+                package,
+                ..
+            },
+            _,
+        ) => match verify_install(package, end.failure, end.device) {
             Ok(software) => {
                 let was_active = in_place.as_ref().is_some_and(|known| known.was_active);
                 let activate = (!software.active && is_to_be_active(name, was_active, rules))
@@ -59,22 +66,11 @@ pub(super) fn ended(
                 abort_install(instance, in_place, *stage, package, failure)
             }
         },
-        _ => match (kind, end.device) {
-            (Kind::Uninstall, Some(found)) => abort_removal(instance, found, end.failure),
-            (_, None) => commit_absence(instance, kind, end.failure)?,
-            (kind, Some(found)) => {
-                settle_activation(instance, kind == Kind::Activate, found, end.failure)
-            }
+        _ => match end.device {
+            Some(found) => abort_removal(instance, found, end.failure),
+            None => commit_absence(instance, end.failure),
         },
     })
-}
-
-/// The package that the job is about.
-fn subject(instance: &Instance) -> Option<&PackageName> {
-    match instance.package() {
-        Some(package) => Some(&package.name),
-        None => instance.software().map(|(name, _)| name),
-    }
 }
 
 /// What is installed, or why that is not it, and what the device has instead.
@@ -149,11 +145,7 @@ fn left_over(
 ) -> Option<InPlace> {
     match (before, device) {
         (Some(before), _) if before.name != package.name => Some(before.clone()),
-        (Some(before), Some(found)) => Some(InPlace {
-            version: found.version,
-            damage: found.damage,
-            ..before.clone()
-        }),
+        (Some(before), Some(found)) => Some(before.seen(found)),
         (None, Some(found)) if found.managed => Some(InPlace::left(found.into())),
         (None, Some(_)) | (_, None) => None,
     }
@@ -176,22 +168,13 @@ fn abort_install(
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// The device does not have the software: what an Uninstall is for, and the truth after anything else.
-fn commit_absence(instance: &Instance, kind: Kind, failure: Option<Failure>) -> Option<Transition> {
-    let state = match kind {
-        Kind::Uninstall => State::Initial(Initial::Ready {
-            in_place: None,
-            note: failure.map(|failure| failure.detail),
-        }),
-        _ => {
-            let (name, version) = instance.software()?;
-            gone(name, version)
-        }
-    };
-    Some(Transition::to(
-        instance.with(state),
-        instance.registration(),
-    ))
+/// The device does not have the software any more.
+fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
+    let state = State::Initial(Initial::Ready {
+        in_place: None,
+        note: failure.map(|failure| failure.detail),
+    });
+    Transition::to(instance.with(state), instance.registration())
 }
 
 /// INSTALLED / 59: the software is still there, whole or in part, whatever was reported.
@@ -207,28 +190,39 @@ fn abort_removal(instance: &Instance, found: Found, failure: Option<Failure>) ->
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// The Activation State is the device's; the Result stays 2.
+/// The Activation State is the device's, and the Result stays. Software that is gone was removed meanwhile.
 fn settle_activation(
     instance: &Instance,
     wanted: bool,
-    found: Found,
+    device: Option<Found>,
     failure: Option<Failure>,
-) -> Transition {
-    let condition = match failure {
-        Some(failure) => Condition::ActivationFailed(failure.detail),
-        None if found.active == wanted => Condition::Settled,
-        None => Condition::ActivationFailed(
-            format!(
-                "the service manager reported success, but {} {}",
-                found.name,
-                if wanted { "does not run" } else { "still runs" }
-            )
-            .into(),
-        ),
+) -> Option<Transition> {
+    let Some(found) = device else {
+        let next = instance.with(now_has(instance, None)?);
+        let effects = next.registration();
+        return Some(Transition::to(next, effects));
     };
-    let state = State::Installed {
-        software: found.into(),
-        condition,
+    let why = match failure {
+        Some(failure) => Some(failure.detail),
+        None if found.active == wanted => None,
+        None => Some(Text::from(format!(
+            "the service manager reported success, but {} {}",
+            found.name,
+            if wanted { "does not run" } else { "still runs" }
+        ))),
     };
-    Transition::to(instance.with(state), Vec::new())
+    let state = match &instance.state {
+        State::Installed { .. } => State::Installed {
+            software: found.into(),
+            condition: why.map_or(Condition::Settled, Condition::ActivationFailed),
+        },
+        _ => {
+            let known = InPlace {
+                switch: why.map_or(Switch::Settled, Switch::Failed),
+                ..InPlace::left(found.into())
+            };
+            now_has(instance, Some(known))?
+        }
+    };
+    Some(Transition::to(instance.with(state), Vec::new()))
 }

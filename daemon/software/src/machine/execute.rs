@@ -4,9 +4,9 @@ use wharf_frames::PackageName;
 
 use super::{Code, Refusal, Rules, Transition};
 use crate::{
-    Effect, Executable, Instance, Kind, Request,
+    Effect, Executable, Instance, Kind, Origin, Request,
     arguments::{ArgumentError, Arguments, Removal},
-    instance::{Condition, InPlace, Initial, Installation, State},
+    instance::{Condition, InPlace, Initial, Installation, State, Switch},
     operation::{Progress, Work},
 };
 
@@ -63,8 +63,8 @@ pub(super) fn execute(
             Asked::Install => install(instance, request),
             Asked::Remove => remove(instance, request, rules),
             Asked::ForUpdate => for_update(instance),
-            Asked::Activate => activate(instance, request),
-            Asked::Deactivate => deactivate(instance, request, rules),
+            Asked::Activate => switch(instance, true, request, rules),
+            Asked::Deactivate => switch(instance, false, request, rules),
         },
     }
 }
@@ -124,42 +124,44 @@ fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
     Ok(Transition::to(instance.with(state), effects))
 }
 
-/// TS 5.2: from INACTIVE to ACTIVE.
-fn activate(instance: &Instance, request: Request) -> Result<Transition, Refusal> {
-    let mut next = instance.clone();
-    let State::Installed {
-        software,
-        condition,
-    } = &mut next.state
-    else {
-        return Err(no_effect(instance, "Activate"));
-    };
-    if software.active {
-        return Ok(Transition::none(instance));
-    }
-    *condition = Condition::Activating(queued(request));
-    Ok(accepted(next, request))
-}
-
-/// TS 5.2: from ACTIVE to INACTIVE.
-fn deactivate(
+/// Activate and Deactivate. In INSTALLED that is TS 5.2. Elsewhere its machine is not alive: a server has no effect, and
+/// a local user has it on the software in place.
+fn switch(
     instance: &Instance,
+    wanted: bool,
     request: Request,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
-    let mut next = instance.clone();
-    let State::Installed {
-        software,
-        condition,
-    } = &mut next.state
-    else {
-        return Err(no_effect(instance, "Deactivate"));
-    };
-    not_our_own(&software.name, rules)?;
-    if !software.active {
+    let what = if wanted { "Activate" } else { "Deactivate" };
+    let is_alive = matches!(instance.state, State::Installed { .. });
+    let (name, _) = instance
+        .software()
+        .filter(|_| is_alive || matches!(request.origin, Origin::User(_)))
+        .ok_or_else(|| no_effect(instance, what))?;
+    if !is_alive && instance.beside().is_none() {
+        return Err(on_its_way(instance, what));
+    }
+    if !wanted {
+        not_our_own(name, rules)?;
+    }
+    if instance.runs() == wanted {
         return Ok(Transition::none(instance));
     }
-    *condition = Condition::Deactivating(queued(request));
+    let mut next = instance.clone();
+    let work = queued(request);
+    match (&mut next.state, wanted) {
+        (State::Installed { condition, .. }, true) => *condition = Condition::Activating(work),
+        (State::Installed { condition, .. }, false) => *condition = Condition::Deactivating(work),
+        (state, _) => {
+            let known = state
+                .in_place_mut()
+                .ok_or_else(|| no_effect(instance, what))?;
+            known.switch = match wanted {
+                true => Switch::Activating(work),
+                false => Switch::Deactivating(work),
+            };
+        }
+    }
     Ok(accepted(next, request))
 }
 
@@ -192,6 +194,14 @@ fn no_effect(instance: &Instance, what: &str) -> Refusal {
     Refusal::not_allowed(format!(
         "{what} has no effect in {}",
         instance.update_state().name()
+    ))
+}
+
+/// An instance does one thing at a time.
+fn on_its_way(instance: &Instance, what: &str) -> Refusal {
+    Refusal::not_allowed(format!(
+        "{what} has to wait until the package that is on its way is there: {}",
+        instance.status_reason().text
     ))
 }
 

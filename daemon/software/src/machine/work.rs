@@ -6,7 +6,7 @@ use super::Transition;
 use crate::{
     Effect, Instance, Kind,
     causes::{During, update_result},
-    instance::{Condition, Initial, Installation, State},
+    instance::{Condition, Initial, Installation, State, Switch},
     operation::{Progress, Work},
 };
 
@@ -74,6 +74,10 @@ pub(super) fn failed(
 ) -> Option<Transition> {
     let (kind, _) = instance.work().filter(|(_, work)| work.id == operation)?;
     let state = match (instance.state.clone(), kind) {
+        (mut state, Kind::Activate | Kind::Deactivate) if instance.in_place().is_some() => {
+            state.in_place_mut()?.switch = Switch::Failed(failure.detail);
+            state
+        }
         (
             State::Delivered {
                 in_place,
@@ -113,7 +117,7 @@ pub(super) fn not_installed(failure: Failure) -> Installation {
     }
 }
 
-const fn work_mut(state: &mut State) -> Option<&mut Work> {
+fn work_mut(state: &mut State) -> Option<&mut Work> {
     match state {
         State::Initial(Initial::Removing { work, .. })
         | State::Delivered {
@@ -125,6 +129,6 @@ const fn work_mut(state: &mut State) -> Option<&mut Work> {
                 Condition::Removing(work) | Condition::Activating(work) | Condition::Deactivating(work),
             ..
         } => Some(work),
-        _ => None,
+        other => other.in_place_mut()?.switch.work_mut(),
     }
 }

@@ -88,7 +88,8 @@ fn room_for(
     rules: &Rules<'_>,
 ) -> Result<Vec<Effect>, Refusal> {
     match &instance.state {
-        State::Initial(Initial::Ready { .. } | Initial::Failed { .. }) => Ok(Vec::new()),
+        _ if instance.is_busy() => Err(no_room(instance)),
+        State::Initial(_) => Ok(Vec::new()),
         State::DownloadStarted { delivery, .. } if restarts(delivery, source, request) => {
             Ok(dropped(delivery.stage))
         }
@@ -101,12 +102,16 @@ fn room_for(
                 },
             ..
         } if rules.replace_failed => Ok(vec![Effect::Discard { stage: *stage }]),
-        _ => Err(Refusal::not_allowed(format!(
-            "a package can be written in INITIAL, and this is {}{}: Uninstall or Delete first",
-            instance.update_state().name(),
-            if instance.is_busy() { ", busy" } else { "" },
-        ))),
+        _ => Err(no_room(instance)),
     }
+}
+
+fn no_room(instance: &Instance) -> Refusal {
+    Refusal::not_allowed(format!(
+        "a package can be written in INITIAL, and this is {}{}: Uninstall or Delete first",
+        instance.update_state().name(),
+        if instance.is_busy() { ", busy" } else { "" },
+    ))
 }
 
 /// Block 0 again, from the server that pushes.

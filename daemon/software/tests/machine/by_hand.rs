@@ -40,19 +40,23 @@ fn upgraded_by_hand_is_installed_with_a_new_version() {
 fn damaged_by_hand_is_not_removed_and_is_said_in_16_until_it_is_repaired() {
     let half = || Event::DeviceHas(Some(damaged("1.0", "half-configured")));
     let whole = || Event::DeviceHas(Some(found("1.0", false)));
-    for (before, code, healthy) in [
-        (installed(false), 40, "nginx 1.0 is installed"),
-        (with_software(initial()), 10, "ready for a package"),
+    for (before, begin, healthy) in [
+        (installed(false), "40: ", "nginx 1.0 is installed"),
+        (
+            with_stopped(initial()),
+            "10: ready for a package; ",
+            "nginx 1.0 is in place and does not run",
+        ),
     ] {
         let made = then(before.clone(), half());
         let words = "nginx 1.0 is half-configured: repair it on the device (`wharfctl doctor` says how), \
                      or install it again";
-        assert_eq!(reason(&made), format!("{code}: {words}"));
+        assert_eq!(reason(&made), format!("{begin}{words}"));
         assert_eq!(ids(before.clone(), &made), [16]);
         let now = Record::from(left(&made));
         unchanged(now.clone(), half());
         let repaired = then(now.clone(), whole());
-        assert_eq!(reason(&repaired), format!("{code}: {healthy}"));
+        assert_eq!(reason(&repaired), format!("{begin}{healthy}"));
         assert_eq!(ids(now, &repaired), [16]);
     }
     let made = then(
@@ -93,7 +97,7 @@ fn damage_outweighs_an_activation_that_failed_and_not_a_removal() {
 fn damaged_software_stays_so_until_its_upgrade() {
     let made = then(half_configured(installed(true)), uninstall("1"));
     assert_eq!(at(&made), (0, 0));
-    assert!(reason(&made).starts_with("10: nginx 1.0 is half-configured: "));
+    assert!(reason(&made).starts_with("10: ready for a package; nginx 1.0 is half-configured: "));
     let upgrade = half_configured(with_software(installing()));
     let made = then(upgrade, ended(None, Some(found("2.0", false))));
     assert_eq!(reason(&made), "40: nginx 2.0 is installed");

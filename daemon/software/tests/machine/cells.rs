@@ -82,6 +82,7 @@ pub(crate) fn software(version: &str, active: bool) -> Software {
         version: PackageVersion::new(version).unwrap(),
         active,
         damage: None,
+        no_services: false,
     }
 }
 
@@ -92,6 +93,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         version,
         active,
         damage,
+        no_services,
     } = software(version, active);
     Found {
         name,
@@ -99,6 +101,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         active,
         damage,
         managed: true,
+        no_services,
     }
 }
 
@@ -195,6 +198,7 @@ pub(crate) fn installing() -> Record {
 pub(crate) fn installed(active: bool) -> Record {
     Record {
         in_place: Some(software("1.0", active)),
+        in_place_runs: active,
         ..in_state(UpdateState::Installed, UpdateResult::Installed)
     }
 }
@@ -202,6 +206,23 @@ pub(crate) fn installed(active: bool) -> Record {
 pub(crate) fn with_software(record: Record) -> Record {
     Record {
         in_place: Some(software("1.0", true)),
+        in_place_runs: true,
+        ..record
+    }
+}
+
+/// With software in place that a local user, or a failed upgrade, has stopped.
+pub(crate) fn with_stopped(record: Record) -> Record {
+    Record {
+        in_place_runs: false,
+        ..with_software(record)
+    }
+}
+
+/// The software in place of this row could not be activated or deactivated.
+pub(crate) fn not_switched(record: Record) -> Record {
+    Record {
+        in_place_note: Some("nginx.service failed".into()),
         ..record
     }
 }
@@ -266,6 +287,16 @@ pub(crate) fn cells() -> Vec<Instance> {
     for progress in [Queued, Running] {
         records.push(with_software(running(Kind::Uninstall, progress, initial())));
     }
+    for record in [initial(), failed(delivered())] {
+        for progress in [Queued, Running] {
+            let switched = with_software(record.clone());
+            records.push(running(Kind::Deactivate, progress, switched));
+            let switched = with_stopped(record.clone());
+            records.push(running(Kind::Activate, progress, switched));
+        }
+        records.push(with_stopped(record.clone()));
+        records.push(not_switched(with_stopped(record)));
+    }
     records.push(half_configured(with_software(initial())));
     records.push(half_configured(installed(false)));
     for active in [false, true] {
@@ -299,6 +330,7 @@ pub(crate) fn label(instance: &Instance) -> String {
     let in_place = match instance.update_state() {
         UpdateState::Installed if instance.activation_state() => ", active",
         UpdateState::Installed => ", inactive",
+        _ if instance.software().is_some() && !instance.runs() => ", in place, stopped",
         _ if instance.software().is_some() => ", in place",
         _ => "",
     };
@@ -316,24 +348,26 @@ pub(crate) fn label(instance: &Instance) -> String {
 
 fn doing(instance: &Instance) -> String {
     let record = Record::from(instance);
+    let result = instance.update_result().value();
+    let after = match result {
+        50.. => format!(", after {result}"),
+        _ => String::new(),
+    };
     match (&record.operation, record.progress) {
         (Some(operation), Some(StoredProgress::Running))
-            if operation.kind != Kind::Pull && record.note.is_some() =>
+            if operation.kind != Kind::Pull && record.note.is_some() && after.is_empty() =>
         {
             format!(", {} waiting", operation.kind.as_str())
         }
         (Some(operation), Some(progress)) => {
-            format!(", {} {}", operation.kind.as_str(), progress.as_str())
-        }
-        _ if instance.update_result().value() >= 50 => {
-            format!(", after {}", instance.update_result().value())
+            format!("{after}, {} {}", operation.kind.as_str(), progress.as_str())
         }
         _ if instance.update_state() == UpdateState::Downloaded && record.note.is_some() => {
             ", waiting".to_owned()
         }
-        _ if instance.update_state() == UpdateState::Installed && record.note.is_some() => {
-            ", after a failed activation".to_owned()
+        _ if instance.activation_failure().is_some() => {
+            format!("{after}, after a failed activation")
         }
-        _ => String::new(),
+        _ => after,
     }
 }

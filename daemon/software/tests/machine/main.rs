@@ -1,5 +1,5 @@
 //! What the machine must hold. The decisions over the specification, row by row: `writes`, `downloads`, `installs`,
-//! `uninstalls`, `activations`, `busy`, `by_hand`, `creates_and_deletes`. All cells: `table`, of the `sections`. Random events: `sequences`.
+//! `uninstalls`, `activations`, `busy`, `by_hand`, `creates_and_deletes`, `in_place`. All cells: `table`, of the `sections`. Random events: `sequences`.
 //! The database's form: `stored`. The text that everybody on the device reads: `public`.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
@@ -10,6 +10,7 @@ mod by_hand;
 mod cells;
 mod creates_and_deletes;
 mod downloads;
+mod in_place;
 mod installs;
 mod public;
 mod sections;

@@ -18,6 +18,7 @@ fn with_secrets(cell: &Instance) -> Option<Instance> {
     let record = Record {
         note: Some(SECRET.into()),
         in_place: record.in_place.clone().map(damaged),
+        in_place_note: cell.in_place().map(|_| SECRET.into()),
         package_uri: record
             .package_uri
             .as_ref()

@@ -6,10 +6,10 @@ use wharf_software::{
     UpdateState, Write,
 };
 
-use crate::cells::*;
+use crate::{cells::*, steps::by_user};
 
 /// What the cells cite beside the specification.
-pub(crate) const DECISIONS: [(&str, &str); 27] = [
+pub(crate) const DECISIONS: [(&str, &str); 28] = [
     (
         "D1",
         "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -88,7 +88,7 @@ pub(crate) const DECISIONS: [(&str, &str); 27] = [
     ),
     (
         "D20",
-        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is; what is there in part is not removed, and said in 16 until it is whole. While busy, the end of the job tells.",
+        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is; what is there in part is not removed, and said in 16 until it is whole, but while a package is on its way. While busy, the end of the job tells.",
     ),
     (
         "D21",
@@ -117,6 +117,10 @@ pub(crate) const DECISIONS: [(&str, &str); 27] = [
     (
         "D27",
         "User Name or Password, and a Package URI without TLS at an origin that wharfd.toml does not allow: the gate ends the pull with 57, and nothing is sent.",
+    ),
+    (
+        "D28",
+        "Activate and Deactivate by a local user act on the software in place, also in INITIAL and DELIVERED; while a package is on its way: refused. State, Result, 0, 1 and 12 stay as the TS has them; 16 says after its own reason what is in place and whether it runs. A server's have no effect outside INSTALLED (TS 5.2).",
     ),
 ];
 
@@ -230,7 +234,7 @@ fn of_end(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
         Some(Kind::Install) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
         Some(Kind::Uninstall) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
-        _ => "TS 5.2; D9, D20, D22",
+        _ => "TS 5.2; D9, D20, D22, D28",
     }
 }
 
@@ -238,7 +242,7 @@ fn of_refusal(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
         Some(Kind::Install) => "TS table 5.1.1-1; D23",
         Some(Kind::Uninstall) => "D10",
-        Some(Kind::Activate | Kind::Deactivate) => "D9",
+        Some(Kind::Activate | Kind::Deactivate) => "D9, D28",
         Some(Kind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
         _ => "TS table 5.1.1-1, 5.1.2.2; D15",
     }
@@ -317,6 +321,14 @@ fn writes() -> Vec<Section> {
 fn executes() -> Vec<Section> {
     let accepted = |_: &Instance| "TS 5.1.3.1; D1, D4";
     let switched = |_: &Instance| "TS 5.2; D1, D4";
+    let switched_here = |cell: &Instance| match cell.update_state() {
+        UpdateState::Installed => "TS 5.2; D1, D4",
+        _ => "D1, D28",
+    };
+    let not_here = |cell: &Instance| match cell.software() {
+        Some(_) if !cell.is_busy() => "D28",
+        _ => no_effect(cell),
+    };
     let for_update = |cell: &Instance| match cell.update_state() {
         UpdateState::Delivered => "TS 5.1.3.2; D5, D6",
         _ => "TS 5.1.3.2; D6",
@@ -335,6 +347,8 @@ fn executes() -> Vec<Section> {
         Section::request("Execute Uninstall (6) with anything else, as `0='1'`", execute(Executable::Uninstall, "0='1'"), |_| "", |_| "D7"),
         Section::request("Execute Activate (10)", execute(Executable::Activate, ""), switched, no_effect).kept("D2, D8"),
         Section::request("Execute Deactivate (11)", execute(Executable::Deactivate, ""), switched, no_effect).kept("D2, D8"),
+        Section::request("Activate by a local user", by_user(Executable::Activate), switched_here, not_here).kept("D2, D8, D28"),
+        Section::request("Deactivate by a local user", by_user(Executable::Deactivate), switched_here, not_here).kept("D2, D8, D28"),
         Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
         Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),

@@ -2,9 +2,9 @@
 
 use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Code, Effect, Event, Executable, Instance, ObjectLink, Origin, Record,
-    Request, Resource, Rules, Source, Transition, UpdateState, Write, changes, operation::Phase,
-    step,
+    ActivationPolicy, Code, Effect, Event, Executable, Instance, Kind, ObjectLink, Operation,
+    Origin, Record, Request, Resource, Rules, Source, Transition, UpdateState, Write, changes,
+    operation::Phase, step,
 };
 
 use crate::cells::{SETTINGS, damaged, foreign, found, name, package, rules, uri};
@@ -108,6 +108,22 @@ fn judge(
         let managed = matches!(event, Event::Ended { device: Some(found), .. } if found.managed);
         assert!(installed || managed, "software taken over: {}", told());
     }
+    if old.update_state() != UpdateState::Installed && old.operation().is_some_and(is_a_switch) {
+        let ended = new.operation().is_none();
+        let reads = |of: &Instance| {
+            (
+                of.update_state(),
+                of.update_result(),
+                of.pkg_name().to_owned(),
+            )
+        };
+        let removed = ended && new.software().is_none();
+        assert!(
+            removed || reads(old) == reads(new),
+            "more than a switch: {}",
+            told()
+        );
+    }
     if new.update_state() == UpdateState::Installed && old.package().is_some() {
         let whole = matches!(event, Event::Ended { device: Some(found), .. } if found.is_whole());
         assert!(whole, "INSTALLED with a part: {}", told());
@@ -195,9 +211,40 @@ fn judge_values(new: &Instance, told: &dyn Fn() -> String) {
         "{}",
         told()
     );
-    if new.is_busy() {
+    // A local user's order leaves the Result of what failed before it.
+    let is_switch = new.operation().is_some_and(is_a_switch);
+    if new.is_busy() && !is_switch {
         assert!(matches!(result, 0 | 2), "{}", told());
     }
+    if is_switch && new.update_state() != UpdateState::Installed {
+        let origin = new.operation().map(|operation| operation.origin);
+        assert!(matches!(origin, Some(Origin::User(_))), "{}", told());
+        assert!(
+            new.software().is_some() && new.delivery().is_none(),
+            "{}",
+            told()
+        );
+    }
+    let beside = new.software().filter(|_| {
+        let is_idle = new.operation().is_none();
+        is_idle
+            && matches!(
+                new.update_state(),
+                UpdateState::Initial | UpdateState::Delivered
+            )
+    });
+    if let Some((name, version)) = beside {
+        let said = format!("; {name} {version} is ");
+        assert!(
+            new.status_reason().text.as_str().contains(&said),
+            "{}",
+            told()
+        );
+    }
+}
+
+fn is_a_switch(operation: Operation) -> bool {
+    matches!(operation.kind, Kind::Activate | Kind::Deactivate)
 }
 
 /// Every file that is left is given up, every operation that begins is begun, and no id comes from nowhere.
@@ -321,7 +368,10 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     };
     let request = Request {
         operation: fresh.operation,
-        origin: Origin::Server(dice.below(2) as u16),
+        origin: match dice.below(3) {
+            2 => Origin::User(0),
+            server => Origin::Server(server as u16),
+        },
         deadline: None,
     };
     match dice.below(16) {
@@ -384,6 +434,21 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                 stage,
                 package: package(),
             },
+            (UpdateState::Initial | UpdateState::Delivered, _)
+                if instance.software().is_some() && dice.one_in(3) =>
+            {
+                Event::Execute {
+                    resource: match instance.runs() {
+                        true => Executable::Deactivate,
+                        false => Executable::Activate,
+                    },
+                    arguments: Vec::new(),
+                    request: Request {
+                        origin: Origin::User(0),
+                        ..request
+                    },
+                }
+            }
             (UpdateState::Delivered, _) => execute(Executable::Install, ""),
             (UpdateState::Installed, _) => match dice.below(4) {
                 0 => execute(Executable::Activate, ""),
@@ -535,6 +600,6 @@ fn random_histories_reach_every_state_busy_and_idle() {
             reached.insert((instance.update_state(), kind, instance.software().is_some()));
         }
     }
-    // INITIAL 3, DOWNLOAD STARTED 4, DOWNLOADED 2, DELIVERED 4, INSTALLED 4.
-    assert_eq!(reached.len(), 17, "{reached:#?}");
+    // INITIAL 5, DOWNLOAD STARTED 4, DOWNLOADED 2, DELIVERED 6, INSTALLED 4.
+    assert_eq!(reached.len(), 21, "{reached:#?}");
 }

@@ -2,8 +2,8 @@
 
 use wharf_frames::{Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    Event, Executable, Instance, Origin, Record, Refusal, Resource, Rules, Source, Transition,
-    UpdateResult, Write, changes, step,
+    Event, Executable, Instance, Origin, Record, Refusal, Request, Resource, Rules, Source,
+    Transition, UpdateResult, Write, changes, step,
 };
 
 use crate::cells::*;
@@ -13,6 +13,18 @@ pub(crate) fn execute(resource: Executable, arguments: &str) -> Event {
         resource,
         arguments: arguments.as_bytes().to_vec(),
         request: request(),
+    }
+}
+
+/// By root on the device itself.
+pub(crate) fn by_user(resource: Executable) -> Event {
+    Event::Execute {
+        resource,
+        arguments: Vec::new(),
+        request: Request {
+            origin: Origin::User(0),
+            ..request()
+        },
     }
 }
 

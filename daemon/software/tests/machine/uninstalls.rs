@@ -30,10 +30,17 @@ fn uninstall_of_installed_software_stays_installed_2_until_it_is_gone() {
 #[test]
 fn uninstall_in_delivered_drops_the_package_and_keeps_the_software_in_place() {
     for arguments in ["", "0", "1"] {
-        for (record, name) in [(delivered(), ""), (with_software(delivered()), "nginx")] {
+        for (record, name, beside) in [
+            (delivered(), "", ""),
+            (
+                with_software(delivered()),
+                "nginx",
+                "; nginx 1.0 is in place and runs",
+            ),
+        ] {
             let made = then(record, uninstall(arguments));
             assert_eq!(at(&made), (0, 0));
-            assert_eq!(reason(&made), "10: ready for a package");
+            assert_eq!(reason(&made), format!("10: ready for a package{beside}"));
             assert_eq!(left(&made).pkg_name(), name);
             assert_eq!(made.effects, [Effect::Discard { stage: STAGE }]);
         }

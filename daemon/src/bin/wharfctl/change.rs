@@ -25,15 +25,24 @@ pub(crate) async fn uninstall(agent: &Agent, instance: &Named, json: bool) -> Re
 
 pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
     let Done { end, failed, .. } = done(agent, instance, Change::Activate, json).await?;
-    succeeded(end.active && !failed, &end)?;
-    tell(json, || format!("{} is active", end.title()));
-    Ok(())
+    switched(&end, true, failed, json)
 }
 
 pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
     let Done { end, failed, .. } = done(agent, instance, Change::Deactivate, json).await?;
-    succeeded(!end.active && !failed, &end)?;
-    tell(json, || format!("{} is inactive", end.title()));
+    switched(&end, false, failed, json)
+}
+
+/// What is in place is switched, whatever the package of the instance is.
+fn switched(end: &Instance, wanted: bool, failed: bool, json: bool) -> Result<(), Failure> {
+    let software = end.in_place.as_ref();
+    let software = software.filter(|software| software.runs == wanted && !failed);
+    let software = software.ok_or_else(|| Failure::Refused(text::at(end)))?;
+    tell(json, || match (software.no_services, wanted) {
+        (true, _) => format!("{software} has no services"),
+        (false, true) => format!("{software} is active"),
+        (false, false) => format!("{software} is inactive"),
+    });
     Ok(())
 }
 
@@ -81,6 +90,6 @@ async fn done(
 pub(crate) fn succeeded(is_so: bool, end: &Instance) -> Result<(), Failure> {
     match is_so {
         true => Ok(()),
-        false => Err(Failure::Refused(text::failed(end))),
+        false => Err(Failure::Refused(text::at(end))),
     }
 }

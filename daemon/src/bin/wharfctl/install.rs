@@ -46,7 +46,11 @@ pub(crate) async fn install(
 
 fn installed(end: &Instance) -> String {
     let (title, id) = (end.title(), end.id);
+    let software = end.in_place.as_ref();
     match end.active {
+        _ if software.is_some_and(|software| software.no_services) => {
+            format!("{title} is installed in instance {id}, and has no services")
+        }
         true => format!("{title} is installed in instance {id}, and active"),
         false => format!(
             "{title} is installed in instance {id}, and inactive: `wharfctl activate {id}` starts it"

@@ -50,6 +50,8 @@ pub(crate) struct Instance {
 pub(crate) struct InPlace {
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) runs: bool,
+    pub(crate) no_services: bool,
 }
 
 impl fmt::Display for InPlace {
@@ -196,7 +198,15 @@ impl Instance {
             update_result: read(properties, "UpdateResult")?,
             status_reason: read(properties, "StatusReason")?,
             active: read(properties, "ActivationState")?,
-            in_place: given(name).map(|name| InPlace { name, version }),
+            in_place: match given(name) {
+                Some(name) => Some(InPlace {
+                    name,
+                    version,
+                    runs: read(properties, "InPlaceRuns")?,
+                    no_services: read(properties, "InPlaceHasNoServices")?,
+                }),
+                None => None,
+            },
             busy: read(properties, "Busy")?,
             operation: given(last(&operation).to_owned()),
             percent: u8::try_from(percent).ok(),
@@ -330,6 +340,8 @@ mod tests {
                 in_place: Some(InPlace {
                     name: String::new(),
                     version: String::new(),
+                    runs: false,
+                    no_services: false,
                 }),
                 busy: false,
                 operation: None,

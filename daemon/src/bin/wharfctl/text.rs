@@ -1,6 +1,9 @@
 //! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
 
-use crate::model::{Agent, HistoryLine, INSTALLED, Instance, Operation, Snapshot};
+use crate::model::{Agent, HistoryLine, InPlace, Instance, Operation, Snapshot};
+
+/// A package that brings nothing for the service manager to start.
+const NO_SERVICES: &str = "no services";
 
 /// `wharfctl status`.
 pub(crate) fn status(snapshot: &Snapshot) -> String {
@@ -56,7 +59,7 @@ pub(crate) fn list(instances: &[Instance]) -> String {
             dash(instance.version.as_deref()),
             instance.update_state_name.clone(),
             instance.update_result.to_string(),
-            yes(instance.active),
+            active(instance),
             instance.status_reason.clone(),
         ]
     });
@@ -65,8 +68,7 @@ pub(crate) fn list(instances: &[Instance]) -> String {
 
 /// `wharfctl show`.
 pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
-    let in_place = instance.in_place.as_ref();
-    let in_place = in_place.map(ToString::to_string);
+    let in_place = instance.in_place.as_ref().map(in_place);
     let mut text = format!(
         "instance {}\n  package        {}\n  version        {}\n  update state   {} {}\n  update result  {}\n  \
          status reason  {}\n  active         {}\n  in place       {}\n",
@@ -77,7 +79,7 @@ pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
         instance.update_state_name,
         instance.update_result,
         instance.status_reason,
-        yes(instance.active),
+        active(instance),
         dash(in_place.as_deref()),
     );
     if let Some(percent) = instance.percent {
@@ -134,14 +136,6 @@ pub(crate) fn at(instance: &Instance) -> String {
     )
 }
 
-/// What was tried and did not succeed. An upgrade may have failed before it touched what is there.
-pub(crate) fn failed(instance: &Instance) -> String {
-    let stays = instance.in_place.as_ref();
-    let stays = stays.filter(|_| instance.update_state != INSTALLED);
-    let stays = stays.map(|software| format!("; {software} stays in place"));
-    at(instance) + &stays.unwrap_or_default()
-}
-
 /// A progress bar, in a line that has at most so many columns.
 pub(crate) fn bar(instance: &Instance, columns: usize) -> String {
     const WIDTH: usize = 30;
@@ -162,8 +156,24 @@ fn dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-fn yes(value: bool) -> String {
-    if value { "yes" } else { "no" }.to_owned()
+/// Activation State. Of software without services it tells nothing.
+fn active(instance: &Instance) -> String {
+    let in_place = instance.in_place.as_ref();
+    match in_place.is_some_and(|software| software.no_services) {
+        true => NO_SERVICES,
+        false if instance.active => "yes",
+        false => "no",
+    }
+    .to_owned()
+}
+
+fn in_place(software: &InPlace) -> String {
+    let runs = match (software.no_services, software.runs) {
+        (true, _) => NO_SERVICES,
+        (false, true) => "runs",
+        (false, false) => "does not run",
+    };
+    format!("{software}, {runs}")
 }
 
 /// Columns as wide as their widest cell; the last one ends with its text.
@@ -266,21 +276,31 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_stays_in_place() {
+    fn software_without_services_is_neither_active_nor_inactive() {
         let mut instance = at_percent(None);
-        instance.update_state_name = "INITIAL".to_owned();
-        instance.update_result = 53;
-        instance.status_reason = "20: there is no signature".to_owned();
-        assert!(failed(&instance).ends_with("20: there is no signature"));
-        instance.in_place = Some(crate::model::InPlace {
-            name: "hello".to_owned(),
-            version: "1.0-1".to_owned(),
-        });
-        assert!(
-            failed(&instance).ends_with("20: there is no signature; hello 1.0-1 stays in place")
-        );
-        instance.update_state = INSTALLED; // what failed is its removal, say
-        assert!(failed(&instance).ends_with("20: there is no signature"));
+        for (no_services, runs, row, line) in [
+            (false, false, "no", "hello 1.0-1, does not run"),
+            (false, true, "yes", "hello 1.0-1, runs"),
+            (true, false, "no services", "hello 1.0-1, no services"),
+            (true, true, "no services", "hello 1.0-1, no services"),
+        ] {
+            instance.active = runs;
+            instance.in_place = Some(InPlace {
+                name: "hello".to_owned(),
+                version: "1.0-1".to_owned(),
+                runs,
+                no_services,
+            });
+            let shown = show(&instance, &[]);
+            assert!(
+                shown.contains(&format!("  active         {row}\n")),
+                "{shown}"
+            );
+            assert!(
+                shown.contains(&format!("  in place       {line}\n")),
+                "{shown}"
+            );
+        }
     }
 
     #[test]
