@@ -197,11 +197,11 @@ fn what_stays_in_place_is_switched_on_the_device_itself(gateway: &Booted, softwa
     let deactivate = format!("{instance}/11");
     gateway.client().execute(&deactivate, "").expect("4.05");
     let said = gateway.container.sh(&format!("wharfctl deactivate {name}"));
-    assert!(said.ends_with(&format!("{name} 4 is inactive\n")), "{said}");
+    assert!(said.ends_with(&format!("{name} 4 is inactive")), "{said}");
     assert_eq!(running(&gateway.container, name), [""; 0]);
     is_said("does not run");
     let said = gateway.container.sh(&format!("wharfctl activate {name}"));
-    assert!(said.ends_with(&format!("{name} 4 is active\n")), "{said}");
+    assert!(said.ends_with(&format!("{name} 4 is active")), "{said}");
     runs(gateway, software, "4");
     is_said("runs");
     gateway.wait_for(instance, "3/58");
@@ -218,7 +218,7 @@ fn a_package_without_units_is_told_as_such(gateway: &Booted) {
     install(gateway, &plain, &Package::new("plain", "1"), "4/2");
     for (verb, said) in [
         ("show plain", "  in place       plain 1, no services\n"),
-        ("activate plain", "plain 1 has no services\n"),
+        ("activate plain", "plain 1 has no services"),
         ("list", "no services  40: plain 1 is installed"),
     ] {
         let output = gateway.container.sh(&format!("wharfctl {verb}"));
