@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use wharf_configuration::{Written, Wrong};
 use wharf_frames::PackageName;
 
 use crate::{durable, root::Root};
@@ -114,18 +115,40 @@ pub enum PolicyError {
         error: std::io::Error,
     },
     /// The file says something that is not understood.
-    #[error("{file}, line {line}{key}: {message}")]
+    #[error("{file}, {wrong}")]
     Wrong {
         /// The file.
         file: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// The key of that line, if it has one.
-        key: String,
-        /// What was expected.
-        message: String,
+        /// Where, what is wrong, and what was expected.
+        wrong: Wrong,
     },
 }
+
+/// How each key is written.
+const WRITTEN: &Written = &[
+    ("backend", "backend = \"apt\""),
+    ("dependencies", "dependencies = \"none\""),
+    ("allow-unsigned", "allow-unsigned = true"),
+    (
+        "allow-downgrade",
+        "allow-downgrade = [\"name\", \"name-*\"]",
+    ),
+    ("protected", "protected = [\"name\", \"name-*\"]"),
+    (
+        "protected-units",
+        "protected-units = [\"name\", \"name-*\"]",
+    ),
+    ("lock-wait", "lock-wait = 120"),
+    ("job-time-limit", "job-time-limit = 3600"),
+    ("quota", "[quota], and its keys on the lines below"),
+    ("quota.*", "a number: files = 32"),
+    (
+        "key",
+        "[[key]], in two brackets, and fingerprint and packages on the lines below",
+    ),
+    ("key.fingerprint", "fingerprint = \"0123…\""),
+    ("key.packages", "packages = [\"name\", \"name-*\"]"),
+];
 
 impl Default for Policy {
     fn default() -> Self {
@@ -169,7 +192,10 @@ impl Policy {
 
     fn parse(file: &Path, bytes: &[u8]) -> Result<Self, PolicyError> {
         let text = String::from_utf8_lossy(bytes);
-        toml::from_str(&text).map_err(|error| wrong(file, &text, &error))
+        wharf_configuration::parse(&text, WRITTEN).map_err(|wrong| PolicyError::Wrong {
+            file: file.to_owned(),
+            wrong,
+        })
     }
 
     /// What the scopes say of this certificate and packages of this name.
@@ -274,24 +300,6 @@ fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match u64::deserialize(deserializer)? {
         days @ 1..=3650 => Ok(days),
         _ => Err(D::Error::custom("expected days, from 1 to 3650")),
-    }
-}
-
-fn wrong(file: &Path, text: &str, error: &toml::de::Error) -> PolicyError {
-    let offset = error.span().map_or(0, |span| span.start);
-    let before = text.get(..offset).unwrap_or_default();
-    let line = text
-        .lines()
-        .nth(before.matches('\n').count())
-        .unwrap_or_default();
-    let key = line
-        .split_once('=')
-        .map(|(key, _)| format!(", {}", key.trim()));
-    PolicyError::Wrong {
-        file: file.to_owned(),
-        line: before.matches('\n').count() + 1,
-        key: key.unwrap_or_default(),
-        message: error.message().to_owned(),
     }
 }
 
@@ -418,34 +426,44 @@ mod tests {
         for (text, words) in [
             (
                 "\nbackend = \"yum\"",
-                ["installer.toml, line 2, backend", "expected"],
+                ["installer.toml, line 2, column 11: backend: ", "expected"],
             ),
-            ("surprise = 1", ["line 1, surprise", "expected one of"]),
+            (
+                "surprise = 1",
+                [
+                    "line 1, column 1: unknown field `surprise`",
+                    "expected one of",
+                ],
+            ),
             (
                 "dependencies = \"configured-sources\"",
-                ["line 1, dependencies", "none"],
+                ["line 1, column 16: dependencies: ", "none"],
             ),
             (
                 "[quota]\nbytes = \"much\"",
-                ["line 2, bytes", "expected u64"],
+                ["line 2, column 9: quota.bytes: ", "expected u64"],
             ),
             (
                 "[quota]\ndays = 213503982334602",
-                ["line 2, days", "from 1 to 3650"],
+                ["line 2, column 8: quota.days: ", "from 1 to 3650"],
             ),
             (
                 "\n\nlock-wait = 0",
-                ["line 3, lock-wait", "from 1 to 604800"],
+                ["line 3, column 13: lock-wait: ", "from 1 to 604800"],
             ),
             (
                 "allow-downgrade = [\"a b\"]",
-                ["line 1, allow-downgrade", "name of a package"],
+                ["line 1, column 19: allow-downgrade: ", "name of a package"],
             ),
             (
                 "[[key]]\nfingerprint = \"12\"",
-                ["line 2, fingerprint", "40 or 64"],
+                ["line 2, column 15: key.fingerprint: ", "40 or 64"],
             ),
             ("[[key]]\npackages = []", ["line 1", "fingerprint"]),
+            (
+                "[key]\n",
+                ["line 1, column 1: key: ", "write [[key]], in two brackets"],
+            ),
         ] {
             let error = parse(text).unwrap_err();
             for word in words {

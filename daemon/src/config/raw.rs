@@ -8,8 +8,39 @@ use std::{
 
 use serde::Deserialize;
 use toml::Spanned;
+use wharf_configuration::{Written, line};
 
 use super::settings::ConfigError;
+
+/// How each key is written.
+const WRITTEN: &Written = &[
+    ("endpoint", "endpoint = \"gateway-17\""),
+    ("instances", "instances = 1"),
+    ("max-instances", "max-instances = 16"),
+    (
+        "server",
+        "[[server]], in two brackets, and its keys on the lines below",
+    ),
+    ("server.uri", "uri = \"coaps://host\""),
+    ("server.psk-identity", "psk-identity = \"gateway-17\""),
+    ("server.psk-key-file", "psk-key-file = \"/etc/wharfd/psk\""),
+    ("server.lifetime", "lifetime = 86400"),
+    ("server.unprotected", "unprotected = true"),
+    ("server.replace-failed", "replace-failed = true"),
+    ("server.activation", ACTIVATION),
+    ("package", PACKAGE),
+    ("package.*", PACKAGE),
+    ("package.*.activation", ACTIVATION),
+    ("download", "[download], and its keys on the lines below"),
+    (
+        "download.credentials-over-http",
+        "credentials-over-http = [\"http://host\"]",
+    ),
+    ("timing", "[timing], and its keys on the lines below"),
+    ("timing.*", "a number of milliseconds: ack-timeout = 2000"),
+];
+const ACTIVATION: &str = "activation = \"keep\", or another word of these";
+const PACKAGE: &str = "[package.NAME], and activation on the line below";
 
 /// `wharfd.toml`, and each file of `wharfd.toml.d`.
 #[derive(Debug, Default, Deserialize)]
@@ -97,22 +128,16 @@ impl Source<'_> {
     ) -> ConfigError {
         ConfigError::Value {
             file: self.path.to_owned(),
-            line: self.line(value.span().start),
+            line: line(self.text, value.span().start),
             key: key.to_owned(),
             expected: expected.into(),
         }
     }
 
-    fn line(&self, offset: usize) -> usize {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        before.matches('\n').count() + 1
-    }
-
     pub(super) fn parse(&self) -> Result<File, ConfigError> {
-        toml::from_str(self.text).map_err(|error| ConfigError::Syntax {
+        wharf_configuration::parse(self.text, WRITTEN).map_err(|wrong| ConfigError::Syntax {
             file: self.path.to_owned(),
-            line: error.span().map_or(1, |span| self.line(span.start)),
-            message: error.message().to_owned(),
+            wrong,
         })
     }
 }

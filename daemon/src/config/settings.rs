@@ -9,6 +9,7 @@ use std::{
 
 use serde::Deserialize;
 use toml::Spanned;
+use wharf_configuration::Wrong;
 use wharf_frames::PackageName;
 use wharf_software::uri::{NotAnHttpOrigin, UriOrigin};
 use wharf_transport::{Psk, Scheme, ServerAddress};
@@ -122,14 +123,12 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file is no TOML, or has a key that is not known, or a value of the wrong type.
-    #[error("{file}, line {line}: {message}")]
+    #[error("{file}, {wrong}")]
     Syntax {
         /// The file.
         file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong, and what was expected.
-        message: String,
+        /// Where, what is wrong, and what was expected.
+        wrong: Wrong,
     },
     /// A value cannot be used.
     #[error("{file}, line {line}: {key}: {expected}")]
@@ -551,8 +550,18 @@ mod tests {
             ),
             (
                 "max-instances = \"3\"",
-                "line 1",
-                &["invalid type", "expected u16"],
+                "line 1, column 17: max-instances: ",
+                &["expected u16", "write max-instances = 16"],
+            ),
+            (
+                "[server]\nuri = \"coap://127.0.0.1\"\n",
+                "line 1, column 1: server: ",
+                &["expected a sequence", "write [[server]], in two brackets"],
+            ),
+            (
+                "[package]\nactivation = \"keep\"\n",
+                "line 2, column 14: package.activation: ",
+                &["write [package.NAME]"],
             ),
             (
                 "max-instances = 0",

@@ -121,7 +121,7 @@ fn a_reload_that_is_refused(screens: &Screens) {
     screens.server("url = \"coaps://h\"");
     let reloaded = screens.gateway.container.try_sh("systemctl reload wharfd");
     assert!(!reloaded.status.success(), "{reloaded:?}");
-    screens.journal_has("/etc/wharfd/wharfd.toml, line 4: unknown field `url`");
+    screens.journal_has("/etc/wharfd/wharfd.toml, line 4, column 1: server: unknown field `url`");
     screens.gateway.client().read("/9/0/7").expect("2.05");
 }
 
@@ -131,7 +131,7 @@ fn a_wrong_configuration(screens: &Screens) {
     let container = &screens.gateway.container;
     container.wait_for_unit("wharfd", "failed");
     assert_eq!(container.unit::<i32>("wharfd", "ExecMainStatus"), 78);
-    let wrong = "/etc/wharfd/wharfd.toml, line 4: unknown field `url`, expected one of";
+    let wrong = "/etc/wharfd/wharfd.toml, line 4, column 1: server: unknown field `url`, expected one of";
     screens.status_has(wrong);
     screens.journal_has(wrong);
     screens.doctor_has(&[

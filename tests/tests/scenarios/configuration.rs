@@ -29,9 +29,43 @@ fn a_wrong_configuration_ends_with_78_and_names_file_and_line() {
         let (code, words) = run(&gateway, "wharfd", arguments);
         assert_eq!(code, Some(78), "{words}");
         assert!(
-            words.contains("wharfd.toml, line 2") && words.contains("url"),
+            words.contains("wharfd.toml, line 2, column 1: server: unknown field `url`"),
             "{words}"
         );
+    }
+}
+
+/// The likeliest slip, and one of each file.
+#[test]
+fn a_wrong_type_is_told_with_its_key_and_how_that_is_written() {
+    let gateway = Gateway::simulated();
+    for (program, file, text, expected) in [
+        (
+            "wharfd",
+            "wharfd.toml",
+            "[server]\nuri = \"coaps://h\"\n",
+            "wharfd.toml, line 1, column 1: server: invalid type: map, expected a sequence: write [[server]], in two \
+             brackets, and its keys on the lines below",
+        ),
+        (
+            "wharfd",
+            "wharfd.toml",
+            "endpoint = gateway-17\n",
+            "wharfd.toml, line 1, column 12: endpoint: string values must be quoted, expected literal string: write \
+             endpoint = \"gateway-17\"",
+        ),
+        (
+            "wharf-installer",
+            "installer.toml",
+            "[quota]\nfiles = \"many\"\n",
+            "installer.toml, line 2, column 9: quota.files: invalid type: string \"many\", expected usize: write a \
+             number: files = 32",
+        ),
+    ] {
+        gateway.write(&format!("etc/wharfd/{file}"), text);
+        let (code, words) = run(&gateway, program, &["--check-config"]);
+        assert_eq!(code, Some(78), "{words}");
+        assert!(words.contains(expected), "{words}");
     }
 }
 
