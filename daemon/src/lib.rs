@@ -17,10 +17,12 @@
 //! | [`store`] | SQLite: what must survive |
 //! | [`service_manager`] | what systemd is told |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
+//! | [`as_wharfd`] | the service's rights, for root who looks |
 //! | `kernel_timer` | a timer that wakes once |
 
 pub mod agent;
 pub mod arguments;
+pub mod as_wharfd;
 pub mod bus;
 pub mod clock;
 pub mod config;

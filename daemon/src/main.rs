@@ -16,6 +16,7 @@ use wharf_frames::PackageName;
 use wharfd::{
     agent::{Agent, End, Surroundings, deregister},
     arguments::{self, Act, Arguments, Command},
+    as_wharfd::as_wharfd,
     config::{ConfigError, Settings},
     service_manager::{self, ServiceManager},
 };
@@ -50,8 +51,9 @@ fn start(arguments: Arguments) -> ExitCode {
     }
 }
 
+/// With wharfd's rights: root can read what the service cannot.
 fn check(root: &Path) -> Result<(), Box<dyn Error>> {
-    Settings::check(root)?;
+    as_wharfd(root, || Settings::check(root))?;
     say("the configuration is sound\n");
     Ok(())
 }

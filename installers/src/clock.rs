@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::errno::Errno;
+use serde::Serialize;
 
 use crate::root::Root;
 
@@ -47,6 +48,25 @@ pub(crate) fn now(root: &Root) -> Time {
         ahead,
         ..time(clock, synchronised, program, latest)
     }
+}
+
+/// Why the clock is not simply believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Doubt {
+    /// What is wrong, and what to do.
+    pub why: String,
+    /// The clock is taken for the time all the same.
+    pub believed: bool,
+}
+
+/// What is to be doubted now in the clock of this root.
+pub fn doubt(root: &Root) -> Option<Doubt> {
+    let clock = unix(SystemTime::now() + TOLERANCE);
+    let time = now(root);
+    time.doubt.map(|why| Doubt {
+        why,
+        believed: time.at <= clock,
+    })
 }
 
 impl Time {
@@ -119,7 +139,7 @@ fn time(
     let (at, doubt) = match (floor.filter(ahead), passed_over.filter(told)) {
         (Some(floor), _) => (
             floor.0,
-            told(&floor).then(|| doubt(clock, synchronised, &floor)),
+            told(&floor).then(|| disputed(clock, synchronised, &floor)),
         ),
         (None, Some(file)) => (clock, Some(disbelief(clock, &file))),
         (None, None) => (clock, None),
@@ -131,7 +151,7 @@ fn time(
     }
 }
 
-fn doubt(clock: SystemTime, synchronised: Result<bool, Errno>, (seen, path): &Seen) -> String {
+fn disputed(clock: SystemTime, synchronised: Result<bool, Errno>, (seen, path): &Seen) -> String {
     let kernel = match synchronised {
         Ok(true) => "calls it synchronised".to_owned(),
         Ok(false) => "does not call it synchronised".to_owned(),

@@ -31,7 +31,7 @@
 
 pub mod answer;
 pub mod backend;
-mod clock;
+pub mod clock;
 pub mod debian;
 mod durable;
 mod file_systems;

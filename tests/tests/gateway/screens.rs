@@ -131,7 +131,8 @@ fn a_wrong_configuration(screens: &Screens) {
     let container = &screens.gateway.container;
     container.wait_for_unit("wharfd", "failed");
     assert_eq!(container.unit::<i32>("wharfd", "ExecMainStatus"), 78);
-    let wrong = "/etc/wharfd/wharfd.toml, line 4, column 1: server: unknown field `url`, expected one of";
+    let wrong =
+        "/etc/wharfd/wharfd.toml, line 4, column 1: server: unknown field `url`, expected one of";
     screens.status_has(wrong);
     screens.journal_has(wrong);
     screens.doctor_has(&[
@@ -159,6 +160,11 @@ fn a_missing_key(screens: &Screens) {
     let wrong = "psk-key-file: /etc/wharfd/psk cannot be read (Permission denied";
     screens.status_has(wrong);
     screens.doctor_has(&["FAIL  configuration", wrong]);
+    // As root, who can read it.
+    let check = container.try_sh("/usr/libexec/wharfd/wharfd --check-config");
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(78), "{said}");
+    assert!(said.contains(wrong), "{said}");
 }
 
 /// Nobody listens there: the kernel on the other side says so.

@@ -5,6 +5,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use nix::sys::signal::Signal;
@@ -22,6 +23,7 @@ use crate::stage_set::StageSet;
 
 const ROOT: u32 = 0;
 const NOBODY: u32 = 65534;
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
@@ -1096,6 +1098,38 @@ fn doctor_finds_nothing_where_all_is_well() {
             "packages"
         ]
     );
+}
+
+/// The installer judges signatures by files of the future, unless the kernel vouches for the clock.
+#[test]
+fn doctor_sees_the_clock_as_the_installer_does() {
+    let gateway = Gateway::simulated();
+    gateway.configure("coap://127.0.0.1:1", "");
+    std::fs::create_dir_all(gateway.path().join("var/lib/dpkg")).unwrap();
+    gateway.write("var/lib/dpkg/status", "");
+    let status = std::fs::File::open(gateway.path().join("var/lib/dpkg/status")).unwrap();
+    let far = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+    status
+        .set_modified(far.max(SystemTime::now() + YEAR))
+        .unwrap();
+    let simulated = gateway.path().join("etc/wharf-simulated");
+    std::fs::create_dir_all(&simulated).unwrap();
+    let doctor = || run(gateway.command("wharfctl", &[]).arg("doctor")).output;
+
+    std::fs::write(simulated.join("clock-unsynchronised"), "").unwrap();
+    let said = doctor();
+    for line in [
+        "FAIL  clock           the clock shows ",
+        "var/lib/dpkg/status is of 20",
+    ] {
+        assert!(said.contains(line), "no {line:?} in {said}");
+    }
+    std::fs::write(simulated.join("clock-synchronised"), "").unwrap();
+    let said = doctor();
+    assert!(said.contains("warn  clock  "), "{said}");
+    status.set_modified(UNIX_EPOCH).unwrap();
+    let said = doctor();
+    assert!(said.contains("ok    clock  "), "{said}");
 }
 
 #[test]

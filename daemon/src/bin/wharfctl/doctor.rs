@@ -1,7 +1,6 @@
 //! `wharfctl doctor`: what has to be so for wharfd to do its work, each looked at by itself, with what to do. Changes
 //! nothing, and needs no wharfd that runs.
 
-mod as_wharfd;
 mod disk;
 mod machine_id;
 mod policy;
@@ -15,15 +14,16 @@ use std::{
 
 use serde::Serialize;
 use wharfd::{
+    as_wharfd::as_wharfd,
     clock,
     config::{ConfigError, Settings},
 };
 
-use self::{as_wharfd::as_wharfd, disk::disks, machine_id::machine_id};
+use self::{disk::disks, machine_id::machine_id, policy::Policy};
 use crate::{
     agent::Agent,
     failure::Failure,
-    handshake::{self, NoHandshake},
+    handshake,
     keys::{self, Key},
     model,
     show::print,
@@ -50,7 +50,8 @@ enum Verdict {
 /// Prints all findings. That one failed is a failure.
 pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     let settings = as_wharfd(root, || Settings::read(root));
-    let mut findings = vec![configuration(&settings), the_clock()];
+    let policy = policy::read(root);
+    let mut findings = vec![configuration(&settings), the_clock(policy.as_ref().ok())];
     if let Ok(settings) = &settings {
         let name = name_service(settings);
         let is_known = name.verdict == Verdict::Ok;
@@ -61,7 +62,6 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
         findings.extend(machine_id(root, &settings.endpoint));
     }
     findings.extend(the_agent(root).await);
-    let policy = policy::read(root);
     findings.push(policy::finding(&policy));
     if policy.is_ok() {
         findings.push(keyring(root));
@@ -140,12 +140,28 @@ fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
     }
 }
 
-fn the_clock() -> Finding {
+/// By wharfd's clock, and by that of the installer, which judges signatures.
+fn the_clock(policy: Option<&Policy>) -> Finding {
+    let check = "clock";
     let now = crate::text::time(clock::now());
-    match clock::is_set() {
-        true => ok("clock", now),
-        false => bad(
-            "clock",
+    let doubt = policy.and_then(|policy| policy.clock.as_ref());
+    match (clock::is_set(), doubt) {
+        (true, None) => ok(check, now),
+        (true, Some(doubt)) => {
+            let (verdict, advice) = match doubt.believed {
+                true => (
+                    Verdict::Warn,
+                    "touch that file: from a boot on until the clock is synchronised, it counts",
+                ),
+                false => (
+                    Verdict::Fail,
+                    "until then signatures are judged by that time, and may count as expired",
+                ),
+            };
+            bad(check, verdict, &*doubt.why, advice)
+        }
+        (false, _) => bad(
+            check,
             Verdict::Fail,
             format!("{now} is before this wharfctl was built"),
             "set it, and have it set at each boot: timedatectl set-ntp true",
@@ -183,17 +199,11 @@ async fn handshake(settings: &Settings) -> Option<Finding> {
             check,
             format!("{server} takes the key of {:?}", psk.identity()),
         ),
-        Err(NoHandshake::Refused(why)) => bad(
+        Err(why) => bad(
             check,
             Verdict::Fail,
             why,
             "\"When the server is not reached\" in /usr/share/doc/wharfd/operator.md has each",
-        ),
-        Err(NoHandshake::Silence(address)) => bad(
-            check,
-            Verdict::Fail,
-            format!("{address} does not answer"),
-            "look whether a DTLS server is at this address and port, and whether every firewall lets UDP through",
         ),
     })
 }

@@ -5,47 +5,41 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::time::timeout;
 use wharf_transport::{Channel, Psk, ServerAddress, dtls::Client, udp::resolve};
 
-/// Why there was none.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoHandshake {
-    /// Somebody said why.
-    Refused(String),
-    /// Nothing came from this address.
-    Silence(SocketAddr),
-}
-
-/// A server that is there answers sooner; each address has as long.
+/// A name service that is there answers sooner.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A handshake gives itself up after 15 times this, and knows then how far it came: whether nobody answered, or
+/// somebody who does not take the key.
+const FIRST_WAIT: Duration = Duration::from_millis(300);
+
+/// For a server that answers each flight late, and the last one as well.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Tries the addresses of the server's name until one takes the key. What the last one did is why none did.
 pub(crate) async fn try_with(
     server: &ServerAddress,
     psk: &Psk,
-    first_wait: Duration,
-) -> Result<(), NoHandshake> {
+    ack_timeout: Duration,
+) -> Result<(), String> {
     let addresses = timeout(PATIENCE, resolve(server))
         .await
-        .map_err(|_| NoHandshake::Refused("the name service does not answer".to_owned()))?
-        .map_err(|error| NoHandshake::Refused(error.to_string()))?;
-    let mut client = Client::new(psk.clone(), first_wait)
-        .map_err(|error| NoHandshake::Refused(error.to_string()))?;
-    one_of(&addresses, &mut client, PATIENCE).await
+        .map_err(|_| "the name service does not answer".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let client = Client::new(psk.clone(), ack_timeout.min(FIRST_WAIT));
+    let mut client = client.map_err(|error| error.to_string())?;
+    one_of(&addresses, &mut client).await
 }
 
-async fn one_of(
-    addresses: &[SocketAddr],
-    client: &mut Client,
-    patience: Duration,
-) -> Result<(), NoHandshake> {
-    let mut last = NoHandshake::Refused("its name has no address".to_owned());
+async fn one_of(addresses: &[SocketAddr], client: &mut Client) -> Result<(), String> {
+    let mut last = "its name has no address".to_owned();
     for &address in addresses {
-        last = match timeout(patience, Channel::open(address, None, Some(&mut *client))).await {
+        last = match timeout(LONGEST, Channel::open(address, None, Some(&mut *client))).await {
             Ok(Ok(mut channel)) => {
                 channel.close().await;
                 return Ok(());
             }
-            Ok(Err(error)) => NoHandshake::Refused(format!("{address}: {error}")),
-            Err(_) => NoHandshake::Silence(address),
+            Ok(Err(error)) => format!("{address}: {error}"),
+            Err(_) => format!("{address}: the handshake does not come to an end"),
         };
     }
     Err(last)
@@ -62,12 +56,12 @@ mod tests {
         let silent = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let addresses = silent.each_ref().map(|it| it.local_addr().unwrap());
         let psk = Psk::new("gateway-17", vec![7; 16].into()).unwrap();
-        let mut client = Client::new(psk, Duration::from_secs(1)).unwrap();
+        let mut client = Client::new(psk, Duration::from_millis(5)).unwrap();
 
-        let tried = one_of(&addresses, &mut client, Duration::from_millis(100)).await;
+        let why = one_of(&addresses, &mut client).await.unwrap_err();
 
-        let last = NoHandshake::Silence(addresses[1]);
-        assert_eq!(tried, Err(last));
+        let last = format!("{}: no answer to the handshake", addresses[1]);
+        assert!(why.starts_with(&last), "{why}");
         for socket in silent {
             socket.set_nonblocking(true).unwrap();
             let received = socket.recv(&mut [0; 2048]);

@@ -15,8 +15,8 @@ pub enum Failure {
     Unanswered,
     /// The server answered until it saw what the key makes of the handshake.
     #[error(
-        "the server answered, and fell silent where the key is checked: is the key of identity {identity:?} the same \
-         on both sides?"
+        "the server answered, and fell silent where the key is checked: does it know the identity {identity:?}, and is \
+         the key of identity {identity:?} the same on both sides?"
     )]
     Unconfirmed {
         /// What the server was told.

@@ -3,7 +3,7 @@
 use std::{error::Error, path::PathBuf};
 
 use serde::Serialize;
-use wharf_installers::{Root, policy::Policy, room::Room};
+use wharf_installers::{Root, clock, policy::Policy, room::Room};
 
 #[derive(Serialize)]
 struct Checked {
@@ -12,6 +12,7 @@ struct Checked {
     folder: PathBuf,
     free: u64,
     reserve: u64,
+    clock: Option<clock::Doubt>,
 }
 
 pub(crate) fn checked(root: &Root, policy: &Policy, json: bool) -> Result<String, Box<dyn Error>> {
@@ -25,6 +26,7 @@ pub(crate) fn checked(root: &Root, policy: &Policy, json: bool) -> Result<String
         folder,
         free,
         reserve,
+        clock: clock::doubt(root),
     };
     Ok(match json {
         true => serde_json::to_string(&checked)?,
@@ -33,11 +35,13 @@ pub(crate) fn checked(root: &Root, policy: &Policy, json: bool) -> Result<String
 }
 
 fn text(checked: &Checked) -> String {
+    let clock = checked.clock.as_ref();
     format!(
-        "{}\n{} MB are free in {}, of which {} stay free",
+        "{}\n{} MB are free in {}, of which {} stay free{}",
         checked.policy,
         checked.free / 1_000_000,
         checked.folder.display(),
         checked.reserve / 1_000_000,
+        clock.map_or_else(String::new, |doubt| format!("\n{}", doubt.why)),
     )
 }

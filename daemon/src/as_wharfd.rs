@@ -10,7 +10,7 @@ use nix::{
 };
 
 /// Does it with wharfd's rights, where this is root and wharfd has a user on this machine.
-pub(super) fn as_wharfd<T>(root: &Path, act: impl FnOnce() -> T) -> T {
+pub fn as_wharfd<T>(root: &Path, act: impl FnOnce() -> T) -> T {
     let is_here = root == Path::new("/") && geteuid().is_root();
     let user = User::from_name("wharfd").ok().flatten();
     let Some(user) = user.filter(|_| is_here) else {
