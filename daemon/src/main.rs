@@ -8,23 +8,19 @@ use std::{
     process::ExitCode,
 };
 
-use tokio::{
-    runtime::{LocalOptions, LocalRuntime},
-    signal::unix::{SignalKind, signal},
-};
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use wharf_frames::PackageName;
 use wharfd::{
-    agent::{Agent, End, Surroundings, deregister},
+    agent::{Agent, AgentError, End, Surroundings, deregister},
     arguments::{self, Act, Arguments, Command},
     as_wharfd::as_wharfd,
     config::{ConfigError, Settings},
-    service_manager::{self, ServiceManager},
+    service_manager,
 };
 
 /// What systemd knows as a configuration that cannot be used (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 const EX_USAGE: u8 = 64;
-const NOT_CONFIGURED: &str = "not configured: write a [[server]] into /etc/wharfd/wharfd.toml, then: systemctl reload wharfd";
 
 fn main() -> ExitCode {
     match arguments::parse(env::args_os().skip(1)) {
@@ -82,11 +78,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
 
 /// One configuration's time: nothing of it is left for the next one.
 fn run(root: &Path) -> Result<End, Box<dyn Error>> {
-    let settings = match Settings::read(root) {
-        Ok(settings) => Some(settings),
-        Err(ConfigError::NoServer { .. }) if ServiceManager::listens() => None,
-        Err(error) => return Err(error.into()),
-    };
+    let settings = Settings::read(root)?;
     let surroundings = Surroundings {
         root: root.to_owned(),
         program: env::current_exe()?,
@@ -95,13 +87,11 @@ fn run(root: &Path) -> Result<End, Box<dyn Error>> {
     let runtime = runtime()?;
     // A task like the others: what they report wakes it without a turn through the kernel.
     let ended = runtime.block_on(runtime.spawn_local(async {
-        match settings {
-            Some(settings) => Ok(Agent::start(settings, surroundings)?.run().await),
-            None => wait_for_configuration().await,
-        }
+        let agent = Agent::start(settings, surroundings)?;
+        Ok::<_, AgentError>(agent.run().await)
     }));
     runtime.shutdown_background(); // a name server that does not answer must not hold up the end
-    ended?
+    Ok(ended??)
 }
 
 fn runtime() -> io::Result<LocalRuntime> {
@@ -110,21 +100,6 @@ fn runtime() -> io::Result<LocalRuntime> {
         .max_blocking_threads(2)
         .thread_stack_size(128 * 1024)
         .build_local(LocalOptions::default())
-}
-
-/// As it was installed, wharfd has no server. That is no failure of the service: it says what is missing, and waits.
-async fn wait_for_configuration() -> Result<End, Box<dyn Error>> {
-    let mut manager = ServiceManager::new()?;
-    manager.tell(NOT_CONFIGURED.to_owned());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            () = manager.stay_alive() => {}
-            _ = terminate.recv() => return Ok(End::Terminate),
-            _ = hangup.recv() => return Ok(End::Reload),
-        }
-    }
 }
 
 /// wharf-fetch tells its end over its socket, so nobody waits for its exit code.

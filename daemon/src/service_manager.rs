@@ -1,7 +1,7 @@
 //! What the service manager is told (sd_notify(3)): that wharfd has started, how it stands, that it lives. Where none
 //! listens nothing is said. Knows no instance and no server.
 
-use std::{env, future, io, time::Duration};
+use std::{future, io, time::Duration};
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdTimerFlags, Timespec};
 use sd_notify::NotifyState;
@@ -24,11 +24,6 @@ impl ServiceManager {
             told: String::new(),
             signs_of_life: period.map(every).transpose()?,
         })
-    }
-
-    /// Whether it wants to be told anything.
-    pub fn listens() -> bool {
-        env::var_os("NOTIFY_SOCKET").is_some()
     }
 
     /// wharfd has started, and stands so: one line for `systemctl status`.

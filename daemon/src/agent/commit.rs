@@ -144,10 +144,12 @@ impl Agent {
         &'a self,
         object_exists: &'a dyn Fn(wharf_software::ObjectLink) -> bool,
     ) -> Rules<'a> {
+        let server = self.settings.server.as_ref();
+        let activation = server.map_or(Activation::Server, |server| server.activation);
         Rules {
             own_package: &self.own_package,
-            activation: policy(self.settings.server.activation),
-            replace_failed: self.settings.server.replace_failed,
+            activation: policy(activation),
+            replace_failed: server.is_some_and(|server| server.replace_failed),
             schemes: &SCHEMES,
             object_exists,
         }

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Deregisters what an earlier run registered. Says whether there was anything. wharfd must not be running.
 pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentError> {
     let mut store = Store::open(&database(root))?;
-    let server = settings.server.address.to_string();
+    let configured = settings.server.as_ref().ok_or(AgentError::NoServer)?;
+    let server = configured.address.to_string();
     let saved = store.registration(&server)?;
     let Some(saved) = saved.filter(|saved| !saved.location.is_empty()) else {
         return Ok(false);
@@ -29,7 +30,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
         endpoint,
         ..settings
     };
-    let account = Account::new(settings.server.lifetime);
+    let account = Account::new(settings.lifetime());
     let port = store.local_port()?;
     let mut link = link(
         &settings,

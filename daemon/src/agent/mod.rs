@@ -77,6 +77,11 @@ pub enum AgentError {
     /// The server was told goodbye, and said nothing.
     #[error("the server did not answer: the registration stays until its lifetime is over")]
     NoAnswer,
+    /// Nobody to say goodbye to is configured.
+    #[error(
+        "no [[server]] is configured: write the one that this gateway is registered with into wharfd.toml, and try again"
+    )]
+    NoServer,
     /// A service of the kernel is not there.
     #[error("{what}: {source}")]
     System {
@@ -151,10 +156,13 @@ impl Agent {
     pub fn start(settings: Settings, surroundings: Surroundings) -> Result<Self, AgentError> {
         let root = &surroundings.root;
         let mut store = Store::open(&database(root))?;
-        store.make_factory_instances(settings.instances)?;
+        store.make_factory_instances(settings.instances, settings.server.is_some())?;
         let stored = store.load()?;
-        let account = Account::new(store.lifetime(settings.server.lifetime)?);
-        let saved = store.registration(&settings.server.address.to_string())?;
+        let account = Account::new(store.lifetime(settings.lifetime())?);
+        let saved = match &settings.server {
+            Some(server) => store.registration(&server.address.to_string())?,
+            None => None,
+        };
         if saved.is_none() {
             store.forget_answered()?; // another server sent them
         }
@@ -168,7 +176,7 @@ impl Agent {
         let installer = Installer::at(root);
         let shown = AgentView {
             endpoint: settings.endpoint.clone(),
-            server_uri: settings.server.address.to_string(),
+            server_uri: settings.server_uri(),
             ..AgentView::default()
         };
         let changes = LocalChanges::default();
@@ -312,7 +320,9 @@ impl Agent {
                     if event == lwm2m::Event::RegistrationLost {
                         self.forget_answered();
                     }
-                    story::tell_registration(&self.settings.server.address, &event);
+                    if let Some(server) = &self.settings.server {
+                        story::tell_registration(&server.address, &event);
+                    }
                     self.show_registration(&event);
                     self.standing.note(&event);
                 }
@@ -333,7 +343,10 @@ impl Agent {
     /// Stores what of the registration outlives wharfd. What cannot be stored is told all the same, and stored before
     /// the next message if that is possible.
     fn keep_registration(&mut self) {
-        let server = self.settings.server.address.to_string();
+        let Some(server) = &self.settings.server else {
+            return; // the next one may be that of before
+        };
+        let server = server.address.to_string();
         let saved = self.link.saved();
         let kept = self
             .context
@@ -417,7 +430,8 @@ fn link(
         Some(saved) => Engine::restored(config, objects, seed, saved),
         None => Engine::new(config, objects, seed),
     };
-    Ok(Link::new(engine, &settings.server, settings.timing, port)?)
+    let server = settings.server.as_ref();
+    Ok(Link::new(engine, server, settings.timing, port)?)
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {

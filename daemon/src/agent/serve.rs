@@ -61,7 +61,7 @@ impl Agent {
 
     fn write_account(&mut self, id: RequestId, values: &Resources) -> Result<(), ErrorCode> {
         let written = self.account.write(values)?;
-        let configured = self.settings.server.lifetime;
+        let configured = self.settings.lifetime();
         let stored = self
             .context
             .store

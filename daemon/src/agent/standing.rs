@@ -46,17 +46,24 @@ impl Agent {
     }
 
     pub(super) fn status(&self) -> String {
-        let server = &self.settings.server.address;
         let installed = |instance: &&wharf_software::Instance| instance.software().is_some();
         let packages = match self.instances.values().filter(installed).count() {
             1 => "1 package".to_owned(),
             count => format!("{count} packages"),
         };
-        let mut status = match &self.standing {
-            Standing::Registering => format!("registering with {server}, {packages}"),
-            Standing::Registered => format!("registered with {server}, {packages}"),
-            Standing::Unreached(why) => format!("{why}; {packages}"),
-            Standing::Not(why) => format!("not registered with {server}: {why}; {packages}"),
+        let mut status = match (&self.settings.server, &self.standing) {
+            (None, _) => format!("no server, {packages}"),
+            (Some(server), standing) => {
+                let server = &server.address;
+                match standing {
+                    Standing::Registering => format!("registering with {server}, {packages}"),
+                    Standing::Registered => format!("registered with {server}, {packages}"),
+                    Standing::Unreached(why) => format!("{why}; {packages}"),
+                    Standing::Not(why) => {
+                        format!("not registered with {server}: {why}; {packages}")
+                    }
+                }
+            }
         };
         if !clock::is_set() {
             status.push_str("; the clock is not set, and downloads by https wait until it is");

@@ -132,7 +132,7 @@ impl Agent {
         self.view(|agent| agent.endpoint.clone())
     }
 
-    /// The LwM2M server that manages the software.
+    /// The LwM2M server that manages the software; empty where none is configured.
     #[zbus(property, name = "ServerURI")]
     fn server_uri(&self) -> String {
         self.view(|agent| agent.server_uri.clone())

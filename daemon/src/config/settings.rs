@@ -20,6 +20,9 @@ use super::{
 };
 use crate::endpoint;
 
+/// In seconds.
+const DAY: u32 = 24 * 60 * 60;
+
 /// All that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -29,8 +32,8 @@ pub struct Settings {
     pub instances: u16,
     /// More instances than this cannot be created.
     pub max_instances: u16,
-    /// The server that manages the software.
-    pub server: Server,
+    /// The server that manages the software; none where that is done here alone.
+    pub server: Option<Server>,
     /// Packages that have an activation of their own, whoever installs them.
     pub activations: BTreeMap<PackageName, Activation>,
     /// What the machine may not say about itself.
@@ -142,14 +145,6 @@ pub enum ConfigError {
         /// What was expected, and what there is.
         expected: String,
     },
-    /// Nothing tells where the server is.
-    #[error(
-        "{file}: no [[server]]. Write at least: [[server]] with uri = \"coaps://…\", psk-identity and psk-key-file"
-    )]
-    NoServer {
-        /// Where it is looked for.
-        file: PathBuf,
-    },
     /// No endpoint name is written and none can be made.
     #[error("no endpoint name: {0}. Write endpoint = \"…\" into wharfd.toml")]
     NoEndpoint(endpoint::NoMachineId),
@@ -177,11 +172,23 @@ impl Settings {
         .map(drop)
     }
 
+    /// The lifetime of a registration, in seconds.
+    pub fn lifetime(&self) -> u32 {
+        let server = self.server.as_ref();
+        server.map_or(DAY, |server| server.lifetime)
+    }
+
+    /// The server's address, as it is shown; empty where there is none.
+    pub fn server_uri(&self) -> String {
+        let server = self.server.as_ref();
+        server.map_or_else(String::new, |server| server.address.to_string())
+    }
+
     fn read_at(places: Places<'_>) -> Result<Self, ConfigError> {
         let root = places.root;
         let main = root.join("etc/wharfd/wharfd.toml");
         let mut settings = Draft::default();
-        for path in std::iter::once(main.clone()).chain(drop_ins(root)?) {
+        for path in std::iter::once(main).chain(drop_ins(root)?) {
             if let Some(text) = raw::read(&path)? {
                 let source = Source {
                     path: &path,
@@ -190,7 +197,7 @@ impl Settings {
                 settings.take(&source, places)?;
             }
         }
-        settings.finish(root, main)
+        settings.finish(root)
     }
 }
 
@@ -308,8 +315,7 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self, root: &Path, main: PathBuf) -> Result<Settings, ConfigError> {
-        let server = self.server.ok_or(ConfigError::NoServer { file: main })?;
+    fn finish(self, root: &Path) -> Result<Settings, ConfigError> {
         let endpoint = match self.endpoint {
             Some(endpoint) => endpoint,
             None => endpoint::from_machine_id(root).map_err(ConfigError::NoEndpoint)?,
@@ -319,7 +325,7 @@ impl Draft {
             endpoint,
             instances: self.instances.unwrap_or(1).min(max_instances),
             max_instances,
-            server,
+            server: self.server,
             activations: self.activations,
             device: self.device,
             credentials_over_http: self.credentials_over_http,
@@ -349,7 +355,7 @@ fn judge_server(
     }
     let lifetime = match &raw.lifetime {
         Some(seconds) => in_range(source, "lifetime", seconds, 20, 30 * 24 * 60 * 60)?,
-        None => 24 * 60 * 60,
+        None => DAY,
     };
     Ok(Server {
         address,
@@ -459,8 +465,11 @@ mod tests {
         let settings = Root::with(&[("wharfd.toml", LOCAL)]).settings().unwrap();
         assert_eq!(settings.instances, 1);
         assert_eq!(settings.max_instances, 16);
-        assert_eq!(settings.server.lifetime, 86_400);
-        assert_eq!(settings.server.activation, Activation::Server);
+        assert_eq!(settings.server.as_ref().unwrap().lifetime, 86_400);
+        assert_eq!(
+            settings.server.as_ref().unwrap().activation,
+            Activation::Server
+        );
         assert!(
             settings.endpoint.starts_with("urn:uuid:"),
             "{}",
@@ -655,7 +664,7 @@ mod tests {
     fn a_server_on_a_network_may_be_unprotected_when_the_file_says_so() {
         let text = "[[server]]\nuri = \"coap://10.0.0.1\"\nunprotected = true";
         let settings = Root::with(&[("wharfd.toml", text)]).settings().unwrap();
-        assert_eq!(settings.server.address.host(), "10.0.0.1");
+        assert_eq!(settings.server.as_ref().unwrap().address.host(), "10.0.0.1");
     }
 
     const SECURE: &str = "[[server]]\nuri = \"coaps://h\"\npsk-identity = \"gateway-17\"\n";
@@ -672,8 +681,8 @@ mod tests {
             let root = Root::with(&[("wharfd.toml", &text)]);
             root.write_key("etc/wharfd/psk", &format!("{KEY}\n"), mode);
             let settings = root.settings().unwrap();
-            assert_eq!(settings.server.psk, psk(), "{mode:o}");
-            assert_eq!(settings.server.address.port(), 5684);
+            assert_eq!(settings.server.as_ref().unwrap().psk, psk(), "{mode:o}");
+            assert_eq!(settings.server.as_ref().unwrap().address.port(), 5684);
             assert!(!format!("{settings:?}").contains("0, 1, 2"), "{settings:?}");
         }
     }
@@ -697,7 +706,7 @@ mod tests {
             fs::Permissions::from_mode(0o440),
         )
         .unwrap();
-        assert_eq!(read().unwrap().server.psk, psk());
+        assert_eq!(read().unwrap().server.unwrap().psk, psk());
     }
 
     #[test]
@@ -783,11 +792,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_server_it_says_what_to_write() {
-        let error = Root::with(&[]).settings().unwrap_err().to_string();
-        assert!(
-            error.contains("no [[server]]") && error.contains("wharfd.toml"),
-            "{error}"
-        );
+    fn no_file_and_no_server_is_a_configuration() {
+        let settings = Root::with(&[]).settings().unwrap();
+        assert_eq!(settings.server, None);
+        assert_eq!(settings.server_uri(), "");
+        assert_eq!(settings.instances, 1);
     }
 }

@@ -62,13 +62,24 @@ enum Coming {
 
 impl Link {
     /// Goes to the server, and registers once there is a way. It begins at this port if it can: a server that is
-    /// spoken with in the clear knows the gateway by it.
+    /// spoken with in the clear knows the gateway by it. Without a server no way ever opens, and the engine, which
+    /// nobody asks anything, does nothing.
     pub fn new(
         engine: Engine,
-        server: &Server,
+        server: Option<&Server>,
         timing: Timing,
         port: Option<u16>,
     ) -> Result<Self, dtls::Failure> {
+        let began = Instant::now();
+        let Some(server) = server else {
+            return Ok(Self {
+                engine,
+                obstacle: watch::channel(None).1,
+                way: Way::Opening(Box::pin(pending())),
+                began,
+                has_started: false,
+            });
+        };
         let client = match &server.psk {
             Some(psk) => Some(Client::new(psk.clone(), timing.ack_timeout)?),
             None => None,
@@ -78,7 +89,7 @@ impl Link {
             engine,
             obstacle: opener.obstacle(),
             way: Way::opening(opener),
-            began: Instant::now(),
+            began,
             has_started: false,
         })
     }

@@ -42,12 +42,26 @@ pub struct Commit<'a> {
 }
 
 impl Store {
-    /// Makes the instances from the factory, once in the life of the database.
-    pub fn make_factory_instances(&mut self, count: u16) -> Result<(), StoreError> {
+    /// Makes the instances from the factory, once in the life of the database. Before there is a server, and before
+    /// anything happened to one, that once is not over: the administrator may configure their number still.
+    pub fn make_factory_instances(
+        &mut self,
+        count: u16,
+        has_server: bool,
+    ) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
-            let made = transaction.execute("INSERT OR IGNORE INTO factory VALUES (1)", [])?;
-            for id in 0..count * made as u16 {
-                instances::put(transaction, InstanceId(id), &Instance::default())?;
+            let exists = |table| {
+                let query = format!("SELECT EXISTS (SELECT 1 FROM {table})");
+                transaction.query_row(&query, [], |row| row.get::<_, bool>(0))
+            };
+            let (made, used) = (exists("factory")?, exists("history")?);
+            if !made && (has_server || used) {
+                transaction.execute("INSERT INTO factory VALUES (1)", [])?;
+            }
+            if !made && !used {
+                for id in 0..count {
+                    instances::put(transaction, InstanceId(id), &Instance::default())?;
+                }
             }
             Ok(())
         })?;

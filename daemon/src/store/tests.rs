@@ -104,7 +104,7 @@ fn commit_at(at: u64, store: &mut Store, old: &Instance, event: Event) -> Option
 fn what_was_committed_is_there_after_a_restart() {
     let folder = Folder::new();
     let mut first = folder.open().unwrap();
-    first.make_factory_instances(1).unwrap();
+    first.make_factory_instances(1, true).unwrap();
     let instance = store(&mut first, &Instance::default(), write_uri());
     drop(first);
 
@@ -128,7 +128,7 @@ fn what_was_committed_is_there_after_a_restart() {
 fn an_event_ends_the_effects_of_its_operation() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.make_factory_instances(1).unwrap();
+    open.make_factory_instances(1, true).unwrap();
     let queued = store(&mut open, &Instance::default(), write_uri());
     let started = Event::Started {
         operation: OPERATION,
@@ -155,7 +155,7 @@ fn an_event_ends_the_effects_of_its_operation() {
 fn a_file_is_known_from_before_it_is_there_until_it_is_discarded() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.make_factory_instances(1).unwrap();
+    open.make_factory_instances(1, true).unwrap();
     assert!(!open.knows(STAGE).unwrap());
     let queued = store(&mut open, &Instance::default(), write_uri());
     assert!(open.knows(STAGE).unwrap(), "by its instance");
@@ -174,7 +174,7 @@ fn a_file_is_known_from_before_it_is_there_until_it_is_discarded() {
 fn a_deleted_instance_0_stays_deleted() {
     let folder = Folder::new();
     let mut first = folder.open().unwrap();
-    first.make_factory_instances(1).unwrap();
+    first.make_factory_instances(1, true).unwrap();
     let instance = Instance::default();
     let transition = after(&instance, Event::Delete);
     let commit = Commit {
@@ -190,15 +190,34 @@ fn a_deleted_instance_0_stays_deleted() {
     drop(first);
 
     let mut again = folder.open().unwrap();
-    again.make_factory_instances(1).unwrap();
+    again.make_factory_instances(1, true).unwrap();
     assert_eq!(again.load().unwrap().instances, BTreeMap::new());
+}
+
+#[test]
+fn before_there_is_a_server_another_number_of_instances_can_be_configured_until_one_is_used() {
+    let folder = Folder::new();
+    let made = |count, has_server| {
+        let mut open = folder.open().unwrap();
+        open.make_factory_instances(count, has_server).unwrap();
+        open.load().unwrap().instances.len()
+    };
+    assert_eq!((made(1, false), made(3, false), made(4, true)), (1, 3, 4));
+    assert_eq!((made(5, true), made(5, false)), (4, 4));
+
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1, false).unwrap();
+    store(&mut open, &Instance::default(), write_uri());
+    open.make_factory_instances(4, true).unwrap();
+    assert_eq!(open.load().unwrap().instances.len(), 1);
 }
 
 #[test]
 fn erased_credentials_are_nowhere_on_disk() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.make_factory_instances(1).unwrap();
+    open.make_factory_instances(1, true).unwrap();
     let queued = store(&mut open, &Instance::default(), write_uri());
     assert!(on_disk(&folder, PASSWORD), "the password is not stored");
 
@@ -220,7 +239,7 @@ fn erased_credentials_are_nowhere_on_disk() {
 fn cut_before_the_log_is_emptied(before: impl FnOnce(&mut Store)) -> Folder {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.make_factory_instances(1).unwrap();
+    open.make_factory_instances(1, true).unwrap();
     open.database.stale_secrets = false; // as after the first commit of a run
     let queued = store(&mut open, &Instance::default(), write_uri());
     before(&mut open);
@@ -717,7 +736,7 @@ fn a_corrupt_file_is_left_as_it_is() {
 fn a_damaged_page_is_found_before_anything_is_written() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.make_factory_instances(16).unwrap();
+    open.make_factory_instances(16, true).unwrap();
     drop(open);
     let mut bytes = fs::read(folder.file()).unwrap();
     bytes[4096..].fill(0x55);
@@ -731,7 +750,7 @@ fn a_damaged_page_is_found_before_anything_is_written() {
 fn a_row_that_cannot_be_is_named() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.make_factory_instances(1).unwrap();
+    open.make_factory_instances(1, true).unwrap();
     open.change("UPDATE instance SET update_state = 3", [])
         .unwrap();
     let error = open.load().unwrap_err().to_string();
@@ -755,7 +774,7 @@ fn a_full_disk_loses_nothing() {
     let mount = Mount::of("size=256k");
     let file = mount.0.path().join("wharfd.db");
     let mut open = Store::open(&file).unwrap();
-    open.make_factory_instances(1).unwrap();
+    open.make_factory_instances(1, true).unwrap();
     let instance = store(&mut open, &Instance::default(), write_uri());
     fs::write(mount.0.path().join("ballast"), vec![0; 1 << 20]).unwrap_err();
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use wharf_tests::{
     booted::Booted, container::Container, gateway::ENDPOINT, leshan::Leshan, package::Package,
+    waiting::wait_until,
 };
 
 /// Software that runs while it is active, and says which version does.
@@ -14,7 +15,12 @@ fn hello(version: &str) -> Package {
 fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
     let mut gateway = Booted::by_leshan();
     assert_eq!(gateway.container.failed_units(), [""; 0]);
-    gateway.wait_for_status("not configured: write a [[server]] into /etc/wharfd/wharfd.toml");
+    gateway.wait_for_status("no server, 0 packages");
+    wait_until("wharfd on the bus", || {
+        let status = gateway.container.try_sh("wharfctl status");
+        let shown = String::from_utf8_lossy(&status.stdout).into_owned();
+        shown.contains("\nno server\n").then_some(())
+    });
     gateway.configure();
     gateway.wait_for_status("registered with coaps://");
     gateway.boot_again(|container| drop(container.sh("systemctl reload wharfd")));

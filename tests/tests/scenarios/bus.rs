@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use wharf_tests::{
-    gateway::Gateway,
+    gateway::{ENDPOINT, Gateway, SHORT_TIMES},
     origin::{Fault, Origin},
     package::{Package, Script},
     process::Process,
@@ -1130,6 +1130,41 @@ fn doctor_sees_the_clock_as_the_installer_does() {
     status.set_modified(UNIX_EPOCH).unwrap();
     let said = doctor();
     assert!(said.contains("ok    clock  "), "{said}");
+}
+
+#[test]
+fn a_gateway_without_a_server_does_what_its_users_say_until_there_is_one() {
+    let gateway = Gateway::debian();
+    let bus = SystemBus::start(&gateway.path());
+    let mut set = StageSet::configured(gateway, "");
+    let alone = format!("endpoint = \"{ENDPOINT}\"\n{SHORT_TIMES}");
+    set.gateway.write("etc/wharfd/wharfd.toml", &alone);
+    set.gateway.start();
+    let mut on_bus = OnBus { set, bus };
+    wait_until("wharfd on the bus", || {
+        (on_bus.wharfctl(&["status"]).code == Some(0)).then_some(())
+    });
+    let status = on_bus.done(&["status"]);
+    assert!(status.contains("\nno server\n"), "{status}");
+
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    on_bus.done(&["install", &uri]);
+    let file = on_bus.set.signed_inside(&Package::new("other", "2.0-1"));
+    on_bus.done(&["install", file.to_str().unwrap()]);
+    on_bus.done(&["uninstall", "other"]);
+    let root = on_bus.set.gateway.debian_root();
+    assert_eq!(root.installed_version("hello").as_deref(), Some("1.0-1"));
+    assert_eq!(root.installed_version("other"), None);
+    assert!(on_bus.done(&["history"]).contains("other"));
+    let doctor = on_bus.done(&["doctor"]);
+    let line = "ok    server          none is configured: packages are managed here alone\n";
+    assert!(doctor.contains(line), "{doctor}");
+
+    on_bus.set.gateway.configure(&on_bus.set.server.uri(), "");
+    on_bus.set.gateway.daemon().signal(Signal::SIGHUP);
+    let client = on_bus.set.client();
+    assert_eq!(client.read_text("/9/0/0"), "hello");
+    assert_eq!(client.read_text("/9/0/7"), "4");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use wharfd::{
     as_wharfd::as_wharfd,
     clock,
-    config::{ConfigError, Settings},
+    config::{ConfigError, Server, Settings},
 };
 
 use self::{disk::disks, machine_id::machine_id, policy::Policy};
@@ -53,12 +53,7 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     let policy = policy::read(root);
     let mut findings = vec![configuration(&settings), the_clock(policy.as_ref().ok())];
     if let Ok(settings) = &settings {
-        let name = name_service(settings);
-        let is_known = name.verdict == Verdict::Ok;
-        findings.push(name);
-        if is_known {
-            findings.extend(handshake(settings).await);
-        }
+        findings.extend(the_server(settings).await);
         findings.extend(machine_id(root, &settings.endpoint));
     }
     findings.extend(the_agent(root).await);
@@ -169,9 +164,24 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
     }
 }
 
-fn name_service(settings: &Settings) -> Finding {
+/// No server is a way to work as well.
+async fn the_server(settings: &Settings) -> Vec<Finding> {
+    let Some(server) = &settings.server else {
+        let found = "none is configured: packages are managed here alone";
+        return vec![ok("server", found)];
+    };
+    let name = name_service(server);
+    let is_known = name.verdict == Verdict::Ok;
+    let mut findings = vec![name];
+    if is_known {
+        findings.extend(handshake(server, settings).await);
+    }
+    findings
+}
+
+fn name_service(server: &Server) -> Finding {
     let check = "server's name";
-    let address = &settings.server.address;
+    let address = &server.address;
     match (address.host(), address.port()).to_socket_addrs() {
         Ok(mut found) => {
             let first = found.next().map(|first| first.ip().to_string());
@@ -189,10 +199,10 @@ fn name_service(settings: &Settings) -> Finding {
     }
 }
 
-async fn handshake(settings: &Settings) -> Option<Finding> {
+async fn handshake(server: &Server, settings: &Settings) -> Option<Finding> {
     let check = "handshake";
-    let server = &settings.server.address;
-    let psk = settings.server.psk.as_ref()?;
+    let psk = server.psk.as_ref()?;
+    let server = &server.address;
     let tried = handshake::try_with(server, psk, settings.timing.ack_timeout).await;
     Some(match tried {
         Ok(()) => ok(
@@ -214,15 +224,19 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
         Err(failure) => Err(failure),
     };
     match snapshot {
-        Ok(snapshot) => vec![
-            ok("wharfd", format!("{} runs", snapshot.agent.version)),
-            registration(&snapshot.agent),
-            installer(&snapshot.agent),
-        ],
+        Ok(snapshot) => {
+            let runs = ok("wharfd", format!("{} runs", snapshot.agent.version));
+            let registration = registration(&snapshot.agent);
+            let installer = installer(&snapshot.agent);
+            [Some(runs), registration, Some(installer)]
+                .into_iter()
+                .flatten()
+                .collect()
+        }
         Err(Failure::NoAgent) => vec![bad(
             "wharfd",
             Verdict::Fail,
-            "is not on D-Bus, so it does not run, or is not configured",
+            "is not on D-Bus, so it does not run",
             "look at `systemctl status wharfd`; registration and installer are looked at once it is there",
         )],
         Err(failure) => vec![bad(
@@ -234,9 +248,13 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
     }
 }
 
-fn registration(agent: &model::Agent) -> Finding {
+/// None where wharfd has no server.
+fn registration(agent: &model::Agent) -> Option<Finding> {
     let check = "registration";
-    match (&agent.registration_failure, agent.registered) {
+    if agent.server.is_empty() {
+        return None;
+    }
+    Some(match (&agent.registration_failure, agent.registered) {
         (None, true) => ok(check, format!("registered at {}", agent.server)),
         (None, false) => bad(
             check,
@@ -250,7 +268,7 @@ fn registration(agent: &model::Agent) -> Finding {
             format!("{}: {failure}", agent.server),
             "look whether the server runs, knows this endpoint name and its key, and whether a firewall is in between",
         ),
-    }
+    })
 }
 
 fn installer(agent: &model::Agent) -> Finding {

@@ -18,10 +18,10 @@ pub(crate) enum Failure {
         address: String,
         source: Box<zbus::Error>,
     },
-    /// The bus knows no wharfd: it ends, and it is idle without a `[[server]]`.
+    /// The bus knows no wharfd.
     #[error(
-        "wharfd is not on D-Bus: it is not configured yet, or does not run. `systemctl status wharfd` says which, \
-         and `wharfctl doctor` what to do"
+        "wharfd is not on D-Bus, so it does not run: `systemctl status wharfd` says why, and `wharfctl doctor` what \
+         to do"
     )]
     NoAgent,
     /// It is there, and says nothing.

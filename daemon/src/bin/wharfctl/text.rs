@@ -38,11 +38,14 @@ fn agent(agent: &Agent) -> String {
         (None, Some(failure)) => format!("not registered: {failure}"),
         (None, None) => "not registered yet".to_owned(),
     };
+    let server = match agent.server.as_str() {
+        "" => "no server".to_owned(),
+        server => format!("server {server}: {registration}"),
+    };
     format!(
-        "wharfd {} as {}\nserver {}: {registration}\npackage manager: {}\n",
+        "wharfd {} as {}\n{server}\npackage manager: {}\n",
         agent.version,
         agent.endpoint,
-        agent.server,
         backend.unwrap_or("not known yet: the installer has not answered"),
     )
 }
