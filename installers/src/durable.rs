@@ -5,7 +5,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -15,15 +15,20 @@ use crate::limits;
 
 /// Makes the file, or replaces it whole: write, fsync, rename, fsync of the folder.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, true)
+    replace(path, bytes, None, true)
+}
+
+/// As [`write`], for a file that others than root may read.
+pub(crate) fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, Some(mode), true)
 }
 
 /// As [`write`], for what need not survive a power cut.
 pub(crate) fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, false)
+    replace(path, bytes, None, false)
 }
 
-fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8], mode: Option<u32>, durable: bool) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     // No name of ours begins with a dot, so this is no other file's.
     let mut new = OsString::from(NEW);
@@ -33,8 +38,10 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     }
     let mut writable = OpenOptions::new();
     let (new, mut file) = create_unique(&path.with_file_name(new), writable.write(true))?;
+    let mode = mode.map(fs::Permissions::from_mode);
     let written = file
         .write_all(bytes)
+        .and_then(|()| mode.map_or(Ok(()), |mode| file.set_permissions(mode)))
         .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
         .and_then(|()| fs::rename(&new, path));
     if let Err(error) = written {

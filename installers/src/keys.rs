@@ -13,6 +13,7 @@ use wharf_frames::{Failure, Text};
 
 use crate::{
     Root,
+    allow::Allowed,
     backend::Installer,
     clock, durable,
     inspect::{
@@ -21,7 +22,7 @@ use crate::{
     },
     ledger::Ledger,
     permission::{Witnesses, may_install},
-    policy::Policy,
+    policy::{Pattern, Policy, PolicyError},
     seal,
 };
 
@@ -77,6 +78,9 @@ pub enum KeysError {
     /// It cannot be judged: the keyring, a package.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// The policy takes no further scope.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A file cannot be read, written or removed.
     #[error("cannot {what} {}: {source}", .file.display())]
     File {
@@ -155,23 +159,56 @@ impl Keys<'_> {
     }
 
     /// Takes the certificates of a file into the keyring, and gives them as they stand there then. The file may be
-    /// anybody's. One that is there already stays, and what the new one says counts beside it.
-    pub fn add(&self, file: &Path) -> Result<Vec<Key>, KeysError> {
+    /// anybody's. One that is there already stays, and what the new one says counts beside it. Policy lets them sign
+    /// packages of these names; what it needs for that is shown before anything is written.
+    pub fn add(
+        &self,
+        file: &Path,
+        names: &[Pattern],
+        show: impl Fn(&Path, &str) -> io::Result<()>,
+    ) -> Result<Vec<Key>, KeysError> {
         let new = Keyring::of_file(file).map_err(|error| problem("read", file, error))?;
         let found = self.fit_to_add(file, &new)?;
         let Some(first) = found.first() else {
             return Err(not_added(file, "there is no certificate in it"));
         };
-        let place = self.place(first.fingerprint.as_str(), &new.bytes())?;
-        self.write(&place, &new.bytes())
-            .map_err(|error| problem("write", &place, error))?;
+        let fingerprints = found.iter().map(|one| one.fingerprint.as_str());
+        let allowed = Allowed::new(self.root, fingerprints, names)?;
+        let policy = allowed.file();
+        if !allowed.added.is_empty() {
+            show(policy, &allowed.added).map_err(|error| problem("show", policy, error))?;
+        }
+        if !self.is_in_keyring(file) {
+            let place = self.place(first.fingerprint.as_str(), &new.bytes())?;
+            self.write(&place, &new.bytes())
+                .map_err(|error| problem("write", &place, error))?;
+        }
+        allowed
+            .write()
+            .map_err(|error| problem("write", policy, error))?;
         let is_new = |key: &Key| {
             let mut found = found.iter();
             found.any(|one| one.fingerprint.as_str() == key.fingerprint)
         };
-        let mut keys = self.list()?;
+        let now = Keys {
+            policy: &allowed.policy,
+            ..*self
+        };
+        let mut keys = now.list()?;
         keys.retain(is_new);
         Ok(keys)
+    }
+
+    /// Such a file is there already.
+    fn is_in_keyring(&self, file: &Path) -> bool {
+        let folder = file.canonicalize().ok();
+        let folder = folder.as_deref().and_then(Path::parent);
+        folder.is_some_and(|folder| {
+            self.root
+                .keys()
+                .canonicalize()
+                .is_ok_and(|keys| keys == folder)
+        })
     }
 
     /// The certificates of a file with which the keyring is still one.

@@ -13,7 +13,7 @@
 //!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
 //!   [`session`]: its processes; [`progress`]: how far it is; `file_systems`: what its disks must have at the end.
-//! - [`keys`]: the keyring, as an administrator sees and changes it.
+//! - [`keys`]: the keyring, as an administrator sees and changes it; `allow`: new scopes in the policy.
 //! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
 //! - `systemd`: the services of packages: held back until Activate.
 //! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
@@ -29,6 +29,7 @@
 //! outcome. Each may be asked again after a crash of either side: a seal gives the recorded verdict, an operation's
 //! job is done once, a judged name has to be discarded before it is staged anew.
 
+mod allow;
 pub mod answer;
 pub mod backend;
 pub mod clock;

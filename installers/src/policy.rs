@@ -190,7 +190,8 @@ impl Policy {
         }
     }
 
-    fn parse(file: &Path, bytes: &[u8]) -> Result<Self, PolicyError> {
+    /// The policy that these bytes of a file are.
+    pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, PolicyError> {
         let text = String::from_utf8_lossy(bytes);
         wharf_configuration::parse(&text, WRITTEN).map_err(|wrong| PolicyError::Wrong {
             file: file.to_owned(),
@@ -237,6 +238,21 @@ fn any_fits(patterns: &[Pattern], name: &PackageName) -> bool {
 }
 
 impl Pattern {
+    /// What it has to be.
+    pub const EXPECTED: &str =
+        "expected the name of a package, in which '*' stands for any characters";
+
+    /// A pattern of an administrator.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_one = PackageName::new(text).is_ok();
+        is_one.then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A pattern that is no administrator's.
     pub(crate) fn built_in(text: &str) -> Self {
         Self(text.to_owned())
@@ -265,12 +281,7 @@ impl Pattern {
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match PackageName::new(&text) {
-            Ok(_) => Ok(Self(text)),
-            Err(_) => Err(D::Error::custom(
-                "expected the name of a package, in which '*' stands for any characters",
-            )),
-        }
+        Self::new(&text).ok_or_else(|| D::Error::custom(Self::EXPECTED))
     }
 }
 

@@ -98,7 +98,10 @@ fn a_certificate_is_added_listed_and_removed() {
         "  user id   vendor@example.org\n".to_owned(),
         "  valid     for ever\n".to_owned(),
         "  may sign  the packages that it signed when wharfd installed them last.".to_owned(),
-        format!("fingerprint = \"{fingerprint}\"\n"),
+        format!(
+            "wharfctl keys add {} --allow PATTERN\n",
+            ring.files()[0].display()
+        ),
     ] {
         assert!(added.contains(&line), "no {line:?} in {added}");
     }
@@ -116,6 +119,61 @@ fn a_certificate_is_added_listed_and_removed() {
         &["keys", "remove", &lower],
         "no certificate of the keyring has this fingerprint",
     );
+}
+
+#[test]
+fn a_certificate_is_added_with_what_it_may_sign_and_the_rest_of_the_policy_stays_as_it_was() {
+    let ring = Keyring::empty();
+    let policy = ring.gateway.path().join("etc/wharfd/installer.toml");
+    let before = "# ours\nbackend = \"simulated\" # none\n\n[quota]\nfiles = 9\n";
+    ring.gateway.write("etc/wharfd/installer.toml", before);
+    let file = ring.certificate(Signer::Vendor);
+    let add = ["keys", "add", &file, "--allow", "acme-*", "edge"];
+    let fingerprint = ring.keys.fingerprint(Signer::Vendor);
+    let scope =
+        format!("[[key]]\nfingerprint = \"{fingerprint}\"\npackages = [\"acme-*\", \"edge\"]\n");
+
+    let added = ring.done(&add);
+    let shown = format!("into {}:\n{scope}\n{fingerprint}\n", policy.display());
+    assert!(added.starts_with(&shown), "{added}");
+    assert!(added.contains("  may sign  acme-* edge\n"), "{added}");
+    let after = format!("{before}\n{scope}");
+    assert_eq!(fs::read_to_string(&policy).unwrap(), after);
+    let package = Package::new("acme-agent", "1.0-1").build(ring.folder.path());
+    ring.keys.sign_beside(Signer::Vendor, &package);
+    let judged = ring.done(&["keys", "check", &text(&package)]);
+    assert!(judged.contains("it would be installed"), "{judged}");
+
+    // All of that is there; more is added from the keyring's own file.
+    let added = ring.done(&add);
+    assert!(added.starts_with(&fingerprint), "{added}");
+    let own = text(&ring.files()[0]);
+    ring.done(&["keys", "add", &own, "--allow", "third"]);
+    let written = fs::read_to_string(&policy).unwrap();
+    assert!(
+        written.starts_with(&after) && written.ends_with("packages = [\"third\"]\n"),
+        "{written}"
+    );
+    assert_eq!(ring.files().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_allowed_changes_neither_policy_nor_keyring() {
+    let ring = Keyring::empty();
+    let policy = ring.gateway.path().join("etc/wharfd/installer.toml");
+    let file = ring.certificate(Signer::Vendor);
+    let closed = "backend = \"simulated\"\nkey = []\n";
+    ring.gateway.write("etc/wharfd/installer.toml", closed);
+    ring.refused(
+        &["keys", "add", &file, "--allow", "edge"],
+        "installer.toml, line ",
+    );
+    ring.refused(
+        &["keys", "add", &file, "--allow", "two words"],
+        "--allow \"two words\": expected the name",
+    );
+    assert_eq!(fs::read_to_string(&policy).unwrap(), closed);
+    assert_eq!(ring.files(), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -87,6 +87,9 @@ pub(crate) enum Keys {
     Add {
         /// The file, armored or not
         file: PathBuf,
+        /// Allow them to sign packages of these names: prints and writes a [[key]] of installer.toml
+        #[arg(long, value_name = "PATTERN", num_args = 1..)]
+        allow: Vec<String>,
     },
     /// Take a certificate out of the keyring
     Remove {

@@ -328,7 +328,7 @@ fn keyring(root: &Path) -> Finding {
             check,
             Verdict::Warn,
             "nothing new may be signed: no certificate has a [[key]] in installer.toml",
-            "`wharfctl keys list` shows the lines to write",
+            "`wharfctl keys list` shows the command that lets one sign",
         ),
         (usable, None) => ok(check, format!("{usable} in the keyring, each valid")),
     }

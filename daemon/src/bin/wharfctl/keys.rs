@@ -26,13 +26,16 @@ pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Fail
             "the keyring is root's: try sudo".to_owned(),
         ));
     }
+    let mut command = installer::command(root, json);
     let words: Vec<OsString> = match verb {
         Keys::List => vec!["list".into()],
-        Keys::Add { file } => vec!["add".into(), file.into()],
+        Keys::Add { file, allow } => {
+            command.args(allow.iter().map(|pattern| format!("--allow={pattern}")));
+            vec!["add".into(), file.into()]
+        }
         Keys::Remove { fingerprint } => vec!["remove".into(), fingerprint.into()],
         Keys::Check { file } => vec!["check".into(), file.into()],
     };
-    let mut command = installer::command(root, json);
     command.args(["--", "keys"]).args(words); // a file may begin with a dash
     let output = command.stdout(Stdio::inherit()).output();
     let output = output.map_err(installer::not_started)?;

@@ -2,7 +2,8 @@
 
 use std::{
     error::Error,
-    path::PathBuf,
+    io::{Write as _, stdout},
+    path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -11,23 +12,25 @@ use wharf_installers::{
     Root, calendar_day,
     keys::{Key, Keys, Verdict},
     open_backend, open_inspector,
-    policy::Policy,
+    policy::{Pattern, Policy},
 };
 
 /// What is asked of the keyring.
 pub(crate) enum Verb {
     List,
-    Add(PathBuf),
+    /// With the names of the packages that its certificates may sign.
+    Add(PathBuf, Vec<Pattern>),
     Remove(String),
     Check(PathBuf),
 }
 
 impl Verb {
-    /// The verb of these words.
-    pub(crate) fn new(words: &[String]) -> Option<Self> {
+    /// The verb of these words, with what is to be allowed.
+    pub(crate) fn new(words: &[String], allow: Vec<Pattern>) -> Option<Self> {
         match words {
+            [verb, file] if verb == "add" => Some(Self::Add(file.into(), allow)),
+            _ if !allow.is_empty() => None,
             [verb] if verb == "list" => Some(Self::List),
-            [verb, file] if verb == "add" => Some(Self::Add(file.into())),
             [verb, fingerprint @ ..] if verb == "remove" && !fingerprint.is_empty() => {
                 Some(Self::Remove(fingerprint.concat()))
             }
@@ -48,7 +51,13 @@ pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool
     };
     Ok(match verb {
         Verb::List => (shown(&keys.list()?[..], json, list)?, true),
-        Verb::Add(file) => (shown(&keys.add(file)?[..], json, list)?, true),
+        Verb::Add(file, names) => {
+            let show = |policy: &Path, added: &str| match json {
+                true => Ok(()),
+                false => writeln!(stdout(), "into {}:\n{added}", policy.display()),
+            };
+            (shown(&keys.add(file, names, show)?[..], json, list)?, true)
+        }
         Verb::Remove(fingerprint) => {
             let removed = keys.remove(fingerprint)?;
             let line = |file: &String| format!("removed {file}\n");
@@ -91,9 +100,9 @@ fn key(key: &Key) -> String {
     let may_sign = match &key.packages {
         Some(names) => names.join(" "),
         None => format!(
-            "the packages that it signed when wharfd installed them last. To allow more, write into installer.toml:\n            \
-             [[key]]\n            fingerprint = \"{}\"\n            packages = [\"…\"]",
-            key.fingerprint
+            "the packages that it signed when wharfd installed them last. To allow more:\n            \
+             wharfctl keys add {} --allow PATTERN",
+            key.files.first().map_or("FILE", String::as_str)
         ),
     };
     format!(

@@ -18,19 +18,29 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use wharf_installers::{
-    Root, answer::Desk, ledger::Ledger, open_backend, open_inspector, policy::Policy, queue::Queue,
-    service::Service, staging::Staging, users::user, usual_file_limit,
+    Root,
+    answer::Desk,
+    ledger::Ledger,
+    open_backend, open_inspector,
+    policy::{Pattern, Policy},
+    queue::Queue,
+    service::Service,
+    staging::Staging,
+    users::user,
+    usual_file_limit,
 };
 use wharf_journal::message;
 
 const USAGE: &str = "\
 Usage: wharf-installer [--root DIR] [[--json] --check-config]
-       wharf-installer [--root DIR] [--json] keys list | add FILE | remove FINGERPRINT | check FILE
+       wharf-installer [--root DIR] [--json] keys list | remove FINGERPRINT | check FILE
+       wharf-installer [--root DIR] [--json] [--allow PATTERN]... keys add FILE
 
 Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys).
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
+  --allow PATTERN let the certificates sign packages of this name, and write that into the policy
   --json          print JSON
   --help, --version
 ";
@@ -44,9 +54,13 @@ enum Command {
 struct Arguments {
     root: Root,
     check_config: bool,
-    /// What is asked of the keyring; then it answers no socket.
-    keys: Option<keys::Verb>,
+    /// What an administrator asks; then it answers no socket.
+    asked: Option<Asked>,
     json: bool,
+}
+
+enum Asked {
+    Keys(keys::Verb),
 }
 
 /// sysexits.h: EX_CONFIG.
@@ -59,8 +73,8 @@ fn main() -> ExitCode {
         Ok(Command::Say(text)) => return say(text),
         Err(error) => return complain(&error, 64),
     };
-    if let Some(verb) = &arguments.keys {
-        return obey(&arguments, verb);
+    if let Some(asked) = &arguments.asked {
+        return obey(&arguments, asked);
     }
     let policy = match Policy::read(&arguments.root) {
         Ok(policy) => policy,
@@ -79,8 +93,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn obey(arguments: &Arguments, verb: &keys::Verb) -> ExitCode {
-    match keys::obey(&arguments.root, verb, arguments.json) {
+fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
+    let answer = match asked {
+        Asked::Keys(verb) => keys::obey(&arguments.root, verb, arguments.json),
+    };
+    match answer {
         Ok((text, true)) => say(&text),
         Ok((text, false)) => {
             say(&text);
@@ -94,7 +111,7 @@ fn arguments() -> Result<Command, String> {
     use lexopt::prelude::{Long, Value, ValueExt};
     let mut parser = lexopt::Parser::from_env();
     let (mut root, mut check_config, mut json) = (PathBuf::from("/"), false, false);
-    let mut words = Vec::new();
+    let (mut words, mut allow) = (Vec::new(), Vec::new());
     let wrong = |error: &dyn fmt::Display| format!("{error}\n{USAGE}");
     while let Some(argument) = parser.next().map_err(|error| wrong(&error))? {
         match argument {
@@ -104,6 +121,14 @@ fn arguments() -> Result<Command, String> {
             }
             Long("check-config") => check_config = true,
             Long("json") => json = true,
+            Long("allow") => {
+                let word = parser.value().and_then(|value| value.string());
+                let word = word.map_err(|error| wrong(&error))?;
+                let pattern = Pattern::new(&word);
+                allow.push(
+                    pattern.ok_or_else(|| format!("--allow {word:?}: {}", Pattern::EXPECTED))?,
+                );
+            }
             Value(word) => words.push(word.to_string_lossy().into_owned()),
             Long("help") => return Ok(Command::Say(USAGE)),
             Long("version") => {
@@ -119,18 +144,21 @@ fn arguments() -> Result<Command, String> {
     let root = root
         .canonicalize()
         .map_err(|error| format!("--root {}: {error}", root.display()))?;
-    let keys = match words.split_first() {
-        None => None,
-        Some((keys, words)) if keys == "keys" => Some(
-            keys::Verb::new(words)
-                .ok_or_else(|| wrong(&"keys: a verb and what it is about are expected"))?,
-        ),
-        Some((word, _)) => return Err(wrong(&format_args!("unexpected '{word}'"))),
+    let asked = match &words[..] {
+        [keys, words @ ..] if keys == "keys" => {
+            let verb = keys::Verb::new(words, allow);
+            Some(Asked::Keys(verb.ok_or_else(|| {
+                wrong(&"keys: a verb and what it is about are expected")
+            })?))
+        }
+        _ if !allow.is_empty() => return Err(wrong(&"--allow is for keys add")),
+        [] => None,
+        [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
     };
     Ok(Command::Run(Arguments {
         root: Root::new(root),
         check_config,
-        keys,
+        asked,
         json,
     }))
 }

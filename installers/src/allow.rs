@@ -1,0 +1,162 @@
+//! New scopes in root's policy. They are added at the end of the file, so that all that an administrator wrote stays as it
+//! is. The file is replaced only if it is still a policy then, and says what was asked for.
+
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use crate::{
+    Root, durable,
+    policy::{Pattern, Policy, PolicyError},
+};
+
+/// For everybody to read, as the package ships it.
+const MODE: u32 = 0o644;
+
+/// A policy with more scopes.
+pub(crate) struct Allowed {
+    file: PathBuf,
+    bytes: Vec<u8>,
+    /// What is added, as it will be in the file; empty where the policy has all of it.
+    pub(crate) added: String,
+    /// With it.
+    pub(crate) policy: Policy,
+}
+
+impl Allowed {
+    /// The policy of this root, by which each of these certificates may also sign packages of these names.
+    pub(crate) fn new<'a>(
+        root: &Root,
+        certificates: impl Iterator<Item = &'a str>,
+        names: &[Pattern],
+    ) -> Result<Self, PolicyError> {
+        let file = root.policy();
+        let before = Policy::read(root)?;
+        let unreadable = |error| PolicyError::Unreadable {
+            file: file.clone(),
+            error,
+        };
+        let mut bytes = durable::read_of_root(&file)
+            .map_err(unreadable)?
+            .unwrap_or_default();
+        let scopes = certificates.map(|certificate| scope(&before, certificate, names));
+        let scopes: Vec<String> = scopes.filter(|scope| !scope.is_empty()).collect();
+        let added = scopes.join("\n");
+        if !added.is_empty() {
+            let gap = match &bytes[..] {
+                [] => "",
+                [.., b'\n'] => "\n",
+                _ => "\n\n",
+            };
+            bytes.extend_from_slice(gap.as_bytes());
+            bytes.extend_from_slice(added.as_bytes());
+        }
+        Ok(Self {
+            policy: Policy::parse(&file, &bytes)?,
+            file,
+            bytes,
+            added,
+        })
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &PathBuf {
+        &self.file
+    }
+
+    /// Replaces the file. A link stays one.
+    pub(crate) fn write(&self) -> io::Result<()> {
+        if self.added.is_empty() {
+            return Ok(());
+        }
+        let file = match self.file.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.file.clone(),
+            file => file?,
+        };
+        let mode = fs::metadata(&file).map_or(MODE, |known| known.permissions().mode());
+        durable::write_with_mode(&file, &self.bytes, mode)
+    }
+}
+
+/// What the policy lacks of these names for this certificate, as TOML.
+fn scope(policy: &Policy, certificate: &str, names: &[Pattern]) -> String {
+    let known = policy.names_of(certificate).unwrap_or_default();
+    let mut new: Vec<String> = Vec::new();
+    for name in names.iter().map(Pattern::as_str) {
+        // A string of JSON is one of TOML, where it has no control characters.
+        let quoted = serde_json::Value::from(name).to_string();
+        if !known.contains(&name) && !new.contains(&quoted) {
+            new.push(quoted);
+        }
+    }
+    match new.is_empty() {
+        true => String::new(),
+        false => format!(
+            "[[key]]\nfingerprint = \"{certificate}\"\npackages = [{}]\n",
+            new.join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
+
+    /// What becomes of a file.
+    fn allowed(text: &str, names: &[&str]) -> Result<(String, Policy), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        fs::create_dir_all(root.keys()).unwrap();
+        fs::write(root.policy(), text).unwrap();
+        fs::set_permissions(root.policy(), fs::Permissions::from_mode(0o640)).unwrap();
+        let names: Vec<Pattern> = names
+            .iter()
+            .map(|name| Pattern::new(name).unwrap())
+            .collect();
+        let allowed = Allowed::new(&root, [KEY].into_iter(), &names).map_err(|e| e.to_string())?;
+        allowed.write().unwrap();
+        let mode = fs::metadata(root.policy()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        let written = fs::read_to_string(root.policy()).unwrap();
+        Ok((written, Policy::read(&root).unwrap()))
+    }
+
+    #[test]
+    fn a_scope_is_added_at_the_end_and_all_else_stays_as_it_was() {
+        let scope =
+            format!("[[key]]\nfingerprint = \"{KEY}\"\npackages = [\"acme-*\", \"edge\"]\n");
+        for (before, gap) in [
+            ("", ""),
+            ("# mine\nlock-wait = 5 # patience\n", "\n"),
+            ("[quota]\nfiles = 3", "\n\n"),
+            (
+                "[[key]]\nfingerprint = \"fedcba9876543210fedcba9876543210fedcba98\"\npackages = []\n",
+                "\n",
+            ),
+        ] {
+            let (after, policy) = allowed(before, &["acme-*", "edge", "edge"]).unwrap();
+            assert_eq!(after, format!("{before}{gap}{scope}"));
+            assert_eq!(policy.names_of(KEY), Some(vec!["acme-*", "edge"]));
+            assert_eq!(
+                allowed(&after, &["edge"]).unwrap().0,
+                after,
+                "it has it already"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_end_the_string_that_it_is_in() {
+        let name = "a\\\"]";
+        let (_, policy) = allowed("", &[name]).unwrap();
+        assert_eq!(policy.names_of(KEY), Some(vec![name]));
+    }
+
+    #[test]
+    fn a_file_that_would_be_no_policy_is_left_alone() {
+        for before in ["key = []\n", "bogus = 1\n"] {
+            let error = allowed(before, &["edge"]).unwrap_err();
+            assert!(error.contains("installer.toml, line "), "{error}");
+        }
+    }
+}
