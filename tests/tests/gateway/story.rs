@@ -187,6 +187,8 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
     assert_eq!(told, expected, "{journal}");
     assert!(!journal.contains("correct horse"), "{journal}");
 
+    wharfctl_prints_its_lines(&gateway.container);
+
     // Of each event the catalog says what it means, and what to do.
     let explained = gateway
         .container
@@ -199,4 +201,41 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
     assert_eq!(explained.matches("-- Subject: ").count(), expected.len());
     let updated = gateway.container.sh("journalctl --update-catalog 2>&1");
     assert_eq!(updated, "");
+}
+
+/// With the output of apt, which is found by the operation alone.
+fn wharfctl_prints_its_lines(container: &Container) {
+    let journal = container.sh("wharfctl logs hello");
+    let at = |text: &str| {
+        let found = journal.find(text);
+        found.unwrap_or_else(|| panic!("no {text:?} in {journal}"))
+    };
+    let expected = [
+        "DOWNLOAD STARTED/1",
+        "hello 1.0-1 is signed by ",
+        "apt: Setting up hello (1.0-1) ...",
+        "install hello 1.0-1: done",
+        "INSTALLED/2, inactive",
+    ];
+    assert!(expected.map(at).is_sorted(), "{journal}");
+    let of_instance = container.sh("wharfctl logs 1");
+    assert!(
+        of_instance.contains("apt: Setting up hello"),
+        "{of_instance}"
+    );
+
+    let operations = container.sh("wharfctl --json show hello");
+    let operations: Value = serde_json::from_str(&operations).expect("JSON");
+    let install = operations["operations"][1]["id"].as_str().expect("an id");
+    let of_install = container.sh(&format!("wharfctl logs {install}"));
+    assert!(of_install.contains("apt: Setting up hello"), "{of_install}");
+    assert!(!of_install.contains("DOWNLOAD STARTED"), "{of_install}");
+
+    let of_nobody = container.try_sh("wharfctl logs nobody");
+    let said = String::from_utf8_lossy(&of_nobody.stderr);
+    assert!(
+        said.contains("the journal has no line with WHARF_PACKAGE=nobody"),
+        "{said}"
+    );
+    assert_eq!(of_nobody.status.code(), Some(1));
 }

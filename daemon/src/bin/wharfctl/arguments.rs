@@ -40,6 +40,12 @@ pub(crate) enum Verb {
         /// Only of this instance: its number, or the name of its package
         instance: Option<Named>,
     },
+    /// The journal's lines of an instance or of an operation, with the output of the package manager
+    Logs {
+        /// The instance's number, the name of its package, or an operation's ID
+        #[arg(value_name = "INSTANCE|OPERATION")]
+        subject: Logged,
+    },
     /// Each change as it comes, until interrupted
     Watch,
     /// Each CoAP message of the server as it goes by, without secrets, until interrupted; for root
@@ -147,6 +153,25 @@ impl fmt::Display for Named {
     }
 }
 
+/// What the journal is asked for. No package has a name like the ID of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Logged {
+    Instance(Named),
+    Operation(String),
+}
+
+impl FromStr for Logged {
+    type Err = Infallible;
+
+    fn from_str(word: &str) -> Result<Self, Infallible> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        match word.len() == 32 && word.bytes().all(is_digit) {
+            true => Ok(Self::Operation(word.to_owned())),
+            false => word.parse().map(Self::Instance),
+        }
+    }
+}
+
 /// Where a package is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Package {
@@ -198,6 +223,17 @@ mod tests {
         assert_eq!("7".parse(), Ok(Named::Number(7)));
         assert_eq!("7zip".parse(), Ok(Named::Package("7zip".to_owned())));
         assert_eq!("65536".parse(), Ok(Named::Package("65536".to_owned())));
+    }
+
+    #[test]
+    fn an_operation_is_called_by_its_id_in_the_journal() {
+        let id = "9b5746512777dcb8103546d64be0a825";
+        assert_eq!(id.parse(), Ok(Logged::Operation(id.to_owned())));
+        let other = "x".repeat(32);
+        for word in ["hello", "7", "9b5746512777dcb8103546d64be0a82", &other] {
+            let named = word.parse().unwrap();
+            assert_eq!(word.parse(), Ok(Logged::Instance(named)));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! - `arguments`: the command line; `failure`: why it ends with which code.
 //! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
+//! - `logs`: the journal's lines, which journalctl prints.
 //! - `keys`: who may sign, which wharf-installer is asked.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
@@ -16,6 +17,7 @@ mod handshake;
 mod install;
 mod installer;
 mod keys;
+mod logs;
 mod model;
 mod show;
 mod text;
@@ -46,6 +48,9 @@ fn main() -> ExitCode {
     }
     let done = match arguments.verb {
         Verb::Keys(verb) => keys::keys(&arguments.root, verb, arguments.json),
+        Verb::Logs { subject } => {
+            logs::logs(&arguments.root, &subject, arguments.json).map(|never| match never {})
+        }
         _ => run(arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -105,7 +110,8 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
             to_its_end(change::deactivate(agent, &instance, json)).await
         }
         Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
-        Verb::Doctor | Verb::Keys(_) | Verb::Completions { .. } => Ok(()), // need no agent
+        // They need no agent.
+        Verb::Doctor | Verb::Logs { .. } | Verb::Keys(_) | Verb::Completions { .. } => Ok(()),
     }
 }
 

@@ -1,0 +1,124 @@
+//! `wharfctl logs`: the journal's lines of an instance, a package or an operation. journalctl prints them. It decides who
+//! may read, and needs no wharfd that runs.
+
+use std::{
+    convert::Infallible,
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    arguments::{Logged, Named},
+    failure::Failure,
+};
+
+/// Number of operations whose lines are printed; the last ones.
+const OPERATIONS: usize = 200;
+
+/// What is read of a line.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "WHARF_OPERATION")]
+    operation: Option<String>,
+}
+
+/// Becomes journalctl.
+pub(crate) fn logs(root: &Path, subject: &Logged, json: bool) -> Result<Infallible, Failure> {
+    let field = field(subject);
+    let operations = operations(root, &field)?;
+    let mut journal = journalctl(root);
+    let format = if json { "json" } else { "short-iso" };
+    journal.args(["--utc", "--no-hostname", "--output", format]);
+    Err(not_started(journal.args(matches(field, operations)).exec()))
+}
+
+fn field(subject: &Logged) -> String {
+    match subject {
+        Logged::Instance(Named::Number(id)) => format!("WHARF_INSTANCE={id}"),
+        Logged::Instance(Named::Package(name)) => format!("WHARF_PACKAGE={name}"),
+        Logged::Operation(id) => format!("WHARF_OPERATION={id}"),
+    }
+}
+
+/// Lines with this field, and lines of these operations: the output of a package manager has no other field.
+fn matches(field: String, operations: Vec<String>) -> Vec<String> {
+    let mut words = vec![field];
+    if !operations.is_empty() {
+        words.push("+".to_owned());
+    }
+    let operation = |id| format!("WHARF_OPERATION={id}");
+    words.extend(operations.into_iter().map(operation));
+    words
+}
+
+/// The operations in the lines with this field.
+fn operations(root: &Path, field: &str) -> Result<Vec<String>, Failure> {
+    let mut journal = journalctl(root);
+    journal.args(["--quiet", "--no-pager", "--output", "json"]);
+    journal.args(["--output-fields", "WHARF_OPERATION", field]);
+    let mut journal = journal
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(not_started)?;
+    let (mut operations, mut is_empty) = (Vec::new(), true);
+    for line in journal
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|out| BufReader::new(out).lines())
+    {
+        let line = line.map_err(not_started)?;
+        is_empty = false;
+        let operation = serde_json::from_str(&line).ok();
+        let operation = operation.and_then(|line: Line| line.operation);
+        operations.extend(operation.filter(|id| !operations.contains(id)));
+    }
+    let _ = journal.wait();
+    if is_empty {
+        return Err(Failure::Refused(format!(
+            "the journal has no line with {field} that this user may read. Root reads all of them"
+        )));
+    }
+    Ok(operations.split_off(operations.len().saturating_sub(OPERATIONS)))
+}
+
+fn journalctl(root: &Path) -> Command {
+    let mut command = Command::new("journalctl");
+    if root != Path::new("/") {
+        command.arg("--root").arg(root);
+    }
+    command
+}
+
+fn not_started(source: std::io::Error) -> Failure {
+    Failure::Refused(format!(
+        "cannot ask journalctl: {source}. Without systemd the programs write to standard error"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_package_are_those_that_name_it_and_those_of_its_operations() {
+        let named = field(&"hello".parse().unwrap());
+        assert_eq!(matches(named.clone(), Vec::new()), ["WHARF_PACKAGE=hello"]);
+        assert_eq!(
+            matches(named, vec!["a".to_owned(), "b".to_owned()]),
+            [
+                "WHARF_PACKAGE=hello",
+                "+",
+                "WHARF_OPERATION=a",
+                "WHARF_OPERATION=b"
+            ]
+        );
+        assert_eq!(field(&"7".parse().unwrap()), "WHARF_INSTANCE=7");
+        let id = "9b5746512777dcb8103546d64be0a825";
+        assert_eq!(field(&id.parse().unwrap()), format!("WHARF_OPERATION={id}"));
+    }
+}
