@@ -1021,6 +1021,45 @@ fn status_list_show_and_history_are_read_by_a_person() {
 }
 
 #[test]
+fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    set.deliver(&Package::new("hello", "1.0-1"));
+    for (arguments, code, text) in [
+        (&["install", "7"][..], 1, "there is no instance 7"),
+        (
+            &["install", "other"],
+            1,
+            "one that is DELIVERED by its instance",
+        ),
+        (&["install", "./hello"], 1, "there is no file \"./hello\""),
+        (
+            &["install", "0", "--instance", "0"],
+            64,
+            "leave out --instance",
+        ),
+    ] {
+        let said = on_bus.wharfctl(arguments);
+        assert_eq!(said.code, Some(code), "{arguments:?}: {said:?}");
+        assert!(said.errors.contains(text), "{arguments:?}: {said:?}");
+    }
+    let said = on_bus.done(&["install", "hello"]);
+    assert!(
+        said.contains("hello 1.0-1 is installed in instance 0"),
+        "{said}"
+    );
+    on_bus.agree("4/2");
+    let again = on_bus.wharfctl(&["install", "0"]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.errors.contains("hello 1.0-1: "), "{again:?}");
+
+    on_bus.done(&["uninstall", "hello"]);
+    set.deliver(&Package::new("hello", "2.0-1"));
+    on_bus.done(&["install", "0"]);
+    on_bus.agree("4/2");
+}
+
+#[test]
 fn trace_shows_coap_as_it_goes_by_and_no_secret() {
     let mut on_bus = OnBus::simulated();
     let mut command = on_bus.set.gateway.command("wharfctl", &[]);

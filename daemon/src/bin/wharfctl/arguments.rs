@@ -111,8 +111,9 @@ pub(crate) enum Keys {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// Where the package is: https://… or http://…, or a file here; FILE.asc or FILE.sig beside it is taken along
-    #[arg(value_name = "URI|FILE")]
+    /// Where the package is: https://… or http://…, or a file here; FILE.asc or FILE.sig beside it is taken along. Or
+    /// the instance whose package is DELIVERED: its number, or the name of the package
+    #[arg(value_name = "URI|FILE|INSTANCE")]
     pub(crate) package: Package,
     /// Into this instance, upgrading what it has: its number, or the name of its package. Without it: into one that
     /// is free, or a new one

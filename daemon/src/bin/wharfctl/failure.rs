@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     /// Somebody does not want to wait for the end.
     #[error(
         "interrupted: what wharfd has accepted goes on, as `wharfctl watch` shows. A package that is DELIVERED then \
-         waits for a server's Install, or for `wharfctl uninstall`"
+         waits for a server's Install, `wharfctl install INSTANCE` or `wharfctl uninstall INSTANCE`"
     )]
     Interrupted,
     /// A file of the command line.

@@ -23,6 +23,15 @@ pub(crate) async fn install(
     arguments: InstallArguments,
     json: bool,
 ) -> Result<(), Failure> {
+    let snapshot = agent.snapshot().await?;
+    if let Some(delivered) = named_instance(&arguments, &snapshot)? {
+        if arguments.instance.is_some() || arguments.user.is_some() {
+            return Err(Failure::Usage(
+                "an instance is installed as it is: leave out --instance, --user and --password-file",
+            ));
+        }
+        return install_delivered(agent, &snapshot, delivered, json).await;
+    }
     let package = package(&arguments)?;
     let place = Place::find(agent, arguments.instance.as_ref()).await?;
     let mut follower = Follower::new(agent, place.id, json).await?;
@@ -38,6 +47,53 @@ pub(crate) async fn install(
     if delivered.update_state == DELIVERED {
         agent.change(place.id, Change::Install).await?;
     }
+    let (_, end) = follower.until(Instance::is_settled).await?;
+    succeeded(end.update_state == INSTALLED, &end)?;
+    tell(json, || installed(&end));
+    Ok(())
+}
+
+/// The instance that is named in place of a package: by its number, or by the name of a package that is DELIVERED. A
+/// file of that name comes first.
+fn named_instance<'a>(
+    arguments: &InstallArguments,
+    snapshot: &'a Snapshot,
+) -> Result<Option<&'a Instance>, Failure> {
+    let Package::File(file) = &arguments.package else {
+        return Ok(None);
+    };
+    let word = file.to_str().filter(|word| !word.contains('/'));
+    let named = word.and_then(|word| word.parse::<Named>().ok());
+    let Some(named) = named.filter(|_| !file.exists() || file.is_dir()) else {
+        return Ok(None);
+    };
+    let is_delivered = |known: &&Instance| match &named {
+        Named::Number(id) => known.id == *id,
+        Named::Package(name) => {
+            known.update_state == DELIVERED && known.name.as_ref() == Some(name)
+        }
+    };
+    let mut found = snapshot.instances.iter().filter(is_delivered);
+    match (found.next(), found.next(), &named) {
+        (Some(one), None, _) => Ok(Some(one)),
+        (None, _, Named::Package(_)) => Ok(None),
+        _ => snapshot.instance(&named).map(Some), // says that there is none, or that there are two
+    }
+}
+
+/// Installs the package that an instance has, also once more after an Install that failed.
+async fn install_delivered(
+    agent: &Agent,
+    snapshot: &Snapshot,
+    delivered: &Instance,
+    json: bool,
+) -> Result<(), Failure> {
+    if let Some(holder) = holder(snapshot, delivered) {
+        return Err(held(delivered, holder));
+    }
+    let mut follower = Follower::new(agent, delivered.id, json).await?;
+    let accepted = agent.change(delivered.id, Change::Install).await;
+    accepted.map_err(|failure| failure.of(&delivered.title()))?;
     let (_, end) = follower.until(Instance::is_settled).await?;
     succeeded(end.update_state == INSTALLED, &end)?;
     tell(json, || installed(&end));
@@ -112,7 +168,8 @@ fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
 fn open_package(file: &Path) -> Result<File, Failure> {
     match File::open(file) {
         Err(source) if source.kind() == ErrorKind::NotFound => Err(Failure::Refused(format!(
-            "there is no file {:?}: a package is named by its file, or by its URI (https://…, http://…)",
+            "there is no file {:?}: a package is named by its file, or by its URI (https://…, http://…); one that is \
+             DELIVERED by its instance",
             file.display().to_string()
         ))),
         opened => opened.map_err(|source| unreadable(file, source)),
