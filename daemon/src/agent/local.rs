@@ -37,6 +37,10 @@ impl Agent {
                 drop(answer.send(added.map_err(refused)));
             }
             Command::History { instance, answer } => drop(answer.send(self.history(instance))),
+            Command::Operations { answer } => {
+                let operations = self.context.store.borrow_mut().kept_operations();
+                drop(answer.send(operations.map_err(not_stored)));
+            }
         }
     }
 

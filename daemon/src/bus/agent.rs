@@ -12,13 +12,26 @@ use super::{
     instance, operation, public,
     views::{AgentView, Views},
 };
-use crate::store::HistoryEntry;
+use crate::store::{HistoryEntry, KeptOperation};
 
 /// `/org/wharfd/Agent1`.
 pub(super) struct Agent(pub(super) Access);
 
 /// A line of `History`: at, instance, operation, update state, update result, status reason, name, version.
 type Line = (u64, u16, String, u8, u8, String, String, String);
+
+/// A line of `Operations`: id, sequence, kind, origin, instance, state, accepted at, outcome, package.
+type Kept = (
+    String,
+    u64,
+    String,
+    (String, u32),
+    u16,
+    String,
+    u64,
+    String,
+    String,
+);
 
 /// An object, its public text and its full text.
 type Words = (OwnedObjectPath, String, String);
@@ -126,6 +139,28 @@ impl Agent {
         Ok(lines.into_iter().map(line).collect())
     }
 
+    /// All operations that are kept, in the order of acceptance: the last 200 that have ended, and those that have not.
+    /// The id, the sequence, the kind, the origin, the instance, the state, the seconds since 1970 at which it was
+    /// accepted, the outcome, the package. The package is the last one that `History` names for the operation, else an
+    /// empty text. Users other than root get the public text of the outcome.
+    #[zbus(out_args("operations"))]
+    async fn operations(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Vec<Kept>> {
+        let header = &header;
+        let user = Call { connection, header }.user().await?;
+        let operations = self.0.ask(|answer| Command::Operations { answer });
+        let mut operations = operations.await?;
+        if user != ROOT {
+            for operation in &mut operations {
+                operation.row.outcome = public::outcome(&operation.row);
+            }
+        }
+        Ok(operations.into_iter().map(kept).collect())
+    }
+
     /// The name that the gateway registers under.
     #[zbus(property)]
     fn endpoint_name(&self) -> String {
@@ -179,5 +214,19 @@ fn line(entry: HistoryEntry) -> Line {
         entry.reason,
         entry.name,
         entry.version,
+    )
+}
+
+fn kept(KeptOperation { row, package }: KeptOperation) -> Kept {
+    (
+        row.id.to_string(),
+        row.sequence,
+        row.kind.as_str().to_owned(),
+        operation::origin(row.origin),
+        row.instance.0,
+        row.state,
+        row.accepted_at,
+        row.outcome,
+        package,
     )
 }

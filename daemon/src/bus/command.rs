@@ -5,7 +5,7 @@ use std::{fs::File, os::fd::OwnedFd};
 use tokio::sync::oneshot;
 use wharf_software::{Executable, InstanceId, Write};
 
-use crate::store::HistoryEntry;
+use crate::store::{HistoryEntry, KeptOperation};
 
 /// The way of an answer back to who asked. It comes when what was asked is stored.
 pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
@@ -44,6 +44,11 @@ pub enum Command {
         instance: Option<InstanceId>,
         /// The lines.
         answer: Answer<Vec<HistoryEntry>>,
+    },
+    /// All operations that are kept.
+    Operations {
+        /// In the order of acceptance.
+        answer: Answer<Vec<KeptOperation>>,
     },
 }
 

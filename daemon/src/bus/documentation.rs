@@ -20,14 +20,14 @@ read.
 
 Status Reason may hold the path of a Package URI, the last words of a maintainer script, and lines of a unit. The LwM2M
 server and root read all of it. Everybody else reads other words, made of Update State, Update Result, name, version,
-and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, and in what `History` answers. Root calls
-`Reasons` for the rest, and `History` answers root in full.
+and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, and in what `History` and
+`Operations` answer. Root calls `Reasons` for the rest, and `History` and `Operations` answer root in full.
 
 | object | what it is |
 | --- | --- |
 | `/org/wharfd/Agent1` | the agent; `org.freedesktop.DBus.ObjectManager` of all others |
 | `/org/wharfd/Agent1/instances/ID` | an instance of Object 9; comes with Create, goes with Delete |
-| `/org/wharfd/Agent1/operations/ID` | an operation that has not ended, or one of the last 16 that have |
+| `/org/wharfd/Agent1/operations/ID` | an operation that has not ended, or one of the last 16 that have; `Operations` has all |
 
 - A method is a server's request: it goes through the same machine, under the same rules, with the caller's uid as its
   origin; the server is notified as of its own. It answers when the request is accepted and stored; the work comes

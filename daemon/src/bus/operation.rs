@@ -18,6 +18,14 @@ pub(super) fn path(id: OperationId) -> OwnedObjectPath {
     super::object_path(&format!("operations/{id}"))
 }
 
+/// `server` with its Short Server ID, or `user` with its uid.
+pub(super) fn origin(origin: Origin) -> (String, u32) {
+    match origin {
+        Origin::Server(id) => ("server".to_owned(), u32::from(id)),
+        Origin::User(uid) => ("user".to_owned(), uid),
+    }
+}
+
 impl Operation {
     fn view<T: Default>(&self, part: impl FnOnce(&OperationRow) -> T) -> T {
         let views: &Views = &self.access.views.borrow();
@@ -44,10 +52,7 @@ impl Operation {
     /// Who wanted it: `server` with its Short Server ID, or `user` with its uid.
     #[zbus(property(emits_changed_signal = "const"))]
     fn origin(&self) -> (String, u32) {
-        self.view(|operation| match operation.origin {
-            Origin::Server(id) => ("server".to_owned(), u32::from(id)),
-            Origin::User(uid) => ("user".to_owned(), uid),
-        })
+        self.view(|operation| origin(operation.origin))
     }
 
     /// What it is done to.

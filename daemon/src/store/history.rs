@@ -11,7 +11,7 @@ use crate::clock;
 const LINES: i64 = 1000;
 
 /// So many operations are kept, those that have not ended aside.
-const OPERATIONS: i64 = 200;
+pub(super) const OPERATIONS: u32 = 200;
 
 /// Nothing older than two years is kept.
 const AGE: u64 = 2 * 366 * 24 * 60 * 60;

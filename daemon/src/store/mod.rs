@@ -27,7 +27,7 @@ use wharf_software::{Effect, Instance, InstanceId, Kind};
 pub use commits::{Commit, DELETED};
 pub use database::StoreError;
 pub use downloads::Download;
-pub use operations::OperationRow;
+pub use operations::{KeptOperation, OperationRow};
 
 use database::Database;
 

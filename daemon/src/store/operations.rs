@@ -1,9 +1,11 @@
-//! Operations as they are shown: what is accepted and has not ended, and what ended last.
+//! Operations: those that are shown as objects, and all that are kept.
+
+use std::collections::HashMap;
 
 use wharf_frames::OperationId;
 use wharf_software::{InstanceId, Kind, Origin};
 
-use super::{Store, StoreError, rows::Sql};
+use super::{HistoryEntry, Store, StoreError, history, rows::Sql};
 
 /// An operation, with the outcome of its one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +28,27 @@ pub struct OperationRow {
     pub outcome: String,
 }
 
+/// An operation that is kept, with its package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptOperation {
+    /// The operation.
+    pub row: OperationRow,
+    /// The last package that history names for it; empty where it names none.
+    pub package: String,
+}
+
 impl Store {
+    /// All that are kept, in the order of acceptance.
+    pub fn kept_operations(&mut self) -> Result<Vec<KeptOperation>, StoreError> {
+        let mut packages = packages(&self.history()?);
+        let rows = self.operations(history::OPERATIONS)?.into_iter();
+        let kept = rows.map(|row| KeptOperation {
+            package: packages.remove(&row.id).unwrap_or_default(),
+            row,
+        });
+        Ok(kept.collect())
+    }
+
     /// All that have not ended, and `ended` of those that have, in the order of acceptance.
     pub fn operations(&mut self, ended: u32) -> Result<Vec<OperationRow>, StoreError> {
         self.database.run(|connection| {
@@ -41,6 +63,26 @@ impl Store {
                 .collect()
         })
     }
+}
+
+/// The last package that history names for each operation. A line without an operation belongs to the one before it: the
+/// verdict of a download does.
+fn packages(lines: &[HistoryEntry]) -> HashMap<OperationId, String> {
+    let (mut packages, mut before) = (HashMap::new(), HashMap::new());
+    for line in lines {
+        let last = before.remove(&line.instance);
+        let Some(operation) = line.operation.or(last) else {
+            continue;
+        };
+        if line.operation.is_some() {
+            before.insert(line.instance, operation);
+        }
+        if !line.name.is_empty() && (line.operation.is_some() || !packages.contains_key(&operation))
+        {
+            packages.insert(operation, line.name.clone());
+        }
+    }
+    packages
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<OperationRow> {

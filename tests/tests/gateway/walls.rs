@@ -181,7 +181,7 @@ fn a_local_user_reads_on_the_bus_and_changes_nothing(container: &Container) {
     for path in ["", "/instances/0"] {
         let path = format!("/org/wharfd/Agent1{path}");
         for (interface, method) in methods(container, &path) {
-            if method != "History" {
+            if !["History", "Operations"].contains(&method.as_str()) {
                 let call = format!("busctl call org.wharfd.Agent1 {path} {interface} {method}");
                 denied(container, &as_user("somebody", &call));
             }

@@ -741,6 +741,7 @@ fn all_that_is_read_by(on_bus: &OnBus, user: u32) -> String {
         (agent, &[all, "string:org.wharfd.Agent1"]),
         (instance, &[all, "string:org.wharfd.Agent1.Instance"]),
         (agent, &["org.wharfd.Agent1.History", "int32:-1"]),
+        (agent, &["org.wharfd.Agent1.Operations"]),
         (agent, &["org.freedesktop.DBus.Introspectable.Introspect"]),
         (
             instance,
@@ -998,8 +999,8 @@ fn status_list_show_and_history_are_read_by_a_person() {
     }
     assert_eq!(
         on_bus.done(&["list"]),
-        "ID  PACKAGE  VERSION  STATE      RESULT  ACTIVE  REASON\n\
-         0   hello    1.0-1    INSTALLED  2       no      40: hello 1.0-1 is installed\n"
+        "ID  PACKAGE  VERSION  STATE        IN PLACE  ACTIVE  REASON\n\
+         0   hello    1.0-1    INSTALLED/2  1.0-1     no      40: hello 1.0-1 is install…\n"
     );
     let show = on_bus.done(&["show", "0"]);
     assert!(
@@ -1007,6 +1008,7 @@ fn status_list_show_and_history_are_read_by_a_person() {
         "{show}"
     );
     assert!(show.contains("  install    server 1  done"), "{show}");
+    assert!(show.contains("  status reason  40: hello 1.0-1 is installed\n"));
     let history = on_bus.done(&["history", "hello"]);
     assert_eq!(history.lines().count(), 7, "{history}");
 
@@ -1018,6 +1020,45 @@ fn status_list_show_and_history_are_read_by_a_person() {
     );
     let never = on_bus.wharfctl(&["history", "other"]);
     assert_eq!(never.code, Some(1), "{never:?}");
+}
+
+#[test]
+fn show_has_every_operation_of_a_package_that_is_kept() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let missing = uri.replace("hello_1", "missing_1");
+    assert_eq!(on_bus.wharfctl(&["install", &missing]).code, Some(1));
+    on_bus.done(&["install", &uri]);
+    for _ in 0..8 {
+        on_bus.done(&["activate", "hello"]);
+        on_bus.done(&["deactivate", "hello"]);
+    }
+    let other = set.publish(&Package::new("other", "1.0-1"));
+    on_bus.done(&["install", &other]);
+    let of = |named: &str| -> Vec<String> {
+        let shown = on_bus.json(&["show", named]);
+        let operations = shown["operations"].as_array().unwrap().iter();
+        let line = |it: &Value| format!("{} {}", it["kind"], it["package"]).replace('"', "");
+        operations.map(line).collect()
+    };
+    let hello = of("hello");
+    assert_eq!(hello.len(), 1 + 2 + 16, "{hello:?}");
+    assert_eq!(hello[..3], ["pull null", "pull hello", "install hello"]);
+    assert_eq!(hello.last().unwrap(), "deactivate hello");
+    assert_eq!(of("other"), ["pull other", "install other"]);
+
+    // Another package in the same instance has other operations.
+    on_bus.done(&["uninstall", "hello"]);
+    let third = set.publish(&Package::new("third", "1.0-1"));
+    on_bus.done(&["install", &third]);
+    assert_eq!(of("third"), ["pull null", "pull third", "install third"]);
+    assert_eq!(of("0").len(), hello.len() + 3);
+    let table = on_bus.done(&["show", "third"]);
+    assert!(
+        table.contains("  install    user 0  done    third  "),
+        "{table}"
+    );
 }
 
 #[test]
@@ -1057,6 +1098,64 @@ fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
     set.deliver(&Package::new("hello", "2.0-1"));
     on_bus.done(&["install", "0"]);
     on_bus.agree("4/2");
+}
+
+/// What a command prints on a terminal of this kind.
+fn on_a_terminal(on_bus: &OnBus, verb: &str, variables: [(&str, &str); 2]) -> String {
+    let command = on_bus.set.gateway.command("wharfctl", &[]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut line: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    line.push(verb);
+    let mut script = Command::new("script");
+    script.args([
+        "--quiet",
+        "--return",
+        "--command",
+        &line.join(" "),
+        "/dev/null",
+    ]);
+    let said = run(script.envs(variables).stdin(Stdio::null()));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    said.output
+}
+
+#[test]
+fn colours_are_for_a_terminal_that_has_them() {
+    let on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    let green = "\u{1b}[32mINSTALLED/2\u{1b}[0m";
+    let coloured = on_a_terminal(&on_bus, "list", [("TERM", "linux"), ("NO_COLOR", "")]);
+    assert!(coloured.contains(green), "{coloured:?}");
+    for variables in [
+        [("TERM", "linux"), ("NO_COLOR", "1")],
+        [("TERM", "dumb"), ("NO_COLOR", "")],
+    ] {
+        let plain = on_a_terminal(&on_bus, "list", variables);
+        assert!(
+            plain.contains("INSTALLED/2") && !plain.contains('\u{1b}'),
+            "{plain:?}"
+        );
+    }
+    assert!(!on_bus.done(&["list"]).contains('\u{1b}'));
+}
+
+#[test]
+fn how_far_apt_is_is_shown_while_it_works() {
+    let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    let waits = "until [ -e /tmp/go ]; do sleep 0.1; done";
+    let package = Package::new("hello", "1.0-1").script(Script::Postinst, waits);
+    let uri = on_bus.set.publish(&package);
+    let mut command = on_bus.set.gateway.command("wharfctl", &[]);
+    let mut install = Process::spawn(command.args(["install", &uri]));
+    wait_until("the percentage of dpkg", || {
+        let shown = &on_bus.json(&["list"])[0];
+        let percent = shown["percent"]
+            .as_u64()
+            .filter(|percent| (1..100).contains(percent));
+        percent.filter(|_| shown["update_state"] == 3)
+    });
+    on_bus.set.gateway.write("tmp/go", "");
+    assert!(install.wait().success());
 }
 
 #[test]

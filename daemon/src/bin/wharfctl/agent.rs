@@ -11,7 +11,7 @@ use zbus::{
 
 use crate::{
     failure::Failure,
-    model::{self, HistoryLine, Instance, Operation, Snapshot, Words},
+    model::{self, HistoryLine, Instance, Kept, Operation, Snapshot, Words},
 };
 
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
@@ -148,6 +148,14 @@ impl Agent {
             .await?;
         let lines: Vec<model::HistoryTuple> = lines.body().deserialize()?;
         Ok(lines.into_iter().map(HistoryLine::from).collect())
+    }
+
+    /// All operations that wharfd keeps, in the order of acceptance.
+    pub(crate) async fn operations(&self) -> Result<Vec<Kept>, Failure> {
+        let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
+        let operations = self.call(path, interface, "Operations", &()).await?;
+        let operations: Vec<model::KeptTuple> = operations.body().deserialize()?;
+        Ok(operations.into_iter().map(Kept::from).collect())
     }
 
     /// Has each CoAP message written there, as long as somebody reads it.

@@ -3,6 +3,7 @@
 //! - `arguments`: the command line; `failure`: why it ends with which code.
 //! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
+//! - `look`: how wide and in which colours that is printed.
 //! - `logs`: the journal's lines, which journalctl prints.
 //! - `keys`: who may sign, which wharf-installer is asked.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
@@ -18,6 +19,7 @@ mod install;
 mod installer;
 mod keys;
 mod logs;
+mod look;
 mod model;
 mod show;
 mod text;

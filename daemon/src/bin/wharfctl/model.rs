@@ -78,6 +78,28 @@ pub(crate) struct Operation {
     pub(crate) outcome: Option<String>,
 }
 
+/// An operation that wharfd keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Kept {
+    #[serde(flatten)]
+    pub(crate) operation: Operation,
+    /// The last one that history names for it.
+    pub(crate) package: Option<String>,
+}
+
+/// The same, on the bus.
+pub(crate) type KeptTuple = (
+    String,
+    u64,
+    String,
+    (String, u32),
+    u16,
+    String,
+    u64,
+    String,
+    String,
+);
+
 /// A change that a server could see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct HistoryLine {
@@ -260,6 +282,39 @@ impl Operation {
     }
 }
 
+impl Kept {
+    /// Whether it is one of this instance, which was named so. A package has also those of its instance whose package
+    /// nobody learned: a download that failed, say.
+    pub(crate) fn is_of(&self, instance: &Instance, named: &Named) -> bool {
+        let of_instance = self.operation.instance == instance.id;
+        match (named, &self.package) {
+            (Named::Package(name), Some(package)) => name == package,
+            _ => of_instance,
+        }
+    }
+}
+
+impl From<KeptTuple> for Kept {
+    fn from(kept: KeptTuple) -> Self {
+        let (id, sequence, kind, origin, instance, state, accepted_at, outcome, package) = kept;
+        let (origin, origin_id) = origin;
+        Self {
+            operation: Operation {
+                id,
+                sequence,
+                kind,
+                origin,
+                origin_id,
+                instance,
+                state,
+                accepted_at,
+                outcome: given(outcome),
+            },
+            package: given(package),
+        }
+    }
+}
+
 impl From<HistoryTuple> for HistoryLine {
     fn from(line: HistoryTuple) -> Self {
         let (at, instance, operation, update_state, update_result, status_reason, name, version) =
@@ -383,6 +438,31 @@ mod tests {
         assert!(!snapshot.complete(&[words("instances/7", "", "")]));
     }
 
+    #[test]
+    fn a_package_has_the_operations_that_history_names_it_for_and_those_of_its_instance_without_a_name()
+     {
+        let mut instance = everything().instances.remove(0);
+        instance.id = 3;
+        let hello = Named::Package("hello".to_owned());
+        for (package, on, of_package, of_number) in [
+            ("hello", 3, true, true),
+            ("hello", 7, true, false),
+            ("other", 3, false, true),
+            ("", 3, true, true),
+            ("", 7, false, false),
+        ] {
+            let user = ("user".to_owned(), 0);
+            let (id, kind, state) = (String::new(), "pull".to_owned(), "done".to_owned());
+            let package = package.to_owned();
+            let kept = Kept::from((id, 1, kind, user, on, state, 0, String::new(), package));
+            let found = (
+                kept.is_of(&instance, &hello),
+                kept.is_of(&instance, &Named::Number(3)),
+            );
+            assert_eq!(found, (of_package, of_number), "{kept:?}");
+        }
+    }
+
     fn names(value: &Value) -> Vec<String> {
         match value {
             Value::Object(fields) => fields
@@ -407,8 +487,13 @@ mod tests {
             String::new(),
         ));
         let page = include_str!("../../../../docs/man/wharfctl.1");
+        let kept = Kept {
+            operation: everything().operations.remove(0),
+            package: None,
+        };
         for value in [
             serde_json::to_value(everything()),
+            serde_json::to_value(kept),
             serde_json::to_value(history),
         ] {
             for name in names(&value.unwrap()) {

@@ -8,38 +8,43 @@ use crate::{
     agent::{Agent, reads_all},
     arguments::Named,
     failure::Failure,
-    model::{HistoryLine, Operation},
+    look::Look,
+    model::{HistoryLine, Kept},
     text,
 };
 
 pub(crate) async fn status(agent: &Agent, json: bool) -> Result<(), Failure> {
     let snapshot = agent.snapshot().await?;
-    print(json, &snapshot, || text::status(&snapshot))
+    print(json, &snapshot, || {
+        text::status(&snapshot, Look::of_stdout())
+    })
 }
 
 pub(crate) async fn list(agent: &Agent, json: bool) -> Result<(), Failure> {
     let instances = agent.snapshot().await?.instances;
-    print(json, &instances, || text::list(&instances))
+    print(json, &instances, || {
+        text::list(&instances, Look::of_stdout())
+    })
 }
 
-pub(crate) async fn show(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn show(agent: &Agent, named: &Named, json: bool) -> Result<(), Failure> {
     let snapshot = agent.snapshot().await?;
-    let instance = snapshot.instance(instance)?;
-    let operations = snapshot.operations.iter();
-    let operations: Vec<&Operation> = operations
-        .filter(|operation| operation.instance == instance.id)
-        .collect();
+    let instance = snapshot.instance(named)?;
+    let mut operations = agent.operations().await?;
+    operations.retain(|kept| kept.is_of(instance, named));
     #[derive(Serialize)]
     struct Shown<'a> {
         #[serde(flatten)]
         instance: &'a crate::model::Instance,
-        operations: &'a [&'a Operation],
+        operations: &'a [Kept],
     }
     let shown = Shown {
         instance,
         operations: &operations,
     };
-    print(json, &shown, || text::show(instance, &operations))?;
+    print(json, &shown, || {
+        text::show(instance, &operations, Look::of_stdout())
+    })?;
     hint(json);
     Ok(())
 }
@@ -54,7 +59,7 @@ pub(crate) async fn history(
         Some(Named::Number(id)) => agent.history(Some(*id)).await?, // it may be deleted, and its history is there
         Some(named @ Named::Package(package)) => history_of(agent, named, package).await?,
     };
-    print(json, &lines, || text::history(&lines))?;
+    print(json, &lines, || text::history(&lines, Look::of_stdout()))?;
     hint(json);
     Ok(())
 }

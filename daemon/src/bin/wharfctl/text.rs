@@ -1,12 +1,15 @@
 //! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
 
-use crate::model::{Agent, HistoryLine, InPlace, Instance, Operation, Snapshot};
+use crate::{
+    look::{Look, Tone},
+    model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Snapshot},
+};
 
 /// A package that brings nothing for the service manager to start.
 const NO_SERVICES: &str = "no services";
 
 /// `wharfctl status`.
-pub(crate) fn status(snapshot: &Snapshot) -> String {
+pub(crate) fn status(snapshot: &Snapshot, look: Look) -> String {
     let mut text = agent(&snapshot.agent);
     let worth_a_look = snapshot
         .instances
@@ -16,7 +19,7 @@ pub(crate) fn status(snapshot: &Snapshot) -> String {
         if instance.name.is_some() {
             text += &format!("instance {}: ", instance.id);
         }
-        text += &(at(instance) + "\n");
+        text += &(at_in(instance, look) + "\n");
     }
     let installed = snapshot
         .instances
@@ -51,36 +54,68 @@ fn agent(agent: &Agent) -> String {
 }
 
 /// `wharfctl list`.
-pub(crate) fn list(instances: &[Instance]) -> String {
+pub(crate) fn list(instances: &[Instance], look: Look) -> String {
     let head = [
-        "ID", "PACKAGE", "VERSION", "STATE", "RESULT", "ACTIVE", "REASON",
+        "ID", "PACKAGE", "VERSION", "STATE", "IN PLACE", "ACTIVE", "REASON",
     ];
     let rows = instances.iter().map(|instance| {
         [
-            instance.id.to_string(),
-            dash(instance.name.as_deref()),
-            dash(instance.version.as_deref()),
-            instance.update_state_name.clone(),
-            instance.update_result.to_string(),
-            active(instance),
-            instance.status_reason.clone(),
+            Cell::from(instance.id.to_string()),
+            dash(instance.name.as_deref()).into(),
+            dash(instance.version.as_deref()).into(),
+            Cell {
+                text: stage(instance),
+                tone: tone(instance),
+            },
+            in_place_version(instance).into(),
+            active(instance).into(),
+            instance.status_reason.clone().into(),
         ]
     });
-    table(head, rows)
+    const ELASTIC: [usize; 4] = [1, 2, 4, 6];
+    Table::new(head, rows)
+        .fit(look.columns, &ELASTIC)
+        .text(look)
+}
+
+/// The version of the software in place, and its name where the instance has another package on its way.
+fn in_place_version(instance: &Instance) -> String {
+    match &instance.in_place {
+        None => dash(None),
+        Some(software) if Some(&software.name) == instance.name.as_ref() => {
+            software.version.clone()
+        }
+        Some(software) => software.to_string(),
+    }
+}
+
+/// Update State and Update Result.
+fn stage(instance: &Instance) -> String {
+    format!("{}/{}", instance.update_state_name, instance.update_result)
+}
+
+fn tone(instance: &Instance) -> Tone {
+    match (instance.has_failed(), instance.is_settled()) {
+        (true, _) => Tone::Bad,
+        (false, false) => Tone::Busy,
+        (false, true) if instance.update_state == INSTALLED => Tone::Good,
+        (false, true) => Tone::Plain,
+    }
 }
 
 /// `wharfctl show`.
-pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
+pub(crate) fn show(instance: &Instance, operations: &[Kept], look: Look) -> String {
     let in_place = instance.in_place.as_ref().map(in_place);
+    let state = format!("{} {}", instance.update_state, instance.update_state_name);
+    let result = instance.update_result.to_string();
     let mut text = format!(
-        "instance {}\n  package        {}\n  version        {}\n  update state   {} {}\n  update result  {}\n  \
+        "instance {}\n  package        {}\n  version        {}\n  update state   {}\n  update result  {}\n  \
          status reason  {}\n  active         {}\n  in place       {}\n",
         instance.id,
         dash(instance.name.as_deref()),
         dash(instance.version.as_deref()),
-        instance.update_state,
-        instance.update_state_name,
-        instance.update_result,
+        look.paint(&state, tone(instance)),
+        look.paint(&result, tone(instance)),
         instance.status_reason,
         active(instance),
         dash(in_place.as_deref()),
@@ -90,51 +125,81 @@ pub(crate) fn show(instance: &Instance, operations: &[&Operation]) -> String {
     }
     if !operations.is_empty() {
         text += "\n";
-        text += &table(
-            ["ACCEPTED", "OPERATION", "FOR", "STATE", "ID", "OUTCOME"],
-            operations.iter().map(|operation| row(operation)),
-        );
+        let head = [
+            "ACCEPTED",
+            "OPERATION",
+            "FOR",
+            "STATE",
+            "PACKAGE",
+            "ID",
+            "OUTCOME",
+        ];
+        text += &Table::new(head, operations.iter().map(row)).text(look);
     }
     text
 }
 
-fn row(operation: &Operation) -> [String; 6] {
+fn row(kept: &Kept) -> [Cell; 7] {
+    let operation = &kept.operation;
+    let tone = match operation.state.as_str() {
+        "done" => Tone::Good,
+        "failed" => Tone::Bad,
+        _ => Tone::Busy,
+    };
     [
-        time(operation.accepted_at),
-        operation.kind.clone(),
-        format!("{} {}", operation.origin, operation.origin_id),
-        operation.state.clone(),
-        operation.id.clone(),
-        dash(operation.outcome.as_deref()),
+        time(operation.accepted_at).into(),
+        operation.kind.clone().into(),
+        format!("{} {}", operation.origin, operation.origin_id).into(),
+        Cell {
+            text: operation.state.clone(),
+            tone,
+        },
+        dash(kept.package.as_deref()).into(),
+        operation.id.clone().into(),
+        dash(operation.outcome.as_deref()).into(),
     ]
 }
 
 /// `wharfctl history`.
-pub(crate) fn history(lines: &[HistoryLine]) -> String {
+pub(crate) fn history(lines: &[HistoryLine], look: Look) -> String {
     let head = [
         "TIME", "ID", "PACKAGE", "VERSION", "STATE", "RESULT", "REASON",
     ];
     let rows = lines.iter().map(|line| {
+        let tone = match line.update_result {
+            50.. => Tone::Bad,
+            _ => Tone::Plain,
+        };
         [
-            time(line.at),
-            line.instance.to_string(),
-            dash(line.name.as_deref()),
-            dash(line.version.as_deref()),
-            line.update_state_name.to_owned(),
-            line.update_result.to_string(),
-            line.status_reason.clone(),
+            Cell::from(time(line.at)),
+            line.instance.to_string().into(),
+            dash(line.name.as_deref()).into(),
+            dash(line.version.as_deref()).into(),
+            Cell {
+                text: line.update_state_name.to_owned(),
+                tone,
+            },
+            Cell {
+                text: line.update_result.to_string(),
+                tone,
+            },
+            line.status_reason.clone().into(),
         ]
     });
-    table(head, rows)
+    Table::new(head, rows).text(look)
 }
 
 /// Where an instance is, in a line.
 pub(crate) fn at(instance: &Instance) -> String {
+    at_in(instance, Look::PLAIN)
+}
+
+/// The same, as it is shown.
+pub(crate) fn at_in(instance: &Instance, look: Look) -> String {
     format!(
-        "{}, {}/{}, {}",
+        "{}, {}, {}",
         instance.title(),
-        instance.update_state_name,
-        instance.update_result,
+        look.paint(&stage(instance), tone(instance)),
         instance.status_reason
     )
 }
@@ -179,25 +244,84 @@ fn in_place(software: &InPlace) -> String {
     format!("{software}, {runs}")
 }
 
-/// Columns as wide as their widest cell; the last one ends with its text.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let mut all = vec![head.map(str::to_owned)];
-    all.extend(rows);
-    let width = |column: usize| {
-        let cells = all.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in &all {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line += &format!("{cell:<width$}  ");
+/// What stands in one place of a table.
+struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            tone: Tone::Plain,
         }
-        text += line.trim_end();
-        text.push('\n');
     }
-    text
+}
+
+/// Rows of cells, in columns that are as wide as their widest cell, or narrower.
+struct Table<const N: usize> {
+    rows: Vec<[Cell; N]>,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Table<N> {
+    fn new(head: [&str; N], rows: impl Iterator<Item = [Cell; N]>) -> Self {
+        let mut all = vec![head.map(|name| Cell::from(name.to_owned()))];
+        all.extend(rows);
+        let mut widths = [0; N];
+        for row in &all {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.text.chars().count().max(*width);
+            }
+        }
+        Self { rows: all, widths }
+    }
+
+    /// Makes the widest of the elastic columns narrower, until a line has at most so many columns.
+    fn fit(mut self, columns: usize, elastic: &[usize]) -> Self {
+        const NARROWEST: usize = 8;
+        while self.widths.iter().sum::<usize>() + GAP.len() * N.saturating_sub(1) > columns {
+            let widths = self.widths.iter_mut().enumerate();
+            let elastic = widths.filter(|(column, _)| elastic.contains(column));
+            match elastic.map(|(_, width)| width).max_by_key(|width| **width) {
+                Some(width) if *width > NARROWEST => *width -= 1,
+                _ => break,
+            }
+        }
+        self
+    }
+
+    /// The last column ends with its text.
+    fn text(&self, look: Look) -> String {
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(self.widths) {
+                let shown = cut(&cell.text, width);
+                let padding = " ".repeat(width.saturating_sub(shown.chars().count()));
+                line += &(look.paint(&shown, cell.tone) + &padding + GAP);
+            }
+            text += line.trim_end();
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// The text, which ends with `…` where it is wider.
+fn cut(text: &str, width: usize) -> String {
+    match text.chars().count() > width {
+        true => text
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+        false => text.to_owned(),
+    }
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know where they are.
@@ -294,7 +418,7 @@ mod tests {
                 runs,
                 no_services,
             });
-            let shown = show(&instance, &[]);
+            let shown = show(&instance, &[], Look::PLAIN);
             assert!(
                 shown.contains(&format!("  active         {row}\n")),
                 "{shown}"
@@ -306,15 +430,81 @@ mod tests {
         }
     }
 
+    fn cells<const N: usize>(texts: [&str; N]) -> [Cell; N] {
+        texts.map(|text| Cell::from(text.to_owned()))
+    }
+
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [
-            ["1".to_owned(), "é".to_owned()],
-            ["12345".to_owned(), "x".to_owned()],
-        ];
+        let rows = [cells(["1", "é"]), cells(["12345", "x"])];
         assert_eq!(
-            table(["ID", "N"], rows.into_iter()),
+            Table::new(["ID", "N"], rows.into_iter()).text(Look::PLAIN),
             "ID     N\n1      é\n12345  x\n"
         );
+    }
+
+    #[test]
+    fn the_widest_elastic_columns_are_cut_until_a_line_fits() {
+        for (columns, expected) in [
+            (
+                40,
+                "N      NAME        REASON\nfixed  abcdefghij  abcdefghijklmn\n",
+            ),
+            (
+                33,
+                "N      NAME        REASON\nfixed  abcdefghij  abcdefghijklmn\n",
+            ),
+            (
+                32,
+                "N      NAME        REASON\nfixed  abcdefghij  abcdefghijkl…\n",
+            ),
+            (26, "N      NAME       REASON\nfixed  abcdefgh…  abcdefg…\n"),
+            (9, "N      NAME      REASON\nfixed  abcdefg…  abcdefg…\n"),
+        ] {
+            let rows = [cells(["fixed", "abcdefghij", "abcdefghijklmn"])];
+            let table = Table::new(["N", "NAME", "REASON"], rows.into_iter());
+            assert_eq!(
+                table.fit(columns, &[1, 2]).text(Look::PLAIN),
+                expected,
+                "{columns}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_colour_takes_no_room() {
+        let mut row = cells(["a", "b"]);
+        row[0].tone = Tone::Bad;
+        let look = Look {
+            colours: true,
+            ..Look::PLAIN
+        };
+        assert_eq!(
+            Table::new(["ID", "N"], [row].into_iter()).text(look),
+            "ID  N\n\u{1b}[31ma\u{1b}[0m   b\n"
+        );
+    }
+
+    #[test]
+    fn a_list_says_what_is_in_place_in_80_columns() {
+        let mut instance = at_percent(None);
+        instance.name = Some("acme-measurements-collector".to_owned());
+        instance.version = Some("1:2.10.3-4+deb12u1".to_owned());
+        instance.update_state_name = "DELIVERED".to_owned();
+        instance.status_reason = "60: acme-measurements-collector is held".repeat(4);
+        instance.in_place = Some(InPlace {
+            name: "acme-measurements-collector".to_owned(),
+            version: "1.9".to_owned(),
+            runs: true,
+            no_services: false,
+        });
+        let listed = list(&[instance], Look::PLAIN);
+        let [head, line] = listed.lines().collect::<Vec<_>>()[..] else {
+            panic!("{listed}");
+        };
+        assert!(line.chars().count() <= 80 && line.ends_with('…'), "{line}");
+        let at = head.find("IN PLACE").unwrap();
+        let before: String = line.chars().skip(at).collect();
+        assert!(before.starts_with("1.9 "), "{listed}");
     }
 }

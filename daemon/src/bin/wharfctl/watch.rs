@@ -9,6 +9,7 @@ use crate::{
     agent::{Agent, Changes},
     arguments::Named,
     failure::Failure,
+    look::{self, Look, size},
     model::{Instance, Snapshot},
     text,
 };
@@ -91,7 +92,7 @@ impl Screen {
     fn new(json: bool) -> Self {
         Self {
             json,
-            terminal: !json && stdout().is_terminal(),
+            terminal: !json && stdout().is_terminal() && !look::is_dumb(),
             bars: 0,
             away: false,
             told: BTreeMap::new(),
@@ -139,7 +140,11 @@ impl Screen {
     fn line(&self, instance: &Instance) -> Result<String, Failure> {
         Ok(match self.json {
             true => serde_json::to_string(instance).map_err(std::io::Error::from)? + "\n",
-            false => format!("{:>3}  {}\n", instance.id, text::at(instance)),
+            false => format!(
+                "{:>3}  {}\n",
+                instance.id,
+                text::at_in(instance, Look::of_stdout())
+            ),
         })
     }
 
@@ -159,14 +164,6 @@ impl Screen {
 /// An instance that is not there any more, as JSON.
 pub(crate) fn gone(id: u16) -> String {
     format!("{{\"id\":{id},\"deleted\":true}}\n")
-}
-
-/// Lines and columns of the terminal, as they are now.
-fn size() -> (usize, usize) {
-    match rustix::termios::tcgetwinsize(stdout()) {
-        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
-        _ => (24, 80), // a serial line does not know
-    }
 }
 
 fn put(text: &str) -> Result<(), Failure> {
