@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
 use wharf_frames::{
     Failure, OperationId, PackageName, PackageVersion,
     installer::{Found, Installed, Package, Phase},
@@ -57,6 +58,21 @@ pub struct Client<'a> {
     pub begin: &'a dyn Fn() -> Result<(), Failure>,
     /// Told what a run printed, once it is over.
     pub printed: Listener<'a>,
+}
+
+/// A unit of a package, or a file by which it starts something that is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// Its name, or the path of the file.
+    pub unit: String,
+    /// Whether it starts at boot, in systemd's words: `enabled`, `disabled`, `static`, …
+    pub enabled: Option<String>,
+    /// `active`, `inactive`, `failed`, …
+    pub active: Option<String>,
+    /// `running`, `dead`, `waiting`, …
+    pub sub: Option<String>,
+    /// What wharfd does with it, and why.
+    pub wharfd: Vec<String>,
 }
 
 /// Told which program has run, and the end of what it and the maintainer scripts printed.
@@ -161,4 +177,7 @@ pub trait Installer: Send + Sync {
 
     /// Stops and disables the units of a package.
     fn deactivate(&self, name: &PackageName) -> Result<Change, Failure>;
+
+    /// The units of a package that is there, each as it stands. Changes nothing.
+    fn units(&self, name: &PackageName) -> Result<Vec<Unit>, Failure>;
 }

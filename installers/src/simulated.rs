@@ -22,7 +22,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress},
+    backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress, Unit},
     debian::version,
     durable, fault,
     root::Root,
@@ -275,6 +275,10 @@ impl Installer for Simulated {
         }
         durable::write(&active, b"").map_err(failed)?;
         self.whole(name, &format!("activate {name}"))
+    }
+
+    fn units(&self, _: &PackageName) -> Result<Vec<Unit>, Failure> {
+        Ok(Vec::new())
     }
 
     fn deactivate(&self, name: &PackageName) -> Result<Change, Failure> {

@@ -30,7 +30,7 @@ use super::{
     version,
 };
 use crate::{
-    backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress},
+    backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress, Unit},
     durable, fault,
     policy::Policy,
     process::{self, Growth, Printed},
@@ -557,6 +557,12 @@ impl Installer for Apt {
         let services = self.services.as_ref();
         let services = services.ok_or_else(|| no_service_manager(name))?;
         services.deactivate(&self.dpkg, name)
+    }
+
+    fn units(&self, name: &PackageName) -> Result<Vec<Unit>, Failure> {
+        let services = self.services.as_ref();
+        let services = services.ok_or_else(|| no_service_manager(name))?;
+        services.units(&self.dpkg, name)
     }
 }
 

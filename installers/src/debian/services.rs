@@ -10,7 +10,7 @@ use super::{
     files,
 };
 use crate::{
-    backend::Change,
+    backend::{Change, Unit},
     fault,
     systemd::{Present, Shipped, Systemd, is_of_a_unit},
 };
@@ -76,6 +76,11 @@ impl Services {
     pub(super) fn deactivate(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Change, Failure> {
         let shipped = self.installed(dpkg, name)?;
         self.systemd.deactivate(name, &shipped)
+    }
+
+    pub(super) fn units(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Vec<Unit>, Failure> {
+        let shipped = self.installed(dpkg, name)?;
+        self.systemd.listed(name, &shipped)
     }
 
     /// What is there whole.

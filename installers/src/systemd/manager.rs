@@ -43,12 +43,17 @@ pub(super) struct UnitState {
     pub(super) restarts: String,
     /// A start or stop of it waits for its turn.
     has_job: bool,
+    /// When its conditions were looked at last; `0` where systemd does not know that.
+    pub(super) condition_at: String,
+    /// They were met then.
+    met: bool,
     /// Units that start it.
     pub(super) pulled_by: Vec<String>,
 }
 
 const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,RemainAfterExit,Result,NRestarts,\
-                          ExecMainExitTimestampMonotonic,Job,WantedBy,RequiredBy,UpheldBy";
+                          ExecMainExitTimestampMonotonic,ConditionResult,ConditionTimestampMonotonic,Job,\
+                          WantedBy,RequiredBy,UpheldBy";
 
 impl UnitState {
     /// It does what it is for, by its type: one that runs once and is over has done it, all others are active.
@@ -69,6 +74,19 @@ impl UnitState {
             "inactive" => self.has_job,
             _ => false,
         }
+    }
+
+    /// systemd did not start it when it was asked to, since a condition was not met.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.is_at_rest() && !self.met && !self.is_condition_unknown()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.active == "inactive" && !self.has_job
+    }
+
+    fn is_condition_unknown(&self) -> bool {
+        matches!(self.condition_at.as_str(), "" | "0")
     }
 
     /// It is up, or will be unless something goes wrong.
@@ -342,6 +360,11 @@ fn unit_state(block: &str) -> UnitState {
             "Type" => &mut state.kind,
             "Result" => &mut state.result,
             "NRestarts" => &mut state.restarts,
+            "ConditionTimestampMonotonic" => &mut state.condition_at,
+            "ConditionResult" => {
+                state.met = value == "yes";
+                continue;
+            }
             "RemainAfterExit" => {
                 state.remains = value == "yes";
                 continue;

@@ -6,7 +6,7 @@
 //! - [`gate`]: which of them are its own: no order goes to systemd past it.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
-//! - `exempt`: units that are never touched.
+//! - `exempt`: units that are never touched. `listing`: all of them, for an administrator.
 //! - `installation`: around the package manager's work. `activation`: Activate, Deactivate, and what active means.
 
 mod activation;
@@ -15,6 +15,7 @@ mod gate;
 mod hold;
 mod installation;
 mod left_behind;
+mod listing;
 mod manager;
 mod names;
 mod record;

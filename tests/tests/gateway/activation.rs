@@ -107,13 +107,58 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
         install(&gateway, software, &software.package("1"), "4/2");
         assert_eq!(gateway.client().read_text(&state), "0");
         assert_eq!(running(&gateway.container, software.name), [""; 0]);
+        units_are(
+            &gateway,
+            software,
+            "disabled",
+            "held back until Activate; another unit starts it",
+        );
         activate(&gateway, software);
         runs(&gateway, software, "1");
+        units_are(
+            &gateway,
+            software,
+            "enabled",
+            "Activate starts it; another unit starts it",
+        );
     }
+    units_that_the_device_needs_are_told(&gateway);
     what_is_done_by_hand_is_told(&gateway);
     what_an_upgrade_leaves_is_by_activation(&gateway);
     an_upgrade_that_fails_leaves_the_old_version_running(&gateway);
     a_package_without_units_is_told_as_such(&gateway);
+}
+
+/// `wharfctl units` tells whether a unit is enabled, and what wharfd does with the one that a link starts.
+#[track_caller]
+fn units_are(gateway: &Booted, software: &Software, at_boot: &str, linked: &str) {
+    let name = software.name;
+    let units = gateway.container.sh(&format!("wharfctl units {name}"));
+    let of = |end: &str| {
+        let unit = format!("{name}{end} ");
+        let mut lines = units.lines();
+        let line = lines.find(|line| line.starts_with(&unit));
+        line.unwrap_or_else(|| panic!("no {unit}in {units}"))
+    };
+    assert!(of(".timer").contains(at_boot), "{units}");
+    assert!(
+        of("-linked.service").ends_with(&format!("  {linked}")),
+        "{units}"
+    );
+    assert!(of("-timed.service").contains("  static  "), "{units}");
+}
+
+fn units_that_the_device_needs_are_told(gateway: &Booted) {
+    let units = gateway.container.sh("wharfctl --json units systemd");
+    let units: Vec<serde_json::Value> = serde_json::from_str(&units).expect("JSON");
+    let journald = |unit: &&serde_json::Value| unit["unit"] == "systemd-journald.service";
+    let journald = units.iter().find(journald).expect("journald");
+    assert_eq!(journald["sub"], "running");
+    let why = "never touched, since the device needs it";
+    assert_eq!(journald["wharfd"], serde_json::json!([why]));
+    let none = gateway.container.try_sh("wharfctl units nobody");
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(said.contains("this device has no package nobody"), "{said}");
 }
 
 /// A user who forges systemd's signals, even with a time far ahead, does not silence systemd.

@@ -46,6 +46,12 @@ pub(crate) enum Verb {
         #[arg(value_name = "INSTANCE|OPERATION")]
         subject: Logged,
     },
+    /// The units of a package: whether each starts at boot, runs, is held back, is left alone, and why; for root
+    Units {
+        /// The name of the package
+        #[arg(value_name = "PACKAGE")]
+        name: String,
+    },
     /// Each change as it comes, until interrupted
     Watch,
     /// Each CoAP message of the server as it goes by, without secrets, until interrupted; for root

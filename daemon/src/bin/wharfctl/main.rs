@@ -5,7 +5,7 @@
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
 //! - `look`: how wide and in which colours that is printed.
 //! - `logs`: the journal's lines, which journalctl prints.
-//! - `keys`: who may sign, which wharf-installer is asked.
+//! - `keys`: who may sign, which wharf-installer is asked. `units`: the units of a package, likewise.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
 
@@ -24,6 +24,7 @@ mod model;
 mod show;
 mod text;
 mod trace;
+mod units;
 mod watch;
 
 use std::{
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         return completions(shell);
     }
     let done = match arguments.verb {
+        Verb::Units { name } => {
+            units::units(&arguments.root, &name, arguments.json).map(|()| ExitCode::SUCCESS)
+        }
         Verb::Keys(verb) => keys::keys(&arguments.root, verb, arguments.json),
         Verb::Logs { subject } => {
             logs::logs(&arguments.root, &subject, arguments.json).map(|never| match never {})
@@ -113,7 +117,11 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         }
         Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
         // They need no agent.
-        Verb::Doctor | Verb::Logs { .. } | Verb::Keys(_) | Verb::Completions { .. } => Ok(()),
+        Verb::Doctor
+        | Verb::Logs { .. }
+        | Verb::Units { .. }
+        | Verb::Keys(_)
+        | Verb::Completions { .. } => Ok(()),
     }
 }
 

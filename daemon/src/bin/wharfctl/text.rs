@@ -3,6 +3,7 @@
 use crate::{
     look::{Look, Tone},
     model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Snapshot},
+    units::Unit,
 };
 
 /// A package that brings nothing for the service manager to start.
@@ -158,6 +159,33 @@ fn row(kept: &Kept) -> [Cell; 7] {
         operation.id.clone().into(),
         dash(operation.outcome.as_deref()).into(),
     ]
+}
+
+/// `wharfctl units`.
+pub(crate) fn units(units: &[Unit], look: Look) -> String {
+    let rows = units.iter().map(|unit| {
+        let active = unit.active.as_deref().unwrap_or("-");
+        let tone = match active {
+            "active" => Tone::Good,
+            "failed" => Tone::Bad,
+            "activating" | "deactivating" | "reloading" => Tone::Busy,
+            _ => Tone::Plain,
+        };
+        let sub = unit.sub.as_deref().map(|sub| format!(" ({sub})"));
+        [
+            Cell::from(unit.unit.clone()),
+            dash(unit.enabled.as_deref()).into(),
+            Cell {
+                text: active.to_owned() + &sub.unwrap_or_default(),
+                tone,
+            },
+            match unit.wharfd.is_empty() {
+                true => dash(None).into(),
+                false => unit.wharfd.join("; ").into(),
+            },
+        ]
+    });
+    Table::new(["UNIT", "AT BOOT", "NOW", "WHARFD"], rows).text(look)
 }
 
 /// `wharfctl history`.

@@ -2,6 +2,7 @@
 
 mod check;
 mod keys;
+mod units;
 
 use std::{
     env,
@@ -17,6 +18,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
+use wharf_frames::PackageName;
 use wharf_installers::{
     Root,
     answer::Desk,
@@ -35,8 +37,10 @@ const USAGE: &str = "\
 Usage: wharf-installer [--root DIR] [[--json] --check-config]
        wharf-installer [--root DIR] [--json] keys list | remove FINGERPRINT | check FILE
        wharf-installer [--root DIR] [--json] [--allow PATTERN]... keys add FILE
+       wharf-installer [--root DIR] units PACKAGE
 
-Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys).
+Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys). Shows the units
+of a package, as JSON (wharfctl units).
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
@@ -61,6 +65,7 @@ struct Arguments {
 
 enum Asked {
     Keys(keys::Verb),
+    Units(PackageName),
 }
 
 /// sysexits.h: EX_CONFIG.
@@ -96,6 +101,7 @@ fn main() -> ExitCode {
 fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
     let answer = match asked {
         Asked::Keys(verb) => keys::obey(&arguments.root, verb, arguments.json),
+        Asked::Units(package) => units::units(&arguments.root, package).map(|text| (text, true)),
     };
     match answer {
         Ok((text, true)) => say(&text),
@@ -153,6 +159,10 @@ fn arguments() -> Result<Command, String> {
         }
         _ if !allow.is_empty() => return Err(wrong(&"--allow is for keys add")),
         [] => None,
+        [units, package] if units == "units" => {
+            let package = PackageName::new(package).map_err(|error| wrong(&error))?;
+            Some(Asked::Units(package))
+        }
         [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
     };
     Ok(Command::Run(Arguments {
