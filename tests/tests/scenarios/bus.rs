@@ -1206,6 +1206,31 @@ fn completions_are_printed_without_a_bus() {
 }
 
 #[test]
+fn a_shell_completes_instances_and_packages() {
+    let on_bus = OnBus::simulated();
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    let command = on_bus.set.gateway.command("wharfctl", &[]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let wharfctl: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    let completed = |words: &str| {
+        let script = format!(
+            "wharfctl() {{ {} \"$@\"; }}; eval \"$(wharfctl completions bash)\"; COMP_WORDS=({words}); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _wharfctl wharfctl \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            wharfctl.join(" ")
+        );
+        let said = run(Command::new("bash").args(["-c", &script]));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.output.trim_end().to_owned()
+    };
+    assert_eq!(completed("wharfctl show he"), "hello");
+    assert_eq!(completed("wharfctl install --instance ''"), "0 hello");
+    assert_eq!(completed("wharfctl units h"), "hello");
+    assert_eq!(completed("wharfctl units 0"), "");
+    assert_eq!(completed("wharfctl activate 0"), "0");
+}
+
+#[test]
 fn doctor_finds_nothing_where_all_is_well() {
     let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
     wait_until("the package manager's name", || {

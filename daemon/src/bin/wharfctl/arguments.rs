@@ -83,6 +83,13 @@ pub(crate) enum Verb {
     /// Who may sign packages: the certificates of the keyring
     #[command(subcommand)]
     Keys(Keys),
+    /// Print what instances are called, one a line: shells complete words by it
+    #[command(hide = true)]
+    Names {
+        /// The names of packages alone
+        #[arg(long)]
+        packages: bool,
+    },
     /// Print the completions of a shell
     Completions {
         /// The shell

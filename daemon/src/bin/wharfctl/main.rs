@@ -6,12 +6,14 @@
 //! - `look`: how wide and in which colours that is printed.
 //! - `logs`: the journal's lines, which journalctl prints.
 //! - `keys`: who may sign, which wharf-installer is asked. `units`: the units of a package, likewise.
+//! - `completions`: the scripts for shells, and the names that they complete.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
 
 mod agent;
 mod arguments;
 mod change;
+mod completions;
 mod doctor;
 mod failure;
 mod handshake;
@@ -79,9 +81,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn completions(shell: clap_complete::Shell) -> ExitCode {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "wharfctl", &mut script);
-    match std::io::stdout().write_all(&script) {
+    let script = completions::script(shell, &mut Arguments::command());
+    match std::io::stdout().write_all(script.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -107,6 +108,7 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         Verb::List => show::list(agent, json).await,
         Verb::Show { instance } => show::show(agent, &instance, json).await,
         Verb::History { instance } => show::history(agent, instance.as_ref(), json).await,
+        Verb::Names { packages } => completions::names(agent, packages, json).await,
         Verb::Watch => watch::watch(agent, json).await,
         Verb::Trace => trace::trace(agent, json).await,
         Verb::Install(arguments) => to_its_end(install::install(agent, arguments, json)).await,
