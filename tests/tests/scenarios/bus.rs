@@ -67,6 +67,14 @@ impl OnBus {
             .uid(user))
     }
 
+    /// How a shell calls wharfctl.
+    fn wharfctl_line(&self) -> String {
+        let command = self.set.gateway.command("wharfctl", &[]);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+        words.join(" ")
+    }
+
     /// wharfctl, half of whose package has come.
     fn install_that_stalls(&self) -> Process {
         let package = Package::new("hello", "1.0-1").padding(200_000);
@@ -468,7 +476,7 @@ fn after_an_upgrade_that_apt_could_not_do_activate_is_about_the_old_software() {
     assert!(said.errors.contains(why), "{said:?}");
     on_bus.agree("3/58");
     assert_eq!(set.client().read_text("/9/0/1"), "2.0-1");
-    let read_by_others = on_bus.wharfctl_as(NOBODY, &["list"]).output;
+    let read_by_others = on_bus.wharfctl_as(NOBODY, &["show", "0"]).output;
     let public = "60: hello 2.0-1 is not installed: the installation failed; hello 1.0-1 is in place and does not run\n";
     assert!(read_by_others.contains(public), "{read_by_others}");
 }
@@ -490,7 +498,7 @@ fn software_without_services_is_told_as_such_also_after_a_restart() {
     let told = |on_bus: &OnBus| {
         let list = on_bus.done(&["list"]);
         assert!(
-            list.contains("INSTALLED  2       no services  40: "),
+            list.contains("INSTALLED/2  1.0-1     no services  40: "),
             "{list}"
         );
         let show = on_bus.done(&["show", "0"]);
@@ -999,8 +1007,8 @@ fn status_list_show_and_history_are_read_by_a_person() {
     }
     assert_eq!(
         on_bus.done(&["list"]),
-        "ID  PACKAGE  VERSION  STATE        IN PLACE  ACTIVE  REASON\n\
-         0   hello    1.0-1    INSTALLED/2  1.0-1     no      40: hello 1.0-1 is install…\n"
+        "ID  PACKAGE  VERSION  STATE        IN PLACE  RUNS  REASON\n\
+         0   hello    1.0-1    INSTALLED/2  1.0-1     no    40: hello 1.0-1 is installed\n"
     );
     let show = on_bus.done(&["show", "0"]);
     assert!(
@@ -1102,18 +1110,9 @@ fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
 
 /// What a command prints on a terminal of this kind.
 fn on_a_terminal(on_bus: &OnBus, verb: &str, variables: [(&str, &str); 2]) -> String {
-    let command = on_bus.set.gateway.command("wharfctl", &[]);
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let mut line: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
-    line.push(verb);
+    let line = format!("{} {verb}", on_bus.wharfctl_line());
     let mut script = Command::new("script");
-    script.args([
-        "--quiet",
-        "--return",
-        "--command",
-        &line.join(" "),
-        "/dev/null",
-    ]);
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
     let said = run(script.envs(variables).stdin(Stdio::null()));
     assert_eq!(said.code, Some(0), "{said:?}");
     said.output
@@ -1209,15 +1208,12 @@ fn completions_are_printed_without_a_bus() {
 fn a_shell_completes_instances_and_packages() {
     let on_bus = OnBus::simulated();
     on_bus.set.install(&Package::new("hello", "1.0-1"));
-    let command = on_bus.set.gateway.command("wharfctl", &[]);
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let wharfctl: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
     let completed = |words: &str| {
         let script = format!(
             "wharfctl() {{ {} \"$@\"; }}; eval \"$(wharfctl completions bash)\"; COMP_WORDS=({words}); \
              COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              _wharfctl wharfctl \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\"",
-            wharfctl.join(" ")
+            on_bus.wharfctl_line()
         );
         let said = run(Command::new("bash").args(["-c", &script]));
         assert_eq!(said.code, Some(0), "{said:?}");

@@ -57,7 +57,7 @@ fn agent(agent: &Agent) -> String {
 /// `wharfctl list`.
 pub(crate) fn list(instances: &[Instance], look: Look) -> String {
     let head = [
-        "ID", "PACKAGE", "VERSION", "STATE", "IN PLACE", "ACTIVE", "REASON",
+        "ID", "PACKAGE", "VERSION", "STATE", "IN PLACE", "RUNS", "REASON",
     ];
     let rows = instances.iter().map(|instance| {
         [
@@ -69,7 +69,7 @@ pub(crate) fn list(instances: &[Instance], look: Look) -> String {
                 tone: tone(instance),
             },
             in_place_version(instance).into(),
-            active(instance).into(),
+            runs(instance.in_place.as_ref()).into(),
             instance.status_reason.clone().into(),
         ]
     });
@@ -259,6 +259,17 @@ fn active(instance: &Instance) -> String {
         true => NO_SERVICES,
         false if instance.active => "yes",
         false => "no",
+    }
+    .to_owned()
+}
+
+/// Whether the software in place runs, in a word.
+fn runs(in_place: Option<&InPlace>) -> String {
+    match in_place {
+        None => "-",
+        Some(software) if software.no_services => NO_SERVICES,
+        Some(software) if software.runs => "yes",
+        Some(_) => "no",
     }
     .to_owned()
 }
@@ -533,6 +544,6 @@ mod tests {
         assert!(line.chars().count() <= 80 && line.ends_with('…'), "{line}");
         let at = head.find("IN PLACE").unwrap();
         let before: String = line.chars().skip(at).collect();
-        assert!(before.starts_with("1.9 "), "{listed}");
+        assert!(before.starts_with("1.9       yes  "), "{listed}");
     }
 }
