@@ -163,8 +163,8 @@ pub trait Installer: Send + Sync {
         operation: OperationId,
     ) -> Result<(), Failure>;
 
-    /// After an install that held units, `done` or not. Done, the package is left INACTIVE (TS 5.2); where its old
-    /// version is still whole, what ran runs again. Nothing is changed twice.
+    /// After an install that held units, `done` or not. Done, the package is left INACTIVE (TS 5.2); where its old version is still whole, what ran runs again. After an activation that is not `done`, what
+    /// was enabled and ran before is so again. Nothing is changed twice.
     fn settle(&self, name: &PackageName, operation: OperationId, done: bool)
     -> Result<(), Failure>;
 
@@ -172,8 +172,8 @@ pub trait Installer: Send + Sync {
     /// that a job `is_at_work` on are left to that job.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure>;
 
-    /// Enables and starts the units of a package.
-    fn activate(&self, name: &PackageName) -> Result<Change, Failure>;
+    /// Enables and starts the units of a package. Where it fails, [`Installer::settle`] follows.
+    fn activate(&self, name: &PackageName, operation: OperationId) -> Result<Change, Failure>;
 
     /// Stops and disables the units of a package.
     fn deactivate(&self, name: &PackageName) -> Result<Change, Failure>;

@@ -472,7 +472,7 @@ impl<'a> Worker<'a> {
             },
             (Order::Activate(name), _) => {
                 (client.begin)()?;
-                self.backend.activate(name)
+                self.backend.activate(name, operation)
             }
             (Order::Deactivate(name), _) => {
                 (client.begin)()?;
@@ -481,16 +481,18 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// An install failed: what it held back is as it was before, where that is still there.
+    /// An install or activation failed: what it held back, enabled or started is as it was before, where that is still
+    /// there.
     fn go_back(&self, job: &Job) {
-        let Order::Install { judged, .. } = &job.order else {
-            return;
+        let name = match &job.order {
+            Order::Install { judged, .. } => &judged.package.name,
+            Order::Activate(name) => name,
+            Order::Remove(_) | Order::Deactivate(_) => return,
         };
-        let name = &judged.package.name;
         if let Err(failure) = self.backend.settle(name, job.operation, false) {
             log::repairs(
                 job,
-                format_args!("what was held back is not as it was before: {failure}"),
+                format_args!("the units are not as they were before: {failure}"),
             );
         }
     }

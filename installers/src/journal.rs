@@ -362,6 +362,7 @@ mod tests {
                 damage: None,
                 managed: false,
                 no_services: false,
+                skipped: None,
             }),
             cut_off: false,
         }

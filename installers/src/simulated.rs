@@ -153,6 +153,7 @@ impl Installer for Simulated {
             damage: half.then(|| "half-installed".into()),
             managed: false,
             no_services: self.is_told("no-services"),
+            skipped: None,
         }))
     }
 
@@ -267,7 +268,7 @@ impl Installer for Simulated {
         Ok(())
     }
 
-    fn activate(&self, name: &PackageName) -> Result<Change, Failure> {
+    fn activate(&self, name: &PackageName, _: OperationId) -> Result<Change, Failure> {
         self.refuse_if("fail-activate", Cause::Unit)?;
         let active = self.file(name, "_active");
         if active.exists() {

@@ -263,6 +263,10 @@ pub struct Found {
     #[n(5)]
     #[cbor(default)]
     pub no_services: bool,
+    /// Units of active software that the service manager did not start since a condition is not met, and which condition.
+    #[n(6)]
+    #[cbor(default)]
+    pub skipped: Option<Text>,
 }
 
 impl Found {

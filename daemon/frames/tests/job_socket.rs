@@ -32,6 +32,7 @@ fn found() -> Found {
         damage: Some("half-configured".into()),
         managed: true,
         no_services: true,
+        skipped: Some("systemd skipped acme.service".into()),
     }
 }
 
@@ -243,6 +244,7 @@ fn what_an_older_program_found_is_whole_has_services_and_is_not_said_to_be_manag
         damage: None,
         managed: false,
         no_services: false,
+        skipped: None,
         ..found()
     };
     assert_eq!(decode::<Found>(&older).unwrap(), expected);

@@ -201,6 +201,7 @@ mod tests {
                     active: true,
                     damage: None,
                     no_services: false,
+                    skipped: None,
                 })
             }),
             stage: STAGE,

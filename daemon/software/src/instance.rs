@@ -100,6 +100,8 @@ pub struct Software {
     pub damage: Option<Text>,
     /// As in [`Found::no_services`].
     pub no_services: bool,
+    /// As in [`Found::skipped`].
+    pub skipped: Option<Text>,
 }
 
 /// The same while its instance is not INSTALLED.
@@ -538,6 +540,7 @@ impl From<Found> for Software {
             active: found.active,
             damage: found.damage,
             no_services: found.no_services,
+            skipped: found.skipped,
         }
     }
 }
@@ -562,6 +565,7 @@ impl InPlace {
             active: self.runs,
             damage: self.damage,
             no_services: self.no_services,
+            skipped: None,
         }
     }
 

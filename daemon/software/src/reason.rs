@@ -7,7 +7,8 @@ use wharf_frames::Text;
 use crate::{
     Instance, Origin,
     instance::{
-        Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, State, Switch,
+        Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, Software, State,
+        Switch,
     },
     operation::{Progress, Work},
 };
@@ -89,8 +90,12 @@ impl Instance {
                 ),
             ),
             State::Delivered { installation, .. } => self.of_delivered(installation),
-            State::Installed { condition, .. } => {
-                (ReasonCode::DownloadComplete, self.of_installed(condition))
+            State::Installed {
+                software,
+                condition,
+            } => {
+                let text = self.of_installed(software, condition);
+                (ReasonCode::DownloadComplete, text)
             }
         };
         let text = match self.beside() {
@@ -133,13 +138,16 @@ impl Instance {
         }
     }
 
-    fn of_installed(&self, condition: &Condition) -> Text {
-        match (condition, self.damage()) {
+    fn of_installed(&self, software: &Software, condition: &Condition) -> Text {
+        match (condition, &software.damage) {
             // What is wrong with it says more than how an activation failed.
             (Condition::Settled | Condition::ActivationFailed(_), Some(damage)) => {
                 damaged(&self.title(), damage)
             }
-            (Condition::Settled, None) => format!("{} is installed", self.title()).into(),
+            (Condition::Settled, None) => match &software.skipped {
+                None => format!("{} is installed", self.title()).into(),
+                Some(skipped) => format!("{} is installed; {skipped}", self.title()).into(),
+            },
             (Condition::RemovalFailed(why) | Condition::ActivationFailed(why), _) => why.clone(),
             (Condition::Removing(work), _) => self.working("removing", work),
             (Condition::Activating(work), _) => self.working("activating", work),

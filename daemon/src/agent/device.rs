@@ -196,6 +196,7 @@ mod tests {
             damage: damage.map(Into::into),
             managed: true,
             no_services: false,
+            skipped: None,
         }))
     }
 

@@ -10,7 +10,7 @@ use wharf_software::{
 use super::rows::Sql;
 
 const COLUMNS: &str = "instance.id, update_state, update_result, note, \
-    in_place_name, in_place_version, in_place_active, in_place_damage, \
+    in_place_name, in_place_version, in_place_active, in_place_damage, in_place_skipped, \
     in_place_no_services, in_place_runs, in_place_note, \
     stage, package_name, package_version, package_architecture, package_length, package_signer, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
@@ -76,6 +76,7 @@ fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Software>> {
         active: row.get("in_place_active")?,
         damage: optional(row, "in_place_damage")?,
         no_services: row.get("in_place_no_services")?,
+        skipped: optional(row, "in_place_skipped")?,
     }))
 }
 
@@ -158,13 +159,13 @@ pub(super) fn put(
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO instance (id, update_state, update_result, note, \
-             in_place_name, in_place_version, in_place_active, in_place_damage, \
+             in_place_name, in_place_version, in_place_active, in_place_damage, in_place_skipped, \
              in_place_no_services, in_place_runs, in_place_note, \
              stage, package_name, package_version, package_architecture, package_length, package_signer, \
              package_uri, operation, progress, update_supported_objects, settings_object, settings_instance, \
              user_name, password) \
              VALUES (:id, :update_state, :update_result, :note, \
-             :in_place_name, :in_place_version, :in_place_active, :in_place_damage, \
+             :in_place_name, :in_place_version, :in_place_active, :in_place_damage, :in_place_skipped, \
              :in_place_no_services, :in_place_runs, :in_place_note, \
              :stage, :package_name, :package_version, :package_architecture, :package_length, :package_signer, \
              :package_uri, :operation, :progress, :update_supported_objects, :settings_object, :settings_instance, \
@@ -182,6 +183,7 @@ pub(super) fn put(
             ":in_place_no_services": in_place.is_some_and(|it| it.no_services),
             ":in_place_runs": record.in_place_runs,
             ":in_place_note": record.in_place_note.map(Sql),
+            ":in_place_skipped": in_place.and_then(|it| it.skipped.clone()).map(Sql),
             ":stage": record.stage.map(Sql),
             ":package_name": package.map(|it| Sql(it.name.clone())),
             ":package_version": package.map(|it| Sql(it.version.clone())),

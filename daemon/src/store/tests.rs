@@ -5,10 +5,11 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 use lwm2m::{Answered, Path, Saved, SavedObservation};
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId, fetch::Validator,
+    installer::Found,
 };
 use wharf_software::{
     ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Operation, Origin, Record,
-    Request, Rules, Source, Transition, UpdateState, Write, instance::Software,
+    Request, Rules, Source, Transition, UpdateResult, UpdateState, Write, instance::Software,
     record::StoredProgress, step,
 };
 
@@ -122,6 +123,32 @@ fn what_was_committed_is_there_after_a_restart() {
             operation: OPERATION
         }]
     );
+}
+
+#[test]
+fn what_systemd_skipped_is_there_after_a_restart() {
+    let folder = Folder::new();
+    let mut first = folder.open().unwrap();
+    first.make_factory_instances(1).unwrap();
+    let device = |skipped: &str| Found {
+        name: PackageName::new("acme").unwrap(),
+        version: PackageVersion::new("1").unwrap(),
+        active: true,
+        damage: None,
+        managed: true,
+        skipped: Some(skipped.into()),
+    };
+    let installed = Instance::try_from(Record {
+        update_state: UpdateState::Installed,
+        update_result: UpdateResult::Installed,
+        in_place: Some(device("systemd skipped a.service").into()),
+        ..Record::from(&Instance::default())
+    });
+    let event = Event::DeviceHas(Some(device("systemd skipped b.service")));
+    let instance = store(&mut first, &installed.unwrap(), event);
+    drop(first);
+    let stored = folder.open().unwrap().load().unwrap();
+    assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
 }
 
 #[test]

@@ -345,7 +345,9 @@ impl Installer for Apt {
         }
         let mut found = self.dpkg.found(name)?;
         if let (Some(found), Some(services)) = (&mut found, &self.services) {
-            found.active = services.systemd.is_active(name)?;
+            let standing = services.systemd.standing(name)?;
+            found.active = standing.active;
+            found.skipped = standing.skipped;
             found.no_services = !files::lists(&self.root, name, &self.architecture, is_of_a_unit)?;
         }
         Ok(found)
@@ -525,7 +527,7 @@ impl Installer for Apt {
         {
             return Ok(());
         }
-        services.hold(&self.dpkg, name, &file.path, operation)
+        services.hold(&self.dpkg, file, operation)
     }
 
     fn settle(
@@ -547,10 +549,10 @@ impl Installer for Apt {
         }
     }
 
-    fn activate(&self, name: &PackageName) -> Result<Change, Failure> {
+    fn activate(&self, name: &PackageName, operation: OperationId) -> Result<Change, Failure> {
         let services = self.services.as_ref();
         let services = services.ok_or_else(|| no_service_manager(name))?;
-        services.activate(&self.dpkg, name)
+        services.activate(&self.dpkg, name, operation)
     }
 
     fn deactivate(&self, name: &PackageName) -> Result<Change, Failure> {

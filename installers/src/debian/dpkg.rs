@@ -169,6 +169,7 @@ impl Dpkg {
                 active: false,
                 managed: false,
                 no_services: false,
+                skipped: None,
             })
         }))
     }

@@ -1,8 +1,6 @@
 //! The services of Debian packages: which files of a package are units is for `systemd` to say, which files a package
 //! has is for dpkg.
 
-use std::path::Path;
-
 use wharf_frames::{Failure, OperationId, PackageName};
 
 use super::{
@@ -10,7 +8,7 @@ use super::{
     files,
 };
 use crate::{
-    backend::{Change, Unit},
+    backend::{Change, PackageFile, Unit},
     fault,
     systemd::{Present, Shipped, Systemd, is_of_a_unit},
 };
@@ -25,14 +23,15 @@ impl Services {
     pub(super) fn hold(
         &self,
         dpkg: &Dpkg,
-        name: &PackageName,
-        file: &Path,
+        file: &PackageFile,
         operation: OperationId,
     ) -> Result<(), Failure> {
-        let packed = files::packed(&dpkg.root, file, is_of_a_unit)?;
+        let name = &file.package.name;
+        let packed = files::packed(&dpkg.root, &file.path, is_of_a_unit)?;
         let new = self.systemd.shipped(name, packed, false)?;
         let before = self.present(dpkg, name)?;
-        self.systemd.hold(name, operation, before.as_ref(), &new)
+        let before = before.as_ref();
+        self.systemd.hold(name, operation, before, &new)
     }
 
     /// Takes away what holds units back and should not.
@@ -48,7 +47,7 @@ impl Services {
         self.systemd.tidy(is_at_work, is_there)
     }
 
-    /// Leaves what is there INACTIVE, or as it was before an install that is not `done`.
+    /// Leaves what is there INACTIVE, or as it was before an install or activation that is not `done`.
     pub(super) fn settle(
         &self,
         dpkg: &Dpkg,
@@ -68,9 +67,14 @@ impl Services {
         self.systemd.settle(name, operation, present.as_ref(), done)
     }
 
-    pub(super) fn activate(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Change, Failure> {
+    pub(super) fn activate(
+        &self,
+        dpkg: &Dpkg,
+        name: &PackageName,
+        operation: OperationId,
+    ) -> Result<Change, Failure> {
         let shipped = self.installed(dpkg, name)?;
-        self.systemd.activate(name, &shipped)
+        self.systemd.activate(name, operation, &shipped)
     }
 
     pub(super) fn deactivate(&self, dpkg: &Dpkg, name: &PackageName) -> Result<Change, Failure> {

@@ -2,46 +2,68 @@
 
 use std::{collections::BTreeSet, thread, time::Instant};
 
-use wharf_frames::{Cause, Failure, PackageName};
+use wharf_frames::{Cause, Failure, OperationId, PackageName, Text};
 
 use super::{
     Systemd,
     gate::{Gate, Ours},
     hold,
     manager::UnitState,
-    record::Record,
+    record::{Interruption, Record, Skipped, Work},
     units::{Shipped, UnitName},
 };
 use crate::{backend::Change, fault, limits};
 
+/// How the software of a package stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// It runs, and will after the next boot, as far as the conditions of its units allow.
+    pub(crate) active: bool,
+    /// What of active software systemd skipped, and why.
+    pub(crate) skipped: Option<Text>,
+}
+
 impl Systemd {
     /// Whether the software runs, and will after the next boot. At boot, and right after somebody started it, what is
-    /// about to start counts as started.
-    pub(crate) fn is_active(&self, package: &PackageName) -> Result<bool, Failure> {
+    /// about to start counts as started. So does what systemd skipped.
+    pub(crate) fn standing(&self, package: &PackageName) -> Result<Standing, Failure> {
         let Some(record) = Record::read(&self.root, package)? else {
-            return Ok(false);
+            return Ok(Standing::default());
+        };
+        let units = match record.wanted.is_empty() {
+            true if !record.activated => return Ok(Standing::default()),
+            true => &record.exempt,
+            false => &record.wanted,
         };
         if hold::is_held(&self.root, package) {
-            return Ok(false);
+            return Ok(Standing::default());
         }
-        match record.wanted.is_empty() {
-            true => Ok(record.activated && self.all_run(&record.exempt)?),
-            false => self.all_run(&record.wanted),
-        }
-    }
-
-    fn all_run(&self, units: &[UnitName]) -> Result<bool, Failure> {
         let states = self.manager.states(units)?;
-        Ok(states
-            .iter()
-            .all(|state| state.is_up_or_coming() && state.may_start_at_boot()))
+        let mut skipped = Vec::new();
+        for (unit, state) in units.iter().zip(&states) {
+            let is_skipped = !state.is_up_or_coming();
+            if !state.may_start_at_boot() || (is_skipped && !record.is_skipped(unit, state)) {
+                return Ok(Standing::default());
+            }
+            skipped.extend(is_skipped.then_some(unit));
+        }
+        Ok(Standing {
+            active: true,
+            skipped: record.told_as_skipped(skipped.into_iter()),
+        })
     }
 
-    /// Enables and starts what the package's installation would have, and looks whether it stays up. What does not is
-    /// deactivated again.
+    /// See [`Self::standing`].
+    pub(super) fn is_active(&self, package: &PackageName) -> Result<bool, Failure> {
+        Ok(self.standing(package)?.active)
+    }
+
+    /// Enables and starts what the package's installation would have, and looks whether it stays up. Where something does
+    /// not, [`Self::settle`] has to follow.
     pub(crate) fn activate(
         &self,
         package: &PackageName,
+        operation: OperationId,
         shipped: &Shipped,
     ) -> Result<Change, Failure> {
         if shipped.is_exempt() {
@@ -50,7 +72,10 @@ impl Systemd {
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
         let gate = self.gate(package, &[shipped], &record.wanted)?;
         let mut wanted = gate.ours(&record.wanted);
-        if self.is_active(package)? && self.coming(&wanted)?.is_empty() {
+        let is_begun = record.is_of(operation);
+        if !is_begun && self.is_active(package)? && self.coming(&wanted)?.is_empty() {
+            record.activated = true;
+            record.write(&self.root, package)?;
             return Ok(Change::Unchanged);
         }
         wanted = wanted.only(|unit| shipped.has(unit));
@@ -58,16 +83,91 @@ impl Systemd {
             wanted = self.startable(&gate, shipped)?;
         }
         record.units = shipped.units.iter().cloned().collect();
+        if !is_begun {
+            record.job = Some(self.as_it_stands(package, operation, &gate, shipped, &record)?);
+        }
         record.wanted = wanted.units().to_vec();
         record.write(&self.root, package)?;
         fault::point("activate.recorded");
-        if let Err(failure) = self.start(package, &wanted) {
-            self.deactivate(package, shipped)?;
-            return Err(failure);
-        }
+        record.skipped = self.start(package, &wanted)?;
         record.activated = true;
+        record.job = None;
         record.write(&self.root, package)?;
         Ok(Change::Changed)
+    }
+
+    /// What an activation begins with.
+    fn as_it_stands(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        gate: &Gate,
+        shipped: &Shipped,
+        record: &Record,
+    ) -> Result<Interruption, Failure> {
+        let held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;
+        let held = held.get(package).into_iter().flatten();
+        let held = held.filter(|_| hold::is_held(&self.root, package));
+        let known = Self::with_state(gate, shipped);
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        let all = gate.instances(&record.units);
+        let ran = self.manager.those(&all, UnitState::runs)?;
+        Ok(Interruption {
+            operation,
+            version: None,
+            ran: ran.units().to_vec(),
+            enabled: enabled.units().to_vec(),
+            activated: record.activated,
+            work: Work::Activation,
+            held: held.cloned().collect(),
+        })
+    }
+
+    /// An activation failed: what it enabled and started is as it was before.
+    pub(super) fn put_back(
+        &self,
+        package: &PackageName,
+        mut record: Record,
+        job: &Interruption,
+        shipped: &Shipped,
+    ) -> Result<(), Failure> {
+        let gate = self.gate(package, &[shipped], &record.all())?;
+        let known = Self::with_state(&gate, shipped);
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        let newly = enabled.only(|unit| !job.enabled.contains(unit));
+        self.manager.disable(&newly)?;
+        fault::point("activate.disabled");
+        let held = gate.ours(&job.held);
+        if !held.is_empty() {
+            hold::put(&self.root, package, &held)?;
+            self.manager.reload()?;
+        }
+        let all = gate.instances(&record.units);
+        let newly = all.only(|unit| !job.ran.contains(unit));
+        self.manager.stop(&newly, limits::UNIT_STOP)?;
+        fault::point("activate.stopped");
+        self.run_on(&gate, shipped, job, UnitState::runs)?;
+        record.activated = job.activated;
+        record.job = None;
+        record.write(&self.root, package)
+    }
+
+    /// Enables and starts again what was enabled and ran, where the package still has it.
+    pub(super) fn run_on(
+        &self,
+        gate: &Gate,
+        shipped: &Shipped,
+        job: &Interruption,
+        still_runs: impl Fn(&UnitState) -> bool,
+    ) -> Result<(), Failure> {
+        let disabled = self
+            .manager
+            .those(&gate.ours(&job.enabled), UnitState::is_disabled)?;
+        self.manager.enable(&disabled)?;
+        let ran = gate.ours(&job.ran).only(|unit| shipped.has(unit));
+        let down = self.manager.those(&ran, |state| !still_runs(state))?;
+        self.manager.forget_failures(&down)?;
+        self.manager.start(&down, limits::UNIT_START)
     }
 
     /// Of a package whose installation enables nothing: all that can be enabled, and what others start.
@@ -79,7 +179,9 @@ impl Systemd {
         Ok(gate.ours(startable.units().iter().chain(&shipped.linked)))
     }
 
-    fn start(&self, package: &PackageName, wanted: &Ours) -> Result<(), Failure> {
+    /// Gives what systemd skipped.
+    fn start(&self, package: &PackageName, wanted: &Ours) -> Result<Vec<Skipped>, Failure> {
+        let before = self.manager.states(wanted.units())?;
         self.release(package)?;
         fault::point("activate.released");
         let disabled = self.manager.those(wanted, UnitState::is_disabled)?;
@@ -89,7 +191,7 @@ impl Systemd {
         let deadline = Instant::now() + limits::UNIT_START;
         self.manager.start(wanted, limits::UNIT_START)?;
         fault::point("activate.started");
-        self.stay_up(wanted, deadline)
+        self.stay_up(wanted, &before, deadline)
     }
 
     /// Nothing of the package is kept from starting any more.
@@ -117,37 +219,56 @@ impl Systemd {
     }
 
     /// systemd calls a simple service started before its program has done anything.
-    fn stay_up(&self, wanted: &Ours, deadline: Instant) -> Result<(), Failure> {
+    fn stay_up(
+        &self,
+        wanted: &Ours,
+        before: &[UnitState],
+        deadline: Instant,
+    ) -> Result<Vec<Skipped>, Failure> {
         let first = self.started(wanted, deadline)?;
-        self.all_up(wanted, &first)?;
-        if !first.iter().any(UnitState::is_started_unseen) {
-            return Ok(());
+        let skipped = self.all_up(wanted, before, &first)?;
+        let is_unseen = |state: &UnitState| state.is_up() && state.is_started_unseen();
+        if !first.iter().any(is_unseen) {
+            return Ok(skipped);
         }
         thread::sleep(limits::UNIT_STEADY);
         let then = self.started(wanted, deadline)?;
-        self.all_up(wanted, &then)?;
+        let skipped = self.all_up(wanted, before, &then)?;
         let pairs = wanted.units().iter().zip(first.iter().zip(&then));
         for (unit, (before, after)) in pairs {
             if before.restarts != after.restarts {
                 return Err(self.not_up(unit, after));
             }
         }
-        Ok(())
+        Ok(skipped)
     }
 
-    fn all_up(&self, wanted: &Ours, states: &[UnitState]) -> Result<(), Failure> {
-        let mut down = wanted
-            .units()
-            .iter()
-            .zip(states)
-            .filter(|(_, state)| !state.is_up());
+    /// Fails unless each is up, or was skipped by systemd: gives those.
+    fn all_up(
+        &self,
+        wanted: &Ours,
+        before: &[UnitState],
+        states: &[UnitState],
+    ) -> Result<Vec<Skipped>, Failure> {
+        let skipped = self.manager.skipped(wanted, before, states)?;
+        let is_skipped = |unit: &UnitName| skipped.iter().any(|it| it.unit == *unit);
+        let pairs = wanted.units().iter().zip(states);
+        let mut down = pairs.filter(|(unit, state)| !state.is_up() && !is_skipped(unit));
         match down.next() {
-            None => Ok(()),
+            None => Ok(skipped),
             Some((unit, state)) => Err(self.not_up(unit, state)),
         }
     }
 
     fn not_up(&self, unit: &UnitName, state: &UnitState) -> Failure {
+        let assert = match state.active.as_str() {
+            "inactive" => self.manager.unmet(unit, "Assert").unwrap_or_default(),
+            _ => Text::default(),
+        };
+        if !assert.as_str().is_empty() {
+            let detail = format!("{unit} did not start: {assert} is not met");
+            return Failure::new(Cause::Unit, detail);
+        }
         let detail = format!(
             "{unit} {}; it said: {} (`journalctl -u {unit}`)",
             state.why_not_up(),

@@ -11,7 +11,7 @@ use super::{
     gate::{Gate, Ours},
     hold, left_behind,
     manager::UnitState,
-    record::{Interruption, Record},
+    record::{Interruption, Record, Work},
     units::{Shipped, UnitName},
 };
 use crate::{fault, limits};
@@ -34,13 +34,13 @@ impl Systemd {
         before: Option<&Present>,
         new: &Shipped,
     ) -> Result<(), Failure> {
+        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
         Self::tell_exempt(package, operation, new);
         if self.protected.package(package).is_some() {
             return Ok(());
         }
         let mut shipped = vec![new];
         shipped.extend(before.map(|before| &before.shipped));
-        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
         let gate = self.gate(package, &shipped, &record.units)?;
         if !record.is_of(operation) {
             let units = shipped.iter().flat_map(|shipped| &shipped.units);
@@ -85,7 +85,7 @@ impl Systemd {
     ) -> Result<bool, Failure> {
         let record = Record::read(&self.root, package)?;
         let job = record.and_then(|record| record.job);
-        let job = job.filter(|job| job.operation == operation);
+        let job = job.filter(|job| job.operation == operation && job.work == Work::Install);
         Ok(job.is_some_and(|job| done || job.version.is_none()))
     }
 
@@ -102,13 +102,19 @@ impl Systemd {
             Self::with_state(gate, &before.shipped)
         });
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
-        let ran = self.manager.those(&known, UnitState::runs)?;
+        // What systemd skipped it will look at again.
+        let activated = record.activated;
+        let ran = self.manager.those(&known, |state| {
+            state.runs() || (activated && state.is_skipped())
+        })?;
         record.job = Some(Interruption {
             operation,
             version: before.map(|before| before.version.clone()),
             ran: ran.units().to_vec(),
             enabled: enabled.units().to_vec(),
-            activated: record.activated,
+            activated,
+            work: Work::Install,
+            held: Vec::new(),
         });
         record.activated = false;
         record.wanted = merged([&record.wanted, enabled.units()]);
@@ -116,7 +122,8 @@ impl Systemd {
     }
 
     /// After the package manager's work. Where it is `done`, the package is left INACTIVE; where the version before is
-    /// still whole, what ran then runs again; a package that is half there stays held.
+    /// still whole, what ran then runs again; a package that is half there stays held. After an
+    /// activation that failed, all is as it was before.
     pub(crate) fn settle(
         &self,
         package: &PackageName,
@@ -133,6 +140,10 @@ impl Systemd {
         let Some(present) = present else {
             return Ok(());
         };
+        match job.work {
+            Work::Install => {}
+            Work::Activation => return self.put_back(package, record, &job, &present.shipped),
+        }
         let (gate, tied) = self.quiet(package, &mut record, &present.shipped)?;
         fault::point("settle.quiet");
         let goes_on = !done && job.version.as_ref() == Some(&present.version);
@@ -144,6 +155,8 @@ impl Systemd {
         self.manager.reload()?;
         fault::point("settle.released");
         if goes_on {
+            let known = Self::with_state(&gate, &present.shipped);
+            record.held_back = self.manager.held_back(&known)?;
             self.manager.enable(&gate.ours(&job.enabled))?;
             self.manager
                 .start(&gate.ours(&job.ran), limits::UNIT_START)?;

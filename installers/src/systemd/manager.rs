@@ -81,6 +81,11 @@ impl UnitState {
         self.is_at_rest() && !self.met && !self.is_condition_unknown()
     }
 
+    /// systemd forgets a unit that is not active and that no loaded unit names, its last start included.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_at_rest() && self.is_condition_unknown() && self.pulled_by.is_empty()
+    }
+
     fn is_at_rest(&self) -> bool {
         self.active == "inactive" && !self.has_job
     }
@@ -256,13 +261,21 @@ impl Manager {
 
     /// What the programs of a unit said last.
     pub(super) fn last_words(&self, unit: &UnitName) -> String {
-        let of_unit = format!("_SYSTEMD_UNIT={unit}");
-        let last = ["--no-pager", "-o", "cat", "-n", "3", "-b", of_unit.as_str()];
+        let said = self.said(3, &[&format!("_SYSTEMD_UNIT={unit}")]);
+        said.replace('\n', "; ")
+    }
+
+    /// The last lines of this boot's journal in which all of these fields match.
+    pub(super) fn said(&self, lines: u32, fields: &[&str]) -> String {
+        let lines = lines.to_string();
+        let last = ["--no-pager", "-o", "cat", "-b", "-n", lines.as_str()];
         // They may have ended before the journal wrote their words down.
-        let output = process::ask(&self.root, "journalctl", ["--sync"])
-            .and_then(|_| process::ask(&self.root, "journalctl", last));
+        let output = process::ask(&self.root, "journalctl", ["--sync"]).and_then(|_| {
+            let arguments = last.iter().chain(fields);
+            process::ask(&self.root, "journalctl", arguments)
+        });
         let text = output.map(|output| output.stdout).unwrap_or_default();
-        String::from_utf8_lossy(&text).trim().replace('\n', "; ")
+        String::from_utf8_lossy(&text).trim().to_owned()
     }
 
     fn order(&self, verb: &str, units: &[UnitName]) -> Result<(), Failure> {
@@ -277,7 +290,10 @@ impl Manager {
         }
     }
 
-    fn ask<'a>(&self, arguments: impl Iterator<Item = &'a str>) -> Result<Output, Failure> {
+    pub(super) fn ask<'a>(
+        &self,
+        arguments: impl Iterator<Item = &'a str>,
+    ) -> Result<Output, Failure> {
         let arguments = ["--no-ask-password", "--no-pager"]
             .into_iter()
             .chain(arguments);
@@ -461,6 +477,33 @@ mod tests {
             ),
         ] {
             assert_eq!(unit_state(state).why_not_up(), expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_skipped_where_systemd_looked_at_its_conditions_and_they_were_not_met() {
+        const NEVER: &str = "ConditionResult=no\nConditionTimestampMonotonic=0";
+        const UNMET: &str = "ConditionResult=no\nConditionTimestampMonotonic=7";
+        const MET: &str = "ConditionResult=yes\nConditionTimestampMonotonic=7";
+        for (active, more, skipped, forgotten) in [
+            ("inactive", UNMET.to_owned(), true, false),
+            ("inactive", MET.to_owned(), false, false),
+            ("inactive", NEVER.to_owned(), false, true),
+            (
+                "inactive",
+                format!("{NEVER}\nWantedBy=a.target"),
+                false,
+                false,
+            ),
+            ("inactive", format!("{UNMET}\nJob=17"), false, false),
+            ("active", UNMET.to_owned(), false, false),
+            ("failed", UNMET.to_owned(), false, false),
+            ("activating", NEVER.to_owned(), false, false),
+        ] {
+            let text = format!("ActiveState={active}\n{more}\n");
+            let state = unit_state(&text);
+            let is = (state.is_skipped(), state.is_forgotten());
+            assert_eq!(is, (skipped, forgotten), "{text}");
         }
     }
 

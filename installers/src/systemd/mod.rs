@@ -7,9 +7,11 @@
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
 //! - `exempt`: units that are never touched. `listing`: all of them, for an administrator.
-//! - `installation`: around the package manager's work. `activation`: Activate, Deactivate, and what active means.
+//! - `installation`: around the package manager's work.
+//! - `activation`: Activate, Deactivate, and what active means. `conditions`: what systemd skips.
 
 mod activation;
+mod conditions;
 mod exempt;
 mod gate;
 mod hold;
@@ -35,7 +37,7 @@ pub(crate) use self::{
 };
 use self::{
     gate::{Gate, Ours},
-    manager::Manager,
+    manager::{Manager, UnitState},
     units::{BusServices, UnitName},
 };
 use crate::root::Root;
@@ -92,10 +94,7 @@ impl Systemd {
     /// What has to be held while the package is INACTIVE, since to disable it does not help: asked once everything is
     /// disabled, also of units of other packages that start one of these.
     fn tied(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
-        let by_others = |state: &manager::UnitState| {
-            let ours = |name: &String| shipped.units.iter().any(|unit| unit.as_str() == name);
-            !state.pulled_by.iter().all(ours)
-        };
+        let by_others = |state: &UnitState| is_pulled_by_others(shipped, state);
         let with_state = Self::with_state(gate, shipped);
         let mut tied: BTreeSet<UnitName> = shipped.tied();
         tied.extend(
@@ -107,4 +106,10 @@ impl Systemd {
         );
         Ok(gate.ours(&tied))
     }
+}
+
+/// Whether a unit that is not the package's starts this one.
+fn is_pulled_by_others(shipped: &Shipped, state: &UnitState) -> bool {
+    let ours = |name: &String| shipped.units.iter().any(|unit| unit.as_str() == name);
+    !state.pulled_by.iter().all(ours)
 }

@@ -4,7 +4,9 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use minicbor::{Decode, Encode};
-use wharf_frames::{Cause, Failure, OperationId, PackageName, PackageVersion, decode, encode};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, PackageVersion, Text, decode, encode,
+};
 
 use super::units::UnitName;
 use crate::{durable, root::Root};
@@ -25,15 +27,45 @@ pub(super) struct Record {
     /// Activate was the last word: all that there is to know of a package without such units.
     #[n(3)]
     pub(super) activated: bool,
-    /// The install that holds them back now.
+    /// What is at work on them.
     #[n(4)]
     pub(super) job: Option<Interruption>,
     /// Those that are never touched and ran when the package was activated, where all of it is such units.
     #[cbor(n(5), default)]
     pub(super) exempt: Vec<UnitName>,
+    /// Those that systemd skipped when the package was activated.
+    #[cbor(n(6), default)]
+    pub(super) skipped: Vec<Skipped>,
+    /// Those that systemd skipped since they were held back by us.
+    #[cbor(n(7), default)]
+    pub(super) held_back: Vec<HeldBack>,
 }
 
-/// What an install began with.
+/// A unit whose conditions systemd looked at last while it was held back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct HeldBack {
+    /// The unit.
+    #[n(0)]
+    pub(super) unit: UnitName,
+    /// When that was, as systemd says it.
+    #[n(1)]
+    pub(super) at: Text,
+}
+
+/// A unit that systemd did not start, since a condition was not met.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct Skipped {
+    /// The unit.
+    #[n(0)]
+    pub(super) unit: UnitName,
+    /// The condition, as systemd names it; empty where it does not.
+    #[n(1)]
+    pub(super) why: Text,
+}
+
+/// What a job on the units began with.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(super) struct Interruption {
@@ -52,6 +84,25 @@ pub(super) struct Interruption {
     /// [`Record::activated`] before it.
     #[n(4)]
     pub(super) activated: bool,
+    /// What is done to them.
+    #[cbor(n(5), default)]
+    pub(super) work: Work,
+    /// Those that were down and are kept so after an activation that fails.
+    #[cbor(n(6), default)]
+    pub(super) held: Vec<UnitName>,
+}
+
+/// What a job does to the units of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub(super) enum Work {
+    /// An Install: the package is INACTIVE afterwards.
+    #[default]
+    #[n(0)]
+    Install,
+    /// An Activate.
+    #[n(2)]
+    Activation,
 }
 
 const FORMAT: u32 = 1;
@@ -105,9 +156,9 @@ impl Record {
         let of_job = self
             .job
             .iter()
-            .flat_map(|job| job.ran.iter().chain(&job.enabled));
+            .flat_map(|job| [&job.ran, &job.enabled, &job.held]);
         let own = self.units.iter().chain(&self.wanted);
-        own.chain(of_job).cloned().collect()
+        own.chain(of_job.flatten()).cloned().collect()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 impl Machine {
     /// Installs a package of the archive, signed by the vendor.
-    fn install_archived(&self, package: &str) -> wharf_frames::installer::Outcome {
+    pub(crate) fn install_archived(&self, package: &str) -> wharf_frames::installer::Outcome {
         let path = archived(package);
         let copy = self.packages.path().join(path.file_name().unwrap());
         fs::copy(&path, &copy).unwrap();
@@ -29,7 +29,7 @@ impl Machine {
     }
 
     /// Has dpkg install a package, as an administrator or the image of the device does.
-    fn unpack_by_hand(&mut self, file: &Path) {
+    pub(crate) fn unpack_by_hand(&mut self, file: &Path) {
         let inside = format!("/root/{}", file.file_name().unwrap().to_string_lossy());
         fs::copy(file, self.root().join(&inside[1..])).unwrap();
         self.container().sh(&format!("dpkg --install {inside}"));
@@ -45,7 +45,7 @@ fn drop_ins(container: &Container, units: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn held(container: &Container) -> String {
+pub(crate) fn held(container: &Container) -> String {
     container.sh("find /etc/systemd/system -name 00-wharfd-held.conf | sort")
 }
 
@@ -334,9 +334,9 @@ fn a_script_whose_unit_is_masked_by_the_distribution_is_no_unit() {
 }
 
 /// Starts with another unit: that it is disabled does not keep it from starting.
-fn pulled(package: &str, version: &str) -> Deb {
+pub(crate) fn pulled(package: &str, version: &str, exec: &str) -> Deb {
     let wants = format!("{UNITS}/multi-user.target.wants/{package}.service");
-    service(package, version, FOREVER).link(&wants, &format!("../{package}.service"))
+    service(package, version, exec).link(&wants, &format!("../{package}.service"))
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn what_a_removed_package_left_does_not_make_its_successors_unit_another_package
     let left = machine.container().sh("dpkg-query -S /etc/init.d/acme");
     assert_eq!(left, "acme-old: /etc/init.d/acme");
 
-    succeeded(&machine.install(&pulled("acme", "1")), false);
+    succeeded(&machine.install(&pulled("acme", "1", FOREVER)), false);
     assert_eq!(machine.running("acme"), [""; 0]);
     let drop_in = "/etc/systemd/system/acme.service.d/00-wharfd-held.conf";
     assert_eq!(held(machine.container()), drop_in);

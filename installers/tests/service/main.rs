@@ -9,6 +9,7 @@
 mod activation;
 mod aliases;
 mod clock;
+mod conditions;
 mod contract;
 mod crash;
 mod disks;

@@ -70,6 +70,7 @@ fn acme(version: &str) -> Found {
         damage: None,
         managed: false,
         no_services: false,
+        skipped: None,
     }
 }
 

@@ -54,15 +54,15 @@ pub(super) fn ended(
                 ..
             },
             _,
-        ) => match verify_install(package, end.failure, end.device) {
+        ) => match verify_install(package, end.failure, end.device.as_ref()) {
             Ok(software) => {
                 let was_active = in_place.as_ref().is_some_and(|known| known.was_active);
                 let activate = (!software.active && is_to_be_active(name, was_active, rules))
                     .then_some((end.next, work.origin));
                 commit_install(instance, *stage, software, activate)
             }
-            Err((failure, device)) => {
-                let in_place = left_over(in_place.as_ref(), package, device);
+            Err(failure) => {
+                let in_place = left_over(in_place.as_ref(), package, end.device);
                 abort_install(instance, in_place, *stage, package, failure)
             }
         },
@@ -73,19 +73,19 @@ pub(super) fn ended(
     })
 }
 
-/// What is installed, or why that is not it, and what the device has instead.
+/// What is installed, or why that is not it.
 fn verify_install(
     package: &Package,
     failure: Option<Failure>,
-    device: Option<Found>,
-) -> Result<Software, (Failure, Option<Found>)> {
+    device: Option<&Found>,
+) -> Result<Software, Failure> {
     match (failure, device) {
-        (Some(failure), device) => Err((failure, device)),
+        (Some(failure), _) => Err(failure),
         (None, Some(found)) if found.is_whole() && found.version == package.version => {
-            Ok(found.into())
+            Ok(found.clone().into())
         }
         (None, device) => {
-            let found = match &device {
+            let found = match device {
                 Some(found) => found.to_string(),
                 None => format!("nothing of {}", package.name),
             };
@@ -93,7 +93,7 @@ fn verify_install(
                 "the package manager reported success, but the device has {found} instead of {}",
                 package.version
             );
-            Err((Failure::new(Cause::PackageManager, why), device))
+            Err(Failure::new(Cause::PackageManager, why))
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The decisions about Activate and Deactivate (TS 5.2).
 
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Cause, Failure, installer::Found};
 use wharf_software::{
-    Effect, Event, Executable, Kind, UpdateResult, record::StoredProgress::Running,
+    Effect, Event, Executable, Instance, Kind, Record, UpdateResult,
+    record::StoredProgress::Running,
 };
 
 use crate::{cells::*, steps::*};
@@ -43,6 +44,31 @@ fn activation_follows_the_device() {
         assert_eq!(ids(before, &made), [16, 12]);
         assert_eq!(made.effects, []);
     }
+}
+
+#[test]
+fn what_systemd_skipped_is_said_in_16_as_long_as_it_is_so_and_not_to_everybody() {
+    let skips = || Found {
+        skipped: Some(
+            "systemd skipped nginx.service (ConditionVirtualization=no is not met)".into(),
+        ),
+        ..found("1.0", true)
+    };
+    let told = "40: nginx 1.0 is installed; systemd skipped nginx.service (ConditionVirtualization=no is not met)";
+    let before = running(Kind::Activate, Running, installed(false));
+    let made = then(before, ended(None, Some(skips())));
+    let activated = left(&made);
+    assert_eq!((at(&made), activated.activation_state()), ((4, 2), true));
+    assert_eq!(reason(&made), told);
+    let public = activated.public_reason().to_string();
+    assert_eq!(public, "40: nginx 1.0 is installed");
+    let stored = Record::from(activated);
+    assert_eq!(Instance::try_from(stored.clone()).as_ref(), Ok(activated));
+
+    let runs = then(stored, Event::DeviceHas(Some(found("1.0", true))));
+    assert_eq!(reason(&runs), "40: nginx 1.0 is installed");
+    let again = then(Record::from(left(&runs)), Event::DeviceHas(Some(skips())));
+    assert_eq!(reason(&again), told);
 }
 
 #[test]

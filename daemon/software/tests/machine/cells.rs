@@ -83,6 +83,7 @@ pub(crate) fn software(version: &str, active: bool) -> Software {
         active,
         damage: None,
         no_services: false,
+        skipped: None,
     }
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         active,
         damage,
         no_services,
+        skipped,
     } = software(version, active);
     Found {
         name,
@@ -102,6 +104,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         damage,
         managed: true,
         no_services,
+        skipped,
     }
 }
 

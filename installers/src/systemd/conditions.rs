@@ -1,0 +1,137 @@
+//! Units that systemd does not start since a condition is not met (systemd.unit(5)): which ones, and by which condition.
+
+use wharf_frames::{Failure, Text};
+
+use super::{
+    gate::Ours,
+    manager::{Manager, UnitState},
+    record::{HeldBack, Record, Skipped},
+    units::UnitName,
+};
+
+/// systemd has started a unit, or skipped it (systemd.journal-fields(7), sd-messages.h).
+const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
+
+impl Manager {
+    /// Those of these units that systemd skipped when it was just asked to start them. `before` is how they stood before.
+    pub(super) fn skipped(
+        &self,
+        units: &Ours,
+        before: &[UnitState],
+        now: &[UnitState],
+    ) -> Result<Vec<Skipped>, Failure> {
+        let mut skipped = Vec::new();
+        for (unit, (before, now)) in units.units().iter().zip(before.iter().zip(now)) {
+            // A start that did not come so far, as where a dependency failed, leaves the time of an older one.
+            let why = match now.is_skipped() && now.condition_at != before.condition_at {
+                true => Some(self.unmet(unit, "Condition")?),
+                false if now.is_forgotten() => self.unmet_by_journal(unit),
+                false => None,
+            };
+            skipped.extend(why.map(|why| Skipped {
+                unit: unit.clone(),
+                why,
+            }));
+        }
+        Ok(skipped)
+    }
+
+    /// Those of these units that systemd skipped, now that nothing holds them back any more.
+    pub(super) fn held_back(&self, units: &Ours) -> Result<Vec<HeldBack>, Failure> {
+        let states = self.states(units.units())?;
+        let skipped = units.units().iter().zip(states);
+        let skipped = skipped.filter(|(_, state)| state.is_skipped());
+        Ok(skipped
+            .map(|(unit, state)| HeldBack {
+                unit: unit.clone(),
+                at: state.condition_at.into(),
+            })
+            .collect())
+    }
+
+    /// The conditions or asserts of a unit, by how their names begin, that were not met at its last start.
+    pub(super) fn unmet(&self, unit: &UnitName, begin: &str) -> Result<Text, Failure> {
+        let output =
+            self.ask(["status", "--lines=0", "--full", "--", unit.as_str()].into_iter())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let unmet: Vec<&str> = text.lines().filter_map(|line| unmet(line, begin)).collect();
+        Ok(unmet.join(", ").into())
+    }
+
+    /// The same of a unit that systemd has forgotten; none if it was not skipped.
+    fn unmet_by_journal(&self, unit: &UnitName) -> Option<Text> {
+        let said = self.said(1, &["_PID=1", STARTED, &format!("UNIT={unit}")]);
+        let (_, why) = said.split_once(" was skipped because of ")?;
+        let named = why.split_once('(').and_then(|(_, why)| why.split_once(')'));
+        Some(named.map_or("", |(why, _)| why).into())
+    }
+}
+
+/// `ConditionPathExists=/x` of a line `└─ ConditionPathExists=/x was not met`.
+fn unmet<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
+    let said = line.strip_suffix(" was not met")?;
+    let named = said.trim_start_matches(|it: char| !it.is_alphanumeric());
+    (named.starts_with(begin) && named.contains('=')).then_some(named)
+}
+
+impl Record {
+    /// Whether systemd skipped this unit of an active package, and not since we held it back.
+    pub(super) fn is_skipped(&self, unit: &UnitName, state: &UnitState) -> bool {
+        let was_skipped = || self.skipped.iter().any(|it| it.unit == *unit);
+        let by_us = |it: &HeldBack| it.unit == *unit && it.at.as_str() == state.condition_at;
+        let is_skipped = state.is_skipped() && !self.held_back.iter().any(by_us);
+        self.activated && (is_skipped || (state.is_forgotten() && was_skipped()))
+    }
+
+    /// What a person reads of these units, all of which systemd skipped; none if there are none.
+    pub(super) fn told_as_skipped<'a>(
+        &self,
+        units: impl Iterator<Item = &'a UnitName>,
+    ) -> Option<Text> {
+        let told = |unit: &UnitName| {
+            let known = self.skipped.iter().find(|it| it.unit == *unit);
+            match known.map(|it| it.why.as_str()) {
+                None | Some("") => unit.to_string(),
+                Some(why) => format!("{unit} ({why} is not met)"),
+            }
+        };
+        let told: Vec<String> = units.map(told).collect();
+        (!told.is_empty()).then(|| format!("systemd skipped {}", told.join(", ")).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemctl_names_the_conditions_and_asserts_that_are_not_met() {
+        for (line, condition, assert) in [
+            ("     Active: inactive (dead)", None, None),
+            (
+                "  Condition: start condition failed at Mon 2026-11-30 11:14:06 UTC; 15ms ago",
+                None,
+                None,
+            ),
+            (
+                "             └─ ConditionVirtualization=no was not met",
+                Some("ConditionVirtualization=no"),
+                None,
+            ),
+            (
+                "             |- ConditionPathExists=|/a b was not met",
+                Some("ConditionPathExists=|/a b"),
+                None,
+            ),
+            (
+                "             AssertPathExists=!/Condition was not met",
+                None,
+                Some("AssertPathExists=!/Condition"),
+            ),
+            ("* acme.service - a=b: Condition was not met", None, None),
+        ] {
+            let found = ["Condition", "Assert"].map(|begin| unmet(line, begin));
+            assert_eq!(found, [condition, assert], "{line}");
+        }
+    }
+}
