@@ -156,6 +156,7 @@ impl Desk {
         let manner = Manner {
             allow_downgrade: policy.allows_downgrade(&package.name),
             reinstall: false,
+            adopts: false,
         };
         let file = PackageFile {
             path: sealed.path.clone(),

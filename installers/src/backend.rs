@@ -37,6 +37,8 @@ pub struct Manner {
     pub allow_downgrade: bool,
     /// The same version is there, made from other bytes: install it again.
     pub reinstall: bool,
+    /// wharfd never managed what the device has of the package: its services are left as they are.
+    pub adopts: bool,
 }
 
 /// Where a package manager is in its work.
@@ -155,7 +157,8 @@ pub trait Installer: Send + Sync {
     ) -> Result<Change, Failure>;
 
     /// Keeps the units of both versions of a package from running and from starting at boot, before its file is
-    /// installed by this operation. Where nothing will be done, nothing is held.
+    /// installed by this operation. Where nothing will be done, nothing is held; where the manner says that it adopts
+    /// what is there, only what did not run.
     fn hold(
         &self,
         file: &PackageFile,
@@ -163,7 +166,8 @@ pub trait Installer: Send + Sync {
         operation: OperationId,
     ) -> Result<(), Failure>;
 
-    /// After an install that held units, `done` or not. Done, the package is left INACTIVE (TS 5.2); where its old version is still whole, what ran runs again. After an activation that is not `done`, what
+    /// After an install that held units, `done` or not. Done, the package is left INACTIVE (TS 5.2), unless it was
+    /// adopted; where its old version is still whole, what ran runs again. After an activation that is not `done`, what
     /// was enabled and ran before is so again. Nothing is changed twice.
     fn settle(&self, name: &PackageName, operation: OperationId, done: bool)
     -> Result<(), Failure>;

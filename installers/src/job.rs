@@ -236,7 +236,9 @@ impl<'a> Worker<'a> {
     /// is half done can neither be cancelled nor be taken for untouched.
     fn begin_attempt(&self, job: &mut Job, attempt: Attempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
-            job.before = self.backend.found(job.order.package())?;
+            let found = self.ledger.found(job.order.package(), self.backend)?;
+            job.adopts = found.as_ref().is_some_and(|found| !found.managed);
+            job.before = found;
         }
         job.cut_off |= has_begun(job) && is_of_another_boot(job, &attempt.boot);
         job.attempts.push(attempt);
@@ -431,6 +433,7 @@ impl<'a> Worker<'a> {
             // An interrupted attempt of this job installed these bytes. The ledger knows no bytes after a job that did
             // not end well (`Ledger::doubt`).
             reinstall: job.cut_off || (was_there && other_bytes),
+            adopts: job.adopts,
         })
     }
 

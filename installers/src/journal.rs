@@ -46,6 +46,9 @@ pub struct Job {
     /// package database calls the package whole, until an attempt has done the whole job again.
     #[cbor(n(7), default)]
     pub cut_off: bool,
+    /// An Install of a package that the device had before wharfd managed it, as the ledger was before the first attempt.
+    #[cbor(n(8), default)]
+    pub adopts: bool,
 }
 
 /// What a job is to do.
@@ -258,6 +261,7 @@ impl Journal {
             attempts: Vec::new(),
             before: None,
             cut_off: false,
+            adopts: false,
         })?;
         fault::point("job.accepted");
         Ok(())
@@ -365,6 +369,7 @@ mod tests {
                 skipped: None,
             }),
             cut_off: false,
+            adopts: false,
         }
     }
 

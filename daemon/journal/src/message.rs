@@ -70,6 +70,9 @@ pub const DOWNLOAD_DELAYED: &str = "65be03568eb94f29aad714209987802a";
 /// wharf-fetch has the whole package.
 pub const FETCHED: &str = "5341fdb489704e09ba68c55e18bfc526";
 
+/// The device had a package before wharfd managed it.
+pub const ADOPTED: &str = "4a021aa51f934f0a9e3fe17e519bc1d6";
+
 /// Software could not be activated.
 pub const ACTIVATION_FAILED: &str = "1b83a996e4c14b41b9c4cc6019b35ca6";
 

@@ -136,6 +136,7 @@ fn what_systemd_skipped_is_there_after_a_restart() {
         active: true,
         damage: None,
         managed: true,
+        no_services: false,
         skipped: Some(skipped.into()),
     };
     let installed = Instance::try_from(Record {
@@ -591,6 +592,7 @@ fn hello(no_services: bool) -> Software {
         active: false,
         damage: None,
         no_services,
+        skipped: None,
     }
 }
 

@@ -527,7 +527,7 @@ impl Installer for Apt {
         {
             return Ok(());
         }
-        services.hold(&self.dpkg, file, operation)
+        services.hold(&self.dpkg, file, operation, manner.adopts)
     }
 
     fn settle(

@@ -25,13 +25,14 @@ impl Services {
         dpkg: &Dpkg,
         file: &PackageFile,
         operation: OperationId,
+        adopts: bool,
     ) -> Result<(), Failure> {
         let name = &file.package.name;
         let packed = files::packed(&dpkg.root, &file.path, is_of_a_unit)?;
         let new = self.systemd.shipped(name, packed, false)?;
         let before = self.present(dpkg, name)?;
         let before = before.as_ref();
-        self.systemd.hold(name, operation, before, &new)
+        self.systemd.hold(name, operation, before, &new, adopts)
     }
 
     /// Takes away what holds units back and should not.

@@ -73,7 +73,7 @@ impl Systemd {
     }
 
     /// Those that run, and start with another unit: what only a question to it starts comes and goes.
-    fn exempt_that_run(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
+    pub(super) fn exempt_that_run(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
         let plain = shipped.exempt.keys().filter(|unit| !unit.is_template());
         let plain: Vec<UnitName> = plain.cloned().collect();
         let states = self.manager.states(&plain)?;

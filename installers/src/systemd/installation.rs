@@ -26,15 +26,20 @@ pub(crate) struct Present {
 }
 
 impl Systemd {
-    /// Keeps all units of both versions of a package from starting, then stops those that run.
+    /// Keeps all units of both versions of a package from starting, then stops those that run. Not where the install
+    /// `adopts` a package of the device.
     pub(crate) fn hold(
         &self,
         package: &PackageName,
         operation: OperationId,
         before: Option<&Present>,
         new: &Shipped,
+        adopts: bool,
     ) -> Result<(), Failure> {
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        if adopts || record.is_being_adopted() {
+            return self.adopt(package, operation, before, new, record);
+        }
         Self::tell_exempt(package, operation, new);
         if self.protected.package(package).is_some() {
             return Ok(());
@@ -76,7 +81,7 @@ impl Systemd {
     }
 
     /// Whether what its scripts forked is this install's: not where an upgrade failed, as then the old version's own
-    /// script may have started it again.
+    /// script may have started it again, and not where the device had the package before.
     pub(crate) fn has_forked(
         &self,
         package: &PackageName,
@@ -122,8 +127,8 @@ impl Systemd {
     }
 
     /// After the package manager's work. Where it is `done`, the package is left INACTIVE; where the version before is
-    /// still whole, what ran then runs again; a package that is half there stays held. After an
-    /// activation that failed, all is as it was before.
+    /// still whole, what ran then runs again; a package that is half there stays held. Software that the device had before
+    /// is as it was, and so is all after an activation that failed.
     pub(crate) fn settle(
         &self,
         package: &PackageName,
@@ -142,6 +147,7 @@ impl Systemd {
         };
         match job.work {
             Work::Install => {}
+            Work::Adoption => return self.settle_adoption(package, record, &job, present),
             Work::Activation => return self.put_back(package, record, &job, &present.shipped),
         }
         let (gate, tied) = self.quiet(package, &mut record, &present.shipped)?;

@@ -49,11 +49,13 @@ pub(super) struct UnitState {
     met: bool,
     /// Units that start it.
     pub(super) pulled_by: Vec<String>,
+    /// Others start it when it is needed: a socket, a timer, a path.
+    is_triggered: bool,
 }
 
 const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,RemainAfterExit,Result,NRestarts,\
                           ExecMainExitTimestampMonotonic,ConditionResult,ConditionTimestampMonotonic,Job,\
-                          WantedBy,RequiredBy,UpheldBy";
+                          WantedBy,RequiredBy,UpheldBy,TriggeredBy";
 
 impl UnitState {
     /// It does what it is for, by its type: one that runs once and is over has done it, all others are active.
@@ -84,6 +86,12 @@ impl UnitState {
     /// systemd forgets a unit that is not active and that no loaded unit names, its last start included.
     pub(super) fn is_forgotten(&self) -> bool {
         self.is_at_rest() && self.is_condition_unknown() && self.pulled_by.is_empty()
+    }
+
+    /// It could run, and somebody saw to it that it does not: it is disabled, or was stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        let could_run = self.is_disabled() || (self.is_enabled() && !self.is_forgotten());
+        could_run && !self.is_triggered && self.is_at_rest() && !self.is_up() && !self.is_skipped()
     }
 
     fn is_at_rest(&self) -> bool {
@@ -381,6 +389,10 @@ fn unit_state(block: &str) -> UnitState {
                 state.met = value == "yes";
                 continue;
             }
+            "TriggeredBy" => {
+                state.is_triggered = !value.is_empty();
+                continue;
+            }
             "RemainAfterExit" => {
                 state.remains = value == "yes";
                 continue;
@@ -504,6 +516,31 @@ mod tests {
             let state = unit_state(&text);
             let is = (state.is_skipped(), state.is_forgotten());
             assert_eq!(is, (skipped, forgotten), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_stopped_where_it_could_run_and_nothing_is_to_start_it_when_needed() {
+        const UNMET: &str = "ConditionResult=no\nConditionTimestampMonotonic=7";
+        for (file, active, more, stopped) in [
+            ("enabled", "inactive", "WantedBy=a.target", true),
+            ("enabled", "inactive", "", false), // nothing loads the target that wants it
+            ("disabled", "inactive", "", true),
+            ("disabled", "inactive", "TriggeredBy=a.timer", false),
+            ("enabled", "inactive", UNMET, false),
+            (
+                "enabled",
+                "inactive",
+                "Type=oneshot\nResult=success\nExecMainExitTimestampMonotonic=9",
+                false,
+            ),
+            ("enabled", "failed", "", false),
+            ("disabled", "active", "", false),
+            ("static", "inactive", "", false),
+            ("", "inactive", "", false),
+        ] {
+            let text = format!("UnitFileState={file}\nActiveState={active}\n{more}\n");
+            assert_eq!(unit_state(&text).is_stopped(), stopped, "{text}");
         }
     }
 

@@ -7,10 +7,11 @@
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
 //! - `exempt`: units that are never touched. `listing`: all of them, for an administrator.
-//! - `installation`: around the package manager's work.
+//! - `installation`: around the package manager's work. `adoption`: the same for what the device had before wharfd.
 //! - `activation`: Activate, Deactivate, and what active means. `conditions`: what systemd skips.
 
 mod activation;
+mod adoption;
 mod conditions;
 mod exempt;
 mod gate;

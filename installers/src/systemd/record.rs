@@ -87,7 +87,7 @@ pub(super) struct Interruption {
     /// What is done to them.
     #[cbor(n(5), default)]
     pub(super) work: Work,
-    /// Those that were down and are kept so after an activation that fails.
+    /// Those that were down and are kept so: during an adoption, and after an activation that fails.
     #[cbor(n(6), default)]
     pub(super) held: Vec<UnitName>,
 }
@@ -100,6 +100,9 @@ pub(super) enum Work {
     #[default]
     #[n(0)]
     Install,
+    /// The first Install of a package that the device had: its software is as it was.
+    #[n(1)]
+    Adoption,
     /// An Activate.
     #[n(2)]
     Activation,
@@ -149,6 +152,12 @@ impl Record {
         self.job
             .as_ref()
             .is_some_and(|job| job.operation == operation)
+    }
+
+    /// Whether an Install has begun to adopt the package, and was not settled.
+    pub(super) fn is_being_adopted(&self) -> bool {
+        let job = self.job.as_ref();
+        job.is_some_and(|job| job.work == Work::Adoption)
     }
 
     /// Every unit that it names, but for those that are never touched.

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use wharf_frames::{
     Cause,
-    installer::{Outcome, Request},
+    installer::{Outcome, Reply, Request, StageEntry},
 };
 use wharf_tests::{
     services::{self, By, KINDS, UNITS, services},
@@ -371,6 +371,7 @@ fn every_step_around_the_units_may_be_the_last_of_an_attempt() {
         let deactivated = machine.deactivate("acme");
         succeeded(&deactivated, false);
         assert_eq!(machine.running("acme"), [""; 0], "after step {step}");
+        discard_all(&machine);
         if [installed, activated, deactivated]
             .iter()
             .all(|outcome| outcome.attempts == 1)
@@ -379,4 +380,26 @@ fn every_step_around_the_units_may_be_the_last_of_an_attempt() {
         }
     }
     assert!(step > 15, "only {step} steps were interrupted");
+    for step in 1.. {
+        let package = format!("was-there-{step}");
+        machine.install_by_hand(&service(&package, "1", once));
+        fs::write(&steps, step.to_string()).unwrap();
+        let adopted = machine.install(&service(&package, "2", once));
+        succeeded(&adopted, true);
+        assert_eq!(machine.running(&package), [".service"], "after step {step}");
+        discard_all(&machine);
+        if adopted.attempts == 1 {
+            assert!(step > 10, "only {step} steps were interrupted");
+            break;
+        }
+    }
+}
+
+fn discard_all(machine: &Machine) {
+    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
+        panic!("no list");
+    };
+    for StageEntry { stage, .. } in stages {
+        assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+    }
 }

@@ -28,6 +28,12 @@ impl Machine {
         self.install_built(&built)
     }
 
+    /// The same for a package that is described.
+    pub(crate) fn install_by_hand(&mut self, package: &Deb) {
+        let path = package.build(self.packages.path());
+        self.unpack_by_hand(&path);
+    }
+
     /// Has dpkg install a package, as an administrator or the image of the device does.
     pub(crate) fn unpack_by_hand(&mut self, file: &Path) {
         let inside = format!("/root/{}", file.file_name().unwrap().to_string_lossy());

@@ -30,6 +30,7 @@ use crate::machine::{Deb, Place, Script, name, place_script};
 const PLAIN: Manner = Manner {
     allow_downgrade: false,
     reinstall: false,
+    adopts: false,
 };
 const QUIET: Client<'static> = Client {
     report: &|_| (),

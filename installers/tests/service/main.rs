@@ -7,6 +7,7 @@
 )]
 
 mod activation;
+mod adoption;
 mod aliases;
 mod clock;
 mod conditions;

@@ -1,0 +1,165 @@
+//! The first Install of a package that the device had before wharfd managed it. Its software is no new one, so it is not
+//! held back: maintainer scripts restart it, as they do under the package manager alone. What somebody stopped stays
+//! stopped.
+
+use std::collections::BTreeSet;
+
+use wharf_frames::{Failure, OperationId, PackageName, Text};
+use wharf_journal::message;
+
+use super::{
+    Systemd,
+    gate::Gate,
+    hold,
+    installation::Present,
+    is_pulled_by_others,
+    manager::UnitState,
+    record::{Interruption, Record, Work},
+    units::{Shipped, UnitName},
+};
+use crate::{fault, limits};
+
+impl Systemd {
+    /// Before the package manager's work: records what runs, and keeps down what does not. An earlier adoption that was
+    /// never settled knows better what ran.
+    pub(super) fn adopt(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        before: Option<&Present>,
+        new: &Shipped,
+        mut record: Record,
+    ) -> Result<(), Failure> {
+        let mut shipped = vec![new];
+        shipped.extend(before.map(|before| &before.shipped));
+        let gate = self.gate(package, &shipped, &record.units)?;
+        if !record.is_of(operation) {
+            let units = shipped.iter().flat_map(|shipped| &shipped.units);
+            let units = gate.ours(record.units.iter().chain(units));
+            record.units = units.units().to_vec();
+            let earlier = record.job.take().filter(|job| job.work == Work::Adoption);
+            let job = match earlier {
+                Some(job) => Interruption { operation, ..job },
+                None => self.as_it_was(operation, before, &gate, &shipped)?,
+            };
+            let old = before.map_or(new, |before| &before.shipped);
+            self.record_software(&gate, old, &mut record)?;
+            tell(package, operation, &job.held);
+            record.job = Some(job);
+            record.write(&self.root, package)?;
+        }
+        fault::point("adopt.recorded");
+        let job = record.job.as_ref();
+        let held = gate.ours(job.into_iter().flat_map(|job| &job.held));
+        if !held.is_empty() {
+            hold::put(&self.root, package, &held)?;
+            self.manager.reload()?;
+        }
+        fault::point("adopt.held");
+        Ok(())
+    }
+
+    fn as_it_was(
+        &self,
+        operation: OperationId,
+        before: Option<&Present>,
+        gate: &Gate,
+        shipped: &[&Shipped],
+    ) -> Result<Interruption, Failure> {
+        let (mut ran, mut enabled, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for shipped in shipped {
+            let known = Self::with_state(gate, shipped);
+            let states = self.manager.states(known.units())?;
+            for (unit, state) in known.units().iter().zip(&states) {
+                // What others start when it is needed they start again.
+                let by_itself = state.is_enabled() || state.is_disabled();
+                let is_to_run = by_itself || !state.pulled_by.is_empty();
+                ran.extend((state.runs() && is_to_run).then(|| unit.clone()));
+                enabled.extend(state.is_enabled().then(|| unit.clone()));
+                held.extend(state.is_stopped().then(|| unit.clone()));
+            }
+        }
+        Ok(Interruption {
+            operation,
+            version: before.map(|before| before.version.clone()),
+            ran,
+            enabled,
+            activated: false,
+            work: Work::Adoption,
+            held,
+        })
+    }
+
+    /// After the package manager's work, whatever came of it: what ran runs, and what was down is down.
+    pub(super) fn settle_adoption(
+        &self,
+        package: &PackageName,
+        mut record: Record,
+        job: &Interruption,
+        present: &Present,
+    ) -> Result<(), Failure> {
+        self.manager.reload()?;
+        let shipped = &present.shipped;
+        let gate = self.gate(package, &[shipped], &record.all())?;
+        let known = Self::with_state(&gate, shipped);
+        let held = gate.ours(&job.held);
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        let newly = |unit: &UnitName| job.held.contains(unit) && !job.enabled.contains(unit);
+        self.manager.disable(&enabled.only(newly))?;
+        self.manager.stop(&held, limits::UNIT_STOP)?;
+        fault::point("adopt.stopped");
+        if !job.held.is_empty() {
+            hold::release(&self.root, package, &BTreeSet::new())?;
+            self.manager.reload()?;
+        }
+        record.held_back = self.manager.held_back(&held)?;
+        fault::point("adopt.released");
+        self.run_on(&gate, shipped, job, |state| {
+            state.is_up_or_coming() || state.is_skipped()
+        })?;
+        fault::point("adopt.started");
+        self.record_software(&gate, shipped, &mut record)?;
+        record.units = shipped.units.iter().cloned().collect();
+        record.job = None;
+        record.write(&self.root, package)
+    }
+
+    /// All that starts at boot is the software. A package without such units counts as active, unless somebody disabled
+    /// them.
+    fn record_software(
+        &self,
+        gate: &Gate,
+        shipped: &Shipped,
+        record: &mut Record,
+    ) -> Result<(), Failure> {
+        let known = Self::with_state(gate, shipped);
+        let starts = |state: &UnitState| {
+            (state.is_enabled() && !state.is_forgotten())
+                || (is_pulled_by_others(shipped, state) && state.may_start_at_boot())
+        };
+        let could_start = |state: &UnitState| !state.file.is_empty() && !state.may_start_at_boot();
+        record.wanted = self.manager.those(&known, starts)?.units().to_vec();
+        record.exempt = self.exempt_that_run(shipped)?;
+        record.activated = match shipped.is_exempt() {
+            true => !record.exempt.is_empty(),
+            false => {
+                !record.wanted.is_empty() || self.manager.those(&known, could_start)?.is_empty()
+            }
+        };
+        Ok(())
+    }
+}
+
+fn tell(package: &PackageName, operation: OperationId, held: &[UnitName]) {
+    let but = match held {
+        [] => String::new(),
+        held => format!(", and what was stopped stays so: {held:?}"),
+    };
+    tracing::info!(
+        MESSAGE_ID = message::ADOPTED,
+        WHARF_PACKAGE = package.as_str(),
+        WHARF_OPERATION = %operation,
+        "{package}: the device had it before wharfd managed it, so what runs is not held back{}",
+        Text::from(but)
+    );
+}
