@@ -34,6 +34,36 @@ pub fn is_set() -> bool {
     now() >= BUILT
 }
 
+/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know where they are.
+pub fn utc(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(day);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The Gregorian date of a day since 1970-01-01: years from March, so that February's end is the year's.
+const fn date(day: u64) -> (u64, u64, u64) {
+    let day = day + 719_468; // since 0000-03-01
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    match month < 10 {
+        true => (era * 400 + year, month + 3, of_month),
+        false => (era * 400 + year + 1, month - 9, of_month),
+    }
+}
+
+/// When something comes that is waited for: at which moment, or in how long where the clock was never set.
+pub fn after(wait: Duration) -> String {
+    match is_set() {
+        true => format!("at {}", utc(now().saturating_add(wait.as_secs()))),
+        false => format!("in {} s", wait.as_secs()),
+    }
+}
+
 /// Tells when the clock is set.
 pub struct ClockWatch {
     timer: KernelTimer,
@@ -72,4 +102,21 @@ fn arm(timer: &KernelTimer) -> io::Result<()> {
     };
     let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     timer.arm(flags, &once)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_that_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_793_491_199, "2026-10-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), expected);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use wharf_software::{Event, InstanceId};
 use crate::{
     bus::Publisher,
     config::Timing,
-    delivery::Fetcher,
+    delivery::{Fetcher, room::Room},
     installer::{Installer, NotDone},
     store::{EffectId, Store, StoreError},
 };
@@ -32,6 +32,10 @@ pub enum Report {
     Block(RequestId),
     /// An effect is done that no event ends.
     Done(EffectId),
+    /// A download waits for its next attempt, and gives up its turn.
+    TurnGivenUp(EffectId),
+    /// The time of its next attempt has come.
+    TurnWanted(EffectId),
     /// What a waiting operation waited for may have come.
     AskGate,
     /// The device is to be looked at: wants to know about which software it can be asked.
@@ -45,6 +49,8 @@ pub struct Context {
     pub installer: Installer,
     /// The way to wharf-fetch.
     pub fetcher: Fetcher,
+    /// Room for downloads that run at once.
+    pub room: Room,
     /// The database. No task holds it over an await.
     pub store: Rc<RefCell<Store>>,
     /// The way to the agent.

@@ -17,6 +17,10 @@ pub struct Facts<'a> {
     pub clock_is_set: bool,
     /// What is accepted and has not ended, of all instances, in the order of acceptance.
     pub accepted: &'a [(OperationId, Kind)],
+    /// Number of other downloads that have a turn. One that waits for its next attempt has none.
+    pub downloading: usize,
+    /// Number of downloads that may have a turn at once.
+    pub parallel: usize,
     /// How often the operation was begun and did not end.
     pub attempts: u32,
     /// How often it may be begun.
@@ -43,7 +47,7 @@ pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) 
     if let Some(failure) = refused(operation, instance, facts) {
         return Answer::No(failure);
     }
-    if is_behind_another(operation, facts.accepted) {
+    if !has_turn(operation, facts) {
         return Answer::NotBefore("its turn".into());
     }
     if !facts.clock_is_set && instance.delivery().is_some_and(needs_the_clock) {
@@ -118,25 +122,17 @@ fn another_package(instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
     Some(Failure::new(Cause::AnotherPackage, why))
 }
 
-/// Pulls go one after the other, and so do jobs of the installer. A push comes when its server sends it.
-fn is_behind_another(operation: &Operation, accepted: &[(OperationId, Kind)]) -> bool {
-    accepted
-        .iter()
-        .take_while(|(id, _)| *id != operation.id)
-        .any(|(_, kind)| lane(*kind).is_some() && lane(*kind) == lane(operation.kind))
-}
-
-#[derive(PartialEq, Eq)]
-enum Lane {
-    Downloads,
-    Jobs,
-}
-
-const fn lane(kind: Kind) -> Option<Lane> {
-    match kind {
-        Kind::Push => None,
-        Kind::Pull => Some(Lane::Downloads),
-        Kind::Install | Kind::Uninstall | Kind::Activate | Kind::Deactivate => Some(Lane::Jobs),
+/// Pulls take the free turns, and jobs of the installer go one after the other. A push comes when its server sends it.
+/// Free turns go by the order of acceptance, since the agent asks in that order.
+fn has_turn(operation: &Operation, facts: &Facts<'_>) -> bool {
+    match operation.kind {
+        Kind::Push => true,
+        Kind::Pull => facts.downloading < facts.parallel,
+        Kind::Install | Kind::Uninstall | Kind::Activate | Kind::Deactivate => {
+            let ahead = facts.accepted.iter();
+            let mut ahead = ahead.take_while(|(id, _)| *id != operation.id);
+            ahead.all(|(_, kind)| matches!(kind, Kind::Pull | Kind::Push))
+        }
     }
 }
 
@@ -166,6 +162,8 @@ mod tests {
         now: 100,
         clock_is_set: true,
         accepted: &[],
+        downloading: 0,
+        parallel: 2,
         attempts: 0,
         attempt_limit: 3,
         held_by: None,
@@ -323,20 +321,50 @@ mod tests {
     }
 
     #[test]
-    fn pulls_wait_for_pulls_and_not_for_jobs_or_pushes() {
-        for (kind, pull_starts, install_starts) in [
-            (Kind::Pull, false, true),
-            (Kind::Push, true, true),
-            (Kind::Install, true, false),
+    fn a_pull_waits_while_all_turns_are_taken() {
+        for (downloading, parallel, starts) in [
+            (0, 1, true),
+            (1, 1, false),
+            (0, 2, true),
+            (1, 2, true),
+            (2, 2, false),
+            (3, 2, false), // a reload lowered it
+            (15, 16, true),
         ] {
-            let accepted = [(OTHER, kind)];
             let facts = Facts {
-                accepted: &accepted,
+                downloading,
+                parallel,
                 ..FACTS
             };
-            assert_eq!(asked(&pull("http://h"), facts) == Answer::Now, pull_starts);
-            assert_eq!(asked(&install(None), facts) == Answer::Now, install_starts);
+            let expected = if starts {
+                Answer::Now
+            } else {
+                waits("its turn")
+            };
+            let answer = asked(&pull("http://h"), facts);
+            assert_eq!(answer, expected, "{downloading} of {parallel}");
+            assert_eq!(asked(&install(None), facts), Answer::Now);
         }
+    }
+
+    #[test]
+    fn what_is_accepted_and_has_no_turn_holds_up_no_pull() {
+        let accepted = [
+            (OTHER, Kind::Pull), // it waits for its next attempt
+            (OTHER, Kind::Push),
+            (OTHER, Kind::Install),
+        ];
+        let facts = Facts {
+            accepted: &accepted,
+            ..FACTS
+        };
+        assert_eq!(asked(&pull("http://h"), facts), Answer::Now);
+        assert_eq!(asked(&install(None), facts), waits("its turn"));
+        let deliveries = Facts {
+            accepted: &accepted[..2],
+            ..FACTS
+        };
+        assert_eq!(asked(&install(None), deliveries), Answer::Now);
     }
 
     #[test]
@@ -350,6 +378,7 @@ mod tests {
         let accepted = [(OTHER, Kind::Push), (OTHER, Kind::Pull)];
         let facts = Facts {
             accepted: &accepted,
+            downloading: 2,
             ..FACTS
         };
         assert_eq!(may_start(&push, &Instance::default(), &facts), Answer::Now);

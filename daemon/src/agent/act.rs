@@ -14,7 +14,7 @@ use super::{Agent, Expected};
 use crate::{
     clock,
     delivery::{
-        pull::{self, Pull},
+        pull::{self, Pull, Turn},
         push::{self, Push},
         seal,
     },
@@ -75,7 +75,7 @@ impl Agent {
             Effect::Queue { .. } | Effect::StopDelivery { .. } | Effect::UpdateRegistration => {
                 return None;
             }
-            Effect::StartPull { operation, stage } => self.pull(instance, operation, stage)?,
+            Effect::StartPull { operation, stage } => self.pull(pending, operation, stage)?,
             Effect::AcceptPush { operation, stage } => self.push(instance, operation, stage),
             Effect::Discard { stage } => {
                 self.spawn(discard(self.context.clone(), pending.id, stage))
@@ -111,10 +111,11 @@ impl Agent {
 
     fn pull(
         &self,
-        id: InstanceId,
+        pending: &Pending,
         operation: OperationId,
         stage: StageId,
     ) -> Option<JoinHandle<()>> {
+        let (effect, id) = (pending.id, pending.instance);
         let instance = self.instances.get(&id)?;
         let Flow::Pull { uri, .. } = &instance.delivery()?.flow else {
             return None;
@@ -130,9 +131,22 @@ impl Agent {
         };
         let context = self.context.clone();
         Some(self.spawn(async move {
-            let end = pull.run(&context).await;
-            context.report(id, end);
+            match pull.run(&context).await {
+                Turn::Over(end) => context.report(id, end),
+                Turn::GivenUp { wait } => {
+                    context.send(Report::TurnGivenUp(effect));
+                    let _ = tokio::time::timeout(wait, context.until_ending()).await;
+                    context.send(Report::TurnWanted(effect));
+                }
+            }
         }))
+    }
+
+    /// The next attempt of a download passes the gate as the first one did.
+    pub(super) fn want_turn(&mut self, effect: EffectId) {
+        if self.resting.remove(&effect) {
+            self.tasks.remove(&effect);
+        }
     }
 
     /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
@@ -203,6 +217,7 @@ impl Agent {
     /// Effects that are over: their tasks have said their last word, or must not say it any more.
     pub(super) fn forget(&mut self, over: &[EffectId]) {
         for id in over {
+            self.resting.remove(id);
             if let Some(task) = self.tasks.remove(id) {
                 task.abort();
             }
@@ -233,23 +248,26 @@ impl Agent {
                 continue;
             };
             let event = match self.gate(&asked, id, &instance) {
-                Answer::Now if is_pull(&waiting) => {
-                    self.begin(waiting);
-                    continue;
-                }
                 Answer::Now => Event::Started { operation },
                 Answer::NotBefore(why) => Event::Waiting { operation, why },
                 Answer::No(failure) => Event::Failed { operation, failure },
             };
+            let goes_on = is_pull(&waiting) && matches!(event, Event::Started { .. });
             match self.try_report(id, event, None) {
-                Ok(_) => changed |= self.instances.get(&id) != Some(&instance),
+                Ok(_) => {
+                    changed |= self.instances.get(&id) != Some(&instance);
+                    if goes_on {
+                        self.begin(waiting);
+                    }
+                }
                 Err(error) => self.rest_gate(&error),
             }
         }
         changed
     }
 
-    /// What was accepted and has not started, and pulls that wharfd left when it ended.
+    /// What was accepted and has not started, and pulls before their next attempt, in the order of acceptance: who
+    /// is asked about first gets the free turn.
     fn waiting_in_the_gate(&self) -> Vec<(Pending, OperationId)> {
         let waiting = self.pending.values().filter_map(|pending| {
             let operation = match pending.effect {
@@ -261,7 +279,18 @@ impl Agent {
             };
             Some((pending.clone(), operation))
         });
-        waiting.collect()
+        let mut waiting: Vec<_> = waiting.collect();
+        let accepted = |id: &OperationId| self.accepted.iter().position(|(known, _)| known == id);
+        waiting.sort_by_key(|(_, operation)| accepted(operation));
+        waiting
+    }
+
+    /// Number of downloads that have a turn.
+    fn downloading(&self) -> usize {
+        let pulls = self.pending.values().filter(|pending| is_pull(pending));
+        pulls
+            .filter(|pull| self.tasks.contains_key(&pull.id) && !self.resting.contains(&pull.id))
+            .count()
     }
 
     /// Nothing passes the gate while its answers cannot be stored.
@@ -290,6 +319,8 @@ impl Agent {
                 now: clock::now(),
                 clock_is_set: clock::is_set(),
                 accepted: &self.accepted,
+                downloading: self.downloading(),
+                parallel: self.settings.parallel_downloads,
                 attempts,
                 attempt_limit: pull::ATTEMPT_LIMIT,
                 held_by: self.holder(id, instance),

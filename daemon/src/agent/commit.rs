@@ -45,6 +45,8 @@ impl Agent {
                 self.reply(request, Answer::Changed);
             }
             Report::Done(effect) => self.done(effect),
+            Report::TurnGivenUp(effect) => drop(self.resting.insert(effect)),
+            Report::TurnWanted(effect) => self.want_turn(effect),
             Report::AskGate => self.gate_rests = false, // it is asked before the next wait
             Report::Look(software) => drop(software.send(self.idle_software())),
         }

@@ -22,7 +22,7 @@ mod story;
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem,
     path::{Path, PathBuf},
     rc::Rc,
@@ -49,7 +49,7 @@ use crate::{
     bus::{self, AgentView},
     clock::{self, ClockWatch},
     config::Settings,
-    delivery::{Fetcher, copy::LocalFile, push::Block},
+    delivery::{Fetcher, copy::LocalFile, push::Block, room::Room},
     installer::Installer,
     link::Link,
     local_changes::LocalChanges,
@@ -133,6 +133,8 @@ pub struct Agent {
     pending: BTreeMap<EffectId, Pending>,
     /// What is being done.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
+    /// Those of them that wait for the next attempt of their download.
+    resting: BTreeSet<EffectId>,
     /// Where it is noted that the device is to be looked at.
     changes: LocalChanges,
     /// Where the blocks of a push go.
@@ -190,6 +192,7 @@ impl Agent {
         let context = Context {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
+            room: Room::default(),
             store: Rc::new(RefCell::new(store)),
             reports: sender,
             publisher,
@@ -213,6 +216,7 @@ impl Agent {
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            resting: BTreeSet::new(),
             changes,
             pushes: BTreeMap::new(),
             expected: None,

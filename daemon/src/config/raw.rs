@@ -32,6 +32,7 @@ const WRITTEN: &Written = &[
     ("package.*", PACKAGE),
     ("package.*.activation", ACTIVATION),
     ("download", "[download], and its keys on the lines below"),
+    ("download.parallel", "parallel = 2"),
     (
         "download.credentials-over-http",
         "credentials-over-http = [\"http://host\"]",
@@ -96,6 +97,7 @@ pub(super) struct Device {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Download {
+    pub(super) parallel: Option<Spanned<usize>>,
     pub(super) credentials_over_http: Option<Vec<Spanned<String>>>,
 }
 

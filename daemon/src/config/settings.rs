@@ -38,6 +38,8 @@ pub struct Settings {
     pub activations: BTreeMap<PackageName, Activation>,
     /// What the machine may not say about itself.
     pub device: Device,
+    /// Number of downloads that may run at once.
+    pub parallel_downloads: usize,
     /// The origins that may get User Name and Password without TLS.
     pub credentials_over_http: Vec<UriOrigin>,
     /// How long things are waited for.
@@ -244,6 +246,7 @@ struct Draft {
     server: Option<Server>,
     activations: BTreeMap<PackageName, Activation>,
     device: Device,
+    parallel_downloads: Option<usize>,
     credentials_over_http: Vec<UriOrigin>,
     timing: Timing,
 }
@@ -284,6 +287,9 @@ impl Draft {
             if let Some(text) = text {
                 *place = Some(judge_text(source, key, text)?);
             }
+        }
+        if let Some(count) = file.download.parallel {
+            self.parallel_downloads = Some(in_range(source, "parallel", &count, 1, 16)?);
         }
         if let Some(origins) = file.download.credentials_over_http {
             let judged = origins.iter().map(|origin| judge_origin(source, origin));
@@ -328,6 +334,7 @@ impl Draft {
             server: self.server,
             activations: self.activations,
             device: self.device,
+            parallel_downloads: self.parallel_downloads.unwrap_or(2),
             credentials_over_http: self.credentials_over_http,
             timing: self.timing,
         })
@@ -465,6 +472,7 @@ mod tests {
         let settings = Root::with(&[("wharfd.toml", LOCAL)]).settings().unwrap();
         assert_eq!(settings.instances, 1);
         assert_eq!(settings.max_instances, 16);
+        assert_eq!(settings.parallel_downloads, 2);
         assert_eq!(settings.server.as_ref().unwrap().lifetime, 86_400);
         assert_eq!(
             settings.server.as_ref().unwrap().activation,
@@ -491,6 +499,16 @@ mod tests {
         let settings = root.settings().unwrap();
         assert_eq!(settings.max_instances, 4);
         assert_eq!(settings.endpoint, "gateway-17");
+    }
+
+    #[test]
+    fn downloads_run_at_once_within_bounds() {
+        for (count, allowed) in [(0, false), (1, true), (16, true), (17, false)] {
+            let file = format!("{LOCAL}[download]\nparallel = {count}\n");
+            let settings = Root::with(&[("wharfd.toml", file.as_str())]).settings();
+            let parallel = settings.ok().map(|settings| settings.parallel_downloads);
+            assert_eq!(parallel, allowed.then_some(count), "{count}");
+        }
     }
 
     #[test]
@@ -627,7 +645,10 @@ mod tests {
             (
                 "[download]\ncredentials = true",
                 "line 2",
-                &["credentials", "expected `credentials-over-http`"],
+                &[
+                    "credentials",
+                    "expected `parallel` or `credentials-over-http`",
+                ],
             ),
             (
                 "[download]\ncredentials-over-http = true",

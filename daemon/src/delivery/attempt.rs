@@ -80,7 +80,7 @@ impl Fetcher {
         }
     }
 
-    /// Makes the attempt. `report` gets every event but the last; `arrived` how many bytes are in the file, each
+    /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `arrived` how many bytes are in the file, each
     /// second; the length of the package comes back.
     /// Dropping the future ends wharf-fetch, which ends when its socket closes. When wharfd is to end,
     /// wharf-fetch is asked to make durable what it has, and to say how much that is.
@@ -88,7 +88,7 @@ impl Fetcher {
         &self,
         context: &Context,
         attempt: Attempt,
-        mut report: impl FnMut(Event),
+        mut report: impl FnMut(Event) -> Result<(), Failure>,
         mut arrived: impl FnMut(u64),
     ) -> Result<u64, Failed> {
         let staged = attempt.staged;
@@ -141,7 +141,7 @@ impl Fetcher {
                         durable: Some(durable),
                     });
                 }
-                Ok((event, _)) => report(event),
+                Ok((event, _)) => report(event)?,
                 Err(error) => return Err(unavailable(format!("wharf-fetch broke off: {error}"))),
             }
         }

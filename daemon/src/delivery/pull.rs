@@ -1,5 +1,5 @@
-//! A download from a Package URI: attempts until the package is there, each counted before it is made, each going
-//! on where the one before stopped.
+//! A download from a Package URI, while it has a turn: attempts until the package is there or the next one has to wait.
+//! Each is counted before it is made, and goes on where the one before stopped.
 
 use std::{cell::Cell, time::Duration};
 
@@ -19,6 +19,7 @@ use super::{
     seal::{A_WHILE, discard, seal},
 };
 use crate::{
+    clock,
     installer::{NotDone, Staged},
     store::Download,
     work::{Context, not_stored},
@@ -47,17 +48,42 @@ pub struct Pull {
     pub password: Option<Secret>,
 }
 
+/// What became of a turn.
+#[derive(Debug)]
+pub enum Turn {
+    /// This event ends the download.
+    Over(Event),
+    /// The next attempt comes after so long, and others may download meanwhile.
+    GivenUp {
+        /// How long.
+        wait: Duration,
+    },
+}
+
+/// Why the package is not there.
+enum NotWhole {
+    Failed(Failure),
+    Later(Duration),
+}
+
+impl From<Failure> for NotWhole {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Pull {
-    /// Downloads. What comes back ends the operation.
-    pub async fn run(self, context: &Context) -> Event {
+    /// Downloads.
+    pub async fn run(self, context: &Context) -> Turn {
         let operation = self.operation;
         match self.until_whole(context).await {
-            Ok(()) => Event::PackageWritten { operation },
-            Err(failure) => Event::Failed { operation, failure },
+            Ok(()) => Turn::Over(Event::PackageWritten { operation }),
+            Err(NotWhole::Failed(failure)) => Turn::Over(Event::Failed { operation, failure }),
+            Err(NotWhole::Later(wait)) => Turn::GivenUp { wait },
         }
     }
 
-    async fn until_whole(&self, context: &Context) -> Result<(), Failure> {
+    async fn until_whole(&self, context: &Context) -> Result<(), NotWhole> {
         loop {
             let download = self.download(context)?;
             if !download.whole {
@@ -65,7 +91,7 @@ impl Pull {
                     discard(context, self.stage).await; // what was judged not to be sound
                     wharf_fault::point("pull.discarded");
                 }
-                self.until_bytes_came(context).await?;
+                self.try_once(context).await?;
             }
             if context.is_ending() || self.is_sound(context).await? {
                 return Ok(());
@@ -73,25 +99,20 @@ impl Pull {
         }
     }
 
-    async fn until_bytes_came(&self, context: &Context) -> Result<(), Failure> {
-        loop {
-            let begun = context.store.borrow_mut().begin_attempt(self.stage);
-            let download = begun.map_err(not_stored)?;
-            let Err(failed) = self.attempt(context, &download).await else {
-                return Ok(());
-            };
-            if context.is_ending() || !failed.failure.cause.may_pass() {
-                return Err(failed.failure);
-            }
-            let attempts = self.download(context)?.attempts;
-            if attempts >= ATTEMPT_LIMIT {
-                return Err(gave_up(&failed.failure));
-            }
-            self.wait(context, attempts, &failed).await;
-            if context.is_ending() {
-                return Err(failed.failure);
-            }
+    async fn try_once(&self, context: &Context) -> Result<(), NotWhole> {
+        let begun = context.store.borrow_mut().begin_attempt(self.stage);
+        let download = begun.map_err(not_stored)?;
+        let Err(failed) = self.attempt(context, &download).await else {
+            return Ok(());
+        };
+        if context.is_ending() || !failed.failure.cause.may_pass() {
+            return Err(failed.failure.into());
         }
+        let attempts = self.download(context)?.attempts;
+        if attempts >= ATTEMPT_LIMIT {
+            return Err(gave_up(&failed.failure).into());
+        }
+        Err(NotWhole::Later(self.later(context, attempts, &failed)))
     }
 
     fn download(&self, context: &Context) -> Result<Download, Failure> {
@@ -102,13 +123,15 @@ impl Pull {
     async fn attempt(&self, context: &Context, download: &Download) -> Result<(), Failed> {
         let resume = resume(download);
         let keep = resume.as_ref().map_or(0, |resume| resume.offset);
+        let staged = self.staged(context, keep).await?;
+        let share = context.room.share(self.stage, staged.kept, staged.limit);
         let attempt = Attempt {
             subject: Subject {
                 instance: self.instance.0,
                 operation: self.operation,
                 package: self.package.clone(),
             },
-            staged: self.staged(context, keep).await?,
+            staged,
             uri: self.uri.clone(),
             user_name: self.user_name.clone(),
             password: self.password.clone(),
@@ -120,12 +143,20 @@ impl Pull {
         };
         let total = Cell::new(None);
         let note = |progress| {
-            if let Progress::Started { total: told, .. } = &progress {
+            if let Progress::Started {
+                offset,
+                total: told,
+                ..
+            } = &progress
+            {
                 total.set(*told);
+                share.expect(*offset, *told)?;
             }
             self.note(context, progress);
+            Ok(())
         };
         let show = |bytes| {
+            share.arrived(bytes);
             let percent = total.get().map(|total| percent(bytes, total));
             if percent.is_some() {
                 context.publisher.progress(self.operation, percent);
@@ -197,7 +228,8 @@ impl Pull {
         }
     }
 
-    async fn wait(&self, context: &Context, failed: u32, why: &Failed) {
+    /// Says when the next attempt comes.
+    fn later(&self, context: &Context, failed: u32, why: &Failed) -> Duration {
         let wait = context.back_off(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
         tracing::warn!(
@@ -210,9 +242,13 @@ impl Pull {
             wait.as_secs(),
             why.failure
         );
-        let why = format!("the next attempt, since {}", why.failure);
+        let (next, when) = (failed + 1, clock::after(wait));
+        let why = format!(
+            "attempt {next} of {ATTEMPT_LIMIT} {when}, since {}",
+            why.failure
+        );
         self.waits_for(context, why.into());
-        let _ = tokio::time::timeout(wait, context.until_ending()).await;
+        wait
     }
 
     /// A download that was continued may be a mixture, although its validator said otherwise. If it is judged
@@ -238,7 +274,7 @@ impl Pull {
                 wharf_fault::point("pull.started_over");
                 Ok(false)
             }
-            // The verdict is given again when the effect asks for it. Other downloads wait for this one.
+            // The verdict is given again when the effect asks for it. This download has its turn meanwhile.
             _ => Ok(true),
         }
     }

@@ -142,7 +142,7 @@ fn a_download_over_tls_waits_for_the_clock_also_where_it_had_begun() {
     let mut set = StageSet::simulated();
     set.origin = Origin::https(); // of a CA that the gateway does not know: each attempt fails
     set.order(&set.publish(&Package::new("hello", "1.0-1")));
-    set.wait_for_reason("the next attempt");
+    set.wait_for_reason("waiting for attempt");
     set.gateway.daemon().kill();
     set.start_daemon_again_with(&NEVER_SET);
     set.wait_for_reason("10: waiting for the clock");

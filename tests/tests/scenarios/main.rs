@@ -9,6 +9,7 @@
 
 mod bus;
 mod configuration;
+mod downloads;
 mod dtls;
 mod instances;
 mod interruptions;

@@ -18,11 +18,11 @@ pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> O
 
 pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
     pull(instance, operation, |stage, progress, waiting| {
+        *waiting = None;
         if *progress != PullProgress::Queued {
-            return None;
+            return Some(Vec::new()); // its next attempt: the effect is still there
         }
         *progress = PullProgress::Asking;
-        *waiting = None;
         Some(vec![Effect::StartPull { operation, stage }])
     })
 }

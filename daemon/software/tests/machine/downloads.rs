@@ -105,6 +105,22 @@ fn a_package_fully_written_is_downloaded_with_result_0() {
 }
 
 #[test]
+fn a_download_whose_next_attempt_starts_no_longer_says_for_what_it_waited() {
+    for (progress, told) in [
+        (Running, "10: waiting for the first byte"),
+        (StoredProgress::Receiving, "30: downloading"),
+    ] {
+        let waiting = Record {
+            note: Some("attempt 3 of 8".into()),
+            ..pulling(progress)
+        };
+        let made = then(waiting, Event::Started { operation: RUNNING });
+        assert_eq!(reason(&made), told);
+        assert_eq!(made.effects, [], "the effect is still there");
+    }
+}
+
+#[test]
 fn a_package_that_holds_is_delivered_with_result_0_never_3() {
     let made = then(
         downloaded(),

@@ -9,7 +9,7 @@ use wharf_software::{
 use crate::{cells::*, steps::by_user};
 
 /// What the cells cite beside the specification.
-pub(crate) const DECISIONS: [(&str, &str); 28] = [
+pub(crate) const DECISIONS: [(&str, &str); 29] = [
     (
         "D1",
         "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -121,6 +121,10 @@ pub(crate) const DECISIONS: [(&str, &str); 28] = [
     (
         "D28",
         "Activate and Deactivate by a local user act on the software in place, also in INITIAL and DELIVERED; while a package is on its way: refused. State, Result, 0, 1 and 12 stay as the TS has them; 16 says after its own reason what is in place and whether it runs. A server's have no effect outside INSTALLED (TS 5.2).",
+    ),
+    (
+        "D29",
+        "A download that waits for its next attempt passes the gate again: another one may have its turn.",
     ),
 ];
 
@@ -362,7 +366,7 @@ fn reports() -> Vec<Section> {
     let by_hand = |_: &Instance| "D18, D20";
     vec![
         Section::report("The gate has the operation wait, or the installer cannot be asked", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
-        Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16"),
+        Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16, D29"),
         Section::report("The installer is at its job: 16 does not say any more what it waited for", Event::Underway { operation: RUNNING }, |_| "D1"),
         Section::report("Bytes arrive", Event::FirstByte { operation: RUNNING }, |_| "TS Appendix B; D16"),
         Section::report("The package is written", Event::PackageWritten { operation: RUNNING }, |_| "TS table 5.1.1-1, 5.1.2.3; D15"),

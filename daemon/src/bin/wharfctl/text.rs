@@ -1,5 +1,7 @@
 //! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
 
+pub(crate) use wharfd::clock::utc as time;
+
 use crate::{
     look::{Look, Tone},
     model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Snapshot},
@@ -363,43 +365,9 @@ fn cut(text: &str, width: usize) -> String {
     }
 }
 
-/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know where they are.
-pub(crate) fn time(seconds: u64) -> String {
-    let (day, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(day);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The Gregorian date of a day since 1970-01-01: years from March, so that February's end is the year's.
-const fn date(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468; // since 0000-03-01
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    match month < 10 {
-        true => (era * 400 + year, month + 3, of_month),
-        false => (era * 400 + year + 1, month - 9, of_month),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_that_of_the_calendar() {
-        for (seconds, expected) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_793_491_199, "2026-10-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(time(seconds), expected);
-        }
-    }
 
     fn at_percent(percent: Option<u8>) -> Instance {
         Instance {
@@ -435,7 +403,7 @@ mod tests {
     #[test]
     fn a_bar_is_one_line_of_the_terminal() {
         let mut instance = at_percent(Some(50));
-        instance.status_reason = "10: waiting for the next attempt, since …".repeat(9);
+        instance.status_reason = "10: waiting for attempt 3 of 8, since …".repeat(9);
         for columns in [0, 1, 20, 59, 120] {
             assert_eq!(bar(&instance, columns).chars().count(), columns);
         }
