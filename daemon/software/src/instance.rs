@@ -34,6 +34,8 @@ pub enum State {
     Downloaded {
         /// As above.
         in_place: Option<InPlace>,
+        /// The download, which ends with the verdict.
+        operation: Operation,
         /// The file.
         stage: StageId,
         /// What they wait for, where somebody said so.
@@ -374,14 +376,18 @@ impl Instance {
 
     /// What is accepted and has not ended, downloads included.
     pub fn operation(&self) -> Option<Operation> {
-        match self.work() {
-            Some((kind, work)) => Some(work.operation(kind)),
-            None => self.delivery().map(Delivery::operation),
+        match (self.work(), &self.state) {
+            (Some((kind, work)), _) => Some(work.operation(kind)),
+            (None, State::Downloaded { operation, .. }) => Some(operation.clone()),
+            (None, _) => self.delivery().map(Delivery::operation),
         }
     }
 
-    /// The phase that the operation is at: it waits in the gate, or acts.
+    /// The phase that the operation is at: it waits in the gate, acts, or what it brought is judged.
     pub fn phase(&self) -> Option<Phase> {
+        if let State::Downloaded { .. } = self.state {
+            return Some(Phase::Verify);
+        }
         let queued = match (self.work(), self.delivery()) {
             (Some((_, work)), _) => matches!(work.progress, Progress::Queued(_)),
             (None, Some(delivery)) => delivery.is_queued(),

@@ -220,11 +220,9 @@ impl Record {
                 in_place,
                 delivery: self.delivery()?,
             },
-            UpdateState::Downloaded if self.operation.is_some() => {
-                return Err(self.contradiction());
-            }
             UpdateState::Downloaded => State::Downloaded {
                 in_place,
+                operation: self.download()?,
                 stage: self.need("stage", self.stage)?,
                 waiting: self.note.clone(),
             },
@@ -308,6 +306,15 @@ impl Record {
             stage: self.need("stage", self.stage)?,
             flow,
         })
+    }
+
+    /// The download whose file is judged.
+    fn download(&self) -> Result<Operation, RecordError> {
+        let operation = self.need("operation", self.operation.clone())?;
+        match operation.kind {
+            Kind::Pull | Kind::Push => Ok(operation),
+            _ => Err(self.contradiction()),
+        }
     }
 
     fn installation(&self) -> Result<Installation, RecordError> {

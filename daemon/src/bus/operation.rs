@@ -81,7 +81,7 @@ impl Operation {
     }
 
     /// Its outcome as public text; empty before its end. `Reasons` has the Status Reason of that moment. A `pull` or
-    /// `push` ends when the whole package has arrived. The instance and `History` show how it was judged afterwards.
+    /// `push` ends with the verdict on its package: `done` in DELIVERED, `failed` otherwise.
     #[zbus(property)]
     fn outcome(&self) -> String {
         self.view(public::outcome)

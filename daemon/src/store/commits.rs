@@ -243,7 +243,7 @@ fn end(
 fn reached(kind: Kind, instance: &Instance) -> bool {
     let state = instance.update_state();
     match kind {
-        Kind::Pull | Kind::Push => state == UpdateState::Downloaded,
+        Kind::Pull | Kind::Push => state == UpdateState::Delivered,
         Kind::Install => state == UpdateState::Installed,
         Kind::Uninstall => instance.software().is_none(),
         Kind::Activate | Kind::Deactivate => {

@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use super::database::Migration;
 
 /// The first is applied to an empty file; `user_version` counts those that were.
-pub(super) const MIGRATIONS: &[Migration] = &[first, second, third];
+pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth];
 
 /// What a copy from before a migration is not to hold.
 pub(super) const FORGET_CREDENTIALS: &str = "UPDATE instance SET user_name = NULL, password = NULL";
@@ -20,4 +20,8 @@ fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn third(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_3.sql"))
+}
+
+fn fourth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_4.sql"))
 }

@@ -653,6 +653,44 @@ fn software_that_was_active_before_its_upgrade_runs_for_all_that_an_older_releas
     assert_eq!(runs, [true, false]);
 }
 
+/// As the third schema has it: the pull is over before its package is judged.
+fn downloaded_of_the_third_schema() -> Folder {
+    let folder = of_release_0_1();
+    let third = Database::open(&folder.file(), &schema::MIGRATIONS[..3]).unwrap();
+    let downloaded = "UPDATE instance SET update_state = 2, update_result = 0, package_uri = NULL, operation = NULL, \
+         progress = NULL, user_name = NULL, password = NULL; \
+         UPDATE operation SET phase = 'after'; \
+         UPDATE step SET state = 'done', outcome = '40: checking who signed the package'; \
+         UPDATE effect SET kind = 'seal', stage = (SELECT stage FROM instance)";
+    third.connection.execute_batch(downloaded).unwrap();
+    folder
+}
+
+#[test]
+fn a_pull_that_the_third_schema_took_for_done_before_its_verdict_goes_on() {
+    let folder = downloaded_of_the_third_schema();
+    let mut store = folder.open().unwrap();
+    let stored = store.load().unwrap();
+    let instance = &stored.instances[&ID];
+    assert_eq!(instance.update_state(), UpdateState::Downloaded);
+    assert_eq!(instance.operation().map(|known| known.id), Some(OPERATION));
+    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    let shown = |store: &mut Store| {
+        let operation = store.operations(1).unwrap().remove(0);
+        (operation.state, operation.outcome)
+    };
+    assert_eq!(shown(&mut store), ("running".to_owned(), String::new()));
+    let failure = Failure::new(Cause::Unsigned, "there is no signature");
+    let refused = Event::SealRefused {
+        stage: STAGE,
+        failure,
+    };
+    commit(&mut store, instance, refused).unwrap();
+    let why = "20: there is no signature".to_owned();
+    assert_eq!(shown(&mut store), ("failed".to_owned(), why));
+    assert_eq!(store.load().unwrap().accepted, []);
+}
+
 #[test]
 fn a_newer_schema_is_left_alone() {
     let folder = Folder::new();

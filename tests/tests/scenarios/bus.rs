@@ -27,34 +27,40 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    output: String,
-    errors: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) errors: String,
 }
 
 /// A gateway on a bus, registered.
-struct OnBus {
-    set: StageSet,
+pub(crate) struct OnBus {
+    pub(crate) set: StageSet,
     bus: SystemBus,
 }
 
 impl OnBus {
-    fn simulated() -> Self {
+    pub(crate) fn simulated() -> Self {
         Self::on(Gateway::simulated(), SystemBus::start)
     }
 
-    fn on(gateway: Gateway, start: impl Fn(&Path) -> SystemBus) -> Self {
+    pub(crate) fn on(gateway: Gateway, start: impl Fn(&Path) -> SystemBus) -> Self {
         let bus = start(&gateway.path());
         let set = StageSet::registered(gateway, "");
         let on_bus = Self { set, bus };
-        wait_until("wharfd on the bus", || {
-            (on_bus.wharfctl(&["status"]).code == Some(0)).then_some(())
-        });
+        on_bus.wait_until_shown();
         on_bus
     }
 
-    fn wharfctl(&self, arguments: &[&str]) -> Said {
+    /// Waits until wharfd is on the bus.
+    #[track_caller]
+    pub(crate) fn wait_until_shown(&self) {
+        wait_until("wharfd on the bus", || {
+            (self.wharfctl(&["status"]).code == Some(0)).then_some(())
+        });
+    }
+
+    pub(crate) fn wharfctl(&self, arguments: &[&str]) -> Said {
         self.wharfctl_as(ROOT, arguments)
     }
 
@@ -96,14 +102,14 @@ impl OnBus {
     }
 
     #[track_caller]
-    fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let said = self.wharfctl(arguments);
         assert_eq!(said.code, Some(0), "{arguments:?}: {said:?}");
         said.output
     }
 
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.done(&[&["--json"], arguments].concat());
         serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
     }

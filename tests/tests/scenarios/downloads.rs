@@ -1,10 +1,11 @@
-//! Several downloads: who has a turn, who gives it up, and what one of them leaves to the others.
+//! Several downloads: who has a turn, who gives it up, what one of them leaves to the others; and how a download ends.
 
 use std::fs;
 
+use serde_json::Value;
 use wharf_tests::{gateway::Gateway, origin::Fault, package::Package, waiting::wait_until};
 
-use crate::stage_set::StageSet;
+use crate::{bus::OnBus, stage_set::StageSet};
 
 /// With three instances, and these words in `[download]`.
 fn set_with(download: &str) -> StageSet {
@@ -153,4 +154,49 @@ fn two_downloads_that_do_not_fit_together_leave_the_room_to_the_first() {
     assert!(reason.contains(told), "{reason}");
     set.origin.release();
     set.wait_for_instance(0, "3/0");
+}
+
+/// The operations of an instance, oldest first.
+fn operations(on_bus: &OnBus, instance: &str) -> Vec<Value> {
+    let shown = on_bus.json(&["show", instance]);
+    shown["operations"].as_array().unwrap().clone()
+}
+
+/// Kind, state and outcome of the last one.
+fn last(on_bus: &OnBus, instance: &str) -> [String; 3] {
+    let operations = operations(on_bus, instance);
+    let last = operations.last().unwrap();
+    ["kind", "state", "outcome"].map(|name| last[name].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_pull_ends_with_the_verdict_on_its_package() {
+    let mut on_bus = OnBus::simulated();
+    let uri = on_bus
+        .set
+        .publish_signed(&Package::new("stranger", "1.0-1"), None);
+    on_bus.set.order(&uri);
+    on_bus.set.wait_for("0/53");
+    let why = "20: there is no signature beside the package, and none in it";
+    assert_eq!(last(&on_bus, "0"), ["pull", "failed", why]);
+
+    let broken = on_bus.set.gateway.path().join("etc/wharfd/keys/broken.asc");
+    fs::write(&broken, "no certificate").unwrap();
+    let hello = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    on_bus.set.order(&hello);
+    on_bus.set.wait_for_reason("40: waiting for a verdict");
+    assert_eq!(last(&on_bus, "0"), ["pull", "running", ""]);
+    let before = operations(&on_bus, "0");
+
+    on_bus.set.kill_and_start_daemon();
+    on_bus.wait_until_shown();
+    assert_eq!(last(&on_bus, "0"), ["pull", "running", ""]);
+    fs::remove_file(&broken).unwrap();
+    on_bus.set.wait_for("3/0");
+    let why = "40: hello 1.0-1 is ready to be installed";
+    assert_eq!(last(&on_bus, "0"), ["pull", "done", why]);
+    let ids = |operations: Vec<Value>| -> Vec<Value> {
+        operations.iter().map(|known| known["id"].clone()).collect()
+    };
+    assert_eq!(ids(operations(&on_bus, "0")), ids(before));
 }

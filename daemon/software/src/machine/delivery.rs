@@ -66,6 +66,7 @@ pub(super) fn package_written(instance: &Instance, operation: OperationId) -> Op
     let next = Instance {
         state: State::Downloaded {
             in_place: instance.in_place().cloned(),
+            operation: delivery.operation(),
             stage,
             waiting: None,
         },

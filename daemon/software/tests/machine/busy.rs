@@ -238,10 +238,11 @@ fn update_supported_objects_has_the_registration_follow_the_software() {
 }
 
 #[test]
-fn an_operation_waits_in_the_gate_then_acts() {
+fn an_operation_waits_in_the_gate_then_acts_then_a_download_is_judged() {
     for cell in cells() {
-        let expected = match Record::from(&cell).progress {
-            None => None,
+        let record = Record::from(&cell);
+        let expected = match record.progress {
+            None => record.operation.map(|_| Phase::Verify),
             Some(Queued) => Some(Phase::Gate),
             Some(_) => Some(Phase::Act),
         };

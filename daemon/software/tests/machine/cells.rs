@@ -182,7 +182,12 @@ pub(crate) fn pushing() -> Record {
 pub(crate) fn downloaded() -> Record {
     Record {
         stage: Some(STAGE),
-        ..in_state(UpdateState::Downloaded, UpdateResult::Initial)
+        progress: None,
+        ..running(
+            Kind::Pull,
+            StoredProgress::Running,
+            in_state(UpdateState::Downloaded, UpdateResult::Initial),
+        )
     }
 }
 

@@ -105,6 +105,30 @@ fn a_package_fully_written_is_downloaded_with_result_0() {
 }
 
 #[test]
+fn a_download_ends_with_the_verdict_on_its_package() {
+    for (record, kind) in [
+        (pulling(StoredProgress::Receiving), Kind::Pull),
+        (pushing(), Kind::Push),
+    ] {
+        let written = then(record, Event::PackageWritten { operation: RUNNING });
+        let open = left(&written).operation().map(|it| (it.id, it.kind));
+        assert_eq!(open, Some((RUNNING, kind)));
+        let held = Event::Sealed {
+            stage: STAGE,
+            package: package(),
+        };
+        let refused = Event::SealRefused {
+            stage: STAGE,
+            failure: Failure::new(Cause::Unsigned, "there is no signature"),
+        };
+        for verdict in [held, refused] {
+            let judged = step(left(&written), verdict, &rules()).unwrap();
+            assert_eq!(left(&judged).operation(), None);
+        }
+    }
+}
+
+#[test]
 fn a_download_whose_next_attempt_starts_no_longer_says_for_what_it_waited() {
     for (progress, told) in [
         (Running, "10: waiting for the first byte"),

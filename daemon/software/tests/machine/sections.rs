@@ -124,7 +124,7 @@ pub(crate) const DECISIONS: [(&str, &str); 29] = [
     ),
     (
         "D29",
-        "A download that waits for its next attempt passes the gate again: another one may have its turn.",
+        "A download that waits for its next attempt passes the gate again: another one may have its turn. Its operation ends with the verdict on the package.",
     ),
 ];
 

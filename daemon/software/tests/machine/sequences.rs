@@ -429,12 +429,8 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         request,
     };
     let Some(operation) = instance.operation().map(|operation| operation.id) else {
-        return match (instance.update_state(), instance.stage()) {
-            (UpdateState::Downloaded, Some(stage)) => Event::Sealed {
-                stage,
-                package: package(),
-            },
-            (UpdateState::Initial | UpdateState::Delivered, _)
+        return match instance.update_state() {
+            UpdateState::Initial | UpdateState::Delivered
                 if instance.software().is_some() && dice.one_in(3) =>
             {
                 Event::Execute {
@@ -449,14 +445,14 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                     },
                 }
             }
-            (UpdateState::Delivered, _) => execute(Executable::Install, ""),
-            (UpdateState::Installed, _) => match dice.below(4) {
+            UpdateState::Delivered => execute(Executable::Install, ""),
+            UpdateState::Installed => match dice.below(4) {
                 0 => execute(Executable::Activate, ""),
                 1 => execute(Executable::Deactivate, ""),
                 2 => execute(Executable::Uninstall, "1"),
                 _ => execute(Executable::Uninstall, ""),
             },
-            (UpdateState::Initial, _) if instance.software().is_some() && dice.one_in(3) => {
+            UpdateState::Initial if instance.software().is_some() && dice.one_in(3) => {
                 execute(Executable::Uninstall, "")
             }
             _ => Event::Write {
@@ -468,6 +464,10 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     };
     match (instance.phase(), instance.is_busy()) {
         (Some(Phase::Gate), _) => Event::Started { operation },
+        (Some(Phase::Verify), _) => Event::Sealed {
+            stage: instance.stage().unwrap(),
+            package: package(),
+        },
         (_, true) => Event::Ended {
             operation,
             failure: dice.one_in(4).then(|| random_failure(dice)),
@@ -600,6 +600,6 @@ fn random_histories_reach_every_state_busy_and_idle() {
             reached.insert((instance.update_state(), kind, instance.software().is_some()));
         }
     }
-    // INITIAL 5, DOWNLOAD STARTED 4, DOWNLOADED 2, DELIVERED 6, INSTALLED 4.
-    assert_eq!(reached.len(), 21, "{reached:#?}");
+    // INITIAL 5, DOWNLOAD STARTED 4, DOWNLOADED 4, DELIVERED 6, INSTALLED 4.
+    assert_eq!(reached.len(), 23, "{reached:#?}");
 }

@@ -81,6 +81,24 @@ fn a_row_that_cannot_be_is_a_typed_error() {
         ),
         (
             Record {
+                operation: None,
+                ..downloaded()
+            },
+            missing(Downloaded, "operation"),
+        ),
+        (
+            Record {
+                progress: Some(StoredProgress::Running),
+                ..downloaded()
+            },
+            contradiction(Downloaded),
+        ),
+        (
+            running(Kind::Install, StoredProgress::Running, downloaded()),
+            contradiction(Downloaded),
+        ),
+        (
+            Record {
                 package: Some(package()),
                 ..downloaded()
             },

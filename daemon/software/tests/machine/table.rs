@@ -213,6 +213,14 @@ fn impossible() -> String {
                     }
                     None => without_operation(record),
                 };
+                let judged = record.update_state == UpdateState::Downloaded;
+                let record = match judged {
+                    true => Record {
+                        progress: None, // all bytes have come
+                        ..record
+                    },
+                    false => record,
+                };
                 Instance::try_from(record).is_err()
             });
             let words: Vec<&str> = refused
