@@ -146,6 +146,14 @@ impl Installer {
         }
     }
 
+    /// Cancels a job that has changed nothing yet.
+    pub async fn cancel(&self, operation: OperationId) -> Result<(), NotDone> {
+        match self.ask(Request::Cancel { operation }).await? {
+            (Reply::Done, _) => Ok(()),
+            (other, _) => Err(self.unexpected(other)),
+        }
+    }
+
     /// What the device has of a package.
     pub async fn state(&self, package: PackageName) -> Result<Option<Found>, NotDone> {
         match self.ask(Request::State { package }).await? {

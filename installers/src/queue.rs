@@ -127,7 +127,7 @@ impl Queue {
         job.state = State::Ended(Outcome {
             failure: Some(Failure::new(
                 Cause::Policy,
-                "cancelled before anything was changed",
+                "cancelled on the device before anything was changed",
             )),
             device: look(job.order.package())?,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),

@@ -2,7 +2,7 @@
 //! test an overlay over it. One that boots is in `container`.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -197,4 +197,27 @@ fn mirror(suite: &str) -> String {
         .find_map(|line| line.strip_prefix(&prefix))
         .unwrap_or_else(|| panic!("apt has no source for {suite} main; it has:\n{targets}"))
         .to_owned()
+}
+
+/// dpkg's frontend lock, held as by another front end until it is dropped.
+///
+/// # Panics
+///
+/// Where somebody else holds it.
+pub fn frontend_lock(root: &Path) -> File {
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(root.join("var/lib/dpkg/lock-frontend"))
+        .expect("dpkg's lock");
+    let whole = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).expect("dpkg's lock");
+    lock
 }

@@ -31,6 +31,11 @@ pub enum Event {
     },
     /// A Delete of the instance.
     Delete,
+    /// What waits or downloads is to end: asked for on the device. A server has Delete.
+    Cancel {
+        /// Who asks.
+        by: Origin,
+    },
 
     /// The operation has to wait, and for what: said after `waiting for`, as in `10: waiting for the clock`.
     Waiting {

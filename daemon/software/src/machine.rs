@@ -1,5 +1,6 @@
 //! The machine: one function from an instance and an event to the next instance and what is to be done, or a refusal.
 
+mod cancel;
 mod delete;
 mod delivery;
 mod device;
@@ -122,6 +123,7 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
             request,
         } => return execute::execute(instance, resource, &arguments, request, rules),
         Event::Delete => return delete::delete(instance),
+        Event::Cancel { by } => return cancel::cancel(instance, by),
         Event::Waiting { operation, why } => match instance.work() {
             Some(_) => work::waits(instance, operation, why),
             None => delivery::waits(instance, operation, why),

@@ -4,13 +4,15 @@
 use wharf_software::{
     Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
     create::{create, free_id},
+    operation::Phase,
 };
 
 use super::{Agent, Expected};
 use crate::{
-    bus::{Command, Refused, Request},
+    bus::{Answer, Command, Refused, Request},
     clock,
     delivery::copy::LocalFile,
+    installer::NotDone,
     objects,
     store::{HistoryEntry, StoreError},
     work::{operation_id, stage_id},
@@ -23,6 +25,12 @@ impl Agent {
     /// Answers once it is stored. Who asked and is gone has no use for the answer.
     pub(super) fn answer_local(&mut self, command: Command) {
         match command {
+            Command::Instance {
+                id,
+                request: Request::Cancel,
+                user,
+                answer,
+            } => self.cancel(id, user, answer),
             Command::Instance {
                 id,
                 request,
@@ -42,6 +50,30 @@ impl Agent {
                 drop(answer.send(operations.map_err(not_stored)));
             }
         }
+    }
+
+    /// What the installer has, it alone can cancel: the answer comes from there, and the end from the job.
+    fn cancel(&mut self, id: InstanceId, user: u32, answer: Answer<()>) {
+        let busy = self.instances.get(&id).filter(|known| known.is_busy());
+        let begun = busy.filter(|known| known.phase() == Some(Phase::Act));
+        let Some(job) = begun.and_then(Instance::operation) else {
+            return drop(answer.send(self.request_local(id, Request::Cancel, user)));
+        };
+        let installer = self.context.installer.clone();
+        tokio::task::spawn_local(async move {
+            let cancelled = installer.cancel(job.id).await;
+            if cancelled.is_ok() {
+                tracing::info!(
+                    WHARF_INSTANCE = id.0,
+                    WHARF_OPERATION = %job.id,
+                    "instance {}: user {user} cancelled the {}",
+                    id.0,
+                    job.kind.as_str()
+                );
+            }
+            let refused = |error: NotDone| Refused::NotAllowed(error.to_string());
+            drop(answer.send(cancelled.map_err(refused)));
+        });
     }
 
     fn request_local(
@@ -75,6 +107,9 @@ impl Agent {
                 request: asked(user),
             },
             Request::Delete => Event::Delete,
+            Request::Cancel => Event::Cancel {
+                by: Origin::User(user),
+            },
         };
         let done = self.happen_locally(id, event);
         self.expected = None;

@@ -73,6 +73,8 @@ pub enum Request {
     },
     /// A Delete.
     Delete,
+    /// To end what waits or downloads.
+    Cancel,
 }
 
 /// Why something is not done.

@@ -29,9 +29,9 @@ and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, 
 | `/org/wharfd/Agent1/instances/ID` | an instance of Object 9; comes with Create, goes with Delete |
 | `/org/wharfd/Agent1/operations/ID` | an operation that has not ended, or one of the last 16 that have; `Operations` has all |
 
-- A method is a server's request: it goes through the same machine, under the same rules, with the caller's uid as its
-  origin; the server is notified as of its own. It answers when the request is accepted and stored; the work comes
-  afterwards. The signals of what it changed go out before its answer.
+- A method is a server's request, but for `Cancel`: it goes through the same machine, under the same rules, with the
+  caller's uid as its origin; the server is notified as of its own. It answers when the request is accepted and stored;
+  the work comes afterwards. The signals of what it changed go out before its answer.
 - `PropertiesChanged` comes after the commit, one signal for all properties of an object that changed. Who is slow
   sees the newest value and not each step; `History` has each step.
 - Refusals: `InvalidArgs` where a server reads 4.00, `Failed` where it reads 4.05, `UnknownObject` for an instance that

@@ -184,6 +184,18 @@ impl Instance {
         self.execute(call, Executable::Deactivate, b"").await
     }
 
+    /// Ends what is being done: a download or its judgement, which leaves Update Result 57; what waits to start; and a job,
+    /// as long as the installer has changed nothing. No request of a server does this: a server has Delete.
+    async fn cancel(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        self.change(Call { connection, header }, Request::Cancel)
+            .await
+    }
+
     /// Deletes the instance, with a download that runs. Refused while software is in place.
     async fn delete(
         &self,

@@ -25,6 +25,8 @@ use wharf_tests::{
     waiting::wait_until,
 };
 
+pub(crate) use wharf_tests::debian_root::frontend_lock;
+
 use crate::machine::{Deb, Place, Script, name, place_script};
 
 const PLAIN: Manner = Manner {
@@ -561,25 +563,6 @@ fn another_package_than_was_sealed_is_not_installed() {
     file.package.name = name("bulb");
     assert_eq!(bench.install(&file), Err(Cause::Plan));
     assert_eq!(bench.version("acme"), None);
-}
-
-/// dpkg's frontend lock, held as by another front end until it is dropped.
-pub(crate) fn frontend_lock(root: &Path) -> fs::File {
-    let lock = fs::File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(root.join("var/lib/dpkg/lock-frontend"))
-        .unwrap();
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: 0,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).unwrap();
-    lock
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn operations(on_bus: &OnBus, instance: &str) -> Vec<Value> {
 }
 
 /// Kind, state and outcome of the last one.
-fn last(on_bus: &OnBus, instance: &str) -> [String; 3] {
+pub(crate) fn last(on_bus: &OnBus, instance: &str) -> [String; 3] {
     let operations = operations(on_bus, instance);
     let last = operations.last().unwrap();
     ["kind", "state", "outcome"].map(|name| last[name].as_str().unwrap_or_default().to_owned())

@@ -8,6 +8,7 @@
 )]
 
 mod bus;
+mod cancel;
 mod configuration;
 mod downloads;
 mod dtls;

@@ -1,15 +1,21 @@
 //! Delete: the cancel that a server has, as long as no software would be left without its instance.
 
 use super::{Refusal, Transition, execute::busy, write::dropped};
-use crate::{Effect, Instance, instance::State};
+use crate::{Effect, Instance, UpdateState, instance::State};
 
 pub(super) fn delete(instance: &Instance) -> Result<Transition, Refusal> {
     if let Some((kind, _)) = instance.work() {
         return Err(busy(kind));
     }
     if let Some((name, version)) = instance.software() {
+        let first = match instance.update_state() {
+            UpdateState::DownloadStarted | UpdateState::Downloaded => {
+                "`wharfctl cancel` on the device ends the download"
+            }
+            _ => "Uninstall first",
+        };
         return Err(Refusal::not_allowed(format!(
-            "{name} {version} is in place: Uninstall first"
+            "{name} {version} is in place: {first}"
         )));
     }
     let mut effects = match &instance.state {

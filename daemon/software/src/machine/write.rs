@@ -108,10 +108,24 @@ fn room_for(
 
 fn no_room(instance: &Instance) -> Refusal {
     Refusal::not_allowed(format!(
-        "a package can be written in INITIAL, and this is {}{}: Uninstall or Delete first",
+        "a package can be written in INITIAL, and this is {}{}: {}",
         instance.update_state().name(),
         if instance.is_busy() { ", busy" } else { "" },
+        first(instance),
     ))
+}
+
+/// What makes room for a package. A server can end a download only where Delete is not refused.
+fn first(instance: &Instance) -> &'static str {
+    match (&instance.state, instance.software()) {
+        (State::DownloadStarted { .. } | State::Downloaded { .. }, None) => {
+            "Delete ends the download, and so does `wharfctl cancel` on the device"
+        }
+        (State::DownloadStarted { .. } | State::Downloaded { .. }, Some(_)) => {
+            "`wharfctl cancel` on the device ends the download"
+        }
+        _ => "Uninstall or Delete first",
+    }
 }
 
 /// Block 0 again, from the server that pushes.

@@ -144,6 +144,77 @@ fn a_download_whose_next_attempt_starts_no_longer_says_for_what_it_waited() {
     }
 }
 
+const CANCEL: Event = Event::Cancel {
+    by: Origin::User(0),
+};
+
+#[test]
+fn a_cancelled_download_is_initial_57_and_says_who_cancelled() {
+    for record in [
+        pulling(Queued),
+        pulling(Running),
+        pulling(StoredProgress::Receiving),
+        pushing(),
+        downloaded(),
+    ] {
+        for record in [record.clone(), with_software(record)] {
+            let in_place = Instance::try_from(record.clone()).unwrap();
+            let made = then(record, CANCEL);
+            assert_eq!(at(&made), (0, 57));
+            assert!(reason(&made).starts_with("20: cancelled by user 0 on the device"));
+            assert_eq!(made.effects, [Effect::Discard { stage: STAGE }]);
+            assert_eq!(left(&made).software(), in_place.software());
+            assert_eq!(left(&made).settings().password, None);
+        }
+    }
+}
+
+#[test]
+fn what_waits_in_the_gate_can_be_cancelled_and_leaves_the_device_as_it_is() {
+    for (kind, record, expected) in [
+        (Kind::Install, delivered(), (3, 57)),
+        (Kind::Uninstall, installed(true), (4, 59)),
+        (Kind::Activate, installed(false), (4, 2)),
+        (Kind::Deactivate, installed(true), (4, 2)),
+    ] {
+        let made = then(running(kind, Queued, record.clone()), CANCEL);
+        assert_eq!(at(&made), expected, "{kind:?}");
+        assert!(reason(&made).ends_with("cancelled by user 0 on the device"));
+        assert_eq!(left(&made).operation(), None);
+        let refusal = refused(running(kind, Running, record), CANCEL);
+        assert_eq!(refusal.code, Code::MethodNotAllowed);
+    }
+}
+
+#[test]
+fn where_nothing_is_done_there_is_nothing_to_cancel() {
+    for record in [initial(), delivered(), installed(true)] {
+        let refusal = refused(record, CANCEL);
+        assert_eq!(refusal.why.as_str(), "there is nothing to cancel");
+    }
+}
+
+#[test]
+fn a_package_written_during_a_download_is_refused_with_what_ends_the_download() {
+    let says = |record| refused(record, good_uri()).why.to_string();
+    let cancel = "`wharfctl cancel` on the device";
+    for record in [pulling(Running), downloaded()] {
+        let alone = says(record.clone());
+        let told = format!("Delete ends the download, and so does {cancel}");
+        assert!(alone.ends_with(&told), "{alone}");
+        let upgrade = says(with_software(record.clone()));
+        assert!(
+            upgrade.ends_with(&format!(": {cancel} ends the download")),
+            "{upgrade}"
+        );
+        let delete = refused(with_software(record), Event::Delete);
+        assert_eq!(
+            delete.why.as_str(),
+            format!("nginx 1.0 is in place: {cancel} ends the download")
+        );
+    }
+}
+
 #[test]
 fn a_package_that_holds_is_delivered_with_result_0_never_3() {
     let made = then(

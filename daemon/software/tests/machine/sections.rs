@@ -9,7 +9,7 @@ use wharf_software::{
 use crate::{cells::*, steps::by_user};
 
 /// What the cells cite beside the specification.
-pub(crate) const DECISIONS: [(&str, &str); 29] = [
+pub(crate) const DECISIONS: [(&str, &str); 30] = [
     (
         "D1",
         "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -52,7 +52,7 @@ pub(crate) const DECISIONS: [(&str, &str); 29] = [
     ),
     (
         "D11",
-        "Package or Package URI outside INITIAL, or while busy: 4.05, nothing is disturbed, also by an empty one: it is no cancel.",
+        "Package or Package URI outside INITIAL, or while busy: 4.05, nothing is disturbed, also by an empty one: it does not cancel.",
     ),
     (
         "D12",
@@ -125,6 +125,10 @@ pub(crate) const DECISIONS: [(&str, &str); 29] = [
     (
         "D29",
         "A download that waits for its next attempt passes the gate again: another one may have its turn. Its operation ends with the verdict on the package.",
+    ),
+    (
+        "D30",
+        "Cancel is for local users. A download or its judgement ends in INITIAL / 57, what waits in the gate ends as if the gate refused it. A job that the installer has is cancelled by the installer, up to where it begins to change the device.",
     ),
 ];
 
@@ -356,6 +360,7 @@ fn executes() -> Vec<Section> {
         Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
         Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
+        Section::request("Cancel, by the local user 0", Event::Cancel { by: Origin::User(0) }, |_| "D30", |_| "D30"),
     ]
 }
 

@@ -151,7 +151,11 @@ fn judge(
         "{}",
         told()
     );
-    if !matches!(event, Event::Write { .. } | Event::Execute { .. }) {
+    let request = matches!(
+        event,
+        Event::Write { .. } | Event::Execute { .. } | Event::Cancel { .. }
+    );
+    if !request {
         let again = step(new, event.clone(), rules).unwrap();
         assert_eq!(again.instance.as_ref(), Some(new), "told twice: {}", told());
         assert_eq!(again.effects, [], "told twice: {}", told());
@@ -171,10 +175,14 @@ fn is_allowed(old: &Instance, event: &Event, rules: &Rules<'_>, new: &Instance) 
     match (old.update_state(), new.update_state()) {
         (before, after) if before == after => true,
         (Initial, DownloadStarted) => matches!(event, Event::Write { .. }) && !old.is_busy(),
-        (DownloadStarted, Initial) => matches!(event, Event::Failed { .. }),
+        (DownloadStarted, Initial) => {
+            matches!(event, Event::Failed { .. } | Event::Cancel { .. })
+        }
         (DownloadStarted, Downloaded) => matches!(event, Event::PackageWritten { .. }),
         (Downloaded, Delivered) => matches!(event, Event::Sealed { .. }),
-        (Downloaded, Initial) => matches!(event, Event::SealRefused { .. }),
+        (Downloaded, Initial) => {
+            matches!(event, Event::SealRefused { .. } | Event::Cancel { .. })
+        }
         (Delivered, Installed) => matches!(event, Event::Ended { failure: None, .. }),
         (Delivered, Initial) => uninstall && !old.is_busy(),
         (Delivered, DownloadStarted) => rules.replace_failed && old.update_result().value() == 58,
@@ -382,6 +390,9 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         },
         3..7 => random_execute(dice, request),
         7 if dice.one_in(4) => Event::Delete,
+        7 if dice.one_in(4) => Event::Cancel {
+            by: Origin::User(0),
+        },
         7 => Event::Waiting {
             operation,
             why: "its turn".into(),

@@ -47,6 +47,7 @@ pub(crate) enum Change {
     },
     Activate,
     Deactivate,
+    Cancel,
     Delete,
 }
 
@@ -203,6 +204,7 @@ impl Agent {
             }
             Change::Activate => self.call(&path, interface, "Activate", &()).await,
             Change::Deactivate => self.call(&path, interface, "Deactivate", &()).await,
+            Change::Cancel => self.call(&path, interface, "Cancel", &()).await,
             Change::Delete => self.call(&path, interface, "Delete", &()).await,
         }
         .map(drop)

@@ -75,6 +75,11 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
+    /// Cancel what waits, downloads, or has not begun to change the device
+    Cancel {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
     /// Delete an instance without software in place, with a download that runs
     Delete {
         /// The instance's number, or the name of its package

@@ -8,10 +8,12 @@
 //! - `keys`: who may sign, which wharf-installer is asked. `units`: the units of a package, likewise.
 //! - `completions`: the scripts for shells, and the names that they complete.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
+//! - `cancel`: what is being done ends.
 //! - `change`, `install`: the verbs that ask for something, and wait for its end.
 
 mod agent;
 mod arguments;
+mod cancel;
 mod change;
 mod completions;
 mod doctor;
@@ -117,6 +119,7 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         Verb::Deactivate { instance } => {
             to_its_end(change::deactivate(agent, &instance, json)).await
         }
+        Verb::Cancel { instance } => to_its_end(cancel::cancel(agent, &instance, json)).await,
         Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
         // They need no agent.
         Verb::Doctor

@@ -1,0 +1,37 @@
+//! Cancel: a local user ends what waits or downloads. The installer alone knows whether a job can still be cancelled.
+
+use wharf_frames::{Cause, Failure};
+
+use super::{Refusal, Transition, delivery, work};
+use crate::{
+    Instance, Origin,
+    instance::State,
+    operation::{Operation, Phase},
+};
+
+pub(super) fn cancel(instance: &Instance, by: Origin) -> Result<Transition, Refusal> {
+    let Some(Operation { id, kind, .. }) = instance.operation() else {
+        return Err(Refusal::not_allowed("there is nothing to cancel"));
+    };
+    let failure = cancelled(by);
+    let ended = match &instance.state {
+        State::DownloadStarted { .. } => delivery::download_failed(instance, id, failure),
+        State::Downloaded { stage, .. } => delivery::seal_refused(instance, *stage, failure),
+        _ if instance.phase() == Some(Phase::Gate) => work::failed(instance, id, failure),
+        _ => None,
+    };
+    ended.ok_or_else(|| {
+        Refusal::not_allowed(format!(
+            "the installer has the {} already, and it alone can cancel it",
+            kind.as_str()
+        ))
+    })
+}
+
+fn cancelled(by: Origin) -> Failure {
+    let by = match by {
+        Origin::User(uid) => format!("by user {uid} on the device"),
+        Origin::Server(id) => format!("by server {id}"),
+    };
+    Failure::new(Cause::Policy, format!("cancelled {by}"))
+}
