@@ -10,6 +10,7 @@ use wharf_frames::{
 
 use crate::{
     backend::{Installer, Manner, PackageFile},
+    inner::Inner,
     inspect::Inspector,
     journal::{Job, Order},
     ledger::Ledger,
@@ -128,7 +129,8 @@ impl Desk {
     }
 
     fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<Reply, NotDone> {
-        let judge = |file: &File| seal::judge(file, signature, self.witnesses());
+        let judge =
+            |file: &File, inner: &mut Inner| seal::judge(file, signature, inner, self.witnesses());
         let judged = self.staging.seal(stage, judge)?;
         Ok(Reply::Sealed(judged.package))
     }

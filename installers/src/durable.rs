@@ -55,8 +55,8 @@ fn replace(path: &Path, bytes: &[u8], mode: Option<u32>, durable: bool) -> io::R
     }
 }
 
-/// Prefix of a file that is about to replace another one.
-const NEW: &str = ".new-";
+/// Prefix of a file that is about to replace another one, or is only there for a moment.
+pub(crate) const NEW: &str = ".new-";
 
 /// Creates a new file (O_EXCL) with this name and an unpredictable stamp. Safe in a folder that others may write, too.
 pub(crate) fn create_unique(path: &Path, options: &mut OpenOptions) -> io::Result<(PathBuf, File)> {

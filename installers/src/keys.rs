@@ -16,6 +16,7 @@ use crate::{
     allow::Allowed,
     backend::Installer,
     clock, durable,
+    inner::Inner,
     inspect::{
         Certificate, Inspector, Keyring,
         keyring::{self, MAX_FILES},
@@ -23,6 +24,7 @@ use crate::{
     ledger::Ledger,
     permission::{Witnesses, may_install},
     policy::{Pattern, Policy, PolicyError},
+    room::Room,
     seal,
 };
 
@@ -301,7 +303,10 @@ impl Keys<'_> {
             ledger: &ledger,
             backend,
         };
-        let judged = seal::verdict(&package, signature.as_deref(), witnesses);
+        let mut inner = self
+            .inner()
+            .map_err(|error| problem("write to", &self.root.staged(), error))?;
+        let judged = seal::verdict(&package, signature.as_deref(), &mut inner, witnesses);
         Ok(match judged.map_err(Failure::from) {
             Ok(judged) => Verdict {
                 name: Some(judged.package.name.to_string()),
@@ -318,6 +323,18 @@ impl Keys<'_> {
                 refused: Some(failure.to_string()),
             },
         })
+    }
+
+    /// Room for the package inside a message, as long as it is looked at.
+    fn inner(&self) -> io::Result<Inner> {
+        let (folder, quota) = (self.root.staged(), &self.policy.quota);
+        durable::private_folder(&folder)?;
+        let Room { free, reserve } = Room::on_disk_of(&folder, quota)?;
+        let (path, ()) = durable::unique(&folder.join(durable::NEW), "", |_| Ok(()))?;
+        Ok(Inner::at(
+            path,
+            quota.bytes.min(free.saturating_sub(reserve)),
+        ))
     }
 }
 

@@ -36,6 +36,7 @@ pub mod clock;
 pub mod debian;
 mod durable;
 mod file_systems;
+mod inner;
 pub mod inspect;
 pub mod job;
 pub mod journal;

@@ -3,24 +3,27 @@
 
 use std::{fs::File, os::fd::AsFd};
 
+use wharf_fault as fault;
 use wharf_frames::{Cause, Failure, installer::Package};
 use wharf_journal::message;
 
 use crate::{
     backend::Installer,
     clock,
+    inner::Inner,
     inspect::{Described, InspectError, Keyring, Question, Verified},
     permission::{Witnesses, in_time, may_sign, policy_now},
     verdict::Judged,
 };
 
-/// Judges a file that nobody can write to any more, and tells the journal.
+/// Judges a file that nobody can write to any more, or the package inside it, and tells the journal.
 pub(crate) fn judge(
     file: &File,
     signature: Option<&[u8]>,
+    inner: &mut Inner,
     witnesses: Witnesses<'_>,
 ) -> Result<Judged, InspectError> {
-    let verdict = verdict(file, signature, witnesses);
+    let verdict = verdict(file, signature, inner, witnesses);
     match &verdict {
         Ok(judged) => tell(&judged.package),
         Err(InspectError::Failed(failure)) if failure.cause == Cause::Unavailable => {
@@ -56,19 +59,34 @@ fn tell(package: &Package) {
 pub(crate) fn verdict(
     file: &File,
     signature: Option<&[u8]>,
+    inner: &mut Inner,
     witnesses: Witnesses<'_>,
 ) -> Result<Judged, InspectError> {
     let policy = policy_now(witnesses.root)?;
     let keyring = Keyring::read(&witnesses.root.keys())?;
     let now = clock::now(witnesses.root);
-    let question = Question {
-        signature,
-        keyring: &keyring,
-        at: now.at,
-        allow_unsigned: policy.allow_unsigned,
-    };
     let inspector = witnesses.inspector;
-    let verified = in_time(&now, inspector.verify(file.as_fd(), &question))?;
+    let verify = |file: &File, signature| {
+        let question = Question {
+            signature,
+            keyring: &keyring,
+            at: now.at,
+            allow_unsigned: policy.allow_unsigned,
+        };
+        in_time(&now, inspector.verify(file.as_fd(), &question))
+    };
+    // What stands beside a message signs the message, and the package inside is what is installed.
+    let unwrapped;
+    let (file, verified) = match verify(file, signature)? {
+        Some(verified) => (file, verified),
+        None => {
+            let signatures = inspector.unwrap(file.as_fd(), |bytes| inner.append(bytes))?;
+            unwrapped = inner.finish()?;
+            fault::point("seal.unwrapped");
+            let verified = verify(&unwrapped, Some(&signatures))?;
+            (&unwrapped, verified.ok_or_else(twice)?)
+        }
+    };
     let described = inspector.describe(file.as_fd())?;
     fits_here(&described, witnesses.backend)?;
     if let Some(signed) = &verified.signed {
@@ -80,6 +98,11 @@ pub(crate) fn verdict(
         )?;
     }
     Ok(judged(verified, described))
+}
+
+fn twice() -> Failure {
+    let detail = "there is another OpenPGP message inside the message, and no package: sign once";
+    Failure::new(Cause::WrongKind, detail)
 }
 
 fn fits_here(described: &Described, backend: &dyn Installer) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 
 use crate::{
     clock, durable, fault,
+    inner::{self, Inner},
     inspect::InspectError,
     lease, limits,
     policy::Quota,
@@ -125,11 +126,12 @@ impl Staging {
         })
     }
 
-    /// Has the file judged, once nobody can write to it any more, and records the verdict.
-    pub fn seal(
+    /// Has the file judged, once nobody can write to it any more, and records the verdict. What the judge puts into the
+    /// file beside it takes its place if the verdict is good.
+    pub(crate) fn seal(
         &self,
         stage: StageId,
-        judge: impl FnOnce(&File) -> Result<Judged, InspectError>,
+        judge: impl FnOnce(&File, &mut Inner) -> Result<Judged, InspectError>,
     ) -> Result<Judged, NotDone> {
         let _taken = self.take(stage)?;
         let path = self.root.stage(stage);
@@ -140,9 +142,11 @@ impl Staging {
             None => self.judge(stage, &path, 0, judge)?,
         };
         match decided {
-            Ok(judged) => Ok(judged),
+            Ok(judged) => settle(&path).map(|()| judged),
             Err(failure) => {
-                durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
+                durable::remove(&path)
+                    .and_then(|()| inner::remove(&path))
+                    .map_err(|error| failed("remove", &path, &error))?;
                 fault::point("seal.removed");
                 Err(NotDone::Refused(failure))
             }
@@ -155,7 +159,7 @@ impl Staging {
         stage: StageId,
         path: &Path,
         broken: u32,
-        judge: impl FnOnce(&File) -> Result<Judged, InspectError>,
+        judge: impl FnOnce(&File, &mut Inner) -> Result<Judged, InspectError>,
     ) -> Result<Result<Judged, Failure>, NotDone> {
         let file = open(path, false)
             .map_err(|error| failed("open", path, &error))?
@@ -167,10 +171,17 @@ impl Staging {
             .metadata()
             .map_err(|error| failed("look at", path, &error))?
             .len();
+        // What an interrupted judgement left would be put into place with the next good verdict.
+        inner::remove(path).map_err(|error| failed("remove", path, &error))?;
         let judged = match self.limit(stage, length, length) {
-            Ok(_) => {
+            Ok(limit) => {
                 let _turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
-                judge(&file)
+                let mut inner = Inner::at(inner::path(path), limit.saturating_sub(length));
+                let judged = judge(&file, &mut inner);
+                if judged.is_ok() {
+                    inner.keep();
+                }
+                judged
             }
             Err(NotDone::Refused(failure)) => Err(failure.into()),
             Err(later) => return Err(later),
@@ -204,10 +215,13 @@ impl Staging {
             unwritten(&file, &path, patience)?;
         }
         // The file first: a sealed name without a file is refused, a file without its verdict would be judged anew.
-        for path in [&path, &verdict::path(&path)] {
-            durable::remove(path).map_err(|error| failed("remove", path, &error))?;
-            fault::point("discard.removed");
-        }
+        durable::remove(&path)
+            .and_then(|()| inner::remove(&path))
+            .map_err(|error| failed("remove", &path, &error))?;
+        fault::point("discard.removed");
+        let verdict = verdict::path(&path);
+        durable::remove(&verdict).map_err(|error| failed("remove", &verdict, &error))?;
+        fault::point("discard.removed");
         Ok(())
     }
 
@@ -216,11 +230,14 @@ impl Staging {
         let taken = self.take(stage)?;
         let path = self.root.stage(stage);
         match verdict::read(&path).map_err(NotDone::NotNow)? {
-            Some(Verdict::Sealed(judged)) if path.exists() => Ok(Sealed {
-                path,
-                judged,
-                _taken: taken,
-            }),
+            Some(Verdict::Sealed(judged)) if path.exists() => {
+                settle(&path)?;
+                Ok(Sealed {
+                    path,
+                    judged,
+                    _taken: taken,
+                })
+            }
             Some(Verdict::Refused(failure)) => Err(NotDone::Refused(failure)),
             _ => Err(refused(
                 Cause::Policy,
@@ -370,14 +387,25 @@ impl Staging {
         ))
     }
 
+    /// What the other files count, with those beside them.
+    fn taken_up_by_others(&self, stage: StageId) -> io::Result<u64> {
+        let of = |name: &str| {
+            let name = name.strip_suffix(inner::EXTENSION).unwrap_or(name);
+            name.parse::<StageId>().ok()
+        };
+        let entries = self.entries()?;
+        let others = entries
+            .iter()
+            .filter(|(name, _)| of(name).is_some_and(|other| other != stage));
+        Ok(others.map(|(_, metadata)| taken_up(metadata)).sum())
+    }
+
     /// How long the file may become, if that is at least `wanted`.
     fn limit(&self, stage: StageId, length: u64, wanted: u64) -> Result<u64, NotDone> {
         let folder = self.root.staged();
-        let files = self
-            .files()
+        let others = self
+            .taken_up_by_others(stage)
             .map_err(|error| failed("list", &folder, &error))?;
-        let others = files.iter().filter(|(other, _)| *other != stage);
-        let others: u64 = others.map(|(_, metadata)| taken_up(metadata)).sum();
         let quota = self.quota.bytes.saturating_sub(others);
         if wanted > quota || quota == 0 {
             let detail = format!(
@@ -398,6 +426,13 @@ impl Staging {
         }
         Ok(quota.min(room))
     }
+}
+
+/// A package whose verdict is good is in the place of its message.
+fn settle(path: &Path) -> Result<(), NotDone> {
+    inner::settle(path).map_err(|error| failed("replace", path, &error))?;
+    fault::point("seal.settled");
+    Ok(())
 }
 
 /// The verdict on a file that broke each look into it, after so many; before that it is only counted.

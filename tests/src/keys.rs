@@ -216,6 +216,22 @@ impl Keys {
         signature
     }
 
+    /// A message around the file, as `FILE.gpg` beside it.
+    pub fn sign_around(&self, signer: Signer, file: &Path) -> PathBuf {
+        let mut name = OsString::from(file);
+        name.push(".gpg");
+        let message = PathBuf::from(name);
+        output_of(
+            self.home
+                .gpg()
+                .args(["--yes", "--local-user", &signer.user_id(), "--output"])
+                .arg(&message)
+                .arg("--sign")
+                .arg(file),
+        );
+        message
+    }
+
     /// Signs a .deb by debsigs: the signature becomes its member `_gpgorigin`.
     pub fn sign_inside(&self, signer: Signer, package: &Path) {
         output_of(

@@ -11,6 +11,9 @@ pub const ANSWER_LENGTH: usize = 4096;
 /// The longest accepted packet of one signature. One by an RSA key of 8192 bits has 1.1 kB.
 pub const MAX_SIGNATURE_PACKET: usize = 2048;
 
+/// The most bytes of signatures around a package in a message: one of the longest, or several others.
+pub const MAX_SIGNATURES_AROUND: usize = 3 * 1024;
+
 /// What the child is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -25,7 +28,7 @@ pub enum Request {
         #[n(1)]
         bytes: ByteVec,
     },
-    /// Who signed the package? Answer: [`Answer::Verified`].
+    /// Who signed the package? Answer: [`Answer::Verified`], or [`Answer::Message`].
     #[n(1)]
     Verify {
         /// The time at which certificates and signatures are judged, in Unix seconds.
@@ -41,6 +44,9 @@ pub enum Request {
     /// What is it? Answer: [`Answer::Described`].
     #[n(2)]
     Describe,
+    /// What is in this message? Answer: [`Answer::Unwrapped`], once the package was written to descriptor 2.
+    #[n(6)]
+    Unwrap,
     /// Does this signature still hold? Answer: [`Answer::Stands`].
     #[n(5)]
     Stands {
@@ -85,9 +91,27 @@ pub enum Answer {
     /// The package could not be read, which says nothing about it.
     #[n(4)]
     Unread(#[n(0)] Text),
+    /// To [`Request::Verify`]: it is an OpenPGP message, with a package inside perhaps.
+    #[n(6)]
+    Message,
+    /// To [`Request::Unwrap`].
+    #[n(7)]
+    Unwrapped(#[n(0)] Unwrapped),
     /// To [`Request::Look`]; none where there are not so many.
     #[n(5)]
     Certificate(#[n(0)] Option<Certificate>),
+}
+
+/// What stood around a package in a message.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Unwrapped {
+    /// The signatures over the package, at most [`MAX_SIGNATURES_AROUND`] bytes.
+    #[n(0)]
+    pub signatures: ByteVec,
+    /// The package's length.
+    #[n(1)]
+    pub length: u64,
 }
 
 /// What a person wants to know of a certificate.
@@ -163,7 +187,7 @@ pub struct SignedDigest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Form {
-    /// Beside the file, over the whole of it.
+    /// Beside the file or around it, over the whole of it.
     #[n(0)]
     Beside,
     /// `_gpgorigin` in a .deb (debsigs), over debian-binary, control.tar.* and data.tar.*.
@@ -217,7 +241,7 @@ mod tests {
     use super::*;
     use crate::{Cause, names::MAX_NAME};
 
-    fn longest() -> [Answer; 5] {
+    fn longest() -> [Answer; 6] {
         let name = "n".repeat(MAX_NAME);
         [
             Answer::Verified(Verified {
@@ -240,6 +264,10 @@ mod tests {
             }),
             Answer::Failed(Failure::new(Cause::Unavailable, "x".repeat(Text::MAX))),
             Answer::Unread("x".repeat(Text::MAX).into()),
+            Answer::Unwrapped(Unwrapped {
+                signatures: vec![0xff; MAX_SIGNATURES_AROUND].into(),
+                length: u64::MAX,
+            }),
             Answer::Certificate(Some(Certificate {
                 fingerprint: "F".repeat(64).into(),
                 user_id: "u".repeat(Text::MAX).into(),

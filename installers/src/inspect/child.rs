@@ -1,4 +1,5 @@
-//! wharf-inspect: one package on descriptor 0, the socket to root's side on descriptor 1, one question, one answer.
+//! wharf-inspect: one package on descriptor 0, the socket to root's side on descriptor 1, one question, one answer. A
+//! package that was inside a message goes out into a pipe on descriptor 2.
 
 use std::{
     fs::{self, File},
@@ -27,6 +28,7 @@ use super::{
     deb,
     digests::Digests,
     keyring::MAX_FILES,
+    message,
     part::{Part, ReadAt, read_range},
     signature::{self, Good},
 };
@@ -65,7 +67,15 @@ fn inspect() -> Result<Answer, Failure> {
                 allow_unsigned,
             };
             let beside = signature.as_ref().map(|bytes| bytes.as_slice());
-            trust.verify(&package, beside).map(Answer::Verified)
+            package
+                .is_message()
+                .and_then(|is_message| match is_message {
+                    true => Ok(Answer::Message),
+                    false => trust.verify(&package, beside).map(Answer::Verified),
+                })
+        }
+        Request::Unwrap => {
+            message::unwrap(&package, package.length, io::stderr()).map(Answer::Unwrapped)
         }
         Request::Stands {
             at,
@@ -117,6 +127,11 @@ impl Package {
             length: file.metadata()?.len(),
             unread: OnceLock::new(),
         })
+    }
+
+    fn is_message(&self) -> Result<bool, Failure> {
+        let head = read_range(self, 0..self.length.min(message::HEAD));
+        message::is_one(&head.map_err(|error| unreadable(&error))?)
     }
 }
 

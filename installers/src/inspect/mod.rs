@@ -4,22 +4,24 @@
 //! - [`keyring`]: the certificates in /etc/wharfd/keys, as bytes.
 //! - [`child`]: wharf-inspect itself: `confine`, then one question, then one answer.
 //! - `certificates`, `digests`, `signature`: OpenPGP: who may sign, the content's hashes, who signed them.
+//! - `message`: a package inside an OpenPGP message, and the signatures around it.
 //! - [`ar`], `stream`, `stream_end`, [`control`], [`deb`]: what a .deb is made of.
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags},
     sys::{
         signal::Signal,
         socket::{
@@ -43,10 +45,13 @@ pub mod control;
 pub mod deb;
 mod digests;
 pub mod keyring;
+mod message;
 pub mod part;
 mod signature;
 mod stream;
 mod stream_end;
+
+use crate::process::wait_for_event;
 
 pub use keyring::Keyring;
 pub use wharf_frames::inspect::{Certificate, Described, Form, Signed, SignedDigest, Verified};
@@ -102,12 +107,13 @@ impl From<InspectError> for Failure {
 }
 
 impl Inspector {
-    /// Who signed the package, and what its bytes are. The descriptor needs to be readable only.
+    /// Who signed the package, and what its bytes are; none when it is a message, to be taken apart by
+    /// [`Inspector::unwrap`]. The descriptor needs to be readable only.
     pub fn verify(
         &self,
         package: BorrowedFd<'_>,
         question: &Question<'_>,
-    ) -> Result<Verified, InspectError> {
+    ) -> Result<Option<Verified>, InspectError> {
         let signature = question.signature.unwrap_or_default();
         if signature.len() > MAX_SIGNATURE {
             let detail = format!(
@@ -125,7 +131,32 @@ impl Inspector {
             Answer::Verified(verified) if verified.signed.is_none() && !question.allow_unsigned => {
                 Err(Failure::new(Cause::Unsigned, "the package is not signed").into())
             }
-            Answer::Verified(verified) => Ok(verified),
+            Answer::Verified(verified) => Ok(Some(verified)),
+            Answer::Message => Ok(None),
+            other => Err(no_such_answer(other)),
+        }
+    }
+
+    /// Takes a message apart: hands on the package inside, piece by piece, and gives the signatures over it. Nothing of
+    /// that is verified.
+    pub fn unwrap(
+        &self,
+        message: BorrowedFd<'_>,
+        each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<Vec<u8>, InspectError> {
+        let (mut child, socket) = self.started(message, Stdio::piped())?;
+        let begun = Instant::now();
+        ask(&socket, &[Request::Unwrap], begun + self.time_limit)?;
+        let pipe = child.0.stderr.take();
+        let pipe = pipe.ok_or_else(|| unavailable("wharf-inspect has no pipe".to_owned()))?;
+        let length = pump(pipe, begun + self.time_limit, each)?;
+        let answer = hear(&socket, Instant::now() + self.time_limit);
+        let status = child.end();
+        match answer?.ok_or_else(|| how_it_ended(status))? {
+            Answer::Unwrapped(unwrapped) if unwrapped.length == length => {
+                Ok(unwrapped.signatures.into())
+            }
+            Answer::Unwrapped(_) => Err(garbage("it wrote another package than it says")),
             other => Err(no_such_answer(other)),
         }
     }
@@ -178,19 +209,26 @@ impl Inspector {
     }
 
     fn run(&self, package: BorrowedFd<'_>, requests: &[Request]) -> Result<Answer, InspectError> {
-        let (mut child, socket) = self.start(package).map_err(|error| {
-            unavailable(format!(
-                "{} was not started: {error}",
-                self.program.display()
-            ))
-        })?;
+        let (mut child, socket) = self.started(package, Stdio::null())?;
         let deadline = Instant::now() + self.time_limit;
-        let answer = converse(&socket, requests, deadline);
+        let answer = ask(&socket, requests, deadline).and_then(|()| hear(&socket, deadline));
         let status = child.end();
         answer?.ok_or_else(|| how_it_ended(status))
     }
 
-    fn start(&self, package: BorrowedFd<'_>) -> io::Result<(Running, OwnedFd)> {
+    fn started(
+        &self,
+        package: BorrowedFd<'_>,
+        out: Stdio,
+    ) -> Result<(Running, OwnedFd), InspectError> {
+        let started = self.start(package, out);
+        started.map_err(|error| {
+            let program = self.program.display();
+            unavailable(format!("{program} was not started: {error}")).into()
+        })
+    }
+
+    fn start(&self, package: BorrowedFd<'_>, out: Stdio) -> io::Result<(Running, OwnedFd)> {
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -202,7 +240,7 @@ impl Inspector {
             .current_dir("/")
             .stdin(package.try_clone_to_owned()?)
             .stdout(theirs)
-            .stderr(Stdio::null())
+            .stderr(out)
             .gid(self.gid)
             .uid(self.uid)
             .spawn()?;
@@ -232,12 +270,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks, and waits for the answer; none when the child went away without one.
-fn converse(
-    socket: &OwnedFd,
-    requests: &[Request],
-    deadline: Instant,
-) -> Result<Option<Answer>, InspectError> {
+fn ask(socket: &OwnedFd, requests: &[Request], deadline: Instant) -> Result<(), InspectError> {
     for request in requests {
         let frame = encode(request).map_err(|error| unavailable(error.to_string()))?;
         setsockopt(socket, SendTimeout, &remaining(deadline)).map_err(socket_failed)?;
@@ -248,6 +281,40 @@ fn converse(
             Err(error) => return Err(socket_failed(error)),
         }
     }
+    Ok(())
+}
+
+/// Hands on what comes out of the pipe, to its end; gives how much that was. A disk that takes a MiB in a second is fast
+/// enough.
+fn pump(
+    mut pipe: ChildStderr,
+    deadline: Instant,
+    mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<u64, InspectError> {
+    let (mut buffer, mut length) = (vec![0; 64 * 1024], 0);
+    loop {
+        let deadline = deadline + Duration::from_secs(length >> 20);
+        let mut events = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        let waited = wait_for_event(&mut events, deadline);
+        waited.map_err(|error| unavailable(error.to_string()))?;
+        if events.iter().all(|event| event.any() != Some(true)) {
+            match Instant::now() < deadline {
+                true => continue,
+                false => return Err(too_slow()),
+            }
+        }
+        let read = pipe.read(&mut buffer);
+        let read = read.map_err(|error| unavailable(error.to_string()))?;
+        match buffer.get(..read) {
+            Some([]) | None => return Ok(length),
+            Some(bytes) => each(bytes)?,
+        }
+        length += read as u64;
+    }
+}
+
+/// Waits for the answer; none when the child went away without one.
+fn hear(socket: &OwnedFd, deadline: Instant) -> Result<Option<Answer>, InspectError> {
     let mut packet = [0; ANSWER_LENGTH];
     loop {
         setsockopt(socket, ReceiveTimeout, &remaining(deadline)).map_err(socket_failed)?;

@@ -42,7 +42,8 @@ pub(super) fn unpack<S: ReadAt + ?Sized>(
     }
 }
 
-fn pass_on(
+/// Reads to the end.
+pub(super) fn pass_on(
     mut unpacked: impl Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {

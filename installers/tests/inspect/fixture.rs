@@ -97,8 +97,26 @@ impl Bench {
         };
         let verified = self
             .inspector()
-            .verify(File::open(package).unwrap().as_fd(), &question);
-        Ok(verified?)
+            .verify(File::open(package).unwrap().as_fd(), &question)?;
+        verified.ok_or_else(|| Failure::new(Cause::WrongKind, "a message"))
+    }
+
+    /// Takes a message apart: the package inside, and the signatures around it.
+    pub(crate) fn unwrap(&self, message: &Path) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let mut package = Vec::new();
+        let each = |bytes: &[u8]| {
+            package.extend_from_slice(bytes);
+            Ok(())
+        };
+        let message = File::open(message).unwrap();
+        let signatures = self.inspector().unwrap(message.as_fd(), each)?;
+        Ok((package, signatures))
+    }
+
+    /// Takes a message apart and judges what is inside.
+    pub(crate) fn verify_inside(&self, message: &Path) -> Result<Verified, Failure> {
+        let (package, signatures) = self.unwrap(message)?;
+        self.verify(&self.write(&package), Some(&signatures))
     }
 
     pub(crate) fn describe(&self, package: &Path) -> Result<Described, Failure> {
@@ -215,6 +233,15 @@ impl Signer {
             .args(options)
             .args(["--armor", "--output", "-", "--detach-sign"])
             .arg(file))
+    }
+
+    /// A message around the file: `gpg --sign`.
+    pub(crate) fn sign_around(&self, bench: &Bench, file: &Path, options: &[&str]) -> PathBuf {
+        let message = bench.path("message.gpg");
+        let mut gpg = self.gpg(SIGNED);
+        let gpg = gpg.args(options).args(["--yes", "--output"]).arg(&message);
+        run(gpg.arg("--sign").arg(file));
+        message
     }
 
     /// Signs within the package, as debsigs does, for members whose names debsigs may not know.

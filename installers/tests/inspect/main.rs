@@ -12,4 +12,5 @@ mod contents;
 mod fixture;
 mod framing;
 mod judges;
+mod messages;
 mod signatures;

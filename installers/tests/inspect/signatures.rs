@@ -101,6 +101,7 @@ fn an_unsigned_package_is_let_through_where_that_is_allowed_and_a_bad_signature_
         bench
             .inspector()
             .verify(File::open(&package).unwrap().as_fd(), &question)
+            .map(|verified| verified.expect("a package"))
             .map_err(Failure::from)
     };
     let verified = verify(None).unwrap();

@@ -118,7 +118,7 @@ impl Run {
         }
     }
 
-    /// A package is installed and upgraded, an upgrade fails, and what that left is removed. Gives whether the fault was
+    /// A package is installed, and upgraded by one inside a message, an upgrade fails, and what that left is removed. Gives whether the fault was
     /// reached.
     fn all_operations(mut self) -> bool {
         let effects = "echo \"$(basename $0 | sed s/.*[.]//) $*\" >>/var/log/acme-effects";
@@ -126,7 +126,10 @@ impl Run {
             let deb = Deb::new("acme", version)
                 .script(Script::Postinst, effects)
                 .script(Script::Postrm, effects);
-            self.machine.build(&deb, Some(Signer::Vendor))
+            match version {
+                "1" => self.machine.build(&deb, Some(Signer::Vendor)),
+                _ => self.machine.build_inside(&deb, Signer::Vendor),
+            }
         });
         for built in &versions {
             let (stage, operation) = (self.machine.stage_id(), self.machine.operation());

@@ -248,6 +248,15 @@ impl Machine {
         Built { path, signature }
     }
 
+    /// A package inside a message by this signer.
+    pub(crate) fn build_inside(&self, package: &Deb, signer: Signer) -> Built {
+        let path = package.build(self.packages.path());
+        Built {
+            path: self.keys.sign_around(signer, &path),
+            signature: None,
+        }
+    }
+
     /// Stages, writes and seals it.
     pub(crate) fn put(&self, stage: StageId, built: &Built) -> Reply {
         let mut file = self.stage(stage);

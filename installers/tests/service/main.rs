@@ -18,6 +18,7 @@ mod hostile_clients;
 mod job_socket;
 mod jobs;
 mod machine;
+mod messages;
 mod owners;
 mod records;
 mod staged_files;

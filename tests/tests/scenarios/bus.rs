@@ -305,9 +305,15 @@ fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
         said.contains("\nbeside 2.0-1 is installed in instance 1, and inactive"),
         "{said}"
     );
+    let around = Package::new("around", "3.0-1").build(set.folder.path());
+    let around = set
+        .keys
+        .sign_around(wharf_tests::keys::Signer::Vendor, &around);
+    on_bus.done(&["install", around.to_str().unwrap()]);
     let installed = |name| set.gateway.debian_root().installed_version(name);
     assert_eq!(installed("inside").as_deref(), Some("1.0-1"));
     assert_eq!(installed("beside").as_deref(), Some("2.0-1"));
+    assert_eq!(installed("around").as_deref(), Some("3.0-1"));
 
     let unsigned = Package::new("unsigned", "1.0-1").build(set.folder.path());
     let said = on_bus.wharfctl(&["install", unsigned.to_str().unwrap()]);

@@ -324,9 +324,16 @@ fn check_says_who_signed_a_package_and_whether_it_would_be_installed() {
 
     let fingerprint = ring.keys.fingerprint(Signer::Vendor);
     ring.keys.trust(Signer::Vendor, &ring.gateway.path());
+    let said = format!("hello 1.0-1 is signed by {fingerprint}\nit would be installed\n");
+    assert_eq!(ring.done(&check), said);
+
+    let message = ring.keys.sign_around(Signer::Vendor, &package);
+    assert_eq!(ring.done(&["keys", "check", &text(&message)]), said);
+    let staged = ring.gateway.path().join("var/lib/wharf-installer/staged");
     assert_eq!(
-        ring.done(&check),
-        format!("hello 1.0-1 is signed by {fingerprint}\nit would be installed\n")
+        fs::read_dir(staged).unwrap().count(),
+        0,
+        "it is only looked at"
     );
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use wharf_tests::{
     gateway::{ENDPOINT, Gateway},
+    keys::Signer,
     leshan::Leshan,
     package::Package,
     process::Process,
@@ -77,8 +78,11 @@ fn leshan_drives_the_whole_story() {
     expect(leshan.execute(ENDPOINT, "/9/1/6", None), "2.04");
     let told_so_far = leshan.wait_for_notification("/9/1/7", 0, told_so_far);
     assert_eq!(set.gateway.debian_root().installed_version("hello"), None);
-    let file = set.signed_inside(&Package::new("hello", "3.0-1").padding(50_000));
-    expect(leshan.push(ENDPOINT, "/9/1/2", &file), "2.04");
+    let file = Package::new("hello", "3.0-1")
+        .padding(50_000)
+        .build(set.folder.path());
+    let message = set.keys.sign_around(Signer::Vendor, &file);
+    expect(leshan.push(ENDPOINT, "/9/1/2", &message), "2.04");
     let told_so_far = leshan.wait_for_notification("/9/1/7", 3, told_so_far);
     expect(leshan.execute(ENDPOINT, "/9/1/6", None), "2.04");
     leshan.wait_for_notification("/9/1/7", 0, told_so_far);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use wharf_tests::{package::Package, server::format};
+use wharf_tests::{keys::Signer, package::Package, server::format};
 
 use crate::stage_set::StageSet;
 
@@ -105,6 +105,41 @@ fn a_pushed_package_is_delivered_and_installed_by_apt() {
     let installed = set.gateway.debian_root().installed_version("hello");
     assert_eq!(installed.as_deref(), Some("1.0-1"));
     set.expect_story(&[&DOWNLOAD_STARTED[..], &DOWNLOADED, &["7=3"], &INSTALLED].concat());
+}
+
+/// What `gpg --sign` makes of a package: the signature is around it, however it comes.
+#[test]
+fn a_package_inside_a_message_is_pushed_or_pulled_and_installed_by_apt() {
+    let set = StageSet::debian();
+    let inside = |version| {
+        let package = Package::new("hello", version).padding(100_000);
+        let file = package.build(set.folder.path());
+        fs::read(set.keys.sign_around(Signer::Vendor, &file)).unwrap()
+    };
+    let client = set.client();
+    client
+        .push("/9/0/2", format::OPAQUE, &inside("1.0-1"), 1024)
+        .expect("2.04");
+    set.wait_for("3/0");
+    assert_eq!(client.read_text("/9/0/1"), "1.0-1");
+    client.execute("/9/0/4", "").expect("2.04");
+    set.wait_for("4/2");
+    client.execute("/9/0/6", "1").expect("2.04");
+    set.order(&set.origin.serve("/hello.gpg", inside("2.0-1")));
+    set.wait_for("3/0");
+    client.execute("/9/0/4", "").expect("2.04");
+    set.wait_for("4/2");
+    let installed = set.gateway.debian_root().installed_version("hello");
+    assert_eq!(installed.as_deref(), Some("2.0-1"));
+
+    // Who signed it has to be trusted.
+    client.execute("/9/0/6", "1").expect("2.04");
+    let file = Package::new("hello", "3.0-1").build(set.folder.path());
+    let strangers = fs::read(set.keys.sign_around(Signer::Stranger, &file)).unwrap();
+    client
+        .push("/9/0/2", format::OPAQUE, &strangers, 1024)
+        .expect("2.04");
+    set.wait_for("0/53");
 }
 
 #[test]

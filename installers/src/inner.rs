@@ -1,0 +1,165 @@
+//! The package inside a staged message (`gpg --sign`): a file beside the message, which takes the message's place once
+//! its verdict holds. Knows no OpenPGP: bytes come in, bounded, and are durable before anybody judges them.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use nix::libc;
+use wharf_frames::{Cause, Failure};
+
+use crate::durable;
+
+/// The extension of such a file.
+pub(crate) const EXTENSION: &str = ".inner";
+
+/// The file, which is removed unless it is kept.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    path: PathBuf,
+    limit: u64,
+    length: u64,
+    file: Option<File>,
+    is_made: bool,
+}
+
+impl Inner {
+    /// A file that may become so long. It is made with its first byte.
+    pub(crate) const fn at(path: PathBuf, limit: u64) -> Self {
+        Self {
+            path,
+            limit,
+            length: 0,
+            file: None,
+            is_made: false,
+        }
+    }
+
+    /// Writes more of the package.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        if self.length > self.limit {
+            let detail = format!(
+                "the package inside the message does not fit beside it: {} bytes are left (quota.bytes in \
+                 installer.toml, and the disk)",
+                self.limit
+            );
+            return Err(Failure::new(Cause::Quota, detail));
+        }
+        let written = self.open().and_then(|file| file.write_all(bytes));
+        written.map_err(|error| self.failed("write", &error))
+    }
+
+    /// Nothing more comes. It is on disk and open for reading only.
+    pub(crate) fn finish(&mut self) -> Result<File, Failure> {
+        let synced = self.open().and_then(|file| file.sync_all());
+        self.file = None;
+        let opened = synced.and_then(|()| File::open(&self.path));
+        opened.map_err(|error| self.failed("finish", &error))
+    }
+
+    /// From now on its verdict decides about it.
+    pub(crate) fn keep(mut self) {
+        self.is_made = false;
+    }
+
+    fn open(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&self.path)?,
+        };
+        self.is_made = true;
+        Ok(self.file.insert(file))
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Failure {
+        let cause = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::DiskFull,
+            _ => Cause::Unavailable,
+        };
+        Failure::new(
+            cause,
+            format!("cannot {what} {}: {error}", self.path.display()),
+        )
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.is_made {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Puts the package into the place of its message, where a crash after the verdict left it beside.
+pub(crate) fn settle(stage: &Path) -> io::Result<()> {
+    match fs::rename(path(stage), stage) {
+        Ok(()) => durable::sync_folder_of(stage),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what lies there.
+pub(crate) fn remove(stage: &Path) -> io::Result<()> {
+    durable::remove(&path(stage))
+}
+
+/// Where the package inside a staged message lies.
+pub(crate) fn path(stage: &Path) -> PathBuf {
+    let mut path = stage.as_os_str().to_owned();
+    path.push(EXTENSION);
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_there_as_long_as_it_is_wanted_and_within_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = folder.path().join("stage");
+        fs::write(&stage, "message").unwrap();
+        let left = |stage: &Path| fs::read_to_string(path(stage)).ok();
+
+        let mut inner = Inner::at(path(&stage), 7);
+        inner.append(b"package").unwrap();
+        let cause = inner.append(b"s").map_err(|failure| failure.cause);
+        assert_eq!(cause, Err(Cause::Quota));
+        drop(inner);
+        assert_eq!(left(&stage), None, "not wanted");
+        settle(&stage).unwrap();
+        assert_eq!(fs::read_to_string(&stage).unwrap(), "message");
+
+        let mut inner = Inner::at(path(&stage), 7);
+        inner.append(b"pack").unwrap();
+        inner.append(b"age").unwrap();
+        let mut file = inner.finish().unwrap();
+        assert_eq!(io::read_to_string(&mut file).unwrap(), "package");
+        assert!(file.write_all(b"more").is_err());
+        inner.keep();
+        settle(&stage).unwrap();
+        assert_eq!(fs::read_to_string(&stage).unwrap(), "package");
+        assert_eq!(left(&stage), None);
+
+        fs::write(path(&stage), "of an interrupted judgement").unwrap();
+        let refused = Inner::at(path(&stage), 7).append(b"package");
+        assert_eq!(
+            refused.map_err(|failure| failure.cause),
+            Err(Cause::Unavailable)
+        );
+        remove(&stage).unwrap();
+        remove(&stage).unwrap();
+        assert_eq!(left(&stage), None);
+    }
+}
