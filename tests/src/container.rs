@@ -69,8 +69,13 @@ struct Machine {
 impl Container {
     /// A fresh one that is off. Nothing of wharfd is on it.
     pub fn new() -> Self {
+        Self::over(base())
+    }
+
+    /// The same over another untouched system, which is made by `bootstrapped`.
+    pub fn over(base: &Path) -> Self {
         let folder = Folder::new();
-        lay_over(base(), &folder);
+        lay_over(base, &folder);
         let cgroup = folder.make("cgroup");
         mount(
             Some("cgroup2"),
@@ -90,6 +95,11 @@ impl Container {
     /// Its file system, which may be written to from here whether it is on or off; but for /run and /tmp.
     pub fn path(&self) -> PathBuf {
         self.folder.join("root")
+    }
+
+    /// The part of its file system that differs from the untouched system below.
+    pub fn changes(&self) -> PathBuf {
+        self.folder.join("upper")
     }
 
     /// A path of the running system, /run and /tmp among them, as it is reached from here until it is switched off.

@@ -111,7 +111,7 @@ fn base() -> &'static Path {
 }
 
 /// A Debian system with these packages beside apt, and what `finish` does to it; made once.
-pub(crate) fn bootstrapped(
+pub fn bootstrapped(
     name: &str,
     packages: &[&str],
     finished: &str,

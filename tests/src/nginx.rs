@@ -20,11 +20,16 @@ pub struct Nginx {
 impl Nginx {
     /// One that asks for this user name and password.
     pub fn new(user_name: &str, password: &str) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST, user_name, password)
+    }
+
+    /// The same at this address of the machine.
+    pub fn at(address: Ipv4Addr, user_name: &str, password: &str) -> Self {
         let folder = Folder::new();
         folder.make("served");
         let users = format!("{user_name}:{{PLAIN}}{password}\n");
         fs::write(folder.join("users"), users).expect("a file of users");
-        let address = free_address();
+        let address = free_address(address);
         let configuration = folder.join("nginx.conf");
         fs::write(&configuration, configured(&folder, address)).expect("a configuration");
         let mut process = Process::spawn(
@@ -93,7 +98,7 @@ http {{
 }
 
 /// One that was free a moment ago: nginx cannot be asked which it took.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+fn free_address(address: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((address, 0)).expect("a free port");
     listener.local_addr().expect("its address")
 }

@@ -36,7 +36,11 @@ pub struct Booted<S = Server> {
 impl<S> Booted<S> {
     /// With wharfd's package installed, and nothing configured.
     pub fn installed(server: impl FnOnce(Ipv4Addr) -> S) -> Self {
-        let mut container = Container::new();
+        Self::installed_on(Container::new(), server)
+    }
+
+    /// The same, on a container that is off.
+    pub fn installed_on(mut container: Container, server: impl FnOnce(Ipv4Addr) -> S) -> Self {
         container.boot();
         install_wharfd(&container);
         let outside = container.network().outside();
@@ -70,6 +74,11 @@ impl<S> Booted<S> {
         self.origin.serve(&format!("/{name}.asc"), signature);
         self.origin
             .serve(&format!("/{name}"), fs::read(file).expect("the package"))
+    }
+
+    /// Has the vendor sign a file here. The signature lies beside it.
+    pub fn sign(&self, file: &Path) {
+        self.keys.sign_beside(Signer::Vendor, file);
     }
 
     /// The version of a package that dpkg has as installed and configured.

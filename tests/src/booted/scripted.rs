@@ -2,6 +2,7 @@
 
 use crate::{
     booted::Booted,
+    container::Container,
     package::Package,
     server::{Client, Server},
     waiting::wait_until,
@@ -10,7 +11,12 @@ use crate::{
 impl Booted<Server> {
     /// With the scripted server, configured by an administrator and registered.
     pub fn registered() -> Self {
-        let booted = Self::installed(Server::at);
+        Self::registered_on(Container::new())
+    }
+
+    /// The same, on a container that is off.
+    pub fn registered_on(container: Container) -> Self {
+        let booted = Self::installed_on(container, Server::at);
         booted.configure();
         booted.container.sh("systemctl reload wharfd");
         booted.server.wait_for_client();

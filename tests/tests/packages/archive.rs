@@ -1,0 +1,102 @@
+//! The packages as files, and the untouched system of a gateway that both twins boot from: it has what lies in the table as
+//! there before, and the dependencies of the rest, since wharfd installs one package and no dependency.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use wharf_tests::{
+    command::text_of,
+    debian_root::{archived, bootstrapped},
+};
+
+use crate::debian::{ALL, Place, Real};
+
+/// What a gateway has beside the packages of the table.
+const BESIDE: [&str; 8] = [
+    "dbus",
+    "iproute2",
+    "libhogweed6",
+    "libnettle8",
+    "libsqlite3-0",
+    "libssl3",
+    "systemd",
+    "systemd-sysv",
+];
+
+/// Where the packages lie in the untouched system, in the version that its archive has.
+const FOLDER: &str = "root/packages";
+
+/// Run in the new system: nothing starts there.
+const FINISH: &str = r#"
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
+mkdir -p /root/packages
+cd /root/packages
+printf '%s\n' $NEW >/tmp/new
+for package in $NEW; do
+    apt-get --simulate --no-install-recommends install $package
+done | sed -n 's/^Inst \([^ ]*\) .*/\1/p' | sort -u | grep -vxFf /tmp/new >/tmp/needed
+apt-get -qq -y --no-install-recommends install $(cat /tmp/needed)
+apt-mark auto $(cat /tmp/needed)
+apt-get -qq -o APT::Sandbox::User=root download $ALL
+systemctl disable apt-daily.timer apt-daily-upgrade.timer
+apt-get clean
+rm -f /usr/sbin/policy-rc.d /tmp/new /tmp/needed
+: >/etc/machine-id
+"#;
+
+/// The untouched system.
+pub(crate) fn base() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let there = ALL.iter().filter(|real| real.place != Place::New);
+        let there: Vec<&str> = BESIDE
+            .into_iter()
+            .chain(there.map(|real| real.name))
+            .collect();
+        let new = ALL.iter().filter(|real| real.place == Place::New);
+        let new: Vec<&str> = new.map(|real| real.name).collect();
+        let all: Vec<&str> = ALL.iter().map(|real| real.name).collect();
+        let finished = format!("{FINISH} {new:?}");
+        bootstrapped("packages-system", &there, &finished, |root| {
+            let mut finish = Command::new("chroot");
+            finish
+                .arg(root)
+                .args(["sh", "-ec", FINISH])
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .env("LC_ALL", "C")
+                .env("NEW", new.join(" "))
+                .env("ALL", all.join(" "));
+            text_of(&mut finish);
+        })
+    })
+}
+
+/// The package in the version that the untouched system has, or would have.
+pub(crate) fn of_the_system(real: &Real) -> PathBuf {
+    let folder = base().join(FOLDER);
+    let begin = format!("{}_", real.name);
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut paths = files.flatten().map(|entry| entry.path());
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&begin))
+    };
+    paths
+        .find(is_it)
+        .unwrap_or_else(|| panic!("no {begin}* in {folder:?}"))
+}
+
+/// The package as it is installed: a newer version where the table says that an older one is there.
+pub(crate) fn to_install(real: &Real) -> PathBuf {
+    match real.place {
+        Place::Older => archived(real.name),
+        Place::New | Place::Same => of_the_system(real),
+    }
+}

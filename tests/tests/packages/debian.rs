@@ -1,0 +1,152 @@
+//! The packages, and what each of them exercises.
+
+/// A package of Debian.
+#[derive(Debug)]
+pub(crate) struct Real {
+    pub(crate) name: &'static str,
+    pub(crate) place: Place,
+    pub(crate) units: Units,
+    /// Whether it can be removed: not what other packages need, and not what is essential.
+    pub(crate) removable: bool,
+    /// Units that Activate starts, and the installation by apt does not.
+    pub(crate) starts: &'static [&'static str],
+}
+
+/// What the device has before the package is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is not there.
+    New,
+    /// The same version is there.
+    Same,
+    /// An older version is there, where the archive has two.
+    Older,
+}
+
+/// What wharfd does to the units of the package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Units {
+    /// It starts and stops them, or there are none.
+    Own,
+    /// It never touches them, since the device needs them. Deactivate is refused.
+    Exempt,
+}
+
+impl Real {
+    /// `exercises` is for the reader of the table.
+    const fn of(name: &'static str, place: Place, _exercises: &'static str) -> Self {
+        Self {
+            name,
+            place,
+            units: Units::Own,
+            removable: true,
+            starts: &[],
+        }
+    }
+
+    const fn exempt(mut self) -> Self {
+        self.units = Units::Exempt;
+        self
+    }
+
+    const fn stays(mut self) -> Self {
+        self.removable = false;
+        self
+    }
+
+    const fn starts(mut self, units: &'static [&'static str]) -> Self {
+        self.starts = units;
+        self
+    }
+}
+
+const fn new(name: &'static str, exercises: &'static str) -> Real {
+    Real::of(name, Place::New, exercises)
+}
+
+const fn same(name: &'static str, exercises: &'static str) -> Real {
+    Real::of(name, Place::Same, exercises)
+}
+
+const fn older(name: &'static str, exercises: &'static str) -> Real {
+    Real::of(name, Place::Older, exercises)
+}
+
+/// Files whose content differs between any two devices on which it was made.
+pub(crate) const RANDOM: &[&str] = &[
+    "/etc/ssh/ssh_host_",
+    "/etc/aliases.db",
+    "/etc/bind/rndc.key",
+    "/etc/mdadm/mdadm.conf",
+    "/var/cache/bind/managed-keys.bind",
+    "/var/lib/fail2ban/fail2ban.sqlite3",
+    "/var/lib/mosquitto/mosquitto.db",
+    "/var/lib/redis/dump.rdb",
+    "/var/lib/snmp/snmpd.conf",
+];
+
+/// The few of them that tell the most.
+pub(crate) const SAMPLE: [&str; 6] = [
+    "avahi-daemon",
+    "cron",
+    "openssh-server",
+    "rsyslog",
+    "smartmontools",
+    "vim-tiny",
+];
+
+/// All of them, in the order in which they are done.
+#[rustfmt::skip]
+pub(crate) const ALL: &[Real] = &[
+    // there before
+    same("cron", "a running service, conffiles below /etc/cron.*"),
+    older("rsyslog", "an upgrade of a running service, its alias syslog.service, syslog.socket"),
+    same("logrotate", "a timer whose service runs by the clock"),
+    same("openssh-server", "a protected service, ssh.socket, debconf, ucf, a user").exempt(),
+    same("dbus", "a protected package, D-Bus itself").exempt().stays(),
+    same("udev", "a protected package, rules, a dpkg trigger, an init script beside units").exempt().stays(),
+    same("ifupdown", "the network of the device: networking.service, templates").exempt(),
+    same("kmod", "another name of a unit of systemd, an init script of that name").exempt().stays(),
+    same("procps", "another name of a unit of systemd, sysctl").exempt().stays(),
+    same("e2fsprogs", "timers and oneshots with conditions, a template, Pre-Depends").stays(),
+    same("dash", "an essential package, a diversion, Pre-Depends, debconf").stays(),
+    same("libc-bin", "an essential package, the trigger of ldconfig").stays(),
+    older("tzdata", "an upgrade without units, debconf with answers that are computed"),
+    older("ca-certificates", "an upgrade whose trigger writes files below /etc/ssl, debconf"),
+    // new ones
+    new("chrony", "a service with a user, conffiles by ucf, a conflict with systemd-timesyncd, an alias"),
+    new("ntpsec", "a service, a timer, a user, a conflict with the package before it"),
+    new("smartmontools", "a condition that no container meets, an alias, conffiles"),
+    new("nginx", "no unit of its own; its service is nginx-common's"),
+    new("dnsmasq", "a service that shares its files with an init script, a resolvconf unit"),
+    new("avahi-daemon", "a socket, a D-Bus activated service with an alias, a user"),
+    new("man-db", "a trigger, a timer, debconf, a user that exists, set-uid programs"),
+    new("apt-listchanges", "debconf, a hook of apt that runs while wharfd installs"),
+    new("postfix", "debconf, ucf, users, a template, a generator, files that its postinst writes"),
+    new("fail2ban", "a service of Python that needs files of others, conffiles"),
+    new("unattended-upgrades", "debconf, a hook of apt, a service that acts at shutdown"),
+    new("sysstat", "two timers, a oneshot, debconf, by which its installation enables nothing, an alternative")
+        .starts(&["sysstat.service", "sysstat-collect.timer", "sysstat-summary.timer"]),
+    new("haveged", "a service with conditions on virtualization and kernel"),
+    new("lighttpd", "a service with many conffiles and links that its postinst makes"),
+    new("mosquitto", "a service with a user, a broker of things"),
+    new("redis-server", "an alias redis.service, a template, a user, files of mode 0640"),
+    new("memcached", "a service with a user that it makes by its own script"),
+    new("snmpd", "a service, debconf, a user, an alias-less init script beside it"),
+    new("tftpd-hpa", "an init script alone, debconf, a user"),
+    new("vsftpd", "a service, a user, a folder below /srv"),
+    new("bind9", "named.service with the alias bind9.service, debconf, a user, a key that it makes"),
+    new("isc-dhcp-client", "no unit, hooks of the network, debconf"),
+    new("vim-tiny", "alternatives alone"),
+    new("openvpn", "templates, a target, debconf, a generator's instances"),
+    new("wireguard-tools", "a template and a target, nothing that starts by itself"),
+    new("quota", "oneshots with conditions, debconf, an init script beside units"),
+    new("lvm2", "sockets, udev rules, units that systemd pulls in at boot"),
+    new("mdadm", "timers, udev rules, debconf, templates, a masked init script"),
+    new("nfs-common", "targets, mounts, users, a generator, an init script beside units"),
+    new("hostapd", "a service that its own postinst masks"),
+    new("molly-guard", "diversions of programs that systemd needs"),
+    new("uuid-runtime", "a socket that starts a static service, a user"),
+    new("at", "a service, a set-uid program, a spool of another owner"),
+    new("watchdog", "two services of which one starts when the other stops, debconf"),
+];

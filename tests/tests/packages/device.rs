@@ -1,0 +1,205 @@
+//! What a device is: its files, what dpkg and debconf know, its units. Two devices are compared, each fact by a name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use wharf_tests::container::Container;
+
+/// All facts, by their names: `file /etc/passwd`, `unit cron.service`.
+#[derive(Debug, Default)]
+pub(crate) struct Device {
+    pub(crate) facts: BTreeMap<String, String>,
+}
+
+/// One fact that is not the same on both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) fact: String,
+    pub(crate) ours: Option<String>,
+    pub(crate) twins: Option<String>,
+}
+
+/// Folders and files that differ between any two devices, or hold nothing that lasts.
+const VOLATILE: &[&str] = &[
+    "dev/",
+    "proc/",
+    "root/",
+    "run/",
+    "sys/",
+    "srv/given/",
+    "tmp/",
+    "var/tmp/",
+    "etc/machine-id",
+    // what was done and when
+    "var/log/",
+    "var/cache/apt/",
+    "var/lib/apt/lists/",
+    "var/lib/apt/periodic/",
+    "var/lib/systemd/catalog/",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/timers/",
+    "var/lib/logrotate/status",
+    "var/lib/private/systemd/",
+    // caches that hold times
+    "etc/ld.so.cache",
+    "var/cache/ldconfig/",
+    "var/cache/man/",
+    // copies from before the last change
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/passwd-",
+    "etc/shadow-",
+    "etc/subgid-",
+    "etc/subuid-",
+    "var/cache/debconf/config.dat-old",
+    "var/cache/debconf/templates.dat-old",
+    "var/lib/dpkg/available",
+    "var/lib/dpkg/diversions-old",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/statoverride-old",
+    // wharfd's own
+    "etc/wharfd/",
+    "var/lib/wharf-installer/",
+    "var/lib/wharfd/",
+];
+
+/// Files of paragraphs, whose order means nothing.
+const PARAGRAPHS: [&str; 5] = [
+    "var/cache/debconf/config.dat",
+    "var/cache/debconf/passwords.dat",
+    "var/cache/debconf/templates.dat",
+    "var/lib/apt/extended_states",
+    "var/lib/dpkg/status",
+];
+
+/// What systemd knows, with the states of units that run or failed. A unit that it generated from an init script stays
+/// known after that is gone, until somebody has systemd reload.
+const UNITS: &str = "
+systemctl list-unit-files --plain --no-legend | grep -v ' generated ' | awk '{print \"enabled\", $1 \"\\t\" $2}'
+systemctl list-units --plain --no-legend --state=active,activating,reloading,failed \
+    --type=service,socket,timer,path,target | awk '{print \"unit\", $1 \"\\t\" $3}'
+";
+
+impl Device {
+    /// Looks at everything that one of the two has changed of the system that both lie on.
+    pub(crate) fn look(container: &Container, changes: &[PathBuf; 2]) -> Self {
+        let mut device = Self::default();
+        let root = container.path();
+        let mut paths = BTreeSet::new();
+        for upper in changes {
+            changed(upper, &root, Path::new(""), &mut paths);
+        }
+        for path in paths {
+            device.add_file(&root, &path);
+        }
+        for line in container.sh(UNITS).lines() {
+            let (fact, value) = line.split_once('\t').unwrap_or((line, ""));
+            if !fact.contains(" wharf") && !fact.contains(" run-") {
+                device.facts.insert(fact.to_owned(), value.to_owned());
+            }
+        }
+        device
+    }
+
+    fn add_file(&mut self, root: &Path, path: &Path) {
+        let shown = path.display().to_string();
+        let file = root.join(path);
+        let Ok(metadata) = file.symlink_metadata() else {
+            return;
+        };
+        let kind = metadata.file_type();
+        let owner = format!(
+            "{:o} {}:{}",
+            metadata.mode(),
+            metadata.uid(),
+            metadata.gid()
+        );
+        let value = if kind.is_symlink() {
+            let target = fs::read_link(&file).unwrap_or_default();
+            format!("link to {}", target.display())
+        } else if kind.is_dir() {
+            format!("folder {owner}")
+        } else if kind.is_file() {
+            let content = fs::read(&file).unwrap_or_default();
+            if PARAGRAPHS.contains(&shown.as_str()) {
+                self.add_paragraphs(&shown, &content);
+                format!("file {owner}")
+            } else {
+                format!("file {owner} {:016x}", digest(&content))
+            }
+        } else {
+            let what = if kind.is_socket() { "socket" } else { "other" };
+            format!("{what} {owner}")
+        };
+        self.facts.insert(format!("file /{shown}"), value);
+    }
+
+    fn add_paragraphs(&mut self, file: &str, content: &[u8]) {
+        let text = String::from_utf8_lossy(content);
+        for paragraph in text.split("\n\n") {
+            let name = paragraph.trim_start().lines().next().unwrap_or_default();
+            if !name.is_empty() {
+                let value = paragraph.trim().to_owned();
+                self.facts.insert(format!("file /{file}: {name}"), value);
+            }
+        }
+    }
+}
+
+/// Paths that a layer has, and what lies in its folders: a name may be there, or be hidden, on one of both alone.
+fn changed(upper: &Path, root: &Path, folder: &Path, found: &mut BTreeSet<PathBuf>) {
+    for layer in [upper, root] {
+        for entry in fs::read_dir(layer.join(folder))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = folder.join(entry.file_name());
+            let shown = path.display().to_string();
+            let is_volatile =
+                |begin: &&str| shown.starts_with(*begin) || format!("{shown}/") == **begin;
+            if VOLATILE.iter().any(|begin| is_volatile(&begin)) {
+                continue;
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if layer == upper && is_folder {
+                changed(upper, root, &path, found);
+            }
+            found.insert(path);
+        }
+    }
+}
+
+fn digest(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Every fact that one has otherwise than the other.
+pub(crate) fn differences(ours: &Device, twins: &Device) -> Vec<Difference> {
+    let names: BTreeSet<&String> = ours.facts.keys().chain(twins.facts.keys()).collect();
+    let differences = names.into_iter().filter_map(|fact| {
+        let (ours, twins) = (ours.facts.get(fact), twins.facts.get(fact));
+        (ours != twins).then(|| Difference {
+            fact: fact.clone(),
+            ours: ours.cloned(),
+            twins: twins.cloned(),
+        })
+    });
+    differences.collect()
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+        let (ours, twins) = (value(&self.ours), value(&self.twins));
+        write!(to, "{}: {ours:.400}; the twin: {twins:.400}", self.fact)
+    }
+}

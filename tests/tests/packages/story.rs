@@ -1,0 +1,334 @@
+//! What happens to a package on both: it is installed, activated, deactivated, removed, and its last traces are removed.
+//! After each of these the two are compared.
+
+use std::{collections::BTreeSet, path::Path, time::Instant};
+
+use wharf_tests::container::Container;
+
+use crate::{
+    archive::{of_the_system, to_install},
+    debian::{ALL, Place, RANDOM, Real, Units},
+    device::Difference,
+    pair::Pair,
+    units::{Stopped, run, systemctl, units_of},
+};
+
+/// One package on both.
+struct Story<'a> {
+    pair: &'a mut Pair,
+    real: &'a Real,
+    wrong: Vec<String>,
+}
+
+/// What may differ at that time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Nothing,
+    /// The package is INACTIVE on ours, and on the twin its units are stopped and disabled: what that cannot keep from
+    /// starting is held.
+    Held,
+    /// The package is INACTIVE on ours, and runs on the twin.
+    Inactive,
+}
+
+/// The drop-in by which a unit is held.
+const HELD: &str = "00-wharfd-held.conf";
+
+/// So many differences are told of each comparison.
+const MOST: usize = 12;
+
+/// Gives all that was not as expected.
+pub(crate) fn of(pair: &mut Pair, real: &Real) -> Vec<String> {
+    let begun = Instant::now();
+    let mut story = Story {
+        pair,
+        real,
+        wrong: Vec::new(),
+    };
+    story.tell();
+    eprintln!(
+        "{:3} s {}{}",
+        begun.elapsed().as_secs(),
+        real.name,
+        story
+            .wrong
+            .iter()
+            .map(|wrong| format!("\n    {wrong}"))
+            .collect::<String>()
+    );
+    story.wrong
+}
+
+impl Story<'_> {
+    fn tell(&mut self) {
+        if self.begin() {
+            self.go_on();
+        } else if self.real.removable {
+            self.clean_up();
+        }
+    }
+
+    /// Whether it is installed on both.
+    fn begin(&mut self) -> bool {
+        let name = self.real.name;
+        let package = to_install(self.real);
+        let by_nginx = name.len() % 5 == 0;
+        let (file, from) = self.pair.give(&package, by_nginx);
+        self.step("install", &format!("wharfctl install {from}"), |twin| {
+            apt(twin, &format!("install {file}"))
+        });
+        if !self.wrong.is_empty() {
+            return false;
+        }
+        match self.real.place {
+            Place::New => {
+                self.compare("install", Expected::Inactive);
+                self.nothing_runs();
+            }
+            Place::Same | Place::Older => self.compare("install", Expected::Nothing),
+        }
+        true
+    }
+
+    fn go_on(&mut self) {
+        let name = self.real.name;
+        let starts = self.real.starts;
+        self.step("activate", &format!("wharfctl activate {name}"), |twin| {
+            systemctl(twin, "enable --now", starts)
+        });
+        self.compare("activate", Expected::Nothing);
+
+        let mut stopped = Stopped::default();
+        match self.real.units {
+            Units::Own => {
+                self.step(
+                    "deactivate",
+                    &format!("wharfctl deactivate {name}"),
+                    |twin| {
+                        stopped = Stopped::by_systemctl(twin, name)?;
+                        Ok(())
+                    },
+                );
+                self.compare("deactivate", Expected::Held);
+            }
+            Units::Exempt => {
+                self.refused("deactivate", "never stopped by wharfd");
+                self.compare("deactivate", Expected::Nothing);
+            }
+        }
+        match self.real.removable {
+            true => self.remove(),
+            false => {
+                self.step(
+                    "activate again",
+                    &format!("wharfctl activate {name}"),
+                    |twin| stopped.again(twin),
+                );
+                self.compare("activate again", Expected::Nothing);
+            }
+        }
+    }
+
+    fn remove(&mut self) {
+        let name = self.real.name;
+        self.step("remove", &format!("wharfctl uninstall {name}"), |twin| {
+            apt(twin, &format!("remove {name}"))
+        });
+        self.compare("remove", Expected::Nothing);
+        self.clean_up();
+        self.compare("clean up", Expected::Nothing);
+    }
+
+    /// By apt on both: each package finds the device as the first one did.
+    fn clean_up(&mut self) {
+        let name = self.real.name;
+        let again = match self.real.place {
+            Place::New => String::new(),
+            Place::Same | Place::Older => {
+                let (file, _) = self.pair.give(&of_the_system(self.real), false);
+                format!("apt-get -qq -y --no-install-recommends install {file} </dev/null; ")
+            }
+        };
+        let purge =
+            format!("apt-get -qq -y purge {name} </dev/null; {again}systemctl reset-failed");
+        if let Err(wrong) = self.pair.each(&purge) {
+            self.wrong(&format!("clean up: {wrong}"));
+        }
+    }
+
+    /// wharfctl on ours, something else on the twin, at the same time. Both have to succeed.
+    fn step(
+        &mut self,
+        what: &str,
+        ours: &str,
+        twins: impl FnOnce(&Container) -> Result<(), String> + Send,
+    ) {
+        let (ours, twins) = self.pair.both(
+            |container| run(container, &format!("timeout 300 {ours} 2>&1")),
+            twins,
+        );
+        if let Err(wrong) = ours {
+            self.wrong(&format!("{what}: {wrong}"));
+        }
+        if let Err(wrong) = twins {
+            self.wrong(&format!("{what}: the twin: {wrong}"));
+        }
+    }
+
+    fn refused(&mut self, verb: &str, why: &str) {
+        let line = format!("wharfctl {verb} {} 2>&1", self.real.name);
+        match run(&self.pair.ours.container, &line) {
+            Err(refused) if refused.contains(why) => {}
+            other => self.wrong(&format!("{verb}: not refused since {why:?}: {other:?}")),
+        }
+    }
+
+    fn compare(&mut self, after: &str, expected: Expected) {
+        let held = self.pair.ours.container.path().join("etc/systemd/system");
+        let differences = self
+            .pair
+            .new_differences(|it| is_expected(it, expected, &held));
+        for difference in differences.iter().take(MOST) {
+            self.wrong(&format!("after {after}: {difference}"));
+        }
+        if differences.len() > MOST {
+            self.wrong(&format!(
+                "after {after}: {} differences in all",
+                differences.len()
+            ));
+        }
+    }
+
+    /// A package that wharfd has just installed is INACTIVE, unless the device needs its units.
+    fn nothing_runs(&mut self) {
+        if self.real.units == Units::Exempt {
+            return;
+        }
+        match units_of(&self.pair.ours.container, self.real.name) {
+            Err(wrong) => self.wrong(&wrong),
+            Ok(mut units) => {
+                units.retain(|unit| unit.runs);
+                if !units.is_empty() {
+                    self.wrong(&format!(
+                        "after install: it is INACTIVE, and these run: {units:?}"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn wrong(&mut self, what: &str) {
+        self.wrong.push(format!("{}: {what}", self.real.name));
+    }
+}
+
+fn running(container: &Container) -> BTreeSet<String> {
+    let list = "systemctl list-units --plain --no-legend --state=active,activating,reloading \
+                --type=service,socket,timer,path,target | cut -d' ' -f1";
+    container.sh(list).lines().map(str::to_owned).collect()
+}
+
+fn apt(twin: &Container, words: &str) -> Result<(), String> {
+    run(
+        twin,
+        &format!("apt-get -qq -y --no-install-recommends --reinstall {words} </dev/null 2>&1"),
+    )
+    .map(drop)
+}
+
+fn is_expected(difference: &Difference, expected: Expected, units: &Path) -> bool {
+    let fact = difference.fact.as_str();
+    let is_random = |path: &&str| fact.starts_with(&format!("file {path}"));
+    if RANDOM.iter().any(is_random) {
+        return difference.ours.is_some() == difference.twins.is_some();
+    }
+    match expected {
+        Expected::Nothing => false,
+        Expected::Held => is_held(difference, units),
+        Expected::Inactive => {
+            let of_units = [
+                "unit ",
+                "enabled ",
+                "file /etc/systemd/system/",
+                "file /etc/rc",
+            ];
+            let lasting = [
+                "file /etc/",
+                "file /usr/",
+                "file /var/cache/debconf/",
+                "file /var/lib/apt/",
+                "file /var/lib/dpkg/",
+                "file /var/lib/systemd/deb-systemd-helper-",
+            ];
+            of_units.iter().any(|begin| fact.starts_with(begin))
+                || !lasting.iter().any(|begin| fact.starts_with(begin))
+        }
+    }
+}
+
+/// A drop-in of wharfd, or the folder that it lies in.
+fn is_held(difference: &Difference, units: &Path) -> bool {
+    let Some(path) = difference.fact.strip_prefix("file /etc/systemd/system/") else {
+        return false;
+    };
+    let is_ours = match path.split_once('/') {
+        Some((_, name)) => name == HELD,
+        None => path.ends_with(".d") && units.join(path).join(HELD).exists(),
+    };
+    is_ours && difference.twins.is_none()
+}
+
+/// Software that is left on both before they reboot, and whether it is active then.
+const LEFT: [(&str, bool); 2] = [("mosquitto", true), ("lighttpd", false)];
+
+/// After a reboot the protected units are up, what is active runs, and what is not does not.
+pub(crate) fn of_a_reboot(pair: &mut Pair) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, active) in LEFT {
+        let real = ALL
+            .iter()
+            .find(|real| real.name == name)
+            .expect("in the table");
+        let mut story = Story {
+            pair,
+            real,
+            wrong: Vec::new(),
+        };
+        let (file, from) = story.pair.give(&to_install(real), false);
+        story.step("install", &format!("wharfctl install {from}"), |twin| {
+            apt(twin, &format!("install {file}"))
+        });
+        match active {
+            true => story.step("activate", &format!("wharfctl activate {name}"), |_| Ok(())),
+            false => story.step("stay inactive", "true", |twin| {
+                Stopped::by_systemctl(twin, name).map(drop)
+            }),
+        }
+        wrong.append(&mut story.wrong);
+    }
+    pair.reboot();
+    let real = &ALL[0];
+    let mut story = Story {
+        pair,
+        real,
+        wrong: Vec::new(),
+    };
+    story.compare("the reboot", Expected::Held);
+    let running = running(&story.pair.ours.container);
+    for unit in [
+        "dbus.service",
+        "ssh.service",
+        "networking.service",
+        "systemd-udevd.service",
+        "mosquitto.service",
+    ] {
+        if !running.contains(unit) {
+            story.wrong(&format!("after the reboot: {unit} does not run"));
+        }
+    }
+    if running.contains("lighttpd.service") {
+        story.wrong("after the reboot: lighttpd.service runs and is INACTIVE");
+    }
+    wrong.append(&mut story.wrong);
+    wrong
+}
