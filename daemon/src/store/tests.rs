@@ -129,7 +129,7 @@ fn what_was_committed_is_there_after_a_restart() {
 fn what_systemd_skipped_is_there_after_a_restart() {
     let folder = Folder::new();
     let mut first = folder.open().unwrap();
-    first.make_factory_instances(1).unwrap();
+    first.make_factory_instances(1, true).unwrap();
     let device = |skipped: &str| Found {
         name: PackageName::new("acme").unwrap(),
         version: PackageVersion::new("1").unwrap(),
