@@ -143,6 +143,7 @@ fn what_systemd_skipped_is_there_after_a_restart() {
         update_state: UpdateState::Installed,
         update_result: UpdateResult::Installed,
         in_place: Some(device("systemd skipped a.service").into()),
+        in_place_runs: true,
         ..Record::from(&Instance::default())
     });
     let event = Event::DeviceHas(Some(device("systemd skipped b.service")));
