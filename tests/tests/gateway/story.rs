@@ -104,7 +104,8 @@ fn upgrades(gateway: &mut Booted<Leshan>) {
     gateway.execute("/9/1/6", Some("1"));
     gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4, 0]));
     gateway.wait_until_told("/9/1/12", &json!([true, false]));
-    let in_place = json!({ "name": "hello", "version": "1.0-1" });
+    let in_place =
+        json!({ "name": "hello", "version": "1.0-1", "runs": true, "no_services": false });
     let initial = json!({ "update_state": 0, "update_result": 0, "in_place": in_place });
     gateway.wait_for_wharfctl(1, &initial);
     gateway.container.wait_for_unit("hello", "active");

@@ -995,7 +995,7 @@ fn wharfctl_says_that_wharfd_does_not_run_and_what_to_do() {
     on_bus.set.gateway.daemon().kill();
     wait_until("69", || {
         let said = on_bus.wharfctl(&["list"]);
-        (said.code == Some(69) && said.errors.contains("`systemctl status wharfd` says which"))
+        (said.code == Some(69) && said.errors.contains("`systemctl status wharfd` says why"))
             .then_some(())
     });
 }
