@@ -281,14 +281,16 @@ fn is_held(difference: &Difference, units: &Path) -> bool {
 /// Software that is left on both before they reboot, and whether it is active then.
 const LEFT: [(&str, bool); 2] = [("mosquitto", true), ("lighttpd", false)];
 
+fn in_the_table(name: &str) -> &'static Real {
+    let mut all = ALL.iter();
+    all.find(|real| real.name == name).expect("in the table")
+}
+
 /// After a reboot the protected units are up, what is active runs, and what is not does not.
 pub(crate) fn of_a_reboot(pair: &mut Pair) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, active) in LEFT {
-        let real = ALL
-            .iter()
-            .find(|real| real.name == name)
-            .expect("in the table");
+        let real = in_the_table(name);
         let mut story = Story {
             pair,
             real,
@@ -307,7 +309,7 @@ pub(crate) fn of_a_reboot(pair: &mut Pair) -> Vec<String> {
         wrong.append(&mut story.wrong);
     }
     pair.reboot();
-    let real = &ALL[0];
+    let real = in_the_table(LEFT[0].0);
     let mut story = Story {
         pair,
         real,
@@ -319,7 +321,7 @@ pub(crate) fn of_a_reboot(pair: &mut Pair) -> Vec<String> {
         "dbus.service",
         "ssh.service",
         "networking.service",
-        "systemd-udevd.service",
+        "systemd-logind.service",
         "mosquitto.service",
     ] {
         if !running.contains(unit) {
