@@ -6,7 +6,7 @@
 # The rest stands apart: it takes longer than anybody waits for before a commit.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo gateway test lint deb cross reproducible soak packages powercut fuzz mutants audit bench
+.PHONY: build setup demo gateway test lint deb cross reproducible soak installs packages powercut fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -55,6 +55,10 @@ lint:
 # Random crashes of every program, for as long as SECONDS_EACH says.
 soak: setup
 	SOAK_SECONDS=$(SECONDS_EACH) $(CARGO) test -p wharf-tests --test soak -- --ignored --nocapture
+
+# INSTALLS of `wharfctl install` with restarts of wharfd in between; INSTALLS_SEED repeats an earlier run.
+installs: setup
+	$(CARGO) test -p wharf-tests --test scenarios each_exit_code -- --ignored --nocapture
 
 # Real packages of Debian on a booted gateway, each compared with what apt does to its twin. PACKAGES="cron chrony" is those alone.
 packages: setup

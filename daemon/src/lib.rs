@@ -13,6 +13,7 @@
 //! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
 //! | [`local_changes`] | word that somebody else may have changed the device |
+//! | [`file_name`] | the package that a file is called after |
 //! | [`trace`] | CoAP as it goes by, for who watches |
 //! | [`store`] | SQLite: what must survive |
 //! | [`service_manager`] | what systemd is told |
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod endpoint;
+pub mod file_name;
 pub mod frame_socket;
 pub mod installer;
 pub mod jobs;

@@ -8,30 +8,37 @@ use crate::{Code, Effect, Event, Instance, Refusal, Request, Rules, Transition, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u16);
 
+/// The id that a new instance is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// This one.
+    This(InstanceId),
+    /// The lowest one that is free: a server's Create without an id.
+    Lowest,
+    /// The highest one that is free below the limit: a local user takes none that a server counts on.
+    Highest,
+}
+
 /// The id that a new instance gets, where `taken` are the ids that exist and at most `limit` instances may.
-pub fn free_id(
-    wanted: Option<InstanceId>,
-    taken: &[InstanceId],
-    limit: usize,
-) -> Result<InstanceId, Refusal> {
+pub fn free_id(wanted: Wanted, taken: &[InstanceId], limit: usize) -> Result<InstanceId, Refusal> {
     let refused = |why: String| Err(Refusal::new(Code::BadRequest, why));
-    match wanted {
-        Some(InstanceId(u16::MAX)) => return refused("65535 is no instance id".to_owned()),
-        Some(id) if taken.contains(&id) => {
+    let is_free = |id: &InstanceId| !taken.contains(id);
+    let mut all = (0..u16::MAX).map(InstanceId);
+    let found = match wanted {
+        Wanted::This(InstanceId(u16::MAX)) => return refused("65535 is no instance id".to_owned()),
+        Wanted::This(id) if !is_free(&id) => {
             return refused(format!("there is an instance {} already", id.0));
         }
-        _ => {}
-    }
-    let lowest = || (0..u16::MAX).map(InstanceId).find(|id| !taken.contains(id));
-    match wanted.or_else(lowest) {
+        Wanted::This(id) => Some(id),
+        Wanted::Lowest => all.find(is_free),
+        Wanted::Highest => all.take(limit).rfind(is_free),
+    };
+    match found {
         Some(id) if taken.len() < limit => Ok(id),
-        _ => Err(Refusal::new(
-            Code::MethodNotAllowed,
-            format!(
-                "there are {} instances, and more are not allowed",
-                taken.len()
-            ),
-        )),
+        _ => Err(Refusal::not_allowed(format!(
+            "there are {} instances, and `max-instances` in wharfd.toml allows {limit}: Delete one, or allow more",
+            taken.len()
+        ))),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
 //! the server sees them and is notified. And what of the agent is shown there.
 
+use wharf_frames::OperationId;
 use wharf_software::{
     Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
-    create::{create, free_id},
+    create::{Wanted, create, free_id},
     operation::Phase,
 };
 
@@ -53,7 +54,7 @@ impl Agent {
     }
 
     /// What the installer has, it alone can cancel: the answer comes from there, and the end from the job.
-    fn cancel(&mut self, id: InstanceId, user: u32, answer: Answer<()>) {
+    fn cancel(&mut self, id: InstanceId, user: u32, answer: Answer<Option<OperationId>>) {
         let busy = self.instances.get(&id).filter(|known| known.is_busy());
         let begun = busy.filter(|known| known.phase() == Some(Phase::Act));
         let Some(job) = begun.and_then(Instance::operation) else {
@@ -72,7 +73,7 @@ impl Agent {
                 );
             }
             let refused = |error: NotDone| Refused::NotAllowed(error.to_string());
-            drop(answer.send(cancelled.map_err(refused)));
+            drop(answer.send(cancelled.map(|()| None).map_err(refused)));
         });
     }
 
@@ -81,7 +82,7 @@ impl Agent {
         id: InstanceId,
         request: Request,
         user: u32,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<OperationId>, Refused> {
         let event = match request {
             Request::Write(values) => write(user, values),
             Request::WritePackage { file, signature } => {
@@ -116,13 +117,19 @@ impl Agent {
         done
     }
 
-    fn happen_locally(&mut self, id: InstanceId, event: Event) -> Result<(), Refused> {
+    fn happen_locally(
+        &mut self,
+        id: InstanceId,
+        event: Event,
+    ) -> Result<Option<OperationId>, Refused> {
         let old = self.instances.get(&id).cloned();
         let old = old.ok_or(Refused::NoInstance(id.0))?;
         match self.step(&old, event) {
             Ok(transition) => {
                 let stored = self.commit(id, Some(&old), &transition, None);
-                stored.map_err(not_stored)
+                stored.map_err(not_stored)?;
+                let operation = transition.instance.and_then(|new| new.operation());
+                Ok(operation.map(|operation| operation.id))
             }
             Err(refusal) => self.refuse_locally(id, &old, refusal),
         }
@@ -134,7 +141,7 @@ impl Agent {
         id: InstanceId,
         old: &Instance,
         mut refusal: Refusal,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<OperationId>, Refused> {
         if let Some(instance) = refusal.instance.take() {
             let transition = Transition {
                 instance: Some(*instance),
@@ -148,7 +155,11 @@ impl Agent {
 
     fn create_local(&mut self, user: u32) -> Result<InstanceId, Refused> {
         let taken: Vec<InstanceId> = self.instances.keys().copied().collect();
-        let id = free_id(None, &taken, usize::from(self.settings.max_instances))?;
+        let id = free_id(
+            Wanted::Highest,
+            &taken,
+            usize::from(self.settings.max_instances),
+        )?;
         let exists = |link| objects::exists(&self.instances, link);
         let transition = create(
             Write::default(),

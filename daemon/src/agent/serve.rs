@@ -4,7 +4,7 @@ use lwm2m::{Answer, Block, ErrorCode, Input, Path, Request, RequestId, Resources
 use wharf_journal::message;
 use wharf_software::{
     Event, Executable, InstanceId, Origin, Source, Write,
-    create::{create, free_id},
+    create::{Wanted, create, free_id},
 };
 
 use super::{Agent, Blocks, Expected, story};
@@ -228,6 +228,7 @@ impl Agent {
         }
         let taken: Vec<InstanceId> = self.instances.keys().copied().collect();
         let limit = usize::from(self.settings.max_instances);
+        let wanted = wanted.map_or(Wanted::Lowest, Wanted::This);
         let instance = free_id(wanted, &taken, limit).map_err(refused)?;
         let exists = |link| objects::exists(&self.instances, link);
         let transition =

@@ -11,6 +11,8 @@ use wharf_software::{
 };
 use wharf_transport::ServerAddress;
 
+use crate::file_name;
+
 /// What was told and is needed to go on with it.
 #[derive(Debug, Default)]
 pub(super) struct Story {
@@ -56,21 +58,11 @@ impl Story {
         else {
             return;
         };
-        match name_of_file(uri.as_str()) {
+        match file_name::package(uri.as_str()) {
             Some(name) => self.expected.insert(id, name),
             None => self.expected.remove(&id),
         };
     }
-}
-
-/// `hello` of `https://h/pool/hello_1.0-1_all.deb?token=…`: how dpkg-name(1) and opkg call their files.
-fn name_of_file(uri: &str) -> Option<PackageName> {
-    let path = uri.split(['?', '#']).next()?;
-    let (name, _) = path.rsplit('/').next()?.split_once('_')?;
-    let of_a_name =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
-    let is_name = name.bytes().all(of_a_name);
-    PackageName::new(name).ok().filter(|_| is_name)
 }
 
 /// Not that work goes on which was told to have begun.
@@ -244,29 +236,5 @@ pub(super) fn tell_registration(server: &ServerAddress, event: &lwm2m::Event) {
         Event::Updated => tracing::debug!("the registration is updated"),
         Event::Observed(path) => tracing::debug!("observed: {path}"),
         Event::ObservationEnded(path) => tracing::debug!("observed no more: {path}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_called_as_its_package() {
-        for (uri, name) in [
-            ("https://h/pool/hello_1.0-1_all.deb", Some("hello")),
-            (
-                "https://h/libc++1_1.0_amd64.deb?token=a/b_c#d",
-                Some("libc++1"),
-            ),
-            ("https://h/hello.deb", None),
-            ("https://h/_1.0", None),
-            ("https://h/a%20b_1.0.deb", None),
-            ("https://h_1/", None),
-            ("https://h", None),
-        ] {
-            let found = name_of_file(uri);
-            assert_eq!(found.as_ref().map(PackageName::as_str), name, "{uri}");
-        }
     }
 }

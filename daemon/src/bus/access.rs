@@ -11,7 +11,10 @@ use super::{
 /// The way from an object to the agent.
 #[derive(Clone)]
 pub(super) struct Access {
+    /// The state of the agent.
     pub(super) views: watch::Receiver<Views>,
+    /// The state of the objects: each object that exists is in it.
+    pub(super) shown: watch::Receiver<Views>,
     pub(super) commands: mpsc::Sender<Command>,
     /// Up to which generation of the views all signals went out.
     pub(super) announced: watch::Receiver<u64>,
@@ -70,8 +73,9 @@ impl Call<'_> {
     }
 }
 
+/// The bus says the same as soon as wharfd has ended.
 fn ending() -> fdo::Error {
-    fdo::Error::Failed("wharfd is ending: ask again when it runs".to_owned())
+    fdo::Error::NoReply("wharfd is ending: ask again when it runs".to_owned())
 }
 
 fn error(refused: Refused) -> fdo::Error {

@@ -57,14 +57,15 @@ pub(super) fn reasons(views: &Views) -> Vec<Words> {
 
 impl Agent {
     fn view<T>(&self, part: impl FnOnce(&AgentView) -> T) -> T {
-        part(&self.0.views.borrow().agent)
+        part(&self.0.shown.borrow().agent)
     }
 }
 
 /// The agent of this gateway.
 #[interface(name = "org.wharfd.Agent1")]
 impl Agent {
-    /// Makes an instance of Object 9 with the lowest free id, as a server's Create does. Root alone.
+    /// Makes an instance of Object 9. It gets the highest free id below `max-instances`; a server's Create takes the
+    /// lowest. Root alone.
     #[zbus(out_args("instance"))]
     async fn create_instance(
         &self,
@@ -102,7 +103,7 @@ impl Agent {
     ) -> fdo::Result<Vec<Words>> {
         let header = &header;
         Call { connection, header }.root().await?;
-        Ok(reasons(&self.0.views.borrow()))
+        Ok(reasons(&self.0.shown.borrow()))
     }
 
     /// One of the `Reasons` has changed.

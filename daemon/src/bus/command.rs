@@ -3,6 +3,7 @@
 use std::{fs::File, os::fd::OwnedFd};
 
 use tokio::sync::oneshot;
+use wharf_frames::OperationId;
 use wharf_software::{Executable, InstanceId, Write};
 
 use crate::store::{HistoryEntry, KeptOperation};
@@ -21,8 +22,8 @@ pub enum Command {
         request: Request,
         /// The uid of who asks.
         user: u32,
-        /// When it is accepted and stored.
-        answer: Answer<()>,
+        /// When it is accepted and stored: the operation that does it, if one is to.
+        answer: Answer<Option<OperationId>>,
     },
     /// As a server's Create without an id.
     Create {

@@ -31,7 +31,10 @@ and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, 
 
 - A method is a server's request, but for `Cancel`: it goes through the same machine, under the same rules, with the
   caller's uid as its origin; the server is notified as of its own. It answers when the request is accepted and stored;
-  the work comes afterwards. The signals of what it changed go out before its answer.
+  the work comes afterwards. The answer names the operation that does the work. The signals of what it changed go out
+  before its answer.
+- A wharfd that ends answers `NoReply`, or the bus does. The request was accepted if its operation is there when wharfd
+  is back.
 - `PropertiesChanged` comes after the commit, one signal for all properties of an object that changed. Who is slow
   sees the newest value and not each step; `History` has each step.
 - Refusals: `InvalidArgs` where a server reads 4.00, `Failed` where it reads 4.05, `UnknownObject` for an instance that
@@ -43,6 +46,7 @@ What follows is the introspection, generated from the code.
 fn access() -> Access {
     Access {
         views: watch::channel(Views::default()).1,
+        shown: watch::channel(Views::default()).1,
         commands: mpsc::channel(1).0,
         announced: watch::channel(0).1,
     }

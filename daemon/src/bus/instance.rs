@@ -25,13 +25,13 @@ pub(super) fn path(id: InstanceId) -> OwnedObjectPath {
 }
 
 impl Instance {
-    /// The default where the instance is gone, and its object goes next.
     fn view<T: Default>(&self, part: impl FnOnce(&InstanceView) -> T) -> T {
-        let views = self.access.views.borrow();
+        let views = self.access.shown.borrow();
         views.instances.get(&self.id).map(part).unwrap_or_default()
     }
 
-    async fn change(&self, call: Call<'_>, request: Request) -> fdo::Result<()> {
+    /// The operation that does it.
+    async fn change(&self, call: Call<'_>, request: Request) -> fdo::Result<OwnedObjectPath> {
         let user = call.root().await?;
         let id = self.id;
         let asked = self.access.ask(|answer| Command::Instance {
@@ -40,7 +40,7 @@ impl Instance {
             user,
             answer,
         });
-        asked.await
+        Ok(asked.await?.map(operation::path).unwrap_or_default())
     }
 
     async fn execute(
@@ -48,7 +48,7 @@ impl Instance {
         call: Call<'_>,
         resource: Executable,
         arguments: &'static [u8],
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let request = Request::Execute {
             resource,
             arguments,
@@ -58,11 +58,12 @@ impl Instance {
 }
 
 /// An instance of Object 9, LwM2M Software Management. Its methods are a server's requests: each answers when the
-/// request is accepted and stored, the work comes afterwards. Root alone.
+/// request is accepted and stored, the work comes afterwards. The answer is the operation that does the work, which may be
+/// one that was accepted before, or `/` where no work is left to do. Root alone.
 #[interface(name = "org.wharfd.Agent1.Instance")]
 impl Instance {
     /// Writes Package URI, User Name and Password together. Empty credentials erase those that are there.
-    #[zbus(name = "WritePackageURI")]
+    #[zbus(name = "WritePackageURI", out_args("operation"))]
     async fn write_package_uri(
         &self,
         uri: String,
@@ -70,7 +71,7 @@ impl Instance {
         password: String,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let header = &header;
         let write = Write {
             source: Some(Source::Uri(uri.into_bytes())),
@@ -96,7 +97,7 @@ impl Instance {
             ..Write::default()
         };
         let call = Call { connection, header };
-        self.change(call, Request::Write(write)).await
+        self.change(call, Request::Write(write)).await.map(drop)
     }
 
     /// Writes Package Settings: a link to an object instance that is there, or 65535 and 65535 for none.
@@ -113,18 +114,19 @@ impl Instance {
             ..Write::default()
         };
         let call = Call { connection, header };
-        self.change(call, Request::Write(write)).await
+        self.change(call, Request::Write(write)).await.map(drop)
     }
 
     /// Writes Package from a regular file that is open for reading, with the detached signature that stood beside
     /// it, or with none.
+    #[zbus(out_args("operation"))]
     async fn write_package(
         &self,
         package: OwnedFd,
         signature: Vec<u8>,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let header = &header;
         if signature.len() > MAX_SIGNATURE {
             return Err(fdo::Error::InvalidArgs(format!(
@@ -139,23 +141,25 @@ impl Instance {
     }
 
     /// Executes Install.
+    #[zbus(out_args("operation"))]
     async fn install(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let header = &header;
         let call = Call { connection, header };
         self.execute(call, Executable::Install, b"").await
     }
 
     /// Executes Uninstall; for update, with argument 1: the software stays until the next Install replaces it.
+    #[zbus(out_args("operation"))]
     async fn uninstall(
         &self,
         for_update: bool,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let header = &header;
         let call = Call { connection, header };
         let arguments: &[u8] = if for_update { b"1" } else { b"0" };
@@ -163,22 +167,24 @@ impl Instance {
     }
 
     /// Executes Activate. Outside INSTALLED it acts on the software in place, where a server's has no effect.
+    #[zbus(out_args("operation"))]
     async fn activate(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let header = &header;
         let call = Call { connection, header };
         self.execute(call, Executable::Activate, b"").await
     }
 
     /// Executes Deactivate. Outside INSTALLED it acts on the software in place, where a server's has no effect.
+    #[zbus(out_args("operation"))]
     async fn deactivate(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
+    ) -> fdo::Result<OwnedObjectPath> {
         let header = &header;
         let call = Call { connection, header };
         self.execute(call, Executable::Deactivate, b"").await
@@ -192,8 +198,8 @@ impl Instance {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
         let header = &header;
-        self.change(Call { connection, header }, Request::Cancel)
-            .await
+        let call = Call { connection, header };
+        self.change(call, Request::Cancel).await.map(drop)
     }
 
     /// Deletes the instance, with a download that runs. Refused while software is in place.
@@ -203,8 +209,8 @@ impl Instance {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
         let header = &header;
-        self.change(Call { connection, header }, Request::Delete)
-            .await
+        let call = Call { connection, header };
+        self.change(call, Request::Delete).await.map(drop)
     }
 
     /// Its id.

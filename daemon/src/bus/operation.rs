@@ -28,7 +28,7 @@ pub(super) fn origin(origin: Origin) -> (String, u32) {
 
 impl Operation {
     fn view<T: Default>(&self, part: impl FnOnce(&OperationRow) -> T) -> T {
-        let views: &Views = &self.access.views.borrow();
+        let views: &Views = &self.access.shown.borrow();
         let found = views.operations.iter().find(|view| view.id == self.id);
         found.map(part).unwrap_or_default()
     }

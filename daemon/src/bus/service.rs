@@ -28,6 +28,7 @@ use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 pub(super) struct Service {
     address: String,
     access: Access,
+    shown: watch::Sender<Views>,
     announced: watch::Sender<u64>,
     timing: Timing,
 }
@@ -40,13 +41,16 @@ impl Service {
         timing: Timing,
     ) -> Self {
         let (announced, told) = watch::channel(0);
+        let (shown, objects) = watch::channel(views.borrow().clone());
         Self {
             address,
             access: Access {
                 views,
+                shown: objects,
                 commands,
                 announced: told,
             },
+            shown,
             announced,
             timing,
         }
@@ -97,6 +101,7 @@ impl Service {
         let mut bus = Bus {
             connection,
             access: self.access.clone(),
+            shown: self.shown.clone(),
             agent: None,
             instances: BTreeMap::new(),
             operations: BTreeMap::new(),
@@ -146,6 +151,7 @@ type Properties = HashMap<String, OwnedVariant>;
 struct Bus {
     connection: Connection,
     access: Access,
+    shown: watch::Sender<Views>,
     agent: Option<Properties>,
     instances: BTreeMap<InstanceId, Properties>,
     operations: BTreeMap<OperationId, Properties>,
@@ -153,22 +159,47 @@ struct Bus {
 }
 
 impl Bus {
-    /// An operation comes before the instance that names it, and goes after it.
+    /// New objects come first, then all others change at one moment, then old objects go: an object that exists is
+    /// never without its state, and all of them show the same moment. An operation comes before the instance that names
+    /// it, and goes after it.
     async fn bring_up_to_date(&mut self) -> zbus::Result<()> {
-        let (instances, operations) = {
-            let views = self.access.views.borrow();
-            let operations = views.operations.iter().map(|view| view.id);
-            (
-                views.instances.keys().copied().collect::<BTreeSet<_>>(),
-                operations.collect::<BTreeSet<_>>(),
-            )
-        };
-        for id in &operations {
-            self.show_operation(*id).await?;
+        let before = self.shown.borrow().clone();
+        let now = self.access.views.borrow().clone();
+        self.shown
+            .send_replace(before.clone().with_what_is_in(&now));
+        self.add_new(&now).await?;
+        self.shown
+            .send_replace(now.clone().with_what_is_in(&before));
+        for operation in &now.operations {
+            self.show_operation(operation.id).await?;
         }
-        for id in &instances {
+        for id in now.instances.keys() {
             self.show_instance(*id).await?;
         }
+        self.remove_old(&now).await?;
+        self.shown.send_replace(now);
+        self.show_agent().await?;
+        self.tell_reasons().await
+    }
+
+    async fn add_new(&mut self, now: &Views) -> zbus::Result<()> {
+        for operation in &now.operations {
+            if !self.operations.contains_key(&operation.id) {
+                self.show_operation(operation.id).await?;
+            }
+        }
+        for id in now.instances.keys() {
+            if !self.instances.contains_key(id) {
+                self.show_instance(*id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_old(&mut self, now: &Views) -> zbus::Result<()> {
+        let instances = now.instances.keys().copied().collect();
+        let operations = now.operations.iter().map(|operation| operation.id);
+        let operations = operations.collect();
         let server = self.connection.object_server();
         for id in gone(&mut self.instances, &instances) {
             server.remove::<Instance, _>(instance::path(id)).await?;
@@ -176,18 +207,23 @@ impl Bus {
         for id in gone(&mut self.operations, &operations) {
             server.remove::<Operation, _>(operation::path(id)).await?;
         }
+        Ok(())
+    }
+
+    async fn show_agent(&mut self) -> zbus::Result<()> {
+        let server = self.connection.object_server();
         let agent = OwnedObjectPath::try_from(AGENT_PATH).unwrap_or_default();
         let now = properties::<Agent>(server, &self.connection, &agent).await?;
         if let Some(before) = &self.agent {
             tell::<Agent>(server, &agent, before, &now).await?;
         }
         self.agent = Some(now);
-        self.tell_reasons().await
+        Ok(())
     }
 
     /// A full reason may change where no property does.
     async fn tell_reasons(&mut self) -> zbus::Result<()> {
-        let now = agent::reasons(&self.access.views.borrow());
+        let now = agent::reasons(&self.shown.borrow());
         if now != self.reasons {
             self.reasons = now;
             let server = self.connection.object_server();

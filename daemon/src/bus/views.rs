@@ -103,6 +103,19 @@ impl Views {
             ..Self::default()
         }
     }
+
+    /// The same, with what only the other one has.
+    pub(super) fn with_what_is_in(mut self, other: &Self) -> Self {
+        for (id, instance) in &other.instances {
+            let known = self.instances.entry(*id);
+            known.or_insert_with(|| instance.clone());
+        }
+        let is_known = |id| self.operations.iter().any(|operation| operation.id == id);
+        let others = other.operations.iter();
+        let missing: Vec<_> = others.filter(|one| !is_known(one.id)).cloned().collect();
+        self.operations.extend(missing);
+        self
+    }
 }
 
 /// The one way to change what is shown.

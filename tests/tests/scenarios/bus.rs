@@ -46,18 +46,30 @@ impl OnBus {
 
     pub(crate) fn on(gateway: Gateway, start: impl Fn(&Path) -> SystemBus) -> Self {
         let bus = start(&gateway.path());
-        let set = StageSet::registered(gateway, "");
+        Self::with(StageSet::registered(gateway, ""), bus)
+    }
+
+    /// Everything runs on this bus.
+    pub(crate) fn with(set: StageSet, bus: SystemBus) -> Self {
         let on_bus = Self { set, bus };
-        on_bus.wait_until_shown();
+        on_bus.wait_for_wharfd();
         on_bus
     }
 
-    /// Waits until wharfd is on the bus.
+    /// wharfd is on the bus, and answers.
     #[track_caller]
-    pub(crate) fn wait_until_shown(&self) {
+    pub(crate) fn wait_for_wharfd(&self) {
         wait_until("wharfd on the bus", || {
             (self.wharfctl(&["status"]).code == Some(0)).then_some(())
         });
+    }
+
+    /// A signal as wharfd sends them, by somebody else.
+    pub(crate) fn signal_from_wharfd(&self) {
+        let signal = "org.freedesktop.DBus.Properties.PropertiesChanged";
+        let mut send = self.bus.send();
+        send.args(["--type=signal", "/org/wharfd/Agent1/instances/0", signal]);
+        assert_eq!(run(&mut send).code, Some(0));
     }
 
     pub(crate) fn wharfctl(&self, arguments: &[&str]) -> Said {
@@ -82,7 +94,7 @@ impl OnBus {
     }
 
     /// wharfctl, half of whose package has come.
-    fn install_that_stalls(&self) -> Process {
+    pub(crate) fn install_that_stalls(&self) -> Process {
         let package = Package::new("hello", "1.0-1").padding(200_000);
         let uri = self.set.publish(&package);
         let path = format!("/{}", uri.rsplit('/').next().unwrap());
@@ -138,7 +150,7 @@ impl OnBus {
     }
 }
 
-fn run(command: &mut Command) -> Said {
+pub(crate) fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said {
@@ -285,7 +297,7 @@ fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server()
 
     install(&Package::new("own", "1.0-1")); // what is configured for the package holds
     wait_until("own to be active", || {
-        (set.client().read_text("/9/1/12") == "1").then_some(())
+        (set.client().read_text("/9/15/12") == "1").then_some(())
     });
 }
 
@@ -302,7 +314,7 @@ fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
         .sign_beside(wharf_tests::keys::Signer::Vendor, &beside);
     let said = on_bus.done(&["install", beside.to_str().unwrap()]);
     assert!(
-        said.contains("\nbeside 2.0-1 is installed in instance 1, and inactive"),
+        said.contains("\nbeside 2.0-1 is installed in instance 15, and inactive"),
         "{said}"
     );
     let around = Package::new("around", "3.0-1").build(set.folder.path());
@@ -326,22 +338,104 @@ fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
     assert_eq!(installed("unsigned"), None);
 }
 
+/// The instances, each with the version that it has in place.
+#[track_caller]
+fn in_place(on_bus: &OnBus) -> Vec<(u64, String)> {
+    let instances = on_bus.json(&["list"]);
+    let version = |one: &Value| {
+        let software = &one["in_place"];
+        let of = |part: &str| software[part].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", of("name"), of("version"))
+    };
+    let instances = instances.as_array().unwrap().iter();
+    instances
+        .map(|one| (one["id"].as_u64().unwrap(), version(one)))
+        .collect()
+}
+
+#[track_caller]
+fn has_in_place(on_bus: &OnBus, expected: &[(u64, &str)]) {
+    let expected = expected
+        .iter()
+        .map(|(id, software)| (*id, (*software).to_owned()));
+    assert_eq!(in_place(on_bus), expected.collect::<Vec<_>>());
+}
+
 #[test]
-fn an_upgrade_names_its_instance() {
+fn an_install_upgrades_the_instance_that_has_the_package() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    set.install(&Package::new("hello", "1.0-1"));
+    let install = |package: &Package, name: Option<&str>| {
+        let mut file = set.signed_inside(package);
+        if let Some(name) = name {
+            let other = set.folder.join(name);
+            std::fs::rename(&file, &other).unwrap();
+            file = other;
+        }
+        on_bus.done(&["install", file.to_str().unwrap()]);
+    };
+    install(&Package::new("hello", "1.0-1"), None);
+    let uri = set.publish(&Package::new("hello", "2.0-1"));
+    on_bus.done(&["install", &uri]);
+    has_in_place(&on_bus, &[(0, "hello 2.0-1")]);
+    install(&Package::new("other", "1.0-1"), None);
+    has_in_place(&on_bus, &[(0, "hello 2.0-1"), (15, "other 1.0-1")]);
+
+    // The name of a file is a guess.
+    install(&Package::new("hello", "3.0-1"), Some("update.deb"));
+    has_in_place(&on_bus, &[(0, "hello 3.0-1"), (15, "other 1.0-1")]);
+    install(&Package::new("hello", "4.0-1"), Some("other_4.0-1_all.deb"));
+    has_in_place(&on_bus, &[(0, "hello 4.0-1"), (15, "other 1.0-1")]);
+
+    let last = set.signed_inside(&Package::new("hello", "5.0-1"));
+    on_bus.done(&["install", last.to_str().unwrap(), "--instance", "hello"]);
+    has_in_place(&on_bus, &[(0, "hello 5.0-1"), (15, "other 1.0-1")]);
+}
+
+#[test]
+fn a_package_that_another_instance_has_is_not_installed_into_a_new_one() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
     let second = set.signed_inside(&Package::new("hello", "2.0-1"));
-    let second = second.to_str().unwrap();
 
-    let said = on_bus.wharfctl(&["install", second]);
+    let said = on_bus.wharfctl(&["install", "--new", second.to_str().unwrap()]);
+
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.errors.contains("--instance 0"), "{said:?}");
-    assert_eq!(on_bus.json(&["list"]).as_array().unwrap().len(), 1);
+    let why =
+        "instance 0 has hello in place: leave out --new and --instance to upgrade or repair it";
+    assert!(said.errors.contains(why), "{said:?}");
+    has_in_place(&on_bus, &[(0, "hello 1.0-1")]);
+}
 
-    on_bus.done(&["install", second, "--instance", "hello"]);
-    on_bus.agree("4/2");
-    assert_eq!(set.client().read_text("/9/0/1"), "2.0-1");
+#[test]
+fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
+    let gateway = Gateway::simulated();
+    let bus = SystemBus::start(&gateway.path());
+    let set = StageSet::configured(gateway, "");
+    set.gateway
+        .write("etc/wharfd/wharfd.toml.d/few.toml", "max-instances = 3\n");
+    let on_bus = OnBus::with(set.started(), bus);
+    let install = |name: &str| {
+        let file = on_bus.set.signed_inside(&Package::new(name, "1.0-1"));
+        on_bus.wharfctl(&["install", "--new", file.to_str().unwrap()])
+    };
+    for name in ["first", "second"] {
+        let said = install(name);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
+    has_in_place(
+        &on_bus,
+        &[(0, " "), (1, "second 1.0-1"), (2, "first 1.0-1")],
+    );
+    let said = install("third");
+    assert_eq!(
+        (said.code, &*said.errors),
+        (
+            Some(1),
+            "wharfctl: there are 3 instances, and `max-instances` in wharfd.toml allows 3: Delete one, or allow more\n"
+        )
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod cancel;
 mod configuration;
 mod downloads;
 mod dtls;
+mod exit_codes;
 mod instances;
 mod interruptions;
 mod keys;

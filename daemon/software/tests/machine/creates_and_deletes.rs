@@ -2,7 +2,7 @@
 
 use wharf_software::{
     Code, Effect, Event, Instance, InstanceId, Source, Write,
-    create::{create, free_id},
+    create::{Wanted, create, free_id},
     record::StoredProgress::Queued,
     step,
 };
@@ -49,18 +49,34 @@ fn delete_while_busy_or_with_software_in_place_is_4_05_in_any_state() {
 
 #[test]
 fn create_takes_a_free_id_within_the_limit() {
+    use Wanted::{Highest, Lowest, This};
     let taken = [InstanceId(0), InstanceId(2)];
-    assert_eq!(free_id(None, &taken, 3), Ok(InstanceId(1)));
-    assert_eq!(free_id(Some(InstanceId(7)), &taken, 3), Ok(InstanceId(7)));
+    for (wanted, limit, id) in [
+        (Lowest, 3, 1),
+        (Highest, 3, 1),
+        (Lowest, 5, 1),
+        (Highest, 5, 4),
+        (This(InstanceId(7)), 3, 7),
+    ] {
+        assert_eq!(free_id(wanted, &taken, limit), Ok(InstanceId(id)));
+    }
+    let above = [InstanceId(0), InstanceId(7)]; // more were allowed then
+    assert_eq!(free_id(Highest, &above, 3), Ok(InstanceId(2)));
     for (wanted, limit, code) in [
-        (Some(InstanceId(2)), 3, Code::BadRequest),
-        (Some(InstanceId(2)), 2, Code::BadRequest),
-        (Some(InstanceId(u16::MAX)), 3, Code::BadRequest),
-        (Some(InstanceId(7)), 2, Code::MethodNotAllowed),
-        (None, 2, Code::MethodNotAllowed),
+        (This(InstanceId(2)), 3, Code::BadRequest),
+        (This(InstanceId(2)), 2, Code::BadRequest),
+        (This(InstanceId(u16::MAX)), 3, Code::BadRequest),
+        (This(InstanceId(7)), 2, Code::MethodNotAllowed),
+        (Lowest, 2, Code::MethodNotAllowed),
+        (Highest, 2, Code::MethodNotAllowed),
+        (Highest, 1, Code::MethodNotAllowed),
     ] {
         assert_eq!(free_id(wanted, &taken, limit).unwrap_err().code, code);
     }
+    assert_eq!(
+        free_id(Lowest, &taken, 2).unwrap_err().why.as_str(),
+        "there are 2 instances, and `max-instances` in wharfd.toml allows 2: Delete one, or allow more"
+    );
 }
 
 #[test]

@@ -1,8 +1,14 @@
 //! The way to wharfd: one connection to the bus, its objects as they are now, and the signals that they changed.
 
-use std::{collections::HashMap, fs::File, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
 
 use futures_util::StreamExt as _;
+use tokio::{sync::watch, time::timeout};
 use wharfd::bus;
 use zbus::{
     Connection, Fd, Message, MessageStream, OwnedObjectPath, OwnedVariant, connection, fdo,
@@ -17,6 +23,9 @@ use crate::{
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// The variable with another patience, in milliseconds.
+const OWN_PATIENCE: &str = "WHARFCTL_PATIENCE";
+
 /// Number of attempts to read the public state and the full reasons at the same moment.
 const READINGS: usize = 5;
 
@@ -28,9 +37,11 @@ pub(crate) fn reads_all() -> bool {
 /// wharfd, as it is reached.
 pub(crate) struct Agent {
     connection: Connection,
+    pub(crate) patience: Duration,
 }
 
 /// A change of an instance that is asked for.
+#[derive(Debug)]
 pub(crate) enum Change {
     WritePackageUri {
         uri: String,
@@ -38,7 +49,7 @@ pub(crate) enum Change {
         password: String,
     },
     WritePackage {
-        package: File,
+        package: OwnedFd,
         signature: Vec<u8>,
     },
     Install,
@@ -55,9 +66,15 @@ impl Agent {
     /// Connects to the bus of this root.
     pub(crate) async fn connect(root: &Path) -> Result<Self, Failure> {
         let address = bus::address(root);
+        let patience = std::env::var(OWN_PATIENCE).ok();
+        let patience = patience.and_then(|given| given.parse().ok());
+        let patience = patience.map_or(PATIENCE, Duration::from_millis);
         let builder = connection::Builder::address(address.as_str());
-        match builder.method_timeout(PATIENCE).build().await {
-            Ok(connection) => Ok(Self { connection }),
+        match builder.build().await {
+            Ok(connection) => Ok(Self {
+                connection,
+                patience,
+            }),
             Err(source) => Err(Failure::NoBus {
                 address,
                 source: Box::new(source),
@@ -83,11 +100,14 @@ impl Agent {
     /// The full reasons, for root alone. An older wharfd that still runs has no such method: its public state is full.
     async fn reasons(&self) -> Result<Vec<Words>, Failure> {
         let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
-        let asked = self
-            .connection
-            .call_method(Some(bus::NAME), path, Some(interface), "Reasons", &())
-            .await;
-        match asked.map_err(fdo::Error::from) {
+        let asked =
+            self.connection
+                .call_method(Some(bus::NAME), path, Some(interface), "Reasons", &());
+        let asked = timeout(self.patience, asked).await;
+        match asked
+            .map_err(|_| Failure::Silence)?
+            .map_err(fdo::Error::from)
+        {
             Ok(reply) => Ok(reply.body().deserialize()?),
             Err(fdo::Error::UnknownMethod(_)) => Ok(Vec::new()),
             Err(error) => Err(zbus::Error::from(error).into()),
@@ -171,43 +191,56 @@ impl Agent {
         }
     }
 
-    /// A new instance.
+    /// A new instance. It answers however long that takes, or has ended.
     pub(crate) async fn create_instance(&self) -> Result<u16, Failure> {
         let made = self
-            .call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "CreateInstance", &())
+            .ask(bus::AGENT_PATH, bus::AGENT_INTERFACE, "CreateInstance", &())
             .await?;
         let path: OwnedObjectPath = made.body().deserialize()?;
         model::instance_of(&path)
     }
 
-    /// Asks for a change. It is accepted when this returns, not done.
-    pub(crate) async fn change(&self, instance: u16, change: Change) -> Result<(), Failure> {
+    /// Asks for a change. It is accepted when this returns, not done: the name of the operation that does it comes back,
+    /// or none where no work is left to do. wharfd answers however long that takes, or has ended: then what it has not
+    /// stored by now never happens.
+    pub(crate) async fn change(
+        &self,
+        instance: u16,
+        change: &Change,
+    ) -> Result<Option<String>, Failure> {
         let path = format!("{}/instances/{instance}", bus::AGENT_PATH);
         let interface = bus::INSTANCE_INTERFACE;
-        match change {
+        let reply = match change {
             Change::WritePackageUri {
                 uri,
                 user_name,
                 password,
             } => {
                 let values = (uri, user_name, password);
-                self.call(&path, interface, "WritePackageURI", &values)
-                    .await
+                self.ask(&path, interface, "WritePackageURI", &values).await
             }
             Change::WritePackage { package, signature } => {
-                let values = (Fd::from(OwnedFd::from(package)), signature);
-                self.call(&path, interface, "WritePackage", &values).await
+                let values = (Fd::from(package.as_fd()), signature);
+                self.ask(&path, interface, "WritePackage", &values).await
             }
-            Change::Install => self.call(&path, interface, "Install", &()).await,
+            Change::Install => self.ask(&path, interface, "Install", &()).await,
             Change::Uninstall { for_update } => {
-                self.call(&path, interface, "Uninstall", &for_update).await
+                self.ask(&path, interface, "Uninstall", for_update).await
             }
-            Change::Activate => self.call(&path, interface, "Activate", &()).await,
-            Change::Deactivate => self.call(&path, interface, "Deactivate", &()).await,
-            Change::Cancel => self.call(&path, interface, "Cancel", &()).await,
-            Change::Delete => self.call(&path, interface, "Delete", &()).await,
-        }
-        .map(drop)
+            Change::Activate => self.ask(&path, interface, "Activate", &()).await,
+            Change::Deactivate => self.ask(&path, interface, "Deactivate", &()).await,
+            Change::Cancel => {
+                self.ask(&path, interface, "Cancel", &()).await?;
+                return Ok(None);
+            }
+            Change::Delete => {
+                self.ask(&path, interface, "Delete", &()).await?;
+                return Ok(None);
+            }
+        }?;
+        let operation: Result<OwnedObjectPath, _> = reply.body().deserialize();
+        let operation = operation.map_err(|_| Failure::NotUnderstood("operation".to_owned()))?;
+        Ok(model::operation_of(&operation))
     }
 
     /// From now on, what changes can be waited for.
@@ -218,16 +251,41 @@ impl Agent {
             "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{}'",
             bus::NAME
         );
-        let signals = MessageStream::from(&self.connection);
+        let mut messages = MessageStream::from(&self.connection);
         for rule in [shown, owner] {
             bus.add_match_rule(rule.as_str().try_into()?)
                 .await
                 .map_err(|error| Failure::from(zbus::Error::from(error)))?;
         }
-        Ok(Changes { signals })
+        // The connection reads nothing more, no answer either, while somebody leaves too many messages unread.
+        let (noted, seen) = watch::channel(());
+        tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                if message.is_ok_and(|message| message.message_type() == Type::Signal) {
+                    noted.send_replace(());
+                }
+            }
+        });
+        Ok(Changes { seen })
     }
 
+    /// Reads something.
     async fn call<B>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Message, Failure>
+    where
+        B: serde::ser::Serialize + zbus::wire::DynamicType,
+    {
+        let answered = timeout(self.patience, self.ask(path, interface, method, body));
+        answered.await.map_err(|_| Failure::Silence)?
+    }
+
+    /// Asks for as long as it takes.
+    async fn ask<B>(
         &self,
         path: &str,
         interface: &str,
@@ -247,17 +305,12 @@ impl Agent {
 
 /// The signals of wharfd, and of its coming and going.
 pub(crate) struct Changes {
-    signals: MessageStream,
+    seen: watch::Receiver<()>,
 }
 
 impl Changes {
-    /// Waits until something may be another than it was.
+    /// Waits until something may be another than when this was called last.
     pub(crate) async fn next(&mut self) -> Result<(), Failure> {
-        while let Some(message) = self.signals.next().await {
-            if message?.message_type() == Type::Signal {
-                return Ok(());
-            }
-        }
-        Err(Failure::NoAgent)
+        self.seen.changed().await.map_err(|_| Failure::BusClosed)
     }
 }

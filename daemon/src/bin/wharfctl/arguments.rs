@@ -133,10 +133,13 @@ pub(crate) struct InstallArguments {
     /// the instance whose package is DELIVERED: its number, or the name of the package
     #[arg(value_name = "URI|FILE|INSTANCE")]
     pub(crate) package: Package,
-    /// Into this instance, upgrading what it has: its number, or the name of its package. Without it: into one that
-    /// is free, or a new one
+    /// Into this instance, upgrading what it has: its number, or the name of its package. Without it: into the one that
+    /// has the package, else into one that is free, else into a new one
     #[arg(long)]
     pub(crate) instance: Option<Named>,
+    /// Into a new instance
+    #[arg(long, conflicts_with = "instance")]
+    pub(crate) new: bool,
     /// User Name at the origin of a URI
     #[arg(long, requires = "password_file")]
     pub(crate) user: Option<String>,

@@ -4,51 +4,55 @@ use crate::{
     agent::{Agent, Change},
     arguments::Named,
     failure::Failure,
-    model::{DELIVERED, INITIAL, Instance, Operation},
+    follow::Follower,
+    model::Instance,
     show::{say, tell},
-    text,
-    watch::{Follower, gone},
+    watch::gone,
 };
 
 pub(crate) async fn uninstall(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
     let change = Change::Uninstall { for_update: false };
-    let Done { before, end, .. } = done(agent, instance, change, json).await?;
-    succeeded(end.update_state == INITIAL && !end.has_failed(), &end)?;
+    let Done {
+        before,
+        by_operation,
+        ..
+    } = done(agent, instance, change, json).await?;
     let title = before.title();
-    tell(json, || match (before.update_state, &end.in_place) {
-        (DELIVERED, Some(software)) => format!("{title} is dropped; {software} stays in place"),
-        (DELIVERED, None) => format!("{title} is dropped"),
-        _ => format!("{title} is uninstalled"),
+    tell(json, || match (by_operation, &before.in_place) {
+        (true, _) => format!("{title} is uninstalled"),
+        (false, Some(software)) => format!("{title} is dropped; {software} stays in place"),
+        (false, None) => format!("{title} is dropped"),
     });
     Ok(())
 }
 
 pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let Done { end, failed, .. } = done(agent, instance, Change::Activate, json).await?;
-    switched(&end, true, failed, json)
-}
-
-pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let Done { end, failed, .. } = done(agent, instance, Change::Deactivate, json).await?;
-    switched(&end, false, failed, json)
-}
-
-/// What is in place is switched, whatever the package of the instance is.
-fn switched(end: &Instance, wanted: bool, failed: bool, json: bool) -> Result<(), Failure> {
-    let software = end.in_place.as_ref();
-    let software = software.filter(|software| software.runs == wanted && !failed);
-    let software = software.ok_or_else(|| Failure::Refused(text::at(end)))?;
-    tell(json, || match (software.no_services, wanted) {
-        (true, _) => format!("{software} has no services"),
-        (false, true) => format!("{software} is active"),
-        (false, false) => format!("{software} is inactive"),
-    });
+    let done = done(agent, instance, Change::Activate, json).await?;
+    tell(json, || switched(&done, true));
     Ok(())
 }
 
+pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
+    let done = done(agent, instance, Change::Deactivate, json).await?;
+    tell(json, || switched(&done, false));
+    Ok(())
+}
+
+/// What is in place is switched, whatever the package of the instance is.
+fn switched(done: &Done, wanted: bool) -> String {
+    let now = done.now.as_ref().unwrap_or(&done.before);
+    let software = now.in_place.as_ref();
+    let title = software.map_or_else(|| now.title(), ToString::to_string);
+    match software.is_some_and(|software| software.no_services) {
+        true => format!("{title} has no services"),
+        false if wanted => format!("{title} is active"),
+        false => format!("{title} is inactive"),
+    }
+}
+
 pub(crate) async fn delete(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let id = agent.snapshot().await?.instance(instance)?.id;
-    agent.change(id, Change::Delete).await?;
+    let Done { before, .. } = done(agent, instance, Change::Delete, json).await?;
+    let id = before.id;
     say(&match json {
         true => gone(id),
         false => format!("instance {id} is deleted\n"),
@@ -56,40 +60,42 @@ pub(crate) async fn delete(agent: &Agent, instance: &Named, json: bool) -> Resul
     Ok(())
 }
 
-/// What became of a change.
+/// A change with the end that was asked for.
 struct Done {
     before: Instance,
-    end: Instance,
-    /// The operation that it began says so; what the instance is need not.
-    failed: bool,
+    /// None where it was deleted.
+    now: Option<Instance>,
+    /// Whether an operation did it, and not the request itself.
+    by_operation: bool,
 }
 
-/// Asks for it, and waits until nothing is being done any more.
+/// Asks for it, and waits for the end of what does it.
 async fn done(
     agent: &Agent,
     instance: &Named,
     change: Change,
     json: bool,
 ) -> Result<Done, Failure> {
-    let snapshot = agent.snapshot().await?;
-    let before = snapshot.instance(instance)?.clone();
-    let known = snapshot.last_operation(before.id).map(|last| last.sequence);
-    let mut follower = Follower::new(agent, before.id, json).await?;
-    let accepted = agent.change(before.id, change).await;
-    accepted.map_err(|failure| failure.of(&before.title()))?;
-    let (snapshot, end) = follower.until(Instance::is_settled).await?;
-    let last = snapshot.last_operation(before.id);
-    let begun = last.filter(|last| Some(last.sequence) > known);
+    let mut follower = Follower::new(agent, json).await?;
+    let before = follower.look().await?.instance(instance)?.clone();
+    let accepted = follower.ask(&before, &change).await;
+    let operation = accepted.map_err(|failure| failure.of(&before.title()))?;
+    let by_operation = operation.is_some();
+    let now = match operation {
+        Some(operation) => {
+            let end = follower.end_of(&operation).await?;
+            end.succeeded()?;
+            end.snapshot
+        }
+        None => {
+            let now = follower.wait_for_wharfd().await?;
+            follower.show(now.by_id(before.id));
+            now
+        }
+    };
     Ok(Done {
-        failed: begun.is_some_and(Operation::has_failed),
+        now: now.by_id(before.id).cloned(),
         before,
-        end,
+        by_operation,
     })
-}
-
-pub(crate) fn succeeded(is_so: bool, end: &Instance) -> Result<(), Failure> {
-    match is_so {
-        true => Ok(()),
-        false => Err(Failure::Refused(text::at(end))),
-    }
 }

@@ -24,6 +24,14 @@ pub(crate) enum Failure {
          to do"
     )]
     NoAgent,
+    /// The bus has ended, and with it every connection.
+    #[error(
+        "D-Bus closed the connection: what wharfd has accepted goes on, and `wharfctl watch` shows it once the bus is back"
+    )]
+    BusClosed,
+    /// So many others were accepted since that it is not kept any more.
+    #[error("wharfd does not know operation {0} any more: `wharfctl history` tells how it ended")]
+    Forgotten(String),
     /// It is there, and says nothing.
     #[error("wharfd does not answer: look at `journalctl -u wharfd`")]
     Silence,
@@ -73,7 +81,7 @@ impl Failure {
     pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => EX_USAGE,
-            Self::NoBus { .. } | Self::NoAgent | Self::Silence => 69,
+            Self::NoBus { .. } | Self::BusClosed | Self::NoAgent | Self::Silence => 69,
             Self::NotRoot(_) => 77,
             Self::Interrupted => 128 + 2, // as a shell has it for SIGINT
             _ => 1,
@@ -102,11 +110,7 @@ impl From<zbus::Error> for Failure {
             | fdo::Error::InvalidArgs(text)
             | fdo::Error::UnknownObject(text)
             | fdo::Error::IOError(text) => Self::Refused(text),
-            fdo::Error::ZBus(zbus::Error::InputOutput(error))
-                if error.kind() == io::ErrorKind::TimedOut =>
-            {
-                Self::Silence
-            }
+            fdo::Error::ZBus(zbus::Error::InputOutput(_)) => Self::BusClosed,
             fdo::Error::ZBus(error) => Self::Bus(Box::new(error)),
             other => Self::Refused(other.to_string()),
         }

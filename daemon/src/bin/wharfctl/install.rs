@@ -6,16 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::fetch::MAX_SIGNATURE;
+use wharf_frames::{PackageName, fetch::MAX_SIGNATURE};
+use wharfd::file_name;
 
 use crate::{
     agent::{Agent, Change},
     arguments::{InstallArguments, Named, Package},
-    change::succeeded,
     failure::Failure,
+    follow::{End, Follower},
     model::{DELIVERED, INITIAL, INSTALLED, Instance, Snapshot},
     show::tell,
-    watch::Follower,
+    text,
 };
 
 pub(crate) async fn install(
@@ -23,34 +24,29 @@ pub(crate) async fn install(
     arguments: InstallArguments,
     json: bool,
 ) -> Result<(), Failure> {
-    let snapshot = agent.snapshot().await?;
-    if let Some(delivered) = named_instance(&arguments, &snapshot)? {
-        if arguments.instance.is_some() || arguments.user.is_some() {
-            return Err(Failure::Usage(
-                "an instance is installed as it is: leave out --instance, --user and --password-file",
-            ));
+    let mut follower = Follower::new(agent, json).await?;
+    let snapshot = follower.look().await?;
+    let delivered = match named_instance(&arguments, &snapshot)? {
+        Some(instance) => named_as_it_is(&arguments, &snapshot, instance)?,
+        None => {
+            let package = package(&arguments)?;
+            delivered_where_it_belongs(&mut follower, &snapshot, &arguments, &package).await?
         }
-        return install_delivered(agent, &snapshot, delivered, json).await;
-    }
-    let package = package(&arguments)?;
-    let place = Place::find(agent, arguments.instance.as_ref()).await?;
-    let mut follower = Follower::new(agent, place.id, json).await?;
-    agent.change(place.id, package).await?;
-    // A server may already have gone on with what was delivered.
-    let arrived = |now: &Instance| now.update_state >= DELIVERED || now.is_settled();
-    let (snapshot, delivered) = follower.until(arrived).await?;
-    succeeded(delivered.update_state >= DELIVERED, &delivered)?;
-    if let Some(holder) = holder(&snapshot, &delivered) {
-        place.give_up(agent).await?;
-        return Err(held(&delivered, holder));
-    }
-    if delivered.update_state == DELIVERED {
-        agent.change(place.id, Change::Install).await?;
-    }
-    let (_, end) = follower.until(Instance::is_settled).await?;
-    succeeded(end.update_state == INSTALLED, &end)?;
-    tell(json, || installed(&end));
+    };
+    let end = installed(&mut follower, &delivered).await?;
+    let last = match activation(&end) {
+        Some(activation) => follower.end_of(&activation).await.unwrap_or(end),
+        None => end,
+    };
+    tell(json, || told(&delivered.instance, last.instance()));
     Ok(())
+}
+
+/// A package that holds, in its instance.
+struct Delivered {
+    instance: Instance,
+    /// The sequence of the last operation that was accepted before its Install.
+    sequence: u64,
 }
 
 /// The instance that is named in place of a package: by its number, or by the name of a package that is DELIVERED. A
@@ -81,29 +77,91 @@ fn named_instance<'a>(
     }
 }
 
-/// Installs the package that an instance has, also once more after an Install that failed.
-async fn install_delivered(
-    agent: &Agent,
+/// The package that an instance has is installed, also once more after an Install that failed.
+fn named_as_it_is(
+    arguments: &InstallArguments,
     snapshot: &Snapshot,
-    delivered: &Instance,
-    json: bool,
-) -> Result<(), Failure> {
-    if let Some(holder) = holder(snapshot, delivered) {
-        return Err(held(delivered, holder));
+    instance: &Instance,
+) -> Result<Delivered, Failure> {
+    if arguments.new || arguments.instance.is_some() || arguments.user.is_some() {
+        return Err(Failure::Usage(
+            "an instance is installed as it is: leave out --instance, --new, --user and --password-file",
+        ));
     }
-    let mut follower = Follower::new(agent, delivered.id, json).await?;
-    let accepted = agent.change(delivered.id, Change::Install).await;
-    accepted.map_err(|failure| failure.of(&delivered.title()))?;
-    let (_, end) = follower.until(Instance::is_settled).await?;
-    succeeded(end.update_state == INSTALLED, &end)?;
-    tell(json, || installed(&end));
-    Ok(())
+    match misplaced(snapshot, instance) {
+        Some(why) if instance.update_state == DELIVERED => Err(why),
+        _ => Ok(Delivered {
+            instance: instance.clone(),
+            sequence: snapshot.sequence(),
+        }),
+    }
 }
 
-fn installed(end: &Instance) -> String {
-    let (title, id) = (end.title(), end.id);
-    let software = end.in_place.as_ref();
-    match end.active {
+/// Nobody knows the package before it is delivered: the name of its file may be another, and then it is delivered once
+/// more, where it belongs.
+async fn delivered_where_it_belongs(
+    follower: &mut Follower<'_>,
+    snapshot: &Snapshot,
+    arguments: &InstallArguments,
+    package: &Change,
+) -> Result<Delivered, Failure> {
+    let guessed = match &arguments.package {
+        Package::Uri(uri) => file_name::package(uri),
+        Package::File(file) => file_name::package(&file.to_string_lossy()),
+    };
+    let guessed = guessed.as_ref().map(PackageName::as_str);
+    let place = Place::find(follower, snapshot, arguments, guessed).await?;
+    let (snapshot, delivered) = place.deliver(follower, package).await?;
+    let Some(why) = misplaced(&snapshot, &delivered.instance) else {
+        return Ok(delivered);
+    };
+    place.give_up(follower, &delivered.instance).await?;
+    if arguments.new || arguments.instance.is_some() {
+        return Err(why);
+    }
+    let snapshot = follower.wait_for_wharfd().await?;
+    let name = delivered.instance.name.as_deref();
+    let place = Place::find(follower, &snapshot, arguments, name).await?;
+    let (snapshot, delivered) = place.deliver(follower, package).await?;
+    match misplaced(&snapshot, &delivered.instance) {
+        None => Ok(delivered),
+        Some(why) => {
+            place.give_up(follower, &delivered.instance).await?;
+            Err(why)
+        }
+    }
+}
+
+/// Installs what was delivered, or waits for a server that does.
+async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result<End, Failure> {
+    let id = delivered.instance.id;
+    let operation = match follower.ask(&delivered.instance, &Change::Install).await {
+        Ok(Some(operation)) => operation,
+        Ok(None) => return Err(Failure::NotUnderstood("operation".to_owned())),
+        Err(refused @ Failure::Refused(_)) => {
+            let snapshot = follower.wait_for_wharfd().await?;
+            match snapshot.begun(id, "install", delivered.sequence) {
+                Some(operation) => operation.id.clone(),
+                None => return Err(refused.of(&delivered.instance.title())),
+            }
+        }
+        Err(failure) => return Err(failure),
+    };
+    let end = follower.end_of(&operation).await?;
+    end.succeeded().map(|()| end)
+}
+
+/// What follows where wharfd.toml says so. Its failure is none of the Install.
+fn activation(end: &End) -> Option<String> {
+    let operation = end.instance()?.operation.as_deref()?;
+    let operation = end.snapshot.operation(operation)?;
+    (operation.kind == "activate").then(|| operation.id.clone())
+}
+
+fn told(delivered: &Instance, now: Option<&Instance>) -> String {
+    let (title, id) = (delivered.title(), delivered.id);
+    let software = now.and_then(|now| now.in_place.as_ref());
+    match now.is_some_and(|now| now.active) {
         _ if software.is_some_and(|software| software.no_services) => {
             format!("{title} is installed in instance {id}, and has no services")
         }
@@ -112,13 +170,6 @@ fn installed(end: &Instance) -> String {
             "{title} is installed in instance {id}, and inactive: `wharfctl activate {id}` starts it"
         ),
     }
-}
-
-fn held(delivered: &Instance, holder: u16) -> Failure {
-    Failure::Refused(format!(
-        "instance {holder} has {} in place. To upgrade or repair that, say so: wharfctl install --instance {holder} …",
-        delivered.name.as_deref().unwrap_or_default()
-    ))
 }
 
 /// What is written into the instance.
@@ -136,7 +187,7 @@ fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
             "--user and --password-file are for the origin of a URI, and a file is handed over here",
         )),
         Package::File(file) => Ok(Change::WritePackage {
-            package: open_package(file)?,
+            package: open_package(file)?.into(),
             signature: signature_beside(file)?,
         }),
     }
@@ -189,61 +240,131 @@ fn unreadable(file: &Path, source: std::io::Error) -> Failure {
 
 /// The instance that takes the package.
 struct Place {
-    id: u16,
+    instance: Instance,
     created: bool,
 }
 
 impl Place {
-    async fn find(agent: &Agent, named: Option<&Named>) -> Result<Self, Failure> {
-        let snapshot = agent.snapshot().await?;
-        let found = match named {
+    /// The instance that is named; else the one that has this package in place; else one that is free; else a new one.
+    async fn find(
+        follower: &mut Follower<'_>,
+        snapshot: &Snapshot,
+        arguments: &InstallArguments,
+        package: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let instances = || snapshot.instances.iter();
+        let found = match &arguments.instance {
             Some(named) => Some(snapshot.instance(named)?),
-            None => snapshot.instances.iter().find(|known| is_free(known)),
+            None if arguments.new => None,
+            None => instances()
+                .find(|known| package.is_some() && in_place(known) == package)
+                .or_else(|| instances().rev().find(|known| is_free(known))),
         };
         let Some(instance) = found else {
-            let id = agent.create_instance().await?;
-            return Ok(Self { id, created: true });
+            return Self::create(follower, snapshot).await;
         };
-        make_ready(agent, instance).await?;
+        make_ready(follower, instance).await?;
         Ok(Self {
-            id: instance.id,
+            instance: instance.clone(),
             created: false,
         })
     }
 
+    async fn create(follower: &mut Follower<'_>, before: &Snapshot) -> Result<Self, Failure> {
+        loop {
+            let id = follower.create().await?;
+            let now = follower.wait_for_wharfd().await?;
+            let is_it = |instance: &&Instance| match id {
+                Some(id) => instance.id == id,
+                None => before.by_id(instance.id).is_none() && is_free(instance),
+            };
+            match (now.instances.iter().find(is_it), id) {
+                (Some(instance), _) => {
+                    return Ok(Self {
+                        instance: instance.clone(),
+                        created: true,
+                    });
+                }
+                (None, Some(id)) => return Err(deleted(id)),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Brings the package to DELIVERED; a server may already have gone on with it.
+    async fn deliver(
+        &self,
+        follower: &mut Follower<'_>,
+        package: &Change,
+    ) -> Result<(Snapshot, Delivered), Failure> {
+        let id = self.instance.id;
+        let asked = follower.ask(&self.instance, package).await;
+        let operation = asked.map_err(|failure| failure.of(&self.instance.title()))?;
+        let operation = operation.ok_or_else(|| Failure::NotUnderstood("operation".to_owned()))?;
+        let end = follower.end_of(&operation).await?;
+        end.succeeded()?;
+        let instance = end.instance().ok_or_else(|| deleted(id))?.clone();
+        if instance.update_state < DELIVERED {
+            return Err(Failure::Refused(text::at(&instance)));
+        }
+        let sequence = end.operation.sequence;
+        Ok((end.snapshot, Delivered { instance, sequence }))
+    }
+
     /// Leaves things as they were found.
-    async fn give_up(&self, agent: &Agent) -> Result<(), Failure> {
+    async fn give_up(
+        &self,
+        follower: &mut Follower<'_>,
+        delivered: &Instance,
+    ) -> Result<(), Failure> {
         let change = match self.created {
             true => Change::Delete,
             false => Change::Uninstall { for_update: true },
         };
-        agent.change(self.id, change).await
+        follower.ask(delivered, &change).await.map(drop)
     }
+}
+
+fn deleted(id: u16) -> Failure {
+    Failure::Refused(format!("instance {id} was deleted meanwhile"))
 }
 
 fn is_free(instance: &Instance) -> bool {
     instance.update_state == INITIAL && instance.is_settled() && instance.in_place.is_none()
 }
 
+fn in_place(instance: &Instance) -> Option<&str> {
+    let software = instance.in_place.as_ref();
+    software.map(|software| software.name.as_str())
+}
+
 /// A package is written in INITIAL (TS 5.1.2.1). What failed to install goes; what a server may still want installed
 /// is refused by wharfd, saying why.
-async fn make_ready(agent: &Agent, instance: &Instance) -> Result<(), Failure> {
+async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<(), Failure> {
     let upgrades = instance.update_state == INSTALLED;
     let failed = instance.update_state == DELIVERED && instance.has_failed();
     if upgrades || failed {
         let change = Change::Uninstall { for_update: true };
-        agent.change(instance.id, change).await?;
+        follower.ask(instance, &change).await?;
     }
     Ok(())
 }
 
-/// Another instance that has the same package in place.
-fn holder(snapshot: &Snapshot, delivered: &Instance) -> Option<u16> {
-    let others = snapshot.instances.iter();
-    let mut holders = others.filter(|other| {
-        let software = other.in_place.as_ref();
-        other.id != delivered.id
-            && software.is_some_and(|software| Some(&software.name) == delivered.name.as_ref())
-    });
-    holders.next().map(|holder| holder.id)
+/// Why the package is in the wrong instance: another one has it in place, or this one has another package in place.
+fn misplaced(snapshot: &Snapshot, delivered: &Instance) -> Option<Failure> {
+    let name = delivered.name.as_deref().unwrap_or_default();
+    let mut others = snapshot.instances.iter();
+    let holder = others.find(|other| other.id != delivered.id && in_place(other) == Some(name));
+    let why = match (holder, in_place(delivered)) {
+        (Some(holder), _) => format!(
+            "instance {} has {name} in place: leave out --new and --instance to upgrade or repair it",
+            holder.id
+        ),
+        (None, Some(other)) if other != name => format!(
+            "instance {} has {other} in place, and the package is {name}: leave out --instance",
+            delivered.id
+        ),
+        _ => return None,
+    };
+    Some(Failure::Refused(why))
 }

@@ -9,7 +9,7 @@
 //! - `completions`: the scripts for shells, and the names that they complete.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
 //! - `cancel`: what is being done ends.
-//! - `change`, `install`: the verbs that ask for something, and wait for its end.
+//! - `change`, `install`: the verbs that ask for something, and wait for its end; `follow`: how they wait.
 
 mod agent;
 mod arguments;
@@ -18,6 +18,7 @@ mod change;
 mod completions;
 mod doctor;
 mod failure;
+mod follow;
 mod handshake;
 mod install;
 mod installer;

@@ -175,11 +175,26 @@ impl Snapshot {
         }
     }
 
-    /// What was accepted last for an instance.
-    pub(crate) fn last_operation(&self, instance: u16) -> Option<&Operation> {
-        let operations = self.operations.iter();
-        let of_instance = operations.filter(|operation| operation.instance == instance);
-        of_instance.max_by_key(|operation| operation.sequence)
+    /// The instance with this id.
+    pub(crate) fn by_id(&self, id: u16) -> Option<&Instance> {
+        self.instances.iter().find(|instance| instance.id == id)
+    }
+
+    /// The operation of this name.
+    pub(crate) fn operation(&self, id: &str) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.id == id)
+    }
+
+    /// The last operation of this kind that was accepted for an instance after the one of this sequence.
+    pub(crate) fn begun(&self, instance: u16, kind: &str, after: u64) -> Option<&Operation> {
+        self.operations.iter().rev().find(|operation| {
+            operation.instance == instance && operation.kind == kind && operation.sequence > after
+        })
+    }
+
+    /// The sequence of the operation that was accepted last.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.operations.last().map_or(0, |last| last.sequence)
     }
 
     fn called(&self, named: &Named) -> Vec<&Instance> {
@@ -230,7 +245,7 @@ impl Instance {
                 None => None,
             },
             busy: read(properties, "Busy")?,
-            operation: given(last(&operation).to_owned()),
+            operation: operation_of(&operation),
             percent: u8::try_from(percent).ok(),
         })
     }
@@ -276,9 +291,18 @@ impl Operation {
         })
     }
 
-    /// Whether it ended otherwise than was asked for.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.state == "failed"
+    /// Whether it has ended; with what was asked for.
+    pub(crate) fn end(&self) -> Option<bool> {
+        match &*self.state {
+            "done" => Some(true),
+            "failed" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether a local user asked for it.
+    pub(crate) fn is_of_user(&self, uid: u32) -> bool {
+        self.origin == "user" && self.origin_id == uid
     }
 }
 
@@ -344,6 +368,11 @@ fn read<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Result
 
 fn given(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
+}
+
+/// The id of the operation at this path; none at `/`.
+pub(crate) fn operation_of(path: &ObjectPath<'_>) -> Option<String> {
+    given(last(path).to_owned())
 }
 
 /// The id of the instance at this path.

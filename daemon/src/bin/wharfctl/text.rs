@@ -4,7 +4,7 @@ pub(crate) use wharfd::clock::utc as time;
 
 use crate::{
     look::{Look, Tone},
-    model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Snapshot},
+    model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Operation, Snapshot},
     units::Unit,
 };
 
@@ -232,6 +232,18 @@ pub(crate) fn at_in(instance: &Instance, look: Look) -> String {
         look.paint(&stage(instance), tone(instance)),
         instance.status_reason
     )
+}
+
+/// How an operation ended that did not succeed. The instance may be gone, or busy with something else.
+pub(crate) fn ended(operation: &Operation, instance: Option<&Instance>) -> String {
+    let why = operation.outcome.as_deref().unwrap_or_default();
+    match instance {
+        Some(instance) if instance.status_reason == why => at(instance),
+        _ => format!(
+            "instance {}: {} failed: {why}",
+            operation.instance, operation.kind
+        ),
+    }
 }
 
 /// A progress bar, in a line that has at most so many columns.

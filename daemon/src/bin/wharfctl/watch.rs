@@ -1,4 +1,4 @@
-//! `wharfctl watch`, and following one instance: a line for each change; on a terminal a bar for what is being done.
+//! `wharfctl watch`, and what it prints: a line for each change; on a terminal a bar for what is being done.
 
 use std::{
     collections::BTreeMap,
@@ -6,11 +6,10 @@ use std::{
 };
 
 use crate::{
-    agent::{Agent, Changes},
-    arguments::Named,
+    agent::Agent,
     failure::Failure,
     look::{self, Look, size},
-    model::{Instance, Snapshot},
+    model::Instance,
     text,
 };
 
@@ -21,64 +20,16 @@ pub(crate) async fn watch(agent: &Agent, json: bool) -> Result<(), Failure> {
     screen.show(&agent.snapshot().await?.instances)?;
     loop {
         changes.next().await?;
-        match present(agent).await? {
-            Some(snapshot) => screen.show(&snapshot.instances)?,
-            None => screen.show_away()?,
+        match agent.snapshot().await {
+            Ok(snapshot) => screen.show(&snapshot.instances)?,
+            Err(Failure::NoAgent) => screen.show_away()?,
+            Err(failure) => return Err(failure),
         }
-    }
-}
-
-/// Follows one instance. wharfd may be restarted meanwhile, by the very package that is being installed.
-pub(crate) struct Follower<'a> {
-    agent: &'a Agent,
-    id: u16,
-    changes: Changes,
-    screen: Screen,
-}
-
-impl<'a> Follower<'a> {
-    /// From now on nothing is missed.
-    pub(crate) async fn new(agent: &'a Agent, id: u16, json: bool) -> Result<Self, Failure> {
-        Ok(Self {
-            agent,
-            id,
-            changes: agent.changes().await?,
-            screen: Screen::new(json),
-        })
-    }
-
-    /// Shows what becomes of the instance, until `is_over` or it is deleted. That nobody can read it ends nothing.
-    pub(crate) async fn until(
-        &mut self,
-        is_over: impl Fn(&Instance) -> bool,
-    ) -> Result<(Snapshot, Instance), Failure> {
-        loop {
-            if let Some(snapshot) = present(self.agent).await? {
-                let instance = snapshot.instance(&Named::Number(self.id))?.clone();
-                let _ = self.screen.show(std::slice::from_ref(&instance));
-                if is_over(&instance) {
-                    let _ = self.screen.clear();
-                    return Ok((snapshot, instance));
-                }
-            } else {
-                let _ = self.screen.show_away();
-            }
-            self.changes.next().await?;
-        }
-    }
-}
-
-/// What is shown; none while wharfd is away.
-async fn present(agent: &Agent) -> Result<Option<Snapshot>, Failure> {
-    match agent.snapshot().await {
-        Ok(snapshot) => Ok(Some(snapshot)),
-        Err(Failure::NoAgent) => Ok(None),
-        Err(failure) => Err(failure),
     }
 }
 
 /// What was printed: lines that stay, and below them on a terminal the bars.
-struct Screen {
+pub(crate) struct Screen {
     json: bool,
     terminal: bool,
     bars: usize,
@@ -89,7 +40,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
             terminal: !json && stdout().is_terminal() && !look::is_dumb(),
@@ -99,7 +50,7 @@ impl Screen {
         }
     }
 
-    fn show(&mut self, instances: &[Instance]) -> Result<(), Failure> {
+    pub(crate) fn show(&mut self, instances: &[Instance]) -> Result<(), Failure> {
         let mut text = self.erased();
         self.away = false;
         let is_gone = |id: &u16| !instances.iter().any(|instance| instance.id == *id);
@@ -129,8 +80,8 @@ impl Screen {
         put(&text)
     }
 
-    /// It is restarted, or was ended: what is shown would not change any more.
-    fn show_away(&mut self) -> Result<(), Failure> {
+    /// It is restarted, was ended, or does not answer: what is shown would not change any more.
+    pub(crate) fn show_away(&mut self) -> Result<(), Failure> {
         if self.json || std::mem::replace(&mut self.away, true) {
             return Ok(());
         }
@@ -148,7 +99,7 @@ impl Screen {
         })
     }
 
-    fn clear(&mut self) -> Result<(), Failure> {
+    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
         put(&self.erased())
     }
 

@@ -1,0 +1,38 @@
+//! The name of a package, as the name of its file says it. Nobody has looked into the file.
+
+use wharf_frames::PackageName;
+
+/// `hello` of `https://h/pool/hello_1.0-1_all.deb?token=…`: how dpkg-name(1) and opkg call their files.
+pub fn package(path_or_uri: &str) -> Option<PackageName> {
+    let path = path_or_uri.split(['?', '#']).next()?;
+    let (name, _) = path.rsplit('/').next()?.split_once('_')?;
+    let of_a_name =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    let is_name = name.bytes().all(of_a_name);
+    PackageName::new(name).ok().filter(|_| is_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_as_its_package() {
+        for (uri, name) in [
+            ("https://h/pool/hello_1.0-1_all.deb", Some("hello")),
+            (
+                "https://h/libc++1_1.0_amd64.deb?token=a/b_c#d",
+                Some("libc++1"),
+            ),
+            ("./hello_1.0-1_all.deb", Some("hello")),
+            ("https://h/hello.deb", None),
+            ("https://h/_1.0", None),
+            ("https://h/a%20b_1.0.deb", None),
+            ("https://h_1/", None),
+            ("https://h", None),
+        ] {
+            let found = package(uri);
+            assert_eq!(found.as_ref().map(PackageName::as_str), name, "{uri}");
+        }
+    }
+}
