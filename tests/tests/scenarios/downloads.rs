@@ -189,7 +189,7 @@ fn a_pull_ends_with_the_verdict_on_its_package() {
     let before = operations(&on_bus, "0");
 
     on_bus.set.kill_and_start_daemon();
-    on_bus.wait_until_shown();
+    on_bus.wait_for_wharfd();
     assert_eq!(last(&on_bus, "0"), ["pull", "running", ""]);
     fs::remove_file(&broken).unwrap();
     on_bus.set.wait_for("3/0");
