@@ -23,8 +23,8 @@ pub enum Report {
     Event {
         /// The instance.
         instance: InstanceId,
-        /// What happened.
-        event: Event,
+        /// What happened. It is much larger than any other report.
+        event: Box<Event>,
         /// The request that is answered once the event is stored, before anybody is notified.
         answers: Option<(RequestId, Result<(), Failure>)>,
     },
@@ -68,7 +68,7 @@ impl Context {
     pub fn report(&self, instance: InstanceId, event: Event) {
         self.send(Report::Event {
             instance,
-            event,
+            event: Box::new(event),
             answers: None,
         });
     }

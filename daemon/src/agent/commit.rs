@@ -38,7 +38,7 @@ impl Agent {
                     self.close_block(request);
                     (request, answer_to_block(written))
                 });
-                self.report(instance, event, reply);
+                self.report(instance, *event, reply);
             }
             Report::Block(request) => {
                 self.close_block(request);

@@ -106,7 +106,7 @@ impl Push {
         };
         context.send(Report::Event {
             instance: self.instance,
-            event,
+            event: Box::new(event),
             answers,
         });
     }
