@@ -1,12 +1,7 @@
 //! The packages as files, and the untouched system of a gateway that both twins boot from: it has what lies in the table as
 //! there before, and the dependencies of the rest, since wharfd installs one package and no dependency.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use wharf_tests::{
     command::text_of,
@@ -49,20 +44,23 @@ rm -f /usr/sbin/policy-rc.d /tmp/new /tmp/needed
 : >/etc/machine-id
 "#;
 
-/// The untouched system.
-pub(crate) fn base() -> &'static Path {
-    static BASE: OnceLock<PathBuf> = OnceLock::new();
-    BASE.get_or_init(|| {
+/// The untouched system, and the packages in it.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    pub(crate) root: PathBuf,
+}
+
+impl Archive {
+    /// With all that is there before, and these packages to be installed.
+    pub(crate) fn of(packages: &[&Real]) -> Self {
         let there = ALL.iter().filter(|real| real.place != Place::New);
-        let there: Vec<&str> = BESIDE
-            .into_iter()
-            .chain(there.map(|real| real.name))
-            .collect();
-        let new = ALL.iter().filter(|real| real.place == Place::New);
+        let there: Vec<&str> = there.map(|real| real.name).collect();
+        let new = packages.iter().filter(|real| real.place == Place::New);
         let new: Vec<&str> = new.map(|real| real.name).collect();
-        let all: Vec<&str> = ALL.iter().map(|real| real.name).collect();
+        let all: Vec<&str> = there.iter().chain(&new).copied().collect();
         let finished = format!("{FINISH} {new:?}");
-        bootstrapped("packages-system", &there, &finished, |root| {
+        let included: Vec<&str> = BESIDE.into_iter().chain(there).collect();
+        let root = bootstrapped("packages-system", &included, &finished, |root| {
             let mut finish = Command::new("chroot");
             finish
                 .arg(root)
@@ -74,29 +72,30 @@ pub(crate) fn base() -> &'static Path {
                 .env("NEW", new.join(" "))
                 .env("ALL", all.join(" "));
             text_of(&mut finish);
-        })
-    })
-}
+        });
+        Self { root }
+    }
 
-/// The package in the version that the untouched system has, or would have.
-pub(crate) fn of_the_system(real: &Real) -> PathBuf {
-    let folder = base().join(FOLDER);
-    let begin = format!("{}_", real.name);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let mut paths = files.flatten().map(|entry| entry.path());
-    let is_it = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with(&begin))
-    };
-    paths
-        .find(is_it)
-        .unwrap_or_else(|| panic!("no {begin}* in {folder:?}"))
-}
+    /// The package in the version that the untouched system has, or would have.
+    pub(crate) fn of_the_system(&self, real: &Real) -> PathBuf {
+        let folder = self.root.join(FOLDER);
+        let begin = format!("{}_", real.name);
+        let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+        let mut paths = files.flatten().map(|entry| entry.path());
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(&begin))
+        };
+        paths
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no {begin}* in {folder:?}"))
+    }
 
-/// The package as it is installed: a newer version where the table says that an older one is there.
-pub(crate) fn to_install(real: &Real) -> PathBuf {
-    match real.place {
-        Place::Older => archived(real.name),
-        Place::New | Place::Same => of_the_system(real),
+    /// The package as it is installed: a newer version where the table says that an older one is there.
+    pub(crate) fn to_install(&self, real: &Real) -> PathBuf {
+        match real.place {
+            Place::Older => archived(real.name),
+            Place::New | Place::Same => self.of_the_system(real),
+        }
     }
 }

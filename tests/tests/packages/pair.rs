@@ -10,7 +10,8 @@ use wharf_tests::{
 };
 
 use crate::{
-    archive::base,
+    archive::Archive,
+    debian::Real,
     device::{Device, Difference, differences},
 };
 
@@ -23,6 +24,7 @@ const FOLDER: &str = "srv/given";
 /// Two gateways. Both have wharfd's package, since its files and users are no difference that is looked for.
 #[derive(Debug)]
 pub(crate) struct Pair {
+    pub(crate) archive: Archive,
     // Dropped first: its address is the container's network.
     nginx: Nginx,
     /// The one on which wharfd does it.
@@ -38,8 +40,9 @@ const USER: &str = "gateway";
 const PASSWORD: &str = "s3cret";
 
 impl Pair {
-    pub(crate) fn boot() -> Self {
-        let base = base();
+    pub(crate) fn boot(packages: &[&Real]) -> Self {
+        let archive = Archive::of(packages);
+        let base = archive.root.as_path();
         // A container ends with the thread that booted it.
         let mut twin = Container::over(base);
         twin.boot();
@@ -49,6 +52,7 @@ impl Pair {
         });
         let nginx = Nginx::at(ours.container.network().outside(), USER, PASSWORD);
         let pair = Self {
+            archive,
             nginx,
             ours,
             twin,

@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, path::Path, time::Instant};
 use wharf_tests::container::Container;
 
 use crate::{
-    archive::{of_the_system, to_install},
     debian::{ALL, Place, RANDOM, Real, Units},
     device::Difference,
     pair::Pair,
@@ -71,7 +70,7 @@ impl Story<'_> {
     /// Whether it is installed on both.
     fn begin(&mut self) -> bool {
         let name = self.real.name;
-        let package = to_install(self.real);
+        let package = self.pair.archive.to_install(self.real);
         let by_nginx = name.len() % 5 == 0;
         let (file, from) = self.pair.give(&package, by_nginx);
         self.step("install", &format!("wharfctl install {from}"), |twin| {
@@ -145,7 +144,9 @@ impl Story<'_> {
         let again = match self.real.place {
             Place::New => String::new(),
             Place::Same | Place::Older => {
-                let (file, _) = self.pair.give(&of_the_system(self.real), false);
+                let (file, _) = self
+                    .pair
+                    .give(&self.pair.archive.of_the_system(self.real), false);
                 format!("apt-get -qq -y --no-install-recommends install {file} </dev/null; ")
             }
         };
@@ -279,7 +280,7 @@ fn is_held(difference: &Difference, units: &Path) -> bool {
 }
 
 /// Software that is left on both before they reboot, and whether it is active then.
-const LEFT: [(&str, bool); 2] = [("mosquitto", true), ("lighttpd", false)];
+pub(crate) const LEFT: [(&str, bool); 2] = [("mosquitto", true), ("lighttpd", false)];
 
 fn in_the_table(name: &str) -> &'static Real {
     let mut all = ALL.iter();
@@ -296,7 +297,7 @@ pub(crate) fn of_a_reboot(pair: &mut Pair) -> Vec<String> {
             real,
             wrong: Vec::new(),
         };
-        let (file, from) = story.pair.give(&to_install(real), false);
+        let (file, from) = story.pair.give(&story.pair.archive.to_install(real), false);
         story.step("install", &format!("wharfctl install {from}"), |twin| {
             apt(twin, &format!("install {file}"))
         });
