@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 use crate::{agent::Agent, failure::Failure, show::print};
 
 /// The verbs whose first word is an instance.
-const OF_INSTANCES: [&str; 8] = [
+const OF_INSTANCES: [&str; 9] = [
     "show",
     "history",
     "logs",
@@ -15,6 +15,7 @@ const OF_INSTANCES: [&str; 8] = [
     "uninstall",
     "activate",
     "deactivate",
+    "cancel",
     "delete",
 ];
 
