@@ -76,6 +76,11 @@ impl<S> Booted<S> {
             .serve(&format!("/{name}"), fs::read(file).expect("the package"))
     }
 
+    /// The certificate of a signer, as gpg exports it.
+    pub fn certificate(&self, signer: Signer) -> Vec<u8> {
+        self.keys.certificate(signer)
+    }
+
     /// Has the vendor sign a file here. The signature lies beside it.
     pub fn sign(&self, file: &Path) {
         self.keys.sign_beside(Signer::Vendor, file);

@@ -9,6 +9,7 @@
 )]
 
 mod activation;
+mod first_hour;
 mod interruptions;
 mod package;
 mod screens;
