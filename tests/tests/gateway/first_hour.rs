@@ -40,7 +40,7 @@ fn the_first_hour_goes_as_the_operator_guide_says() {
     screen(
         &gateway,
         "wharfctl doctor",
-        &["ok    keys", "no [[server]]"],
+        &["ok    keys", "none is configured"],
     );
 
     let first = gateway.publish(&services("acme", "1.0-1", By::Debhelper));

@@ -72,7 +72,7 @@ fn a_shell_completes_what_wharfctl_can_be_asked() {
         );
         text_of(Command::new("bash").arg("-c").arg(script).arg(&of_bash))
     };
-    assert_eq!(completed("wharfctl uni"), "uninstall");
+    assert_eq!(completed("wharfctl uni"), "units uninstall");
     assert_eq!(completed("wharfctl keys a"), "add");
     assert_eq!(completed("wharfctl install --pass"), "--password-file");
     for (file, begin) in [
