@@ -590,4 +590,84 @@ mod tests {
         let ships = board.clone().map(|(_, file)| file);
         assert_eq!(exempts("board", &ships, &board, "board.service"), None);
     }
+
+    fn units(names: &[&str]) -> Vec<UnitName> {
+        let units = names.iter().map(|name| UnitName::new(name));
+        units.map(|unit| unit.unwrap()).collect()
+    }
+
+    /// acme's own service, template and its instances: one that a file names, one that is only loaded. And an alias.
+    fn gate() -> Gate {
+        let files = [
+            file(&format!("{LIB}/acme.service")),
+            file(&format!("{LIB}/acme@.service")),
+            UnitFile::link(&format!("{LIB}/alias.service"), "acme.service"),
+            UnitFile::link(&format!("{LIB}/masked.service"), "/dev/null"),
+            file("/etc/init.d/masked"),
+        ];
+        let own = [
+            "acme.service",
+            "acme@.service",
+            "acme@file.service",
+            "acme@loaded.service",
+        ];
+        Gate {
+            names: Names::of(&files),
+            ours: units(&own).into_iter().collect(),
+            passing: units(&["acme@loaded.service"]).into_iter().collect(),
+            exempt: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn only_the_packages_own_units_pass() {
+        let gate = gate();
+        let asked = units(&["acme@.service", "board.service", "acme.service"]);
+        let own = units(&["acme.service", "acme@.service"]);
+        assert_eq!(gate.ours(&asked).units(), own);
+        assert!(gate.ours(&units(&["board.service"])).is_empty());
+        assert!(!gate.ours(&own).is_empty());
+        let services = gate.ours(&own).only(|unit| !unit.is_template());
+        assert_eq!(services.units(), units(&["acme.service"]));
+    }
+
+    #[test]
+    fn a_template_passes_as_its_instances() {
+        let gate = gate();
+        let all = units(&["acme.service", "acme@file.service", "acme@loaded.service"]);
+        let asked = units(&["acme.service", "acme@.service", "board@.service"]);
+        assert_eq!(gate.instances(&asked).units(), all);
+        assert_eq!(
+            gate.instances(&units(&["acme@file.service"])).units(),
+            &all[1..2]
+        );
+    }
+
+    #[test]
+    fn an_instance_that_no_file_names_lasts_only_if_it_is_asked_for_by_name() {
+        let gate = gate();
+        let lasting = |names: &[&str]| gate.lasting(&units(names)).units().to_vec();
+        assert_eq!(lasting(&["acme@.service"]), units(&["acme@file.service"]));
+        let both = ["acme@.service", "acme@loaded.service"];
+        assert_eq!(
+            lasting(&both),
+            units(&["acme@file.service", "acme@loaded.service"])
+        );
+    }
+
+    #[test]
+    fn a_name_is_an_alias_a_mask_or_a_unit() {
+        let gate = gate();
+        for (name, alias, masked, named) in [
+            ("acme.service", false, false, "acme.service"),
+            ("alias.service", true, false, "acme.service"),
+            ("masked.service", false, true, "masked.service"),
+        ] {
+            let unit = &units(&[name])[0];
+            assert_eq!(gate.is_alias(unit), alias, "{name}");
+            assert_eq!(gate.is_masked(unit), masked, "{name}");
+            let named_by_it = gate.named(&BTreeSet::from([unit.clone()]));
+            assert_eq!(named_by_it, units(&[named]).into_iter().collect(), "{name}");
+        }
+    }
 }

@@ -282,4 +282,47 @@ mod tests {
         release_some(&bench.root, &acme, &b).unwrap();
         assert!(!is_held(&bench.root, &acme));
     }
+
+    #[test]
+    fn a_drop_in_of_an_older_release_is_written_anew() {
+        let bench = Bench::new();
+        let acme = package("acme");
+        let units = BTreeSet::from([unit("a.service")]);
+        put(&bench.root, &acme, &Ours::for_a_test(&units)).unwrap();
+        let drop_in = bench.root.path("etc/systemd/system/a.service.d").join(NAME);
+        fs::write(&drop_in, "# wharfd: acme, in other words\n").unwrap();
+        put(&bench.root, &acme, &Ours::for_a_test(&units)).unwrap();
+        assert_eq!(units_held(&bench.root).unwrap()[&acme], units);
+    }
+
+    #[test]
+    fn a_drop_in_that_is_right_is_not_written_again() {
+        let bench = Bench::new();
+        let acme = package("acme");
+        let units = BTreeSet::from([unit("a.service")]);
+        let put = || put(&bench.root, &acme, &Ours::for_a_test(&units)).unwrap();
+        put();
+        let drop_in = bench.root.path("etc/systemd/system/a.service.d").join(NAME);
+        let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&drop_in).unwrap());
+        let before = inode();
+        put();
+        assert_eq!(inode(), before);
+    }
+
+    #[test]
+    fn nothing_is_held_without_a_folder_and_a_folder_that_cannot_be_read_is_an_error() {
+        let bench = Bench::new();
+        let folder = bench.root.path("etc/systemd/system");
+        fs::remove_dir(&folder).unwrap();
+        assert_eq!(units_held(&bench.root).unwrap(), BTreeMap::new());
+        fs::write(&folder, "").unwrap();
+        assert!(units_held(&bench.root).is_err());
+        assert!(release(&bench.root, &package("acme"), &BTreeSet::new()).is_err());
+    }
+
+    #[test]
+    fn a_unit_whose_drop_ins_are_gone_already_is_released() {
+        let bench = Bench::new();
+        remove_drop_in(&bench.root, &unit("a.service")).unwrap();
+    }
 }

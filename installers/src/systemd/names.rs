@@ -587,4 +587,115 @@ mod tests {
             assert_eq!(names.is_masked(name), masked, "{name}");
         }
     }
+
+    /// A root with these files below it: `path`, `path -> target`, `path: text`, or a folder `path/`.
+    fn root_with(files: &[&str]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        for file in files {
+            let (path, text) = file.split_once(": ").unwrap_or((file, ""));
+            let (path, target) = match path.split_once(" -> ") {
+                Some((path, target)) => (path, Some(target)),
+                None => (path, None),
+            };
+            let at = root.path(path);
+            match (target, path.ends_with('/')) {
+                (_, true) => fs::create_dir_all(&at).unwrap(),
+                (target, false) => {
+                    fs::create_dir_all(at.parent().unwrap()).unwrap();
+                    match target {
+                        Some(target) => std::os::unix::fs::symlink(target, &at).unwrap(),
+                        None => fs::write(&at, text).unwrap(),
+                    }
+                }
+            }
+        }
+        (folder, root)
+    }
+
+    #[test]
+    fn the_files_of_a_device_are_read_in_each_folder_and_one_folder_deeper() {
+        let (_folder, root) = root_with(&[
+            "usr/lib/systemd/system/a@.service: [Install]\nAlias=%p-%i.service\n",
+            "usr/lib/systemd/system/own.d/",
+            "usr/lib/systemd/system/folder.service/x.service: [Install]\nAlias=y.service\n",
+            "lib/systemd/system/unmerged.service",
+            "etc/systemd/system/alias.service -> unmerged.service",
+            "etc/systemd/system/alias.service.d/own.conf: [Install]\nAlias=claimed.service\n",
+            "etc/systemd/system/x.target.wants/a@wanted.service -> /usr/lib/systemd/system/a@.service",
+            "etc/systemd/system/x.target.wants/read.me",
+            "etc/init.d/old: ### BEGIN INIT INFO\n# Provides: mta\n### END INIT INFO\n",
+        ]);
+        let names = Names::on(&root).unwrap();
+        assert_eq!(sorted(names.instances("a@.service")), ["a@wanted.service"]);
+        assert_eq!(
+            sorted(names.all("alias.service")),
+            ["alias.service", "claimed.service", "unmerged.service"]
+        );
+        assert_eq!(
+            sorted(names.files("alias.service")),
+            ["usr/lib/systemd/system/unmerged.service"]
+        );
+        assert_eq!(
+            sorted(names.all("old.service")),
+            ["mta.service", "old.service"]
+        );
+        assert_eq!(sorted(names.files("old.service")), ["etc/init.d/old"]);
+        assert!(!names.others.contains("read.me"), "{:?}", names.others);
+        assert_eq!(sorted(names.all("x.service")), ["x.service"]);
+    }
+
+    #[test]
+    fn files_in_lib_count_once_where_lib_is_merged_into_usr() {
+        let (_folder, root) = root_with(&["usr/lib/systemd/system/a.service", "lib -> usr/lib"]);
+        let names = Names::on(&root).unwrap();
+        assert_eq!(
+            sorted(names.files("a.service")),
+            ["usr/lib/systemd/system/a.service"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_file_all_the_same() {
+        let (_folder, root) = root_with(&["etc/systemd/system/a.service"]);
+        let huge = fs::File::create(root.path("etc/systemd/system/a.service")).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        assert!(Names::on(&root).unwrap().is_there("a.service"));
+    }
+
+    #[test]
+    fn a_folder_of_units_that_is_no_folder_is_an_error_and_no_empty_one() {
+        let (_folder, root) = root_with(&["etc/systemd/system"]);
+        assert!(Names::on(&root).is_err());
+    }
+
+    #[test]
+    fn a_loaded_unit_has_its_names_and_its_file_but_no_file_that_only_masks() {
+        let mut names = Names::default();
+        names.add_loaded(
+            "a.service",
+            ["a.service", "b.service"],
+            "/usr/lib/systemd/system/a.service",
+        );
+        for no_file in ["", "/dev/null"] {
+            names.add_loaded("t@x.service", ["t@x.service"], no_file);
+        }
+        assert_eq!(sorted(names.leads_to("b.service")), ["a.service"]);
+        assert_eq!(
+            sorted(names.files("b.service")),
+            ["usr/lib/systemd/system/a.service"]
+        );
+        assert_eq!(sorted(names.instances("t@.service")), ["t@x.service"]);
+        assert!(!names.is_there("t@x.service"));
+    }
+
+    #[test]
+    fn units_come_with_what_is_enabled_with_them() {
+        let names = names(&[(LIB, "a.service: [Install]\nAlso=a.socket\n")]);
+        let units = ["a.service", "b.service"].map(|name| UnitName::new(name).unwrap());
+        assert_eq!(
+            sorted(names.with_also(&units)),
+            ["a.service", "a.socket", "b.service"]
+        );
+    }
 }

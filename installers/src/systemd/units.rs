@@ -549,4 +549,64 @@ mod tests {
         assert_eq!(unit("a@.service").instances(), "a@*.service");
         assert!(unit("a@.service").is_template() && !unit("a@b.service").is_template());
     }
+
+    #[test]
+    fn only_files_that_say_something_about_units_are_read() {
+        for (path, is_one) in [
+            ("./lib/systemd/system/a.service", true),
+            ("/usr/lib/systemd/system/a.service.d/own.conf", true),
+            ("/etc/init.d/a", true),
+            ("/usr/share/dbus-1/system-services/a.service", true),
+            ("/usr/lib/systemd/user/a.service", true),
+            ("/usr/share/doc/a/a.service", false),
+            ("/usr/bin/a", false),
+        ] {
+            assert_eq!(is_of_a_unit(path), is_one, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_units_of_a_package_are_parted_into_its_own_and_those_of_others() {
+        let files = ["own.service", "other.service", "alias.service"]
+            .map(|name| UnitFile::new(&format!("/lib/systemd/system/{name}"), b""));
+        let unit = |name: &str| UnitName::new(name).unwrap();
+        let exempt = |names: &[&str]| {
+            let exempt = names.iter().map(|name| (unit(name), Exemption::Another));
+            exempt.collect::<BTreeMap<_, _>>()
+        };
+        let is_alias = |it: &UnitName| it.as_str() == "alias.service";
+        let mut shipped = Shipped::of(files.to_vec(), true);
+        assert!(shipped.is_installed);
+        assert!(!shipped.is_exempt(), "nothing is parted yet");
+        shipped.part(&exempt(&["other.service"]), is_alias);
+        assert_eq!(shipped.units, BTreeSet::from([unit("own.service")]));
+        assert_eq!(shipped.exempt, exempt(&["other.service"]));
+        assert!(!shipped.is_exempt(), "one is its own");
+
+        let mut of_others = Shipped::of(files.to_vec(), false);
+        of_others.part(&exempt(&["other.service", "own.service"]), is_alias);
+        assert!(of_others.is_exempt());
+        let nothing = Shipped::of(Vec::new(), false);
+        assert!(!nothing.is_exempt(), "there is nothing");
+    }
+
+    #[test]
+    fn a_service_of_the_bus_names_its_unit_or_is_a_program_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let services = "usr/share/dbus-1/system-services";
+        std::fs::create_dir_all(root.path(services)).unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(root.path(format!("{services}/{name}")), text).unwrap();
+            UnitFile::new(&format!("/{services}/{name}"), b"")
+        };
+        let files = [
+            write("a.service", "[D-BUS Service]\nSystemdService=a.service\n"),
+            write("b.conf", "[D-BUS Service]\nSystemdService=b.service\n"),
+            UnitFile::new("/lib/systemd/system/c.service", b""),
+        ];
+        let bus = BusServices::of(&files, &root);
+        let a = UnitName::new("a.service").unwrap();
+        assert_eq!(bus.units, BTreeSet::from([a]));
+    }
 }
