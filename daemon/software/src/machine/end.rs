@@ -217,8 +217,11 @@ fn settle_activation(
             condition: why.map_or(Condition::Settled, Condition::ActivationFailed),
         },
         _ => {
+            let was_active = instance.in_place().is_some_and(|known| known.was_active);
             let known = InPlace {
                 switch: why.map_or(Switch::Settled, Switch::Failed),
+                // Software that was active stays wanted when its Activate fails: `keep` tries again after the next Install.
+                was_active: found.active || (wanted && was_active),
                 ..InPlace::left(found.into())
             };
             now_has(instance, Some(known))?

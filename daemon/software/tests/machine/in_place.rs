@@ -169,6 +169,31 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
     }
 }
 
+/// It crashed after its upgrade failed, and does not start. `keep` starts it again with the next Install.
+#[test]
+fn software_that_was_active_stays_so_when_a_local_activate_fails() {
+    let failure = || Some(Failure::new(Cause::Unit, "nginx.service: it said no"));
+    for record in [initial(), refused_download(), delivered(), failed_upgrade()] {
+        for was_active in [true, false] {
+            let in_place = software("1.0", was_active);
+            let crashed = Record {
+                in_place: Some(in_place),
+                ..with_stopped(record.clone())
+            };
+            let at_work = running(Kind::Activate, Running, crashed);
+            for failure in [failure(), None] {
+                let made = then(at_work.clone(), ended(failure, Some(found("1.0", false))));
+                assert_eq!(left(&made).in_place().unwrap().was_active, was_active);
+            }
+            let made = then(at_work, ended(failure(), Some(found("1.0", true))));
+            assert!(left(&made).in_place().unwrap().was_active);
+        }
+        let at_work = running(Kind::Deactivate, Running, with_software(record));
+        let made = then(at_work, ended(failure(), Some(found("1.0", false))));
+        assert!(!left(&made).in_place().unwrap().was_active);
+    }
+}
+
 #[test]
 fn a_server_has_no_effect_on_what_is_in_place_outside_installed() {
     for cell in cells() {
