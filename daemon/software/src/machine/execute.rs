@@ -44,6 +44,20 @@ impl Asked {
             Self::Deactivate => Some(Kind::Deactivate),
         }
     }
+
+    /// TS 5.2: outside INSTALLED the activation machine is not alive, and a server's Activate and Deactivate have no effect.
+    /// A local user has them act on the software in place.
+    fn has_effect(self, instance: &Instance, origin: Origin) -> Result<(), Refusal> {
+        let what = match self {
+            Self::Activate => "Activate",
+            Self::Deactivate => "Deactivate",
+            Self::Install | Self::Remove | Self::ForUpdate => return Ok(()),
+        };
+        match (&instance.state, origin) {
+            (State::Installed { .. }, _) | (_, Origin::User(_)) => Ok(()),
+            (_, Origin::Server(_)) => Err(no_effect(instance, what)),
+        }
+    }
 }
 
 pub(super) fn execute(
@@ -55,6 +69,7 @@ pub(super) fn execute(
 ) -> Result<Transition, Refusal> {
     let asked = Asked::parse(resource, arguments)
         .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
+    asked.has_effect(instance, request.origin)?;
     match instance.work() {
         // Real servers repeat an Execute on every notification.
         Some((kind, _)) if asked.kind() == Some(kind) => Ok(Transition::none(instance)),
@@ -124,8 +139,7 @@ fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
     Ok(Transition::to(instance.with(state), effects))
 }
 
-/// Activate and Deactivate. In INSTALLED that is TS 5.2. Elsewhere its machine is not alive: a server has no effect, and
-/// a local user has it on the software in place.
+/// Activate and Deactivate: in INSTALLED as of TS 5.2, elsewhere of the software in place.
 fn switch(
     instance: &Instance,
     wanted: bool,
@@ -136,7 +150,6 @@ fn switch(
     let is_alive = matches!(instance.state, State::Installed { .. });
     let (name, _) = instance
         .software()
-        .filter(|_| is_alive || matches!(request.origin, Origin::User(_)))
         .ok_or_else(|| no_effect(instance, what))?;
     if !is_alive && instance.beside().is_none() {
         return Err(on_its_way(instance, what));

@@ -238,6 +238,18 @@ fn no_effect(cell: &Instance) -> &'static str {
     }
 }
 
+/// Of a server's Activate or Deactivate.
+fn no_switch(cell: &Instance) -> &'static str {
+    match cell.operation().map(|operation| operation.kind) {
+        Some(Kind::Activate | Kind::Deactivate)
+            if cell.update_state() != UpdateState::Installed =>
+        {
+            "TS 5.2; D28"
+        }
+        _ => no_effect(cell),
+    }
+}
+
 fn of_end(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
         Some(Kind::Install) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
@@ -347,18 +359,22 @@ fn executes() -> Vec<Section> {
         UpdateState::Initial if cell.software().is_some() => "D25",
         _ => "TS 5.1.3, 5.2; D3",
     };
+    let own_switch = |cell: &Instance| match cell.update_state() {
+        UpdateState::Installed if !cell.is_busy() => "D25",
+        _ => no_switch(cell),
+    };
     vec![
         Section::request("Execute Install (4)", execute(Executable::Install, ""), accepted, no_effect),
         Section::request("Execute Uninstall (6) without argument", execute(Executable::Uninstall, ""), uninstalled, no_effect),
         Section::request("Execute Uninstall (6) with `0`", execute(Executable::Uninstall, "0"), uninstalled, no_effect),
         Section::request("Execute Uninstall (6) with `1` (ForUpdate)", execute(Executable::Uninstall, "1"), for_update, no_effect),
         Section::request("Execute Uninstall (6) with anything else, as `0='1'`", execute(Executable::Uninstall, "0='1'"), |_| "", |_| "D7"),
-        Section::request("Execute Activate (10)", execute(Executable::Activate, ""), switched, no_effect).kept("D2, D8"),
-        Section::request("Execute Deactivate (11)", execute(Executable::Deactivate, ""), switched, no_effect).kept("D2, D8"),
+        Section::request("Execute Activate (10)", execute(Executable::Activate, ""), switched, no_switch).kept("D2, D8"),
+        Section::request("Execute Deactivate (11)", execute(Executable::Deactivate, ""), switched, no_switch).kept("D2, D8"),
         Section::request("Activate by a local user", by_user(Executable::Activate), switched_here, not_here).kept("D2, D8, D28"),
         Section::request("Deactivate by a local user", by_user(Executable::Deactivate), switched_here, not_here).kept("D2, D8, D28"),
         Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
-        Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own).by(own_rules()),
+        Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own_switch).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
         Section::request("Cancel, by the local user 0", Event::Cancel { by: Origin::User(0) }, |_| "D30", |_| "D30"),
     ]
