@@ -654,22 +654,26 @@ fn software_that_was_active_before_its_upgrade_runs_for_all_that_an_older_releas
     assert_eq!(runs, [true, false]);
 }
 
-/// As the third schema has it: the pull is over before its package is judged.
-fn downloaded_of_the_third_schema() -> Folder {
+/// As the third schema has it: the pull is over before its package is judged. Then this happens.
+fn downloaded_of_the_third_schema(then: &str) -> Folder {
     let folder = of_release_0_1();
     let third = Database::open(&folder.file(), &schema::MIGRATIONS[..3]).unwrap();
     let downloaded = "UPDATE instance SET update_state = 2, update_result = 0, package_uri = NULL, operation = NULL, \
          progress = NULL, user_name = NULL, password = NULL; \
          UPDATE operation SET phase = 'after'; \
          UPDATE step SET state = 'done', outcome = '40: checking who signed the package'; \
-         UPDATE effect SET kind = 'seal', stage = (SELECT stage FROM instance)";
+         UPDATE effect SET kind = 'seal', stage = (SELECT stage FROM instance); \
+         UPDATE download SET whole = 1, signature = NULL; \
+         INSERT INTO history (at, instance, update_state, update_result, reason, name, version) \
+         VALUES (1800000060, 0, 2, 0, '40: checking who signed the package', '', '')";
     third.connection.execute_batch(downloaded).unwrap();
+    third.connection.execute_batch(then).unwrap();
     folder
 }
 
 #[test]
 fn a_pull_that_the_third_schema_took_for_done_before_its_verdict_goes_on() {
-    let folder = downloaded_of_the_third_schema();
+    let folder = downloaded_of_the_third_schema("");
     let mut store = folder.open().unwrap();
     let stored = store.load().unwrap();
     let instance = &stored.instances[&ID];
@@ -690,6 +694,49 @@ fn a_pull_that_the_third_schema_took_for_done_before_its_verdict_goes_on() {
     let why = "20: there is no signature".to_owned();
     assert_eq!(shown(&mut store), ("failed".to_owned(), why));
     assert_eq!(store.load().unwrap().accepted, []);
+}
+
+/// The third schema kept 200 operations that were over, and this one was.
+#[test]
+fn an_operation_that_the_third_schema_had_forgotten_is_written_again_from_its_seal() {
+    for (then, kind) in [
+        ("DELETE FROM operation", Kind::Pull),
+        (
+            "DELETE FROM operation; DELETE FROM download; DELETE FROM history",
+            Kind::Push,
+        ),
+    ] {
+        let folder = downloaded_of_the_third_schema(then);
+        let mut store = folder.open().unwrap();
+        let stored = store.load().unwrap();
+        let operation = stored.instances[&ID].operation().unwrap();
+        assert_eq!((operation.id, operation.kind), (OPERATION, kind));
+        assert_eq!(stored.accepted, [(OPERATION, kind)]);
+        let shown = store.operations(0).unwrap().remove(0);
+        let at = if kind == Kind::Pull { 1_800_000_000 } else { 0 };
+        assert_eq!((shown.state.as_str(), shown.accepted_at), ("running", at));
+        let failure = Failure::new(Cause::Unsigned, "there is no signature");
+        let refused = Event::SealRefused {
+            stage: STAGE,
+            failure,
+        };
+        commit(&mut store, &stored.instances[&ID], refused).unwrap();
+        assert_eq!(store.operations(1).unwrap().remove(0).state, "failed");
+    }
+}
+
+#[test]
+fn a_package_of_the_third_schema_that_nothing_asks_a_verdict_on_is_discarded() {
+    let folder = downloaded_of_the_third_schema("DELETE FROM effect; DELETE FROM operation");
+    let stored = folder.open().unwrap().load().unwrap();
+    let instance = &stored.instances[&ID];
+    let result = (instance.update_state(), instance.update_result());
+    assert_eq!(result, (UpdateState::Initial, UpdateResult::DeviceDefined));
+    let reason = "20: nothing asked for a verdict on the package: order it again";
+    assert_eq!(instance.status_reason().to_string(), reason);
+    assert_eq!((instance.operation(), stored.accepted), (None, vec![]));
+    let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
+    assert_eq!(effects, [Effect::Discard { stage: STAGE }]);
 }
 
 #[test]
