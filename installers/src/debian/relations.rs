@@ -2,12 +2,15 @@
 //! packages that it would remove, and not the relation that makes it do so; and its words change with its version. The
 //! fields do not. Nothing is decided here: apt has refused already.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
 use super::{dpkg, version};
 
 /// How long the reason may get. `Text` cuts later than that, and other words stand before it.
 const LONGEST: usize = 320;
+
+/// Of one field, so many relations are read: each is compared with all packages. No reason names those after them.
+const RELATIONS: usize = 1024;
 
 /// For `dpkg-query` and `dpkg-deb` alike: a package and its relations.
 pub(super) const FORMAT: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
@@ -58,7 +61,7 @@ fn line(line: &str) -> Option<Declared<'_>> {
         name,
         version,
         state,
-        needs: needs.split(',').map(alternatives).collect(),
+        needs: bounded(needs).split(',').map(alternatives).collect(),
         conflicts: list(conflicts),
         breaks: list(breaks),
         provides: list(provides),
@@ -66,7 +69,16 @@ fn line(line: &str) -> Option<Declared<'_>> {
 }
 
 fn list(field: &str) -> Vec<Relation<'_>> {
-    field.split(',').filter_map(relation).collect()
+    bounded(field).split(',').filter_map(relation).collect()
+}
+
+/// The field, or its beginning, which ends with a whole group.
+fn bounded(field: &str) -> &str {
+    let Some((end, _)) = field.match_indices([',', '|']).nth(RELATIONS) else {
+        return field;
+    };
+    let whole = field.get(..end).and_then(|it| it.rsplit_once(','));
+    whole.map_or("", |(whole, _)| whole)
 }
 
 fn alternatives(group: &str) -> Alternatives<'_> {
@@ -229,9 +241,9 @@ fn refused_by(new: &Declared<'_>, others: &[&Declared<'_>]) -> Vec<String> {
 /// `b, which is installed, conflicts with acme`; not again where acme says so itself.
 fn refusing(new: &Declared<'_>, others: &[&Declared<'_>]) -> Vec<String> {
     let news = [new];
-    let own = |other: &Declared<'_>| each_met(new, others).any(|(_, _, it)| it.name == other.name);
-    let others_own = others.iter().filter(|other| !own(other));
-    let told = others_own.flat_map(|other| {
+    let own: BTreeSet<&str> = each_met(new, others).map(|(_, _, it)| it.name).collect();
+    let not_own = others.iter().filter(|other| !own.contains(other.name));
+    let told = not_own.flat_map(|other| {
         let met = each_met(other, &news);
         met.map(|(verb, relation, new)| {
             let what = relation.of(new);
@@ -271,14 +283,15 @@ fn broken<'a>(
     new: Option<&Declared<'_>>,
     there: &[&'a Declared<'a>],
 ) -> Vec<(&'a Declared<'a>, &'a [Relation<'a>])> {
-    let others = there.iter().copied();
-    let others: Vec<&Declared<'_>> = others.filter(|it| it.is_another_than(name)).collect();
-    let after: Vec<&Declared<'_>> = others.iter().copied().chain(new).collect();
+    let packages = there.iter().copied();
+    let (others, old): (Vec<_>, Vec<_>) = packages.partition(|it| it.is_another_than(name));
+    let after: Vec<&Declared<'_>> = new.into_iter().chain(others.iter().copied()).collect();
     let mut broken = Vec::new();
-    for package in there.iter().filter(|it| it.is_another_than(name)) {
+    for package in others {
         let groups = package.needs.iter();
-        let lost = groups.filter(|group| is_met(group, there) && !is_met(group, &after));
-        broken.extend(lost.map(|group| (*package, group.as_slice())));
+        // Only what this package met can be lost with it.
+        let lost = groups.filter(|group| is_met(group, &old) && !is_met(group, &after));
+        broken.extend(lost.map(|group| (package, group.as_slice())));
     }
     broken
 }
@@ -413,6 +426,55 @@ mod tests {
         assert!(reason.len() < LONGEST + 20, "{reason}");
         assert!(reason.starts_with("a depends on lib0, which is not installed; a depends on lib1"));
         assert!(reason.ends_with(" more"), "{reason}");
+    }
+
+    #[test]
+    fn a_reason_on_a_device_with_many_packages_does_not_compare_each_with_each() {
+        const PACKAGES: usize = 3_000;
+        let needs = |number: usize| -> String {
+            let needs = (1..9).map(|next| format!("p{} | none", (number + next) % PACKAGES));
+            needs.collect::<Vec<_>>().join(", ")
+        };
+        let installed = |number: usize| {
+            let needs = needs(number);
+            format!("p{number}\t1\tinstalled\t, {needs}\t\tnew (<< 1)\tv{number}\n")
+        };
+        let mut here: String = (1..PACKAGES).map(installed).collect();
+        here += "p0\t1\tinstalled\t, \t\t\t\nuser\t1\tinstalled\t, p0 (= 1)\t\t\t\n";
+        let known = declared(&here);
+        let breaks: Vec<String> = (0..300).map(|number| format!("x{number}")).collect();
+        let breaks = breaks.join(", ");
+        let begun = std::time::Instant::now();
+        let why = |new: &str, broken: &str| {
+            let new = format!("{new}\t\t, \t\t{broken}\t");
+            why_not_installed(&declared(&new)[0], &known)
+        };
+        assert_eq!(why("new\t1", &breaks), None);
+        assert_eq!(
+            why("p0\t2", &breaks).as_deref(),
+            Some("user, which is installed, depends on p0 (= 1)")
+        );
+        assert_eq!(
+            why_not_removed("p0", &known).as_deref(),
+            Some("cannot remove p0: p2992, p2993, p2994 and 6 more depend on it")
+        );
+        // Each with each takes minutes.
+        let taken = begun.elapsed();
+        assert!(taken < std::time::Duration::from_secs(20), "{taken:?}");
+    }
+
+    #[test]
+    fn more_relations_than_a_package_declares_are_not_read() {
+        let many = |separator: &str| vec!["a | b"; RELATIONS].join(separator);
+        for (field, read) in [
+            ("a".to_owned(), 1),
+            (many(", "), RELATIONS / 2),
+            (many(" | "), 0),
+            (vec!["a"; RELATIONS].join(","), RELATIONS),
+            (vec!["a"; RELATIONS + 2].join(","), RELATIONS),
+        ] {
+            assert_eq!(list(&field).len(), read, "{}", field.len());
+        }
     }
 
     proptest::proptest! {
