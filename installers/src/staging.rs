@@ -173,9 +173,10 @@ impl Staging {
             .len();
         // What an interrupted judgement left would be put into place with the next good verdict.
         inner::remove(path).map_err(|error| failed("remove", path, &error))?;
+        // The room is looked at in this file's turn: the one before it fills some.
+        let turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let judged = match self.limit(stage, length, length) {
             Ok(limit) => {
-                let _turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut inner = Inner::at(inner::path(path), limit.saturating_sub(length));
                 let judged = judge(&file, &mut inner);
                 if judged.is_ok() {
@@ -186,6 +187,7 @@ impl Staging {
             Err(NotDone::Refused(failure)) => Err(failure.into()),
             Err(later) => return Err(later),
         };
+        drop(turn);
         let decided = match judged {
             Ok(judged) => Ok(judged),
             Err(InspectError::Failed(failure)) if failure.cause == Cause::Unavailable => {
