@@ -45,7 +45,8 @@ impl Services {
             let status = dpkg.status(name);
             status.map_or(true, |status| status.is_some_and(|it| !it.is_absent()))
         };
-        self.systemd.tidy(is_at_work, is_there)
+        let present = |name: &PackageName| self.present(dpkg, name);
+        self.systemd.tidy(is_at_work, is_there, present)
     }
 
     /// Leaves what is there INACTIVE, or as it was before an install or activation that is not `done`.

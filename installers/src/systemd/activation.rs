@@ -75,6 +75,7 @@ impl Systemd {
         let is_begun = record.is_of(operation);
         if !is_begun && self.is_active(package)? && self.coming(&wanted)?.is_empty() {
             record.activated = true;
+            record.job = None;
             record.write(&self.root, package)?;
             return Ok(Change::Unchanged);
         }
@@ -297,6 +298,10 @@ impl Systemd {
             record.wanted = enabled.units().to_vec();
         }
         record.activated = false;
+        if record.is_being_adopted() {
+            self.release(package)?;
+            record.job = None;
+        }
         record.write(&self.root, package)?;
         fault::point("deactivate.recorded");
         self.manager.disable(&enabled)?;

@@ -9,7 +9,7 @@ use wharf_journal::message;
 
 use super::{
     Systemd,
-    gate::Gate,
+    gate::{Gate, Ours},
     hold,
     installation::Present,
     is_pulled_by_others,
@@ -20,8 +20,8 @@ use super::{
 use crate::{fault, limits};
 
 impl Systemd {
-    /// Before the package manager's work: records what runs, and keeps down what does not. An earlier adoption that was
-    /// never settled knows better what ran.
+    /// Before the package manager's work: records what runs, and keeps down what does not. While the package is not whole,
+    /// an earlier adoption that was never settled knows better what ran.
     pub(super) fn adopt(
         &self,
         package: &PackageName,
@@ -38,9 +38,9 @@ impl Systemd {
             let units = gate.ours(record.units.iter().chain(units));
             record.units = units.units().to_vec();
             let earlier = record.job.take().filter(|job| job.work == Work::Adoption);
-            let job = match earlier {
+            let job = match earlier.filter(|_| before.is_none()) {
                 Some(job) => Interruption { operation, ..job },
-                None => self.as_it_was(operation, before, &gate, &shipped)?,
+                None => self.as_it_was(operation, before, &gate, &shipped, &record)?,
             };
             let old = before.map_or(new, |before| &before.shipped);
             self.record_software(&gate, old, &mut record)?;
@@ -65,6 +65,7 @@ impl Systemd {
         before: Option<&Present>,
         gate: &Gate,
         shipped: &[&Shipped],
+        record: &Record,
     ) -> Result<Interruption, Failure> {
         let (mut ran, mut enabled, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for shipped in shipped {
@@ -76,7 +77,8 @@ impl Systemd {
                 let is_to_run = by_itself || !state.pulled_by.is_empty();
                 ran.extend((state.runs() && is_to_run).then(|| unit.clone()));
                 enabled.extend(state.is_enabled().then(|| unit.clone()));
-                held.extend(state.is_stopped().then(|| unit.clone()));
+                let is_down = state.is_stopped() || record.is_skipped_by_us(unit, state);
+                held.extend(is_down.then(|| unit.clone()));
             }
         }
         Ok(Interruption {
@@ -101,11 +103,8 @@ impl Systemd {
         self.manager.reload()?;
         let shipped = &present.shipped;
         let gate = self.gate(package, &[shipped], &record.all())?;
-        let known = Self::with_state(&gate, shipped);
         let held = gate.ours(&job.held);
-        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
-        let newly = |unit: &UnitName| job.held.contains(unit) && !job.enabled.contains(unit);
-        self.manager.disable(&enabled.only(newly))?;
+        self.disable_again(&held, job)?;
         self.manager.stop(&held, limits::UNIT_STOP)?;
         fault::point("adopt.stopped");
         if !job.held.is_empty() {
@@ -122,6 +121,36 @@ impl Systemd {
         record.units = shipped.units.iter().cloned().collect();
         record.job = None;
         record.write(&self.root, package)
+    }
+
+    /// Somebody made the package whole by hand, after an adoption that failed. What is down stays so, and can be started
+    /// again. What the failed adoption found no longer counts; the next Install is an adoption still.
+    pub(super) fn let_go(
+        &self,
+        package: &PackageName,
+        record: &mut Record,
+        shipped: &Shipped,
+    ) -> Result<(), Failure> {
+        let gate = self.gate(package, &[shipped], &record.all())?;
+        let Some(job) = record.job.as_mut() else {
+            return Ok(());
+        };
+        let runs = UnitState::runs;
+        let down = self
+            .manager
+            .those(&gate.ours(&job.held), |state| !runs(state))?;
+        self.disable_again(&down, job)?;
+        self.release(package)?;
+        (job.ran, job.enabled, job.held) = Default::default();
+        record.held_back = self.manager.held_back(&down)?;
+        record.write(&self.root, package)
+    }
+
+    /// A maintainer script may have enabled what somebody had disabled.
+    fn disable_again(&self, held: &Ours, job: &Interruption) -> Result<(), Failure> {
+        let enabled = self.manager.those(held, UnitState::is_enabled)?;
+        let newly = enabled.only(|unit| !job.enabled.contains(unit));
+        self.manager.disable(&newly)
     }
 
     /// All that starts at boot is the software. A package without such units counts as active, unless somebody disabled

@@ -78,9 +78,14 @@ impl Record {
     /// Whether systemd skipped this unit of an active package, and not since we held it back.
     pub(super) fn is_skipped(&self, unit: &UnitName, state: &UnitState) -> bool {
         let was_skipped = || self.skipped.iter().any(|it| it.unit == *unit);
-        let by_us = |it: &HeldBack| it.unit == *unit && it.at.as_str() == state.condition_at;
-        let is_skipped = state.is_skipped() && !self.held_back.iter().any(by_us);
+        let is_skipped = state.is_skipped() && !self.is_skipped_by_us(unit, state);
         self.activated && (is_skipped || (state.is_forgotten() && was_skipped()))
+    }
+
+    /// Whether systemd skipped this unit since we held it back.
+    pub(super) fn is_skipped_by_us(&self, unit: &UnitName, state: &UnitState) -> bool {
+        let by_us = |it: &HeldBack| it.unit == *unit && it.at.as_str() == state.condition_at;
+        state.is_skipped() && self.held_back.iter().any(by_us)
     }
 
     /// What a person reads of these units, all of which systemd skipped; none if there are none.

@@ -37,7 +37,11 @@ impl Systemd {
         adopts: bool,
     ) -> Result<(), Failure> {
         let mut record = Record::read(&self.root, package)?.unwrap_or_default();
-        if adopts || record.is_being_adopted() {
+        let is_being_adopted = record.is_being_adopted();
+        if let Some(before) = before.filter(|_| is_being_adopted && !record.is_of(operation)) {
+            self.let_go(package, &mut record, &before.shipped)?;
+        }
+        if adopts || is_being_adopted {
             return self.adopt(package, operation, before, new, record);
         }
         Self::tell_exempt(package, operation, new);

@@ -1,5 +1,5 @@
-//! Releases units that are held back wrongly: those of a package that somebody removed by hand, and those that are not
-//! the package's own. An older wharfd did not resolve names, and a name may come to mean another unit.
+//! Releases units that are held back wrongly: those of a package that somebody removed or repaired by hand, and those
+//! that are not the package's own. An older wharfd did not resolve names, and a name may come to mean another unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +8,7 @@ use wharf_journal::message;
 
 use super::{
     Systemd, hold,
+    installation::Present,
     record::Record,
     units::{Exemption, UnitName},
 };
@@ -18,10 +19,21 @@ impl Systemd {
         &self,
         is_at_work: impl Fn(&PackageName) -> bool,
         is_there: impl Fn(&PackageName) -> bool,
+        present: impl Fn(&PackageName) -> Result<Option<Present>, Failure>,
     ) -> Result<(), Failure> {
         for package in hold::held_packages(&self.root) {
-            if !is_at_work(&package) && !is_there(&package) {
+            if is_at_work(&package) {
+                continue;
+            }
+            if !is_there(&package) {
                 self.forget(&package)?;
+                continue;
+            }
+            let record = Record::read(&self.root, &package)?;
+            if let Some(mut record) = record.filter(Record::is_being_adopted)
+                && let Some(present) = present(&package)?
+            {
+                self.let_go(&package, &mut record, &present.shipped)?;
             }
         }
         let held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;

@@ -74,6 +74,7 @@ fn software_that_ran_before_wharfd_managed_it_runs_on() {
     }
     what_somebody_stopped_stays_so(&mut machine);
     what_has_no_unit_of_its_own_is_active_where_it_is_used(&mut machine);
+    what_somebody_repairs_by_hand_is_theirs(&mut machine);
     assert_eq!(held(machine.container()), "");
 
     an_adoption_that_a_power_cut_interrupts_leaves_it_running(&mut machine);
@@ -144,6 +145,48 @@ fn what_has_no_unit_of_its_own_is_active_where_it_is_used(machine: &mut Machine)
         .sh("systemctl enable --quiet --now sshd");
     succeeded(&machine.install(&remote("2")), true);
     assert_eq!(machine.stand(&["sshd.service"]), ["active enabled"]);
+}
+
+/// The adoption failed half way, and the administrator has dpkg go on. A unit was disabled before.
+fn repaired_by_hand(machine: &mut Machine, package: &str) {
+    machine.runs_by_hand(package, By::Hand);
+    let down = format!("systemctl disable --quiet --now {package}.socket");
+    machine.container().sh(&down);
+    let fails = format!("[ -e /root/{package}-is-repaired ]");
+    let outcome = machine.install(&services(package, "2", By::Hand).then(Script::Postinst, &fails));
+    let cause = outcome.failure.map(|failure| failure.cause);
+    assert_eq!(cause, Some(Cause::Script));
+    let repair = format!("touch /root/{package}-is-repaired; dpkg --configure -a");
+    machine.container().sh(&repair);
+    assert_eq!(machine.running(package), WITHOUT_SOCKET);
+}
+
+const WITHOUT_SOCKET: [&str; 3] = ["-linked.service", ".service", ".timer"];
+
+fn what_somebody_repairs_by_hand_is_theirs(machine: &mut Machine) {
+    repaired_by_hand(machine, "again");
+    succeeded(&machine.install(&services("again", "3", By::Hand)), true);
+    assert_eq!(machine.running("again"), WITHOUT_SOCKET);
+    assert_eq!(machine.stand(&["again.socket"]), ["inactive disabled"]);
+
+    repaired_by_hand(machine, "begun");
+    succeeded(&machine.activate("cron"), true); // any other job
+    assert_eq!(held(machine.container()), "");
+    assert_eq!(machine.stand(&["begun.socket"]), ["inactive disabled"]);
+    let by_hand = "systemctl enable --quiet --now begun.socket; systemctl stop begun.timer";
+    machine.container().sh(by_hand);
+    let with_socket = ["-linked.service", ".service", ".socket"];
+    assert_eq!(machine.running("begun"), with_socket);
+    succeeded(&machine.install(&services("begun", "3", By::Hand)), false);
+    assert_eq!(machine.running("begun"), with_socket);
+
+    repaired_by_hand(machine, "ended");
+    succeeded(&machine.deactivate("ended"), false);
+    let tied = "/etc/systemd/system/ended-linked.service.d/00-wharfd-held.conf";
+    assert_eq!(held(machine.container()), tied);
+    succeeded(&machine.install(&services("ended", "3", By::Hand)), false);
+    assert_eq!(machine.running("ended"), [""; 0], "it was deactivated");
+    assert_eq!(machine.remove("ended").failure, None);
 }
 
 fn an_adoption_that_a_power_cut_interrupts_leaves_it_running(machine: &mut Machine) {
