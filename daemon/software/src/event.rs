@@ -33,6 +33,8 @@ pub enum Event {
     Delete,
     /// What waits or downloads is to end: asked for on the device. A server has Delete.
     Cancel {
+        /// What is to end. Another operation may run by now.
+        operation: OperationId,
         /// Who asks.
         by: Origin,
     },

@@ -123,7 +123,7 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
             request,
         } => return execute::execute(instance, resource, &arguments, request, rules),
         Event::Delete => return delete::delete(instance),
-        Event::Cancel { by } => return cancel::cancel(instance, by),
+        Event::Cancel { operation, by } => return cancel::cancel(instance, operation, by),
         Event::Waiting { operation, why } => match instance.work() {
             Some(_) => work::waits(instance, operation, why),
             None => delivery::waits(instance, operation, why),

@@ -28,10 +28,10 @@ impl Agent {
         match command {
             Command::Instance {
                 id,
-                request: Request::Cancel,
+                request: Request::Cancel(operation),
                 user,
                 answer,
-            } => self.cancel(id, user, answer),
+            } => self.cancel(id, operation, user, answer),
             Command::Instance {
                 id,
                 request,
@@ -54,11 +54,19 @@ impl Agent {
     }
 
     /// What the installer has, it alone can cancel: the answer comes from there, and the end from the job.
-    fn cancel(&mut self, id: InstanceId, user: u32, answer: Answer<Option<OperationId>>) {
+    fn cancel(
+        &mut self,
+        id: InstanceId,
+        operation: OperationId,
+        user: u32,
+        answer: Answer<Option<OperationId>>,
+    ) {
         let busy = self.instances.get(&id).filter(|known| known.is_busy());
         let begun = busy.filter(|known| known.phase() == Some(Phase::Act));
-        let Some(job) = begun.and_then(Instance::operation) else {
-            return drop(answer.send(self.request_local(id, Request::Cancel, user)));
+        let job = begun.and_then(Instance::operation);
+        let Some(job) = job.filter(|job| job.id == operation) else {
+            let cancelled = self.request_local(id, Request::Cancel(operation), user);
+            return drop(answer.send(cancelled));
         };
         let installer = self.context.installer.clone();
         tokio::task::spawn_local(async move {
@@ -108,7 +116,8 @@ impl Agent {
                 request: asked(user),
             },
             Request::Delete => Event::Delete,
-            Request::Cancel => Event::Cancel {
+            Request::Cancel(operation) => Event::Cancel {
+                operation,
                 by: Origin::User(user),
             },
         };

@@ -74,8 +74,8 @@ pub enum Request {
     },
     /// A Delete.
     Delete,
-    /// To end what waits or downloads.
-    Cancel,
+    /// To end this operation, which waits, downloads, or has not begun to change the device.
+    Cancel(OperationId),
 }
 
 /// Why something is not done.

@@ -190,16 +190,21 @@ impl Instance {
         self.execute(call, Executable::Deactivate, b"").await
     }
 
-    /// Ends what is being done: a download or its judgement, which leaves Update Result 57; what waits to start; and a job,
-    /// as long as the installer has changed nothing. No request of a server does this: a server has Delete.
+    /// Ends this operation, and no other that may run by now: a download or its judgement, which leaves Update Result 57;
+    /// what waits to start; and a job, as long as the installer has changed nothing. No request of a server does this: a
+    /// server has Delete.
     async fn cancel(
         &self,
+        operation: OwnedObjectPath,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
         let header = &header;
         let call = Call { connection, header };
-        self.change(call, Request::Cancel).await.map(drop)
+        let operation = operation::id(&operation)
+            .ok_or_else(|| fdo::Error::InvalidArgs("this is no operation of wharfd".to_owned()))?;
+        let cancelled = self.change(call, Request::Cancel(operation));
+        cancelled.await.map(drop)
     }
 
     /// Deletes the instance, with a download that runs. Refused while software is in place.

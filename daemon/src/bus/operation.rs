@@ -18,6 +18,13 @@ pub(super) fn path(id: OperationId) -> OwnedObjectPath {
     super::object_path(&format!("operations/{id}"))
 }
 
+/// The operation that lies there.
+pub(super) fn id(path: &OwnedObjectPath) -> Option<OperationId> {
+    let (folder, id) = path.as_str().rsplit_once('/')?;
+    let id = id.parse().ok()?;
+    folder.ends_with("/operations").then_some(id)
+}
+
 /// `server` with its Short Server ID, or `user` with its uid.
 pub(super) fn origin(origin: Origin) -> (String, u32) {
     match origin {

@@ -21,7 +21,7 @@ use wharf_tests::{
 
 use crate::stage_set::StageSet;
 
-const ROOT: u32 = 0;
+pub(crate) const ROOT: u32 = 0;
 const NOBODY: u32 = 65534;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -977,7 +977,7 @@ fn watch_tells_each_change_until_the_package_is_installed() {
 }
 
 /// A method of `/9/0`, by somebody who has no wharfctl for it.
-fn call(on_bus: &OnBus, user: u32, method: &str, arguments: &[&str]) -> Said {
+pub(crate) fn call(on_bus: &OnBus, user: u32, method: &str, arguments: &[&str]) -> Said {
     let instance = "/org/wharfd/Agent1/instances/0";
     run(on_bus
         .bus

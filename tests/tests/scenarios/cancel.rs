@@ -7,7 +7,10 @@ use wharf_tests::{
     system_bus::SystemBus, waiting::wait_until,
 };
 
-use crate::{bus::OnBus, downloads::last};
+use crate::{
+    bus::{OnBus, ROOT, call},
+    downloads::last,
+};
 
 #[test]
 fn a_download_that_runs_is_cancelled_and_the_server_reads_who_did_it() {
@@ -24,9 +27,10 @@ fn a_download_that_runs_is_cancelled_and_the_server_reads_who_did_it() {
 
     let said = on_bus.done(&["cancel", "0"]);
 
-    assert_eq!(said, "instance 0: the pull is cancelled\n");
-    on_bus.set.wait_for("0/57");
     let why = "20: cancelled by user 0 on the device";
+    let line = format!("  0  instance 0, INITIAL/57, {why}");
+    assert_eq!(said, format!("{line}\ninstance 0: the pull is cancelled\n"));
+    on_bus.set.wait_for("0/57");
     assert_eq!(on_bus.set.client().read_text("/9/0/16"), why);
     assert_eq!(last(&on_bus, "0"), ["pull", "failed", why]);
     assert!(on_bus.done(&["history"]).contains(why));
@@ -85,9 +89,10 @@ fn a_push_that_is_cancelled_is_told_to_its_server_with_the_next_block() {
         let answer = client.push_block("/9/0/2", format::OPAQUE, &bytes, 512, number);
         answer.expect("2.31");
     }
-    assert_eq!(
-        on_bus.done(&["cancel", "0"]),
-        "instance 0: the push is cancelled\n"
+    let said = on_bus.done(&["cancel", "0"]);
+    assert!(
+        said.ends_with("\ninstance 0: the push is cancelled\n"),
+        "{said}"
     );
     on_bus.set.wait_for("0/57");
     let answer = client.push_block("/9/0/2", format::OPAQUE, &bytes, 512, 2);
@@ -100,7 +105,18 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
     on_bus.set.deliver(&Package::new("hello", "1.0-1"));
     let root = on_bus.set.gateway.path();
     let lock = frontend_lock(&root);
+    let pull = on_bus.json(&["show", "0"])["operations"][0]["id"].clone();
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
+    // Somebody saw the pull, and the server's Install came in between.
+    let path = format!(
+        "objpath:/org/wharfd/Agent1/operations/{}",
+        pull.as_str().unwrap()
+    );
+    let said = call(&on_bus, ROOT, "Cancel", &[&path]);
+    assert!(
+        said.errors.contains("the install that runs is another one"),
+        "{said:?}"
+    );
     wait_until("apt to wait", || {
         let said = on_bus.wharfctl(&["cancel", "hello"]);
         (said.code == Some(0)).then_some(())

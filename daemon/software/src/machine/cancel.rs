@@ -1,6 +1,6 @@
 //! Cancel: a local user ends what waits or downloads. The installer alone knows whether a job can still be cancelled.
 
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Cause, Failure, OperationId};
 
 use super::{Refusal, Transition, delivery, work};
 use crate::{
@@ -9,10 +9,20 @@ use crate::{
     operation::{Operation, Phase},
 };
 
-pub(super) fn cancel(instance: &Instance, by: Origin) -> Result<Transition, Refusal> {
+pub(super) fn cancel(
+    instance: &Instance,
+    asked: OperationId,
+    by: Origin,
+) -> Result<Transition, Refusal> {
     let Some(Operation { id, kind, .. }) = instance.operation() else {
         return Err(Refusal::not_allowed("there is nothing to cancel"));
     };
+    if id != asked {
+        return Err(Refusal::not_allowed(format!(
+            "that operation does not run any more, and the {} that runs is another one",
+            kind.as_str()
+        )));
+    }
     let failure = cancelled(by);
     let ended = match &instance.state {
         State::DownloadStarted { .. } => delivery::download_failed(instance, id, failure),

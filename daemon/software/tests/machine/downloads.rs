@@ -1,6 +1,6 @@
 //! The decisions about DOWNLOAD STARTED and DOWNLOADED, by pull and by push (TS 5.1.2.2, 5.1.2.3).
 
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Cause, Failure, OperationId};
 use wharf_software::{
     Code, Effect, Event, Instance, Kind, ObjectLink, Origin, Record,
     record::StoredProgress::{self, Queued, Running},
@@ -145,6 +145,7 @@ fn a_download_whose_next_attempt_starts_no_longer_says_for_what_it_waited() {
 }
 
 const CANCEL: Event = Event::Cancel {
+    operation: RUNNING,
     by: Origin::User(0),
 };
 
@@ -191,6 +192,22 @@ fn where_nothing_is_done_there_is_nothing_to_cancel() {
     for record in [initial(), delivered(), installed(true)] {
         let refusal = refused(record, CANCEL);
         assert_eq!(refusal.why.as_str(), "there is nothing to cancel");
+    }
+}
+
+#[test]
+fn another_operation_than_the_one_that_cancel_names_runs_on() {
+    let install = running(Kind::Install, Queued, delivered());
+    for record in [pulling(Running), pushing(), downloaded(), install] {
+        let of_another = Event::Cancel {
+            operation: OperationId::from_bytes([9; 16]),
+            by: Origin::User(0),
+        };
+        let refusal = refused(record, of_another);
+        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        let why = refusal.why.as_str();
+        assert!(why.ends_with("that runs is another one"), "{why}");
+        assert_eq!(refusal.instance, None);
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) const DECISIONS: [(&str, &str); 30] = [
     ),
     (
         "D30",
-        "Cancel is for local users. A download or its judgement ends in INITIAL / 57, what waits in the gate ends as if the gate refused it. A job that the installer has is cancelled by the installer, up to where it begins to change the device.",
+        "Cancel is for local users, and names its operation: where another one runs, it is refused. A download or its judgement ends in INITIAL / 57, what waits in the gate ends as if the gate refused it. A job that the installer has is cancelled by the installer, up to where it begins to change the device.",
     ),
 ];
 
@@ -376,7 +376,7 @@ fn executes() -> Vec<Section> {
         Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
         Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own_switch).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
-        Section::request("Cancel, by the local user 0", Event::Cancel { by: Origin::User(0) }, |_| "D30", |_| "D30"),
+        Section::request("Cancel, by the local user 0", Event::Cancel { operation: RUNNING, by: Origin::User(0) }, |_| "D30", |_| "D30"),
     ]
 }
 

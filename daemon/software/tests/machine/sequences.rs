@@ -391,6 +391,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         3..7 => random_execute(dice, request),
         7 if dice.one_in(4) => Event::Delete,
         7 if dice.one_in(4) => Event::Cancel {
+            operation,
             by: Origin::User(0),
         },
         7 => Event::Waiting {

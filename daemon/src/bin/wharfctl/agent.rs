@@ -58,7 +58,9 @@ pub(crate) enum Change {
     },
     Activate,
     Deactivate,
-    Cancel,
+    Cancel {
+        operation: String,
+    },
     Delete,
 }
 
@@ -229,8 +231,9 @@ impl Agent {
             }
             Change::Activate => self.ask(&path, interface, "Activate", &()).await,
             Change::Deactivate => self.ask(&path, interface, "Deactivate", &()).await,
-            Change::Cancel => {
-                self.ask(&path, interface, "Cancel", &()).await?;
+            Change::Cancel { operation } => {
+                let operation = model::path_of(operation)?;
+                self.ask(&path, interface, "Cancel", &operation).await?;
                 return Ok(None);
             }
             Change::Delete => {

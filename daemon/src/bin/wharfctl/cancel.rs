@@ -1,4 +1,5 @@
-//! `wharfctl cancel`: what waits, downloads, or has not begun to change the device ends here.
+//! `wharfctl cancel`: an operation that waits, downloads, or has not begun to change the device ends here. How it ended
+//! decides what is said.
 
 use crate::{
     agent::{Agent, Change},
@@ -13,11 +14,22 @@ pub(crate) async fn cancel(agent: &Agent, instance: &Named, json: bool) -> Resul
     let snapshot = follower.look().await?;
     let instance = snapshot.instance(instance)?;
     let title = instance.title();
-    let cancelled = follower.ask(instance, &Change::Cancel).await;
+    let refused = |why: &str| Failure::Refused(format!("{title}: {why}"));
+    let Some(operation) = instance.operation.clone() else {
+        return Err(refused("there is nothing to cancel"));
+    };
+    let change = Change::Cancel {
+        operation: operation.clone(),
+    };
+    let cancelled = follower.ask(instance, &change).await;
     cancelled.map_err(|failure| failure.of(&title))?;
-    let running = instance.operation.as_deref();
-    let running = running.and_then(|running| snapshot.operation(running));
-    let kind = running.map_or("operation", |running| running.kind.as_str());
-    tell(json, || format!("{title}: the {kind} is cancelled"));
-    Ok(())
+    let ended = follower.end_of(&operation).await?.operation;
+    let kind = &ended.kind;
+    match ended.end() {
+        Some(true) => Err(refused(&format!("the {kind} had ended already"))),
+        _ => {
+            tell(json, || format!("{title}: the {kind} is cancelled"));
+            Ok(())
+        }
+    }
 }

@@ -178,19 +178,58 @@ impl Change {
             Self::Uninstall { for_update: false } => Some("uninstall"),
             Self::Activate => Some("activate"),
             Self::Deactivate => Some("deactivate"),
-            Self::Uninstall { for_update: true } | Self::Cancel | Self::Delete => None,
+            Self::Uninstall { for_update: true } | Self::Cancel { .. } | Self::Delete => None,
         }
     }
 
     /// Whether it is done at once, without an operation.
     fn is_done(&self, before: &Instance, now: Option<&Instance>) -> bool {
         let Some(now) = now else {
-            return matches!(self, Self::Delete);
+            return matches!(self, Self::Cancel { .. } | Self::Delete);
         };
         match self {
             Self::Uninstall { .. } => before.update_state != INITIAL && now.update_state == INITIAL,
-            Self::Cancel => before.operation.is_some() && now.operation != before.operation,
+            // How the operation ended is for its own record to say.
+            Self::Cancel { operation } => now.operation.as_ref() != Some(operation),
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn that_runs(operation: Option<&str>) -> Instance {
+        Instance {
+            id: 0,
+            name: None,
+            version: None,
+            update_state: INITIAL,
+            update_state_name: String::new(),
+            update_result: 0,
+            status_reason: String::new(),
+            active: false,
+            in_place: None,
+            busy: false,
+            operation: operation.map(ToOwned::to_owned),
+            percent: None,
+        }
+    }
+
+    #[test]
+    fn a_cancel_is_asked_again_only_while_the_operation_that_it_names_runs() {
+        let cancel = Change::Cancel {
+            operation: "pull".to_owned(),
+        };
+        let before = that_runs(Some("pull"));
+        for (now, done) in [
+            (Some(that_runs(Some("pull"))), false),
+            (Some(that_runs(Some("install"))), true),
+            (Some(that_runs(None)), true),
+            (None, true),
+        ] {
+            assert_eq!(cancel.is_done(&before, now.as_ref()), done, "{now:?}");
         }
     }
 }

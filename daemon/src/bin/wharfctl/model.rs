@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use serde::Serialize;
+use wharfd::bus;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use crate::{arguments::Named, failure::Failure};
@@ -373,6 +374,12 @@ fn given(text: String) -> Option<String> {
 /// The id of the operation at this path; none at `/`.
 pub(crate) fn operation_of(path: &ObjectPath<'_>) -> Option<String> {
     given(last(path).to_owned())
+}
+
+/// The path of an operation.
+pub(crate) fn path_of(operation: &str) -> Result<OwnedObjectPath, Failure> {
+    let path = format!("{}/operations/{operation}", bus::AGENT_PATH);
+    OwnedObjectPath::try_from(path).map_err(|_| Failure::NotUnderstood(operation.to_owned()))
 }
 
 /// The id of the instance at this path.
