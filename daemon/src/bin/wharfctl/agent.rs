@@ -316,4 +316,9 @@ impl Changes {
     pub(crate) async fn next(&mut self) -> Result<(), Failure> {
         self.seen.changed().await.map_err(|_| Failure::BusClosed)
     }
+
+    /// The same, for at most this time.
+    pub(crate) async fn next_within(&mut self, time: Duration) -> Result<(), Failure> {
+        timeout(time, self.next()).await.unwrap_or(Ok(()))
+    }
 }

@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// wharfd said no, or the work ended badly.
     #[error("{0}")]
     Refused(String),
+    /// The database of wharfd did not take or give it, now.
+    #[error("{0}")]
+    NotStored(String),
     /// The bus said something else.
     #[error("D-Bus: {0}")]
     Bus(Box<zbus::Error>),
@@ -73,6 +76,7 @@ impl Failure {
     pub(crate) fn of(self, what: &str) -> Self {
         match self {
             Self::Refused(why) => Self::Refused(format!("{what}: {why}")),
+            Self::NotStored(why) => Self::NotStored(format!("{what}: {why}")),
             other => other,
         }
     }
@@ -108,11 +112,25 @@ impl From<zbus::Error> for Failure {
             }),
             fdo::Error::Failed(text)
             | fdo::Error::InvalidArgs(text)
-            | fdo::Error::UnknownObject(text)
-            | fdo::Error::IOError(text) => Self::Refused(text),
+            | fdo::Error::UnknownObject(text) => Self::Refused(text),
+            fdo::Error::IOError(text) => Self::NotStored(text),
             fdo::Error::ZBus(zbus::Error::InputOutput(_)) => Self::BusClosed,
             fdo::Error::ZBus(error) => Self::Bus(Box::new(error)),
             other => Self::Refused(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_database_is_no_refusal() {
+        let of = |error: fdo::Error| Failure::from(zbus::Error::from(error));
+        let fault = of(fdo::Error::IOError("the disk is full".to_owned()));
+        assert!(matches!(fault, Failure::NotStored(_)), "{fault:?}");
+        let refusal = of(fdo::Error::Failed("no".to_owned()));
+        assert!(matches!(refusal, Failure::Refused(_)), "{refusal:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! A change from its request to the end of the operation that does it, across restarts of wharfd. An operation has a name:
 //! it is followed, and not the look of its instance, which a server may have changed, deleted or created again meanwhile.
 
-use std::{pin::pin, slice};
+use std::{pin::pin, slice, time::Duration};
 
 use nix::unistd::geteuid;
 use tokio::time::timeout;
@@ -13,6 +13,9 @@ use crate::{
     text,
     watch::Screen,
 };
+
+/// wharfd cannot read its database now: it is asked again, at the latest, after this time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Follows what is done for one command.
 pub(crate) struct Follower<'a> {
@@ -150,6 +153,10 @@ impl<'a> Follower<'a> {
                 Some(found) => found.clone(),
                 None => match self.kept(operation).await {
                     Err(Failure::NoAgent | Failure::Silence) => continue,
+                    Err(Failure::NotStored(_)) => {
+                        self.changes.next_within(AGAIN).await?;
+                        continue;
+                    }
                     kept => kept?,
                 },
             };
