@@ -217,9 +217,9 @@ impl Staging {
             unwritten(&file, &path, patience)?;
         }
         // The file first: a sealed name without a file is refused, a file without its verdict would be judged anew.
-        durable::remove(&path)
-            .and_then(|()| inner::remove(&path))
-            .map_err(|error| failed("remove", &path, &error))?;
+        durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
+        fault::point("discard.removed");
+        inner::remove(&path).map_err(|error| failed("remove", &path, &error))?;
         fault::point("discard.removed");
         let verdict = verdict::path(&path);
         durable::remove(&verdict).map_err(|error| failed("remove", &verdict, &error))?;
@@ -271,7 +271,29 @@ impl Staging {
                 let _ = self.remove_unsealed(stage, needs);
             }
         }
-        self.forget_refusals(needs)
+        self.forget_refusals(needs)?;
+        self.forget_inner(needs)
+    }
+
+    /// Removes what lies beside no file: a crash after the file was removed leaves it, and no other name leads to it.
+    fn forget_inner(&self, needs: Needs<'_>) -> io::Result<()> {
+        for (name, _) in self.entries()? {
+            let stage = name.strip_suffix(inner::EXTENSION);
+            let Some(stage) = stage.and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            let path = self.root.stage(stage);
+            if path.try_exists()? {
+                continue;
+            }
+            // While it is taken nobody makes a file of its name.
+            if let Ok(_taken) = self.take_unneeded(stage, needs)
+                && !path.try_exists()?
+            {
+                inner::remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_unsealed(&self, stage: StageId, needs: Needs<'_>) -> Result<(), NotDone> {

@@ -112,3 +112,17 @@ fn what_an_interrupted_judgement_left_is_never_put_into_place() {
     assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
     assert_eq!(staged(&machine), [""; 0]);
 }
+
+#[test]
+fn what_a_crash_left_beside_a_discarded_message_goes_and_beside_another_it_stays() {
+    let machine = Machine::simulated().started();
+    let (gone, there) = (machine.stage_id(), machine.stage_id());
+    drop(machine.stage(there));
+    let inner = |stage| folder(&machine).join(format!("{stage}.inner"));
+    for stage in [gone, there] {
+        fs::write(inner(stage), "half a package").unwrap();
+    }
+    drop(machine.stage(machine.stage_id()));
+    assert!(!inner(gone).exists());
+    assert!(inner(there).exists());
+}
