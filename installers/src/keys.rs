@@ -170,7 +170,9 @@ impl Keys<'_> {
         show: impl Fn(&Path, &str) -> io::Result<()>,
     ) -> Result<Vec<Key>, KeysError> {
         let new = Keyring::of_file(file).map_err(|error| problem("read", file, error))?;
-        let found = self.fit_to_add(file, &new)?;
+        let keyring = Keyring::read(&self.root.keys())?;
+        let is_there = is_in(&keyring, file);
+        let found = self.fit_to_add(file, &new, keyring, is_there)?;
         let Some(first) = found.first() else {
             return Err(not_added(file, "there is no certificate in it"));
         };
@@ -180,7 +182,7 @@ impl Keys<'_> {
         if !allowed.added.is_empty() {
             show(policy, &allowed.added).map_err(|error| problem("show", policy, error))?;
         }
-        if !self.is_in_keyring(file) {
+        if !is_there {
             let place = self.place(first.fingerprint.as_str(), &new.bytes())?;
             self.write(&place, &new.bytes())
                 .map_err(|error| problem("write", &place, error))?;
@@ -201,20 +203,14 @@ impl Keys<'_> {
         Ok(keys)
     }
 
-    /// Such a file is there already.
-    fn is_in_keyring(&self, file: &Path) -> bool {
-        let folder = file.canonicalize().ok();
-        let folder = folder.as_deref().and_then(Path::parent);
-        folder.is_some_and(|folder| {
-            self.root
-                .keys()
-                .canonicalize()
-                .is_ok_and(|keys| keys == folder)
-        })
-    }
-
     /// The certificates of a file with which the keyring is still one.
-    fn fit_to_add(&self, file: &Path, new: &Keyring) -> Result<Vec<Certificate>, KeysError> {
+    fn fit_to_add(
+        &self,
+        file: &Path,
+        new: &Keyring,
+        keyring: Keyring,
+        is_there: bool,
+    ) -> Result<Vec<Certificate>, KeysError> {
         let because = |error, of: fn(&Failure) -> &str| match error {
             KeysError::Failed(failure) => not_added(file, of(&failure)),
             error => error,
@@ -228,11 +224,14 @@ impl Keys<'_> {
                 "it holds a secret key, which belongs to whoever signs: gpg --armor --export writes the certificate alone",
             ));
         }
-        let keyring = Keyring::read(&self.root.keys())?;
-        if keyring.files().count() >= MAX_FILES {
+        if !is_there && keyring.files().count() >= MAX_FILES {
             return Err(not_added(file, "the keyring has as many files as it may"));
         }
-        self.look(&keyring.with(new))
+        let all = match is_there {
+            true => keyring,
+            false => keyring.with(new),
+        };
+        self.look(&all)
             .map_err(|error| because(error, |failure| failure.detail.as_str()))?;
         Ok(found)
     }
@@ -336,6 +335,13 @@ impl Keys<'_> {
             quota.bytes.min(free.saturating_sub(reserve)),
         ))
     }
+}
+
+/// Whether the keyring has this file already. It passes over some that lie in its folder.
+fn is_in(keyring: &Keyring, file: &Path) -> bool {
+    let is_it = |known: &Path, file: &Path| known.canonicalize().is_ok_and(|it| it == file);
+    file.canonicalize()
+        .is_ok_and(|file| keyring.files().any(|(known, _)| is_it(known, &file)))
 }
 
 /// `FILE.asc`, else `FILE.sig`.

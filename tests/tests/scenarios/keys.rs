@@ -158,6 +158,28 @@ fn a_certificate_is_added_with_what_it_may_sign_and_the_rest_of_the_policy_stays
 }
 
 #[test]
+fn a_file_that_the_keyring_passes_over_is_added_and_one_that_it_has_is_not_counted_again() {
+    let ring = Keyring::empty();
+    let folder = ring.gateway.path().join("etc/wharfd/keys");
+    fs::create_dir_all(&folder).unwrap();
+    let copy = folder.join("new.pgp~");
+    fs::write(&copy, ring.keys.certificate(Signer::Vendor)).unwrap();
+    ring.done(&["keys", "add", &text(&copy)]);
+    let fingerprint = ring.keys.fingerprint(Signer::Vendor);
+    let own = folder.join(format!("{fingerprint}.pgp"));
+    assert!(own.exists(), "{:?}", ring.files());
+    assert!(ring.done(&["keys", "list"]).starts_with(&fingerprint));
+
+    for number in 1..64 {
+        fs::copy(&own, folder.join(format!("{number}.pgp"))).unwrap();
+    }
+    let other = ring.certificate(Signer::Stranger);
+    ring.refused(&["keys", "add", &other], "as many files as it may");
+    let allowed = ring.done(&["keys", "add", &text(&own), "--allow", "edge"]);
+    assert!(allowed.contains("  may sign  edge\n"), "{allowed}");
+}
+
+#[test]
 fn what_cannot_be_allowed_changes_neither_policy_nor_keyring() {
     let ring = Keyring::empty();
     let policy = ring.gateway.path().join("etc/wharfd/installer.toml");
