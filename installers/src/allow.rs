@@ -1,7 +1,13 @@
 //! New scopes in root's policy. They are added at the end of the file, so that all that an administrator wrote stays as it
 //! is. The file is replaced only if it is still a policy then, and says what was asked for.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     Root, durable,
@@ -19,6 +25,8 @@ pub(crate) struct Allowed {
     pub(crate) added: String,
     /// With it.
     pub(crate) policy: Policy,
+    /// Nobody else adds to the file from when it is read until it is written.
+    _turn: Flock<File>,
 }
 
 impl Allowed {
@@ -29,11 +37,12 @@ impl Allowed {
         names: &[Pattern],
     ) -> Result<Self, PolicyError> {
         let file = root.policy();
-        let before = Policy::read(root)?;
         let unreadable = |error| PolicyError::Unreadable {
             file: file.clone(),
             error,
         };
+        let turn = turn(&file).map_err(unreadable)?;
+        let before = Policy::read(root)?;
         let mut bytes = durable::read_of_root(&file)
             .map_err(unreadable)?
             .unwrap_or_default();
@@ -49,7 +58,9 @@ impl Allowed {
             bytes.extend_from_slice(gap.as_bytes());
             bytes.extend_from_slice(added.as_bytes());
         }
+        durable::bounded(&bytes).map_err(unreadable)?;
         Ok(Self {
+            _turn: turn,
             policy: Policy::parse(&file, &bytes)?,
             file,
             bytes,
@@ -62,7 +73,7 @@ impl Allowed {
         &self.file
     }
 
-    /// Replaces the file. A link stays one.
+    /// Replaces the file; whoever may read it still may. A link stays one.
     pub(crate) fn write(&self) -> io::Result<()> {
         if self.added.is_empty() {
             return Ok(());
@@ -71,9 +82,14 @@ impl Allowed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.file.clone(),
             file => file?,
         };
-        let mode = fs::metadata(&file).map_or(MODE, |known| known.permissions().mode());
-        durable::write_with_mode(&file, &self.bytes, mode)
+        durable::write_readable(&file, &self.bytes, MODE)
     }
+}
+
+/// The lock is on the folder: the file is replaced.
+fn turn(file: &Path) -> io::Result<Flock<File>> {
+    let folder = File::open(file.parent().unwrap_or(file))?;
+    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
 /// What the policy lacks of these names for this certificate, as TOML.
@@ -98,9 +114,18 @@ fn scope(policy: &Policy, certificate: &str, names: &[Pattern]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+        thread,
+    };
+
     use super::*;
 
     const KEY: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
+
+    /// A group.
+    const ADMINS: u32 = 4;
 
     /// What becomes of a file.
     fn allowed(text: &str, names: &[&str]) -> Result<(String, Policy), String> {
@@ -108,6 +133,7 @@ mod tests {
         let root = Root::new(folder.path());
         fs::create_dir_all(root.keys()).unwrap();
         fs::write(root.policy(), text).unwrap();
+        chown(root.policy(), None, Some(ADMINS)).unwrap();
         fs::set_permissions(root.policy(), fs::Permissions::from_mode(0o640)).unwrap();
         let names: Vec<Pattern> = names
             .iter()
@@ -115,8 +141,8 @@ mod tests {
             .collect();
         let allowed = Allowed::new(&root, [KEY].into_iter(), &names).map_err(|e| e.to_string())?;
         allowed.write().unwrap();
-        let mode = fs::metadata(root.policy()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o640);
+        let found = fs::metadata(root.policy()).unwrap();
+        assert_eq!((found.gid(), found.mode() & 0o777), (ADMINS, 0o640));
         let written = fs::read_to_string(root.policy()).unwrap();
         Ok((written, Policy::read(&root).unwrap()))
     }
@@ -158,5 +184,33 @@ mod tests {
             let error = allowed(before, &["edge"]).unwrap_err();
             assert!(error.contains("installer.toml, line "), "{error}");
         }
+    }
+
+    #[test]
+    fn of_several_who_allow_at_once_each_finds_what_the_others_added() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        fs::create_dir_all(root.keys()).unwrap();
+        let keys: Vec<String> = (0..8).map(|key| format!("{key}{}", &KEY[1..])).collect();
+        thread::scope(|scope| {
+            for key in &keys {
+                scope.spawn(|| {
+                    let names = [Pattern::new("edge").unwrap()];
+                    let allowed = Allowed::new(&root, [key.as_str()].into_iter(), &names).unwrap();
+                    allowed.write().unwrap();
+                });
+            }
+        });
+        let policy = Policy::read(&root).unwrap();
+        for key in &keys {
+            assert_eq!(policy.names_of(key), Some(vec!["edge"]));
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_be_too_long_to_be_read_is_left_alone() {
+        let before = format!("#{}\n", "-".repeat(1024 * 1024 - 10));
+        let error = allowed(&before, &["edge"]).unwrap_err();
+        assert!(error.contains("longer than 1048576 bytes"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -18,9 +18,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None, true)
 }
 
-/// As [`write`], for a file that others than root may read.
-pub(crate) fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, Some(mode), true)
+/// As [`write`], for a file that others than root may read: with the group and the mode of the one before, or this mode.
+pub(crate) fn write_readable(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let access = match fs::metadata(path) {
+        Ok(known) => (Some(known.gid()), known.permissions().mode()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (None, mode),
+        Err(error) => return Err(error),
+    };
+    replace(path, bytes, Some(access), true)
 }
 
 /// As [`write`], for what need not survive a power cut.
@@ -28,7 +33,10 @@ pub(crate) fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None, false)
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: Option<u32>, durable: bool) -> io::Result<()> {
+/// The group of a file, where it is not the writer's, and its mode.
+type Access = (Option<u32>, u32);
+
+fn replace(path: &Path, bytes: &[u8], access: Option<Access>, durable: bool) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     // No name of ours begins with a dot, so this is no other file's.
     let mut new = OsString::from(NEW);
@@ -38,10 +46,9 @@ fn replace(path: &Path, bytes: &[u8], mode: Option<u32>, durable: bool) -> io::R
     }
     let mut writable = OpenOptions::new();
     let (new, mut file) = create_unique(&path.with_file_name(new), writable.write(true))?;
-    let mode = mode.map(fs::Permissions::from_mode);
     let written = file
         .write_all(bytes)
-        .and_then(|()| mode.map_or(Ok(()), |mode| file.set_permissions(mode)))
+        .and_then(|()| access.map_or(Ok(()), |access| grant(&file, access)))
         .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
         .and_then(|()| fs::rename(&new, path));
     if let Err(error) = written {
@@ -53,6 +60,14 @@ fn replace(path: &Path, bytes: &[u8], mode: Option<u32>, durable: bool) -> io::R
     } else {
         Ok(())
     }
+}
+
+/// The group first: it never has what the mode gives to another one.
+fn grant(file: &File, (group, mode): Access) -> io::Result<()> {
+    if group.is_some() {
+        fchown(file, None, group)?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Prefix of a file that is about to replace another one, or is only there for a moment.
@@ -179,13 +194,19 @@ pub(crate) fn folder_of_root(path: &Path) -> io::Result<()> {
 fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limits::FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limits::FILE {
-        return Err(io::Error::other(format!(
-            "longer than {} bytes",
-            limits::FILE
-        )));
-    }
+    bounded(&bytes)?;
     Ok(bytes)
+}
+
+/// Refuses what [`read`] would.
+pub(crate) fn bounded(bytes: &[u8]) -> io::Result<()> {
+    match bytes.len() as u64 > limits::FILE {
+        true => {
+            let why = format!("longer than {} bytes", limits::FILE);
+            Err(io::Error::other(why))
+        }
+        false => Ok(()),
+    }
 }
 
 /// A new name in this file's folder survives a power cut.
