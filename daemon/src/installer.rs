@@ -20,13 +20,13 @@ use crate::frame_socket::{FrameSocket, SocketError};
 const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// After so long a silence it is said: systemd's socket takes questions also while no installer can start.
-const SILENCE: Duration = Duration::from_secs(10);
+pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// The same where a package is to be judged.
 const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
 
 /// What to do about it.
-const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
+pub const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
 
 /// The installer, by its socket. It starts with the first question and is gone when idle, so every
 /// question connects anew.

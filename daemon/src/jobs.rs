@@ -1,6 +1,12 @@
 //! One job of the installer, from asking for it to its end, whatever is restarted meanwhile. The installer
 //! does an operation once, so asking again is how to find out.
+//!
+//! The installer alone can cancel a job. A wish to cancel one that it does not have yet is kept in memory and passed on
+//! right after the job.
 
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use tokio::sync::oneshot;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
     installer::{Found, JobStatus, Outcome, Request},
@@ -23,6 +29,77 @@ pub struct Job {
     pub package: Option<PackageName>,
     /// What is asked of the installer.
     pub request: Request,
+    /// Its way to the installer.
+    pub handover: Handover,
+}
+
+/// The jobs that the installer may not have yet, each with those who wait to hear that it is cancelled.
+#[derive(Debug, Clone, Default)]
+pub struct Handovers(Rc<RefCell<BTreeMap<OperationId, Vec<Wish>>>>);
+
+type Wish = oneshot::Sender<Result<(), Failure>>;
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub struct Handover {
+    all: Handovers,
+    operation: OperationId,
+}
+
+impl Handovers {
+    /// A job begins its way to the installer.
+    pub fn begin(&self, operation: OperationId) -> Handover {
+        self.0.borrow_mut().insert(operation, Vec::new());
+        Handover {
+            all: self.clone(),
+            operation,
+        }
+    }
+
+    /// Where the outcome of a cancel comes; none if the installer has the job.
+    fn wish(&self, operation: OperationId) -> Option<oneshot::Receiver<Result<(), Failure>>> {
+        let mut all = self.0.borrow_mut();
+        let wishes = all.get_mut(&operation)?;
+        let (sender, outcome) = oneshot::channel();
+        wishes.push(sender);
+        Some(outcome)
+    }
+}
+
+impl Handover {
+    fn is_unwanted(&self) -> bool {
+        let all = self.all.0.borrow();
+        all.get(&self.operation)
+            .is_some_and(|wishes| !wishes.is_empty())
+    }
+
+    /// The installer has the job: from now on it is asked itself.
+    fn end(&self, outcome: &Result<(), Failure>) {
+        let wishes = self.all.0.borrow_mut().remove(&self.operation);
+        for wish in wishes.into_iter().flatten() {
+            let _ = wish.send(outcome.clone()); // who asked is gone
+        }
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        self.all.0.borrow_mut().remove(&self.operation);
+    }
+}
+
+/// Has the installer cancel a job, at once or as soon as it has it.
+pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Failure> {
+    match context.handovers.wish(operation) {
+        Some(outcome) => outcome.await.unwrap_or_else(|_| {
+            let why = "it ended before it could be cancelled";
+            Err(Failure::new(Cause::Policy, why))
+        }),
+        None => {
+            let cancelled = context.installer.cancel(operation).await;
+            cancelled.map_err(NotDone::into_failure)
+        }
+    }
 }
 
 impl Job {
@@ -77,12 +154,26 @@ impl Job {
         outcome.await
     }
 
+    /// The installer has the job.
+    async fn cancel_if_unwanted(&self, context: &Context) -> Result<(), NotDone> {
+        let mut outcome = Ok(());
+        if self.handover.is_unwanted() {
+            match context.installer.cancel(self.operation).await {
+                Err(NotDone::Refused(failure)) => outcome = Err(failure),
+                cancelled => cancelled?, // or once more, after the job
+            }
+        }
+        self.handover.end(&outcome);
+        Ok(())
+    }
+
     async fn ask(&self, context: &Context) -> Result<Outcome, NotDone> {
         let operation = self.operation;
         let silent = |why| context.waits_for(self.instance, operation, why);
         let installer = &context.installer;
         installer.submit(self.request.clone(), silent).await?;
         wharf_fault::point("job.submitted");
+        self.cancel_if_unwanted(context).await?;
         let mut watch = installer.watch(operation).await?;
         let mut is_told = false;
         loop {

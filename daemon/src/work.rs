@@ -13,6 +13,7 @@ use crate::{
     config::Timing,
     delivery::{Fetcher, room::Room},
     installer::{Installer, NotDone},
+    jobs::Handovers,
     store::{EffectId, Store, StoreError},
 };
 
@@ -51,6 +52,8 @@ pub struct Context {
     pub fetcher: Fetcher,
     /// Room for downloads that run at once.
     pub room: Room,
+    /// The jobs on their way to the installer.
+    pub handovers: Handovers,
     /// The database. No task holds it over an await.
     pub store: Rc<RefCell<Store>>,
     /// The way to the agent.

@@ -191,6 +191,7 @@ impl Agent {
             operation,
             package,
             request,
+            handover: context.handovers.begin(operation),
         };
         self.spawn(async move {
             let end = job.run(&context).await;

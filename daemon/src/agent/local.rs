@@ -1,9 +1,12 @@
 //! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
 //! the server sees them and is notified. And what of the agent is shown there.
 
-use wharf_frames::OperationId;
+use std::pin::pin;
+
+use tokio::time::timeout;
+use wharf_frames::{Failure, OperationId};
 use wharf_software::{
-    Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
+    Event, Instance, InstanceId, Kind, Operation, Origin, Refusal, Source, Transition, Write,
     create::{Wanted, create, free_id},
     operation::Phase,
 };
@@ -13,8 +16,8 @@ use crate::{
     bus::{Answer, Command, Refused, Request},
     clock,
     delivery::copy::LocalFile,
-    installer::NotDone,
-    objects,
+    installer::{self, LOOK},
+    jobs, objects,
     store::{HistoryEntry, StoreError},
     work::{operation_id, stage_id},
 };
@@ -68,20 +71,22 @@ impl Agent {
             let cancelled = self.request_local(id, Request::Cancel(operation), user);
             return drop(answer.send(cancelled));
         };
-        let installer = self.context.installer.clone();
+        let context = self.context.clone();
         tokio::task::spawn_local(async move {
-            let cancelled = installer.cancel(job.id).await;
-            if cancelled.is_ok() {
-                tracing::info!(
-                    WHARF_INSTANCE = id.0,
-                    WHARF_OPERATION = %job.id,
-                    "instance {}: user {user} cancelled the {}",
-                    id.0,
-                    job.kind.as_str()
-                );
-            }
-            let refused = |error: NotDone| Refused::NotAllowed(error.to_string());
-            drop(answer.send(cancelled.map(|()| None).map_err(refused)));
+            let mut cancelled = pin!(jobs::cancel(&context, job.id));
+            let refused = |failure: Failure| Refused::NotAllowed(failure.to_string());
+            let outcome = match timeout(installer::SILENCE, cancelled.as_mut()).await {
+                Ok(outcome) => {
+                    let told = outcome.clone().map(|()| None).map_err(refused);
+                    drop(answer.send(told));
+                    outcome
+                }
+                Err(_) => {
+                    drop(answer.send(Err(noted(job.kind))));
+                    cancelled.await
+                }
+            };
+            tell_cancelled(id, user, &job, &outcome);
         });
     }
 
@@ -250,6 +255,24 @@ fn write(user: u32, write: Write) -> Event {
         request: asked(user),
         stage: stage_id(),
     }
+}
+
+/// The installer is silent: the caller does not wait for it.
+fn noted(kind: Kind) -> Refused {
+    let kind = kind.as_str();
+    Refused::NotAllowed(format!(
+        "the installer does not answer: {LOOK}. It is told to cancel the {kind} as soon as it does, unless wharfd is restarted \
+         before"
+    ))
+}
+
+fn tell_cancelled(id: InstanceId, user: u32, job: &Operation, outcome: &Result<(), Failure>) {
+    let (id, kind) = (id.0, job.kind.as_str());
+    let told = match outcome {
+        Ok(()) => format!("user {user} cancelled the {kind}"),
+        Err(why) => format!("user {user} could not cancel the {kind}: {why}"),
+    };
+    tracing::info!(WHARF_INSTANCE = id, WHARF_OPERATION = %job.id, "instance {id}: {told}");
 }
 
 fn asked(user: u32) -> wharf_software::Request {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
 use wharf_tests::{
     debian_root::frontend_lock, gateway::Gateway, origin::Fault, package::Package, server::format,
     system_bus::SystemBus, waiting::wait_until,
@@ -101,7 +102,7 @@ fn a_push_that_is_cancelled_is_told_to_its_server_with_the_next_block() {
 
 #[test]
 fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
-    let on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    let mut on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
     on_bus.set.deliver(&Package::new("hello", "1.0-1"));
     let root = on_bus.set.gateway.path();
     let lock = frontend_lock(&root);
@@ -117,13 +118,22 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
         said.errors.contains("the install that runs is another one"),
         "{said:?}"
     );
-    wait_until("apt to wait", || {
-        let said = on_bus.wharfctl(&["cancel", "hello"]);
-        (said.code == Some(0)).then_some(())
-    });
+    // Whether or not the installer has it already.
+    on_bus.done(&["cancel", "hello"]);
     on_bus.set.wait_for("3/57");
     let why = "60: cancelled on the device before anything was changed";
     assert_eq!(on_bus.set.client().read_text("/9/0/16"), why);
+    assert_eq!(last(&on_bus, "0"), ["install", "failed", why]);
+
+    on_bus.set.gateway.installer().signal(Signal::SIGSTOP);
+    on_bus.set.client().execute("/9/0/4", "").expect("2.04");
+    on_bus.set.wait_for("3/0");
+    let said = on_bus.wharfctl(&["cancel", "hello"]);
+    let told = "wharfctl: hello 1.0-1: the installer does not answer: look at `systemctl status wharf-installer` on the \
+                device. It is told to cancel the install as soon as it does, unless wharfd is restarted before\n";
+    assert_eq!((said.code, said.errors.as_str()), (Some(1), told));
+    on_bus.set.gateway.installer().signal(Signal::SIGCONT);
+    on_bus.set.wait_for("3/57");
     assert_eq!(last(&on_bus, "0"), ["install", "failed", why]);
     drop(lock);
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
