@@ -145,7 +145,7 @@ impl Systemd {
         }
         let all = gate.instances(&record.units);
         let newly = all.only(|unit| !job.ran.contains(unit));
-        self.manager.stop(&newly, limits::UNIT_STOP)?;
+        self.manager.stop_running(&newly, limits::UNIT_STOP)?;
         fault::point("activate.stopped");
         self.run_on(&gate, shipped, job, UnitState::runs)?;
         record.activated = job.activated;

@@ -105,7 +105,7 @@ impl Systemd {
         let gate = self.gate(package, &[shipped], &record.all())?;
         let held = gate.ours(&job.held);
         self.disable_again(&held, job)?;
-        self.manager.stop(&held, limits::UNIT_STOP)?;
+        self.manager.stop_running(&held, limits::UNIT_STOP)?;
         fault::point("adopt.stopped");
         if !job.held.is_empty() {
             hold::release(&self.root, package, &BTreeSet::new())?;

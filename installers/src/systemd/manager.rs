@@ -267,6 +267,12 @@ impl Manager {
         self.begin("stop", units, limit)
     }
 
+    /// The same, of those that run: to stop a unit stops those that require it as well, also where it is at rest already
+    /// (systemd.unit(5), `Requires=`).
+    pub(super) fn stop_running(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
+        self.stop(&self.those(units, UnitState::runs)?, limit)
+    }
+
     /// What the programs of a unit said last.
     pub(super) fn last_words(&self, unit: &UnitName) -> String {
         let said = self.said(3, &[&format!("_SYSTEMD_UNIT={unit}")]);

@@ -135,7 +135,11 @@ const FRAGILE: &str = "ExecStart=/bin/sh -c '[ ! -e /opt/broken ] && exec sleep 
 
 fn a_failed_activation_puts_back_what_ran_and_was_enabled(machine: &mut Machine) {
     let unit = |exec: &str| format!("[Service]\n{exec}\n[Install]\nWantedBy=multi-user.target\n");
-    let deb = service("pair", "1", FOREVER)
+    let with_once =
+        format!("{FOREVER}\n[Unit]\nRequires=pair-once.service\nAfter=pair-once.service");
+    let once = "[Service]\nType=oneshot\nExecStart=/bin/true\n";
+    let deb = service("pair", "1", &with_once)
+        .file(&format!("{UNITS}/pair-once.service"), once)
         .file(&format!("{UNITS}/pair-extra.service"), unit(FOREVER))
         .file(&format!("{UNITS}/pair-worker.service"), unit(FRAGILE))
         .then(
