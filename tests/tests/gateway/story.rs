@@ -206,7 +206,15 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
 
 /// With the output of apt, which is found by the operation alone.
 fn wharfctl_prints_its_lines(container: &Container) {
+    // journald takes such a line from every user.
+    container.sh(
+        "printf 'MESSAGE=forged\\nWHARF_PACKAGE=hello\\nWHARF_INSTANCE=1\\nWHARF_OPERATION=0123456789abcdef0123456789abcdef\\n' \
+         | setpriv --reuid=nobody --regid=nogroup --clear-groups logger --journald; journalctl --sync",
+    );
+    let all = container.sh("journalctl WHARF_PACKAGE=hello");
+    assert!(all.contains("forged"), "{all}");
     let journal = container.sh("wharfctl logs hello");
+    assert!(!journal.contains("forged"), "{journal}");
     let at = |text: &str| {
         let found = journal.find(text);
         found.unwrap_or_else(|| panic!("no {text:?} in {journal}"))
@@ -220,6 +228,7 @@ fn wharfctl_prints_its_lines(container: &Container) {
     ];
     assert!(expected.map(at).is_sorted(), "{journal}");
     let of_instance = container.sh("wharfctl logs 1");
+    assert!(!of_instance.contains("forged"), "{of_instance}");
     assert!(
         of_instance.contains("apt: Setting up hello"),
         "{of_instance}"

@@ -2,13 +2,16 @@
 //! may read, and needs no wharfd that runs.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     io::{BufRead as _, BufReader},
+    iter::once,
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
 };
 
+use nix::unistd::User;
 use serde::Deserialize;
 
 use crate::{
@@ -18,6 +21,9 @@ use crate::{
 
 /// Number of operations whose lines are printed; the last ones.
 const OPERATIONS: usize = 200;
+
+/// The users of our programs that write lines, besides root. journald takes any other field from every user.
+const WRITERS: [&str; 2] = ["wharfd", "wharf-fetch"];
 
 /// What is read of a line.
 #[derive(Deserialize)]
@@ -29,11 +35,14 @@ struct Line {
 /// Becomes journalctl.
 pub(crate) fn logs(root: &Path, subject: &Logged, json: bool) -> Result<Infallible, Failure> {
     let field = field(subject);
-    let operations = operations(root, &field)?;
+    let trusted = trusted();
+    let operations = operations(root, &field, &trusted)?;
     let mut journal = journalctl(root);
     let format = if json { "json" } else { "short-iso" };
     journal.args(["--utc", "--no-hostname", "--output", format]);
-    Err(not_started(journal.args(matches(field, operations)).exec()))
+    Err(not_started(
+        journal.args(matches(field, operations, &trusted)).exec(),
+    ))
 }
 
 fn field(subject: &Logged) -> String {
@@ -44,27 +53,39 @@ fn field(subject: &Logged) -> String {
     }
 }
 
-/// Lines with this field, and lines of these operations: the output of a package manager has no other field.
-fn matches(field: String, operations: Vec<String>) -> Vec<String> {
+/// Who wrote a line, by the uid that journald adds: root and our users.
+fn trusted() -> Vec<String> {
+    let users = WRITERS.iter().map(|name| User::from_name(name));
+    let users = users.filter_map(|user| user.ok().flatten());
+    let uids = once(0).chain(users.map(|user| user.uid.as_raw()));
+    uids.map(|uid| format!("_UID={uid}")).collect()
+}
+
+/// Lines with this field, and lines of these operations: the output of a package manager has no other field. Values of one
+/// field are alternatives, fields are conditions, and `+` begins other conditions (journalctl(1)).
+fn matches(field: String, operations: Vec<String>, trusted: &[String]) -> Vec<String> {
     let mut words = vec![field];
+    words.extend_from_slice(trusted);
     if !operations.is_empty() {
         words.push("+".to_owned());
+        let operation = |id| format!("WHARF_OPERATION={id}");
+        words.extend(operations.into_iter().map(operation));
+        words.extend_from_slice(trusted);
     }
-    let operation = |id| format!("WHARF_OPERATION={id}");
-    words.extend(operations.into_iter().map(operation));
     words
 }
 
 /// The operations in the lines with this field.
-fn operations(root: &Path, field: &str) -> Result<Vec<String>, Failure> {
+fn operations(root: &Path, field: &str, trusted: &[String]) -> Result<Vec<String>, Failure> {
     let mut journal = journalctl(root);
     journal.args(["--quiet", "--no-pager", "--output", "json"]);
     journal.args(["--output-fields", "WHARF_OPERATION", field]);
+    journal.args(trusted);
     let mut journal = journal
         .stdout(Stdio::piped())
         .spawn()
         .map_err(not_started)?;
-    let (mut operations, mut is_empty) = (Vec::new(), true);
+    let (mut operations, mut known, mut is_empty) = (Vec::new(), HashSet::new(), true);
     for line in journal
         .stdout
         .take()
@@ -75,7 +96,7 @@ fn operations(root: &Path, field: &str) -> Result<Vec<String>, Failure> {
         is_empty = false;
         let operation = serde_json::from_str(&line).ok();
         let operation = operation.and_then(|line: Line| line.operation);
-        operations.extend(operation.filter(|id| !operations.contains(id)));
+        operations.extend(operation.filter(|id| known.insert(id.clone())));
     }
     let _ = journal.wait();
     if is_empty {
@@ -107,15 +128,15 @@ mod tests {
     #[test]
     fn the_lines_of_a_package_are_those_that_name_it_and_those_of_its_operations() {
         let named = field(&"hello".parse().unwrap());
-        assert_eq!(matches(named.clone(), Vec::new()), ["WHARF_PACKAGE=hello"]);
+        let trusted = ["_UID=0".to_owned(), "_UID=998".to_owned()];
+        let alone = matches(named.clone(), Vec::new(), &trusted);
+        assert_eq!(alone, ["WHARF_PACKAGE=hello", "_UID=0", "_UID=998"]);
+        let both = matches(named, vec!["a".to_owned(), "b".to_owned()], &trusted);
+        let (of_package, of_operations) = both.split_at(3);
+        assert_eq!(of_package, alone);
         assert_eq!(
-            matches(named, vec!["a".to_owned(), "b".to_owned()]),
-            [
-                "WHARF_PACKAGE=hello",
-                "+",
-                "WHARF_OPERATION=a",
-                "WHARF_OPERATION=b"
-            ]
+            of_operations.join(" "),
+            "+ WHARF_OPERATION=a WHARF_OPERATION=b _UID=0 _UID=998"
         );
         assert_eq!(field(&"7".parse().unwrap()), "WHARF_INSTANCE=7");
         let id = "9b5746512777dcb8103546d64be0a825";
