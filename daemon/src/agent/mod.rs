@@ -163,12 +163,15 @@ impl Agent {
         let stored = store.load()?;
         let account = Account::new(store.lifetime(settings.lifetime())?);
         let saved = match &settings.server {
-            Some(server) => store.registration(&server.address.to_string())?,
+            Some(server) => {
+                let saved = store.registration(&server.address.to_string())?;
+                if saved.is_none() {
+                    store.forget_answered()?; // another server sent them
+                }
+                saved
+            }
             None => None,
         };
-        if saved.is_none() {
-            store.forget_answered()?; // another server sent them
-        }
         let port = store.local_port()?;
         let mut link = link(&settings, &account, &stored.instances, saved, port)?;
         for message in store.answered(clock::now())? {

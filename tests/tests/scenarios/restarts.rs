@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, net::UdpSocket, thread};
 use serde_json::Value;
 use wharf_fault::EXIT;
 use wharf_tests::{
-    gateway::ENDPOINT,
+    gateway::{ENDPOINT, Gateway, SHORT_TIMES},
     package::{Package, Script},
     server::{Client, Event, Response, Server, format},
     waiting::wait_until,
@@ -107,6 +107,7 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
 #[track_caller]
 fn answer_over_a_crash(
     set: &mut StageSet,
+    meanwhile: impl FnOnce(&mut Gateway),
     ask: impl Fn(&Client<'_>) -> Response + Sync,
 ) -> Response {
     set.gateway.daemon().terminate();
@@ -120,6 +121,7 @@ fn answer_over_a_crash(
             Some(EXIT),
             "wharfd ends once it has stored that"
         );
+        meanwhile(&mut set.gateway);
         set.gateway.start_daemon(&[]);
         answer.join().unwrap()
     })
@@ -127,12 +129,15 @@ fn answer_over_a_crash(
 
 /// Uninstall drops 2.0-1. Done twice it would remove 1.0-1 as well.
 #[track_caller]
-fn uninstalls_once_over_a_crash(uninstall: impl Fn(&Client<'_>) -> Response + Sync) {
+fn uninstalls_once_over_a_crash(
+    meanwhile: impl FnOnce(&mut Gateway),
+    uninstall: impl Fn(&Client<'_>) -> Response + Sync,
+) {
     let mut set = StageSet::simulated();
     set.install(&Package::new("hello", "1.0-1"));
     set.client().execute("/9/0/6", "1").expect("2.04");
     set.deliver(&Package::new("hello", "2.0-1"));
-    let answer = answer_over_a_crash(&mut set, uninstall);
+    let answer = answer_over_a_crash(&mut set, meanwhile, uninstall);
     answer.expect("2.04");
     let client = set.client();
     let [version, reason] = ["/9/0/1", "/9/0/16"].map(|path| client.read_text(path));
@@ -148,12 +153,27 @@ fn uninstalls_once_over_a_crash(uninstall: impl Fn(&Client<'_>) -> Response + Sy
 
 #[test]
 fn an_execute_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
-    uninstalls_once_over_a_crash(|client| client.execute("/9/0/6", ""));
+    uninstalls_once_over_a_crash(|_| {}, |client| client.execute("/9/0/6", ""));
 }
 
 #[test]
 fn an_execute_in_a_single_block_that_is_repeated_after_a_crash_acts_once_and_is_answered() {
-    uninstalls_once_over_a_crash(|client| client.execute_in_a_block("/9/0/6", ""));
+    uninstalls_once_over_a_crash(|_| {}, |client| client.execute_in_a_block("/9/0/6", ""));
+}
+
+/// An administrator takes [[server]] out, and puts it back.
+#[test]
+fn an_execute_that_is_repeated_after_a_start_without_a_server_acts_once() {
+    let without_a_server = |gateway: &mut Gateway| {
+        let file = "etc/wharfd/wharfd.toml";
+        let text = fs::read_to_string(gateway.path().join(file)).unwrap();
+        gateway.write(file, &format!("endpoint = \"{ENDPOINT}\"\n{SHORT_TIMES}"));
+        gateway.start_daemon(&[]);
+        gateway.daemon().errors().wait_for("not on D-Bus"); // so it has opened its database
+        gateway.daemon().terminate();
+        gateway.write(file, &text);
+    };
+    uninstalls_once_over_a_crash(without_a_server, |client| client.execute("/9/0/6", ""));
 }
 
 #[test]
@@ -161,7 +181,7 @@ fn the_last_block_of_a_write_that_is_repeated_after_a_crash_is_answered() {
     let mut set = StageSet::simulated();
     let uri = set.publish(&Package::new("hello", "1.0-1"));
     let write = |client: &Client<'_>| client.push("/9/0/3", format::TEXT, uri.as_bytes(), 16);
-    answer_over_a_crash(&mut set, write).expect("2.04");
+    answer_over_a_crash(&mut set, |_| {}, write).expect("2.04");
     set.wait_for("3/0");
 }
 
