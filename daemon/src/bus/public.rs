@@ -88,6 +88,7 @@ mod tests {
                 state: state.to_owned(),
                 accepted_at: 0,
                 outcome: told.to_owned(),
+                switched: None,
             })
         };
         assert_eq!(of("running", ""), "");

@@ -3,7 +3,7 @@
 
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
-use wharf_frames::{OperationId, Secret};
+use wharf_frames::{OperationId, PackageName, Secret};
 use wharf_software::{
     Effect, Instance, InstanceId, Kind, Operation, Origin, UpdateState,
     effect::{EffectKind, EffectRecord},
@@ -199,8 +199,8 @@ fn accept(
     };
     transaction
         .prepare_cached(
-            "INSERT INTO operation (id, kind, origin, origin_id, deadline, accepted_at, phase) \
-             VALUES (?, ?, ?, ?, ?, ?, 'gate')",
+            "INSERT INTO operation (id, kind, origin, origin_id, deadline, accepted_at, phase, package) \
+             VALUES (?, ?, ?, ?, ?, ?, 'gate', ?)",
         )?
         .execute(params![
             Sql(operation.id),
@@ -209,6 +209,7 @@ fn accept(
             origin_id,
             operation.deadline.map(Sql),
             Sql(commit.at),
+            commit.new.and_then(switched).map(Sql),
         ])?;
     transaction
         .prepare_cached(
@@ -216,6 +217,15 @@ fn accept(
         )?
         .execute(params![Sql(operation.id), Sql(commit.instance), Sql(operation.kind)])?;
     Ok(())
+}
+
+/// What is activated or deactivated. History names what the server sees, which may be a package beside it.
+fn switched(instance: &Instance) -> Option<PackageName> {
+    let is_switch = matches!(
+        instance.operation()?.kind,
+        Kind::Activate | Kind::Deactivate
+    );
+    instance.subject().filter(|_| is_switch).cloned()
 }
 
 fn end(

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use wharf_frames::OperationId;
+use wharf_frames::{OperationId, PackageName};
 use wharf_software::{InstanceId, Kind, Origin};
 
 use super::{HistoryEntry, Store, StoreError, history, rows::Sql};
@@ -26,6 +26,8 @@ pub struct OperationRow {
     pub accepted_at: u64,
     /// What Status Reason read at its end; empty before.
     pub outcome: String,
+    /// The software that an Activate or Deactivate is about.
+    pub switched: Option<PackageName>,
 }
 
 /// An operation that is kept, with its package.
@@ -33,7 +35,7 @@ pub struct OperationRow {
 pub struct KeptOperation {
     /// The operation.
     pub row: OperationRow,
-    /// The last package that history names for it; empty where it names none.
+    /// What it switches, else the last package that history names for it; empty where it names none.
     pub package: String,
 }
 
@@ -42,9 +44,14 @@ impl Store {
     pub fn kept_operations(&mut self) -> Result<Vec<KeptOperation>, StoreError> {
         let mut packages = packages(&self.history()?);
         let rows = self.operations(history::OPERATIONS)?.into_iter();
-        let kept = rows.map(|row| KeptOperation {
-            package: packages.remove(&row.id).unwrap_or_default(),
-            row,
+        let kept = rows.map(|row| {
+            let switched = row.switched.as_ref().map(ToString::to_string);
+            KeptOperation {
+                package: switched
+                    .or_else(|| packages.remove(&row.id))
+                    .unwrap_or_default(),
+                row,
+            }
         });
         Ok(kept.collect())
     }
@@ -54,7 +61,7 @@ impl Store {
         self.database.run(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT operation.id, kind, origin, origin_id, instance, state, accepted_at, outcome, sequence \
+                    "SELECT operation.id, kind, origin, origin_id, instance, state, accepted_at, outcome, sequence, package \
                      FROM operation JOIN step ON step.operation = operation.id \
                      WHERE phase NOT IN ('after', 'abort') OR sequence IN (SELECT sequence FROM operation \
                      WHERE phase IN ('after', 'abort') ORDER BY sequence DESC LIMIT ?) ORDER BY sequence",
@@ -99,5 +106,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<OperationRow> {
         accepted_at: row.get::<_, Sql<_>>(6)?.0,
         outcome: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
         sequence: row.get::<_, Sql<_>>(8)?.0,
+        switched: row.get::<_, Option<Sql<_>>>(9)?.map(|name| name.0),
     })
 }

@@ -31,3 +31,4 @@ SELECT id, 1, 'discard', stage FROM instance WHERE update_state = 2 AND operatio
 UPDATE instance SET update_state = 0, update_result = 57, stage = NULL,
     note = 'nothing asked for a verdict on the package: order it again'
 WHERE update_state = 2 AND operation IS NULL;
+ALTER TABLE operation ADD COLUMN package TEXT; -- what an Activate or Deactivate is about; of others history tells

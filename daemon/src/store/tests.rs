@@ -4,13 +4,14 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use lwm2m::{Answered, Path, Saved, SavedObservation};
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId, fetch::Validator,
-    installer::Found,
+    Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId,
+    fetch::Validator,
+    installer::{Found, Package},
 };
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Operation, Origin, Record,
-    Request, Rules, Source, Transition, UpdateResult, UpdateState, Write, instance::Software,
-    record::StoredProgress, step,
+    ActivationPolicy, Effect, Event, Executable, Instance, InstanceId, ObjectLink, Operation,
+    Origin, Record, Request, Rules, Source, Transition, UpdateResult, UpdateState, Write,
+    instance::Software, record::StoredProgress, step,
 };
 
 use super::*;
@@ -631,6 +632,55 @@ fn how_the_software_in_place_stands_is_there_after_a_restart() {
         let stored = folder.open().unwrap().load().unwrap();
         assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
     }
+}
+
+#[test]
+fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
+    let other = Package {
+        name: PackageName::new("other").unwrap(),
+        version: PackageVersion::new("2.0-1").unwrap(),
+        architecture: "all".into(),
+        length: 9,
+        signer: None,
+    };
+    let delivered = Record {
+        update_state: UpdateState::Delivered,
+        stage: Some(STAGE),
+        package: Some(other),
+        ..with_software(hello(false), None)
+    };
+    let instance = Instance::try_from(Record {
+        in_place_runs: false,
+        ..delivered
+    })
+    .unwrap();
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    let activate = Event::Execute {
+        resource: Executable::Activate,
+        arguments: Vec::new(),
+        request: Request {
+            operation: OPERATION,
+            origin: Origin::User(0),
+            deadline: None,
+        },
+    };
+    let queued = store(&mut open, &instance, activate);
+    let failure = Failure::new(Cause::Unit, "hello.service failed");
+    let failed = Event::Failed {
+        operation: OPERATION,
+        failure,
+    };
+    for instance in [queued.clone(), store(&mut open, &queued, failed)] {
+        assert_eq!(instance.pkg_name(), "other");
+        let kept = open.kept_operations().unwrap().remove(0);
+        assert_eq!(
+            (kept.row.kind, kept.package.as_str()),
+            (Kind::Activate, "hello")
+        );
+    }
+    let lines = open.history().unwrap();
+    assert!(lines.iter().all(|line| line.name == "other")); // as the server reads it
 }
 
 #[test]
