@@ -82,7 +82,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// A new instance. One whose answer was lost is there, and is found as one that is free.
+    /// A new instance; none where a restart of wharfd took the answer. The instance may be there then.
     pub(crate) async fn create(&mut self) -> Result<Option<u16>, Failure> {
         match self.agent.create_instance().await {
             Ok(id) => Ok(Some(id)),

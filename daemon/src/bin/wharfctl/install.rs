@@ -241,6 +241,7 @@ fn unreadable(file: &Path, source: std::io::Error) -> Failure {
 /// The instance that takes the package.
 struct Place {
     instance: Instance,
+    /// Whether it was surely made here. One that was found after a lost answer may be a server's.
     created: bool,
 }
 
@@ -278,11 +279,12 @@ impl Place {
                 Some(id) => instance.id == id,
                 None => before.by_id(instance.id).is_none() && is_free(instance),
             };
-            match (now.instances.iter().find(is_it), id) {
+            // From the top, as wharfd makes them here: a server may have made one from the bottom meanwhile.
+            match (now.instances.iter().rev().find(is_it), id) {
                 (Some(instance), _) => {
                     return Ok(Self {
                         instance: instance.clone(),
-                        created: true,
+                        created: id.is_some(),
                     });
                 }
                 (None, Some(id)) => return Err(deleted(id)),
