@@ -392,6 +392,42 @@ fn an_install_upgrades_the_instance_that_has_the_package() {
     has_in_place(&on_bus, &[(0, "hello 5.0-1"), (15, "other 1.0-1")]);
 }
 
+/// hello is INSTALLED, and nobody has asked for another hello.
+#[test]
+fn a_package_under_another_name_leaves_the_software_of_that_name_installed() {
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    let lying = |package: &Package, name: &str| {
+        let other = set.folder.join(name);
+        std::fs::rename(set.signed_inside(package), &other).unwrap();
+        other.to_str().unwrap().to_owned()
+    };
+    let world = lying(&Package::new("world", "1.0-1"), "hello_9_all.deb");
+    let said = on_bus.wharfctl(&["install", &world, "--instance", "0"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let why = "instance 0 has hello in place, and the package is world: leave out --instance";
+    assert!(said.errors.contains(why), "{said:?}");
+    on_bus.agree("4/2");
+
+    let unsigned = Package::new("hello", "2.0-1").build(set.folder.path());
+    let said = on_bus.wharfctl(&["install", unsigned.to_str().unwrap()]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    on_bus.agree("4/2");
+
+    on_bus.done(&["install", &world]);
+    has_in_place(&on_bus, &[(0, "hello 1.0-1"), (15, "world 1.0-1")]);
+    on_bus.agree("4/2");
+
+    // What a URI leads to is known once it is here.
+    let newer = std::fs::read(set.signed_inside(&Package::new("world", "2.0-1"))).unwrap();
+    let hello = set.origin.serve("/hello_9_all.deb", newer);
+    let said = on_bus.done(&["install", &hello]);
+    let told = "\ninstance 0 is INITIAL now; hello 1.0-1 stays in place\n";
+    assert!(said.contains(told), "{said}");
+    has_in_place(&on_bus, &[(0, "hello 1.0-1"), (15, "world 2.0-1")]);
+}
+
 #[test]
 fn a_package_that_another_instance_has_is_not_installed_into_a_new_one() {
     let on_bus = OnBus::simulated();

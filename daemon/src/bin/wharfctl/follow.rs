@@ -20,6 +20,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Follows what is done for one command.
 pub(crate) struct Follower<'a> {
     agent: &'a Agent,
+    pub(crate) json: bool,
     changes: Changes,
     screen: Screen,
     /// The sequence of the last operation that was accepted before what is asked for next.
@@ -55,6 +56,7 @@ impl<'a> Follower<'a> {
     pub(crate) async fn new(agent: &'a Agent, json: bool) -> Result<Self, Failure> {
         Ok(Self {
             agent,
+            json,
             changes: agent.changes().await?,
             screen: Screen::new(json),
             known: 0,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::{PackageName, fetch::MAX_SIGNATURE};
+use wharf_frames::fetch::MAX_SIGNATURE;
 use wharfd::file_name;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     arguments::{InstallArguments, Named, Package},
     failure::Failure,
     follow::{End, Follower},
+    keys,
     model::{DELIVERED, INITIAL, INSTALLED, Instance, Snapshot},
     show::tell,
     text,
@@ -21,6 +22,7 @@ use crate::{
 
 pub(crate) async fn install(
     agent: &Agent,
+    root: &Path,
     arguments: InstallArguments,
     json: bool,
 ) -> Result<(), Failure> {
@@ -30,7 +32,9 @@ pub(crate) async fn install(
         Some(instance) => named_as_it_is(&arguments, &snapshot, instance)?,
         None => {
             let package = package(&arguments)?;
-            delivered_where_it_belongs(&mut follower, &snapshot, &arguments, &package).await?
+            let name = expected_name(root, &snapshot, &arguments).await?;
+            let name = name.as_deref();
+            delivered_where_it_belongs(&mut follower, &snapshot, &arguments, name, &package).await?
         }
     };
     let end = installed(&mut follower, &delivered).await?;
@@ -47,6 +51,13 @@ struct Delivered {
     instance: Instance,
     /// The sequence of the last operation that was accepted before its Install.
     sequence: u64,
+}
+
+impl Delivered {
+    fn misplaced(&self, snapshot: &Snapshot) -> Option<Failure> {
+        let name = self.instance.name.as_deref().unwrap_or_default();
+        misplaced(snapshot, &self.instance, name)
+    }
 }
 
 /// The instance that is named in place of a package: by its number, or by the name of a package that is DELIVERED. A
@@ -88,31 +99,48 @@ fn named_as_it_is(
             "an instance is installed as it is: leave out --instance, --new, --user and --password-file",
         ));
     }
-    match misplaced(snapshot, instance) {
+    let delivered = Delivered {
+        instance: instance.clone(),
+        sequence: snapshot.sequence(),
+    };
+    match delivered.misplaced(snapshot) {
         Some(why) if instance.update_state == DELIVERED => Err(why),
-        _ => Ok(Delivered {
-            instance: instance.clone(),
-            sequence: snapshot.sequence(),
-        }),
+        _ => Ok(delivered),
     }
 }
 
-/// Nobody knows the package before it is delivered: the name of its file may be another, and then it is delivered once
-/// more, where it belongs.
+/// The name of the package before it is delivered: wharf-installer reads it in a file here, and a URI allows a guess. A file
+/// that would be refused has none: no software has to give up INSTALLED for it.
+async fn expected_name(
+    root: &Path,
+    snapshot: &Snapshot,
+    arguments: &InstallArguments,
+) -> Result<Option<String>, Failure> {
+    let file = match &arguments.package {
+        Package::Uri(uri) => return Ok(file_name::package(uri).map(|name| name.to_string())),
+        Package::File(file) => file,
+    };
+    let name = keys::name_in(root, file).await;
+    let into = arguments.instance.as_ref();
+    let into = into.map(|named| snapshot.instance(named)).transpose()?;
+    let wrong = name
+        .as_deref()
+        .zip(into)
+        .and_then(|(name, into)| misplaced(snapshot, into, name));
+    wrong.map_or(Ok(name), Err)
+}
+
+/// The name may be another than expected, and then the package is delivered once more, where it belongs.
 async fn delivered_where_it_belongs(
     follower: &mut Follower<'_>,
     snapshot: &Snapshot,
     arguments: &InstallArguments,
+    expected: Option<&str>,
     package: &Change,
 ) -> Result<Delivered, Failure> {
-    let guessed = match &arguments.package {
-        Package::Uri(uri) => file_name::package(uri),
-        Package::File(file) => file_name::package(&file.to_string_lossy()),
-    };
-    let guessed = guessed.as_ref().map(PackageName::as_str);
-    let place = Place::find(follower, snapshot, arguments, guessed).await?;
+    let place = Place::find(follower, snapshot, arguments, expected).await?;
     let (snapshot, delivered) = place.deliver(follower, package).await?;
-    let Some(why) = misplaced(&snapshot, &delivered.instance) else {
+    let Some(why) = delivered.misplaced(&snapshot) else {
         return Ok(delivered);
     };
     place.give_up(follower, &delivered.instance).await?;
@@ -123,7 +151,7 @@ async fn delivered_where_it_belongs(
     let name = delivered.instance.name.as_deref();
     let place = Place::find(follower, &snapshot, arguments, name).await?;
     let (snapshot, delivered) = place.deliver(follower, package).await?;
-    match misplaced(&snapshot, &delivered.instance) {
+    match delivered.misplaced(&snapshot) {
         None => Ok(delivered),
         Some(why) => {
             place.give_up(follower, &delivered.instance).await?;
@@ -313,7 +341,8 @@ impl Place {
         Ok((end.snapshot, Delivered { instance, sequence }))
     }
 
-    /// Leaves things as they were found.
+    /// Leaves nothing of the package. What was in place stays; its instance is INITIAL since the package came, and only an
+    /// Install makes it INSTALLED again.
     async fn give_up(
         &self,
         follower: &mut Follower<'_>,
@@ -323,7 +352,15 @@ impl Place {
             true => Change::Delete,
             false => Change::Uninstall { for_update: true },
         };
-        follower.ask(delivered, &change).await.map(drop)
+        follower.ask(delivered, &change).await?;
+        if let Some(software) = &delivered.in_place {
+            let runs = if software.runs { " and runs on" } else { "" };
+            let id = self.instance.id;
+            tell(follower.json, || {
+                format!("instance {id} is INITIAL now; {software} stays in place{runs}")
+            });
+        }
+        Ok(())
     }
 }
 
@@ -353,18 +390,17 @@ async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<
 }
 
 /// Why the package is in the wrong instance: another one has it in place, or this one has another package in place.
-fn misplaced(snapshot: &Snapshot, delivered: &Instance) -> Option<Failure> {
-    let name = delivered.name.as_deref().unwrap_or_default();
+fn misplaced(snapshot: &Snapshot, instance: &Instance, name: &str) -> Option<Failure> {
     let mut others = snapshot.instances.iter();
-    let holder = others.find(|other| other.id != delivered.id && in_place(other) == Some(name));
-    let why = match (holder, in_place(delivered)) {
+    let holder = others.find(|other| other.id != instance.id && in_place(other) == Some(name));
+    let why = match (holder, in_place(instance)) {
         (Some(holder), _) => format!(
             "instance {} has {name} in place: leave out --new and --instance to upgrade or repair it",
             holder.id
         ),
         (None, Some(other)) if other != name => format!(
             "instance {} has {other} in place, and the package is {name}: leave out --instance",
-            delivered.id
+            instance.id
         ),
         _ => return None,
     };

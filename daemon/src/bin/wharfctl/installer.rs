@@ -1,7 +1,9 @@
 //! wharf-installer as a program: root's policy and keyring are nothing for this one to read, and it is asked here.
 
 use std::{
-    env, io,
+    env,
+    ffi::OsStr,
+    io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,7 +13,10 @@ use serde::de::DeserializeOwned;
 use crate::failure::Failure;
 
 /// What it answers, or why it does not.
-pub(crate) fn ask<T: DeserializeOwned>(root: &Path, words: &[&str]) -> Result<T, String> {
+pub(crate) fn ask<T: DeserializeOwned>(
+    root: &Path,
+    words: impl IntoIterator<Item: AsRef<OsStr>>,
+) -> Result<T, String> {
     let output = command(root, true).args(words).output();
     let output = output.map_err(|error| not_started(error).to_string())?;
     match output.status.success() {

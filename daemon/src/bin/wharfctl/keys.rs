@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsString,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitCode, Stdio},
 };
 
@@ -50,7 +50,26 @@ pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Fail
     }
 }
 
+/// A package that may be installed.
+#[derive(Debug, Deserialize)]
+struct Accepted {
+    name: String,
+}
+
+/// The name of the package in a file, where wharf-installer would install it now.
+pub(crate) async fn name_in(root: &Path, file: &Path) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let (root, file): (PathBuf, PathBuf) = (root.to_owned(), file.to_owned());
+    let asked = tokio::task::spawn_blocking(move || {
+        let words = ["--", "keys", "check"].map(Path::new);
+        installer::ask::<Accepted>(&root, [&words[..], &[&file]].concat())
+    });
+    Some(asked.await.ok()?.ok()?.name)
+}
+
 /// The keyring as it stands, or why it cannot be used.
 pub(crate) fn read(root: &Path) -> Result<Vec<Key>, String> {
-    installer::ask(root, &["keys", "list"])
+    installer::ask(root, ["keys", "list"])
 }

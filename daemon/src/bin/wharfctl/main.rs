@@ -101,11 +101,12 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             return doctor::doctor(&arguments.root, arguments.json).await;
         }
         let agent = Agent::connect(&arguments.root).await?;
-        obey(&agent, arguments.verb, arguments.json).await
+        obey(&agent, arguments).await
     })
 }
 
-async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
+async fn obey(agent: &Agent, arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { root, verb, json } = arguments;
     match verb {
         Verb::Status => show::status(agent, json).await,
         Verb::List => show::list(agent, json).await,
@@ -114,7 +115,9 @@ async fn obey(agent: &Agent, verb: Verb, json: bool) -> Result<(), Failure> {
         Verb::Names { packages } => completions::names(agent, packages, json).await,
         Verb::Watch => watch::watch(agent, json).await,
         Verb::Trace => trace::trace(agent, json).await,
-        Verb::Install(arguments) => to_its_end(install::install(agent, arguments, json)).await,
+        Verb::Install(arguments) => {
+            to_its_end(install::install(agent, &root, arguments, json)).await
+        }
         Verb::Uninstall { instance } => to_its_end(change::uninstall(agent, &instance, json)).await,
         Verb::Activate { instance } => to_its_end(change::activate(agent, &instance, json)).await,
         Verb::Deactivate { instance } => {

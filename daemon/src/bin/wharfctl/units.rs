@@ -22,7 +22,7 @@ pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failur
             "only root sees what wharfd does with units: try sudo".to_owned(),
         ));
     }
-    let asked = installer::ask(root, &["--", "units", package]);
+    let asked = installer::ask(root, ["--", "units", package]);
     let units: Vec<Unit> = asked.map_err(Failure::Refused)?;
     print(json, &units, || match units.is_empty() {
         true => format!("{package} has no units\n"),

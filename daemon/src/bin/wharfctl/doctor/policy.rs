@@ -29,7 +29,7 @@ pub(super) struct Doubt {
 
 /// What is read, or why that cannot be.
 pub(super) fn read(root: &Path) -> Result<Policy, String> {
-    installer::ask(root, &["--check-config"])
+    installer::ask(root, ["--check-config"])
 }
 
 pub(super) fn finding(policy: &Result<Policy, String>) -> Finding {
