@@ -2,12 +2,8 @@
 //! what it reports on the way. Knows no instance, and never tries twice.
 
 use std::{
-    fs::File,
     io,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::fs::OpenOptionsExt as _,
-    },
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -51,6 +47,8 @@ pub struct Failed {
     pub retry_after: Option<u64>,
     /// So many bytes are on disk; none when it is not known, and what was reported last holds.
     pub durable: Option<u64>,
+    /// It is tried again whatever the cause says: it waits for downloads that run.
+    pub gives_way: bool,
 }
 
 impl From<Failure> for Failed {
@@ -59,6 +57,17 @@ impl From<Failure> for Failed {
             failure,
             retry_after: None,
             durable: None,
+            gives_way: false,
+        }
+    }
+}
+
+impl Failed {
+    /// It lacks nothing but the room that downloads before it need.
+    pub fn giving_way(failure: Failure) -> Self {
+        Self {
+            gives_way: true,
+            ..failure.into()
         }
     }
 }
@@ -80,16 +89,16 @@ impl Fetcher {
         }
     }
 
-    /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `arrived` how many bytes are in the file, each
-    /// second; the length of the package comes back.
+    /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `each_second` is called meanwhile. The
+    /// length of the package comes back.
     /// Dropping the future ends wharf-fetch, which ends when its socket closes. When wharfd is to end,
     /// wharf-fetch is asked to make durable what it has, and to say how much that is.
     pub async fn run(
         &self,
         context: &Context,
         attempt: Attempt,
-        mut report: impl FnMut(Event) -> Result<(), Failure>,
-        mut arrived: impl FnMut(u64),
+        mut report: impl FnMut(Event) -> Result<(), Failed>,
+        mut each_second: impl FnMut(),
     ) -> Result<u64, Failed> {
         let staged = attempt.staged;
         // The file may have been cut to less than we remember, never to more.
@@ -103,7 +112,6 @@ impl Fetcher {
             limits: attempt.limits,
             subject: Some(attempt.subject),
         };
-        let growing = Growing::new(&staged.file);
         let socket = self.start(&request, staged.file).await?;
         wharf_fault::point("attempt.started");
         let mut finishing = false;
@@ -113,7 +121,7 @@ impl Fetcher {
             let received = tokio::select! {
                 received = socket.receive() => received,
                 _ = seconds.tick() => {
-                    growing.length().into_iter().for_each(&mut arrived);
+                    each_second();
                     continue;
                 }
                 () = context.until_ending(), if !finishing => {
@@ -139,6 +147,7 @@ impl Fetcher {
                         failure,
                         retry_after,
                         durable: Some(durable),
+                        gives_way: false,
                     });
                 }
                 Ok((event, _)) => report(event)?,
@@ -184,25 +193,6 @@ impl Fetcher {
             .stdout(Stdio::null())
             .spawn()?;
         Ok(ours)
-    }
-}
-
-/// The file as it grows, seen through a descriptor that nobody can write through: the seal waits for writers alone.
-struct Growing(Option<File>);
-
-impl Growing {
-    fn new(file: &OwnedFd) -> Self {
-        let way = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let opened = File::options()
-            .read(true)
-            .custom_flags(libc::O_PATH)
-            .open(way);
-        Self(opened.ok()) // it is for people to look at
-    }
-
-    fn length(&self) -> Option<u64> {
-        let metadata = self.0.as_ref()?.metadata();
-        metadata.ok().map(|metadata| metadata.len())
     }
 }
 

@@ -105,12 +105,16 @@ impl Pull {
         let Err(failed) = self.attempt(context, &download).await else {
             return Ok(());
         };
-        if context.is_ending() || !failed.failure.cause.may_pass() {
+        let may_pass = failed.gives_way || failed.failure.cause.may_pass();
+        if context.is_ending() || !may_pass {
             return Err(failed.failure.into());
         }
         let attempts = self.download(context)?.attempts;
         if attempts >= ATTEMPT_LIMIT {
             return Err(gave_up(&failed.failure).into());
+        }
+        if failed.gives_way {
+            discard(context, self.stage).await; // its first bytes would take the others' room
         }
         Err(NotWhole::Later(self.later(context, attempts, &failed)))
     }
@@ -123,8 +127,12 @@ impl Pull {
     async fn attempt(&self, context: &Context, download: &Download) -> Result<(), Failed> {
         let resume = resume(download);
         let keep = resume.as_ref().map_or(0, |resume| resume.offset);
+        let counted = context.room.lengths();
         let staged = self.staged(context, keep).await?;
-        let share = context.room.share(self.stage, staged.kept, staged.limit);
+        let share =
+            context
+                .room
+                .share(self.stage, counted, &staged.file, staged.kept, staged.limit);
         let attempt = Attempt {
             subject: Subject {
                 instance: self.instance.0,
@@ -143,21 +151,15 @@ impl Pull {
         };
         let total = Cell::new(None);
         let note = |progress| {
-            if let Progress::Started {
-                offset,
-                total: told,
-                ..
-            } = &progress
-            {
+            if let Progress::Started { total: told, .. } = &progress {
                 total.set(*told);
-                share.expect(*offset, *told)?;
+                share.expect(*told).map_err(Failed::giving_way)?;
             }
             self.note(context, progress);
             Ok(())
         };
-        let show = |bytes| {
-            share.arrived(bytes);
-            let percent = total.get().map(|total| percent(bytes, total));
+        let show = || {
+            let percent = total.get().map(|total| percent(share.length(), total));
             if percent.is_some() {
                 context.publisher.progress(self.operation, percent);
             }

@@ -1,7 +1,13 @@
 //! Room for downloads that run at once. The installer grants each file all that is free then, since only the origins say
-//! how long the packages are. A download that does not fit beside those that were first ends at its first byte.
+//! how long the packages are. A download that does not fit beside those that were first gives up its turn at its first byte.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::File,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt as _},
+    rc::Rc,
+};
 
 use wharf_frames::{Cause, Failure, StageId};
 
@@ -9,15 +15,18 @@ use wharf_frames::{Cause, Failure, StageId};
 #[derive(Debug, Clone, Default)]
 pub struct Room(Rc<RefCell<BTreeMap<StageId, Growing>>>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Growing {
     /// Bytes in the file when the attempt began.
     kept: u64,
-    /// Bytes in the file now.
-    arrived: u64,
+    /// The file, seen through a descriptor that nobody can write through: the seal waits for writers alone.
+    file: Option<File>,
     /// The length of the package, once the origin said it.
     total: Option<u64>,
 }
+
+/// Bytes of the downloads that run.
+pub type Lengths = BTreeMap<StageId, u64>;
 
 /// An attempt's part of the room, until it is dropped.
 #[derive(Debug)]
@@ -27,21 +36,32 @@ pub struct Share {
     /// The length that the installer granted.
     limit: u64,
     /// Bytes of the others that the installer counted for that.
-    counted: BTreeMap<StageId, u64>,
+    counted: Lengths,
 }
 
 impl Room {
-    /// An attempt for which the installer granted `limit` just now.
-    pub fn share(&self, stage: StageId, kept: u64, limit: u64) -> Share {
-        let mut running = self.0.borrow_mut();
-        let counted = running.iter().map(|(other, file)| (*other, file.arrived));
-        let counted = counted.collect();
-        let file = Growing {
+    /// What is there now. The installer, asked afterwards, counts at least as much.
+    pub fn lengths(&self) -> Lengths {
+        let running = self.0.borrow();
+        let length = |(stage, file): (&StageId, &Growing)| (*stage, file.length());
+        running.iter().map(length).collect()
+    }
+
+    /// An attempt for which the installer, after these lengths, granted `limit`.
+    pub fn share(
+        &self,
+        stage: StageId,
+        counted: Lengths,
+        file: &impl AsRawFd,
+        kept: u64,
+        limit: u64,
+    ) -> Share {
+        let growing = Growing {
             kept,
-            arrived: kept,
+            file: look_at(file),
             total: None,
         };
-        running.insert(stage, file);
+        self.0.borrow_mut().insert(stage, growing);
         Share {
             room: self.clone(),
             stage,
@@ -51,10 +71,25 @@ impl Room {
     }
 }
 
+fn look_at(file: &impl AsRawFd) -> Option<File> {
+    let way = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let opened = File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(way);
+    opened.ok() // then the file is taken for as long as it was
+}
+
+impl Growing {
+    fn length(&self) -> u64 {
+        let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
+        metadata.map_or(self.kept, |metadata| metadata.len())
+    }
+}
+
 impl Share {
-    /// The origin sends a package of `total` bytes, from `offset` on. Refused where that does not fit beside what the
-    /// others still need.
-    pub fn expect(&self, offset: u64, total: Option<u64>) -> Result<(), Failure> {
+    /// The origin sends a package of `total` bytes. Refused where that does not fit beside what the others still need.
+    pub fn expect(&self, total: Option<u64>) -> Result<(), Failure> {
         let mut running = self.room.0.borrow_mut();
         let still_needed = |(other, file): (&StageId, &Growing)| {
             let counted = self.counted.get(other).unwrap_or(&file.kept);
@@ -68,24 +103,21 @@ impl Share {
             return Err(Failure::new(
                 Cause::Quota,
                 format!(
-                    "{total} bytes do not fit beside the downloads that run: they still need {needed} of {} bytes. Order it \
-                     again when they are done, or make room",
+                    "{total} bytes do not fit beside the downloads that run: they still need {needed} of {} bytes",
                     self.limit
                 ),
             ));
         }
         if let Some(file) = running.get_mut(&self.stage) {
-            file.arrived = offset;
             file.total = total;
         }
         Ok(())
     }
 
-    /// So many bytes are in the file.
-    pub fn arrived(&self, bytes: u64) {
-        if let Some(file) = self.room.0.borrow_mut().get_mut(&self.stage) {
-            file.arrived = bytes;
-        }
+    /// Bytes in the file now.
+    pub fn length(&self) -> u64 {
+        let running = self.room.0.borrow();
+        running.get(&self.stage).map_or(0, Growing::length)
     }
 }
 
@@ -102,72 +134,96 @@ mod tests {
     const FIRST: StageId = StageId::from_bytes([1; 16]);
     const SECOND: StageId = StageId::from_bytes([2; 16]);
 
+    fn file(length: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        file
+    }
+
+    /// The installer granted `limit` just now.
+    fn share(room: &Room, stage: StageId, file: &File, limit: u64) -> Share {
+        let kept = file.metadata().unwrap().len();
+        room.share(stage, room.lengths(), file, kept, limit)
+    }
+
     /// Of 10 bytes, the first download needs 6.
-    fn first(room: &Room) -> Share {
-        let share = room.share(FIRST, 0, 10);
-        share.expect(0, Some(6)).unwrap();
+    fn first(room: &Room, file: &File) -> Share {
+        let share = share(room, FIRST, file, 10);
+        share.expect(Some(6)).unwrap();
         share
     }
 
     #[test]
     fn a_download_alone_has_all_the_room() {
         let room = Room::default();
-        assert!(room.share(FIRST, 0, 10).expect(0, Some(10)).is_ok());
-        assert!(room.share(SECOND, 3, 10).expect(3, Some(10)).is_ok());
+        for (stage, kept) in [(FIRST, 0), (SECOND, 3)] {
+            let alone = share(&room, stage, &file(kept), 10);
+            assert!(alone.expect(Some(10)).is_ok());
+        }
     }
 
     #[test]
     fn a_second_download_has_what_the_first_does_not_need() {
         let room = Room::default();
-        let _first = first(&room);
-        assert!(room.share(SECOND, 0, 10).expect(0, Some(4)).is_ok());
-        let refused = room.share(SECOND, 0, 10).expect(0, Some(5)).unwrap_err();
+        let _first = first(&room, &file(0));
+        let empty = file(0);
+        assert!(share(&room, SECOND, &empty, 10).expect(Some(4)).is_ok());
+        let refused = share(&room, SECOND, &empty, 10).expect(Some(5));
+        let refused = refused.unwrap_err();
         assert_eq!(refused.cause, Cause::Quota);
-        let told = "5 bytes do not fit beside the downloads that run: they still need 6 of 10 bytes. Order it again when \
-                    they are done, or make room";
+        let told =
+            "5 bytes do not fit beside the downloads that run: they still need 6 of 10 bytes";
         assert_eq!(refused.detail.as_str(), told);
     }
 
+    /// Nobody reports how far the first one is.
     #[test]
     fn bytes_that_the_installer_counted_are_not_counted_again() {
         let room = Room::default();
-        let first = first(&room);
-        first.arrived(5);
-        let second = room.share(SECOND, 0, 5); // 5 of 10 are written
-        assert!(second.expect(0, Some(4)).is_ok());
-        first.arrived(6);
-        assert!(second.expect(0, Some(5)).is_err());
+        let growing = file(0);
+        let _first = first(&room, &growing);
+        growing.set_len(5).unwrap();
+        let second = share(&room, SECOND, &file(0), 5); // 5 of 10 are written
+        assert!(second.expect(Some(4)).is_ok());
+        growing.set_len(6).unwrap();
+        assert!(second.expect(Some(5)).is_err());
     }
 
     #[test]
     fn of_two_that_were_granted_the_same_room_the_first_to_begin_has_it() {
         let room = Room::default();
-        let (slow, fast) = (room.share(FIRST, 0, 10), room.share(SECOND, 0, 10));
-        assert!(fast.expect(0, Some(6)).is_ok());
-        fast.arrived(6);
-        assert!(slow.expect(0, Some(5)).is_err());
-        assert!(slow.expect(0, Some(4)).is_ok());
+        let files = [file(0), file(0)];
+        let [slow, fast] = [(FIRST, &files[0]), (SECOND, &files[1])]
+            .map(|(stage, file)| share(&room, stage, file, 10));
+        assert!(fast.expect(Some(6)).is_ok());
+        files[1].set_len(6).unwrap();
+        assert!(slow.expect(Some(5)).is_err());
+        assert!(slow.expect(Some(4)).is_ok());
     }
 
     #[test]
     fn room_is_free_again_when_a_download_ends_or_waits() {
         let room = Room::default();
-        drop(first(&room));
-        assert!(room.share(SECOND, 0, 10).expect(0, Some(10)).is_ok());
+        drop(first(&room, &file(0)));
+        let second = share(&room, SECOND, &file(0), 10);
+        assert!(second.expect(Some(10)).is_ok());
     }
 
     #[test]
     fn a_package_whose_length_nobody_says_takes_no_room_in_advance() {
         let room = Room::default();
-        let first = room.share(FIRST, 0, 10);
-        first.expect(0, None).unwrap();
-        assert!(room.share(SECOND, 0, 10).expect(0, Some(10)).is_ok());
+        let unknown = file(0);
+        let first = share(&room, FIRST, &unknown, 10);
+        first.expect(None).unwrap();
+        let second = share(&room, SECOND, &file(0), 10);
+        assert!(second.expect(Some(10)).is_ok());
     }
 
     #[test]
     fn what_exceeds_the_limit_alone_is_left_to_wharf_fetch() {
         let room = Room::default();
-        let _first = first(&room);
-        assert!(room.share(SECOND, 0, 10).expect(0, Some(11)).is_ok());
+        let _first = first(&room, &file(0));
+        let second = share(&room, SECOND, &file(0), 10);
+        assert!(second.expect(Some(11)).is_ok());
     }
 }

@@ -134,10 +134,11 @@ fn downloads_that_a_kill_interrupted_share_the_turns_again() {
 
 /// Both would fit alone.
 #[test]
-fn two_downloads_that_do_not_fit_together_leave_the_room_to_the_first() {
+fn of_two_downloads_that_do_not_fit_together_the_second_waits_for_the_room_of_the_first() {
     let set = StageSet::configured(Gateway::simulated(), "");
+    let configured = "instances = 3\n\n[timing]\nretry-first = 5000\nretry-longest = 5000\n";
     set.gateway
-        .write("etc/wharfd/wharfd.toml.d/several.toml", "instances = 3\n");
+        .write("etc/wharfd/wharfd.toml.d/several.toml", configured);
     let policy = set.gateway.path().join("etc/wharfd/installer.toml");
     let text = fs::read_to_string(&policy).unwrap();
     fs::write(&policy, text + "\n[quota]\nbytes = 300000\n").unwrap();
@@ -148,12 +149,13 @@ fn two_downloads_that_do_not_fit_together_leave_the_room_to_the_first() {
     set.origin.wait_for_stall();
     wait_for_reason(&set, 0, "30: downloading");
     order(&set, 1, &publish(&set, "second").0);
-    set.wait_for_instance(1, "0/50");
-    let reason = set.client().read_text("/9/1/16");
+    let reason = wait_for_reason(&set, 1, "attempt 2 of 8");
     let told = "do not fit beside the downloads that run: they still need";
     assert!(reason.contains(told), "{reason}");
     set.origin.release();
     set.wait_for_instance(0, "3/0");
+    set.client().execute("/9/0/6", "").expect("2.04");
+    set.wait_for_instance(1, "3/0");
 }
 
 /// The operations of an instance, oldest first.
