@@ -67,19 +67,18 @@ impl Systemd {
         shipped: &[&Shipped],
         record: &Record,
     ) -> Result<Interruption, Failure> {
+        let known = shipped.iter().map(|it| Self::with_state(gate, it));
+        let known: BTreeSet<UnitName> = known.flat_map(|it| it.units().to_vec()).collect();
+        let known: Vec<UnitName> = known.into_iter().collect();
         let (mut ran, mut enabled, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        for shipped in shipped {
-            let known = Self::with_state(gate, shipped);
-            let states = self.manager.states(known.units())?;
-            for (unit, state) in known.units().iter().zip(&states) {
-                // What others start when it is needed they start again.
-                let by_itself = state.is_enabled() || state.is_disabled();
-                let is_to_run = by_itself || !state.pulled_by.is_empty();
-                ran.extend((state.runs() && is_to_run).then(|| unit.clone()));
-                enabled.extend(state.is_enabled().then(|| unit.clone()));
-                let is_down = state.is_stopped() || record.is_skipped_by_us(unit, state);
-                held.extend(is_down.then(|| unit.clone()));
-            }
+        for (unit, state) in known.iter().zip(&self.manager.states(&known)?) {
+            // What others start when it is needed they start again.
+            let by_itself = state.is_enabled() || state.is_disabled();
+            let is_to_run = by_itself || !state.pulled_by.is_empty();
+            ran.extend((state.runs() && is_to_run).then(|| unit.clone()));
+            enabled.extend(state.is_enabled().then(|| unit.clone()));
+            let is_down = state.is_stopped() || record.is_skipped_by_us(unit, state);
+            held.extend(is_down.then(|| unit.clone()));
         }
         Ok(Interruption {
             operation,

@@ -117,6 +117,10 @@ fn what_somebody_stopped_stays_so(machine: &mut Machine) {
         "active enabled",
     ];
     assert_eq!(machine.stand(&units), expected);
+    let told = "journalctl --sync; journalctl WHARF_PACKAGE=part --output cat";
+    let told = machine.container().sh(told);
+    let stays = r#", and what was stopped stays so: ["part.service", "part.timer"]"#;
+    assert!(told.contains(stays), "{told}");
     machine.container().sh("systemctl start part.timer");
     assert!(machine.is_active("part"), "all that starts at boot runs");
 
