@@ -6,6 +6,7 @@ use wharf_frames::{Cause, Failure, OperationId, PackageName, Text};
 
 use super::{
     Systemd,
+    conditions::Before,
     gate::{Gate, Ours},
     hold,
     manager::UnitState,
@@ -182,13 +183,13 @@ impl Systemd {
 
     /// Gives what systemd skipped.
     fn start(&self, package: &PackageName, wanted: &Ours) -> Result<Vec<Skipped>, Failure> {
-        let before = self.manager.states(wanted.units())?;
         self.release(package)?;
         fault::point("activate.released");
         let disabled = self.manager.those(wanted, UnitState::is_disabled)?;
         self.manager.enable(&disabled)?;
         fault::point("activate.enabled");
         self.manager.forget_failures(wanted)?;
+        let before = self.manager.before_start(wanted)?;
         let deadline = Instant::now() + limits::UNIT_START;
         self.manager.start(wanted, limits::UNIT_START)?;
         fault::point("activate.started");
@@ -223,7 +224,7 @@ impl Systemd {
     fn stay_up(
         &self,
         wanted: &Ours,
-        before: &[UnitState],
+        before: &Before,
         deadline: Instant,
     ) -> Result<Vec<Skipped>, Failure> {
         let first = self.started(wanted, deadline)?;
@@ -248,7 +249,7 @@ impl Systemd {
     fn all_up(
         &self,
         wanted: &Ours,
-        before: &[UnitState],
+        before: &Before,
         states: &[UnitState],
     ) -> Result<Vec<Skipped>, Failure> {
         let skipped = self.manager.skipped(wanted, before, states)?;

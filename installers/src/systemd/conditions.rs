@@ -1,5 +1,10 @@
 //! Units that systemd does not start since a condition is not met (systemd.unit(5)): which ones, and by which condition.
 
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use wharf_frames::{Failure, Text};
 
 use super::{
@@ -12,20 +17,35 @@ use super::{
 /// systemd has started a unit, or skipped it (systemd.journal-fields(7), sd-messages.h).
 const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 
+/// How units stood just before they were started, and when.
+pub(super) struct Before {
+    states: Vec<UnitState>,
+    at: SystemTime,
+}
+
 impl Manager {
-    /// Those of these units that systemd skipped when it was just asked to start them. `before` is how they stood before.
+    /// How these units stand, which are about to be started.
+    pub(super) fn before_start(&self, units: &Ours) -> Result<Before, Failure> {
+        Ok(Before {
+            states: self.states(units.units())?,
+            at: SystemTime::now(),
+        })
+    }
+
+    /// Those of these units that systemd skipped when it was just asked to start them.
     pub(super) fn skipped(
         &self,
         units: &Ours,
-        before: &[UnitState],
+        before: &Before,
         now: &[UnitState],
     ) -> Result<Vec<Skipped>, Failure> {
         let mut skipped = Vec::new();
-        for (unit, (before, now)) in units.units().iter().zip(before.iter().zip(now)) {
+        let pairs = before.states.iter().zip(now);
+        for (unit, (was, now)) in units.units().iter().zip(pairs) {
             // A start that did not come so far, as where a dependency failed, leaves the time of an older one.
-            let why = match now.is_skipped() && now.condition_at != before.condition_at {
+            let why = match now.is_skipped() && now.condition_at != was.condition_at {
                 true => Some(self.unmet(unit, "Condition")?),
-                false if now.is_forgotten() => self.unmet_by_journal(unit),
+                false if now.is_forgotten() => self.unmet_by_journal(unit, before.at),
                 false => None,
             };
             skipped.extend(why.map(|why| Skipped {
@@ -58,13 +78,30 @@ impl Manager {
         Ok(unmet.join(", ").into())
     }
 
-    /// The same of a unit that systemd has forgotten; none if it was not skipped.
-    fn unmet_by_journal(&self, unit: &UnitName) -> Option<Text> {
-        let said = self.said(1, &["_PID=1", STARTED, &format!("UNIT={unit}")]);
-        let (_, why) = said.split_once(" was skipped because of ")?;
-        let named = why.split_once('(').and_then(|(_, why)| why.split_once(')'));
-        Some(named.map_or("", |(why, _)| why).into())
+    /// The same of a unit that systemd has forgotten; none if it was not skipped since then.
+    fn unmet_by_journal(&self, unit: &UnitName, since: SystemTime) -> Option<Text> {
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = format!("--since=@{}", since.as_secs());
+        // Before systemd 255 these are the first lines since then, and not the last.
+        let said = self.said(9, &[&since, "_PID=1", STARTED, &format!("UNIT={unit}")]);
+        let held = self.root.seen_inside(&self.root.held());
+        skipped_because(&said, &held).map(Text::from)
     }
+}
+
+/// The condition in the last of these lines of the journal, where it says that a unit was skipped by one that is not
+/// ours: our own is of the time before.
+fn skipped_because<'a>(said: &'a str, held: &Path) -> Option<&'a str> {
+    let (_, why) = said
+        .lines()
+        .last()?
+        .split_once(" was skipped because of ")?;
+    let named = why
+        .split_once('(')
+        .and_then(|(_, why)| why.rsplit_once(')'));
+    let why = named.map_or("", |(why, _)| why);
+    let path = why.strip_prefix("ConditionPathExists=!").map(Path::new);
+    (!path.is_some_and(|path| path.starts_with(held))).then_some(why)
 }
 
 /// `ConditionPathExists=/x` of a line `└─ ConditionPathExists=/x was not met`.
@@ -108,6 +145,36 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_journal_tells_a_skip_by_its_last_line_and_by_no_condition_of_ours() {
+        let skipped = |condition: &str| {
+            format!(
+                "a.service - A (a) was skipped because of an unmet condition check ({condition})."
+            )
+        };
+        let [board, ours] = [
+            "ConditionPathExists=/opt/board",
+            "ConditionPathExists=!/var/lib/wharf-installer/held/a",
+        ]
+        .map(skipped);
+        let other = "a.service - A was skipped because of no trigger condition checks were met.";
+        for (said, expected) in [
+            (board.clone(), Some("ConditionPathExists=/opt/board")),
+            (other.to_owned(), Some("")),
+            (ours.clone(), None),
+            (
+                format!("{ours}\n{board}"),
+                Some("ConditionPathExists=/opt/board"),
+            ),
+            (format!("{board}\n{ours}"), None),
+            (format!("{board}\nStarted a.service - A."), None),
+            (String::new(), None),
+        ] {
+            let held = Path::new("/var/lib/wharf-installer/held");
+            assert_eq!(skipped_because(&said, held), expected, "{said}");
+        }
+    }
 
     #[test]
     fn systemctl_names_the_conditions_and_asserts_that_are_not_met() {

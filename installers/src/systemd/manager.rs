@@ -19,7 +19,7 @@ use crate::{
 /// The systemd of this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Manager {
-    root: Root,
+    pub(super) root: Root,
 }
 
 /// How one unit stands (systemctl(1), show).
@@ -279,7 +279,7 @@ impl Manager {
         said.replace('\n', "; ")
     }
 
-    /// The last lines of this boot's journal in which all of these fields match.
+    /// The last lines of this boot's journal in which all of these fields match; options of journalctl may be among them.
     pub(super) fn said(&self, lines: u32, fields: &[&str]) -> String {
         let lines = lines.to_string();
         let last = ["--no-pager", "-o", "cat", "-b", "-n", lines.as_str()];

@@ -102,6 +102,7 @@ fn a_unit_that_systemd_skips_by_a_condition_has_not_failed() {
 
     an_upgrade_that_fails_leaves_it_skipped(&mut machine);
     an_assert_that_is_not_met_fails(&mut machine);
+    a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(&mut machine);
     a_failed_activation_puts_back_what_ran_and_was_enabled(&mut machine);
     a_failed_activation_holds_back_what_was_held(&mut machine);
 }
@@ -128,6 +129,28 @@ fn an_assert_that_is_not_met_fails(machine: &mut Machine) {
     let words = "sure.service did not start: AssertPathExists=/opt/none is not met";
     fails(&machine.activate("sure"), words);
     assert_eq!(machine.unit_is("sure.service"), ["inactive", "disabled"]);
+}
+
+/// systemd forgets it, so the journal alone tells that it was skipped while it was held back.
+fn a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(machine: &mut Machine) {
+    let unit = format!(
+        "[Unit]\nRequires=far-need.service\nAfter=far-need.service\n[Service]\n{FOREVER}\n\
+         [Install]\nWantedBy=radio.target\n"
+    );
+    let need = "[Service]\nType=oneshot\nExecStart=/bin/sh -c '[ ! -e /opt/no-need ]'\n";
+    let deb = Deb::new("far", "1")
+        .file(&format!("{UNITS}/far.service"), unit)
+        .file(&format!("{UNITS}/far-need.service"), need)
+        .script(
+            Script::Postinst,
+            "systemctl daemon-reload; systemctl enable --quiet far; systemctl start far",
+        );
+    succeeded(&machine.install(&deb), false);
+    machine.container().sh("touch /opt/no-need");
+    fails(&machine.activate("far"), "far.service did not stay up");
+    machine.container().sh("rm /opt/no-need");
+    succeeded(&machine.activate("far"), true);
+    assert_eq!(machine.running("far"), [".service"]);
 }
 
 /// Exits where the file is there.
