@@ -164,7 +164,7 @@ fn changed(upper: &Path, root: &Path, folder: &Path, found: &mut BTreeSet<PathBu
             let shown = path.display().to_string();
             let is_volatile =
                 |begin: &&str| shown.starts_with(*begin) || format!("{shown}/") == **begin;
-            if VOLATILE.iter().any(|begin| is_volatile(&begin)) {
+            if VOLATILE.iter().any(is_volatile) {
                 continue;
             }
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());

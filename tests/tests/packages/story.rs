@@ -71,7 +71,7 @@ impl Story<'_> {
     fn begin(&mut self) -> bool {
         let name = self.real.name;
         let package = self.pair.archive.to_install(self.real);
-        let by_nginx = name.len() % 5 == 0;
+        let by_nginx = name.len().is_multiple_of(5);
         let (file, from) = self.pair.give(&package, by_nginx);
         self.step("install", &format!("wharfctl install {from}"), |twin| {
             apt(twin, &format!("install {file}"))

@@ -145,7 +145,14 @@ fn a_manual_page_has_each_key_that_the_program_knows_and_no_other() {
         (
             "wharfd",
             "wharfd.toml",
-            &["", "[[server]]", "[package.NAME]", "[download]", "[timing]"][..],
+            &[
+                "",
+                "[[server]]",
+                "[package.NAME]",
+                "[download]",
+                "[device]",
+                "[timing]",
+            ][..],
         ),
         (
             "wharf-installer",
