@@ -90,7 +90,12 @@ impl UnitState {
 
     /// It could run, and somebody saw to it that it does not: it is disabled, or was stopped.
     pub(super) fn is_stopped(&self) -> bool {
-        let could_run = self.is_disabled() || (self.is_enabled() && !self.is_forgotten());
+        // Of a unit that is never enabled: something starts it, and systemd has looked at it since boot.
+        let is_linked = matches!(self.file.as_str(), "generated" | "static")
+            && !self.pulled_by.is_empty()
+            && !self.is_condition_unknown();
+        let could_run =
+            self.is_disabled() || (self.is_enabled() && !self.is_forgotten()) || is_linked;
         could_run && !self.is_triggered && self.is_at_rest() && !self.is_up() && !self.is_skipped()
     }
 
@@ -528,6 +533,8 @@ mod tests {
     #[test]
     fn a_unit_is_stopped_where_it_could_run_and_nothing_is_to_start_it_when_needed() {
         const UNMET: &str = "ConditionResult=no\nConditionTimestampMonotonic=7";
+        const STARTED: &str =
+            "WantedBy=a.target\nConditionResult=yes\nConditionTimestampMonotonic=7";
         for (file, active, more, stopped) in [
             ("enabled", "inactive", "WantedBy=a.target", true),
             ("enabled", "inactive", "", false), // nothing loads the target that wants it
@@ -543,6 +550,11 @@ mod tests {
             ("enabled", "failed", "", false),
             ("disabled", "active", "", false),
             ("static", "inactive", "", false),
+            ("static", "inactive", STARTED, true),
+            ("generated", "inactive", STARTED, true),
+            ("generated", "active", STARTED, false),
+            ("generated", "inactive", "WantedBy=a.target", false), // not since boot
+            ("static", "inactive", UNMET, false),
             ("", "inactive", "", false),
         ] {
             let text = format!("UnitFileState={file}\nActiveState={active}\n{more}\n");
