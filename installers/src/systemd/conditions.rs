@@ -44,7 +44,7 @@ impl Manager {
         for (unit, (was, now)) in units.units().iter().zip(pairs) {
             // A start that did not come so far, as where a dependency failed, leaves the time of an older one.
             let why = match now.is_skipped() && now.condition_at != was.condition_at {
-                true => Some(self.unmet(unit, "Condition")?),
+                true => Some(self.why_skipped(unit, now)?),
                 false if now.is_forgotten() => self.unmet_by_journal(unit, before.at),
                 false => None,
             };
@@ -67,6 +67,14 @@ impl Manager {
                 at: state.condition_at.into(),
             })
             .collect())
+    }
+
+    fn why_skipped(&self, unit: &UnitName, state: &UnitState) -> Result<Text, Failure> {
+        let unmet = self.unmet(unit, "Condition")?;
+        match unmet.as_str().is_empty() && state.is_skipped_by_command() {
+            true => Ok("ExecCondition".into()),
+            false => Ok(unmet),
+        }
     }
 
     /// The conditions or asserts of a unit, by how their names begin, that were not met at its last start.

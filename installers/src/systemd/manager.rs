@@ -80,7 +80,13 @@ impl UnitState {
 
     /// systemd did not start it when it was asked to, since a condition was not met.
     pub(super) fn is_skipped(&self) -> bool {
-        self.is_at_rest() && !self.met && !self.is_condition_unknown()
+        let is_unmet = !self.met && !self.is_condition_unknown();
+        self.is_at_rest() && (is_unmet || self.is_skipped_by_command())
+    }
+
+    /// The condition was a command that said no (systemd.service(5), `ExecCondition=`).
+    pub(super) fn is_skipped_by_command(&self) -> bool {
+        self.result == "exec-condition"
     }
 
     /// systemd forgets a unit that is not active and that no loaded unit names, its last start included.
@@ -511,6 +517,18 @@ mod tests {
         for (active, more, skipped, forgotten) in [
             ("inactive", UNMET.to_owned(), true, false),
             ("inactive", MET.to_owned(), false, false),
+            (
+                "inactive",
+                format!("{MET}\nResult=exec-condition"),
+                true,
+                false,
+            ),
+            (
+                "activating",
+                format!("{MET}\nResult=exec-condition"),
+                false,
+                false,
+            ),
             ("inactive", NEVER.to_owned(), false, true),
             (
                 "inactive",

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Machine {
-    fn skipped(&self, package: &str) -> String {
+    pub(crate) fn skipped(&self, package: &str) -> String {
         let skipped = self.state(package).expect("it is installed").skipped;
         skipped.map_or_else(String::new, |skipped| skipped.to_string())
     }
@@ -31,29 +31,34 @@ fn fails(outcome: &Outcome, words: &str) {
     );
 }
 
-/// A service that starts only on a board; nothing loads a target that wants the last one.
+/// Services that start only on a board; nothing loads a target that wants the last one.
 fn of_a_board() -> Deb {
     let unit = |wanted_by: &str| {
         format!(
             "[Unit]\nConditionPathExists=/opt/board\n[Service]\n{FOREVER}\n[Install]\nWantedBy={wanted_by}\n"
         )
     };
+    let by_command = format!(
+        "[Service]\nExecCondition=/bin/false\n{FOREVER}\n[Install]\nWantedBy=multi-user.target\n"
+    );
     service("mixed", "1", FOREVER)
         .file(
             &format!("{UNITS}/mixed-board.service"),
             unit("multi-user.target"),
         )
+        .file(&format!("{UNITS}/mixed-command.service"), by_command)
         .file(
             &format!("{UNITS}/mixed-radio.service"),
             unit("radio.target"),
         )
         .then(
             Script::Postinst,
-            "systemctl enable --quiet mixed-board mixed-radio",
+            "systemctl enable --quiet mixed-board mixed-command mixed-radio",
         )
 }
 
 const BOARD: &str = "mixed-board.service (ConditionPathExists=/opt/board is not met)";
+const COMMAND: &str = "mixed-command.service (ExecCondition is not met)";
 const RADIO: &str = "mixed-radio.service (ConditionPathExists=/opt/board is not met)";
 
 #[test]
@@ -68,7 +73,7 @@ fn a_unit_that_systemd_skips_by_a_condition_has_not_failed() {
         succeeded(&machine.activate(package), true);
     }
     let smart = "systemd skipped smartmontools.service (ConditionVirtualization=no is not met)";
-    let mixed = format!("systemd skipped {BOARD}, {RADIO}");
+    let mixed = format!("systemd skipped {BOARD}, {COMMAND}, {RADIO}");
     let told = |machine: &Machine| ["smartmontools", "mixed"].map(|it| machine.skipped(it));
     assert_eq!(told(&machine), [smart, &mixed]);
     machine.container().sh("systemctl daemon-reload");
@@ -86,7 +91,10 @@ fn a_unit_that_systemd_skips_by_a_condition_has_not_failed() {
     machine
         .container()
         .sh("touch /opt/board; systemctl start mixed-board");
-    assert_eq!(machine.skipped("mixed"), format!("systemd skipped {RADIO}"));
+    assert_eq!(
+        machine.skipped("mixed"),
+        format!("systemd skipped {COMMAND}, {RADIO}")
+    );
     machine.container().sh("systemctl stop mixed-board");
     assert!(!machine.is_active("mixed"), "its condition was met");
     machine
@@ -116,7 +124,7 @@ fn an_upgrade_that_fails_leaves_it_skipped(machine: &mut Machine) {
     assert_eq!(outcome.device.map(|device| device.active), Some(true));
     assert_eq!(
         machine.skipped("mixed"),
-        format!("systemd skipped {BOARD}, {RADIO}")
+        format!("systemd skipped {BOARD}, {COMMAND}, {RADIO}")
     );
 }
 
