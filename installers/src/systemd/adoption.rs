@@ -167,7 +167,7 @@ impl Systemd {
         };
         let could_start = |state: &UnitState| !state.file.is_empty() && !state.may_start_at_boot();
         record.wanted = self.manager.those(&known, starts)?.units().to_vec();
-        record.exempt = self.exempt_that_run(shipped)?;
+        record.exempt = self.exempt_that_count(shipped)?;
         record.activated = match shipped.is_exempt() {
             true => !record.exempt.is_empty(),
             false => {

@@ -56,6 +56,22 @@ impl Manager {
         Ok(skipped)
     }
 
+    /// Those of these units that systemd skipped when it was last asked to start them.
+    pub(super) fn skipped_of(&self, units: &[UnitName]) -> Result<Vec<Skipped>, Failure> {
+        let states = self.states(units)?;
+        let skipped = units
+            .iter()
+            .zip(&states)
+            .filter(|(_, state)| state.is_skipped());
+        skipped
+            .map(|(unit, state)| {
+                let why = self.why_skipped(unit, state)?;
+                let unit = unit.clone();
+                Ok(Skipped { unit, why })
+            })
+            .collect()
+    }
+
     /// Those of these units that systemd skipped, now that nothing holds them back any more.
     pub(super) fn held_back(&self, units: &Ours) -> Result<Vec<HeldBack>, Failure> {
         let states = self.states(units.units())?;

@@ -37,15 +37,16 @@ impl Systemd {
         if self.is_active(package)? {
             return Ok(Change::Unchanged);
         }
-        let running = self.exempt_that_run(shipped)?;
-        if running.is_empty() {
+        let exempt = self.exempt_that_count(shipped)?;
+        if exempt.is_empty() {
             let units: Vec<&UnitName> = shipped.exempt.keys().collect();
-            let why = "none of them is enabled and runs (`systemctl enable --now` is yours)";
+            let why = "none of them is enabled and runs, or is skipped by a condition (`systemctl enable --now` is yours)";
             return Err(not_ours(shipped, "started", &units, why));
         }
         let mut record = Record {
             activated: true,
-            exempt: running,
+            skipped: self.manager.skipped_of(&exempt)?,
+            exempt,
             ..Record::default()
         };
         record.write(&self.root, package)?;
@@ -58,7 +59,7 @@ impl Systemd {
         package: &PackageName,
         shipped: &Shipped,
     ) -> Result<Change, Failure> {
-        let running = self.exempt_that_run(shipped)?;
+        let running = self.exempt_that(shipped, UnitState::is_up_or_coming)?;
         if !running.is_empty() {
             let units: Vec<&UnitName> = running.iter().collect();
             let why = "it runs (`systemctl disable --now` is yours)";
@@ -72,17 +73,27 @@ impl Systemd {
         })
     }
 
-    /// Those that run, and start with another unit: what only a question to it starts comes and goes.
-    pub(super) fn exempt_that_run(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
+    /// Those that make the package active: systemd started them, or skipped them.
+    pub(super) fn exempt_that_count(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
+        self.exempt_that(shipped, |state| {
+            state.is_up_or_coming() || state.is_skipped()
+        })
+    }
+
+    /// Those for which this holds, and that start with another unit: what only a question to it starts comes and goes.
+    fn exempt_that(
+        &self,
+        shipped: &Shipped,
+        holds: impl Fn(&UnitState) -> bool,
+    ) -> Result<Vec<UnitName>, Failure> {
         let plain = shipped.exempt.keys().filter(|unit| !unit.is_template());
         let plain: Vec<UnitName> = plain.cloned().collect();
         let states = self.manager.states(&plain)?;
-        let runs = |state: &UnitState| state.is_up_or_coming() && !state.pulled_by.is_empty();
-        let running = plain
+        let those = plain
             .into_iter()
             .zip(&states)
-            .filter(|(_, state)| runs(state));
-        Ok(running.map(|(unit, _)| unit).collect())
+            .filter(|(_, state)| holds(state) && !state.pulled_by.is_empty());
+        Ok(those.map(|(unit, _)| unit).collect())
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Record {
     /// What is at work on them.
     #[n(4)]
     pub(super) job: Option<Interruption>,
-    /// Those that are never touched and ran when the package was activated, where all of it is such units.
+    /// Those that are never touched and ran or were skipped when the package was activated, where all of it is such units.
     #[cbor(n(5), default)]
     pub(super) exempt: Vec<UnitName>,
     /// Those that systemd skipped when the package was activated.

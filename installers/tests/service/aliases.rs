@@ -98,6 +98,22 @@ fn procps_and_kmod_leave_the_boot_units_alone_that_their_scripts_name() {
     assert_words(refused, words);
     assert_eq!(machine.remove("procps").failure, None);
     assert_eq!(BOOT.map(|unit| fate(machine.container(), unit)), before);
+    a_boot_unit_that_systemd_skips_is_active(&mut machine);
+}
+
+fn a_boot_unit_that_systemd_skips_is_active(machine: &mut Machine) {
+    let drop_in = "etc/systemd/system/systemd-modules-load.service.d/00-in-a-container.conf";
+    let text = "[Unit]\nConditionPathIsReadWrite=\nConditionPathExists=/opt/modules\n";
+    fs::write(machine.root().join(drop_in), text).unwrap();
+    let skip = "systemctl daemon-reload; systemctl restart systemd-modules-load";
+    machine.container().sh(skip);
+    succeeded(&machine.activate("kmod"), true);
+    let skipped = "systemd skipped kmod.service (ConditionPathExists=/opt/modules is not met)";
+    assert_eq!(machine.skipped("kmod"), skipped);
+    let by_hand = "mkdir --parents /opt/modules; systemctl start systemd-modules-load";
+    machine.container().sh(by_hand);
+    assert_eq!(machine.skipped("kmod"), "");
+    assert!(machine.is_active("kmod"));
 }
 
 fn assert_words(failure: Option<wharf_frames::Failure>, words: &str) {
