@@ -73,6 +73,24 @@ impl Systemd {
         })
     }
 
+    /// After an Install that left them alone: another version may have other units.
+    pub(super) fn look_again(
+        &self,
+        package: &PackageName,
+        mut record: Record,
+        shipped: &Shipped,
+    ) -> Result<(), Failure> {
+        if !record.activated || !shipped.is_exempt() {
+            return Ok(());
+        }
+        let exempt = self.exempt_that_count(shipped)?;
+        if exempt.is_empty() {
+            return Ok(()); // those of before tell that it is down
+        }
+        record.exempt = exempt;
+        record.write(&self.root, package)
+    }
+
     /// Those that make the package active: systemd started them, or skipped them.
     pub(super) fn exempt_that_count(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
         self.exempt_that(shipped, |state| {

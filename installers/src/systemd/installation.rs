@@ -143,11 +143,11 @@ impl Systemd {
         let Some(mut record) = Record::read(&self.root, package)? else {
             return Ok(());
         };
-        let Some(job) = record.job.clone().filter(|_| record.is_of(operation)) else {
-            return Ok(());
-        };
         let Some(present) = present else {
             return Ok(());
+        };
+        let Some(job) = record.job.clone().filter(|_| record.is_of(operation)) else {
+            return self.look_again(package, record, &present.shipped);
         };
         match job.work {
             Work::Install => {}

@@ -149,6 +149,20 @@ fn what_has_no_unit_of_its_own_is_active_where_it_is_used(machine: &mut Machine)
         .sh("systemctl enable --quiet --now sshd");
     succeeded(&machine.install(&remote("2")), true);
     assert_eq!(machine.stand(&["sshd.service"]), ["active enabled"]);
+
+    let protected = |version: &str, unit_name: &str| {
+        Deb::new("dropbear", version)
+            .file(&format!("{UNITS}/{unit_name}.service"), unit.as_str())
+            .script(Script::Prerm, "systemctl disable --quiet --now dropbear")
+            .script(
+                Script::Postinst,
+                &format!("systemctl daemon-reload\nsystemctl enable --quiet --now {unit_name}"),
+            )
+    };
+    machine.install_by_hand(&protected("1", "dropbear"));
+    succeeded(&machine.install(&protected("2", "dropbear")), true);
+    succeeded(&machine.install(&protected("3", "dropbear-new")), true);
+    assert_eq!(machine.stand(&["dropbear-new.service"]), ["active enabled"]);
 }
 
 /// The adoption failed half way, and the administrator has dpkg go on. A unit was disabled before.
