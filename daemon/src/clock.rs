@@ -34,7 +34,7 @@ pub fn is_set() -> bool {
     now() >= BUILT
 }
 
-/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know where they are.
+/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know their time zone.
 pub fn utc(seconds: u64) -> String {
     let (day, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(day);
@@ -42,7 +42,7 @@ pub fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// The Gregorian date of a day since 1970-01-01: years from March, so that February's end is the year's.
+/// The Gregorian date of a day since 1970-01-01. Years begin in March here, so that the leap day ends the year.
 const fn date(day: u64) -> (u64, u64, u64) {
     let day = day + 719_468; // since 0000-03-01
     let (era, day) = (day / 146_097, day % 146_097);
@@ -56,7 +56,7 @@ const fn date(day: u64) -> (u64, u64, u64) {
     }
 }
 
-/// When something comes that is waited for: at which moment, or in how long where the clock was never set.
+/// The end of this wait: a time, or a duration if the clock was never set.
 pub fn after(wait: Duration) -> String {
     match is_set() {
         true => format!("at {}", utc(now().saturating_add(wait.as_secs()))),

@@ -1,8 +1,8 @@
-//! The name of a package, as the name of its file says it. Nobody has looked into the file.
+//! Guesses the name of a package from the name of its file. Nobody has read the file yet.
 
 use wharf_frames::PackageName;
 
-/// `hello` of `https://h/pool/hello_1.0-1_all.deb?token=…`: how dpkg-name(1) and opkg call their files.
+/// `hello` of `https://h/pool/hello_1.0-1_all.deb?token=…`: dpkg-name(1) and opkg name files in this form.
 pub fn package(path_or_uri: &str) -> Option<PackageName> {
     let path = path_or_uri.split(['?', '#']).next()?;
     let (name, _) = path.rsplit('/').next()?.split_once('_')?;

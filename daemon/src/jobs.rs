@@ -1,8 +1,8 @@
 //! One job of the installer, from asking for it to its end, whatever is restarted meanwhile. The installer
 //! does an operation once, so asking again is how to find out.
 //!
-//! The installer alone can cancel a job. A wish to cancel one that it does not have yet is kept in memory and passed on
-//! right after the job.
+//! The installer alone can cancel a job. A cancel for a job that it does not have yet is kept in memory and sent right
+//! after the job.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -29,17 +29,17 @@ pub struct Job {
     pub package: Option<PackageName>,
     /// What is asked of the installer.
     pub request: Request,
-    /// Its way to the installer.
+    /// The handover to the installer.
     pub handover: Handover,
 }
 
-/// The jobs that the installer may not have yet, each with those who wait to hear that it is cancelled.
+/// The jobs that the installer may not have yet, each with the callers that wait for its cancellation.
 #[derive(Debug, Clone, Default)]
 pub struct Handovers(Rc<RefCell<BTreeMap<OperationId, Vec<Wish>>>>);
 
 type Wish = oneshot::Sender<Result<(), Failure>>;
 
-/// One of them, until it is dropped.
+/// One handover; it ends when dropped.
 #[derive(Debug)]
 pub struct Handover {
     all: Handovers,
@@ -47,7 +47,7 @@ pub struct Handover {
 }
 
 impl Handovers {
-    /// A job begins its way to the installer.
+    /// Begins the handover of a job to the installer.
     pub fn begin(&self, operation: OperationId) -> Handover {
         self.0.borrow_mut().insert(operation, Vec::new());
         Handover {
@@ -56,7 +56,7 @@ impl Handovers {
         }
     }
 
-    /// Where the outcome of a cancel comes; none if the installer has the job.
+    /// The receiver for the outcome of a cancel; none if the installer has the job.
     fn wish(&self, operation: OperationId) -> Option<oneshot::Receiver<Result<(), Failure>>> {
         let mut all = self.0.borrow_mut();
         let wishes = all.get_mut(&operation)?;
@@ -73,11 +73,11 @@ impl Handover {
             .is_some_and(|wishes| !wishes.is_empty())
     }
 
-    /// The installer has the job: from now on it is asked itself.
+    /// The installer has the job: later cancels go straight to the installer.
     fn end(&self, outcome: &Result<(), Failure>) {
         let wishes = self.all.0.borrow_mut().remove(&self.operation);
         for wish in wishes.into_iter().flatten() {
-            let _ = wish.send(outcome.clone()); // who asked is gone
+            let _ = wish.send(outcome.clone()); // the caller is gone
         }
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Handover {
     }
 }
 
-/// Has the installer cancel a job, at once or as soon as it has it.
+/// Cancels a job by the installer, at once or as soon as the installer has it.
 pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Failure> {
     match context.handovers.wish(operation) {
         Some(outcome) => outcome.await.unwrap_or_else(|_| {
@@ -160,7 +160,7 @@ impl Job {
         if self.handover.is_unwanted() {
             match context.installer.cancel(self.operation).await {
                 Err(NotDone::Refused(failure)) => outcome = Err(failure),
-                cancelled => cancelled?, // or once more, after the job
+                cancelled => cancelled?, // or again, after the job
             }
         }
         self.handover.end(&outcome);

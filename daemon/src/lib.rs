@@ -13,12 +13,12 @@
 //! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
 //! | [`local_changes`] | word that somebody else may have changed the device |
-//! | [`file_name`] | the package that a file is called after |
+//! | [`file_name`] | the package name in a file name |
 //! | [`trace`] | CoAP as it goes by, for who watches |
 //! | [`store`] | SQLite: what must survive |
 //! | [`service_manager`] | what systemd is told |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
-//! | [`as_wharfd`] | the service's rights, for root who looks |
+//! | [`as_wharfd`] | checks with the rights of the service, run by root |
 //! | `kernel_timer` | a timer that wakes once |
 
 pub mod agent;

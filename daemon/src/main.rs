@@ -47,7 +47,7 @@ fn start(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// With wharfd's rights: root can read what the service cannot.
+/// Checks with wharfd's rights: root can read files that the service cannot.
 fn check(root: &Path) -> Result<(), Box<dyn Error>> {
     as_wharfd(root, || Settings::check(root))?;
     say("the configuration is sound\n");

@@ -24,7 +24,7 @@ pub enum Report {
     Event {
         /// The instance.
         instance: InstanceId,
-        /// What happened. It is much larger than any other report.
+        /// The event. It is much larger than any other report.
         event: Box<Event>,
         /// The request that is answered once the event is stored, before anybody is notified.
         answers: Option<(RequestId, Result<(), Failure>)>,

@@ -1,5 +1,5 @@
-//! New scopes in root's policy. They are added at the end of the file, so that all that an administrator wrote stays as it
-//! is. The file is replaced only if it is still a policy then, and says what was asked for.
+//! New scopes in root's policy. They are added at the end of the file, so that the administrator's text stays as it is.
+//! The file is replaced only if the result is a valid policy with the requested scopes.
 
 use std::{
     fs::File,
@@ -14,23 +14,23 @@ use crate::{
     policy::{Pattern, Policy, PolicyError},
 };
 
-/// For everybody to read, as the package ships it.
+/// Everybody may read the file, as the package ships it.
 const MODE: u32 = 0o644;
 
 /// A policy with more scopes.
 pub(crate) struct Allowed {
     file: PathBuf,
     bytes: Vec<u8>,
-    /// What is added, as it will be in the file; empty where the policy has all of it.
+    /// The added text; empty if the policy has all of it.
     pub(crate) added: String,
-    /// With it.
+    /// The policy with the addition.
     pub(crate) policy: Policy,
-    /// Nobody else adds to the file from when it is read until it is written.
+    /// Locks the file against other additions, from reading to writing.
     _turn: Flock<File>,
 }
 
 impl Allowed {
-    /// The policy of this root, by which each of these certificates may also sign packages of these names.
+    /// Adds to the policy of this root: each certificate may also sign packages of these names.
     pub(crate) fn new<'a>(
         root: &Root,
         certificates: impl Iterator<Item = &'a str>,
@@ -68,12 +68,12 @@ impl Allowed {
         })
     }
 
-    /// The file.
+    /// The path of the policy.
     pub(crate) fn file(&self) -> &PathBuf {
         &self.file
     }
 
-    /// Replaces the file; whoever may read it still may. A link stays one.
+    /// Replaces the file and keeps its permissions. A symbolic link stays.
     pub(crate) fn write(&self) -> io::Result<()> {
         if self.added.is_empty() {
             return Ok(());
@@ -86,18 +86,18 @@ impl Allowed {
     }
 }
 
-/// The lock is on the folder: the file is replaced.
+/// Locks the folder, since the file is replaced.
 fn turn(file: &Path) -> io::Result<Flock<File>> {
     let folder = File::open(file.parent().unwrap_or(file))?;
     Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
-/// What the policy lacks of these names for this certificate, as TOML.
+/// The missing names for this certificate, as TOML.
 fn scope(policy: &Policy, certificate: &str, names: &[Pattern]) -> String {
     let known = policy.names_of(certificate).unwrap_or_default();
     let mut new: Vec<String> = Vec::new();
     for name in names.iter().map(Pattern::as_str) {
-        // A string of JSON is one of TOML, where it has no control characters.
+        // A JSON string without control characters is also a TOML string.
         let quoted = serde_json::Value::from(name).to_string();
         if !known.contains(&name) && !new.contains(&quoted) {
             new.push(quoted);
@@ -124,10 +124,10 @@ mod tests {
 
     const KEY: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
 
-    /// A group.
+    /// A group id.
     const ADMINS: u32 = 4;
 
-    /// What becomes of a file.
+    /// The new text of a file, and its policy.
     fn allowed(text: &str, names: &[&str]) -> Result<(String, Policy), String> {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());

@@ -37,7 +37,7 @@ pub struct Manner {
     pub allow_downgrade: bool,
     /// The same version is there, made from other bytes: install it again.
     pub reinstall: bool,
-    /// wharfd never managed what the device has of the package: its services are left as they are.
+    /// wharfd never managed the package that the device has: its services are left as they are.
     pub adopts: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct Client<'a> {
     pub printed: Listener<'a>,
 }
 
-/// A unit of a package, or a file by which it starts something that is none.
+/// A unit of a package, or another file that starts something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unit {
     /// Its name, or the path of the file.
@@ -73,7 +73,7 @@ pub struct Unit {
     pub active: Option<String>,
     /// `running`, `dead`, `waiting`, …
     pub sub: Option<String>,
-    /// What wharfd does with it, and why.
+    /// The treatment of the unit by wharfd, with the reason.
     pub wharfd: Vec<String>,
 }
 
@@ -157,8 +157,8 @@ pub trait Installer: Send + Sync {
     ) -> Result<Change, Failure>;
 
     /// Keeps the units of both versions of a package from running and from starting at boot, before its file is
-    /// installed by this operation. Where nothing will be done, nothing is held; where the manner says that it adopts
-    /// what is there, only what did not run.
+    /// installed by this operation. Nothing is held if nothing has to be done. If the manner adopts the package, only
+    /// units that did not run are held.
     fn hold(
         &self,
         file: &PackageFile,
@@ -166,9 +166,9 @@ pub trait Installer: Send + Sync {
         operation: OperationId,
     ) -> Result<(), Failure>;
 
-    /// After an install that held units, `done` or not. Done, the package is left INACTIVE (TS 5.2), unless it was
-    /// adopted; where its old version is still whole, what ran runs again. After an activation that is not `done`, what
-    /// was enabled and ran before is so again. Nothing is changed twice.
+    /// Ends an install that held units, or an activation. After an install that is `done`, the package is INACTIVE (TS
+    /// 5.2), unless it was adopted. If an install failed and the old version is whole, its units run again. After a
+    /// failed activation, units are enabled and run as before. A second call changes nothing.
     fn settle(&self, name: &PackageName, operation: OperationId, done: bool)
     -> Result<(), Failure>;
 
@@ -176,12 +176,12 @@ pub trait Installer: Send + Sync {
     /// that a job `is_at_work` on are left to that job.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure>;
 
-    /// Enables and starts the units of a package. Where it fails, [`Installer::settle`] follows.
+    /// Enables and starts the units of a package. If it fails, [`Installer::settle`] follows.
     fn activate(&self, name: &PackageName, operation: OperationId) -> Result<Change, Failure>;
 
     /// Stops and disables the units of a package.
     fn deactivate(&self, name: &PackageName) -> Result<Change, Failure>;
 
-    /// The units of a package that is there, each as it stands. Changes nothing.
+    /// The units of an installed package with their states. Changes nothing.
     fn units(&self, name: &PackageName) -> Result<Vec<Unit>, Failure>;
 }

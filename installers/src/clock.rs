@@ -50,16 +50,16 @@ pub(crate) fn now(root: &Root) -> Time {
     }
 }
 
-/// Why the clock is not simply believed.
+/// A reason to doubt the clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Doubt {
-    /// What is wrong, and what to do.
+    /// The fault, and the remedy.
     pub why: String,
-    /// The clock is taken for the time all the same.
+    /// The clock is used all the same.
     pub believed: bool,
 }
 
-/// What is to be doubted now in the clock of this root.
+/// The current doubt about the clock of this root.
 pub fn doubt(root: &Root) -> Option<Doubt> {
     let clock = unix(SystemTime::now() + TOLERANCE);
     let time = now(root);

@@ -18,7 +18,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None, true)
 }
 
-/// As [`write`], for a file that others than root may read: with the group and the mode of the one before, or this mode.
+/// Like [`write`], for a file that others than root may read. Keeps the group and mode of the old file; a new file gets
+/// this mode.
 pub(crate) fn write_readable(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let access = match fs::metadata(path) {
         Ok(known) => (Some(known.gid()), known.permissions().mode()),
@@ -33,7 +34,7 @@ pub(crate) fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None, false)
 }
 
-/// The group of a file, where it is not the writer's, and its mode.
+/// The group of a file, if it is not the writer's, and its mode.
 type Access = (Option<u32>, u32);
 
 fn replace(path: &Path, bytes: &[u8], access: Option<Access>, durable: bool) -> io::Result<()> {
@@ -62,7 +63,7 @@ fn replace(path: &Path, bytes: &[u8], access: Option<Access>, durable: bool) -> 
     }
 }
 
-/// The group first: it never has what the mode gives to another one.
+/// The group first: the old group never gets the permissions of the new one.
 fn grant(file: &File, (group, mode): Access) -> io::Result<()> {
     if group.is_some() {
         fchown(file, None, group)?;
@@ -70,7 +71,7 @@ fn grant(file: &File, (group, mode): Access) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-/// Prefix of a file that is about to replace another one, or is only there for a moment.
+/// Prefix of a file that will replace another one, or exists only for a moment.
 pub(crate) const NEW: &str = ".new-";
 
 /// Creates a new file (O_EXCL) with this name and an unpredictable stamp. Safe in a folder that others may write, too.
@@ -198,7 +199,7 @@ fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Refuses what [`read`] would.
+/// Refuses the bytes that [`read`] would refuse.
 pub(crate) fn bounded(bytes: &[u8]) -> io::Result<()> {
     match bytes.len() as u64 > limits::FILE {
         true => {

@@ -1,5 +1,5 @@
-//! The package inside a staged message (`gpg --sign`): a file beside the message, which takes the message's place once
-//! its verdict holds. Knows no OpenPGP: bytes come in, bounded, and are durable before anybody judges them.
+//! The package inside a staged message (`gpg --sign`): a file beside the message, which replaces it once the verdict is
+//! good. Knows no OpenPGP: the bytes are bounded, and durable before they are judged.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -27,7 +27,7 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// A file that may become so long. It is made with its first byte.
+    /// A file of at most `limit` bytes. It is created with its first byte.
     pub(crate) const fn at(path: PathBuf, limit: u64) -> Self {
         Self {
             path,
@@ -53,7 +53,7 @@ impl Inner {
         written.map_err(|error| self.failed("write", &error))
     }
 
-    /// Nothing more comes. It is on disk and open for reading only.
+    /// Ends the file. It is synced and open for reading only.
     pub(crate) fn finish(&mut self) -> Result<File, Failure> {
         let synced = self.open().and_then(|file| file.sync_all());
         self.file = None;
@@ -61,7 +61,7 @@ impl Inner {
         opened.map_err(|error| self.failed("finish", &error))
     }
 
-    /// From now on its verdict decides about it.
+    /// Leaves the file to its verdict.
     pub(crate) fn keep(mut self) {
         self.is_made = false;
     }
@@ -100,7 +100,7 @@ impl Drop for Inner {
     }
 }
 
-/// Puts the package into the place of its message, where a crash after the verdict left it beside.
+/// Moves the package over its message, if a crash after the verdict left it beside.
 pub(crate) fn settle(stage: &Path) -> io::Result<()> {
     match fs::rename(path(stage), stage) {
         Ok(()) => durable::sync_folder_of(stage),
@@ -109,12 +109,12 @@ pub(crate) fn settle(stage: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what lies there.
+/// Removes the file beside this message.
 pub(crate) fn remove(stage: &Path) -> io::Result<()> {
     durable::remove(&path(stage))
 }
 
-/// Where the package inside a staged message lies.
+/// The path of the package inside a staged message.
 pub(crate) fn path(stage: &Path) -> PathBuf {
     let mut path = stage.as_os_str().to_owned();
     path.push(EXTENSION);

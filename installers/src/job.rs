@@ -484,8 +484,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// An install or activation failed: what it held back, enabled or started is as it was before, where that is still
-    /// there.
+    /// Undoes a failed install or activation: units that are still installed are enabled and run as before.
     fn go_back(&self, job: &Job) {
         let name = match &job.order {
             Order::Install { judged, .. } => &judged.package.name,

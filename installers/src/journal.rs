@@ -46,7 +46,8 @@ pub struct Job {
     /// package database calls the package whole, until an attempt has done the whole job again.
     #[cbor(n(7), default)]
     pub cut_off: bool,
-    /// An Install of a package that the device had before wharfd managed it, as the ledger was before the first attempt.
+    /// The Install adopts a package that the device had before wharfd managed it, by the ledger before the first
+    /// attempt.
     #[cbor(n(8), default)]
     pub adopts: bool,
 }

@@ -80,7 +80,7 @@ pub enum KeysError {
     /// It cannot be judged: the keyring, a package.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// The policy takes no further scope.
+    /// The policy does not accept another scope.
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// A file cannot be read, written or removed.
@@ -160,9 +160,9 @@ impl Keys<'_> {
         }
     }
 
-    /// Takes the certificates of a file into the keyring, and gives them as they stand there then. The file may be
-    /// anybody's. One that is there already stays, and what the new one says counts beside it. Policy lets them sign
-    /// packages of these names; what it needs for that is shown before anything is written.
+    /// Takes the certificates of a file into the keyring, and returns them as they are there. The file may be
+    /// anybody's. A known certificate stays, and the new copy is merged into it. The policy lets them sign packages of
+    /// these names; its new scopes are shown before anything is written.
     pub fn add(
         &self,
         file: &Path,
@@ -324,7 +324,7 @@ impl Keys<'_> {
         })
     }
 
-    /// Room for the package inside a message, as long as it is looked at.
+    /// Room for the package inside a message while it is checked.
     fn inner(&self) -> io::Result<Inner> {
         let (folder, quota) = (self.root.staged(), &self.policy.quota);
         durable::private_folder(&folder)?;
@@ -337,7 +337,7 @@ impl Keys<'_> {
     }
 }
 
-/// Whether the keyring has this file already. It passes over some that lie in its folder.
+/// Whether the keyring has this file already. The keyring ignores some files in its folder.
 fn is_in(keyring: &Keyring, file: &Path) -> bool {
     let is_it = |known: &Path, file: &Path| known.canonicalize().is_ok_and(|it| it == file);
     file.canonicalize()

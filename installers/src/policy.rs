@@ -119,7 +119,7 @@ pub enum PolicyError {
     Wrong {
         /// The file.
         file: PathBuf,
-        /// Where, what is wrong, and what was expected.
+        /// The line and column, the fault, and the expected form.
         wrong: Wrong,
     },
 }
@@ -190,7 +190,7 @@ impl Policy {
         }
     }
 
-    /// The policy that these bytes of a file are.
+    /// Parses the bytes of a policy file.
     pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, PolicyError> {
         let text = String::from_utf8_lossy(bytes);
         wharf_configuration::parse(&text, WRITTEN).map_err(|wrong| PolicyError::Wrong {
@@ -238,17 +238,17 @@ fn any_fits(patterns: &[Pattern], name: &PackageName) -> bool {
 }
 
 impl Pattern {
-    /// What it has to be.
+    /// The expected form.
     pub const EXPECTED: &str =
         "expected the name of a package, in which '*' stands for any characters";
 
-    /// A pattern of an administrator.
+    /// Parses a pattern of an administrator.
     pub fn new(text: &str) -> Option<Self> {
         let is_one = PackageName::new(text).is_ok();
         is_one.then(|| Self(text.to_owned()))
     }
 
-    /// Its text.
+    /// The text of the pattern.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -16,7 +16,7 @@ use crate::{
     verdict::Judged,
 };
 
-/// Judges a file that nobody can write to any more, or the package inside it, and tells the journal.
+/// Judges a file that nobody can write to any more, or the package inside it, and logs the verdict.
 pub(crate) fn judge(
     file: &File,
     signature: Option<&[u8]>,
@@ -75,7 +75,7 @@ pub(crate) fn verdict(
         };
         in_time(&now, inspector.verify(file.as_fd(), &question))
     };
-    // What stands beside a message signs the message, and the package inside is what is installed.
+    // A signature beside a message signs the message, but the package inside is installed.
     let unwrapped;
     let (file, verified) = match verify(file, signature)? {
         Some(verified) => (file, verified),

@@ -5,9 +5,10 @@
 //! work on it is unfinished, `history` has a line for each effect. In `etc/wharf-simulated`, a file tells it to
 //! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `fail-postinst`
 //! and `fail-postrm` fail when the work is all but done, and leave a part of the package; so does `fail-deactivate`, like a
-//! unit that is disabled and does not stop; with `no-services` there is nothing to start in any package; `die` ends the program in the middle of the next work, and a FIFO `wait` stops it
-//! there until somebody has opened it to write and closed it. `clock-synchronised` and `clock-unsynchronised` are the
-//! kernel's word about its clock, whatever package manager there is.
+//! unit that is disabled and does not stop. With `no-services`, no package has anything to start. `die` ends the
+//! program in the middle of the next work, and a FIFO `wait` stops it there until somebody has opened it to write and
+//! closed it. `clock-synchronised` and `clock-unsynchronised` are the kernel's word about its clock, whatever package
+//! manager there is.
 
 use std::{
     cmp::Ordering,

@@ -126,8 +126,8 @@ impl Staging {
         })
     }
 
-    /// Has the file judged, once nobody can write to it any more, and records the verdict. What the judge puts into the
-    /// file beside it takes its place if the verdict is good.
+    /// Judges the file, once nobody can write to it any more, and records the verdict. If the verdict is good, the file
+    /// that the judge wrote beside it replaces it.
     pub(crate) fn seal(
         &self,
         stage: StageId,
@@ -171,9 +171,9 @@ impl Staging {
             .metadata()
             .map_err(|error| failed("look at", path, &error))?
             .len();
-        // What an interrupted judgement left would be put into place with the next good verdict.
+        // Otherwise the next good verdict would put the rest of an interrupted judgement into place.
         inner::remove(path).map_err(|error| failed("remove", path, &error))?;
-        // The room is looked at in this file's turn: the one before it fills some.
+        // Check the room only in this file's turn: the file before it uses some.
         let turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let judged = match self.limit(stage, length, length) {
             Ok(limit) => {
@@ -275,7 +275,8 @@ impl Staging {
         self.forget_inner(needs)
     }
 
-    /// Removes what lies beside no file: a crash after the file was removed leaves it, and no other name leads to it.
+    /// Removes files whose message is gone. A crash after the removal of the message leaves them, and no other name
+    /// leads to them.
     fn forget_inner(&self, needs: Needs<'_>) -> io::Result<()> {
         for (name, _) in self.entries()? {
             let stage = name.strip_suffix(inner::EXTENSION);
@@ -286,7 +287,7 @@ impl Staging {
             if path.try_exists()? {
                 continue;
             }
-            // While it is taken nobody makes a file of its name.
+            // The lock keeps others from creating a file of this name.
             if let Ok(_taken) = self.take_unneeded(stage, needs)
                 && !path.try_exists()?
             {
@@ -411,7 +412,7 @@ impl Staging {
         ))
     }
 
-    /// What the other files count, with those beside them.
+    /// The size of the other files, with the packages beside them.
     fn taken_up_by_others(&self, stage: StageId) -> io::Result<u64> {
         let of = |name: &str| {
             let name = name.strip_suffix(inner::EXTENSION).unwrap_or(name);
@@ -452,7 +453,7 @@ impl Staging {
     }
 }
 
-/// A package whose verdict is good is in the place of its message.
+/// Moves a package with a good verdict over its message.
 fn settle(path: &Path) -> Result<(), NotDone> {
     inner::settle(path).map_err(|error| failed("replace", path, &error))?;
     fault::point("seal.settled");

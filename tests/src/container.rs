@@ -72,7 +72,7 @@ impl Container {
         Self::over(base())
     }
 
-    /// The same over another untouched system, which is made by `bootstrapped`.
+    /// A container over another untouched system, which `bootstrapped` made.
     pub fn over(base: &Path) -> Self {
         let folder = Folder::new();
         lay_over(base, &folder);
@@ -97,7 +97,7 @@ impl Container {
         self.folder.join("root")
     }
 
-    /// The part of its file system that differs from the untouched system below.
+    /// The part of its file system that differs from the untouched system.
     pub fn changes(&self) -> PathBuf {
         self.folder.join("upper")
     }

@@ -199,11 +199,11 @@ fn mirror(suite: &str) -> String {
         .to_owned()
 }
 
-/// dpkg's frontend lock, held as by another front end until it is dropped.
+/// Holds dpkg's frontend lock, like another front end, until it is dropped.
 ///
 /// # Panics
 ///
-/// Where somebody else holds it.
+/// If somebody else holds it.
 pub fn frontend_lock(root: &Path) -> File {
     let lock = File::options()
         .write(true)

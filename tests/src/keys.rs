@@ -216,7 +216,7 @@ impl Keys {
         signature
     }
 
-    /// A message around the file, as `FILE.gpg` beside it.
+    /// Signs a message around the file, as `FILE.gpg` beside it.
     pub fn sign_around(&self, signer: Signer, file: &Path) -> PathBuf {
         let mut name = OsString::from(file);
         name.push(".gpg");

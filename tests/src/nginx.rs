@@ -23,7 +23,7 @@ impl Nginx {
         Self::at(Ipv4Addr::LOCALHOST, user_name, password)
     }
 
-    /// The same at this address of the machine.
+    /// The same, at this address of the machine.
     pub fn at(address: Ipv4Addr, user_name: &str, password: &str) -> Self {
         let folder = Folder::new();
         folder.make("served");

@@ -1,5 +1,5 @@
-//! How a file of configuration is read. serde says what is wrong with a value, not which key it belongs to. This finds
-//! the key, and says how it is written. It knows no key itself.
+//! Reads a configuration file. serde reports a wrong value without its key. This crate finds the key and adds how it is
+//! written. It knows no key itself.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use toml::{
     de::{DeTable, DeValue, Error},
 };
 
-/// How keys are written: the key, its tables before it (`server.uri`; `*` is any one key), and an example.
+/// How keys are written: the key with its tables (`server.uri`; `*` matches any key), and an example.
 pub type Written = [(&'static str, &'static str)];
 
-/// Why a text is not what was expected.
+/// The reason why a text is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct Wrong {
@@ -20,7 +20,7 @@ pub struct Wrong {
     pub line: usize,
     /// The character in that line, from 1.
     pub column: usize,
-    /// The key, what is wrong, and how it is written.
+    /// The key, the fault, and how the key is written.
     pub message: String,
 }
 
@@ -29,7 +29,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, written: &Written) -> Result<T, Wr
     toml::from_str(text).map_err(|error| wrong(text, &error, written))
 }
 
-/// The line of this place, from 1.
+/// The line number of this offset, from 1.
 pub fn line(text: &str, offset: usize) -> usize {
     before(text, offset).matches('\n').count() + 1
 }
@@ -49,7 +49,7 @@ fn wrong(text: &str, error: &Error, written: &Written) -> Wrong {
     let mut key = key_at(text, offset);
     let mut example = example(&key, written);
     if said.starts_with("unknown field") {
-        key.pop(); // it names the field, and what its table may have
+        key.pop(); // the error names a field and the fields that its table may have
         example = None;
     } else if let Some(missing) = missing(said) {
         let whole = [key.as_slice(), &[missing.to_owned()]].concat();
@@ -85,7 +85,7 @@ fn example(key: &[String], written: &Written) -> Option<&'static str> {
         .map(|(_, example)| *example)
 }
 
-/// The innermost key at this place, its tables before it; of a text that is no TOML, as far as it can be read.
+/// The innermost key at this offset, with its tables. In invalid TOML: as far as the text can be read.
 fn key_at(text: &str, offset: usize) -> Vec<String> {
     let (table, _) = DeTable::parse_recoverable(text);
     let mut found = Vec::new();

@@ -11,7 +11,7 @@ pub const ANSWER_LENGTH: usize = 4096;
 /// The longest accepted packet of one signature. One by an RSA key of 8192 bits has 1.1 kB.
 pub const MAX_SIGNATURE_PACKET: usize = 2048;
 
-/// The most bytes of signatures around a package in a message: one of the longest, or several others.
+/// The most bytes of signatures around a package in a message: one of the longest, or several shorter ones.
 pub const MAX_SIGNATURES_AROUND: usize = 3 * 1024;
 
 /// What the child is asked.
@@ -28,7 +28,7 @@ pub enum Request {
         #[n(1)]
         bytes: ByteVec,
     },
-    /// Who signed the package? Answer: [`Answer::Verified`], or [`Answer::Message`].
+    /// Asks who signed the package. Answer: [`Answer::Verified`], or [`Answer::Message`].
     #[n(1)]
     Verify {
         /// The time at which certificates and signatures are judged, in Unix seconds.
@@ -44,7 +44,8 @@ pub enum Request {
     /// What is it? Answer: [`Answer::Described`].
     #[n(2)]
     Describe,
-    /// What is in this message? Answer: [`Answer::Unwrapped`], once the package was written to descriptor 2.
+    /// Asks for the package inside this message. Answer: [`Answer::Unwrapped`], after the package is written to
+    /// descriptor 2.
     #[n(6)]
     Unwrap,
     /// Does this signature still hold? Answer: [`Answer::Stands`].
@@ -91,7 +92,7 @@ pub enum Answer {
     /// The package could not be read, which says nothing about it.
     #[n(4)]
     Unread(#[n(0)] Text),
-    /// To [`Request::Verify`]: it is an OpenPGP message, with a package inside perhaps.
+    /// To [`Request::Verify`]: the file is an OpenPGP message, which may contain a package.
     #[n(6)]
     Message,
     /// To [`Request::Unwrap`].
@@ -102,7 +103,7 @@ pub enum Answer {
     Certificate(#[n(0)] Option<Certificate>),
 }
 
-/// What stood around a package in a message.
+/// The signatures around a package in a message, and the size of the package.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Unwrapped {
@@ -187,7 +188,7 @@ pub struct SignedDigest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Form {
-    /// Beside the file or around it, over the whole of it.
+    /// The signature lies beside the file or around it, and covers all of it.
     #[n(0)]
     Beside,
     /// `_gpgorigin` in a .deb (debsigs), over debian-binary, control.tar.* and data.tar.*.

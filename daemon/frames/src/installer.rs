@@ -259,11 +259,11 @@ pub struct Found {
     #[n(4)]
     #[cbor(default)]
     pub managed: bool,
-    /// It brings nothing that the service manager could start: `active` says only what was executed last.
+    /// The package has nothing for the service manager to start: `active` only tells which command ran last.
     #[n(5)]
     #[cbor(default)]
     pub no_services: bool,
-    /// Units of active software that the service manager did not start since a condition is not met, and which condition.
+    /// Units of active software that the service manager skipped, each with the condition that is not met.
     #[n(6)]
     #[cbor(default)]
     pub skipped: Option<Text>,

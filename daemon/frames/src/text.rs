@@ -18,8 +18,8 @@ impl Text {
         Self::within(words, Self::MAX)
     }
 
-    /// `self; then` as one text. Where that is too long, each is cut to what the other leaves of the room, and keeps half
-    /// of it at least.
+    /// `self; then` as one text. If that is too long, each part is cut to the room that the other leaves, but keeps at
+    /// least half.
     pub fn followed_by(&self, then: &Self) -> Self {
         let room = Self::MAX - "; ".len();
         let share = |other: &Self| room - other.0.len().min(room / 2);

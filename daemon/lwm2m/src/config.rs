@@ -85,12 +85,13 @@ pub struct Limits {
     /// Messages remembered against duplicates: this many that act at once (all but reads and
     /// blocks), and this many others.
     pub remembered_messages: usize,
-    /// Observations. One more of a path that is observed takes the place of the oldest of the path that has most; else
-    /// it is answered as a plain Read, without the Observe option (RFC 7641 4.1).
+    /// The most observations. At the limit, a new one replaces the oldest of the path that has most, the new one
+    /// counted. If no path has two, it is answered as a plain Read, without the Observe option (RFC 7641 4.1).
     pub observations: usize,
     /// Notifications that wait, for each observation; then the oldest is dropped.
     pub queued_notifications: usize,
-    /// Bytes of a request's body, in one message or in blocks; more gets 4.13. What is streamed in blocks has no bound.
+    /// The most bytes of a request body, in one message or in blocks. A longer one gets 4.13. A streamed body has no
+    /// limit.
     pub request_body: usize,
     /// Bytes of a response's body; more gets 5.00.
     pub response_body: usize,

@@ -8,8 +8,8 @@ use crate::{Dimensions, InstanceId, Objects, Path, Version};
 /// The Security object, which no server but a bootstrap server sees (TS Core 1.0 E.1).
 pub(crate) const SECURITY: u16 = 0;
 
-/// The body of a Register: every instance, or the object if it has none. No `ct`, which names formats besides TLV
-/// (TS Core 1.0 5.3.1): Wakaama's server refuses a Register with any other.
+/// The body of a Register: every instance, or the object if it has none. It has no `ct`, since `ct` names formats other
+/// than TLV (TS Core 1.0 5.3.1). Wakaama's server rejects a Register with any other.
 pub(crate) fn registration(objects: &Objects) -> String {
     let mut links = String::from("</>;rt=\"oma.lwm2m\"");
     for definition in objects
@@ -29,7 +29,7 @@ pub(crate) fn registration(objects: &Objects) -> String {
     links
 }
 
-/// The answer to a Discover, down to the resources; with the dimension of a multiple one (TS Core 1.0 5.1.2).
+/// The answer to a Discover, down to the resources, with the dimension of each multiple one (TS Core 1.0 5.1.2).
 pub(crate) fn discovered(
     path: Path,
     version: Version,

@@ -7,7 +7,7 @@ use crate::{
     Path, SavedObservation, coap::Code, content::Format, exchange::digest, numbers::Numbers,
 };
 
-/// Names an observation, which belongs to its path and token (RFC 7641 2).
+/// Identifies an observation. An observation belongs to its path and token (RFC 7641 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ObservationId(u64);
 
@@ -87,7 +87,7 @@ impl Notification {
 
 /// All observations of one server.
 pub(crate) struct Observations {
-    /// In the order in which the server asked for them last.
+    /// In the order of the last request for each.
     observations: Vec<Observation>,
     queue: VecDeque<Notification>,
     next_id: u64,
@@ -153,9 +153,9 @@ impl Observations {
         unsaved
     }
 
-    /// Begins an observation, or begins that of the same path and token anew: then what still waits is void, since the
-    /// response is newer. Returns the number for the response, and the path of the observation that had to make room;
-    /// `None` if there are too many.
+    /// Begins an observation, or restarts the one of the same path and token. A restart drops its queued notifications,
+    /// since the response is newer. Returns the number for the response, and the path of the observation that was
+    /// removed to make room; `None` if there are too many.
     pub(crate) fn begin(&mut self, subject: Subject, told: u64) -> Option<(u32, Option<Path>)> {
         let known = self.observations.iter().find(|it| it.is(&subject));
         let id = known.map_or(ObservationId(self.next_id), |it| it.id);
@@ -170,14 +170,15 @@ impl Observations {
         Some((self.numbers.next(), ended))
     }
 
-    /// The oldest observation of the path that has most of them, one more of `newest` counted. A server that forgot its
-    /// observations observes anew with other tokens; the Reset that ends an old one comes only when its value changes.
+    /// The oldest observation of the path that has most of them, with `newest` counted. A server that forgot its
+    /// observations observes again with other tokens. It sends the Reset that ends an old one only after the value
+    /// changes.
     fn superseded_by(&self, newest: Path) -> Option<ObservationId> {
         let of = |path: Path| {
             let known = self.observations.iter().map(|it| it.subject.path);
             known.chain([newest]).filter(|it| *it == path).count()
         };
-        // `max_by_key` gives the last of those that are alike.
+        // `max_by_key` returns the last of equal elements.
         let newest_first = self.observations.iter().rev();
         let most = newest_first.max_by_key(|it| of(it.subject.path))?;
         (of(most.subject.path) > 1).then_some(most.id)

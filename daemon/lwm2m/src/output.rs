@@ -52,7 +52,7 @@ pub enum Event {
     Deregistered,
     /// The server observes this.
     Observed(Path),
-    /// An observation of this ended; the server may have others of it.
+    /// An observation of this path ended. The server may have other observations of it.
     ObservationEnded(Path),
     /// A message was given up: the server did not acknowledge it. Notifications are kept, and an
     /// Update tries to reach the server.

@@ -11,7 +11,7 @@ pub struct RequestId(pub(crate) u64);
 /// The resources of one instance, each with its value.
 pub type Resources = Vec<(ResourceId, ResourceValue)>;
 
-/// The resources of one instance that are there, each with the number of its resource instances if it is multiple.
+/// The present resources of one instance, each with its number of resource instances if it is multiple.
 pub type Dimensions = Vec<(ResourceId, Option<u16>)>;
 
 /// Why something is read.
@@ -40,7 +40,7 @@ pub struct Block {
     /// Any other offset continues exactly where the block before, which was answered `Changed`,
     /// ended.
     pub offset: u64,
-    /// The bytes: a block of up to 1,024, or all that one message carries.
+    /// The bytes: a block of up to 1,024, or the whole body of one message.
     pub bytes: Vec<u8>,
     /// Nothing follows. To be answered when all of it is durable.
     pub last: bool,
@@ -156,7 +156,7 @@ impl<V: Into<ResourceValue>> From<V> for Content {
 pub enum Answer {
     /// 2.05, to a Read.
     Content(Content),
-    /// 2.05, to a Discover: the instances in question.
+    /// 2.05, to a Discover: the requested instances.
     Discovered(Vec<(InstanceId, Dimensions)>),
     /// 2.04, to a Write, an Execute, a Block (2.31 if it was not the last).
     Changed,

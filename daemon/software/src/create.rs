@@ -8,14 +8,14 @@ use crate::{Code, Effect, Event, Instance, Refusal, Request, Rules, Transition, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u16);
 
-/// The id that a new instance is to have.
+/// The id for a new instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// This one.
+    /// This id.
     This(InstanceId),
-    /// The lowest one that is free: a server's Create without an id.
+    /// The lowest free id: for a server's Create without an id.
     Lowest,
-    /// The highest one that is free below the limit: a local user takes none that a server counts on.
+    /// The highest free id below the limit: a local user takes no id that a server expects.
     Highest,
 }
 

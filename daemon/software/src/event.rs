@@ -31,11 +31,11 @@ pub enum Event {
     },
     /// A Delete of the instance.
     Delete,
-    /// What waits or downloads is to end: asked for on the device. A server has Delete.
+    /// A local user cancels an operation that waits or downloads. A server has Delete instead.
     Cancel {
-        /// What is to end. Another operation may run by now.
+        /// The operation to cancel. Another one may run by now.
         operation: OperationId,
-        /// Who asks.
+        /// The user.
         by: Origin,
     },
 

@@ -17,7 +17,7 @@ pub struct Facts<'a> {
     pub clock_is_set: bool,
     /// What is accepted and has not ended, of all instances, in the order of acceptance.
     pub accepted: &'a [(OperationId, Kind)],
-    /// Number of other downloads that have a turn. One that waits for its next attempt has none.
+    /// Number of other downloads that have a turn. A download that waits for its next attempt has none.
     pub downloading: usize,
     /// Number of downloads that may have a turn at once.
     pub parallel: usize,
@@ -122,8 +122,8 @@ fn another_package(instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
     Some(Failure::new(Cause::AnotherPackage, why))
 }
 
-/// Pulls take the free turns, and jobs of the installer go one after the other. A push comes when its server sends it.
-/// Free turns go by the order of acceptance, since the agent asks in that order.
+/// Pulls take the free turns, and jobs of the installer run one after the other. A push needs no turn: its server
+/// decides when it comes. The agent asks in the order of acceptance, so free turns follow that order.
 fn has_turn(operation: &Operation, facts: &Facts<'_>) -> bool {
     match operation.kind {
         Kind::Push => true,
@@ -328,7 +328,7 @@ mod tests {
             (0, 2, true),
             (1, 2, true),
             (2, 2, false),
-            (3, 2, false), // a reload lowered it
+            (3, 2, false), // a reload lowered the limit
             (15, 16, true),
         ] {
             let facts = Facts {
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn what_is_accepted_and_has_no_turn_holds_up_no_pull() {
         let accepted = [
-            (OTHER, Kind::Pull), // it waits for its next attempt
+            (OTHER, Kind::Pull), // waits for its next attempt
             (OTHER, Kind::Push),
             (OTHER, Kind::Install),
         ];

@@ -121,21 +121,21 @@ pub struct InPlace {
     pub damage: Option<Text>,
     /// As in [`Found::no_services`].
     pub no_services: bool,
-    /// What a local user has done to it.
+    /// The last Activate or Deactivate by a local user.
     pub switch: Switch,
 }
 
-/// Activate and Deactivate of software in place while its instance is not INSTALLED.
+/// Activate or Deactivate of software in place while its instance is not INSTALLED.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Switch {
-    /// Nothing.
+    /// No Activate or Deactivate runs, and the last one did not fail.
     #[default]
     Settled,
-    /// It could not be activated or deactivated.
+    /// The last Activate or Deactivate failed.
     Failed(Text),
-    /// It is being activated.
+    /// An Activate runs.
     Activating(Work),
-    /// It is being deactivated.
+    /// A Deactivate runs.
     Deactivating(Work),
 }
 
@@ -286,7 +286,7 @@ impl Instance {
         }
     }
 
-    /// Whether the software in place runs, in any state. In INSTALLED that is the Activation State.
+    /// Whether the software in place runs, in any state. In INSTALLED this is the Activation State.
     pub const fn runs(&self) -> bool {
         match (&self.state, self.in_place()) {
             (State::Installed { software, .. }, _) => software.active,
@@ -304,7 +304,7 @@ impl Instance {
         }
     }
 
-    /// Why the last Activate or Deactivate failed. The software may run, or not, as was wanted all the same.
+    /// The reason why the last Activate or Deactivate failed. The software may still be in the requested state.
     pub const fn activation_failure(&self) -> Option<&Text> {
         match (&self.state, self.in_place()) {
             (
@@ -357,7 +357,7 @@ impl Instance {
         }
     }
 
-    /// The package that the running operation is about; else the delivered one, else the software in place.
+    /// The package of the running operation; else the delivered one, else the software in place.
     pub fn subject(&self) -> Option<&PackageName> {
         let is_switch = matches!(self.work(), Some((Kind::Activate | Kind::Deactivate, _)));
         match self.package() {
@@ -383,7 +383,7 @@ impl Instance {
         }
     }
 
-    /// The phase that the operation is at: it waits in the gate, acts, or what it brought is judged.
+    /// The phase of the operation: it waits in the gate, runs, or its package is judged.
     pub fn phase(&self) -> Option<Phase> {
         if let State::Downloaded { .. } = self.state {
             return Some(Phase::Verify);
@@ -433,8 +433,8 @@ impl Instance {
         }
     }
 
-    /// Software in place of which the Status Reason tells, since nothing of the package is being done, and which a local
-    /// user activates and deactivates.
+    /// The software in place, if the Status Reason mentions it: no operation works on the package. A local user can
+    /// activate and deactivate it.
     pub(crate) const fn beside(&self) -> Option<&InPlace> {
         match &self.state {
             State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
@@ -575,7 +575,8 @@ impl InPlace {
         }
     }
 
-    /// The same software as the device has it now. An activation that failed is history once somebody else did it.
+    /// The same software as the device has it now. An activation failure is dropped once somebody else changed the
+    /// state.
     pub(crate) fn seen(&self, found: Found) -> Self {
         Self {
             switch: match &self.switch {

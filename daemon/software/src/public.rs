@@ -70,7 +70,7 @@ impl Instance {
     }
 }
 
-/// The software in place, beside a package of which nothing is being done.
+/// The software in place, beside a package that no operation works on.
 fn in_place(known: &InPlace) -> String {
     match (&known.switch, &known.damage) {
         (Switch::Activating(_), _) => format!("activating {}", known.title()),

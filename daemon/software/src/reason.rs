@@ -128,7 +128,7 @@ impl Instance {
             Installation::Failed { why, .. } => (
                 ReasonCode::InstallFailed,
                 match self.in_place() {
-                    // Two versions are told of.
+                    // The text names two versions.
                     Some(known) if known.version.as_str() != self.pkg_version() => {
                         format!("{} is not installed: {why}", self.title()).into()
                     }
@@ -164,7 +164,7 @@ impl Instance {
     }
 }
 
-/// The software in place, beside a package of which nothing is being done.
+/// The software in place, beside a package that no operation works on.
 fn of_in_place(known: &InPlace) -> Text {
     let title = known.title();
     match (&known.switch, &known.damage) {
@@ -181,7 +181,7 @@ impl InPlace {
         format!("{} {}", self.name, self.version)
     }
 
-    /// Whether it runs.
+    /// Whether the software runs, in words.
     pub(crate) fn stands(&self) -> String {
         let runs = match (self.no_services, self.runs) {
             (true, _) => "has no services",
@@ -199,7 +199,7 @@ fn damaged(title: &str, damage: &Text) -> Text {
     .into()
 }
 
-/// Once it is accepted it counts as being done, unless somebody said what it waits for.
+/// An accepted operation counts as running, unless the work names what it waits for.
 fn working(doing: &str, title: &str, work: &Work) -> Text {
     match &work.progress {
         Progress::Queued(Some(why)) | Progress::Running(Some(why)) => waiting(why.as_str()),

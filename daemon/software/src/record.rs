@@ -23,9 +23,9 @@ pub struct Record {
     pub note: Option<Text>,
     /// The software in place; `active` is the Activation State in INSTALLED, and before what it was.
     pub in_place: Option<Software>,
-    /// Whether it runs; in INSTALLED that is its Activation State.
+    /// Whether the software in place runs; in INSTALLED this is its Activation State.
     pub in_place_runs: bool,
-    /// Why its last Activate or Deactivate failed before INSTALLED, or what the one that is accepted waits for.
+    /// The failure of its last Activate or Deactivate outside INSTALLED, or what an accepted one waits for.
     pub in_place_note: Option<Text>,
     /// The file on its way or delivered.
     pub stage: Option<StageId>,
@@ -308,7 +308,7 @@ impl Record {
         })
     }
 
-    /// The download whose file is judged.
+    /// The download of the file that is judged.
     fn download(&self) -> Result<Operation, RecordError> {
         let operation = self.need("operation", self.operation.clone())?;
         match operation.kind {

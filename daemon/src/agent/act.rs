@@ -142,7 +142,7 @@ impl Agent {
         }))
     }
 
-    /// The next attempt of a download passes the gate as the first one did.
+    /// The next attempt of a download passes the gate like the first one.
     pub(super) fn want_turn(&mut self, effect: EffectId) {
         if self.resting.remove(&effect) {
             self.tasks.remove(&effect);
@@ -267,8 +267,8 @@ impl Agent {
         changed
     }
 
-    /// What was accepted and has not started, and pulls before their next attempt, in the order of acceptance: who
-    /// is asked about first gets the free turn.
+    /// Accepted operations that have not started, and pulls before their next attempt, in the order of acceptance. The
+    /// first one that is asked about gets the free turn.
     fn waiting_in_the_gate(&self) -> Vec<(Pending, OperationId)> {
         let waiting = self.pending.values().filter_map(|pending| {
             let operation = match pending.effect {

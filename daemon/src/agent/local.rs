@@ -56,7 +56,8 @@ impl Agent {
         }
     }
 
-    /// What the installer has, it alone can cancel: the answer comes from there, and the end from the job.
+    /// Cancels an operation. The installer alone can cancel a job that it has: it gives the answer, and the job reports
+    /// the end.
     fn cancel(
         &mut self,
         id: InstanceId,
@@ -257,7 +258,7 @@ fn write(user: u32, write: Write) -> Event {
     }
 }
 
-/// The installer is silent: the caller does not wait for it.
+/// The answer while the installer does not answer: the caller does not wait for it.
 fn noted(kind: Kind) -> Refused {
     let kind = kind.as_str();
     Refused::NotAllowed(format!(

@@ -78,7 +78,7 @@ pub enum AgentError {
     /// The server was told goodbye, and said nothing.
     #[error("the server did not answer: the registration stays until its lifetime is over")]
     NoAnswer,
-    /// Nobody to say goodbye to is configured.
+    /// No server is configured, so there is none to deregister from.
     #[error(
         "no [[server]] is configured: write the one that this gateway is registered with into wharfd.toml, and try again"
     )]
@@ -134,7 +134,7 @@ pub struct Agent {
     pending: BTreeMap<EffectId, Pending>,
     /// What is being done.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
-    /// Those of them that wait for the next attempt of their download.
+    /// The effects that wait for the next attempt of their download.
     resting: BTreeSet<EffectId>,
     /// Where it is noted that the device is to be looked at.
     changes: LocalChanges,
@@ -166,7 +166,7 @@ impl Agent {
             Some(server) => {
                 let saved = store.registration(&server.address.to_string())?;
                 if saved.is_none() {
-                    store.forget_answered()?; // another server sent them
+                    store.forget_answered()?; // these answers went to another server
                 }
                 saved
             }
@@ -353,7 +353,7 @@ impl Agent {
     /// the next message if that is possible.
     fn keep_registration(&mut self) {
         let Some(server) = &self.settings.server else {
-            return; // the next one may be that of before
+            return; // the next server may be the same one
         };
         let server = server.address.to_string();
         let saved = self.link.saved();

@@ -147,7 +147,7 @@ fn message_of(old: Option<&Instance>, new: &Instance) -> &'static str {
     }
 }
 
-/// The package of the instance stands as before, so its Result is no news.
+/// The package of the instance is the same as before, so its Result is not new.
 fn is_about_what_is_in_place(old: &Instance, new: &Instance) -> bool {
     let standing = |of: &Instance| (of.update_state(), of.update_result());
     standing(old) == standing(new) && old.in_place() != new.in_place()

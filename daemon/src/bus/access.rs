@@ -73,7 +73,7 @@ impl Call<'_> {
     }
 }
 
-/// The bus says the same as soon as wharfd has ended.
+/// The answer of a wharfd that ends. The bus gives the same one once it has ended.
 fn ending() -> fdo::Error {
     fdo::Error::NoReply("wharfd is ending: ask again when it runs".to_owned())
 }

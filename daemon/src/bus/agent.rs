@@ -64,7 +64,7 @@ impl Agent {
 /// The agent of this gateway.
 #[interface(name = "org.wharfd.Agent1")]
 impl Agent {
-    /// Makes an instance of Object 9. It gets the highest free id below `max-instances`; a server's Create takes the
+    /// Creates an instance of Object 9 with the highest free id below `max-instances`. A server's Create takes the
     /// lowest. Root alone.
     #[zbus(out_args("instance"))]
     async fn create_instance(
@@ -140,10 +140,10 @@ impl Agent {
         Ok(lines.into_iter().map(line).collect())
     }
 
-    /// All operations that are kept, in the order of acceptance: the last 200 that have ended, and those that have not.
-    /// The id, the sequence, the kind, the origin, the instance, the state, the seconds since 1970 at which it was
-    /// accepted, the outcome, the package. The package is the last one that `History` names for the operation, else an
-    /// empty text. Users other than root get the public text of the outcome.
+    /// All stored operations, in the order of acceptance: the last 200 that have ended, and those that have not.
+    /// Each has its id, sequence, kind, origin, instance, state, time of acceptance (seconds since 1970), outcome and
+    /// package. The package is the last one that `History` names for the operation, else an empty text. Users other
+    /// than root get the public text of the outcome.
     #[zbus(out_args("operations"))]
     async fn operations(
         &self,
@@ -168,7 +168,7 @@ impl Agent {
         self.view(|agent| agent.endpoint.clone())
     }
 
-    /// The LwM2M server that manages the software; empty where none is configured.
+    /// The LwM2M server that manages the software; empty if none is configured.
     #[zbus(property, name = "ServerURI")]
     fn server_uri(&self) -> String {
         self.view(|agent| agent.server_uri.clone())

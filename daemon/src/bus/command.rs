@@ -22,7 +22,7 @@ pub enum Command {
         request: Request,
         /// The uid of who asks.
         user: u32,
-        /// When it is accepted and stored: the operation that does it, if one is to.
+        /// Answers after the request is accepted and stored, with the operation for it, if there is one.
         answer: Answer<Option<OperationId>>,
     },
     /// As a server's Create without an id.
@@ -74,7 +74,7 @@ pub enum Request {
     },
     /// A Delete.
     Delete,
-    /// To end this operation, which waits, downloads, or has not begun to change the device.
+    /// Cancels this operation, which waits, downloads, or has not begun to change the device.
     Cancel(OperationId),
 }
 

@@ -31,7 +31,7 @@ and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, 
 
 - A method is a server's request, but for `Cancel`: it goes through the same machine, under the same rules, with the
   caller's uid as its origin; the server is notified as of its own. It answers when the request is accepted and stored;
-  the work comes afterwards. The answer names the operation that does the work. The signals of what it changed go out
+  the work comes afterwards. The answer names the operation for the request. The signals of its changes are sent
   before its answer.
 - A wharfd that ends answers `NoReply`, or the bus does. The request was accepted if its operation is there when wharfd
   is back.

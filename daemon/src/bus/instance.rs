@@ -30,7 +30,7 @@ impl Instance {
         views.instances.get(&self.id).map(part).unwrap_or_default()
     }
 
-    /// The operation that does it.
+    /// Returns the operation for the request.
     async fn change(&self, call: Call<'_>, request: Request) -> fdo::Result<OwnedObjectPath> {
         let user = call.root().await?;
         let id = self.id;
@@ -58,8 +58,8 @@ impl Instance {
 }
 
 /// An instance of Object 9, LwM2M Software Management. Its methods are a server's requests: each answers when the
-/// request is accepted and stored, the work comes afterwards. The answer is the operation that does the work, which may be
-/// one that was accepted before, or `/` where no work is left to do. Root alone.
+/// request is accepted and stored, the work comes afterwards. The answer is the operation for the request. It may be an
+/// earlier operation, or `/` if no work is left to do. Root alone.
 #[interface(name = "org.wharfd.Agent1.Instance")]
 impl Instance {
     /// Writes Package URI, User Name and Password together. Empty credentials erase those that are there.
@@ -166,7 +166,7 @@ impl Instance {
         self.execute(call, Executable::Uninstall, arguments).await
     }
 
-    /// Executes Activate. Outside INSTALLED it acts on the software in place, where a server's has no effect.
+    /// Executes Activate. Outside INSTALLED it acts on the software in place; a server's Activate has no effect there.
     #[zbus(out_args("operation"))]
     async fn activate(
         &self,
@@ -178,7 +178,7 @@ impl Instance {
         self.execute(call, Executable::Activate, b"").await
     }
 
-    /// Executes Deactivate. Outside INSTALLED it acts on the software in place, where a server's has no effect.
+    /// Executes Deactivate. Outside INSTALLED it acts on the software in place; a server's has no effect there.
     #[zbus(out_args("operation"))]
     async fn deactivate(
         &self,
@@ -190,9 +190,9 @@ impl Instance {
         self.execute(call, Executable::Deactivate, b"").await
     }
 
-    /// Ends this operation, and no other that may run by now: a download or its judgement, which leaves Update Result 57;
-    /// what waits to start; and a job, as long as the installer has changed nothing. No request of a server does this: a
-    /// server has Delete.
+    /// Cancels this operation, and no other that may run by now. A download or its judgement ends with Update Result
+    /// 57. An operation that waits to start ends, and a job ends if the installer has changed nothing yet. A server
+    /// cannot do this: it has Delete.
     async fn cancel(
         &self,
         operation: OwnedObjectPath,
@@ -297,8 +297,8 @@ impl Instance {
         self.view(|instance| instance.runs)
     }
 
-    /// Whether the software in place brings nothing that the service manager could start. `InPlaceRuns` and Resource 12 then
-    /// tell only which of Activate and Deactivate was the last.
+    /// Whether the software in place has nothing for the service manager to start. `InPlaceRuns` and Resource 12 then
+    /// only tell which of Activate and Deactivate was the last.
     #[zbus(property)]
     fn in_place_has_no_services(&self) -> bool {
         self.view(|instance| instance.no_services)

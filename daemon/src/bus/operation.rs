@@ -18,7 +18,7 @@ pub(super) fn path(id: OperationId) -> OwnedObjectPath {
     super::object_path(&format!("operations/{id}"))
 }
 
-/// The operation that lies there.
+/// The id of the operation at this path.
 pub(super) fn id(path: &OwnedObjectPath) -> Option<OperationId> {
     let (folder, id) = path.as_str().rsplit_once('/')?;
     let id = id.parse().ok()?;

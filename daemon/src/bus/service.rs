@@ -159,9 +159,9 @@ struct Bus {
 }
 
 impl Bus {
-    /// New objects come first, then all others change at one moment, then old objects go: an object that exists is
-    /// never without its state, and all of them show the same moment. An operation comes before the instance that names
-    /// it, and goes after it.
+    /// Adds new objects, then changes all others at once, then removes old ones. So each object always has its state,
+    /// and all objects show the same moment. An operation is added before the instance that names it, and removed after
+    /// it.
     async fn bring_up_to_date(&mut self) -> zbus::Result<()> {
         let before = self.shown.borrow().clone();
         let now = self.access.views.borrow().clone();

@@ -60,9 +60,9 @@ pub struct InstanceView {
     pub activation_state: bool,
     /// Name and version of the software in place.
     pub software: Option<(String, String)>,
-    /// Whether that runs.
+    /// Whether the software in place runs.
     pub runs: bool,
-    /// It brings nothing that the service manager could start.
+    /// The software has nothing for the service manager to start.
     pub no_services: bool,
     /// An Install, Uninstall, Activate or Deactivate is accepted and has not ended.
     pub busy: bool,
@@ -104,7 +104,7 @@ impl Views {
         }
     }
 
-    /// The same, with what only the other one has.
+    /// These views, with the objects that only the other ones have.
     pub(super) fn with_what_is_in(mut self, other: &Self) -> Self {
         for (id, instance) in &other.instances {
             let known = self.instances.entry(*id);

@@ -32,11 +32,11 @@ pub struct Settings {
     pub instances: u16,
     /// More instances than this cannot be created.
     pub max_instances: u16,
-    /// The server that manages the software; none where that is done here alone.
+    /// The server that manages the software; none if only local users manage it.
     pub server: Option<Server>,
     /// Packages that have an activation of their own, whoever installs them.
     pub activations: BTreeMap<PackageName, Activation>,
-    /// What the machine may not say about itself.
+    /// Facts about the device, for a machine that does not name its own.
     pub device: Device,
     /// Number of downloads that may run at once.
     pub parallel_downloads: usize,
@@ -46,12 +46,12 @@ pub struct Settings {
     pub timing: Timing,
 }
 
-/// What this gateway is, where the machine does not say.
+/// Facts about this gateway, used if the machine does not name them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device {
-    /// Who made it.
+    /// The maker of the gateway.
     pub manufacturer: Option<String>,
-    /// Which of the maker's models it is.
+    /// The maker's model name.
     pub model_number: Option<String>,
 }
 
@@ -132,7 +132,7 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         file: PathBuf,
-        /// Where, what is wrong, and what was expected.
+        /// The line and column, the fault, and the expected form.
         wrong: Wrong,
     },
     /// A value cannot be used.
@@ -180,7 +180,7 @@ impl Settings {
         server.map_or(DAY, |server| server.lifetime)
     }
 
-    /// The server's address, as it is shown; empty where there is none.
+    /// The server's address for display; empty if there is none.
     pub fn server_uri(&self) -> String {
         let server = self.server.as_ref();
         server.map_or_else(String::new, |server| server.address.to_string())
@@ -388,7 +388,7 @@ fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, 
     }
 }
 
-/// What a server reads and shows.
+/// A text that a server reads and shows.
 fn judge_text(
     source: &Source<'_>,
     key: &str,

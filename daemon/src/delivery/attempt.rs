@@ -47,7 +47,7 @@ pub struct Failed {
     pub retry_after: Option<u64>,
     /// So many bytes are on disk; none when it is not known, and what was reported last holds.
     pub durable: Option<u64>,
-    /// It is tried again whatever the cause says: it waits for downloads that run.
+    /// The download is retried for any cause, because it waits for running downloads.
     pub gives_way: bool,
 }
 
@@ -63,7 +63,7 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
-    /// It lacks nothing but the room that downloads before it need.
+    /// The download only lacks the room that earlier downloads need.
     pub fn giving_way(failure: Failure) -> Self {
         Self {
             gives_way: true,
@@ -89,8 +89,8 @@ impl Fetcher {
         }
     }
 
-    /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `each_second` is called meanwhile. The
-    /// length of the package comes back.
+    /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `each_second` is called
+    /// during it. Returns the length of the package.
     /// Dropping the future ends wharf-fetch, which ends when its socket closes. When wharfd is to end,
     /// wharf-fetch is asked to make durable what it has, and to say how much that is.
     pub async fn run(

@@ -1,8 +1,8 @@
 //! How a package comes into root's file: fetched, or pushed by the server. Knows when to try again and where
 //! to go on, and no package format.
 //!
-//! - [`pull`]: attempts, as long as a download has its turn; [`attempt`]: one of them, by wharf-fetch.
-//! - [`room`]: what downloads that run at once leave to each other.
+//! - [`pull`]: attempts, while a download has its turn; [`attempt`]: one of them, by wharf-fetch.
+//! - [`room`]: the disk space that parallel downloads leave to each other.
 //! - [`push`]: the blocks of a Write; [`copy`]: a file that a local user hands over.
 //! - [`seal`]: the question whether what came is what it should be.
 

@@ -1,5 +1,5 @@
-//! A download from a Package URI, while it has a turn: attempts until the package is there or the next one has to wait.
-//! Each is counted before it is made, and goes on where the one before stopped.
+//! A download from a Package URI during its turn: attempts until the package is complete or the next one has to wait.
+//! Each is counted before it is made, and resumes at the end of the one before.
 
 use std::{cell::Cell, time::Duration};
 
@@ -48,19 +48,19 @@ pub struct Pull {
     pub password: Option<Secret>,
 }
 
-/// What became of a turn.
+/// The result of a turn.
 #[derive(Debug)]
 pub enum Turn {
     /// This event ends the download.
     Over(Event),
-    /// The next attempt comes after so long, and others may download meanwhile.
+    /// The next attempt comes after this wait, and others may download meanwhile.
     GivenUp {
-        /// How long.
+        /// The wait.
         wait: Duration,
     },
 }
 
-/// Why the package is not there.
+/// The reason why the package is not complete.
 enum NotWhole {
     Failed(Failure),
     Later(Duration),
@@ -73,7 +73,7 @@ impl From<Failure> for NotWhole {
 }
 
 impl Pull {
-    /// Downloads.
+    /// Runs the turn.
     pub async fn run(self, context: &Context) -> Turn {
         let operation = self.operation;
         match self.until_whole(context).await {
@@ -114,7 +114,7 @@ impl Pull {
             return Err(gave_up(&failed.failure).into());
         }
         if failed.gives_way {
-            discard(context, self.stage).await; // its first bytes would take the others' room
+            discard(context, self.stage).await; // its first bytes would take room from the others
         }
         Err(NotWhole::Later(self.later(context, attempts, &failed)))
     }
@@ -230,7 +230,7 @@ impl Pull {
         }
     }
 
-    /// Says when the next attempt comes.
+    /// Reports the time of the next attempt.
     fn later(&self, context: &Context, failed: u32, why: &Failed) -> Duration {
         let wait = context.back_off(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
@@ -276,7 +276,7 @@ impl Pull {
                 wharf_fault::point("pull.started_over");
                 Ok(false)
             }
-            // The verdict is given again when the effect asks for it. This download has its turn meanwhile.
+            // The effect asks for the verdict again. This download keeps its turn meanwhile.
             _ => Ok(true),
         }
     }

@@ -1,5 +1,6 @@
-//! Room for downloads that run at once. The installer grants each file all that is free then, since only the origins say
-//! how long the packages are. A download that does not fit beside those that were first gives up its turn at its first byte.
+//! Room for parallel downloads. The installer grants each file all the space that is free then, since only the origins
+//! know how long the packages are. A download that does not fit beside earlier ones gives up its turn at its first
+//! byte.
 
 use std::{
     cell::RefCell,
@@ -11,7 +12,7 @@ use std::{
 
 use wharf_frames::{Cause, Failure, StageId};
 
-/// The downloads that run.
+/// The running downloads.
 #[derive(Debug, Clone, Default)]
 pub struct Room(Rc<RefCell<BTreeMap<StageId, Growing>>>);
 
@@ -19,13 +20,13 @@ pub struct Room(Rc<RefCell<BTreeMap<StageId, Growing>>>);
 struct Growing {
     /// Bytes in the file when the attempt began.
     kept: u64,
-    /// The file, seen through a descriptor that nobody can write through: the seal waits for writers alone.
+    /// The file, through a descriptor that cannot write: the seal waits for writers only.
     file: Option<File>,
-    /// The length of the package, once the origin said it.
+    /// The length of the package, after the origin sent it.
     total: Option<u64>,
 }
 
-/// Bytes of the downloads that run.
+/// Bytes of the running downloads.
 pub type Lengths = BTreeMap<StageId, u64>;
 
 /// An attempt's part of the room, until it is dropped.
@@ -35,19 +36,19 @@ pub struct Share {
     stage: StageId,
     /// The length that the installer granted.
     limit: u64,
-    /// Bytes of the others that the installer counted for that.
+    /// Bytes of the others that the installer counted for this grant.
     counted: Lengths,
 }
 
 impl Room {
-    /// What is there now. The installer, asked afterwards, counts at least as much.
+    /// The current lengths. The installer is asked later, and counts at least as much.
     pub fn lengths(&self) -> Lengths {
         let running = self.0.borrow();
         let length = |(stage, file): (&StageId, &Growing)| (*stage, file.length());
         running.iter().map(length).collect()
     }
 
-    /// An attempt for which the installer, after these lengths, granted `limit`.
+    /// Adds an attempt. The installer granted `limit` after these lengths.
     pub fn share(
         &self,
         stage: StageId,
@@ -77,7 +78,7 @@ fn look_at(file: &impl AsRawFd) -> Option<File> {
         .read(true)
         .custom_flags(libc::O_PATH)
         .open(way);
-    opened.ok() // then the file is taken for as long as it was
+    opened.ok() // without it, the length at the start of the attempt is used
 }
 
 impl Growing {
@@ -88,7 +89,7 @@ impl Growing {
 }
 
 impl Share {
-    /// The origin sends a package of `total` bytes. Refused where that does not fit beside what the others still need.
+    /// The origin sends a package of `total` bytes. Refused if that does not fit beside the need of the others.
     pub fn expect(&self, total: Option<u64>) -> Result<(), Failure> {
         let mut running = self.room.0.borrow_mut();
         let still_needed = |(other, file): (&StageId, &Growing)| {
@@ -98,7 +99,7 @@ impl Share {
         let others = running.iter().filter(|(other, _)| **other != self.stage);
         let needed = others.map(still_needed).fold(0, u64::saturating_add);
         let left = self.limit.saturating_sub(needed);
-        // What exceeds the limit alone, wharf-fetch refuses.
+        // wharf-fetch refuses a package that exceeds the limit alone.
         if let Some(total) = total.filter(|total| (left + 1..=self.limit).contains(total)) {
             return Err(Failure::new(
                 Cause::Quota,
@@ -140,7 +141,7 @@ mod tests {
         file
     }
 
-    /// The installer granted `limit` just now.
+    /// The installer has just granted `limit`.
     fn share(room: &Room, stage: StageId, file: &File, limit: u64) -> Share {
         let kept = file.metadata().unwrap().len();
         room.share(stage, room.lengths(), file, kept, limit)
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(refused.detail.as_str(), told);
     }
 
-    /// Nobody reports how far the first one is.
+    /// Nobody reports the progress of the first download.
     #[test]
     fn bytes_that_the_installer_counted_are_not_counted_again() {
         let room = Room::default();

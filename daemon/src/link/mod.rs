@@ -62,8 +62,8 @@ enum Coming {
 
 impl Link {
     /// Goes to the server, and registers once there is a way. It begins at this port if it can: a server that is
-    /// spoken with in the clear knows the gateway by it. Without a server no way ever opens, and the engine, which
-    /// nobody asks anything, does nothing.
+    /// spoken with in the clear knows the gateway by it. Without a server the link never opens, and the engine does
+    /// nothing.
     pub fn new(
         engine: Engine,
         server: Option<&Server>,

@@ -36,7 +36,7 @@ pub struct Device {
     software_version: &'static str,
 }
 
-/// What DMI says where the maker of the board wrote nothing, in small letters.
+/// Placeholders in DMI if the maker of the board wrote nothing, in small letters.
 const PLACEHOLDERS: [&str; 9] = [
     "default string",
     "none",
@@ -50,7 +50,7 @@ const PLACEHOLDERS: [&str; 9] = [
 ];
 
 impl Device {
-    /// What the machine says about itself, and what the configuration says where the machine does not.
+    /// The facts of the machine. The configuration fills in missing ones.
     pub fn of(root: &Path, configured: &config::Device) -> Self {
         let dmi = |name: &str| {
             let said = first_line(&root.join("sys/class/dmi/id").join(name));
@@ -127,7 +127,7 @@ mod tests {
     ];
     const TREE: &str = "proc/device-tree/model";
 
-    /// Manufacturer and Model Number of a machine with these files, where the configuration says Acme and Gate 7.
+    /// Manufacturer and Model Number of a machine with these files; the configuration says Acme and Gate 7.
     fn made(files: &[(&str, &str)]) -> [Option<ResourceValue>; 2] {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {

@@ -122,7 +122,7 @@ impl Values<'_> {
     }
 }
 
-/// How many resource instances a multiple resource has.
+/// Number of resource instances of a multiple resource.
 fn dimension(value: &ResourceValue) -> Option<u16> {
     match value {
         ResourceValue::Single(_) => None,
@@ -162,7 +162,7 @@ mod tests {
         let Answer::Discovered(device) = discover(Path::Object(3)) else {
             panic!("no answer to a Discover");
         };
-        // Manufacturer, Model Number and Firmware Version are known nowhere below this root.
+        // Below this root nothing tells Manufacturer, Model Number and Firmware Version.
         let expected = [
             (11, Some(1)),
             (13, None),

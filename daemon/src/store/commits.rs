@@ -42,8 +42,8 @@ pub struct Commit<'a> {
 }
 
 impl Store {
-    /// Makes the instances from the factory, once in the life of the database. Before there is a server, and before
-    /// anything happened to one, that once is not over: the administrator may configure their number still.
+    /// Makes the instances from the factory, once for each database. The administrator may still change their number
+    /// until a server is configured or an instance is used.
     pub fn make_factory_instances(
         &mut self,
         count: u16,
@@ -219,7 +219,7 @@ fn accept(
     Ok(())
 }
 
-/// What is activated or deactivated. History names what the server sees, which may be a package beside it.
+/// The software of an Activate or Deactivate. History names the package that the server sees, which may be another one.
 fn switched(instance: &Instance) -> Option<PackageName> {
     let is_switch = matches!(
         instance.operation()?.kind,

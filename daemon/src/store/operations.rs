@@ -1,4 +1,4 @@
-//! Operations: those that are shown as objects, and all that are kept.
+//! Operations: those on D-Bus as objects, and all stored ones.
 
 use std::collections::HashMap;
 
@@ -35,12 +35,13 @@ pub struct OperationRow {
 pub struct KeptOperation {
     /// The operation.
     pub row: OperationRow,
-    /// What it switches, else the last package that history names for it; empty where it names none.
+    /// The software that it activates or deactivates, else the last package that history names for it. Empty if there
+    /// is none.
     pub package: String,
 }
 
 impl Store {
-    /// All that are kept, in the order of acceptance.
+    /// All stored operations, in the order of acceptance.
     pub fn kept_operations(&mut self) -> Result<Vec<KeptOperation>, StoreError> {
         let mut packages = packages(&self.history()?);
         let rows = self.operations(history::OPERATIONS)?.into_iter();
@@ -72,8 +73,8 @@ impl Store {
     }
 }
 
-/// The last package that history names for each operation. A line without an operation belongs to the one before it: the
-/// verdict of a download does.
+/// The last package that history names for each operation. A line without an operation, such as the verdict of a
+/// download, belongs to the operation before it.
 fn packages(lines: &[HistoryEntry]) -> HashMap<OperationId, String> {
     let (mut packages, mut before) = (HashMap::new(), HashMap::new());
     for line in lines {

@@ -577,7 +577,7 @@ fn rows_of_release_0_1_are_read() {
     assert_eq!(store.download(STAGE).unwrap(), download);
 }
 
-/// Software that was left for its upgrade.
+/// Software in place, before its upgrade.
 fn with_software(software: Software, note: Option<&str>) -> Record {
     Record {
         in_place_runs: true,
@@ -680,7 +680,7 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
         );
     }
     let lines = open.history().unwrap();
-    assert!(lines.iter().all(|line| line.name == "other")); // as the server reads it
+    assert!(lines.iter().all(|line| line.name == "other")); // the server reads this name
 }
 
 #[test]
@@ -704,7 +704,7 @@ fn software_that_was_active_before_its_upgrade_runs_for_all_that_an_older_releas
     assert_eq!(runs, [true, false]);
 }
 
-/// As the third schema has it: the pull is over before its package is judged. Then this happens.
+/// A folder by the third schema: the pull is over before its package is judged. Then `then` is executed.
 fn downloaded_of_the_third_schema(then: &str) -> Folder {
     let folder = of_release_0_1();
     let third = Database::open(&folder.file(), &schema::MIGRATIONS[..3]).unwrap();
@@ -746,7 +746,7 @@ fn a_pull_that_the_third_schema_took_for_done_before_its_verdict_goes_on() {
     assert_eq!(store.load().unwrap().accepted, []);
 }
 
-/// The third schema kept 200 operations that were over, and this one was.
+/// The third schema kept 200 ended operations, and dropped this one.
 #[test]
 fn an_operation_that_the_third_schema_had_forgotten_is_written_again_from_its_seal() {
     for (then, kind) in [

@@ -9,7 +9,7 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::ServerAddress;
 
-/// The longest message that is taken. RFC 7252 4.6 wants 1152 bytes to suffice; what is longer than this comes in blocks.
+/// The longest accepted message. RFC 7252 4.6 expects 1152 bytes to suffice; longer bodies come in blocks.
 pub const MAX_DATAGRAM: usize = 4096;
 
 /// The addresses that the server's name has now, in the order of preference (RFC 6724).

@@ -283,7 +283,7 @@ impl Apt {
         }
     }
 
-    /// Names the packages that apt's refusal is about, where their fields tell.
+    /// Names the packages behind apt's refusal, if their fields tell.
     fn explained(
         &self,
         failure: Failure,

@@ -29,10 +29,10 @@ const WORDS: &[(&str, Cause)] = &[
     ("Sub-process /usr/bin/dpkg", Cause::PackageManager),
 ];
 
-/// What apt prints, again and again, while it waits for a lock; it may get it later.
+/// apt prints this again and again while it waits for a lock, and may get the lock later.
 const WAITS: &str = "Waiting for cache lock: ";
 
-/// The cause in what was printed, and the lines that tell it to a person. Progress is no reason.
+/// The cause in the printed text, and the lines for a person. Progress lines are left out.
 pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let (waits, lines): (Vec<&str>, Vec<&str>) =
         printed.lines().partition(|line| line.starts_with(WAITS));
@@ -43,7 +43,7 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let said = match cause {
         Cause::Dependency => dependencies(printed),
         Cause::Script => script(printed),
-        // Only there apt says who holds it.
+        // apt names the holder only in this line.
         Cause::Locked if !waits.is_empty() => waits.last().map(|line| holder(line)),
         _ => found.and_then(|(words, _)| line_with(printed, words)),
     };
@@ -64,7 +64,7 @@ pub(super) fn dpkg_died(printed: &str) -> bool {
         || printed.contains("/usr/bin/dpkg received")
 }
 
-/// ` acme : Depends: libfoo (>= 2) but it is not installable or`, and what is as good on the next lines
+/// Reads ` acme : Depends: libfoo (>= 2) but it is not installable or`, and the alternatives on the next lines.
 fn dependencies(printed: &str) -> Option<String> {
     let mut needs: Vec<String> = Vec::new();
     let mut goes_on = false;

@@ -174,13 +174,13 @@ impl Dpkg {
         }))
     }
 
-    /// What all packages of the database declare of others, as lines of [`relations::FORMAT`].
+    /// The relations of all packages in the database, as lines of [`relations::FORMAT`].
     pub(super) fn declared(&self) -> Result<String, Failure> {
         let output = self.ask("dpkg-query", &["-W", relations::FORMAT])?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The same of a file.
+    /// The relations of a package file.
     pub(super) fn declared_in(&self, file: &Path) -> Result<String, Failure> {
         let file = self.root.seen_inside(file);
         let output = self.ask(

@@ -1,22 +1,22 @@
-//! Why a package cannot be installed or removed here, by what packages declare (deb-control(5), Policy 7). apt names the
-//! packages that it would remove, and not the relation that makes it do so; and its words change with its version. The
-//! fields do not. Nothing is decided here: apt has refused already.
+//! The reason why a package cannot be installed or removed here, from the packages' fields (deb-control(5), Policy 7).
+//! apt names the packages that it would remove, but not the relation, and its words change with its version. The fields
+//! are stable. This module decides nothing: apt has refused already.
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
 use super::{dpkg, version};
 
-/// How long the reason may get. `Text` cuts later than that, and other words stand before it.
+/// The longest reason. `Text` cuts later than that, and other words precede the reason.
 const LONGEST: usize = 320;
 
-/// Of one field, so many relations are read: each is compared with all packages. No reason names those after them.
+/// The most relations that are read from one field: each is compared with all packages. A reason names only these.
 const RELATIONS: usize = 1024;
 
 /// For `dpkg-query` and `dpkg-deb` alike: a package and its relations.
 pub(super) const FORMAT: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
                                  ${Conflicts}\\t${Breaks}\\t${Provides}\\n";
 
-/// What a package declares.
+/// The fields of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Declared<'a> {
     name: &'a str,
@@ -31,7 +31,7 @@ pub(super) struct Declared<'a> {
 /// `a (>= 1) | b`: one of them is enough.
 type Alternatives<'a> = Vec<Relation<'a>>;
 
-/// `name`, `name (>= version)`; of architectures (`name:any`) nothing is kept.
+/// `name`, `name (>= version)`; the architecture in `name:any` is dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Relation<'a> {
     name: &'a str,
@@ -47,7 +47,7 @@ impl fmt::Display for Relation<'_> {
     }
 }
 
-/// Reads lines of [`FORMAT`]. A line that is not understood is left out.
+/// Reads lines of [`FORMAT`]. A line that cannot be parsed is skipped.
 pub(super) fn declared(lines: &str) -> Vec<Declared<'_>> {
     lines.lines().filter_map(line).collect()
 }
@@ -72,7 +72,7 @@ fn list(field: &str) -> Vec<Relation<'_>> {
     bounded(field).split(',').filter_map(relation).collect()
 }
 
-/// The field, or its beginning, which ends with a whole group.
+/// The field, or its beginning up to a whole group.
 fn bounded(field: &str) -> &str {
     let Some((end, _)) = field.match_indices([',', '|']).nth(RELATIONS) else {
         return field;
@@ -118,7 +118,7 @@ impl Relation<'_> {
         }
     }
 
-    /// Whether the package is this, or provides it. A provided name has a version only where the package says which.
+    /// Whether the package has this name, or provides it. A provided name has a version only if the package gives one.
     fn means(&self, package: &Declared<'_>) -> bool {
         self.means_itself(package)
             || package.provides.iter().any(|provided| {
@@ -134,7 +134,7 @@ impl Relation<'_> {
         package.name == self.name && self.takes(package.version)
     }
 
-    /// In words: as it is declared, or by the package's name where that provides what is declared.
+    /// The relation in words: as declared, or by the name of the package that provides it.
     fn of(&self, package: &Declared<'_>) -> String {
         match self.means_itself(package) {
             true => self.to_string(),
@@ -148,7 +148,7 @@ impl Declared<'_> {
         !dpkg::is_absent(self.state)
     }
 
-    /// dpkg takes a package for a dependency only once it is configured.
+    /// dpkg accepts a package as a dependency only once it is configured.
     fn is_configured(&self) -> bool {
         matches!(
             self.state,
@@ -166,7 +166,7 @@ fn is_met(group: &[Relation<'_>], by: &[&Declared<'_>]) -> bool {
     group.is_empty() || relations.any(|relation| by.iter().any(|package| relation.means(package)))
 }
 
-/// Why this package cannot be installed beside these; none where their fields do not say.
+/// The reason why this package cannot be installed beside these; none if the fields do not tell.
 pub(super) fn why_not_installed(new: &Declared<'_>, known: &[Declared<'_>]) -> Option<String> {
     let there: Vec<_> = known.iter().filter(|it| it.is_there()).collect();
     let others = there.iter().copied();
@@ -179,7 +179,7 @@ pub(super) fn why_not_installed(new: &Declared<'_>, known: &[Declared<'_>]) -> O
     joined(reasons)
 }
 
-/// Why this package cannot be removed; none where the fields of these do not say.
+/// The reason why this package cannot be removed; none if the fields do not tell.
 pub(super) fn why_not_removed(name: &str, known: &[Declared<'_>]) -> Option<String> {
     const NAMED: usize = 3;
     let there: Vec<_> = known.iter().filter(|it| it.is_there()).collect();
@@ -238,7 +238,7 @@ fn refused_by(new: &Declared<'_>, others: &[&Declared<'_>]) -> Vec<String> {
     told.collect()
 }
 
-/// `b, which is installed, conflicts with acme`; not again where acme says so itself.
+/// `b, which is installed, conflicts with acme`; left out if acme declares the same conflict.
 fn refusing(new: &Declared<'_>, others: &[&Declared<'_>]) -> Vec<String> {
     let news = [new];
     let own: BTreeSet<&str> = each_met(new, others).map(|(_, _, it)| it.name).collect();
@@ -253,7 +253,7 @@ fn refusing(new: &Declared<'_>, others: &[&Declared<'_>]) -> Vec<String> {
     told.collect()
 }
 
-/// Each conflict of a package with others, and what it is called.
+/// Each conflict of a package with others, and the name of the field.
 fn each_met<'a>(
     package: &'a Declared<'_>,
     others: &'a [&Declared<'_>],
@@ -277,7 +277,7 @@ fn needing(name: &str, new: Option<&Declared<'_>>, there: &[&Declared<'_>]) -> V
     told.collect()
 }
 
-/// The needs of others that are met now, and no longer once this package is gone or another version of it is there.
+/// The dependencies of others that are met now, and not after this package is removed or replaced.
 fn broken<'a>(
     name: &str,
     new: Option<&Declared<'_>>,
@@ -289,14 +289,14 @@ fn broken<'a>(
     let mut broken = Vec::new();
     for package in others {
         let groups = package.needs.iter();
-        // Only what this package met can be lost with it.
+        // Removing this package can only break what it met.
         let lost = groups.filter(|group| is_met(group, &old) && !is_met(group, &after));
         broken.extend(lost.map(|group| (package, group.as_slice())));
     }
     broken
 }
 
-/// As many whole reasons as there is room for, the first always.
+/// As many whole reasons as fit; always the first.
 fn joined(reasons: impl Iterator<Item = String>) -> Option<String> {
     let mut reasons = reasons.peekable();
     let mut text = reasons.next()?;
@@ -323,7 +323,7 @@ mod tests {
                         jammed\t1\thalf-configured\t, \t\t\t\n\
                         gone\t1\tconfig-files\t, \t\t\t\n";
 
-    /// A new package by name, version, what it depends on, conflicts with, breaks and provides.
+    /// Describes a new package: name, version, what it depends on, conflicts with, breaks and provides.
     fn why(new: &str) -> Option<String> {
         let known = declared(HERE);
         let new = declared(new).pop().expect("a line");
@@ -458,7 +458,7 @@ mod tests {
             why_not_removed("p0", &known).as_deref(),
             Some("cannot remove p0: p2992, p2993, p2994 and 6 more depend on it")
         );
-        // Each with each takes minutes.
+        // Comparing each with each takes minutes.
         let taken = begun.elapsed();
         assert!(taken < std::time::Duration::from_secs(20), "{taken:?}");
     }

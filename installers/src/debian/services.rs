@@ -49,7 +49,7 @@ impl Services {
         self.systemd.tidy(is_at_work, is_there, present)
     }
 
-    /// Leaves what is there INACTIVE, or as it was before an install or activation that is not `done`.
+    /// Leaves the units INACTIVE, or as before an install or activation that failed.
     pub(super) fn settle(
         &self,
         dpkg: &Dpkg,

@@ -1,5 +1,5 @@
 //! wharf-inspect: one package on descriptor 0, the socket to root's side on descriptor 1, one question, one answer. A
-//! package that was inside a message goes out into a pipe on descriptor 2.
+//! package from inside a message is written to the pipe on descriptor 2.
 
 use std::{
     fs::{self, File},

@@ -1,5 +1,5 @@
-//! A package inside an OpenPGP message (RFC 9580 10.3): signed in one pass, compressed once or not at all. It is taken
-//! apart into the package and the signatures over it; whether these hold is judged as of signatures that stand beside.
+//! A package inside an OpenPGP message (RFC 9580 10.3): signed in one pass, compressed once or not at all. This module
+//! separates the package from its signatures. They are judged like signatures beside a package.
 
 use std::io::{Read, Write};
 
@@ -21,10 +21,10 @@ use super::{
     stream::pass_on,
 };
 
-/// So many first bytes of a file tell [`is_one`].
+/// [`is_one`] needs this many first bytes of a file.
 pub(super) const HEAD: u64 = 32;
 
-/// Whether a file that begins so is a message that may be taken apart; an error if it is one that is not.
+/// Whether a file with these first bytes is a message that can be taken apart. An error for any other message.
 pub(super) fn is_one(head: &[u8]) -> Result<bool, Failure> {
     let refused = |why: &str| Err(Failure::new(Cause::WrongKind, why));
     if head.starts_with(b"-----BEGIN PGP ") {
@@ -45,7 +45,7 @@ const ONE_PASS_SIGNATURE: u8 = 4;
 const COMPRESSED: u8 = 8;
 const LITERAL: u8 = 11;
 
-/// The type of the packet that begins so (RFC 9580 4.2).
+/// The type of the packet with this first byte (RFC 9580 4.2).
 fn tag(first: u8) -> Option<u8> {
     match first >> 6 {
         0b11 => Some(first & 0x3f),
@@ -54,7 +54,7 @@ fn tag(first: u8) -> Option<u8> {
     }
 }
 
-/// Takes a message apart: the package goes out as it comes, its signatures are the answer.
+/// Takes a message apart: writes the package as it comes, and returns its signatures.
 pub(super) fn unwrap<S: ReadAt + Sync + ?Sized>(
     file: &S,
     length: u64,
@@ -89,7 +89,7 @@ fn parse<'a>(message: impl Read + Send + Sync + 'a) -> Result<PacketParserResult
     builder.build().map_err(|error| unsound(&error))
 }
 
-/// The same for one that is not compressed.
+/// Takes apart a message without compression.
 fn signed(mut rest: PacketParserResult<'_>, mut package: impl Write) -> Result<Unwrapped, Failure> {
     let mut found = Found::default();
     loop {
@@ -106,16 +106,16 @@ fn signed(mut rest: PacketParserResult<'_>, mut package: impl Write) -> Result<U
     }
 }
 
-/// What has come of a message.
+/// The parts of a message that have been read.
 #[derive(Default)]
 struct Found {
-    /// Signatures that were announced.
+    /// Number of announced signatures.
     announced: usize,
-    /// Those that came.
+    /// Number of signatures read.
     came: usize,
-    /// Their packets.
+    /// The packets of the signatures.
     signatures: Vec<u8>,
-    /// Of the package, once it has come.
+    /// The length of the package, once it is read.
     length: Option<u64>,
 }
 

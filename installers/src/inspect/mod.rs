@@ -107,8 +107,8 @@ impl From<InspectError> for Failure {
 }
 
 impl Inspector {
-    /// Who signed the package, and what its bytes are; none when it is a message, to be taken apart by
-    /// [`Inspector::unwrap`]. The descriptor needs to be readable only.
+    /// Verifies the signer and the content of a package. `None` for a message, which [`Inspector::unwrap`] takes apart.
+    /// The descriptor only has to be readable.
     pub fn verify(
         &self,
         package: BorrowedFd<'_>,
@@ -137,8 +137,8 @@ impl Inspector {
         }
     }
 
-    /// Takes a message apart: hands on the package inside, piece by piece, and gives the signatures over it. Nothing of
-    /// that is verified.
+    /// Takes a message apart: passes the package on piece by piece, and returns the signatures over it. It verifies
+    /// nothing.
     pub fn unwrap(
         &self,
         message: BorrowedFd<'_>,
@@ -284,8 +284,8 @@ fn ask(socket: &OwnedFd, requests: &[Request], deadline: Instant) -> Result<(), 
     Ok(())
 }
 
-/// Hands on what comes out of the pipe, to its end; gives how much that was. A disk that takes a MiB in a second is fast
-/// enough.
+/// Passes on the bytes from the pipe until its end, and returns their number. A disk that writes one MiB a second is
+/// fast enough.
 fn pump(
     mut pipe: ChildStderr,
     deadline: Instant,
@@ -313,7 +313,7 @@ fn pump(
     }
 }
 
-/// Waits for the answer; none when the child went away without one.
+/// Waits for the answer; none if the child exited without one.
 fn hear(socket: &OwnedFd, deadline: Instant) -> Result<Option<Answer>, InspectError> {
     let mut packet = [0; ANSWER_LENGTH];
     loop {

@@ -42,7 +42,7 @@ pub(super) fn unpack<S: ReadAt + ?Sized>(
     }
 }
 
-/// Reads to the end.
+/// Reads until the end.
 pub(super) fn pass_on(
     mut unpacked: impl Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,

@@ -15,18 +15,18 @@ use super::{
 };
 use crate::{backend::Change, fault, limits};
 
-/// How the software of a package stands.
+/// The state of the software of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Standing {
-    /// It runs, and will after the next boot, as far as the conditions of its units allow.
+    /// The software runs, and will after the next boot, if the conditions of its units are met.
     pub(crate) active: bool,
-    /// What of active software systemd skipped, and why.
+    /// The units of active software that systemd skipped, and why.
     pub(crate) skipped: Option<Text>,
 }
 
 impl Systemd {
     /// Whether the software runs, and will after the next boot. At boot, and right after somebody started it, what is
-    /// about to start counts as started. So does what systemd skipped.
+    /// about to start counts as started. The same goes for units that systemd skipped.
     pub(crate) fn standing(&self, package: &PackageName) -> Result<Standing, Failure> {
         let Some(record) = Record::read(&self.root, package)? else {
             return Ok(Standing::default());
@@ -59,8 +59,8 @@ impl Systemd {
         Ok(self.standing(package)?.active)
     }
 
-    /// Enables and starts what the package's installation would have, and looks whether it stays up. Where something does
-    /// not, [`Self::settle`] has to follow.
+    /// Enables and starts the units that the package's installation would have, and checks that they stay up. If one
+    /// does not, [`Self::settle`] has to follow.
     pub(crate) fn activate(
         &self,
         package: &PackageName,
@@ -98,7 +98,7 @@ impl Systemd {
         Ok(Change::Changed)
     }
 
-    /// What an activation begins with.
+    /// The state before an activation.
     fn as_it_stands(
         &self,
         package: &PackageName,
@@ -125,7 +125,7 @@ impl Systemd {
         })
     }
 
-    /// An activation failed: what it enabled and started is as it was before.
+    /// Undoes a failed activation: units are enabled and run as before.
     pub(super) fn put_back(
         &self,
         package: &PackageName,
@@ -154,7 +154,7 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// Enables and starts again what was enabled and ran, where the package still has it.
+    /// Enables and starts again the units that were enabled and ran, if the package still has them.
     pub(super) fn run_on(
         &self,
         gate: &Gate,
@@ -181,7 +181,7 @@ impl Systemd {
         Ok(gate.ours(startable.units().iter().chain(&shipped.linked)))
     }
 
-    /// Gives what systemd skipped.
+    /// Returns the units that systemd skipped.
     fn start(&self, package: &PackageName, wanted: &Ours) -> Result<Vec<Skipped>, Failure> {
         self.release(package)?;
         fault::point("activate.released");
@@ -245,7 +245,7 @@ impl Systemd {
         Ok(skipped)
     }
 
-    /// Fails unless each is up, or was skipped by systemd: gives those.
+    /// Fails unless each unit is up or was skipped by systemd. Returns the skipped ones.
     fn all_up(
         &self,
         wanted: &Ours,

@@ -1,6 +1,5 @@
-//! The first Install of a package that the device had before wharfd managed it. Its software is no new one, so it is not
-//! held back: maintainer scripts restart it, as they do under the package manager alone. What somebody stopped stays
-//! stopped.
+//! The first Install of a package that the device had before wharfd managed it. Its software is not new, so it is not
+//! held back: maintainer scripts restart it, as they do under the package manager alone. Stopped units stay stopped.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +19,8 @@ use super::{
 use crate::{fault, limits};
 
 impl Systemd {
-    /// Before the package manager's work: records what runs, and keeps down what does not. While the package is not whole,
-    /// an earlier adoption that was never settled knows better what ran.
+    /// Before the package manager's work: records the running units, and keeps the stopped ones down. If the package is
+    /// not whole, the record of an earlier, unsettled adoption is used instead.
     pub(super) fn adopt(
         &self,
         package: &PackageName,
@@ -72,7 +71,7 @@ impl Systemd {
         let known: Vec<UnitName> = known.into_iter().collect();
         let (mut ran, mut enabled, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for (unit, state) in known.iter().zip(&self.manager.states(&known)?) {
-            // What others start when it is needed they start again.
+            // Their triggers start such units again when needed.
             let by_itself = state.is_enabled() || state.is_disabled();
             let is_to_run = by_itself || !state.pulled_by.is_empty();
             ran.extend((state.runs() && is_to_run).then(|| unit.clone()));
@@ -91,7 +90,7 @@ impl Systemd {
         })
     }
 
-    /// After the package manager's work, whatever came of it: what ran runs, and what was down is down.
+    /// After the package manager's work, also if it failed: starts the units that ran, and stops those that were down.
     pub(super) fn settle_adoption(
         &self,
         package: &PackageName,
@@ -122,8 +121,8 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// Somebody made the package whole by hand, after an adoption that failed. What is down stays so, and can be started
-    /// again. What the failed adoption found no longer counts; the next Install is an adoption still.
+    /// Somebody made the package whole by hand after a failed adoption. Stopped units stay down, and can be started
+    /// again. The record of the failed adoption is dropped; the next Install is still an adoption.
     pub(super) fn let_go(
         &self,
         package: &PackageName,
@@ -145,15 +144,15 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// A maintainer script may have enabled what somebody had disabled.
+    /// Disables what a maintainer script enabled and somebody had disabled.
     fn disable_again(&self, held: &Ours, job: &Interruption) -> Result<(), Failure> {
         let enabled = self.manager.those(held, UnitState::is_enabled)?;
         let newly = enabled.only(|unit| !job.enabled.contains(unit));
         self.manager.disable(&newly)
     }
 
-    /// All that starts at boot is the software. A package without such units counts as active, unless somebody disabled
-    /// them.
+    /// The software is every unit that starts at boot. A package without such units counts as active, unless somebody
+    /// disabled its units.
     fn record_software(
         &self,
         gate: &Gate,

@@ -1,4 +1,4 @@
-//! Units that systemd does not start since a condition is not met (systemd.unit(5)): which ones, and by which condition.
+//! Units that systemd skips because a condition is not met (systemd.unit(5)), and the condition.
 
 use std::{
     path::Path,
@@ -17,14 +17,14 @@ use super::{
 /// systemd has started a unit, or skipped it (systemd.journal-fields(7), sd-messages.h).
 const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 
-/// How units stood just before they were started, and when.
+/// The states of units just before their start, and the time.
 pub(super) struct Before {
     states: Vec<UnitState>,
     at: SystemTime,
 }
 
 impl Manager {
-    /// How these units stand, which are about to be started.
+    /// The states of these units, which are about to be started.
     pub(super) fn before_start(&self, units: &Ours) -> Result<Before, Failure> {
         Ok(Before {
             states: self.states(units.units())?,
@@ -32,7 +32,7 @@ impl Manager {
         })
     }
 
-    /// Those of these units that systemd skipped when it was just asked to start them.
+    /// The units that systemd skipped at the start that was just requested.
     pub(super) fn skipped(
         &self,
         units: &Ours,
@@ -42,7 +42,7 @@ impl Manager {
         let mut skipped = Vec::new();
         let pairs = before.states.iter().zip(now);
         for (unit, (was, now)) in units.units().iter().zip(pairs) {
-            // A start that did not come so far, as where a dependency failed, leaves the time of an older one.
+            // A start that failed earlier, at a dependency for example, leaves the time of an older one.
             let why = match now.is_skipped() && now.condition_at != was.condition_at {
                 true => Some(self.why_skipped(unit, now)?),
                 false if now.is_forgotten() => self.unmet_by_journal(unit, before.at),
@@ -56,7 +56,7 @@ impl Manager {
         Ok(skipped)
     }
 
-    /// Those of these units that systemd skipped when it was last asked to start them.
+    /// The units that systemd skipped at the last requested start.
     pub(super) fn skipped_of(&self, units: &[UnitName]) -> Result<Vec<Skipped>, Failure> {
         let states = self.states(units)?;
         let skipped = units
@@ -72,7 +72,7 @@ impl Manager {
             .collect()
     }
 
-    /// Those of these units that systemd skipped, now that nothing holds them back any more.
+    /// The units that systemd skipped, now that no hold is left.
     pub(super) fn held_back(&self, units: &Ours) -> Result<Vec<HeldBack>, Failure> {
         let states = self.states(units.units())?;
         let skipped = units.units().iter().zip(states);
@@ -93,7 +93,7 @@ impl Manager {
         }
     }
 
-    /// The conditions or asserts of a unit, by how their names begin, that were not met at its last start.
+    /// The conditions or asserts of a unit, by this prefix, that were not met at its last start.
     pub(super) fn unmet(&self, unit: &UnitName, begin: &str) -> Result<Text, Failure> {
         let output =
             self.ask(["status", "--lines=0", "--full", "--", unit.as_str()].into_iter())?;
@@ -102,7 +102,7 @@ impl Manager {
         Ok(unmet.join(", ").into())
     }
 
-    /// The same of a unit that systemd has forgotten; none if it was not skipped since then.
+    /// The same for a unit that systemd has forgotten; none if it was not skipped since then.
     fn unmet_by_journal(&self, unit: &UnitName, since: SystemTime) -> Option<Text> {
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = format!("--since=@{}", since.as_secs());
@@ -113,8 +113,8 @@ impl Manager {
     }
 }
 
-/// The condition in the last of these lines of the journal, where it says that a unit was skipped by one that is not
-/// ours: our own is of the time before.
+/// The condition in the last of these journal lines, if it says that a unit was skipped. Our own condition is ignored:
+/// it is from the time before.
 fn skipped_because<'a>(said: &'a str, held: &Path) -> Option<&'a str> {
     let (_, why) = said
         .lines()
@@ -128,7 +128,7 @@ fn skipped_because<'a>(said: &'a str, held: &Path) -> Option<&'a str> {
     (!path.is_some_and(|path| path.starts_with(held))).then_some(why)
 }
 
-/// `ConditionPathExists=/x` of a line `└─ ConditionPathExists=/x was not met`.
+/// Finds `ConditionPathExists=/x` in a line `└─ ConditionPathExists=/x was not met`.
 fn unmet<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
     let said = line.strip_suffix(" was not met")?;
     let named = said.trim_start_matches(|it: char| !it.is_alphanumeric());
@@ -136,20 +136,20 @@ fn unmet<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
 }
 
 impl Record {
-    /// Whether systemd skipped this unit of an active package, and not since we held it back.
+    /// Whether systemd skipped this unit of an active package for a reason other than our hold.
     pub(super) fn is_skipped(&self, unit: &UnitName, state: &UnitState) -> bool {
         let was_skipped = || self.skipped.iter().any(|it| it.unit == *unit);
         let is_skipped = state.is_skipped() && !self.is_skipped_by_us(unit, state);
         self.activated && (is_skipped || (state.is_forgotten() && was_skipped()))
     }
 
-    /// Whether systemd skipped this unit since we held it back.
+    /// Whether systemd skipped this unit because of our hold.
     pub(super) fn is_skipped_by_us(&self, unit: &UnitName, state: &UnitState) -> bool {
         let by_us = |it: &HeldBack| it.unit == *unit && it.at.as_str() == state.condition_at;
         state.is_skipped() && self.held_back.iter().any(by_us)
     }
 
-    /// What a person reads of these units, all of which systemd skipped; none if there are none.
+    /// The text about these skipped units for a person; none if the list is empty.
     pub(super) fn told_as_skipped<'a>(
         &self,
         units: impl Iterator<Item = &'a UnitName>,

@@ -73,7 +73,7 @@ impl Systemd {
         })
     }
 
-    /// After an Install that left them alone: another version may have other units.
+    /// After an Install that left the units alone: another version may have other units.
     pub(super) fn look_again(
         &self,
         package: &PackageName,
@@ -85,20 +85,20 @@ impl Systemd {
         }
         let exempt = self.exempt_that_count(shipped)?;
         if exempt.is_empty() {
-            return Ok(()); // those of before tell that it is down
+            return Ok(()); // the old units tell that the package is down
         }
         record.exempt = exempt;
         record.write(&self.root, package)
     }
 
-    /// Those that make the package active: systemd started them, or skipped them.
+    /// The units that make the package active: systemd started them, or skipped them.
     pub(super) fn exempt_that_count(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
         self.exempt_that(shipped, |state| {
             state.is_up_or_coming() || state.is_skipped()
         })
     }
 
-    /// Those for which this holds, and that start with another unit: what only a question to it starts comes and goes.
+    /// The units for which this holds and that another unit starts. A unit that only a request starts comes and goes.
     fn exempt_that(
         &self,
         shipped: &Shipped,

@@ -596,7 +596,7 @@ mod tests {
         units.map(|unit| unit.unwrap()).collect()
     }
 
-    /// acme's own service, template and its instances: one that a file names, one that is only loaded. And an alias.
+    /// A gate for acme's service, its template with two instances (one in a file, one only loaded), and an alias.
     fn gate() -> Gate {
         let files = [
             file(&format!("{LIB}/acme.service")),

@@ -84,8 +84,8 @@ impl Systemd {
         Ok(record.is_some_and(|record| record.is_of(operation)))
     }
 
-    /// Whether what its scripts forked is this install's: not where an upgrade failed, as then the old version's own
-    /// script may have started it again, and not where the device had the package before.
+    /// Whether processes that its scripts forked belong to this install. They do not after a failed upgrade, since the
+    /// old version's script may have started them again, or if the device had the package before.
     pub(crate) fn has_forked(
         &self,
         package: &PackageName,
@@ -111,7 +111,7 @@ impl Systemd {
             Self::with_state(gate, &before.shipped)
         });
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
-        // What systemd skipped it will look at again.
+        // systemd will check the skipped units again.
         let activated = record.activated;
         let ran = self.manager.those(&known, |state| {
             state.runs() || (activated && state.is_skipped())
@@ -130,9 +130,9 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// After the package manager's work. Where it is `done`, the package is left INACTIVE; where the version before is
-    /// still whole, what ran then runs again; a package that is half there stays held. Software that the device had before
-    /// is as it was, and so is all after an activation that failed.
+    /// After the package manager's work. If it is `done`, the package is left INACTIVE. If the old version is still
+    /// whole, its units run again. A half-installed package stays held. Adopted software is as it was, and so are all
+    /// units after a failed activation.
     pub(crate) fn settle(
         &self,
         package: &PackageName,

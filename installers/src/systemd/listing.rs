@@ -1,4 +1,4 @@
-//! The units of a package, for an administrator to look at. Changes nothing.
+//! The units of a package, for an administrator. Changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::backend::Unit;
 
-/// What is known of the units of a package, beside their states.
+/// The known facts about the units of a package, beside their states.
 struct Known<'a> {
     shipped: &'a Shipped,
     record: &'a Record,
@@ -20,7 +20,7 @@ struct Known<'a> {
 }
 
 impl Systemd {
-    /// All units that an installed package brings, each with its state and with what wharfd does with it.
+    /// All units of an installed package, each with its state and its treatment by wharfd.
     pub(crate) fn listed(
         &self,
         package: &PackageName,
@@ -96,7 +96,7 @@ impl Known<'_> {
     }
 }
 
-/// A file by which something starts that is no unit of the system.
+/// A file that starts something and is no unit of the system.
 fn loose(file: &str) -> Unit {
     Unit {
         unit: file.to_owned(),

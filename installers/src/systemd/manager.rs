@@ -43,13 +43,13 @@ pub(super) struct UnitState {
     pub(super) restarts: String,
     /// A start or stop of it waits for its turn.
     has_job: bool,
-    /// When its conditions were looked at last; `0` where systemd does not know that.
+    /// The time of the last check of its conditions; `0` if systemd does not know it.
     pub(super) condition_at: String,
-    /// They were met then.
+    /// The conditions were met then.
     met: bool,
     /// Units that start it.
     pub(super) pulled_by: Vec<String>,
-    /// Others start it when it is needed: a socket, a timer, a path.
+    /// A socket, a timer or a path starts it when needed.
     is_triggered: bool,
 }
 
@@ -78,25 +78,25 @@ impl UnitState {
         }
     }
 
-    /// systemd did not start it when it was asked to, since a condition was not met.
+    /// systemd did not start it on request, because a condition was not met.
     pub(super) fn is_skipped(&self) -> bool {
         let is_unmet = !self.met && !self.is_condition_unknown();
         self.is_at_rest() && (is_unmet || self.is_skipped_by_command())
     }
 
-    /// The condition was a command that said no (systemd.service(5), `ExecCondition=`).
+    /// The condition was a command that returned no (systemd.service(5), `ExecCondition=`).
     pub(super) fn is_skipped_by_command(&self) -> bool {
         self.result == "exec-condition"
     }
 
-    /// systemd forgets a unit that is not active and that no loaded unit names, its last start included.
+    /// systemd forgets a unit, with its last start, if it is not active and no loaded unit names it.
     pub(super) fn is_forgotten(&self) -> bool {
         self.is_at_rest() && self.is_condition_unknown() && self.pulled_by.is_empty()
     }
 
-    /// It could run, and somebody saw to it that it does not: it is disabled, or was stopped.
+    /// It could run, but somebody disabled or stopped it.
     pub(super) fn is_stopped(&self) -> bool {
-        // Of a unit that is never enabled: something starts it, and systemd has looked at it since boot.
+        // A unit that is never enabled: something starts it, and systemd has checked it since boot.
         let is_linked = matches!(self.file.as_str(), "generated" | "static")
             && !self.pulled_by.is_empty()
             && !self.is_condition_unknown();
@@ -278,7 +278,7 @@ impl Manager {
         self.begin("stop", units, limit)
     }
 
-    /// The same, of those that run: to stop a unit stops those that require it as well, also where it is at rest already
+    /// Stops those that run. A stop also stops the units that require it, even if it is at rest already
     /// (systemd.unit(5), `Requires=`).
     pub(super) fn stop_running(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
         self.stop(&self.those(units, UnitState::runs)?, limit)
@@ -290,7 +290,7 @@ impl Manager {
         said.replace('\n', "; ")
     }
 
-    /// The last lines of this boot's journal in which all of these fields match; options of journalctl may be among them.
+    /// The last lines of this boot's journal that match all of these fields; options of journalctl may be among them.
     pub(super) fn said(&self, lines: u32, fields: &[&str]) -> String {
         let lines = lines.to_string();
         let last = ["--no-pager", "-o", "cat", "-b", "-n", lines.as_str()];
@@ -571,7 +571,7 @@ mod tests {
             ("static", "inactive", STARTED, true),
             ("generated", "inactive", STARTED, true),
             ("generated", "active", STARTED, false),
-            ("generated", "inactive", "WantedBy=a.target", false), // not since boot
+            ("generated", "inactive", "WantedBy=a.target", false), // not checked since boot
             ("static", "inactive", UNMET, false),
             ("", "inactive", "", false),
         ] {

@@ -6,9 +6,10 @@
 //! - [`gate`]: which of them are its own: no order goes to systemd past it.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
-//! - `exempt`: units that are never touched. `listing`: all of them, for an administrator.
-//! - `installation`: around the package manager's work. `adoption`: the same for what the device had before wharfd.
-//! - `activation`: Activate, Deactivate, and what active means. `conditions`: what systemd skips.
+//! - `exempt`: units that wharfd never touches. `listing`: all of them, for an administrator.
+//! - `installation`: around the package manager's work. `adoption`: the same for packages that the device had before
+//! wharfd.
+//! - `activation`: Activate, Deactivate, and the meaning of active. `conditions`: units that systemd skips.
 
 mod activation;
 mod adoption;

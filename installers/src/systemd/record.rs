@@ -27,45 +27,45 @@ pub(super) struct Record {
     /// Activate was the last word: all that there is to know of a package without such units.
     #[n(3)]
     pub(super) activated: bool,
-    /// What is at work on them.
+    /// The job that works on the units.
     #[n(4)]
     pub(super) job: Option<Interruption>,
-    /// Those that are never touched and ran or were skipped when the package was activated, where all of it is such units.
+    /// The exempt units that ran or were skipped when the package was activated, if all of its units are exempt.
     #[cbor(n(5), default)]
     pub(super) exempt: Vec<UnitName>,
-    /// Those that systemd skipped when the package was activated.
+    /// The units that systemd skipped when the package was activated.
     #[cbor(n(6), default)]
     pub(super) skipped: Vec<Skipped>,
-    /// Those that systemd skipped since they were held back by us.
+    /// The units that systemd skipped because of our hold.
     #[cbor(n(7), default)]
     pub(super) held_back: Vec<HeldBack>,
 }
 
-/// A unit whose conditions systemd looked at last while it was held back.
+/// A unit whose conditions systemd last checked while it was held back.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(super) struct HeldBack {
     /// The unit.
     #[n(0)]
     pub(super) unit: UnitName,
-    /// When that was, as systemd says it.
+    /// The time of that check, in systemd's words.
     #[n(1)]
     pub(super) at: Text,
 }
 
-/// A unit that systemd did not start, since a condition was not met.
+/// A unit that systemd did not start, because a condition was not met.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(super) struct Skipped {
     /// The unit.
     #[n(0)]
     pub(super) unit: UnitName,
-    /// The condition, as systemd names it; empty where it does not.
+    /// The condition, as systemd names it; empty if systemd does not.
     #[n(1)]
     pub(super) why: Text,
 }
 
-/// What a job on the units began with.
+/// The state at the start of a job on the units.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(super) struct Interruption {
@@ -84,15 +84,15 @@ pub(super) struct Interruption {
     /// [`Record::activated`] before it.
     #[n(4)]
     pub(super) activated: bool,
-    /// What is done to them.
+    /// The kind of the job.
     #[cbor(n(5), default)]
     pub(super) work: Work,
-    /// Those that were down and are kept so: during an adoption, and after an activation that fails.
+    /// The units that are kept down: during an adoption, and after a failed activation.
     #[cbor(n(6), default)]
     pub(super) held: Vec<UnitName>,
 }
 
-/// What a job does to the units of a package.
+/// A kind of job on the units of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(index_only)]
 pub(super) enum Work {
@@ -100,7 +100,7 @@ pub(super) enum Work {
     #[default]
     #[n(0)]
     Install,
-    /// The first Install of a package that the device had: its software is as it was.
+    /// The first Install of a package that the device had: its software stays as it was.
     #[n(1)]
     Adoption,
     /// An Activate.
@@ -154,7 +154,7 @@ impl Record {
             .is_some_and(|job| job.operation == operation)
     }
 
-    /// Whether an Install has begun to adopt the package, and was not settled.
+    /// Whether an Install has begun to adopt the package, and is not settled.
     pub(super) fn is_being_adopted(&self) -> bool {
         let job = self.job.as_ref();
         job.is_some_and(|job| job.work == Work::Adoption)

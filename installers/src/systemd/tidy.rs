@@ -1,5 +1,5 @@
 //! Releases units that are held back wrongly: those of a package that somebody removed or repaired by hand, and those
-//! that are not the package's own. An older wharfd did not resolve names, and a name may come to mean another unit.
+//! that are not the package's own. An older wharfd did not resolve names, and a name may later mean another unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 

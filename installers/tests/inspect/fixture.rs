@@ -113,7 +113,7 @@ impl Bench {
         Ok((package, signatures))
     }
 
-    /// Takes a message apart and judges what is inside.
+    /// Takes a message apart and judges the package inside.
     pub(crate) fn verify_inside(&self, message: &Path) -> Result<Verified, Failure> {
         let (package, signatures) = self.unwrap(message)?;
         self.verify(&self.write(&package), Some(&signatures))

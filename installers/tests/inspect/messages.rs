@@ -36,14 +36,14 @@ fn tells_the_signer_of_a_package_inside_a_message() {
     let (bench, signer, package) = stage();
     let bytes = fs::read(&package).unwrap();
     for options in [
-        &[][..], // compressed as ZIP
+        &[][..], // compressed by ZIP
         &["--compress-algo", "zlib"],
         &["--compress-algo", "none"],
         &["-z", "0"],
         &["--digest-algo", "SHA512"],
     ] {
         let message = signer.sign_around(&bench, &package, options);
-        refused(bench.verify(&message, None), Cause::WrongKind); // no package itself
+        refused(bench.verify(&message, None), Cause::WrongKind); // not a package itself
         let (inside, _) = bench.unwrap(&message).unwrap();
         assert!(inside == bytes, "{options:?}");
         let verified = bench.verify_inside(&message).unwrap();
@@ -55,7 +55,7 @@ fn tells_the_signer_of_a_package_inside_a_message() {
     }
 }
 
-/// Its length is not known when it begins (RFC 9580 4.2.1.4).
+/// The length is not known at its start (RFC 9580 4.2.1.4).
 #[test]
 fn takes_a_message_that_was_written_as_a_stream() {
     let (bench, signer, package) = stage();
@@ -140,7 +140,7 @@ fn a_message_that_is_broken_or_followed_by_anything_is_malformed() {
             refused_as(&what, bench.unwrap(&cut), Cause::Malformed);
         }
     }
-    // A compressed packet of gpg ends with its file, and what follows the end of its stream is no part of the message.
+    // A compressed packet of gpg ends with its file. Bytes after the end of its stream are not part of the message.
     let message = signer.sign_around(&bench, &package, &["-z", "0"]);
     let again = changed(&bench, &message, |bytes| bytes.extend(bytes.clone()));
     refused_as("twice", bench.unwrap(&again), Cause::Malformed);
@@ -169,7 +169,7 @@ fn a_sound_message_whose_signature_does_not_hold_is_refused_as_any_other() {
         });
         refused_as(what, bench.verify_inside(&changed), Cause::BadSignature);
     }
-    // It changes the line ends of what it signs.
+    // gpg changes the line ends of the text that it signs.
     let text = signer.sign_around(&bench, &package, &["--textmode"]);
     refused(bench.verify_inside(&text), Cause::WrongKind);
     let strangers = Signer::new().sign_around(&bench, &package, &[]);

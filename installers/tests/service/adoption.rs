@@ -1,4 +1,4 @@
-//! The first Install of a package that the device had before wharfd managed it: its software runs on.
+//! The first Install of a package that the device had before wharfd managed it: its software keeps running.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ use crate::{
 impl Machine {
     fn runs_by_hand(&mut self, package: &str, by: By) {
         self.install_by_hand(&services(package, "1", by));
-        let linked = format!("systemctl start {package}-linked"); // as at boot
+        let linked = format!("systemctl start {package}-linked"); // like a boot
         self.container().sh(&linked);
         assert_eq!(self.running(package), KINDS);
     }
@@ -87,7 +87,7 @@ fn software_that_ran_before_wharfd_managed_it_runs_on() {
         assert_eq!(machine.running(package), [""; 0], "{package} deactivated");
         succeeded(&machine.activate(package), true);
         assert_eq!(machine.running(package), KINDS, "{package} activated");
-        // It is wharfd's now.
+        // Now the package is wharfd's.
         succeeded(&machine.install(&services(package, "3", by)), false);
         assert_eq!(machine.running(package), [""; 0], "{package} upgraded");
         assert_eq!(machine.remove(package).failure, None);
@@ -165,7 +165,7 @@ fn what_has_no_unit_of_its_own_is_active_where_it_is_used(machine: &mut Machine)
     assert_eq!(machine.stand(&["dropbear-new.service"]), ["active enabled"]);
 }
 
-/// The adoption failed half way, and the administrator has dpkg go on. A unit was disabled before.
+/// The adoption failed half way, and the administrator resumes dpkg. A unit was disabled before.
 fn repaired_by_hand(machine: &mut Machine, package: &str) {
     machine.runs_by_hand(package, By::Hand);
     let down = format!("systemctl disable --quiet --now {package}.socket");

@@ -28,7 +28,7 @@ impl Machine {
         self.install_built(&built)
     }
 
-    /// The same for a package that is described.
+    /// Installs a described package by hand.
     pub(crate) fn install_by_hand(&mut self, package: &Deb) {
         let path = package.build(self.packages.path());
         self.unpack_by_hand(&path);

@@ -1,4 +1,4 @@
-//! Units that systemd skips, since a condition is not met, and activations that fail.
+//! Units that systemd skips because a condition is not met, and failed activations.
 
 use wharf_frames::{Cause, installer::Outcome};
 use wharf_tests::{debian_root::archived, services::UNITS};
@@ -31,7 +31,7 @@ fn fails(outcome: &Outcome, words: &str) {
     );
 }
 
-/// Services that start only on a board; nothing loads a target that wants the last one.
+/// Services that start only on a certain board; no loaded target wants the last one.
 fn of_a_board() -> Deb {
     let unit = |wanted_by: &str| {
         format!(
@@ -87,7 +87,7 @@ fn a_unit_that_systemd_skips_by_a_condition_has_not_failed() {
     assert!(machine.is_active("smartmontools") && machine.is_active("mixed"));
     assert_eq!(machine.running("mixed"), [".service"]);
 
-    // What is skipped no longer is no longer told, and what stops is seen.
+    // A unit that is no longer skipped is dropped from the text, and a stopped one is noticed.
     machine
         .container()
         .sh("touch /opt/board; systemctl start mixed-board");
@@ -139,7 +139,7 @@ fn an_assert_that_is_not_met_fails(machine: &mut Machine) {
     assert_eq!(machine.unit_is("sure.service"), ["inactive", "disabled"]);
 }
 
-/// systemd forgets it, so the journal alone tells that it was skipped while it was held back.
+/// systemd forgets the unit, so the journal alone tells that it was skipped while it was held back.
 fn a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(machine: &mut Machine) {
     let unit = format!(
         "[Unit]\nRequires=far-need.service\nAfter=far-need.service\n[Service]\n{FOREVER}\n\
@@ -161,7 +161,7 @@ fn a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(machine: &mut
     assert_eq!(machine.running("far"), [".service"]);
 }
 
-/// Exits where the file is there.
+/// A service that exits if the file exists.
 const FRAGILE: &str = "ExecStart=/bin/sh -c '[ ! -e /opt/broken ] && exec sleep infinity'";
 
 fn a_failed_activation_puts_back_what_ran_and_was_enabled(machine: &mut Machine) {

@@ -495,7 +495,7 @@ fn a_refusal_names_the_packages_that_it_is_about() {
     assert_eq!(removed.cause, Cause::Plan);
 }
 
-/// In these words, before it is begun and where it is.
+/// Expects this reason before the job begins, and when it runs.
 fn refused_in_words(bench: &Bench, file: &PackageFile, expected: &str) {
     let planned = bench.backend.plan(file, PLAIN).unwrap_err();
     let installed = bench.backend.install(file, PLAIN, QUIET).unwrap_err();

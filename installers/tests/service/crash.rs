@@ -118,8 +118,8 @@ impl Run {
         }
     }
 
-    /// A package is installed, and upgraded by one inside a message, an upgrade fails, and what that left is removed. Gives whether the fault was
-    /// reached.
+    /// Installs a package, upgrades it by one inside a message, fails an upgrade, and removes the rest. Returns whether
+    /// the fault was reached.
     fn all_operations(mut self) -> bool {
         let effects = "echo \"$(basename $0 | sed s/.*[.]//) $*\" >>/var/log/acme-effects";
         let versions = ["1", "2"].map(|version| {

@@ -1,4 +1,4 @@
-//! Packages that come inside a message: what becomes of the file.
+//! Packages inside a message: the staged files.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ fn folder(machine: &Machine) -> PathBuf {
     machine.root().join("var/lib/wharf-installer/staged")
 }
 
-/// What lies there, by name.
+/// The names of the staged files.
 fn staged(machine: &Machine) -> Vec<String> {
     let entries = fs::read_dir(folder(machine)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -25,7 +25,7 @@ fn staged(machine: &Machine) -> Vec<String> {
     names
 }
 
-/// The package that was signed.
+/// The signed package, without its message.
 fn bare(message: &Built) -> PathBuf {
     message.path.with_extension("")
 }

@@ -39,7 +39,7 @@ impl<S> Booted<S> {
         Self::installed_on(Container::new(), server)
     }
 
-    /// The same, on a container that is off.
+    /// Boots a container that is off, and does the same on it.
     pub fn installed_on(mut container: Container, server: impl FnOnce(Ipv4Addr) -> S) -> Self {
         container.boot();
         install_wharfd(&container);

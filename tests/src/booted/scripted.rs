@@ -14,7 +14,7 @@ impl Booted<Server> {
         Self::registered_on(Container::new())
     }
 
-    /// The same, on a container that is off.
+    /// Boots a container that is off, and does the same on it.
     pub fn registered_on(container: Container) -> Self {
         let booted = Self::installed_on(container, Server::at);
         booted.configure();

@@ -129,7 +129,7 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     a_package_without_units_is_told_as_such(&gateway);
 }
 
-/// `wharfctl units` tells whether a unit is enabled, and what wharfd does with the one that a link starts.
+/// `wharfctl units` tells whether a unit is enabled, and the treatment of the unit that a link starts.
 #[track_caller]
 fn units_are(gateway: &Booted, software: &Software, at_boot: &str, linked: &str) {
     let name = software.name;
@@ -227,7 +227,7 @@ fn an_upgrade_that_fails_leaves_the_old_version_running(gateway: &Booted) {
     assert_eq!(gateway.container.sh("dpkg --audit"), "");
 }
 
-/// After an upgrade that failed, whatever the instance says. A server reads it in 16.
+/// Switches the software in place after a failed upgrade, in any state. A server reads the result in 16.
 fn what_stays_in_place_is_switched_on_the_device_itself(gateway: &Booted, software: &Software) {
     let (name, instance) = (software.name, software.instance);
     let reason = || gateway.client().read_text(&format!("{instance}/16"));
@@ -252,7 +252,7 @@ fn what_stays_in_place_is_switched_on_the_device_itself(gateway: &Booted, softwa
     gateway.wait_for(instance, "3/58");
 }
 
-/// As nginx, whose unit is in nginx-common.
+/// nginx is such a package: its unit is in nginx-common.
 fn a_package_without_units_is_told_as_such(gateway: &Booted) {
     gateway.client().create("/9", Some(2), &[]).expect("2.01");
     let plain = Software {

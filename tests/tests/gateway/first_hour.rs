@@ -1,5 +1,5 @@
-//! The first hour of a new operator: each command of "The first hour" in the operator guide, in its order, on a gateway that
-//! has nothing but wharfd's package. `--nocapture` prints the screens that the guide shows.
+//! The first hour of a new operator: each command of "The first hour" in the operator guide, in order, on a gateway
+//! with nothing but wharfd's package. `--nocapture` prints the screens of the guide.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use wharf_tests::{
     services::{By, services},
 };
 
-/// Runs it, prints it as a screen, and looks for these words in what came.
+/// Runs the command, prints it as a screen, and expects these words in the output.
 #[track_caller]
 fn screen(gateway: &Booted<()>, line: &str, expected: &[&str]) {
     let output = gateway.container.try_sh(&format!("cd /root; {line} 2>&1"));

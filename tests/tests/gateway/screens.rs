@@ -160,7 +160,7 @@ fn a_missing_key(screens: &Screens) {
     let wrong = "psk-key-file: /etc/wharfd/psk cannot be read (Permission denied";
     screens.status_has(wrong);
     screens.doctor_has(&["FAIL  configuration", wrong]);
-    // As root, who can read it.
+    // Root can read the file.
     let check = container.try_sh("/usr/libexec/wharfd/wharfd --check-config");
     let said = String::from_utf8_lossy(&check.stderr).into_owned();
     assert_eq!(check.status.code(), Some(78), "{said}");

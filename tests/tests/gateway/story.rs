@@ -204,9 +204,9 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
     assert_eq!(updated, "");
 }
 
-/// With the output of apt, which is found by the operation alone.
+/// The lines include the output of apt, which only the operation identifies.
 fn wharfctl_prints_its_lines(container: &Container) {
-    // journald takes such a line from every user.
+    // journald accepts such a line from every user.
     container.sh(
         "printf 'MESSAGE=forged\\nWHARF_PACKAGE=hello\\nWHARF_INSTANCE=1\\nWHARF_OPERATION=0123456789abcdef0123456789abcdef\\n' \
          | setpriv --reuid=nobody --regid=nogroup --clear-groups logger --journald; journalctl --sync",

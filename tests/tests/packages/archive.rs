@@ -1,5 +1,5 @@
-//! The packages as files, and the untouched system of a gateway that both twins boot from: it has what lies in the table as
-//! there before, and the dependencies of the rest, since wharfd installs one package and no dependency.
+//! The packages as files, and the untouched system of a gateway that both twins boot from. It has the packages that the
+//! table marks as present, and the dependencies of the rest, since wharfd installs one package and no dependency.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -10,7 +10,7 @@ use wharf_tests::{
 
 use crate::debian::{ALL, Place, Real};
 
-/// What a gateway has beside the packages of the table.
+/// The packages of a gateway beside those of the table.
 const BESIDE: [&str; 8] = [
     "dbus",
     "iproute2",
@@ -22,10 +22,10 @@ const BESIDE: [&str; 8] = [
     "systemd-sysv",
 ];
 
-/// Where the packages lie in the untouched system, in the version that its archive has.
+/// The folder of the packages in the untouched system, in the archive's version.
 const FOLDER: &str = "root/packages";
 
-/// Run in the new system: nothing starts there.
+/// Runs in the new system: nothing starts there.
 const FINISH: &str = r#"
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
@@ -44,14 +44,14 @@ rm -f /usr/sbin/policy-rc.d /tmp/new /tmp/needed
 : >/etc/machine-id
 "#;
 
-/// The untouched system, and the packages in it.
+/// The untouched system, with the packages in it.
 #[derive(Debug)]
 pub(crate) struct Archive {
     pub(crate) root: PathBuf,
 }
 
 impl Archive {
-    /// With all that is there before, and these packages to be installed.
+    /// A system with all packages that are present before, and the files of these packages.
     pub(crate) fn of(packages: &[&Real]) -> Self {
         let there = ALL.iter().filter(|real| real.place != Place::New);
         let there: Vec<&str> = there.map(|real| real.name).collect();
@@ -76,7 +76,7 @@ impl Archive {
         Self { root }
     }
 
-    /// The package in the version that the untouched system has, or would have.
+    /// The package in the version of the untouched system.
     pub(crate) fn of_the_system(&self, real: &Real) -> PathBuf {
         let folder = self.root.join(FOLDER);
         let begin = format!("{}_", real.name);
@@ -91,7 +91,7 @@ impl Archive {
             .unwrap_or_else(|| panic!("no {begin}* in {folder:?}"))
     }
 
-    /// The package as it is installed: a newer version where the table says that an older one is there.
+    /// The package to install: a newer version if the table says that an older one is present.
     pub(crate) fn to_install(&self, real: &Real) -> PathBuf {
         match real.place {
             Place::Older => archived(real.name),

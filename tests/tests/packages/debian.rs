@@ -1,4 +1,4 @@
-//! The packages, and what each of them exercises.
+//! The packages, and the features that each of them exercises.
 
 /// A package of Debian.
 #[derive(Debug)]
@@ -6,34 +6,34 @@ pub(crate) struct Real {
     pub(crate) name: &'static str,
     pub(crate) place: Place,
     pub(crate) units: Units,
-    /// Whether it can be removed: not what other packages need, and not what is essential.
+    /// Whether it can be removed: it is not essential, and no other package needs it.
     pub(crate) removable: bool,
-    /// Units that Activate starts, and the installation by apt does not.
+    /// Units that Activate starts, and apt's installation does not.
     pub(crate) starts: &'static [&'static str],
 }
 
-/// What the device has before the package is installed.
+/// The state of the package on the device before its installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// It is not there.
+    /// The device does not have it.
     New,
-    /// The same version is there.
+    /// The device has the same version.
     Same,
-    /// An older version is there, where the archive has two.
+    /// The device has an older version, if the archive has two.
     Older,
 }
 
-/// What wharfd does to the units of the package.
+/// The treatment of the package's units by wharfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Units {
-    /// It starts and stops them, or there are none.
+    /// wharfd starts and stops them, or there are none.
     Own,
-    /// It never touches them, since the device needs them. Deactivate is refused.
+    /// wharfd never touches them, since the device needs them. Deactivate is refused.
     Exempt,
 }
 
 impl Real {
-    /// `exercises` is for the reader of the table.
+    /// `exercises` is for readers of the table.
     const fn of(name: &'static str, place: Place, _exercises: &'static str) -> Self {
         Self {
             name,
@@ -72,7 +72,7 @@ const fn older(name: &'static str, exercises: &'static str) -> Real {
     Real::of(name, Place::Older, exercises)
 }
 
-/// Files whose content differs between any two devices on which it was made.
+/// Files that differ between any two devices that created them.
 pub(crate) const RANDOM: &[&str] = &[
     "/etc/ssh/ssh_host_",
     "/etc/aliases.db",
@@ -85,7 +85,7 @@ pub(crate) const RANDOM: &[&str] = &[
     "/var/lib/snmp/snmpd.conf",
 ];
 
-/// The few of them that tell the most.
+/// The packages of the short run, which cover the most.
 pub(crate) const SAMPLE: [&str; 6] = [
     "avahi-daemon",
     "cron",
@@ -95,10 +95,10 @@ pub(crate) const SAMPLE: [&str; 6] = [
     "vim-tiny",
 ];
 
-/// All of them, in the order in which they are done.
+/// All packages, in the order of the run.
 #[rustfmt::skip]
 pub(crate) const ALL: &[Real] = &[
-    // there before
+    // present before
     same("cron", "a running service, conffiles below /etc/cron.*"),
     older("rsyslog", "an upgrade of a running service, its alias syslog.service, syslog.socket"),
     same("logrotate", "a timer whose service runs by the clock"),
@@ -113,7 +113,7 @@ pub(crate) const ALL: &[Real] = &[
     same("libc-bin", "an essential package, the trigger of ldconfig").stays(),
     older("tzdata", "an upgrade without units, debconf with answers that are computed"),
     older("ca-certificates", "an upgrade whose trigger writes files below /etc/ssl, debconf"),
-    // new ones
+    // new packages
     new("chrony", "a service with a user, conffiles by ucf, a conflict with systemd-timesyncd, an alias"),
     new("ntpsec", "a service, a timer, a user, a conflict with the package before it"),
     new("smartmontools", "a condition that no container meets, an alias, conffiles"),

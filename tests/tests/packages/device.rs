@@ -1,4 +1,5 @@
-//! What a device is: its files, what dpkg and debconf know, its units. Two devices are compared, each fact by a name.
+//! The facts of a device: its files, the databases of dpkg and debconf, its units. Two devices are compared fact by
+//! fact.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ pub(crate) struct Device {
     pub(crate) facts: BTreeMap<String, String>,
 }
 
-/// One fact that is not the same on both.
+/// A fact that differs between the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) fact: String,
@@ -24,7 +25,7 @@ pub(crate) struct Difference {
     pub(crate) twins: Option<String>,
 }
 
-/// Folders and files that differ between any two devices, or hold nothing that lasts.
+/// Folders and files that differ between any two devices, or hold only temporary content.
 const VOLATILE: &[&str] = &[
     "dev/",
     "proc/",
@@ -35,7 +36,7 @@ const VOLATILE: &[&str] = &[
     "tmp/",
     "var/tmp/",
     "etc/machine-id",
-    // what was done and when
+    // logs and times
     "var/log/",
     "var/cache/apt/",
     "var/lib/apt/lists/",
@@ -45,7 +46,7 @@ const VOLATILE: &[&str] = &[
     "var/lib/systemd/timers/",
     "var/lib/logrotate/status",
     "var/lib/private/systemd/",
-    // caches that hold times
+    // caches with times
     "etc/ld.so.cache",
     "var/cache/ldconfig/",
     "var/cache/man/",
@@ -63,13 +64,13 @@ const VOLATILE: &[&str] = &[
     "var/lib/dpkg/lock",
     "var/lib/dpkg/status-old",
     "var/lib/dpkg/statoverride-old",
-    // wharfd's own
+    // files of wharfd itself
     "etc/wharfd/",
     "var/lib/wharf-installer/",
     "var/lib/wharfd/",
 ];
 
-/// Files of paragraphs, whose order means nothing.
+/// Files of paragraphs in any order.
 const PARAGRAPHS: [&str; 5] = [
     "var/cache/debconf/config.dat",
     "var/cache/debconf/passwords.dat",
@@ -78,8 +79,8 @@ const PARAGRAPHS: [&str; 5] = [
     "var/lib/dpkg/status",
 ];
 
-/// What systemd knows, with the states of units that run or failed. A unit that it generated from an init script stays
-/// known after that is gone, until somebody has systemd reload.
+/// systemd's units, with the states of those that run or failed. A unit that systemd generated from an init script
+/// stays loaded after the script is gone, until systemd is reloaded.
 const UNITS: &str = "
 systemctl list-unit-files --plain --no-legend | grep -v ' generated ' | awk '{print \"enabled\", $1 \"\\t\" $2}'
 systemctl list-units --plain --no-legend --state=active,activating,reloading,failed \
@@ -87,7 +88,7 @@ systemctl list-units --plain --no-legend --state=active,activating,reloading,fai
 ";
 
 impl Device {
-    /// Looks at everything that one of the two has changed of the system that both lie on.
+    /// Reads everything that one of the two has changed in the system below.
     pub(crate) fn look(container: &Container, changes: &[PathBuf; 2]) -> Self {
         let mut device = Self::default();
         let root = container.path();
@@ -152,7 +153,7 @@ impl Device {
     }
 }
 
-/// Paths that a layer has, and what lies in its folders: a name may be there, or be hidden, on one of both alone.
+/// The paths in a layer and in its folders: a name may exist, or be hidden, on only one of both.
 fn changed(upper: &Path, root: &Path, folder: &Path, found: &mut BTreeSet<PathBuf>) {
     for layer in [upper, root] {
         for entry in fs::read_dir(layer.join(folder))
@@ -182,7 +183,7 @@ fn digest(content: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Every fact that one has otherwise than the other.
+/// Every fact that differs between the two.
 pub(crate) fn differences(ours: &Device, twins: &Device) -> Vec<Difference> {
     let names: BTreeSet<&String> = ours.facts.keys().chain(twins.facts.keys()).collect();
     let differences = names.into_iter().filter_map(|fact| {

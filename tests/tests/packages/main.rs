@@ -1,5 +1,6 @@
-//! Real packages of Debian, which nobody wrote for wharfd, on a gateway that booted. wharfd installs, activates, deactivates
-//! and removes each of them. A twin of the gateway does the same with apt and systemctl alone, and the two are compared.
+//! Real packages of Debian, which nobody wrote for wharfd, on a booted gateway. wharfd installs, activates, deactivates
+//! and removes each of them. A twin of the gateway does the same with apt and systemctl alone, and the two are
+//! compared.
 
 #![allow(
     clippy::expect_used,
@@ -33,7 +34,7 @@ fn real_packages_leave_the_device_as_apt_leaves_it() {
     go_through(&ALL.iter().filter(chosen).collect::<Vec<_>>());
 }
 
-/// Does all of these, one after the other, on one gateway and its twin. Then both reboot.
+/// Tests all of these, one after the other, on one gateway and its twin. Then both reboot.
 fn go_through(packages: &[&Real]) {
     assert!(!packages.is_empty(), "no such package is in the table");
     let is_left = |real: &Real| story::LEFT.iter().any(|(name, _)| *name == real.name);

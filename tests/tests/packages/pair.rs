@@ -15,21 +15,21 @@ use crate::{
     device::{Device, Difference, differences},
 };
 
-/// How long the two may take to come to the same rest.
+/// The longest wait until the units of both are at rest.
 const REST: Duration = Duration::from_secs(15);
 
-/// The folder of both into which a test puts packages.
+/// The folder of both for packages under test.
 const FOLDER: &str = "srv/given";
 
-/// Two gateways. Both have wharfd's package, since its files and users are no difference that is looked for.
+/// Two gateways. Both have wharfd's package, so that its files and users are no difference.
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(crate) archive: Archive,
     // Dropped first: its address is the container's network.
     nginx: Nginx,
-    /// The one on which wharfd does it.
+    /// The gateway that uses wharfd.
     pub(crate) ours: Booted,
-    /// The one on which apt and systemctl do it. wharfd runs there and is not asked for anything.
+    /// The gateway that uses apt and systemctl. wharfd runs there and is not used.
     pub(crate) twin: Container,
     /// The differences of the last comparison.
     pub(crate) told: Vec<Difference>,
@@ -84,7 +84,7 @@ impl Pair {
         });
     }
 
-    /// Puts the package into both. Gives its path there, and what wharfctl takes for it.
+    /// Puts the package into both. Returns its path there, and the argument for wharfctl.
     pub(crate) fn give(&self, package: &Path, by_nginx: bool) -> (String, String) {
         let name = package
             .file_name()
@@ -101,7 +101,7 @@ impl Pair {
         }
         let signature = here.with_file_name(format!("{name}.asc"));
         let signature = fs::read(signature).expect("the signature");
-        // A version may have an epoch, whose colon is %3a in the file's name.
+        // A version may have an epoch. The file's name writes its colon as %3a.
         let served = name.replace('%', "-");
         self.nginx.serve(&format!("/{served}.asc"), signature);
         let uri = self
@@ -118,7 +118,7 @@ impl Pair {
         self.wait_for_wharfd();
     }
 
-    /// Does something to the one and the other at the same time.
+    /// Does one thing to the one and another to the other, at the same time.
     pub(crate) fn both<A: Send, B: Send>(
         &self,
         ours: impl FnOnce(&Container) -> A + Send,
@@ -131,14 +131,14 @@ impl Pair {
         })
     }
 
-    /// The same to both.
+    /// Does the same to both.
     pub(crate) fn each(&self, line: &str) -> Result<(), String> {
         let run = |container: &Container| crate::units::run(container, line).map(drop);
         let (ours, twins) = self.both(run, run);
         ours.and(twins)
     }
 
-    /// How the two differ once both have come to rest, but for what is `expected`, and what they differed in before.
+    /// The differences once both are at rest, without the expected and the earlier ones.
     pub(crate) fn new_differences(
         &mut self,
         expected: impl Fn(&Difference) -> bool,
@@ -150,7 +150,7 @@ impl Pair {
             let (ours, twins) = self.both(look, look);
             last = differences(&ours, &twins);
             last.retain(|difference| !expected(difference));
-            // Units alone come to rest by themselves.
+            // Only units settle by themselves.
             let is_new = |it: &&Difference| !self.told.contains(it);
             let mut new = last.iter().filter(is_new);
             let moves = new.any(|it| it.fact.starts_with("unit "));

@@ -1,5 +1,5 @@
-//! What happens to a package on both: it is installed, activated, deactivated, removed, and its last traces are removed.
-//! After each of these the two are compared.
+//! The life of a package on both: it is installed, activated, deactivated, removed and purged. After each step the two
+//! are compared.
 
 use std::{collections::BTreeSet, path::Path, time::Instant};
 
@@ -19,24 +19,24 @@ struct Story<'a> {
     wrong: Vec<String>,
 }
 
-/// What may differ at that time.
+/// The differences that are expected after a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Nothing,
-    /// The package is INACTIVE on ours, and on the twin its units are stopped and disabled: what that cannot keep from
-    /// starting is held.
+    /// The package is INACTIVE on ours. On the twin its units are stopped and disabled. Units that start in spite of
+    /// that are held on ours.
     Held,
     /// The package is INACTIVE on ours, and runs on the twin.
     Inactive,
 }
 
-/// The drop-in by which a unit is held.
+/// The name of the drop-in that holds a unit.
 const HELD: &str = "00-wharfd-held.conf";
 
-/// So many differences are told of each comparison.
+/// The most differences that are printed for each comparison.
 const MOST: usize = 12;
 
-/// Gives all that was not as expected.
+/// Returns everything that was not as expected.
 pub(crate) fn of(pair: &mut Pair, real: &Real) -> Vec<String> {
     let begun = Instant::now();
     let mut story = Story {
@@ -67,7 +67,7 @@ impl Story<'_> {
         }
     }
 
-    /// Whether it is installed on both.
+    /// Whether the package is installed on both.
     fn begin(&mut self) -> bool {
         let name = self.real.name;
         let package = self.pair.archive.to_install(self.real);
@@ -138,7 +138,7 @@ impl Story<'_> {
         self.compare("clean up", Expected::Nothing);
     }
 
-    /// By apt on both: each package finds the device as the first one did.
+    /// Undoes the story by apt on both, so that each package finds the same device.
     fn clean_up(&mut self) {
         let name = self.real.name;
         let again = match self.real.place {
@@ -157,7 +157,7 @@ impl Story<'_> {
         }
     }
 
-    /// wharfctl on ours, something else on the twin, at the same time. Both have to succeed.
+    /// wharfctl on ours, another command on the twin, at the same time. Both have to succeed.
     fn step(
         &mut self,
         what: &str,
@@ -267,7 +267,7 @@ fn is_expected(difference: &Difference, expected: Expected, units: &Path) -> boo
     }
 }
 
-/// A drop-in of wharfd, or the folder that it lies in.
+/// A drop-in of wharfd, or its folder.
 fn is_held(difference: &Difference, units: &Path) -> bool {
     let Some(path) = difference.fact.strip_prefix("file /etc/systemd/system/") else {
         return false;
@@ -279,7 +279,7 @@ fn is_held(difference: &Difference, units: &Path) -> bool {
     is_ours && difference.twins.is_none()
 }
 
-/// Software that is left on both before they reboot, and whether it is active then.
+/// Software that stays on both across the reboot, and whether it is active.
 pub(crate) const LEFT: [(&str, bool); 2] = [("mosquitto", true), ("lighttpd", false)];
 
 fn in_the_table(name: &str) -> &'static Real {
@@ -287,7 +287,7 @@ fn in_the_table(name: &str) -> &'static Real {
     all.find(|real| real.name == name).expect("in the table")
 }
 
-/// After a reboot the protected units are up, what is active runs, and what is not does not.
+/// After a reboot the protected units are up, active software runs, and inactive software does not.
 pub(crate) fn of_a_reboot(pair: &mut Pair) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, active) in LEFT {

@@ -2,14 +2,14 @@
 
 use wharf_tests::container::Container;
 
-/// What was enabled, and what ran.
+/// The units that were enabled, and those that ran.
 #[derive(Debug, Default)]
 pub(crate) struct Stopped {
     enabled: Vec<String>,
     ran: Vec<String>,
 }
 
-/// Prints the names of a package's units, and how each of them stands: paragraphs.
+/// Prints the names and states of a package's units, in paragraphs.
 const LIST: &str = r#"
 units=$(dpkg -L "$PACKAGE" | sed -nE \
     -e 's,^(/usr)?/lib/systemd/system/([^/]*)@(\.[a-z]*)$,\2@*\3,p' \
@@ -31,7 +31,7 @@ pub(crate) struct Unit {
 pub(crate) fn units_of(container: &Container, package: &str) -> Result<Vec<Unit>, String> {
     let listed = run(container, &format!("PACKAGE={package}\n{LIST}"))?;
     let (names, units) = listed.split_once("\n\n").unwrap_or_default();
-    // A package may give another name to a unit of somebody else.
+    // A package may add a name to a unit of another package.
     let is_its = |id: &str| {
         names
             .lines()
@@ -77,7 +77,7 @@ impl Stopped {
     }
 }
 
-/// `a@b.service` is one of `a@*.service`.
+/// The pattern of an instance: `a@b.service` becomes `a@*.service`.
 fn pattern_of(id: &str) -> String {
     match (id.split_once('@'), id.rsplit_once('.')) {
         (Some((stem, _)), Some((_, kind))) => format!("{stem}@*.{kind}"),
@@ -101,7 +101,7 @@ pub(crate) fn systemctl(
     .map(drop)
 }
 
-/// Runs a line of shell inside. Gives what it printed, or all that it wrote where it failed.
+/// Runs a shell line inside. Returns its output, or all that it wrote if it failed.
 pub(crate) fn run(container: &Container, line: &str) -> Result<String, String> {
     let output = container.try_sh(line);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

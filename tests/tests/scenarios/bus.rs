@@ -49,14 +49,14 @@ impl OnBus {
         Self::with(StageSet::registered(gateway, ""), bus)
     }
 
-    /// Everything runs on this bus.
+    /// Runs everything on this bus.
     pub(crate) fn with(set: StageSet, bus: SystemBus) -> Self {
         let on_bus = Self { set, bus };
         on_bus.wait_for_wharfd();
         on_bus
     }
 
-    /// wharfd is on the bus, and answers.
+    /// Waits until wharfd is on the bus, and answers.
     #[track_caller]
     pub(crate) fn wait_for_wharfd(&self) {
         wait_until("wharfd on the bus", || {
@@ -64,7 +64,7 @@ impl OnBus {
         });
     }
 
-    /// A signal as wharfd sends them, by somebody else.
+    /// Sends a signal like wharfd's, from another sender.
     pub(crate) fn signal_from_wharfd(&self) {
         let signal = "org.freedesktop.DBus.Properties.PropertiesChanged";
         let mut send = self.bus.send();
@@ -85,7 +85,7 @@ impl OnBus {
             .uid(user))
     }
 
-    /// How a shell calls wharfctl.
+    /// The command line by which a shell calls wharfctl.
     fn wharfctl_line(&self) -> String {
         let command = self.set.gateway.command("wharfctl", &[]);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -338,7 +338,7 @@ fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
     assert_eq!(installed("unsigned"), None);
 }
 
-/// The instances, each with the version that it has in place.
+/// The instances, each with its version in place.
 #[track_caller]
 fn in_place(on_bus: &OnBus) -> Vec<(u64, String)> {
     let instances = on_bus.json(&["list"]);
@@ -419,7 +419,7 @@ fn a_package_under_another_name_leaves_the_software_of_that_name_installed() {
     has_in_place(&on_bus, &[(0, "hello 1.0-1"), (15, "world 1.0-1")]);
     on_bus.agree("4/2");
 
-    // What a URI leads to is known once it is here.
+    // The package behind a URI is known only after its download.
     let newer = std::fs::read(set.signed_inside(&Package::new("world", "2.0-1"))).unwrap();
     let hello = set.origin.serve("/hello_9_all.deb", newer);
     let said = on_bus.done(&["install", &hello]);
@@ -567,7 +567,7 @@ fn after_a_refused_upgrade_the_software_in_place_is_activated_and_deactivated() 
         (&last["kind"], &last["state"]),
         (&"deactivate".into(), &"done".into())
     );
-    // That the package is not there was told before.
+    // The missing package was reported before.
     let stopped = "; hello 1.0-1 is in place and does not run";
     let lines = on_bus.set.gateway.daemon().errors();
     lines.wait_for(stopped);
@@ -651,7 +651,7 @@ fn software_without_services_is_told_as_such_also_after_a_restart() {
         assert_eq!(on_bus.json(&["list"])[0]["in_place"]["no_services"], true);
     };
     told(&on_bus);
-    // Resource 12 is the specification's.
+    // The specification defines Resource 12.
     for (verb, state) in [("activate", "1"), ("deactivate", "0")] {
         let said = on_bus.done(&[verb, "hello"]);
         assert_eq!(said.lines().last(), Some("hello 1.0-1 has no services"));
@@ -1250,7 +1250,7 @@ fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
     on_bus.agree("4/2");
 }
 
-/// What a command prints on a terminal of this kind.
+/// The output of a command on a terminal of this kind.
 fn on_a_terminal(on_bus: &OnBus, verb: &str, variables: [(&str, &str); 2]) -> String {
     let line = format!("{} {verb}", on_bus.wharfctl_line());
     let mut script = Command::new("script");
@@ -1401,7 +1401,7 @@ fn doctor_finds_nothing_where_all_is_well() {
     );
 }
 
-/// The installer judges signatures by files of the future, unless the kernel vouches for the clock.
+/// The installer judges signatures by the times of future files, unless the kernel vouches for the clock.
 #[test]
 fn doctor_sees_the_clock_as_the_installer_does() {
     let gateway = Gateway::simulated();

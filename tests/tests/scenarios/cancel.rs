@@ -1,4 +1,4 @@
-//! `wharfctl cancel`: what it ends, and what a server reads then.
+//! `wharfctl cancel`: the operations that it ends, and the text that a server reads.
 
 use std::fs;
 
@@ -49,7 +49,7 @@ fn a_download_that_runs_is_cancelled_and_the_server_reads_who_did_it() {
             .then_some(())
     });
     on_bus.set.origin.release();
-    on_bus.set.order(&uri); // once more
+    on_bus.set.order(&uri); // again
     on_bus.set.wait_for("3/0");
     let said = on_bus.wharfctl(&["cancel", "hello"]);
     assert_eq!(said.code, Some(1), "{said:?}");
@@ -118,7 +118,7 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
         said.errors.contains("the install that runs is another one"),
         "{said:?}"
     );
-    // Whether or not the installer has it already.
+    // The installer may or may not have the job already.
     on_bus.done(&["cancel", "hello"]);
     on_bus.set.wait_for("3/57");
     let why = "60: cancelled on the device before anything was changed";

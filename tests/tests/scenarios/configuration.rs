@@ -35,7 +35,7 @@ fn a_wrong_configuration_ends_with_78_and_names_file_and_line() {
     }
 }
 
-/// The likeliest slip, and one of each file.
+/// The likeliest mistake, and one in each file.
 #[test]
 fn a_wrong_type_is_told_with_its_key_and_how_that_is_written() {
     let gateway = Gateway::simulated();

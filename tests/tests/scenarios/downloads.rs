@@ -1,4 +1,4 @@
-//! Several downloads: who has a turn, who gives it up, what one of them leaves to the others; and how a download ends.
+//! Several downloads: their turns, and the room that they leave to each other; and the end of a download.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use wharf_tests::{gateway::Gateway, origin::Fault, package::Package, waiting::wa
 
 use crate::{bus::OnBus, stage_set::StageSet};
 
-/// With three instances, and these words in `[download]`.
+/// A set with three instances, and these words in `[download]`.
 fn set_with(download: &str) -> StageSet {
     let set = StageSet::configured(Gateway::simulated(), "");
     let text = format!("instances = 3\n\n[download]\n{download}\n");
@@ -99,7 +99,7 @@ fn a_free_turn_goes_to_the_download_that_was_accepted_first() {
     set.origin.wait_for_stall();
     order(&set, 2, &third);
     wait_for_reason(&set, 2, "its turn");
-    wait_for_reason(&set, 0, "its turn"); // its time has come
+    wait_for_reason(&set, 0, "its turn"); // its wait is over
     set.origin.release();
     set.origin.wait_for_requests(&first_path, 2);
     set.origin.wait_for_stall();
@@ -128,11 +128,11 @@ fn downloads_that_a_kill_interrupted_share_the_turns_again() {
     order(&set, 1, &slow);
     set.origin.wait_for_stall();
     set.kill_and_start_daemon();
-    wait_for_reason(&set, 0, "attempt 3 of 8"); // the attempts are counted on
+    wait_for_reason(&set, 0, "attempt 3 of 8"); // the count of attempts continues
     set.wait_for_instance(1, "3/0");
 }
 
-/// Both would fit alone.
+/// Each download fits alone.
 #[test]
 fn of_two_downloads_that_do_not_fit_together_the_second_waits_for_the_room_of_the_first() {
     let set = StageSet::configured(Gateway::simulated(), "");
@@ -164,7 +164,7 @@ fn operations(on_bus: &OnBus, instance: &str) -> Vec<Value> {
     shown["operations"].as_array().unwrap().clone()
 }
 
-/// Kind, state and outcome of the last one.
+/// Kind, state and outcome of the last operation.
 pub(crate) fn last(on_bus: &OnBus, instance: &str) -> [String; 3] {
     let operations = operations(on_bus, instance);
     let last = operations.last().unwrap();

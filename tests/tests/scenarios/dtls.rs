@@ -159,7 +159,7 @@ fn a_wrong_key_or_identity_is_told_with_what_to_do() {
         let output = set.gateway.command("wharfctl", &[]).arg("doctor").output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
-    // With the first wait of a gateway that configures none, and with this one's.
+    // First with the default first wait, then with this one.
     let file = "etc/wharfd/wharfd.toml";
     let text = fs::read_to_string(set.gateway.path().join(file)).unwrap();
     let usual = text.replace(&format!("ack-timeout = {ACK_TIMEOUT}\n"), "");

@@ -1,4 +1,5 @@
-//! A command of wharfctl ends with the truth of its operation, whatever happens to wharfd and to its instance meanwhile.
+//! The exit code of a wharfctl command is the end of its operation, whatever happens to wharfd and the instance
+//! meanwhile.
 
 use std::{
     env, fs,
@@ -16,7 +17,7 @@ use wharf_tests::{
 
 use crate::{bus::OnBus, stage_set::StageSet};
 
-/// The operations that are shown, oldest first.
+/// The operations on D-Bus, oldest first.
 fn operations(on_bus: &OnBus) -> Vec<Value> {
     let status = on_bus.json(&["status"]);
     status["operations"].as_array().unwrap().clone()
@@ -32,8 +33,8 @@ fn simulated_version(on_bus: &OnBus, name: &str) -> Option<String> {
     fs::read_to_string(database.join(format!("{name}_version"))).ok()
 }
 
-/// `wharfctl install` of a package from a file or from an origin, with a restart of wharfd in two of three. Its exit
-/// code agrees with the package manager and with how its operations ended.
+/// Runs `wharfctl install` of a package from a file or from an origin, with a restart of wharfd in two of three. Its
+/// exit code agrees with the package manager and with the end of its operations.
 fn install_once(on_bus: &mut OnBus, chance: &mut Chance, number: u64) {
     let name = format!("p{}", number % 3);
     let version = format!("{}.0-1", number + 1);
@@ -120,7 +121,7 @@ fn each_exit_code_of_many_installs_with_restarts_in_between_is_true() {
     install_again_and_again(variable("INSTALLS").unwrap_or(200), seed);
 }
 
-/// Each of them is announced when wharfd comes back, before anything else is.
+/// A restarted wharfd announces each instance before anything else.
 #[test]
 fn a_command_survives_a_restart_of_wharfd_with_many_instances() {
     let gateway = Gateway::simulated();
@@ -171,7 +172,7 @@ fn a_command_waits_for_a_wharfd_that_does_not_answer_for_longer_than_it_is_patie
     assert_eq!(install.wait().code(), Some(0));
 }
 
-/// An instance of this id is there again, with another package.
+/// The same id exists again, with another package.
 #[test]
 fn a_command_whose_instance_is_deleted_and_created_again_tells_of_its_own_operation() {
     let on_bus = OnBus::simulated();
@@ -195,7 +196,7 @@ fn a_command_whose_instance_is_deleted_and_created_again_tells_of_its_own_operat
     assert_eq!(simulated_version(&on_bus, "other"), None);
 }
 
-/// Tells others that it is over, also by a panic.
+/// Tells others that the test is over, also by a panic.
 struct EndsWith<'a>(&'a AtomicBool);
 
 impl Drop for EndsWith<'_> {
@@ -204,7 +205,7 @@ impl Drop for EndsWith<'_> {
     }
 }
 
-/// The operation that ended longest ago goes with each that ends, and who reads meanwhile reads it whole or not at all.
+/// Each ended operation displaces the one that ended longest ago. A reader sees an operation whole or not at all.
 #[test]
 fn what_is_shown_is_whole_while_old_operations_go() {
     let on_bus = OnBus::simulated();
@@ -227,7 +228,7 @@ fn what_is_shown_is_whole_while_old_operations_go() {
     });
 }
 
-/// The server executes Install before wharfctl does, and its operation is the one that wharfctl waits for.
+/// The server executes Install before wharfctl does, and wharfctl waits for the server's operation.
 #[test]
 fn an_install_that_the_server_began_meanwhile_ends_the_command() {
     let on_bus = OnBus::simulated();
@@ -247,7 +248,7 @@ fn an_install_that_the_server_began_meanwhile_ends_the_command() {
     assert_eq!(kinds.collect::<Vec<_>>(), ["pull", "install"]);
 }
 
-/// Runs wharfctl with a wharfd that exits at this point, which is then started again. Gives whether it exited.
+/// Runs wharfctl with a wharfd that exits at this point and is then restarted. Returns whether it exited.
 fn succeeds_across(on_bus: &mut OnBus, point: &str, arguments: &[&str]) -> bool {
     on_bus.set.gateway.daemon().terminate();
     let fault = [("WHARF_FAULT_AT", point)];
@@ -272,13 +273,13 @@ fn succeeds_across(on_bus: &mut OnBus, point: &str, arguments: &[&str]) -> bool 
     assert_eq!(code, Some(0), "{point}: {arguments:?}: {said:?}");
     if !exited {
         on_bus.set.gateway.daemon().terminate();
-        on_bus.set.gateway.start_daemon(&[]); // this one may go on
+        on_bus.set.gateway.start_daemon(&[]); // this one stays
     }
     on_bus.wait_for_wharfd();
     exited
 }
 
-/// Before and after each transition is stored; `again` makes the next round possible.
+/// Tests exits before and after each transition is stored; `again` makes the next round possible.
 fn succeeds_wherever_wharfd_exits(
     on_bus: &mut OnBus,
     arguments: &[&str],

@@ -144,7 +144,7 @@ fn a_certificate_is_added_with_what_it_may_sign_and_the_rest_of_the_policy_stays
     let judged = ring.done(&["keys", "check", &text(&package)]);
     assert!(judged.contains("it would be installed"), "{judged}");
 
-    // All of that is there; more is added from the keyring's own file.
+    // The keyring has all of that; more is added from its own file.
     let added = ring.done(&add);
     assert!(added.starts_with(&fingerprint), "{added}");
     let own = text(&ring.files()[0]);

@@ -112,7 +112,8 @@ fn leshan_drives_the_whole_story() {
     );
 }
 
-/// Leshan keeps one observation of a path, by the token of its last Observe, and resets a notification with another.
+/// Leshan keeps one observation of a path, by the token of its last Observe, and resets notifications with other
+/// tokens.
 #[test]
 fn leshan_observes_a_path_anew_and_its_reset_ends_the_observation_that_it_forgot() {
     let gateway = Gateway::simulated();

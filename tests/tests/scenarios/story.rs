@@ -107,7 +107,7 @@ fn a_pushed_package_is_delivered_and_installed_by_apt() {
     set.expect_story(&[&DOWNLOAD_STARTED[..], &DOWNLOADED, &["7=3"], &INSTALLED].concat());
 }
 
-/// What `gpg --sign` makes of a package: the signature is around it, however it comes.
+/// A package inside a message of `gpg --sign` carries its signature, over any transport.
 #[test]
 fn a_package_inside_a_message_is_pushed_or_pulled_and_installed_by_apt() {
     let set = StageSet::debian();
@@ -132,7 +132,7 @@ fn a_package_inside_a_message_is_pushed_or_pulled_and_installed_by_apt() {
     let installed = set.gateway.debian_root().installed_version("hello");
     assert_eq!(installed.as_deref(), Some("2.0-1"));
 
-    // Who signed it has to be trusted.
+    // The signer has to be trusted.
     client.execute("/9/0/6", "1").expect("2.04");
     let file = Package::new("hello", "3.0-1").build(set.folder.path());
     let strangers = fs::read(set.keys.sign_around(Signer::Stranger, &file)).unwrap();

@@ -346,7 +346,7 @@ mod tests {
             (8, Some(40), b"1", unsupported),
             (3, Some(110), b"[]", unsupported),
             (3, Some(11543), b"{}", unsupported),
-            (3, Some(1543), b"{}", unsupported), // its old number
+            (3, Some(1543), b"{}", unsupported), // the old number of JSON
             (3, Some(0), b"\xff", bad),
             (20, Some(0), b"1", bad),
             (20, Some(11542), b"\xc1\x14\x01", bad),

@@ -9,8 +9,8 @@ pub(crate) use encode::encode;
 
 use crate::{ErrorCode, Path, ResourceDefinition, Type};
 
-/// The formats of LwM2M 1.0 that the engine speaks, by their CoAP number. Servers that are older than the registered
-/// numbers know text and TLV by those of the drafts (FIWARE's does).
+/// The formats of LwM2M 1.0 that the engine supports, by their CoAP number. Some servers (FIWARE's) use the numbers of
+/// the drafts for text and TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// text/plain
@@ -41,12 +41,12 @@ impl Format {
         .find(|format| format.number() == number)
     }
 
-    /// The format of a body with this number; an old one means today's.
+    /// The format of a body with this number. An old number means the current format.
     pub(crate) fn of_body(number: u32) -> Option<Self> {
         Self::from_number(number).map(Self::meaning)
     }
 
-    /// What an old number stands for.
+    /// The current format for an old number.
     pub(crate) fn meaning(self) -> Self {
         match self {
             Self::OldText => Self::Text,
@@ -59,8 +59,8 @@ impl Format {
         self as u32
     }
 
-    /// The format of a Read's answer (TS Core 1.0 6.4): what the server accepts, by the number that it accepts
-    /// (RFC 7252 5.10.4), else the simplest there is.
+    /// The format of the answer to a Read (TS Core 1.0 6.4). It has the number that the server accepts (RFC 7252
+    /// 5.10.4). Without one, it is the simplest format that fits.
     pub(crate) fn for_read(
         accept: Option<u32>,
         path: Path,

@@ -21,7 +21,7 @@ pub(super) enum Step {
     Say(Message),
 }
 
-/// The longest list of arguments that an Execute takes.
+/// The longest list of arguments that an Execute accepts.
 const LONGEST_ARGUMENTS: usize = 1024;
 
 /// The methods of LwM2M 1.0 (TS Core 1.0 8.2.5).
@@ -240,7 +240,7 @@ impl Engine {
     }
 }
 
-/// 4.13, with the length that would have been accepted (RFC 7959 2.9.3).
+/// 4.13, with the accepted length (RFC 7959 2.9.3).
 fn longer_than(accepted: usize) -> Message {
     let longest = u32::try_from(accepted).unwrap_or(u32::MAX);
     Message::response(ErrorCode::RequestEntityTooLarge.into())

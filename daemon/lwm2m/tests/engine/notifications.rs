@@ -177,7 +177,7 @@ fn a_reset_ends_the_observation_of_its_notification_alone() {
     }
 }
 
-/// It remembers its registrations and forgets its observations, as often as it is restarted.
+/// The server keeps its registrations and loses its observations at each restart.
 #[test]
 fn a_server_that_forgets_its_tokens_can_always_observe_anew() {
     let mut pair = Pair::registered();

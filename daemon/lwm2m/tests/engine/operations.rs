@@ -144,7 +144,7 @@ fn an_execute_passes_its_arguments_on_as_they_came() {
     }
 }
 
-/// FIWARE's server writes and executes as 1541, and reads as it is told to.
+/// FIWARE's server writes and executes as 1541, and reads in the configured format.
 #[test]
 fn the_old_numbers_of_text_and_tlv_are_taken_and_given_as_they_came() {
     let mut pair = Pair::registered();

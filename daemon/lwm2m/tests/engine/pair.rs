@@ -352,7 +352,7 @@ impl Pair {
         self.exchange(&request)
     }
 
-    /// Cancels the observation of this path that has the token of that message.
+    /// Cancels the observation of this path with the token of that message.
     pub(crate) fn cancel(&mut self, path: &str, observed: &Message) -> Message {
         let request = self
             .message(Code::GET, path)

@@ -1,4 +1,5 @@
-//! Cancel: a local user ends what waits or downloads. The installer alone knows whether a job can still be cancelled.
+//! Cancel: a local user ends an operation that waits or downloads. The installer alone knows whether a job can be
+//! cancelled.
 
 use wharf_frames::{Cause, Failure, OperationId};
 

@@ -20,7 +20,7 @@ pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Tra
     pull(instance, operation, |stage, progress, waiting| {
         *waiting = None;
         if *progress != PullProgress::Queued {
-            return Some(Vec::new()); // its next attempt: the effect is still there
+            return Some(Vec::new()); // its next attempt: the effect still exists
         }
         *progress = PullProgress::Asking;
         Some(vec![Effect::StartPull { operation, stage }])

@@ -60,7 +60,7 @@ fn still(condition: &Condition, software: &Software, found: &Found) -> Condition
     }
 }
 
-/// The state when the device has this in place, or nothing. None for a removal that runs: its end tells.
+/// The state after the device reports this software, or none. `None` during a removal: its end sets the state.
 pub(super) fn now_has(instance: &Instance, now: Option<InPlace>) -> Option<State> {
     let mut state = instance.state.clone();
     match &mut state {

@@ -73,7 +73,7 @@ pub(super) fn ended(
     })
 }
 
-/// What is installed, or why that is not it.
+/// The installed software, or the reason why it is not the expected one.
 fn verify_install(
     package: &Package,
     failure: Option<Failure>,
@@ -168,7 +168,7 @@ fn abort_install(
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// The device does not have the software any more.
+/// Records that the device no longer has the software.
 fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
     let state = State::Initial(Initial::Ready {
         in_place: None,
@@ -190,7 +190,7 @@ fn abort_removal(instance: &Instance, found: Found, failure: Option<Failure>) ->
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// The Activation State is the device's, and the Result stays. Software that is gone was removed meanwhile.
+/// Takes the Activation State from the device, and keeps the Result. Missing software was removed meanwhile.
 fn settle_activation(
     instance: &Instance,
     wanted: bool,
@@ -220,7 +220,8 @@ fn settle_activation(
             let was_active = instance.in_place().is_some_and(|known| known.was_active);
             let known = InPlace {
                 switch: why.map_or(Switch::Settled, Switch::Failed),
-                // Software that was active stays wanted when its Activate fails: `keep` tries again after the next Install.
+                // Software that was active stays wanted after a failed Activate: `keep` tries again after the next
+                // Install.
                 was_active: found.active || (wanted && was_active),
                 ..InPlace::left(found.into())
             };

@@ -45,8 +45,8 @@ impl Asked {
         }
     }
 
-    /// TS 5.2: outside INSTALLED the activation machine is not alive, and a server's Activate and Deactivate have no effect.
-    /// A local user has them act on the software in place.
+    /// TS 5.2: outside INSTALLED a server's Activate and Deactivate have no effect, since the activation machine is not
+    /// alive. A local user's act on the software in place.
     fn has_effect(self, instance: &Instance, origin: Origin) -> Result<(), Refusal> {
         let what = match self {
             Self::Activate => "Activate",
@@ -139,7 +139,7 @@ fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
     Ok(Transition::to(instance.with(state), effects))
 }
 
-/// Activate and Deactivate: in INSTALLED as of TS 5.2, elsewhere of the software in place.
+/// Activate and Deactivate: in INSTALLED by TS 5.2, in other states of the software in place.
 fn switch(
     instance: &Instance,
     wanted: bool,
@@ -210,7 +210,7 @@ fn no_effect(instance: &Instance, what: &str) -> Refusal {
     ))
 }
 
-/// An instance does one thing at a time.
+/// The refusal of a second operation: an instance runs one at a time.
 fn on_its_way(instance: &Instance, what: &str) -> Refusal {
     Refusal::not_allowed(format!(
         "{what} has to wait until the package that is on its way is there: {}",

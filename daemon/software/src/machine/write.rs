@@ -115,7 +115,7 @@ fn no_room(instance: &Instance) -> Refusal {
     ))
 }
 
-/// What makes room for a package. A server can end a download only where Delete is not refused.
+/// The step that makes room for a package. A server can end a download only if Delete is not rejected.
 fn first(instance: &Instance) -> &'static str {
     match (&instance.state, instance.software()) {
         (State::DownloadStarted { .. } | State::Downloaded { .. }, None) => {

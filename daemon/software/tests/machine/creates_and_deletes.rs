@@ -60,7 +60,7 @@ fn create_takes_a_free_id_within_the_limit() {
     ] {
         assert_eq!(free_id(wanted, &taken, limit), Ok(InstanceId(id)));
     }
-    let above = [InstanceId(0), InstanceId(7)]; // more were allowed then
+    let above = [InstanceId(0), InstanceId(7)]; // the limit was higher then
     assert_eq!(free_id(Highest, &above, 3), Ok(InstanceId(2)));
     for (wanted, limit, code) in [
         (This(InstanceId(2)), 3, Code::BadRequest),

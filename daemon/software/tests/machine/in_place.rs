@@ -1,4 +1,4 @@
-//! Software in place while its instance is not INSTALLED: what is said of it, and what a local user does to it (D28).
+//! Software in place while its instance is not INSTALLED: its Status Reason, and the commands of a local user (D28).
 
 use wharf_frames::{Cause, Failure, Text};
 use wharf_software::{
@@ -100,7 +100,7 @@ fn what_is_in_place_is_said_however_long_the_reason_is() {
     );
 }
 
-/// The instance reads the same but for 16, and so does its server.
+/// Only resource 16 of the instance changes, for the server too.
 #[test]
 fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_failed_upgrade() {
     for record in [initial(), refused_download(), delivered(), failed_upgrade()] {
@@ -140,7 +140,7 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
             assert!(reason(&made).ends_with(done), "{}", reason(&made));
             assert_eq!(ids(before.clone(), &made), [16]);
             assert_eq!(made.effects, []);
-            // What the policy `keep` puts back is what the user left.
+            // The policy `keep` restores the state that the user left.
             assert_eq!(left(&made).in_place().unwrap().was_active, wanted);
             assert_eq!(left(&made).package(), built(before.clone()).package());
 
@@ -169,7 +169,7 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
     }
 }
 
-/// It crashed after its upgrade failed, and does not start. `keep` starts it again with the next Install.
+/// The software crashed after its upgrade failed, and does not start. `keep` starts it again with the next Install.
 #[test]
 fn software_that_was_active_stays_so_when_a_local_activate_fails() {
     let failure = || Some(Failure::new(Cause::Unit, "nginx.service: it said no"));
@@ -256,7 +256,7 @@ fn the_agents_own_package_is_not_stopped_in_place_either() {
     }
 }
 
-/// Somebody stops it, or it fails, while its upgrade waits to be tried again.
+/// Somebody stops the software, or it fails, while its upgrade waits for a retry.
 #[test]
 fn what_is_in_place_is_followed_as_the_device_has_it() {
     for record in [initial(), refused_download(), failed_upgrade()] {

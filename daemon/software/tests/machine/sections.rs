@@ -238,7 +238,7 @@ fn no_effect(cell: &Instance) -> &'static str {
     }
 }
 
-/// Of a server's Activate or Deactivate.
+/// The clauses for a server's Activate or Deactivate.
 fn no_switch(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
         Some(Kind::Activate | Kind::Deactivate)

@@ -219,7 +219,7 @@ fn judge_values(new: &Instance, told: &dyn Fn() -> String) {
         "{}",
         told()
     );
-    // A local user's order leaves the Result of what failed before it.
+    // A local user's command keeps the Result of the earlier failure.
     let is_switch = new.operation().is_some_and(is_a_switch);
     if new.is_busy() && !is_switch {
         assert!(matches!(result, 0 | 2), "{}", told());

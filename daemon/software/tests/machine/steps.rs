@@ -16,7 +16,7 @@ pub(crate) fn execute(resource: Executable, arguments: &str) -> Event {
     }
 }
 
-/// By root on the device itself.
+/// Root executes this on the device.
 pub(crate) fn by_user(resource: Executable) -> Event {
     Event::Execute {
         resource,

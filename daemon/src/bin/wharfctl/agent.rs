@@ -23,7 +23,7 @@ use crate::{
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// The variable with another patience, in milliseconds.
+/// The variable that sets another time limit, in milliseconds.
 const OWN_PATIENCE: &str = "WHARFCTL_PATIENCE";
 
 /// Number of attempts to read the public state and the full reasons at the same moment.
@@ -193,7 +193,7 @@ impl Agent {
         }
     }
 
-    /// A new instance. It answers however long that takes, or has ended.
+    /// Creates an instance. Waits without a time limit, until wharfd answers or ends.
     pub(crate) async fn create_instance(&self) -> Result<u16, Failure> {
         let made = self
             .ask(bus::AGENT_PATH, bus::AGENT_INTERFACE, "CreateInstance", &())
@@ -202,9 +202,9 @@ impl Agent {
         model::instance_of(&path)
     }
 
-    /// Asks for a change. It is accepted when this returns, not done: the name of the operation that does it comes back,
-    /// or none where no work is left to do. wharfd answers however long that takes, or has ended: then what it has not
-    /// stored by now never happens.
+    /// Requests a change. When this returns, the change is accepted but not done. Returns the name of its operation, or
+    /// none if no work is left to do. It waits without a time limit until wharfd answers or ends: a change that is not
+    /// stored by then never happens.
     pub(crate) async fn change(
         &self,
         instance: u16,
@@ -260,7 +260,7 @@ impl Agent {
                 .await
                 .map_err(|error| Failure::from(zbus::Error::from(error)))?;
         }
-        // The connection reads nothing more, no answer either, while somebody leaves too many messages unread.
+        // The connection stops reading, answers included, while too many messages are unread.
         let (noted, seen) = watch::channel(());
         tokio::spawn(async move {
             while let Some(message) = messages.next().await {
@@ -272,7 +272,7 @@ impl Agent {
         Ok(Changes { seen })
     }
 
-    /// Reads something.
+    /// Reads something, with a time limit.
     async fn call<B>(
         &self,
         path: &str,
@@ -287,7 +287,7 @@ impl Agent {
         answered.await.map_err(|_| Failure::Silence)?
     }
 
-    /// Asks for as long as it takes.
+    /// Asks without a time limit.
     async fn ask<B>(
         &self,
         path: &str,
@@ -312,12 +312,12 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Waits until something may be another than when this was called last.
+    /// Waits until something may have changed since the last call.
     pub(crate) async fn next(&mut self) -> Result<(), Failure> {
         self.seen.changed().await.map_err(|_| Failure::BusClosed)
     }
 
-    /// The same, for at most this time.
+    /// The same, with this time limit.
     pub(crate) async fn next_within(&mut self, time: Duration) -> Result<(), Failure> {
         timeout(time, self.next()).await.unwrap_or(Ok(()))
     }

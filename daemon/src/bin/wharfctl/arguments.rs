@@ -175,7 +175,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// What the journal is asked for. No package has a name like the ID of an operation.
+/// The subject of `wharfctl logs`. No package name looks like the ID of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Logged {
     Instance(Named),

@@ -1,5 +1,5 @@
-//! `wharfctl cancel`: an operation that waits, downloads, or has not begun to change the device ends here. How it ended
-//! decides what is said.
+//! `wharfctl cancel` ends an operation that waits, downloads, or has not begun to change the device. The message
+//! depends on how the operation ended.
 
 use crate::{
     agent::{Agent, Change},

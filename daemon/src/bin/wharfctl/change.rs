@@ -38,7 +38,7 @@ pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> R
     Ok(())
 }
 
-/// What is in place is switched, whatever the package of the instance is.
+/// The message for the software in place, which may differ from the package of the instance.
 fn switched(done: &Done, wanted: bool) -> String {
     let now = done.now.as_ref().unwrap_or(&done.before);
     let software = now.in_place.as_ref();
@@ -60,16 +60,16 @@ pub(crate) async fn delete(agent: &Agent, instance: &Named, json: bool) -> Resul
     Ok(())
 }
 
-/// A change with the end that was asked for.
+/// A change that ended as requested.
 struct Done {
     before: Instance,
-    /// None where it was deleted.
+    /// The instance; none if it was deleted.
     now: Option<Instance>,
-    /// Whether an operation did it, and not the request itself.
+    /// Whether an operation made the change, and not the request itself.
     by_operation: bool,
 }
 
-/// Asks for it, and waits for the end of what does it.
+/// Requests the change, and waits for the end of its operation.
 async fn done(
     agent: &Agent,
     instance: &Named,

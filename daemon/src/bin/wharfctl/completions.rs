@@ -1,4 +1,4 @@
-//! `wharfctl completions`: clap's scripts, which ask `wharfctl names` where a verb takes an instance or a package.
+//! `wharfctl completions`: clap's scripts, which call `wharfctl names` if a verb takes an instance or a package.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const OF_INSTANCES: [&str; 9] = [
 
 const NAMES: &str = "wharfctl names 2>/dev/null";
 
-/// The script for a shell. Those of bash, fish and zsh complete names.
+/// The script for a shell. The scripts for bash, fish and zsh complete names.
 pub(crate) fn script(shell: Shell, command: &mut clap::Command) -> String {
     let mut script = Vec::new();
     generate(shell, command, "wharfctl", &mut script);
@@ -34,7 +34,7 @@ pub(crate) fn script(shell: Shell, command: &mut clap::Command) -> String {
     }
 }
 
-/// Each verb has a list of all its words, in double quotes.
+/// The script has a list of all words for each verb, in double quotes.
 fn bash(script: &str) -> String {
     let (mut verb, mut option, mut text) = ("", "", String::new());
     for line in script.lines() {
@@ -69,7 +69,7 @@ fn bash(script: &str) -> String {
 
 fn fish() -> String {
     let verb = |verb: &str| {
-        // A package to install may be a file as well.
+        // `install` also takes a file.
         let no_files = if verb == "install" { "" } else { "-f " };
         format!(
             "complete -c wharfctl -n \"__fish_wharfctl_using_subcommand {verb}\" {no_files}-a \"({NAMES})\"\n"
@@ -82,7 +82,7 @@ fn fish() -> String {
     )
 }
 
-/// Each argument has a line that ends with what completes it.
+/// The script has a line for each argument, which ends with the completion function.
 fn zsh(script: &str) -> String {
     const OF_AN_INSTANCE: [&str; 4] = [
         "':instance -- ",
@@ -105,7 +105,7 @@ fn zsh(script: &str) -> String {
          _wharfctl_names_and_files() {{ _wharfctl_names; _files }}\n"
     );
     let script: String = script.lines().map(completed).collect();
-    // Above the lines that call the completion.
+    // Insert above the lines that call the completion.
     match script.rfind("\nif [") {
         Some(end) => {
             let (above, below) = script.split_at(end);
@@ -115,9 +115,9 @@ fn zsh(script: &str) -> String {
     }
 }
 
-/// What instances are called: one name a line.
+/// Prints the names of instances and packages, one a line.
 pub(crate) async fn names(agent: &Agent, packages: bool, json: bool) -> Result<(), Failure> {
-    const PATIENCE: Duration = Duration::from_secs(2); // somebody waits at a prompt
+    const PATIENCE: Duration = Duration::from_secs(2); // a user waits at a prompt
     let snapshot = tokio::time::timeout(PATIENCE, agent.snapshot()).await;
     let mut names = Vec::new();
     for instance in snapshot.map_err(|_| Failure::Silence)??.instances {

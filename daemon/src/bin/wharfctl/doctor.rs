@@ -135,7 +135,7 @@ fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
     }
 }
 
-/// By wharfd's clock, and by that of the installer, which judges signatures.
+/// Compares wharfd's clock with that of the installer, which judges signatures.
 fn the_clock(policy: Option<&Policy>) -> Finding {
     let check = "clock";
     let now = crate::text::time(clock::now());
@@ -164,7 +164,7 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
     }
 }
 
-/// No server is a way to work as well.
+/// A missing server is no failure.
 async fn the_server(settings: &Settings) -> Vec<Finding> {
     let Some(server) = &settings.server else {
         let found = "none is configured: packages are managed here alone";
@@ -248,7 +248,7 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
     }
 }
 
-/// None where wharfd has no server.
+/// None if wharfd has no server.
 fn registration(agent: &model::Agent) -> Option<Finding> {
     let check = "registration";
     if agent.server.is_empty() {

@@ -18,18 +18,18 @@ pub(crate) enum Failure {
         address: String,
         source: Box<zbus::Error>,
     },
-    /// The bus knows no wharfd.
+    /// wharfd is not on the bus.
     #[error(
         "wharfd is not on D-Bus, so it does not run: `systemctl status wharfd` says why, and `wharfctl doctor` what \
          to do"
     )]
     NoAgent,
-    /// The bus has ended, and with it every connection.
+    /// The bus closed this connection and all others.
     #[error(
         "D-Bus closed the connection: what wharfd has accepted goes on, and `wharfctl watch` shows it once the bus is back"
     )]
     BusClosed,
-    /// So many others were accepted since that it is not kept any more.
+    /// wharfd has dropped the operation, since it accepted too many others.
     #[error("wharfd does not know operation {0} any more: `wharfctl history` tells how it ended")]
     Forgotten(String),
     /// It is there, and says nothing.
@@ -41,7 +41,7 @@ pub(crate) enum Failure {
     /// wharfd said no, or the work ended badly.
     #[error("{0}")]
     Refused(String),
-    /// The database of wharfd did not take or give it, now.
+    /// wharfd's database could not read or write it now.
     #[error("{0}")]
     NotStored(String),
     /// The bus said something else.

@@ -1,5 +1,5 @@
-//! A change from its request to the end of the operation that does it, across restarts of wharfd. An operation has a name:
-//! it is followed, and not the look of its instance, which a server may have changed, deleted or created again meanwhile.
+//! Follows a change from its request to the end of its operation, across restarts of wharfd. The operation has a name.
+//! The state of its instance is not enough: a server may have changed, deleted or recreated it meanwhile.
 
 use std::{pin::pin, slice, time::Duration};
 
@@ -14,27 +14,27 @@ use crate::{
     watch::Screen,
 };
 
-/// wharfd cannot read its database now: it is asked again, at the latest, after this time.
+/// The longest wait before the next request, if wharfd cannot read its database now.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Follows what is done for one command.
+/// Follows the operations of one command.
 pub(crate) struct Follower<'a> {
     agent: &'a Agent,
     pub(crate) json: bool,
     changes: Changes,
     screen: Screen,
-    /// The sequence of the last operation that was accepted before what is asked for next.
+    /// The sequence of the last operation that was accepted before the next request.
     known: u64,
 }
 
-/// How an operation ended, and all else at that moment.
+/// The end of an operation, with a snapshot of all else at that moment.
 pub(crate) struct End {
     pub(crate) operation: Operation,
     pub(crate) snapshot: Snapshot,
 }
 
 impl End {
-    /// Whether it is what was asked for; if not, why.
+    /// An error with the reason, unless the operation did what was requested.
     pub(crate) fn succeeded(&self) -> Result<(), Failure> {
         match self.operation.end() {
             Some(true) => Ok(()),
@@ -45,14 +45,14 @@ impl End {
         }
     }
 
-    /// What the instance is then; none where it was deleted.
+    /// The instance at that moment; none if it was deleted.
     pub(crate) fn instance(&self) -> Option<&Instance> {
         self.snapshot.by_id(self.operation.instance)
     }
 }
 
 impl<'a> Follower<'a> {
-    /// From now on nothing is missed.
+    /// Subscribes to changes: no later one is missed.
     pub(crate) async fn new(agent: &'a Agent, json: bool) -> Result<Self, Failure> {
         Ok(Self {
             agent,
@@ -63,14 +63,14 @@ impl<'a> Follower<'a> {
         })
     }
 
-    /// What wharfd shows before anything is asked for: one that is away is not waited for.
+    /// The state of wharfd before any request. Does not wait if wharfd is away.
     pub(crate) async fn look(&mut self) -> Result<Snapshot, Failure> {
         let snapshot = self.agent.snapshot().await?;
         self.known = snapshot.sequence();
         Ok(snapshot)
     }
 
-    /// What wharfd shows, as soon as it is there and answers.
+    /// The state of wharfd, as soon as it runs and answers.
     pub(crate) async fn wait_for_wharfd(&mut self) -> Result<Snapshot, Failure> {
         loop {
             match self.agent.snapshot().await {
@@ -84,7 +84,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// A new instance; none where a restart of wharfd took the answer. The instance may be there then.
+    /// Creates an instance; none if a restart of wharfd lost the answer. The instance may exist then.
     pub(crate) async fn create(&mut self) -> Result<Option<u16>, Failure> {
         match self.agent.create_instance().await {
             Ok(id) => Ok(Some(id)),
@@ -96,8 +96,8 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Asks for a change of an instance that was like this, and gives the name of the operation that does it; none where
-    /// all is done. An answer that a restart of wharfd took is looked for in what wharfd has stored.
+    /// Requests a change of an instance that was like this, and returns the name of its operation; none if all is done.
+    /// If a restart of wharfd lost the answer, this looks for it in the stored operations.
     pub(crate) async fn ask(
         &mut self,
         before: &Instance,
@@ -109,7 +109,7 @@ impl<'a> Follower<'a> {
                 answered => return answered,
             }
             let _ = self.screen.show_away();
-            self.changes.next().await?; // the name of a wharfd that ends may be there still
+            self.changes.next().await?; // the bus may still have the name of a wharfd that ends
             let snapshot = self.wait_for_wharfd().await?;
             let begun = change.kind();
             let begun = begun.and_then(|kind| snapshot.begun(before.id, kind, self.known));
@@ -132,7 +132,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// An operation that ended before the last ones that are shown.
+    /// Reads an operation that ended before the last ones on the bus.
     async fn kept(&self, operation: &str) -> Result<Operation, Failure> {
         let kept = self.agent.operations().await?.into_iter();
         let mut kept = kept.map(|kept| kept.operation);
@@ -140,14 +140,14 @@ impl<'a> Follower<'a> {
         found.ok_or_else(|| Failure::Forgotten(operation.to_owned()))
     }
 
-    /// Shows what became of an instance without an operation.
+    /// Shows the result for the instance without an operation.
     pub(crate) fn show(&mut self, instance: Option<&Instance>) {
         let _ = self.screen.show(instance.map_or(&[], slice::from_ref));
         let _ = self.screen.clear();
     }
 
-    /// Shows what becomes of the instance, until this operation has ended. Neither a wharfd that is away nor a terminal
-    /// that nobody reads ends it.
+    /// Shows the changes of the instance until this operation ends. It continues while wharfd is away or nobody reads
+    /// the terminal.
     pub(crate) async fn end_of(&mut self, operation: &str) -> Result<End, Failure> {
         loop {
             let snapshot = self.wait_for_wharfd().await?;
@@ -178,7 +178,7 @@ impl<'a> Follower<'a> {
 }
 
 impl Change {
-    /// The kind of the operation that does it, where one may.
+    /// The kind of the operation for this request, if it may need one.
     fn kind(&self) -> Option<&'static str> {
         match self {
             Self::WritePackageUri { .. } => Some("pull"),
@@ -191,14 +191,14 @@ impl Change {
         }
     }
 
-    /// Whether it is done at once, without an operation.
+    /// Whether the request is done at once, without an operation.
     fn is_done(&self, before: &Instance, now: Option<&Instance>) -> bool {
         let Some(now) = now else {
             return matches!(self, Self::Cancel { .. } | Self::Delete);
         };
         match self {
             Self::Uninstall { .. } => before.update_state != INITIAL && now.update_state == INITIAL,
-            // How the operation ended is for its own record to say.
+            // The record of the operation tells how it ended.
             Self::Cancel { operation } => now.operation.as_ref() != Some(operation),
             _ => false,
         }

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::time::timeout;
 use wharf_transport::{Channel, Psk, ServerAddress, dtls::Client, udp::resolve};
 
-/// A name service that is there answers sooner.
+/// A reachable name service answers sooner.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A handshake gives itself up after 15 times this, and knows then how far it came: whether nobody answered, or
-/// somebody who does not take the key.
+/// A handshake fails after 15 times this wait. Its progress tells whether nobody answered, or the server rejects the
+/// key.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 
-/// For a server that answers each flight late, and the last one as well.
+/// The limit for a server that answers every flight late, including the last one.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Tries the addresses of the server's name until one takes the key. What the last one did is why none did.

@@ -46,7 +46,7 @@ pub(crate) async fn install(
     Ok(())
 }
 
-/// A package that holds, in its instance.
+/// A package that was delivered, in its instance.
 struct Delivered {
     instance: Instance,
     /// The sequence of the last operation that was accepted before its Install.
@@ -60,8 +60,8 @@ impl Delivered {
     }
 }
 
-/// The instance that is named in place of a package: by its number, or by the name of a package that is DELIVERED. A
-/// file of that name comes first.
+/// The instance that is named instead of a package: by its number, or by the name of a DELIVERED package. A file with
+/// that name takes precedence.
 fn named_instance<'a>(
     arguments: &InstallArguments,
     snapshot: &'a Snapshot,
@@ -84,11 +84,11 @@ fn named_instance<'a>(
     match (found.next(), found.next(), &named) {
         (Some(one), None, _) => Ok(Some(one)),
         (None, _, Named::Package(_)) => Ok(None),
-        _ => snapshot.instance(&named).map(Some), // says that there is none, or that there are two
+        _ => snapshot.instance(&named).map(Some), // the error says that none matches, or two
     }
 }
 
-/// The package that an instance has is installed, also once more after an Install that failed.
+/// Installs the package that an instance has, also again after a failed Install.
 fn named_as_it_is(
     arguments: &InstallArguments,
     snapshot: &Snapshot,
@@ -109,8 +109,8 @@ fn named_as_it_is(
     }
 }
 
-/// The name of the package before it is delivered: wharf-installer reads it in a file here, and a URI allows a guess. A file
-/// that would be refused has none: no software has to give up INSTALLED for it.
+/// The name of the package before it is delivered. wharf-installer reads it from a local file; for a URI the file name
+/// is a guess. A file that would be rejected has no name, so no software gives up INSTALLED for it.
 async fn expected_name(
     root: &Path,
     snapshot: &Snapshot,
@@ -130,7 +130,7 @@ async fn expected_name(
     wrong.map_or(Ok(name), Err)
 }
 
-/// The name may be another than expected, and then the package is delivered once more, where it belongs.
+/// The package may have another name than expected. Then it is delivered again, into the right instance.
 async fn delivered_where_it_belongs(
     follower: &mut Follower<'_>,
     snapshot: &Snapshot,
@@ -160,7 +160,7 @@ async fn delivered_where_it_belongs(
     }
 }
 
-/// Installs what was delivered, or waits for a server that does.
+/// Installs the delivered package, or waits for a server that does.
 async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result<End, Failure> {
     let id = delivered.instance.id;
     let operation = match follower.ask(&delivered.instance, &Change::Install).await {
@@ -179,7 +179,7 @@ async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result
     end.succeeded().map(|()| end)
 }
 
-/// What follows where wharfd.toml says so. Its failure is none of the Install.
+/// The activation that wharfd.toml orders after the Install. Its failure does not fail the Install.
 fn activation(end: &End) -> Option<String> {
     let operation = end.instance()?.operation.as_deref()?;
     let operation = end.snapshot.operation(operation)?;
@@ -269,12 +269,12 @@ fn unreadable(file: &Path, source: std::io::Error) -> Failure {
 /// The instance that takes the package.
 struct Place {
     instance: Instance,
-    /// Whether it was surely made here. One that was found after a lost answer may be a server's.
+    /// Whether this command surely created it. An instance found after a lost answer may be a server's.
     created: bool,
 }
 
 impl Place {
-    /// The instance that is named; else the one that has this package in place; else one that is free; else a new one.
+    /// The named instance; else the one with this package in place; else a free one; else a new one.
     async fn find(
         follower: &mut Follower<'_>,
         snapshot: &Snapshot,
@@ -307,7 +307,7 @@ impl Place {
                 Some(id) => instance.id == id,
                 None => before.by_id(instance.id).is_none() && is_free(instance),
             };
-            // From the top, as wharfd makes them here: a server may have made one from the bottom meanwhile.
+            // From the highest id, like wharfd's local Create: a server may have created one from the lowest meanwhile.
             match (now.instances.iter().rev().find(is_it), id) {
                 (Some(instance), _) => {
                     return Ok(Self {
@@ -321,7 +321,7 @@ impl Place {
         }
     }
 
-    /// Brings the package to DELIVERED; a server may already have gone on with it.
+    /// Brings the package to DELIVERED. A server may already have installed it.
     async fn deliver(
         &self,
         follower: &mut Follower<'_>,
@@ -341,7 +341,7 @@ impl Place {
         Ok((end.snapshot, Delivered { instance, sequence }))
     }
 
-    /// Leaves nothing of the package. What was in place stays; its instance is INITIAL since the package came, and only an
+    /// Drops the package. The software in place stays. Its instance is INITIAL since the package came, and only an
     /// Install makes it INSTALLED again.
     async fn give_up(
         &self,
@@ -389,7 +389,8 @@ async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<
     Ok(())
 }
 
-/// Why the package is in the wrong instance: another one has it in place, or this one has another package in place.
+/// The reason why the package is in the wrong instance: another one has it in place, or this one has another package in
+/// place.
 fn misplaced(snapshot: &Snapshot, instance: &Instance, name: &str) -> Option<Failure> {
     let mut others = snapshot.instances.iter();
     let holder = others.find(|other| other.id != instance.id && in_place(other) == Some(name));

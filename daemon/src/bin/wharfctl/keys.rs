@@ -56,7 +56,7 @@ struct Accepted {
     name: String,
 }
 
-/// The name of the package in a file, where wharf-installer would install it now.
+/// The name of the package in a file, if wharf-installer would install it now.
 pub(crate) async fn name_in(root: &Path, file: &Path) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return None;

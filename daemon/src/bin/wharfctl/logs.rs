@@ -1,5 +1,5 @@
-//! `wharfctl logs`: the journal's lines of an instance, a package or an operation. journalctl prints them. It decides who
-//! may read, and needs no wharfd that runs.
+//! `wharfctl logs`: the journal's lines of an instance, a package or an operation. journalctl prints them and decides
+//! who may read. The command also works while wharfd does not run.
 
 use std::{
     collections::HashSet,
@@ -19,20 +19,20 @@ use crate::{
     failure::Failure,
 };
 
-/// Number of operations whose lines are printed; the last ones.
+/// Number of operations with printed lines, counted from the last.
 const OPERATIONS: usize = 200;
 
-/// The users of our programs that write lines, besides root. journald takes any other field from every user.
+/// The users of our programs that write lines, besides root. journald accepts any other field from every user.
 const WRITERS: [&str; 2] = ["wharfd", "wharf-fetch"];
 
-/// What is read of a line.
+/// The fields that are read from a line.
 #[derive(Deserialize)]
 struct Line {
     #[serde(rename = "WHARF_OPERATION")]
     operation: Option<String>,
 }
 
-/// Becomes journalctl.
+/// Replaces this process by journalctl.
 pub(crate) fn logs(root: &Path, subject: &Logged, json: bool) -> Result<Infallible, Failure> {
     let field = field(subject);
     let trusted = trusted();
@@ -53,7 +53,7 @@ fn field(subject: &Logged) -> String {
     }
 }
 
-/// Who wrote a line, by the uid that journald adds: root and our users.
+/// Matches for trusted writers, by the uid that journald adds: root and our users.
 fn trusted() -> Vec<String> {
     let users = WRITERS.iter().map(|name| User::from_name(name));
     let users = users.filter_map(|user| user.ok().flatten());
@@ -61,8 +61,8 @@ fn trusted() -> Vec<String> {
     uids.map(|uid| format!("_UID={uid}")).collect()
 }
 
-/// Lines with this field, and lines of these operations: the output of a package manager has no other field. Values of one
-/// field are alternatives, fields are conditions, and `+` begins other conditions (journalctl(1)).
+/// Matches lines with this field, and lines of these operations: the output of a package manager has no other field.
+/// Values of one field are alternatives, fields are conditions, and `+` starts another group (journalctl(1)).
 fn matches(field: String, operations: Vec<String>, trusted: &[String]) -> Vec<String> {
     let mut words = vec![field];
     words.extend_from_slice(trusted);

@@ -1,14 +1,14 @@
-//! How text is shown where it is printed: how wide, and in which colours.
+//! The width and the colours of printed text.
 
 use std::{
     env,
     io::{IsTerminal as _, stdout},
 };
 
-/// How text is shown.
+/// The width and the colours of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// The width of a line that is cut.
+    /// The width at which a line is cut.
     pub(crate) columns: usize,
     pub(crate) colours: bool,
 }
@@ -23,13 +23,13 @@ pub(crate) enum Tone {
 }
 
 impl Look {
-    /// Without colours, and as wide as a terminal of old.
+    /// No colours, and 80 columns.
     pub(crate) const PLAIN: Self = Self {
         columns: 80,
         colours: false,
     };
 
-    /// As wide as the terminal, and coloured unless `NO_COLOR` (no-color.org) is set. A pipe has no colours.
+    /// The width of the terminal, with colours unless `NO_COLOR` (no-color.org) is set. A pipe has no colours.
     pub(crate) fn of_stdout() -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
@@ -52,15 +52,15 @@ impl Look {
     }
 }
 
-/// Whether the terminal only takes lines.
+/// Whether the terminal cannot move its cursor.
 pub(crate) fn is_dumb() -> bool {
     env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Lines and columns of the terminal, as they are now.
+/// The current lines and columns of the terminal.
 pub(crate) fn size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(stdout()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
-        _ => (24, 80), // a serial line does not know, and a pipe has none
+        _ => (24, 80), // a serial line does not know its size, and a pipe has none
     }
 }

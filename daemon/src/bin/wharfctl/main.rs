@@ -3,13 +3,13 @@
 //! - `arguments`: the command line; `failure`: why it ends with which code.
 //! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
-//! - `look`: how wide and in which colours that is printed.
+//! - `look`: the width and the colours of printed text.
 //! - `logs`: the journal's lines, which journalctl prints.
-//! - `keys`: who may sign, which wharf-installer is asked. `units`: the units of a package, likewise.
+//! - `keys`: asks wharf-installer who may sign. `units`: asks it for the units of a package.
 //! - `completions`: the scripts for shells, and the names that they complete.
 //! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
-//! - `cancel`: what is being done ends.
-//! - `change`, `install`: the verbs that ask for something, and wait for its end; `follow`: how they wait.
+//! - `cancel`: ends the running operation.
+//! - `change`, `install`: the verbs that request something and wait for its end. `follow`: how they wait.
 
 mod agent;
 mod arguments;
@@ -125,7 +125,7 @@ async fn obey(agent: &Agent, arguments: Arguments) -> Result<(), Failure> {
         }
         Verb::Cancel { instance } => to_its_end(cancel::cancel(agent, &instance, json)).await,
         Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
-        // They need no agent.
+        // These verbs need no agent.
         Verb::Doctor
         | Verb::Logs { .. }
         | Verb::Units { .. }

@@ -84,7 +84,7 @@ pub(crate) struct Operation {
 pub(crate) struct Kept {
     #[serde(flatten)]
     pub(crate) operation: Operation,
-    /// The last one that history names for it.
+    /// The last package that history names for the operation.
     pub(crate) package: Option<String>,
 }
 
@@ -292,7 +292,7 @@ impl Operation {
         })
     }
 
-    /// Whether it has ended; with what was asked for.
+    /// Whether the operation has ended, and with the requested result.
     pub(crate) fn end(&self) -> Option<bool> {
         match &*self.state {
             "done" => Some(true),
@@ -301,15 +301,15 @@ impl Operation {
         }
     }
 
-    /// Whether a local user asked for it.
+    /// Whether this local user requested the operation.
     pub(crate) fn is_of_user(&self, uid: u32) -> bool {
         self.origin == "user" && self.origin_id == uid
     }
 }
 
 impl Kept {
-    /// Whether it is one of this instance, which was named so. A package has also those of its instance whose package
-    /// nobody learned: a download that failed, say.
+    /// Whether the operation belongs to this instance, which the user named so. A named package includes operations of
+    /// its instance without a known package, such as a failed download.
     pub(crate) fn is_of(&self, instance: &Instance, named: &Named) -> bool {
         let of_instance = self.operation.instance == instance.id;
         match (named, &self.package) {

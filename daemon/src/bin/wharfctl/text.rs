@@ -8,7 +8,7 @@ use crate::{
     units::Unit,
 };
 
-/// A package that brings nothing for the service manager to start.
+/// The text for a package with nothing for the service manager to start.
 const NO_SERVICES: &str = "no services";
 
 /// `wharfctl status`.
@@ -81,7 +81,7 @@ pub(crate) fn list(instances: &[Instance], look: Look) -> String {
         .text(look)
 }
 
-/// The version of the software in place, and its name where the instance has another package on its way.
+/// The version of the software in place, with its name if the instance has another package on its way.
 fn in_place_version(instance: &Instance) -> String {
     match &instance.in_place {
         None => dash(None),
@@ -224,7 +224,7 @@ pub(crate) fn at(instance: &Instance) -> String {
     at_in(instance, Look::PLAIN)
 }
 
-/// The same, as it is shown.
+/// The same, with the colours of the screen.
 pub(crate) fn at_in(instance: &Instance, look: Look) -> String {
     format!(
         "{}, {}, {}",
@@ -234,7 +234,7 @@ pub(crate) fn at_in(instance: &Instance, look: Look) -> String {
     )
 }
 
-/// How an operation ended that did not succeed. The instance may be gone, or busy with something else.
+/// The end of an operation that failed. The instance may be deleted, or run another operation.
 pub(crate) fn ended(operation: &Operation, instance: Option<&Instance>) -> String {
     let why = operation.outcome.as_deref().unwrap_or_default();
     match instance {
@@ -266,7 +266,7 @@ fn dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-/// Activation State. Of software without services it tells nothing.
+/// Activation State. For software without services it means nothing.
 fn active(instance: &Instance) -> String {
     let in_place = instance.in_place.as_ref();
     match in_place.is_some_and(|software| software.no_services) {
@@ -297,7 +297,7 @@ fn in_place(software: &InPlace) -> String {
     format!("{software}, {runs}")
 }
 
-/// What stands in one place of a table.
+/// One cell of a table.
 struct Cell {
     text: String,
     tone: Tone,
@@ -312,7 +312,7 @@ impl From<String> for Cell {
     }
 }
 
-/// Rows of cells, in columns that are as wide as their widest cell, or narrower.
+/// Rows of cells. Each column is as wide as its widest cell, or narrower.
 struct Table<const N: usize> {
     rows: Vec<[Cell; N]>,
     widths: [usize; N],
@@ -331,7 +331,7 @@ impl<const N: usize> Table<N> {
         Self { rows: all, widths }
     }
 
-    /// Makes the widest of the elastic columns narrower, until a line has at most so many columns.
+    /// Narrows the widest of the elastic columns until a line fits into this many columns.
     fn fit(mut self, columns: usize, elastic: &[usize]) -> Self {
         const NARROWEST: usize = 8;
         while self.widths.iter().sum::<usize>() + GAP.len() * N.saturating_sub(1) > columns {
@@ -345,7 +345,7 @@ impl<const N: usize> Table<N> {
         self
     }
 
-    /// The last column ends with its text.
+    /// The rows as text. The last column has no padding.
     fn text(&self, look: Look) -> String {
         let mut text = String::new();
         for row in &self.rows {
@@ -362,10 +362,10 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// The text, which ends with `…` where it is wider.
+/// The text, cut and ended by `…` if it is wider.
 fn cut(text: &str, width: usize) -> String {
     match text.chars().count() > width {
         true => text

@@ -1,4 +1,4 @@
-//! `wharfctl units`: the units of a package. wharf-installer knows which they are and what is done with them.
+//! `wharfctl units`: the units of a package. wharf-installer knows them and their state.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `wharfctl watch`, and what it prints: a line for each change; on a terminal a bar for what is being done.
+//! `wharfctl watch` and its output: a line for each change, and on a terminal a bar for the running operation.
 
 use std::{
     collections::BTreeMap,
@@ -80,7 +80,7 @@ impl Screen {
         put(&text)
     }
 
-    /// It is restarted, was ended, or does not answer: what is shown would not change any more.
+    /// Says that wharfd restarts, has ended or does not answer: the screen would not change any more.
     pub(crate) fn show_away(&mut self) -> Result<(), Failure> {
         if self.json || std::mem::replace(&mut self.away, true) {
             return Ok(());

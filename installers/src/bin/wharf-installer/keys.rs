@@ -18,14 +18,14 @@ use wharf_installers::{
 /// What is asked of the keyring.
 pub(crate) enum Verb {
     List,
-    /// With the names of the packages that its certificates may sign.
+    /// Adds certificates, and the names of the packages that they may sign.
     Add(PathBuf, Vec<Pattern>),
     Remove(String),
     Check(PathBuf),
 }
 
 impl Verb {
-    /// The verb of these words, with what is to be allowed.
+    /// The verb of these words, with the allowed names.
     pub(crate) fn new(words: &[String], allow: Vec<Pattern>) -> Option<Self> {
         match words {
             [verb, file] if verb == "add" => Some(Self::Add(file.into(), allow)),

@@ -58,7 +58,7 @@ enum Command {
 struct Arguments {
     root: Root,
     check_config: bool,
-    /// What an administrator asks; then it answers no socket.
+    /// A query of an administrator. With one, the program does not serve its socket.
     asked: Option<Asked>,
     json: bool,
 }

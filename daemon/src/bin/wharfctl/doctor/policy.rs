@@ -15,15 +15,15 @@ pub(super) struct Policy {
     pub(super) folder: PathBuf,
     pub(super) free: u64,
     pub(super) reserve: u64,
-    /// Why the clock is not simply believed.
+    /// The reason to doubt the clock.
     pub(super) clock: Option<Doubt>,
 }
 
-/// What is wrong with the clock, by files of the device.
+/// The fault of the clock, by files of the device.
 #[derive(Debug, Deserialize)]
 pub(super) struct Doubt {
     pub(super) why: String,
-    /// It is taken for the time all the same.
+    /// The clock is used all the same.
     pub(super) believed: bool,
 }
 
