@@ -394,7 +394,11 @@ fn parse(line: &str, name: &str) -> Option<Status> {
 
 /// dpkg fails a removal as well whose postrm fails.
 fn postrm_failed(name: &PackageName, code: Option<i32>, printed: &str) -> Failure {
-    let end = code.map_or("was ended".to_owned(), |code| format!("ended with {code}"));
+    let end = match code {
+        // A shell ends with 128 + N if signal N ended its command first.
+        None | Some(129..=159) => "was ended".to_owned(),
+        Some(code) => format!("ended with {code}"),
+    };
     let said = printed.lines().last().unwrap_or("it printed nothing");
     let detail = format!("{name} is removed, but its postrm {end} when it was run again: {said}");
     Failure::new(Cause::Script, detail)
@@ -446,6 +450,20 @@ mod tests {
             ("acme", None),
         ] {
             assert_eq!(state(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_postrm_that_a_signal_ended_was_ended_also_where_its_shell_says_so() {
+        let acme = PackageName::new("acme").unwrap();
+        for (code, words) in [
+            (None, "its postrm was ended when"),
+            (Some(128 + 9), "its postrm was ended when"),
+            (Some(3), "its postrm ended with 3 when"),
+            (Some(255), "its postrm ended with 255 when"),
+        ] {
+            let failure = postrm_failed(&acme, code, "Killed\n");
+            assert!(failure.detail.as_str().contains(words), "{failure}");
         }
     }
 }

@@ -618,6 +618,7 @@ mod tests {
         let (_folder, root) = root_with(&[
             "usr/lib/systemd/system/a@.service: [Install]\nAlias=%p-%i.service\n",
             "usr/lib/systemd/system/own.d/",
+            "usr/lib/systemd/system/a-file.d",
             "usr/lib/systemd/system/folder.service/x.service: [Install]\nAlias=y.service\n",
             "lib/systemd/system/unmerged.service",
             "etc/systemd/system/alias.service -> unmerged.service",
