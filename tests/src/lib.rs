@@ -53,5 +53,6 @@ pub mod scratch_root;
 pub mod server;
 pub mod services;
 pub mod system_bus;
+pub mod variable;
 pub mod waiting;
 pub mod wharfd_package;

@@ -21,7 +21,7 @@ mod operator;
 mod vendor;
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -32,7 +32,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use wharf_tests::{chance::Chance, gateway::Gateway, server::Server};
+use wharf_tests::{chance::Chance, gateway::Gateway, server::Server, variable};
 
 use self::{
     kept::Kept,
@@ -64,12 +64,12 @@ struct Count {
 #[test]
 #[ignore = "it takes as long as it is given: make soak"]
 fn whatever_is_killed_at_any_moment_the_state_is_true() {
-    let seconds = variable("SOAK_SECONDS").unwrap_or(60);
+    let seconds = variable::number("SOAK_SECONDS").unwrap_or(60);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = variable("SOAK_SEED").unwrap_or(now.as_secs());
+    let seed = variable::number("SOAK_SEED").unwrap_or(now.as_secs());
     println!("SOAK_SEED={seed}");
     let (mut chance, mut count) = (Chance(seed), Count::default());
-    let debian = variable("SOAK_DEBIAN") == Some(1);
+    let debian = variable::number("SOAK_DEBIAN") == Some(1);
     let mut gateway = if debian {
         Gateway::debian()
     } else {
@@ -212,13 +212,4 @@ fn running(program: &Path) -> Vec<Pid> {
         .filter_map(|process| process.file_name().to_str()?.parse().ok())
         .map(Pid::from_raw)
         .collect()
-}
-
-fn variable(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
-    )
 }

@@ -10,7 +10,7 @@ use super::{
     Systemd,
     gate::{Gate, Ours},
     hold,
-    installation::Present,
+    installation::{Present, both},
     is_pulled_by_others,
     manager::UnitState,
     record::{Interruption, Record, Work},
@@ -29,13 +29,10 @@ impl Systemd {
         new: &Shipped,
         mut record: Record,
     ) -> Result<(), Failure> {
-        let mut shipped = vec![new];
-        shipped.extend(before.map(|before| &before.shipped));
+        let shipped = both(before, new);
         let gate = self.gate(package, &shipped, &record.units)?;
         if !record.is_of(operation) {
-            let units = shipped.iter().flat_map(|shipped| &shipped.units);
-            let units = gate.ours(record.units.iter().chain(units));
-            record.units = units.units().to_vec();
+            record.add_units(&gate, &shipped);
             let earlier = record.job.take().filter(|job| job.work == Work::Adoption);
             let job = match earlier.filter(|_| before.is_none()) {
                 Some(job) => Interruption { operation, ..job },

@@ -1,7 +1,7 @@
 //! Around the package manager's work: units are held before it, and afterwards left INACTIVE, or as they were where the
 //! work failed. Every step may be the last one before a power cut, and is done again after it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter};
 
 use wharf_frames::{Failure, OperationId, PackageName, PackageVersion, Text};
 use wharf_journal::message;
@@ -23,6 +23,12 @@ pub(crate) struct Present {
     pub(crate) version: PackageVersion,
     /// Its units.
     pub(crate) shipped: Shipped,
+}
+
+/// The units of both versions of a package.
+pub(super) fn both<'a>(before: Option<&'a Present>, new: &'a Shipped) -> Vec<&'a Shipped> {
+    let before = before.map(|before| &before.shipped);
+    iter::once(new).chain(before).collect()
 }
 
 impl Systemd {
@@ -48,13 +54,10 @@ impl Systemd {
         if self.protected.package(package).is_some() {
             return Ok(());
         }
-        let mut shipped = vec![new];
-        shipped.extend(before.map(|before| &before.shipped));
+        let shipped = both(before, new);
         let gate = self.gate(package, &shipped, &record.units)?;
         if !record.is_of(operation) {
-            let units = shipped.iter().flat_map(|shipped| &shipped.units);
-            let units = gate.ours(record.units.iter().chain(units));
-            record.units = units.units().to_vec();
+            record.add_units(&gate, &shipped);
             self.interrupt(package, operation, before, &gate, &mut record)?;
         }
         fault::point("hold.recorded");

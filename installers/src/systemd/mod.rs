@@ -8,7 +8,7 @@
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
 //! - `exempt`: units that wharfd never touches. `listing`: all of them, for an administrator.
 //! - `installation`: around the package manager's work. `adoption`: the same for packages that the device had before
-//! wharfd.
+//!   wharfd.
 //! - `activation`: Activate, Deactivate, and the meaning of active. `conditions`: units that systemd skips.
 
 mod activation;

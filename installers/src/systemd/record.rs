@@ -8,7 +8,10 @@ use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, Text, decode, encode,
 };
 
-use super::units::UnitName;
+use super::{
+    gate::Gate,
+    units::{Shipped, UnitName},
+};
 use crate::{durable, root::Root};
 
 /// The units of one package.
@@ -111,6 +114,13 @@ pub(super) enum Work {
 const FORMAT: u32 = 1;
 
 impl Record {
+    /// Adds the package's own units among those of these versions.
+    pub(super) fn add_units(&mut self, gate: &Gate, shipped: &[&Shipped]) {
+        let units = shipped.iter().flat_map(|shipped| &shipped.units);
+        let units = gate.ours(self.units.iter().chain(units));
+        self.units = units.units().to_vec();
+    }
+
     /// The record of a package, or none.
     pub(super) fn read(root: &Root, package: &PackageName) -> Result<Option<Self>, Failure> {
         let path = path(root, package);

@@ -37,6 +37,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use wharf_tests::variable;
+
 use self::{
     cuts::Cut,
     recording::Recording,
@@ -64,7 +66,7 @@ struct Count {
 #[ignore = "it takes minutes: make powercut"]
 fn what_was_announced_before_a_power_cut_holds_after_it() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = variable("SEED").unwrap_or(now.as_secs());
+    let seed = variable::number("SEED").unwrap_or(now.as_secs());
     println!("SEED={seed}");
     let begin = Instant::now();
     let vendor = Vendor::new();
@@ -195,11 +197,5 @@ fn report(counts: &[Count], seed: u64, begin: Instant) {
 }
 
 fn number(name: &str) -> Option<usize> {
-    variable(name).map(|value| usize::try_from(value).expect("a small number"))
-}
-
-fn variable(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    let number = value.parse();
-    Some(number.unwrap_or_else(|_| panic!("{name}={value} is no number")))
+    variable::number(name).map(|value| usize::try_from(value).expect("a small number"))
 }

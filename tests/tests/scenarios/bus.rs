@@ -93,6 +93,17 @@ impl OnBus {
         words.join(" ")
     }
 
+    /// Restarts wharfd, and waits until this install has ended well.
+    pub(crate) fn restart_during(&mut self, install: &mut Process) {
+        self.set.gateway.daemon().terminate();
+        install.output().wait_for("wharfd is away");
+        self.set.gateway.start_daemon(&[]);
+        install
+            .output()
+            .wait_for("hello 1.0-1 is installed in instance ");
+        assert_eq!(install.wait().code(), Some(0));
+    }
+
     /// wharfctl, half of whose package has come.
     pub(crate) fn install_that_stalls(&self) -> Process {
         let package = Package::new("hello", "1.0-1").padding(200_000);
@@ -735,14 +746,7 @@ fn a_change_is_followed_across_restarts_of_wharfd() {
     let mut on_bus = OnBus::simulated();
     let mut install = on_bus.install_that_stalls();
 
-    on_bus.set.gateway.daemon().terminate();
-    install.output().wait_for("wharfd is away");
-    on_bus.set.gateway.start_daemon(&[]);
-
-    install
-        .output()
-        .wait_for("hello 1.0-1 is installed in instance 0");
-    assert_eq!(install.wait().code(), Some(0));
+    on_bus.restart_during(&mut install);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! meanwhile.
 
 use std::{
-    env, fs,
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -12,7 +12,7 @@ use serde_json::Value;
 use wharf_fault::EXIT;
 use wharf_tests::{
     chance::Chance, gateway::Gateway, package::Package, process::Process, system_bus::SystemBus,
-    waiting::wait_until,
+    variable, waiting::wait_until,
 };
 
 use crate::{bus::OnBus, stage_set::StageSet};
@@ -100,15 +100,6 @@ fn install_again_and_again(times: u64, seed: u64) {
     }
 }
 
-fn variable(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
-    )
-}
-
 #[test]
 fn each_exit_code_of_installs_with_restarts_in_between_is_true() {
     install_again_and_again(20, 1);
@@ -117,8 +108,8 @@ fn each_exit_code_of_installs_with_restarts_in_between_is_true() {
 #[test]
 #[ignore = "it takes minutes: make installs"]
 fn each_exit_code_of_many_installs_with_restarts_in_between_is_true() {
-    let seed = variable("INSTALLS_SEED").unwrap_or_else(|| std::process::id().into());
-    install_again_and_again(variable("INSTALLS").unwrap_or(200), seed);
+    let seed = variable::number("INSTALLS_SEED").unwrap_or_else(|| std::process::id().into());
+    install_again_and_again(variable::number("INSTALLS").unwrap_or(200), seed);
 }
 
 /// A restarted wharfd announces each instance before anything else.
@@ -134,14 +125,7 @@ fn a_command_survives_a_restart_of_wharfd_with_many_instances() {
     let mut on_bus = OnBus::with(set.started(), bus);
     let mut install = on_bus.install_that_stalls();
 
-    on_bus.set.gateway.daemon().terminate();
-    install.output().wait_for("wharfd is away");
-    on_bus.set.gateway.start_daemon(&[]);
-
-    install
-        .output()
-        .wait_for("hello 1.0-1 is installed in instance ");
-    assert_eq!(install.wait().code(), Some(0));
+    on_bus.restart_during(&mut install);
 }
 
 #[test]
