@@ -244,7 +244,7 @@ impl StageSet {
 }
 
 #[test]
-fn a_uri_of_2048_bytes_is_taken_in_blocks_and_a_longer_one_is_not() {
+fn a_uri_of_2048_bytes_is_taken_whole_and_in_blocks_and_a_longer_one_is_not() {
     let set = StageSet::simulated();
     let uri = |length: usize| {
         let begin = set.origin.uri("/p.deb?");
@@ -255,8 +255,9 @@ fn a_uri_of_2048_bytes_is_taken_in_blocks_and_a_longer_one_is_not() {
     set.wait_for("0/56");
     client
         .put("/9/0/3", format::TEXT, uri(2048).as_bytes())
-        .expect("4.13");
-    client.write_text("/9/0/3", &uri(2048)).expect("2.04");
+        .expect("2.04");
     set.wait_for_reason("404");
+    set.wait_for("0/56");
+    client.write_text("/9/0/3", &uri(2048)).expect("2.04");
     set.wait_for("0/56");
 }
