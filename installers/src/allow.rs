@@ -42,10 +42,8 @@ impl Allowed {
             error,
         };
         let turn = turn(&file).map_err(unreadable)?;
-        let before = Policy::read(root)?;
-        let mut bytes = durable::read_of_root(&file)
-            .map_err(unreadable)?
-            .unwrap_or_default();
+        let mut bytes = Policy::bytes(root)?;
+        let before = Policy::parse(&file, &bytes)?;
         let scopes = certificates.map(|certificate| scope(&before, certificate, names));
         let scopes: Vec<String> = scopes.filter(|scope| !scope.is_empty()).collect();
         let added = scopes.join("\n");

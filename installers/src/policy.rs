@@ -181,11 +181,15 @@ impl Default for Quota {
 impl Policy {
     /// The policy of this root.
     pub fn read(root: &Root) -> Result<Self, PolicyError> {
+        Self::parse(&root.policy(), &Self::bytes(root)?)
+    }
+
+    /// The bytes of the policy file; none where there is no file.
+    pub(crate) fn bytes(root: &Root) -> Result<Vec<u8>, PolicyError> {
         let file = root.policy();
         let folder = file.parent().map_or(Ok(()), durable::folder_of_root);
         match folder.and_then(|()| durable::read_of_root(&file)) {
-            Ok(None) => Ok(Self::default()),
-            Ok(Some(bytes)) => Self::parse(&file, &bytes),
+            Ok(bytes) => Ok(bytes.unwrap_or_default()),
             Err(error) => Err(PolicyError::Unreadable { file, error }),
         }
     }

@@ -18,10 +18,10 @@ use crate::store::{HistoryEntry, KeptOperation};
 pub(super) struct Agent(pub(super) Access);
 
 /// A line of `History`: at, instance, operation, update state, update result, status reason, name, version.
-type Line = (u64, u16, String, u8, u8, String, String, String);
+pub type Line = (u64, u16, String, u8, u8, String, String, String);
 
 /// A line of `Operations`: id, sequence, kind, origin, instance, state, accepted at, outcome, package.
-type Kept = (
+pub type Kept = (
     String,
     u64,
     String,
@@ -34,7 +34,7 @@ type Kept = (
 );
 
 /// An object, its public text and its full text.
-type Words = (OwnedObjectPath, String, String);
+pub type Words = (OwnedObjectPath, String, String);
 
 /// All that [`Agent::reasons`] gives.
 pub(super) fn reasons(views: &Views) -> Vec<Words> {

@@ -23,6 +23,7 @@ use std::path::Path;
 
 use tokio::sync::{mpsc, watch};
 
+pub use agent::{Kept, Line, Words};
 pub use command::{Answer, Command, Refused, Request};
 pub use views::{AgentView, InstanceView, Publisher, Views};
 

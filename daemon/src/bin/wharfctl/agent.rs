@@ -17,7 +17,7 @@ use zbus::{
 
 use crate::{
     failure::Failure,
-    model::{self, HistoryLine, Instance, Kept, Operation, Snapshot, Words},
+    model::{self, HistoryLine, Instance, Kept, Operation, Snapshot},
 };
 
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
@@ -100,7 +100,7 @@ impl Agent {
     }
 
     /// The full reasons, for root alone. An older wharfd that still runs has no such method: its public state is full.
-    async fn reasons(&self) -> Result<Vec<Words>, Failure> {
+    async fn reasons(&self) -> Result<Vec<bus::Words>, Failure> {
         let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
         let asked =
             self.connection
@@ -169,7 +169,7 @@ impl Agent {
         let lines = self
             .call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "History", &instance)
             .await?;
-        let lines: Vec<model::HistoryTuple> = lines.body().deserialize()?;
+        let lines: Vec<bus::Line> = lines.body().deserialize()?;
         Ok(lines.into_iter().map(HistoryLine::from).collect())
     }
 
@@ -177,7 +177,7 @@ impl Agent {
     pub(crate) async fn operations(&self) -> Result<Vec<Kept>, Failure> {
         let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
         let operations = self.call(path, interface, "Operations", &()).await?;
-        let operations: Vec<model::KeptTuple> = operations.body().deserialize()?;
+        let operations: Vec<bus::Kept> = operations.body().deserialize()?;
         Ok(operations.into_iter().map(Kept::from).collect())
     }
 

@@ -129,7 +129,7 @@ pub(crate) enum Keys {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// Where the package is: https://… or http://…, or a file here; FILE.asc or FILE.sig beside it is taken along. Or
+    /// The package: https://… or http://…, or a file here; FILE.asc or FILE.sig beside it is taken along. Or
     /// the instance whose package is DELIVERED: its number, or the name of the package
     #[arg(value_name = "URI|FILE|INSTANCE")]
     pub(crate) package: Package,

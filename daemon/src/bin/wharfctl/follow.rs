@@ -211,18 +211,8 @@ mod tests {
 
     fn that_runs(operation: Option<&str>) -> Instance {
         Instance {
-            id: 0,
-            name: None,
-            version: None,
-            update_state: INITIAL,
-            update_state_name: String::new(),
-            update_result: 0,
-            status_reason: String::new(),
-            active: false,
-            in_place: None,
-            busy: false,
             operation: operation.map(ToOwned::to_owned),
-            percent: None,
+            ..Instance::empty()
         }
     }
 

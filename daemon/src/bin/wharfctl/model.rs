@@ -88,19 +88,6 @@ pub(crate) struct Kept {
     pub(crate) package: Option<String>,
 }
 
-/// The same, on the bus.
-pub(crate) type KeptTuple = (
-    String,
-    u64,
-    String,
-    (String, u32),
-    u16,
-    String,
-    u64,
-    String,
-    String,
-);
-
 /// A change that a server could see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct HistoryLine {
@@ -116,12 +103,6 @@ pub(crate) struct HistoryLine {
     pub(crate) version: Option<String>,
 }
 
-/// The same, on the bus.
-pub(crate) type HistoryTuple = (u64, u16, String, u8, u8, String, String, String);
-
-/// An object, its public text and its full text.
-pub(crate) type Words = (OwnedObjectPath, String, String);
-
 /// Update State, by its names.
 pub(crate) const INITIAL: u8 = 0;
 pub(crate) const DELIVERED: u8 = 3;
@@ -129,7 +110,7 @@ pub(crate) const INSTALLED: u8 = 4;
 
 impl Snapshot {
     /// Replaces public texts by full ones. Gives whether all of them matched; if not, they are of different moments.
-    pub(crate) fn complete(&mut self, words: &[Words]) -> bool {
+    pub(crate) fn complete(&mut self, words: &[bus::Words]) -> bool {
         words
             .iter()
             .map(|(path, shown, whole)| self.replace(last(path), shown, whole))
@@ -223,6 +204,25 @@ impl Agent {
 }
 
 impl Instance {
+    /// An instance without anything, in a test.
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        Self {
+            id: 0,
+            name: None,
+            version: None,
+            update_state: INITIAL,
+            update_state_name: String::new(),
+            update_result: 0,
+            status_reason: String::new(),
+            active: false,
+            in_place: None,
+            busy: false,
+            operation: None,
+            percent: None,
+        }
+    }
+
     pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
         let (name, version): (String, String) = read(properties, "InPlace")?;
         let percent: i16 = read(properties, "Percent")?;
@@ -319,8 +319,8 @@ impl Kept {
     }
 }
 
-impl From<KeptTuple> for Kept {
-    fn from(kept: KeptTuple) -> Self {
+impl From<bus::Kept> for Kept {
+    fn from(kept: bus::Kept) -> Self {
         let (id, sequence, kind, origin, instance, state, accepted_at, outcome, package) = kept;
         let (origin, origin_id) = origin;
         Self {
@@ -340,8 +340,8 @@ impl From<KeptTuple> for Kept {
     }
 }
 
-impl From<HistoryTuple> for HistoryLine {
-    fn from(line: HistoryTuple) -> Self {
+impl From<bus::Line> for HistoryLine {
+    fn from(line: bus::Line) -> Self {
         let (at, instance, operation, update_state, update_result, status_reason, name, version) =
             line;
         let state = wharf_software::UpdateState::from_value(update_state);
@@ -399,7 +399,7 @@ mod tests {
 
     use super::*;
 
-    fn words(path: &str, shown: &str, whole: &str) -> Words {
+    fn words(path: &str, shown: &str, whole: &str) -> bus::Words {
         let path = format!("/org/wharfd/Agent1/{path}");
         (
             OwnedObjectPath::try_from(path).unwrap(),
@@ -420,23 +420,13 @@ mod tests {
                 backend: None,
             },
             instances: vec![Instance {
-                id: 0,
-                name: None,
-                version: None,
-                update_state: INITIAL,
-                update_state_name: String::new(),
-                update_result: 0,
-                status_reason: String::new(),
-                active: false,
                 in_place: Some(InPlace {
                     name: String::new(),
                     version: String::new(),
                     runs: false,
                     no_services: false,
                 }),
-                busy: false,
-                operation: None,
-                percent: None,
+                ..Instance::empty()
             }],
             operations: vec![Operation {
                 id: String::new(),

@@ -384,17 +384,13 @@ mod tests {
     fn at_percent(percent: Option<u8>) -> Instance {
         Instance {
             id: 3,
-            name: None,
-            version: None,
             update_state: 1,
             update_state_name: "DOWNLOAD STARTED".to_owned(),
             update_result: 1,
             status_reason: "30: downloading".to_owned(),
-            active: false,
-            in_place: None,
-            busy: false,
             operation: Some("0".repeat(32)),
             percent,
+            ..Instance::empty()
         }
     }
 
