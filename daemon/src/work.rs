@@ -4,7 +4,10 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use lwm2m::RequestId;
-use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot, watch},
+    time::Instant,
+};
 use wharf_frames::{Cause, Failure, OperationId, PackageName, StageId, Text};
 use wharf_software::{Event, InstanceId};
 
@@ -97,28 +100,16 @@ impl Context {
         let _ = ending.wait_for(|ending| *ending).await; // the agent is gone: that is the end, too
     }
 
-    /// Asks the installer until it says yes or no, so often in a row at most. `not_now` is told why there is no answer
-    /// yet, and how often there was none.
+    /// Asks the installer until it says yes or no, for at most `patience`. `not_now` gets the reason of each attempt
+    /// without an answer, and how many there were.
     pub async fn until_answered<T>(
         &self,
-        patience: u32,
+        patience: Duration,
         ask: impl AsyncFn() -> Result<T, NotDone>,
         not_now: impl Fn(Failure, u32),
     ) -> Result<T, Failure> {
-        let mut in_vain = 0;
-        loop {
-            let failure = match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(NotDone::Refused(failure)) => return Err(failure),
-                Err(NotDone::Later(failure)) => failure,
-            };
-            in_vain += 1;
-            if in_vain == patience {
-                return Err(failure);
-            }
-            not_now(failure, in_vain);
-            tokio::time::sleep(self.back_off(in_vain)).await;
-        }
+        let pause = |in_vain| self.back_off(in_vain);
+        until_answered(patience, pause, ask, not_now).await
     }
 
     /// How long to wait after the `failed`-th failure in a row: twice as long each time, with jitter, so that
@@ -132,8 +123,33 @@ impl Context {
     }
 }
 
-/// Asking the installer until it answers, however long that takes.
-pub const FOR_EVER: u32 = u32::MAX;
+/// The patience of a question that must be answered.
+pub const FOR_EVER: Duration = Duration::MAX;
+
+/// The pause before the last attempt is shortened, so that the patience ends on time.
+async fn until_answered<T>(
+    patience: Duration,
+    pause: impl Fn(u32) -> Duration,
+    ask: impl AsyncFn() -> Result<T, NotDone>,
+    not_now: impl Fn(Failure, u32),
+) -> Result<T, Failure> {
+    let begin = Instant::now();
+    let mut in_vain = 0;
+    loop {
+        let failure = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(NotDone::Refused(failure)) => return Err(failure),
+            Err(NotDone::Later(failure)) => failure,
+        };
+        let left = patience.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return Err(failure);
+        }
+        in_vain += 1;
+        not_now(failure, in_vain);
+        tokio::time::sleep(pause(in_vain).min(left)).await;
+    }
+}
 
 /// Whether it is to be told that the installer was asked in vain so often in a row: one that is being restarted is back
 /// in a moment.
@@ -168,4 +184,29 @@ pub fn random<const N: usize>() -> [u8; N] {
         std::process::abort();
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_is_a_time_and_not_a_number_of_attempts() {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        for minutes in [1, 7, 60, 23 * 60] {
+            let pause = Duration::from_secs(minutes * 60);
+            let (asked, begin) = (Cell::new(0), Instant::now());
+            let ask = async || {
+                asked.set(asked.get() + 1);
+                Err::<(), _>(NotDone::Later(Failure::new(Cause::Unavailable, "not now")))
+            };
+            let answer = until_answered(DAY, |_| pause, ask, |_, _| {}).await;
+            assert!(answer.is_err());
+            assert_eq!(begin.elapsed(), DAY, "with pauses of {minutes} min");
+            let expected = 1 + (24 * 60_u64).div_ceil(minutes);
+            assert_eq!(asked.get(), expected, "with pauses of {minutes} min");
+        }
+    }
 }

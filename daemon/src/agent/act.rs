@@ -353,7 +353,7 @@ const fn is_pull(pending: &Pending) -> bool {
 
 async fn judge(context: Context, instance: InstanceId, stage: StageId) {
     let waits = |why| context.report(instance, Event::SealWaits { stage, why });
-    let event = match seal::seal(&context, stage, seal::A_DAY, waits).await {
+    let event = match seal::seal(&context, stage, context.timing.verdict, waits).await {
         Ok(package) => Event::Sealed { stage, package },
         Err(failure) => Event::SealRefused { stage, failure },
     };

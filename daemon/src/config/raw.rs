@@ -112,6 +112,7 @@ pub(super) struct Timing {
     pub(super) stall: Option<Spanned<u64>>,
     pub(super) push_idle: Option<Spanned<u64>>,
     pub(super) in_part: Option<Spanned<u64>>,
+    pub(super) verdict: Option<Spanned<u64>>,
 }
 
 /// A file with its text, to say in which line something stands.

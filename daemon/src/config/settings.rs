@@ -100,6 +100,8 @@ pub struct Timing {
     pub push_idle: Duration,
     /// Until software that is there in part counts as damaged: before, somebody's package manager may be at it.
     pub in_part: Duration,
+    /// Until a package without a verdict is given up.
+    pub verdict: Duration,
 }
 
 impl Default for Timing {
@@ -112,6 +114,7 @@ impl Default for Timing {
             stall: Duration::from_secs(60),
             push_idle: Duration::from_secs(247), // EXCHANGE_LIFETIME
             in_part: Duration::from_secs(60),
+            verdict: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -312,6 +315,7 @@ impl Draft {
             ("stall", raw.stall, &mut timing.stall),
             ("push-idle", raw.push_idle, &mut timing.push_idle),
             ("in-part", raw.in_part, &mut timing.in_part),
+            ("verdict", raw.verdict, &mut timing.verdict),
         ] {
             if let Some(value) = value {
                 let longest = Duration::from_secs(24 * 60 * 60).as_millis() as u64;

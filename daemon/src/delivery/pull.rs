@@ -16,7 +16,7 @@ use wharf_software::{
 use super::{
     attempt::{Attempt, Failed},
     percent,
-    seal::{A_WHILE, discard, seal},
+    seal::{discard, seal},
 };
 use crate::{
     clock,
@@ -261,7 +261,7 @@ impl Pull {
             return Ok(true);
         }
         let waits = |why| self.waits_for(context, why);
-        match seal(context, self.stage, A_WHILE, waits).await {
+        match seal(context, self.stage, short_patience(context), waits).await {
             Err(failure) if is_integrity(&failure) => {
                 tracing::warn!(
                     MESSAGE_ID = message::DOWNLOAD_DELAYED,
@@ -276,13 +276,17 @@ impl Pull {
                 wharf_fault::point("pull.started_over");
                 Ok(false)
             }
-            // The effect asks for the verdict again. This download keeps its turn meanwhile.
             _ => Ok(true),
         }
     }
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// About four questions. The download keeps its turn meanwhile, and the effect asks for the verdict again.
+fn short_patience(context: &Context) -> Duration {
+    context.timing.retry_first * 6
+}
 
 fn is_integrity(failure: &Failure) -> bool {
     causes::update_result(failure.cause, During::Delivery) == UpdateResult::IntegrityFailure

@@ -1,23 +1,19 @@
 //! The two questions to the installer about a file that nobody writes any more: whether it is a package that may be
 //! installed here, and to remove it.
 
+use std::time::Duration;
+
 use wharf_frames::{Failure, StageId, Text, installer::Package};
 use wharf_journal::message;
 
 use crate::work::{Context, FOR_EVER, not_stored, outlasts_a_restart};
 
-/// So often in a row the installer is asked in vain, with the pauses of the configuration: half a minute.
-pub const A_WHILE: u32 = 4;
-
-/// The same: a day. A package with software in place cannot be given up by its server until it is judged.
-pub const A_DAY: u32 = 128;
-
-/// Asks until there is a verdict, so often: what keeps the installer from giving one, as a keyring that cannot be read, is
-/// not the package's fault. `waits` is told what it waits for.
+/// Asks for a verdict until the installer gives one, for at most `patience`. A keyring that cannot be read, for
+/// example, is not the package's fault. `waits` gets the reason of the delay.
 pub async fn seal(
     context: &Context,
     stage: StageId,
-    patience: u32,
+    patience: Duration,
     waits: impl Fn(Text),
 ) -> Result<Package, Failure> {
     let download = context.store.borrow_mut().download(stage);

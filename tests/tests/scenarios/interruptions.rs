@@ -438,11 +438,11 @@ fn an_install_whose_installer_is_gone_says_so_until_it_is_back() {
 }
 
 #[test]
-fn a_package_that_cannot_be_judged_for_a_day_ends_52() {
+fn a_package_that_cannot_be_judged_for_the_configured_time_ends_52() {
     let set = StageSet::configured(Gateway::simulated(), "");
     let configuration = set.gateway.path().join("etc/wharfd/wharfd.toml");
     let text = fs::read_to_string(&configuration).unwrap();
-    let shorter = text.replace("retry-longest = 400", "retry-longest = 40");
+    let shorter = text.replace("[timing]\n", "[timing]\nverdict = 500\n");
     assert_ne!(text, shorter);
     fs::write(&configuration, shorter).unwrap();
     set.gateway
