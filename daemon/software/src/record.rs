@@ -210,10 +210,7 @@ impl TryFrom<Record> for Instance {
 
 impl Record {
     fn state(&self) -> Result<State, RecordError> {
-        let in_place = match self.update_state {
-            UpdateState::Installed => None,
-            _ => self.known()?,
-        };
+        let in_place = self.known()?;
         Ok(match self.update_state {
             UpdateState::Initial => State::Initial(self.initial(in_place)?),
             UpdateState::DownloadStarted => State::DownloadStarted {

@@ -289,3 +289,26 @@ fn software_without_services_is_told_in_every_state() {
     let again = Record::from(left(&ready));
     assert!(built(again).no_services());
 }
+
+#[test]
+fn software_with_services_is_not_told_as_software_without() {
+    for record in [installed(true), with_software(delivered())] {
+        assert!(!built(record).no_services());
+    }
+    assert!(!built(initial()).no_services(), "nothing is in place");
+}
+
+/// The delivered package may have another name than the software in place: only Install refuses that.
+#[test]
+fn an_activation_is_about_the_software_in_place_and_not_the_delivered_package() {
+    let mut record = with_stopped(delivered());
+    if let Some(package) = &mut record.package {
+        package.name = name("apache");
+    }
+    let subject = |record: Record| built(record).subject().cloned();
+    assert_eq!(subject(record.clone()), Some(name("apache")));
+    for kind in [Kind::Activate, Kind::Deactivate] {
+        let switching = running(kind, Running, record.clone());
+        assert_eq!(subject(switching), Some(name("nginx")), "{kind:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The text that everybody reads in place of a Status Reason.
 
-use wharf_software::{Instance, PackageUri, Record, UpdateState, instance::Software};
+use wharf_software::{Instance, PackageUri, ReasonCode, Record, UpdateState, instance::Software};
 
 use crate::cells::{built, cells, delivered, ended_with, installed, pulling};
 use wharf_software::{UpdateResult, record::StoredProgress};
@@ -68,5 +68,15 @@ fn everybody_reads_what_is_done_and_why_it_failed_in_the_words_of_the_result() {
         (installed(false), "40: nginx 1.0 is installed"),
     ] {
         assert_eq!(built(record).public_reason().to_string(), expected);
+    }
+}
+
+#[test]
+fn the_number_of_a_status_reason_is_read_back() {
+    for code in ReasonCode::ALL {
+        assert_eq!(ReasonCode::of(&format!("{}: x", code.value())), Some(code));
+    }
+    for none in ["", "10", "11: x", "x: 10: y", ": x", "256: x", "10 : x"] {
+        assert_eq!(ReasonCode::of(none), None, "{none:?}");
     }
 }
