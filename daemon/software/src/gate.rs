@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Origin, PackageUri,
+        Origin, PackageUri, ShortId,
         instance::{InPlace, Installation, PullProgress, Software, State},
         operation::{Progress, Work},
         settings::Settings,
@@ -156,7 +156,7 @@ mod tests {
     const ID: OperationId = OperationId::from_bytes([1; 16]);
     const OTHER: OperationId = OperationId::from_bytes([2; 16]);
     const STAGE: StageId = StageId::from_bytes([1; 16]);
-    const SERVER: Origin = Origin::Server(1);
+    const SERVER: Origin = Origin::Server(ShortId(1));
 
     const FACTS: Facts<'_> = Facts {
         now: 100,

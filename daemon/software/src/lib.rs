@@ -36,7 +36,7 @@ pub use effect::Effect;
 pub use event::{Event, Executable, Request, Source, Write};
 pub use instance::Instance;
 pub use machine::{ActivationPolicy, Code, Refusal, Rules, Transition, step};
-pub use operation::{Kind, Operation, Origin};
+pub use operation::{Kind, Operation, Origin, ShortId};
 pub use reason::{Reason, ReasonCode};
 pub use record::Record;
 pub use settings::ObjectLink;

@@ -61,11 +61,15 @@ impl Kind {
     }
 }
 
+/// A Short Server ID: it names the account of an LwM2M server (TS Core 1.0 E.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShortId(pub u16);
+
 /// Who wanted an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// The LwM2M server with this Short Server ID.
-    Server(u16),
+    /// The LwM2M server of this account.
+    Server(ShortId),
     /// The local user with this uid.
     User(u32),
 }

@@ -189,7 +189,7 @@ impl Agent {
                     new,
                     over: &over,
                     effects: &transition.effects,
-                    answered: answered.as_ref(),
+                    answered: answered.as_ref().map(|it| (self.settings.account(), it)),
                     at: clock::now(),
                 })?
             }

@@ -19,8 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentError> {
     let mut store = Store::open(&database(root))?;
     let configured = settings.server.as_ref().ok_or(AgentError::NoServer)?;
+    let id = configured.id;
     let server = configured.address.to_string();
-    let saved = store.registration(&server)?;
+    let saved = store.registration(configured.id, &server)?;
     let Some(saved) = saved.filter(|saved| !saved.location.is_empty()) else {
         return Ok(false);
     };
@@ -30,8 +31,8 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
         endpoint,
         ..settings
     };
-    let account = Account::new(settings.lifetime());
-    let port = store.local_port()?;
+    let account = Account::new(id, settings.lifetime());
+    let port = store.local_port(id)?;
     let mut link = link(
         &settings,
         &account,
@@ -43,6 +44,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
     let keep = |so_far: Saved| {
         let message_ceiling = so_far.message_ceiling;
         store.save_registration(
+            id,
             &server,
             &Saved {
                 message_ceiling,
@@ -53,7 +55,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, AgentEr
     let answered = tokio::time::timeout(PATIENCE, say_goodbye(&mut link, keep)).await;
     link.close().await;
     answered.map_err(|_| AgentError::NoAnswer)??;
-    store.save_registration(&server, &link.saved())?;
+    store.save_registration(id, &server, &link.saved())?;
     Ok(true)
 }
 

@@ -161,20 +161,21 @@ impl Agent {
         let mut store = Store::open(&database(root))?;
         store.make_factory_instances(settings.instances, settings.server.is_some())?;
         let stored = store.load()?;
-        let account = Account::new(store.lifetime(settings.lifetime())?);
+        let id = settings.account();
+        let account = Account::new(id, store.lifetime(id, settings.lifetime())?);
         let saved = match &settings.server {
             Some(server) => {
-                let saved = store.registration(&server.address.to_string())?;
+                let saved = store.registration(id, &server.address.to_string())?;
                 if saved.is_none() {
-                    store.forget_answered()?; // these answers went to another server
+                    store.forget_answered(id)?; // these answers went to another server
                 }
                 saved
             }
             None => None,
         };
-        let port = store.local_port()?;
+        let port = store.local_port(id)?;
         let mut link = link(&settings, &account, &stored.instances, saved, port)?;
-        for message in store.answered(clock::now())? {
+        for message in store.answered(id, clock::now())? {
             link.remember(message);
         }
         let (sender, reports) = mpsc::unbounded_channel();
@@ -289,7 +290,11 @@ impl Agent {
     /// Tells the engine what came by the link, where a way that is open may begin at another port.
     fn hear(&mut self, input: Input) {
         if let (Input::Start | Input::Moved, Some(port)) = (&input, self.link.local_port()) {
-            let stored = self.context.store.borrow_mut().set_local_port(port);
+            let stored = self
+                .context
+                .store
+                .borrow_mut()
+                .set_local_port(self.settings.account(), port);
             if let Err(error) = stored {
                 tracing::error!(
                     MESSAGE_ID = message::NOT_STORED,
@@ -341,7 +346,12 @@ impl Agent {
 
     /// What cannot be forgotten now is too old in four minutes.
     fn forget_answered(&mut self) {
-        if let Err(error) = self.context.store.borrow_mut().forget_answered() {
+        if let Err(error) = self
+            .context
+            .store
+            .borrow_mut()
+            .forget_answered(self.settings.account())
+        {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
                 "messages that were answered are not forgotten: {error}"
@@ -357,11 +367,11 @@ impl Agent {
         };
         let server = server.address.to_string();
         let saved = self.link.saved();
-        let kept = self
-            .context
-            .store
-            .borrow_mut()
-            .save_registration(&server, &saved);
+        let kept = self.context.store.borrow_mut().save_registration(
+            self.settings.account(),
+            &server,
+            &saved,
+        );
         let was_kept = !mem::replace(&mut self.registration_not_kept, kept.is_err());
         if let (Err(error), true) = (kept, was_kept) {
             tracing::error!(

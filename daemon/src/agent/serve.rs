@@ -62,11 +62,11 @@ impl Agent {
     fn write_account(&mut self, id: RequestId, values: &Resources) -> Result<(), ErrorCode> {
         let written = self.account.write(values)?;
         let configured = self.settings.lifetime();
-        let stored = self
-            .context
-            .store
-            .borrow_mut()
-            .set_lifetime(configured, written.lifetime());
+        let stored = self.context.store.borrow_mut().set_lifetime(
+            self.settings.account(),
+            configured,
+            written.lifetime(),
+        );
         stored.map_err(|error| {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
@@ -91,7 +91,7 @@ impl Agent {
         values: Resources,
     ) -> Result<(), ErrorCode> {
         let (write, package) = objects::software::write(values)?;
-        let event = write_event(write);
+        let event = self.write_event(write);
         match package {
             None => self.try_request(instance, event, id, Some(Answer::Changed)),
             Some(bytes) => {
@@ -112,7 +112,7 @@ impl Agent {
         let taken = match block.offset {
             0 => {
                 let empty = block.bytes.is_empty() && block.last;
-                let event = write_event(Write {
+                let event = self.write_event(Write {
                     source: Some(Source::Package { empty }),
                     ..Write::default()
                 });
@@ -205,7 +205,7 @@ impl Agent {
         let event = Event::Execute {
             resource,
             arguments,
-            request: asked(),
+            request: self.asked(),
         };
         self.request(InstanceId(instance), event, id, Answer::Changed);
     }
@@ -232,33 +232,33 @@ impl Agent {
         let instance = free_id(wanted, &taken, limit).map_err(refused)?;
         let exists = |link| objects::exists(&self.instances, link);
         let transition =
-            create(write, asked(), stage_id(), &self.rules(&exists)).map_err(refused)?;
+            create(write, self.asked(), stage_id(), &self.rules(&exists)).map_err(refused)?;
         self.commit_new(
             instance,
             &transition,
             Some((id, Answer::Created(instance.0))),
         )
     }
+
+    fn write_event(&self, write: Write) -> Event {
+        Event::Write {
+            write,
+            request: self.asked(),
+            stage: stage_id(),
+        }
+    }
+
+    /// A request of the one server, with the name for what it may start.
+    fn asked(&self) -> wharf_software::Request {
+        wharf_software::Request {
+            operation: operation_id(),
+            origin: Origin::Server(self.settings.account()),
+            deadline: None,
+        }
+    }
 }
 
 fn refused(refusal: wharf_software::Refusal) -> ErrorCode {
     story::tell_refusal(None, &refusal);
     objects::software::error_code(refusal.code)
-}
-
-fn write_event(write: Write) -> Event {
-    Event::Write {
-        write,
-        request: asked(),
-        stage: stage_id(),
-    }
-}
-
-/// A request of the one server, with the name for what it may start.
-fn asked() -> wharf_software::Request {
-    wharf_software::Request {
-        operation: operation_id(),
-        origin: Origin::Server(server::SHORT_SERVER_ID),
-        deadline: None,
-    }
 }

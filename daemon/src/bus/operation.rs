@@ -28,7 +28,7 @@ pub(super) fn id(path: &OwnedObjectPath) -> Option<OperationId> {
 /// `server` with its Short Server ID, or `user` with its uid.
 pub(super) fn origin(origin: Origin) -> (String, u32) {
     match origin {
-        Origin::Server(id) => ("server".to_owned(), u32::from(id)),
+        Origin::Server(id) => ("server".to_owned(), u32::from(id.0)),
         Origin::User(uid) => ("user".to_owned(), uid),
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn outcome(operation: &OperationRow) -> String {
 #[cfg(test)]
 mod tests {
     use wharf_frames::OperationId;
-    use wharf_software::{InstanceId, Kind, Origin};
+    use wharf_software::{InstanceId, Kind, Origin, ShortId};
 
     use super::*;
 
@@ -83,7 +83,7 @@ mod tests {
                 id: OperationId::from_bytes([0; 16]),
                 sequence: 0,
                 kind: Kind::Install,
-                origin: Origin::Server(1),
+                origin: Origin::Server(ShortId(1)),
                 instance: InstanceId(0),
                 state: state.to_owned(),
                 accepted_at: 0,

@@ -11,7 +11,10 @@ use serde::Deserialize;
 use toml::Spanned;
 use wharf_configuration::Wrong;
 use wharf_frames::PackageName;
-use wharf_software::uri::{NotAnHttpOrigin, UriOrigin};
+use wharf_software::{
+    ShortId,
+    uri::{NotAnHttpOrigin, UriOrigin},
+};
 use wharf_transport::{Psk, Scheme, ServerAddress};
 
 use super::{
@@ -19,6 +22,9 @@ use super::{
     raw::{self, Source},
 };
 use crate::endpoint;
+
+/// The Short Server ID of the one server.
+const ONLY_SERVER: ShortId = ShortId(1);
 
 /// In seconds.
 const DAY: u32 = 24 * 60 * 60;
@@ -58,6 +64,8 @@ pub struct Device {
 /// A server account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
+    /// Its Short Server ID.
+    pub id: ShortId,
     /// Where it listens.
     pub address: ServerAddress,
     /// Who this gateway is for it, and the key that proves it.
@@ -175,6 +183,11 @@ impl Settings {
             may_be_unseen: true,
         })
         .map(drop)
+    }
+
+    /// The account of the one server, whether or not it is configured.
+    pub fn account(&self) -> ShortId {
+        ONLY_SERVER
     }
 
     /// The lifetime of a registration, in seconds.
@@ -369,6 +382,7 @@ fn judge_server(
         None => DAY,
     };
     Ok(Server {
+        id: ONLY_SERVER,
         address,
         psk,
         lifetime,

@@ -132,11 +132,13 @@ fn dimension(value: &ResourceValue) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use wharf_software::ShortId;
+
     use super::*;
     use crate::config;
 
     fn ask(asked: impl FnOnce(&Values<'_>) -> Answer) -> Answer {
-        let account = Account::new(86_400);
+        let account = Account::new(ShortId(1), 86_400);
         let device = Device::of(
             std::path::Path::new("/nonexistent"),
             &config::Device::default(),

@@ -4,9 +4,7 @@ use lwm2m::{
     ErrorCode, ObjectDefinition, Operations, ResourceDefinition, ResourceValue, Resources, Type,
     Value,
 };
-
-/// The Short Server ID of the one server.
-pub const SHORT_SERVER_ID: u16 = 1;
+use wharf_software::ShortId;
 
 /// Lifetime.
 const LIFETIME: u16 = 1;
@@ -26,16 +24,17 @@ pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
     ],
 );
 
-/// The account of the server.
+/// The account of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    id: ShortId,
     lifetime: u32,
 }
 
 impl Account {
     /// An account with this lifetime, in seconds.
-    pub const fn new(lifetime: u32) -> Self {
-        Self { lifetime }
+    pub const fn new(id: ShortId, lifetime: u32) -> Self {
+        Self { id, lifetime }
     }
 
     /// The registration's lifetime, in seconds.
@@ -46,7 +45,7 @@ impl Account {
     /// What is read.
     pub fn resources(&self) -> Resources {
         vec![
-            (0, i64::from(SHORT_SERVER_ID).into()),
+            (0, i64::from(self.id.0).into()),
             (LIFETIME, i64::from(self.lifetime).into()),
             (6, true.into()), // notifications are kept while the server is away
             (7, "U".into()),
@@ -76,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_lifetime_is_written_within_its_bounds() {
-        let account = Account::new(86_400);
+        let account = Account::new(ShortId(1), 86_400);
         let write = |seconds: i64| account.write(&vec![(LIFETIME, seconds.into())]);
         assert_eq!(write(300).map(|account| account.lifetime()), Ok(300));
         for seconds in [-1, 0, 19, 2_592_001, i64::MAX] {

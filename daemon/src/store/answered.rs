@@ -3,49 +3,58 @@
 
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
+use wharf_software::ShortId;
 
 use super::{Store, StoreError, rows::Sql};
 
 /// EXCHANGE_LIFETIME (RFC 7252 4.8.2), in seconds: nothing is repeated later.
 const LIFETIME: u64 = 247;
 
-/// So many are kept.
+/// So many are kept of each server.
 const COUNT: i64 = 64;
 
 impl Store {
-    /// Those that the server may repeat still, oldest first.
-    pub fn answered(&mut self, now: u64) -> Result<Vec<Answered>, StoreError> {
+    /// Those that the server of this account may repeat still, oldest first.
+    pub fn answered(&mut self, account: ShortId, now: u64) -> Result<Vec<Answered>, StoreError> {
         self.database.run(|connection| {
             connection
                 .prepare(
-                    "SELECT message_id, digest, reply FROM answered WHERE at >= ? ORDER BY id",
+                    "SELECT message_id, digest, reply FROM answered \
+                     WHERE account = ? AND at >= ? ORDER BY id",
                 )?
-                .query_map([Sql(now.saturating_sub(LIFETIME))], |row| {
-                    Ok(Answered {
-                        message_id: row.get(0)?,
-                        digest: row.get::<_, i64>(1)?.cast_unsigned(),
-                        reply: row.get(2)?,
-                    })
-                })?
+                .query_map(
+                    params![Sql(account), Sql(now.saturating_sub(LIFETIME))],
+                    |row| {
+                        Ok(Answered {
+                            message_id: row.get(0)?,
+                            digest: row.get::<_, i64>(1)?.cast_unsigned(),
+                            reply: row.get(2)?,
+                        })
+                    },
+                )?
                 .collect()
         })
     }
 
-    /// The server lost its state: its next messages are none of those, even if they look like one.
-    pub fn forget_answered(&mut self) -> Result<(), StoreError> {
-        self.change("DELETE FROM answered", [])
+    /// The server of this account lost its state: its next messages are none of those, even if they look like one.
+    pub fn forget_answered(&mut self, account: ShortId) -> Result<(), StoreError> {
+        self.change("DELETE FROM answered WHERE account = ?", [Sql(account)])
     }
 }
 
 /// Keeps one more, and none that is too old or too much.
 pub(super) fn keep(
     transaction: &Transaction<'_>,
+    account: ShortId,
     answered: &Answered,
     now: u64,
 ) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT INTO answered (message_id, digest, reply, at) VALUES (?, ?, ?, ?)")?
+        .prepare_cached(
+            "INSERT INTO answered (account, message_id, digest, reply, at) VALUES (?, ?, ?, ?, ?)",
+        )?
         .execute(params![
+            Sql(account),
             answered.message_id,
             answered.digest.cast_signed(),
             answered.reply,
@@ -53,8 +62,13 @@ pub(super) fn keep(
         ])?;
     transaction
         .prepare_cached(
-            "DELETE FROM answered WHERE at < ? OR id <= (SELECT max(id) FROM answered) - ?",
+            "DELETE FROM answered WHERE at < ?1 OR account = ?2 AND id <= \
+             (SELECT id FROM answered WHERE account = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
         )?
-        .execute(params![Sql(now.saturating_sub(LIFETIME)), COUNT])?;
+        .execute(params![
+            Sql(now.saturating_sub(LIFETIME)),
+            Sql(account),
+            COUNT
+        ])?;
     Ok(())
 }

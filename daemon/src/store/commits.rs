@@ -5,7 +5,7 @@ use lwm2m::Answered;
 use rusqlite::{Transaction, params};
 use wharf_frames::{OperationId, PackageName, Secret};
 use wharf_software::{
-    Effect, Instance, InstanceId, Kind, Operation, Origin, UpdateState,
+    Effect, Instance, InstanceId, Kind, Operation, Origin, ShortId, UpdateState,
     effect::{EffectKind, EffectRecord},
     instance::Flow,
     operation::Phase,
@@ -35,8 +35,8 @@ pub struct Commit<'a> {
     pub over: &'a [EffectId],
     /// What is to be done now.
     pub effects: &'a [Effect],
-    /// The message that asked for it, with its answer.
-    pub answered: Option<&'a Answered>,
+    /// The account whose message asked for it, and that message with its answer.
+    pub answered: Option<(ShortId, &'a Answered)>,
     /// Seconds since 1970, as the wall clock says.
     pub at: u64,
 }
@@ -123,8 +123,8 @@ impl Store {
                 end(transaction, &operation, commit.new)?;
             }
             write_history(transaction, commit)?;
-            if let Some(message) = commit.answered {
-                answered::keep(transaction, message, commit.at)?;
+            if let Some((account, message)) = commit.answered {
+                answered::keep(transaction, account, message, commit.at)?;
             }
             history::forget(transaction, commit.at)?;
             add_effects(transaction, commit)
@@ -194,7 +194,7 @@ fn accept(
     operation: &Operation,
 ) -> rusqlite::Result<()> {
     let (origin, origin_id) = match operation.origin {
-        Origin::Server(id) => ("server", u32::from(id)),
+        Origin::Server(id) => ("server", u32::from(id.0)),
         Origin::User(uid) => ("user", uid),
     };
     transaction

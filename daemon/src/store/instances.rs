@@ -108,7 +108,7 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Operation>> {
     };
     let origin: String = row.get("origin")?;
     let origin = match origin.as_str() {
-        "server" => Origin::Server(row.get("origin_id")?),
+        "server" => Origin::Server(row.get::<_, Sql<_>>("origin_id")?.0),
         _ => Origin::User(row.get("origin_id")?),
     };
     Ok(Some(Operation {

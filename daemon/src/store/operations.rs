@@ -99,7 +99,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<OperationRow> {
         id: row.get::<_, Sql<_>>(0)?.0,
         kind: row.get::<_, Sql<_>>(1)?.0,
         origin: match origin.as_str() {
-            "server" => Origin::Server(row.get(3)?),
+            "server" => Origin::Server(row.get::<_, Sql<_>>(3)?.0),
             _ => Origin::User(row.get(3)?),
         },
         instance: row.get::<_, Sql<_>>(4)?.0,

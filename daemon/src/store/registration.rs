@@ -1,20 +1,25 @@
-//! The registration with the server and its observations, as they outlive wharfd, and the port that the server
-//! knows it by.
+//! The registration of each account and its observations, as they outlive wharfd, and the port that the server knows
+//! wharfd by.
 
 use lwm2m::{Path, Saved, SavedObservation};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+use wharf_software::ShortId;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, rows::Sql};
 
 impl Store {
-    /// What was saved of the registration with this server. Another server's is of no use.
-    pub fn registration(&mut self, server: &str) -> Result<Option<Saved>, StoreError> {
+    /// What was saved of the account's registration with this server. Another server's is of no use.
+    pub fn registration(
+        &mut self,
+        account: ShortId,
+        server: &str,
+    ) -> Result<Option<Saved>, StoreError> {
         self.database.transaction(|transaction| {
             let saved = transaction
                 .query_row(
                     "SELECT endpoint, lwm2m_version, message_ceiling, observe_ceiling FROM registration \
-                     WHERE server = ?",
-                    [server],
+                     WHERE account = ? AND server = ?",
+                    params![Sql(account), server],
                     |row| {
                         Ok(Saved {
                             endpoint: row.get(0)?,
@@ -30,19 +35,27 @@ impl Store {
                 return Ok(None);
             };
             Ok(Some(Saved {
-                location: location(transaction)?,
-                observations: observations(transaction)?,
+                location: location(transaction, account)?,
+                observations: observations(transaction, account)?,
                 ..saved
             }))
         })
     }
 
-    /// Stores what is to outlive wharfd, in place of what was stored before.
-    pub fn save_registration(&mut self, server: &str, saved: &Saved) -> Result<(), StoreError> {
+    /// Stores what is to outlive wharfd, in place of what was stored for this account before.
+    pub fn save_registration(
+        &mut self,
+        account: ShortId,
+        server: &str,
+        saved: &Saved,
+    ) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
+            // Its Location-Path and its observations go with it.
+            transaction.execute("DELETE FROM registration WHERE account = ?", [Sql(account)])?;
             transaction.execute(
-                "INSERT OR REPLACE INTO registration VALUES (1, ?, ?, ?, ?, ?)",
+                "INSERT INTO registration VALUES (?, ?, ?, ?, ?, ?)",
                 params![
+                    Sql(account),
                     server,
                     saved.endpoint,
                     saved.version,
@@ -50,15 +63,13 @@ impl Store {
                     saved.observe_ceiling
                 ],
             )?;
-            transaction.execute("DELETE FROM location", [])?;
             for segment in &saved.location {
                 transaction
-                    .prepare_cached("INSERT INTO location (segment) VALUES (?)")?
-                    .execute([segment])?;
+                    .prepare_cached("INSERT INTO location (account, segment) VALUES (?, ?)")?
+                    .execute(params![Sql(account), segment])?;
             }
-            transaction.execute("DELETE FROM observation", [])?;
             for observation in &saved.observations {
-                add_observation(transaction, observation)?;
+                add_observation(transaction, account, observation)?;
             }
             Ok(())
         })?;
@@ -67,38 +78,42 @@ impl Store {
     }
 
     /// The UDP port of the last run.
-    pub fn local_port(&mut self) -> Result<Option<u16>, StoreError> {
+    pub fn local_port(&mut self, account: ShortId) -> Result<Option<u16>, StoreError> {
+        let query = "SELECT port FROM local_port WHERE account = ?";
         self.database.run(|connection| {
             connection
-                .query_row("SELECT port FROM local_port", [], |row| row.get(0))
+                .query_row(query, [Sql(account)], |row| row.get(0))
                 .optional()
         })
     }
 
-    /// wharfd speaks with its server from this port. The same one again costs no commit.
-    pub fn set_local_port(&mut self, port: u16) -> Result<(), StoreError> {
+    /// wharfd speaks with the server from this port. The same one again costs no commit.
+    pub fn set_local_port(&mut self, account: ShortId, port: u16) -> Result<(), StoreError> {
         self.change(
-            "INSERT INTO local_port VALUES (1, ?1) \
-             ON CONFLICT (id) DO UPDATE SET port = ?1 WHERE port <> ?1",
-            [port],
+            "INSERT INTO local_port VALUES (?1, ?2) \
+             ON CONFLICT (account) DO UPDATE SET port = ?2 WHERE port <> ?2",
+            params![Sql(account), port],
         )
     }
 }
 
-fn location(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Vec<u8>>> {
+fn location(transaction: &Transaction<'_>, account: ShortId) -> rusqlite::Result<Vec<Vec<u8>>> {
     transaction
-        .prepare("SELECT segment FROM location ORDER BY ordinal")?
-        .query_map([], |row| row.get(0))?
+        .prepare("SELECT segment FROM location WHERE account = ? ORDER BY ordinal")?
+        .query_map([Sql(account)], |row| row.get(0))?
         .collect()
 }
 
-fn observations(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<SavedObservation>> {
+fn observations(
+    transaction: &Transaction<'_>,
+    account: ShortId,
+) -> rusqlite::Result<Vec<SavedObservation>> {
     transaction
         .prepare(
             "SELECT object, instance, resource, token, format, block_exponent, told \
-             FROM observation ORDER BY ordinal",
+             FROM observation WHERE account = ? ORDER BY ordinal",
         )?
-        .query_map([], observation)?
+        .query_map([Sql(account)], observation)?
         .collect()
 }
 
@@ -120,16 +135,18 @@ fn observation(row: &Row<'_>) -> rusqlite::Result<SavedObservation> {
 
 fn add_observation(
     transaction: &Transaction<'_>,
+    account: ShortId,
     observation: &SavedObservation,
 ) -> rusqlite::Result<()> {
     let path = observation.path;
     transaction
         .prepare_cached(
             "INSERT INTO observation \
-             (object, instance, resource, token, format, block_exponent, told) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+             (account, object, instance, resource, token, format, block_exponent, told) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
+            Sql(account),
             path.object(),
             path.instance(),
             path.resource(),

@@ -2,7 +2,7 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use wharf_frames::{OperationId, PackageName, PackageVersion, Secret, StageId, Text};
-use wharf_software::{InstanceId, Kind, UpdateResult, UpdateState, effect::EffectKind};
+use wharf_software::{InstanceId, Kind, ShortId, UpdateResult, UpdateState, effect::EffectKind};
 
 /// A value of ours in a statement or a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,7 @@ macro_rules! number {
 }
 number! {
     InstanceId = |id: InstanceId| id.0, |number| u16::try_from(number).ok().map(InstanceId);
+    ShortId = |id: ShortId| id.0, |number| u16::try_from(number).ok().map(ShortId);
     UpdateState = UpdateState::value, |number| u8::try_from(number).ok().and_then(UpdateState::from_value);
     UpdateResult = UpdateResult::value, |number| u8::try_from(number).ok().and_then(UpdateResult::from_value);
     u64 = |number: u64| number.min(i64::MAX as u64) as i64, |number| u64::try_from(number).ok();

@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use super::database::Migration;
 
 /// The first is applied to an empty file; `user_version` counts those that were.
-pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth];
+pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth];
 
 /// What a copy from before a migration is not to hold.
 pub(super) const FORGET_CREDENTIALS: &str = "UPDATE instance SET user_name = NULL, password = NULL";
@@ -24,4 +24,8 @@ fn third(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn fourth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_4.sql"))
+}
+
+fn fifth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_5.sql"))
 }

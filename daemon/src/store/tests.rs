@@ -10,7 +10,7 @@ use wharf_frames::{
 };
 use wharf_software::{
     ActivationPolicy, Effect, Event, Executable, Instance, InstanceId, ObjectLink, Operation,
-    Origin, Record, Request, Rules, Source, Transition, UpdateResult, UpdateState, Write,
+    Origin, Record, Request, Rules, ShortId, Source, Transition, UpdateResult, UpdateState, Write,
     instance::Software, record::StoredProgress, step,
 };
 
@@ -42,6 +42,8 @@ impl Folder {
 }
 
 const ID: InstanceId = InstanceId(0);
+const SERVER: ShortId = ShortId(1);
+const OTHER_SERVER: ShortId = ShortId(2);
 const OPERATION: OperationId = OperationId::from_bytes([1; 16]);
 const STAGE: StageId = StageId::from_bytes([2; 16]);
 const PASSWORD: &[u8] = b"correct horse battery staple";
@@ -68,7 +70,7 @@ fn write_uri() -> Event {
         },
         request: Request {
             operation: OPERATION,
-            origin: Origin::Server(1),
+            origin: Origin::Server(SERVER),
             deadline: None,
         },
         stage: STAGE,
@@ -492,9 +494,9 @@ fn the_progress_of_a_download_is_kept() {
 fn a_lifetime_that_the_server_wrote_holds_until_another_is_configured() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    open.set_lifetime(86_400, 300).unwrap();
-    assert_eq!(open.lifetime(86_400).unwrap(), 300);
-    assert_eq!(open.lifetime(3_600).unwrap(), 3_600);
+    open.set_lifetime(SERVER, 86_400, 300).unwrap();
+    assert_eq!(open.lifetime(SERVER, 86_400).unwrap(), 300);
+    assert_eq!(open.lifetime(SERVER, 3_600).unwrap(), 3_600);
 }
 
 #[test]
@@ -525,21 +527,24 @@ fn a_registration_is_kept_for_the_server_that_it_was_made_with() {
     let (server, other) = ("coap://127.0.0.1:5683", "coap://127.0.0.2:5683");
     let folder = Folder::new();
     let mut first = folder.open().unwrap();
-    assert_eq!(first.registration(server).unwrap(), None);
-    first.save_registration(server, &saved).unwrap();
-    first.set_local_port(65_535).unwrap();
+    assert_eq!(first.registration(SERVER, server).unwrap(), None);
+    first.save_registration(SERVER, server, &saved).unwrap();
+    first.set_local_port(SERVER, 65_535).unwrap();
     drop(first);
 
     let mut again = folder.open().unwrap();
-    assert_eq!(again.registration(server).unwrap(), Some(saved.clone()));
-    assert_eq!(again.registration(other).unwrap(), None);
-    assert_eq!(again.local_port().unwrap(), Some(65_535));
+    assert_eq!(
+        again.registration(SERVER, server).unwrap(),
+        Some(saved.clone())
+    );
+    assert_eq!(again.registration(SERVER, other).unwrap(), None);
+    assert_eq!(again.local_port(SERVER).unwrap(), Some(65_535));
     saved.location.clear();
     saved.observations.truncate(1);
-    again.set_local_port(1).unwrap();
-    assert_eq!(again.local_port().unwrap(), Some(1));
-    again.save_registration(server, &saved).unwrap();
-    assert_eq!(again.registration(server).unwrap(), Some(saved));
+    again.set_local_port(SERVER, 1).unwrap();
+    assert_eq!(again.local_port(SERVER).unwrap(), Some(1));
+    again.save_registration(SERVER, server, &saved).unwrap();
+    assert_eq!(again.registration(SERVER, server).unwrap(), Some(saved));
 }
 
 #[test]
@@ -789,6 +794,120 @@ fn a_package_of_the_third_schema_that_nothing_asks_a_verdict_on_is_discarded() {
     assert_eq!(effects, [Effect::Discard { stage: STAGE }]);
 }
 
+fn of_the_fourth_schema() -> Folder {
+    let folder = Folder::new();
+    let fourth = Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap();
+    let rows = include_str!("of_schema_4.sql");
+    fourth.connection.execute_batch(rows).unwrap();
+    folder
+}
+
+#[test]
+fn rows_of_the_fourth_schema_belong_to_account_1() {
+    let observation = |path, told| SavedObservation {
+        path,
+        token: b"\0token".to_vec(),
+        format: 11542,
+        block_exponent: 5,
+        told,
+    };
+    let registered = Saved {
+        endpoint: "gateway-17".to_owned(),
+        version: "1.0".to_owned(),
+        location: vec![b"rd".to_vec(), b"5a/\xff".to_vec()],
+        message_ceiling: 31_100,
+        observe_ceiling: 64,
+        observations: vec![
+            observation(Path::Object(9), 0),
+            observation(Path::Instance(9, 0), u64::MAX),
+            observation(Path::Resource(9, 0, 7), 7),
+        ],
+    };
+    let answered = [(31_029, &b"\x60\x44\x79\x35"[..]), (31_030, b"")];
+    let answered = answered.map(|(message_id, reply)| Answered {
+        message_id,
+        digest: u64::MAX - u64::from(message_id),
+        reply: reply.to_vec(),
+    });
+
+    let folder = of_the_fourth_schema();
+    for _ in ["migrated", "opened again"] {
+        let mut store = folder.open().unwrap();
+        let server = "coap://localhost:5683";
+        let found = store.registration(SERVER, server).unwrap();
+        assert_eq!(found, Some(registered.clone()));
+        assert_eq!(store.registration(OTHER_SERVER, server).unwrap(), None);
+        assert_eq!(store.answered(SERVER, 1_800_000_010).unwrap(), answered);
+        assert_eq!(store.lifetime(SERVER, 86_400).unwrap(), 300);
+        assert_eq!(store.local_port(SERVER).unwrap(), Some(47_110));
+        let stored = store.load().unwrap();
+        let operation = stored.instances[&ID].operation().unwrap();
+        assert_eq!(operation.origin, Origin::Server(SERVER));
+        assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    }
+    assert!(kept::copy_of(&folder.file(), 4).exists());
+}
+
+#[test]
+fn what_is_kept_of_a_server_is_not_what_is_kept_of_another() {
+    let folder = Folder::new();
+    let mut store = folder.open().unwrap();
+    let uri = "coap://localhost";
+    let saved = |name: &str| Saved {
+        location: vec![name.into()],
+        observations: vec![SavedObservation {
+            path: Path::Object(9),
+            token: name.into(),
+            format: 11542,
+            block_exponent: 6,
+            told: 0,
+        }],
+        ..Saved::default()
+    };
+    let answered = |message_id| Answered {
+        message_id,
+        digest: 0,
+        reply: Vec::new(),
+    };
+    let instance = Instance::default();
+    let answer = |store: &mut Store, server, message_id| {
+        let commit = Commit {
+            instance: ID,
+            old: Some(&instance),
+            new: Some(&instance),
+            over: &[],
+            effects: &[],
+            answered: Some((server, &answered(message_id))),
+            at: 1_000,
+        };
+        store.commit(&commit).unwrap();
+    };
+    for (server, name, number) in [(SERVER, "first", 1), (OTHER_SERVER, "second", 2)] {
+        store.save_registration(server, uri, &saved(name)).unwrap();
+        store.set_lifetime(server, 86_400, number * 100).unwrap();
+        store.set_local_port(server, number as u16).unwrap();
+        answer(&mut store, server, number as u16);
+    }
+    store.save_registration(SERVER, uri, &saved("new")).unwrap();
+    for (server, name, number) in [(SERVER, "new", 1), (OTHER_SERVER, "second", 2)] {
+        let found = store.registration(server, uri).unwrap();
+        assert_eq!(found, Some(saved(name)));
+        assert_eq!(store.lifetime(server, 86_400).unwrap(), number * 100);
+        let port = store.local_port(server).unwrap();
+        assert_eq!(port, Some(number as u16));
+        let found = store.answered(server, 1_000).unwrap();
+        assert_eq!(found, [answered(number as u16)]);
+    }
+    for id in 100..200 {
+        answer(&mut store, OTHER_SERVER, id);
+    }
+    assert_eq!(store.answered(OTHER_SERVER, 1_000).unwrap().len(), 64);
+    assert_eq!(store.answered(SERVER, 1_000).unwrap(), [answered(1)]);
+    store.forget_answered(OTHER_SERVER).unwrap();
+    assert_eq!(store.answered(OTHER_SERVER, 1_000).unwrap(), []);
+    assert_eq!(store.answered(SERVER, 1_000).unwrap(), [answered(1)]);
+}
+
 #[test]
 fn a_newer_schema_is_left_alone() {
     let folder = Folder::new();
@@ -846,7 +965,7 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
     let folder = of_release_0_1();
     let mut newer = folder.open().unwrap();
     newer
-        .save_registration("coap://localhost", &Saved::default())
+        .save_registration(SERVER, "coap://localhost", &Saved::default())
         .unwrap();
     drop(newer);
     let before = fs::read(folder.file()).unwrap();
@@ -866,7 +985,10 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
     let mut again = folder.open().unwrap();
     let instance = &again.load().unwrap().instances[&ID];
     assert_eq!(instance.update_state(), UpdateState::DownloadStarted);
-    assert_eq!(again.registration("coap://localhost").unwrap(), None);
+    assert_eq!(
+        again.registration(SERVER, "coap://localhost").unwrap(),
+        None
+    );
     assert!(kept::copy_of(&folder.file(), 1).exists());
 }
 
@@ -1066,20 +1188,23 @@ fn what_was_answered_is_kept_with_what_it_did_for_as_long_as_it_may_be_repeated(
             new: Some(&new),
             over: &[],
             effects: &[],
-            answered: Some(&answered(id)),
+            answered: Some((SERVER, &answered(id))),
             at,
         };
         store.commit(&commit).unwrap();
     };
     let ids = |store: &mut Store, now: u64| -> Vec<u16> {
-        let found = store.answered(now).unwrap();
+        let found = store.answered(SERVER, now).unwrap();
         found.iter().map(|it| it.message_id).collect()
     };
     commit(&mut store, 1, 1_000);
     commit(&mut store, 2, 1_100);
     drop(store);
     let mut store = folder.open().unwrap();
-    assert_eq!(store.answered(1_100).unwrap(), [answered(1), answered(2)]);
+    assert_eq!(
+        store.answered(SERVER, 1_100).unwrap(),
+        [answered(1), answered(2)]
+    );
     assert_eq!(ids(&mut store, 1_247), [1, 2]);
     assert_eq!(ids(&mut store, 1_248), [2]);
     assert_eq!(ids(&mut store, 0), [1, 2], "a clock that was set back");
@@ -1088,6 +1213,6 @@ fn what_was_answered_is_kept_with_what_it_did_for_as_long_as_it_may_be_repeated(
     }
     let kept = ids(&mut store, 1_200);
     assert_eq!(kept, (136..200).collect::<Vec<_>>());
-    store.forget_answered().unwrap();
+    store.forget_answered(SERVER).unwrap();
     assert_eq!(ids(&mut store, 1_200), [0; 0]);
 }

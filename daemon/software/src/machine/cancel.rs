@@ -42,7 +42,7 @@ pub(super) fn cancel(
 fn cancelled(by: Origin) -> Failure {
     let by = match by {
         Origin::User(uid) => format!("by user {uid} on the device"),
-        Origin::Server(id) => format!("by server {id}"),
+        Origin::Server(id) => format!("by server {}", id.0),
     };
     Failure::new(Cause::Policy, format!("cancelled {by}"))
 }

@@ -8,11 +8,11 @@ use wharf_frames::{
 };
 use wharf_software::{
     ActivationPolicy, Instance, Kind, ObjectLink, Operation, Origin, PackageUri, Record, Request,
-    Rules, UpdateResult, UpdateState, instance::Software, record::StoredProgress,
+    Rules, ShortId, UpdateResult, UpdateState, instance::Software, record::StoredProgress,
 };
 
 /// The server that began whatever runs in a cell, under [`RUNNING`] and [`STAGE`].
-pub(crate) const SERVER: Origin = Origin::Server(1);
+pub(crate) const SERVER: Origin = Origin::Server(ShortId(1));
 pub(crate) const RUNNING: OperationId = OperationId::from_bytes([1; 16]);
 pub(crate) const STAGE: StageId = StageId::from_bytes([1; 16]);
 /// The names that a request brings for what it may start.

@@ -2,7 +2,7 @@
 
 use wharf_frames::{Cause, Failure, OperationId};
 use wharf_software::{
-    Code, Effect, Event, Instance, Kind, ObjectLink, Origin, Record,
+    Code, Effect, Event, Instance, Kind, ObjectLink, Origin, Record, ShortId,
     record::StoredProgress::{self, Queued, Running},
     step,
 };
@@ -339,7 +339,7 @@ fn block_0_again_from_the_same_server_restarts_that_push() {
 
 #[test]
 fn block_0_from_another_server_is_4_05() {
-    for origin in [Origin::Server(2), Origin::User(1)] {
+    for origin in [Origin::Server(ShortId(2)), Origin::User(1)] {
         assert_eq!(
             refused(pushing(), write_package(origin)).code,
             Code::MethodNotAllowed

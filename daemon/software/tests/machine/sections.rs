@@ -2,8 +2,8 @@
 
 use wharf_frames::{Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Event, Executable, Instance, Kind, ObjectLink, Origin, Rules, Source,
-    UpdateState, Write,
+    ActivationPolicy, Event, Executable, Instance, Kind, ObjectLink, Origin, Rules, ShortId,
+    Source, UpdateState, Write,
 };
 
 use crate::{cells::*, steps::by_user};
@@ -328,7 +328,7 @@ fn writes() -> Vec<Section> {
             UpdateState::DownloadStarted => "D17",
             _ => "TS table 5.1.1-1; D14, D16",
         }, not_now),
-        Section::request("Write of Package (2): block 0, from another server", package_by(Origin::Server(2)), written, not_now),
+        Section::request("Write of Package (2): block 0, from another server", package_by(Origin::Server(ShortId(2))), written, not_now),
         Section::request("Write of an empty Package (2)", source(Source::Package { empty: true }), |_| "", not_now_or_unusable),
         Section::request("Write of Package URI (3), with `replace-failed`", source(good()), |cell| match cell.update_state() {
             UpdateState::Delivered => "D13",

@@ -3,8 +3,8 @@
 use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, installer::Found};
 use wharf_software::{
     ActivationPolicy, Code, Effect, Event, Executable, Instance, Kind, ObjectLink, Operation,
-    Origin, Record, Request, Resource, Rules, Source, Transition, UpdateState, Write, changes,
-    operation::Phase, step,
+    Origin, Record, Request, Resource, Rules, ShortId, Source, Transition, UpdateState, Write,
+    changes, operation::Phase, step,
 };
 
 use crate::cells::{SETTINGS, damaged, foreign, found, name, package, rules, uri};
@@ -378,7 +378,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         operation: fresh.operation,
         origin: match dice.below(3) {
             2 => Origin::User(0),
-            server => Origin::Server(server as u16),
+            server => Origin::Server(ShortId(server as u16)),
         },
         deadline: None,
     };
@@ -432,7 +432,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
 fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     let request = Request {
         operation: fresh.operation,
-        origin: Origin::Server(0),
+        origin: Origin::Server(ShortId(0)),
         deadline: None,
     };
     let execute = |resource, arguments: &str| Event::Execute {

@@ -2,7 +2,7 @@
 
 use wharf_frames::Secret;
 use wharf_software::{
-    Code, Effect, Kind, ObjectLink, Origin, Rules, Source, UpdateResult, Write,
+    Code, Effect, Kind, ObjectLink, Origin, Rules, ShortId, Source, UpdateResult, Write,
     record::StoredProgress::Running, step,
 };
 
@@ -136,7 +136,11 @@ fn a_write_of_package_or_uri_outside_initial_is_4_05_and_disturbs_nothing() {
         .into_iter()
         .filter(|cell| cell.update_state().value() > 0)
     {
-        for event in [good_uri(), empty.clone(), write_package(Origin::Server(2))] {
+        for event in [
+            good_uri(),
+            empty.clone(),
+            write_package(Origin::Server(ShortId(2))),
+        ] {
             let refusal = step(&cell, event, &rules()).unwrap_err();
             assert_eq!(
                 (refusal.code, refusal.instance),
