@@ -6,8 +6,8 @@
 //! | module | idea |
 //! | --- | --- |
 //! | [`agent`] | the one event loop: engine, machine, store, tasks; commits, then acts |
+//! | [`server`] | one LwM2M server: engine, the way there, account, registration, how it stands |
 //! | [`objects`] | LwM2M objects: what a server reads, and what it writes as an event |
-//! | [`link`] | the engine of one server, with its socket and its deadline |
 //! | [`jobs`], [`delivery`] | what tasks do for an effect: a job of the installer, a download |
 //! | [`work`] | what those tasks share, and how they report |
 //! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
@@ -34,9 +34,9 @@ pub mod frame_socket;
 pub mod installer;
 pub mod jobs;
 mod kernel_timer;
-pub mod link;
 pub mod local_changes;
 pub mod objects;
+pub mod server;
 pub mod service_manager;
 pub mod store;
 pub mod trace;

@@ -11,10 +11,11 @@ use std::{
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use wharf_frames::PackageName;
 use wharfd::{
-    agent::{Agent, AgentError, End, Surroundings, deregister},
+    agent::{Agent, AgentError, End, Surroundings},
     arguments::{self, Act, Arguments, Command},
     as_wharfd::as_wharfd,
     config::{ConfigError, Settings},
+    server::deregister,
     service_manager,
 };
 

@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 use wharf_frames::{Cause, Failure, OperationId, PackageName, StageId, Text};
-use wharf_software::{Event, InstanceId};
+use wharf_software::{Event, InstanceId, ShortId};
 
 use crate::{
     bus::Publisher,
@@ -19,6 +19,15 @@ use crate::{
     jobs::Handovers,
     store::{EffectId, Store, StoreError},
 };
+
+/// Names a request of a server, for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The account of the server that asks.
+    pub server: ShortId,
+    /// The request, among those of this server.
+    pub request: RequestId,
+}
 
 /// What a task tells the agent.
 #[derive(Debug)]
@@ -30,10 +39,10 @@ pub enum Report {
         /// The event. It is much larger than any other report.
         event: Box<Event>,
         /// The request that is answered once the event is stored, before anybody is notified.
-        answers: Option<(RequestId, Result<(), Failure>)>,
+        answers: Option<(RequestKey, Result<(), Failure>)>,
     },
     /// A block of a push is in its file: the next one may come.
-    Block(RequestId),
+    Block(RequestKey),
     /// An effect is done that no event ends.
     Done(EffectId),
     /// A download waits for its next attempt, and gives up its turn.

@@ -10,7 +10,7 @@ use wharf_software::{
     instance::Flow,
 };
 
-use super::{Agent, Expected};
+use super::{Agent, pushes::Expected};
 use crate::{
     clock,
     delivery::{
@@ -152,7 +152,7 @@ impl Agent {
     /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
     fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> JoinHandle<()> {
         let context = self.context.clone();
-        let (blocks, size) = match self.expected.take() {
+        let (blocks, size) = match self.pushes.expected.take() {
             Some(Expected::Blocks { blocks, size }) => (blocks, size),
             Some(Expected::File(file)) => {
                 return self.spawn(async move {

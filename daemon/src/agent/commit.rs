@@ -1,12 +1,12 @@
 //! An event, from the machine's answer to the server's: stored first, then answered, then told to observers,
 //! then done.
 
-use lwm2m::{Answer, ErrorCode, Input, Path, RequestId, UpdateTiming};
+use lwm2m::{Answer, Answered, ErrorCode, Input, Path, UpdateTiming};
 use wharf_frames::Failure;
 use wharf_journal::message;
 use wharf_software::{
-    ActivationPolicy, Event, Instance, InstanceId, Origin, Refusal, Rules, Transition, changes,
-    step,
+    ActivationPolicy, Event, Instance, InstanceId, Origin, Refusal, Rules, ShortId, Transition,
+    changes, step,
 };
 
 use super::{Agent, story};
@@ -15,15 +15,16 @@ use crate::{
     config::Activation,
     local_changes::Change,
     objects,
+    server::Server,
     store::{Commit, EffectId, StoreError},
-    work::Report,
+    work::{Report, RequestKey},
 };
 
 /// The schemes that wharf-fetch speaks.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// The answer that waits for an event to be stored.
-pub(super) type Reply = Option<(RequestId, Answer)>;
+pub(super) type Reply = Option<(RequestKey, Answer)>;
 
 impl Agent {
     /// Takes the report of a task.
@@ -96,11 +97,11 @@ impl Agent {
         &mut self,
         id: InstanceId,
         event: Event,
-        request: RequestId,
+        key: RequestKey,
         answer: Answer,
     ) {
-        if let Err(code) = self.try_request(id, event, request, Some(answer)) {
-            self.reply(request, Answer::Error(code));
+        if let Err(code) = self.try_request(id, event, key, Some(answer)) {
+            self.reply(key, Answer::Error(code));
         }
     }
 
@@ -110,7 +111,7 @@ impl Agent {
         &mut self,
         id: InstanceId,
         event: Event,
-        request: RequestId,
+        key: RequestKey,
         answer: Option<Answer>,
     ) -> Result<(), ErrorCode> {
         let old = self
@@ -119,8 +120,8 @@ impl Agent {
             .cloned()
             .ok_or(ErrorCode::NotFound)?;
         let (transition, reply) = match self.step(&old, event) {
-            Ok(transition) => (transition, answer.map(|answer| (request, answer))),
-            Err(refusal) => refused(id, request, refusal)?,
+            Ok(transition) => (transition, answer.map(|answer| (key, answer))),
+            Err(refusal) => refused(id, key, refusal)?,
         };
         let stored = self.commit(id, Some(&old), &transition, reply);
         stored.map_err(|error| not_stored(id, &error))
@@ -128,12 +129,7 @@ impl Agent {
 
     pub(super) fn step(&self, instance: &Instance, event: Event) -> Result<Transition, Refusal> {
         let exists = |link| objects::exists(&self.instances, link);
-        let mut rules = self.rules(&exists);
-        if is_local(instance, &event) {
-            // What is configured for a server is for what that server asks.
-            rules.activation = ActivationPolicy::Server;
-            rules.replace_failed = false;
-        }
+        let mut rules = self.rules(asker(instance, &event), &exists);
         let name = instance.package().map(|package| &package.name);
         if let Some(own) = name.and_then(|name| self.settings.activations.get(name)) {
             rules.activation = policy(*own);
@@ -141,15 +137,17 @@ impl Agent {
         step(instance, event, &rules)
     }
 
-    /// What the machine has to know.
+    /// What the machine has to know. What is configured for a server is for what that server asks.
     pub(super) fn rules<'a>(
         &'a self,
+        asker: Option<ShortId>,
         object_exists: &'a dyn Fn(wharf_software::ObjectLink) -> bool,
     ) -> Rules<'a> {
-        let server = self.settings.server.as_ref();
+        let server = asker.and_then(|id| self.servers.get(&id));
+        let server = server.map(Server::configured);
         let activation = server.map_or(Activation::Server, |server| server.activation);
         Rules {
-            own_package: &self.own_package,
+            own_package: &self.surroundings.own_package,
             activation: policy(activation),
             replace_failed: server.is_some_and(|server| server.replace_failed),
             schemes: &SCHEMES,
@@ -181,15 +179,16 @@ impl Agent {
         let added = match is_same {
             true => Vec::new(),
             false => {
-                let answered = |(request, answer): &(_, _)| self.link.answered(*request, answer);
-                let answered = reply.as_ref().and_then(answered);
+                let answered = reply.as_ref().and_then(|reply| self.answered(reply));
                 self.context.store.borrow_mut().commit(&Commit {
                     instance: id,
                     old,
                     new,
                     over: &over,
                     effects: &transition.effects,
-                    answered: answered.as_ref().map(|it| (self.settings.account(), it)),
+                    answered: answered
+                        .as_ref()
+                        .map(|(server, message)| (*server, message)),
                     at: clock::now(),
                 })?
             }
@@ -228,7 +227,7 @@ impl Agent {
         }
     }
 
-    /// Tells the engine which resources changed, and the journal what a person wants to know.
+    /// Tells the servers which resources changed, and the journal what a person wants to know.
     fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         self.show_change(id, old, new);
         self.story.tell(id, old, new);
@@ -243,28 +242,42 @@ impl Agent {
             _ => vec![Path::Object(objects::software::DEFINITION.id())],
         };
         if !paths.is_empty() {
-            self.link.handle(Input::Changed(paths));
+            self.tell_servers(&Input::Changed(paths));
         }
     }
 
-    /// Tells the engine that everything may be another than when wharfd ran last: a commit that was not told, an
+    /// Tells the servers that everything may be another than when wharfd ran last: a commit that was not told, an
     /// upgrade of the system.
     pub(super) fn tell_what_changed_meanwhile(&mut self) {
         let all = objects::observable(&self.instances);
-        self.link.handle(Input::MayHaveChanged(all));
+        self.tell_servers(&Input::MayHaveChanged(all));
     }
 
-    /// Tells the engine which instances there are.
+    /// Tells the servers which instances there are.
     pub(super) fn update_registration(&mut self) {
-        self.link.handle(Input::ObjectsChanged {
+        self.tell_servers(&Input::ObjectsChanged {
             instances: objects::instances(&self.instances),
             update: UpdateTiming::Now,
         });
     }
 
-    /// Answers a request.
-    pub(super) fn reply(&mut self, request: RequestId, answer: Answer) {
-        self.link.handle(Input::Answer { request, answer });
+    fn tell_servers(&mut self, input: &Input) {
+        for server in self.servers.values_mut() {
+            server.tell(input.clone());
+        }
+    }
+
+    /// Answers a request, at the server that asked.
+    pub(super) fn reply(&mut self, key: RequestKey, answer: Answer) {
+        if let Some(server) = self.servers.get_mut(&key.server) {
+            server.answer(key.request, answer);
+        }
+    }
+
+    /// What is to be stored of an answer, and the account that it belongs to.
+    fn answered(&self, (key, answer): &(RequestKey, Answer)) -> Option<(ShortId, Answered)> {
+        let server = self.servers.get(&key.server)?;
+        Some((key.server, server.answered(key.request, answer)?))
     }
 
     /// What is told once is told again. What the device has may have changed meanwhile, so
@@ -294,7 +307,7 @@ const fn policy(configured: Activation) -> ActivationPolicy {
 /// A refusal may itself be a result that the server reads: it is stored like any other, and answered with its code.
 fn refused(
     id: InstanceId,
-    request: RequestId,
+    key: RequestKey,
     refusal: Refusal,
 ) -> Result<(Transition, Reply), ErrorCode> {
     story::tell_refusal(Some(id), &refusal);
@@ -304,16 +317,19 @@ fn refused(
         instance: Some(*instance),
         effects: Vec::new(),
     };
-    Ok((transition, Some((request, Answer::Error(code)))))
+    Ok((transition, Some((key, Answer::Error(code)))))
 }
 
-/// Whether a local user asks, or asked for what goes on.
-fn is_local(instance: &Instance, event: &Event) -> bool {
+/// The server that asks, or asked for what goes on; none where a local user does.
+fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
     let origin = match event {
         Event::Write { request, .. } | Event::Execute { request, .. } => Some(request.origin),
         _ => instance.operation().map(|operation| operation.origin),
     };
-    matches!(origin, Some(Origin::User(_)))
+    match origin? {
+        Origin::Server(id) => Some(id),
+        Origin::User(_) => None,
+    }
 }
 
 /// The end of some work, or of a wait.

@@ -1,7 +1,7 @@
 //! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
 //! the server sees them and is notified. And what of the agent is shown there.
 
-use std::pin::pin;
+use std::{os::fd::OwnedFd, pin::pin};
 
 use tokio::time::timeout;
 use wharf_frames::{Failure, OperationId};
@@ -11,10 +11,9 @@ use wharf_software::{
     operation::Phase,
 };
 
-use super::{Agent, Expected};
+use super::{Agent, pushes::Expected};
 use crate::{
     bus::{Answer, Command, Refused, Request},
-    clock,
     delivery::copy::LocalFile,
     installer::{self, LOOK},
     jobs, objects,
@@ -42,12 +41,7 @@ impl Agent {
                 answer,
             } => drop(answer.send(self.request_local(id, request, user))),
             Command::Create { user, answer } => drop(answer.send(self.create_local(user))),
-            Command::Trace { writer, answer } => {
-                let added = self.trace.add(writer);
-                let refused =
-                    |error| Refused::BadRequest(format!("the pipe cannot be used: {error}"));
-                drop(answer.send(added.map_err(refused)));
-            }
+            Command::Trace { writer, answer } => drop(answer.send(self.trace(writer))),
             Command::History { instance, answer } => drop(answer.send(self.history(instance))),
             Command::Operations { answer } => {
                 let operations = self.context.store.borrow_mut().kept_operations();
@@ -104,7 +98,7 @@ impl Agent {
                 let source = Some(Source::Package {
                     empty: file.is_empty(),
                 });
-                self.expected = Some(Expected::File(file));
+                self.pushes.expected = Some(Expected::File(file));
                 write(
                     user,
                     Write {
@@ -128,7 +122,7 @@ impl Agent {
             },
         };
         let done = self.happen_locally(id, event);
-        self.expected = None;
+        self.pushes.expected = None;
         done
     }
 
@@ -180,10 +174,26 @@ impl Agent {
             Write::default(),
             asked(user),
             stage_id(),
-            &self.rules(&exists),
+            &self.rules(None, &exists),
         )?;
         let stored = self.commit(id, None, &transition, None);
         stored.map_err(not_stored).map(|()| id)
+    }
+
+    /// The messages of all servers go into one pipe.
+    fn trace(&mut self, watcher: OwnedFd) -> Result<(), Refused> {
+        if self.servers.is_empty() {
+            let why = "no server is configured, so there are no messages to show";
+            return Err(Refused::NotAllowed(why.to_owned()));
+        }
+        let refused = |error: &dyn std::error::Error| {
+            Refused::BadRequest(format!("the pipe cannot be used: {error}"))
+        };
+        for server in self.servers.values_mut() {
+            let watcher = watcher.try_clone().map_err(|error| refused(&error))?;
+            server.trace(watcher).map_err(|error| refused(&error))?;
+        }
+        Ok(())
     }
 
     fn history(&self, instance: Option<InstanceId>) -> Result<Vec<HistoryEntry>, Refused> {
@@ -223,30 +233,6 @@ impl Agent {
             Ok(operations) => self.context.publisher.operations(operations),
             Err(error) => tracing::warn!("operations cannot be shown: {error}"),
         }
-    }
-
-    /// How the registration stands.
-    pub(super) fn show_registration(&self, event: &lwm2m::Event) {
-        use lwm2m::Event;
-        self.context.publisher.agent(|agent| match event {
-            Event::Registered { .. } | Event::StillRegistered { .. } => {
-                agent.registered_since = Some(clock::now());
-                agent.registration_failure.clear();
-            }
-            Event::Updated => agent.registration_failure.clear(),
-            Event::RegistrationFailed { failure, .. } => {
-                agent.registration_failure = failure.to_string();
-            }
-            Event::RegistrationLost => {
-                agent.registered_since = None;
-                agent.registration_failure = "the server forgot the registration".to_owned();
-            }
-            Event::Deregistered => agent.registered_since = None,
-            Event::Unreachable => {
-                agent.registration_failure = "the server does not answer".to_owned();
-            }
-            Event::Observed(_) | Event::ObservationEnded(_) => {}
-        });
     }
 }
 

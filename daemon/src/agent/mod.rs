@@ -1,22 +1,23 @@
 //! The agent: one loop in which everything that happens to an instance happens, one thing after the other.
 //!
-//! What comes in is a request of the server (by the engine), a report of a task, a clock that was set, a signal.
+//! What comes in is news of a server, a report of a task, a question of a local user, a clock that was set, a signal.
 //! What it makes of the instance is stored first, then answered and told, then done:
 //!
-//! - `serve`: requests of the server, by object; `local`: those of a local user;
+//! - `serve`: requests of the servers, by object; `pushes`: where the blocks of a Package go; `local`: requests of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
 //! - `device`: what the device has, asked whenever somebody else may have changed it; `leftovers`: files of no instance;
-//! - `goodbye`: the end of the registration, which no end of the agent is;
-//! - `standing`: how it stands with the server, in one line; `story`: what the journal is told.
+//! - `standing`: how wharfd stands, in one line and on the bus; `story`: what the journal is told of instances;
+//! - `signals`: what ends the agent.
 
 mod act;
 mod commit;
 mod device;
-mod goodbye;
 mod leftovers;
 mod local;
+mod pushes;
 mod serve;
+mod signals;
 mod standing;
 mod story;
 
@@ -29,9 +30,8 @@ use std::{
     time::Duration,
 };
 
-use lwm2m::{Backoff, Config, Engine, Input, Objects, Output, RequestId, Saved, Transmission};
+use lwm2m::Request;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{
         mpsc::{self, UnboundedReceiver},
         watch,
@@ -40,27 +40,24 @@ use tokio::{
 };
 use wharf_frames::{OperationId, PackageName};
 use wharf_journal::message;
-use wharf_software::{Effect, Instance, InstanceId, Kind};
-use wharf_transport::dtls;
-
-pub use goodbye::deregister;
+use wharf_software::{Effect, Instance, InstanceId, Kind, ShortId};
 
 use crate::{
-    bus::{self, AgentView},
+    bus::{self, AgentView, Publisher},
     clock::{self, ClockWatch},
     config::Settings,
-    delivery::{Fetcher, copy::LocalFile, push::Block, room::Room},
+    delivery::{Fetcher, room::Room},
     installer::Installer,
     jobs::Handovers,
-    link::Link,
     local_changes::LocalChanges,
-    objects::{self, Account, Device},
+    objects::{self, Device},
+    server::{self, News, Server, ServerError},
     service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
-    trace::Trace,
-    work::{Context, Report, random},
+    work::{Context, Report, RequestKey},
 };
-use standing::Standing;
+use pushes::Pushes;
+use signals::Signals;
 use story::Story;
 
 /// So long downloads may take to become durable.
@@ -72,17 +69,9 @@ pub enum AgentError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The server cannot be spoken with over DTLS.
+    /// A server cannot be spoken with.
     #[error(transparent)]
-    Dtls(#[from] dtls::Failure),
-    /// The server was told goodbye, and said nothing.
-    #[error("the server did not answer: the registration stays until its lifetime is over")]
-    NoAnswer,
-    /// No server is configured, so there is none to deregister from.
-    #[error(
-        "no [[server]] is configured: write the one that this gateway is registered with into wharfd.toml, and try again"
-    )]
-    NoServer,
+    Server(#[from] ServerError),
     /// A service of the kernel is not there.
     #[error("{what}: {source}")]
     System {
@@ -115,18 +104,13 @@ pub enum End {
 /// The agent of one gateway.
 pub struct Agent {
     settings: Settings,
-    root: PathBuf,
-    own_package: PackageName,
+    surroundings: Surroundings,
     service_manager: ServiceManager,
-    standing: Standing,
     story: Story,
-    trace: Trace,
     device: Device,
-    account: Account,
     context: Context,
-    link: Link,
-    /// It could not be stored when it had to be.
-    registration_not_kept: bool,
+    /// By their accounts.
+    servers: BTreeMap<ShortId, Server>,
     instances: BTreeMap<InstanceId, Instance>,
     /// What is accepted and has not ended, in the order of acceptance.
     accepted: Vec<(OperationId, Kind)>,
@@ -138,10 +122,7 @@ pub struct Agent {
     resting: BTreeSet<EffectId>,
     /// Where it is noted that the device is to be looked at.
     changes: LocalChanges,
-    /// Where the blocks of a push go.
-    pushes: BTreeMap<InstanceId, Blocks>,
-    /// A push that the machine is being asked about.
-    expected: Option<Expected>,
+    pushes: Pushes,
     reports: UnboundedReceiver<Report>,
     /// What local users ask for.
     commands: mpsc::Receiver<bus::Command>,
@@ -149,57 +130,29 @@ pub struct Agent {
     gate_rests: bool,
     end: watch::Sender<bool>,
     clock: ClockWatch,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    signals: Signals,
 }
 
 impl Agent {
     /// Opens the database, and takes up what an earlier run left.
     pub fn start(settings: Settings, surroundings: Surroundings) -> Result<Self, AgentError> {
         let root = &surroundings.root;
-        let mut store = Store::open(&database(root))?;
+        let mut store = Store::open(&Store::file(root))?;
         store.make_factory_instances(settings.instances, settings.server.is_some())?;
         let stored = store.load()?;
-        let id = settings.account();
-        let account = Account::new(id, store.lifetime(id, settings.lifetime())?);
-        let saved = match &settings.server {
-            Some(server) => {
-                let saved = store.registration(id, &server.address.to_string())?;
-                if saved.is_none() {
-                    store.forget_answered(id)?; // these answers went to another server
-                }
-                saved
-            }
-            None => None,
-        };
-        let port = store.local_port(id)?;
-        let mut link = link(&settings, &account, &stored.instances, saved, port)?;
-        for message in store.answered(id, clock::now())? {
-            link.remember(message);
-        }
+        let store = Rc::new(RefCell::new(store));
+        let servers = start_servers(&settings, &stored.instances, &store)?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
         let installer = Installer::at(root);
-        let shown = AgentView {
-            endpoint: settings.endpoint.clone(),
-            server_uri: settings.server_uri(),
-            ..AgentView::default()
-        };
         let changes = LocalChanges::default();
-        let (publisher, commands) = bus::start(
-            root,
-            settings.timing,
-            installer.clone(),
-            changes.clone(),
-            shown,
-        );
+        let (publisher, commands) = go_to_bus(root, &settings, &installer, &changes);
         let context = Context {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
             room: Room::default(),
             handovers: Handovers::default(),
-            store: Rc::new(RefCell::new(store)),
+            store,
             reports: sender,
             publisher,
             timing: settings.timing,
@@ -208,42 +161,28 @@ impl Agent {
         device::watch(root, changes.clone(), context.clone());
         tokio::task::spawn_local(leftovers::discard(context.clone()));
         let mut agent = Self {
-            link,
-            registration_not_kept: false,
             device: Device::of(root, &settings.device),
-            own_package: surroundings.own_package,
             service_manager: system("cannot time signs of life", ServiceManager::new())?,
-            standing: Standing::Registering,
             story: Story::default(),
-            trace: Trace::default(),
-            account,
             context,
+            servers,
             instances: stored.instances,
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
             resting: BTreeSet::new(),
             changes,
-            pushes: BTreeMap::new(),
-            expected: None,
+            pushes: Pushes::default(),
             reports,
             commands,
             gate_rests: false,
             end,
             clock: system("cannot watch the clock", ClockWatch::new())?,
-            terminate: system("cannot wait for SIGTERM", signal(SignalKind::terminate()))?,
-            interrupt: system("cannot wait for SIGINT", signal(SignalKind::interrupt()))?,
-            hangup: system("cannot wait for SIGHUP", signal(SignalKind::hangup()))?,
+            signals: Signals::new()?,
             settings,
-            root: surroundings.root,
+            surroundings,
         };
-        if !clock::is_set() {
-            tracing::warn!(
-                MESSAGE_ID = message::CLOCK_NOT_SET,
-                "the clock of this machine is not set: it is before the day that this wharfd was built on. Downloads by \
-                 https wait until it is"
-            );
-        }
+        tell_clock();
         agent.tell_what_changed_meanwhile();
         agent.show();
         agent.take_up(stored.pending);
@@ -252,20 +191,21 @@ impl Agent {
 
     /// Runs until it is told to end, or to read its configuration again.
     pub async fn run(mut self) -> End {
-        let mut obstacle = self.link.obstacle();
+        let mut last = ShortId(0);
         let end = loop {
             self.settle().await;
+            self.show_standing();
             self.service_manager.tell(self.status());
             tokio::select! {
-                input = self.link.next() => self.hear(input),
+                (server, news) = server::next(&mut self.servers, last) => {
+                    last = server;
+                    self.hear(server, news);
+                }
                 Some(report) = self.reports.recv() => self.take(report),
                 Some(command) = self.commands.recv() => self.answer_local(command),
-                Ok(()) = obstacle.changed() => self.show_obstacle(obstacle.borrow_and_update().clone()),
                 set = self.clock.changed() => note_clock(set),
                 () = self.service_manager.stay_alive() => {}
-                _ = self.terminate.recv() => break End::Terminate,
-                _ = self.interrupt.recv() => break End::Terminate,
-                _ = self.hangup.recv() => if self.may_reload() { break End::Reload },
+                end = self.signals.next() => if self.may_end(end) { break end },
             }
         };
         if end == End::Terminate {
@@ -276,8 +216,11 @@ impl Agent {
     }
 
     /// A configuration that cannot be used ends nothing that runs.
-    fn may_reload(&self) -> bool {
-        let settings = Settings::read(&self.root);
+    fn may_end(&self, end: End) -> bool {
+        if end == End::Terminate {
+            return true;
+        }
+        let settings = Settings::read(&self.surroundings.root);
         if let Err(error) = &settings {
             tracing::error!(
                 MESSAGE_ID = message::CONFIGURATION_REFUSED,
@@ -287,29 +230,14 @@ impl Agent {
         settings.is_ok()
     }
 
-    /// Tells the engine what came by the link, where a way that is open may begin at another port.
-    fn hear(&mut self, input: Input) {
-        if let (Input::Start | Input::Moved, Some(port)) = (&input, self.link.local_port()) {
-            let stored = self
-                .context
-                .store
-                .borrow_mut()
-                .set_local_port(self.settings.account(), port);
-            if let Err(error) = stored {
-                tracing::error!(
-                    MESSAGE_ID = message::NOT_STORED,
-                    "after a restart the server will see another port: {error}"
-                );
-            }
+    fn hear(&mut self, id: ShortId, news: News) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.hear(news);
         }
-        if let Input::Datagram(datagram) = &input {
-            self.trace.received(datagram);
-        }
-        self.link.handle(input);
     }
 
     /// Does all that follows from what happened, before it waits again: a request may put an operation into the
-    /// gate, and what the gate lets through is told to the server.
+    /// gate, and what the gate lets through is told to the servers.
     async fn settle(&mut self) {
         self.serve().await;
         while self.ask_gate() {
@@ -317,78 +245,33 @@ impl Agent {
         }
     }
 
-    /// Does what the engine wants, until it wants nothing more.
+    /// Does what the servers want, until none wants anything more.
     async fn serve(&mut self) {
-        while let Some(output) = self.link.poll_output() {
-            match output {
-                Output::Send(datagram) => {
-                    if self.registration_not_kept {
-                        self.keep_registration();
-                    }
-                    self.trace.sent(&datagram);
-                    self.link.send(&datagram).await;
-                }
-                Output::Request { id, request } => self.answer(id, request),
-                Output::Save => self.keep_registration(),
-                Output::Event(event) => {
-                    if event == lwm2m::Event::RegistrationLost {
-                        self.forget_answered();
-                    }
-                    if let Some(server) = &self.settings.server {
-                        story::tell_registration(&server.address, &event);
-                    }
-                    self.show_registration(&event);
-                    self.standing.note(&event);
-                }
+        while let Some((key, request)) = self.next_request().await {
+            self.answer(key, request);
+        }
+    }
+
+    async fn next_request(&mut self) -> Option<(RequestKey, Request)> {
+        for (id, server) in &mut self.servers {
+            if let Some((request, wanted)) = server.next_request().await {
+                let server = *id;
+                return Some((RequestKey { server, request }, wanted));
             }
         }
+        None
     }
 
-    /// What cannot be forgotten now is too old in four minutes.
-    fn forget_answered(&mut self) {
-        if let Err(error) = self
-            .context
-            .store
-            .borrow_mut()
-            .forget_answered(self.settings.account())
-        {
-            tracing::error!(
-                MESSAGE_ID = message::NOT_STORED,
-                "messages that were answered are not forgotten: {error}"
-            );
-        }
-    }
-
-    /// Stores what of the registration outlives wharfd. What cannot be stored is told all the same, and stored before
-    /// the next message if that is possible.
-    fn keep_registration(&mut self) {
-        let Some(server) = &self.settings.server else {
-            return; // the next server may be the same one
-        };
-        let server = server.address.to_string();
-        let saved = self.link.saved();
-        let kept = self.context.store.borrow_mut().save_registration(
-            self.settings.account(),
-            &server,
-            &saved,
-        );
-        let was_kept = !mem::replace(&mut self.registration_not_kept, kept.is_err());
-        if let (Err(error), true) = (kept, was_kept) {
-            tracing::error!(
-                MESSAGE_ID = message::NOT_STORED,
-                "after a restart the server may have to observe again, or take a message for one that it had: {error}"
-            );
-        }
-    }
-
-    /// The registration and its observations stay, and effects stay pending: the next start takes them up. Downloads
+    /// The registrations and their observations stay, and effects stay pending: the next start takes them up. Downloads
     /// say first how far they are.
     async fn end(mut self) {
         tracing::info!("ending: what is pending is taken up at the next start");
         self.end.send_replace(true);
-        self.keep_registration();
+        self.servers.values_mut().for_each(Server::keep);
         let _ = tokio::time::timeout(END_LIMIT, self.downloads_ended()).await;
-        self.link.close().await;
+        for server in self.servers.values_mut() {
+            server.close().await;
+        }
     }
 
     async fn downloads_ended(&mut self) {
@@ -401,60 +284,47 @@ impl Agent {
     }
 }
 
-/// What a push will need if the machine accepts it.
-enum Expected {
-    /// From a server.
-    Blocks {
-        blocks: mpsc::Receiver<Block>,
-        /// The whole length, as the server announced it.
-        size: Option<u64>,
-    },
-    /// From a local user.
-    File(LocalFile),
-}
-
-/// The way of a server's blocks to the task that writes them.
-struct Blocks {
-    sender: mpsc::Sender<Block>,
-    /// The block that is being written, and not answered yet.
-    open: Option<RequestId>,
-}
-
-fn database(root: &Path) -> PathBuf {
-    root.join("var/lib/wharfd/wharfd.db")
-}
-
-fn link(
+/// The servers that are configured.
+fn start_servers(
     settings: &Settings,
-    account: &Account,
     software: &BTreeMap<InstanceId, Instance>,
-    saved: Option<Saved>,
-    port: Option<u16>,
-) -> Result<Link, AgentError> {
-    let config = Config {
-        lifetime: account.lifetime(),
-        transmission: Transmission {
-            ack_timeout: settings.timing.ack_timeout,
-            ..Transmission::default()
-        },
-        backoff: Backoff {
-            first: settings.timing.retry_first,
-            longest: settings.timing.retry_longest,
-        },
-        ..Config::new(settings.endpoint.clone())
+    store: &Rc<RefCell<Store>>,
+) -> Result<BTreeMap<ShortId, Server>, ServerError> {
+    let started = settings.server.iter().map(|configured| {
+        let instances = objects::instances(software);
+        let server = Server::start(settings, configured, instances, store)?;
+        Ok((configured.id, server))
+    });
+    started.collect()
+}
+
+fn go_to_bus(
+    root: &Path,
+    settings: &Settings,
+    installer: &Installer,
+    changes: &LocalChanges,
+) -> (Publisher, mpsc::Receiver<bus::Command>) {
+    let shown = AgentView {
+        endpoint: settings.endpoint.clone(),
+        server_uri: settings.server_uri(),
+        ..AgentView::default()
     };
-    let objects = Objects::new(&objects::DEFINITIONS, objects::instances(software));
-    let seed = u64::from_le_bytes(random());
-    let engine = match saved {
-        Some(saved) => Engine::restored(config, objects, seed, saved),
-        None => Engine::new(config, objects, seed),
-    };
-    let server = settings.server.as_ref();
-    Ok(Link::new(engine, server, settings.timing, port)?)
+    let (installer, changes) = (installer.clone(), changes.clone());
+    bus::start(root, settings.timing, installer, changes, shown)
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {
     result.map_err(|source| AgentError::System { what, source })
+}
+
+fn tell_clock() {
+    if !clock::is_set() {
+        tracing::warn!(
+            MESSAGE_ID = message::CLOCK_NOT_SET,
+            "the clock of this machine is not set: it is before the day that this wharfd was built on. Downloads by \
+             https wait until it is"
+        );
+    }
 }
 
 fn note_clock(set: std::io::Result<()>) {

@@ -1,47 +1,15 @@
-//! How it stands with the server, in the one line that an administrator sees first.
-
-use lwm2m::Event;
+//! How wharfd stands: in the one line that an administrator sees first, and on the bus.
 
 use super::Agent;
 use crate::clock;
 
-/// What became of the registration last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// No answer has come yet.
-    Registering,
-    /// The server knows this gateway.
-    Registered,
-    /// It does not, and why.
-    Not(String),
-    /// It cannot be reached, and why.
-    Unreached(String),
-}
-
-impl Standing {
-    /// What happened to the registration.
-    pub(super) fn note(&mut self, event: &Event) {
-        *self = match event {
-            Event::Registered { .. } | Event::StillRegistered { .. } | Event::Updated => {
-                Self::Registered
-            }
-            Event::RegistrationFailed { failure, .. } => Self::Not(failure.to_string()),
-            Event::RegistrationLost => Self::Not("the server forgot the registration".to_owned()),
-            Event::Unreachable => Self::Not("the server does not answer".to_owned()),
-            _ => return,
-        };
-    }
-}
-
 impl Agent {
-    /// What stands between this gateway and its server. That nothing does any more says nothing of the registration.
-    pub(super) fn show_obstacle(&mut self, why: Option<String>) {
-        if let Some(why) = why {
-            let shown = why.clone();
-            self.context
-                .publisher
-                .agent(|agent| agent.registration_failure = shown);
-            self.standing = Standing::Unreached(why);
+    /// The bus shows one server.
+    pub(super) fn show_standing(&self) {
+        if let Some(server) = self.servers.values().next() {
+            let standing = server.standing();
+            let publisher = &self.context.publisher;
+            publisher.registration(standing.registered_since(), standing.failure());
         }
     }
 
@@ -51,20 +19,15 @@ impl Agent {
             1 => "1 package".to_owned(),
             count => format!("{count} packages"),
         };
-        let mut status = match (&self.settings.server, &self.standing) {
-            (None, _) => format!("no server, {packages}"),
-            (Some(server), standing) => {
-                let server = &server.address;
-                match standing {
-                    Standing::Registering => format!("registering with {server}, {packages}"),
-                    Standing::Registered => format!("registered with {server}, {packages}"),
-                    Standing::Unreached(why) => format!("{why}; {packages}"),
-                    Standing::Not(why) => {
-                        format!("not registered with {server}: {why}; {packages}")
-                    }
-                }
-            }
-        };
+        let servers = self.servers.values();
+        let mut status: Vec<String> = servers
+            .map(|server| server.standing().line(&server.configured().address))
+            .collect();
+        if status.is_empty() {
+            status.push("no server,".to_owned());
+        }
+        status.push(packages);
+        let mut status = status.join(" ");
         if !clock::is_set() {
             status.push_str("; the clock is not set, and downloads by https wait until it is");
         }

@@ -1,15 +1,14 @@
-//! What the journal is told: of each instance what a person wants to know, in a handful of lines for a package; of the
-//! registration how it stands. Decides nothing.
+//! What the journal is told of each instance: what a person wants to know, in a handful of lines for a package. Decides
+//! nothing.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use wharf_frames::{OperationId, PackageName, Text};
+use wharf_frames::{OperationId, PackageName};
 use wharf_journal::message;
 use wharf_software::{
     Instance, InstanceId, Kind, Refusal, UpdateResult, UpdateState, instance::Flow,
     operation::Phase,
 };
-use wharf_transport::ServerAddress;
 
 use crate::file_name;
 
@@ -199,42 +198,4 @@ pub(super) fn tell_refusal(id: Option<InstanceId>, refusal: &Refusal) {
         refusal.code.as_str(),
         refusal.why
     );
-}
-
-/// Tells how it stands with the server.
-pub(super) fn tell_registration(server: &ServerAddress, event: &lwm2m::Event) {
-    use lwm2m::Event;
-    let not_registered = |why: &dyn fmt::Display| {
-        tracing::warn!(
-            MESSAGE_ID = message::NOT_REGISTERED,
-            "not registered with {server}: {why}"
-        );
-    };
-    match event {
-        Event::Registered { location } => {
-            let location = Text::new(location);
-            tracing::info!(
-                MESSAGE_ID = message::REGISTERED,
-                "registered with {server} at {location}"
-            );
-        }
-        Event::StillRegistered { location } => {
-            let location = Text::new(location);
-            tracing::info!(
-                MESSAGE_ID = message::REGISTERED,
-                "still registered with {server} at {location}"
-            );
-        }
-        Event::RegistrationFailed { failure, .. } => {
-            not_registered(&format_args!("{failure}. It is tried again for ever"));
-        }
-        Event::RegistrationLost => {
-            not_registered(&"the server forgot the registration, and is told again")
-        }
-        Event::Unreachable => not_registered(&"the server does not answer"),
-        Event::Deregistered => tracing::info!("deregistered at {server}"),
-        Event::Updated => tracing::debug!("the registration is updated"),
-        Event::Observed(path) => tracing::debug!("observed: {path}"),
-        Event::ObservationEnded(path) => tracing::debug!("observed no more: {path}"),
-    }
 }

@@ -79,7 +79,7 @@ impl Agent {
     }
 
     /// Writes each CoAP message of the server, as one line without secrets, into this pipe as long as somebody reads
-    /// there; who reads too slowly misses lines. Root alone.
+    /// there; who reads too slowly misses lines. Refused where no server is configured. Root alone.
     async fn trace(
         &self,
         writer: OwnedFd,

@@ -134,6 +134,20 @@ impl Publisher {
         });
     }
 
+    /// How the registration stands.
+    pub fn registration(&self, since: Option<u64>, failure: &str) {
+        self.0.send_if_modified(|views| {
+            let agent = &mut views.agent;
+            if agent.registered_since == since && agent.registration_failure == failure {
+                return false;
+            }
+            agent.registered_since = since;
+            agent.registration_failure = failure.to_owned();
+            views.generation += 1;
+            true
+        });
+    }
+
     /// The agent is another.
     pub fn agent(&self, change: impl FnOnce(&mut AgentView)) {
         self.change(|views| change(&mut views.agent));

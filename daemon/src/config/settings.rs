@@ -185,17 +185,6 @@ impl Settings {
         .map(drop)
     }
 
-    /// The account of the one server, whether or not it is configured.
-    pub fn account(&self) -> ShortId {
-        ONLY_SERVER
-    }
-
-    /// The lifetime of a registration, in seconds.
-    pub fn lifetime(&self) -> u32 {
-        let server = self.server.as_ref();
-        server.map_or(DAY, |server| server.lifetime)
-    }
-
     /// The server's address for display; empty if there is none.
     pub fn server_uri(&self) -> String {
         let server = self.server.as_ref();

@@ -3,14 +3,13 @@
 
 use std::{fs::File, io::Write as _, time::Duration};
 
-use lwm2m::RequestId;
 use tokio::sync::mpsc;
 use wharf_frames::{Cause, Failure, OperationId, StageId};
 use wharf_software::{Event, InstanceId};
 
 use crate::{
     installer::{NotDone, Staged},
-    work::{Context, Report},
+    work::{Context, Report, RequestKey},
 };
 
 /// So often in a row a push asks for its file in vain.
@@ -20,7 +19,7 @@ const STAGE_LIMIT: u32 = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The request that brought it, and waits for an answer.
-    pub request: RequestId,
+    pub request: RequestKey,
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// None follows.
@@ -91,7 +90,7 @@ impl Push {
     }
 
     /// Without a block to answer, the server stayed silent for too long.
-    fn end(&self, context: &Context, answers: Option<(RequestId, Result<(), Failure>)>) {
+    fn end(&self, context: &Context, answers: Option<(RequestKey, Result<(), Failure>)>) {
         let operation = self.operation;
         let event = match &answers {
             Some((_, Ok(()))) => Event::PackageWritten { operation },

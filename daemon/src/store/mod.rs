@@ -19,7 +19,10 @@ mod registration;
 mod rows;
 mod schema;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use wharf_frames::OperationId;
 use wharf_software::{Effect, Instance, InstanceId, Kind};
@@ -84,6 +87,11 @@ pub struct HistoryEntry {
 }
 
 impl Store {
+    /// Where the database lies.
+    pub fn file(root: &Path) -> PathBuf {
+        root.join("var/lib/wharfd/wharfd.db")
+    }
+
     /// Opens the database, makes it if there is none, and brings an older one to today's schema.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = Database::open(file, schema::MIGRATIONS)?;

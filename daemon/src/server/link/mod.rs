@@ -1,5 +1,5 @@
 //! The way to one LwM2M server: its engine, the channel, the deadline. Datagrams and time go into the engine here;
-//! what the engine asks of the application is for the agent. A way that fails is replaced by a new one.
+//! what the engine asks for is for others. A way that fails is replaced by a new one.
 
 mod network;
 mod opener;
@@ -25,7 +25,7 @@ use opener::Opener;
 const ANOTHER_ADDRESS: &str = "this machine's address is another one now";
 
 /// The engine of one server, with the way there.
-pub struct Link {
+pub(super) struct Link {
     engine: Engine,
     way: Way,
     obstacle: watch::Receiver<Option<String>>,
@@ -62,24 +62,13 @@ enum Coming {
 
 impl Link {
     /// Goes to the server, and registers once there is a way. It begins at this port if it can: a server that is
-    /// spoken with in the clear knows the gateway by it. Without a server the link never opens, and the engine does
-    /// nothing.
-    pub fn new(
+    /// spoken with in the clear knows the gateway by it.
+    pub(super) fn new(
         engine: Engine,
-        server: Option<&Server>,
+        server: &Server,
         timing: Timing,
         port: Option<u16>,
     ) -> Result<Self, dtls::Failure> {
-        let began = Instant::now();
-        let Some(server) = server else {
-            return Ok(Self {
-                engine,
-                obstacle: watch::channel(None).1,
-                way: Way::Opening(Box::pin(pending())),
-                began,
-                has_started: false,
-            });
-        };
         let client = match &server.psk {
             Some(psk) => Some(Client::new(psk.clone(), timing.ack_timeout)?),
             None => None,
@@ -89,14 +78,14 @@ impl Link {
             engine,
             obstacle: opener.obstacle(),
             way: Way::opening(opener),
-            began,
+            began: Instant::now(),
             has_started: false,
         })
     }
 
     /// Waits for what the engine has to know next. Losing the future loses nothing. While no way is open, no
     /// deadline counts: nothing that is sent could arrive.
-    pub async fn next(&mut self) -> Input {
+    pub(super) async fn next(&mut self) -> Input {
         loop {
             let deadline = self.engine.next_deadline().map(|time| self.instant(time));
             let coming = match &mut self.way {
@@ -120,22 +109,22 @@ impl Link {
     }
 
     /// Tells the engine.
-    pub fn handle(&mut self, input: Input) {
+    pub(super) fn handle(&mut self, input: Input) {
         self.engine.handle(self.now(), input);
     }
 
     /// Tells the engine what acted in an earlier run.
-    pub fn remember(&mut self, answered: Answered) {
+    pub(super) fn remember(&mut self, answered: Answered) {
         self.engine.remember(self.now(), answered);
     }
 
     /// Why no way to the server is open; none while one is, or was not tried yet. Each change is seen there.
-    pub fn obstacle(&self) -> watch::Receiver<Option<String>> {
+    pub(super) fn obstacle(&self) -> watch::Receiver<Option<String>> {
         self.obstacle.clone()
     }
 
     /// The port that the server knows the gateway by, if it does.
-    pub fn local_port(&self) -> Option<u16> {
+    pub(super) fn local_port(&self) -> Option<u16> {
         match &self.way {
             Way::Open(open) => open.opener.port(),
             Way::Opening(_) => None,
@@ -143,18 +132,18 @@ impl Link {
     }
 
     /// What of the engine is to outlive wharfd.
-    pub fn saved(&self) -> Saved {
+    pub(super) fn saved(&self) -> Saved {
         self.engine.saved()
     }
 
     /// What is to be stored in one step with what a request changes.
-    pub fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
+    pub(super) fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
         self.engine.answered(request, answer)
     }
 
     /// What is to be done, until there is nothing more. A server that does not answer may be somewhere else by now,
     /// or have forgotten the session: a new way is opened.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
         let output = self.engine.poll_output()?;
         if is_silence(&output) {
             self.open_anew("the server does not answer");
@@ -163,7 +152,7 @@ impl Link {
     }
 
     /// Sends a datagram. One that cannot be sent is a lost one.
-    pub async fn send(&mut self, datagram: &[u8]) {
+    pub(super) async fn send(&mut self, datagram: &[u8]) {
         let Way::Open(open) = &mut self.way else {
             return;
         };
@@ -176,7 +165,7 @@ impl Link {
     }
 
     /// Says goodbye to the server's transport.
-    pub async fn close(&mut self) {
+    pub(super) async fn close(&mut self) {
         if let Way::Open(open) = &mut self.way {
             open.channel.close().await;
         }

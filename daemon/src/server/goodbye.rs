@@ -1,0 +1,49 @@
+//! The end of a registration for good. A restart of wharfd is none: the server goes on observing.
+
+use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc, time::Duration};
+
+use lwm2m::{Input, Saved};
+
+use super::{News, Server, ServerError};
+use crate::{config::Settings, objects, store::Store};
+
+/// So long the server may take to answer, its name and a handshake included.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deregisters what an earlier run registered. Says whether there was anything. wharfd must not be running.
+pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerError> {
+    let mut store = Store::open(&Store::file(root))?;
+    let configured = settings.server.clone().ok_or(ServerError::NoServer)?;
+    let saved = store.registration(configured.id, &configured.address.to_string())?;
+    let Some(registered) = saved.filter(|saved| !saved.location.is_empty()) else {
+        return Ok(false);
+    };
+    // Its name may be configured anew meanwhile.
+    let settings = Settings {
+        endpoint: registered.endpoint.clone(),
+        ..settings
+    };
+    let store = Rc::new(RefCell::new(store));
+    let no_software = objects::instances(&BTreeMap::new());
+    let mut server = Server::start(&settings, &configured, no_software, &store)?;
+    let answered = tokio::time::timeout(PATIENCE, server.say_goodbye(registered)).await;
+    server.close().await;
+    answered.map_err(|_| ServerError::NoAnswer)?;
+    server.rows.save(server.link.saved())?;
+    Ok(true)
+}
+
+impl Server {
+    /// Deregisters, and nothing else: its requests get no answer any more.
+    async fn say_goodbye(&mut self, registered: Saved) {
+        self.rows.hold(registered);
+        while self.rows.is_held() {
+            let news = match self.next().await {
+                News::Input(Input::Start) => News::Input(Input::Stop),
+                news => news,
+            };
+            self.hear(news);
+            while self.next_request().await.is_some() {}
+        }
+    }
+}

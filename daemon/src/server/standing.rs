@@ -1,0 +1,120 @@
+//! How the registration with one server stands: for the journal, and as what is shown of it.
+
+use std::fmt;
+
+use lwm2m::Event;
+use wharf_frames::Text;
+use wharf_journal::message;
+use wharf_transport::ServerAddress;
+
+use crate::clock;
+
+/// How the registration stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    last: Last,
+    registered_since: Option<u64>,
+}
+
+/// What became of the registration last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Last {
+    /// No answer has come yet.
+    #[default]
+    Registering,
+    /// The server knows this gateway.
+    Registered,
+    /// It does not, and why.
+    Not(String),
+    /// It cannot be reached, and why.
+    Unreached(String),
+}
+
+impl Standing {
+    /// Since when it is known to be registered, in seconds since 1970; none while it is not.
+    pub fn registered_since(&self) -> Option<u64> {
+        self.registered_since
+    }
+
+    /// Why the last Register or Update failed; empty once one succeeded.
+    pub fn failure(&self) -> &str {
+        match &self.last {
+            Last::Registering | Last::Registered => "",
+            Last::Not(why) | Last::Unreached(why) => why,
+        }
+    }
+
+    /// How it stands with the server at this address, as the beginning of a line that goes on.
+    pub fn line(&self, server: &ServerAddress) -> String {
+        match &self.last {
+            Last::Registering => format!("registering with {server},"),
+            Last::Registered => format!("registered with {server},"),
+            Last::Not(why) => format!("not registered with {server}: {why};"),
+            Last::Unreached(why) => format!("{why};"),
+        }
+    }
+
+    /// What happened to the registration.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Registered { .. } | Event::StillRegistered { .. } => {
+                self.registered_since = Some(clock::now());
+            }
+            Event::RegistrationLost | Event::Deregistered => self.registered_since = None,
+            _ => {}
+        }
+        self.last = match event {
+            Event::Registered { .. } | Event::StillRegistered { .. } | Event::Updated => {
+                Last::Registered
+            }
+            Event::RegistrationFailed { failure, .. } => Last::Not(failure.to_string()),
+            Event::RegistrationLost => Last::Not("the server forgot the registration".to_owned()),
+            Event::Unreachable => Last::Not("the server does not answer".to_owned()),
+            Event::Deregistered | Event::Observed(_) | Event::ObservationEnded(_) => return,
+        };
+    }
+
+    /// Why no way to the server is open. A cleared obstacle does not mean that the gateway is registered.
+    pub(super) fn note_obstacle(&mut self, why: Option<String>) {
+        if let Some(why) = why {
+            self.last = Last::Unreached(why);
+        }
+    }
+}
+
+/// Tells the journal what happened to the registration.
+pub(super) fn tell(server: &ServerAddress, event: &Event) {
+    let not_registered = |why: &dyn fmt::Display| {
+        tracing::warn!(
+            MESSAGE_ID = message::NOT_REGISTERED,
+            "not registered with {server}: {why}"
+        );
+    };
+    match event {
+        Event::Registered { location } => {
+            let location = Text::new(location);
+            tracing::info!(
+                MESSAGE_ID = message::REGISTERED,
+                "registered with {server} at {location}"
+            );
+        }
+        Event::StillRegistered { location } => {
+            let location = Text::new(location);
+            tracing::info!(
+                MESSAGE_ID = message::REGISTERED,
+                "still registered with {server} at {location}"
+            );
+        }
+        Event::RegistrationFailed { failure, .. } => {
+            not_registered(&format_args!("{failure}. It is tried again for ever"));
+        }
+        Event::RegistrationLost => {
+            not_registered(&"the server forgot the registration, and is told again");
+        }
+        Event::Unreachable => not_registered(&"the server does not answer"),
+        Event::Deregistered => tracing::info!("deregistered at {server}"),
+        Event::Updated => tracing::debug!("the registration is updated"),
+        Event::Observed(path) => tracing::debug!("observed: {path}"),
+        Event::ObservationEnded(path) => tracing::debug!("observed no more: {path}"),
+    }
+}
