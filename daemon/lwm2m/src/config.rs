@@ -1,4 +1,4 @@
-//! What the caller decides once for an account: names, times, bounds. Knows no file.
+//! The settings of one server account: names, times and limits.
 
 use core::time::Duration;
 
@@ -11,14 +11,14 @@ pub struct Config {
     pub lifetime: u32,
     /// Times of the message layer.
     pub transmission: Transmission,
-    /// When a failed Register or Update is tried again.
+    /// The pauses before a failed Register or Update is retried.
     pub backoff: Backoff,
-    /// Bounds of everything that a server could make grow.
+    /// The limits on memory that a server can make the engine use.
     pub limits: Limits,
 }
 
 impl Config {
-    /// Defaults that a gateway can live with.
+    /// A configuration with default values.
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -30,19 +30,20 @@ impl Config {
     }
 }
 
-/// The parameters of RFC 7252 4.8, with its defaults.
+/// The transmission parameters of RFC 7252 4.8, with its default values.
 #[derive(Clone, Copy, Debug)]
 pub struct Transmission {
-    /// ACK_TIMEOUT: how long to wait for the first acknowledgement, at least.
+    /// ACK_TIMEOUT: the shortest wait before the first retransmission.
     pub ack_timeout: Duration,
     /// ACK_RANDOM_FACTOR, in percent: 150 is 1.5.
     pub ack_random_percent: u32,
-    /// MAX_RETRANSMIT: how often a message is repeated.
+    /// MAX_RETRANSMIT: the number of retransmissions of a message.
     pub max_retransmit: u32,
-    /// EXCHANGE_LIFETIME: how long a Message ID is remembered, and how long a response may take.
+    /// EXCHANGE_LIFETIME (RFC 7252 4.8.2): how long a received Message ID is remembered, and how
+    /// long the engine waits for a separate response.
     pub exchange_lifetime: Duration,
-    /// How long an application may take before its answer needs a message of its own. Less than the
-    /// server's ACK_TIMEOUT, or the server repeats its request.
+    /// How long the engine waits for the application before it acknowledges a request with an empty
+    /// message (RFC 7252 5.2.2). It must be shorter than the server's ACK_TIMEOUT.
     pub processing_delay: Duration,
 }
 
@@ -58,8 +59,8 @@ impl Default for Transmission {
     }
 }
 
-/// Pauses between attempts to register: doubled each time, each a random length between half of it
-/// and all of it, so that a fleet does not come back as one.
+/// The back-off between attempts to register. The pause doubles with each failure. Its length is
+/// random, from half of it to all of it, so that gateways do not retry at the same moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The first pause.
@@ -77,23 +78,24 @@ impl Default for Backoff {
     }
 }
 
-/// Bounds. Nothing is allocated before it is needed.
+/// Limits. The engine allocates memory only when it needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Requests that the application has not answered yet; one more gets 5.03.
+    /// The most requests that the application has not answered yet. Another one gets 5.03.
     pub open_requests: usize,
-    /// Messages remembered against duplicates: this many that act at once (all but reads and
-    /// blocks), and this many others.
+    /// The most messages remembered to detect duplicates: this many that change something, and this
+    /// many others.
     pub remembered_messages: usize,
-    /// The most observations. At the limit, a new one replaces the oldest of the path that has most, the new one
-    /// counted. If no path has two, it is answered as a plain Read, without the Observe option (RFC 7641 4.1).
+    /// The most observations. At the limit, a new one replaces the oldest one of the path that has
+    /// most, with the new one counted. If no path has two, the response is that of a plain Read,
+    /// without the Observe option (RFC 7641 4.1).
     pub observations: usize,
-    /// Notifications that wait, for each observation; then the oldest is dropped.
+    /// The most queued notifications of each observation. Another one drops the oldest.
     pub queued_notifications: usize,
-    /// The most bytes of a request body, in one message or in blocks. A longer one gets 4.13. A streamed body has no
-    /// limit.
+    /// The most bytes of a request body, in one message or in blocks. A longer one gets 4.13. A
+    /// streamed body has no limit.
     pub request_body: usize,
-    /// Bytes of a response's body; more gets 5.00.
+    /// The most bytes of a response body. A longer one becomes 5.00.
     pub response_body: usize,
 }
 

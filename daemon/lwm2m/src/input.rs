@@ -1,69 +1,68 @@
-//! What happens to the engine.
+//! The inputs of the engine.
 
 use core::fmt;
 
 use crate::{Answer, InstanceId, ObjectId, Path, RequestId};
 
-/// Something that happened, for [`Engine::handle`](crate::Engine::handle).
+/// An event, for [`Engine::handle`](crate::Engine::handle).
 #[derive(Clone, PartialEq)]
 pub enum Input {
     /// A datagram came from the server's own address.
     Datagram(Vec<u8>),
-    /// The time of [`Engine::next_deadline`](crate::Engine::next_deadline) has come. Early or
-    /// without need does no harm.
+    /// The deadline of [`Engine::next_deadline`](crate::Engine::next_deadline) has passed. An early
+    /// timeout does nothing.
     Timeout,
-    /// Register, and stay registered. With the registration of an earlier run: Update.
+    /// Register and stay registered. After a restart, the engine sends an Update instead.
     Start,
-    /// The way to the server is a new one: another local address, or a new DTLS session. The server
-    /// is told so by an Update (a Register if it knows none) before anything else goes there, or it
-    /// would take notifications for those of a stranger. They and separate responses wait until it
-    /// has answered. Before [`Start`](Self::Start) nothing happens.
+    /// The local address or the DTLS session is new. The engine first sends an Update, or a Register
+    /// if there is no registration. Notifications and separate responses wait for its response: the
+    /// server does not accept them from an unknown address. Before [`Start`](Self::Start) this does
+    /// nothing.
     Moved,
-    /// The application answers an [`Output::Request`](crate::Output::Request). Within
-    /// [`Transmission::processing_delay`](crate::Transmission) the answer travels in the
-    /// acknowledgement, later it travels in a message of its own. To be given before the
-    /// [`Changed`](Self::Changed) that the same commit caused, so that the server sees its response
-    /// first.
+    /// The application answers an [`Output::Request`](crate::Output::Request). The response is
+    /// piggybacked within [`Transmission::processing_delay`](crate::Transmission), else separate
+    /// (RFC 7252 5.2). Pass it in before the [`Changed`](Self::Changed) of the same commit, so that
+    /// the server gets the response before the notifications.
     Answer {
-        /// Which request. One that is not open any more is ignored.
+        /// The request. The engine ignores one that is no longer open.
         request: RequestId,
-        /// What to say.
+        /// The answer.
         answer: Answer,
     },
-    /// One commit changed these resources. Whoever observes one is notified, in this order: the
-    /// engine asks for the values by requests with
-    /// [`ReadPurpose::Notification`](crate::ReadPurpose), to be answered from this commit.
+    /// One commit changed these resources. The engine notifies their observers, in this order. It
+    /// requests the values with [`ReadPurpose::Notification`](crate::ReadPurpose); answer them from
+    /// this commit.
     Changed(Vec<Path>),
-    /// These may have changed while the program did not run. Whoever observes one, and has another
-    /// value of it than there is now, is notified, in this order.
+    /// These resources may have changed while the program did not run. The engine notifies, in this
+    /// order, the observers that have another value.
     MayHaveChanged(Vec<Path>),
-    /// Instances appeared or went away. Observers of what went away are told so (4.04) and
-    /// forgotten.
+    /// Instances were added or removed. An observation of a removed one ends with a 4.04
+    /// notification (RFC 7641 4.2).
     ObjectsChanged {
-        /// All instances there are now, of all objects.
+        /// The present instances of all objects.
         instances: Vec<(ObjectId, InstanceId)>,
-        /// When the server shall learn it.
+        /// When to send the list to the server.
         update: UpdateTiming,
     },
-    /// Send an Update now: the server's Registration Update Trigger, or a changed setting.
+    /// Send an Update now: after the Registration Update Trigger, or after a changed setting.
     Update {
-        /// Set if the lifetime changed: seconds.
+        /// The new lifetime in seconds, if it changed.
         lifetime: Option<u32>,
     },
-    /// Deregister and be silent. [`Event::Deregistered`](crate::Event::Deregistered) tells the end.
+    /// Deregister and stop. [`Event::Deregistered`](crate::Event::Deregistered) follows at the end.
     Stop,
 }
 
-/// When a changed list of instances is sent.
+/// When the engine sends a changed list of instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateTiming {
     /// At once.
     Now,
-    /// With the next Update that is due anyway.
+    /// With the next Update.
     WithNext,
 }
 
-/// A datagram may carry a secret: only its length is shown.
+/// A datagram may contain a secret, so that only its length is shown.
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,9 +1,9 @@
 //! CoAP and the LwM2M 1.0 client as one pure engine: no socket, no clock, no file, no randomness,
 //! no thread.
 //!
-//! What happens goes in as an [`Input`], with the time; what is to be done comes out as an
-//! [`Output`]. One [`Engine`] serves one LwM2M server account. Whoever drives it passes in the
-//! datagrams that came from that server's own address, and nothing else.
+//! The caller passes each event in as an [`Input`], with the time, and carries out each [`Output`].
+//! One [`Engine`] serves one LwM2M server account. The caller must pass in only the datagrams that
+//! came from that server's address.
 //!
 //! ```
 //! use lwm2m::{Answer, Content, Engine, Input, Output, Request, Time, Value};
@@ -20,34 +20,34 @@
 //!     match output {
 //!         Output::Send(datagram) => { /* to the server */ drop(datagram) }
 //!         Output::Request { id, request: Request::Read { path, .. } } => {
-//!             // From committed state; at once or later, in any order.
+//!             // Answer from committed state; now or later, in any order.
 //! #           drop(path);
 //!             let answer = Answer::Content(Content::from(Value::from("Open Mobile Alliance")));
 //!             engine.handle(now, Input::Answer { request: id, answer });
 //!         }
 //!         Output::Request { .. } => { /* … */ }
-//!         Output::Save => { /* keep `engine.saved()`, for `Engine::restored` */ }
+//!         Output::Save => { /* store `engine.saved()`, for `Engine::restored` */ }
 //!         Output::Event(event) => { /* journal, status */ drop(event) }
 //!     }
 //! }
-//! // Then wait for a datagram, a local event, or this deadline: `handle(now, Input::Timeout)`.
+//! // Wait for a datagram, a local event or this deadline, then call `handle` again.
 //! let deadline: Option<Time> = engine.next_deadline();
 //! # assert!(deadline.is_some());
 //! ```
 //!
 //! | module | idea |
 //! | --- | --- |
-//! | `engine` | routes each input to the parts below, in files by direction |
-//! | `input`, `output`, `request` | the values that pass in and out |
-//! | `saved` | what of them outlives the program |
-//! | `config`, `model`, `value`, `path`, `time` | what the caller says about itself and its objects |
-//! | `registration` | when to Register, Update, Deregister, and what to do when that fails |
-//! | `observe` | who observes what, and the queue of notifications |
-//! | `numbers` | Message IDs and Observe numbers, which no later run uses again |
-//! | `blockwise` | RFC 7959: bodies put together, handed on as a stream, or cut into blocks |
-//! | `exchange` | RFC 7252 4: one message in flight, and none acted upon twice |
-//! | [`coap`] | the bytes of a message; the only place that knows the CoAP library |
-//! | `content`, [`tlv`], `text`, `link` | the representations of LwM2M 1.0 |
+//! | `engine` | routes each input to the modules below |
+//! | `input`, `output`, `request` | the values that the caller exchanges with the engine |
+//! | `saved` | the state that the caller stores over restarts |
+//! | `config`, `model`, `value`, `path`, `time` | the configuration and the object model |
+//! | `registration` | when to Register, Update and Deregister, and the retries |
+//! | `observe` | the observations and the queue of notifications |
+//! | `numbers` | Message IDs and Observe numbers, unique over restarts |
+//! | `blockwise` | block-wise transfers (RFC 7959): assemble a body, stream it, or split it |
+//! | `exchange` | the message layer (RFC 7252 4): retransmission and deduplication |
+//! | [`coap`] | encoding of messages; the only module that uses the CoAP library |
+//! | `content`, [`tlv`], `text`, `link` | the data formats of LwM2M 1.0 |
 
 #![forbid(unsafe_code)]
 

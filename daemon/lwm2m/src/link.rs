@@ -1,15 +1,14 @@
-//! The link format of registrations and Discover (RFC 6690, TS Core 1.0 5.3.1, 5.4.2). Encodes
-//! only.
+//! Encodes the link format of Register, Update and Discover (RFC 6690, TS Core 1.0 5.3.1, 5.4.2).
 
 use core::fmt::Write;
 
 use crate::{Dimensions, InstanceId, Objects, Path, Version};
 
-/// The Security object, which no server but a bootstrap server sees (TS Core 1.0 E.1).
+/// The Security object, which only a bootstrap server can access (TS Core 1.0 E.1).
 pub(crate) const SECURITY: u16 = 0;
 
-/// The body of a Register: every instance, or the object if it has none. It has no `ct`, since `ct` names formats other
-/// than TLV (TS Core 1.0 5.3.1). Wakaama's server rejects a Register with any other.
+/// The payload of a Register: every instance, or the object if it has none. It has no `ct`: `ct`
+/// declares formats besides TLV (TS Core 1.0 5.3.1), and Wakaama's server rejects most of them.
 pub(crate) fn registration(objects: &Objects) -> String {
     let mut links = String::from("</>;rt=\"oma.lwm2m\"");
     for definition in objects
@@ -29,7 +28,8 @@ pub(crate) fn registration(objects: &Objects) -> String {
     links
 }
 
-/// The answer to a Discover, down to the resources, with the dimension of each multiple one (TS Core 1.0 5.1.2).
+/// The payload of the response to a Discover, with the `dim` of each multiple resource (TS Core 1.0
+/// 5.1.2).
 pub(crate) fn discovered(
     path: Path,
     version: Version,

@@ -1,5 +1,4 @@
-//! What objects look like, as the caller defines them, and which instances there are. Defines none
-//! itself.
+//! The object definitions of the caller, and the present instances.
 
 use crate::{InstanceId, ObjectId, Path, ResourceId};
 
@@ -20,11 +19,11 @@ pub enum Type {
     Time,
     /// A link to an object's instance.
     Objlnk,
-    /// Nothing: the resource is executable.
+    /// No value: the resource is executable.
     None,
 }
 
-/// What a server may do with a resource.
+/// The operations that a server may use on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operations {
     pub(crate) read: bool,
@@ -57,7 +56,7 @@ impl Operations {
         write: false,
         execute: true,
     };
-    /// Nothing: only a bootstrap server or the device itself touches it.
+    /// None: only a bootstrap server or the device itself may use it.
     pub const NONE: Self = Self {
         read: false,
         write: false,
@@ -93,7 +92,7 @@ impl ResourceDefinition {
         }
     }
 
-    /// It has numbered resource instances.
+    /// Makes it a multiple resource.
     pub const fn multiple(self) -> Self {
         Self {
             multiple: true,
@@ -101,7 +100,7 @@ impl ResourceDefinition {
         }
     }
 
-    /// A Create without it is refused with 4.00, if it is writable.
+    /// Makes it mandatory. A Create without it gets 4.00 if it is writable.
     pub const fn mandatory(self) -> Self {
         Self {
             mandatory: true,
@@ -109,8 +108,8 @@ impl ResourceDefinition {
         }
     }
 
-    /// A Write of it reaches the application as [`Request::Block`](crate::Request::Block)s, of any
-    /// total length.
+    /// Passes a Write to the application as [`Request::Block`](crate::Request::Block)s, of any total
+    /// length.
     pub const fn streamed(self) -> Self {
         Self {
             streamed: true,
@@ -118,7 +117,7 @@ impl ResourceDefinition {
         }
     }
 
-    /// What is written to it becomes a [`Value::Secret`](crate::Value::Secret).
+    /// Turns a written value into a [`Value::Secret`](crate::Value::Secret).
     pub const fn secret(self) -> Self {
         Self {
             secret: true,
@@ -126,7 +125,7 @@ impl ResourceDefinition {
         }
     }
 
-    /// An observer gets each of its values in order, not only the newest.
+    /// Notifies every value in order, not only the newest one (a deviation from RFC 7641 1.3).
     pub const fn never_coalesced(self) -> Self {
         Self {
             never_coalesced: true,
@@ -155,7 +154,7 @@ impl ResourceDefinition {
     }
 }
 
-/// The version of an object, which a registration names unless it is 1.0.
+/// The version of an object. A registration omits 1.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub u8, pub u8);
 
@@ -179,8 +178,7 @@ impl ObjectDefinition {
         }
     }
 
-    /// It has any number of instances: a server may Create and Delete them, if the application
-    /// agrees.
+    /// Allows several instances. A server may then Create and Delete them if the application agrees.
     pub const fn multiple(self) -> Self {
         Self {
             multiple: true,
@@ -188,7 +186,7 @@ impl ObjectDefinition {
         }
     }
 
-    /// It has this version.
+    /// Sets the version.
     pub const fn version(self, version: Version) -> Self {
         Self { version, ..self }
     }
@@ -209,7 +207,7 @@ impl ObjectDefinition {
     }
 }
 
-/// The objects that there are, and their instances now.
+/// The defined objects and their present instances.
 #[derive(Clone, Debug)]
 pub struct Objects {
     definitions: &'static [ObjectDefinition],
@@ -217,8 +215,8 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// The definitions stay; the instances are replaced by
-    /// [`Input::ObjectsChanged`](crate::Input::ObjectsChanged).
+    /// The definitions are fixed. [`Input::ObjectsChanged`](crate::Input::ObjectsChanged) replaces
+    /// the instances.
     pub fn new(
         definitions: &'static [ObjectDefinition],
         instances: impl IntoIterator<Item = (ObjectId, InstanceId)>,
@@ -258,7 +256,7 @@ impl Objects {
         self.definition(path.object())?.resource(path.resource()?)
     }
 
-    /// Whether the object is defined, its instance there, the resource defined.
+    /// Whether the object and the resource are defined, and the instance is present.
     pub(crate) fn exists(&self, path: Path) -> bool {
         let Some(definition) = self.definition(path.object()) else {
             return false;

@@ -1,23 +1,24 @@
-//! Numbers that no two messages may have, whichever run of the program sends them.
+//! Message IDs and Observe numbers, which must stay unique over restarts.
 
-/// So many are reserved at once.
+/// The count of numbers in one reservation.
 const RESERVED: u32 = 64;
 
-/// Numbers that follow each other, of so many bits. They are reserved in steps, so that not each has to be kept.
+/// A counter of a fixed number of bits. Numbers are reserved in steps, so that the caller does not
+/// have to store each one.
 pub(crate) struct Numbers {
-    /// All bits that they have.
+    /// The bits of a number.
     mask: u32,
-    /// The one that was used last.
+    /// The number that was used last.
     last: u32,
-    /// The last one that is reserved: every number up to it may have been used.
+    /// The last reserved number. Every number up to it may have been used.
     ceiling: u32,
     unsaved: bool,
-    /// The one to use next, apart from those that follow.
+    /// The next number, if it does not follow the last one.
     first: Option<u32>,
 }
 
 impl Numbers {
-    /// Of `bits` bits, from `start` on.
+    /// Numbers of `bits` bits that start after `start`.
     pub(crate) fn new(bits: u32, start: u32) -> Self {
         let mask = u32::MAX >> (u32::BITS - bits);
         Self {
@@ -29,18 +30,19 @@ impl Numbers {
         }
     }
 
-    /// Goes on after those that an earlier run may have used.
+    /// Continues after the numbers that an earlier run may have used.
     pub(crate) fn resume(&mut self, ceiling: u32) {
         (self.last, self.ceiling) = (ceiling & self.mask, ceiling & self.mask);
     }
 
-    /// The same, where the first one may be used before the ceiling is kept: it is one of a range of their own.
-    pub(crate) fn resume_apart(&mut self, ceiling: u32, first: u32, range: u32) {
+    /// Continues, and takes the first number from a range of `range` numbers that no later number
+    /// has. It can therefore be used before the ceiling is stored.
+    pub(crate) fn resume_with_first(&mut self, ceiling: u32, first: u32, range: u32) {
         self.resume(ceiling.wrapping_add(range));
         self.first = Some(ceiling.wrapping_add(1).wrapping_add(first % range) & self.mask);
     }
 
-    /// One that was not used for as long as there are others.
+    /// The next number.
     pub(crate) fn next(&mut self) -> u32 {
         if self.last == self.ceiling {
             self.ceiling = self.ceiling.wrapping_add(RESERVED) & self.mask;
@@ -53,12 +55,12 @@ impl Numbers {
         self.last
     }
 
-    /// What an earlier run's successor has to [resume](Self::resume) at.
+    /// The number at which the next run has to [resume](Self::resume).
     pub(crate) fn ceiling(&self) -> u32 {
         self.ceiling
     }
 
-    /// Whether the ceiling is to be kept, before the number is used that was given last.
+    /// Whether the caller has to store the ceiling before it uses the last number.
     pub(crate) fn take_unsaved(&mut self) -> bool {
         std::mem::take(&mut self.unsaved)
     }
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_the_last_number_is_the_first_and_every_one_is_reserved() {
+    fn numbers_wrap_around_and_every_one_is_reserved() {
         let mut numbers = Numbers::new(16, 0xff80);
         for expected in (0xff81..=0xffff).chain(0..1000) {
             let number = numbers.next();
@@ -84,10 +86,10 @@ mod tests {
     }
 
     #[test]
-    fn a_first_number_apart_is_none_of_those_that_follow_in_this_run_or_the_next() {
+    fn the_first_number_comes_from_a_range_that_no_later_number_has() {
         for first in [0, 1, 255] {
             let mut numbers = Numbers::new(16, 0);
-            numbers.resume_apart(0xff80, first, 256);
+            numbers.resume_with_first(0xff80, first, 256);
             assert_eq!(numbers.next(), (0xff81 + first) & 0xffff);
             assert!(numbers.take_unsaved());
             assert_eq!(numbers.next(), 0x81);
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ceiling_is_to_be_kept_once_for_each_reservation() {
+    fn the_ceiling_is_unsaved_once_for_each_reservation() {
         let mut numbers = Numbers::new(16, 7);
         let used = 3 * RESERVED + 1;
         let kept = (0..used).filter(|_| {

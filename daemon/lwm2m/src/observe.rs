@@ -1,5 +1,4 @@
-//! Who observes what, and the notifications that wait (RFC 7641, TS Core 1.0 5.5). Sends nothing
-//! itself.
+//! The observations of one server, and the queue of notifications (RFC 7641, TS Core 1.0 5.5).
 
 use std::collections::VecDeque;
 
@@ -11,47 +10,47 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ObservationId(u64);
 
-/// What a server asked for.
+/// The request that began an observation.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) path: Path,
     pub(crate) token: Vec<u8>,
     pub(crate) format: Format,
-    /// The exponent of the block size that the server can take.
+    /// The block size exponent (SZX) that the server requested.
     pub(crate) exponent: u8,
-    /// Only the newest value counts.
+    /// Whether a newer value replaces a queued one.
     pub(crate) coalesced: bool,
 }
 
 struct Observation {
     id: ObservationId,
     subject: Subject,
-    /// A digest of the value that the server has; [`UNKNOWN`] until a newer one is acknowledged.
+    /// A digest of the last acknowledged value; [`UNKNOWN`] while a newer one is queued.
     told: u64,
-    /// The Message ID of the last notification: a Reset names the observation by it.
+    /// The Message ID of the last notification. A Reset with it ends the observation.
     message: Option<u16>,
-    /// How many notifications were given up since one was acknowledged.
+    /// Unacknowledged notifications since the last acknowledged one.
     given_up: u8,
 }
 
-/// No value has this digest, so any value is notified after a restart.
+/// No value has this digest, so that any value is notified after a restart.
 const UNKNOWN: u64 = 0;
 
-/// A server that answers Updates, but no notification so often, is not interested (RFC 7641 4.5).
-const PATIENCE: u8 = 8;
+/// The count of unacknowledged notifications that ends an observation (RFC 7641 4.5).
+const MAX_UNACKNOWLEDGED: u8 = 8;
 
-/// An Observe number has so many bits (RFC 7641 2).
+/// The bits of an Observe number (RFC 7641 2).
 const NUMBER_BITS: u32 = 24;
 
-/// A notification that waits, or is on its way.
+/// A notification, queued or in flight.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Notification {
-    /// A value, of the commit that caused it.
+    /// The value of one commit.
     Value {
         observation: ObservationId,
         body: Vec<u8>,
     },
-    /// The last one: there is nothing to observe any more.
+    /// The last notification of an observation: an error code (RFC 7641 4.2).
     End {
         token: Vec<u8>,
         code: Code,
@@ -93,19 +92,19 @@ pub(crate) struct Observations {
     next_id: u64,
     capacity: usize,
     queued_each: usize,
-    /// The Observe numbers, for whichever observation.
+    /// The Observe numbers of all observations.
     numbers: Numbers,
     unsaved: Unsaved,
 }
 
-/// What changed of all that outlives the program.
+/// The changes for [`Observations::take_unsaved`].
 #[derive(Default)]
 struct Unsaved {
-    /// What is sent from now on relies on it.
+    /// The next message relies on the change.
     observations: bool,
-    /// Only which values the server has.
+    /// Only digests of acknowledged values changed.
     told: bool,
-    /// A server's value is about to be replaced: saved before the next notification is sent.
+    /// A digest became [`UNKNOWN`]. It is saved before the next notification is sent.
     replaced: bool,
 }
 
@@ -123,7 +122,8 @@ impl Observations {
         }
     }
 
-    /// A server drops what has no higher number than what it got last (RFC 7641 3.4).
+    /// Continues the Observe numbers: a server drops a notification with an older number (RFC 7641
+    /// 3.4).
     pub(crate) fn resume_numbers(&mut self, ceiling: u32) {
         self.numbers.resume(ceiling);
     }
@@ -132,7 +132,7 @@ impl Observations {
         self.numbers.ceiling()
     }
 
-    /// An observation that an earlier run began.
+    /// Adds an observation of an earlier run.
     pub(crate) fn restore(&mut self, subject: Subject, told: u64) {
         let id = ObservationId(self.next_id);
         self.add(id, subject, told);
@@ -142,8 +142,8 @@ impl Observations {
         self.observations.iter().map(Observation::saved).collect()
     }
 
-    /// Whether something is to be kept that changed since this was asked last; what the server was
-    /// told only if everything is `at_rest`.
+    /// Whether a change is unsaved since the last call. Changed digests count only if the engine is
+    /// `at_rest`.
     pub(crate) fn take_unsaved(&mut self, at_rest: bool) -> bool {
         let relied_on = self.unsaved.observations | self.numbers.take_unsaved();
         let unsaved = relied_on || (at_rest && self.unsaved.told);
@@ -153,9 +153,9 @@ impl Observations {
         unsaved
     }
 
-    /// Begins an observation, or restarts the one of the same path and token. A restart drops its queued notifications,
-    /// since the response is newer. Returns the number for the response, and the path of the observation that was
-    /// removed to make room; `None` if there are too many.
+    /// Begins an observation, or restarts the one of the same path and token (RFC 7641 4.1). A restart
+    /// drops its queued notifications, since the response is newer. Returns the Observe number of
+    /// the response, and the path of an observation that was removed for it. `None` at the limit.
     pub(crate) fn begin(&mut self, subject: Subject, told: u64) -> Option<(u32, Option<Path>)> {
         let known = self.observations.iter().find(|it| it.is(&subject));
         let id = known.map_or(ObservationId(self.next_id), |it| it.id);
@@ -170,9 +170,9 @@ impl Observations {
         Some((self.numbers.next(), ended))
     }
 
-    /// The oldest observation of the path that has most of them, with `newest` counted. A server that forgot its
-    /// observations observes again with other tokens. It sends the Reset that ends an old one only after the value
-    /// changes.
+    /// The oldest observation of the path that has most of them, with `newest` counted. A server that
+    /// lost its observations observes again with new tokens. It resets an old one only when it gets a
+    /// notification.
     fn superseded_by(&self, newest: Path) -> Option<ObservationId> {
         let of = |path: Path| {
             let known = self.observations.iter().map(|it| it.subject.path);
@@ -200,7 +200,7 @@ impl Observations {
         self.remove(|it| it.subject.path == path && it.subject.token == token)
     }
 
-    /// A Reset came for the notification with this Message ID (RFC 7641 3.6).
+    /// Ends the observation of the notification that got a Reset (RFC 7641 3.6).
     pub(crate) fn reset(&mut self, message: u16) -> Option<Path> {
         self.remove(|it| it.message == Some(message))
     }
@@ -214,7 +214,7 @@ impl Observations {
         Some(removed.subject.path)
     }
 
-    /// Ends all of them, silently.
+    /// Ends all observations without a notification.
     pub(crate) fn clear(&mut self) -> Vec<Path> {
         self.queue.clear();
         self.unsaved.observations |= !self.observations.is_empty();
@@ -224,18 +224,18 @@ impl Observations {
             .collect()
     }
 
-    /// Which observations these changes concern, each once, in the order of the changes.
-    pub(crate) fn concerned(&self, changed: &[Path]) -> Vec<(ObservationId, Path)> {
-        let mut concerned = Vec::new();
+    /// The observations of these changed paths, each once, in the order of the changes.
+    pub(crate) fn affected(&self, changed: &[Path]) -> Vec<(ObservationId, Path)> {
+        let mut affected = Vec::new();
         for path in changed {
             for it in &self.observations {
-                let known = concerned.iter().any(|(id, _)| *id == it.id);
+                let known = affected.iter().any(|(id, _)| *id == it.id);
                 if it.subject.path.contains(*path) && !known {
-                    concerned.push((it.id, it.subject.path));
+                    affected.push((it.id, it.subject.path));
                 }
             }
         }
-        concerned
+        affected
     }
 
     pub(crate) fn subject(&self, id: ObservationId) -> Option<&Subject> {
@@ -253,8 +253,7 @@ impl Observations {
         }
     }
 
-    /// Puts a value at the end of the queue; or in the place of an older one that has become
-    /// worthless.
+    /// Queues a value. A coalesced one replaces a queued value of the same observation.
     pub(crate) fn enqueue(&mut self, id: ObservationId, body: Vec<u8>) {
         let Some(coalesced) = self.subject(id).map(|subject| subject.coalesced) else {
             return;
@@ -288,7 +287,7 @@ impl Observations {
         path
     }
 
-    /// Ends the observations of what is not there any more.
+    /// Ends the observations of paths that no longer exist, with 4.04.
     pub(crate) fn end_missing(&mut self, exists: impl Fn(Path) -> bool) -> Vec<Path> {
         let missing = |it: &&Observation| !exists(it.subject.path);
         let ids: Vec<_> = self
@@ -302,12 +301,12 @@ impl Observations {
             .collect()
     }
 
-    /// The notification to send next.
+    /// Takes the next notification from the queue.
     pub(crate) fn next(&mut self) -> Option<Notification> {
         self.queue.pop_front()
     }
 
-    /// A notification goes out with this Message ID: returns its Observe number.
+    /// Records that a notification is sent with this Message ID. Returns its Observe number.
     pub(crate) fn sent(&mut self, id: ObservationId, message: u16) -> Option<u32> {
         let observation = self.observations.iter_mut().find(|it| it.id == id)?;
         observation.message = Some(message);
@@ -315,7 +314,7 @@ impl Observations {
         Some(self.numbers.next())
     }
 
-    /// The server has this notification.
+    /// Records that the server acknowledged this notification.
     pub(crate) fn acknowledged(&mut self, notification: &Notification) {
         let mut waiting = self.queue.iter();
         let newer_waits = waiting.any(|it| it.is_of_the_same(notification));
@@ -325,30 +324,30 @@ impl Observations {
         observation.given_up = 0;
         if let Notification::Value { body, .. } = notification {
             let told = if newer_waits { UNKNOWN } else { digest(body) };
-            let is_news = observation.told != told;
+            let is_changed = observation.told != told;
             observation.told = told;
-            self.unsaved.told |= is_news;
+            self.unsaved.told |= is_changed;
         }
     }
 
-    /// Whether this is the value that the server has.
+    /// Whether the server acknowledged this value last.
     pub(crate) fn was_told(&self, id: ObservationId, body: &[u8]) -> bool {
         let mut known = self.observations.iter().filter(|it| it.id == id);
         known.any(|it| it.told == digest(body))
     }
 
-    /// Nobody acknowledged it: it is sent again later. Returns the path if that ends the observation.
+    /// Queues an unacknowledged notification again. Returns the path if this ends the observation.
     pub(crate) fn gave_up(&mut self, mut notification: Notification) -> Option<Path> {
         if let Notification::End { given_up, .. } = &mut notification {
             *given_up += 1;
-            if *given_up >= PATIENCE {
+            if *given_up >= MAX_UNACKNOWLEDGED {
                 return None;
             }
         }
         if let Some(observation) = self.of(&notification) {
             observation.given_up += 1;
             let (id, given_up) = (observation.id, observation.given_up);
-            if given_up >= PATIENCE {
+            if given_up >= MAX_UNACKNOWLEDGED {
                 return self.remove(|it| it.id == id);
             }
         }
@@ -356,7 +355,7 @@ impl Observations {
         None
     }
 
-    /// It is sent again later, unless something newer waits.
+    /// Queues a notification again at the front, unless a newer one replaced it.
     pub(crate) fn put_back(&mut self, notification: Notification) {
         if let Notification::Value { observation, .. } = notification {
             let waits = |id| self.queue.iter().any(|waiting| waiting.is_of(id));
@@ -393,7 +392,7 @@ mod tests {
     const REASON: Path = Path::Resource(9, 0, 16);
 
     fn id_of(observations: &Observations, path: Path) -> ObservationId {
-        observations.concerned(&[path])[0].0
+        observations.affected(&[path])[0].0
     }
 
     fn waiting(observations: &mut Observations) -> Vec<Vec<u8>> {
@@ -407,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_waits_in_order_where_none_may_be_left_out() {
+    fn every_value_is_queued_in_order_unless_it_is_coalesced() {
         let mut observations = Observations::new(4, 3);
         observations.begin(subject(STATE, 1, false), 0).unwrap();
         observations.begin(subject(REASON, 2, true), 0).unwrap();
@@ -423,12 +422,12 @@ mod tests {
         assert_eq!(
             waiting(&mut observations),
             [[3], [4], [5]],
-            "a full queue: the newest win"
+            "a full queue drops the oldest values"
         );
     }
 
     #[test]
-    fn the_same_token_for_the_same_path_begins_the_observation_anew() {
+    fn the_same_token_for_the_same_path_restarts_the_observation() {
         let mut observations = Observations::new(4, 3);
         observations.begin(subject(STATE, 1, false), 0).unwrap();
         let old = id_of(&observations, STATE);
@@ -437,7 +436,7 @@ mod tests {
         let (next, ended) = observations.begin(subject(STATE, 1, false), 0).unwrap();
         assert!(next > number && ended.is_none());
         assert_eq!(observations.next(), None);
-        assert_eq!(observations.concerned(&[STATE]), [(old, STATE)]);
+        assert_eq!(observations.affected(&[STATE]), [(old, STATE)]);
     }
 
     #[test]
@@ -446,7 +445,7 @@ mod tests {
         for (path, token) in [(STATE, 1), (STATE, 2), (REASON, 2)] {
             observations.begin(subject(path, token, false), 0).unwrap();
         }
-        let [(first, _), (second, _)] = observations.concerned(&[STATE])[..] else {
+        let [(first, _), (second, _)] = observations.affected(&[STATE])[..] else {
             panic!("two observations");
         };
         for id in [first, second] {
@@ -457,18 +456,18 @@ mod tests {
         observations.sent(first, 77);
         observations.sent(second, 78);
         assert_eq!(observations.reset(77), Some(STATE));
-        assert_eq!(observations.concerned(&[STATE]), [(second, STATE)]);
+        assert_eq!(observations.affected(&[STATE]), [(second, STATE)]);
         assert_eq!(waiting(&mut observations), [[1]], "of the second one");
         assert_eq!(observations.cancel(STATE, &[2]), Some(STATE));
-        assert_eq!(observations.concerned(&[REASON]).len(), 1);
+        assert_eq!(observations.affected(&[REASON]).len(), 1);
     }
 
     #[test]
-    fn a_last_notification_that_nobody_acknowledges_is_given_up_as_any_other() {
+    fn an_unacknowledged_last_notification_is_dropped_in_the_end() {
         let mut observations = Observations::new(4, 3);
         observations.begin(subject(STATE, 1, false), 0).unwrap();
         observations.end_missing(|_| false);
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_UNACKNOWLEDGED {
             let last = observations.next().unwrap();
             assert_eq!(observations.gave_up(last), None);
         }
@@ -476,25 +475,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_ends_its_observation_with_4_04() {
+    fn a_deleted_path_ends_its_observation_with_4_04() {
         let mut observations = Observations::new(4, 3);
         observations.begin(subject(STATE, 1, false), 0).unwrap();
         let id = id_of(&observations, STATE);
         observations.enqueue(id, vec![1]);
         assert_eq!(observations.end_missing(|path| path != STATE), [STATE]);
         assert_eq!(waiting(&mut observations), [b"4.04"]);
-        assert!(observations.concerned(&[STATE]).is_empty());
+        assert!(observations.affected(&[STATE]).is_empty());
     }
 
     #[test]
-    fn an_observation_of_an_instance_is_concerned_once_by_a_commit() {
+    fn a_commit_affects_an_observation_of_an_instance_once() {
         let mut observations = Observations::new(4, 3);
         observations
             .begin(subject(Path::Instance(9, 0), 1, true), 0)
             .unwrap();
         observations.begin(subject(STATE, 2, false), 0).unwrap();
         let paths: Vec<_> = observations
-            .concerned(&[REASON, STATE])
+            .affected(&[REASON, STATE])
             .into_iter()
             .map(|(_, path)| path)
             .collect();
@@ -502,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn one_observation_too_many_is_not_begun_unless_an_older_one_of_a_path_can_make_room() {
+    fn an_observation_over_the_limit_replaces_the_oldest_of_a_path_with_several() {
         let mut observations = Observations::new(3, 3);
         let mut begin = |path, token| {
             let begun = observations.begin(subject(path, token, true), 0);

@@ -1,74 +1,73 @@
-//! What the engine wants done.
+//! The outputs of the engine.
 
 use core::fmt;
 
 use crate::{Path, Request, RequestId, Time};
 
-/// Something to do, from [`Engine::poll_output`](crate::Engine::poll_output).
+/// An action for the caller, from [`Engine::poll_output`](crate::Engine::poll_output).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Send this datagram to the server. It may get lost.
+    /// Send this datagram to the server. The network may lose it.
     Send(Vec<u8>),
-    /// The server, or an observation, asks something of the application.
+    /// The application has to answer a request of the server, or read a value for a notification.
     Request {
         /// For [`Input::Answer`](crate::Input::Answer).
         id: RequestId,
-        /// What is asked.
+        /// The request.
         request: Request,
     },
-    /// What [`Engine::saved`](crate::Engine::saved) gives is not what it was. To be kept, durably,
-    /// before what comes after this is done: notifications rely on it. What registers does not, and comes first.
+    /// [`Engine::saved`](crate::Engine::saved) has changed. Store it durably before the next output
+    /// is carried out, since notifications rely on it. A Register or Update is sent before it.
     Save,
-    /// Something happened that a person may want to know. There is nothing to do.
+    /// An event for the journal. It needs no action.
     Event(Event),
 }
 
-/// News for the journal and the status.
+/// An event for the journal and the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The server accepted the registration.
     Registered {
-        /// The path that it assigned.
+        /// The path that the server assigned.
         location: String,
     },
-    /// The server knows the registration of an earlier run, or from before a new way: it accepted an
-    /// Update.
+    /// The server accepted an Update after a restart or after [`Input::Moved`](crate::Input::Moved).
     StillRegistered {
-        /// The path that it assigned.
+        /// The path that the server assigned.
         location: String,
     },
     /// The server accepted an Update.
     Updated,
-    /// A Register or an Update failed. It is tried again, for ever.
+    /// A Register or an Update failed. The engine retries without end.
     RegistrationFailed {
-        /// What happened.
+        /// The cause.
         failure: Failure,
-        /// When it is tried again.
+        /// The time of the next attempt.
         retry_at: Time,
     },
-    /// The server does not know this registration any more; the engine registers anew at once.
+    /// The server no longer knows this registration. The engine registers again at once.
     RegistrationLost,
-    /// The registration is over, as [`Input::Stop`](crate::Input::Stop) asked.
+    /// The registration ended after [`Input::Stop`](crate::Input::Stop).
     Deregistered,
-    /// The server observes this.
+    /// The server observes this path.
     Observed(Path),
-    /// An observation of this path ended. The server may have other observations of it.
+    /// One observation of this path ended. The path may have others.
     ObservationEnded(Path),
-    /// A message was given up: the server did not acknowledge it. Notifications are kept, and an
-    /// Update tries to reach the server.
+    /// The server did not acknowledge a message after all retransmissions. The engine keeps the
+    /// notifications and sends an Update.
     Unreachable,
 }
 
 /// Why a Register or an Update failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No acknowledgement, or no response after it.
+    /// The server sent no acknowledgement, or no response after it.
     TimedOut,
-    /// The server's CoAP endpoint refused the message (Reset).
+    /// The server answered with a Reset message.
     Reset,
-    /// The server answered with this code, class and detail.
+    /// The server answered with this code: class and detail.
     Refused(u8, u8),
-    /// The server answered in a way that makes no sense: 2.01 without a location, for example.
+    /// The response is invalid, for example a 2.01 without a location.
     Malformed,
 }
 

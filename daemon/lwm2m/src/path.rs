@@ -1,15 +1,15 @@
-//! Where something is: an object, one of its instances, one resource of that. Knows no model.
+//! The path of an object, an instance or a resource.
 
 use core::fmt;
 
-/// Number of an object.
+/// The ID of an object.
 pub type ObjectId = u16;
-/// Number of an instance of an object.
+/// The ID of an instance of an object.
 pub type InstanceId = u16;
-/// Number of a resource.
+/// The ID of a resource.
 pub type ResourceId = u16;
 
-/// The target of an operation. LwM2M 1.0 addresses nothing below a resource.
+/// The target of an operation. LwM2M 1.0 has no path below a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     /// `/9`
@@ -21,7 +21,7 @@ pub enum Path {
 }
 
 impl Path {
-    /// The object in question.
+    /// The object.
     pub const fn object(self) -> ObjectId {
         match self {
             Self::Object(object) | Self::Instance(object, _) | Self::Resource(object, _, _) => {
@@ -30,7 +30,7 @@ impl Path {
         }
     }
 
-    /// The instance in question, unless it is about all of them.
+    /// The instance, unless the path is an object.
     pub const fn instance(self) -> Option<InstanceId> {
         match self {
             Self::Object(_) => None,
@@ -38,7 +38,7 @@ impl Path {
         }
     }
 
-    /// The resource in question, unless it is about all of them.
+    /// The resource, unless the path is an object or an instance.
     pub const fn resource(self) -> Option<ResourceId> {
         match self {
             Self::Resource(_, _, resource) => Some(resource),
@@ -46,14 +46,14 @@ impl Path {
         }
     }
 
-    /// Whether `other` is this, or lies below it.
+    /// Whether `other` is this path or lies below it.
     pub fn contains(self, other: Self) -> bool {
         self.object() == other.object()
             && (self.instance().is_none() || self.instance() == other.instance())
             && (self.resource().is_none() || self.resource() == other.resource())
     }
 
-    /// From the segments of a Uri-Path; `None` if they name nothing that LwM2M 1.0 addresses.
+    /// Parses the Uri-Path segments. `None` if they are not a path of LwM2M 1.0.
     pub(crate) fn from_segments<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut ids = segments.into_iter().map(id);
         let object = ids.next()??;
@@ -68,7 +68,7 @@ impl Path {
     }
 }
 
-/// 65535 is reserved for "no object" and names nothing (TS Core 1.0 5.1).
+/// An ID. 65535 is reserved and is never one (TS Core 1.0 5.1).
 fn id(segment: &[u8]) -> Option<u16> {
     let digits = segment.iter().all(u8::is_ascii_digit) && (1..=5).contains(&segment.len());
     let text = core::str::from_utf8(segment).ok().filter(|_| digits)?;

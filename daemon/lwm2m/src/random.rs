@@ -1,8 +1,8 @@
-//! Numbers from a seed: jitter, Message IDs, tokens. Not for keys.
+//! Pseudo-random numbers for jitter, Message IDs and tokens. They are not fit for keys.
 
 use core::time::Duration;
 
-/// splitmix64, which any seed starts well.
+/// The splitmix64 generator, which accepts any seed.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -17,7 +17,7 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    /// A length from `shortest` up to `longest`, both included.
+    /// A random duration from `shortest` to `longest`, both included.
     pub(crate) fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let room = millis(longest)

@@ -1,5 +1,5 @@
-//! When to Register, to Update and to Deregister (TS Core 1.0 5.3), and what to do when that fails:
-//! try again, for ever. Builds the requests; sends nothing itself.
+//! Register, Update and Deregister (TS Core 1.0 5.3), with endless retries. Builds the requests but
+//! does not send them.
 
 use core::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{
     random::Random,
 };
 
-/// The LwM2M version that is registered.
+/// The registered LwM2M version.
 pub(crate) const VERSION: &str = "1.0";
 
-/// What is asked of the server.
+/// The request to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     Register,
@@ -21,27 +21,27 @@ pub(crate) enum Attempt {
     Deregister,
 }
 
-/// Each state says what is expected next.
+/// Each state waits for one thing, which its comment names.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// Nothing.
     Stopped,
-    /// The message layer being free.
+    /// The end of the message in flight.
     Due(Attempt),
-    /// The server's response; after its empty acknowledgement until a moment.
+    /// The server's response. An empty acknowledgement sets the timeout.
     Sent {
         attempt: Attempt,
         token: [u8; 4],
         respond_by: Option<Time>,
     },
-    /// The end of the pause after a failure.
-    Pausing { until: Time },
+    /// The end of the back-off after a failure.
+    BackingOff { until: Time },
     /// The next Update.
     Registered { update_at: Time },
 }
 
-/// How long before the lifetime's end an Update begins: two messages may be given up
-/// (MAX_TRANSMIT_WAIT, twice).
+/// The time between an Update and the end of the lifetime. Two attempts fit into it: twice
+/// MAX_TRANSMIT_WAIT (RFC 7252 4.8.2).
 const MARGIN: Duration = Duration::from_secs(186);
 
 pub(crate) struct Registration {
@@ -50,18 +50,18 @@ pub(crate) struct Registration {
     lifetime: u32,
     backoff: Backoff,
     exchange_lifetime: Duration,
-    /// Empty as long as the server gave none.
+    /// Empty if there is no registration.
     location: Vec<Vec<u8>>,
     failures: u32,
-    /// What the server was told last.
-    told: (u32, String),
-    /// Something changed while a request was on its way.
-    again: bool,
-    /// When the server forgets this registration unless it hears of it.
+    /// The lifetime and the links of the last request.
+    sent: (u32, String),
+    /// Something changed while a request was in flight, so that an Update follows it.
+    update_again: bool,
+    /// When the registration expires at the server without an Update.
     expires: Time,
-    /// The server has not been told yet that the way to it is a new one.
+    /// The server has not yet accepted an Update over the new connection.
     moving: bool,
-    /// The location is another one than was kept.
+    /// The location has changed since it was saved.
     unsaved: bool,
 }
 
@@ -75,31 +75,31 @@ impl Registration {
             exchange_lifetime: config.transmission.exchange_lifetime,
             location: Vec::new(),
             failures: 0,
-            told: (0, String::new()),
-            again: false,
+            sent: (0, String::new()),
+            update_again: false,
             expires: Time::from_millis(0),
             moving: false,
             unsaved: false,
         }
     }
 
-    /// Goes on with what an earlier run registered.
+    /// Continues the registration of an earlier run.
     pub(crate) fn restore(&mut self, location: Vec<Vec<u8>>) {
         self.location = location;
     }
 
-    /// What is running goes on.
+    /// Registers, or updates a restored registration. Does nothing if already started.
     pub(crate) fn start(&mut self, now: Time) {
         if self.state != State::Stopped {
             return;
         }
-        // When the server heard of an earlier run is not known.
+        // The time of the last Update is not known.
         self.expires = now + Duration::from_secs(self.lifetime.into());
         self.state = State::Due(self.attempt(now));
         self.moving = !self.location.is_empty();
     }
 
-    fn register_anew(&mut self) {
+    fn register_again(&mut self) {
         self.forget_location();
         self.failures = 0;
         self.state = State::Due(Attempt::Register);
@@ -114,12 +114,12 @@ impl Registration {
         &self.location
     }
 
-    /// Whether the location has become another one since this was asked last.
+    /// Whether the location has changed since the last call.
     pub(crate) fn take_unsaved(&mut self) -> bool {
         core::mem::take(&mut self.unsaved)
     }
 
-    /// `Deregistered` at once if there is nothing to deregister.
+    /// Deregisters. Returns `Deregistered` at once if there is no registration.
     pub(crate) fn stop(&mut self) -> Option<Event> {
         if self.location.is_empty() {
             self.state = State::Stopped;
@@ -129,18 +129,19 @@ impl Registration {
         None
     }
 
-    /// The way to the server is a new one.
+    /// Repeats the request in flight over the new connection, or else sends an Update.
     pub(crate) fn moved(&mut self, now: Time) {
         self.state = match self.state {
             State::Stopped => return,
             State::Due(attempt) | State::Sent { attempt, .. } => State::Due(attempt),
-            State::Pausing { .. } | State::Registered { .. } => State::Due(self.attempt(now)),
+            State::BackingOff { .. } | State::Registered { .. } => State::Due(self.attempt(now)),
         };
-        self.unheard();
+        self.forget_sent();
         self.moving = true;
     }
 
-    /// As long as the server may know this registration, only a 4.04 ends it, and its observations with it.
+    /// The next attempt. An unexpired registration is updated, which keeps its observations. The
+    /// engine registers again after a 4.04.
     fn attempt(&self, now: Time) -> Attempt {
         match !self.location.is_empty() && now < self.expires {
             true => Attempt::Update,
@@ -148,17 +149,17 @@ impl Registration {
         }
     }
 
-    /// Nobody knows what the server heard last.
-    fn unheard(&mut self) {
-        self.told = (0, String::new());
+    /// Makes the next Update carry everything, since the server may have missed the last request.
+    fn forget_sent(&mut self) {
+        self.sent = (0, String::new());
     }
 
-    /// The server has not answered since the way to it is a new one.
+    /// Whether the server has not yet accepted an Update over the new connection.
     pub(crate) fn is_moving(&self) -> bool {
         self.moving
     }
 
-    /// Whether the server is known to be there and to know us, so that notifications make sense.
+    /// Whether the last Register or Update succeeded. Notifications are sent only then.
     pub(crate) fn is_registered(&self) -> bool {
         matches!(self.state, State::Registered { .. })
     }
@@ -167,17 +168,17 @@ impl Registration {
         self.lifetime = lifetime;
     }
 
-    /// The server has been told these links.
+    /// Whether the last request carried these links.
     pub(crate) fn knows(&self, links: &str) -> bool {
-        self.told.1 == links
+        self.sent.1 == links
     }
 
-    /// An Update is wanted at once: something changed, or nobody answered.
+    /// Sends an Update now, or after the request in flight.
     pub(crate) fn update(&mut self) {
         match self.state {
             State::Registered { .. } => self.state = State::Due(Attempt::Update),
-            State::Sent { .. } => self.again = true,
-            State::Pausing { .. } if !self.location.is_empty() => {
+            State::Sent { .. } => self.update_again = true,
+            State::BackingOff { .. } if !self.location.is_empty() => {
                 self.state = State::Due(Attempt::Update);
             }
             _ => {}
@@ -192,7 +193,7 @@ impl Registration {
         }
     }
 
-    /// The request that is due, as a message that is sent now.
+    /// Builds the message of the due attempt. The caller sends it now.
     pub(crate) fn request(
         &mut self,
         attempt: Attempt,
@@ -205,7 +206,7 @@ impl Registration {
             token,
             respond_by: None,
         };
-        self.again = false;
+        self.update_again = false;
         match attempt {
             Attempt::Register => self.register(id, token, links),
             Attempt::Update => self.update_request(id, token, links),
@@ -215,7 +216,7 @@ impl Registration {
 
     fn register(&mut self, id: u16, token: [u8; 4], links: String) -> Message {
         self.forget_location();
-        self.told = (self.lifetime, links.clone());
+        self.sent = (self.lifetime, links.clone());
         Message::new(Kind::Confirmable, Code::POST, id, &token)
             .with(OptionNumber::URI_PATH, "rd")
             .with_uint(OptionNumber::CONTENT_FORMAT, Format::Link.number())
@@ -226,18 +227,18 @@ impl Registration {
             .with_payload(links.into_bytes())
     }
 
-    /// Only what changed (TS Core 1.0 5.3.2).
+    /// An Update carries only changed parameters (TS Core 1.0 5.3.2).
     fn update_request(&mut self, id: u16, token: [u8; 4], links: String) -> Message {
         let mut message = self.located(Code::POST, id, token);
-        if self.told.0 != self.lifetime {
+        if self.sent.0 != self.lifetime {
             message = message.with(OptionNumber::URI_QUERY, format!("lt={}", self.lifetime));
         }
-        if self.told.1 != links {
+        if self.sent.1 != links {
             message = message
                 .with_uint(OptionNumber::CONTENT_FORMAT, Format::Link.number())
                 .with_payload(links.clone().into_bytes());
         }
-        self.told = (self.lifetime, links);
+        self.sent = (self.lifetime, links);
         message
     }
 
@@ -248,19 +249,19 @@ impl Registration {
         })
     }
 
-    /// Whether a response with this token is the one that is expected.
+    /// Whether this is the token of the request in flight.
     pub(crate) fn expects(&self, token: &[u8]) -> bool {
         matches!(&self.state, State::Sent { token: sent, .. } if sent == token)
     }
 
-    /// The server acknowledged the request; its response comes later.
+    /// Waits for a separate response (RFC 7252 5.2.2).
     pub(crate) fn acknowledged(&mut self, now: Time) {
         if let State::Sent { respond_by, .. } = &mut self.state {
             *respond_by = Some(now + self.exchange_lifetime);
         }
     }
 
-    /// The server's response to the request on its way.
+    /// Handles the response to the request in flight.
     pub(crate) fn responded(
         &mut self,
         now: Time,
@@ -297,9 +298,9 @@ impl Registration {
                     false => Event::Updated,
                 })
             }
-            // 4.04, or whatever else says that this registration is of no use.
+            // 4.04, or another 4.xx: the server does not accept this registration.
             Attempt::Update if code.class() == 4 => {
-                self.register_anew();
+                self.register_again();
                 Some(Event::RegistrationLost)
             }
             _ => self.failed(now, random, refused),
@@ -316,7 +317,7 @@ impl Registration {
             lifetime / 2
         };
         self.expires = now + lifetime;
-        self.state = match self.again {
+        self.state = match self.update_again {
             true => State::Due(Attempt::Update),
             false => State::Registered {
                 update_at: now + pause,
@@ -330,7 +331,7 @@ impl Registration {
         Event::Deregistered
     }
 
-    /// The request on its way came to nothing.
+    /// Backs off after a failed request.
     pub(crate) fn failed(
         &mut self,
         now: Time,
@@ -343,7 +344,7 @@ impl Registration {
         if attempt == Attempt::Deregister {
             return Some(self.deregistered());
         }
-        self.unheard();
+        self.forget_sent();
         let doubled = self
             .backoff
             .first
@@ -351,17 +352,17 @@ impl Registration {
         let longest = doubled.min(self.backoff.longest);
         self.failures = self.failures.saturating_add(1);
         let retry_at = now + random.between(longest / 2, longest);
-        self.state = State::Pausing { until: retry_at };
+        self.state = State::BackingOff { until: retry_at };
         Some(Event::RegistrationFailed { failure, retry_at })
     }
 
-    /// To be called when [`deadline`](Self::deadline) has come.
+    /// Call this when [`deadline`](Self::deadline) has passed.
     pub(crate) fn tick(&mut self, now: Time, random: &mut Random) -> Option<Event> {
         match self.state {
             State::Registered { update_at } if update_at <= now => {
                 self.state = State::Due(Attempt::Update);
             }
-            State::Pausing { until } if until <= now => {
+            State::BackingOff { until } if until <= now => {
                 self.state = State::Due(self.attempt(now));
             }
             State::Sent {
@@ -377,14 +378,14 @@ impl Registration {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Registered { update_at: at } | State::Pausing { until: at } => Some(at),
+            State::Registered { update_at: at } | State::BackingOff { until: at } => Some(at),
             State::Sent { respond_by, .. } => respond_by,
             State::Stopped | State::Due(_) => None,
         }
     }
 }
 
-/// As a path; what a terminal could misread is escaped.
+/// The location as a path, with bytes that a terminal could interpret escaped.
 fn shown(location: &[Vec<u8>]) -> String {
     let segments = location
         .iter()

@@ -1,50 +1,49 @@
-//! What a server asks of the application, and the application's answers.
+//! The requests of a server to the application, and the answers.
 
 use core::fmt;
 
 use crate::{InstanceId, ObjectId, Path, ResourceId, ResourceValue};
 
-/// Names a request until it is answered.
+/// Identifies a request until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(crate) u64);
 
 /// The resources of one instance, each with its value.
 pub type Resources = Vec<(ResourceId, ResourceValue)>;
 
-/// The present resources of one instance, each with its number of resource instances if it is multiple.
+/// The present resources of one instance, each with the count of its instances if it is multiple.
 pub type Dimensions = Vec<(ResourceId, Option<u16>)>;
 
-/// Why something is read.
+/// The purpose of a Read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadPurpose {
-    /// A server asked.
+    /// A Read of the server.
     Server,
-    /// A [`Changed`](crate::Input::Changed) path is observed. To be answered from the state that
-    /// this commit left, before the next `Changed`.
+    /// A notification of a [`Changed`](crate::Input::Changed) path. Answer it from the state of this
+    /// commit, before the next `Changed`.
     Notification,
 }
 
-/// How a Write treats what it does not name.
+/// The effect of a Write on resources that it does not contain (TS Core 1.0 5.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMode {
-    /// PUT: what is there is replaced.
+    /// PUT: the Write replaces the instance or the resource.
     Replace,
-    /// POST: what is not named stays.
+    /// POST: other resources stay.
     Update,
 }
 
-/// A part of a streamed resource.
+/// One block of a streamed resource.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Where the bytes belong. 0 begins the transfer, or begins it anew: what came before is void.
-    /// Any other offset continues exactly where the block before, which was answered `Changed`,
-    /// ended.
+    /// The position of the bytes. 0 starts the transfer, or restarts it. Any other offset is the end
+    /// of the previous block that the application answered with `Changed`.
     pub offset: u64,
-    /// The bytes: a block of up to 1,024, or the whole body of one message.
+    /// The bytes: a block of at most 1,024, or the whole body of one message.
     pub bytes: Vec<u8>,
-    /// Nothing follows. To be answered when all of it is durable.
+    /// Whether this is the last block. Answer it when the whole body is durable.
     pub last: bool,
-    /// The whole length, as the server announced it (Size1), which binds it to nothing.
+    /// The total length that the server announced in Size1 (RFC 7959 4). It is only a hint.
     pub size: Option<u64>,
 }
 
@@ -59,69 +58,69 @@ impl fmt::Debug for Block {
     }
 }
 
-/// An operation that passed every check the model allows: its target is defined and there, it
-/// permits the operation, values have their types. Each is to be answered once, at once or later.
+/// An operation that passed the checks of the model: the target exists and permits the operation,
+/// and values have the right types. Answer each exactly once, now or later.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Answered by [`Answer::Content`] of the path's level. Resources that no server may read are
-    /// left out of it by the engine should the application name them.
+    /// Read. The answer is [`Answer::Content`] of the level of the path. The engine omits resources
+    /// that a server may not read.
     Read {
-        /// An object, an instance, or a resource.
+        /// An object, an instance or a resource.
         path: Path,
-        /// For whom.
+        /// The purpose of the Read.
         purpose: ReadPurpose,
     },
-    /// Which resources there are: answered by [`Answer::Discovered`].
+    /// Discover. The answer is [`Answer::Discovered`].
     Discover {
-        /// An object, an instance, or a resource.
+        /// An object, an instance or a resource.
         path: Path,
     },
-    /// Everything or nothing. Answered by [`Answer::Changed`].
+    /// Write, all of it or nothing. The answer is [`Answer::Changed`].
     Write {
-        /// An instance, or a resource.
+        /// An instance or a resource.
         path: Path,
-        /// What becomes of the rest. A Write to a resource replaces it.
+        /// Whether the Write replaces the instance. A Write to a resource always replaces it.
         mode: WriteMode,
-        /// At least one; exactly one if the path is a resource.
+        /// At least one value; exactly one if the path is a resource.
         values: Resources,
     },
-    /// A part of a Write to a resource that the model marks streamed. Answered by
-    /// [`Answer::Changed`]; after an error the transfer is over. The application notices by itself
-    /// when no block comes any more.
+    /// One block of a Write to a resource that the model marks streamed. The answer is
+    /// [`Answer::Changed`]; an error ends the transfer. The application needs a timeout of its own
+    /// for a transfer that stops.
     Block {
         /// The resource.
         path: Path,
-        /// The part.
+        /// The block.
         block: Block,
     },
-    /// Answered by [`Answer::Changed`] as soon as it is accepted.
+    /// Execute. The answer is [`Answer::Changed`] as soon as the application accepts it.
     Execute {
         /// The resource.
         path: Path,
-        /// As they came, at most 1,024 bytes that are not checked in any way (TS Core 1.0 5.4.5).
+        /// The arguments as received, at most 1,024 bytes. The engine does not parse them (TS Core
+        /// 1.0 5.4.5).
         arguments: Vec<u8>,
     },
-    /// Answered by [`Answer::Created`].
+    /// Create. The answer is [`Answer::Created`].
     Create {
-        /// Of which object.
+        /// The object.
         object: ObjectId,
-        /// The number that the server wants; else the application chooses.
+        /// The instance ID that the server requests. Without one the application chooses.
         instance: Option<InstanceId>,
-        /// What the new instance begins with.
+        /// The first values of the new instance.
         values: Resources,
     },
-    /// Answered by [`Answer::Deleted`].
+    /// Delete. The answer is [`Answer::Deleted`].
     Delete {
-        /// Of which object.
+        /// The object.
         object: ObjectId,
-        /// Which instance.
+        /// The instance.
         instance: InstanceId,
     },
 }
 
 impl Request {
-    /// Whether it changes something once it is accepted. A transfer in blocks acts with its last
-    /// block alone.
+    /// Whether the request changes something. A block-wise transfer does so with its last block.
     pub(crate) fn acts(&self) -> bool {
         match self {
             Self::Read { .. } | Self::Discover { .. } => false,
@@ -134,7 +133,7 @@ impl Request {
     }
 }
 
-/// What is read, by the level of the path.
+/// The content of a Read, by the level of the path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// A resource.
@@ -151,24 +150,24 @@ impl<V: Into<ResourceValue>> From<V> for Content {
     }
 }
 
-/// An answer to a [`Request`]. One that does not fit its request becomes 5.00.
+/// An answer to a [`Request`]. An answer of the wrong kind becomes 5.00.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// 2.05, to a Read.
     Content(Content),
-    /// 2.05, to a Discover: the requested instances.
+    /// 2.05, to a Discover.
     Discovered(Vec<(InstanceId, Dimensions)>),
-    /// 2.04, to a Write, an Execute, a Block (2.31 if it was not the last).
+    /// 2.04, to a Write, an Execute or the last Block; 2.31 to an earlier Block.
     Changed,
     /// 2.01, to a Create.
     Created(InstanceId),
     /// 2.02, to a Delete.
     Deleted,
-    /// The request is refused and nothing was done.
+    /// The application rejected the request and changed nothing.
     Error(ErrorCode),
 }
 
-/// Why a request is refused (RFC 7252 5.9, RFC 7959 2.9).
+/// The error codes (RFC 7252 5.9.2, 5.9.3, RFC 7959 2.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// 4.00
@@ -204,7 +203,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// Class and detail, as in 4.04.
+    /// The class and the detail of the code, as in 4.04.
     pub const fn class_and_detail(self) -> (u8, u8) {
         match self {
             Self::BadRequest => (4, 0),

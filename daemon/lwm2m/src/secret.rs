@@ -1,20 +1,20 @@
-//! Bytes that nobody may read by accident: not shown by Debug, wiped when dropped.
+//! Secret bytes, which `Debug` does not show and which are wiped when dropped.
 
 use core::fmt;
 
 use zeroize::Zeroizing;
 
-/// The text or the bytes of a resource that the model marks secret.
+/// The value of a resource that the model marks secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Wraps the bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes; those of a resource of type String are UTF-8.
+    /// The bytes. They are UTF-8 for a resource of type String.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -2,7 +2,7 @@
 
 use crate::{ErrorCode, Type, Value};
 
-/// A value as text; bytes become Base64.
+/// Encodes a value as text. Opaque becomes Base64.
 pub(crate) fn encode(value: &Value) -> Result<Vec<u8>, ErrorCode> {
     Ok(match value {
         Value::String(text) => text.clone().into_bytes(),
@@ -15,7 +15,7 @@ pub(crate) fn encode(value: &Value) -> Result<Vec<u8>, ErrorCode> {
     })
 }
 
-/// Reads a value of this type; 4.00 if the text is none.
+/// Decodes a value of this type; 4.00 if the text is not one.
 pub(crate) fn decode(kind: Type, text: &[u8]) -> Result<Value, ErrorCode> {
     if kind == Type::Opaque {
         return base64_decode(text)
@@ -67,7 +67,7 @@ fn base64_encode(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whole groups only; what padding hides must be zero.
+/// Accepts whole groups only. The unused bits of the last digit must be zero.
 fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let groups = text.chunks(4);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_value_of_the_type_is_a_bad_request() {
+    fn a_text_that_does_not_parse_is_a_bad_request() {
         for (kind, text) in [
             (Type::Integer, ""),
             (Type::Integer, "1.0"),

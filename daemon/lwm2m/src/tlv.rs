@@ -1,36 +1,36 @@
-//! The TLV format, application/vnd.oma.lwm2m+tlv (TS Core 1.0 6.4.3). Knows identifiers and bytes,
-//! no types.
+//! The TLV format, application/vnd.oma.lwm2m+tlv (TS Core 1.0 6.4.3), as identifiers and bytes
+//! without types.
 
-/// What an entry is: the two upper bits of its type.
+/// The kind of an entry: bits 7 and 6 of its type field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Its value holds resources.
+    /// An object instance. Its value holds resources.
     ObjectInstance,
-    /// One value of a multiple resource.
+    /// A resource instance: one value of a multiple resource.
     ResourceInstance,
-    /// Its value holds resource instances.
+    /// A multiple resource. Its value holds resource instances.
     MultipleResource,
     /// A single resource.
     Resource,
 }
 
-/// One entry.
+/// One TLV entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// Which one.
+    /// The identifier.
     pub id: u16,
-    /// What it holds.
+    /// The value.
     pub value: &'a [u8],
 }
 
-/// An entry that ends before its type, its identifier, its length or its value does.
+/// The bytes end before the entry does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the TLV is cut short")]
+#[error("the TLV entry is truncated")]
 pub struct Truncated;
 
-/// All entries of one level. A level below is read from an entry's value.
+/// Decodes the entries of one level. The value of an entry holds the level below.
 pub fn entries(mut bytes: &[u8]) -> Result<Vec<Entry<'_>>, Truncated> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
@@ -75,7 +75,8 @@ fn split_uint(bytes: &[u8], width: usize) -> Result<(usize, &[u8]), Truncated> {
     ))
 }
 
-/// Appends an entry in its shortest form. A value of 2^24 bytes or more cannot be said and is cut.
+/// Appends an entry in its shortest form. A value is cut to the 2^24 - 1 bytes that the format
+/// allows.
 pub fn push(out: &mut Vec<u8>, kind: Kind, id: u16, value: &[u8]) {
     let value = value.get(..0xff_ffff).unwrap_or(value);
     let width = match value.len() {
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_cut_short_is_refused() {
+    fn a_truncated_entry_is_rejected() {
         for bytes in [
             &b"\xc1"[..],
             b"\xc1\x00",

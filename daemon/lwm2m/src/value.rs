@@ -1,4 +1,4 @@
-//! Typed values of resources (TS Core 1.0 Appendix C). Knows no representation on the wire.
+//! Typed values of resources (TS Core 1.0 Appendix C).
 
 use crate::{InstanceId, ObjectId, Secret};
 
@@ -17,9 +17,9 @@ pub enum Value {
     Opaque(Vec<u8>),
     /// Seconds since 1970.
     Time(i64),
-    /// A link to an object's instance; 65535:65535 links to nothing.
+    /// A link to an object instance; 65535:65535 is the null link.
     Objlnk(ObjectId, InstanceId),
-    /// What was written to a String or Opaque resource that the model marks secret.
+    /// A value of a String or Opaque resource that the model marks secret.
     Secret(Secret),
 }
 
@@ -47,12 +47,12 @@ impl From<bool> for Value {
     }
 }
 
-/// What a resource holds: a value, or numbered ones when the model says that it is multiple.
+/// The value of a resource: one value, or resource instances if the resource is multiple.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResourceValue {
-    /// Of a single resource.
+    /// The value of a single resource.
     Single(Value),
-    /// Of a multiple resource: resource instances, each with its number.
+    /// The resource instances of a multiple resource, each with its ID.
     Multiple(Vec<(u16, Value)>),
 }
 

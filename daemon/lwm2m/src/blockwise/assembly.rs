@@ -1,5 +1,4 @@
-//! A small request body put together again, up to a bound. One at a time: a server begins another
-//! one by forgetting the first.
+//! Assembles a block-wise request body up to a limit. A new body replaces an incomplete one.
 
 use core::time::Duration;
 
@@ -14,19 +13,19 @@ struct Incomplete {
     until: Time,
 }
 
-/// The body that is being put together.
+/// The incomplete body of a request.
 pub(crate) struct Assembly {
     incomplete: Option<Incomplete>,
     longest: usize,
     lifetime: Duration,
 }
 
-/// What a block did to it.
+/// The result of a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Assembled {
-    /// It fits; others follow.
+    /// More blocks follow.
     Incomplete,
-    /// It was the last.
+    /// The block was the last one.
     Whole(Zeroizing<Vec<u8>>),
 }
 
@@ -39,7 +38,8 @@ impl Assembly {
         }
     }
 
-    /// Adds a block. 4.08 if it does not continue what is there, 4.13 if it becomes too long.
+    /// Adds a block. 4.08 if it does not continue the body (RFC 7959 2.9.2), 4.13 if the body is too
+    /// long (RFC 7959 2.9.3).
     pub(crate) fn add(
         &mut self,
         now: Time,
@@ -50,13 +50,13 @@ impl Assembly {
             .incomplete
             .take_if(|it| it.target == target && now < it.until);
         let mut bytes = match known {
-            // At once as long as it may get: what grows leaves copies behind.
+            // A growing buffer would leave copies of secret bytes in freed memory.
             _ if part.offset == 0 => Zeroizing::new(Vec::with_capacity(self.longest)),
             Some(incomplete) => incomplete.bytes,
             None => return Err(ErrorCode::RequestEntityIncomplete),
         };
-        let came_before = part.offset > 0 && part.more && part.end() == bytes.len() as u64;
-        if !came_before {
+        let is_repeated = part.offset > 0 && part.more && part.end() == bytes.len() as u64;
+        if !is_repeated {
             if part.offset != bytes.len() as u64 {
                 return Err(ErrorCode::RequestEntityIncomplete);
             }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_another_target_and_a_long_pause_are_incomplete() {
+    fn a_gap_another_target_or_a_timeout_is_incomplete() {
         let now = Time::from_millis(0);
         let incomplete = Err(ErrorCode::RequestEntityIncomplete);
         let begun = || {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_over_the_bound_is_too_large() {
+    fn a_body_over_the_limit_is_too_large() {
         let (mut assembly, now) = (assembly(), Time::from_millis(0));
         assembly.add(now, TARGET, part(0, true)).unwrap();
         assembly.add(now, TARGET, part(16, true)).unwrap();

@@ -1,12 +1,11 @@
-//! A long response: the body that its blocks are cut from, kept so that all come from the same
-//! moment.
+//! Keeps the body of a long response, so that all its blocks come from one state (RFC 7959 2.4).
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::{Path, Time, coap::Block, content::Format, exchange::digest};
 
-/// A server reads one thing at a time; a second body is for the notification that comes in between.
+/// The most bodies: one for a Read, and one for a notification that is sent meanwhile.
 const BODIES: usize = 2;
 
 struct Body {
@@ -16,24 +15,24 @@ struct Body {
     until: Time,
 }
 
-/// The bodies that servers still fetch blocks of.
+/// The bodies of which the server has not yet read all blocks.
 pub(crate) struct Bodies {
     bodies: VecDeque<Body>,
     lifetime: Duration,
 }
 
-/// What one message carries of a body.
+/// The part of a body in one message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
-    /// `None` if the whole body fits and the server did not ask for blocks.
+    /// `None` if the whole body fits and the server did not request blocks.
     pub(crate) block: Option<Block>,
-    /// Tells the server that its blocks belong together.
+    /// The ETag of a body in several blocks (RFC 7959 2.4).
     pub(crate) etag: Option<u64>,
     pub(crate) size: usize,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Cuts the block that was asked for, or the first; `None` if there is no such block.
+/// The requested block of a body, or the first one. `None` if there is no such block.
 pub(crate) fn slice(body: &[u8], wanted: Option<Block>, exponent: u8) -> Option<Slice> {
     let exponent = wanted.map_or(exponent, Block::exponent);
     let offset = usize::try_from(wanted.map_or(0, Block::offset)).ok()?;
@@ -59,7 +58,7 @@ impl Bodies {
         }
     }
 
-    /// Keeps a body of which the first block was just sent.
+    /// Keeps a body whose first block is sent now.
     pub(crate) fn keep(&mut self, now: Time, path: Path, format: Format, bytes: Vec<u8>) {
         self.bodies
             .retain(|body| now < body.until && (body.path, body.format) != (path, format));
@@ -74,7 +73,7 @@ impl Bodies {
         });
     }
 
-    /// The body that was kept.
+    /// A kept body.
     pub(crate) fn find(&mut self, now: Time, path: Path, format: Format) -> Option<&[u8]> {
         self.bodies.retain(|body| now < body.until);
         let body = self
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_that_fits_is_cut_only_for_a_server_that_asks_for_blocks() {
+    fn a_body_that_fits_is_split_only_if_the_server_requests_blocks() {
         let plain = slice(&[1; 1024], None, 6).unwrap();
         assert_eq!(
             (plain.block, plain.etag, plain.bytes.len()),

@@ -1,4 +1,4 @@
-//! Bodies longer than a datagram (RFC 7959). Knows no message: offsets and bytes only.
+//! Block-wise transfers (RFC 7959), as offsets and bytes without messages.
 
 mod assembly;
 mod body;
@@ -6,9 +6,9 @@ mod stream;
 
 pub(crate) use assembly::{Assembled, Assembly};
 pub(crate) use body::{Bodies, slice};
-pub(crate) use stream::{Streams, Taken};
+pub(crate) use stream::{Decision, Streams};
 
-/// One block of a request's body, as it came.
+/// One received block of a request body.
 #[derive(Clone, Copy)]
 pub(crate) struct Part<'a> {
     pub(crate) offset: u64,

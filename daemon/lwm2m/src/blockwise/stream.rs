@@ -1,21 +1,21 @@
-//! Which block of a streamed resource may come next. The bytes go on to the application and are not
-//! kept.
+//! Checks the order of the blocks of streamed resources. The application gets the bytes; the engine
+//! keeps none.
 
 use core::time::Duration;
 
 use super::Part;
 use crate::{ErrorCode, Path, RequestId, Time, exchange::digest};
 
-/// As many transfers at once as anybody needs; the one that rested longest makes room.
+/// The most transfers at once. A new one replaces the one without a block for the longest time.
 const TRANSFERS: usize = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The application has the last block and did not answer yet.
+    /// The application has not answered the last block yet.
     Waiting(RequestId),
-    /// It took it.
-    Taken,
-    /// It took it, and nothing follows.
+    /// The application accepted the last block, and more follow.
+    Accepted,
+    /// The application accepted the final block.
     Finished,
 }
 
@@ -29,14 +29,14 @@ struct Transfer {
     until: Time,
 }
 
-/// What becomes of a block.
+/// The decision about a block.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It is new: to the application.
-    Handed,
-    /// It came before in another message, and the application is still at it: both get its answer.
-    Joined(RequestId),
-    /// It came before in another message and was taken.
+pub(crate) enum Decision {
+    /// The block is new and goes to the application.
+    New,
+    /// The block repeats one that the application has not answered yet. Both get its answer.
+    InProgress(RequestId),
+    /// The block repeats one that the application accepted.
     Repeated,
 }
 
@@ -54,15 +54,15 @@ impl Streams {
         }
     }
 
-    /// Judges a block that would become the request `id`. Block 0 begins anew. 4.08 if another
-    /// block does not continue what was taken.
-    pub(crate) fn take(
+    /// Decides about a block that would become the request `id`. Block 0 restarts the transfer.
+    /// Another block that does not follow the last accepted one gets 4.08 (RFC 7959 2.9.2).
+    pub(crate) fn decide(
         &mut self,
         now: Time,
         path: Path,
         part: Part<'_>,
         id: RequestId,
-    ) -> Result<Taken, ErrorCode> {
+    ) -> Result<Decision, ErrorCode> {
         self.transfers.retain(|transfer| now < transfer.until);
         let digest = digest(part.bytes);
         let transfer = self
@@ -73,22 +73,22 @@ impl Streams {
             transfer.until = now + self.lifetime;
             let again = transfer.offset == part.offset && transfer.digest == digest;
             match transfer.state {
-                State::Waiting(request) if again => return Ok(Taken::Joined(request)),
-                State::Taken | State::Finished if again && part.offset > 0 => {
-                    return Ok(Taken::Repeated);
+                State::Waiting(request) if again => return Ok(Decision::InProgress(request)),
+                State::Accepted | State::Finished if again && part.offset > 0 => {
+                    return Ok(Decision::Repeated);
                 }
-                State::Taken if transfer.end == part.offset => {}
+                State::Accepted if transfer.end == part.offset => {}
                 _ if part.offset == 0 => {}
                 _ => return Err(ErrorCode::RequestEntityIncomplete),
             }
         } else if part.offset > 0 {
             return Err(ErrorCode::RequestEntityIncomplete);
         }
-        self.hand(now, path, part, digest, id);
-        Ok(Taken::Handed)
+        self.record(now, path, part, digest, id);
+        Ok(Decision::New)
     }
 
-    fn hand(&mut self, now: Time, path: Path, part: Part<'_>, digest: u64, id: RequestId) {
+    fn record(&mut self, now: Time, path: Path, part: Part<'_>, digest: u64, id: RequestId) {
         self.transfers.retain(|transfer| transfer.path != path);
         if self.transfers.len() == TRANSFERS {
             self.transfers.remove(0);
@@ -104,22 +104,22 @@ impl Streams {
         });
     }
 
-    /// The application took the block of this request, or refused it, which ends the transfer.
-    pub(crate) fn answered(&mut self, id: RequestId, taken: bool) {
+    /// Records the application's answer to a block. A rejected block ends the transfer.
+    pub(crate) fn answered(&mut self, id: RequestId, accepted: bool) {
         let waiting = |transfer: &Transfer| transfer.state == State::Waiting(id);
-        if !taken {
+        if !accepted {
             self.transfers.retain(|transfer| !waiting(transfer));
         } else if let Some(transfer) = self.transfers.iter_mut().find(|transfer| waiting(transfer))
         {
             transfer.state = if transfer.last {
                 State::Finished
             } else {
-                State::Taken
+                State::Accepted
             };
         }
     }
 
-    /// Forgets the transfers whose target is not there any more.
+    /// Forgets the transfers whose target no longer exists.
     pub(crate) fn retain(&mut self, exists: impl Fn(Path) -> bool) {
         self.transfers.retain(|transfer| exists(transfer.path));
     }
@@ -131,7 +131,7 @@ mod tests {
 
     const PACKAGE: Path = Path::Resource(9, 0, 2);
     const LIFETIME: Duration = Duration::from_secs(247);
-    const INCOMPLETE: Result<Taken, ErrorCode> = Err(ErrorCode::RequestEntityIncomplete);
+    const INCOMPLETE: Result<Decision, ErrorCode> = Err(ErrorCode::RequestEntityIncomplete);
 
     fn block(number: u8, more: bool) -> Part<'static> {
         const BYTES: [[u8; 16]; 4] = [[0; 16], [1; 16], [2; 16], [3; 16]];
@@ -146,50 +146,50 @@ mod tests {
         let mut streams = Streams::new(LIFETIME);
         for number in 0..blocks {
             let id = RequestId(u64::from(number));
-            let taken = streams.take(Time::from_millis(0), PACKAGE, block(number, true), id);
-            assert_eq!(taken, Ok(Taken::Handed));
+            let decision = streams.decide(Time::from_millis(0), PACKAGE, block(number, true), id);
+            assert_eq!(decision, Ok(Decision::New));
             streams.answered(id, true);
         }
         streams
     }
 
     #[test]
-    fn a_block_that_comes_twice_is_handed_on_once() {
+    fn a_repeated_block_goes_to_the_application_once() {
         let now = Time::from_millis(0);
         let mut streams = streams_with(2);
         assert_eq!(
-            streams.take(now, PACKAGE, block(1, true), RequestId(9)),
-            Ok(Taken::Repeated)
+            streams.decide(now, PACKAGE, block(1, true), RequestId(9)),
+            Ok(Decision::Repeated)
         );
         assert_eq!(
-            streams.take(now, PACKAGE, block(2, false), RequestId(9)),
-            Ok(Taken::Handed)
+            streams.decide(now, PACKAGE, block(2, false), RequestId(9)),
+            Ok(Decision::New)
         );
-        let again = streams.take(now, PACKAGE, block(2, false), RequestId(10));
-        assert_eq!(again, Ok(Taken::Joined(RequestId(9))));
+        let again = streams.decide(now, PACKAGE, block(2, false), RequestId(10));
+        assert_eq!(again, Ok(Decision::InProgress(RequestId(9))));
         streams.answered(RequestId(9), true);
         assert_eq!(
-            streams.take(now, PACKAGE, block(2, false), RequestId(11)),
-            Ok(Taken::Repeated)
+            streams.decide(now, PACKAGE, block(2, false), RequestId(11)),
+            Ok(Decision::Repeated)
         );
     }
 
     #[test]
-    fn resumes_a_push_from_block_0() {
+    fn block_0_restarts_a_push() {
         let mut streams = streams_with(3);
         let now = Time::from_millis(0);
         assert_eq!(
-            streams.take(now, PACKAGE, block(0, true), RequestId(9)),
-            Ok(Taken::Handed)
+            streams.decide(now, PACKAGE, block(0, true), RequestId(9)),
+            Ok(Decision::New)
         );
         streams.answered(RequestId(9), true);
         assert_eq!(
-            streams.take(now, PACKAGE, block(3, true), RequestId(10)),
+            streams.decide(now, PACKAGE, block(3, true), RequestId(10)),
             INCOMPLETE
         );
         assert_eq!(
-            streams.take(now, PACKAGE, block(1, true), RequestId(11)),
-            Ok(Taken::Handed)
+            streams.decide(now, PACKAGE, block(1, true), RequestId(11)),
+            Ok(Decision::New)
         );
     }
 
@@ -197,36 +197,36 @@ mod tests {
     fn a_block_that_does_not_continue_is_incomplete() {
         let now = Time::from_millis(0);
         assert_eq!(
-            streams_with(0).take(now, PACKAGE, block(1, true), RequestId(9)),
+            streams_with(0).decide(now, PACKAGE, block(1, true), RequestId(9)),
             INCOMPLETE
         );
         assert_eq!(
-            streams_with(1).take(now, PACKAGE, block(2, true), RequestId(9)),
+            streams_with(1).decide(now, PACKAGE, block(2, true), RequestId(9)),
             INCOMPLETE
         );
         let other = Path::Resource(9, 1, 2);
         assert_eq!(
-            streams_with(1).take(now, other, block(1, true), RequestId(9)),
+            streams_with(1).decide(now, other, block(1, true), RequestId(9)),
             INCOMPLETE
         );
         let late = now + LIFETIME;
         assert_eq!(
-            streams_with(1).take(late, PACKAGE, block(1, true), RequestId(9)),
+            streams_with(1).decide(late, PACKAGE, block(1, true), RequestId(9)),
             INCOMPLETE
         );
     }
 
     #[test]
-    fn a_refused_block_ends_the_transfer() {
+    fn a_rejected_block_ends_the_transfer() {
         let now = Time::from_millis(0);
         let mut streams = streams_with(1);
         assert_eq!(
-            streams.take(now, PACKAGE, block(1, true), RequestId(9)),
-            Ok(Taken::Handed)
+            streams.decide(now, PACKAGE, block(1, true), RequestId(9)),
+            Ok(Decision::New)
         );
         streams.answered(RequestId(9), false);
         assert_eq!(
-            streams.take(now, PACKAGE, block(1, true), RequestId(10)),
+            streams.decide(now, PACKAGE, block(1, true), RequestId(10)),
             INCOMPLETE
         );
     }

@@ -1,4 +1,4 @@
-//! The value of Block1 and Block2 (RFC 7959 2.2).
+//! The value of the Block1 and Block2 options (RFC 7959 2.2).
 
 use super::options::{uint, uint_value};
 
@@ -10,17 +10,17 @@ pub struct Block {
     exponent: u8,
 }
 
-/// Longer than three bytes, or of the reserved size.
+/// A value over three bytes, or with the reserved SZX 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the value of a Block option")]
+#[error("the value of the Block option is invalid")]
 pub struct BlockError;
 
 impl Block {
-    /// Of 1,024 bytes.
+    /// The exponent of the largest block size, 1,024 bytes.
     pub const LARGEST_EXPONENT: u8 = 6;
     const LARGEST_NUMBER: u32 = (1 << 20) - 1;
 
-    /// The block at `offset`, cut from a body in blocks of 2^(exponent + 4) bytes.
+    /// The block at `offset` of a body in blocks of 2^(exponent + 4) bytes.
     pub fn at(offset: usize, more: bool, exponent: u8) -> Option<Self> {
         let number = u32::try_from(offset >> (exponent + 4)).ok()?;
         (number <= Self::LARGEST_NUMBER && exponent <= Self::LARGEST_EXPONENT).then_some(Self {
@@ -30,7 +30,7 @@ impl Block {
         })
     }
 
-    /// Reads an option's value.
+    /// Decodes an option value.
     pub fn decode(value: &[u8]) -> Result<Self, BlockError> {
         let bits = uint(value).filter(|_| value.len() <= 3).ok_or(BlockError)?;
         let exponent = (bits & 7) as u8;
@@ -44,27 +44,27 @@ impl Block {
             .ok_or(BlockError)
     }
 
-    /// The option's value.
+    /// Encodes the option value.
     pub fn encode(self) -> Vec<u8> {
         uint_value(self.number << 4 | u32::from(self.more) << 3 | u32::from(self.exponent))
     }
 
-    /// Where it begins.
+    /// The position of the block in the body.
     pub fn offset(self) -> u64 {
         u64::from(self.number) << (self.exponent + 4)
     }
 
-    /// How long it is, unless it is the last.
+    /// The block size. The last block may be shorter.
     pub fn size(self) -> usize {
         1 << (self.exponent + 4)
     }
 
-    /// The exponent of the size, SZX.
+    /// The size exponent (SZX).
     pub fn exponent(self) -> u8 {
         self.exponent
     }
 
-    /// Whether others follow.
+    /// Whether more blocks follow.
     pub fn more(self) -> bool {
         self.more
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_option_is_refused_when_longer_or_of_the_reserved_size() {
+    fn a_block_option_that_is_too_long_or_of_the_reserved_size_is_rejected() {
         assert_eq!(Block::decode(&[0, 0, 0, 6]), Err(BlockError));
         assert_eq!(Block::decode(&[0x07]), Err(BlockError));
         assert_eq!(Block::at(1 << 30, false, 6), None);

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::ErrorCode;
 
-/// Three bits of class, five of detail.
+/// A code: three bits of class, five bits of detail (RFC 7252 3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code(pub u8);
 
@@ -37,7 +37,7 @@ impl Code {
         Self((class << 5) | (detail & 0x1f))
     }
 
-    /// 0 for requests, 2, 4 and 5 for responses; 1, 6 and 7 are reserved.
+    /// 0 for requests; 2, 4 and 5 for responses; 1, 6 and 7 are reserved.
     pub const fn class(self) -> u8 {
         self.0 >> 5
     }
@@ -47,17 +47,17 @@ impl Code {
         self.0 & 0x1f
     }
 
-    /// A method, known or not.
+    /// Whether this is a method, known or not.
     pub const fn is_request(self) -> bool {
         self.class() == 0 && self.0 != 0
     }
 
-    /// A response, known or not.
+    /// Whether this is a response code, known or not.
     pub const fn is_response(self) -> bool {
         matches!(self.class(), 2..=5)
     }
 
-    /// 2.xx
+    /// Whether this is 2.xx.
     pub const fn is_success(self) -> bool {
         self.class() == 2
     }

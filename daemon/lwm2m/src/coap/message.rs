@@ -1,9 +1,11 @@
-//! One message. The only file that knows the CoAP library, and guards what that lets pass.
+//! One CoAP message. Only this file uses the CoAP library, and it makes up for these defects of
+//! version 0.13:
 //!
-//! The library (0.13) accepts other versions than 1, an Empty message with content, and a marker
-//! without payload; it encodes tokens over eight bytes wrongly, and reads the second byte of
-//! extended numbers and lengths first on big-endian machines. Its own decoding of Block options is
-//! not used.
+//! - It accepts other versions than 1, an Empty message with content, and a payload marker without
+//!   a payload. It encodes a token over eight bytes wrongly.
+//! - It reads extended option deltas and lengths in the wrong byte order on big-endian machines.
+//!
+//! Its decoding of Block options is not used.
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 
@@ -27,14 +29,15 @@ pub enum Kind {
     Reset,
 }
 
-/// Bytes that are no message.
+/// A datagram that is not a CoAP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Not confirmable, or of another version: nothing is answered (RFC 7252 3, 4.3).
-    #[error("the datagram is no CoAP message")]
+    /// A message of another version, or a malformed one that is not confirmable. It is silently
+    /// ignored (RFC 7252 3, 4.3).
+    #[error("the datagram is not a CoAP message")]
     Ignored,
-    /// Confirmable, with this Message ID: a Reset is due (RFC 7252 4.2).
-    #[error("confirmable message {0} breaks the format")]
+    /// A malformed confirmable message with this Message ID. It needs a Reset (RFC 7252 4.2).
+    #[error("the confirmable message with Message ID {0} is malformed")]
     Rejected(u16),
 }
 
@@ -45,7 +48,7 @@ pub struct Message(Packet);
 const LONGEST_TOKEN: usize = 8;
 
 impl Message {
-    /// A message without options and payload. A token is cut at eight bytes.
+    /// A message without options and payload. A token is cut to eight bytes.
     pub fn new(kind: Kind, code: Code, id: u16, token: &[u8]) -> Self {
         let mut packet = Packet::new();
         packet.header.set_version(1);
@@ -53,7 +56,7 @@ impl Message {
         Self(packet).addressed(kind, id, token)
     }
 
-    /// A response, to be [`addressed`](Self::addressed) before it is sent.
+    /// A response. Call [`addressed`](Self::addressed) before it is sent.
     pub fn response(code: Code) -> Self {
         Self::new(Kind::Acknowledgement, code, 0, &[])
     }
@@ -78,7 +81,7 @@ impl Message {
         Self::new(kind, Code::EMPTY, id, &[])
     }
 
-    /// Reads a datagram.
+    /// Decodes a datagram.
     pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
         let [first, code, high, low, ..] = *datagram else {
             return Err(Malformed::Ignored);
@@ -100,9 +103,9 @@ impl Message {
         Ok(Self(packet))
     }
 
-    /// The datagram.
+    /// Encodes the datagram.
     pub fn encode(&self) -> Vec<u8> {
-        // The library fails for one reason only, a limit, and here there is none.
+        // The library fails only on a size limit, and here there is none.
         self.0.to_bytes_unlimited().unwrap_or_default()
     }
 
@@ -116,7 +119,7 @@ impl Message {
         }
     }
 
-    /// The method or the response.
+    /// The method or the response code.
     pub fn code(&self) -> Code {
         Code(u8::from(self.0.header.code))
     }
@@ -150,39 +153,39 @@ impl Message {
         self.options(number).next()
     }
 
-    /// The first value of an option, as a number; `None` also when it is none.
+    /// The first value of an option as a number. `None` if the value is not one.
     pub fn uint(&self, number: OptionNumber) -> Option<u32> {
         uint(self.option(number)?)
     }
 
-    /// Each option that is there, with how often it occurs.
+    /// Each present option with the count of its values.
     pub fn option_numbers(&self) -> impl Iterator<Item = (OptionNumber, usize)> {
         self.0
             .options()
             .map(|(number, values)| (OptionNumber(*number), values.len()))
     }
 
-    /// With one option more.
+    /// Adds an option.
     #[must_use]
     pub fn with(mut self, number: OptionNumber, value: impl Into<Vec<u8>>) -> Self {
         self.0.add_option(CoapOption::from(number.0), value.into());
         self
     }
 
-    /// With one option more, a number.
+    /// Adds an option with a number as its value.
     #[must_use]
     pub fn with_uint(self, number: OptionNumber, value: u32) -> Self {
         self.with(number, uint_value(value))
     }
 
-    /// Without this option.
+    /// Removes an option.
     #[must_use]
     pub fn without(mut self, number: OptionNumber) -> Self {
         self.0.clear_option(CoapOption::from(number.0));
         self
     }
 
-    /// With this payload.
+    /// Replaces the payload.
     #[must_use]
     pub fn with_payload(mut self, payload: Vec<u8>) -> Self {
         self.0.payload = payload;
@@ -190,15 +193,15 @@ impl Message {
     }
 }
 
-/// A payload may be a secret: nothing of it stays in freed memory.
+/// A payload may contain a secret, so that it is wiped when dropped.
 impl Drop for Message {
     fn drop(&mut self) {
         self.0.payload.zeroize();
     }
 }
 
-/// The same options have one encoding only, so a length that differs shows a marker without a
-/// payload, or a number that was misread.
+/// The length of the packet when encoded. Options have only one encoding, so that another length
+/// shows a payload marker without a payload, or a misread option number.
 fn encoded_length(packet: &Packet) -> usize {
     let mut length = 4 + packet.get_token().len();
     let mut previous = 0;

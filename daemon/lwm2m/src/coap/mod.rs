@@ -1,4 +1,4 @@
-//! CoAP messages as bytes (RFC 7252 3, RFC 7959 2). Knows neither exchanges nor LwM2M.
+//! Encoding of CoAP messages (RFC 7252 3, RFC 7959 2).
 
 mod block;
 mod code;

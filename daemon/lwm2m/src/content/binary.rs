@@ -1,8 +1,8 @@
-//! The bytes of single values inside TLV (TS Core 1.0 Appendix C).
+//! Values inside TLV (TS Core 1.0 Appendix C).
 
 use crate::{ErrorCode, Type, Value};
 
-/// A value as bytes.
+/// Encodes a value as bytes.
 pub(crate) fn encode(value: &Value) -> Result<Vec<u8>, ErrorCode> {
     Ok(match value {
         Value::String(text) => text.clone().into_bytes(),
@@ -15,7 +15,7 @@ pub(crate) fn encode(value: &Value) -> Result<Vec<u8>, ErrorCode> {
     })
 }
 
-/// The shortest of 1, 2, 4 and 8 bytes.
+/// Encodes an integer in the shortest of 1, 2, 4 and 8 bytes.
 fn integer(number: i64) -> Vec<u8> {
     if let Ok(number) = i8::try_from(number) {
         number.to_be_bytes().to_vec()
@@ -28,7 +28,7 @@ fn integer(number: i64) -> Vec<u8> {
     }
 }
 
-/// Four bytes where they say the same as eight.
+/// Encodes a float in four bytes if they hold the same value, else in eight.
 fn float(number: f64) -> Vec<u8> {
     let short = number as f32;
     if f64::from(short).to_bits() == number.to_bits() {
@@ -38,7 +38,7 @@ fn float(number: f64) -> Vec<u8> {
     }
 }
 
-/// Reads a value of this type; 4.00 if the bytes are none.
+/// Decodes a value of this type; 4.00 if the bytes are not one.
 pub(crate) fn decode(kind: Type, bytes: &[u8]) -> Result<Value, ErrorCode> {
     let value = match kind {
         Type::String => String::from_utf8(bytes.to_vec()).ok().map(Value::String),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_value_of_the_type_are_a_bad_request() {
+    fn bytes_that_do_not_decode_are_a_bad_request() {
         for (kind, bytes) in [
             (Type::Integer, &b""[..]),
             (Type::Integer, b"abc"),

@@ -1,4 +1,4 @@
-//! What a server writes, as typed values that the model allows.
+//! Decodes the payload of a Write or a Create into typed values that the model allows.
 
 use super::{Format, binary};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     tlv::{Entry, Kind, entries},
 };
 
-/// A Write to one resource. Where format and payload disagree and the payload can mean one thing
-/// only, it is taken for that: servers send text where TLV is announced, and the reverse.
+/// Decodes a Write to one resource. Some servers send text as TLV, or TLV as text. Such a payload is
+/// accepted if only one format fits it.
 pub(crate) fn resource_write(
     resource: &ResourceDefinition,
     format: Option<u32>,
@@ -46,7 +46,7 @@ fn text_resource(
     text::decode(resource.kind, payload).map(|value| single(resource, value))
 }
 
-/// The payload is the value itself, if the type has no other form than its bytes.
+/// The payload as the value of a single String or Opaque resource.
 fn plain(resource: &ResourceDefinition, payload: &[u8]) -> Option<ResourceValue> {
     let value = match resource.kind {
         _ if resource.multiple => None,
@@ -69,7 +69,7 @@ fn hidden(resource: &ResourceDefinition, value: Value) -> Value {
     }
 }
 
-/// The entry of the resource itself, or the resource instances of a multiple one.
+/// Decodes the entry of the resource, or the resource instances of a multiple one.
 fn tlv_resource(resource: &ResourceDefinition, payload: &[u8]) -> Result<ResourceValue, ErrorCode> {
     let entries = entries(payload).map_err(|_| ErrorCode::BadRequest)?;
     match *entries.as_slice() {
@@ -115,7 +115,7 @@ fn resource_instances(
         .map(ResourceValue::Multiple)
 }
 
-/// A Write to an instance: the resources, or the instance around them.
+/// Decodes a Write to an instance: its resources, or the instance entry with its resources.
 pub(crate) fn instance_write(
     definition: &ObjectDefinition,
     path: Path,
@@ -136,7 +136,7 @@ pub(crate) fn instance_write(
     }
 }
 
-/// A Create: the resources, or the instance around them with the number that the server wants.
+/// Decodes a Create: the resources, or an instance entry with the ID that the server requests.
 pub(crate) fn created(
     definition: &ObjectDefinition,
     format: Option<u32>,
@@ -169,7 +169,7 @@ fn writable_or_none(
 
 fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<Entry<'_>>, ErrorCode> {
     match format.map(Format::of_body) {
-        // A payload that is no text can only be TLV.
+        // An instance has no text format, so that the payload can only be TLV.
         Some(Some(Format::Tlv | Format::Text)) | None => {
             entries(payload).map_err(|_| ErrorCode::BadRequest)
         }
@@ -177,8 +177,8 @@ fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<Entry<'_>>, Erro
     }
 }
 
-/// All of them, or the reason why not even one: 4.04 for what is not defined, 4.05 for what no
-/// server may write.
+/// The values of all entries. One bad entry rejects them all: 4.04 for an undefined resource, 4.05
+/// for one that a server may not write.
 fn writable(definition: &ObjectDefinition, entries: &[Entry<'_>]) -> Result<Resources, ErrorCode> {
     let mut values = Resources::new();
     for entry in entries {
@@ -202,7 +202,7 @@ fn writable(definition: &ObjectDefinition, entries: &[Entry<'_>]) -> Result<Reso
     }
 }
 
-/// TS Core 1.0 5.4.7: a Create names all mandatory resources, as far as a server writes them.
+/// Checks that a Create has all mandatory resources that a server can write.
 fn complete(definition: &ObjectDefinition, values: Resources) -> Result<Resources, ErrorCode> {
     let named = |id| values.iter().any(|(named, _)| *named == id);
     let mut required = definition
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_is_written_in_any_format_that_can_mean_one_thing_only() {
+    fn a_resource_is_written_in_any_format_that_is_unambiguous() {
         let link = Value::Objlnk(65535, 65535);
         for (id, format, payload, expected, why) in [
             (
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_write_that_means_nothing_is_refused() {
+    fn an_invalid_resource_write_is_rejected() {
         let (bad, unsupported) = (ErrorCode::BadRequest, ErrorCode::UnsupportedContentFormat);
         for (id, format, payload, expected) in [
             (8, Some(0), &b"yes"[..], bad),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_multiple_resource_is_written_with_or_without_its_own_entry() {
+    fn a_multiple_resource_is_written_with_or_without_the_resource_entry() {
         let expected =
             ResourceValue::Multiple(vec![(0, Value::Integer(1)), (1, Value::Integer(5))]);
         assert_eq!(
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_names_its_instance_or_leaves_it_to_the_device() {
+    fn a_create_has_an_instance_id_or_leaves_it_to_the_device() {
         let create = |payload| created(&SOFTWARE, Some(11542), payload);
         let values = vec![(8, ResourceValue::from(true))];
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What the application answered to a Read, as bytes.
+//! Encodes the application's answer to a Read.
 
 use super::{Format, binary};
 use crate::{
@@ -6,8 +6,7 @@ use crate::{
     tlv::{Kind, push},
 };
 
-/// The representation of `content`. 5.00 if the application answered for another level, or with a
-/// secret.
+/// Encodes `content`. 5.00 if the application answered for another level, or with a secret.
 pub(crate) fn encode(
     definition: &ObjectDefinition,
     path: Path,
@@ -43,8 +42,7 @@ fn single(value: &ResourceValue, format: Format) -> Result<Vec<u8>, ErrorCode> {
     }
 }
 
-/// Only what a server may read: the rest is not part of an instance's representation (TS Core 1.0
-/// 5.4.1).
+/// Encodes the readable resources. A Read of an instance omits all others (TS Core 1.0 5.4.1).
 fn push_resources(
     out: &mut Vec<u8>,
     definition: &ObjectDefinition,
@@ -123,7 +121,7 @@ mod tests {
             (1, "Lightweight M2M Client".into()),
             (2, "345000123".into()),
             (3, "1.0".into()),
-            (4, "never shown".into()),
+            (4, "must not be encoded".into()),
             (6, many(&[1, 5])),
             (7, many(&[3800, 5000])),
             (8, many(&[125, 900])),
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_another_level_is_an_error_of_the_device() {
+    fn an_answer_for_another_level_is_an_internal_error() {
         let content = Content::Instance(device());
         let answer = encode(&DEVICE, Path::Resource(3, 0, 0), &content, Format::Tlv);
         assert_eq!(answer, Err(ErrorCode::InternalServerError));

@@ -1,4 +1,4 @@
-//! Values to and from representations: which format, and what the model says about each value.
+//! Encodes and decodes values in the data formats of LwM2M 1.0 (TS Core 1.0 6.4).
 
 mod binary;
 mod decode;
@@ -9,8 +9,8 @@ pub(crate) use encode::encode;
 
 use crate::{ErrorCode, Path, ResourceDefinition, Type};
 
-/// The formats of LwM2M 1.0 that the engine supports, by their CoAP number. Some servers (FIWARE's) use the numbers of
-/// the drafts for text and TLV.
+/// The supported formats of LwM2M 1.0, by their CoAP number. Some servers, such as FIWARE's, use the
+/// draft numbers for text and TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// text/plain
@@ -41,12 +41,12 @@ impl Format {
         .find(|format| format.number() == number)
     }
 
-    /// The format of a body with this number. An old number means the current format.
+    /// The format of a request body. A draft number stands for the final format.
     pub(crate) fn of_body(number: u32) -> Option<Self> {
         Self::from_number(number).map(Self::meaning)
     }
 
-    /// The current format for an old number.
+    /// The final format, also for a draft number.
     pub(crate) fn meaning(self) -> Self {
         match self {
             Self::OldText => Self::Text,
@@ -59,8 +59,8 @@ impl Format {
         self as u32
     }
 
-    /// The format of the answer to a Read (TS Core 1.0 6.4). It has the number that the server accepts (RFC 7252
-    /// 5.10.4). Without one, it is the simplest format that fits.
+    /// The format of the response to a Read (TS Core 1.0 6.4): the one of the Accept option (RFC 7252
+    /// 5.10.4), or else the simplest one that fits.
     pub(crate) fn for_read(
         accept: Option<u32>,
         path: Path,

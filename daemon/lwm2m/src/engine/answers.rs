@@ -1,4 +1,4 @@
-//! The application's answers, as responses to the server or as notifications.
+//! Turns the application's answers into responses and notifications.
 
 use super::{Engine, Purpose};
 use crate::{
@@ -14,46 +14,46 @@ use crate::{
 /// A request that the application has not answered yet.
 pub(super) struct Open {
     pub(super) request: RequestId,
-    pub(super) asker: Asker,
+    pub(super) requester: Requester,
     pub(super) expected: Expected,
 }
 
-/// Who wants the answer.
-pub(super) enum Asker {
+/// The recipient of the answer.
+pub(super) enum Requester {
     Server(Exchange),
-    Observation(ObservationId, News),
+    Observation(ObservationId, NotifyWhen),
 }
 
-/// When a value is worth a notification.
+/// The condition for a notification.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum NotifyWhen {
     Always,
-    /// The server has another one.
-    IfAny,
+    /// The server has another value.
+    Changed,
 }
 
-/// The message of the server that is to be answered.
+/// A message of the server that needs a response.
 pub(super) struct Exchange {
     pub(super) id: u16,
     pub(super) token: Vec<u8>,
     pub(super) confirmable: bool,
-    /// Until when the answer may travel in the acknowledgement; `None` once that was sent, or is
-    /// not needed.
+    /// The deadline for a piggybacked response. `None` after the acknowledgement, or if the message
+    /// needs none.
     pub(super) acknowledge_by: Option<Time>,
-    /// The Block1 that the response repeats (RFC 7959 2.2).
-    pub(super) echo: Option<Block>,
+    /// The Block1 option that the response repeats (RFC 7959 2.3).
+    pub(super) block1: Option<Block>,
 }
 
 impl Exchange {
-    pub(super) fn echoed_by(&self, response: Message) -> Message {
-        match self.echo {
+    pub(super) fn with_block1(&self, response: Message) -> Message {
+        match self.block1 {
             Some(block) => response.with(OptionNumber::BLOCK1, block.encode()),
             None => response,
         }
     }
 }
 
-/// Which answer fits, and how it is said.
+/// The expected answer, with the parameters of the response.
 #[derive(Clone, Copy)]
 pub(super) enum Expected {
     Content {
@@ -78,7 +78,7 @@ pub(super) enum Expected {
 }
 
 impl Expected {
-    /// The response that says that it went well.
+    /// The code of a successful response.
     pub(super) fn code(self) -> Code {
         match self {
             Self::Content { .. } | Self::Notification | Self::Discovered { .. } => Code::CONTENT,
@@ -89,8 +89,8 @@ impl Expected {
         }
     }
 
-    /// The response to this answer, if it needs no more than that.
-    pub(super) fn brief(self, answer: &Answer) -> Option<Message> {
+    /// The response to this answer, if it has no payload.
+    pub(super) fn response_without_payload(self, answer: &Answer) -> Option<Message> {
         Some(match (self, answer) {
             (_, Answer::Error(error)) => Message::response((*error).into()),
             (Self::Created { object }, Answer::Created(instance)) => {
@@ -107,7 +107,7 @@ impl Expected {
 
 impl Open {
     pub(super) fn exchange(&self) -> Option<&Exchange> {
-        if let Asker::Server(exchange) = &self.asker {
+        if let Requester::Server(exchange) = &self.requester {
             Some(exchange)
         } else {
             None
@@ -118,7 +118,7 @@ impl Open {
         self.exchange()?.acknowledge_by
     }
 
-    /// The Message ID, if it still waits for its acknowledgement until a moment that is `due`.
+    /// The Message ID, if the deadline of its acknowledgement is `due`.
     pub(super) fn message_if(&self, due: impl Fn(Time) -> bool) -> Option<u16> {
         let exchange = self.exchange()?;
         exchange
@@ -133,20 +133,20 @@ impl Open {
         }
     }
 
-    /// The answer does not travel in the acknowledgement.
+    /// Makes the response a separate one (RFC 7252 5.2.2).
     pub(super) fn answer_separately(&mut self) {
-        if let Asker::Server(exchange) = &mut self.asker {
+        if let Requester::Server(exchange) = &mut self.requester {
             exchange.acknowledge_by = None;
         }
     }
 }
 
 impl Engine {
-    /// Another message asked what the application already works at.
+    /// Adds another message to a request that the application has not answered yet.
     pub(super) fn join(&mut self, request: RequestId, exchange: Exchange, expected: Expected) {
         self.open.push(Open {
             request,
-            asker: Asker::Server(exchange),
+            requester: Requester::Server(exchange),
             expected,
         });
     }
@@ -156,11 +156,15 @@ impl Engine {
             .answered(request, matches!(answer, Answer::Changed));
         while let Some(at) = self.open.iter().position(|open| open.request == request) {
             let Open {
-                asker, expected, ..
+                requester,
+                expected,
+                ..
             } = self.open.remove(at);
-            match asker {
-                Asker::Observation(observation, news) => self.notify(observation, news, &answer),
-                Asker::Server(exchange) => {
+            match requester {
+                Requester::Observation(observation, when) => {
+                    self.notify(observation, when, &answer)
+                }
+                Requester::Server(exchange) => {
                     let response = self.response_to(now, &exchange, expected, &answer);
                     let response = response.unwrap_or_else(|error| Message::response(error.into()));
                     self.respond(now, exchange, response);
@@ -176,7 +180,7 @@ impl Engine {
         expected: Expected,
         answer: &Answer,
     ) -> Result<Message, ErrorCode> {
-        if let Some(response) = expected.brief(answer) {
+        if let Some(response) = expected.response_without_payload(answer) {
             return Ok(response);
         }
         match (expected, answer) {
@@ -225,7 +229,7 @@ impl Engine {
 
     pub(super) fn restore_observations(&mut self, saved: Vec<SavedObservation>) {
         for it in saved {
-            // No engine saves another format.
+            // The engine saves no other format.
             let Some(format) = Format::from_number(it.format.into()) else {
                 continue;
             };
@@ -247,8 +251,8 @@ impl Engine {
         }
     }
 
-    /// An observation begins with this response; without the option if there are too many (RFC 7641
-    /// 4.1).
+    /// Begins an observation with this response. At the limit the response has no Observe option (RFC
+    /// 7641 4.1).
     fn observed(&mut self, subject: Subject, told: u64, response: Message) -> Message {
         let path = subject.path;
         let Some((number, ended)) = self.observations.begin(subject, told) else {
@@ -259,7 +263,7 @@ impl Engine {
         response.with_uint(OptionNumber::OBSERVE, number)
     }
 
-    /// 2.05 with a body, or with the block of it that was asked for.
+    /// 2.05 with the body, or with its requested block.
     pub(super) fn body(
         &mut self,
         now: Time,
@@ -275,7 +279,7 @@ impl Engine {
         Ok(response.0)
     }
 
-    /// A later block of a body that was kept; `None` if it was not.
+    /// 2.05 with a later block of a kept body. `None` if the body was not kept.
     pub(super) fn next_block(
         &mut self,
         now: Time,
@@ -288,8 +292,8 @@ impl Engine {
         Some(message.map(|(message, _)| message))
     }
 
-    /// A value for an observer waits for the message layer, as it is now.
-    fn notify(&mut self, observation: ObservationId, news: News, answer: &Answer) {
+    /// Queues the value of this commit for an observer.
+    fn notify(&mut self, observation: ObservationId, when: NotifyWhen, answer: &Answer) {
         let Some(subject) = self.observations.subject(observation) else {
             return;
         };
@@ -300,7 +304,9 @@ impl Engine {
             _ => Err(ErrorCode::InternalServerError),
         };
         match body {
-            Ok(body) if news == News::IfAny && self.observations.was_told(observation, &body) => {}
+            Ok(body)
+                if when == NotifyWhen::Changed
+                    && self.observations.was_told(observation, &body) => {}
             Ok(body) => self.observations.enqueue(observation, body),
             Err(error) => {
                 let ended = self.observations.end(observation, error.into());
@@ -309,7 +315,7 @@ impl Engine {
         }
     }
 
-    /// The notification, and the body it is cut from if it is long.
+    /// Builds a notification. Keeps a long body for its later blocks (RFC 7959 2.6).
     pub(super) fn notification(
         &mut self,
         now: Time,
@@ -332,9 +338,9 @@ impl Engine {
         Some(message)
     }
 
-    /// In the acknowledgement, or separately once that was sent (RFC 7252 5.2).
+    /// Sends a response: piggybacked, separate or non-confirmable (RFC 7252 5.2).
     pub(super) fn respond(&mut self, now: Time, exchange: Exchange, response: Message) {
-        let response = exchange.echoed_by(response);
+        let response = exchange.with_block1(response);
         let Exchange {
             id,
             token,
@@ -356,7 +362,7 @@ impl Engine {
             let id = self.sender.next_id();
             self.responses
                 .push_back(response.addressed(Kind::Confirmable, id, &token));
-            self.send_what_waits(now);
+            self.send_queued(now);
         } else {
             let id = self.sender.next_id();
             self.transmit(
@@ -367,16 +373,15 @@ impl Engine {
         }
     }
 
-    /// Nobody acknowledged a message.
+    /// Handles a message that got no acknowledgement.
     pub(super) fn gave_up(&mut self, now: Time, purpose: Purpose) {
         if let Purpose::Registration = purpose {
             let failure = Failure::TimedOut;
             let event = self.registration.failed(now, &mut self.random, failure);
             return self.report(event);
         }
-        // RFC 7641 4.5 would end the observation. A gateway whose link was down for two minutes
-        // would then never tell what happened; so its notifications wait until an Update shows who
-        // is there.
+        // A deviation from RFC 7641 4.5, which would end the observation: notifications wait for the
+        // next Update, so that the server gets them after an outage.
         if let Purpose::Notification(notification) = purpose {
             let ended = self.observations.gave_up(notification);
             self.report(ended.map(Event::ObservationEnded));
@@ -386,7 +391,7 @@ impl Engine {
     }
 }
 
-/// 2.05 with as much of the body as one message carries, and whether there is more.
+/// 2.05 with the requested block of the body, and whether more blocks follow.
 fn content_message(
     body: &[u8],
     format: Format,

@@ -1,8 +1,7 @@
-//! The engine: takes one input, changes its state once, and lays out what is to be done.
+//! The engine. Each input changes its state once and queues outputs.
 //!
-//! By direction: `receive` takes datagrams apart, `operations` turns requests of the server into
-//! requests to the application, `answers` turns its answers into responses, `send` sends what waits
-//! when the message layer is free.
+//! `receive` handles datagrams, `operations` turns requests of the server into requests to the
+//! application, `answers` turns the answers into responses, and `send` sends queued messages.
 
 mod answers;
 mod operations;
@@ -24,7 +23,7 @@ use crate::{
     random::Random,
     registration::{Registration, VERSION},
 };
-use answers::{Asker, Expected, News, Open};
+use answers::{Expected, NotifyWhen, Open, Requester};
 
 /// The LwM2M client of one server account.
 pub struct Engine {
@@ -36,7 +35,7 @@ pub struct Engine {
     duplicates: Duplicates,
     open: Vec<Open>,
     next_request: u64,
-    /// Separate responses that wait for the message layer.
+    /// Queued separate responses.
     responses: VecDeque<Message>,
     registration: Registration,
     observations: Observations,
@@ -45,21 +44,21 @@ pub struct Engine {
     bodies: Bodies,
 }
 
-/// What the confirmable message in flight is for.
+/// The purpose of the confirmable message in flight.
 enum Purpose {
     Response(Message),
     Registration,
     Notification(Notification),
 }
 
-/// Register and Update are sent before their Message ID is kept, since a start must not wait for a disk. Each run takes
-/// the ID of the first one at random from so many, which no later message has: a run that ends before its ID is kept
-/// rarely shares it with the next.
+/// The range of the first Message ID. Register and Update are sent before the Message-ID ceiling is
+/// saved, since a start must not wait for a disk. The first ID is random in a range that no later
+/// message uses, so that a crash in between rarely reuses one.
 const FIRST_IDS: u32 = 256;
 
 impl Engine {
-    /// An engine that is silent until [`Input::Start`]. The seed must differ each time the program
-    /// starts: tokens, pauses, and the first Message ID come from it.
+    /// An engine that sends nothing before [`Input::Start`]. The seed must differ at each start:
+    /// tokens, pauses and the first Message ID come from it.
     pub fn new(config: Config, objects: Objects, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let (limits, lifetime) = (config.limits, config.transmission.exchange_lifetime);
@@ -81,14 +80,14 @@ impl Engine {
         }
     }
 
-    /// An engine that goes on where an earlier one was: once started it sends an Update, and only if
-    /// the server does not know it any more a Register. What was registered by another name or as
-    /// another version is of no use any more, nor are its observations.
+    /// An engine that continues from a saved state. Its first message is an Update; a 4.04 makes it
+    /// register. A registration with another endpoint name or LwM2M version is dropped with its
+    /// observations.
     pub fn restored(config: Config, objects: Objects, seed: u64, saved: Saved) -> Self {
         let mut engine = Self::new(config, objects, seed);
         let first = engine.random.next() as u32;
         let ids = engine.sender.ids();
-        ids.resume_apart(saved.message_ceiling.into(), first, FIRST_IDS);
+        ids.resume_with_first(saved.message_ceiling.into(), first, FIRST_IDS);
         engine.observations.resume_numbers(saved.observe_ceiling);
         if saved.endpoint == engine.config.endpoint && saved.version == VERSION {
             engine.registration.restore(saved.location);
@@ -97,7 +96,7 @@ impl Engine {
         engine
     }
 
-    /// What is to be kept; see [`Output::Save`].
+    /// The state to store on [`Output::Save`].
     pub fn saved(&self) -> Saved {
         Saved {
             endpoint: self.config.endpoint.clone(),
@@ -109,14 +108,17 @@ impl Engine {
         }
     }
 
-    /// What has to be kept in one step with what `request` changes: an engine that
-    /// [remembers](Self::remember) it gives the same message the same answer, and asks nothing. `None` for
-    /// what does not act. To be called before [`Input::Answer`].
+    /// The response to store in the same transaction as the change of `request`. An engine that
+    /// [remembers](Self::remember) it repeats the response without another request (RFC 7252 4.5).
+    /// `None` if the request changes nothing. Call it before [`Input::Answer`].
     pub fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
         let open = self.open.iter().find(|open| open.request == request)?;
-        let (exchange, response) = (open.exchange()?, open.expected.brief(answer)?);
+        let (exchange, response) = (
+            open.exchange()?,
+            open.expected.response_without_payload(answer)?,
+        );
         let digest = self.duplicates.digest_of_acting(exchange.id)?;
-        let response = exchange.echoed_by(response);
+        let response = exchange.with_block1(response);
         let response = response.addressed(Kind::Acknowledgement, exchange.id, &exchange.token);
         Some(Answered {
             message_id: exchange.id,
@@ -128,8 +130,8 @@ impl Engine {
         })
     }
 
-    /// A message that acted in an earlier run, less than EXCHANGE_LIFETIME ago (RFC 7252 4.8.2): the server may
-    /// still repeat it.
+    /// Restores a response of an earlier run. Its message is at most EXCHANGE_LIFETIME old (RFC 7252
+    /// 4.8.2), so that the server may still repeat it.
     pub fn remember(&mut self, now: Time, answered: Answered) {
         let reply = match answered.reply.is_empty() {
             true => Reply::Nothing,
@@ -139,8 +141,8 @@ impl Engine {
         self.duplicates.remember(now, id, digest, true, reply);
     }
 
-    /// Takes one input. Afterwards call [`poll_output`](Self::poll_output) until it returns `None`,
-    /// then [`next_deadline`](Self::next_deadline).
+    /// Handles one input. Then call [`poll_output`](Self::poll_output) until it returns `None`, and
+    /// [`next_deadline`](Self::next_deadline) after that.
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::Datagram(bytes) => self.receive(now, &Zeroizing::new(bytes)),
@@ -148,18 +150,18 @@ impl Engine {
             Input::Start => self.registration.start(now),
             Input::Moved => self.moved(now),
             Input::Answer { request, answer } => self.answer(now, request, answer),
-            Input::Changed(paths) => self.changed(&paths, News::Always),
-            Input::MayHaveChanged(paths) => self.changed(&paths, News::IfAny),
+            Input::Changed(paths) => self.changed(&paths, NotifyWhen::Always),
+            Input::MayHaveChanged(paths) => self.changed(&paths, NotifyWhen::Changed),
             Input::ObjectsChanged { instances, update } => self.objects_changed(instances, update),
             Input::Update { lifetime } => self.update(lifetime),
             Input::Stop => self.stop(),
         }
-        self.send_what_waits(now);
+        self.send_queued(now);
         self.save();
     }
 
-    /// Digests of the server's values are saved once all notifications are acknowledged. Before a
-    /// value is sent, its digest is saved as unknown: at worst a restart sends the value again.
+    /// Requests a save. Digests of values are saved once all notifications are acknowledged. Before a
+    /// value is sent its digest is saved as unknown, so that a restart at worst repeats the value.
     fn save(&mut self) {
         let at_rest = self.sender.is_free();
         let unsaved = self.registration.take_unsaved() | self.sender.ids().take_unsaved();
@@ -168,14 +170,14 @@ impl Engine {
         }
     }
 
-    /// What is to be done next, in order. To be called after each [`handle`](Self::handle), until
-    /// `None`; it may be interrupted by another `handle`, with the answer to a request for example.
+    /// The next output. Call it after each [`handle`](Self::handle) until it returns `None`, and
+    /// carry out the outputs in order. Calls of `handle` in between are allowed.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is to be handled, unless another input changes it first. To be
-    /// called once no output is left; `None` means that nothing happens by itself.
+    /// The time of the next [`Input::Timeout`]. Call it when no output is left, since each input may
+    /// change it. `None` means that no timer runs.
     pub fn next_deadline(&self) -> Option<Time> {
         Timer::ALL
             .into_iter()
@@ -207,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// What is in flight went the old way, and no acknowledgement comes on it any more.
+    /// Queues the message in flight again, since no acknowledgement comes over the old connection.
     fn moved(&mut self, now: Time) {
         match self.sender.abandon() {
             Some(Purpose::Notification(notification)) => self.observations.put_back(notification),
@@ -218,7 +220,7 @@ impl Engine {
         self.registration.moved(now);
     }
 
-    /// Nothing is worth waiting for any more: a goodbye goes out at once.
+    /// Deregisters at once, without waiting for the message in flight.
     fn stop(&mut self) {
         self.sender.abandon();
         self.responses.clear();
@@ -234,17 +236,17 @@ impl Engine {
         self.registration.update();
     }
 
-    fn changed(&mut self, paths: &[Path], news: News) {
-        for (observation, path) in self.observations.concerned(paths) {
-            if news == News::Always {
-                self.observations.replace(observation); // all before the first is sent
+    fn changed(&mut self, paths: &[Path], when: NotifyWhen) {
+        for (observation, path) in self.observations.affected(paths) {
+            if when == NotifyWhen::Always {
+                self.observations.replace(observation); // all of them before the first is sent
             }
             let request = Request::Read {
                 path,
                 purpose: ReadPurpose::Notification,
             };
             self.ask(
-                Asker::Observation(observation, news),
+                Requester::Observation(observation, when),
                 Expected::Notification,
                 request,
             );
@@ -256,8 +258,8 @@ impl Engine {
         let objects = &self.objects;
         self.streams.retain(|path| objects.exists(path));
         self.end_missing_observations();
-        let is_news = !self.registration.knows(&link::registration(&self.objects));
-        if update == UpdateTiming::Now && is_news {
+        let is_changed = !self.registration.knows(&link::registration(&self.objects));
+        if update == UpdateTiming::Now && is_changed {
             self.registration.update();
         }
     }
@@ -270,8 +272,8 @@ impl Engine {
         }
     }
 
-    /// A new registration begins without observations (TS Core 1.0 5.5), and so does silence. A
-    /// response that still waits begins none.
+    /// Drops all observations: a new registration begins without any (TS Core 1.0 5.5). A queued
+    /// response must not begin one either.
     fn forget_observations(&mut self) {
         for response in core::mem::take(&mut self.responses) {
             self.responses
@@ -283,12 +285,12 @@ impl Engine {
         }
     }
 
-    fn ask(&mut self, asker: Asker, expected: Expected, request: Request) {
+    fn ask(&mut self, requester: Requester, expected: Expected, request: Request) {
         let id = self.next_request_id();
         self.next_request += 1;
         self.open.push(Open {
             request: id,
-            asker,
+            requester,
             expected,
         });
         self.outputs.push_back(Output::Request { id, request });
@@ -303,15 +305,14 @@ impl Engine {
     }
 }
 
-/// The deadlines that an engine waits for.
+/// The timers of the engine.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
-    /// The message in flight was not acknowledged: repeat it, or give it up.
+    /// The message in flight needs a retransmission, or is given up.
     Retransmission,
-    /// The application takes its time: acknowledge the request before the server repeats it.
+    /// The application has not answered in time, and the request needs an empty acknowledgement.
     Acknowledgement,
-    /// The registration needs an Update, a pause after a failure is over, or a response did not
-    /// come.
+    /// The registration needs an Update or a retry, or a separate response timed out.
     Registration,
 }
 

@@ -1,27 +1,27 @@
-//! What a request of the server means: the operations of LwM2M 1.0 (TS Core 1.0 5.4, 8.2.5),
-//! checked by the model.
+//! Turns a request of the server into an operation of LwM2M 1.0 (TS Core 1.0 5.4, 8.2.5), and checks
+//! it against the model.
 
 use super::{Engine, answers::Expected};
 use crate::{
     Block as PackageBlock, ErrorCode, Event, ObjectDefinition, Path, ReadPurpose, Request,
     RequestId, ResourceDefinition, ResourceValue, Resources, Time, Value, WriteMode,
-    blockwise::{Assembled, Part, Taken},
+    blockwise::{Assembled, Decision, Part},
     coap::{Block, Code, Message, OptionNumber, uint},
     content::{self, Format},
     link,
 };
 
-/// What is to be done about a request.
+/// The next step for a request.
 pub(super) enum Step {
-    /// The application answers.
+    /// Ask the application.
     Ask(Request, Expected),
-    /// It already works at the same, for another message.
+    /// Wait for the answer to the same request in another message.
     Join(RequestId, Expected),
-    /// It is not needed.
-    Say(Message),
+    /// Respond without the application.
+    Respond(Message),
 }
 
-/// The longest list of arguments that an Execute accepts.
+/// The most bytes of Execute arguments.
 const LONGEST_ARGUMENTS: usize = 1024;
 
 /// The methods of LwM2M 1.0 (TS Core 1.0 8.2.5).
@@ -29,7 +29,8 @@ const METHODS: [Code; 4] = [Code::GET, Code::PUT, Code::POST, Code::DELETE];
 
 impl Engine {
     pub(super) fn operation(&mut self, now: Time, message: Message) -> Result<Step, ErrorCode> {
-        // FETCH, PATCH and iPATCH are for LwM2M 1.1, often with options and paths of their own (RFC 7252 5.8).
+        // An unknown method gets 4.05 (RFC 7252 5.8). Checked first, since FETCH, PATCH and iPATCH of
+        // LwM2M 1.1 often have options and paths that would get another code.
         if !METHODS.contains(&message.code()) {
             return Err(ErrorCode::MethodNotAllowed);
         }
@@ -72,7 +73,7 @@ impl Engine {
         if block.is_some_and(|block| block.offset() > 0)
             && let Some(response) = self.next_block(now, path, format, block)
         {
-            return response.map(Step::Say);
+            return response.map(Step::Respond);
         }
         if discover {
             return Ok(Step::Ask(
@@ -96,7 +97,7 @@ impl Engine {
         ))
     }
 
-    /// Whether the answer begins an observation. One that ends does so at once (RFC 7641 2).
+    /// Whether the response begins an observation. A cancel ends one at once (RFC 7641 2, 3.6).
     fn observe_option(&mut self, message: &Message, path: Path) -> bool {
         match number_option(message, OptionNumber::OBSERVE) {
             Some(0) => true,
@@ -116,14 +117,14 @@ impl Engine {
         definition: &'static ObjectDefinition,
         path: Path,
     ) -> Result<Step, ErrorCode> {
-        // Write-Attributes (TS Core 1.0 5.4.4): it would promise a pmin and a pmax that nobody
-        // keeps.
+        // Write-Attributes (TS Core 1.0 5.4.4) is rejected: the engine does not implement pmin and
+        // pmax.
         if message.code() == Code::PUT && message.option(OptionNumber::URI_QUERY).is_some() {
             return Err(ErrorCode::MethodNotAllowed);
         }
         let block = block_option(&message, OptionNumber::BLOCK1)?;
         if message.payload().len() > self.config.limits.request_body {
-            return Ok(Step::Say(self.too_large()));
+            return Ok(Step::Respond(self.too_large()));
         }
         let part = part(&message, block)?;
         let streamed = self
@@ -140,9 +141,9 @@ impl Engine {
             return self.whole(code, definition, path, format, message.payload());
         }
         match self.assembly.add(now, (code, path), part) {
-            Ok(Assembled::Incomplete) => Ok(Step::Say(Message::response(Code::CONTINUE))),
+            Ok(Assembled::Incomplete) => Ok(Step::Respond(Message::response(Code::CONTINUE))),
             Ok(Assembled::Whole(body)) => self.whole(code, definition, path, format, &body),
-            Err(ErrorCode::RequestEntityTooLarge) => Ok(Step::Say(self.too_large())),
+            Err(ErrorCode::RequestEntityTooLarge) => Ok(Step::Respond(self.too_large())),
             Err(error) => Err(error),
         }
     }
@@ -162,7 +163,7 @@ impl Engine {
         let request = match (code, path) {
             (Code::POST, Path::Object(_)) => self.create(definition, format, body)?,
             (Code::POST, Path::Resource(..)) if body.len() > LONGEST_ARGUMENTS => {
-                return Ok(Step::Say(longer_than(LONGEST_ARGUMENTS)));
+                return Ok(Step::Respond(longer_than(LONGEST_ARGUMENTS)));
             }
             (Code::POST, Path::Resource(..)) => execute(path, format, body)?,
             (Code::POST, _) => {
@@ -207,8 +208,8 @@ impl Engine {
         })
     }
 
-    /// A Write of a resource that goes on to the application piece by piece, a short one as its
-    /// only piece.
+    /// A Write to a streamed resource. Each block goes to the application, and a short body is its
+    /// only block.
     fn stream(
         &mut self,
         now: Time,
@@ -223,10 +224,13 @@ impl Engine {
         let bytes = streamed_bytes(message, resource, part)?;
         let last = !part.more;
         let expected = Expected::Block { last };
-        match self.streams.take(now, path, part, self.next_request_id())? {
-            Taken::Joined(request) => Ok(Step::Join(request, expected)),
-            Taken::Repeated => Ok(Step::Say(Message::response(expected.code()))),
-            Taken::Handed => {
+        match self
+            .streams
+            .decide(now, path, part, self.next_request_id())?
+        {
+            Decision::InProgress(request) => Ok(Step::Join(request, expected)),
+            Decision::Repeated => Ok(Step::Respond(Message::response(expected.code()))),
+            Decision::New => {
                 let size = message.uint(OptionNumber::SIZE1).map(u64::from);
                 let block = PackageBlock {
                     offset: part.offset,
@@ -240,14 +244,15 @@ impl Engine {
     }
 }
 
-/// 4.13, with the accepted length (RFC 7959 2.9.3).
+/// 4.13 with the largest accepted length in Size1 (RFC 7959 2.9.3).
 fn longer_than(accepted: usize) -> Message {
     let longest = u32::try_from(accepted).unwrap_or(u32::MAX);
     Message::response(ErrorCode::RequestEntityTooLarge.into())
         .with_uint(OptionNumber::SIZE1, longest)
 }
 
-/// An option that occurs too often counts as unknown (RFC 7252 5.4.5).
+/// Rejects unknown critical options (RFC 7252 5.4.1). A repeated option that is not repeatable
+/// counts as unknown (RFC 7252 5.4.5).
 fn check_options(message: &Message) -> Result<(), ErrorCode> {
     let proxy = [OptionNumber::PROXY_URI, OptionNumber::PROXY_SCHEME];
     if proxy.iter().any(|number| message.option(*number).is_some()) {
@@ -275,7 +280,7 @@ fn check_options(message: &Message) -> Result<(), ErrorCode> {
     }
 }
 
-/// A value that is no number is one that nothing is called.
+/// The value of a number option. An invalid one becomes a number that has no meaning.
 fn number_option(message: &Message, number: OptionNumber) -> Option<u32> {
     message
         .option(number)
@@ -290,7 +295,8 @@ fn block_option(message: &Message, number: OptionNumber) -> Result<Option<Block>
         .map_err(|_| ErrorCode::BadRequest)
 }
 
-/// A block that others follow has the length that it announces (RFC 7959 2.2).
+/// The part of the body in this message. A block before the last must have the announced size (RFC
+/// 7959 2.2).
 fn part(message: &Message, block: Option<Block>) -> Result<Part<'_>, ErrorCode> {
     let bytes = message.payload();
     let Some(block) = block else {
@@ -311,7 +317,7 @@ fn part(message: &Message, block: Option<Block>) -> Result<Part<'_>, ErrorCode> 
     })
 }
 
-/// Opaque bytes as they are; a body in another format only when it is whole.
+/// The bytes of a streamed block. Another format than opaque is accepted only in a single message.
 fn streamed_bytes(
     message: &Message,
     resource: &ResourceDefinition,
@@ -330,7 +336,7 @@ fn streamed_bytes(
     }
 }
 
-/// What the model allows, before any body is looked at.
+/// Checks that the model allows the operation, before the body is decoded.
 fn permitted(code: Code, definition: &ObjectDefinition, path: Path) -> Result<(), ErrorCode> {
     let resource = path.resource().and_then(|id| definition.resource(id));
     let allowed = match (code, path, resource) {

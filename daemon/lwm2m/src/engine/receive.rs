@@ -1,8 +1,8 @@
-//! What came from the server, by type and code of the message (RFC 7252 4.2, 4.3, 5.2).
+//! Handles a datagram by the type and the code of its message (RFC 7252 4.2, 4.3, 5.2).
 
 use super::{
     Engine, Purpose,
-    answers::{Asker, Exchange},
+    answers::{Exchange, Requester},
     operations::Step,
 };
 use crate::{
@@ -25,7 +25,7 @@ impl Engine {
             (Kind::Acknowledgement | Kind::Reset, _) => {}
             (_, code) if code.is_request() => self.request(now, message, digest(datagram)),
             (_, code) if code.is_response() => self.response(now, &message, digest(datagram)),
-            // A ping, or a reserved class (RFC 7252 4.2, 4.3).
+            // A ping or a reserved class is rejected (RFC 7252 4.2, 4.3).
             (Kind::Confirmable, _) => self.reject(message.id()),
             (Kind::NonConfirmable, _) => {}
         }
@@ -35,7 +35,7 @@ impl Engine {
         self.transmit(Message::empty(Kind::Reset, id).encode());
     }
 
-    /// Whatever the datagram relies on is kept first.
+    /// Sends a datagram after a save of the state that it relies on.
     pub(super) fn transmit(&mut self, datagram: Vec<u8>) {
         self.save();
         self.outputs.push_back(Output::Send(datagram));
@@ -53,7 +53,7 @@ impl Engine {
             token: message.token().to_vec(),
             acknowledge_by: confirmable.then(|| now + self.config.transmission.processing_delay),
             confirmable,
-            echo: block.and_then(|value| Block::decode(value).ok()),
+            block1: block.and_then(|value| Block::decode(value).ok()),
         };
         let step = self.operation(now, message);
         let acts = matches!(&step, Ok(Step::Ask(request, _)) if request.acts());
@@ -64,18 +64,17 @@ impl Engine {
         self.duplicates.remember(now, id, digest, acts, reply);
         match step {
             Ok(Step::Ask(request, expected)) => {
-                self.ask(Asker::Server(exchange), expected, request)
+                self.ask(Requester::Server(exchange), expected, request)
             }
             Ok(Step::Join(request, expected)) => self.join(request, exchange, expected),
-            Ok(Step::Say(response)) => self.respond(now, exchange, response),
-            // An unknown critical option in what needs no answer: as if it had not come (RFC 7252
-            // 5.4.1).
+            Ok(Step::Respond(response)) => self.respond(now, exchange, response),
+            // An unknown critical option rejects a non-confirmable message silently (RFC 7252 5.4.1).
             Err(ErrorCode::BadOption) if !confirmable => {}
             Err(error) => self.respond(now, exchange, Message::response(error.into())),
         }
     }
 
-    /// A message that came before gets the same answer; while there is none, it is acknowledged.
+    /// Repeats the reply to a duplicate (RFC 7252 4.5). Acknowledges it if there is no answer yet.
     fn repeat(&mut self, id: u16, reply: Reply) {
         match reply {
             Reply::Nothing => {}
@@ -84,7 +83,7 @@ impl Engine {
         }
     }
 
-    /// Acknowledges a request whose answer then comes separately (RFC 7252 5.2.2).
+    /// Acknowledges a request, whose response is then separate (RFC 7252 5.2.2).
     pub(super) fn acknowledge(&mut self, id: u16) {
         let datagram = Message::empty(Kind::Acknowledgement, id).encode();
         for open in &mut self.open {
@@ -102,10 +101,11 @@ impl Engine {
         }
     }
 
-    /// An acknowledgement, empty or with the response.
+    /// Handles an acknowledgement, empty or with a piggybacked response.
     fn concluded(&mut self, now: Time, message: &Message) {
         if !matches!(self.sender.purpose(), Some(Purpose::Registration)) {
-            // Only a request is answered in an acknowledgement: the server took the message for an earlier run's, and dropped it.
+            // A notification gets no piggybacked response. The server took the message for a
+            // duplicate of an earlier run's request, and dropped it.
             if message.code().is_response() {
                 return;
             }
@@ -128,7 +128,7 @@ impl Engine {
         }
     }
 
-    /// A separate response; it also acknowledges the request (RFC 7252 4.2).
+    /// Handles a separate response, which also acknowledges its request (RFC 7252 4.2).
     fn response(&mut self, now: Time, message: &Message, digest: u64) {
         let (id, confirmable) = (message.id(), message.kind() == Kind::Confirmable);
         if let Some(reply) = self.duplicates.reply_to(now, id, digest) {

@@ -1,5 +1,5 @@
-//! What waits for the message layer, and goes out when nothing is in flight: responses first, then
-//! the registration, then notifications.
+//! Sends queued messages when none is in flight (NSTART = 1, RFC 7252 4.7): responses first, then
+//! Register or Update, then notifications.
 
 use super::{Engine, Purpose};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Engine {
-    pub(super) fn send_what_waits(&mut self, now: Time) {
+    pub(super) fn send_queued(&mut self, now: Time) {
         while self.sender.is_free() {
             let Some((message, purpose)) = self.next_message(now) else {
                 return;

@@ -1,19 +1,18 @@
-//! Messages received within EXCHANGE_LIFETIME, with what was answered (RFC 7252 4.2): none acts
-//! twice.
+//! Deduplication (RFC 7252 4.5): the messages of the last EXCHANGE_LIFETIME, with their replies.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::Time;
 
-/// What a repeated message gets.
+/// The reply to a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The application is still at it.
+    /// The application has not answered yet.
     Pending,
-    /// Nothing: it was not confirmable (RFC 7252 4.3).
+    /// No reply, since the message was not confirmable (RFC 7252 4.3).
     Nothing,
-    /// The same bytes again.
+    /// The same datagram again.
     Datagram(Vec<u8>),
 }
 
@@ -24,7 +23,7 @@ struct Remembered {
     reply: Reply,
 }
 
-/// Two short memories: neither reads nor blocks before the last one push an Execute or a Create out.
+/// Messages that change something are kept apart, so that many reads or blocks do not evict them.
 pub(crate) struct Duplicates {
     acting: VecDeque<Remembered>,
     others: VecDeque<Remembered>,
@@ -42,8 +41,8 @@ impl Duplicates {
         }
     }
 
-    /// What this message got when it came before. A server that lost its state may use a Message ID
-    /// again early; its message then has another digest and is new.
+    /// The reply to this message if it is a duplicate. A message with a known Message ID but another
+    /// digest is new, since a server that lost its state may reuse an ID early.
     pub(crate) fn reply_to(&self, now: Time, id: u16, digest: u64) -> Option<&Reply> {
         let known = |it: &&Remembered| it.id == id && it.digest == digest && now < it.until;
         let newest = self.others.iter().rev().find(known);
@@ -52,8 +51,8 @@ impl Duplicates {
             .map(|it| &it.reply)
     }
 
-    /// Remembers a new message, one that `acts` apart from the others, in place of the oldest if
-    /// there are too many.
+    /// Remembers a new message, and whether it changes something (`acts`). At capacity it replaces
+    /// the oldest one.
     pub(crate) fn remember(&mut self, now: Time, id: u16, digest: u64, acts: bool, reply: Reply) {
         let memory = if acts {
             &mut self.acting
@@ -73,19 +72,19 @@ impl Duplicates {
         });
     }
 
-    /// The server lost its state: it may use Message IDs and tokens again.
+    /// Forgets all messages: a server that lost its state may reuse Message IDs.
     pub(crate) fn forget(&mut self) {
         self.acting.clear();
         self.others.clear();
     }
 
-    /// The digest of the newest message with this Message ID, if it acts.
+    /// The digest of the newest message with this Message ID that changes something.
     pub(crate) fn digest_of_acting(&self, id: u16) -> Option<u64> {
         let newest = self.acting.iter().rev().find(|it| it.id == id);
         newest.map(|it| it.digest)
     }
 
-    /// What the newest message with this Message ID gets from now on.
+    /// Sets the reply of the newest pending message with this Message ID.
     pub(crate) fn answered(&mut self, id: u16, reply: Reply) {
         let newest = |memory: &VecDeque<Remembered>| {
             memory
@@ -103,7 +102,7 @@ impl Duplicates {
     }
 }
 
-/// FNV-1a, to tell a repeated message from another one.
+/// An FNV-1a digest, to compare messages and values.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -117,7 +116,7 @@ mod tests {
     const LIFETIME: Duration = Duration::from_secs(247);
 
     #[test]
-    fn a_message_is_known_until_exchange_lifetime_has_passed() {
+    fn a_message_is_remembered_for_exchange_lifetime() {
         let mut duplicates = Duplicates::new(8, LIFETIME);
         let start = Time::from_millis(0);
         duplicates.remember(start, 1, 7, false, Reply::Pending);
@@ -131,12 +130,12 @@ mod tests {
         assert_eq!(
             duplicates.reply_to(start, 1, 8),
             None,
-            "another message with the same id"
+            "another message with the same Message ID"
         );
     }
 
     #[test]
-    fn a_flood_of_reads_leaves_an_execute_remembered() {
+    fn many_reads_do_not_evict_an_execute() {
         let mut duplicates = Duplicates::new(8, LIFETIME);
         let now = Time::from_millis(0);
         duplicates.remember(now, 0, 0, true, Reply::Nothing);

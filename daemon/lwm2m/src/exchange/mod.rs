@@ -1,5 +1,4 @@
-//! The message layer of RFC 7252 4: what is sent reliably, and what was received before. Knows no
-//! operation.
+//! The message layer (RFC 7252 4): retransmission and deduplication.
 
 mod duplicates;
 mod transmission;

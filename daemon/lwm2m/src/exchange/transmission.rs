@@ -1,5 +1,4 @@
-//! One confirmable message in flight, repeated until it is acknowledged (RFC 7252 4.2, NSTART = 1
-//! of 4.7).
+//! Retransmission of confirmable messages (RFC 7252 4.2), with one in flight (NSTART = 1, 4.7).
 
 use core::time::Duration;
 
@@ -14,18 +13,18 @@ struct InFlight<P> {
     repeats_left: u32,
 }
 
-/// What a fired deadline means.
+/// The result of a passed deadline.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Tick<P> {
     /// Nothing is due.
     NotYet,
-    /// The message goes out once more.
+    /// Send the message again.
     Repeat(Vec<u8>),
-    /// Nobody acknowledged it: given up.
+    /// The message was not acknowledged after MAX_RETRANSMIT retransmissions.
     GaveUp(P),
 }
 
-/// Sends confirmable messages, one at a time. `P` says what each is for.
+/// Sends confirmable messages, one at a time. `P` is the purpose of a message.
 pub(crate) struct Sender<P> {
     in_flight: Option<InFlight<P>>,
     ids: Numbers,
@@ -41,8 +40,8 @@ impl<P> Sender<P> {
         }
     }
 
-    /// The Message IDs. A server takes a message for a repeated one if its ID was used less than EXCHANGE_LIFETIME ago
-    /// (RFC 7252 4.4), by an earlier run also.
+    /// The Message IDs. None may be reused within EXCHANGE_LIFETIME (RFC 7252 4.4), also not after a
+    /// restart.
     pub(crate) fn ids(&mut self) -> &mut Numbers {
         &mut self.ids
     }
@@ -60,12 +59,12 @@ impl<P> Sender<P> {
         self.in_flight.is_none()
     }
 
-    /// What is in flight is for.
+    /// The purpose of the message in flight.
     pub(crate) fn purpose(&self) -> Option<&P> {
         self.in_flight.as_ref().map(|message| &message.purpose)
     }
 
-    /// Takes charge of a message that was just sent for the first time.
+    /// Starts the retransmission timer of a message that is sent now.
     pub(crate) fn sent(
         &mut self,
         now: Time,
@@ -90,19 +89,19 @@ impl<P> Sender<P> {
         });
     }
 
-    /// An acknowledgement or a Reset came: the message is over, if it was this one.
+    /// Ends the message in flight if it has this Message ID, after an acknowledgement or a Reset.
     pub(crate) fn concluded(&mut self, id: u16) -> Option<P> {
         self.in_flight
             .take_if(|message| message.id == id)
             .map(|message| message.purpose)
     }
 
-    /// Whatever is in flight is not repeated any more.
+    /// Stops the retransmission of the message in flight.
     pub(crate) fn abandon(&mut self) -> Option<P> {
         self.in_flight.take().map(|message| message.purpose)
     }
 
-    /// To be called when [`deadline`](Self::deadline) has come.
+    /// Call this when [`deadline`](Self::deadline) has passed.
     pub(crate) fn tick(&mut self, now: Time) -> Tick<P> {
         match self.in_flight.take_if(|message| message.repeat_at <= now) {
             None => Tick::NotYet,
@@ -142,7 +141,7 @@ mod tests {
                 match sender.tick(now) {
                     Tick::Repeat(datagram) => assert_eq!(datagram, [1]),
                     Tick::GaveUp(purpose) => break purpose,
-                    Tick::NotYet => panic!("the deadline had come"),
+                    Tick::NotYet => panic!("the deadline has passed"),
                 }
             };
             assert_eq!(purpose, "read");

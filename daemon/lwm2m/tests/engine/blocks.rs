@@ -19,7 +19,7 @@ fn push(pair: &mut Pair, body: &[u8], number: usize) -> Message {
     pair.exchange(&block1(request, number, number + 1 < chunks.len(), 2))
 }
 
-/// What the application was handed: (offset, length, last).
+/// The blocks that the application got: (offset, length, last).
 fn handed(pair: &Pair) -> Vec<(u64, usize, bool)> {
     let blocks = pair
         .device
@@ -60,7 +60,7 @@ fn a_push_is_handed_on_block_by_block() {
     );
 }
 
-/// A library that counts blocks in 16 bits takes block 4,096 for block 0.
+/// A library with 16-bit block options would confuse block 4,096 with block 0.
 #[test]
 fn a_push_goes_on_beyond_block_65535() {
     let mut pair = Pair::registered();
@@ -73,7 +73,7 @@ fn a_push_goes_on_beyond_block_65535() {
 }
 
 #[test]
-fn a_block_that_is_sent_again_in_another_message_is_answered_the_same() {
+fn a_block_repeated_in_another_message_gets_the_same_answer() {
     let mut pair = Pair::registered();
     let body = [7; 150];
     push(&mut pair, &body, 0);
@@ -102,7 +102,7 @@ fn resumes_a_push_from_block_0() {
 }
 
 #[test]
-fn the_last_block_is_answered_when_the_application_says_so() {
+fn the_last_block_is_answered_when_the_application_answers() {
     let mut pair = Pair::registered();
     let body = [7; 100];
     push(&mut pair, &body, 0);
@@ -127,7 +127,7 @@ fn the_last_block_is_answered_when_the_application_says_so() {
 }
 
 #[test]
-fn a_refused_block_ends_the_push() {
+fn a_rejected_block_ends_the_push() {
     let mut pair = Pair::registered();
     let body = [7; 150];
     pair.device.waits = true;
@@ -143,7 +143,7 @@ fn a_refused_block_ends_the_push() {
 }
 
 #[test]
-fn a_short_package_in_one_message_is_handed_on_as_its_only_block() {
+fn a_short_package_in_one_message_is_its_only_block() {
     let mut pair = Pair::registered();
     for (format, payload) in [
         (Some(42), &b"abc"[..]),
@@ -233,7 +233,7 @@ fn another_body_in_blocks_is_put_together_up_to_a_bound() {
 }
 
 #[test]
-fn a_block_that_is_shorter_than_it_says_is_a_bad_request() {
+fn a_block_shorter_than_its_size_is_a_bad_request() {
     let mut pair = Pair::registered();
     let request = pair.message(Code::PUT, "/9/0/2").with_payload(vec![7; 63]);
     assert_eq!(

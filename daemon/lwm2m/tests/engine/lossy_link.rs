@@ -1,5 +1,4 @@
-//! Thousands of links that lose, repeat and reorder, between the engine and a server that keeps RFC
-//! 7252 as well.
+//! The engine and a server over thousands of links that lose, repeat and reorder datagrams.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -16,8 +15,8 @@ use crate::script::{Step, script};
 const SEEDS: u64 = 3_000;
 const LOSS_PERCENT: u64 = 30;
 const REPEAT_PERCENT: u64 = 15;
-/// Longer than the shortest time-out, so that a message is overtaken by its own repetition.
-const LONGEST_WAY_MS: u64 = 2_500;
+/// Longer than ACK_TIMEOUT, so that a retransmission can overtake its message.
+const LONGEST_DELAY_MS: u64 = 2_500;
 
 struct Dice(u64);
 
@@ -31,7 +30,7 @@ impl Dice {
     }
 }
 
-/// What happens at a moment.
+/// A scheduled event.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     ToDevice(Vec<u8>),
@@ -43,9 +42,9 @@ enum Happening {
         left: u32,
     },
     Commit,
-    /// The program is killed, a value changes meanwhile, and it starts again.
+    /// The program is killed and restarted, and a value changes in between.
     Restart,
-    /// The device has another address.
+    /// The device gets another address.
     Move,
 }
 
@@ -64,7 +63,7 @@ struct Server {
     next_id: u16,
     registrations: u32,
     observing: Option<Vec<u8>>,
-    /// (Observe number, value), as they came.
+    /// (Observe number, value), in the order of receipt.
     notified: Vec<(u32, i64)>,
     seen: BTreeMap<u16, Option<Vec<u8>>>,
     /// Arguments of each Execute that got a 2.04.
@@ -83,9 +82,9 @@ struct World {
     waiting: BTreeMap<RequestId, Request>,
     state: i64,
     kept: Saved,
-    /// Kept in one step with what is done.
+    /// Responses, stored in the same transaction as the change.
     answered: Vec<Answered>,
-    /// The program may be killed between a step and its answer.
+    /// Whether the program may be killed between a change and its answer.
     is_mortal: bool,
     executed: Vec<u8>,
     blocks: Vec<u64>,
@@ -123,13 +122,13 @@ impl World {
             .push(Reverse((self.now + pause, self.order, happening)));
     }
 
-    /// Over the link: none, one or several times, each on its own way.
+    /// Delivers a datagram zero, one or two times, each with its own delay.
     fn link(&mut self, deliver: impl Fn() -> Happening) {
         let copies = 1 + u64::from(self.dice.roll(100) < REPEAT_PERCENT);
         for _ in 0..copies {
             if self.dice.roll(100) >= LOSS_PERCENT {
-                let way = self.dice.roll(LONGEST_WAY_MS);
-                self.after(way, deliver());
+                let delay = self.dice.roll(LONGEST_DELAY_MS);
+                self.after(delay, deliver());
             }
         }
     }
@@ -149,7 +148,7 @@ impl World {
         }
     }
 
-    /// Notifications are answered at once, the rest at once or late.
+    /// Answers a Read for a notification at once, and other requests at once or later.
     fn asked(&mut self, id: RequestId, request: Request) {
         if let Request::Block { block, .. } = &request {
             self.blocks.push(block.offset);
@@ -178,7 +177,7 @@ impl World {
                 Answer::Changed
             }
             Some(_) => Answer::Changed,
-            None => return, // asked by an engine that is no more
+            None => return, // a request of an engine before a restart
         };
         self.answered.extend(self.engine.answered(request, &answer));
         if self.is_mortal && self.dice.roll(20) == 0 {
@@ -231,7 +230,7 @@ impl World {
             self.engine.remember(Time::from_millis(self.now), answered);
         }
         self.waiting.clear();
-        self.server.seen.clear(); // a new DTLS session counts its messages anew
+        self.server.seen.clear(); // a new DTLS session has new Message IDs
         self.state += 1;
         self.handle(Input::MayHaveChanged(vec![STATE]));
         self.handle(Input::Start);
@@ -257,8 +256,7 @@ impl World {
         }
     }
 
-    /// A request, a separate response, or a notification: each is replied to once, and then the
-    /// same way again.
+    /// Replies to a request, a separate response or a notification. A duplicate gets the same reply.
     fn server_replies(&mut self, message: &Message) {
         let id = message.id();
         if let Some(reply) = self.server.seen.get(&id).cloned() {
@@ -283,7 +281,7 @@ impl World {
             "/rd" => {
                 self.server.registrations += 1;
                 self.server.observing = None;
-                // Observed was the registration before.
+                // An Observe of the registration before has no effect any more.
                 if let Some(exchange) = &mut self.server.exchange
                     && matches!(exchange.step, Step::Observe)
                 {
@@ -324,7 +322,7 @@ impl World {
             return;
         };
         let code = message.code();
-        // A block is missing only where the one before was given up.
+        // A block is missing only if the server gave up the previous one.
         let gap = code == Code::of(4, 8) && matches!(exchange.step, Step::Block { .. });
         assert!(
             code.is_success() || (gap && self.server.given_up > 0),
@@ -332,7 +330,7 @@ impl World {
         );
         self.server.responses += 1;
         match exchange.step {
-            // Without the option where a Register came in between.
+            // A Register in between drops the Observe option.
             Step::Observe if message.option(OptionNumber::OBSERVE).is_none() => {}
             Step::Observe => {
                 self.server.observing = Some(exchange.token);
@@ -348,7 +346,7 @@ impl World {
         self.server_sends();
     }
 
-    /// The next step of the script, with ACK_TIMEOUT and MAX_RETRANSMIT of RFC 7252.
+    /// Sends the next request of the script, with ACK_TIMEOUT and MAX_RETRANSMIT of RFC 7252.
     fn server_sends(&mut self) {
         let Some(step) = self.server.script.pop_front() else {
             return;
@@ -381,7 +379,7 @@ impl World {
             return;
         };
         if left == 0 && !exchange.acknowledged || left == u32::MAX {
-            // Nobody there, or acknowledged and never answered: the exchange ends so, too.
+            // The server gives up: no acknowledgement, or no response after one.
             self.server.exchange = None;
             self.server.given_up += 1;
             return self.server_sends();
@@ -458,11 +456,11 @@ fn assert_everything_ended(world: &World, seed: u64) {
     );
 }
 
-/// By Observe number the values only grow, and the newest is the device's.
+/// Asserts that values grow with their Observe number, and that the newest is the device's.
 fn assert_notified_in_order(world: &World, seed: u64) {
     let mut notified = world.server.notified.clone();
     notified.sort_unstable();
-    notified.dedup(); // a server that forgets Message IDs takes one twice
+    notified.dedup(); // a server that forgets Message IDs accepts a duplicate
     let grows = |pair: &[(u32, i64)]| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1;
     assert!(notified.windows(2).all(grows), "seed {seed}: {notified:?}");
     if world.server.observing.is_some() {
@@ -476,11 +474,11 @@ fn assert_notified_in_order(world: &World, seed: u64) {
 
 #[test]
 fn restarts_and_moves_on_a_lossy_link_end_no_observation_lose_no_newest_value_and_repeat_no_act() {
-    let mut observing = 0; // all that got their Observe through after the last Register
+    let mut observing = 0; // worlds whose Observe succeeded after the last Register
     for seed in 0..SEEDS {
         let mut world = World::new(seed);
         let is_block = |step: &Step| matches!(step, Step::Block { .. });
-        world.server.script.retain(|step| !is_block(step)); // a push does not outlive a restart
+        world.server.script.retain(|step| !is_block(step)); // a push does not survive a restart
         world.is_mortal = true;
         for value in 0..4 {
             let pause = world.dice.roll(60_000) + 60_000 * value;

@@ -70,7 +70,7 @@ fn a_late_answer_comes_in_a_message_of_its_own() {
 }
 
 #[test]
-fn a_duplicate_of_a_request_that_is_not_answered_yet_is_acknowledged() {
+fn a_duplicate_of_an_unanswered_request_is_acknowledged() {
     let mut pair = Pair::registered();
     pair.device.waits = true;
     let request = pair.message(Code::POST, "/9/0/4");

@@ -29,7 +29,7 @@ fn a_new_way_is_told_by_an_update_before_the_notification_in_flight_goes_there()
     assert_eq!(queries_of(&update), ["lt=3600"]);
     assert!(
         update.payload().starts_with(b"</>"),
-        "the server hears everything again"
+        "the Update carries all links again"
     );
     pair.commit(STATE, 2);
     pair.receive(&Message::empty(Kind::Acknowledgement, lost.id()));
@@ -101,7 +101,7 @@ fn a_server_that_does_not_know_who_moved_gets_a_register_and_observes_anew() {
 }
 
 #[test]
-fn a_request_that_went_the_old_way_is_sent_again_on_the_new_one() {
+fn a_request_in_flight_is_sent_again_after_a_move() {
     let mut pair = Pair::new();
     pair.input(Input::Moved);
     pair.assert_silent();

@@ -40,7 +40,7 @@ fn each_value_of_the_state_is_notified_in_order_with_growing_numbers() {
 }
 
 #[test]
-fn others_are_coalesced_while_a_notification_is_in_flight() {
+fn other_resources_are_coalesced_while_a_notification_is_in_flight() {
     let mut pair = Pair::registered();
     pair.observe("/9/0/16");
     for reason in ["20", "30", "40"] {
@@ -72,7 +72,7 @@ fn notifications_of_one_commit_keep_its_order() {
 }
 
 #[test]
-fn the_response_comes_before_the_notifications_that_its_commit_caused() {
+fn the_response_comes_before_the_notifications_of_its_commit() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/9");
     pair.device.waits = true;
@@ -159,7 +159,7 @@ fn a_cancel_with_another_token_ends_nothing_else() {
 }
 
 #[test]
-fn a_reset_ends_the_observation_of_its_notification_alone() {
+fn a_reset_ends_only_the_observation_of_its_notification() {
     let mut pair = Pair::registered();
     pair.observe("/9/0/7");
     let second = pair.observe("/9/0/7");
@@ -177,7 +177,7 @@ fn a_reset_ends_the_observation_of_its_notification_alone() {
     }
 }
 
-/// The server keeps its registrations and loses its observations at each restart.
+/// The server loses its observations at each restart, but keeps its registrations.
 #[test]
 fn a_server_that_forgets_its_tokens_can_always_observe_anew() {
     let mut pair = Pair::registered();
@@ -206,7 +206,7 @@ fn a_server_that_forgets_its_tokens_can_always_observe_anew() {
 }
 
 #[test]
-fn a_deleted_instance_is_notified_with_4_04_and_not_observed_any_more() {
+fn a_deleted_instance_is_notified_with_4_04_and_no_longer_observed() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
     let instances = vec![(3, 0)];
@@ -233,7 +233,7 @@ fn notifications_wait_for_an_update_when_the_server_is_unreachable() {
     }
     pair.commit(STATE, 2);
     while path_of(pair.sent.front().unwrap()) != "/rd/5a3f" {
-        assert_eq!(body(&pair.take()), "1", "one and the same, repeated");
+        assert_eq!(body(&pair.take()), "1", "the same notification is repeated");
     }
     pair.pass(Duration::from_secs(600));
     pair.sent.clear();
@@ -264,7 +264,7 @@ fn an_observed_instance_is_notified_once_a_commit() {
 }
 
 #[test]
-fn one_observation_more_than_the_bound_is_a_plain_read() {
+fn an_observation_over_the_limit_is_a_plain_read() {
     let mut config = Config::new("gateway-17");
     config.limits.observations = 1;
     let mut pair = Pair::with(config);
@@ -282,7 +282,7 @@ fn one_observation_more_than_the_bound_is_a_plain_read() {
 }
 
 #[test]
-fn a_server_that_answers_updates_but_no_notification_is_not_interested() {
+fn unacknowledged_notifications_end_an_observation_while_updates_are_answered() {
     let mut pair = Pair::registered();
     pair.observe("/9/0/7");
     pair.commit(STATE, 1);

@@ -74,7 +74,7 @@ fn a_read_answers_in_the_format_that_is_accepted_or_the_simplest() {
 }
 
 #[test]
-fn what_is_not_there_or_not_allowed_is_refused_before_the_application_is_asked() {
+fn a_missing_or_forbidden_target_is_rejected_without_the_application() {
     let mut pair = Pair::registered();
     for (method, path, code) in [
         (Code::GET, "/4", (4, 4)),
@@ -104,7 +104,7 @@ fn what_is_not_there_or_not_allowed_is_refused_before_the_application_is_asked()
     assert_eq!(pair.device.asked, []);
 }
 
-/// Read-Composite and Write-Composite name no path.
+/// Read-Composite and Write-Composite have no Uri-Path.
 #[test]
 fn the_methods_of_lwm2m_1_1_are_not_allowed_wherever_they_go() {
     let mut pair = Pair::registered();
@@ -144,7 +144,7 @@ fn an_execute_passes_its_arguments_on_as_they_came() {
     }
 }
 
-/// FIWARE's server writes and executes as 1541, and reads in the configured format.
+/// FIWARE's server writes and executes with format 1541, and reads in a configured format.
 #[test]
 fn the_old_numbers_of_text_and_tlv_are_taken_and_given_as_they_came() {
     let mut pair = Pair::registered();
@@ -215,7 +215,7 @@ fn a_write_replaces_with_put_and_updates_with_post() {
 }
 
 #[test]
-fn a_secret_that_is_written_is_shown_nowhere() {
+fn a_written_secret_is_not_shown() {
     let mut pair = Pair::registered();
     let request = pair
         .message(Code::PUT, "/9/0/15")

@@ -1,4 +1,4 @@
-//! A server and a device that meet without a network: the test is the server, `Device` is the
+//! A server and a device without a network between them. The test is the server, and `Device` is the
 //! application.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -61,8 +61,7 @@ pub(crate) const STATE: Path = Path::Resource(9, 0, 7);
 pub(crate) const RESULT: Path = Path::Resource(9, 0, 9);
 pub(crate) const REASON: Path = Path::Resource(9, 0, 16);
 
-/// The application: holds values, answers at once unless told to wait, and keeps what was asked of
-/// it.
+/// The application. It holds values, records the requests, and answers at once unless `waits` is set.
 pub(crate) struct Device {
     pub(crate) values: BTreeMap<(u16, u16), BTreeMap<u16, ResourceValue>>,
     pub(crate) waits: bool,
@@ -171,18 +170,18 @@ pub(crate) struct Pair {
     pub(crate) engine: Engine,
     pub(crate) device: Device,
     pub(crate) now: Time,
-    /// What the engine sent and the test did not take yet.
+    /// Sent messages that the test has not taken yet.
     pub(crate) sent: VecDeque<Message>,
     pub(crate) events: Vec<Event>,
-    /// What the engine wanted to be kept.
+    /// The last saved state of the engine.
     pub(crate) kept: Saved,
-    /// The answers that the application stored.
+    /// The responses that the application stored.
     answered: Vec<Answered>,
     next_id: u16,
     seed: u64,
 }
 
-/// Of the first run.
+/// The seed of the first run.
 const SEED: u64 = 42;
 
 impl Pair {
@@ -206,7 +205,7 @@ impl Pair {
         }
     }
 
-    /// The program is killed; an engine takes up what was kept.
+    /// Kills the program and starts an engine from the saved state.
     pub(crate) fn restart(&mut self, config: Config) {
         let objects = Objects::new(&OBJECTS, self.device.instances());
         self.seed += 1;
@@ -276,14 +275,14 @@ impl Pair {
         }
     }
 
-    /// The application answers the request that waits longest.
+    /// Answers the oldest waiting request.
     pub(crate) fn answer_waiting(&mut self) {
         let (request, asked) = self.device.waiting.pop_front().expect("a request waits");
         let answer = self.device.answer(&asked);
         self.input(Input::Answer { request, answer });
     }
 
-    /// The next message of the engine.
+    /// Takes the next message of the engine.
     pub(crate) fn take(&mut self) -> Message {
         self.sent.pop_front().expect("the engine sent something")
     }
@@ -297,7 +296,7 @@ impl Pair {
         assert!(sent.is_empty(), "{sent:?}");
     }
 
-    /// The clock jumps to the engine's next deadline.
+    /// Moves the clock to the engine's next deadline.
     pub(crate) fn step(&mut self) {
         let deadline = self
             .engine
@@ -323,7 +322,7 @@ impl Pair {
         self.input(Input::Datagram(message.encode()));
     }
 
-    /// A confirmable request with a Message ID and a token of its own.
+    /// Builds a confirmable request with a new Message ID and token.
     pub(crate) fn message(&mut self, code: Code, path: &str) -> Message {
         self.next_id = self.next_id.wrapping_add(1);
         let token = self.next_id.to_be_bytes();
@@ -352,7 +351,7 @@ impl Pair {
         self.exchange(&request)
     }
 
-    /// Cancels the observation of this path with the token of that message.
+    /// Cancels the observation of this path with the token of `observed`.
     pub(crate) fn cancel(&mut self, path: &str, observed: &Message) -> Message {
         let request = self
             .message(Code::GET, path)
@@ -376,7 +375,7 @@ impl Pair {
         self.exchange(&request)
     }
 
-    /// Answers a request of the engine in the acknowledgement.
+    /// Sends a piggybacked response to a request of the engine.
     pub(crate) fn respond(
         &mut self,
         request: &Message,
@@ -391,7 +390,7 @@ impl Pair {
         self.receive(&Message::empty(Kind::Acknowledgement, message.id()));
     }
 
-    /// The application commits a value.
+    /// Commits a value in the application.
     pub(crate) fn commit(&mut self, path: Path, value: impl Into<ResourceValue>) {
         self.device.set(path, value);
         self.input(Input::Changed(vec![path]));
@@ -405,7 +404,7 @@ fn dimension((id, value): (&u16, &ResourceValue)) -> (u16, Option<u16>) {
     }
 }
 
-/// What a message relies on would be there after a restart.
+/// Asserts that the saved state has everything that the message relies on.
 fn assert_kept(kept: &Saved, message: &Message) {
     let is_ours = matches!(message.kind(), Kind::Confirmable | Kind::NonConfirmable);
     if is_ours && message.code().is_response() {

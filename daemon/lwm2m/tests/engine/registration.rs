@@ -71,9 +71,9 @@ fn registers_anew_when_an_update_is_answered_4_04() {
     );
 }
 
-/// It counts its messages anew, and one may look like one of before.
+/// Its Message IDs start again, so that a new message may equal an old one.
 #[test]
-fn a_server_that_lost_its_state_is_answered_anew() {
+fn a_server_that_lost_its_state_gets_a_new_answer() {
     let mut pair = Pair::registered();
     let request = pair.message(Code::POST, "/9/0/4");
     pair.exchange(&request);
@@ -114,7 +114,7 @@ fn keeps_trying_for_ever_with_growing_pauses() {
 }
 
 #[test]
-fn a_refused_or_reset_registration_is_tried_again() {
+fn a_rejected_or_reset_registration_is_retried() {
     let mut pair = Pair::new();
     pair.input(Input::Start);
     let request = pair.take();
@@ -140,7 +140,7 @@ fn a_refused_or_reset_registration_is_tried_again() {
 }
 
 #[test]
-fn takes_a_separate_response_and_acknowledges_it_again_when_it_is_repeated() {
+fn a_separate_response_is_acknowledged_again_when_it_is_repeated() {
     let mut pair = Pair::new();
     pair.input(Input::Start);
     let request = pair.take();
@@ -165,7 +165,7 @@ fn takes_a_separate_response_and_acknowledges_it_again_when_it_is_repeated() {
 }
 
 #[test]
-fn a_request_that_was_acknowledged_and_never_answered_failed() {
+fn an_acknowledged_request_without_a_response_times_out() {
     let mut pair = Pair::new();
     pair.input(Input::Start);
     let request = pair.take();
@@ -184,7 +184,7 @@ fn a_request_that_was_acknowledged_and_never_answered_failed() {
 }
 
 #[test]
-fn changed_instances_are_told_at_once_or_with_the_next_update() {
+fn changed_instances_are_sent_at_once_or_with_the_next_update() {
     let mut pair = Pair::registered();
     let instances = vec![(3, 0), (9, 0), (9, 1)];
     let update = UpdateTiming::WithNext;
@@ -209,7 +209,7 @@ fn changed_instances_are_told_at_once_or_with_the_next_update() {
 }
 
 #[test]
-fn a_change_while_an_update_is_on_its_way_causes_another_one() {
+fn a_change_during_an_update_causes_another_one() {
     let mut pair = Pair::registered();
     pair.input(Input::Update { lifetime: None });
     let first = pair.take();
@@ -224,7 +224,7 @@ fn a_change_while_an_update_is_on_its_way_causes_another_one() {
 }
 
 #[test]
-fn stops_at_once_when_nobody_knows_it() {
+fn stops_at_once_without_a_registration() {
     let mut pair = Pair::new();
     pair.input(Input::Start);
     pair.take();

@@ -5,20 +5,20 @@ use lwm2m::{Config, Event, Input, Path, Saved};
 
 use crate::pair::{Pair, REASON, RESULT, STATE, path_of, queries_of};
 
-/// All that a server may observe, in the order of a commit.
+/// The observed resources, in the order of a commit.
 const ALL: [Path; 3] = [REASON, RESULT, STATE];
 
 fn config() -> Config {
     Config::new("gateway-17")
 }
 
-fn told(message: &Message) -> (Vec<u8>, String) {
+fn token_and_body(message: &Message) -> (Vec<u8>, String) {
     let body = message.payload().escape_ascii().to_string();
     (message.token().to_vec(), body)
 }
 
 impl Pair {
-    /// An engine of the same name starts, and its Update is answered.
+    /// Restarts the engine and answers its Update.
     fn comes_back(&mut self) {
         self.restart(config());
         self.input(Input::MayHaveChanged(ALL.to_vec()));
@@ -35,7 +35,7 @@ impl Pair {
     fn takes_notification(&mut self) -> (Vec<u8>, String) {
         let notification = self.take();
         self.acknowledge(&notification);
-        told(&notification)
+        token_and_body(&notification)
     }
 }
 
@@ -83,14 +83,17 @@ fn both_observations_of_a_path_go_on_after_a_restart() {
 }
 
 #[test]
-fn what_was_sent_and_not_acknowledged_is_notified_again_after_a_restart() {
+fn an_unacknowledged_value_is_notified_again_after_a_restart() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
     pair.commit(STATE, 1);
     let lost = pair.take();
     pair.comes_back();
     let again = pair.take();
-    assert_eq!(told(&again), (observed.token().to_vec(), "1".to_owned()));
+    assert_eq!(
+        token_and_body(&again),
+        (observed.token().to_vec(), "1".to_owned())
+    );
     assert!(again.uint(OptionNumber::OBSERVE) > lost.uint(OptionNumber::OBSERVE));
 }
 
@@ -99,7 +102,7 @@ fn a_response_to_an_earlier_run_s_message_does_not_acknowledge_a_notification() 
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
     pair.commit(STATE, 1);
-    // The server takes it for the Update of an earlier run, which had this Message ID.
+    // For the server it is a duplicate of an earlier run's Update with this Message ID.
     let dropped = pair.take();
     pair.respond(&dropped, Code::CHANGED, |it| it);
     pair.comes_back();
@@ -114,7 +117,7 @@ fn a_value_that_went_and_came_back_is_notified_again_after_a_restart() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
     pair.commit(STATE, 1);
-    pair.take(); // the server has it, and its acknowledgement comes too late
+    pair.take(); // the server has it, but its acknowledgement is lost
     pair.device.set(STATE, 0);
     pair.comes_back();
     assert_eq!(
@@ -126,15 +129,15 @@ fn a_value_that_went_and_came_back_is_notified_again_after_a_restart() {
 }
 
 #[test]
-fn a_value_that_is_on_its_way_is_unknown_while_an_older_one_is_acknowledged() {
+fn a_value_in_flight_is_saved_as_unknown_while_an_older_one_is_acknowledged() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
     pair.commit(STATE, 1);
     pair.commit(STATE, 0);
     let first = pair.take();
     pair.acknowledge(&first);
-    pair.take(); // the server has the second one, and its acknowledgement comes too late
-    pair.observe("/9/0/9"); // something else has all of it kept
+    pair.take(); // the server has the second one, but its acknowledgement is lost
+    pair.observe("/9/0/9"); // causes a save
     pair.device.set(STATE, 1);
     pair.comes_back();
     assert_eq!(
@@ -191,7 +194,7 @@ fn a_run_that_ends_before_its_message_id_is_kept_is_not_repeated_by_the_next() {
     assert_eq!(updates.len(), 10, "{updates:?}");
 }
 
-/// The server would take the notification for the Update repeated: acknowledge it, and never show it.
+/// Otherwise the server would acknowledge the notification as a duplicate, and drop it.
 #[test]
 fn no_notification_has_the_id_of_an_update_that_was_sent_before_its_id_was_kept() {
     let mut pair = Pair::registered();
@@ -263,7 +266,7 @@ fn a_server_that_forgot_the_registration_of_an_earlier_run_gets_a_register() {
 }
 
 #[test]
-fn an_instance_that_went_away_meanwhile_is_notified_with_4_04() {
+fn an_instance_that_was_removed_meanwhile_is_notified_with_4_04() {
     let mut pair = Pair::registered();
     let observed = pair.observe("/9/0/7");
     pair.device.values.remove(&(9, 0));
@@ -277,7 +280,7 @@ fn an_instance_that_went_away_meanwhile_is_notified_with_4_04() {
 }
 
 #[test]
-fn an_observation_that_ended_is_not_kept() {
+fn an_ended_observation_is_not_saved() {
     for ends in ["cancel", "reset", "goodbye"] {
         let mut pair = Pair::registered();
         let observed = pair.observe("/9/0/7");
@@ -302,7 +305,8 @@ fn an_observation_that_ended_is_not_kept() {
     }
 }
 
-/// Each kind of act, with a body that fits one block of 64 bytes and needs two of 16.
+/// One request of each kind that changes something. Its body fits one block of 64 bytes and needs two
+/// of 16.
 const ACTS: [(Code, &str, u32, &[u8]); 5] = [
     (Code::POST, "/9/0/6", 0, b"1, and some more of it"),
     (Code::PUT, "/9/0/3", 0, URI),
@@ -314,7 +318,7 @@ const URI: &[u8] = b"http://origin/package.deb";
 const INSTANCE: &[u8] = b"\xc8\x03\x19http://origin/package.deb";
 
 impl Pair {
-    /// One block of an act.
+    /// Builds one block of a request.
     fn block(&mut self, act: usize, number: usize, exponent: u8) -> Message {
         let (code, path, format, body) = ACTS[act];
         let size = 16 << exponent;
@@ -326,7 +330,7 @@ impl Pair {
             .with_payload(part)
     }
 
-    /// The message acts; repeated to the next run it gets the same answer and does not act.
+    /// Sends the message to two runs. Both give the same answer, and only the first one acts.
     fn acts_once(&mut self, message: &Message) {
         let path = path_of(message);
         self.device.asked.clear();

@@ -1,4 +1,4 @@
-//! What the server of the lossy links asks for.
+//! The requests of the server in the lossy-link tests.
 
 use std::collections::VecDeque;
 
@@ -38,7 +38,7 @@ impl Step {
     }
 }
 
-/// One after the other.
+/// The requests in order.
 pub(crate) fn script() -> VecDeque<Step> {
     let mut steps = vec![Step::Observe];
     for argument in 0..6 {
