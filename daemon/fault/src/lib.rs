@@ -1,19 +1,18 @@
-//! Exits at a chosen step, to show that every step may be the last. Without the feature `faults` there is
-//! nothing here.
+//! Fault points: a test ends a program at a chosen step. Without the feature `faults` they do nothing.
 
 #![forbid(unsafe_code)]
 
-/// What a program exits with that was told to.
+/// The exit code of a program that a fault point ended.
 pub const EXIT: i32 = 86;
 
-/// A step that may be the last: `WHARF_FAULT_AT=7` exits at the seventh, `WHARF_FAULT_AT=job.applied=2` at the
-/// second of this name.
+/// A fault point. `WHARF_FAULT_AT=7` exits at the seventh one, `WHARF_FAULT_AT=job.applied=2` at the second one of this
+/// name.
 #[cfg(feature = "faults")]
 pub fn point(name: &str) {
     imp::point(name);
 }
 
-/// A step that may be the last, in tests.
+/// A fault point, which does nothing in a shipped program.
 #[cfg(not(feature = "faults"))]
 #[inline]
 pub fn point(_name: &str) {}

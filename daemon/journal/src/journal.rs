@@ -1,11 +1,11 @@
-//! The journal, where standard error leads to it (systemd.exec(5), JOURNAL_STREAM): a program that a person starts on
-//! a terminal says its lines there.
+//! Logs to the journal if standard error is connected to it (JOURNAL_STREAM, systemd.exec(5)). A program on a terminal
+//! logs there instead.
 
 use std::{env, fs::File, io, os::fd::AsFd, os::unix::fs::MetadataExt};
 
 use tracing_journald::{Layer, Priority, PriorityMappings};
 
-/// What writes into it, if that is where the lines belong.
+/// The layer that writes to the journal, if standard error is connected to it.
 pub(crate) fn layer(program: &str) -> Option<Layer> {
     if !is_at_standard_error() {
         return None;
@@ -27,7 +27,7 @@ fn is_at_standard_error() -> bool {
     stream.is_some_and(|stream| file.is_ok_and(|file| is(&stream, file.dev(), file.ino())))
 }
 
-/// Whether a stream of the journal, `DEVICE:INODE`, is this file.
+/// Whether the journal stream `DEVICE:INODE` is this file.
 fn is(stream: &str, device: u64, inode: u64) -> bool {
     stream == format!("{device}:{inode}")
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_told_by_device_and_inode() {
+    fn a_stream_is_recognised_by_device_and_inode() {
         assert!(is("8:91234", 8, 91234));
         for other in ["8:9123", "9:91234", "8", "", ":", "8:91234:1"] {
             assert!(!is(other, 8, 91234), "{other}");

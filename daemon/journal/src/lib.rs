@@ -1,16 +1,15 @@
-//! Where the lines of our programs go: to the journal with its fields where standard error leads there, else to standard
-//! error. Knows nothing of what they say.
+//! Sends the log lines of our programs to the journal with its fields, or to standard error.
 //!
-//! A line is an event of `tracing` whose text says all of it; its fields are for searching. Their names are written as
-//! the journal has them, so that a search for one finds where it is set:
+//! A line is an event of `tracing`. Its text is complete; its fields are for searching. Field names in the code are
+//! those of the journal, so that a search finds the line that sets one:
 //!
-//! | field | what it holds |
+//! | field | value |
 //! | --- | --- |
-//! | `MESSAGE_ID` | which event it is: one of [`message`], each explained in systemd/wharfd.catalog |
+//! | `MESSAGE_ID` | the event, one of [`message`]; systemd/wharfd.catalog explains each |
 //! | `WHARF_PACKAGE` | the package |
 //! | `WHARF_INSTANCE` | the instance of Object 9 |
-//! | `WHARF_OPERATION` | the operation, in all of our programs the same |
-//! | `WHARF_STATE`, `WHARF_RESULT` | Update State by its name, Update Result |
+//! | `WHARF_OPERATION` | the operation, the same in all our programs |
+//! | `WHARF_STATE`, `WHARF_RESULT` | the name of the Update State, the Update Result |
 
 mod journal;
 pub mod message;
@@ -21,10 +20,10 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::standard_error::StandardError;
 
-/// From now on this program's lines go where they belong.
+/// Starts logging. Call it once at the start of a program.
 pub fn begin(program: &'static str) {
     let lines = tracing_subscriber::registry().with(LevelFilter::INFO);
-    // Refused only where it was done before.
+    // This fails only if it was called before.
     let _ = match journal::layer(program) {
         Some(layer) => tracing::subscriber::set_global_default(lines.with(layer)),
         None => tracing::subscriber::set_global_default(lines.with(StandardError { program })),

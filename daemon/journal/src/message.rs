@@ -1,40 +1,40 @@
-//! The events that an administrator may search for: the values of MESSAGE_ID. systemd/wharfd.catalog says of each what
-//! it means and what to do. A value is never given another meaning.
+//! The values of MESSAGE_ID: the events that an administrator can search for. systemd/wharfd.catalog explains each and
+//! says what to do. A value never changes its meaning.
 
-/// The server knows this gateway.
+/// The server accepted the registration.
 pub const REGISTERED: &str = "40e1a8df33e54f4697d9d244ca308da9";
 
-/// The server does not take the registration, forgot it, or does not answer.
+/// The server rejected the registration, lost it, or does not answer.
 pub const NOT_REGISTERED: &str = "2b21a2c695394fe68db1865590b8e9a0";
 
-/// There is no way to the server: its name, the route, the handshake.
+/// The server cannot be reached: name lookup, route or handshake failed.
 pub const SERVER_NOT_REACHED: &str = "d022c7a44b2345f886a3a6586ab31dfb";
 
-/// A configuration cannot be used, and the old one stays.
+/// A configuration was rejected, and the old one stays.
 pub const CONFIGURATION_REFUSED: &str = "6f98d16a2b5e47f5aa44973a374b392d";
 
-/// The clock is before the day that wharfd was built on.
+/// The clock is earlier than the build date of wharfd.
 pub const CLOCK_NOT_SET: &str = "0f053b57fcde4a9db2e3877960b59b05";
 
 /// The database cannot be written.
 pub const NOT_STORED: &str = "dd8775bbad6c4d5e90214cec00b8375c";
 
-/// The database is of a newer wharfd, and an older copy of it was taken.
+/// The database is of a newer wharfd, and wharfd uses an older copy.
 pub const OLDER_COPY_TAKEN: &str = "8df6ff32549a4bcd8cd6cbbc5355adbc";
 
 /// wharf-installer does not answer now.
 pub const INSTALLER_NOT_REACHED: &str = "87a584d06b9048039fd8982925f2361f";
 
-/// A request is refused.
+/// A request was rejected.
 pub const REQUEST_REFUSED: &str = "f51d4e88f9994ad8981932ea3370d701";
 
-/// A package is on its way: DOWNLOAD STARTED, DOWNLOADED, DELIVERED; or an instance is ready for one.
+/// An instance is INITIAL, DOWNLOAD STARTED, DOWNLOADED or DELIVERED.
 pub const UNDER_WAY: &str = "cf4693db454544c19e7c7fefcd3b0cc9";
 
-/// Software is installed.
+/// Software was installed.
 pub const INSTALLED: &str = "90872e6aa70e48d6b6202da7e8458f00";
 
-/// An instance is deleted.
+/// An instance was deleted.
 pub const DELETED: &str = "f1d1ce462e8f4b9097159fdc31873de6";
 
 /// Update Result 50.
@@ -64,10 +64,10 @@ pub const INSTALLATION_FAILED: &str = "6becf57cf148464bb5234fe31b82f9c8";
 /// Update Result 59.
 pub const UNINSTALLATION_FAILED: &str = "8a4e5b44aff646919450df9414d5ea3b";
 
-/// A download is tried again later.
+/// A download is retried later.
 pub const DOWNLOAD_DELAYED: &str = "65be03568eb94f29aad714209987802a";
 
-/// wharf-fetch has the whole package.
+/// wharf-fetch downloaded the whole package.
 pub const FETCHED: &str = "5341fdb489704e09ba68c55e18bfc526";
 
 /// The device had a package before wharfd managed it.
@@ -76,32 +76,32 @@ pub const ADOPTED: &str = "4a021aa51f934f0a9e3fe17e519bc1d6";
 /// Software could not be activated.
 pub const ACTIVATION_FAILED: &str = "1b83a996e4c14b41b9c4cc6019b35ca6";
 
-/// Software in place is there in part.
+/// Installed software is damaged.
 pub const DAMAGED: &str = "0485111171984301bc9c75941ec5a933";
 
-/// wharf-installer found who signed a file.
+/// wharf-installer verified the signature of a file.
 pub const FILE_ACCEPTED: &str = "476f4e264a5c4b66a840caca519f8240";
 
-/// wharf-installer does not take a file.
+/// wharf-installer rejected a file.
 pub const FILE_REFUSED: &str = "08727f9f2f694b859d54a605774aa89f";
 
-/// wharf-job has done a job.
+/// wharf-job completed a job.
 pub const JOB_DONE: &str = "9594563aaf7042b2a8b2ee26749ad469";
 
-/// wharf-job could not do a job.
+/// A job of wharf-job failed.
 pub const JOB_FAILED: &str = "aebc6c033c6e45aa86b8d203f1ea6c64";
 
-/// wharf-job looks what an interrupted attempt left.
+/// wharf-job repairs an interrupted attempt.
 pub const JOB_REPAIRS: &str = "c63cafef9f40469f84a31910a72ffcb6";
 
-/// Something of a package runs although it is inactive.
+/// A unit of an inactive package runs.
 pub const NOT_HELD_BACK: &str = "0e83f608afa44dde96c58b5432a74831";
 
-/// What a maintainer script left running was ended.
+/// Processes that a maintainer script left running were ended.
 pub const DAEMONS_ENDED: &str = "2fa9b0f992e24908aaaf869a495dae36";
 
-/// Policy takes packages without a signature.
+/// Policy allows packages without a signature.
 pub const UNSIGNED_ALLOWED: &str = "882861c74c92473e91c7a1ee7c1a5791";
 
-/// Signatures are judged by another time than the clock's.
+/// Signatures are verified at another time than the clock's.
 pub const CLOCK_DOUBTED: &str = "a1e393251c7343a4a62949405f42c641";

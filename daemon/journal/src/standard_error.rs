@@ -1,5 +1,5 @@
-//! Standard error, where there is no journal: `wharfd: warning: what happened`. A program must not end because nobody
-//! reads its lines any more.
+//! Logs to standard error without a journal: `wharfd: warning: TEXT`. A failed write is ignored, so that a closed pipe
+//! does not end a program.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,7 +12,7 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Lines of a program on standard error.
+/// The layer that writes to standard error.
 pub(crate) struct StandardError {
     pub(crate) program: &'static str,
 }
@@ -34,7 +34,7 @@ fn line(program: &str, event: &Event<'_>) -> String {
     format!("{program}: {level}{}\n", message.0)
 }
 
-/// The text of an event, as one printable line. Its other fields are for searching in a journal.
+/// The text of an event as one printable line. Other fields are left out.
 struct Message(String);
 
 impl Visit for Message {
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps the lines.
+    /// A layer that keeps the lines.
     struct Kept(Arc<Mutex<Vec<String>>>);
 
     impl<S: Subscriber> Layer<S> for Kept {

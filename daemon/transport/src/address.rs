@@ -1,8 +1,8 @@
-//! A server's URI taken apart. Knows no name service: a host stays the name that was written.
+//! Parses the URI of a server. It does not resolve the host.
 
 use std::{fmt, str::FromStr};
 
-/// How a server is spoken with.
+/// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// CoAP over UDP.
@@ -12,7 +12,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The port where none is written (RFC 7252 12.6, 12.7).
+    /// The default port (RFC 7252 12.6, 12.7).
     fn port(self) -> u16 {
         match self {
             Self::Coap => 5683,
@@ -35,7 +35,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Where a server listens: `coap://host[:port]` or `coaps://host[:port]`.
+/// The address of a server: `coap://host[:port]` or `coaps://host[:port]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
     scheme: Scheme,
@@ -44,12 +44,12 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// How it is spoken with.
+    /// The protocol.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The name or the address, an IPv6 address without its brackets.
+    /// The name or the address. An IPv6 address has no brackets here.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -70,22 +70,22 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// Why a text is no server address.
+/// The reason why a text is not a server address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
-    /// Another scheme than those that are spoken.
-    #[error(
-        "the scheme is not one that is spoken here: expected coaps://host[:port], or coap://host[:port]"
-    )]
+    /// The scheme is not supported.
+    #[error("the scheme is not supported: expected coaps://host[:port] or coap://host[:port]")]
     Scheme,
-    /// The host is empty or holds what a host cannot.
-    #[error("{0:?} is no host: expected a name, an IPv4 address, or an IPv6 address in brackets")]
+    /// The host is empty or has an invalid character.
+    #[error(
+        "{0:?} is not a host: expected a name, an IPv4 address, or an IPv6 address in brackets"
+    )]
     Host(String),
-    /// The port is no number from 1 to 65535.
-    #[error("{0:?} is no port: expected a number from 1 to 65535")]
+    /// The port is not a number from 1 to 65535.
+    #[error("{0:?} is not a port: expected a number from 1 to 65535")]
     Port(String),
-    /// Something stands behind the port: LwM2M servers have no path.
-    #[error("nothing may follow the port, and here {0:?} does")]
+    /// The URI has a user, a path or more.
+    #[error("{0:?} is not allowed: a server URI ends after the port and has no user")]
     Path(String),
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses_are_taken_apart() {
+    fn addresses_are_parsed() {
         let table = [
             ("coap://lwm2m.example.org", "lwm2m.example.org", 5683),
             ("coap://127.0.0.1:15683", "127.0.0.1", 15683),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_the_part_that_is_wrong() {
+    fn an_invalid_address_is_rejected_with_its_wrong_part() {
         let table = [
             ("lwm2m.example.org", BadAddress::Scheme),
             ("coaps+tcp://h", BadAddress::Scheme),

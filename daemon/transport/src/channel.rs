@@ -1,5 +1,5 @@
-//! A way to a server that is open: messages go in and come out, protected or not. Drives a session's handshake and
-//! its times; decides nothing about when to go which way.
+//! An open connection to a server, with or without DTLS. It runs the handshake and the timers of the session. The
+//! caller decides when to open and close it.
 
 use std::{future::pending, io, net::SocketAddr, time::Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     dtls::{Client, End, Failure, LONGEST_DATAGRAM, Session, State},
 };
 
-/// An open way.
+/// An open connection.
 #[derive(Debug)]
 pub struct Channel {
     udp: Udp,
@@ -18,34 +18,33 @@ pub struct Channel {
     buffer: Box<[u8; LONGEST_DATAGRAM + 1]>,
 }
 
-/// Why no way was opened.
+/// The reason why a connection was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No socket, or no route.
+    /// The socket cannot be opened, or there is no route.
     #[error(transparent)]
     Socket(#[from] io::Error),
-    /// No session, for want of what OpenSSL needs.
+    /// OpenSSL cannot set up a session.
     #[error(transparent)]
     Begin(#[from] Failure),
-    /// No session: the handshake came to nothing.
+    /// The handshake failed.
     #[error(transparent)]
     Handshake(#[from] Lost),
 }
 
-/// The session is over: nothing passes this way any more.
+/// The reason why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
     /// The server ended it.
     #[error("the server ended the session")]
     Ended,
-    /// It broke.
+    /// The session failed.
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
 impl Channel {
-    /// Opens a way to this address, from this port if it is free. With a client, the handshake is over when this
-    /// returns.
+    /// Connects to this address, from this port if it is free. With a client, it returns after the handshake.
     pub async fn open(
         server: SocketAddr,
         port: Option<u16>,
@@ -62,8 +61,8 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Waits for a message. One that is longer than [`MAX_DATAGRAM`](crate::udp::MAX_DATAGRAM) may come, or come cut
-    /// to more than that. Losing the future loses nothing.
+    /// Waits for a message. It may be longer than [`MAX_DATAGRAM`](crate::udp::MAX_DATAGRAM), and one that is much
+    /// longer is cut. This is cancel-safe.
     pub async fn receive(&mut self) -> Result<Zeroizing<Vec<u8>>, Lost> {
         loop {
             if let Some(message) = self.session.as_mut().and_then(Session::poll_plaintext) {
@@ -80,7 +79,7 @@ impl Channel {
         }
     }
 
-    /// Sends a message. One that cannot be sent is a lost one.
+    /// Sends a message. A message that cannot be sent is lost.
     pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match &mut self.session {
             None => self.udp.send(message).await,
@@ -91,7 +90,7 @@ impl Channel {
         }
     }
 
-    /// Says goodbye.
+    /// Ends the session with close_notify.
     pub async fn close(&mut self) {
         if let Some(session) = &mut self.session {
             session.close();
@@ -99,7 +98,7 @@ impl Channel {
         }
     }
 
-    /// The address that the server sees, unless a NAT stands between.
+    /// The local address. Behind a NAT, the server sees another one.
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.udp.local()
     }
@@ -109,7 +108,7 @@ impl Channel {
         self.udp.server()
     }
 
-    /// An earlier session was taken up again.
+    /// Whether the session resumed an earlier one.
     pub fn is_resumed(&self) -> bool {
         let state = self.session.as_ref().map(Session::state);
         matches!(state, Some(State::Open { resumed: true }))
@@ -121,7 +120,7 @@ impl Channel {
         while !self.is_open() {
             if let Some(lost) = self.end() {
                 if offers {
-                    client.forget(); // it may be the offer that the server cannot bear
+                    client.forget(); // the server may fail on the resumption
                 }
                 return Err(lost.into());
             }
@@ -134,9 +133,9 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends what is to be sent, then waits for one datagram or deadline; gives the datagram.
+    /// Sends queued datagrams, then waits for one datagram or deadline. Returns a datagram without DTLS.
     async fn step(&mut self) -> Option<Zeroizing<Vec<u8>>> {
-        // A socket that cannot send now may do so later: the handshake's own repetitions see to it.
+        // A failed send counts as a lost datagram. The handshake repeats it.
         let _ = self.flush().await;
         let deadline = self.session.as_ref().and_then(Session::deadline);
         let received = tokio::select! {
@@ -148,7 +147,7 @@ impl Channel {
                 return None;
             }
         };
-        // An error is a closed port on the other side, or no route: whoever waits for an answer decides what that means.
+        // An error means a closed port or no route. It is ignored, since the retransmission timers handle it.
         let datagram = self.buffer.get(..received.ok()?)?;
         match &mut self.session {
             Some(session) if datagram.len() <= LONGEST_DATAGRAM => {
@@ -160,7 +159,7 @@ impl Channel {
         }
     }
 
-    /// A datagram is forgotten once it was sent, so that losing the future loses none.
+    /// Sends queued datagrams. Each is removed only after it was sent, which makes this cancel-safe.
     async fn flush(&mut self) -> io::Result<()> {
         let Some(session) = &mut self.session else {
             return Ok(());

@@ -1,10 +1,11 @@
-//! Bytes in, bytes out: the ways between wharfd and an LwM2M server. Knows addresses and datagrams,
-//! and nothing of what is in them.
+//! The transport between wharfd and an LwM2M server: addresses and datagrams. It does not look into
+//! messages.
 //!
-//! - [`address`]: `coap://host:port` or `coaps://host:port` taken apart, and the addresses of its name.
-//! - [`udp`]: CoAP's plain transport.
-//! - [`dtls`]: what protects it: datagrams and time in, datagrams and plaintext out; no socket.
-//! - [`channel`]: a way that is open, with or without protection.
+//! - [`address`]: parses `coap://host:port` and `coaps://host:port`.
+//! - [`udp`]: resolves the host, and sends and receives datagrams.
+//! - [`dtls`]: encrypts and decrypts, without a socket: datagrams and time in, datagrams and plaintext
+//!   out.
+//! - [`channel`]: an open connection, with or without DTLS.
 
 pub mod address;
 pub mod channel;

@@ -1,4 +1,4 @@
-//! One UDP socket for one server. It is connected, so the kernel drops what comes from anybody else.
+//! A UDP socket for one server. It is connected, so that the kernel drops datagrams from other addresses.
 
 use std::{
     io,
@@ -9,10 +9,10 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::ServerAddress;
 
-/// The longest accepted message. RFC 7252 4.6 expects 1152 bytes to suffice; longer bodies come in blocks.
+/// The longest accepted message. RFC 7252 4.6 recommends at most 1152 bytes.
 pub const MAX_DATAGRAM: usize = 4096;
 
-/// The addresses that the server's name has now, in the order of preference (RFC 6724).
+/// Resolves the server's name to its addresses, in the order of preference (RFC 6724).
 pub async fn resolve(server: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for address in lookup_host((server.host(), server.port())).await? {
@@ -36,7 +36,7 @@ pub struct Udp {
 }
 
 impl Udp {
-    /// Opens a socket to the server at this address, from this port if it is free. Nothing is sent.
+    /// Opens a socket to this address, from this port if it is free. It sends nothing.
     pub async fn connect(server: SocketAddr, port: Option<u16>) -> io::Result<Self> {
         let wanted = match port {
             Some(port) => UdpSocket::bind((any(server), port)).await.ok(),
@@ -50,30 +50,30 @@ impl Udp {
         Ok(Self { socket })
     }
 
-    /// Sends one datagram. That it cannot be sent now (no route, a full queue, a port that was closed)
-    /// is a lost datagram like any other: whoever needs an answer sends again.
+    /// Sends one datagram. An error (no route, a full queue, a closed port) means that it is lost, and
+    /// the caller retransmits it.
     pub async fn send(&self, datagram: &[u8]) -> io::Result<()> {
         self.socket.send(datagram).await.map(drop)
     }
 
-    /// Waits for a datagram and gives its length. One longer than the buffer comes cut, so the buffer
-    /// must hold more than is taken ([`MAX_DATAGRAM`]). Losing the future loses no datagram.
+    /// Waits for a datagram and returns its length. A datagram longer than the buffer is cut, so that
+    /// the buffer must be longer than [`MAX_DATAGRAM`]. This is cancel-safe.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.recv(buffer).await
     }
 
-    /// The address that the server sees, unless a NAT stands between.
+    /// The local address. Behind a NAT, the server sees another one.
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The address the server has now.
+    /// The address of the server.
     pub fn server(&self) -> io::Result<SocketAddr> {
         self.socket.peer_addr()
     }
 }
 
-/// The address that the kernel would speak with this server from now. Nothing is sent.
+/// The local address that the kernel uses for this server now. It sends nothing.
 pub fn source(server: SocketAddr) -> io::Result<IpAddr> {
     let socket = std::net::UdpSocket::bind((any(server), 0))?;
     socket.connect(server)?;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_is_taken_again_and_another_one_if_it_is_not_free() {
+    async fn a_free_port_is_used_again_and_a_taken_one_is_replaced() {
         let server = "127.0.0.1:9".parse().unwrap();
         let first = Udp::connect(server, None).await.unwrap();
         let port = first.local().unwrap().port();

@@ -1,5 +1,5 @@
-//! What all sessions with one server share: the key, the suites, the session to take up again. Made only where a
-//! server wants it: OpenSSL's context is the largest thing in an idle wharfd.
+//! The DTLS client of one server: the key, the suites and the session to resume. It is created only for coaps, since
+//! the OpenSSL context uses most memory of an idle wharfd.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 
 use super::{Failure, Psk, Session, libssl};
 
-/// TLS_PSK_WITH_AES_128_CCM_8 (RFC 7925 4.2, TS Core 1.0 7.1.7: MUST), then TLS_PSK_WITH_AES_128_CBC_SHA256 (there:
-/// SHOULD).
+/// TLS_PSK_WITH_AES_128_CCM_8 (MUST, RFC 7925 4.2 and TS Core 1.0 7.1.7), then TLS_PSK_WITH_AES_128_CBC_SHA256
+/// (SHOULD, TS Core 1.0 7.1.7).
 const SUITES: &str = "PSK-AES128-CCM8:PSK-AES128-CBC-SHA256";
 
-/// The longest datagram of a handshake: IPv6 carries 1280 bytes everywhere (RFC 8200 5), 40 and 8 of them are
-/// headers. A CoAP message of 1152 bytes (RFC 7252 4.6) fits under either suite.
+/// The longest datagram of a handshake: the IPv6 minimum MTU of 1280 bytes (RFC 8200 5) without 40 and 8 bytes of
+/// headers. A CoAP message of 1152 bytes (RFC 7252 4.6) fits with either suite.
 pub(super) const MTU: u32 = 1232;
 
 /// One DTLS client.
@@ -27,13 +27,12 @@ pub struct Client {
     context: SslContext,
     identity: String,
     first_wait: Duration,
-    /// As DER: OpenSSL's own object stops being resumable when its connection ends without a goodbye.
+    /// As DER, since an OpenSSL session object cannot be resumed after a connection without close_notify.
     kept: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Client {
-    /// A client with this key. A flight without an answer is sent again after `first_wait`, then after twice as
-    /// long, and so on.
+    /// A client with this key. A flight is retransmitted after `first_wait`, and the wait doubles each time.
     pub fn new(psk: Psk, first_wait: Duration) -> Result<Self, Failure> {
         let identity = psk.identity().to_owned();
         Ok(Self {
@@ -44,7 +43,7 @@ impl Client {
         })
     }
 
-    /// Begins a session: an earlier one is taken up again if there is one that was [kept](Self::keep).
+    /// Begins a session. It resumes an earlier one that was [kept](Self::keep).
     pub fn begin(&self, now: Instant) -> Result<Session, Failure> {
         let mut ssl = Ssl::new(&self.context)?;
         ssl.set_mtu(MTU)?;
@@ -60,13 +59,13 @@ impl Client {
         self.kept = session.der();
     }
 
-    /// Whether the next session takes up an earlier one.
+    /// Whether the next session resumes an earlier one.
     pub fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// Forgets the session that was kept: the next one is begun by a whole handshake. For a server that does not
-    /// answer where it could resume.
+    /// Forgets the kept session, so that the next one needs a full handshake. Some servers do not answer a
+    /// resumption.
     pub fn forget(&mut self) {
         self.kept = None;
     }
@@ -78,17 +77,17 @@ fn context(psk: Psk) -> Result<SslContext, ErrorStack> {
     builder.set_psk_client_callback(move |ssl, _hint, identity, key| {
         libssl::note_key_asked(ssl);
         let written = write(identity, psk.identity().as_bytes()) && write(key, psk.key());
-        // 0 has OpenSSL end the handshake.
+        // A length of 0 makes OpenSSL end the handshake.
         Ok(if written { psk.key().len() } else { 0 })
     });
     Ok(builder.build())
 }
 
-/// Version, suites and bounds: all that is not about one side.
+/// Sets the version, suites and limits, which client and server share in tests.
 pub(super) fn profile(builder: &mut SslContextBuilder) -> Result<(), ErrorStack> {
     builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::DTLS1_2))?;
-    // From OpenSSL 3.2 on, level 1 has no CCM_8. The list below is exact, so the level adds nothing.
+    // Since OpenSSL 3.2, level 1 forbids CCM_8. Level 0 allows no other suite, since the list below is exact.
     builder.set_security_level(0);
     builder.set_cipher_list(SUITES)?;
     builder.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_RENEGOTIATION);
@@ -96,7 +95,7 @@ pub(super) fn profile(builder: &mut SslContextBuilder) -> Result<(), ErrorStack>
     Ok(())
 }
 
-/// Writes bytes, and the zero that ends an identity: the buffer is OpenSSL's and larger, or the answer is no.
+/// Writes bytes with a terminating zero into OpenSSL's buffer. Returns whether they fit.
 fn write(buffer: &mut [u8], bytes: &[u8]) -> bool {
     let fits = bytes.len() < buffer.len();
     for (to, from) in buffer.iter_mut().zip(bytes.iter().chain([&0])) {

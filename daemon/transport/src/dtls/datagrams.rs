@@ -1,4 +1,4 @@
-//! What OpenSSL reads from and writes to in place of a socket: one datagram in, those that come of it out.
+//! The buffer that OpenSSL reads and writes instead of a socket: one datagram in, any number out.
 
 use std::{
     collections::VecDeque,
@@ -12,12 +12,12 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    /// What the next read gives.
+    /// Sets the datagram of the next read.
     pub(super) fn put(&mut self, datagram: &[u8]) {
         self.incoming = Some(datagram.to_vec());
     }
 
-    /// The datagram that is to be sent first.
+    /// The next datagram to send.
     pub(super) fn first(&self) -> Option<&[u8]> {
         self.outgoing.front().map(Vec::as_slice)
     }

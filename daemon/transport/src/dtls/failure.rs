@@ -1,37 +1,37 @@
-//! Why there is no session. The words are for whoever has to correct it.
+//! The reasons why there is no session. Each text says what to check.
 
 use std::fmt;
 
 use openssl::{error::ErrorStack, ssl};
 
-/// Why a handshake, or what followed it, failed.
+/// The reason why a handshake or a session failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Nothing came back.
+    /// The server did not answer.
     #[error(
         "no answer to the handshake: is there a DTLS server at this address and port, and does every firewall let UDP \
          through?"
     )]
     Unanswered,
-    /// The server answered until it saw what the key makes of the handshake.
+    /// The server stopped answering after the message that proves the key.
     #[error(
-        "the server answered, and fell silent where the key is checked: does it know the identity {identity:?}, and is \
-         the key of identity {identity:?} the same on both sides?"
+        "the server stopped answering when it checked the key: does it know the identity {identity:?}, and is the key \
+         of identity {identity:?} the same on both sides?"
     )]
     Unconfirmed {
-        /// What the server was told.
+        /// The identity that the server got.
         identity: String,
     },
-    /// The server said no.
-    #[error("the server refuses: {alert}{}", advice(*alert, identity))]
+    /// The server rejected the handshake.
+    #[error("the server rejects the handshake: {alert}{}", advice(*alert, identity))]
     Refused {
-        /// Its words.
+        /// The alert of the server.
         alert: Alert,
-        /// What it was told.
+        /// The identity that the server got.
         identity: String,
     },
-    /// OpenSSL refuses, here.
-    #[error("OpenSSL refuses: {0}")]
+    /// OpenSSL failed on this side.
+    #[error("OpenSSL failed: {0}")]
     Library(String),
 }
 
@@ -68,19 +68,19 @@ fn advice(alert: Alert, identity: &str) -> String {
         Alert::UNKNOWN_PSK_IDENTITY => format!(": it does not know the identity {identity:?}"),
         Alert::BAD_RECORD_MAC | Alert::DECRYPT_ERROR => {
             format!(
-                ": the key of identity {identity:?} is another one there, or it does not know the identity"
+                ": the key of identity {identity:?} differs at the server, or the server does not know it"
             )
         }
         Alert::HANDSHAKE_FAILURE | Alert::INSUFFICIENT_SECURITY => format!(
-            ": it must know the identity {identity:?}, and speak TLS_PSK_WITH_AES_128_CCM_8 or \
+            ": it must know the identity {identity:?}, and support TLS_PSK_WITH_AES_128_CCM_8 or \
              TLS_PSK_WITH_AES_128_CBC_SHA256"
         ),
-        Alert::PROTOCOL_VERSION => ": it must speak DTLS 1.2".to_owned(),
+        Alert::PROTOCOL_VERSION => ": it must support DTLS 1.2".to_owned(),
         Alert(_) => String::new(),
     }
 }
 
-/// `SSL_AD_REASON_OFFSET`: OpenSSL's reason for a failure by an alert is this and the alert's number.
+/// `SSL_AD_REASON_OFFSET`: OpenSSL adds it to the number of an alert to make a reason code.
 const ALERT_REASONS: i32 = 1000;
 
 impl Failure {

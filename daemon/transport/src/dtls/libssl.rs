@@ -1,9 +1,8 @@
-//! What libssl has and the openssl crate does not wrap: the retransmission timer of a handshake, and taking a
-//! session up again. All `unsafe` of this crate is here.
+//! Calls of libssl that the openssl crate does not wrap: the retransmission timer of a handshake, and resumption. All
+//! `unsafe` of this crate is here.
 //!
-//! The timer's length is asked for by a callback, which notes it; its end is counted on the monotonic clock by
-//! whoever holds the session. OpenSSL's own count is by the wall clock and in a `timeval`, which differs between
-//! the 32-bit systems: it is not asked for.
+//! OpenSSL asks for the length of the timer by a callback, which records it. The session counts it on the monotonic
+//! clock. OpenSSL's own timer uses the wall clock, and its `timeval` differs between 32-bit systems.
 
 #![allow(unsafe_code, reason = "calls of libssl, each with its reason")]
 
@@ -35,14 +34,14 @@ unsafe extern "C" {
 /// `DTLS_CTRL_HANDLE_TIMEOUT` of openssl/ssl.h.
 const HANDLE_TIMEOUT: c_int = 74;
 
-/// The longest wait for an answer to a flight (RFC 6347 4.2.4.1).
+/// The longest retransmission timeout (RFC 6347 4.2.4.1).
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What OpenSSL's callbacks say of one handshake.
+/// The records of OpenSSL's callbacks in one handshake.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     first_wait: u32,
-    /// Of the flight that was just sent, in microseconds; 0 if none was.
+    /// The timeout of a flight that was just sent, in microseconds. 0 if none was sent.
     wait: AtomicU32,
     key_asked: AtomicBool,
 }
@@ -63,21 +62,21 @@ fn notes(ssl: &SslRef) -> Option<&Notes> {
     ssl.ex_data(*NOTES.get()?)
 }
 
-/// Has the flights of this handshake repeated: first after `first_wait`, then after twice as long, and so on.
+/// Sets the retransmission timeout of this handshake: first `first_wait`, doubled each time.
 pub(super) fn set_timer(ssl: &mut SslRef, first_wait: Duration) -> Result<(), ErrorStack> {
     let notes = Notes {
         first_wait: micros(first_wait.min(LONGEST_WAIT)).max(1),
         ..Notes::default()
     };
     ssl.set_ex_data(index()?, notes);
-    // SAFETY: the pointer is that of a live SSL; the callback keeps nothing of what it is given.
+    // SAFETY: the pointer is of a live SSL, and the callback does not keep it.
     unsafe { DTLS_set_timer_cb(ssl.as_ptr(), Some(next_wait)) };
     Ok(())
 }
 
 /// `previous` is 0 for the first wait of a flight.
 unsafe extern "C" fn next_wait(ssl: *mut SSL, previous: c_uint) -> c_uint {
-    // SAFETY: OpenSSL gives the SSL that the callback was set on, and it lives for the call.
+    // SAFETY: OpenSSL passes the SSL of the callback, which lives during the call.
     let ssl = unsafe { SslRef::from_ptr(ssl) };
     let Some(notes) = notes(ssl) else {
         return micros(LONGEST_WAIT);
@@ -90,15 +89,15 @@ unsafe extern "C" fn next_wait(ssl: *mut SSL, previous: c_uint) -> c_uint {
     wait
 }
 
-/// How long an answer to the flight that was just sent is waited for; none if none was sent since the last call.
+/// The timeout of the flight that was sent since the last call, if one was.
 pub(super) fn take_wait(ssl: &SslRef) -> Option<Duration> {
     let wait = notes(ssl)?.wait.swap(0, Relaxed);
     (wait > 0).then(|| Duration::from_micros(wait.into()))
 }
 
-/// The wait is over: the last flight is sent again.
+/// Retransmits the last flight.
 pub(super) fn handle_timeout(ssl: &SslRef) -> Result<(), ErrorStack> {
-    // SAFETY: the pointer is that of a live SSL, which only its one owner speaks of; this control takes no argument.
+    // SAFETY: the pointer is of a live SSL that has one owner. This control takes no argument.
     let done: c_long = unsafe { SSL_ctrl(ssl.as_ptr(), HANDLE_TIMEOUT, 0, ptr::null_mut()) };
     match done {
         0.. => Ok(()),
@@ -106,7 +105,7 @@ pub(super) fn handle_timeout(ssl: &SslRef) -> Result<(), ErrorStack> {
     }
 }
 
-/// The handshake came to where the key is needed: a server answered.
+/// Records that the handshake asked for the key, which happens after an answer of the server.
 pub(super) fn note_key_asked(ssl: &SslRef) {
     if let Some(notes) = notes(ssl) {
         notes.key_asked.store(true, Relaxed);
@@ -117,10 +116,9 @@ pub(super) fn is_key_asked(ssl: &SslRef) -> bool {
     notes(ssl).is_some_and(|notes| notes.key_asked.load(Relaxed))
 }
 
-/// Offers a session to be taken up again.
+/// Offers a session for resumption.
 pub(super) fn resume(ssl: &mut SslRef, session: &SslSession) -> Result<(), ErrorStack> {
-    // SAFETY: the session is a copy of its own, made by `SslSession::from_der`: no context holds it, so it is bound
-    // to none yet.
+    // SAFETY: the session is a new copy from `SslSession::from_der`, and no context holds it.
     unsafe { ssl.set_session(session) }
 }
 

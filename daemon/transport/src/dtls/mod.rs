@@ -1,10 +1,10 @@
-//! DTLS 1.2 with a pre-shared key (RFC 6347, RFC 4279), profiled for small devices (RFC 7925). Knows no socket:
-//! [`Session`] takes datagrams and time, and gives datagrams, plaintext and its next deadline.
+//! DTLS 1.2 with a pre-shared key (RFC 6347, RFC 4279), with the profile of RFC 7925. There is no socket here:
+//! [`Session`] takes datagrams and the time, and returns datagrams, plaintext and its next deadline.
 //!
-//! - [`psk`]: who this gateway says it is, and the key that proves it.
-//! - [`client`]: what all sessions with one server share, the session to resume among it.
-//! - [`session`]: one handshake and what follows it.
-//! - [`failure`]: why there is no session, in words that say what to do.
+//! - [`psk`]: the identity of this gateway and its key.
+//! - [`client`]: the settings of all sessions with one server, and the session to resume.
+//! - [`session`]: one session, from its handshake to its end.
+//! - [`failure`]: the reasons why there is no session.
 
 pub mod client;
 mod datagrams;
@@ -22,8 +22,8 @@ pub use failure::{Alert, Failure};
 pub use psk::{BadPsk, Psk};
 pub use session::{End, Session, State};
 
-/// What a record adds to its message, at most: header, vector, MAC, and CBC's padding (RFC 6347 4.1).
+/// The most bytes that a record adds to its message: header, IV, MAC and CBC padding (RFC 6347 4.1).
 const RECORD: usize = 13 + 16 + 32 + 16;
 
-/// The longest datagram that is taken.
+/// The longest accepted datagram.
 pub const LONGEST_DATAGRAM: usize = MAX_DATAGRAM + RECORD;

@@ -1,31 +1,31 @@
-//! A pre-shared key and its identity. Neither shows the key to anybody but OpenSSL.
+//! A pre-shared key and its identity. Only OpenSSL gets the key.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Every implementation takes identities of so many bytes (RFC 4279 5.3).
+/// Every implementation supports identities up to this length (RFC 4279 5.3).
 const LONGEST_IDENTITY: usize = 128;
-/// A shorter key is guessed from one recorded handshake (RFC 4279 7.2); 16 bytes are what the suites are worth.
+/// A shorter key can be guessed from a recorded handshake (RFC 4279 7.2). The suites have a strength of 16 bytes.
 const SHORTEST_KEY: usize = 16;
-/// Every implementation takes keys of so many bytes (RFC 4279 5.3).
+/// Every implementation supports keys up to this length (RFC 4279 5.3).
 const LONGEST_KEY: usize = 64;
 
-/// Who this gateway says it is, and the key that proves it.
+/// The identity of this gateway and its key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Psk {
     identity: String,
     key: Zeroizing<Vec<u8>>,
 }
 
-/// Why these are no identity and key.
+/// The reason why an identity or a key is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPsk {
-    /// The identity is empty, too long, or has what cannot be typed.
+    /// The identity is empty, too long or has a control character.
     #[error("expected an identity of 1 to {LONGEST_IDENTITY} bytes without control characters")]
     Identity,
     /// The key is too short or too long.
-    #[error("expected a key of {SHORTEST_KEY} to {LONGEST_KEY} bytes, and here are {0}")]
+    #[error("expected a key of {SHORTEST_KEY} to {LONGEST_KEY} bytes, not of {0}")]
     KeyLength(usize),
 }
 
@@ -43,7 +43,7 @@ impl Psk {
         }
     }
 
-    /// What the server knows the key by.
+    /// The identity, by which the server finds the key.
     pub fn identity(&self) -> &str {
         &self.identity
     }

@@ -1,5 +1,4 @@
-//! One handshake and what follows it. Takes datagrams and the time, gives datagrams, plaintext and its next
-//! deadline; the same for every network.
+//! One DTLS session. It takes datagrams and the time, and returns datagrams, plaintext and its next deadline.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +11,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Failure, LONGEST_DATAGRAM, datagrams::Datagrams, libssl};
 
-/// How often a flight is sent again before the handshake is given up. With waits of 2, 4, 8 and 16 seconds that is
-/// half a minute: then the server's next address has its turn.
+/// The number of retransmissions of a flight. With waits of 2, 4, 8 and 16 seconds a handshake times out after half a
+/// minute, and the next address of the server is tried.
 const REPEATS: u32 = 3;
 
 /// A session with a server.
@@ -22,39 +21,39 @@ pub struct Session {
     identity: String,
     state: State,
     plaintext: VecDeque<Zeroizing<Vec<u8>>>,
-    /// Where OpenSSL writes a message, which is wiped from there once it is in the queue.
+    /// The buffer for a message of OpenSSL. It is wiped once the message is in the queue.
     buffer: Box<[u8; LONGEST_DATAGRAM]>,
 }
 
-/// How far a session is.
+/// The state of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The server's next flight is expected.
+    /// The session waits for the server's next flight.
     Handshaking {
-        /// When the own one is sent again.
+        /// The time of the next retransmission.
         repeat_at: Instant,
-        /// How long the server was given for its answer.
+        /// The current retransmission timeout.
         wait: Duration,
-        /// How often it may be sent again still.
+        /// The retransmissions that are left.
         repeats_left: u32,
     },
-    /// Plaintext can be sent and comes.
+    /// The handshake is complete.
     Open {
-        /// An earlier session was taken up again.
+        /// Whether an earlier session was resumed.
         resumed: bool,
     },
-    /// Nothing passes any more.
+    /// The session has ended.
     Closed(End),
 }
 
-/// How a session ended.
+/// The way in which a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The server said goodbye (close_notify).
+    /// The server sent close_notify.
     ByServer,
-    /// This side did.
+    /// This side sent close_notify.
     Here,
-    /// Something went wrong.
+    /// The session failed.
     Failed(Failure),
 }
 
@@ -80,15 +79,15 @@ impl Session {
         Ok(session)
     }
 
-    /// How far it is.
+    /// The state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Takes a datagram of the server. What is not one of this session is passed over (RFC 6347 4.1.2.7).
+    /// Handles a datagram of the server. An invalid one is ignored (RFC 6347 4.1.2.7).
     pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
         if datagram.is_empty() {
-            return; // OpenSSL would take it for the end of a stream
+            return; // OpenSSL would treat it as the end of a stream
         }
         self.stream.get_mut().put(datagram);
         if matches!(self.state, State::Handshaking { .. }) {
@@ -99,7 +98,7 @@ impl Session {
         }
     }
 
-    /// Protects a message. What cannot be sent yet, or not any more, is lost like a datagram.
+    /// Encrypts a message. It is lost if the session is not open.
     pub fn send(&mut self, plaintext: &[u8]) {
         if !matches!(self.state, State::Open { .. }) || plaintext.is_empty() {
             return;
@@ -109,13 +108,13 @@ impl Session {
         }
     }
 
-    /// The suite, by OpenSSL's name, once there is one.
+    /// OpenSSL's name of the negotiated suite.
     pub fn suite(&self) -> Option<&'static str> {
         let cipher = self.stream.ssl().current_cipher()?;
         Some(cipher.name())
     }
 
-    /// When [`timeout`](Self::timeout) is to be called. To be asked after every other call.
+    /// The time to call [`timeout`](Self::timeout). Any other call may change it.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Handshaking { repeat_at, .. } => Some(repeat_at),
@@ -123,7 +122,7 @@ impl Session {
         }
     }
 
-    /// The deadline has come. Early or without need does no harm.
+    /// Handles a passed deadline. An early call does nothing.
     pub fn timeout(&mut self, now: Instant) {
         let State::Handshaking {
             repeat_at,
@@ -141,7 +140,7 @@ impl Session {
             return;
         };
         let sent = libssl::handle_timeout(self.stream.ssl());
-        // None was sent where the wall clock was set back meanwhile, which OpenSSL goes by: another wait as long.
+        // OpenSSL sends nothing if the wall clock was set back meanwhile. The session then waits once more.
         let wait = libssl::take_wait(self.stream.ssl()).unwrap_or(wait);
         self.state = match sent {
             Ok(()) => State::Handshaking {
@@ -153,30 +152,30 @@ impl Session {
         };
     }
 
-    /// The next datagram to be sent, until it is [removed](Self::remove_datagram).
+    /// The next datagram to send. It stays until it is [removed](Self::remove_datagram).
     pub fn datagram(&self) -> Option<&[u8]> {
         self.stream.get_ref().first()
     }
 
-    /// It was sent.
+    /// Removes the datagram that was sent.
     pub fn remove_datagram(&mut self) {
         self.stream.get_mut().remove_first();
     }
 
-    /// The next message that came.
+    /// The next received message.
     pub fn poll_plaintext(&mut self) -> Option<Zeroizing<Vec<u8>>> {
         self.plaintext.pop_front()
     }
 
-    /// Says goodbye: one more datagram, if the session was open.
+    /// Ends the session. An open one sends close_notify.
     pub fn close(&mut self) {
         if matches!(self.state, State::Open { .. }) {
-            let _ = self.stream.shutdown(); // it does not wait for the server's
+            let _ = self.stream.shutdown(); // without waiting for the server's close_notify
         }
         self.state = State::Closed(End::Here);
     }
 
-    /// All that a server needs to know it again.
+    /// The session as DER, for resumption.
     pub(super) fn der(&self) -> Option<Zeroizing<Vec<u8>>> {
         let session = self.stream.ssl().session()?;
         session.to_der().ok().map(Zeroizing::new)
@@ -195,7 +194,7 @@ impl Session {
         }
     }
 
-    /// A new flight has all its repetitions before it.
+    /// Starts the retransmission timer of a new flight.
     fn wait_for_answer(&mut self, now: Instant) {
         if let Some(wait) = libssl::take_wait(self.stream.ssl()) {
             self.state = State::Handshaking {
@@ -206,7 +205,7 @@ impl Session {
         }
     }
 
-    /// A datagram may hold several records (RFC 6347 4.1.1).
+    /// Decrypts all records of a datagram (RFC 6347 4.1.1).
     fn read(&mut self) {
         loop {
             match self.stream.ssl_read(self.buffer.as_mut_slice()) {

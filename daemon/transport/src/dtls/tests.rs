@@ -1,4 +1,4 @@
-//! A client and OpenSSL's server in one thread, on a network that loses, doubles and turns round as each test says.
+//! A client and an OpenSSL server in one thread. Each test says which datagrams are lost, doubled, delayed or damaged.
 
 use std::{
     collections::VecDeque,
@@ -16,10 +16,10 @@ use super::{
 
 const IDENTITY: &str = "gateway-17";
 const KEY: [u8; 16] = *b"0123456789abcdef";
-// OpenSSL takes a timer whose end is nearer than 15 ms for over, so this is about the shortest that shows waiting.
+// OpenSSL treats a timer with less than 15 ms left as expired, so that a shorter one would not show a wait.
 const WAIT: Duration = Duration::from_millis(40);
 
-/// The other side's context: one for all sessions that are to be resumed.
+/// The server. Sessions can be resumed within one context.
 struct Server(SslContext);
 
 impl Server {
@@ -63,7 +63,7 @@ fn client(key: &[u8]) -> Client {
     Client::new(psk, WAIT).unwrap()
 }
 
-/// What becomes of the nth datagram of a test, both directions counted together.
+/// The fate of the nth datagram of a test. Both directions count together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Lost,
@@ -72,7 +72,7 @@ enum Fate {
     Garbled,
 }
 
-/// Both sides, and what lies between them.
+/// Both sides and the network between them.
 struct Pair {
     sides: [Session; 2],
     ways: [VecDeque<Vec<u8>>; 2],
@@ -97,7 +97,7 @@ impl Pair {
         }
     }
 
-    /// Until nothing moves any more and `done` holds, or the client gave up.
+    /// Runs until no datagram moves and `done` holds, or the client gives up.
     fn run(&mut self, done: impl Fn(&Self) -> bool) {
         while !matches!(self.sides[CLIENT].state(), State::Closed(_)) {
             if self.carry() {
@@ -118,7 +118,7 @@ impl Pair {
         });
     }
 
-    /// One round: whether anything moved.
+    /// Carries the datagrams of one round. Returns whether any moved.
     fn carry(&mut self) -> bool {
         for from in [CLIENT, SERVER] {
             while let Some(datagram) = self.sides[from].datagram().map(<[u8]>::to_vec) {
@@ -155,7 +155,7 @@ impl Pair {
         self.ways[from].extend(self.held[from].take());
     }
 
-    /// Nothing is on the way: what was held back comes, or the next deadline does.
+    /// Delivers the delayed datagrams, or else waits for the next deadline.
     fn settle(&mut self) {
         let held = mem::take(&mut self.held);
         let mut came = false;
@@ -168,14 +168,14 @@ impl Pair {
         }
         let deadline = self.sides.iter().filter_map(Session::deadline).min();
         let deadline = deadline.expect("neither side waits for anything");
-        // OpenSSL's timer runs by the wall clock, so this one does too.
+        // OpenSSL's timer uses the wall clock, so that the test must wait in real time.
         thread::sleep(deadline.saturating_duration_since(Instant::now()));
         for side in &mut self.sides {
             side.timeout(Instant::now());
         }
     }
 
-    fn say(&mut self, from: usize, message: &[u8]) -> Option<Vec<u8>> {
+    fn transfer(&mut self, from: usize, message: &[u8]) -> Option<Vec<u8>> {
         self.sides[from].send(message);
         while self.carry() {}
         let heard = self.sides[1 - from].poll_plaintext();
@@ -187,12 +187,12 @@ impl Pair {
         let state = self.sides[CLIENT].state();
         assert_eq!(*state, State::Open { resumed }, "{case}");
         assert_eq!(
-            self.say(CLIENT, b"ping").as_deref(),
+            self.transfer(CLIENT, b"ping").as_deref(),
             Some(&b"ping"[..]),
             "{case}"
         );
         assert_eq!(
-            self.say(SERVER, b"pong").as_deref(),
+            self.transfer(SERVER, b"pong").as_deref(),
             Some(&b"pong"[..]),
             "{case}"
         );
@@ -206,7 +206,7 @@ fn end(pair: &Pair) -> Option<&End> {
     }
 }
 
-/// Of a session on a network without faults.
+/// The number of datagrams of a session without faults.
 fn datagrams_of(client: &Client, server: &Server) -> usize {
     let mut pair = Pair::new(client, server, &[]);
     pair.shake_hands();
@@ -300,7 +300,7 @@ fn no_datagram_is_longer_than_every_network_carries() {
     for suites in ["PSK-AES128-CCM8", "PSK-AES128-CBC-SHA256"] {
         let mut pair = Pair::new(&client(&KEY), &Server::with_suites(suites), &[]);
         pair.shake_hands();
-        let heard = pair.say(CLIENT, &longest_message);
+        let heard = pair.transfer(CLIENT, &longest_message);
         assert_eq!(heard.as_deref(), Some(&longest_message[..]), "{suites}");
         let limit = 1280 - 40 - 8;
         assert!(pair.longest <= limit, "{suites}: {} bytes", pair.longest);
@@ -308,7 +308,7 @@ fn no_datagram_is_longer_than_every_network_carries() {
 }
 
 #[test]
-fn a_wrong_key_is_told_apart_from_a_server_that_is_not_there() {
+fn a_wrong_key_is_distinguished_from_a_missing_server() {
     let mut pair = Pair::new(&client(b"fedcba9876543210"), &Server::new(), &[]);
     pair.shake_hands();
     let identity = IDENTITY.to_owned();
@@ -319,11 +319,11 @@ fn a_wrong_key_is_told_apart_from_a_server_that_is_not_there() {
     let mut pair = Pair::new(&client(&KEY), &Server::new(), &all_lost);
     pair.shake_hands();
     assert_eq!(end(&pair), Some(&End::Failed(Failure::Unanswered)));
-    assert_eq!(pair.carried, 4, "a flight and its repetitions");
+    assert_eq!(pair.carried, 4, "a flight and its retransmissions");
 }
 
 #[test]
-fn an_identity_that_the_server_does_not_know_is_refused_by_name() {
+fn an_unknown_identity_is_named_in_the_failure() {
     let psk = Psk::new("stranger", KEY.to_vec().into()).unwrap();
     let client = Client::new(psk, WAIT).unwrap();
     let mut pair = Pair::new(&client, &Server::new(), &[]);
@@ -339,7 +339,7 @@ fn an_identity_that_the_server_does_not_know_is_refused_by_name() {
 }
 
 #[test]
-fn goodbye_is_heard() {
+fn a_close_notify_ends_the_session() {
     let mut pair = Pair::new(&client(&KEY), &Server::new(), &[]);
     pair.shake_hands();
     pair.sides[SERVER].close();
@@ -369,7 +369,10 @@ fn a_message_that_came_twice_is_heard_once_and_a_garbled_one_never() {
     pair.shake_hands();
     let next = pair.carried;
     pair.fates = vec![(next, Fate::Garbled), (next + 1, Fate::Doubled)];
-    assert_eq!(pair.say(SERVER, b"garbled"), None);
-    assert_eq!(pair.say(SERVER, b"once").as_deref(), Some(&b"once"[..]));
+    assert_eq!(pair.transfer(SERVER, b"garbled"), None);
+    assert_eq!(
+        pair.transfer(SERVER, b"once").as_deref(),
+        Some(&b"once"[..])
+    );
     assert_eq!(pair.sides[CLIENT].poll_plaintext(), None);
 }
