@@ -1,7 +1,7 @@
-//! The attempt, from its request to its end: first the signature beside the package, then the package.
+//! The attempt, from its request to its end: first the detached signature, then the package.
 //!
-//! Every end is an event but one: whoever closes the socket wants nothing more. The process ends then,
-//! with what has come so far on disk.
+//! An attempt ends with an event, unless the other side closes the socket to cancel it. The process then
+//! saves the bytes that it has, and exits.
 
 use reqwest::{Response, StatusCode, Url, header::HeaderMap};
 use wharf_frames::{
@@ -20,7 +20,7 @@ use crate::{
     uri::{self, Shown},
 };
 
-/// Makes the one attempt that comes over the socket.
+/// Makes the attempt that the socket requests.
 pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
     let (request, descriptor) = socket.request().await?;
     let keep = request.resume.as_ref().map_or(0, |resume| resume.offset);
@@ -38,17 +38,17 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
             let last = match end {
                 Ok(()) => {
                     let length = attempt.file.length();
-                    tell(&request, length);
+                    log_fetched(&request, length);
                     Event::Complete { length }
                 }
-                Err(why) => failed(why, attempt.worth_keeping()),
+                Err(why) => failed(why, attempt.resumable_bytes()),
             };
-            // The seal waits for the last writer: the descriptor is closed before the end is told.
+            // Closed before the last event, since the seal needs a file without a writer.
             drop(attempt);
             socket.send(&last).await
         }
         () = socket.closed() => {
-            // Heard by a side that has only stopped sending, as wharfd does at an orderly stop.
+            // wharfd stops sending but still reads when it shuts down.
             if let Ok(durable) = attempt.file.sync() {
                 let _ = socket.send(&Event::Durable(durable)).await;
             }
@@ -57,8 +57,8 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
     }
 }
 
-/// That it is there. A failure is told by whoever decides whether it is tried again.
-fn tell(request: &Request, length: u64) {
+/// Logs a complete package. wharfd logs failures, since it decides about a retry.
+fn log_fetched(request: &Request, length: u64) {
     let subject = request.subject.as_ref();
     let uri = uri::parse(request.uri.expose()).ok();
     let uri = uri.as_ref().map(|uri| Shown(uri).to_string());
@@ -67,7 +67,7 @@ fn tell(request: &Request, length: u64) {
         WHARF_INSTANCE = subject.map(|subject| subject.instance),
         WHARF_OPERATION = subject.map(|subject| display(subject.operation)),
         WHARF_PACKAGE = subject.and_then(|subject| Some(subject.package.as_ref()?.as_str())),
-        "{length} bytes are here from {}",
+        "downloaded {length} bytes from {}",
         uri.as_deref().unwrap_or_default()
     );
 }
@@ -89,7 +89,7 @@ fn failed(
 struct Attempt<'a> {
     socket: &'a FrameSocket,
     file: StagedFile,
-    /// Whether the origin has given, for the bytes in the file, something to recognise them by.
+    /// Whether the origin sent a validator for the bytes in the file.
     resumable: bool,
 }
 
@@ -109,7 +109,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Gets the file ready for what follows, and says so. The length of the whole comes back.
+    /// Prepares the file and reports the start. Returns the length of the package.
     async fn start(
         &mut self,
         request: &Request,
@@ -152,22 +152,22 @@ impl Attempt<'_> {
         sent.map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))
     }
 
-    /// The bytes from which a later attempt can go on.
-    fn worth_keeping(&mut self) -> u64 {
+    /// The number of bytes after which a later attempt can resume.
+    fn resumable_bytes(&mut self) -> u64 {
         if !self.resumable {
             return 0;
         }
-        // Where even fsync fails, what was on disk before it still is.
+        // If fsync fails, the bytes of the last successful one remain.
         self.file.sync().unwrap_or_else(|_| self.file.durable())
     }
 }
 
-/// A 206 need not repeat the validator that it was asked with (RFC 9110 15.3.7).
+/// The validator of the request, since a 206 need not repeat it (RFC 9110 15.3.7).
 fn known_validator(request: &Request) -> Option<Validator> {
     Some(request.resume.as_ref()?.validator.clone())
 }
 
-/// An answer that has the package. One that does not fit the bytes that are there costs a second question.
+/// Requests the package. A response that does not fit the present bytes causes a request from byte 0.
 async fn ask(origin: &Origin, resume: Option<&Resume>) -> Result<(Response, Answer), Failed> {
     let response = origin.package(resume).await?;
     match range::answer(resume, response.status(), response.headers()) {
@@ -185,17 +185,17 @@ async fn ask(origin: &Origin, resume: Option<&Resume>) -> Result<(Response, Answ
     }
 }
 
-/// Fewer bytes than announced are a cut connection; more are other bytes than announced.
+/// Checks the length: fewer bytes than announced mean a cut connection, more mean other bytes.
 fn check_length(uri: &Url, length: u64, total: Option<u64>) -> Result<(), Failure> {
-    let told = |cause, total: u64, why: &str| {
+    let failed = |cause, total: u64, why: &str| {
         Failure::new(
             cause,
             format!("{} sent {length} bytes of {total}: {why}", Shown(uri)),
         )
     };
     match total {
-        Some(total) if length < total => Err(told(Cause::Connection, total, "cut short")),
-        Some(total) if length > total => Err(told(
+        Some(total) if length < total => Err(failed(Cause::Connection, total, "cut short")),
+        Some(total) if length > total => Err(failed(
             Cause::WrongDigest,
             total,
             "more than it announced; look at the origin",
@@ -204,8 +204,8 @@ fn check_length(uri: &Url, length: u64, total: Option<u64>) -> Result<(), Failur
     }
 }
 
-/// The signature beside the package. Any answer but a busy one means that there is none, where it is not 200
-/// with something like a signature.
+/// The detached signature. A busy origin fails the attempt. Any other response without a plausible signature
+/// means that there is none.
 async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
     for suffix in signature::SUFFIXES {
         let url = uri::beside(origin.uri(), suffix);
@@ -229,7 +229,7 @@ async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
     Ok(None)
 }
 
-/// The body, if it is as short as a signature.
+/// The body, if it is not longer than a signature can be.
 async fn small_body(mut body: Body) -> Result<Option<Vec<u8>>, Failed> {
     let mut short = Vec::new();
     while let Some(bytes) = body.next().await? {

@@ -1,15 +1,14 @@
-//! Which certificate authorities OpenSSL reads: those of this device, the cheapest way.
+//! Makes OpenSSL read the CAs of this device from the folder of hashed links.
 //!
-//! native-tls parses a whole bundle at each start, used or not: 80 ms and 1.7 MB for Debian's, on a
-//! machine faster than a gateway. The folder of hashed links that update-ca-certificates keeps beside it holds
-//! the same, and OpenSSL reads of it only what a chain needs.
+//! native-tls parses the whole bundle at each start, which takes 80 ms and 1.7 MB for Debian's. From the folder
+//! that update-ca-certificates maintains, OpenSSL reads only the CAs that a chain needs.
 
 use std::{env, ffi::OsStr, fs, path::Path};
 
 const FOLDER: &str = "/etc/ssl/certs";
 
-/// Chooses the folder, where it has hashed links and the environment names nothing else. Call it before
-/// anything else runs.
+/// Chooses the folder if it has hashed links and the environment sets nothing else. Call it while the process
+/// has one thread.
 pub fn choose() {
     let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
         .into_iter()
@@ -17,7 +16,7 @@ pub fn choose() {
     if !named && is_hashed(Path::new(FOLDER)) {
         #[allow(
             unsafe_code,
-            reason = "OpenSSL and native-tls are told by the environment alone"
+            reason = "OpenSSL and native-tls are configured only by the environment"
         )]
         // SAFETY: called while this process has one thread.
         unsafe {
@@ -27,7 +26,7 @@ pub fn choose() {
     }
 }
 
-/// Bundles lie there under names of their own; links are eight hexadecimal digits and `.0` (openssl-rehash(1)).
+/// Whether the folder has hashed links, which are named by eight hexadecimal digits and `.0` (openssl-rehash(1)).
 fn is_hashed(folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries

@@ -1,5 +1,5 @@
-//! What went wrong between here and the origin, in the terms of [`Cause`] and in words that a person can act
-//! on. No text from the HTTP client is passed on whole: it would show the URI's query.
+//! Errors of the connection and of the origin, as [`Cause`] and a text that a person can act on. Texts of the
+//! HTTP client are not passed on whole, since they show the query of the URI.
 
 use std::{
     error::Error,
@@ -16,12 +16,12 @@ use wharf_frames::{Cause, Failure};
 
 use crate::{resolve::LookupFailed, retry_after, uri::Shown};
 
-/// A failure, and how long the origin asks to wait.
+/// A failure, with the wait that the origin asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// Why.
+    /// The failure.
     pub failure: Failure,
-    /// In seconds (Retry-After).
+    /// Retry-After in seconds (RFC 9110 10.2.3).
     pub retry_after: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl From<Failure> for Failed {
     }
 }
 
-/// The origin answered, and not with the package.
+/// The failure for a response without the package.
 pub fn of_status(url: &Url, status: StatusCode, headers: &HeaderMap, credentials: bool) -> Failed {
     let (cause, advice) = judge(status, credentials);
     let detail = format!("{} answered {}: {advice}", Shown(url), status.as_u16());
@@ -54,15 +54,15 @@ fn judge(status: StatusCode, credentials: bool) -> (Cause, &'static str) {
         (401, true) => (Cause::Unauthorised, "User Name or Password is wrong; write them again"),
         (403, false) => (Cause::Unauthorised, "write User Name and Password, or a presigned URI that has not expired"),
         (403, true) => (Cause::Unauthorised, "this User Name may not read it; allow it at the origin"),
-        (407, _) => (Cause::Unauthorised, "a proxy in between wants a password; let this device pass it"),
-        (404 | 410, _) => (Cause::NotFound, "there is nothing; look at the Package URI"),
+        (407, _) => (Cause::Unauthorised, "a proxy requires a password; allow this device without one"),
+        (404 | 410, _) => (Cause::NotFound, "no such file; check the Package URI"),
         (408 | 429 | 500.., _) => (Cause::OriginBusy, "the origin cannot serve it now; look at the origin if this stays"),
-        (300..=399, _) => (Cause::Redirect, "not a redirect that is followed; write the URI of the file itself"),
+        (300..=399, _) => (Cause::Redirect, "this kind of redirect is not supported; write the URI of the file itself"),
         _ => (Cause::OriginRefused, "not the package; look at the origin"),
     }
 }
 
-/// Whether an answer says that the origin cannot serve now.
+/// Whether the status means that the origin cannot serve now.
 pub fn is_busy(status: StatusCode) -> bool {
     judge(status, false).0 == Cause::OriginBusy
 }
@@ -72,7 +72,7 @@ fn wait(headers: &HeaderMap) -> Option<u64> {
     retry_after::seconds(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
 }
 
-/// Not a single byte came for so long.
+/// The failure of an origin that sent no byte for `limit`.
 pub fn stalled(url: &Url, limit: Duration) -> Failed {
     let (url, seconds) = (Shown(url), limit.as_secs_f32());
     let detail = format!(
@@ -81,16 +81,16 @@ pub fn stalled(url: &Url, limit: Duration) -> Failed {
     Failure::new(Cause::Timeout, detail).into()
 }
 
-/// So few bytes came in so long.
-pub fn dripped(url: &Url, came: u64, took: Duration) -> Failed {
+/// The failure of an origin that sent too few bytes in a span of time.
+pub fn too_slow(url: &Url, received: u64, took: Duration) -> Failed {
     let (url, seconds) = (Shown(url), took.as_secs_f32());
     let detail = format!(
-        "{url} sent only {came} bytes in {seconds:.0} s: look at the network and the origin if this stays"
+        "{url} sent only {received} bytes in {seconds:.0} s: look at the network and the origin if this stays"
     );
     Failure::new(Cause::Timeout, detail).into()
 }
 
-/// The exchange with the origin broke.
+/// The failure of a request that got no response, or of a body that was cut.
 pub fn of_exchange(url: &Url, error: &reqwest::Error) -> Failed {
     let (cause, why) = if let Some(lookup) = find::<LookupFailed>(error) {
         of_lookup(lookup)
@@ -139,7 +139,8 @@ fn of_io(error: &io::Error) -> (Cause, String) {
     }
 }
 
-/// OpenSSL says `error:CODE:library:function:reason:file:line:`, then, of a certificate, `(why)`.
+/// Extracts the reason from `error:CODE:library:function:reason:file:line:`, or from a `(reason)` after it for a
+/// certificate.
 fn of_tls(error: &str) -> (Cause, String) {
     let certificate = error
         .contains("certificate verify failed")
@@ -175,7 +176,7 @@ fn advice(why: &str) -> &'static str {
     }
 }
 
-/// The error of this type among the sources.
+/// The first source of this type.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     sources(error).find_map(|source| source.downcast_ref())
 }
@@ -184,7 +185,7 @@ fn innermost(error: &reqwest::Error) -> String {
     sources(error)
         .skip(1)
         .last()
-        .map_or_else(|| "no answer in HTTP".into(), ToString::to_string)
+        .map_or_else(|| "no HTTP response".into(), ToString::to_string)
 }
 
 fn sources<'a>(
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_exist_is_told_from_dns_that_is_down() {
+    fn a_missing_name_is_distinguished_from_a_dns_failure() {
         for (kind, cause) in [
             (LookupErrorKind::NoName, Cause::HostUnknown),
             (LookupErrorKind::NoData, Cause::HostUnknown),

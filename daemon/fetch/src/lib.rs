@@ -1,11 +1,11 @@
-//! wharf-fetch: one process for one attempt to download a package over http or https. It knows a URI, a
-//! descriptor and the socket on its descriptor 0; not who started it, not what the bytes are, never a retry.
+//! wharf-fetch: one process makes one attempt to download a package over http or https. It gets a URI and a
+//! descriptor over the socket on descriptor 0. wharfd decides about retries.
 //!
-//! - [`attempt`]: the attempt from its request to its end: the signature beside the package, then the package.
-//! - `origin`: one GET, redirects included, and what it cost in credentials.
-//! - [`failure`]: what went wrong, in the terms of [`wharf_frames::Cause`].
-//! - [`staged`]: the file that the bytes go into; [`socket`]: the frames; `resolve`: names to addresses.
-//! - [`authorities`]: whom TLS trusts. [`sandbox`]: what the process gives up before it reads its first byte.
+//! - [`attempt`]: the attempt, first for the detached signature, then for the package.
+//! - `origin`: one GET with its redirects, credentials and timeouts.
+//! - [`failure`]: errors, as [`wharf_frames::Cause`] and a text.
+//! - [`staged`]: the file for the package; [`socket`]: the frames; `resolve`: name lookup.
+//! - [`authorities`]: the trusted CAs. [`sandbox`]: the privileges that the process drops at its start.
 //! - Pure: [`uri`], [`pace`], [`redirect`], [`range`], [`retry_after`], [`signature`].
 
 pub mod attempt;

@@ -1,4 +1,4 @@
-//! The program: locks itself in, takes its socket from descriptor 0, makes one attempt. Nothing else.
+//! The program: enters its sandbox, takes the socket on descriptor 0 and makes one attempt.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     wharf_journal::begin("wharf-fetch");
     authorities::choose();
     sandbox::enter();
-    // One thread for everything, and at most one beside it while the C library resolves a name.
+    // One thread, and one more while the C library resolves a name.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         let socket = FrameSocket::on_descriptor_0()?;
         attempt::serve(&socket).await
     });
-    // A name that is still being resolved must not hold up the end.
+    // A pending name lookup must not delay the exit.
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! One GET: with credentials for the Package URI's own origin alone, with redirects by [`crate::redirect`],
-//! and with limits of time. Knows no file.
+//! GET requests, with credentials only for the origin of the Package URI, redirects by [`crate::redirect`], and
+//! timeouts.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    failure::{Failed, dripped, of_exchange, stalled},
+    failure::{Failed, of_exchange, stalled, too_slow},
     pace::Pace,
     redirect::{self, MAX_REDIRECTS, is_redirect},
     resolve::LibraryResolver,
@@ -31,14 +31,14 @@ pub(crate) struct Origin {
     stall: Duration,
 }
 
-/// User Name and Password, where either is given.
+/// User Name and Password, if either is set.
 struct Credentials {
     user_name: Secret,
     password: Option<Secret>,
 }
 
 impl Origin {
-    /// Gets ready; nothing is sent yet.
+    /// Sets up the client. It sends nothing.
     pub(crate) fn new(uri: Url, request: &Request) -> Result<Self, Failure> {
         let Limits {
             connect_ms,
@@ -59,12 +59,12 @@ impl Origin {
         &self.uri
     }
 
-    /// Whether User Name or Password is given.
+    /// Whether User Name or Password is set.
     pub(crate) fn has_credentials(&self) -> bool {
         self.credentials.is_some()
     }
 
-    /// The answer to a GET of the package, behind its redirects.
+    /// The response to a GET of the package, after its redirects.
     pub(crate) async fn package(&self, resume: Option<&Resume>) -> Result<Response, Failed> {
         let range = range(resume)?;
         let mut url = self.uri.clone();
@@ -80,7 +80,7 @@ impl Origin {
         Err(redirect::too_many(&self.uri).into())
     }
 
-    /// The answer to one GET, whatever it is.
+    /// The response to one GET.
     pub(crate) async fn answer(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failed> {
         let request = self.client.get(url.clone()).headers(headers);
         let request = self.authorise(url, request);
@@ -91,7 +91,7 @@ impl Origin {
         }
     }
 
-    /// The body of an answer.
+    /// The body of a response.
     pub(crate) fn body(&self, response: Response) -> Body {
         Body {
             response,
@@ -111,7 +111,7 @@ impl Origin {
     }
 }
 
-/// What follows an answer's head.
+/// The body of a response.
 pub(crate) struct Body {
     response: Response,
     stall: Duration,
@@ -119,17 +119,17 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// The next bytes; none at the end.
+    /// The next bytes. `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failed> {
-        let Ok(came) = tokio::time::timeout(self.stall, self.response.chunk()).await else {
+        let Ok(received) = tokio::time::timeout(self.stall, self.response.chunk()).await else {
             return Err(stalled(self.response.url(), self.stall));
         };
-        let came = came.map_err(|error| of_exchange(self.response.url(), &error))?;
-        if let Some(bytes) = &came {
-            let paced = self.pace.take(bytes.len() as u64, Instant::now());
-            paced.map_err(|(came, took)| dripped(self.response.url(), came, took))?;
+        let received = received.map_err(|error| of_exchange(self.response.url(), &error))?;
+        if let Some(bytes) = &received {
+            let paced = self.pace.count(bytes.len() as u64, Instant::now());
+            paced.map_err(|(received, took)| too_slow(self.response.url(), received, took))?;
         }
-        Ok(came)
+        Ok(received)
     }
 }
 
@@ -152,7 +152,7 @@ impl Credentials {
         let text = |secret: &[u8]| {
             str::from_utf8(secret).is_ok_and(|text| !text.contains(char::is_control))
         };
-        // RFC 7617 2: the first colon ends the user name.
+        // The first colon ends the user name (RFC 7617 2).
         if user_name.contains(&b':')
             || !text(user_name)
             || !password.is_none_or(|password| text(password.expose()))
@@ -164,7 +164,7 @@ impl Credentials {
     }
 
     fn texts(&self) -> (&str, Option<&str>) {
-        // Checked when they came.
+        // `of` has checked that it is UTF-8.
         fn text(secret: &Secret) -> &str {
             str::from_utf8(secret.expose()).unwrap_or_default()
         }
@@ -172,7 +172,7 @@ impl Credentials {
     }
 }
 
-/// HTTP/1.1 alone: a package is one long answer, which HTTP/2 does not make faster and which would cost its code.
+/// An HTTP/1.1 client. HTTP/2 does not speed up one long response.
 fn client(connect: Duration) -> Result<Client, Failure> {
     let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     Client::builder()
@@ -206,7 +206,7 @@ fn range(resume: Option<&Resume>) -> Result<HeaderMap, Failure> {
         ])),
         _ => Err(Failure::new(
             Cause::Unavailable,
-            "the request's validator is no header value",
+            "the validator of the request is not a valid header value",
         )),
     }
 }

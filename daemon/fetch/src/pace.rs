@@ -1,43 +1,43 @@
-//! How fast a body has to come at least, so that an origin that drips holds no download for ever. Pure: whoever asks tells
-//! the time.
+//! The lowest accepted speed of a body, so that a slow origin cannot block the queue of downloads. Pure: the time is an
+//! argument.
 
 use std::time::{Duration, Instant};
 
-/// Fewer bytes in a span are too few: with the usual span of ten minutes, 437 bytes a second, where GPRS has thousands.
+/// The least bytes in a span. With the usual span of ten minutes this is 437 bytes a second; GPRS has thousands.
 pub const LEAST: u64 = 256 * 1024;
 
-/// A span is so many times as long as an origin may be silent.
+/// The length of a span, as a multiple of the stall timeout.
 pub const SPAN: u32 = 10;
 
-/// The spans of one body.
+/// Measures the speed of one body.
 #[derive(Debug)]
 pub struct Pace {
     span: Duration,
     begun: Instant,
-    came: u64,
+    received: u64,
 }
 
 impl Pace {
-    /// Of a body that begins now, of an origin that may be silent for `stall`.
+    /// Starts a measurement, with the stall timeout of the origin.
     pub fn new(stall: Duration, now: Instant) -> Self {
         Self {
             span: stall.saturating_mul(SPAN),
             begun: now,
-            came: 0,
+            received: 0,
         }
     }
 
-    /// Counts what came. At the end of a span it may have been too little: then how much, in how long.
-    pub fn take(&mut self, bytes: u64, now: Instant) -> Result<(), (u64, Duration)> {
-        self.came = self.came.saturating_add(bytes);
+    /// Counts received bytes. A span with too few ends in an error, with its bytes and its duration.
+    pub fn count(&mut self, bytes: u64, now: Instant) -> Result<(), (u64, Duration)> {
+        self.received = self.received.saturating_add(bytes);
         let took = now.saturating_duration_since(self.begun);
         if took < self.span {
             return Ok(());
         }
-        if self.came < LEAST {
-            return Err((self.came, took));
+        if self.received < LEAST {
+            return Err((self.received, took));
         }
-        (self.begun, self.came) = (now, 0);
+        (self.begun, self.received) = (now, 0);
         Ok(())
     }
 }
@@ -46,16 +46,16 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Bytes and the second in which they come, of a span of ten seconds.
+    /// Each row has (second, bytes) pairs of a span of ten seconds.
     #[test]
-    fn each_span_has_to_bring_something() {
+    fn a_span_with_too_few_bytes_ends_the_body() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let ends = |bodies: &[(u32, u64)]| {
             let mut pace = Pace::new(second, start);
             let mut late = bodies
                 .iter()
-                .filter(|(at, bytes)| pace.take(*bytes, start + second * *at).is_err());
+                .filter(|(at, bytes)| pace.count(*bytes, start + second * *at).is_err());
             late.next().map(|(at, _)| *at)
         };
         for (came, end) in [

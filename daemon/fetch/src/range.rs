@@ -1,5 +1,5 @@
-//! Going on where an earlier attempt stopped: what is asked (RFC 9110 13.1.5, 14.2), and what an answer
-//! means (14.4, 15.3.7, 15.5.17). Pure.
+//! Resuming a download: the request (RFC 9110 13.1.5, 14.2), and the meaning of a response (14.4, 15.3.7,
+//! 15.5.17). Pure.
 
 use reqwest::{
     StatusCode,
@@ -7,36 +7,36 @@ use reqwest::{
 };
 use wharf_frames::fetch::{Resume, Validator};
 
-/// A longer validator is none: it would have to be stored and sent again.
+/// The longest accepted validator, since wharfd stores it.
 const MAX_VALIDATOR: usize = 256;
 
-/// What an origin's answer to a GET means for the bytes.
+/// The meaning of a response for the bytes in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The whole package follows.
+    /// The body is the whole package.
     Whole {
-        /// Its length, where it is said.
+        /// The length of the package, if known.
         total: Option<u64>,
     },
-    /// What follows begins behind the bytes that are there.
+    /// The body continues after the bytes in the file.
     Rest {
-        /// The length of the whole package, where it is said.
+        /// The length of the whole package, if known.
         total: Option<u64>,
     },
-    /// Nothing is missing.
+    /// The file already has the whole package.
     Nothing,
 }
 
-/// Why an answer is of no use.
+/// The reason why a response cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// It does not fit the bytes that are there: the package has to be asked for from its first byte.
+    /// The body does not fit the bytes in the file. The package must be requested from byte 0.
     Misfit,
-    /// It holds nothing of the package.
+    /// The response has no part of the package.
     Refusal,
 }
 
-/// Reads the status and the fields of an answer.
+/// Interprets the status and the fields of a response.
 pub fn answer(
     asked: Option<&Resume>,
     status: StatusCode,
@@ -51,11 +51,11 @@ pub fn answer(
     }
 }
 
-/// An origin that ignores If-Range gives itself away by another validator.
+/// Interprets a 206. Another validator shows that the origin ignored If-Range.
 fn part(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
     let same = match &asked.validator {
-        Validator::ETag(etag) => same_or_unsaid(headers, &ETAG, etag),
-        Validator::LastModified(date) => same_or_unsaid(headers, &LAST_MODIFIED, date),
+        Validator::ETag(etag) => same_or_absent(headers, &ETAG, etag),
+        Validator::LastModified(date) => same_or_absent(headers, &LAST_MODIFIED, date),
     };
     match text(headers, &CONTENT_RANGE).and_then(ContentRange::parse) {
         Some(ContentRange::Part { first, total, .. }) if same && first == asked.offset => {
@@ -65,7 +65,7 @@ fn part(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
     }
 }
 
-/// Everything had come when the earlier attempt was cut, and its validator still holds, or it would be a 200.
+/// Interprets a 416. At the exact end of the package the file is complete. A changed package would give a 200.
 fn unsatisfiable(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
     match text(headers, &CONTENT_RANGE).and_then(ContentRange::parse) {
         Some(ContentRange::Unsatisfied { total }) if total == asked.offset => Ok(Answer::Nothing),
@@ -73,7 +73,7 @@ fn unsatisfiable(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer
     }
 }
 
-/// How the same bytes are recognised later. A weak entity tag promises no such thing (RFC 9110 8.8.1).
+/// The validator to resume with. A weak entity tag is not fit for it (RFC 9110 8.8.1, 13.1.5).
 pub fn validator(headers: &HeaderMap) -> Option<Validator> {
     let etag = text(headers, &ETAG).filter(|etag| is_strong(etag));
     let date =
@@ -89,7 +89,7 @@ fn is_strong(etag: &str) -> bool {
     inner.is_some_and(|inner| !inner.contains('"'))
 }
 
-fn same_or_unsaid(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
+fn same_or_absent(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
     headers.get(name).is_none_or(|value| value == expected)
 }
 
@@ -107,22 +107,22 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 pub enum ContentRange {
     /// `bytes first-last/total`, or `/*`.
     Part {
-        /// The first byte that follows.
+        /// The first byte of the body.
         first: u64,
-        /// The last byte that follows.
+        /// The last byte of the body.
         last: u64,
-        /// The length of the whole.
+        /// The length of the package.
         total: Option<u64>,
     },
     /// `bytes */total`.
     Unsatisfied {
-        /// The length of the whole.
+        /// The length of the package.
         total: u64,
     },
 }
 
 impl ContentRange {
-    /// Reads the field's value; what breaks the grammar or contradicts itself is none.
+    /// Parses the value. `None` if it is invalid or contradictory.
     pub fn parse(value: &str) -> Option<Self> {
         let (unit, range) = value.split_once(' ')?;
         if !unit.eq_ignore_ascii_case("bytes") {
@@ -145,7 +145,7 @@ impl ContentRange {
     }
 }
 
-/// Digits alone: `u64::from_str` would take a sign.
+/// Parses digits only, since `u64::from_str` accepts a sign.
 pub(crate) fn digits(text: &str) -> Option<u64> {
     let all = text.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| text.parse().ok())?
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_only_where_it_asked_to() {
+    fn resumes_only_at_the_requested_offset() {
         let rest = |total| Ok(Answer::Rest { total });
         let part = |range| to(206, &[(CONTENT_RANGE, range)]);
         assert_eq!(part("bytes 5-9/10"), rest(Some(10)));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_behind_the_end_means_nothing_is_missing_only_at_the_exact_end() {
+    fn a_416_means_a_complete_file_only_at_the_exact_end() {
         let unsatisfied = |range| to(416, &[(CONTENT_RANGE, range)]);
         assert_eq!(unsatisfied("bytes */5"), Ok(Answer::Nothing));
         assert_eq!(unsatisfied("bytes */4"), Err(NoAnswer::Misfit));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_nobody_asked_for_is_no_answer() {
+    fn an_unrequested_part_is_rejected() {
         let fields = headers(&[(CONTENT_RANGE, "bytes 0-9/10")]);
         assert_eq!(
             answer(None, StatusCode::PARTIAL_CONTENT, &fields),
@@ -261,7 +261,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_every_content_range_that_is_sound(first in 0..u64::MAX / 2, more in 0..1_000_000u64, behind in proptest::option::of(1..1_000_000u64)) {
+        fn parses_every_valid_content_range(first in 0..u64::MAX / 2, more in 0..1_000_000u64, behind in proptest::option::of(1..1_000_000u64)) {
             let last = first + more;
             let total = behind.map(|behind| last + behind);
             let shown = total.map_or("*".to_owned(), |total| total.to_string());
@@ -270,7 +270,7 @@ mod tests {
         }
 
         #[test]
-        fn what_it_reads_never_contradicts_itself(value in "(bytes )?[0-9*+ -]{0,12}-?[0-9]{0,21}/?[0-9*]{0,21}") {
+        fn a_parsed_content_range_is_not_contradictory(value in "(bytes )?[0-9*+ -]{0,12}-?[0-9]{0,21}/?[0-9*]{0,21}") {
             if let Some(ContentRange::Part { first, last, total }) = ContentRange::parse(&value) {
                 prop_assert!(first <= last && total.is_none_or(|total| last < total), "{}", value);
             }

@@ -1,32 +1,34 @@
-//! Which redirects are followed. Pure.
+//! Decides which redirects are followed. Pure.
 //!
 //! | from → to | without User Name and Password | with them |
 //! | --- | --- | --- |
-//! | the same origin (scheme, host, port) | followed | followed, they are sent again |
-//! | another origin, http → http or https, https → https | followed | refused: they belong to one origin alone |
+//! | the same origin (scheme, host, port) | followed | followed, with the credentials |
+//! | another origin, http → http or https, https → https | followed | refused: the credentials are for one origin only |
 //! | https → http | refused | refused |
-//! | another scheme, or with a user name in it | refused | refused |
-//! | the sixth in a row; without a place to go to | refused | refused |
+//! | another scheme, or a URI with a user name | refused | refused |
+//! | the sixth in a row; without a valid Location | refused | refused |
 
 use reqwest::{StatusCode, Url};
 use wharf_frames::{Cause, Failure};
 
 use crate::uri::Shown;
 
-/// More than so many redirects in a row are a loop.
+/// The most redirects in a row.
 pub const MAX_REDIRECTS: usize = 5;
 
-/// Whether a status names another place (RFC 9110 15.4).
+/// Whether a status is a redirect that can be followed (RFC 9110 15.4).
 pub fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where to go from `from`, which answered with this Location.
+/// The target of a redirect from `from` with this Location.
 pub fn follow(from: &Url, location: Option<&str>, credentials: bool) -> Result<Url, Failure> {
     let refuse = |why: &str| Failure::new(Cause::Redirect, format!("{} {why}", Shown(from)));
     let to = location.and_then(|location| from.join(location).ok());
     let Some(to) = to else {
-        return Err(refuse("redirects to nowhere: look at the origin"));
+        return Err(refuse(
+            "redirects without a valid Location: look at the origin",
+        ));
     };
     let shown = Shown(&to);
     if !matches!(to.scheme(), "http" | "https")
@@ -34,7 +36,7 @@ pub fn follow(from: &Url, location: Option<&str>, credentials: bool) -> Result<U
         || to.password().is_some()
     {
         return Err(refuse(
-            "redirects to something that is not fetched: look at the origin",
+            "redirects to a URI that is not http or https, or that names a user: look at the origin",
         ));
     }
     if from.scheme() == "https" && to.scheme() == "http" {
@@ -50,7 +52,7 @@ pub fn follow(from: &Url, location: Option<&str>, credentials: bool) -> Result<U
     Ok(to)
 }
 
-/// What is said of a loop.
+/// The failure for a loop.
 pub fn too_many(uri: &Url) -> Failure {
     Failure::new(
         Cause::Redirect,
@@ -69,7 +71,7 @@ mod tests {
     fn follows_by_the_table() {
         const REFUSED: Option<&str> = None;
         let table = [
-            // from, Location, where to without credentials, with them
+            // from, Location, target without credentials, target with them
             (
                 "https://a/x",
                 "/y",

@@ -1,5 +1,5 @@
-//! Names to addresses, by the C library: so nsswitch, hosts and the administrator's resolver hold here as
-//! everywhere. Keeps what `std` drops: whether a name does not exist, or cannot be resolved just now.
+//! Name lookup by the C library, which honours nsswitch, hosts and the administrator's resolver. Unlike `std`, it
+//! reports whether a name does not exist or cannot be resolved now.
 
 use std::{fmt, io, net::SocketAddr};
 
@@ -10,7 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 #[derive(Debug)]
 pub(crate) struct LibraryResolver;
 
-/// Why a name has no address.
+/// The reason why a lookup failed.
 #[derive(Debug)]
 pub(crate) struct LookupFailed {
     pub(crate) kind: LookupErrorKind,
@@ -33,7 +33,7 @@ fn addresses(name: &str) -> Result<Vec<SocketAddr>, LookupFailed> {
         ..AddrInfoHints::default()
     };
     let found = getaddrinfo(Some(name), None, Some(hints))?;
-    // Families that are no internet addresses are passed over.
+    // Other address families are skipped.
     Ok(found.flatten().map(|found| found.sockaddr).collect())
 }
 

@@ -1,10 +1,10 @@
-//! How long an origin asks to wait (RFC 9110 10.2.3). Pure: the time is an argument.
+//! Parses Retry-After (RFC 9110 10.2.3). Pure: the time is an argument.
 
 use std::time::SystemTime;
 
 use crate::range::digits;
 
-/// The seconds of a Retry-After. A date is compared with the origin's own Date where it has one, since
+/// The seconds of a Retry-After. A date is compared with the Date of the response if it has one, since
 /// this device's clock may be wrong.
 pub fn seconds(value: &str, date: Option<&str>, now: SystemTime) -> Option<u64> {
     let value = value.trim();

@@ -1,5 +1,5 @@
-//! What this process gives up before it reads anything from outside. All of it as far as the kernel goes:
-//! an older one is no reason not to download, since the service's own sandbox is the first wall.
+//! The privileges that the process drops before it reads untrusted data. An older kernel may support only a part of
+//! it; the sandbox of the service is the first layer.
 
 use std::{env, ffi::OsString, path::PathBuf};
 
@@ -13,8 +13,8 @@ use nix::sys::{
     signal::{SigSet, Signal},
 };
 
-/// What reading a CA bundle and resolving a name takes: OpenSSL's and the C library's files, and those of its
-/// name service modules. Of /etc only these, since wharfd's own keys lie there as well.
+/// The files that OpenSSL, the C library and its name service modules need. Other files of /etc stay unreadable,
+/// since wharfd's keys are there.
 const READABLE: [&str; 18] = [
     "/usr/lib",
     "/usr/lib32",
@@ -36,18 +36,19 @@ const READABLE: [&str; 18] = [
     "/run/systemd/resolve",
 ];
 
-/// Locks the process in. Before any other thread is there.
+/// Enters the sandbox. Call it while the process has one thread.
 pub fn enter() {
     let _ = prctl::set_no_new_privs();
-    // User Name and Password are in memory: no core dump, no debugger of the same user.
+    // The memory holds User Name and Password: forbid core dumps and debuggers of the same user.
     let _ = prctl::set_dumpable(false);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // A file size limit (`LimitFSIZE=`) then fails the write, which is told as a full disk, and does not kill.
+    // A file size limit (`LimitFSIZE=`) then fails the write as a full disk, instead of killing the process.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
     let _ = restrict();
 }
 
-/// No file is written or made, none but these is read, no port is bound, no process outside is reached.
+/// Forbids to write files, to read other files than `READABLE`, to bind TCP ports, and to reach other processes by
+/// signals or abstract sockets.
 fn restrict() -> Result<(), RulesetError> {
     let abi = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -67,7 +68,7 @@ fn readable() -> impl Iterator<Item = PathBuf> {
     fixed.chain(openssl_paths())
 }
 
-/// Where OpenSSL is told to look for CAs instead.
+/// The CA paths that the environment sets for OpenSSL.
 fn openssl_paths() -> impl Iterator<Item = PathBuf> {
     let files = env::var_os("SSL_CERT_FILE").into_iter();
     let folders = env::var_os("SSL_CERT_DIR").into_iter();

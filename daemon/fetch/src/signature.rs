@@ -1,18 +1,18 @@
-//! Whether a file beside the package may be an OpenPGP signature, so that a web page that is sent with 200
-//! is not taken for one. Nothing is verified here: that is root's. Pure.
+//! Recognises an OpenPGP signature, so that a web page with status 200 is not mistaken for one. The installer
+//! verifies the signature. Pure.
 
-/// The names under which a signature is looked for, in this order.
+/// The suffixes of a detached signature, in the order of requests.
 pub const SUFFIXES: [&str; 2] = [".asc", ".sig"];
 
 const ARMOR: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 
-/// A packet tag that a detached signature begins with (RFC 9580 5: 2 Signature, 10 Marker).
+/// The packet types at the start of a detached signature (RFC 9580 5): 2 Signature, 10 Marker.
 const TAGS: [u8; 2] = [2, 10];
 
-/// The algorithm-independent beginning of a signature packet's body: its version (RFC 9580 5.2).
+/// The accepted versions of a signature packet (RFC 9580 5.2).
 const VERSIONS: std::ops::RangeInclusive<u8> = 3..=6;
 
-/// Whether the bytes begin as an armored or a binary signature does.
+/// Whether the bytes begin like an armored or a binary signature.
 pub fn is_plausible(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii_start();
     text.starts_with(ARMOR) || is_packet(bytes)
@@ -36,7 +36,7 @@ fn is_packet(bytes: &[u8]) -> bool {
     TAGS.contains(&tag) && body.is_some_and(sound)
 }
 
-/// RFC 9580 4.2.1; a signature has no partial length.
+/// Parses a length in the OpenPGP format (RFC 9580 4.2.1). A signature has no partial length.
 fn new_length(rest: &[u8]) -> Option<(usize, &[u8])> {
     match rest {
         [one @ 0..=191, body @ ..] => Some((usize::from(*one), body)),
@@ -51,7 +51,7 @@ fn new_length(rest: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
-/// RFC 9580 4.2.2, the legacy format that GnuPG writes.
+/// Parses a length in the legacy format that GnuPG writes (RFC 9580 4.2.2).
 fn old_length(kind: u8, rest: &[u8]) -> Option<(usize, &[u8])> {
     match (kind, rest) {
         (0, [a, body @ ..]) => Some((usize::from(*a), body)),
@@ -69,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn tells_signatures_from_what_origins_send_instead() {
+    fn recognises_signatures_among_other_responses() {
         let filled = |beginning: &[u8]| [beginning, &[0; 300]].concat();
         for (what, bytes, expected) in [
             (
@@ -78,7 +78,7 @@ mod tests {
                 true,
             ),
             (
-                "armor behind blank lines",
+                "armor after blank lines",
                 b"\r\n-----BEGIN PGP SIGNATURE-----".to_vec(),
                 true,
             ),
@@ -99,14 +99,14 @@ mod tests {
             ),
             ("new format (sequoia)", filled(&[0xc2, 0x75, 4]), true),
             ("new format, v6", filled(&[0xc2, 0xc0, 0x10, 6]), true),
-            ("a version that is none", filled(&[0xc2, 0x75, 0x40]), false),
+            ("an unknown version", filled(&[0xc2, 0x75, 0x40]), false),
             ("longer than what follows", vec![0xc2, 0x75, 4, 0], false),
             ("a public key packet", filled(&[0xc6, 0x33, 4]), false),
             ("a web page", b"<!DOCTYPE html><html>".to_vec(), false),
             ("JSON", b"{\"error\":404}".to_vec(), false),
             ("gzip", vec![0x1f, 0x8b, 8, 0], false),
             (
-                "UTF-8 text with a mark",
+                "UTF-8 text with a byte order mark",
                 b"\xef\xbb\xbfnot found".to_vec(),
                 false,
             ),

@@ -1,4 +1,4 @@
-//! The socket on descriptor 0: one request with its descriptor comes in, events go out. Knows no network.
+//! The socket on descriptor 0. It receives one request with a descriptor, and sends events.
 
 use std::{
     io,
@@ -16,37 +16,37 @@ use wharf_frames::{
 };
 use zeroize::Zeroizing;
 
-/// Room for the control message of one descriptor, and for some that would be too many.
+/// Room for the control message of one descriptor, and of a few more that are rejected.
 const ANCILLARY: usize = 64;
 
-/// The socket to whoever wants the package.
+/// The socket to the process that requests the package.
 #[derive(Debug)]
 pub struct FrameSocket(UnixSeqpacket);
 
-/// Why there is nobody to talk to, or nothing to do.
+/// The reason why there is no valid request.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Descriptor 0 is something else.
+    /// Descriptor 0 is not such a socket.
     #[error(
-        "descriptor 0 is no unix SOCK_SEQPACKET socket ({0}): wharfd starts this program, not a person"
+        "descriptor 0 is not a unix SOCK_SEQPACKET socket ({0}): wharfd starts this program, not a person"
     )]
     NotASocket(io::Error),
-    /// The socket itself failed.
+    /// The socket failed.
     #[error("the socket on descriptor 0: {0}")]
     Io(#[from] io::Error),
-    /// The other side has gone.
-    #[error("the other side closed the socket before it asked for anything")]
+    /// The other side closed the socket.
+    #[error("the other side closed the socket without a request")]
     Closed,
-    /// What came is no request.
-    #[error("no request: {0}")]
+    /// The packet is not a request.
+    #[error("the request is invalid: {0}")]
     Frame(#[from] FrameError),
-    /// A request travels with exactly one descriptor.
-    #[error("a request travels with one descriptor, this one came with {0}")]
+    /// The request has no descriptor, or several.
+    #[error("a request needs exactly one descriptor, and this one has {0}")]
     Descriptors(&'static str),
 }
 
 impl FrameSocket {
-    /// The socket that this process was started with.
+    /// The socket on descriptor 0.
     pub fn on_descriptor_0() -> Result<Self, SocketError> {
         let descriptor = io::stdin().as_fd().try_clone_to_owned();
         descriptor
@@ -54,9 +54,9 @@ impl FrameSocket {
             .map_err(SocketError::NotASocket)
     }
 
-    /// Waits for the one request.
+    /// Waits for the request.
     pub async fn request(&self) -> Result<(Request, OwnedFd), SocketError> {
-        // Holds User Name and Password for a moment.
+        // The packet contains User Name and Password.
         let mut bytes = Zeroizing::new(vec![0; MAX_FRAME]);
         let mut buffer = [0; ANCILLARY];
         let (info, ancillary) = self.0.recv_with_ancillary(&mut bytes, &mut buffer).await?;
@@ -70,13 +70,13 @@ impl FrameSocket {
         }
     }
 
-    /// Reports.
+    /// Sends an event.
     pub async fn send(&self, event: &Event) -> Result<(), SocketError> {
         self.0.send(&encode(event)?).await?;
         Ok(())
     }
 
-    /// Waits until the other side closes, which is how it cancels. What else it sends says nothing.
+    /// Waits until the other side closes the socket to cancel. Other packets are ignored.
     pub async fn closed(&self) {
         let mut ignored = [0; 1];
         while matches!(self.0.recv(&mut ignored).await, Ok(info) if info.bytes_read() > 0) {}
@@ -87,14 +87,14 @@ impl TryFrom<OwnedFd> for FrameSocket {
     type Error = io::Error;
 
     fn try_from(descriptor: OwnedFd) -> io::Result<Self> {
-        // Whoever started this process may have left it blocking; tokio-seqpacket takes it as it is.
+        // The socket may be blocking, and tokio-seqpacket does not change that.
         let flags = OFlag::from_bits_retain(fcntl(&descriptor, FcntlArg::F_GETFL)?);
         fcntl(&descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         UnixSeqpacket::try_from(descriptor).map(Self)
     }
 }
 
-/// The one descriptor; any others are closed.
+/// The only descriptor. If there are several, all are closed.
 fn only_descriptor(ancillary: AncillaryMessageReader<'_>) -> Result<OwnedFd, SocketError> {
     let truncated = ancillary.is_truncated();
     let mut descriptors = ancillary

@@ -1,5 +1,5 @@
-//! The file that the package goes into: a write-only descriptor of somebody else's. Every byte is
-//! written once, in order, and counted as durable only after fsync. Knows no network and no path.
+//! The staged file of the package, as a write-only descriptor. Bytes are written in order, and are durable only
+//! after fsync.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use wharf_frames::{Cause, Failure};
 
-/// A file that grows at its end.
+/// A file that is written at its end.
 #[derive(Debug)]
 pub struct StagedFile {
     file: File,
@@ -20,7 +20,7 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
-    /// Takes the descriptor over, to go on behind the first `keep` bytes.
+    /// Takes the descriptor, and continues after the first `keep` bytes.
     pub fn new(descriptor: OwnedFd, keep: u64, max_size: u64) -> Result<Self, Failure> {
         let file = File::from(descriptor);
         check(&file, keep).map_err(|why| Failure::new(Cause::Unavailable, why))?;
@@ -35,17 +35,17 @@ impl StagedFile {
         Ok(staged)
     }
 
-    /// The bytes written so far.
+    /// The number of written bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The bytes that are on disk.
+    /// The number of bytes on disk.
     pub fn durable(&self) -> u64 {
         self.durable
     }
 
-    /// Whether a package of this length may be fetched.
+    /// Checks that a package of this length is allowed.
     pub fn allow(&self, length: u64) -> Result<(), Failure> {
         if length <= self.max_size {
             return Ok(());
@@ -54,19 +54,19 @@ impl StagedFile {
         Err(Failure::new(
             Cause::Quota,
             format!(
-                "the package is larger than the {max} bytes that are allowed for it here: raise quota.bytes in installer.toml, discard other packages, or make room on the disk"
+                "the package is larger than the allowed {max} bytes: raise quota.bytes in installer.toml, discard other packages, or make room on the disk"
             ),
         ))
     }
 
-    /// Forgets every byte.
+    /// Drops all bytes.
     pub fn start_over(&mut self) -> Result<(), Failure> {
         self.length = 0;
         self.durable = 0;
         self.cut()
     }
 
-    /// Writes the next bytes of the package.
+    /// Appends the next bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let length = self.length.saturating_add(bytes.len() as u64);
         self.allow(length)?;
@@ -77,7 +77,7 @@ impl StagedFile {
         Ok(())
     }
 
-    /// Returns when every byte is on disk, and says how many that are.
+    /// Syncs all bytes to disk, and returns their number.
     pub fn sync(&mut self) -> Result<u64, Failure> {
         if self.durable < self.length {
             self.file
@@ -120,13 +120,13 @@ fn check(file: &File, keep: u64) -> Result<(), String> {
     let flags = fcntl(file, FcntlArg::F_GETFL).map_err(|error| error.to_string())?;
     let flags = OFlag::from_bits_retain(flags);
     if !metadata.is_file() {
-        Err("the descriptor that came with the request is no regular file".into())
+        Err("the descriptor of the request is not a regular file".into())
     } else if flags & OFlag::O_ACCMODE != OFlag::O_WRONLY || flags.contains(OFlag::O_APPEND) {
-        Err("the descriptor that came with the request is not a plain write-only one".into())
+        Err("the descriptor of the request is not write-only, or it appends".into())
     } else if metadata.len() < keep {
         let length = metadata.len();
         Err(format!(
-            "the staged file holds {length} bytes, {keep} of which were to be kept"
+            "the staged file has only {length} bytes, but {keep} are to be kept"
         ))
     } else {
         Ok(())
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_behind_the_kept_bytes_and_drops_what_is_after_them() {
+    fn continues_after_the_kept_bytes_and_drops_the_others() {
         let (named, mut staged) = staged(b"kept, not kept", 5, 100);
         staged.append(b" and new").unwrap();
         assert_eq!(staged.durable(), 5);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_byte_over_the_limit_before_it_is_written() {
+    fn a_byte_over_the_limit_is_rejected_before_it_is_written() {
         let (named, mut staged) = staged(b"", 0, 4);
         staged.append(b"1234").unwrap();
         assert_eq!(staged.append(b"5").unwrap_err().cause, Cause::Quota);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_descriptors_that_are_not_write_only_regular_files() {
+    fn a_descriptor_that_is_not_a_write_only_regular_file_is_rejected() {
         let named = tempfile::NamedTempFile::new().unwrap();
         let reading = File::open(named.path()).unwrap();
         let both = File::options()
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_file_that_is_shorter_than_what_was_to_be_kept() {
+    fn a_file_shorter_than_the_kept_bytes_is_rejected() {
         let named = tempfile::NamedTempFile::new().unwrap();
         let file = File::options().write(true).open(named.path()).unwrap();
         assert_eq!(refused(file, 1).cause, Cause::Unavailable);

@@ -1,14 +1,14 @@
-//! Package URIs: which ones are fetched, where a signature lies beside them, and how they are shown.
+//! Package URIs: validation, the URI of a detached signature, and a form without secrets for texts.
 
 use std::fmt;
 
 use reqwest::Url;
 use wharf_frames::{Cause, Failure, fetch::MAX_URI};
 
-/// So much of a path is shown: enough to recognise it, and room is left to say what is wrong.
+/// The longest shown part of a path, which leaves room for the error.
 const SHOWN_PATH: usize = 120;
 
-/// The URL of a Package URI.
+/// Parses a Package URI.
 pub fn parse(uri: &[u8]) -> Result<Url, Failure> {
     let malformed = |why: &str| Failure::new(Cause::UriMalformed, format!("Package URI: {why}"));
     if uri.len() > MAX_URI {
@@ -25,25 +25,27 @@ pub fn parse(uri: &[u8]) -> Result<Url, Failure> {
         let scheme = url.scheme();
         return Err(Failure::new(
             Cause::UriScheme,
-            format!("Package URI: {scheme} is not spoken here; write one with https or http"),
+            format!(
+                "Package URI: the scheme {scheme} is not supported; write one with https or http"
+            ),
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(malformed(
-            "no user name or password belongs in it: write User Name and Password",
+            "it must not contain a user name or password; write User Name and Password instead",
         ));
     }
     Ok(url)
 }
 
-/// Where a signature lies beside `url`: the suffix goes to the end of the path, before any query.
+/// The URI of a detached signature: the suffix goes to the end of the path, before the query.
 pub fn beside(url: &Url, suffix: &str) -> Url {
     let mut beside = url.clone();
     beside.set_path(&format!("{}{suffix}", url.path()));
     beside
 }
 
-/// A URL as people may see it. A query can be a secret (presigned URLs) and is left out, user and fragment too.
+/// A URL without user, query and fragment. The query of a presigned URL is a secret.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a>(pub &'a Url);
 
@@ -54,7 +56,7 @@ impl fmt::Display for Shown<'_> {
         if let Some(port) = url.port() {
             write!(f, ":{port}")?;
         }
-        // A URL's path is ASCII, so it can be cut anywhere.
+        // The path of a URL is ASCII, so that it can be cut anywhere.
         match url.path().get(..SHOWN_PATH) {
             Some(beginning) if url.path().len() > SHOWN_PATH => write!(f, "{beginning}…"),
             _ => f.write_str(url.path()),
@@ -68,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn says_what_is_wrong_with_a_uri() {
+    fn an_invalid_uri_has_its_cause() {
         for (uri, cause) in [
             ("", Cause::UriMalformed),
             ("pool/hello.deb", Cause::UriMalformed),

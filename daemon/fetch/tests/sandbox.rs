@@ -1,4 +1,4 @@
-//! What the process may still do once it has locked itself in. Landlock binds threads, so a thread tries it.
+//! The permissions in the sandbox. Landlock restricts a thread, so that the test enters it in a thread.
 
 use std::{fs::File, io::ErrorKind, net::TcpListener, thread};
 
@@ -7,14 +7,14 @@ use wharf_fetch::sandbox;
 #[test]
 fn no_file_is_written_and_none_is_read_that_downloading_does_not_need() {
     if !is_supported() {
-        eprintln!("not tried: this kernel has no landlock");
+        eprintln!("skipped: this kernel has no landlock");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let there = folder.path().join("there");
     std::fs::write(&there, "x").unwrap();
     let needed = ["/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl/openssl.cnf"];
-    let before = there_of(&needed);
+    let before = readable_of(&needed);
     let tried = thread::spawn(move || {
         sandbox::enter();
         let denied = [
@@ -26,7 +26,7 @@ fn no_file_is_written_and_none_is_read_that_downloading_does_not_need() {
             std::process::Command::new("/bin/true").spawn().err(),
             TcpListener::bind("127.0.0.1:0").err(),
         ];
-        (denied, there_of(&needed))
+        (denied, readable_of(&needed))
     });
     let (denied, read) = tried.join().unwrap();
     let denied = denied.map(|error| error.map(|error| error.kind()));
@@ -34,8 +34,8 @@ fn no_file_is_written_and_none_is_read_that_downloading_does_not_need() {
     assert_eq!(read, before);
 }
 
-/// Not every system has all of them.
-fn there_of(files: &[&'static str]) -> Vec<&'static str> {
+/// The files that are present and readable.
+fn readable_of(files: &[&'static str]) -> Vec<&'static str> {
     let can_be_read = files.iter().filter(|file| File::open(file).is_ok());
     can_be_read.copied().collect()
 }

@@ -1,4 +1,4 @@
-//! The end of the process, and starts that lead nowhere.
+//! The end of the process, and starts without a valid request.
 
 use std::{fs::File, os::fd::OwnedFd, process::Stdio};
 
@@ -12,7 +12,7 @@ use crate::support::{
     request,
 };
 
-/// Sends 12 MiB of 20, and then nothing.
+/// An origin that sends 12 MiB of 20, and then nothing.
 fn halting() -> Origin {
     let bytes = package(12 << 20);
     Origin::http(move |asked, to| match asked.is_for_signature() {
@@ -42,7 +42,7 @@ fn ends_when_its_socket_closes() {
 }
 
 #[test]
-fn says_what_is_durable_to_a_side_that_has_only_stopped_sending() {
+fn reports_durable_bytes_to_a_side_that_only_stopped_sending() {
     let origin = halting();
     let fetch = Fetch::start(&request(&origin.uri("/p.deb")));
     let first = fetch.wait_for_durable();
@@ -58,28 +58,28 @@ fn says_what_is_durable_to_a_side_that_has_only_stopped_sending() {
 }
 
 #[test]
-fn ends_when_nobody_asks_for_anything() {
+fn ends_when_the_socket_closes_without_a_request() {
     let fetch = Fetch::start_idle(program(), NamedTempFile::new().unwrap());
     assert!(!fetch.close().success());
 }
 
 #[test]
-fn a_request_that_is_none_ends_it_with_the_reason() {
+fn an_invalid_request_ends_it_with_the_reason() {
     let whole = encode(&request("http://localhost/")).unwrap();
     let staged = NamedTempFile::new().unwrap();
     let file = || write_only(&staged);
     for (packet, descriptors, words) in [
-        (&b"\xff"[..], vec![file()], "no request"),
-        (&whole[..whole.len() - 1], vec![file()], "no request"),
+        (&b"\xff"[..], vec![file()], "the request is invalid"),
+        (
+            &whole[..whole.len() - 1],
+            vec![file()],
+            "the request is invalid",
+        ),
         (&[&whole[..], b"\0"].concat(), vec![file()], "after the end"),
         (&vec![0; MAX_FRAME + 1], vec![file()], "at most"),
-        (&whole, vec![], "came with none"),
-        (&whole, vec![file(), file()], "came with several"),
-        (
-            &whole,
-            (0..100).map(|_| file()).collect(),
-            "came with several",
-        ),
+        (&whole, vec![], "has none"),
+        (&whole, vec![file(), file()], "has several"),
+        (&whole, (0..100).map(|_| file()).collect(), "has several"),
     ] {
         let fetch = Fetch::start_idle(program(), NamedTempFile::new().unwrap());
         fetch.send(packet, &descriptors);
@@ -94,7 +94,7 @@ fn a_request_that_is_none_ends_it_with_the_reason() {
 }
 
 #[test]
-fn a_descriptor_that_is_no_write_only_file_is_refused() {
+fn a_descriptor_that_is_not_a_write_only_file_is_rejected() {
     let staged = NamedTempFile::new().unwrap();
     let reading = File::open(staged.path()).unwrap();
     let (_pipe, end) = nix::unistd::pipe().unwrap();
@@ -109,7 +109,7 @@ fn a_descriptor_that_is_no_write_only_file_is_refused() {
 }
 
 #[test]
-fn the_descriptor_is_closed_before_the_end_is_told() {
+fn the_descriptor_is_closed_before_the_last_event() {
     let origin =
         Origin::http(|asked, to| crate::support::origin::serve_package(b"x", "\"1\"", asked, to));
     let fetch = Fetch::start(&request(&origin.uri("/p.deb")));
@@ -118,7 +118,7 @@ fn the_descriptor_is_closed_before_the_end_is_told() {
 }
 
 #[test]
-fn started_by_a_person_it_says_who_starts_it() {
+fn a_start_by_a_person_names_the_program_that_starts_it() {
     let output = program().stdin(Stdio::null()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(

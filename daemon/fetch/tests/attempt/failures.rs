@@ -1,4 +1,4 @@
-//! What the origin, or the way to it, may answer instead of a package.
+//! Errors of the origin and of the connection to it.
 
 use std::{net::TcpListener, thread, time::Duration};
 
@@ -59,7 +59,7 @@ fn each_status_ends_with_its_cause_and_nothing_written() {
 }
 
 #[test]
-fn a_401_says_which_of_the_two_to_write() {
+fn a_401_tells_missing_from_wrong_credentials() {
     let origin = answers("401 Unauthorized");
     let without = Fetch::start(&request(&origin.uri("/p.deb"))).ended();
     assert!(
@@ -78,7 +78,7 @@ fn a_401_says_which_of_the_two_to_write() {
 }
 
 #[test]
-fn passes_on_how_long_a_busy_origin_asks_to_wait() {
+fn passes_on_the_retry_after_of_a_busy_origin() {
     for (value, expected) in [
         ("120", Some(120)),
         ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
@@ -175,7 +175,7 @@ fn an_origin_that_never_answers_ends_as_timeout() {
 }
 
 #[test]
-fn an_origin_that_takes_no_connection_is_a_failed_connection() {
+fn an_origin_that_refuses_the_connection_is_a_failed_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/p.deb", listener.local_addr().unwrap());
     drop(listener);
@@ -189,7 +189,7 @@ fn an_origin_that_takes_no_connection_is_a_failed_connection() {
 }
 
 #[test]
-fn an_answer_that_is_no_http_is_a_failed_connection() {
+fn an_answer_that_is_not_http_is_a_failed_connection() {
     let origin = Origin::http(|_, to| to.write_all(b"220 smtp.example.org ESMTP\r\n").unwrap());
     let ended = Fetch::start(&request(&origin.uri("/p.deb"))).ended();
     assert_eq!(
@@ -201,7 +201,7 @@ fn an_answer_that_is_no_http_is_a_failed_connection() {
 }
 
 #[test]
-fn a_uri_that_cannot_be_fetched_is_told_apart() {
+fn an_invalid_uri_has_its_own_cause() {
     for (uri, cause) in [
         ("", Cause::UriMalformed),
         ("https://u:hunter2@localhost/p.deb", Cause::UriMalformed),
@@ -215,7 +215,7 @@ fn a_uri_that_cannot_be_fetched_is_told_apart() {
 
 #[test]
 fn a_name_that_does_not_resolve_shows_no_query() {
-    // A machine without DNS cannot tell that the name does not exist (RFC 2606 2).
+    // A machine without DNS cannot know that the name does not exist (RFC 2606 2).
     let ended = Fetch::start(&request("http://origin.invalid/p.deb?hunter2")).ended();
     let failure = ended.failure();
     assert!(
@@ -232,7 +232,7 @@ fn a_name_that_does_not_resolve_shows_no_query() {
 }
 
 #[test]
-fn credentials_that_no_header_can_carry_are_refused_before_anything_is_sent() {
+fn credentials_that_do_not_fit_a_header_are_rejected_before_a_request() {
     let origin = answers("200 OK");
     for (user_name, password) in [("a:b", "p"), ("a\n", "p"), ("a", "p\r\nX: y")] {
         let ended = Fetch::start(&as_user(user_name, password, request(&origin.uri("/p")))).ended();

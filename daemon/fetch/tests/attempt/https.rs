@@ -1,4 +1,4 @@
-//! TLS: what is trusted, and what is said of what is not.
+//! TLS: trusted certificates, and the errors for others.
 
 use wharf_frames::Cause;
 

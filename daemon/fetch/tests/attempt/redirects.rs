@@ -1,4 +1,4 @@
-//! Redirects, and where User Name and Password go.
+//! Redirects, and the origins that get User Name and Password.
 
 use wharf_frames::Cause;
 
@@ -9,7 +9,7 @@ use crate::support::{
     request,
 };
 
-/// Sends `/p.deb` on to `location`, and has everything else.
+/// An origin that redirects `/p.deb` to `location`, and serves every other path.
 fn redirects_to(location: String) -> Origin {
     Origin::http(move |asked, to| match asked.target.as_str() {
         "/p.deb" => answer(to, "302 Found", &[("Location", &location)], b"go there"),
@@ -85,7 +85,7 @@ fn the_sixth_redirect_is_one_too_many() {
 }
 
 #[test]
-fn a_redirect_to_nowhere_is_refused() {
+fn a_redirect_without_a_valid_location_is_rejected() {
     for location in ["", "ftp://127.0.0.1/p.deb", "http://u:p@127.0.0.1/p.deb"] {
         let origin = Origin::http(
             move |asked, to| match (asked.is_for_signature(), location) {

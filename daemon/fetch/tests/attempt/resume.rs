@@ -1,4 +1,4 @@
-//! Going on where an earlier attempt stopped.
+//! Resuming after an earlier attempt.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ fn validators(ended: &Ended) -> Vec<Option<Validator>> {
 }
 
 #[test]
-fn continues_behind_a_cut_with_the_bytes_that_are_missing() {
+fn resumes_a_cut_download_with_the_missing_bytes() {
     let bytes = package(300_000);
     let (served, cut) = (bytes.clone(), AtomicBool::new(false));
     let origin = Origin::http(move |asked, to| {
@@ -57,7 +57,7 @@ fn continues_behind_a_cut_with_the_bytes_that_are_missing() {
 }
 
 #[test]
-fn continues_from_the_last_durable_byte_after_a_kill() {
+fn resumes_after_the_last_durable_byte_after_a_kill() {
     let bytes = package(20 << 20);
     let (served, held) = (bytes.clone(), AtomicBool::new(false));
     let origin = Origin::http(move |asked, to| {
@@ -95,7 +95,7 @@ fn starts_over_when_the_origin_has_other_bytes_now() {
 }
 
 #[test]
-fn continues_by_last_modified_where_there_is_no_strong_entity_tag() {
+fn resumes_by_last_modified_without_a_strong_entity_tag() {
     let origin = Origin::http(|asked, to| {
         let fields = [("ETag", "W/\"1\""), ("Last-Modified", DATE)];
         match (asked.is_for_signature(), asked.field("if-range")) {
@@ -131,7 +131,7 @@ fn continues_by_last_modified_where_there_is_no_strong_entity_tag() {
 }
 
 #[test]
-fn without_a_validator_nothing_is_worth_keeping() {
+fn without_a_validator_no_byte_is_kept() {
     let origin = Origin::http(|asked, to| match asked.is_for_signature() {
         true => nothing(to),
         false => {
@@ -160,7 +160,7 @@ fn an_origin_without_ranges_sends_it_from_the_start() {
 }
 
 #[test]
-fn a_refused_or_unfitting_range_is_asked_once_more_from_the_start() {
+fn a_rejected_or_wrong_range_is_requested_once_more_from_the_start() {
     for (status, range) in [
         ("416 Range Not Satisfiable", "bytes */3"),
         ("416 Range Not Satisfiable", ""),
@@ -185,7 +185,7 @@ fn a_refused_or_unfitting_range_is_asked_once_more_from_the_start() {
 }
 
 #[test]
-fn an_origin_that_refuses_every_request_with_416_is_not_asked_for_ever() {
+fn an_origin_that_answers_every_request_with_416_is_not_asked_without_end() {
     let origin = Origin::http(|asked, to| match asked.is_for_signature() {
         true => nothing(to),
         false => answer(to, "416 Range Not Satisfiable", &[], b""),
@@ -197,7 +197,7 @@ fn an_origin_that_refuses_every_request_with_416_is_not_asked_for_ever() {
 }
 
 #[test]
-fn a_package_that_was_whole_when_it_was_cut_is_not_fetched_again() {
+fn a_complete_package_is_not_fetched_again() {
     let origin = Origin::http(|asked, to| serve_package(b"0123", "\"1\"", asked, to));
     let again = resumed(4, "\"1\"", request(&origin.uri("/p.deb")));
     let ended = Fetch::start_after(b"0123", &again).ended();
@@ -208,7 +208,7 @@ fn a_package_that_was_whole_when_it_was_cut_is_not_fetched_again() {
 }
 
 #[test]
-fn a_failure_before_the_first_byte_keeps_what_was_there() {
+fn a_failure_before_the_first_byte_keeps_earlier_bytes() {
     let origin = Origin::http(|_, to| answer(to, "503 Service Unavailable", &[], b""));
     let again = resumed(4, "\"1\"", request(&origin.uri("/p.deb")));
     let ended = Fetch::start_after(b"0123", &again).ended();
@@ -217,7 +217,7 @@ fn a_failure_before_the_first_byte_keeps_what_was_there() {
 }
 
 #[test]
-fn a_part_that_ends_before_the_whole_is_a_cut() {
+fn a_part_that_ends_too_early_is_a_cut() {
     let origin = Origin::http(|asked, to| match asked.is_for_signature() {
         true => nothing(to),
         false => {

@@ -1,4 +1,4 @@
-//! Limits of room: policy, the disk, the process.
+//! Limits of space: policy, the disk and the process.
 
 use std::{fs::File, process::Command};
 
@@ -35,7 +35,7 @@ fn a_package_that_announces_nothing_is_cut_off_at_the_limit() {
         true => nothing(to),
         false => {
             let _ = to.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
-            // Without an end: the client has to hang up.
+            // The body has no end, so that the client must close the connection.
             while to.write_all(&[0; 1 << 16]).is_ok() {}
         }
     });
@@ -63,7 +63,7 @@ fn a_package_of_exactly_the_limit_is_allowed() {
 }
 
 #[test]
-fn a_rest_that_grows_over_the_limit_is_refused() {
+fn a_resumed_package_over_the_limit_is_rejected() {
     let origin = origin(200);
     let request = resumed(50, "\"1\"", request(&origin.uri("/p.deb")));
     let ended = Fetch::start_after(
@@ -78,7 +78,7 @@ fn a_rest_that_grows_over_the_limit_is_refused() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_keeps_what_fits() {
+fn a_full_disk_is_reported_and_keeps_the_written_bytes() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not tried: only root can mount a small file system");
         return;
@@ -88,7 +88,7 @@ fn a_full_disk_is_told_and_keeps_what_fits() {
     let (tmpfs, options) = (Some("tmpfs"), Some("size=1m"));
     mount(tmpfs, folder.path(), tmpfs, MsFlags::empty(), options).unwrap();
     let full = File::create(folder.path().join("staged"));
-    // It lives on as long as its last descriptor.
+    // The disk exists until its last descriptor is closed.
     umount2(folder.path(), MntFlags::MNT_DETACH).unwrap();
 
     let fetch = Fetch::start_idle(program(), tempfile::NamedTempFile::new().unwrap());
@@ -108,7 +108,7 @@ fn a_full_disk_is_told_and_keeps_what_fits() {
 }
 
 #[test]
-fn a_limit_on_file_sizes_is_told_and_does_not_kill() {
+fn a_file_size_limit_is_reported_and_does_not_kill() {
     let origin = origin(1 << 20);
     let mut limited = Command::new("prlimit");
     limited.arg("--fsize=100000").arg(program().get_program());

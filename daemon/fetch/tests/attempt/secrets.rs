@@ -1,4 +1,4 @@
-//! User Name, Password and a presigned URI are seen by nobody but the origin.
+//! Only the origin sees User Name, Password and a presigned URI.
 
 use wharf_frames::fetch::Event;
 

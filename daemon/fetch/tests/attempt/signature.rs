@@ -1,4 +1,4 @@
-//! The signature beside the package.
+//! The detached signature.
 
 use wharf_frames::{
     Cause,
@@ -15,7 +15,7 @@ use crate::support::{
 const ARMORED: &[u8] = b"-----BEGIN PGP SIGNATURE-----\n\niHUE\n-----END PGP SIGNATURE-----\n";
 const BINARY: &[u8] = &[0x88, 4, 4, 0, 22, 8];
 
-/// Has a package, and answers for signatures as the script says.
+/// An origin with a package. The script answers requests for signatures.
 fn with(script: impl Fn(&Asked, &mut dyn Stream) + Send + Sync + 'static) -> Origin {
     Origin::http(move |asked, to| match asked.is_for_signature() {
         true => script(asked, to),
@@ -68,7 +68,7 @@ fn it_is_asked_for_with_user_name_and_password() {
 }
 
 #[test]
-fn what_is_no_signature_means_that_there_is_none() {
+fn a_body_that_is_not_a_signature_counts_as_none() {
     let page = b"<!DOCTYPE html><title>Welcome</title>".to_vec();
     let oversized = [ARMORED, &vec![b'\n'; MAX_SIGNATURE]].concat();
     for (status, body) in [
@@ -98,7 +98,7 @@ fn what_is_no_signature_means_that_there_is_none() {
 }
 
 #[test]
-fn the_longest_signature_is_taken() {
+fn the_longest_signature_is_accepted() {
     let longest = [ARMORED, &vec![b'\n'; MAX_SIGNATURE - ARMORED.len()]].concat();
     let sent = longest.clone();
     let origin = with(move |_, to| answer(to, "200 OK", &[], &sent));

@@ -1,4 +1,4 @@
-//! A package from its first byte to its last.
+//! The download of a whole package.
 
 use wharf_frames::fetch::{DURABLE_EVERY, Event, Validator};
 
@@ -79,7 +79,7 @@ fn sends_user_name_and_password_to_the_origin_from_the_first_request_on() {
 }
 
 #[test]
-fn asks_for_the_bytes_as_they_are_and_for_nothing_that_was_not_said() {
+fn requests_the_unencoded_bytes_with_the_expected_fields_only() {
     let origin = Origin::http(|asked, to| serve_package(b"bytes", "\"1\"", asked, to));
     Fetch::start(&request(&origin.uri("/p.deb?a=b%20c#sha256=00")))
         .ended()
@@ -102,7 +102,7 @@ fn asks_for_the_bytes_as_they_are_and_for_nothing_that_was_not_said() {
 }
 
 #[test]
-fn a_compressed_answer_is_kept_as_it_came() {
+fn a_compressed_answer_is_stored_as_received() {
     let origin = Origin::http(|asked, to| match asked.is_for_signature() {
         true => nothing(to),
         false => answer(
@@ -117,7 +117,7 @@ fn a_compressed_answer_is_kept_as_it_came() {
 }
 
 #[test]
-fn proxies_of_the_environment_are_not_asked() {
+fn proxies_of_the_environment_are_not_used() {
     let origin = Origin::http(|asked, to| serve_package(b"bytes", "\"1\"", asked, to));
     let mut command = crate::support::program::program();
     command

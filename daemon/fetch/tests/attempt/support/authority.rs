@@ -17,7 +17,7 @@ use openssl::{
 };
 use tempfile::{NamedTempFile, TempDir};
 
-/// A CA, and the file that tells OpenSSL to trust it.
+/// A CA, and the file that makes OpenSSL trust it.
 pub(crate) struct Authority {
     key: PKey<Private>,
     certificate: X509,
@@ -44,12 +44,12 @@ impl Authority {
         }
     }
 
-    /// The CA's certificate, as SSL_CERT_FILE takes it.
+    /// The CA's certificate, for SSL_CERT_FILE.
     pub(crate) fn file(&self) -> &Path {
         self.file.path()
     }
 
-    /// The same as SSL_CERT_DIR takes it: a folder of hashed links (openssl-rehash(1)).
+    /// The CA's certificate in a folder of hashed links (openssl-rehash(1)), for SSL_CERT_DIR.
     pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let name = format!("{:08x}.0", self.certificate.subject_name_hash());
@@ -57,7 +57,7 @@ impl Authority {
         folder
     }
 
-    /// What an origin of this name needs, from so many days ago for a year.
+    /// A certificate of an origin, valid for a year since `days_ago`.
     pub(crate) fn issue(&self, host: &str, days_ago: i64) -> SslAcceptor {
         let key = key();
         let mut builder = begin(host, &key, days_ago);

@@ -1,4 +1,4 @@
-//! The real program at one end, a scripted origin at the other.
+//! The real program and a scripted origin.
 
 pub(crate) mod authority;
 pub(crate) mod origin;
@@ -9,7 +9,7 @@ use wharf_frames::{
     fetch::{Limits, Request, Resume, Validator},
 };
 
-/// A request with limits that no test runs into by accident.
+/// A request with long timeouts.
 pub(crate) fn request(uri: &str) -> Request {
     Request {
         uri: Secret::new(uri.into()),
@@ -25,7 +25,7 @@ pub(crate) fn request(uri: &str) -> Request {
     }
 }
 
-/// The same as somebody.
+/// A request with User Name and Password.
 pub(crate) fn as_user(user_name: &str, password: &str, request: Request) -> Request {
     Request {
         user_name: Some(Secret::new(user_name.into())),
@@ -34,7 +34,7 @@ pub(crate) fn as_user(user_name: &str, password: &str, request: Request) -> Requ
     }
 }
 
-/// The same, going on behind `offset` bytes that this entity tag was said of.
+/// A request that resumes after `offset` bytes with this entity tag.
 pub(crate) fn resumed(offset: usize, etag: &str, request: Request) -> Request {
     let resume = Resume {
         offset: offset as u64,
@@ -46,7 +46,7 @@ pub(crate) fn resumed(offset: usize, etag: &str, request: Request) -> Request {
     }
 }
 
-/// Bytes that are not the same at any two places that a test could mix up.
+/// Bytes without a pattern that repeats within a test.
 pub(crate) fn package(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);

@@ -1,4 +1,4 @@
-//! A scripted origin on loopback: one request a connection, and the script writes what it likes.
+//! A scripted origin on loopback, with one request for each connection.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -9,10 +9,10 @@ use std::{
 
 use openssl::ssl::SslAcceptor;
 
-/// What the origin was asked.
+/// A request to the origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// Path and query.
+    /// The path and the query.
     pub(crate) target: String,
     fields: Vec<(String, String)>,
 }
@@ -26,13 +26,13 @@ impl Asked {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether this asks for a signature beside the package.
+    /// Whether this is a request for a detached signature.
     pub(crate) fn is_for_signature(&self) -> bool {
         let path = self.target.split('?').next().unwrap();
         path.ends_with(".asc") || path.ends_with(".sig")
     }
 
-    /// The first byte of the range that is asked for.
+    /// The first byte of the requested range.
     pub(crate) fn first(&self) -> Option<usize> {
         self.field("range")?
             .strip_prefix("bytes=")?
@@ -42,18 +42,18 @@ impl Asked {
     }
 }
 
-/// The connection, as the script sees it.
+/// The connection of the script.
 pub(crate) trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// The origin, until the test ends.
+/// A scripted origin, which runs until the test ends.
 pub(crate) struct Origin {
     address: SocketAddr,
     scheme: &'static str,
     log: Arc<Log>,
 }
 
-/// All that was asked, and a way to wait for more.
+/// The requests, and a condition to wait for more.
 #[derive(Default)]
 struct Log {
     asked: Mutex<Vec<Asked>>,
@@ -61,12 +61,12 @@ struct Log {
 }
 
 impl Origin {
-    /// Speaks http.
+    /// Serves http.
     pub(crate) fn http(script: impl Fn(&Asked, &mut dyn Stream) + Send + Sync + 'static) -> Self {
         Self::start(None, script)
     }
 
-    /// Speaks https.
+    /// Serves https.
     pub(crate) fn https(
         tls: SslAcceptor,
         script: impl Fn(&Asked, &mut dyn Stream) + Send + Sync + 'static,
@@ -94,7 +94,7 @@ impl Origin {
                     match tls {
                         None => serve(connection, script, log),
                         Some(tls) => {
-                            // A client that does not trust us breaks off here.
+                            // A client that does not trust the CA ends the handshake.
                             if let Ok(stream) = tls.accept(connection) {
                                 serve(stream, script, log);
                             }
@@ -106,12 +106,12 @@ impl Origin {
         origin
     }
 
-    /// A URI at this origin, by its address.
+    /// A URI of this origin with its address.
     pub(crate) fn uri(&self, target: &str) -> String {
         format!("{}://{}{target}", self.scheme, self.address)
     }
 
-    /// A URI at this origin, by the name of this machine.
+    /// A URI of this origin with the host localhost.
     pub(crate) fn uri_by_name(&self, target: &str) -> String {
         format!(
             "{}://localhost:{}{target}",
@@ -120,12 +120,12 @@ impl Origin {
         )
     }
 
-    /// All that was asked, in order.
+    /// The requests in order.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.log.asked.lock().unwrap().clone()
     }
 
-    /// Waits until something is asked.
+    /// Waits for a request.
     pub(crate) fn wait_until_asked(&self) {
         let asked = self.log.asked.lock().unwrap();
         drop(
@@ -136,7 +136,7 @@ impl Origin {
         );
     }
 
-    /// The targets of all that was asked but signatures.
+    /// The requests that are not for signatures.
     pub(crate) fn packages_asked(&self) -> Vec<Asked> {
         self.asked()
             .into_iter()
@@ -169,13 +169,13 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
     })
 }
 
-/// Writes an answer; a client that has gone is no failure of the origin.
+/// Writes a response. A closed connection is ignored.
 pub(crate) fn answer(to: &mut dyn Stream, status: &str, fields: &[(&str, &str)], body: &[u8]) {
     head(to, status, fields, body.len());
     let _ = to.write_all(body);
 }
 
-/// Writes the beginning of an answer that promises `length` bytes.
+/// Writes the head of a response with `length` bytes.
 pub(crate) fn head(to: &mut dyn Stream, status: &str, fields: &[(&str, &str)], length: usize) {
     let mut text =
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n");
@@ -185,7 +185,7 @@ pub(crate) fn head(to: &mut dyn Stream, status: &str, fields: &[(&str, &str)], l
     let _ = to.write_all((text + "\r\n").as_bytes());
 }
 
-/// Says nothing more, until the client goes away.
+/// Sends nothing more until the client closes the connection.
 pub(crate) fn fall_silent(to: &mut dyn Stream) {
     let _ = to.flush();
     while matches!(to.read(&mut [0; 64]), Ok(1..)) {}
@@ -201,7 +201,7 @@ pub(crate) fn nothing(to: &mut dyn Stream) {
     );
 }
 
-/// An honest origin of one package without a signature: Range by If-Range.
+/// Serves one package without a signature, and honours Range with If-Range.
 pub(crate) fn serve_package(bytes: &[u8], etag: &str, asked: &Asked, to: &mut dyn Stream) {
     if asked.is_for_signature() {
         return nothing(to);

@@ -1,4 +1,4 @@
-//! wharf-fetch as its caller sees it: a socket, and a file that only it writes.
+//! Runs wharf-fetch with a socket and a staged file.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use wharf_frames::{
     fetch::{Event, Request},
 };
 
-/// Longer than anything here takes, so that a test that hangs ends and says where.
+/// A limit for a hanging test.
 const PATIENCE_MS: u16 = 30_000;
 
 /// One run of the program.
@@ -31,7 +31,7 @@ pub(crate) struct Fetch {
     staged: NamedTempFile,
 }
 
-/// How a run ended.
+/// The events and the file of a finished run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) events: Vec<Event>,
@@ -40,24 +40,24 @@ pub(crate) struct Ended {
 }
 
 impl Fetch {
-    /// Starts it on an empty file.
+    /// Starts the program on an empty file.
     pub(crate) fn start(request: &Request) -> Self {
         Self::start_after(b"", request)
     }
 
-    /// Starts it on a file that holds what an earlier attempt left.
+    /// Starts the program on the file of an earlier attempt.
     pub(crate) fn start_after(earlier: &[u8], request: &Request) -> Self {
         Self::start_as(program(), earlier, request)
     }
 
-    /// Starts it with a CA of its own.
+    /// Starts the program with this CA.
     pub(crate) fn start_trusting(authority: &Path, request: &Request) -> Self {
         let mut command = program();
         command.env("SSL_CERT_FILE", authority);
         Self::start_as(command, b"", request)
     }
 
-    /// Starts it by this command.
+    /// Starts the program by this command.
     pub(crate) fn start_as(command: Command, earlier: &[u8], request: &Request) -> Self {
         let staged = NamedTempFile::new().unwrap();
         std::fs::write(staged.path(), earlier).unwrap();
@@ -66,7 +66,7 @@ impl Fetch {
         fetch
     }
 
-    /// Starts it and asks for nothing.
+    /// Starts the program without a request.
     pub(crate) fn start_idle(mut command: Command, staged: NamedTempFile) -> Self {
         let (socket, theirs) = socketpair(
             AddressFamily::Unix,
@@ -89,7 +89,7 @@ impl Fetch {
         }
     }
 
-    /// Asks for a package.
+    /// Requests a package.
     pub(crate) fn ask(&self, request: &Request) {
         let file = File::options()
             .write(true)
@@ -98,7 +98,7 @@ impl Fetch {
         self.send(&encode(request).unwrap(), &[file.into()]);
     }
 
-    /// Sends a packet with these descriptors, which stay open here.
+    /// Sends a packet with these descriptors, which stay open in the test.
     pub(crate) fn send(&self, packet: &[u8], descriptors: &[OwnedFd]) {
         let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
@@ -118,7 +118,7 @@ impl Fetch {
         self.child.id()
     }
 
-    /// What is in the file now.
+    /// The present content of the file.
     pub(crate) fn staged(&self) -> Vec<u8> {
         std::fs::read(self.staged.path()).unwrap()
     }
@@ -132,7 +132,7 @@ impl Fetch {
         })
     }
 
-    /// Waits for an event; none when the program has closed its end.
+    /// Waits for an event. `None` after the program has closed the socket.
     pub(crate) fn next(&self) -> Option<Event> {
         let mut due = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         assert_eq!(
@@ -147,7 +147,7 @@ impl Fetch {
         }
     }
 
-    /// Waits for so many durable bytes.
+    /// Waits for a report of durable bytes.
     pub(crate) fn wait_for_durable(&self) -> u64 {
         loop {
             match self.next().expect("an end before any byte was durable") {
@@ -158,7 +158,7 @@ impl Fetch {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     pub(crate) fn ended(mut self) -> Ended {
         let events = std::iter::from_fn(|| self.next()).collect();
         let mut stderr = String::new();
@@ -176,14 +176,14 @@ impl Fetch {
         }
     }
 
-    /// Ends it in the middle of its work, as a power cut would.
+    /// Kills the program, as a power cut would.
     pub(crate) fn kill(mut self) -> Vec<u8> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.staged()
     }
 
-    /// Says that nothing more will be sent, and goes on listening.
+    /// Stops sending, but still reads.
     pub(crate) fn stop(&self) {
         nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Write)
             .unwrap();
@@ -197,7 +197,7 @@ impl Fetch {
 }
 
 impl Ended {
-    /// The last event has to be a failure.
+    /// The failure of the last event.
     pub(crate) fn failure(&self) -> &Failure {
         match self.events.last() {
             Some(Event::Failed { failure, .. }) => failure,
@@ -205,7 +205,7 @@ impl Ended {
         }
     }
 
-    /// The last event has to be the whole package.
+    /// The package, if the last event reports it complete.
     pub(crate) fn complete(&self) -> &[u8] {
         let length = self.staged.len() as u64;
         assert_eq!(
@@ -217,7 +217,7 @@ impl Ended {
         &self.staged
     }
 
-    /// Where the bytes began.
+    /// The offset of the Started event.
     pub(crate) fn started_at(&self) -> Option<u64> {
         self.events.iter().find_map(|event| match event {
             Event::Started { offset, .. } => Some(*offset),
@@ -225,7 +225,7 @@ impl Ended {
         })
     }
 
-    /// What a failure says is worth keeping.
+    /// The durable bytes of the failure.
     pub(crate) fn durable(&self) -> Option<u64> {
         match self.events.last() {
             Some(Event::Failed { durable, .. }) => Some(*durable),
@@ -233,7 +233,7 @@ impl Ended {
         }
     }
 
-    /// The signature that was found.
+    /// The reported signature.
     pub(crate) fn signature(&self) -> Option<&[u8]> {
         self.events.iter().find_map(|event| match event {
             Event::Signature(signature) => Some(&signature[..]),
@@ -242,7 +242,7 @@ impl Ended {
     }
 }
 
-/// The program under test, which trusts whom this device trusts.
+/// The program under test, with the CAs of this device.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-fetch"));
     command
