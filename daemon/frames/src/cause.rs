@@ -1,42 +1,42 @@
-//! Why something failed, in the terms from which wharfd derives the Update Result.
+//! The causes of failures, from which wharfd derives the Update Result.
 
 use minicbor::{Decode, Encode};
 
 use crate::Text;
 
-/// The causes that somebody must tell apart: each has one Update Result (wharf-software, `causes`).
+/// The cause of a failure. Each has one Update Result (wharf-software, `causes`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 #[rustfmt::skip]
 pub enum Cause {
-    // Room (50, 51).
-    /// The policy's bound on staged bytes, files or size.
+    // Space (50, 51).
+    /// The policy's limit on staged bytes, files or size.
     #[n(0)] Quota,
-    /// The disk is full, or would eat into the reserve of the package database.
+    /// The disk is full, except for the reserve of the package database.
     #[n(1)] DiskFull,
-    /// More bytes than can be addressed here.
+    /// More bytes than this device can address.
     #[n(2)] TooLarge,
     /// Out of memory while downloading.
     #[n(3)] Memory,
 
-    // The way (52). All of these may pass: the download is tried again.
-    /// Refused, reset, unreachable or cut.
+    // Connection (52). The download is retried, except after PushAbandoned.
+    /// The connection was refused, reset or cut, or there is no route.
     #[n(10)] Connection,
-    /// Nothing came for too long.
+    /// The origin sent nothing, or too little, in time.
     #[n(11)] Timeout,
-    /// TLS failed, or the certificate is not one to trust.
+    /// TLS failed, or the certificate is not trusted.
     #[n(12)] Tls,
     /// The origin answered 408, 429 or 5xx.
     #[n(13)] OriginBusy,
-    /// The server gave up its push, or wharfd was stopped in the middle of one.
+    /// The server stopped its push, or wharfd was stopped during one.
     #[n(14)] PushAbandoned,
 
     // Integrity (53).
-    /// There is no signature where one is required.
+    /// A required signature is missing.
     #[n(20)] Unsigned,
-    /// The signature does not fit the bytes, or is no signature.
+    /// The signature is invalid or does not match the bytes.
     #[n(21)] BadSignature,
-    /// Signed by a certificate that is not in the keyring.
+    /// The certificate of the signer is not in the keyring.
     #[n(22)] UntrustedSigner,
     /// The certificate may not sign packages of this name.
     #[n(23)] OutOfScope,
@@ -44,49 +44,49 @@ pub enum Cause {
     #[n(24)] Expired,
     /// The certificate was revoked.
     #[n(25)] Revoked,
-    /// An algorithm that is no longer safe.
+    /// The algorithm is no longer safe.
     #[n(26)] Weak,
-    /// Another digest or length than was announced.
+    /// The digest or length is not the announced one.
     #[n(27)] WrongDigest,
 
-    // Kind (54).
-    /// Not a package of this system's kind.
+    // Kind of package (54).
+    /// The file is not a package of this system's package manager.
     #[n(30)] WrongKind,
-    /// A package for another architecture.
+    /// The package is for another architecture.
     #[n(31)] WrongArchitecture,
-    /// Looks like a package and is none: framing, control data.
+    /// The framing or the control data of the package is malformed.
     #[n(32)] Malformed,
 
     // URI (56).
-    /// No URI, or one with parts that may not be there.
+    /// The URI is malformed, or has a part that is not allowed.
     #[n(40)] UriMalformed,
-    /// A scheme that is not spoken here.
+    /// The scheme is not supported.
     #[n(41)] UriScheme,
-    /// The name of the origin does not resolve.
+    /// The host of the origin does not exist.
     #[n(42)] HostUnknown,
-    /// The origin has nothing there: 404, 410.
+    /// The origin answered 404 or 410.
     #[n(43)] NotFound,
 
     // Policy of this device, or of the origin (57).
-    /// The origin said 401, 403 or 407.
+    /// The origin answered 401, 403 or 407.
     #[n(50)] Unauthorised,
-    /// A redirect that is not followed.
+    /// The redirect is not allowed.
     #[n(51)] Redirect,
-    /// The origin refused for another reason (any other 4xx).
+    /// The origin answered with another status without a package.
     #[n(52)] OriginRefused,
     /// The administrator holds or pins the package.
     #[n(53)] Held,
-    /// Lower than a version that was installed before, or an older signature of the same one.
+    /// The version is lower than one that was installed before, or its signature is older.
     #[n(54)] Downgrade,
-    /// Would remove or change other packages than policy allows.
+    /// The operation would change more packages than policy allows.
     #[n(55)] Plan,
-    /// Another package than the one in place, or one that another instance holds.
+    /// The package is not the one in place, or another instance has it.
     #[n(56)] AnotherPackage,
-    /// Nothing that this installer manages, or something it must not touch.
+    /// The installer does not manage the package, or must not change it.
     #[n(57)] NotManaged,
-    /// A limit of attempts is used up: an operator is needed.
+    /// The attempts are used up, and an operator is needed.
     #[n(58)] GaveUp,
-    /// The package is not allowed here for a reason of policy without a name of its own.
+    /// Policy forbids the package for another reason.
     #[n(59)] Policy,
 
     // Installation, removal, activation (58, 59, Status Reason).
@@ -94,24 +94,24 @@ pub enum Cause {
     #[n(60)] Dependency,
     /// A maintainer script failed.
     #[n(61)] Script,
-    /// Another package manager held the lock for too long.
+    /// Another program held the lock of the package manager for too long.
     #[n(62)] Locked,
-    /// Interrupted, and beyond automatic repair.
+    /// The job was interrupted, and automatic repair failed.
     #[n(63)] Interrupted,
-    /// The package manager failed in another way, or did not do what it said.
+    /// The package manager failed in another way, or its result differs from its plan.
     #[n(64)] PackageManager,
-    /// There is no service manager to activate anything with.
+    /// There is no service manager to activate units.
     #[n(65)] NoServiceManager,
-    /// A unit did not start, or did not stay up.
+    /// A unit did not start, or ended again.
     #[n(66)] Unit,
 
     // Between our own programs.
-    /// wharf-fetch or the installer cannot be reached or broke off. Passes, or needs an administrator.
+    /// wharf-fetch or the installer cannot be reached, or ended early.
     #[n(70)] Unavailable,
 }
 
 impl Cause {
-    /// Whether trying the same again may end otherwise, without anybody changing anything.
+    /// Whether a retry may succeed without any change by a person.
     pub const fn may_pass(self) -> bool {
         matches!(
             self,
@@ -120,21 +120,21 @@ impl Cause {
     }
 }
 
-/// A cause, and one line that a person can act on.
+/// A cause with one line of text that a person can act on.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[error("{detail}")]
 #[cbor(map)]
 pub struct Failure {
-    /// What programs tell apart.
+    /// The cause, for programs.
     #[n(0)]
     pub cause: Cause,
-    /// What was tried, on what, why it failed, what to do.
+    /// The text, for people: what failed, on what, why, and what to do.
     #[n(1)]
     pub detail: Text,
 }
 
 impl Failure {
-    /// A failure of this cause, told in these words.
+    /// A failure with this cause and text.
     pub fn new(cause: Cause, detail: impl Into<Text>) -> Self {
         Self {
             cause,

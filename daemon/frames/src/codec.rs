@@ -1,25 +1,25 @@
-//! Values to frames and back. A frame that is too long, cut short, or followed by anything is refused.
+//! Encodes and decodes frames. A frame that is too long, truncated or followed by more bytes is rejected.
 
 use minicbor::{Decode, Encode};
 
-/// The longest frame that any of our programs sends or takes.
+/// The longest frame.
 pub const MAX_FRAME: usize = 128 * 1024;
 
-/// Why a packet is no frame.
+/// The reason why a packet is not a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The packet is longer than [`MAX_FRAME`].
-    #[error("a frame of {0} bytes: at most {MAX_FRAME} are taken")]
+    #[error("a frame of {0} bytes is too long: at most {MAX_FRAME} are allowed")]
     TooLong(usize),
-    /// The packet is not the CBOR of the frame that is due.
+    /// The packet is not the CBOR of the expected frame.
     #[error("not a frame: {0}")]
     Malformed(String),
-    /// A whole frame, and then more.
+    /// More bytes follow the frame.
     #[error("{0} bytes after the end of a frame")]
     Trailing(usize),
 }
 
-/// The bytes of a frame.
+/// Encodes a frame.
 pub fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::with_capacity(256);
     minicbor::encode(value, &mut bytes).map_err(|e| FrameError::Malformed(e.to_string()))?;
@@ -29,7 +29,7 @@ pub fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, FrameError> {
     Ok(bytes)
 }
 
-/// The value of a frame.
+/// Decodes a frame.
 pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, FrameError> {
     if bytes.len() > MAX_FRAME {
         return Err(FrameError::TooLong(bytes.len()));

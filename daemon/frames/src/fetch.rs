@@ -1,44 +1,44 @@
-//! What passes over wharf-fetch's socket: one [`Request`] with a write-only descriptor, then [`Event`]s,
-//! the last of which is [`Event::Complete`] or [`Event::Failed`].
+//! The frames of wharf-fetch's socket: one [`Request`] with a write-only descriptor, then [`Event`]s. The last
+//! event is [`Event::Complete`] or [`Event::Failed`].
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use crate::{Failure, OperationId, PackageName, Secret};
 
-/// The longest Package URI: presigned URLs are longer than the TS's 255 bytes.
+/// The longest Package URI. The TS says 255 bytes, but presigned URLs are longer.
 pub const MAX_URI: usize = 2048;
 
-/// The longest signature that is taken from beside a package.
+/// The longest accepted detached signature.
 pub const MAX_SIGNATURE: usize = 64 * 1024;
 
-/// One download: from where, as whom, and how far it had come.
+/// The request for one download attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Request {
-    /// The Package URI. May hold a secret (a presigned URL), so it is never logged whole.
+    /// The Package URI. A presigned URL is a secret, so that it is never logged whole.
     #[n(0)]
     pub uri: Secret,
-    /// Resource 14.
+    /// User Name (resource 14).
     #[n(1)]
     pub user_name: Option<Secret>,
-    /// Resource 15.
+    /// Password (resource 15).
     #[n(2)]
     pub password: Option<Secret>,
-    /// How to go on; none begins at the first byte.
+    /// The point to resume at. `None` starts at byte 0.
     #[n(3)]
     pub resume: Option<Resume>,
-    /// More bytes than this are refused as [`crate::Cause::Quota`].
+    /// The largest allowed package. A larger one fails with [`crate::Cause::Quota`].
     #[n(4)]
     pub max_size: u64,
-    /// The limits of time.
+    /// The timeouts.
     #[n(5)]
     pub limits: Limits,
-    /// What it is for. Decides nothing: a journal's lines are found by it.
+    /// The instance and operation of the download, for the fields of log lines.
     #[n(6)]
     pub subject: Option<Subject>,
 }
 
-/// What a download is for, as the journal's fields name it.
+/// The fields of log lines about a download.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Subject {
@@ -48,93 +48,93 @@ pub struct Subject {
     /// The operation.
     #[n(1)]
     pub operation: OperationId,
-    /// The package, as far as it can be known before it is there.
+    /// The expected package, if known.
     #[n(2)]
     pub package: Option<PackageName>,
 }
 
-/// Where an earlier attempt stopped.
+/// The point where an earlier attempt stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Resume {
-    /// The bytes that are in the file, and are not asked for again.
+    /// The number of bytes in the file, which are not requested again.
     #[n(0)]
     pub offset: u64,
-    /// What tells that the origin still has the same bytes.
+    /// The validator of these bytes.
     #[n(1)]
     pub validator: Validator,
 }
 
-/// What an origin said to recognise its bytes by (RFC 9110 8.8).
+/// A validator of the origin (RFC 9110 8.8).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum Validator {
     /// A strong entity tag, with its quotes.
     #[n(0)]
     ETag(#[n(0)] String),
-    /// The Last-Modified date as it was sent.
+    /// The Last-Modified date, as received.
     #[n(1)]
     LastModified(#[n(0)] String),
 }
 
-/// Limits of time, in milliseconds.
+/// The timeouts, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Limits {
-    /// Until the connection stands, TLS included.
+    /// The time to connect, with TLS.
     #[n(0)]
     pub connect_ms: u64,
-    /// Without a single byte.
+    /// The time without a byte.
     #[n(1)]
     pub stall_ms: u64,
 }
 
-/// What wharf-fetch tells while it works.
+/// An event of a download attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum Event {
-    /// A signature stands beside the package: `URI.asc` or `URI.sig`. Comes before [`Event::Started`], if at all.
+    /// A detached signature was found at `URI.asc` or `URI.sig`. It precedes [`Event::Started`].
     #[n(0)]
     Signature(#[n(0)] ByteVec),
-    /// The first byte is there.
+    /// The origin sends the package.
     #[n(1)]
     Started {
-        /// Where the bytes begin: the asked offset, or 0 when the origin has other bytes now or cannot go on.
+        /// The first byte: the requested offset, or 0 if the origin has other bytes now or cannot resume.
         #[n(0)]
         offset: u64,
-        /// The length of the whole package, where the origin says it.
+        /// The length of the whole package, if the origin sent it.
         #[n(1)]
         total: Option<u64>,
-        /// How to go on later; none means that this origin cannot.
+        /// The validator to resume with. `None` means that the download cannot be resumed.
         #[n(2)]
         validator: Option<Validator>,
     },
-    /// So many bytes of the package are on disk (fsync), from its first byte on.
+    /// This many bytes of the package, from byte 0, are on disk (fsync).
     #[n(2)]
     Durable(#[n(0)] u64),
-    /// The whole package is written, fsynced, and the descriptor closed.
+    /// The whole package is on disk (fsync), and the descriptor is closed.
     #[n(3)]
     Complete {
         /// The length of the package.
         #[n(0)]
         length: u64,
     },
-    /// The attempt is over.
+    /// The attempt failed.
     #[n(4)]
     Failed {
-        /// Why.
+        /// The failure.
         #[n(0)]
         failure: Failure,
-        /// The origin asked to wait so long (Retry-After), in seconds.
+        /// Retry-After of the origin, in seconds.
         #[n(1)]
         retry_after: Option<u64>,
-        /// So many bytes are on disk and worth keeping.
+        /// The number of bytes on disk to resume after.
         #[n(2)]
         durable: u64,
     },
 }
 
-/// Bytes between two [`Event::Durable`].
+/// The bytes between two [`Event::Durable`].
 pub const DURABLE_EVERY: u64 = 8 * 1024 * 1024;
 
 #[cfg(test)]
@@ -215,13 +215,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_request_comes_out_as_it_went_in(request in request()) {
+        fn a_request_survives_its_encoding(request in request()) {
             let frame = encode(&request).unwrap();
             prop_assert_eq!(decode::<Request>(&frame).unwrap(), request);
         }
 
         #[test]
-        fn an_event_comes_out_as_it_went_in(event in event()) {
+        fn an_event_survives_its_encoding(event in event()) {
             let frame = encode(&event).unwrap();
             prop_assert_eq!(decode::<Event>(&frame).unwrap(), event);
         }
@@ -233,7 +233,7 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_that_is_cut_short_is_refused(request in request(), cut in any::<prop::sample::Index>()) {
+        fn a_truncated_frame_is_rejected(request in request(), cut in any::<prop::sample::Index>()) {
             let frame = encode(&request).unwrap();
             prop_assert!(decode::<Request>(&frame[..cut.index(frame.len())]).is_err());
         }
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_a_newer_program_is_passed_over() {
+    fn a_field_of_a_newer_program_is_ignored() {
         #[derive(Encode)]
         #[cbor(map)]
         struct Newer {

@@ -1,4 +1,4 @@
-//! Names that our programs give to things: 128 random bits each, so that none is ever given twice.
+//! IDs of 128 random bits, which are never used twice.
 
 use std::{fmt, str::FromStr};
 
@@ -12,12 +12,12 @@ macro_rules! id {
         pub struct $name(#[cbor(with = "minicbor::bytes")] [u8; 16]);
 
         impl $name {
-            /// The id made of these random bytes.
+            /// The ID of these random bytes.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
 
-            /// Its bytes, as they are stored.
+            /// The bytes.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
@@ -46,19 +46,19 @@ macro_rules! id {
 }
 
 id! {
-    /// One operation: an Install, an Uninstall, an Activate, a Deactivate, with all that is done for it.
-    /// The installer does an operation once, however often it is asked.
+    /// The ID of an operation: an Install, Uninstall, Activate or Deactivate. The installer carries out an
+    /// operation once, even if it is requested again.
     OperationId
 }
 
 id! {
-    /// One file in root's folder: bytes on their way, then the sealed package.
+    /// The ID of a staged file: an incomplete download, then a sealed package.
     StageId
 }
 
 /// The text is not 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an id: 32 hexadecimal digits are expected")]
+#[error("not an ID: expected 32 lower-case hexadecimal digits")]
 pub struct NotAnId;
 
 fn parse(text: &str) -> Result<[u8; 16], NotAnId> {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_id_is_refused() {
+    fn an_invalid_id_is_rejected() {
         for text in [
             "",
             "0",

@@ -1,16 +1,16 @@
-//! All that passes between wharfd, wharf-fetch, wharf-installer and wharf-inspect: frames, causes, verdicts.
-//! One frame is one packet of a SOCK_SEQPACKET socket. This crate knows no socket and no file.
+//! The frames between wharfd, wharf-fetch, wharf-installer and wharf-inspect. One frame is one packet of a
+//! SOCK_SEQPACKET socket. This crate opens no socket and no file.
 //!
-//! - [`codec`]: values to bytes and back, bounded; the only door in and out.
-//! - [`installer`]: what wharfd asks of the installer, and its answers.
-//! - [`fetch`]: what wharfd asks of wharf-fetch, and what it reports.
-//! - [`inspect`]: what the installer asks of wharf-inspect, and its answer.
-//! - [`cause`]: why something failed, in the terms that become Update Results.
-//! - [`names`], [`ids`], [`text`], [`secret`]: the small types all of them are made of.
+//! - [`codec`]: encodes and decodes frames, with a limit of their length.
+//! - [`installer`]: the requests of wharfd to the installer, and the replies.
+//! - [`fetch`]: the request of wharfd to wharf-fetch, and the events.
+//! - [`inspect`]: the request of the installer to wharf-inspect, and the answer.
+//! - [`cause`]: the causes of failures, from which wharfd derives Update Results.
+//! - [`names`], [`ids`], [`text`], [`secret`]: the types of their fields.
 //!
-//! Every structure is a CBOR map with numbered fields: a number is never given a second meaning, and
-//! a program passes over the numbers that it does not know. So an older wharfd works with a newer
-//! installer and the reverse, as happens in every upgrade of wharfd itself.
+//! Every structure is a CBOR map with numbered fields. A number never changes its meaning, and a program
+//! ignores unknown numbers. An older wharfd therefore works with a newer installer and the reverse, which
+//! happens in every upgrade of wharfd.
 
 #![forbid(unsafe_code)]
 

@@ -1,14 +1,14 @@
-//! Names and versions of packages as they travel: bounded and printable. Whether a name fits the
-//! grammar of a package manager is for its backend to say.
+//! Names and versions of packages: bounded and printable. The backend checks the grammar of its package
+//! manager.
 
 use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, decode};
 
-/// The longest name or version: resources 0 and 1 hold 0..255 bytes (TS table 6.-2).
+/// The longest name or version, as in resources 0 and 1 (TS table 6.-2).
 pub const MAX_NAME: usize = 255;
 
-/// The text is empty, too long, or holds something else than printable ASCII.
+/// The text is empty or too long, or has characters other than printable ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a name or version is 1 to {MAX_NAME} printable ASCII characters without a space")]
 pub struct NotAName;
@@ -21,7 +21,7 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// The text, if it can be one.
+            /// Checks the text.
             pub fn new(text: &str) -> Result<Self, NotAName> {
                 check(text).map(|text| Self(text.to_owned()))
             }
@@ -53,7 +53,7 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a package, as its package manager knows it.
+    /// The name of a package in its package manager.
     PackageName
 }
 

@@ -1,16 +1,16 @@
-//! Bytes that nobody may read by accident: no Debug, no Display, wiped when dropped.
+//! Secret bytes, which `Debug` does not show and which are wiped when dropped.
 
 use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteVec, decode, encode};
 use zeroize::Zeroizing;
 
-/// A user name, a password, a key. Whoever needs it calls [`Secret::expose`], which is easy to search for.
+/// A user name, a password or a key. Only [`Secret::expose`] returns it, which is easy to search for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Wraps the bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }

@@ -1,10 +1,10 @@
-//! Text for people that may hold words from outside: one line, printable, bounded.
+//! Text for people that may contain untrusted words: one printable, bounded line.
 
 use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, decode};
 
-/// One bounded line that a person reads. Control characters are escaped, what is too long is cut.
+/// One bounded line of text. Control characters are escaped, and a long text is cut.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Encode)]
 #[cbor(transparent)]
 pub struct Text(String);
@@ -13,13 +13,12 @@ impl Text {
     /// The longest text, in bytes.
     pub const MAX: usize = 480;
 
-    /// The words, made one printable line.
+    /// Makes one printable line of the words.
     pub fn new(words: &str) -> Self {
         Self::within(words, Self::MAX)
     }
 
-    /// `self; then` as one text. If that is too long, each part is cut to the room that the other leaves, but keeps at
-    /// least half.
+    /// `self; then` as one text. If it is too long, each part is cut to the space that the other leaves, or to half.
     pub fn followed_by(&self, then: &Self) -> Self {
         let room = Self::MAX - "; ".len();
         let share = |other: &Self| room - other.0.len().min(room / 2);
@@ -55,7 +54,7 @@ impl Text {
     }
 }
 
-/// Characters that turn or hide the text around them, on a terminal or in a web page.
+/// Characters that reverse or hide the text around them on a terminal or in a web page.
 fn is_deceptive(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -102,13 +101,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_terminal_would_obey() {
+    fn escapes_control_and_deceptive_characters() {
         assert_eq!(Text::new("a\u{1b}[2Jb\nc").as_str(), "a\\u{1b}[2Jb\\nc");
         assert_eq!(Text::new("gpj\u{202e}.deb").as_str(), "gpj\\u{202e}.deb");
     }
 
     #[test]
-    fn cuts_what_is_too_long_between_characters() {
+    fn cuts_a_long_text_between_characters() {
         let text = Text::new(&"é".repeat(1000));
         assert!(
             text.as_str().len() <= Text::MAX,
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn two_texts_share_the_room_of_one() {
+    fn two_texts_share_the_space_of_one() {
         let long = |letter: &str| Text::new(&letter.repeat(1000));
         let short = Text::new("acme 1.4 is in place and runs");
         assert_eq!(
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn making_a_text_twice_changes_nothing() {
+    fn escaping_a_text_twice_changes_nothing() {
         let once = Text::new(&"x\u{7f}".repeat(500));
         assert_eq!(Text::new(once.as_str()), once);
     }

@@ -1,5 +1,5 @@
-//! The frames of the job socket: each comes back, an older program understands a newer one and the reverse, and
-//! nothing that is sent is too strange to be refused.
+//! The frames of the job socket: each survives its encoding, older and newer programs understand each other, and
+//! invalid bytes are rejected.
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 use minicbor::{Decode, Encode};
@@ -138,7 +138,7 @@ fn replies() -> Vec<Reply> {
 }
 
 #[test]
-fn each_frame_comes_back() {
+fn each_frame_survives_its_encoding() {
     for request in requests() {
         assert_eq!(
             decode::<Request>(&encode(&request).unwrap()).unwrap(),
@@ -179,7 +179,7 @@ fn a_number_never_gets_a_second_meaning() {
     }
 }
 
-/// The same frames, as a later release may have them.
+/// The frames of a later release.
 #[derive(Encode, Decode)]
 #[cbor(map)]
 enum Newer {
@@ -238,7 +238,7 @@ fn fields_that_an_older_program_does_not_send_are_absent() {
 }
 
 #[test]
-fn what_an_older_program_found_is_whole_has_services_and_is_not_said_to_be_managed() {
+fn missing_fields_of_an_older_program_mean_undamaged_with_services_and_unmanaged() {
     let older = encode(&installed()).unwrap();
     let expected = Found {
         damage: None,
@@ -255,7 +255,7 @@ fn what_an_older_program_found_is_whole_has_services_and_is_not_said_to_be_manag
 }
 
 #[test]
-fn what_is_found_is_told_with_its_damage() {
+fn a_found_package_is_shown_with_its_damage() {
     assert_eq!(found().to_string(), "acme 1:2-3 (half-configured)");
     let whole = Found {
         damage: None,
@@ -265,12 +265,12 @@ fn what_is_found_is_told_with_its_damage() {
 }
 
 #[test]
-fn a_question_of_a_newer_program_is_not_taken_for_another() {
+fn an_unknown_request_of_a_newer_program_is_rejected() {
     assert!(decode::<Request>(&encode(&Newer::Dance).unwrap()).is_err());
 }
 
 #[test]
-fn what_is_longer_than_a_frame_is_neither_sent_nor_taken() {
+fn a_frame_over_the_limit_is_neither_sent_nor_accepted() {
     let stages = vec![
         StageEntry {
             stage: STAGE,
@@ -297,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_frame_is_refused_or_is_a_frame(at in 0usize..200, byte: u8, which in 0usize..15) {
+    fn a_damaged_frame_is_rejected_or_still_valid(at in 0usize..200, byte: u8, which in 0usize..15) {
         let mut bytes = encode(&requests()[which]).unwrap();
         if let Some(damaged) = bytes.get_mut(at) {
             *damaged = byte;
@@ -308,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_that_is_cut_or_goes_on_is_refused(cut in 0usize..30, which in 0usize..15) {
+    fn a_truncated_or_extended_frame_is_rejected(cut in 0usize..30, which in 0usize..15) {
         let mut bytes = encode(&requests()[which]).unwrap();
         bytes.push(0);
         prop_assert!(decode::<Request>(&bytes).is_err());
