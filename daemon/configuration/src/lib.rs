@@ -1,5 +1,5 @@
-//! Reads a configuration file. serde reports a wrong value without its key. This crate finds the key and adds how it is
-//! written. It knows no key itself.
+//! Reads a configuration file. serde reports a wrong value without its key. This crate adds the key and its correct
+//! form. The keys come from the caller.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use toml::{
     de::{DeTable, DeValue, Error},
 };
 
-/// How keys are written: the key with its tables (`server.uri`; `*` matches any key), and an example.
+/// The correct forms of keys: the key with its tables (`server.uri`; `*` matches any key), and an example.
 pub type Written = [(&'static str, &'static str)];
 
 /// The reason why a text is rejected.
@@ -20,11 +20,11 @@ pub struct Wrong {
     pub line: usize,
     /// The character in that line, from 1.
     pub column: usize,
-    /// The key, the fault, and how the key is written.
+    /// The key, the fault and the correct form.
     pub message: String,
 }
 
-/// Reads TOML.
+/// Parses TOML.
 pub fn parse<T: DeserializeOwned>(text: &str, written: &Written) -> Result<T, Wrong> {
     toml::from_str(text).map_err(|error| wrong(text, &error, written))
 }
@@ -85,40 +85,40 @@ fn example(key: &[String], written: &Written) -> Option<&'static str> {
         .map(|(_, example)| *example)
 }
 
-/// The innermost key at this offset, with its tables. In invalid TOML: as far as the text can be read.
+/// The innermost key at this offset, with its tables. Invalid TOML is read as far as possible.
 fn key_at(text: &str, offset: usize) -> Vec<String> {
     let (table, _) = DeTable::parse_recoverable(text);
     let mut found = Vec::new();
-    look(table.get_ref(), offset, &mut Vec::new(), &mut found);
+    search(table.get_ref(), offset, &mut Vec::new(), &mut found);
     found
 }
 
-fn look(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>, found: &mut Vec<String>) {
+fn search(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>, found: &mut Vec<String>) {
     for (key, value) in table {
         path.push(key.get_ref().to_string());
         let is_here = covers(&key.span(), offset) || covers(&value.span(), offset);
         if is_here && path.len() > found.len() {
             found.clone_from(path);
         }
-        look_into(value, offset, path, found);
+        search_value(value, offset, path, found);
         path.pop();
     }
 }
 
-fn look_into(
+fn search_value(
     value: &Spanned<DeValue<'_>>,
     offset: usize,
     path: &mut Vec<String>,
     found: &mut Vec<String>,
 ) {
     match value.get_ref() {
-        DeValue::Table(table) => look(table, offset, path, found),
+        DeValue::Table(table) => search(table, offset, path, found),
         DeValue::Array(values) => {
             for value in values {
                 if covers(&value.span(), offset) && path.len() > found.len() {
                     found.clone_from(path);
                 }
-                look_into(value, offset, path, found);
+                search_value(value, offset, path, found);
             }
         }
         _ => {}
@@ -139,7 +139,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "only errors are looked at")]
+    #[allow(dead_code, reason = "the tests look only at errors")]
     struct File {
         name: Option<String>,
         #[serde(default)]
@@ -152,7 +152,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "only errors are looked at")]
+    #[allow(dead_code, reason = "the tests look only at errors")]
     struct Server {
         uri: String,
         lifetime: Option<u32>,
@@ -160,7 +160,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "only errors are looked at")]
+    #[allow(dead_code, reason = "the tests look only at errors")]
     struct Package {
         active: bool,
     }
@@ -174,7 +174,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_error_names_line_column_and_key_and_says_how_that_is_written() {
+    fn an_error_names_line_column_key_and_correct_form() {
         for (text, expected) in [
             (
                 "[server]\nuri = \"x\"\n",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_toml_is_told_its_place() {
+    fn invalid_toml_is_reported_with_line_and_column() {
         for (text, place) in [
             ("x", "line 1, column 2: "),
             ("[[server]\n", "line 1, column 10: "),
