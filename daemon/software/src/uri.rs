@@ -1,13 +1,13 @@
-//! A Package URI: its syntax (RFC 3986, with an authority), and no more. What it leads to is for the download to learn.
+//! The syntax of a Package URI (RFC 3986, with an authority). wharf-fetch checks the rest.
 
 use std::{fmt, net::Ipv6Addr, str, str::FromStr};
 
-/// The longest Package URI, in bytes. The TS says 255, and presigned URIs are longer.
+/// The longest Package URI, in bytes. The TS says 255, but presigned URIs are longer.
 pub const MAX_URI: usize = 2048;
 
 const HTTP: &str = "http://";
 
-/// A URI with scheme and host. It may carry a token and resource 3 cannot be read, so it is not shown.
+/// A URI with scheme and host. It may contain a token, so that `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PackageUri {
     text: String,
@@ -15,48 +15,46 @@ pub struct PackageUri {
     origin: usize,
 }
 
-/// Scheme, host and port of a URI (RFC 6454 4), in small letters and without the port of http. Another spelling of the
-/// same host is another origin here.
+/// The scheme, host and port of a URI (RFC 6454 4), in lower case and without the port 80 of http. Another spelling of a
+/// host is another origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UriOrigin(String);
 
-/// Why a text names no origin of http; never says the text.
+/// The text is not an http origin. The error does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected http://host[:port], with no user or wildcard in it and nothing behind it; https needs no entry"
-)]
+#[error("expected http://host[:port] without a user, a path or a wildcard; https needs no entry")]
 pub struct NotAnHttpOrigin;
 
-/// Why a Package URI is refused; never says the URI.
+/// The reason why a Package URI is rejected. The error does not contain the URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
-    /// Nothing.
+    /// The URI is empty.
     #[error("the Package URI is empty")]
     Empty,
-    /// More than [`MAX_URI`].
+    /// The URI is longer than [`MAX_URI`].
     #[error("the Package URI is longer than {MAX_URI} bytes")]
     TooLong,
-    /// A character that RFC 3986 does not know, or a `%` without two digits.
+    /// A character is not allowed in a URI, or `%` is not followed by two digits (RFC 3986 2.1).
     #[error("the Package URI holds a character that must be percent-encoded")]
     Character,
-    /// No `scheme://`.
+    /// There is no `scheme://`.
     #[error("the Package URI does not begin with a scheme and ://")]
     Scheme,
-    /// A user, perhaps with a password.
+    /// The URI has a user.
     #[error("the Package URI names a user: write User Name and Password instead")]
     UserInfo,
-    /// No host, or none that can be.
+    /// The host is missing or invalid.
     #[error("the Package URI has no valid host")]
     Host,
-    /// A port that is none.
+    /// The port is invalid.
     #[error("the Package URI has no valid port: 1 to 65535")]
     Port,
 }
 
 impl PackageUri {
-    /// The URI in these bytes.
+    /// Parses the bytes of a URI.
     pub fn parse(bytes: &[u8]) -> Result<Self, UriError> {
-        let text = written(bytes)?;
+        let text = checked_text(bytes)?;
         let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
         if !is_scheme(scheme) {
             return Err(UriError::Scheme);
@@ -72,12 +70,12 @@ impl PackageUri {
         })
     }
 
-    /// The URI as it was written.
+    /// The URI, as the server wrote it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The scheme as it was written.
+    /// The scheme, as the server wrote it.
     pub fn scheme(&self) -> &str {
         self.text.split_at(self.scheme).0
     }
@@ -91,7 +89,7 @@ impl PackageUri {
         UriOrigin(portless.unwrap_or(&origin).to_owned())
     }
 
-    /// The last part of the path, without parameters; none where the path ends with a folder.
+    /// The last segment of the path, without parameters. `None` if it is empty.
     pub fn file_name(&self) -> Option<&str> {
         let (_, tail) = self.text.split_at(self.origin);
         let path = tail.split(['?', '#']).next()?;
@@ -99,7 +97,7 @@ impl PackageUri {
         last.split(';').next().filter(|name| !name.is_empty())
     }
 
-    /// Whether the origin shows a certificate, whose dates need a clock.
+    /// Whether the download uses TLS, which needs a correct clock.
     pub fn is_over_tls(&self) -> bool {
         ["https", "coaps", "coaps+tcp"]
             .iter()
@@ -122,12 +120,12 @@ impl fmt::Display for UriOrigin {
 impl FromStr for UriOrigin {
     type Err = NotAnHttpOrigin;
 
-    /// One that speaks http.
+    /// Parses an http origin.
     fn from_str(text: &str) -> Result<Self, NotAnHttpOrigin> {
         let uri = PackageUri::parse(text.as_bytes()).map_err(|_| NotAnHttpOrigin)?;
         let origin = uri.origin();
         let is_whole = uri.origin == text.len();
-        // No host of an origin has a `*` or `%`, so such an entry could only mislead.
+        // A host with `*` or `%` would never match, and look like a wildcard.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/[]-._".contains(&byte);
         match is_whole && text.bytes().all(plain) && origin.0.starts_with(HTTP) {
             true => Ok(origin),
@@ -136,8 +134,8 @@ impl FromStr for UriOrigin {
     }
 }
 
-/// The text, if each of its characters may stand in a URI.
-fn written(bytes: &[u8]) -> Result<&str, UriError> {
+/// Checks the length and the characters of a URI.
+fn checked_text(bytes: &[u8]) -> Result<&str, UriError> {
     match bytes.len() {
         0 => return Err(UriError::Empty),
         1..=MAX_URI => {}
@@ -161,7 +159,7 @@ const fn is_uri_character(byte: u8) -> bool {
         || is_mark(byte)
 }
 
-/// The characters beside letters and digits that a host may hold (RFC 3986 3.2.2 reg-name).
+/// The characters other than letters and digits in a host (reg-name, RFC 3986 3.2.2).
 const fn is_mark(byte: u8) -> bool {
     matches!(
         byte,
@@ -230,7 +228,7 @@ fn check_port(port: &str) -> Result<(), UriError> {
     }
 }
 
-/// Path, query and fragment hold no brackets, and there is one fragment at most (RFC 3986 3.3 to 3.5).
+/// Checks path, query and fragment: no brackets, and at most one fragment (RFC 3986 3.3 to 3.5).
 fn check_tail(tail: &str) -> Result<(), UriError> {
     let fragments = tail.matches('#').count();
     if tail.contains(['[', ']']) || fragments > 1 {
@@ -250,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_of_origins_are_taken_as_they_are_written() {
+    fn valid_uris_are_accepted_unchanged() {
         for uri in [
             "https://origin.example/a.deb",
             "HTTP://Origin.example",
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uri_with_a_host_is_refused_with_its_reason() {
+    fn an_invalid_uri_is_rejected_with_its_reason() {
         for (uri, expected) in [
             ("", UriError::Empty),
             ("https://origin.example/a b", UriError::Character),
@@ -317,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_shown_over_tls_and_dtls() {
+    fn tls_and_dtls_schemes_need_a_clock() {
         for (uri, over_tls) in [
             ("https://h", true),
             ("HTTPS://h", true),
@@ -380,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_and_file_name_are_what_may_be_shown() {
+    fn origin_and_file_name_contain_no_secret() {
         for (uri, origin, file_name) in [
             (
                 "https://h:8443/secret/a.deb?t=/x#/y",
@@ -416,14 +414,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_are_taken_as_they_are_or_refused(bytes in any::<Vec<u8>>()) {
+        fn bytes_are_accepted_unchanged_or_rejected(bytes in any::<Vec<u8>>()) {
             if let Ok(uri) = PackageUri::parse(&bytes) {
                 prop_assert_eq!(uri.as_str().as_bytes(), bytes);
             }
         }
 
         #[test]
-        fn what_is_taken_is_printable_and_names_no_user(uri in "[a-z0-9]{1,3}://[a-z@:\\[\\]/?#%0-9.]{0,12}") {
+        fn an_accepted_uri_is_printable_and_has_no_user(uri in "[a-z0-9]{1,3}://[a-z@:\\[\\]/?#%0-9.]{0,12}") {
             if let Ok(uri) = PackageUri::parse(uri.as_bytes()) {
                 let authority = uri.as_str().split(['/', '?', '#']).nth(2).unwrap();
                 prop_assert!(!authority.contains('@') && !authority.is_empty());
