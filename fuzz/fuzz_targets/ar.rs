@@ -1,4 +1,4 @@
-//! A package from anywhere: the framing, and what is behind it when that is sound.
+//! An untrusted package: its ar framing, and its content if the framing is valid.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! Whatever datagrams come, in whatever time: the engine answers in bounded messages, and its deadlines end.
+//! The engine handles any datagrams at any time. Its messages are bounded, and its deadlines lie ahead.
 //!
-//! The input is a list of steps: two bytes of length, two of seconds to pass, the datagram. One without a byte is a
-//! restart of the program, one of a single byte another way to the server.
+//! The input is a list of steps: two bytes of length, two bytes of seconds to wait, and a datagram. An empty datagram
+//! restarts the program. A datagram of one byte changes the connection to the server.
 #![no_main]
 
 use std::time::Duration;
@@ -56,7 +56,7 @@ fuzz_target!(|steps: &[u8]| {
             Input::Changed(vec![Path::Resource(9, 0, 7)]),
         );
     }
-    // Left alone, it waits for moments that come, and those lie ahead.
+    // Without input, each new deadline is later than the last one.
     for _ in 0..20 {
         let Some(deadline) = engine.next_deadline() else {
             return;
@@ -74,7 +74,7 @@ fn objects() -> Objects {
 fn restarted(engine: &Engine, now: Time) -> Engine {
     let saved = engine.saved();
     let mut engine = Engine::restored(Config::new("fuzz"), objects(), 2, saved.clone());
-    // Message IDs are skipped.
+    // Only the Message-ID ceiling may differ, since a restart skips IDs.
     let message_ceiling = saved.message_ceiling;
     let again = Saved {
         message_ceiling,

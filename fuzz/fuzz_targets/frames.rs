@@ -1,5 +1,4 @@
-//! Packets of the job socket and of the other sockets between our programs: nothing may panic, and what is understood
-//! is written the same way again.
+//! Packets of the sockets between our programs: no packet causes a panic, and a decoded request survives its encoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,7 +6,7 @@ use wharf_frames::{decode, encode, fetch, inspect, installer};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = decode::<installer::Request>(bytes) {
-        let again = encode(&request).expect("what came in a frame fits into one");
+        let again = encode(&request).expect("a decoded frame fits into a frame");
         assert_eq!(decode::<installer::Request>(&again).expect("our own frame"), request);
     }
     let _ = decode::<installer::Reply>(bytes);

@@ -1,4 +1,4 @@
-//! A datagram that is a CoAP message has one encoding: the datagram itself.
+//! A decoded CoAP message encodes to the same datagram.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! TLV entries survive being written again.
+//! TLV entries survive their encoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
