@@ -96,7 +96,7 @@ pub enum Event {
     /// A detached signature was found at `URI.asc` or `URI.sig`. It precedes [`Event::Started`].
     #[n(0)]
     Signature(#[n(0)] ByteVec),
-    /// The origin sends the package.
+    /// The origin answered, and the file is ready for the bytes.
     #[n(1)]
     Started {
         /// The first byte: the requested offset, or 0 if the origin has other bytes now or cannot resume.

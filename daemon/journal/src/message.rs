@@ -94,7 +94,7 @@ pub const JOB_FAILED: &str = "aebc6c033c6e45aa86b8d203f1ea6c64";
 /// wharf-job repairs an interrupted attempt.
 pub const JOB_REPAIRS: &str = "c63cafef9f40469f84a31910a72ffcb6";
 
-/// A unit of an inactive package runs.
+/// A unit or service of a package is not held back until Activate.
 pub const NOT_HELD_BACK: &str = "0e83f608afa44dde96c58b5432a74831";
 
 /// Processes that a maintainer script left running were ended.

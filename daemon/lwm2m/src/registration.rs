@@ -140,8 +140,8 @@ impl Registration {
         self.moving = true;
     }
 
-    /// The next attempt. An unexpired registration is updated, which keeps its observations. The
-    /// engine registers again after a 4.04.
+    /// The next attempt: an Update until the registration expires, since a Register would end its
+    /// observations.
     fn attempt(&self, now: Time) -> Attempt {
         match !self.location.is_empty() && now < self.expires {
             true => Attempt::Update,

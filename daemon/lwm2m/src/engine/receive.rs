@@ -104,8 +104,8 @@ impl Engine {
     /// Handles an acknowledgement, empty or with a piggybacked response.
     fn concluded(&mut self, now: Time, message: &Message) {
         if !matches!(self.sender.purpose(), Some(Purpose::Registration)) {
-            // A notification gets no piggybacked response. The server took the message for a
-            // duplicate of an earlier run's request, and dropped it.
+            // A piggybacked response to a notification shows that the server treated it as a duplicate
+            // of an earlier run's request, and dropped it.
             if message.code().is_response() {
                 return;
             }
