@@ -2,7 +2,10 @@
 
 use wharf_frames::StageId;
 
-use crate::{Code, Effect, Event, Instance, Refusal, Request, Rules, Transition, Write, step};
+use crate::{
+    Code, Effect, Event, Instance, Origin, Refusal, Request, Rules, Transition, Write,
+    settings::Settings, step,
+};
 
 /// The id of an instance of Object 9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +57,14 @@ pub fn create(
         request,
         stage,
     };
-    match step(&Instance::default(), event, rules) {
+    let new = Instance {
+        settings: Settings {
+            local: matches!(request.origin, Origin::User(_)),
+            ..Settings::default()
+        },
+        ..Instance::default()
+    };
+    match step(&new, event, rules) {
         Ok(mut transition) => {
             transition.effects.push(Effect::UpdateRegistration);
             Ok(transition)

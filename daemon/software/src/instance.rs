@@ -220,7 +220,7 @@ impl Instance {
         &self.state
     }
 
-    /// What a server has set.
+    /// All that is no state.
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -266,6 +266,11 @@ impl Instance {
     /// Resource 1, PkgVersion: of the same package as [`Self::pkg_name`].
     pub fn pkg_version(&self) -> &str {
         self.shown().map_or("", |(_, version)| version.as_str())
+    }
+
+    /// As in [`Settings::local`].
+    pub const fn is_local(&self) -> bool {
+        self.settings.local
     }
 
     /// Resource 8, Update Supported Objects.

@@ -45,6 +45,8 @@ pub struct Record {
     pub user_name: Option<Secret>,
     /// Resource 15.
     pub password: Option<Secret>,
+    /// A local user created the instance.
+    pub local: bool,
 }
 
 /// How far an operation is, downloads included.
@@ -123,6 +125,7 @@ impl From<&Instance> for Record {
             package_settings: settings.package_settings,
             user_name: settings.user_name.clone(),
             password: settings.password.clone(),
+            local: settings.local,
         }
     }
 }
@@ -198,6 +201,7 @@ impl TryFrom<Record> for Instance {
                 package_settings: record.package_settings,
                 user_name: record.user_name.clone(),
                 password: record.password.clone(),
+                local: record.local,
             },
         };
         if Record::from(&instance) == record {

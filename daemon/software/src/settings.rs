@@ -1,11 +1,11 @@
-//! The resources that a server writes and that change no state: 8, 13, 14, 15 (TS table 6.-2).
+//! The resources that a server writes and that change no state: 8, 13, 14, 15 (TS table 6.-2). And who made the instance.
 
 use wharf_frames::Secret;
 
 /// The longest User Name or Password, in bytes (TS table 6.-2).
 pub const MAX_CREDENTIAL: usize = 255;
 
-/// What a server has set.
+/// All of an instance that is no state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Resource 8, Update Supported Objects.
@@ -16,6 +16,8 @@ pub struct Settings {
     pub user_name: Option<Secret>,
     /// Resource 15, Password, until the next download ends.
     pub password: Option<Secret>,
+    /// A local user created the instance. The server or the factory made the others.
+    pub local: bool,
 }
 
 /// A link to an object instance (data type Objlnk).

@@ -224,6 +224,12 @@ impl Instance {
         self.id.0
     }
 
+    /// Whether a local user created it. The server or the factory made the others.
+    #[zbus(property)]
+    fn local(&self) -> bool {
+        self.view(|instance| instance.local)
+    }
+
     /// Resource 0.
     #[zbus(property)]
     fn pkg_name(&self) -> String {

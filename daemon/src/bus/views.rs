@@ -64,6 +64,8 @@ pub struct InstanceView {
     pub runs: bool,
     /// The software has nothing for the service manager to start.
     pub no_services: bool,
+    /// A local user created it.
+    pub local: bool,
     /// An Install, Uninstall, Activate or Deactivate is accepted and has not ended.
     pub busy: bool,
     /// What is being done, downloads included.
@@ -89,6 +91,7 @@ impl InstanceView {
             software: software.map(|(name, version)| (name.to_string(), version.to_string())),
             runs: instance.runs(),
             no_services: instance.no_services(),
+            local: instance.is_local(),
             busy: instance.is_busy(),
             operation: instance.operation().map(|operation| operation.id),
             percent: None,

@@ -14,7 +14,7 @@ const COLUMNS: &str = "instance.id, update_state, update_result, note, \
     in_place_no_services, in_place_runs, in_place_note, \
     stage, package_name, package_version, package_architecture, package_length, package_signer, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
-    user_name, password, operation.id AS operation_id, kind, origin, origin_id, deadline";
+    user_name, password, local, operation.id AS operation_id, kind, origin, origin_id, deadline";
 
 /// Every row, each read or with the reason why it cannot be.
 pub(super) fn all(
@@ -56,6 +56,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         },
         user_name: optional(row, "user_name")?,
         password: optional(row, "password")?,
+        local: row.get("local")?,
     })
 }
 
@@ -163,13 +164,13 @@ pub(super) fn put(
              in_place_no_services, in_place_runs, in_place_note, \
              stage, package_name, package_version, package_architecture, package_length, package_signer, \
              package_uri, operation, progress, update_supported_objects, settings_object, settings_instance, \
-             user_name, password) \
+             user_name, password, local) \
              VALUES (:id, :update_state, :update_result, :note, \
              :in_place_name, :in_place_version, :in_place_active, :in_place_damage, :in_place_skipped, \
              :in_place_no_services, :in_place_runs, :in_place_note, \
              :stage, :package_name, :package_version, :package_architecture, :package_length, :package_signer, \
              :package_uri, :operation, :progress, :update_supported_objects, :settings_object, :settings_instance, \
-             :user_name, :password)",
+             :user_name, :password, :local)",
         )?
         .execute(named_params! {
             ":id": Sql(id),
@@ -198,6 +199,7 @@ pub(super) fn put(
             ":settings_instance": record.package_settings.instance,
             ":user_name": record.user_name.map(Sql),
             ":password": record.password.map(Sql),
+            ":local": record.local,
         })?;
     Ok(())
 }

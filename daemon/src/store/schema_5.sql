@@ -73,3 +73,6 @@ CREATE TABLE local_port (
 ) STRICT;
 INSERT INTO local_port SELECT 1, port FROM old_local_port;
 DROP TABLE old_local_port;
+
+-- Whether a local user created the instance. It is not known of older ones, which count as the server's.
+ALTER TABLE instance ADD COLUMN local INTEGER NOT NULL DEFAULT 0 CHECK (local IN (0, 1));

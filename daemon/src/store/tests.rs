@@ -713,6 +713,32 @@ fn software_that_was_active_before_its_upgrade_runs_for_all_that_an_older_releas
     assert_eq!(runs, [true, false]);
 }
 
+#[test]
+fn an_instance_of_the_fourth_schema_is_the_servers_and_a_local_users_instance_stays_his() {
+    let folder = of_release_0_1();
+    drop(Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap());
+    let mut open = folder.open().unwrap();
+    let created = Record {
+        local: true,
+        ..Record::from(&Instance::default())
+    };
+    let created = Instance::try_from(created).unwrap();
+    let local = InstanceId(15);
+    let commit = Commit {
+        instance: local,
+        old: None,
+        new: Some(&created),
+        over: &[],
+        effects: &[],
+        answered: None,
+        at: 0,
+    };
+    open.commit(&commit).unwrap();
+    let stored = open.load().unwrap().instances;
+    assert!(!stored[&ID].is_local());
+    assert_eq!(stored[&local], created);
+}
+
 /// A folder by the third schema: the pull is over before its package is judged. Then `then` is executed.
 fn downloaded_of_the_third_schema(then: &str) -> Folder {
     let folder = of_release_0_1();

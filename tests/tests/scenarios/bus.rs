@@ -104,24 +104,25 @@ impl OnBus {
         assert_eq!(install.wait().code(), Some(0));
     }
 
-    /// wharfctl, half of whose package has come.
+    /// wharfctl that installs into instance 0, half of whose package has come.
     pub(crate) fn install_that_stalls(&self) -> Process {
         let package = Package::new("hello", "1.0-1").padding(200_000);
         let uri = self.set.publish(&package);
         let path = format!("/{}", uri.rsplit('/').next().unwrap());
         self.set.origin.fault(&path, Fault::StallAfter(100_000));
         let mut command = self.set.gateway.command("wharfctl", &[]);
-        let install = Process::spawn(command.args(["install", &uri]));
+        let install = Process::spawn(command.args(["install", "--instance", "0", &uri]));
         self.set.origin.wait_for_stall();
         install
     }
 
-    /// `wharfctl install` of a URI, with User Name and Password for its origin.
+    /// `wharfctl install` of a URI into instance 0, with User Name and Password for its origin.
     fn install_with_password(&self, uri: &str) -> Said {
         let file = self.set.folder.join("password");
         std::fs::write(&file, "correct horse\n").unwrap();
         let file = file.to_str().unwrap();
-        self.wharfctl(&["install", uri, "--user", "fleet", "--password-file", file])
+        let credentials = ["--user", "fleet", "--password-file", file];
+        self.wharfctl(&[&["install", uri, "--instance", "0"], &credentials[..]].concat())
     }
 
     #[track_caller]
@@ -140,9 +141,15 @@ impl OnBus {
     /// What wharfctl shows of `/9/0` is what the server reads there.
     #[track_caller]
     fn agree(&self, expected: &str) {
-        let shown = &self.json(&["list"])[0];
+        self.agree_on(0, expected);
+    }
+
+    /// The same of another instance.
+    #[track_caller]
+    fn agree_on(&self, instance: u16, expected: &str) {
+        let shown = &self.json(&["show", &instance.to_string()]);
         let client = self.set.client();
-        let read = |resource: u16| client.read_text(&format!("/9/0/{resource}"));
+        let read = |resource: u16| client.read_text(&format!("/9/{instance}/{resource}"));
         let told = |name: &str| match &shown[name] {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
@@ -299,7 +306,7 @@ fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server()
         });
     };
     install(&Package::new("hello", "1.0-1"));
-    assert_eq!(set.client().read_text("/9/0/12"), "0");
+    assert_eq!(set.client().read_text("/9/15/12"), "0");
     let operations = run(set
         .gateway
         .command("wharfctl", &[])
@@ -308,7 +315,7 @@ fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server()
 
     install(&Package::new("own", "1.0-1")); // what is configured for the package holds
     wait_until("own to be active", || {
-        (set.client().read_text("/9/15/12") == "1").then_some(())
+        (set.client().read_text("/9/14/12") == "1").then_some(())
     });
 }
 
@@ -318,14 +325,14 @@ fn a_file_is_handed_over_as_a_descriptor_and_judged_like_a_push() {
     let set = &on_bus.set;
     let inside = set.signed_inside(&Package::new("inside", "1.0-1").padding(300_000));
     on_bus.done(&["install", inside.to_str().unwrap()]);
-    on_bus.agree("4/2");
+    on_bus.agree_on(15, "4/2");
 
     let beside = Package::new("beside", "2.0-1").build(set.folder.path());
     set.keys
         .sign_beside(wharf_tests::keys::Signer::Vendor, &beside);
     let said = on_bus.done(&["install", beside.to_str().unwrap()]);
     assert!(
-        said.contains("\nbeside 2.0-1 is installed in instance 15, and inactive"),
+        said.contains("\nbeside 2.0-1 is installed in instance 14, and inactive"),
         "{said}"
     );
     let around = Package::new("around", "3.0-1").build(set.folder.path());
@@ -388,19 +395,31 @@ fn an_install_upgrades_the_instance_that_has_the_package() {
     install(&Package::new("hello", "1.0-1"), None);
     let uri = set.publish(&Package::new("hello", "2.0-1"));
     on_bus.done(&["install", &uri]);
-    has_in_place(&on_bus, &[(0, "hello 2.0-1")]);
+    has_in_place(&on_bus, &[(0, " "), (15, "hello 2.0-1")]);
     install(&Package::new("other", "1.0-1"), None);
-    has_in_place(&on_bus, &[(0, "hello 2.0-1"), (15, "other 1.0-1")]);
+    has_in_place(
+        &on_bus,
+        &[(0, " "), (14, "other 1.0-1"), (15, "hello 2.0-1")],
+    );
 
     // The name of a file is a guess.
     install(&Package::new("hello", "3.0-1"), Some("update.deb"));
-    has_in_place(&on_bus, &[(0, "hello 3.0-1"), (15, "other 1.0-1")]);
+    has_in_place(
+        &on_bus,
+        &[(0, " "), (14, "other 1.0-1"), (15, "hello 3.0-1")],
+    );
     install(&Package::new("hello", "4.0-1"), Some("other_4.0-1_all.deb"));
-    has_in_place(&on_bus, &[(0, "hello 4.0-1"), (15, "other 1.0-1")]);
+    has_in_place(
+        &on_bus,
+        &[(0, " "), (14, "other 1.0-1"), (15, "hello 4.0-1")],
+    );
 
     let last = set.signed_inside(&Package::new("hello", "5.0-1"));
     on_bus.done(&["install", last.to_str().unwrap(), "--instance", "hello"]);
-    has_in_place(&on_bus, &[(0, "hello 5.0-1"), (15, "other 1.0-1")]);
+    has_in_place(
+        &on_bus,
+        &[(0, " "), (14, "other 1.0-1"), (15, "hello 5.0-1")],
+    );
 }
 
 /// hello is INSTALLED, and nobody has asked for another hello.
@@ -483,6 +502,35 @@ fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
             "wharfctl: there are 3 instances, and `max-instances` in wharfd.toml allows 3: Delete one, or allow more\n"
         )
     );
+}
+
+#[test]
+fn a_free_instance_that_no_local_user_created_is_left_to_the_server() {
+    let mut on_bus = OnBus::simulated();
+    on_bus.set.client().create("/9", None, &[]).expect("2.01");
+    let install = |on_bus: &OnBus, package: &str| {
+        let file = on_bus.set.signed_inside(&Package::new(package, "1.0-1"));
+        on_bus.done(&["install", file.to_str().unwrap()]);
+    };
+    let unsigned = Package::new("unsigned", "1.0-1").build(on_bus.set.folder.path());
+    let said = on_bus.wharfctl(&["install", unsigned.to_str().unwrap()]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    has_in_place(&on_bus, &[(0, " "), (1, " "), (15, " ")]);
+
+    // wharfctl takes its own free instance again, also after a restart of wharfd.
+    on_bus.set.kill_and_start_daemon();
+    on_bus.wait_for_wharfd();
+    install(&on_bus, "hello");
+    has_in_place(&on_bus, &[(0, " "), (1, " "), (15, "hello 1.0-1")]);
+    install(&on_bus, "other");
+    on_bus.done(&["uninstall", "hello"]);
+    install(&on_bus, "third");
+    let all = [(0, " "), (1, " "), (14, "other 1.0-1"), (15, "third 1.0-1")];
+    has_in_place(&on_bus, &all);
+    on_bus.agree("0/0");
+    let local = on_bus.json(&["list"]);
+    let local = local.as_array().unwrap().iter().map(|one| &one["local"]);
+    assert_eq!(local.collect::<Vec<_>>(), [false, false, true, true]);
 }
 
 #[test]
@@ -642,7 +690,7 @@ fn software_without_services_is_told_as_such_also_after_a_restart() {
     std::fs::write(faults.join("no-services"), "").unwrap();
     let package = on_bus.set.signed_inside(&Package::new("hello", "1.0-1"));
 
-    let said = on_bus.done(&["install", package.to_str().unwrap()]);
+    let said = on_bus.done(&["install", "--instance", "0", package.to_str().unwrap()]);
 
     let last = "hello 1.0-1 is installed in instance 0, and has no services";
     assert_eq!(said.lines().last(), Some(last));
@@ -706,7 +754,8 @@ fn a_change_in_json_is_told_as_watch_tells_it() {
         let lines: Vec<Value> = lines.map(|line| line.expect(&said)).collect();
         lines.last().unwrap().clone()
     };
-    assert_eq!(last(&["install", &uri])["update_state_name"], "INSTALLED");
+    let installed = last(&["install", "--instance", "0", &uri]);
+    assert_eq!(installed["update_state_name"], "INSTALLED");
     assert_eq!(last(&["activate", "0"])["active"], true);
     assert_eq!(last(&["deactivate", "0"])["active"], false);
     assert_eq!(last(&["uninstall", "0"])["update_state_name"], "INITIAL");
@@ -732,7 +781,7 @@ fn what_nobody_reads_is_done_all_the_same() {
             "{arguments:?}"
         );
     };
-    unread(&["install", &uri]);
+    unread(&["install", "--instance", "0", &uri]);
     on_bus.agree("4/2");
     for verb in ["status", "history", "activate", "uninstall"] {
         let package = matches!(verb, "activate" | "uninstall").then_some("hello");
@@ -1207,7 +1256,7 @@ fn show_has_every_operation_of_a_package_that_is_kept() {
     let third = set.publish(&Package::new("third", "1.0-1"));
     on_bus.done(&["install", &third]);
     assert_eq!(of("third"), ["pull null", "pull third", "install third"]);
-    assert_eq!(of("0").len(), hello.len() + 3);
+    assert_eq!(of("15").len(), hello.len() + 3);
     let table = on_bus.done(&["show", "third"]);
     assert!(
         table.contains("  install    user 0  done    third  "),
@@ -1291,7 +1340,7 @@ fn how_far_apt_is_is_shown_while_it_works() {
     let package = Package::new("hello", "1.0-1").script(Script::Postinst, waits);
     let uri = on_bus.set.publish(&package);
     let mut command = on_bus.set.gateway.command("wharfctl", &[]);
-    let mut install = Process::spawn(command.args(["install", &uri]));
+    let mut install = Process::spawn(command.args(["install", "--instance", "0", &uri]));
     wait_until("the percentage of dpkg", || {
         let shown = &on_bus.json(&["list"])[0];
         let percent = shown["percent"]

@@ -140,7 +140,7 @@ fn a_command_waits_for_a_wharfd_that_does_not_answer_for_longer_than_it_is_patie
         .fault(&path, wharf_tests::origin::Fault::StallAfter(100_000));
     let patience = [("WHARFCTL_PATIENCE", "3000")];
     let mut command = on_bus.set.gateway.command("wharfctl", &patience);
-    let mut install = Process::spawn(command.args(["install", &uri]));
+    let mut install = Process::spawn(command.args(["install", "--instance", "0", &uri]));
     on_bus.set.origin.wait_for_stall();
     install.output().wait_for("DOWNLOAD STARTED/1, 30: ");
 

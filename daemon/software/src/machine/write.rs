@@ -50,6 +50,7 @@ fn written(old: &Settings, write: Write, rules: &Rules<'_>) -> Result<Settings, 
         },
         user_name: credential("User Name", write.user_name, old.user_name.as_ref())?,
         password: credential("Password", write.password, old.password.as_ref())?,
+        local: old.local,
     })
 }
 

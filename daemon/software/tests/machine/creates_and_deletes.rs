@@ -1,7 +1,7 @@
 //! The decisions about Create and Delete.
 
 use wharf_software::{
-    Code, Effect, Event, Instance, InstanceId, Source, Write,
+    Code, Effect, Event, Instance, InstanceId, Origin, Request, Source, Transition, Write,
     create::{Wanted, create, free_id},
     record::StoredProgress::Queued,
     step,
@@ -100,6 +100,13 @@ fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
     let empty = create(Write::default(), request(), NEW_STAGE, &rules()).unwrap();
     assert_eq!(empty.instance, Some(Instance::default()));
     assert_eq!(empty.effects, [Effect::UpdateRegistration]);
+    let by_user = Request {
+        origin: Origin::User(0),
+        ..request()
+    };
+    let local = create(Write::default(), by_user, NEW_STAGE, &rules()).unwrap();
+    let is_local = |made: Transition| made.instance.unwrap().is_local();
+    assert!(is_local(local) && !is_local(empty));
     let refusal = create(with(b""), request(), NEW_STAGE, &rules()).unwrap_err();
     assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
 }

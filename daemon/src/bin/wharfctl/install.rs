@@ -269,12 +269,13 @@ fn unreadable(file: &Path, source: std::io::Error) -> Failure {
 /// The instance that takes the package.
 struct Place {
     instance: Instance,
-    /// Whether this command surely created it. An instance found after a lost answer may be a server's.
+    /// Whether this command surely created it. An instance found after a lost answer may be another user's.
     created: bool,
 }
 
 impl Place {
-    /// The named instance; else the one with this package in place; else a free one; else a new one.
+    /// The named instance; else the one with this package in place; else a free one; else a new one. With a server, the
+    /// free instances that no local user created are the server's.
     async fn find(
         follower: &mut Follower<'_>,
         snapshot: &Snapshot,
@@ -282,12 +283,14 @@ impl Place {
         package: Option<&str>,
     ) -> Result<Self, Failure> {
         let instances = || snapshot.instances.iter();
+        let has_server = !snapshot.agent.server.is_empty();
+        let is_ours = |known: &&Instance| is_free(known) && (known.local || !has_server);
         let found = match &arguments.instance {
             Some(named) => Some(snapshot.instance(named)?),
             None if arguments.new => None,
             None => instances()
                 .find(|known| package.is_some() && in_place(known) == package)
-                .or_else(|| instances().rev().find(|known| is_free(known))),
+                .or_else(|| instances().rev().find(is_ours)),
         };
         let Some(instance) = found else {
             return Self::create(follower, snapshot).await;
@@ -305,9 +308,11 @@ impl Place {
             let now = follower.wait_for_wharfd().await?;
             let is_it = |instance: &&Instance| match id {
                 Some(id) => instance.id == id,
-                None => before.by_id(instance.id).is_none() && is_free(instance),
+                None => {
+                    let is_new = before.by_id(instance.id).is_none();
+                    is_new && instance.local && is_free(instance)
+                }
             };
-            // From the highest id, like wharfd's local Create: a server may have created one from the lowest meanwhile.
             match (now.instances.iter().rev().find(is_it), id) {
                 (Some(instance), _) => {
                     return Ok(Self {

@@ -33,6 +33,8 @@ pub(crate) struct Agent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Instance {
     pub(crate) id: u16,
+    /// A local user created it.
+    pub(crate) local: bool,
     pub(crate) name: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) update_state: u8,
@@ -209,6 +211,7 @@ impl Instance {
     pub(crate) fn empty() -> Self {
         Self {
             id: 0,
+            local: false,
             name: None,
             version: None,
             update_state: INITIAL,
@@ -229,6 +232,7 @@ impl Instance {
         let operation: OwnedObjectPath = read(properties, "Operation")?;
         Ok(Self {
             id: read(properties, "Id")?,
+            local: read(properties, "Local")?,
             name: given(read(properties, "PkgName")?),
             version: given(read(properties, "PkgVersion")?),
             update_state: read(properties, "UpdateState")?,
