@@ -453,9 +453,30 @@ fn a_package_under_another_name_leaves_the_software_of_that_name_installed() {
     let newer = std::fs::read(set.signed_inside(&Package::new("world", "2.0-1"))).unwrap();
     let hello = set.origin.serve("/hello_9_all.deb", newer);
     let said = on_bus.done(&["install", &hello]);
-    let told = "\ninstance 0 is INITIAL now; hello 1.0-1 stays in place\n";
+    let told = "\nworld 2.0-1 is delivered again, into the instance that has it in place\n";
     assert!(said.contains(told), "{said}");
     has_in_place(&on_bus, &[(0, "hello 1.0-1"), (15, "world 2.0-1")]);
+    on_bus.agree("4/2");
+
+    let missing = hello.replace("hello_9", "hello_10");
+    let said = on_bus.wharfctl(&["install", &missing]);
+    assert!(
+        said.errors.contains("instance 14, INITIAL/56, "),
+        "{said:?}"
+    );
+    has_in_place(
+        &on_bus,
+        &[(0, "hello 1.0-1"), (14, " "), (15, "world 2.0-1")],
+    );
+    on_bus.agree("4/2");
+
+    let said = on_bus.wharfctl(&["install", "--instance", "hello", &missing]);
+    assert!(
+        said.errors
+            .ends_with("; hello 1.0-1 is in place and does not run\n"),
+        "{said:?}"
+    );
+    on_bus.agree("0/56");
 }
 
 #[test]
@@ -502,6 +523,11 @@ fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
             "wharfctl: there are 3 instances, and `max-instances` in wharfd.toml allows 3: Delete one, or allow more\n"
         )
     );
+    let newer = on_bus.set.publish(&Package::new("first", "2.0-1"));
+    let said = on_bus.wharfctl(&["install", &newer]);
+    let advice = "Delete one, or allow more, or name the one to upgrade with --instance\n";
+    assert!(said.errors.ends_with(advice), "{said:?}");
+    on_bus.done(&["install", "--instance", "first", &newer]);
 }
 
 #[test]

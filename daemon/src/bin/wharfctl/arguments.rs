@@ -134,7 +134,7 @@ pub(crate) struct InstallArguments {
     #[arg(value_name = "URI|FILE|INSTANCE")]
     pub(crate) package: Package,
     /// Into this instance, upgrading what it has: its number, or the name of its package. Without it: into the one that
-    /// has the package, else into one that is free, else into a new one
+    /// has the package (a URI is downloaded twice then), else into one that is free, else into a new one
     #[arg(long)]
     pub(crate) instance: Option<Named>,
     /// Into a new instance

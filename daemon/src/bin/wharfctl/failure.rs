@@ -81,6 +81,14 @@ impl Failure {
         }
     }
 
+    /// With another way out, where wharfd has said why not.
+    pub(crate) fn or(self, advice: &str) -> Self {
+        match self {
+            Self::Refused(why) => Self::Refused(format!("{why}, or {advice}")),
+            other => other,
+        }
+    }
+
     /// As in sysexits.h.
     pub(crate) const fn code(&self) -> u8 {
         match self {

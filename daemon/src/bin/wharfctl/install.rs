@@ -7,7 +7,6 @@ use std::{
 };
 
 use wharf_frames::fetch::MAX_SIGNATURE;
-use wharfd::file_name;
 
 use crate::{
     agent::{Agent, Change},
@@ -109,15 +108,15 @@ fn named_as_it_is(
     }
 }
 
-/// The name of the package before it is delivered. wharf-installer reads it from a local file; for a URI the file name
-/// is a guess. A file that would be rejected has no name, so no software gives up INSTALLED for it.
+/// The name of the package before it is delivered, so that its software gives up INSTALLED for it. wharf-installer reads
+/// it from a local file that it would accept. Nobody knows it of a URI: the file there may be missing or another package.
 async fn expected_name(
     root: &Path,
     snapshot: &Snapshot,
     arguments: &InstallArguments,
 ) -> Result<Option<String>, Failure> {
     let file = match &arguments.package {
-        Package::Uri(uri) => return Ok(file_name::package(uri).map(|name| name.to_string())),
+        Package::Uri(_) => return Ok(None),
         Package::File(file) => file,
     };
     let name = keys::name_in(root, file).await;
@@ -130,7 +129,7 @@ async fn expected_name(
     wrong.map_or(Ok(name), Err)
 }
 
-/// The package may have another name than expected. Then it is delivered again, into the right instance.
+/// Another instance may have the package in place. Then it is delivered again, into that one.
 async fn delivered_where_it_belongs(
     follower: &mut Follower<'_>,
     snapshot: &Snapshot,
@@ -149,6 +148,10 @@ async fn delivered_where_it_belongs(
     }
     let snapshot = follower.wait_for_wharfd().await?;
     let name = delivered.instance.name.as_deref();
+    let title = delivered.instance.title();
+    tell(follower.json, || {
+        format!("{title} is delivered again, into the instance that has it in place")
+    });
     let place = Place::find(follower, &snapshot, arguments, name).await?;
     let (snapshot, delivered) = place.deliver(follower, package).await?;
     match delivered.misplaced(&snapshot) {
@@ -293,7 +296,13 @@ impl Place {
                 .or_else(|| instances().rev().find(is_ours)),
         };
         let Some(instance) = found else {
-            return Self::create(follower, snapshot).await;
+            let created = Self::create(follower, snapshot).await;
+            return created.map_err(|failure| match &arguments.package {
+                Package::Uri(_) if !arguments.new => {
+                    failure.or("name the one to upgrade with --instance")
+                }
+                _ => failure,
+            });
         };
         make_ready(follower, instance).await?;
         Ok(Self {
