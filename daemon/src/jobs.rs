@@ -1,8 +1,8 @@
 //! One job of the installer, from asking for it to its end, whatever is restarted meanwhile. The installer
 //! does an operation once, so asking again is how to find out.
 //!
-//! The installer alone can cancel a job. A cancel for a job that it does not have yet is kept in memory and sent right
-//! after the job.
+//! The installer alone can cancel a job. A cancel is stored until the installer has answered it. If the installer does not
+//! have the job yet, the cancel is sent right after the job.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -88,7 +88,7 @@ impl Drop for Handover {
     }
 }
 
-/// Cancels a job by the installer, at once or as soon as the installer has it.
+/// Cancels a job by the installer, as soon as the installer has it and answers.
 pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Failure> {
     match context.handovers.wish(operation) {
         Some(outcome) => outcome.await.unwrap_or_else(|_| {
@@ -96,8 +96,8 @@ pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Fai
             Err(Failure::new(Cause::Policy, why))
         }),
         None => {
-            let cancelled = context.installer.cancel(operation).await;
-            cancelled.map_err(NotDone::into_failure)
+            let cancel = async || context.installer.cancel(operation).await;
+            context.until_answered(FOR_EVER, cancel, |_, _| {}).await
         }
     }
 }

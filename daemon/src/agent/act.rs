@@ -42,7 +42,11 @@ impl Agent {
             match effect.effect {
                 // The facts may be others than when it started.
                 Effect::StartPull { .. } => drop(self.pending.insert(effect.id, effect)),
-                _ => self.begin(effect),
+                _ => {
+                    let instance = effect.instance;
+                    self.begin(effect);
+                    self.cancel_again(instance);
+                }
             }
         }
     }

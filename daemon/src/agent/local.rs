@@ -18,7 +18,7 @@ use crate::{
     installer::{self, LOOK},
     jobs, objects,
     store::{HistoryEntry, StoreError},
-    work::{operation_id, stage_id},
+    work::{Context, operation_id, stage_id},
 };
 
 /// So many operations that have ended are shown.
@@ -59,30 +59,50 @@ impl Agent {
         user: u32,
         answer: Answer<Option<OperationId>>,
     ) {
-        let busy = self.instances.get(&id).filter(|known| known.is_busy());
-        let begun = busy.filter(|known| known.phase() == Some(Phase::Act));
-        let job = begun.and_then(Instance::operation);
-        let Some(job) = job.filter(|job| job.id == operation) else {
+        let Some(job) = self.begun_job(id).filter(|job| job.id == operation) else {
             let cancelled = self.request_local(id, Request::Cancel(operation), user);
             return drop(answer.send(cancelled));
         };
         let context = self.context.clone();
+        let kept = context.store.borrow_mut().keep_cancel(job.id, Some(user));
+        if let Err(error) = kept {
+            return drop(answer.send(Err(not_stored(error))));
+        }
         tokio::task::spawn_local(async move {
-            let mut cancelled = pin!(jobs::cancel(&context, job.id));
+            let kind = job.kind;
+            let mut cancelled = pin!(cancel_job(&context, id, user, job));
             let refused = |failure: Failure| Refused::NotAllowed(failure.to_string());
-            let outcome = match timeout(installer::SILENCE, cancelled.as_mut()).await {
-                Ok(outcome) => {
-                    let told = outcome.clone().map(|()| None).map_err(refused);
-                    drop(answer.send(told));
-                    outcome
-                }
+            match timeout(installer::SILENCE, cancelled.as_mut()).await {
+                Ok(outcome) => drop(answer.send(outcome.map(|()| None).map_err(refused))),
                 Err(_) => {
-                    drop(answer.send(Err(noted(job.kind))));
-                    cancelled.await
+                    drop(answer.send(Err(noted(kind))));
+                    let _ = cancelled.await;
                 }
-            };
-            tell_cancelled(id, user, &job, &outcome);
+            }
         });
+    }
+
+    /// Cancels the job of an instance, if a local user requested this before a restart and the installer has not answered.
+    pub(super) fn cancel_again(&self, id: InstanceId) {
+        let Some(job) = self.begun_job(id) else {
+            return;
+        };
+        let context = self.context.clone();
+        let kept = context.store.borrow_mut().kept_cancel(job.id);
+        match kept {
+            Ok(None) => {}
+            Ok(Some(user)) => drop(tokio::task::spawn_local(async move {
+                let _ = cancel_job(&context, id, user, job).await;
+            })),
+            Err(error) => tracing::warn!("cannot read who cancelled the job: {error}"),
+        }
+    }
+
+    /// The operation of an instance that the gate let through to the installer.
+    fn begun_job(&self, id: InstanceId) -> Option<Operation> {
+        let busy = self.instances.get(&id).filter(|known| known.is_busy())?;
+        let begun = busy.phase() == Some(Phase::Act);
+        busy.operation().filter(|_| begun)
     }
 
     fn request_local(
@@ -248,9 +268,26 @@ fn write(user: u32, write: Write) -> Event {
 fn noted(kind: Kind) -> Refused {
     let kind = kind.as_str();
     Refused::NotAllowed(format!(
-        "the installer does not answer: {LOOK}. It is told to cancel the {kind} as soon as it does, unless wharfd is restarted \
-         before"
+        "the installer does not answer: {LOOK}. It is told to cancel the {kind} as soon as it does"
     ))
+}
+
+/// Has the installer cancel the job. Until it has answered, a restarted wharfd asks it again.
+async fn cancel_job(
+    context: &Context,
+    id: InstanceId,
+    user: u32,
+    job: Operation,
+) -> Result<(), Failure> {
+    let outcome = jobs::cancel(context, job.id).await;
+    let answered = context.store.borrow_mut().keep_cancel(job.id, None);
+    if let Err(error) = answered {
+        tracing::warn!(
+            "the cancel of a job stays stored, and a restarted wharfd asks for it again: {error}"
+        );
+    }
+    tell_cancelled(id, user, &job, &outcome);
+    outcome
 }
 
 fn tell_cancelled(id: InstanceId, user: u32, job: &Operation, outcome: &Result<(), Failure>) {

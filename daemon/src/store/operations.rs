@@ -57,6 +57,23 @@ impl Store {
         Ok(kept.collect())
     }
 
+    /// Keeps the local user who wants this job cancelled, until the installer has answered: then none.
+    pub fn keep_cancel(
+        &mut self,
+        operation: OperationId,
+        by: Option<u32>,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE operation SET cancelled_by = ? WHERE id = ?";
+        self.change(sql, (by, Sql(operation)))
+    }
+
+    /// The local user who wants this job cancelled, and whom the installer has not answered.
+    pub fn kept_cancel(&mut self, operation: OperationId) -> Result<Option<u32>, StoreError> {
+        let sql = "SELECT cancelled_by FROM operation WHERE id = ?";
+        self.database
+            .run(|connection| connection.query_row(sql, [Sql(operation)], |row| row.get(0)))
+    }
+
     /// All that have not ended, and `ended` of those that have, in the order of acceptance.
     pub fn operations(&mut self, ended: u32) -> Result<Vec<OperationRow>, StoreError> {
         self.database.run(|connection| {

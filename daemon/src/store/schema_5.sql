@@ -76,3 +76,6 @@ DROP TABLE old_local_port;
 
 -- Whether a local user created the instance. It is not known of older ones, which count as the server's.
 ALTER TABLE instance ADD COLUMN local INTEGER NOT NULL DEFAULT 0 CHECK (local IN (0, 1));
+
+-- Who wants a job cancelled: a uid, until the installer has answered.
+ALTER TABLE operation ADD COLUMN cancelled_by INTEGER;

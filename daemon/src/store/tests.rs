@@ -714,6 +714,20 @@ fn software_that_was_active_before_its_upgrade_runs_for_all_that_an_older_releas
 }
 
 #[test]
+fn a_cancel_is_kept_until_the_installer_has_answered_also_for_an_operation_of_the_fourth_schema() {
+    let folder = of_release_0_1();
+    drop(Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap());
+    let mut open = folder.open().unwrap();
+    assert_eq!(open.kept_cancel(OPERATION).unwrap(), None);
+    open.keep_cancel(OPERATION, Some(1000)).unwrap();
+    drop(open);
+    let mut open = folder.open().unwrap();
+    assert_eq!(open.kept_cancel(OPERATION).unwrap(), Some(1000));
+    open.keep_cancel(OPERATION, None).unwrap();
+    assert_eq!(open.kept_cancel(OPERATION).unwrap(), None);
+}
+
+#[test]
 fn an_instance_of_the_fourth_schema_is_the_servers_and_a_local_users_instance_stays_his() {
     let folder = of_release_0_1();
     drop(Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap());

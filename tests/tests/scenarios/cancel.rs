@@ -130,11 +130,15 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
     on_bus.set.wait_for("3/0");
     let said = on_bus.wharfctl(&["cancel", "hello"]);
     let told = "wharfctl: hello 1.0-1: the installer does not answer: look at `systemctl status wharf-installer` on the \
-                device. It is told to cancel the install as soon as it does, unless wharfd is restarted before\n";
+                device. It is told to cancel the install as soon as it does\n";
     assert_eq!((said.code, said.errors.as_str()), (Some(1), told));
+    on_bus.set.kill_and_start_daemon();
     on_bus.set.gateway.installer().signal(Signal::SIGCONT);
     on_bus.set.wait_for("3/57");
+    on_bus.wait_for_wharfd();
     assert_eq!(last(&on_bus, "0"), ["install", "failed", why]);
+    let lines = on_bus.set.gateway.daemon().errors();
+    lines.wait_for("instance 0: user 0 cancelled the install");
     drop(lock);
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
     on_bus.set.wait_for("4/2");
