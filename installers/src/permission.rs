@@ -112,7 +112,8 @@ pub(crate) fn may_sign(
         Scoped::Named => return Ok(()),
         Scoped::Outside => {
             let detail = format!(
-                "the certificate {certificate} may not sign {name} ([[key]] in installer.toml)"
+                "the certificate {certificate} may not sign {name} ([[key]] in installer.toml): {}",
+                how_to_allow(name)
             );
             return Err(Failure::new(Cause::OutOfScope, detail));
         }
@@ -126,10 +127,17 @@ pub(crate) fn may_sign(
         },
     };
     let detail = format!(
-        "{name} {why}, and no scope names it for the certificate {certificate}: \
-         write [[key]], fingerprint = \"{certificate}\", packages = [\"{name}\"] into installer.toml"
+        "{name} {why}, and no scope names it for the certificate {certificate}: {}",
+        how_to_allow(name)
     );
     Err(Failure::new(Cause::OutOfScope, detail))
+}
+
+/// The certificate is in the keyring, so its file is there as well.
+fn how_to_allow(name: &PackageName) -> String {
+    format!(
+        "to allow it, run `wharfctl keys add FILE --allow {name}` with the file that `wharfctl keys list` shows"
+    )
 }
 
 /// Whether a package may be removed.
@@ -258,7 +266,10 @@ mod tests {
                 Err(failure) => {
                     assert!(!expected, "{told}: {failure}");
                     assert_eq!(failure.cause, Cause::OutOfScope, "{told}");
-                    assert!(failure.detail.as_str().contains(words), "{told}: {failure}");
+                    let command = "`wharfctl keys add FILE --allow acme`";
+                    for words in [words, command] {
+                        assert!(failure.detail.as_str().contains(words), "{told}: {failure}");
+                    }
                 }
             }
         }

@@ -199,12 +199,13 @@ fn a_package_that_was_never_installed_needs_a_key_whose_scope_names_it() {
         panic!("a new package by a certificate that policy does not mention");
     };
     assert_eq!(failure.cause, Cause::OutOfScope);
-    let line = format!(
-        "[[key]], fingerprint = \"{}\", packages = [\"lamp\"]",
-        machine.keys.fingerprint(signer)
-    );
-    assert!(failure.detail.as_str().contains(&line), "{failure}");
-    machine.policy(&format!("\n{}\n", line.replace(", ", "\n")));
+    let certificate = machine.keys.fingerprint(signer);
+    for words in [&*certificate, "`wharfctl keys add FILE --allow lamp`"] {
+        assert!(failure.detail.as_str().contains(words), "{failure}");
+    }
+    machine.policy(&format!(
+        "\n[[key]]\nfingerprint = \"{certificate}\"\npackages = [\"lamp\"]\n"
+    ));
     assert!(matches!(seal(&Deb::new("lamp", "1")), Reply::Sealed(_)));
 }
 

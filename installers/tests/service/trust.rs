@@ -87,15 +87,17 @@ fn a_certificate_that_policy_does_not_mention_signs_only_what_it_signed_last() {
     let failure = refusal(seal("2").1);
     assert_eq!(failure.cause, Cause::OutOfScope);
     let [other, last] = [signer, Signer::Vendor].map(|one| machine.keys.fingerprint(one));
-    let line = format!("[[key]], fingerprint = \"{other}\", packages = [\"acme\"]");
-    for word in [&*line, &*last] {
+    let command = "`wharfctl keys add FILE --allow acme`";
+    for word in [command, &*other, &*last] {
         assert!(failure.detail.as_str().contains(word), "{failure}: {word}");
     }
 
     // The scope allows the change of signer once. From then on the ledger has the new one.
     let policy = machine.root().join("etc/wharfd/installer.toml");
     let before = fs::read_to_string(&policy).unwrap();
-    machine.policy(&format!("\n{}\n", line.replace(", ", "\n")));
+    machine.policy(&format!(
+        "\n[[key]]\nfingerprint = \"{other}\"\npackages = [\"acme\"]\n"
+    ));
     let (stage, reply) = seal("2");
     assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
     assert_eq!(install(stage).failure, None);

@@ -72,7 +72,12 @@ fn the_first_hour_goes_as_the_operator_guide_says() {
     let stranger = Package::new("other", "1").build(&root);
     gateway.sign(&stranger);
     let refused = "! wharfctl install ./other_1_all.deb";
-    screen(&gateway, refused, &["53", "[[key]]"]);
+    let allow = "`wharfctl keys add FILE --allow other`";
+    screen(
+        &gateway,
+        refused,
+        &["53", "may not sign other ([[key]] ", allow],
+    );
     screen(
         &gateway,
         "wharfctl logs acme",

@@ -7,7 +7,7 @@ use wharf_tests::{
     package::{Package, Script},
 };
 
-use crate::stage_set::StageSet;
+use crate::{bus::run, stage_set::StageSet};
 
 const MARKER: &str = "/var/lib/marker";
 
@@ -48,9 +48,10 @@ fn a_certificate_that_policy_does_not_mention_takes_over_no_package_of_another()
     let other = Signer::Stranger;
     set.keys.add_to_keyring(other, &set.gateway.path());
     set.client().execute("/9/0/6", "1").expect("2.04");
-    set.order(&set.publish_signed(&marked("2.0-1"), Some(other)));
+    let uri = set.publish_signed(&marked("2.0-1"), Some(other));
+    set.order(&uri);
     set.wait_for("0/53");
-    let reason = set.wait_for_reason("write [[key]]");
+    let reason = set.wait_for_reason("to allow it, run `wharfctl ");
     for signer in [other, Signer::Vendor] {
         let fingerprint = set.keys.fingerprint(signer);
         assert!(reason.contains(&fingerprint), "{reason}: {signer:?}");
@@ -58,4 +59,22 @@ fn a_certificate_that_policy_does_not_mention_takes_over_no_package_of_another()
     no_script_ran(&set);
     let root = set.gateway.debian_root();
     assert_eq!(root.installed_version("hello").as_deref(), Some("1.0-1"));
+
+    // The refusal has the command that allows it.
+    let wharfctl = |words: &[&str]| run(set.gateway.command("wharfctl", &[]).args(words)).output;
+    let (_, command) = reason.split_once("run `wharfctl ").unwrap();
+    let (command, _) = command.split_once('`').unwrap();
+    let keys: serde_json::Value =
+        serde_json::from_str(&wharfctl(&["--json", "keys", "list"])).unwrap();
+    let fingerprint = set.keys.fingerprint(other);
+    let mut keys = keys.as_array().unwrap().iter();
+    let key = keys.find(|key| key["fingerprint"] == *fingerprint).unwrap();
+    let file = key["files"][0].as_str().unwrap();
+    let words = command
+        .split(' ')
+        .map(|word| if word == "FILE" { file } else { word });
+    let said = wharfctl(&words.collect::<Vec<_>>());
+    assert!(said.contains("may sign  hello"), "{said}");
+    set.order(&uri);
+    set.wait_for("3/0");
 }
