@@ -1357,6 +1357,12 @@ fn colours_are_for_a_terminal_that_has_them() {
         );
     }
     assert!(!on_bus.done(&["list"]).contains('\u{1b}'));
+
+    let terminal = [("TERM", "linux"), ("NO_COLOR", "")];
+    let coloured = on_a_terminal(&on_bus, "doctor", terminal);
+    let verdict = "\u{1b}[32mok  \u{1b}[0m  configuration   sound";
+    assert!(coloured.contains(verdict), "{coloured:?}");
+    assert!(!on_bus.done(&["doctor"]).contains('\u{1b}'));
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::{
     failure::Failure,
     handshake,
     keys::{self, Key},
+    look::{Look, Tone},
     model,
     show::print,
 };
@@ -63,7 +64,10 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     }
     findings.extend(disks(root, policy.as_ref().ok()));
     findings.push(packages(root));
-    print(json, &findings, || findings.iter().map(line).collect())?;
+    let look = Look::of_stdout();
+    print(json, &findings, || {
+        findings.iter().map(|found| line(found, look)).collect()
+    })?;
     let failed = findings.iter().filter(|it| it.verdict == Verdict::Fail);
     match failed.count() {
         0 => Ok(()),
@@ -72,13 +76,14 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     }
 }
 
-fn line(finding: &Finding) -> String {
-    let verdict = match finding.verdict {
-        Verdict::Ok => "ok",
-        Verdict::Warn => "warn",
-        Verdict::Fail => "FAIL",
+fn line(finding: &Finding, look: Look) -> String {
+    let (verdict, tone) = match finding.verdict {
+        Verdict::Ok => ("ok  ", Tone::Good),
+        Verdict::Warn => ("warn", Tone::Busy),
+        Verdict::Fail => ("FAIL", Tone::Bad),
     };
-    let mut text = format!("{verdict:<4}  {:<15} {}\n", finding.check, finding.found);
+    let verdict = look.paint(verdict, tone);
+    let mut text = format!("{verdict}  {:<15} {}\n", finding.check, finding.found);
     if let Some(advice) = &finding.advice {
         text += &format!("      {:<15} {advice}\n", "");
     }
