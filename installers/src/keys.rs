@@ -293,7 +293,11 @@ impl Keys<'_> {
     /// Judges a package file as if a server had sent it, with the signature that lies beside it. It is opened here, and
     /// may be anybody's.
     pub fn check(&self, file: &Path, backend: &dyn Installer) -> Result<Verdict, KeysError> {
-        let package = File::open(file).map_err(|error| problem("read", file, error))?;
+        let unreadable = |error| problem("read", file, error);
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Err(unreadable(io::Error::other("it is no regular file")));
+        }
+        let package = File::open(file).map_err(unreadable)?;
         let signature = beside(file)?;
         let ledger = Ledger::of(self.root);
         let witnesses = Witnesses {

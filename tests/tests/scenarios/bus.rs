@@ -578,6 +578,17 @@ fn a_refusal_carries_the_text_of_the_machine() {
             "there is no file \"hello\": a package is named by its file, or by its URI",
         ),
         (&["instal"], 64, "unrecognized subcommand"),
+        (&["install", "/"], 1, "wharfctl: / is no regular file"),
+        (
+            &["keys", "check", "/"],
+            1,
+            "cannot read /: it is no regular file",
+        ),
+        (
+            &["units", "two words"],
+            1,
+            "wharfctl: units \"two words\": a name",
+        ),
         (
             &["install", "--user", "fleet", "--password-file", "/p", "/x"],
             64,
@@ -587,6 +598,7 @@ fn a_refusal_carries_the_text_of_the_machine() {
         let said = on_bus.wharfctl(arguments);
         assert_eq!(said.code, Some(code), "{arguments:?}: {said:?}");
         assert!(said.errors.contains(text), "{arguments:?}: {said:?}");
+        assert!(!said.errors.contains("Usage: wharf-installer"), "{said:?}");
     }
 }
 
@@ -1484,6 +1496,11 @@ fn doctor_finds_nothing_where_all_is_well() {
             "packages"
         ]
     );
+
+    let said = on_bus.wharfctl_as(NOBODY, &["doctor"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let line = "warn  policy          the policy is root's\n                      ask as root\n";
+    assert!(said.output.contains(line), "{said:?}");
 }
 
 /// The installer judges signatures by the times of future files, unless the kernel vouches for the clock.

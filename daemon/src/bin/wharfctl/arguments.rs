@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
     name = "wharfctl",
     version,
     about = "Asks wharfd, the software-management agent of this gateway",
+    arg_required_else_help = true,
     after_help = "Ends with 0 when it is done, 1 when it failed or was refused, 64 on a wrong command line,\n\
                   69 when wharfd cannot be reached, 77 where root is needed. wharfctl(1) says more."
 )]
@@ -35,7 +36,7 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
-    /// What servers could see, oldest first
+    /// All changes that a server could see, oldest first
     History {
         /// Only of this instance: its number, or the name of its package
         instance: Option<Named>,
@@ -56,7 +57,7 @@ pub(crate) enum Verb {
     Watch,
     /// Each CoAP message of the server as it goes by, without secrets, until interrupted; for root
     Trace,
-    /// What has to be so for wharfd to work, each with what to do; ends with 1 when something is not
+    /// Check all that wharfd needs, and say how to correct it; ends with 1 if a check fails
     Doctor,
     /// Bring a package and install it; waits for the end
     Install(InstallArguments),
@@ -75,7 +76,7 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
-    /// Cancel what waits, downloads, or has not begun to change the device
+    /// Cancel an operation that waits, downloads, or has not begun to change the device
     Cancel {
         /// The instance's number, or the name of its package
         instance: Named,
@@ -85,8 +86,8 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
-    /// Who may sign packages: the certificates of the keyring
-    #[command(subcommand)]
+    /// Show and change the keyring: the certificates that sign packages
+    #[command(subcommand, arg_required_else_help = true)]
     Keys(Keys),
     /// Print what instances are called, one a line: shells complete words by it
     #[command(hide = true)]
@@ -105,7 +106,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Each certificate: whose it is, until when it is valid, what it may sign
+    /// Each certificate: its owner, its expiry, the packages that it may sign
     List,
     /// Take the OpenPGP certificates of a file into the keyring
     Add {
@@ -237,6 +238,16 @@ mod tests {
                 continue;
             };
             assert!(page.contains(&format!("--{long}")), "no --{long}");
+        }
+    }
+
+    /// The help hides `names`, which a message of clap does not.
+    #[test]
+    fn without_a_verb_the_help_is_printed_as_an_error() {
+        for words in [&["wharfctl"][..], &["wharfctl", "keys"]] {
+            let error = Arguments::try_parse_from(words).unwrap_err();
+            let kind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            assert_eq!((error.kind(), error.use_stderr()), (kind, true));
         }
     }
 

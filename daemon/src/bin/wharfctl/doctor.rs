@@ -346,6 +346,14 @@ fn packages(root: &Path) -> Finding {
     }
     let mut command = match root == Path::new("/") {
         true => Command::new("dpkg"),
+        false if !nix::unistd::geteuid().is_root() => {
+            return bad(
+                check,
+                Verdict::Warn,
+                "only root enters another root",
+                "ask as root",
+            );
+        }
         false => {
             let mut command = Command::new("chroot");
             command.arg(root).arg("dpkg");

@@ -254,8 +254,18 @@ fn open_package(file: &Path) -> Result<File, Failure> {
              DELIVERED by its instance",
             file.display().to_string()
         ))),
+        Ok(opened) if !is_regular(&opened).map_err(|source| unreadable(file, source))? => {
+            let file = file.display();
+            Err(Failure::Refused(format!(
+                "{file} is no regular file, and a package is one"
+            )))
+        }
         opened => opened.map_err(|source| unreadable(file, source)),
     }
+}
+
+fn is_regular(file: &File) -> std::io::Result<bool> {
+    file.metadata().map(|known| known.is_file())
 }
 
 fn open(file: &Path) -> Result<File, Failure> {

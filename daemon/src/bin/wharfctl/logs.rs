@@ -15,6 +15,7 @@ use nix::unistd::User;
 use serde::Deserialize;
 
 use crate::{
+    agent::reads_all,
     arguments::{Logged, Named},
     failure::Failure,
 };
@@ -100,8 +101,12 @@ fn operations(root: &Path, field: &str, trusted: &[String]) -> Result<Vec<String
     }
     let _ = journal.wait();
     if is_empty {
+        let readable = match reads_all() {
+            true => "",
+            false => " that this user may read. Root reads all of them",
+        };
         return Err(Failure::Refused(format!(
-            "the journal has no line with {field} that this user may read. Root reads all of them"
+            "the journal has no line with {field}{readable}"
         )));
     }
     Ok(operations.split_off(operations.len().saturating_sub(OPERATIONS)))

@@ -160,8 +160,9 @@ fn arguments() -> Result<Command, String> {
         _ if !allow.is_empty() => return Err(wrong(&"--allow is for keys add")),
         [] => None,
         [units, package] if units == "units" => {
-            let package = PackageName::new(package).map_err(|error| wrong(&error))?;
-            Some(Asked::Units(package))
+            let named = PackageName::new(package);
+            let named = named.map_err(|error| format!("units {package:?}: {error}"))?;
+            Some(Asked::Units(named))
         }
         [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
     };
