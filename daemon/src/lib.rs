@@ -36,6 +36,7 @@ pub mod jobs;
 mod kernel_timer;
 pub mod local_changes;
 pub mod objects;
+mod random;
 pub mod server;
 pub mod service_manager;
 pub mod store;

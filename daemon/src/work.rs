@@ -17,6 +17,7 @@ use crate::{
     delivery::{Fetcher, room::Room},
     installer::{Installer, NotDone},
     jobs::Handovers,
+    random::random,
     store::{EffectId, Store, StoreError},
 };
 
@@ -117,18 +118,8 @@ impl Context {
         ask: impl AsyncFn() -> Result<T, NotDone>,
         not_now: impl Fn(Failure, u32),
     ) -> Result<T, Failure> {
-        let pause = |in_vain| self.back_off(in_vain);
+        let pause = |in_vain| self.timing.pause(in_vain);
         until_answered(patience, pause, ask, not_now).await
-    }
-
-    /// How long to wait after the `failed`-th failure in a row: twice as long each time, with jitter, so that
-    /// a thousand gateways do not come back at the same moment.
-    pub fn back_off(&self, failed: u32) -> Duration {
-        let doubled =
-            self.timing.retry_first * 2u32.saturating_pow(failed.saturating_sub(1).min(16));
-        let longest = doubled.min(self.timing.retry_longest);
-        let jitter = u32::from(random::<1>()[0]); // 0 to 255 of 512: from a half to all of it
-        longest / 2 + longest * jitter / 512
     }
 }
 
@@ -183,16 +174,6 @@ pub fn operation_id() -> OperationId {
 /// A new name for a file.
 pub fn stage_id() -> StageId {
     StageId::from_bytes(random())
-}
-
-/// Bytes that nobody can guess. The kernel has them from early boot on; without them nothing of
-/// what we do would be safe, so there is no other way than to stop.
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    if getrandom::fill(&mut bytes).is_err() {
-        std::process::abort();
-    }
-    bytes
 }
 
 #[cfg(test)]

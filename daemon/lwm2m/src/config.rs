@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::Backoff;
+
 /// The configuration of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -55,25 +57,6 @@ impl Default for Transmission {
             max_retransmit: 4,
             exchange_lifetime: Duration::from_secs(247),
             processing_delay: Duration::from_millis(500),
-        }
-    }
-}
-
-/// The back-off between attempts to register. The pause doubles with each failure. Its length is
-/// random, from half of it to all of it, so that gateways do not retry at the same moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Backoff {
-    /// The first pause.
-    pub first: Duration,
-    /// The longest pause.
-    pub longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_secs(5),
-            longest: Duration::from_secs(900),
         }
     }
 }

@@ -51,6 +51,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod blockwise;
 pub mod coap;
 mod config;
@@ -74,7 +75,8 @@ mod time;
 pub mod tlv;
 mod value;
 
-pub use config::{Backoff, Config, Limits, Transmission};
+pub use backoff::Backoff;
+pub use config::{Config, Limits, Transmission};
 pub use engine::Engine;
 pub use input::{Input, UpdateTiming};
 pub use model::{ObjectDefinition, Objects, Operations, ResourceDefinition, Type, Version};

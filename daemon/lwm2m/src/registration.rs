@@ -345,13 +345,8 @@ impl Registration {
             return Some(self.deregistered());
         }
         self.forget_sent();
-        let doubled = self
-            .backoff
-            .first
-            .saturating_mul(1 << self.failures.min(20));
-        let longest = doubled.min(self.backoff.longest);
         self.failures = self.failures.saturating_add(1);
-        let retry_at = now + random.between(longest / 2, longest);
+        let retry_at = now + self.backoff.pause(self.failures, random.next() as u16);
         self.state = State::BackingOff { until: retry_at };
         Some(Event::RegistrationFailed { failure, retry_at })
     }

@@ -307,7 +307,7 @@ impl Agent {
         self.gate_rests = true;
         let context = self.context.clone();
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(context.timing.retry_first).await;
+            tokio::time::sleep(context.timing.retry.first).await;
             context.send(Report::AskGate);
         });
     }

@@ -286,7 +286,7 @@ impl Agent {
         let context = self.context.clone();
         let changes = self.changes.clone();
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(context.timing.retry_first).await;
+            tokio::time::sleep(context.timing.retry.first).await;
             match event {
                 Event::DeviceHas(_) => changes.note(Change::Packages),
                 event if is_told_once(&event) => context.report(id, event),

@@ -71,7 +71,7 @@ async fn look_again_and_again(changes: LocalChanges, context: Context) {
             latest = Instant::now();
         }
         in_vain += 1;
-        let again = Instant::now() + context.back_off(in_vain);
+        let again = Instant::now() + context.timing.pause(in_vain);
         change = tokio::select! {
             change = changes.begun(latest + PAUSE, latest + pause) => Some(change),
             () = sleep_until(again), if !looks.open.is_empty() => None,

@@ -63,13 +63,12 @@ impl Service {
         installer: Installer,
         changes: LocalChanges,
     ) {
-        let mut wait = self.timing.retry_first;
-        let mut told = false;
+        let mut failures = 0_u32;
         loop {
             match self.connect().await {
                 Ok(bus) => {
                     tracing::info!("on the bus as {NAME}");
-                    (told, wait) = (false, self.timing.retry_first);
+                    failures = 0;
                     tokio::task::spawn_local(tell_backend(publisher.clone(), installer.clone()));
                     let listening = listen(bus.connection.clone(), changes.clone());
                     let listening = tokio::task::spawn_local(listening);
@@ -77,16 +76,15 @@ impl Service {
                     listening.abort(); // it holds the connection, and with it our name
                     tracing::warn!("the bus closed the connection");
                 }
-                Err(error) if !told => {
-                    told = true;
+                Err(error) if failures == 0 => {
                     tracing::info!(
                         "not on D-Bus: wharfctl does not work, everything else does. {error}"
                     );
                 }
                 Err(error) => tracing::debug!("still not on D-Bus: {error}"),
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(self.timing.retry_longest);
+            failures = failures.saturating_add(1);
+            tokio::time::sleep(self.timing.pause(failures)).await;
         }
     }
 

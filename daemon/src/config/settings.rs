@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use lwm2m::Backoff;
 use serde::Deserialize;
 use toml::Spanned;
 use wharf_configuration::Wrong;
@@ -21,7 +22,7 @@ use super::{
     psk::{self, Places},
     raw::{self, Source},
 };
-use crate::endpoint;
+use crate::{endpoint, random::random};
 
 /// The Short Server ID of the one server.
 const ONLY_SERVER: ShortId = ShortId(1);
@@ -96,10 +97,8 @@ pub enum Activation {
 pub struct Timing {
     /// CoAP's ACK_TIMEOUT (RFC 7252 4.8).
     pub ack_timeout: Duration,
-    /// Before a registration or a download is tried for the second time.
-    pub retry_first: Duration,
-    /// The longest wait between two tries.
-    pub retry_longest: Duration,
+    /// The pauses between retries of a registration, a connection, a download or a question to the installer.
+    pub retry: Backoff,
     /// Until the connection to an origin stands.
     pub connect: Duration,
     /// Until a download without a byte is given up.
@@ -116,14 +115,20 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             ack_timeout: Duration::from_secs(2),
-            retry_first: Duration::from_secs(5),
-            retry_longest: Duration::from_secs(15 * 60),
+            retry: Backoff::default(),
             connect: Duration::from_secs(30),
             stall: Duration::from_secs(60),
             push_idle: Duration::from_secs(247), // EXCHANGE_LIFETIME
             in_part: Duration::from_secs(60),
             verdict: Duration::from_secs(24 * 60 * 60),
         }
+    }
+}
+
+impl Timing {
+    /// The pause after this number of failures in a row.
+    pub fn pause(&self, failures: u32) -> Duration {
+        self.retry.pause(failures, u16::from_le_bytes(random()))
     }
 }
 
@@ -307,11 +312,11 @@ impl Draft {
         let timing = &mut self.timing;
         for (key, value, place) in [
             ("ack-timeout", raw.ack_timeout, &mut timing.ack_timeout),
-            ("retry-first", raw.retry_first, &mut timing.retry_first),
+            ("retry-first", raw.retry_first, &mut timing.retry.first),
             (
                 "retry-longest",
                 raw.retry_longest,
-                &mut timing.retry_longest,
+                &mut timing.retry.longest,
             ),
             ("connect", raw.connect, &mut timing.connect),
             ("stall", raw.stall, &mut timing.stall),

@@ -232,7 +232,7 @@ impl Pull {
 
     /// Reports the time of the next attempt.
     fn later(&self, context: &Context, failed: u32, why: &Failed) -> Duration {
-        let wait = context.back_off(failed);
+        let wait = context.timing.pause(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
         tracing::warn!(
             MESSAGE_ID = message::DOWNLOAD_DELAYED,
@@ -285,7 +285,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// About four questions. The download keeps its turn meanwhile, and the effect asks for the verdict again.
 fn short_patience(context: &Context) -> Duration {
-    context.timing.retry_first * 6
+    context.timing.retry.first * 6
 }
 
 fn is_integrity(failure: &Failure) -> bool {

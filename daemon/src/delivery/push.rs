@@ -142,7 +142,7 @@ async fn staged(context: &Context, stage: StageId, size: Option<u64>) -> Result<
             Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
             Err(error) => return Err(error.into_failure()),
         }
-        tokio::time::sleep(context.back_off(1).min(Duration::from_secs(1))).await;
+        tokio::time::sleep(context.timing.pause(1).min(Duration::from_secs(1))).await;
     }
 }
 

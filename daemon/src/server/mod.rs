@@ -23,8 +23,8 @@ use std::{
 };
 
 use lwm2m::{
-    Answer, Answered, Backoff, Config, Engine, Event, Input, Objects, Output, Request, RequestId,
-    Saved, Transmission,
+    Answer, Answered, Config, Engine, Event, Input, Objects, Output, Request, RequestId, Saved,
+    Transmission,
 };
 use tokio::sync::watch;
 use wharf_software::ShortId;
@@ -33,9 +33,9 @@ use wharf_transport::dtls;
 use crate::{
     config::{self, Settings},
     objects::{self, Account},
+    random::random,
     store::{Store, StoreError},
     trace::Trace,
-    work::random,
 };
 use link::Link;
 use rows::AccountRows;
@@ -243,10 +243,7 @@ fn engine(
             ack_timeout: settings.timing.ack_timeout,
             ..Transmission::default()
         },
-        backoff: Backoff {
-            first: settings.timing.retry_first,
-            longest: settings.timing.retry_longest,
-        },
+        backoff: settings.timing.retry,
         ..Config::new(settings.endpoint.clone())
     };
     let seed = u64::from_le_bytes(random());

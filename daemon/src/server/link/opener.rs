@@ -4,7 +4,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use wharf_transport::{
 };
 
 use super::network::Network;
-use crate::{config::Timing, work::random};
+use crate::config::Timing;
 
 /// What ways to a server are opened by, and what is known from those before.
 pub(super) struct Opener {
@@ -77,7 +77,7 @@ impl Opener {
     /// A way that was opened at this moment has served: the next one needs no pause. One that breaks at once again
     /// and again does.
     pub(super) fn heard(&mut self, opened: Instant) {
-        if opened.elapsed() >= self.timing.retry_first {
+        if opened.elapsed() >= self.timing.retry.first {
             self.tries = 0;
         }
     }
@@ -113,13 +113,7 @@ impl Opener {
                 self.network.changed().await;
             }
         };
-        let Timing {
-            retry_first,
-            retry_longest,
-            ..
-        } = self.timing;
-        let doubled = retry_first.saturating_mul(1 << (self.tries - 1).min(20));
-        let _ = tokio::time::timeout(jittered(doubled.min(retry_longest)), changed).await;
+        let _ = tokio::time::timeout(self.timing.pause(self.tries), changed).await;
     }
 
     /// What shows that another network is there: where the kernel would send from, to the server, and to any.
@@ -180,10 +174,4 @@ impl Opener {
         tracing::warn!(MESSAGE_ID = message::SERVER_NOT_REACHED, "{why}");
         self.obstacle.send_replace(Some(why));
     }
-}
-
-/// A random length between half of it and all of it, so that a fleet does not come back as one.
-fn jittered(longest: Duration) -> Duration {
-    let part = u32::from(u16::from_le_bytes(random()));
-    longest / 2 + (longest / 2) * part / u32::from(u16::MAX)
 }
