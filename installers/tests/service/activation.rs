@@ -189,6 +189,7 @@ fn what_runs_is_what_the_device_says() {
 
     what_scripts_print_is_found_by_the_operation(&mut machine);
     one_that_runs_once_is_waited_for(&mut machine);
+    an_instance_that_somebody_started_is_stopped(&mut machine);
     only_what_a_device_needs_is_not_held_back(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
 
@@ -238,6 +239,34 @@ fn one_that_runs_once_is_waited_for(machine: &mut Machine) {
     let failure = machine.activate("setup").failure.expect("it exits with 3");
     let words = "setup.service did not stay up: failed (failed, exit-code)";
     assert!(failure.detail.as_str().contains(words), "{failure}");
+}
+
+/// No file names the instance.
+fn an_instance_that_somebody_started_is_stopped(machine: &mut Machine) {
+    let template = format!("[Service]\n{FOREVER}\n");
+    let deb = |version: &str| {
+        service("port", version, FOREVER)
+            .file(&format!("{UNITS}/port@.service"), template.as_str())
+            .then(Script::Postinst, "systemctl start port@postinst")
+    };
+    let by_hand = |machine: &mut Machine| {
+        machine.container().sh("systemctl start port@hand");
+    };
+    const INSTANCE: &str = "@hand.service";
+    succeeded(&machine.install(&deb("1")), false);
+    assert_eq!(machine.running("port"), [""; 0], "it is installed");
+    by_hand(machine);
+    assert!(!machine.is_active("port"), "its service is down");
+    succeeded(&machine.activate("port"), true);
+    assert_eq!(machine.running("port"), [".service", INSTANCE]);
+    succeeded(&machine.deactivate("port"), false);
+    assert_eq!(machine.running("port"), [""; 0], "it was deactivated");
+    by_hand(machine);
+    succeeded(&machine.install(&deb("2")), false);
+    assert_eq!(machine.running("port"), [""; 0], "it was upgraded");
+    by_hand(machine);
+    assert_eq!(machine.remove("port").failure, None);
+    assert_eq!(machine.running("port"), [""; 0], "it was removed");
 }
 
 fn only_what_a_device_needs_is_not_held_back(machine: &mut Machine) {
