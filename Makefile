@@ -77,7 +77,7 @@ fuzz: setup
 	done
 
 # The files that decide as root: what may be installed, from whom, and which units are never touched.
-DECIDES := permission ledger policy verdict debian/plan debian/consent systemd/gate systemd/names systemd/units systemd/hold
+DECIDES := permission ledger policy verdict debian/plan debian/consent systemd/gate systemd/names systemd/triggers systemd/units systemd/hold
 # Tests that are left out, since each mutant would wait for them.
 TOO_SLOW := activation:: crash:: disks:: hostile_clients:: the_installers_unit inspect:: debian::version
 

@@ -91,7 +91,7 @@ impl Systemd {
         record.wanted = wanted.units().to_vec();
         record.write(&self.root, package)?;
         fault::point("activate.recorded");
-        record.skipped = self.start(package, &wanted)?;
+        record.skipped = self.start(package, &gate, &wanted)?;
         record.activated = true;
         record.job = None;
         record.write(&self.root, package)?;
@@ -112,7 +112,7 @@ impl Systemd {
         let held = held.filter(|_| hold::is_held(&self.root, package));
         let known = Self::with_state(gate, shipped);
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
-        let all = gate.instances(&record.units);
+        let all = gate.with_triggers(&gate.instances(&record.units));
         let ran = self.manager.those(&all, UnitState::runs)?;
         Ok(Interruption {
             operation,
@@ -144,9 +144,11 @@ impl Systemd {
             hold::put(&self.root, package, &held)?;
             self.manager.reload()?;
         }
-        let all = gate.instances(&record.units);
+        let all = gate.with_triggers(&gate.instances(&record.units));
         let newly = all.only(|unit| !job.ran.contains(unit));
         self.manager.stop_running(&newly, limits::UNIT_STOP)?;
+        self.manager
+            .forget_failures(&newly.only(|unit| gate.is_trigger(unit)))?;
         fault::point("activate.stopped");
         self.run_on(&gate, shipped, job, UnitState::runs)?;
         record.activated = job.activated;
@@ -166,7 +168,8 @@ impl Systemd {
             .manager
             .those(&gate.ours(&job.enabled), UnitState::is_disabled)?;
         self.manager.enable(&disabled)?;
-        let ran = gate.ours(&job.ran).only(|unit| shipped.has(unit));
+        let ran = gate.ours(&job.ran);
+        let ran = ran.only(|unit| shipped.has(unit) || gate.is_trigger(unit));
         let down = self.manager.those(&ran, |state| !still_runs(state))?;
         self.manager.forget_failures(&down)?;
         self.manager.start(&down, limits::UNIT_START)
@@ -182,13 +185,18 @@ impl Systemd {
     }
 
     /// Returns the units that systemd skipped.
-    fn start(&self, package: &PackageName, wanted: &Ours) -> Result<Vec<Skipped>, Failure> {
+    fn start(
+        &self,
+        package: &PackageName,
+        gate: &Gate,
+        wanted: &Ours,
+    ) -> Result<Vec<Skipped>, Failure> {
         self.release(package)?;
         fault::point("activate.released");
         let disabled = self.manager.those(wanted, UnitState::is_disabled)?;
         self.manager.enable(&disabled)?;
         fault::point("activate.enabled");
-        self.manager.forget_failures(wanted)?;
+        self.manager.forget_failures(&gate.with_triggers(wanted))?;
         let before = self.manager.before_start(wanted)?;
         let deadline = Instant::now() + limits::UNIT_START;
         self.manager.start(wanted, limits::UNIT_START)?;
@@ -309,11 +317,10 @@ impl Systemd {
         fault::point("deactivate.disabled");
         let tied = self.tied(&gate, shipped)?;
         if !tied.is_empty() {
-            hold::put(&self.root, package, &tied)?;
+            hold::put(&self.root, package, &gate.with_triggers(&tied))?;
             self.manager.reload()?;
         }
-        let running = gate.instances(&record.units);
-        self.manager.stop(&running, limits::UNIT_STOP)?;
+        self.stop_all(&gate, &gate.instances(&record.units))?;
         fault::point("deactivate.stopped");
         match self.manager.those(&known, UnitState::runs)?.units().first() {
             None if was_active => Ok(Change::Changed),

@@ -48,7 +48,7 @@ impl Systemd {
         let job = record.job.as_ref();
         let held = gate.ours(job.into_iter().flat_map(|job| &job.held));
         if !held.is_empty() {
-            hold::put(&self.root, package, &held)?;
+            hold::put(&self.root, package, &with_idle_triggers(&gate, &held, job))?;
             self.manager.reload()?;
         }
         fault::point("adopt.held");
@@ -76,6 +76,9 @@ impl Systemd {
             let is_down = state.is_stopped() || record.is_skipped_by_us(unit, state);
             held.extend(is_down.then(|| unit.clone()));
         }
+        let triggers = gate.triggers_of(&gate.ours(&known));
+        let runs = self.manager.those(&triggers, UnitState::runs)?;
+        ran.extend(runs.units().iter().cloned());
         Ok(Interruption {
             operation,
             version: before.map(|before| before.version.clone()),
@@ -100,7 +103,8 @@ impl Systemd {
         let gate = self.gate(package, &[shipped], &record.all())?;
         let held = gate.ours(&job.held);
         self.disable_again(&held, job)?;
-        self.manager.stop_running(&held, limits::UNIT_STOP)?;
+        let down = with_idle_triggers(&gate, &held, Some(job));
+        self.manager.stop_running(&down, limits::UNIT_STOP)?;
         fault::point("adopt.stopped");
         if !job.held.is_empty() {
             hold::release(&self.root, package, &BTreeSet::new())?;
@@ -172,6 +176,13 @@ impl Systemd {
         };
         Ok(())
     }
+}
+
+/// These units, and those of others that start nothing else, unless they ran before.
+fn with_idle_triggers(gate: &Gate, held: &Ours, job: Option<&Interruption>) -> Ours {
+    let ran = |unit: &UnitName| job.is_some_and(|job| job.ran.contains(unit));
+    gate.with_triggers(held)
+        .only(|unit| !gate.is_trigger(unit) || !ran(unit))
 }
 
 fn tell(package: &PackageName, operation: OperationId, held: &[UnitName]) {

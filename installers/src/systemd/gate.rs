@@ -1,5 +1,6 @@
-//! Decides which units are a package's own. No other unit is held, enabled, disabled, started or stopped: every order to
-//! systemd takes [`Ours`], and only a [`Gate`] makes one. It looks at every name that a unit has at that time.
+//! Decides which units are a package's own. No other unit is held, enabled, disabled, started or stopped, except triggers
+//! that start nothing else. Every order to systemd takes [`Ours`], and only a [`Gate`] makes one. It looks at every name
+//! that a unit has at that time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +12,9 @@ use wharf_frames::{Cause, Failure, PackageName};
 use super::{
     Systemd,
     names::{Names, template_of},
+    triggers::{self, Trigger, Triggers},
     unit_file::UnitFile,
-    units::{Exemption, Protected, Shipped, UnitName, stem},
+    units::{Exemption, Protected, Shipped, UnitName, is_shared},
 };
 use crate::root::Root;
 
@@ -20,7 +22,7 @@ use crate::root::Root;
 pub(crate) type Owners =
     fn(&Root, &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, Failure>;
 
-/// Units of one package, and nothing else.
+/// Units of one package, and triggers of others that start nothing else.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ours(Vec<UnitName>);
 
@@ -31,6 +33,8 @@ pub(super) struct Gate {
     ours: BTreeSet<UnitName>,
     /// Instances that systemd has loaded and no file names.
     passing: BTreeSet<UnitName>,
+    /// The units of others that start nothing but its own.
+    triggers: Triggers,
     /// The units that are not its own, and why.
     pub(super) exempt: BTreeMap<UnitName, Exemption>,
 }
@@ -68,6 +72,13 @@ impl Ours {
         self.0.is_empty()
     }
 
+    /// The same, sockets, timers and paths first: a service that stops before its socket is started again, and a socket
+    /// cannot start after its service.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &UnitName> {
+        let triggers = self.0.iter().filter(|unit| unit.is_trigger());
+        triggers.chain(self.0.iter().filter(|unit| !unit.is_trigger()))
+    }
+
     /// Those of them for which this holds.
     pub(super) fn only(&self, holds: impl Fn(&UnitName) -> bool) -> Self {
         Self(self.0.iter().filter(|unit| holds(unit)).cloned().collect())
@@ -75,11 +86,35 @@ impl Ours {
 }
 
 impl Gate {
-    /// Those of these units that are the package's own.
+    /// Those of these units that are the package's own, or start nothing else.
     pub(super) fn ours<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) -> Ours {
         let units: BTreeSet<&UnitName> = units.into_iter().collect();
-        let ours = units.into_iter().filter(|unit| self.ours.contains(unit));
+        let ours = units
+            .into_iter()
+            .filter(|unit| self.ours.contains(unit) || self.is_trigger(unit));
         Ours(ours.cloned().collect())
+    }
+
+    /// Whether it is another's, and starts nothing but units of the package.
+    pub(super) fn is_trigger(&self, unit: &UnitName) -> bool {
+        self.triggers.contains_key(unit)
+    }
+
+    /// The units of others that start these units, and nothing else.
+    pub(super) fn triggers_of(&self, units: &Ours) -> Ours {
+        let has = |unit: &UnitName| {
+            units.0.contains(unit) || unit.template().is_some_and(|it| units.0.contains(&it))
+        };
+        let triggers = self.triggers.iter();
+        let triggers = triggers.filter(|(_, started)| started.iter().any(has));
+        Ours(triggers.map(|(unit, _)| unit.clone()).collect())
+    }
+
+    /// These units, and those of others that start them and nothing else.
+    pub(super) fn with_triggers(&self, units: &Ours) -> Ours {
+        let mut with: BTreeSet<UnitName> = units.0.iter().cloned().collect();
+        with.extend(self.triggers_of(units).0);
+        Ours(with.into_iter().collect())
     }
 
     /// The same, with the instances of templates in their place.
@@ -145,7 +180,9 @@ impl Systemd {
         };
         let exempt = claimant.exempt(&units, &facts.names);
         units.retain(|unit| !exempt.contains_key(unit));
+        let triggers = self.triggers_on_device(&facts.names)?;
         Ok(Gate {
+            triggers: triggers::of(&units, &triggers, &facts.names, &self.protected),
             names: facts.names,
             ours: units,
             passing: facts.passing,
@@ -162,6 +199,7 @@ impl Systemd {
         let names = Names::on(&self.root).map_err(|error| unreadable(&error))?;
         let mut units = had.values().flatten().cloned().collect();
         let facts = self.facts(names, &mut units, &BTreeSet::new())?;
+        let triggers = self.triggers_on_device(&facts.names)?;
         let exempt = had.iter().map(|(package, units)| {
             let claimant = Claimant {
                 package,
@@ -169,9 +207,21 @@ impl Systemd {
                 names: units.iter().map(|unit| unit.as_str().to_owned()).collect(),
                 owners: &facts.owners,
             };
-            (package.clone(), claimant.exempt(units, &facts.names))
+            let mut exempt = claimant.exempt(units, &facts.names);
+            let own = units.iter().filter(|unit| !exempt.contains_key(unit));
+            let own = own.cloned().collect();
+            let triggers = triggers::of(&own, &triggers, &facts.names, &self.protected);
+            exempt.retain(|unit, _| !triggers.contains_key(unit));
+            (package.clone(), exempt)
         });
         Ok(exempt.collect())
+    }
+
+    /// All units of the device that start others when needed.
+    fn triggers_on_device(&self, names: &Names) -> Result<Vec<Trigger>, Failure> {
+        let units = names.with_files().filter_map(|name| UnitName::new(name));
+        let triggers = units.filter(|unit| unit.is_trigger() && !unit.is_template());
+        self.manager.triggers(&triggers.collect::<Vec<_>>())
     }
 
     /// Looks at these units, to which it adds the instances of templates. Files that are `installed` have no other owner.
@@ -284,11 +334,6 @@ impl Claimant<'_> {
         self.names.contains(name)
             || template_of(name).is_some_and(|template| self.names.contains(&template))
     }
-}
-
-/// The drop-ins of `a-.service` are those of each `a-*.service` as well (systemd.unit(5)).
-fn is_shared(name: &str) -> bool {
-    stem(name).ends_with('-')
 }
 
 fn unreadable(error: &io::Error) -> Failure {
@@ -615,6 +660,10 @@ mod tests {
             names: Names::of(&files),
             ours: units(&own).into_iter().collect(),
             passing: units(&["acme@loaded.service"]).into_iter().collect(),
+            triggers: BTreeMap::from([(
+                UnitName::new("board.socket").unwrap(),
+                units(&["acme@file.service"]).into_iter().collect(),
+            )]),
             exempt: BTreeMap::new(),
         }
     }
@@ -629,6 +678,24 @@ mod tests {
         assert!(!gate.ours(&own).is_empty());
         let services = gate.ours(&own).only(|unit| !unit.is_template());
         assert_eq!(services.units(), units(&["acme.service"]));
+    }
+
+    #[test]
+    fn a_trigger_of_others_passes_by_name_or_with_the_units_that_it_starts() {
+        let gate = gate();
+        let socket = units(&["board.socket"]);
+        assert_eq!(gate.ours(&socket).units(), socket);
+        let of = |names: &[&str]| {
+            let ours = gate.ours(&units(names));
+            let with = gate.with_triggers(&ours);
+            let orders = with.in_order().map(ToString::to_string).collect::<Vec<_>>();
+            (gate.triggers_of(&ours).units().to_vec(), orders.join(" "))
+        };
+        assert_eq!(of(&["acme.service"]), (vec![], "acme.service".to_owned()));
+        for name in ["acme@.service", "acme@file.service"] {
+            let expected = (socket.clone(), format!("board.socket {name}"));
+            assert_eq!(of(&[name]), expected);
+        }
     }
 
     #[test]

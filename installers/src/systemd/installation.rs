@@ -65,13 +65,13 @@ impl Systemd {
         if units.is_empty() {
             return Ok(());
         }
-        hold::put(&self.root, package, &units)?;
+        tell_triggers(package, operation, &gate.triggers_of(&units));
+        hold::put(&self.root, package, &gate.with_triggers(&units))?;
         self.manager.reload()?;
         fault::point("hold.reloaded");
         if before.is_some() {
             let gate = self.gate(package, &shipped, &record.units)?;
-            let running = gate.instances(&record.units);
-            self.manager.stop(&running, limits::UNIT_STOP)?;
+            self.stop_all(&gate, &gate.instances(&record.units))?;
         }
         fault::point("hold.stopped");
         Ok(())
@@ -116,6 +116,7 @@ impl Systemd {
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
         // systemd will check the skipped units again.
         let activated = record.activated;
+        let known = gate.with_triggers(&known);
         let ran = self.manager.those(&known, |state| {
             state.runs() || (activated && state.is_skipped())
         })?;
@@ -162,7 +163,10 @@ impl Systemd {
         let goes_on = !done && job.version.as_ref() == Some(&present.version);
         let kept = match goes_on && !job.ran.is_empty() {
             true => BTreeSet::new(),
-            false => tied.units().iter().cloned().collect(),
+            false => {
+                let kept = gate.with_triggers(&tied);
+                kept.units().iter().cloned().collect()
+            }
         };
         hold::release(&self.root, package, &kept)?;
         self.manager.reload()?;
@@ -228,8 +232,16 @@ impl Systemd {
         // A unit may have become the package's own since it was held.
         let units: Vec<UnitName> = shipped.units.iter().cloned().collect();
         let running = gate.instances(&merged([&record.units, &units]));
-        self.manager.stop(&running, limits::UNIT_STOP)?;
+        self.stop_all(&gate, &running)?;
         Ok((gate, tied))
+    }
+
+    /// Stops these units, and those of others that start nothing else. What is left of a socket that systemd gave up
+    /// while its service was held goes, too.
+    pub(super) fn stop_all(&self, gate: &Gate, units: &Ours) -> Result<(), Failure> {
+        self.manager
+            .stop(&gate.with_triggers(units), limits::UNIT_STOP)?;
+        self.manager.forget_failures(&gate.triggers_of(units))
     }
 
     /// The package is removed: what is left of its units goes. What its installation enabled stays known, as Debian's
@@ -251,6 +263,17 @@ impl Systemd {
             ..Record::default()
         };
         kept.write(&self.root, package)
+    }
+}
+
+fn tell_triggers(package: &PackageName, operation: OperationId, triggers: &Ours) {
+    if !triggers.is_empty() {
+        tracing::info!(
+            WHARF_PACKAGE = package.as_str(),
+            WHARF_OPERATION = %operation,
+            "{package}: held back with it, since they start nothing else: {}",
+            Text::from(format!("{:?}", triggers.units()))
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use nix::{
 };
 use wharf_frames::{Cause, Failure};
 
-use super::{gate::Ours, names::Names, units::UnitName};
+use super::{gate::Ours, names::Names, triggers::Trigger, units::UnitName};
 use crate::{
     limits,
     process::{self, Growth, Printed},
@@ -56,6 +56,10 @@ pub(super) struct UnitState {
 const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,RemainAfterExit,Result,NRestarts,\
                           ExecMainExitTimestampMonotonic,ConditionResult,ConditionTimestampMonotonic,Job,\
                           WantedBy,RequiredBy,UpheldBy,TriggeredBy";
+
+/// All but the first two: units that start it, or stop with it.
+const OF_TRIGGERS: &str =
+    "--property=Id,Triggers,WantedBy,RequiredBy,RequisiteOf,BoundBy,UpheldBy,ConsistsOf";
 
 impl UnitState {
     /// It does what it is for, by its type: one that runs once and is over has done it, all others are active.
@@ -223,6 +227,21 @@ impl Manager {
         Ok(())
     }
 
+    /// These sockets, timers and paths, none of them a template. Those that systemd cannot load are left out.
+    pub(super) fn triggers(&self, units: &[UnitName]) -> Result<Vec<Trigger>, Failure> {
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = units.iter().map(UnitName::as_str);
+        let output = self.ask(["show", OF_TRIGGERS, "--"].into_iter().chain(asked))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found: Vec<Trigger> = blocks(&text).map(trigger).collect();
+        match found.is_empty() {
+            true => Err(complaint("show", units, &output)),
+            false => Ok(found),
+        }
+    }
+
     /// The instances of these templates that are loaded.
     pub(super) fn loaded_instances(
         &self,
@@ -336,7 +355,7 @@ impl Manager {
             let growth = Growth::of(&files)?;
             let mut child = process::program(&self.root, "systemctl")
                 .args(["--no-ask-password", "--no-pager", "--quiet", verb, "--"])
-                .args(units.units().iter().map(UnitName::as_str))
+                .args(units.in_order().map(UnitName::as_str))
                 .stdout(printed.writer()?)
                 .stderr(printed.writer()?)
                 .spawn()?;
@@ -376,6 +395,19 @@ fn loaded(block: &str) -> Loaded<'_> {
         loaded.fragment = ""; // it names the mask
     }
     loaded
+}
+
+fn trigger(block: &str) -> Trigger {
+    let mut trigger = Trigger::default();
+    for (property, value) in block.lines().filter_map(|line| line.split_once('=')) {
+        let units = value.split_whitespace().map(str::to_owned);
+        match property {
+            "Id" => value.clone_into(&mut trigger.id),
+            "Triggers" => trigger.starts.extend(units),
+            _ => trigger.needed_by.extend(units),
+        }
+    }
+    trigger
 }
 
 /// Blocks of `Property=value`, with an empty line between them.
@@ -591,6 +623,24 @@ mod tests {
             "a.service, b.service a.service, /x/a.service"
         );
         assert_eq!(told(&found[1]), "c.service, c.service, ");
+    }
+
+    #[test]
+    fn a_trigger_is_told_with_what_it_starts_and_who_needs_it() {
+        let text = "Id=a.socket\nTriggers=a.service b.service\nRequiredBy=a.service\nWantedBy=\nConsistsOf=c.target\n\n\
+                    Id=b.timer\nTriggers=\n";
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        let trigger_of = |id: &str, starts, needed_by| Trigger {
+            id: id.to_owned(),
+            starts: words(starts),
+            needed_by: words(needed_by),
+        };
+        let found: Vec<Trigger> = blocks(text).map(trigger).collect();
+        let expected = [
+            trigger_of("a.socket", "a.service b.service", "a.service c.target"),
+            trigger_of("b.timer", "", ""),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

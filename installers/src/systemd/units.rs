@@ -9,7 +9,7 @@ use minicbor::{Decode, Decoder, Encode, decode};
 use wharf_frames::PackageName;
 
 use super::{
-    names::{PULLS, TYPES},
+    names::{PULLS, TRIGGERS, TYPES},
     unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script},
 };
 use crate::{durable, policy::Pattern, root::Root};
@@ -130,6 +130,11 @@ impl UnitName {
     /// Whether it only stands for its instances.
     pub(crate) fn is_template(&self) -> bool {
         self.0.contains("@.")
+    }
+
+    /// Whether it only starts another unit when needed.
+    pub(crate) fn is_trigger(&self) -> bool {
+        TRIGGERS.iter().any(|end| self.0.ends_with(end))
     }
 
     /// All instances of a template that are loaded, as systemctl takes them.
@@ -269,9 +274,14 @@ impl BusServices {
 }
 
 /// The name of a unit up to the `@` or the type.
-pub(super) fn stem(name: &str) -> &str {
+fn stem(name: &str) -> &str {
     let end = name.find('@').or_else(|| name.rfind('.'));
     end.and_then(|end| name.get(..end)).unwrap_or(name)
+}
+
+/// The drop-ins of `a-.service` are those of each `a-*.service` as well (systemd.unit(5)).
+pub(super) fn is_shared(name: &str) -> bool {
+    stem(name).ends_with('-')
 }
 
 /// A file, and not the folder of one's drop-ins or links.

@@ -162,7 +162,7 @@ fn a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(machine: &mut
 }
 
 /// A service that exits if the file exists.
-const FRAGILE: &str = "ExecStart=/bin/sh -c '[ ! -e /opt/broken ] && exec sleep infinity'";
+pub(crate) const FRAGILE: &str = "ExecStart=/bin/sh -c '[ ! -e /opt/broken ] && exec sleep infinity'";
 
 fn a_failed_activation_puts_back_what_ran_and_was_enabled(machine: &mut Machine) {
     let unit = |exec: &str| format!("[Service]\n{exec}\n[Install]\nWantedBy=multi-user.target\n");

@@ -22,4 +22,5 @@ mod messages;
 mod owners;
 mod records;
 mod staged_files;
+mod triggers;
 mod trust;
