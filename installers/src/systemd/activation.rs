@@ -24,6 +24,14 @@ pub(crate) struct Standing {
     pub(crate) skipped: Option<Text>,
 }
 
+/// The units that are not active after a successful start.
+struct Started {
+    /// systemd skipped them.
+    skipped: Vec<Skipped>,
+    /// They ran once, and systemd has forgotten them.
+    ran_once: Vec<UnitName>,
+}
+
 impl Systemd {
     /// Whether the software runs, and will after the next boot. At boot, and right after somebody started it, what is
     /// about to start counts as started. The same goes for units that systemd skipped.
@@ -42,7 +50,7 @@ impl Systemd {
         let states = self.manager.states(units)?;
         let mut skipped = Vec::new();
         for (unit, state) in units.iter().zip(&states) {
-            let is_skipped = !state.is_up_or_coming();
+            let is_skipped = !state.is_up_or_coming() && !record.has_run_once(unit, state);
             if !state.may_start_at_boot() || (is_skipped && !record.is_skipped(unit, state)) {
                 return Ok(Standing::default());
             }
@@ -91,7 +99,10 @@ impl Systemd {
         record.wanted = wanted.units().to_vec();
         record.write(&self.root, package)?;
         fault::point("activate.recorded");
-        record.skipped = self.start(package, &gate, &wanted)?;
+        Started {
+            skipped: record.skipped,
+            ran_once: record.ran_once,
+        } = self.start(package, &gate, &wanted)?;
         record.activated = true;
         record.job = None;
         record.write(&self.root, package)?;
@@ -172,7 +183,7 @@ impl Systemd {
         let ran = ran.only(|unit| shipped.has(unit) || gate.is_trigger(unit));
         let down = self.manager.those(&ran, |state| !still_runs(state))?;
         self.manager.forget_failures(&down)?;
-        self.manager.start(&down, limits::UNIT_START)
+        self.manager.start(&down, limits::UNIT_START).map(drop)
     }
 
     /// Of a package whose installation enables nothing: all that can be enabled, and what others start.
@@ -184,13 +195,7 @@ impl Systemd {
         Ok(gate.ours(startable.units().iter().chain(&shipped.linked)))
     }
 
-    /// Returns the units that systemd skipped.
-    fn start(
-        &self,
-        package: &PackageName,
-        gate: &Gate,
-        wanted: &Ours,
-    ) -> Result<Vec<Skipped>, Failure> {
+    fn start(&self, package: &PackageName, gate: &Gate, wanted: &Ours) -> Result<Started, Failure> {
         self.release(package)?;
         fault::point("activate.released");
         let disabled = self.manager.those(wanted, UnitState::is_disabled)?;
@@ -199,9 +204,9 @@ impl Systemd {
         self.manager.forget_failures(&gate.with_triggers(wanted))?;
         let before = self.manager.before_start(wanted)?;
         let deadline = Instant::now() + limits::UNIT_START;
-        self.manager.start(wanted, limits::UNIT_START)?;
+        let all_done = self.manager.start(wanted, limits::UNIT_START)?;
         fault::point("activate.started");
-        self.stay_up(wanted, &before, deadline)
+        self.stay_up(wanted, &before, all_done, deadline)
     }
 
     /// Nothing of the package is kept from starting any more.
@@ -233,41 +238,49 @@ impl Systemd {
         &self,
         wanted: &Ours,
         before: &Before,
+        all_done: bool,
         deadline: Instant,
-    ) -> Result<Vec<Skipped>, Failure> {
+    ) -> Result<Started, Failure> {
         let first = self.started(wanted, deadline)?;
-        let skipped = self.all_up(wanted, before, &first)?;
+        let started = self.all_up(wanted, before, all_done, &first)?;
         let is_unseen = |state: &UnitState| state.is_up() && state.is_started_unseen();
         if !first.iter().any(is_unseen) {
-            return Ok(skipped);
+            return Ok(started);
         }
         thread::sleep(limits::UNIT_STEADY);
         let then = self.started(wanted, deadline)?;
-        let skipped = self.all_up(wanted, before, &then)?;
+        let started = self.all_up(wanted, before, all_done, &then)?;
         let pairs = wanted.units().iter().zip(first.iter().zip(&then));
         for (unit, (before, after)) in pairs {
             if before.restarts != after.restarts {
                 return Err(self.not_up(unit, after));
             }
         }
-        Ok(skipped)
+        Ok(started)
     }
 
-    /// Fails unless each unit is up or was skipped by systemd. Returns the skipped ones.
+    /// Fails unless each unit is up, was skipped by systemd, or ran once in a start that was `all_done`.
     fn all_up(
         &self,
         wanted: &Ours,
         before: &Before,
+        all_done: bool,
         states: &[UnitState],
-    ) -> Result<Vec<Skipped>, Failure> {
+    ) -> Result<Started, Failure> {
         let skipped = self.manager.skipped(wanted, before, states)?;
         let is_skipped = |unit: &UnitName| skipped.iter().any(|it| it.unit == *unit);
         let pairs = wanted.units().iter().zip(states);
-        let mut down = pairs.filter(|(unit, state)| !state.is_up() && !is_skipped(unit));
-        match down.next() {
-            None => Ok(skipped),
-            Some((unit, state)) => Err(self.not_up(unit, state)),
+        let down = pairs.filter(|(unit, state)| !state.is_up() && !is_skipped(unit));
+        let (forgotten, down): (Vec<_>, Vec<_>) =
+            down.partition(|(_, state)| state.is_forgotten_oneshot());
+        // One of the forgotten units may have run well: another one tells more of why.
+        let failed = down.first().or(forgotten.first().filter(|_| !all_done));
+        if let Some((unit, state)) = failed {
+            return Err(self.not_up(unit, state));
         }
+        let ran_once = forgotten.into_iter().map(|(unit, _)| unit.clone());
+        let ran_once = ran_once.collect();
+        Ok(Started { skipped, ran_once })
     }
 
     fn not_up(&self, unit: &UnitName, state: &UnitState) -> Failure {

@@ -143,6 +143,11 @@ impl Record {
         self.activated && (is_skipped || (state.is_forgotten() && was_skipped()))
     }
 
+    /// Whether this unit of an active package ran once, and systemd has forgotten it.
+    pub(super) fn has_run_once(&self, unit: &UnitName, state: &UnitState) -> bool {
+        self.activated && state.is_forgotten_oneshot() && self.ran_once.contains(unit)
+    }
+
     /// Whether systemd skipped this unit because of our hold.
     pub(super) fn is_skipped_by_us(&self, unit: &UnitName, state: &UnitState) -> bool {
         let by_us = |it: &HeldBack| it.unit == *unit && it.at.as_str() == state.condition_at;

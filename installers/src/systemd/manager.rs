@@ -98,6 +98,11 @@ impl UnitState {
         self.is_at_rest() && self.is_condition_unknown() && self.pulled_by.is_empty()
     }
 
+    /// It runs once, and systemd has forgotten whether it did.
+    pub(super) fn is_forgotten_oneshot(&self) -> bool {
+        self.is_forgotten() && self.is_oneshot()
+    }
+
     /// It could run, but somebody disabled or stopped it.
     pub(super) fn is_stopped(&self) -> bool {
         // A unit that is never enabled: something starts it, and systemd has checked it since boot.
@@ -286,15 +291,15 @@ impl Manager {
         self.order("reset-failed", failed.units())
     }
 
-    /// Starts them, and waits until each has started or failed, for at most this long. What came of it is for
-    /// [`Manager::states`] to tell.
-    pub(super) fn start(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
+    /// Starts them, and waits until each has started or failed, for at most this long. Returns whether all jobs of
+    /// systemd were done: it may forget a unit that runs once right afterwards. [`Manager::states`] has the rest.
+    pub(super) fn start(&self, units: &Ours, limit: Duration) -> Result<bool, Failure> {
         self.begin("start", units, limit)
     }
 
     /// Stops them, and waits for at most this long. A template has no state: its instances are among them.
     pub(super) fn stop(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
-        self.begin("stop", units, limit)
+        self.begin("stop", units, limit).map(drop)
     }
 
     /// Stops those that run. A stop also stops the units that require it, even if it is at rest already
@@ -344,12 +349,12 @@ impl Manager {
         process::ask(&self.root, "systemctl", arguments).map_err(|error| not_started(&error))
     }
 
-    /// A job of systemd goes on when systemctl does not wait for it any longer.
-    fn begin(&self, verb: &str, units: &Ours, limit: Duration) -> Result<(), Failure> {
+    /// A job of systemd goes on when systemctl does not wait for it any longer. Returns whether systemctl succeeded.
+    fn begin(&self, verb: &str, units: &Ours, limit: Duration) -> Result<bool, Failure> {
         if units.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let begin = || -> io::Result<()> {
+        let begin = || -> io::Result<bool> {
             let printed = Printed::new(self.root.run().join("systemctl.output"))?;
             let files = [&printed];
             let growth = Growth::of(&files)?;
@@ -359,8 +364,8 @@ impl Manager {
                 .stdout(printed.writer()?)
                 .stderr(printed.writer()?)
                 .spawn()?;
-            process::wait(&mut child, &growth, limit, || (), end)?;
-            Ok(())
+            let code = process::wait(&mut child, &growth, limit, || (), end)?;
+            Ok(code == Some(0))
         };
         begin().map_err(|error| not_started(&error))
     }

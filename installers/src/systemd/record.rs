@@ -42,6 +42,9 @@ pub(super) struct Record {
     /// The units that systemd skipped because of our hold.
     #[cbor(n(7), default)]
     pub(super) held_back: Vec<HeldBack>,
+    /// The oneshots that ran when the package was activated, and that systemd has forgotten since.
+    #[cbor(n(8), default)]
+    pub(super) ran_once: Vec<UnitName>,
 }
 
 /// A unit whose conditions systemd last checked while it was held back.

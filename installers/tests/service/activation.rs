@@ -189,6 +189,7 @@ fn what_runs_is_what_the_device_says() {
 
     what_scripts_print_is_found_by_the_operation(&mut machine);
     one_that_runs_once_is_waited_for(&mut machine);
+    one_that_systemd_forgets_once_it_has_run_is_up(&mut machine);
     an_instance_that_somebody_started_is_stopped(&mut machine);
     only_what_a_device_needs_is_not_held_back(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
@@ -239,6 +240,36 @@ fn one_that_runs_once_is_waited_for(machine: &mut Machine) {
     let failure = machine.activate("setup").failure.expect("it exits with 3");
     let words = "setup.service did not stay up: failed (failed, exit-code)";
     assert!(failure.detail.as_str().contains(words), "{failure}");
+}
+
+/// No loaded unit wants it.
+fn one_that_systemd_forgets_once_it_has_run_is_up(machine: &mut Machine) {
+    let unit = "[Unit]\nRequires=far-need.service\nAfter=far-need.service\n\
+                [Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >>/opt/far-setup'\n\
+                [Install]\nWantedBy=radio.target\n";
+    let need = "[Service]\nType=oneshot\nExecStart=/bin/sh -c '[ ! -e /opt/no-need ]'\n";
+    let deb = Deb::new("far-setup", "1")
+        .file(&format!("{UNITS}/far-setup.service"), unit)
+        .file(&format!("{UNITS}/far-need.service"), need)
+        .script(
+            Script::Postinst,
+            "systemctl daemon-reload; systemctl enable --quiet far-setup",
+        );
+    let ran = |machine: &mut Machine| machine.container().sh("cat /opt/far-setup || true");
+    succeeded(&machine.install(&deb), false);
+    machine.container().sh("touch /opt/no-need");
+    let failure = machine.activate("far-setup").failure.expect("its need");
+    let words = "far-setup.service did not stay up: inactive";
+    assert!(failure.detail.as_str().contains(words), "{failure}");
+    assert_eq!(ran(machine), "");
+    machine.container().sh("rm /opt/no-need");
+    succeeded(&machine.activate("far-setup"), true);
+    assert_eq!(ran(machine), "ran");
+    assert!(machine.is_active("far-setup"));
+    succeeded(&machine.activate("far-setup"), true);
+    assert_eq!(ran(machine), "ran", "it is active");
+    succeeded(&machine.deactivate("far-setup"), false);
+    assert!(!machine.is_active("far-setup"));
 }
 
 /// No file names the instance.
