@@ -239,8 +239,10 @@ impl Systemd {
     /// Stops these units, and those of others that start nothing else. What is left of a socket that systemd gave up
     /// while its service was held goes, too.
     pub(super) fn stop_all(&self, gate: &Gate, units: &Ours) -> Result<(), Failure> {
-        self.manager
-            .stop(&gate.with_triggers(units), limits::UNIT_STOP)?;
+        let all = gate.with_triggers(units);
+        self.manager.stop(&all, limits::UNIT_STOP)?;
+        // The end of one may have started another (systemd.unit(5), `OnFailure=`, `OnSuccess=`).
+        self.manager.stop_running(&all, limits::UNIT_STOP)?;
         self.manager.forget_failures(&gate.triggers_of(units))
     }
 

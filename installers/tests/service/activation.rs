@@ -190,6 +190,7 @@ fn what_runs_is_what_the_device_says() {
     what_scripts_print_is_found_by_the_operation(&mut machine);
     one_that_runs_once_is_waited_for(&mut machine);
     one_that_systemd_forgets_once_it_has_run_is_up(&mut machine);
+    one_that_the_end_of_another_starts_is_stopped(&mut machine);
     an_instance_that_somebody_started_is_stopped(&mut machine);
     only_what_a_device_needs_is_not_held_back(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
@@ -270,6 +271,24 @@ fn one_that_systemd_forgets_once_it_has_run_is_up(machine: &mut Machine) {
     assert_eq!(ran(machine), "ran", "it is active");
     succeeded(&machine.deactivate("far-setup"), false);
     assert!(!machine.is_active("far-setup"));
+}
+
+/// As watchdog and its keeper do.
+fn one_that_the_end_of_another_starts_is_stopped(machine: &mut Machine) {
+    let unit = format!(
+        "[Unit]\nOnFailure=pet-keeper.service\n[Service]\n{FOREVER}\nExecStopPost=/bin/false\n\
+         [Install]\nWantedBy=multi-user.target\n"
+    );
+    let keeper = format!("[Unit]\nConflicts=pet.service\n[Service]\n{FOREVER}\n");
+    let deb = service("pet", "1", FOREVER)
+        .file(&format!("{UNITS}/pet.service"), unit)
+        .file(&format!("{UNITS}/pet-keeper.service"), keeper);
+    succeeded(&machine.install(&deb), false);
+    succeeded(&machine.activate("pet"), true);
+    assert_eq!(machine.running("pet"), [".service"]);
+    succeeded(&machine.deactivate("pet"), false);
+    assert_eq!(machine.running("pet"), [""; 0], "it was deactivated");
+    machine.container().sh("systemctl reset-failed pet");
 }
 
 /// No file names the instance.
