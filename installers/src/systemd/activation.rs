@@ -50,11 +50,13 @@ impl Systemd {
         let states = self.manager.states(units)?;
         let mut skipped = Vec::new();
         for (unit, state) in units.iter().zip(&states) {
-            let is_skipped = !state.is_up_or_coming() && !record.has_run_once(unit, state);
-            if !state.may_start_at_boot() || (is_skipped && !record.is_skipped(unit, state)) {
+            let is_down = !state.is_up_or_coming() && !record.has_run_once(unit, state);
+            let is_skipped = is_down && record.is_skipped(unit, state);
+            let may_start = state.may_start_at_boot() || state.is_masked();
+            if !may_start || (is_down && !is_skipped) {
                 return Ok(Standing::default());
             }
-            skipped.extend(is_skipped.then_some(unit));
+            skipped.extend(is_skipped.then_some((unit, state)));
         }
         Ok(Standing {
             active: true,
@@ -204,7 +206,9 @@ impl Systemd {
         self.manager.forget_failures(&gate.with_triggers(wanted))?;
         let before = self.manager.before_start(wanted)?;
         let deadline = Instant::now() + limits::UNIT_START;
-        let all_done = self.manager.start(wanted, limits::UNIT_START)?;
+        let masked = self.manager.those(wanted, UnitState::is_masked)?;
+        let startable = wanted.only(|unit| !masked.units().contains(unit));
+        let all_done = self.manager.start(&startable, limits::UNIT_START)?;
         fault::point("activate.started");
         self.stay_up(wanted, &before, all_done, deadline)
     }

@@ -1,4 +1,4 @@
-//! Units that systemd skips because a condition is not met (systemd.unit(5)), and the condition.
+//! Units that systemd skips because a condition is not met (systemd.unit(5)), and the condition. A mask counts as one.
 
 use std::{
     path::Path,
@@ -16,6 +16,9 @@ use super::{
 
 /// systemd has started a unit, or skipped it (systemd.journal-fields(7), sd-messages.h).
 const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
+
+/// The package's scripts may mask a unit that lacks its configuration, as an administrator does.
+const MASKED: &str = "masked";
 
 /// The states of units just before their start, and the time.
 pub(super) struct Before {
@@ -44,6 +47,7 @@ impl Manager {
         for (unit, (was, now)) in units.units().iter().zip(pairs) {
             // A start that failed earlier, at a dependency for example, leaves the time of an older one.
             let why = match now.is_skipped() && now.condition_at != was.condition_at {
+                _ if now.is_masked() => Some(MASKED.into()),
                 true => Some(self.why_skipped(unit, now)?),
                 false if now.is_forgotten() => self.unmet_by_journal(unit, before.at),
                 false => None,
@@ -140,7 +144,17 @@ impl Record {
     pub(super) fn is_skipped(&self, unit: &UnitName, state: &UnitState) -> bool {
         let was_skipped = || self.skipped.iter().any(|it| it.unit == *unit);
         let is_skipped = state.is_skipped() && !self.is_skipped_by_us(unit, state);
-        self.activated && (is_skipped || (state.is_forgotten() && was_skipped()))
+        let is_skipped = match state.is_masked() {
+            true => self.was_masked(unit),
+            false => is_skipped || (state.is_forgotten() && was_skipped()),
+        };
+        self.activated && is_skipped
+    }
+
+    /// Whether this unit was masked when the package was activated.
+    fn was_masked(&self, unit: &UnitName) -> bool {
+        let is_it = |it: &Skipped| it.unit == *unit && it.why.as_str() == MASKED;
+        self.skipped.iter().any(is_it)
     }
 
     /// Whether this unit of an active package ran once, and systemd has forgotten it.
@@ -157,12 +171,13 @@ impl Record {
     /// The text about these skipped units for a person; none if the list is empty.
     pub(super) fn told_as_skipped<'a>(
         &self,
-        units: impl Iterator<Item = &'a UnitName>,
+        units: impl Iterator<Item = (&'a UnitName, &'a UnitState)>,
     ) -> Option<Text> {
-        let told = |unit: &UnitName| {
+        let told = |(unit, state): (&UnitName, &UnitState)| {
             let known = self.skipped.iter().find(|it| it.unit == *unit);
             match known.map(|it| it.why.as_str()) {
-                None | Some("") => unit.to_string(),
+                _ if state.is_masked() => format!("{unit} (it is masked)"),
+                None | Some("" | MASKED) => unit.to_string(),
                 Some(why) => format!("{unit} ({why} is not met)"),
             }
         };

@@ -82,6 +82,11 @@ impl UnitState {
         }
     }
 
+    /// It is down, and systemd starts it on no request (systemctl(1), `mask`).
+    pub(super) fn is_masked(&self) -> bool {
+        matches!(self.file.as_str(), "masked" | "masked-runtime") && self.is_at_rest()
+    }
+
     /// systemd did not start it on request, because a condition was not met.
     pub(super) fn is_skipped(&self) -> bool {
         let is_unmet = !self.met && !self.is_condition_unknown();

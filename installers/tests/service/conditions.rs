@@ -109,6 +109,7 @@ fn a_unit_that_systemd_skips_by_a_condition_has_not_failed() {
     assert!(!machine.is_active("mixed"));
 
     an_upgrade_that_fails_leaves_it_skipped(&mut machine);
+    a_unit_that_its_package_masks_is_skipped(&mut machine);
     an_assert_that_is_not_met_fails(&mut machine);
     a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(&mut machine);
     a_failed_activation_puts_back_what_ran_and_was_enabled(&mut machine);
@@ -126,6 +127,37 @@ fn an_upgrade_that_fails_leaves_it_skipped(machine: &mut Machine) {
         machine.skipped("mixed"),
         format!("systemd skipped {BOARD}, {COMMAND}, {RADIO}")
     );
+}
+
+/// As hostapd does where it has no configuration.
+fn a_unit_that_its_package_masks_is_skipped(machine: &mut Machine) {
+    let extra = format!("[Service]\n{FOREVER}\n[Install]\nWantedBy=multi-user.target\n");
+    let deb = service("shy", "1", FOREVER)
+        .file(&format!("{UNITS}/shy-extra.service"), extra)
+        .then(
+            Script::Postinst,
+            "systemctl enable --quiet shy-extra; systemctl stop shy-extra; systemctl mask shy-extra",
+        );
+    succeeded(&machine.install(&deb), false);
+    assert_eq!(machine.skipped("shy"), "", "it is INACTIVE");
+    succeeded(&machine.activate("shy"), true);
+    let told = "systemd skipped shy-extra.service (it is masked)";
+    assert_eq!(machine.skipped("shy"), told);
+    machine.reboot();
+    assert_eq!(machine.skipped("shy"), told);
+    assert_eq!(machine.running("shy"), [".service"]);
+    assert!(machine.is_active("shy"));
+
+    // A mask by hand is a stop by hand.
+    machine.container().sh("systemctl mask --now shy");
+    assert!(!machine.is_active("shy"));
+    machine
+        .container()
+        .sh("systemctl unmask shy shy-extra; systemctl start shy");
+    assert!(!machine.is_active("shy"), "nothing skips the other one");
+    succeeded(&machine.activate("shy"), true);
+    assert_eq!(machine.running("shy"), ["-extra.service", ".service"]);
+    succeeded(&machine.deactivate("shy"), false);
 }
 
 fn an_assert_that_is_not_met_fails(machine: &mut Machine) {
@@ -162,7 +194,8 @@ fn a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(machine: &mut
 }
 
 /// A service that exits if the file exists.
-pub(crate) const FRAGILE: &str = "ExecStart=/bin/sh -c '[ ! -e /opt/broken ] && exec sleep infinity'";
+pub(crate) const FRAGILE: &str =
+    "ExecStart=/bin/sh -c '[ ! -e /opt/broken ] && exec sleep infinity'";
 
 fn a_failed_activation_puts_back_what_ran_and_was_enabled(machine: &mut Machine) {
     let unit = |exec: &str| format!("[Service]\n{exec}\n[Install]\nWantedBy=multi-user.target\n");
