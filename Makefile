@@ -42,7 +42,7 @@ cross: setup
 		packaging/build-deb $(TARGET)/deb/$$architecture $$architecture && \
 		packaging/cross-root $$architecture cargo test --locked --workspace --exclude wharf-tests \
 			--lib --bins --test engine --test machine --test job_socket -- \
-			--skip inspect::confine --skip random_histories --skip lossy_link --skip block_65535 || exit 1; \
+			--skip confine:: --skip random_histories --skip lossy_link --skip block_65535 || exit 1; \
 	done
 
 reproducible: setup
@@ -79,7 +79,7 @@ fuzz: setup
 # The files that decide as root: what may be installed, from whom, and which units are never touched.
 DECIDES := permission ledger policy verdict debian/plan debian/consent systemd/gate systemd/names systemd/triggers systemd/units systemd/hold
 # Tests that are left out, since each mutant would wait for them.
-TOO_SLOW := activation:: crash:: disks:: hostile_clients:: the_installers_unit inspect:: debian::version
+TOO_SLOW := activation:: crash:: disks:: hostile_clients:: the_installers_unit debian::version
 
 # Whether changing any arm of the machine, or of what decides as root, fails a test. docs/decisions/ names the survivors.
 # Exit code 3: a test waited until the time limit, which notices the mutant as well.

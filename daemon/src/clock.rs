@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdTimerFlags, Timespec};
+use wharf_frames::calendar::date;
 
 use crate::kernel_timer::{KernelTimer, Woken};
 
@@ -40,20 +41,6 @@ pub fn utc(seconds: u64) -> String {
     let (year, month, day) = date(day);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The Gregorian date of a day since 1970-01-01. Years begin in March here, so that the leap day ends the year.
-const fn date(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468; // since 0000-03-01
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    match month < 10 {
-        true => (era * 400 + year, month + 3, of_month),
-        false => (era * 400 + year + 1, month - 9, of_month),
-    }
 }
 
 /// The end of this wait: a time, or a duration if the clock was never set.

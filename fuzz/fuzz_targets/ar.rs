@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wharf_installers::inspect::{ar, deb};
+use wharf_inspect::format::deb::{self, ar};
 
 fuzz_target!(|file: &[u8]| {
     let length = file.len() as u64;

@@ -11,7 +11,7 @@ use wharf_frames::{
 use crate::{
     backend::{Installer, Manner, PackageFile},
     inner::Inner,
-    inspect::Inspector,
+    inspector::Inspector,
     journal::{Job, Order},
     ledger::Ledger,
     permission::{Witnesses, may_install, may_remove, policy_now},

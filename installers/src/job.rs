@@ -13,7 +13,7 @@ use crate::{
     backend::{Change, Client, Installer, Manner, PackageFile, Progress},
     durable, fault,
     file_systems::{self, FileSystems},
-    inspect::Inspector,
+    inspector::Inspector,
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
     limits, log,

@@ -9,7 +9,10 @@ use std::{
 };
 
 use serde::Serialize;
-use wharf_frames::{Failure, Text};
+use wharf_frames::{
+    Failure, Text,
+    inspect::{Certificate, MAX_CERTIFICATE_FILES, unusable_file},
+};
 
 use crate::{
     Root,
@@ -17,10 +20,8 @@ use crate::{
     backend::Installer,
     clock, durable,
     inner::Inner,
-    inspect::{
-        Certificate, Inspector, Keyring,
-        keyring::{self, MAX_FILES},
-    },
+    inspector::Inspector,
+    keyring::Keyring,
     ledger::Ledger,
     permission::{Witnesses, may_install},
     policy::{Pattern, Policy, PolicyError},
@@ -217,14 +218,14 @@ impl Keys<'_> {
         };
         let found = self
             .look(new)
-            .map_err(|error| because(error, keyring::outside))?;
+            .map_err(|error| because(error, unusable_file))?;
         if found.iter().any(|one| one.secret) {
             return Err(not_added(
                 file,
                 "it holds a secret key, which belongs to whoever signs: gpg --armor --export writes the certificate alone",
             ));
         }
-        if !is_there && keyring.files().count() >= MAX_FILES {
+        if !is_there && keyring.files().count() >= MAX_CERTIFICATE_FILES {
             return Err(not_added(file, "the keyring has as many files as it may"));
         }
         let all = match is_there {

@@ -1,14 +1,14 @@
-//! All that wharfd does as root: staging, trust, policy, package managers. Three programs: `wharf-installer` answers
-//! the job socket, `wharf-inspect` is its child without privileges that looks into packages, `wharf-job` does one
-//! job and does not end with either.
+//! All that wharfd does as root: staging, trust, policy, package managers. Two programs: `wharf-installer` answers the
+//! job socket, and `wharf-job` does one job and does not end with it. Both start wharf-inspect, which has no privilege, to
+//! look into packages: the parsers are in its crate, which this one does not link.
 //!
 //! The way of a package, and where it is in the code:
 //!
 //! - [`service`]: the job socket: who may connect. [`packets`]: frames on it. [`answer`]: each question.
 //! - [`staging`]: root's folder, which hands out write-only descriptors; [`room`]: what its disk has for them; [`lease`]:
 //!   whether anybody could still write.
-//! - `seal`: what has to hold before a file is a package, by which `clock`; [`inspect`]: who looks into it; [`verdict`]:
-//!   what was found.
+//! - `seal`: what has to hold before a file is a package, by which `clock`; [`inspector`]: asks wharf-inspect about it;
+//!   [`keyring`]: the certificates of those who may sign, as bytes; [`verdict`]: what was found.
 //! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
 //!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
@@ -37,9 +37,10 @@ pub mod debian;
 mod durable;
 mod file_systems;
 mod inner;
-pub mod inspect;
+pub mod inspector;
 pub mod job;
 pub mod journal;
+pub mod keyring;
 pub mod keys;
 mod lease;
 pub mod ledger;
@@ -71,10 +72,10 @@ use wharf_frames::{Cause, Failure};
 use crate::{
     backend::Installer,
     debian::Apt,
-    inspect::Inspector,
+    inspector::Inspector,
     policy::{Backend, Policy},
 };
-pub use crate::{clock::date as calendar_day, process::usual_file_limit, root::Root};
+pub use crate::{process::usual_file_limit, root::Root};
 
 /// The package manager that policy names.
 pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, Failure> {

@@ -8,7 +8,8 @@ use wharf_journal::message;
 use crate::{
     backend::Installer,
     clock::{self, Time},
-    inspect::{InspectError, Inspector, Keyring},
+    inspector::{InspectError, Inspector},
+    keyring::Keyring,
     ledger::Ledger,
     policy::{Policy, Scoped},
     root::Root,

@@ -4,14 +4,19 @@
 use std::{fs::File, os::fd::AsFd};
 
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, installer::Package};
+use wharf_frames::{
+    Cause, Failure,
+    inspect::{Described, Verified},
+    installer::Package,
+};
 use wharf_journal::message;
 
 use crate::{
     backend::Installer,
     clock,
     inner::Inner,
-    inspect::{Described, InspectError, Keyring, Question, Verified},
+    inspector::{InspectError, Question},
+    keyring::Keyring,
     permission::{Witnesses, in_time, may_sign, policy_now},
     verdict::Judged,
 };

@@ -20,7 +20,7 @@ use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 use crate::{
     clock, durable, fault,
     inner::{self, Inner},
-    inspect::InspectError,
+    inspector::InspectError,
     lease, limits,
     policy::Quota,
     room::Room,

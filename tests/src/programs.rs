@@ -15,24 +15,34 @@ use crate::{command::output_of, folder::Folder};
 /// The variable with the folder of programs that were built before, without what only tests want of them.
 pub const SHIPPED: &str = "WHARF_PROGRAMS";
 
-/// The path of a program of this workspace (`wharfd`, `wharf-installer`, …), built like this test.
+/// The path of a program of this workspace (`wharf-inspect`, …), built like this test.
 ///
 /// # Panics
 ///
-/// When the workspace does not build, or has no such program.
+/// When the workspace does not build it, or has no such program.
 pub fn program(name: &str) -> PathBuf {
-    let path = programs().join(name);
+    if let Some(shipped) = env::var_os(SHIPPED) {
+        return Path::new(&shipped).join(name);
+    }
+    let built = build(&["--bin", name]).output().expect("cargo starts");
+    let why = String::from_utf8_lossy(&built.stderr);
     assert!(
-        path.is_file(),
-        "the workspace builds no {name}: no {path:?}"
+        built.status.success(),
+        "the workspace builds no {name}: {why}"
     );
-    path
+    profile_folder().join(name)
 }
 
-/// The folder of all of them.
+/// The folder of all programs of this workspace.
 pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| env::var_os(SHIPPED).map_or_else(build, PathBuf::from))
+    PROGRAMS.get_or_init(|| match env::var_os(SHIPPED) {
+        Some(shipped) => shipped.into(),
+        None => {
+            output_of(&mut build(&["--bins"]));
+            profile_folder()
+        }
+    })
 }
 
 /// The workspace's own folder.
@@ -90,14 +100,18 @@ impl Reachable {
     }
 }
 
-fn build() -> PathBuf {
+/// The cargo that builds these of the programs, with the features that all of them together have.
+fn build(which: &[&str]) -> Command {
     let folder = profile_folder();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
-    output_of(cargo("build").args(["--workspace", "--bins", "--profile", profile]));
-    folder
+    let mut cargo = cargo("build");
+    cargo
+        .args(["--workspace", "--profile", profile])
+        .args(which);
+    cargo
 }
 
 /// `target/debug` of `target/debug/deps/this-test`, `target/debug/examples/that`, `target/debug/one`.

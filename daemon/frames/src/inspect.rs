@@ -3,10 +3,13 @@
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
-use crate::{Failure, FrameError, PackageName, PackageVersion, Text, encode};
+use crate::{Cause, Failure, FrameError, PackageName, PackageVersion, Text, encode};
 
 /// Each answer is one packet of this length, whatever it says.
 pub const ANSWER_LENGTH: usize = 4096;
+
+/// The most [`Request::Certificate`] before a question: one for each file of the keyring.
+pub const MAX_CERTIFICATE_FILES: usize = 64;
 
 /// The longest accepted packet of one signature. One by an RSA key of 8192 bits has 1.1 kB.
 pub const MAX_SIGNATURE_PACKET: usize = 2048;
@@ -191,9 +194,9 @@ pub enum Form {
     /// The signature lies beside the file or around it, and covers all of it.
     #[n(0)]
     Beside,
-    /// `_gpgorigin` in a .deb (debsigs), over debian-binary, control.tar.* and data.tar.*.
+    /// The signature lies inside the package, and covers the parts that the package's format says.
     #[n(1)]
-    DebOrigin,
+    Inside,
 }
 
 /// What a package says of itself.
@@ -209,6 +212,24 @@ pub struct Described {
     /// The architecture it is for.
     #[n(2)]
     pub architecture: Text,
+}
+
+const UNUSABLE_KEYRING: &str = "the keyring cannot be used: ";
+const REMEDY: &str = "; correct or remove it";
+
+/// The failure of a keyring with a file of which this is so.
+pub fn unusable_keyring(what: &str) -> Failure {
+    Failure::new(
+        Cause::Unavailable,
+        format!("{UNUSABLE_KEYRING}{what}{REMEDY}"),
+    )
+}
+
+/// The part of [`unusable_keyring`] that is about the file, which may be in no keyring yet.
+pub fn unusable_file(failure: &Failure) -> &str {
+    let said = failure.detail.as_str();
+    said.trim_start_matches(UNUSABLE_KEYRING)
+        .trim_end_matches(REMEDY)
 }
 
 impl Answer {
@@ -240,7 +261,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cause, names::MAX_NAME};
+    use crate::names::MAX_NAME;
 
     fn longest() -> [Answer; 6] {
         let name = "n".repeat(MAX_NAME);
@@ -251,7 +272,7 @@ mod tests {
                 signed: Some(Signed {
                     certificate: "F".repeat(Text::MAX).into(),
                     signed_at: u64::MAX,
-                    form: Form::DebOrigin,
+                    form: Form::Inside,
                     signed: SignedDigest {
                         packet: vec![0xff; MAX_SIGNATURE_PACKET].into(),
                         digest: vec![0xff; 64].into(),
@@ -295,6 +316,14 @@ mod tests {
             packet[ANSWER_LENGTH - 1] = 1;
             assert!(Answer::from_packet(&packet).is_err(), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn what_is_so_of_a_file_is_told_without_the_keyring() {
+        let what = "new.asc is not an OpenPGP certificate: it is empty";
+        assert_eq!(unusable_file(&unusable_keyring(what)), what);
+        let other = Failure::new(Cause::Unavailable, "no memory");
+        assert_eq!(unusable_file(&other), "no memory");
     }
 
     proptest::proptest! {

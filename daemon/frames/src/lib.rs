@@ -6,6 +6,7 @@
 //! - [`fetch`]: the request of wharfd to wharf-fetch, and the events.
 //! - [`inspect`]: the request of the installer to wharf-inspect, and the answer.
 //! - [`cause`]: the causes of failures, from which wharfd derives Update Results.
+//! - [`calendar`]: the form of a day in the text of a failure.
 //! - [`names`], [`ids`], [`text`], [`secret`]: the types of their fields.
 //!
 //! Every structure is a CBOR map with numbered fields. A number never changes its meaning, and a program
@@ -14,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calendar;
 pub mod cause;
 pub mod codec;
 pub mod fetch;

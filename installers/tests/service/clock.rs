@@ -3,14 +3,13 @@
 use std::{
     fs::{self, File},
     path::Path,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use wharf_frames::{
-    Cause,
+    Cause, calendar,
     installer::{Reply, Request},
 };
-use wharf_installers::calendar_day;
 use wharf_tests::{programs::workspace, waiting::wait_until};
 
 use crate::machine::{Deb, Machine, Signer, refused};
@@ -42,7 +41,8 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     let stage = machine.stage_id();
     let sealed = machine.put(stage, &built);
     assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
-    let told = format!("{} is of {}", status.display(), calendar_day(later));
+    let day = calendar::day(later.duration_since(UNIX_EPOCH).unwrap().as_secs());
+    let told = format!("{} is of {day}", status.display());
     machine.installer().errors().wait_for(&told);
     // The time of our folder is set back; dpkg's file is not ours.
     assert!(modified(&jobs) <= SystemTime::now());

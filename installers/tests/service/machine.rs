@@ -6,7 +6,10 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
     thread,
 };
 
@@ -26,7 +29,7 @@ use wharf_tests::{
     debian_root::DebianRoot,
     folder::Folder,
     process::Process,
-    programs::{Reachable, workspace},
+    programs::{Reachable, program, workspace},
     scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
@@ -113,11 +116,7 @@ impl Machine {
             place,
             keys: Keys::new(),
             packages: Folder::new(),
-            programs: Reachable::of(
-                Path::new(env!("CARGO_BIN_EXE_wharf-installer"))
-                    .parent()
-                    .unwrap(),
-            ),
+            programs: Reachable::of(wharf_inspect().parent().unwrap()),
             installer: None,
             next: AtomicU8::new(1),
             starts: 0,
@@ -385,13 +384,18 @@ impl Machine {
     }
 }
 
+/// The program of another crate that those of this one start. It lies beside them.
+fn wharf_inspect() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| program("wharf-inspect"))
+}
+
 fn copy_programs(folder: &Path) {
     for program in [
-        env!("CARGO_BIN_EXE_wharf-installer"),
-        env!("CARGO_BIN_EXE_wharf-inspect"),
-        env!("CARGO_BIN_EXE_wharf-job"),
+        Path::new(env!("CARGO_BIN_EXE_wharf-installer")),
+        Path::new(env!("CARGO_BIN_EXE_wharf-job")),
+        wharf_inspect(),
     ] {
-        let program = Path::new(program);
         place(program, &folder.join(program.file_name().unwrap()));
     }
 }

@@ -4,26 +4,39 @@ use cargo_metadata::{DependencyKind, Metadata, PackageId};
 
 use super::metadata;
 
-/// What a program is without, so that what is hostile, large or privileged stays behind its wall.
-const WITHOUT: [(&str, &[&str]); 3] = [
+/// The parsers of what is hostile, and what they need. `tar` is not among them: wharf-job lists the units of a package
+/// whose signature holds, in the archive that dpkg-deb unpacks.
+const PARSERS: [&str; 6] = [
+    "flate2",
+    "lzma-rust2",
+    "nettle",
+    "ruzstd",
+    "sequoia-openpgp",
+    "wharf-inspect",
+];
+
+/// What each program is without besides [`PARSERS`], which wharf-inspect alone has, so that what is hostile, large or
+/// privileged stays behind its wall.
+const WITHOUT: [(&str, &[&str]); 4] = [
     (
         "wharfd",
-        &[
-            "hyper",
-            "native-tls",
-            "nettle",
-            "reqwest",
-            "sequoia-openpgp",
-            "wharf-installers",
-        ],
+        &["hyper", "native-tls", "reqwest", "wharf-installers"],
     ),
-    (
-        "wharf-fetch",
-        &["nettle", "rusqlite", "sequoia-openpgp", "wharf-installers"],
-    ),
+    ("wharf-fetch", &["rusqlite", "wharf-installers"]),
     (
         "wharf-installers",
         &["hyper", "native-tls", "reqwest", "rusqlite", "wharfd"],
+    ),
+    (
+        "wharf-inspect",
+        &[
+            "hyper",
+            "native-tls",
+            "reqwest",
+            "rusqlite",
+            "wharf-installers",
+            "wharfd",
+        ],
     ),
 ];
 
@@ -31,11 +44,34 @@ const WITHOUT: [(&str, &[&str]); 3] = [
 fn no_program_links_what_it_is_to_be_without() {
     let metadata = metadata();
     for (package, without) in WITHOUT {
-        let linked = linked_into(&metadata, package);
-        for name in without {
-            let way = linked.get(*name).map(|way| way.join(" → "));
-            assert_eq!(way, None, "{package} links {name}");
+        expect_without(&metadata, package, without);
+    }
+}
+
+/// "Root parses no package": the parsers are in the graph of the one program that has no privilege.
+#[test]
+fn the_parsers_are_linked_into_wharf_inspect_alone() {
+    let metadata = metadata();
+    for member in metadata.workspace_packages() {
+        if member.name != "wharf-inspect" {
+            expect_without(&metadata, &member.name, &PARSERS);
         }
+    }
+    let linked = linked_into(&metadata, "wharf-inspect");
+    for parser in PARSERS.iter().filter(|name| **name != "wharf-inspect") {
+        assert!(
+            linked.contains_key(*parser),
+            "wharf-inspect has no {parser}"
+        );
+    }
+}
+
+#[track_caller]
+fn expect_without(metadata: &Metadata, package: &str, without: &[&str]) {
+    let linked = linked_into(metadata, package);
+    for name in without {
+        let way = linked.get(*name).map(|way| way.join(" → "));
+        assert_eq!(way, None, "{package} links {name}");
     }
 }
 

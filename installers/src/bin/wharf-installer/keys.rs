@@ -4,12 +4,12 @@ use std::{
     error::Error,
     io::{Write as _, stdout},
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
 };
 
 use serde::Serialize;
+use wharf_frames::calendar::day;
 use wharf_installers::{
-    Root, calendar_day,
+    Root,
     keys::{Key, Keys, Verdict},
     open_backend, open_inspector,
     policy::{Pattern, Policy},
@@ -126,8 +126,4 @@ fn judged(verdict: &Verdict) -> String {
         None => "it would be installed\n".to_owned(),
         Some(why) => format!("it would be refused: {why}\n"),
     }
-}
-
-fn day(seconds: u64) -> String {
-    calendar_day(UNIX_EPOCH + Duration::from_secs(seconds))
 }

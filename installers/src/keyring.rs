@@ -1,5 +1,5 @@
 //! The certificates of those who may sign: files of /etc/wharfd/keys, read by root as bytes. What is in them is
-//! parsed in the child.
+//! parsed in wharf-inspect.
 
 use std::{
     fs::{self, File},
@@ -7,15 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::{Cause, Failure, inspect::Request};
+use wharf_frames::{
+    Failure,
+    inspect::{MAX_CERTIFICATE_FILES, Request, unusable_keyring},
+};
 
 use crate::durable;
 
 /// The longest file in the keyring. A certificate with many certifications has some 20 KiB.
 pub const MAX_FILE: usize = 96 * 1024;
-
-/// The most files in the keyring.
-pub const MAX_FILES: usize = 64;
 
 /// All files of the folder.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +45,11 @@ impl Keyring {
             .map_err(|error| unreadable(folder, &error.to_string()))?;
         paths.retain(|path| !is_passed_over(path));
         paths.sort();
-        if paths.len() > MAX_FILES {
-            let why = format!("{} files: at most {MAX_FILES} are taken", paths.len());
+        if paths.len() > MAX_CERTIFICATE_FILES {
+            let why = format!(
+                "{} files: at most {MAX_CERTIFICATE_FILES} are taken",
+                paths.len()
+            );
             return Err(unreadable(folder, &why));
         }
         let files = paths
@@ -97,7 +100,7 @@ impl Keyring {
     }
 
     /// The frames that tell the child.
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         let certificate = |file: &KeyFile| Request::Certificate {
             name: file.path.display().to_string().into(),
             bytes: file.bytes.clone().into(),
@@ -136,25 +139,13 @@ fn is_passed_over(path: &Path) -> bool {
 }
 
 fn unreadable(path: &Path, why: &str) -> Failure {
-    unusable(&format!("{}: {why}", path.display()))
-}
-
-const UNUSABLE: &str = "the keyring cannot be used: ";
-const REMEDY: &str = "; correct or remove it";
-
-/// A keyring with a file of which this is so.
-pub(super) fn unusable(what: &str) -> Failure {
-    Failure::new(Cause::Unavailable, format!("{UNUSABLE}{what}{REMEDY}"))
-}
-
-/// What is so of the file, where it is in no keyring yet.
-pub(crate) fn outside(failure: &Failure) -> &str {
-    let said = failure.detail.as_str();
-    said.trim_start_matches(UNUSABLE).trim_end_matches(REMEDY)
+    unusable_keyring(&format!("{}: {why}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use wharf_frames::Cause;
+
     use super::*;
 
     #[test]
@@ -196,7 +187,7 @@ mod tests {
     #[test]
     fn refuses_more_files_than_a_keyring_may_have() {
         let folder = tempfile::tempdir().unwrap();
-        for number in 0..=MAX_FILES {
+        for number in 0..=MAX_CERTIFICATE_FILES {
             fs::write(folder.path().join(number.to_string()), "").unwrap();
         }
         assert_eq!(

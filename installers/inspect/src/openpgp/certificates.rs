@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 
 use sequoia_openpgp::{Cert, Fingerprint, KeyHandle, cert::CertParser, parse::Parse};
-use wharf_frames::Failure;
-
-use super::keyring;
+use wharf_frames::{Failure, inspect::unusable_keyring};
 
 /// Each certificate once, with whether its secret key came along.
 #[derive(Debug, Default)]
-pub(super) struct Certificates(BTreeMap<Fingerprint, (Cert, bool)>);
+pub(crate) struct Certificates(BTreeMap<Fingerprint, (Cert, bool)>);
 
 impl Certificates {
     /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
-    pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let unusable = |why: String| {
-            keyring::unusable(&format!("{name} is not an OpenPGP certificate: {why}"))
-        };
+    pub(crate) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let unusable =
+            |why: String| unusable_keyring(&format!("{name} is not an OpenPGP certificate: {why}"));
         let certs = CertParser::from_bytes(bytes)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| unusable(error.to_string()))?;
@@ -37,7 +34,7 @@ impl Certificates {
     }
 
     /// Those that have one of these keys.
-    pub(super) fn of_issuers(&self, issuers: &[KeyHandle]) -> impl Iterator<Item = &Cert> {
+    pub(crate) fn of_issuers(&self, issuers: &[KeyHandle]) -> impl Iterator<Item = &Cert> {
         let has_issuer = |cert: &&Cert| {
             cert.keys().any(|key| {
                 let handle = key.key().key_handle();
@@ -48,7 +45,7 @@ impl Certificates {
     }
 
     /// The one of this number, in the order of fingerprints, with whether its secret key came along.
-    pub(super) fn nth(&self, number: usize) -> Option<(&Cert, bool)> {
+    pub(crate) fn nth(&self, number: usize) -> Option<(&Cert, bool)> {
         let (cert, secret) = self.0.values().nth(number)?;
         Some((cert, *secret))
     }

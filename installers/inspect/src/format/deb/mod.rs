@@ -1,17 +1,20 @@
-//! What a .deb says of itself: its control file, found in control.tar, and whether both archives end where they have to.
+//! The format .deb (deb(5)): its framing, the signature of debsigs inside it, and its control file, found in control.tar.
 
 use std::io;
 
 use tar::{Archive as Tar, Entry, EntryType};
 use wharf_frames::{Cause, Failure, inspect::Described};
 
-use super::{
-    ar::{self, Archive},
-    control::{self, MAX_CONTROL},
-    part::ReadAt,
-    stream::unpack,
-    stream_end,
+use crate::{
+    archive::{Archive, end, unpack::unpack},
+    format::Inside,
+    part::{ReadAt, read_range, unreadable},
 };
+
+use control::MAX_CONTROL;
+
+pub mod ar;
+mod control;
 
 /// The longest control.tar, unpacked: md5sums of a package with 100,000 files has 8 MiB.
 const MAX_CONTROL_TAR: usize = 16 * 1024 * 1024;
@@ -19,13 +22,28 @@ const MAX_CONTROL_TAR: usize = 16 * 1024 * 1024;
 /// tar(5): everything lies at multiples of this, and two blocks of zeros end it.
 const BLOCK: u64 = 512;
 
+/// The signature inside a package of this length, whose framing is sound.
+pub fn signature_inside<S: ReadAt + ?Sized>(
+    file: &S,
+    length: u64,
+) -> Result<Option<Inside>, Failure> {
+    let layout = ar::layout(file, length)?;
+    let Some(origin) = layout.origin.clone() else {
+        return Ok(None);
+    };
+    Ok(Some(Inside {
+        packets: read_range(file, origin).map_err(|error| unreadable(&error))?,
+        covers: layout.signed(),
+    }))
+}
+
 /// Reads the control data of a package of this length.
 pub fn describe<S: ReadAt + ?Sized>(file: &S, length: u64) -> Result<Described, Failure> {
     let layout = ar::layout(file, length)?;
     let tar = unpacked(file, &layout.control).map_err(|error| malformed("control.tar", &error))?;
     let control = control_of(&tar).map_err(|error| malformed("control.tar", &error))?;
     let described = control::parse(&control).map_err(|error| malformed("control", &error))?;
-    stream_end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
+    end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
     Ok(described)
 }
 

@@ -24,9 +24,12 @@ use nix::{
 };
 use wharf_frames::{
     Cause, Failure,
-    inspect::{ANSWER_LENGTH, Answer},
+    inspect::{ANSWER_LENGTH, Answer, Verified},
 };
-use wharf_installers::inspect::{InspectError, Inspector, Keyring, Question};
+use wharf_installers::{
+    inspector::{InspectError, Inspector, Question},
+    keyring::Keyring,
+};
 
 use crate::fixture::{Bench, JUDGED_AT, NOBODY, Recipe, Signer, broke, refused};
 
@@ -187,7 +190,7 @@ fn impostor(bench: &Bench, script: &str) -> Inspector {
 fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
     let bench = Bench::new();
     let package = File::open(Recipe::default().build(&bench)).unwrap();
-    let other = Answer::Verified(wharf_installers::inspect::Verified {
+    let other = Answer::Verified(Verified {
         digest: [0; 32],
         length: 0,
         signed: None,

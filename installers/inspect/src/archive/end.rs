@@ -1,17 +1,14 @@
 //! Where a packed stream ends, by its framing alone: xz and zstd say how long each of their pieces is, so that a package
-//! of any size is walked through in milliseconds, where dpkg will spend seconds on unpacking it. A decoder that takes
+//! of any size is walked through in milliseconds, where a package manager spends seconds on unpacking it. A decoder that takes
 //! another way through the same bytes fails: each length that is read here is one that it obeys.
 
 use std::io;
 
-use super::{
-    ar::{Archive, Compression},
-    part::{ReadAt, read_range},
-    stream::unpack,
-};
+use super::{Archive, Compression, unpack::unpack};
+use crate::part::{ReadAt, read_range};
 
-/// Whether the archive is one stream that ends where its member ends. gzip says no lengths: it is unpacked.
-pub(super) fn check<S: ReadAt + ?Sized>(file: &S, archive: &Archive) -> io::Result<()> {
+/// Whether the archive is one stream that ends where the archive ends. gzip says no lengths: it is unpacked.
+pub(crate) fn check<S: ReadAt + ?Sized>(file: &S, archive: &Archive) -> io::Result<()> {
     let mut walk = Walk {
         file,
         position: archive.range.start,

@@ -11,7 +11,7 @@ use sequoia_openpgp::{
 
 /// The hashes of a content.
 #[derive(Default)]
-pub(super) struct Digests(Vec<Salted>);
+pub(crate) struct Digests(Vec<Salted>);
 
 struct Salted {
     algorithm: HashAlgorithm,
@@ -21,12 +21,12 @@ struct Salted {
 
 impl Digests {
     /// Prepares the hash that this signature is over.
-    pub(super) fn add(&mut self, signature: &Signature) -> anyhow::Result<()> {
+    pub(crate) fn add(&mut self, signature: &Signature) -> anyhow::Result<()> {
         self.prepare(signature.hash_algo(), salt(signature))
     }
 
     /// Prepares SHA-256 of nothing but the content.
-    pub(super) fn add_sha256(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn add_sha256(&mut self) -> anyhow::Result<()> {
         self.prepare(HashAlgorithm::SHA256, &[])
     }
 
@@ -45,7 +45,7 @@ impl Digests {
     }
 
     /// Hashes the content to its end.
-    pub(super) fn read(&mut self, mut content: impl Read) -> io::Result<()> {
+    pub(crate) fn read(&mut self, mut content: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = content.read(&mut buffer)?;
@@ -60,14 +60,14 @@ impl Digests {
     }
 
     /// The digest that this signature signs: of the content and its own hashed part (RFC 9580 5.2.4).
-    pub(super) fn of(&self, signature: &Signature) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn of(&self, signature: &Signature) -> anyhow::Result<Vec<u8>> {
         let mut context = self.finished(signature.hash_algo(), salt(signature))?;
         signature.hash(&mut context)?;
         context.into_digest()
     }
 
     /// SHA-256 of the content.
-    pub(super) fn sha256(&self) -> anyhow::Result<[u8; 32]> {
+    pub(crate) fn sha256(&self) -> anyhow::Result<[u8; 32]> {
         let mut digest = [0; 32];
         let mut context = self.finished(HashAlgorithm::SHA256, &[])?;
         context.digest(&mut digest)?;

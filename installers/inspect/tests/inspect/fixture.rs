@@ -11,8 +11,14 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wharf_frames::{Cause, Failure};
-use wharf_installers::inspect::{Described, Inspector, Keyring, Question, Signed, Verified};
+use wharf_frames::{
+    Cause, Failure,
+    inspect::{Described, Signed, Verified},
+};
+use wharf_installers::{
+    inspector::{Inspector, Question},
+    keyring::Keyring,
+};
 
 /// 2024-01-01: keys are made.
 pub(crate) const MADE: &str = "20240101T000000!";

@@ -51,7 +51,7 @@ const ALLOWED_WITHOUT_EXEC: &[&str] = &["mmap", "mmap2", "mprotect"];
 
 /// A wall that did not stand up.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConfineError {
+pub(crate) enum ConfineError {
     /// Started with the privileges that it is there to be without.
     #[error("wharf-inspect runs as root: start it with a user and a group of its own")]
     Root,
@@ -64,7 +64,7 @@ pub(super) enum ConfineError {
 }
 
 /// Keeps the descriptors 0, 1 and 2 and the memory, and nothing else.
-pub(super) fn confine() -> Result<(), ConfineError> {
+pub(crate) fn confine() -> Result<(), ConfineError> {
     if getuid().is_root()
         || geteuid().is_root()
         || getgid().as_raw() == 0

@@ -4,11 +4,11 @@
 use wharf_frames::{PackageName, PackageVersion, inspect::Described};
 
 /// The longest control file.
-pub const MAX_CONTROL: usize = 1024 * 1024;
+pub(super) const MAX_CONTROL: usize = 1024 * 1024;
 
 /// Why a control file is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ControlError {
+pub(super) enum ControlError {
     /// Longer than [`MAX_CONTROL`].
     #[error("it is longer than {MAX_CONTROL} bytes")]
     TooLong,
@@ -30,7 +30,7 @@ pub enum ControlError {
 }
 
 /// Reads the one paragraph of a control file.
-pub fn parse(bytes: &[u8]) -> Result<Described, ControlError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Described, ControlError> {
     if bytes.len() > MAX_CONTROL {
         return Err(ControlError::TooLong);
     }

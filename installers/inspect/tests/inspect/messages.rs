@@ -8,8 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use wharf_frames::{Cause, Failure};
-use wharf_installers::inspect::Form;
+use wharf_frames::{Cause, Failure, inspect::Form};
 
 use crate::fixture::{
     Bench, JUDGED_AT, Recipe, SIGNED, SIGNED_AT, Signer, refused, refused_as, run,

@@ -1,9 +1,9 @@
-//! wharf-inspect: one package on descriptor 0, the socket to root's side on descriptor 1, one question, one answer. A
-//! package from inside a message is written to the pipe on descriptor 2.
+//! One question and one answer: the package is on descriptor 0, the socket to root's side on descriptor 1. A package from
+//! inside a message is written to the pipe on descriptor 2.
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::fd::{AsFd, AsRawFd},
     sync::OnceLock,
 };
@@ -15,22 +15,17 @@ use nix::{
         uio::pread,
     },
 };
-use sequoia_openpgp::anyhow;
 use wharf_frames::{
     Cause, Failure, MAX_FRAME, decode,
-    inspect::{Answer, Form, Request, Signed, Verified},
+    inspect::{Answer, MAX_CERTIFICATE_FILES, Request},
 };
 
-use super::{
-    ar,
-    certificates::Certificates,
+use crate::{
     confine::confine,
-    deb,
-    digests::Digests,
-    keyring::MAX_FILES,
-    message,
-    part::{Part, ReadAt, read_range},
-    signature::{self, Good},
+    format,
+    openpgp::{certificates::Certificates, message, signature},
+    part::{ReadAt, read_range, unreadable},
+    verify::Trust,
 };
 
 /// Runs the program; an error means that there is nobody to answer to.
@@ -55,7 +50,7 @@ fn inspect() -> Result<Answer, Failure> {
     })?;
     let (certificates, question) = hear()?;
     let answer = match question {
-        Request::Describe => deb::describe(&package, package.length).map(Answer::Described),
+        Request::Describe => format::describe(&package, package.length).map(Answer::Described),
         Request::Verify {
             at,
             signature,
@@ -71,7 +66,9 @@ fn inspect() -> Result<Answer, Failure> {
                 .is_message()
                 .and_then(|is_message| match is_message {
                     true => Ok(Answer::Message),
-                    false => trust.verify(&package, beside).map(Answer::Verified),
+                    false => trust
+                        .verify(&package, package.length, beside)
+                        .map(Answer::Verified),
                 })
         }
         Request::Unwrap => {
@@ -99,7 +96,7 @@ fn inspect() -> Result<Answer, Failure> {
 fn hear() -> Result<(Certificates, Request), Failure> {
     let mut certificates = Certificates::default();
     let mut buffer = vec![0; MAX_FRAME];
-    for _ in 0..=MAX_FILES {
+    for _ in 0..=MAX_CERTIFICATE_FILES {
         let length = recv(io::stdout().as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)
             .map_err(|error| broken(&error.to_string()))?;
         let frame = buffer
@@ -145,80 +142,6 @@ impl ReadAt for Package {
             error.into()
         })
     }
-}
-
-struct Trust {
-    certificates: Certificates,
-    at: u64,
-    allow_unsigned: bool,
-}
-
-impl Trust {
-    /// The framing first: what is no package at all is told as that, whoever signed it.
-    fn verify(&self, package: &Package, beside: Option<&[u8]>) -> Result<Verified, Failure> {
-        let layout = ar::layout(package, package.length)?;
-        let whole = || Part::new(package, 0..package.length);
-        let (digest, signed) = match (beside, &layout.origin) {
-            (Some(signature), _) => {
-                let mut digests = Digests::default();
-                digests.add_sha256().map_err(|e| unhashed(&e))?;
-                let good = self.judge(signature, &mut digests, whole())?;
-                let digest = digests.sha256().map_err(|e| unhashed(&e))?;
-                (digest, Some(signed(good, Form::Beside)))
-            }
-            (None, Some(origin)) => {
-                let signature = read_range(package, origin.clone()).map_err(|e| unreadable(&e))?;
-                let content = layout.signed(package);
-                let good = self.judge(&signature, &mut Digests::default(), content)?;
-                (sha256(whole())?, Some(signed(good, Form::DebOrigin)))
-            }
-            (None, None) if self.allow_unsigned => (sha256(whole())?, None),
-            (None, None) => {
-                let detail = "there is no signature beside the package, and none in it";
-                return Err(Failure::new(Cause::Unsigned, detail));
-            }
-        };
-        Ok(Verified {
-            digest,
-            length: package.length,
-            signed,
-        })
-    }
-
-    fn judge(
-        &self,
-        signature: &[u8],
-        digests: &mut Digests,
-        content: impl Read,
-    ) -> Result<Good, Failure> {
-        signature::judge(&self.certificates, signature, digests, content, self.at)
-    }
-}
-
-fn signed(good: Good, form: Form) -> Signed {
-    Signed {
-        certificate: good.certificate.to_hex().into(),
-        signed_at: good.signed_at,
-        form,
-        signed: good.signed,
-    }
-}
-
-fn sha256(content: impl Read) -> Result<[u8; 32], Failure> {
-    let mut digests = Digests::default();
-    digests.add_sha256().map_err(|e| unhashed(&e))?;
-    digests.read(content).map_err(|e| unreadable(&e))?;
-    digests.sha256().map_err(|e| unhashed(&e))
-}
-
-fn unhashed(error: &anyhow::Error) -> Failure {
-    let detail = format!("the package cannot be hashed: {error}");
-    Failure::new(Cause::Unavailable, detail)
-}
-
-fn unreadable(error: &io::Error) -> Failure {
-    let detail = format!("the package cannot be read: {error}");
-    Failure::new(Cause::Unavailable, detail)
 }
 
 fn broken(why: &str) -> Failure {

@@ -7,8 +7,8 @@ use std::{
     process::Command,
 };
 
-use wharf_frames::{Cause, Failure};
-use wharf_installers::inspect::{Form, Keyring, Question};
+use wharf_frames::{Cause, Failure, inspect::Form};
+use wharf_installers::{inspector::Question, keyring::Keyring};
 
 use crate::fixture::{
     Bench, CONTROL, JUDGED_AT, Members, Recipe, SIGNED, SIGNED_AT, Signer, refused, run,
@@ -52,10 +52,7 @@ fn tells_the_signer_of_a_package_that_debsigs_signed() {
         let verified = bench.verify(&package, None).unwrap();
         let signed = verified.signed.unwrap();
         assert_eq!(signed.certificate.as_str(), signer.fingerprint);
-        assert_eq!(
-            (signed.signed_at, signed.form),
-            (SIGNED_AT, Form::DebOrigin)
-        );
+        assert_eq!((signed.signed_at, signed.form), (SIGNED_AT, Form::Inside));
         assert_eq!(hex(&verified.digest), sha256sum(&package));
         assert_eq!(bench.describe(&package).unwrap().name.as_str(), "hello");
     }

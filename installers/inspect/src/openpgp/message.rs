@@ -16,16 +16,16 @@ use wharf_frames::{
     inspect::{MAX_SIGNATURES_AROUND, Unwrapped},
 };
 
-use super::{
+use crate::{
+    archive::unpack::pass_on,
     part::{Part, ReadAt},
-    stream::pass_on,
 };
 
 /// [`is_one`] needs this many first bytes of a file.
-pub(super) const HEAD: u64 = 32;
+pub(crate) const HEAD: u64 = 32;
 
 /// Whether a file with these first bytes is a message that can be taken apart. An error for any other message.
-pub(super) fn is_one(head: &[u8]) -> Result<bool, Failure> {
+pub(crate) fn is_one(head: &[u8]) -> Result<bool, Failure> {
     let refused = |why: &str| Err(Failure::new(Cause::WrongKind, why));
     if head.starts_with(b"-----BEGIN PGP ") {
         return refused("the file is an OpenPGP message in ASCII armor: sign it without --armor");
@@ -55,7 +55,7 @@ fn tag(first: u8) -> Option<u8> {
 }
 
 /// Takes a message apart: writes the package as it comes, and returns its signatures.
-pub(super) fn unwrap<S: ReadAt + Sync + ?Sized>(
+pub(crate) fn unwrap<S: ReadAt + Sync + ?Sized>(
     file: &S,
     length: u64,
     package: impl Write,

@@ -19,35 +19,35 @@ use sequoia_openpgp::{
 };
 use wharf_frames::{
     Cause, Failure, Text,
+    calendar::day,
     inspect::{Certificate, MAX_SIGNATURE_PACKET, SignedDigest},
 };
 
 use super::{certificates::Certificates, digests::Digests};
-use crate::clock::{date, unix};
 
 /// Each may cost a hash of the whole file.
 const MAX_SIGNATURES: usize = 4;
 
 /// A signature that holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Good {
+pub(crate) struct Good {
     /// The certificate's fingerprint.
-    pub(super) certificate: Fingerprint,
+    pub(crate) certificate: Fingerprint,
     /// When it says it was made, in Unix seconds.
-    pub(super) signed_at: u64,
+    pub(crate) signed_at: u64,
     /// The signature and its digest, with which it is judged again.
-    pub(super) signed: SignedDigest,
+    pub(crate) signed: SignedDigest,
 }
 
 /// sequoia writes times by strftime(3), which reads the file of the time zone when it is called first. No file can be read
 /// once this program has shut itself in.
-pub(super) fn read_time_zone() {
+pub(crate) fn read_time_zone() {
     let _ = Error::Expired(UNIX_EPOCH).to_string();
 }
 
 /// Judges the signatures over the content: one that holds is enough; else the most telling failure. The content is not
 /// read where no signature could hold. `digests` may already ask for more than the signatures do.
-pub(super) fn judge(
+pub(crate) fn judge(
     certificates: &Certificates,
     signatures: &[u8],
     digests: &mut Digests,
@@ -80,7 +80,7 @@ pub(super) fn judge(
 }
 
 /// Whether a signature over this digest, by this certificate, still holds at this time. No byte of the file is needed.
-pub(super) fn stands(
+pub(crate) fn stands(
     certificates: &Certificates,
     certificate: &str,
     signed: &SignedDigest,
@@ -103,7 +103,7 @@ pub(super) fn stands(
 }
 
 /// The certificate of this number, as a person wants to know it.
-pub(super) fn look(
+pub(crate) fn look(
     certificates: &Certificates,
     number: usize,
     at: u64,
@@ -127,6 +127,12 @@ pub(super) fn look(
         unusable: judge.unusable(cert).map(Text::from),
         secret,
     }))
+}
+
+/// Seconds since 1970; no certificate is older.
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 fn time(at: u64) -> Result<SystemTime, Failure> {
@@ -321,7 +327,7 @@ impl<'a> Judge<'a> {
 
     /// gpg keeps only the newest of a certificate's own signatures.
     fn renewed_since(&self, cert: &Cert, at: SystemTime) -> Failure {
-        let (cert, day) = (cert.fingerprint(), date(at));
+        let (cert, day) = (cert.fingerprint(), day(unix(at)));
         Failure::new(
             Cause::BadSignature,
             format!(
@@ -361,7 +367,11 @@ impl<'a> Judge<'a> {
     }
 
     fn out_of_time(&self, what: &str, when: SystemTime) -> String {
-        format!("{what} {}, and here it is {}", date(when), date(self.at))
+        format!(
+            "{what} {}, and here it is {}",
+            day(unix(when)),
+            day(unix(self.at))
+        )
     }
 }
 

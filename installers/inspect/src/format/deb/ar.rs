@@ -1,28 +1,17 @@
 //! The framing of a .deb (deb(5), ar(5)), taken strictly: a signature inside covers the bytes of three members, but not
 //! their names, sizes and boundaries, so there must be one way only to read them. Nothing is decompressed here.
 
-use std::{
-    io::{self, Read},
-    ops::Range,
-};
+use std::ops::Range;
 
-use tar::Archive as Tar;
 use wharf_frames::{Cause, Failure};
 
-use super::part::{Part, ReadAt, read_range};
+use crate::{
+    archive::{Archive, Compression},
+    part::{ReadAt, read_range, unreadable},
+};
 
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: u64 = 60;
-
-/// The first bytes of an archive, which show its compression. The header of tar(5) is the longest of them.
-const HEAD: u64 = 512;
-
-/// The first bytes of the stream of each compressor that dpkg has ever known (deb(5)).
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const XZ: &[u8] = b"\xfd7zXZ\0";
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-const BZIP2: &[u8] = b"BZh";
-const LZMA: &[u8] = &[0x5d, 0, 0];
 
 /// The most `_gpg*` members: debsigs knows three types.
 const MAX_SIGNATURES: usize = 8;
@@ -43,35 +32,12 @@ pub struct Layout {
     pub origin: Option<Range<u64>>,
 }
 
-/// A tar archive that is a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
-    /// Where its bytes are.
-    pub range: Range<u64>,
-    /// What they are packed with: its name and its first bytes agree on it.
-    pub compression: Compression,
-}
-
-/// How an archive is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// `.gz`
-    Gzip,
-    /// `.xz`
-    Xz,
-    /// `.zst`
-    Zstd,
-}
-
 impl Layout {
     /// What debsigs signs: the bytes of the three members, one after the other.
-    pub fn signed<'a, S: ReadAt + ?Sized>(&self, file: &'a S) -> impl Read + use<'a, S> {
-        let part = |range: &Range<u64>| Part::new(file, range.clone());
-        part(&self.format)
-            .chain(part(&self.control.range))
-            .chain(part(&self.data.range))
+    pub(super) fn signed(&self) -> Vec<Range<u64>> {
+        [&self.format, &self.control.range, &self.data.range]
+            .map(Clone::clone)
+            .into()
     }
 }
 
@@ -143,18 +109,20 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
                 )));
             }
         };
-        let start = member.range.start;
-        let head = read(self.file, start..member.range.end.min(start + HEAD))?;
-        if !compression.begins(&head) {
-            return Err(malformed(&format!(
-                "the member {} does not begin as its name says",
-                member.name
-            )));
-        }
-        Ok(Archive {
+        let archive = Archive {
             range: member.range,
             compression,
-        })
+        };
+        match archive
+            .begins_as_packed(self.file)
+            .map_err(|e| unreadable(&e))?
+        {
+            true => Ok(archive),
+            false => Err(malformed(&format!(
+                "the member {} does not begin as its name says",
+                member.name
+            ))),
+        }
     }
 
     /// Nothing but different `_gpg*` members up to the end of the file.
@@ -210,33 +178,6 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
     }
 }
 
-impl Compression {
-    /// Whether an archive of this kind may begin with these bytes. No bytes fit two kinds, since the name that selects
-    /// the kind is not signed.
-    fn begins(self, head: &[u8]) -> bool {
-        match self {
-            Self::None => {
-                let compressors = [GZIP, XZ, ZSTD, BZIP2, LZMA];
-                is_tar(head) && !compressors.iter().any(|magic| head.starts_with(magic))
-            }
-            Self::Gzip => head.starts_with(GZIP),
-            Self::Xz => head.starts_with(XZ),
-            Self::Zstd => head.starts_with(ZSTD),
-        }
-    }
-}
-
-/// Whether a header of POSIX or GNU tar begins here, with its right checksum. The empty archive is none: dpkg-deb writes
-/// the top folder at least, and zeros could be taken from the end of a control.tar.
-fn is_tar(head: &[u8]) -> bool {
-    let mut tar = Tar::new(head);
-    let first = tar.entries().map(|entries| entries.raw(true).next());
-    let Ok(Some(Ok(first))) = first else {
-        return false;
-    };
-    first.header().as_ustar().is_some() || first.header().as_gnu().is_some()
-}
-
 /// The name and size in a member's header: name 16, time 12, uid 6, gid 6, mode 8, size 10, and the two bytes of its end.
 fn header_of(header: &[u8]) -> Result<(String, u64), Failure> {
     let field = |range: Range<usize>| header.get(range).unwrap_or_default();
@@ -279,12 +220,7 @@ fn trimmed(field: &[u8]) -> Result<&str, Failure> {
 }
 
 fn read<S: ReadAt + ?Sized>(file: &S, range: Range<u64>) -> Result<Vec<u8>, Failure> {
-    read_range(file, range).map_err(|error: io::Error| {
-        Failure::new(
-            Cause::Unavailable,
-            format!("the package could not be read: {error}"),
-        )
-    })
+    read_range(file, range).map_err(|error| unreadable(&error))
 }
 
 fn malformed(why: &str) -> Failure {
@@ -296,10 +232,12 @@ fn malformed(why: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use proptest::{collection::vec, prelude::*};
-    use tar::Header;
 
     use super::*;
+    use crate::part::Parts;
 
     fn member(name: &str, content: &[u8]) -> Vec<u8> {
         let size = content.len();
@@ -336,7 +274,8 @@ mod tests {
         assert_eq!(part(&layout.origin.clone().unwrap()), b"signature");
         assert_eq!(layout.control.compression, Compression::Gzip);
         let mut signed = Vec::new();
-        layout.signed(&bytes[..]).read_to_end(&mut signed).unwrap();
+        let content = &mut Parts::new(&bytes[..], layout.signed());
+        content.read_to_end(&mut signed).unwrap();
         assert_eq!(signed, b"2.0\n\x1f\x8bcontrol\xfd7zXZ\0data");
     }
 
@@ -385,65 +324,6 @@ mod tests {
                 Cause::Malformed,
                 "{padding:?}"
             );
-        }
-    }
-
-    /// The first block of an archive whose first file has this name.
-    fn header(mut header: Header, name: &[u8]) -> [u8; 512] {
-        header.as_old_mut().name[..name.len()].copy_from_slice(name);
-        header.set_size(0);
-        header.set_cksum();
-        *header.as_bytes()
-    }
-
-    #[test]
-    fn what_claims_no_compression_is_a_tar_and_the_stream_of_no_compressor() {
-        let sound = header(Header::new_gnu(), b"./");
-        let changed = |position: usize, byte: u8| {
-            let mut changed = sound;
-            changed[position] = byte;
-            changed
-        };
-        let names: [&[u8]; 5] = [GZIP, XZ, ZSTD, BZIP2, LZMA];
-        let named = names.map(|name| header(Header::new_gnu(), name));
-        for (what, head, expected) in [
-            ("GNU", &sound[..], true),
-            ("POSIX", &header(Header::new_ustar(), b"./"), true),
-            ("before POSIX", &header(Header::new_old(), b"./"), false),
-            ("nothing", b"", false),
-            ("cut short", &sound[..511], false),
-            ("an empty archive", &[0; 512], false),
-            ("another name", &changed(0, b'x'), false),
-            ("another magic", &changed(257, b'x'), false),
-            ("no checksum", &changed(148, b'x'), false),
-            ("named like gzip", &named[0], false),
-            ("named like xz", &named[1], false),
-            ("named like zstd", &named[2], false),
-            ("named like bzip2", &named[3], false),
-            ("named like lzma", &named[4], false),
-        ] {
-            assert_eq!(Compression::None.begins(head), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn no_bytes_begin_two_kinds_of_archives() {
-        use Compression::{Gzip, None, Xz, Zstd};
-        let tar = header(Header::new_gnu(), b"./");
-        for (head, kind) in [
-            (&tar[..], None),
-            (b"\x1f\x8b\x08", Gzip),
-            (b"\xfd7zXZ\0\0\x04", Xz),
-            (b"\x28\xb5\x2f\xfd\x04", Zstd),
-        ] {
-            for claimed in [None, Gzip, Xz, Zstd] {
-                let told = format!("{kind:?} as {claimed:?}");
-                assert_eq!(claimed.begins(head), claimed == kind, "{told}");
-                assert!(
-                    !claimed.begins(&head[1..]),
-                    "{told}, its first byte cut off"
-                );
-            }
         }
     }
 

@@ -1,11 +1,5 @@
-//! Judging a package: root's side starts wharf-inspect, hands it descriptors and frames, and believes nothing but
-//! a frame of fixed length. What stands below the client runs in that child alone; root's side parses no package.
-//!
-//! - [`keyring`]: the certificates in /etc/wharfd/keys, as bytes.
-//! - [`child`]: wharf-inspect itself: `confine`, then one question, then one answer.
-//! - `certificates`, `digests`, `signature`: OpenPGP: who may sign, the content's hashes, who signed them.
-//! - `message`: a package inside an OpenPGP message, and the signatures around it.
-//! - [`ar`], `stream`, `stream_end`, [`control`], [`deb`]: what a .deb is made of.
+//! Asks wharf-inspect about a package: starts it, hands it descriptors and frames, and believes nothing but a frame of fixed
+//! length. Certificates, signatures and packages are parsed in that child alone, which links other crates than this one.
 
 use std::{
     fs::File,
@@ -34,27 +28,10 @@ use nix::{
 use wharf_frames::{
     Cause, Failure, Text, encode,
     fetch::MAX_SIGNATURE,
-    inspect::{ANSWER_LENGTH, Answer, Request},
+    inspect::{ANSWER_LENGTH, Answer, Certificate, Described, Request, SignedDigest, Verified},
 };
 
-pub mod ar;
-mod certificates;
-pub mod child;
-mod confine;
-pub mod control;
-pub mod deb;
-mod digests;
-pub mod keyring;
-mod message;
-pub mod part;
-mod signature;
-mod stream;
-mod stream_end;
-
-use crate::process::wait_for_event;
-
-pub use keyring::Keyring;
-pub use wharf_frames::inspect::{Certificate, Described, Form, Signed, SignedDigest, Verified};
+use crate::{keyring::Keyring, process::wait_for_event};
 
 /// A keyring of more certificates than these is not looked into: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;

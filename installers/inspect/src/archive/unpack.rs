@@ -1,5 +1,5 @@
-//! The packed archives of a .deb: one stream of its kind, which ends where its member ends. Without that the boundary
-//! between control.tar and data.tar, which debsigs does not sign, could be moved.
+//! The content of an archive: one stream of its kind, which ends where the archive ends. Without that the boundary between
+//! two archives, which a signature inside may not cover, could be moved.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,16 +7,14 @@ use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
-use super::{
-    ar::{Archive, Compression},
-    part::{Part, ReadAt},
-};
+use super::{Archive, Compression};
+use crate::part::{Part, ReadAt};
 
 /// The most memory for the window of a stream: that of `xz -9` and of `zstd --ultra` as packages are built with.
 const MAX_WINDOW: u32 = 72 * 1024 * 1024;
 
-/// Hands the unpacked bytes on, in the order they come, until the member's end or an error of either side.
-pub(super) fn unpack<S: ReadAt + ?Sized>(
+/// Hands the unpacked bytes on, in the order they come, until the archive's end or an error of either side.
+pub(crate) fn unpack<S: ReadAt + ?Sized>(
     file: &S,
     archive: &Archive,
     each: impl FnMut(&[u8]) -> io::Result<()>,
@@ -43,7 +41,7 @@ pub(super) fn unpack<S: ReadAt + ?Sized>(
 }
 
 /// Reads until the end.
-pub(super) fn pass_on(
+pub(crate) fn pass_on(
     mut unpacked: impl Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {

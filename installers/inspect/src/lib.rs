@@ -1,0 +1,21 @@
+//! wharf-inspect: looks into one package without any privilege, and answers one question. wharf-installer and wharf-job
+//! start it; no other program links this crate, so nothing that runs as root parses a certificate, a signature or the
+//! framing of a package.
+//!
+//! - [`run`]: the descriptors, the question, the answer.
+//! - `confine`: gives up every privilege before the first byte is read.
+//! - `verify`: who signed the package, beside it or inside it.
+//! - `openpgp`: certificates, digests, signatures, and messages around a package.
+//! - [`format`]: what a package is made of. Each format has a folder.
+//! - `archive`: compressed archives inside a package.
+//! - [`part`]: bytes that are read by position.
+
+mod archive;
+mod confine;
+pub mod format;
+mod openpgp;
+pub mod part;
+mod run;
+mod verify;
+
+pub use run::run;

@@ -1,0 +1,96 @@
+//! Who signed a package: by the signature beside it, else by the one inside it.
+
+use std::io::Read;
+
+use sequoia_openpgp::anyhow;
+use wharf_frames::{
+    Cause, Failure,
+    inspect::{Form, Signed, Verified},
+};
+
+use crate::{
+    format,
+    openpgp::{
+        certificates::Certificates,
+        digests::Digests,
+        signature::{self, Good},
+    },
+    part::{Part, Parts, ReadAt, unreadable},
+};
+
+/// By what a package is judged.
+pub(crate) struct Trust {
+    /// Of those who may sign.
+    pub(crate) certificates: Certificates,
+    /// The time at which they are judged, in Unix seconds.
+    pub(crate) at: u64,
+    /// A package without any signature is verified too, with no signer.
+    pub(crate) allow_unsigned: bool,
+}
+
+impl Trust {
+    /// The framing first: what is no package at all is told as that, whoever signed it.
+    pub(crate) fn verify<S: ReadAt + ?Sized>(
+        &self,
+        package: &S,
+        length: u64,
+        beside: Option<&[u8]>,
+    ) -> Result<Verified, Failure> {
+        let inside = format::signature_inside(package, length)?;
+        let whole = || Part::new(package, 0..length);
+        let (digest, signed) = match (beside, inside) {
+            (Some(signature), _) => {
+                let mut digests = Digests::default();
+                digests.add_sha256().map_err(|e| unhashed(&e))?;
+                let good = self.judge(signature, &mut digests, whole())?;
+                let digest = digests.sha256().map_err(|e| unhashed(&e))?;
+                (digest, Some(signed(good, Form::Beside)))
+            }
+            (None, Some(inside)) => {
+                let content = Parts::new(package, inside.covers);
+                let good = self.judge(&inside.packets, &mut Digests::default(), content)?;
+                (sha256(whole())?, Some(signed(good, Form::Inside)))
+            }
+            (None, None) if self.allow_unsigned => (sha256(whole())?, None),
+            (None, None) => {
+                let detail = "there is no signature beside the package, and none in it";
+                return Err(Failure::new(Cause::Unsigned, detail));
+            }
+        };
+        Ok(Verified {
+            digest,
+            length,
+            signed,
+        })
+    }
+
+    fn judge(
+        &self,
+        signature: &[u8],
+        digests: &mut Digests,
+        content: impl Read,
+    ) -> Result<Good, Failure> {
+        signature::judge(&self.certificates, signature, digests, content, self.at)
+    }
+}
+
+fn signed(good: Good, form: Form) -> Signed {
+    Signed {
+        certificate: good.certificate.to_hex().into(),
+        signed_at: good.signed_at,
+        form,
+        signed: good.signed,
+    }
+}
+
+fn sha256(content: impl Read) -> Result<[u8; 32], Failure> {
+    let mut digests = Digests::default();
+    digests.add_sha256().map_err(|e| unhashed(&e))?;
+    digests.read(content).map_err(|e| unreadable(&e))?;
+    digests.sha256().map_err(|e| unhashed(&e))
+}
+
+fn unhashed(error: &anyhow::Error) -> Failure {
+    let detail = format!("the package cannot be hashed: {error}");
+    Failure::new(Cause::Unavailable, detail)
+}
