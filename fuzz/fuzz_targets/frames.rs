@@ -12,8 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = decode::<installer::Reply>(bytes);
     let _ = decode::<fetch::Request>(bytes);
     let _ = decode::<fetch::Event>(bytes);
-    let _ = decode::<inspect::Request>(bytes);
-    if let Ok(packet) = <&[u8; inspect::ANSWER_LENGTH]>::try_from(bytes) {
-        let _ = inspect::Answer::from_packet(packet);
+    let _ = decode::<inspect::Question>(bytes);
+    if let Ok(packet) = <&[u8; inspect::FINDING_LENGTH]>::try_from(bytes) {
+        let _ = inspect::Finding::from_packet(packet);
     }
 });

@@ -28,7 +28,7 @@ use nix::{
 use wharf_frames::{
     Cause, Failure, Text, encode,
     fetch::MAX_SIGNATURE,
-    inspect::{ANSWER_LENGTH, Answer, Certificate, Described, Request, SignedDigest, Verified},
+    inspect::{Certificate, Described, FINDING_LENGTH, Finding, Question, SignedDigest, Verified},
 };
 
 use crate::{keyring::Keyring, process::wait_for_event};
@@ -51,7 +51,7 @@ pub struct Inspector {
 
 /// By what a signature is judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct Terms<'a> {
     /// What stood beside the package; it is judged before any signature inside.
     pub signature: Option<&'a [u8]>,
     /// Those who may sign.
@@ -89,27 +89,27 @@ impl Inspector {
     pub fn verify(
         &self,
         package: BorrowedFd<'_>,
-        question: &Question<'_>,
+        terms: &Terms<'_>,
     ) -> Result<Option<Verified>, InspectError> {
-        let signature = question.signature.unwrap_or_default();
+        let signature = terms.signature.unwrap_or_default();
         if signature.len() > MAX_SIGNATURE {
             let detail = format!(
                 "the signature beside the package is longer than {MAX_SIGNATURE} bytes: it is none"
             );
             return Err(Failure::new(Cause::BadSignature, detail).into());
         }
-        let mut requests = question.keyring.requests();
-        requests.push(Request::Verify {
-            at: question.at,
-            signature: question.signature.map(|bytes| bytes.to_vec().into()),
-            allow_unsigned: question.allow_unsigned,
+        let mut questions = terms.keyring.questions();
+        questions.push(Question::Verify {
+            at: terms.at,
+            signature: terms.signature.map(|bytes| bytes.to_vec().into()),
+            allow_unsigned: terms.allow_unsigned,
         });
-        match self.run(package, &requests)? {
-            Answer::Verified(verified) if verified.signed.is_none() && !question.allow_unsigned => {
+        match self.run(package, &questions)? {
+            Finding::Verified(verified) if verified.signed.is_none() && !terms.allow_unsigned => {
                 Err(Failure::new(Cause::Unsigned, "the package is not signed").into())
             }
-            Answer::Verified(verified) => Ok(Some(verified)),
-            Answer::Message => Ok(None),
+            Finding::Verified(verified) => Ok(Some(verified)),
+            Finding::Message => Ok(None),
             other => Err(no_such_answer(other)),
         }
     }
@@ -123,72 +123,80 @@ impl Inspector {
     ) -> Result<Vec<u8>, InspectError> {
         let (mut child, socket) = self.started(message, Stdio::piped())?;
         let begun = Instant::now();
-        ask(&socket, &[Request::Unwrap], begun + self.time_limit)?;
+        ask(&socket, &[Question::Unwrap], begun + self.time_limit)?;
         let pipe = child.0.stderr.take();
         let pipe = pipe.ok_or_else(|| unavailable("wharf-inspect has no pipe".to_owned()))?;
         let length = pump(pipe, begun + self.time_limit, each)?;
         let answer = hear(&socket, Instant::now() + self.time_limit);
         let status = child.end();
         match answer?.ok_or_else(|| how_it_ended(status))? {
-            Answer::Unwrapped(unwrapped) if unwrapped.length == length => {
+            Finding::Unwrapped(unwrapped) if unwrapped.length == length => {
                 Ok(unwrapped.signatures.into())
             }
-            Answer::Unwrapped(_) => Err(garbage("it wrote another package than it says")),
+            Finding::Unwrapped(_) => Err(garbage("it wrote another package than it says")),
             other => Err(no_such_answer(other)),
         }
     }
 
     /// What the package says of itself. Only for a package that [`Inspector::verify`] let through.
     pub fn describe(&self, package: BorrowedFd<'_>) -> Result<Described, InspectError> {
-        match self.run(package, &[Request::Describe])? {
-            Answer::Described(described) => Ok(described),
+        match self.run(package, &[Question::Describe])? {
+            Finding::Described(described) => Ok(described),
             other => Err(no_such_answer(other)),
         }
     }
 
     /// Whether a signature of a file that was judged before still holds at this time, in Unix seconds. The file is not
     /// read for that.
-    pub fn stands(
+    pub fn still_holds(
         &self,
         certificate: &Text,
         signed: &SignedDigest,
         keyring: &Keyring,
         at: u64,
     ) -> Result<(), InspectError> {
-        let mut requests = keyring.requests();
-        requests.push(Request::Stands {
+        let mut questions = keyring.questions();
+        questions.push(Question::StillHolds {
             at,
             certificate: certificate.clone(),
             signed: signed.clone(),
         });
-        match self.run(nothing()?.as_fd(), &requests)? {
-            Answer::Stands => Ok(()),
+        match self.run(nothing()?.as_fd(), &questions)? {
+            Finding::StillHolds => Ok(()),
             other => Err(no_such_answer(other)),
         }
     }
 
     /// Every certificate of a keyring, as all its files together say it stands at this time, in Unix seconds; an error
     /// where there are more than can be shown, since one that is not seen may sign all the same.
-    pub fn look(&self, keyring: &Keyring, at: u64) -> Result<Vec<Certificate>, InspectError> {
+    pub fn certificates(
+        &self,
+        keyring: &Keyring,
+        at: u64,
+    ) -> Result<Vec<Certificate>, InspectError> {
         let nothing = nothing()?;
         let mut found = Vec::new();
         for number in 0..=MAX_SHOWN {
-            let mut requests = keyring.requests();
-            requests.push(Request::Look { at, number });
-            match self.run(nothing.as_fd(), &requests)? {
-                Answer::Certificate(Some(_)) if number == MAX_SHOWN => return Err(too_many()),
-                Answer::Certificate(Some(certificate)) => found.push(certificate),
-                Answer::Certificate(None) => break,
+            let mut questions = keyring.questions();
+            questions.push(Question::Certificate { at, number });
+            match self.run(nothing.as_fd(), &questions)? {
+                Finding::Certificate(Some(_)) if number == MAX_SHOWN => return Err(too_many()),
+                Finding::Certificate(Some(certificate)) => found.push(certificate),
+                Finding::Certificate(None) => break,
                 other => return Err(no_such_answer(other)),
             }
         }
         Ok(found)
     }
 
-    fn run(&self, package: BorrowedFd<'_>, requests: &[Request]) -> Result<Answer, InspectError> {
+    fn run(
+        &self,
+        package: BorrowedFd<'_>,
+        questions: &[Question],
+    ) -> Result<Finding, InspectError> {
         let (mut child, socket) = self.started(package, Stdio::null())?;
         let deadline = Instant::now() + self.time_limit;
-        let answer = ask(&socket, requests, deadline).and_then(|()| hear(&socket, deadline));
+        let answer = ask(&socket, questions, deadline).and_then(|()| hear(&socket, deadline));
         let status = child.end();
         answer?.ok_or_else(|| how_it_ended(status))
     }
@@ -247,9 +255,9 @@ impl Drop for Running {
     }
 }
 
-fn ask(socket: &OwnedFd, requests: &[Request], deadline: Instant) -> Result<(), InspectError> {
-    for request in requests {
-        let frame = encode(request).map_err(|error| unavailable(error.to_string()))?;
+fn ask(socket: &OwnedFd, questions: &[Question], deadline: Instant) -> Result<(), InspectError> {
+    for question in questions {
+        let frame = encode(question).map_err(|error| unavailable(error.to_string()))?;
         setsockopt(socket, SendTimeout, &remaining(deadline)).map_err(socket_failed)?;
         match send(socket.as_raw_fd(), &frame, MsgFlags::MSG_NOSIGNAL) {
             Ok(_) => {}
@@ -291,13 +299,13 @@ fn pump(
 }
 
 /// Waits for the answer; none if the child exited without one.
-fn hear(socket: &OwnedFd, deadline: Instant) -> Result<Option<Answer>, InspectError> {
-    let mut packet = [0; ANSWER_LENGTH];
+fn hear(socket: &OwnedFd, deadline: Instant) -> Result<Option<Finding>, InspectError> {
+    let mut packet = [0; FINDING_LENGTH];
     loop {
         setsockopt(socket, ReceiveTimeout, &remaining(deadline)).map_err(socket_failed)?;
         return match recv(socket.as_raw_fd(), &mut packet, MsgFlags::MSG_TRUNC) {
             Ok(0) => Ok(None),
-            Ok(ANSWER_LENGTH) => Answer::from_packet(&packet)
+            Ok(FINDING_LENGTH) => Finding::from_packet(&packet)
                 .map(Some)
                 .map_err(|error| garbage(&error.to_string())),
             Ok(length) => Err(garbage(&format!("it answered {length} bytes"))),
@@ -336,10 +344,10 @@ fn is_from_outside(signal: i32) -> bool {
 }
 
 /// Another answer than the one to the question.
-fn no_such_answer(answer: Answer) -> InspectError {
+fn no_such_answer(answer: Finding) -> InspectError {
     match answer {
-        Answer::Failed(failure) => failure.into(),
-        Answer::Unread(why) => InspectError::Broke(why.to_string()),
+        Finding::Failed(failure) => failure.into(),
+        Finding::Unread(why) => InspectError::Broke(why.to_string()),
         _ => garbage("it answered what was not asked"),
     }
 }

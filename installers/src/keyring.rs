@@ -9,7 +9,7 @@ use std::{
 
 use wharf_frames::{
     Failure,
-    inspect::{MAX_CERTIFICATE_FILES, Request, unusable_keyring},
+    inspect::{MAX_KEY_FILES, Question, unusable_keyring},
 };
 
 use crate::durable;
@@ -45,11 +45,8 @@ impl Keyring {
             .map_err(|error| unreadable(folder, &error.to_string()))?;
         paths.retain(|path| !is_passed_over(path));
         paths.sort();
-        if paths.len() > MAX_CERTIFICATE_FILES {
-            let why = format!(
-                "{} files: at most {MAX_CERTIFICATE_FILES} are taken",
-                paths.len()
-            );
+        if paths.len() > MAX_KEY_FILES {
+            let why = format!("{} files: at most {MAX_KEY_FILES} are taken", paths.len());
             return Err(unreadable(folder, &why));
         }
         let files = paths
@@ -99,13 +96,13 @@ impl Keyring {
             .collect()
     }
 
-    /// The frames that tell the child.
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        let certificate = |file: &KeyFile| Request::Certificate {
+    /// The frames that hand them to wharf-inspect.
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        let key_file = |file: &KeyFile| Question::KeyFile {
             name: file.path.display().to_string().into(),
             bytes: file.bytes.clone().into(),
         };
-        self.files.iter().map(certificate).collect()
+        self.files.iter().map(key_file).collect()
     }
 }
 
@@ -187,7 +184,7 @@ mod tests {
     #[test]
     fn refuses_more_files_than_a_keyring_may_have() {
         let folder = tempfile::tempdir().unwrap();
-        for number in 0..=MAX_CERTIFICATE_FILES {
+        for number in 0..=MAX_KEY_FILES {
             fs::write(folder.path().join(number.to_string()), "").unwrap();
         }
         assert_eq!(

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 use wharf_frames::{
     Failure, Text,
-    inspect::{Certificate, MAX_CERTIFICATE_FILES, unusable_file},
+    inspect::{Certificate, MAX_KEY_FILES, unusable_file},
 };
 
 use crate::{
@@ -141,7 +141,7 @@ impl Keys<'_> {
 
     fn look(&self, keyring: &Keyring) -> Result<Vec<Certificate>, KeysError> {
         let at = clock::now(self.root).at;
-        let found = self.inspector.look(keyring, at);
+        let found = self.inspector.certificates(keyring, at);
         Ok(found.map_err(Failure::from)?)
     }
 
@@ -225,7 +225,7 @@ impl Keys<'_> {
                 "it holds a secret key, which belongs to whoever signs: gpg --armor --export writes the certificate alone",
             ));
         }
-        if !is_there && keyring.files().count() >= MAX_CERTIFICATE_FILES {
+        if !is_there && keyring.files().count() >= MAX_KEY_FILES {
             return Err(not_added(file, "the keyring has as many files as it may"));
         }
         let all = match is_there {

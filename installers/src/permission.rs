@@ -49,7 +49,7 @@ pub(crate) fn may_install(
         None => {}
         Some(signer) => {
             may_sign(signer.as_str(), &package.name, policy, witnesses.ledger)?;
-            still_stands(judged, signer, witnesses)?;
+            still_holds(judged, signer, witnesses)?;
         }
     }
     witnesses.ledger.judge(judged, witnesses.backend, policy)
@@ -57,7 +57,7 @@ pub(crate) fn may_install(
 
 /// The certificate, its key or the signature may have been removed, revoked or have expired since the file was sealed.
 /// The signature was good then, so the refusal is the device's policy (57).
-fn still_stands(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), Failure> {
+fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), Failure> {
     let name = &judged.package.name;
     let Some(signed) = &judged.signed else {
         let detail = format!(
@@ -68,8 +68,10 @@ fn still_stands(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Res
     let keys = witnesses.root.keys();
     let keyring = Keyring::read(&keys)?;
     let now = clock::now(witnesses.root);
-    let stands = witnesses.inspector.stands(signer, signed, &keyring, now.at);
-    let Err(failure) = in_time(&now, stands).map_err(Failure::from) else {
+    let holds = witnesses
+        .inspector
+        .still_holds(signer, signed, &keyring, now.at);
+    let Err(failure) = in_time(&now, holds).map_err(Failure::from) else {
         return Ok(());
     };
     let advice = match failure.cause {

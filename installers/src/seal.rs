@@ -15,7 +15,7 @@ use crate::{
     backend::Installer,
     clock,
     inner::Inner,
-    inspector::{InspectError, Question},
+    inspector::{InspectError, Terms},
     keyring::Keyring,
     permission::{Witnesses, in_time, may_sign, policy_now},
     verdict::Judged,
@@ -72,13 +72,13 @@ pub(crate) fn verdict(
     let now = clock::now(witnesses.root);
     let inspector = witnesses.inspector;
     let verify = |file: &File, signature| {
-        let question = Question {
+        let terms = Terms {
             signature,
             keyring: &keyring,
             at: now.at,
             allow_unsigned: policy.allow_unsigned,
         };
-        in_time(&now, inspector.verify(file.as_fd(), &question))
+        in_time(&now, inspector.verify(file.as_fd(), &terms))
     };
     // A signature beside a message signs the message, but the package inside is installed.
     let unwrapped;

@@ -1,15 +1,15 @@
-//! What passes between wharf-installer and wharf-inspect, its child without privileges: any number of
-//! [`Request::Certificate`], then one question; one [`Answer`] in a packet that is always equally long.
+//! The frames between root's programs and wharf-inspect, their child without privileges. Root sends any number of
+//! [`Question::KeyFile`], then one question. The child answers with one [`Finding`], in a packet of fixed length.
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use crate::{Cause, Failure, FrameError, PackageName, PackageVersion, Text, encode};
 
-/// Each answer is one packet of this length, whatever it says.
-pub const ANSWER_LENGTH: usize = 4096;
+/// The length of each finding's packet.
+pub const FINDING_LENGTH: usize = 4096;
 
-/// The most [`Request::Certificate`] before a question: one for each file of the keyring.
-pub const MAX_CERTIFICATE_FILES: usize = 64;
+/// The most files of a keyring, each a [`Question::KeyFile`].
+pub const MAX_KEY_FILES: usize = 64;
 
 /// The longest accepted packet of one signature. One by an RSA key of 8192 bits has 1.1 kB.
 pub const MAX_SIGNATURE_PACKET: usize = 2048;
@@ -17,43 +17,43 @@ pub const MAX_SIGNATURE_PACKET: usize = 2048;
 /// The most bytes of signatures around a package in a message: one of the longest, or several shorter ones.
 pub const MAX_SIGNATURES_AROUND: usize = 3 * 1024;
 
-/// What the child is asked.
+/// A question to wharf-inspect.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub enum Request {
+pub enum Question {
     /// A file of the keyring. More questions follow.
     #[n(0)]
-    Certificate {
-        /// The name of the file, to be told when it is no certificate.
+    KeyFile {
+        /// The name of the file, for the failure if it is no certificate.
         #[n(0)]
         name: Text,
         /// OpenPGP certificates, armored or not.
         #[n(1)]
         bytes: ByteVec,
     },
-    /// Asks who signed the package. Answer: [`Answer::Verified`], or [`Answer::Message`].
+    /// Asks who signed the package. Answer: [`Finding::Verified`], or [`Finding::Message`].
     #[n(1)]
     Verify {
         /// The time at which certificates and signatures are judged, in Unix seconds.
         #[n(0)]
         at: u64,
-        /// What stood beside the package.
+        /// The signature beside the package.
         #[n(1)]
         signature: Option<ByteVec>,
         /// A package without any signature is answered too, with no signer.
         #[n(2)]
         allow_unsigned: bool,
     },
-    /// What is it? Answer: [`Answer::Described`].
+    /// Asks for name, version and architecture of the package. Answer: [`Finding::Described`].
     #[n(2)]
     Describe,
-    /// Asks for the package inside this message. Answer: [`Answer::Unwrapped`], after the package is written to
+    /// Asks for the package inside this message. Answer: [`Finding::Unwrapped`], after the package is written to
     /// descriptor 2.
     #[n(6)]
     Unwrap,
-    /// Does this signature still hold? Answer: [`Answer::Stands`].
+    /// Asks whether this signature still holds. Answer: [`Finding::StillHolds`].
     #[n(5)]
-    Stands {
+    StillHolds {
         /// The time at which it is judged, in Unix seconds.
         #[n(0)]
         at: u64,
@@ -64,9 +64,9 @@ pub enum Request {
         #[n(2)]
         signed: SignedDigest,
     },
-    /// What is the certificate of this number, from 0, in the order of fingerprints? Answer: [`Answer::Certificate`].
+    /// Asks for the certificate of this number, from 0, in the order of fingerprints. Answer: [`Finding::Certificate`].
     #[n(4)]
-    Look {
+    Certificate {
         /// The time at which it is judged, in Unix seconds.
         #[n(0)]
         at: u64,
@@ -76,32 +76,32 @@ pub enum Request {
     },
 }
 
-/// What the child found.
+/// An answer of wharf-inspect.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub enum Answer {
-    /// To [`Request::Verify`]: it holds.
+pub enum Finding {
+    /// To [`Question::Verify`]: it holds.
     #[n(0)]
     Verified(#[n(0)] Verified),
-    /// To [`Request::Describe`].
+    /// To [`Question::Describe`].
     #[n(1)]
     Described(#[n(0)] Described),
     /// It does not hold, or is no package.
     #[n(2)]
     Failed(#[n(0)] Failure),
-    /// To [`Request::Stands`]: it holds.
+    /// To [`Question::StillHolds`]: it holds.
     #[n(3)]
-    Stands,
-    /// The package could not be read, which says nothing about it.
+    StillHolds,
+    /// The device failed to read the package. This is no judgement of the package.
     #[n(4)]
     Unread(#[n(0)] Text),
-    /// To [`Request::Verify`]: the file is an OpenPGP message, which may contain a package.
+    /// To [`Question::Verify`]: the file is an OpenPGP message, which may contain a package.
     #[n(6)]
     Message,
-    /// To [`Request::Unwrap`].
+    /// To [`Question::Unwrap`].
     #[n(7)]
     Unwrapped(#[n(0)] Unwrapped),
-    /// To [`Request::Look`]; none where there are not so many.
+    /// To [`Question::Certificate`]; none if the keyring has fewer certificates.
     #[n(5)]
     Certificate(#[n(0)] Option<Certificate>),
 }
@@ -118,20 +118,20 @@ pub struct Unwrapped {
     pub length: u64,
 }
 
-/// What a person wants to know of a certificate.
+/// A certificate, for a person to read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Certificate {
     /// Fingerprint of its primary key, in upper-case hexadecimal digits.
     #[n(0)]
     pub fingerprint: Text,
-    /// Whose it says it is.
+    /// The user ID: its owner, as the certificate says.
     #[n(1)]
     pub user_id: Text,
     /// When it was made, in Unix seconds.
     #[n(2)]
     pub created_at: u64,
-    /// From when on it is no longer valid, in Unix seconds.
+    /// When it expires, in Unix seconds.
     #[n(3)]
     pub expires_at: Option<u64>,
     /// Why no signature by it holds now.
@@ -167,7 +167,7 @@ pub struct Signed {
     /// When the signature says it was made, in Unix seconds.
     #[n(1)]
     pub signed_at: u64,
-    /// Where the signature stood.
+    /// The place of the signature.
     #[n(2)]
     pub form: Form,
     /// The signature and its digest, with which it is judged again.
@@ -187,7 +187,7 @@ pub struct SignedDigest {
     pub digest: ByteVec,
 }
 
-/// Where a signature stands.
+/// The place of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Form {
@@ -199,7 +199,7 @@ pub enum Form {
     Inside,
 }
 
-/// What a package says of itself.
+/// The name, version and architecture of a package, as its control data says.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Described {
@@ -232,11 +232,11 @@ pub fn unusable_file(failure: &Failure) -> &str {
         .trim_end_matches(REMEDY)
 }
 
-impl Answer {
-    /// The answer's packet: its CBOR, then zeros.
-    pub fn to_packet(&self) -> Result<[u8; ANSWER_LENGTH], FrameError> {
+impl Finding {
+    /// The finding's packet: its CBOR, then zeros.
+    pub fn to_packet(&self) -> Result<[u8; FINDING_LENGTH], FrameError> {
         let bytes = encode(self)?;
-        let mut packet = [0; ANSWER_LENGTH];
+        let mut packet = [0; FINDING_LENGTH];
         packet
             .get_mut(..bytes.len())
             .ok_or(FrameError::TooLong(bytes.len()))?
@@ -244,15 +244,15 @@ impl Answer {
         Ok(packet)
     }
 
-    /// The answer of a packet; anything but zeros after it is refused.
-    pub fn from_packet(packet: &[u8; ANSWER_LENGTH]) -> Result<Self, FrameError> {
+    /// The finding of a packet; anything but zeros after it is refused.
+    pub fn from_packet(packet: &[u8; FINDING_LENGTH]) -> Result<Self, FrameError> {
         let mut decoder = minicbor::Decoder::new(packet);
-        let answer = decoder
+        let finding = decoder
             .decode()
             .map_err(|e| FrameError::Malformed(e.to_string()))?;
         let rest = packet.get(decoder.position()..).unwrap_or_default();
         match rest.iter().all(|&byte| byte == 0) {
-            true => Ok(answer),
+            true => Ok(finding),
             false => Err(FrameError::Trailing(rest.len())),
         }
     }
@@ -261,12 +261,12 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::MAX_NAME;
+    use crate::{decode, names::MAX_NAME};
 
-    fn longest() -> [Answer; 6] {
+    fn longest() -> [Finding; 6] {
         let name = "n".repeat(MAX_NAME);
         [
-            Answer::Verified(Verified {
+            Finding::Verified(Verified {
                 digest: [0xff; 32],
                 length: u64::MAX,
                 signed: Some(Signed {
@@ -279,18 +279,18 @@ mod tests {
                     },
                 }),
             }),
-            Answer::Described(Described {
+            Finding::Described(Described {
                 name: PackageName::new(&name).unwrap(),
                 version: PackageVersion::new(&name).unwrap(),
                 architecture: "a".repeat(Text::MAX).into(),
             }),
-            Answer::Failed(Failure::new(Cause::Unavailable, "x".repeat(Text::MAX))),
-            Answer::Unread("x".repeat(Text::MAX).into()),
-            Answer::Unwrapped(Unwrapped {
+            Finding::Failed(Failure::new(Cause::Unavailable, "x".repeat(Text::MAX))),
+            Finding::Unread("x".repeat(Text::MAX).into()),
+            Finding::Unwrapped(Unwrapped {
                 signatures: vec![0xff; MAX_SIGNATURES_AROUND].into(),
                 length: u64::MAX,
             }),
-            Answer::Certificate(Some(Certificate {
+            Finding::Certificate(Some(Certificate {
                 fingerprint: "F".repeat(64).into(),
                 user_id: "u".repeat(Text::MAX).into(),
                 created_at: u64::MAX,
@@ -303,18 +303,116 @@ mod tests {
 
     #[test]
     fn the_longest_answers_fit_into_the_packet_and_come_back() {
-        for answer in longest() {
-            let packet = answer.to_packet().unwrap();
-            assert_eq!(Answer::from_packet(&packet).unwrap(), answer);
+        for finding in longest() {
+            let packet = finding.to_packet().unwrap();
+            assert_eq!(Finding::from_packet(&packet).unwrap(), finding);
         }
     }
 
     #[test]
     fn an_answer_followed_by_anything_is_refused() {
-        for answer in longest() {
-            let mut packet = answer.to_packet().unwrap();
-            packet[ANSWER_LENGTH - 1] = 1;
-            assert!(Answer::from_packet(&packet).is_err(), "{answer:?}");
+        for finding in longest() {
+            let mut packet = finding.to_packet().unwrap();
+            packet[FINDING_LENGTH - 1] = 1;
+            assert!(Finding::from_packet(&packet).is_err(), "{finding:?}");
+        }
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    fn signed() -> SignedDigest {
+        SignedDigest {
+            packet: vec![1, 2].into(),
+            digest: vec![3].into(),
+        }
+    }
+
+    /// During an upgrade a running installer starts the newer wharf-inspect. The bytes are those of an earlier version.
+    #[test]
+    fn questions_are_those_of_older_programs() {
+        for (hex, question) in [
+            (
+                "8200a2006161014109",
+                Question::KeyFile {
+                    name: "a".into(),
+                    bytes: vec![9].into(),
+                },
+            ),
+            (
+                "8201a3000701410802f5",
+                Question::Verify {
+                    at: 7,
+                    signature: Some(vec![8].into()),
+                    allow_unsigned: true,
+                },
+            ),
+            ("8202a0", Question::Describe),
+            ("8206a0", Question::Unwrap),
+            (
+                "8205a3000701614602a200420102014103",
+                Question::StillHolds {
+                    at: 7,
+                    certificate: "F".into(),
+                    signed: signed(),
+                },
+            ),
+            ("8204a200070105", Question::Certificate { at: 7, number: 5 }),
+        ] {
+            assert_eq!(encode(&question).unwrap(), bytes(hex), "{question:?}");
+            assert_eq!(decode::<Question>(&bytes(hex)).unwrap(), question);
+        }
+    }
+
+    #[test]
+    fn findings_are_those_of_older_programs() {
+        let verified = [
+            "8200a100a3005820",
+            &"05".repeat(32),
+            "010602a40061460104020103a200420102014103",
+        ];
+        for (hex, finding) in [
+            (
+                &*verified.concat(),
+                Finding::Verified(Verified {
+                    digest: [5; 32],
+                    length: 6,
+                    signed: Some(Signed {
+                        certificate: "F".into(),
+                        signed_at: 4,
+                        form: Form::Inside,
+                        signed: signed(),
+                    }),
+                }),
+            ),
+            (
+                "8201a100a30061610161310263616c6c",
+                Finding::Described(Described {
+                    name: PackageName::new("a").unwrap(),
+                    version: PackageVersion::new("1").unwrap(),
+                    architecture: "all".into(),
+                }),
+            ),
+            (
+                "8202a100a200181a016178",
+                Finding::Failed(Failure::new(Cause::Weak, "x")),
+            ),
+            ("8203a0", Finding::StillHolds),
+            ("8204a1006178", Finding::Unread("x".into())),
+            ("8206a0", Finding::Message),
+            (
+                "8207a100a20041010102",
+                Finding::Unwrapped(Unwrapped {
+                    signatures: vec![1].into(),
+                    length: 2,
+                }),
+            ),
+            ("8205a0", Finding::Certificate(None)),
+        ] {
+            assert_eq!(encode(&finding).unwrap(), bytes(hex), "{finding:?}");
+            assert_eq!(decode::<Finding>(&bytes(hex)).unwrap(), finding);
         }
     }
 
@@ -329,10 +427,10 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_packet_is_too_strange_to_be_refused(bytes: Vec<u8>) {
-            let mut packet = [0; ANSWER_LENGTH];
-            let length = bytes.len().min(ANSWER_LENGTH);
+            let mut packet = [0; FINDING_LENGTH];
+            let length = bytes.len().min(FINDING_LENGTH);
             packet[..length].copy_from_slice(&bytes[..length]);
-            let _ = Answer::from_packet(&packet);
+            let _ = Finding::from_packet(&packet);
         }
     }
 }

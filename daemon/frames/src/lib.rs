@@ -4,7 +4,7 @@
 //! - [`codec`]: encodes and decodes frames, with a limit of their length.
 //! - [`installer`]: the requests of wharfd to the installer, and the replies.
 //! - [`fetch`]: the request of wharfd to wharf-fetch, and the events.
-//! - [`inspect`]: the request of the installer to wharf-inspect, and the answer.
+//! - [`inspect`]: the questions of root's programs to wharf-inspect, and its findings.
 //! - [`cause`]: the causes of failures, from which wharfd derives Update Results.
 //! - [`calendar`]: the form of a day in the text of a failure.
 //! - [`names`], [`ids`], [`text`], [`secret`]: the types of their fields.

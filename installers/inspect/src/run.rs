@@ -17,7 +17,7 @@ use nix::{
 };
 use wharf_frames::{
     Cause, Failure, MAX_FRAME, decode,
-    inspect::{Answer, MAX_CERTIFICATE_FILES, Request},
+    inspect::{Finding, MAX_KEY_FILES, Question},
 };
 
 use crate::{
@@ -30,8 +30,8 @@ use crate::{
 
 /// Runs the program; an error means that there is nobody to answer to.
 pub fn run() -> io::Result<()> {
-    let answer = inspect().unwrap_or_else(Answer::Failed);
-    let packet = answer.to_packet().map_err(io::Error::other)?;
+    let finding = inspect().unwrap_or_else(Finding::Failed);
+    let packet = finding.to_packet().map_err(io::Error::other)?;
     send(io::stdout().as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL)?;
     Ok(())
 }
@@ -39,8 +39,8 @@ pub fn run() -> io::Result<()> {
 /// If memory is short, the kernel ends this program before any other: its file is judged again later.
 const OOM_SCORE: &str = "900";
 
-fn inspect() -> Result<Answer, Failure> {
-    let package = Package::open().map_err(|error| unreadable(&error))?;
+fn inspect() -> Result<Finding, Failure> {
+    let package = Input::open().map_err(|error| unreadable(&error))?;
     // Without /proc it has the score of its parent.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     signature::read_time_zone();
@@ -49,9 +49,9 @@ fn inspect() -> Result<Answer, Failure> {
         Failure::new(Cause::Unavailable, detail)
     })?;
     let (certificates, question) = hear()?;
-    let answer = match question {
-        Request::Describe => format::describe(&package, package.length).map(Answer::Described),
-        Request::Verify {
+    let finding = match question {
+        Question::Describe => format::describe(&package, package.length).map(Finding::Described),
+        Question::Verify {
             at,
             signature,
             allow_unsigned,
@@ -65,58 +65,59 @@ fn inspect() -> Result<Answer, Failure> {
             package
                 .is_message()
                 .and_then(|is_message| match is_message {
-                    true => Ok(Answer::Message),
+                    true => Ok(Finding::Message),
                     false => trust
                         .verify(&package, package.length, beside)
-                        .map(Answer::Verified),
+                        .map(Finding::Verified),
                 })
         }
-        Request::Unwrap => {
-            message::unwrap(&package, package.length, io::stderr()).map(Answer::Unwrapped)
+        Question::Unwrap => {
+            message::unwrap(&package, package.length, io::stderr()).map(Finding::Unwrapped)
         }
-        Request::Stands {
+        Question::StillHolds {
             at,
             certificate,
             signed,
-        } => signature::stands(&certificates, certificate.as_str(), &signed, at)
-            .map(|()| Answer::Stands),
-        Request::Look { at, number } => {
-            signature::look(&certificates, number as usize, at).map(Answer::Certificate)
+        } => signature::still_holds(&certificates, certificate.as_str(), &signed, at)
+            .map(|()| Finding::StillHolds),
+        Question::Certificate { at, number } => {
+            signature::certificate(&certificates, number as usize, at).map(Finding::Certificate)
         }
-        Request::Certificate { .. } => Err(broken("a certificate is no question")),
+        Question::KeyFile { .. } => Err(broken("a certificate is no question")),
     };
     // Whatever was made of bytes that did not come is no judgement.
     match package.unread.get() {
-        Some(error) => Ok(Answer::Unread(error.desc().into())),
-        None => answer,
+        Some(error) => Ok(Finding::Unread(error.desc().into())),
+        None => finding,
     }
 }
 
 /// The certificates, and what is asked about them.
-fn hear() -> Result<(Certificates, Request), Failure> {
+fn hear() -> Result<(Certificates, Question), Failure> {
     let mut certificates = Certificates::default();
     let mut buffer = vec![0; MAX_FRAME];
-    for _ in 0..=MAX_CERTIFICATE_FILES {
+    for _ in 0..=MAX_KEY_FILES {
         let length = recv(io::stdout().as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)
             .map_err(|error| broken(&error.to_string()))?;
         let frame = buffer
             .get(..length)
             .ok_or_else(|| broken("a frame is too long"))?;
         match decode(frame).map_err(|error| broken(&error.to_string()))? {
-            Request::Certificate { name, bytes } => certificates.add(name.as_str(), &bytes)?,
+            Question::KeyFile { name, bytes } => certificates.add(name.as_str(), &bytes)?,
             question => return Ok((certificates, question)),
         }
     }
     Err(broken("there are too many certificates"))
 }
 
-struct Package {
+/// The file on descriptor 0.
+struct Input {
     length: u64,
     /// The first error of the device on which it lies.
     unread: OnceLock<Errno>,
 }
 
-impl Package {
+impl Input {
     fn open() -> io::Result<Self> {
         let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         Ok(Self {
@@ -132,7 +133,7 @@ impl Package {
     }
 }
 
-impl ReadAt for Package {
+impl ReadAt for Input {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let position = position.try_into().map_err(io::Error::other)?;
         pread(io::stdin(), buffer, position).map_err(|error| {

@@ -62,7 +62,7 @@ pub(crate) fn unwrap<S: ReadAt + Sync + ?Sized>(
 ) -> Result<Unwrapped, Failure> {
     let mut packet = match parse(Part::new(file, 0..length))? {
         PacketParserResult::Some(packet) => packet,
-        PacketParserResult::EOF(_) => return Found::default().whole(),
+        PacketParserResult::EOF(_) => return Pieces::default().whole(),
     };
     let Packet::CompressedData(data) = &packet.packet else {
         return signed(PacketParserResult::Some(packet), package);
@@ -91,24 +91,24 @@ fn parse<'a>(message: impl Read + Send + Sync + 'a) -> Result<PacketParserResult
 
 /// Takes apart a message without compression.
 fn signed(mut rest: PacketParserResult<'_>, mut package: impl Write) -> Result<Unwrapped, Failure> {
-    let mut found = Found::default();
+    let mut pieces = Pieces::default();
     loop {
         match rest {
             PacketParserResult::Some(mut packet) => {
-                found.take(&mut packet, &mut package)?;
+                pieces.take(&mut packet, &mut package)?;
                 rest = packet.next().map_err(|error| unsound(&error))?.1;
             }
             PacketParserResult::EOF(end) => {
                 end.is_message().map_err(|error| unsound(&error))?;
-                return found.whole();
+                return pieces.whole();
             }
         }
     }
 }
 
-/// The parts of a message that have been read.
+/// The pieces of a message that have been read.
 #[derive(Default)]
-struct Found {
+struct Pieces {
     /// Number of announced signatures.
     announced: usize,
     /// Number of signatures read.
@@ -119,7 +119,7 @@ struct Found {
     length: Option<u64>,
 }
 
-impl Found {
+impl Pieces {
     fn take(&mut self, parser: &mut PacketParser<'_>, package: impl Write) -> Result<(), Failure> {
         match (&parser.packet, self.length) {
             (Packet::OnePassSig(_), None) => {

@@ -80,7 +80,7 @@ pub(crate) fn judge(
 }
 
 /// Whether a signature over this digest, by this certificate, still holds at this time. No byte of the file is needed.
-pub(crate) fn stands(
+pub(crate) fn still_holds(
     certificates: &Certificates,
     certificate: &str,
     signed: &SignedDigest,
@@ -103,7 +103,7 @@ pub(crate) fn stands(
 }
 
 /// The certificate of this number, as a person wants to know it.
-pub(crate) fn look(
+pub(crate) fn certificate(
     certificates: &Certificates,
     number: usize,
     at: u64,

@@ -24,10 +24,10 @@ use nix::{
 };
 use wharf_frames::{
     Cause, Failure,
-    inspect::{ANSWER_LENGTH, Answer, Verified},
+    inspect::{FINDING_LENGTH, Finding, Verified},
 };
 use wharf_installers::{
-    inspector::{InspectError, Inspector, Question},
+    inspector::{InspectError, Inspector, Terms},
     keyring::Keyring,
 };
 
@@ -190,14 +190,14 @@ fn impostor(bench: &Bench, script: &str) -> Inspector {
 fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
     let bench = Bench::new();
     let package = File::open(Recipe::default().build(&bench)).unwrap();
-    let other = Answer::Verified(Verified {
+    let other = Finding::Verified(Verified {
         digest: [0; 32],
         length: 0,
         signed: None,
     });
     fs::write(bench.path("other"), other.to_packet().unwrap()).unwrap();
     let other = format!(
-        "dd bs={ANSWER_LENGTH} if={} 2>&-",
+        "dd bs={FINDING_LENGTH} if={} 2>&-",
         bench.path("other").display()
     );
     for script in [
@@ -238,7 +238,7 @@ fn a_package_that_cannot_be_read_is_not_judged() {
     bench.trust("packages.asc", &signer.certificate());
     let unreadable = File::open(bench.path("keys")).unwrap();
     let keyring = Keyring::read(&bench.path("keys")).unwrap();
-    let question = Question {
+    let terms = Terms {
         signature: None,
         keyring: &keyring,
         at: JUDGED_AT,
@@ -246,7 +246,7 @@ fn a_package_that_cannot_be_read_is_not_judged() {
     };
     let inspector = bench.inspector();
     let error = InspectError::Broke("Is a directory".to_owned());
-    let verified = inspector.verify(unreadable.as_fd(), &question);
+    let verified = inspector.verify(unreadable.as_fd(), &terms);
     assert_eq!(verified, Err(error.clone()));
     assert_eq!(inspector.describe(unreadable.as_fd()), Err(error));
 }

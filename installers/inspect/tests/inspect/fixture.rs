@@ -16,7 +16,7 @@ use wharf_frames::{
     inspect::{Described, Signed, Verified},
 };
 use wharf_installers::{
-    inspector::{Inspector, Question},
+    inspector::{Inspector, Terms},
     keyring::Keyring,
 };
 
@@ -95,7 +95,7 @@ impl Bench {
         at: u64,
     ) -> Result<Verified, Failure> {
         let keyring = Keyring::read(&self.path("keys"))?;
-        let question = Question {
+        let terms = Terms {
             signature,
             keyring: &keyring,
             at,
@@ -103,7 +103,7 @@ impl Bench {
         };
         let verified = self
             .inspector()
-            .verify(File::open(package).unwrap().as_fd(), &question)?;
+            .verify(File::open(package).unwrap().as_fd(), &terms)?;
         verified.ok_or_else(|| Failure::new(Cause::WrongKind, "a message"))
     }
 
@@ -133,12 +133,12 @@ impl Bench {
     }
 
     /// Whether a signature that was judged still holds at this time.
-    pub(crate) fn stands(&self, signed: &Signed, at: u64) -> Result<(), Failure> {
+    pub(crate) fn still_holds(&self, signed: &Signed, at: u64) -> Result<(), Failure> {
         let keyring = Keyring::read(&self.path("keys"))?;
-        let stands = self
+        let holds = self
             .inspector()
-            .stands(&signed.certificate, &signed.signed, &keyring, at);
-        Ok(stands?)
+            .still_holds(&signed.certificate, &signed.signed, &keyring, at);
+        Ok(holds?)
     }
 }
 

@@ -50,7 +50,7 @@ fn tells_the_signer_of_a_package_inside_a_message() {
         assert_eq!(signed.certificate.as_str(), signer.fingerprint);
         assert_eq!((signed.signed_at, signed.form), (SIGNED_AT, Form::Beside));
         assert_eq!(verified.length, bytes.len() as u64);
-        bench.stands(&signed, JUDGED_AT).unwrap();
+        bench.still_holds(&signed, JUDGED_AT).unwrap();
     }
 }
 

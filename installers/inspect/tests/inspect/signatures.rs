@@ -8,7 +8,7 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure, inspect::Form};
-use wharf_installers::{inspector::Question, keyring::Keyring};
+use wharf_installers::{inspector::Terms, keyring::Keyring};
 
 use crate::fixture::{
     Bench, CONTROL, JUDGED_AT, Members, Recipe, SIGNED, SIGNED_AT, Signer, refused, run,
@@ -89,7 +89,7 @@ fn an_unsigned_package_is_let_through_where_that_is_allowed_and_a_bad_signature_
     let keyring = Keyring::read(&bench.path("keys")).unwrap();
     let beside = signer.sign(&package);
     let verify = |signature| {
-        let question = Question {
+        let terms = Terms {
             signature,
             keyring: &keyring,
             at: JUDGED_AT,
@@ -97,7 +97,7 @@ fn an_unsigned_package_is_let_through_where_that_is_allowed_and_a_bad_signature_
         };
         bench
             .inspector()
-            .verify(File::open(&package).unwrap().as_fd(), &question)
+            .verify(File::open(&package).unwrap().as_fd(), &terms)
             .map(|verified| verified.expect("a package"))
             .map_err(Failure::from)
     };
@@ -353,10 +353,10 @@ fn a_certificate_that_was_renewed_stands_for_older_signatures_beside_the_one_of_
 
     signer.renew();
     bench.trust("renewed.asc", &signer.certificate());
-    bench.stands(&signed, JUDGED_AT).unwrap();
+    bench.still_holds(&signed, JUDGED_AT).unwrap();
     fs::remove_file(bench.path("keys/before.asc")).unwrap();
     let judged_anew = bench.verify(&package, Some(&signature)).map(drop);
-    for judged in [bench.stands(&signed, JUDGED_AT), judged_anew] {
+    for judged in [bench.still_holds(&signed, JUDGED_AT), judged_anew] {
         let failure = refused(judged, Cause::BadSignature);
         for words in ["2024-02-01", "beside the renewed one"] {
             assert!(failure.detail.as_str().contains(words), "{failure}");
@@ -399,7 +399,7 @@ fn a_signature_that_was_judged_stands_while_it_and_its_key_and_its_certificate_d
         &of_subkey,
         &of_stranger,
     ] {
-        bench.stands(signed, SIGNED_AT + 5).unwrap();
+        bench.still_holds(signed, SIGNED_AT + 5).unwrap();
     }
 
     revoked.revoke();
@@ -407,21 +407,27 @@ fn a_signature_that_was_judged_stands_while_it_and_its_key_and_its_certificate_d
     subkey.revoke_subkey();
     bench.trust("e", &subkey.certificate());
     fs::remove_file(bench.path("keys/f")).unwrap();
-    bench.stands(&of_signer, JUDGED_AT).unwrap();
-    refused(bench.stands(&of_expires, JUDGED_AT), Cause::Expired);
-    refused(bench.stands(&of_ends, JUDGED_AT), Cause::Expired);
-    refused(bench.stands(&of_revoked, JUDGED_AT), Cause::Revoked);
-    let failure = refused(bench.stands(&of_subkey, JUDGED_AT), Cause::Revoked);
+    bench.still_holds(&of_signer, JUDGED_AT).unwrap();
+    refused(bench.still_holds(&of_expires, JUDGED_AT), Cause::Expired);
+    refused(bench.still_holds(&of_ends, JUDGED_AT), Cause::Expired);
+    refused(bench.still_holds(&of_revoked, JUDGED_AT), Cause::Revoked);
+    let failure = refused(bench.still_holds(&of_subkey, JUDGED_AT), Cause::Revoked);
     assert!(failure.detail.as_str().contains("the key"), "{failure}");
     refused(
-        bench.stands(&of_stranger, JUDGED_AT),
+        bench.still_holds(&of_stranger, JUDGED_AT),
         Cause::UntrustedSigner,
     );
 
     let mut of_another = of_signer.clone();
     of_another.certificate = of_expires.certificate.clone();
-    refused(bench.stands(&of_another, SIGNED_AT), Cause::BadSignature);
+    refused(
+        bench.still_holds(&of_another, SIGNED_AT),
+        Cause::BadSignature,
+    );
     let mut other_digest = of_signer.clone();
     other_digest.signed.digest[0] ^= 1;
-    refused(bench.stands(&other_digest, JUDGED_AT), Cause::BadSignature);
+    refused(
+        bench.still_holds(&other_digest, JUDGED_AT),
+        Cause::BadSignature,
+    );
 }

@@ -113,10 +113,8 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
             range: member.range,
             compression,
         };
-        match archive
-            .begins_as_packed(self.file)
-            .map_err(|e| unreadable(&e))?
-        {
+        let begins = archive.begins_as_packed(self.file);
+        match begins.map_err(|error| unreadable(&error))? {
             true => Ok(archive),
             false => Err(malformed(&format!(
                 "the member {} does not begin as its name says",
