@@ -14,7 +14,7 @@ use crate::{
     inspector::Inspector,
     journal::{Job, Order},
     ledger::Ledger,
-    permission::{Witnesses, may_install, may_remove, policy_now},
+    permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     policy::Policy,
     queue::Queue,
     root::Root,
@@ -85,6 +85,7 @@ impl Desk {
             Request::Remove { operation, package } => {
                 self.submit(operation, &package, Order::Remove)
             }
+            Request::Purge { operation, package } => self.submit(operation, &package, Order::Purge),
             Request::Activate { operation, package } => {
                 self.submit(operation, &package, Order::Activate)
             }
@@ -206,22 +207,27 @@ impl Desk {
         if self.is_known(operation)? {
             return Ok(Reply::Accepted);
         }
-        self.is_managed(package)?;
         let order = order(package.clone());
-        if matches!(order, Order::Remove(_)) {
-            may_remove(package, &policy_now(&self.root)?)?;
+        self.is_managed(&order)?;
+        match &order {
+            Order::Remove(_) => may_remove(package, &policy_now(&self.root)?)?,
+            Order::Purge(_) => may_purge(package, &policy_now(&self.root)?)?,
+            Order::Install { .. } | Order::Activate(_) | Order::Deactivate(_) => {}
         }
         self.queue.accept(operation, order)?;
         Ok(Reply::Accepted)
     }
 
-    /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by exactly this name.
-    fn is_managed(&self, package: &PackageName) -> Result<(), Failure> {
+    /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by
+    /// exactly this name. A purge needs only its configuration, or nothing.
+    fn is_managed(&self, order: &Order) -> Result<(), Failure> {
+        let package = order.package();
+        let needs_it = !matches!(order, Order::Purge(_));
         let why = if !self.backend.is_name(package) {
             "is no name of a package"
         } else if !self.ledger.is_managed(package)? {
             "was never installed by wharfd"
-        } else if self.backend.found(package)?.is_none() {
+        } else if needs_it && self.backend.found(package)?.is_none() {
             "is not installed"
         } else {
             return Ok(());

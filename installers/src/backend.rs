@@ -135,6 +135,15 @@ pub trait Installer: Send + Sync {
     /// Runs the last script of a removed package again: a power cut may have taken the files that it wrote.
     fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
 
+    /// Deletes the configuration of exactly this package, which is removed, and nothing else.
+    fn purge(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure>;
+
+    /// As [`Installer::finish_removal`], of a package that was purged.
+    fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
+
+    /// Whether the package is removed, and its configuration is not.
+    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure>;
+
     /// What the package manager itself calls unfinished; empty on a sound device. Changes nothing.
     fn audit(&self) -> Result<Vec<String>, Failure>;
 

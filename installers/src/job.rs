@@ -17,7 +17,7 @@ use crate::{
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
     limits, log,
-    permission::{Witnesses, may_install, may_remove, policy_now},
+    permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     policy::Policy,
     progress,
     root::Root,
@@ -381,6 +381,7 @@ impl<'a> Worker<'a> {
         let (stage, judged) = match &job.order {
             Order::Install { stage, judged } => (stage, judged),
             Order::Remove(name) => return may_remove(name, self.policy).map(|()| None),
+            Order::Purge(name) => return may_purge(name, self.policy).map(|()| None),
             Order::Activate(_) | Order::Deactivate(_) => return Ok(None),
         };
         may_install(judged, self.policy, self.witnesses())?;
@@ -450,8 +451,12 @@ impl<'a> Worker<'a> {
             printed: &|program, text| log::printed(operation, program, text),
             begin: &|| {
                 // The package manager may have waited for days for its lock.
-                if let Order::Install { judged, .. } = &order {
-                    may_install(judged, &policy_now(self.root)?, self.witnesses())?;
+                match &order {
+                    Order::Install { judged, .. } => {
+                        may_install(judged, &policy_now(self.root)?, self.witnesses())?;
+                    }
+                    Order::Purge(name) => may_purge(name, &policy_now(self.root)?)?,
+                    Order::Remove(_) | Order::Activate(_) | Order::Deactivate(_) => {}
                 }
                 self.begin_applying(&mut job.borrow_mut())?;
                 match &allowed {
@@ -469,10 +474,14 @@ impl<'a> Worker<'a> {
                 Ok(change)
             }
             (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),
-            (Order::Remove(name), _) => match self.backend.remove(name, client)? {
-                Change::Unchanged if cut_off => self.backend.finish_removal(name, client.printed),
-                change => Ok(change),
-            },
+            (Order::Remove(name), _) => self.remove(name, cut_off, client),
+            (Order::Purge(name), _) => {
+                self.remove(name, cut_off, client)?;
+                match self.backend.purge(name, client)? {
+                    Change::Unchanged if cut_off => self.backend.finish_purge(name, client.printed),
+                    change => Ok(change),
+                }
+            }
             (Order::Activate(name), _) => {
                 (client.begin)()?;
                 self.backend.activate(name, operation)
@@ -484,12 +493,25 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Where a power cut followed the removal, its last script is run again.
+    fn remove(
+        &self,
+        name: &PackageName,
+        cut_off: bool,
+        client: Client<'_>,
+    ) -> Result<Change, Failure> {
+        match self.backend.remove(name, client)? {
+            Change::Unchanged if cut_off => self.backend.finish_removal(name, client.printed),
+            change => Ok(change),
+        }
+    }
+
     /// Undoes a failed install or activation: units that are still installed are enabled and run as before.
     fn go_back(&self, job: &Job) {
         let name = match &job.order {
             Order::Install { judged, .. } => &judged.package.name,
             Order::Activate(name) => name,
-            Order::Remove(_) | Order::Deactivate(_) => return,
+            Order::Remove(_) | Order::Purge(_) | Order::Deactivate(_) => return,
         };
         if let Err(failure) = self.backend.settle(name, job.operation, false) {
             log::repairs(
@@ -517,6 +539,7 @@ impl<'a> Worker<'a> {
                 whole.is_some_and(|found| found.version == judged.package.version)
             }
             Order::Remove(_) => device.is_none(),
+            Order::Purge(_) => device.is_none() && !self.backend.leaves_configuration(name)?,
             Order::Activate(_) => whole.is_some_and(|found| found.active),
             Order::Deactivate(_) => whole.is_some_and(|found| !found.active),
         };
@@ -525,6 +548,9 @@ impl<'a> Worker<'a> {
         }
         let has = match &device {
             Some(found) => format!("{found}, {}", activity(found)),
+            None if self.backend.leaves_configuration(name)? => {
+                format!("the configuration of {name}")
+            }
             None => format!("nothing of {name}"),
         };
         let detail = format!(
@@ -590,7 +616,7 @@ impl<'a> Worker<'a> {
                     self.raise(job, device)?;
                 }
             }
-            Order::Remove(_) => self.raise(job, device)?,
+            Order::Remove(_) | Order::Purge(_) => self.raise(job, device)?,
             Order::Activate(_) | Order::Deactivate(_) => {}
         }
         match device {

@@ -75,6 +75,9 @@ pub enum Order {
     /// Stops its units.
     #[n(3)]
     Deactivate(#[n(0)] PackageName),
+    /// Removes a package with its configuration.
+    #[n(4)]
+    Purge(#[n(0)] PackageName),
 }
 
 /// How far a job is. Each is on disk before what it allows is done.
@@ -141,7 +144,10 @@ impl Order {
     pub fn package(&self) -> &PackageName {
         match self {
             Self::Install { judged, .. } => &judged.package.name,
-            Self::Remove(name) | Self::Activate(name) | Self::Deactivate(name) => name,
+            Self::Remove(name)
+            | Self::Activate(name)
+            | Self::Deactivate(name)
+            | Self::Purge(name) => name,
         }
     }
 
@@ -398,6 +404,18 @@ mod tests {
             decode::<Job>(&from_hex(RELEASE_0_1)).unwrap(),
             job(State::Applying)
         );
+    }
+
+    /// The order in records that were written before a purge was known.
+    #[test]
+    fn an_old_removal_is_no_purge() {
+        let acme = || PackageName::new("acme").unwrap();
+        for (hex, order) in [
+            ("8201a1006461636d65", Order::Remove(acme())),
+            ("8204a1006461636d65", Order::Purge(acme())),
+        ] {
+            assert_eq!(decode::<Order>(&from_hex(hex)).unwrap(), order);
+        }
     }
 
     #[test]

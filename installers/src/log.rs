@@ -79,6 +79,7 @@ impl fmt::Display for Ordered<'_> {
                 write!(f, "install {} {}", package.name, package.version)
             }
             Order::Remove(name) => write!(f, "remove {name}"),
+            Order::Purge(name) => write!(f, "purge {name}"),
             Order::Activate(name) => write!(f, "activate {name}"),
             Order::Deactivate(name) => write!(f, "deactivate {name}"),
         }

@@ -154,6 +154,21 @@ pub(crate) fn may_remove(name: &PackageName, policy: &Policy) -> Result<(), Fail
     }
 }
 
+/// Whether a package may be removed with its configuration.
+pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), Failure> {
+    may_remove(name, policy)?;
+    match policy.allows_purge(name) {
+        true => Ok(()),
+        false => {
+            let detail = format!(
+                "policy does not allow purging {name}: write allow-purge = [\"{name}\"] into installer.toml, or \
+                 uninstall it without --purge"
+            );
+            Err(Failure::new(Cause::Policy, detail))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -325,6 +340,21 @@ mod tests {
         assert_eq!(cause("acme"), Err(Cause::Plan));
         assert_eq!(cause("wharfd"), Err(Cause::Plan));
         assert_eq!(cause("other"), Ok(()));
+    }
+
+    #[test]
+    fn what_policy_does_not_name_is_not_purged_and_the_refusal_names_the_key() {
+        let bench = Bench::new();
+        let purged = |policy: &str| may_purge(&acme(), &bench.policy(policy));
+        assert_eq!(purged("allow-purge = [\"ac*\"]"), Ok(()));
+        for policy in ["", "allow-purge = [\"other\"]"] {
+            let failure = purged(policy).unwrap_err();
+            assert_eq!(failure.cause, Cause::Policy, "{policy:?}");
+            let key = "write allow-purge = [\"acme\"] into installer.toml";
+            assert!(failure.detail.as_str().contains(key), "{failure}");
+        }
+        let protected = purged("allow-purge = [\"*\"]\nprotected = [\"acme\"]");
+        assert_eq!(protected.unwrap_err().cause, Cause::Plan);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Policy {
     pub allow_unsigned: bool,
     /// Packages that may go to a lower version.
     pub allow_downgrade: Vec<Pattern>,
+    /// Packages whose configuration a local user may delete with them.
+    pub allow_purge: Vec<Pattern>,
     /// Packages that are never removed, beside those that the distribution calls essential.
     pub protected: Vec<Pattern>,
     /// Units, and packages of units, that are never held back, started or stopped, beside those that are built in.
@@ -133,6 +135,7 @@ const WRITTEN: &Written = &[
         "allow-downgrade",
         "allow-downgrade = [\"name\", \"name-*\"]",
     ),
+    ("allow-purge", "allow-purge = [\"name\", \"name-*\"]"),
     ("protected", "protected = [\"name\", \"name-*\"]"),
     (
         "protected-units",
@@ -157,6 +160,7 @@ impl Default for Policy {
             dependencies: Dependencies::None,
             allow_unsigned: false,
             allow_downgrade: Vec::new(),
+            allow_purge: Vec::new(),
             protected: Vec::new(),
             protected_units: Vec::new(),
             quota: Quota::default(),
@@ -229,6 +233,11 @@ impl Policy {
     /// Whether this package may go to a lower version.
     pub fn allows_downgrade(&self, name: &PackageName) -> bool {
         any_fits(&self.allow_downgrade, name)
+    }
+
+    /// Whether this package may be removed with its configuration.
+    pub fn allows_purge(&self, name: &PackageName) -> bool {
+        any_fits(&self.allow_purge, name)
     }
 
     /// Whether this package is never removed. wharfd does not remove itself.
@@ -380,6 +389,15 @@ mod tests {
                 policy.allows_downgrade(&name(package)),
             );
             assert_eq!(found, (is_protected, may_go_down), "{package}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_named_may_be_purged_and_by_default_nothing() {
+        assert!(!Policy::default().allows_purge(&name("acme")));
+        let policy = parse("allow-purge = [\"acme\", \"edge-*\"]").unwrap();
+        for (package, allowed) in [("acme", true), ("acme2", false), ("edge-base", true)] {
+            assert_eq!(policy.allows_purge(&name(package)), allowed, "{package}");
         }
     }
 

@@ -94,6 +94,11 @@ impl Root {
         self.state().join("held")
     }
 
+    /// Last scripts of packages that are being purged.
+    pub fn postrms(&self) -> PathBuf {
+        self.state().join("postrms")
+    }
+
     /// Certificates of those who may sign.
     pub fn keys(&self) -> PathBuf {
         self.path("etc/wharfd/keys")

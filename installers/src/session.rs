@@ -130,13 +130,15 @@ pub(crate) fn end_scripts(above: u32) {
     }
 }
 
-/// dpkg runs scripts by their path in its database, or debconf does with that path among its arguments.
+/// dpkg runs scripts by their path in its database, or debconf does with that path among its arguments. wharf-job runs
+/// a kept postrm by its path.
 fn is_script(pid: i32) -> bool {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut arguments = arguments.split(|byte| *byte == 0);
     arguments.any(|argument| {
         argument.starts_with(b"/var/lib/dpkg/info/")
             || argument.starts_with(b"/var/lib/dpkg/tmp.ci/")
+            || argument.starts_with(b"/var/lib/wharf-installer/postrms/")
     })
 }
 

@@ -2,8 +2,9 @@
 //! and its faults. It keeps the same contract as apt.
 //!
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version, `NAME_active` is there while it runs, `NAME_half` while
-//! work on it is unfinished, `history` has a line for each effect. In `etc/wharf-simulated`, a file tells it to
-//! misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`, `fail-activate`, `unrepairable`; `fail-postinst`
+//! work on it is unfinished, `NAME_configuration` from its first installation until it is purged, `history` has a line for
+//! each effect. In `etc/wharf-simulated`, a file tells it to misbehave: `held`, `locked`, `needs`, `fail-install`,
+//! `fail-remove`, `fail-purge`, `fail-activate`, `unrepairable`; `fail-postinst`
 //! and `fail-postrm` fail when the work is all but done, and leave a part of the package; so does `fail-deactivate`, like a
 //! unit that is disabled and does not stop. With `no-services`, no package has anything to start. `die` ends the
 //! program in the middle of the next work, and a FIFO `wait` stops it there until somebody has opened it to write and
@@ -193,6 +194,7 @@ impl Installer for Simulated {
         durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
         durable::remove(&self.file(&package.name, "_active")).map_err(failed)?;
         self.configure(package, before.is_none())?;
+        durable::write(&self.file(&package.name, "_configuration"), b"").map_err(failed)?;
         self.whole(
             &package.name,
             &format!("install {} {}", package.name, package.version),
@@ -215,6 +217,26 @@ impl Installer for Simulated {
     /// Nothing runs after it.
     fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
         Ok(Change::Unchanged)
+    }
+
+    fn purge(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure> {
+        if !self.leaves_configuration(name)? {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("fail-purge", Cause::Script)?;
+        self.work(name, client)?;
+        durable::remove(&self.file(name, "_configuration")).map_err(failed)?;
+        self.whole(name, &format!("purge {name}"))
+    }
+
+    /// Nothing runs after it.
+    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
+    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure> {
+        let is_there = self.file(name, "_configuration").exists();
+        Ok(is_there && self.version(name)?.is_none())
     }
 
     fn audit(&self) -> Result<Vec<String>, Failure> {

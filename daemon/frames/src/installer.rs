@@ -123,6 +123,17 @@ pub enum Request {
         #[n(0)]
         operation: OperationId,
     },
+    /// Removes a package with its configuration. Answer: [`Reply::Accepted`]. No field of [`Request::Remove`]: an older
+    /// installer would pass over it, and keep the configuration.
+    #[n(14)]
+    Purge {
+        /// As for an install.
+        #[n(0)]
+        operation: OperationId,
+        /// A package of the ledger, or its configuration.
+        #[n(1)]
+        package: PackageName,
+    },
     /// Stops a job that has not begun to unpack. Answer: [`Reply::Done`], or [`Reply::Refused`] when it is too late.
     #[n(13)]
     Cancel {

@@ -70,6 +70,10 @@ fn requests() -> Vec<Request> {
             operation,
             package: package.clone(),
         },
+        Request::Purge {
+            operation,
+            package: package.clone(),
+        },
         Request::State { package },
         Request::Watch { operation },
         Request::Outcome { operation },
@@ -168,6 +172,13 @@ fn a_number_never_gets_a_second_meaning() {
                 package: name(),
             },
             "8207a2005002020202020202020202020202020202016461636d65",
+        ),
+        (
+            Request::Purge {
+                operation: OPERATION,
+                package: name(),
+            },
+            "820ea2005002020202020202020202020202020202016461636d65",
         ),
     ] {
         let hex: String = encode(&request)

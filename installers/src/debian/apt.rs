@@ -25,6 +25,7 @@ use super::{
     dpkg::{Dpkg, Known, Status, not_started},
     files,
     plan::{Step, announced, only_installs, only_removes, simulated},
+    postrm::{self, Postrm},
     relations,
     services::Services,
     version,
@@ -163,14 +164,15 @@ impl Apt {
         }
     }
 
-    /// apt with our configuration. Options on the command line count only after it.
+    /// apt with our configuration. Options on the command line count only after it. The administrator's apt.conf may have
+    /// removals purge.
     fn command(&self) -> Result<Command, Failure> {
         let mut command = process::program(&self.root, "sh");
         command
             .args(["-c", DESCRIPTORS, "sh", "apt-get"])
             .arg("-c")
             .arg(self.configuration()?)
-            .args(["-o", "APT::Status-Fd=8"]);
+            .args(["-o", "APT::Status-Fd=8", "-o", "APT::Get::Purge=false"]);
         Ok(command)
     }
 
@@ -309,6 +311,14 @@ impl Apt {
         }
     }
 
+    fn postrm<'a>(&'a self, name: &'a PackageName) -> Postrm<'a> {
+        Postrm {
+            dpkg: &self.dpkg,
+            name,
+            architecture: &self.architecture,
+        }
+    }
+
     /// Nothing of a package that is gone runs on, or is held.
     fn forget(&self, name: &PackageName) -> Result<(), Failure> {
         match &self.services {
@@ -438,6 +448,7 @@ impl Installer for Apt {
             _ => return self.forget(name).map(|()| Change::Unchanged),
         };
         removable(name, &status)?;
+        postrm::forget(&self.root, name)?;
         let explained = |failure| self.explained(failure, None, name);
         let ran = match status.needs_reinstallation() {
             // apt asks for its archive, and dpkg removes nothing but this.
@@ -463,11 +474,42 @@ impl Installer for Apt {
 
     fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure> {
         match self.status(name)? {
-            Some(status) if status.is_absent() => {
-                self.dpkg.run_postrm(name, &self.architecture, printed)
-            }
+            Some(status) if status.is_absent() => self.postrm(name).run_again(printed),
             _ => Ok(Change::Unchanged),
         }
+    }
+
+    /// By dpkg, which purges by name: apt's `dpkg --purge --pending` also purges what others have marked. Only the
+    /// configuration is there, so dpkg erases no hold and no auto mark.
+    fn purge(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure> {
+        if !self.leaves_configuration(name)? {
+            return Ok(Change::Unchanged);
+        }
+        let purged = || -> Result<(), Failure> {
+            self.postrm(name).keep()?;
+            let said = self.dpkg.purge(name, client.begin, client.printed)?;
+            fault::point("dpkg.purged");
+            match self.leaves_configuration(name)? {
+                false => Ok(()),
+                true => Err(complaint::failure("dpkg --purge", &said)),
+            }
+        };
+        purged().map(|()| Change::Changed).map_err(|failure| {
+            let detail = format!(
+                "{name} is removed, and its configuration is not purged: {failure} (`dpkg --purge {name}` as root \
+                 purges it)"
+            );
+            Failure::new(failure.cause, detail)
+        })
+    }
+
+    fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure> {
+        self.postrm(name).run_kept(printed)
+    }
+
+    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure> {
+        let status = self.status(name)?;
+        Ok(status.is_some_and(|status| status.is_configuration()))
     }
 
     fn audit(&self) -> Result<Vec<String>, Failure> {
@@ -543,6 +585,7 @@ impl Installer for Apt {
     }
 
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        postrm::tidy(&self.root, is_at_work);
         match &self.services {
             Some(services) => services.tidy(&self.dpkg, is_at_work),
             None => Ok(()),

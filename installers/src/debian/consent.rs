@@ -3,7 +3,8 @@
 //! consent. It knows nothing of what may be done.
 //!
 //! The hook is on apt's command line, which apt reads after all its files, so no file can remove it. dpkg looks for
-//! consent as well: if apt does not ask, dpkg changes nothing.
+//! consent as well: if apt does not ask, dpkg changes nothing. What apt announces does not tell a purge from a removal,
+//! and its `dpkg --purge --pending` purges packages that it does not announce: dpkg purges nothing for apt.
 
 use std::{
     fs::{self, OpenOptions},
@@ -60,7 +61,10 @@ impl Consent {
     /// The `-o` options for apt.
     pub(super) fn options(&self, root: &Root) -> Vec<String> {
         let token = root.seen_inside(&self.token);
-        let gate = format!("DPkg::Options::=--pre-invoke=test -e {}", token.display());
+        let gate = format!(
+            "DPkg::Options::=--pre-invoke=test -e {} && test \"$DPKG_HOOK_ACTION\" != purge",
+            token.display()
+        );
         let hook = HOOK.iter().map(|&option| option.to_owned());
         let options = hook.chain([gate]);
         options
@@ -241,7 +245,9 @@ mod tests {
             options.chunks(2).map(|pair| (&*pair[0], &*pair[1])).unzip();
         assert!(flags.iter().all(|flag| *flag == "-o"), "{options:?}");
         let name = consent.token.file_name().unwrap().to_str().unwrap();
-        let gate = format!("DPkg::Options::=--pre-invoke=test -e /{name}");
+        let gate = format!(
+            "DPkg::Options::=--pre-invoke=test -e /{name} && test \"$DPKG_HOOK_ACTION\" != purge"
+        );
         let expected: Vec<&str> = HOOK.into_iter().chain([&*gate]).collect();
         assert_eq!(values, expected);
     }

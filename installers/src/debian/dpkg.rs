@@ -1,5 +1,5 @@
-//! dpkg: what the device has, and repair of what was interrupted. Never used to install or remove in peace: it would
-//! silently erase holds and auto marks.
+//! dpkg: what the device has, repair of what was interrupted, and the configuration of a removed package. Never used to
+//! install or remove in peace: it would silently erase holds and auto marks.
 
 use std::{
     ffi::OsStr,
@@ -21,7 +21,7 @@ use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text, installer:
 
 use super::{complaint, relations};
 use crate::{
-    backend::{Change, Listener},
+    backend::Listener,
     process::{self, Growth, Printed},
     root::Root,
     session,
@@ -71,6 +71,11 @@ impl Status {
     /// Nothing of it is there but perhaps its configuration.
     pub(super) fn is_absent(&self) -> bool {
         is_absent(&self.state)
+    }
+
+    /// It is removed, and its configuration is not.
+    pub(super) fn is_configuration(&self) -> bool {
+        self.state == "config-files"
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -252,41 +257,27 @@ impl Dpkg {
         self.change(&arguments, printed)
     }
 
-    /// Runs the postrm of a removed package as dpkg does after a removal (deb-postrm(5)). dpkg keeps that script and does
-    /// not run it again.
-    pub(super) fn run_postrm(
+    /// Purges a removed package: deletes its configuration. It begins once nobody else can change the package.
+    pub(super) fn purge(
         &self,
         name: &PackageName,
-        architecture: &str,
-        listener: Listener<'_>,
-    ) -> Result<Change, Failure> {
-        let scripts = [
-            format!("{name}.postrm"),
-            format!("{name}:{architecture}.postrm"),
-        ];
-        let scripts = scripts.map(|script| self.root.path("var/lib/dpkg/info").join(script));
-        let Some(script) = scripts.iter().find(|script| script.is_file()) else {
-            return Ok(Change::Unchanged);
-        };
-        let script = self.root.seen_inside(script);
-        let mut command = process::program(&self.root, &script.to_string_lossy());
-        command
-            .arg("remove")
-            .env("DPKG_MAINTSCRIPT_PACKAGE", name.as_str())
-            .env("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
-            .env("DPKG_MAINTSCRIPT_ARCH", architecture)
-            .env("DPKG_MAINTSCRIPT_NAME", "postrm")
-            .env("DPKG_RUNNING_VERSION", self.running_version()?)
-            .env("DPKG_ADMINDIR", "/var/lib/dpkg")
-            .env("DPKG_ROOT", "");
-        match self.run(command, "postrm", listener)? {
-            (Some(0), _) => Ok(Change::Changed),
-            (code, printed) => Err(postrm_failed(name, code, &printed)),
+        begin: &dyn Fn() -> Result<(), Failure>,
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let _lock = self.lock_frontend()?;
+        if !self.status(name)?.is_some_and(|it| it.is_configuration()) {
+            let detail = format!("something else changed {name} meanwhile");
+            return Err(Failure::new(Cause::PackageManager, detail));
         }
+        begin()?;
+        let mut command = process::program(&self.root, "dpkg");
+        command.args(["--purge", name.as_str()]);
+        self.run_locked(command, "dpkg", printed)
+            .map(|(_, printed)| printed)
     }
 
     /// `Debian 'dpkg' package management program version 1.21.22 (amd64).`
-    fn running_version(&self) -> Result<String, Failure> {
+    pub(super) fn running_version(&self) -> Result<String, Failure> {
         let output = self.ask("dpkg", &["--version"])?;
         let text = String::from_utf8_lossy(&output.stdout);
         let mut words = text.split_whitespace();
@@ -305,13 +296,22 @@ impl Dpkg {
     }
 
     /// Runs a command that changes packages, under the lock of front ends. Gives its exit code and its output.
-    fn run(
+    pub(super) fn run(
+        &self,
+        command: Command,
+        program: &str,
+        listener: Listener<'_>,
+    ) -> Result<(Option<i32>, String), Failure> {
+        let _lock = self.lock_frontend()?;
+        self.run_locked(command, program, listener)
+    }
+
+    fn run_locked(
         &self,
         mut command: Command,
         program: &str,
         listener: Listener<'_>,
     ) -> Result<(Option<i32>, String), Failure> {
-        let _lock = self.lock_frontend()?;
         let mut run = || -> io::Result<(Option<i32>, String)> {
             let printed = Printed::new(self.root.run().join("dpkg.output"))?;
             let files = [&printed];
@@ -392,18 +392,6 @@ fn parse(line: &str, name: &str) -> Option<Status> {
     })
 }
 
-/// dpkg fails a removal as well whose postrm fails.
-fn postrm_failed(name: &PackageName, code: Option<i32>, printed: &str) -> Failure {
-    let end = match code {
-        // A shell ends with 128 + N if signal N ended its command first.
-        None | Some(129..=159) => "was ended".to_owned(),
-        Some(code) => format!("ended with {code}"),
-    };
-    let said = printed.lines().last().unwrap_or("it printed nothing");
-    let detail = format!("{name} is removed, but its postrm {end} when it was run again: {said}");
-    Failure::new(Cause::Script, detail)
-}
-
 pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
     Failure::new(Cause::Unavailable, format!("cannot run {program}: {error}"))
 }
@@ -450,20 +438,6 @@ mod tests {
             ("acme", None),
         ] {
             assert_eq!(state(line), expected, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn a_postrm_that_a_signal_ended_was_ended_also_where_its_shell_says_so() {
-        let acme = PackageName::new("acme").unwrap();
-        for (code, words) in [
-            (None, "its postrm was ended when"),
-            (Some(128 + 9), "its postrm was ended when"),
-            (Some(3), "its postrm ended with 3 when"),
-            (Some(255), "its postrm ended with 255 when"),
-        ] {
-            let failure = postrm_failed(&acme, code, "Killed\n");
-            assert!(failure.detail.as_str().contains(words), "{failure}");
         }
     }
 }

@@ -22,6 +22,10 @@ pub(super) enum Step<'a> {
     Remove {
         name: &'a str,
     },
+    /// Its configuration goes as well. Only `apt-get -s` tells it from a removal.
+    Purge {
+        name: &'a str,
+    },
 }
 
 /// As `apt-get -s` says it.
@@ -35,6 +39,7 @@ impl fmt::Display for Step<'_> {
             } => write!(formatter, "Inst {name} ({version} [{architecture}])"),
             Self::Configure { name } => write!(formatter, "Conf {name}"),
             Self::Remove { name } => write!(formatter, "Remv {name}"),
+            Self::Purge { name } => write!(formatter, "Purg {name}"),
         }
     }
 }
@@ -58,7 +63,8 @@ fn simulated_step(line: &str) -> Option<Step<'_>> {
             })
         }
         "Conf" => Some(Step::Configure { name }),
-        "Remv" | "Purg" => Some(Step::Remove { name }),
+        "Remv" => Some(Step::Remove { name }),
+        "Purg" => Some(Step::Purge { name }),
         _ => None,
     }
 }
@@ -74,6 +80,7 @@ pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
 }
 
 /// apt.conf(5), version 3: `acme 1.0 all none < 1.1 all none /a.deb`, and instead of a file `**CONFIGURE**`, `**REMOVE**`.
+/// apt writes `**REMOVE**` for a purge too: `Consent` has dpkg refuse that one.
 fn announced_step(line: &str) -> Option<Step<'_>> {
     let fields: Vec<&str> = line.splitn(9, ' ').collect();
     let [name, _, _, _, _, version, architecture, _, action] = fields.as_slice() else {
@@ -154,7 +161,7 @@ mod tests {
 
     #[test]
     fn apts_plan_is_read_line_by_line() {
-        let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nConf acme (1.1 local-deb [all])\n";
+        let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nPurg third [3]\nConf acme (1.1 local-deb [all])\n";
         let announced_plan = "acme 1.0 all none < 1.1 all none /run/a b.deb\nother 2 amd64 same > - - none **REMOVE**\nacme 1.0 all none < 1.1 all none **CONFIGURE**\n";
         let steps = [
             Step::Unpack {
@@ -163,10 +170,13 @@ mod tests {
                 architecture: "all",
             },
             Step::Remove { name: "other" },
+            Step::Purge { name: "third" },
             Step::Configure { name: "acme" },
         ];
         assert_eq!(simulated(plan), steps);
-        assert_eq!(announced(announced_plan), Ok(steps.into()));
+        let [unpack, remove, _, configure] = steps;
+        let steps = vec![unpack, remove, configure];
+        assert_eq!(announced(announced_plan), Ok(steps));
     }
 
     #[test]
@@ -259,6 +269,7 @@ mod tests {
             (vec![remove("other")], false),
             (vec![remove("acme"), remove("acme")], false),
             (vec![remove("acme"), configure], false),
+            (vec![Step::Purge { name: "acme" }], false),
         ] {
             assert_eq!(only_removes(&name, &steps).is_ok(), fits, "{steps:?}");
         }

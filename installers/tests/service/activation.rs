@@ -71,6 +71,7 @@ pub(crate) fn succeeded(outcome: &Outcome, active: bool) {
 #[test]
 fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot() {
     let mut machine = Machine::booted();
+    machine.policy("allow-purge = [\"other\"]\n");
     let packages = [("acme", By::Debhelper), ("other", By::Hand)];
     for (package, by) in packages {
         succeeded(&machine.install(&services(package, "1", by)), false);
@@ -102,7 +103,10 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         assert_eq!(machine.running(package), [""; 0], "{package} upgraded");
         succeeded(&machine.activate(package), true);
         assert_eq!(machine.running(package), KINDS, "{package} upgraded");
-        let removed = machine.remove(package);
+        let removed = match package {
+            "other" => machine.purge(package), // releases what a removal releases
+            _ => machine.remove(package),
+        };
         assert_eq!(removed.failure, None);
         assert_eq!(machine.running(package), [""; 0], "{package} removed");
         let left = format!("ls /etc/systemd/system | grep '^{package}.*\\.d$' || true");

@@ -34,21 +34,21 @@ const PLAIN: Manner = Manner {
     reinstall: false,
     adopts: false,
 };
-const QUIET: Client<'static> = Client {
+pub(crate) const QUIET: Client<'static> = Client {
     report: &|_| (),
     begin: &|| Ok(()),
     printed: &|_, _| (),
 };
 
 /// A package manager in a root of its own.
-struct Bench {
-    place: Place,
-    backend: Box<dyn Installer>,
+pub(crate) struct Bench {
+    pub(crate) place: Place,
+    pub(crate) backend: Box<dyn Installer>,
     packages: Folder,
 }
 
 impl Bench {
-    fn apt() -> Self {
+    pub(crate) fn apt() -> Self {
         Self::apt_that_waits(Duration::from_secs(1), Duration::from_secs(60))
     }
 
@@ -79,12 +79,12 @@ impl Bench {
         }
     }
 
-    fn is_apt(&self) -> bool {
+    pub(crate) fn is_apt(&self) -> bool {
         self.backend.name() == "apt"
     }
 
     /// A package file inside the root, as a sealed one is.
-    fn file(&self, deb: &Deb, package: &str, version: &str) -> PackageFile {
+    pub(crate) fn file(&self, deb: &Deb, package: &str, version: &str) -> PackageFile {
         let built = deb.build(self.packages.path());
         let path = self
             .place
@@ -107,16 +107,16 @@ impl Bench {
         self.file(&Deb::new(package, version), package, version)
     }
 
-    fn version(&self, package: &str) -> Option<String> {
+    pub(crate) fn version(&self, package: &str) -> Option<String> {
         let whole = self.found(package).filter(Found::is_whole);
         whole.map(|found| found.version.to_string())
     }
 
-    fn found(&self, package: &str) -> Option<Found> {
+    pub(crate) fn found(&self, package: &str) -> Option<Found> {
         self.backend.found(&name(package)).unwrap()
     }
 
-    fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
+    pub(crate) fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
         let backend = &self.backend;
         let planned = backend.plan(file, PLAIN).map_err(|failure| failure.cause)?;
         assert_eq!(planned[0].name, file.package.name);
@@ -127,7 +127,7 @@ impl Bench {
     }
 }
 
-fn each(test: impl Fn(&Bench)) {
+pub(crate) fn each(test: impl Fn(&Bench)) {
     for bench in [Bench::simulated(), Bench::apt()] {
         test(&bench);
         assert_eq!(
@@ -196,7 +196,7 @@ fn a_script_that_fails_is_told_and_leaves_a_whole_device() {
     });
 }
 
-fn tell(bench: &Bench, fault: &str) -> PathBuf {
+pub(crate) fn tell(bench: &Bench, fault: &str) -> PathBuf {
     let folder = bench.place.path().join("etc/wharf-simulated");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(fault), "").unwrap();
@@ -623,7 +623,7 @@ fn a_wait_for_a_lock_that_came_is_not_the_reason() {
 }
 
 /// dpkg as another front end calls it.
-fn dpkg(bench: &Bench, arguments: &[&str]) {
+pub(crate) fn dpkg(bench: &Bench, arguments: &[&str]) {
     let root = bench.place.debian();
     let mut command = root.command("dpkg");
     output_of(command.env("DPKG_FRONTEND_LOCKED", "1").args(arguments));

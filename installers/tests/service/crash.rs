@@ -210,7 +210,7 @@ impl Run {
     }
 }
 
-fn lines(path: &Path) -> Vec<String> {
+pub(crate) fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path)
         .unwrap_or_default()
         .lines()
@@ -264,10 +264,10 @@ fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
 }
 
 /// Kills wharf-job, apt, dpkg and the script, from the outside in, so that none sees another die; the first time only.
-const KILL: &str = "if mkdir /killed 2>/dev/null; then p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; \
+pub(crate) const KILL: &str = "if mkdir /killed 2>/dev/null; then p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; \
                     p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $all; fi";
 
-fn mount_proc(machine: &Machine) {
+pub(crate) fn mount_proc(machine: &Machine) {
     let (proc, flags) = (machine.root().join("proc"), nix::mount::MsFlags::empty());
     nix::mount::mount(Some("proc"), &proc, Some("proc"), flags, None::<&str>).unwrap();
 }
@@ -777,7 +777,7 @@ fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() 
 }
 
 /// With apt, and a wharf-installer whose jobs stop once, at the step at which the machine is switched off.
-fn stops_once_at(step: &str) -> (Machine, PathBuf) {
+pub(crate) fn stops_once_at(step: &str) -> (Machine, PathBuf) {
     let machine = Machine::debian();
     let programs = machine.programs();
     let script = format!(
@@ -790,7 +790,7 @@ fn stops_once_at(step: &str) -> (Machine, PathBuf) {
 }
 
 /// Starts wharf-installer again. In the folder of its programs, each job does this first.
-fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &str) {
+pub(crate) fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &str) {
     let script = format!(
         "#!/bin/sh\ncd {}\n{first}\nexec {} \"$@\"\n",
         stops.parent().unwrap().display(),
@@ -809,7 +809,7 @@ fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) -> Operatio
 }
 
 /// Leaves this job as it is after a power cut, before the next start of wharf-installer.
-fn before_a_power_cut(machine: &mut Machine, operation: OperationId, request: &Request) {
+pub(crate) fn before_a_power_cut(machine: &mut Machine, operation: OperationId, request: &Request) {
     assert_eq!(machine.ask(request), Reply::Accepted);
     machine.installer().errors().wait_for("did not begin");
     machine.installer().kill();

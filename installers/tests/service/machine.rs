@@ -341,6 +341,13 @@ impl Machine {
         })
     }
 
+    pub(crate) fn purge(&self, name: &str) -> Outcome {
+        self.run(&Request::Purge {
+            operation: self.operation(),
+            package: PackageName::new(name).unwrap(),
+        })
+    }
+
     pub(crate) fn state(&self, name: &str) -> Option<Found> {
         let package = PackageName::new(name).unwrap();
         match self.ask(&Request::State { package }) {
@@ -426,6 +433,7 @@ fn operation_of(request: &Request) -> OperationId {
     match request {
         Request::Install { operation, .. }
         | Request::Remove { operation, .. }
+        | Request::Purge { operation, .. }
         | Request::Activate { operation, .. }
         | Request::Deactivate { operation, .. } => *operation,
         other => panic!("no job: {other:?}"),

@@ -20,6 +20,7 @@ mod jobs;
 mod machine;
 mod messages;
 mod owners;
+mod purge;
 mod records;
 mod staged_files;
 mod triggers;
