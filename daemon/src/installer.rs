@@ -137,7 +137,7 @@ impl Installer {
         }
     }
 
-    /// Gives a job to the installer: an Install, a Remove, an Activate or a Deactivate. Giving it twice
+    /// Gives a job to the installer: an Install, a Remove, a Purge, an Activate or a Deactivate. Giving it twice
     /// starts it once. `silent` as above.
     pub async fn submit(&self, job: Request, silent: impl FnOnce(Text)) -> Result<(), NotDone> {
         match self.ask_noticing(job, silent).await? {

@@ -13,12 +13,16 @@ pub enum During {
     Installation,
     /// An Uninstall: ends in INSTALLED.
     Removal,
+    /// A purge: the same.
+    Purge,
 }
 
 /// The Update Result of a failure.
 pub const fn update_result(cause: Cause, during: During) -> UpdateResult {
     match (during, meaning(cause)) {
-        (During::Removal, _) => UpdateResult::UninstallationFailure,
+        // Policy allows no purge, so nothing was tried. The server asked for none, and need not take it for its failure.
+        (During::Purge, _) if matches!(cause, Cause::Policy) => UpdateResult::DeviceDefined,
+        (During::Removal | During::Purge, _) => UpdateResult::UninstallationFailure,
         // 51, 52 and 56 speak of a download; an installation has had its own.
         (
             During::Installation,
@@ -93,6 +97,16 @@ mod tests {
                 59,
                 "{cause:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_purge_that_policy_does_not_allow_is_57_and_one_that_fails_is_59() {
+        for (cause, ..) in TABLE {
+            let expected = if cause == Cause::Policy { 57 } else { 59 };
+            let result = update_result(cause, During::Purge);
+            assert_eq!(result.value(), expected, "{cause:?}");
+            assert!(result.ends_a_removal(), "{cause:?}");
         }
     }
 

@@ -57,6 +57,13 @@ pub enum Effect {
         /// The package.
         package: PackageName,
     },
+    /// Have the package removed with its configuration.
+    Purge {
+        /// The operation.
+        operation: OperationId,
+        /// The package.
+        package: PackageName,
+    },
     /// Have the package activated.
     Activate {
         /// The operation.
@@ -107,6 +114,8 @@ pub enum EffectKind {
     Install,
     /// [`Effect::Remove`]
     Remove,
+    /// [`Effect::Purge`]
+    Purge,
     /// [`Effect::Activate`]
     Activate,
     /// [`Effect::Deactivate`]
@@ -117,7 +126,7 @@ pub enum EffectKind {
 
 impl EffectKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Queue,
         Self::StartPull,
         Self::AcceptPush,
@@ -126,6 +135,7 @@ impl EffectKind {
         Self::Seal,
         Self::Install,
         Self::Remove,
+        Self::Purge,
         Self::Activate,
         Self::Deactivate,
         Self::UpdateRegistration,
@@ -142,6 +152,7 @@ impl EffectKind {
             Self::Seal => "seal",
             Self::Install => "install",
             Self::Remove => "remove",
+            Self::Purge => "purge",
             Self::Activate => "activate",
             Self::Deactivate => "deactivate",
             Self::UpdateRegistration => "update-registration",
@@ -171,6 +182,7 @@ impl Effect {
             Self::Seal { .. } => EffectKind::Seal,
             Self::Install { .. } => EffectKind::Install,
             Self::Remove { .. } => EffectKind::Remove,
+            Self::Purge { .. } => EffectKind::Purge,
             Self::Activate { .. } => EffectKind::Activate,
             Self::Deactivate { .. } => EffectKind::Deactivate,
             Self::UpdateRegistration => EffectKind::UpdateRegistration,
@@ -186,6 +198,7 @@ impl Effect {
             | Self::Seal { operation, .. }
             | Self::Install { operation, .. }
             | Self::Remove { operation, .. }
+            | Self::Purge { operation, .. }
             | Self::Activate { operation, .. }
             | Self::Deactivate { operation, .. } => Some(*operation),
             Self::StopDelivery { .. } | Self::Discard { .. } | Self::UpdateRegistration => None,
@@ -203,6 +216,7 @@ impl Effect {
             | Self::Install { stage, .. } => Some(*stage),
             Self::Queue { .. }
             | Self::Remove { .. }
+            | Self::Purge { .. }
             | Self::Activate { .. }
             | Self::Deactivate { .. }
             | Self::UpdateRegistration => None,
@@ -213,6 +227,7 @@ impl Effect {
     pub const fn package(&self) -> Option<&PackageName> {
         match self {
             Self::Remove { package, .. }
+            | Self::Purge { package, .. }
             | Self::Activate { package, .. }
             | Self::Deactivate { package, .. } => Some(package),
             _ => None,
@@ -235,6 +250,7 @@ impl Effect {
             | Self::AcceptPush { .. }
             | Self::Install { .. }
             | Self::Remove { .. }
+            | Self::Purge { .. }
             | Self::Activate { .. }
             | Self::Deactivate { .. } => is_at(Phase::Act),
             Self::Seal { stage, .. } => instance.is_some_and(|instance| {
@@ -272,6 +288,7 @@ impl TryFrom<EffectRecord> for Effect {
             (EffectKind::Seal, Some(operation), Some(stage), None) => Self::Seal { operation, stage },
             (EffectKind::Install, Some(operation), Some(stage), None) => Self::Install { operation, stage },
             (EffectKind::Remove, Some(operation), None, Some(package)) => Self::Remove { operation, package },
+            (EffectKind::Purge, Some(operation), None, Some(package)) => Self::Purge { operation, package },
             (EffectKind::Activate, Some(operation), None, Some(package)) => Self::Activate { operation, package },
             (EffectKind::Deactivate, Some(operation), None, Some(package)) => Self::Deactivate { operation, package },
             (EffectKind::UpdateRegistration, None, None, None) => Self::UpdateRegistration,

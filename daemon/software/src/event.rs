@@ -31,6 +31,11 @@ pub enum Event {
     },
     /// A Delete of the instance.
     Delete,
+    /// A local user has the software in place removed with its configuration. A server has no such request.
+    Purge {
+        /// Who asks, and the name of the operation that it may start.
+        request: Request,
+    },
     /// A local user cancels an operation that waits or downloads. A server has Delete instead.
     Cancel {
         /// The operation to cancel. Another one may run by now.
@@ -96,7 +101,7 @@ pub enum Event {
     },
     /// The installer's job is over.
     Ended {
-        /// An Install, Uninstall, Activate or Deactivate.
+        /// An Install, Uninstall, purge, Activate or Deactivate.
         operation: OperationId,
         /// What went wrong, as the installer says.
         failure: Option<Failure>,

@@ -128,7 +128,7 @@ fn has_turn(operation: &Operation, facts: &Facts<'_>) -> bool {
     match operation.kind {
         Kind::Push => true,
         Kind::Pull => facts.downloading < facts.parallel,
-        Kind::Install | Kind::Uninstall | Kind::Activate | Kind::Deactivate => {
+        Kind::Install | Kind::Uninstall | Kind::Purge | Kind::Activate | Kind::Deactivate => {
             let ahead = facts.accepted.iter();
             let mut ahead = ahead.take_while(|(id, _)| *id != operation.id);
             ahead.all(|(_, kind)| matches!(kind, Kind::Pull | Kind::Push))
@@ -309,6 +309,7 @@ mod tests {
         for kind in [
             Kind::Install,
             Kind::Uninstall,
+            Kind::Purge,
             Kind::Activate,
             Kind::Deactivate,
         ] {

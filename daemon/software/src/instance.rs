@@ -84,8 +84,10 @@ pub enum Initial {
     Removing {
         /// What goes.
         in_place: InPlace,
-        /// The Uninstall.
+        /// The Uninstall, or the purge.
         work: Work,
+        /// Its configuration goes as well.
+        purge: bool,
     },
 }
 
@@ -202,12 +204,22 @@ pub enum Installation {
 pub enum Condition {
     /// Nothing; Result 2.
     Settled,
-    /// It could not be removed; Result 59.
-    RemovalFailed(Text),
+    /// It could not be removed.
+    RemovalFailed {
+        /// With which Result.
+        result: UpdateResult,
+        /// Why.
+        why: Text,
+    },
     /// It could not be activated or deactivated; Result 2.
     ActivationFailed(Text),
     /// It is being removed; Result 2.
-    Removing(Work),
+    Removing {
+        /// The Uninstall, or the purge.
+        work: Work,
+        /// Its configuration goes as well.
+        purge: bool,
+    },
     /// It is being activated; Result 2.
     Activating(Work),
     /// It is being deactivated; Result 2.
@@ -247,7 +259,7 @@ impl Instance {
                 Installation::Untried | Installation::Installing(_) => UpdateResult::Initial,
             },
             State::Installed { condition, .. } => match condition {
-                Condition::RemovalFailed(_) => UpdateResult::UninstallationFailure,
+                Condition::RemovalFailed { result, .. } => *result,
                 _ => UpdateResult::Installed,
             },
         }
@@ -345,6 +357,14 @@ impl Instance {
         }
     }
 
+    /// What a person should know in INITIAL: for one, how a removal failed of which nothing is left but configuration.
+    pub const fn note(&self) -> Option<&Text> {
+        match &self.state {
+            State::Initial(Initial::Ready { note, .. }) => note.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The file on its way or delivered.
     pub const fn stage(&self) -> Option<StageId> {
         match &self.state {
@@ -401,7 +421,7 @@ impl Instance {
         Some(if queued { Phase::Gate } else { Phase::Act })
     }
 
-    /// Whether an Install, Uninstall, Activate or Deactivate is accepted and has not ended.
+    /// Whether an Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
     pub fn is_busy(&self) -> bool {
         self.work().is_some()
     }
@@ -425,7 +445,7 @@ impl Instance {
 
     pub(crate) const fn work(&self) -> Option<(Kind, &Work)> {
         match &self.state {
-            State::Initial(Initial::Removing { work, .. }) => Some((Kind::Uninstall, work)),
+            State::Initial(Initial::Removing { work, purge, .. }) => Some((removal(*purge), work)),
             State::Delivered {
                 installation: Installation::Installing(work),
                 ..
@@ -510,11 +530,18 @@ impl Switch {
 impl Condition {
     const fn work(&self) -> Option<(Kind, &Work)> {
         match self {
-            Self::Removing(work) => Some((Kind::Uninstall, work)),
+            Self::Removing { work, purge } => Some((removal(*purge), work)),
             Self::Activating(work) => Some((Kind::Activate, work)),
             Self::Deactivating(work) => Some((Kind::Deactivate, work)),
-            Self::Settled | Self::RemovalFailed(_) | Self::ActivationFailed(_) => None,
+            Self::Settled | Self::RemovalFailed { .. } | Self::ActivationFailed(_) => None,
         }
+    }
+}
+
+const fn removal(purge: bool) -> Kind {
+    match purge {
+        true => Kind::Purge,
+        false => Kind::Uninstall,
     }
 }
 

@@ -123,6 +123,7 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
             request,
         } => return execute::execute(instance, resource, &arguments, request, rules),
         Event::Delete => return delete::delete(instance),
+        Event::Purge { request } => return execute::purge(instance, request, rules),
         Event::Cancel { operation, by } => return cancel::cancel(instance, operation, by),
         Event::Waiting { operation, why } => match instance.work() {
             Some(_) => work::waits(instance, operation, why),

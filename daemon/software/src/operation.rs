@@ -2,7 +2,7 @@
 
 use wharf_frames::{OperationId, Text};
 
-/// One thing to do: a download, an Install, an Uninstall, an Activate, a Deactivate.
+/// One thing to do: a download, an Install, an Uninstall, a purge, an Activate, a Deactivate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     /// Its name; the installer does it once, however often it is asked.
@@ -26,6 +26,8 @@ pub enum Kind {
     Install,
     /// Removes the software in place.
     Uninstall,
+    /// Removes it with its configuration.
+    Purge,
     /// Activates it.
     Activate,
     /// Deactivates it.
@@ -34,11 +36,12 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Pull,
         Self::Push,
         Self::Install,
         Self::Uninstall,
+        Self::Purge,
         Self::Activate,
         Self::Deactivate,
     ];
@@ -50,6 +53,7 @@ impl Kind {
             Self::Push => "push",
             Self::Install => "install",
             Self::Uninstall => "uninstall",
+            Self::Purge => "purge",
             Self::Activate => "activate",
             Self::Deactivate => "deactivate",
         }

@@ -37,8 +37,8 @@ impl Facts<'_> {
             (ReasonCode::DownloadComplete, UpdateState::Delivered, _) => {
                 format!("{package} is ready to be installed")
             }
-            (_, UpdateState::Installed, UpdateResult::UninstallationFailure) => {
-                format!("{package} is not removed: {}", words(self.result))
+            (_, UpdateState::Installed, result) if result.ends_a_removal() => {
+                format!("{package} is not removed: {}", words(result))
             }
             (_, UpdateState::Installed, _) => format!("{package} is installed"),
             (ReasonCode::DownloadComplete, ..) => "checking who signed the package".to_owned(),

@@ -112,7 +112,9 @@ impl Instance {
                 (ReasonCode::Start, note.clone().unwrap_or_else(ready))
             }
             Initial::Failed { why, .. } => (ReasonCode::DownloadFailed, why.clone()),
-            Initial::Removing { work, .. } => (ReasonCode::Start, self.working("removing", work)),
+            Initial::Removing { work, purge, .. } => {
+                (ReasonCode::Start, self.working(removing(*purge), work))
+            }
         }
     }
 
@@ -148,8 +150,10 @@ impl Instance {
                 None => format!("{} is installed", self.title()).into(),
                 Some(skipped) => format!("{} is installed; {skipped}", self.title()).into(),
             },
-            (Condition::RemovalFailed(why) | Condition::ActivationFailed(why), _) => why.clone(),
-            (Condition::Removing(work), _) => self.working("removing", work),
+            (Condition::RemovalFailed { why, .. } | Condition::ActivationFailed(why), _) => {
+                why.clone()
+            }
+            (Condition::Removing { work, purge }, _) => self.working(removing(*purge), work),
             (Condition::Activating(work), _) => self.working("activating", work),
             (Condition::Deactivating(work), _) => self.working("deactivating", work),
         }
@@ -161,6 +165,13 @@ impl Instance {
 
     fn title(&self) -> String {
         format!("{} {}", self.pkg_name(), self.pkg_version())
+    }
+}
+
+const fn removing(purge: bool) -> &'static str {
+    match purge {
+        true => "purging",
+        false => "removing",
     }
 }
 

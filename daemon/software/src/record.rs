@@ -158,8 +158,10 @@ const fn note_and_progress(state: &State) -> (Option<&Text>, Option<StoredProgre
         },
         State::Installed { condition, .. } => match condition {
             Condition::Settled => (None, None),
-            Condition::RemovalFailed(why) | Condition::ActivationFailed(why) => (Some(why), None),
-            Condition::Removing(work)
+            Condition::RemovalFailed { why, .. } | Condition::ActivationFailed(why) => {
+                (Some(why), None)
+            }
+            Condition::Removing { work, .. }
             | Condition::Activating(work)
             | Condition::Deactivating(work) => of_work(work),
         },
@@ -262,11 +264,14 @@ impl Record {
     }
 
     fn initial(&self, in_place: Option<InPlace>) -> Result<Initial, RecordError> {
-        match self.update_result {
-            _ if self.kind() == Some(Kind::Uninstall) => Ok(Initial::Removing {
+        if let Some(kind @ (Kind::Uninstall | Kind::Purge)) = self.kind() {
+            return Ok(Initial::Removing {
                 in_place: self.need("software in place", in_place)?,
                 work: self.work(self.note.clone())?,
-            }),
+                purge: kind == Kind::Purge,
+            });
+        }
+        match self.update_result {
             UpdateResult::Initial => Ok(Initial::Ready {
                 in_place,
                 note: self.note.clone(),
@@ -334,14 +339,18 @@ impl Record {
 
     fn condition(&self) -> Result<Condition, RecordError> {
         match (self.kind(), self.update_result, self.note.clone()) {
-            (Some(Kind::Uninstall), _, waiting) => Ok(Condition::Removing(self.work(waiting)?)),
+            (Some(kind @ (Kind::Uninstall | Kind::Purge)), _, waiting) => Ok(Condition::Removing {
+                work: self.work(waiting)?,
+                purge: kind == Kind::Purge,
+            }),
             (Some(Kind::Activate), _, waiting) => Ok(Condition::Activating(self.work(waiting)?)),
             (Some(Kind::Deactivate), _, waiting) => {
                 Ok(Condition::Deactivating(self.work(waiting)?))
             }
-            (None, UpdateResult::UninstallationFailure, note) => {
-                Ok(Condition::RemovalFailed(self.need("reason", note)?))
-            }
+            (None, result, note) if result.ends_a_removal() => Ok(Condition::RemovalFailed {
+                result,
+                why: self.need("reason", note)?,
+            }),
             (None, UpdateResult::Installed, Some(why)) => Ok(Condition::ActivationFailed(why)),
             (None, UpdateResult::Installed, None) => Ok(Condition::Settled),
             _ => Err(self.contradiction()),

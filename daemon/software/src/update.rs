@@ -136,6 +136,11 @@ impl UpdateResult {
         )
     }
 
+    /// Whether a removal that failed may have left INSTALLED with it.
+    pub const fn ends_a_removal(self) -> bool {
+        matches!(self, Self::DeviceDefined | Self::UninstallationFailure)
+    }
+
     /// Whether an installation that failed may have left DELIVERED with it.
     pub const fn ends_an_installation(self) -> bool {
         matches!(

@@ -95,6 +95,11 @@ impl Agent {
                 operation,
                 installer::Request::Remove { operation, package },
             ),
+            Effect::Purge { operation, package } => self.job(
+                instance,
+                operation,
+                installer::Request::Purge { operation, package },
+            ),
             Effect::Activate { operation, package } => self.job(
                 instance,
                 operation,

@@ -323,7 +323,9 @@ fn refused(
 /// The server that asks, or asked for what goes on; none where a local user does.
 fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
     let origin = match event {
-        Event::Write { request, .. } | Event::Execute { request, .. } => Some(request.origin),
+        Event::Write { request, .. }
+        | Event::Execute { request, .. }
+        | Event::Purge { request } => Some(request.origin),
         _ => instance.operation().map(|operation| operation.origin),
     };
     match origin? {

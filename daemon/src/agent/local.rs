@@ -135,6 +135,9 @@ impl Agent {
                 arguments: arguments.to_vec(),
                 request: asked(user),
             },
+            Request::Purge => Event::Purge {
+                request: asked(user),
+            },
             Request::Delete => Event::Delete,
             Request::Cancel(operation) => Event::Cancel {
                 operation,

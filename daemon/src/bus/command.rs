@@ -72,6 +72,8 @@ pub enum Request {
         /// As a server gives them.
         arguments: &'static [u8],
     },
+    /// An Uninstall that deletes the configuration as well.
+    Purge,
     /// A Delete.
     Delete,
     /// Cancels this operation, which waits, downloads, or has not begun to change the device.

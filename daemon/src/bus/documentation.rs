@@ -29,7 +29,7 @@ and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, 
 | `/org/wharfd/Agent1/instances/ID` | an instance of Object 9; comes with Create, goes with Delete |
 | `/org/wharfd/Agent1/operations/ID` | an operation that has not ended, or one of the last 16 that have; `Operations` has all |
 
-- A method is a server's request, but for `Cancel`: it goes through the same machine, under the same rules, with the
+- A method is a server's request, but for `Purge` and `Cancel`: it goes through the same machine, under the same rules, with the
   caller's uid as its origin; the server is notified as of its own. It answers when the request is accepted and stored;
   the work comes afterwards. The answer names the operation for the request. The signals of its changes are sent
   before its answer.

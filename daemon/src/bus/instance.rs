@@ -166,6 +166,20 @@ impl Instance {
         self.execute(call, Executable::Uninstall, arguments).await
     }
 
+    /// Removes the software in place with its configuration, if root's policy allows it (`allow-purge` in
+    /// installer.toml). If not, the operation ends with Update Result 57, and nothing is removed. A server cannot do
+    /// this: it has Uninstall.
+    #[zbus(out_args("operation"))]
+    async fn purge(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let call = Call { connection, header };
+        self.change(call, Request::Purge).await
+    }
+
     /// Executes Activate. Outside INSTALLED it acts on the software in place; a server's Activate has no effect there.
     #[zbus(out_args("operation"))]
     async fn activate(
@@ -310,7 +324,7 @@ impl Instance {
         self.view(|instance| instance.no_services)
     }
 
-    /// Whether an Install, Uninstall, Activate or Deactivate is accepted and has not ended.
+    /// Whether an Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
     #[zbus(property)]
     fn busy(&self) -> bool {
         self.view(|instance| instance.busy)

@@ -50,7 +50,7 @@ impl Operation {
         self.id.to_string()
     }
 
-    /// `pull`, `push`, `install`, `uninstall`, `activate`, `deactivate`.
+    /// `pull`, `push`, `install`, `uninstall`, `purge`, `activate`, `deactivate`.
     #[zbus(property(emits_changed_signal = "const"))]
     fn kind(&self) -> String {
         self.view(|operation| operation.kind.as_str().to_owned())

@@ -66,7 +66,7 @@ pub struct InstanceView {
     pub no_services: bool,
     /// A local user created it.
     pub local: bool,
-    /// An Install, Uninstall, Activate or Deactivate is accepted and has not ended.
+    /// An Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
     pub busy: bool,
     /// What is being done, downloads included.
     pub operation: Option<OperationId>,

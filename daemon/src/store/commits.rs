@@ -256,6 +256,8 @@ fn reached(kind: Kind, instance: &Instance) -> bool {
         Kind::Pull | Kind::Push => state == UpdateState::Delivered,
         Kind::Install => state == UpdateState::Installed,
         Kind::Uninstall => instance.software().is_none(),
+        // A purge that left configuration is noted.
+        Kind::Purge => instance.software().is_none() && instance.note().is_none(),
         Kind::Activate | Kind::Deactivate => {
             let is_as_asked = instance.runs() == (kind == Kind::Activate);
             let is_there = instance.software().is_some();

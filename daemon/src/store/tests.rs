@@ -838,6 +838,97 @@ fn a_package_of_the_third_schema_that_nothing_asks_a_verdict_on_is_discarded() {
     assert_eq!(effects, [Effect::Discard { stage: STAGE }]);
 }
 
+/// `hello` is installed, and this begins.
+fn begun(store: &mut Store, event: Event) -> Instance {
+    let record = Record {
+        update_state: UpdateState::Installed,
+        update_result: UpdateResult::Installed,
+        in_place_runs: false,
+        ..with_software(hello(false), None)
+    };
+    let instance = Instance::try_from(record).unwrap();
+    let queued = commit(store, &instance, event).unwrap();
+    let started = Event::Started {
+        operation: OPERATION,
+    };
+    commit(store, &queued, started).unwrap()
+}
+
+const BY_ROOT: Request = Request {
+    operation: OPERATION,
+    origin: Origin::User(0),
+    deadline: None,
+};
+
+fn purge() -> Event {
+    Event::Purge { request: BY_ROOT }
+}
+
+fn ended(failure: Option<Failure>) -> Event {
+    Event::Ended {
+        operation: OPERATION,
+        failure,
+        device: None,
+        next: OPERATION,
+    }
+}
+
+#[test]
+fn a_purge_goes_on_after_a_restart() {
+    let folder = Folder::new();
+    let mut first = folder.open().unwrap();
+    let instance = begun(&mut first, purge());
+    drop(first);
+
+    let stored = folder.open().unwrap().load().unwrap();
+    assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
+    assert_eq!(stored.accepted, [(OPERATION, Kind::Purge)]);
+    let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
+    let (operation, package) = (OPERATION, hello(false).name);
+    assert_eq!(effects, [Effect::Purge { operation, package }]);
+}
+
+#[test]
+fn a_purge_is_done_only_if_no_configuration_is_left() {
+    let failure = Failure::new(Cause::Script, "its configuration is not purged");
+    for (failure, state) in [(None, "done"), (Some(failure), "failed")] {
+        let folder = Folder::new();
+        let mut open = folder.open().unwrap();
+        let instance = begun(&mut open, purge());
+        let instance = store(&mut open, &instance, ended(failure));
+        assert_eq!(instance.update_state(), UpdateState::Initial);
+        let operation = open.operations(1).unwrap().remove(0);
+        assert_eq!(
+            (operation.kind, operation.state.as_str()),
+            (Kind::Purge, state)
+        );
+    }
+}
+
+#[test]
+fn an_uninstall_of_the_fourth_schema_is_no_purge() {
+    let folder = Folder::new();
+    let fourth = Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap();
+    let rows = "INSERT INTO operation (id, kind, origin, origin_id, accepted_at, phase) \
+         VALUES (zeroblob(16), 'uninstall', 'user', 0, 0, 'act'); \
+         INSERT INTO step VALUES (zeroblob(16), 0, 0, 'uninstall', 'running', NULL); \
+         INSERT INTO instance (id, update_state, update_result, in_place_name, in_place_version, in_place_active, \
+         operation, progress, update_supported_objects, settings_object, settings_instance) \
+         VALUES (0, 4, 2, 'hello', '1.0-1', 0, zeroblob(16), 'running', 0, 65535, 65535); \
+         INSERT INTO effect (instance, format, kind, operation, package) \
+         VALUES (0, 1, 'remove', zeroblob(16), 'hello')";
+    fourth.connection.execute_batch(rows).unwrap();
+    drop(fourth);
+
+    let stored = folder.open().unwrap().load().unwrap();
+    let (operation, package) = (OperationId::from_bytes([0; 16]), hello(false).name);
+    assert_eq!(stored.accepted, [(operation, Kind::Uninstall)]);
+    let known = stored.instances[&ID].operation().unwrap();
+    assert_eq!((known.id, known.kind), (operation, Kind::Uninstall));
+    let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
+    assert_eq!(effects, [Effect::Remove { operation, package }]);
+}
+
 #[test]
 fn a_newer_schema_is_left_alone() {
     let folder = Folder::new();

@@ -140,7 +140,7 @@ impl OnBus {
 
     /// What wharfctl shows of `/9/0` is what the server reads there.
     #[track_caller]
-    fn agree(&self, expected: &str) {
+    pub(crate) fn agree(&self, expected: &str) {
         self.agree_on(0, expected);
     }
 
@@ -865,6 +865,7 @@ fn reads_but_changes_nothing(on_bus: &OnBus) {
     for arguments in [
         &["install", "http://h/x.deb"][..],
         &["uninstall", "0"],
+        &["uninstall", "0", "--purge"],
         &["activate", "0"],
         &["deactivate", "0"],
         &["delete", "0"],

@@ -264,7 +264,7 @@ fn succeeds_across(on_bus: &mut OnBus, point: &str, arguments: &[&str]) -> bool 
 }
 
 /// Tests exits before and after each transition is stored; `again` makes the next round possible.
-fn succeeds_wherever_wharfd_exits(
+pub(crate) fn succeeds_wherever_wharfd_exits(
     on_bus: &mut OnBus,
     arguments: &[&str],
     exits: u32,

@@ -18,6 +18,7 @@ mod interruptions;
 mod keys;
 mod leftovers;
 mod names;
+mod purge;
 mod refusals;
 mod restarts;
 mod servers;

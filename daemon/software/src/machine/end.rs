@@ -8,7 +8,7 @@ use wharf_frames::{
 use super::{
     ActivationPolicy, Rules, Transition,
     device::now_has,
-    work::{failed, not_installed},
+    work::{failed, not_installed, not_removed},
 };
 use crate::{
     Effect, Instance, Kind, Origin,
@@ -67,7 +67,7 @@ pub(super) fn ended(
             }
         },
         _ => match end.device {
-            Some(found) => abort_removal(instance, found, end.failure),
+            Some(found) => abort_removal(instance, kind, found, end.failure),
             None => commit_absence(instance, end.failure),
         },
     })
@@ -177,15 +177,20 @@ fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// INSTALLED / 59: the software is still there, whole or in part, whatever was reported.
-fn abort_removal(instance: &Instance, found: Found, failure: Option<Failure>) -> Transition {
-    let why = match failure {
-        Some(failure) => failure.detail,
-        None => format!("the package manager reported success, but {found} is still there").into(),
-    };
+/// INSTALLED / 59, or 57 if policy allows no purge: the software is still there, whole or in part, whatever was reported.
+fn abort_removal(
+    instance: &Instance,
+    kind: Kind,
+    found: Found,
+    failure: Option<Failure>,
+) -> Transition {
+    let failure = failure.unwrap_or_else(|| {
+        let why = format!("the package manager reported success, but {found} is still there");
+        Failure::new(Cause::PackageManager, why)
+    });
     let state = State::Installed {
         software: found.into(),
-        condition: Condition::RemovalFailed(why),
+        condition: not_removed(kind, failure),
     };
     Transition::to(instance.with(state), instance.registration())
 }

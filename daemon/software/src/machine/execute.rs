@@ -76,7 +76,7 @@ pub(super) fn execute(
         Some((kind, _)) => Err(busy(kind)),
         None => match asked {
             Asked::Install => install(instance, request),
-            Asked::Remove => remove(instance, request, rules),
+            Asked::Remove => remove(instance, request, false, rules),
             Asked::ForUpdate => for_update(instance),
             Asked::Activate => switch(instance, true, request, rules),
             Asked::Deactivate => switch(instance, false, request, rules),
@@ -94,30 +94,51 @@ fn install(instance: &Instance, request: Request) -> Result<Transition, Refusal>
     Ok(accepted(next, request))
 }
 
+/// As an Uninstall by a local user, but that it drops no delivered package: that one has no configuration yet.
+pub(super) fn purge(
+    instance: &Instance,
+    request: Request,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
+    match instance.work() {
+        Some((Kind::Purge, _)) => Ok(Transition::none(instance)),
+        Some((kind, _)) => Err(busy(kind)),
+        None => remove(instance, request, true, rules),
+    }
+}
+
 /// TS 5.1.3.2 without argument; in INITIAL as well where software is in place, which nothing else could remove.
-fn remove(instance: &Instance, request: Request, rules: &Rules<'_>) -> Result<Transition, Refusal> {
+fn remove(
+    instance: &Instance,
+    request: Request,
+    purge: bool,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
     let mut next = instance.clone();
+    let work = queued(request);
+    let what = if purge { "A purge" } else { "Uninstall" };
     match &mut next.state {
-        State::Delivered { .. } => return for_update(instance),
+        State::Delivered { .. } if !purge => return for_update(instance),
         State::Installed {
             software,
             condition,
         } => {
             not_our_own(&software.name, rules)?;
-            *condition = Condition::Removing(queued(request));
+            *condition = Condition::Removing { work, purge };
         }
         State::Initial(initial) => {
             let in_place = instance
                 .in_place()
-                .ok_or_else(|| no_effect(instance, "Uninstall"))?;
+                .ok_or_else(|| no_effect(instance, what))?;
             not_our_own(&in_place.name, rules)?;
             *initial = Initial::Removing {
                 in_place: in_place.clone(),
-                work: queued(request),
+                work,
+                purge,
             };
         }
-        State::DownloadStarted { .. } | State::Downloaded { .. } => {
-            return Err(no_effect(instance, "Uninstall"));
+        State::DownloadStarted { .. } | State::Downloaded { .. } | State::Delivered { .. } => {
+            return Err(no_effect(instance, what));
         }
     }
     Ok(accepted(next, request))

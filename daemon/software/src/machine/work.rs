@@ -54,6 +54,10 @@ fn act(instance: &Instance, kind: Kind, operation: OperationId) -> Option<Effect
             operation,
             package: package()?,
         },
+        Kind::Purge => Effect::Purge {
+            operation,
+            package: package()?,
+        },
         Kind::Activate => Effect::Activate {
             operation,
             package: package()?,
@@ -92,9 +96,9 @@ pub(super) fn failed(
             package,
             installation: not_installed(failure),
         },
-        (State::Installed { software, .. }, Kind::Uninstall) => State::Installed {
+        (State::Installed { software, .. }, Kind::Uninstall | Kind::Purge) => State::Installed {
             software,
-            condition: Condition::RemovalFailed(failure.detail),
+            condition: not_removed(kind, failure),
         },
         (State::Installed { software, .. }, _) => State::Installed {
             software,
@@ -102,7 +106,7 @@ pub(super) fn failed(
         },
         (State::Initial(Initial::Removing { in_place, .. }), _) => State::Installed {
             software: in_place.back(),
-            condition: Condition::RemovalFailed(failure.detail),
+            condition: not_removed(kind, failure),
         },
         _ => return None,
     };
@@ -117,6 +121,18 @@ pub(super) fn not_installed(failure: Failure) -> Installation {
     }
 }
 
+/// INSTALLED, with the reason in 16.
+pub(super) fn not_removed(kind: Kind, failure: Failure) -> Condition {
+    let during = match kind {
+        Kind::Purge => During::Purge,
+        _ => During::Removal,
+    };
+    Condition::RemovalFailed {
+        result: update_result(failure.cause, during),
+        why: failure.detail,
+    }
+}
+
 fn work_mut(state: &mut State) -> Option<&mut Work> {
     match state {
         State::Initial(Initial::Removing { work, .. })
@@ -126,7 +142,9 @@ fn work_mut(state: &mut State) -> Option<&mut Work> {
         }
         | State::Installed {
             condition:
-                Condition::Removing(work) | Condition::Activating(work) | Condition::Deactivating(work),
+                Condition::Removing { work, .. }
+                | Condition::Activating(work)
+                | Condition::Deactivating(work),
             ..
         } => Some(work),
         other => other.in_place_mut()?.switch.work_mut(),

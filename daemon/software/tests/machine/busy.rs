@@ -40,6 +40,22 @@ fn what_the_gate_lets_through_is_done_once() {
             },
         ),
         (
+            Kind::Purge,
+            with_software(initial()),
+            Effect::Purge {
+                operation,
+                package: package(),
+            },
+        ),
+        (
+            Kind::Purge,
+            installed(true),
+            Effect::Purge {
+                operation,
+                package: package(),
+            },
+        ),
+        (
             Kind::Activate,
             installed(false),
             Effect::Activate {
@@ -108,7 +124,11 @@ fn any_other_operation_while_busy_is_4_05() {
         let kind = cell.operation().map(|operation| operation.kind);
         let is_local = cell.update_state() != UpdateState::Installed
             && matches!(kind, Some(Kind::Activate | Kind::Deactivate));
-        let refused = if is_local { 5 } else { 4 }; // a server's Activate has no effect there
+        // A server's Activate has no effect there, and no Execute is a purge.
+        let refused = match is_local || kind == Some(Kind::Purge) {
+            true => 5,
+            false => 4,
+        };
         assert_eq!(refusals, refused, "{}", label(&cell));
     }
 }

@@ -293,7 +293,9 @@ pub(crate) fn cells() -> Vec<Instance> {
     let mut records = beside.clone();
     records.extend(beside.into_iter().map(with_software));
     for progress in [Queued, Running] {
-        records.push(with_software(running(Kind::Uninstall, progress, initial())));
+        for kind in [Kind::Uninstall, Kind::Purge] {
+            records.push(with_software(running(kind, progress, initial())));
+        }
     }
     for record in [initial(), failed(delivered())] {
         for progress in [Queued, Running] {
@@ -319,13 +321,16 @@ pub(crate) fn cells() -> Vec<Instance> {
             "nginx.service failed",
             installed(active),
         ));
-        records.push(ended_with(
-            UpdateResult::UninstallationFailure,
-            "prerm failed",
-            installed(active),
-        ));
+        for (result, why) in [
+            (UpdateResult::UninstallationFailure, "prerm failed"),
+            (UpdateResult::DeviceDefined, "policy does not allow it"),
+        ] {
+            records.push(ended_with(result, why, installed(active)));
+        }
         for progress in [Queued, Running] {
-            records.push(running(Kind::Uninstall, progress, installed(active)));
+            for kind in [Kind::Uninstall, Kind::Purge] {
+                records.push(running(kind, progress, installed(active)));
+            }
             records.push(running(switch, progress, installed(active)));
         }
     }

@@ -1,5 +1,5 @@
 //! What the machine must hold. The decisions over the specification, row by row: `writes`, `downloads`, `installs`,
-//! `uninstalls`, `activations`, `busy`, `by_hand`, `creates_and_deletes`, `in_place`. All cells: `table`, of the `sections`. Random events: `sequences`.
+//! `uninstalls`, `purges`, `activations`, `busy`, `by_hand`, `creates_and_deletes`, `in_place`. All cells: `table`, of the `sections`. Random events: `sequences`.
 //! The database's form: `stored`. The text that everybody on the device reads: `public`.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
@@ -13,6 +13,7 @@ mod downloads;
 mod in_place;
 mod installs;
 mod public;
+mod purges;
 mod sections;
 mod sequences;
 mod steps;

@@ -6,10 +6,13 @@ use wharf_software::{
     Source, UpdateState, Write,
 };
 
-use crate::{cells::*, steps::by_user};
+use crate::{
+    cells::*,
+    steps::{by_user, purge},
+};
 
 /// What the cells cite beside the specification.
-pub(crate) const DECISIONS: [(&str, &str); 30] = [
+pub(crate) const DECISIONS: [(&str, &str); 31] = [
     (
         "D1",
         "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -129,6 +132,10 @@ pub(crate) const DECISIONS: [(&str, &str); 30] = [
     (
         "D30",
         "Cancel is for local users, and names its operation: where another one runs, it is refused. A download or its judgement ends in INITIAL / 57, what waits in the gate ends as if the gate refused it. A job that the installer has is cancelled by the installer, up to where it begins to change the device.",
+    ),
+    (
+        "D31",
+        "A purge is for local users: the software is removed with its configuration, where root's policy allows it. It starts in INSTALLED and INITIAL, with software in place; a delivered package is dropped by Uninstall. If policy does not allow it, the Result is 57; any other failure is 59. Where nothing but configuration is left, the state is INITIAL / 0, and 16 says so. An Uninstall while it runs is another operation (D2).",
     ),
 ];
 
@@ -254,6 +261,7 @@ fn of_end(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
         Some(Kind::Install) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
         Some(Kind::Uninstall) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
+        Some(Kind::Purge) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
         _ => "TS 5.2; D9, D20, D22, D28",
     }
 }
@@ -262,6 +270,7 @@ fn of_refusal(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
         Some(Kind::Install) => "TS table 5.1.1-1; D23",
         Some(Kind::Uninstall) => "D10",
+        Some(Kind::Purge) => "D10, D31",
         Some(Kind::Activate | Kind::Deactivate) => "D9, D28",
         Some(Kind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
         _ => "TS table 5.1.1-1, 5.1.2.2; D15",
@@ -375,6 +384,13 @@ fn executes() -> Vec<Section> {
         Section::request("Deactivate by a local user", by_user(Executable::Deactivate), switched_here, not_here).kept("D2, D8, D28"),
         Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
         Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own_switch).by(own_rules()),
+        Section::request("Purge by a local user", purge(), |_| "D4, D31", |cell| if cell.is_busy() { "D2" } else { "D3, D31" }),
+        Section::request("Purge by a local user, the package is the agent's own", purge(), |_| "", |cell| match cell.update_state() {
+            _ if cell.is_busy() => "D2",
+            UpdateState::Installed => "D25",
+            UpdateState::Initial if cell.software().is_some() => "D25",
+            _ => "D3, D31",
+        }).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
         Section::request("Cancel, by the local user 0", Event::Cancel { operation: RUNNING, by: Origin::User(0) }, |_| "D30", |_| "D30"),
     ]
@@ -395,6 +411,7 @@ fn reports() -> Vec<Section> {
         Section::report("The integrity holds", Event::Sealed { stage: STAGE, package: package() }, |_| "TS table 5.1.1-1, 5.1.2.4; D18"),
         Section::report("The integrity does not hold", Event::SealRefused { stage: STAGE, failure: failure(Cause::BadSignature) }, integrity),
         Section::report("The operation failed and left the device as it was: the connection was lost, or the gate or the installer said no", Event::Failed { operation: RUNNING, failure: failure(Cause::AnotherPackage) }, of_refusal),
+        Section::report("The installer said that policy does not allow it", Event::Failed { operation: RUNNING, failure: failure(Cause::Policy) }, of_refusal),
         Section::report("The device has nothing of the software in place", device(None), by_hand).kept("D20"),
         Section::report("The device has version 1.1, half-configured", Event::DeviceHas(Some(damaged("1.1", "half-configured"))), by_hand).kept("D20"),
         Section::report("The device has version 1.1, inactive", device(Some(("1.1", false))), by_hand).kept("D20"),

@@ -103,6 +103,20 @@ fn judge(
         );
         assert!(removed, "software lost: {}", told());
     }
+    if new.update_state() == UpdateState::Installed && new.update_result().value() == 57 {
+        let was_so = old.update_state() == UpdateState::Installed
+            && old.update_result() == new.update_result();
+        let purged = old.operation().map(|operation| operation.kind) == Some(Kind::Purge);
+        assert!(was_so || purged, "57 without a purge: {}", told());
+    }
+    if new.operation().map(|operation| operation.kind) == Some(Kind::Purge) {
+        let begun = matches!(event, Event::Purge { .. });
+        assert!(
+            begun || new.operation() == old.operation(),
+            "a purge: {}",
+            told()
+        );
+    }
     if old.software().is_none() && new.software().is_some() {
         let installed = new.update_state() == UpdateState::Installed;
         let managed = matches!(event, Event::Ended { device: Some(found), .. } if found.managed);
@@ -153,7 +167,7 @@ fn judge(
     );
     let request = matches!(
         event,
-        Event::Write { .. } | Event::Execute { .. } | Event::Cancel { .. }
+        Event::Write { .. } | Event::Execute { .. } | Event::Purge { .. } | Event::Cancel { .. }
     );
     if !request {
         let again = step(new, event.clone(), rules).unwrap();
@@ -194,7 +208,7 @@ fn is_allowed(old: &Instance, event: &Event, rules: &Rules<'_>, new: &Instance) 
                 )
         }
         // A removal out of INITIAL that failed.
-        (Initial, Installed) => old.is_busy() && new.update_result().value() == 59,
+        (Initial, Installed) => old.is_busy() && matches!(new.update_result().value(), 57 | 59),
         _ => false,
     }
 }
@@ -207,7 +221,7 @@ fn judge_values(new: &Instance, told: &dyn Fn() -> String) {
         UpdateState::DownloadStarted => (&[1], &[10, 30]),
         UpdateState::Downloaded => (&[0], &[40]),
         UpdateState::Delivered => (&[0, 50, 53, 54, 57, 58], &[40, 50, 60]),
-        UpdateState::Installed => (&[2, 59], &[40]),
+        UpdateState::Installed => (&[2, 57, 59], &[40]),
     };
     assert!(
         results.contains(&result) && reasons.contains(&reason),
@@ -462,10 +476,14 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                 0 => execute(Executable::Activate, ""),
                 1 => execute(Executable::Deactivate, ""),
                 2 => execute(Executable::Uninstall, "1"),
+                _ if dice.one_in(3) => Event::Purge { request },
                 _ => execute(Executable::Uninstall, ""),
             },
             UpdateState::Initial if instance.software().is_some() && dice.one_in(3) => {
-                execute(Executable::Uninstall, "")
+                match dice.one_in(3) {
+                    true => Event::Purge { request },
+                    false => execute(Executable::Uninstall, ""),
+                }
             }
             _ => Event::Write {
                 write: random_write(dice),
@@ -612,6 +630,6 @@ fn random_histories_reach_every_state_busy_and_idle() {
             reached.insert((instance.update_state(), kind, instance.software().is_some()));
         }
     }
-    // INITIAL 5, DOWNLOAD STARTED 4, DOWNLOADED 4, DELIVERED 6, INSTALLED 4.
-    assert_eq!(reached.len(), 23, "{reached:#?}");
+    // INITIAL 6, DOWNLOAD STARTED 4, DOWNLOADED 4, DELIVERED 6, INSTALLED 5.
+    assert_eq!(reached.len(), 25, "{reached:#?}");
 }

@@ -28,6 +28,15 @@ pub(crate) fn by_user(resource: Executable) -> Event {
     }
 }
 
+pub(crate) fn purge() -> Event {
+    Event::Purge {
+        request: Request {
+            origin: Origin::User(0),
+            ..request()
+        },
+    }
+}
+
 pub(crate) fn uninstall(arguments: &str) -> Event {
     execute(Executable::Uninstall, arguments)
 }

@@ -237,6 +237,10 @@ fn effects() -> Vec<Effect> {
             operation,
             package: package.clone(),
         },
+        Effect::Purge {
+            operation,
+            package: package.clone(),
+        },
         Effect::Activate {
             operation,
             package: package.clone(),
@@ -290,6 +294,11 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
         (
             EffectKind::Remove,
             installed_with(Kind::Uninstall, Running),
+            initial(),
+        ),
+        (
+            EffectKind::Purge,
+            installed_with(Kind::Purge, Running),
             initial(),
         ),
         (

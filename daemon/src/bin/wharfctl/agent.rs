@@ -56,6 +56,7 @@ pub(crate) enum Change {
     Uninstall {
         for_update: bool,
     },
+    Purge,
     Activate,
     Deactivate,
     Cancel {
@@ -229,6 +230,7 @@ impl Agent {
             Change::Uninstall { for_update } => {
                 self.ask(&path, interface, "Uninstall", for_update).await
             }
+            Change::Purge => self.ask(&path, interface, "Purge", &()).await,
             Change::Activate => self.ask(&path, interface, "Activate", &()).await,
             Change::Deactivate => self.ask(&path, interface, "Deactivate", &()).await,
             Change::Cancel { operation } => {

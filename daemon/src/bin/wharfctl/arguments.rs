@@ -65,6 +65,9 @@ pub(crate) enum Verb {
     Uninstall {
         /// The instance's number, or the name of its package
         instance: Named,
+        /// Delete its configuration as well, if allow-purge in installer.toml names the package
+        #[arg(long)]
+        purge: bool,
     },
     /// Activate the software of an instance; waits for the end
     Activate {

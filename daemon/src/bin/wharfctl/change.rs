@@ -10,8 +10,16 @@ use crate::{
     watch::gone,
 };
 
-pub(crate) async fn uninstall(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let change = Change::Uninstall { for_update: false };
+pub(crate) async fn uninstall(
+    agent: &Agent,
+    instance: &Named,
+    purge: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let change = match purge {
+        true => Change::Purge,
+        false => Change::Uninstall { for_update: false },
+    };
     let Done {
         before,
         by_operation,
@@ -19,6 +27,7 @@ pub(crate) async fn uninstall(agent: &Agent, instance: &Named, json: bool) -> Re
     } = done(agent, instance, change, json).await?;
     let title = before.title();
     tell(json, || match (by_operation, &before.in_place) {
+        (true, _) if purge => format!("{title} is uninstalled, and its configuration is deleted"),
         (true, _) => format!("{title} is uninstalled"),
         (false, Some(software)) => format!("{title} is dropped; {software} stays in place"),
         (false, None) => format!("{title} is dropped"),

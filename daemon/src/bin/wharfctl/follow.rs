@@ -185,6 +185,7 @@ impl Change {
             Self::WritePackage { .. } => Some("push"),
             Self::Install => Some("install"),
             Self::Uninstall { for_update: false } => Some("uninstall"),
+            Self::Purge => Some("purge"),
             Self::Activate => Some("activate"),
             Self::Deactivate => Some("deactivate"),
             Self::Uninstall { for_update: true } | Self::Cancel { .. } | Self::Delete => None,

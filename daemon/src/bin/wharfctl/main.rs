@@ -118,7 +118,9 @@ async fn obey(agent: &Agent, arguments: Arguments) -> Result<(), Failure> {
         Verb::Install(arguments) => {
             to_its_end(install::install(agent, &root, arguments, json)).await
         }
-        Verb::Uninstall { instance } => to_its_end(change::uninstall(agent, &instance, json)).await,
+        Verb::Uninstall { instance, purge } => {
+            to_its_end(change::uninstall(agent, &instance, purge, json)).await
+        }
         Verb::Activate { instance } => to_its_end(change::activate(agent, &instance, json)).await,
         Verb::Deactivate { instance } => {
             to_its_end(change::deactivate(agent, &instance, json)).await

@@ -1,0 +1,125 @@
+//! The decisions about a purge: a removal with the configuration, which only a local user can ask for.
+
+use wharf_frames::{Cause, Failure};
+use wharf_software::{
+    Code, Effect, Event, Executable, Kind, Record,
+    record::StoredProgress::{Queued, Running},
+    step,
+};
+
+use crate::{cells::*, steps::*};
+
+#[test]
+fn a_purge_is_queued_where_software_is_in_place_and_ends_in_initial() {
+    for (record, standing, number) in [
+        (installed(true), (4, 2), 40),
+        (with_software(initial()), (0, 0), 10),
+    ] {
+        let made = then(record.clone(), purge());
+        assert_eq!(at(&made), standing);
+        assert_eq!(reason(&made), format!("{number}: purging nginx 1.0"));
+        assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
+        assert_eq!(left(&made).operation().unwrap().kind, Kind::Purge);
+
+        let made = then(running(Kind::Purge, Running, record), ended(None, None));
+        assert_eq!(at(&made), (0, 0));
+        assert_eq!(reason(&made), "10: ready for a package");
+        assert_eq!(left(&made).note(), None);
+    }
+}
+
+#[test]
+fn nothing_is_purged_without_software_in_place_or_instead_of_a_delivered_package() {
+    for record in [
+        initial(),
+        pulling(Running),
+        with_software(downloaded()),
+        delivered(),
+        with_software(delivered()),
+    ] {
+        assert_eq!(refused(record, purge()).code, Code::MethodNotAllowed);
+    }
+    for record in [installed(true), with_software(initial())] {
+        let refusal = step(&built(record), purge(), &own_rules()).unwrap_err();
+        assert_eq!(refusal.code, Code::MethodNotAllowed);
+    }
+}
+
+#[test]
+fn no_execute_of_a_server_purges() {
+    let resources = (0..=u16::MAX).filter_map(Executable::from_id);
+    for resource in resources {
+        for arguments in ["", "0", "1", "2", "0='purge'", "9", "0,1"] {
+            for cell in cells() {
+                let Ok(made) = step(&cell, execute(resource, arguments), &rules()) else {
+                    continue;
+                };
+                let was = cell.operation().map(|operation| operation.kind);
+                let is = left(&made).operation().map(|operation| operation.kind);
+                assert_eq!(is == Some(Kind::Purge), was == Some(Kind::Purge));
+                let purges = |effect: &Effect| matches!(effect, Effect::Purge { .. });
+                assert!(!made.effects.iter().any(purges));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_uninstall_and_a_purge_are_two_operations() {
+    let started = |kind| running(kind, Queued, installed(true));
+    unchanged(started(Kind::Purge), purge());
+    for (kind, event) in [
+        (Kind::Purge, uninstall("")),
+        (Kind::Uninstall, purge()),
+        (Kind::Activate, purge()),
+    ] {
+        let record = match kind {
+            Kind::Activate => running(kind, Queued, installed(false)),
+            _ => started(kind),
+        };
+        let refusal = refused(record, event);
+        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        let words = format!("busy: {} has not ended", kind.as_str());
+        assert_eq!(refusal.why.as_str(), words);
+    }
+}
+
+#[test]
+fn a_purge_that_policy_does_not_allow_is_installed_57_and_one_that_fails_is_59() {
+    let from_installed = running(Kind::Purge, Running, installed(true));
+    let from_initial = with_software(running(Kind::Purge, Running, initial()));
+    for before in [from_installed, from_initial] {
+        for (cause, result) in [(Cause::Policy, 57), (Cause::Plan, 59), (Cause::Script, 59)] {
+            let failure = Failure::new(cause, "no");
+            for event in [
+                ended(Some(failure.clone()), Some(found("1.0", true))),
+                Event::Failed {
+                    operation: RUNNING,
+                    failure: failure.clone(),
+                },
+            ] {
+                let made = then(before.clone(), event);
+                assert_eq!(at(&made), (4, result), "{cause:?}");
+                assert_eq!(reason(&made), "40: no", "{cause:?}");
+                let again = Record::from(left(&made));
+                assert_eq!(at(&then(again, uninstall(""))), (4, 2), "{cause:?}");
+            }
+        }
+        let made = then(before, ended(None, Some(found("1.0", true))));
+        assert_eq!(at(&made), (4, 59));
+    }
+}
+
+#[test]
+fn configuration_that_a_purge_left_is_told_in_16() {
+    let before = running(Kind::Purge, Running, installed(true));
+    let failure = Failure::new(
+        Cause::Script,
+        "nginx is removed, and its configuration is not",
+    );
+    let made = then(before, ended(Some(failure), None));
+    assert_eq!(at(&made), (0, 0));
+    let told = "10: nginx is removed, and its configuration is not";
+    assert_eq!(reason(&made), told);
+    assert!(left(&made).note().is_some());
+}
