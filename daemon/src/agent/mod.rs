@@ -305,8 +305,9 @@ fn go_to_bus(
     changes: &LocalChanges,
 ) -> (Publisher, mpsc::Receiver<bus::Command>) {
     let shown = AgentView {
-        endpoint: settings.endpoint.clone(),
+        endpoint_name: settings.endpoint.clone(),
         server_uri: settings.server_uri(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         ..AgentView::default()
     };
     let (installer, changes) = (installer.clone(), changes.clone());

@@ -1,7 +1,8 @@
 //! What every object of the bus needs: the views, the way to the agent, and who asks.
 
 use tokio::sync::{mpsc, oneshot, watch};
-use zbus::{Connection, fdo, message::Header};
+use wharf_bus::{Caller, ONLY_ROOT};
+use zbus::fdo;
 
 use super::{
     command::{Answer, Command, Refused},
@@ -23,12 +24,6 @@ pub(super) struct Access {
 /// The uid that may do everything.
 pub(super) const ROOT: u32 = 0;
 
-/// A method call: who asks is known to the bus alone.
-pub(super) struct Call<'a> {
-    pub(super) connection: &'a Connection,
-    pub(super) header: &'a Header<'a>,
-}
-
 impl Access {
     /// Asks the agent. The answer comes back after the signals of what it changed.
     pub(super) async fn ask<T>(
@@ -46,30 +41,13 @@ impl Access {
     }
 }
 
-impl Call<'_> {
-    /// The uid of the caller, if it may change what is installed here, and read all that is told of it.
-    pub(super) async fn root(&self) -> fdo::Result<u32> {
-        match self.user().await? {
-            ROOT => Ok(ROOT),
-            uid => Err(fdo::Error::AccessDenied(format!(
-                "only root changes what is installed here, and the caller is the user with uid {uid}: try sudo"
-            ))),
-        }
-    }
-
-    pub(super) async fn user(&self) -> fdo::Result<u32> {
-        let sender = self.header.sender().map(|name| name.as_str());
-        let reply = self
-            .connection
-            .call_method(
-                Some("org.freedesktop.DBus"),
-                "/org/freedesktop/DBus",
-                Some("org.freedesktop.DBus"),
-                "GetConnectionUnixUser",
-                &sender.unwrap_or_default(),
-            )
-            .await?;
-        Ok(reply.body().deserialize()?)
+/// The uid of the caller, if it may change what is installed here, and read all that is told of it.
+pub(super) async fn root(caller: Caller<'_>) -> fdo::Result<u32> {
+    match caller.user().await? {
+        ROOT => Ok(ROOT),
+        uid => Err(fdo::Error::AccessDenied(format!(
+            "{ONLY_ROOT}, and the caller is the user with uid {uid}: try sudo"
+        ))),
     }
 }
 

@@ -5,7 +5,7 @@
 //! - `public`: the texts that everybody reads in place of those that only root reads.
 //! - `command`: what is asked of the agent, and how it answers.
 //! - `service`: the connection, the objects that come and go, the signals.
-//! - `agent`, `instance`, `operation`: one interface each. docs/dbus.md is generated from them.
+//! - `agent`, `instance`, `operation`: serve one interface of `wharf_bus` each.
 
 mod access;
 mod agent;
@@ -16,41 +16,17 @@ mod public;
 mod service;
 mod views;
 
-#[cfg(test)]
-mod documentation;
-
 use std::path::Path;
 
 use tokio::sync::{mpsc, watch};
 
-pub use agent::{Kept, Line, Words};
 pub use command::{Answer, Command, Refused, Request};
-pub use views::{AgentView, InstanceView, Publisher, Views};
+pub use views::{AgentView, InstanceView, OperationView, Publisher, Views};
 
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
-/// The name on the bus.
-pub const NAME: &str = "org.wharfd.Agent1";
-/// The agent's object, below which all others lie.
-pub const AGENT_PATH: &str = "/org/wharfd/Agent1";
-/// The interface of the agent.
-pub const AGENT_INTERFACE: &str = "org.wharfd.Agent1";
-/// The interface of an instance of Object 9.
-pub const INSTANCE_INTERFACE: &str = "org.wharfd.Agent1.Instance";
-/// The interface of an operation.
-pub const OPERATION_INTERFACE: &str = "org.wharfd.Agent1.Operation";
-
 /// So many questions wait for the agent; who asks more waits.
 const QUEUE: usize = 16;
-
-/// The address of the bus of the system in `root`, as libdbus finds it.
-pub fn address(root: &Path) -> String {
-    let given = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok();
-    given.unwrap_or_else(|| {
-        let socket = root.join("run/dbus/system_bus_socket");
-        format!("unix:path={}", socket.display())
-    })
-}
 
 /// Goes to the bus, for as long as the runtime lives. What is asked there comes out of the receiver.
 pub fn start(
@@ -63,13 +39,7 @@ pub fn start(
     let (views, shown) = watch::channel(Views::of(agent));
     let (sender, commands) = mpsc::channel(QUEUE);
     let publisher = Publisher::new(views);
-    let service = service::Service::new(address(root), shown, sender, timing);
+    let service = service::Service::new(wharf_bus::address(root), shown, sender, timing);
     tokio::task::spawn_local(service.run(publisher.clone(), installer, changes));
     (publisher, commands)
-}
-
-/// An object below the agent's.
-fn object_path(below: &str) -> zbus::OwnedObjectPath {
-    // Digits and letters alone come here.
-    zbus::OwnedObjectPath::try_from(format!("{AGENT_PATH}/{below}")).unwrap_or_default()
 }

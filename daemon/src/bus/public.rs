@@ -1,6 +1,7 @@
 //! The public text in place of a stored one, which may hold the words of a maintainer script or the path of a Package
 //! URI. Nothing is cut out of the stored text: the public one is made from the other columns.
 
+use wharf_bus::State;
 use wharf_software::{ReasonCode, UpdateResult, UpdateState, public::Facts};
 
 use crate::store::{DELETED, HistoryEntry, OperationRow};
@@ -29,8 +30,8 @@ pub(super) fn outcome(operation: &OperationRow) -> String {
     }
     let code = ReasonCode::of(&operation.outcome);
     let number = code.map_or_else(String::new, |code| format!("{}: ", code.value()));
-    let end = match operation.state.as_str() {
-        "done" => "is done",
+    let end = match State::parse(&operation.state) {
+        Some(State::Done) => "is done",
         _ => "failed",
     };
     format!("{number}{} {end}", operation.kind.as_str())

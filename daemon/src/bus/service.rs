@@ -6,6 +6,9 @@ use std::{
 };
 
 use tokio::sync::{mpsc, watch};
+use wharf_bus::{
+    AGENT_PATH, AgentObject, InstanceObject, NAME, OperationObject, Reason, instance_path,
+};
 use wharf_frames::OperationId;
 use wharf_software::InstanceId;
 use zbus::{
@@ -14,11 +17,10 @@ use zbus::{
 };
 
 use super::{
-    AGENT_PATH, NAME,
     access::Access,
     agent::{self, Agent},
     command::Command,
-    instance::{self, Instance},
+    instance::Instance,
     operation::{self, Operation},
     views::{Publisher, Views},
 };
@@ -90,7 +92,7 @@ impl Service {
 
     /// All objects are there before the name is: nobody sees a part of them.
     async fn connect(&self) -> zbus::Result<Bus> {
-        let agent = Agent(self.access.clone());
+        let agent = AgentObject(Agent(self.access.clone()));
         let connection = connection::Builder::address(self.address.as_str())
             .serve_at(AGENT_PATH, fdo::ObjectManager)
             .serve_at(AGENT_PATH, agent)
@@ -153,7 +155,7 @@ struct Bus {
     agent: Option<Properties>,
     instances: BTreeMap<InstanceId, Properties>,
     operations: BTreeMap<OperationId, Properties>,
-    reasons: Vec<(OwnedObjectPath, String, String)>,
+    reasons: Vec<Reason>,
 }
 
 impl Bus {
@@ -200,10 +202,14 @@ impl Bus {
         let operations = operations.collect();
         let server = self.connection.object_server();
         for id in gone(&mut self.instances, &instances) {
-            server.remove::<Instance, _>(instance::path(id)).await?;
+            server
+                .remove::<InstanceObject<Instance>, _>(instance_path(id.0))
+                .await?;
         }
         for id in gone(&mut self.operations, &operations) {
-            server.remove::<Operation, _>(operation::path(id)).await?;
+            server
+                .remove::<OperationObject<Operation>, _>(operation::path(id))
+                .await?;
         }
         Ok(())
     }
@@ -211,9 +217,9 @@ impl Bus {
     async fn show_agent(&mut self) -> zbus::Result<()> {
         let server = self.connection.object_server();
         let agent = OwnedObjectPath::try_from(AGENT_PATH).unwrap_or_default();
-        let now = properties::<Agent>(server, &self.connection, &agent).await?;
+        let now = properties::<AgentObject<Agent>>(server, &self.connection, &agent).await?;
         if let Some(before) = &self.agent {
-            tell::<Agent>(server, &agent, before, &now).await?;
+            tell::<AgentObject<Agent>>(server, &agent, before, &now).await?;
         }
         self.agent = Some(now);
         Ok(())
@@ -225,8 +231,10 @@ impl Bus {
         if now != self.reasons {
             self.reasons = now;
             let server = self.connection.object_server();
-            let object = server.interface::<_, Agent>(AGENT_PATH).await?;
-            Agent::reasons_changed(object.signal_emitter()).await?;
+            let object = server
+                .interface::<_, AgentObject<Agent>>(AGENT_PATH)
+                .await?;
+            AgentObject::<Agent>::reasons_changed(object.signal_emitter()).await?;
         }
         Ok(())
     }
@@ -236,26 +244,30 @@ impl Bus {
         let server = self.connection.object_server();
         if !self.operations.contains_key(&id) {
             let access = self.access.clone();
-            server.at(&path, Operation { id, access }).await?;
+            server
+                .at(&path, OperationObject(Operation { id, access }))
+                .await?;
         }
-        let now = properties::<Operation>(server, &self.connection, &path).await?;
+        let now = properties::<OperationObject<Operation>>(server, &self.connection, &path).await?;
         if let Some(before) = self.operations.get(&id) {
-            tell::<Operation>(server, &path, before, &now).await?;
+            tell::<OperationObject<Operation>>(server, &path, before, &now).await?;
         }
         self.operations.insert(id, now);
         Ok(())
     }
 
     async fn show_instance(&mut self, id: InstanceId) -> zbus::Result<()> {
-        let path = instance::path(id);
+        let path = instance_path(id.0);
         let server = self.connection.object_server();
         if !self.instances.contains_key(&id) {
             let access = self.access.clone();
-            server.at(&path, Instance { id, access }).await?;
+            server
+                .at(&path, InstanceObject(Instance { id, access }))
+                .await?;
         }
-        let now = properties::<Instance>(server, &self.connection, &path).await?;
+        let now = properties::<InstanceObject<Instance>>(server, &self.connection, &path).await?;
         if let Some(before) = self.instances.get(&id) {
-            tell::<Instance>(server, &path, before, &now).await?;
+            tell::<InstanceObject<Instance>>(server, &path, before, &now).await?;
         }
         self.instances.insert(id, now);
         Ok(())

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
 use wharf_frames::OperationId;
-use wharf_software::{Instance, InstanceId, ObjectLink};
+use wharf_software::{Instance, InstanceId};
 
+use super::{operation, public};
 use crate::store::OperationRow;
 
 /// All that is shown.
@@ -17,84 +18,87 @@ pub struct Views {
     /// The instances of Object 9.
     pub instances: BTreeMap<InstanceId, InstanceView>,
     /// What is accepted and has not ended, and what ended last, in the order of acceptance.
-    pub operations: Vec<OperationRow>,
+    pub operations: Vec<OperationView>,
     /// Rises with each change.
     pub generation: u64,
 }
 
-/// The agent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AgentView {
-    /// The name it registers under.
-    pub endpoint: String,
-    /// The LwM2M server.
-    pub server_uri: String,
-    /// Seconds since 1970; none while it is not registered.
-    pub registered_since: Option<u64>,
-    /// Why the last Register or Update failed; empty once one succeeded.
-    pub registration_failure: String,
-    /// The package manager; empty until the installer has told.
-    pub backend: String,
-}
+/// The agent, as it is shown.
+pub type AgentView = wharf_bus::Agent;
 
 /// An instance of Object 9, without what only a server may write.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceView {
-    /// Resource 0.
-    pub pkg_name: String,
-    /// Resource 1.
-    pub pkg_version: String,
-    /// Resource 7, with its name.
-    pub update_state: (u8, &'static str),
-    /// Resource 8.
-    pub update_supported_objects: bool,
-    /// Resource 9.
-    pub update_result: u8,
-    /// Resource 13.
-    pub package_settings: ObjectLink,
-    /// The public text in place of resource 16.
-    pub status_reason: String,
+    /// What everybody reads.
+    pub shown: wharf_bus::Instance,
     /// Resource 16, which root reads.
     pub whole_reason: String,
-    /// Resource 12.
-    pub activation_state: bool,
-    /// Name and version of the software in place.
-    pub software: Option<(String, String)>,
-    /// Whether the software in place runs.
-    pub runs: bool,
-    /// The software has nothing for the service manager to start.
-    pub no_services: bool,
-    /// A local user created it.
-    pub local: bool,
-    /// An Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
-    pub busy: bool,
     /// What is being done, downloads included.
     pub operation: Option<OperationId>,
-    /// How far that is.
-    pub percent: Option<u8>,
 }
 
+/// An operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationView {
+    /// Its name.
+    pub id: OperationId,
+    /// What everybody reads.
+    pub shown: wharf_bus::Operation,
+    /// Its outcome, which root reads.
+    pub whole_outcome: String,
+}
+
+/// The value of `Percent` where it is not known.
+const UNKNOWN: i16 = -1;
+
 impl InstanceView {
-    fn of(instance: &Instance) -> Self {
+    fn of(id: InstanceId, instance: &Instance) -> Self {
         let state = instance.update_state();
+        let settings = instance.package_settings();
         let software = instance.software();
+        let in_place = software.map(|(name, version)| (name.to_string(), version.to_string()));
+        let operation = instance.operation().map(|operation| operation.id);
         Self {
-            pkg_name: instance.pkg_name().to_owned(),
-            pkg_version: instance.pkg_version().to_owned(),
-            update_state: (state.value(), state.name()),
-            update_supported_objects: instance.update_supported_objects(),
-            update_result: instance.update_result().value(),
-            package_settings: instance.package_settings(),
-            status_reason: instance.public_reason().to_string(),
+            shown: wharf_bus::Instance {
+                id: id.0,
+                local: instance.is_local(),
+                pkg_name: instance.pkg_name().to_owned(),
+                pkg_version: instance.pkg_version().to_owned(),
+                update_state: state.value(),
+                update_state_name: state.name().to_owned(),
+                update_supported_objects: instance.update_supported_objects(),
+                update_result: instance.update_result().value(),
+                package_settings: (settings.object, settings.instance),
+                status_reason: instance.public_reason().to_string(),
+                activation_state: instance.activation_state(),
+                in_place: in_place.unwrap_or_default(),
+                in_place_runs: instance.runs(),
+                in_place_has_no_services: instance.no_services(),
+                busy: instance.is_busy(),
+                operation: operation.map(operation::path).unwrap_or_default(),
+                percent: UNKNOWN,
+            },
             whole_reason: instance.status_reason().to_string(),
-            activation_state: instance.activation_state(),
-            software: software.map(|(name, version)| (name.to_string(), version.to_string())),
-            runs: instance.runs(),
-            no_services: instance.no_services(),
-            local: instance.is_local(),
-            busy: instance.is_busy(),
-            operation: instance.operation().map(|operation| operation.id),
-            percent: None,
+            operation,
+        }
+    }
+}
+
+impl OperationView {
+    fn of(row: OperationRow) -> Self {
+        Self {
+            id: row.id,
+            shown: wharf_bus::Operation {
+                id: row.id.to_string(),
+                kind: row.kind.as_str().to_owned(),
+                origin: operation::origin(row.origin),
+                instance: wharf_bus::instance_path(row.instance.0),
+                sequence: row.sequence,
+                accepted_at: row.accepted_at,
+                outcome: public::outcome(&row),
+                state: row.state,
+            },
+            whole_outcome: row.outcome,
         }
     }
 }
@@ -140,14 +144,13 @@ impl Publisher {
     /// How the registration stands.
     pub fn registration(&self, since: Option<u64>, failure: &str) {
         self.0.send_if_modified(|views| {
-            let agent = &mut views.agent;
-            if agent.registered_since == since && agent.registration_failure == failure {
-                return false;
-            }
-            agent.registered_since = since;
-            agent.registration_failure = failure.to_owned();
-            views.generation += 1;
-            true
+            let mut agent = views.agent.clone();
+            agent.set_registered_since(since);
+            failure.clone_into(&mut agent.registration_failure);
+            let is_new = agent != views.agent;
+            views.agent = agent;
+            views.generation += u64::from(is_new);
+            is_new
         });
     }
 
@@ -161,11 +164,11 @@ impl Publisher {
         self.change(|views| match instance {
             None => drop(views.instances.remove(&id)),
             Some(instance) => {
-                let mut view = InstanceView::of(instance);
+                let mut view = InstanceView::of(id, instance);
                 let before = views.instances.get(&id);
-                view.percent = before
+                view.shown.percent = before
                     .filter(|before| before.operation == view.operation)
-                    .and_then(|before| before.percent);
+                    .map_or(UNKNOWN, |before| before.shown.percent);
                 views.instances.insert(id, view);
             }
         });
@@ -173,18 +176,20 @@ impl Publisher {
 
     /// Operations began, went on, or ended.
     pub fn operations(&self, operations: Vec<OperationRow>) {
+        let operations = operations.into_iter().map(OperationView::of).collect();
         self.change(|views| views.operations = operations);
     }
 
     /// An operation is so far.
     pub fn progress(&self, operation: OperationId, percent: Option<u8>) {
+        let percent = percent.map_or(UNKNOWN, i16::from);
         self.0.send_if_modified(|views| {
             let mut all = views.instances.values_mut();
             let found = all.find(|view| view.operation == Some(operation));
-            let Some(view) = found.filter(|view| view.percent != percent) else {
+            let Some(view) = found.filter(|view| view.shown.percent != percent) else {
                 return false;
             };
-            view.percent = percent;
+            view.shown.percent = percent;
             views.generation += 1;
             true
         });

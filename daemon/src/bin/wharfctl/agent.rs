@@ -1,23 +1,22 @@
 //! The way to wharfd: one connection to the bus, its objects as they are now, and the signals that they changed.
 
-use std::{
-    collections::HashMap,
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
-    time::Duration,
-};
+use std::{os::fd::OwnedFd, path::Path, time::Duration};
 
 use futures_util::StreamExt as _;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, time::timeout};
-use wharfd::bus;
+use wharf_bus::{
+    AGENT_PATH, AgentProxy, InstanceProxy, NAME, Objects, Reason, instance_path, operation_name,
+    operation_path,
+};
 use zbus::{
-    Connection, Fd, Message, MessageStream, OwnedObjectPath, OwnedVariant, connection, fdo,
-    message::Type,
+    Connection, MessageStream, Type, connection, fdo, message, proxy::CacheProperties,
+    wire::DynamicType,
 };
 
 use crate::{
     failure::Failure,
-    model::{self, HistoryLine, Instance, Kept, Operation, Snapshot},
+    model::{self, HistoryLine, Instance, Kept, Snapshot},
 };
 
 /// wharfd answers at once, or something is wrong with it: libdbus' own patience.
@@ -68,7 +67,7 @@ pub(crate) enum Change {
 impl Agent {
     /// Connects to the bus of this root.
     pub(crate) async fn connect(root: &Path) -> Result<Self, Failure> {
-        let address = bus::address(root);
+        let address = wharf_bus::address(root);
         let patience = std::env::var(OWN_PATIENCE).ok();
         let patience = patience.and_then(|given| given.parse().ok());
         let patience = patience.map_or(PATIENCE, Duration::from_millis);
@@ -101,60 +100,38 @@ impl Agent {
     }
 
     /// The full reasons, for root alone. An older wharfd that still runs has no such method: its public state is full.
-    async fn reasons(&self) -> Result<Vec<bus::Words>, Failure> {
-        let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
-        let asked =
-            self.connection
-                .call_method(Some(bus::NAME), path, Some(interface), "Reasons", &());
-        let asked = timeout(self.patience, asked).await;
-        match asked
-            .map_err(|_| Failure::Silence)?
-            .map_err(fdo::Error::from)
-        {
-            Ok(reply) => Ok(reply.body().deserialize()?),
+    async fn reasons(&self) -> Result<Vec<Reason>, Failure> {
+        let wharfd = self.wharfd().await?;
+        let asked = timeout(self.patience, wharfd.reasons()).await;
+        match asked.map_err(|_| Failure::Silence)? {
             Err(fdo::Error::UnknownMethod(_)) => Ok(Vec::new()),
-            Err(error) => Err(zbus::Error::from(error).into()),
+            answered => Ok(answered?),
         }
     }
 
     /// All that everybody may see.
     async fn shown(&self) -> Result<Snapshot, Failure> {
-        let agent: HashMap<String, OwnedVariant> = self
-            .call(
-                bus::AGENT_PATH,
-                "org.freedesktop.DBus.Properties",
-                "GetAll",
-                &bus::AGENT_INTERFACE,
-            )
-            .await?
-            .body()
-            .deserialize()?;
-        let objects: fdo::ManagedObjects = self
-            .call(
-                bus::AGENT_PATH,
-                "org.freedesktop.DBus.ObjectManager",
-                "GetManagedObjects",
-                &(),
-            )
-            .await?
-            .body()
-            .deserialize()?;
+        let wharfd = self.wharfd().await?;
+        let interface = wharfd.inner().interface();
+        let agent = self.read("org.freedesktop.DBus.Properties", "GetAll", interface);
+        let agent: wharf_bus::Agent = agent.await?;
+        let objects = self.read(
+            "org.freedesktop.DBus.ObjectManager",
+            "GetManagedObjects",
+            &(),
+        );
+        let objects: Objects = objects.await?;
         let mut snapshot = Snapshot {
-            agent: model::Agent::read(&agent)?,
+            agent: agent.into(),
             instances: Vec::new(),
             operations: Vec::new(),
         };
-        for interfaces in objects.values() {
-            for (name, properties) in interfaces {
-                match name.as_str() {
-                    bus::INSTANCE_INTERFACE => {
-                        snapshot.instances.push(Instance::read(properties)?);
-                    }
-                    bus::OPERATION_INTERFACE => {
-                        snapshot.operations.push(Operation::read(properties)?);
-                    }
-                    _ => {}
-                }
+        for object in objects.into_values() {
+            snapshot
+                .instances
+                .extend(object.instance.map(Instance::from));
+            if let Some(operation) = object.operation {
+                snapshot.operations.push(operation.try_into()?);
             }
         }
         snapshot.instances.sort_by_key(|instance| instance.id);
@@ -167,39 +144,32 @@ impl Agent {
     /// What servers could see, oldest first; of all instances where none is named.
     pub(crate) async fn history(&self, instance: Option<u16>) -> Result<Vec<HistoryLine>, Failure> {
         let instance = instance.map_or(-1, i32::from);
-        let lines = self
-            .call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "History", &instance)
-            .await?;
-        let lines: Vec<bus::Line> = lines.body().deserialize()?;
+        let wharfd = self.wharfd().await?;
+        let lines = self.in_time(wharfd.history(instance)).await?;
         Ok(lines.into_iter().map(HistoryLine::from).collect())
     }
 
     /// All operations that wharfd keeps, in the order of acceptance.
     pub(crate) async fn operations(&self) -> Result<Vec<Kept>, Failure> {
-        let (path, interface) = (bus::AGENT_PATH, bus::AGENT_INTERFACE);
-        let operations = self.call(path, interface, "Operations", &()).await?;
-        let operations: Vec<bus::Kept> = operations.body().deserialize()?;
+        let wharfd = self.wharfd().await?;
+        let operations = self.in_time(wharfd.operations()).await?;
         Ok(operations.into_iter().map(Kept::from).collect())
     }
 
     /// Has each CoAP message written there, as long as somebody reads it.
     pub(crate) async fn trace(&self, writer: OwnedFd) -> Result<(), Failure> {
-        let writer = Fd::from(writer);
-        let called = self.call(bus::AGENT_PATH, bus::AGENT_INTERFACE, "Trace", &writer);
-        match called.await {
+        let wharfd = self.wharfd().await?;
+        match self.in_time(wharfd.trace(writer.into())).await {
             Err(Failure::NotRoot(_)) => Err(Failure::NotRoot(
                 "only root sees what goes by: try sudo".to_owned(),
             )),
-            called => called.map(drop),
+            called => called,
         }
     }
 
     /// Creates an instance. Waits without a time limit, until wharfd answers or ends.
     pub(crate) async fn create_instance(&self) -> Result<u16, Failure> {
-        let made = self
-            .ask(bus::AGENT_PATH, bus::AGENT_INTERFACE, "CreateInstance", &())
-            .await?;
-        let path: OwnedObjectPath = made.body().deserialize()?;
+        let path = self.wharfd().await?.create_instance().await?;
         model::instance_of(&path)
     }
 
@@ -211,50 +181,44 @@ impl Agent {
         instance: u16,
         change: &Change,
     ) -> Result<Option<String>, Failure> {
-        let path = format!("{}/instances/{instance}", bus::AGENT_PATH);
-        let interface = bus::INSTANCE_INTERFACE;
-        let reply = match change {
+        let instance = self.instance(instance).await?;
+        let operation = match change {
             Change::WritePackageUri {
                 uri,
                 user_name,
                 password,
             } => {
-                let values = (uri, user_name, password);
-                self.ask(&path, interface, "WritePackageURI", &values).await
+                let (uri, user_name, password) = (uri.clone(), user_name.clone(), password.clone());
+                instance.write_package_uri(uri, user_name, password).await
             }
             Change::WritePackage { package, signature } => {
-                let values = (Fd::from(package.as_fd()), signature);
-                self.ask(&path, interface, "WritePackage", &values).await
+                let package = package.try_clone().map_err(Failure::Runtime)?;
+                let signature = signature.clone();
+                instance.write_package(package.into(), signature).await
             }
-            Change::Install => self.ask(&path, interface, "Install", &()).await,
-            Change::Uninstall { for_update } => {
-                self.ask(&path, interface, "Uninstall", for_update).await
-            }
-            Change::Purge => self.ask(&path, interface, "Purge", &()).await,
-            Change::Activate => self.ask(&path, interface, "Activate", &()).await,
-            Change::Deactivate => self.ask(&path, interface, "Deactivate", &()).await,
+            Change::Install => instance.install().await,
+            Change::Uninstall { for_update } => instance.uninstall(*for_update).await,
+            Change::Purge => instance.purge().await,
+            Change::Activate => instance.activate().await,
+            Change::Deactivate => instance.deactivate().await,
             Change::Cancel { operation } => {
-                let operation = model::path_of(operation)?;
-                self.ask(&path, interface, "Cancel", &operation).await?;
+                instance.cancel(operation_path(operation)).await?;
                 return Ok(None);
             }
             Change::Delete => {
-                self.ask(&path, interface, "Delete", &()).await?;
+                instance.delete().await?;
                 return Ok(None);
             }
         }?;
-        let operation: Result<OwnedObjectPath, _> = reply.body().deserialize();
-        let operation = operation.map_err(|_| Failure::NotUnderstood("operation".to_owned()))?;
-        Ok(model::operation_of(&operation))
+        Ok(operation_name(&operation).map(str::to_owned))
     }
 
     /// From now on, what changes can be waited for.
     pub(crate) async fn changes(&self) -> Result<Changes, Failure> {
         let bus = fdo::DBusProxy::new(&self.connection).await?;
-        let shown = format!("type='signal',path_namespace='{}'", bus::AGENT_PATH);
+        let shown = format!("type='signal',path_namespace='{AGENT_PATH}'");
         let owner = format!(
-            "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{}'",
-            bus::NAME
+            "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{NAME}'"
         );
         let mut messages = MessageStream::from(&self.connection);
         for rule in [shown, owner] {
@@ -266,7 +230,7 @@ impl Agent {
         let (noted, seen) = watch::channel(());
         tokio::spawn(async move {
             while let Some(message) = messages.next().await {
-                if message.is_ok_and(|message| message.message_type() == Type::Signal) {
+                if message.is_ok_and(|message| message.message_type() == message::Type::Signal) {
                     noted.send_replace(());
                 }
             }
@@ -274,37 +238,44 @@ impl Agent {
         Ok(Changes { seen })
     }
 
-    /// Reads something, with a time limit.
-    async fn call<B>(
-        &self,
-        path: &str,
-        interface: &str,
-        method: &str,
-        body: &B,
-    ) -> Result<Message, Failure>
-    where
-        B: serde::ser::Serialize + zbus::wire::DynamicType,
-    {
-        let answered = timeout(self.patience, self.ask(path, interface, method, body));
-        answered.await.map_err(|_| Failure::Silence)?
+    async fn wharfd(&self) -> Result<AgentProxy<'_>, Failure> {
+        let wharfd = AgentProxy::builder(&self.connection);
+        Ok(wharfd.cache_properties(CacheProperties::No).build().await?)
     }
 
-    /// Asks without a time limit.
-    async fn ask<B>(
+    async fn instance(&self, id: u16) -> Result<InstanceProxy<'_>, Failure> {
+        let instance = InstanceProxy::builder(&self.connection).path(instance_path(id));
+        Ok(instance
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await?)
+    }
+
+    /// Waits for an answer, with a time limit.
+    async fn in_time<T>(
         &self,
-        path: &str,
-        interface: &str,
-        method: &str,
-        body: &B,
-    ) -> Result<Message, Failure>
+        asked: impl Future<Output = Result<T, fdo::Error>>,
+    ) -> Result<T, Failure> {
+        let answered = timeout(self.patience, asked).await;
+        Ok(answered.map_err(|_| Failure::Silence)??)
+    }
+
+    /// Reads what the agent's object shows, with a time limit.
+    async fn read<T, B>(&self, interface: &str, method: &str, body: &B) -> Result<T, Failure>
     where
-        B: serde::ser::Serialize + zbus::wire::DynamicType,
+        T: DeserializeOwned + Type,
+        B: Serialize + DynamicType,
     {
-        let reply = self
-            .connection
-            .call_method(Some(bus::NAME), path, Some(interface), method, body)
-            .await;
-        Ok(reply?)
+        let asked = async {
+            let (path, interface) = (AGENT_PATH, Some(interface));
+            self.connection
+                .call_method(Some(NAME), path, interface, method, body)
+                .await
+                .map_err(fdo::Error::from)
+        };
+        let reply = self.in_time(asked).await?;
+        let read = reply.body().deserialize();
+        read.map_err(|error| Failure::NotUnderstood(error.to_string()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use wharf_bus::ONLY_ROOT;
 use zbus::fdo;
 
 use crate::EX_USAGE;
@@ -63,7 +64,7 @@ pub(crate) enum Failure {
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
     /// wharfd shows something that this wharfctl does not know.
-    #[error("wharfd shows no {0} as this wharfctl knows it: upgrade both together")]
+    #[error("this wharfctl does not understand this wharfd ({0}): upgrade both together")]
     NotUnderstood(String),
 }
 
@@ -108,15 +109,21 @@ impl Failure {
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
-        match fdo::Error::from(error) {
+        fdo::Error::from(error).into()
+    }
+}
+
+impl From<fdo::Error> for Failure {
+    fn from(error: fdo::Error) -> Self {
+        match error {
             // It may also have left while it was asked.
             fdo::Error::ServiceUnknown(_)
             | fdo::Error::NameHasNoOwner(_)
             | fdo::Error::NoReply(_) => Self::NoAgent,
             // The bus itself speaks of policies, which is of no use to who may not.
-            fdo::Error::AccessDenied(text) => Self::NotRoot(match text.starts_with("only root") {
+            fdo::Error::AccessDenied(text) => Self::NotRoot(match text.starts_with(ONLY_ROOT) {
                 true => text,
-                false => "only root changes what is installed here: try sudo".to_owned(),
+                false => format!("{ONLY_ROOT}: try sudo"),
             }),
             fdo::Error::Failed(text)
             | fdo::Error::InvalidArgs(text)

@@ -5,6 +5,7 @@ use std::{pin::pin, slice, time::Duration};
 
 use nix::unistd::geteuid;
 use tokio::time::timeout;
+use wharf_software::Kind;
 
 use crate::{
     agent::{Agent, Change, Changes},
@@ -181,13 +182,13 @@ impl Change {
     /// The kind of the operation for this request, if it may need one.
     fn kind(&self) -> Option<&'static str> {
         match self {
-            Self::WritePackageUri { .. } => Some("pull"),
-            Self::WritePackage { .. } => Some("push"),
-            Self::Install => Some("install"),
-            Self::Uninstall { for_update: false } => Some("uninstall"),
-            Self::Purge => Some("purge"),
-            Self::Activate => Some("activate"),
-            Self::Deactivate => Some("deactivate"),
+            Self::WritePackageUri { .. } => Some(Kind::Pull.as_str()),
+            Self::WritePackage { .. } => Some(Kind::Push.as_str()),
+            Self::Install => Some(Kind::Install.as_str()),
+            Self::Uninstall { for_update: false } => Some(Kind::Uninstall.as_str()),
+            Self::Purge => Some(Kind::Purge.as_str()),
+            Self::Activate => Some(Kind::Activate.as_str()),
+            Self::Deactivate => Some(Kind::Deactivate.as_str()),
             Self::Uninstall { for_update: true } | Self::Cancel { .. } | Self::Delete => None,
         }
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use wharf_frames::fetch::MAX_SIGNATURE;
+use wharf_software::Kind;
 
 use crate::{
     agent::{Agent, Change},
@@ -171,7 +172,7 @@ async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result
         Ok(None) => return Err(Failure::NotUnderstood("operation".to_owned())),
         Err(refused @ Failure::Refused(_)) => {
             let snapshot = follower.wait_for_wharfd().await?;
-            match snapshot.begun(id, "install", delivered.sequence) {
+            match snapshot.begun(id, Kind::Install.as_str(), delivered.sequence) {
                 Some(operation) => operation.id.clone(),
                 None => return Err(refused.of(&delivered.instance.title())),
             }
@@ -186,7 +187,7 @@ async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result
 fn activation(end: &End) -> Option<String> {
     let operation = end.instance()?.operation.as_deref()?;
     let operation = end.snapshot.operation(operation)?;
-    (operation.kind == "activate").then(|| operation.id.clone())
+    (operation.kind == Kind::Activate.as_str()).then(|| operation.id.clone())
 }
 
 fn told(delivered: &Instance, now: Option<&Instance>) -> String {

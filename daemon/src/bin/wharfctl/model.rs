@@ -1,10 +1,11 @@
 //! What wharfd shows, as values. Their names in JSON are documented in wharfctl(1), and stay.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use serde::Serialize;
-use wharfd::bus;
-use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
+use wharf_bus::{Reason, State, USER, instance_id, operation_name};
+use wharf_software::UpdateState;
+use zbus::ObjectPath;
 
 use crate::{arguments::Named, failure::Failure};
 
@@ -106,36 +107,43 @@ pub(crate) struct HistoryLine {
 }
 
 /// Update State, by its names.
-pub(crate) const INITIAL: u8 = 0;
-pub(crate) const DELIVERED: u8 = 3;
-pub(crate) const INSTALLED: u8 = 4;
+pub(crate) const INITIAL: u8 = UpdateState::Initial.value();
+pub(crate) const DELIVERED: u8 = UpdateState::Delivered.value();
+pub(crate) const INSTALLED: u8 = UpdateState::Installed.value();
 
 impl Snapshot {
     /// Replaces public texts by full ones. Gives whether all of them matched; if not, they are of different moments.
-    pub(crate) fn complete(&mut self, words: &[bus::Words]) -> bool {
-        words
+    pub(crate) fn complete(&mut self, reasons: &[Reason]) -> bool {
+        reasons
             .iter()
-            .map(|(path, shown, whole)| self.replace(last(path), shown, whole))
+            .map(|reason| self.replace(reason))
             .fold(true, |all, fits| all & fits)
     }
 
-    /// Instances have numbers, and the name of an operation is never a number.
-    fn replace(&mut self, id: &str, shown: &str, whole: &str) -> bool {
+    fn replace(&mut self, reason: &Reason) -> bool {
+        let Reason {
+            object,
+            public,
+            full,
+        } = reason;
         let mut instances = self.instances.iter_mut();
-        if let Some(instance) = instances.find(|instance| instance.id.to_string() == id) {
-            let fits = instance.status_reason == shown;
+        if let Some(id) = instance_id(object)
+            && let Some(instance) = instances.find(|instance| instance.id == id)
+        {
+            let fits = instance.status_reason == *public;
             if fits {
-                whole.clone_into(&mut instance.status_reason);
+                full.clone_into(&mut instance.status_reason);
             }
             return fits;
         }
         let mut operations = self.operations.iter_mut();
-        let Some(operation) = operations.find(|operation| operation.id == id) else {
+        let operation = operations.find(|operation| operation_name(object) == Some(&*operation.id));
+        let Some(operation) = operation else {
             return false;
         };
-        let fits = operation.outcome.as_deref().unwrap_or_default() == shown;
+        let fits = operation.outcome.as_deref().unwrap_or_default() == public;
         if fits {
-            operation.outcome = given(whole.to_owned());
+            operation.outcome = given(full.clone());
         }
         fits
     }
@@ -190,18 +198,44 @@ impl Snapshot {
     }
 }
 
-impl Agent {
-    pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
-        Ok(Self {
-            version: read(properties, "Version")?,
-            endpoint: read(properties, "EndpointName")?,
-            server: read(properties, "ServerURI")?,
-            registered: read(properties, "Registered")?,
-            registered_since: Some(read(properties, "RegisteredSince")?)
-                .filter(|since| *since != 0),
-            registration_failure: given(read(properties, "RegistrationFailure")?),
-            backend: given(read(properties, "Backend")?),
-        })
+impl From<wharf_bus::Agent> for Agent {
+    fn from(agent: wharf_bus::Agent) -> Self {
+        Self {
+            version: agent.version,
+            endpoint: agent.endpoint_name,
+            server: agent.server_uri,
+            registered: agent.registered,
+            registered_since: Some(agent.registered_since).filter(|since| *since != 0),
+            registration_failure: given(agent.registration_failure),
+            backend: given(agent.backend),
+        }
+    }
+}
+
+impl From<wharf_bus::Instance> for Instance {
+    fn from(instance: wharf_bus::Instance) -> Self {
+        let (name, version) = instance.in_place;
+        let in_place = given(name).map(|name| InPlace {
+            name,
+            version,
+            runs: instance.in_place_runs,
+            no_services: instance.in_place_has_no_services,
+        });
+        Self {
+            id: instance.id,
+            local: instance.local,
+            name: given(instance.pkg_name),
+            version: given(instance.pkg_version),
+            update_state: instance.update_state,
+            update_state_name: instance.update_state_name,
+            update_result: instance.update_result,
+            status_reason: instance.status_reason,
+            active: instance.activation_state,
+            in_place,
+            busy: instance.busy,
+            operation: operation_of(&instance.operation),
+            percent: u8::try_from(instance.percent).ok(),
+        }
     }
 }
 
@@ -224,35 +258,6 @@ impl Instance {
             operation: None,
             percent: None,
         }
-    }
-
-    pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
-        let (name, version): (String, String) = read(properties, "InPlace")?;
-        let percent: i16 = read(properties, "Percent")?;
-        let operation: OwnedObjectPath = read(properties, "Operation")?;
-        Ok(Self {
-            id: read(properties, "Id")?,
-            local: read(properties, "Local")?,
-            name: given(read(properties, "PkgName")?),
-            version: given(read(properties, "PkgVersion")?),
-            update_state: read(properties, "UpdateState")?,
-            update_state_name: read(properties, "UpdateStateName")?,
-            update_result: read(properties, "UpdateResult")?,
-            status_reason: read(properties, "StatusReason")?,
-            active: read(properties, "ActivationState")?,
-            in_place: match given(name) {
-                Some(name) => Some(InPlace {
-                    name,
-                    version,
-                    runs: read(properties, "InPlaceRuns")?,
-                    no_services: read(properties, "InPlaceHasNoServices")?,
-                }),
-                None => None,
-            },
-            busy: read(properties, "Busy")?,
-            operation: operation_of(&operation),
-            percent: u8::try_from(percent).ok(),
-        })
     }
 
     /// Whether nothing is on its way, and nothing is being done.
@@ -279,35 +284,38 @@ impl Instance {
     }
 }
 
-impl Operation {
-    pub(crate) fn read(properties: &Properties) -> Result<Self, Failure> {
-        let (origin, origin_id) = read(properties, "Origin")?;
-        let instance: OwnedObjectPath = read(properties, "Instance")?;
+impl TryFrom<wharf_bus::Operation> for Operation {
+    type Error = Failure;
+
+    fn try_from(operation: wharf_bus::Operation) -> Result<Self, Failure> {
+        let (origin, origin_id) = operation.origin;
         Ok(Self {
-            id: read(properties, "Id")?,
-            sequence: read(properties, "Sequence")?,
-            kind: read(properties, "Kind")?,
+            id: operation.id,
+            sequence: operation.sequence,
+            kind: operation.kind,
             origin,
             origin_id,
-            instance: instance_of(&instance)?,
-            state: read(properties, "State")?,
-            accepted_at: read(properties, "AcceptedAt")?,
-            outcome: given(read(properties, "Outcome")?),
+            instance: instance_of(&operation.instance)?,
+            state: operation.state,
+            accepted_at: operation.accepted_at,
+            outcome: given(operation.outcome),
         })
     }
+}
 
+impl Operation {
     /// Whether the operation has ended, and with the requested result.
     pub(crate) fn end(&self) -> Option<bool> {
-        match &*self.state {
-            "done" => Some(true),
-            "failed" => Some(false),
-            _ => None,
+        match State::parse(&self.state)? {
+            State::Done => Some(true),
+            State::Failed => Some(false),
+            State::Queued | State::Running => None,
         }
     }
 
     /// Whether this local user requested the operation.
     pub(crate) fn is_of_user(&self, uid: u32) -> bool {
-        self.origin == "user" && self.origin_id == uid
+        self.origin == USER && self.origin_id == uid
     }
 }
 
@@ -323,52 +331,41 @@ impl Kept {
     }
 }
 
-impl From<bus::Kept> for Kept {
-    fn from(kept: bus::Kept) -> Self {
-        let (id, sequence, kind, origin, instance, state, accepted_at, outcome, package) = kept;
-        let (origin, origin_id) = origin;
+impl From<wharf_bus::KeptOperation> for Kept {
+    fn from(kept: wharf_bus::KeptOperation) -> Self {
+        let (origin, origin_id) = kept.origin;
         Self {
             operation: Operation {
-                id,
-                sequence,
-                kind,
+                id: kept.id,
+                sequence: kept.sequence,
+                kind: kept.kind,
                 origin,
                 origin_id,
-                instance,
-                state,
-                accepted_at,
-                outcome: given(outcome),
+                instance: kept.instance,
+                state: kept.state,
+                accepted_at: kept.accepted_at,
+                outcome: given(kept.outcome),
             },
-            package: given(package),
+            package: given(kept.package),
         }
     }
 }
 
-impl From<bus::Line> for HistoryLine {
-    fn from(line: bus::Line) -> Self {
-        let (at, instance, operation, update_state, update_result, status_reason, name, version) =
-            line;
-        let state = wharf_software::UpdateState::from_value(update_state);
+impl From<wharf_bus::HistoryLine> for HistoryLine {
+    fn from(line: wharf_bus::HistoryLine) -> Self {
+        let state = UpdateState::from_value(line.update_state);
         Self {
-            at,
-            instance,
-            operation: given(operation),
-            update_state,
-            update_state_name: state.map_or("", wharf_software::UpdateState::name),
-            update_result,
-            status_reason,
-            name: given(name),
-            version: given(version),
+            at: line.at,
+            instance: line.instance,
+            operation: given(line.operation),
+            update_state: line.update_state,
+            update_state_name: state.map_or("", UpdateState::name),
+            update_result: line.update_result,
+            status_reason: line.status_reason,
+            name: given(line.pkg_name),
+            version: given(line.pkg_version),
         }
     }
-}
-
-type Properties = HashMap<String, OwnedVariant>;
-
-fn read<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Result<T, Failure> {
-    let value = properties.get(name).cloned();
-    let value = value.and_then(|value| T::try_from(value).ok());
-    value.ok_or_else(|| Failure::NotUnderstood(name.to_owned()))
 }
 
 fn given(text: String) -> Option<String> {
@@ -376,25 +373,13 @@ fn given(text: String) -> Option<String> {
 }
 
 /// The id of the operation at this path; none at `/`.
-pub(crate) fn operation_of(path: &ObjectPath<'_>) -> Option<String> {
-    given(last(path).to_owned())
-}
-
-/// The path of an operation.
-pub(crate) fn path_of(operation: &str) -> Result<OwnedObjectPath, Failure> {
-    let path = format!("{}/operations/{operation}", bus::AGENT_PATH);
-    OwnedObjectPath::try_from(path).map_err(|_| Failure::NotUnderstood(operation.to_owned()))
+fn operation_of(path: &ObjectPath<'_>) -> Option<String> {
+    operation_name(path).map(str::to_owned)
 }
 
 /// The id of the instance at this path.
 pub(crate) fn instance_of(path: &ObjectPath<'_>) -> Result<u16, Failure> {
-    let id = last(path).parse();
-    id.map_err(|_| Failure::NotUnderstood(path.to_string()))
-}
-
-fn last<'a>(path: &'a ObjectPath<'_>) -> &'a str {
-    let (_, last) = path.as_str().rsplit_once('/').unwrap_or_default();
-    last
+    instance_id(path).ok_or_else(|| Failure::NotUnderstood(path.to_string()))
 }
 
 #[cfg(test)]
@@ -403,13 +388,13 @@ mod tests {
 
     use super::*;
 
-    fn words(path: &str, shown: &str, whole: &str) -> bus::Words {
+    fn words(path: &str, public: &str, full: &str) -> Reason {
         let path = format!("/org/wharfd/Agent1/{path}");
-        (
-            OwnedObjectPath::try_from(path).unwrap(),
-            shown.to_owned(),
-            whole.to_owned(),
-        )
+        Reason {
+            object: path.try_into().unwrap(),
+            public: public.to_owned(),
+            full: full.to_owned(),
+        }
     }
 
     fn everything() -> Snapshot {
@@ -481,10 +466,11 @@ mod tests {
             ("", 3, true, true),
             ("", 7, false, false),
         ] {
-            let user = ("user".to_owned(), 0);
-            let (id, kind, state) = (String::new(), "pull".to_owned(), "done".to_owned());
-            let package = package.to_owned();
-            let kept = Kept::from((id, 1, kind, user, on, state, 0, String::new(), package));
+            let kept = Kept::from(wharf_bus::KeptOperation {
+                instance: on,
+                package: package.to_owned(),
+                ..Default::default()
+            });
             let found = (
                 kept.is_of(&instance, &hello),
                 kept.is_of(&instance, &Named::Number(3)),
@@ -506,16 +492,7 @@ mod tests {
 
     #[test]
     fn the_manual_page_has_every_name_in_json() {
-        let history = HistoryLine::from((
-            0,
-            0,
-            String::new(),
-            0,
-            0,
-            String::new(),
-            String::new(),
-            String::new(),
-        ));
+        let history = HistoryLine::from(wharf_bus::HistoryLine::default());
         let page = include_str!("../../../../docs/man/wharfctl.1");
         let kept = Kept {
             operation: everything().operations.remove(0),

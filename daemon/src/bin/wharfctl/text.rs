@@ -1,6 +1,6 @@
 //! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
 
-pub(crate) use wharfd::clock::utc as time;
+pub(crate) use wharf_clock::utc as time;
 
 use crate::{
     look::{Look, Tone},
@@ -144,10 +144,10 @@ pub(crate) fn show(instance: &Instance, operations: &[Kept], look: Look) -> Stri
 
 fn row(kept: &Kept) -> [Cell; 7] {
     let operation = &kept.operation;
-    let tone = match operation.state.as_str() {
-        "done" => Tone::Good,
-        "failed" => Tone::Bad,
-        _ => Tone::Busy,
+    let tone = match operation.end() {
+        Some(true) => Tone::Good,
+        Some(false) => Tone::Bad,
+        None => Tone::Busy,
     };
     [
         time(operation.accepted_at).into(),

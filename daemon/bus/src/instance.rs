@@ -1,0 +1,344 @@
+//! An instance of Object 9 on the bus.
+
+use zbus::{
+    Connection, DeserializeDict, OwnedFd, OwnedObjectPath, SerializeDict, Type, fdo, interface,
+    message::Header,
+};
+
+use crate::Caller;
+
+/// The properties of an instance, as the interface describes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict", rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the interface below describes each")]
+pub struct Instance {
+    pub id: u16,
+    pub local: bool,
+    pub pkg_name: String,
+    pub pkg_version: String,
+    pub update_state: u8,
+    pub update_state_name: String,
+    pub update_supported_objects: bool,
+    pub update_result: u8,
+    pub package_settings: (u16, u16),
+    pub status_reason: String,
+    pub activation_state: bool,
+    pub in_place: (String, String),
+    pub in_place_runs: bool,
+    pub in_place_has_no_services: bool,
+    pub busy: bool,
+    pub operation: OwnedObjectPath,
+    pub percent: i16,
+}
+
+/// A request for an instance, with the arguments of its method.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the interface below describes each")]
+pub enum Request {
+    WritePackageUri {
+        uri: String,
+        user_name: String,
+        password: String,
+    },
+    WriteUpdateSupportedObjects(bool),
+    WritePackageSettings {
+        object: u16,
+        instance: u16,
+    },
+    WritePackage {
+        package: OwnedFd,
+        signature: Vec<u8>,
+    },
+    Install,
+    Uninstall {
+        for_update: bool,
+    },
+    Purge,
+    Activate,
+    Deactivate,
+    Cancel(OwnedObjectPath),
+    Delete,
+}
+
+/// Serves an instance.
+pub trait InstanceService: Send + Sync + 'static {
+    /// Reads a part of its properties; the default if it is gone.
+    fn read<T: Default>(&self, part: impl FnOnce(&Instance) -> T) -> T;
+
+    /// Accepts and stores a request. Returns the operation for it, or `/`.
+    fn request(
+        &self,
+        caller: Caller<'_>,
+        request: Request,
+    ) -> impl Future<Output = fdo::Result<OwnedObjectPath>> + Send;
+}
+
+/// `/org/wharfd/Agent1/instances/ID`.
+pub struct InstanceObject<S>(pub S);
+
+/// An instance of Object 9, LwM2M Software Management. Its methods are a server's requests: each answers when the
+/// request is accepted and stored, the work comes afterwards. The answer is the operation for the request. It may be an
+/// earlier operation, or `/` if no work is left to do. Root alone.
+#[interface(
+    name = "org.wharfd.Agent1.Instance",
+    proxy(async_name = "InstanceProxy", default_service = "org.wharfd.Agent1")
+)]
+impl<S: InstanceService> InstanceObject<S> {
+    /// Writes Package URI, User Name and Password together. Empty credentials erase those that are there.
+    #[zbus(name = "WritePackageURI", out_args("operation"))]
+    async fn write_package_uri(
+        &self,
+        uri: String,
+        user_name: String,
+        password: String,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let request = Request::WritePackageUri {
+            uri,
+            user_name,
+            password,
+        };
+        self.0.request(Caller { connection, header }, request).await
+    }
+
+    /// Writes Update Supported Objects: whether servers are told of Objects and Object Instances as soon as the software
+    /// changed.
+    async fn write_update_supported_objects(
+        &self,
+        value: bool,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let request = Request::WriteUpdateSupportedObjects(value);
+        let done = self.0.request(Caller { connection, header }, request);
+        done.await.map(drop)
+    }
+
+    /// Writes Package Settings: a link to an object instance that is there, or 65535 and 65535 for none.
+    async fn write_package_settings(
+        &self,
+        object: u16,
+        instance: u16,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let request = Request::WritePackageSettings { object, instance };
+        let done = self.0.request(Caller { connection, header }, request);
+        done.await.map(drop)
+    }
+
+    /// Writes Package from a regular file that is open for reading, with the detached signature that stood beside
+    /// it, or with none.
+    #[zbus(out_args("operation"))]
+    async fn write_package(
+        &self,
+        package: OwnedFd,
+        signature: Vec<u8>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let request = Request::WritePackage { package, signature };
+        self.0.request(Caller { connection, header }, request).await
+    }
+
+    /// Executes Install.
+    #[zbus(out_args("operation"))]
+    async fn install(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let call = Caller { connection, header };
+        self.0.request(call, Request::Install).await
+    }
+
+    /// Executes Uninstall; for update, with argument 1: the software stays until the next Install replaces it.
+    #[zbus(out_args("operation"))]
+    async fn uninstall(
+        &self,
+        for_update: bool,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let call = Caller { connection, header };
+        self.0
+            .request(call, Request::Uninstall { for_update })
+            .await
+    }
+
+    /// Removes the software in place with its configuration, if root's policy allows it (`allow-purge` in
+    /// installer.toml). If not, the operation ends with Update Result 57, and nothing is removed. A server cannot do
+    /// this: it has Uninstall.
+    #[zbus(out_args("operation"))]
+    async fn purge(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let call = Caller { connection, header };
+        self.0.request(call, Request::Purge).await
+    }
+
+    /// Executes Activate. Outside INSTALLED it acts on the software in place; a server's Activate has no effect there.
+    #[zbus(out_args("operation"))]
+    async fn activate(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let call = Caller { connection, header };
+        self.0.request(call, Request::Activate).await
+    }
+
+    /// Executes Deactivate. Outside INSTALLED it acts on the software in place; a server's has no effect there.
+    #[zbus(out_args("operation"))]
+    async fn deactivate(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let header = &header;
+        let call = Caller { connection, header };
+        self.0.request(call, Request::Deactivate).await
+    }
+
+    /// Cancels this operation, and no other that may run by now. A download or its judgement ends with Update Result
+    /// 57. An operation that waits to start ends, and a job ends if the installer has changed nothing yet. A server
+    /// cannot do this: it has Delete.
+    async fn cancel(
+        &self,
+        operation: OwnedObjectPath,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let call = Caller { connection, header };
+        let done = self.0.request(call, Request::Cancel(operation));
+        done.await.map(drop)
+    }
+
+    /// Deletes the instance, with a download that runs. Refused while software is in place.
+    async fn delete(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let header = &header;
+        let call = Caller { connection, header };
+        self.0.request(call, Request::Delete).await.map(drop)
+    }
+
+    /// Its id.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> u16 {
+        self.0.read(|instance| instance.id)
+    }
+
+    /// Whether a local user created it. The server or the factory made the others.
+    #[zbus(property)]
+    fn local(&self) -> bool {
+        self.0.read(|instance| instance.local)
+    }
+
+    /// Resource 0.
+    #[zbus(property)]
+    fn pkg_name(&self) -> String {
+        self.0.read(|instance| instance.pkg_name.clone())
+    }
+
+    /// Resource 1.
+    #[zbus(property)]
+    fn pkg_version(&self) -> String {
+        self.0.read(|instance| instance.pkg_version.clone())
+    }
+
+    /// Resource 7: 0 INITIAL, 1 DOWNLOAD STARTED, 2 DOWNLOADED, 3 DELIVERED, 4 INSTALLED.
+    #[zbus(property)]
+    fn update_state(&self) -> u8 {
+        self.0.read(|instance| instance.update_state)
+    }
+
+    /// The name of Update State.
+    #[zbus(property)]
+    fn update_state_name(&self) -> String {
+        self.0.read(|instance| instance.update_state_name.clone())
+    }
+
+    /// Resource 8.
+    #[zbus(property)]
+    fn update_supported_objects(&self) -> bool {
+        self.0.read(|instance| instance.update_supported_objects)
+    }
+
+    /// Resource 9.
+    #[zbus(property)]
+    fn update_result(&self) -> u8 {
+        self.0.read(|instance| instance.update_result)
+    }
+
+    /// Resource 13: the ids of an object and its instance; 65535 and 65535 where it leads nowhere.
+    #[zbus(property)]
+    fn package_settings(&self) -> (u16, u16) {
+        self.0.read(|instance| instance.package_settings)
+    }
+
+    /// Resource 16 as public text: a number of TS Appendix B, a colon, and one line. The line has no output of programs,
+    /// and of a Package URI only origin and file name. `Reasons` has the line that the server reads.
+    #[zbus(property)]
+    fn status_reason(&self) -> String {
+        self.0.read(|instance| instance.status_reason.clone())
+    }
+
+    /// Resource 12.
+    #[zbus(property)]
+    fn activation_state(&self) -> bool {
+        self.0.read(|instance| instance.activation_state)
+    }
+
+    /// Name and version of the software that is on the device, also while the instance is not INSTALLED; empty
+    /// where there is none.
+    #[zbus(property)]
+    fn in_place(&self) -> (String, String) {
+        self.0.read(|instance| instance.in_place.clone())
+    }
+
+    /// Whether the software in place runs and starts at boot. In INSTALLED that is Resource 12.
+    #[zbus(property)]
+    fn in_place_runs(&self) -> bool {
+        self.0.read(|instance| instance.in_place_runs)
+    }
+
+    /// Whether the software in place has nothing for the service manager to start. `InPlaceRuns` and Resource 12 then
+    /// only tell which of Activate and Deactivate was the last.
+    #[zbus(property)]
+    fn in_place_has_no_services(&self) -> bool {
+        self.0.read(|instance| instance.in_place_has_no_services)
+    }
+
+    /// Whether an Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
+    #[zbus(property)]
+    fn busy(&self) -> bool {
+        self.0.read(|instance| instance.busy)
+    }
+
+    /// What is being done, downloads included; `/` where nothing is.
+    #[zbus(property)]
+    fn operation(&self) -> OwnedObjectPath {
+        self.0.read(|instance| instance.operation.clone())
+    }
+
+    /// How far that is, in percent; -1 where it is not known.
+    #[zbus(property)]
+    fn percent(&self) -> i16 {
+        self.0.read(|instance| instance.percent)
+    }
+}

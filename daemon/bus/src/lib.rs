@@ -1,0 +1,29 @@
+//! What wharfd and wharfctl agree on. Each interface of D-Bus is declared once, and zbus makes the proxy from it: wharfd
+//! serves the interface, wharfctl calls the proxy. So no name of a method or property is written on both sides.
+//!
+//! - `names`: the name on the bus, the paths of objects, the address of the bus.
+//! - `agent`, `instance`, `operation`: one interface each, with its properties as a struct and the trait that serves it.
+//! - `objects`: all objects at one moment, as `GetManagedObjects` gives them.
+//! - `caller`: the process that called a method.
+//! - `finding`: the result of one check of `wharfctl doctor`. wharfd does those that need its settings.
+
+mod agent;
+mod caller;
+mod finding;
+mod instance;
+mod names;
+mod objects;
+mod operation;
+
+#[cfg(test)]
+mod documentation;
+
+pub use agent::{Agent, AgentObject, AgentProxy, AgentService, HistoryLine, KeptOperation, Reason};
+pub use caller::{Caller, ONLY_ROOT};
+pub use finding::{Finding, Verdict, bad, ok};
+pub use instance::{Instance, InstanceObject, InstanceProxy, InstanceService, Request};
+pub use names::{
+    AGENT_PATH, NAME, address, instance_id, instance_path, operation_name, operation_path,
+};
+pub use objects::{Interfaces, Objects};
+pub use operation::{Operation, OperationObject, OperationService, SERVER, State, USER};

@@ -1,0 +1,22 @@
+//! All objects at one moment, as `GetManagedObjects` gives them.
+
+use std::collections::HashMap;
+
+use zbus::{DeserializeDict, OwnedObjectPath, Type};
+
+use crate::{Instance, Operation};
+
+/// The objects below the agent.
+pub type Objects = HashMap<OwnedObjectPath, Interfaces>;
+
+/// The interfaces of one object.
+#[derive(Debug, Clone, PartialEq, Eq, DeserializeDict, Type)]
+#[zbus(signature = "a{sa{sv}}")]
+pub struct Interfaces {
+    /// An instance of Object 9.
+    #[zbus(rename = "org.wharfd.Agent1.Instance")]
+    pub instance: Option<Instance>,
+    /// An operation.
+    #[zbus(rename = "org.wharfd.Agent1.Operation")]
+    pub operation: Option<Operation>,
+}
