@@ -31,11 +31,13 @@ pub enum Act {
     CheckConfig,
     /// Only end the registration.
     Deregister,
+    /// Only check the settings for `wharfctl doctor`.
+    Doctor,
 }
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-Usage: wharfd [--root DIR] [--check-config | --deregister]
+Usage: wharfd [--root DIR] [--check-config | --deregister | --doctor]
 
 The software-management agent of this gateway.
 
@@ -43,6 +45,8 @@ The software-management agent of this gateway.
   --check-config  read the configuration, say what is wrong with it, and end
   --deregister    tell the server that this gateway is no longer to be managed by
                   it, and end; to be done while wharfd is stopped
+  --doctor        check the configuration, the server and the machine id, print
+                  what was found as JSON for wharfctl doctor, and end
   --help, --version
 ";
 
@@ -59,6 +63,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, lexop
             Long("root") => arguments.root = parser.value()?.into(),
             Long("check-config") => arguments.act = Act::CheckConfig,
             Long("deregister") => arguments.act = Act::Deregister,
+            Long("doctor") => arguments.act = Act::Doctor,
             Long("help") => return Ok(Command::Help),
             Long("version") => return Ok(Command::Version),
             other => return Err(other.unexpected()),
@@ -89,6 +94,7 @@ mod tests {
         for (word, act) in [
             ("--check-config", Act::CheckConfig),
             ("--deregister", Act::Deregister),
+            ("--doctor", Act::Doctor),
         ] {
             let root = "/srv/x".into();
             let command = parsed(&[word, "--root", "/srv/x"]);

@@ -19,6 +19,7 @@
 //! | [`service_manager`] | what systemd is told |
 //! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
 //! | [`as_wharfd`] | checks with the rights of the service, run by root |
+//! | [`doctor`] | those checks of `wharfctl doctor` that need the settings |
 //! | `kernel_timer` | a timer that wakes once |
 
 pub mod agent;
@@ -28,6 +29,7 @@ pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod doctor;
 pub mod endpoint;
 pub mod file_name;
 pub mod frame_socket;

@@ -15,6 +15,7 @@ use wharfd::{
     arguments::{self, Act, Arguments, Command},
     as_wharfd::as_wharfd,
     config::{ConfigError, Settings},
+    doctor,
     server::deregister,
     service_manager,
 };
@@ -37,6 +38,7 @@ fn start(arguments: Arguments) -> ExitCode {
         Act::Serve => serve(&arguments.root),
         Act::CheckConfig => check(&arguments.root),
         Act::Deregister => end_registration(&arguments.root),
+        Act::Doctor => examine(&arguments.root),
     };
     if let (Act::Serve, Err(error)) = (arguments.act, &done) {
         service_manager::give_up(&error.to_string());
@@ -52,6 +54,15 @@ fn start(arguments: Arguments) -> ExitCode {
 fn check(root: &Path) -> Result<(), Box<dyn Error>> {
     as_wharfd(root, || Settings::check(root))?;
     say("the configuration is sound\n");
+    Ok(())
+}
+
+/// Prints what was found, good or bad.
+fn examine(root: &Path) -> Result<(), Box<dyn Error>> {
+    let runtime = runtime()?;
+    let findings = runtime.block_on(doctor::findings(root));
+    runtime.shutdown_background();
+    say(&(serde_json::to_string(&findings)? + "\n"));
     Ok(())
 }
 

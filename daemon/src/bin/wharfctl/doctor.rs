@@ -1,62 +1,31 @@
 //! `wharfctl doctor`: what has to be so for wharfd to do its work, each looked at by itself, with what to do. Changes
-//! nothing, and needs no wharfd that runs.
+//! nothing, and needs no wharfd that runs. What needs the settings of wharfd or the policy of root, their programs check.
 
 mod disk;
-mod machine_id;
 mod policy;
 
 use std::{
-    io::ErrorKind,
-    net::ToSocketAddrs as _,
     path::Path,
     process::{Command, Stdio},
 };
 
-use serde::Serialize;
-use wharfd::{
-    as_wharfd::as_wharfd,
-    clock,
-    config::{ConfigError, Server, Settings},
-};
+use wharf_bus::{Finding, Verdict, bad, ok};
 
-use self::{disk::disks, machine_id::machine_id, policy::Policy};
+use self::{disk::disks, policy::Policy};
 use crate::{
     agent::Agent,
     failure::Failure,
-    handshake,
     keys::{self, Key},
     look::{Look, Tone},
-    model,
+    model, program,
     show::print,
 };
 
-/// What was looked at, and how it is.
-#[derive(Debug, Serialize)]
-struct Finding {
-    check: &'static str,
-    verdict: Verdict,
-    found: String,
-    /// What to do.
-    advice: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Ok,
-    Warn,
-    Fail,
-}
-
 /// Prints all findings. That one failed is a failure.
 pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
-    let settings = as_wharfd(root, || Settings::read(root));
     let policy = policy::read(root);
-    let mut findings = vec![configuration(&settings), the_clock(policy.as_ref().ok())];
-    if let Ok(settings) = &settings {
-        findings.extend(the_server(settings).await);
-        findings.extend(machine_id(root, &settings.endpoint));
-    }
+    let mut findings = of_wharfd(root);
+    findings.insert(1, the_clock(policy.as_ref().ok()));
     findings.extend(the_agent(root).await);
     findings.push(policy::finding(&policy));
     if policy.is_ok() {
@@ -90,62 +59,22 @@ fn line(finding: &Finding, look: Look) -> String {
     text
 }
 
-fn ok(check: &'static str, found: impl Into<String>) -> Finding {
-    Finding {
-        check,
-        verdict: Verdict::Ok,
-        found: found.into(),
-        advice: None,
-    }
-}
-
-fn bad(
-    check: &'static str,
-    verdict: Verdict,
-    found: impl Into<String>,
-    advice: impl Into<String>,
-) -> Finding {
-    Finding {
-        check,
-        verdict,
-        found: found.into(),
-        advice: Some(advice.into()),
-    }
-}
-
-fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
-    let check = "configuration";
-    match settings {
-        Ok(settings) => ok(check, format!("sound; endpoint name {}", settings.endpoint)),
-        Err(ConfigError::Read { file, source })
-            if source.kind() == ErrorKind::PermissionDenied
-                && !nix::unistd::geteuid().is_root() =>
-        {
-            let found = format!("{} is for root and wharfd alone", file.display());
-            bad(check, Verdict::Warn, found, "ask as root")
-        }
-        Err(error @ ConfigError::Value { key, .. }) if key == "psk-identity" => bad(
-            check,
-            Verdict::Fail,
-            error.to_string(),
-            "correct that, unless it is a credential, which is seen here only while wharfd runs; then: systemctl \
-             reload-or-restart wharfd",
-        ),
-        Err(error) => bad(
-            check,
-            Verdict::Fail,
-            error.to_string(),
-            "correct that, then: systemctl reload-or-restart wharfd",
-        ),
+/// The findings of wharfd about its settings. The first one is about the configuration.
+fn of_wharfd(root: &Path) -> Vec<Finding> {
+    let advice = "look whether wharfd is installed whole, and as new as wharfctl";
+    match program::WHARFD.ask::<Vec<Finding>>(root, ["--doctor"]) {
+        Ok(findings) if !findings.is_empty() => findings,
+        Ok(_) => vec![bad("configuration", Verdict::Fail, "not checked", advice)],
+        Err(why) => vec![bad("configuration", Verdict::Fail, why, advice)],
     }
 }
 
 /// Compares wharfd's clock with that of the installer, which judges signatures.
 fn the_clock(policy: Option<&Policy>) -> Finding {
     let check = "clock";
-    let now = crate::text::time(clock::now());
+    let now = crate::text::time(wharf_clock::now());
     let doubt = policy.and_then(|policy| policy.clock.as_ref());
-    match (clock::is_set(), doubt) {
+    match (wharf_clock::is_set(), doubt) {
         (true, None) => ok(check, now),
         (true, Some(doubt)) => {
             let (verdict, advice) = match doubt.believed {
@@ -167,60 +96,6 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
             "set it, and have it set at each boot: timedatectl set-ntp true",
         ),
     }
-}
-
-/// A missing server is no failure.
-async fn the_server(settings: &Settings) -> Vec<Finding> {
-    let Some(server) = &settings.server else {
-        let found = "none is configured: packages are managed here alone";
-        return vec![ok("server", found)];
-    };
-    let name = name_service(server);
-    let is_known = name.verdict == Verdict::Ok;
-    let mut findings = vec![name];
-    if is_known {
-        findings.extend(handshake(server, settings).await);
-    }
-    findings
-}
-
-fn name_service(server: &Server) -> Finding {
-    let check = "server's name";
-    let address = &server.address;
-    match (address.host(), address.port()).to_socket_addrs() {
-        Ok(mut found) => {
-            let first = found.next().map(|first| first.ip().to_string());
-            ok(
-                check,
-                format!("{} is {}", address.host(), first.unwrap_or_default()),
-            )
-        }
-        Err(error) => bad(
-            check,
-            Verdict::Fail,
-            format!("{} has no address: {error}", address.host()),
-            "look at the name in wharfd.toml, at /etc/resolv.conf, and whether the network is up",
-        ),
-    }
-}
-
-async fn handshake(server: &Server, settings: &Settings) -> Option<Finding> {
-    let check = "handshake";
-    let psk = server.psk.as_ref()?;
-    let server = &server.address;
-    let tried = handshake::try_with(server, psk, settings.timing.ack_timeout).await;
-    Some(match tried {
-        Ok(()) => ok(
-            check,
-            format!("{server} takes the key of {:?}", psk.identity()),
-        ),
-        Err(why) => bad(
-            check,
-            Verdict::Fail,
-            why,
-            "\"When the server is not reached\" in /usr/share/doc/wharfd/operator.md has each",
-        ),
-    })
 }
 
 async fn the_agent(root: &Path) -> Vec<Finding> {

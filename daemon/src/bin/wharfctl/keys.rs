@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{arguments::Keys, failure::Failure, installer};
+use crate::{arguments::Keys, failure::Failure, program::INSTALLER};
 
 /// What doctor wants to know of a certificate.
 #[derive(Debug, Deserialize)]
@@ -26,7 +26,8 @@ pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Fail
             "the keyring is root's: try sudo".to_owned(),
         ));
     }
-    let mut command = installer::command(root, json);
+    let mut command = INSTALLER.command(root);
+    command.args(json.then_some("--json"));
     let words: Vec<OsString> = match verb {
         Keys::List => vec!["list".into()],
         Keys::Add { file, allow } => {
@@ -38,14 +39,14 @@ pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Fail
     };
     command.args(["--", "keys"]).args(words); // a file may begin with a dash
     let output = command.stdout(Stdio::inherit()).output();
-    let output = output.map_err(installer::not_started)?;
-    let why = installer::said(&output.stderr);
+    let output = output.map_err(|error| INSTALLER.not_started(error))?;
+    let why = INSTALLER.said(&output.stderr);
     match output.status.code().map(u8::try_from) {
         Some(Ok(code)) if why.is_empty() => Ok(code.into()),
         Some(_) => Err(Failure::Refused(why)),
         None => Err(Failure::Refused(format!(
             "{} was ended by a signal",
-            installer::program().display()
+            INSTALLER.path().display()
         ))),
     }
 }
@@ -63,13 +64,13 @@ pub(crate) async fn name_in(root: &Path, file: &Path) -> Option<String> {
     }
     let (root, file): (PathBuf, PathBuf) = (root.to_owned(), file.to_owned());
     let asked = tokio::task::spawn_blocking(move || {
-        let words = ["--", "keys", "check"].map(Path::new);
-        installer::ask::<Accepted>(&root, [&words[..], &[&file]].concat())
+        let words = ["--json", "--", "keys", "check"].map(Path::new);
+        INSTALLER.ask::<Accepted>(&root, [&words[..], &[&file]].concat())
     });
     Some(asked.await.ok()?.ok()?.name)
 }
 
 /// The keyring as it stands, or why it cannot be used.
 pub(crate) fn read(root: &Path) -> Result<Vec<Key>, String> {
-    installer::ask(root, ["keys", "list"])
+    INSTALLER.ask(root, ["--json", "keys", "list"])
 }

@@ -5,9 +5,10 @@
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
 //! - `look`: the width and the colours of printed text.
 //! - `logs`: the journal's lines, which journalctl prints.
+//! - `program`: the other programs of wharfd, which wharfctl asks.
 //! - `keys`: asks wharf-installer who may sign. `units`: asks it for the units of a package.
 //! - `completions`: the scripts for shells, and the names that they complete.
-//! - `doctor`: what has to be so for wharfd to work; `handshake`: whether the server takes the key.
+//! - `doctor`: what has to be so for wharfd to work.
 //! - `cancel`: ends the running operation.
 //! - `change`, `install`: the verbs that request something and wait for its end. `follow`: how they wait.
 
@@ -19,13 +20,12 @@ mod completions;
 mod doctor;
 mod failure;
 mod follow;
-mod handshake;
 mod install;
-mod installer;
 mod keys;
 mod logs;
 mod look;
 mod model;
+mod program;
 mod show;
 mod text;
 mod trace;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Failure, installer, look::Look, show::print, text};
+use crate::{failure::Failure, look::Look, program::INSTALLER, show::print, text};
 
 /// A unit, or a file that starts something without one. The names are wharf-installer's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failur
             "only root sees what wharfd does with units: try sudo".to_owned(),
         ));
     }
-    let asked = installer::ask(root, ["--", "units", package]);
+    let asked = INSTALLER.ask(root, ["--json", "--", "units", package]);
     let units: Vec<Unit> = asked.map_err(Failure::Refused)?;
     print(json, &units, || match units.is_empty() {
         true => format!("{package} has no units\n"),

@@ -3,8 +3,9 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use nix::sys::statvfs::statvfs;
+use wharf_bus::{Finding, Verdict, bad, ok};
 
-use super::{Finding, Verdict, bad, ok, policy::Policy};
+use super::policy::Policy;
 
 /// wharfd keeps its database there: so much it may need soon.
 const DATABASE: u64 = 4 * 1024 * 1024;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use wharf_bus::{Finding, Verdict, bad, ok};
 
-use super::{Finding, Verdict, bad, ok};
-use crate::installer;
+use crate::program;
 
 /// A policy that holds.
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub(super) struct Doubt {
 
 /// What is read, or why that cannot be.
 pub(super) fn read(root: &Path) -> Result<Policy, String> {
-    installer::ask(root, ["--check-config"])
+    program::INSTALLER.ask(root, ["--json", "--check-config"])
 }
 
 pub(super) fn finding(policy: &Result<Policy, String>) -> Finding {

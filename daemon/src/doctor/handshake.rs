@@ -16,7 +16,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Tries the addresses of the server's name until one takes the key. What the last one did is why none did.
-pub(crate) async fn try_with(
+pub(super) async fn try_with(
     server: &ServerAddress,
     psk: &Psk,
     ack_timeout: Duration,

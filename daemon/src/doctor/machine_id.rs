@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::{Finding, Verdict, bad, ok};
+use wharf_bus::{Finding, Verdict, bad, ok};
+
+use crate::endpoint;
 
 /// An image that is copied with its machine id gets other SSH host keys at its first boot, and the id is older. Nothing
 /// where the endpoint name does not come from the id.
@@ -10,7 +12,7 @@ pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let check = "machine id";
     let made = |path: &str| fs::metadata(root.join(path)).and_then(|file| file.modified());
-    let own = wharfd::endpoint::from_machine_id(root).ok();
+    let own = endpoint::from_machine_id(root).ok();
     own.filter(|own| own == endpoint)?;
     let id = made("etc/machine-id").ok()?;
     let host_key = made("etc/ssh/ssh_host_ed25519_key").ok();
@@ -54,7 +56,7 @@ mod tests {
             "0123456789abcdef0123456789abcdef\n",
             40,
         );
-        let endpoint = wharfd::endpoint::from_machine_id(root).unwrap();
+        let endpoint = endpoint::from_machine_id(root).unwrap();
         let verdict = || machine_id(root, &endpoint).map(|found| (found.verdict, found.found));
         let fine = "nothing says that it was copied with an image".to_owned();
         assert_eq!(verdict(), Some((Verdict::Ok, fine.clone())), "no host key");
