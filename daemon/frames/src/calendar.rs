@@ -8,7 +8,7 @@ pub fn day(seconds: u64) -> String {
 
 /// Year, month and day of the month of a day since 1970-01-01. Years begin in March here, so that the leap day ends the
 /// year.
-pub const fn date(day: u64) -> (u64, u64, u64) {
+const fn date(day: u64) -> (u64, u64, u64) {
     let day = day + 719_468; // since 0000-03-01
     let (era, day) = (day / 146_097, day % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

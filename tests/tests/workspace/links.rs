@@ -17,10 +17,23 @@ const PARSERS: [&str; 6] = [
 
 /// What each program is without besides [`PARSERS`], which wharf-inspect alone has, so that what is hostile, large or
 /// privileged stays behind its wall.
-const WITHOUT: [(&str, &[&str]); 4] = [
+const WITHOUT: [(&str, &[&str]); 5] = [
     (
         "wharfd",
         &["hyper", "native-tls", "reqwest", "wharf-installers"],
+    ),
+    (
+        "wharfctl",
+        &[
+            "lwm2m",
+            "openssl",
+            "rusqlite",
+            "wharf-configuration",
+            "wharf-installers",
+            "wharf-journal",
+            "wharf-transport",
+            "wharfd",
+        ],
     ),
     ("wharf-fetch", &["rusqlite", "wharf-installers"]),
     (

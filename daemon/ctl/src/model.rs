@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn the_manual_page_has_every_name_in_json() {
         let history = HistoryLine::from(wharf_bus::HistoryLine::default());
-        let page = include_str!("../../../../docs/man/wharfctl.1");
+        let page = include_str!("../../../docs/man/wharfctl.1");
         let kept = Kept {
             operation: everything().operations.remove(0),
             package: None,

@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_manual_page_has_every_verb_and_every_option() {
-        let page = include_str!("../../../../docs/man/wharfctl.1").replace('\\', "");
+        let page = include_str!("../../../docs/man/wharfctl.1").replace('\\', "");
         let command = Arguments::command();
         for verb in command.get_subcommands() {
             assert!(page.contains(verb.get_name()), "no {}", verb.get_name());
