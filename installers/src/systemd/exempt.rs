@@ -53,16 +53,16 @@ impl Systemd {
         Ok(Change::Changed)
     }
 
-    /// The package is inactive if somebody else has stopped it.
+    /// The package is inactive if somebody else has stopped it. A unit that systemd skipped is not stopped.
     pub(super) fn deactivate_exempt(
         &self,
         package: &PackageName,
         shipped: &Shipped,
     ) -> Result<Change, Failure> {
-        let running = self.exempt_that(shipped, UnitState::is_up_or_coming)?;
-        if !running.is_empty() {
-            let units: Vec<&UnitName> = running.iter().collect();
-            let why = "it runs (`systemctl disable --now` is yours)";
+        let exempt = self.exempt_that_count(shipped)?;
+        if !exempt.is_empty() {
+            let units: Vec<&UnitName> = exempt.iter().collect();
+            let why = "it runs, or is skipped by a condition (`systemctl disable --now` is yours)";
             return Err(not_ours(shipped, "stopped", &units, why));
         }
         let was = Record::read(&self.root, package)?.is_some_and(|record| record.activated);
@@ -91,26 +91,20 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// The units that make the package active: systemd started them, or skipped them.
+    /// The units that make the package active: another unit starts them, and systemd started or skipped them.
     pub(super) fn exempt_that_count(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
-        self.exempt_that(shipped, |state| {
-            state.is_up_or_coming() || state.is_skipped()
-        })
-    }
-
-    /// The units for which this holds and that another unit starts. A unit that only a request starts comes and goes.
-    fn exempt_that(
-        &self,
-        shipped: &Shipped,
-        holds: impl Fn(&UnitState) -> bool,
-    ) -> Result<Vec<UnitName>, Failure> {
+        let counts = |state: &UnitState| {
+            let is_skipped = state.is_skipped() && state.may_start_at_boot();
+            // A unit that only a request starts comes and goes.
+            (state.is_up_or_coming() || is_skipped) && !state.pulled_by.is_empty()
+        };
         let plain = shipped.exempt.keys().filter(|unit| !unit.is_template());
         let plain: Vec<UnitName> = plain.cloned().collect();
         let states = self.manager.states(&plain)?;
         let those = plain
             .into_iter()
             .zip(&states)
-            .filter(|(_, state)| holds(state) && !state.pulled_by.is_empty());
+            .filter(|(_, state)| counts(state));
         Ok(those.map(|(unit, _)| unit).collect())
     }
 }

@@ -110,6 +110,10 @@ fn a_boot_unit_that_systemd_skips_is_active(machine: &mut Machine) {
     succeeded(&machine.activate("kmod"), true);
     let skipped = "systemd skipped kmod.service (ConditionPathExists=/opt/modules is not met)";
     assert_eq!(machine.skipped("kmod"), skipped);
+    let refused = machine.deactivate("kmod").failure;
+    let words = "[\"kmod.service\"] is never stopped by wharfd, since the device needs it, and it runs, or is skipped";
+    assert_words(refused, words);
+    assert!(machine.is_active("kmod"));
     let by_hand = "mkdir --parents /opt/modules; systemctl start systemd-modules-load";
     machine.container().sh(by_hand);
     assert_eq!(machine.skipped("kmod"), "");
