@@ -259,8 +259,8 @@ impl Drop for Container {
     }
 }
 
-/// The untouched system that all containers lie on.
-fn base() -> &'static Path {
+/// The untouched system that containers lie on.
+pub fn base() -> &'static Path {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| {
         bootstrapped("debian-system", &PACKAGES, "without machine id", |root| {

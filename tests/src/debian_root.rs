@@ -143,6 +143,20 @@ pub fn bootstrapped(
     })
 }
 
+/// A copy of such a system, and what `finish` does to it; made once. It costs less than another bootstrap.
+pub fn grown(name: &str, from: &Path, finished: &str, finish: impl FnOnce(&Path)) -> PathBuf {
+    let recipe = format!("{from:?} {finished}");
+    made_once(&format!("{name}-{}", suite()), &recipe, |folder| {
+        let mut copy = Command::new("cp");
+        output_of(
+            copy.args(["--archive", "--reflink=auto"])
+                .arg(from.join("."))
+                .arg(folder),
+        );
+        finish(folder);
+    })
+}
+
 /// Mounts a root of the test's own in its folder: what it writes stays there, and `base` as it is.
 pub(crate) fn lay_over(base: &Path, folder: &Folder) -> PathBuf {
     let (upper, work) = (folder.make("upper"), folder.make("work"));

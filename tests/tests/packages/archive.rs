@@ -5,22 +5,14 @@ use std::{fs, path::PathBuf, process::Command};
 
 use wharf_tests::{
     command::text_of,
-    debian_root::{archived, bootstrapped},
+    container::base,
+    debian_root::{archived, grown},
 };
 
 use crate::debian::{ALL, Place, Real};
 
-/// The packages of a gateway beside those of the table.
-const BESIDE: [&str; 8] = [
-    "dbus",
-    "iproute2",
-    "libhogweed6",
-    "libnettle8",
-    "libsqlite3-0",
-    "libssl3",
-    "systemd",
-    "systemd-sysv",
-];
+/// A package of a gateway beside those of the table and of every container.
+const BESIDE: &str = "iproute2";
 
 /// The folder of the packages in the untouched system, in the archive's version.
 const FOLDER: &str = "root/packages";
@@ -29,6 +21,7 @@ const FOLDER: &str = "root/packages";
 const FINISH: &str = r#"
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
+apt-get -qq -y --no-install-recommends install $THERE
 mkdir -p /root/packages
 cd /root/packages
 printf '%s\n' $NEW >/tmp/new
@@ -58,9 +51,9 @@ impl Archive {
         let new = packages.iter().filter(|real| real.place == Place::New);
         let new: Vec<&str> = new.map(|real| real.name).collect();
         let all: Vec<&str> = there.iter().chain(&new).copied().collect();
-        let finished = format!("{FINISH} {new:?}");
-        let included: Vec<&str> = BESIDE.into_iter().chain(there).collect();
-        let root = bootstrapped("packages-system", &included, &finished, |root| {
+        let there = format!("{BESIDE} {}", there.join(" "));
+        let finished = format!("{FINISH} {there} {new:?}");
+        let root = grown("packages-system", base(), &finished, |root| {
             let mut finish = Command::new("chroot");
             finish
                 .arg(root)
@@ -69,6 +62,7 @@ impl Archive {
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
                 .env("DEBIAN_FRONTEND", "noninteractive")
                 .env("LC_ALL", "C")
+                .env("THERE", there)
                 .env("NEW", new.join(" "))
                 .env("ALL", all.join(" "));
             text_of(&mut finish);

@@ -21,8 +21,9 @@ use pair::Pair;
 
 #[test]
 fn a_few_real_packages_leave_the_device_as_apt_leaves_it() {
-    let few = ALL.iter().filter(|real| SAMPLE.contains(&real.name));
-    go_through(&few.collect::<Vec<_>>());
+    let few = |real: &&Real| SAMPLE.contains(&real.name);
+    let on_device = |real: &&Real| few(real) || story::is_left(real);
+    go_through(&chosen(few), &chosen(on_device));
 }
 
 #[test]
@@ -30,17 +31,20 @@ fn a_few_real_packages_leave_the_device_as_apt_leaves_it() {
 fn real_packages_leave_the_device_as_apt_leaves_it() {
     let only = std::env::var("PACKAGES").unwrap_or_default();
     let only: Vec<&str> = only.split_whitespace().collect();
-    let chosen = |real: &&Real| only.is_empty() || only.contains(&real.name);
-    go_through(&ALL.iter().filter(chosen).collect::<Vec<_>>());
+    let asked = |real: &&Real| only.is_empty() || only.contains(&real.name);
+    // Each choice finds the same device, which is made once for all of them.
+    go_through(&chosen(asked), &chosen(|_| true));
 }
 
-/// Tests all of these, one after the other, on one gateway and its twin. Then both reboot.
-fn go_through(packages: &[&Real]) {
+fn chosen(which: impl Fn(&&Real) -> bool) -> Vec<&'static Real> {
+    ALL.iter().filter(which).collect()
+}
+
+/// Tests the packages, one after the other, on one gateway and its twin, which are made for all packages of `device`. Then
+/// both reboot.
+fn go_through(packages: &[&Real], device: &[&Real]) {
     assert!(!packages.is_empty(), "no such package is in the table");
-    let is_left = |real: &Real| story::LEFT.iter().any(|(name, _)| *name == real.name);
-    let is_asked = |real: &Real| packages.iter().any(|asked| asked.name == real.name);
-    let all = ALL.iter().filter(|real| is_asked(real) || is_left(real));
-    let mut pair = Pair::boot(&all.collect::<Vec<_>>());
+    let mut pair = Pair::boot(device);
     let mut wrong = Vec::new();
     for real in packages {
         wrong.extend(story::of(&mut pair, real));

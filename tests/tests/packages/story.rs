@@ -282,6 +282,11 @@ fn is_held(difference: &Difference, units: &Path) -> bool {
 /// Software that stays on both across the reboot, and whether it is active.
 pub(crate) const LEFT: [(&str, bool); 2] = [("mosquitto", true), ("lighttpd", false)];
 
+/// Whether the package is one of these.
+pub(crate) fn is_left(real: &Real) -> bool {
+    LEFT.iter().any(|(name, _)| *name == real.name)
+}
+
 fn in_the_table(name: &str) -> &'static Real {
     let mut all = ALL.iter();
     all.find(|real| real.name == name).expect("in the table")
