@@ -97,7 +97,11 @@ impl Device {
             changed(upper, &root, Path::new(""), &mut paths);
         }
         for path in paths {
-            device.add_file(&root, &path);
+            let is_in = |layer: &PathBuf| layer.join(&path).symlink_metadata().is_ok();
+            match changes.iter().any(is_in) {
+                true => device.add_file(&root, &path),
+                false => device.add_untouched(&root, &path),
+            }
         }
         for line in container.sh(UNITS).lines() {
             let (fact, value) = line.split_once('\t').unwrap_or((line, ""));
@@ -106,6 +110,14 @@ impl Device {
             }
         }
         device
+    }
+
+    /// A file that neither of the two has changed exists, or a new folder hides it.
+    fn add_untouched(&mut self, root: &Path, path: &Path) {
+        if root.join(path).symlink_metadata().is_ok() {
+            let fact = format!("file /{}", path.display());
+            self.facts.insert(fact, "untouched".to_owned());
+        }
     }
 
     fn add_file(&mut self, root: &Path, path: &Path) {
@@ -164,7 +176,7 @@ fn changed(upper: &Path, root: &Path, folder: &Path, found: &mut BTreeSet<PathBu
             let path = folder.join(entry.file_name());
             let shown = path.display().to_string();
             let is_volatile =
-                |begin: &&str| shown.starts_with(*begin) || format!("{shown}/") == **begin;
+                |begin: &&str| shown.starts_with(*begin) || begin.strip_suffix('/') == Some(&shown);
             if VOLATILE.iter().any(is_volatile) {
                 continue;
             }
