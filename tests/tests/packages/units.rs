@@ -67,6 +67,11 @@ impl Stopped {
         };
         systemctl(container, "disable", &stopped.enabled)?;
         systemctl(container, "stop", &stopped.ran)?;
+        // To stop a unit may start another one (`OnFailure=`): an administrator stops it as well.
+        let started = units_of(container, package)?;
+        let started = started.into_iter().filter(|unit| unit.runs);
+        let started: Vec<String> = started.map(|unit| unit.name).collect();
+        systemctl(container, "stop", &started)?;
         Ok(stopped)
     }
 
