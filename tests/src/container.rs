@@ -39,7 +39,7 @@ const PACKAGES: [&str; 7] = [
 ];
 
 /// Mounts what systemd-nspawn needs of a machine that may run no systemd itself, in a mount namespace that
-/// is its own, and becomes it. Its cgroup is its own too: several boot at once. As on a machine, programs may ask the
+/// is its own, and runs it. Its cgroup is its own too: several boot at once. As on a machine, programs may ask the
 /// kernel whether its clock is synchronised, which systemd-nspawn refuses by itself.
 const BOOT: &str = r#"set -e
 folder=$1
@@ -47,7 +47,7 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 mount --bind "$folder/cgroup" /sys/fs/cgroup
 echo $$ >"/sys/fs/cgroup/${folder##*/}/cgroup.procs"
-exec systemd-nspawn --quiet --register=no --keep-unit --boot --link-journal=no --console=pipe \
+systemd-nspawn --quiet --register=no --keep-unit --boot --link-journal=no --console=pipe \
     --system-call-filter="adjtimex clock_adjtime clock_adjtime64" \
     --machine="${folder##*/wt-}" --directory="$folder/root" --network-namespace-path="$folder/network""#;
 
@@ -122,10 +122,17 @@ impl Container {
         assert!(self.machine.is_none(), "the container is on");
         let cgroup = self.cgroup();
         fs::create_dir_all(&cgroup).unwrap_or_else(|error| panic!("no cgroup {cgroup:?}: {error}"));
-        // It ends with the test however that ends, and not by a Ctrl-C that is meant for something else.
+        // It ends with the test however that ends, and not by a Ctrl-C that is meant for something else. A namespace of
+        // processes ends with its first one, which unshare ends.
         let mut unshare = Command::new("setpriv");
         unshare
-            .args(["--pdeathsig=KILL", "unshare", "--mount"])
+            .args([
+                "--pdeathsig=KILL",
+                "unshare",
+                "--pid",
+                "--mount-proc",
+                "--kill-child",
+            ])
             .args(["sh", "-c", BOOT, "boot"])
             .arg(self.folder.path())
             .process_group(0)
@@ -136,8 +143,8 @@ impl Container {
         let leader = wait_until("the container's systemd", || {
             let ended = nspawn.exit_status();
             assert!(ended.is_none(), "systemd-nspawn ended: {ended:?}");
-            let mut children = children(nspawn.id()).into_iter();
-            children.find(|child| is_reachable(*child))
+            let mut below = descendants(nspawn.id()).into_iter();
+            below.find(|process| is_reachable(*process))
         });
         self.machine = Some(Machine { nspawn, leader });
         // Fails where a unit failed, which is for the test to judge: `failed_units`.
@@ -270,12 +277,18 @@ pub fn base() -> &'static Path {
     })
 }
 
-fn children(parent: u32) -> Vec<Pid> {
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+/// Those of a process, parents first.
+fn descendants(process: u32) -> Vec<Pid> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
     let children = children.unwrap_or_default();
-    let pids = children.split_whitespace();
-    pids.filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
-        .collect()
+    let children = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    let below = children.flat_map(|child: u32| {
+        let own = i32::try_from(child).map(Pid::from_raw);
+        own.into_iter().chain(descendants(child))
+    });
+    below.collect()
 }
 
 fn is_reachable(leader: Pid) -> bool {

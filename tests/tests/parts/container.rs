@@ -1,6 +1,10 @@
-use std::{fs, net::UdpSocket};
+use std::{fs, net::UdpSocket, process};
 
-use wharf_tests::container::Container;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wharf_tests::{container::Container, folder::processes_in, waiting::wait_until};
 
 #[test]
 fn a_container_boots_and_reboots_and_loses_its_power() {
@@ -31,6 +35,27 @@ fn a_container_boots_and_reboots_and_loses_its_power() {
     container.sh("echo asked >/var/lib/kept; systemctl --no-block reboot");
     container.wait_for_reboot();
     assert_eq!(container.sh("cat /var/lib/kept"), "asked");
+    it_ends_with_its_test(&container);
+}
+
+/// The kernel kills the test's child when the test ends, and nothing else.
+fn it_ends_with_its_test(container: &Container) {
+    let path = container.path();
+    let folder = path.parent().unwrap();
+    let inside = container.inside("/etc");
+    assert!(inside.exists());
+    let is_child = |it: &Pid| parent(*it) == Some(process::id());
+    let child = processes_in(folder).into_iter().find(is_child);
+    kill(child.expect("a child of this test"), Signal::SIGKILL).unwrap();
+    wait_until("the end of its systemd", || {
+        (!inside.exists()).then_some(())
+    });
+}
+
+fn parent(process: Pid) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    parent.trim().parse().ok()
 }
 
 fn it_reaches_the_test_and_nothing_else(container: &Container) {
