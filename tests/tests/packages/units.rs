@@ -16,7 +16,7 @@ units=$(dpkg -L "$PACKAGE" | sed -nE \
     -e 's,^(/usr)?/lib/systemd/system/([^/@]*\.(service|socket|timer|path|target))$,\2,p' \
     -e 's,^/etc/init.d/([^/.]*)$,\1.service,p' | sort -u)
 [ -z "$units" ] || printf '%s\n\n' "$units"
-[ -z "$units" ] || systemctl show -p Id -p ActiveState -p UnitFileState $units
+[ -z "$units" ] || systemctl show -p Id -p ActiveState -p UnitFileState -p TriggeredBy $units
 "#;
 
 /// A unit of a package on a device.
@@ -25,6 +25,8 @@ pub(crate) struct Unit {
     name: String,
     is_enabled: bool,
     pub(crate) runs: bool,
+    /// The units that start it when needed.
+    triggers: Vec<String>,
 }
 
 /// The units of an installed package, and the loaded instances of its templates.
@@ -41,10 +43,12 @@ pub(crate) fn units_of(container: &Container, package: &str) -> Result<Vec<Unit>
         let value = |property| unit.lines().find_map(|line| line.strip_prefix(property));
         let name = value("Id=").filter(|id| is_its(id))?;
         let active = value("ActiveState=").unwrap_or_default();
+        let triggers = value("TriggeredBy=").unwrap_or_default();
         Some(Unit {
             name: name.to_owned(),
             is_enabled: value("UnitFileState=") == Some("enabled"),
             runs: ["active", "activating", "reloading"].contains(&active),
+            triggers: triggers.split_whitespace().map(str::to_owned).collect(),
         })
     });
     Ok(units.collect())
@@ -66,6 +70,10 @@ impl Stopped {
             ran: names(|unit| unit.runs),
         };
         systemctl(container, "disable", &stopped.enabled)?;
+        // systemctl warns of those that would start a stopped unit again.
+        let running = units.iter().filter(|unit| unit.runs);
+        let triggers: Vec<&String> = running.flat_map(|unit| &unit.triggers).collect();
+        systemctl(container, "stop", &triggers)?;
         systemctl(container, "stop", &stopped.ran)?;
         // To stop a unit may start another one (`OnFailure=`): an administrator stops it as well.
         let started = units_of(container, package)?;
