@@ -396,6 +396,24 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_did_not_end_well_leaves_no_file_that_counts_as_installed() {
+        let bench = Bench::new();
+        bench.ledger.doubt(&acme()).unwrap();
+        assert!(bench.entry().is_none(), "there was nothing to doubt");
+
+        bench.record(&judged("2.0", 5));
+        bench.ledger.doubt(&acme()).unwrap();
+        let expected = Entry {
+            format: FORMAT,
+            version: version("2.0"),
+            certificate: Some(SIGNER.into()),
+            signed_at: 5,
+            digest: [0; 32],
+        };
+        assert_eq!(bench.entry(), Some(expected));
+    }
+
+    #[test]
     fn what_somebody_else_installed_raises_the_record_and_never_lowers_it() {
         let bench = Bench::new();
         let raise = |text: &str| {
