@@ -1,5 +1,5 @@
 //! The copy of the database that is kept from before a migration, and what a wharfd does with it that knows no later
-//! schema. It holds no User Name and no Password. Knows where copies lie, and no table but theirs.
+//! schema. It holds no User Name, no Password and no registration. Knows where copies lie, and no table but theirs.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::schema::FORGET_CREDENTIALS;
+use super::schema::forget;
 
 /// Why no copy was made.
 #[derive(Debug)]
@@ -44,19 +44,19 @@ pub(super) fn keep(connection: &Connection, file: &Path, schema: u32) -> Result<
         .open(&part)?;
     let path = part.to_str().ok_or(io::ErrorKind::InvalidFilename);
     connection.execute("VACUUM INTO ?", [path.map_err(io::Error::from)?])?;
-    forget_credentials(&part)?;
+    forget_in(&part, schema)?;
     File::open(&part)?.sync_all()?;
     fs::rename(&part, &copy)?;
     sync_folder(file)?;
     Ok(())
 }
 
-/// Nothing of them is left: neither in a free page, nor in a journal beside the file.
-fn forget_credentials(part: &Path) -> rusqlite::Result<()> {
+/// Leaves no secret in a free page, nor in a journal beside the file.
+fn forget_in(part: &Path, schema: u32) -> rusqlite::Result<()> {
     let copy = Connection::open(part)?;
     copy.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
     copy.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-    copy.execute(FORGET_CREDENTIALS, [])?;
+    copy.execute_batch(forget(schema))?;
     copy.close().map_err(|(_, error)| error)
 }
 

@@ -7,8 +7,17 @@ use super::database::Migration;
 /// The first is applied to an empty file; `user_version` counts those that were.
 pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth];
 
-/// What a copy from before a migration is not to hold.
-pub(super) const FORGET_CREDENTIALS: &str = "UPDATE instance SET user_name = NULL, password = NULL";
+/// Removes from a copy of this schema what it must not hold: User Name and Password, which nothing would erase there,
+/// and the registration, whose Message IDs and Observe numbers an older wharfd would use again.
+pub(super) const fn forget(schema: u32) -> &'static str {
+    match schema {
+        1 => "UPDATE instance SET user_name = NULL, password = NULL",
+        _ => {
+            "UPDATE instance SET user_name = NULL, password = NULL; DELETE FROM location; DELETE FROM observation; \
+             DELETE FROM registration; DELETE FROM answered"
+        }
+    }
+}
 
 fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_1.sql"))

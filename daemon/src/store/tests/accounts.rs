@@ -52,6 +52,24 @@ fn rows_of_the_fourth_schema_belong_to_account_1() {
 }
 
 #[test]
+fn an_older_wharfd_that_takes_the_copy_finds_no_registration_in_it() {
+    let folder = of_the_fourth_schema();
+    drop(folder.open().unwrap());
+    let older = Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap();
+    let count = |table: &str| -> u32 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let counted = older.connection.query_row(&sql, [], |row| row.get(0));
+        counted.unwrap()
+    };
+    for table in ["registration", "location", "observation", "answered"] {
+        assert_eq!(count(table), 0, "{table}");
+    }
+    for table in ["account", "local_port", "instance", "effect", "history"] {
+        assert_eq!(count(table), 1, "{table}");
+    }
+}
+
+#[test]
 fn what_is_kept_of_a_server_is_not_what_is_kept_of_another() {
     let folder = Folder::new();
     let mut store = folder.open().unwrap();
