@@ -5,6 +5,7 @@ use std::{os::fd::OwnedFd, pin::pin};
 
 use tokio::time::timeout;
 use wharf_frames::{Failure, OperationId};
+use wharf_journal::message;
 use wharf_software::{
     Event, Instance, InstanceId, Kind, Operation, Origin, Refusal, Source, Transition, Write,
     create::{Wanted, create, free_id},
@@ -64,10 +65,6 @@ impl Agent {
             return drop(answer.send(cancelled));
         };
         let context = self.context.clone();
-        let kept = context.store.borrow_mut().keep_cancel(job.id, Some(user));
-        if let Err(error) = kept {
-            return drop(answer.send(Err(not_stored(error))));
-        }
         tokio::task::spawn_local(async move {
             let kind = job.kind;
             let mut cancelled = pin!(cancel_job(&context, id, user, job));
@@ -275,19 +272,31 @@ fn noted(kind: Kind) -> Refused {
     ))
 }
 
-/// Has the installer cancel the job. Until it has answered, a restarted wharfd asks it again.
+/// Has the installer cancel the job. Until it has answered, a restarted wharfd asks it again. A full disk does not stop
+/// the cancel.
 async fn cancel_job(
     context: &Context,
     id: InstanceId,
     user: u32,
     job: Operation,
 ) -> Result<(), Failure> {
+    let keep = |by, otherwise| {
+        let kept = context.store.borrow_mut().keep_cancel(job.id, by);
+        let operation = job.id;
+        kept.inspect_err(|error| {
+            tracing::warn!(
+                MESSAGE_ID = message::NOT_STORED,
+                WHARF_INSTANCE = id.0,
+                WHARF_OPERATION = %operation,
+                "instance {}: a restarted wharfd {otherwise} for the cancel of this job: {error}",
+                id.0
+            );
+        })
+    };
+    let is_kept = keep(Some(user), "does not ask").is_ok();
     let outcome = jobs::cancel(context, job.id).await;
-    let answered = context.store.borrow_mut().keep_cancel(job.id, None);
-    if let Err(error) = answered {
-        tracing::warn!(
-            "the cancel of a job stays stored, and a restarted wharfd asks for it again: {error}"
-        );
+    if is_kept {
+        let _ = keep(None, "asks again");
     }
     tell_cancelled(id, user, &job, &outcome);
     outcome

@@ -3,6 +3,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use wharf_tests::{
     debian_root::frontend_lock, gateway::Gateway, origin::Fault, package::Package, server::format,
     system_bus::SystemBus, waiting::wait_until,
@@ -10,7 +11,8 @@ use wharf_tests::{
 
 use crate::{
     bus::{OnBus, ROOT, call},
-    downloads::last,
+    downloads::{last, operations},
+    stage_set::small_disk,
 };
 
 #[test]
@@ -100,20 +102,24 @@ fn a_push_that_is_cancelled_is_told_to_its_server_with_the_next_block() {
     answer.expect("4.08");
 }
 
+/// The argument of `Cancel` that names an operation.
+fn path_of(operation: &Value) -> String {
+    let id = operation["id"].as_str().unwrap();
+    format!("objpath:/org/wharfd/Agent1/operations/{id}")
+}
+
 #[test]
 fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
-    let mut on_bus = OnBus::on(Gateway::debian(), SystemBus::start);
+    let gateway = Gateway::debian();
+    small_disk(&gateway);
+    let mut on_bus = OnBus::on(gateway, SystemBus::start);
     on_bus.set.deliver(&Package::new("hello", "1.0-1"));
     let root = on_bus.set.gateway.path();
     let lock = frontend_lock(&root);
-    let pull = on_bus.json(&["show", "0"])["operations"][0]["id"].clone();
+    let pull = operations(&on_bus, "0").remove(0);
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
     // Somebody saw the pull, and the server's Install came in between.
-    let path = format!(
-        "objpath:/org/wharfd/Agent1/operations/{}",
-        pull.as_str().unwrap()
-    );
-    let said = call(&on_bus, ROOT, "Cancel", &[&path]);
+    let said = call(&on_bus, ROOT, "Cancel", &[&path_of(&pull)]);
     assert!(
         said.errors.contains("the install that runs is another one"),
         "{said:?}"
@@ -139,6 +145,19 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
     assert_eq!(last(&on_bus, "0"), ["install", "failed", why]);
     let lines = on_bus.set.gateway.daemon().errors();
     lines.wait_for("instance 0: user 0 cancelled the install");
+
+    on_bus.set.client().execute("/9/0/4", "").expect("2.04");
+    let install = wait_until("the install to run", || {
+        let install = operations(&on_bus, "0").pop()?;
+        (install["state"] == "running").then_some(install)
+    });
+    let ballast = on_bus.set.fill_disk();
+    let said = call(&on_bus, ROOT, "Cancel", &[&path_of(&install)]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let lines = on_bus.set.gateway.daemon().errors();
+    lines.wait_for("a restarted wharfd does not ask for the cancel of this job");
+    fs::remove_file(&ballast).unwrap();
+    on_bus.set.wait_for("3/57");
     drop(lock);
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
     on_bus.set.wait_for("4/2");

@@ -159,7 +159,7 @@ fn of_two_downloads_that_do_not_fit_together_the_second_waits_for_the_room_of_th
 }
 
 /// The operations of an instance, oldest first.
-fn operations(on_bus: &OnBus, instance: &str) -> Vec<Value> {
+pub(crate) fn operations(on_bus: &OnBus, instance: &str) -> Vec<Value> {
     let shown = on_bus.json(&["show", instance]);
     shown["operations"].as_array().unwrap().clone()
 }

@@ -1,6 +1,6 @@
 //! Cuts, restarts and kills: what goes on afterwards, and what a server reads.
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{fs, net::TcpListener};
 
 use nix::sys::signal::Signal;
 use wharf_tests::{
@@ -10,7 +10,7 @@ use wharf_tests::{
     waiting::wait_until,
 };
 
-use crate::stage_set::StageSet;
+use crate::stage_set::{StageSet, small_disk};
 
 const LARGE: usize = 20 << 20;
 
@@ -349,28 +349,12 @@ fn a_continued_download_that_was_judged_before_a_crash_is_delivered_without_anot
 #[test]
 fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
     let set = StageSet::configured(Gateway::simulated(), "");
-    let folder = set.gateway.path().join("var/lib/wharfd");
-    let small = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=400k,uid=990,mode=700", "tmpfs"])
-        .arg(&folder)
-        .status();
-    assert!(small.unwrap().success());
+    small_disk(&set.gateway);
     let mut set = set.started();
     let client = set.client();
     set.install(&Package::new("hello", "1.0-1"));
 
-    let ballast = folder.join("ballast");
-    fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
-    let full = wait_until("a request that cannot be stored", || {
-        // What is free in the log's last page still takes a few.
-        let response = client.write_text("/9/0/8", "1");
-        let response = match response.code == "2.04" {
-            true => client.write_text("/9/0/8", "0"),
-            false => response,
-        };
-        (response.code != "2.04").then_some(response)
-    });
-    full.expect("5.00");
+    let ballast = set.fill_disk();
     set.wait_for("4/2");
     // What cannot be kept of it now is kept with the first message after there is room.
     client.observe("/9/0/7").expect("2.05");

@@ -1,6 +1,6 @@
 //! What every scenario begins with: a server, an origin, keys, a gateway that trusts the vendor.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use wharf_tests::{
     folder::Folder,
@@ -149,6 +149,22 @@ impl StageSet {
         })
     }
 
+    /// Fills the small disk of wharfd until nothing can be stored: a Lifetime is one page. Gives the file to remove.
+    pub(crate) fn fill_disk(&self) -> PathBuf {
+        let ballast = self.gateway.path().join("var/lib/wharfd/ballast");
+        fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+        let client = self.client();
+        let full = wait_until("a request that cannot be stored", || {
+            // The free part of the log's last page still takes a few.
+            let mut answers = ["300", "301"]
+                .map(|value| client.write_text("/1/0/1", value))
+                .into_iter();
+            answers.find(|answer| answer.code != "2.04")
+        });
+        full.expect("5.00");
+        ballast
+    }
+
     /// Waits until Update State and Update Result of `/9/0` are these: `3/0`.
     #[track_caller]
     pub(crate) fn wait_for(&self, expected: &str) {
@@ -199,4 +215,13 @@ impl StageSet {
         });
         assert_eq!(told(), expected);
     }
+}
+
+/// Gives wharfd a disk of its own that is soon full.
+pub(crate) fn small_disk(gateway: &Gateway) {
+    let small = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=400k,uid=990,mode=700", "tmpfs"])
+        .arg(gateway.path().join("var/lib/wharfd"))
+        .status();
+    assert!(small.unwrap().success());
 }
