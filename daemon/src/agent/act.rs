@@ -43,9 +43,9 @@ impl Agent {
                 // The facts may be others than when it started.
                 Effect::StartPull { .. } => drop(self.pending.insert(effect.id, effect)),
                 _ => {
-                    let instance = effect.instance;
+                    let (instance, operation) = (effect.instance, effect.effect.operation());
                     self.begin(effect);
-                    self.cancel_again(instance);
+                    self.cancel_again(instance, operation);
                 }
             }
         }

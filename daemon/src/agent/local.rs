@@ -79,9 +79,11 @@ impl Agent {
         });
     }
 
-    /// Cancels the job of an instance, if a local user requested this before a restart and the installer has not answered.
-    pub(super) fn cancel_again(&self, id: InstanceId) {
-        let Some(job) = self.begun_job(id) else {
+    /// Cancels the job that was resumed, if a local user requested this before a restart and the installer has not
+    /// answered. An earlier effect of the instance has no job that the installer could cancel yet.
+    pub(super) fn cancel_again(&self, id: InstanceId, resumed: Option<OperationId>) {
+        let job = self.begun_job(id);
+        let Some(job) = job.filter(|job| Some(job.id) == resumed) else {
             return;
         };
         let context = self.context.clone();
