@@ -33,9 +33,9 @@ pub struct Job {
     pub handover: Handover,
 }
 
-/// The jobs that the installer may not have yet, each with the callers that wait for its cancellation.
+/// The jobs that the installer may not have yet, each with the cancel that waits for the handover.
 #[derive(Debug, Clone, Default)]
-pub struct Handovers(Rc<RefCell<BTreeMap<OperationId, Vec<Wish>>>>);
+pub struct Handovers(Rc<RefCell<BTreeMap<OperationId, Option<Wish>>>>);
 
 type Wish = oneshot::Sender<Result<(), Failure>>;
 
@@ -49,7 +49,7 @@ pub struct Handover {
 impl Handovers {
     /// Begins the handover of a job to the installer.
     pub fn begin(&self, operation: OperationId) -> Handover {
-        self.0.borrow_mut().insert(operation, Vec::new());
+        self.0.borrow_mut().insert(operation, None);
         Handover {
             all: self.clone(),
             operation,
@@ -59,9 +59,9 @@ impl Handovers {
     /// The receiver for the outcome of a cancel; none if the installer has the job.
     fn wish(&self, operation: OperationId) -> Option<oneshot::Receiver<Result<(), Failure>>> {
         let mut all = self.0.borrow_mut();
-        let wishes = all.get_mut(&operation)?;
+        let wish = all.get_mut(&operation)?;
         let (sender, outcome) = oneshot::channel();
-        wishes.push(sender);
+        *wish = Some(sender);
         Some(outcome)
     }
 }
@@ -69,14 +69,13 @@ impl Handovers {
 impl Handover {
     fn is_unwanted(&self) -> bool {
         let all = self.all.0.borrow();
-        all.get(&self.operation)
-            .is_some_and(|wishes| !wishes.is_empty())
+        all.get(&self.operation).is_some_and(Option::is_some)
     }
 
     /// The installer has the job: later cancels go straight to the installer.
     fn end(&self, outcome: &Result<(), Failure>) {
-        let wishes = self.all.0.borrow_mut().remove(&self.operation);
-        for wish in wishes.into_iter().flatten() {
+        let wish = self.all.0.borrow_mut().remove(&self.operation);
+        if let Some(wish) = wish.flatten() {
             let _ = wish.send(outcome.clone()); // the caller is gone
         }
     }
@@ -88,7 +87,7 @@ impl Drop for Handover {
     }
 }
 
-/// Cancels a job by the installer, as soon as the installer has it and answers.
+/// Cancels a job by the installer, as soon as the installer has it and answers. One call at a time for each job.
 pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Failure> {
     match context.handovers.wish(operation) {
         Some(outcome) => outcome.await.unwrap_or_else(|_| {

@@ -1,9 +1,9 @@
 //! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
 //! the server sees them and is notified. And what of the agent is shown there.
 
-use std::{os::fd::OwnedFd, pin::pin};
+use std::os::fd::OwnedFd;
 
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use wharf_frames::{Failure, OperationId};
 use wharf_journal::message;
 use wharf_software::{
@@ -21,6 +21,9 @@ use crate::{
     store::{HistoryEntry, StoreError},
     work::{Context, operation_id, stage_id},
 };
+
+/// The outcome of a cancel, as soon as there is one.
+pub(super) type Cancelled = watch::Receiver<Option<Result<(), Failure>>>;
 
 /// So many operations that have ended are shown.
 const ENDED_SHOWN: u32 = 16;
@@ -64,35 +67,48 @@ impl Agent {
             let cancelled = self.request_local(id, Request::Cancel(operation), user);
             return drop(answer.send(cancelled));
         };
-        let context = self.context.clone();
+        let kind = job.kind;
+        let mut cancelled = self.cancel_once(id, user, job);
         tokio::task::spawn_local(async move {
-            let kind = job.kind;
-            let mut cancelled = pin!(cancel_job(&context, id, user, job));
+            let outcome = timeout(installer::SILENCE, cancelled.wait_for(Option::is_some)).await;
+            let outcome = outcome.ok().and_then(|ended| ended.ok()?.clone());
             let refused = |failure: Failure| Refused::NotAllowed(failure.to_string());
-            match timeout(installer::SILENCE, cancelled.as_mut()).await {
-                Ok(outcome) => drop(answer.send(outcome.map(|()| None).map_err(refused))),
-                Err(_) => {
-                    drop(answer.send(Err(noted(kind))));
-                    let _ = cancelled.await;
-                }
-            }
+            drop(answer.send(match outcome {
+                Some(outcome) => outcome.map(|()| None).map_err(refused),
+                None => Err(noted(kind)),
+            }));
         });
+    }
+
+    /// Cancels a job, or joins the cancel of it that runs or has succeeded.
+    fn cancel_once(&mut self, id: InstanceId, user: u32, job: Operation) -> Cancelled {
+        let accepted = &self.accepted;
+        self.cancels.retain(|operation, cancelled| {
+            let is_open = accepted.iter().any(|(known, _)| known == operation);
+            is_open && !matches!(*cancelled.borrow(), Some(Err(_)))
+        });
+        let (context, operation) = (self.context.clone(), job.id);
+        let cancelled = self.cancels.entry(operation).or_insert_with(|| {
+            let (sender, cancelled) = watch::channel(None);
+            tokio::task::spawn_local(async move {
+                sender.send_replace(Some(cancel_job(&context, id, user, job).await));
+            });
+            cancelled
+        });
+        cancelled.clone()
     }
 
     /// Cancels the job that was resumed, if a local user requested this before a restart and the installer has not
     /// answered. An earlier effect of the instance has no job that the installer could cancel yet.
-    pub(super) fn cancel_again(&self, id: InstanceId, resumed: Option<OperationId>) {
+    pub(super) fn cancel_again(&mut self, id: InstanceId, resumed: Option<OperationId>) {
         let job = self.begun_job(id);
         let Some(job) = job.filter(|job| Some(job.id) == resumed) else {
             return;
         };
-        let context = self.context.clone();
-        let kept = context.store.borrow_mut().kept_cancel(job.id);
+        let kept = self.context.store.borrow_mut().kept_cancel(job.id);
         match kept {
             Ok(None) => {}
-            Ok(Some(user)) => drop(tokio::task::spawn_local(async move {
-                let _ = cancel_job(&context, id, user, job).await;
-            })),
+            Ok(Some(user)) => drop(self.cancel_once(id, user, job)),
             Err(error) => tracing::warn!("cannot read who cancelled the job: {error}"),
         }
     }

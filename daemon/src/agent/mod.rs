@@ -56,6 +56,7 @@ use crate::{
     store::{EffectId, Pending, Store, StoreError},
     work::{Context, Report, RequestKey},
 };
+use local::Cancelled;
 use pushes::Pushes;
 use signals::Signals;
 use story::Story;
@@ -118,6 +119,8 @@ pub struct Agent {
     pending: BTreeMap<EffectId, Pending>,
     /// What is being done.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
+    /// The cancels of jobs that have not ended: one for each job.
+    cancels: BTreeMap<OperationId, Cancelled>,
     /// The effects that wait for the next attempt of their download.
     resting: BTreeSet<EffectId>,
     /// Where it is noted that the device is to be looked at.
@@ -170,6 +173,7 @@ impl Agent {
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            cancels: BTreeMap::new(),
             resting: BTreeSet::new(),
             changes,
             pushes: Pushes::default(),

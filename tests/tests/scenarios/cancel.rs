@@ -139,12 +139,17 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
                 device. It is told to cancel the install as soon as it does\n";
     assert_eq!((said.code, said.errors.as_str()), (Some(1), told));
     on_bus.set.kill_and_start_daemon();
+    on_bus.wait_for_wharfd();
+    let again = on_bus.wharfctl(&["cancel", "hello"]); // joins the cancel that was stored
+    assert_eq!(again.errors, told);
     on_bus.set.gateway.installer().signal(Signal::SIGCONT);
     on_bus.set.wait_for("3/57");
-    on_bus.wait_for_wharfd();
     assert_eq!(last(&on_bus, "0"), ["install", "failed", why]);
     let lines = on_bus.set.gateway.daemon().errors();
     lines.wait_for("instance 0: user 0 cancelled the install");
+    let lines = lines.all();
+    let cancels = lines.iter().filter(|line| line.contains("user 0 "));
+    assert_eq!(cancels.count(), 1, "{lines:?}");
 
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
     let install = wait_until("the install to run", || {
