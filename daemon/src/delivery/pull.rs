@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock,
+    config::Timing,
     installer::{NotDone, Staged},
     store::Download,
     work::{Context, not_stored},
@@ -261,7 +262,7 @@ impl Pull {
             return Ok(true);
         }
         let waits = |why| self.waits_for(context, why);
-        match seal(context, self.stage, short_patience(context), waits).await {
+        match seal(context, self.stage, short_patience(&context.timing), waits).await {
             Err(failure) if is_integrity(&failure) => {
                 tracing::warn!(
                     MESSAGE_ID = message::DOWNLOAD_DELAYED,
@@ -283,9 +284,11 @@ impl Pull {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// About four questions. The download keeps its turn meanwhile, and the effect asks for the verdict again.
-fn short_patience(context: &Context) -> Duration {
-    context.timing.retry.first * 6
+/// The patience of the first question for the verdict: a few retries, since the download keeps its turn meanwhile. Without
+/// an answer, the seal asks again with the whole patience.
+fn short_patience(timing: &Timing) -> Duration {
+    let pause = timing.retry.first.min(timing.retry.longest);
+    (pause * 6).min(timing.verdict)
 }
 
 fn is_integrity(failure: &Failure) -> bool {
@@ -313,4 +316,30 @@ fn gave_up(last: &Failure) -> Failure {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use lwm2m::Backoff;
+
+    use super::*;
+
+    #[test]
+    fn the_short_patience_is_bounded_by_the_longest_pause_and_by_the_time_for_a_verdict() {
+        for (first, longest, verdict, expected) in [
+            (5, 900, 86_400, 30),
+            (5, 2, 86_400, 12),
+            (5, 900, 20, 20),
+            (86_400, 86_400, 86_400, 86_400),
+        ] {
+            let [first, longest, verdict, expected] =
+                [first, longest, verdict, expected].map(Duration::from_secs);
+            let timing = Timing {
+                retry: Backoff { first, longest },
+                verdict,
+                ..Timing::default()
+            };
+            assert_eq!(short_patience(&timing), expected, "{timing:?}");
+        }
+    }
 }
