@@ -66,11 +66,13 @@ impl Service {
         changes: LocalChanges,
     ) {
         let mut failures = 0_u32;
+        let mut is_told = false;
         loop {
             match self.connect().await {
                 Ok(bus) => {
                     tracing::info!("on the bus as {NAME}");
                     failures = 0;
+                    is_told = false;
                     tokio::task::spawn_local(tell_backend(publisher.clone(), installer.clone()));
                     let listening = listen(bus.connection.clone(), changes.clone());
                     let listening = tokio::task::spawn_local(listening);
@@ -78,7 +80,8 @@ impl Service {
                     listening.abort(); // it holds the connection, and with it our name
                     tracing::warn!("the bus closed the connection");
                 }
-                Err(error) if failures == 0 => {
+                Err(error) if !is_told => {
+                    is_told = true;
                     tracing::info!(
                         "not on D-Bus: wharfctl does not work, everything else does. {error}"
                     );
