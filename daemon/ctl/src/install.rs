@@ -308,11 +308,9 @@ impl Place {
         };
         let Some(instance) = found else {
             let created = Self::create(follower, snapshot).await;
-            return created.map_err(|failure| match &arguments.package {
-                Package::Uri(_) if !arguments.new => {
-                    failure.or("name the one to upgrade with --instance")
-                }
-                _ => failure,
+            return created.map_err(|failure| match way_out(snapshot, arguments) {
+                Some(advice) => failure.or(&advice),
+                None => failure,
             });
         };
         make_ready(follower, instance).await?;
@@ -387,6 +385,24 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// The instance to name where none can be created: one that has the package of the URI in place, or a free one of the
+/// server. The name of a file's package is known, and no instance has it in place.
+fn way_out(snapshot: &Snapshot, arguments: &InstallArguments) -> Option<String> {
+    if arguments.new {
+        return None;
+    }
+    let is_uri = matches!(arguments.package, Package::Uri(_));
+    let upgrades = is_uri && snapshot.instances.iter().any(|it| it.in_place.is_some());
+    let upgrade = upgrades.then(|| "name the one to upgrade with --instance".to_owned());
+    let free = snapshot.instances.iter().rev().find(|it| is_free(it));
+    let free = free.map(|free| {
+        let id = free.id;
+        format!("take the free one of the server with --instance {id}")
+    });
+    let ways: Vec<String> = [upgrade, free].into_iter().flatten().collect();
+    (!ways.is_empty()).then(|| ways.join(", or "))
 }
 
 fn deleted(id: u16) -> Failure {

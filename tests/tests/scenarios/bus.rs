@@ -523,10 +523,15 @@ fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
             "wharfctl: there are 3 instances, and `max-instances` in wharfd.toml allows 3: Delete one, or allow more\n"
         )
     );
+    let free = "take the free one of the server with --instance 0\n";
+    let third = on_bus.set.signed_inside(&Package::new("third", "1.0-1"));
+    let said = on_bus.wharfctl(&["install", third.to_str().unwrap()]);
+    let advice = format!("Delete one, or allow more, or {free}");
+    assert!(said.errors.ends_with(&advice), "{said:?}");
     let newer = on_bus.set.publish(&Package::new("first", "2.0-1"));
     let said = on_bus.wharfctl(&["install", &newer]);
-    let advice = "Delete one, or allow more, or name the one to upgrade with --instance\n";
-    assert!(said.errors.ends_with(advice), "{said:?}");
+    let advice = format!("or allow more, or name the one to upgrade with --instance, or {free}");
+    assert!(said.errors.ends_with(&advice), "{said:?}");
     on_bus.done(&["install", "--instance", "first", &newer]);
 }
 
