@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_so_of_a_file_is_told_without_the_keyring() {
+    fn the_error_of_a_file_does_not_mention_the_keyring() {
         let what = "new.asc is not an OpenPGP certificate: it is empty";
         assert_eq!(unusable_file(&unusable_keyring(what)), what);
         let other = Failure::new(Cause::Unavailable, "no memory");

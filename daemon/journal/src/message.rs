@@ -28,7 +28,7 @@ pub const INSTALLER_NOT_REACHED: &str = "87a584d06b9048039fd8982925f2361f";
 /// A request was rejected.
 pub const REQUEST_REFUSED: &str = "f51d4e88f9994ad8981932ea3370d701";
 
-/// An instance is INITIAL, DOWNLOAD STARTED, DOWNLOADED or DELIVERED.
+/// An instance moved on: to another Update State, or with its software in place while it is INSTALLED.
 pub const UNDER_WAY: &str = "cf4693db454544c19e7c7fefcd3b0cc9";
 
 /// Software was installed.

@@ -158,7 +158,7 @@ impl Agent {
         }
     }
 
-    /// A push that is taken up has no server that goes on with it: it ends for want of blocks, at once.
+    /// A push cannot survive a restart: it fails at once.
     fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> JoinHandle<()> {
         let context = self.context.clone();
         let (blocks, size) = match self.pushes.expected.take() {

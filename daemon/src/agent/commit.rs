@@ -53,7 +53,7 @@ impl Agent {
         }
     }
 
-    /// Something happened. That it cannot be stored now does not make it unhappen.
+    /// Something happened. A report that cannot be stored is retried.
     fn report(&mut self, id: InstanceId, event: Event, reply: Reply) {
         let request = reply.as_ref().map(|(request, _)| *request);
         let code = match self.try_report(id, event.clone(), reply) {
@@ -246,8 +246,8 @@ impl Agent {
         }
     }
 
-    /// Tells the servers that everything may be another than when wharfd ran last: a commit that was not told, an
-    /// upgrade of the system.
+    /// Tells the servers that any value may have changed since the last run: by a commit that was not told, or an upgrade
+    /// of the system.
     pub(super) fn tell_what_changed_meanwhile(&mut self) {
         let all = objects::observable(&self.instances);
         self.tell_servers(&Input::MayHaveChanged(all));
@@ -280,8 +280,8 @@ impl Agent {
         Some((key.server, server.answered(key.request, answer)?))
     }
 
-    /// What is told once is told again. What the device has may have changed meanwhile, so
-    /// that is asked again. Everything else is told by what comes after it.
+    /// Retries a report that comes only once. The state of the device may have changed meanwhile, and is asked again. Each
+    /// other report is followed by a newer one.
     fn report_again(&self, id: InstanceId, event: Event) {
         let context = self.context.clone();
         let changes = self.changes.clone();
@@ -320,7 +320,7 @@ fn refused(
     Ok((transition, Some((key, Answer::Error(code)))))
 }
 
-/// The server that asks, or asked for what goes on; none where a local user does.
+/// The server that requests this, or the operation that runs; none for a local user.
 fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
     let origin = match event {
         Event::Write { request, .. }

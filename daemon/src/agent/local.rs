@@ -29,7 +29,7 @@ pub(super) type Cancelled = watch::Receiver<Option<Result<(), Failure>>>;
 const ENDED_SHOWN: u32 = 16;
 
 impl Agent {
-    /// Answers once it is stored. Who asked and is gone has no use for the answer.
+    /// Answers once it is stored. A caller that is gone gets no answer.
     pub(super) fn answer_local(&mut self, command: Command) {
         match command {
             Command::Instance {
@@ -249,7 +249,7 @@ impl Agent {
         self.show_operations();
     }
 
-    /// What a commit made.
+    /// Publishes the change of a commit.
     pub(super) fn show_change(
         &self,
         id: InstanceId,

@@ -249,7 +249,7 @@ impl Agent {
         }
     }
 
-    /// Does what the servers want, until none wants anything more.
+    /// Handles outputs until no server has an output.
     async fn serve(&mut self) {
         while let Some((key, request)) = self.next_request().await {
             self.answer(key, request);

@@ -97,7 +97,7 @@ impl Agent {
         }
     }
 
-    /// No push goes on here. The block that was being written is answered, or it would be open for ever.
+    /// Ends the push. A block that was being written is answered, so that its request does not stay open.
     pub(super) fn end_push(&mut self, instance: InstanceId) {
         let ended = self.pushes.open.remove(&instance);
         if let Some(key) = ended.and_then(|push| push.unanswered) {

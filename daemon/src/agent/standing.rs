@@ -1,4 +1,4 @@
-//! How wharfd stands: in the one line that an administrator sees first, and on the bus.
+//! The state of wharfd, for its status line and D-Bus.
 
 use super::Agent;
 use crate::clock;

@@ -64,7 +64,7 @@ impl Story {
     }
 }
 
-/// Not that work goes on which was told to have begun.
+/// Progress of work whose begin was reported is no news.
 fn is_news(old: Option<&Instance>, new: &Instance) -> bool {
     let Some(old) = old else { return true };
     let standing = |of: &Instance| (of.update_state(), of.update_result(), of.activation_state());

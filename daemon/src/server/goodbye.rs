@@ -1,4 +1,4 @@
-//! The end of a registration for good. A restart of wharfd is none: the server goes on observing.
+//! The end of a registration for good. A restart does not end it: the server continues to observe.
 
 use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc, time::Duration};
 
@@ -7,7 +7,7 @@ use lwm2m::{Input, Saved};
 use super::{News, Server, ServerError};
 use crate::{config::Settings, objects, store::Store};
 
-/// So long the server may take to answer, its name and a handshake included.
+/// The timeout, including name lookup and handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deregisters what an earlier run registered. Says whether there was anything. wharfd must not be running.

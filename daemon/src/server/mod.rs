@@ -1,11 +1,11 @@
-//! One LwM2M server: its engine and the way there, its account, its registration, and how that stands. The agent has a
+//! One LwM2M server: its engine and the way there, its account, its registration and the state of that. The agent has a
 //! map of servers: it gets their requests, answers each at the server that asked, and tells all of them what changed.
 //! A server knows neither software nor another server.
 //!
 //! - `link`: the engine, the channel and the deadline;
 //! - `rows`: what is kept of it in the database;
 //! - `account`: what it writes and executes in its own account;
-//! - `standing`: how the registration stands; `goodbye`: its end.
+//! - `standing`: the registration state; `goodbye`: its end.
 
 mod account;
 mod goodbye;
@@ -52,7 +52,7 @@ pub enum ServerError {
     /// The server cannot be spoken with over DTLS.
     #[error(transparent)]
     Dtls(#[from] dtls::Failure),
-    /// The server was told goodbye, and said nothing.
+    /// The server did not answer the Deregister.
     #[error("the server did not answer: the registration stays until its lifetime is over")]
     NoAnswer,
     /// No server is configured, so there is none to deregister from.
@@ -62,7 +62,7 @@ pub enum ServerError {
     NoServer,
 }
 
-/// An LwM2M server, and all that is known of it.
+/// The state of one LwM2M server.
 pub struct Server {
     configured: config::Server,
     account: Account,
@@ -73,7 +73,7 @@ pub struct Server {
     trace: Trace,
 }
 
-/// What a server has to hear of.
+/// An input for a server.
 pub enum News {
     /// It is for the engine.
     Input(Input),
@@ -82,7 +82,7 @@ pub enum News {
 }
 
 impl Server {
-    /// Goes on with what an earlier run kept of this account. `instances` are those of all objects.
+    /// Resumes what an earlier run stored of this account. `instances` are those of all objects.
     pub fn start(
         settings: &Settings,
         configured: &config::Server,
@@ -109,7 +109,7 @@ impl Server {
         })
     }
 
-    /// What is configured of it.
+    /// Its configuration.
     pub fn configured(&self) -> &config::Server {
         &self.configured
     }
@@ -119,12 +119,12 @@ impl Server {
         &self.account
     }
 
-    /// How the registration stands.
+    /// The registration state.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// Waits for what it has to hear of next. Losing the future loses nothing.
+    /// Waits for its next input. Losing the future loses nothing.
     pub async fn next(&mut self) -> News {
         tokio::select! {
             input = self.link.next() => News::Input(input),
@@ -160,12 +160,12 @@ impl Server {
         self.tell(Input::Answer { request, answer });
     }
 
-    /// What is to be stored in one step with what a request changes.
+    /// The answered message, to be stored in one step with the change that its request makes.
     pub fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
         self.link.answered(request, answer)
     }
 
-    /// Does what its engine wants, up to its next request. None is left, and nothing to do, if there is none.
+    /// Does what its engine wants, up to its next request. Returns `None` if no output is left.
     pub async fn next_request(&mut self) -> Option<(RequestId, Request)> {
         while let Some(output) = self.link.poll_output() {
             match output {
@@ -201,7 +201,7 @@ impl Server {
         self.rows.keep(self.link.saved());
     }
 
-    /// From now on its messages are shown to this one, too.
+    /// Adds a watcher of its messages.
     pub fn trace(&mut self, watcher: OwnedFd) -> nix::Result<()> {
         self.trace.add(watcher)
     }
@@ -212,8 +212,8 @@ impl Server {
     }
 }
 
-/// Waits for what one of the servers has to hear of, for ever if there is none. They have turns: the one that was heard
-/// `last` comes after all others. Losing the future loses nothing.
+/// Waits for the next input of a server, for ever if there is no server. The server that was heard `last` is polled last.
+/// Losing the future loses nothing.
 pub async fn next(servers: &mut BTreeMap<ShortId, Server>, last: ShortId) -> (ShortId, News) {
     let waiting = servers.iter_mut();
     let mut waiting: Vec<_> = waiting

@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct AccountRows {
     store: Rc<RefCell<Store>>,
     account: ShortId,
-    /// The server's URI. A registration with another one is of no use.
+    /// The server's URI. A registration with another URI is ignored.
     uri: String,
     /// The registration could not be stored when it had to be.
     is_behind: bool,
@@ -23,7 +23,7 @@ pub(super) struct AccountRows {
     held: Option<Saved>,
 }
 
-/// What an earlier run left.
+/// The rows that an earlier run left.
 pub(super) struct Left {
     pub(super) lifetime: u32,
     pub(super) registration: Option<Saved>,
@@ -120,7 +120,7 @@ impl AccountRows {
         store.set_lifetime(self.account, configured, lifetime)
     }
 
-    /// If they cannot be forgotten, they are too old in four minutes.
+    /// If the delete fails, they expire in four minutes.
     pub(super) fn forget_answered(&mut self) {
         if let Err(error) = self.store.borrow_mut().forget_answered(self.account) {
             tracing::error!(

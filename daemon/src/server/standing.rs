@@ -1,4 +1,4 @@
-//! How the registration with one server stands: for the journal, and as what is shown of it.
+//! The registration state, for the journal and D-Bus.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use wharf_transport::ServerAddress;
 
 use crate::clock;
 
-/// How the registration stands.
+/// The registration state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
     last: Last,
     registered_since: Option<u64>,
 }
 
-/// What became of the registration last.
+/// The last event of the registration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 enum Last {
     /// No answer has come yet.
@@ -44,7 +44,7 @@ impl Standing {
         }
     }
 
-    /// How it stands with the server at this address, as the beginning of a line that goes on.
+    /// The state for the server at this address, as the beginning of a status line.
     pub fn line(&self, server: &ServerAddress) -> String {
         match &self.last {
             Last::Registering => format!("registering with {server},"),
@@ -54,7 +54,7 @@ impl Standing {
         }
     }
 
-    /// What happened to the registration.
+    /// Records an event of the registration.
     pub(super) fn note(&mut self, event: &Event) {
         match event {
             Event::Registered { .. } | Event::StillRegistered { .. } => {

@@ -14,7 +14,7 @@ const LIFETIME: u64 = 247;
 const COUNT: i64 = 64;
 
 impl Store {
-    /// Those that the server of this account may repeat still, oldest first.
+    /// The messages that this server may repeat, oldest first.
     pub fn answered(&mut self, account: ShortId, now: u64) -> Result<Vec<Answered>, StoreError> {
         self.database.run(|connection| {
             connection

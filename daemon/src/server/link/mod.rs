@@ -1,5 +1,5 @@
-//! The way to one LwM2M server: its engine, the channel, the deadline. Datagrams and time go into the engine here;
-//! what the engine asks for is for others. A way that fails is replaced by a new one.
+//! The way to one LwM2M server: its engine, the channel, the deadline. Datagrams and time go into the engine here.
+//! The caller handles other outputs. A way that fails is replaced by a new one.
 
 mod network;
 mod opener;
@@ -131,17 +131,17 @@ impl Link {
         }
     }
 
-    /// What of the engine is to outlive wharfd.
+    /// The state of the engine that outlives wharfd.
     pub(super) fn saved(&self) -> Saved {
         self.engine.saved()
     }
 
-    /// What is to be stored in one step with what a request changes.
+    /// The answered message, to be stored in one step with the change that its request makes.
     pub(super) fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
         self.engine.answered(request, answer)
     }
 
-    /// What is to be done, until there is nothing more. A server that does not answer may be somewhere else by now,
+    /// The next output, until no output is left. A server that does not answer may be somewhere else by now,
     /// or have forgotten the session: a new way is opened.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         let output = self.engine.poll_output()?;

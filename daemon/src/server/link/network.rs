@@ -1,4 +1,4 @@
-//! Tells when this machine's addresses or routes change. What that means for a way is for others to find out.
+//! Tells when this machine's addresses or routes change. The caller finds out whether its way is affected.
 
 use std::{
     io,
