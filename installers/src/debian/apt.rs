@@ -326,6 +326,15 @@ impl Apt {
             None => Ok(()),
         }
     }
+
+    /// Nothing is remembered of the units of a package that dpkg does not know any more.
+    fn forget_purged(&self, name: &PackageName) -> Result<(), Failure> {
+        let is_gone = self.status(name)?.is_none_or(|status| status.is_gone());
+        match &self.services {
+            Some(services) if is_gone => services.systemd.forget_purged(name),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Installer for Apt {
@@ -483,7 +492,7 @@ impl Installer for Apt {
     /// configuration is there, so dpkg erases no hold and no auto mark.
     fn purge(&self, name: &PackageName, client: Client<'_>) -> Result<Change, Failure> {
         if !self.leaves_configuration(name)? {
-            return Ok(Change::Unchanged);
+            return self.forget_purged(name).map(|()| Change::Unchanged);
         }
         let purged = || -> Result<(), Failure> {
             self.postrm(name).keep()?;
@@ -494,13 +503,14 @@ impl Installer for Apt {
                 true => Err(complaint::failure("dpkg --purge", &said)),
             }
         };
-        purged().map(|()| Change::Changed).map_err(|failure| {
+        purged().map_err(|failure| {
             let detail = format!(
                 "{name} is removed, and its configuration is not purged: {failure} (`dpkg --purge {name}` as root \
                  purges it)"
             );
             Failure::new(failure.cause, detail)
-        })
+        })?;
+        self.forget_purged(name).map(|()| Change::Changed)
     }
 
     fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure> {

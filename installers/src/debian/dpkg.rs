@@ -73,6 +73,11 @@ impl Status {
         is_absent(&self.state)
     }
 
+    /// Nothing of it is there.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_absent() && !self.is_configuration()
+    }
+
     /// It is removed, and its configuration is not.
     pub(super) fn is_configuration(&self) -> bool {
         self.state == "config-files"

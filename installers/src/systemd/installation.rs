@@ -266,6 +266,11 @@ impl Systemd {
         };
         kept.write(&self.root, package)
     }
+
+    /// A purged package leaves no record: its next installation alone says which units to start.
+    pub(crate) fn forget_purged(&self, package: &PackageName) -> Result<(), Failure> {
+        Record::delete(&self.root, package)
+    }
 }
 
 fn tell_triggers(package: &PackageName, operation: OperationId, triggers: &Ours) {

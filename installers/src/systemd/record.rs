@@ -160,6 +160,15 @@ impl Record {
         })
     }
 
+    /// Deletes the record of a package that is purged: nothing of it is left to remember.
+    pub(super) fn delete(root: &Root, package: &PackageName) -> Result<(), Failure> {
+        let path = path(root, package);
+        durable::remove(&path).map_err(|error| {
+            let detail = format!("cannot remove {}: {error}", path.display());
+            Failure::new(Cause::Unavailable, detail)
+        })
+    }
+
     /// Whether this operation holds the package.
     pub(super) fn is_of(&self, operation: OperationId) -> bool {
         self.job

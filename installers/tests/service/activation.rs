@@ -12,7 +12,10 @@ use wharf_tests::{
     waiting::wait_until,
 };
 
-use crate::machine::{Deb, Machine, Script, name};
+use crate::{
+    machine::{Deb, Machine, Script, name},
+    purge::a_purged_package_starts_only_what_its_next_installation_enables,
+};
 
 /// A package of one service.
 pub(crate) fn service(package: &str, version: &str, exec: &str) -> Deb {
@@ -71,7 +74,7 @@ pub(crate) fn succeeded(outcome: &Outcome, active: bool) {
 #[test]
 fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot() {
     let mut machine = Machine::booted();
-    machine.policy("allow-purge = [\"other\"]\n");
+    machine.policy("allow-purge = [\"other\", \"lamp\"]\n");
     let packages = [("acme", By::Debhelper), ("other", By::Hand)];
     for (package, by) in packages {
         succeeded(&machine.install(&services(package, "1", by)), false);
@@ -115,6 +118,7 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         succeeded(&machine.activate(package), true);
         assert_eq!(machine.running(package), KINDS, "{package} came back");
     }
+    a_purged_package_starts_only_what_its_next_installation_enables(&mut machine);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.dpkg_audit(), "");
 }

@@ -8,8 +8,10 @@ use wharf_frames::{
     installer::{Reply, Request},
 };
 use wharf_installers::backend::{Change, Client};
+use wharf_tests::services::UNITS;
 
 use crate::{
+    activation::{FOREVER, succeeded},
     contract::{Bench, QUIET, apt_get_without, dpkg, each, replace_apt_get, tell},
     crash::{KILL, before_a_power_cut, lines, mount_proc, start_with_jobs_that, stops_once_at},
     machine::{Deb, Machine, Script, name},
@@ -117,6 +119,36 @@ fn a_purge_that_failed_says_what_is_left_and_can_be_repeated() {
 }
 
 // What only apt can show.
+
+/// Version 1 enables two units, version 2 one of them. A removal keeps which units were enabled, and a purge does not.
+pub(crate) fn a_purged_package_starts_only_what_its_next_installation_enables(
+    machine: &mut Machine,
+) {
+    let unit = format!("[Service]\n{FOREVER}\n[Install]\nWantedBy=multi-user.target\n");
+    let disable = "[ $1 != remove ] || systemctl disable --quiet lamp-a lamp-b";
+    let lamp = |version: &str, enabled: &str| {
+        let enable = format!("systemctl daemon-reload\nsystemctl enable --quiet {enabled}");
+        Deb::new("lamp", version)
+            .conffile("/etc/lamp.conf", "x = 1\n")
+            .file(&format!("{UNITS}/lamp-a.service"), unit.clone())
+            .file(&format!("{UNITS}/lamp-b.service"), unit.clone())
+            .script(Script::Postinst, &enable)
+            .script(Script::Prerm, disable)
+    };
+    let mut run = |version: &str, enabled: &str| {
+        succeeded(&machine.install(&lamp(version, enabled)), false);
+        succeeded(&machine.activate("lamp"), true);
+        let state = "systemctl is-active lamp-a lamp-b || true";
+        let state = machine.container().sh(state);
+        let purged = machine.purge("lamp");
+        assert_eq!((purged.failure, purged.device), (None, None));
+        state.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(run("1", "lamp-a lamp-b"), "active active");
+    assert_eq!(run("2", "lamp-a"), "active inactive");
+    let record = machine.root().join("var/lib/wharf-installer/units/lamp");
+    assert!(!record.exists());
+}
 
 /// Removes it by an apt whose configuration turns each removal into a purge.
 fn removed_by_an_apt_that_purges(bench: &Bench) {
