@@ -60,7 +60,7 @@ impl From<Stop> for Failure {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Failed(failure) | Stop::Later(failure) => failure,
-            Stop::Cancelled => Self::new(Cause::Policy, "it was cancelled"),
+            Stop::Cancelled => Self::new(Cause::GaveUp, "it was cancelled"),
         }
     }
 }
@@ -355,7 +355,12 @@ impl<'a> Worker<'a> {
             }
         };
         log::repairs(job, format_args!("{done}: {refusal}"));
-        Failure::new(refusal.cause, format!("{done}: {refusal}"))
+        let cause = match job.order {
+            // The policy of a purge says that nothing was done.
+            Order::Purge(_) => Cause::Interrupted,
+            _ => refusal.cause,
+        };
+        Failure::new(cause, format!("{done}: {refusal}"))
     }
 
     /// Removes a first installation that cannot be configured: it would block the package manager.

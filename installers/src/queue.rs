@@ -126,7 +126,7 @@ impl Queue {
         }
         job.state = State::Ended(Outcome {
             failure: Some(Failure::new(
-                Cause::Policy,
+                Cause::GaveUp,
                 "cancelled on the device before anything was changed",
             )),
             device: look(job.order.package())?,

@@ -84,7 +84,7 @@ pub enum Cause {
     #[n(56)] AnotherPackage,
     /// The installer does not manage the package, or must not change it.
     #[n(57)] NotManaged,
-    /// The attempts are used up, and an operator is needed.
+    /// The attempts or the time are used up, or somebody cancelled it.
     #[n(58)] GaveUp,
     /// Policy forbids the package for another reason.
     #[n(59)] Policy,

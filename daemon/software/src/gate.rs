@@ -62,7 +62,7 @@ fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Opt
         .is_some_and(|deadline| deadline < facts.now)
     {
         return Some(Failure::new(
-            Cause::Policy,
+            Cause::GaveUp,
             format!(
                 "{} could not start in its time: ask again",
                 operation.kind.as_str()
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(
             refusal(at(101)),
             (
-                Cause::Policy,
+                Cause::GaveUp,
                 "install could not start in its time: ask again".to_owned()
             )
         );

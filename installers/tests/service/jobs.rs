@@ -379,7 +379,7 @@ fn jobs_are_done_one_at_a_time_in_the_order_of_acceptance_and_cancelled_before_a
             .outcome(second.0)
             .failure
             .map(|failure| failure.cause),
-        Some(Cause::Policy)
+        Some(Cause::GaveUp)
     );
     assert_eq!(machine.outcome(third.0).failure, None);
     assert_eq!(machine.effects(), ["install first 1", "install third 1"]);
@@ -538,7 +538,7 @@ fn an_install_that_waits_for_dpkgs_lock_can_be_cancelled() {
     let cancelled = machine.outcome(first);
     assert_eq!(
         cancelled.failure.map(|failure| failure.cause),
-        Some(Cause::Policy)
+        Some(Cause::GaveUp)
     );
     assert_eq!(cancelled.device, None);
 }

@@ -259,6 +259,48 @@ fn what_policy_does_not_allow_any_more_once_the_package_is_removed_is_kept() {
     assert_eq!(state, "rc");
 }
 
+/// Policy is the cause only where nothing was done (Update Result 57).
+#[test]
+fn a_purge_that_policy_stops_after_it_began_says_that_it_was_interrupted() {
+    let mut machine = Machine::debian();
+    machine.policy(ALLOWED);
+    machine.start();
+    mount_proc(&machine);
+    let forbids = format!("sed -i /allow-purge/d /etc/wharfd/installer.toml\n{KILL}");
+    let deb = acme().script(Script::Prerm, &forbids);
+    assert_eq!(machine.install(&deb).failure, None);
+    let outcome = machine.purge("acme");
+    let failure = outcome.failure.expect("it is not allowed any more");
+    assert_eq!(failure.cause, Cause::Interrupted, "{failure}");
+    let words = ["was left half-way", "policy does not allow purging acme"];
+    for words in words {
+        assert!(failure.detail.as_str().contains(words), "{failure}");
+    }
+    assert_eq!(machine.version("acme").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_purge_that_is_cancelled_is_given_up_and_policy_is_no_cause() {
+    let mut machine = Machine::simulated();
+    machine.policy(ALLOWED);
+    machine.start();
+    machine.install(&Deb::new("acme", "1"));
+    let gate = machine.gate();
+    let (first, _) = machine.accepted(&Deb::new("first", "1"));
+    let at_work = gate.wait();
+    let (operation, package) = (machine.operation(), name("acme"));
+    assert_eq!(
+        machine.ask(&Request::Purge { operation, package }),
+        Reply::Accepted
+    );
+    assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
+    let failure = machine.outcome(operation).failure.expect("it is cancelled");
+    assert_eq!(failure.cause, Cause::GaveUp, "{failure}");
+    gate.open(at_work);
+    assert_eq!(machine.outcome(first).failure, None);
+    assert_eq!(machine.version("acme").as_deref(), Some("1"));
+}
+
 #[test]
 fn a_purge_leaves_nothing_of_the_package_and_nothing_else_is_touched() {
     let mut machine = Machine::debian();

@@ -44,5 +44,5 @@ fn cancelled(by: Origin) -> Failure {
         Origin::User(uid) => format!("by user {uid} on the device"),
         Origin::Server(id) => format!("by server {}", id.0),
     };
-    Failure::new(Cause::Policy, format!("cancelled {by}"))
+    Failure::new(Cause::GaveUp, format!("cancelled {by}"))
 }

@@ -175,6 +175,7 @@ fn what_waits_in_the_gate_can_be_cancelled_and_leaves_the_device_as_it_is() {
     for (kind, record, expected) in [
         (Kind::Install, delivered(), (3, 57)),
         (Kind::Uninstall, installed(true), (4, 59)),
+        (Kind::Purge, installed(true), (4, 59)),
         (Kind::Activate, installed(false), (4, 2)),
         (Kind::Deactivate, installed(true), (4, 2)),
     ] {
