@@ -494,8 +494,10 @@ impl Installer for Apt {
         if !self.leaves_configuration(name)? {
             return self.forget_purged(name).map(|()| Change::Unchanged);
         }
+        let postrm = self.postrm(name);
+        let dpkg_runs_it = postrm.of_dpkg().is_some();
         let purged = || -> Result<(), Failure> {
-            self.postrm(name).keep()?;
+            postrm.keep()?;
             let said = self.dpkg.purge(name, client.begin, client.printed)?;
             fault::point("dpkg.purged");
             match self.leaves_configuration(name)? {
@@ -510,6 +512,9 @@ impl Installer for Apt {
             );
             Failure::new(failure.cause, detail)
         })?;
+        if !dpkg_runs_it {
+            postrm.run_kept(client.printed)?;
+        }
         self.forget_purged(name).map(|()| Change::Changed)
     }
 

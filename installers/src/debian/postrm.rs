@@ -38,10 +38,10 @@ impl Postrm<'_> {
         }
     }
 
-    /// Copies it, durably.
+    /// Copies it, durably, if dpkg has it. If not, the copy of an earlier attempt stays: dpkg deletes the script before it
+    /// records the purge.
     pub(super) fn keep(&self) -> Result<(), Failure> {
         let root = &self.dpkg.root;
-        forget(root, self.name)?;
         let Some(script) = self.of_dpkg() else {
             return Ok(());
         };
@@ -56,7 +56,7 @@ impl Postrm<'_> {
         })
     }
 
-    fn of_dpkg(&self) -> Option<PathBuf> {
+    pub(super) fn of_dpkg(&self) -> Option<PathBuf> {
         let (name, architecture) = (self.name, self.architecture);
         let scripts = [
             format!("{name}.postrm"),

@@ -439,6 +439,33 @@ fn what_the_scripts_of_a_purge_wrote_and_a_power_cut_took_is_written_again() {
     }
 }
 
+/// dpkg deletes the script, and the power goes before it records the purge.
+#[test]
+fn the_copy_of_the_last_script_runs_where_dpkg_has_deleted_its_own() {
+    let (mut machine, stops) = stops_once_at("job.applying");
+    machine.policy(ALLOWED);
+    machine.start();
+    let script = "echo $DPKG_MAINTSCRIPT_PACKAGE $1 >/var/lib/lamp";
+    let deb = acme().script(Script::Postrm, script);
+    assert_eq!(machine.install(&deb).failure, None);
+    assert_eq!(machine.remove("acme").failure, None);
+    machine.installer().kill();
+    machine.start_program(&stops, &[]);
+    let (operation, package) = (machine.operation(), name("acme"));
+    let purge = Request::Purge { operation, package };
+    before_a_power_cut(&mut machine, operation, &purge);
+    let root = machine.root();
+    fs::remove_file(root.join("var/lib/dpkg/info/acme.postrm")).unwrap();
+    let lamp = root.join("var/lib/lamp");
+    fs::write(&lamp, "").unwrap();
+    machine.start();
+
+    let outcome = machine.outcome(operation);
+    assert_eq!((outcome.failure, outcome.device), (None, None));
+    assert_eq!(fs::read_to_string(lamp).unwrap(), "acme purge\n");
+    assert_eq!(machine.place.debian().dpkg_state("acme"), None);
+}
+
 #[test]
 fn a_purge_is_not_done_where_its_last_script_fails_when_it_is_run_again() {
     let (mut machine, stops) = stops_once_at("job.applied");
