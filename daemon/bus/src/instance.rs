@@ -174,8 +174,8 @@ impl<S: InstanceService> InstanceObject<S> {
     }
 
     /// Removes the software in place with its configuration, if root's policy allows it (`allow-purge` in
-    /// installer.toml). If not, the operation ends with Update Result 57, and nothing is removed. A server cannot do
-    /// this: it has Uninstall.
+    /// installer.toml). If not, nothing is removed, and the operation ends with Update Result 57, in INITIAL with 0. A
+    /// server cannot do this: it has Uninstall.
     #[zbus(out_args("operation"))]
     async fn purge(
         &self,

@@ -13,7 +13,7 @@ pub enum During {
     Installation,
     /// An Uninstall: ends in INSTALLED.
     Removal,
-    /// A purge: the same.
+    /// A purge from INSTALLED: the same.
     Purge,
 }
 

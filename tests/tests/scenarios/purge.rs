@@ -3,6 +3,7 @@
 use std::fs;
 
 use wharf_tests::{
+    debian_root::frontend_lock,
     gateway::Gateway,
     package::{Package, Script},
     process::Process,
@@ -31,7 +32,11 @@ fn allow_purge(on_bus: &OnBus, names: &str) {
     let path = "etc/wharfd/installer.toml";
     let gateway = &on_bus.set.gateway;
     let policy = fs::read_to_string(gateway.path().join(path)).unwrap_or_default();
-    gateway.write(path, &format!("allow-purge = [\"{names}\"]\n{policy}"));
+    let others = policy
+        .lines()
+        .filter(|line| !line.starts_with("allow-purge"));
+    let others: String = others.map(|line| format!("{line}\n")).collect();
+    gateway.write(path, &format!("allow-purge = [\"{names}\"]\n{others}"));
 }
 
 /// dpkg's letters for the package, and whether its configuration is there.
@@ -87,6 +92,34 @@ fn a_purge_is_refused_with_57_until_policy_names_the_package() {
     );
     let history = on_bus.done(&["history", "hello"]);
     assert!(history.contains("40: purging hello 1.0-1"), "{history}");
+}
+
+#[test]
+fn a_cancelled_purge_is_59_and_one_that_fails_in_initial_disturbs_no_upgrade() {
+    let on_bus = with_apt();
+    on_bus.set.install(&hello());
+    allow_purge(&on_bus, "hello");
+    let lock = frontend_lock(&on_bus.set.gateway.path());
+    let mut purge = begin(&on_bus);
+    on_bus.set.wait_for_reason("40: purging hello 1.0-1");
+    on_bus.done(&["cancel", "hello"]);
+    on_bus.set.wait_for("4/59");
+    assert_eq!(purge.wait().code(), Some(1));
+    drop(lock);
+    assert_eq!(on_the_device(&on_bus), (Some("ii".to_owned()), true));
+
+    on_bus.set.client().execute("/9/0/6", "1").expect("2.04");
+    on_bus.set.wait_for("0/0");
+    allow_purge(&on_bus, "other");
+    refused(
+        &on_bus,
+        &["INITIAL/0, 10: policy does not allow purging hello: "],
+    );
+    on_bus.agree("0/0");
+    let show = on_bus.done(&["show", "hello"]);
+    assert!(show.contains("  purge      user 0    failed"), "{show}");
+    on_bus.set.deliver(&Package::new("hello", "2.0-1"));
+    assert_eq!(on_the_device(&on_bus), (Some("ii".to_owned()), true));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use wharf_frames::{
 use super::{
     ActivationPolicy, Rules, Transition,
     device::now_has,
-    work::{failed, not_installed, not_removed},
+    work::{failed, not_installed, not_purged, not_removed},
 };
 use crate::{
     Effect, Instance, Kind, Origin,
@@ -177,7 +177,8 @@ fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// INSTALLED / 59, or 57 if policy allows no purge: the software is still there, whole or in part, whatever was reported.
+/// The software is still there, whole or in part, whatever was reported: INSTALLED / 59, or 57 if policy allows no purge.
+/// A purge that began in INITIAL ends there.
 fn abort_removal(
     instance: &Instance,
     kind: Kind,
@@ -188,9 +189,11 @@ fn abort_removal(
         let why = format!("the package manager reported success, but {found} is still there");
         Failure::new(Cause::PackageManager, why)
     });
-    let state = State::Installed {
-        software: found.into(),
-        condition: not_removed(kind, failure),
+    let state = match (&instance.state, kind) {
+        (State::Initial(Initial::Removing { in_place, .. }), Kind::Purge) => {
+            not_purged(in_place.seen(found), failure)
+        }
+        _ => not_removed(kind, found.into(), failure),
     };
     Transition::to(instance.with(state), instance.registration())
 }

@@ -6,7 +6,7 @@ use super::Transition;
 use crate::{
     Effect, Instance, Kind,
     causes::{During, update_result},
-    instance::{Condition, Initial, Installation, State, Switch},
+    instance::{Condition, InPlace, Initial, Installation, Software, State, Switch},
     operation::{Progress, Work},
 };
 
@@ -96,18 +96,19 @@ pub(super) fn failed(
             package,
             installation: not_installed(failure),
         },
-        (State::Installed { software, .. }, Kind::Uninstall | Kind::Purge) => State::Installed {
-            software,
-            condition: not_removed(kind, failure),
-        },
+        (State::Installed { software, .. }, Kind::Uninstall | Kind::Purge) => {
+            not_removed(kind, software, failure)
+        }
+        (State::Initial(Initial::Removing { in_place, .. }), Kind::Purge) => {
+            not_purged(in_place, failure)
+        }
         (State::Installed { software, .. }, _) => State::Installed {
             software,
             condition: Condition::ActivationFailed(failure.detail),
         },
-        (State::Initial(Initial::Removing { in_place, .. }), _) => State::Installed {
-            software: in_place.back(),
-            condition: not_removed(kind, failure),
-        },
+        (State::Initial(Initial::Removing { in_place, .. }), _) => {
+            not_removed(kind, in_place.back(), failure)
+        }
         _ => return None,
     };
     Some(Transition::to(instance.with(state), Vec::new()))
@@ -122,15 +123,27 @@ pub(super) fn not_installed(failure: Failure) -> Installation {
 }
 
 /// INSTALLED, with the reason in 16.
-pub(super) fn not_removed(kind: Kind, failure: Failure) -> Condition {
+pub(super) fn not_removed(kind: Kind, software: Software, failure: Failure) -> State {
     let during = match kind {
         Kind::Purge => During::Purge,
         _ => During::Removal,
     };
-    Condition::RemovalFailed {
+    let condition = Condition::RemovalFailed {
         result: update_result(failure.cause, during),
         why: failure.detail,
+    };
+    State::Installed {
+        software,
+        condition,
     }
+}
+
+/// A purge that fails in INITIAL leaves it: a server may be about to write a package there, and it asked for no purge.
+pub(super) fn not_purged(in_place: InPlace, failure: Failure) -> State {
+    State::Initial(Initial::Ready {
+        in_place: Some(in_place),
+        note: Some(failure.detail),
+    })
 }
 
 fn work_mut(state: &mut State) -> Option<&mut Work> {

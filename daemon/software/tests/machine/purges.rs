@@ -86,28 +86,51 @@ fn an_uninstall_and_a_purge_are_two_operations() {
 
 #[test]
 fn a_purge_that_policy_does_not_allow_is_installed_57_and_one_that_fails_is_59() {
-    let from_installed = running(Kind::Purge, Running, installed(true));
-    let from_initial = with_software(running(Kind::Purge, Running, initial()));
-    for before in [from_installed, from_initial] {
-        for (cause, result) in [(Cause::Policy, 57), (Cause::Plan, 59), (Cause::Script, 59)] {
-            let failure = Failure::new(cause, "no");
-            for event in [
-                ended(Some(failure.clone()), Some(found("1.0", true))),
-                Event::Failed {
-                    operation: RUNNING,
-                    failure: failure.clone(),
-                },
-            ] {
-                let made = then(before.clone(), event);
-                assert_eq!(at(&made), (4, result), "{cause:?}");
-                assert_eq!(reason(&made), "40: no", "{cause:?}");
-                let again = Record::from(left(&made));
-                assert_eq!(at(&then(again, uninstall(""))), (4, 2), "{cause:?}");
-            }
+    let before = running(Kind::Purge, Running, installed(true));
+    for (cause, result) in [(Cause::Policy, 57), (Cause::Plan, 59), (Cause::Script, 59)] {
+        for event in failures(cause) {
+            let made = then(before.clone(), event);
+            assert_eq!(at(&made), (4, result), "{cause:?}");
+            assert_eq!(reason(&made), "40: no", "{cause:?}");
+            let again = Record::from(left(&made));
+            assert_eq!(at(&then(again, uninstall(""))), (4, 2), "{cause:?}");
         }
-        let made = then(before, ended(None, Some(found("1.0", true))));
-        assert_eq!(at(&made), (4, 59));
     }
+    let made = then(before, ended(None, Some(found("1.0", true))));
+    assert_eq!(at(&made), (4, 59));
+}
+
+/// A server may be about to write the package of an upgrade.
+#[test]
+fn a_purge_that_fails_in_initial_leaves_it_ready_for_a_package() {
+    let before = with_software(running(Kind::Purge, Running, initial()));
+    for cause in [Cause::Policy, Cause::Plan, Cause::Script] {
+        for event in failures(cause) {
+            let made = then(before.clone(), event);
+            assert_eq!(at(&made), (0, 0), "{cause:?}");
+            assert!(reason(&made).starts_with("10: no"), "{}", reason(&made));
+            let in_place = left(&made).in_place().unwrap();
+            assert_eq!((in_place.name.as_str(), in_place.runs), ("nginx", true));
+            let again = Record::from(left(&made));
+            assert_eq!(at(&then(again.clone(), good_uri())), (1, 1), "{cause:?}");
+            assert_eq!(at(&then(again, purge())), (0, 0), "{cause:?}");
+        }
+    }
+    let made = then(before, ended(None, Some(found("1.0", true))));
+    assert_eq!(at(&made), (0, 0));
+    assert!(reason(&made).contains("is still there"));
+}
+
+/// The two events by which a purge fails with the software in place.
+fn failures(cause: Cause) -> [Event; 2] {
+    let failure = Failure::new(cause, "no");
+    [
+        ended(Some(failure.clone()), Some(found("1.0", true))),
+        Event::Failed {
+            operation: RUNNING,
+            failure,
+        },
+    ]
 }
 
 #[test]

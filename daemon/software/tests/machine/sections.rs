@@ -135,7 +135,7 @@ pub(crate) const DECISIONS: [(&str, &str); 31] = [
     ),
     (
         "D31",
-        "A purge is for local users: the software is removed with its configuration, where root's policy allows it. It starts in INSTALLED and INITIAL, with software in place; a delivered package is dropped by Uninstall. If policy does not allow it, the Result is 57; any other failure is 59. Where nothing but configuration is left, the state is INITIAL / 0, and 16 says so. An Uninstall while it runs is another operation (D2).",
+        "A purge is for local users: the software is removed with its configuration, where root's policy allows it. It starts in INSTALLED and INITIAL, with software in place; a delivered package is dropped by Uninstall. If policy does not allow it, the Result in INSTALLED is 57; any other failure is 59. A purge that fails in INITIAL stays INITIAL / 0, and 16 has the reason: a server may be about to write a package, and asked for no purge. Where nothing but configuration is left, the state is INITIAL / 0, and 16 says so. An Uninstall while it runs is another operation (D2).",
     ),
 ];
 
