@@ -62,14 +62,14 @@ pub struct Terms<'a> {
     pub allow_unsigned: bool,
 }
 
-/// Why there is no judgement, or none that is good.
+/// The reason why there is no good judgement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
     /// It was judged, or cannot be asked here.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// wharf-inspect was ended from outside, took too long, or could not read the file: by a fault of the device, as
-    /// like as not, so the same question may be answered another time.
+    /// wharf-inspect was ended from outside, took too long, or could not read the file, probably because of a
+    /// fault of the device. The same question may be answered later.
     #[error("wharf-inspect could not read the package: {0}")]
     Broke(String),
 }

@@ -357,7 +357,7 @@ impl Instance {
         }
     }
 
-    /// What a person should know in INITIAL: for one, how a removal failed of which nothing is left but configuration.
+    /// A note for a person in INITIAL, for example that only configuration is left.
     pub const fn note(&self) -> Option<&Text> {
         match &self.state {
             State::Initial(Initial::Ready { note, .. }) => note.as_ref(),

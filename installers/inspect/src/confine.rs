@@ -1,5 +1,5 @@
-//! Giving up whatever a parser of hostile bytes does not need, before the first of those bytes is read. What every
-//! supported kernel has must succeed; Landlock only adds to it.
+//! Gives up all that a parser of hostile bytes does not need, before it reads the first byte. Each step must succeed
+//! except Landlock, which not every supported kernel has.
 
 use std::io;
 
@@ -49,10 +49,10 @@ const ALLOWED: &[&str] = &[
 /// Allowed as long as nothing becomes executable (argument 2 is `prot` in each).
 const ALLOWED_WITHOUT_EXEC: &[&str] = &["mmap", "mmap2", "mprotect"];
 
-/// A wall that did not stand up.
+/// A confinement that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfineError {
-    /// Started with the privileges that it is there to be without.
+    /// Started with privileges that it must not have.
     #[error("wharf-inspect runs as root: start it with a user and a group of its own")]
     Root,
     /// A call to the kernel failed.
@@ -85,7 +85,7 @@ pub(crate) fn confine() -> Result<(), ConfineError> {
     Ok(())
 }
 
-/// Whatever whoever started us left open.
+/// Closes what the caller left open.
 fn close_others() -> Result<(), ConfineError> {
     let (first, last, flags) = (3_u32, u32::MAX, 0_u32);
     #[allow(

@@ -4,7 +4,7 @@
 //!
 //! - [`run`]: the descriptors, the question, the answer.
 //! - `confine`: gives up every privilege before the first byte is read.
-//! - `verify`: who signed the package, beside it or inside it.
+//! - `verify`: the signer of the package, by a signature beside it or inside it.
 //! - `openpgp`: certificates, digests, signatures, and messages around a package.
 //! - [`format`]: what a package is made of. Each format has a folder.
 //! - `archive`: compressed archives inside a package.

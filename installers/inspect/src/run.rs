@@ -28,7 +28,7 @@ use crate::{
     verify::Trust,
 };
 
-/// Runs the program; an error means that there is nobody to answer to.
+/// Runs the program. An error means that the answer could not be sent.
 pub fn run() -> io::Result<()> {
     let finding = inspect().unwrap_or_else(Finding::Failed);
     let packet = finding.to_packet().map_err(io::Error::other)?;
@@ -85,14 +85,14 @@ fn inspect() -> Result<Finding, Failure> {
         }
         Question::KeyFile { .. } => Err(broken("a certificate is no question")),
     };
-    // Whatever was made of bytes that did not come is no judgement.
+    // If a read failed, the finding does not count.
     match package.unread.get() {
         Some(error) => Ok(Finding::Unread(error.desc().into())),
         None => finding,
     }
 }
 
-/// The certificates, and what is asked about them.
+/// The certificates and the question about them.
 fn hear() -> Result<(Certificates, Question), Failure> {
     let mut certificates = Certificates::default();
     let mut buffer = vec![0; MAX_FRAME];
@@ -113,7 +113,7 @@ fn hear() -> Result<(Certificates, Question), Failure> {
 /// The file on descriptor 0.
 struct Input {
     length: u64,
-    /// The first error of the device on which it lies.
+    /// The first read error.
     unread: OnceLock<Errno>,
 }
 

@@ -1,4 +1,4 @@
-//! Who signed a package: by the signature beside it, else by the one inside it.
+//! The signer of a package, by the signature beside it, else by the one inside it.
 
 use std::io::Read;
 
@@ -18,9 +18,9 @@ use crate::{
     part::{Part, Parts, ReadAt, unreadable},
 };
 
-/// By what a package is judged.
+/// The inputs of a judgement.
 pub(crate) struct Trust {
-    /// Of those who may sign.
+    /// The trusted certificates.
     pub(crate) certificates: Certificates,
     /// The time at which they are judged, in Unix seconds.
     pub(crate) at: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// The framing first: what is no package at all is told as that, whoever signed it.
+    /// Checks the framing first, so that a broken file is reported as malformed.
     pub(crate) fn verify<S: ReadAt + ?Sized>(
         &self,
         package: &S,

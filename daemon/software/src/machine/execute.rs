@@ -94,7 +94,7 @@ fn install(instance: &Instance, request: Request) -> Result<Transition, Refusal>
     Ok(accepted(next, request))
 }
 
-/// As an Uninstall by a local user, but that it drops no delivered package: that one has no configuration yet.
+/// Like Uninstall, but never drops a delivered package.
 pub(super) fn purge(
     instance: &Instance,
     request: Request,

@@ -1,4 +1,4 @@
-//! Where a packed stream ends, by its framing alone: xz and zstd say how long each of their pieces is, so that a package
+//! The end of a packed stream, by its framing alone: xz and zstd tell the length of each piece, so that a package
 //! of any size is walked through in milliseconds, where a package manager spends seconds on unpacking it. A decoder that takes
 //! another way through the same bytes fails: each length that is read here is one that it obeys.
 

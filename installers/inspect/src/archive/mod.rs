@@ -1,4 +1,4 @@
-//! The compressed tar archives in a package: what each is compressed with, its content, and where it ends.
+//! The compressed tar archives in a package: compression, content and end of each.
 
 use std::{io, ops::Range};
 
@@ -22,13 +22,13 @@ const LZMA: &[u8] = &[0x5d, 0, 0];
 /// A tar archive that is a part of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
-    /// Where its bytes are.
+    /// The position of its bytes.
     pub range: Range<u64>,
-    /// What they are packed with: its name and its first bytes agree on it.
+    /// The compressor. Name and magic bytes must agree.
     pub compression: Compression,
 }
 
-/// How an archive is packed.
+/// The compression of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.

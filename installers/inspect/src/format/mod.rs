@@ -1,5 +1,5 @@
 //! The formats of packages. A format has a folder and two functions: one finds the signature inside a package, the other
-//! reads what the package says of itself. Both refuse a file that two readers could read in two ways.
+//! reads the package's own data. Both reject ambiguous files.
 
 use std::ops::Range;
 

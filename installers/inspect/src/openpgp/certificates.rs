@@ -1,4 +1,4 @@
-//! The certificates of those who may sign, as wharf-inspect parses them. Knows no signature over a package.
+//! The trusted certificates, as wharf-inspect parses them. Knows no signature over a package.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! OpenPGP (RFC 9580), by sequoia.
 //!
-//! - [`certificates`]: those who may sign.
+//! - [`certificates`]: the trusted certificates.
 //! - [`digests`]: the hashes of a content.
-//! - [`signature`]: who signed a digest, and whether that may be believed.
+//! - [`signature`]: the signer of a digest, and whether it is trusted.
 //! - [`message`]: a package inside a message, and the signatures around it.
 
 pub(crate) mod certificates;

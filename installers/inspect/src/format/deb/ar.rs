@@ -19,7 +19,7 @@ const MAX_SIGNATURES: usize = 8;
 /// The longest `_gpg*` member.
 const MAX_SIGNATURE: u64 = 64 * 1024;
 
-/// Where the parts of a .deb lie in the file.
+/// The positions of the parts of a .deb.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// `debian-binary`, which says `2.0\n`.
@@ -33,7 +33,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// What debsigs signs: the bytes of the three members, one after the other.
+    /// The content that debsigs signs: the bytes of the three members, one after the other.
     pub(super) fn signed(&self) -> Vec<Range<u64>> {
         [&self.format, &self.control.range, &self.data.range]
             .map(Clone::clone)
