@@ -122,11 +122,14 @@ impl Systemd {
     ) -> Result<Interruption, Failure> {
         let held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;
         let held = held.get(package).into_iter().flatten();
-        let held = held.filter(|_| hold::is_held(&self.root, package));
+        let held = gate.ours(held.filter(|_| hold::is_held(&self.root, package)));
         let known = Self::with_state(gate, shipped);
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
-        let all = gate.with_triggers(&gate.instances(&record.units));
+        let all = gate.instances(&record.units);
         let ran = self.manager.those(&all, UnitState::runs)?;
+        let triggers = self
+            .manager
+            .those(&gate.triggers_of(&all), UnitState::runs)?;
         Ok(Interruption {
             operation,
             version: None,
@@ -134,7 +137,8 @@ impl Systemd {
             enabled: enabled.units().to_vec(),
             activated: record.activated,
             work: Work::Activation,
-            held: held.cloned().collect(),
+            held: held.units().to_vec(),
+            triggers: triggers.units().to_vec(),
         })
     }
 
@@ -154,14 +158,15 @@ impl Systemd {
         fault::point("activate.disabled");
         let held = gate.ours(&job.held);
         if !held.is_empty() {
-            hold::put(&self.root, package, &held)?;
+            hold::put(&self.root, package, &gate.with_triggers(&held))?;
             self.manager.reload()?;
         }
-        let all = gate.with_triggers(&gate.instances(&record.units));
-        let newly = all.only(|unit| !job.ran.contains(unit));
+        let all = gate.instances(&record.units);
+        let is_new = |unit: &UnitName| !job.ran.contains(unit) && !job.triggers.contains(unit);
+        let newly = gate.with_triggers(&all).only(is_new);
         self.manager.stop_running(&newly, limits::UNIT_STOP)?;
-        self.manager
-            .forget_failures(&newly.only(|unit| gate.is_trigger(unit)))?;
+        let triggers = gate.triggers_of(&all).only(is_new);
+        self.manager.forget_failures(&triggers)?;
         fault::point("activate.stopped");
         self.run_on(&gate, shipped, job, UnitState::runs)?;
         record.activated = job.activated;
@@ -169,7 +174,8 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// Enables and starts again the units that were enabled and ran, if the package still has them.
+    /// Enables and starts again the units that were enabled and ran, if the package still has them, and the units of
+    /// others that ran with them.
     pub(super) fn run_on(
         &self,
         gate: &Gate,
@@ -181,8 +187,8 @@ impl Systemd {
             .manager
             .those(&gate.ours(&job.enabled), UnitState::is_disabled)?;
         self.manager.enable(&disabled)?;
-        let ran = gate.ours(&job.ran);
-        let ran = ran.only(|unit| shipped.has(unit) || gate.is_trigger(unit));
+        let ran = gate.and_stopped(&job.ran, &job.triggers);
+        let ran = ran.only(|unit| shipped.has(unit) || job.triggers.contains(unit));
         let down = self.manager.those(&ran, |state| !still_runs(state))?;
         self.manager.forget_failures(&down)?;
         self.manager.start(&down, limits::UNIT_START).map(drop)

@@ -77,8 +77,7 @@ impl Systemd {
             held.extend(is_down.then(|| unit.clone()));
         }
         let triggers = gate.triggers_of(&gate.ours(&known));
-        let runs = self.manager.those(&triggers, UnitState::runs)?;
-        ran.extend(runs.units().iter().cloned());
+        let triggers = self.manager.those(&triggers, UnitState::runs)?;
         Ok(Interruption {
             operation,
             version: before.map(|before| before.version.clone()),
@@ -87,6 +86,7 @@ impl Systemd {
             activated: false,
             work: Work::Adoption,
             held,
+            triggers: triggers.units().to_vec(),
         })
     }
 
@@ -140,7 +140,7 @@ impl Systemd {
             .those(&gate.ours(&job.held), |state| !runs(state))?;
         self.disable_again(&down, job)?;
         self.release(package)?;
-        (job.ran, job.enabled, job.held) = Default::default();
+        (job.ran, job.enabled, job.held, job.triggers) = Default::default();
         record.held_back = self.manager.held_back(&down)?;
         record.write(&self.root, package)
     }
@@ -180,9 +180,8 @@ impl Systemd {
 
 /// These units, and those of others that start nothing else, unless they ran before.
 fn with_idle_triggers(gate: &Gate, held: &Ours, job: Option<&Interruption>) -> Ours {
-    let ran = |unit: &UnitName| job.is_some_and(|job| job.ran.contains(unit));
-    gate.with_triggers(held)
-        .only(|unit| !gate.is_trigger(unit) || !ran(unit))
+    let ran = |unit: &UnitName| job.is_some_and(|job| job.triggers.contains(unit));
+    gate.with_triggers(held).only(|unit| !ran(unit))
 }
 
 fn tell(package: &PackageName, operation: OperationId, held: &[UnitName]) {

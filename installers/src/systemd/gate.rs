@@ -79,6 +79,11 @@ impl Ours {
         triggers.chain(self.0.iter().filter(|unit| !unit.is_trigger()))
     }
 
+    fn and(&self, more: &[UnitName]) -> Self {
+        let all: BTreeSet<UnitName> = self.0.iter().chain(more).cloned().collect();
+        Self(all.into_iter().collect())
+    }
+
     /// Those of them for which this holds.
     pub(super) fn only(&self, holds: impl Fn(&UnitName) -> bool) -> Self {
         Self(self.0.iter().filter(|unit| holds(unit)).cloned().collect())
@@ -86,18 +91,11 @@ impl Ours {
 }
 
 impl Gate {
-    /// Those of these units that are the package's own, or start nothing else.
+    /// Those of these units that are the package's own.
     pub(super) fn ours<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) -> Ours {
         let units: BTreeSet<&UnitName> = units.into_iter().collect();
-        let ours = units
-            .into_iter()
-            .filter(|unit| self.ours.contains(unit) || self.is_trigger(unit));
+        let ours = units.into_iter().filter(|unit| self.ours.contains(unit));
         Ours(ours.cloned().collect())
-    }
-
-    /// Whether it is another's, and starts nothing but units of the package.
-    pub(super) fn is_trigger(&self, unit: &UnitName) -> bool {
-        self.triggers.contains_key(unit)
     }
 
     /// The units of others that start these units, and nothing else.
@@ -112,9 +110,13 @@ impl Gate {
 
     /// These units, and those of others that start them and nothing else.
     pub(super) fn with_triggers(&self, units: &Ours) -> Ours {
-        let mut with: BTreeSet<UnitName> = units.0.iter().cloned().collect();
-        with.extend(self.triggers_of(units).0);
-        Ours(with.into_iter().collect())
+        units.and(&self.triggers_of(units).0)
+    }
+
+    /// Those of these units that are the package's own, and units of others that a job of it stopped: they are started
+    /// again, even if they have other uses by now.
+    pub(super) fn and_stopped(&self, units: &[UnitName], triggers: &[UnitName]) -> Ours {
+        self.ours(units).and(triggers)
     }
 
     /// The same, with the instances of templates in their place.
@@ -180,9 +182,13 @@ impl Systemd {
         };
         let exempt = claimant.exempt(&units, &facts.names);
         units.retain(|unit| !exempt.contains_key(unit));
-        let triggers = self.triggers_on_device(&facts.names)?;
+        let found = self.triggers_on_device(&facts.names)?;
+        let mut triggers = triggers::of(&units, &found, &facts.names, &self.protected);
+        let names = triggers.keys().map(|unit| unit.as_str().to_owned());
+        let owners = self.owners_of(&names.collect(), &facts.names, &BTreeSet::new())?;
+        triggers::drop_protected(&mut triggers, &facts.names, &owners, &self.protected);
         Ok(Gate {
-            triggers: triggers::of(&units, &triggers, &facts.names, &self.protected),
+            triggers,
             names: facts.names,
             ours: units,
             passing: facts.passing,
@@ -190,27 +196,33 @@ impl Systemd {
         })
     }
 
-    /// Of each package: those of the units that it had which are not its own, and why. All are looked at together, since
-    /// dpkg reads its whole database for each question.
+    /// Of each package: those of its held units that are neither its own nor start nothing else, and why. A held socket,
+    /// timer or path is only its own if the package `had` it. All are looked at together, since dpkg reads its whole
+    /// database for each question.
     pub(super) fn exempt_of_each(
         &self,
+        held: &BTreeMap<PackageName, BTreeSet<UnitName>>,
         had: &BTreeMap<PackageName, BTreeSet<UnitName>>,
     ) -> Result<BTreeMap<PackageName, BTreeMap<UnitName, Exemption>>, Failure> {
         let names = Names::on(&self.root).map_err(|error| unreadable(&error))?;
-        let mut units = had.values().flatten().cloned().collect();
-        let facts = self.facts(names, &mut units, &BTreeSet::new())?;
-        let triggers = self.triggers_on_device(&facts.names)?;
-        let exempt = had.iter().map(|(package, units)| {
+        let units = held.values().chain(had.values()).flatten().cloned();
+        let facts = self.facts(names, &mut units.collect(), &BTreeSet::new())?;
+        let found = self.triggers_on_device(&facts.names)?;
+        let exempt = held.iter().map(|(package, held)| {
+            let had = had.get(package).into_iter().flatten();
+            let own = had.chain(held.iter().filter(|unit| !unit.is_trigger()));
+            let own: BTreeSet<UnitName> = own.cloned().collect();
             let claimant = Claimant {
                 package,
                 protected: &self.protected,
-                names: units.iter().map(|unit| unit.as_str().to_owned()).collect(),
+                names: own.iter().map(|unit| unit.as_str().to_owned()).collect(),
                 owners: &facts.owners,
             };
-            let mut exempt = claimant.exempt(units, &facts.names);
-            let own = units.iter().filter(|unit| !exempt.contains_key(unit));
-            let own = own.cloned().collect();
-            let triggers = triggers::of(&own, &triggers, &facts.names, &self.protected);
+            let units = held.union(&own).cloned().collect();
+            let mut exempt = claimant.exempt(&units, &facts.names);
+            let own = own.into_iter().filter(|unit| !exempt.contains_key(unit));
+            let mut triggers = triggers::of(&own.collect(), &found, &facts.names, &self.protected);
+            triggers::drop_protected(&mut triggers, &facts.names, &facts.owners, &self.protected);
             exempt.retain(|unit, _| !triggers.contains_key(unit));
             (package.clone(), exempt)
         });
@@ -681,10 +693,13 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_of_others_passes_by_name_or_with_the_units_that_it_starts() {
+    fn a_trigger_of_others_passes_with_the_units_that_it_starts_or_if_a_job_stopped_it() {
         let gate = gate();
         let socket = units(&["board.socket"]);
-        assert_eq!(gate.ours(&socket).units(), socket);
+        assert!(gate.ours(&socket).is_empty(), "it is not the package's");
+        let stopped = units(&["gone.socket"]);
+        let again = gate.and_stopped(&units(&["acme.service", "board.service"]), &stopped);
+        assert_eq!(again.units(), units(&["acme.service", "gone.socket"]));
         let of = |names: &[&str]| {
             let ours = gate.ours(&units(names));
             let with = gate.with_triggers(&ours);

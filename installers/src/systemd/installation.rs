@@ -116,7 +116,8 @@ impl Systemd {
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
         // systemd will check the skipped units again.
         let activated = record.activated;
-        let known = gate.with_triggers(&known);
+        let triggers = gate.triggers_of(&known);
+        let triggers = self.manager.those(&triggers, UnitState::runs)?;
         let ran = self.manager.those(&known, |state| {
             state.runs() || (activated && state.is_skipped())
         })?;
@@ -128,6 +129,7 @@ impl Systemd {
             activated,
             work: Work::Install,
             held: Vec::new(),
+            triggers: triggers.units().to_vec(),
         });
         record.activated = false;
         record.wanted = merged([&record.wanted, enabled.units()]);
@@ -161,7 +163,7 @@ impl Systemd {
         let (gate, tied) = self.quiet(package, &mut record, &present.shipped)?;
         fault::point("settle.quiet");
         let goes_on = !done && job.version.as_ref() == Some(&present.version);
-        let kept = match goes_on && !job.ran.is_empty() {
+        let kept = match goes_on && (job.activated || !job.ran.is_empty()) {
             true => BTreeSet::new(),
             false => {
                 let kept = gate.with_triggers(&tied);
@@ -175,8 +177,8 @@ impl Systemd {
             let known = Self::with_state(&gate, &present.shipped);
             record.held_back = self.manager.held_back(&known)?;
             self.manager.enable(&gate.ours(&job.enabled))?;
-            self.manager
-                .start(&gate.ours(&job.ran), limits::UNIT_START)?;
+            let ran = gate.and_stopped(&job.ran, &job.triggers);
+            self.manager.start(&ran, limits::UNIT_START)?;
             record.activated = job.activated;
         }
         if done && !present.shipped.loose.is_empty() {
@@ -236,8 +238,7 @@ impl Systemd {
         Ok((gate, tied))
     }
 
-    /// Stops these units, and those of others that start nothing else. What is left of a socket that systemd gave up
-    /// while its service was held goes, too.
+    /// Stops these units, and those of others that start nothing else. Also resets the failed state of these sockets.
     pub(super) fn stop_all(&self, gate: &Gate, units: &Ours) -> Result<(), Failure> {
         let all = gate.with_triggers(units);
         self.manager.stop(&all, limits::UNIT_STOP)?;

@@ -33,7 +33,8 @@ impl Systemd {
             false => BTreeSet::new(),
         };
         let instances = record.wanted.iter().filter(|unit| shipped.has(unit));
-        let all: BTreeSet<UnitName> = shipped.all().chain(instances.cloned()).collect();
+        let all = shipped.all().chain(instances.cloned());
+        let all: BTreeSet<UnitName> = all.chain(held.iter().cloned()).collect();
         let (templates, units): (Vec<UnitName>, Vec<UnitName>) =
             all.into_iter().partition(UnitName::is_template);
         let states = self.manager.states(&units)?.into_iter().map(Some);
@@ -77,6 +78,10 @@ impl Known<'_> {
         let notes = [
             (unit.is_template(), "a template"),
             (is_held, "held back until Activate"),
+            (
+                is_held && !self.shipped.has(unit),
+                "not the package's, but it starts nothing else",
+            ),
             (
                 self.record.wanted.contains(unit) && !is_held,
                 "Activate starts it",

@@ -58,8 +58,7 @@ const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,
                           WantedBy,RequiredBy,UpheldBy,TriggeredBy";
 
 /// All but the first two: units that start it, or stop with it.
-const OF_TRIGGERS: &str =
-    "--property=Id,Triggers,WantedBy,RequiredBy,RequisiteOf,BoundBy,UpheldBy,ConsistsOf";
+const OF_TRIGGERS: &str = "--property=Id,Accept,Triggers,WantedBy,RequiredBy,RequisiteOf,BoundBy,UpheldBy,ConsistsOf,PropagatesStopTo";
 
 impl UnitState {
     /// It does what it is for, by its type: one that runs once and is over has done it, all others are active.
@@ -413,6 +412,7 @@ fn trigger(block: &str) -> Trigger {
         let units = value.split_whitespace().map(str::to_owned);
         match property {
             "Id" => value.clone_into(&mut trigger.id),
+            "Accept" => trigger.accepts = value == "yes",
             "Triggers" => trigger.starts.extend(units),
             _ => trigger.needed_by.extend(units),
         }
@@ -637,18 +637,25 @@ mod tests {
 
     #[test]
     fn a_trigger_is_told_with_what_it_starts_and_who_needs_it() {
-        let text = "Id=a.socket\nTriggers=a.service b.service\nRequiredBy=a.service\nWantedBy=\nConsistsOf=c.target\n\n\
-                    Id=b.timer\nTriggers=\n";
+        let text = "Id=a.socket\nTriggers=a.service b.service\nRequiredBy=a.service\nWantedBy=\nConsistsOf=c.target\nPropagatesStopTo=d.service\nAccept=no\n\n\
+                    Id=b.timer\nTriggers=\n\nId=c.socket\nAccept=yes\n";
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-        let trigger_of = |id: &str, starts, needed_by| Trigger {
+        let trigger_of = |id: &str, starts, needed_by, accepts| Trigger {
             id: id.to_owned(),
             starts: words(starts),
             needed_by: words(needed_by),
+            accepts,
         };
         let found: Vec<Trigger> = blocks(text).map(trigger).collect();
         let expected = [
-            trigger_of("a.socket", "a.service b.service", "a.service c.target"),
-            trigger_of("b.timer", "", ""),
+            trigger_of(
+                "a.socket",
+                "a.service b.service",
+                "a.service c.target d.service",
+                false,
+            ),
+            trigger_of("b.timer", "", "", false),
+            trigger_of("c.socket", "", "", true),
         ];
         assert_eq!(found, expected);
     }

@@ -3,7 +3,8 @@
 //!
 //! - [`unit_file`]: a file that says something about units. [`names`]: what a name stands for, by all such files.
 //! - [`units`]: the units of a package. [`record`]: what is remembered of them.
-//! - [`gate`]: which of them are its own: no order goes to systemd past it. [`triggers`]: what of others is held with them.
+//! - [`gate`]: which of them are its own: no order goes to systemd past it. [`triggers`]: sockets of other packages that are
+//!   held with them.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
 //! - [`left_behind`]: what maintainer scripts started that is no unit.
 //! - `exempt`: units that wharfd never touches. `listing`: all of them, for an administrator.

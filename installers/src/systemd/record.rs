@@ -81,7 +81,7 @@ pub(super) struct Interruption {
     /// What the device had.
     #[n(1)]
     pub(super) version: Option<PackageVersion>,
-    /// Those that ran.
+    /// The package's units that ran.
     #[n(2)]
     pub(super) ran: Vec<UnitName>,
     /// Those that were enabled.
@@ -96,6 +96,9 @@ pub(super) struct Interruption {
     /// The units that are kept down: during an adoption, and after a failed activation.
     #[cbor(n(6), default)]
     pub(super) held: Vec<UnitName>,
+    /// Running units of others that start nothing else. They are in no other list.
+    #[cbor(n(7), default)]
+    pub(super) triggers: Vec<UnitName>,
 }
 
 /// A kind of job on the units of a package.
@@ -182,7 +185,7 @@ impl Record {
         job.is_some_and(|job| job.work == Work::Adoption)
     }
 
-    /// Every unit that it names, but for those that are never touched.
+    /// Every unit of the package that it names, but for those that are never touched.
     pub(super) fn all(&self) -> BTreeSet<UnitName> {
         let of_job = self
             .job

@@ -40,12 +40,13 @@ impl Systemd {
         if held.is_empty() {
             return Ok(());
         }
-        let mut had = held.clone();
-        for (package, units) in &mut had {
-            units.extend(Record::read(&self.root, package)?.unwrap_or_default().all());
+        let mut had = BTreeMap::new();
+        for package in held.keys() {
+            let record = Record::read(&self.root, package)?.unwrap_or_default();
+            had.insert(package.clone(), record.all());
         }
         let mut released = false;
-        for (package, exempt) in self.exempt_of_each(&had)? {
+        for (package, exempt) in self.exempt_of_each(&held, &had)? {
             let units = held.get(&package).into_iter().flatten();
             released |= self.release_others(&package, units, &exempt, is_at_work(&package))?;
         }
@@ -100,7 +101,7 @@ fn tell_released(
         tracing::warn!(
             MESSAGE_ID = message::NOT_HELD_BACK,
             WHARF_PACKAGE = package.as_str(),
-            "{package}: no longer held back, since {why}: {} (an earlier wharfd kept it from starting: start it, or reboot)",
+            "{package}: no longer held back, since {why}: {} (wharfd kept it from starting: start it, or reboot)",
             Text::from(format!("{units:?}"))
         );
     }

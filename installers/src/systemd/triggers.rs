@@ -17,9 +17,11 @@ pub(super) struct Trigger {
     pub(super) starts: Vec<String>,
     /// The units that start it, or stop with it.
     pub(super) needed_by: Vec<String>,
+    /// It starts an instance for each connection (systemd.socket(5), `Accept=`), and names only those that run.
+    pub(super) accepts: bool,
 }
 
-/// By trigger of others: the package's units that it starts.
+/// Maps a trigger of another package to the units that it starts.
 pub(super) type Triggers = BTreeMap<UnitName, BTreeSet<UnitName>>;
 
 /// The triggers that start nothing but these units of a package, and that no unit of others needs.
@@ -30,7 +32,8 @@ pub(super) fn of(
     protected: &Protected,
 ) -> Triggers {
     let owned = Owned::of(ours, names);
-    let triggers = found.iter().filter_map(|trigger| {
+    let triggers = found.iter().filter(|trigger| !trigger.accepts);
+    let triggers = triggers.filter_map(|trigger| {
         let unit = UnitName::new(&trigger.id).filter(|unit| !ours.contains(unit))?;
         let names = names.all(unit.as_str());
         let is_left_alone = |name: &String| protected.name(name).is_some() || is_shared(name);
@@ -45,6 +48,21 @@ pub(super) fn of(
         (is_ours_alone && !started.is_empty()).then_some((unit, started))
     });
     triggers.collect()
+}
+
+/// Drops the triggers of packages that policy protects. The packages that the device needs are no reason: systemd has
+/// the socket of each logger.
+pub(super) fn drop_protected(
+    triggers: &mut Triggers,
+    names: &Names,
+    owners: &BTreeMap<String, BTreeSet<String>>,
+    protected: &Protected,
+) {
+    triggers.retain(|unit, _| {
+        let files = names.files(unit.as_str());
+        let mut owners = files.iter().filter_map(|path| owners.get(path)).flatten();
+        !owners.any(|package| protected.is_in_policy(package))
+    });
 }
 
 /// The units of a package, by their names.
@@ -139,6 +157,7 @@ mod tests {
             ("log.socket", "log.service gone.service", "", ""),
             ("syslog.socket", "taken.service", "", ""),
             ("accepts.socket", "", "", ""),
+            ("accepts.socket", "log@1.service", "", ""),
             // The package's own, protected, shared.
             ("own.socket", "log.service", "", ""),
             ("dbus.socket", "log.service", "", ""),
@@ -149,6 +168,7 @@ mod tests {
                 id: id.to_owned(),
                 starts: words(starts),
                 needed_by: words(needed_by),
+                accepts: id == "accepts.socket",
             };
             let found = of(&ours, &[trigger], &names, &Protected::with(&policy));
             let expected: BTreeSet<UnitName> = words(started)

@@ -321,8 +321,12 @@ impl Protected {
         if built_in.iter().any(|pattern| pattern.fits(stem)) {
             return Some(Exemption::BuiltIn);
         }
-        let fits = self.policy.iter().any(|pattern| pattern.fits(name));
-        fits.then_some(Exemption::Policy)
+        self.is_in_policy(name).then_some(Exemption::Policy)
+    }
+
+    /// Whether policy names this unit or package.
+    pub(super) fn is_in_policy(&self, name: &str) -> bool {
+        self.policy.iter().any(|pattern| pattern.fits(name))
     }
 }
 

@@ -110,6 +110,7 @@ fn a_unit_that_systemd_skips_by_a_condition_has_not_failed() {
 
     an_upgrade_that_fails_leaves_it_skipped(&mut machine);
     a_unit_that_its_package_masks_is_skipped(&mut machine);
+    an_upgrade_that_fails_leaves_a_masked_unit_skipped(&mut machine);
     an_assert_that_is_not_met_fails(&mut machine);
     a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(&mut machine);
     a_failed_activation_puts_back_what_ran_and_was_enabled(&mut machine);
@@ -158,6 +159,29 @@ fn a_unit_that_its_package_masks_is_skipped(machine: &mut Machine) {
     succeeded(&machine.activate("shy"), true);
     assert_eq!(machine.running("shy"), ["-extra.service", ".service"]);
     succeeded(&machine.deactivate("shy"), false);
+}
+
+/// Nothing of the package runs, and its unit is tied to another one.
+fn an_upgrade_that_fails_leaves_a_masked_unit_skipped(machine: &mut Machine) {
+    let masked = Deb::new("shut", "1")
+        .file(
+            &format!("{UNITS}/shut.service"),
+            format!("[Service]\n{FOREVER}\n"),
+        )
+        .link(
+            &format!("{UNITS}/multi-user.target.wants/shut.service"),
+            "../shut.service",
+        )
+        .script(Script::Postinst, "systemctl mask shut");
+    succeeded(&machine.install(&masked), false);
+    succeeded(&machine.activate("shut"), true);
+    let told = "systemd skipped shut.service (it is masked)";
+    assert_eq!(machine.skipped("shut"), told);
+    let refused = Deb::new("shut", "2").script(Script::Preinst, "exit 1");
+    let outcome = machine.install(&refused);
+    assert_eq!(outcome.device.map(|device| device.active), Some(true));
+    assert_eq!(machine.skipped("shut"), told);
+    assert_eq!(held(machine.container()), "");
 }
 
 fn an_assert_that_is_not_met_fails(machine: &mut Machine) {
