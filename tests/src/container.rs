@@ -147,13 +147,20 @@ impl Container {
             below.find(|process| is_reachable(*process))
         });
         self.machine = Some(Machine { nspawn, leader });
-        // Fails where a unit failed, which is for the test to judge: `failed_units`.
-        let waited = self
-            .command("systemctl")
-            .arg("is-system-running")
-            .arg("--wait")
-            .output();
-        waited.expect("systemctl of the container");
+        self.wait_for_boot();
+    }
+
+    /// Right after its start, systemd may not listen yet: then systemctl fails at once in spite of `--wait`. A boot with
+    /// failed units is for the test to judge: `failed_units`.
+    fn wait_for_boot(&self) {
+        wait_until("the end of the container's boot", || {
+            let mut systemctl = self.command("systemctl");
+            let state = systemctl.args(["is-system-running", "--wait"]).output();
+            let state = state.expect("systemctl of the container").stdout;
+            let state = String::from_utf8_lossy(&state).trim().to_owned();
+            let has_booted = ["running", "degraded", "maintenance", "stopping"];
+            has_booted.contains(&state.as_str()).then_some(())
+        });
     }
 
     /// Shuts it down in order, and boots it again.
