@@ -185,4 +185,25 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn a_trigger_of_a_package_that_policy_protects_is_dropped_and_one_of_systemds_is_kept() {
+        let units = ["syslog.socket", "switch.socket", "admin.socket"];
+        let files = units.map(|name| UnitFile::new(&format!("{LIB}/{name}"), b""));
+        let names = Names::of(&files);
+        let owners = [("systemd", 0), ("switch", 1)].map(|(package, file)| {
+            let path = files[file].path().to_owned();
+            (path, BTreeSet::from([package.to_owned()]))
+        });
+        let owners = BTreeMap::from(owners);
+        let policy = [Pattern::built_in("switch")];
+        let mut triggers: Triggers = units
+            .into_iter()
+            .filter_map(UnitName::new)
+            .map(|unit| (unit, BTreeSet::new()))
+            .collect();
+        drop_protected(&mut triggers, &names, &owners, &Protected::with(&policy));
+        let left: Vec<&str> = triggers.keys().map(UnitName::as_str).collect();
+        assert_eq!(left, ["admin.socket", "syslog.socket"]);
+    }
 }
