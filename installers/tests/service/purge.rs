@@ -4,7 +4,7 @@
 use std::{cell::Cell, fs, path::Path};
 
 use wharf_frames::{
-    Cause, Failure,
+    Cause, Failure, OperationId,
     installer::{Reply, Request},
 };
 use wharf_installers::backend::{Change, Client};
@@ -118,7 +118,7 @@ fn a_purge_that_failed_says_what_is_left_and_can_be_repeated() {
     });
 }
 
-// What only apt can show.
+// Tests that need apt.
 
 /// Version 1 enables two units, version 2 one of them. A removal keeps which units were enabled, and a purge does not.
 pub(crate) fn a_purged_package_starts_only_what_its_next_installation_enables(
@@ -413,20 +413,27 @@ fn a_purge_that_ended_after_any_step_is_finished_by_the_next_attempt() {
     }
 }
 
+/// A postrm that writes its last call to a file.
+const LIGHT_LAMP: &str = "echo $DPKG_MAINTSCRIPT_PACKAGE $1 >/var/lib/lamp";
+
+/// Begins a purge whose job the stops end, and cuts the power then.
+fn purge_before_a_power_cut(machine: &mut Machine, stops: &Path) -> OperationId {
+    machine.installer().kill();
+    machine.start_program(stops, &[]);
+    let (operation, package) = (machine.operation(), name("acme"));
+    before_a_power_cut(machine, operation, &Request::Purge { operation, package });
+    operation
+}
+
 #[test]
 fn what_the_scripts_of_a_purge_wrote_and_a_power_cut_took_is_written_again() {
     for step in ["apt.removed", "dpkg.purged", "job.applied"] {
         let (mut machine, stops) = stops_once_at(step);
         machine.policy(ALLOWED);
         machine.start();
-        let script = "echo $DPKG_MAINTSCRIPT_PACKAGE $1 >/var/lib/lamp";
-        let deb = acme().script(Script::Postrm, script);
+        let deb = acme().script(Script::Postrm, LIGHT_LAMP);
         assert_eq!(machine.install(&deb).failure, None);
-        machine.installer().kill();
-        machine.start_program(&stops, &[]);
-        let (operation, package) = (machine.operation(), name("acme"));
-        let purge = Request::Purge { operation, package };
-        before_a_power_cut(&mut machine, operation, &purge);
+        let operation = purge_before_a_power_cut(&mut machine, &stops);
         let lamp = machine.root().join("var/lib/lamp");
         fs::write(&lamp, "").unwrap();
         machine.start();
@@ -445,15 +452,10 @@ fn the_copy_of_the_last_script_runs_where_dpkg_has_deleted_its_own() {
     let (mut machine, stops) = stops_once_at("job.applying");
     machine.policy(ALLOWED);
     machine.start();
-    let script = "echo $DPKG_MAINTSCRIPT_PACKAGE $1 >/var/lib/lamp";
-    let deb = acme().script(Script::Postrm, script);
+    let deb = acme().script(Script::Postrm, LIGHT_LAMP);
     assert_eq!(machine.install(&deb).failure, None);
     assert_eq!(machine.remove("acme").failure, None);
-    machine.installer().kill();
-    machine.start_program(&stops, &[]);
-    let (operation, package) = (machine.operation(), name("acme"));
-    let purge = Request::Purge { operation, package };
-    before_a_power_cut(&mut machine, operation, &purge);
+    let operation = purge_before_a_power_cut(&mut machine, &stops);
     let root = machine.root();
     fs::remove_file(root.join("var/lib/dpkg/info/acme.postrm")).unwrap();
     let lamp = root.join("var/lib/lamp");
@@ -473,11 +475,7 @@ fn a_purge_is_not_done_where_its_last_script_fails_when_it_is_run_again() {
     machine.start();
     let deb = acme().script(Script::Postrm, "[ ! -e /fails ] || exit 3");
     assert_eq!(machine.install(&deb).failure, None);
-    machine.installer().kill();
-    machine.start_program(&stops, &[]);
-    let (operation, package) = (machine.operation(), name("acme"));
-    let purge = Request::Purge { operation, package };
-    before_a_power_cut(&mut machine, operation, &purge);
+    let operation = purge_before_a_power_cut(&mut machine, &stops);
     fs::write(machine.root().join("fails"), "").unwrap();
     machine.start();
 

@@ -31,7 +31,7 @@ use wharf_installers::{
     keyring::Keyring,
 };
 
-use crate::fixture::{Bench, JUDGED_AT, NOBODY, Recipe, Signer, broke, refused};
+use crate::fixture::{Bench, JUDGED_AT, NOBODY, Recipe, broke, refused};
 
 /// wharf-inspect, which nobody asks anything, until it waits for that.
 struct Waiting {
@@ -234,8 +234,7 @@ fn a_run_that_is_ended_from_outside_says_nothing_about_the_package() {
 /// read(2) of a folder fails, as of a disk that is worn out.
 #[test]
 fn a_package_that_cannot_be_read_is_not_judged() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, _) = Bench::with_signer();
     let unreadable = File::open(bench.path("keys")).unwrap();
     let keyring = Keyring::read(&bench.path("keys")).unwrap();
     let terms = Terms {

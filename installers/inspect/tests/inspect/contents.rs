@@ -4,7 +4,7 @@ use std::process::Command;
 
 use wharf_frames::Cause;
 
-use crate::fixture::{Bench, CONTROL, Members, Recipe, Signer, refused, refused_as, run};
+use crate::fixture::{Bench, CONTROL, Members, Recipe, refused, refused_as, run};
 
 #[test]
 fn tells_name_version_and_architecture() {
@@ -27,8 +27,7 @@ fn tells_name_version_and_architecture() {
 #[test]
 fn a_package_without_files_is_taken_however_dpkg_deb_compresses_it() {
     for compression in ["none", "gzip", "xz", "zstd"] {
-        let (bench, signer) = (Bench::new(), Signer::new());
-        bench.trust("packages.asc", &signer.certificate());
+        let (bench, signer) = Bench::with_signer();
         let recipe = Recipe {
             compression,
             files: &[],
@@ -43,10 +42,7 @@ fn a_package_without_files_is_taken_however_dpkg_deb_compresses_it() {
 
 /// A control.tar.gz made by tar from these files, in a package that is otherwise sound.
 fn with_control_tar(bench: &Bench, script: &str) -> std::path::PathBuf {
-    let package = Recipe {
-        compression: "gzip",
-        ..Recipe::default()
-    };
+    let package = Recipe::compressed("gzip");
     let mut members = Members::of(&package.build(bench));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("control"), CONTROL).unwrap();
@@ -128,11 +124,7 @@ fn control_data_that_could_be_read_in_two_ways_is_malformed() {
 fn data_that_does_not_end_with_its_member_is_malformed() {
     for compression in ["gzip", "xz", "zstd"] {
         let bench = Bench::new();
-        let recipe = Recipe {
-            compression,
-            ..Recipe::default()
-        };
-        let package = recipe.build(&bench);
+        let package = Recipe::compressed(compression).build(&bench);
         for rest in [&b"x"[..], &[0; 4], Members::of(&package).member("data.tar")] {
             let mut members = Members::of(&package);
             members.member("data.tar").extend(rest);

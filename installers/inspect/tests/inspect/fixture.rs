@@ -57,6 +57,13 @@ impl Bench {
         Self { folder }
     }
 
+    /// With a signer that it trusts.
+    pub(crate) fn with_signer() -> (Self, Signer) {
+        let (bench, signer) = (Self::new(), Signer::new());
+        bench.trust("packages.asc", &signer.certificate());
+        (bench, signer)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -307,7 +314,14 @@ impl Default for Recipe<'_> {
     }
 }
 
-impl Recipe<'_> {
+impl<'a> Recipe<'a> {
+    pub(crate) fn compressed(compression: &'a str) -> Self {
+        Self {
+            compression,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn build(&self, bench: &Bench) -> PathBuf {
         let tree = tempfile::tempdir().unwrap();
         let debian = tree.path().join("DEBIAN");

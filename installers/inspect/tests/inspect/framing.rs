@@ -4,7 +4,7 @@ use std::fs;
 
 use wharf_frames::Cause;
 
-use crate::fixture::{Bench, Members, Recipe, Signer, refused, refused_as, run};
+use crate::fixture::{Bench, Members, Recipe, refused, refused_as, run};
 
 type Change = fn(&mut Members);
 
@@ -40,8 +40,7 @@ const STRANGE: &[(&str, Change)] = &[
 
 #[test]
 fn a_package_that_could_be_read_in_two_ways_is_malformed_however_it_is_signed() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     signer.sign_inside(&package);
     for (what, change) in STRANGE {
@@ -58,8 +57,7 @@ fn a_package_that_could_be_read_in_two_ways_is_malformed_however_it_is_signed() 
 
 #[test]
 fn bytes_after_the_last_member_are_malformed_where_dpkg_takes_them() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     signer.sign_inside(&package);
     for rest in ["\n", "trailing", &"x".repeat(60)] {
@@ -104,13 +102,8 @@ fn a_member_renamed_under_the_signature_is_malformed() {
         ("zstd", ".zst"),
     ];
     for (compression, _) in endings {
-        let (bench, signer) = (Bench::new(), Signer::new());
-        bench.trust("packages.asc", &signer.certificate());
-        let recipe = Recipe {
-            compression,
-            ..Recipe::default()
-        };
-        let package = recipe.build(&bench);
+        let (bench, signer) = Bench::with_signer();
+        let package = Recipe::compressed(compression).build(&bench);
         signer.sign_inside_by_hand(&bench, &package);
         bench.verify(&package, None).unwrap();
         for (other, ending) in endings.iter().filter(|(other, _)| *other != compression) {
@@ -128,12 +121,8 @@ fn a_member_renamed_under_the_signature_is_malformed() {
 /// The compressors that dpkg has known, by names that are not taken.
 #[test]
 fn a_member_of_another_compressor_is_no_uncompressed_one() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
-    let recipe = Recipe {
-        compression: "none",
-        ..Recipe::default()
-    };
+    let (bench, signer) = Bench::with_signer();
+    let recipe = Recipe::compressed("none");
     let plain = Members::of(&recipe.build(&bench));
     for compressor in ["bzip2", "xz --format=lzma"] {
         for position in [1, 2] {
@@ -155,13 +144,8 @@ fn a_member_of_another_compressor_is_no_uncompressed_one() {
 #[test]
 fn a_boundary_moved_under_the_signature_is_malformed() {
     for compression in ["none", "gzip", "xz", "zstd"] {
-        let (bench, signer) = (Bench::new(), Signer::new());
-        bench.trust("packages.asc", &signer.certificate());
-        let recipe = Recipe {
-            compression,
-            ..Recipe::default()
-        };
-        let package = recipe.build(&bench);
+        let (bench, signer) = Bench::with_signer();
+        let package = Recipe::compressed(compression).build(&bench);
         signer.sign_inside_by_hand(&bench, &package);
         let original = Members::of(&package);
         let (control, data) = (&original.0[1].1, &original.0[2].1);

@@ -16,8 +16,7 @@ use crate::fixture::{
 
 /// A trusted signer, and a package.
 fn stage() -> (Bench, Signer, PathBuf) {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     (bench, signer, package)
 }

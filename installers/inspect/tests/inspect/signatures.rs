@@ -25,8 +25,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn tells_the_signer_of_a_package_with_a_signature_beside_it() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let verified = bench
         .verify(&package, Some(&signer.sign(&package)))
@@ -41,13 +40,8 @@ fn tells_the_signer_of_a_package_with_a_signature_beside_it() {
 #[test]
 fn tells_the_signer_of_a_package_that_debsigs_signed() {
     for compression in ["none", "gzip", "xz"] {
-        let (bench, signer) = (Bench::new(), Signer::new());
-        bench.trust("packages.asc", &signer.certificate());
-        let recipe = Recipe {
-            compression,
-            ..Recipe::default()
-        };
-        let package = recipe.build(&bench);
+        let (bench, signer) = Bench::with_signer();
+        let package = Recipe::compressed(compression).build(&bench);
         signer.sign_inside(&package);
         let verified = bench.verify(&package, None).unwrap();
         let signed = verified.signed.unwrap();
@@ -61,8 +55,7 @@ fn tells_the_signer_of_a_package_that_debsigs_signed() {
 /// debsigs 0.1.26 (Debian 12) knows no control.tar.zst, and then signs debian-binary alone.
 #[test]
 fn a_signature_over_less_than_the_three_members_does_not_fit() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let mut members = Members::of(&package);
     let signed = bench.path("signed");
@@ -76,8 +69,7 @@ fn a_signature_over_less_than_the_three_members_does_not_fit() {
 
 #[test]
 fn a_package_without_any_signature_is_unsigned() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, _) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     refused(bench.verify(&package, None), Cause::Unsigned);
 }
@@ -178,8 +170,7 @@ fn one_signature_of_a_trusted_signer_among_others_is_enough() {
 /// A text-mode signature lets line ends change (RFC 9580 5.2.1.2), and so the commands that a shell reads.
 #[test]
 fn a_text_mode_signature_does_not_hold() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let text = signer.sign_with(&package, &["--textmode"]);
     let failure = refused(bench.verify(&package, Some(&text)), Cause::BadSignature);
@@ -188,8 +179,7 @@ fn a_text_mode_signature_does_not_hold() {
 
 #[test]
 fn a_changed_package_does_not_fit_its_signature() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let signature = signer.sign(&package);
     for member in ["control.tar", "data.tar"] {
@@ -205,8 +195,7 @@ fn a_changed_package_does_not_fit_its_signature() {
 
 #[test]
 fn a_changed_member_does_not_fit_the_signature_in_the_package() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     signer.sign_inside(&package);
     for member in ["control.tar", "data.tar", "_gpgorigin"] {
@@ -219,8 +208,7 @@ fn a_changed_member_does_not_fit_the_signature_in_the_package() {
 
 #[test]
 fn another_control_tar_does_not_fit_the_signature_in_the_package() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     signer.sign_inside(&package);
     let mut members = Members::of(&package);
@@ -263,8 +251,7 @@ fn a_certificate_that_has_expired_vouches_for_nothing_even_if_it_signed_in_time(
 
 #[test]
 fn a_signature_that_has_expired_or_is_of_the_future_does_not_hold() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let signature = signer.sign_with(&package, &["--default-sig-expire", "10"]);
     bench
@@ -293,8 +280,7 @@ fn a_revoked_certificate_vouches_for_nothing() {
 
 #[test]
 fn a_signature_over_sha_1_or_by_a_short_key_is_weak() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let options = ["--digest-algo", "SHA1", "--allow-weak-digest-algos"];
     refused(
@@ -311,8 +297,7 @@ fn a_signature_over_sha_1_or_by_a_short_key_is_weak() {
 
 #[test]
 fn what_is_no_signature_is_told_so() {
-    let (bench, signer) = (Bench::new(), Signer::new());
-    bench.trust("packages.asc", &signer.certificate());
+    let (bench, signer) = Bench::with_signer();
     let package = Recipe::default().build(&bench);
     let certificate = signer.certificate();
     for nothing in [
