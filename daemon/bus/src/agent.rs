@@ -135,7 +135,6 @@ impl<S: AgentService> AgentObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
         self.0.create_instance(Caller { connection, header }).await
     }
 
@@ -147,7 +146,6 @@ impl<S: AgentService> AgentObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let header = &header;
         self.0.trace(Caller { connection, header }, writer).await
     }
 
@@ -160,7 +158,6 @@ impl<S: AgentService> AgentObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<Vec<Reason>> {
-        let header = &header;
         self.0.reasons(Caller { connection, header }).await
     }
 
@@ -168,7 +165,7 @@ impl<S: AgentService> AgentObject<S> {
     #[zbus(signal)]
     pub async fn reasons_changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 
-    /// What a server could see of an instance (-1: of all), oldest first: seconds since 1970, the instance, the
+    /// The states of an instance (-1: of all) that a server could see, oldest first: seconds since 1970, the instance, the
     /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion. Users other
     /// than root get the public text of Status Reason.
     #[zbus(out_args("lines"))]
@@ -178,7 +175,6 @@ impl<S: AgentService> AgentObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<Vec<HistoryLine>> {
-        let header = &header;
         let caller = Caller { connection, header };
         self.0.history(caller, instance).await
     }
@@ -193,7 +189,6 @@ impl<S: AgentService> AgentObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<Vec<KeptOperation>> {
-        let header = &header;
         self.0.operations(Caller { connection, header }).await
     }
 

@@ -8,7 +8,7 @@ pub const ONLY_ROOT: &str = "only root changes what is installed here";
 /// The process that called a method.
 pub struct Caller<'a> {
     pub(crate) connection: &'a Connection,
-    pub(crate) header: &'a Header<'a>,
+    pub(crate) header: Header<'a>,
 }
 
 impl Caller<'_> {

@@ -44,12 +44,12 @@ and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, 
   before its answer.
 - A wharfd that ends answers `NoReply`, or the bus does. The request was accepted if its operation is there when wharfd
   is back.
-- `PropertiesChanged` comes after the commit, one signal for all properties of an object that changed. Who is slow
-  sees the newest value and not each step; `History` has each step.
+- `PropertiesChanged` comes after the commit, one signal for all changed properties of an object. A slow reader sees
+  the newest value and not each step; `History` has each step.
 - Refusals: `InvalidArgs` where a server reads 4.00, `Failed` where it reads 4.05, `UnknownObject` for an instance that
   is gone, `IOError` when the database does not take it. The text says why.
 
-What follows is the introspection, generated from the code.
+The introspection below is generated from the code.
 ";
 
 /// Serves empty properties.

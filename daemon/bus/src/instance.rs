@@ -94,7 +94,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
         let request = Request::WritePackageUri {
             uri,
             user_name,
@@ -111,7 +110,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let header = &header;
         let request = Request::WriteUpdateSupportedObjects(value);
         let done = self.0.request(Caller { connection, header }, request);
         done.await.map(drop)
@@ -125,7 +123,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let header = &header;
         let request = Request::WritePackageSettings { object, instance };
         let done = self.0.request(Caller { connection, header }, request);
         done.await.map(drop)
@@ -141,7 +138,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
         let request = Request::WritePackage { package, signature };
         self.0.request(Caller { connection, header }, request).await
     }
@@ -153,9 +149,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
-        let call = Caller { connection, header };
-        self.0.request(call, Request::Install).await
+        self.0
+            .request(Caller { connection, header }, Request::Install)
+            .await
     }
 
     /// Executes Uninstall; for update, with argument 1: the software stays until the next Install replaces it.
@@ -166,7 +162,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
         let call = Caller { connection, header };
         self.0
             .request(call, Request::Uninstall { for_update })
@@ -182,9 +177,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
-        let call = Caller { connection, header };
-        self.0.request(call, Request::Purge).await
+        self.0
+            .request(Caller { connection, header }, Request::Purge)
+            .await
     }
 
     /// Executes Activate. Outside INSTALLED it acts on the software in place; a server's Activate has no effect there.
@@ -194,9 +189,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
-        let call = Caller { connection, header };
-        self.0.request(call, Request::Activate).await
+        self.0
+            .request(Caller { connection, header }, Request::Activate)
+            .await
     }
 
     /// Executes Deactivate. Outside INSTALLED it acts on the software in place; a server's has no effect there.
@@ -206,9 +201,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let header = &header;
-        let call = Caller { connection, header };
-        self.0.request(call, Request::Deactivate).await
+        self.0
+            .request(Caller { connection, header }, Request::Deactivate)
+            .await
     }
 
     /// Cancels this operation, and no other that may run by now. A download or its judgement ends with Update Result
@@ -220,7 +215,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let header = &header;
         let call = Caller { connection, header };
         let done = self.0.request(call, Request::Cancel(operation));
         done.await.map(drop)
@@ -232,7 +226,6 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let header = &header;
         let call = Caller { connection, header };
         self.0.request(call, Request::Delete).await.map(drop)
     }
@@ -330,13 +323,13 @@ impl<S: InstanceService> InstanceObject<S> {
         self.0.read(|instance| instance.busy)
     }
 
-    /// What is being done, downloads included; `/` where nothing is.
+    /// The running operation, downloads included; `/` if there is none.
     #[zbus(property)]
     fn operation(&self) -> OwnedObjectPath {
         self.0.read(|instance| instance.operation.clone())
     }
 
-    /// How far that is, in percent; -1 where it is not known.
+    /// The progress of the operation, in percent; -1 if it is not known.
     #[zbus(property)]
     fn percent(&self) -> i16 {
         self.0.read(|instance| instance.percent)

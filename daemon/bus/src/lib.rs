@@ -1,5 +1,5 @@
-//! What wharfd and wharfctl agree on. Each interface of D-Bus is declared once, and zbus makes the proxy from it: wharfd
-//! serves the interface, wharfctl calls the proxy. So no name of a method or property is written on both sides.
+//! The contract between wharfd and wharfctl. Each interface of D-Bus is declared once, and zbus makes the proxy from it:
+//! wharfd serves the interface, wharfctl calls the proxy. No name of a method or property is written on both sides.
 //!
 //! - `names`: the name on the bus, the paths of objects, the address of the bus.
 //! - `agent`, `instance`, `operation`: one interface each, with its properties as a struct and the trait that serves it.

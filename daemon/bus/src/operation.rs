@@ -78,13 +78,13 @@ impl<S: OperationService> OperationObject<S> {
         self.0.read(|operation| operation.kind.clone())
     }
 
-    /// Who wanted it: `server` with its Short Server ID, or `user` with its uid.
+    /// Its origin: `server` with its Short Server ID, or `user` with its uid.
     #[zbus(property(emits_changed_signal = "const"))]
     fn origin(&self) -> (String, u32) {
         self.0.read(|operation| operation.origin.clone())
     }
 
-    /// What it is done to.
+    /// The instance that it changes.
     #[zbus(property(emits_changed_signal = "const"))]
     fn instance(&self) -> OwnedObjectPath {
         self.0.read(|operation| operation.instance.clone())
