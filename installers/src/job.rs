@@ -498,7 +498,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Where a power cut followed the removal, its last script is run again.
+    /// Runs the last script of the removal again if a power cut followed it.
     fn remove(
         &self,
         name: &PackageName,

@@ -1,5 +1,5 @@
-//! `wharfctl doctor`: what has to be so for wharfd to do its work, each looked at by itself, with what to do. Changes
-//! nothing, and needs no wharfd that runs. What needs the settings of wharfd or the policy of root, their programs check.
+//! `wharfctl doctor`: independent checks of all that wharfd needs, each with its remedy. Changes nothing, and needs no
+//! running wharfd. wharfd and wharf-installer do the checks that need their settings or the policy of root.
 
 mod disk;
 mod policy;

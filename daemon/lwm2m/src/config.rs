@@ -41,10 +41,10 @@ pub struct Transmission {
     pub ack_random_percent: u32,
     /// MAX_RETRANSMIT: the number of retransmissions of a message.
     pub max_retransmit: u32,
-    /// EXCHANGE_LIFETIME (RFC 7252 4.8.2): how long a received Message ID is remembered, and how
-    /// long the engine waits for a separate response.
+    /// EXCHANGE_LIFETIME (RFC 7252 4.8.2): the time for which a received Message ID is remembered,
+    /// and the longest wait for a separate response.
     pub exchange_lifetime: Duration,
-    /// How long the engine waits for the application before it acknowledges a request with an empty
+    /// The longest wait for the application before the engine acknowledges a request with an empty
     /// message (RFC 7252 5.2.2). It must be shorter than the server's ACK_TIMEOUT.
     pub processing_delay: Duration,
 }

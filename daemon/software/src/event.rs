@@ -33,7 +33,7 @@ pub enum Event {
     Delete,
     /// A local user has the software in place removed with its configuration. A server has no such request.
     Purge {
-        /// Who asks, and the name of the operation that it may start.
+        /// Its origin, and the name of the operation that it may start.
         request: Request,
     },
     /// A local user cancels an operation that waits or downloads. A server has Delete instead.

@@ -137,7 +137,7 @@ impl Agent {
         step(instance, event, &rules)
     }
 
-    /// What the machine has to know. What is configured for a server is for what that server asks.
+    /// The rules of the machine. The settings of a server apply to its own requests only.
     pub(super) fn rules<'a>(
         &'a self,
         asker: Option<ShortId>,
@@ -274,7 +274,7 @@ impl Agent {
         }
     }
 
-    /// What is to be stored of an answer, and the account that it belongs to.
+    /// The stored form of an answer, with the account of its server.
     fn answered(&self, (key, answer): &(RequestKey, Answer)) -> Option<(ShortId, Answered)> {
         let server = self.servers.get(&key.server)?;
         Some((key.server, server.answered(key.request, answer)?))

@@ -1,9 +1,9 @@
 //! The agent: one loop in which everything that happens to an instance happens, one thing after the other.
 //!
-//! What comes in is news of a server, a report of a task, a question of a local user, a clock that was set, a signal.
-//! What it makes of the instance is stored first, then answered and told, then done:
+//! An input is news of a server, a report of a task, a request of a local user, a clock that was set, or a signal.
+//! The agent stores the new state of the instance first, then answers and notifies, then acts:
 //!
-//! - `serve`: requests of the servers, by object; `pushes`: where the blocks of a Package go; `local`: requests of a local user;
+//! - `serve`: requests of the servers, by object; `pushes`: the way of the blocks of a Package; `local`: requests of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
 //! - `device`: what the device has, asked whenever somebody else may have changed it; `leftovers`: files of no instance;

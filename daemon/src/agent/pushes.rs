@@ -1,4 +1,4 @@
-//! Where the blocks of a Package go: each push that the machine accepted has a task, which writes them one after the other.
+//! The way of the blocks of a Package: each accepted push has a task, which writes them one after the other.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(super) struct Pushes {
     pub(super) expected: Option<Expected>,
 }
 
-/// What a push will need if the machine accepts it.
+/// The source of a push, kept until the machine has accepted the push.
 pub(super) enum Expected {
     /// From a server.
     Blocks {

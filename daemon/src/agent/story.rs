@@ -1,5 +1,4 @@
-//! What the journal is told of each instance: what a person wants to know, in a handful of lines for a package. Decides
-//! nothing.
+//! The journal lines of each instance, for a person to read: a handful for each package. Decides nothing.
 
 use std::collections::BTreeMap;
 

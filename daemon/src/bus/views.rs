@@ -29,11 +29,11 @@ pub type AgentView = wharf_bus::Agent;
 /// An instance of Object 9, without what only a server may write.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceView {
-    /// What everybody reads.
+    /// The public properties.
     pub shown: wharf_bus::Instance,
     /// Resource 16, which root reads.
     pub whole_reason: String,
-    /// What is being done, downloads included.
+    /// The running operation, downloads included.
     pub operation: Option<OperationId>,
 }
 
@@ -42,7 +42,7 @@ pub struct InstanceView {
 pub struct OperationView {
     /// Its name.
     pub id: OperationId,
-    /// What everybody reads.
+    /// The public properties.
     pub shown: wharf_bus::Operation,
     /// Its outcome, which root reads.
     pub whole_outcome: String,
@@ -141,7 +141,7 @@ impl Publisher {
         });
     }
 
-    /// How the registration stands.
+    /// Shows the registration.
     pub fn registration(&self, since: Option<u64>, failure: &str) {
         self.0.send_if_modified(|views| {
             let mut agent = views.agent.clone();

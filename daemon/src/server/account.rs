@@ -1,4 +1,4 @@
-//! What a server writes and executes in its own account (Object 1).
+//! The Writes and Executes of a server in its own account (Object 1).
 
 use lwm2m::{Answer, ErrorCode, Input, Path, RequestId, Resources};
 use wharf_journal::message;

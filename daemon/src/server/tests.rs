@@ -11,7 +11,7 @@ use crate::{config::Activation, objects::Device};
 const FIRST: ShortId = ShortId(1);
 const SECOND: ShortId = ShortId(2);
 
-/// What an LwM2M server does.
+/// An LwM2M server.
 struct Peer(UdpSocket);
 
 impl Peer {
@@ -128,7 +128,7 @@ impl World {
     }
 }
 
-/// What the agent does with requests for Object 1.
+/// Answers a request for Object 1 as the agent does.
 fn answer(server: &mut Server, request: RequestId, asked: Request) {
     match asked {
         Request::Read { path, .. } => {

@@ -87,7 +87,7 @@ pub struct HistoryEntry {
 }
 
 impl Store {
-    /// Where the database lies.
+    /// The path of the database.
     pub fn file(root: &Path) -> PathBuf {
         root.join("var/lib/wharfd/wharfd.db")
     }

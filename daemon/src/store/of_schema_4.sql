@@ -1,4 +1,4 @@
--- Rows as the last wharfd of the fourth schema wrote them: every later release reads them. What is here is never changed.
+-- Rows as the last wharfd of the fourth schema wrote them: every later release reads them. Rows in this file are never changed.
 INSERT INTO factory VALUES(1);
 INSERT INTO account VALUES(1,86400,300);
 INSERT INTO local_port VALUES(1,47110);

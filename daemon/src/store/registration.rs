@@ -8,7 +8,7 @@ use wharf_software::ShortId;
 use super::{Store, StoreError, rows::Sql};
 
 impl Store {
-    /// What was saved of the account's registration with this server. Another server's is of no use.
+    /// The saved registration of the account with this server; none if it was with another server.
     pub fn registration(
         &mut self,
         account: ShortId,

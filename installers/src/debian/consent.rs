@@ -3,8 +3,8 @@
 //! consent. It knows nothing of what may be done.
 //!
 //! The hook is on apt's command line, which apt reads after all its files, so no file can remove it. dpkg looks for
-//! consent as well: if apt does not ask, dpkg changes nothing. What apt announces does not tell a purge from a removal,
-//! and its `dpkg --purge --pending` purges packages that it does not announce: dpkg purges nothing for apt.
+//! consent as well: if apt does not ask, dpkg changes nothing. apt announces a purge as a removal, and its
+//! `dpkg --purge --pending` purges packages that it does not announce: dpkg purges nothing for apt.
 
 use std::{
     fs::{self, OpenOptions},

@@ -15,8 +15,8 @@ const PARSERS: [&str; 6] = [
     "wharf-inspect",
 ];
 
-/// What each program is without besides [`PARSERS`], which wharf-inspect alone has, so that what is hostile, large or
-/// privileged stays behind its wall.
+/// The crates that a program must not link, besides [`PARSERS`], which wharf-inspect alone links. They keep hostile,
+/// large and privileged code behind its wall.
 const WITHOUT: [(&str, &[&str]); 5] = [
     (
         "wharfd",

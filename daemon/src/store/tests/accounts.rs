@@ -1,4 +1,4 @@
-//! What is kept of each server, and what the schema before accounts kept of its one server.
+//! The rows of each server, and of the one server that the schema before accounts knew.
 
 use super::*;
 
