@@ -1,9 +1,9 @@
-# make demo     sets this machine up and tells the story of one package, from a server's write to dpkg
-# make gateway  boots a gateway with wharfd's package and a Leshan server outside, to play with
-# make test     sets this machine up and passes every test
+# make demo     sets this machine up and shows one package from a server's Write to dpkg
+# make gateway  boots a gateway with wharfd's package, and a Leshan server outside, to try wharfd
+# make test     sets this machine up and runs every test
 # make deb      builds the Debian package
-# make cross    builds it for arm64 and armhf, whose unit tests and pure crates' tests pass under qemu-user
-# The rest stands apart: it takes longer than anybody waits for before a commit.
+# make cross    builds it for arm64 and armhf, and runs their unit tests and the pure crates' tests under qemu-user
+# CONTRIBUTING.md has the others, which take longer.
 
 .DEFAULT_GOAL := build
 .PHONY: build setup demo gateway test lint deb cross reproducible soak installs packages powercut fuzz mutants audit bench
@@ -22,7 +22,7 @@ demo: setup
 	@$(CARGO) build --quiet --workspace --bins
 	@$(CARGO) run --quiet -p wharf-tests --bin demo
 
-# Ctrl-C is for what is run on the gateway, and must not end the gateway itself.
+# Ctrl-C ends a command on the gateway, not the gateway itself.
 gateway: setup
 	@trap '' INT; $(CARGO) run --quiet -p wharf-tests --bin gateway
 
@@ -33,8 +33,7 @@ deb: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 deb: setup
 	CARGO_TARGET_DIR=$(TARGET)/shipped packaging/build-deb $(TARGET)/deb
 
-# libseccomp makes no filter where the kernel takes none, and qemu-user's does not.
-# Left out with it: what takes minutes there.
+# Skipped: confine, since qemu-user has no seccomp filters, and tests that take minutes there.
 cross: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 cross: setup
 	@for architecture in arm64 armhf; do \
@@ -52,7 +51,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
-# Random crashes of every program, for as long as SECONDS_EACH says.
+# Random crashes of every program, for SECONDS_EACH seconds.
 soak: setup
 	SOAK_SECONDS=$(SECONDS_EACH) $(CARGO) test -p wharf-tests --test soak -- --ignored --nocapture
 
@@ -60,12 +59,12 @@ soak: setup
 installs: setup
 	$(CARGO) test -p wharf-tests --test scenarios each_exit_code -- --ignored --nocapture
 
-# Real packages of Debian on a booted gateway, each compared with what apt does to its twin. PACKAGES="cron chrony" is those alone.
+# Real packages of Debian on a booted gateway, each compared with apt on a twin. PACKAGES="cron chrony" selects packages.
 packages: setup
 	$(CARGO) test -p wharf-tests --test packages -- --ignored --nocapture
 
 # Power cuts of a gateway's disk, replayed from its log: CUTS of each story. SEED repeats an earlier run; STORY and CUT
-# make one cut alone. Needs /dev/fuse and loop devices.
+# select one cut. Needs /dev/fuse and loop devices.
 powercut: setup
 	$(CARGO) test -p wharf-tests --test powercut -- --ignored --nocapture
 
@@ -76,11 +75,11 @@ fuzz: setup
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
-# The files that decide as root: what may be installed, from whom, and which units are never touched.
+# The files that decide as root: which packages and signers are allowed, and which units are never touched.
 DECIDES := permission ledger policy verdict debian/plan debian/consent systemd/gate systemd/names systemd/triggers systemd/units systemd/hold
 
-# Whether changing any arm of the machine, or of what decides as root, fails a unit test. docs/decisions/ names the survivors.
-# Exit code 3: a test waited until the time limit, which notices the mutant as well.
+# Checks that each mutant of the machine, and of the files above, fails a unit test. Decision 9 names the survivors.
+# Exit code 3: a test ran into the time limit, which also detects the mutant.
 mutants: setup
 	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
 	@mkdir -p target/mutants
@@ -92,7 +91,7 @@ audit:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 
-# Each figure beside its peer in the same run, of the package and its programs as they are shipped.
+# Each figure of the shipped package and programs, with its peer in the same run.
 bench: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 bench: deb
 	@command -v strace >/dev/null || apt-get install -qq -y --no-install-recommends strace </dev/null >/dev/null
