@@ -1,10 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use wharf_tests::programs::workspace;
+
+use crate::tree::sources_below;
 
 #[test]
 fn each_message_id_is_said_by_a_program_and_explained_in_the_catalog() {
@@ -94,25 +96,11 @@ fn read(path: &str) -> String {
 
 /// The sources of the programs.
 fn sources() -> impl Iterator<Item = (PathBuf, String)> {
-    let folders = ["daemon", "installers/src"].map(|folder| workspace().join(folder));
-    let mut files = Vec::new();
-    for folder in folders {
-        collect(&folder, &mut files);
-    }
-    let read = |path: PathBuf| {
+    let files = ["daemon", "installers/src"]
+        .into_iter()
+        .flat_map(sources_below);
+    files.map(|path| {
         let text = fs::read_to_string(&path).unwrap();
         (path, text)
-    };
-    files.into_iter().map(read)
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
+    })
 }

@@ -1,5 +1,5 @@
-//! What holds for the workspace as a whole: whose code is in it, what each program is without, that
-//! the pure crates are pure, that the tests which pages name and the pages they link to are there, and that the journal's lines are explained.
+//! Rules of the whole workspace: the licences of its crates, the crates that no program may link, the purity of the pure
+//! crates, the tests, paths and pages that pages name, and the explanations of the journal's lines.
 
 #![allow(
     clippy::expect_used,
@@ -14,6 +14,7 @@ mod links;
 mod named_tests;
 mod pages;
 mod purity;
+mod tree;
 mod wasm;
 
 use cargo_metadata::{Metadata, MetadataCommand};

@@ -1,10 +1,8 @@
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use wharf_tests::programs::workspace;
+
+use crate::tree::sources_below;
 
 /// Pages that say which test shows what.
 const PAGES: [&str; 2] = ["docs/threats.md", "docs/conformance.md"];
@@ -112,19 +110,7 @@ fn tests_in(text: &str) -> BTreeSet<String> {
 }
 
 fn sources() -> Vec<Source> {
-    let mut folders: Vec<PathBuf> = ["daemon", "installers", "tests"]
-        .map(|folder| workspace().join(folder))
-        .into();
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.push(Source::read(&path));
-            }
-        }
-    }
-    sources
+    let folders = ["daemon", "installers", "tests"].into_iter();
+    let files = folders.flat_map(sources_below);
+    files.map(|path| Source::read(&path)).collect()
 }
