@@ -12,7 +12,7 @@ use tokio_seqpacket::{
     UnixSeqpacket,
     ancillary::{AncillaryMessageReader, AncillaryMessageWriter, OwnedAncillaryMessage},
 };
-use wharf_frames::{FrameError, MAX_FRAME, decode, encode};
+use wharf_frames::{FrameError, MAX_FRAME, Secret, decode, encode};
 
 /// Room for the control message of one descriptor, and for one more that would be one too many.
 const ANCILLARY: usize = 64;
@@ -63,7 +63,8 @@ impl FrameSocket {
         frame: &T,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Result<(), SocketError> {
-        let bytes = encode(frame)?;
+        // A request to wharf-fetch has User Name and Password.
+        let bytes = Secret::new(encode(frame)?);
         let mut buffer = [0; ANCILLARY];
         let mut ancillary = AncillaryMessageWriter::new(&mut buffer);
         if let Some(descriptor) = descriptor {
@@ -72,7 +73,7 @@ impl FrameSocket {
                 .map_err(|_| io::Error::other("no room for a descriptor"))?;
         }
         self.0
-            .send_vectored_with_ancillary(&[IoSlice::new(&bytes)], &mut ancillary)
+            .send_vectored_with_ancillary(&[IoSlice::new(bytes.expose())], &mut ancillary)
             .await?;
         Ok(())
     }

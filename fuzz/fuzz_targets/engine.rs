@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use lwm2m::{
     Answer, Config, Content, Engine, ErrorCode, Input, InstanceId, ObjectDefinition, Objects,
-    Operations, Output, Path, Request, RequestId, ResourceDefinition, Saved, Time, Type,
+    Operations, Output, Path, Request, RequestId, ResourceDefinition, Saved, Secret, Time, Type,
 };
 
 static OBJECTS: [ObjectDefinition; 2] = [
@@ -48,7 +48,7 @@ fuzz_target!(|steps: &[u8]| {
         match datagram {
             [] => engine = restarted(&engine, now),
             [_] => handle(&mut engine, now, Input::Moved),
-            _ => handle(&mut engine, now, Input::Datagram(datagram.to_vec())),
+            _ => handle(&mut engine, now, Input::Datagram(Secret::new(datagram.to_vec()))),
         }
         handle(
             &mut engine,

@@ -9,6 +9,7 @@ use wharf_bus::{
     AGENT_PATH, AgentProxy, InstanceProxy, NAME, Objects, Reason, instance_path, operation_name,
     operation_path,
 };
+use wharf_frames::Secret;
 use zbus::{
     Connection, MessageStream, Type, connection, fdo, message, proxy::CacheProperties,
     wire::DynamicType,
@@ -39,13 +40,18 @@ pub(crate) struct Agent {
     pub(crate) patience: Duration,
 }
 
+/// A secret as the bus takes it.
+fn text(secret: &Secret) -> String {
+    String::from_utf8_lossy(secret.expose()).into_owned()
+}
+
 /// A change of an instance that is asked for.
 #[derive(Debug)]
 pub(crate) enum Change {
     WritePackageUri {
-        uri: String,
-        user_name: String,
-        password: String,
+        uri: Secret,
+        user_name: Secret,
+        password: Secret,
     },
     WritePackage {
         package: OwnedFd,
@@ -188,7 +194,7 @@ impl Agent {
                 user_name,
                 password,
             } => {
-                let (uri, user_name, password) = (uri.clone(), user_name.clone(), password.clone());
+                let (uri, user_name, password) = (text(uri), text(user_name), text(password));
                 instance.write_package_uri(uri, user_name, password).await
             }
             Change::WritePackage { package, signature } => {

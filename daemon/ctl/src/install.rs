@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::fetch::MAX_SIGNATURE;
+use wharf_frames::{Secret, fetch::MAX_SIGNATURE};
 use wharf_software::Kind;
 
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
     show::tell,
     text,
 };
+
+/// More than any password has. wharfd takes 255 bytes.
+const LONGEST_PASSWORD_FILE: usize = 64 * 1024;
 
 pub(crate) async fn install(
     agent: &Agent,
@@ -208,11 +211,11 @@ fn told(delivered: &Instance, now: Option<&Instance>) -> String {
 fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
     match &arguments.package {
         Package::Uri(uri) => Ok(Change::WritePackageUri {
-            uri: uri.clone(),
-            user_name: arguments.user.clone().unwrap_or_default(),
+            uri: Secret::new(uri.clone().into_bytes()),
+            user_name: Secret::new(arguments.user.clone().unwrap_or_default().into_bytes()),
             password: match &arguments.password_file {
                 Some(file) => first_line(file)?,
-                None => String::new(),
+                None => Secret::new(Vec::new()),
             },
         }),
         Package::File(_) if arguments.user.is_some() => Err(Failure::Usage(
@@ -225,9 +228,19 @@ fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
     }
 }
 
-fn first_line(file: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|source| unreadable(file, source))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+fn first_line(file: &Path) -> Result<Secret, Failure> {
+    let read = Secret::read(open(file)?, LONGEST_PASSWORD_FILE);
+    let text = read.map_err(|source| unreadable(file, source))?;
+    let line = text.expose().split(|byte| *byte == b'\n').next();
+    let line = line.unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match str::from_utf8(line) {
+        Ok(_) => Ok(Secret::new(line.to_vec())),
+        Err(error) => Err(unreadable(
+            file,
+            std::io::Error::new(ErrorKind::InvalidData, error),
+        )),
+    }
 }
 
 /// `FILE.asc`, else `FILE.sig`, else none: then the package has to carry its signature.

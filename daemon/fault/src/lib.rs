@@ -1,12 +1,15 @@
 //! Fault points: a test ends a program at a chosen step. Without the feature `faults` they do nothing.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "faults")]
+pub mod freed;
 
 /// The exit code of a program that a fault point ended.
 pub const EXIT: i32 = 86;
 
 /// A fault point. `WHARF_FAULT_AT=7` exits at the seventh one, `WHARF_FAULT_AT=job.applied=2` at the second one of this
-/// name.
+/// name. `WHARF_FAULT_FREED=a,b` exits at the first one after memory with the bytes `a` or `b` in it was freed.
 #[cfg(feature = "faults")]
 pub fn point(name: &str) {
     imp::point(name);
@@ -21,12 +24,23 @@ pub fn point(_name: &str) {}
 mod imp {
     use std::{
         env, process,
-        sync::atomic::{AtomicU32, Ordering},
+        sync::{
+            Once,
+            atomic::{AtomicU32, Ordering},
+        },
     };
 
+    use super::freed;
+
     static PASSED: AtomicU32 = AtomicU32::new(0);
+    static LOOK: Once = Once::new();
 
     pub(super) fn point(name: &str) {
+        LOOK.call_once(look_for_secrets);
+        if freed::found() > 0 {
+            eprintln!("exit at {name}: freed memory has a secret");
+            process::exit(super::EXIT);
+        }
         let Ok(wanted) = env::var("WHARF_FAULT_AT") else {
             return;
         };
@@ -39,6 +53,13 @@ mod imp {
         if count.parse() == Ok(passed) {
             eprintln!("exit at step {passed}: {name}");
             process::exit(super::EXIT);
+        }
+    }
+
+    fn look_for_secrets() {
+        if let Ok(secrets) = env::var("WHARF_FAULT_FREED") {
+            let secrets = secrets.leak().split(',');
+            freed::look_for(secrets.map(str::as_bytes).collect());
         }
     }
 }

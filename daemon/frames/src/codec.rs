@@ -19,9 +19,13 @@ pub enum FrameError {
     Trailing(usize),
 }
 
-/// Encodes a frame.
+/// The first buffer for a frame. The longest [request to wharf-fetch](crate::fetch::Request) fits, so that no buffer
+/// grows and leaves a part of a password in freed memory.
+pub(crate) const ROOM: usize = 4096;
+
+/// Encodes a frame. The caller wipes one with a secret.
 pub fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = Vec::with_capacity(256);
+    let mut bytes = Vec::with_capacity(ROOM);
     minicbor::encode(value, &mut bytes).map_err(|e| FrameError::Malformed(e.to_string()))?;
     if bytes.len() > MAX_FRAME {
         return Err(FrameError::TooLong(bytes.len()));

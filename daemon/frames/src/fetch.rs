@@ -140,7 +140,7 @@ pub const DURABLE_EVERY: u64 = 8 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cause, MAX_FRAME, Text, decode, encode, names::MAX_NAME};
+    use crate::{Cause, MAX_FRAME, Text, codec::ROOM, decode, encode, names::MAX_NAME};
     use proptest::prelude::*;
 
     fn secret(longest: usize) -> impl Strategy<Value = Secret> {
@@ -262,9 +262,11 @@ mod tests {
                 package: Some(PackageName::new(&"x".repeat(MAX_NAME)).unwrap()),
             }),
         };
-        for length in [signature.len(), encode(&request).unwrap().len()] {
+        let frame = encode(&request).unwrap();
+        for length in [signature.len(), frame.len()] {
             assert!(length <= MAX_FRAME, "{length} bytes");
         }
+        assert_eq!(frame.capacity(), ROOM, "the buffer has grown");
     }
 
     #[test]

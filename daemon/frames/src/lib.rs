@@ -7,7 +7,7 @@
 //! - [`inspect`]: the questions of root's programs to wharf-inspect, and its findings.
 //! - [`cause`]: the causes of failures, from which wharfd derives Update Results.
 //! - [`calendar`]: the form of a day in the text of a failure.
-//! - [`names`], [`ids`], [`text`], [`secret`]: the types of their fields.
+//! - [`names`], [`ids`], [`text`], [`Secret`]: the types of their fields.
 //!
 //! Every structure is a CBOR map with numbered fields. A number never changes its meaning, and a program
 //! ignores unknown numbers. An older wharfd therefore works with a newer installer and the reverse, which
@@ -23,12 +23,11 @@ pub mod ids;
 pub mod inspect;
 pub mod installer;
 pub mod names;
-pub mod secret;
 pub mod text;
 
 pub use cause::{Cause, Failure};
 pub use codec::{FrameError, MAX_FRAME, decode, encode};
 pub use ids::{OperationId, StageId};
 pub use names::{PackageName, PackageVersion};
-pub use secret::Secret;
 pub use text::Text;
+pub use wharf_secret::Secret;

@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use crate::{Answer, InstanceId, ObjectId, Path, RequestId};
+use crate::{Answer, InstanceId, ObjectId, Path, RequestId, Secret};
 
 /// An event, for [`Engine::handle`](crate::Engine::handle).
 #[derive(Clone, PartialEq)]
 pub enum Input {
-    /// A datagram came from the server's own address.
-    Datagram(Vec<u8>),
+    /// A datagram came from the server's own address. It may contain a secret.
+    Datagram(Secret),
     /// The deadline of [`Engine::next_deadline`](crate::Engine::next_deadline) has passed. An early
     /// timeout does nothing.
     Timeout,
@@ -66,7 +66,7 @@ pub enum UpdateTiming {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Datagram(bytes) => write!(f, "Datagram({} bytes)", bytes.len()),
+            Self::Datagram(datagram) => write!(f, "Datagram({} bytes)", datagram.expose().len()),
             Self::Timeout => f.write_str("Timeout"),
             Self::Start => f.write_str("Start"),
             Self::Moved => f.write_str("Moved"),

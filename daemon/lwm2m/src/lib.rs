@@ -69,7 +69,6 @@ mod random;
 mod registration;
 mod request;
 mod saved;
-mod secret;
 mod text;
 mod time;
 pub mod tlv;
@@ -87,6 +86,6 @@ pub use request::{
     WriteMode,
 };
 pub use saved::{Answered, Saved, SavedObservation};
-pub use secret::Secret;
 pub use time::Time;
 pub use value::{ResourceValue, Value};
+pub use wharf_secret::Secret;

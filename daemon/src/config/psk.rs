@@ -2,14 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use toml::Spanned;
+use wharf_frames::Secret;
 use wharf_transport::{BadPsk, Psk, Scheme};
-use zeroize::Zeroizing;
 
 use super::{
     raw::{self, Source},
@@ -20,7 +20,7 @@ use super::{
 const CREDENTIAL: &str = "psk";
 
 /// Far more than the 128 digits of the longest key, with whatever stands around them.
-const LONGEST_FILE: u64 = 1024;
+const LONGEST_FILE: usize = 1024;
 
 /// Where keys lie.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +120,7 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, BadKeyFile> {
+fn read_key(path: &Path) -> Result<Secret, BadKeyFile> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
@@ -129,21 +129,21 @@ fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, BadKeyFile> {
     if about.permissions().mode() & 0o007 != 0 {
         return Err(BadKeyFile::Exposed);
     }
-    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE as usize));
-    file.take(LONGEST_FILE).read_to_end(&mut text)?;
-    from_hexadecimal(text.trim_ascii()).ok_or(BadKeyFile::NotHexadecimal)
+    let text = Secret::read(file, LONGEST_FILE)?;
+    from_hexadecimal(text.expose().trim_ascii()).ok_or(BadKeyFile::NotHexadecimal)
 }
 
-fn from_hexadecimal(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn from_hexadecimal(text: &[u8]) -> Option<Secret> {
     let (pairs, rest) = text.as_chunks::<2>();
-    if !rest.is_empty() || pairs.is_empty() {
+    // All are digits below, so that no part of a key is dropped without being wiped.
+    if !rest.is_empty() || pairs.is_empty() || !text.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
-    let mut key = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    let mut key = Vec::with_capacity(pairs.len());
     for [high, low] in pairs {
         key.push(digit(*high)? << 4 | digit(*low)?);
     }
-    Some(key)
+    Some(Secret::new(key))
 }
 
 fn digit(character: u8) -> Option<u8> {
@@ -169,7 +169,7 @@ mod tests {
         ];
         for (text, expected) in table {
             let key = from_hexadecimal(text.as_bytes().trim_ascii());
-            assert_eq!(key.as_ref().map(|key| key.as_slice()), expected, "{text:?}");
+            assert_eq!(key.as_ref().map(Secret::expose), expected, "{text:?}");
         }
     }
 }

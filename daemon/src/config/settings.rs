@@ -449,6 +449,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    use wharf_frames::Secret;
+
     struct Root(tempfile::TempDir);
 
     impl Root {
@@ -704,7 +706,7 @@ mod tests {
     const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
     fn psk() -> Option<Psk> {
-        Some(Psk::new("gateway-17", (0..16).collect::<Vec<u8>>().into()).unwrap())
+        Some(Psk::new("gateway-17", Secret::new((0..16).collect())).unwrap())
     }
 
     #[test]

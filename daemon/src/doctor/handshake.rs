@@ -49,13 +49,15 @@ async fn one_of(addresses: &[SocketAddr], client: &mut Client) -> Result<(), Str
 mod tests {
     use std::net::UdpSocket;
 
+    use wharf_frames::Secret;
+
     use super::*;
 
     #[tokio::test]
     async fn an_address_that_says_nothing_leaves_the_next_its_own_time() {
         let silent = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let addresses = silent.each_ref().map(|it| it.local_addr().unwrap());
-        let psk = Psk::new("gateway-17", vec![7; 16].into()).unwrap();
+        let psk = Psk::new("gateway-17", Secret::new(vec![7; 16])).unwrap();
         let mut client = Client::new(psk, Duration::from_millis(5)).unwrap();
 
         let why = one_of(&addresses, &mut client).await.unwrap_err();

@@ -4,7 +4,6 @@ use lwm2m::{
     ErrorCode, ObjectDefinition, Operations, Path, ResourceDefinition, ResourceValue, Resources,
     Type, Value,
 };
-use wharf_frames::Secret;
 use wharf_software::{Code, Instance, InstanceId, ObjectLink, Resource, Source, Write};
 
 /// Package.
@@ -101,8 +100,8 @@ pub fn write(values: Resources) -> Result<(Write, Option<Vec<u8>>), ErrorCode> {
             (PACKAGE_SETTINGS, Value::Objlnk(object, instance)) => {
                 put(&mut write.package_settings, ObjectLink { object, instance })?;
             }
-            (USER_NAME, Value::Secret(name)) => put(&mut write.user_name, secret(&name))?,
-            (PASSWORD, Value::Secret(password)) => put(&mut write.password, secret(&password))?,
+            (USER_NAME, Value::Secret(name)) => put(&mut write.user_name, name)?,
+            (PASSWORD, Value::Secret(password)) => put(&mut write.password, password)?,
             (id, _) => return Err(not_writable(id)),
         }
     }
@@ -115,10 +114,6 @@ fn put<T>(place: &mut Option<T>, value: T) -> Result<(), ErrorCode> {
         None => Ok(()),
         Some(_) => Err(ErrorCode::BadRequest),
     }
-}
-
-fn secret(value: &lwm2m::Secret) -> Secret {
-    Secret::new(value.expose().to_vec())
 }
 
 fn not_writable(id: u16) -> ErrorCode {
@@ -139,10 +134,12 @@ pub const fn error_code(code: Code) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use wharf_frames::Secret;
+
     use super::*;
 
     fn text(value: &str) -> ResourceValue {
-        ResourceValue::Single(Value::Secret(lwm2m::Secret::new(value.into())))
+        ResourceValue::Single(Value::Secret(Secret::new(value.into())))
     }
 
     #[test]

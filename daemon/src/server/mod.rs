@@ -145,7 +145,7 @@ impl Server {
             self.rows.keep_port(port);
         }
         if let Input::Datagram(datagram) = &input {
-            self.trace.received(datagram);
+            self.trace.received(datagram.expose());
         }
         self.tell(input);
     }

@@ -3,7 +3,8 @@
 
 use std::{future::pending, io, net::SocketAddr, time::Instant};
 
-use zeroize::Zeroizing;
+use wharf_secret::Secret;
+use zeroize::Zeroize as _;
 
 use crate::{
     Udp,
@@ -63,7 +64,7 @@ impl Channel {
 
     /// Waits for a message. It may be longer than [`MAX_DATAGRAM`](crate::udp::MAX_DATAGRAM), and one that is much
     /// longer is cut. This is cancel-safe.
-    pub async fn receive(&mut self) -> Result<Zeroizing<Vec<u8>>, Lost> {
+    pub async fn receive(&mut self) -> Result<Secret, Lost> {
         loop {
             if let Some(message) = self.session.as_mut().and_then(Session::poll_plaintext) {
                 return Ok(message);
@@ -134,7 +135,7 @@ impl Channel {
     }
 
     /// Sends queued datagrams, then waits for one datagram or deadline. Returns a datagram without DTLS.
-    async fn step(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+    async fn step(&mut self) -> Option<Secret> {
         // A failed send counts as a lost datagram. The handshake repeats it.
         let _ = self.flush().await;
         let deadline = self.session.as_ref().and_then(Session::deadline);
@@ -148,14 +149,18 @@ impl Channel {
             }
         };
         // An error means a closed port or no route. It is ignored, since the retransmission timers handle it.
-        let datagram = self.buffer.get(..received.ok()?)?;
+        let datagram = self.buffer.get_mut(..received.ok()?)?;
         match &mut self.session {
             Some(session) if datagram.len() <= LONGEST_DATAGRAM => {
                 session.receive(Instant::now(), datagram);
                 None
             }
             Some(_) => None,
-            None => Some(datagram.to_vec().into()),
+            None => {
+                let message = Secret::new(datagram.to_vec());
+                datagram.zeroize();
+                Some(message)
+            }
         }
     }
 

@@ -170,6 +170,9 @@ fn activation_without_a_service_manager_says_so_and_changes_nothing() {
 fn write_only_resources_are_never_read_and_secrets_never_logged() {
     let mut set = StageSet::simulated();
     set.origin.require("fleet", "correct-horse-battery");
+    // wharfd ends where it frees memory that it has not wiped.
+    set.gateway.daemon().terminate();
+    set.start_daemon_again_with(&[("WHARF_FAULT_FREED", "correct-horse-battery")]);
     set.install_with_credentials();
     let client = set.client();
     for resource in [2, 3, 14, 15] {
@@ -188,6 +191,7 @@ fn write_only_resources_are_never_read_and_secrets_never_logged() {
         assert!(!in_read, "{secret} is in a read of the instance");
         assert!(!logged.contains(secret), "{secret} is in a log: {logged}");
     }
+    assert!(set.gateway.is_running(), "{logged}");
 }
 
 #[test]

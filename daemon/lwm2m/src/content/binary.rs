@@ -41,7 +41,7 @@ fn float(number: f64) -> Vec<u8> {
 /// Decodes a value of this type; 4.00 if the bytes are not one.
 pub(crate) fn decode(kind: Type, bytes: &[u8]) -> Result<Value, ErrorCode> {
     let value = match kind {
-        Type::String => String::from_utf8(bytes.to_vec()).ok().map(Value::String),
+        Type::String => str::from_utf8(bytes).ok().map(Value::from),
         Type::Opaque => Some(Value::Opaque(bytes.to_vec())),
         Type::Integer => read_integer(bytes).map(Value::Integer),
         Type::Time => read_integer(bytes).map(Value::Time),

@@ -50,7 +50,7 @@ fn text_resource(
 fn plain(resource: &ResourceDefinition, payload: &[u8]) -> Option<ResourceValue> {
     let value = match resource.kind {
         _ if resource.multiple => None,
-        Type::String => String::from_utf8(payload.to_vec()).ok().map(Value::String),
+        Type::String => str::from_utf8(payload).ok().map(Value::from),
         Type::Opaque => Some(Value::Opaque(payload.to_vec())),
         _ => None,
     };

@@ -10,8 +10,6 @@ mod send;
 
 use std::collections::VecDeque;
 
-use zeroize::Zeroizing;
-
 use crate::{
     Answer, Answered, Config, Event, Input, InstanceId, ObjectId, Objects, Output, Path,
     ReadPurpose, Request, RequestId, Saved, Time, UpdateTiming,
@@ -145,7 +143,7 @@ impl Engine {
     /// [`next_deadline`](Self::next_deadline) after that.
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Datagram(bytes) => self.receive(now, &Zeroizing::new(bytes)),
+            Input::Datagram(datagram) => self.receive(now, datagram.expose()),
             Input::Timeout => self.tick(now),
             Input::Start => self.registration.start(now),
             Input::Moved => self.moved(now),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use lwm2m::coap::{Code, Kind, Message, OptionNumber};
 use lwm2m::{
     Answer, Answered, Config, Content, Engine, Input, Objects, Output, Request, RequestId, Saved,
-    Time,
+    Secret, Time,
 };
 
 use crate::pair::{OBJECTS, STATE, assert_number_kept, path_of};
@@ -203,7 +203,9 @@ impl World {
             };
             self.now = at;
             match happening {
-                Happening::ToDevice(datagram) => self.handle(Input::Datagram(datagram)),
+                Happening::ToDevice(datagram) => {
+                    self.handle(Input::Datagram(Secret::new(datagram)))
+                }
                 Happening::ToServer(datagram) => self.server_receives(&datagram),
                 Happening::Answer(request) => {
                     self.answer(request);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use lwm2m::coap::{Code, Kind, Message, OptionNumber};
-use lwm2m::{Config, Input, Request};
+use lwm2m::{Config, Input, Request, Secret};
 
 use crate::pair::Pair;
 
@@ -20,7 +20,7 @@ fn a_ping_is_reset_and_malformed_datagrams_are_rejected_or_ignored() {
         (b"\x70\x45\x01\x02", None),
         (b"", None),
     ] {
-        pair.input(Input::Datagram(datagram.to_vec()));
+        pair.input(Input::Datagram(Secret::new(datagram.to_vec())));
         let sent = pair.sent.pop_front().map(|it| (it.kind(), it.id()));
         assert_eq!(sent, expected, "{datagram:x?}");
     }

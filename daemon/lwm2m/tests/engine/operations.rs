@@ -1,5 +1,5 @@
 use lwm2m::coap::{Code, OptionNumber};
-use lwm2m::{Request, ResourceValue, Value, WriteMode};
+use lwm2m::{Request, ResourceValue, Secret, Value, WriteMode};
 
 use crate::pair::Pair;
 
@@ -220,7 +220,7 @@ fn a_written_secret_is_not_shown() {
     let request = pair
         .message(Code::PUT, "/9/0/15")
         .with_payload(b"hunter2".to_vec());
-    let input = lwm2m::Input::Datagram(request.encode());
+    let input = lwm2m::Input::Datagram(Secret::new(request.encode()));
     assert!(!format!("{input:?}").contains("hunter"));
     pair.exchange(&request);
     let shown = format!("{:?}", pair.device.asked);

@@ -8,7 +8,7 @@ use lwm2m::coap::{Code, Kind, Message, OptionNumber};
 use lwm2m::{
     Answer, Answered, Config, Content, Engine, ErrorCode, Event, Input, ObjectDefinition, Objects,
     Operations, Output, Path, Request, RequestId, ResourceDefinition, ResourceValue, Resources,
-    Saved, Time, Type, Value,
+    Saved, Secret, Time, Type, Value,
 };
 
 const fn resource(id: u16, operations: Operations, kind: Type) -> ResourceDefinition {
@@ -319,7 +319,7 @@ impl Pair {
     }
 
     pub(crate) fn receive(&mut self, message: &Message) {
-        self.input(Input::Datagram(message.encode()));
+        self.input(Input::Datagram(Secret::new(message.encode())));
     }
 
     /// Builds a confirmable request with a new Message ID and token.

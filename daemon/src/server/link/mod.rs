@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lwm2m::{Answer, Answered, Engine, Event, Failure, Input, Output, RequestId, Saved, Time};
+use lwm2m::{
+    Answer, Answered, Engine, Event, Failure, Input, Output, RequestId, Saved, Secret, Time,
+};
 use tokio::sync::watch;
 use wharf_transport::{
     Channel,
@@ -54,7 +56,7 @@ impl Way {
 
 /// What comes by an open way.
 enum Coming {
-    Message(Vec<u8>),
+    Message(Secret),
     Deadline,
     /// The way is of no use any more, and why.
     End(String),
@@ -96,7 +98,7 @@ impl Link {
                 Way::Open(open) => open.coming(deadline).await,
             };
             match coming {
-                Coming::Message(message) if message.len() <= MAX_DATAGRAM => {
+                Coming::Message(message) if message.expose().len() <= MAX_DATAGRAM => {
                     return Input::Datagram(message);
                 }
                 Coming::Message(_) => {
@@ -210,7 +212,7 @@ impl Open {
             received = self.channel.receive() => match received {
                 Ok(message) => {
                     self.opener.heard(self.since);
-                    Coming::Message(message.to_vec())
+                    Coming::Message(message)
                 }
                 Err(lost) => Coming::End(lost.to_string()),
             },

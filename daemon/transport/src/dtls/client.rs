@@ -10,7 +10,7 @@ use openssl::{
         SslVersion,
     },
 };
-use zeroize::Zeroizing;
+use wharf_secret::Secret;
 
 use super::{Failure, Psk, Session, libssl};
 
@@ -28,7 +28,7 @@ pub struct Client {
     identity: String,
     first_wait: Duration,
     /// As DER, since an OpenSSL session object cannot be resumed after a connection without close_notify.
-    kept: Option<Zeroizing<Vec<u8>>>,
+    kept: Option<Secret>,
 }
 
 impl Client {
@@ -49,7 +49,7 @@ impl Client {
         ssl.set_mtu(MTU)?;
         libssl::set_timer(&mut ssl, self.first_wait)?;
         if let Some(kept) = &self.kept {
-            libssl::resume(&mut ssl, &SslSession::from_der(kept)?)?;
+            libssl::resume(&mut ssl, &SslSession::from_der(kept.expose())?)?;
         }
         Session::begin(ssl, self.identity.clone(), now)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use wharf_secret::Secret;
 
 /// Every implementation supports identities up to this length (RFC 4279 5.3).
 const LONGEST_IDENTITY: usize = 128;
@@ -15,7 +15,7 @@ const LONGEST_KEY: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Psk {
     identity: String,
-    key: Zeroizing<Vec<u8>>,
+    key: Secret,
 }
 
 /// The reason why an identity or a key is rejected.
@@ -31,15 +31,15 @@ pub enum BadPsk {
 
 impl Psk {
     /// An identity, as UTF-8, and its key.
-    pub fn new(identity: impl Into<String>, key: Zeroizing<Vec<u8>>) -> Result<Self, BadPsk> {
+    pub fn new(identity: impl Into<String>, key: Secret) -> Result<Self, BadPsk> {
         let identity = identity.into();
         let fits = (1..=LONGEST_IDENTITY).contains(&identity.len());
         if !fits || identity.chars().any(char::is_control) {
             return Err(BadPsk::Identity);
         }
-        match (SHORTEST_KEY..=LONGEST_KEY).contains(&key.len()) {
+        match (SHORTEST_KEY..=LONGEST_KEY).contains(&key.expose().len()) {
             true => Ok(Self { identity, key }),
-            false => Err(BadPsk::KeyLength(key.len())),
+            false => Err(BadPsk::KeyLength(key.expose().len())),
         }
     }
 
@@ -49,7 +49,7 @@ impl Psk {
     }
 
     pub(super) fn key(&self) -> &[u8] {
-        &self.key
+        self.key.expose()
     }
 }
 
@@ -76,14 +76,14 @@ mod tests {
             (&"i".repeat(129), 16, Err(BadPsk::Identity)),
         ];
         for (identity, length, expected) in table {
-            let psk = Psk::new(identity, vec![7; length].into());
+            let psk = Psk::new(identity, Secret::new(vec![7; length]));
             assert_eq!(psk.map(drop), expected, "{identity:?}, {length} bytes");
         }
     }
 
     #[test]
     fn the_key_is_not_shown() {
-        let psk = Psk::new("gateway-17", b"0123456789abcdef".to_vec().into()).unwrap();
+        let psk = Psk::new("gateway-17", Secret::new(b"0123456789abcdef".to_vec())).unwrap();
         assert_eq!(format!("{psk:?}"), "Psk(\"gateway-17\", …)");
     }
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use openssl::ssl::{ErrorCode, Ssl, SslStream};
-use zeroize::{Zeroize as _, Zeroizing};
+use wharf_secret::Secret;
+use zeroize::Zeroize as _;
 
 use super::{Failure, LONGEST_DATAGRAM, datagrams::Datagrams, libssl};
 
@@ -20,7 +21,7 @@ pub struct Session {
     stream: SslStream<Datagrams>,
     identity: String,
     state: State,
-    plaintext: VecDeque<Zeroizing<Vec<u8>>>,
+    plaintext: VecDeque<Secret>,
     /// The buffer for a message of OpenSSL. It is wiped once the message is in the queue.
     buffer: Box<[u8; LONGEST_DATAGRAM]>,
 }
@@ -163,7 +164,7 @@ impl Session {
     }
 
     /// The next received message.
-    pub fn poll_plaintext(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn poll_plaintext(&mut self) -> Option<Secret> {
         self.plaintext.pop_front()
     }
 
@@ -176,9 +177,9 @@ impl Session {
     }
 
     /// The session as DER, for resumption.
-    pub(super) fn der(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn der(&self) -> Option<Secret> {
         let session = self.stream.ssl().session()?;
-        session.to_der().ok().map(Zeroizing::new)
+        session.to_der().ok().map(Secret::new)
     }
 
     fn shake_hands(&mut self, now: Instant) {
@@ -211,7 +212,7 @@ impl Session {
             match self.stream.ssl_read(self.buffer.as_mut_slice()) {
                 Ok(length) => {
                     let message = self.buffer.get_mut(..length).unwrap_or_default();
-                    self.plaintext.push_back(message.to_vec().into());
+                    self.plaintext.push_back(Secret::new(message.to_vec()));
                     message.zeroize();
                 }
                 Err(error) if error.code() == ErrorCode::WANT_READ => return,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslSessionCacheMode};
+use wharf_secret::Secret;
 
 use super::{
     Alert, Client, End, Failure, Psk, Session, State,
@@ -59,7 +60,7 @@ impl Server {
 }
 
 fn client(key: &[u8]) -> Client {
-    let psk = Psk::new(IDENTITY, key.to_vec().into()).unwrap();
+    let psk = Psk::new(IDENTITY, Secret::new(key.to_vec())).unwrap();
     Client::new(psk, WAIT).unwrap()
 }
 
@@ -179,7 +180,7 @@ impl Pair {
         self.sides[from].send(message);
         while self.carry() {}
         let heard = self.sides[1 - from].poll_plaintext();
-        heard.map(|message| message.to_vec())
+        heard.map(|message| message.expose().to_vec())
     }
 
     #[track_caller]
@@ -324,7 +325,7 @@ fn a_wrong_key_is_distinguished_from_a_missing_server() {
 
 #[test]
 fn an_unknown_identity_is_named_in_the_failure() {
-    let psk = Psk::new("stranger", KEY.to_vec().into()).unwrap();
+    let psk = Psk::new("stranger", Secret::new(KEY.to_vec())).unwrap();
     let client = Client::new(psk, WAIT).unwrap();
     let mut pair = Pair::new(&client, &Server::new(), &[]);
     pair.shake_hands();
