@@ -2,10 +2,9 @@
 
 use wharf_frames::PackageName;
 
-/// `hello` of `https://h/pool/hello_1.0-1_all.deb?token=…`: dpkg-name(1) and opkg name files in this form.
-pub fn package(path_or_uri: &str) -> Option<PackageName> {
-    let path = path_or_uri.split(['?', '#']).next()?;
-    let (name, _) = path.rsplit('/').next()?.split_once('_')?;
+/// `hello` of `hello_1.0-1_all.deb`: dpkg-name(1) and opkg name files in this form.
+pub fn package(file: &str) -> Option<PackageName> {
+    let (name, _) = file.split_once('_')?;
     let of_a_name =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
     let is_name = name.bytes().all(of_a_name);
@@ -14,6 +13,8 @@ pub fn package(path_or_uri: &str) -> Option<PackageName> {
 
 #[cfg(test)]
 mod tests {
+    use wharf_software::PackageUri;
+
     use super::*;
 
     #[test]
@@ -24,14 +25,15 @@ mod tests {
                 "https://h/libc++1_1.0_amd64.deb?token=a/b_c#d",
                 Some("libc++1"),
             ),
-            ("./hello_1.0-1_all.deb", Some("hello")),
+            ("https://h/hello_1.0-1_all.deb", Some("hello")),
             ("https://h/hello.deb", None),
             ("https://h/_1.0", None),
             ("https://h/a%20b_1.0.deb", None),
             ("https://h_1/", None),
             ("https://h", None),
         ] {
-            let found = package(uri);
+            let parsed = PackageUri::parse(uri.as_bytes()).unwrap();
+            let found = parsed.file_name().and_then(package);
             assert_eq!(found.as_ref().map(PackageName::as_str), name, "{uri}");
         }
     }

@@ -1,5 +1,6 @@
 //! An instance of Object 9 on the bus.
 
+use wharf_secret::Secret;
 use zbus::{
     Connection, DeserializeDict, OwnedFd, OwnedObjectPath, SerializeDict, Type, fdo, interface,
     message::Header,
@@ -36,9 +37,9 @@ pub struct Instance {
 #[allow(missing_docs, reason = "the interface below describes each")]
 pub enum Request {
     WritePackageUri {
-        uri: String,
-        user_name: String,
-        password: String,
+        uri: Secret,
+        user_name: Secret,
+        password: Secret,
     },
     WriteUpdateSupportedObjects(bool),
     WritePackageSettings {
@@ -94,10 +95,11 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
+        let secret = |text: String| Secret::new(text.into_bytes());
         let request = Request::WritePackageUri {
-            uri,
-            user_name,
-            password,
+            uri: secret(uri),
+            user_name: secret(user_name),
+            password: secret(password),
         };
         self.0.request(Caller { connection, header }, request).await
     }

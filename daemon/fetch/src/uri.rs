@@ -1,28 +1,20 @@
-//! Package URIs: validation, the URI of a detached signature, and a form without secrets for texts.
+//! Package URIs as reqwest takes them, the URI of a detached signature, and a form without secrets for texts.
 
 use std::fmt;
 
 use reqwest::Url;
-use wharf_frames::{Cause, Failure, fetch::MAX_URI};
+use wharf_frames::{Cause, Failure};
+use wharf_uri::{PackageUri, UriError};
 
 /// The longest shown part of a path, which leaves room for the error.
 const SHOWN_PATH: usize = 120;
 
-/// Parses a Package URI.
+/// Parses a Package URI as wharfd does, so that the connection goes to the origin that wharfd has judged.
 pub fn parse(uri: &[u8]) -> Result<Url, Failure> {
-    let malformed = |why: &str| Failure::new(Cause::UriMalformed, format!("Package URI: {why}"));
-    if uri.len() > MAX_URI {
-        return Err(malformed("longer than 2048 bytes"));
-    }
-    if !uri.iter().all(u8::is_ascii_graphic) {
-        return Err(malformed(
-            "a URI is printable ASCII; write other characters as %XX",
-        ));
-    }
-    let text = str::from_utf8(uri).map_err(|_| malformed("not ASCII"))?;
-    let url = Url::parse(text).map_err(|error| malformed(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        let scheme = url.scheme();
+    let malformed = |error: UriError| Failure::new(Cause::UriMalformed, error.to_string());
+    let uri = PackageUri::parse_syntax(uri).map_err(malformed)?;
+    let scheme = uri.scheme().to_ascii_lowercase();
+    if !matches!(&*scheme, "http" | "https") {
         return Err(Failure::new(
             Cause::UriScheme,
             format!(
@@ -30,12 +22,8 @@ pub fn parse(uri: &[u8]) -> Result<Url, Failure> {
             ),
         ));
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(malformed(
-            "it must not contain a user name or password; write User Name and Password instead",
-        ));
-    }
-    Ok(url)
+    uri.check_authority().map_err(malformed)?;
+    Url::parse(uri.as_str()).map_err(|_| malformed(UriError::Host))
 }
 
 /// The URI of a detached signature: the suffix goes to the end of the path, before the query.
@@ -68,6 +56,7 @@ impl fmt::Display for Shown<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use wharf_uri::MAX_URI;
 
     #[test]
     fn an_invalid_uri_has_its_cause() {
@@ -125,15 +114,85 @@ mod tests {
         );
     }
 
+    /// Spellings of a host, most of which a parser may read as another host or repair.
+    fn uri() -> impl Strategy<Value = String> {
+        let host = prop_oneof![
+            "[a-zA-Z0-9.-]{1,12}",
+            "(0x[0-9a-f]{1,4}|0[0-7]{1,3}|[0-9]{1,4})(\\.(0x[0-9a-f]{1,4}|[0-9]{1,3})){0,3}",
+            "(%[0-9a-fA-F]{2}|[a-z.]){1,6}",
+            "\\[[0-9a-f:.]{2,12}\\]",
+            "(xn--)?[a-z0-9]{1,6}(\\.|%2e|%00|@|:){0,2}",
+            "[a-z0-9:@/?#%\\[\\]\\\\!$&'()*+,;=._~-]{1,12}",
+        ];
+        let port = "(:[0-9]{0,6}|:80|:443)?";
+        let path = "(/[a-zA-Z0-9;:@%2e._~!$&'()*+,=-]{0,8}){0,3}";
+        let tail = "(\\?[a-z0-9/?:@&=%'.]{0,10})?(#[a-z0-9/?@]{0,6})?";
+        let scheme = "(http|https|HTTP|hTTps)";
+        (scheme, host, port, path, tail).prop_map(|(scheme, host, port, path, tail)| {
+            format!("{scheme}://{host}{port}{path}{tail}")
+        })
+    }
+
+    /// `.` and `..`, which a client resolves (RFC 3986 5.2.4).
+    fn has_dot_segments(uri: &str) -> bool {
+        let decoded = uri.to_ascii_lowercase().replace("%2e", ".");
+        decoded
+            .split('/')
+            .any(|segment| matches!(segment, "." | ".."))
+    }
+
+    #[test]
+    fn each_spelling_of_a_host_is_connected_to_as_wharfd_sees_it() {
+        for (uri, origin) in [
+            ("http://127.1/p", "http://127.0.0.1"),
+            ("http://0x7f000001:80/p", "http://127.0.0.1"),
+            ("http://017700000001/p", "http://127.0.0.1"),
+            ("http://2130706433:8080/p", "http://127.0.0.1:8080"),
+            ("HTTP://Origin.EXAMPLE/p", "http://origin.example"),
+            ("http://%6Frigin.example/p", "http://origin.example"),
+            ("http://[0:0::1]/p", "http://[::1]"),
+            ("http://[::ffff:127.0.0.1]/p", "http://[::ffff:7f00:1]"),
+            ("https://h:443/p", "https://h"),
+            ("http://h:443/p", "http://h:443"),
+        ] {
+            let url = parse(uri.as_bytes()).unwrap();
+            let seen = PackageUri::parse(uri.as_bytes()).unwrap().origin();
+            assert_eq!(url.origin().ascii_serialization(), origin, "{uri}");
+            assert_eq!(seen.to_string(), origin, "{uri}");
+        }
+    }
+
     proptest! {
         #[test]
         fn only_the_path_changes_and_only_at_its_end(path in "[a-zA-Z0-9._~!$&'()*+,;=:@%/-]{0,40}", query in proptest::option::of("[a-zA-Z0-9=&%?/._~-]{0,40}")) {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            let url = parse(format!("https://example.org:8443/{path}{query}").as_bytes()).unwrap();
+            let url = Url::parse(&format!("https://example.org:8443/{path}{query}")).unwrap();
             let beside = beside(&url, ".sig");
             prop_assert_eq!(beside.path(), format!("{}.sig", url.path()));
             prop_assert_eq!(beside.query(), url.query());
             prop_assert_eq!(beside.origin(), url.origin());
+        }
+
+        /// wharfd judges the origin, and shows it with the last segment of the path. reqwest connects by the URL.
+        #[test]
+        fn a_url_leads_to_the_origin_path_and_query_that_wharfd_sees(uri in uri()) {
+            let Ok(url) = parse(uri.as_bytes()) else {
+                return Ok(());
+            };
+            let seen = PackageUri::parse(uri.as_bytes()).unwrap();
+            prop_assert_eq!(url.origin().ascii_serialization(), seen.origin().to_string());
+            prop_assert_eq!((url.username(), url.password()), ("", None));
+            let uri = uri.split('#').next().unwrap();
+            let (before, query) = match uri.split_once('?') {
+                Some((before, query)) => (before, Some(query.replace('\'', "%27"))),
+                None => (uri, None),
+            };
+            prop_assert_eq!(url.query(), query.as_deref());
+            if !has_dot_segments(before) {
+                let last = url.path().rsplit('/').next().unwrap();
+                let name = last.split(';').next().filter(|name| !name.is_empty());
+                prop_assert_eq!(name, seen.file_name());
+            }
         }
 
         #[test]

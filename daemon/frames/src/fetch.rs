@@ -5,9 +5,6 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use crate::{Failure, OperationId, PackageName, Secret};
 
-/// The longest Package URI. The TS says 255 bytes, but presigned URLs are longer.
-pub const MAX_URI: usize = 2048;
-
 /// The longest accepted detached signature.
 pub const MAX_SIGNATURE: usize = 64 * 1024;
 
@@ -142,6 +139,7 @@ mod tests {
     use super::*;
     use crate::{Cause, MAX_FRAME, Text, codec::ROOM, decode, encode, names::MAX_NAME};
     use proptest::prelude::*;
+    use wharf_uri::MAX_URI;
 
     fn secret(longest: usize) -> impl Strategy<Value = Secret> {
         prop::collection::vec(any::<u8>(), 0..=longest).prop_map(Secret::new)

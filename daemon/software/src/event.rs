@@ -144,7 +144,7 @@ pub struct Write {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// Package URI, resource 3, as it came.
-    Uri(Vec<u8>),
+    Uri(Secret),
     /// Package, resource 2: the first block, or the whole of it.
     Package {
         /// It is empty, and nothing follows.
@@ -208,7 +208,10 @@ mod tests {
 
     #[test]
     fn a_package_uri_is_not_shown() {
-        let shown = format!("{:?}", Source::Uri(b"https://h/?token=hunter2".to_vec()));
+        let shown = format!(
+            "{:?}",
+            Source::Uri(Secret::new(b"https://h/?token=hunter2".to_vec()))
+        );
         assert_eq!(shown, "Uri(…)");
         let shown = format!("{:?}", Source::Package { empty: true });
         assert_eq!(shown, "Package { empty: true }");

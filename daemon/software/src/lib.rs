@@ -28,7 +28,6 @@ pub mod reason;
 pub mod record;
 pub mod settings;
 pub mod update;
-pub mod uri;
 
 pub use changes::{Resource, changes};
 pub use create::{InstanceId, create};
@@ -41,4 +40,4 @@ pub use reason::{Reason, ReasonCode};
 pub use record::Record;
 pub use settings::ObjectLink;
 pub use update::{UpdateResult, UpdateState};
-pub use uri::{PackageUri, UriOrigin};
+pub use wharf_uri::{NotAnHttpOrigin, PackageUri, UriOrigin};

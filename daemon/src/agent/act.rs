@@ -2,7 +2,7 @@
 //! before any operation starts.
 
 use tokio::task::JoinHandle;
-use wharf_frames::{OperationId, Secret, StageId, installer};
+use wharf_frames::{OperationId, StageId, installer};
 use wharf_journal::message;
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
@@ -134,7 +134,7 @@ impl Agent {
             operation,
             package: self.story.package(id, instance),
             stage,
-            uri: Secret::new(uri.as_str().into()),
+            uri: uri.as_secret().clone(),
             user_name: instance.settings().user_name.clone(),
             password: instance.settings().password.clone(),
         };

@@ -56,7 +56,7 @@ impl Story {
         else {
             return;
         };
-        match file_name::package(uri.as_str()) {
+        match uri.file_name().and_then(file_name::package) {
             Some(name) => self.expected.insert(id, name),
             None => self.expected.remove(&id),
         };

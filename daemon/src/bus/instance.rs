@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use wharf_bus::{Caller, InstanceService};
-use wharf_frames::{Secret, fetch::MAX_SIGNATURE};
+use wharf_frames::fetch::MAX_SIGNATURE;
 use wharf_software::{Executable, InstanceId, ObjectLink, Source, Write};
 use zbus::{OwnedObjectPath, fdo};
 
@@ -54,9 +54,9 @@ fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
             user_name,
             password,
         } => Request::Write(Write {
-            source: Some(Source::Uri(uri.into_bytes())),
-            user_name: Some(Secret::new(user_name.into_bytes())),
-            password: Some(Secret::new(password.into_bytes())),
+            source: Some(Source::Uri(uri)),
+            user_name: Some(user_name),
+            password: Some(password),
             ..Write::default()
         }),
         Asked::WriteUpdateSupportedObjects(value) => Request::Write(Write {

@@ -12,10 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use wharf_configuration::Wrong;
 use wharf_frames::PackageName;
-use wharf_software::{
-    ShortId,
-    uri::{NotAnHttpOrigin, UriOrigin},
-};
+use wharf_software::{NotAnHttpOrigin, ShortId, UriOrigin};
 use wharf_transport::{Psk, Scheme, ServerAddress};
 
 use super::{

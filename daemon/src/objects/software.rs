@@ -92,7 +92,7 @@ pub fn write(values: Resources) -> Result<(Write, Option<Vec<u8>>), ErrorCode> {
                 package = Some(bytes);
             }
             (PACKAGE_URI, Value::Secret(uri)) => {
-                put(&mut write.source, Source::Uri(uri.expose().to_vec()))?;
+                put(&mut write.source, Source::Uri(uri))?;
             }
             (UPDATE_SUPPORTED_OBJECTS, Value::Boolean(value)) => {
                 put(&mut write.update_supported_objects, value)?;
@@ -159,7 +159,10 @@ mod tests {
             (8, true.into()),
         ];
         let (write, package) = write(values).unwrap();
-        assert_eq!(write.source, Some(Source::Uri(b"http://o/p.deb".to_vec())));
+        assert_eq!(
+            write.source,
+            Some(Source::Uri(Secret::new(b"http://o/p.deb".to_vec())))
+        );
         assert_eq!(write.user_name, Some(Secret::new(b"fleet".to_vec())));
         assert_eq!(write.update_supported_objects, Some(true));
         assert_eq!(package, None);

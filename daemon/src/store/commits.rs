@@ -3,7 +3,7 @@
 
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
-use wharf_frames::{OperationId, PackageName, Secret};
+use wharf_frames::{OperationId, PackageName};
 use wharf_software::{
     Effect, Instance, InstanceId, Kind, Operation, Origin, ShortId, UpdateState,
     effect::{EffectKind, EffectRecord},
@@ -168,7 +168,7 @@ fn erases_a_secret(commit: &Commit<'_>) -> bool {
             let uri = instance
                 .delivery()
                 .and_then(|delivery| match &delivery.flow {
-                    Flow::Pull { uri, .. } => Some(Secret::new(uri.as_str().into())),
+                    Flow::Pull { uri, .. } => Some(uri.as_secret().clone()),
                     Flow::Push => None,
                 });
             let settings = instance.settings();

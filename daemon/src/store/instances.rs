@@ -98,7 +98,7 @@ fn package_uri(row: &Row<'_>) -> rusqlite::Result<Option<PackageUri>> {
     let Some(stored) = optional::<Secret>(row, "package_uri")? else {
         return Ok(None);
     };
-    let uri = PackageUri::parse(stored.expose());
+    let uri = PackageUri::parse_syntax(stored.expose());
     uri.map(Some)
         .map_err(|error| not_known("package_uri", &error.to_string()))
 }
@@ -191,7 +191,7 @@ pub(super) fn put(
             ":package_architecture": package.map(|it| Sql(it.architecture.clone())),
             ":package_length": package.map(|it| Sql(it.length)),
             ":package_signer": package.and_then(|it| it.signer.clone()).map(Sql),
-            ":package_uri": record.package_uri.as_ref().map(|uri| uri.as_str().as_bytes()),
+            ":package_uri": record.package_uri.as_ref().map(|uri| uri.as_secret().expose()),
             ":operation": record.operation.as_ref().map(|it| Sql(it.id)),
             ":progress": record.progress.map(progress_word),
             ":update_supported_objects": record.update_supported_objects,

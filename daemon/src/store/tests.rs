@@ -64,7 +64,9 @@ fn after(instance: &Instance, event: Event) -> Transition {
 fn write_uri() -> Event {
     Event::Write {
         write: Write {
-            source: Some(Source::Uri(b"http://origin/p.deb?token=s3cret".to_vec())),
+            source: Some(Source::Uri(Secret::new(
+                b"http://origin/p.deb?token=s3cret".to_vec(),
+            ))),
             user_name: Some(Secret::new(b"gateway".to_vec())),
             password: Some(Secret::new(PASSWORD.to_vec())),
             ..Write::default()
@@ -584,6 +586,20 @@ fn rows_of_release_0_1_are_read() {
         whole: false,
     };
     assert_eq!(store.download(STAGE).unwrap(), download);
+}
+
+/// Release 0.1 had fewer rules for the host of a Package URI. wharfd must start all the same.
+#[test]
+fn a_uri_of_release_0_1_with_a_host_that_is_rejected_now_is_read() {
+    let folder = of_release_0_1();
+    let old = rusqlite::Connection::open(folder.file()).unwrap();
+    let uri = b"http://origin.1/p.deb";
+    let changed = old.execute("UPDATE instance SET package_uri = ?", [uri]);
+    assert_eq!(changed, Ok(1));
+    drop(old);
+    let stored = folder.open().unwrap().load().unwrap();
+    let read = Record::from(&stored.instances[&ID]).package_uri.unwrap();
+    assert_eq!(read.as_secret().expose(), uri);
 }
 
 /// Software in place, before its upgrade.

@@ -172,7 +172,7 @@ fn write_only_resources_are_never_read_and_secrets_never_logged() {
     set.origin.require("fleet", "correct-horse-battery");
     // wharfd ends where it frees memory that it has not wiped.
     set.gateway.daemon().terminate();
-    set.start_daemon_again_with(&[("WHARF_FAULT_FREED", "correct-horse-battery")]);
+    set.start_daemon_again_with(&[("WHARF_FAULT_FREED", "correct-horse-battery,t0ken")]);
     set.install_with_credentials();
     let client = set.client();
     for resource in [2, 3, 14, 15] {

@@ -1,13 +1,36 @@
 //! Only the origin sees User Name, Password and a presigned URI.
 
 use wharf_frames::fetch::Event;
+use wharf_uri::PackageUri;
 
 use crate::support::{
     as_user,
-    origin::{Origin, fall_silent, head, nothing},
+    origin::{Origin, fall_silent, head, nothing, serve_package},
     program::Fetch,
     request,
 };
+
+#[test]
+fn each_spelling_of_a_host_is_asked_at_the_origin_that_wharfd_judges() {
+    let origin = Origin::http(|asked, to| serve_package(b"package", "\"1\"", asked, to));
+    let plain = origin.uri("/p.deb");
+    for host in [
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "%3127.0.0.1",
+        "LOCALHOST",
+    ] {
+        let uri = plain.replace("127.0.0.1", host);
+        let judged = PackageUri::parse(uri.as_bytes()).unwrap().origin();
+        let ended = Fetch::start(&as_user("u", "p", request(&uri))).ended();
+        assert_eq!(ended.complete(), b"package", "{uri}");
+        let asked = origin.asked().pop().unwrap();
+        let host = asked.field("host").unwrap();
+        assert_eq!(format!("http://{host}"), judged.to_string(), "{uri}");
+        assert!(asked.field("authorization").is_some(), "{uri}");
+    }
+}
 
 #[test]
 fn nothing_of_them_is_in_proc_on_stderr_or_in_an_event() {

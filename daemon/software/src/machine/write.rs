@@ -147,8 +147,8 @@ fn flow(source: &Source, rules: &Rules<'_>) -> Result<Flow, Failure> {
             Err(Failure::new(Cause::Malformed, "the Package is empty"))
         }
         Source::Package { empty: false } => Ok(Flow::Push),
-        Source::Uri(bytes) => Ok(Flow::Pull {
-            uri: uri(bytes, rules)?,
+        Source::Uri(text) => Ok(Flow::Pull {
+            uri: uri(text.expose(), rules)?,
             progress: PullProgress::Queued,
             waiting: None,
         }),

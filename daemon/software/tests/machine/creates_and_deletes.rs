@@ -1,5 +1,6 @@
 //! The decisions about Create and Delete.
 
+use wharf_frames::Secret;
 use wharf_software::{
     Code, Effect, Event, Instance, InstanceId, Origin, Request, Source, Transition, Write,
     create::{Wanted, create, free_id},
@@ -82,7 +83,7 @@ fn create_takes_a_free_id_within_the_limit() {
 #[test]
 fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
     let with = |uri: &[u8]| Write {
-        source: Some(Source::Uri(uri.to_vec())),
+        source: Some(Source::Uri(Secret::new(uri.to_vec()))),
         ..credentials(b"u", b"p")
     };
     let made = create(

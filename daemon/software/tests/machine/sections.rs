@@ -326,13 +326,13 @@ fn writes() -> Vec<Section> {
         password: Some(Secret::new(b"password".to_vec())),
     });
     let nowhere = ObjectLink { object: 3, instance: 1 };
-    let good = || Source::Uri(uri().as_str().into());
+    let good = || Source::Uri(uri().as_secret().clone());
     let replacing = || Rules { replace_failed: true, ..rules() };
     vec![
         Section::request("Write of 8, 13, 14, 15", settings(SETTINGS), |_| "D15", |_| ""),
         Section::request("Write with a 13 that leads to no object", settings(nowhere), |_| "", |_| "D15"),
         Section::request("Write of Package URI (3)", source(good()), written, not_now),
-        Section::request("Write of an empty, malformed or unsupported Package URI (3)", source(Source::Uri(Vec::new())), |_| "", not_now_or_unusable),
+        Section::request("Write of an empty, malformed or unsupported Package URI (3)", source(Source::Uri(Secret::new(Vec::new()))), |_| "", not_now_or_unusable),
         Section::request("Write of Package (2): block 0, from the server that began what runs", package_by(SERVER), |cell| match cell.update_state() {
             UpdateState::DownloadStarted => "D17",
             _ => "TS table 5.1.1-1; D14, D16",

@@ -518,9 +518,9 @@ fn random_write(dice: &mut Dice) -> Write {
             0 => Some(Source::Package {
                 empty: dice.one_in(4),
             }),
-            1 => Some(Source::Uri(b"ftp://host/x".to_vec())),
+            1 => Some(Source::Uri(Secret::new(b"ftp://host/x".to_vec()))),
             2 => None,
-            _ => Some(Source::Uri(uri().as_str().as_bytes().to_vec())),
+            _ => Some(Source::Uri(uri().as_secret().clone())),
         },
         update_supported_objects: dice.one_in(3).then(|| dice.one_in(2)),
         package_settings: match dice.below(8) {

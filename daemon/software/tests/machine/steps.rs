@@ -51,7 +51,7 @@ pub(crate) fn write(write: Write) -> Event {
 
 pub(crate) fn write_uri(uri: &[u8]) -> Event {
     write(Write {
-        source: Some(Source::Uri(uri.to_vec())),
+        source: Some(Source::Uri(Secret::new(uri.to_vec()))),
         ..Write::default()
     })
 }

@@ -164,7 +164,7 @@ fn a_write_of_package_or_uri_while_the_software_is_being_removed_is_4_05() {
 fn a_whole_instance_is_written_as_one_unit() {
     let whole = |link| {
         write(Write {
-            source: Some(Source::Uri(uri().as_str().into())),
+            source: Some(Source::Uri(uri().as_secret().clone())),
             update_supported_objects: Some(true),
             package_settings: Some(link),
             ..credentials(b"u", b"p")

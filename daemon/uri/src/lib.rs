@@ -1,22 +1,31 @@
-//! The syntax of a Package URI (RFC 3986, with an authority). wharf-fetch checks the rest.
+//! Package URIs (RFC 3986, with an authority): what is accepted, and to which origin each leads.
+//!
+//! wharfd decides by the origin whether User Name and Password may go there, and wharf-fetch connects there. Both get
+//! host and port from the same parser, that of the crate `url`, which the HTTP library uses as well. The checks here
+//! reject what that parser would repair or read in another way than RFC 3986.
 
-use std::{fmt, net::Ipv6Addr, str, str::FromStr};
+#![forbid(unsafe_code)]
+
+use std::{fmt, str, str::FromStr};
+
+use url::{ParseError, Url};
+use wharf_secret::Secret;
 
 /// The longest Package URI, in bytes. The TS says 255, but presigned URIs are longer.
 pub const MAX_URI: usize = 2048;
 
-const HTTP: &str = "http://";
-
 /// A URI with scheme and host. It may contain a token, so that `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PackageUri {
-    text: String,
+    text: Secret,
+    /// The length of the scheme.
     scheme: usize,
+    /// The length of scheme and authority.
     origin: usize,
 }
 
-/// The scheme, host and port of a URI (RFC 6454 4), in lower case and without the port 80 of http. Another spelling of a
-/// host is another origin.
+/// The scheme, host and port of a URI (RFC 6454 4), without the default port. An http or https host is written as it is
+/// connected to: in lower case, decoded, and an IPv4 address in four numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UriOrigin(String);
 
@@ -54,44 +63,60 @@ pub enum UriError {
 impl PackageUri {
     /// Parses the bytes of a URI.
     pub fn parse(bytes: &[u8]) -> Result<Self, UriError> {
+        let uri = Self::parse_syntax(bytes)?;
+        uri.check_authority()?;
+        Ok(uri)
+    }
+
+    /// Checks all but host and port. An older release stored hosts that [`PackageUri::parse`] rejects.
+    pub fn parse_syntax(bytes: &[u8]) -> Result<Self, UriError> {
         let text = checked_text(bytes)?;
         let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
-        if !is_scheme(scheme) {
-            return Err(UriError::Scheme);
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(UriError::UserInfo);
         }
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, tail) = rest.split_at(end);
-        check_authority(authority)?;
         check_tail(tail)?;
         Ok(Self {
-            text: text.to_owned(),
+            text: Secret::new(bytes.to_vec()),
             scheme: scheme.len(),
             origin: text.len() - tail.len(),
         })
     }
 
+    /// Checks host and port, the rest of [`PackageUri::parse`].
+    pub fn check_authority(&self) -> Result<(), UriError> {
+        self.authority().map(drop)
+    }
+
     /// The URI, as the server wrote it.
     pub fn as_str(&self) -> &str {
+        // `checked_text` has checked that it is ASCII.
+        str::from_utf8(self.text.expose()).unwrap_or_default()
+    }
+
+    /// The URI, as the server wrote it.
+    pub fn as_secret(&self) -> &Secret {
         &self.text
     }
 
     /// The scheme, as the server wrote it.
     pub fn scheme(&self) -> &str {
-        self.text.split_at(self.scheme).0
+        self.as_str().split_at(self.scheme).0
     }
 
     /// The origin of the URI.
     pub fn origin(&self) -> UriOrigin {
-        let origin = self.text.split_at(self.origin).0.to_ascii_lowercase();
-        let portless = origin
-            .strip_suffix(":80")
-            .filter(|_| origin.starts_with(HTTP));
-        UriOrigin(portless.unwrap_or(&origin).to_owned())
+        let url = self.authority().ok();
+        let tuple = url.map(|url| url.origin()).filter(url::Origin::is_tuple);
+        // The parser knows no origins of coap. A stored host that it rejects is equal to no valid origin.
+        let written = || self.up_to_authority().to_ascii_lowercase();
+        UriOrigin(tuple.map_or_else(written, |origin| origin.ascii_serialization()))
     }
 
     /// The last segment of the path, without parameters. `None` if it is empty.
     pub fn file_name(&self) -> Option<&str> {
-        let (_, tail) = self.text.split_at(self.origin);
+        let (_, tail) = self.as_str().split_at(self.origin);
         let path = tail.split(['?', '#']).next()?;
         let (_, last) = path.rsplit_once('/')?;
         last.split(';').next().filter(|name| !name.is_empty())
@@ -102,6 +127,30 @@ impl PackageUri {
         ["https", "coaps", "coaps+tcp"]
             .iter()
             .any(|scheme| self.scheme().eq_ignore_ascii_case(scheme))
+    }
+
+    fn up_to_authority(&self) -> &str {
+        self.as_str().split_at(self.origin).0
+    }
+
+    /// Scheme, host and port. Path and query stay out of the parser, which does not wipe its copy.
+    fn authority(&self) -> Result<Url, UriError> {
+        let text = self.up_to_authority();
+        // The parser would take the first segment of the path as the host.
+        if text.ends_with("://") {
+            return Err(UriError::Host);
+        }
+        let url = Url::parse(text).map_err(|error| match error {
+            ParseError::InvalidPort => UriError::Port,
+            ParseError::RelativeUrlWithoutBase => UriError::Scheme,
+            _ => UriError::Host,
+        })?;
+        match url.port() {
+            _ if url.host().is_none() => Err(UriError::Host),
+            Some(0) => Err(UriError::Port),
+            None if text.ends_with(':') => Err(UriError::Port),
+            _ => Ok(url),
+        }
     }
 }
 
@@ -125,9 +174,9 @@ impl FromStr for UriOrigin {
         let uri = PackageUri::parse(text.as_bytes()).map_err(|_| NotAnHttpOrigin)?;
         let origin = uri.origin();
         let is_whole = uri.origin == text.len();
-        // A host with `*` or `%` would never match, and look like a wildcard.
+        // A host with `*` would never match, and one with `*` or `%` looks like a wildcard.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/[]-._".contains(&byte);
-        match is_whole && text.bytes().all(plain) && origin.0.starts_with(HTTP) {
+        match is_whole && text.bytes().all(plain) && origin.0.starts_with("http://") {
             true => Ok(origin),
             false => Err(NotAnHttpOrigin),
         }
@@ -155,77 +204,30 @@ fn checked_text(bytes: &[u8]) -> Result<&str, UriError> {
 /// `unreserved / gen-delims / sub-delims` (RFC 3986 2.2, 2.3).
 const fn is_uri_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b':' | b'/' | b'?' | b'#' | b'[' | b']' | b'@')
-        || is_mark(byte)
-}
-
-/// The characters other than letters and digits in a host (reg-name, RFC 3986 3.2.2).
-const fn is_mark(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'-' | b'.'
-            | b'_'
-            | b'~'
-            | b'!'
-            | b'$'
-            | b'&'
-            | b'\''
-            | b'('
-            | b')'
-            | b'*'
-            | b'+'
-            | b','
-            | b';'
-            | b'='
-    )
-}
-
-/// `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )` (RFC 3986 3.1).
-fn is_scheme(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-}
-
-fn check_authority(authority: &str) -> Result<(), UriError> {
-    if authority.contains('@') {
-        return Err(UriError::UserInfo);
-    }
-    let port = match authority.strip_prefix('[') {
-        Some(literal) => {
-            let (address, after) = literal.split_once(']').ok_or(UriError::Host)?;
-            address.parse::<Ipv6Addr>().map_err(|_| UriError::Host)?;
-            after
-        }
-        None => {
-            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            if !is_host(host) {
-                return Err(UriError::Host);
-            }
-            port
-        }
-    };
-    check_port(port)
-}
-
-fn is_host(host: &str) -> bool {
-    !host.is_empty()
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'%' || is_mark(byte))
-}
-
-fn check_port(port: &str) -> Result<(), UriError> {
-    if port.is_empty() {
-        return Ok(());
-    }
-    let digits = port.strip_prefix(':').ok_or(UriError::Host)?;
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    match digits.parse::<u16>() {
-        Ok(1..) if plain => Ok(()),
-        _ => Err(UriError::Port),
-    }
+        || matches!(
+            byte,
+            b':' | b'/'
+                | b'?'
+                | b'#'
+                | b'['
+                | b']'
+                | b'@'
+                | b'-'
+                | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        )
 }
 
 /// Checks path, query and fragment: no brackets, and at most one fragment (RFC 3986 3.3 to 3.5).
@@ -260,8 +262,8 @@ mod tests {
             "https://bucket.example/a%20b.deb?X-Amz-Signature=0a/~!$&'()*+,;=:@-._",
             "https://h%C3%A9.example_~!$&'()*+,;=/",
         ] {
-            let parsed = PackageUri::parse(uri.as_bytes()).map(|parsed| parsed.text);
-            assert_eq!(parsed.as_deref(), Ok(uri));
+            let parsed = PackageUri::parse(uri.as_bytes());
+            assert_eq!(parsed.as_ref().map(PackageUri::as_str), Ok(uri));
         }
     }
 
@@ -374,6 +376,43 @@ mod tests {
             let read: Result<UriOrigin, _> = text.parse();
             let read = read.map(|origin| origin.to_string());
             assert_eq!(read.as_deref(), origin.as_deref(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_one_spelling_of_its_host() {
+        for (uri, origin) in [
+            ("http://127.1/", "http://127.0.0.1"),
+            ("http://0x7f.1:80", "http://127.0.0.1"),
+            ("http://%6Frigin.example", "http://origin.example"),
+            ("https://h:443", "https://h"),
+            ("coap://H:5683/", "coap://h:5683"),
+        ] {
+            let parsed = PackageUri::parse(uri.as_bytes()).unwrap();
+            assert_eq!(parsed.origin().to_string(), origin, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_no_parser_takes_is_read_back_and_is_no_allowed_origin() {
+        for uri in [
+            "http://h.1/p",
+            "http://a%2fb/p",
+            "http://xn--a/p",
+            "http://h:0/p",
+        ] {
+            assert!(
+                matches!(error(uri), Some(UriError::Host | UriError::Port)),
+                "{uri}"
+            );
+            let stored = PackageUri::parse_syntax(uri.as_bytes()).unwrap();
+            assert!(stored.check_authority().is_err(), "{uri}");
+            let origin = stored.origin().to_string();
+            assert_eq!(
+                origin.parse::<UriOrigin>(),
+                Err(NotAnHttpOrigin),
+                "{origin}"
+            );
         }
     }
 
