@@ -1,4 +1,4 @@
-//! What every object of the bus needs: the views, the way to the agent, and who asks.
+//! The access of the bus objects to the agent, and the check of the caller.
 
 use tokio::sync::{mpsc, oneshot, watch};
 use wharf_bus::{Caller, ONLY_ROOT};
@@ -9,7 +9,7 @@ use super::{
     views::Views,
 };
 
-/// The way from an object to the agent.
+/// The access of an object to the agent.
 #[derive(Clone)]
 pub(super) struct Access {
     /// The state of the agent.
@@ -17,15 +17,15 @@ pub(super) struct Access {
     /// The state of the objects: each object that exists is in it.
     pub(super) shown: watch::Receiver<Views>,
     pub(super) commands: mpsc::Sender<Command>,
-    /// Up to which generation of the views all signals went out.
+    /// The last generation of the views whose signals were sent.
     pub(super) announced: watch::Receiver<u64>,
 }
 
-/// The uid that may do everything.
+/// The uid of root.
 pub(super) const ROOT: u32 = 0;
 
 impl Access {
-    /// Asks the agent. The answer comes back after the signals of what it changed.
+    /// Asks the agent. Returns the answer after the signals of its changes were sent.
     pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(Answer<T>) -> Command,
@@ -36,12 +36,12 @@ impl Access {
         let answered = answered.await.map_err(|_| ending())?;
         let generation = self.views.borrow().generation;
         let mut announced = self.announced.clone();
-        let _ = announced.wait_for(|told| *told >= generation).await; // the bus is going: so is the caller
+        let _ = announced.wait_for(|told| *told >= generation).await; // fails only when the service ends
         answered.map_err(error)
     }
 }
 
-/// The uid of the caller, if it may change what is installed here, and read all that is told of it.
+/// The uid of the caller; an error unless it is root, who alone changes software and reads full reasons.
 pub(super) async fn root(caller: Caller<'_>) -> fdo::Result<u32> {
     match caller.user().await? {
         ROOT => Ok(ROOT),
@@ -51,7 +51,7 @@ pub(super) async fn root(caller: Caller<'_>) -> fdo::Result<u32> {
     }
 }
 
-/// The answer of a wharfd that ends. The bus gives the same one once it has ended.
+/// The error while wharfd ends. The bus returns the same one after that.
 fn ending() -> fdo::Error {
     fdo::Error::NoReply("wharfd is ending: ask again when it runs".to_owned())
 }

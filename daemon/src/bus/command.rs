@@ -1,4 +1,4 @@
-//! What is asked of the agent over the bus, and how it answers. Who asks was looked at before.
+//! The commands of the bus to the agent, and their answers. The bus has checked the caller before.
 
 use std::{fs::File, os::fd::OwnedFd};
 
@@ -8,68 +8,68 @@ use wharf_software::{Executable, InstanceId, Write};
 
 use crate::store::{HistoryEntry, KeptOperation};
 
-/// The way of an answer back to who asked. It comes when what was asked is stored.
+/// The channel for an answer. The answer to a change is sent after the change is stored.
 pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 
-/// Something that is asked of the agent.
+/// A command to the agent.
 #[derive(Debug)]
 pub enum Command {
-    /// As a server's Write, Execute or Delete.
+    /// Like a server's Write, Execute or Delete.
     Instance {
         /// The instance.
         id: InstanceId,
-        /// What is asked.
+        /// The request.
         request: Request,
-        /// The uid of who asks.
+        /// The uid of the caller.
         user: u32,
-        /// Answers after the request is accepted and stored, with the operation for it, if there is one.
+        /// The operation for the request, if it needs one.
         answer: Answer<Option<OperationId>>,
     },
-    /// As a server's Create without an id.
+    /// Like a server's Create without an id.
     Create {
         /// The id of the new instance.
         answer: Answer<InstanceId>,
-        /// The uid of who asks.
+        /// The uid of the caller.
         user: u32,
     },
-    /// To be told each CoAP message, as long as somebody reads there.
+    /// Write each CoAP message into a pipe until its reader closes it.
     Trace {
-        /// The end to write to.
+        /// The write end of the pipe.
         writer: OwnedFd,
-        /// When it is so.
+        /// Sent when the trace has begun.
         answer: Answer<()>,
     },
-    /// What servers could see, oldest first.
+    /// Read the states that servers could see, oldest first.
     History {
-        /// Of this instance; none: of all.
+        /// The instance; none for all of them.
         instance: Option<InstanceId>,
         /// The lines.
         answer: Answer<Vec<HistoryEntry>>,
     },
-    /// All operations that are kept.
+    /// Read all stored operations.
     Operations {
         /// In the order of acceptance.
         answer: Answer<Vec<KeptOperation>>,
     },
 }
 
-/// What is asked of an instance.
+/// A request for an instance.
 #[derive(Debug)]
 pub enum Request {
-    /// A Write of anything but Package, in one.
+    /// A Write of one or more resources, except Package.
     Write(Write),
     /// A Write of Package, from a file that is open for reading.
     WritePackage {
         /// The package.
         file: File,
-        /// What stood beside it.
+        /// Its detached signature.
         signature: Option<Vec<u8>>,
     },
     /// An Execute.
     Execute {
         /// The resource.
         resource: Executable,
-        /// As a server gives them.
+        /// The arguments, as in a server's Execute.
         arguments: &'static [u8],
     },
     /// An Uninstall that deletes the configuration as well.
@@ -80,19 +80,19 @@ pub enum Request {
     Cancel(OperationId),
 }
 
-/// Why something is not done.
+/// The reason for a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is no such instance.
     #[error("there is no instance {0}")]
     NoInstance(u16),
-    /// What is asked for cannot be understood or used: a server would read 4.00.
+    /// The request is not valid: a server would read 4.00.
     #[error("{0}")]
     BadRequest(String),
-    /// It cannot be done as things are: a server would read 4.05.
+    /// The state of the instance does not allow it: a server would read 4.05.
     #[error("{0}")]
     NotAllowed(String),
-    /// The database does not take or give it.
+    /// The database could not be read or written.
     #[error("{0}")]
     NotStored(String),
 }

@@ -45,7 +45,7 @@ impl InstanceService for Instance {
     }
 }
 
-/// A request of the bus as a server's.
+/// Converts a request of the bus into a request of the agent.
 fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
     use wharf_bus::Request as Asked;
     Ok(match request {
@@ -69,7 +69,7 @@ fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
         }),
         Asked::WritePackage { signature, .. } if signature.len() > MAX_SIGNATURE => {
             return Err(fdo::Error::InvalidArgs(format!(
-                "the signature has more than {MAX_SIGNATURE} bytes: is it one?"
+                "the signature has more than {MAX_SIGNATURE} bytes: give an OpenPGP signature"
             )));
         }
         Asked::WritePackage { package, signature } => Request::WritePackage {
@@ -86,7 +86,7 @@ fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
         Asked::Cancel(operation) => {
             let id = wharf_bus::operation_name(&operation).and_then(|name| name.parse().ok());
             Request::Cancel(id.ok_or_else(|| {
-                fdo::Error::InvalidArgs("this is no operation of wharfd".to_owned())
+                fdo::Error::InvalidArgs("this is not the path of an operation of wharfd".to_owned())
             })?)
         }
         Asked::Delete => Request::Delete,

@@ -1,10 +1,10 @@
-//! The D-Bus service `org.wharfd.Agent1`: root reads and orders what a server does, other users read public texts.
-//! Knows the views that the agent publishes, and judges nothing but who asks.
+//! The D-Bus service `org.wharfd.Agent1`. Root may read and request the same as a server; other users read public
+//! texts. It serves the views that the agent publishes, and checks nothing but the caller.
 //!
-//! - `views`: what is shown; the agent changes it after each commit. Only root is given the whole reasons in it.
-//! - `public`: the texts that everybody reads in place of those that only root reads.
-//! - `command`: what is asked of the agent, and how it answers.
-//! - `service`: the connection, the objects that come and go, the signals.
+//! - `views`: the published state; the agent changes it after each commit. Only root reads its full reasons.
+//! - `public`: the public texts in place of those that only root reads.
+//! - `command`: the commands to the agent, and their answers.
+//! - `service`: the connection, its objects and its signals.
 //! - `agent`, `instance`, `operation`: serve one interface of `wharf_bus` each.
 
 mod access;
@@ -25,10 +25,10 @@ pub use views::{AgentView, InstanceView, OperationView, Publisher, Views};
 
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
-/// So many questions wait for the agent; who asks more waits.
+/// The number of commands that may wait for the agent. Further callers block.
 const QUEUE: usize = 16;
 
-/// Goes to the bus, for as long as the runtime lives. What is asked there comes out of the receiver.
+/// Starts a task that serves the bus until the runtime ends. The receiver gets the commands of callers.
 pub fn start(
     root: &Path,
     timing: Timing,

@@ -13,7 +13,7 @@ pub(super) struct Operation {
     pub(super) access: Access,
 }
 
-/// Where an operation lies.
+/// The path of an operation.
 pub(super) fn path(id: OperationId) -> OwnedObjectPath {
     wharf_bus::operation_path(&id.to_string())
 }

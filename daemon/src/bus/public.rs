@@ -1,12 +1,12 @@
-//! The public text in place of a stored one, which may hold the words of a maintainer script or the path of a Package
-//! URI. Nothing is cut out of the stored text: the public one is made from the other columns.
+//! The public texts. A stored text may have output of a maintainer script or the path of a Package URI, so its public
+//! form is built from the other columns, not cut out of it.
 
 use wharf_bus::State;
 use wharf_software::{ReasonCode, UpdateResult, UpdateState, public::Facts};
 
 use crate::store::{DELETED, HistoryEntry, OperationRow};
 
-/// The Status Reason of a line of history; empty where its facts are not known.
+/// The public Status Reason of a line of history; empty if a column has an unknown value.
 pub(super) fn reason(line: &HistoryEntry) -> String {
     if line.reason == DELETED {
         return DELETED.to_owned();
@@ -23,7 +23,7 @@ pub(super) fn reason(line: &HistoryEntry) -> String {
     facts().map_or_else(String::new, |facts| facts.reason().to_string())
 }
 
-/// The outcome of an operation; empty before its end.
+/// The public outcome of an operation; empty before its end.
 pub(super) fn outcome(operation: &OperationRow) -> String {
     if operation.outcome.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! The connection to the bus: objects that come and go, signals of what changed. Without a bus the agent runs on.
+//! The connection to the bus, with its objects and signals. The agent also runs without a bus.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
-/// Goes to the bus, again and again.
+/// Serves the bus, and reconnects after each failure.
 pub(super) struct Service {
     address: String,
     access: Access,
@@ -58,7 +58,7 @@ impl Service {
         }
     }
 
-    /// Until the agent is gone.
+    /// Runs until the runtime ends.
     pub(super) async fn run(
         self,
         publisher: Publisher,
@@ -70,30 +70,31 @@ impl Service {
         loop {
             match self.connect().await {
                 Ok(bus) => {
-                    tracing::info!("on the bus as {NAME}");
+                    tracing::info!("connected to D-Bus as {NAME}");
                     failures = 0;
                     is_told = false;
                     tokio::task::spawn_local(tell_backend(publisher.clone(), installer.clone()));
                     let listening = listen(bus.connection.clone(), changes.clone());
                     let listening = tokio::task::spawn_local(listening);
                     self.announce(bus).await;
-                    listening.abort(); // it holds the connection, and with it our name
+                    listening.abort(); // its clone of the connection would keep our name
                     tracing::warn!("the bus closed the connection");
                 }
                 Err(error) if !is_told => {
                     is_told = true;
                     tracing::info!(
-                        "not on D-Bus: wharfctl does not work, everything else does. {error}"
+                        "cannot connect to D-Bus: {error}. Until wharfd is connected, wharfctl does not work; everything \
+                         else does"
                     );
                 }
-                Err(error) => tracing::debug!("still not on D-Bus: {error}"),
+                Err(error) => tracing::debug!("still cannot connect to D-Bus: {error}"),
             }
             failures = failures.saturating_add(1);
             tokio::time::sleep(self.timing.pause(failures)).await;
         }
     }
 
-    /// All objects are there before the name is: nobody sees a part of them.
+    /// Adds all objects before it requests the name, so that a client sees all of them.
     async fn connect(&self) -> zbus::Result<Bus> {
         let agent = AgentObject(Agent(self.access.clone()));
         let connection = connection::Builder::address(self.address.as_str())
@@ -115,13 +116,13 @@ impl Service {
         Ok(bus)
     }
 
-    /// Tells what changes, until the connection ends.
+    /// Publishes changes until the connection ends.
     async fn announce(&self, mut bus: Bus) {
         let mut views = self.access.views.clone();
         loop {
             let generation = views.borrow_and_update().generation;
             if let Err(error) = bus.bring_up_to_date().await {
-                return tracing::warn!("D-Bus does not take what changed: {error}");
+                return tracing::warn!("cannot publish a change on D-Bus: {error}");
             }
             self.announced.send_replace(generation);
             tokio::select! {
@@ -132,11 +133,11 @@ impl Service {
     }
 }
 
-/// What systemd says here, until the connection ends.
+/// Listens to the signals of systemd until the connection ends.
 async fn listen(connection: Connection, changes: LocalChanges) {
     if let Err(error) = changes.watch_units(&connection).await {
         tracing::info!(
-            "services that are changed by hand are seen at the next start only: {error}"
+            "cannot watch systemd: {error}. Services that are changed by hand are noticed at the next start"
         );
     }
 }
@@ -144,13 +145,13 @@ async fn listen(connection: Connection, changes: LocalChanges) {
 async fn tell_backend(publisher: Publisher, installer: Installer) {
     match installer.backend().await {
         Ok(backend) => publisher.agent(|agent| agent.backend = backend.to_string()),
-        Err(error) => tracing::debug!("the installer has not told its package manager: {error}"),
+        Err(error) => tracing::debug!("cannot ask the installer for its package manager: {error}"),
     }
 }
 
 type Properties = HashMap<String, OwnedVariant>;
 
-/// One connection, with all properties as they were told last.
+/// One connection, with the properties that were published last.
 struct Bus {
     connection: Connection,
     access: Access,
@@ -162,9 +163,8 @@ struct Bus {
 }
 
 impl Bus {
-    /// Adds new objects, then changes all others at once, then removes old ones. So each object always has its state,
-    /// and all objects show the same moment. An operation is added before the instance that names it, and removed after
-    /// it.
+    /// Adds new objects, updates all of them, then removes old ones. All objects show the same moment. An operation
+    /// exists as long as an instance names it.
     async fn bring_up_to_date(&mut self) -> zbus::Result<()> {
         let before = self.shown.borrow().clone();
         let now = self.access.views.borrow().clone();
@@ -228,7 +228,7 @@ impl Bus {
         Ok(())
     }
 
-    /// A full reason may change where no property does.
+    /// Sends `ReasonsChanged`. A full reason may change without any property.
     async fn tell_reasons(&mut self) -> zbus::Result<()> {
         let now = agent::reasons(&self.shown.borrow());
         if now != self.reasons {
@@ -277,7 +277,7 @@ impl Bus {
     }
 }
 
-/// What was shown and is there no more.
+/// Forgets the objects that no longer exist, and returns their ids.
 fn gone<K: Copy + Ord>(shown: &mut BTreeMap<K, Properties>, there: &BTreeSet<K>) -> Vec<K> {
     let gone = shown.keys().filter(|id| !there.contains(id));
     let gone: Vec<K> = gone.copied().collect();
@@ -296,7 +296,7 @@ async fn properties<I: Interface>(
     Ok(interface.get_all(server, connection, None, emitter).await?)
 }
 
-/// One signal with all that changed, so that who listens sees what one commit made.
+/// Sends one signal with all changed properties, so that a client sees a commit as a whole.
 async fn tell<I: Interface>(
     server: &ObjectServer,
     path: &OwnedObjectPath,

@@ -1,5 +1,5 @@
-//! What the bus shows, as plain values. The agent changes them after each commit; readers see the newest, and a
-//! reader that is slow misses what lay between (`History` has each step).
+//! The published state as plain values. The agent changes it after each commit. A slow reader sees only the newest
+//! state; `History` has each step.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,28 +10,28 @@ use wharf_software::{Instance, InstanceId};
 use super::{operation, public};
 use crate::store::OperationRow;
 
-/// All that is shown.
+/// The published state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Views {
     /// The agent.
     pub agent: AgentView,
     /// The instances of Object 9.
     pub instances: BTreeMap<InstanceId, InstanceView>,
-    /// What is accepted and has not ended, and what ended last, in the order of acceptance.
+    /// The operations that have not ended and the last ones that have, in the order of acceptance.
     pub operations: Vec<OperationView>,
     /// Rises with each change.
     pub generation: u64,
 }
 
-/// The agent, as it is shown.
+/// The published properties of the agent.
 pub type AgentView = wharf_bus::Agent;
 
-/// An instance of Object 9, without what only a server may write.
+/// An instance of Object 9, without its write-only resources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceView {
     /// The public properties.
     pub shown: wharf_bus::Instance,
-    /// Resource 16, which root reads.
+    /// Resource 16 in full, for root.
     pub whole_reason: String,
     /// The running operation, downloads included.
     pub operation: Option<OperationId>,
@@ -40,15 +40,15 @@ pub struct InstanceView {
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationView {
-    /// Its name.
+    /// Its id.
     pub id: OperationId,
     /// The public properties.
     pub shown: wharf_bus::Operation,
-    /// Its outcome, which root reads.
+    /// Its outcome in full, for root.
     pub whole_outcome: String,
 }
 
-/// The value of `Percent` where it is not known.
+/// `Percent` if the progress is not known.
 const UNKNOWN: i16 = -1;
 
 impl InstanceView {
@@ -111,7 +111,7 @@ impl Views {
         }
     }
 
-    /// These views, with the objects that only the other ones have.
+    /// These views, plus the objects that only `other` has.
     pub(super) fn with_what_is_in(mut self, other: &Self) -> Self {
         for (id, instance) in &other.instances {
             let known = self.instances.entry(*id);
@@ -125,7 +125,7 @@ impl Views {
     }
 }
 
-/// The one way to change what is shown.
+/// The only writer of the published state.
 #[derive(Debug, Clone)]
 pub struct Publisher(Arc<watch::Sender<Views>>);
 
@@ -141,7 +141,7 @@ impl Publisher {
         });
     }
 
-    /// Shows the registration.
+    /// Publishes the registration.
     pub fn registration(&self, since: Option<u64>, failure: &str) {
         self.0.send_if_modified(|views| {
             let mut agent = views.agent.clone();
@@ -154,12 +154,12 @@ impl Publisher {
         });
     }
 
-    /// The agent is another.
+    /// Publishes a change of the agent.
     pub fn agent(&self, change: impl FnOnce(&mut AgentView)) {
         self.change(|views| change(&mut views.agent));
     }
 
-    /// An instance is new, another, or gone.
+    /// Publishes an instance, or removes a deleted one.
     pub fn instance(&self, id: InstanceId, instance: Option<&Instance>) {
         self.change(|views| match instance {
             None => drop(views.instances.remove(&id)),
@@ -174,13 +174,13 @@ impl Publisher {
         });
     }
 
-    /// Operations began, went on, or ended.
+    /// Publishes the operations.
     pub fn operations(&self, operations: Vec<OperationRow>) {
         let operations = operations.into_iter().map(OperationView::of).collect();
         self.change(|views| views.operations = operations);
     }
 
-    /// An operation is so far.
+    /// Publishes the progress of an operation.
     pub fn progress(&self, operation: OperationId, percent: Option<u8>) {
         let percent = percent.map_or(UNKNOWN, i16::from);
         self.0.send_if_modified(|views| {

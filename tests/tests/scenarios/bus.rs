@@ -1188,7 +1188,7 @@ fn without_a_bus_wharfd_runs_on_and_says_so_once() {
     set.gateway
         .daemon()
         .errors()
-        .wait_for("not on D-Bus: wharfctl does not work, everything else does");
+        .wait_for("wharfctl does not work; everything else does");
     let said = run(set.gateway.command("wharfctl", &[]).arg("status"));
     assert_eq!(said.code, Some(69), "{said:?}");
     assert!(
@@ -1196,7 +1196,9 @@ fn without_a_bus_wharfd_runs_on_and_says_so_once() {
         "{said:?}"
     );
     let lines = set.gateway.daemon().errors().all();
-    let told = lines.iter().filter(|line| line.contains("not on D-Bus"));
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("cannot connect to D-Bus"));
     assert_eq!(told.count(), 1, "{lines:?}");
 }
 
@@ -1206,7 +1208,7 @@ fn a_bus_that_comes_back_is_used_again() {
     on_bus.bus.stop();
     let lines = on_bus.set.gateway.daemon().errors();
     lines.wait_for("the bus closed the connection");
-    lines.wait_for("not on D-Bus: wharfctl does not work, everything else does");
+    lines.wait_for("wharfctl does not work; everything else does");
     on_bus.bus.start_again();
     wait_until("wharfd on the new bus", || {
         (on_bus.wharfctl(&["status"]).code == Some(0)).then_some(())
@@ -1562,7 +1564,7 @@ fn a_gateway_without_a_server_does_what_its_users_say_until_there_is_one() {
     assert_eq!(root.installed_version("other"), None);
     assert!(on_bus.done(&["history"]).contains("other"));
     let doctor = on_bus.done(&["doctor"]);
-    let line = "ok    server          none is configured: packages are managed here alone\n";
+    let line = "ok    server          none is configured: only local users manage packages\n";
     assert!(doctor.contains(line), "{doctor}");
     let trace = on_bus.wharfctl(&["trace"]);
     assert_ne!(trace.code, Some(0), "{trace:?}");

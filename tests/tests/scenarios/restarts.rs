@@ -169,7 +169,10 @@ fn an_execute_that_is_repeated_after_a_start_without_a_server_acts_once() {
         let text = fs::read_to_string(gateway.path().join(file)).unwrap();
         gateway.write(file, &format!("endpoint = \"{ENDPOINT}\"\n{SHORT_TIMES}"));
         gateway.start_daemon(&[]);
-        gateway.daemon().errors().wait_for("not on D-Bus"); // wharfd has opened its database by then
+        gateway
+            .daemon()
+            .errors()
+            .wait_for("cannot connect to D-Bus"); // wharfd has opened its database by then
         gateway.daemon().terminate();
         gateway.write(file, &text);
     };
