@@ -1,5 +1,5 @@
-//! What the administrator wrote, read and judged. `raw` is what a file may say, `settings` what the
-//! agent runs by, `psk` who it is for a server; nothing else of wharfd reads a file of configuration.
+//! The configuration. `raw` parses the files, `settings` checks the values and fills in defaults, `psk` reads the
+//! pre-shared key. No other module of wharfd reads a configuration file.
 
 mod psk;
 mod raw;

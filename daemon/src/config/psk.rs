@@ -1,4 +1,4 @@
-//! The pre-shared key of a server account: where it lies, and what is in that file. Its bytes are shown nowhere.
+//! Reads the pre-shared key of a server account. No message shows its bytes.
 
 use std::{
     fs::File,
@@ -16,38 +16,37 @@ use super::{
     settings::ConfigError,
 };
 
-/// The name of the credential (systemd.exec(5), LoadCredential=) that is taken where no file is named.
+/// The credential (systemd.exec(5), LoadCredential=) that has the key if psk-key-file is not set.
 const CREDENTIAL: &str = "psk";
 
-/// Far more than the 128 digits of the longest key, with whatever stands around them.
+/// The limit of a key file, in bytes: the longest key has 128 digits, and white space may surround it.
 const LONGEST_FILE: usize = 1024;
 
-/// Where keys lie.
+/// The folders of keys.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Places<'a> {
-    /// Every path of a file is below this folder.
+    /// Each configured path is below this folder.
     pub(super) root: &'a Path,
     /// systemd's credentials of the service.
     pub(super) credentials: Option<&'a Path>,
-    /// Whether a credential that nobody here may read is as good as one that is read.
+    /// Whether to accept a credential that this process may not read.
     pub(super) may_be_unseen: bool,
 }
 
-/// Why a file holds no key. It is told beside its name.
+/// The reason why a key file cannot be used. The message follows the path.
 #[derive(Debug, thiserror::Error)]
 enum BadKeyFile {
-    #[error("cannot be read ({0}): it must be there, and wharfd's user must be allowed to read it")]
+    #[error("cannot be read ({0}): it must exist, and the user wharfd must be allowed to read it")]
     Read(#[from] io::Error),
-    #[error("is no file")]
+    #[error("is not a regular file")]
     NoFile,
     #[error(
-        "may be read by everybody on this machine: chown root:wharfd and chmod 0640, and take another key if others \
-         were here"
+        "is readable by everybody on this machine: run chown root:wharfd and chmod 0640, and replace the key if other \
+         users could read it"
     )]
     Exposed,
     #[error(
-        "holds no hexadecimal key: expected two digits for each byte, on one line and nothing else (openssl rand -hex 16 \
-         makes one)"
+        "holds no hexadecimal key: expected one line with two digits for each byte (openssl rand -hex 16 makes one)"
     )]
     NotHexadecimal,
 }
@@ -58,7 +57,7 @@ impl BadKeyFile {
     }
 }
 
-/// The identity and key of this account; none where it is to be spoken with in the clear.
+/// The identity and key of this account; none for coap://.
 pub(super) fn judge(
     source: &Source<'_>,
     scheme: Scheme,
@@ -77,7 +76,7 @@ pub(super) fn judge(
             Err(source.error("psk-identity", identity, expected))
         }
         (Scheme::Coaps, None) => {
-            let expected = "coaps:// needs psk-identity beside it: the name that the server knows this gateway's key by";
+            let expected = "coaps:// needs psk-identity: the name under which the server knows this gateway's key";
             Err(source.error("uri", &server.uri, expected))
         }
         (Scheme::Coaps, Some(identity)) => read(source, server, identity, places),
@@ -94,7 +93,8 @@ fn read(
         (Some(file), _) => (below(places.root, file.get_ref()), "psk-key-file"),
         (None, Some(folder)) => (folder.join(CREDENTIAL), "psk-identity"),
         (None, None) => {
-            let expected = "its key is missing: write psk-key-file beside it, or give wharfd the credential \"psk\"";
+            let expected =
+                "its key is missing: add psk-key-file, or give wharfd the credential \"psk\"";
             return Err(source.error("psk-identity", identity, expected));
         }
     };

@@ -1,4 +1,4 @@
-//! The words of a configuration file, before anything is made of them.
+//! The keys of a configuration file, before their values are checked.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use wharf_configuration::{Written, line};
 
 use super::settings::ConfigError;
 
-/// How each key is written.
+/// The correct form of each key, for error messages.
 const WRITTEN: &Written = &[
     ("endpoint", "endpoint = \"gateway-17\""),
     ("instances", "instances = 1"),
@@ -115,14 +115,14 @@ pub(super) struct Timing {
     pub(super) verdict: Option<Spanned<u64>>,
 }
 
-/// A file with its text, to say in which line something stands.
+/// A file with its text, to find the line of a value.
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
 }
 
 impl Source<'_> {
-    /// The error that names this value's line and key.
+    /// An error with the line and the key of this value.
     pub(super) fn error<T>(
         &self,
         key: &str,
@@ -145,7 +145,7 @@ impl Source<'_> {
     }
 }
 
-/// A file's text; none when there is no such file.
+/// The text of a file; none if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

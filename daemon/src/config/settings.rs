@@ -1,4 +1,4 @@
-//! The settings the agent runs by: every value judged, every default filled in.
+//! The settings of the agent: checked values, with defaults filled in.
 
 use std::{
     collections::BTreeMap,
@@ -32,13 +32,13 @@ const DAY: u32 = 24 * 60 * 60;
 pub struct Settings {
     /// The name this gateway registers under.
     pub endpoint: String,
-    /// Instances of Object 9 that are there from the factory.
+    /// The number of instances of Object 9 from the factory.
     pub instances: u16,
-    /// More instances than this cannot be created.
+    /// The largest number of instances.
     pub max_instances: u16,
     /// The server that manages the software; none if only local users manage it.
     pub server: Option<Server>,
-    /// Packages that have an activation of their own, whoever installs them.
+    /// The activation of single packages. It overrides the one of the server.
     pub activations: BTreeMap<PackageName, Activation>,
     /// Facts about the device, for a machine that does not name its own.
     pub device: Device,
@@ -46,7 +46,7 @@ pub struct Settings {
     pub parallel_downloads: usize,
     /// The origins that may get User Name and Password without TLS.
     pub credentials_over_http: Vec<UriOrigin>,
-    /// How long things are waited for.
+    /// Time limits and pauses.
     pub timing: Timing,
 }
 
@@ -64,47 +64,48 @@ pub struct Device {
 pub struct Server {
     /// Its Short Server ID.
     pub id: ShortId,
-    /// Where it listens.
+    /// Its address.
     pub address: ServerAddress,
-    /// Who this gateway is for it, and the key that proves it.
+    /// The identity and key of this gateway; none for coap://.
     pub psk: Option<Psk>,
     /// The registration's lifetime, in seconds.
     pub lifetime: u32,
     /// In DELIVERED with Result 58, a Write of 2 or 3 drops the file and starts over.
     pub replace_failed: bool,
-    /// What becomes of software after its installation.
+    /// Whether software is activated after its installation.
     pub activation: Activation,
 }
 
-/// What becomes of software after its installation.
+/// Whether software is activated after its installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// It is INACTIVE until the server activates it (TS 5.2).
     #[default]
     Server,
-    /// What was active before an upgrade is activated again.
+    /// It is activated again if it was active before an upgrade.
     Keep,
     /// It is activated.
     Always,
 }
 
-/// How long things are waited for.
+/// Time limits and pauses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// CoAP's ACK_TIMEOUT (RFC 7252 4.8).
     pub ack_timeout: Duration,
     /// The pauses between retries of a registration, a connection, a download or a question to the installer.
     pub retry: Backoff,
-    /// Until the connection to an origin stands.
+    /// The time limit of a connection to an origin.
     pub connect: Duration,
-    /// Until a download without a byte is given up.
+    /// The time limit of a download that receives no byte.
     pub stall: Duration,
-    /// Until a push without a block is given up.
+    /// The time limit of a push that receives no block.
     pub push_idle: Duration,
-    /// Until software that is there in part counts as damaged: before, somebody's package manager may be at it.
+    /// Software that is installed in part counts as damaged after this time. Before that, a package manager may be at
+    /// work.
     pub in_part: Duration,
-    /// Until a package without a verdict is given up.
+    /// The time limit of the verdict on a package.
     pub verdict: Duration,
 }
 
@@ -129,18 +130,18 @@ impl Timing {
     }
 }
 
-/// Why wharfd does not run with this configuration.
+/// The reason why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file is there and cannot be read.
-    #[error("cannot read {file}: {source}. wharfd's user must be allowed to read it")]
+    /// A file exists and cannot be read.
+    #[error("cannot read {file}: {source}. The user wharfd must be allowed to read it")]
     Read {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
-    /// A file is no TOML, or has a key that is not known, or a value of the wrong type.
+    /// A file is not TOML, has an unknown key, or has a value of the wrong type.
     #[error("{file}, {wrong}")]
     Syntax {
         /// The file.
@@ -148,7 +149,7 @@ pub enum ConfigError {
         /// The line and column, the fault, and the expected form.
         wrong: Wrong,
     },
-    /// A value cannot be used.
+    /// A value is not valid.
     #[error("{file}, line {line}: {key}: {expected}")]
     Value {
         /// The file.
@@ -157,10 +158,10 @@ pub enum ConfigError {
         line: usize,
         /// The key.
         key: String,
-        /// What was expected, and what there is.
+        /// The expected and the found value.
         expected: String,
     },
-    /// No endpoint name is written and none can be made.
+    /// No endpoint name is configured, and this machine has no id to make one from.
     #[error("no endpoint name: {0}. Write endpoint = \"…\" into wharfd.toml")]
     NoEndpoint(endpoint::NoMachineId),
 }
@@ -176,8 +177,8 @@ impl Settings {
         })
     }
 
-    /// Whether they can be read. systemd shows a credential to what it starts as the service, and not to what looks at
-    /// the configuration for a reload (`ExecReload=`), although both have a sandbox alike: the running service has it.
+    /// Checks the configuration. systemd shows a credential to the service, and not to the check before a reload
+    /// (`ExecReload=`), so a credential may be unreadable here.
     pub fn check(root: &Path) -> Result<(), ConfigError> {
         Self::read_at(Places {
             root,
@@ -210,7 +211,7 @@ impl Settings {
     }
 }
 
-/// Where the service's credentials lie: as systemd says to the service itself, else where root finds them.
+/// The folder of the service's credentials: systemd names it to the service itself; root finds it in /run.
 fn credentials(root: &Path) -> Option<PathBuf> {
     let of_this_process = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     of_this_process.or_else(|| {
@@ -244,7 +245,7 @@ fn drop_ins(root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(files)
 }
 
-/// What the files read so far have said.
+/// The values of the files read so far.
 #[derive(Default)]
 struct Draft {
     endpoint: Option<String>,
@@ -272,7 +273,7 @@ impl Draft {
         }
         for server in file.server {
             if self.server.is_some() {
-                let expected = "one server: this version speaks with a single one";
+                let expected = "expected one server: this version supports no second [[server]]";
                 return Err(source.error("server", &server, expected));
             }
             self.server = Some(judge_server(source, &server.into_inner(), places)?);
@@ -362,9 +363,9 @@ fn judge_server(
     let psk = psk::judge(source, address.scheme(), raw, places)?;
     if address.scheme() == Scheme::Coap && !raw.unprotected {
         let expected = format!(
-            "{address} is spoken with in the clear, so anybody on the way can order what is installed here. For a \
-             server on this machine that is any user of this machine: its port is free for all while it is down. \
-             Write coaps://, or unprotected = true beside it if that is what you want"
+            "{address} is not encrypted: anybody on the network path can install software here. If the server is on this \
+             machine, any user of this machine can, by taking its port while it is down. Write coaps://, or add \
+             unprotected = true to allow it"
         );
         return Err(source.error("uri", &raw.uri, expected));
     }
@@ -382,7 +383,7 @@ fn judge_server(
     })
 }
 
-/// Endpoint names travel in a query of the Register and in the logs of the server.
+/// The endpoint name is part of the Register's query and of the server's logs.
 fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, ConfigError> {
     let fits = |text: &str| {
         (1..=120).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -435,7 +436,7 @@ fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
     match (least..=most).contains(&number) {
         true => Ok(number),
         false => {
-            let expected = format!("expected {least} to {most}, and here is {number}");
+            let expected = format!("expected {least} to {most}, found {number}");
             Err(source.error(key, value, expected))
         }
     }
@@ -629,12 +630,12 @@ mod tests {
             (
                 "[[server]]\nuri = \"coap://10.0.0.1\"",
                 "line 2",
-                &["in the clear", "unprotected"],
+                &["not encrypted", "unprotected"],
             ),
             (
                 "[[server]]\nuri = \"coap://127.0.0.1\"",
                 "line 2",
-                &["in the clear", "any user of this machine", "unprotected"],
+                &["not encrypted", "any user of this machine", "unprotected"],
             ),
             ("[[server]]\n", "line 1", &["missing field", "uri"]),
             (
@@ -787,7 +788,7 @@ mod tests {
                 &file.replace("/psk", "/wharfd.toml.d"),
                 KEY,
                 0o600,
-                &["line 4", "is no file"],
+                &["line 4", "is not a regular file"],
             ),
             (
                 &file.replace("gateway-17", ""),

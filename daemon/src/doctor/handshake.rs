@@ -1,21 +1,21 @@
-//! A handshake of our own: it tells the key and the way to the server apart from all that wharfd does with them.
+//! A DTLS handshake apart from the running agent: it checks only the address and the key of the server.
 
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
 use wharf_transport::{Channel, Psk, ServerAddress, dtls::Client, udp::resolve};
 
-/// A reachable name service answers sooner.
+/// The time limit of the name lookup.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A handshake fails after 15 times this wait. Its progress tells whether nobody answered, or the server rejects the
-/// key.
+/// The first retransmission timeout. A handshake fails after 15 times as long; its progress tells a silent server from
+/// a rejected key.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 
-/// The limit for a server that answers every flight late, including the last one.
+/// The time limit of a handshake with a server that answers each flight late.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Tries the addresses of the server's name until one takes the key. What the last one did is why none did.
+/// Tries the addresses of the server until one accepts the key. Otherwise returns the error of the last one.
 pub(super) async fn try_with(
     server: &ServerAddress,
     psk: &Psk,
@@ -39,7 +39,7 @@ async fn one_of(addresses: &[SocketAddr], client: &mut Client) -> Result<(), Str
                 return Ok(());
             }
             Ok(Err(error)) => format!("{address}: {error}"),
-            Err(_) => format!("{address}: the handshake does not come to an end"),
+            Err(_) => format!("{address}: the handshake has not ended after 20 s"),
         };
     }
     Err(last)

@@ -1,4 +1,4 @@
-//! Whether the machine id, which the endpoint name comes from, looks copied with an image.
+//! Checks whether the machine id, and with it the endpoint name, was copied with a system image.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -6,8 +6,8 @@ use wharf_bus::{Finding, Verdict, bad, ok};
 
 use crate::endpoint;
 
-/// An image that is copied with its machine id gets other SSH host keys at its first boot, and the id is older. Nothing
-/// where the endpoint name does not come from the id.
+/// A copied image makes new SSH host keys at its first boot, so its machine id is older than they are. None if the
+/// endpoint name is not made from the id.
 pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let check = "machine id";
@@ -18,7 +18,7 @@ pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
     let host_key = made("etc/ssh/ssh_host_ed25519_key").ok();
     let later = host_key.and_then(|key| key.duration_since(id).ok());
     Some(match later.filter(|later| *later > DAY) {
-        None => ok(check, "nothing says that it was copied with an image"),
+        None => ok(check, "no sign that it was copied with an image"),
         Some(later) => bad(
             check,
             Verdict::Warn,
@@ -26,7 +26,7 @@ pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
                 "is {} days older than the SSH host key: was this system copied from an image?",
                 later.as_secs() / DAY.as_secs()
             ),
-            "two gateways with one endpoint name push each other out: rm /etc/machine-id, \
+            "two gateways with one endpoint name replace each other's registration: rm /etc/machine-id, \
              systemd-machine-id-setup, restart; or write endpoint = \"…\"",
         ),
     })
@@ -58,7 +58,7 @@ mod tests {
         );
         let endpoint = endpoint::from_machine_id(root).unwrap();
         let verdict = || machine_id(root, &endpoint).map(|found| (found.verdict, found.found));
-        let fine = "nothing says that it was copied with an image".to_owned();
+        let fine = "no sign that it was copied with an image".to_owned();
         assert_eq!(verdict(), Some((Verdict::Ok, fine.clone())), "no host key");
         for days_ago in [60, 40] {
             made(root, "etc/ssh/ssh_host_ed25519_key", "", days_ago);

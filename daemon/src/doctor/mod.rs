@@ -1,5 +1,5 @@
-//! `wharfd --doctor`: those checks of `wharfctl doctor` that need the settings of wharfd, or its key. Changes nothing, and
-//! also works while wharfd runs, or cannot run.
+//! `wharfd --doctor`: the checks of `wharfctl doctor` that need the settings or the key of wharfd. It changes nothing,
+//! and does not need a running wharfd.
 
 mod handshake;
 mod machine_id;
@@ -33,29 +33,29 @@ fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
             if source.kind() == ErrorKind::PermissionDenied
                 && !nix::unistd::geteuid().is_root() =>
         {
-            let found = format!("{} is for root and wharfd alone", file.display());
-            bad(check, Verdict::Warn, found, "ask as root")
+            let found = format!("only root and wharfd may read {}", file.display());
+            bad(check, Verdict::Warn, found, "run this as root")
         }
         Err(error @ ConfigError::Value { key, .. }) if key == "psk-identity" => bad(
             check,
             Verdict::Fail,
             error.to_string(),
-            "correct that, unless it is a credential, which is seen here only while wharfd runs; then: systemctl \
-             reload-or-restart wharfd",
+            "correct it, and run: systemctl reload-or-restart wharfd. A key that is a credential can be read here only \
+             while wharfd runs",
         ),
         Err(error) => bad(
             check,
             Verdict::Fail,
             error.to_string(),
-            "correct that, then: systemctl reload-or-restart wharfd",
+            "correct it, and run: systemctl reload-or-restart wharfd",
         ),
     }
 }
 
-/// A missing server is no failure.
+/// A gateway without a server passes the check.
 async fn the_server(settings: &Settings) -> Vec<Finding> {
     let Some(server) = &settings.server else {
-        let found = "none is configured: packages are managed here alone";
+        let found = "none is configured: only local users manage packages";
         return vec![ok("server", found)];
     };
     let name = name_service(server);
@@ -82,7 +82,7 @@ fn name_service(server: &Server) -> Finding {
             check,
             Verdict::Fail,
             format!("{} has no address: {error}", address.host()),
-            "look at the name in wharfd.toml, at /etc/resolv.conf, and whether the network is up",
+            "check the name in wharfd.toml, /etc/resolv.conf and the network",
         ),
     }
 }
@@ -95,13 +95,13 @@ async fn handshake(server: &Server, settings: &Settings) -> Option<Finding> {
     Some(match tried {
         Ok(()) => ok(
             check,
-            format!("{server} takes the key of {:?}", psk.identity()),
+            format!("{server} accepts the key of {:?}", psk.identity()),
         ),
         Err(why) => bad(
             check,
             Verdict::Fail,
             why,
-            "\"When the server is not reached\" in /usr/share/doc/wharfd/operator.md has each",
+            "see \"When the server is not reached\" in /usr/share/doc/wharfd/operator.md",
         ),
     })
 }

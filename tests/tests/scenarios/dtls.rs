@@ -176,7 +176,10 @@ fn a_wrong_key_or_identity_is_told_with_what_to_do() {
     leshan.know(ENDPOINT, IDENTITY, KEY);
     leshan.wait_for_event("registered", ENDPOINT, 1);
     let seen = doctor();
-    assert!(seen.contains("takes the key of \"gateway-17\"\n"), "{seen}");
+    assert!(
+        seen.contains("accepts the key of \"gateway-17\"\n"),
+        "{seen}"
+    );
 }
 
 #[test]
