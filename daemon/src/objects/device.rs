@@ -1,5 +1,4 @@
-//! Object 3, Device: what this gateway is (TS Core 1.0 E.4). It has no Reboot: whoever may only manage software
-//! must not be able to stop a gateway.
+//! Object 3, Device (TS Core 1.0 E.4). It has no Reboot: a server that manages software must not stop a gateway.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -9,7 +8,7 @@ use lwm2m::{
 
 use crate::{clock, config};
 
-/// The resources that are there.
+/// The resources of the object.
 pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
     3,
     &[
@@ -26,7 +25,7 @@ pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
     ],
 );
 
-/// What does not change while wharfd runs.
+/// The values that do not change while wharfd runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     manufacturer: Option<String>,
@@ -36,7 +35,7 @@ pub struct Device {
     software_version: &'static str,
 }
 
-/// Placeholders in DMI if the maker of the board wrote nothing, in small letters.
+/// Placeholders in DMI if the maker of the board wrote nothing, in lower case.
 const PLACEHOLDERS: [&str; 9] = [
     "default string",
     "none",
@@ -68,7 +67,7 @@ impl Device {
         }
     }
 
-    /// What is read.
+    /// The values of the readable resources.
     pub fn resources(&self) -> Resources {
         let time = i64::try_from(clock::now()).unwrap_or(i64::MAX);
         let known = [

@@ -1,4 +1,4 @@
-//! The LwM2M objects of a gateway: what each looks like, and its values. Decides nothing about software.
+//! The LwM2M objects of a gateway: their definitions and values. They make no decision about software.
 
 pub mod device;
 pub mod security;
@@ -21,7 +21,7 @@ pub static DEFINITIONS: [ObjectDefinition; 4] = [
     software::DEFINITION,
 ];
 
-/// What is read from.
+/// The sources of the values.
 pub struct Values<'a> {
     /// Object 1.
     pub account: &'a Account,
@@ -31,7 +31,7 @@ pub struct Values<'a> {
     pub software: &'a BTreeMap<InstanceId, Instance>,
 }
 
-/// The instances that there are.
+/// The instances of all objects.
 pub fn instances(software: &BTreeMap<InstanceId, Instance>) -> Vec<(u16, u16)> {
     let single = [security::DEFINITION, server::DEFINITION, device::DEFINITION];
     let single = single.iter().map(|object| (object.id(), 0));
@@ -53,7 +53,7 @@ pub fn observable(software: &BTreeMap<InstanceId, Instance>) -> Vec<Path> {
     single.chain(multiple).collect()
 }
 
-/// Whether an object instance is there, for an Objlnk.
+/// Whether the target of an Objlnk exists.
 pub fn exists(software: &BTreeMap<InstanceId, Instance>, link: ObjectLink) -> bool {
     instances(software).contains(&(link.object, link.instance))
 }
@@ -164,7 +164,7 @@ mod tests {
         let Answer::Discovered(device) = discover(Path::Object(3)) else {
             panic!("no answer to a Discover");
         };
-        // Below this root nothing tells Manufacturer, Model Number and Firmware Version.
+        // This root has no file with Manufacturer, Model Number or Firmware Version.
         let expected = [
             (11, Some(1)),
             (13, None),

@@ -1,4 +1,4 @@
-//! Object 0, LwM2M Security: which server, and with which keys. No server may see it (TS Core 1.0 E.1).
+//! Object 0, LwM2M Security: the server and its keys. No server may read it (TS Core 1.0 E.1).
 
 use lwm2m::{ObjectDefinition, Operations, ResourceDefinition, Type};
 

@@ -12,7 +12,7 @@ const LIFETIME: u16 = 1;
 /// Registration Update Trigger.
 pub const UPDATE_TRIGGER: u16 = 8;
 
-/// The resources that are there.
+/// The resources of the object.
 pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
     1,
     &[
@@ -42,17 +42,17 @@ impl Account {
         self.lifetime
     }
 
-    /// What is read.
+    /// The values of the readable resources.
     pub fn resources(&self) -> Resources {
         vec![
             (0, i64::from(self.id.0).into()),
             (LIFETIME, i64::from(self.lifetime).into()),
-            (6, true.into()), // notifications are kept while the server is away
+            (6, true.into()), // notifications are stored while the server is offline
             (7, "U".into()),
         ]
     }
 
-    /// The account that a Write makes of this one: of all that is writable here, the lifetime.
+    /// The account after a Write. Only the lifetime is writable.
     pub fn write(&self, values: &Resources) -> Result<Self, ErrorCode> {
         let mut written = self.clone();
         for (id, value) in values {

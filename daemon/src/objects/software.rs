@@ -1,4 +1,4 @@
-//! Object 9, LwM2M Software Management (TS 6): an instance's values, and what a server writes as an event.
+//! Object 9, LwM2M Software Management (TS 6): the values of an instance, and the Write of a server as an event.
 
 use lwm2m::{
     ErrorCode, ObjectDefinition, Operations, Path, ResourceDefinition, ResourceValue, Resources,
@@ -46,7 +46,7 @@ pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
 )
 .multiple();
 
-/// Where a readable resource is.
+/// The path of a readable resource.
 pub fn path(instance: InstanceId, resource: Resource) -> Path {
     Path::Resource(DEFINITION.id(), instance.0, resource.id())
 }
@@ -77,7 +77,7 @@ fn value(instance: &Instance, resource: Resource) -> ResourceValue {
     }
 }
 
-/// What a server writes, and the bytes of Package when they are part of it.
+/// Converts a Write. Returns the bytes of Package separately, if they are part of it.
 pub fn write(values: Resources) -> Result<(Write, Option<Vec<u8>>), ErrorCode> {
     let mut write = Write::default();
     let mut package = None;
@@ -108,7 +108,7 @@ pub fn write(values: Resources) -> Result<(Write, Option<Vec<u8>>), ErrorCode> {
     Ok((write, package))
 }
 
-/// A resource is written once, and a package has one source.
+/// Rejects a second value of one resource, and a second source of the package.
 fn put<T>(place: &mut Option<T>, value: T) -> Result<(), ErrorCode> {
     match place.replace(value) {
         None => Ok(()),

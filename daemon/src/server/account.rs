@@ -6,7 +6,7 @@ use wharf_journal::message;
 use super::Server;
 
 impl Server {
-    /// Takes a Write into its account, and answers it.
+    /// Stores and applies a Write of the account, and answers it.
     pub fn write_account(
         &mut self,
         request: RequestId,
@@ -18,7 +18,7 @@ impl Server {
         stored.map_err(|error| {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
-                "the lifetime is not stored: {error}"
+                "cannot store the lifetime that the server wrote: {error}"
             );
             ErrorCode::InternalServerError
         })?;

@@ -1,4 +1,4 @@
-//! The end of a registration for good. A restart does not end it: the server continues to observe.
+//! The Deregister of `wharfd --deregister`. A restart does not deregister: the server continues to observe.
 
 use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{config::Settings, objects, store::Store};
 /// The timeout, including name lookup and handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Deregisters what an earlier run registered. Says whether there was anything. wharfd must not be running.
+/// Ends the stored registration. Returns false if there is none. wharfd must not be running.
 pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerError> {
     let mut store = Store::open(&Store::file(root))?;
     let configured = settings.server.clone().ok_or(ServerError::NoServer)?;
@@ -18,7 +18,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerE
     let Some(registered) = saved.filter(|saved| !saved.location.is_empty()) else {
         return Ok(false);
     };
-    // Its name may be configured anew meanwhile.
+    // The configuration may have another endpoint name by now.
     let settings = Settings {
         endpoint: registered.endpoint.clone(),
         ..settings
@@ -34,7 +34,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerE
 }
 
 impl Server {
-    /// Deregisters, and nothing else: its requests get no answer any more.
+    /// Sends only the Deregister. Requests of the server get no answer.
     async fn say_goodbye(&mut self, registered: Saved) {
         self.rows.hold(registered);
         while self.rows.is_held() {

@@ -1,10 +1,10 @@
-//! One LwM2M server: its engine and the way there, its account, its registration and the state of that. The agent has a
-//! map of servers: it gets their requests, answers each at the server that asked, and tells all of them what changed.
-//! A server knows neither software nor another server.
+//! One LwM2M server: its engine, connection, account, registration and state. The agent has a map of servers. It
+//! answers each request at the server that sent it, and reports changes to all. A server knows neither software nor
+//! another server.
 //!
 //! - `link`: the engine, the channel and the deadline;
-//! - `rows`: what is kept of it in the database;
-//! - `account`: what it writes and executes in its own account;
+//! - `rows`: its rows in the database;
+//! - `account`: its Writes and Executes of its own account;
 //! - `standing`: the registration state; `goodbye`: its end.
 
 mod account;
@@ -43,17 +43,17 @@ use rows::AccountRows;
 pub use goodbye::deregister;
 pub use standing::Standing;
 
-/// Why a server cannot be spoken with.
+/// The reason why a server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The database cannot be used.
+    /// The database could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The server cannot be spoken with over DTLS.
+    /// The DTLS client cannot be set up.
     #[error(transparent)]
     Dtls(#[from] dtls::Failure),
     /// The server did not answer the Deregister.
-    #[error("the server did not answer: the registration stays until its lifetime is over")]
+    #[error("the server did not answer: the registration stays until its lifetime expires")]
     NoAnswer,
     /// No server is configured, so there is none to deregister from.
     #[error(
@@ -77,12 +77,12 @@ pub struct Server {
 pub enum News {
     /// It is for the engine.
     Input(Input),
-    /// Why no way to the server is open; none if one is.
+    /// The reason why no connection to the server is open; none if one is open.
     Obstacle(Option<String>),
 }
 
 impl Server {
-    /// Resumes what an earlier run stored of this account. `instances` are those of all objects.
+    /// Restores the stored state of this account. `instances` are those of all objects.
     pub fn start(
         settings: &Settings,
         configured: &config::Server,
@@ -114,7 +114,7 @@ impl Server {
         &self.configured
     }
 
-    /// Its account, as it reads it.
+    /// Its account (Object 1).
     pub fn account(&self) -> &Account {
         &self.account
     }
@@ -124,7 +124,7 @@ impl Server {
         &self.standing
     }
 
-    /// Waits for its next input. Losing the future loses nothing.
+    /// Waits for its next input. Cancel safe.
     pub async fn next(&mut self) -> News {
         tokio::select! {
             input = self.link.next() => News::Input(input),
@@ -134,13 +134,13 @@ impl Server {
         }
     }
 
-    /// Takes what [`next`](Self::next) gave.
+    /// Handles a result of [`next`](Self::next).
     pub fn hear(&mut self, news: News) {
         let input = match news {
             News::Input(input) => input,
             News::Obstacle(why) => return self.standing.note_obstacle(why),
         };
-        // A way that is open may begin at another port.
+        // A new connection may have another local port.
         if let (Input::Start | Input::Moved, Some(port)) = (&input, self.link.local_port()) {
             self.rows.keep_port(port);
         }
@@ -150,7 +150,7 @@ impl Server {
         self.tell(input);
     }
 
-    /// Tells its engine.
+    /// Passes an input to its engine.
     pub fn tell(&mut self, input: Input) {
         self.link.handle(input);
     }
@@ -160,12 +160,12 @@ impl Server {
         self.tell(Input::Answer { request, answer });
     }
 
-    /// The answered message, to be stored in one step with the change that its request makes.
+    /// The answered message. The caller stores it in one transaction with the change by its request.
     pub fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
         self.link.answered(request, answer)
     }
 
-    /// Does what its engine wants, up to its next request. Returns `None` if no output is left.
+    /// Handles the outputs of its engine up to the next request. Returns `None` if no output is left.
     pub async fn next_request(&mut self) -> Option<(RequestId, Request)> {
         while let Some(output) = self.link.poll_output() {
             match output {
@@ -196,7 +196,7 @@ impl Server {
         self.standing.note(event);
     }
 
-    /// Stores what of the registration outlives wharfd.
+    /// Stores the registration, which outlives wharfd.
     pub fn keep(&mut self) {
         self.rows.keep(self.link.saved());
     }
@@ -206,14 +206,14 @@ impl Server {
         self.trace.add(watcher)
     }
 
-    /// Says goodbye to its transport. The registration stays.
+    /// Closes its connection. The registration stays.
     pub async fn close(&mut self) {
         self.link.close().await;
     }
 }
 
-/// Waits for the next input of a server, for ever if there is no server. The server that was heard `last` is polled last.
-/// Losing the future loses nothing.
+/// Waits for the next input of any server, for ever if there is none. The server `last` is polled last, so that each
+/// has its turn. Cancel safe.
 pub async fn next(servers: &mut BTreeMap<ShortId, Server>, last: ShortId) -> (ShortId, News) {
     let waiting = servers.iter_mut();
     let mut waiting: Vec<_> = waiting

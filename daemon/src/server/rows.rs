@@ -1,4 +1,4 @@
-//! The rows of one account in the database: what of its server outlives wharfd.
+//! The rows of one account in the database. They outlive wharfd.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -17,9 +17,9 @@ pub(super) struct AccountRows {
     account: ShortId,
     /// The server's URI. A registration with another URI is ignored.
     uri: String,
-    /// The registration could not be stored when it had to be.
+    /// The last attempt to store the registration failed.
     is_behind: bool,
-    /// The registration as it was before a goodbye that nobody has answered yet.
+    /// The registration before a Deregister that has no answer yet.
     held: Option<Saved>,
 }
 
@@ -56,8 +56,8 @@ impl AccountRows {
         })
     }
 
-    /// Stores the registration. During a goodbye only the Message IDs are new: until it is answered, the server may go on
-    /// observing.
+    /// Stores the registration. During a Deregister it stores only new Message IDs: until the answer, the server may
+    /// continue to observe.
     pub(super) fn save(&mut self, registration: Saved) -> Result<(), StoreError> {
         let saved = match &self.held {
             Some(held) => Saved {
@@ -72,13 +72,14 @@ impl AccountRows {
         kept
     }
 
-    /// As [`save`](Self::save). If that fails, the server is told all the same, and the next message tries again.
+    /// Like [`save`](Self::save). If it fails, the datagram is sent nevertheless, and the next one retries.
     pub(super) fn keep(&mut self, registration: Saved) {
         let was_behind = self.is_behind;
         if let (Err(error), false) = (self.save(registration), was_behind) {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
-                "after a restart the server may have to observe again, or take a message for one that it had: {error}"
+                "cannot store the registration: {error}. After a restart the server may have to observe again, or take a \
+                 new message for a repeated one"
             );
         }
     }
@@ -87,12 +88,12 @@ impl AccountRows {
         self.is_behind
     }
 
-    /// A goodbye begins. This was registered.
+    /// A Deregister begins. This registration stays stored until its answer.
     pub(super) fn hold(&mut self, registered: Saved) {
         self.held = Some(registered);
     }
 
-    /// The goodbye is over.
+    /// The Deregister was answered.
     pub(super) fn let_go(&mut self) {
         self.held = None;
     }
@@ -106,7 +107,7 @@ impl AccountRows {
         if let Err(error) = stored {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
-                "after a restart the server will see another port: {error}"
+                "cannot store the local port: {error}. After a restart the server sees another port"
             );
         }
     }
@@ -120,12 +121,12 @@ impl AccountRows {
         store.set_lifetime(self.account, configured, lifetime)
     }
 
-    /// If the delete fails, they expire in four minutes.
+    /// Deletes the answered messages. If that fails, they expire in four minutes.
     pub(super) fn forget_answered(&mut self) {
         if let Err(error) = self.store.borrow_mut().forget_answered(self.account) {
             tracing::error!(
                 MESSAGE_ID = message::NOT_STORED,
-                "messages that were answered are not forgotten: {error}"
+                "cannot delete the answered messages of the last registration: {error}"
             );
         }
     }

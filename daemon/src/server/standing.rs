@@ -24,19 +24,19 @@ enum Last {
     Registering,
     /// The server knows this gateway.
     Registered,
-    /// It does not, and why.
+    /// The server does not know it, with the reason.
     Not(String),
-    /// It cannot be reached, and why.
+    /// The server cannot be reached, with the reason.
     Unreached(String),
 }
 
 impl Standing {
-    /// Since when it is known to be registered, in seconds since 1970; none while it is not.
+    /// The time at which the registration was confirmed, in seconds since 1970; none while there is none.
     pub fn registered_since(&self) -> Option<u64> {
         self.registered_since
     }
 
-    /// Why the last Register or Update failed; empty once one succeeded.
+    /// The reason why the last Register or Update failed; empty after a success.
     pub fn failure(&self) -> &str {
         match &self.last {
             Last::Registering | Last::Registered => "",
@@ -74,7 +74,7 @@ impl Standing {
         };
     }
 
-    /// Why no way to the server is open. A cleared obstacle does not mean that the gateway is registered.
+    /// Records the reason why no connection is open. A cleared obstacle does not mean that the gateway is registered.
     pub(super) fn note_obstacle(&mut self, why: Option<String>) {
         if let Some(why) = why {
             self.last = Last::Unreached(why);
@@ -82,7 +82,7 @@ impl Standing {
     }
 }
 
-/// Tells the journal what happened to the registration.
+/// Writes an event of the registration into the journal.
 pub(super) fn tell(server: &ServerAddress, event: &Event) {
     let not_registered = |why: &dyn fmt::Display| {
         tracing::warn!(
@@ -106,15 +106,15 @@ pub(super) fn tell(server: &ServerAddress, event: &Event) {
             );
         }
         Event::RegistrationFailed { failure, .. } => {
-            not_registered(&format_args!("{failure}. It is tried again for ever"));
+            not_registered(&format_args!("{failure}. wharfd keeps retrying"));
         }
         Event::RegistrationLost => {
-            not_registered(&"the server forgot the registration, and is told again");
+            not_registered(&"the server forgot the registration, and wharfd registers again");
         }
         Event::Unreachable => not_registered(&"the server does not answer"),
-        Event::Deregistered => tracing::info!("deregistered at {server}"),
+        Event::Deregistered => tracing::info!("deregistered from {server}"),
         Event::Updated => tracing::debug!("the registration is updated"),
         Event::Observed(path) => tracing::debug!("observed: {path}"),
-        Event::ObservationEnded(path) => tracing::debug!("observed no more: {path}"),
+        Event::ObservationEnded(path) => tracing::debug!("no longer observed: {path}"),
     }
 }

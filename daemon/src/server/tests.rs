@@ -1,4 +1,4 @@
-//! Two servers beside each other, on real sockets: the seam that the agent has.
+//! Two servers of one agent, on real sockets.
 
 use std::{fs, time::Duration};
 
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// The server that is heard next.
+    /// Handles the next input. Returns its server.
     async fn turn(&mut self) -> ShortId {
         let (id, news) = next(&mut self.servers, self.last).await;
         self.last = id;
@@ -110,7 +110,7 @@ impl World {
         id
     }
 
-    /// Goes on until a script of the peers is over.
+    /// Runs the servers until a script of the peers is over.
     async fn until<T>(&mut self, script: impl Future<Output = T>) -> T {
         let turns = async {
             loop {

@@ -1,5 +1,5 @@
-//! The way to one LwM2M server: its engine, the channel, the deadline. Datagrams and time go into the engine here.
-//! The caller handles other outputs. A way that fails is replaced by a new one.
+//! The connection to one LwM2M server. It passes datagrams and timeouts to the engine; the caller handles the other
+//! outputs. A failed connection is replaced by a new one.
 
 mod network;
 mod opener;
@@ -24,47 +24,47 @@ use wharf_transport::{
 use crate::config::{Server, Timing};
 use opener::Opener;
 
-const ANOTHER_ADDRESS: &str = "this machine's address is another one now";
+const ANOTHER_ADDRESS: &str = "this machine's address has changed";
 
-/// The engine of one server, with the way there.
+/// The engine of one server, and the connection to it.
 pub(super) struct Link {
     engine: Engine,
-    way: Way,
+    connection: Connection,
     obstacle: watch::Receiver<Option<String>>,
     began: Instant,
-    /// A way was open before: the next one is a new one.
+    /// A connection was open before, so the next one is a move.
     has_started: bool,
 }
 
-enum Way {
+enum Connection {
     Opening(Pin<Box<dyn Future<Output = (Channel, Opener)>>>),
     Open(Box<Open>),
 }
 
-/// A way that is open.
+/// An open connection.
 struct Open {
     channel: Channel,
     opener: Opener,
     since: Instant,
 }
 
-impl Way {
+impl Connection {
     fn opening(opener: Opener) -> Self {
         Self::Opening(Box::pin(opener.open()))
     }
 }
 
-/// What comes by an open way.
+/// An event of an open connection.
 enum Coming {
     Message(Secret),
     Deadline,
-    /// The way is of no use any more, and why.
+    /// The connection failed, with the reason.
     End(String),
 }
 
 impl Link {
-    /// Goes to the server, and registers once there is a way. It begins at this port if it can: a server that is
-    /// spoken with in the clear knows the gateway by it.
+    /// Connects to the server, and then registers. It binds this port if it can: without DTLS the server knows the
+    /// gateway by its port.
     pub(super) fn new(
         engine: Engine,
         server: &Server,
@@ -79,23 +79,23 @@ impl Link {
         Ok(Self {
             engine,
             obstacle: opener.obstacle(),
-            way: Way::opening(opener),
+            connection: Connection::opening(opener),
             began: Instant::now(),
             has_started: false,
         })
     }
 
-    /// Waits for what the engine has to know next. Losing the future loses nothing. While no way is open, no
-    /// deadline counts: nothing that is sent could arrive.
+    /// Waits for the next input of the engine. Cancel safe. Without a connection no deadline expires, since nothing
+    /// could be sent.
     pub(super) async fn next(&mut self) -> Input {
         loop {
             let deadline = self.engine.next_deadline().map(|time| self.instant(time));
-            let coming = match &mut self.way {
-                Way::Opening(opening) => {
+            let coming = match &mut self.connection {
+                Connection::Opening(opening) => {
                     let open = opening.await;
                     return self.opened(open);
                 }
-                Way::Open(open) => open.coming(deadline).await,
+                Connection::Open(open) => open.coming(deadline).await,
             };
             match coming {
                 Coming::Message(message) if message.expose().len() <= MAX_DATAGRAM => {
@@ -105,31 +105,32 @@ impl Link {
                     tracing::debug!("a message of more than {MAX_DATAGRAM} bytes is dropped");
                 }
                 Coming::Deadline => return Input::Timeout,
-                Coming::End(why) => self.open_anew(&why),
+                Coming::End(why) => self.reconnect(&why),
             }
         }
     }
 
-    /// Tells the engine.
+    /// Passes an input to the engine.
     pub(super) fn handle(&mut self, input: Input) {
         self.engine.handle(self.now(), input);
     }
 
-    /// Tells the engine what acted in an earlier run.
+    /// Restores a message that was answered in an earlier run.
     pub(super) fn remember(&mut self, answered: Answered) {
         self.engine.remember(self.now(), answered);
     }
 
-    /// Why no way to the server is open; none while one is, or was not tried yet. Each change is seen there.
+    /// The reason why no connection is open; none if one is, or before the first attempt. The receiver gets each
+    /// change.
     pub(super) fn obstacle(&self) -> watch::Receiver<Option<String>> {
         self.obstacle.clone()
     }
 
-    /// The port that the server knows the gateway by, if it does.
+    /// The local port, if the server knows the gateway by it.
     pub(super) fn local_port(&self) -> Option<u16> {
-        match &self.way {
-            Way::Open(open) => open.opener.port(),
-            Way::Opening(_) => None,
+        match &self.connection {
+            Connection::Open(open) => open.opener.port(),
+            Connection::Opening(_) => None,
         }
     }
 
@@ -138,44 +139,44 @@ impl Link {
         self.engine.saved()
     }
 
-    /// The answered message, to be stored in one step with the change that its request makes.
+    /// The answered message. The caller stores it in one transaction with the change by its request.
     pub(super) fn answered(&self, request: RequestId, answer: &Answer) -> Option<Answered> {
         self.engine.answered(request, answer)
     }
 
-    /// The next output, until no output is left. A server that does not answer may be somewhere else by now,
-    /// or have forgotten the session: a new way is opened.
+    /// The next output; none if none is left. A server that does not answer may have moved or lost the session, so this
+    /// reconnects.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         let output = self.engine.poll_output()?;
         if is_silence(&output) {
-            self.open_anew("the server does not answer");
+            self.reconnect("the server does not answer");
         }
         Some(output)
     }
 
-    /// Sends a datagram. One that cannot be sent is a lost one.
+    /// Sends a datagram. One that cannot be sent counts as lost.
     pub(super) async fn send(&mut self, datagram: &[u8]) {
-        let Way::Open(open) = &mut self.way else {
+        let Connection::Open(open) = &mut self.connection else {
             return;
         };
         if let Err(error) = open.channel.send(datagram).await {
-            tracing::debug!("sending to the server: {error}");
+            tracing::debug!("cannot send to the server: {error}");
             if open.opener.is_stale() {
-                self.open_anew(ANOTHER_ADDRESS);
+                self.reconnect(ANOTHER_ADDRESS);
             }
         }
     }
 
-    /// Says goodbye to the server's transport.
+    /// Closes the connection.
     pub(super) async fn close(&mut self) {
-        if let Way::Open(open) = &mut self.way {
+        if let Connection::Open(open) = &mut self.connection {
             open.channel.close().await;
         }
     }
 
     fn opened(&mut self, (channel, opener): (Channel, Opener)) -> Input {
         let since = Instant::now();
-        self.way = Way::Open(Box::new(Open {
+        self.connection = Connection::Open(Box::new(Open {
             channel,
             opener,
             since,
@@ -186,12 +187,12 @@ impl Link {
         }
     }
 
-    fn open_anew(&mut self, why: &str) {
-        let nothing = Way::Opening(Box::pin(pending()));
-        self.way = match mem::replace(&mut self.way, nothing) {
-            Way::Open(open) => {
-                tracing::info!("a new way to the server is opened: {why}");
-                Way::opening(open.opener)
+    fn reconnect(&mut self, why: &str) {
+        let nothing = Connection::Opening(Box::pin(pending()));
+        self.connection = match mem::replace(&mut self.connection, nothing) {
+            Connection::Open(open) => {
+                tracing::info!("reconnecting to the server: {why}");
+                Connection::opening(open.opener)
             }
             opening => opening,
         };
@@ -222,7 +223,7 @@ impl Open {
     }
 }
 
-/// The engine gave a message up: none of its repetitions was answered.
+/// Whether the engine gave up a message after its last retransmission.
 fn is_silence(output: &Output) -> bool {
     matches!(
         output,

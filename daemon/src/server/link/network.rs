@@ -1,4 +1,4 @@
-//! Tells when this machine's addresses or routes change. The caller finds out whether its way is affected.
+//! Watches the addresses and routes of this machine. The caller checks whether its connection is affected.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use nix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// The kernel's messages about addresses and routes (rtnetlink(7)). None where there is no such socket.
+/// The kernel's messages about addresses and routes (rtnetlink(7)); none if the socket cannot be opened.
 pub(super) struct Network {
     messages: Option<AsyncFd<OwnedFd>>,
 }
@@ -26,14 +26,16 @@ const GROUPS: i32 = libc::RTMGRP_IPV4_IFADDR
 impl Network {
     pub(super) fn watch() -> Self {
         let messages = open().inspect_err(|error| {
-            tracing::warn!("changes of this machine's addresses are seen only when the server does not answer: {error}");
+            tracing::warn!(
+                "cannot watch this machine's addresses: {error}. A change is noticed when the server does not answer"
+            );
         });
         Self {
             messages: messages.ok(),
         }
     }
 
-    /// Waits for a change; which one is not said.
+    /// Waits until any address or route changes.
     pub(super) async fn changed(&self) {
         let Some(messages) = &self.messages else {
             return std::future::pending().await;
@@ -62,7 +64,7 @@ fn open() -> io::Result<AsyncFd<OwnedFd>> {
     Ok(messages)
 }
 
-/// Whether there was any message. One that did not find room (ENOBUFS) is one as well.
+/// Reads all messages. Returns whether there was one; a message without room (ENOBUFS) counts.
 fn drain(messages: &OwnedFd) -> bool {
     let mut had = false;
     loop {

@@ -1,5 +1,5 @@
-//! Opens ways to one server, for as long as it takes: its name is resolved, its addresses are tried in turn, and
-//! between tries there are pauses. Does not know what a way is for.
+//! Opens connections to one server. It resolves the name, tries each address, and pauses between attempts, without a
+//! limit.
 
 use std::{
     io,
@@ -18,26 +18,26 @@ use wharf_transport::{
 use super::network::Network;
 use crate::config::Timing;
 
-/// What ways to a server are opened by, and what is known from those before.
+/// Opens connections to one server, and knows about earlier ones.
 pub(super) struct Opener {
     server: ServerAddress,
     client: Option<Client>,
     timing: Timing,
     network: Network,
-    /// The server's address, in the last try.
+    /// The address of the server in the last attempt.
     tried: Option<SocketAddr>,
-    /// Where the last way began.
+    /// The local address of the last connection.
     local: Option<SocketAddr>,
-    /// Where the first one is to begin.
+    /// The local port of the first connection.
     first_port: Option<u16>,
-    /// Tries since the server was heard last.
+    /// Attempts since the last connection that lasted.
     tries: u32,
-    /// Why no way is open, for whoever wants to know.
+    /// The reason why no connection is open.
     obstacle: watch::Sender<Option<String>>,
 }
 
 impl Opener {
-    /// Ways begin at this port if they can.
+    /// The first connection binds this port if it can.
     pub(super) fn new(
         server: ServerAddress,
         client: Option<Client>,
@@ -57,12 +57,12 @@ impl Opener {
         }
     }
 
-    /// What stands in the way, each time that something else does.
+    /// The reason why no connection is open. The receiver gets each change.
     pub(super) fn obstacle(&self) -> watch::Receiver<Option<String>> {
         self.obstacle.subscribe()
     }
 
-    /// Tries until a way is open.
+    /// Retries until a connection is open.
     pub(super) async fn open(mut self) -> (Channel, Self) {
         loop {
             self.pause().await;
@@ -74,16 +74,16 @@ impl Opener {
         }
     }
 
-    /// A way that was opened at this moment has served: the next one needs no pause. One that breaks at once again
-    /// and again does.
+    /// The server sent something on the connection that was opened at this time. If that is long enough ago, the next
+    /// attempt needs no pause; a connection that fails at once does.
     pub(super) fn heard(&mut self, opened: Instant) {
         if opened.elapsed() >= self.timing.retry.first {
             self.tries = 0;
         }
     }
 
-    /// Waits until the last way is stale. Whoever waits again after each datagram asks the kernel for nothing: what
-    /// changed since this was made waits in the network's socket.
+    /// Waits until the last connection is stale. A repeated call misses no change: the socket keeps the messages
+    /// between calls.
     pub(super) async fn moved(&self) {
         loop {
             self.network.changed().await;
@@ -93,8 +93,8 @@ impl Opener {
         }
     }
 
-    /// Whether the kernel would send to the server from another address than the last way does. Where there is no
-    /// route at all, the way stays: it may come back.
+    /// Whether the kernel would now send to the server from another address. Without a route the connection stays,
+    /// since the route may return.
     pub(super) fn is_stale(&self) -> bool {
         let (Some(server), Some(local)) = (self.tried, self.local) else {
             return false;
@@ -102,7 +102,7 @@ impl Opener {
         source(server).is_ok_and(|now| now != local.ip())
     }
 
-    /// As long as the tries before were in vain; a network that changed ends it.
+    /// Pauses, longer after each failed attempt. A change of the network ends the pause.
     async fn pause(&self) {
         if self.tries == 0 {
             return;
@@ -116,9 +116,10 @@ impl Opener {
         let _ = tokio::time::timeout(self.timing.pause(self.tries), changed).await;
     }
 
-    /// What shows that another network is there: where the kernel would send from, to the server, and to any.
+    /// The source addresses of this machine towards the server and towards any host. They differ after a change of the
+    /// network.
     fn sources(&self) -> [Option<IpAddr>; 3] {
-        // Addresses of documentation (RFC 5737, RFC 3849): nothing is sent there.
+        // Documentation addresses (RFC 5737, RFC 3849). Nothing is sent to them.
         let anywhere = ["192.0.2.1:9", "[2001:db8::1]:9"].map(|address| address.parse().ok());
         let [v4, v6] = anywhere;
         [self.tried, v4, v6].map(|address| source(address?).ok())
@@ -129,11 +130,11 @@ impl Opener {
         let server = &self.server;
         let no_address = |error: &io::Error| {
             self.warn(format!(
-                "cannot reach {server}: its name has no address now: {error}. Is it right, and is DNS up?"
+                "cannot reach {server}: cannot resolve its name: {error}. Check the name in wharfd.toml and DNS"
             ));
         };
         let mut addresses = addresses.inspect_err(no_address).ok()?;
-        // Each try begins at another one: it may be that one opens, and nobody answers there.
+        // Each attempt begins at the next address: a socket may open although no server answers there.
         let first = (self.tries as usize - 1) % addresses.len().max(1);
         addresses.rotate_left(first);
         for address in addresses {
@@ -163,8 +164,8 @@ impl Opener {
         Ok(channel)
     }
 
-    /// A server that is spoken with in the clear knows this gateway by its port. One with sessions knows it by the
-    /// session, and some take the first flight of a new one for garbage in the old one if it comes from there.
+    /// The local port to keep. A server without DTLS knows the gateway by its port. With DTLS the port changes: some
+    /// servers take a new handshake from the old port for garbage in the old session.
     pub(super) fn port(&self) -> Option<u16> {
         let last = self.local.map(|local| local.port());
         last.or(self.first_port).filter(|_| self.client.is_none())
