@@ -2,30 +2,30 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// What wharfd is asked to do.
+/// The command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Do what wharfd is for.
+    /// Run with these arguments.
     Run(Arguments),
-    /// Say how it is used.
+    /// Print the usage.
     Help,
-    /// Say which version it is.
+    /// Print the version.
     Version,
 }
 
-/// How it is to run.
+/// The arguments of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// Every path is below this folder.
+    /// Each path is below this folder.
     pub root: PathBuf,
-    /// What is to be done there.
+    /// The action.
     pub act: Act,
 }
 
-/// What wharfd does on a root.
+/// An action of wharfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Be the agent.
+    /// Run the agent.
     Serve,
     /// Only read the configuration.
     CheckConfig,
@@ -35,18 +35,18 @@ pub enum Act {
     Doctor,
 }
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub const USAGE: &str = "\
 Usage: wharfd [--root DIR] [--check-config | --deregister | --doctor]
 
 The software-management agent of this gateway.
 
   --root DIR      every path of wharfd is below DIR (default: /)
-  --check-config  read the configuration, say what is wrong with it, and end
-  --deregister    tell the server that this gateway is no longer to be managed by
-                  it, and end; to be done while wharfd is stopped
+  --check-config  check the configuration, print an error in it, and end
+  --deregister    end the registration at the server, and end; stop wharfd
+                  before
   --doctor        check the configuration, the server and the machine id, print
-                  what was found as JSON for wharfctl doctor, and end
+                  the findings as JSON for wharfctl doctor, and end
   --help, --version
 ";
 

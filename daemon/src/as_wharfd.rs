@@ -1,4 +1,4 @@
-//! wharfd is not root: what root may read it need not.
+//! Runs a check with the rights of wharfd: root can read files that wharfd cannot.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use nix::{
     },
 };
 
-/// Does it with wharfd's rights, where this is root and wharfd has a user on this machine.
+/// Runs `act` with the rights of the user wharfd, if this process is root, `root` is `/`, and the user exists.
 pub fn as_wharfd<T>(root: &Path, act: impl FnOnce() -> T) -> T {
     let is_here = root == Path::new("/") && geteuid().is_root();
     let user = User::from_name("wharfd").ok().flatten();
@@ -20,7 +20,7 @@ pub fn as_wharfd<T>(root: &Path, act: impl FnOnce() -> T) -> T {
     act()
 }
 
-/// Root's rights, which come back when this is dropped.
+/// The rights of root. Dropping this restores them.
 struct Rights {
     uid: Uid,
     gid: Gid,
@@ -28,7 +28,7 @@ struct Rights {
 }
 
 impl Rights {
-    /// Leaves them for those of this user. Where that fails, they stay.
+    /// Switches to the rights of this user. If that fails, the rights of root stay.
     fn of(user: &User) -> Result<Self, Errno> {
         let root = Self {
             uid: geteuid(),

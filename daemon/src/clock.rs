@@ -1,4 +1,4 @@
-//! The wall clock, and when somebody sets it.
+//! The wall clock, and a watch on changes of it.
 
 use std::io;
 
@@ -8,7 +8,7 @@ pub use wharf_clock::{BUILT, after, is_set, now};
 
 use crate::kernel_timer::{KernelTimer, Woken};
 
-/// Tells when the clock is set.
+/// Reports when the clock is set.
 pub struct ClockWatch {
     timer: KernelTimer,
 }
@@ -33,7 +33,7 @@ impl ClockWatch {
     }
 }
 
-/// In the year 2242: also on 32-bit machines, whose libc may end in 2038, time has 64 bits for the kernel.
+/// In the year 2242. The kernel has 64 bits for a time, also on 32-bit machines.
 const NEVER: Timespec = Timespec {
     tv_sec: 1 << 33,
     tv_nsec: 0,

@@ -1,15 +1,14 @@
-//! The endpoint name of a gateway that was not given one: made from the machine id, and never it,
-//! since machine-id(5) asks that the id itself does not leave the machine.
+//! The default endpoint name, derived from the machine id. machine-id(5) asks programs not to publish the id itself.
 
 use std::{fs, io, path::Path};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// What wharfd's ids are told apart by from those of other programs on the same machine.
+/// The application id of wharfd, for `sd_id128_get_machine_app_specific`.
 const APPLICATION: [u8; 16] = *b"\xa5\x1b\x5e\x0c\x43\x8a\x4e\x21\x9d\x0f\x6b\x1e\x77\x9c\x2a\x34";
 
-/// Why there is no machine id.
+/// The reason why there is no machine id.
 #[derive(Debug, thiserror::Error)]
 pub enum NoMachineId {
     /// The file cannot be read.

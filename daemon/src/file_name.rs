@@ -1,4 +1,4 @@
-//! Guesses the name of a package from the name of its file. Nobody has read the file yet.
+//! Guesses the name of a package from the name of its file, before the file is read.
 
 use wharf_frames::PackageName;
 

@@ -1,4 +1,4 @@
-//! Frames over a unix SOCK_SEQPACKET socket, and the one descriptor that may travel with each.
+//! Frames over a unix SOCK_SEQPACKET socket, each with at most one descriptor.
 
 use std::{
     io::{self, IoSlice},
@@ -14,29 +14,29 @@ use tokio_seqpacket::{
 };
 use wharf_frames::{FrameError, MAX_FRAME, Secret, decode, encode};
 
-/// Room for the control message of one descriptor, and for one more that would be one too many.
+/// The buffer for control messages: one descriptor, and an unexpected second one.
 const ANCILLARY: usize = 64;
 
 /// A socket that carries frames.
 #[derive(Debug)]
 pub struct FrameSocket(UnixSeqpacket);
 
-/// Why a frame did not pass.
+/// The reason why a frame was not sent or received.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The socket itself failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The other side has gone.
+    /// The other side closed the socket.
     #[error("the other side closed the connection")]
     Closed,
-    /// What came is no frame.
+    /// The received bytes are not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
 impl FrameSocket {
-    /// Connects to a program of ours.
+    /// Connects to another program of wharfd.
     pub async fn connect(path: &Path) -> io::Result<Self> {
         UnixSeqpacket::connect(path).await.map(Self)
     }
@@ -52,7 +52,7 @@ impl FrameSocket {
         Ok((Self(UnixSeqpacket::try_from(ours)?), theirs))
     }
 
-    /// Says that nothing more is asked; what the other side still has to say can be received.
+    /// Closes the socket for sending. Answers can still be received.
     pub fn finish(&self) -> io::Result<()> {
         self.0.shutdown(std::net::Shutdown::Write)
     }
@@ -102,7 +102,7 @@ impl AsFd for FrameSocket {
     }
 }
 
-/// The first descriptor; what else came is closed.
+/// The first descriptor. Others are closed.
 fn only_descriptor(ancillary: AncillaryMessageReader<'_>) -> Option<OwnedFd> {
     let mut all = ancillary
         .into_messages()

@@ -1,5 +1,5 @@
-//! A timer of the kernel's (timerfd_create(2)): it knows when somebody sets the clock, and wakes the processor once for
-//! what is minutes away. tokio's wheel turns there in up to three steps, each of which wakes it.
+//! A kernel timer (timerfd_create(2)). It reports a change of the clock, and wakes the processor once. For a deadline
+//! minutes away, the timer of tokio wakes it up to three times.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -15,11 +15,11 @@ use tokio::io::{Interest, unix::AsyncFd};
 #[derive(Debug)]
 pub(crate) struct KernelTimer(AsyncFd<OwnedFd>);
 
-/// What became of the wait for it.
+/// The result of the wait for a timer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
     Expired,
-    /// The clock was set, and the timer does not run any more.
+    /// The clock was set, which stopped the timer.
     Cancelled,
 }
 

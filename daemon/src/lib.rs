@@ -1,25 +1,25 @@
-//! wharfd, the software-management agent of a Linux gateway: what an LwM2M server orders through Object 9
-//! is brought, judged and installed, and told truthfully, whatever is killed meanwhile.
+//! wharfd, the software-management agent of a Linux gateway. It downloads, verifies and installs what an LwM2M server
+//! requests through Object 9, and reports the true state after any crash.
 //!
 //! Arrows point down: a module names only those below it.
 //!
 //! | module | idea |
 //! | --- | --- |
 //! | [`agent`] | the one event loop: engine, machine, store, tasks; commits, then acts |
-//! | [`server`] | one LwM2M server: engine, the way there, account, registration, how it stands |
-//! | [`objects`] | LwM2M objects: what a server reads, and what it writes as an event |
-//! | [`jobs`], [`delivery`] | what tasks do for an effect: a job of the installer, a download |
-//! | [`work`] | what those tasks share, and how they report |
-//! | [`bus`] | D-Bus: what is shown to everybody, what root asks for |
+//! | [`server`] | one LwM2M server: engine, connection, account, registration and state |
+//! | [`objects`] | LwM2M objects: values to read, and a Write as an event |
+//! | [`jobs`], [`delivery`] | the tasks of an effect: a job of the installer, a download |
+//! | [`work`] | the context that those tasks share, and their reports |
+//! | [`bus`] | D-Bus: the public state, and the requests of root |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
-//! | [`local_changes`] | word that somebody else may have changed the device |
+//! | [`local_changes`] | notices that another program may have changed the device |
 //! | [`file_name`] | the package name in a file name |
-//! | [`trace`] | CoAP as it goes by, for who watches |
-//! | [`store`] | SQLite: what must survive |
-//! | [`service_manager`] | what systemd is told |
-//! | [`config`], [`endpoint`], [`arguments`], [`clock`] | what the administrator and the machine say |
-//! | [`as_wharfd`] | checks with the rights of the service, run by root |
-//! | [`doctor`] | those checks of `wharfctl doctor` that need the settings |
+//! | [`trace`] | CoAP messages for `wharfctl trace` |
+//! | [`store`] | SQLite: the state that outlives wharfd |
+//! | [`service_manager`] | notifications for systemd |
+//! | [`config`], [`endpoint`], [`arguments`], [`clock`] | the settings of the administrator, and facts of the machine |
+//! | [`as_wharfd`] | checks that root runs with the rights of the service |
+//! | [`doctor`] | the checks of `wharfctl doctor` that need the settings |
 //! | `kernel_timer` | a timer that wakes once |
 
 pub mod agent;

@@ -20,7 +20,7 @@ use wharfd::{
     service_manager,
 };
 
-/// What systemd knows as a configuration that cannot be used (sysexits.h, EX_CONFIG).
+/// The exit code for an invalid configuration (sysexits.h). systemd does not restart wharfd after it.
 const EX_CONFIG: u8 = 78;
 const EX_USAGE: u8 = 64;
 
@@ -50,14 +50,14 @@ fn start(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Checks with wharfd's rights: root can read files that the service cannot.
+/// Checks with the rights of wharfd: root can read files that the service cannot.
 fn check(root: &Path) -> Result<(), Box<dyn Error>> {
     as_wharfd(root, || Settings::check(root))?;
     say("the configuration is sound\n");
     Ok(())
 }
 
-/// Prints what was found, good or bad.
+/// Prints all findings as JSON.
 fn examine(root: &Path) -> Result<(), Box<dyn Error>> {
     let runtime = runtime()?;
     let findings = runtime.block_on(doctor::findings(root));
@@ -82,13 +82,13 @@ fn end_registration(root: &Path) -> Result<(), Box<dyn Error>> {
 fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     wharf_journal::begin("wharfd");
     leave_children_to_the_kernel();
-    // Credentials of origins are in this memory: it goes into no core dump.
+    // The memory holds credentials of origins, so no core dump may be written.
     nix::sys::prctl::set_dumpable(false)?;
     while run(root)? == End::Reload {}
     Ok(())
 }
 
-/// One configuration's time: nothing of it is left for the next one.
+/// Runs with one configuration until the end or a reload. No state in memory outlives it.
 fn run(root: &Path) -> Result<End, Box<dyn Error>> {
     let settings = Settings::read(root)?;
     let surroundings = Surroundings {
@@ -97,12 +97,12 @@ fn run(root: &Path) -> Result<End, Box<dyn Error>> {
         own_package: PackageName::new(env!("CARGO_PKG_NAME"))?,
     };
     let runtime = runtime()?;
-    // A task like the others: what they report wakes it without a turn through the kernel.
+    // The agent runs as a task, so that other tasks wake it without a system call.
     let ended = runtime.block_on(runtime.spawn_local(async {
         let agent = Agent::start(settings, surroundings)?;
         Ok::<_, AgentError>(agent.run().await)
     }));
-    runtime.shutdown_background(); // a name server that does not answer must not hold up the end
+    runtime.shutdown_background(); // a pending name lookup must not delay the end
     Ok(ended??)
 }
 
@@ -114,7 +114,7 @@ fn runtime() -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-/// wharf-fetch tells its end over its socket, so nobody waits for its exit code.
+/// Lets the kernel reap children. wharf-fetch reports its end over its socket, so its exit code is not needed.
 fn leave_children_to_the_kernel() {
     use nix::sys::signal::{SigHandler, Signal, signal};
     #[allow(unsafe_code, reason = "ignoring a signal runs no handler")]
@@ -122,7 +122,7 @@ fn leave_children_to_the_kernel() {
 }
 
 fn say(text: &str) -> ExitCode {
-    let _ = io::stdout().write_all(text.as_bytes()); // nobody listens
+    let _ = io::stdout().write_all(text.as_bytes()); // the reader may have closed the pipe
     ExitCode::SUCCESS
 }
 

@@ -1,7 +1,7 @@
 //! Random bytes of the kernel.
 
-/// Random bytes that nobody can guess. The kernel has them from early boot. Without them no key, token or operation ID
-/// would be safe, so wharfd aborts.
+/// Random bytes for keys, tokens and operation IDs. The kernel has them from early boot. If it fails, wharfd aborts:
+/// guessable bytes would not be safe.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {

@@ -1,5 +1,5 @@
-//! What the service manager is told (sd_notify(3)): that wharfd has started, how it stands, that it lives. Where none
-//! listens nothing is said. Knows no instance and no server.
+//! Notifications for the service manager (sd_notify(3)): ready, status, watchdog, stopping. Without a service manager
+//! they do nothing.
 
 use std::{future, io, time::Duration};
 
@@ -16,7 +16,7 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The one that this process was started by.
+    /// The service manager of this process, from its environment.
     pub fn new() -> io::Result<Self> {
         // half of the limit, as sd_watchdog_enabled(3) advises
         let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
@@ -26,7 +26,7 @@ impl ServiceManager {
         })
     }
 
-    /// wharfd has started, and stands so: one line for `systemctl status`.
+    /// Reports that wharfd is ready, with one line for `systemctl status`. Sends only a new line.
     pub fn tell(&mut self, status: String) {
         if self.told != status {
             let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -34,7 +34,7 @@ impl ServiceManager {
         }
     }
 
-    /// Gives a sign of life, each time that one is due.
+    /// Waits until a watchdog notification is due, and sends it.
     pub async fn stay_alive(&self) {
         let due = match &self.signs_of_life {
             Some(signs) => signs.woken().await.is_ok(),
@@ -46,13 +46,13 @@ impl ServiceManager {
         }
     }
 
-    /// wharfd is about to end.
+    /// Reports that wharfd is stopping.
     pub fn end(&self) {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     }
 }
 
-/// wharfd ends, and why: `systemctl status` shows it until the next start.
+/// Reports why wharfd ends. `systemctl status` shows it until the next start.
 pub fn give_up(why: &str) {
     let _ = sd_notify::notify(&[NotifyState::Status(why)]);
 }

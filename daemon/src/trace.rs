@@ -1,5 +1,5 @@
-//! CoAP as it goes by, for an administrator who watches: each message as one line, and nothing in it that is secret.
-//! Changes no message, and holds none up.
+//! The trace of CoAP messages for `wharfctl trace`: one line each, without secrets. It neither changes nor delays a
+//! message.
 
 use std::{
     fs::File,
@@ -12,22 +12,22 @@ use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use wharf_frames::Text;
 
-/// More than so many do not watch at once.
+/// The largest number of watchers.
 const WATCHERS: usize = 4;
 
-/// Those who watch.
+/// The pipes of the watchers.
 #[derive(Debug, Default)]
 pub struct Trace(Vec<File>);
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Direction {
     In,
     Out,
 }
 
 impl Trace {
-    /// From now on messages are told to this one, too, as long as somebody reads there. The longest watching gives way.
+    /// Adds a watcher. Above the limit it replaces the oldest one.
     pub fn add(&mut self, watcher: OwnedFd) -> nix::Result<()> {
         let flags = OFlag::from_bits_retain(fcntl(&watcher, FcntlArg::F_GETFL)?);
         fcntl(&watcher, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
@@ -38,24 +38,24 @@ impl Trace {
         Ok(())
     }
 
-    /// The server sent this.
+    /// Traces a datagram from the server.
     pub fn received(&mut self, datagram: &[u8]) {
-        self.tell(Way::In, datagram);
+        self.tell(Direction::In, datagram);
     }
 
-    /// This goes to the server.
+    /// Traces a datagram to the server.
     pub fn sent(&mut self, datagram: &[u8]) {
-        self.tell(Way::Out, datagram);
+        self.tell(Direction::Out, datagram);
     }
 
-    /// Who reads too slowly misses lines; who is gone is forgotten.
-    fn tell(&mut self, way: Way, datagram: &[u8]) {
+    /// Writes a line to each watcher. A slow one misses lines; one that closed its pipe is removed.
+    fn tell(&mut self, direction: Direction, datagram: &[u8]) {
         if self.0.is_empty() {
             return;
         }
-        let arrow = match way {
-            Way::In => '<',
-            Way::Out => '>',
+        let arrow = match direction {
+            Direction::In => '<',
+            Direction::Out => '>',
         };
         let line = format!("{arrow} {}\n", line(datagram));
         self.0
@@ -143,8 +143,8 @@ fn segments(message: &Message, number: OptionNumber) -> Vec<String> {
     message.options(number).map(text).collect()
 }
 
-/// What a server writes may be a secret or a part of one: of that only the length is told, unless it is known to be none.
-/// What this gateway says is none: it gives no secret away (TS table 6.-2: resources 2, 3, 14, 15 are not read).
+/// A payload of the server may be a secret or a part of one: only its length is shown, except for paths without
+/// secrets. Payloads of the gateway have none: resources 2, 3, 14, 15 cannot be read (TS table 6.-2).
 fn payload(message: &Message) -> Option<String> {
     let payload = message.payload();
     if payload.is_empty() {
@@ -172,7 +172,7 @@ fn origin_and_path(uri: &str) -> String {
     let Some((scheme, after)) = uri.split_once("://") else {
         return format!("({} bytes)", uri.len());
     };
-    // A password may hold what ends a host, where whoever wrote the URI did not escape it.
+    // An unescaped password may contain characters that end a host.
     let (user, after) = match after.rsplit_once('@') {
         Some((_, after)) => ("…@", after),
         None => ("", after),

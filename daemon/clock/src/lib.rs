@@ -1,11 +1,11 @@
-//! The wall clock: the time, whether it can be right, and how it is written. Protocols never ask it.
+//! The wall clock: the time, whether it is set, and its format. Protocols never read it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wharf_frames::calendar;
 
-/// When this was built: a clock that says less was not set yet. Packages are built with SOURCE_DATE_EPOCH; anything
-/// else was not built before 2026-11-01.
+/// The build time. An earlier clock was never set. Packages are built with SOURCE_DATE_EPOCH; other builds use
+/// 2026-11-01.
 pub const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => number(seconds),
     None => 1_793_491_200,
@@ -24,12 +24,12 @@ pub fn now() -> u64 {
     since.unwrap_or(Duration::ZERO).as_secs()
 }
 
-/// Whether the clock can be right: many gateways start in 1970, where no certificate is valid yet.
+/// Whether the clock is set. Many gateways start in 1970, when no certificate is valid yet.
 pub fn is_set() -> bool {
     now() >= BUILT
 }
 
-/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom know their time zone.
+/// Seconds since 1970 as RFC 3339 in UTC: gateways seldom have a time zone.
 pub fn utc(seconds: u64) -> String {
     let (day, second) = (calendar::day(seconds), seconds % 86_400);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
