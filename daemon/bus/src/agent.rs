@@ -24,7 +24,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Sets the time since when it is registered, in seconds since 1970; none if it is not.
+    /// Sets the time of the registration, in seconds since 1970; none while it is not registered.
     pub fn set_registered_since(&mut self, since: Option<u64>) {
         self.registered = since.is_some();
         self.registered_since = since.unwrap_or(0);
@@ -128,7 +128,7 @@ pub struct AgentObject<S>(pub S);
 )]
 impl<S: AgentService> AgentObject<S> {
     /// Creates an instance of Object 9 with the highest free id below `max-instances`. A server's Create takes the
-    /// lowest. Root alone.
+    /// lowest. Only root may call it.
     #[zbus(out_args("instance"))]
     async fn create_instance(
         &self,
@@ -138,8 +138,8 @@ impl<S: AgentService> AgentObject<S> {
         self.0.create_instance(Caller { connection, header }).await
     }
 
-    /// Writes each CoAP message of the server, as one line without secrets, into this pipe as long as somebody reads
-    /// there; who reads too slowly misses lines. Refused where no server is configured. Root alone.
+    /// Writes each CoAP message of the server into this pipe, as one line without secrets, until the reader closes it.
+    /// A slow reader misses lines. Refused if no server is configured. Only root may call it.
     async fn trace(
         &self,
         writer: OwnedFd,
@@ -150,8 +150,8 @@ impl<S: AgentService> AgentObject<S> {
     }
 
     /// The full Status Reason of each instance and the full outcome of each operation: the object, its public text, its
-    /// full text. Only the full text may hold the path of a Package URI, the last words of a maintainer script, or lines
-    /// of a unit. Root alone.
+    /// full text. Only the full text may have the path of a Package URI, the last output of a maintainer script, or
+    /// lines of a unit. Only root may call it.
     #[zbus(out_args("reasons"))]
     async fn reasons(
         &self,
@@ -165,9 +165,9 @@ impl<S: AgentService> AgentObject<S> {
     #[zbus(signal)]
     pub async fn reasons_changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 
-    /// The states of an instance (-1: of all) that a server could see, oldest first: seconds since 1970, the instance, the
-    /// operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion. Users other
-    /// than root get the public text of Status Reason.
+    /// The states of an instance (-1: of all instances) that a server could see, oldest first: seconds since 1970, the
+    /// instance, the operation or an empty text, Update State, Update Result, Status Reason, PkgName, PkgVersion. Users
+    /// other than root get the public text of Status Reason.
     #[zbus(out_args("lines"))]
     async fn history(
         &self,
@@ -192,7 +192,7 @@ impl<S: AgentService> AgentObject<S> {
         self.0.operations(Caller { connection, header }).await
     }
 
-    /// The name that the gateway registers under.
+    /// The endpoint name of the gateway.
     #[zbus(property)]
     fn endpoint_name(&self) -> String {
         self.0.read(|agent| agent.endpoint_name.clone())
@@ -210,19 +210,19 @@ impl<S: AgentService> AgentObject<S> {
         self.0.read(|agent| agent.registered)
     }
 
-    /// Since when wharfd knows that, in seconds since 1970; 0 while it is not registered.
+    /// The time at which the registration was confirmed, in seconds since 1970; 0 while it is not registered.
     #[zbus(property)]
     fn registered_since(&self) -> u64 {
         self.0.read(|agent| agent.registered_since)
     }
 
-    /// Why the last Register or Update failed; empty once one succeeded.
+    /// The reason why the last Register or Update failed; empty after a success.
     #[zbus(property)]
     fn registration_failure(&self) -> String {
         self.0.read(|agent| agent.registration_failure.clone())
     }
 
-    /// The package manager; empty until the installer has told.
+    /// The package manager; empty until the installer has answered.
     #[zbus(property)]
     fn backend(&self) -> String {
         self.0.read(|agent| agent.backend.clone())

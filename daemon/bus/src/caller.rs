@@ -2,7 +2,7 @@
 
 use zbus::{Connection, fdo, message::Header};
 
-/// The begin of the error for a user who may change nothing. wharfctl tells it apart from the errors of the bus.
+/// The beginning of the error for a user who may change nothing. wharfctl distinguishes it from errors of the bus.
 pub const ONLY_ROOT: &str = "only root changes what is installed here";
 
 /// The process that called a method.

@@ -1,4 +1,4 @@
-//! docs/dbus.md says what the interfaces say: `UPDATE_DOCS=1 cargo test -p wharf-bus documentation` writes it anew.
+//! Generates docs/dbus.md from the interfaces: `UPDATE_DOCS=1 cargo test -p wharf-bus documentation` writes it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,33 +21,31 @@ use crate::{
 const HEAD: &str = "\
 # wharfd on D-Bus
 
-The name on the system bus is `org.wharfd.Agent1`. Everybody reads, but for the users wharf-fetch and wharf-inspect,
-who handle bytes of strangers; what changes something answers `org.freedesktop.DBus.Error.AccessDenied` to everybody
-but root, twice over: by the policy of the bus (`org.wharfd.Agent1.conf`), and by wharfd, which asks the bus who
-calls. No secret is in any property, signal or answer: Package URI, User Name and Password can be written and not
-read.
+The name on the system bus is `org.wharfd.Agent1`. Every user may read, except wharf-fetch and wharf-inspect, which
+handle untrusted bytes. Only root may change something; everybody else gets `org.freedesktop.DBus.Error.AccessDenied`.
+This is checked twice: by the policy of the bus (`org.wharfd.Agent1.conf`), and by wharfd, which asks the bus for the
+uid of the caller. No property, signal or answer has a secret: Package URI, User Name and Password can only be written.
 
-Status Reason may hold the path of a Package URI, the last words of a maintainer script, and lines of a unit. The LwM2M
-server and root read all of it. Everybody else reads other words, made of Update State, Update Result, name, version,
-and of a Package URI its origin and file name: in `StatusReason`, in `Outcome`, and in what `History` and
-`Operations` answer. Root calls `Reasons` for the rest, and `History` and `Operations` answer root in full.
+Status Reason may have the path of a Package URI, the last output of a maintainer script, and lines of a unit. The LwM2M
+server and root read all of it. Other users read a public text, made of Update State, Update Result, name, version, and
+the origin and file name of a Package URI. `StatusReason`, `Outcome`, `History` and `Operations` have the public text.
+Root gets the full texts from `Reasons`, `History` and `Operations`.
 
-| object | what it is |
+| object | meaning |
 | --- | --- |
 | `/org/wharfd/Agent1` | the agent; `org.freedesktop.DBus.ObjectManager` of all others |
-| `/org/wharfd/Agent1/instances/ID` | an instance of Object 9; comes with Create, goes with Delete |
+| `/org/wharfd/Agent1/instances/ID` | an instance of Object 9, from its Create to its Delete |
 | `/org/wharfd/Agent1/operations/ID` | an operation that has not ended, or one of the last 16 that have; `Operations` has all |
 
-- A method is a server's request, but for `Purge` and `Cancel`: it goes through the same machine, under the same rules, with the
-  caller's uid as its origin; the server is notified as of its own. It answers when the request is accepted and stored;
-  the work comes afterwards. The answer names the operation for the request. The signals of its changes are sent
-  before its answer.
-- A wharfd that ends answers `NoReply`, or the bus does. The request was accepted if its operation is there when wharfd
-  is back.
-- `PropertiesChanged` comes after the commit, one signal for all changed properties of an object. A slow reader sees
-  the newest value and not each step; `History` has each step.
-- Refusals: `InvalidArgs` where a server reads 4.00, `Failed` where it reads 4.05, `UnknownObject` for an instance that
-  is gone, `IOError` when the database does not take it. The text says why.
+- A method is the same request as a server's, except `Purge` and `Cancel`. It follows the same rules, with the uid of the
+  caller as its origin, and the server is notified of the changes. It answers after the request is accepted and stored;
+  the work comes later. The answer names the operation for the request. The signals of its changes are sent before it.
+- If wharfd ends, the caller gets `NoReply` from wharfd or from the bus. The request was accepted if its operation exists
+  when wharfd runs again.
+- `PropertiesChanged` is sent after the commit, once for all changed properties of an object. A slow reader sees only the
+  newest value; `History` has each step.
+- Errors: `InvalidArgs` where a server reads 4.00, `Failed` where it reads 4.05, `UnknownObject` for a deleted instance,
+  `IOError` if the database cannot be read or written. The text has the reason.
 
 The introspection below is generated from the code.
 ";
@@ -194,6 +192,6 @@ fn docs_dbus_md_is_the_introspection() {
     let written = fs::read_to_string(&file).unwrap_or_default();
     assert!(
         written == expected,
-        "docs/dbus.md is another: UPDATE_DOCS=1 cargo test -p wharf-bus documentation"
+        "docs/dbus.md is out of date: run UPDATE_DOCS=1 cargo test -p wharf-bus documentation"
     );
 }

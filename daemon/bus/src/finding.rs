@@ -1,4 +1,4 @@
-//! The result of one check of `wharfctl doctor`. wharfd prints its own checks as JSON, and wharfctl reads them.
+//! The result of one check of `wharfctl doctor`. wharfd prints its checks as JSON, and wharfctl reads them.
 
 use serde::{Deserialize, Serialize};
 

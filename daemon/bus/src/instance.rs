@@ -77,15 +77,15 @@ pub trait InstanceService: Send + Sync + 'static {
 /// `/org/wharfd/Agent1/instances/ID`.
 pub struct InstanceObject<S>(pub S);
 
-/// An instance of Object 9, LwM2M Software Management. Its methods are a server's requests: each answers when the
-/// request is accepted and stored, the work comes afterwards. The answer is the operation for the request. It may be an
-/// earlier operation, or `/` if no work is left to do. Root alone.
+/// An instance of Object 9, LwM2M Software Management. Its methods are the requests of a server. Each answers after the
+/// request is accepted and stored; the work comes later. The answer is the operation for the request. It may be an
+/// earlier operation, or `/` if no work is left to do. Only root may call them.
 #[interface(
     name = "org.wharfd.Agent1.Instance",
     proxy(async_name = "InstanceProxy", default_service = "org.wharfd.Agent1")
 )]
 impl<S: InstanceService> InstanceObject<S> {
-    /// Writes Package URI, User Name and Password together. Empty credentials erase those that are there.
+    /// Writes Package URI, User Name and Password together. Empty credentials erase the stored ones.
     #[zbus(name = "WritePackageURI", out_args("operation"))]
     async fn write_package_uri(
         &self,
@@ -104,8 +104,8 @@ impl<S: InstanceService> InstanceObject<S> {
         self.0.request(Caller { connection, header }, request).await
     }
 
-    /// Writes Update Supported Objects: whether servers are told of Objects and Object Instances as soon as the software
-    /// changed.
+    /// Writes Update Supported Objects. If it is true, servers get the list of Objects and Object Instances as soon as
+    /// the software has changed.
     async fn write_update_supported_objects(
         &self,
         value: bool,
@@ -117,7 +117,7 @@ impl<S: InstanceService> InstanceObject<S> {
         done.await.map(drop)
     }
 
-    /// Writes Package Settings: a link to an object instance that is there, or 65535 and 65535 for none.
+    /// Writes Package Settings: a link to an object instance that exists, or 65535 and 65535 for none.
     async fn write_package_settings(
         &self,
         object: u16,
@@ -130,8 +130,7 @@ impl<S: InstanceService> InstanceObject<S> {
         done.await.map(drop)
     }
 
-    /// Writes Package from a regular file that is open for reading, with the detached signature that stood beside
-    /// it, or with none.
+    /// Writes Package from a regular file that is open for reading, with its detached signature; empty for none.
     #[zbus(out_args("operation"))]
     async fn write_package(
         &self,
@@ -208,7 +207,7 @@ impl<S: InstanceService> InstanceObject<S> {
             .await
     }
 
-    /// Cancels this operation, and no other that may run by now. A download or its judgement ends with Update Result
+    /// Cancels this operation, and never a later one. A download or the check of its package ends with Update Result
     /// 57. An operation that waits to start ends, and a job ends if the installer has changed nothing yet. A server
     /// cannot do this: it has Delete.
     async fn cancel(
@@ -222,7 +221,7 @@ impl<S: InstanceService> InstanceObject<S> {
         done.await.map(drop)
     }
 
-    /// Deletes the instance, with a download that runs. Refused while software is in place.
+    /// Deletes the instance, and cancels its download. Refused while software is in place.
     async fn delete(
         &self,
         #[zbus(connection)] connection: &Connection,
@@ -280,14 +279,14 @@ impl<S: InstanceService> InstanceObject<S> {
         self.0.read(|instance| instance.update_result)
     }
 
-    /// Resource 13: the ids of an object and its instance; 65535 and 65535 where it leads nowhere.
+    /// Resource 13: the ids of an object and its instance; 65535 and 65535 for none.
     #[zbus(property)]
     fn package_settings(&self) -> (u16, u16) {
         self.0.read(|instance| instance.package_settings)
     }
 
-    /// Resource 16 as public text: a number of TS Appendix B, a colon, and one line. The line has no output of programs,
-    /// and of a Package URI only origin and file name. `Reasons` has the line that the server reads.
+    /// Resource 16 as public text: a number of TS Appendix B, a colon, and one line. The line has no output of
+    /// programs, and only origin and file name of a Package URI. `Reasons` has the line that the server reads.
     #[zbus(property)]
     fn status_reason(&self) -> String {
         self.0.read(|instance| instance.status_reason.clone())
@@ -299,8 +298,8 @@ impl<S: InstanceService> InstanceObject<S> {
         self.0.read(|instance| instance.activation_state)
     }
 
-    /// Name and version of the software that is on the device, also while the instance is not INSTALLED; empty
-    /// where there is none.
+    /// Name and version of the software on the device, also while the instance is not INSTALLED; empty if there is
+    /// none.
     #[zbus(property)]
     fn in_place(&self) -> (String, String) {
         self.0.read(|instance| instance.in_place.clone())
@@ -313,7 +312,7 @@ impl<S: InstanceService> InstanceObject<S> {
     }
 
     /// Whether the software in place has nothing for the service manager to start. `InPlaceRuns` and Resource 12 then
-    /// only tell which of Activate and Deactivate was the last.
+    /// only show whether the last request was Activate or Deactivate.
     #[zbus(property)]
     fn in_place_has_no_services(&self) -> bool {
         self.0.read(|instance| instance.in_place_has_no_services)

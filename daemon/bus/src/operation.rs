@@ -37,7 +37,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word for it.
+    /// Its word in the property `State`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -63,10 +63,10 @@ pub trait OperationService: Send + Sync + 'static {
 /// `/org/wharfd/Agent1/operations/ID`.
 pub struct OperationObject<S>(pub S);
 
-/// One thing that is done to an instance: what is accepted and has not ended, and what ended last.
+/// An operation on an instance. The bus has those that have not ended, and the last ones that have.
 #[interface(name = "org.wharfd.Agent1.Operation")]
 impl<S: OperationService> OperationObject<S> {
-    /// Its name, in the journal too.
+    /// Its id, also in the journal.
     #[zbus(property(emits_changed_signal = "const"))]
     fn id(&self) -> String {
         self.0.read(|operation| operation.id.clone())
@@ -96,7 +96,7 @@ impl<S: OperationService> OperationObject<S> {
         self.0.read(|operation| operation.sequence)
     }
 
-    /// When it was accepted, in seconds since 1970.
+    /// The time of its acceptance, in seconds since 1970.
     #[zbus(property(emits_changed_signal = "const"))]
     fn accepted_at(&self) -> u64 {
         self.0.read(|operation| operation.accepted_at)
