@@ -1,4 +1,4 @@
-//! The way to wharfd: one connection to the bus, its objects as they are now, and the signals that they changed.
+//! The D-Bus client of wharfd: its methods, its objects at this moment, and the signals of their changes.
 
 use std::{os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     model::{self, HistoryLine, Instance, Kept, Snapshot},
 };
 
-/// wharfd answers at once, or something is wrong with it: libdbus' own patience.
+/// The time limit of an answer, as in libdbus. wharfd answers at once unless something is wrong with it.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The variable that sets another time limit, in milliseconds.
@@ -29,12 +29,12 @@ const OWN_PATIENCE: &str = "WHARFCTL_PATIENCE";
 /// Number of attempts to read the public state and the full reasons at the same moment.
 const READINGS: usize = 5;
 
-/// Whether wharfd tells this user everything.
+/// Whether wharfd gives this user the full texts.
 pub(crate) fn reads_all() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// wharfd, as it is reached.
+/// The connection to wharfd.
 pub(crate) struct Agent {
     connection: Connection,
     pub(crate) patience: Duration,
@@ -45,7 +45,7 @@ fn text(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }
 
-/// A change of an instance that is asked for.
+/// A requested change of an instance.
 #[derive(Debug)]
 pub(crate) enum Change {
     WritePackageUri {
@@ -90,7 +90,7 @@ impl Agent {
         }
     }
 
-    /// Its public state; for root with the full reasons. wharfd may change both between the two calls.
+    /// Its state, for root with the full reasons. wharfd may change both between the two calls, so this repeats them.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, Failure> {
         let mut snapshot = self.shown().await?;
         if !reads_all() {
@@ -105,7 +105,7 @@ impl Agent {
         Ok(snapshot)
     }
 
-    /// The full reasons, for root alone. An older wharfd that still runs has no such method: its public state is full.
+    /// The full reasons, for root only. An older wharfd has no such method: its public texts are full.
     async fn reasons(&self) -> Result<Vec<Reason>, Failure> {
         let wharfd = self.wharfd().await?;
         let asked = timeout(self.patience, wharfd.reasons()).await;
@@ -115,7 +115,7 @@ impl Agent {
         }
     }
 
-    /// All that everybody may see.
+    /// The public state.
     async fn shown(&self) -> Result<Snapshot, Failure> {
         let wharfd = self.wharfd().await?;
         let interface = wharfd.inner().interface();
@@ -147,7 +147,7 @@ impl Agent {
         Ok(snapshot)
     }
 
-    /// What servers could see, oldest first; of all instances where none is named.
+    /// The states that servers could see, oldest first, of one instance or of all.
     pub(crate) async fn history(&self, instance: Option<u16>) -> Result<Vec<HistoryLine>, Failure> {
         let instance = instance.map_or(-1, i32::from);
         let wharfd = self.wharfd().await?;
@@ -162,12 +162,12 @@ impl Agent {
         Ok(operations.into_iter().map(Kept::from).collect())
     }
 
-    /// Has each CoAP message written there, as long as somebody reads it.
+    /// Requests a trace: wharfd writes each CoAP message into this pipe until its reader closes it.
     pub(crate) async fn trace(&self, writer: OwnedFd) -> Result<(), Failure> {
         let wharfd = self.wharfd().await?;
         match self.in_time(wharfd.trace(writer.into())).await {
             Err(Failure::NotRoot(_)) => Err(Failure::NotRoot(
-                "only root sees what goes by: try sudo".to_owned(),
+                "only root may trace messages: try sudo".to_owned(),
             )),
             called => called,
         }
@@ -219,7 +219,7 @@ impl Agent {
         Ok(operation_name(&operation).map(str::to_owned))
     }
 
-    /// From now on, what changes can be waited for.
+    /// Subscribes to changes.
     pub(crate) async fn changes(&self) -> Result<Changes, Failure> {
         let bus = fdo::DBusProxy::new(&self.connection).await?;
         let shown = format!("type='signal',path_namespace='{AGENT_PATH}'");
@@ -266,7 +266,7 @@ impl Agent {
         Ok(answered.map_err(|_| Failure::Silence)??)
     }
 
-    /// Reads what the agent's object shows, with a time limit.
+    /// Calls a method of the agent's object, with a time limit.
     async fn read<T, B>(&self, interface: &str, method: &str, body: &B) -> Result<T, Failure>
     where
         T: DeserializeOwned + Type,
@@ -285,7 +285,7 @@ impl Agent {
     }
 }
 
-/// The signals of wharfd, and of its coming and going.
+/// The signals of wharfd, of its start and of its end.
 pub(crate) struct Changes {
     seen: watch::Receiver<()>,
 }

@@ -4,21 +4,21 @@ use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 
-/// What wharfctl is asked.
+/// The command line of wharfctl.
 #[derive(Debug, Parser)]
 #[command(
     name = "wharfctl",
     version,
     about = "Asks wharfd, the software-management agent of this gateway",
     arg_required_else_help = true,
-    after_help = "Ends with 0 when it is done, 1 when it failed or was refused, 64 on a wrong command line,\n\
-                  69 when wharfd cannot be reached, 77 where root is needed. wharfctl(1) says more."
+    after_help = "Exit codes: 0 success, 1 failed or refused, 64 wrong command line, 69 wharfd cannot be reached,\n\
+                  77 root is needed. See wharfctl(1)."
 )]
 pub(crate) struct Arguments {
     /// Ask the wharfd whose paths are below DIR
     #[arg(long, value_name = "DIR", default_value = "/", global = true)]
     pub(crate) root: PathBuf,
-    /// Print JSON, one value a line; wharfctl(1) has the names
+    /// Print JSON, one value a line; wharfctl(1) lists the names
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -27,41 +27,41 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// The agent, its server, and what is being done
+    /// Show the agent, its server and the running operations
     Status,
-    /// All instances of Object 9, one a line
+    /// List all instances of Object 9, one a line
     List,
-    /// One instance, with its operations
+    /// Show one instance and its operations
     Show {
         /// The instance's number, or the name of its package
         instance: Named,
     },
-    /// All changes that a server could see, oldest first
+    /// Show all changes that a server could see, oldest first
     History {
         /// Only of this instance: its number, or the name of its package
         instance: Option<Named>,
     },
-    /// The journal's lines of an instance or of an operation, with the output of the package manager
+    /// Show the journal of an instance or an operation, with the output of the package manager
     Logs {
         /// The instance's number, the name of its package, or an operation's ID
         #[arg(value_name = "INSTANCE|OPERATION")]
         subject: Logged,
     },
-    /// The units of a package: whether each starts at boot, runs, is held back, is left alone, and why; for root
+    /// Show the units of a package: whether each starts at boot, runs, is held back or left alone, and why; for root
     Units {
         /// The name of the package
         #[arg(value_name = "PACKAGE")]
         name: String,
     },
-    /// Each change as it comes, until interrupted
+    /// Print each change, until interrupted
     Watch,
-    /// Each CoAP message of the server as it goes by, without secrets, until interrupted; for root
+    /// Print each CoAP message from and to the server, without secrets, until interrupted; for root
     Trace,
-    /// Check all that wharfd needs, and say how to correct it; ends with 1 if a check fails
+    /// Check all that wharfd needs, and print how to correct it; exits with 1 if a check fails
     Doctor,
-    /// Bring a package and install it; waits for the end
+    /// Deliver a package, install it, and wait for the end
     Install(InstallArguments),
-    /// Remove the software of an instance, or drop what was delivered; waits for the end
+    /// Remove the software of an instance, or drop its delivered package, and wait for the end
     Uninstall {
         /// The instance's number, or the name of its package
         instance: Named,
@@ -69,12 +69,12 @@ pub(crate) enum Verb {
         #[arg(long)]
         purge: bool,
     },
-    /// Activate the software of an instance; waits for the end
+    /// Activate the software of an instance, and wait for the end
     Activate {
         /// The instance's number, or the name of its package
         instance: Named,
     },
-    /// Deactivate the software of an instance; waits for the end
+    /// Deactivate the software of an instance, and wait for the end
     Deactivate {
         /// The instance's number, or the name of its package
         instance: Named,
@@ -84,7 +84,7 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
-    /// Delete an instance without software in place, with a download that runs
+    /// Delete an instance without software in place, and cancel its download
     Delete {
         /// The instance's number, or the name of its package
         instance: Named,
@@ -92,10 +92,10 @@ pub(crate) enum Verb {
     /// Show and change the keyring: the certificates that sign packages
     #[command(subcommand, arg_required_else_help = true)]
     Keys(Keys),
-    /// Print what instances are called, one a line: shells complete words by it
+    /// Print the names of instances, one a line, for the completions of a shell
     #[command(hide = true)]
     Names {
-        /// The names of packages alone
+        /// Only the names of packages
         #[arg(long)]
         packages: bool,
     },
@@ -109,9 +109,9 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Each certificate: its owner, its expiry, the packages that it may sign
+    /// List the certificates, each with owner, expiry and the packages that it may sign
     List,
-    /// Take the OpenPGP certificates of a file into the keyring
+    /// Add the OpenPGP certificates of a file to the keyring
     Add {
         /// The file, armored or not
         file: PathBuf,
@@ -119,12 +119,13 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "PATTERN", num_args = 1..)]
         allow: Vec<String>,
     },
-    /// Take a certificate out of the keyring
+    /// Remove a certificate from the keyring
     Remove {
         /// Its fingerprint
         fingerprint: String,
     },
-    /// Say which certificate signed a package, and whether it would be installed; FILE.asc or FILE.sig beside it counts
+    /// Check which certificate signed a package and whether policy allows it; FILE.asc or FILE.sig beside it is read
+    /// too
     Check {
         /// The package
         file: PathBuf,
@@ -133,15 +134,15 @@ pub(crate) enum Keys {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// The package: https://… or http://…, or a file here; FILE.asc or FILE.sig beside it is taken along. Or
-    /// the instance whose package is DELIVERED: its number, or the name of the package
+    /// The package: a URI (https://… or http://…), or a local file, with FILE.asc or FILE.sig beside it. Or an instance
+    /// whose package is DELIVERED: its number, or the name of the package
     #[arg(value_name = "URI|FILE|INSTANCE")]
     pub(crate) package: Package,
-    /// Into this instance, upgrading what it has: its number, or the name of its package. Without it: into the one that
-    /// has the package (a URI is downloaded twice then), else into one that is free, else into a new one
+    /// Use this instance and upgrade its software: its number, or the name of its package. Default: the instance that
+    /// has the package (a URI is then downloaded twice), else a free one, else a new one
     #[arg(long)]
     pub(crate) instance: Option<Named>,
-    /// Into a new instance
+    /// Use a new instance
     #[arg(long, conflicts_with = "instance")]
     pub(crate) new: bool,
     /// User Name at the origin of a URI
@@ -152,7 +153,7 @@ pub(crate) struct InstallArguments {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// An instance, as an administrator calls it. No package name is a number alone.
+/// An instance on the command line. No package name is only a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
     Number(u16),
@@ -198,7 +199,7 @@ impl FromStr for Logged {
     }
 }
 
-/// Where a package is.
+/// The source of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Package {
     Uri(String),
@@ -244,7 +245,7 @@ mod tests {
         }
     }
 
-    /// The help hides `names`, which a message of clap does not.
+    /// The help hides `names`. An error of clap would list it.
     #[test]
     fn without_a_verb_the_help_is_printed_as_an_error() {
         for words in [&["wharfctl"][..], &["wharfctl", "keys"]] {

@@ -1,4 +1,4 @@
-//! The verbs that ask for something and wait for its end: Uninstall, Activate, Deactivate, Delete.
+//! The verbs that request a change and wait for its end: Uninstall, Activate, Deactivate, Delete.
 
 use crate::{
     agent::{Agent, Change},

@@ -1,4 +1,4 @@
-//! Why wharfctl did not do it, what to do, and with which code it ends.
+//! The errors of wharfctl: the reason, the remedy, and the exit code.
 
 use std::{io, path::PathBuf};
 
@@ -7,13 +7,13 @@ use zbus::fdo;
 
 use crate::EX_USAGE;
 
-/// Why it was not done.
+/// An error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The runtime of this program.
+    /// This program could not start.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
-    /// There is no bus, or it speaks to nobody.
+    /// The bus cannot be reached.
     #[error("cannot reach D-Bus at {address}: {source}. Is dbus-daemon or dbus-broker running?")]
     NoBus {
         address: String,
@@ -27,43 +27,43 @@ pub(crate) enum Failure {
     NoAgent,
     /// The bus closed this connection and all others.
     #[error(
-        "D-Bus closed the connection: what wharfd has accepted goes on, and `wharfctl watch` shows it once the bus is back"
+        "D-Bus closed the connection: accepted operations continue, and `wharfctl watch` shows them when the bus is back"
     )]
     BusClosed,
     /// wharfd has dropped the operation, since it accepted too many others.
-    #[error("wharfd does not know operation {0} any more: `wharfctl history` tells how it ended")]
+    #[error("wharfd no longer has operation {0}: `wharfctl history` shows how it ended")]
     Forgotten(String),
-    /// It is there, and says nothing.
+    /// wharfd is on the bus, and does not answer.
     #[error("wharfd does not answer: look at `journalctl -u wharfd`")]
     Silence,
     /// Only root may.
     #[error("{0}")]
     NotRoot(String),
-    /// wharfd said no, or the work ended badly.
+    /// wharfd refused the request, or the work failed.
     #[error("{0}")]
     Refused(String),
-    /// wharfd's database could not read or write it now.
+    /// wharfd's database could not be read or written.
     #[error("{0}")]
     NotStored(String),
-    /// The bus said something else.
+    /// Another error of the bus.
     #[error("D-Bus: {0}")]
     Bus(Box<zbus::Error>),
-    /// The command line asks for two things that do not go together.
+    /// The arguments contradict each other.
     #[error("{0}")]
     Usage(&'static str),
-    /// Somebody does not want to wait for the end.
+    /// The user interrupted the wait.
     #[error(
-        "interrupted: what wharfd has accepted goes on, as `wharfctl watch` shows. A package that is DELIVERED then \
+        "interrupted: the accepted operation continues, and `wharfctl watch` shows it. A package that is DELIVERED then \
          waits for a server's Install, `wharfctl install INSTANCE` or `wharfctl uninstall INSTANCE`"
     )]
     Interrupted,
-    /// A file of the command line.
+    /// A file of the command line cannot be read.
     #[error("cannot read {}: {source}", .file.display())]
     File { file: PathBuf, source: io::Error },
-    /// Nobody reads what is printed.
+    /// The output cannot be written.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
-    /// wharfd shows something that this wharfctl does not know.
+    /// wharfd sent a value that this wharfctl does not know.
     #[error("this wharfctl does not understand this wharfd ({0}): upgrade both together")]
     NotUnderstood(String),
 }
@@ -73,7 +73,7 @@ impl Failure {
         Self::Runtime(error)
     }
 
-    /// With what it is about, where wharfd has said why not.
+    /// Adds the subject to a refusal of wharfd.
     pub(crate) fn of(self, what: &str) -> Self {
         match self {
             Self::Refused(why) => Self::Refused(format!("{what}: {why}")),
@@ -82,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// With another way out, where wharfd has said why not.
+    /// Adds another remedy to a refusal of wharfd.
     pub(crate) fn or(self, advice: &str) -> Self {
         match self {
             Self::Refused(why) => Self::Refused(format!("{why}, or {advice}")),
@@ -90,18 +90,18 @@ impl Failure {
         }
     }
 
-    /// As in sysexits.h.
+    /// The exit code (sysexits.h).
     pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => EX_USAGE,
             Self::NoBus { .. } | Self::BusClosed | Self::NoAgent | Self::Silence => 69,
             Self::NotRoot(_) => 77,
-            Self::Interrupted => 128 + 2, // as a shell has it for SIGINT
+            Self::Interrupted => 128 + 2, // the code of a shell for SIGINT
             _ => 1,
         }
     }
 
-    /// Whether nobody reads on, which is nothing to complain of.
+    /// Whether the reader of the output has gone, which is not an error.
     pub(crate) fn is_unread(&self) -> bool {
         matches!(self, Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -116,11 +116,11 @@ impl From<zbus::Error> for Failure {
 impl From<fdo::Error> for Failure {
     fn from(error: fdo::Error) -> Self {
         match error {
-            // It may also have left while it was asked.
+            // wharfd may also have ended during the call.
             fdo::Error::ServiceUnknown(_)
             | fdo::Error::NameHasNoOwner(_)
             | fdo::Error::NoReply(_) => Self::NoAgent,
-            // The bus itself speaks of policies, which is of no use to who may not.
+            // The text of the bus names its policy, which does not help the user.
             fdo::Error::AccessDenied(text) => Self::NotRoot(match text.starts_with(ONLY_ROOT) {
                 true => text,
                 false => format!("{ONLY_ROOT}: try sudo"),

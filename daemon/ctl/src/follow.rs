@@ -1,5 +1,5 @@
-//! Follows a change from its request to the end of its operation, across restarts of wharfd. The operation has a name.
-//! The state of its instance is not enough: a server may have changed, deleted or recreated it meanwhile.
+//! Follows a change from its request to the end of its operation, across restarts of wharfd. It follows the id of the
+//! operation and not the instance, which a server may have changed, deleted or recreated meanwhile.
 
 use std::{pin::pin, slice, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) struct Follower<'a> {
     known: u64,
 }
 
-/// The end of an operation, with a snapshot of all else at that moment.
+/// The end of an operation, with the state of wharfd at that moment.
 pub(crate) struct End {
     pub(crate) operation: Operation,
     pub(crate) snapshot: Snapshot,
@@ -97,7 +97,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Requests a change of an instance that was like this, and returns the name of its operation; none if all is done.
+    /// Requests a change of an instance that was like this. Returns the id of its operation; none if no work is left.
     /// If a restart of wharfd lost the answer, this looks for it in the stored operations.
     pub(crate) async fn ask(
         &mut self,
@@ -110,7 +110,7 @@ impl<'a> Follower<'a> {
                 answered => return answered,
             }
             let _ = self.screen.show_away();
-            self.changes.next().await?; // the bus may still have the name of a wharfd that ends
+            self.changes.next().await?; // the old wharfd may still own the name on the bus
             let snapshot = self.wait_for_wharfd().await?;
             let begun = change.kind();
             let begun = begun.and_then(|kind| snapshot.begun(before.id, kind, self.known));
@@ -133,7 +133,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reads an operation that ended before the last ones on the bus.
+    /// Reads an ended operation that the bus no longer shows.
     async fn kept(&self, operation: &str) -> Result<Operation, Failure> {
         let kept = self.agent.operations().await?.into_iter();
         let mut kept = kept.map(|kept| kept.operation);
@@ -147,8 +147,8 @@ impl<'a> Follower<'a> {
         let _ = self.screen.clear();
     }
 
-    /// Shows the changes of the instance until this operation ends. It continues while wharfd is away or nobody reads
-    /// the terminal.
+    /// Shows the changes of the instance until this operation ends, also across restarts of wharfd or without a reader
+    /// of the output.
     pub(crate) async fn end_of(&mut self, operation: &str) -> Result<End, Failure> {
         loop {
             let snapshot = self.wait_for_wharfd().await?;
@@ -193,14 +193,14 @@ impl Change {
         }
     }
 
-    /// Whether the request is done at once, without an operation.
+    /// Whether the request was done at once, without an operation.
     fn is_done(&self, before: &Instance, now: Option<&Instance>) -> bool {
         let Some(now) = now else {
             return matches!(self, Self::Cancel { .. } | Self::Delete);
         };
         match self {
             Self::Uninstall { .. } => before.update_state != INITIAL && now.update_state == INITIAL,
-            // The record of the operation tells how it ended.
+            // The record of the operation has its end.
             Self::Cancel { operation } => now.operation.as_ref() != Some(operation),
             _ => false,
         }

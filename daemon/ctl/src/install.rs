@@ -1,4 +1,4 @@
-//! `wharfctl install`: a package is written into an instance, followed to DELIVERED, installed, followed to its end.
+//! `wharfctl install`: writes a package into an instance, waits for DELIVERED, installs it, and waits for the end.
 
 use std::{
     fs::File,
@@ -63,8 +63,8 @@ impl Delivered {
     }
 }
 
-/// The instance that is named instead of a package: by its number, or by the name of a DELIVERED package. A file with
-/// that name takes precedence.
+/// The instance that the user named instead of a package: by its number, or by the name of a DELIVERED package. A file
+/// with that name takes precedence.
 fn named_instance<'a>(
     arguments: &InstallArguments,
     snapshot: &'a Snapshot,
@@ -87,11 +87,11 @@ fn named_instance<'a>(
     match (found.next(), found.next(), &named) {
         (Some(one), None, _) => Ok(Some(one)),
         (None, _, Named::Package(_)) => Ok(None),
-        _ => snapshot.instance(&named).map(Some), // the error says that none matches, or two
+        _ => snapshot.instance(&named).map(Some), // the error names none or both
     }
 }
 
-/// Installs the package that an instance has, also again after a failed Install.
+/// Installs the package of an instance, also again after a failed Install.
 fn named_as_it_is(
     arguments: &InstallArguments,
     snapshot: &Snapshot,
@@ -99,7 +99,7 @@ fn named_as_it_is(
 ) -> Result<Delivered, Failure> {
     if arguments.new || arguments.instance.is_some() || arguments.user.is_some() {
         return Err(Failure::Usage(
-            "an instance is installed as it is: leave out --instance, --new, --user and --password-file",
+            "the package of an instance is installed as it is: leave out --instance, --new, --user and --password-file",
         ));
     }
     let delivered = Delivered {
@@ -112,8 +112,8 @@ fn named_as_it_is(
     }
 }
 
-/// The name of the package before it is delivered, so that its software gives up INSTALLED for it. wharf-installer reads
-/// it from a local file that it would accept. Nobody knows it of a URI: the file there may be missing or another package.
+/// The name of the package before its delivery, to find the instance that has it in place. wharf-installer reads it
+/// from a local file that it would accept. For a URI the name is not known.
 async fn expected_name(
     root: &Path,
     snapshot: &Snapshot,
@@ -133,7 +133,7 @@ async fn expected_name(
     wrong.map_or(Ok(name), Err)
 }
 
-/// Another instance may have the package in place. Then it is delivered again, into that one.
+/// Delivers the package. If another instance turns out to have it in place, delivers it again, into that one.
 async fn delivered_where_it_belongs(
     follower: &mut Follower<'_>,
     snapshot: &Snapshot,
@@ -167,7 +167,7 @@ async fn delivered_where_it_belongs(
     }
 }
 
-/// Installs the delivered package, or waits for a server that does.
+/// Installs the delivered package. If a server did that already, waits for its Install.
 async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result<End, Failure> {
     let id = delivered.instance.id;
     let operation = match follower.ask(&delivered.instance, &Change::Install).await {
@@ -207,7 +207,7 @@ fn told(delivered: &Instance, now: Option<&Instance>) -> String {
     }
 }
 
-/// What is written into the instance.
+/// The Write of the package.
 fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
     match &arguments.package {
         Package::Uri(uri) => Ok(Change::WritePackageUri {
@@ -219,7 +219,7 @@ fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
             },
         }),
         Package::File(_) if arguments.user.is_some() => Err(Failure::Usage(
-            "--user and --password-file are for the origin of a URI, and a file is handed over here",
+            "--user and --password-file need a URI, and the package is a file",
         )),
         Package::File(file) => Ok(Change::WritePackage {
             package: open_package(file)?.into(),
@@ -260,19 +260,16 @@ fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(Vec::new())
 }
 
-/// Who knows apt writes the name of a package.
+/// Opens the package. The error names the allowed forms: a user of apt may have written a package name.
 fn open_package(file: &Path) -> Result<File, Failure> {
     match File::open(file) {
         Err(source) if source.kind() == ErrorKind::NotFound => Err(Failure::Refused(format!(
-            "there is no file {:?}: a package is named by its file, or by its URI (https://…, http://…); one that is \
-             DELIVERED by its instance",
+            "there is no file {:?}: name a file, a URI (https://…, http://…), or an instance whose package is DELIVERED",
             file.display().to_string()
         ))),
         Ok(opened) if !is_regular(&opened).map_err(|source| unreadable(file, source))? => {
             let file = file.display();
-            Err(Failure::Refused(format!(
-                "{file} is no regular file, and a package is one"
-            )))
+            Err(Failure::Refused(format!("{file} is not a regular file")))
         }
         opened => opened.map_err(|source| unreadable(file, source)),
     }
@@ -296,13 +293,13 @@ fn unreadable(file: &Path, source: std::io::Error) -> Failure {
 /// The instance that takes the package.
 struct Place {
     instance: Instance,
-    /// Whether this command surely created it. An instance found after a lost answer may be another user's.
+    /// Whether this command certainly created it. An instance found after a lost answer may be another user's.
     created: bool,
 }
 
 impl Place {
-    /// The named instance; else the one with this package in place; else a free one; else a new one. With a server, the
-    /// free instances that no local user created are the server's.
+    /// The named instance; else the one with this package in place; else a free one; else a new one. If a server is
+    /// configured, it owns the free instances that no local user created.
     async fn find(
         follower: &mut Follower<'_>,
         snapshot: &Snapshot,
@@ -321,7 +318,7 @@ impl Place {
         };
         let Some(instance) = found else {
             let created = Self::create(follower, snapshot).await;
-            return created.map_err(|failure| match way_out(snapshot, arguments) {
+            return created.map_err(|failure| match advice_to_create(snapshot, arguments) {
                 Some(advice) => failure.or(&advice),
                 None => failure,
             });
@@ -377,8 +374,7 @@ impl Place {
         Ok((end.snapshot, Delivered { instance, sequence }))
     }
 
-    /// Drops the package. The software in place stays. Its instance is INITIAL since the package came, and only an
-    /// Install makes it INSTALLED again.
+    /// Drops the package. The software in place stays, and its instance stays INITIAL until the next Install.
     async fn give_up(
         &self,
         follower: &mut Follower<'_>,
@@ -400,9 +396,9 @@ impl Place {
     }
 }
 
-/// The instance to name where none can be created: one that has the package of the URI in place, or a free one of the
-/// server. The name of a file's package is known, and no instance has it in place.
-fn way_out(snapshot: &Snapshot, arguments: &InstallArguments) -> Option<String> {
+/// Advice if no instance can be created: upgrade one, or use a free one of the server. A file upgrades none: its name
+/// is known, and no instance has it in place.
+fn advice_to_create(snapshot: &Snapshot, arguments: &InstallArguments) -> Option<String> {
     if arguments.new {
         return None;
     }
@@ -414,8 +410,8 @@ fn way_out(snapshot: &Snapshot, arguments: &InstallArguments) -> Option<String> 
         let id = free.id;
         format!("take the free one of the server with --instance {id}")
     });
-    let ways: Vec<String> = [upgrade, free].into_iter().flatten().collect();
-    (!ways.is_empty()).then(|| ways.join(", or "))
+    let all: Vec<String> = [upgrade, free].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", or "))
 }
 
 fn deleted(id: u16) -> Failure {
@@ -431,8 +427,8 @@ fn in_place(instance: &Instance) -> Option<&str> {
     software.map(|software| software.name.as_str())
 }
 
-/// A package is written in INITIAL (TS 5.1.2.1). What failed to install goes; what a server may still want installed
-/// is refused by wharfd, saying why.
+/// Brings the instance to INITIAL for the Write (TS 5.1.2.1): drops a package that failed to install. wharfd refuses
+/// the Write if a server may still install another one.
 async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<(), Failure> {
     let upgrades = instance.update_state == INSTALLED;
     let failed = instance.update_state == DELIVERED && instance.has_failed();

@@ -1,5 +1,4 @@
-//! `wharfctl keys`: the keyring is root's, and what is in it is nothing for this program to parse: wharf-installer shows
-//! and changes it, and is asked here.
+//! `wharfctl keys`: wharf-installer reads and changes root's keyring. wharfctl parses no certificate.
 
 use std::{
     ffi::OsString,
@@ -11,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{arguments::Keys, failure::Failure, program::INSTALLER};
 
-/// What doctor wants to know of a certificate.
+/// The properties of a certificate that doctor checks.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Key {
     pub(crate) fingerprint: String,
@@ -19,11 +18,11 @@ pub(crate) struct Key {
     pub(crate) packages: Option<Vec<String>>,
 }
 
-/// Has `wharf-installer keys` do it, which prints what it found. Gives its code.
+/// Runs `wharf-installer keys`, which prints the result. Returns its exit code.
 pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Failure> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::NotRoot(
-            "the keyring is root's: try sudo".to_owned(),
+            "only root may read or change the keyring: try sudo".to_owned(),
         ));
     }
     let mut command = INSTALLER.command(root);
@@ -70,7 +69,7 @@ pub(crate) async fn name_in(root: &Path, file: &Path) -> Option<String> {
     Some(asked.await.ok()?.ok()?.name)
 }
 
-/// The keyring as it stands, or why it cannot be used.
+/// Reads the keyring. The error is the reason why it cannot be used.
 pub(crate) fn read(root: &Path) -> Result<Vec<Key>, String> {
     INSTALLER.ask(root, ["--json", "keys", "list"])
 }

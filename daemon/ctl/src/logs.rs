@@ -1,5 +1,5 @@
-//! `wharfctl logs`: the journal's lines of an instance, a package or an operation. journalctl prints them and decides
-//! who may read. The command also works while wharfd does not run.
+//! `wharfctl logs`: the journal of an instance, a package or an operation. journalctl prints it and decides who may
+//! read it. This also works while wharfd does not run.
 
 use std::{
     collections::HashSet,
@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
 };
 
-/// Number of operations with printed lines, counted from the last.
+/// The number of operations whose lines are printed, counted from the last.
 const OPERATIONS: usize = 200;
 
 /// The users of our programs that write lines, besides root. journald accepts any other field from every user.

@@ -1,16 +1,17 @@
-//! wharfctl: what an administrator asks wharfd, on this gateway, over D-Bus. Decides nothing about software.
+//! wharfctl: the command line for an administrator of this gateway. It asks wharfd over D-Bus, and decides nothing
+//! about software.
 //!
-//! - `arguments`: the command line; `failure`: why it ends with which code.
-//! - `agent`: the way to wharfd; `model`: what it shows, which is also what `--json` prints.
-//! - `show`, `text`: the verbs that read; `watch`, `trace`: those that go on reading.
+//! - `arguments`: the command line; `failure`: errors and exit codes.
+//! - `agent`: the D-Bus client; `model`: the values that it reads, which `--json` prints.
+//! - `show`, `text`: the verbs that read; `watch`, `trace`: those that read until interrupted.
 //! - `look`: the width and the colours of printed text.
-//! - `logs`: the journal's lines, which journalctl prints.
+//! - `logs`: the journal, which journalctl prints.
 //! - `program`: the other programs of wharfd, which wharfctl asks.
-//! - `keys`: asks wharf-installer who may sign. `units`: asks it for the units of a package.
+//! - `keys`: asks wharf-installer for the keyring. `units`: asks it for the units of a package.
 //! - `completions`: the scripts for shells, and the names that they complete.
-//! - `doctor`: what has to be so for wharfd to work.
+//! - `doctor`: checks all that wharfd needs.
 //! - `cancel`: ends the running operation.
-//! - `change`, `install`: the verbs that request something and wait for its end. `follow`: how they wait.
+//! - `change`, `install`: the verbs that request a change and wait for its end. `follow`: the wait.
 
 mod agent;
 mod arguments;
@@ -43,7 +44,7 @@ use agent::Agent;
 use arguments::{Arguments, Verb};
 use failure::Failure;
 
-/// sysexits.h, as wharfd's own.
+/// sysexits.h, as in wharfd.
 const EX_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -74,9 +75,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// `--help` and `--version` come here, too.
+/// Also prints the text of `--help` and `--version`.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print(); // nobody listens
+    let _ = error.print(); // the reader may have closed the pipe
     match error.use_stderr() {
         true => ExitCode::from(EX_USAGE),
         false => ExitCode::SUCCESS,
@@ -136,7 +137,7 @@ async fn obey(agent: &Agent, arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Who interrupts a change is told that it goes on without him.
+/// An interrupt ends only the wait. The error says that the change continues.
 async fn to_its_end(change: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::select! {
         done = change => done,

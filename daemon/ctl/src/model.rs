@@ -1,4 +1,4 @@
-//! What wharfd shows, as values. Their names in JSON are documented in wharfctl(1), and stay.
+//! The state of wharfd as values. wharfctl(1) documents their names in JSON, which must not change.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zbus::ObjectPath;
 
 use crate::{arguments::Named, failure::Failure};
 
-/// All at one moment.
+/// The state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Snapshot {
     pub(crate) agent: Agent,
@@ -112,7 +112,7 @@ pub(crate) const DELIVERED: u8 = UpdateState::Delivered.value();
 pub(crate) const INSTALLED: u8 = UpdateState::Installed.value();
 
 impl Snapshot {
-    /// Replaces public texts by full ones. Gives whether all of them matched; if not, they are of different moments.
+    /// Replaces public texts by full ones. Returns false if one did not match: they are of different moments.
     pub(crate) fn complete(&mut self, reasons: &[Reason]) -> bool {
         reasons
             .iter()
@@ -148,21 +148,21 @@ impl Snapshot {
         fits
     }
 
-    /// The instance that is called so, and no other.
+    /// The only instance with this number or package.
     pub(crate) fn instance(&self, named: &Named) -> Result<&Instance, Failure> {
         match self.called(named)[..] {
             [one] => Ok(one),
             [one, other, ..] => Err(Failure::Refused(format!(
-                "instances {} and {} both have a package {named}: say which by its number",
+                "instances {} and {} both have a package {named}: give the number of one",
                 one.id, other.id
             ))),
             [] => Err(Failure::Refused(match named {
                 Named::Number(id) => {
-                    format!("there is no instance {id}: `wharfctl list` shows those that are there")
+                    format!("there is no instance {id}: `wharfctl list` shows all")
                 }
-                Named::Package(name) => format!(
-                    "no instance has a package {name}: `wharfctl list` shows what they have"
-                ),
+                Named::Package(name) => {
+                    format!("no instance has a package {name}: `wharfctl list` shows all")
+                }
             })),
         }
     }
@@ -260,17 +260,17 @@ impl Instance {
         }
     }
 
-    /// Whether nothing is on its way, and nothing is being done.
+    /// Whether no operation runs, and no package waits for its verdict.
     pub(crate) fn is_settled(&self) -> bool {
         self.operation.is_none() && matches!(self.update_state, INITIAL | DELIVERED | INSTALLED)
     }
 
-    /// Whether what was tried last failed.
+    /// Whether the last operation failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.update_result >= 50
     }
 
-    /// The package, or what it is called without one.
+    /// Name and version of the package; the number of the instance if it has none.
     pub(crate) fn title(&self) -> String {
         match (&self.name, &self.version) {
             (Some(name), Some(version)) => format!("{name} {version}"),
@@ -304,7 +304,7 @@ impl TryFrom<wharf_bus::Operation> for Operation {
 }
 
 impl Operation {
-    /// Whether the operation has ended, and with the requested result.
+    /// Whether the operation ended as requested; none before its end.
     pub(crate) fn end(&self) -> Option<bool> {
         match State::parse(&self.state)? {
             State::Done => Some(true),
@@ -320,8 +320,8 @@ impl Operation {
 }
 
 impl Kept {
-    /// Whether the operation belongs to this instance, which the user named so. A named package includes operations of
-    /// its instance without a known package, such as a failed download.
+    /// Whether the operation belongs to this instance, by the name that the user gave. A package name includes
+    /// operations of its instance without a known package, such as a failed download.
     pub(crate) fn is_of(&self, instance: &Instance, named: &Named) -> bool {
         let of_instance = self.operation.instance == instance.id;
         match (named, &self.package) {

@@ -1,4 +1,4 @@
-//! The other programs of wharfd. They read the settings, root's policy and the keyring, and wharfctl asks them.
+//! The other programs of wharfd. wharfctl asks them about the settings, root's policy and the keyring.
 
 use std::{
     env,
@@ -20,7 +20,7 @@ pub(crate) const INSTALLER: Program = Program("wharf-installer");
 pub(crate) const WHARFD: Program = Program("wharfd");
 
 impl Program {
-    /// Its answer, or why there is none.
+    /// Runs it and parses its JSON. The error is its message.
     pub(crate) fn ask<T: DeserializeOwned>(
         self,
         root: &Path,
@@ -40,7 +40,7 @@ impl Program {
         command
     }
 
-    /// It lies beside this program where both were built, else where the package puts it.
+    /// Beside this program in a build folder, else in the folder of the package.
     pub(crate) fn path(self) -> PathBuf {
         let own = env::current_exe().unwrap_or_default();
         let beside = own.with_file_name(self.0);
@@ -52,12 +52,12 @@ impl Program {
 
     pub(crate) fn not_started(self, source: io::Error) -> Failure {
         Failure::Refused(format!(
-            "cannot start {}: {source}. Is wharfd installed whole?",
+            "cannot start {}: {source}. Is wharfd installed completely?",
             self.path().display()
         ))
     }
 
-    /// Without its own name, of which nobody asked anything.
+    /// Its error message, without its name: the user called wharfctl.
     pub(crate) fn said(self, errors: &[u8]) -> String {
         let said = String::from_utf8_lossy(errors);
         let name = format!("{}: ", self.0);

@@ -56,7 +56,7 @@ pub(crate) async fn history(
 ) -> Result<(), Failure> {
     let lines = match instance {
         None => agent.history(None).await?,
-        Some(Named::Number(id)) => agent.history(Some(*id)).await?, // it may be deleted, and its history is there
+        Some(Named::Number(id)) => agent.history(Some(*id)).await?, // a deleted instance has a history too
         Some(named @ Named::Package(package)) => history_of(agent, named, package).await?,
     };
     print(json, &lines, || text::history(&lines, Look::of_stdout()))?;
@@ -64,17 +64,17 @@ pub(crate) async fn history(
     Ok(())
 }
 
-/// Tells a person other than root that the reasons are in brief.
+/// Tells a user other than root that the reasons are shortened.
 fn hint(json: bool) {
     if !json && !reads_all() {
         let _ = writeln!(
             stderr(),
-            "wharfctl: reasons are in brief: root reads what programs said and where a package came from: try sudo"
+            "wharfctl: reasons are shortened: only root may read the output of programs and full Package URIs: try sudo"
         );
     }
 }
 
-/// That of the instance that has the package; where none has, what names it.
+/// The history of the instance that has the package. If none has it, all lines that name the package.
 async fn history_of(
     agent: &Agent,
     named: &Named,
@@ -93,14 +93,14 @@ async fn history_of(
     }
 }
 
-/// Says what was done, for a person: JSON has said it.
+/// Prints the result as text. With --json it is printed already.
 pub(crate) fn tell(json: bool, text: impl FnOnce() -> String) {
     if !json {
         say(&(text() + "\n"));
     }
 }
 
-/// Prints what becomes of a change, which goes on, whoever reads that.
+/// Prints the result of a change, and ignores errors: the change is done.
 pub(crate) fn say(text: &str) {
     let mut output = stdout();
     let _ = output.write_all(text.as_bytes());

@@ -1,4 +1,4 @@
-//! Values as a person reads them. Text from outside was escaped and bounded by wharfd.
+//! Values as text for a person. wharfd has escaped and bounded all text from outside.
 
 pub(crate) use wharf_clock::utc as time;
 
@@ -219,7 +219,7 @@ pub(crate) fn history(lines: &[HistoryLine], look: Look) -> String {
     Table::new(head, rows).text(look)
 }
 
-/// Where an instance is, in a line.
+/// The state of an instance, in one line.
 pub(crate) fn at(instance: &Instance) -> String {
     at_in(instance, Look::PLAIN)
 }
@@ -246,7 +246,7 @@ pub(crate) fn ended(operation: &Operation, instance: Option<&Instance>) -> Strin
     }
 }
 
-/// A progress bar, in a line that has at most so many columns.
+/// A progress bar, in a line of at most this many columns.
 pub(crate) fn bar(instance: &Instance, columns: usize) -> String {
     const WIDTH: usize = 30;
     let percent = instance.percent.map(|percent| percent.min(100));
@@ -266,7 +266,7 @@ fn dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-/// Activation State. For software without services it means nothing.
+/// Activation State. It means nothing for software without services.
 fn active(instance: &Instance) -> String {
     let in_place = instance.in_place.as_ref();
     match in_place.is_some_and(|software| software.no_services) {

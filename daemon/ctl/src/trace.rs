@@ -1,4 +1,4 @@
-//! `wharfctl trace`: CoAP as it goes by, as long as somebody reads it. wharfd writes the lines, without secrets.
+//! `wharfctl trace`: prints each CoAP message. wharfd writes the lines, without secrets.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _, pipe, stdout},
@@ -18,7 +18,7 @@ struct Message<'a> {
     message: &'a str,
 }
 
-/// Until it is interrupted, or wharfd ends.
+/// Runs until it is interrupted, or wharfd ends.
 pub(crate) async fn trace(agent: &Agent, json: bool) -> Result<(), Failure> {
     let (reader, writer) = pipe().map_err(Failure::Runtime)?;
     agent.trace(writer.into()).await?;

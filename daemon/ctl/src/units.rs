@@ -19,7 +19,7 @@ pub(crate) struct Unit {
 pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failure> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::NotRoot(
-            "only root sees what wharfd does with units: try sudo".to_owned(),
+            "only root may read what wharfd does with units: try sudo".to_owned(),
         ));
     }
     let asked = INSTALLER.ask(root, ["--json", "--", "units", package]);

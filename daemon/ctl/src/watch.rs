@@ -13,7 +13,7 @@ use crate::{
     text,
 };
 
-/// Until it is interrupted.
+/// Runs until it is interrupted.
 pub(crate) async fn watch(agent: &Agent, json: bool) -> Result<(), Failure> {
     let mut changes = agent.changes().await?;
     let mut screen = Screen::new(json);
@@ -28,14 +28,14 @@ pub(crate) async fn watch(agent: &Agent, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// What was printed: lines that stay, and below them on a terminal the bars.
+/// The output: a line for each change, and on a terminal progress bars below the lines.
 pub(crate) struct Screen {
     json: bool,
     terminal: bool,
     bars: usize,
-    /// Whether wharfd was away when something was printed last.
+    /// Whether the last output says that wharfd is away.
     away: bool,
-    /// The lines that stay, by instance.
+    /// The last line of each instance.
     told: BTreeMap<u16, String>,
 }
 
@@ -80,7 +80,7 @@ impl Screen {
         put(&text)
     }
 
-    /// Says that wharfd restarts, has ended or does not answer: the screen would not change any more.
+    /// Prints that wharfd is away: it restarts, has ended or does not answer.
     pub(crate) fn show_away(&mut self) -> Result<(), Failure> {
         if self.json || std::mem::replace(&mut self.away, true) {
             return Ok(());
@@ -112,7 +112,7 @@ impl Screen {
     }
 }
 
-/// An instance that is not there any more, as JSON.
+/// A deleted instance, as JSON.
 pub(crate) fn gone(id: u16) -> String {
     format!("{{\"id\":{id},\"deleted\":true}}\n")
 }

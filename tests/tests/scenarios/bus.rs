@@ -580,10 +580,10 @@ fn a_refusal_carries_the_text_of_the_machine() {
         (
             &["install", "hello"],
             1,
-            "there is no file \"hello\": a package is named by its file, or by its URI",
+            "there is no file \"hello\": name a file, a URI",
         ),
         (&["instal"], 64, "unrecognized subcommand"),
-        (&["install", "/"], 1, "wharfctl: / is no regular file"),
+        (&["install", "/"], 1, "wharfctl: / is not a regular file"),
         (
             &["keys", "check", "/"],
             1,
@@ -597,7 +597,7 @@ fn a_refusal_carries_the_text_of_the_machine() {
         (
             &["install", "--user", "fleet", "--password-file", "/p", "/x"],
             64,
-            "--user and --password-file are for the origin of a URI",
+            "--user and --password-file need a URI",
         ),
     ] {
         let said = on_bus.wharfctl(arguments);
@@ -856,7 +856,7 @@ fn an_interrupted_change_goes_on_and_says_so() {
     assert_eq!(install.wait().code(), Some(130));
     install
         .errors()
-        .wait_for("what wharfd has accepted goes on");
+        .wait_for("the accepted operation continues");
     on_bus.set.origin.release();
     on_bus.set.wait_for("3/0");
 }
@@ -1053,7 +1053,7 @@ fn others_read_neither_paths_nor_words_of_programs(on_bus: &OnBus) {
     let known = format!("downloading hello_1.0-1_all.deb from {origin}");
     let read = expect_no_secret();
     assert!(read.contains(&known), "no {known} in {read}");
-    assert!(read.contains("reasons are in brief"), "no hint in {read}");
+    assert!(read.contains("reasons are shortened"), "no hint in {read}");
     set.origin.release();
     set.wait_for("3/0");
     set.client().execute("/9/0/4", "").expect("2.04");
@@ -1317,7 +1317,7 @@ fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
         (
             &["install", "other"],
             1,
-            "one that is DELIVERED by its instance",
+            "or an instance whose package is DELIVERED",
         ),
         (&["install", "./hello"], 1, "there is no file \"./hello\""),
         (
@@ -1430,7 +1430,7 @@ fn trace_shows_coap_as_it_goes_by_and_no_secret() {
 
     let said = on_bus.wharfctl_as(NOBODY, &["trace"]);
     assert_eq!(said.code, Some(77), "{said:?}");
-    assert!(said.errors.contains("only root sees"), "{said:?}");
+    assert!(said.errors.contains("only root may trace"), "{said:?}");
 
     on_bus.set.gateway.daemon().kill();
     assert_eq!(trace.wait().code(), Some(69));
@@ -1602,7 +1602,7 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     let said = doctor();
     assert!(
         said.output
-            .contains("unless it is a credential, which is seen here only while wharfd runs"),
+            .contains("A key that is a credential can be read here only while wharfd runs"),
         "{said:?}"
     );
     let key = gateway.path().join("etc/wharfd/psk");
@@ -1641,6 +1641,7 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
             && !said.output.contains("FAIL  configuration"),
         "{said:?}"
     );
-    let line = "warn  policy          the policy is root's\n                      ask as root\n";
+    let line =
+        "warn  policy          only root may read it\n                      run this as root\n";
     assert!(said.output.contains(line), "{said:?}");
 }

@@ -1,4 +1,4 @@
-//! Whether packages and the database find room.
+//! Checks the free space for packages and for the database.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -7,10 +7,10 @@ use wharf_bus::{Finding, Verdict, bad, ok};
 
 use super::policy::Policy;
 
-/// wharfd keeps its database there: so much it may need soon.
+/// The space that the database may need soon, in bytes.
 const DATABASE: u64 = 4 * 1024 * 1024;
 
-/// The disks on which packages and the database lie, which may be one. Of the first the installer says how it is.
+/// Checks the disks of packages and of the database, which may be the same. The installer measures the first.
 pub(super) fn disks(root: &Path, policy: Option<&Policy>) -> Vec<Finding> {
     let staging = policy.map(|policy| disk(&policy.folder, policy.free, policy.reserve));
     let device = |folder: &Path| fs::metadata(folder).ok().map(|found| found.dev());
@@ -35,8 +35,11 @@ fn of_database(folder: &Path) -> Finding {
             disk(folder, u64::from(found.blocks_available()) * unit, DATABASE)
         }
         Err(error) => {
-            let why = format!("cannot look at {}: {error}", folder.display());
-            bad("disk", Verdict::Warn, why, "ask as root")
+            let why = format!(
+                "cannot read the free space of {}: {error}",
+                folder.display()
+            );
+            bad("disk", Verdict::Warn, why, "run this as root")
         }
     }
 }
@@ -54,7 +57,7 @@ fn disk(folder: &Path, free: u64, reserve: u64) -> Finding {
             "disk",
             Verdict::Fail,
             text,
-            "make room: downloads end 50, and nothing is stored",
+            "make room: until then downloads fail with Update Result 50, and the database cannot be written",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What root's policy comes to, as wharf-installer says.
+//! Checks root's policy. wharf-installer reads it.
 
 use std::{
     io,
@@ -11,11 +11,11 @@ use wharf_bus::{Finding, Verdict, bad, ok};
 
 use crate::program;
 
-/// A policy that holds.
+/// A valid policy.
 #[derive(Debug, Deserialize)]
 pub(super) struct Policy {
     policy: String,
-    /// On the disk of which packages are staged.
+    /// The folder of staged packages.
     pub(super) folder: PathBuf,
     pub(super) free: u64,
     pub(super) reserve: u64,
@@ -27,11 +27,11 @@ pub(super) struct Policy {
 #[derive(Debug, Deserialize)]
 pub(super) struct Doubt {
     pub(super) why: String,
-    /// The clock is used all the same.
+    /// Whether the clock is used nevertheless.
     pub(super) believed: bool,
 }
 
-/// What is read, or why that cannot be.
+/// Reads the policy. The error is the reason why it cannot be used.
 pub(super) fn read(root: &Path) -> Result<Policy, String> {
     program::INSTALLER.ask(root, ["--json", "--check-config"])
 }
@@ -40,14 +40,17 @@ pub(super) fn finding(policy: &Result<Policy, String>) -> Finding {
     let check = "policy";
     match policy {
         Ok(policy) => ok(check, &*policy.policy),
-        Err(why) if is_forbidden(why) => {
-            bad(check, Verdict::Warn, "the policy is root's", "ask as root")
-        }
+        Err(why) if is_forbidden(why) => bad(
+            check,
+            Verdict::Warn,
+            "only root may read it",
+            "run this as root",
+        ),
         Err(why) => bad(
             check,
             Verdict::Fail,
             why,
-            "correct that: until then nothing is judged or installed; keys and disk are looked at once it is sound",
+            "correct it: until then no package is checked or installed, and doctor skips the keyring and the disk",
         ),
     }
 }
