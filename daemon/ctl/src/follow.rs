@@ -97,8 +97,8 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Requests a change of an instance that was like this. Returns the id of its operation; none if no work is left.
-    /// If a restart of wharfd lost the answer, this looks for it in the stored operations.
+    /// Requests a change of the instance `before`. Returns the id of its operation; none if no work is left. If a
+    /// restart of wharfd lost the answer, this looks for it in the stored operations.
     pub(crate) async fn ask(
         &mut self,
         before: &Instance,
