@@ -15,8 +15,6 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::made_once::cache;
-
 const PARENT: &str = "/tmp";
 const PREFIX: &str = "wt-";
 const OWNER: &str = "owner.lock";
@@ -64,6 +62,13 @@ impl Folder {
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("no folder {path:?}: {error}"));
         path
     }
+}
+
+/// The folder that outlives every test: what is made once for this machine.
+pub fn cache() -> PathBuf {
+    let cache = PathBuf::from("/var/tmp/wharf-tests");
+    fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("no folder {cache:?}: {error}"));
+    cache
 }
 
 impl Default for Folder {

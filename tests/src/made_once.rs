@@ -6,14 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::folder::lock;
-
-/// Where it is kept.
-pub fn cache() -> PathBuf {
-    let cache = PathBuf::from("/var/tmp/wharf-tests");
-    fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("no folder {cache:?}: {error}"));
-    cache
-}
+use crate::folder::{cache, lock};
 
 /// The folder that `make` makes from `recipe`: as it is there, else made now. A folder is seen whole
 /// or not at all, and processes that want it at the same time wait for one to make it.

@@ -6,7 +6,7 @@ use crate::{
     arguments::Named,
     failure::Failure,
     follow::Follower,
-    show::tell,
+    output::tell,
 };
 
 pub(crate) async fn cancel(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use crate::{
     failure::Failure,
     follow::Follower,
     model::Instance,
-    show::{say, tell},
+    output::{say, tell},
     watch::gone,
 };
 

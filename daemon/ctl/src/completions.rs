@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap_complete::{Shell, generate};
 
-use crate::{agent::Agent, failure::Failure, show::print};
+use crate::{agent::Agent, failure::Failure, output::print};
 
 /// The verbs whose first word is an instance.
 const OF_INSTANCES: [&str; 9] = [

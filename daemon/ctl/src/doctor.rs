@@ -17,8 +17,9 @@ use crate::{
     failure::Failure,
     keys::{self, Key},
     look::{Look, Tone},
-    model, program,
-    show::print,
+    model,
+    output::print,
+    program,
 };
 
 /// Prints all findings. That one failed is a failure.

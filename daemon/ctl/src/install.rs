@@ -16,7 +16,7 @@ use crate::{
     follow::{End, Follower},
     keys,
     model::{DELIVERED, INITIAL, INSTALLED, Instance, Snapshot},
-    show::tell,
+    output::tell,
     text,
 };
 

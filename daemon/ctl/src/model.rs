@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wharf_bus::{Reason, State, USER, instance_id, operation_name};
 use wharf_software::UpdateState;
 use zbus::ObjectPath;
@@ -104,6 +104,16 @@ pub(crate) struct HistoryLine {
     pub(crate) status_reason: String,
     pub(crate) name: Option<String>,
     pub(crate) version: Option<String>,
+}
+
+/// A unit, or a file that starts something without one. The names are wharf-installer's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unit {
+    pub(crate) unit: String,
+    pub(crate) enabled: Option<String>,
+    pub(crate) active: Option<String>,
+    pub(crate) sub: Option<String>,
+    pub(crate) wharfd: Vec<String>,
 }
 
 /// Update State, by its names.

@@ -4,8 +4,7 @@ pub(crate) use wharf_clock::utc as time;
 
 use crate::{
     look::{Look, Tone},
-    model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Operation, Snapshot},
-    units::Unit,
+    model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Operation, Snapshot, Unit},
 };
 
 /// The text for a package with nothing for the service manager to start.

@@ -2,19 +2,7 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{failure::Failure, look::Look, program::INSTALLER, show::print, text};
-
-/// A unit, or a file that starts something without one. The names are wharf-installer's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Unit {
-    pub(crate) unit: String,
-    pub(crate) enabled: Option<String>,
-    pub(crate) active: Option<String>,
-    pub(crate) sub: Option<String>,
-    pub(crate) wharfd: Vec<String>,
-}
+use crate::{failure::Failure, look::Look, model::Unit, output::print, program::INSTALLER, text};
 
 pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failure> {
     if !nix::unistd::geteuid().is_root() {

@@ -7,8 +7,8 @@ use zbus::{OwnedFd, OwnedObjectPath, fdo};
 use super::{
     access::{Access, ROOT, root},
     command::Command,
-    operation, public,
-    views::{AgentView, Views},
+    public,
+    views::{AgentView, Views, operation_path, origin},
 };
 use crate::store::{self, HistoryEntry};
 
@@ -23,7 +23,7 @@ pub(super) fn reasons(views: &Views) -> Vec<Reason> {
         full: view.whole_reason.clone(),
     });
     let operations = views.operations.iter().map(|view| Reason {
-        object: operation::path(view.id),
+        object: operation_path(view.id),
         public: view.shown.outcome.clone(),
         full: view.whole_outcome.clone(),
     });
@@ -103,7 +103,7 @@ fn kept(store::KeptOperation { row, package }: store::KeptOperation) -> KeptOper
         id: row.id.to_string(),
         sequence: row.sequence,
         kind: row.kind.as_str().to_owned(),
-        origin: operation::origin(row.origin),
+        origin: origin(row.origin),
         instance: row.instance.0,
         state: row.state,
         accepted_at: row.accepted_at,

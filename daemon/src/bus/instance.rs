@@ -10,7 +10,7 @@ use zbus::{OwnedObjectPath, fdo};
 use super::{
     access::{Access, root},
     command::{Command, Request},
-    operation,
+    views::operation_path,
 };
 
 /// `/org/wharfd/Agent1/instances/ID`.
@@ -41,7 +41,7 @@ impl InstanceService for Instance {
             user,
             answer,
         });
-        Ok(asked.await?.map(operation::path).unwrap_or_default())
+        Ok(asked.await?.map(operation_path).unwrap_or_default())
     }
 }
 

@@ -1,9 +1,7 @@
 //! Serves an operation.
 
-use wharf_bus::{OperationService, SERVER, USER};
+use wharf_bus::OperationService;
 use wharf_frames::OperationId;
-use wharf_software::Origin;
-use zbus::OwnedObjectPath;
 
 use super::access::Access;
 
@@ -11,19 +9,6 @@ use super::access::Access;
 pub(super) struct Operation {
     pub(super) id: OperationId,
     pub(super) access: Access,
-}
-
-/// The path of an operation.
-pub(super) fn path(id: OperationId) -> OwnedObjectPath {
-    wharf_bus::operation_path(&id.to_string())
-}
-
-/// `server` with its Short Server ID, or `user` with its uid.
-pub(super) fn origin(origin: Origin) -> (String, u32) {
-    match origin {
-        Origin::Server(id) => (SERVER.to_owned(), id.0.into()),
-        Origin::User(uid) => (USER.to_owned(), uid),
-    }
 }
 
 impl OperationService for Operation {

@@ -21,8 +21,8 @@ use super::{
     agent::{self, Agent},
     command::Command,
     instance::Instance,
-    operation::{self, Operation},
-    views::{Publisher, Views},
+    operation::Operation,
+    views::{Publisher, Views, operation_path},
 };
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
@@ -211,7 +211,7 @@ impl Bus {
         }
         for id in gone(&mut self.operations, &operations) {
             server
-                .remove::<OperationObject<Operation>, _>(operation::path(id))
+                .remove::<OperationObject<Operation>, _>(operation_path(id))
                 .await?;
         }
         Ok(())
@@ -243,7 +243,7 @@ impl Bus {
     }
 
     async fn show_operation(&mut self, id: OperationId) -> zbus::Result<()> {
-        let path = operation::path(id);
+        let path = operation_path(id);
         let server = self.connection.object_server();
         if !self.operations.contains_key(&id) {
             let access = self.access.clone();

@@ -4,10 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
+use wharf_bus::{SERVER, USER};
 use wharf_frames::OperationId;
-use wharf_software::{Instance, InstanceId};
+use wharf_software::{Instance, InstanceId, Origin};
+use zbus::OwnedObjectPath;
 
-use super::{operation, public};
+use super::public;
 use crate::store::OperationRow;
 
 /// The published state.
@@ -51,6 +53,19 @@ pub struct OperationView {
 /// `Percent` if the progress is not known.
 const UNKNOWN: i16 = -1;
 
+/// The object path of an operation.
+pub(super) fn operation_path(id: OperationId) -> OwnedObjectPath {
+    wharf_bus::operation_path(&id.to_string())
+}
+
+/// `server` with its Short Server ID, or `user` with its uid.
+pub(super) fn origin(origin: Origin) -> (String, u32) {
+    match origin {
+        Origin::Server(id) => (SERVER.to_owned(), id.0.into()),
+        Origin::User(uid) => (USER.to_owned(), uid),
+    }
+}
+
 impl InstanceView {
     fn of(id: InstanceId, instance: &Instance) -> Self {
         let state = instance.update_state();
@@ -75,7 +90,7 @@ impl InstanceView {
                 in_place_runs: instance.runs(),
                 in_place_has_no_services: instance.no_services(),
                 busy: instance.is_busy(),
-                operation: operation.map(operation::path).unwrap_or_default(),
+                operation: operation.map(operation_path).unwrap_or_default(),
                 percent: UNKNOWN,
             },
             whole_reason: instance.status_reason().to_string(),
@@ -91,7 +106,7 @@ impl OperationView {
             shown: wharf_bus::Operation {
                 id: row.id.to_string(),
                 kind: row.kind.as_str().to_owned(),
-                origin: operation::origin(row.origin),
+                origin: origin(row.origin),
                 instance: wharf_bus::instance_path(row.instance.0),
                 sequence: row.sequence,
                 accepted_at: row.accepted_at,

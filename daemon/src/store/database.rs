@@ -12,12 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::kept::{self, NotKept};
+use super::{
+    kept::{self, NotKept},
+    schema::Migration,
+};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use wharf_journal::message;
-
-/// One step from a schema to the next.
-pub(super) type Migration = fn(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Why the store cannot do what it was asked. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use rusqlite::Transaction;
 
-use super::database::Migration;
+/// One step from a schema to the next.
+pub(super) type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// The first is applied to an empty file; `user_version` counts those that were.
 pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth];
