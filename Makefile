@@ -26,8 +26,10 @@ demo: setup
 gateway: setup
 	@trap '' INT; $(CARGO) run --quiet -p wharf-tests --bin gateway
 
-test: setup lint
-	$(CARGO) test --workspace --no-fail-fast
+# The package that the tests install is the one that ships.
+test: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+test: setup lint deb
+	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) $(CARGO) test --workspace --no-fail-fast
 
 deb: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 deb: setup

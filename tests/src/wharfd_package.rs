@@ -1,5 +1,4 @@
-//! wharfd's own Debian package, built from this workspace as it stands: as it is shipped, but for the compiler's
-//! optimisations, which nobody waits for in a test; or the one that [`PACKAGE`] names.
+//! wharfd's own Debian package, as `make deb` builds it from this workspace; or the one that [`PACKAGE`] names.
 
 use std::{
     env, fs,
@@ -47,16 +46,18 @@ pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathB
     package
 }
 
+/// Builds it by the command that a person uses. The folder is that of `make deb`, and the package is the same one.
 fn build() -> PathBuf {
     let folder = target().join("deb");
     fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("no folder {folder:?}: {error}"));
     let _one_at_a_time = lock(&folder.join("lock"));
     output_of(
-        Command::new(workspace().join("packaging/build-deb"))
-            .arg(&folder)
-            // Not where the tests' own programs are, which have features that are never shipped.
-            .env("CARGO_TARGET_DIR", target().join("shipped"))
-            .env("DEB_BUILD_OPTIONS", "noopt noautodbgsym"),
+        Command::new("make")
+            .arg("--directory")
+            .arg(workspace())
+            .arg("deb")
+            .env("CARGO_TARGET_DIR", target())
+            .env_remove("MAKEFLAGS"),
     );
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     let mut paths = files.flatten().map(|entry| entry.path());
