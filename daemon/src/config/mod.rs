@@ -1,8 +1,11 @@
-//! The configuration. `raw` parses the files, `settings` checks the values and fills in defaults, `psk` reads the
-//! pre-shared key. No other module of wharfd reads a configuration file.
+//! The configuration. `raw` parses the files, `read` checks the values and fills in defaults, `psk` reads the
+//! pre-shared key, `settings` is the result. No other module of wharfd reads a configuration file.
 
+mod error;
 mod psk;
 mod raw;
+mod read;
 mod settings;
 
-pub use settings::{Activation, ConfigError, Device, Server, Settings, Timing};
+pub use error::ConfigError;
+pub use settings::{Activation, Device, Server, Settings, Timing};

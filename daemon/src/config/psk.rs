@@ -12,8 +12,8 @@ use wharf_frames::Secret;
 use wharf_transport::{BadPsk, Psk, Scheme};
 
 use super::{
+    error::ConfigError,
     raw::{self, Source},
-    settings::ConfigError,
 };
 
 /// The credential (systemd.exec(5), LoadCredential=) that has the key if psk-key-file is not set.

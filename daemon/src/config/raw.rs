@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use wharf_configuration::{Written, line};
 
-use super::settings::ConfigError;
+use super::{error::ConfigError, settings::Activation};
 
 /// The correct form of each key, for error messages.
 const WRITTEN: &Written = &[
@@ -75,14 +75,14 @@ pub(super) struct Server {
     #[serde(default)]
     pub(super) replace_failed: bool,
     #[serde(default)]
-    pub(super) activation: super::Activation,
+    pub(super) activation: Activation,
 }
 
 /// A `[package.NAME]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Package {
-    pub(super) activation: super::Activation,
+    pub(super) activation: Activation,
 }
 
 /// `[device]`.
