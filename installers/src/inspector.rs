@@ -28,7 +28,9 @@ use nix::{
 use wharf_frames::{
     Cause, Failure, Text, encode,
     fetch::MAX_SIGNATURE,
-    inspect::{Certificate, Described, FINDING_LENGTH, Finding, Question, SignedDigest, Verified},
+    inspect::{
+        Certificate, Described, FINDING_LENGTH, Finding, Format, Question, SignedDigest, Verified,
+    },
 };
 
 use crate::{keyring::Keyring, process::wait_for_event};
@@ -47,6 +49,8 @@ pub struct Inspector {
     pub gid: u32,
     /// A run that takes longer is ended.
     pub time_limit: Duration,
+    /// The format of the packages.
+    pub format: Format,
 }
 
 /// By what a signature is judged.
@@ -103,6 +107,7 @@ impl Inspector {
             at: terms.at,
             signature: terms.signature.map(|bytes| bytes.to_vec().into()),
             allow_unsigned: terms.allow_unsigned,
+            format: self.format,
         });
         match self.run(package, &questions)? {
             Finding::Verified(verified) if verified.signed.is_none() && !terms.allow_unsigned => {
@@ -140,7 +145,8 @@ impl Inspector {
 
     /// What the package says of itself. Only for a package that [`Inspector::verify`] let through.
     pub fn describe(&self, package: BorrowedFd<'_>) -> Result<Described, InspectError> {
-        match self.run(package, &[Question::Describe])? {
+        let format = self.format;
+        match self.run(package, &[Question::Describe { format }])? {
             Finding::Described(described) => Ok(described),
             other => Err(no_such_answer(other)),
         }

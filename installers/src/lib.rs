@@ -67,7 +67,7 @@ pub mod verdict;
 use std::env;
 
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Cause, Failure, inspect::Format};
 
 use crate::{
     backend::Installer,
@@ -98,5 +98,6 @@ pub fn open_inspector(root: &Root) -> Result<Inspector, Failure> {
         uid: user.uid,
         gid: user.gid,
         time_limit: limits::INSPECTION,
+        format: Format::Deb,
     })
 }

@@ -204,6 +204,7 @@ mod tests {
                     uid: 65534,
                     gid: 65534,
                     time_limit: Duration::from_secs(1),
+                    format: Format::Deb,
                 },
                 root,
                 _folder: folder,

@@ -17,6 +17,23 @@ pub const MAX_SIGNATURE_PACKET: usize = 2048;
 /// The most bytes of signatures around a package in a message: one of the longest, or several shorter ones.
 pub const MAX_SIGNATURES_AROUND: usize = 3 * 1024;
 
+/// The format of a package, as the package manager of the device has it. The first bytes of a file do not decide it: an
+/// .ipk may begin exactly as a .deb does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Format {
+    /// .deb. A question of an older program names no format, and means this one.
+    #[default]
+    #[n(0)]
+    Deb,
+}
+
+impl Format {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A question to wharf-inspect.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -43,10 +60,19 @@ pub enum Question {
         /// A package without any signature is answered too, with no signer.
         #[n(2)]
         allow_unsigned: bool,
+        /// The format of the package.
+        #[n(3)]
+        #[cbor(default, skip_if = "Format::is_default")]
+        format: Format,
     },
     /// Asks for name, version and architecture of the package. Answer: [`Finding::Described`].
     #[n(2)]
-    Describe,
+    Describe {
+        /// The format of the package.
+        #[n(0)]
+        #[cbor(default, skip_if = "Format::is_default")]
+        format: Format,
+    },
     /// Asks for the package inside this message. Answer: [`Finding::Unwrapped`], after the package is written to
     /// descriptor 2.
     #[n(6)]
@@ -347,9 +373,15 @@ mod tests {
                     at: 7,
                     signature: Some(vec![8].into()),
                     allow_unsigned: true,
+                    format: Format::Deb,
                 },
             ),
-            ("8202a0", Question::Describe),
+            (
+                "8202a0",
+                Question::Describe {
+                    format: Format::Deb,
+                },
+            ),
             ("8206a0", Question::Unwrap),
             (
                 "8205a3000701614602a200420102014103",

@@ -8,10 +8,12 @@
 //! - `openpgp`: certificates, digests, signatures, and messages around a package.
 //! - [`format`]: what a package is made of. Each format has a folder.
 //! - `archive`: compressed archives inside a package.
+//! - [`entry`]: the files, links and folders in a package.
 //! - [`part`]: bytes that are read by position.
 
 mod archive;
 mod confine;
+pub mod entry;
 pub mod format;
 mod openpgp;
 pub mod part;

@@ -21,6 +21,12 @@ impl ReadAt for [u8] {
     }
 }
 
+impl<S: ReadAt + ?Sized> ReadAt for &S {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        (**self).read_at(buffer, position)
+    }
+}
+
 /// A reader of a part. An end of the source within the part is an error, not an end.
 #[derive(Debug)]
 pub struct Part<'a, S: ?Sized> {

@@ -50,11 +50,14 @@ fn inspect() -> Result<Finding, Failure> {
     })?;
     let (certificates, question) = hear()?;
     let finding = match question {
-        Question::Describe => format::describe(&package, package.length).map(Finding::Described),
+        Question::Describe { format } => format::of(format)
+            .describe(&package, package.length)
+            .map(Finding::Described),
         Question::Verify {
             at,
             signature,
             allow_unsigned,
+            format,
         } => {
             let trust = Trust {
                 certificates,
@@ -67,7 +70,7 @@ fn inspect() -> Result<Finding, Failure> {
                 .and_then(|is_message| match is_message {
                     true => Ok(Finding::Message),
                     false => trust
-                        .verify(&package, package.length, beside)
+                        .verify(&package, package.length, format::of(format), beside)
                         .map(Finding::Verified),
                 })
         }

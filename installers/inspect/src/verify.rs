@@ -9,7 +9,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    format,
+    format::{PackageFormat, PartDigest},
     openpgp::{
         certificates::Certificates,
         digests::Digests,
@@ -30,13 +30,14 @@ pub(crate) struct Trust {
 
 impl Trust {
     /// Checks the framing first, so that a broken file is reported as malformed.
-    pub(crate) fn verify<S: ReadAt + ?Sized>(
+    pub(crate) fn verify(
         &self,
-        package: &S,
+        package: &dyn ReadAt,
         length: u64,
+        format: &dyn PackageFormat,
         beside: Option<&[u8]>,
     ) -> Result<Verified, Failure> {
-        let inside = format::signature_inside(package, length)?;
+        let inside = format.signature_inside(package, length)?;
         let whole = || Part::new(package, 0..length);
         let (digest, signed) = match (beside, inside) {
             (Some(signature), _) => {
@@ -49,6 +50,7 @@ impl Trust {
             (None, Some(inside)) => {
                 let content = Parts::new(package, inside.covers);
                 let good = self.judge(&inside.packets, &mut Digests::default(), content)?;
+                check_digests(package, inside.digests)?;
                 (sha256(whole())?, Some(signed(good, Form::Inside)))
             }
             (None, None) if self.allow_unsigned => (sha256(whole())?, None),
@@ -74,6 +76,22 @@ impl Trust {
     }
 }
 
+/// Checks the parts whose digests a signature covers.
+fn check_digests(package: &dyn ReadAt, digests: Vec<PartDigest>) -> Result<(), Failure> {
+    for PartDigest {
+        range,
+        sha256: stated,
+    } in digests
+    {
+        if sha256(Part::new(package, range))? != stated {
+            let detail =
+                "the signature does not hold: the package is not the one whose digest was signed";
+            return Err(Failure::new(Cause::BadSignature, detail));
+        }
+    }
+    Ok(())
+}
+
 fn signed(good: Good, form: Form) -> Signed {
     Signed {
         certificate: good.certificate.to_hex().into(),
@@ -93,4 +111,32 @@ fn sha256(content: impl Read) -> Result<[u8; 32], Failure> {
 fn unhashed(error: &anyhow::Error) -> Failure {
     let detail = format!("the package cannot be hashed: {error}");
     Failure::new(Cause::Unavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_does_not_have_its_signed_digest_is_a_bad_signature() {
+        let package = &b"header, payload"[..];
+        let digest = |range, of: &[u8]| PartDigest {
+            range,
+            sha256: sha256(of).unwrap(),
+        };
+        for (digests, expected) in [
+            (vec![], None),
+            (vec![digest(8..15, b"payload")], None),
+            (vec![digest(8..15, b"paYload")], Some(Cause::BadSignature)),
+            (vec![digest(8..14, b"payload")], Some(Cause::BadSignature)),
+            (
+                vec![digest(8..15, b"payload"), digest(0..6, b"Header")],
+                Some(Cause::BadSignature),
+            ),
+            (vec![digest(8..16, b"payload")], Some(Cause::Unavailable)),
+        ] {
+            let got = check_digests(&package, digests.clone());
+            assert_eq!(got.err().map(|it| it.cause), expected, "{digests:?}");
+        }
+    }
 }

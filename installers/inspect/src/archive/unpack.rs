@@ -19,19 +19,33 @@ pub(crate) fn unpack<S: ReadAt + ?Sized>(
     archive: &Archive,
     each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
+    unpacked(file, archive, |content| pass_on(content, each))
+}
+
+/// Hands the unpacked content on to a reader, and passes over what that leaves.
+pub(crate) fn unpacked<S: ReadAt + ?Sized>(
+    file: &S,
+    archive: &Archive,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
     let part = Part::new(file, archive.range.clone());
     let mut packed = BufReader::with_capacity(64 * 1024, part);
+    let to_end = |content: &mut dyn Read| {
+        read(content)?;
+        pass_on(content, |_| Ok(()))
+    };
     match archive.compression {
-        Compression::None => pass_on(&mut packed, each),
-        Compression::Gzip => pass_on(GzDecoder::new(&mut packed), each),
-        Compression::Xz => pass_on(
-            XzReader::new_mem_limit(&mut packed, false, MAX_WINDOW / 1024),
-            each,
-        ),
+        Compression::None => to_end(&mut packed),
+        Compression::Gzip => to_end(&mut GzDecoder::new(&mut packed)),
+        Compression::Xz => to_end(&mut XzReader::new_mem_limit(
+            &mut packed,
+            false,
+            MAX_WINDOW / 1024,
+        )),
         Compression::Zstd => {
             let window = u64::from(MAX_WINDOW);
             let decoder = StreamingDecoder::new_with_max_window_size(&mut packed, window);
-            pass_on(decoder.map_err(io::Error::other)?, each)
+            to_end(&mut decoder.map_err(io::Error::other)?)
         }
     }?;
     match packed.fill_buf()? {

@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 use wharf_frames::{
     Cause, Failure,
-    inspect::{Described, Signed, Verified},
+    inspect::{Described, Format, Signed, Verified},
 };
 use wharf_installers::{
     inspector::{Inspector, Terms},
@@ -74,6 +74,7 @@ impl Bench {
             uid: NOBODY,
             gid: NOBODY,
             time_limit: Duration::from_secs(120),
+            format: Format::Deb,
         }
     }
 

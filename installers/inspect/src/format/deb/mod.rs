@@ -6,8 +6,12 @@ use tar::{Archive as Tar, Entry, EntryType};
 use wharf_frames::{Cause, Failure, inspect::Described};
 
 use crate::{
-    archive::{Archive, end, unpack::unpack},
-    format::Inside,
+    archive::{
+        Archive, end, entries,
+        unpack::{unpack, unpacked},
+    },
+    entry::Each,
+    format::{Inside, PackageFormat},
     part::{ReadAt, read_range, unreadable},
 };
 
@@ -22,32 +26,40 @@ const MAX_CONTROL_TAR: usize = 16 * 1024 * 1024;
 /// tar(5): everything lies at multiples of this, and two blocks of zeros end it.
 const BLOCK: u64 = 512;
 
-/// The signature inside a package of this length, whose framing is sound.
-pub fn signature_inside<S: ReadAt + ?Sized>(
-    file: &S,
-    length: u64,
-) -> Result<Option<Inside>, Failure> {
-    let layout = ar::layout(file, length)?;
-    let Some(origin) = layout.origin.clone() else {
-        return Ok(None);
-    };
-    Ok(Some(Inside {
-        packets: read_range(file, origin).map_err(|error| unreadable(&error))?,
-        covers: layout.signed(),
-    }))
+/// The format .deb.
+pub struct Deb;
+
+impl PackageFormat for Deb {
+    fn signature_inside(&self, file: &dyn ReadAt, length: u64) -> Result<Option<Inside>, Failure> {
+        let layout = ar::layout(file, length)?;
+        let Some(origin) = layout.origin.clone() else {
+            return Ok(None);
+        };
+        Ok(Some(Inside {
+            packets: read_range(file, origin).map_err(|error| unreadable(&error))?,
+            covers: layout.signed(),
+            digests: Vec::new(),
+        }))
+    }
+
+    fn describe(&self, file: &dyn ReadAt, length: u64) -> Result<Described, Failure> {
+        let layout = ar::layout(file, length)?;
+        let tar = control_tar(file, &layout.control);
+        let tar = tar.map_err(|error| malformed("control.tar", &error))?;
+        let control = control_of(&tar).map_err(|error| malformed("control.tar", &error))?;
+        let described = control::parse(&control).map_err(|error| malformed("control", &error))?;
+        end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
+        Ok(described)
+    }
+
+    fn files(&self, file: &dyn ReadAt, length: u64, each: Each<'_>) -> Result<(), Failure> {
+        let layout = ar::layout(file, length)?;
+        let read = unpacked(file, &layout.data, |tar| entries::each(tar, each));
+        read.map_err(|error| malformed("data.tar", &error))
+    }
 }
 
-/// Reads the control data of a package of this length.
-pub fn describe<S: ReadAt + ?Sized>(file: &S, length: u64) -> Result<Described, Failure> {
-    let layout = ar::layout(file, length)?;
-    let tar = unpacked(file, &layout.control).map_err(|error| malformed("control.tar", &error))?;
-    let control = control_of(&tar).map_err(|error| malformed("control.tar", &error))?;
-    let described = control::parse(&control).map_err(|error| malformed("control", &error))?;
-    end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
-    Ok(described)
-}
-
-fn unpacked<S: ReadAt + ?Sized>(file: &S, archive: &Archive) -> io::Result<Vec<u8>> {
+fn control_tar(file: &dyn ReadAt, archive: &Archive) -> io::Result<Vec<u8>> {
     let mut tar = Vec::new();
     unpack(file, archive, |bytes| {
         if tar.len() + bytes.len() > MAX_CONTROL_TAR {

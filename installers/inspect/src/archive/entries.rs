@@ -1,0 +1,106 @@
+//! The entries of a tar archive, as dpkg reads it (tar(5), dpkg's lib/dpkg/tar.c). Whatever dpkg does not unpack, or reads
+//! in another way than this module does, is an error.
+
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
+
+use tar::{Archive as Tar, Entry as Raw, EntryType, Header};
+
+use crate::entry::{Each, Entry, Kind};
+
+/// The longest path, and the longest target of a link: PATH_MAX of Linux.
+const MAX_PATH: u64 = 4096;
+
+/// Hands each entry on. As dpkg does, it ignores what follows the end of the archive.
+pub(crate) fn each(tar: &mut dyn Read, each: Each<'_>) -> io::Result<()> {
+    let (mut long_path, mut long_target) = (None, None);
+    for entry in Tar::new(tar).entries()?.raw(true) {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        let long = match kind {
+            EntryType::GNULongName => &mut long_path,
+            EntryType::GNULongLink => &mut long_target,
+            _ => {
+                pass_on(&mut entry, long_path.take(), long_target.take(), &mut *each)?;
+                continue;
+            }
+        };
+        if long.replace(long_name(&mut entry)?).is_some() {
+            return Err(io::Error::other("two long names of one entry in it"));
+        }
+    }
+    match (long_path, long_target) {
+        (None, None) => Ok(()),
+        _ => Err(io::Error::other("it ends after a long name")),
+    }
+}
+
+fn pass_on<R: Read>(
+    entry: &mut Raw<'_, R>,
+    path: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+    each: Each<'_>,
+) -> io::Result<()> {
+    let header = entry.header().clone();
+    check_kind(&header)?;
+    let path = path.map_or_else(|| header.path_bytes(), Cow::Owned);
+    let target = target.map_or_else(|| header.link_name_bytes().unwrap_or_default(), Cow::Owned);
+    if path.is_empty() {
+        return Err(io::Error::other("an entry without a name in it"));
+    }
+    let kind = match header.entry_type() {
+        // dpkg takes a file whose name ends like that for a folder.
+        EntryType::Regular if !path.ends_with(b"/") => Kind::File(entry),
+        // dpkg reads no content of anything but a file: it would take the content for the next header.
+        _ if header.entry_size()? > 0 => {
+            return Err(io::Error::other(
+                "content of an entry that is no file in it",
+            ));
+        }
+        EntryType::Regular | EntryType::Directory => Kind::Folder,
+        EntryType::Symlink => Kind::Link(&target),
+        EntryType::Link => Kind::HardLink(&target),
+        _ => Kind::Special,
+    };
+    each(Entry { path: &path, kind })
+}
+
+/// Whether dpkg unpacks an entry with this header, and finds its path where the crate `tar` finds it.
+fn check_kind(header: &Header) -> io::Result<()> {
+    let kind = header.entry_type();
+    let is_unpacked = matches!(
+        kind,
+        EntryType::Regular
+            | EntryType::Directory
+            | EntryType::Symlink
+            | EntryType::Link
+            | EntryType::Char
+            | EntryType::Block
+            | EntryType::Fifo
+    );
+    if !is_unpacked {
+        let kind = char::from(kind.as_byte());
+        return Err(io::Error::other(format!(
+            "an entry of the type {kind:?} in it, which dpkg does not unpack"
+        )));
+    }
+    let is_known = header.as_ustar().is_some() || header.as_gnu().is_some();
+    match is_known || !header.as_old().pad.starts_with(b"ustar") {
+        true => Ok(()),
+        false => Err(io::Error::other("an entry of an unknown kind of tar in it")),
+    }
+}
+
+/// The name in an entry of GNU tar that stands before the entry of this name.
+fn long_name(entry: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut name = Vec::new();
+    entry.take(MAX_PATH + 1).read_to_end(&mut name)?;
+    if name.len() as u64 > MAX_PATH {
+        return Err(io::Error::other("a name in it is too long"));
+    }
+    let end = name.iter().position(|&byte| byte == 0);
+    name.truncate(end.unwrap_or(name.len()));
+    Ok(name)
+}
