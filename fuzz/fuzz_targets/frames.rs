@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wharf_frames::{decode, encode, fetch, inspect, installer};
+use wharf_frames::{decode, encode, fetch, inspect, installer, packed::PackedFiles};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = decode::<installer::Request>(bytes) {
@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = decode::<fetch::Request>(bytes);
     let _ = decode::<fetch::Event>(bytes);
     let _ = decode::<inspect::Question>(bytes);
+    let _ = PackedFiles::default().take(bytes);
     if let Ok(packet) = <&[u8; inspect::FINDING_LENGTH]>::try_from(bytes) {
         let _ = inspect::Finding::from_packet(packet);
     }

@@ -1,5 +1,5 @@
-//! Asks wharf-inspect about a package: starts it, hands it descriptors and frames, and believes nothing but a frame of fixed
-//! length. Certificates, signatures and packages are parsed in that child alone, which links other crates than this one.
+//! Asks wharf-inspect about a package: starts it, hands it descriptors and frames, and takes nothing but bounded frames.
+//! Certificates, signatures and packages are parsed in that child alone, which links other crates than this one.
 
 use std::{
     fs::File,
@@ -31,6 +31,7 @@ use wharf_frames::{
     inspect::{
         Certificate, Described, FINDING_LENGTH, Finding, Format, Question, SignedDigest, Verified,
     },
+    packed::{PackedFile, PackedFiles, Wanted},
 };
 
 use crate::{keyring::Keyring, process::wait_for_event};
@@ -126,20 +127,43 @@ impl Inspector {
         message: BorrowedFd<'_>,
         each: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<Vec<u8>, InspectError> {
-        let (mut child, socket) = self.started(message, Stdio::piped())?;
-        let begun = Instant::now();
-        ask(&socket, &[Question::Unwrap], begun + self.time_limit)?;
-        let pipe = child.0.stderr.take();
-        let pipe = pipe.ok_or_else(|| unavailable("wharf-inspect has no pipe".to_owned()))?;
-        let length = pump(pipe, begun + self.time_limit, each)?;
-        let answer = hear(&socket, Instant::now() + self.time_limit);
-        let status = child.end();
-        match answer?.ok_or_else(|| how_it_ended(status))? {
-            Finding::Unwrapped(unwrapped) if unwrapped.length == length => {
+        match self.run_with_pipe(message, &Question::Unwrap, self.time_limit, each)? {
+            (Finding::Unwrapped(unwrapped), length) if unwrapped.length == length => {
                 Ok(unwrapped.signatures.into())
             }
-            Finding::Unwrapped(_) => Err(garbage("it wrote another package than it says")),
-            other => Err(no_such_answer(other)),
+            (Finding::Unwrapped(_), _) => Err(garbage("it wrote another package than it says")),
+            (other, _) => Err(no_such_answer(other)),
+        }
+    }
+
+    /// The wanted files of a package. Only for a package that [`Inspector::verify`] let through.
+    pub fn files(
+        &self,
+        package: BorrowedFd<'_>,
+        wanted: &[Wanted],
+    ) -> Result<Vec<PackedFile>, InspectError> {
+        let length = length_of(package)?;
+        let question = Question::Files {
+            format: self.format,
+            wanted: wanted.to_vec(),
+        };
+        // It unpacks the whole package before it writes much: a device that unpacks one MiB a second is fast enough.
+        let time_limit = self.time_limit + Duration::from_secs(length >> 20);
+        let mut taken = PackedFiles::default();
+        let each = |bytes: &[u8]| {
+            let taken = taken.take(bytes);
+            taken.map_err(|error| unreadable(&error.to_string()))
+        };
+        let (finding, _) = self.run_with_pipe(package, &question, time_limit, each)?;
+        let Finding::Files(number) = finding else {
+            return Err(no_such_answer(finding));
+        };
+        let files = taken
+            .finish()
+            .map_err(|error| garbage(&error.to_string()))?;
+        match files.len() == number as usize {
+            true => Ok(files),
+            false => Err(garbage("it wrote other files than it says")),
         }
     }
 
@@ -207,6 +231,26 @@ impl Inspector {
         answer?.ok_or_else(|| how_it_ended(status))
     }
 
+    /// Asks, passes on what comes through the pipe, and returns the answer with the length of that.
+    fn run_with_pipe(
+        &self,
+        package: BorrowedFd<'_>,
+        question: &Question,
+        time_limit: Duration,
+        each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(Finding, u64), InspectError> {
+        let (mut child, socket) = self.started(package, Stdio::piped())?;
+        let deadline = Instant::now() + time_limit;
+        ask(&socket, std::slice::from_ref(question), deadline)?;
+        let pipe = child.0.stderr.take();
+        let pipe = pipe.ok_or_else(|| unavailable("wharf-inspect has no pipe".to_owned()))?;
+        let length = pump(pipe, deadline, each)?;
+        let answer = hear(&socket, Instant::now() + self.time_limit);
+        let status = child.end();
+        let finding = answer?.ok_or_else(|| how_it_ended(status))?;
+        Ok((finding, length))
+    }
+
     fn started(
         &self,
         package: BorrowedFd<'_>,
@@ -237,6 +281,14 @@ impl Inspector {
             .spawn()?;
         Ok((Running(child), ours))
     }
+}
+
+/// The length of a package.
+fn length_of(package: BorrowedFd<'_>) -> Result<u64, Failure> {
+    let file = package.try_clone_to_owned().map(File::from);
+    let length = file.and_then(|file| file.metadata());
+    let length = length.map(|metadata| metadata.len());
+    length.map_err(|error| unavailable(format!("the package cannot be read: {error}")))
 }
 
 /// Stands in for a package in a question that is about none.
@@ -373,10 +425,14 @@ fn socket_failed(error: Errno) -> InspectError {
     unavailable(format!("the socket to wharf-inspect failed: {error}")).into()
 }
 
-/// The fault of whatever it read, as far as anybody can tell.
+/// Blames the package, since nobody can tell.
 fn garbage(why: &str) -> InspectError {
+    unreadable(why).into()
+}
+
+fn unreadable(why: &str) -> Failure {
     let detail = format!("wharf-inspect could not read the package: {why}");
-    Failure::new(Cause::Malformed, detail).into()
+    Failure::new(Cause::Malformed, detail)
 }
 
 fn too_slow() -> InspectError {

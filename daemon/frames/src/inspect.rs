@@ -3,7 +3,9 @@
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
-use crate::{Cause, Failure, FrameError, PackageName, PackageVersion, Text, encode};
+use crate::{
+    Cause, Failure, FrameError, PackageName, PackageVersion, Text, encode, packed::Wanted,
+};
 
 /// The length of each finding's packet.
 pub const FINDING_LENGTH: usize = 4096;
@@ -77,6 +79,18 @@ pub enum Question {
     /// descriptor 2.
     #[n(6)]
     Unwrap,
+    /// Asks for the files of the package that are wanted. Answer: [`Finding::Files`], after each of them is written to
+    /// descriptor 2 as a [`crate::packed::PackedFile`].
+    #[n(7)]
+    Files {
+        /// The format of the package.
+        #[n(0)]
+        #[cbor(default, skip_if = "Format::is_default")]
+        format: Format,
+        /// The wanted files.
+        #[n(1)]
+        wanted: Vec<Wanted>,
+    },
     /// Asks whether this signature still holds. Answer: [`Finding::StillHolds`].
     #[n(5)]
     StillHolds {
@@ -127,6 +141,9 @@ pub enum Finding {
     /// To [`Question::Unwrap`].
     #[n(7)]
     Unwrapped(#[n(0)] Unwrapped),
+    /// To [`Question::Files`]: the number of files that were written.
+    #[n(8)]
+    Files(#[n(0)] u32),
     /// To [`Question::Certificate`]; none if the keyring has fewer certificates.
     #[n(5)]
     Certificate(#[n(0)] Option<Certificate>),
@@ -384,6 +401,17 @@ mod tests {
             ),
             ("8206a0", Question::Unwrap),
             (
+                "8207a10181a30062612f01f402f5",
+                Question::Files {
+                    format: Format::Deb,
+                    wanted: vec![Wanted {
+                        folder: "a/".into(),
+                        anywhere: false,
+                        text: true,
+                    }],
+                },
+            ),
+            (
                 "8205a3000701614602a200420102014103",
                 Question::StillHolds {
                     at: 7,
@@ -441,6 +469,7 @@ mod tests {
                     length: 2,
                 }),
             ),
+            ("8208a10005", Finding::Files(5)),
             ("8205a0", Finding::Certificate(None)),
         ] {
             assert_eq!(encode(&finding).unwrap(), bytes(hex), "{finding:?}");

@@ -5,6 +5,7 @@
 //! - [`installer`]: the requests of wharfd to the installer, and the replies.
 //! - [`fetch`]: the request of wharfd to wharf-fetch, and the events.
 //! - [`inspect`]: the questions of root's programs to wharf-inspect, and its findings.
+//! - [`packed`]: the files of a package that wharf-inspect hands to root's programs.
 //! - [`cause`]: the causes of failures, from which wharfd derives Update Results.
 //! - [`calendar`]: the form of a day in the text of a failure.
 //! - [`names`], [`ids`], [`text`], [`Secret`]: the types of their fields.
@@ -23,6 +24,7 @@ pub mod ids;
 pub mod inspect;
 pub mod installer;
 pub mod names;
+pub mod packed;
 pub mod text;
 
 pub use cause::{Cause, Failure};

@@ -5,6 +5,7 @@
 //! - [`run`]: the descriptors, the question, the answer.
 //! - `confine`: gives up every privilege before the first byte is read.
 //! - `verify`: the signer of the package, by a signature beside it or inside it.
+//! - `files`: the files of the package that are wanted.
 //! - `openpgp`: certificates, digests, signatures, and messages around a package.
 //! - [`format`]: what a package is made of. Each format has a folder.
 //! - `archive`: compressed archives inside a package.
@@ -14,6 +15,7 @@
 mod archive;
 mod confine;
 pub mod entry;
+mod files;
 pub mod format;
 mod openpgp;
 pub mod part;

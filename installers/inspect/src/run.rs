@@ -1,5 +1,5 @@
-//! One question and one answer: the package is on descriptor 0, the socket to root's side on descriptor 1. A package from
-//! inside a message is written to the pipe on descriptor 2.
+//! One question and one answer. The package is on descriptor 0, the socket to root's side on descriptor 1. A package from
+//! inside a message, and files of a package, are written to the pipe on descriptor 2.
 
 use std::{
     fs::{self, File},
@@ -22,7 +22,7 @@ use wharf_frames::{
 
 use crate::{
     confine::confine,
-    format,
+    files, format,
     openpgp::{certificates::Certificates, message, signature},
     part::{ReadAt, read_range, unreadable},
     verify::Trust,
@@ -76,6 +76,10 @@ fn inspect() -> Result<Finding, Failure> {
         }
         Question::Unwrap => {
             message::unwrap(&package, package.length, io::stderr()).map(Finding::Unwrapped)
+        }
+        Question::Files { format, wanted } => {
+            let (format, length) = (format::of(format), package.length);
+            files::write(&package, length, format, &wanted, &mut io::stderr()).map(Finding::Files)
         }
         Question::StillHolds {
             at,

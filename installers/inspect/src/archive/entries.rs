@@ -51,15 +51,18 @@ fn pass_on<R: Read>(
         return Err(io::Error::other("an entry without a name in it"));
     }
     let kind = match header.entry_type() {
-        // dpkg takes a file whose name ends like that for a folder.
-        EntryType::Regular if !path.ends_with(b"/") => Kind::File(entry),
+        // By its type byte, dpkg takes it for a file or for a folder.
+        EntryType::Regular if path.ends_with(b"/") => {
+            return Err(io::Error::other("a file in it whose name ends with '/'"));
+        }
+        EntryType::Regular => Kind::File(entry),
         // dpkg reads no content of anything but a file: it would take the content for the next header.
         _ if header.entry_size()? > 0 => {
             return Err(io::Error::other(
                 "content of an entry that is no file in it",
             ));
         }
-        EntryType::Regular | EntryType::Directory => Kind::Folder,
+        EntryType::Directory => Kind::Folder,
         EntryType::Symlink => Kind::Link(&target),
         EntryType::Link => Kind::HardLink(&target),
         _ => Kind::Special,

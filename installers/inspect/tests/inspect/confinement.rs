@@ -25,6 +25,7 @@ use nix::{
 use wharf_frames::{
     Cause, Failure,
     inspect::{FINDING_LENGTH, Finding, Verified},
+    packed::PackedFile,
 };
 use wharf_installers::{
     inspector::{InspectError, Inspector, Terms},
@@ -219,6 +220,47 @@ fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
 }
 
 #[test]
+fn a_run_that_writes_anything_but_the_files_that_it_counts_is_malformed() {
+    let bench = Bench::new();
+    let package = File::open(Recipe::default().build(&bench)).unwrap();
+    let one = Finding::Files(1).to_packet().unwrap();
+    fs::write(bench.path("one"), one).unwrap();
+    let one = bench.path("one").display().to_string();
+    let file = |path: &str| PackedFile {
+        path: path.to_owned(),
+        target: None,
+        content: Vec::new().into(),
+    };
+    for (name, path) in [("file", "a"), ("parent", "a/../b")] {
+        fs::write(bench.path(name), file(path).to_frame().unwrap()).unwrap();
+    }
+    for (script, is_one) in [
+        ("cat file >&2", true),
+        (":", false),
+        ("cat file file >&2", false),
+        ("cat parent >&2", false),
+        ("printf x >&2", false),
+        ("head -c 4 /dev/zero >&2", false),
+        ("yes >&2", false),
+        ("cat file >&2; exit", false),
+    ] {
+        let folder = bench.path("").display().to_string();
+        let script = format!("cd {folder}; {script}; dd bs={FINDING_LENGTH} if={one} 2>&-");
+        let got = impostor(&bench, &script).files(package.as_fd(), &[]);
+        match got {
+            Ok(files) if is_one => assert_eq!(files, [file("a")], "{script}"),
+            Err(InspectError::Failed(failure)) if !is_one => {
+                assert!(
+                    failure.cause == Cause::Malformed && broke(&failure),
+                    "{script}: {failure}"
+                );
+            }
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_run_that_is_ended_from_outside_says_nothing_about_the_package() {
     let bench = Bench::new();
     let package = File::open(Recipe::default().build(&bench)).unwrap();
@@ -259,8 +301,9 @@ fn a_run_that_takes_too_long_is_ended() {
         ..impostor(&bench, "exec sleep 600")
     };
     let begun = Instant::now();
-    let error = inspector.describe(package.as_fd()).unwrap_err();
-    assert_eq!(error, InspectError::Broke("it took too long".to_owned()));
+    let too_long = InspectError::Broke("it took too long".to_owned());
+    assert_eq!(inspector.describe(package.as_fd()), Err(too_long.clone()));
+    assert_eq!(inspector.files(package.as_fd(), &[]), Err(too_long));
     assert!(
         begun.elapsed() < Duration::from_secs(300),
         "{:?}",

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use wharf_frames::{
     Cause, Failure,
     inspect::{Described, Format, Signed, Verified},
+    packed::{PackedFile, Wanted},
 };
 use wharf_installers::{
     inspector::{Inspector, Terms},
@@ -138,6 +139,15 @@ impl Bench {
             .inspector()
             .describe(File::open(package).unwrap().as_fd());
         Ok(described?)
+    }
+
+    pub(crate) fn files(
+        &self,
+        package: &Path,
+        wanted: &[Wanted],
+    ) -> Result<Vec<PackedFile>, Failure> {
+        let package = File::open(package).unwrap();
+        Ok(self.inspector().files(package.as_fd(), wanted)?)
     }
 
     /// Whether a signature that was judged still holds at this time.
@@ -325,20 +335,26 @@ impl<'a> Recipe<'a> {
 
     pub(crate) fn build(&self, bench: &Bench) -> PathBuf {
         let tree = tempfile::tempdir().unwrap();
-        let debian = tree.path().join("DEBIAN");
-        fs::create_dir(&debian).unwrap();
-        fs::set_permissions(&debian, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(debian.join("control"), self.control).unwrap();
         for file in self.files {
             fs::write(tree.path().join(file), "hello, world\n".repeat(1000)).unwrap();
         }
+        self.build_from(bench, tree.path())
+    }
+
+    /// A package of the files in this folder.
+    pub(crate) fn build_from(&self, bench: &Bench, tree: &Path) -> PathBuf {
+        fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).unwrap();
+        let debian = tree.join("DEBIAN");
+        fs::create_dir_all(&debian).unwrap();
+        fs::set_permissions(&debian, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(debian.join("control"), self.control).unwrap();
         let path = bench.path("hello.deb");
         let mut dpkg_deb = Command::new("dpkg-deb");
         dpkg_deb.args(["--root-owner-group", "--uniform-compression"]);
         dpkg_deb
             .arg(format!("-Z{}", self.compression))
             .arg("--build");
-        run(dpkg_deb.arg(tree.path()).arg(&path));
+        run(dpkg_deb.arg(tree).arg(&path));
         path
     }
 }

@@ -9,6 +9,7 @@
 
 mod confinement;
 mod contents;
+mod files;
 mod fixture;
 mod framing;
 mod judges;

@@ -1,0 +1,278 @@
+//! The files of a package that wharf-inspect hands to root's programs: which are wanted, and each as a frame with its
+//! length in front, since they go through a pipe.
+
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+use crate::FrameError;
+
+/// The most wanted files of one package.
+pub const MAX_FILES: usize = 4096;
+
+/// The longest content of one.
+pub const MAX_CONTENT: usize = 1024 * 1024;
+
+/// The most bytes of all contents together.
+pub const MAX_CONTENTS: usize = 16 * 1024 * 1024;
+
+/// The longest path, and the longest target: PATH_MAX of Linux.
+pub const MAX_PATH: usize = 4096;
+
+/// The longest frame, without its length.
+const MAX_FRAME: usize = MAX_CONTENT + 4 * MAX_PATH;
+
+/// The length of the length of a frame.
+const HEAD: usize = 4;
+
+/// Files that are wanted of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Wanted {
+    /// The folder that has them, or a folder of which has them: its path below the root, with a slash at the end.
+    #[n(0)]
+    pub folder: String,
+    /// The folder may lie in any other one.
+    #[n(1)]
+    pub anywhere: bool,
+    /// Their content is wanted too.
+    #[n(2)]
+    pub text: bool,
+}
+
+impl Wanted {
+    /// Whether a file of this path is wanted. The path is one that [`plain`] returned.
+    pub fn matches(&self, path: &str) -> bool {
+        let below = |path: &str| path.len() > self.folder.len() && path.starts_with(&self.folder);
+        let mut folders = path.match_indices('/');
+        below(path) || self.anywhere && folders.any(|(at, _)| path.get(at + 1..).is_some_and(below))
+    }
+}
+
+/// A file or a symbolic link of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PackedFile {
+    /// Its path below the root, as [`plain`] returns it.
+    #[n(0)]
+    pub path: String,
+    /// The target of a symbolic link, as the package has it.
+    #[n(1)]
+    pub target: Option<String>,
+    /// The content of a file, if that is wanted.
+    #[n(2)]
+    pub content: ByteVec,
+}
+
+/// The path below the root at which a package manager unpacks a file of this path: without what says nothing, as the
+/// kernel reads it. None for the root itself, and for a path with `..` in it, which no sound package has.
+pub fn plain(path: &str) -> Option<String> {
+    let says_something = |part: &&str| !matches!(*part, "" | ".");
+    let parts: Vec<&str> = path.split('/').filter(says_something).collect();
+    (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
+}
+
+impl PackedFile {
+    /// The frame, with its length in front.
+    pub fn to_frame(&self) -> Result<Vec<u8>, FrameError> {
+        let mut frame = vec![0; HEAD];
+        minicbor::encode(self, &mut frame).map_err(|e| FrameError::Malformed(e.to_string()))?;
+        let length = frame.len() - HEAD;
+        if length > MAX_FRAME {
+            return Err(FrameError::TooLong(length));
+        }
+        let head = u32::try_from(length).map_err(|_| FrameError::TooLong(length))?;
+        for (place, byte) in frame.iter_mut().zip(head.to_be_bytes()) {
+            *place = byte;
+        }
+        Ok(frame)
+    }
+
+    fn check(&self) -> Result<(), FrameError> {
+        let target = self.target.as_deref().unwrap_or_default();
+        let is_one = plain(&self.path).as_deref() == Some(&self.path)
+            && self.path.len() <= MAX_PATH
+            && target.len() <= MAX_PATH
+            && self.content.len() <= MAX_CONTENT;
+        match is_one {
+            true => Ok(()),
+            false => Err(FrameError::Malformed("not a file of a package".to_owned())),
+        }
+    }
+}
+
+/// Takes the bytes of a pipe, in pieces of any length, and finds the files in them.
+#[derive(Debug, Default)]
+pub struct PackedFiles {
+    /// Bytes that are no whole frame yet.
+    rest: Vec<u8>,
+    files: Vec<PackedFile>,
+    contents: usize,
+}
+
+impl PackedFiles {
+    /// Takes the next bytes.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+        self.rest.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some(frame) = next_frame(self.rest.get(at..).unwrap_or_default())? {
+            at += HEAD + frame.len();
+            let mut decoder = minicbor::Decoder::new(frame);
+            let file: PackedFile = decoder
+                .decode()
+                .map_err(|e| FrameError::Malformed(e.to_string()))?;
+            if decoder.position() != frame.len() {
+                return Err(FrameError::Trailing(frame.len() - decoder.position()));
+            }
+            file.check()?;
+            self.contents += file.content.len();
+            self.files.push(file);
+            if self.files.len() > MAX_FILES || self.contents > MAX_CONTENTS {
+                return Err(FrameError::Malformed("too many files".to_owned()));
+            }
+        }
+        self.rest.drain(..at);
+        Ok(())
+    }
+
+    /// The files, at the end of the pipe.
+    pub fn finish(self) -> Result<Vec<PackedFile>, FrameError> {
+        match self.rest.len() {
+            0 => Ok(self.files),
+            more => Err(FrameError::Trailing(more)),
+        }
+    }
+}
+
+/// The frame at the beginning of these bytes, once it is whole.
+fn next_frame(bytes: &[u8]) -> Result<Option<&[u8]>, FrameError> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+        return Ok(None);
+    };
+    match u32::from_be_bytes(*head) as usize {
+        length @ ..=MAX_FRAME => Ok(rest.get(..length)),
+        length => Err(FrameError::TooLong(length)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(folder: &str, anywhere: bool) -> Wanted {
+        Wanted {
+            folder: folder.to_owned(),
+            anywhere,
+            text: false,
+        }
+    }
+
+    fn file(path: &str, content: Vec<u8>) -> PackedFile {
+        PackedFile {
+            path: path.to_owned(),
+            target: None,
+            content: content.into(),
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_as_the_kernel_reads_it() {
+        for (path, expected) in [
+            ("./usr/lib/a", Some("usr/lib/a")),
+            ("/usr/lib/a", Some("usr/lib/a")),
+            (".//./usr//lib/./a/", Some("usr/lib/a")),
+            ("usr/lib/a..b/...", Some("usr/lib/a..b/...")),
+            ("./", None),
+            ("", None),
+            ("..", None),
+            ("./usr/../etc/a", None),
+        ] {
+            assert_eq!(plain(path).as_deref(), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_wanted_where_its_folder_lies() {
+        for (wanted, path, expected) in [
+            (wanted("etc/init.d/", false), "etc/init.d/a", true),
+            (wanted("etc/init.d/", false), "etc/init.d/a/b", true),
+            (wanted("etc/init.d/", false), "etc/init.d", false),
+            (wanted("etc/init.d/", false), "opt/etc/init.d/a", false),
+            (wanted("etc/init.d/", false), "etc/init.de/a", false),
+            (wanted("etc/init.d/", true), "etc/init.d/a", true),
+            (wanted("etc/init.d/", true), "opt/etc/init.d/a", true),
+            (wanted("etc/init.d/", true), "opt/xetc/init.d/a", false),
+            (wanted("etc/init.d/", true), "opt/etc/init.d/", false),
+        ] {
+            assert_eq!(wanted.matches(path), expected, "{path} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn files_come_back_in_whatever_pieces_they_come() {
+        let files = [
+            file(&"p".repeat(MAX_PATH), vec![0xff; MAX_CONTENT]),
+            PackedFile {
+                path: "a".into(),
+                target: Some("é".repeat(MAX_PATH / 2)),
+                content: vec![].into(),
+            },
+            file("b", b"text".to_vec()),
+        ];
+        let frames: Vec<u8> = files.iter().flat_map(|it| it.to_frame().unwrap()).collect();
+        for piece in [1_000, 64 * 1024, frames.len()] {
+            let mut taken = PackedFiles::default();
+            for bytes in frames.chunks(piece) {
+                taken.take(bytes).unwrap();
+            }
+            assert_eq!(taken.finish().unwrap(), files, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let long = file("a", vec![0; MAX_FRAME]);
+        assert!(matches!(long.to_frame(), Err(FrameError::TooLong(_))));
+        let frame = |file: PackedFile| file.to_frame().unwrap();
+        let whole = frame(file("a", vec![]));
+        for (what, bytes) in [
+            ("..", frame(file("a/../b", vec![]))),
+            ("not plain", frame(file("/a", vec![]))),
+            (
+                "a long path",
+                frame(file(&"p".repeat(MAX_PATH + 1), vec![])),
+            ),
+            ("a long content", frame(file("a", vec![0; MAX_CONTENT + 1]))),
+            ("a long frame", vec![0xff; HEAD]),
+            ("no CBOR", vec![0, 0, 0, 1, 0xff]),
+            (
+                "bytes after it",
+                [&[0, 0, 0, whole[3] + 1], &whole[HEAD..], &[0]].concat(),
+            ),
+        ] {
+            let taken = PackedFiles::default().take(&bytes);
+            assert!(taken.is_err(), "{what}");
+        }
+        let mut cut = PackedFiles::default();
+        cut.take(&whole[..whole.len() - 1]).unwrap();
+        assert!(cut.finish().is_err(), "cut short");
+    }
+
+    #[test]
+    fn more_files_than_a_package_may_have_are_refused() {
+        let small = file("a", vec![]).to_frame().unwrap();
+        let large = file("a", vec![0; MAX_CONTENT]).to_frame().unwrap();
+        for (frame, most) in [(small, MAX_FILES), (large, MAX_CONTENTS / MAX_CONTENT)] {
+            let mut taken = PackedFiles::default();
+            for _ in 0..most {
+                taken.take(&frame).unwrap();
+            }
+            assert!(taken.take(&frame).is_err(), "{most}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>) {
+            let _ = PackedFiles::default().take(&bytes);
+        }
+    }
+}
