@@ -86,8 +86,9 @@ pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, 
     })
 }
 
-/// wharf-inspect, which lies beside this program and runs as its own user of the root.
-pub fn open_inspector(root: &Root) -> Result<Inspector, Failure> {
+/// wharf-inspect, which lies beside this program and runs as its own user of the root. It looks into packages of the
+/// package manager that policy names.
+pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure> {
     let unavailable = |why: String| Failure::new(Cause::Unavailable, why);
     let user =
         users::user(root, "wharf-inspect").map_err(|error| unavailable(error.to_string()))?;
@@ -98,6 +99,10 @@ pub fn open_inspector(root: &Root) -> Result<Inspector, Failure> {
         uid: user.uid,
         gid: user.gid,
         time_limit: limits::INSPECTION,
-        format: Format::Deb,
+        format: match policy.backend {
+            Backend::Apt => Format::Deb,
+            #[cfg(feature = "simulated")]
+            Backend::Simulated => Format::Simulated,
+        },
     })
 }

@@ -173,7 +173,10 @@ pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), Failu
 mod tests {
     use std::time::Duration;
 
-    use wharf_frames::{inspect::SignedDigest, installer::Package};
+    use wharf_frames::{
+        inspect::{Format, SignedDigest},
+        installer::Package,
+    };
 
     use super::*;
     use crate::{durable, simulated::Simulated};

@@ -1,5 +1,6 @@
 //! A simulated package manager, complete, for tests: files below the root are its database, its services, its lock
-//! and its faults. It keeps the same contract as apt.
+//! and its faults. It keeps the same contract as apt. Its packages have a format of their own. A version is a list of
+//! decimal numbers with dots between them, compared number by number: `2` < `2.0` < `2.1` < `10`.
 //!
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version, `NAME_active` is there while it runs, `NAME_half` while
 //! work on it is unfinished, `NAME_configuration` from its first installation until it is purged, `history` has a line for
@@ -25,7 +26,6 @@ use wharf_frames::{
 
 use crate::{
     backend::{Change, Client, Installer, Listener, Manner, PackageFile, Progress, Unit},
-    debian::version,
     durable, fault,
     root::Root,
 };
@@ -139,11 +139,15 @@ impl Installer for Simulated {
     }
 
     fn is_name(&self, name: &PackageName) -> bool {
-        version::is_name(name.as_str())
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let name = name.as_str().as_bytes();
+        let begins = name.first().is_some_and(|&byte| plain(byte));
+        begins && name.iter().all(|&byte| plain(byte) || byte == b'-')
     }
 
     fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering {
-        version::compare(left.as_str(), right.as_str())
+        let text = || left.as_str().cmp(right.as_str());
+        numbers(left).cmp(&numbers(right)).then_with(text)
     }
 
     fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure> {
@@ -165,6 +169,11 @@ impl Installer for Simulated {
     }
 
     fn plan(&self, file: &PackageFile, _: Manner) -> Result<Vec<Installed>, Failure> {
+        let version = &file.package.version;
+        if numbers(version).is_none() {
+            let detail = format!("'{version}' is no version for simulated");
+            return Err(Failure::new(Cause::Malformed, detail));
+        }
         self.refuse_if("held", Cause::Held)?;
         self.refuse_if("needs", Cause::Dependency)?;
         Ok(vec![Installed {
@@ -316,6 +325,59 @@ impl Installer for Simulated {
     }
 }
 
+/// The numbers of a version, with dots between them, of at most nine digits each. What is no version is lower than any.
+fn numbers(version: &PackageVersion) -> Option<Vec<u32>> {
+    let number = |digits: &str| {
+        let is_one = (1..=9).contains(&digits.len())
+            && digits.bytes().all(|it| it.is_ascii_digit())
+            && (digits == "0" || !digits.starts_with('0'));
+        is_one.then(|| digits.parse().ok()).flatten()
+    };
+    version.as_str().split('.').map(number).collect()
+}
+
 fn failed(error: io::Error) -> Failure {
     Failure::new(Cause::PackageManager, format!("simulated: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> PackageVersion {
+        PackageVersion::new(text).unwrap()
+    }
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        let ascending = [
+            "0",
+            "0.9",
+            "0.10",
+            "1",
+            "2",
+            "2.0",
+            "2.0.1",
+            "2.1",
+            "10",
+            "999999999",
+        ];
+        for pair in ascending.windows(2) {
+            let [lower, higher] = [0, 1].map(|at| numbers(&version(pair[at])));
+            assert!(lower.is_some() && lower < higher, "{pair:?}");
+        }
+        for text in [
+            "1-1",
+            "1:1",
+            "1~1",
+            "1a",
+            "1.",
+            ".1",
+            "1..1",
+            "01",
+            "1000000000",
+        ] {
+            assert_eq!(numbers(&version(text)), None, "{text}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     debian_root::DebianRoot,
     network::Network,
+    package::Package,
     process::Process,
     programs::{Reachable, programs},
     scratch_root::{ScratchRoot, WHARFD},
@@ -123,6 +124,14 @@ impl Gateway {
         match &self.root {
             Root::Debian(root) => root.path(),
             Root::Scratch(root) => root.path(),
+        }
+    }
+
+    /// Builds a package for the package manager of this gateway.
+    pub fn build(&self, package: &Package, into: &Path) -> PathBuf {
+        match &self.root {
+            Root::Debian(_) => package.build(into),
+            Root::Scratch(_) => package.build_simulated(into),
         }
     }
 

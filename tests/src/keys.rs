@@ -232,8 +232,20 @@ impl Keys {
         message
     }
 
-    /// Signs a .deb by debsigs: the signature becomes its member `_gpgorigin`.
+    /// Signs inside the package: a .deb by debsigs, one of the simulated package manager with a signature at its end.
     pub fn sign_inside(&self, signer: Signer, package: &Path) {
+        if package.extension().is_some_and(|it| it == "simulated") {
+            let mut gpg = self.home.gpg();
+            gpg.args(["--local-user", &signer.user_id(), "--output", "-"]);
+            let signature = output_of(gpg.arg("--detach-sign").arg(package));
+            let line = format!("signature: {}\n", signature.len());
+            let end = [line.as_bytes(), &signature].concat();
+            return fs::OpenOptions::new()
+                .append(true)
+                .open(package)
+                .and_then(|mut file| file.write_all(&end))
+                .unwrap_or_else(|error| panic!("{package:?} cannot be signed: {error}"));
+        }
         output_of(
             Command::new("debsigs")
                 .args(["--sign=origin", "--default-key"])

@@ -1,4 +1,4 @@
-//! Debian packages as tests need them, built by dpkg-deb: the same description gives the same bytes.
+//! Packages as tests need them: the same description gives the same bytes.
 
 use std::{
     fs::{self, Permissions},
@@ -170,7 +170,32 @@ impl Package {
         self.file(&path, incompressible(size))
     }
 
-    /// Builds it as `NAME_VERSION_ARCHITECTURE.deb` in the folder `into`.
+    /// Builds it for the simulated package manager as `NAME_VERSION_ARCHITECTURE.simulated` in the folder `into`. It has no
+    /// scripts and no fields.
+    pub fn build_simulated(&self, into: &Path) -> PathBuf {
+        let Self {
+            name,
+            version,
+            architecture,
+            ..
+        } = self;
+        let header = format!(
+            "wharf-simulated 1\nname: {name}\nversion: {version}\narchitecture: {architecture}\n\n"
+        );
+        let mut bytes = header.into_bytes();
+        for (path, content) in &self.files {
+            bytes.extend(format!("file: {path} {}\n", content.len()).as_bytes());
+            bytes.extend(content);
+        }
+        for (path, target) in &self.links {
+            bytes.extend(format!("link: {path} {target}\n").as_bytes());
+        }
+        let package = into.join(format!("{name}_{version}_{architecture}.simulated"));
+        fs::write(&package, bytes).unwrap_or_else(|error| panic!("{package:?}: {error}"));
+        package
+    }
+
+    /// Builds it as `NAME_VERSION_ARCHITECTURE.deb` in the folder `into`, by dpkg-deb.
     pub fn build(&self, into: &Path) -> PathBuf {
         let tree = Folder::new();
         let root = tree.make("package");

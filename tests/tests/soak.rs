@@ -32,7 +32,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use wharf_tests::{chance::Chance, gateway::Gateway, server::Server, variable};
+use wharf_tests::{chance::Chance, gateway::Gateway, package::Package, server::Server, variable};
 
 use self::{
     kept::Kept,
@@ -75,7 +75,11 @@ fn whatever_is_killed_at_any_moment_the_state_is_true() {
     } else {
         Gateway::simulated()
     };
-    let mut vendor = Vendor::new();
+    let mut vendor = Vendor::new(if debian {
+        Package::build
+    } else {
+        Package::build_simulated
+    });
     vendor.introduce(&gateway);
     let give_up = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < give_up {

@@ -28,6 +28,9 @@ pub enum Format {
     #[default]
     #[n(0)]
     Deb,
+    /// That of the simulated package manager of tests, which no shipped wharf-inspect reads.
+    #[n(15)]
+    Simulated,
 }
 
 impl Format {
@@ -397,6 +400,12 @@ mod tests {
                 "8202a0",
                 Question::Describe {
                     format: Format::Deb,
+                },
+            ),
+            (
+                "8202a1000f",
+                Question::Describe {
+                    format: Format::Simulated,
                 },
             ),
             ("8206a0", Question::Unwrap),

@@ -50,7 +50,7 @@ fn inspect() -> Result<Finding, Failure> {
     })?;
     let (certificates, question) = hear()?;
     let finding = match question {
-        Question::Describe { format } => format::of(format)
+        Question::Describe { format } => format::of(format)?
             .describe(&package, package.length)
             .map(Finding::Described),
         Question::Verify {
@@ -59,6 +59,7 @@ fn inspect() -> Result<Finding, Failure> {
             allow_unsigned,
             format,
         } => {
+            let format = format::of(format)?;
             let trust = Trust {
                 certificates,
                 at,
@@ -70,7 +71,7 @@ fn inspect() -> Result<Finding, Failure> {
                 .and_then(|is_message| match is_message {
                     true => Ok(Finding::Message),
                     false => trust
-                        .verify(&package, package.length, format::of(format), beside)
+                        .verify(&package, package.length, format, beside)
                         .map(Finding::Verified),
                 })
         }
@@ -78,7 +79,7 @@ fn inspect() -> Result<Finding, Failure> {
             message::unwrap(&package, package.length, io::stderr()).map(Finding::Unwrapped)
         }
         Question::Files { format, wanted } => {
-            let (format, length) = (format::of(format), package.length);
+            let (format, length) = (format::of(format)?, package.length);
             files::write(&package, length, format, &wanted, &mut io::stderr()).map(Finding::Files)
         }
         Question::StillHolds {

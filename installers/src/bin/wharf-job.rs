@@ -44,7 +44,7 @@ fn go_on_when_asked_to_end() {
 fn perform(root: &Root, task: &Task) -> Result<(), String> {
     let policy = Policy::read(root).map_err(|error| error.to_string())?;
     let backend = open_backend(root, &policy).map_err(|failure| failure.to_string())?;
-    let inspector = open_inspector(root).map_err(|error| error.to_string())?;
+    let inspector = open_inspector(root, &policy).map_err(|error| error.to_string())?;
     let worker = Worker::new(root, &policy, backend.as_ref(), inspector)
         .map_err(|error| error.to_string())?;
     let done = match task {

@@ -85,7 +85,7 @@ impl Bench {
 
     /// A package file inside the root, as a sealed one is.
     pub(crate) fn file(&self, deb: &Deb, package: &str, version: &str) -> PackageFile {
-        let built = deb.build(self.packages.path());
+        let built = self.place.build(deb, self.packages.path());
         let path = self
             .place
             .path()
@@ -142,14 +142,18 @@ pub(crate) fn each(test: impl Fn(&Bench)) {
 #[test]
 fn installing_upgrading_and_removing_change_the_device_once() {
     each(|bench| {
-        let (one, two) = (bench.plain("acme", "1.0-1"), bench.plain("acme", "1:0.1"));
+        let [lower, higher] = match bench.is_apt() {
+            true => ["1.0-1", "1:0.1"],
+            false => ["9", "10.0"],
+        };
+        let (one, two) = (bench.plain("acme", lower), bench.plain("acme", higher));
         assert_eq!(bench.version("acme"), None);
         for change in [Change::Changed, Change::Unchanged] {
             assert_eq!(bench.install(&one), Ok(change));
-            assert_eq!(bench.version("acme").as_deref(), Some("1.0-1"));
+            assert_eq!(bench.version("acme").as_deref(), Some(lower));
         }
         assert_eq!(bench.install(&two), Ok(Change::Changed));
-        assert_eq!(bench.version("acme").as_deref(), Some("1:0.1"));
+        assert_eq!(bench.version("acme").as_deref(), Some(higher));
         for change in [Change::Changed, Change::Unchanged] {
             assert_eq!(bench.backend.remove(&name("acme"), QUIET), Ok(change));
             assert_eq!(bench.version("acme"), None);
@@ -339,11 +343,19 @@ fn a_repair_of_a_sound_device_changes_nothing() {
 fn versions_are_ordered_by_the_package_manager() {
     each(|bench| {
         let version = |text| PackageVersion::new(text).unwrap();
-        for (left, right, order) in [
-            ("1~rc1", "1", Ordering::Less),
-            ("1:0", "9", Ordering::Greater),
-            ("1.0-0", "1.0", Ordering::Equal),
-        ] {
+        let rows = match bench.is_apt() {
+            true => [
+                ("1~rc1", "1", Ordering::Less),
+                ("1:0", "9", Ordering::Greater),
+                ("1.0-0", "1.0", Ordering::Equal),
+            ],
+            false => [
+                ("2", "2.0", Ordering::Less),
+                ("10", "9", Ordering::Greater),
+                ("1.0", "1.0", Ordering::Equal),
+            ],
+        };
+        for (left, right, order) in rows {
             assert_eq!(
                 bench
                     .backend

@@ -17,7 +17,7 @@ use crate::machine::{Deb, Machine, Script, Signer, name, refused};
 #[test]
 fn a_signed_package_is_sealed_installed_and_removed() {
     let machine = Machine::simulated().started();
-    let (stage, package) = machine.sealed(&Deb::new("acme", "1.0-1"));
+    let (stage, package) = machine.sealed(&Deb::new("acme", "1.0.1"));
     assert_eq!(package.name, name("acme"));
     assert_eq!(
         package.signer.unwrap().as_str(),
@@ -29,12 +29,12 @@ fn a_signed_package_is_sealed_installed_and_removed() {
         stage,
     });
     assert_eq!(outcome.failure, None);
-    assert_eq!(machine.version("acme").as_deref(), Some("1.0-1"));
+    assert_eq!(machine.version("acme").as_deref(), Some("1.0.1"));
     assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
 
     let outcome = machine.remove("acme");
     assert_eq!(outcome.failure, None);
-    assert_eq!(machine.effects(), ["install acme 1.0-1", "remove acme"]);
+    assert_eq!(machine.effects(), ["install acme 1.0.1", "remove acme"]);
 }
 
 #[test]

@@ -54,6 +54,14 @@ impl Place {
         }
     }
 
+    /// A package for the package manager of this place.
+    pub(crate) fn build(&self, package: &Deb, into: &Path) -> PathBuf {
+        match self {
+            Self::Scratch(_) => package.build_simulated(into),
+            _ => package.build(into),
+        }
+    }
+
     /// Where apt and dpkg are run by hand.
     pub(crate) fn debian(&self) -> &DebianRoot {
         match self {
@@ -241,7 +249,7 @@ impl Machine {
 
     /// A package on disk, signed by this signer if by anybody.
     pub(crate) fn build(&self, package: &Deb, signer: Option<Signer>) -> Built {
-        let path = package.build(self.packages.path());
+        let path = self.place.build(package, self.packages.path());
         let signature =
             signer.map(|signer| fs::read(self.keys.sign_beside(signer, &path)).unwrap());
         Built { path, signature }
@@ -249,7 +257,7 @@ impl Machine {
 
     /// A package inside a message by this signer.
     pub(crate) fn build_inside(&self, package: &Deb, signer: Signer) -> Built {
-        let path = package.build(self.packages.path());
+        let path = self.place.build(package, self.packages.path());
         Built {
             path: self.keys.sign_around(signer, &path),
             signature: None,

@@ -9,7 +9,8 @@ use std::{
 use wharf_fault::EXIT;
 use wharf_software::InstanceId;
 use wharf_tests::{
-    command::output_of, folder::Folder, gateway::Gateway, keys::Signer, server::Server,
+    command::output_of, folder::Folder, gateway::Gateway, keys::Signer, package::Package,
+    server::Server,
 };
 use wharfd::store::HistoryEntry;
 
@@ -49,8 +50,8 @@ fn a_pull_and_an_install_survive_an_exit_at_every_step() {
         asks: &[Pull(1), Install],
         failing: &[],
         fault: None,
-        effects: &["install hello 1.0-1"],
-        history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
+        effects: &["install hello 1.0.1"],
+        history: &["1/1", "2/0", "3/0 hello 1.0.1", "4/2 hello 1.0.1"],
     });
 }
 
@@ -63,7 +64,7 @@ fn activations_survive_an_exit_at_every_step() {
         failing: &[],
         fault: None,
         effects: &["activate hello", "deactivate hello"],
-        history: &["4/2 hello 1.0-1"],
+        history: &["4/2 hello 1.0.1"],
     });
 }
 
@@ -75,14 +76,14 @@ fn an_upgrade_survives_an_exit_at_every_step() {
         asks: &[ForUpdate, Pull(2), Install],
         failing: &[],
         fault: None,
-        effects: &["install hello 2.0-1"],
+        effects: &["install hello 2.0.1"],
         history: &[
-            "4/2 hello 1.0-1",
-            "0/0 hello 1.0-1",
-            "1/1 hello 1.0-1",
-            "2/0 hello 1.0-1",
-            "3/0 hello 2.0-1",
-            "4/2 hello 2.0-1",
+            "4/2 hello 1.0.1",
+            "0/0 hello 1.0.1",
+            "1/1 hello 1.0.1",
+            "2/0 hello 1.0.1",
+            "3/0 hello 2.0.1",
+            "4/2 hello 2.0.1",
         ],
     });
 }
@@ -95,8 +96,8 @@ fn a_push_survives_an_exit_at_every_step() {
         asks: &[Push(1), Install],
         failing: &[],
         fault: None,
-        effects: &["install hello 1.0-1"],
-        history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
+        effects: &["install hello 1.0.1"],
+        history: &["1/1", "2/0", "3/0 hello 1.0.1", "4/2 hello 1.0.1"],
     });
 }
 
@@ -108,15 +109,15 @@ fn removals_survive_an_exit_at_every_step() {
         asks: &[Uninstall, Pull(2), Install, ForUpdate, Uninstall],
         failing: &[],
         fault: None,
-        effects: &["remove hello", "install hello 2.0-1", "remove hello"],
+        effects: &["remove hello", "install hello 2.0.1", "remove hello"],
         history: &[
-            "4/2 hello 1.0-1",
+            "4/2 hello 1.0.1",
             "0/0",
             "1/1",
             "2/0",
-            "3/0 hello 2.0-1",
-            "4/2 hello 2.0-1",
-            "0/0 hello 2.0-1",
+            "3/0 hello 2.0.1",
+            "4/2 hello 2.0.1",
+            "0/0 hello 2.0.1",
             "0/0",
         ],
     });
@@ -131,7 +132,7 @@ fn a_create_and_a_delete_survive_an_exit_at_every_step() {
         failing: &[],
         fault: None,
         effects: &[],
-        history: &["1/1", "2/0", "3/0 hello 1.0-1"],
+        history: &["1/1", "2/0", "3/0 hello 1.0.1"],
     });
 }
 
@@ -157,7 +158,7 @@ fn an_install_that_fails_survives_an_exit_at_every_step() {
         failing: &[Install],
         fault: Some("fail-postinst"),
         effects: &[],
-        history: &["3/0 hello 2.0-1", "3/58 hello 2.0-1"],
+        history: &["3/0 hello 2.0.1", "3/58 hello 2.0.1"],
     });
 }
 
@@ -170,7 +171,7 @@ fn a_removal_that_fails_survives_an_exit_at_every_step() {
         failing: &[Uninstall],
         fault: Some("fail-postrm"),
         effects: &[],
-        history: &["4/2 hello 1.0-1", "4/59 hello 1.0-1"],
+        history: &["4/2 hello 1.0.1", "4/59 hello 1.0.1"],
     });
 }
 
@@ -197,8 +198,8 @@ fn what_is_taken_up_survives_an_exit_at_every_step() {
         asks: &[Pull(1), Install],
         failing: &[],
         fault: None,
-        effects: &["install hello 1.0-1"],
-        history: &["1/1", "2/0", "3/0 hello 1.0-1", "4/2 hello 1.0-1"],
+        effects: &["install hello 1.0.1"],
+        history: &["1/1", "2/0", "3/0 hello 1.0.1", "4/2 hello 1.0.1"],
     };
     let vendor = vendor();
     let prepared = prepare(&story, &vendor);
@@ -232,7 +233,7 @@ fn at_every_step(story: &Story) {
 }
 
 fn vendor() -> Vendor {
-    let mut vendor = Vendor::new();
+    let mut vendor = Vendor::new(Package::build_simulated);
     for release in [1, 2] {
         vendor.publish(release, 0);
     }
@@ -358,7 +359,7 @@ fn tell(story: &Story, vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Tol
     Told { kept, ends, left }
 }
 
-/// The history of an instance, as `4/2 hello 1.0-1`; lines that differ in the Status Reason alone are one.
+/// The history of an instance, as `4/2 hello 1.0.1`; lines that differ in the Status Reason alone are one.
 fn history(left: &Left, instance: u16) -> Vec<String> {
     let entries = left.history.iter();
     let of_it = entries.filter(|entry| entry.instance == InstanceId(instance));

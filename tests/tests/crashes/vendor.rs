@@ -1,6 +1,10 @@
 //! Who makes the packages: each version at an origin that wants a password, and as a server can push it.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use wharf_tests::{
     folder::Folder,
@@ -22,6 +26,7 @@ pub(crate) struct Vendor {
     keys: Keys,
     origin: Origin,
     releases: BTreeMap<u32, Release>,
+    build: fn(&Package, &Path) -> PathBuf,
 }
 
 /// A package, in both ways that it is delivered.
@@ -34,18 +39,19 @@ pub(crate) struct Release {
 
 /// The version of a release.
 pub(crate) fn version(release: u32) -> String {
-    format!("{release}.0-1")
+    format!("{release}.0.1")
 }
 
 impl Vendor {
-    /// Without packages so far.
-    pub(crate) fn new() -> Self {
+    /// Without packages so far. This builds them for the package manager of the gateway.
+    pub(crate) fn new(build: fn(&Package, &Path) -> PathBuf) -> Self {
         let origin = Origin::http();
         origin.require(USER_NAME, PASSWORD);
         Self {
             keys: Keys::new(),
             origin,
             releases: BTreeMap::new(),
+            build,
         }
     }
 
@@ -58,7 +64,7 @@ impl Vendor {
     pub(crate) fn publish_signed(&mut self, release: u32, size: usize, signer: Signer) {
         let folder = Folder::new();
         let package = Package::new(NAME, &version(release)).padding(size);
-        let file = package.build(folder.path());
+        let file = (self.build)(&package, folder.path());
         let path = format!("/{release}.deb");
         let signature = fs::read(self.keys.sign_beside(signer, &file)).unwrap();
         self.origin.serve(&format!("{path}.asc"), signature);

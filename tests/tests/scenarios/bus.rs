@@ -100,13 +100,13 @@ impl OnBus {
         self.set.gateway.start_daemon(&[]);
         install
             .output()
-            .wait_for("hello 1.0-1 is installed in instance ");
+            .wait_for("hello 1.0.1 is installed in instance ");
         assert_eq!(install.wait().code(), Some(0));
     }
 
     /// wharfctl that installs into instance 0, half of whose package has come.
     pub(crate) fn install_that_stalls(&self) -> Process {
-        let package = Package::new("hello", "1.0-1").padding(200_000);
+        let package = Package::new("hello", "1.0.1").padding(200_000);
         let uri = self.set.publish(&package);
         let path = format!("/{}", uri.rsplit('/').next().unwrap());
         self.set.origin.fault(&path, Fault::StallAfter(100_000));
@@ -183,7 +183,7 @@ fn wharfctl_and_the_server_agree_at_each_step() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
     on_bus.agree("0/0");
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     on_bus.agree("3/0");
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("4/2");
@@ -211,7 +211,7 @@ fn what_is_done_locally_goes_through_the_same_instance_and_notifies_the_server()
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
     set.origin.require("fleet", "correct horse");
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     set.observe(&[9, 7, 0, 1]);
 
     let said = on_bus.install_with_password(&uri);
@@ -220,12 +220,12 @@ fn what_is_done_locally_goes_through_the_same_instance_and_notifies_the_server()
     let said = said.output;
     assert!(
         said.ends_with(
-            "hello 1.0-1 is installed in instance 0, and inactive: `wharfctl activate 0` starts it\n"
+            "hello 1.0.1 is installed in instance 0, and inactive: `wharfctl activate 0` starts it\n"
         ),
         "{said}"
     );
     set.expect_story(&[
-        "9=1", "7=1", "9=0", "7=2", "0=hello", "1=1.0-1", "7=3", "9=2", "7=4",
+        "9=1", "7=1", "9=0", "7=2", "0=hello", "1=1.0.1", "7=3", "9=2", "7=4",
     ]);
     on_bus.agree("4/2");
     let operations = &on_bus.json(&["status"])["operations"];
@@ -255,7 +255,7 @@ fn an_install_with_a_password_over_plain_http_is_refused_here_too() {
 #[test]
 fn activate_and_deactivate_are_followed_to_their_end() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     assert_eq!(on_bus.json(&["list"])[0]["active"], false);
     on_bus.done(&["activate", "0"]);
     assert_eq!(on_bus.set.client().read_text("/9/0/12"), "1");
@@ -268,7 +268,7 @@ fn activate_and_deactivate_are_followed_to_their_end() {
 #[test]
 fn a_deactivate_that_failed_is_told_as_failed_although_nothing_is_active() {
     let mut on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     on_bus.done(&["activate", "hello"]);
     let faults = on_bus.set.gateway.path().join("etc/wharf-simulated");
     std::fs::create_dir(&faults).unwrap();
@@ -305,7 +305,7 @@ fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server()
             (said.code == Some(0)).then_some(())
         });
     };
-    install(&Package::new("hello", "1.0-1"));
+    install(&Package::new("hello", "1.0.1"));
     assert_eq!(set.client().read_text("/9/15/12"), "0");
     let operations = run(set
         .gateway
@@ -313,7 +313,7 @@ fn what_is_installed_locally_is_inactive_whatever_is_configured_for_the_server()
         .args(["--json", "status"]));
     assert!(!operations.output.contains("activate"), "{operations:?}");
 
-    install(&Package::new("own", "1.0-1")); // what is configured for the package holds
+    install(&Package::new("own", "1.0.1")); // what is configured for the package holds
     wait_until("own to be active", || {
         (set.client().read_text("/9/14/12") == "1").then_some(())
     });
@@ -392,33 +392,33 @@ fn an_install_upgrades_the_instance_that_has_the_package() {
         }
         on_bus.done(&["install", file.to_str().unwrap()]);
     };
-    install(&Package::new("hello", "1.0-1"), None);
-    let uri = set.publish(&Package::new("hello", "2.0-1"));
+    install(&Package::new("hello", "1.0.1"), None);
+    let uri = set.publish(&Package::new("hello", "2.0.1"));
     on_bus.done(&["install", &uri]);
-    has_in_place(&on_bus, &[(0, " "), (15, "hello 2.0-1")]);
-    install(&Package::new("other", "1.0-1"), None);
+    has_in_place(&on_bus, &[(0, " "), (15, "hello 2.0.1")]);
+    install(&Package::new("other", "1.0.1"), None);
     has_in_place(
         &on_bus,
-        &[(0, " "), (14, "other 1.0-1"), (15, "hello 2.0-1")],
+        &[(0, " "), (14, "other 1.0.1"), (15, "hello 2.0.1")],
     );
 
     // The name of a file is a guess.
-    install(&Package::new("hello", "3.0-1"), Some("update.deb"));
+    install(&Package::new("hello", "3.0.1"), Some("update.deb"));
     has_in_place(
         &on_bus,
-        &[(0, " "), (14, "other 1.0-1"), (15, "hello 3.0-1")],
+        &[(0, " "), (14, "other 1.0.1"), (15, "hello 3.0.1")],
     );
-    install(&Package::new("hello", "4.0-1"), Some("other_4.0-1_all.deb"));
+    install(&Package::new("hello", "4.0.1"), Some("other_4.0.1_all.deb"));
     has_in_place(
         &on_bus,
-        &[(0, " "), (14, "other 1.0-1"), (15, "hello 4.0-1")],
+        &[(0, " "), (14, "other 1.0.1"), (15, "hello 4.0.1")],
     );
 
-    let last = set.signed_inside(&Package::new("hello", "5.0-1"));
+    let last = set.signed_inside(&Package::new("hello", "5.0.1"));
     on_bus.done(&["install", last.to_str().unwrap(), "--instance", "hello"]);
     has_in_place(
         &on_bus,
-        &[(0, " "), (14, "other 1.0-1"), (15, "hello 5.0-1")],
+        &[(0, " "), (14, "other 1.0.1"), (15, "hello 5.0.1")],
     );
 }
 
@@ -427,35 +427,35 @@ fn an_install_upgrades_the_instance_that_has_the_package() {
 fn a_package_under_another_name_leaves_the_software_of_that_name_installed() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     let lying = |package: &Package, name: &str| {
         let other = set.folder.join(name);
         std::fs::rename(set.signed_inside(package), &other).unwrap();
         other.to_str().unwrap().to_owned()
     };
-    let world = lying(&Package::new("world", "1.0-1"), "hello_9_all.deb");
+    let world = lying(&Package::new("world", "1.0.1"), "hello_9_all.deb");
     let said = on_bus.wharfctl(&["install", &world, "--instance", "0"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     let why = "instance 0 has hello in place, and the package is world: leave out --instance";
     assert!(said.errors.contains(why), "{said:?}");
     on_bus.agree("4/2");
 
-    let unsigned = Package::new("hello", "2.0-1").build(set.folder.path());
+    let unsigned = set.build(&Package::new("hello", "2.0.1"));
     let said = on_bus.wharfctl(&["install", unsigned.to_str().unwrap()]);
     assert_eq!(said.code, Some(1), "{said:?}");
     on_bus.agree("4/2");
 
     on_bus.done(&["install", &world]);
-    has_in_place(&on_bus, &[(0, "hello 1.0-1"), (15, "world 1.0-1")]);
+    has_in_place(&on_bus, &[(0, "hello 1.0.1"), (15, "world 1.0.1")]);
     on_bus.agree("4/2");
 
     // The package behind a URI is known only after its download.
-    let newer = std::fs::read(set.signed_inside(&Package::new("world", "2.0-1"))).unwrap();
+    let newer = std::fs::read(set.signed_inside(&Package::new("world", "2.0.1"))).unwrap();
     let hello = set.origin.serve("/hello_9_all.deb", newer);
     let said = on_bus.done(&["install", &hello]);
-    let told = "\nworld 2.0-1 is delivered again, into the instance that has it in place\n";
+    let told = "\nworld 2.0.1 is delivered again, into the instance that has it in place\n";
     assert!(said.contains(told), "{said}");
-    has_in_place(&on_bus, &[(0, "hello 1.0-1"), (15, "world 2.0-1")]);
+    has_in_place(&on_bus, &[(0, "hello 1.0.1"), (15, "world 2.0.1")]);
     on_bus.agree("4/2");
 
     let missing = hello.replace("hello_9", "hello_10");
@@ -466,14 +466,14 @@ fn a_package_under_another_name_leaves_the_software_of_that_name_installed() {
     );
     has_in_place(
         &on_bus,
-        &[(0, "hello 1.0-1"), (14, " "), (15, "world 2.0-1")],
+        &[(0, "hello 1.0.1"), (14, " "), (15, "world 2.0.1")],
     );
     on_bus.agree("4/2");
 
     let said = on_bus.wharfctl(&["install", "--instance", "hello", &missing]);
     assert!(
         said.errors
-            .ends_with("; hello 1.0-1 is in place and does not run\n"),
+            .ends_with("; hello 1.0.1 is in place and does not run\n"),
         "{said:?}"
     );
     on_bus.agree("0/56");
@@ -483,8 +483,8 @@ fn a_package_under_another_name_leaves_the_software_of_that_name_installed() {
 fn a_package_that_another_instance_has_is_not_installed_into_a_new_one() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
-    let second = set.signed_inside(&Package::new("hello", "2.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
+    let second = set.signed_inside(&Package::new("hello", "2.0.1"));
 
     let said = on_bus.wharfctl(&["install", "--new", second.to_str().unwrap()]);
 
@@ -492,7 +492,7 @@ fn a_package_that_another_instance_has_is_not_installed_into_a_new_one() {
     let why =
         "instance 0 has hello in place: leave out --new and --instance to upgrade or repair it";
     assert!(said.errors.contains(why), "{said:?}");
-    has_in_place(&on_bus, &[(0, "hello 1.0-1")]);
+    has_in_place(&on_bus, &[(0, "hello 1.0.1")]);
 }
 
 #[test]
@@ -504,7 +504,7 @@ fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
         .write("etc/wharfd/wharfd.toml.d/few.toml", "max-instances = 3\n");
     let on_bus = OnBus::with(set.started(), bus);
     let install = |name: &str| {
-        let file = on_bus.set.signed_inside(&Package::new(name, "1.0-1"));
+        let file = on_bus.set.signed_inside(&Package::new(name, "1.0.1"));
         on_bus.wharfctl(&["install", "--new", file.to_str().unwrap()])
     };
     for name in ["first", "second"] {
@@ -513,7 +513,7 @@ fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
     }
     has_in_place(
         &on_bus,
-        &[(0, " "), (1, "second 1.0-1"), (2, "first 1.0-1")],
+        &[(0, " "), (1, "second 1.0.1"), (2, "first 1.0.1")],
     );
     let said = install("third");
     assert_eq!(
@@ -524,11 +524,11 @@ fn new_instances_come_from_the_top_and_the_limit_names_its_key() {
         )
     );
     let free = "take the free one of the server with --instance 0\n";
-    let third = on_bus.set.signed_inside(&Package::new("third", "1.0-1"));
+    let third = on_bus.set.signed_inside(&Package::new("third", "1.0.1"));
     let said = on_bus.wharfctl(&["install", third.to_str().unwrap()]);
     let advice = format!("Delete one, or allow more, or {free}");
     assert!(said.errors.ends_with(&advice), "{said:?}");
-    let newer = on_bus.set.publish(&Package::new("first", "2.0-1"));
+    let newer = on_bus.set.publish(&Package::new("first", "2.0.1"));
     let said = on_bus.wharfctl(&["install", &newer]);
     let advice = format!("or allow more, or name the one to upgrade with --instance, or {free}");
     assert!(said.errors.ends_with(&advice), "{said:?}");
@@ -540,10 +540,10 @@ fn a_free_instance_that_no_local_user_created_is_left_to_the_server() {
     let mut on_bus = OnBus::simulated();
     on_bus.set.client().create("/9", None, &[]).expect("2.01");
     let install = |on_bus: &OnBus, package: &str| {
-        let file = on_bus.set.signed_inside(&Package::new(package, "1.0-1"));
+        let file = on_bus.set.signed_inside(&Package::new(package, "1.0.1"));
         on_bus.done(&["install", file.to_str().unwrap()]);
     };
-    let unsigned = Package::new("unsigned", "1.0-1").build(on_bus.set.folder.path());
+    let unsigned = on_bus.set.build(&Package::new("unsigned", "1.0.1"));
     let said = on_bus.wharfctl(&["install", unsigned.to_str().unwrap()]);
     assert_eq!(said.code, Some(1), "{said:?}");
     has_in_place(&on_bus, &[(0, " "), (1, " "), (15, " ")]);
@@ -552,11 +552,11 @@ fn a_free_instance_that_no_local_user_created_is_left_to_the_server() {
     on_bus.set.kill_and_start_daemon();
     on_bus.wait_for_wharfd();
     install(&on_bus, "hello");
-    has_in_place(&on_bus, &[(0, " "), (1, " "), (15, "hello 1.0-1")]);
+    has_in_place(&on_bus, &[(0, " "), (1, " "), (15, "hello 1.0.1")]);
     install(&on_bus, "other");
     on_bus.done(&["uninstall", "hello"]);
     install(&on_bus, "third");
-    let all = [(0, " "), (1, " "), (14, "other 1.0-1"), (15, "third 1.0-1")];
+    let all = [(0, " "), (1, " "), (14, "other 1.0.1"), (15, "third 1.0.1")];
     has_in_place(&on_bus, &all);
     on_bus.agree("0/0");
     let local = on_bus.json(&["list"]);
@@ -567,12 +567,12 @@ fn a_free_instance_that_no_local_user_created_is_left_to_the_server() {
 #[test]
 fn a_refusal_carries_the_text_of_the_machine() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     for (arguments, code, text) in [
         (
             &["delete", "0"][..],
             1,
-            "hello 1.0-1 is in place: Uninstall first",
+            "hello 1.0.1 is in place: Uninstall first",
         ),
         (&["activate", "9"], 1, "there is no instance 9"),
         (&["install", "ftp://h/x.deb"], 1, "only http, https are"),
@@ -621,8 +621,8 @@ fn a_refusal_names_what_it_is_about() {
 fn a_package_that_two_instances_have_is_named_by_its_instance() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    set.install(&Package::new("hello", "1.0-1"));
-    let uri = set.publish(&Package::new("hello", "2.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
+    let uri = set.publish(&Package::new("hello", "2.0.1"));
     let created = set.client().create("/9", Some(1), &[(3, uri.as_bytes())]);
     created.expect("2.01");
     set.wait_for_instance(1, "3/0");
@@ -643,13 +643,13 @@ fn a_package_that_two_instances_have_is_named_by_its_instance() {
 fn after_a_refused_upgrade_the_software_in_place_is_activated_and_deactivated() {
     let mut on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     on_bus.done(&["activate", "hello"]);
-    let unsigned = Package::new("hello", "2.0-1").build(set.folder.path());
+    let unsigned = set.build(&Package::new("hello", "2.0.1"));
     let said = on_bus.wharfctl(&["install", "--instance", "0", unsigned.to_str().unwrap()]);
     assert!(
         said.errors
-            .ends_with("; hello 1.0-1 is in place and runs\n"),
+            .ends_with("; hello 1.0.1 is in place and runs\n"),
         "{said:?}"
     );
     for resource in [10, 11] {
@@ -658,11 +658,11 @@ fn after_a_refused_upgrade_the_software_in_place_is_activated_and_deactivated() 
     }
     assert_eq!(
         on_bus.done(&["deactivate", "hello"]).lines().last(),
-        Some("hello 1.0-1 is inactive")
+        Some("hello 1.0.1 is inactive")
     );
     on_bus.agree("0/53");
     let reason = || on_bus.set.client().read_text("/9/0/16");
-    assert!(reason().ends_with("; hello 1.0-1 is in place and does not run"));
+    assert!(reason().ends_with("; hello 1.0.1 is in place and does not run"));
     let operations = &on_bus.json(&["show", "hello"])["operations"];
     let last = operations.as_array().unwrap().last().unwrap();
     assert_eq!(
@@ -670,7 +670,7 @@ fn after_a_refused_upgrade_the_software_in_place_is_activated_and_deactivated() 
         (&"deactivate".into(), &"done".into())
     );
     // The missing package was reported before.
-    let stopped = "; hello 1.0-1 is in place and does not run";
+    let stopped = "; hello 1.0.1 is in place and does not run";
     let lines = on_bus.set.gateway.daemon().errors();
     lines.wait_for(stopped);
     let all = lines.all();
@@ -680,7 +680,7 @@ fn after_a_refused_upgrade_the_software_in_place_is_activated_and_deactivated() 
     on_bus.set.kill_and_start_daemon();
     on_bus
         .set
-        .wait_for_reason("; hello 1.0-1 is in place and does not run");
+        .wait_for_reason("; hello 1.0.1 is in place and does not run");
     wait_until("wharfd on the bus again", || {
         (on_bus.wharfctl(&["activate", "hello"]).code == Some(0)).then_some(())
     });
@@ -731,23 +731,23 @@ fn software_without_services_is_told_as_such_also_after_a_restart() {
     let faults = on_bus.set.gateway.path().join("etc/wharf-simulated");
     std::fs::create_dir(&faults).unwrap();
     std::fs::write(faults.join("no-services"), "").unwrap();
-    let package = on_bus.set.signed_inside(&Package::new("hello", "1.0-1"));
+    let package = on_bus.set.signed_inside(&Package::new("hello", "1.0.1"));
 
     let said = on_bus.done(&["install", "--instance", "0", package.to_str().unwrap()]);
 
-    let last = "hello 1.0-1 is installed in instance 0, and has no services";
+    let last = "hello 1.0.1 is installed in instance 0, and has no services";
     assert_eq!(said.lines().last(), Some(last));
     let lines = on_bus.set.gateway.daemon().errors();
-    lines.wait_for("instance 0: INSTALLED/2, no services, 40: hello 1.0-1 is installed");
+    lines.wait_for("instance 0: INSTALLED/2, no services, 40: hello 1.0.1 is installed");
     let told = |on_bus: &OnBus| {
         let list = on_bus.done(&["list"]);
         assert!(
-            list.contains("INSTALLED/2  1.0-1     no services  40: "),
+            list.contains("INSTALLED/2  1.0.1     no services  40: "),
             "{list}"
         );
         let show = on_bus.done(&["show", "0"]);
         assert!(
-            show.contains("  in place       hello 1.0-1, no services\n"),
+            show.contains("  in place       hello 1.0.1, no services\n"),
             "{show}"
         );
         assert_eq!(on_bus.json(&["list"])[0]["in_place"]["no_services"], true);
@@ -756,7 +756,7 @@ fn software_without_services_is_told_as_such_also_after_a_restart() {
     // The specification defines Resource 12.
     for (verb, state) in [("activate", "1"), ("deactivate", "0")] {
         let said = on_bus.done(&[verb, "hello"]);
-        assert_eq!(said.lines().last(), Some("hello 1.0-1 has no services"));
+        assert_eq!(said.lines().last(), Some("hello 1.0.1 has no services"));
         assert_eq!(on_bus.set.client().read_text("/9/0/12"), state);
     }
     on_bus.set.kill_and_start_daemon();
@@ -769,20 +769,20 @@ fn software_without_services_is_told_as_such_also_after_a_restart() {
 #[test]
 fn an_upgrade_that_is_refused_says_what_stays_in_place() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
-    let package = Package::new("hello", "2.0-1").build(on_bus.set.folder.path());
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
+    let package = on_bus.set.build(&Package::new("hello", "2.0.1"));
 
     let said = on_bus.wharfctl(&["install", "--instance", "0", package.to_str().unwrap()]);
 
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
         said.errors
-            .ends_with("; hello 1.0-1 is in place and does not run\n"),
+            .ends_with("; hello 1.0.1 is in place and does not run\n"),
         "{said:?}"
     );
     let status = on_bus.done(&["status"]);
     assert!(
-        status.contains("instance 0: hello 1.0-1, INITIAL/53, 20: "),
+        status.contains("instance 0: hello 1.0.1, INITIAL/53, 20: "),
         "{status}"
     );
 }
@@ -790,7 +790,7 @@ fn an_upgrade_that_is_refused_says_what_stays_in_place() {
 #[test]
 fn a_change_in_json_is_told_as_watch_tells_it() {
     let on_bus = OnBus::simulated();
-    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0.1"));
     let last = |arguments: &[&str]| -> Value {
         let said = on_bus.done(&[&["--json"], arguments].concat());
         let lines = said.lines().map(serde_json::from_str::<Value>);
@@ -809,7 +809,7 @@ fn a_change_in_json_is_told_as_watch_tells_it() {
 #[test]
 fn what_nobody_reads_is_done_all_the_same() {
     let on_bus = OnBus::simulated();
-    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0.1"));
     let unread = |arguments: &[&str]| {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -862,7 +862,7 @@ fn an_interrupted_change_goes_on_and_says_so() {
 }
 
 fn reads_but_changes_nothing(on_bus: &OnBus) {
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     for verb in ["status", "list", "history"] {
         let said = on_bus.wharfctl_as(NOBODY, &[verb]);
         assert_eq!(said.code, Some(0), "{verb}: {said:?}");
@@ -922,7 +922,7 @@ fn no_secret_is_in_a_property_a_signal_or_the_introspection() {
     ]));
     monitor.output().wait_for("NameAcquired");
     set.origin.require("fleet", "correct horse");
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     let client = set.client();
     client.write_text("/9/0/14", "fleet").expect("2.04");
     client.write_text("/9/0/15", "correct horse").expect("2.04");
@@ -1093,10 +1093,10 @@ fn watch_tells_each_change_until_the_package_is_installed() {
     watch
         .output()
         .wait_for("INITIAL/0, 10: ready for a package");
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     watch
         .output()
-        .wait_for("  0  hello 1.0-1, INSTALLED/2, 40: hello 1.0-1 is installed");
+        .wait_for("  0  hello 1.0.1, INSTALLED/2, 40: hello 1.0.1 is installed");
     on_bus.set.gateway.daemon().kill();
     watch
         .output()
@@ -1184,7 +1184,7 @@ fn created_and_deleted_instances_come_and_go() {
 #[test]
 fn without_a_bus_wharfd_runs_on_and_says_so_once() {
     let mut set = StageSet::simulated();
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     set.gateway
         .daemon()
         .errors()
@@ -1229,7 +1229,7 @@ fn wharfctl_says_that_wharfd_does_not_run_and_what_to_do() {
 #[test]
 fn status_list_show_and_history_are_read_by_a_person() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     wait_until("the package manager's name", || {
         on_bus.done(&["status"]).contains("simulated").then_some(())
     });
@@ -1246,22 +1246,22 @@ fn status_list_show_and_history_are_read_by_a_person() {
     assert_eq!(
         on_bus.done(&["list"]),
         "ID  PACKAGE  VERSION  STATE        IN PLACE  RUNS  REASON\n\
-         0   hello    1.0-1    INSTALLED/2  1.0-1     no    40: hello 1.0-1 is installed\n"
+         0   hello    1.0.1    INSTALLED/2  1.0.1     no    40: hello 1.0.1 is installed\n"
     );
     let show = on_bus.done(&["show", "0"]);
     assert!(
-        show.contains("  in place       hello 1.0-1, does not run\n"),
+        show.contains("  in place       hello 1.0.1, does not run\n"),
         "{show}"
     );
     assert!(show.contains("  install    server 1  done"), "{show}");
-    assert!(show.contains("  status reason  40: hello 1.0-1 is installed\n"));
+    assert!(show.contains("  status reason  40: hello 1.0.1 is installed\n"));
     let history = on_bus.done(&["history", "hello"]);
     assert_eq!(history.lines().count(), 7, "{history}");
 
     on_bus.done(&["uninstall", "hello"]);
     let history = on_bus.done(&["history", "hello"]);
     assert!(
-        history.contains("40: hello 1.0-1 is installed"),
+        history.contains("40: hello 1.0.1 is installed"),
         "{history}"
     );
     let never = on_bus.wharfctl(&["history", "other"]);
@@ -1272,7 +1272,7 @@ fn status_list_show_and_history_are_read_by_a_person() {
 fn show_has_every_operation_of_a_package_that_is_kept() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     let missing = uri.replace("hello_1", "missing_1");
     assert_eq!(on_bus.wharfctl(&["install", &missing]).code, Some(1));
     on_bus.done(&["install", &uri]);
@@ -1280,7 +1280,7 @@ fn show_has_every_operation_of_a_package_that_is_kept() {
         on_bus.done(&["activate", "hello"]);
         on_bus.done(&["deactivate", "hello"]);
     }
-    let other = set.publish(&Package::new("other", "1.0-1"));
+    let other = set.publish(&Package::new("other", "1.0.1"));
     on_bus.done(&["install", &other]);
     let of = |named: &str| -> Vec<String> {
         let shown = on_bus.json(&["show", named]);
@@ -1296,7 +1296,7 @@ fn show_has_every_operation_of_a_package_that_is_kept() {
 
     // Another package in the same instance has other operations.
     on_bus.done(&["uninstall", "hello"]);
-    let third = set.publish(&Package::new("third", "1.0-1"));
+    let third = set.publish(&Package::new("third", "1.0.1"));
     on_bus.done(&["install", &third]);
     assert_eq!(of("third"), ["pull null", "pull third", "install third"]);
     assert_eq!(of("15").len(), hello.len() + 3);
@@ -1311,7 +1311,7 @@ fn show_has_every_operation_of_a_package_that_is_kept() {
 fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
     let on_bus = OnBus::simulated();
     let set = &on_bus.set;
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     for (arguments, code, text) in [
         (&["install", "7"][..], 1, "there is no instance 7"),
         (
@@ -1332,16 +1332,16 @@ fn what_is_delivered_is_installed_by_naming_its_instance_or_its_package() {
     }
     let said = on_bus.done(&["install", "hello"]);
     assert!(
-        said.contains("hello 1.0-1 is installed in instance 0"),
+        said.contains("hello 1.0.1 is installed in instance 0"),
         "{said}"
     );
     on_bus.agree("4/2");
     let again = on_bus.wharfctl(&["install", "0"]);
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(again.errors.contains("hello 1.0-1: "), "{again:?}");
+    assert!(again.errors.contains("hello 1.0.1: "), "{again:?}");
 
     on_bus.done(&["uninstall", "hello"]);
-    set.deliver(&Package::new("hello", "2.0-1"));
+    set.deliver(&Package::new("hello", "2.0.1"));
     on_bus.done(&["install", "0"]);
     on_bus.agree("4/2");
 }
@@ -1359,7 +1359,7 @@ fn on_a_terminal(on_bus: &OnBus, verb: &str, variables: [(&str, &str); 2]) -> St
 #[test]
 fn colours_are_for_a_terminal_that_has_them() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     let green = "\u{1b}[32mINSTALLED/2\u{1b}[0m";
     let coloured = on_a_terminal(&on_bus, "list", [("TERM", "linux"), ("NO_COLOR", "")]);
     assert!(coloured.contains(green), "{coloured:?}");
@@ -1451,7 +1451,7 @@ fn completions_are_printed_without_a_bus() {
 #[test]
 fn a_shell_completes_instances_and_packages() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     let completed = |words: &str| {
         let script = format!(
             "wharfctl() {{ {} \"$@\"; }}; eval \"$(wharfctl completions bash)\"; COMP_WORDS=({words}); \

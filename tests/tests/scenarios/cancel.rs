@@ -21,7 +21,7 @@ fn a_download_that_runs_is_cancelled_and_the_server_reads_who_did_it() {
     on_bus.set.observe(&[16, 9, 7]);
     let uri = on_bus
         .set
-        .publish(&Package::new("hello", "1.0-1").padding(200_000));
+        .publish(&Package::new("hello", "1.0.1").padding(200_000));
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     on_bus.set.origin.fault(&path, Fault::StallAfter(100_000));
     on_bus.set.order(&uri);
@@ -55,16 +55,16 @@ fn a_download_that_runs_is_cancelled_and_the_server_reads_who_did_it() {
     on_bus.set.wait_for("3/0");
     let said = on_bus.wharfctl(&["cancel", "hello"]);
     assert_eq!(said.code, Some(1), "{said:?}");
-    let told = "wharfctl: hello 1.0-1: there is nothing to cancel\n";
+    let told = "wharfctl: hello 1.0.1: there is nothing to cancel\n";
     assert_eq!(said.errors, told);
 }
 
 #[test]
 fn an_upgrade_whose_origin_is_dead_is_cancelled_and_the_software_stays() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     on_bus.set.client().execute("/9/0/6", "1").expect("2.04");
-    let uri = on_bus.set.publish(&Package::new("hello", "2.0-1"));
+    let uri = on_bus.set.publish(&Package::new("hello", "2.0.1"));
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     on_bus
         .set
@@ -80,7 +80,7 @@ fn an_upgrade_whose_origin_is_dead_is_cancelled_and_the_software_stays() {
 
     on_bus.set.wait_for("0/57");
     let shown = on_bus.json(&["list"])[0].clone();
-    assert_eq!(shown["in_place"]["version"], "1.0-1", "{shown}");
+    assert_eq!(shown["in_place"]["version"], "1.0.1", "{shown}");
 }
 
 #[test]

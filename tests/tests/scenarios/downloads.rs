@@ -18,7 +18,7 @@ fn set_with(download: &str) -> StageSet {
 
 /// A package at the origin: its URI and its path.
 fn publish(set: &StageSet, name: &str) -> (String, String) {
-    let uri = set.publish(&Package::new(name, "1.0-1").padding(200_000));
+    let uri = set.publish(&Package::new(name, "1.0.1").padding(200_000));
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     (uri, path)
 }
@@ -176,7 +176,7 @@ fn a_pull_ends_with_the_verdict_on_its_package() {
     let mut on_bus = OnBus::simulated();
     let uri = on_bus
         .set
-        .publish_signed(&Package::new("stranger", "1.0-1"), None);
+        .publish_signed(&Package::new("stranger", "1.0.1"), None);
     on_bus.set.order(&uri);
     on_bus.set.wait_for("0/53");
     let why = "20: there is no signature beside the package, and none in it";
@@ -184,7 +184,7 @@ fn a_pull_ends_with_the_verdict_on_its_package() {
 
     let broken = on_bus.set.gateway.path().join("etc/wharfd/keys/broken.asc");
     fs::write(&broken, "no certificate").unwrap();
-    let hello = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let hello = on_bus.set.publish(&Package::new("hello", "1.0.1"));
     on_bus.set.order(&hello);
     on_bus.set.wait_for_reason("40: waiting for a verdict");
     assert_eq!(last(&on_bus, "0"), ["pull", "running", ""]);
@@ -195,7 +195,7 @@ fn a_pull_ends_with_the_verdict_on_its_package() {
     assert_eq!(last(&on_bus, "0"), ["pull", "running", ""]);
     fs::remove_file(&broken).unwrap();
     on_bus.set.wait_for("3/0");
-    let why = "40: hello 1.0-1 is ready to be installed";
+    let why = "40: hello 1.0.1 is ready to be installed";
     assert_eq!(last(&on_bus, "0"), ["pull", "done", why]);
     let ids = |operations: Vec<Value>| -> Vec<Value> {
         operations.iter().map(|known| known["id"].clone()).collect()

@@ -79,7 +79,7 @@ fn leshan_drives_the_whole_story_over_dtls() {
             "2.05",
         );
     }
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     expect(leshan.write(ENDPOINT, "/9/1/14", "fleet"), "2.04");
     expect(leshan.write(ENDPOINT, "/9/1/15", "correct horse"), "2.04");
     expect(leshan.write(ENDPOINT, "/9/1/3", uri.as_str()), "2.04");
@@ -89,7 +89,7 @@ fn leshan_drives_the_whole_story_over_dtls() {
     expect(leshan.execute(ENDPOINT, "/9/1/6", None), "2.04");
     let told = leshan.wait_for_notification("/9/1/7", 0, told);
 
-    let file = set.signed_inside(&Package::new("hello", "2.0-1").padding(50_000));
+    let file = set.signed_inside(&Package::new("hello", "2.0.1").padding(50_000));
     expect(leshan.push(ENDPOINT, "/9/1/2", &file), "2.04");
     leshan.wait_for_notification("/9/1/7", 3, told);
 }
@@ -250,7 +250,7 @@ fn events(leshan: &Leshan) -> Vec<String> {
 /// A download that stands still, with its Update State observed.
 fn stalled_download(leshan: &mut Leshan, set: &StageSet) {
     expect(leshan.observe(ENDPOINT, "/9/0/7"), "2.05");
-    let uri = set.publish(&Package::new("large", "1.0-1").padding(2 << 20));
+    let uri = set.publish(&Package::new("large", "1.0.1").padding(2 << 20));
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     set.origin.fault(&path, Fault::StallAfter(1 << 20));
     expect(leshan.write(ENDPOINT, "/9/0/3", uri.as_str()), "2.04");

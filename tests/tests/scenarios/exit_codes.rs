@@ -131,7 +131,7 @@ fn a_command_survives_a_restart_of_wharfd_with_many_instances() {
 #[test]
 fn a_command_waits_for_a_wharfd_that_does_not_answer_for_longer_than_it_is_patient() {
     let mut on_bus = OnBus::simulated();
-    let package = Package::new("hello", "1.0-1").padding(200_000);
+    let package = Package::new("hello", "1.0.1").padding(200_000);
     let uri = on_bus.set.publish(&package);
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     on_bus
@@ -152,7 +152,7 @@ fn a_command_waits_for_a_wharfd_that_does_not_answer_for_longer_than_it_is_patie
 
     install
         .output()
-        .wait_for("hello 1.0-1 is installed in instance 0");
+        .wait_for("hello 1.0.1 is installed in instance 0");
     assert_eq!(install.wait().code(), Some(0));
 }
 
@@ -163,7 +163,7 @@ fn a_command_whose_instance_is_deleted_and_created_again_tells_of_its_own_operat
     let set = &on_bus.set;
     let mut install = on_bus.install_that_stalls();
     install.output().wait_for("DOWNLOAD STARTED/1, 30: ");
-    let other = set.publish(&Package::new("other", "1.0-1"));
+    let other = set.publish(&Package::new("other", "1.0.1"));
     install.signal(Signal::SIGSTOP);
     let client = set.client();
     client.delete("/9/0").expect("2.02");
@@ -193,7 +193,7 @@ impl Drop for EndsWith<'_> {
 #[test]
 fn what_is_shown_is_whole_while_old_operations_go() {
     let on_bus = OnBus::simulated();
-    on_bus.set.install(&Package::new("hello", "1.0-1"));
+    on_bus.set.install(&Package::new("hello", "1.0.1"));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let _over = EndsWith(&over);
@@ -285,7 +285,7 @@ pub(crate) fn succeeds_wherever_wharfd_exits(
 #[test]
 fn a_command_succeeds_wherever_wharfd_exits_meanwhile() {
     let mut on_bus = OnBus::simulated();
-    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0.1"));
     succeeds_wherever_wharfd_exits(&mut on_bus, &["install", "--new", &uri], 5, |on_bus| {
         let instances = on_bus.json(&["list"]);
         let ids: Vec<_> = instances
@@ -296,7 +296,7 @@ fn a_command_succeeds_wherever_wharfd_exits_meanwhile() {
             .collect();
         assert_eq!(ids, [0, 15]);
         let version = simulated_version(on_bus, "hello");
-        assert_eq!(version.as_deref(), Some("1.0-1"));
+        assert_eq!(version.as_deref(), Some("1.0.1"));
         on_bus.done(&["uninstall", "hello"]);
         on_bus.done(&["delete", "15"]);
     });
@@ -314,7 +314,7 @@ fn a_command_succeeds_wherever_wharfd_exits_meanwhile() {
 #[test]
 fn what_is_delivered_is_dropped_once_wherever_wharfd_exits_meanwhile() {
     let mut on_bus = OnBus::simulated();
-    let package = Package::new("hello", "1.0-1");
+    let package = Package::new("hello", "1.0.1");
     on_bus.set.install(&package);
     let uri = on_bus.set.publish(&package);
     on_bus.set.client().execute("/9/0/6", "1").expect("2.04");
@@ -325,7 +325,7 @@ fn what_is_delivered_is_dropped_once_wherever_wharfd_exits_meanwhile() {
     deliver(&on_bus);
     succeeds_wherever_wharfd_exits(&mut on_bus, &["uninstall", "0"], 1, |on_bus| {
         let version = simulated_version(on_bus, "hello");
-        assert_eq!(version.as_deref(), Some("1.0-1"));
+        assert_eq!(version.as_deref(), Some("1.0.1"));
         deliver(on_bus);
     });
 }

@@ -43,7 +43,7 @@ fn who_observes_the_object_is_told_of_a_create_and_of_a_delete() {
 #[test]
 fn a_create_with_a_uri_starts_the_download() {
     let set = StageSet::simulated();
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     set.client()
         .create("/9", Some(3), &[(3, uri.as_bytes())])
         .expect("2.01");
@@ -54,7 +54,7 @@ fn a_create_with_a_uri_starts_the_download() {
 fn a_write_of_a_whole_instance_is_one_unit() {
     let set = StageSet::simulated();
     let client = set.client();
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     let with_read_only = [(3, uri.as_bytes()), (14, b"fleet"), (7, &[1])];
     client
         .write_instance("/9/0", &with_read_only)
@@ -74,7 +74,7 @@ fn installs_of_several_instances_are_queued_in_the_order_of_acceptance() {
         if id > 0 {
             client.create("/9", Some(id), &[]).expect("2.01");
         }
-        let uri = set.publish(&Package::new(name, "1.0-1"));
+        let uri = set.publish(&Package::new(name, "1.0.1"));
         client
             .write_text(&format!("/9/{id}/3"), &uri)
             .expect("2.04");
@@ -101,9 +101,9 @@ fn installs_of_several_instances_are_queued_in_the_order_of_acceptance() {
 #[test]
 fn a_package_that_another_instance_holds_ends_57() {
     let set = StageSet::simulated();
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     let client = set.client();
-    let uri = set.publish(&Package::new("hello", "2.0-1"));
+    let uri = set.publish(&Package::new("hello", "2.0.1"));
     client
         .create("/9", Some(1), &[(3, uri.as_bytes())])
         .expect("2.01");
@@ -117,7 +117,7 @@ fn a_package_that_another_instance_holds_ends_57() {
 fn delete_cancels_a_running_download_and_tells_observers_4_04() {
     let set = StageSet::simulated();
     let client = set.client();
-    let uri = set.publish(&Package::new("hello", "1.0-1").padding(200_000));
+    let uri = set.publish(&Package::new("hello", "1.0.1").padding(200_000));
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     set.origin
         .fault(&path, wharf_tests::origin::Fault::StallAfter(1000));

@@ -16,7 +16,7 @@ const LARGE: usize = 20 << 20;
 
 /// A large package at the origin; its URI and its path there.
 fn publish_large(set: &StageSet) -> (String, String) {
-    let uri = set.publish(&Package::new("large", "1.0-1").padding(LARGE));
+    let uri = set.publish(&Package::new("large", "1.0.1").padding(LARGE));
     let path = format!("/{}", uri.rsplit('/').next().unwrap());
     (uri, path)
 }
@@ -141,7 +141,7 @@ const NEVER_SET: [(&str, &str); 3] = [
 fn a_download_over_tls_waits_for_the_clock_also_where_it_had_begun() {
     let mut set = StageSet::simulated();
     set.origin = Origin::https(); // of a CA that the gateway does not know: each attempt fails
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.order(&set.publish(&Package::new("hello", "1.0.1")));
     set.wait_for_reason("waiting for attempt");
     set.gateway.daemon().kill();
     set.start_daemon_again_with(&NEVER_SET);
@@ -210,7 +210,7 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
     restart(&mut set);
     set.client().write_text("/9/0/8", "1").expect("2.04");
     set.client().write_text("/9/0/13", "1:0").expect("2.04");
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     restart(&mut set);
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("4/2");
@@ -218,12 +218,12 @@ fn every_readable_resource_reads_the_same_after_a_restart() {
     set.client().execute("/9/0/6", "1").expect("2.04");
     set.wait_for("0/0");
     restart(&mut set);
-    set.deliver(&Package::new("other", "1.0-1"));
+    set.deliver(&Package::new("other", "1.0.1"));
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/57");
     restart(&mut set);
     let told = read(&set);
-    assert_eq!(told[..7], ["other", "1.0-1", "3", "1", "57", "0", "1:0"]);
+    assert_eq!(told[..7], ["other", "1.0.1", "3", "1", "57", "0", "1:0"]);
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
     small_disk(&set.gateway);
     let mut set = set.started();
     let client = set.client();
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
 
     let ballast = set.fill_disk();
     set.wait_for("4/2");
@@ -390,7 +390,7 @@ fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mende
     let mut set = StageSet::simulated();
     let broken = set.gateway.path().join("etc/wharfd/keys/broken.asc");
     fs::write(&broken, "no certificate").unwrap();
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.order(&set.publish(&Package::new("hello", "1.0.1")));
     // More often than a restart of the installer would explain.
     let journal = set.gateway.daemon().errors();
     wait_until("asking for a verdict again and again", || {
@@ -410,7 +410,7 @@ fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mende
 #[test]
 fn an_install_whose_installer_is_gone_says_so_until_it_is_back() {
     let mut set = StageSet::simulated();
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     set.gateway.installer().kill();
     set.client().execute("/9/0/4", "").expect("2.04");
     let expected = "50: waiting for the installer: cannot speak with the installer at ";
@@ -432,7 +432,7 @@ fn a_package_that_cannot_be_judged_for_the_configured_time_ends_52() {
     set.gateway
         .write("etc/wharfd/keys/broken.asc", "no certificate");
     let set = set.started();
-    set.order(&set.publish(&Package::new("hello", "1.0-1")));
+    set.order(&set.publish(&Package::new("hello", "1.0.1")));
     set.wait_for("0/52");
     let reason = set.client().read_text("/9/0/16");
     assert!(
@@ -444,7 +444,7 @@ fn a_package_that_cannot_be_judged_for_the_configured_time_ends_52() {
 #[test]
 fn an_install_says_that_the_installer_does_not_answer_until_it_does() {
     let mut set = StageSet::simulated();
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     set.gateway.installer().signal(Signal::SIGSTOP);
     set.client().execute("/9/0/4", "").expect("2.04");
     let expected = "50: waiting for the installer, which does not answer: look at `systemctl status wharf-installer` on the device";

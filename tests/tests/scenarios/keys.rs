@@ -34,6 +34,10 @@ impl Keyring {
         }
     }
 
+    fn build(&self, package: &Package) -> PathBuf {
+        self.gateway.build(package, self.folder.path())
+    }
+
     /// The code, and all that was printed.
     fn ask(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = self.gateway.command("wharfctl", &[]);
@@ -139,7 +143,7 @@ fn a_certificate_is_added_with_what_it_may_sign_and_the_rest_of_the_policy_stays
     assert!(added.contains("  may sign  acme-* edge\n"), "{added}");
     let after = format!("{before}\n{scope}");
     assert_eq!(fs::read_to_string(&policy).unwrap(), after);
-    let package = Package::new("acme-agent", "1.0-1").build(ring.folder.path());
+    let package = ring.build(&Package::new("acme-agent", "1.0.1"));
     ring.keys.sign_beside(Signer::Vendor, &package);
     let judged = ring.done(&["keys", "check", &text(&package)]);
     assert!(judged.contains("it would be installed"), "{judged}");
@@ -223,7 +227,7 @@ fn what_each_certificate_may_sign_and_until_when_is_told() {
 #[test]
 fn what_all_files_of_a_certificate_say_together_is_listed_as_it_is_judged() {
     let ring = Keyring::empty();
-    let package = Package::new("hello", "1.0-1").build(ring.folder.path());
+    let package = ring.build(&Package::new("hello", "1.0.1"));
     // A signature is judged by what its certificate was when it was made, too.
     ring.keys
         .sign_beside_at(Signer::Expired, &package, "20250101T120000");
@@ -334,7 +338,7 @@ fn what_is_no_certificate_or_brings_a_secret_key_is_not_added() {
 #[test]
 fn check_says_who_signed_a_package_and_whether_it_would_be_installed() {
     let ring = Keyring::empty();
-    let package = Package::new("hello", "1.0-1").build(ring.folder.path());
+    let package = ring.build(&Package::new("hello", "1.0.1"));
     let check = ["keys", "check", &text(&package)];
     ring.refused(
         &check,
@@ -346,7 +350,7 @@ fn check_says_who_signed_a_package_and_whether_it_would_be_installed() {
 
     let fingerprint = ring.keys.fingerprint(Signer::Vendor);
     ring.keys.trust(Signer::Vendor, &ring.gateway.path());
-    let said = format!("hello 1.0-1 is signed by {fingerprint}\nit would be installed\n");
+    let said = format!("hello 1.0.1 is signed by {fingerprint}\nit would be installed\n");
     assert_eq!(ring.done(&check), said);
 
     let message = ring.keys.sign_around(Signer::Vendor, &package);

@@ -91,13 +91,13 @@ fn a_delivered_package_that_no_instance_knows_any_more_is_removed_and_no_other()
     let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
     let database = set.gateway.path().join("var/lib/wharfd");
     let kept = set.folder.path().join("kept");
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     set.gateway.daemon().kill();
     output_of(Command::new("cp").args(["-a"]).args([&database, &kept]));
     set.start_daemon_again();
     let client = set.client();
     client.create("/9", Some(1), &[]).expect("2.01");
-    let bulb = set.publish(&Package::new("bulb", "1.0-1"));
+    let bulb = set.publish(&Package::new("bulb", "1.0.1"));
     client.write_text("/9/1/3", &bulb).expect("2.04");
     set.wait_for_instance(1, "3/0");
     let files = || fs::read_dir(&staged).unwrap().count();

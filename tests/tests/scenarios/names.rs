@@ -38,7 +38,7 @@ fn a_server_that_moved_with_its_name_is_found_where_that_leads_now() {
     let mut set = by_name();
     set.gateway.name(NAME, &[Ipv4Addr::LOCALHOST]);
     set.gateway.start();
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     set.observe(&[7]);
     // What becomes of the Install has to be told to a server that is not there any more.
     set.gateway.installer().kill();

@@ -150,7 +150,7 @@ fn a_purge_is_finished_across_a_restart_of_wharfd() {
 fn a_purge_succeeds_wherever_wharfd_exits_meanwhile() {
     let mut on_bus = OnBus::simulated();
     allow_purge(&on_bus, "hello");
-    let uri = on_bus.set.publish(&Package::new("hello", "1.0-1"));
+    let uri = on_bus.set.publish(&Package::new("hello", "1.0.1"));
     on_bus.done(&["install", &uri]);
     let database = on_bus.set.gateway.path().join("var/lib/wharf-simulated");
     succeeds_wherever_wharfd_exits(&mut on_bus, &PURGE, 2, |on_bus| {

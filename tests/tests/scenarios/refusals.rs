@@ -33,7 +33,7 @@ fn a_package_without_a_trusted_signature_ends_53() {
         (Some(Signer::Revoked), "revoked"),
     ];
     for (signer, why) in table {
-        let uri = set.publish_signed(&Package::new(&name_for(signer), "1.0-1"), signer);
+        let uri = set.publish_signed(&Package::new(&name_for(signer), "1.0.1"), signer);
         set.order(&uri);
         set.wait_for("0/53");
         expect_reason(&set, &["20: ", why]);
@@ -148,9 +148,9 @@ fn a_missing_dependency_ends_58_and_is_named() {
 #[test]
 fn another_package_than_the_one_in_place_ends_57_naming_both() {
     let set = StageSet::simulated();
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     set.client().execute("/9/0/6", "1").expect("2.04");
-    set.deliver(&Package::new("other", "1.0-1"));
+    set.deliver(&Package::new("other", "1.0.1"));
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/57");
     expect_reason(&set, &["hello", "other"]);
@@ -201,7 +201,7 @@ fn user_name_and_password_go_over_plain_http_only_to_an_origin_that_the_file_nam
     fs::remove_file(set.gateway.path().join(allowed)).unwrap();
     set.gateway.start();
     set.origin.require("fleet", "correct-horse-battery");
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     set.order_with_credentials(&uri);
     set.wait_for("0/57");
     let origin = set.origin.uri("");
@@ -233,7 +233,7 @@ impl StageSet {
     }
 
     fn install_with_credentials(&self) {
-        let uri = self.publish(&Package::new("hello", "1.0-1"));
+        let uri = self.publish(&Package::new("hello", "1.0.1"));
         // The origin of the tests knows paths with their query.
         let path = uri.rsplit('/').next().unwrap();
         for suffix in ["", ".asc"] {

@@ -84,7 +84,7 @@ fn assert_numbers_grow(set: &StageSet) {
 fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
     let mut set = StageSet::simulated();
     set.observe(&[0, 1, 7, 9, 12, 16]);
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     set.server.wait_for_notification("/9/0/7", "4", 0);
     set.client().read("/9/0/7").expect("2.05"); // the acknowledgement came before this
     set.gateway.daemon().terminate();
@@ -127,16 +127,16 @@ fn answer_over_a_crash(
     })
 }
 
-/// Uninstall drops 2.0-1. Done twice it would remove 1.0-1 as well.
+/// Uninstall drops 2.0.1. Done twice it would remove 1.0.1 as well.
 #[track_caller]
 fn uninstalls_once_over_a_crash(
     meanwhile: impl FnOnce(&mut Gateway),
     uninstall: impl Fn(&Client<'_>) -> Response + Sync,
 ) {
     let mut set = StageSet::simulated();
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     set.client().execute("/9/0/6", "1").expect("2.04");
-    set.deliver(&Package::new("hello", "2.0-1"));
+    set.deliver(&Package::new("hello", "2.0.1"));
     let answer = answer_over_a_crash(&mut set, meanwhile, uninstall);
     answer.expect("2.04");
     let client = set.client();
@@ -144,10 +144,10 @@ fn uninstalls_once_over_a_crash(
     assert_eq!(
         (&*version, &*reason),
         (
-            "1.0-1",
-            "10: ready for a package; hello 1.0-1 is in place and does not run"
+            "1.0.1",
+            "10: ready for a package; hello 1.0.1 is in place and does not run"
         ),
-        "only 2.0-1 was dropped"
+        "only 2.0.1 was dropped"
     );
 }
 
@@ -182,7 +182,7 @@ fn an_execute_that_is_repeated_after_a_start_without_a_server_acts_once() {
 #[test]
 fn the_last_block_of_a_write_that_is_repeated_after_a_crash_is_answered() {
     let mut set = StageSet::simulated();
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", "1.0.1"));
     let write = |client: &Client<'_>| client.push("/9/0/3", format::TEXT, uri.as_bytes(), 16);
     answer_over_a_crash(&mut set, |_| {}, write).expect("2.04");
     set.wait_for("3/0");

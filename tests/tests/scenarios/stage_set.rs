@@ -73,7 +73,7 @@ impl StageSet {
 
     /// The same, signed by somebody, or by nobody.
     pub(crate) fn publish_signed(&self, package: &Package, signer: Option<Signer>) -> String {
-        let file = package.build(self.folder.path());
+        let file = self.build(package);
         let name = file
             .file_name()
             .expect("a name")
@@ -88,9 +88,14 @@ impl StageSet {
             .serve(&format!("/{name}"), fs::read(&file).expect("the package"))
     }
 
+    /// A package for the package manager of the gateway, which nobody signed.
+    pub(crate) fn build(&self, package: &Package) -> PathBuf {
+        self.gateway.build(package, self.folder.path())
+    }
+
     /// A package with the vendor's signature in it, as it can be pushed.
     pub(crate) fn signed_inside(&self, package: &Package) -> PathBuf {
-        let file = package.build(self.folder.path());
+        let file = self.build(package);
         self.keys.sign_inside(Signer::Vendor, &file);
         file
     }

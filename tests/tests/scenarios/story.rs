@@ -10,9 +10,9 @@ const DOWNLOAD_STARTED: [&str; 2] = ["9=1", "7=1"];
 const DOWNLOADED: [&str; 2] = ["9=0", "7=2"];
 const INSTALLED: [&str; 2] = ["9=2", "7=4"];
 
-fn installs_what_a_server_orders(set: &StageSet) {
+fn installs_what_a_server_orders(set: &StageSet, version: &str) {
     set.origin.require("fleet", "correct horse");
-    let uri = set.publish(&Package::new("hello", "1.0-1"));
+    let uri = set.publish(&Package::new("hello", version));
     let client = set.client();
     set.observe(&[9, 7, 0, 1, 12]);
     client.write_text("/9/0/14", "fleet").expect("2.04");
@@ -20,22 +20,23 @@ fn installs_what_a_server_orders(set: &StageSet) {
     set.order(&uri);
     set.wait_for("3/0");
     assert_eq!(client.read_text("/9/0/0"), "hello");
-    assert_eq!(client.read_text("/9/0/1"), "1.0-1");
+    assert_eq!(client.read_text("/9/0/1"), version);
     client.execute("/9/0/4", "").expect("2.04");
     set.wait_for("4/2");
-    let delivered = ["0=hello", "1=1.0-1", "7=3"];
+    let version = format!("1={version}");
+    let delivered = ["0=hello", &version, "7=3"];
     set.expect_story(&[&DOWNLOAD_STARTED[..], &DOWNLOADED, &delivered, &INSTALLED].concat());
 }
 
 #[test]
 fn a_pulled_package_is_installed_by_the_simulated_package_manager() {
-    installs_what_a_server_orders(&StageSet::simulated());
+    installs_what_a_server_orders(&StageSet::simulated(), "1.0.1");
 }
 
 #[test]
 fn a_pulled_package_is_installed_by_apt() {
     let set = StageSet::debian();
-    installs_what_a_server_orders(&set);
+    installs_what_a_server_orders(&set, "1.0-1");
     let installed = set.gateway.debian_root().installed_version("hello");
     assert_eq!(installed.as_deref(), Some("1.0-1"));
 }
@@ -78,7 +79,7 @@ fn uninstall_removes_the_software_from_the_device() {
 #[test]
 fn uninstall_in_initial_removes_the_software_in_place() {
     let set = StageSet::simulated();
-    set.install(&Package::new("hello", "1.0-1"));
+    set.install(&Package::new("hello", "1.0.1"));
     let client = set.client();
     client.execute("/9/0/6", "1").expect("2.04");
     client.delete("/9/0").expect("4.05");
@@ -154,7 +155,7 @@ fn a_package_of_one_datagram_is_pushed_without_blocks() {
 #[test]
 fn block_0_again_restarts_the_push() {
     let set = StageSet::simulated();
-    let file = set.signed_inside(&Package::new("hello", "1.0-1").padding(10_000));
+    let file = set.signed_inside(&Package::new("hello", "1.0.1").padding(10_000));
     let bytes = fs::read(file).unwrap();
     let client = set.client();
     for number in [0, 1, 2] {

@@ -76,7 +76,7 @@ fn answer(client: RawFd) {
 #[test]
 fn an_installer_that_does_not_know_a_question_is_asked_again_until_it_is_replaced() {
     let mut set = StageSet::simulated();
-    set.deliver(&Package::new("hello", "1.0-1"));
+    set.deliver(&Package::new("hello", "1.0.1"));
     set.gateway.installer().terminate();
     let stranger = Stranger::at(&set.gateway.path().join("run/wharf-installer.sock"));
     set.client().execute("/9/0/4", "").expect("2.04");

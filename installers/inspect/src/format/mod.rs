@@ -11,11 +11,20 @@ use wharf_frames::{
 use crate::{entry::Each, part::ReadAt};
 
 pub mod deb;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 
 /// The implementation of a format.
-pub fn of(format: Format) -> &'static dyn PackageFormat {
+pub fn of(format: Format) -> Result<&'static dyn PackageFormat, Failure> {
     match format {
-        Format::Deb => &deb::Deb,
+        Format::Deb => Ok(&deb::Deb),
+        #[cfg(feature = "simulated")]
+        Format::Simulated => Ok(&simulated::Simulated),
+        #[cfg(not(feature = "simulated"))]
+        Format::Simulated => {
+            let detail = "this wharf-inspect reads no packages of the simulated package manager";
+            Err(Failure::new(wharf_frames::Cause::Unavailable, detail))
+        }
     }
 }
 

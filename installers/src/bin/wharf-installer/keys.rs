@@ -43,7 +43,7 @@ impl Verb {
 /// What is printed; whether that is what was hoped for.
 pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool), Box<dyn Error>> {
     let policy = Policy::read(root)?;
-    let inspector = open_inspector(root)?;
+    let inspector = open_inspector(root, &policy)?;
     let keys = Keys {
         root,
         policy: &policy,

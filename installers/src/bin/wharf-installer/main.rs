@@ -182,7 +182,7 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
         );
     }
     let wharfd = user(root, "wharfd")?;
-    let inspector = open_inspector(root)?;
+    let inspector = open_inspector(root, policy)?;
     if inspector.uid == wharfd.uid || inspector.gid == wharfd.gid {
         return Err("the users wharfd and wharf-inspect share a UID or a GID: what looks into packages must be nobody \
              who may ask for jobs; give each its own (systemd-sysusers does)"
