@@ -9,7 +9,7 @@ use std::{
 };
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId, Text,
+    Cause, Failure, OperationId, PackageName, StageId, Text, Transaction,
     installer::{Found, JobStatus, PROTOCOL, Package, Reply, Request},
 };
 use wharf_journal::message;
@@ -137,10 +137,18 @@ impl Installer {
         }
     }
 
-    /// Gives a job to the installer: an Install, a Remove, a Purge, an Activate or a Deactivate. Giving it twice
-    /// starts it once. `silent` as above.
-    pub async fn submit(&self, job: Request, silent: impl FnOnce(Text)) -> Result<(), NotDone> {
-        match self.ask_noticing(job, silent).await? {
+    /// Has the installer perform a transaction. A second call for the same operation starts nothing. `silent` as above.
+    pub async fn perform(
+        &self,
+        operation: OperationId,
+        transaction: Transaction,
+        silent: impl FnOnce(Text),
+    ) -> Result<(), NotDone> {
+        let question = Request::Perform {
+            operation,
+            transaction,
+        };
+        match self.ask_noticing(question, silent).await? {
             (Reply::Accepted, _) => Ok(()),
             (other, _) => Err(self.unexpected(other)),
         }

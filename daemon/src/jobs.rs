@@ -8,8 +8,8 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use tokio::sync::oneshot;
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName,
-    installer::{Found, JobStatus, Outcome, Request},
+    Cause, Failure, OperationId, PackageName, Transaction,
+    installer::{Found, JobStatus, Outcome},
 };
 use wharf_journal::message;
 use wharf_software::{Event, InstanceId};
@@ -25,10 +25,10 @@ pub struct Job {
     pub instance: InstanceId,
     /// Its operation.
     pub operation: OperationId,
-    /// What it is about, where that is known.
+    /// The package that it changes, if it is known.
     pub package: Option<PackageName>,
-    /// What is asked of the installer.
-    pub request: Request,
+    /// The steps.
+    pub transaction: Transaction,
     /// The handover to the installer.
     pub handover: Handover,
 }
@@ -170,7 +170,8 @@ impl Job {
         let operation = self.operation;
         let silent = |why| context.waits_for(self.instance, operation, why);
         let installer = &context.installer;
-        installer.submit(self.request.clone(), silent).await?;
+        let transaction = self.transaction.clone();
+        installer.perform(operation, transaction, silent).await?;
         wharf_fault::point("job.submitted");
         self.cancel_if_unwanted(context).await?;
         let mut watch = installer.watch(operation).await?;

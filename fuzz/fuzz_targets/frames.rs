@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use wharf_frames::{decode, encode, fetch, inspect, installer, packed::PackedFiles};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(request) = decode::<installer::Request>(bytes) {
+    if let Ok(request) = installer::Request::read(bytes) {
         let again = encode(&request).expect("a decoded frame fits into a frame");
         assert_eq!(decode::<installer::Request>(&again).expect("our own frame"), request);
     }

@@ -4,12 +4,12 @@
 use std::{fs::File, io, os::fd::OwnedFd};
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId,
+    Cause, Failure, OperationId, PackageName, StageId, Step, Transaction,
     installer::{Found, JobStatus, PROTOCOL, Reply, Request},
 };
 
 use crate::{
-    backend::{Installer, Manner, PackageFile},
+    backend::Installer,
     inner::Inner,
     inspector::Inspector,
     journal::{Job, Order},
@@ -80,20 +80,11 @@ impl Desk {
             }
             Request::Discard { stage } => self.discard(stage),
             Request::List => self.list(),
-            Request::Plan { stage } => self.plan(stage),
-            Request::Install { operation, stage } => self.install(operation, stage),
-            Request::Remove { operation, package } => {
-                self.submit(operation, &package, Order::Remove)
-            }
-            Request::Purge { operation, package } => self.submit(operation, &package, Order::Purge),
-            Request::Activate { operation, package } => {
-                self.submit(operation, &package, Order::Activate)
-            }
-            Request::Deactivate { operation, package } => {
-                self.submit(operation, &package, Order::Deactivate)
-            }
+            Request::Perform {
+                operation,
+                transaction,
+            } => self.perform(operation, &transaction),
             Request::State { package } => self.state(&package),
-            Request::Outcome { operation } => self.status(operation).map(Reply::Job),
             Request::Cancel { operation } => self.cancel(operation),
         };
         Answer::Reply(answered.unwrap_or_else(Reply::from))
@@ -152,27 +143,43 @@ impl Desk {
         Ok(Reply::List { stages, open })
     }
 
-    fn plan(&self, stage: StageId) -> Result<Reply, NotDone> {
-        let sealed = self.staging.sealed(stage)?;
-        let policy = self.may_install(&sealed.judged)?;
-        let package = sealed.judged.package.clone();
-        let manner = Manner {
-            allow_downgrade: policy.allows_downgrade(&package.name),
-            reinstall: false,
-            adopts: false,
+    fn perform(&self, operation: OperationId, transaction: &Transaction) -> Result<Reply, NotDone> {
+        let [step] = transaction.steps.as_slice() else {
+            let why = format!(
+                "a transaction of {} steps: a job here has exactly one",
+                transaction.steps.len()
+            );
+            return Err(Failure::new(Cause::Policy, why).into());
         };
-        let file = PackageFile {
-            path: sealed.path.clone(),
-            package,
-        };
-        let installs = self.backend.plan(&file, manner)?;
-        Ok(Reply::Plan { installs })
-    }
-
-    fn install(&self, operation: OperationId, stage: StageId) -> Result<Reply, NotDone> {
         if self.is_known(operation)? {
             return Ok(Reply::Accepted);
         }
+        let order = match step {
+            Step::Install(stage) => return self.install(operation, *stage),
+            Step::Uninstall(package) => {
+                self.is_managed(package, true)?;
+                may_remove(package, &policy_now(&self.root)?)?;
+                Order::Remove(package.clone())
+            }
+            Step::Purge(package) => {
+                self.is_managed(package, false)?;
+                may_purge(package, &policy_now(&self.root)?)?;
+                Order::Purge(package.clone())
+            }
+            Step::Activate(package) => {
+                self.is_managed(package, true)?;
+                Order::Activate(package.clone())
+            }
+            Step::Deactivate(package) => {
+                self.is_managed(package, true)?;
+                Order::Deactivate(package.clone())
+            }
+        };
+        self.queue.accept(operation, order)?;
+        Ok(Reply::Accepted)
+    }
+
+    fn install(&self, operation: OperationId, stage: StageId) -> Result<Reply, NotDone> {
         // Kept until the job is recorded: from then on the record keeps the file.
         let sealed = self.staging.sealed(stage)?;
         self.may_install(&sealed.judged)?;
@@ -198,31 +205,9 @@ impl Desk {
         }
     }
 
-    fn submit(
-        &self,
-        operation: OperationId,
-        package: &PackageName,
-        order: impl FnOnce(PackageName) -> Order,
-    ) -> Result<Reply, NotDone> {
-        if self.is_known(operation)? {
-            return Ok(Reply::Accepted);
-        }
-        let order = order(package.clone());
-        self.is_managed(&order)?;
-        match &order {
-            Order::Remove(_) => may_remove(package, &policy_now(&self.root)?)?,
-            Order::Purge(_) => may_purge(package, &policy_now(&self.root)?)?,
-            Order::Install { .. } | Order::Activate(_) | Order::Deactivate(_) => {}
-        }
-        self.queue.accept(operation, order)?;
-        Ok(Reply::Accepted)
-    }
-
     /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by
-    /// exactly this name. A purge needs only its configuration, or nothing.
-    fn is_managed(&self, order: &Order) -> Result<(), Failure> {
-        let package = order.package();
-        let needs_it = !matches!(order, Order::Purge(_));
+    /// exactly this name. A purge does not need the package: only its configuration may be left, or nothing.
+    fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), Failure> {
         let why = if !self.backend.is_name(package) {
             "is no name of a package"
         } else if !self.ledger.is_managed(package)? {

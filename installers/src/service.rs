@@ -28,7 +28,7 @@ use nix::{
     },
 };
 use wharf_frames::{
-    Cause, Failure, OperationId, decode,
+    Cause, Failure, OperationId,
     installer::{JobStatus, Reply, Request},
 };
 
@@ -228,7 +228,7 @@ fn converse(desk: &Desk, open: &Connections, number: u64, socket: &OwnedFd) {
             Received::Refused(why) => {
                 packets::send(socket, &Reply::NotUnderstood(why.into()), None)
             }
-            Received::Packet(bytes) => match decode::<Request>(&bytes) {
+            Received::Packet(bytes) => match Request::read(&bytes) {
                 Ok(request) => answer(desk, socket, request),
                 Err(error) => {
                     let why = error.to_string();

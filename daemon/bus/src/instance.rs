@@ -1,5 +1,6 @@
 //! An instance of Object 9 on the bus.
 
+use wharf_frames::Action;
 use wharf_secret::Secret;
 use zbus::{
     Connection, DeserializeDict, OwnedFd, OwnedObjectPath, SerializeDict, Type, fdo, interface,
@@ -50,13 +51,8 @@ pub enum Request {
         package: OwnedFd,
         signature: Vec<u8>,
     },
-    Install,
-    Uninstall {
-        for_update: bool,
-    },
-    Purge,
-    Activate,
-    Deactivate,
+    Perform(Action),
+    UninstallForUpdate,
     Cancel(OwnedObjectPath),
     Delete,
 }
@@ -151,7 +147,10 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(Caller { connection, header }, Request::Install)
+            .request(
+                Caller { connection, header },
+                Request::Perform(Action::Install),
+            )
             .await
     }
 
@@ -163,10 +162,11 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let call = Caller { connection, header };
-        self.0
-            .request(call, Request::Uninstall { for_update })
-            .await
+        let request = match for_update {
+            true => Request::UninstallForUpdate,
+            false => Request::Perform(Action::Uninstall),
+        };
+        self.0.request(Caller { connection, header }, request).await
     }
 
     /// Removes the software in place with its configuration, if root's policy allows it (`allow-purge` in
@@ -179,7 +179,10 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(Caller { connection, header }, Request::Purge)
+            .request(
+                Caller { connection, header },
+                Request::Perform(Action::Purge),
+            )
             .await
     }
 
@@ -191,7 +194,10 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(Caller { connection, header }, Request::Activate)
+            .request(
+                Caller { connection, header },
+                Request::Perform(Action::Activate),
+            )
             .await
     }
 
@@ -203,7 +209,10 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(Caller { connection, header }, Request::Deactivate)
+            .request(
+                Caller { connection, header },
+                Request::Perform(Action::Deactivate),
+            )
             .await
     }
 

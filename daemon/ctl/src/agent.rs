@@ -9,7 +9,7 @@ use wharf_bus::{
     AGENT_PATH, AgentProxy, InstanceProxy, NAME, Objects, Reason, instance_path, operation_name,
     operation_path,
 };
-use wharf_frames::Secret;
+use wharf_frames::{Action, Secret};
 use zbus::{
     Connection, MessageStream, Type, connection, fdo, message, proxy::CacheProperties,
     wire::DynamicType,
@@ -57,13 +57,8 @@ pub(crate) enum Change {
         package: OwnedFd,
         signature: Vec<u8>,
     },
-    Install,
-    Uninstall {
-        for_update: bool,
-    },
-    Purge,
-    Activate,
-    Deactivate,
+    Perform(Action),
+    UninstallForUpdate,
     Cancel {
         operation: String,
     },
@@ -202,11 +197,14 @@ impl Agent {
                 let signature = signature.clone();
                 instance.write_package(package.into(), signature).await
             }
-            Change::Install => instance.install().await,
-            Change::Uninstall { for_update } => instance.uninstall(*for_update).await,
-            Change::Purge => instance.purge().await,
-            Change::Activate => instance.activate().await,
-            Change::Deactivate => instance.deactivate().await,
+            Change::UninstallForUpdate => instance.uninstall(true).await,
+            Change::Perform(action) => match action {
+                Action::Install => instance.install().await,
+                Action::Uninstall => instance.uninstall(false).await,
+                Action::Purge => instance.purge().await,
+                Action::Activate => instance.activate().await,
+                Action::Deactivate => instance.deactivate().await,
+            },
             Change::Cancel { operation } => {
                 instance.cancel(operation_path(operation)).await?;
                 return Ok(None);

@@ -1,5 +1,7 @@
 //! The verbs that request a change and wait for its end: Uninstall, Activate, Deactivate, Delete.
 
+use wharf_frames::Action;
+
 use crate::{
     agent::{Agent, Change},
     arguments::Named,
@@ -17,8 +19,8 @@ pub(crate) async fn uninstall(
     json: bool,
 ) -> Result<(), Failure> {
     let change = match purge {
-        true => Change::Purge,
-        false => Change::Uninstall { for_update: false },
+        true => Change::Perform(Action::Purge),
+        false => Change::Perform(Action::Uninstall),
     };
     let Done {
         before,
@@ -36,13 +38,13 @@ pub(crate) async fn uninstall(
 }
 
 pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let done = done(agent, instance, Change::Activate, json).await?;
+    let done = done(agent, instance, Change::Perform(Action::Activate), json).await?;
     tell(json, || switched(&done, true));
     Ok(())
 }
 
 pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let done = done(agent, instance, Change::Deactivate, json).await?;
+    let done = done(agent, instance, Change::Perform(Action::Deactivate), json).await?;
     tell(json, || switched(&done, false));
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::{pin::pin, slice, time::Duration};
 
 use nix::unistd::geteuid;
 use tokio::time::timeout;
+use wharf_frames::Action;
 use wharf_software::Kind;
 
 use crate::{
@@ -184,12 +185,8 @@ impl Change {
         match self {
             Self::WritePackageUri { .. } => Some(Kind::Pull.as_str()),
             Self::WritePackage { .. } => Some(Kind::Push.as_str()),
-            Self::Install => Some(Kind::Install.as_str()),
-            Self::Uninstall { for_update: false } => Some(Kind::Uninstall.as_str()),
-            Self::Purge => Some(Kind::Purge.as_str()),
-            Self::Activate => Some(Kind::Activate.as_str()),
-            Self::Deactivate => Some(Kind::Deactivate.as_str()),
-            Self::Uninstall { for_update: true } | Self::Cancel { .. } | Self::Delete => None,
+            Self::Perform(action) => Some(action.as_str()),
+            Self::UninstallForUpdate | Self::Cancel { .. } | Self::Delete => None,
         }
     }
 
@@ -199,7 +196,9 @@ impl Change {
             return matches!(self, Self::Cancel { .. } | Self::Delete);
         };
         match self {
-            Self::Uninstall { .. } => before.update_state != INITIAL && now.update_state == INITIAL,
+            Self::Perform(Action::Uninstall) | Self::UninstallForUpdate => {
+                before.update_state != INITIAL && now.update_state == INITIAL
+            }
             // The record of the operation has its end.
             Self::Cancel { operation } => now.operation.as_ref() != Some(operation),
             _ => false,

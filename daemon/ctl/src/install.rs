@@ -6,8 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::{Secret, fetch::MAX_SIGNATURE};
-use wharf_software::Kind;
+use wharf_frames::{Action, Secret, fetch::MAX_SIGNATURE};
 
 use crate::{
     agent::{Agent, Change},
@@ -170,12 +169,15 @@ async fn delivered_where_it_belongs(
 /// Installs the delivered package. If a server did that already, waits for its Install.
 async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result<End, Failure> {
     let id = delivered.instance.id;
-    let operation = match follower.ask(&delivered.instance, &Change::Install).await {
+    let operation = match follower
+        .ask(&delivered.instance, &Change::Perform(Action::Install))
+        .await
+    {
         Ok(Some(operation)) => operation,
         Ok(None) => return Err(Failure::NotUnderstood("operation".to_owned())),
         Err(refused @ Failure::Refused(_)) => {
             let snapshot = follower.wait_for_wharfd().await?;
-            match snapshot.begun(id, Kind::Install.as_str(), delivered.sequence) {
+            match snapshot.begun(id, Action::Install.as_str(), delivered.sequence) {
                 Some(operation) => operation.id.clone(),
                 None => return Err(refused.of(&delivered.instance.title())),
             }
@@ -190,7 +192,7 @@ async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result
 fn activation(end: &End) -> Option<String> {
     let operation = end.instance()?.operation.as_deref()?;
     let operation = end.snapshot.operation(operation)?;
-    (operation.kind == Kind::Activate.as_str()).then(|| operation.id.clone())
+    (operation.kind == Action::Activate.as_str()).then(|| operation.id.clone())
 }
 
 fn told(delivered: &Instance, now: Option<&Instance>) -> String {
@@ -382,7 +384,7 @@ impl Place {
     ) -> Result<(), Failure> {
         let change = match self.created {
             true => Change::Delete,
-            false => Change::Uninstall { for_update: true },
+            false => Change::UninstallForUpdate,
         };
         follower.ask(delivered, &change).await?;
         if let Some(software) = &delivered.in_place {
@@ -433,7 +435,7 @@ async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<
     let upgrades = instance.update_state == INSTALLED;
     let failed = instance.update_state == DELIVERED && instance.has_failed();
     if upgrades || failed {
-        let change = Change::Uninstall { for_update: true };
+        let change = Change::UninstallForUpdate;
         follower.ask(instance, &change).await?;
     }
     Ok(())

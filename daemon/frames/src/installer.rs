@@ -4,12 +4,17 @@ use std::fmt;
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
-use crate::{Failure, OperationId, PackageName, PackageVersion, StageId, Text};
+use crate::{
+    Failure, FrameError, OperationId, PackageName, PackageVersion, StageId, Text, Transaction,
+    codec::decode,
+};
+
+mod older;
 
 /// The version of these frames. It rises when a field gets a meaning that an older program must not ignore.
 pub const PROTOCOL: u32 = 1;
 
-/// A question to the installer.
+/// A question to the installer. Older releases used the numbers 5 to 9, 12 and 14.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum Request {
@@ -55,53 +60,6 @@ pub enum Request {
     /// What there is. Answer: [`Reply::List`].
     #[n(4)]
     List,
-    /// What an install would change. Answer: [`Reply::Plan`].
-    #[n(5)]
-    Plan {
-        /// A sealed file.
-        #[n(0)]
-        stage: StageId,
-    },
-    /// Installs a sealed file. Answer: [`Reply::Accepted`] once the job is journalled.
-    #[n(6)]
-    Install {
-        /// Asking again for the same operation starts nothing.
-        #[n(0)]
-        operation: OperationId,
-        /// A sealed file.
-        #[n(1)]
-        stage: StageId,
-    },
-    /// Removes a package. Answer: [`Reply::Accepted`].
-    #[n(7)]
-    Remove {
-        /// As for an install.
-        #[n(0)]
-        operation: OperationId,
-        /// A package of the ledger.
-        #[n(1)]
-        package: PackageName,
-    },
-    /// Enables and starts a package's units. Answer: [`Reply::Accepted`].
-    #[n(8)]
-    Activate {
-        /// As for an install.
-        #[n(0)]
-        operation: OperationId,
-        /// A package of the ledger.
-        #[n(1)]
-        package: PackageName,
-    },
-    /// Stops and disables a package's units. Answer: [`Reply::Accepted`].
-    #[n(9)]
-    Deactivate {
-        /// As for an install.
-        #[n(0)]
-        operation: OperationId,
-        /// A package of the ledger.
-        #[n(1)]
-        package: PackageName,
-    },
     /// What the device has. Answer: [`Reply::State`].
     #[n(10)]
     State {
@@ -116,24 +74,6 @@ pub enum Request {
         #[n(0)]
         operation: OperationId,
     },
-    /// How a job stands. Answer: [`Reply::Job`].
-    #[n(12)]
-    Outcome {
-        /// The job's operation.
-        #[n(0)]
-        operation: OperationId,
-    },
-    /// Removes a package with its configuration. Answer: [`Reply::Accepted`]. No field of [`Request::Remove`]: an older
-    /// installer would pass over it, and keep the configuration.
-    #[n(14)]
-    Purge {
-        /// As for an install.
-        #[n(0)]
-        operation: OperationId,
-        /// A package of the ledger, or its configuration.
-        #[n(1)]
-        package: PackageName,
-    },
     /// Stops a job that has not begun to unpack. Answer: [`Reply::Done`], or [`Reply::Refused`] when it is too late.
     #[n(13)]
     Cancel {
@@ -141,6 +81,27 @@ pub enum Request {
         #[n(0)]
         operation: OperationId,
     },
+    /// Performs a transaction. Answer: [`Reply::Accepted`] once the job is recorded. Asking again for the same operation
+    /// starts nothing.
+    #[n(15)]
+    Perform {
+        /// The job's operation.
+        #[n(0)]
+        operation: OperationId,
+        /// The steps.
+        #[n(1)]
+        transaction: Transaction,
+    },
+}
+
+impl Request {
+    /// Reads a request of this release or an older one.
+    pub fn read(bytes: &[u8]) -> Result<Self, FrameError> {
+        decode(bytes).or_else(|error| match decode::<older::Older>(bytes) {
+            Ok(older) => Ok(older.into()),
+            Err(_) => Err(error),
+        })
+    }
 }
 
 /// An answer of the installer.
@@ -186,20 +147,13 @@ pub enum Reply {
         #[n(1)]
         open: Vec<OperationId>,
     },
-    /// To [`Request::Plan`]: nothing but these would change.
-    #[n(5)]
-    Plan {
-        /// What would be installed, the package itself first.
-        #[n(0)]
-        installs: Vec<Installed>,
-    },
-    /// The job is journalled: it will be done, whatever happens to us.
+    /// The job is recorded: it will be done, even after a crash. Older releases used the number 5.
     #[n(6)]
     Accepted,
     /// To [`Request::State`].
     #[n(7)]
     State(#[n(0)] Option<Found>),
-    /// To [`Request::Watch`] and [`Request::Outcome`].
+    /// To [`Request::Watch`].
     #[n(8)]
     Job(#[n(0)] JobStatus),
     /// No, for good: asking again gives the same answer.
@@ -249,8 +203,8 @@ pub struct Installed {
     pub active: bool,
 }
 
-/// What the device has of a package, whole or not. Of a package that is not there, nothing is found. An older program
-/// reads it as [`Installed`].
+/// What the device has of a package, whole or not. Of a package that is not there, nothing is found. The first release
+/// reads the first three fields alone.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Found {

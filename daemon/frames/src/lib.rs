@@ -1,6 +1,7 @@
 //! The frames between wharfd, wharf-fetch, wharf-installer and wharf-inspect. One frame is one packet of a
 //! SOCK_SEQPACKET socket. This crate opens no socket and no file.
 //!
+//! - [`action`]: the actions on packages, from a server's Execute to the job of the installer.
 //! - [`codec`]: encodes and decodes frames, with a limit of their length.
 //! - [`installer`]: the requests of wharfd to the installer, and the replies.
 //! - [`fetch`]: the request of wharfd to wharf-fetch, and the events.
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod calendar;
 pub mod cause;
 pub mod codec;
@@ -27,6 +29,7 @@ pub mod names;
 pub mod packed;
 pub mod text;
 
+pub use action::{Action, Step, Transaction};
 pub use cause::{Cause, Failure};
 pub use codec::{FrameError, MAX_FRAME, decode, encode};
 pub use ids::{OperationId, StageId};

@@ -5,7 +5,8 @@
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
 use wharf_frames::{
-    Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, decode, encode,
+    Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
+    Transaction, decode, encode,
     installer::{Found, Installed, JobStatus, Outcome, Package, Phase, Reply, Request, StageEntry},
 };
 
@@ -56,29 +57,37 @@ fn requests() -> Vec<Request> {
         },
         Request::Discard { stage },
         Request::List,
-        Request::Plan { stage },
-        Request::Install { operation, stage },
-        Request::Remove {
-            operation,
-            package: package.clone(),
-        },
-        Request::Activate {
-            operation,
-            package: package.clone(),
-        },
-        Request::Deactivate {
-            operation,
-            package: package.clone(),
-        },
-        Request::Purge {
-            operation,
-            package: package.clone(),
-        },
         Request::State { package },
         Request::Watch { operation },
-        Request::Outcome { operation },
         Request::Cancel { operation },
+        perform(steps()),
+        perform(vec![]),
+        perform(vec![Step::Install(stage)]),
+        perform(vec![on(Action::Uninstall)]),
+        perform(vec![on(Action::Purge)]),
+        perform(vec![on(Action::Activate)]),
+        perform(vec![on(Action::Deactivate)]),
     ]
+}
+
+fn perform(steps: Vec<Step>) -> Request {
+    Request::Perform {
+        operation: OPERATION,
+        transaction: Transaction { steps },
+    }
+}
+
+fn on(action: Action) -> Step {
+    Step::on(action, name()).unwrap()
+}
+
+/// A step of each action, in the order of [`Action::ALL`].
+fn steps() -> Vec<Step> {
+    let steps = Action::ALL.map(|action| match action {
+        Action::Install => Step::Install(STAGE),
+        other => on(other),
+    });
+    steps.into()
 }
 
 fn replies() -> Vec<Reply> {
@@ -125,9 +134,6 @@ fn replies() -> Vec<Reply> {
             stages: vec![entry; 32],
             open: vec![OPERATION; 32],
         },
-        Reply::Plan {
-            installs: vec![installed()],
-        },
         Reply::Accepted,
         Reply::State(None),
         Reply::State(Some(found())),
@@ -160,33 +166,83 @@ fn a_number_never_gets_a_second_meaning() {
         (Request::Hello { protocol: 1 }, "8200a10001"),
         (Request::List, "8204a0"),
         (
-            Request::Install {
-                operation: OPERATION,
-                stage: STAGE,
-            },
+            perform(vec![Step::Install(STAGE)]),
+            "820fa200500202020202020202020202020202020201a100818200a1005001010101010101010101010101010101",
+        ),
+        (
+            perform(vec![on(Action::Uninstall)]),
+            "820fa200500202020202020202020202020202020201a100818201a1006461636d65",
+        ),
+        (
+            perform(vec![on(Action::Purge)]),
+            "820fa200500202020202020202020202020202020201a100818202a1006461636d65",
+        ),
+        (
+            perform(vec![on(Action::Activate)]),
+            "820fa200500202020202020202020202020202020201a100818203a1006461636d65",
+        ),
+        (
+            perform(vec![on(Action::Deactivate)]),
+            "820fa200500202020202020202020202020202020201a100818204a1006461636d65",
+        ),
+    ] {
+        assert_eq!(hex(&encode(&request).unwrap()), bytes, "{request:?}");
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    pairs.map(byte).collect()
+}
+
+/// Bytes of the release before transactions, which upgrades itself by an Install.
+#[test]
+fn each_action_that_an_older_wharfd_asks_for_is_a_transaction_of_one_step() {
+    for (step, bytes) in [
+        (
+            Step::Install(STAGE),
             "8206a2005002020202020202020202020202020202015001010101010101010101010101010101",
         ),
         (
-            Request::Remove {
-                operation: OPERATION,
-                package: name(),
-            },
+            on(Action::Uninstall),
             "8207a2005002020202020202020202020202020202016461636d65",
         ),
         (
-            Request::Purge {
-                operation: OPERATION,
-                package: name(),
-            },
+            on(Action::Activate),
+            "8208a2005002020202020202020202020202020202016461636d65",
+        ),
+        (
+            on(Action::Deactivate),
+            "8209a2005002020202020202020202020202020202016461636d65",
+        ),
+        (
+            on(Action::Purge),
             "820ea2005002020202020202020202020202020202016461636d65",
         ),
     ] {
-        let hex: String = encode(&request)
-            .unwrap()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(hex, bytes, "{request:?}");
+        let request = Request::read(&from_hex(bytes)).unwrap();
+        assert_eq!(request, perform(vec![step]), "{bytes}");
+    }
+    for request in requests() {
+        let bytes = encode(&request).unwrap();
+        assert_eq!(Request::read(&bytes).unwrap(), request);
+    }
+}
+
+#[test]
+fn a_step_has_the_target_that_its_action_needs() {
+    for (action, step) in Action::ALL.into_iter().zip(steps()) {
+        assert_eq!(Action::parse(action.as_str()), Some(action));
+        assert_eq!(step.action(), action);
+        let installs = action == Action::Install;
+        assert_eq!(step.file(), installs.then_some(&STAGE));
+        assert_eq!(step.package().is_some(), !installs);
+        assert_eq!(Step::on(action, name()), (!installs).then_some(step));
     }
 }
 
@@ -277,7 +333,7 @@ fn a_found_package_is_shown_with_its_damage() {
 
 #[test]
 fn an_unknown_request_of_a_newer_program_is_rejected() {
-    assert!(decode::<Request>(&encode(&Newer::Dance).unwrap()).is_err());
+    assert!(Request::read(&encode(&Newer::Dance).unwrap()).is_err());
 }
 
 #[test]
@@ -303,7 +359,7 @@ fn a_frame_over_the_limit_is_neither_sent_nor_accepted() {
 proptest! {
     #[test]
     fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>) {
-        let _ = decode::<Request>(&bytes);
+        let _ = Request::read(&bytes);
         let _ = decode::<Reply>(&bytes);
     }
 

@@ -1,6 +1,8 @@
 //! What is to be done after a transition is stored. Plain data, and idempotent: after a crash it is done again.
 
-use wharf_frames::{OperationId, PackageName, StageId};
+use std::fmt;
+
+use wharf_frames::{OperationId, StageId, Transaction};
 
 use crate::{Instance, UpdateState, operation::Phase};
 
@@ -43,40 +45,12 @@ pub enum Effect {
         /// The file.
         stage: StageId,
     },
-    /// Have the file installed.
-    Install {
+    /// Have the installer perform the transaction.
+    Perform {
         /// The operation.
         operation: OperationId,
-        /// The file.
-        stage: StageId,
-    },
-    /// Have the package removed.
-    Remove {
-        /// The operation.
-        operation: OperationId,
-        /// The package.
-        package: PackageName,
-    },
-    /// Have the package removed with its configuration.
-    Purge {
-        /// The operation.
-        operation: OperationId,
-        /// The package.
-        package: PackageName,
-    },
-    /// Have the package activated.
-    Activate {
-        /// The operation.
-        operation: OperationId,
-        /// The package.
-        package: PackageName,
-    },
-    /// Have the package deactivated.
-    Deactivate {
-        /// The operation.
-        operation: OperationId,
-        /// The package.
-        package: PackageName,
+        /// The transaction.
+        transaction: Transaction,
     },
     /// Send an Update at the next practical opportunity, if objects and instances differ from what is registered.
     UpdateRegistration,
@@ -91,8 +65,8 @@ pub struct EffectRecord {
     pub operation: Option<OperationId>,
     /// Its file.
     pub stage: Option<StageId>,
-    /// Its package.
-    pub package: Option<PackageName>,
+    /// Its transaction.
+    pub transaction: Option<Transaction>,
 }
 
 /// The effects without their ids.
@@ -110,34 +84,22 @@ pub enum EffectKind {
     Discard,
     /// [`Effect::Seal`]
     Seal,
-    /// [`Effect::Install`]
-    Install,
-    /// [`Effect::Remove`]
-    Remove,
-    /// [`Effect::Purge`]
-    Purge,
-    /// [`Effect::Activate`]
-    Activate,
-    /// [`Effect::Deactivate`]
-    Deactivate,
+    /// [`Effect::Perform`]
+    Perform,
     /// [`Effect::UpdateRegistration`]
     UpdateRegistration,
 }
 
 impl EffectKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 8] = [
         Self::Queue,
         Self::StartPull,
         Self::AcceptPush,
         Self::StopDelivery,
         Self::Discard,
         Self::Seal,
-        Self::Install,
-        Self::Remove,
-        Self::Purge,
-        Self::Activate,
-        Self::Deactivate,
+        Self::Perform,
         Self::UpdateRegistration,
     ];
 
@@ -150,11 +112,7 @@ impl EffectKind {
             Self::StopDelivery => "stop-delivery",
             Self::Discard => "discard",
             Self::Seal => "seal",
-            Self::Install => "install",
-            Self::Remove => "remove",
-            Self::Purge => "purge",
-            Self::Activate => "activate",
-            Self::Deactivate => "deactivate",
+            Self::Perform => "perform",
             Self::UpdateRegistration => "update-registration",
         }
     }
@@ -180,11 +138,7 @@ impl Effect {
             Self::StopDelivery { .. } => EffectKind::StopDelivery,
             Self::Discard { .. } => EffectKind::Discard,
             Self::Seal { .. } => EffectKind::Seal,
-            Self::Install { .. } => EffectKind::Install,
-            Self::Remove { .. } => EffectKind::Remove,
-            Self::Purge { .. } => EffectKind::Purge,
-            Self::Activate { .. } => EffectKind::Activate,
-            Self::Deactivate { .. } => EffectKind::Deactivate,
+            Self::Perform { .. } => EffectKind::Perform,
             Self::UpdateRegistration => EffectKind::UpdateRegistration,
         }
     }
@@ -196,11 +150,7 @@ impl Effect {
             | Self::StartPull { operation, .. }
             | Self::AcceptPush { operation, .. }
             | Self::Seal { operation, .. }
-            | Self::Install { operation, .. }
-            | Self::Remove { operation, .. }
-            | Self::Purge { operation, .. }
-            | Self::Activate { operation, .. }
-            | Self::Deactivate { operation, .. } => Some(*operation),
+            | Self::Perform { operation, .. } => Some(*operation),
             Self::StopDelivery { .. } | Self::Discard { .. } | Self::UpdateRegistration => None,
         }
     }
@@ -212,30 +162,19 @@ impl Effect {
             | Self::AcceptPush { stage, .. }
             | Self::StopDelivery { stage }
             | Self::Discard { stage }
-            | Self::Seal { stage, .. }
-            | Self::Install { stage, .. } => Some(*stage),
-            Self::Queue { .. }
-            | Self::Remove { .. }
-            | Self::Purge { .. }
-            | Self::Activate { .. }
-            | Self::Deactivate { .. }
-            | Self::UpdateRegistration => None,
+            | Self::Seal { stage, .. } => Some(*stage),
+            Self::Queue { .. } | Self::Perform { .. } | Self::UpdateRegistration => None,
         }
     }
 
-    /// The package that it is about.
-    pub const fn package(&self) -> Option<&PackageName> {
+    /// What the installer is to perform.
+    pub const fn transaction(&self) -> Option<&Transaction> {
         match self {
-            Self::Remove { package, .. }
-            | Self::Purge { package, .. }
-            | Self::Activate { package, .. }
-            | Self::Deactivate { package, .. } => Some(package),
+            Self::Perform { transaction, .. } => Some(transaction),
             _ => None,
         }
     }
-}
 
-impl Effect {
     /// Whether a stored effect is still to be done for its instance as it is now; none when that is deleted.
     pub fn is_due(&self, instance: Option<&Instance>) -> bool {
         let is_at = |phase| {
@@ -246,13 +185,9 @@ impl Effect {
         };
         match self {
             Self::Queue { .. } => is_at(Phase::Gate),
-            Self::StartPull { .. }
-            | Self::AcceptPush { .. }
-            | Self::Install { .. }
-            | Self::Remove { .. }
-            | Self::Purge { .. }
-            | Self::Activate { .. }
-            | Self::Deactivate { .. } => is_at(Phase::Act),
+            Self::StartPull { .. } | Self::AcceptPush { .. } | Self::Perform { .. } => {
+                is_at(Phase::Act)
+            }
             Self::Seal { stage, .. } => instance.is_some_and(|instance| {
                 let judged = instance.update_state() == UpdateState::Downloaded;
                 judged && instance.stage() == Some(*stage)
@@ -262,13 +197,24 @@ impl Effect {
     }
 }
 
+/// The word of the effect, or the actions that it has the installer perform.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Transaction { steps }) = self.transaction() else {
+            return f.write_str(self.kind().as_str());
+        };
+        let actions: Vec<&str> = steps.iter().map(|step| step.action().as_str()).collect();
+        f.write_str(&actions.join(", "))
+    }
+}
+
 impl From<&Effect> for EffectRecord {
     fn from(effect: &Effect) -> Self {
         Self {
             kind: effect.kind(),
             operation: effect.operation(),
             stage: effect.stage(),
-            package: effect.package().cloned(),
+            transaction: effect.transaction().cloned(),
         }
     }
 }
@@ -278,19 +224,15 @@ impl TryFrom<EffectRecord> for Effect {
 
     #[rustfmt::skip]
     fn try_from(record: EffectRecord) -> Result<Self, NotAnEffect> {
-        let EffectRecord { kind, operation, stage, package } = record;
-        Ok(match (kind, operation, stage, package) {
+        let EffectRecord { kind, operation, stage, transaction } = record;
+        Ok(match (kind, operation, stage, transaction) {
             (EffectKind::Queue, Some(operation), None, None) => Self::Queue { operation },
             (EffectKind::StartPull, Some(operation), Some(stage), None) => Self::StartPull { operation, stage },
             (EffectKind::AcceptPush, Some(operation), Some(stage), None) => Self::AcceptPush { operation, stage },
             (EffectKind::StopDelivery, None, Some(stage), None) => Self::StopDelivery { stage },
             (EffectKind::Discard, None, Some(stage), None) => Self::Discard { stage },
             (EffectKind::Seal, Some(operation), Some(stage), None) => Self::Seal { operation, stage },
-            (EffectKind::Install, Some(operation), Some(stage), None) => Self::Install { operation, stage },
-            (EffectKind::Remove, Some(operation), None, Some(package)) => Self::Remove { operation, package },
-            (EffectKind::Purge, Some(operation), None, Some(package)) => Self::Purge { operation, package },
-            (EffectKind::Activate, Some(operation), None, Some(package)) => Self::Activate { operation, package },
-            (EffectKind::Deactivate, Some(operation), None, Some(package)) => Self::Deactivate { operation, package },
+            (EffectKind::Perform, Some(operation), None, Some(transaction)) => Self::Perform { operation, transaction },
             (EffectKind::UpdateRegistration, None, None, None) => Self::UpdateRegistration,
             _ => return Err(NotAnEffect(kind)),
         })

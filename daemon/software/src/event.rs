@@ -2,7 +2,7 @@
 //! What is random comes in here: the ids for whatever the event may start.
 
 use wharf_frames::{
-    Failure, OperationId, Secret, StageId, Text,
+    Action, Failure, OperationId, Secret, StageId, Text,
     installer::{Found, Package},
 };
 
@@ -20,10 +20,10 @@ pub enum Event {
         /// The name of the file of that download.
         stage: StageId,
     },
-    /// An Execute.
+    /// An Execute, or the same by a local user.
     Execute {
-        /// The resource.
-        resource: Executable,
+        /// The action. A server cannot ask for a purge.
+        action: Action,
         /// The payload as it came.
         arguments: Vec<u8>,
         /// Who executes, and the name of the operation that it may start.
@@ -31,11 +31,6 @@ pub enum Event {
     },
     /// A Delete of the instance.
     Delete,
-    /// A local user has the software in place removed with its configuration. A server has no such request.
-    Purge {
-        /// Its origin, and the name of the operation that it may start.
-        request: Request,
-    },
     /// A local user cancels an operation that waits or downloads. A server has Delete instead.
     Cancel {
         /// The operation to cancel. Another one may run by now.
@@ -101,7 +96,7 @@ pub enum Event {
     },
     /// The installer's job is over.
     Ended {
-        /// An Install, Uninstall, purge, Activate or Deactivate.
+        /// An action of the installer.
         operation: OperationId,
         /// What went wrong, as the installer says.
         failure: Option<Failure>,
@@ -121,8 +116,6 @@ pub struct Request {
     pub operation: OperationId,
     /// Who asks.
     pub origin: Origin,
-    /// As in [`crate::Operation::deadline`].
-    pub deadline: Option<u64>,
 }
 
 /// The writable resources of the instance; `None` where the Write does not name one.
@@ -162,29 +155,14 @@ impl std::fmt::Debug for Source {
     }
 }
 
-/// The executable resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Executable {
-    /// Resource 4.
-    Install,
-    /// Resource 6.
-    Uninstall,
-    /// Resource 10.
-    Activate,
-    /// Resource 11.
-    Deactivate,
-}
-
-impl Executable {
-    /// The executable resource with this id.
-    pub const fn from_id(resource: u16) -> Option<Self> {
-        match resource {
-            4 => Some(Self::Install),
-            6 => Some(Self::Uninstall),
-            10 => Some(Self::Activate),
-            11 => Some(Self::Deactivate),
-            _ => None,
-        }
+/// The action of an executable resource. No resource is a purge.
+pub const fn executable(resource: u16) -> Option<Action> {
+    match resource {
+        4 => Some(Action::Install),
+        6 => Some(Action::Uninstall),
+        10 => Some(Action::Activate),
+        11 => Some(Action::Deactivate),
+        _ => None,
     }
 }
 
@@ -194,16 +172,16 @@ mod tests {
 
     #[test]
     fn the_executable_resources_are_4_6_10_11() {
-        let executable: Vec<(u16, Executable)> = (0..=u16::MAX)
-            .filter_map(|id| Executable::from_id(id).map(|resource| (id, resource)))
+        let found: Vec<(u16, Action)> = (0..=u16::MAX)
+            .filter_map(|id| executable(id).map(|action| (id, action)))
             .collect();
         let expected = [
-            (4, Executable::Install),
-            (6, Executable::Uninstall),
-            (10, Executable::Activate),
-            (11, Executable::Deactivate),
+            (4, Action::Install),
+            (6, Action::Uninstall),
+            (10, Action::Activate),
+            (11, Action::Deactivate),
         ];
-        assert_eq!(executable, expected);
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The one gate: every reason for which an operation waits or is refused. Asked before it starts, and before it goes on
 //! after a restart. It knows no pauses: those are the protocols', by a clock that nobody sets.
 
-use wharf_frames::{Cause, Failure, OperationId, Text};
+use wharf_frames::{Action, Cause, Failure, OperationId, Text};
 
 use crate::{
     Instance, InstanceId, Kind, Operation, UriOrigin,
@@ -11,8 +11,6 @@ use crate::{
 /// What the device knows at this moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// Seconds, of the same clock as all other times here and as the deadline.
-    pub now: u64,
     /// The wall clock is not before the build's date.
     pub clock_is_set: bool,
     /// What is accepted and has not ended, of all instances, in the order of acceptance.
@@ -57,18 +55,6 @@ pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) 
 }
 
 fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
-    if operation
-        .deadline
-        .is_some_and(|deadline| deadline < facts.now)
-    {
-        return Some(Failure::new(
-            Cause::GaveUp,
-            format!(
-                "{} could not start in its time: ask again",
-                operation.kind.as_str()
-            ),
-        ));
-    }
     if facts.attempts >= facts.attempt_limit {
         return Some(Failure::new(
             Cause::GaveUp,
@@ -80,7 +66,7 @@ fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Opt
         ));
     }
     match operation.kind {
-        Kind::Install => another_package(instance, facts),
+        Kind::Action(Action::Install) => another_package(instance, facts),
         Kind::Pull => credentials_in_the_clear(instance, facts.credentials_over_http),
         _ => None,
     }
@@ -128,7 +114,7 @@ fn has_turn(operation: &Operation, facts: &Facts<'_>) -> bool {
     match operation.kind {
         Kind::Push => true,
         Kind::Pull => facts.downloading < facts.parallel,
-        Kind::Install | Kind::Uninstall | Kind::Purge | Kind::Activate | Kind::Deactivate => {
+        Kind::Action(_) => {
             let ahead = facts.accepted.iter();
             let mut ahead = ahead.take_while(|(id, _)| *id != operation.id);
             ahead.all(|(_, kind)| matches!(kind, Kind::Pull | Kind::Push))
@@ -159,7 +145,6 @@ mod tests {
     const SERVER: Origin = Origin::Server(ShortId(1));
 
     const FACTS: Facts<'_> = Facts {
-        now: 100,
         clock_is_set: true,
         accepted: &[],
         downloading: 0,
@@ -174,7 +159,6 @@ mod tests {
         let delivery = Delivery {
             id: ID,
             origin: SERVER,
-            deadline: None,
             stage: STAGE,
             flow: Flow::Pull {
                 uri: PackageUri::parse(uri.as_bytes()).unwrap(),
@@ -213,7 +197,6 @@ mod tests {
             installation: Installation::Installing(Work {
                 id: ID,
                 origin: SERVER,
-                deadline: None,
                 progress: Progress::Queued(None),
             }),
         })
@@ -306,15 +289,9 @@ mod tests {
 
     #[test]
     fn jobs_go_one_at_a_time_in_the_order_of_acceptance() {
-        for kind in [
-            Kind::Install,
-            Kind::Uninstall,
-            Kind::Purge,
-            Kind::Activate,
-            Kind::Deactivate,
-        ] {
-            let behind = [(OTHER, kind), (ID, Kind::Install)];
-            let ahead = [(ID, Kind::Install), (OTHER, kind)];
+        for kind in Action::ALL.map(Kind::Action) {
+            let behind = [(OTHER, kind), (ID, Kind::Action(Action::Install))];
+            let ahead = [(ID, Kind::Action(Action::Install)), (OTHER, kind)];
             let facts = |accepted| Facts { accepted, ..FACTS };
             assert_eq!(asked(&install(None), facts(&behind)), waits("its turn"));
             assert_eq!(asked(&install(None), facts(&ahead)), Answer::Now);
@@ -353,7 +330,7 @@ mod tests {
         let accepted = [
             (OTHER, Kind::Pull), // waits for its next attempt
             (OTHER, Kind::Push),
-            (OTHER, Kind::Install),
+            (OTHER, Kind::Action(Action::Install)),
         ];
         let facts = Facts {
             accepted: &accepted,
@@ -374,7 +351,6 @@ mod tests {
             id: ID,
             kind: Kind::Push,
             origin: SERVER,
-            deadline: None,
         };
         let accepted = [(OTHER, Kind::Push), (OTHER, Kind::Pull)];
         let facts = Facts {
@@ -394,26 +370,6 @@ mod tests {
         assert!(
             detail.contains("install was begun 3 times") && detail.contains("operator"),
             "{detail}"
-        );
-    }
-
-    #[test]
-    fn nothing_starts_after_its_deadline() {
-        let at = |now| {
-            let instance = install(None);
-            let operation = Operation {
-                deadline: Some(100),
-                ..instance.operation().unwrap()
-            };
-            may_start(&operation, &instance, &Facts { now, ..FACTS })
-        };
-        assert_eq!(at(100), Answer::Now);
-        assert_eq!(
-            refusal(at(101)),
-            (
-                Cause::GaveUp,
-                "install could not start in its time: ask again".to_owned()
-            )
         );
     }
 
@@ -448,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_refusal_comes_before_any_wait() {
-        let accepted = [(OTHER, Kind::Install)];
+        let accepted = [(OTHER, Kind::Action(Action::Install))];
         let facts = Facts {
             accepted: &accepted,
             attempts: 3,
@@ -465,7 +421,7 @@ mod tests {
         };
         let instance = install(None);
         let operation = Operation {
-            kind: Kind::Uninstall,
+            kind: Kind::Action(Action::Uninstall),
             ..instance.operation().unwrap()
         };
         assert_eq!(may_start(&operation, &instance, &held), Answer::Now);

@@ -1,7 +1,7 @@
 //! An instance of Object 9: its states as types, so that what cannot be is not representable, and its readable resources.
 
 use wharf_frames::{
-    OperationId, PackageName, PackageVersion, StageId, Text,
+    Action, OperationId, PackageName, PackageVersion, StageId, Text,
     installer::{Found, Package},
 };
 
@@ -148,8 +148,6 @@ pub struct Delivery {
     pub id: OperationId,
     /// Who wanted it.
     pub origin: Origin,
-    /// As in [`Operation::deadline`].
-    pub deadline: Option<u64>,
     /// The file.
     pub stage: StageId,
     /// Where the bytes come from, and how far they are.
@@ -384,7 +382,10 @@ impl Instance {
 
     /// The package of the running operation; else the delivered one, else the software in place.
     pub fn subject(&self) -> Option<&PackageName> {
-        let is_switch = matches!(self.work(), Some((Kind::Activate | Kind::Deactivate, _)));
+        let is_switch = matches!(
+            self.work(),
+            Some((Action::Activate | Action::Deactivate, _))
+        );
         match self.package() {
             Some(package) if !is_switch => Some(&package.name),
             _ => self.software().map(|(name, _)| name),
@@ -402,13 +403,13 @@ impl Instance {
     /// What is accepted and has not ended, downloads included.
     pub fn operation(&self) -> Option<Operation> {
         match (self.work(), &self.state) {
-            (Some((kind, work)), _) => Some(work.operation(kind)),
+            (Some((action, work)), _) => Some(work.operation(action)),
             (None, State::Downloaded { operation, .. }) => Some(operation.clone()),
             (None, _) => self.delivery().map(Delivery::operation),
         }
     }
 
-    /// The phase of the operation: it waits in the gate, runs, or its package is judged.
+    /// The phase of the operation.
     pub fn phase(&self) -> Option<Phase> {
         if let State::Downloaded { .. } = self.state {
             return Some(Phase::Verify);
@@ -421,7 +422,7 @@ impl Instance {
         Some(if queued { Phase::Gate } else { Phase::Act })
     }
 
-    /// Whether an Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
+    /// Whether an action of the installer is accepted and has not ended.
     pub fn is_busy(&self) -> bool {
         self.work().is_some()
     }
@@ -443,13 +444,13 @@ impl Instance {
         }
     }
 
-    pub(crate) const fn work(&self) -> Option<(Kind, &Work)> {
+    pub(crate) const fn work(&self) -> Option<(Action, &Work)> {
         match &self.state {
             State::Initial(Initial::Removing { work, purge, .. }) => Some((removal(*purge), work)),
             State::Delivered {
                 installation: Installation::Installing(work),
                 ..
-            } => Some((Kind::Install, work)),
+            } => Some((Action::Install, work)),
             State::Installed { condition, .. } => condition.work(),
             _ => match self.in_place() {
                 Some(known) => known.switch.work(),
@@ -511,10 +512,10 @@ impl Switch {
         }
     }
 
-    pub(crate) const fn work(&self) -> Option<(Kind, &Work)> {
+    pub(crate) const fn work(&self) -> Option<(Action, &Work)> {
         match self {
-            Self::Activating(work) => Some((Kind::Activate, work)),
-            Self::Deactivating(work) => Some((Kind::Deactivate, work)),
+            Self::Activating(work) => Some((Action::Activate, work)),
+            Self::Deactivating(work) => Some((Action::Deactivate, work)),
             Self::Settled | Self::Failed(_) => None,
         }
     }
@@ -528,20 +529,20 @@ impl Switch {
 }
 
 impl Condition {
-    const fn work(&self) -> Option<(Kind, &Work)> {
+    const fn work(&self) -> Option<(Action, &Work)> {
         match self {
             Self::Removing { work, purge } => Some((removal(*purge), work)),
-            Self::Activating(work) => Some((Kind::Activate, work)),
-            Self::Deactivating(work) => Some((Kind::Deactivate, work)),
+            Self::Activating(work) => Some((Action::Activate, work)),
+            Self::Deactivating(work) => Some((Action::Deactivate, work)),
             Self::Settled | Self::RemovalFailed { .. } | Self::ActivationFailed(_) => None,
         }
     }
 }
 
-const fn removal(purge: bool) -> Kind {
+const fn removal(purge: bool) -> Action {
     match purge {
-        true => Kind::Purge,
-        false => Kind::Uninstall,
+        true => Action::Purge,
+        false => Action::Uninstall,
     }
 }
 
@@ -555,7 +556,6 @@ impl Delivery {
                 Flow::Pull { .. } => Kind::Pull,
             },
             origin: self.origin,
-            deadline: self.deadline,
         }
     }
 

@@ -118,12 +118,11 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
             stage,
         } => return write::write(instance, write, request, stage, rules),
         Event::Execute {
-            resource,
+            action,
             arguments,
             request,
-        } => return execute::execute(instance, resource, &arguments, request, rules),
+        } => return execute::execute(instance, action, &arguments, request, rules),
         Event::Delete => return delete::delete(instance),
-        Event::Purge { request } => return execute::purge(instance, request, rules),
         Event::Cancel { operation, by } => return cancel::cancel(instance, operation, by),
         Event::Waiting { operation, why } => match instance.work() {
             Some(_) => work::waits(instance, operation, why),

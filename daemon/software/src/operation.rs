@@ -1,18 +1,16 @@
-//! What is being done for whom, and the phases that it passes. It knows neither when nor how.
+//! Operations: who asked for what, and how far it is. When and how it is done is not known here.
 
-use wharf_frames::{OperationId, Text};
+use wharf_frames::{Action, OperationId, Text};
 
-/// One thing to do: a download, an Install, an Uninstall, a purge, an Activate, a Deactivate.
+/// A download, or an action of the installer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// Its name; the installer does it once, however often it is asked.
+    /// Its name. The installer does an operation once, however often it is asked.
     pub id: OperationId,
     /// What is done.
     pub kind: Kind,
-    /// Who wanted it.
+    /// Who asked for it.
     pub origin: Origin,
-    /// It is not started after this moment, in the seconds of [`crate::gate::Facts::now`].
-    pub deadline: Option<u64>,
 }
 
 /// What an operation does.
@@ -22,46 +20,27 @@ pub enum Kind {
     Pull,
     /// Receives a Package that a server writes.
     Push,
-    /// Installs what was delivered.
-    Install,
-    /// Removes the software in place.
-    Uninstall,
-    /// Removes it with its configuration.
-    Purge,
-    /// Activates it.
-    Activate,
-    /// Deactivates it.
-    Deactivate,
+    /// Has the installer perform an action: on the delivered package if it is an Install, else on the software in place.
+    Action(Action),
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::Pull,
-        Self::Push,
-        Self::Install,
-        Self::Uninstall,
-        Self::Purge,
-        Self::Activate,
-        Self::Deactivate,
-    ];
-
     /// The word under which it is stored and logged.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pull => "pull",
             Self::Push => "push",
-            Self::Install => "install",
-            Self::Uninstall => "uninstall",
-            Self::Purge => "purge",
-            Self::Activate => "activate",
-            Self::Deactivate => "deactivate",
+            Self::Action(action) => action.as_str(),
         }
     }
 
     /// The kind stored under this word.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+        match word {
+            "pull" => Some(Self::Pull),
+            "push" => Some(Self::Push),
+            action => Action::parse(action).map(Self::Action),
+        }
     }
 }
 
@@ -78,62 +57,34 @@ pub enum Origin {
     User(u32),
 }
 
-/// The phases of an operation. This version has no hooks: `Pre` and `After` are passed at once.
+/// The phase of an accepted operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Accepted; waits until [`crate::gate::may_start`] says now.
+    /// It waits until [`crate::gate::may_start`] lets it start.
     Gate,
-    /// What must happen before.
-    Pre,
-    /// The work itself.
+    /// The download runs, or the installer has the job.
     Act,
-    /// Does the device have what was asked?
+    /// The package is downloaded, and is judged.
     Verify,
-    /// It does: the new state is stored and told.
-    Commit,
-    /// What follows.
-    After,
-    /// It does not, or may not: the state that is left is stored and told.
-    Abort,
 }
 
-impl Phase {
-    /// The phase that follows when this one passed or failed; none when the operation is over.
-    pub const fn next(self, passed: bool) -> Option<Self> {
-        match (self, passed) {
-            (Self::Gate, true) => Some(Self::Pre),
-            (Self::Pre, true) => Some(Self::Act),
-            (Self::Act, true) => Some(Self::Verify),
-            (Self::Verify, true) => Some(Self::Commit),
-            (Self::Commit, true) => Some(Self::After),
-            (Self::Gate | Self::Pre | Self::Act | Self::Verify | Self::Commit, false) => {
-                Some(Self::Abort)
-            }
-            (Self::After | Self::Abort, _) => None,
-        }
-    }
-}
-
-/// An accepted operation of the installer that has not ended. Its kind is the place where it stands.
+/// An accepted operation of the installer that has not ended. The place of it in the instance is its action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
     /// Its name.
     pub id: OperationId,
-    /// Who wanted it.
+    /// Who asked for it.
     pub origin: Origin,
-    /// As in [`Operation::deadline`].
-    pub deadline: Option<u64>,
     /// How far it is.
     pub progress: Progress,
 }
 
 impl Work {
-    pub(crate) fn operation(&self, kind: Kind) -> Operation {
+    pub(crate) const fn operation(&self, action: Action) -> Operation {
         Operation {
             id: self.id,
-            kind,
+            kind: Kind::Action(action),
             origin: self.origin,
-            deadline: self.deadline,
         }
     }
 }
@@ -145,30 +96,4 @@ pub enum Progress {
     Queued(Option<Text>),
     /// Let through: the installer has it, or will have it as soon as it can be asked; told what keeps it from that.
     Running(Option<Text>),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_operation_passes_its_phases_in_order() {
-        use Phase::{Act, After, Commit, Gate, Pre, Verify};
-        let mut phases = vec![Gate];
-        while let Some(next) = phases.last().and_then(|phase| phase.next(true)) {
-            phases.push(next);
-        }
-        assert_eq!(phases, [Gate, Pre, Act, Verify, Commit, After]);
-    }
-
-    #[test]
-    fn a_failure_in_any_phase_aborts_and_what_follows_a_commit_cannot() {
-        use Phase::{Abort, Act, After, Commit, Gate, Pre, Verify};
-        for phase in [Gate, Pre, Act, Verify, Commit] {
-            assert_eq!(phase.next(false), Some(Abort), "{phase:?}");
-        }
-        for phase in [After, Abort] {
-            assert_eq!((phase.next(true), phase.next(false)), (None, None));
-        }
-    }
 }

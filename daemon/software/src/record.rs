@@ -1,6 +1,6 @@
 //! An instance as one flat row for a database, and back. A row that no transition can have made is a typed error.
 
-use wharf_frames::{Secret, StageId, Text, installer::Package};
+use wharf_frames::{Action, Secret, StageId, Text, installer::Package};
 
 use crate::{
     Instance, Kind, ObjectLink, Operation, PackageUri, UpdateResult, UpdateState,
@@ -194,7 +194,7 @@ const fn of_pull(progress: PullProgress) -> StoredProgress {
 impl TryFrom<Record> for Instance {
     type Error = RecordError;
 
-    /// Whatever the instance does not say again was not its own.
+    /// Rejects a row that does not survive the way to an instance and back.
     fn try_from(record: Record) -> Result<Self, RecordError> {
         let instance = Self {
             state: record.state()?,
@@ -250,25 +250,28 @@ impl Record {
         let waiting = || self.in_place_note.clone();
         Ok(Some(InPlace {
             runs: self.in_place_runs,
-            switch: match self.kind() {
-                Some(Kind::Activate) => Switch::Activating(self.work(waiting())?),
-                Some(Kind::Deactivate) => Switch::Deactivating(self.work(waiting())?),
+            switch: match self.action() {
+                Some(Action::Activate) => Switch::Activating(self.work(waiting())?),
+                Some(Action::Deactivate) => Switch::Deactivating(self.work(waiting())?),
                 _ => waiting().map_or(Switch::Settled, Switch::Failed),
             },
             ..InPlace::left(software)
         }))
     }
 
-    fn kind(&self) -> Option<Kind> {
-        self.operation.as_ref().map(|operation| operation.kind)
+    fn action(&self) -> Option<Action> {
+        match self.operation.as_ref()?.kind {
+            Kind::Action(action) => Some(action),
+            Kind::Pull | Kind::Push => None,
+        }
     }
 
     fn initial(&self, in_place: Option<InPlace>) -> Result<Initial, RecordError> {
-        if let Some(kind @ (Kind::Uninstall | Kind::Purge)) = self.kind() {
+        if let Some(action @ (Action::Uninstall | Action::Purge)) = self.action() {
             return Ok(Initial::Removing {
                 in_place: self.need("software in place", in_place)?,
                 work: self.work(self.note.clone())?,
-                purge: kind == Kind::Purge,
+                purge: action == Action::Purge,
             });
         }
         match self.update_result {
@@ -286,12 +289,7 @@ impl Record {
     }
 
     fn delivery(&self) -> Result<Delivery, RecordError> {
-        let Operation {
-            id,
-            kind,
-            origin,
-            deadline,
-        } = self.need("operation", self.operation.clone())?;
+        let Operation { id, kind, origin } = self.need("operation", self.operation.clone())?;
         let flow = match kind {
             Kind::Push => Flow::Push,
             Kind::Pull => Flow::Pull {
@@ -308,7 +306,6 @@ impl Record {
         Ok(Delivery {
             id,
             origin,
-            deadline,
             stage: self.need("stage", self.stage)?,
             flow,
         })
@@ -325,7 +322,7 @@ impl Record {
 
     fn installation(&self) -> Result<Installation, RecordError> {
         match self.update_result {
-            _ if self.kind() == Some(Kind::Install) => {
+            _ if self.action() == Some(Action::Install) => {
                 Ok(Installation::Installing(self.work(self.note.clone())?))
             }
             UpdateResult::Initial => Ok(Installation::Untried),
@@ -338,13 +335,15 @@ impl Record {
     }
 
     fn condition(&self) -> Result<Condition, RecordError> {
-        match (self.kind(), self.update_result, self.note.clone()) {
-            (Some(kind @ (Kind::Uninstall | Kind::Purge)), _, waiting) => Ok(Condition::Removing {
-                work: self.work(waiting)?,
-                purge: kind == Kind::Purge,
-            }),
-            (Some(Kind::Activate), _, waiting) => Ok(Condition::Activating(self.work(waiting)?)),
-            (Some(Kind::Deactivate), _, waiting) => {
+        match (self.action(), self.update_result, self.note.clone()) {
+            (Some(action @ (Action::Uninstall | Action::Purge)), _, waiting) => {
+                Ok(Condition::Removing {
+                    work: self.work(waiting)?,
+                    purge: action == Action::Purge,
+                })
+            }
+            (Some(Action::Activate), _, waiting) => Ok(Condition::Activating(self.work(waiting)?)),
+            (Some(Action::Deactivate), _, waiting) => {
                 Ok(Condition::Deactivating(self.work(waiting)?))
             }
             (None, result, note) if result.ends_a_removal() => Ok(Condition::RemovalFailed {
@@ -362,7 +361,6 @@ impl Record {
         Ok(Work {
             id: operation.id,
             origin: operation.origin,
-            deadline: operation.deadline,
             progress: match self.need("progress", self.progress)? {
                 StoredProgress::Queued => Progress::Queued(waiting),
                 StoredProgress::Running => Progress::Running(waiting),

@@ -2,7 +2,7 @@
 //! before any operation starts.
 
 use tokio::task::JoinHandle;
-use wharf_frames::{OperationId, StageId, installer};
+use wharf_frames::{OperationId, StageId, Transaction};
 use wharf_journal::message;
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
@@ -37,7 +37,7 @@ impl Agent {
                 WHARF_INSTANCE = effect.instance.0,
                 "instance {}: taken up: {}",
                 effect.instance.0,
-                effect.effect.kind().as_str()
+                effect.effect
             );
             match effect.effect {
                 // The facts may be others than when it started.
@@ -85,31 +85,10 @@ impl Agent {
                 self.spawn(discard(self.context.clone(), pending.id, stage))
             }
             Effect::Seal { stage, .. } => self.spawn(judge(self.context.clone(), instance, stage)),
-            Effect::Install { operation, stage } => self.job(
-                instance,
+            Effect::Perform {
                 operation,
-                installer::Request::Install { operation, stage },
-            ),
-            Effect::Remove { operation, package } => self.job(
-                instance,
-                operation,
-                installer::Request::Remove { operation, package },
-            ),
-            Effect::Purge { operation, package } => self.job(
-                instance,
-                operation,
-                installer::Request::Purge { operation, package },
-            ),
-            Effect::Activate { operation, package } => self.job(
-                instance,
-                operation,
-                installer::Request::Activate { operation, package },
-            ),
-            Effect::Deactivate { operation, package } => self.job(
-                instance,
-                operation,
-                installer::Request::Deactivate { operation, package },
-            ),
+                transaction,
+            } => self.job(instance, operation, transaction),
         };
         Some(task)
     }
@@ -190,7 +169,7 @@ impl Agent {
         &self,
         id: InstanceId,
         operation: OperationId,
-        request: installer::Request,
+        transaction: Transaction,
     ) -> JoinHandle<()> {
         let context = self.context.clone();
         let instance = self.instances.get(&id);
@@ -199,7 +178,7 @@ impl Agent {
             instance: id,
             operation,
             package,
-            request,
+            transaction,
             handover: context.handovers.begin(operation),
         };
         self.spawn(async move {
@@ -326,7 +305,6 @@ impl Agent {
             operation,
             instance,
             &Facts {
-                now: clock::now(),
                 clock_is_set: clock::is_set(),
                 accepted: &self.accepted,
                 downloading: self.downloading(),

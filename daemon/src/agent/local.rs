@@ -142,15 +142,9 @@ impl Agent {
                     },
                 )
             }
-            Request::Execute {
-                resource,
-                arguments,
-            } => Event::Execute {
-                resource,
+            Request::Execute { action, arguments } => Event::Execute {
+                action,
                 arguments: arguments.to_vec(),
-                request: asked(user),
-            },
-            Request::Purge => Event::Purge {
                 request: asked(user),
             },
             Request::Delete => Event::Delete,
@@ -333,7 +327,6 @@ fn asked(user: u32) -> wharf_software::Request {
     wharf_software::Request {
         operation: operation_id(),
         origin: Origin::User(user),
-        deadline: None,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use lwm2m::{Answer, Block, ErrorCode, Path, Request, Resources};
 use wharf_software::{
-    Event, Executable, InstanceId, Origin, ShortId, Source, Write,
+    Event, InstanceId, Origin, ShortId, Source, Write,
     create::{Wanted, create, free_id},
+    executable,
 };
 
 use super::{Agent, story};
@@ -109,21 +110,21 @@ impl Agent {
     }
 
     fn execute(&mut self, key: RequestKey, path: Path, arguments: Vec<u8>) {
-        let resource = match path {
+        let action = match path {
             Path::Resource(1, _, server::UPDATE_TRIGGER) => {
                 if let Some(server) = self.servers.get_mut(&key.server) {
                     server.trigger_update(key.request);
                 }
                 return;
             }
-            Path::Resource(9, _, resource) => Executable::from_id(resource),
+            Path::Resource(9, _, resource) => executable(resource),
             _ => None,
         };
-        let (Some(resource), Some(instance)) = (resource, path.instance()) else {
+        let (Some(action), Some(instance)) = (action, path.instance()) else {
             return self.reply(key, Answer::Error(ErrorCode::MethodNotAllowed));
         };
         let event = Event::Execute {
-            resource,
+            action,
             arguments,
             request: asked_by(key.server),
         };
@@ -180,6 +181,5 @@ fn asked_by(server: ShortId) -> wharf_software::Request {
     wharf_software::Request {
         operation: operation_id(),
         origin: Origin::Server(server),
-        deadline: None,
     }
 }

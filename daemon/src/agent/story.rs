@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wharf_frames::{OperationId, PackageName};
+use wharf_frames::{Action, OperationId, PackageName};
 use wharf_journal::message;
 use wharf_software::{
     Instance, InstanceId, Kind, Refusal, UpdateResult, UpdateState, instance::Flow,
@@ -182,7 +182,10 @@ fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
     let ended = old
         .and_then(Instance::operation)
         .map(|operation| operation.kind);
-    matches!(ended, Some(Kind::Activate | Kind::Deactivate)) && new.activation_failure().is_some()
+    matches!(
+        ended,
+        Some(Kind::Action(Action::Activate | Action::Deactivate))
+    ) && new.activation_failure().is_some()
 }
 
 /// Tells that a request is refused, and why: the server gets the code alone.

@@ -3,8 +3,8 @@
 use std::{fs::File, os::fd::OwnedFd};
 
 use tokio::sync::oneshot;
-use wharf_frames::OperationId;
-use wharf_software::{Executable, InstanceId, Write};
+use wharf_frames::{Action, OperationId};
+use wharf_software::{InstanceId, Write};
 
 use crate::store::{HistoryEntry, KeptOperation};
 
@@ -65,15 +65,13 @@ pub enum Request {
         /// Its detached signature.
         signature: Option<Vec<u8>>,
     },
-    /// An Execute.
+    /// An Execute, or a purge.
     Execute {
-        /// The resource.
-        resource: Executable,
+        /// The action.
+        action: Action,
         /// The arguments, as in a server's Execute.
         arguments: &'static [u8],
     },
-    /// An Uninstall that deletes the configuration as well.
-    Purge,
     /// A Delete.
     Delete,
     /// Cancels this operation, which waits, downloads, or has not begun to change the device.

@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use wharf_bus::{Caller, InstanceService};
-use wharf_frames::fetch::MAX_SIGNATURE;
-use wharf_software::{Executable, InstanceId, ObjectLink, Source, Write};
+use wharf_frames::{Action, fetch::MAX_SIGNATURE};
+use wharf_software::{InstanceId, ObjectLink, Source, Write};
 use zbus::{OwnedObjectPath, fdo};
 
 use super::{
@@ -76,13 +76,14 @@ fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
             file: File::from(std::os::fd::OwnedFd::from(package)),
             signature: (!signature.is_empty()).then_some(signature),
         },
-        Asked::Install => execute(Executable::Install, b""),
-        Asked::Uninstall { for_update } => {
-            execute(Executable::Uninstall, if for_update { b"1" } else { b"0" })
-        }
-        Asked::Purge => Request::Purge,
-        Asked::Activate => execute(Executable::Activate, b""),
-        Asked::Deactivate => execute(Executable::Deactivate, b""),
+        Asked::Perform(action) => Request::Execute {
+            action,
+            arguments: b"",
+        },
+        Asked::UninstallForUpdate => Request::Execute {
+            action: Action::Uninstall,
+            arguments: b"1",
+        },
         Asked::Cancel(operation) => {
             let id = wharf_bus::operation_name(&operation).and_then(|name| name.parse().ok());
             Request::Cancel(id.ok_or_else(|| {
@@ -91,11 +92,4 @@ fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
         }
         Asked::Delete => Request::Delete,
     })
-}
-
-const fn execute(resource: Executable, arguments: &'static [u8]) -> Request {
-    Request::Execute {
-        resource,
-        arguments,
-    }
 }

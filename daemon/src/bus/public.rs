@@ -39,7 +39,7 @@ pub(super) fn outcome(operation: &OperationRow) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::OperationId;
+    use wharf_frames::{Action, OperationId};
     use wharf_software::{InstanceId, Kind, Origin, ShortId};
 
     use super::*;
@@ -83,13 +83,13 @@ mod tests {
             outcome(&OperationRow {
                 id: OperationId::from_bytes([0; 16]),
                 sequence: 0,
-                kind: Kind::Install,
+                kind: Kind::Action(Action::Install),
                 origin: Origin::Server(ShortId(1)),
                 instance: InstanceId(0),
                 state: state.to_owned(),
                 accepted_at: 0,
                 outcome: told.to_owned(),
-                switched: None,
+                target: None,
             })
         };
         assert_eq!(of("running", ""), "");

@@ -3,21 +3,17 @@
 
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
-use wharf_frames::{OperationId, PackageName};
+use wharf_frames::{Action, OperationId, PackageName};
 use wharf_software::{
-    Effect, Instance, InstanceId, Kind, Operation, Origin, ShortId, UpdateState,
-    effect::{EffectKind, EffectRecord},
-    instance::Flow,
+    Effect, Instance, InstanceId, Kind, Operation, Origin, ShortId, UpdateState, instance::Flow,
     operation::Phase,
 };
 
 use super::{
-    EffectId, Pending, Store, StoreError, Stored, answered, database, history, instances, rows::Sql,
+    EffectId, Pending, Store, StoreError, Stored, answered, database, effects, history, instances,
+    rows::Sql,
 };
 use wharf_fault as fault;
-
-/// The format of stored effects. A release reads this one and the one before.
-const EFFECT_FORMAT: i64 = 1;
 
 /// The reason in the last line of an instance, beside its last state.
 pub const DELETED: &str = "deleted";
@@ -73,7 +69,11 @@ impl Store {
     pub fn load(&mut self) -> Result<Stored, StoreError> {
         let (instances, pending, accepted) = self.database.transaction(|transaction| {
             let instances = instances::all(transaction)?;
-            Ok((instances, pending(transaction)?, accepted(transaction)?))
+            Ok((
+                instances,
+                effects::pending(transaction)?,
+                accepted(transaction)?,
+            ))
         })?;
         let mut stored = Stored {
             pending,
@@ -106,7 +106,7 @@ impl Store {
     pub(super) fn write(&mut self, commit: &Commit<'_>) -> Result<Vec<Pending>, StoreError> {
         self.database.transaction(|transaction| {
             for id in commit.over {
-                delete_effect(transaction, *id)?;
+                effects::delete(transaction, *id)?;
             }
             let (old, new) = (operation_of(commit.old), operation_of(commit.new));
             if let Some(operation) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
@@ -127,14 +127,14 @@ impl Store {
                 answered::keep(transaction, account, message, commit.at)?;
             }
             history::forget(transaction, commit.at)?;
-            add_effects(transaction, commit)
+            effects::add(transaction, commit)
         })
     }
 
     /// An effect is done that no event ends.
     pub fn resolve(&mut self, done: &Pending) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
-            delete_effect(transaction, done.id)?;
+            effects::delete(transaction, done.id)?;
             if let Effect::Discard { stage } = done.effect {
                 transaction.execute("DELETE FROM download WHERE stage = ?", [Sql(stage)])?;
             }
@@ -181,13 +181,6 @@ fn erases_a_secret(commit: &Commit<'_>) -> bool {
         .any(|(old, new)| old.is_some() && old != new)
 }
 
-fn delete_effect(transaction: &Transaction<'_>, id: EffectId) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM effect WHERE id = ?")?
-        .execute([id.0])?;
-    Ok(())
-}
-
 fn accept(
     transaction: &Transaction<'_>,
     commit: &Commit<'_>,
@@ -199,33 +192,35 @@ fn accept(
     };
     transaction
         .prepare_cached(
-            "INSERT INTO operation (id, kind, origin, origin_id, deadline, accepted_at, phase, package) \
-             VALUES (?, ?, ?, ?, ?, ?, 'gate', ?)",
+            "INSERT INTO operation (id, kind, origin, origin_id, accepted_at) VALUES (?, ?, ?, ?, ?)",
         )?
         .execute(params![
             Sql(operation.id),
             Sql(operation.kind),
             origin,
             origin_id,
-            operation.deadline.map(Sql),
             Sql(commit.at),
-            commit.new.and_then(switched).map(Sql),
         ])?;
     transaction
         .prepare_cached(
-            "INSERT INTO step (operation, ordinal, instance, action, state) VALUES (?, 0, ?, ?, 'queued')",
+            "INSERT INTO step (operation, ordinal, instance, action, state, package) \
+             VALUES (?, 0, ?, ?, 'queued', ?)",
         )?
-        .execute(params![Sql(operation.id), Sql(commit.instance), Sql(operation.kind)])?;
+        .execute(params![
+            Sql(operation.id),
+            Sql(commit.instance),
+            Sql(operation.kind),
+            commit.new.and_then(target).map(Sql),
+        ])?;
     Ok(())
 }
 
-/// The software of an Activate or Deactivate. History names the package that the server sees, which may be another one.
-fn switched(instance: &Instance) -> Option<PackageName> {
-    let is_switch = matches!(
-        instance.operation()?.kind,
-        Kind::Activate | Kind::Deactivate
-    );
-    instance.subject().filter(|_| is_switch).cloned()
+/// The package that the installer is to act on. The server may see another one, and so does history.
+fn target(instance: &Instance) -> Option<PackageName> {
+    match instance.operation()?.kind {
+        Kind::Pull | Kind::Push | Kind::Action(Action::Install) => None,
+        Kind::Action(_) => instance.subject().cloned(),
+    }
 }
 
 fn end(
@@ -235,14 +230,10 @@ fn end(
 ) -> rusqlite::Result<()> {
     let done = new.is_some_and(|instance| reached(operation.kind, instance));
     let state = if done { "done" } else { "failed" };
-    let phase = Phase::Commit.next(done).map(phase_word);
     let outcome = new.map_or_else(
         || "the instance was deleted".to_owned(),
         |instance| instance.status_reason().to_string(),
     );
-    transaction
-        .prepare_cached("UPDATE operation SET phase = ? WHERE id = ?")?
-        .execute(params![phase, Sql(operation.id)])?;
     transaction
         .prepare_cached("UPDATE step SET state = ?, outcome = ? WHERE operation = ?")?
         .execute(params![state, outcome, Sql(operation.id)])?;
@@ -254,19 +245,19 @@ fn reached(kind: Kind, instance: &Instance) -> bool {
     let state = instance.update_state();
     match kind {
         Kind::Pull | Kind::Push => state == UpdateState::Delivered,
-        Kind::Install => state == UpdateState::Installed,
-        Kind::Uninstall => instance.software().is_none(),
+        Kind::Action(Action::Install) => state == UpdateState::Installed,
+        Kind::Action(Action::Uninstall) => instance.software().is_none(),
         // A purge that left configuration is noted.
-        Kind::Purge => instance.software().is_none() && instance.note().is_none(),
-        Kind::Activate | Kind::Deactivate => {
-            let is_as_asked = instance.runs() == (kind == Kind::Activate);
+        Kind::Action(Action::Purge) => instance.software().is_none() && instance.note().is_none(),
+        Kind::Action(action @ (Action::Activate | Action::Deactivate)) => {
+            let is_as_asked = instance.runs() == (action == Action::Activate);
             let is_there = instance.software().is_some();
             is_there && is_as_asked && instance.activation_failure().is_none()
         }
     }
 }
 
-/// The phase of an operation that goes on.
+/// The state of an operation that has not ended.
 fn follow(transaction: &Transaction<'_>, instance: &Instance) -> rusqlite::Result<()> {
     let (Some(operation), Some(phase)) = (instance.operation(), instance.phase()) else {
         return Ok(());
@@ -276,26 +267,10 @@ fn follow(transaction: &Transaction<'_>, instance: &Instance) -> rusqlite::Resul
     } else {
         "running"
     };
-    let phase = phase_word(phase);
-    transaction
-        .prepare_cached("UPDATE operation SET phase = ?1 WHERE id = ?2 AND phase <> ?1")?
-        .execute(params![phase, Sql(operation.id)])?;
     transaction
         .prepare_cached("UPDATE step SET state = ?1 WHERE operation = ?2 AND state <> ?1")?
         .execute(params![state, Sql(operation.id)])?;
     Ok(())
-}
-
-const fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Gate => "gate",
-        Phase::Pre => "pre",
-        Phase::Act => "act",
-        Phase::Verify => "verify",
-        Phase::Commit => "commit",
-        Phase::After => "after",
-        Phase::Abort => "abort",
-    }
 }
 
 fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
@@ -329,75 +304,11 @@ fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite
     Ok(())
 }
 
-fn add_effects(
-    transaction: &Transaction<'_>,
-    commit: &Commit<'_>,
-) -> rusqlite::Result<Vec<Pending>> {
-    let mut added = Vec::new();
-    for effect in commit.effects.iter().filter(|effect| lasts(effect.kind())) {
-        let record = EffectRecord::from(effect);
-        transaction
-            .prepare_cached(
-                "INSERT INTO effect (instance, format, kind, operation, stage, package) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                Sql(commit.instance),
-                EFFECT_FORMAT,
-                Sql(record.kind),
-                record.operation.map(Sql),
-                record.stage.map(Sql),
-                record.package.map(Sql),
-            ])?;
-        added.push(Pending {
-            id: EffectId(transaction.last_insert_rowid()),
-            instance: commit.instance,
-            effect: effect.clone(),
-        });
-    }
-    Ok(added)
-}
-
-/// What a restart does by itself is not stored: no writer outlives wharfd, and it registers anew.
-const fn lasts(kind: EffectKind) -> bool {
-    !matches!(
-        kind,
-        EffectKind::StopDelivery | EffectKind::UpdateRegistration
-    )
-}
-
-fn pending(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Pending>> {
-    transaction
-        .prepare(
-            "SELECT id, instance, kind, operation, stage, package, format FROM effect ORDER BY id",
-        )?
-        .query_map([], |row| {
-            let format = row.get(6)?;
-            if format != EFFECT_FORMAT {
-                return Err(rusqlite::Error::IntegralValueOutOfRange(6, format));
-            }
-            let record = EffectRecord {
-                kind: row.get::<_, Sql<EffectKind>>(2)?.0,
-                operation: row.get::<_, Option<Sql<_>>>(3)?.map(|id| id.0),
-                stage: row.get::<_, Option<Sql<_>>>(4)?.map(|id| id.0),
-                package: row.get::<_, Option<Sql<_>>>(5)?.map(|name| name.0),
-            };
-            let effect = Effect::try_from(record).map_err(|error| {
-                let kind = rusqlite::types::Type::Text;
-                rusqlite::Error::FromSqlConversionFailure(2, kind, Box::new(error))
-            })?;
-            Ok(Pending {
-                id: EffectId(row.get(0)?),
-                instance: row.get::<_, Sql<InstanceId>>(1)?.0,
-                effect,
-            })
-        })?
-        .collect()
-}
-
 fn accepted(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(OperationId, Kind)>> {
     transaction
-        .prepare("SELECT id, kind FROM operation WHERE phase NOT IN ('after', 'abort') ORDER BY sequence")?
+        .prepare(
+            "SELECT id, kind FROM operation WHERE sequence NOT IN (SELECT sequence FROM ended_operation) ORDER BY sequence",
+        )?
         .query_map([], |row| {
             Ok((
                 row.get::<_, Sql<OperationId>>(0)?.0,

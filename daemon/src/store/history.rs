@@ -56,9 +56,9 @@ pub(super) fn forget(transaction: &Transaction<'_>, now: u64) -> rusqlite::Resul
         .execute(params![LINES, built, oldest, OLD])?;
     transaction
         .prepare_cached(
-            "DELETE FROM operation WHERE phase IN ('after', 'abort') AND (\
+            "DELETE FROM operation WHERE sequence IN (SELECT sequence FROM ended_operation) AND (\
              sequence <= (SELECT max(sequence) FROM operation) - ?1 OR sequence IN (\
-             SELECT sequence FROM operation WHERE phase IN ('after', 'abort') AND accepted_at >= ?2 AND accepted_at < ?3 \
+             SELECT sequence FROM ended_operation WHERE accepted_at >= ?2 AND accepted_at < ?3 \
              ORDER BY sequence LIMIT ?4))",
         )?
         .execute(params![OPERATIONS, built, oldest, OLD])?;

@@ -14,7 +14,7 @@ const COLUMNS: &str = "instance.id, update_state, update_result, note, \
     in_place_no_services, in_place_runs, in_place_note, \
     stage, package_name, package_version, package_architecture, package_length, package_signer, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
-    user_name, password, local, operation.id AS operation_id, kind, origin, origin_id, deadline";
+    user_name, password, local, operation.id AS operation_id, kind, origin, origin_id";
 
 /// Every row, each read or with the reason why it cannot be.
 pub(super) fn all(
@@ -116,7 +116,6 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Operation>> {
         id,
         kind: row.get::<_, Sql<_>>("kind")?.0,
         origin,
-        deadline: optional(row, "deadline")?,
     }))
 }
 

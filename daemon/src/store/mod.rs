@@ -3,7 +3,7 @@
 //!
 //! - [`database`](self): the file, and why it cannot be used; `schema`: its tables.
 //! - `kept`: the copy from before a migration, which an older wharfd takes.
-//! - `commits`: one transition, in one transaction; `instances`: its rows; `history`: what is kept of it; `rows`: our types as SQLite values.
+//! - `commits`: one transition, in one transaction; `instances`, `effects`: its rows; `history`: what is kept of it; `rows`: our types as SQLite values.
 //! - [`Download`]: how far downloads are; `registration`: what the server knows of wharfd.
 
 mod account;
@@ -11,6 +11,7 @@ mod answered;
 mod commits;
 mod database;
 mod downloads;
+mod effects;
 mod history;
 mod instances;
 mod kept;

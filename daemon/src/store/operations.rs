@@ -7,7 +7,7 @@ use wharf_software::{InstanceId, Kind, Origin};
 
 use super::{HistoryEntry, Store, StoreError, history, rows::Sql};
 
-/// An operation, with the outcome of its one step.
+/// An operation, with the outcome of its first step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationRow {
     /// Its name.
@@ -26,8 +26,8 @@ pub struct OperationRow {
     pub accepted_at: u64,
     /// What Status Reason read at its end; empty before.
     pub outcome: String,
-    /// The software that an Activate or Deactivate is about.
-    pub switched: Option<PackageName>,
+    /// The package that the installer acts on, if it is known.
+    pub target: Option<PackageName>,
 }
 
 /// An operation that is kept, with its package.
@@ -35,8 +35,7 @@ pub struct OperationRow {
 pub struct KeptOperation {
     /// The operation.
     pub row: OperationRow,
-    /// The software that it activates or deactivates, else the last package that history names for it. Empty if there
-    /// is none.
+    /// The package that the installer acts on, else the last one that history names for it. Empty if there is none.
     pub package: String,
 }
 
@@ -46,9 +45,9 @@ impl Store {
         let mut packages = packages(&self.history()?);
         let rows = self.operations(history::OPERATIONS)?.into_iter();
         let kept = rows.map(|row| {
-            let switched = row.switched.as_ref().map(ToString::to_string);
+            let target = row.target.as_ref().map(ToString::to_string);
             KeptOperation {
-                package: switched
+                package: target
                     .or_else(|| packages.remove(&row.id))
                     .unwrap_or_default(),
                 row,
@@ -80,9 +79,10 @@ impl Store {
             connection
                 .prepare_cached(
                     "SELECT operation.id, kind, origin, origin_id, instance, state, accepted_at, outcome, sequence, package \
-                     FROM operation JOIN step ON step.operation = operation.id \
-                     WHERE phase NOT IN ('after', 'abort') OR sequence IN (SELECT sequence FROM operation \
-                     WHERE phase IN ('after', 'abort') ORDER BY sequence DESC LIMIT ?) ORDER BY sequence",
+                     FROM operation JOIN step ON step.operation = operation.id AND ordinal = 0 \
+                     WHERE sequence NOT IN (SELECT sequence FROM ended_operation) \
+                     OR sequence IN (SELECT sequence FROM ended_operation ORDER BY sequence DESC LIMIT ?) \
+                     ORDER BY sequence",
                 )?
                 .query_map([ended], read)?
                 .collect()
@@ -124,6 +124,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<OperationRow> {
         accepted_at: row.get::<_, Sql<_>>(6)?.0,
         outcome: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
         sequence: row.get::<_, Sql<_>>(8)?.0,
-        switched: row.get::<_, Option<Sql<_>>>(9)?.map(|name| name.0),
+        target: row.get::<_, Option<Sql<_>>>(9)?.map(|name| name.0),
     })
 }

@@ -1,7 +1,7 @@
 //! Our types as SQLite values and back.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use wharf_frames::{OperationId, PackageName, PackageVersion, Secret, StageId, Text};
+use wharf_frames::{Action, OperationId, PackageName, PackageVersion, Secret, StageId, Text};
 use wharf_software::{InstanceId, Kind, ShortId, UpdateResult, UpdateState, effect::EffectKind};
 
 /// A value of ours in a statement or a row.
@@ -47,6 +47,7 @@ text! {
     PackageName = |text| PackageName::new(text).ok();
     PackageVersion = |text| PackageVersion::new(text).ok();
     Text = |text| Some(Text::new(text));
+    Action = Action::parse;
     Kind = Kind::parse;
     EffectKind = EffectKind::parse;
 }

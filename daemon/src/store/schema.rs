@@ -6,7 +6,7 @@ use rusqlite::Transaction;
 pub(super) type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// The first is applied to an empty file; `user_version` counts those that were.
-pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth];
+pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth, sixth];
 
 /// Removes from a copy of this schema what it must not hold: User Name and Password, which nothing would erase there,
 /// and the registration, whose Message IDs and Observe numbers an older wharfd would use again.
@@ -38,4 +38,8 @@ fn fourth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn fifth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_5.sql"))
+}
+
+fn sixth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_6.sql"))
 }

@@ -4,19 +4,20 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use lwm2m::{Answered, Path, Saved, SavedObservation};
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId,
+    Action, Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId, Step,
     fetch::Validator,
     installer::{Found, Package},
 };
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Executable, Instance, InstanceId, ObjectLink, Operation,
-    Origin, Record, Request, Rules, ShortId, Source, Transition, UpdateResult, UpdateState, Write,
+    ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Operation, Origin, Record,
+    Request, Rules, ShortId, Source, Transition, UpdateResult, UpdateState, Write,
     instance::Software, record::StoredProgress, step,
 };
 
 use super::*;
 
 mod accounts;
+mod transactions;
 
 struct Folder(tempfile::TempDir);
 
@@ -74,7 +75,6 @@ fn write_uri() -> Event {
         request: Request {
             operation: OPERATION,
             origin: Origin::Server(SERVER),
-            deadline: None,
         },
         stage: STAGE,
     }
@@ -627,9 +627,8 @@ fn hello(no_services: bool) -> Software {
 fn how_the_software_in_place_stands_is_there_after_a_restart() {
     let deactivate = Operation {
         id: OPERATION,
-        kind: Kind::Deactivate,
+        kind: Kind::Action(Action::Deactivate),
         origin: Origin::User(0),
-        deadline: None,
     };
     for record in [
         with_software(hello(true), None),
@@ -682,12 +681,11 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
     let activate = Event::Execute {
-        resource: Executable::Activate,
+        action: Action::Activate,
         arguments: Vec::new(),
         request: Request {
             operation: OPERATION,
             origin: Origin::User(0),
-            deadline: None,
         },
     };
     let queued = store(&mut open, &instance, activate);
@@ -701,7 +699,7 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
         let kept = open.kept_operations().unwrap().remove(0);
         assert_eq!(
             (kept.row.kind, kept.package.as_str()),
-            (Kind::Activate, "hello")
+            (Kind::Action(Action::Activate), "hello")
         );
     }
     let lines = open.history().unwrap();
@@ -873,11 +871,14 @@ fn begun(store: &mut Store, event: Event) -> Instance {
 const BY_ROOT: Request = Request {
     operation: OPERATION,
     origin: Origin::User(0),
-    deadline: None,
 };
 
 fn purge() -> Event {
-    Event::Purge { request: BY_ROOT }
+    Event::Execute {
+        action: Action::Purge,
+        arguments: Vec::new(),
+        request: BY_ROOT,
+    }
 }
 
 fn ended(failure: Option<Failure>) -> Event {
@@ -898,10 +899,17 @@ fn a_purge_goes_on_after_a_restart() {
 
     let stored = folder.open().unwrap().load().unwrap();
     assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
-    assert_eq!(stored.accepted, [(OPERATION, Kind::Purge)]);
+    assert_eq!(stored.accepted, [(OPERATION, Kind::Action(Action::Purge))]);
     let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
     let (operation, package) = (OPERATION, hello(false).name);
-    assert_eq!(effects, [Effect::Purge { operation, package }]);
+    let transaction = Step::Purge(package).into();
+    assert_eq!(
+        effects,
+        [Effect::Perform {
+            operation,
+            transaction
+        }]
+    );
 }
 
 #[test]
@@ -916,7 +924,7 @@ fn a_purge_is_done_only_if_no_configuration_is_left() {
         let operation = open.operations(1).unwrap().remove(0);
         assert_eq!(
             (operation.kind, operation.state.as_str()),
-            (Kind::Purge, state)
+            (Kind::Action(Action::Purge), state)
         );
     }
 }
@@ -938,11 +946,24 @@ fn an_uninstall_of_the_fourth_schema_is_no_purge() {
 
     let stored = folder.open().unwrap().load().unwrap();
     let (operation, package) = (OperationId::from_bytes([0; 16]), hello(false).name);
-    assert_eq!(stored.accepted, [(operation, Kind::Uninstall)]);
+    assert_eq!(
+        stored.accepted,
+        [(operation, Kind::Action(Action::Uninstall))]
+    );
     let known = stored.instances[&ID].operation().unwrap();
-    assert_eq!((known.id, known.kind), (operation, Kind::Uninstall));
+    assert_eq!(
+        (known.id, known.kind),
+        (operation, Kind::Action(Action::Uninstall))
+    );
     let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
-    assert_eq!(effects, [Effect::Remove { operation, package }]);
+    let transaction = Step::Uninstall(package).into();
+    assert_eq!(
+        effects,
+        [Effect::Perform {
+            operation,
+            transaction
+        }]
+    );
 }
 
 #[test]

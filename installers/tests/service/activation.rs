@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use wharf_frames::{
-    Cause,
+    Cause, Step,
     installer::{Outcome, Reply, Request, StageEntry},
 };
 use wharf_tests::{
@@ -13,7 +13,7 @@ use wharf_tests::{
 };
 
 use crate::{
-    machine::{Deb, Machine, Script, name},
+    machine::{Deb, Machine, Script, name, perform},
     purge::a_purged_package_starts_only_what_its_next_installation_enables,
 };
 
@@ -34,17 +34,11 @@ pub(crate) const FOREVER: &str = "ExecStart=/bin/sleep infinity";
 
 impl Machine {
     pub(crate) fn activate(&self, package: &str) -> Outcome {
-        self.run(&Request::Activate {
-            operation: self.operation(),
-            package: name(package),
-        })
+        self.run(&perform(self.operation(), Step::Activate(name(package))))
     }
 
     pub(crate) fn deactivate(&self, package: &str) -> Outcome {
-        self.run(&Request::Deactivate {
-            operation: self.operation(),
-            package: name(package),
-        })
+        self.run(&perform(self.operation(), Step::Deactivate(name(package))))
     }
 
     pub(crate) fn is_active(&self, package: &str) -> bool {

@@ -6,13 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use wharf_frames::{
-    Cause, calendar,
-    installer::{Reply, Request},
-};
+use wharf_frames::{Cause, Step, calendar, installer::Reply};
 use wharf_tests::{programs::workspace, waiting::wait_until};
 
-use crate::machine::{Deb, Machine, Signer, refused};
+use crate::machine::{Deb, Machine, Signer, perform, refused};
 
 /// The clock stood ten years ahead once, while a job was done and while dpkg wrote.
 #[test]
@@ -53,7 +50,7 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     fs::remove_file(synchronised).unwrap();
     machine.tell(UNSYNCHRONISED);
     let operation = machine.operation();
-    let outcome = machine.run(&Request::Install { operation, stage });
+    let outcome = machine.run(&perform(operation, Step::Install(stage)));
     assert_eq!(outcome.failure, None);
 }
 

@@ -8,12 +8,14 @@ use std::{
 };
 
 use wharf_frames::{
-    Failure, OperationId, StageId,
+    Failure, OperationId, StageId, Step,
     installer::{Found, JobStatus, Outcome, Reply, Request},
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Built, Deb, Machine, Place, Script, Signer, name, place_script, refused};
+use crate::machine::{
+    Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused,
+};
 
 /// Where the exit is injected.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,7 @@ impl Run {
     fn job(&mut self, operation: OperationId, request: &Request) -> Outcome {
         assert_eq!(self.ask(request).0, Reply::Accepted);
         loop {
-            match self.ask(&Request::Outcome { operation }).0 {
+            match self.ask(&Request::Watch { operation }).0 {
                 Reply::Job(JobStatus::Ended(outcome)) => return outcome,
                 Reply::Job(JobStatus::Open { .. }) => self.wait_for_change(operation),
                 other => panic!("{other:?}"),
@@ -134,7 +136,7 @@ impl Run {
         for built in &versions {
             let (stage, operation) = (self.machine.stage_id(), self.machine.operation());
             self.seal(stage, built);
-            let outcome = self.job(operation, &Request::Install { operation, stage });
+            let outcome = self.job(operation, &perform(operation, Step::Install(stage)));
             assert_eq!(outcome.failure, None);
             assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
         }
@@ -142,10 +144,7 @@ impl Run {
         let operation = self.machine.operation();
         let outcome = self.job(
             operation,
-            &Request::Remove {
-                operation,
-                package: name("acme"),
-            },
+            &perform(operation, Step::Uninstall(name("acme"))),
         );
         assert_eq!((outcome.failure, outcome.device), (None, None));
         self.is_done_once();
@@ -167,7 +166,7 @@ impl Run {
         let (stage, operation) = (self.machine.stage_id(), self.machine.operation());
         self.seal(stage, &built);
         let fault = self.machine.tell("fail-postinst");
-        let outcome = self.job(operation, &Request::Install { operation, stage });
+        let outcome = self.job(operation, &perform(operation, Step::Install(stage)));
         fs::remove_file(fault).unwrap();
         assert!(outcome.failure.is_some(), "{outcome:?}");
         let left = outcome.device.expect("a part of it");
@@ -319,7 +318,7 @@ fn a_job_goes_on_when_wharf_installer_is_killed_and_is_waited_for_by_the_next() 
     let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
     let operation = machine.operation();
     assert_eq!(
-        machine.ask(&Request::Install { operation, stage }),
+        machine.ask(&perform(operation, Step::Install(stage))),
         Reply::Accepted
     );
     let gate = fs::File::options().write(true).open(&wait).unwrap();
@@ -471,7 +470,7 @@ fn what_the_script_of_a_removal_wrote_and_a_power_cut_took_is_written_again() {
         machine.installer().kill();
         machine.start_program(&stops, &[]);
         let (operation, package) = (machine.operation(), name("acme"));
-        let remove = Request::Remove { operation, package };
+        let remove = perform(operation, Step::Uninstall(package));
         before_a_power_cut(&mut machine, operation, &remove);
         let lamp = machine.root().join("var/lib/lamp");
         fs::write(&lamp, "").unwrap();
@@ -547,7 +546,7 @@ fn what_a_power_cut_took_is_written_again_by_the_next_install_of_the_same_file()
 
 fn install_of(machine: &Machine, stage: StageId) -> Request {
     let operation = machine.operation();
-    Request::Install { operation, stage }
+    perform(operation, Step::Install(stage))
 }
 
 /// A file in the keyring that makes the whole keyring unusable: nobody can say whether a signature still holds.
@@ -625,7 +624,7 @@ fn a_removal_is_not_done_where_the_script_that_is_run_again_fails() {
         machine.installer().kill();
         machine.start_program(&stops, &[]);
         let (operation, package) = (machine.operation(), name("acme"));
-        let remove = Request::Remove { operation, package };
+        let remove = perform(operation, Step::Uninstall(package));
         before_a_power_cut(&mut machine, operation, &remove);
         fs::write(machine.root().join("fails"), "").unwrap();
         machine.start();
@@ -766,10 +765,7 @@ fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() 
         let debian = machine.place.debian();
         let removed = debian.command("dpkg").args(["--remove", "acme"]).output();
         assert!(removed.unwrap().status.success());
-        let install = |stage| Request::Install {
-            operation: machine.operation(),
-            stage,
-        };
+        let install = |stage| perform(machine.operation(), Step::Install(stage));
         let cause = refused(machine.ask(&install(older)));
         assert_eq!(cause, wharf_frames::Cause::Downgrade, "{was_there}");
         assert_eq!(machine.run(&install(stage)).failure, None);
@@ -803,7 +799,7 @@ pub(crate) fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &
 /// Leaves a job as it is after a power cut, before the next start of wharf-installer.
 fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) -> OperationId {
     let operation = machine.operation();
-    let install = Request::Install { operation, stage };
+    let install = perform(operation, Step::Install(stage));
     before_a_power_cut(machine, operation, &install);
     operation
 }

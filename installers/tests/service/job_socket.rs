@@ -4,11 +4,11 @@
 use std::{fs::File, io::Read, os::fd::AsRawFd};
 
 use wharf_frames::{
-    Cause, MAX_FRAME, encode,
+    Cause, MAX_FRAME, Step, Transaction, encode,
     installer::{PROTOCOL, Reply, Request},
 };
 
-use crate::machine::{Client, Deb, Machine, Signer, name, refused};
+use crate::machine::{Client, Deb, Machine, Signer, name, perform, refused};
 
 const HELLO: Request = Request::Hello { protocol: PROTOCOL };
 
@@ -68,10 +68,7 @@ fn what_is_not_signed_by_whom_policy_allows_is_refused_for_good() {
             cause,
             "{what}, asked again"
         );
-        let install = Request::Install {
-            operation: machine.operation(),
-            stage,
-        };
+        let install = perform(machine.operation(), Step::Install(stage));
         assert_eq!(refused(machine.ask(&install)), cause, "{what}, installed");
         assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
     }
@@ -253,22 +250,72 @@ fn a_name_that_is_a_pattern_or_an_option_is_never_a_package() {
     ] {
         let (operation, package) = (machine.operation(), name(text));
         for request in [
-            Request::Remove {
-                operation,
-                package: package.clone(),
-            },
-            Request::Activate {
-                operation,
-                package: package.clone(),
-            },
-            Request::Deactivate {
-                operation,
-                package: package.clone(),
-            },
+            perform(operation, Step::Uninstall(package.clone())),
+            perform(operation, Step::Activate(package.clone())),
+            perform(operation, Step::Deactivate(package.clone())),
         ] {
             assert_eq!(refused(machine.ask(&request)), Cause::NotManaged, "{text}");
         }
         assert_eq!(machine.state(text), None, "{text}");
     }
     assert_eq!(machine.effects(), ["install hello 1"]);
+}
+
+/// An upgrade of wharfd replaces its programs one after the other: an older wharfd has a request for each action.
+#[test]
+fn the_jobs_of_an_older_wharfd_are_done() {
+    let machine = Machine::simulated().started();
+    let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
+    let older = |number: u8, target: Vec<u8>| {
+        let operation = machine.operation();
+        let head = vec![0x82, number, 0xa2, 0];
+        let client = machine.wharfd();
+        client.send(
+            &[head, encode(&operation).unwrap(), vec![1], target].concat(),
+            &[],
+        );
+        let (reply, _) = client.receive().unwrap();
+        (reply, operation)
+    };
+    let acme = || encode(&name("acme")).unwrap();
+    for (number, target) in [
+        (6, encode(&stage).unwrap()),
+        (8, acme()),
+        (9, acme()),
+        (7, acme()),
+    ] {
+        let (reply, operation) = older(number, target);
+        assert_eq!(reply, Reply::Accepted, "{number}");
+        assert_eq!(machine.outcome(operation).failure, None, "{number}");
+    }
+    let (reply, _) = older(14, acme());
+    assert_eq!(refused(reply), Cause::Policy);
+    assert_eq!(
+        machine.effects(),
+        [
+            "install acme 1",
+            "activate acme",
+            "deactivate acme",
+            "remove acme"
+        ]
+    );
+}
+
+#[test]
+fn a_transaction_without_steps_or_with_several_is_refused() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    let activate = || Step::Activate(name("acme"));
+    for steps in [vec![], vec![activate(), activate()]] {
+        let request = Request::Perform {
+            operation: machine.operation(),
+            transaction: Transaction { steps },
+        };
+        let Reply::Refused(failure) = machine.ask(&request) else {
+            panic!("not refused: {request:?}");
+        };
+        assert_eq!(failure.cause, Cause::Policy);
+        assert!(failure.to_string().contains("exactly one"), "{failure}");
+    }
+    assert_eq!(machine.effects(), ["install acme 1"]);
 }

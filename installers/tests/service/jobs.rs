@@ -6,13 +6,13 @@ use std::{
 };
 
 use wharf_frames::{
-    Cause, StageId,
+    Cause, StageId, Step,
     installer::{JobStatus, Reply, Request},
 };
 use wharf_tests::waiting::wait_until;
 
 use crate::contract::{apt_get_without, frontend_lock, replace_apt_get, wait_for_apt_to_wait};
-use crate::machine::{Deb, Machine, Script, Signer, name, refused};
+use crate::machine::{Deb, Machine, Script, Signer, name, perform, refused};
 
 #[test]
 fn a_signed_package_is_sealed_installed_and_removed() {
@@ -24,10 +24,7 @@ fn a_signed_package_is_sealed_installed_and_removed() {
         machine.keys.fingerprint(Signer::Vendor)
     );
 
-    let outcome = machine.run(&Request::Install {
-        operation: machine.operation(),
-        stage,
-    });
+    let outcome = machine.run(&perform(machine.operation(), Step::Install(stage)));
     assert_eq!(outcome.failure, None);
     assert_eq!(machine.version("acme").as_deref(), Some("1.0.1"));
     assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
@@ -44,8 +41,8 @@ fn units_are_activated_and_deactivated() {
     for active in [true, true, false, false] {
         let (operation, package) = (machine.operation(), name("acme"));
         let request = match active {
-            true => Request::Activate { operation, package },
-            false => Request::Deactivate { operation, package },
+            true => perform(operation, Step::Activate(package)),
+            false => perform(operation, Step::Deactivate(package)),
         };
         let outcome = machine.run(&request);
         assert_eq!(outcome.failure, None);
@@ -89,10 +86,7 @@ fn an_older_version_is_refused_also_after_removal() {
     let machine = Machine::simulated().started();
     let (old, _) = machine.sealed(&Deb::new("acme", "1.9"));
     machine.install(&Deb::new("acme", "1.10"));
-    let replay = || Request::Install {
-        operation: machine.operation(),
-        stage: old,
-    };
+    let replay = || perform(machine.operation(), Step::Install(old));
     assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
     machine.remove("acme");
     assert_eq!(refused(machine.ask(&replay())), Cause::Downgrade);
@@ -107,10 +101,7 @@ fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
         assert_eq!(machine.install(&Deb::new(package, "1.0")).failure, None);
         apt_get_install(&machine, &Deb::new(package, "3.0"));
         let (older, _) = machine.sealed(&Deb::new(package, "2.0"));
-        let install = || Request::Install {
-            operation: machine.operation(),
-            stage: older,
-        };
+        let install = || perform(machine.operation(), Step::Install(older));
         if was_tried {
             let failure = machine.run(&install()).failure;
             let cause = failure.map(|failure| failure.cause);
@@ -173,10 +164,7 @@ fn an_older_signature_of_the_same_version_is_refused() {
     for (stage, built) in stages.iter().zip(&built) {
         assert!(matches!(machine.put(*stage, built), Reply::Sealed(_)));
     }
-    let install = |stage: StageId| Request::Install {
-        operation: machine.operation(),
-        stage,
-    };
+    let install = |stage: StageId| perform(machine.operation(), Step::Install(stage));
     assert_eq!(machine.run(&install(stages[1])).failure, None);
     assert_eq!(refused(machine.ask(&install(stages[0]))), Cause::Downgrade);
     assert_eq!(
@@ -218,10 +206,7 @@ fn policy_holds_as_it_is_when_a_job_is_asked_for_and_when_it_is_done() {
     let at_work = gate.wait();
     let install = machine.accepted(&Deb::new("acme", "1"));
     let (waiting, _) = machine.sealed(&Deb::new("acme", "2"));
-    let remove = |operation| Request::Remove {
-        operation,
-        package: name("base"),
-    };
+    let remove = |operation| perform(operation, Step::Uninstall(name("base")));
     let removal = machine.operation();
     assert_eq!(machine.ask(&remove(removal)), Reply::Accepted);
 
@@ -229,10 +214,7 @@ fn policy_holds_as_it_is_when_a_job_is_asked_for_and_when_it_is_done() {
     let policy = machine.root().join("etc/wharfd/installer.toml");
     let narrower = std::fs::read_to_string(&policy).unwrap();
     std::fs::write(&policy, narrower.replace("[\"*\"]", "[\"first\"]")).unwrap();
-    let later = Request::Install {
-        operation: machine.operation(),
-        stage: waiting,
-    };
+    let later = perform(machine.operation(), Step::Install(waiting));
     assert_eq!(refused(machine.ask(&later)), Cause::OutOfScope);
     let later = remove(machine.operation());
     assert_eq!(refused(machine.ask(&later)), Cause::Plan);
@@ -257,10 +239,7 @@ fn what_was_signed_by_a_key_that_is_gone_is_not_installed() {
     let at_work = gate.wait();
     let (accepted, _) = machine.accepted(&Deb::new("acme", "1"));
     let (sealed, _) = machine.sealed(&Deb::new("acme", "2"));
-    let install = || Request::Install {
-        operation: machine.operation(),
-        stage: sealed,
-    };
+    let install = || perform(machine.operation(), Step::Install(sealed));
 
     let key = machine.root().join("etc/wharfd/keys/vendor.asc");
     let away = machine.root().join("vendor.asc");
@@ -298,10 +277,7 @@ fn what_policy_protects_is_never_removed() {
     machine.start();
     for package in ["acme-base", "wharfd"] {
         machine.install(&Deb::new(package, "1"));
-        let request = Request::Remove {
-            operation: machine.operation(),
-            package: name(package),
-        };
+        let request = perform(machine.operation(), Step::Uninstall(name(package)));
         assert_eq!(refused(machine.ask(&request)), Cause::Plan, "{package}");
     }
 }
@@ -310,10 +286,7 @@ fn what_policy_protects_is_never_removed() {
 fn an_operation_is_done_once_however_often_it_is_asked() {
     let machine = Machine::simulated().started();
     let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
-    let request = Request::Install {
-        operation: machine.operation(),
-        stage,
-    };
+    let request = perform(machine.operation(), Step::Install(stage));
     for _ in 0..3 {
         assert_eq!(machine.run(&request).failure, None);
     }
@@ -324,7 +297,7 @@ fn an_operation_is_done_once_however_often_it_is_asked() {
         "also when its file is gone"
     );
     assert_eq!(machine.effects(), ["install acme 1"]);
-    let unknown = machine.ask(&Request::Outcome {
+    let unknown = machine.ask(&Request::Watch {
         operation: machine.operation(),
     });
     assert_eq!(unknown, Reply::Job(JobStatus::Unknown));
@@ -345,10 +318,10 @@ fn a_job_whose_record_is_there_although_accepting_it_failed_is_done_when_it_is_a
     assert_eq!(machine.outcome(first).failure, None);
 
     std::fs::write(&record, accepted).unwrap();
-    let again = Request::Install { operation, stage };
+    let again = perform(operation, Step::Install(stage));
     assert_eq!(machine.ask(&again), Reply::Accepted);
     wait_until("the end of the job", || {
-        let outcome = machine.ask(&Request::Outcome { operation });
+        let outcome = machine.ask(&Request::Watch { operation });
         matches!(outcome, Reply::Job(JobStatus::Ended(_))).then_some(())
     });
     assert_eq!(machine.effects(), ["install first 1", "install acme 1"]);
@@ -428,10 +401,7 @@ fn an_unsigned_package_is_installed_only_where_policy_says_so_and_each_start_tel
     assert!(
         matches!(machine.put(stage, &built), Reply::Sealed(package) if package.signer.is_none())
     );
-    let outcome = machine.run(&Request::Install {
-        operation: machine.operation(),
-        stage,
-    });
+    let outcome = machine.run(&perform(machine.operation(), Step::Install(stage)));
     assert_eq!(outcome.failure, None);
 }
 
@@ -474,10 +444,7 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
         assert!(outcome.failure.is_some());
         let found = outcome.device.expect("the distribution's");
         assert_eq!((found.version.as_str(), found.managed), ("0.9", false));
-        let remove = Request::Remove {
-            operation: machine.operation(),
-            package: name("acme"),
-        };
+        let remove = perform(machine.operation(), Step::Uninstall(name("acme")));
         assert_eq!(refused(machine.ask(&remove)), Cause::NotManaged);
     }
     // What it broke is its own, and stays so whatever is tried next.
@@ -521,7 +488,7 @@ fn what_maintainer_scripts_print_is_in_the_journal_line_by_line() {
 fn an_install_that_waits_for_dpkgs_lock_can_be_cancelled() {
     let machine = Machine::debian().started();
     let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
-    let install = |operation| Request::Install { operation, stage };
+    let install = |operation| perform(operation, Step::Install(stage));
     let (first, second) = (machine.operation(), machine.operation());
     let lock = frontend_lock(&machine.root());
     assert_eq!(machine.ask(&install(first)), Reply::Accepted);

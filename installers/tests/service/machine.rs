@@ -21,7 +21,7 @@ use nix::{
     },
 };
 use wharf_frames::{
-    Cause, MAX_FRAME, OperationId, PackageName, StageId, decode, encode,
+    Cause, MAX_FRAME, OperationId, PackageName, StageId, Step, decode, encode,
     installer::{Found, JobStatus, Outcome, Package, Reply, Request},
 };
 use wharf_tests::{
@@ -293,7 +293,7 @@ impl Machine {
     /// A sealed package whose install is accepted: the job, and its file.
     pub(crate) fn accepted(&self, package: &Deb) -> (OperationId, StageId) {
         let ((stage, _), operation) = (self.sealed(package), self.operation());
-        let request = Request::Install { operation, stage };
+        let request = perform(operation, Step::Install(stage));
         assert_eq!(self.ask(&request), Reply::Accepted);
         (operation, stage)
     }
@@ -336,24 +336,21 @@ impl Machine {
     /// Installs this file, and what stands beside it.
     pub(crate) fn install_built(&self, built: &Built) -> Outcome {
         let (stage, _) = self.sealed_file(built);
-        self.run(&Request::Install {
-            operation: self.operation(),
-            stage,
-        })
+        self.run(&perform(self.operation(), Step::Install(stage)))
     }
 
     pub(crate) fn remove(&self, name: &str) -> Outcome {
-        self.run(&Request::Remove {
-            operation: self.operation(),
-            package: PackageName::new(name).unwrap(),
-        })
+        self.run(&perform(
+            self.operation(),
+            Step::Uninstall(PackageName::new(name).unwrap()),
+        ))
     }
 
     pub(crate) fn purge(&self, name: &str) -> Outcome {
-        self.run(&Request::Purge {
-            operation: self.operation(),
-            package: PackageName::new(name).unwrap(),
-        })
+        self.run(&perform(
+            self.operation(),
+            Step::Purge(PackageName::new(name).unwrap()),
+        ))
     }
 
     pub(crate) fn state(&self, name: &str) -> Option<Found> {
@@ -437,13 +434,17 @@ pub(crate) struct Built {
     pub(crate) signature: Option<Vec<u8>>,
 }
 
+/// A job of one step.
+pub(crate) fn perform(operation: OperationId, step: Step) -> Request {
+    Request::Perform {
+        operation,
+        transaction: step.into(),
+    }
+}
+
 fn operation_of(request: &Request) -> OperationId {
     match request {
-        Request::Install { operation, .. }
-        | Request::Remove { operation, .. }
-        | Request::Purge { operation, .. }
-        | Request::Activate { operation, .. }
-        | Request::Deactivate { operation, .. } => *operation,
+        Request::Perform { operation, .. } => *operation,
         other => panic!("no job: {other:?}"),
     }
 }

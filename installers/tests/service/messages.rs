@@ -6,11 +6,11 @@ use std::{
 };
 
 use wharf_frames::{
-    Cause,
+    Cause, Step,
     installer::{Reply, Request},
 };
 
-use crate::machine::{Built, Deb, Machine, Signer, refused};
+use crate::machine::{Built, Deb, Machine, Signer, perform, refused};
 
 fn folder(machine: &Machine) -> PathBuf {
     machine.root().join("var/lib/wharf-installer/staged")
@@ -57,7 +57,7 @@ fn the_package_inside_a_message_takes_its_place_and_is_installed() {
     );
 
     let operation = machine.operation();
-    let outcome = machine.run(&Request::Install { operation, stage });
+    let outcome = machine.run(&perform(operation, Step::Install(stage)));
     assert_eq!(outcome.failure, None);
     assert_eq!(machine.effects(), ["install acme 1"]);
     assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);

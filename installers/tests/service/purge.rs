@@ -4,7 +4,7 @@
 use std::{cell::Cell, fs, path::Path};
 
 use wharf_frames::{
-    Cause, Failure, OperationId,
+    Cause, Failure, OperationId, Step,
     installer::{Reply, Request},
 };
 use wharf_installers::backend::{Change, Client};
@@ -14,7 +14,7 @@ use crate::{
     activation::{FOREVER, succeeded},
     contract::{Bench, QUIET, apt_get_without, dpkg, each, replace_apt_get, tell},
     crash::{KILL, before_a_power_cut, lines, mount_proc, start_with_jobs_that, stops_once_at},
-    machine::{Deb, Machine, Script, name},
+    machine::{Deb, Machine, Script, name, perform},
 };
 
 const ALLOWED: &str = "allow-purge = [\"acme\"]\n";
@@ -202,10 +202,7 @@ fn a_purge_leaves_the_configuration_that_others_marked_for_purging() {
 fn what_policy_does_not_allow_is_not_purged() {
     let machine = Machine::simulated().started();
     machine.install(&Deb::new("acme", "1"));
-    let request = || Request::Purge {
-        operation: machine.operation(),
-        package: name("acme"),
-    };
+    let request = || perform(machine.operation(), Step::Purge(name("acme")));
     let Reply::Refused(failure) = machine.ask(&request()) else {
         panic!("policy names no package");
     };
@@ -232,10 +229,9 @@ fn what_policy_does_not_allow_is_not_purged() {
     assert_eq!(machine.version("acme").as_deref(), Some("1"));
 
     machine.policy("allow-purge = [\"*\"]\nprotected = [\"acme\"]\n");
-    let Reply::Refused(failure) = machine.ask(&Request::Purge {
-        operation: machine.operation(),
-        package: name("acme"),
-    }) else {
+    let Reply::Refused(failure) =
+        machine.ask(&perform(machine.operation(), Step::Purge(name("acme"))))
+    else {
         panic!("it is protected");
     };
     assert_eq!(failure.cause, Cause::Plan);
@@ -290,7 +286,7 @@ fn a_purge_that_is_cancelled_is_given_up_and_policy_is_no_cause() {
     let at_work = gate.wait();
     let (operation, package) = (machine.operation(), name("acme"));
     assert_eq!(
-        machine.ask(&Request::Purge { operation, package }),
+        machine.ask(&perform(operation, Step::Purge(package))),
         Reply::Accepted
     );
     assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
@@ -349,10 +345,7 @@ fn what_only_the_configuration_is_left_of_is_purged_and_what_is_gone_is_purged_a
             assert_eq!((outcome.failure, outcome.device), (None, None));
         }
         assert_eq!(configuration(&machine.root()), [""; 0]);
-        let never = Request::Purge {
-            operation: machine.operation(),
-            package: name("never"),
-        };
+        let never = perform(machine.operation(), Step::Purge(name("never")));
         assert_eq!(
             crate::machine::refused(machine.ask(&never)),
             Cause::NotManaged
@@ -421,7 +414,11 @@ fn purge_before_a_power_cut(machine: &mut Machine, stops: &Path) -> OperationId 
     machine.installer().kill();
     machine.start_program(stops, &[]);
     let (operation, package) = (machine.operation(), name("acme"));
-    before_a_power_cut(machine, operation, &Request::Purge { operation, package });
+    before_a_power_cut(
+        machine,
+        operation,
+        &perform(operation, Step::Purge(package)),
+    );
     operation
 }
 

@@ -4,12 +4,12 @@
 use std::fs;
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, PackageVersion, StageId,
+    Cause, Failure, OperationId, PackageName, PackageVersion, StageId, Step,
     installer::{Found, JobStatus, Outcome, Package, Reply, Request},
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Machine, refused};
+use crate::machine::{Machine, perform, refused};
 
 /// Of acme 3.0-1, signed.
 const SEALED: &str = "a20001018200a100a300a5006461636d650165332e302d310263616c6c031902e8\
@@ -141,10 +141,7 @@ fn verdicts_of_release_0_1_are_read() {
 #[test]
 fn the_ledger_of_release_0_1_is_read() {
     let machine = machine();
-    let older = Request::Install {
-        operation: operation(20),
-        stage: stage(3),
-    };
+    let older = perform(operation(20), Step::Install(stage(3)));
     assert_eq!(refused(machine.ask(&older)), Cause::Downgrade);
 }
 
@@ -152,7 +149,7 @@ fn the_ledger_of_release_0_1_is_read() {
 fn jobs_of_release_0_1_are_told_and_done() {
     let machine = machine();
     let status = |number| {
-        machine.ask(&Request::Outcome {
+        machine.ask(&Request::Watch {
             operation: operation(number),
         })
     };

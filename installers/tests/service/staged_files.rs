@@ -17,13 +17,13 @@ use nix::{
     sys::socket as sys,
 };
 use wharf_frames::{
-    Cause, StageId, encode,
+    Cause, StageId, Step, encode,
     installer::{Reply, Request},
 };
 use wharf_installers::limits;
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Deb, Machine, Signer, as_user, place_script, refused};
+use crate::machine::{Deb, Machine, Signer, as_user, perform, place_script, refused};
 
 /// Turns a descriptor into something that keeps its file writable.
 type Keep = fn(File) -> Box<dyn std::any::Any>;
@@ -207,10 +207,7 @@ fn a_file_whose_verdict_is_good_stays_until_it_is_discarded_and_old_refusals_go(
     let names = names();
     assert!(later.iter().all(|name| names.contains(&name.into())));
     assert!(!names.contains(&format!("{refused}.verdict").into()));
-    let install = Request::Install {
-        operation: machine.operation(),
-        stage,
-    };
+    let install = perform(machine.operation(), Step::Install(stage));
     assert_eq!(machine.run(&install).failure, None);
     assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
     for name in later {
@@ -392,7 +389,7 @@ fn a_file_that_is_becoming_a_jobs_is_neither_discarded_nor_staged_anew() {
     let held = Flock::lock(lock.unwrap(), FlockArg::LockExclusive).unwrap();
     // The install has looked at the file, and waits to be recorded.
     let (client, operation) = (machine.wharfd(), machine.operation());
-    let install = Request::Install { operation, stage };
+    let install = perform(operation, Step::Install(stage));
     client.send(&encode(&install).unwrap(), &[]);
     wait_until("the install at the journal", || {
         is_waited_for(&held).then_some(())

@@ -17,13 +17,13 @@ use sequoia_openpgp::{
     types::SignatureType,
 };
 use wharf_frames::{
-    Cause, Failure, encode,
+    Cause, Failure, Step, encode,
     installer::{Reply, Request},
 };
 use wharf_tests::command::output_of;
 
 use crate::jobs::apt_get_install;
-use crate::machine::{Built, Deb, Machine, Script, Signer, place_script};
+use crate::machine::{Built, Deb, Machine, Script, Signer, perform, place_script};
 
 /// Replaces the vendor's certificate in the keyring with the one of its GnuPG home.
 fn publish(machine: &Machine) {
@@ -54,10 +54,7 @@ fn a_file_signed_by_a_subkey_that_was_revoked_since_is_not_installed() {
 
     machine.keys.revoke_subkey(Signer::Vendor);
     publish(&machine);
-    let failure = refusal(machine.ask(&Request::Install {
-        operation: machine.operation(),
-        stage: sealed,
-    }));
+    let failure = refusal(machine.ask(&perform(machine.operation(), Step::Install(sealed))));
     assert_eq!(failure.cause, Cause::Policy);
     for word in [&*subkey, &*certificate, "was revoked"] {
         assert!(failure.detail.as_str().contains(word), "{failure}: {word}");
@@ -82,7 +79,7 @@ fn a_certificate_that_policy_does_not_mention_signs_only_what_it_signed_last() {
     };
     let install = |stage| {
         let operation = machine.operation();
-        machine.run(&Request::Install { operation, stage })
+        machine.run(&perform(operation, Step::Install(stage)))
     };
     let failure = refusal(seal("2").1);
     assert_eq!(failure.cause, Cause::OutOfScope);
@@ -219,7 +216,7 @@ fn what_a_text_mode_signature_lets_change_runs_no_script() {
     let reply = machine.put(stage, &Built { path, signature });
     if let Reply::Sealed(_) = reply {
         let operation = machine.operation();
-        machine.run(&Request::Install { operation, stage });
+        machine.run(&perform(operation, Step::Install(stage)));
     }
     let ran = machine.root().join("marker").exists();
     assert!(!ran, "a line of the script vanished, and it ran as root");

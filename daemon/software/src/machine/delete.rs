@@ -4,8 +4,8 @@ use super::{Refusal, Transition, execute::busy, write::dropped};
 use crate::{Effect, Instance, UpdateState, instance::State};
 
 pub(super) fn delete(instance: &Instance) -> Result<Transition, Refusal> {
-    if let Some((kind, _)) = instance.work() {
-        return Err(busy(kind));
+    if let Some((action, _)) = instance.work() {
+        return Err(busy(action));
     }
     if let Some((name, version)) = instance.software() {
         let first = match instance.update_state() {

@@ -1,7 +1,7 @@
-//! The end of a job: verify what the device has, then commit or abort, then what follows. Exit codes decide nothing.
+//! The end of a job: the state of the device decides about success, not an exit code.
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId, Text,
+    Action, Cause, Failure, OperationId, PackageName, StageId, Text,
     installer::{Found, Package},
 };
 
@@ -11,7 +11,7 @@ use super::{
     work::{failed, not_installed, not_purged, not_removed},
 };
 use crate::{
-    Effect, Instance, Kind, Origin,
+    Effect, Instance, Origin,
     instance::{Condition, InPlace, Initial, Software, State, Switch},
     operation::{Progress, Work},
 };
@@ -29,7 +29,7 @@ pub(super) fn ended(
     end: End,
     rules: &Rules<'_>,
 ) -> Option<Transition> {
-    let (kind, work) = instance.work().filter(|(_, work)| {
+    let (action, work) = instance.work().filter(|(_, work)| {
         work.id == operation && matches!(work.progress, Progress::Running(_))
     })?;
     let name = instance.subject()?;
@@ -41,9 +41,9 @@ pub(super) fn ended(
             Failure::new(Cause::PackageManager, why),
         );
     }
-    Some(match (&instance.state, kind) {
-        (_, Kind::Activate | Kind::Deactivate) => {
-            let wanted = kind == Kind::Activate;
+    Some(match (&instance.state, action) {
+        (_, Action::Activate | Action::Deactivate) => {
+            let wanted = action == Action::Activate;
             settle_activation(instance, wanted, end.device, end.failure)?
         }
         (
@@ -67,7 +67,7 @@ pub(super) fn ended(
             }
         },
         _ => match end.device {
-            Some(found) => abort_removal(instance, kind, found, end.failure),
+            Some(found) => abort_removal(instance, action, found, end.failure),
             None => commit_absence(instance, end.failure),
         },
     })
@@ -123,7 +123,6 @@ fn commit_install(
             Condition::Activating(Work {
                 id: operation,
                 origin,
-                deadline: None,
                 progress: Progress::Queued(None),
             })
         }
@@ -181,7 +180,7 @@ fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
 /// A purge that began in INITIAL ends there.
 fn abort_removal(
     instance: &Instance,
-    kind: Kind,
+    action: Action,
     found: Found,
     failure: Option<Failure>,
 ) -> Transition {
@@ -189,11 +188,11 @@ fn abort_removal(
         let why = format!("the package manager reported success, but {found} is still there");
         Failure::new(Cause::PackageManager, why)
     });
-    let state = match (&instance.state, kind) {
-        (State::Initial(Initial::Removing { in_place, .. }), Kind::Purge) => {
+    let state = match (&instance.state, action) {
+        (State::Initial(Initial::Removing { in_place, .. }), Action::Purge) => {
             not_purged(in_place.seen(found), failure)
         }
-        _ => not_removed(kind, found.into(), failure),
+        _ => not_removed(action, found.into(), failure),
     };
     Transition::to(instance.with(state), instance.registration())
 }

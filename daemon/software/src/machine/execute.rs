@@ -1,86 +1,64 @@
-//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2). What is accepted is queued; the work comes later.
+//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2), and the purge by a local user. An accepted operation
+//! is queued.
 
-use wharf_frames::PackageName;
+use wharf_frames::{Action, PackageName};
 
 use super::{Code, Refusal, Rules, Transition};
 use crate::{
-    Effect, Executable, Instance, Kind, Origin, Request,
+    Effect, Instance, Origin, Request,
     arguments::{ArgumentError, Arguments, Removal},
     instance::{Condition, InPlace, Initial, Installation, State, Switch},
     operation::{Progress, Work},
 };
 
-/// What an Execute asks for.
-#[derive(Clone, Copy)]
-enum Asked {
-    Install,
-    Remove,
-    ForUpdate,
-    Activate,
-    Deactivate,
-}
-
-impl Asked {
-    fn parse(resource: Executable, arguments: &[u8]) -> Result<Self, ArgumentError> {
-        let arguments = Arguments::parse(arguments)?;
-        Ok(match resource {
-            Executable::Install => Self::Install,
-            Executable::Activate => Self::Activate,
-            Executable::Deactivate => Self::Deactivate,
-            Executable::Uninstall => match arguments.removal()? {
-                Removal::Remove => Self::Remove,
-                Removal::ForUpdate => Self::ForUpdate,
-            },
-        })
-    }
-
-    /// The kind of the operation that it starts.
-    const fn kind(self) -> Option<Kind> {
-        match self {
-            Self::Install => Some(Kind::Install),
-            Self::Remove => Some(Kind::Uninstall),
-            Self::ForUpdate => None,
-            Self::Activate => Some(Kind::Activate),
-            Self::Deactivate => Some(Kind::Deactivate),
-        }
-    }
-
-    /// TS 5.2: outside INSTALLED a server's Activate and Deactivate have no effect, since the activation machine is not
-    /// alive. A local user's act on the software in place.
-    fn has_effect(self, instance: &Instance, origin: Origin) -> Result<(), Refusal> {
-        let what = match self {
-            Self::Activate => "Activate",
-            Self::Deactivate => "Deactivate",
-            Self::Install | Self::Remove | Self::ForUpdate => return Ok(()),
-        };
-        match (&instance.state, origin) {
-            (State::Installed { .. }, _) | (_, Origin::User(_)) => Ok(()),
-            (_, Origin::Server(_)) => Err(no_effect(instance, what)),
-        }
-    }
-}
-
 pub(super) fn execute(
     instance: &Instance,
-    resource: Executable,
+    action: Action,
     arguments: &[u8],
     request: Request,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
-    let asked = Asked::parse(resource, arguments)
+    let is_for_update = is_for_update(action, arguments)
         .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
-    asked.has_effect(instance, request.origin)?;
+    may_ask(instance, action, request.origin)?;
     match instance.work() {
         // Real servers repeat an Execute on every notification.
-        Some((kind, _)) if asked.kind() == Some(kind) => Ok(Transition::none(instance)),
-        Some((kind, _)) => Err(busy(kind)),
-        None => match asked {
-            Asked::Install => install(instance, request),
-            Asked::Remove => remove(instance, request, false, rules),
-            Asked::ForUpdate => for_update(instance),
-            Asked::Activate => switch(instance, true, request, rules),
-            Asked::Deactivate => switch(instance, false, request, rules),
+        Some((running, _)) if running == action && !is_for_update => Ok(Transition::none(instance)),
+        Some((running, _)) => Err(busy(running)),
+        None => match action {
+            Action::Install => install(instance, request),
+            Action::Uninstall if is_for_update => for_update(instance),
+            Action::Uninstall => remove(instance, request, false, rules),
+            Action::Purge => remove(instance, request, true, rules),
+            Action::Activate => switch(instance, true, request, rules),
+            Action::Deactivate => switch(instance, false, request, rules),
         },
+    }
+}
+
+/// Whether this is an Uninstall ForUpdate. The arguments of other actions only have to follow the grammar.
+fn is_for_update(action: Action, arguments: &[u8]) -> Result<bool, ArgumentError> {
+    let arguments = Arguments::parse(arguments)?;
+    match action {
+        Action::Uninstall => Ok(arguments.removal()? == Removal::ForUpdate),
+        _ => Ok(false),
+    }
+}
+
+/// TS 5.2: outside INSTALLED a server's Activate and Deactivate have no effect, since the activation machine is not
+/// alive. A local user's act on the software in place. The TS has no purge, so a server cannot ask for one.
+fn may_ask(instance: &Instance, action: Action, origin: Origin) -> Result<(), Refusal> {
+    let is_alive = matches!(instance.state, State::Installed { .. });
+    match (action, origin) {
+        (Action::Purge, Origin::Server(_)) => {
+            let why = "only a user of the device can purge: `wharfctl uninstall --purge`";
+            Err(Refusal::not_allowed(why))
+        }
+        (Action::Activate, Origin::Server(_)) if !is_alive => Err(no_effect(instance, "Activate")),
+        (Action::Deactivate, Origin::Server(_)) if !is_alive => {
+            Err(no_effect(instance, "Deactivate"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -94,20 +72,8 @@ fn install(instance: &Instance, request: Request) -> Result<Transition, Refusal>
     Ok(accepted(next, request))
 }
 
-/// Like Uninstall, but never drops a delivered package.
-pub(super) fn purge(
-    instance: &Instance,
-    request: Request,
-    rules: &Rules<'_>,
-) -> Result<Transition, Refusal> {
-    match instance.work() {
-        Some((Kind::Purge, _)) => Ok(Transition::none(instance)),
-        Some((kind, _)) => Err(busy(kind)),
-        None => remove(instance, request, true, rules),
-    }
-}
-
-/// TS 5.1.3.2 without argument; in INITIAL as well where software is in place, which nothing else could remove.
+/// TS 5.1.3.2 without argument. It also removes the software in place in INITIAL, since nothing else could. A purge never
+/// drops a delivered package.
 fn remove(
     instance: &Instance,
     request: Request,
@@ -203,7 +169,6 @@ fn queued(request: Request) -> Work {
     Work {
         id: request.operation,
         origin: request.origin,
-        deadline: request.deadline,
         progress: Progress::Queued(None),
     }
 }
@@ -239,6 +204,6 @@ fn on_its_way(instance: &Instance, what: &str) -> Refusal {
     ))
 }
 
-pub(super) fn busy(kind: Kind) -> Refusal {
-    Refusal::not_allowed(format!("busy: {} has not ended", kind.as_str()))
+pub(super) fn busy(action: Action) -> Refusal {
+    Refusal::not_allowed(format!("busy: {} has not ended", action.as_str()))
 }

@@ -1,16 +1,16 @@
 //! An accepted operation of the installer until its end: it waits in the gate, acts, or is refused.
 
-use wharf_frames::{Failure, OperationId, Text};
+use wharf_frames::{Action, Failure, OperationId, Step, Text};
 
 use super::Transition;
 use crate::{
-    Effect, Instance, Kind,
+    Effect, Instance,
     causes::{During, update_result},
     instance::{Condition, InPlace, Initial, Installation, Software, State, Switch},
     operation::{Progress, Work},
 };
 
-/// The gate has it wait, or the installer cannot be asked.
+/// The operation waits in the gate, or for the installer.
 pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
@@ -19,7 +19,7 @@ pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> O
     Some(Transition::to(next, Vec::new()))
 }
 
-/// The gate let it through: act.
+/// The gate let the operation through.
 pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
@@ -27,12 +27,16 @@ pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Tra
         return None;
     }
     work.progress = Progress::Running(None);
-    let (kind, _) = instance.work()?;
-    let effect = act(instance, kind, operation)?;
+    let (action, _) = instance.work()?;
+    let transaction = step(instance, action)?.into();
+    let effect = Effect::Perform {
+        operation,
+        transaction,
+    };
     Some(Transition::to(next, vec![effect]))
 }
 
-/// The installer is at it: whatever kept it from that is over.
+/// The installer has begun: nothing is waited for any more.
 pub(super) fn underway(instance: &Instance, operation: OperationId) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
@@ -43,42 +47,23 @@ pub(super) fn underway(instance: &Instance, operation: OperationId) -> Option<Tr
     Some(Transition::to(next, Vec::new()))
 }
 
-fn act(instance: &Instance, kind: Kind, operation: OperationId) -> Option<Effect> {
-    let package = || instance.software().map(|(name, _)| name.clone());
-    Some(match kind {
-        Kind::Install => Effect::Install {
-            operation,
-            stage: instance.stage()?,
-        },
-        Kind::Uninstall => Effect::Remove {
-            operation,
-            package: package()?,
-        },
-        Kind::Purge => Effect::Purge {
-            operation,
-            package: package()?,
-        },
-        Kind::Activate => Effect::Activate {
-            operation,
-            package: package()?,
-        },
-        Kind::Deactivate => Effect::Deactivate {
-            operation,
-            package: package()?,
-        },
-        Kind::Pull | Kind::Push => return None,
-    })
+/// The action with its target, as the instance has it.
+fn step(instance: &Instance, action: Action) -> Option<Step> {
+    match action {
+        Action::Install => instance.stage().map(Step::Install),
+        _ => Step::on(action, instance.software()?.0.clone()),
+    }
 }
 
-/// Refused by the gate or the installer: aborted, with the device as it was.
+/// The gate or the installer refused the operation. The device is as it was.
 pub(super) fn failed(
     instance: &Instance,
     operation: OperationId,
     failure: Failure,
 ) -> Option<Transition> {
-    let (kind, _) = instance.work().filter(|(_, work)| work.id == operation)?;
-    let state = match (instance.state.clone(), kind) {
-        (mut state, Kind::Activate | Kind::Deactivate) if instance.in_place().is_some() => {
+    let (action, _) = instance.work().filter(|(_, work)| work.id == operation)?;
+    let state = match (instance.state.clone(), action) {
+        (mut state, Action::Activate | Action::Deactivate) if instance.in_place().is_some() => {
             state.in_place_mut()?.switch = Switch::Failed(failure.detail);
             state
         }
@@ -96,10 +81,10 @@ pub(super) fn failed(
             package,
             installation: not_installed(failure),
         },
-        (State::Installed { software, .. }, Kind::Uninstall | Kind::Purge) => {
-            not_removed(kind, software, failure)
+        (State::Installed { software, .. }, Action::Uninstall | Action::Purge) => {
+            not_removed(action, software, failure)
         }
-        (State::Initial(Initial::Removing { in_place, .. }), Kind::Purge) => {
+        (State::Initial(Initial::Removing { in_place, .. }), Action::Purge) => {
             not_purged(in_place, failure)
         }
         (State::Installed { software, .. }, _) => State::Installed {
@@ -107,7 +92,7 @@ pub(super) fn failed(
             condition: Condition::ActivationFailed(failure.detail),
         },
         (State::Initial(Initial::Removing { in_place, .. }), _) => {
-            not_removed(kind, in_place.back(), failure)
+            not_removed(action, in_place.back(), failure)
         }
         _ => return None,
     };
@@ -123,9 +108,9 @@ pub(super) fn not_installed(failure: Failure) -> Installation {
 }
 
 /// INSTALLED, with the reason in 16.
-pub(super) fn not_removed(kind: Kind, software: Software, failure: Failure) -> State {
-    let during = match kind {
-        Kind::Purge => During::Purge,
+pub(super) fn not_removed(action: Action, software: Software, failure: Failure) -> State {
+    let during = match action {
+        Action::Purge => During::Purge,
         _ => During::Removal,
     };
     let condition = Condition::RemovalFailed {

@@ -31,7 +31,6 @@ pub(super) fn write(
         delivery: Delivery {
             id: request.operation,
             origin: request.origin,
-            deadline: request.deadline,
             stage,
             flow,
         },

@@ -1,37 +1,41 @@
 //! The decisions about Activate and Deactivate (TS 5.2).
 
-use wharf_frames::{Cause, Failure, installer::Found};
+use wharf_frames::{Action, Cause, Failure, installer::Found};
 use wharf_software::{
-    Effect, Event, Executable, Instance, Kind, Record, UpdateResult,
-    record::StoredProgress::Running,
+    Effect, Event, Instance, Kind, Record, UpdateResult, record::StoredProgress::Running,
 };
 
 use crate::{cells::*, steps::*};
 
 #[test]
 fn activate_when_active_and_deactivate_when_inactive_change_nothing() {
-    unchanged(installed(true), execute(Executable::Activate, ""));
-    unchanged(installed(false), execute(Executable::Deactivate, ""));
+    unchanged(installed(true), execute(Action::Activate, ""));
+    unchanged(installed(false), execute(Action::Deactivate, ""));
     let noted = ended_with(
         UpdateResult::Installed,
         "nginx.service failed",
         installed(false),
     );
-    unchanged(noted, execute(Executable::Deactivate, ""));
+    unchanged(noted, execute(Action::Deactivate, ""));
 }
 
 #[test]
 fn activation_follows_the_device() {
-    for (active, resource, kind, doing) in [
-        (false, Executable::Activate, Kind::Activate, "activating"),
+    for (active, action, kind, doing) in [
+        (
+            false,
+            Action::Activate,
+            Kind::Action(Action::Activate),
+            "activating",
+        ),
         (
             true,
-            Executable::Deactivate,
-            Kind::Deactivate,
+            Action::Deactivate,
+            Kind::Action(Action::Deactivate),
             "deactivating",
         ),
     ] {
-        let accepted = then(installed(active), execute(resource, ""));
+        let accepted = then(installed(active), execute(action, ""));
         assert_eq!(at(&accepted), (4, 2));
         assert_eq!(reason(&accepted), format!("40: {doing} nginx 1.0"));
         assert_eq!(accepted.effects, [Effect::Queue { operation: NEW }]);
@@ -55,7 +59,7 @@ fn what_systemd_skipped_is_said_in_16_as_long_as_it_is_so_and_not_to_everybody()
         ..found("1.0", true)
     };
     let told = "40: nginx 1.0 is installed; systemd skipped nginx.service (ConditionVirtualization=no is not met)";
-    let before = running(Kind::Activate, Running, installed(false));
+    let before = running(Kind::Action(Action::Activate), Running, installed(false));
     let made = then(before, ended(None, Some(skips())));
     let activated = left(&made);
     assert_eq!((at(&made), activated.activation_state()), ((4, 2), true));
@@ -73,7 +77,7 @@ fn what_systemd_skipped_is_said_in_16_as_long_as_it_is_so_and_not_to_everybody()
 
 #[test]
 fn a_failed_activation_leaves_12_false_and_result_2_with_the_reason_in_16() {
-    let before = running(Kind::Activate, Running, installed(false));
+    let before = running(Kind::Action(Action::Activate), Running, installed(false));
     let failure = Failure::new(Cause::Unit, "nginx.service: exit status 1");
     for event in [
         ended(Some(failure.clone()), Some(found("1.0", false))),
@@ -93,8 +97,8 @@ fn a_failed_activation_leaves_12_false_and_result_2_with_the_reason_in_16() {
 #[test]
 fn an_activation_that_the_device_does_not_show_has_failed() {
     for (active, kind, words) in [
-        (false, Kind::Activate, "does not run"),
-        (true, Kind::Deactivate, "still runs"),
+        (false, Kind::Action(Action::Activate), "does not run"),
+        (true, Kind::Action(Action::Deactivate), "still runs"),
     ] {
         let before = running(kind, Running, installed(active));
         let made = then(before, ended(None, Some(found("1.0", active))));
@@ -109,7 +113,7 @@ fn an_activation_that_the_device_does_not_show_has_failed() {
 /// What does not stop in time is disabled by then.
 #[test]
 fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
-    let before = running(Kind::Deactivate, Running, installed(true));
+    let before = running(Kind::Action(Action::Deactivate), Running, installed(true));
     let failure = Failure::new(Cause::Unit, "nginx.service still runs");
     let made = then(before, ended(Some(failure), Some(found("1.0", false))));
     let failed = left(&made);
@@ -120,8 +124,15 @@ fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
 
 #[test]
 fn software_that_is_gone_when_its_activation_ends_was_removed() {
-    for kind in [Kind::Activate, Kind::Deactivate] {
-        let before = running(kind, Running, installed(kind == Kind::Deactivate));
+    for kind in [
+        Kind::Action(Action::Activate),
+        Kind::Action(Action::Deactivate),
+    ] {
+        let before = running(
+            kind,
+            Running,
+            installed(kind == Kind::Action(Action::Deactivate)),
+        );
         let made = then(before, ended(None, None));
         assert_eq!(at(&made), (0, 0));
         assert_eq!(reason(&made), "10: nginx 1.0 was removed on the device");

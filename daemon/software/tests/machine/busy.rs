@@ -1,8 +1,8 @@
 //! The decisions about what is accepted and has not ended.
 
-use wharf_frames::{Cause, Failure, OperationId, StageId};
+use wharf_frames::{Action, Cause, Failure, OperationId, StageId, Step};
 use wharf_software::{
-    Code, Effect, Event, Executable, Instance, Kind, Record, UpdateResult, UpdateState,
+    Code, Effect, Event, Instance, Kind, Record, UpdateResult, UpdateState,
     operation::Phase,
     record::StoredProgress::{Queued, Running},
     step,
@@ -12,66 +12,25 @@ use crate::{cells::*, steps::*};
 
 #[test]
 fn what_the_gate_lets_through_is_done_once() {
-    let package = || name("nginx");
     let operation = RUNNING;
-    for (kind, record, effect) in [
+    for (action, record, step) in [
+        (Action::Install, delivered(), Step::Install(STAGE)),
         (
-            Kind::Install,
-            delivered(),
-            Effect::Install {
-                operation,
-                stage: STAGE,
-            },
-        ),
-        (
-            Kind::Uninstall,
+            Action::Uninstall,
             with_software(initial()),
-            Effect::Remove {
-                operation,
-                package: package(),
-            },
+            on(Action::Uninstall),
         ),
-        (
-            Kind::Uninstall,
-            installed(true),
-            Effect::Remove {
-                operation,
-                package: package(),
-            },
-        ),
-        (
-            Kind::Purge,
-            with_software(initial()),
-            Effect::Purge {
-                operation,
-                package: package(),
-            },
-        ),
-        (
-            Kind::Purge,
-            installed(true),
-            Effect::Purge {
-                operation,
-                package: package(),
-            },
-        ),
-        (
-            Kind::Activate,
-            installed(false),
-            Effect::Activate {
-                operation,
-                package: package(),
-            },
-        ),
-        (
-            Kind::Deactivate,
-            installed(true),
-            Effect::Deactivate {
-                operation,
-                package: package(),
-            },
-        ),
+        (Action::Uninstall, installed(true), on(Action::Uninstall)),
+        (Action::Purge, with_software(initial()), on(Action::Purge)),
+        (Action::Purge, installed(true), on(Action::Purge)),
+        (Action::Activate, installed(false), on(Action::Activate)),
+        (Action::Deactivate, installed(true), on(Action::Deactivate)),
     ] {
+        let (kind, transaction) = (Kind::Action(action), step.into());
+        let effect = Effect::Perform {
+            operation,
+            transaction,
+        };
         let started = Event::Started { operation };
         let made = then(running(kind, Queued, record.clone()), started.clone());
         assert_eq!(made.effects, [effect]);
@@ -82,22 +41,22 @@ fn what_the_gate_lets_through_is_done_once() {
 #[test]
 fn the_same_operation_again_while_busy_is_2_04_without_a_second_job() {
     for (record, event) in [
-        (installing(), execute(Executable::Install, "")),
+        (installing(), execute(Action::Install, "")),
         (
-            with_software(running(Kind::Uninstall, Running, initial())),
+            with_software(running(Kind::Action(Action::Uninstall), Running, initial())),
             uninstall("0"),
         ),
         (
-            running(Kind::Uninstall, Queued, installed(true)),
+            running(Kind::Action(Action::Uninstall), Queued, installed(true)),
             uninstall(""),
         ),
         (
-            running(Kind::Activate, Running, installed(false)),
-            execute(Executable::Activate, ""),
+            running(Kind::Action(Action::Activate), Running, installed(false)),
+            execute(Action::Activate, ""),
         ),
         (
-            running(Kind::Deactivate, Running, installed(true)),
-            execute(Executable::Deactivate, ""),
+            running(Kind::Action(Action::Deactivate), Running, installed(true)),
+            execute(Action::Deactivate, ""),
         ),
     ] {
         unchanged(record, event);
@@ -108,11 +67,11 @@ fn the_same_operation_again_while_busy_is_2_04_without_a_second_job() {
 fn any_other_operation_while_busy_is_4_05() {
     let all = || {
         [
-            execute(Executable::Install, ""),
+            execute(Action::Install, ""),
             uninstall("0"),
             uninstall("1"),
-            execute(Executable::Activate, ""),
-            execute(Executable::Deactivate, ""),
+            execute(Action::Activate, ""),
+            execute(Action::Deactivate, ""),
         ]
     };
     for cell in cells().into_iter().filter(Instance::is_busy) {
@@ -123,9 +82,12 @@ fn any_other_operation_while_busy_is_4_05() {
             .count();
         let kind = cell.operation().map(|operation| operation.kind);
         let is_local = cell.update_state() != UpdateState::Installed
-            && matches!(kind, Some(Kind::Activate | Kind::Deactivate));
+            && matches!(
+                kind,
+                Some(Kind::Action(Action::Activate | Action::Deactivate))
+            );
         // A server's Activate has no effect there, and no Execute is a purge.
-        let refused = match is_local || kind == Some(Kind::Purge) {
+        let refused = match is_local || kind == Some(Kind::Action(Action::Purge)) {
             true => 5,
             false => 4,
         };
@@ -137,13 +99,13 @@ fn any_other_operation_while_busy_is_4_05() {
 fn install_activate_deactivate_without_effect_are_4_05() {
     for cell in cells().into_iter().filter(|cell| !cell.is_busy()) {
         let state = cell.update_state().value();
-        for (resource, allowed) in [
-            (Executable::Install, state == 3),
-            (Executable::Activate, state == 4),
-            (Executable::Deactivate, state == 4),
+        for (action, allowed) in [
+            (Action::Install, state == 3),
+            (Action::Activate, state == 4),
+            (Action::Deactivate, state == 4),
         ] {
-            let made = step(&cell, execute(resource, "3='x',0"), &rules());
-            assert_eq!(made.is_ok(), allowed, "{resource:?} in {}", label(&cell));
+            let made = step(&cell, execute(action, "3='x',0"), &rules());
+            assert_eq!(made.is_ok(), allowed, "{action:?} in {}", label(&cell));
             if let Err(refusal) = made {
                 assert_eq!(refusal.code, Code::MethodNotAllowed);
             }
@@ -153,12 +115,8 @@ fn install_activate_deactivate_without_effect_are_4_05() {
 
 #[test]
 fn a_malformed_argument_of_the_others_is_4_00() {
-    for resource in [
-        Executable::Install,
-        Executable::Activate,
-        Executable::Deactivate,
-    ] {
-        let refusal = refused(delivered(), execute(resource, "0='"));
+    for action in [Action::Install, Action::Activate, Action::Deactivate] {
+        let refusal = refused(delivered(), execute(action, "0='"));
         assert_eq!(refusal.code, Code::BadRequest);
     }
 }
@@ -176,7 +134,7 @@ fn an_accepted_operation_clears_the_last_failure_of_installed_software() {
         installed(false),
     );
     for before in [after_removal, after_activation] {
-        for event in [uninstall(""), execute(Executable::Activate, "")] {
+        for event in [uninstall(""), execute(Action::Activate, "")] {
             assert_eq!(at(&then(before.clone(), event)), (4, 2));
         }
     }
@@ -246,7 +204,7 @@ fn update_supported_objects_has_the_registration_follow_the_software() {
             .effects
             .contains(&Effect::UpdateRegistration)
     };
-    let removing = running(Kind::Uninstall, Running, installed(true));
+    let removing = running(Kind::Action(Action::Uninstall), Running, installed(true));
     let failure = || Some(Failure::new(Cause::Script, "failed"));
     let ends = [
         (installing(), ended(None, Some(found("2.0", false)))),

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use wharf_frames::{
-    OperationId, PackageName, PackageVersion, Secret, StageId, Text,
+    Action, OperationId, PackageName, PackageVersion, Secret, StageId, Step, Text,
     installer::{Found, Package},
 };
 use wharf_software::{
@@ -56,7 +56,6 @@ pub(crate) fn request() -> Request {
     Request {
         operation: NEW,
         origin: SERVER,
-        deadline: None,
     }
 }
 
@@ -143,11 +142,22 @@ pub(crate) fn running(kind: Kind, progress: StoredProgress, record: Record) -> R
             id: RUNNING,
             kind,
             origin: SERVER,
-            deadline: None,
         }),
         progress: Some(progress),
         ..record
     }
+}
+
+/// Every kind of operation.
+pub(crate) fn kinds() -> [Kind; 7] {
+    let [install, uninstall, purge, activate, deactivate] = Action::ALL.map(Kind::Action);
+    let (pull, push) = (Kind::Pull, Kind::Push);
+    [pull, push, install, uninstall, purge, activate, deactivate]
+}
+
+/// This action on nginx.
+pub(crate) fn on(action: Action) -> Step {
+    Step::on(action, name("nginx")).unwrap()
 }
 
 pub(crate) fn initial() -> Record {
@@ -200,7 +210,11 @@ pub(crate) fn delivered() -> Record {
 }
 
 pub(crate) fn installing() -> Record {
-    running(Kind::Install, StoredProgress::Running, delivered())
+    running(
+        Kind::Action(Action::Install),
+        StoredProgress::Running,
+        delivered(),
+    )
 }
 
 pub(crate) fn installed(active: bool) -> Record {
@@ -285,24 +299,28 @@ pub(crate) fn cells() -> Vec<Instance> {
         downloaded(),
         delivered(),
         failed(delivered()),
-        running(Kind::Install, Queued, delivered()),
-        running(Kind::Install, Running, delivered()),
+        running(Kind::Action(Action::Install), Queued, delivered()),
+        running(Kind::Action(Action::Install), Running, delivered()),
         waiting(downloaded()),
-        waiting(running(Kind::Install, Running, delivered())),
+        waiting(running(Kind::Action(Action::Install), Running, delivered())),
     ];
     let mut records = beside.clone();
     records.extend(beside.into_iter().map(with_software));
     for progress in [Queued, Running] {
-        for kind in [Kind::Uninstall, Kind::Purge] {
+        for kind in [Kind::Action(Action::Uninstall), Kind::Action(Action::Purge)] {
             records.push(with_software(running(kind, progress, initial())));
         }
     }
     for record in [initial(), failed(delivered())] {
         for progress in [Queued, Running] {
             let switched = with_software(record.clone());
-            records.push(running(Kind::Deactivate, progress, switched));
+            records.push(running(
+                Kind::Action(Action::Deactivate),
+                progress,
+                switched,
+            ));
             let switched = with_stopped(record.clone());
-            records.push(running(Kind::Activate, progress, switched));
+            records.push(running(Kind::Action(Action::Activate), progress, switched));
         }
         records.push(with_stopped(record.clone()));
         records.push(not_switched(with_stopped(record)));
@@ -311,9 +329,9 @@ pub(crate) fn cells() -> Vec<Instance> {
     records.push(half_configured(installed(false)));
     for active in [false, true] {
         let switch = if active {
-            Kind::Deactivate
+            Kind::Action(Action::Deactivate)
         } else {
-            Kind::Activate
+            Kind::Action(Action::Activate)
         };
         records.push(installed(active));
         records.push(ended_with(
@@ -328,7 +346,7 @@ pub(crate) fn cells() -> Vec<Instance> {
             records.push(ended_with(result, why, installed(active)));
         }
         for progress in [Queued, Running] {
-            for kind in [Kind::Uninstall, Kind::Purge] {
+            for kind in [Kind::Action(Action::Uninstall), Kind::Action(Action::Purge)] {
                 records.push(running(kind, progress, installed(active)));
             }
             records.push(running(switch, progress, installed(active)));

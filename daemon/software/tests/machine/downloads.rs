@@ -1,6 +1,6 @@
 //! The decisions about DOWNLOAD STARTED and DOWNLOADED, by pull and by push (TS 5.1.2.2, 5.1.2.3).
 
-use wharf_frames::{Cause, Failure, OperationId};
+use wharf_frames::{Action, Cause, Failure, OperationId};
 use wharf_software::{
     Code, Effect, Event, Instance, Kind, ObjectLink, Origin, Record, ShortId,
     record::StoredProgress::{self, Queued, Running},
@@ -173,11 +173,11 @@ fn a_cancelled_download_is_initial_57_and_says_who_cancelled() {
 #[test]
 fn what_waits_in_the_gate_can_be_cancelled_and_leaves_the_device_as_it_is() {
     for (kind, record, expected) in [
-        (Kind::Install, delivered(), (3, 57)),
-        (Kind::Uninstall, installed(true), (4, 59)),
-        (Kind::Purge, installed(true), (4, 59)),
-        (Kind::Activate, installed(false), (4, 2)),
-        (Kind::Deactivate, installed(true), (4, 2)),
+        (Kind::Action(Action::Install), delivered(), (3, 57)),
+        (Kind::Action(Action::Uninstall), installed(true), (4, 59)),
+        (Kind::Action(Action::Purge), installed(true), (4, 59)),
+        (Kind::Action(Action::Activate), installed(false), (4, 2)),
+        (Kind::Action(Action::Deactivate), installed(true), (4, 2)),
     ] {
         let made = then(running(kind, Queued, record.clone()), CANCEL);
         assert_eq!(at(&made), expected, "{kind:?}");
@@ -198,7 +198,7 @@ fn where_nothing_is_done_there_is_nothing_to_cancel() {
 
 #[test]
 fn another_operation_than_the_one_that_cancel_names_runs_on() {
-    let install = running(Kind::Install, Queued, delivered());
+    let install = running(Kind::Action(Action::Install), Queued, delivered());
     for record in [pulling(Running), pushing(), downloaded(), install] {
         let of_another = Event::Cancel {
             operation: OperationId::from_bytes([9; 16]),

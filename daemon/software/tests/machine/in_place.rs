@@ -1,8 +1,8 @@
 //! Software in place while its instance is not INSTALLED: its Status Reason, and the commands of a local user (D28).
 
-use wharf_frames::{Cause, Failure, Text};
+use wharf_frames::{Action, Cause, Failure, Text};
 use wharf_software::{
-    Code, Effect, Event, Executable, Instance, Kind, Record, UpdateResult, UpdateState,
+    Code, Effect, Event, Instance, Kind, Record, UpdateResult, UpdateState,
     record::StoredProgress::{Queued, Running},
     step,
 };
@@ -104,25 +104,24 @@ fn what_is_in_place_is_said_however_long_the_reason_is() {
 #[test]
 fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_failed_upgrade() {
     for record in [initial(), refused_download(), delivered(), failed_upgrade()] {
-        for (wanted, kind, resource, before, doing, done) in [
+        for (wanted, action, before, doing, done) in [
             (
                 false,
-                Kind::Deactivate,
-                Executable::Deactivate,
+                Action::Deactivate,
                 with_software(record.clone()),
                 "; deactivating nginx 1.0",
                 "; nginx 1.0 is in place and does not run",
             ),
             (
                 true,
-                Kind::Activate,
-                Executable::Activate,
+                Action::Activate,
                 with_stopped(record.clone()),
                 "; activating nginx 1.0",
                 "; nginx 1.0 is in place and runs",
             ),
         ] {
-            let accepted = then(before.clone(), by_user(resource));
+            let kind = Kind::Action(action);
+            let accepted = then(before.clone(), by_user(action));
             assert!(reason(&accepted).ends_with(doing), "{}", reason(&accepted));
             assert_eq!(accepted.effects, [Effect::Queue { operation: NEW }]);
             assert_eq!(ids(before.clone(), &accepted), [16]);
@@ -133,7 +132,7 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
             let [effect] = &started.effects[..] else {
                 panic!("{started:?}");
             };
-            assert_eq!(effect.package(), Some(&name("nginx")));
+            assert_eq!(effect.transaction(), Some(&on(action).into()));
             let at_work = Record::from(left(&started));
 
             let made = then(at_work.clone(), ended(None, Some(found("1.0", wanted))));
@@ -180,7 +179,7 @@ fn software_that_was_active_stays_so_when_a_local_activate_fails() {
                 in_place: Some(in_place),
                 ..with_stopped(record.clone())
             };
-            let at_work = running(Kind::Activate, Running, crashed);
+            let at_work = running(Kind::Action(Action::Activate), Running, crashed);
             for failure in [failure(), None] {
                 let made = then(at_work.clone(), ended(failure, Some(found("1.0", false))));
                 assert_eq!(left(&made).in_place().unwrap().was_active, was_active);
@@ -188,7 +187,11 @@ fn software_that_was_active_stays_so_when_a_local_activate_fails() {
             let made = then(at_work, ended(failure(), Some(found("1.0", true))));
             assert!(left(&made).in_place().unwrap().was_active);
         }
-        let at_work = running(Kind::Deactivate, Running, with_software(record));
+        let at_work = running(
+            Kind::Action(Action::Deactivate),
+            Running,
+            with_software(record),
+        );
         let made = then(at_work, ended(failure(), Some(found("1.0", false))));
         assert!(!left(&made).in_place().unwrap().was_active);
     }
@@ -200,8 +203,8 @@ fn a_server_has_no_effect_on_what_is_in_place_outside_installed() {
         if cell.update_state() == UpdateState::Installed {
             continue;
         }
-        for resource in [Executable::Activate, Executable::Deactivate] {
-            let refusal = step(&cell, execute(resource, ""), &rules()).unwrap_err();
+        for action in [Action::Activate, Action::Deactivate] {
+            let refusal = step(&cell, execute(action, ""), &rules()).unwrap_err();
             assert_eq!(refusal.code, Code::MethodNotAllowed, "{}", label(&cell));
         }
     }
@@ -210,40 +213,41 @@ fn a_server_has_no_effect_on_what_is_in_place_outside_installed() {
 #[test]
 fn a_local_user_has_to_wait_for_a_package_that_is_on_its_way() {
     for record in [pulling(Running), pushing(), downloaded()] {
-        let refusal = refused(
-            with_software(record.clone()),
-            by_user(Executable::Deactivate),
-        );
+        let refusal = refused(with_software(record.clone()), by_user(Action::Deactivate));
         assert_eq!(refusal.code, Code::MethodNotAllowed);
         let why = refusal.why.as_str();
         assert!(why.contains("has to wait until the package"), "{why}");
-        let nothing = refused(record, by_user(Executable::Activate));
+        let nothing = refused(record, by_user(Action::Activate));
         assert!(nothing.why.as_str().contains("has no effect in DOWNLOAD"));
     }
     let busy = with_software(installing());
-    let refusal = refused(busy, by_user(Executable::Deactivate));
+    let refusal = refused(busy, by_user(Action::Deactivate));
     assert_eq!(refusal.why.as_str(), "busy: install has not ended");
 }
 
 #[test]
 fn nothing_else_begins_while_what_is_in_place_is_switched() {
     for record in [initial(), failed_upgrade()] {
-        let busy = running(Kind::Deactivate, Running, with_software(record));
+        let busy = running(
+            Kind::Action(Action::Deactivate),
+            Running,
+            with_software(record),
+        );
         for event in [
             good_uri(),
             write_uri(b""),
             write_package(SERVER),
             uninstall(""),
             uninstall("1"),
-            execute(Executable::Install, ""),
-            execute(Executable::Activate, ""),
+            execute(Action::Install, ""),
+            execute(Action::Activate, ""),
             Event::Delete,
         ] {
             let refusal = step(&built(busy.clone()), event.clone(), &rules()).unwrap_err();
             assert_eq!(refusal.code, Code::MethodNotAllowed, "{event:?}");
             assert_eq!(refusal.instance, None, "{event:?}");
         }
-        unchanged(busy, by_user(Executable::Deactivate));
+        unchanged(busy, by_user(Action::Deactivate));
     }
 }
 
@@ -251,7 +255,7 @@ fn nothing_else_begins_while_what_is_in_place_is_switched() {
 fn the_agents_own_package_is_not_stopped_in_place_either() {
     for record in [initial(), failed_upgrade()] {
         let own = built(with_software(record));
-        let refusal = step(&own, by_user(Executable::Deactivate), &own_rules()).unwrap_err();
+        let refusal = step(&own, by_user(Action::Deactivate), &own_rules()).unwrap_err();
         assert_eq!(refusal.code, Code::MethodNotAllowed);
     }
 }
@@ -307,7 +311,10 @@ fn an_activation_is_about_the_software_in_place_and_not_the_delivered_package() 
     }
     let subject = |record: Record| built(record).subject().cloned();
     assert_eq!(subject(record.clone()), Some(name("apache")));
-    for kind in [Kind::Activate, Kind::Deactivate] {
+    for kind in [
+        Kind::Action(Action::Activate),
+        Kind::Action(Action::Deactivate),
+    ] {
         let switching = running(kind, Running, record.clone());
         assert_eq!(subject(switching), Some(name("nginx")), "{kind:?}");
     }

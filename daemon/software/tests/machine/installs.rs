@@ -1,9 +1,9 @@
 //! The decisions about Install (TS 5.1.2.4, 5.1.3.1).
 
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Action, Cause, Failure};
 use wharf_software::{
-    ActivationPolicy, Code, Effect, Event, Executable, Instance, Kind, Record, Resource, Rules,
-    UpdateResult, changes,
+    ActivationPolicy, Code, Effect, Event, Instance, Kind, Record, Resource, Rules, UpdateResult,
+    changes,
     record::StoredProgress::{Queued, Running},
     step,
 };
@@ -17,7 +17,7 @@ fn an_accepted_install_sets_result_0_first() {
             UpdateResult::Initial => delivered(),
             other => delivered_after(other),
         };
-        let made = then(before, execute(Executable::Install, ""));
+        let made = then(before, execute(Action::Install, ""));
         assert_eq!(at(&made), (3, 0));
         assert_eq!(reason(&made), "50: installing nginx 2.0");
         assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
@@ -27,7 +27,7 @@ fn an_accepted_install_sets_result_0_first() {
 #[test]
 fn a_second_58_notifies() {
     let before = delivered_after(UpdateResult::InstallationFailure);
-    let accepted = then(before.clone(), execute(Executable::Install, ""));
+    let accepted = then(before.clone(), execute(Action::Install, ""));
     assert_eq!(ids(before, &accepted), [16, 9]);
     let again = Event::Failed {
         operation: NEW,
@@ -48,7 +48,10 @@ fn a_queued_install_is_delivered_0_with_reason_50_and_says_what_it_waits_for() {
         operation: RUNNING,
         why: "its turn".into(),
     };
-    let made = then(running(Kind::Install, Queued, delivered()), wait.clone());
+    let made = then(
+        running(Kind::Action(Action::Install), Queued, delivered()),
+        wait.clone(),
+    );
     assert_eq!(at(&made), (3, 0));
     assert_eq!(reason(&made), "50: waiting for its turn");
 }
@@ -70,7 +73,7 @@ fn an_install_says_what_keeps_the_installer_from_it_until_it_is_at_it() {
     let again = step(left(&made), underway, &rules()).unwrap();
     assert_eq!(reason(&again), "50: installing nginx 2.0");
     unchanged(
-        running(Kind::Install, Queued, delivered()),
+        running(Kind::Action(Action::Install), Queued, delivered()),
         Event::Underway { operation: RUNNING },
     );
 }
@@ -120,8 +123,14 @@ fn a_report_about_another_package_is_no_success() {
     other.name = name("apache2");
     for (record, expected) in [
         (installing(), (3, 58)),
-        (running(Kind::Uninstall, Running, installed(true)), (4, 59)),
-        (running(Kind::Activate, Running, installed(false)), (4, 2)),
+        (
+            running(Kind::Action(Action::Uninstall), Running, installed(true)),
+            (4, 59),
+        ),
+        (
+            running(Kind::Action(Action::Activate), Running, installed(false)),
+            (4, 2),
+        ),
     ] {
         let made = then(record, ended(None, Some(other.clone())));
         assert_eq!(at(&made), expected);
@@ -193,7 +202,7 @@ fn an_install_that_failed_takes_over_only_what_is_managed() {
 
 #[test]
 fn an_install_that_may_not_start_ends_57_and_touches_nothing() {
-    let upgrade = with_software(running(Kind::Install, Queued, delivered()));
+    let upgrade = with_software(running(Kind::Action(Action::Install), Queued, delivered()));
     let made = then(upgrade, failed(Cause::AnotherPackage));
     assert_eq!(at(&made), (3, 57));
     assert_eq!(
@@ -230,7 +239,10 @@ fn activation_after_an_install_is_by_policy() {
             activated
         );
         let next = left(&made).operation().map(|next| (next.id, next.kind));
-        assert_eq!(next, activated.then_some((NEXT, Kind::Activate)));
+        assert_eq!(
+            next,
+            activated.then_some((NEXT, Kind::Action(Action::Activate)))
+        );
     }
     let always = by_policy(ActivationPolicy::Always);
     let made = by(&always, fresh(), ended(None, Some(found("2.0", true))));
@@ -254,7 +266,7 @@ fn thingsboard_gets_through_an_upgrade_with_uninstall_1() {
     };
     let mut delivered = accept(&written, sealed);
     for _ in 0..3 {
-        delivered = accept(&delivered, execute(Executable::Install, ""));
+        delivered = accept(&delivered, execute(Action::Install, ""));
     }
     let running = accept(&delivered, Event::Started { operation: NEW });
     let end = Event::Ended {

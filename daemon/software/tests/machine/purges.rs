@@ -1,8 +1,8 @@
 //! The decisions about a purge: a removal with the configuration, which only a local user can ask for.
 
-use wharf_frames::{Cause, Failure};
+use wharf_frames::{Action, Cause, Failure};
 use wharf_software::{
-    Code, Effect, Event, Executable, Kind, Record,
+    Code, Effect, Event, Kind, Record, executable,
     record::StoredProgress::{Queued, Running},
     step,
 };
@@ -19,9 +19,15 @@ fn a_purge_is_queued_where_software_is_in_place_and_ends_in_initial() {
         assert_eq!(at(&made), standing);
         assert_eq!(reason(&made), format!("{number}: purging nginx 1.0"));
         assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
-        assert_eq!(left(&made).operation().unwrap().kind, Kind::Purge);
+        assert_eq!(
+            left(&made).operation().unwrap().kind,
+            Kind::Action(Action::Purge)
+        );
 
-        let made = then(running(Kind::Purge, Running, record), ended(None, None));
+        let made = then(
+            running(Kind::Action(Action::Purge), Running, record),
+            ended(None, None),
+        );
         assert_eq!(at(&made), (0, 0));
         assert_eq!(reason(&made), "10: ready for a package");
         assert_eq!(left(&made).note(), None);
@@ -47,18 +53,22 @@ fn nothing_is_purged_without_software_in_place_or_instead_of_a_delivered_package
 
 #[test]
 fn no_execute_of_a_server_purges() {
-    let resources = (0..=u16::MAX).filter_map(Executable::from_id);
-    for resource in resources {
+    let mut actions: Vec<Action> = (0..=u16::MAX).filter_map(executable).collect();
+    actions.push(Action::Purge);
+    for action in actions {
         for arguments in ["", "0", "1", "2", "0='purge'", "9", "0,1"] {
             for cell in cells() {
-                let Ok(made) = step(&cell, execute(resource, arguments), &rules()) else {
+                let Ok(made) = step(&cell, execute(action, arguments), &rules()) else {
                     continue;
                 };
                 let was = cell.operation().map(|operation| operation.kind);
                 let is = left(&made).operation().map(|operation| operation.kind);
-                assert_eq!(is == Some(Kind::Purge), was == Some(Kind::Purge));
-                let purges = |effect: &Effect| matches!(effect, Effect::Purge { .. });
-                assert!(!made.effects.iter().any(purges));
+                assert_eq!(
+                    is == Some(Kind::Action(Action::Purge)),
+                    was == Some(Kind::Action(Action::Purge))
+                );
+                let performs = |effect: &Effect| effect.transaction().is_some();
+                assert!(!made.effects.iter().any(performs));
             }
         }
     }
@@ -67,14 +77,14 @@ fn no_execute_of_a_server_purges() {
 #[test]
 fn an_uninstall_and_a_purge_are_two_operations() {
     let started = |kind| running(kind, Queued, installed(true));
-    unchanged(started(Kind::Purge), purge());
+    unchanged(started(Kind::Action(Action::Purge)), purge());
     for (kind, event) in [
-        (Kind::Purge, uninstall("")),
-        (Kind::Uninstall, purge()),
-        (Kind::Activate, purge()),
+        (Kind::Action(Action::Purge), uninstall("")),
+        (Kind::Action(Action::Uninstall), purge()),
+        (Kind::Action(Action::Activate), purge()),
     ] {
         let record = match kind {
-            Kind::Activate => running(kind, Queued, installed(false)),
+            Kind::Action(Action::Activate) => running(kind, Queued, installed(false)),
             _ => started(kind),
         };
         let refusal = refused(record, event);
@@ -86,7 +96,7 @@ fn an_uninstall_and_a_purge_are_two_operations() {
 
 #[test]
 fn a_purge_that_policy_does_not_allow_is_installed_57_and_one_that_fails_is_59() {
-    let before = running(Kind::Purge, Running, installed(true));
+    let before = running(Kind::Action(Action::Purge), Running, installed(true));
     for (cause, result) in [(Cause::Policy, 57), (Cause::Plan, 59), (Cause::Script, 59)] {
         for event in failures(cause) {
             let made = then(before.clone(), event);
@@ -103,7 +113,7 @@ fn a_purge_that_policy_does_not_allow_is_installed_57_and_one_that_fails_is_59()
 /// A server may be about to write the package of an upgrade.
 #[test]
 fn a_purge_that_fails_in_initial_leaves_it_ready_for_a_package() {
-    let before = with_software(running(Kind::Purge, Running, initial()));
+    let before = with_software(running(Kind::Action(Action::Purge), Running, initial()));
     for cause in [Cause::Policy, Cause::Plan, Cause::Script] {
         for event in failures(cause) {
             let made = then(before.clone(), event);
@@ -135,7 +145,7 @@ fn failures(cause: Cause) -> [Event; 2] {
 
 #[test]
 fn configuration_that_a_purge_left_is_told_in_16() {
-    let before = running(Kind::Purge, Running, installed(true));
+    let before = running(Kind::Action(Action::Purge), Running, installed(true));
     let failure = Failure::new(
         Cause::Script,
         "nginx is removed, and its configuration is not",

@@ -1,9 +1,9 @@
 //! The events of docs/machine.md, and the clauses that their outcomes cite.
 
-use wharf_frames::{Cause, Failure, Secret, installer::Found};
+use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Event, Executable, Instance, Kind, ObjectLink, Origin, Rules, ShortId,
-    Source, UpdateState, Write,
+    ActivationPolicy, Event, Instance, Kind, ObjectLink, Origin, Rules, ShortId, Source,
+    UpdateState, Write,
 };
 
 use crate::{
@@ -216,9 +216,9 @@ fn package_by(origin: Origin) -> Event {
     }
 }
 
-fn execute(resource: Executable, arguments: &str) -> Event {
+fn execute(action: Action, arguments: &str) -> Event {
     Event::Execute {
-        resource,
+        action,
         arguments: arguments.into(),
         request: request(),
     }
@@ -248,7 +248,7 @@ fn no_effect(cell: &Instance) -> &'static str {
 /// The clauses for a server's Activate or Deactivate.
 fn no_switch(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Activate | Kind::Deactivate)
+        Some(Kind::Action(Action::Activate) | Kind::Action(Action::Deactivate))
             if cell.update_state() != UpdateState::Installed =>
         {
             "TS 5.2; D28"
@@ -259,19 +259,19 @@ fn no_switch(cell: &Instance) -> &'static str {
 
 fn of_end(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Install) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
-        Some(Kind::Uninstall) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
-        Some(Kind::Purge) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
+        Some(Kind::Action(Action::Install)) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
+        Some(Kind::Action(Action::Uninstall)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
+        Some(Kind::Action(Action::Purge)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
         _ => "TS 5.2; D9, D20, D22, D28",
     }
 }
 
 fn of_refusal(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Install) => "TS table 5.1.1-1; D23",
-        Some(Kind::Uninstall) => "D10",
-        Some(Kind::Purge) => "D10, D31",
-        Some(Kind::Activate | Kind::Deactivate) => "D9, D28",
+        Some(Kind::Action(Action::Install)) => "TS table 5.1.1-1; D23",
+        Some(Kind::Action(Action::Uninstall)) => "D10",
+        Some(Kind::Action(Action::Purge)) => "D10, D31",
+        Some(Kind::Action(Action::Activate) | Kind::Action(Action::Deactivate)) => "D9, D28",
         Some(Kind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
         _ => "TS table 5.1.1-1, 5.1.2.2; D15",
     }
@@ -373,17 +373,17 @@ fn executes() -> Vec<Section> {
         _ => no_switch(cell),
     };
     vec![
-        Section::request("Execute Install (4)", execute(Executable::Install, ""), accepted, no_effect),
-        Section::request("Execute Uninstall (6) without argument", execute(Executable::Uninstall, ""), uninstalled, no_effect),
-        Section::request("Execute Uninstall (6) with `0`", execute(Executable::Uninstall, "0"), uninstalled, no_effect),
-        Section::request("Execute Uninstall (6) with `1` (ForUpdate)", execute(Executable::Uninstall, "1"), for_update, no_effect),
-        Section::request("Execute Uninstall (6) with anything else, as `0='1'`", execute(Executable::Uninstall, "0='1'"), |_| "", |_| "D7"),
-        Section::request("Execute Activate (10)", execute(Executable::Activate, ""), switched, no_switch).kept("D2, D8"),
-        Section::request("Execute Deactivate (11)", execute(Executable::Deactivate, ""), switched, no_switch).kept("D2, D8"),
-        Section::request("Activate by a local user", by_user(Executable::Activate), switched_here, not_here).kept("D2, D8, D28"),
-        Section::request("Deactivate by a local user", by_user(Executable::Deactivate), switched_here, not_here).kept("D2, D8, D28"),
-        Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Executable::Uninstall, ""), uninstalled, own).by(own_rules()),
-        Section::request("Execute Deactivate (11), the package is the agent's own", execute(Executable::Deactivate, ""), |_| "", own_switch).by(own_rules()),
+        Section::request("Execute Install (4)", execute(Action::Install, ""), accepted, no_effect),
+        Section::request("Execute Uninstall (6) without argument", execute(Action::Uninstall, ""), uninstalled, no_effect),
+        Section::request("Execute Uninstall (6) with `0`", execute(Action::Uninstall, "0"), uninstalled, no_effect),
+        Section::request("Execute Uninstall (6) with `1` (ForUpdate)", execute(Action::Uninstall, "1"), for_update, no_effect),
+        Section::request("Execute Uninstall (6) with anything else, as `0='1'`", execute(Action::Uninstall, "0='1'"), |_| "", |_| "D7"),
+        Section::request("Execute Activate (10)", execute(Action::Activate, ""), switched, no_switch).kept("D2, D8"),
+        Section::request("Execute Deactivate (11)", execute(Action::Deactivate, ""), switched, no_switch).kept("D2, D8"),
+        Section::request("Activate by a local user", by_user(Action::Activate), switched_here, not_here).kept("D2, D8, D28"),
+        Section::request("Deactivate by a local user", by_user(Action::Deactivate), switched_here, not_here).kept("D2, D8, D28"),
+        Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Action::Uninstall, ""), uninstalled, own).by(own_rules()),
+        Section::request("Execute Deactivate (11), the package is the agent's own", execute(Action::Deactivate, ""), |_| "", own_switch).by(own_rules()),
         Section::request("Purge by a local user", purge(), |_| "D4, D31", |cell| if cell.is_busy() { "D2" } else { "D3, D31" }),
         Section::request("Purge by a local user, the package is the agent's own", purge(), |_| "", |cell| match cell.update_state() {
             _ if cell.is_busy() => "D2",

@@ -1,10 +1,10 @@
 //! 100,000 random histories, judged by a second, independent statement of what the specification and the decisions allow.
 
-use wharf_frames::{Cause, Failure, OperationId, Secret, StageId, installer::Found};
+use wharf_frames::{Action, Cause, Failure, OperationId, Secret, StageId, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Code, Effect, Event, Executable, Instance, Kind, ObjectLink, Operation,
-    Origin, Record, Request, Resource, Rules, ShortId, Source, Transition, UpdateState, Write,
-    changes, operation::Phase, step,
+    ActivationPolicy, Code, Effect, Event, Instance, Kind, ObjectLink, Operation, Origin, Record,
+    Request, Resource, Rules, ShortId, Source, Transition, UpdateState, Write, changes,
+    operation::Phase, step,
 };
 
 use crate::cells::{SETTINGS, damaged, foreign, found, name, package, rules, uri};
@@ -106,11 +106,18 @@ fn judge(
     if new.update_state() == UpdateState::Installed && new.update_result().value() == 57 {
         let was_so = old.update_state() == UpdateState::Installed
             && old.update_result() == new.update_result();
-        let purged = old.operation().map(|operation| operation.kind) == Some(Kind::Purge);
+        let purged =
+            old.operation().map(|operation| operation.kind) == Some(Kind::Action(Action::Purge));
         assert!(was_so || purged, "57 without a purge: {}", told());
     }
-    if new.operation().map(|operation| operation.kind) == Some(Kind::Purge) {
-        let begun = matches!(event, Event::Purge { .. });
+    if new.operation().map(|operation| operation.kind) == Some(Kind::Action(Action::Purge)) {
+        let begun = matches!(
+            event,
+            Event::Execute {
+                action: Action::Purge,
+                ..
+            }
+        );
         assert!(
             begun || new.operation() == old.operation(),
             "a purge: {}",
@@ -167,7 +174,7 @@ fn judge(
     );
     let request = matches!(
         event,
-        Event::Write { .. } | Event::Execute { .. } | Event::Purge { .. } | Event::Cancel { .. }
+        Event::Write { .. } | Event::Execute { .. } | Event::Cancel { .. }
     );
     if !request {
         let again = step(new, event.clone(), rules).unwrap();
@@ -182,7 +189,7 @@ fn is_allowed(old: &Instance, event: &Event, rules: &Rules<'_>, new: &Instance) 
     let uninstall = matches!(
         event,
         Event::Execute {
-            resource: Executable::Uninstall,
+            action: Action::Uninstall,
             ..
         }
     );
@@ -266,7 +273,10 @@ fn judge_values(new: &Instance, told: &dyn Fn() -> String) {
 }
 
 fn is_a_switch(operation: Operation) -> bool {
-    matches!(operation.kind, Kind::Activate | Kind::Deactivate)
+    matches!(
+        operation.kind,
+        Kind::Action(Action::Activate) | Kind::Action(Action::Deactivate)
+    )
 }
 
 /// Every file that is left is given up, every operation that begins is begun, and no id comes from nowhere.
@@ -394,7 +404,6 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
             2 => Origin::User(0),
             server => Origin::Server(ShortId(server as u16)),
         },
-        deadline: None,
     };
     match dice.below(16) {
         0..3 => Event::Write {
@@ -447,12 +456,19 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     let request = Request {
         operation: fresh.operation,
         origin: Origin::Server(ShortId(0)),
-        deadline: None,
     };
-    let execute = |resource, arguments: &str| Event::Execute {
-        resource,
+    let execute = |action, arguments: &str| Event::Execute {
+        action,
         arguments: arguments.as_bytes().to_vec(),
         request,
+    };
+    let purge = Event::Execute {
+        action: Action::Purge,
+        arguments: Vec::new(),
+        request: Request {
+            origin: Origin::User(0),
+            ..request
+        },
     };
     let Some(operation) = instance.operation().map(|operation| operation.id) else {
         return match instance.update_state() {
@@ -460,9 +476,9 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                 if instance.software().is_some() && dice.one_in(3) =>
             {
                 Event::Execute {
-                    resource: match instance.runs() {
-                        true => Executable::Deactivate,
-                        false => Executable::Activate,
+                    action: match instance.runs() {
+                        true => Action::Deactivate,
+                        false => Action::Activate,
                     },
                     arguments: Vec::new(),
                     request: Request {
@@ -471,18 +487,18 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                     },
                 }
             }
-            UpdateState::Delivered => execute(Executable::Install, ""),
+            UpdateState::Delivered => execute(Action::Install, ""),
             UpdateState::Installed => match dice.below(4) {
-                0 => execute(Executable::Activate, ""),
-                1 => execute(Executable::Deactivate, ""),
-                2 => execute(Executable::Uninstall, "1"),
-                _ if dice.one_in(3) => Event::Purge { request },
-                _ => execute(Executable::Uninstall, ""),
+                0 => execute(Action::Activate, ""),
+                1 => execute(Action::Deactivate, ""),
+                2 => execute(Action::Uninstall, "1"),
+                _ if dice.one_in(3) => purge,
+                _ => execute(Action::Uninstall, ""),
             },
             UpdateState::Initial if instance.software().is_some() && dice.one_in(3) => {
                 match dice.one_in(3) {
-                    true => Event::Purge { request },
-                    false => execute(Executable::Uninstall, ""),
+                    true => purge,
+                    false => execute(Action::Uninstall, ""),
                 }
             }
             _ => Event::Write {
@@ -537,11 +553,11 @@ fn random_write(dice: &mut Dice) -> Write {
 }
 
 fn random_execute(dice: &mut Dice, request: Request) -> Event {
-    let resource = match dice.below(6) {
-        0 | 1 => Executable::Install,
-        2 | 3 => Executable::Uninstall,
-        4 => Executable::Activate,
-        _ => Executable::Deactivate,
+    let action = match dice.below(6) {
+        0 | 1 => Action::Install,
+        2 | 3 => Action::Uninstall,
+        4 => Action::Activate,
+        _ => Action::Deactivate,
     };
     let arguments = match dice.below(4) {
         0 => "0",
@@ -550,7 +566,7 @@ fn random_execute(dice: &mut Dice, request: Request) -> Event {
         _ => "",
     };
     Event::Execute {
-        resource,
+        action,
         arguments: arguments.as_bytes().to_vec(),
         request,
     }

@@ -1,25 +1,25 @@
 //! Events and steps in few words, for the decisions of the other files.
 
-use wharf_frames::{Cause, Failure, Secret, installer::Found};
+use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    Event, Executable, Instance, Origin, Record, Refusal, Request, Resource, Rules, Source,
-    Transition, UpdateResult, Write, changes, step,
+    Event, Instance, Origin, Record, Refusal, Request, Resource, Rules, Source, Transition,
+    UpdateResult, Write, changes, step,
 };
 
 use crate::cells::*;
 
-pub(crate) fn execute(resource: Executable, arguments: &str) -> Event {
+pub(crate) fn execute(action: Action, arguments: &str) -> Event {
     Event::Execute {
-        resource,
+        action,
         arguments: arguments.as_bytes().to_vec(),
         request: request(),
     }
 }
 
 /// Root executes this on the device.
-pub(crate) fn by_user(resource: Executable) -> Event {
+pub(crate) fn by_user(action: Action) -> Event {
     Event::Execute {
-        resource,
+        action,
         arguments: Vec::new(),
         request: Request {
             origin: Origin::User(0),
@@ -29,16 +29,11 @@ pub(crate) fn by_user(resource: Executable) -> Event {
 }
 
 pub(crate) fn purge() -> Event {
-    Event::Purge {
-        request: Request {
-            origin: Origin::User(0),
-            ..request()
-        },
-    }
+    by_user(Action::Purge)
 }
 
 pub(crate) fn uninstall(arguments: &str) -> Event {
-    execute(Executable::Uninstall, arguments)
+    execute(Action::Uninstall, arguments)
 }
 
 pub(crate) fn write(write: Write) -> Event {

@@ -1,6 +1,6 @@
 //! An instance survives the database's form, and rows that cannot be are refused.
 
-use wharf_frames::StageId;
+use wharf_frames::{Action, StageId, Step, Transaction};
 use wharf_software::{
     Effect, Instance, Kind, Record, UpdateResult, UpdateState,
     effect::{EffectKind, EffectRecord, NotAnEffect},
@@ -23,8 +23,16 @@ fn a_row_that_cannot_be_is_a_typed_error() {
     use UpdateState::{Delivered, DownloadStarted, Downloaded, Initial, Installed};
     let missing = |state, column| RecordError::Missing { state, column };
     let contradiction = RecordError::Contradiction;
-    let install = running(Kind::Install, StoredProgress::Running, delivered());
-    let remove = with_software(running(Kind::Uninstall, StoredProgress::Running, initial()));
+    let install = running(
+        Kind::Action(Action::Install),
+        StoredProgress::Running,
+        delivered(),
+    );
+    let remove = with_software(running(
+        Kind::Action(Action::Uninstall),
+        StoredProgress::Running,
+        initial(),
+    ));
     let rows = [
         (
             Record {
@@ -62,7 +70,11 @@ fn a_row_that_cannot_be_is_a_typed_error() {
             missing(DownloadStarted, "progress"),
         ),
         (
-            running(Kind::Install, StoredProgress::Running, pushing()),
+            running(
+                Kind::Action(Action::Install),
+                StoredProgress::Running,
+                pushing(),
+            ),
             contradiction(DownloadStarted),
         ),
         (
@@ -94,7 +106,11 @@ fn a_row_that_cannot_be_is_a_typed_error() {
             contradiction(Downloaded),
         ),
         (
-            running(Kind::Install, StoredProgress::Running, downloaded()),
+            running(
+                Kind::Action(Action::Install),
+                StoredProgress::Running,
+                downloaded(),
+            ),
             contradiction(Downloaded),
         ),
         (
@@ -179,7 +195,11 @@ fn a_row_that_cannot_be_is_a_typed_error() {
             contradiction(Installed),
         ),
         (
-            running(Kind::Install, StoredProgress::Running, installed(true)),
+            running(
+                Kind::Action(Action::Install),
+                StoredProgress::Running,
+                installed(true),
+            ),
             contradiction(Installed),
         ),
         (
@@ -201,7 +221,11 @@ fn a_row_that_cannot_be_is_a_typed_error() {
             contradiction(Initial),
         ),
         (
-            with_software(running(Kind::Install, StoredProgress::Running, initial())),
+            with_software(running(
+                Kind::Action(Action::Install),
+                StoredProgress::Running,
+                initial(),
+            )),
             contradiction(Initial),
         ),
     ];
@@ -224,7 +248,7 @@ fn a_row_that_cannot_be_is_told_with_its_state() {
 }
 
 fn effects() -> Vec<Effect> {
-    let (operation, stage, package) = (RUNNING, STAGE, name("nginx"));
+    let (operation, stage) = (RUNNING, STAGE);
     vec![
         Effect::Queue { operation },
         Effect::StartPull { operation, stage },
@@ -232,20 +256,12 @@ fn effects() -> Vec<Effect> {
         Effect::StopDelivery { stage },
         Effect::Discard { stage },
         Effect::Seal { operation, stage },
-        Effect::Install { operation, stage },
-        Effect::Remove {
+        Effect::Perform {
             operation,
-            package: package.clone(),
+            transaction: Transaction {
+                steps: vec![Step::Install(stage), on(Action::Uninstall)],
+            },
         },
-        Effect::Purge {
-            operation,
-            package: package.clone(),
-        },
-        Effect::Activate {
-            operation,
-            package: package.clone(),
-        },
-        Effect::Deactivate { operation, package },
         Effect::UpdateRegistration,
     ]
 }
@@ -282,7 +298,7 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
         (EffectKind::Queue, pulling(Queued), pulling(Running)),
         (
             EffectKind::Queue,
-            running(Kind::Install, Queued, delivered()),
+            running(Kind::Action(Action::Install), Queued, delivered()),
             installing(),
         ),
         (EffectKind::StartPull, pulling(Running), pulling(Queued)),
@@ -290,26 +306,26 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
         (EffectKind::AcceptPush, pushing(), downloaded()),
         (EffectKind::Seal, downloaded(), other_file),
         (EffectKind::Seal, downloaded(), delivered()),
-        (EffectKind::Install, installing(), delivered()),
+        (EffectKind::Perform, installing(), delivered()),
         (
-            EffectKind::Remove,
-            installed_with(Kind::Uninstall, Running),
+            EffectKind::Perform,
+            installed_with(Kind::Action(Action::Uninstall), Running),
             initial(),
         ),
         (
-            EffectKind::Purge,
-            installed_with(Kind::Purge, Running),
+            EffectKind::Perform,
+            installed_with(Kind::Action(Action::Purge), Running),
             initial(),
         ),
         (
-            EffectKind::Activate,
-            installed_with(Kind::Activate, Running),
+            EffectKind::Perform,
+            installed_with(Kind::Action(Action::Activate), Running),
             installed(true),
         ),
         (
-            EffectKind::Deactivate,
-            installed_with(Kind::Deactivate, Running),
-            installed_with(Kind::Deactivate, Queued),
+            EffectKind::Perform,
+            installed_with(Kind::Action(Action::Deactivate), Running),
+            installed_with(Kind::Action(Action::Deactivate), Queued),
         ),
     ];
     for (kind, due, over) in cases {
@@ -329,9 +345,9 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
     ] {
         assert!(effect(kind).is_due(None), "{kind:?}");
     }
-    let other = Effect::Install {
+    let other = Effect::Perform {
         operation: NEW,
-        stage: STAGE,
+        transaction: Step::Install(STAGE).into(),
     };
     assert!(!other.is_due(Some(&built(installing()))));
 }
@@ -355,10 +371,9 @@ fn an_effect_with_other_ids_than_it_needs_is_a_typed_error() {
                 ..record.clone()
             },
             EffectRecord {
-                package: if record.package.is_some() {
-                    None
-                } else {
-                    Some(name("nginx"))
+                transaction: match record.transaction {
+                    Some(_) => None,
+                    None => Some(Step::Install(STAGE).into()),
                 },
                 ..record
             },
@@ -370,7 +385,7 @@ fn an_effect_with_other_ids_than_it_needs_is_a_typed_error() {
 
 #[test]
 fn words_and_numbers_are_read_back() {
-    for kind in Kind::ALL {
+    for kind in kinds() {
         assert_eq!(Kind::parse(kind.as_str()), Some(kind));
     }
     for progress in StoredProgress::ALL {

@@ -105,7 +105,7 @@ fn effect(effect: &Effect) -> String {
         (None, Some(_)) => " old",
         _ => "",
     };
-    format!("{}{whose}", effect.kind().as_str())
+    format!("{effect}{whose}")
 }
 
 fn page() -> String {
@@ -197,7 +197,7 @@ fn impossible() -> String {
         String::from("| state | nothing in place | software in place |\n| --- | --- | --- |\n");
     for state in states {
         let cannot = |record: &Record| -> String {
-            let kinds = Kind::ALL.map(Some);
+            let kinds = kinds().map(Some);
             let refused = kinds.into_iter().chain([None]).filter(|kind| {
                 let record = match kind {
                     Some(Kind::Push) => running(

@@ -1,9 +1,7 @@
 //! The decisions about Uninstall (TS 5.1.3.2).
 
-use wharf_frames::{Cause, Failure};
-use wharf_software::{
-    Code, Effect, Event, Executable, Kind, record::StoredProgress::Running, step,
-};
+use wharf_frames::{Action, Cause, Failure};
+use wharf_software::{Code, Effect, Event, Kind, record::StoredProgress::Running, step};
 
 use crate::{cells::*, steps::*};
 
@@ -15,7 +13,7 @@ fn uninstall_of_installed_software_stays_installed_2_until_it_is_gone() {
         assert_eq!(reason(&made), "40: removing nginx 1.0");
         assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
     }
-    let removing = running(Kind::Uninstall, Running, installed(true));
+    let removing = running(Kind::Action(Action::Uninstall), Running, installed(true));
     let made = then(removing.clone(), ended(None, None));
     assert_eq!(at(&made), (0, 0));
     assert_eq!(reason(&made), "10: ready for a package");
@@ -114,8 +112,8 @@ fn a_malformed_argument_of_uninstall_is_4_00_and_never_a_removal() {
 #[test]
 fn a_removal_that_fails_is_installed_59_with_the_reason_in_16() {
     let failure = Failure::new(Cause::Script, "prerm failed");
-    let from_installed = running(Kind::Uninstall, Running, installed(true));
-    let from_initial = with_software(running(Kind::Uninstall, Running, initial()));
+    let from_installed = running(Kind::Action(Action::Uninstall), Running, installed(true));
+    let from_initial = with_software(running(Kind::Action(Action::Uninstall), Running, initial()));
     for before in [from_installed, from_initial] {
         for event in [
             ended(Some(failure.clone()), Some(found("1.0", true))),
@@ -141,7 +139,7 @@ fn a_removal_that_fails_is_installed_59_with_the_reason_in_16() {
 
 #[test]
 fn a_removal_that_left_a_part_is_installed_59_and_can_be_asked_for_again() {
-    let removing = running(Kind::Uninstall, Running, installed(true));
+    let removing = running(Kind::Action(Action::Uninstall), Running, installed(true));
     let part = || Some(damaged("1.0", "half-installed"));
     let failure = Failure::new(Cause::Script, "postrm failed");
     for (failure, why) in [
@@ -167,8 +165,8 @@ fn the_agents_own_package_is_not_stopped_or_removed_from_afar() {
     for (record, event) in [
         (installed(true), uninstall("")),
         (with_software(initial()), uninstall("0")),
-        (installed(true), execute(Executable::Deactivate, "")),
-        (installed(false), execute(Executable::Deactivate, "")),
+        (installed(true), execute(Action::Deactivate, "")),
+        (installed(false), execute(Action::Deactivate, "")),
         (installed(true), Event::Delete),
     ] {
         let refusal = step(&built(record), event, &own_rules()).unwrap_err();

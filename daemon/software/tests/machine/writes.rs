@@ -1,6 +1,6 @@
 //! The decisions about Write: settings, sources of packages, what is refused.
 
-use wharf_frames::Secret;
+use wharf_frames::{Action, Secret};
 use wharf_software::{
     Code, Effect, Kind, ObjectLink, Origin, Rules, ShortId, Source, UpdateResult, Write,
     record::StoredProgress::Running, step,
@@ -154,7 +154,7 @@ fn a_write_of_package_or_uri_outside_initial_is_4_05_and_disturbs_nothing() {
 
 #[test]
 fn a_write_of_package_or_uri_while_the_software_is_being_removed_is_4_05() {
-    let removing = with_software(running(Kind::Uninstall, Running, initial()));
+    let removing = with_software(running(Kind::Action(Action::Uninstall), Running, initial()));
     let refusal = refused(removing, good_uri());
     assert_eq!(refusal.code, Code::MethodNotAllowed);
     assert!(refusal.why.as_str().contains("INITIAL, busy"), "{refusal}");
