@@ -263,27 +263,44 @@ fn not_done(socket: &Path, reply: Reply) -> NotDone {
     match reply {
         Reply::Refused(failure) => NotDone::Refused(failure),
         Reply::NotNow(failure) => NotDone::Later(failure),
-        // Of another version, for as long as an upgrade of wharfd lasts: what it cannot say, the next one can.
-        Reply::NotUnderstood(why) => NotDone::Later(Failure::new(
-            Cause::Unavailable,
-            format!("the installer does not know what it was asked ({why}): upgrade wharfd whole"),
+        // An installer of another release, while an upgrade of wharfd lasts. The next one can answer.
+        Reply::NotUnderstood(why) => later(format!(
+            "the installer does not know what it was asked ({why}): upgrade wharfd whole"
         )),
-        _ => NotDone::Refused(Failure::new(
-            Cause::Unavailable,
-            format!(
-                "the installer at {} gave another answer than was asked for",
-                socket.display()
-            ),
+        _ => later(format!(
+            "the installer at {} gave another answer than was asked for",
+            socket.display()
         )),
     }
 }
 
 fn unavailable(socket: &Path, error: &SocketError) -> NotDone {
-    NotDone::Later(Failure::new(
-        Cause::Unavailable,
-        format!(
-            "cannot speak with the installer at {}: {error}. Is wharf-installer running?",
-            socket.display()
-        ),
+    later(format!(
+        "cannot speak with the installer at {}: {error}. Is wharf-installer running?",
+        socket.display()
     ))
+}
+
+fn later(why: String) -> NotDone {
+    NotDone::Later(Failure::new(Cause::Unavailable, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_final() {
+        let failure = || Failure::new(Cause::Policy, "not allowed");
+        for (reply, is_final) in [
+            (Reply::Refused(failure()), true),
+            (Reply::NotNow(failure()), false),
+            (Reply::NotUnderstood("an older installer".into()), false),
+            (Reply::Done, false), // not the answer to the question
+        ] {
+            let not_done = not_done(Path::new("/run/wharf-installer.sock"), reply.clone());
+            let refused = matches!(not_done, NotDone::Refused(_));
+            assert_eq!(refused, is_final, "{reply:?}");
+        }
+    }
 }

@@ -105,8 +105,9 @@ pub enum Cause {
     /// A unit did not start, or ended again.
     #[n(66)] Unit,
 
-    // Between our own programs.
-    /// wharf-fetch or the installer cannot be reached, or ended early.
+    // On this device.
+    /// A program, a file or a setting of this device cannot be used. It says nothing about a package, and no request is
+    /// refused with it: the answer is [`NotNow`](crate::installer::Reply::NotNow).
     #[n(70)] Unavailable,
 }
 

@@ -245,7 +245,7 @@ mod tests {
         looks.begin(software(&["acme", "hello", "nginx"]));
         let later = |name: &PackageName| match name.as_str() {
             "acme" => Err(NotDone::Later(Failure::new(Cause::Unavailable, "not now"))),
-            "hello" => Err(NotDone::Refused(Failure::new(Cause::Unavailable, "never"))),
+            "hello" => Err(NotDone::Refused(Failure::new(Cause::Policy, "never"))),
             _ => found(name, None),
         };
         let all = ["acme", "hello", "nginx"].map(str::to_owned).to_vec();
