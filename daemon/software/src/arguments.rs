@@ -22,7 +22,7 @@ pub enum ArgumentError {
 
 /// An argument list that follows the grammar.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Arguments {
+pub struct ExecuteArguments {
     digits: Vec<u8>,
     valued: bool,
 }
@@ -36,7 +36,7 @@ pub enum Removal {
     ForUpdate,
 }
 
-impl Arguments {
+impl ExecuteArguments {
     /// The arguments in this payload.
     pub fn parse(payload: &[u8]) -> Result<Self, ArgumentError> {
         if payload.len() > MAX_ARGUMENTS {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn removal(payload: &str) -> Result<Removal, ArgumentError> {
-        Arguments::parse(payload.as_bytes())?.removal()
+        ExecuteArguments::parse(payload.as_bytes())?.removal()
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
             "0;1",
             "0='\"'",
         ] {
-            let parsed = Arguments::parse(list.as_bytes());
+            let parsed = ExecuteArguments::parse(list.as_bytes());
             assert_eq!(parsed, Err(ArgumentError::Malformed), "{list:?}");
         }
     }
@@ -157,7 +157,7 @@ mod tests {
     fn every_printable_character_but_space_quotes_and_backslash_may_stand_in_a_value() {
         for byte in 0..=u8::MAX {
             let valid = byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-            let parsed = Arguments::parse(&[b'0', b'=', b'\'', byte, b'\'']);
+            let parsed = ExecuteArguments::parse(&[b'0', b'=', b'\'', byte, b'\'']);
             assert_eq!(parsed.is_ok(), valid, "{byte:#x}");
         }
     }
@@ -166,7 +166,7 @@ mod tests {
     fn a_repeated_digit_is_refused() {
         for list in ["0,0", "1='x',1", "3,2,1,2"] {
             assert_eq!(
-                Arguments::parse(list.as_bytes()),
+                ExecuteArguments::parse(list.as_bytes()),
                 Err(ArgumentError::Repeated),
                 "{list}"
             );
@@ -176,16 +176,16 @@ mod tests {
     #[test]
     fn a_list_is_bounded() {
         let of = |length: usize| format!("0='{}'", "x".repeat(length - 4));
-        assert!(Arguments::parse(of(MAX_ARGUMENTS).as_bytes()).is_ok());
+        assert!(ExecuteArguments::parse(of(MAX_ARGUMENTS).as_bytes()).is_ok());
         assert_eq!(
-            Arguments::parse(of(MAX_ARGUMENTS + 1).as_bytes()),
+            ExecuteArguments::parse(of(MAX_ARGUMENTS + 1).as_bytes()),
             Err(ArgumentError::TooLong)
         );
     }
 
     #[test]
     fn all_ten_digits_may_be_given() {
-        let arguments = Arguments::parse(b"0,1='a',2,3,4,5='b',6,7,8,9").unwrap();
+        let arguments = ExecuteArguments::parse(b"0,1='a',2,3,4,5='b',6,7,8,9").unwrap();
         assert_eq!(arguments.digits, *b"0123456789");
         assert!(arguments.valued);
     }
@@ -196,7 +196,7 @@ mod tests {
         fn nothing_but_the_three_lists_is_ever_a_removal_or_an_update(
             payload in prop_oneof!["[01,='x ]{0,6}".prop_map(String::into_bytes), any::<Vec<u8>>()],
         ) {
-            match Arguments::parse(&payload).and_then(|arguments| arguments.removal()) {
+            match ExecuteArguments::parse(&payload).and_then(|arguments| arguments.removal()) {
                 Ok(Removal::Remove) => prop_assert!(payload.is_empty() || payload == b"0"),
                 Ok(Removal::ForUpdate) => prop_assert_eq!(payload, b"1"),
                 Err(_) => prop_assert!(!matches!(payload.as_slice(), b"" | b"0" | b"1")),

@@ -3,8 +3,8 @@
 use wharf_frames::StageId;
 
 use crate::{
-    Code, Effect, Event, Instance, Origin, Refusal, Request, Rules, Transition, Write,
-    settings::Settings, step,
+    Code, Effect, Event, Instance, NewOperation, Origin, Refusal, Rules, Transition, Write,
+    settings::InstanceSettings, step,
 };
 
 /// The id of an instance of Object 9.
@@ -48,19 +48,19 @@ pub fn free_id(wanted: Wanted, taken: &[InstanceId], limit: usize) -> Result<Ins
 /// A new instance, with what the Create writes. A refusal leaves none, so it holds none.
 pub fn create(
     write: Write,
-    request: Request,
+    starts: NewOperation,
     stage: StageId,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let event = Event::Write {
         write,
-        request,
+        starts,
         stage,
     };
     let new = Instance {
-        settings: Settings {
-            local: matches!(request.origin, Origin::User(_)),
-            ..Settings::default()
+        settings: InstanceSettings {
+            local: matches!(starts.origin, Origin::User(_)),
+            ..InstanceSettings::default()
         },
         ..Instance::default()
     };

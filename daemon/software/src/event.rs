@@ -15,8 +15,8 @@ pub enum Event {
     Write {
         /// The values.
         write: Write,
-        /// Who writes, and the name of the download that it may start.
-        request: Request,
+        /// The download that it may start.
+        starts: NewOperation,
         /// The name of the file of that download.
         stage: StageId,
     },
@@ -26,8 +26,8 @@ pub enum Event {
         action: Action,
         /// The payload as it came.
         arguments: Vec<u8>,
-        /// Who executes, and the name of the operation that it may start.
-        request: Request,
+        /// The operation that it may start.
+        starts: NewOperation,
     },
     /// A Delete of the instance.
     Delete,
@@ -109,12 +109,12 @@ pub enum Event {
     DeviceHas(Option<Found>),
 }
 
-/// Who asks, and the name of what that may start.
+/// The operation that a request may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Request {
-    /// The name for the operation, if one starts.
-    pub operation: OperationId,
-    /// Who asks.
+pub struct NewOperation {
+    /// Its name.
+    pub id: OperationId,
+    /// Who asks for it.
     pub origin: Origin,
 }
 

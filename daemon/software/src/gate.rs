@@ -31,7 +31,7 @@ pub struct Facts<'a> {
 
 /// Whether an operation may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Admission {
     /// It may.
     Now,
     /// Not before the facts change. For what it waits goes into [`crate::Event::Waiting`].
@@ -41,17 +41,17 @@ pub enum Answer {
 }
 
 /// Whether this operation of this instance may start.
-pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Answer {
+pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Admission {
     if let Some(failure) = refused(operation, instance, facts) {
-        return Answer::No(failure);
+        return Admission::No(failure);
     }
     if !has_turn(operation, facts) {
-        return Answer::NotBefore("its turn".into());
+        return Admission::NotBefore("its turn".into());
     }
     if !facts.clock_is_set && instance.delivery().is_some_and(needs_the_clock) {
-        return Answer::NotBefore("the clock".into());
+        return Admission::NotBefore("the clock".into());
     }
-    Answer::Now
+    Admission::Now
 }
 
 fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
@@ -136,7 +136,7 @@ mod tests {
         Origin, PackageUri, ShortId,
         instance::{InPlace, Installation, PullProgress, Software, State},
         operation::{Progress, Work},
-        settings::Settings,
+        settings::InstanceSettings,
     };
 
     const ID: OperationId = OperationId::from_bytes([1; 16]);
@@ -202,26 +202,26 @@ mod tests {
         })
     }
 
-    fn asked(instance: &Instance, facts: Facts<'_>) -> Answer {
+    fn asked(instance: &Instance, facts: Facts<'_>) -> Admission {
         may_start(&instance.operation().unwrap(), instance, &facts)
     }
 
-    fn waits(why: &str) -> Answer {
-        Answer::NotBefore(why.into())
+    fn waits(why: &str) -> Admission {
+        Admission::NotBefore(why.into())
     }
 
-    fn refusal(answer: Answer) -> (Cause, String) {
+    fn refusal(answer: Admission) -> (Cause, String) {
         match answer {
-            Answer::No(failure) => (failure.cause, failure.detail.to_string()),
+            Admission::No(failure) => (failure.cause, failure.detail.to_string()),
             other => panic!("not refused: {other:?}"),
         }
     }
 
     #[test]
     fn what_nothing_speaks_against_starts_now() {
-        assert_eq!(asked(&pull("https://h"), FACTS), Answer::Now);
-        assert_eq!(asked(&install(None), FACTS), Answer::Now);
-        assert_eq!(asked(&install(Some("nginx")), FACTS), Answer::Now);
+        assert_eq!(asked(&pull("https://h"), FACTS), Admission::Now);
+        assert_eq!(asked(&install(None), FACTS), Admission::Now);
+        assert_eq!(asked(&install(Some("nginx")), FACTS), Admission::Now);
     }
 
     #[test]
@@ -231,17 +231,17 @@ mod tests {
             ..FACTS
         };
         assert_eq!(asked(&pull("https://h"), unset), waits("the clock"));
-        assert_eq!(asked(&pull("http://h"), unset), Answer::Now);
-        assert_eq!(asked(&install(None), unset), Answer::Now);
+        assert_eq!(asked(&pull("http://h"), unset), Admission::Now);
+        assert_eq!(asked(&install(None), unset), Admission::Now);
     }
 
     fn with(user_name: Option<&str>, password: Option<&str>, instance: Instance) -> Instance {
         let secret = |text: &str| Secret::new(text.into());
         Instance {
-            settings: Settings {
+            settings: InstanceSettings {
                 user_name: user_name.map(secret),
                 password: password.map(secret),
-                ..Settings::default()
+                ..InstanceSettings::default()
             },
             ..instance
         }
@@ -270,7 +270,7 @@ mod tests {
         ] {
             let answer = asked(&with(user_name, password, pull(uri)), facts);
             let Err(origin) = expected else {
-                assert_eq!(answer, Answer::Now, "{uri}");
+                assert_eq!(answer, Admission::Now, "{uri}");
                 continue;
             };
             let why = format!(
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn user_name_and_password_keep_no_install_from_starting() {
         let install = with(Some("u"), Some("p"), install(None));
-        assert_eq!(asked(&install, FACTS), Answer::Now);
+        assert_eq!(asked(&install, FACTS), Admission::Now);
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
             let ahead = [(ID, Kind::Action(Action::Install)), (OTHER, kind)];
             let facts = |accepted| Facts { accepted, ..FACTS };
             assert_eq!(asked(&install(None), facts(&behind)), waits("its turn"));
-            assert_eq!(asked(&install(None), facts(&ahead)), Answer::Now);
+            assert_eq!(asked(&install(None), facts(&ahead)), Admission::Now);
         }
     }
 
@@ -315,13 +315,13 @@ mod tests {
                 ..FACTS
             };
             let expected = if starts {
-                Answer::Now
+                Admission::Now
             } else {
                 waits("its turn")
             };
             let answer = asked(&pull("http://h"), facts);
             assert_eq!(answer, expected, "{downloading} of {parallel}");
-            assert_eq!(asked(&install(None), facts), Answer::Now);
+            assert_eq!(asked(&install(None), facts), Admission::Now);
         }
     }
 
@@ -336,13 +336,13 @@ mod tests {
             accepted: &accepted,
             ..FACTS
         };
-        assert_eq!(asked(&pull("http://h"), facts), Answer::Now);
+        assert_eq!(asked(&pull("http://h"), facts), Admission::Now);
         assert_eq!(asked(&install(None), facts), waits("its turn"));
         let deliveries = Facts {
             accepted: &accepted[..2],
             ..FACTS
         };
-        assert_eq!(asked(&install(None), deliveries), Answer::Now);
+        assert_eq!(asked(&install(None), deliveries), Admission::Now);
     }
 
     #[test]
@@ -358,13 +358,16 @@ mod tests {
             downloading: 2,
             ..FACTS
         };
-        assert_eq!(may_start(&push, &Instance::default(), &facts), Answer::Now);
+        assert_eq!(
+            may_start(&push, &Instance::default(), &facts),
+            Admission::Now
+        );
     }
 
     #[test]
     fn attempts_that_are_used_up_need_an_operator() {
         let after = |attempts| Facts { attempts, ..FACTS };
-        assert_eq!(asked(&install(None), after(2)), Answer::Now);
+        assert_eq!(asked(&install(None), after(2)), Admission::Now);
         let (cause, detail) = refusal(asked(&install(None), after(3)));
         assert_eq!(cause, Cause::GaveUp);
         assert!(
@@ -399,7 +402,7 @@ mod tests {
                 )
             );
         }
-        assert_eq!(asked(&pull("http://h"), held), Answer::Now);
+        assert_eq!(asked(&pull("http://h"), held), Admission::Now);
     }
 
     #[test]
@@ -424,6 +427,6 @@ mod tests {
             kind: Kind::Action(Action::Uninstall),
             ..instance.operation().unwrap()
         };
-        assert_eq!(may_start(&operation, &instance, &held), Answer::Now);
+        assert_eq!(may_start(&operation, &instance, &held), Admission::Now);
     }
 }

@@ -8,14 +8,14 @@ use wharf_frames::{
 use crate::{
     Effect, Kind, ObjectLink, Operation, Origin, PackageUri, UpdateResult, UpdateState,
     operation::{Phase, Progress, Work},
-    settings::Settings,
+    settings::InstanceSettings,
 };
 
 /// An instance of Object 9. [`crate::step`] makes the next one; [`crate::Record`] is its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Instance {
     pub(crate) state: State,
-    pub(crate) settings: Settings,
+    pub(crate) settings: InstanceSettings,
 }
 
 /// The Package Installation State Machine (TS 5.1.2), with what each state knows.
@@ -231,7 +231,7 @@ impl Instance {
     }
 
     /// All that is no state.
-    pub const fn settings(&self) -> &Settings {
+    pub const fn settings(&self) -> &InstanceSettings {
         &self.settings
     }
 
@@ -278,7 +278,7 @@ impl Instance {
         self.shown().map_or("", |(_, version)| version.as_str())
     }
 
-    /// As in [`Settings::local`].
+    /// As in [`InstanceSettings::local`].
     pub const fn is_local(&self) -> bool {
         self.settings.local
     }

@@ -32,7 +32,7 @@ pub mod update;
 pub use changes::{Resource, changes};
 pub use create::{InstanceId, create};
 pub use effect::Effect;
-pub use event::{Event, Request, Source, Write, executable};
+pub use event::{Event, NewOperation, Source, Write, executable};
 pub use instance::Instance;
 pub use machine::{ActivationPolicy, Code, Refusal, Rules, Transition, step};
 pub use operation::{Kind, Operation, Origin, ShortId};

@@ -114,14 +114,14 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
     let reported = match event {
         Event::Write {
             write,
-            request,
+            starts,
             stage,
-        } => return write::write(instance, write, request, stage, rules),
+        } => return write::write(instance, write, starts, stage, rules),
         Event::Execute {
             action,
             arguments,
-            request,
-        } => return execute::execute(instance, action, &arguments, request, rules),
+            starts,
+        } => return execute::execute(instance, action, &arguments, starts, rules),
         Event::Delete => return delete::delete(instance),
         Event::Cancel { operation, by } => return cancel::cancel(instance, operation, by),
         Event::Waiting { operation, why } => match instance.work() {
@@ -150,7 +150,7 @@ pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Tran
         } => end::ended(
             instance,
             operation,
-            end::End {
+            end::JobEnd {
                 failure,
                 device,
                 next,

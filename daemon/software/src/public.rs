@@ -8,7 +8,7 @@ use crate::{
 
 /// The facts. All of them are public by themselves.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct ReasonFacts<'a> {
     /// The number of the Status Reason.
     pub code: ReasonCode,
     /// Resource 7.
@@ -21,7 +21,7 @@ pub struct Facts<'a> {
     pub version: &'a str,
 }
 
-impl Facts<'_> {
+impl ReasonFacts<'_> {
     /// The facts in words.
     pub fn reason(self) -> Reason {
         let package = format!("{} {}", self.name, self.version);
@@ -53,7 +53,7 @@ impl Facts<'_> {
 impl Instance {
     /// The text that everybody may read in place of [`Self::status_reason`].
     pub fn public_reason(&self) -> Reason {
-        let facts = Facts {
+        let facts = ReasonFacts {
             code: self.status_reason().code,
             state: self.update_state(),
             result: self.update_result(),

@@ -9,7 +9,7 @@ use crate::{
         Switch,
     },
     operation::{Progress, Work},
-    settings::Settings,
+    settings::InstanceSettings,
 };
 
 /// All that an instance is, one field a column or a few.
@@ -198,7 +198,7 @@ impl TryFrom<Record> for Instance {
     fn try_from(record: Record) -> Result<Self, RecordError> {
         let instance = Self {
             state: record.state()?,
-            settings: Settings {
+            settings: InstanceSettings {
                 update_supported_objects: record.update_supported_objects,
                 package_settings: record.package_settings,
                 user_name: record.user_name.clone(),

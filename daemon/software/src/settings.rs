@@ -7,7 +7,7 @@ pub const MAX_CREDENTIAL: usize = 255;
 
 /// All of an instance that is no state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
+pub struct InstanceSettings {
     /// Resource 8, Update Supported Objects.
     pub update_supported_objects: bool,
     /// Resource 13, Package Settings.

@@ -6,7 +6,7 @@ use wharf_frames::{OperationId, StageId, Transaction};
 use wharf_journal::message;
 use wharf_software::{
     Effect, Event, Instance, InstanceId, Kind, Operation,
-    gate::{Answer, Facts, may_start},
+    gate::{Admission, Facts, may_start},
     instance::Flow,
 };
 
@@ -237,9 +237,9 @@ impl Agent {
                 continue;
             };
             let event = match self.gate(&asked, id, &instance) {
-                Answer::Now => Event::Started { operation },
-                Answer::NotBefore(why) => Event::Waiting { operation, why },
-                Answer::No(failure) => Event::Failed { operation, failure },
+                Admission::Now => Event::Started { operation },
+                Admission::NotBefore(why) => Event::Waiting { operation, why },
+                Admission::No(failure) => Event::Failed { operation, failure },
             };
             let goes_on = is_pull(&waiting) && matches!(event, Event::Started { .. });
             match self.try_report(id, event, None) {
@@ -296,7 +296,7 @@ impl Agent {
         });
     }
 
-    fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Answer {
+    fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Admission {
         let attempts = match (operation.kind, instance.stage()) {
             (Kind::Pull, Some(stage)) => self.attempts_in_vain(stage),
             _ => 0,

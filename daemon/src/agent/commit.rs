@@ -323,7 +323,7 @@ fn refused(
 /// The server that requests this, or the operation that runs; none for a local user.
 fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
     let origin = match event {
-        Event::Write { request, .. } | Event::Execute { request, .. } => Some(request.origin),
+        Event::Write { starts, .. } | Event::Execute { starts, .. } => Some(starts.origin),
         _ => instance.operation().map(|operation| operation.origin),
     };
     match origin? {

@@ -181,14 +181,14 @@ mod tests {
         Looks::new(IN_PART)
     }
 
-    type Answer = Result<Option<Found>, NotDone>;
+    type Looked = Result<Option<Found>, NotDone>;
 
     fn software(names: &[&str]) -> Vec<(InstanceId, PackageName)> {
         let names = names.iter().map(|name| PackageName::new(name).unwrap());
         (0..).map(InstanceId).zip(names).collect()
     }
 
-    fn found(name: &PackageName, damage: Option<&str>) -> Answer {
+    fn found(name: &PackageName, damage: Option<&str>) -> Looked {
         Ok(Some(Found {
             name: name.clone(),
             version: PackageVersion::new("2.0").unwrap(),
@@ -203,7 +203,7 @@ mod tests {
     /// What was asked, what was told, and whether it was news.
     async fn go_on(
         looks: &mut Looks,
-        answer: impl Fn(&PackageName) -> Answer,
+        answer: impl Fn(&PackageName) -> Looked,
     ) -> (Vec<String>, Vec<u16>, bool) {
         let (asked, told) = (RefCell::new(vec![]), RefCell::new(vec![]));
         let ask = async |name: PackageName| {

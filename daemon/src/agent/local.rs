@@ -145,7 +145,7 @@ impl Agent {
             Request::Execute { action, arguments } => Event::Execute {
                 action,
                 arguments: arguments.to_vec(),
-                request: asked(user),
+                starts: asked(user),
             },
             Request::Delete => Event::Delete,
             Request::Cancel(operation) => Event::Cancel {
@@ -271,7 +271,7 @@ impl Agent {
 fn write(user: u32, write: Write) -> Event {
     Event::Write {
         write,
-        request: asked(user),
+        starts: asked(user),
         stage: stage_id(),
     }
 }
@@ -323,9 +323,9 @@ fn tell_cancelled(id: InstanceId, user: u32, job: &Operation, outcome: &Result<(
     tracing::info!(WHARF_INSTANCE = id, WHARF_OPERATION = %job.id, "instance {id}: {told}");
 }
 
-fn asked(user: u32) -> wharf_software::Request {
-    wharf_software::Request {
-        operation: operation_id(),
+fn asked(user: u32) -> wharf_software::NewOperation {
+    wharf_software::NewOperation {
+        id: operation_id(),
         origin: Origin::User(user),
     }
 }

@@ -126,7 +126,7 @@ impl Agent {
         let event = Event::Execute {
             action,
             arguments,
-            request: asked_by(key.server),
+            starts: asked_by(key.server),
         };
         self.request(InstanceId(instance), event, key, Answer::Changed);
     }
@@ -171,15 +171,15 @@ fn refused(refusal: wharf_software::Refusal) -> ErrorCode {
 fn write_event(server: ShortId, write: Write) -> Event {
     Event::Write {
         write,
-        request: asked_by(server),
+        starts: asked_by(server),
         stage: stage_id(),
     }
 }
 
-/// A request of this server, with the name for what it may start.
-fn asked_by(server: ShortId) -> wharf_software::Request {
-    wharf_software::Request {
-        operation: operation_id(),
+/// The operation that a request of this server may start.
+fn asked_by(server: ShortId) -> wharf_software::NewOperation {
+    wharf_software::NewOperation {
+        id: operation_id(),
         origin: Origin::Server(server),
     }
 }

@@ -2,7 +2,7 @@
 //! form is built from the other columns, not cut out of it.
 
 use wharf_bus::State;
-use wharf_software::{ReasonCode, UpdateResult, UpdateState, public::Facts};
+use wharf_software::{ReasonCode, UpdateResult, UpdateState, public::ReasonFacts};
 
 use crate::store::{DELETED, HistoryEntry, OperationRow};
 
@@ -12,7 +12,7 @@ pub(super) fn reason(line: &HistoryEntry) -> String {
         return DELETED.to_owned();
     }
     let facts = || {
-        Some(Facts {
+        Some(ReasonFacts {
             code: ReasonCode::of(&line.reason)?,
             state: UpdateState::from_value(line.update_state)?,
             result: UpdateResult::from_value(line.update_result)?,

@@ -9,8 +9,8 @@ use wharf_frames::{
     installer::{Found, Package},
 };
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Instance, InstanceId, ObjectLink, Operation, Origin, Record,
-    Request, Rules, ShortId, Source, Transition, UpdateResult, UpdateState, Write,
+    ActivationPolicy, Effect, Event, Instance, InstanceId, NewOperation, ObjectLink, Operation,
+    Origin, Record, Rules, ShortId, Source, Transition, UpdateResult, UpdateState, Write,
     instance::Software, record::StoredProgress, step,
 };
 
@@ -72,8 +72,8 @@ fn write_uri() -> Event {
             password: Some(Secret::new(PASSWORD.to_vec())),
             ..Write::default()
         },
-        request: Request {
-            operation: OPERATION,
+        starts: NewOperation {
+            id: OPERATION,
             origin: Origin::Server(SERVER),
         },
         stage: STAGE,
@@ -403,8 +403,8 @@ fn operations_and_history_are_bounded() {
     for number in 0..600_u128 {
         let operation = OperationId::from_bytes(number.to_be_bytes());
         let mut order = write_uri();
-        if let Event::Write { request, .. } = &mut order {
-            request.operation = operation;
+        if let Event::Write { starts, .. } = &mut order {
+            starts.id = operation;
         }
         let queued = store(&mut open, &Instance::default(), order);
         let failure = Failure::new(Cause::NotFound, "nothing there");
@@ -436,8 +436,8 @@ fn history_and_operations_of_years_ago_are_forgotten_but_for_those_of_a_clock_th
     {
         let operation = OperationId::from_bytes([number as u8; 16]);
         let mut order = write_uri();
-        if let Event::Write { request, .. } = &mut order {
-            request.operation = operation;
+        if let Event::Write { starts, .. } = &mut order {
+            starts.id = operation;
         }
         let queued = commit_at(at, &mut open, &Instance::default(), order).unwrap();
         let failure = Failure::new(Cause::NotFound, "nothing there");
@@ -683,8 +683,8 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
     let activate = Event::Execute {
         action: Action::Activate,
         arguments: Vec::new(),
-        request: Request {
-            operation: OPERATION,
+        starts: NewOperation {
+            id: OPERATION,
             origin: Origin::User(0),
         },
     };
@@ -868,8 +868,8 @@ fn begun(store: &mut Store, event: Event) -> Instance {
     commit(store, &queued, started).unwrap()
 }
 
-const BY_ROOT: Request = Request {
-    operation: OPERATION,
+const BY_ROOT: NewOperation = NewOperation {
+    id: OPERATION,
     origin: Origin::User(0),
 };
 
@@ -877,7 +877,7 @@ fn purge() -> Event {
     Event::Execute {
         action: Action::Purge,
         arguments: Vec::new(),
-        request: BY_ROOT,
+        starts: BY_ROOT,
     }
 }
 

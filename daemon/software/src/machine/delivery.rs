@@ -6,7 +6,7 @@ use super::{Transition, write::failed};
 use crate::{
     Effect, Instance,
     instance::{Delivery, Flow, Installation, PullProgress, State},
-    settings::Settings,
+    settings::InstanceSettings,
 };
 
 pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
@@ -137,8 +137,8 @@ fn judged(instance: &Instance, file: StageId) -> Option<()> {
 }
 
 /// User Name and Password are for one download, however it ends.
-fn without_credentials(settings: &Settings) -> Settings {
-    Settings {
+fn without_credentials(settings: &InstanceSettings) -> InstanceSettings {
+    InstanceSettings {
         user_name: None,
         password: None,
         ..settings.clone()

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How a job ended.
-pub(super) struct End {
+pub(super) struct JobEnd {
     pub(super) failure: Option<Failure>,
     pub(super) device: Option<Found>,
     pub(super) next: OperationId,
@@ -26,7 +26,7 @@ pub(super) struct End {
 pub(super) fn ended(
     instance: &Instance,
     operation: OperationId,
-    end: End,
+    end: JobEnd,
     rules: &Rules<'_>,
 ) -> Option<Transition> {
     let (action, work) = instance.work().filter(|(_, work)| {

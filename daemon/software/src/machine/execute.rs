@@ -5,8 +5,8 @@ use wharf_frames::{Action, PackageName};
 
 use super::{Code, Refusal, Rules, Transition};
 use crate::{
-    Effect, Instance, Origin, Request,
-    arguments::{ArgumentError, Arguments, Removal},
+    Effect, Instance, NewOperation, Origin,
+    arguments::{ArgumentError, ExecuteArguments, Removal},
     instance::{Condition, InPlace, Initial, Installation, State, Switch},
     operation::{Progress, Work},
 };
@@ -15,30 +15,30 @@ pub(super) fn execute(
     instance: &Instance,
     action: Action,
     arguments: &[u8],
-    request: Request,
+    starts: NewOperation,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let is_for_update = is_for_update(action, arguments)
         .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
-    may_ask(instance, action, request.origin)?;
+    may_ask(instance, action, starts.origin)?;
     match instance.work() {
         // Real servers repeat an Execute on every notification.
         Some((running, _)) if running == action && !is_for_update => Ok(Transition::none(instance)),
         Some((running, _)) => Err(busy(running)),
         None => match action {
-            Action::Install => install(instance, request),
+            Action::Install => install(instance, starts),
             Action::Uninstall if is_for_update => for_update(instance),
-            Action::Uninstall => remove(instance, request, false, rules),
-            Action::Purge => remove(instance, request, true, rules),
-            Action::Activate => switch(instance, true, request, rules),
-            Action::Deactivate => switch(instance, false, request, rules),
+            Action::Uninstall => remove(instance, starts, false, rules),
+            Action::Purge => remove(instance, starts, true, rules),
+            Action::Activate => switch(instance, true, starts, rules),
+            Action::Deactivate => switch(instance, false, starts, rules),
         },
     }
 }
 
 /// Whether this is an Uninstall ForUpdate. The arguments of other actions only have to follow the grammar.
 fn is_for_update(action: Action, arguments: &[u8]) -> Result<bool, ArgumentError> {
-    let arguments = Arguments::parse(arguments)?;
+    let arguments = ExecuteArguments::parse(arguments)?;
     match action {
         Action::Uninstall => Ok(arguments.removal()? == Removal::ForUpdate),
         _ => Ok(false),
@@ -63,25 +63,25 @@ fn may_ask(instance: &Instance, action: Action, origin: Origin) -> Result<(), Re
 }
 
 /// TS 5.1.3.1: only in DELIVERED.
-fn install(instance: &Instance, request: Request) -> Result<Transition, Refusal> {
+fn install(instance: &Instance, starts: NewOperation) -> Result<Transition, Refusal> {
     let mut next = instance.clone();
     let State::Delivered { installation, .. } = &mut next.state else {
         return Err(no_effect(instance, "Install"));
     };
-    *installation = Installation::Installing(queued(request));
-    Ok(accepted(next, request))
+    *installation = Installation::Installing(queued(starts));
+    Ok(accepted(next, starts))
 }
 
 /// TS 5.1.3.2 without argument. It also removes the software in place in INITIAL, since nothing else could. A purge never
 /// drops a delivered package.
 fn remove(
     instance: &Instance,
-    request: Request,
+    starts: NewOperation,
     purge: bool,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let mut next = instance.clone();
-    let work = queued(request);
+    let work = queued(starts);
     let what = if purge { "A purge" } else { "Uninstall" };
     match &mut next.state {
         State::Delivered { .. } if !purge => return for_update(instance),
@@ -107,7 +107,7 @@ fn remove(
             return Err(no_effect(instance, what));
         }
     }
-    Ok(accepted(next, request))
+    Ok(accepted(next, starts))
 }
 
 /// TS 5.1.3.2 with argument 1, and any Uninstall in DELIVERED: the new package goes, the software in place stays.
@@ -130,7 +130,7 @@ fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
 fn switch(
     instance: &Instance,
     wanted: bool,
-    request: Request,
+    starts: NewOperation,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let what = if wanted { "Activate" } else { "Deactivate" };
@@ -148,7 +148,7 @@ fn switch(
         return Ok(Transition::none(instance));
     }
     let mut next = instance.clone();
-    let work = queued(request);
+    let work = queued(starts);
     match (&mut next.state, wanted) {
         (State::Installed { condition, .. }, true) => *condition = Condition::Activating(work),
         (State::Installed { condition, .. }, false) => *condition = Condition::Deactivating(work),
@@ -162,19 +162,19 @@ fn switch(
             };
         }
     }
-    Ok(accepted(next, request))
+    Ok(accepted(next, starts))
 }
 
-fn queued(request: Request) -> Work {
+fn queued(starts: NewOperation) -> Work {
     Work {
-        id: request.operation,
-        origin: request.origin,
+        id: starts.id,
+        origin: starts.origin,
         progress: Progress::Queued(None),
     }
 }
 
-fn accepted(next: Instance, request: Request) -> Transition {
-    let operation = request.operation;
+fn accepted(next: Instance, starts: NewOperation) -> Transition {
+    let operation = starts.id;
     Transition::to(next, vec![Effect::Queue { operation }])
 }
 

@@ -4,16 +4,16 @@ use wharf_frames::{Cause, Failure, Secret, StageId, Text};
 
 use super::{Code, Refusal, Rules, Transition};
 use crate::{
-    Effect, Instance, ObjectLink, PackageUri, Request, Source, UpdateResult, Write,
+    Effect, Instance, NewOperation, ObjectLink, PackageUri, Source, UpdateResult, Write,
     causes::{During, update_result},
     instance::{Delivery, Flow, InPlace, Initial, Installation, PullProgress, State},
-    settings::{MAX_CREDENTIAL, Settings},
+    settings::{InstanceSettings, MAX_CREDENTIAL},
 };
 
 pub(super) fn write(
     instance: &Instance,
     write: Write,
-    request: Request,
+    starts: NewOperation,
     stage: StageId,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
@@ -23,14 +23,14 @@ pub(super) fn write(
         let state = instance.state.clone();
         return Ok(Transition::to(Instance { state, settings }, Vec::new()));
     };
-    let mut effects = room_for(instance, &source, request, rules)?;
+    let mut effects = room_for(instance, &source, starts, rules)?;
     let flow = flow(&source, rules).map_err(|failure| unusable(instance, failure))?;
-    effects.push(begin(&flow, request, stage));
+    effects.push(begin(&flow, starts, stage));
     let state = State::DownloadStarted {
         in_place: instance.in_place().cloned(),
         delivery: Delivery {
-            id: request.operation,
-            origin: request.origin,
+            id: starts.id,
+            origin: starts.origin,
             stage,
             flow,
         },
@@ -38,8 +38,12 @@ pub(super) fn write(
     Ok(Transition::to(Instance { state, settings }, effects))
 }
 
-fn written(old: &Settings, write: Write, rules: &Rules<'_>) -> Result<Settings, Refusal> {
-    Ok(Settings {
+fn written(
+    old: &InstanceSettings,
+    write: Write,
+    rules: &Rules<'_>,
+) -> Result<InstanceSettings, Refusal> {
+    Ok(InstanceSettings {
         update_supported_objects: write
             .update_supported_objects
             .unwrap_or(old.update_supported_objects),
@@ -84,13 +88,13 @@ fn credential(
 fn room_for(
     instance: &Instance,
     source: &Source,
-    request: Request,
+    starts: NewOperation,
     rules: &Rules<'_>,
 ) -> Result<Vec<Effect>, Refusal> {
     match &instance.state {
         _ if instance.is_busy() => Err(no_room(instance)),
         State::Initial(_) => Ok(Vec::new()),
-        State::DownloadStarted { delivery, .. } if restarts(delivery, source, request) => {
+        State::DownloadStarted { delivery, .. } if restarts(delivery, source, starts) => {
             Ok(dropped(delivery.stage))
         }
         State::Delivered {
@@ -129,9 +133,9 @@ fn first(instance: &Instance) -> &'static str {
 }
 
 /// Block 0 again, from the server that pushes.
-fn restarts(delivery: &Delivery, source: &Source, request: Request) -> bool {
+fn restarts(delivery: &Delivery, source: &Source, starts: NewOperation) -> bool {
     delivery.flow == Flow::Push
-        && delivery.origin == request.origin
+        && delivery.origin == starts.origin
         && matches!(source, Source::Package { empty: false })
 }
 
@@ -174,8 +178,8 @@ fn uri(bytes: &[u8], rules: &Rules<'_>) -> Result<PackageUri, Failure> {
     ))
 }
 
-fn begin(flow: &Flow, request: Request, stage: StageId) -> Effect {
-    let operation = request.operation;
+fn begin(flow: &Flow, starts: NewOperation, stage: StageId) -> Effect {
+    let operation = starts.id;
     match flow {
         Flow::Push => Effect::AcceptPush { operation, stage },
         Flow::Pull { .. } => Effect::Queue { operation },

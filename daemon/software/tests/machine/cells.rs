@@ -7,8 +7,8 @@ use wharf_frames::{
     installer::{Found, Package},
 };
 use wharf_software::{
-    ActivationPolicy, Instance, Kind, ObjectLink, Operation, Origin, PackageUri, Record, Request,
-    Rules, ShortId, UpdateResult, UpdateState, instance::Software, record::StoredProgress,
+    ActivationPolicy, Instance, Kind, NewOperation, ObjectLink, Operation, Origin, PackageUri,
+    Record, Rules, ShortId, UpdateResult, UpdateState, instance::Software, record::StoredProgress,
 };
 
 /// The server that began whatever runs in a cell, under [`RUNNING`] and [`STAGE`].
@@ -52,9 +52,9 @@ pub(crate) const SETTINGS: ObjectLink = ObjectLink {
     instance: 0,
 };
 
-pub(crate) fn request() -> Request {
-    Request {
-        operation: NEW,
+pub(crate) fn starts() -> NewOperation {
+    NewOperation {
+        id: NEW,
         origin: SERVER,
     }
 }

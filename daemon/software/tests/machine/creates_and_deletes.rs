@@ -2,7 +2,7 @@
 
 use wharf_frames::Secret;
 use wharf_software::{
-    Code, Effect, Event, Instance, InstanceId, Origin, Request, Source, Transition, Write,
+    Code, Effect, Event, Instance, InstanceId, NewOperation, Origin, Source, Transition, Write,
     create::{Wanted, create, free_id},
     record::StoredProgress::Queued,
     step,
@@ -88,7 +88,7 @@ fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
     };
     let made = create(
         with(uri().as_str().as_bytes()),
-        request(),
+        starts(),
         NEW_STAGE,
         &rules(),
     )
@@ -98,16 +98,16 @@ fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
         made.effects,
         [Effect::Queue { operation: NEW }, Effect::UpdateRegistration]
     );
-    let empty = create(Write::default(), request(), NEW_STAGE, &rules()).unwrap();
+    let empty = create(Write::default(), starts(), NEW_STAGE, &rules()).unwrap();
     assert_eq!(empty.instance, Some(Instance::default()));
     assert_eq!(empty.effects, [Effect::UpdateRegistration]);
-    let by_user = Request {
+    let by_user = NewOperation {
         origin: Origin::User(0),
-        ..request()
+        ..starts()
     };
     let local = create(Write::default(), by_user, NEW_STAGE, &rules()).unwrap();
     let is_local = |made: Transition| made.instance.unwrap().is_local();
     assert!(is_local(local) && !is_local(empty));
-    let refusal = create(with(b""), request(), NEW_STAGE, &rules()).unwrap_err();
+    let refusal = create(with(b""), starts(), NEW_STAGE, &rules()).unwrap_err();
     assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
 }

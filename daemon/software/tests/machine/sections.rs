@@ -190,7 +190,7 @@ impl Section {
 fn write(write: Write) -> Event {
     Event::Write {
         write,
-        request: request(),
+        starts: starts(),
         stage: NEW_STAGE,
     }
 }
@@ -203,15 +203,15 @@ fn source(source: Source) -> Event {
 }
 
 fn package_by(origin: Origin) -> Event {
-    let mut request = request();
-    request.origin = origin;
+    let mut starts = starts();
+    starts.origin = origin;
     let source = Some(Source::Package { empty: false });
     Event::Write {
         write: Write {
             source,
             ..Write::default()
         },
-        request,
+        starts,
         stage: NEW_STAGE,
     }
 }
@@ -220,7 +220,7 @@ fn execute(action: Action, arguments: &str) -> Event {
     Event::Execute {
         action,
         arguments: arguments.into(),
-        request: request(),
+        starts: starts(),
     }
 }
 

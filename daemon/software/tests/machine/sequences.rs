@@ -2,8 +2,8 @@
 
 use wharf_frames::{Action, Cause, Failure, OperationId, Secret, StageId, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Code, Effect, Event, Instance, Kind, ObjectLink, Operation, Origin, Record,
-    Request, Resource, Rules, ShortId, Source, Transition, UpdateState, Write, changes,
+    ActivationPolicy, Code, Effect, Event, Instance, Kind, NewOperation, ObjectLink, Operation,
+    Origin, Record, Resource, Rules, ShortId, Source, Transition, UpdateState, Write, changes,
     operation::Phase, step,
 };
 
@@ -398,8 +398,8 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         Some(stage) if !dice.one_in(8) => stage,
         _ => StageId::from_bytes([0xee; 16]),
     };
-    let request = Request {
-        operation: fresh.operation,
+    let starts = NewOperation {
+        id: fresh.operation,
         origin: match dice.below(3) {
             2 => Origin::User(0),
             server => Origin::Server(ShortId(server as u16)),
@@ -408,10 +408,10 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     match dice.below(16) {
         0..3 => Event::Write {
             write: random_write(dice),
-            request,
+            starts,
             stage: fresh.stage,
         },
-        3..7 => random_execute(dice, request),
+        3..7 => random_execute(dice, starts),
         7 if dice.one_in(4) => Event::Delete,
         7 if dice.one_in(4) => Event::Cancel {
             operation,
@@ -453,21 +453,21 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
 
 /// What usually comes next, so that histories get far enough to be surprised.
 fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
-    let request = Request {
-        operation: fresh.operation,
+    let starts = NewOperation {
+        id: fresh.operation,
         origin: Origin::Server(ShortId(0)),
     };
     let execute = |action, arguments: &str| Event::Execute {
         action,
         arguments: arguments.as_bytes().to_vec(),
-        request,
+        starts,
     };
     let purge = Event::Execute {
         action: Action::Purge,
         arguments: Vec::new(),
-        request: Request {
+        starts: NewOperation {
             origin: Origin::User(0),
-            ..request
+            ..starts
         },
     };
     let Some(operation) = instance.operation().map(|operation| operation.id) else {
@@ -481,9 +481,9 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                         false => Action::Activate,
                     },
                     arguments: Vec::new(),
-                    request: Request {
+                    starts: NewOperation {
                         origin: Origin::User(0),
-                        ..request
+                        ..starts
                     },
                 }
             }
@@ -503,7 +503,7 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
             }
             _ => Event::Write {
                 write: random_write(dice),
-                request,
+                starts,
                 stage: fresh.stage,
             },
         };
@@ -552,7 +552,7 @@ fn random_write(dice: &mut Dice) -> Write {
     }
 }
 
-fn random_execute(dice: &mut Dice, request: Request) -> Event {
+fn random_execute(dice: &mut Dice, starts: NewOperation) -> Event {
     let action = match dice.below(6) {
         0 | 1 => Action::Install,
         2 | 3 => Action::Uninstall,
@@ -568,7 +568,7 @@ fn random_execute(dice: &mut Dice, request: Request) -> Event {
     Event::Execute {
         action,
         arguments: arguments.as_bytes().to_vec(),
-        request,
+        starts,
     }
 }
 

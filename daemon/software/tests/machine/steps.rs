@@ -2,7 +2,7 @@
 
 use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    Event, Instance, Origin, Record, Refusal, Request, Resource, Rules, Source, Transition,
+    Event, Instance, NewOperation, Origin, Record, Refusal, Resource, Rules, Source, Transition,
     UpdateResult, Write, changes, step,
 };
 
@@ -12,7 +12,7 @@ pub(crate) fn execute(action: Action, arguments: &str) -> Event {
     Event::Execute {
         action,
         arguments: arguments.as_bytes().to_vec(),
-        request: request(),
+        starts: starts(),
     }
 }
 
@@ -21,9 +21,9 @@ pub(crate) fn by_user(action: Action) -> Event {
     Event::Execute {
         action,
         arguments: Vec::new(),
-        request: Request {
+        starts: NewOperation {
             origin: Origin::User(0),
-            ..request()
+            ..starts()
         },
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn uninstall(arguments: &str) -> Event {
 pub(crate) fn write(write: Write) -> Event {
     Event::Write {
         write,
-        request: request(),
+        starts: starts(),
         stage: NEW_STAGE,
     }
 }
@@ -56,14 +56,14 @@ pub(crate) fn good_uri() -> Event {
 }
 
 pub(crate) fn write_package(origin: Origin) -> Event {
-    let mut request = request();
-    request.origin = origin;
+    let mut starts = starts();
+    starts.origin = origin;
     Event::Write {
         write: Write {
             source: Some(Source::Package { empty: false }),
             ..Write::default()
         },
-        request,
+        starts,
         stage: NEW_STAGE,
     }
 }
