@@ -3,7 +3,7 @@
 //! An input is news of a server, a report of a task, a request of a local user, a clock that was set, or a signal.
 //! The agent stores the new state of the instance first, then answers and notifies, then acts:
 //!
-//! - `serve`: requests of the servers, by object; `pushes`: the way of the blocks of a Package; `local`: requests of a local user;
+//! - `requests`: requests of the servers, by object; `pushes`: the way of the blocks of a Package; `local`: requests of a local user;
 //! - `commit`: an event, stored, answered, told;
 //! - `act`: the effects, each in a task of its own, and the gate before them;
 //! - `device`: what the device has, asked whenever somebody else may have changed it; `leftovers`: files of no instance;
@@ -16,7 +16,7 @@ mod device;
 mod leftovers;
 mod local;
 mod pushes;
-mod serve;
+mod requests;
 mod signals;
 mod standing;
 mod story;
@@ -243,14 +243,14 @@ impl Agent {
     /// Does all that follows from what happened, before it waits again: a request may put an operation into the
     /// gate, and what the gate lets through is told to the servers.
     async fn settle(&mut self) {
-        self.serve().await;
+        self.answer_requests().await;
         while self.ask_gate() {
-            self.serve().await;
+            self.answer_requests().await;
         }
     }
 
-    /// Handles outputs until no server has an output.
-    async fn serve(&mut self) {
+    /// Answers requests until no server has one.
+    async fn answer_requests(&mut self) {
         while let Some((key, request)) = self.next_request().await {
             self.answer(key, request);
         }
