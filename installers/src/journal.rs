@@ -418,6 +418,36 @@ mod tests {
         }
     }
 
+    /// As the release before transactions wrote it.
+    #[test]
+    fn a_record_with_the_order_of_an_older_release_is_read() {
+        let acme = || PackageName::new("acme").unwrap();
+        let install = "8200a200500101010101010101010101010101010101a300a4006461636d650161310263616c6c0303\
+            0158200909090909090909090909090909090909090909090909090909090909090909\
+            0205";
+        for (hex, order) in [
+            (install, job(State::Attempted).order),
+            ("8201a1006461636d65", Order::Remove(acme())),
+            ("8202a1006461636d65", Order::Activate(acme())),
+            ("8203a1006461636d65", Order::Deactivate(acme())),
+            ("8204a1006461636d65", Order::Purge(acme())),
+        ] {
+            for (flag, cut_off) in [("f4", false), ("f5", true)] {
+                let record = format!(
+                    "a90001015002020202020202020202020202020202020703{hex}048201a00581a2006162010406a5\
+                     006461636d6501613102f404f405f407{flag}08{flag}"
+                );
+                let expected = Job {
+                    order: order.clone(),
+                    cut_off,
+                    adopts: cut_off,
+                    ..job(State::Attempted)
+                };
+                assert_eq!(decode::<Job>(&from_hex(&record)).unwrap(), expected);
+            }
+        }
+    }
+
     #[test]
     fn a_record_of_a_newer_format_is_told_and_left() {
         let folder = tempfile::tempdir().unwrap();
