@@ -1,5 +1,5 @@
-//! One attempt of a download: a wharf-fetch that writes into the installer's descriptor, and
-//! what it reports on the way. Knows no instance, and never tries twice.
+//! One attempt of a download: wharf-fetch writes into the installer's descriptor and reports its progress. An attempt
+//! knows no instance, and is never repeated here.
 
 use std::{
     io,
@@ -19,12 +19,12 @@ use crate::{frame_socket::FrameSocket, installer::Staged, work::Context};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is to be fetched, and where to.
+/// The parameters of an attempt.
 #[derive(Debug)]
 pub struct Attempt {
-    /// What the journal is told that it is for.
+    /// The subject of its journal lines.
     pub subject: Subject,
-    /// The file it goes into.
+    /// The file to write.
     pub staged: Staged,
     /// Package URI.
     pub uri: Secret,
@@ -32,20 +32,20 @@ pub struct Attempt {
     pub user_name: Option<Secret>,
     /// Resource 15.
     pub password: Option<Secret>,
-    /// Where an earlier attempt stopped.
+    /// The end of an earlier attempt.
     pub resume: Option<Resume>,
-    /// The limits of time.
+    /// The time limits.
     pub limits: Limits,
 }
 
-/// How an attempt failed.
+/// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// Why.
+    /// The failure.
     pub failure: Failure,
-    /// The origin asked to wait so many seconds.
+    /// The wait that the origin asked for, in seconds.
     pub retry_after: Option<u64>,
-    /// So many bytes are on disk; none when it is not known, and what was reported last holds.
+    /// The number of durable bytes; none if it is not known, and the last report holds.
     pub durable: Option<u64>,
     /// The download is retried for any cause, because it waits for running downloads.
     pub gives_way: bool,
@@ -63,7 +63,7 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
-    /// The download only lacks the room that earlier downloads need.
+    /// A download that lacks only the room that earlier downloads need.
     pub fn giving_way(failure: Failure) -> Self {
         Self {
             gives_way: true,
@@ -72,8 +72,8 @@ impl Failed {
     }
 }
 
-/// How wharf-fetch is reached: by the socket at which systemd starts one for each connection, as a user of its
-/// own; where there is none, as a child.
+/// Starts wharf-fetch. systemd starts one for each connection to its socket, as its own user. Without the socket,
+/// wharfd starts it as a child.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     socket: PathBuf,
@@ -81,7 +81,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// That of this root; as a child, the program that lies beside this one.
+    /// The socket of this root, and the program in the folder of wharfd.
     pub fn new(root: &Path, own: &Path) -> Self {
         Self {
             socket: root.join("run/wharf-fetch.sock"),
@@ -90,9 +90,8 @@ impl Fetcher {
     }
 
     /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `each_second` is called
-    /// during it. Returns the length of the package.
-    /// Dropping the future ends wharf-fetch, which ends when its socket closes. When wharfd is to end,
-    /// wharf-fetch is asked to make durable what it has, and to say how much that is.
+    /// during it. Returns the length of the package. wharf-fetch ends when the future is dropped, which closes its
+    /// socket. When wharfd ends, wharf-fetch first makes its bytes durable and reports their number.
     pub async fn run(
         &self,
         context: &Context,
@@ -101,7 +100,7 @@ impl Fetcher {
         mut each_second: impl FnMut(),
     ) -> Result<u64, Failed> {
         let staged = attempt.staged;
-        // The file may have been cut to less than we remember, never to more.
+        // The file may be shorter than the stored length, never longer.
         let resume = attempt.resume.filter(|resume| resume.offset == staged.kept);
         let request = fetch::Request {
             uri: attempt.uri,
@@ -126,7 +125,7 @@ impl Fetcher {
                 }
                 () = context.until_ending(), if !finishing => {
                     finishing = true;
-                    let _ = socket.finish(); // it is gone already: its last word says so
+                    let _ = socket.finish(); // it may have ended: its last report says so
                     continue;
                 }
             };
@@ -151,12 +150,16 @@ impl Fetcher {
                     });
                 }
                 Ok((event, _)) => report(event)?,
-                Err(error) => return Err(unavailable(format!("wharf-fetch broke off: {error}"))),
+                Err(error) => {
+                    return Err(unavailable(format!(
+                        "wharf-fetch ended without a result: {error}"
+                    )));
+                }
             }
         }
     }
 
-    /// The descriptor is ours no longer when this returns: the seal waits for its last writer.
+    /// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
     async fn start(&self, request: &fetch::Request, file: OwnedFd) -> Result<FrameSocket, Failed> {
         let socket = self.connect().await?;
         let sent = socket
@@ -172,7 +175,7 @@ impl Fetcher {
                 self.spawn().map_err(|error| {
                     let program = self.program.display();
                     unavailable(format!(
-                        "cannot start {program}: {error}. Is wharfd installed whole?"
+                        "cannot start {program}: {error}. Is wharfd installed completely?"
                     ))
                 })
             }

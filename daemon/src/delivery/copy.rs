@@ -1,5 +1,5 @@
-//! A package that a local user hands over as an open file, copied into root's file, where it is judged as what a
-//! server pushes is.
+//! A package that a local user passes as an open file. It is copied into the staged file, and verified like a pushed
+//! one.
 
 use std::{fs::File, os::unix::fs::FileExt as _};
 
@@ -12,10 +12,10 @@ use crate::{
     work::{Context, not_stored},
 };
 
-/// So much is copied before the agent's other work has its turn.
+/// The number of bytes that are copied before other tasks run.
 const AT_ONCE: usize = 64 * 1024;
 
-/// A package in a file of somebody else, who may still change it: what counts is what was copied.
+/// A package in a file of another user, who may still change it: only the copy counts.
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
@@ -24,15 +24,15 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    /// Takes a regular file: anything else may never end, or never answer.
+    /// Accepts only a regular file: reading anything else may block or never end.
     pub fn new(file: File, signature: Option<Vec<u8>>) -> Result<Self, Refused> {
         let metadata = file.metadata();
         let metadata = metadata.map_err(|error| {
-            Refused::BadRequest(format!("the file cannot be looked at: {error}"))
+            Refused::BadRequest(format!("cannot read the properties of the file: {error}"))
         })?;
         if !metadata.is_file() {
             return Err(Refused::BadRequest(
-                "the package is no regular file: copy it into one".to_owned(),
+                "the package is not a regular file: copy it into one".to_owned(),
             ));
         }
         Ok(Self {
@@ -42,12 +42,12 @@ impl LocalFile {
         })
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the file is empty.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Copies it. What comes back ends the operation.
+    /// Copies it. Returns the event that ends the operation.
     pub async fn copy(self, context: &Context, operation: OperationId, stage: StageId) -> Event {
         match self.try_copy(context, operation, stage).await {
             Ok(()) => Event::PackageWritten { operation },

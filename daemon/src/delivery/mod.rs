@@ -1,10 +1,10 @@
-//! How a package comes into root's file: fetched, or pushed by the server. Knows when to try again and where
-//! to go on, and no package format.
+//! Delivers a package into the staged file: a download, a push of a server, or a local file. It decides when to retry
+//! and where to resume. It knows no package format.
 //!
-//! - [`pull`]: attempts, while a download has its turn; [`attempt`]: one of them, by wharf-fetch.
-//! - [`room`]: the disk space that parallel downloads leave to each other.
-//! - [`push`]: the blocks of a Write; [`copy`]: a file that a local user hands over.
-//! - [`seal`]: the question whether what came is what it should be.
+//! - [`pull`]: the attempts of a download during its turn; [`attempt`]: one attempt by wharf-fetch.
+//! - [`room`]: the disk space that parallel downloads share.
+//! - [`push`]: the blocks of a Write; [`copy`]: the file of a local user.
+//! - [`seal`]: asks for the verdict on the file.
 
 pub mod attempt;
 pub mod copy;
@@ -15,7 +15,7 @@ pub mod seal;
 
 pub use attempt::Fetcher;
 
-/// How far a download is.
+/// The progress of a download.
 fn percent(bytes: u64, total: u64) -> u8 {
     let percent = u128::from(bytes) * 100 / u128::from(total.max(1));
     percent.min(100) as u8

@@ -1,5 +1,5 @@
 //! A download from a Package URI during its turn: attempts until the package is complete or the next one has to wait.
-//! Each is counted before it is made, and resumes at the end of the one before.
+//! Each attempt is counted before it is made, and resumes the one before.
 
 use std::{cell::Cell, time::Duration};
 
@@ -26,20 +26,20 @@ use crate::{
     work::{Context, not_stored},
 };
 
-/// So many attempts without [`DURABLE_EVERY`](wharf_frames::fetch::DURABLE_EVERY) new bytes, and an operator is needed: a package that never arrives
-/// must not eat a data plan.
+/// The number of attempts without [`DURABLE_EVERY`](wharf_frames::fetch::DURABLE_EVERY) new bytes, after which an
+/// operator is needed: a package that never arrives must not use up a data plan.
 pub const ATTEMPT_LIMIT: u32 = 8;
 
 /// A download that the gate let through.
 #[derive(Debug, Clone)]
 pub struct Pull {
-    /// The instance it is for.
+    /// The instance.
     pub instance: InstanceId,
     /// Its operation.
     pub operation: OperationId,
-    /// The package that is expected.
+    /// The expected package.
     pub package: Option<PackageName>,
-    /// The file it goes into.
+    /// The file to write.
     pub stage: StageId,
     /// Package URI.
     pub uri: Secret,
@@ -89,14 +89,14 @@ impl Pull {
             let download = self.download(context)?;
             if !download.whole {
                 if download.started_over && download.durable == 0 {
-                    discard(context, self.stage).await; // what was judged not to be sound
+                    discard(context, self.stage).await; // it failed verification
                     wharf_fault::point("pull.discarded");
                 }
                 self.try_once(context).await?;
             }
             if context.is_ending() || self.is_sound(context).await? {
                 return Ok(());
-            } // else once more, from the first byte
+            } // else retry once from the first byte
         }
     }
 
@@ -115,7 +115,7 @@ impl Pull {
             return Err(gave_up(&failed.failure).into());
         }
         if failed.gives_way {
-            discard(context, self.stage).await; // its first bytes would take room from the others
+            discard(context, self.stage).await; // its first bytes would use room of the others
         }
         Err(NotWhole::Later(self.later(context, attempts, &failed)))
     }
@@ -179,7 +179,7 @@ impl Pull {
         ended.map(drop)
     }
 
-    /// The file, cut to at most `keep` bytes. While the installer does not answer, Status Reason says so.
+    /// Opens the file, cut to at most `keep` bytes. Status Reason says so while the installer does not answer.
     async fn staged(&self, context: &Context, keep: u64) -> Result<Staged, Failure> {
         let mut was_silent = false;
         let staged = context.installer.stage(self.stage, keep, None, |why| {
@@ -198,8 +198,7 @@ impl Pull {
         context.waits_for(self.instance, self.operation, why);
     }
 
-    /// What is stored of the way, so that an attempt after a kill goes on there. That it cannot be stored
-    /// costs bytes and no truth, so the download goes on.
+    /// Stores the progress, so that a later attempt can resume. A failure costs only bytes, so the download continues.
     fn note(&self, context: &Context, progress: Progress) {
         let mut store = context.store.borrow_mut();
         let noted = match progress {
@@ -226,12 +225,12 @@ impl Pull {
             tracing::warn!(
                 MESSAGE_ID = message::NOT_STORED,
                 WHARF_OPERATION = %self.operation,
-                "the progress of a download is not stored: {error}"
+                "cannot store the progress of a download: {error}"
             );
         }
     }
 
-    /// Reports the time of the next attempt.
+    /// Reports the time of the next attempt. Returns the wait.
     fn later(&self, context: &Context, failed: u32, why: &Failed) -> Duration {
         let wait = context.timing.pause(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
@@ -240,7 +239,7 @@ impl Pull {
             WHARF_INSTANCE = self.instance.0,
             WHARF_OPERATION = %self.operation,
             WHARF_PACKAGE = self.package.as_ref().map(PackageName::as_str),
-            "instance {}: the download is tried again in {} s: {}",
+            "instance {}: the download is retried in {} s: {}",
             self.instance.0,
             wait.as_secs(),
             why.failure
@@ -254,8 +253,8 @@ impl Pull {
         wait
     }
 
-    /// A download that was continued may be a mixture, although its validator said otherwise. If it is judged
-    /// so, it is forgotten and fetched once from the start, before a server hears of it.
+    /// Whether the file is sound. A resumed download may mix two files, although the validator matched. If its
+    /// verification fails, it is deleted and downloaded once more from the start, without a report to the server.
     async fn is_sound(&self, context: &Context) -> Result<bool, Failure> {
         let download = self.download(context)?;
         if !download.continued || download.started_over {
@@ -269,7 +268,7 @@ impl Pull {
                     WHARF_INSTANCE = self.instance.0,
                     WHARF_OPERATION = %self.operation,
                     WHARF_PACKAGE = self.package.as_ref().map(PackageName::as_str),
-                    "instance {}: the download that was continued is begun again: {failure}",
+                    "instance {}: the resumed download failed verification and starts over: {failure}",
                     self.instance.0
                 );
                 let forgotten = context.store.borrow_mut().start_over(self.stage);
@@ -284,8 +283,8 @@ impl Pull {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The patience of the first question for the verdict: a few retries, since the download keeps its turn meanwhile. Without
-/// an answer, the seal asks again with the whole patience.
+/// The time limit of the first question for the verdict: a few retries, since the download keeps its turn meanwhile.
+/// Without an answer, the seal asks again with the whole time limit.
 fn short_patience(timing: &Timing) -> Duration {
     let pause = timing.retry.first.min(timing.retry.longest);
     (pause * 6).min(timing.verdict)
@@ -304,7 +303,7 @@ fn resume(download: &Download) -> Option<Resume> {
 }
 
 fn gave_up(last: &Failure) -> Failure {
-    // The Result is that of the last failure: connection lost stays connection lost.
+    // The Result of the last failure: a lost connection stays a lost connection.
     Failure::new(
         last.cause,
         format!(

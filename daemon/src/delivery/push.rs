@@ -1,5 +1,5 @@
-//! The blocks of a server's Write of Package, in order, into root's file. Each is answered when it is written,
-//! the last one when all are on disk.
+//! Writes the blocks of a server's Write of Package into the staged file. Each is answered after it is written, the
+//! last one after all are durable.
 
 use std::{fs::File, io::Write as _, time::Duration};
 
@@ -12,37 +12,37 @@ use crate::{
     work::{Context, Report, RequestKey},
 };
 
-/// So often in a row a push asks for its file in vain.
+/// The number of attempts in a row to open the file of a push.
 const STAGE_LIMIT: u32 = 8;
 
 /// One block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The request that brought it, and waits for an answer.
+    /// The request with this block, which waits for an answer.
     pub request: RequestKey,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// None follows.
+    /// Whether it is the last one.
     pub last: bool,
 }
 
 /// A push that the machine accepted.
 #[derive(Debug)]
 pub struct Push {
-    /// The instance it is for.
+    /// The instance.
     pub instance: InstanceId,
     /// Its operation.
     pub operation: OperationId,
-    /// The file it goes into.
+    /// The file to write.
     pub stage: StageId,
-    /// The whole length, as the server announced it: room for it is checked before the first byte.
+    /// The length that the server announced. The room for it is checked before the first byte.
     pub size: Option<u64>,
-    /// The blocks as they come. It ends when this is dropped.
+    /// The blocks. Dropping the sender ends the push.
     pub blocks: mpsc::Receiver<Block>,
 }
 
 impl Push {
-    /// Takes the blocks. Their answers, and the event that ends the operation, go to the agent.
+    /// Writes the blocks. Reports their answers and the end of the operation to the agent.
     pub async fn run(mut self, context: &Context) {
         let mut file = None;
         loop {
@@ -59,7 +59,7 @@ impl Push {
         }
     }
 
-    /// The next block; none when the server gave up.
+    /// The next block; none after a timeout.
     async fn next(&mut self, context: &Context) -> Option<Block> {
         let next = tokio::time::timeout(context.timing.push_idle, self.blocks.recv()).await;
         if next.is_err() {
@@ -89,7 +89,7 @@ impl Push {
         Ok(())
     }
 
-    /// Without a block to answer, the server stayed silent for too long.
+    /// Ends the push. Without an answer the server was silent for too long.
     fn end(&self, context: &Context, answers: Option<(RequestKey, Result<(), Failure>)>) {
         let operation = self.operation;
         let event = match &answers {
@@ -111,7 +111,7 @@ impl Push {
     }
 }
 
-/// Why a push ends that nobody goes on with.
+/// The failure of a push that cannot continue.
 pub fn abandoned() -> Failure {
     Failure::new(
         Cause::PushAbandoned,
@@ -119,7 +119,7 @@ pub fn abandoned() -> Failure {
     )
 }
 
-/// Opens the file, for so many bytes where that is known.
+/// Opens the file, for this number of bytes if it is known.
 pub(super) async fn open(
     context: &Context,
     stage: StageId,
@@ -133,7 +133,7 @@ pub(super) async fn open(
     })
 }
 
-/// An installer that is being restarted is back in a moment, for which a server waits.
+/// Retries for a moment, for an installer that restarts: the server waits.
 async fn staged(context: &Context, stage: StageId, size: Option<u64>) -> Result<Staged, Failure> {
     let mut in_vain = 0;
     loop {
@@ -146,7 +146,7 @@ async fn staged(context: &Context, stage: StageId, size: Option<u64>) -> Result<
     }
 }
 
-/// The staged file while bytes come.
+/// The staged file, open for writing.
 pub(super) struct Open {
     file: File,
     room: u64,
@@ -164,7 +164,7 @@ impl Open {
         self.file.write_all(bytes).map_err(not_written)
     }
 
-    /// Waits in a thread, since a slow flash may take seconds.
+    /// Syncs the file in a thread, since a slow flash may take seconds.
     pub(super) async fn finish(self) -> Result<(), Failure> {
         let synced = tokio::task::spawn_blocking(move || self.file.sync_all()).await;
         synced

@@ -1,6 +1,5 @@
-//! Room for parallel downloads. The installer grants each file all the space that is free then, since only the origins
-//! know how long the packages are. A download that does not fit beside earlier ones gives up its turn at its first
-//! byte.
+//! The room for parallel downloads. The installer grants each file all free space, since only the origin knows the
+//! length of a package. A download that does not fit beside earlier ones gives up its turn at its first byte.
 
 use std::{
     cell::RefCell,
@@ -29,19 +28,19 @@ struct Growing {
 /// Bytes of the running downloads.
 pub type Lengths = BTreeMap<StageId, u64>;
 
-/// An attempt's part of the room, until it is dropped.
+/// The room of one attempt, until this is dropped.
 #[derive(Debug)]
 pub struct Share {
     room: Room,
     stage: StageId,
     /// The length that the installer granted.
     limit: u64,
-    /// Bytes of the others that the installer counted for this grant.
+    /// The bytes of the others that the installer counted before this grant.
     counted: Lengths,
 }
 
 impl Room {
-    /// The current lengths. The installer is asked later, and counts at least as much.
+    /// The current lengths. The installer, asked later, counts at least as much.
     pub fn lengths(&self) -> Lengths {
         let running = self.0.borrow();
         let length = |(stage, file): (&StageId, &Growing)| (*stage, file.length());
@@ -73,11 +72,11 @@ impl Room {
 }
 
 fn look_at(file: &impl AsRawFd) -> Option<File> {
-    let way = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let opened = File::options()
         .read(true)
         .custom_flags(libc::O_PATH)
-        .open(way);
+        .open(path);
     opened.ok() // without it, the length at the start of the attempt is used
 }
 
@@ -89,7 +88,7 @@ impl Growing {
 }
 
 impl Share {
-    /// The origin sends a package of `total` bytes. Refused if that does not fit beside the need of the others.
+    /// Records that the origin sends `total` bytes. Fails if they do not fit beside the need of the others.
     pub fn expect(&self, total: Option<u64>) -> Result<(), Failure> {
         let mut running = self.room.0.borrow_mut();
         let still_needed = |(other, file): (&StageId, &Growing)| {
@@ -177,7 +176,7 @@ mod tests {
         assert_eq!(refused.detail.as_str(), told);
     }
 
-    /// Nobody reports the progress of the first download.
+    /// The progress of the first download is not reported.
     #[test]
     fn bytes_that_the_installer_counted_are_not_counted_again() {
         let room = Room::default();

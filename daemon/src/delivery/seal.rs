@@ -1,5 +1,5 @@
-//! The two questions to the installer about a file that nobody writes any more: whether it is a package that may be
-//! installed here, and to remove it.
+//! The two requests to the installer for a complete file: the verdict whether it may be installed here, and its
+//! removal.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wharf_journal::message;
 use crate::work::{Context, FOR_EVER, not_stored, outlasts_a_restart};
 
 /// Asks for a verdict until the installer gives one, for at most `patience`. A keyring that cannot be read, for
-/// example, is not the package's fault. `waits` gets the reason of the delay.
+/// example, is not the fault of the package. `waits` gets the reason of the delay.
 pub async fn seal(
     context: &Context,
     stage: StageId,
@@ -23,7 +23,7 @@ pub async fn seal(
     let package = context.until_answered(patience, ask, |failure, in_vain| {
         tracing::warn!(
             MESSAGE_ID = message::INSTALLER_NOT_REACHED,
-            "the installer cannot judge the file {stage} now: {failure}"
+            "the installer cannot verify the file {stage} now: {failure}"
         );
         if outlasts_a_restart(in_vain) {
             waits(format!("a verdict: {failure}").into());
@@ -34,7 +34,7 @@ pub async fn seal(
     Ok(package)
 }
 
-/// Asks until it is done: the file would take room for ever. A refusal means that it is not ours to remove.
+/// Asks until the file is removed, since it uses room. A refusal means that it is not ours to remove.
 pub async fn discard(context: &Context, stage: StageId) {
     let discarded = context.until_answered(
         FOR_EVER,

@@ -395,7 +395,7 @@ fn a_package_is_kept_and_says_why_it_cannot_be_judged_until_the_keyring_is_mende
     let journal = set.gateway.daemon().errors();
     wait_until("asking for a verdict again and again", || {
         let lines = journal.all().into_iter();
-        let in_vain = lines.filter(|line| line.contains("cannot judge the file"));
+        let in_vain = lines.filter(|line| line.contains("cannot verify the file"));
         (in_vain.count() > 15).then_some(())
     });
     set.wait_for("2/0");
