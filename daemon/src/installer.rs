@@ -1,5 +1,5 @@
-//! wharfd's side of the job socket: each question on a connection of its own, each answer taken apart
-//! into what was wanted, a refusal, or "not now". Knows no instance and no state.
+//! The client of the job socket: one connection for each question. An answer is a value, a refusal, or "not now". It
+//! knows no instance and no state.
 
 use std::{
     os::fd::OwnedFd,
@@ -16,43 +16,43 @@ use wharf_journal::message;
 
 use crate::frame_socket::{FrameSocket, SocketError};
 
-/// An installer that is silent for so long is stuck: it gives a package two minutes for each of two looks.
+/// The time limit of an answer. The installer itself takes at most two minutes for each of its two inspections of a
+/// package.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// After so long a silence it is said: systemd's socket takes questions also while no installer can start.
+/// The silence after which wharfd reports it. systemd's socket accepts questions even if the installer cannot start.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// The same where a package is to be judged.
+/// The same for a package to be verified.
 const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
 
-/// What to do about it.
+/// The remedy.
 pub const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
 
-/// The installer, by its socket. It starts with the first question and is gone when idle, so every
-/// question connects anew.
+/// The installer, by its socket. It starts with the first question and ends when idle, so each question connects anew.
 #[derive(Debug, Clone)]
 pub struct Installer {
     socket: PathBuf,
 }
 
-/// A file in root's folder, open for writing.
+/// A staged file, open for writing.
 #[derive(Debug)]
 pub struct Staged {
     /// Write-only.
     pub file: OwnedFd,
-    /// So many bytes are in it.
+    /// The number of bytes in it.
     pub kept: u64,
-    /// It may become so long.
+    /// The largest length that it may have.
     pub limit: u64,
 }
 
-/// Why a question was not answered with what was wanted.
+/// The reason why a question got no result.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDone {
-    /// No, for good.
+    /// The installer refused.
     #[error("{0}")]
     Refused(Failure),
-    /// Not now; asking again may succeed.
+    /// The installer cannot answer now. A retry may succeed.
     #[error("{0}")]
     Later(Failure),
 }
@@ -81,7 +81,7 @@ impl Installer {
         }
     }
 
-    /// The package manager that it drives.
+    /// The name of its package manager.
     pub async fn backend(&self) -> Result<Text, NotDone> {
         match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
             (Reply::Hello { backend, .. }, _) => Ok(backend),
@@ -89,7 +89,7 @@ impl Installer {
         }
     }
 
-    /// Opens a staged file, cut to at most `keep` bytes. `silent` is told what is waited for where no answer comes.
+    /// Opens a staged file, cut to at most `keep` bytes. `silent` gets the reason if no answer comes for a while.
     pub async fn stage(
         &self,
         stage: StageId,
@@ -104,7 +104,7 @@ impl Installer {
         }
     }
 
-    /// Has the file judged. `silent` as above.
+    /// Asks for the verdict on a file. `silent` as above.
     pub async fn seal(
         &self,
         stage: StageId,
@@ -119,7 +119,7 @@ impl Installer {
         }
     }
 
-    /// Has the file removed, if there is one.
+    /// Removes a file, if it exists.
     pub async fn discard(&self, stage: StageId) -> Result<(), NotDone> {
         match self.ask(Request::Discard { stage }).await? {
             (Reply::Done, _) => Ok(()),
@@ -127,7 +127,7 @@ impl Installer {
         }
     }
 
-    /// The files that there are, of whatever instance.
+    /// All staged files, of any instance.
     pub async fn staged(&self) -> Result<Vec<StageId>, NotDone> {
         match self.ask(Request::List).await? {
             (Reply::List { stages, .. }, _) => {
@@ -162,7 +162,7 @@ impl Installer {
         }
     }
 
-    /// What the device has of a package.
+    /// Reads what the device has of a package.
     pub async fn state(&self, package: PackageName) -> Result<Option<Found>, NotDone> {
         match self.ask(Request::State { package }).await? {
             (Reply::State(found), _) => Ok(found),
@@ -170,7 +170,7 @@ impl Installer {
         }
     }
 
-    /// Reports of a job, from how it stands now to its end.
+    /// Watches a job from now to its end.
     pub async fn watch(&self, operation: OperationId) -> Result<JobWatch, NotDone> {
         let connection = self.connect().await?;
         self.question(&connection, &Request::Watch { operation })
@@ -237,7 +237,7 @@ impl JobWatch {
     }
 }
 
-/// Waits for an answer, and calls `tell` when it has not come after `silence`.
+/// Waits for an answer. Calls `tell` if it has not come after `silence`.
 async fn noticing_silence<T>(
     silence: Duration,
     answer: impl Future<Output = T>,
@@ -265,10 +265,10 @@ fn not_done(socket: &Path, reply: Reply) -> NotDone {
         Reply::NotNow(failure) => NotDone::Later(failure),
         // An installer of another release, while an upgrade of wharfd lasts. The next one can answer.
         Reply::NotUnderstood(why) => later(format!(
-            "the installer does not know what it was asked ({why}): upgrade wharfd whole"
+            "the installer does not understand the question ({why}): upgrade all programs of wharfd"
         )),
         _ => later(format!(
-            "the installer at {} gave another answer than was asked for",
+            "the installer at {} sent an unexpected answer",
             socket.display()
         )),
     }

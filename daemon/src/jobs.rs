@@ -1,8 +1,8 @@
-//! One job of the installer, from asking for it to its end, whatever is restarted meanwhile. The installer
-//! does an operation once, so asking again is how to find out.
+//! One job of the installer from its request to its end, across restarts. The installer does an operation once, so
+//! repeating the request is the way to learn its state.
 //!
-//! The installer alone can cancel a job. A cancel is stored until the installer has answered it. If the installer does not
-//! have the job yet, the cancel is sent right after the job.
+//! Only the installer can cancel a job. A cancel is stored until the installer has answered it. If the installer does
+//! not have the job yet, the cancel is sent right after the job.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// A job that the gate let through.
 pub struct Job {
-    /// The instance it is for.
+    /// The instance.
     pub instance: InstanceId,
     /// Its operation.
     pub operation: OperationId,
@@ -76,7 +76,7 @@ impl Handover {
     fn end(&self, outcome: &Result<(), Failure>) {
         let wish = self.all.0.borrow_mut().remove(&self.operation);
         if let Some(wish) = wish.flatten() {
-            let _ = wish.send(outcome.clone()); // the caller is gone
+            let _ = wish.send(outcome.clone()); // the caller may have gone
         }
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Handover {
     }
 }
 
-/// Cancels a job by the installer, as soon as the installer has it and answers. One call at a time for each job.
+/// Cancels a job as soon as the installer has it and answers. Only one call at a time for each job.
 pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Failure> {
     match context.handovers.wish(operation) {
         Some(outcome) => outcome.await.unwrap_or_else(|_| {
@@ -102,7 +102,7 @@ pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Fai
 }
 
 impl Job {
-    /// Has it done. What comes back ends the operation.
+    /// Has the installer do it. Returns the event that ends the operation.
     pub async fn run(self, context: &Context) -> Event {
         match self.until_ended(context).await {
             Ok(outcome) => self.ended(outcome.failure, outcome.device),
@@ -110,7 +110,8 @@ impl Job {
         }
     }
 
-    /// Nothing was done. But the reason may be that the device is not as we believe: removed by hand, for example.
+    /// The end of a refused job. It includes the state of the device, which may differ from ours: a package may have
+    /// been removed by hand.
     async fn refused(self, context: &Context, failure: Failure) -> Event {
         let operation = self.operation;
         let Some(package) = self.package.clone() else {
@@ -131,8 +132,7 @@ impl Job {
         }
     }
 
-    /// There is no limit to asking: an earlier question may have started the job, so to stop asking would be to guess
-    /// how it ended.
+    /// Asks without a limit: an earlier request may have started the job, so its end would otherwise be unknown.
     async fn until_ended(&self, context: &Context) -> Result<Outcome, Failure> {
         let operation = self.operation;
         let outcome = context.until_answered(
@@ -142,7 +142,7 @@ impl Job {
                 tracing::warn!(
                     MESSAGE_ID = message::INSTALLER_NOT_REACHED,
                     WHARF_OPERATION = %operation,
-                    "the installer cannot tell about the job now: {failure}"
+                    "cannot ask the installer about the job now: {failure}"
                 );
                 if outlasts_a_restart(in_vain) {
                     let why = format!("the installer: {failure}").into();
@@ -153,13 +153,13 @@ impl Job {
         outcome.await
     }
 
-    /// The installer has the job.
+    /// Sends a cancel that came before the installer had the job.
     async fn cancel_if_unwanted(&self, context: &Context) -> Result<(), NotDone> {
         let mut outcome = Ok(());
         if self.handover.is_unwanted() {
             match context.installer.cancel(self.operation).await {
                 Err(NotDone::Refused(failure)) => outcome = Err(failure),
-                cancelled => cancelled?, // or again, after the job
+                cancelled => cancelled?, // else it is retried after the job
             }
         }
         self.handover.end(&outcome);
@@ -185,13 +185,13 @@ impl Job {
                     }
                     return Ok(outcome);
                 }
-                // So it is asked for again.
+                // The caller submits it again.
                 JobStatus::Unknown => return Err(NotDone::Later(forgotten())),
                 JobStatus::Open { phase, percent } => {
                     if !std::mem::replace(&mut is_told, true) {
                         context.report(self.instance, Event::Underway { operation });
                     }
-                    tracing::debug!(WHARF_OPERATION = %operation, "the job goes on: {phase:?}, {percent:?}");
+                    tracing::debug!(WHARF_OPERATION = %operation, "the job continues: {phase:?}, {percent:?}");
                     context.publisher.progress(operation, percent);
                 }
             }

@@ -1,5 +1,5 @@
-//! What the tasks of the agent share, and how they tell it what they did. A task acts for one stored effect
-//! and ends with the event that ends the effect. Only the agent changes an instance.
+//! The shared context of the agent's tasks, and their reports to the agent. A task acts for one stored effect and ends
+//! with the event that ends the effect. Only the agent changes an instance.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -21,66 +21,66 @@ use crate::{
     store::{EffectId, Store, StoreError},
 };
 
-/// Names a request of a server, for its answer.
+/// The key of a server's request, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
-    /// The account of the server that asks.
+    /// The account of the server.
     pub server: ShortId,
     /// The request, among those of this server.
     pub request: RequestId,
 }
 
-/// What a task tells the agent.
+/// A report of a task to the agent.
 #[derive(Debug)]
 pub enum Report {
-    /// Something happened to an instance.
+    /// An event of an instance.
     Event {
         /// The instance.
         instance: InstanceId,
-        /// The event. It is much larger than any other report.
+        /// The event, in a box since it is much larger than other reports.
         event: Box<Event>,
-        /// The request that is answered once the event is stored, before anybody is notified.
+        /// The request to answer after the event is stored and before anybody is notified.
         answers: Option<(RequestKey, Result<(), Failure>)>,
     },
-    /// A block of a push is in its file: the next one may come.
+    /// A block of a push is written: the next one may come.
     Block(RequestKey),
-    /// An effect is done that no event ends.
+    /// The end of an effect that no event ends.
     Done(EffectId),
     /// A download waits for its next attempt, and gives up its turn.
     TurnGivenUp(EffectId),
     /// The time of its next attempt has come.
     TurnWanted(EffectId),
-    /// What a waiting operation waited for may have come.
+    /// The gate may answer differently now.
     AskGate,
-    /// The device is to be looked at: wants to know about which software it can be asked.
+    /// Asks for the software that the installer can be asked about.
     Look(oneshot::Sender<Vec<(InstanceId, PackageName)>>),
 }
 
-/// What every task needs.
+/// The context of every task.
 #[derive(Clone)]
 pub struct Context {
-    /// The way to the installer.
+    /// The client of the installer.
     pub installer: Installer,
-    /// The way to wharf-fetch.
+    /// Starts wharf-fetch.
     pub fetcher: Fetcher,
-    /// Room for downloads that run at once.
+    /// The room for parallel downloads.
     pub room: Room,
     /// The jobs on their way to the installer.
     pub handovers: Handovers,
     /// The database. No task holds it over an await.
     pub store: Rc<RefCell<Store>>,
-    /// The way to the agent.
+    /// The channel to the agent.
     pub reports: UnboundedSender<Report>,
-    /// Where it is shown how far things are.
+    /// Publishes progress on the bus.
     pub publisher: Publisher,
-    /// How long things are waited for.
+    /// Time limits and pauses.
     pub timing: Timing,
-    /// Becomes true when wharfd is to end.
+    /// True when wharfd ends.
     pub ending: watch::Receiver<bool>,
 }
 
 impl Context {
-    /// Tells the agent what happened to an instance.
+    /// Reports an event of an instance.
     pub fn report(&self, instance: InstanceId, event: Event) {
         self.send(Report::Event {
             instance,
@@ -89,29 +89,29 @@ impl Context {
         });
     }
 
-    /// Tells the agent what an operation has to wait for.
+    /// Reports the reason why an operation waits.
     pub fn waits_for(&self, instance: InstanceId, operation: OperationId, why: Text) {
         self.report(instance, Event::Waiting { operation, why });
     }
 
-    /// Tells the agent.
+    /// Sends a report to the agent.
     pub fn send(&self, report: Report) {
-        let _ = self.reports.send(report); // the agent is going: so does this task
+        let _ = self.reports.send(report); // fails only when the agent ends
     }
 
-    /// Whether wharfd is to end: nothing new is begun then.
+    /// Whether wharfd ends: no new work begins then.
     pub fn is_ending(&self) -> bool {
         *self.ending.borrow()
     }
 
-    /// Waits until wharfd is to end.
+    /// Waits until wharfd ends.
     pub async fn until_ending(&self) {
         let mut ending = self.ending.clone();
-        let _ = ending.wait_for(|ending| *ending).await; // the agent is gone: that is the end, too
+        let _ = ending.wait_for(|ending| *ending).await; // the agent may have ended already
     }
 
-    /// Asks the installer until it says yes or no, for at most `patience`. `not_now` gets the reason of each attempt
-    /// without an answer, and how many there were.
+    /// Asks the installer until it accepts or refuses, for at most `patience`. `not_now` gets the reason and the number
+    /// of each attempt without an answer.
     pub async fn until_answered<T>(
         &self,
         patience: Duration,
@@ -123,10 +123,10 @@ impl Context {
     }
 }
 
-/// The patience of a question that must be answered.
+/// The time limit of a question that must be answered.
 pub const FOR_EVER: Duration = Duration::MAX;
 
-/// The pause before the last attempt is shortened, so that the patience ends on time.
+/// Shortens the last pause, so that the time limit holds.
 async fn until_answered<T>(
     patience: Duration,
     pause: impl Fn(u32) -> Duration,
@@ -151,8 +151,7 @@ async fn until_answered<T>(
     }
 }
 
-/// Whether it is to be told that the installer was asked in vain so often in a row: one that is being restarted is back
-/// in a moment.
+/// Whether to report that the installer did not answer this many times in a row: a restart of it takes only a moment.
 pub const fn outlasts_a_restart(in_vain: u32) -> bool {
     in_vain > 1
 }
@@ -166,12 +165,12 @@ pub fn not_stored(error: StoreError) -> Failure {
     Failure::new(cause, error.to_string())
 }
 
-/// A new name for an operation.
+/// A new id for an operation.
 pub fn operation_id() -> OperationId {
     OperationId::from_bytes(random())
 }
 
-/// A new name for a file.
+/// A new id for a staged file.
 pub fn stage_id() -> StageId {
     StageId::from_bytes(random())
 }

@@ -1,5 +1,5 @@
-//! The effects: each in a task of its own, from its commit to the event that ends it. And the gate, which is asked
-//! before any operation starts.
+//! The effects, each in a task from its commit to the event that ends it; and the gate, which every operation passes
+//! before it starts.
 
 use tokio::task::JoinHandle;
 use wharf_frames::{OperationId, StageId, Transaction};
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Agent {
-    /// Goes on where an earlier run was: what is pending is begun again, and the device is asked what it has.
+    /// Resumes the pending effects of an earlier run.
     pub(super) fn take_up(&mut self, pending: Vec<Pending>) {
         let due = |effect: &Pending| effect.effect.is_due(self.instances.get(&effect.instance));
         let (due, over): (Vec<Pending>, Vec<Pending>) = pending.into_iter().partition(due);
@@ -35,12 +35,12 @@ impl Agent {
         for effect in due {
             tracing::info!(
                 WHARF_INSTANCE = effect.instance.0,
-                "instance {}: taken up: {}",
+                "instance {}: resumed: {}",
                 effect.instance.0,
                 effect.effect
             );
             match effect.effect {
-                // The facts may be others than when it started.
+                // A pull passes the gate again: the facts may have changed.
                 Effect::StartPull { .. } => drop(self.pending.insert(effect.id, effect)),
                 _ => {
                     let (instance, operation) = (effect.instance, effect.effect.operation());
@@ -51,7 +51,7 @@ impl Agent {
         }
     }
 
-    /// Does what a transition wants done. What lasts is in `added`; the rest is done at once.
+    /// Acts on the effects of a transition. `added` are the stored ones; the others are done at once.
     pub(super) fn act(&mut self, effects: &[Effect], added: Vec<Pending>) {
         if effects.contains(&Effect::UpdateRegistration) {
             self.update_registration();
@@ -71,11 +71,11 @@ impl Agent {
         self.pending.insert(pending.id, pending);
     }
 
-    /// The task of an effect; an operation in the gate has none.
+    /// The task of an effect; none for an operation in the gate.
     fn task(&mut self, pending: &Pending) -> Option<JoinHandle<()>> {
         let instance = pending.instance;
         let task = match pending.effect.clone() {
-            // A delivery stops because its own effect is over (`forget`).
+            // `forget` stops the delivery, since its own effect is over.
             Effect::Queue { .. } | Effect::StopDelivery { .. } | Effect::UpdateRegistration => {
                 return None;
             }
@@ -130,7 +130,7 @@ impl Agent {
         }))
     }
 
-    /// The next attempt of a download passes the gate like the first one.
+    /// The next attempt of a download passes the gate, like the first one.
     pub(super) fn want_turn(&mut self, effect: EffectId) {
         if self.resting.remove(&effect) {
             self.tasks.remove(&effect);
@@ -187,23 +187,23 @@ impl Agent {
         })
     }
 
-    /// An effect is done that no event ends.
+    /// Ends an effect that no event ends.
     pub(super) fn done(&mut self, effect: EffectId) {
         let Some(pending) = self.pending.get(&effect) else {
             return;
         };
         let resolved = self.context.store.borrow_mut().resolve(pending);
         if let Err(error) = resolved {
-            // It is done again at the next start, and does no harm then.
+            // The next start repeats it, which does no harm.
             tracing::warn!(
                 MESSAGE_ID = message::NOT_STORED,
-                "an effect that is done stays pending: {error}"
+                "cannot store that an effect is done: {error}. The next start repeats it"
             );
         }
         self.forget(&[effect]);
     }
 
-    /// Effects that are over: their tasks have said their last word, or must not say it any more.
+    /// Forgets effects that are over, and stops their tasks.
     pub(super) fn forget(&mut self, over: &[EffectId]) {
         for id in over {
             self.resting.remove(id);
@@ -222,7 +222,7 @@ impl Agent {
         }
     }
 
-    /// Asks the gate about every operation that waits in it. Whether an instance changed by its answers.
+    /// Asks the gate about each operation that waits in it. Returns whether an instance changed.
     pub(super) fn ask_gate(&mut self) -> bool {
         let mut changed = false;
         for (waiting, operation) in self.waiting_in_the_gate() {
@@ -255,8 +255,8 @@ impl Agent {
         changed
     }
 
-    /// Accepted operations that have not started, and pulls before their next attempt, in the order of acceptance. The
-    /// first one that is asked about gets the free turn.
+    /// The accepted operations that have not started, and the pulls before their next attempt, in the order of
+    /// acceptance. The first one gets the free turn.
     fn waiting_in_the_gate(&self) -> Vec<(Pending, OperationId)> {
         let waiting = self.pending.values().filter_map(|pending| {
             let operation = match pending.effect {
@@ -274,7 +274,7 @@ impl Agent {
         waiting
     }
 
-    /// Number of downloads that have a turn.
+    /// The number of downloads that have a turn.
     fn downloading(&self) -> usize {
         let pulls = self.pending.values().filter(|pending| is_pull(pending));
         pulls
@@ -282,7 +282,7 @@ impl Agent {
             .count()
     }
 
-    /// Nothing passes the gate while its answers cannot be stored.
+    /// Closes the gate while its answers cannot be stored.
     fn rest_gate(&mut self, error: &StoreError) {
         tracing::error!(
             MESSAGE_ID = message::NOT_STORED,
@@ -317,14 +317,14 @@ impl Agent {
         )
     }
 
-    /// The attempts at a download that is not whole yet.
+    /// The attempts at a download that is not complete.
     fn attempts_in_vain(&self, stage: StageId) -> u32 {
         let download = self.context.store.borrow_mut().download(stage);
         let in_vain = download.ok().filter(|download| !download.whole);
         in_vain.map_or(0, |download| download.attempts)
     }
 
-    /// Another instance that has the same package in place.
+    /// Another instance with the same package in place.
     fn holder(&self, id: InstanceId, instance: &Instance) -> Option<InstanceId> {
         let package = &instance.package()?.name;
         let others = self.instances.iter().filter(|(other, _)| **other != id);

@@ -1,5 +1,4 @@
-//! An event, from the machine's answer to the server's: stored first, then answered, then told to observers,
-//! then done.
+//! An event: it is stored, then answered, then reported to observers; then its effects are done.
 
 use lwm2m::{Answer, Answered, ErrorCode, Input, Path, UpdateTiming};
 use wharf_frames::Failure;
@@ -23,11 +22,11 @@ use crate::{
 /// The schemes that wharf-fetch speaks.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
-/// The answer that waits for an event to be stored.
+/// The answer to send after an event is stored.
 pub(super) type Reply = Option<(RequestKey, Answer)>;
 
 impl Agent {
-    /// Takes the report of a task.
+    /// Handles a report of a task.
     pub(super) fn take(&mut self, report: Report) {
         match report {
             Report::Event {
@@ -48,12 +47,12 @@ impl Agent {
             Report::Done(effect) => self.done(effect),
             Report::TurnGivenUp(effect) => drop(self.resting.insert(effect)),
             Report::TurnWanted(effect) => self.want_turn(effect),
-            Report::AskGate => self.gate_rests = false, // it is asked before the next wait
+            Report::AskGate => self.gate_rests = false, // the loop asks the gate before its next wait
             Report::Look(software) => drop(software.send(self.idle_software())),
         }
     }
 
-    /// Something happened. A report that cannot be stored is retried.
+    /// Handles an event of a task. A report that cannot be stored is retried.
     fn report(&mut self, id: InstanceId, event: Event, reply: Reply) {
         let request = reply.as_ref().map(|(request, _)| *request);
         let code = match self.try_report(id, event.clone(), reply) {
@@ -63,7 +62,7 @@ impl Agent {
                 tracing::error!(
                     MESSAGE_ID = message::NOT_STORED,
                     WHARF_INSTANCE = id.0,
-                    "instance {}: what happened is not stored yet: {error}",
+                    "instance {}: cannot store an event: {error}. wharfd retries",
                     id.0
                 );
                 self.report_again(id, event);
@@ -75,7 +74,7 @@ impl Agent {
         }
     }
 
-    /// As [`Self::report`], once. Says whether the instance is there still.
+    /// Like [`Self::report`], without a retry. Returns false if the instance is deleted.
     pub(super) fn try_report(
         &mut self,
         id: InstanceId,
@@ -92,7 +91,7 @@ impl Agent {
         Ok(true)
     }
 
-    /// A server asks for something: the answer goes out once it is stored, or says why not.
+    /// Handles a request of a server. It is answered after it is stored, or refused with the reason.
     pub(super) fn request(
         &mut self,
         id: InstanceId,
@@ -105,8 +104,7 @@ impl Agent {
         }
     }
 
-    /// As [`Self::request`]. Where it is accepted and there is no answer, somebody else gives it; where it is refused and
-    /// an error comes back, the caller does.
+    /// Like [`Self::request`]. Without `answer` another part answers an accepted request. The caller answers an error.
     pub(super) fn try_request(
         &mut self,
         id: InstanceId,
@@ -155,7 +153,7 @@ impl Agent {
         }
     }
 
-    /// Stores a new instance, and answers.
+    /// Stores a new instance, and answers its Create.
     pub(super) fn commit_new(
         &mut self,
         id: InstanceId,
@@ -205,7 +203,7 @@ impl Agent {
         Ok(())
     }
 
-    /// What is pending for an instance and, as it is now, no longer to be done.
+    /// The pending effects of an instance that its new state makes superfluous.
     fn over(&self, id: InstanceId, new: Option<&Instance>) -> Vec<EffectId> {
         let of_instance = self.pending.values().filter(|known| known.instance == id);
         let over = of_instance.filter(|known| !known.effect.is_due(new));
@@ -227,7 +225,7 @@ impl Agent {
         }
     }
 
-    /// Tells the servers which resources changed, and the journal what a person wants to know.
+    /// Reports the changed resources to the servers and to the journal.
     fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         self.show_change(id, old, new);
         self.story.tell(id, old, new);
@@ -238,7 +236,7 @@ impl Agent {
                     .map(|resource| objects::software::path(id, resource))
                     .collect()
             }
-            // Who observes the object is told that it has other instances now.
+            // An observer of the object must see that its instances changed.
             _ => vec![Path::Object(objects::software::DEFINITION.id())],
         };
         if !paths.is_empty() {
@@ -246,14 +244,14 @@ impl Agent {
         }
     }
 
-    /// Tells the servers that any value may have changed since the last run: by a commit that was not told, or an upgrade
-    /// of the system.
+    /// Reports to the servers that any value may have changed since the last run: by a commit without a notification,
+    /// or by an upgrade of the system.
     pub(super) fn tell_what_changed_meanwhile(&mut self) {
         let all = objects::observable(&self.instances);
         self.tell_servers(&Input::MayHaveChanged(all));
     }
 
-    /// Tells the servers which instances there are.
+    /// Reports the instances of all objects to the servers.
     pub(super) fn update_registration(&mut self) {
         self.tell_servers(&Input::ObjectsChanged {
             instances: objects::instances(&self.instances),
@@ -267,7 +265,7 @@ impl Agent {
         }
     }
 
-    /// Answers a request, at the server that asked.
+    /// Answers a request at the server that sent it.
     pub(super) fn reply(&mut self, key: RequestKey, answer: Answer) {
         if let Some(server) = self.servers.get_mut(&key.server) {
             server.answer(key.request, answer);
@@ -280,8 +278,8 @@ impl Agent {
         Some((key.server, server.answered(key.request, answer)?))
     }
 
-    /// Retries a report that comes only once. The state of the device may have changed meanwhile, and is asked again. Each
-    /// other report is followed by a newer one.
+    /// Retries a report that no other one follows. The state of the device is read again instead, since it may have
+    /// changed.
     fn report_again(&self, id: InstanceId, event: Event) {
         let context = self.context.clone();
         let changes = self.changes.clone();
@@ -304,7 +302,7 @@ const fn policy(configured: Activation) -> ActivationPolicy {
     }
 }
 
-/// A refusal may itself be a result that the server reads: it is stored like any other, and answered with its code.
+/// A refusal may have a result that the server reads. Then it is stored, and answered with its code.
 fn refused(
     id: InstanceId,
     key: RequestKey,
@@ -320,7 +318,7 @@ fn refused(
     Ok((transition, Some((key, Answer::Error(code)))))
 }
 
-/// The server that requests this, or the operation that runs; none for a local user.
+/// The server that sent this request or started the running operation; none for a local user.
 fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
     let origin = match event {
         Event::Write { starts, .. } | Event::Execute { starts, .. } => Some(starts.origin),
@@ -332,7 +330,7 @@ fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
     }
 }
 
-/// The end of some work, or of a wait.
+/// The end of work or of a wait: nothing follows that would repeat it.
 const fn is_told_once(event: &Event) -> bool {
     matches!(
         event,
@@ -345,7 +343,7 @@ const fn is_told_once(event: &Event) -> bool {
     )
 }
 
-/// RFC 7252 5.9: too much to keep is 4.13, everything else is ours.
+/// RFC 7252 5.9: too large a package is 4.13. Any other failure is our own.
 fn answer_to_block(written: Result<(), Failure>) -> Answer {
     use wharf_frames::Cause::{DiskFull, Quota, TooLarge};
     match written {
@@ -361,7 +359,7 @@ fn not_stored(id: InstanceId, error: &StoreError) -> ErrorCode {
     tracing::error!(
         MESSAGE_ID = message::NOT_STORED,
         WHARF_INSTANCE = id.0,
-        "instance {}: a request is refused, since it cannot be stored: {error}",
+        "instance {}: a request is refused, because it cannot be stored: {error}",
         id.0
     );
     ErrorCode::InternalServerError

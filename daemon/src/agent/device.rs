@@ -1,5 +1,5 @@
-//! What the device has: asked at the start, and whenever somebody else may have changed it. A job's own end tells it by
-//! itself. One look follows the other, and none is broken off.
+//! Reads from the installer what the device has: at the start, and after another program may have changed it. The end
+//! of a job reports this itself. One reading ends before the next begins.
 
 use std::{collections::BTreeMap, mem, path::Path, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     work::{Context, Report},
 };
 
-/// Between two looks: what starts every second must not have the installer asked as often.
+/// The pause between two readings: a unit that starts every second must not cause as many.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Between two looks, where units change all the time and none of it matters.
+/// The longest pause, if units change all the time without any effect on the packages here.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Agent {
-    /// The software that the device can be asked about: while a job runs, its end tells.
+    /// The software to ask about. A job that runs reports its own software at its end.
     pub(super) fn idle_software(&self) -> Vec<(InstanceId, PackageName)> {
         let idle = self
             .instances
@@ -34,13 +34,13 @@ impl Agent {
     }
 }
 
-/// Looks at the device, now and whenever it changed, for as long as the agent runs.
+/// Reads the device now and after each change, as long as the agent runs.
 pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
     let (packages, root) = (changes.clone(), root.to_owned());
     tokio::task::spawn_local(async move {
         let Err(error) = packages.watch_packages(&root).await;
         tracing::info!(
-            "packages that are changed by hand are seen at the next start only: {error}"
+            "cannot watch the package database: {error}. Packages that are changed by hand are noticed at the next start"
         );
     });
     tokio::task::spawn_local(look_again_and_again(changes, context));
@@ -50,7 +50,7 @@ async fn look_again_and_again(changes: LocalChanges, context: Context) {
     let mut looks = Looks::new(context.timing.in_part);
     let mut pause = PAUSE;
     let mut in_vain = 0;
-    let mut change = Some(Change::Packages); // what wharfd has not seen
+    let mut change = Some(Change::Packages); // changes while wharfd did not run
     let mut latest = Instant::now();
     loop {
         if change.is_some() {
@@ -82,14 +82,14 @@ async fn look_again_and_again(changes: LocalChanges, context: Context) {
     }
 }
 
-/// Nothing once the agent is gone.
+/// None after the agent has ended.
 async fn idle_software(context: &Context) -> Option<Vec<(InstanceId, PackageName)>> {
     let (sender, software) = oneshot::channel();
     context.send(Report::Look(sender));
     software.await.ok()
 }
 
-/// After a look, the time for which no change of a unit leads to another: it doubles while they change nothing here.
+/// The pause before a change of units leads to the next reading. It doubles while they change no package here.
 fn next_pause(pause: Duration, change: Option<Change>, is_news: bool) -> Duration {
     match (is_news, change) {
         (true, _) => PAUSE,
@@ -98,7 +98,7 @@ fn next_pause(pause: Duration, change: Option<Change>, is_news: bool) -> Duratio
     }
 }
 
-/// What was seen, and what is still to be looked at.
+/// The last readings, and the software that is still to be read.
 struct Looks {
     /// As in [`crate::config::Timing::in_part`].
     in_part: Duration,
@@ -117,14 +117,14 @@ impl Looks {
         }
     }
 
-    /// All of it is to be looked at.
+    /// Begins to read all of this software.
     fn begin(&mut self, software: Vec<(InstanceId, PackageName)>) {
         let is_there = |id: &InstanceId| software.iter().any(|(known, _)| known == id);
         self.in_part_since.retain(|id, _| is_there(id));
         self.open = software;
     }
 
-    /// Asks about each that is open, once; what cannot be told yet stays open. Says whether there was news.
+    /// Asks once about each open package. One without an answer stays open. Returns whether there was news.
     async fn go_on(
         &mut self,
         ask: impl AsyncFn(PackageName) -> Result<Option<Found>, NotDone>,
@@ -141,14 +141,15 @@ impl Looks {
                 Err(NotDone::Refused(failure)) => tracing::warn!(
                     WHARF_INSTANCE = id.0,
                     WHARF_PACKAGE = name.as_str(),
-                    "what the device has of {name} is not known: {failure}"
+                    "cannot read what the device has of {name}: {failure}"
                 ),
             }
         }
         is_news
     }
 
-    /// What is there in part, and was not a moment ago, is soon whole or gone: somebody's dpkg runs.
+    /// Whether to report this. Software that is newly installed in part is soon complete or gone: a package manager
+    /// runs.
     fn may_be_told(&mut self, id: InstanceId, has: Option<&Found>) -> bool {
         if has.is_none_or(Found::is_whole) {
             self.in_part_since.remove(&id);
@@ -159,7 +160,7 @@ impl Looks {
         is_told || since.elapsed() >= self.in_part
     }
 
-    /// Says whether it is news.
+    /// Records a report. Returns whether it is news.
     fn note(&mut self, id: InstanceId, has: Option<&Found>) -> bool {
         self.told
             .insert(id, has.cloned())
@@ -200,7 +201,7 @@ mod tests {
         }))
     }
 
-    /// What was asked, what was told, and whether it was news.
+    /// The questions, the reports, and whether there was news.
     async fn go_on(
         looks: &mut Looks,
         answer: impl Fn(&PackageName) -> Looked,

@@ -1,5 +1,5 @@
-//! Files in root's folder that no instance knows, as after the database was lost: looked for once, at the start. Their
-//! verdicts are good for ever, so nothing else would remove them.
+//! Removes staged files that no instance knows, for example after the database was lost. Their verdicts never expire,
+//! so nothing else removes them. This happens once, at the start.
 
 use wharf_frames::StageId;
 
@@ -8,17 +8,17 @@ use crate::{
     work::{Context, FOR_EVER},
 };
 
-/// Has them removed. A file has its name in the database before it is there.
+/// Has them removed. The database has the id of a file before the file exists.
 pub(super) async fn discard(context: Context) {
     for stage in staged(&context).await {
         let is_known = context.store.borrow_mut().knows(stage);
         match is_known {
             Ok(true) => {}
             Ok(false) => {
-                tracing::info!("the file {stage} is of no instance: it is removed");
+                tracing::info!("removing the file {stage}, which belongs to no instance");
                 seal::discard(&context, stage).await;
             }
-            Err(error) => tracing::warn!("whose file {stage} is cannot be told: {error}"),
+            Err(error) => tracing::warn!("cannot look up the owner of the file {stage}: {error}"),
         }
     }
 }
@@ -27,10 +27,10 @@ async fn staged(context: &Context) -> Vec<StageId> {
     let staged = context.until_answered(
         FOR_EVER,
         async || context.installer.staged().await,
-        |failure, _| tracing::debug!("files of no instance are looked for later: {failure}"),
+        |failure, _| tracing::debug!("cannot list the staged files now: {failure}"),
     );
     staged.await.unwrap_or_else(|failure| {
-        tracing::warn!("files of no instance are not looked for: {failure}");
+        tracing::warn!("cannot list the staged files: {failure}");
         Vec::new()
     })
 }

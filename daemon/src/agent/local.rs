@@ -1,5 +1,5 @@
-//! What a local user asks for over D-Bus: the same events as a server's requests, through the same machine, so that
-//! the server sees them and is notified. And what of the agent is shown there.
+//! The requests of local users over D-Bus. They become the same events as a server's requests, so that the server is
+//! notified. Also publishes the state of the agent on D-Bus.
 
 use std::os::fd::OwnedFd;
 
@@ -22,14 +22,14 @@ use crate::{
     work::{Context, operation_id, stage_id},
 };
 
-/// The outcome of a cancel, as soon as there is one.
+/// The outcome of a cancel; none while it runs.
 pub(super) type Cancelled = watch::Receiver<Option<Result<(), Failure>>>;
 
-/// So many operations that have ended are shown.
+/// The number of ended operations on the bus.
 const ENDED_SHOWN: u32 = 16;
 
 impl Agent {
-    /// Answers once it is stored. A caller that is gone gets no answer.
+    /// Answers after the request is stored. The caller may have gone.
     pub(super) fn answer_local(&mut self, command: Command) {
         match command {
             Command::Instance {
@@ -54,8 +54,7 @@ impl Agent {
         }
     }
 
-    /// Cancels an operation. The installer alone can cancel a job that it has: it gives the answer, and the job reports
-    /// the end.
+    /// Cancels an operation. Only the installer can cancel a job that it has: it answers, and the job reports its end.
     fn cancel(
         &mut self,
         id: InstanceId,
@@ -80,7 +79,7 @@ impl Agent {
         });
     }
 
-    /// Cancels a job, or joins the cancel of it that runs or has succeeded.
+    /// Cancels a job, or joins an earlier cancel that runs or has succeeded.
     fn cancel_once(&mut self, id: InstanceId, user: u32, job: Operation) -> Cancelled {
         let accepted = &self.accepted;
         self.cancels.retain(|operation, cancelled| {
@@ -98,8 +97,8 @@ impl Agent {
         cancelled.clone()
     }
 
-    /// Cancels the job that was resumed, if a local user requested this before a restart and the installer has not
-    /// answered. An earlier effect of the instance has no job that the installer could cancel yet.
+    /// Cancels the resumed job, if a local user requested this before a restart and the installer has not answered. An
+    /// earlier effect of the instance has no job to cancel yet.
     pub(super) fn cancel_again(&mut self, id: InstanceId, resumed: Option<OperationId>) {
         let job = self.begun_job(id);
         let Some(job) = job.filter(|job| Some(job.id) == resumed) else {
@@ -109,11 +108,11 @@ impl Agent {
         match kept {
             Ok(None) => {}
             Ok(Some(user)) => drop(self.cancel_once(id, user, job)),
-            Err(error) => tracing::warn!("cannot read who cancelled the job: {error}"),
+            Err(error) => tracing::warn!("cannot read whether the job was cancelled: {error}"),
         }
     }
 
-    /// The operation of an instance that the gate let through to the installer.
+    /// The operation of an instance that has passed the gate to the installer.
     fn begun_job(&self, id: InstanceId) -> Option<Operation> {
         let busy = self.instances.get(&id).filter(|known| known.is_busy())?;
         let begun = busy.phase() == Some(Phase::Act);
@@ -176,7 +175,7 @@ impl Agent {
         }
     }
 
-    /// A refusal may itself be a result, which the server reads as after its own request.
+    /// A refusal may have a result, which the server reads as after its own request.
     fn refuse_locally(
         &mut self,
         id: InstanceId,
@@ -215,7 +214,7 @@ impl Agent {
     /// The messages of all servers go into one pipe.
     fn trace(&mut self, watcher: OwnedFd) -> Result<(), Refused> {
         if self.servers.is_empty() {
-            let why = "no server is configured, so there are no messages to show";
+            let why = "no server is configured, so there are no messages to trace";
             return Err(Refused::NotAllowed(why.to_owned()));
         }
         let refused = |error: &dyn std::error::Error| {
@@ -235,7 +234,7 @@ impl Agent {
         Ok(lines)
     }
 
-    /// Everything, at the start.
+    /// Publishes everything at the start.
     pub(super) fn show(&self) {
         for (id, instance) in &self.instances {
             self.context.publisher.instance(*id, Some(instance));
@@ -263,7 +262,7 @@ impl Agent {
         let operations = self.context.store.borrow_mut().operations(ENDED_SHOWN);
         match operations {
             Ok(operations) => self.context.publisher.operations(operations),
-            Err(error) => tracing::warn!("operations cannot be shown: {error}"),
+            Err(error) => tracing::warn!("cannot publish the operations: {error}"),
         }
     }
 }
@@ -276,16 +275,16 @@ fn write(user: u32, write: Write) -> Event {
     }
 }
 
-/// The answer while the installer does not answer: the caller does not wait for it.
+/// The answer to a cancel while the installer does not answer.
 fn noted(kind: Kind) -> Refused {
     let kind = kind.as_str();
     Refused::NotAllowed(format!(
-        "the installer does not answer: {LOOK}. It is told to cancel the {kind} as soon as it does"
+        "the installer does not answer: {LOOK}. wharfd cancels the {kind} as soon as it answers"
     ))
 }
 
-/// Has the installer cancel the job. Until it has answered, a restarted wharfd asks it again. A full disk does not stop
-/// the cancel.
+/// Asks the installer to cancel the job. wharfd stores the request until the answer, so that it survives a restart. A
+/// full disk does not stop the cancel.
 async fn cancel_job(
     context: &Context,
     id: InstanceId,

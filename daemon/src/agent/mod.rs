@@ -1,14 +1,15 @@
-//! The agent: one loop in which everything that happens to an instance happens, one thing after the other.
+//! The agent: one loop that handles all events of all instances, one after the other.
 //!
-//! An input is news of a server, a report of a task, a request of a local user, a clock that was set, or a signal.
-//! The agent stores the new state of the instance first, then answers and notifies, then acts:
+//! An input is an event of a server, a report of a task, a request of a local user, a change of the clock, or a signal.
+//! The agent first stores the new state of the instance, then answers and notifies, then acts:
 //!
-//! - `requests`: requests of the servers, by object; `pushes`: the way of the blocks of a Package; `local`: requests of a local user;
-//! - `commit`: an event, stored, answered, told;
-//! - `act`: the effects, each in a task of its own, and the gate before them;
-//! - `device`: what the device has, asked whenever somebody else may have changed it; `leftovers`: files of no instance;
-//! - `standing`: how wharfd stands, in one line and on the bus; `story`: what the journal is told of instances;
-//! - `signals`: what ends the agent.
+//! - `requests`: the requests of the servers, by object; `pushes`: the blocks of a Package; `local`: the requests of
+//!   local users;
+//! - `commit`: stores, answers and reports an event;
+//! - `act`: the effects, each in its own task, and the gate before them;
+//! - `device`: reads what the device has after another program may have changed it; `leftovers`: files of no instance;
+//! - `standing`: the state of wharfd in one line and on the bus; `story`: the journal lines of instances;
+//! - `signals`: the signals that end the agent.
 
 mod act;
 mod commit;
@@ -61,44 +62,44 @@ use pushes::Pushes;
 use signals::Signals;
 use story::Story;
 
-/// So long downloads may take to become durable.
+/// The time limit for downloads to become durable at the end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why the agent does not run.
+/// The reason why the agent does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The database cannot be used.
+    /// The database could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A server cannot be spoken with.
+    /// A server cannot be used.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A service of the kernel is not there.
+    /// A system call failed.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// The failed act.
         what: &'static str,
-        /// Why it failed.
+        /// The error.
         source: std::io::Error,
     },
 }
 
-/// What the agent needs to know of its surroundings.
+/// The surroundings of the agent.
 pub struct Surroundings {
-    /// Every path is below this folder.
+    /// Each path is below this folder.
     pub root: PathBuf,
-    /// This program, beside which the others lie.
+    /// This program. The others are in the same folder.
     pub program: PathBuf,
     /// The package that this program is in.
     pub own_package: PackageName,
 }
 
-/// Why an agent ended.
+/// The reason why an agent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It was told to.
+    /// A signal ended it.
     Terminate,
-    /// There is another configuration to go on with.
+    /// A new configuration is to be used.
     Reload,
 }
 
@@ -110,26 +111,26 @@ pub struct Agent {
     story: Story,
     device: Device,
     context: Context,
-    /// By their accounts.
+    /// The servers, by account.
     servers: BTreeMap<ShortId, Server>,
     instances: BTreeMap<InstanceId, Instance>,
-    /// What is accepted and has not ended, in the order of acceptance.
+    /// The operations that are accepted and have not ended, in the order of acceptance.
     accepted: Vec<(OperationId, Kind)>,
-    /// What is still to be done, in the order in which it was stored.
+    /// The pending effects, in the order in which they were stored.
     pending: BTreeMap<EffectId, Pending>,
-    /// What is being done.
+    /// The running tasks.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
-    /// The cancels of jobs that have not ended: one for each job.
+    /// The cancels of jobs that have not ended, one for each job.
     cancels: BTreeMap<OperationId, Cancelled>,
     /// The effects that wait for the next attempt of their download.
     resting: BTreeSet<EffectId>,
-    /// Where it is noted that the device is to be looked at.
+    /// The notices that the device may have changed.
     changes: LocalChanges,
     pushes: Pushes,
     reports: UnboundedReceiver<Report>,
-    /// What local users ask for.
+    /// The requests of local users.
     commands: mpsc::Receiver<bus::Command>,
-    /// An answer of the gate could not be stored: it is not asked until a while has passed.
+    /// An answer of the gate could not be stored: the gate stays closed for a pause.
     gate_rests: bool,
     end: watch::Sender<bool>,
     clock: ClockWatch,
@@ -137,7 +138,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Opens the database, and takes up what an earlier run left.
+    /// Opens the database, and resumes the work of an earlier run.
     pub fn start(settings: Settings, surroundings: Surroundings) -> Result<Self, AgentError> {
         let root = &surroundings.root;
         let mut store = Store::open(&Store::file(root))?;
@@ -165,7 +166,7 @@ impl Agent {
         tokio::task::spawn_local(leftovers::discard(context.clone()));
         let mut agent = Self {
             device: Device::of(root, &settings.device),
-            service_manager: system("cannot time signs of life", ServiceManager::new())?,
+            service_manager: system("cannot set the watchdog timer", ServiceManager::new())?,
             story: Story::default(),
             context,
             servers,
@@ -193,7 +194,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Runs until it is told to end, or to read its configuration again.
+    /// Runs until a signal ends it or requests a reload.
     pub async fn run(mut self) -> End {
         let mut last = ShortId(0);
         let end = loop {
@@ -219,7 +220,7 @@ impl Agent {
         end
     }
 
-    /// A configuration that cannot be used ends nothing that runs.
+    /// Whether to end. A reload with an invalid configuration changes nothing.
     fn may_end(&self, end: End) -> bool {
         if end == End::Terminate {
             return true;
@@ -228,7 +229,7 @@ impl Agent {
         if let Err(error) = &settings {
             tracing::error!(
                 MESSAGE_ID = message::CONFIGURATION_REFUSED,
-                "the old configuration stays: {error}"
+                "cannot reload: {error}. The old configuration stays"
             );
         }
         settings.is_ok()
@@ -240,8 +241,8 @@ impl Agent {
         }
     }
 
-    /// Does all that follows from what happened, before it waits again: a request may put an operation into the
-    /// gate, and what the gate lets through is told to the servers.
+    /// Handles all consequences of an input: a request may put an operation into the gate, and the servers are notified
+    /// of an operation that starts.
     async fn settle(&mut self) {
         self.answer_requests().await;
         while self.ask_gate() {
@@ -266,10 +267,10 @@ impl Agent {
         None
     }
 
-    /// The registrations and their observations stay, and effects stay pending: the next start takes them up. Downloads
-    /// say first how far they are.
+    /// Ends the agent. Registrations stay, and the next start resumes pending effects. Downloads first make their bytes
+    /// durable.
     async fn end(mut self) {
-        tracing::info!("ending: what is pending is taken up at the next start");
+        tracing::info!("ending: the next start resumes pending work");
         self.end.send_replace(true);
         self.servers.values_mut().for_each(Server::keep);
         let _ = tokio::time::timeout(END_LIMIT, self.downloads_ended()).await;
@@ -288,7 +289,7 @@ impl Agent {
     }
 }
 
-/// The servers that are configured.
+/// Starts the configured servers.
 fn start_servers(
     settings: &Settings,
     software: &BTreeMap<InstanceId, Instance>,
@@ -327,7 +328,7 @@ fn tell_clock() {
         tracing::warn!(
             MESSAGE_ID = message::CLOCK_NOT_SET,
             "the clock of this machine is not set: it is before the day that this wharfd was built on. Downloads by \
-             https wait until it is"
+             https wait until it is set"
         );
     }
 }
@@ -335,6 +336,6 @@ fn tell_clock() {
 fn note_clock(set: std::io::Result<()>) {
     match set {
         Ok(()) => tracing::info!("the clock was set"),
-        Err(error) => tracing::warn!("the clock is not watched: {error}"),
+        Err(error) => tracing::warn!("cannot watch the clock: {error}"),
     }
 }

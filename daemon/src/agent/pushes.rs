@@ -1,4 +1,4 @@
-//! The way of the blocks of a Package: each accepted push has a task, which writes them one after the other.
+//! The blocks of a Package. Each accepted push has a task that writes them, one after the other.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::{
     work::RequestKey,
 };
 
-/// The pushes that go on, and one that may begin.
+/// The running pushes, and the one that may begin.
 #[derive(Default)]
 pub(super) struct Pushes {
     open: BTreeMap<InstanceId, Blocks>,
-    /// A push that the machine is being asked about.
+    /// The push that the machine decides about.
     pub(super) expected: Option<Expected>,
 }
 
@@ -25,19 +25,19 @@ pub(super) enum Expected {
     /// From a server.
     Blocks {
         blocks: mpsc::Receiver<push::Block>,
-        /// The whole length, as the server announced it.
+        /// The length of the package, as the server announced it.
         size: Option<u64>,
     },
     /// From a local user.
     File(LocalFile),
 }
 
-/// The way of a server's blocks to the task that writes them.
+/// The channel of a server's blocks to the task that writes them.
 struct Blocks {
-    /// Blocks of another server do not belong to this push.
+    /// The server of this push. Blocks of other servers do not belong to it.
     server: ShortId,
     sender: mpsc::Sender<push::Block>,
-    /// The block that is being written, and not answered yet.
+    /// The block that is being written and not yet answered.
     unanswered: Option<RequestKey>,
 }
 
@@ -58,7 +58,7 @@ impl Agent {
         let refused = self.pushes.expected.take().is_some();
         stored?;
         if refused {
-            return Ok(()); // and answered
+            return Ok(()); // it is answered already
         }
         let push = Blocks {
             server: key.server,
@@ -71,11 +71,11 @@ impl Agent {
             bytes: block.bytes,
             last: block.last,
         };
-        self.go_on_with_push(instance, block)
+        self.continue_push(instance, block)
     }
 
-    /// A block without its push came too late, or wharfd was restarted in between (RFC 7959 2.9.2).
-    pub(super) fn go_on_with_push(
+    /// Continues a push. A block without a push came too late, or wharfd restarted before it (RFC 7959 2.9.2).
+    pub(super) fn continue_push(
         &mut self,
         instance: InstanceId,
         block: push::Block,
@@ -90,14 +90,14 @@ impl Agent {
         Ok(())
     }
 
-    /// A block has its answer.
+    /// Records that a block is answered.
     pub(super) fn close_block(&mut self, key: RequestKey) {
         for push in self.pushes.open.values_mut() {
             push.unanswered.take_if(|unanswered| *unanswered == key);
         }
     }
 
-    /// Ends the push. A block that was being written is answered, so that its request does not stay open.
+    /// Ends the push. Answers the block that was being written, so that its request does not stay open.
     pub(super) fn end_push(&mut self, instance: InstanceId) {
         let ended = self.pushes.open.remove(&instance);
         if let Some(key) = ended.and_then(|push| push.unanswered) {

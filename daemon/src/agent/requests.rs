@@ -83,7 +83,7 @@ impl Agent {
         }
     }
 
-    /// The first block asks the machine; the others go to the push that it accepted.
+    /// Handles a block. The first one asks the machine; later ones go to the accepted push.
     fn block(&mut self, key: RequestKey, path: Path, block: Block) {
         let instance = InstanceId(path.instance().unwrap_or(u16::MAX));
         let taken = match block.offset {
@@ -95,7 +95,7 @@ impl Agent {
                 };
                 self.begin_push(key, instance, write_event(key.server, write), block)
             }
-            _ => self.go_on_with_push(
+            _ => self.continue_push(
                 instance,
                 push::Block {
                     request: key,
@@ -145,7 +145,7 @@ impl Agent {
     ) -> Result<(), ErrorCode> {
         let (write, package) = objects::software::write(values)?;
         if package.is_some() {
-            return Err(ErrorCode::MethodNotAllowed); // Package is written to an instance that is there
+            return Err(ErrorCode::MethodNotAllowed); // Package can be written only to an existing instance
         }
         let taken: Vec<InstanceId> = self.instances.keys().copied().collect();
         let limit = usize::from(self.settings.max_instances);

@@ -4,7 +4,7 @@ use super::Agent;
 use crate::clock;
 
 impl Agent {
-    /// The bus shows one server.
+    /// Publishes the registration. The bus has room for one server.
     pub(super) fn show_standing(&self) {
         if let Some(server) = self.servers.values().next() {
             let standing = server.standing();
@@ -29,7 +29,7 @@ impl Agent {
         status.push(packages);
         let mut status = status.join(" ");
         if !clock::is_set() {
-            status.push_str("; the clock is not set, and downloads by https wait until it is");
+            status.push_str("; the clock is not set, and downloads by https wait until it is set");
         }
         status
     }

@@ -1,4 +1,4 @@
-//! The journal lines of each instance, for a person to read: a handful for each package. Decides nothing.
+//! The journal lines of each instance, for a person: a few for each package. It makes no decision.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use wharf_software::{
 
 use crate::file_name;
 
-/// What was told and is needed to go on with it.
+/// The state between two lines.
 #[derive(Debug, Default)]
 pub(super) struct Story {
-    /// Which package is on its way, as the file of its Package URI is called: nobody has looked into it yet.
+    /// The package that is being delivered, by the file name of its Package URI. Its file is not yet verified.
     expected: BTreeMap<InstanceId, PackageName>,
 }
 
 impl Story {
-    /// The package that an instance is about: what was delivered, else what is on its way, else what is in place.
+    /// The subject of an instance: the delivered package, else the one that is being delivered, else the one in place.
     pub(super) fn package(&self, id: InstanceId, instance: &Instance) -> Option<PackageName> {
         let expected = self
             .expected
@@ -28,7 +28,7 @@ impl Story {
         expected.or(instance.subject()).cloned()
     }
 
-    /// Tells what became of an instance.
+    /// Writes the line for a change of an instance.
     pub(super) fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         let Some(new) = new else {
             self.expected.remove(&id);
@@ -63,7 +63,7 @@ impl Story {
     }
 }
 
-/// Progress of work whose begin was reported is no news.
+/// Whether a change deserves a line. Progress after a reported start does not.
 fn is_news(old: Option<&Instance>, new: &Instance) -> bool {
     let Some(old) = old else { return true };
     let standing = |of: &Instance| (of.update_state(), of.update_result(), of.activation_state());
@@ -145,7 +145,7 @@ fn message_of(old: Option<&Instance>, new: &Instance) -> &'static str {
     }
 }
 
-/// The package of the instance is the same as before, so its Result is not new.
+/// Whether only the software in place changed. The Result of the instance is then not new.
 fn is_about_what_is_in_place(old: &Instance, new: &Instance) -> bool {
     let standing = |of: &Instance| (of.update_state(), of.update_result());
     standing(old) == standing(new) && old.in_place() != new.in_place()
@@ -170,14 +170,14 @@ fn of_result(old: Option<&Instance>, new: &Instance) -> &'static str {
     }
 }
 
-/// Where a package is on its way, Status Reason is about that one.
+/// Whether the line is about damage. While a package is being delivered, Status Reason is about that one.
 fn is_told_as_damaged(instance: &Instance) -> bool {
     let state = instance.update_state();
     let is_settled = matches!(state, UpdateState::Initial | UpdateState::Installed);
     is_settled && !instance.is_busy() && instance.damage().is_some()
 }
 
-/// Result stays what it is then.
+/// Whether an activation failed. The Result stays the same then.
 fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
     let ended = old
         .and_then(Instance::operation)
@@ -188,7 +188,7 @@ fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
     ) && new.activation_failure().is_some()
 }
 
-/// Tells that a request is refused, and why: the server gets the code alone.
+/// Writes why a request was refused: the server gets only the code.
 pub(super) fn tell_refusal(id: Option<InstanceId>, refusal: &Refusal) {
     let of_instance = id
         .map(|id| format!("instance {}: ", id.0))

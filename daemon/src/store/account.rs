@@ -1,4 +1,4 @@
-//! What a server set in its own account.
+//! The lifetime that a server wrote into its own account.
 
 use rusqlite::{OptionalExtension, params};
 use wharf_software::ShortId;
@@ -6,8 +6,8 @@ use wharf_software::ShortId;
 use super::{Store, StoreError, rows::Sql};
 
 impl Store {
-    /// The registration's lifetime: what the server wrote, unless the administrator has configured another
-    /// since then.
+    /// The lifetime of the registration: the one that the server wrote, unless the configured one has changed since
+    /// then.
     pub fn lifetime(&mut self, account: ShortId, configured: u32) -> Result<u32, StoreError> {
         self.database.run(|connection| {
             let written = connection
@@ -21,7 +21,7 @@ impl Store {
         })
     }
 
-    /// The server wrote a lifetime.
+    /// Stores a lifetime that the server wrote.
     pub fn set_lifetime(
         &mut self,
         account: ShortId,

@@ -1,5 +1,5 @@
-//! Messages that acted, with the answers that they got. They are stored in one step with what they did, since the server may
-//! repeat them to the next wharfd.
+//! Messages that changed something, with their answers. They are stored in one transaction with the change, since the
+//! server may repeat them after a restart of wharfd.
 
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
@@ -7,10 +7,10 @@ use wharf_software::ShortId;
 
 use super::{Store, StoreError, rows::Sql};
 
-/// EXCHANGE_LIFETIME (RFC 7252 4.8.2), in seconds: nothing is repeated later.
+/// EXCHANGE_LIFETIME (RFC 7252 4.8.2), in seconds: a server repeats nothing later.
 const LIFETIME: u64 = 247;
 
-/// So many are kept of each server.
+/// The number of stored messages of each server.
 const COUNT: i64 = 64;
 
 impl Store {
@@ -36,13 +36,14 @@ impl Store {
         })
     }
 
-    /// The server of this account lost its state: its next messages are none of those, even if they look like one.
+    /// Deletes the messages of an account. Its server lost its state, so its next messages are new, even with the same
+    /// id.
     pub fn forget_answered(&mut self, account: ShortId) -> Result<(), StoreError> {
         self.change("DELETE FROM answered WHERE account = ?", [Sql(account)])
     }
 }
 
-/// Keeps one more, and none that is too old or too much.
+/// Stores a message, and deletes those that are too old or too many.
 pub(super) fn keep(
     transaction: &Transaction<'_>,
     account: ShortId,

@@ -1,5 +1,5 @@
-//! One transition of one instance, in one transaction: the instance, its operation, what is to be done
-//! and what no longer is, and a line of history.
+//! One transition of one instance in one transaction: the instance, its operation, new and ended effects, and a line of
+//! history.
 
 use lwm2m::Answered;
 use rusqlite::{Transaction, params};
@@ -15,25 +15,25 @@ use super::{
 };
 use wharf_fault as fault;
 
-/// The reason in the last line of an instance, beside its last state.
+/// The reason in the last line of a deleted instance, beside its last state.
 pub const DELETED: &str = "deleted";
 
-/// A transition, to be stored.
+/// A transition to store.
 #[derive(Debug)]
 pub struct Commit<'a> {
     /// The instance.
     pub instance: InstanceId,
-    /// What it was; none when it is new.
+    /// Its state before; none for a new one.
     pub old: Option<&'a Instance>,
-    /// What it is; none when it is deleted.
+    /// Its new state; none if it is deleted.
     pub new: Option<&'a Instance>,
-    /// The effects that are no longer to be done.
+    /// The effects that are no longer due.
     pub over: &'a [EffectId],
-    /// What is to be done now.
+    /// The new effects.
     pub effects: &'a [Effect],
-    /// The account whose message asked for it, and that message with its answer.
+    /// The answered message of the request, with the account of its server.
     pub answered: Option<(ShortId, &'a Answered)>,
-    /// Seconds since 1970, as the wall clock says.
+    /// Seconds since 1970, by the wall clock.
     pub at: u64,
 }
 
@@ -65,7 +65,7 @@ impl Store {
         Ok(())
     }
 
-    /// All that the agent takes up at its start.
+    /// The state that the agent resumes at its start.
     pub fn load(&mut self) -> Result<Stored, StoreError> {
         let (instances, pending, accepted) = self.database.transaction(|transaction| {
             let instances = instances::all(transaction)?;
@@ -91,7 +91,7 @@ impl Store {
         Ok(stored)
     }
 
-    /// Stores a transition. The effects that last are named, in their order.
+    /// Stores a transition. Returns its stored effects, in order.
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<Vec<Pending>, StoreError> {
         fault::point("store.commit");
         let pending = self.write(commit)?;
@@ -131,7 +131,7 @@ impl Store {
         })
     }
 
-    /// An effect is done that no event ends.
+    /// Deletes an effect that no event ends.
     pub fn resolve(&mut self, done: &Pending) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
             effects::delete(transaction, done.id)?;
@@ -144,8 +144,8 @@ impl Store {
         Ok(())
     }
 
-    /// What `secure_delete` wiped in the database still stands in the log beside it. The commit holds whether or not
-    /// that succeeds; if not, the next one tries again.
+    /// Empties the log, which may still have a secret that `secure_delete` wiped from the database. If this fails, the
+    /// commit holds nevertheless, and the next one retries.
     fn truncate_log(&mut self) {
         if !self.database.stale_secrets {
             return;
@@ -161,7 +161,7 @@ fn operation_of(instance: Option<&Instance>) -> Option<Operation> {
     instance.and_then(Instance::operation)
 }
 
-/// User Name, Password, or a URI that may carry a token, which the new row does not hold.
+/// Whether the new row lacks a secret of the old one: User Name, Password, or a URI that may carry a token.
 fn erases_a_secret(commit: &Commit<'_>) -> bool {
     let secrets = |instance: Option<&Instance>| {
         instance.map_or([const { None }; 3], |instance| {
@@ -215,7 +215,7 @@ fn accept(
     Ok(())
 }
 
-/// The package that the installer is to act on. The server may see another one, and so does history.
+/// The package that the installer acts on. The server and history may see another one.
 fn target(instance: &Instance) -> Option<PackageName> {
     match instance.operation()?.kind {
         Kind::Pull | Kind::Push | Kind::Action(Action::Install) => None,
@@ -240,14 +240,14 @@ fn end(
     Ok(())
 }
 
-/// Whether the instance is where an operation of this kind was to bring it.
+/// Whether the instance is in the state that an operation of this kind requests.
 fn reached(kind: Kind, instance: &Instance) -> bool {
     let state = instance.update_state();
     match kind {
         Kind::Pull | Kind::Push => state == UpdateState::Delivered,
         Kind::Action(Action::Install) => state == UpdateState::Installed,
         Kind::Action(Action::Uninstall) => instance.software().is_none(),
-        // A purge that left configuration is noted.
+        // A purge that left configuration has a note.
         Kind::Action(Action::Purge) => instance.software().is_none() && instance.note().is_none(),
         Kind::Action(action @ (Action::Activate | Action::Deactivate)) => {
             let is_as_asked = instance.runs() == (action == Action::Activate);

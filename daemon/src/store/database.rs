@@ -1,9 +1,9 @@
-//! The SQLite file: opened, judged, brought to this version's schema. Knows no table.
+//! The SQLite file: opens it, checks it, and migrates it to the schema of this version. It knows no table.
 //!
-//! - WAL and `synchronous=FULL`: a commit is one fsync, and what was committed is there after a power cut.
-//! - Locked exclusively from the first read: a second wharfd is told so, and no shared memory is mapped.
-//! - `secure_delete`: a password that was erased is not left in a free page.
-//! - The log is emptied before anything is read: after a power cut it may hold an erased password.
+//! - WAL and `synchronous=FULL`: a commit is one fsync, and survives a power cut.
+//! - Locked exclusively from the first read: a second wharfd gets an error, and no shared memory is mapped.
+//! - `secure_delete`: an erased password does not stay in a free page.
+//! - The log is emptied before the first read: after a power cut it may have an erased password.
 //! - Foreign keys are checked, and every table is STRICT.
 
 use std::{
@@ -19,15 +19,15 @@ use super::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use wharf_journal::message;
 
-/// Why the store cannot do what it was asked. Nothing was changed then.
+/// The reason why an access to the store failed. It changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder or the file cannot be made.
-    #[error("cannot create {file}: {source}. wharfd's user must be allowed to write there")]
+    #[error("cannot create {file}: {source}. The user wharfd must be allowed to write there")]
     Create {
         /// The database.
         file: PathBuf,
-        /// Why not.
+        /// The error.
         source: std::io::Error,
     },
     /// Another process has it open.
@@ -42,39 +42,39 @@ pub enum StoreError {
         /// The database.
         file: PathBuf,
     },
-    /// The disk is full. What was there is still there.
+    /// The disk is full. The stored data is intact.
     #[error("no room to write {file}: make room on its file system. Nothing was lost")]
     Full {
         /// The database.
         file: PathBuf,
     },
-    /// Written by a newer wharfd, and there is no copy from before.
+    /// A newer wharfd wrote it, and there is no copy from before.
     #[error(
-        "{file} was written by a newer wharfd (schema {found}, this one knows {known}), and no copy of an older \
-         one lies beside it: install that version again"
+        "{file} was written by a newer wharfd (schema {found}, this one knows {known}), and there is no copy of an \
+         older schema beside it: install that version again"
     )]
     Newer {
         /// The database.
         file: PathBuf,
         /// Its schema.
         found: u32,
-        /// The last schema that is known here.
+        /// The newest schema that this version knows.
         known: u32,
     },
-    /// There is no copy from before a migration, so nothing is migrated; or none that can be taken.
+    /// The copy from before a migration cannot be made or used. Without it nothing is migrated.
     #[error("{file}: its copy from before a migration: {source}. Nothing was changed")]
     Copy {
         /// The database.
         file: PathBuf,
-        /// What went wrong.
+        /// The error.
         source: std::io::Error,
     },
-    /// No database, or a damaged one.
-    #[error("{file} is damaged ({what}). It was left as it is: move it away to start without it")]
+    /// The file is not a database, or damaged.
+    #[error("{file} is damaged ({what}). It was not changed: move it away to start without it")]
     Corrupt {
         /// The database.
         file: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         what: String,
     },
     /// A row that no version of wharfd writes.
@@ -84,15 +84,15 @@ pub enum StoreError {
         file: PathBuf,
         /// The instance.
         instance: u16,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
-    /// Anything else that SQLite says.
+    /// Another error of SQLite.
     #[error("{file}: {source}")]
     Sqlite {
         /// The database.
         file: PathBuf,
-        /// What it says.
+        /// The error.
         source: rusqlite::Error,
     },
 }
@@ -101,13 +101,13 @@ pub enum StoreError {
 pub(super) struct Database {
     pub(super) file: PathBuf,
     pub(super) connection: Connection,
-    /// Secrets that were erased may still be in the log beside the file.
+    /// Erased secrets may still be in the log beside the file.
     pub(super) stale_secrets: bool,
 }
 
 impl Database {
-    /// Opens the file, or makes it, and brings it to the last of these schemas. Of one that is too new, the copy is
-    /// opened from before it became so.
+    /// Opens or creates the file, and migrates it to the newest of these schemas. If its schema is newer than that,
+    /// opens the copy from before that migration.
     pub(super) fn open(file: &Path, migrations: &[Migration]) -> Result<Self, StoreError> {
         create(file)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -120,7 +120,7 @@ impl Database {
         let known = migrations.len() as u32;
         let found = database.schema()?;
         if found > known {
-            drop(database); // and with it its log
+            drop(database); // this deletes its log
             return Self::open_copy(file, migrations, found);
         }
         database.erase_leftovers(known)?;
@@ -144,17 +144,17 @@ impl Database {
         };
         tracing::warn!(
             MESSAGE_ID = message::OLDER_COPY_TAKEN,
-            "{} was written by a newer wharfd (schema {found}) and lies in {} now. This one goes on with the copy \
-             from before (schema {schema}), asks the device what it has, and knows nothing else of what was done \
-             since. User Name and Password are to be written again",
+            "{} was written by a newer wharfd (schema {found}) and was moved to {}. This wharfd continues with the copy \
+             from before (schema {schema}). It reads the state of the device, and has no record of other changes \
+             since then. Write User Name and Password again",
             file.display(),
             kept::set_aside(file).display(),
         );
         Self::open(file, migrations)
     }
 
-    /// Erases secrets that a power cut left on disk. A disk that is full, over its quota or failing does not stop the
-    /// start: the first commit tries again.
+    /// Erases secrets that a power cut left on disk. A full or failing disk does not stop the start: the first commit
+    /// retries.
     fn erase_leftovers(&mut self, known: u32) -> Result<(), StoreError> {
         kept::remove_interrupted(&self.file, known).map_err(|source| StoreError::Copy {
             file: self.file.clone(),
@@ -197,7 +197,7 @@ impl Database {
         })
     }
 
-    /// The schema that the file has, found without changing anything in it.
+    /// Reads the schema of the file without changing it.
     fn schema(&mut self) -> Result<u32, StoreError> {
         let verdict: String = self.run(|connection| {
             // Not `Connection::busy_timeout`, which asks for an SQLite newer than Debian 12's.
@@ -214,7 +214,7 @@ impl Database {
         self.run(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
     }
 
-    /// Does something with the database, and explains its failure.
+    /// Runs `act` on the database, and explains its failure.
     pub(super) fn run<T>(
         &mut self,
         act: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
@@ -222,7 +222,7 @@ impl Database {
         act(&mut self.connection).map_err(|source| explain(&self.file, source))
     }
 
-    /// Does something in one transaction: all of it is on disk afterwards, or nothing.
+    /// Runs `act` in one transaction: afterwards all of it is on disk, or nothing.
     pub(super) fn transaction<T>(
         &mut self,
         act: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
@@ -245,8 +245,8 @@ pub(super) fn tell_left_in_log(error: &StoreError) {
     );
 }
 
-/// Makes an empty file that only its owner reads, since it will hold passwords; or looks whether the one that
-/// is there can be written to, which SQLite would only tell as an I/O error.
+/// Creates an empty file that only its owner can read, since it will have passwords. Checks that an existing one is
+/// writable: SQLite would report only an I/O error.
 fn create(file: &Path) -> Result<(), StoreError> {
     let create = || {
         if let Some(folder) = file.parent() {
@@ -259,7 +259,7 @@ fn create(file: &Path) -> Result<(), StoreError> {
     match create() {
         Ok(_) => Ok(()),
         Err(source) if file.exists() => {
-            tracing::debug!("opening the database for writing: {source}");
+            tracing::debug!("cannot open the database for writing: {source}");
             Err(StoreError::ReadOnly { file })
         }
         Err(source) => Err(StoreError::Create { file, source }),

@@ -1,4 +1,4 @@
-//! How far downloads are. One row a file; it is gone with its file.
+//! The progress of downloads. Each file has a row, which is deleted with the file.
 
 use rusqlite::{OptionalExtension, params};
 use wharf_frames::{
@@ -8,27 +8,27 @@ use wharf_frames::{
 
 use super::{Store, StoreError, rows::Sql};
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Download {
-    /// Attempts since enough new bytes came, the running one included.
+    /// Attempts since enough new bytes arrived, including the running one.
     pub attempts: u32,
-    /// So many bytes are on disk.
+    /// The number of durable bytes.
     pub durable: u64,
-    /// What the origin's bytes are recognised by.
+    /// The validator of the file at the origin.
     pub validator: Option<Validator>,
-    /// What stood beside the package.
+    /// The detached signature beside the package.
     pub signature: Option<Vec<u8>>,
-    /// The file is made of more than one attempt.
+    /// The file has bytes of more than one attempt.
     pub continued: bool,
-    /// It was judged unsound once, and fetched again from the start.
+    /// Its verification failed once, and it was downloaded again from the start.
     pub started_over: bool,
-    /// The last byte has come.
+    /// It is complete.
     pub whole: bool,
 }
 
 impl Store {
-    /// How far the download into this file is.
+    /// Reads the progress of the download into this file.
     pub fn download(&mut self, stage: StageId) -> Result<Download, StoreError> {
         self.database.run(|connection| {
             let found = connection
@@ -42,7 +42,7 @@ impl Store {
         })
     }
 
-    /// Whether an instance has this file, or something is to be done with it.
+    /// Whether an instance or an effect has this file.
     pub fn knows(&mut self, stage: StageId) -> Result<bool, StoreError> {
         self.database.run(|connection| {
             connection.query_row(
@@ -54,7 +54,8 @@ impl Store {
         })
     }
 
-    /// Counts an attempt, before it is made. Each looks for the signature anew: the origin may have another file by then.
+    /// Counts an attempt before it is made. Each attempt gets the signature again: the origin may have another file by
+    /// then.
     pub fn begin_attempt(&mut self, stage: StageId) -> Result<Download, StoreError> {
         self.change(
             "INSERT INTO download (stage, attempts) VALUES (?1, 1) \
@@ -64,7 +65,7 @@ impl Store {
         self.download(stage)
     }
 
-    /// The origin began to send, from this byte on.
+    /// Records that the origin sends bytes from this offset.
     pub fn note_started(
         &mut self,
         stage: StageId,
@@ -83,7 +84,7 @@ impl Store {
         )
     }
 
-    /// So many bytes are on disk. Attempts before are forgiven when enough of them are new.
+    /// Records the durable bytes. Enough new ones reset the number of attempts.
     pub fn note_durable(&mut self, stage: StageId, length: u64) -> Result<(), StoreError> {
         self.change(
             "UPDATE download SET durable = ?2, \
@@ -93,19 +94,19 @@ impl Store {
         )
     }
 
-    /// The last byte has come, and all are on disk.
+    /// Records that the download is complete and durable.
     pub fn note_whole(&mut self, stage: StageId, length: u64) -> Result<(), StoreError> {
         let sql = "UPDATE download SET durable = ?2, whole = 1 WHERE stage = ?1";
         self.change(sql, params![Sql(stage), Sql(length)])
     }
 
-    /// What stood beside the package.
+    /// The detached signature beside the package.
     pub fn note_signature(&mut self, stage: StageId, signature: &[u8]) -> Result<(), StoreError> {
         let sql = "UPDATE download SET signature = ?2 WHERE stage = ?1";
         self.change(sql, params![Sql(stage), signature])
     }
 
-    /// What came is forgotten: the next attempt begins at the first byte, this once.
+    /// Resets the download: the next attempt begins at the first byte. This happens once.
     pub fn start_over(&mut self, stage: StageId) -> Result<(), StoreError> {
         self.change(
             "UPDATE download SET attempts = 0, counted_from = 0, durable = 0, etag = NULL, \

@@ -1,4 +1,4 @@
-//! The effects that are still to be done. The transaction of an effect for the installer is in the steps of its operation.
+//! The pending effects. The transaction of an effect for the installer is in the steps of its operation.
 
 use rusqlite::{Row, Transaction, params};
 use wharf_frames::{Action, OperationId, PackageName, StageId, Step};
@@ -12,7 +12,7 @@ use super::{Commit, EffectId, Pending, rows::Sql};
 /// The format of stored effects. A release reads this one and the one before.
 const FORMAT: i64 = 1;
 
-/// Adds the effects of a commit that outlast a restart.
+/// Adds the effects of a commit that are stored.
 pub(super) fn add(
     transaction: &Transaction<'_>,
     commit: &Commit<'_>,
@@ -84,7 +84,7 @@ fn effect(transaction: &Transaction<'_>, row: &Row<'_>) -> rusqlite::Result<Effe
     Effect::try_from(record).map_err(|error| damaged(2, error))
 }
 
-/// A restart does the others by itself: no writer outlives wharfd, and it registers anew.
+/// Whether an effect is stored. A restart ends every writer and registers again, so those effects are not.
 const fn lasts(kind: EffectKind) -> bool {
     !matches!(
         kind,

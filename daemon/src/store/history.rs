@@ -1,4 +1,4 @@
-//! What servers could see, and the operations behind it: read, and bounded by count and age.
+//! The history: the states that servers could see, and their operations, bounded by count and age.
 
 use rusqlite::{Transaction, params};
 use wharf_frames::OperationId;
@@ -7,17 +7,17 @@ use wharf_software::InstanceId;
 use super::{HistoryEntry, Store, StoreError, rows::Sql};
 use crate::clock;
 
-/// So many lines of history are kept.
+/// The number of stored lines.
 const LINES: i64 = 1000;
 
-/// So many operations are kept, those that have not ended aside.
+/// The number of stored operations, besides those that have not ended.
 pub(super) const OPERATIONS: u32 = 200;
 
-/// Nothing older than two years is kept.
+/// The largest age: two years.
 const AGE: u64 = 2 * 366 * 24 * 60 * 60;
 
 impl Store {
-    /// What servers could see, oldest first.
+    /// The states that servers could see, oldest first.
     pub fn history(&mut self) -> Result<Vec<HistoryEntry>, StoreError> {
         self.database.run(|connection| {
             connection
@@ -42,10 +42,11 @@ impl Store {
     }
 }
 
-/// So few lines and operations that are too old are forgotten at once: a clock that jumps far ahead and back takes few with it.
+/// The number of old lines and operations that are deleted at once: a clock that jumps far ahead and back deletes only
+/// a few.
 const OLD: i64 = 2;
 
-/// Forgets what is too much, and what is too old at this moment. What was written before the clock was set has no age.
+/// Deletes lines and operations that are too many or too old. Those from before the clock was set have no age.
 pub(super) fn forget(transaction: &Transaction<'_>, now: u64) -> rusqlite::Result<()> {
     let (oldest, built) = (Sql(now.saturating_sub(AGE)), Sql(clock::BUILT));
     transaction

@@ -16,7 +16,7 @@ const COLUMNS: &str = "instance.id, update_state, update_result, note, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
     user_name, password, local, operation.id AS operation_id, kind, origin, origin_id";
 
-/// Every row, each read or with the reason why it cannot be.
+/// Every row as an instance, or the reason why it cannot be read.
 pub(super) fn all(
     transaction: &Transaction<'_>,
 ) -> rusqlite::Result<Vec<(InstanceId, Result<Instance, String>)>> {
@@ -147,7 +147,7 @@ fn not_known(column: &str, what: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, kind, format!("{column}: {what}").into())
 }
 
-/// Stores an instance; its operation is there already.
+/// Stores an instance. Its operation is stored already.
 pub(super) fn put(
     transaction: &Transaction<'_>,
     id: InstanceId,

@@ -1,5 +1,5 @@
-//! The copy of the database that is kept from before a migration, and what a wharfd does with it that knows no later
-//! schema. It holds no User Name, no Password and no registration. Knows where copies lie, and no table but theirs.
+//! The copy of the database from before a migration, for an older wharfd that does not know the newer schema. It has no
+//! User Name, no Password and no registration.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::schema::forget;
 
-/// Why no copy was made.
+/// The reason why no copy was made.
 #[derive(Debug)]
 pub(super) enum NotKept {
     Io(io::Error),
@@ -31,11 +31,11 @@ impl From<rusqlite::Error> for NotKept {
     }
 }
 
-/// Keeps a copy of the open database, which has this schema. It is there as a whole or not at all.
+/// Makes a copy of the open database, which has this schema. The copy is complete or absent.
 pub(super) fn keep(connection: &Connection, file: &Path, schema: u32) -> Result<(), NotKept> {
     let copy = copy_of(file, schema);
     let part = part_of(&copy);
-    // SQLite would make it readable for everybody.
+    // SQLite would create it readable for everybody.
     let mut options = OpenOptions::new();
     options
         .write(true)
@@ -51,7 +51,7 @@ pub(super) fn keep(connection: &Connection, file: &Path, schema: u32) -> Result<
     Ok(())
 }
 
-/// Leaves no secret in a free page, nor in a journal beside the file.
+/// Deletes the secrets, also from free pages and from a journal beside the file.
 fn forget_in(part: &Path, schema: u32) -> rusqlite::Result<()> {
     let copy = Connection::open(part)?;
     copy.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
@@ -60,8 +60,8 @@ fn forget_in(part: &Path, schema: u32) -> rusqlite::Result<()> {
     copy.close().map_err(|(_, error)| error)
 }
 
-/// Puts the newest copy that can be used in the place of a database that is too new, which lies beside it then. Gives
-/// the copy's schema; none if there is no copy. The database is closed.
+/// Replaces a database that is too new by the newest usable copy, and moves it aside. Returns the schema of the copy;
+/// none if there is no copy. The database must be closed.
 pub(super) fn take(file: &Path, known: u32) -> io::Result<Option<u32>> {
     let Some(schema) = (1..=known)
         .rev()
@@ -70,18 +70,18 @@ pub(super) fn take(file: &Path, known: u32) -> io::Result<Option<u32>> {
         return Ok(None);
     };
     if beside(file, "-wal").exists() {
-        return Ok(None); // it could not be closed in good order, and its log would be taken for the copy's
+        return Ok(None); // it was not closed cleanly, and SQLite would apply its log to the copy
     }
     let aside = set_aside(file);
     remove(&aside)?;
-    // At no moment there is no database: an empty one would be made in its place.
+    // The path always has a database: without one, wharfd would create an empty one.
     fs::hard_link(file, &aside)?;
     fs::rename(copy_of(file, schema), file)?;
     sync_folder(file)?;
     Ok(Some(schema))
 }
 
-/// Where a database that was too new lies.
+/// The path of a database that is too new.
 pub(super) fn set_aside(file: &Path) -> PathBuf {
     beside(file, ".newer")
 }
@@ -90,7 +90,7 @@ pub(super) fn copy_of(file: &Path, schema: u32) -> PathBuf {
     beside(file, &format!(".schema-{schema}"))
 }
 
-/// Removes the copy of an interrupted migration: it may hold User Name and Password.
+/// Removes the copy of an interrupted migration, which may have User Name and Password.
 pub(super) fn remove_interrupted(file: &Path, known: u32) -> io::Result<()> {
     (1..=known).try_for_each(|schema| remove(&part_of(&copy_of(file, schema))))
 }

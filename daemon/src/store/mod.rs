@@ -1,10 +1,11 @@
-//! What wharfd knows, on disk: instances, operations, effects that are still to be done, the progress of
-//! downloads, history. A commit is whole or not at all. It judges no event and does no effect.
+//! The state of wharfd on disk: instances, operations, pending effects, the progress of downloads, history. A commit is
+//! atomic. The store makes no decision.
 //!
-//! - [`database`](self): the file, and why it cannot be used; `schema`: its tables.
-//! - `kept`: the copy from before a migration, which an older wharfd takes.
-//! - `commits`: one transition, in one transaction; `instances`, `effects`: its rows; `history`: what is kept of it; `rows`: our types as SQLite values.
-//! - [`Download`]: how far downloads are; `registration`: what the server knows of wharfd.
+//! - [`database`](self): the file, and the errors of its access; `schema`: its tables.
+//! - `kept`: the copy from before a migration, for an older wharfd.
+//! - `commits`: one transition in one transaction; `instances`: its rows; `history`: its history; `rows`: our types as
+//!   SQLite values.
+//! - [`Download`]: the progress of a download; `registration`: the registration of each server.
 
 mod account;
 mod answered;
@@ -35,45 +36,45 @@ pub use operations::{KeptOperation, OperationRow};
 
 use database::Database;
 
-/// The open database. Only one process has it.
+/// The open database. Only one process can have it open.
 pub struct Store {
     database: Database,
 }
 
-/// Names a stored effect.
+/// The id of a stored effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EffectId(i64);
 
-/// An effect that is still to be done, or being done.
+/// An effect that is not done yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// Its name.
+    /// Its id.
     pub id: EffectId,
-    /// The instance that it is done for.
+    /// Its instance.
     pub instance: InstanceId,
-    /// What is to be done.
+    /// The effect.
     pub effect: Effect,
 }
 
-/// All that the agent takes up at its start.
+/// The state that the agent resumes at its start.
 #[derive(Debug, Default)]
 pub struct Stored {
     /// The instances of Object 9.
     pub instances: BTreeMap<InstanceId, Instance>,
-    /// What is still to be done, in the order in which it was stored.
+    /// The pending effects, in the order in which they were stored.
     pub pending: Vec<Pending>,
-    /// What is accepted and has not ended, in the order of acceptance.
+    /// The operations that are accepted and have not ended, in the order of acceptance.
     pub accepted: Vec<(OperationId, Kind)>,
 }
 
 /// A change that a server could see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// Seconds since 1970, as the wall clock said.
+    /// Seconds since 1970, by the wall clock.
     pub at: u64,
     /// The instance.
     pub instance: InstanceId,
-    /// The operation that it belongs to.
+    /// Its operation.
     pub operation: Option<OperationId>,
     /// Resource 7 afterwards.
     pub update_state: u8,
@@ -93,7 +94,7 @@ impl Store {
         root.join("var/lib/wharfd/wharfd.db")
     }
 
-    /// Opens the database, makes it if there is none, and brings an older one to today's schema.
+    /// Opens the database. Creates it if there is none, and migrates an older one.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = Database::open(file, schema::MIGRATIONS)?;
         Ok(Self { database })

@@ -1,4 +1,4 @@
-//! Operations: those on D-Bus as objects, and all stored ones.
+//! The stored operations, and those of them that D-Bus shows.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use super::{HistoryEntry, Store, StoreError, history, rows::Sql};
 /// An operation, with the outcome of its first step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationRow {
-    /// Its name.
+    /// Its id.
     pub id: OperationId,
-    /// Rises from one to the next.
+    /// Rises with each accepted operation.
     pub sequence: u64,
-    /// What is done.
+    /// Its kind.
     pub kind: Kind,
-    /// For whom.
+    /// Its origin.
     pub origin: Origin,
-    /// To which instance.
+    /// Its instance.
     pub instance: InstanceId,
     /// `queued`, `running`, `done`, `failed`.
     pub state: String,
     /// Seconds since 1970.
     pub accepted_at: u64,
-    /// What Status Reason read at its end; empty before.
+    /// The Status Reason at its end; empty before.
     pub outcome: String,
     /// The package that the installer acts on, if it is known.
     pub target: Option<PackageName>,
 }
 
-/// An operation that is kept, with its package.
+/// A stored operation with its package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptOperation {
     /// The operation.
@@ -56,7 +56,7 @@ impl Store {
         Ok(kept.collect())
     }
 
-    /// Keeps the local user who wants this job cancelled, until the installer has answered: then none.
+    /// Stores the local user who cancelled this job, until the installer has answered; then none.
     pub fn keep_cancel(
         &mut self,
         operation: OperationId,
@@ -66,7 +66,7 @@ impl Store {
         self.change(sql, (by, Sql(operation)))
     }
 
-    /// The local user who wants this job cancelled, and whom the installer has not answered.
+    /// The local user who cancelled this job, while the installer has not answered.
     pub fn kept_cancel(&mut self, operation: OperationId) -> Result<Option<u32>, StoreError> {
         let sql = "SELECT cancelled_by FROM operation WHERE id = ?";
         self.database

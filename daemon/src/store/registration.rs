@@ -1,5 +1,5 @@
-//! The registration of each account and its observations, as they outlive wharfd, and the port that the server knows
-//! wharfd by.
+//! The registration and the observations of each account, which outlive wharfd, and the port by which the server knows
+//! wharfd.
 
 use lwm2m::{Path, Saved, SavedObservation};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -42,7 +42,7 @@ impl Store {
         })
     }
 
-    /// Stores what is to outlive wharfd, in place of what was stored for this account before.
+    /// Stores the registration of an account, in place of the earlier one.
     pub fn save_registration(
         &mut self,
         account: ShortId,
@@ -50,7 +50,7 @@ impl Store {
         saved: &Saved,
     ) -> Result<(), StoreError> {
         self.database.transaction(|transaction| {
-            // Its Location-Path and its observations go with it.
+            // This deletes its Location-Path and its observations too.
             transaction.execute("DELETE FROM registration WHERE account = ?", [Sql(account)])?;
             transaction.execute(
                 "INSERT INTO registration VALUES (?, ?, ?, ?, ?, ?)",
@@ -87,7 +87,7 @@ impl Store {
         })
     }
 
-    /// wharfd speaks with the server from this port. The same one again costs no commit.
+    /// Stores the local port. An unchanged port costs no commit.
     pub fn set_local_port(&mut self, account: ShortId, port: u16) -> Result<(), StoreError> {
         self.change(
             "INSERT INTO local_port VALUES (?1, ?2) \

@@ -1,15 +1,15 @@
-//! The tables, as a list of steps from the empty file to today. A step that was released is never changed.
+//! The tables, as a list of migrations from the empty file to this version. A released migration never changes.
 
 use rusqlite::Transaction;
 
 /// One step from a schema to the next.
 pub(super) type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
-/// The first is applied to an empty file; `user_version` counts those that were.
+/// The migrations. `user_version` counts those that were applied.
 pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth, sixth];
 
-/// Removes from a copy of this schema what it must not hold: User Name and Password, which nothing would erase there,
-/// and the registration, whose Message IDs and Observe numbers an older wharfd would use again.
+/// The deletions in a copy of this schema: User Name and Password, which nothing else would erase there, and the
+/// registration, whose Message IDs and Observe numbers an older wharfd would repeat.
 pub(super) const fn forget(schema: u32) -> &'static str {
     match schema {
         1 => "UPDATE instance SET user_name = NULL, password = NULL",

@@ -1039,7 +1039,7 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
     let aside = kept::set_aside(&folder.file());
     assert_eq!(fs::read(aside).unwrap(), before);
 
-    // Upgraded again, it goes on with what the older one did.
+    // After the next upgrade, it continues with the changes of the older version.
     let mut again = folder.open().unwrap();
     let instance = &again.load().unwrap().instances[&ID];
     assert_eq!(instance.update_state(), UpdateState::DownloadStarted);

@@ -1568,7 +1568,7 @@ fn a_gateway_without_a_server_does_what_its_users_say_until_there_is_one() {
     assert!(doctor.contains(line), "{doctor}");
     let trace = on_bus.wharfctl(&["trace"]);
     assert_ne!(trace.code, Some(0), "{trace:?}");
-    let why = "no server is configured, so there are no messages to show";
+    let why = "no server is configured, so there are no messages to trace";
     assert!(trace.errors.contains(why), "{trace:?}");
 
     on_bus.set.gateway.configure(&on_bus.set.server.uri(), "");

@@ -130,7 +130,7 @@ fn a_hangup_with_a_wrong_configuration_keeps_the_old_one() {
         .write("etc/wharfd/wharfd.toml", "endpont = \"x\"\n");
     let wharfd = set.gateway.daemon();
     wharfd.signal(Signal::SIGHUP);
-    let said = wharfd.errors().wait_for("the old configuration stays");
+    let said = wharfd.errors().wait_for("The old configuration stays");
     assert!(said.contains("wharfd.toml, line 1"), "{said}");
     assert!(wharfd.is_running());
 }
