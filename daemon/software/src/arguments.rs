@@ -1,18 +1,18 @@
-//! The arguments of an Execute (LwM2M TS, "Execute": `arglist = arg *( "," arg )`), and what Uninstall takes from them.
+//! The arguments of an Execute (LwM2M TS, "Execute": `arglist = arg *( "," arg )`), and their meaning for Uninstall.
 
-/// The longest argument list that is looked at, in bytes.
+/// The longest argument list, in bytes.
 pub const MAX_ARGUMENTS: usize = 1024;
 
-/// Why an argument list is refused.
+/// The reason why an argument list is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
-    /// Not the grammar.
+    /// It does not follow the grammar.
     #[error("the arguments are no list of digits with quoted values, as in 0,1='x'")]
     Malformed,
-    /// One digit twice.
+    /// A digit occurs twice.
     #[error("an argument is given twice")]
     Repeated,
-    /// A list too long to be meant.
+    /// The list is too long.
     #[error("more than {MAX_ARGUMENTS} bytes of arguments")]
     TooLong,
     /// An argument that Uninstall does not have.
@@ -27,7 +27,7 @@ pub struct ExecuteArguments {
     valued: bool,
 }
 
-/// What an Uninstall is for (TS 5.1.3.2).
+/// The purpose of an Uninstall (TS 5.1.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Removal {
     /// No argument, or `0`: the package is removed.
@@ -56,7 +56,7 @@ impl ExecuteArguments {
         Ok(arguments)
     }
 
-    /// What they ask of Uninstall. Only what is unmistakable is ever a removal.
+    /// Their meaning for Uninstall. Only an unmistakable list is a removal.
     pub fn removal(&self) -> Result<Removal, ArgumentError> {
         match (self.digits.as_slice(), self.valued) {
             ([] | [b'0'], false) => Ok(Removal::Remove),

@@ -1,13 +1,14 @@
-//! Causes to Update Results: the one table. TS table 6.-2 gives the Results; docs/decisions says which cause is which.
+//! The table from causes to Update Results. TS table 6.-2 defines the Results; docs/decisions says which cause is
+//! which.
 
 use wharf_frames::Cause;
 
 use crate::UpdateResult;
 
-/// What was being done when the cause came up.
+/// The work during which the cause occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum During {
-    /// A download, or the judgement of what it brought: ends in INITIAL.
+    /// A download or its verification: ends in INITIAL.
     Delivery,
     /// An Install: stays in DELIVERED.
     Installation,
@@ -20,15 +21,16 @@ pub enum During {
 /// The Update Result of a failure.
 pub const fn update_result(cause: Cause, during: During) -> UpdateResult {
     match (during, meaning(cause)) {
-        // Policy allows no purge, so nothing was tried. The server asked for none, and need not take it for its failure.
+        // Policy allows no purge, so nothing was tried. The server did not request it, so it is not an uninstallation
+        // failure.
         (During::Purge, _) if matches!(cause, Cause::Policy) => UpdateResult::DeviceDefined,
         (During::Removal | During::Purge, _) => UpdateResult::UninstallationFailure,
-        // 51, 52 and 56 speak of a download; an installation has had its own.
+        // 51, 52 and 56 are about a download, which an installation has behind it.
         (
             During::Installation,
             UpdateResult::OutOfMemory | UpdateResult::ConnectionLost | UpdateResult::InvalidUri,
         ) => UpdateResult::InstallationFailure,
-        // Nothing is installed before DELIVERED, so 58 would send an operator to the wrong place.
+        // Nothing is installed before DELIVERED, so 58 would mislead an operator.
         (During::Delivery, UpdateResult::InstallationFailure) => UpdateResult::DeviceDefined,
         (During::Delivery | During::Installation, result) => result,
     }

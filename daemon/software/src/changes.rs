@@ -1,4 +1,4 @@
-//! Which readable resources a transition changed, in the order in which servers are told.
+//! The readable resources that a transition changed, in the order of notifications.
 
 use crate::Instance;
 

@@ -1,4 +1,4 @@
-//! Create: which ids it may have, and the first state of an instance.
+//! Create: the id and the first state of an instance.
 
 use wharf_frames::StageId;
 
@@ -22,7 +22,7 @@ pub enum Wanted {
     Highest,
 }
 
-/// The id that a new instance gets, where `taken` are the ids that exist and at most `limit` instances may.
+/// The id of a new instance, if `taken` are the ids that exist and `limit` is the largest number of instances.
 pub fn free_id(wanted: Wanted, taken: &[InstanceId], limit: usize) -> Result<InstanceId, Refusal> {
     let refused = |why: String| Err(Refusal::new(Code::BadRequest, why));
     let is_free = |id: &InstanceId| !taken.contains(id);
@@ -45,7 +45,7 @@ pub fn free_id(wanted: Wanted, taken: &[InstanceId], limit: usize) -> Result<Ins
     }
 }
 
-/// A new instance, with what the Create writes. A refusal leaves none, so it holds none.
+/// A new instance with the values of the Create. A refusal creates none.
 pub fn create(
     write: Write,
     starts: NewOperation,

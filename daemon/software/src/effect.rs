@@ -1,4 +1,5 @@
-//! What is to be done after a transition is stored. Plain data, and idempotent: after a crash it is done again.
+//! The effects of a transition: work that is done after the transition is stored. They are plain data and idempotent,
+//! since a crash repeats them.
 
 use std::fmt;
 
@@ -6,39 +7,39 @@ use wharf_frames::{OperationId, StageId, Transaction};
 
 use crate::{Instance, UpdateState, operation::Phase};
 
-/// Something to do. What it needs beside its ids stands in the instance.
+/// An effect. The instance has all that it needs besides its ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Ask the gate about the operation until it is through (`Started`) or refused (`Failed`).
+    /// Ask the gate about the operation until it may start (`Started`) or is refused (`Failed`).
     Queue {
         /// The operation.
         operation: OperationId,
     },
-    /// Download from the instance's Package URI into the file, going on where it ends.
+    /// Download from the instance's Package URI into the file, and resume at its end.
     StartPull {
         /// The operation.
         operation: OperationId,
         /// The file.
         stage: StageId,
     },
-    /// Take the blocks of the server's Write into the file.
+    /// Write the blocks of the server's Write into the file.
     AcceptPush {
         /// The operation.
         operation: OperationId,
         /// The file.
         stage: StageId,
     },
-    /// End what writes into the file, without a report.
+    /// End the delivery into the file, without a report.
     StopDelivery {
         /// The file.
         stage: StageId,
     },
-    /// The file is not wanted any more.
+    /// Remove the file.
     Discard {
         /// The file.
         stage: StageId,
     },
-    /// Have the file judged.
+    /// Have the file verified.
     Seal {
         /// The download.
         operation: OperationId,
@@ -52,14 +53,14 @@ pub enum Effect {
         /// The transaction.
         transaction: Transaction,
     },
-    /// Send an Update at the next practical opportunity, if objects and instances differ from what is registered.
+    /// Send an Update soon, if objects and instances differ from the registered ones.
     UpdateRegistration,
 }
 
 /// An effect as a row of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectRecord {
-    /// Which effect.
+    /// Its kind.
     pub kind: EffectKind,
     /// Its operation.
     pub operation: Option<OperationId>,
@@ -103,7 +104,7 @@ impl EffectKind {
         Self::UpdateRegistration,
     ];
 
-    /// The word under which it is stored and logged.
+    /// Its word in the database and the journal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -123,7 +124,7 @@ impl EffectKind {
     }
 }
 
-/// The row has not exactly the ids that its effect needs.
+/// A row without exactly the ids of its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a stored effect `{}` has not exactly the ids that it needs: the database was changed or is damaged", .0.as_str())]
 pub struct NotAnEffect(pub EffectKind);
@@ -143,7 +144,7 @@ impl Effect {
         }
     }
 
-    /// The operation that it belongs to.
+    /// Its operation.
     pub const fn operation(&self) -> Option<OperationId> {
         match self {
             Self::Queue { operation }
@@ -155,7 +156,7 @@ impl Effect {
         }
     }
 
-    /// The file that it is about.
+    /// Its file.
     pub const fn stage(&self) -> Option<StageId> {
         match self {
             Self::StartPull { stage, .. }
@@ -167,7 +168,7 @@ impl Effect {
         }
     }
 
-    /// What the installer is to perform.
+    /// Its transaction.
     pub const fn transaction(&self) -> Option<&Transaction> {
         match self {
             Self::Perform { transaction, .. } => Some(transaction),
@@ -175,7 +176,7 @@ impl Effect {
         }
     }
 
-    /// Whether a stored effect is still to be done for its instance as it is now; none when that is deleted.
+    /// Whether a stored effect is still due for the current state of its instance; none if that is deleted.
     pub fn is_due(&self, instance: Option<&Instance>) -> bool {
         let is_at = |phase| {
             instance.is_some_and(|instance| {
@@ -197,7 +198,7 @@ impl Effect {
     }
 }
 
-/// The word of the effect, or the actions that it has the installer perform.
+/// Its word, or the actions for the installer.
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(Transaction { steps }) = self.transaction() else {

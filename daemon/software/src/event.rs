@@ -1,5 +1,5 @@
-//! What may happen to an instance: requests of servers and local users, reports about the work, the device's truth.
-//! What is random comes in here: the ids for whatever the event may start.
+//! The events of an instance: requests of servers and local users, reports about the work, and the state of the device.
+//! They bring the random ids for whatever the event may start.
 
 use wharf_frames::{
     Action, Failure, OperationId, Secret, StageId, Text,
@@ -8,7 +8,7 @@ use wharf_frames::{
 
 use crate::{ObjectLink, Origin};
 
-/// Something that happens to an instance.
+/// An event of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A Write of resources, all of them or none.
@@ -17,14 +17,14 @@ pub enum Event {
         write: Write,
         /// The download that it may start.
         starts: NewOperation,
-        /// The name of the file of that download.
+        /// The id of the file of that download.
         stage: StageId,
     },
     /// An Execute, or the same by a local user.
     Execute {
         /// The action. A server cannot ask for a purge.
         action: Action,
-        /// The payload as it came.
+        /// The payload.
         arguments: Vec<u8>,
         /// The operation that it may start.
         starts: NewOperation,
@@ -39,11 +39,11 @@ pub enum Event {
         by: Origin,
     },
 
-    /// The operation has to wait, and for what: said after `waiting for`, as in `10: waiting for the clock`.
+    /// The operation has to wait. The reason follows `waiting for`, as in `10: waiting for the clock`.
     Waiting {
         /// A download, a queued operation, or a job of the installer.
         operation: OperationId,
-        /// What has to come first.
+        /// The reason.
         why: Text,
     },
     /// The gate let the operation through.
@@ -51,9 +51,9 @@ pub enum Event {
         /// A pull, or a queued operation.
         operation: OperationId,
     },
-    /// The installer is at its job: nothing is waited for any more.
+    /// The installer works on the job: the operation waits for nothing.
     Underway {
-        /// A queued operation that was let through.
+        /// A queued operation that has started.
         operation: OperationId,
     },
     /// Bytes of the package arrive: the first ones, or the first ones after a wait.
@@ -66,46 +66,46 @@ pub enum Event {
         /// A download.
         operation: OperationId,
     },
-    /// There is no verdict on the file yet, and why: said as of [`Event::Waiting`].
+    /// There is no verdict on the file yet. The reason is as in [`Event::Waiting`].
     SealWaits {
         /// The file.
         stage: StageId,
-        /// What has to come first.
+        /// The reason.
         why: Text,
     },
-    /// The installer's verdict on the file: it holds.
+    /// The installer accepted the file.
     Sealed {
         /// The file.
         stage: StageId,
-        /// What is in it.
+        /// The package in it.
         package: Package,
     },
-    /// The installer's verdict on the file: it does not hold.
+    /// The installer rejected the file.
     SealRefused {
         /// The file.
         stage: StageId,
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
-    /// The operation is over and the device is as it was: a download failed, the gate or the installer said no.
+    /// The operation ended without a change of the device: a download failed, or the gate or the installer refused.
     Failed {
         /// Any operation.
         operation: OperationId,
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
-    /// The installer's job is over.
+    /// The job of the installer ended.
     Ended {
         /// An action of the installer.
         operation: OperationId,
-        /// What went wrong, as the installer says.
+        /// The failure that the installer reported.
         failure: Option<Failure>,
-        /// What the device has of the package now.
+        /// The package on the device now.
         device: Option<Found>,
-        /// The name of the activation that may follow an Install.
+        /// The id of the activation that may follow an Install.
         next: OperationId,
     },
-    /// What the device has of the software in place; it may have been changed by hand.
+    /// The software in place on the device; somebody may have changed it by hand.
     DeviceHas(Option<Found>),
 }
 
@@ -114,14 +114,14 @@ pub enum Event {
 pub struct NewOperation {
     /// Its name.
     pub id: OperationId,
-    /// Who asks for it.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// The writable resources of the instance; `None` where the Write does not name one.
+/// The writable resources of the instance; `None` if the Write does not name one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Write {
-    /// Resource 2 or 3: a Write of both is refused before it comes here.
+    /// Resource 2 or 3. A Write of both is refused earlier.
     pub source: Option<Source>,
     /// Resource 8.
     pub update_supported_objects: Option<bool>,
@@ -133,14 +133,14 @@ pub struct Write {
     pub password: Option<Secret>,
 }
 
-/// Where a package is to come from.
+/// The source of a package.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Package URI, resource 3, as it came.
+    /// Package URI, resource 3.
     Uri(Secret),
     /// Package, resource 2: the first block, or the whole of it.
     Package {
-        /// It is empty, and nothing follows.
+        /// It is empty and complete.
         empty: bool,
     },
 }

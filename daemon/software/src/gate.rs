@@ -1,5 +1,5 @@
-//! The one gate: every reason for which an operation waits or is refused. Asked before it starts, and before it goes on
-//! after a restart. It knows no pauses: those are the protocols', by a clock that nobody sets.
+//! The gate: every reason for which an operation waits or is refused. It decides before an operation starts, and again
+//! after a restart. Pauses are not its part: protocols have them, by a monotonic clock.
 
 use wharf_frames::{Action, Cause, Failure, OperationId, Text};
 
@@ -8,20 +8,20 @@ use crate::{
     instance::{Delivery, Flow},
 };
 
-/// What the device knows at this moment.
+/// The facts at this moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// The wall clock is not before the build's date.
+    /// The wall clock is not before the build date.
     pub clock_is_set: bool,
-    /// What is accepted and has not ended, of all instances, in the order of acceptance.
+    /// The operations of all instances that are accepted and have not ended, in the order of acceptance.
     pub accepted: &'a [(OperationId, Kind)],
-    /// Number of other downloads that have a turn. A download that waits for its next attempt has none.
+    /// The number of other downloads that have a turn. A download that waits for its next attempt has none.
     pub downloading: usize,
-    /// Number of downloads that may have a turn at once.
+    /// The number of downloads that may have a turn at once.
     pub parallel: usize,
-    /// How often the operation was begun and did not end.
+    /// The number of attempts that did not end.
     pub attempts: u32,
-    /// How often it may be begun.
+    /// The largest number of attempts.
     pub attempt_limit: u32,
     /// Another instance that has the delivered package in place.
     pub held_by: Option<InstanceId>,
@@ -34,9 +34,9 @@ pub struct Facts<'a> {
 pub enum Admission {
     /// It may.
     Now,
-    /// Not before the facts change. For what it waits goes into [`crate::Event::Waiting`].
+    /// Not before the facts change. The reason goes into [`crate::Event::Waiting`].
     NotBefore(Text),
-    /// It may not, and never will: goes into [`crate::Event::Failed`].
+    /// It never may: the failure goes into [`crate::Event::Failed`].
     No(Failure),
 }
 
@@ -72,7 +72,7 @@ fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Opt
     }
 }
 
-/// Anybody on the way reads User Name and Password where there is no TLS.
+/// Without TLS, anybody on the network path could read User Name and Password.
 fn credentials_in_the_clear(instance: &Instance, allowed: &[UriOrigin]) -> Option<Failure> {
     let Flow::Pull { uri, .. } = &instance.delivery()?.flow else {
         return None;
@@ -92,7 +92,7 @@ fn credentials_in_the_clear(instance: &Instance, allowed: &[UriOrigin]) -> Optio
     ))
 }
 
-/// An instance is for one package, and a package for one instance.
+/// An instance has one package, and a package has one instance.
 fn another_package(instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
     let package = &instance.package()?.name;
     let why = match (instance.in_place(), facts.held_by) {
@@ -122,7 +122,7 @@ fn has_turn(operation: &Operation, facts: &Facts<'_>) -> bool {
     }
 }
 
-/// Certificates are not yet valid to a clock that was never set.
+/// A download over TLS needs the clock: for one that was never set, no certificate is valid yet.
 fn needs_the_clock(delivery: &Delivery) -> bool {
     matches!(&delivery.flow, Flow::Pull { uri, .. } if uri.is_over_tls())
 }

@@ -1,4 +1,5 @@
-//! An instance of Object 9: its states as types, so that what cannot be is not representable, and its readable resources.
+//! An instance of Object 9: its states as types, so that no invalid combination can be represented, and its readable
+//! resources.
 
 use wharf_frames::{
     Action, OperationId, PackageName, PackageVersion, StageId, Text,
@@ -11,26 +12,26 @@ use crate::{
     settings::InstanceSettings,
 };
 
-/// An instance of Object 9. [`crate::step`] makes the next one; [`crate::Record`] is its stored form.
+/// An instance of Object 9. [`crate::step`] computes the next one; [`crate::Record`] is its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Instance {
     pub(crate) state: State,
     pub(crate) settings: InstanceSettings,
 }
 
-/// The Package Installation State Machine (TS 5.1.2), with what each state knows.
+/// The Package Installation State Machine (TS 5.1.2), with the data of each state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// No package is on its way.
+    /// No package is being delivered.
     Initial(Initial),
-    /// Bytes are awaited or flow.
+    /// A download waits or runs.
     DownloadStarted {
-        /// What runs on until the new package replaces it.
+        /// The software that stays until the new package replaces it.
         in_place: Option<InPlace>,
         /// The download.
         delivery: Delivery,
     },
-    /// All bytes are there and are being judged.
+    /// The package is complete and is being verified.
     Downloaded {
         /// As above.
         in_place: Option<InPlace>,
@@ -38,25 +39,25 @@ pub enum State {
         operation: Operation,
         /// The file.
         stage: StageId,
-        /// What they wait for, where somebody said so.
+        /// The reason why it waits, if known.
         waiting: Option<Text>,
     },
-    /// The package holds.
+    /// The package is verified.
     Delivered {
         /// As above.
         in_place: Option<InPlace>,
         /// The file.
         stage: StageId,
-        /// What is in it.
+        /// The package in it.
         package: Package,
-        /// What became of it so far.
+        /// The state of its installation.
         installation: Installation,
     },
     /// The software is installed; the Software Activation State Machine is alive (TS 5.2).
     Installed {
-        /// What the device has.
+        /// The software on the device.
         software: Software,
-        /// What is being done to it, or failed last.
+        /// The work on it, or the last failure.
         condition: Condition,
     },
 }
@@ -68,25 +69,25 @@ pub enum Initial {
     Ready {
         /// Software that waits for its upgrade.
         in_place: Option<InPlace>,
-        /// What a person should know.
+        /// A note for a person.
         note: Option<Text>,
     },
     /// A download failed, or could not start.
     Failed {
         /// As above.
         in_place: Option<InPlace>,
-        /// With which Result.
+        /// The Result.
         result: UpdateResult,
-        /// Why.
+        /// The reason.
         why: Text,
     },
     /// The software in place is being removed; Result 0.
     Removing {
-        /// What goes.
+        /// The software to remove.
         in_place: InPlace,
         /// The Uninstall, or the purge.
         work: Work,
-        /// Its configuration goes as well.
+        /// Whether its configuration is deleted too.
         purge: bool,
     },
 }
@@ -115,7 +116,7 @@ pub struct InPlace {
     pub name: PackageName,
     /// Its full version.
     pub version: PackageVersion,
-    /// It was active when it was left, and is to be active again where that is the policy.
+    /// It was active when the instance left INSTALLED, and is activated again if the policy is to keep that.
     pub was_active: bool,
     /// As in [`Found::active`].
     pub runs: bool,
@@ -146,67 +147,67 @@ pub enum Switch {
 pub struct Delivery {
     /// Its operation.
     pub id: OperationId,
-    /// Who wanted it.
+    /// Its origin.
     pub origin: Origin,
     /// The file.
     pub stage: StageId,
-    /// Where the bytes come from, and how far they are.
+    /// The source and the progress of the bytes.
     pub flow: Flow,
 }
 
-/// Where the bytes come from, and how far they are.
+/// The source and the progress of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow {
-    /// The origin of the download writes the package; its first block has come.
+    /// The origin of the download writes the package; its first block has arrived.
     Push,
     /// The device fetches it.
     Pull {
-        /// From there.
+        /// The URI.
         uri: PackageUri,
-        /// How far it is.
+        /// Its progress.
         progress: PullProgress,
-        /// What it waits for, where somebody said so.
+        /// The reason why it waits, if known.
         waiting: Option<Text>,
     },
 }
 
-/// How far a pull is.
+/// The progress of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PullProgress {
     /// In the gate.
     Queued,
-    /// Let through; no byte has come.
+    /// It has started, and no byte has arrived.
     Asking,
-    /// Bytes have come.
+    /// Bytes have arrived.
     Receiving,
 }
 
-/// What became of a package in DELIVERED.
+/// The state of the installation of a package in DELIVERED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Installation {
-    /// Nobody has tried to install it; Result 0.
+    /// No installation was tried; Result 0.
     Untried,
     /// It is being installed; Result 0.
     Installing(Work),
     /// It could not be installed.
     Failed {
-        /// With which Result.
+        /// The Result.
         result: UpdateResult,
-        /// Why.
+        /// The reason.
         why: Text,
     },
 }
 
-/// What is being done to installed software, or failed last.
+/// The work on installed software, or the last failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// Nothing; Result 2.
     Settled,
     /// It could not be removed.
     RemovalFailed {
-        /// With which Result.
+        /// The Result.
         result: UpdateResult,
-        /// Why.
+        /// The reason.
         why: Text,
     },
     /// It could not be activated or deactivated; Result 2.
@@ -215,7 +216,7 @@ pub enum Condition {
     Removing {
         /// The Uninstall, or the purge.
         work: Work,
-        /// Its configuration goes as well.
+        /// Whether its configuration is deleted too.
         purge: bool,
     },
     /// It is being activated; Result 2.
@@ -225,12 +226,12 @@ pub enum Condition {
 }
 
 impl Instance {
-    /// The state with all that it knows.
+    /// The state with its data.
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// All that is no state.
+    /// The settings.
     pub const fn settings(&self) -> &InstanceSettings {
         &self.settings
     }
@@ -334,7 +335,7 @@ impl Instance {
         }
     }
 
-    /// What is wrong with the software in place, in any state.
+    /// The damage of the software in place, in any state.
     pub const fn damage(&self) -> Option<&Text> {
         match (&self.state, self.in_place()) {
             (State::Installed { software, .. }, _) => software.damage.as_ref(),
@@ -343,7 +344,7 @@ impl Instance {
         }
     }
 
-    /// The software that is in place while the instance is not INSTALLED.
+    /// The software in place while the instance is not INSTALLED.
     pub const fn in_place(&self) -> Option<&InPlace> {
         match &self.state {
             State::Initial(Initial::Removing { in_place, .. }) => Some(in_place),
@@ -363,7 +364,7 @@ impl Instance {
         }
     }
 
-    /// The file on its way or delivered.
+    /// The file that is being written or delivered.
     pub const fn stage(&self) -> Option<StageId> {
         match &self.state {
             State::DownloadStarted { delivery, .. } => Some(delivery.stage),
@@ -400,7 +401,7 @@ impl Instance {
         }
     }
 
-    /// What is accepted and has not ended, downloads included.
+    /// The operation that is accepted and has not ended, downloads included.
     pub fn operation(&self) -> Option<Operation> {
         match (self.work(), &self.state) {
             (Some((action, work)), _) => Some(work.operation(action)),
@@ -435,7 +436,7 @@ impl Instance {
         }
     }
 
-    /// What a server that set Update Supported Objects is told after the software changed (TS table 6.-2).
+    /// The effects after the software changed, for servers that set Update Supported Objects (TS table 6.-2).
     pub(crate) fn registration(&self) -> Vec<Effect> {
         if self.settings.update_supported_objects {
             vec![Effect::UpdateRegistration]
@@ -491,7 +492,7 @@ impl Default for State {
 }
 
 impl State {
-    /// As [`Instance::in_place`].
+    /// Like [`Instance::in_place`].
     pub(crate) const fn in_place_mut(&mut self) -> Option<&mut InPlace> {
         match self {
             Self::Initial(Initial::Removing { in_place, .. }) => Some(in_place),
@@ -607,8 +608,8 @@ impl InPlace {
         }
     }
 
-    /// The same software as the device has it now. An activation failure is dropped once somebody else changed the
-    /// state.
+    /// The same software in its current state on the device. An activation failure is dropped if another program
+    /// changed the state.
     pub(crate) fn seen(&self, found: Found) -> Self {
         Self {
             switch: match &self.switch {

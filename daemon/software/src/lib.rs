@@ -1,13 +1,13 @@
-//! The two state machines of OMA LwM2M Software Management 1.0.2 (cited as TS), as one pure function:
-//! ([`Instance`], [`Event`]) to ([`Transition`]) or a [`Refusal`]. This crate knows no clock, file, socket or chance.
+//! The two state machines of OMA LwM2M Software Management 1.0.2 (cited as TS) as one pure function: ([`Instance`],
+//! [`Event`]) to ([`Transition`]) or a [`Refusal`]. This crate has no clock, file, socket or random number.
 //!
-//! - [`instance`]: an instance of Object 9 with its states as types; [`record`]: the same, flat, for a database.
+//! - [`instance`]: an instance of Object 9 with its states as types; [`record`]: its flat form for a database.
 //! - [`event`] in, [`effect`] out, [`machine`] between them, [`mod@create`] before the first one.
-//! - [`update`], [`causes`], [`reason`]: what the server reads in Update State, Update Result, Status Reason;
-//!   [`public`]: what everybody on the device reads in place of Status Reason.
-//! - [`mod@changes`]: which resources a transition notifies, in order.
-//! - [`operation`], [`gate`]: what is being done, in which phase, and whether it may start.
-//! - [`arguments`], [`uri`], [`settings`]: what servers write, parsed.
+//! - [`update`], [`causes`], [`reason`]: Update State, Update Result, Status Reason; [`public`]: the text in place of
+//!   Status Reason for everybody on the device.
+//! - [`mod@changes`]: the resources that a transition changes, in the order of notifications.
+//! - [`operation`], [`gate`]: the running operation, its phase, and whether it may start.
+//! - [`arguments`], [`uri`], [`settings`]: the parsed values that servers write.
 //!
 //! docs/machine.md lists every cell of the machine; it is generated from this code.
 

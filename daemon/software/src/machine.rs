@@ -1,4 +1,4 @@
-//! The machine: one function from an instance and an event to the next instance and what is to be done, or a refusal.
+//! The machine: one function from an instance and an event to the next instance and its effects, or a refusal.
 
 mod cancel;
 mod delete;
@@ -13,14 +13,14 @@ use wharf_frames::{PackageName, Text};
 
 use crate::{Effect, Event, Instance, ObjectLink};
 
-/// What the device and its configuration say at the moment of the event.
+/// The facts and settings at the moment of the event.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
-    /// The package that wharfd itself is in: always active, never removed.
+    /// The package of wharfd itself: always active, never removed.
     pub own_package: &'a PackageName,
-    /// For the server or user that asks, and the package of the instance.
+    /// The activation, by the origin of the request and the package of the instance.
     pub activation: ActivationPolicy,
-    /// For the server that writes: a new package replaces one that could not be installed.
+    /// Whether a new package replaces one that could not be installed, by the server that writes.
     pub replace_failed: bool,
     /// The schemes that a Package URI may have, in lower case.
     pub schemes: &'a [&'a str],
@@ -28,36 +28,36 @@ pub struct Rules<'a> {
     pub object_exists: &'a dyn Fn(ObjectLink) -> bool,
 }
 
-/// What becomes of the Activation State after an Install.
+/// The Activation State after an Install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ActivationPolicy {
-    /// INACTIVE, until a server says Activate (TS 5.2).
+    /// INACTIVE, until a server executes Activate (TS 5.2).
     #[default]
     Server,
-    /// What was active before an upgrade is activated again.
+    /// Active again if it was active before an upgrade.
     Keep,
-    /// Activated.
+    /// Active.
     Always,
 }
 
-/// What an event made of an instance.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The instance to store; none when it is deleted.
     pub instance: Option<Instance>,
-    /// What to store with it, and to do afterwards, in this order.
+    /// The effects to store with it and to do afterwards, in this order.
     pub effects: Vec<Effect>,
 }
 
-/// The answer to a request that is not followed.
+/// The refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {why}", .code.as_str())]
 pub struct Refusal {
     /// The response code.
     pub code: Code,
-    /// What was asked, why it is refused, what to do.
+    /// The request, the reason and the remedy.
     pub why: Text,
-    /// The instance to store, where the refusal itself is a result that the server reads.
+    /// The instance to store, if the refusal has a result that the server reads.
     pub instance: Option<Box<Instance>>,
 }
 
@@ -71,7 +71,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The code as it is written.
+    /// The code as text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "4.00",
@@ -102,14 +102,13 @@ impl Transition {
         }
     }
 
-    /// The instance stays as it is: a request that is already fulfilled, a report about what is over.
+    /// No change: the request is fulfilled already, or the report is outdated.
     fn none(instance: &Instance) -> Self {
         Self::to(instance.clone(), Vec::new())
     }
 }
 
-/// What `event` makes of `instance`. Only requests are refused; a report that does not fit the instance any more
-/// changes nothing.
+/// Applies `event` to `instance`. Only requests are refused; an outdated report changes nothing.
 pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Transition, Refusal> {
     let reported = match event {
         Event::Write {

@@ -1,31 +1,31 @@
-//! Operations: who asked for what, and how far it is. When and how it is done is not known here.
+//! Operations: their kind, their origin and their progress.
 
 use wharf_frames::{Action, OperationId, Text};
 
 /// A download, or an action of the installer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// Its name. The installer does an operation once, however often it is asked.
+    /// Its id. The installer does an operation once, however often it is asked.
     pub id: OperationId,
-    /// What is done.
+    /// Its kind.
     pub kind: Kind,
-    /// Who asked for it.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Downloads from a Package URI.
     Pull,
     /// Receives a Package that a server writes.
     Push,
-    /// Has the installer perform an action: on the delivered package if it is an Install, else on the software in place.
+    /// Has the installer perform an action: on the delivered package for an Install, else on the software in place.
     Action(Action),
 }
 
 impl Kind {
-    /// The word under which it is stored and logged.
+    /// Its word in the database and the journal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pull => "pull",
@@ -48,7 +48,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShortId(pub u16);
 
-/// Who wanted an operation.
+/// The origin of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// The LwM2M server of this account.
@@ -64,18 +64,18 @@ pub enum Phase {
     Gate,
     /// The download runs, or the installer has the job.
     Act,
-    /// The package is downloaded, and is judged.
+    /// The package is complete and is being verified.
     Verify,
 }
 
-/// An accepted operation of the installer that has not ended. The place of it in the instance is its action.
+/// An accepted operation of the installer that has not ended. The state of the instance that holds it gives its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
-    /// Its name.
+    /// Its id.
     pub id: OperationId,
-    /// Who asked for it.
+    /// Its origin.
     pub origin: Origin,
-    /// How far it is.
+    /// Its progress.
     pub progress: Progress,
 }
 
@@ -89,11 +89,11 @@ impl Work {
     }
 }
 
-/// How far an accepted operation is.
+/// The progress of an accepted operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// In the gate; told what it waits for, once that is known.
+    /// In the gate, with the reason why it waits, if known.
     Queued(Option<Text>),
-    /// Let through: the installer has it, or will have it as soon as it can be asked; told what keeps it from that.
+    /// Started: the installer has it, or gets it as soon as it answers; with the reason why it waits.
     Running(Option<Text>),
 }

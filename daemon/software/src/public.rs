@@ -1,12 +1,12 @@
-//! The text that everybody on the device may read in place of a Status Reason. It is made of typed facts alone: no word of a
-//! program, of an origin or of a signer gets in, and of a Package URI only its origin and the name of its file.
+//! The public text in place of a Status Reason. It is made only of typed facts: it has no output of a program, an
+//! origin or a signer, and only origin and file name of a Package URI.
 
 use crate::{
     Instance, Reason, ReasonCode, UpdateResult, UpdateState,
     instance::{Delivery, Flow, InPlace, Switch},
 };
 
-/// The facts. All of them are public by themselves.
+/// The facts. Each of them is public.
 #[derive(Debug, Clone, Copy)]
 pub struct ReasonFacts<'a> {
     /// The number of the Status Reason.
@@ -22,7 +22,7 @@ pub struct ReasonFacts<'a> {
 }
 
 impl ReasonFacts<'_> {
-    /// The facts in words.
+    /// The facts as text.
     pub fn reason(self) -> Reason {
         let package = format!("{} {}", self.name, self.version);
         let text = match (self.code, self.state, self.result) {
@@ -51,7 +51,7 @@ impl ReasonFacts<'_> {
 }
 
 impl Instance {
-    /// The text that everybody may read in place of [`Self::status_reason`].
+    /// The public text in place of [`Self::status_reason`].
     pub fn public_reason(&self) -> Reason {
         let facts = ReasonFacts {
             code: self.status_reason().code,

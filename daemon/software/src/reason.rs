@@ -1,4 +1,4 @@
-//! Status Reason (resource 16): the number of TS Appendix B, and one line that a person can act on.
+//! Status Reason (resource 16): a number of TS Appendix B, and one line for a person.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::{
     operation::{Progress, Work},
 };
 
-/// The numbers of TS Appendix B. 70 is not among them: a package is kept when its installation fails.
+/// The numbers of TS Appendix B. 70 is not used: a package is kept when its installation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReasonCode {
     /// 10: there is no data, and the download is about to start.
@@ -142,7 +142,7 @@ impl Instance {
 
     fn of_installed(&self, software: &Software, condition: &Condition) -> Text {
         match (condition, &software.damage) {
-            // What is wrong with it says more than how an activation failed.
+            // The damage says more than a failed activation.
             (Condition::Settled | Condition::ActivationFailed(_), Some(damage)) => {
                 damaged(&self.title(), damage)
             }
@@ -192,7 +192,7 @@ impl InPlace {
         format!("{} {}", self.name, self.version)
     }
 
-    /// Whether the software runs, in words.
+    /// Whether the software runs, as text.
     pub(crate) fn stands(&self) -> String {
         let runs = match (self.no_services, self.runs) {
             (true, _) => "has no services",
@@ -210,7 +210,7 @@ fn damaged(title: &str, damage: &Text) -> Text {
     .into()
 }
 
-/// An accepted operation counts as running, unless the work names what it waits for.
+/// The text for work. An accepted operation counts as running, unless it has a reason to wait.
 fn working(doing: &str, title: &str, work: &Work) -> Text {
     match &work.progress {
         Progress::Queued(Some(why)) | Progress::Running(Some(why)) => waiting(why.as_str()),

@@ -1,4 +1,4 @@
-//! An instance as one flat row for a database, and back. A row that no transition can have made is a typed error.
+//! An instance as one flat row for a database, and back. A row that no transition can produce is a typed error.
 
 use wharf_frames::{Action, Secret, StageId, Text, installer::Package};
 
@@ -12,30 +12,30 @@ use crate::{
     settings::InstanceSettings,
 };
 
-/// All that an instance is, one field a column or a few.
+/// All data of an instance, one field for one or a few columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Resource 7.
     pub update_state: UpdateState,
     /// Resource 9.
     pub update_result: UpdateResult,
-    /// The words of the Status Reason, where the state does not give them: why it failed, or what it waits for.
+    /// The part of the Status Reason that the state does not give: the reason of a failure or of a wait.
     pub note: Option<Text>,
-    /// The software in place; `active` is the Activation State in INSTALLED, and before what it was.
+    /// The software in place. `active` is the Activation State in INSTALLED, and the earlier one in other states.
     pub in_place: Option<Software>,
     /// Whether the software in place runs; in INSTALLED this is its Activation State.
     pub in_place_runs: bool,
-    /// The failure of its last Activate or Deactivate outside INSTALLED, or what an accepted one waits for.
+    /// The failure of its last Activate or Deactivate outside INSTALLED, or the reason why an accepted one waits.
     pub in_place_note: Option<Text>,
-    /// The file on its way or delivered.
+    /// The file that is being written or delivered.
     pub stage: Option<StageId>,
     /// The package in it, in DELIVERED.
     pub package: Option<Package>,
     /// Resource 3, while it is being pulled.
     pub package_uri: Option<PackageUri>,
-    /// What is accepted and has not ended.
+    /// The operation that is accepted and has not ended.
     pub operation: Option<Operation>,
-    /// How far that is.
+    /// Its progress.
     pub progress: Option<StoredProgress>,
     /// Resource 8.
     pub update_supported_objects: bool,
@@ -49,14 +49,14 @@ pub struct Record {
     pub local: bool,
 }
 
-/// How far an operation is, downloads included.
+/// The progress of an operation, downloads included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StoredProgress {
     /// In the gate.
     Queued,
-    /// Let through.
+    /// It has started.
     Running,
-    /// A download of which bytes have come.
+    /// A download of which bytes have arrived.
     Receiving,
 }
 
@@ -64,7 +64,7 @@ impl StoredProgress {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Queued, Self::Running, Self::Receiving];
 
-    /// The word under which it is stored.
+    /// Its word in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -81,15 +81,15 @@ impl StoredProgress {
     }
 }
 
-/// Why a row is no instance.
+/// The reason why a row is not an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// A column is empty that the state needs.
+    /// A column that the state needs is empty.
     #[error("the stored instance is in {} and has no {column}: the database was changed or is damaged", .state.name())]
     Missing {
         /// The state that is stored.
         state: UpdateState,
-        /// What is missing.
+        /// The column.
         column: &'static str,
     },
     /// The columns contradict each other.
@@ -194,7 +194,7 @@ const fn of_pull(progress: PullProgress) -> StoredProgress {
 impl TryFrom<Record> for Instance {
     type Error = RecordError;
 
-    /// Rejects a row that does not survive the way to an instance and back.
+    /// Rejects rows that do not round-trip.
     fn try_from(record: Record) -> Result<Self, RecordError> {
         let instance = Self {
             state: record.state()?,
@@ -311,7 +311,7 @@ impl Record {
         })
     }
 
-    /// The download of the file that is judged.
+    /// The download of the file that is being verified.
     fn download(&self) -> Result<Operation, RecordError> {
         let operation = self.need("operation", self.operation.clone())?;
         match operation.kind {

@@ -1,11 +1,12 @@
-//! The resources that a server writes and that change no state: 8, 13, 14, 15 (TS table 6.-2). And who made the instance.
+//! The resources that a server writes without a change of the state: 8, 13, 14, 15 (TS table 6.-2). Also the creator of
+//! the instance.
 
 use wharf_frames::Secret;
 
 /// The longest User Name or Password, in bytes (TS table 6.-2).
 pub const MAX_CREDENTIAL: usize = 255;
 
-/// All of an instance that is no state.
+/// The settings of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceSettings {
     /// Resource 8, Update Supported Objects.
@@ -30,7 +31,7 @@ pub struct ObjectLink {
 }
 
 impl ObjectLink {
-    /// The link that leads nowhere: 65535:65535.
+    /// The null link: 65535:65535.
     pub const NULL: Self = Self {
         object: u16::MAX,
         instance: u16::MAX,

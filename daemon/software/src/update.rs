@@ -1,4 +1,4 @@
-//! The values of Update State and Update Result (TS table 6.-2), and which Result each state may show.
+//! The values of Update State and Update Result (TS table 6.-2), and the Results of each state.
 
 /// Update State, resource 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +41,7 @@ impl UpdateState {
         Self::ALL.into_iter().find(|state| state.value() == value)
     }
 
-    /// The name that the TS gives it.
+    /// Its name in the TS.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Initial => "INITIAL",
@@ -74,7 +74,7 @@ pub enum UpdateResult {
     UnsupportedPackage,
     /// 56: the URI is invalid.
     InvalidUri,
-    /// 57: an error that the device defines: its policy, or the origin's, said no.
+    /// 57: an error that the device defines: its policy or the origin refused.
     DeviceDefined,
     /// 58: the installation failed.
     InstallationFailure,
@@ -122,7 +122,7 @@ impl UpdateResult {
         Self::ALL.into_iter().find(|result| result.value() == value)
     }
 
-    /// Whether a download that failed may have left INITIAL with it.
+    /// Whether a failed download may end with it in INITIAL.
     pub const fn ends_a_download(self) -> bool {
         matches!(
             self,
@@ -136,12 +136,12 @@ impl UpdateResult {
         )
     }
 
-    /// Whether a removal that failed may have left INSTALLED with it.
+    /// Whether a failed removal may end with it in INSTALLED.
     pub const fn ends_a_removal(self) -> bool {
         matches!(self, Self::DeviceDefined | Self::UninstallationFailure)
     }
 
-    /// Whether an installation that failed may have left DELIVERED with it.
+    /// Whether a failed installation may end with it in DELIVERED.
     pub const fn ends_an_installation(self) -> bool {
         matches!(
             self,

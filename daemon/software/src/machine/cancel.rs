@@ -1,4 +1,4 @@
-//! Cancel: a local user ends an operation that waits or downloads. The installer alone knows whether a job can be
+//! Cancel: a local user ends an operation that waits or downloads. Only the installer knows whether a job can be
 //! cancelled.
 
 use wharf_frames::{Cause, Failure, OperationId};

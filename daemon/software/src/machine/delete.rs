@@ -1,4 +1,4 @@
-//! Delete: the cancel that a server has, as long as no software would be left without its instance.
+//! Delete: the way for a server to cancel. It is refused while software is in place, which would lose its instance.
 
 use super::{Refusal, Transition, execute::busy, write::dropped};
 use crate::{Effect, Instance, UpdateState, instance::State};

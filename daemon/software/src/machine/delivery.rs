@@ -1,4 +1,4 @@
-//! Reports about a download and about the judgement of what it brought (TS 5.1.2.2, 5.1.2.3).
+//! Reports about a download and its verification (TS 5.1.2.2, 5.1.2.3).
 
 use wharf_frames::{Failure, OperationId, StageId, Text, installer::Package};
 
@@ -38,7 +38,7 @@ pub(super) fn first_byte(instance: &Instance, operation: OperationId) -> Option<
     })
 }
 
-/// Changes the pull of this name, if it is the one that runs.
+/// Changes the pull with this id, if it is the running one.
 fn pull(
     instance: &Instance,
     operation: OperationId,
@@ -136,7 +136,7 @@ fn judged(instance: &Instance, file: StageId) -> Option<()> {
     matches!(&instance.state, State::Downloaded { stage, .. } if *stage == file).then_some(())
 }
 
-/// User Name and Password are for one download, however it ends.
+/// User Name and Password are valid for one download and erased at its end.
 fn without_credentials(settings: &InstanceSettings) -> InstanceSettings {
     InstanceSettings {
         user_name: None,

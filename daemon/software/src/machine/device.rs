@@ -1,5 +1,4 @@
-//! The device is the truth: software that somebody removed, upgraded, damaged, started or stopped by
-//! hand.
+//! Reports of the device: somebody removed, upgraded, damaged, started or stopped software by hand.
 
 use wharf_frames::{PackageName, PackageVersion, Text, installer::Found};
 
@@ -9,7 +8,7 @@ use crate::{
     instance::{Condition, InPlace, Initial, Software, State},
 };
 
-/// While an operation runs, its end will tell what the device has.
+/// Applies a report of the device. It is ignored while an operation runs, whose end has a newer one.
 pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<Transition> {
     if instance.is_busy() {
         return None;
@@ -38,7 +37,7 @@ pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<T
     (next != *instance).then(|| Transition::to(next, effects))
 }
 
-/// INITIAL without software, and the reason.
+/// INITIAL without software, with the reason.
 fn gone(name: &PackageName, version: &PackageVersion) -> State {
     let note = Text::from(format!("{name} {version} was removed on the device"));
     State::Initial(Initial::Ready {
@@ -47,12 +46,12 @@ fn gone(name: &PackageName, version: &PackageVersion) -> State {
     })
 }
 
-/// A report about another package says nothing about this one.
+/// The software after a report; none if the report is about another package.
 fn found_of(software: &Software, found: Found) -> Option<Software> {
     (found.name == software.name).then(|| found.into())
 }
 
-/// An activation that failed is history once somebody else did it.
+/// Drops an activation failure if somebody else changed the activation.
 fn still(condition: &Condition, software: &Software, found: &Found) -> Condition {
     match condition {
         Condition::ActivationFailed(_) if found.active != software.active => Condition::Settled,

@@ -16,7 +16,7 @@ use crate::{
     operation::{Progress, Work},
 };
 
-/// How a job ended.
+/// The end of a job.
 pub(super) struct JobEnd {
     pub(super) failure: Option<Failure>,
     pub(super) device: Option<Found>,
@@ -98,7 +98,7 @@ fn verify_install(
     }
 }
 
-/// TS 5.2 says INACTIVE; the policy of this device may say otherwise.
+/// Whether to activate the software. TS 5.2 leaves it INACTIVE, unless the policy of this device says otherwise.
 fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> bool {
     match rules.activation {
         _ if name == rules.own_package => true,
@@ -108,7 +108,7 @@ fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> b
     }
 }
 
-/// INSTALLED, then the activation that follows.
+/// INSTALLED, then an activation if it follows.
 fn commit_install(
     instance: &Instance,
     stage: StageId,
@@ -135,8 +135,8 @@ fn commit_install(
     Transition::to(instance.with(state), effects)
 }
 
-/// What an installation that failed left of the package: the old version, nothing, or a part of the new one. What was
-/// on the device before, and never came by this agent, does not become the instance's: no server could remove it.
+/// The software that a failed installation left: the old version, nothing, or a part of the new one. A package that was
+/// on the device before and that this agent never installed does not become the instance's: no server could remove it.
 fn left_over(
     before: Option<&InPlace>,
     package: &Package,
@@ -176,8 +176,8 @@ fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
     Transition::to(instance.with(state), instance.registration())
 }
 
-/// The software is still there, whole or in part, whatever was reported: INSTALLED / 59, or 57 if policy allows no purge.
-/// A purge that began in INITIAL ends there.
+/// The software is still there, complete or in part: INSTALLED / 59, or 57 if policy allows no purge. A purge that
+/// began in INITIAL ends there.
 fn abort_removal(
     instance: &Instance,
     action: Action,

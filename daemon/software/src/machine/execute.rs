@@ -1,5 +1,5 @@
-//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2), and the purge by a local user. An accepted operation
-//! is queued.
+//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2). An accepted request is queued, and the work
+//! comes later.
 
 use wharf_frames::{Action, PackageName};
 
@@ -22,7 +22,7 @@ pub(super) fn execute(
         .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
     may_ask(instance, action, starts.origin)?;
     match instance.work() {
-        // Real servers repeat an Execute on every notification.
+        // Some servers repeat an Execute at every notification.
         Some((running, _)) if running == action && !is_for_update => Ok(Transition::none(instance)),
         Some((running, _)) => Err(busy(running)),
         None => match action {
@@ -72,8 +72,7 @@ fn install(instance: &Instance, starts: NewOperation) -> Result<Transition, Refu
     Ok(accepted(next, starts))
 }
 
-/// TS 5.1.3.2 without argument. It also removes the software in place in INITIAL, since nothing else could. A purge never
-/// drops a delivered package.
+/// TS 5.1.3.2 without argument. Also in INITIAL with software in place, which nothing else could remove.
 fn remove(
     instance: &Instance,
     starts: NewOperation,
@@ -110,7 +109,7 @@ fn remove(
     Ok(accepted(next, starts))
 }
 
-/// TS 5.1.3.2 with argument 1, and any Uninstall in DELIVERED: the new package goes, the software in place stays.
+/// TS 5.1.3.2 with argument 1, and any Uninstall in DELIVERED: drops the new package, and keeps the software in place.
 fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
     let (in_place, effects) = match &instance.state {
         State::Installed { software, .. } => (Some(InPlace::left(software.clone())), Vec::new()),
@@ -126,7 +125,7 @@ fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
     Ok(Transition::to(instance.with(state), effects))
 }
 
-/// Activate and Deactivate: in INSTALLED by TS 5.2, in other states of the software in place.
+/// Activate and Deactivate: in INSTALLED by TS 5.2, in other states for the software in place.
 fn switch(
     instance: &Instance,
     wanted: bool,
@@ -178,17 +177,17 @@ fn accepted(next: Instance, starts: NewOperation) -> Transition {
     Transition::to(next, vec![Effect::Queue { operation }])
 }
 
-/// Whoever stops or removes wharfd cannot start it again from afar.
+/// Refuses to stop or remove wharfd: it could not be started again remotely.
 fn not_our_own(name: &PackageName, rules: &Rules<'_>) -> Result<(), Refusal> {
     if name == rules.own_package {
         return Err(Refusal::not_allowed(format!(
-            "{name} is the agent itself: it is not stopped or removed from afar"
+            "{name} is the agent itself: it cannot be stopped or removed remotely"
         )));
     }
     Ok(())
 }
 
-/// Where the TS says 'no effect', the server learns it.
+/// The TS says 'no effect': a refusal tells the server.
 fn no_effect(instance: &Instance, what: &str) -> Refusal {
     Refusal::not_allowed(format!(
         "{what} has no effect in {}",
@@ -199,7 +198,7 @@ fn no_effect(instance: &Instance, what: &str) -> Refusal {
 /// The refusal of a second operation: an instance runs one at a time.
 fn on_its_way(instance: &Instance, what: &str) -> Refusal {
     Refusal::not_allowed(format!(
-        "{what} has to wait until the package that is on its way is there: {}",
+        "{what} is not possible while a package is being delivered: {}",
         instance.status_reason().text
     ))
 }

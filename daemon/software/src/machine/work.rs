@@ -1,4 +1,4 @@
-//! An accepted operation of the installer until its end: it waits in the gate, acts, or is refused.
+//! An accepted operation of the installer until its end: it waits in the gate, runs, or is refused.
 
 use wharf_frames::{Action, Failure, OperationId, Step, Text};
 
@@ -19,7 +19,7 @@ pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> O
     Some(Transition::to(next, Vec::new()))
 }
 
-/// The gate let the operation through.
+/// Starts the operation: it passed the gate.
 pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
@@ -36,7 +36,7 @@ pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Tra
     Some(Transition::to(next, vec![effect]))
 }
 
-/// The installer has begun: nothing is waited for any more.
+/// The installer works on it: the reason to wait is dropped.
 pub(super) fn underway(instance: &Instance, operation: OperationId) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
@@ -55,7 +55,7 @@ fn step(instance: &Instance, action: Action) -> Option<Step> {
     }
 }
 
-/// The gate or the installer refused the operation. The device is as it was.
+/// Aborts an operation that the gate or the installer refused. The device is unchanged.
 pub(super) fn failed(
     instance: &Instance,
     operation: OperationId,
@@ -107,7 +107,7 @@ pub(super) fn not_installed(failure: Failure) -> Installation {
     }
 }
 
-/// INSTALLED, with the reason in 16.
+/// INSTALLED, with the reason in resource 16.
 pub(super) fn not_removed(action: Action, software: Software, failure: Failure) -> State {
     let during = match action {
         Action::Purge => During::Purge,
@@ -123,7 +123,7 @@ pub(super) fn not_removed(action: Action, software: Software, failure: Failure) 
     }
 }
 
-/// A purge that fails in INITIAL leaves it: a server may be about to write a package there, and it asked for no purge.
+/// INITIAL stays after a failed purge: the server did not request it, and may be about to write a package.
 pub(super) fn not_purged(in_place: InPlace, failure: Failure) -> State {
     State::Initial(Initial::Ready {
         in_place: Some(in_place),

@@ -1,4 +1,4 @@
-//! Write: settings in any state, a source of a package where one may begin. All of it, or nothing.
+//! Write: settings in any state, a source of a package if a download may begin. All of it is applied, or nothing.
 
 use wharf_frames::{Cause, Failure, Secret, StageId, Text};
 
@@ -84,7 +84,7 @@ fn credential(
     }
 }
 
-/// Whether a download may begin now, and what has to go for it.
+/// Whether a download may begin now, and the effects that make room for it.
 fn room_for(
     instance: &Instance,
     source: &Source,
@@ -112,14 +112,14 @@ fn room_for(
 
 fn no_room(instance: &Instance) -> Refusal {
     Refusal::not_allowed(format!(
-        "a package can be written in INITIAL, and this is {}{}: {}",
+        "a package can be written only in INITIAL, and this is {}{}: {}",
         instance.update_state().name(),
         if instance.is_busy() { ", busy" } else { "" },
         first(instance),
     ))
 }
 
-/// The step that makes room for a package. A server can end a download only if Delete is not rejected.
+/// The request that makes room for a package. A server's Delete ends a download only if it is not refused.
 fn first(instance: &Instance) -> &'static str {
     match (&instance.state, instance.software()) {
         (State::DownloadStarted { .. } | State::Downloaded { .. }, None) => {
@@ -132,14 +132,14 @@ fn first(instance: &Instance) -> &'static str {
     }
 }
 
-/// Block 0 again, from the server that pushes.
+/// Whether the server restarts its push with block 0.
 fn restarts(delivery: &Delivery, source: &Source, starts: NewOperation) -> bool {
     delivery.flow == Flow::Push
         && delivery.origin == starts.origin
         && matches!(source, Source::Package { empty: false })
 }
 
-/// A file that may be in the hands of a writer.
+/// The effects that drop a file while it may be written.
 pub(super) fn dropped(stage: StageId) -> Vec<Effect> {
     vec![Effect::StopDelivery { stage }, Effect::Discard { stage }]
 }
@@ -172,7 +172,7 @@ fn uri(bytes: &[u8], rules: &Rules<'_>) -> Result<PackageUri, Failure> {
     Err(Failure::new(
         Cause::UriScheme,
         format!(
-            "the Package URI has a scheme that is not spoken here: only {} are",
+            "the scheme of the Package URI is not supported: only {} are",
             rules.schemes.join(", ")
         ),
     ))
@@ -186,7 +186,7 @@ fn begin(flow: &Flow, starts: NewOperation, stage: StageId) -> Effect {
     }
 }
 
-/// 4.00; in INITIAL the server can read why as well.
+/// Refuses with 4.00. In INITIAL the server can also read the reason.
 fn unusable(instance: &Instance, failure: Failure) -> Refusal {
     let mut refusal = bad_request(failure.detail.clone());
     if let State::Initial(_) = &instance.state {
@@ -198,7 +198,7 @@ fn unusable(instance: &Instance, failure: Failure) -> Refusal {
     refusal
 }
 
-/// INITIAL after a download that failed.
+/// INITIAL after a failed download.
 pub(super) fn failed(in_place: Option<InPlace>, failure: Failure) -> State {
     State::Initial(Initial::Failed {
         in_place,

@@ -110,7 +110,7 @@ fn an_activation_that_the_device_does_not_show_has_failed() {
     }
 }
 
-/// What does not stop in time is disabled by then.
+/// A unit that does not stop in time is already disabled.
 #[test]
 fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
     let before = running(Kind::Action(Action::Deactivate), Running, installed(true));

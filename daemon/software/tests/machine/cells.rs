@@ -63,7 +63,7 @@ pub(crate) fn uri() -> PackageUri {
     PackageUri::parse(b"https://origin.example/nginx.deb").unwrap()
 }
 
-/// What is delivered in the cells: nginx 2.0.
+/// The delivered package of the cells: nginx 2.0.
 pub(crate) fn package() -> Package {
     Package {
         name: name("nginx"),
@@ -266,7 +266,7 @@ pub(crate) fn ended_with(result: UpdateResult, why: &str, record: Record) -> Rec
     }
 }
 
-/// What goes on in this row waits.
+/// The running operation of this row waits.
 pub(crate) fn waiting(record: Record) -> Record {
     Record {
         note: Some("the installer".into()),
@@ -356,7 +356,7 @@ pub(crate) fn cells() -> Vec<Instance> {
     records.into_iter().map(built).collect()
 }
 
-/// The cell's name: state, what is in place, what is being done or failed last.
+/// The name of a cell: state, software in place, running operation or last failure.
 pub(crate) fn label(instance: &Instance) -> String {
     let in_place = match instance.update_state() {
         UpdateState::Installed if instance.activation_state() => ", active",

@@ -216,7 +216,10 @@ fn a_local_user_has_to_wait_for_a_package_that_is_on_its_way() {
         let refusal = refused(with_software(record.clone()), by_user(Action::Deactivate));
         assert_eq!(refusal.code, Code::MethodNotAllowed);
         let why = refusal.why.as_str();
-        assert!(why.contains("has to wait until the package"), "{why}");
+        assert!(
+            why.contains("is not possible while a package is being delivered"),
+            "{why}"
+        );
         let nothing = refused(record, by_user(Action::Activate));
         assert!(nothing.why.as_str().contains("has no effect in DOWNLOAD"));
     }

@@ -192,7 +192,7 @@ fn an_install_that_failed_takes_over_only_what_is_managed() {
         ended(failure(), Some(damaged("2.0", "half-installed"))),
     );
     assert_eq!(left(&begun).in_place().unwrap().version.as_str(), "2.0");
-    // What is in place is the instance's, whatever the ledger knows of it.
+    // Software in place is the instance's, with or without an entry in the ledger.
     let known = then(
         with_software(installing()),
         ended(failure(), Some(distribution)),

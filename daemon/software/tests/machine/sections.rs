@@ -11,75 +11,75 @@ use crate::{
     steps::{by_user, purge},
 };
 
-/// What the cells cite beside the specification.
+/// The decisions that the cells cite, besides the specification.
 pub(crate) const DECISIONS: [(&str, &str); 31] = [
     (
         "D1",
-        "An Execute is answered 2.04 at once; the work follows. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
+        "An accepted Execute is answered 2.04 at once, and the work comes later. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
     ),
     (
         "D2",
-        "The same operation again while busy: 2.04, no second job. Any other while busy: 4.05.",
+        "While busy, the same operation again is answered 2.04 and starts no second job. Any other one is answered 4.05.",
     ),
     (
         "D3",
-        "Where the TS gives an Execute 'no effect': no effect, and 4.05, so that the server learns it.",
+        "If the TS gives an Execute 'no effect', it has none and is answered 4.05, so that the server notices.",
     ),
     (
         "D4",
-        "An accepted operation first clears the last failure, so that a second one is a change and notifies.",
+        "An accepted operation first clears the last failure. A second failure is then a change, and notifies.",
     ),
     (
         "D5",
-        "Uninstall without argument or with bare `0`: software is removed from INSTALLED and, where it is in place, from INITIAL. In DELIVERED the new package goes, Result 0 (TS 5.1.2.4; table 5.1.1-1 says 'unchanged'), software in place stays.",
+        "Uninstall without argument or with bare `0` removes the software in INSTALLED and, if it is in place, in INITIAL. In DELIVERED it drops the new package with Result 0 (TS 5.1.2.4; table 5.1.1-1 says 'unchanged'), and software in place stays.",
     ),
     (
         "D6",
-        "Uninstall with bare `1`: INITIAL / 0, the software in place stays and runs; 12 reads false, as the activation machine is not alive.",
+        "Uninstall with bare `1` leads to INITIAL / 0. The software in place stays and continues to run; 12 reads false, since the activation machine is not alive.",
     ),
     (
         "D7",
-        "Uninstall with any other argument, a value, a repeated digit: 4.00, never a removal. Install, Activate, Deactivate: valid arguments are ignored.",
+        "Uninstall with any other argument, a value or a repeated digit is answered 4.00 and removes nothing. Install, Activate and Deactivate ignore valid arguments.",
     ),
     (
         "D8",
-        "Activate when ACTIVE, Deactivate when INACTIVE: 2.04, nothing changes, nothing is notified.",
+        "Activate in ACTIVE and Deactivate in INACTIVE are answered 2.04, without a change or a notification.",
     ),
     (
         "D9",
-        "An activation that fails: 12 as the device is, Result 2, the reason in 16.",
+        "After a failed activation 12 has the state of the device, the Result is 2, and 16 has the reason.",
     ),
     (
         "D10",
-        "A removal that fails or leaves a part: INSTALLED / 59, the reason in 16; also one that was asked for in INITIAL.",
+        "A removal that fails or leaves a part leads to INSTALLED / 59 with the reason in 16, also if it was requested in INITIAL.",
     ),
     (
         "D11",
-        "Package or Package URI outside INITIAL, or while busy: 4.05, nothing is disturbed, also by an empty one: it does not cancel.",
+        "Package and Package URI outside INITIAL or while busy are answered 4.05 and change nothing. An empty one does not cancel.",
     ),
     (
         "D12",
-        "In INITIAL an empty, malformed or unsupported URI: 4.00 and Result 56; an empty Package: 4.00 and 54. The server reads why in 16.",
+        "In INITIAL an empty, malformed or unsupported URI is answered 4.00 with Result 56, an empty Package 4.00 with 54. 16 has the reason.",
     ),
     (
         "D13",
-        "`replace-failed`: in DELIVERED / 58 a Write of 2 or 3 drops the file and starts over.",
+        "With `replace-failed`, a Write of 2 or 3 in DELIVERED / 58 drops the file and starts over.",
     ),
     (
         "D14",
-        "A Write of several resources is one unit: everything is checked, everything is stored, then the download starts.",
+        "A Write of several resources is one unit: all of it is checked, then all of it is stored, then the download starts.",
     ),
     (
         "D15",
-        "8, 13, 14, 15 are writable in any state. 14 and 15 are for one download and erased when it ends either way. 13 leads to an existing object or nowhere, else 4.00.",
+        "8, 13, 14, 15 are writable in any state. 14 and 15 are valid for one download and erased at its end. 13 must link to an existing object or be null, else 4.00.",
     ),
     (
         "D16",
-        "A queued or deferred download is DOWNLOAD STARTED / 1 at once, Status Reason 10 with what it waits for; 30 from the first byte, and from then on.",
+        "A queued or deferred download is DOWNLOAD STARTED / 1 at once, Status Reason 10 with the reason for the wait; 30 from the first byte on.",
     ),
     (
         "D17",
-        "Block 0 again from the same server restarts that push; another server: 4.05.",
+        "Block 0 again from the same server restarts the push; from another server it is answered 4.05.",
     ),
     (
         "D18",
@@ -87,43 +87,43 @@ pub(crate) const DECISIONS: [(&str, &str); 31] = [
     ),
     (
         "D19",
-        "Delete while busy or with software in place, whole or not: 4.05, in any state. Else the files go, a running download with them.",
+        "Delete while busy or with software in place, complete or not, is answered 4.05 in any state. Otherwise it deletes the files and ends a running download.",
     ),
     (
         "D20",
-        "The device is the truth: removed, upgraded, started, stopped by hand is shown as it is; what is there in part is not removed, and said in 16 until it is whole, but while a package is on its way. While busy, the end of the job tells.",
+        "The instance shows the software as it is on the device, also after a removal, upgrade, start or stop by hand. Software that is there in part is not removed; 16 says so until it is complete, except while a package is being delivered. While busy, the end of the job reports the state.",
     ),
     (
         "D21",
-        "A report about an operation or a file that is not the running one changes nothing; neither does one that comes twice.",
+        "A report about another operation or file than the running one changes nothing, and neither does a repeated report.",
     ),
     (
         "D22",
-        "How a job ended is what the device has, not an exit code: nothing, the software, or a part of it, which stays in place until it is removed. What was there before and is not wharfd's does not come to be in place. A failed installation keeps the package (70 is never used).",
+        "The end of a job is judged by the device, not by an exit code: it has nothing, the software, or a part of it, which stays in place until it is removed. Software from before that wharfd did not install does not become the instance's. A failed installation keeps the package (70 is never used).",
     ),
     (
         "D23",
-        "A package whose name is not that of the software in place, or that another instance has in place: the gate ends the Install with 57.",
+        "The gate ends an Install with 57 if the package has another name than the software in place, or if another instance has it in place.",
     ),
     (
         "D24",
-        "After an Install: INACTIVE (TS 5.2), or activated by the policy `keep` or `always`.",
+        "After an Install the software is INACTIVE (TS 5.2), or activated by the policy `keep` or `always`.",
     ),
     (
         "D25",
-        "The agent's own package is always activated; its Deactivate, its removal and its Delete are 4.05.",
+        "The agent's own package is always activated; its Deactivate, its removal and its Delete are answered 4.05.",
     ),
     (
         "D26",
-        "With resource 8 set, a change of the software brings an Update of the registration; Create and Delete always do.",
+        "With resource 8 set, a change of the software causes an Update of the registration; Create and Delete always do.",
     ),
     (
         "D27",
-        "User Name or Password, and a Package URI without TLS at an origin that wharfd.toml does not allow: the gate ends the pull with 57, and nothing is sent.",
+        "The gate ends a pull with 57 and sends nothing if User Name or Password would go without TLS to an origin that wharfd.toml does not allow.",
     ),
     (
         "D28",
-        "Activate and Deactivate by a local user act on the software in place, also in INITIAL and DELIVERED; while a package is on its way: refused. State, Result, 0, 1 and 12 stay as the TS has them; 16 says after its own reason what is in place and whether it runs. A server's have no effect outside INSTALLED (TS 5.2).",
+        "Activate and Deactivate by a local user act on the software in place, also in INITIAL and DELIVERED. They are refused while a package is being delivered. State, Result, 0, 1 and 12 stay as the TS has them; 16 adds what is in place and whether it runs. Those of a server have no effect outside INSTALLED (TS 5.2).",
     ),
     (
         "D29",
@@ -131,11 +131,11 @@ pub(crate) const DECISIONS: [(&str, &str); 31] = [
     ),
     (
         "D30",
-        "Cancel is for local users, and names its operation: where another one runs, it is refused. A download or its judgement ends in INITIAL / 57, what waits in the gate ends as if the gate refused it. A job that the installer has is cancelled by the installer, up to where it begins to change the device.",
+        "Cancel is for local users, and names its operation. It is refused if another one runs. A download or its verification ends in INITIAL / 57, and an operation in the gate ends as if the gate refused it. The installer cancels a job that it has, until the job begins to change the device.",
     ),
     (
         "D31",
-        "A purge is for local users: the software is removed with its configuration, where root's policy allows it. It starts in INSTALLED and INITIAL, with software in place; a delivered package is dropped by Uninstall. If policy does not allow it, the Result in INSTALLED is 57; any other failure is 59. A purge that fails in INITIAL stays INITIAL / 0, and 16 has the reason: a server may be about to write a package, and asked for no purge. Where nothing but configuration is left, the state is INITIAL / 0, and 16 says so. An Uninstall while it runs is another operation (D2).",
+        "A purge is for local users. It removes the software with its configuration, if root's policy allows it. It starts in INSTALLED and INITIAL with software in place; Uninstall drops a delivered package. If policy does not allow it, the Result in INSTALLED is 57; any other failure is 59. A purge that fails in INITIAL stays INITIAL / 0 with the reason in 16: the server did not request it, and may be about to write a package. If only configuration is left, the state is INITIAL / 0, and 16 says so. An Uninstall while it runs is another operation (D2).",
     ),
 ];
 
@@ -144,7 +144,7 @@ pub(crate) struct Section {
     pub(crate) title: &'static str,
     pub(crate) event: Event,
     pub(crate) rules: Rules<'static>,
-    /// What a transition cites, what an accepted request without effect cites, what a refusal cites.
+    /// The citations: of a transition, of an accepted request without effect, of a refusal.
     pub(crate) changed: fn(&Instance) -> &'static str,
     pub(crate) kept: &'static str,
     pub(crate) refused: fn(&Instance) -> &'static str,
@@ -330,10 +330,10 @@ fn writes() -> Vec<Section> {
     let replacing = || Rules { replace_failed: true, ..rules() };
     vec![
         Section::request("Write of 8, 13, 14, 15", settings(SETTINGS), |_| "D15", |_| ""),
-        Section::request("Write with a 13 that leads to no object", settings(nowhere), |_| "", |_| "D15"),
+        Section::request("Write of a 13 without an existing object", settings(nowhere), |_| "", |_| "D15"),
         Section::request("Write of Package URI (3)", source(good()), written, not_now),
         Section::request("Write of an empty, malformed or unsupported Package URI (3)", source(Source::Uri(Secret::new(Vec::new()))), |_| "", not_now_or_unusable),
-        Section::request("Write of Package (2): block 0, from the server that began what runs", package_by(SERVER), |cell| match cell.update_state() {
+        Section::request("Write of Package (2): block 0, from the server of the running operation", package_by(SERVER), |cell| match cell.update_state() {
             UpdateState::DownloadStarted => "D17",
             _ => "TS table 5.1.1-1; D14, D16",
         }, not_now),
@@ -377,7 +377,7 @@ fn executes() -> Vec<Section> {
         Section::request("Execute Uninstall (6) without argument", execute(Action::Uninstall, ""), uninstalled, no_effect),
         Section::request("Execute Uninstall (6) with `0`", execute(Action::Uninstall, "0"), uninstalled, no_effect),
         Section::request("Execute Uninstall (6) with `1` (ForUpdate)", execute(Action::Uninstall, "1"), for_update, no_effect),
-        Section::request("Execute Uninstall (6) with anything else, as `0='1'`", execute(Action::Uninstall, "0='1'"), |_| "", |_| "D7"),
+        Section::request("Execute Uninstall (6) with another argument, as `0='1'`", execute(Action::Uninstall, "0='1'"), |_| "", |_| "D7"),
         Section::request("Execute Activate (10)", execute(Action::Activate, ""), switched, no_switch).kept("D2, D8"),
         Section::request("Execute Deactivate (11)", execute(Action::Deactivate, ""), switched, no_switch).kept("D2, D8"),
         Section::request("Activate by a local user", by_user(Action::Activate), switched_here, not_here).kept("D2, D8, D28"),
@@ -402,16 +402,16 @@ fn reports() -> Vec<Section> {
     let integrity = |_: &Instance| "TS table 5.1.1-1, 5.1.2.3";
     let by_hand = |_: &Instance| "D18, D20";
     vec![
-        Section::report("The gate has the operation wait, or the installer cannot be asked", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
+        Section::report("The operation waits for the gate, or for the installer", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
         Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16, D29"),
-        Section::report("The installer is at its job: 16 does not say any more what it waited for", Event::Underway { operation: RUNNING }, |_| "D1"),
+        Section::report("The installer works on the job: 16 drops the reason for the wait", Event::Underway { operation: RUNNING }, |_| "D1"),
         Section::report("Bytes arrive", Event::FirstByte { operation: RUNNING }, |_| "TS Appendix B; D16"),
         Section::report("The package is written", Event::PackageWritten { operation: RUNNING }, |_| "TS table 5.1.1-1, 5.1.2.3; D15"),
-        Section::report("The installer cannot say yet", Event::SealWaits { stage: STAGE, why: "a verdict".into() }, |_| "TS 5.1.2.3"),
-        Section::report("The integrity holds", Event::Sealed { stage: STAGE, package: package() }, |_| "TS table 5.1.1-1, 5.1.2.4; D18"),
-        Section::report("The integrity does not hold", Event::SealRefused { stage: STAGE, failure: failure(Cause::BadSignature) }, integrity),
-        Section::report("The operation failed and left the device as it was: the connection was lost, or the gate or the installer said no", Event::Failed { operation: RUNNING, failure: failure(Cause::AnotherPackage) }, of_refusal),
-        Section::report("The installer said that policy does not allow it", Event::Failed { operation: RUNNING, failure: failure(Cause::Policy) }, of_refusal),
+        Section::report("The installer has no verdict yet", Event::SealWaits { stage: STAGE, why: "a verdict".into() }, |_| "TS 5.1.2.3"),
+        Section::report("The installer accepts the package", Event::Sealed { stage: STAGE, package: package() }, |_| "TS table 5.1.1-1, 5.1.2.4; D18"),
+        Section::report("The installer rejects the package", Event::SealRefused { stage: STAGE, failure: failure(Cause::BadSignature) }, integrity),
+        Section::report("The operation failed and left the device as it was: the connection was lost, or the gate or the installer refused", Event::Failed { operation: RUNNING, failure: failure(Cause::AnotherPackage) }, of_refusal),
+        Section::report("The installer refused it by policy", Event::Failed { operation: RUNNING, failure: failure(Cause::Policy) }, of_refusal),
         Section::report("The device has nothing of the software in place", device(None), by_hand).kept("D20"),
         Section::report("The device has version 1.1, half-configured", Event::DeviceHas(Some(damaged("1.1", "half-configured"))), by_hand).kept("D20"),
         Section::report("The device has version 1.1, inactive", device(Some(("1.1", false))), by_hand).kept("D20"),

@@ -46,7 +46,7 @@ fn history(seed: u64) {
                 instance: Some(next),
                 effects,
             }) => {
-                // What did not move was judged when it came to be.
+                // An unchanged part was checked when it was created.
                 if *next != instance || !effects.is_empty() {
                     judge(&instance, &event, &rules, next, effects, &told);
                     instance = next.clone();
@@ -451,7 +451,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     }
 }
 
-/// What usually comes next, so that histories get far enough to be surprised.
+/// The event that usually follows, so that a sequence reaches late states.
 fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     let starts = NewOperation {
         id: fresh.operation,

@@ -277,7 +277,7 @@ fn every_effect_is_rebuilt_from_its_row() {
     }
 }
 
-/// What is found after a crash and is over does not happen again; files are given up in any case.
+/// A crash repeats no effect that is over. Files are dropped in any case.
 #[test]
 fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
     use StoredProgress::{Queued, Receiving, Running};

@@ -125,16 +125,16 @@ fn page() -> String {
 const HEAD: &str = "\
 # The machine, cell by cell
 
-Written from the code of `daemon/software` by `UPDATE_DOCS=1 cargo test -p wharf-software --test machine table`; that
-test fails when the two differ. TS is OMA-TS-LWM2M_SwMgmt-V1_0_2; D1 and so on are the decisions below.
+`UPDATE_DOCS=1 cargo test -p wharf-software --test machine table` generates this page from the code of `daemon/software`;
+the test fails if they differ. TS is OMA-TS-LWM2M_SwMgmt-V1_0_2; D1 and so on are the decisions below.
 
-A cell is a state, what is in place, and what is being done or failed last: `queued` operations wait in the gate, `running`
-ones are let through, a `receiving` download has had its first byte. The software in place is nginx 1.0, active when it
-was left; the package on its way is nginx 2.0. Each event has a table. `code` is the response to a request; reports have none.
-`9` and `16` are Update Result and Status Reason afterwards, `notified` the resources that changed, in the order in which
-servers are told. Effects are done after the transition is stored; `old`, `new` and `next` tell whose file or operation they
-are about where it is not the running one's. Cells with the same outcome share a row; together the rows of a table are all
-cells. `9` and `16` are left out where neither they nor the state changed.
+A cell is a state, the software in place, and the running operation or the last failure. A `queued` operation waits in the
+gate, a `running` one has started, a `receiving` download has its first byte. The software in place is nginx 1.0, which was
+active in INSTALLED; the new package is nginx 2.0. Each event has a table. `code` is the response to a request; reports have
+none. `9` and `16` are Update Result and Status Reason afterwards; `notified` are the changed resources, in the order of
+notifications. Effects are done after the transition is stored. `old`, `new` and `next` name the file or operation of an
+effect if it is not that of the running operation. Cells with the same outcome share a row, and the rows of a table have all
+cells. `9` and `16` are empty if neither they nor the state changed.
 ";
 
 fn table(section: &Section) -> String {
@@ -181,7 +181,7 @@ fn together(alike: &[String]) -> String {
     lines.join("<br>")
 }
 
-/// All combinations of state, what is in place and what is being done that no instance can have.
+/// All combinations of state, software in place and operation that no instance can have.
 fn impossible() -> String {
     let states = [
         initial(),

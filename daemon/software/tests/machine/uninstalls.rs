@@ -18,7 +18,7 @@ fn uninstall_of_installed_software_stays_installed_2_until_it_is_gone() {
     assert_eq!(at(&made), (0, 0));
     assert_eq!(reason(&made), "10: ready for a package");
     assert_eq!(ids(removing.clone(), &made), [0, 1, 16, 12, 9, 7]);
-    // Nothing of it is there: whatever went wrong on the way, it is removed.
+    // Nothing of it is left, so it is removed, whatever the failure.
     let failure = Failure::new(Cause::Locked, "apt ended after its work");
     let made = then(removing, ended(Some(failure), None));
     assert_eq!(at(&made), (0, 0));

@@ -87,7 +87,7 @@ fn an_empty_malformed_or_unsupported_uri_in_initial_is_4_00_and_result_56() {
         ),
         (
             b"ftp://origin.example/x",
-            "the Package URI has a scheme that is not spoken here: only https, http are",
+            "the scheme of the Package URI is not supported: only https, http are",
         ),
         (
             b"https://user:password@origin.example/x",
