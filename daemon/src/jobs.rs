@@ -4,9 +4,6 @@
 //! Only the installer can cancel a job. A cancel is stored until the installer has answered it. If the installer does
 //! not have the job yet, the cancel is sent right after the job.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
-
-use tokio::sync::oneshot;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, Transaction,
     installer::{Found, JobStatus, Outcome},
@@ -15,6 +12,7 @@ use wharf_journal::message;
 use wharf_software::{Event, InstanceId};
 
 use crate::{
+    handovers::Handover,
     installer::NotDone,
     work::{Context, FOR_EVER, operation_id, outlasts_a_restart},
 };
@@ -31,60 +29,6 @@ pub struct Job {
     pub transaction: Transaction,
     /// The handover to the installer.
     pub handover: Handover,
-}
-
-/// The jobs that the installer may not have yet, each with the cancel that waits for the handover.
-#[derive(Debug, Clone, Default)]
-pub struct Handovers(Rc<RefCell<BTreeMap<OperationId, Option<Wish>>>>);
-
-type Wish = oneshot::Sender<Result<(), Failure>>;
-
-/// One handover; it ends when dropped.
-#[derive(Debug)]
-pub struct Handover {
-    all: Handovers,
-    operation: OperationId,
-}
-
-impl Handovers {
-    /// Begins the handover of a job to the installer.
-    pub fn begin(&self, operation: OperationId) -> Handover {
-        self.0.borrow_mut().insert(operation, None);
-        Handover {
-            all: self.clone(),
-            operation,
-        }
-    }
-
-    /// The receiver for the outcome of a cancel; none if the installer has the job.
-    fn wish(&self, operation: OperationId) -> Option<oneshot::Receiver<Result<(), Failure>>> {
-        let mut all = self.0.borrow_mut();
-        let wish = all.get_mut(&operation)?;
-        let (sender, outcome) = oneshot::channel();
-        *wish = Some(sender);
-        Some(outcome)
-    }
-}
-
-impl Handover {
-    fn is_unwanted(&self) -> bool {
-        let all = self.all.0.borrow();
-        all.get(&self.operation).is_some_and(Option::is_some)
-    }
-
-    /// The installer has the job: later cancels go straight to the installer.
-    fn end(&self, outcome: &Result<(), Failure>) {
-        let wish = self.all.0.borrow_mut().remove(&self.operation);
-        if let Some(wish) = wish.flatten() {
-            let _ = wish.send(outcome.clone()); // the caller may have gone
-        }
-    }
-}
-
-impl Drop for Handover {
-    fn drop(&mut self) {
-        self.all.0.borrow_mut().remove(&self.operation);
-    }
 }
 
 /// Cancels a job as soon as the installer has it and answers. Only one call at a time for each job.

@@ -14,9 +14,9 @@ use wharf_software::{Event, InstanceId, ShortId};
 use crate::{
     bus::Publisher,
     config::Timing,
-    delivery::{Fetcher, room::Room},
+    delivery::{fetcher::Fetcher, room::Room},
+    handovers::Handovers,
     installer::{Installer, NotDone},
-    jobs::Handovers,
     random::random,
     store::{EffectId, Store, StoreError},
 };

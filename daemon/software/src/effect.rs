@@ -130,6 +130,14 @@ impl EffectKind {
 pub struct NotAnEffect(pub EffectKind);
 
 impl Effect {
+    /// The effects after the software changed, for servers that set Update Supported Objects (TS table 6.-2).
+    pub(crate) fn registration(instance: &Instance) -> Vec<Self> {
+        match instance.update_supported_objects() {
+            true => vec![Self::UpdateRegistration],
+            false => Vec::new(),
+        }
+    }
+
     /// The effect without its ids.
     pub const fn kind(&self) -> EffectKind {
         match self {

@@ -7,7 +7,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    Effect, Kind, ObjectLink, Operation, Origin, PackageUri, UpdateResult, UpdateState,
+    Kind, ObjectLink, Operation, Origin, PackageUri, UpdateResult, UpdateState,
     operation::{Phase, Progress, Work},
     settings::InstanceSettings,
 };
@@ -433,15 +433,6 @@ impl Instance {
         Self {
             state,
             settings: self.settings.clone(),
-        }
-    }
-
-    /// The effects after the software changed, for servers that set Update Supported Objects (TS table 6.-2).
-    pub(crate) fn registration(&self) -> Vec<Effect> {
-        if self.settings.update_supported_objects {
-            vec![Effect::UpdateRegistration]
-        } else {
-            Vec::new()
         }
     }
 

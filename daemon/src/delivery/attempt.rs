@@ -2,10 +2,7 @@
 //! knows no instance, and is never repeated here.
 
 use std::{
-    io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
 
@@ -72,46 +69,29 @@ impl Failed {
     }
 }
 
-/// Starts wharf-fetch. systemd starts one for each connection to its socket, as its own user. Without the socket,
-/// wharfd starts it as a child.
-#[derive(Debug, Clone)]
-pub struct Fetcher {
-    socket: PathBuf,
-    program: PathBuf,
-}
-
-impl Fetcher {
-    /// The socket of this root, and the program in the folder of wharfd.
-    pub fn new(root: &Path, own: &Path) -> Self {
-        Self {
-            socket: root.join("run/wharf-fetch.sock"),
-            program: own.with_file_name("wharf-fetch"),
-        }
-    }
-
+impl Attempt {
     /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `each_second` is called
     /// during it. Returns the length of the package. wharf-fetch ends when the future is dropped, which closes its
     /// socket. When wharfd ends, wharf-fetch first makes its bytes durable and reports their number.
     pub async fn run(
-        &self,
+        self,
         context: &Context,
-        attempt: Attempt,
         mut report: impl FnMut(Event) -> Result<(), Failed>,
         mut each_second: impl FnMut(),
     ) -> Result<u64, Failed> {
-        let staged = attempt.staged;
+        let staged = self.staged;
         // The file may be shorter than the stored length, never longer.
-        let resume = attempt.resume.filter(|resume| resume.offset == staged.kept);
+        let resume = self.resume.filter(|resume| resume.offset == staged.kept);
         let request = fetch::Request {
-            uri: attempt.uri,
-            user_name: attempt.user_name,
-            password: attempt.password,
+            uri: self.uri,
+            user_name: self.user_name,
+            password: self.password,
             resume,
             max_size: staged.limit,
-            limits: attempt.limits,
-            subject: Some(attempt.subject),
+            limits: self.limits,
+            subject: Some(self.subject),
         };
-        let socket = self.start(&request, staged.file).await?;
+        let socket = start(context, &request, staged.file).await?;
         wharf_fault::point("attempt.started");
         let mut finishing = false;
         let mut seconds = tokio::time::interval(SECOND);
@@ -158,45 +138,18 @@ impl Fetcher {
             }
         }
     }
+}
 
-    /// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
-    async fn start(&self, request: &fetch::Request, file: OwnedFd) -> Result<FrameSocket, Failed> {
-        let socket = self.connect().await?;
-        let sent = socket
-            .send(request, Some(std::os::fd::AsFd::as_fd(&file)))
-            .await;
-        sent.map_err(|error| unavailable(format!("cannot speak with wharf-fetch: {error}")))?;
-        Ok(socket)
-    }
-
-    async fn connect(&self) -> Result<FrameSocket, Failed> {
-        match FrameSocket::connect(&self.socket).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.spawn().map_err(|error| {
-                    let program = self.program.display();
-                    unavailable(format!(
-                        "cannot start {program}: {error}. Is wharfd installed completely?"
-                    ))
-                })
-            }
-            connected => connected.map_err(|error| {
-                let socket = self.socket.display();
-                unavailable(format!(
-                    "cannot connect to {socket}: {error}. Does wharf-fetch.socket listen?"
-                ))
-            }),
-        }
-    }
-
-    fn spawn(&self) -> io::Result<FrameSocket> {
-        let (ours, theirs) = FrameSocket::pair()?;
-        // The kernel reaps it: wharfd ignores SIGCHLD (main.rs).
-        Command::new(&self.program)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .spawn()?;
-        Ok(ours)
-    }
+/// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
+async fn start(
+    context: &Context,
+    request: &fetch::Request,
+    file: OwnedFd,
+) -> Result<FrameSocket, Failed> {
+    let socket = context.fetcher.connect().await?;
+    let sent = socket.send(request, Some(file.as_fd())).await;
+    sent.map_err(|error| unavailable(format!("cannot send to wharf-fetch: {error}")))?;
+    Ok(socket)
 }
 
 fn unavailable(detail: String) -> Failed {

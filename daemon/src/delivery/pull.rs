@@ -165,7 +165,7 @@ impl Pull {
                 context.publisher.progress(self.operation, percent);
             }
         };
-        let ended = context.fetcher.run(context, attempt, note, show).await;
+        let ended = attempt.run(context, note, show).await;
         let mut store = context.store.borrow_mut();
         let noted = match &ended {
             Ok(length) => store.note_whole(self.stage, *length),

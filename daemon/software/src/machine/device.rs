@@ -4,7 +4,7 @@ use wharf_frames::{PackageName, PackageVersion, Text, installer::Found};
 
 use super::Transition;
 use crate::{
-    Instance,
+    Effect, Instance,
     instance::{Condition, InPlace, Initial, Software, State},
 };
 
@@ -33,7 +33,7 @@ pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<T
         }
     };
     let next = instance.with(state);
-    let effects = next.registration();
+    let effects = Effect::registration(&next);
     (next != *instance).then(|| Transition::to(next, effects))
 }
 
