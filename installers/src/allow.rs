@@ -10,9 +10,10 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
-    Root, durable,
-    policy::{Pattern, Policy, PolicyError},
+    Root,
+    policy::{Policy, PolicyError},
 };
+use wharf_root::{durable, pattern::Pattern};
 
 /// Everybody may read the file, as the package ships it.
 const MODE: u32 = 0o644;

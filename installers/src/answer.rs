@@ -7,17 +7,16 @@ use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, Step, Transaction,
     installer::{Found, JobStatus, PROTOCOL, Reply, Request},
 };
+use wharf_root::{Root, session::Process};
 
 use crate::{
-    backend::Installer,
+    device::Device,
     inner::Inner,
-    inspector::Inspector,
     journal::{Job, Order},
     ledger::Ledger,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     policy::Policy,
     queue::Queue,
-    root::Root,
     seal,
     staging::{NotDone, Staging},
     verdict::Judged,
@@ -27,10 +26,8 @@ use crate::{
 pub struct Desk {
     /// Where everything lies.
     pub root: Root,
-    /// The package manager.
-    pub backend: Box<dyn Installer>,
-    /// Who looks into packages.
-    pub inspector: Inspector,
+    /// Package manager, services and wharf-inspect.
+    pub device: Device,
     /// Files on their way.
     pub staging: Staging,
     /// Jobs.
@@ -93,8 +90,8 @@ impl Desk {
     fn hello(&self) -> Reply {
         Reply::Hello {
             protocol: PROTOCOL,
-            backend: self.backend.name().into(),
-            architecture: self.backend.architecture().into(),
+            backend: self.device.packages.name().into(),
+            architecture: self.device.packages.architecture().into(),
         }
     }
 
@@ -199,20 +196,19 @@ impl Desk {
     fn witnesses(&self) -> Witnesses<'_> {
         Witnesses {
             root: &self.root,
-            inspector: &self.inspector,
             ledger: &self.ledger,
-            backend: self.backend.as_ref(),
+            device: &self.device,
         }
     }
 
     /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by
     /// exactly this name. A purge does not need the package: only its configuration may be left, or nothing.
     fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), Failure> {
-        let why = if !self.backend.is_name(package) {
+        let why = if !self.device.packages.is_name(package) {
             "is no name of a package"
         } else if !self.ledger.is_managed(package)? {
             "was never installed by wharfd"
-        } else if needs_it && self.backend.found(package)?.is_none() {
+        } else if needs_it && self.device.packages.found(package)?.is_none() {
             "is not installed"
         } else {
             return Ok(());
@@ -224,20 +220,21 @@ impl Desk {
     }
 
     fn state(&self, package: &PackageName) -> Result<Reply, NotDone> {
-        match self.backend.is_name(package) {
+        match self.device.packages.is_name(package) {
             true => Ok(Reply::State(self.found(package)?)),
             false => Ok(Reply::State(None)),
         }
     }
 
     fn cancel(&self, operation: OperationId) -> Result<Reply, NotDone> {
+        let recognise = &|process: &Process| self.device.packages.role(process);
         self.queue
-            .cancel(operation, |package| self.found(package))?;
+            .cancel(operation, recognise, |package| self.found(package))?;
         Ok(Reply::Done)
     }
 
     fn found(&self, package: &PackageName) -> Result<Option<Found>, Failure> {
-        self.ledger.found(package, self.backend.as_ref())
+        self.ledger.found(package, &self.device)
     }
 
     /// How a job stands.

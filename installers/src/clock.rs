@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use serde::Serialize;
 use wharf_frames::calendar;
 
-use crate::root::Root;
+use wharf_root::Root;
 
 /// File systems know the time less exactly than the clock does.
 const TOLERANCE: Duration = Duration::from_secs(60);
@@ -33,14 +33,14 @@ pub(crate) struct Time {
 /// When this file was written last.
 type Seen = (SystemTime, PathBuf);
 
-/// The time in this root.
-pub(crate) fn now(root: &Root) -> Time {
+/// The time in this root. The package manager writes this database.
+pub(crate) fn now(root: &Root, database: &Path) -> Time {
     let synchronised = synchronised();
     #[cfg(feature = "simulated")]
-    let synchronised = crate::simulated::clock(root).map_or(synchronised, Ok);
+    let synchronised = simulated(root).map_or(synchronised, Ok);
     let clock = SystemTime::now();
     let program = env::current_exe().ok().and_then(seen);
-    let files = [root.jobs(), root.path("var/lib/dpkg/status")];
+    let files = [root.jobs(), database.to_owned()];
     let latest = files.into_iter().filter_map(seen).max();
     let ahead = Some(root.jobs()).filter(|jobs| {
         synchronised == Ok(true) && modified(jobs).is_some_and(|time| time > clock + TOLERANCE)
@@ -60,10 +60,18 @@ pub struct Doubt {
     pub believed: bool,
 }
 
-/// The current doubt about the clock of this root.
-pub fn doubt(root: &Root) -> Option<Doubt> {
+/// The simulated answer of the kernel: a file says whether the clock is synchronised.
+#[cfg(feature = "simulated")]
+fn simulated(root: &Root) -> Option<bool> {
+    let is_told = |word: &str| root.path("etc/wharf-simulated").join(word).exists();
+    let synchronised = is_told("clock-synchronised").then_some(true);
+    synchronised.or_else(|| is_told("clock-unsynchronised").then_some(false))
+}
+
+/// The current doubt about the clock of this root. See [`now`].
+pub fn doubt(root: &Root, database: &Path) -> Option<Doubt> {
     let clock = unix(SystemTime::now() + TOLERANCE);
-    let time = now(root);
+    let time = now(root, database);
     time.doubt.map(|why| Doubt {
         why,
         believed: time.at <= clock,
@@ -203,16 +211,16 @@ mod tests {
     }
 
     const PROGRAM: &str = "/usr/libexec/wharfd/wharf-installer";
-    const STATUS: &str = "/var/lib/dpkg/status";
+    const DATABASE: &str = "/var/lib/packages/database";
 
     #[test]
     fn the_time_is_never_before_what_was_seen_and_says_where_that_was() {
         let second = Duration::from_secs(1);
         let file = |path: &str, time: SystemTime| Some((time, PathBuf::from(path)));
-        let latest = |time| file(STATUS, time);
-        let told = [STATUS, "1970-01-04", "does not call it synchronised"];
+        let latest = |time| file(DATABASE, time);
+        let told = [DATABASE, "1970-01-04", "does not call it synchronised"];
         let of_program = [PROGRAM, "1970-01-04", "not call it synchronised"];
-        let unknown = [STATUS, "1970-01-04", "does not say", "EPERM"];
+        let unknown = [DATABASE, "1970-01-04", "does not say", "EPERM"];
         for (clock, synchronised, program, latest, at, words) in [
             (day(2), Ok(false), None, None, day(2), &[][..]),
             (day(2), Ok(false), None, latest(day(1)), day(2), &[]),
@@ -268,23 +276,23 @@ mod tests {
     #[test]
     fn a_synchronised_clock_is_the_time_whatever_was_seen_but_for_the_program() {
         let file = |path: &str, time: SystemTime| Some((time, PathBuf::from(path)));
-        let dropped = [STATUS, "1970-01-04", "the clock shows 1970-01-03"];
+        let dropped = [DATABASE, "1970-01-04", "the clock shows 1970-01-03"];
         let program = [PROGRAM, "1970-01-04", "1970-01-03", "set the clock"];
         for (seen_program, seen, at, words) in [
             (None, None, day(2), &[][..]),
-            (None, file(STATUS, day(1)), day(2), &[]),
-            (None, file(STATUS, day(2) + TOLERANCE), day(2), &[]),
-            (None, file(STATUS, day(3)), day(2), &dropped),
+            (None, file(DATABASE, day(1)), day(2), &[]),
+            (None, file(DATABASE, day(2) + TOLERANCE), day(2), &[]),
+            (None, file(DATABASE, day(3)), day(2), &dropped),
             (
                 file(PROGRAM, day(1)),
-                file(STATUS, day(3)),
+                file(DATABASE, day(3)),
                 day(2),
                 &dropped,
             ),
             (file(PROGRAM, day(3)), None, day(3), &program),
             (
                 file(PROGRAM, day(3)),
-                file(STATUS, day(4)),
+                file(DATABASE, day(4)),
                 day(3),
                 &program,
             ),

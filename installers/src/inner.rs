@@ -11,7 +11,7 @@ use std::{
 use nix::libc;
 use wharf_frames::{Cause, Failure};
 
-use crate::durable;
+use wharf_root::durable;
 
 /// The extension of such a file.
 pub(crate) const EXTENSION: &str = ".inner";

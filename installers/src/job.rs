@@ -10,19 +10,21 @@ use wharf_frames::{
 };
 
 use crate::{
-    backend::{Change, Client, Installer, Manner, PackageFile, Progress},
-    durable, fault,
-    file_systems::{self, FileSystems},
-    inspector::Inspector,
+    device::{Device, Installation},
     journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
-    limits, log,
+    log,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     policy::Policy,
     progress,
-    root::Root,
-    session,
     verdict::{self, Judged},
+};
+use wharf_fault as fault;
+use wharf_managers::{InstallOptions, PackageFile, PackageManager, Progress, Supervisor};
+use wharf_root::{
+    Change, Root, durable,
+    file_systems::{self, FileSystems},
+    limits, session,
 };
 
 /// The note on a job that is [`Job::cut_off`].
@@ -33,8 +35,7 @@ const DONE_AGAIN: &str = "the device stopped while this was done before, and fil
 pub struct Worker<'a> {
     root: &'a Root,
     policy: &'a Policy,
-    backend: &'a dyn Installer,
-    inspector: Inspector,
+    device: &'a Device,
     journal: Journal,
     ledger: Ledger,
 }
@@ -67,17 +68,11 @@ impl From<Stop> for Failure {
 
 impl<'a> Worker<'a> {
     /// A worker in this root.
-    pub fn new(
-        root: &'a Root,
-        policy: &'a Policy,
-        backend: &'a dyn Installer,
-        inspector: Inspector,
-    ) -> io::Result<Self> {
+    pub fn new(root: &'a Root, policy: &'a Policy, device: &'a Device) -> io::Result<Self> {
         Ok(Self {
             root,
             policy,
-            backend,
-            inspector,
+            device,
             journal: Journal::open(root)?,
             ledger: Ledger::of(root),
         })
@@ -113,7 +108,7 @@ impl<'a> Worker<'a> {
             }
             Err(Stop::Failed(failure)) => {
                 self.go_back(&job);
-                (Some(failure), self.backend.found(job.order.package())?)
+                (Some(failure), self.device.found(job.order.package())?)
             }
             Err(Stop::Cancelled) => return Ok(()),
             Err(Stop::Later(failure)) => return Err(failure),
@@ -124,7 +119,7 @@ impl<'a> Worker<'a> {
 
     /// Records in the ledger what a cancelled job changed: nothing, unless a package manager did not wait for consent.
     fn after_cancel(&self, job: &Job, failure: &Failure) -> Result<(), Failure> {
-        let device = self.backend.found(job.order.package())?;
+        let device = self.device.found(job.order.package())?;
         if !is_the_same(job.before.as_ref(), device.as_ref()) {
             log::failed(job, failure);
         }
@@ -141,7 +136,7 @@ impl<'a> Worker<'a> {
 
     /// A failure here stops no job.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
-        if let Err(failure) = self.backend.tidy(is_at_work) {
+        if let Err(failure) = self.device.tidy(is_at_work) {
             tracing::warn!("cannot look for units that are held back and should not be: {failure}");
         }
     }
@@ -193,15 +188,9 @@ impl<'a> Worker<'a> {
         }
         if interrupted && self.repair(job)? == Change::Changed && job.cut_off {
             // The repair installed the whole file.
-            allowed = allowed.map(|(file, manner)| {
-                (
-                    file,
-                    Manner {
-                        reinstall: false,
-                        ..manner
-                    },
-                )
-            });
+            if let Some((_, options)) = &mut allowed {
+                options.reinstall = false;
+            }
         }
         self.apply(job, allowed)?;
         let device = self.look(job)?;
@@ -236,7 +225,7 @@ impl<'a> Worker<'a> {
     /// is half done can neither be cancelled nor be taken for untouched.
     fn begin_attempt(&self, job: &mut Job, attempt: Attempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
-            let found = self.ledger.found(job.order.package(), self.backend)?;
+            let found = self.ledger.found(job.order.package(), self.device)?;
             job.adopts = found.as_ref().is_some_and(|found| !found.managed);
             job.before = found;
         }
@@ -285,11 +274,11 @@ impl<'a> Worker<'a> {
                 .filter(|path| verdict::still_holds(path, judged).is_ok()),
             _ => None,
         };
-        let (name, backend) = (job.order.package(), self.backend);
+        let (name, manager) = (job.order.package(), self.manager());
         let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
         let repaired = match &file {
-            Some(file) if job.cut_off => backend.redo(name, file, &printed),
-            file => backend.repair(name, file.as_deref(), &printed),
+            Some(file) if job.cut_off => manager.redo(name, file, &printed),
+            file => manager.repair(name, file.as_deref(), &printed),
         };
         match repaired {
             Ok(change) => {
@@ -312,7 +301,11 @@ impl<'a> Worker<'a> {
 
     /// Whether an interrupted job may go on. That nobody can say so now is no verdict on the package: it is asked again,
     /// here and by the next attempt. Only after a refusal, or in the last attempt, the package is left as it is then.
-    fn may_go_on(&self, job: &Job, boot: &str) -> Result<Option<(PackageFile, Manner)>, Stop> {
+    fn may_go_on(
+        &self,
+        job: &Job,
+        boot: &str,
+    ) -> Result<Option<(PackageFile, InstallOptions)>, Stop> {
         let mut asked = 1;
         let refusal = loop {
             match self.allowed(job) {
@@ -338,7 +331,7 @@ impl<'a> Worker<'a> {
     fn make_sound(&self, job: &Job, refusal: Failure) -> Failure {
         let name = job.order.package();
         let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
-        let done = match self.backend.repair(name, None, &printed) {
+        let done = match self.manager().repair(name, None, &printed) {
             Ok(Change::Unchanged) => return refusal,
             Ok(Change::Changed) => {
                 format!("{name} was left half-way: it was configured, not installed from its file")
@@ -368,21 +361,25 @@ impl<'a> Worker<'a> {
         if !matches!(job.order, Order::Install { .. }) || job.before.is_some() {
             return false;
         }
-        let client = Client {
+        let supervisor = Supervisor {
             report: &|_| (),
             begin: &|| Ok(()),
             printed: &|program, text| log::printed(job.operation, program, text),
         };
-        let removed = self.backend.remove(job.order.package(), client);
+        let removed = self.device.remove(job.order.package(), supervisor);
         if let Err(failure) = &removed {
             log::repairs(job, format_args!("{failure}"));
         }
         removed.is_ok()
     }
 
+    fn manager(&self) -> &dyn PackageManager {
+        self.device.packages.as_ref()
+    }
+
     /// What policy says. It is asked again here: since the job was accepted, another may have been done, and root may
     /// have changed its policy.
-    fn allowed(&self, job: &Job) -> Result<Option<(PackageFile, Manner)>, Failure> {
+    fn allowed(&self, job: &Job) -> Result<Option<(PackageFile, InstallOptions)>, Failure> {
         let (stage, judged) = match &job.order {
             Order::Install { stage, judged } => (stage, judged),
             Order::Remove(name) => return may_remove(name, self.policy).map(|()| None),
@@ -395,16 +392,15 @@ impl<'a> Worker<'a> {
             path: self.root.stage(*stage),
             package: judged.package.clone(),
         };
-        let manner = self.manner(job, judged)?;
-        Ok(Some((file, manner)))
+        let options = self.options(job, judged)?;
+        Ok(Some((file, options)))
     }
 
     fn witnesses(&self) -> Witnesses<'_> {
         Witnesses {
             root: self.root,
-            inspector: &self.inspector,
             ledger: &self.ledger,
-            backend: self.backend,
+            device: self.device,
         }
     }
 
@@ -415,7 +411,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         let order = self
-            .backend
+            .manager()
             .compare_versions(&package.version, &before.version);
         if order.is_ge() || self.policy.allows_downgrade(&package.name) {
             return Ok(());
@@ -427,19 +423,18 @@ impl<'a> Worker<'a> {
         Err(Failure::new(Cause::Downgrade, detail))
     }
 
-    fn manner(&self, job: &Job, judged: &Judged) -> Result<Manner, Failure> {
+    fn options(&self, job: &Job, judged: &Judged) -> Result<InstallOptions, Failure> {
         let package = &judged.package;
         let was_there = job
             .whole_before()
             .is_some_and(|before| before.version == package.version);
         let entry = self.ledger.entry(&package.name)?;
         let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
-        Ok(Manner {
+        Ok(InstallOptions {
             allow_downgrade: self.policy.allows_downgrade(&package.name),
             // An interrupted attempt of this job installed these bytes. The ledger knows no bytes after a job that did
             // not end well (`Ledger::doubt`).
             reinstall: job.cut_off || (was_there && other_bytes),
-            adopts: job.adopts,
         })
     }
 
@@ -447,11 +442,12 @@ impl<'a> Worker<'a> {
     fn apply(
         &self,
         job: &mut Job,
-        allowed: Option<(PackageFile, Manner)>,
+        allowed: Option<(PackageFile, InstallOptions)>,
     ) -> Result<Change, Failure> {
         let (operation, order, cut_off) = (job.operation, job.order.clone(), job.cut_off);
+        let adopts = job.adopts;
         let job = RefCell::new(job);
-        let client = Client {
+        let supervisor = Supervisor {
             report: &|progress| progress::write(self.root, operation, progress),
             printed: &|program, text| log::printed(operation, program, text),
             begin: &|| {
@@ -464,36 +460,38 @@ impl<'a> Worker<'a> {
                     Order::Remove(_) | Order::Activate(_) | Order::Deactivate(_) => {}
                 }
                 self.begin_applying(&mut job.borrow_mut())?;
-                match &allowed {
-                    Some((file, manner)) => self.backend.hold(file, *manner, operation),
-                    None => Ok(()),
-                }
+                Ok(())
             },
         };
         match (&order, &allowed) {
-            (Order::Install { judged, .. }, Some((file, manner))) => {
+            (Order::Install { judged, .. }, Some((file, options))) => {
                 verdict::still_holds(&file.path, judged)?;
-                let change = self.backend.install(file, *manner, client)?;
-                fault::point("job.installed");
-                self.backend.settle(order.package(), operation, true)?;
-                Ok(change)
+                let installation = Installation {
+                    file,
+                    options: *options,
+                    operation,
+                    adopts,
+                };
+                self.device.install(installation, supervisor)
             }
             (Order::Install { .. }, None) => Err(Failure::new(Cause::Plan, "there is no plan")),
-            (Order::Remove(name), _) => self.remove(name, cut_off, client),
+            (Order::Remove(name), _) => self.remove(name, cut_off, supervisor),
             (Order::Purge(name), _) => {
-                self.remove(name, cut_off, client)?;
-                match self.backend.purge(name, client)? {
-                    Change::Unchanged if cut_off => self.backend.finish_purge(name, client.printed),
+                self.remove(name, cut_off, supervisor)?;
+                match self.device.purge(name, supervisor)? {
+                    Change::Unchanged if cut_off => {
+                        self.manager().finish_purge(name, supervisor.printed)
+                    }
                     change => Ok(change),
                 }
             }
             (Order::Activate(name), _) => {
-                (client.begin)()?;
-                self.backend.activate(name, operation)
+                (supervisor.begin)()?;
+                self.device.services.activate(name, operation)
             }
             (Order::Deactivate(name), _) => {
-                (client.begin)()?;
-                self.backend.deactivate(name)
+                (supervisor.begin)()?;
+                self.device.services.deactivate(name)
             }
         }
     }
@@ -503,10 +501,10 @@ impl<'a> Worker<'a> {
         &self,
         name: &PackageName,
         cut_off: bool,
-        client: Client<'_>,
+        supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
-        match self.backend.remove(name, client)? {
-            Change::Unchanged if cut_off => self.backend.finish_removal(name, client.printed),
+        match self.device.remove(name, supervisor)? {
+            Change::Unchanged if cut_off => self.manager().finish_removal(name, supervisor.printed),
             change => Ok(change),
         }
     }
@@ -518,7 +516,7 @@ impl<'a> Worker<'a> {
             Order::Activate(name) => name,
             Order::Remove(_) | Order::Purge(_) | Order::Deactivate(_) => return,
         };
-        if let Err(failure) = self.backend.settle(name, job.operation, false) {
+        if let Err(failure) = self.device.services.settle(name, job.operation, false) {
             log::repairs(
                 job,
                 format_args!("the units are not as they were before: {failure}"),
@@ -537,14 +535,14 @@ impl<'a> Worker<'a> {
             },
         );
         let name = job.order.package();
-        let device = self.backend.found(name)?;
+        let device = self.device.found(name)?;
         let whole = device.as_ref().filter(|found| found.is_whole());
         let holds = match &job.order {
             Order::Install { judged, .. } => {
                 whole.is_some_and(|found| found.version == judged.package.version)
             }
             Order::Remove(_) => device.is_none(),
-            Order::Purge(_) => device.is_none() && !self.backend.leaves_configuration(name)?,
+            Order::Purge(_) => device.is_none() && !self.manager().leaves_configuration(name)?,
             Order::Activate(_) => whole.is_some_and(|found| found.active),
             Order::Deactivate(_) => whole.is_some_and(|found| !found.active),
         };
@@ -553,14 +551,14 @@ impl<'a> Worker<'a> {
         }
         let has = match &device {
             Some(found) => format!("{found}, {}", activity(found)),
-            None if self.backend.leaves_configuration(name)? => {
+            None if self.manager().leaves_configuration(name)? => {
                 format!("the configuration of {name}")
             }
             None => format!("nothing of {name}"),
         };
         let detail = format!(
             "{} said that it was done, and the device has {has}",
-            self.backend.name()
+            self.manager().name()
         );
         Err(Failure::new(Cause::PackageManager, detail))
     }
@@ -605,14 +603,14 @@ impl<'a> Worker<'a> {
         let name = job.order.package();
         match &job.order {
             Order::Install { judged, .. } if is_done => {
-                return self.ledger.record(judged, self.backend, self.policy);
+                return self.ledger.record(judged, self.manager(), self.policy);
             }
             Order::Install { judged, .. } => {
                 if is_the_same(job.before.as_ref(), device) {
                     self.ledger.take_back(name, job.operation)?;
                 }
                 if brought(job, judged, device) {
-                    self.ledger.record(judged, self.backend, self.policy)?;
+                    self.ledger.record(judged, self.manager(), self.policy)?;
                 }
                 if has_begun(job) {
                     self.ledger.doubt(name)?;
@@ -635,7 +633,7 @@ impl<'a> Worker<'a> {
         let whole = device.filter(|found| found.is_whole());
         for found in job.whole_before().into_iter().chain(whole) {
             self.ledger
-                .raise(job.order.package(), &found.version, self.backend)?;
+                .raise(job.order.package(), &found.version, self.manager())?;
         }
         Ok(())
     }
@@ -643,7 +641,7 @@ impl<'a> Worker<'a> {
     /// Adds the file systems on which the package lies now.
     fn add_paths(&self, written: &mut FileSystems, name: &PackageName) -> Result<(), Failure> {
         let mounts = file_systems::mounts();
-        self.backend
+        self.manager()
             .each_path(name, &mut |path| written.add(path, &mounts))
     }
 }

@@ -15,7 +15,9 @@ use wharf_frames::{
     installer::{Found, JobStatus, Outcome, Phase},
 };
 
-use crate::{durable, fault, limits, progress, root::Root, verdict::Judged};
+use crate::{progress, verdict::Judged};
+use wharf_fault as fault;
+use wharf_root::{Root, durable, limits};
 
 /// One job, as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

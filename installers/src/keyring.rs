@@ -12,7 +12,7 @@ use wharf_frames::{
     inspect::{MAX_KEY_FILES, Question, unusable_keyring},
 };
 
-use crate::durable;
+use wharf_root::durable;
 
 /// The longest file in the keyring. A certificate with many certifications has some 20 KiB.
 pub const MAX_FILE: usize = 96 * 1024;

@@ -17,17 +17,18 @@ use wharf_frames::{
 use crate::{
     Root,
     allow::Allowed,
-    backend::Installer,
-    clock, durable,
+    clock,
+    device::{Device, database},
     inner::Inner,
     inspector::Inspector,
     keyring::Keyring,
     ledger::Ledger,
     permission::{Witnesses, may_install},
-    policy::{Pattern, Policy, PolicyError},
+    policy::{Policy, PolicyError},
     room::Room,
     seal,
 };
+use wharf_root::{durable, pattern::Pattern};
 
 /// The longest signature that is read from beside a package.
 const MAX_SIGNATURE: u64 = wharf_frames::fetch::MAX_SIGNATURE as u64;
@@ -140,7 +141,7 @@ impl Keys<'_> {
     }
 
     fn look(&self, keyring: &Keyring) -> Result<Vec<Certificate>, KeysError> {
-        let at = clock::now(self.root).at;
+        let at = clock::now(self.root, &database(self.root, self.policy)).at;
         let found = self.inspector.certificates(keyring, at);
         Ok(found.map_err(Failure::from)?)
     }
@@ -293,7 +294,7 @@ impl Keys<'_> {
 
     /// Judges a package file as if a server had sent it, with the signature that lies beside it. It is opened here, and
     /// may be anybody's.
-    pub fn check(&self, file: &Path, backend: &dyn Installer) -> Result<Verdict, KeysError> {
+    pub fn check(&self, file: &Path, device: &Device) -> Result<Verdict, KeysError> {
         let unreadable = |error| problem("read", file, error);
         if !file.metadata().map_err(unreadable)?.is_file() {
             return Err(unreadable(io::Error::other("it is no regular file")));
@@ -303,9 +304,8 @@ impl Keys<'_> {
         let ledger = Ledger::of(self.root);
         let witnesses = Witnesses {
             root: self.root,
-            inspector: self.inspector,
             ledger: &ledger,
-            backend,
+            device,
         };
         let mut inner = self
             .inner()

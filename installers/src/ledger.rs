@@ -13,7 +13,9 @@ use wharf_frames::{
     installer::Found,
 };
 
-use crate::{backend::Installer, durable, policy::Policy, root::Root, verdict::Judged};
+use crate::{device::Device, policy::Policy, verdict::Judged};
+use wharf_managers::PackageManager;
+use wharf_root::{Root, durable};
 
 /// The records of a root.
 #[derive(Debug, Clone)]
@@ -65,7 +67,7 @@ impl Ledger {
         }
     }
 
-    /// The record of a package, whose name fits the backend's grammar.
+    /// The record of a package, whose name the package manager accepts.
     pub fn entry(&self, name: &PackageName) -> Result<Option<Entry>, Failure> {
         read(&path_in(&self.folder, name)?, |entry: &Entry| entry.format)
     }
@@ -79,9 +81,9 @@ impl Ledger {
     pub(crate) fn found(
         &self,
         name: &PackageName,
-        backend: &dyn Installer,
+        device: &Device,
     ) -> Result<Option<Found>, Failure> {
-        let found = backend.found(name)?;
+        let found = device.found(name)?;
         let managed = found.is_some() && self.is_managed(name)?;
         Ok(found.map(|found| Found { managed, ..found }))
     }
@@ -132,14 +134,14 @@ impl Ledger {
     pub fn judge(
         &self,
         judged: &Judged,
-        backend: &dyn Installer,
+        manager: &dyn PackageManager,
         policy: &Policy,
     ) -> Result<(), Failure> {
         let name = &judged.package.name;
         let Some(entry) = self.entry(name)? else {
             return Ok(());
         };
-        let older = match backend.compare_versions(&judged.package.version, &entry.version) {
+        let older = match manager.compare_versions(&judged.package.version, &entry.version) {
             Ordering::Greater => return Ok(()),
             Ordering::Equal if judged.signed_at >= entry.signed_at => return Ok(()),
             Ordering::Equal => format!("{name} {} with a newer signature", entry.version),
@@ -159,7 +161,7 @@ impl Ledger {
     pub(crate) fn record(
         &self,
         judged: &Judged,
-        backend: &dyn Installer,
+        manager: &dyn PackageManager,
         policy: &Policy,
     ) -> Result<(), Failure> {
         let name = &judged.package.name;
@@ -171,7 +173,7 @@ impl Ledger {
             digest: judged.digest,
         };
         let entry = match self.entry(name)? {
-            Some(old) if !policy.allows_downgrade(name) => higher(old, new, backend),
+            Some(old) if !policy.allows_downgrade(name) => higher(old, new, manager),
             _ => new,
         };
         write(&path_in(&self.folder, name)?, &entry)?;
@@ -192,10 +194,10 @@ impl Ledger {
         &self,
         name: &PackageName,
         version: &PackageVersion,
-        backend: &dyn Installer,
+        manager: &dyn PackageManager,
     ) -> Result<(), Failure> {
         let before = self.entry(name)?;
-        let is_higher = |entry: &Entry| backend.compare_versions(version, &entry.version).is_gt();
+        let is_higher = |entry: &Entry| manager.compare_versions(version, &entry.version).is_gt();
         if !before.as_ref().is_none_or(is_higher) {
             return Ok(());
         }
@@ -252,8 +254,8 @@ fn unwritten(path: &Path, why: &str) -> Failure {
     Failure::new(Cause::Unavailable, detail)
 }
 
-fn higher(old: Entry, new: Entry, backend: &dyn Installer) -> Entry {
-    match backend.compare_versions(&new.version, &old.version) {
+fn higher(old: Entry, new: Entry, manager: &dyn PackageManager) -> Entry {
+    match manager.compare_versions(&new.version, &old.version) {
         Ordering::Less => Entry {
             digest: new.digest,
             ..old
@@ -268,7 +270,7 @@ mod tests {
     use wharf_frames::installer::Package;
 
     use super::*;
-    use crate::simulated::Simulated;
+    use crate::device;
 
     const SIGNER: &str = "AAAA";
 
@@ -276,7 +278,7 @@ mod tests {
         _folder: TempDir,
         root: Root,
         ledger: Ledger,
-        backend: Simulated,
+        device: Device,
         policy: Policy,
     }
 
@@ -287,7 +289,7 @@ mod tests {
             durable::private_folder(&root.ledger()).unwrap();
             Self {
                 ledger: Ledger::of(&root),
-                backend: Simulated::open(&root).unwrap(),
+                device: device::simulated(&root),
                 policy: Policy::default(),
                 root,
                 _folder: folder,
@@ -296,12 +298,14 @@ mod tests {
 
         /// With a policy that lets the package go down.
         fn lenient(mut self) -> Self {
-            self.policy.allow_downgrade = vec![crate::policy::Pattern::built_in("acme")];
+            self.policy.allow_downgrade = vec![wharf_root::pattern::Pattern::built_in("acme")];
             self
         }
 
         fn record(&self, judged: &Judged) {
-            let recorded = self.ledger.record(judged, &self.backend, &self.policy);
+            let recorded = self
+                .ledger
+                .record(judged, self.device.packages.as_ref(), &self.policy);
             recorded.unwrap();
         }
 
@@ -353,7 +357,11 @@ mod tests {
         ] {
             for (bench, allowed) in [(Bench::new(), false), (Bench::new().lenient(), true)] {
                 let new = judged(text, signed_at);
-                let judge = || bench.ledger.judge(&new, &bench.backend, &bench.policy);
+                let judge = || {
+                    bench
+                        .ledger
+                        .judge(&new, bench.device.packages.as_ref(), &bench.policy)
+                };
                 assert_eq!(judge(), Ok(()), "nothing was installed");
                 bench.record(&judged("2.0", 5));
                 let cause = judge().map_err(|failure| failure.cause);
@@ -417,7 +425,10 @@ mod tests {
     fn what_somebody_else_installed_raises_the_record_and_never_lowers_it() {
         let bench = Bench::new();
         let raise = |text: &str| {
-            let raised = bench.ledger.raise(&acme(), &version(text), &bench.backend);
+            let raised =
+                bench
+                    .ledger
+                    .raise(&acme(), &version(text), bench.device.packages.as_ref());
             raised.unwrap();
             bench.entry().unwrap()
         };
@@ -469,7 +480,7 @@ mod tests {
     #[test]
     fn what_the_device_has_says_whether_it_is_ours() {
         let bench = Bench::new();
-        let found = || bench.ledger.found(&acme(), &bench.backend).unwrap();
+        let found = || bench.ledger.found(&acme(), &bench.device).unwrap();
         bench.record(&judged("1.0", 1));
         assert_eq!(found(), None);
         let database = bench.root.path("var/lib/wharf-simulated");

@@ -12,12 +12,11 @@
 //! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
 //!   `permission`: what both say to one question.
 //! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
-//!   [`session`]: its processes; [`progress`]: how far it is; `file_systems`: what its disks must have at the end.
+//!   [`progress`]: how far it is.
 //! - [`keys`]: the keyring, as an administrator sees and changes it; `allow`: new scopes in the policy.
-//! - [`backend`]: what every package manager is to us; [`debian`]: apt and dpkg.
-//! - `systemd`: the services of packages: held back until Activate.
-//! - [`root`]: where files lie; [`durable`]: how small ones are written; [`users`]; [`process`]: programs of the root;
-//!   [`limits`]: every bound; [`log`]: what the journal is told of jobs.
+//! - [`device`]: package manager, services and wharf-inspect together. Package managers are in the crate [`wharf_managers`],
+//!   services in [`wharf_services`]. Both build on [`wharf_root`]: files and programs of a root, and every bound.
+//! - [`log`]: what the journal is told of jobs.
 //!
 //! # How to talk to it
 //!
@@ -31,11 +30,8 @@
 
 mod allow;
 pub mod answer;
-pub mod backend;
 pub mod clock;
-pub mod debian;
-mod durable;
-mod file_systems;
+pub mod device;
 mod inner;
 pub mod inspector;
 pub mod job;
@@ -44,65 +40,16 @@ pub mod keyring;
 pub mod keys;
 mod lease;
 pub mod ledger;
-pub mod limits;
 mod log;
 mod packets;
 mod permission;
 pub mod policy;
-mod process;
 mod progress;
 pub mod queue;
 pub mod room;
-pub mod root;
 mod seal;
 pub mod service;
-mod session;
-#[cfg(feature = "simulated")]
-pub mod simulated;
 pub mod staging;
-mod systemd;
-pub mod users;
 pub mod verdict;
 
-use std::env;
-
-use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, inspect::Format};
-
-use crate::{
-    backend::Installer,
-    debian::Apt,
-    inspector::Inspector,
-    policy::{Backend, Policy},
-};
-pub use crate::{process::usual_file_limit, root::Root};
-
-/// The package manager that policy names.
-pub fn open_backend(root: &Root, policy: &Policy) -> Result<Box<dyn Installer>, Failure> {
-    Ok(match policy.backend {
-        Backend::Apt => Box::new(Apt::open(root, policy)?),
-        #[cfg(feature = "simulated")]
-        Backend::Simulated => Box::new(simulated::Simulated::open(root)?),
-    })
-}
-
-/// wharf-inspect, which lies beside this program and runs as its own user of the root. It looks into packages of the
-/// package manager that policy names.
-pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure> {
-    let unavailable = |why: String| Failure::new(Cause::Unavailable, why);
-    let user =
-        users::user(root, "wharf-inspect").map_err(|error| unavailable(error.to_string()))?;
-    let program = env::current_exe()
-        .map_err(|error| unavailable(format!("cannot tell where this program lies: {error}")))?;
-    Ok(Inspector {
-        program: program.with_file_name("wharf-inspect"),
-        uid: user.uid,
-        gid: user.gid,
-        time_limit: limits::INSPECTION,
-        format: match policy.backend {
-            Backend::Apt => Format::Deb,
-            #[cfg(feature = "simulated")]
-            Backend::Simulated => Format::Simulated,
-        },
-    })
-}
+pub use wharf_root::Root;

@@ -5,10 +5,8 @@ use std::fmt;
 use wharf_frames::{Failure, OperationId, Text};
 use wharf_journal::message;
 
-use crate::{
-    journal::{Job, Order},
-    limits,
-};
+use crate::journal::{Job, Order};
+use wharf_root::limits;
 
 /// A job is done.
 pub(crate) fn done(job: &Job) {

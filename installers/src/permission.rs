@@ -6,27 +6,25 @@ use wharf_frames::{Cause, Failure, PackageName, Text};
 use wharf_journal::message;
 
 use crate::{
-    backend::Installer,
     clock::{self, Time},
-    inspector::{InspectError, Inspector},
+    device::Device,
+    inspector::InspectError,
     keyring::Keyring,
     ledger::Ledger,
     policy::{Policy, Scoped},
-    root::Root,
     verdict::Judged,
 };
+use wharf_root::Root;
 
 /// Who is asked about a package.
 #[derive(Clone, Copy)]
 pub(crate) struct Witnesses<'a> {
     /// Where policy, keyring and clock are.
     pub(crate) root: &'a Root,
-    /// Who looks into packages and certificates.
-    pub(crate) inspector: &'a Inspector,
     /// What was ever installed.
     pub(crate) ledger: &'a Ledger,
-    /// The package manager.
-    pub(crate) backend: &'a dyn Installer,
+    /// Its package manager and wharf-inspect.
+    pub(crate) device: &'a Device,
 }
 
 /// The policy of this root, for one question. A file that is wrong now answers none.
@@ -52,7 +50,8 @@ pub(crate) fn may_install(
             still_holds(judged, signer, witnesses)?;
         }
     }
-    witnesses.ledger.judge(judged, witnesses.backend, policy)
+    let manager = witnesses.device.packages.as_ref();
+    witnesses.ledger.judge(judged, manager, policy)
 }
 
 /// The certificate, its key or the signature may have been removed, revoked or have expired since the file was sealed.
@@ -67,8 +66,9 @@ fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Resu
     };
     let keys = witnesses.root.keys();
     let keyring = Keyring::read(&keys)?;
-    let now = clock::now(witnesses.root);
+    let now = clock::now(witnesses.root, &witnesses.device.database);
     let holds = witnesses
+        .device
         .inspector
         .still_holds(signer, signed, &keyring, now.at);
     let Err(failure) = in_time(&now, holds).map_err(Failure::from) else {
@@ -171,15 +171,11 @@ pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use wharf_frames::{
-        inspect::{Format, SignedDigest},
-        installer::Package,
-    };
+    use wharf_frames::{inspect::SignedDigest, installer::Package};
 
     use super::*;
-    use crate::{durable, simulated::Simulated};
+    use crate::device;
+    use wharf_root::durable;
 
     const OURS: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
     const OTHER: &str = "89ABCDEF0123456789ABCDEF0123456789ABCDEF";
@@ -188,8 +184,7 @@ mod tests {
         _folder: tempfile::TempDir,
         root: Root,
         ledger: Ledger,
-        backend: Simulated,
-        inspector: Inspector,
+        device: Device,
     }
 
     impl Bench {
@@ -200,15 +195,7 @@ mod tests {
             std::fs::create_dir_all(root.keys()).unwrap();
             Self {
                 ledger: Ledger::of(&root),
-                backend: Simulated::open(&root).unwrap(),
-                // Nothing here is to be looked into.
-                inspector: Inspector {
-                    program: "/nonexistent".into(),
-                    uid: 65534,
-                    gid: 65534,
-                    time_limit: Duration::from_secs(1),
-                    format: Format::Deb,
-                },
+                device: device::simulated(&root),
                 root,
                 _folder: folder,
             }
@@ -221,16 +208,17 @@ mod tests {
 
         fn record(&self, judged: &Judged) {
             let policy = Policy::default();
-            let recorded = self.ledger.record(judged, &self.backend, &policy);
+            let recorded = self
+                .ledger
+                .record(judged, self.device.packages.as_ref(), &policy);
             recorded.unwrap();
         }
 
         fn may_install(&self, judged: &Judged, policy: &Policy) -> Result<(), Cause> {
             let witnesses = Witnesses {
                 root: &self.root,
-                inspector: &self.inspector,
                 ledger: &self.ledger,
-                backend: &self.backend,
+                device: &self.device,
             };
             may_install(judged, policy, witnesses).map_err(|failure| failure.cause)
         }

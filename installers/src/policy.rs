@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use wharf_configuration::{Written, Wrong};
 use wharf_frames::PackageName;
 
-use crate::{durable, root::Root};
+use wharf_root::{Root, durable, pattern::Pattern};
 
 /// The policy by which this device installs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -100,10 +100,6 @@ pub enum Scoped {
 /// The fingerprint of a certificate's primary key, in upper-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint(String);
-
-/// A package name in which each `*` stands for any characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(String);
 
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -227,7 +223,7 @@ impl Policy {
         let mut scopes = self.key.iter().filter(its).peekable();
         scopes.peek()?;
         let patterns = scopes.flat_map(|scope| &scope.packages);
-        Some(patterns.map(|pattern| pattern.0.as_str()).collect())
+        Some(patterns.map(|pattern| pattern.as_str()).collect())
     }
 
     /// Whether this package may go to a lower version.
@@ -248,54 +244,6 @@ impl Policy {
 
 fn any_fits(patterns: &[Pattern], name: &PackageName) -> bool {
     patterns.iter().any(|pattern| pattern.fits(name.as_str()))
-}
-
-impl Pattern {
-    /// The expected form.
-    pub const EXPECTED: &str =
-        "expected the name of a package, in which '*' stands for any characters";
-
-    /// Parses a pattern of an administrator.
-    pub fn new(text: &str) -> Option<Self> {
-        let is_one = PackageName::new(text).is_ok();
-        is_one.then(|| Self(text.to_owned()))
-    }
-
-    /// The text of the pattern.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// A pattern that is no administrator's.
-    pub(crate) fn built_in(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// Whether the whole name fits.
-    pub fn fits(&self, name: &str) -> bool {
-        let mut parts = self.0.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else {
-            return false;
-        };
-        let Some(last) = parts.next_back() else {
-            return rest.is_empty();
-        };
-        for part in parts {
-            match rest.find(part) {
-                Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::new(&text).ok_or_else(|| D::Error::custom(Self::EXPECTED))
-    }
 }
 
 impl<'de> Deserialize<'de> for Fingerprint {
@@ -411,30 +359,6 @@ mod tests {
         assert!(Policy::read(&root).unwrap().allow_unsigned);
         std::fs::write(root.policy(), "allow-unsigned = 1").unwrap();
         assert!(Policy::read(&root).is_err());
-    }
-
-    #[test]
-    fn a_pattern_fits_whole_names() {
-        for (pattern, text, fits) in [
-            ("a", "a", true),
-            ("a", "ab", false),
-            ("*", "anything", true),
-            ("a*", "ab", true),
-            ("*b", "ab", true),
-            ("a*b", "ab", true),
-            ("a*a", "a", false),
-            ("a*b*c", "axbxc", true),
-            ("a*b*c", "axc", false),
-            ("*b*", "abc", true),
-            ("*ab*b", "ab", false),
-            ("*ab*b", "xabb", true),
-        ] {
-            assert_eq!(
-                Pattern(pattern.to_owned()).fits(text),
-                fits,
-                "{pattern} {text}"
-            );
-        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fs;
 use minicbor::{Decode, Encode};
 use wharf_frames::{OperationId, decode, encode, installer::Phase};
 
-use crate::{backend::Progress, durable, root::Root};
+use wharf_managers::Progress;
+use wharf_root::{Root, durable};
 
 #[derive(Encode, Decode)]
 #[cbor(map)]

@@ -20,9 +20,10 @@ use wharf_frames::{
 use crate::{
     job::boot,
     journal::{Job, Journal, Order, State, lock_file},
-    limits,
-    root::Root,
-    session,
+};
+use wharf_root::{
+    Root, limits,
+    session::{self, Recognise},
 };
 
 /// When a job could not be started at all: how long until it is tried again.
@@ -100,10 +101,11 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Cancels a job of which nothing has been applied. `look` tells what the device has.
+    /// Cancels a job that has not changed the device. `look` returns the package that the device has.
     pub fn cancel(
         &self,
         operation: OperationId,
+        recognise: Recognise<'_>,
         look: impl FnOnce(&PackageName) -> Result<Option<Found>, Failure>,
     ) -> Result<(), Failure> {
         let lock = self.journal.lock()?;
@@ -113,9 +115,9 @@ impl Queue {
                 format!("there is no job {operation}"),
             ));
         };
-        // dpkg is at work in these states only if apt did not ask for consent.
+        // In these states the package manager changes the device only if it did not ask for consent.
         let is_at_work = job.attempts.last().is_some_and(|attempt| {
-            attempt.boot == boot() && session::changes_packages(attempt.session)
+            attempt.boot == boot() && session::changes_packages(attempt.session, recognise)
         });
         match job.state {
             State::Accepted | State::Attempted if !is_at_work => {}

@@ -8,7 +8,8 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use crate::{limits, policy::Quota, root::Root};
+use crate::policy::Quota;
+use wharf_root::{Root, limits};
 
 /// Bytes of a disk.
 #[derive(Debug, Clone, Copy)]

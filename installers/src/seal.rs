@@ -12,7 +12,6 @@ use wharf_frames::{
 use wharf_journal::message;
 
 use crate::{
-    backend::Installer,
     clock,
     inner::Inner,
     inspector::{InspectError, Terms},
@@ -20,6 +19,7 @@ use crate::{
     permission::{Witnesses, in_time, may_sign, policy_now},
     verdict::Judged,
 };
+use wharf_managers::PackageManager;
 
 /// Judges a file that nobody can write to any more, or the package inside it, and logs the verdict.
 pub(crate) fn judge(
@@ -69,8 +69,8 @@ pub(crate) fn verdict(
 ) -> Result<Judged, InspectError> {
     let policy = policy_now(witnesses.root)?;
     let keyring = Keyring::read(&witnesses.root.keys())?;
-    let now = clock::now(witnesses.root);
-    let inspector = witnesses.inspector;
+    let now = clock::now(witnesses.root, &witnesses.device.database);
+    let inspector = &witnesses.device.inspector;
     let verify = |file: &File, signature| {
         let terms = Terms {
             signature,
@@ -93,7 +93,7 @@ pub(crate) fn verdict(
         }
     };
     let described = inspector.describe(file.as_fd())?;
-    fits_here(&described, witnesses.backend)?;
+    fits_here(&described, witnesses.device.packages.as_ref())?;
     if let Some(signed) = &verified.signed {
         may_sign(
             signed.certificate.as_str(),
@@ -110,17 +110,17 @@ fn twice() -> Failure {
     Failure::new(Cause::WrongKind, detail)
 }
 
-fn fits_here(described: &Described, backend: &dyn Installer) -> Result<(), Failure> {
-    if !backend.is_name(&described.name) {
-        let detail = format!("'{}' is no name for {}", described.name, backend.name());
+fn fits_here(described: &Described, manager: &dyn PackageManager) -> Result<(), Failure> {
+    if !manager.is_name(&described.name) {
+        let detail = format!("'{}' is no name for {}", described.name, manager.name());
         return Err(Failure::new(Cause::Malformed, detail));
     }
-    if !backend.takes(described.architecture.as_str()) {
+    if !manager.takes(described.architecture.as_str()) {
         let detail = format!(
             "{} is for {}, and this device is {}",
             described.name,
             described.architecture,
-            backend.architecture()
+            manager.architecture()
         );
         return Err(Failure::new(Cause::WrongArchitecture, detail));
     }

@@ -34,12 +34,9 @@ use wharf_frames::{
 
 use crate::{
     answer::{Answer, Desk},
-    durable, limits,
     packets::{self, Received},
-    process::wait_for_event,
-    root::Root,
-    users::User,
 };
+use wharf_root::{Root, durable, limits, process::wait_for_event, users::User};
 
 /// The service on its socket.
 pub struct Service {

@@ -18,15 +18,16 @@ use nix::libc;
 use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
 
 use crate::{
-    clock, durable, fault,
+    clock,
     inner::{self, Inner},
     inspector::InspectError,
-    lease, limits,
+    lease,
     policy::Quota,
     room::Room,
-    root::Root,
     verdict::{self, Judged, Verdict},
 };
+use wharf_fault as fault;
+use wharf_root::{Root, durable, limits};
 
 /// The staged files of one root.
 #[derive(Debug)]

@@ -5,9 +5,8 @@ use std::{fmt, path::PathBuf, process::ExitCode};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use wharf_frames::OperationId;
-use wharf_installers::{
-    Root, job::Worker, open_backend, open_inspector, policy::Policy, usual_file_limit,
-};
+use wharf_installers::{Root, device::Device, job::Worker, policy::Policy};
+use wharf_root::process::usual_file_limit;
 
 const USAGE: &str = "wharf-job run OPERATION | tidy [--root DIR]";
 
@@ -43,10 +42,8 @@ fn go_on_when_asked_to_end() {
 
 fn perform(root: &Root, task: &Task) -> Result<(), String> {
     let policy = Policy::read(root).map_err(|error| error.to_string())?;
-    let backend = open_backend(root, &policy).map_err(|failure| failure.to_string())?;
-    let inspector = open_inspector(root, &policy).map_err(|error| error.to_string())?;
-    let worker = Worker::new(root, &policy, backend.as_ref(), inspector)
-        .map_err(|error| error.to_string())?;
+    let device = Device::open(root, &policy).map_err(|failure| failure.to_string())?;
+    let worker = Worker::new(root, &policy, &device).map_err(|error| error.to_string())?;
     let done = match task {
         Task::Run(operation) => worker.run(*operation),
         Task::Tidy => worker.tidy_up(),

@@ -11,7 +11,7 @@ use wharf_tests::{programs::workspace, waiting::wait_until};
 
 use crate::machine::{Deb, Machine, Signer, perform, refused};
 
-/// The clock stood ten years ahead once, while a job was done and while dpkg wrote.
+/// The clock was ten years ahead once, during a job and while the package manager wrote its database.
 #[test]
 fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised() {
     let mut machine = Machine::simulated().started();
@@ -22,9 +22,9 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     )
     .unwrap();
     let jobs = machine.root().join("var/lib/wharf-installer/jobs");
-    let status = machine.root().join("var/lib/dpkg/status");
-    fs::create_dir_all(status.parent().unwrap()).unwrap();
-    fs::write(&status, "").unwrap();
+    let database = machine.root().join("var/lib/wharf-simulated/history");
+    fs::create_dir_all(database.parent().unwrap()).unwrap();
+    fs::write(&database, "").unwrap();
     let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
     set_modified(&jobs, in_years(10));
     let unsynchronised = machine.tell(UNSYNCHRONISED);
@@ -34,19 +34,19 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     fs::remove_file(unsynchronised).unwrap();
     let synchronised = machine.tell(SYNCHRONISED);
     let later = in_years(11);
-    set_modified(&status, later);
+    set_modified(&database, later);
     let stage = machine.stage_id();
     let sealed = machine.put(stage, &built);
     assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
     let day = calendar::day(later.duration_since(UNIX_EPOCH).unwrap().as_secs());
-    let told = format!("{} is of {day}", status.display());
+    let told = format!("{} is of {day}", database.display());
     machine.installer().errors().wait_for(&told);
-    // The time of our folder is set back; dpkg's file is not ours.
+    // The time of our folder is set back; the database is not ours.
     assert!(modified(&jobs) <= SystemTime::now());
-    assert!(modified(&status) > in_years(10));
+    assert!(modified(&database) > in_years(10));
 
-    // The job's process asks once more. After dpkg's next write the kernel's answer is not needed.
-    set_modified(&status, SystemTime::now());
+    // The job's process asks once more. After the next write of the database the kernel's answer is not needed.
+    set_modified(&database, SystemTime::now());
     fs::remove_file(synchronised).unwrap();
     machine.tell(UNSYNCHRONISED);
     let operation = machine.operation();

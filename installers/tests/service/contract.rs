@@ -1,25 +1,29 @@
-//! The contract of `trait Installer`, the same for every package manager: apt in a Debian root, and the simulated one.
+//! The contract of `trait PackageManager`, the same for every package manager: apt in a Debian root, and the simulated one.
 
 use std::{
     cell::RefCell,
     cmp::Ordering,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use wharf_frames::{
-    Cause, Failure, PackageVersion,
+    Cause, Failure, OperationId, PackageVersion,
+    inspect::Format,
     installer::{Found, Package, Phase},
 };
 use wharf_installers::{
-    Root,
-    backend::{Change, Client, Installer, Manner, PackageFile},
-    debian::Apt,
-    policy::Policy,
-    simulated::Simulated,
+    device::{Device, Installation},
+    inspector::Inspector,
 };
+use wharf_managers::{
+    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, simulated::Simulated,
+};
+use wharf_root::{Change, Root};
+use wharf_services::{Services, none::NoServiceManager, simulated};
 use wharf_tests::{
     command::output_of, debian_root::DebianRoot, folder::Folder, scratch_root::ScratchRoot,
     waiting::wait_until,
@@ -29,21 +33,20 @@ pub(crate) use wharf_tests::debian_root::frontend_lock;
 
 use crate::machine::{Deb, Place, Script, name, place_script};
 
-const PLAIN: Manner = Manner {
+const PLAIN: InstallOptions = InstallOptions {
     allow_downgrade: false,
     reinstall: false,
-    adopts: false,
 };
-pub(crate) const QUIET: Client<'static> = Client {
+pub(crate) const QUIET: Supervisor<'static> = Supervisor {
     report: &|_| (),
     begin: &|| Ok(()),
     printed: &|_, _| (),
 };
 
-/// A package manager in a root of its own.
+/// A package manager with its services, in a root of its own.
 pub(crate) struct Bench {
     pub(crate) place: Place,
-    pub(crate) backend: Box<dyn Installer>,
+    device: Device,
     packages: Folder,
 }
 
@@ -56,31 +59,54 @@ impl Bench {
     fn apt_that_waits(lock_wait: Duration, time_limit: Duration) -> Self {
         let place = Place::Debian(DebianRoot::new());
         let root = Root::new(place.path());
-        let policy = Policy {
+        let times = Times {
             lock_wait,
-            job_time_limit: time_limit,
-            ..Policy::default()
+            limit: time_limit,
         };
-        let backend = Box::new(Apt::open(&root, &policy).unwrap());
-        Self::with(place, backend)
+        let apt = Arc::new(Apt::open(&root, times).unwrap());
+        Self::with(place, apt, Box::new(NoServiceManager), Apt::database(&root))
     }
 
     fn simulated() -> Self {
         let place = Place::Scratch(ScratchRoot::new());
-        let backend = Box::new(Simulated::open(&Root::new(place.path())).unwrap());
-        Self::with(place, backend)
+        let root = Root::new(place.path());
+        let manager = Arc::new(Simulated::open(&root).unwrap());
+        let services = Box::new(simulated::Simulated::open(&root).unwrap());
+        Self::with(place, manager, services, Simulated::database(&root))
     }
 
-    fn with(place: Place, backend: Box<dyn Installer>) -> Self {
+    fn with(
+        place: Place,
+        packages: Arc<dyn PackageManager>,
+        services: Box<dyn Services>,
+        database: PathBuf,
+    ) -> Self {
+        // No package is looked into here.
+        let inspector = Inspector {
+            program: "/nonexistent".into(),
+            uid: 65534,
+            gid: 65534,
+            time_limit: Duration::from_secs(1),
+            format: Format::Deb,
+        };
         Self {
             place,
-            backend,
+            device: Device {
+                packages,
+                services,
+                inspector,
+                database,
+            },
             packages: Folder::new(),
         }
     }
 
+    pub(crate) fn manager(&self) -> &dyn PackageManager {
+        self.device.packages.as_ref()
+    }
+
     pub(crate) fn is_apt(&self) -> bool {
-        self.backend.name() == "apt"
+        self.manager().name() == "apt"
     }
 
     /// A package file inside the root, as a sealed one is.
@@ -113,17 +139,22 @@ impl Bench {
     }
 
     pub(crate) fn found(&self, package: &str) -> Option<Found> {
-        self.backend.found(&name(package)).unwrap()
+        self.device.found(&name(package)).unwrap()
     }
 
     pub(crate) fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
-        let backend = &self.backend;
-        let planned = backend.plan(file, PLAIN).map_err(|failure| failure.cause)?;
+        let planned = self.manager().plan(file, PLAIN);
+        let planned = planned.map_err(|failure| failure.cause)?;
         assert_eq!(planned[0].name, file.package.name);
         assert_eq!(planned.len(), 1);
-        backend
-            .install(file, PLAIN, QUIET)
-            .map_err(|failure| failure.cause)
+        let installation = Installation {
+            file,
+            options: PLAIN,
+            operation: OperationId::from_bytes([1; 16]),
+            adopts: false,
+        };
+        let installed = self.device.install(installation, QUIET);
+        installed.map_err(|failure| failure.cause)
     }
 }
 
@@ -131,10 +162,10 @@ pub(crate) fn each(test: impl Fn(&Bench)) {
     for bench in [Bench::simulated(), Bench::apt()] {
         test(&bench);
         assert_eq!(
-            bench.backend.audit().unwrap(),
+            bench.manager().audit().unwrap(),
             [""; 0],
             "{} is left whole",
-            bench.backend.name()
+            bench.manager().name()
         );
     }
 }
@@ -155,7 +186,7 @@ fn installing_upgrading_and_removing_change_the_device_once() {
         assert_eq!(bench.install(&two), Ok(Change::Changed));
         assert_eq!(bench.version("acme").as_deref(), Some(higher));
         for change in [Change::Changed, Change::Unchanged] {
-            assert_eq!(bench.backend.remove(&name("acme"), QUIET), Ok(change));
+            assert_eq!(bench.manager().remove(&name("acme"), QUIET), Ok(change));
             assert_eq!(bench.version("acme"), None);
             assert_eq!(bench.found("acme"), None);
         }
@@ -172,13 +203,13 @@ fn the_same_version_of_other_bytes_is_installed_again_when_asked() {
             "acme",
             "1",
         );
-        let again = Manner {
+        let again = InstallOptions {
             reinstall: true,
             ..PLAIN
         };
-        bench.backend.plan(&second, again).unwrap();
+        bench.manager().plan(&second, again).unwrap();
         assert_eq!(
-            bench.backend.install(&second, again, QUIET),
+            bench.manager().install(&second, again, QUIET),
             Ok(Change::Changed)
         );
         if bench.is_apt() {
@@ -229,7 +260,7 @@ fn what_a_failed_upgrade_left_is_damaged_and_can_be_removed_and_replaced() {
                 );
                 assert_eq!(bench.version("acme").as_deref(), Some(next));
             }
-            let removed = bench.backend.remove(&name("acme"), QUIET);
+            let removed = bench.manager().remove(&name("acme"), QUIET);
             assert_eq!(removed, Ok(Change::Changed));
             assert_eq!(bench.found("acme"), None);
         }
@@ -244,13 +275,13 @@ fn what_a_failed_removal_left_is_damaged_and_can_be_removed() {
         let deb = Deb::new("acme", "1").script(Script::Postrm, script);
         bench.install(&bench.file(&deb, "acme", "1")).unwrap();
         for _ in 0..2 {
-            let removed = bench.backend.remove(&name("acme"), QUIET);
+            let removed = bench.manager().remove(&name("acme"), QUIET);
             assert_eq!(removed.map_err(|failure| failure.cause), Err(Cause::Script));
             let left = bench.found("acme").expect("a part of it");
             assert_eq!(left.to_string(), "acme 1 (half-installed)");
         }
         fs::remove_file(fault).unwrap();
-        let removed = bench.backend.remove(&name("acme"), QUIET);
+        let removed = bench.manager().remove(&name("acme"), QUIET);
         assert_eq!(removed, Ok(Change::Changed));
         assert_eq!(bench.found("acme"), None);
     });
@@ -267,7 +298,7 @@ fn a_dependency_that_is_not_there_is_named() {
         if !bench.is_apt() {
             tell(bench, "needs");
         }
-        let failure = bench.backend.plan(&file, PLAIN).unwrap_err();
+        let failure = bench.manager().plan(&file, PLAIN).unwrap_err();
         assert_eq!(failure.cause, Cause::Dependency);
         if bench.is_apt() {
             assert!(
@@ -314,7 +345,7 @@ fn names_are_compared_exactly() {
             "hello-",
         ] {
             assert_eq!(bench.version(text), None, "{text}");
-            let removed = bench.backend.remove(&name(text), QUIET);
+            let removed = bench.manager().remove(&name(text), QUIET);
             assert!(
                 !matches!(removed, Ok(Change::Changed)),
                 "{text}: {removed:?}"
@@ -330,7 +361,7 @@ fn a_repair_of_a_sound_device_changes_nothing() {
         let file = bench.plain("acme", "1");
         for installed in [None, Some("1")] {
             let repaired = bench
-                .backend
+                .manager()
                 .repair(&name("acme"), Some(&file.path), QUIET.printed);
             assert_eq!(repaired, Ok(Change::Unchanged));
             assert_eq!(bench.version("acme").as_deref(), installed);
@@ -358,7 +389,7 @@ fn versions_are_ordered_by_the_package_manager() {
         for (left, right, order) in rows {
             assert_eq!(
                 bench
-                    .backend
+                    .manager()
                     .compare_versions(&version(left), &version(right)),
                 order
             );
@@ -371,11 +402,11 @@ fn progress_is_told() {
     each(|bench| {
         let told = RefCell::new(Vec::new());
         let file = bench.plain("acme", "1");
-        let client = Client {
+        let supervisor = Supervisor {
             report: &|progress| told.borrow_mut().push(progress.phase),
             ..QUIET
         };
-        bench.backend.install(&file, PLAIN, client).unwrap();
+        bench.manager().install(&file, PLAIN, supervisor).unwrap();
         assert!(told.borrow().contains(&Phase::Applying), "{told:?}");
     });
 }
@@ -394,20 +425,20 @@ fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
             },
             || Err(Failure::new(Cause::Policy, "not now")),
         );
-        let client = |begin| Client { begin, ..QUIET };
+        let supervisor = |begin| Supervisor { begin, ..QUIET };
         let refused = |done: Result<Change, Failure>| done.unwrap_err().cause;
-        let install = |file, client| bench.backend.install(file, PLAIN, client);
-        let remove = |client| bench.backend.remove(&name("acme"), client);
+        let install = |file, supervisor| bench.manager().install(file, PLAIN, supervisor);
+        let remove = |supervisor| bench.manager().remove(&name("acme"), supervisor);
 
-        assert_eq!(refused(install(&one, client(&refuse))), Cause::Policy);
+        assert_eq!(refused(install(&one, supervisor(&refuse))), Cause::Policy);
         assert_eq!(bench.version("acme"), None);
-        assert_eq!(install(&one, client(&begin)), Ok(Change::Changed));
+        assert_eq!(install(&one, supervisor(&begin)), Ok(Change::Changed));
         before.replace(Some("1".to_owned()));
-        assert_eq!(refused(install(&two, client(&refuse))), Cause::Policy);
-        assert_eq!(refused(remove(client(&refuse))), Cause::Policy);
-        assert_eq!(install(&one, client(&refuse)), Ok(Change::Unchanged));
-        assert_eq!(remove(client(&begin)), Ok(Change::Changed));
-        assert_eq!(remove(client(&refuse)), Ok(Change::Unchanged));
+        assert_eq!(refused(install(&two, supervisor(&refuse))), Cause::Policy);
+        assert_eq!(refused(remove(supervisor(&refuse))), Cause::Policy);
+        assert_eq!(install(&one, supervisor(&refuse)), Ok(Change::Unchanged));
+        assert_eq!(remove(supervisor(&begin)), Ok(Change::Changed));
+        assert_eq!(remove(supervisor(&refuse)), Ok(Change::Unchanged));
         assert_eq!(begun.get(), 2);
     });
 }
@@ -430,12 +461,12 @@ fn a_plan_that_changes_others_is_refused() {
         "{refused:?}"
     );
     let removed = bench
-        .backend
+        .manager()
         .remove(&name("base"), QUIET)
         .map_err(|failure| failure.cause);
     assert_eq!(removed, Err(Cause::Plan));
     let removed = bench
-        .backend
+        .manager()
         .remove(&name("dpkg"), QUIET)
         .map_err(|failure| failure.cause);
     assert_eq!(removed, Err(Cause::Plan));
@@ -499,7 +530,7 @@ fn a_refusal_names_the_packages_that_it_is_about() {
         &bench.plain("timed", "2"),
         "clock, which is installed, depends on timed (= 1)",
     );
-    let removed = bench.backend.remove(&name("timed"), QUIET).unwrap_err();
+    let removed = bench.manager().remove(&name("timed"), QUIET).unwrap_err();
     assert_eq!(
         removed.to_string(),
         "cannot remove timed: clock depends on it"
@@ -509,8 +540,8 @@ fn a_refusal_names_the_packages_that_it_is_about() {
 
 /// Expects this reason before the job begins, and when it runs.
 fn refused_in_words(bench: &Bench, file: &PackageFile, expected: &str) {
-    let planned = bench.backend.plan(file, PLAIN).unwrap_err();
-    let installed = bench.backend.install(file, PLAIN, QUIET).unwrap_err();
+    let planned = bench.manager().plan(file, PLAIN).unwrap_err();
+    let installed = bench.manager().install(file, PLAIN, QUIET).unwrap_err();
     for failure in [planned, installed] {
         assert_eq!(failure.to_string(), expected);
         let is_told = matches!(failure.cause, Cause::Plan | Cause::Dependency);
@@ -529,10 +560,10 @@ fn what_a_killed_dpkg_left_of_a_first_installation_can_be_removed() {
     assert!(!dpkg.status.success());
     let left = bench.found("acme").expect("a part of it");
     assert_eq!(left.to_string(), "acme 1 (half-installed, reinstreq)");
-    let removed = bench.backend.remove(&name("acme"), QUIET);
+    let removed = bench.manager().remove(&name("acme"), QUIET);
     assert_eq!(removed, Ok(Change::Changed));
     assert_eq!(bench.found("acme"), None);
-    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -592,14 +623,14 @@ fn a_lock_that_another_holds_too_long_is_told() {
 /// Does something to a package below another's lock, while our apt waits for it.
 fn while_apt_waits<T: Send>(
     bench: &Bench,
-    ours: impl FnOnce(&dyn Installer) -> T + Send,
+    ours: impl FnOnce(&dyn PackageManager) -> T + Send,
     others: impl FnOnce(),
 ) -> T {
     let root = bench.place.path();
     let lock = frontend_lock(&root);
-    let backend = bench.backend.as_ref();
+    let manager = bench.manager();
     thread::scope(|scope| {
-        let ours = scope.spawn(|| ours(backend));
+        let ours = scope.spawn(|| ours(manager));
         wait_for_apt_to_wait(&root);
         others();
         drop(lock);
@@ -648,7 +679,7 @@ fn what_came_to_need_a_package_while_apt_waited_stays_with_it() {
     bench.file(&Deb::new("user", "1").depends("needed"), "user", "1");
     let removed = while_apt_waits(
         &bench,
-        |backend| backend.remove(&name("needed"), QUIET),
+        |manager| manager.remove(&name("needed"), QUIET),
         || dpkg(&bench, &["--install", "/tmp/user-1"]),
     );
     let failure = removed.unwrap_err();
@@ -658,7 +689,7 @@ fn what_came_to_need_a_package_while_apt_waited_stays_with_it() {
     assert_eq!(bench.version("needed").as_deref(), Some("1"));
     assert_eq!(bench.version("user").as_deref(), Some("1"));
     dpkg(&bench, &["--remove", "user"]);
-    let removed = bench.backend.remove(&name("needed"), QUIET);
+    let removed = bench.manager().remove(&name("needed"), QUIET);
     assert_eq!(removed, Ok(Change::Changed));
 }
 
@@ -669,7 +700,7 @@ fn what_was_left_half_way_while_apt_waited_is_left_to_whom_it_belongs() {
     let file = bench.plain("acme", "1");
     let installed = while_apt_waits(
         &bench,
-        |backend| backend.install(&file, PLAIN, QUIET),
+        |manager| manager.install(&file, PLAIN, QUIET),
         || dpkg(&bench, &["--unpack", "/tmp/foreign-1"]),
     );
     let failure = installed.unwrap_err();
@@ -691,7 +722,7 @@ fn the_administrators_hooks_and_the_history_stay() {
     )
     .unwrap();
     bench.install(&bench.plain("acme", "1")).unwrap();
-    bench.backend.remove(&name("acme"), QUIET).unwrap();
+    bench.manager().remove(&name("acme"), QUIET).unwrap();
     let hooked = fs::read_to_string(root.join("hooked")).unwrap();
     assert!(hooked.contains("acme 1 > - **REMOVE**"), "{hooked}");
     let history = fs::read_to_string(root.join("var/log/apt/history.log")).unwrap();
@@ -718,12 +749,12 @@ pub(crate) fn apt_get_without(words: &[&str]) -> String {
 }
 
 /// Asks for consent, which is not given.
-fn refused_by(backend: &dyn Installer, file: &PackageFile) -> Cause {
-    let client = Client {
+fn refused_by(manager: &dyn PackageManager, file: &PackageFile) -> Cause {
+    let supervisor = Supervisor {
         begin: &|| Err(Failure::new(Cause::Policy, "not now")),
         ..QUIET
     };
-    let installed = backend.install(file, PLAIN, client);
+    let installed = manager.install(file, PLAIN, supervisor);
     installed.expect_err("nothing without consent").cause
 }
 
@@ -738,8 +769,8 @@ fn no_file_of_apts_configuration_takes_consent_away() {
         let last = bench.place.path().join("etc/apt/apt.conf.d/zz-last");
         fs::write(last, text).unwrap();
         let file = bench.plain("acme", "1");
-        let backend = bench.backend.as_ref();
-        assert_eq!(refused_by(backend, &file), Cause::Policy, "{text}");
+        let manager = bench.manager();
+        assert_eq!(refused_by(manager, &file), Cause::Policy, "{text}");
         assert_eq!(bench.version("acme"), None, "{text}");
         assert_eq!(bench.install(&file), Ok(Change::Changed), "{text}");
     }
@@ -758,12 +789,12 @@ fn a_configuration_that_was_changed_after_its_first_line_is_written_anew_and_tak
 
     // By who had looked at it before, and by who looks at it now.
     let file = bench.plain("acme", "1");
-    assert_eq!(refused_by(bench.backend.as_ref(), &file), Cause::Policy);
-    let policy = Policy {
+    assert_eq!(refused_by(bench.manager(), &file), Cause::Policy);
+    let times = Times {
         lock_wait: Duration::from_secs(1),
-        ..Policy::default()
+        limit: Duration::from_secs(3600),
     };
-    let later = Apt::open(&root, &policy).unwrap();
+    let later = Apt::open(&root, times).unwrap();
     assert_eq!(refused_by(&later, &file), Cause::Policy);
     assert_eq!(bench.version("acme"), None);
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
@@ -776,13 +807,13 @@ fn an_apt_that_does_not_ask_for_consent_gets_nothing_done() {
     let ran = "touch /ran";
     let deb = Deb::new("acme", "1").script(Script::Preinst, ran);
     let file = bench.file(&deb, "acme", "1");
-    let failure = bench.backend.install(&file, PLAIN, QUIET).unwrap_err();
+    let failure = bench.manager().install(&file, PLAIN, QUIET).unwrap_err();
     assert_eq!(failure.cause, Cause::PackageManager);
     let words = "without asking wharfd for consent";
     assert!(failure.detail.as_str().contains(words), "{failure}");
     assert_eq!(bench.version("acme"), None);
     assert!(!bench.place.path().join("ran").exists());
-    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -792,13 +823,13 @@ fn a_hook_that_never_answers_is_ended_and_nothing_is_changed() {
     let hook = "DPkg::Pre-Install-Pkgs { \"echo $$ >/waits; exec sleep 1000\"; };\n";
     fs::write(root.join("etc/apt/apt.conf.d/99waits"), hook).unwrap();
     let failure = bench
-        .backend
+        .manager()
         .install(&bench.plain("acme", "1"), PLAIN, QUIET)
         .unwrap_err();
     assert_eq!(failure.cause, Cause::PackageManager);
     assert!(failure.detail.as_str().contains("hooks"), "{failure}");
     assert_eq!(bench.version("acme"), None);
-    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
     let waited = fs::read_to_string(root.join("waits")).unwrap();
     wait_until("the end of the hook", || {
         let there = Path::new("/proc").join(waited.trim()).join("exe");
@@ -810,7 +841,7 @@ fn a_hook_that_never_answers_is_ended_and_nothing_is_changed() {
 fn what_is_printed_is_told_whether_it_succeeds_or_fails() {
     let bench = Bench::apt();
     let told = RefCell::new(Vec::new());
-    let client = Client {
+    let supervisor = Supervisor {
         printed: &|program, text| {
             told.borrow_mut()
                 .push((program.to_owned(), text.to_owned()))
@@ -832,7 +863,7 @@ fn what_is_printed_is_told_whether_it_succeeds_or_fails() {
             assert!(printed.contains(words), "{words} is not in {printed}");
         }
     };
-    let install = |file: &PackageFile| bench.backend.install(file, PLAIN, client);
+    let install = |file: &PackageFile| bench.manager().install(file, PLAIN, supervisor);
 
     let failed = install(&prints("1", "exit 3"));
     assert_eq!(failed.unwrap_err().cause, Cause::Script);
@@ -849,7 +880,7 @@ fn what_is_printed_is_told_whether_it_succeeds_or_fails() {
     );
     install(&prints("2", "")).unwrap();
     runs(&[], &[]);
-    bench.backend.remove(&name("acme"), client).unwrap();
+    bench.manager().remove(&name("acme"), supervisor).unwrap();
     runs(&["apt"], &["it goes"]);
 }
 
@@ -862,7 +893,7 @@ fn a_script_that_does_not_end_is_ended_and_told() {
         Err(Cause::Script)
     );
     assert_eq!(bench.version("acme"), None);
-    assert_eq!(bench.backend.audit().unwrap(), [""; 0]);
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -873,7 +904,7 @@ fn an_install_goes_on_when_dpkg_alone_is_killed() {
         let file = bench.file(&Deb::new("acme", "1").script(script, kill), "acme", "1");
         assert_eq!(bench.install(&file), Ok(Change::Changed), "{script:?}");
         assert!(bench.place.path().join("killed").exists(), "{script:?}");
-        assert_eq!(bench.backend.audit().unwrap(), [""; 0], "{script:?}");
+        assert_eq!(bench.manager().audit().unwrap(), [""; 0], "{script:?}");
     }
 }
 
@@ -919,12 +950,12 @@ fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
         )
         .unwrap();
         let file = scripted("2", !old_is_killed);
-        let killed = bench.backend.install(&file, PLAIN, QUIET);
+        let killed = bench.manager().install(&file, PLAIN, QUIET);
         assert!(killed.is_err(), "{script:?}: {killed:?}");
         let told = RefCell::new(String::new());
         let printed = |_: &str, text: &str| told.borrow_mut().push_str(text);
         let repaired = bench
-            .backend
+            .manager()
             .repair(&name("acme"), Some(&file.path), &printed);
         assert!(repaired.is_ok(), "{script:?}: {repaired:?}");
         let has_run = told.borrow().contains("acme");
@@ -935,7 +966,7 @@ fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
         );
         assert!(bench.install(&file).is_ok(), "{script:?}");
         assert_eq!(bench.version("acme").as_deref(), Some("2"), "{script:?}");
-        assert_eq!(bench.backend.audit().unwrap(), [""; 0], "{script:?}");
+        assert_eq!(bench.manager().audit().unwrap(), [""; 0], "{script:?}");
         nix::mount::umount(&proc).unwrap();
     }
 }

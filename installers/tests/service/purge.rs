@@ -7,7 +7,8 @@ use wharf_frames::{
     Cause, Failure, OperationId, Step,
     installer::{Reply, Request},
 };
-use wharf_installers::backend::{Change, Client};
+use wharf_managers::Supervisor;
+use wharf_root::Change;
 use wharf_tests::services::UNITS;
 
 use crate::{
@@ -36,16 +37,16 @@ fn configuration(root: &Path) -> Vec<&'static str> {
 }
 
 fn removed(bench: &Bench) {
-    let removed = bench.backend.remove(&name("acme"), QUIET);
+    let removed = bench.manager().remove(&name("acme"), QUIET);
     assert_eq!(removed, Ok(Change::Changed));
 }
 
-fn purge(bench: &Bench, client: Client<'_>) -> Result<Change, Failure> {
-    bench.backend.purge(&name("acme"), client)
+fn purge(bench: &Bench, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+    bench.manager().purge(&name("acme"), supervisor)
 }
 
 fn leaves_configuration(bench: &Bench) -> bool {
-    bench.backend.leaves_configuration(&name("acme")).unwrap()
+    bench.manager().leaves_configuration(&name("acme")).unwrap()
 }
 
 #[test]
@@ -84,14 +85,14 @@ fn nothing_is_purged_unless_it_is_begun_and_nothing_that_is_installed() {
             begun.set(begun.get() + 1);
             Err(Failure::new(Cause::Policy, "not now"))
         };
-        let client = Client {
+        let supervisor = Supervisor {
             begin: &refuse,
             ..QUIET
         };
-        assert_eq!(purge(bench, client).unwrap_err().cause, Cause::Policy);
+        assert_eq!(purge(bench, supervisor).unwrap_err().cause, Cause::Policy);
         assert!(leaves_configuration(bench));
         assert_eq!(purge(bench, QUIET), Ok(Change::Changed));
-        assert_eq!(purge(bench, client), Ok(Change::Unchanged));
+        assert_eq!(purge(bench, supervisor), Ok(Change::Unchanged));
         assert_eq!(begun.get(), 1);
     });
 }

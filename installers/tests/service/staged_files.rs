@@ -20,7 +20,7 @@ use wharf_frames::{
     Cause, StageId, Step, encode,
     installer::{Reply, Request},
 };
-use wharf_installers::limits;
+use wharf_root::limits;
 use wharf_tests::waiting::wait_until;
 
 use crate::machine::{Deb, Machine, Signer, as_user, perform, place_script, refused};

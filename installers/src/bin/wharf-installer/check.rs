@@ -3,7 +3,7 @@
 use std::{error::Error, path::PathBuf};
 
 use serde::Serialize;
-use wharf_installers::{Root, clock, policy::Policy, room::Room};
+use wharf_installers::{Root, clock, device::database, policy::Policy, room::Room};
 
 #[derive(Serialize)]
 struct Checked {
@@ -26,7 +26,7 @@ pub(crate) fn checked(root: &Root, policy: &Policy, json: bool) -> Result<String
         folder,
         free,
         reserve,
-        clock: clock::doubt(root),
+        clock: clock::doubt(root, &database(root, policy)),
     };
     Ok(match json {
         true => serde_json::to_string(&checked)?,

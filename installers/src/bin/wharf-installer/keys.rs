@@ -10,10 +10,11 @@ use serde::Serialize;
 use wharf_frames::calendar::day;
 use wharf_installers::{
     Root,
+    device::{Device, open_inspector},
     keys::{Key, Keys, Verdict},
-    open_backend, open_inspector,
-    policy::{Pattern, Policy},
+    policy::Policy,
 };
+use wharf_root::pattern::Pattern;
 
 /// What is asked of the keyring.
 pub(crate) enum Verb {
@@ -65,8 +66,7 @@ pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool
             (shown(&removed[..], json, lines)?, true)
         }
         Verb::Check(file) => {
-            let backend = open_backend(root, &policy)?;
-            let verdict = keys.check(file, backend.as_ref())?;
+            let verdict = keys.check(file, &Device::open(root, &policy)?)?;
             let accepted = verdict.refused.is_none();
             (shown(&verdict, json, judged)?, accepted)
         }

@@ -20,18 +20,11 @@ use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use wharf_frames::PackageName;
 use wharf_installers::{
-    Root,
-    answer::Desk,
-    ledger::Ledger,
-    open_backend, open_inspector,
-    policy::{Pattern, Policy},
-    queue::Queue,
-    service::Service,
-    staging::Staging,
-    users::user,
-    usual_file_limit,
+    Root, answer::Desk, device::Device, ledger::Ledger, policy::Policy, queue::Queue,
+    service::Service, staging::Staging,
 };
 use wharf_journal::message;
+use wharf_root::{pattern::Pattern, process::usual_file_limit, users::user};
 
 const USAGE: &str = "\
 Usage: wharf-installer [--root DIR] [[--json] --check-config]
@@ -182,7 +175,8 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
         );
     }
     let wharfd = user(root, "wharfd")?;
-    let inspector = open_inspector(root, policy)?;
+    let device = Device::open(root, policy)?;
+    let inspector = &device.inspector;
     if inspector.uid == wharfd.uid || inspector.gid == wharfd.gid {
         return Err("the users wharfd and wharf-inspect share a UID or a GID: what looks into packages must be nobody \
              who may ask for jobs; give each its own (systemd-sysusers does)"
@@ -192,8 +186,7 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
     let _only_one = only_one(root)?;
     let desk = Arc::new(Desk {
         staging: Staging::new(root, policy.quota)?,
-        backend: open_backend(root, policy)?,
-        inspector,
+        device,
         ledger: Ledger::of(root),
         root: root.clone(),
         queue,

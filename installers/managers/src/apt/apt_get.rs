@@ -1,0 +1,678 @@
+//! apt by the short way: a configuration of its own that sees the status file alone, since most of apt's time is
+//! spent on reading lists that a file which is there does not need. History, holds, auto marks and the
+//! administrator's hooks stay as apt does them.
+
+use std::{
+    cell::RefCell,
+    cmp::Ordering,
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use wharf_frames::{
+    Cause, Failure, PackageName, PackageVersion,
+    inspect::Format,
+    installer::{Installed, Phase},
+};
+
+use super::{
+    complaint, configuration,
+    consent::Consent,
+    dpkg::{self, Dpkg, Known, Status, not_started},
+    files,
+    plan::{Step, announced, only_installs, only_removes, simulated},
+    postrm::{self, Postrm},
+    programs, relations, version,
+};
+use crate::{
+    InstallOptions, Owners, PackageFile, PackageManager, PackedFile, Present, Progress, Remedies,
+    Supervisor, Times,
+};
+use wharf_fault as fault;
+use wharf_root::{
+    Change, Listener, Root, durable,
+    process::{self, Growth, Printed},
+    session::{self, Process, Role},
+};
+
+/// How apt gets descriptors with numbers that its configuration can name: they come as the three that every program
+/// has. What is said on the standard error goes where the standard output goes.
+const DESCRIPTORS: &str = "exec \"$@\" 8>&0 9>&2 2>&1 </dev/null";
+
+/// apt of one root.
+pub struct Apt {
+    root: Root,
+    dpkg: Dpkg,
+    architecture: String,
+    times: Times,
+    /// Where our configuration is, once it is written.
+    configuration: OnceLock<PathBuf>,
+}
+
+/// One run of apt, when it is over.
+struct Ran {
+    /// The decision on consent; none if apt never asked.
+    decided: Option<Result<(), Failure>>,
+    /// apt started dpkg without asking.
+    unasked: bool,
+    printed: String,
+}
+
+/// A name for a file, for one run of apt.
+struct Link {
+    outside: PathBuf,
+    inside: PathBuf,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.outside);
+    }
+}
+
+impl Apt {
+    /// apt of this root.
+    pub fn open(root: &Root, times: Times) -> Result<Self, Failure> {
+        let dpkg = Dpkg {
+            root: root.clone(),
+            times,
+            known: Known::default(),
+        };
+        Ok(Self {
+            architecture: dpkg.architecture()?,
+            root: root.clone(),
+            dpkg,
+            times,
+            configuration: OnceLock::new(),
+        })
+    }
+
+    fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+        match self.is_name(name) {
+            true => self.dpkg.status(name),
+            false => Err(Failure::new(
+                Cause::NotManaged,
+                format!("'{name}' is no name of a Debian package"),
+            )),
+        }
+    }
+
+    /// Our configuration, as apt sees it. Written by each program once: the administrator may have changed apt's.
+    fn configuration(&self) -> Result<&Path, Failure> {
+        if let Some(path) = self.configuration.get() {
+            return Ok(path);
+        }
+        let path = configuration::written(&self.root, self.times.lock_wait)
+            .map_err(|error| not_started("apt-get", &error))?;
+        Ok(self.configuration.get_or_init(|| path))
+    }
+
+    fn ask(&self, words: &[&str], what: &OsStr) -> Result<Output, Failure> {
+        let configuration = [OsStr::new("-c"), self.configuration()?.as_os_str()];
+        let words = words.iter().map(OsStr::new).chain([what]);
+        programs::ask(
+            &self.root,
+            "apt-get",
+            configuration.into_iter().chain(words),
+        )
+        .map_err(|error| not_started("apt-get", &error))
+    }
+
+    /// Runs apt, which reports how far it is on a descriptor of its own, and has dpkg do only what is agreed to when
+    /// nobody else can change the device any more. Gives what it printed: its exit code says nothing that the database
+    /// does not say better.
+    fn run(
+        &self,
+        name: &PackageName,
+        words: &[&str],
+        what: &OsStr,
+        supervisor: Supervisor<'_>,
+        agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
+    ) -> Result<String, Failure> {
+        let before = (self.dpkg.status(name)?, self.dpkg.edition());
+        let ran = self
+            .watched(self.command()?, words, what, supervisor, agree)
+            .map_err(|error| not_started("apt-get", &error))?;
+        (supervisor.printed)("apt", &ran.printed);
+        if let Some(decided) = ran.decided {
+            return decided.map(|()| ran.printed);
+        }
+        let after = (self.dpkg.status(name)?, self.dpkg.edition());
+        let has_worked = ran.unasked && before.1 != after.1;
+        // If apt never got the lock, another front end may have changed the package.
+        let is_locked = complaint::failure("apt-get", &ran.printed).cause == Cause::Locked;
+        match ran.unasked {
+            _ if has_worked || (before.0 != after.0 && !is_locked) => {
+                Err(without_consent(name, "changed"))
+            }
+            true => Err(without_consent(name, "wanted to change")),
+            false => Ok(ran.printed),
+        }
+    }
+
+    /// apt with our configuration. Options on the command line count only after it. The administrator's apt.conf may have
+    /// removals purge.
+    fn command(&self) -> Result<Command, Failure> {
+        let mut command = programs::program(&self.root, "sh");
+        command
+            .args(["-c", DESCRIPTORS, "sh", "apt-get"])
+            .arg("-c")
+            .arg(self.configuration()?)
+            .args(["-o", "APT::Status-Fd=8", "-o", "APT::Get::Purge=false"]);
+        Ok(command)
+    }
+
+    fn watched(
+        &self,
+        mut command: Command,
+        words: &[&str],
+        what: &OsStr,
+        supervisor: Supervisor<'_>,
+        agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
+    ) -> io::Result<Ran> {
+        let folder = self.folder()?;
+        durable::sweep(&folder, "");
+        let (consent, hook) = Consent::new(&folder)?;
+        let (options, consent) = (consent.options(&self.root), RefCell::new(consent));
+        let printed = Printed::new(folder.join("output"))?;
+        let status = Printed::new(folder.join("status"))?;
+        let files = [&printed, &status];
+        let growth = Growth::of(&files)?.and(&*consent.borrow())?;
+        let mut child = command
+            .args(options)
+            .args(words)
+            .arg(what)
+            .stdin(status.writer()?)
+            .stdout(printed.writer()?)
+            .stderr(hook)
+            .spawn()?;
+        drop(command); // the hook's end is apt's alone
+        fault::point("apt.started");
+        let mut unasked = false;
+        let changed = || {
+            let progress = progress(&status.tail().unwrap_or_default());
+            (supervisor.report)(progress);
+            let mut consent = consent.borrow_mut();
+            consent.listen(|lines| {
+                agree(&announced(lines)?)?;
+                (supervisor.begin)()
+            });
+            if progress.phase == Phase::Applying && !consent.is_settled() && !unasked {
+                unasked = true;
+                let _ = (supervisor.begin)(); // it is too late to refuse
+            }
+        };
+        let overdue = |apt| {
+            let mut consent = consent.borrow_mut();
+            if consent.is_given() {
+                session::end_scripts(apt, &programs::role);
+            } else if session::end_waiting(apt, &programs::role) {
+                consent.refuse(not_asked_in_time(self.times.limit));
+            }
+        };
+        process::wait(&mut child, &growth, self.times.limit, changed, overdue)?;
+        session::wait_for_the_rest(self.times.limit, &programs::role)?;
+        Ok(Ran {
+            decided: consent.into_inner().decided(),
+            unasked,
+            // apt has run, so unreadable output is no failure.
+            printed: printed.tail().unwrap_or_default(),
+        })
+    }
+
+    /// For one run or one program of ours; root's alone (0700).
+    fn folder(&self) -> io::Result<PathBuf> {
+        let folder = self.root.run().join("apt");
+        durable::private_folder(&folder)?;
+        Ok(folder)
+    }
+
+    /// A path that apt takes for a file: absolute, ending in `.deb`. Each run has its own, since a plan may be asked
+    /// for while the same file is installed.
+    fn as_deb(&self, file: &PackageFile) -> Result<Link, Failure> {
+        let target = self.root.seen_inside(&file.path);
+        let made = self.folder().and_then(|folder| {
+            let name = folder.join(file.path.file_name().unwrap_or_default());
+            durable::unique(&name, ".deb", |path| symlink(&target, path))
+        });
+        let (outside, ()) = made.map_err(|error| not_started("apt-get", &error))?;
+        Ok(Link {
+            inside: self.root.seen_inside(&outside),
+            outside,
+        })
+    }
+
+    /// Whether nothing of it is unfinished.
+    fn is_sound(&self, name: &PackageName) -> Result<bool, Failure> {
+        let status = self.status(name)?;
+        let decided = status.is_none_or(|status| status.is_whole() || status.is_absent());
+        Ok(decided && !self.dpkg.was_interrupted())
+    }
+
+    /// Whether the device has this version whole, so that nothing needs to be done.
+    fn has_it(
+        &self,
+        file: &PackageFile,
+        status: Option<&Status>,
+        options: InstallOptions,
+    ) -> Result<bool, Failure> {
+        let package = &file.package;
+        let same = status.and_then(Status::installed) == Some(&package.version);
+        Ok(same && !options.reinstall && self.dpkg.damaged_files(&package.name)?.is_empty())
+    }
+
+    /// What is left of a first installation that failed would stop every later run of apt.
+    fn clean_up(&self, name: &PackageName, printed: Listener<'_>) -> Result<(), Failure> {
+        match self.dpkg.status(name)? {
+            Some(status) if !status.is_whole() && !status.is_absent() => {
+                self.dpkg.remove(name, printed).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Names the packages behind apt's refusal, if their fields tell.
+    fn explained(
+        &self,
+        failure: Failure,
+        file: Option<&PackageFile>,
+        name: &PackageName,
+    ) -> Failure {
+        if !matches!(failure.cause, Cause::Plan | Cause::Dependency) {
+            return failure;
+        }
+        let why = || -> Result<Option<String>, Failure> {
+            let known = self.dpkg.declared()?;
+            let known = relations::declared(&known);
+            let Some(file) = file else {
+                return Ok(relations::why_not_removed(name.as_str(), &known));
+            };
+            let new = self.dpkg.declared_in(&file.path)?;
+            let new = relations::declared(&new).into_iter().next();
+            Ok(new.and_then(|new| relations::why_not_installed(&new, &known)))
+        };
+        match why() {
+            Ok(Some(why)) => Failure::new(failure.cause, why),
+            _ => failure,
+        }
+    }
+
+    fn postrm<'a>(&'a self, name: &'a PackageName) -> Postrm<'a> {
+        Postrm {
+            dpkg: &self.dpkg,
+            name,
+            architecture: &self.architecture,
+        }
+    }
+}
+
+impl PackageManager for Apt {
+    fn name(&self) -> &'static str {
+        "apt"
+    }
+
+    fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    fn takes(&self, architecture: &str) -> bool {
+        architecture == "all" || architecture == self.architecture
+    }
+
+    fn is_name(&self, name: &PackageName) -> bool {
+        version::is_name(name.as_str())
+    }
+
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering {
+        version::compare(left.as_str(), right.as_str())
+    }
+
+    fn database(root: &Root) -> PathBuf {
+        dpkg::database(root)
+    }
+
+    fn format() -> Format {
+        Format::Deb
+    }
+
+    fn remedies(&self) -> Remedies {
+        Remedies {
+            list_damage: "dpkg --audit",
+            finish_work: "dpkg --configure -a",
+        }
+    }
+
+    fn role(&self, process: &Process) -> Option<Role> {
+        programs::role(process)
+    }
+
+    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+        match self.is_name(name) {
+            true => self.dpkg.found(name),
+            false => Ok(None),
+        }
+    }
+
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        match self.is_name(name) {
+            true => files::listed(&self.root, name, &self.architecture, visit),
+            false => Ok(()),
+        }
+    }
+
+    fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
+        files::owners(&self.root, paths)
+    }
+
+    fn packed(
+        &self,
+        file: &PackageFile,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<PackedFile>, Failure> {
+        files::packed(&self.root, &file.path, wanted)
+    }
+
+    fn plan(&self, file: &PackageFile, options: InstallOptions) -> Result<Vec<Installed>, Failure> {
+        let package = &file.package;
+        let status = self.status(&package.name)?;
+        if status.as_ref().is_some_and(Status::is_held) {
+            return Err(held(&package.name));
+        }
+        let planned = vec![Installed {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            active: false,
+        }];
+        if self.has_it(file, status.as_ref(), options)? {
+            return Ok(planned);
+        }
+        let link = self.as_deb(file)?;
+        let output = self.ask(
+            &[&["-s"], install_words(options).as_slice()].concat(),
+            link.inside.as_os_str(),
+        )?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let planned = match simulated(&lines).as_slice() {
+            [] => Err(complaint::failure("apt-get install", &both(&output))),
+            steps => only_installs(file, steps).map(|()| planned),
+        };
+        planned.map_err(|failure| self.explained(failure, Some(file), &package.name))
+    }
+
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+        let status = self.status(&file.package.name)?;
+        self.has_it(file, status.as_ref(), options)
+    }
+
+    fn install(
+        &self,
+        file: &PackageFile,
+        options: InstallOptions,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let package = &file.package;
+        let before = self.status(&package.name)?;
+        if before.as_ref().is_some_and(Status::is_held) {
+            return Err(held(&package.name));
+        }
+        if self.has_it(file, before.as_ref(), options)? {
+            return Ok(Change::Unchanged);
+        }
+        let first = before.is_none_or(|status| status.is_absent());
+        let link = self.as_deb(file)?;
+        let words = [&["-y"], install_words(options).as_slice()].concat();
+        let what = link.inside.as_os_str();
+        let explained = |failure| self.explained(failure, Some(file), &package.name);
+        let agree = |steps: &[Step<'_>]| only_installs(file, steps);
+        let ran = self.run(&package.name, &words, what, supervisor, &agree);
+        let printed = ran.map_err(explained)?;
+        fault::point("apt.installed");
+        let has_it = || -> Result<bool, Failure> {
+            let status = self.status(&package.name)?;
+            Ok(status.as_ref().and_then(Status::installed) == Some(&package.version))
+        };
+        if has_it()? {
+            return Ok(Change::Changed);
+        }
+        if complaint::dpkg_died(&printed) {
+            self.repair(&package.name, Some(&file.path), supervisor.printed)?;
+            if has_it()? {
+                return Ok(Change::Changed);
+            }
+        }
+        let what = format!("apt-get install of {} {}", package.name, package.version);
+        let failure = complaint::failure(&what, &printed);
+        // While another front end has the lock, nothing is ours to clean up.
+        if first && failure.cause != Cause::Locked {
+            self.clean_up(&package.name, supervisor.printed)?;
+        }
+        Err(explained(failure))
+    }
+
+    fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+        let status = match self.status(name)? {
+            Some(status) if !status.is_absent() => status,
+            _ => return Ok(Change::Unchanged),
+        };
+        removable(name, &status)?;
+        postrm::forget(&self.root, name)?;
+        let explained = |failure| self.explained(failure, None, name);
+        let ran = match status.needs_reinstallation() {
+            // apt asks for its archive, and dpkg removes nothing but this.
+            true => (supervisor.begin)().and_then(|()| self.dpkg.remove(name, supervisor.printed)),
+            false => self.run(
+                name,
+                &["-y", "remove"],
+                OsStr::new(name.as_str()),
+                supervisor,
+                &|steps| only_removes(name, steps),
+            ),
+        };
+        let printed = ran.map_err(explained)?;
+        fault::point("apt.removed");
+        match self.status(name)? {
+            Some(status) if !status.is_absent() => {
+                let what = format!("apt-get remove of {name}");
+                Err(explained(complaint::failure(&what, &printed)))
+            }
+            _ => Ok(Change::Changed),
+        }
+    }
+
+    fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure> {
+        match self.status(name)? {
+            Some(status) if status.is_absent() => self.postrm(name).run_again(printed),
+            _ => Ok(Change::Unchanged),
+        }
+    }
+
+    /// By dpkg, which purges by name: apt's `dpkg --purge --pending` also purges what others have marked. Only the
+    /// configuration is there, so dpkg erases no hold and no auto mark.
+    fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+        if !self.leaves_configuration(name)? {
+            return Ok(Change::Unchanged);
+        }
+        let postrm = self.postrm(name);
+        let dpkg_runs_it = postrm.of_dpkg().is_some();
+        let purged = || -> Result<(), Failure> {
+            postrm.keep()?;
+            let said = self
+                .dpkg
+                .purge(name, supervisor.begin, supervisor.printed)?;
+            fault::point("dpkg.purged");
+            match self.leaves_configuration(name)? {
+                false => Ok(()),
+                true => Err(complaint::failure("dpkg --purge", &said)),
+            }
+        };
+        purged().map_err(|failure| {
+            let detail = format!(
+                "{name} is removed, and its configuration is not purged: {failure} (`dpkg --purge {name}` as root \
+                 purges it)"
+            );
+            Failure::new(failure.cause, detail)
+        })?;
+        if !dpkg_runs_it {
+            postrm.run_kept(supervisor.printed)?;
+        }
+        Ok(Change::Changed)
+    }
+
+    fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure> {
+        self.postrm(name).run_kept(printed)
+    }
+
+    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure> {
+        let status = self.status(name)?;
+        Ok(status.is_some_and(|status| status.is_configuration()))
+    }
+
+    fn audit(&self) -> Result<Vec<String>, Failure> {
+        self.dpkg.audit()
+    }
+
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        if self.is_sound(name)? {
+            return Ok(Change::Unchanged);
+        }
+        let said = self.dpkg.configure(name, printed)?;
+        fault::point("repair.configured");
+        if self.is_sound(name)? {
+            return Ok(Change::Changed);
+        }
+        match file {
+            Some(file) => self.redo(name, file, printed),
+            None => Err(half_way(name, &said)),
+        }
+    }
+
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        if self.is_sound(name)? {
+            return Ok(Change::Unchanged);
+        }
+        let said = self.dpkg.install(&self.root.seen_inside(file), printed)?;
+        fault::point("repair.installed");
+        match self.is_sound(name)? {
+            true => Ok(Change::Changed),
+            false => Err(half_way(name, &said)),
+        }
+    }
+
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
+        postrm::tidy(&self.root, is_at_work);
+    }
+}
+
+fn install_words(options: InstallOptions) -> Vec<&'static str> {
+    let mut words = vec!["--no-remove", "--no-install-recommends", "--reinstall"];
+    words.extend(options.allow_downgrade.then_some("--allow-downgrades"));
+    words.push("install");
+    words
+}
+
+fn removable(name: &PackageName, status: &Status) -> Result<(), Failure> {
+    if status.essential {
+        let detail = format!("{name} is essential: it is never removed");
+        return Err(Failure::new(Cause::Plan, detail));
+    }
+    match status.is_held() {
+        true => Err(held(name)),
+        false => Ok(()),
+    }
+}
+
+fn held(name: &PackageName) -> Failure {
+    Failure::new(
+        Cause::Held,
+        format!("{name} is on hold (run `apt-mark unhold {name}` as root to allow it)"),
+    )
+}
+
+fn half_way(name: &PackageName, said: &str) -> Failure {
+    let why = complaint::failure("dpkg", said);
+    let detail = format!(
+        "{name} was left half-way and needs an operator (`dpkg --audit`, `dpkg --configure -a`): {why}"
+    );
+    Failure::new(Cause::Interrupted, detail)
+}
+
+/// `did` is `changed`, or what dpkg refused.
+fn without_consent(name: &PackageName, did: &str) -> Failure {
+    let detail = format!(
+        "apt {did} {name} without asking wharfd for consent: this apt-get passes over -o \
+         DPkg::Pre-Install-Pkgs, or something else changed {name} meanwhile: look for a replaced apt-get (`dpkg --verify apt`, \
+         `dpkg-divert --list`) and at /var/log/dpkg.log, then install the package again"
+    );
+    Failure::new(Cause::PackageManager, detail)
+}
+
+fn not_asked_in_time(limit: Duration) -> Failure {
+    let detail = format!(
+        "apt was not ready to change the device within {} s and was ended; nothing was changed: look at its hooks \
+         (`apt-config dump DPkg`)",
+        limit.as_secs()
+    );
+    Failure::new(Cause::PackageManager, detail)
+}
+
+fn both(output: &Output) -> String {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// `pmstatus:acme:40.0000:Installing acme (amd64)`; before the first such line, nothing has been touched.
+fn progress(status: &str) -> Progress {
+    let mut reports = status.lines().rev().filter_map(|line| {
+        let percent = line.strip_prefix("pmstatus:")?.split(':').nth(1)?;
+        percent.split('.').next()?.parse::<u8>().ok()
+    });
+    match reports.next() {
+        Some(percent) => Progress {
+            phase: Phase::Applying,
+            percent: Some(percent.min(100)),
+        },
+        None => Progress {
+            phase: Phase::Queued,
+            percent: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_dpkg_works_apt_waits() {
+        let waiting = Progress {
+            phase: Phase::Queued,
+            percent: None,
+        };
+        let working = Progress {
+            phase: Phase::Applying,
+            percent: Some(40),
+        };
+        assert_eq!(progress("dlstatus:1:0.0000:Retrieving"), waiting);
+        assert_eq!(
+            progress("pmstatus:a:20.0:x\npmstatus:a:40.0000:Installing a (amd64)\npmerr"),
+            working
+        );
+    }
+}

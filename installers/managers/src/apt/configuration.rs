@@ -1,0 +1,183 @@
+//! apt's configuration in our runs (apt.conf(5)): the administrator's, but it sees the status file alone. It knows nothing
+//! of packages, and nothing of consent: no file can give or take that.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::programs;
+use wharf_root::{Root, durable};
+
+/// Writes it, and gives its path as apt sees it. apt is asked for the administrator's hooks only if a file that they
+/// may come from has changed since they were written down: the answer takes as long as several looks at dpkg's database.
+pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
+    let folder = root.run().join("apt");
+    durable::private_folder(&folder.join("lists/partial"))?;
+    durable::private_folder(&folder.join("archives/partial"))?;
+    let ours = ours(&root.seen_inside(&folder), lock_wait);
+    let made_from = made_from(root, &ours)?;
+    let path = folder.join("apt.conf");
+    // An unreadable file is written again.
+    let there = durable::read_of_root(&path).ok().flatten();
+    let is_current = |made_from: &String| is_whole(&there.unwrap_or_default(), made_from);
+    if !made_from.as_ref().is_some_and(is_current) {
+        let text = [ours, kept(&hooks(root)?)].concat();
+        let first = made_from.map(|made_from| first_line(&made_from, text.as_bytes()));
+        let text = [first.unwrap_or_default(), text].concat();
+        durable::write_volatile(&path, text.as_bytes())?;
+    }
+    Ok(root.seen_inside(&path))
+}
+
+/// The first line: the source of the file, and the digest of all that follows.
+fn first_line(made_from: &str, rest: &[u8]) -> String {
+    format!("// {made_from} {}\n", hexadecimal(&Sha256::digest(rest)))
+}
+
+/// Whether the file was made from this, and every byte of it is as it was written.
+fn is_whole(there: &[u8], made_from: &str) -> bool {
+    let end = there.iter().position(|byte| *byte == b'\n');
+    let halves = end.and_then(|end| there.split_at_checked(end + 1));
+    halves.is_some_and(|(first, rest)| first == first_line(made_from, rest).as_bytes())
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The planner's log, a compressed copy of all that apt knew, costs more than the plan. `#clear` works only in a file
+/// that is read after the administrator's, as the one of `-c` is.
+fn ours(folder: &Path, lock_wait: Duration) -> String {
+    let folder = folder.display();
+    format!(
+        "Dir::State::lists \"{folder}/lists/\";\n\
+         Dir::Cache::archives \"{folder}/archives/\";\n\
+         Dir::Cache::pkgcache \"\";\n\
+         Dir::Cache::srcpkgcache \"\";\n\
+         Dir::Etc::sourcelist \"/dev/null\";\n\
+         Dir::Etc::sourceparts \"/dev/null\";\n\
+         APT::Sandbox::User \"root\";\n\
+         Dir::Log::Planner \"\";\n\
+         APT::Install-Recommends \"false\";\n\
+         DPkg::Use-Pty \"0\";\n\
+         DPkg::Lock::Timeout \"{}\";\n\
+         DPkg::Options {{ \"--force-confdef\"; \"--force-confold\"; }};\n\
+         #clear DPkg::Pre-Install-Pkgs;\n",
+        lock_wait.as_secs()
+    )
+}
+
+/// The digest of ours and of all files of the administrator's; none where these take in others from elsewhere.
+fn made_from(root: &Root, ours: &str) -> io::Result<Option<String>> {
+    let mut hash = Sha256::new_with_prefix(ours);
+    for path in configured(root)? {
+        let Some(bytes) = durable::read(&path)? else {
+            return Ok(None); // a link that leads nowhere from outside of the root
+        };
+        if String::from_utf8_lossy(&bytes).contains("#include") {
+            return Ok(None);
+        }
+        hash.update(path.as_os_str().as_encoded_bytes());
+        hash.update(bytes.len().to_le_bytes());
+        hash.update(bytes);
+    }
+    Ok(Some(hexadecimal(&hash.finalize())))
+}
+
+fn configured(root: &Root) -> io::Result<Vec<PathBuf>> {
+    let main = root.path("etc/apt/apt.conf");
+    let mut paths: Vec<PathBuf> = main.exists().then_some(main).into_iter().collect();
+    match fs::read_dir(root.path("etc/apt/apt.conf.d")) {
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry?;
+                if !entry.file_type()?.is_dir() {
+                    paths.push(entry.path());
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn hooks(root: &Root) -> io::Result<String> {
+    let output = programs::ask(root, "apt-config", ["dump", "DPkg::Pre-Install-Pkgs"])?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The administrator's hooks, without the one that would ask debconf's questions before: nobody is there to answer.
+fn kept(dump: &str) -> String {
+    let values = dump
+        .lines()
+        .filter_map(|line| line.strip_prefix("DPkg::Pre-Install-Pkgs:: "));
+    let kept = values.filter(|value| !value.contains("dpkg-preconfigure"));
+    kept.map(|hook| format!("DPkg::Pre-Install-Pkgs {{ {} }};\n", hook.trim_end()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_administrators_hooks_are_kept() {
+        let dump = "DPkg::Pre-Install-Pkgs \"\";\n\
+                    DPkg::Pre-Install-Pkgs:: \"/usr/sbin/dpkg-preconfigure --apt || true\";\n\
+                    DPkg::Pre-Install-Pkgs:: \"/bin/hook || true\";\n";
+        assert_eq!(
+            kept(dump),
+            "DPkg::Pre-Install-Pkgs { \"/bin/hook || true\"; };\n"
+        );
+    }
+
+    #[test]
+    fn a_file_is_current_only_by_every_byte() {
+        let rest = b"APT::X \"1\";\n";
+        let whole = [first_line("abc", rest).as_bytes(), rest].concat();
+        assert!(is_whole(&whole, "abc"));
+        assert!(!is_whole(&whole, "abd"));
+        for at in 0..whole.len() {
+            let mut other = whole.clone();
+            other[at] ^= 1;
+            assert!(!is_whole(&other, "abc"), "byte {at}");
+            assert!(!is_whole(&whole[..at], "abc"), "{at} bytes");
+        }
+        let longer = [&whole, &b"#clear DPkg::Pre-Install-Pkgs;\n"[..]].concat();
+        assert!(!is_whole(&longer, "abc"));
+    }
+
+    #[test]
+    fn what_it_is_made_from_changes_with_each_file_that_apt_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let write = |path: &str, text: &str| {
+            let path = root.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let mut seen = vec![
+            made_from(&root, "a").unwrap(),
+            made_from(&root, "b").unwrap(),
+        ];
+        for (path, text) in [
+            ("etc/apt/apt.conf", "A \"1\";"),
+            ("etc/apt/apt.conf.d/10a", "A \"1\";"),
+            ("etc/apt/apt.conf.d/20b", "A \"1\";"),
+            ("etc/apt/apt.conf.d/10a", "A \"2\";"),
+        ] {
+            write(path, text);
+            let now = made_from(&root, "a").unwrap();
+            assert!(now.is_some() && !seen.contains(&now), "{path} {text}");
+            seen.push(now);
+        }
+        write("etc/apt/apt.conf.d/30c", "#include \"/elsewhere\";");
+        assert_eq!(made_from(&root, "a").unwrap(), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! The question that apt asks under its locks, right before it has dpkg change the device: a hook of ours
+//! (apt.conf(5), DPkg::Pre-Install-Pkgs) tells this process what is about to be done, and apt goes on only with its
+//! consent. It knows nothing of what may be done.
+//!
+//! The hook is on apt's command line, which apt reads after all its files, so no file can remove it. dpkg looks for
+//! consent as well: if apt does not ask, dpkg changes nothing. apt announces a purge as a removal, and its
+//! `dpkg --purge --pending` purges packages that it does not announce: dpkg purges nothing for apt.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::{Cause, Failure};
+
+use wharf_root::{Root, durable, limits};
+
+/// For apt's command line, after `-c` and so after the administrator's own hooks: nothing but dpkg comes after consent. The
+/// hook sends the announced lines and an empty one, and waits for a line. None comes where consent is refused or
+/// this process is dead: the hook fails, and apt changes nothing. Its end is descriptor 9 in apt, the last that a
+/// shell can name.
+const HOOK: [&str; 4] = [
+    "DPkg::Pre-Install-Pkgs::=sed '1,/^$/d' >&9 && echo >&9 && read -r consent <&9",
+    "DPkg::Tools::Options::sed::Version=3",
+    "DPkg::Tools::Options::sed::InfoFD=0",
+    "APT::Keep-Fds::=9",
+];
+
+/// One conversation with the hook.
+pub(super) struct Consent {
+    socket: UnixStream,
+    announced: Vec<u8>,
+    answer: Option<Result<(), Failure>>,
+    /// A file that exists once consent is given; dpkg looks for it. Its name is unpredictable, and only root may create it.
+    token: PathBuf,
+}
+
+impl Consent {
+    /// A conversation that has not begun, and the hook's end of it. The folder is root's alone.
+    pub(super) fn new(folder: &Path) -> io::Result<(Self, OwnedFd)> {
+        let (socket, hook) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
+        let mut options = OpenOptions::new();
+        let (token, _) = durable::create_unique(&folder.join("consent"), options.write(true))?;
+        fs::remove_file(&token)?;
+        let consent = Self {
+            socket,
+            announced: Vec::new(),
+            answer: None,
+            token,
+        };
+        Ok((consent, hook.into()))
+    }
+
+    /// The `-o` options for apt.
+    pub(super) fn options(&self, root: &Root) -> Vec<String> {
+        let token = root.seen_inside(&self.token);
+        let gate = format!(
+            "DPkg::Options::=--pre-invoke=test -e {} && test \"$DPKG_HOOK_ACTION\" != purge",
+            token.display()
+        );
+        let hook = HOOK.iter().map(|&option| option.to_owned());
+        let options = hook.chain([gate]);
+        options
+            .flat_map(|option| ["-o".to_owned(), option])
+            .collect()
+    }
+
+    /// Whether apt has asked, or is not listened to any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Whether consent was given.
+    pub(super) fn is_given(&self) -> bool {
+        matches!(self.answer, Some(Ok(())))
+    }
+
+    /// Refuses it from now on, unless it was decided upon.
+    pub(super) fn refuse(&mut self, why: Failure) {
+        if self.answer.is_none() {
+            self.settle(Err(why));
+        }
+    }
+
+    fn settle(&mut self, answer: Result<(), Failure>) {
+        let answer = answer.and_then(|()| self.tell_dpkg());
+        if answer.is_ok() {
+            let _ = self.socket.write_all(b"\n"); // who does not read it does not go on
+        }
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.answer = Some(answer);
+    }
+
+    fn tell_dpkg(&self) -> Result<(), Failure> {
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create_new(true).open(&self.token);
+        made.map(drop).map_err(|error| {
+            let detail = format!("cannot create {}: {error}", self.token.display());
+            Failure::new(Cause::Unavailable, detail)
+        })
+    }
+
+    /// Takes what was announced meanwhile. Once that is all, decides and answers.
+    pub(super) fn listen(&mut self, decide: impl Fn(&str) -> Result<(), Failure>) {
+        let taken = self.take();
+        let is_all = self.announced == b"\n" || self.announced.ends_with(b"\n\n");
+        let answer = match taken {
+            _ if self.answer.is_some() => return,
+            Err(error) => Err(not_understood(&error.to_string())),
+            Ok(()) if self.announced.len() > limits::ANNOUNCED => {
+                Err(not_understood("it is too much"))
+            }
+            Ok(()) if is_all => decide(String::from_utf8_lossy(&self.announced).trim_end()),
+            Ok(()) => return,
+        };
+        self.settle(answer);
+    }
+
+    /// The decision; none if apt never asked.
+    pub(super) fn decided(mut self) -> Option<Result<(), Failure>> {
+        self.answer.take()
+    }
+
+    /// Keeps no more than a plan can be long, and takes the rest all the same, so that who sends it gets on.
+    fn take(&mut self) -> io::Result<()> {
+        let mut part = [0; 4096];
+        loop {
+            match self.socket.read(&mut part) {
+                Ok(0) => return Ok(()),
+                Ok(length) if self.announced.len() <= limits::ANNOUNCED => {
+                    let part = part.get(..length).unwrap_or_default();
+                    self.announced.extend_from_slice(part);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Consent {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.token);
+    }
+}
+
+impl AsFd for Consent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn not_understood(why: &str) -> Failure {
+    let detail = format!("what apt announced that it would do cannot be read: {why}");
+    Failure::new(Cause::PackageManager, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the hook reads to its end after it has sent this, and whether that was refused.
+    fn told(lines: &[u8], decide: impl Fn(&str) -> Result<(), Failure>) -> (String, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
+        let mut hook = UnixStream::from(hook);
+        let sent = lines.to_vec();
+        let sender = std::thread::spawn(move || {
+            hook.write_all(&sent).unwrap();
+            let mut answer = String::new();
+            hook.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        while !sender.is_finished() {
+            let mut events = [nix::poll::PollFd::new(
+                consent.as_fd(),
+                nix::poll::PollFlags::POLLIN,
+            )];
+            nix::poll::poll(&mut events, 100u16).unwrap();
+            consent.listen(&decide);
+        }
+        assert_eq!(consent.token.exists(), consent.is_given());
+        let refused = matches!(consent.decided(), Some(Err(_)));
+        (sender.join().unwrap(), refused)
+    }
+
+    #[test]
+    fn only_a_whole_announcement_is_decided_upon() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
+        let mut hook = UnixStream::from(hook);
+        for part in ["acme 1 ", "x\n", "user 2 x\n"] {
+            hook.write_all(part.as_bytes()).unwrap();
+            consent.listen(|lines| panic!("{lines:?} is not all"));
+            assert!(!consent.token.exists(), "dpkg does nothing yet");
+        }
+        hook.write_all(b"\n").unwrap();
+        consent.listen(|lines| {
+            assert_eq!(lines, "acme 1 x\nuser 2 x");
+            Ok(())
+        });
+        consent.listen(|_| panic!("it is asked once"));
+        let mut answer = String::new();
+        hook.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "\n");
+        let token = consent.token.clone();
+        assert!(token.exists(), "dpkg goes on");
+        assert_eq!(consent.decided(), Some(Ok(())));
+        assert!(!token.exists());
+    }
+
+    #[test]
+    fn what_is_refused_from_outside_is_decided_and_what_was_decided_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = || Failure::new(Cause::PackageManager, "too late");
+        let (mut consent, _hook) = Consent::new(folder.path()).unwrap();
+        assert!(!consent.is_settled() && !consent.is_given());
+        consent.refuse(refused());
+        assert!(consent.is_settled() && !consent.is_given());
+        assert_eq!(consent.decided(), Some(Err(refused())));
+
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
+        UnixStream::from(hook).write_all(b"acme\n\n").unwrap();
+        consent.listen(|_| Ok(()));
+        consent.refuse(refused());
+        assert!(consent.is_settled() && consent.is_given());
+        assert_eq!(consent.decided(), Some(Ok(())));
+    }
+
+    #[test]
+    fn apt_is_told_the_hook_and_dpkg_the_sign_of_consent_below_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let (consent, _hook) = Consent::new(folder.path()).unwrap();
+        let options = consent.options(&Root::new(folder.path()));
+        let (flags, values): (Vec<_>, Vec<_>) =
+            options.chunks(2).map(|pair| (&*pair[0], &*pair[1])).unzip();
+        assert!(flags.iter().all(|flag| *flag == "-o"), "{options:?}");
+        let name = consent.token.file_name().unwrap().to_str().unwrap();
+        let gate = format!(
+            "DPkg::Options::=--pre-invoke=test -e /{name} && test \"$DPKG_HOOK_ACTION\" != purge"
+        );
+        let expected: Vec<&str> = HOOK.into_iter().chain([&*gate]).collect();
+        assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn consent_that_dpkg_cannot_see_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut consent, hook) = Consent::new(folder.path()).unwrap();
+        let mut hook = UnixStream::from(hook);
+        fs::write(&consent.token, "somebody else's").unwrap();
+        hook.write_all(b"acme\n\n").unwrap();
+        consent.listen(|_| Ok(()));
+        let mut answer = String::new();
+        hook.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "");
+        assert!(matches!(consent.decided(), Some(Err(_))));
+    }
+
+    #[test]
+    fn a_refusal_is_an_end_without_a_line() {
+        let refuse = |_: &str| Err(Failure::new(Cause::Plan, "no"));
+        assert_eq!(told(b"acme\n\n", refuse), (String::new(), true));
+        assert_eq!(told(b"\n", refuse), (String::new(), true));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_and_taken_to_its_end() {
+        let mut lines = vec![b'x'; 8 * limits::ANNOUNCED];
+        lines.extend(b"\n\n");
+        assert_eq!(told(&lines, |_| Ok(())), (String::new(), true));
+    }
+}

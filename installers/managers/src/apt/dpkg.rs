@@ -1,0 +1,442 @@
+//! dpkg: what the device has, repair of what was interrupted, and the configuration of a removed package. Never used to
+//! install or remove in peace: it would silently erase holds and auto marks.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text};
+
+use super::{complaint, programs, relations};
+use crate::{Present, Times};
+use wharf_root::{
+    Listener, Root,
+    process::{self, Growth, Printed},
+    session,
+};
+
+/// dpkg of one root.
+pub(super) struct Dpkg {
+    pub(super) root: Root,
+    pub(super) times: Times,
+    pub(super) known: Known,
+}
+
+/// What the database said last of a package, and which edition of it did.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Option<(Edition, PackageName, Option<Status>)>>);
+
+/// dpkg puts another file in the place of its database whenever that changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edition {
+    inode: u64,
+    changed: (i64, i64),
+    length: u64,
+}
+
+/// A line of dpkg's database (dpkg-query(1)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) version: Option<PackageVersion>,
+    /// `install`, `hold`, `deinstall`, `purge`, `unknown`.
+    want: String,
+    /// `installed`, `config-files`, `half-installed`, …
+    state: String,
+    reinstall_required: bool,
+    pub(super) essential: bool,
+}
+
+const FORMAT: &str = "-f=${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\t\
+                      ${db:Status-Eflag}\\t${Essential}${Protected}\\n";
+
+impl Status {
+    /// All of it is there and configured.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state == "installed" && !self.reinstall_required
+    }
+
+    /// Nothing of it is there but perhaps its configuration.
+    pub(super) fn is_absent(&self) -> bool {
+        is_absent(&self.state)
+    }
+
+    /// It is removed, and its configuration is not.
+    pub(super) fn is_configuration(&self) -> bool {
+        self.state == "config-files"
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.want == "hold"
+    }
+
+    /// It was cut off in the middle: dpkg wants its archive again, and apt does nothing without.
+    pub(super) fn needs_reinstallation(&self) -> bool {
+        self.reinstall_required
+    }
+
+    /// dpkg's words for what is wrong with it.
+    fn damage(&self) -> Option<Text> {
+        let flag = if self.reinstall_required {
+            ", reinstreq"
+        } else {
+            ""
+        };
+        (!self.is_whole()).then(|| format!("{}{flag}", self.state).into())
+    }
+
+    /// The version, if all of it is there.
+    pub(super) fn installed(&self) -> Option<&PackageVersion> {
+        self.version.as_ref().filter(|_| self.is_whole())
+    }
+}
+
+/// Whether a package in this state (`db:Status-Status`) has at most its configuration there.
+pub(super) fn is_absent(state: &str) -> bool {
+    matches!(state, "not-installed" | "config-files")
+}
+
+impl Dpkg {
+    /// The architecture for which packages are installed.
+    pub(super) fn architecture(&self) -> Result<String, Failure> {
+        let output = self.ask("dpkg", &["--print-architecture"])?;
+        let architecture = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match output.status.success() && !architecture.is_empty() {
+            true => Ok(architecture),
+            false => Err(Failure::new(
+                Cause::Unavailable,
+                format!(
+                    "`dpkg --print-architecture` below {} gave no answer: {}",
+                    self.root.folder().display(),
+                    String::from_utf8_lossy(&output.stderr)
+                ),
+            )),
+        }
+    }
+
+    /// What the database says of exactly this package; the caller has checked the name's grammar.
+    pub(super) fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+        let edition = self.edition();
+        let mut known = self.known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, about, status)) if edition == Some(*of) && about == name => {
+                return Ok(status.clone());
+            }
+            _ => {}
+        }
+        let status = self.ask_for_status(name)?;
+        *known = edition.map(|edition| (edition, name.clone(), status.clone()));
+        Ok(status)
+    }
+
+    /// Which edition of the database there is; none while dpkg is at work.
+    pub(super) fn edition(&self) -> Option<Edition> {
+        let metadata = fs::metadata(database(&self.root)).ok()?;
+        (!self.was_interrupted()).then(|| Edition {
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            length: metadata.len(),
+        })
+    }
+
+    fn ask_for_status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+        let output = self.ask("dpkg-query", &["-W", FORMAT, "--", name.as_str()])?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && !words.contains("no packages found matching") {
+            let what = format!("the state of {name}");
+            return Err(complaint::failure(&what, &words));
+        }
+        let lines = String::from_utf8_lossy(&output.stdout);
+        Ok(lines.lines().find_map(|line| parse(line, name.as_str())))
+    }
+
+    /// The package, whole or damaged. dpkg's database has a version for all that is not absent.
+    pub(super) fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+        let status = self.status(name)?;
+        let there = status.filter(|status| !status.is_absent());
+        Ok(there.and_then(|status| {
+            Some(Present {
+                damage: status.damage(),
+                version: status.version?,
+            })
+        }))
+    }
+
+    /// The relations of all packages in the database, as lines of [`relations::FORMAT`].
+    pub(super) fn declared(&self) -> Result<String, Failure> {
+        let output = self.ask("dpkg-query", &["-W", relations::FORMAT])?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The relations of a package file.
+    pub(super) fn declared_in(&self, file: &Path) -> Result<String, Failure> {
+        let file = self.root.seen_inside(file);
+        let output = self.ask(
+            "dpkg-deb",
+            &["-W", relations::FORMAT, &file.to_string_lossy()],
+        )?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Files of the package that differ from the database, but for configuration. `dpkg --verify` exits with 0
+    /// whatever it finds.
+    pub(super) fn damaged_files(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        let output = self.ask("dpkg", &["--verify", name.as_str()])?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let files = lines
+            .lines()
+            .filter(|line| !line.get(10..).unwrap_or_default().starts_with("c "));
+        Ok(files.map(str::to_owned).collect())
+    }
+
+    /// What is unfinished. `dpkg --audit` exits with 0 whatever it finds.
+    pub(super) fn audit(&self) -> Result<Vec<String>, Failure> {
+        let output = self.ask("dpkg", &["--audit"])?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let mut found: Vec<String> = lines.lines().map(|line| line.trim().to_owned()).collect();
+        found.retain(|line| !line.is_empty());
+        if self.was_interrupted() {
+            found.push("dpkg was interrupted: /var/lib/dpkg/updates is not empty".to_owned());
+        }
+        Ok(found)
+    }
+
+    /// dpkg writes what it does into numbered files first; after an interruption they are still there.
+    pub(super) fn was_interrupted(&self) -> bool {
+        let updates = fs::read_dir(self.root.path("var/lib/dpkg/updates"));
+        let mut entries = updates.into_iter().flatten().flatten();
+        entries.any(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+        })
+    }
+
+    /// Configures what is unpacked.
+    pub(super) fn configure(
+        &self,
+        name: &PackageName,
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let arguments = [OsStr::new("--configure"), OsStr::new(name.as_str())];
+        self.change(&arguments, printed)
+    }
+
+    /// Installs a file over whatever there is.
+    pub(super) fn install(&self, file: &Path, printed: Listener<'_>) -> Result<String, Failure> {
+        self.change(&[OsStr::new("--install"), file.as_os_str()], printed)
+    }
+
+    /// Removes a package from whatever state.
+    pub(super) fn remove(
+        &self,
+        name: &PackageName,
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let arguments = [
+            OsStr::new("--force-remove-reinstreq"),
+            OsStr::new("--remove"),
+            OsStr::new(name.as_str()),
+        ];
+        self.change(&arguments, printed)
+    }
+
+    /// Purges a removed package: deletes its configuration. It begins once nobody else can change the package.
+    pub(super) fn purge(
+        &self,
+        name: &PackageName,
+        begin: &dyn Fn() -> Result<(), Failure>,
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let _lock = self.lock_frontend()?;
+        if !self.status(name)?.is_some_and(|it| it.is_configuration()) {
+            let detail = format!("something else changed {name} meanwhile");
+            return Err(Failure::new(Cause::PackageManager, detail));
+        }
+        begin()?;
+        let mut command = programs::program(&self.root, "dpkg");
+        command.args(["--purge", name.as_str()]);
+        self.run_locked(command, "dpkg", printed)
+            .map(|(_, printed)| printed)
+    }
+
+    /// `Debian 'dpkg' package management program version 1.21.22 (amd64).`
+    pub(super) fn running_version(&self) -> Result<String, Failure> {
+        let output = self.ask("dpkg", &["--version"])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut words = text.split_whitespace();
+        words.find(|word| *word == "version");
+        Ok(words.next().unwrap_or_default().to_owned())
+    }
+
+    /// Gives what dpkg printed.
+    fn change(&self, arguments: &[&OsStr], listener: Listener<'_>) -> Result<String, Failure> {
+        let mut command = programs::program(&self.root, "dpkg");
+        command
+            .args(["--force-confdef", "--force-confold"])
+            .args(arguments);
+        self.run(command, "dpkg", listener)
+            .map(|(_, printed)| printed)
+    }
+
+    /// Runs a command that changes packages, under the lock of front ends. Gives its exit code and its output.
+    pub(super) fn run(
+        &self,
+        command: Command,
+        program: &str,
+        listener: Listener<'_>,
+    ) -> Result<(Option<i32>, String), Failure> {
+        let _lock = self.lock_frontend()?;
+        self.run_locked(command, program, listener)
+    }
+
+    fn run_locked(
+        &self,
+        mut command: Command,
+        program: &str,
+        listener: Listener<'_>,
+    ) -> Result<(Option<i32>, String), Failure> {
+        let mut run = || -> io::Result<(Option<i32>, String)> {
+            let printed = Printed::new(self.root.run().join("dpkg.output"))?;
+            let files = [&printed];
+            let growth = Growth::of(&files)?;
+            let mut child = command
+                .env("DPKG_FRONTEND_LOCKED", "1")
+                .stdout(printed.writer()?)
+                .stderr(printed.writer()?)
+                .spawn()?;
+            let code = process::wait(
+                &mut child,
+                &growth,
+                self.times.limit,
+                || (),
+                |pid| session::end_scripts(pid, &programs::role),
+            )?;
+            session::wait_for_the_rest(self.times.limit, &programs::role)?;
+            // It has run: what it printed is told if it can be read.
+            Ok((code, printed.tail().unwrap_or_default()))
+        };
+        let (code, printed) = run().map_err(|error| not_started(program, &error))?;
+        listener(program, &printed);
+        Ok((code, printed))
+    }
+
+    /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a
+    /// limit, so like apt this looks again in steps.
+    fn lock_frontend(&self) -> Result<File, Failure> {
+        let path = self.root.path("var/lib/dpkg/lock-frontend");
+        let deadline = Instant::now() + self.times.lock_wait;
+        loop {
+            match try_lock(&path) {
+                Ok(file) => return Ok(file),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(Failure::new(
+                        Cause::Locked,
+                        format!("cannot lock {}: {error}", path.display()),
+                    ));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+
+    fn ask(&self, program: &str, arguments: &[&str]) -> Result<Output, Failure> {
+        programs::ask(&self.root, program, arguments).map_err(|error| not_started(program, &error))
+    }
+}
+
+/// The file that dpkg replaces with each change.
+pub(super) fn database(root: &Root) -> PathBuf {
+    root.path("var/lib/dpkg/status")
+}
+
+fn try_lock(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLK(&whole))?;
+    Ok(file)
+}
+
+fn parse(line: &str, name: &str) -> Option<Status> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [package, version, want, state, flag, essential] = fields.as_slice() else {
+        return None;
+    };
+    (*package == name).then(|| Status {
+        version: PackageVersion::new(version).ok(),
+        want: (*want).to_owned(),
+        state: (*state).to_owned(),
+        reinstall_required: *flag != "ok",
+        essential: essential.contains("yes"),
+    })
+}
+
+pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
+    Failure::new(Cause::Unavailable, format!("cannot run {program}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_installed_is_not_installed() {
+        let state = |line: &str| {
+            parse(line, "acme").map(|s| (s.is_whole(), s.is_absent(), s.is_held(), s.essential))
+        };
+        for (line, expected) in [
+            (
+                "acme\t1\tinstall\tinstalled\tok\t",
+                Some((true, false, false, false)),
+            ),
+            (
+                "acme\t1\thold\tinstalled\tok\t",
+                Some((true, false, true, false)),
+            ),
+            (
+                "acme\t1\tinstall\tinstalled\treinstreq\t",
+                Some((false, false, false, false)),
+            ),
+            (
+                "acme\t1\tinstall\thalf-configured\tok\t",
+                Some((false, false, false, false)),
+            ),
+            (
+                "acme\t\tunknown\tnot-installed\tok\t",
+                Some((false, true, false, false)),
+            ),
+            (
+                "acme\t1\tdeinstall\tconfig-files\tok\t",
+                Some((false, true, false, false)),
+            ),
+            (
+                "acme\t1\tinstall\tinstalled\tok\tyes",
+                Some((true, false, false, true)),
+            ),
+            ("acme2\t1\tinstall\tinstalled\tok\t", None),
+            ("acme", None),
+        ] {
+            assert_eq!(state(line), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The files of packages: those of an installed package, and those of a package file. A package file is read only if its
+//! signature holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::Stdio,
+};
+
+use tar::Archive;
+use wharf_frames::{Cause, Failure, PackageName};
+
+use super::{
+    dpkg::{is_absent, not_started},
+    programs,
+};
+use crate::{Content, Owners, PackedFile};
+use wharf_root::{Root, limits, merged};
+
+/// The packages that own these paths below the root. dpkg reads its whole database for that. Asks for paths in `usr/lib`
+/// in `/lib` as well, where a package may still have them. A removed package owns nothing: its configuration is a leftover.
+pub(super) fn owners(root: &Root, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
+    let spelled = paths.iter().flat_map(|path| {
+        let unmerged = path.strip_prefix("usr/lib/").map(|it| format!("/lib/{it}"));
+        [Some(format!("/{path}")), unmerged].into_iter().flatten()
+    });
+    let patterns = spelled.map(|path| without_patterns(&path));
+    let owners = owned(&ask_dpkg(root, &["-S"], patterns)?);
+    let packages: BTreeSet<&String> = owners.values().flatten().collect();
+    if packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let states = ask_dpkg(root, &["-W", STATES], packages.into_iter().cloned())?;
+    Ok(present(owners, &states))
+}
+
+const STATES: &str = "-f=${binary:Package}\\t${db:Status-Status}\\n";
+
+/// Lines of dpkg-query for these arguments.
+fn ask_dpkg(
+    root: &Root,
+    options: &[&str],
+    arguments: impl Iterator<Item = String>,
+) -> Result<String, Failure> {
+    let options = options.iter().chain(&["--"]).map(|it| (*it).to_owned());
+    let arguments: Vec<String> = options.chain(arguments).collect();
+    let output = programs::ask(root, "dpkg-query", &arguments)
+        .map_err(|error| not_started("dpkg-query", &error))?;
+    // 1: it knows nothing of one of them.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        let detail = format!(
+            "`dpkg-query {}` failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        return Err(Failure::new(Cause::Unavailable, detail));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The owners without packages of which at most the configuration is there, and without architectures.
+fn present(owners: Owners, states: &str) -> Owners {
+    let states = states.lines().filter_map(|line| line.split_once('\t'));
+    let absent: BTreeSet<&str> = states
+        .filter(|(_, state)| is_absent(state))
+        .map(|(package, _)| package)
+        .collect();
+    let present = owners.into_iter().map(|(path, packages)| {
+        let there = packages
+            .iter()
+            .filter(|package| !absent.contains(package.as_str()));
+        let names = there.filter_map(|package| package.split(':').next());
+        (path, names.map(str::to_owned).collect::<BTreeSet<_>>())
+    });
+    present
+        .filter(|(_, packages)| !packages.is_empty())
+        .collect()
+}
+
+/// Escapes the characters that dpkg takes for a pattern.
+fn without_patterns(path: &str) -> String {
+    let mut plain = String::new();
+    for character in path.chars() {
+        if "*?[]\\".contains(character) {
+            plain.push('\\');
+        }
+        plain.push(character);
+    }
+    plain
+}
+
+/// `acme, other:amd64: /lib/systemd/system/acme.service`
+fn owned(lines: &str) -> Owners {
+    let mut owners = Owners::new();
+    for line in lines.lines() {
+        let Some((packages, path)) = line.split_once(": /") else {
+            continue;
+        };
+        if packages.contains("diversion by") || packages.starts_with("local diversion") {
+            continue;
+        }
+        let owners = owners.entry(merged(path)).or_default();
+        owners.extend(packages.split(", ").map(str::to_owned));
+    }
+    owners
+}
+
+/// Visits the paths that dpkg lists for an installed package. Reads dpkg's own file, since dpkg-query reads the whole
+/// database. The name of that file has the architecture if the package can be installed for several (`Multi-Arch: same`).
+pub(super) fn listed(
+    root: &Root,
+    name: &PackageName,
+    architecture: &str,
+    visit: &mut dyn FnMut(&Path),
+) -> Result<(), Failure> {
+    for name in [name.to_string(), format!("{name}:{architecture}")] {
+        let list = root.path(format!("var/lib/dpkg/info/{name}.list"));
+        visit_lines(root, &list, visit).map_err(|error| {
+            let detail = format!("cannot read {}: {error}", list.display());
+            Failure::new(Cause::Unavailable, detail)
+        })?;
+    }
+    Ok(())
+}
+
+fn visit_lines(root: &Root, list: &Path, visit: &mut dyn FnMut(&Path)) -> io::Result<()> {
+    let lines = match File::open(list) {
+        Ok(file) => BufReader::new(file).split(b'\n'),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for line in lines {
+        let line = line?;
+        let below = line.strip_prefix(b"/").unwrap_or(&line);
+        visit(&root.path(OsStr::from_bytes(below)));
+    }
+    Ok(())
+}
+
+/// The files that dpkg would unpack from this package, among those that are `wanted`.
+pub(super) fn packed(
+    root: &Root,
+    file: &Path,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<PackedFile>, Failure> {
+    let mut child = programs::program(root, "dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(root.seen_inside(file))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| not_started("dpkg-deb", &error))?;
+    let tar = child.stdout.take();
+    let listed = tar.map_or(Ok(Vec::new()), |tar| list(tar, wanted));
+    let status = child
+        .wait()
+        .map_err(|error| not_started("dpkg-deb", &error))?;
+    match listed {
+        Ok(paths) if status.success() => Ok(paths),
+        Ok(_) => Err(malformed("dpkg-deb cannot unpack it")),
+        Err(error) => Err(malformed(&error.to_string())),
+    }
+}
+
+/// Reads to the end: dpkg-deb fails if it writes to nobody.
+fn list(tar: impl Read, wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<PackedFile>> {
+    let mut files = Vec::new();
+    let mut archive = Archive::new(tar);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if !wanted(&path) || entry.header().entry_type().is_dir() {
+            continue;
+        }
+        if files.len() == limits::UNIT_FILES {
+            return Err(io::Error::other("it brings too many units"));
+        }
+        let content = match entry.link_name_bytes() {
+            Some(target) if entry.header().entry_type().is_symlink() => {
+                Content::Link(String::from_utf8_lossy(&target).into_owned())
+            }
+            _ => Content::File(text_of(&mut entry, &path)?),
+        };
+        files.push(PackedFile { path, content });
+    }
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    Ok(files)
+}
+
+fn text_of(entry: &mut impl Read, path: &str) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    entry.take(limits::FILE + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > limits::FILE {
+        true => Err(io::Error::other(format!(
+            "its {path} is longer than {} bytes",
+            limits::FILE
+        ))),
+        false => Ok(text),
+    }
+}
+
+fn malformed(why: &str) -> Failure {
+    let detail = format!("the data.tar of the package is not sound: {why}");
+    Failure::new(Cause::Malformed, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owners_of_a_path_are_those_that_dpkg_names_but_for_removed_packages() {
+        let lines = "acme: /lib/systemd/system/a.service\n\
+                     other:amd64, other:i386, third, old: /usr/lib/systemd/system/a.service\n\
+                     diversion by x from: /etc/b\ndiversion by x to: /etc/b.real\n\
+                     local diversion from: /etc/c\n\
+                     old: /etc/init.d/a\nold, gone:i386, fifth:i386: /etc/init.d/b\n\
+                     acme: /etc/systemd/system/a: /b.service\n";
+        let states = "acme\tinstalled\nother:amd64\tinstalled\nother:i386\tconfig-files\n\
+                      third\thalf-installed\nold\tconfig-files\ngone:i386\tnot-installed\n";
+        let owners = present(owned(lines), states);
+        let expected = [
+            ("etc/init.d/b", vec!["fifth"]), // of unknown state
+            ("etc/systemd/system/a: /b.service", vec!["acme"]),
+            (
+                "usr/lib/systemd/system/a.service",
+                vec!["acme", "other", "third"],
+            ),
+        ];
+        let found: Vec<(&str, Vec<&str>)> = owners
+            .iter()
+            .map(|(path, owners)| (path.as_str(), owners.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn dpkg_takes_no_character_of_a_path_for_a_pattern() {
+        assert_eq!(without_patterns("/a\\x2db*[c]?"), "/a\\\\x2db\\*\\[c\\]\\?");
+    }
+}

@@ -1,0 +1,22 @@
+//! apt and dpkg.
+//!
+//! - [`apt_get`]: installs and removes, under the [`configuration`] of our runs and with our [`consent`].
+//! - [`dpkg`]: answers questions, repairs and purges. [`files`]: the files of packages, and their owners.
+//! - [`plan`] and [`complaint`]: read the output of apt before it works, and after it failed. [`relations`]: says why apt
+//!   refused.
+//! - [`postrm`]: runs last scripts again. [`programs`]: how programs are started, and recognised.
+//! - [`version`]: names and versions.
+
+mod apt_get;
+mod complaint;
+mod configuration;
+mod consent;
+mod dpkg;
+mod files;
+mod plan;
+mod postrm;
+mod programs;
+mod relations;
+pub mod version;
+
+pub use apt_get::Apt;

@@ -1,0 +1,277 @@
+//! What apt would do, in its own words, and whether that is exactly what was asked. Starts nothing.
+//!
+//! It tells so twice: to whoever asks before (`apt-get -s`), and under its locks to a hook, right before it has dpkg do it.
+
+use std::fmt;
+
+use wharf_frames::{Cause, Failure, PackageName};
+
+use crate::PackageFile;
+
+/// What is done to one package.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    Unpack {
+        name: &'a str,
+        version: &'a str,
+        architecture: &'a str,
+    },
+    Configure {
+        name: &'a str,
+    },
+    Remove {
+        name: &'a str,
+    },
+    /// Its configuration goes as well. Only `apt-get -s` tells it from a removal.
+    Purge {
+        name: &'a str,
+    },
+}
+
+/// As `apt-get -s` says it.
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unpack {
+                name,
+                version,
+                architecture,
+            } => write!(formatter, "Inst {name} ({version} [{architecture}])"),
+            Self::Configure { name } => write!(formatter, "Conf {name}"),
+            Self::Remove { name } => write!(formatter, "Remv {name}"),
+            Self::Purge { name } => write!(formatter, "Purg {name}"),
+        }
+    }
+}
+
+/// What `apt-get -s` prints, among other lines.
+pub(super) fn simulated(lines: &str) -> Vec<Step<'_>> {
+    lines.lines().filter_map(simulated_step).collect()
+}
+
+/// `Inst acme [1.0] (1.1 local-deb [all])`, `Conf acme (1.1 local-deb [all])`, `Remv acme [1.0]`, `Purg acme [1.0]`
+fn simulated_step(line: &str) -> Option<Step<'_>> {
+    let (verb, rest) = line.split_once(' ')?;
+    let name = rest.split(' ').next()?;
+    match verb {
+        "Inst" => {
+            let (_, new) = rest.split_once('(')?;
+            Some(Step::Unpack {
+                name,
+                version: new.split(' ').next()?,
+                architecture: new.rsplit_once('[')?.1.split(']').next()?,
+            })
+        }
+        "Conf" => Some(Step::Configure { name }),
+        "Remv" => Some(Step::Remove { name }),
+        "Purg" => Some(Step::Purge { name }),
+        _ => None,
+    }
+}
+
+/// What a hook is told, every line of which has to be understood.
+pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
+    let step = |line| announced_step(line).ok_or(line);
+    let steps: Result<Vec<_>, _> = lines.lines().map(step).collect();
+    steps.map_err(|line| {
+        let detail = format!("apt announced what is not understood: {line:?}");
+        Failure::new(Cause::PackageManager, detail)
+    })
+}
+
+/// apt.conf(5), version 3: `acme 1.0 all none < 1.1 all none /a.deb`, and instead of a file `**CONFIGURE**`, `**REMOVE**`.
+/// apt writes `**REMOVE**` for a purge too: `Consent` has dpkg refuse that one.
+fn announced_step(line: &str) -> Option<Step<'_>> {
+    let fields: Vec<&str> = line.splitn(9, ' ').collect();
+    let [name, _, _, _, _, version, architecture, _, action] = fields.as_slice() else {
+        return None;
+    };
+    Some(match *action {
+        "**CONFIGURE**" => Step::Configure { name },
+        "**REMOVE**" => Step::Remove { name },
+        file if file.starts_with('/') => Step::Unpack {
+            name,
+            version,
+            architecture,
+        },
+        _ => return None,
+    })
+}
+
+/// Whether this unpacks and configures the package that was sealed, and does nothing else.
+pub(super) fn only_installs(file: &PackageFile, steps: &[Step<'_>]) -> Result<(), Failure> {
+    let package = &file.package;
+    match steps {
+        [
+            unpack @ Step::Unpack { name, .. },
+            Step::Configure { name: configured },
+        ] if is(name, &package.name) && is(configured, &package.name) => same_package(unpack, file),
+        more => Err(others(&format!("installing {}", package.name), more)),
+    }
+}
+
+/// Whether this removes the package and does nothing else.
+pub(super) fn only_removes(name: &PackageName, steps: &[Step<'_>]) -> Result<(), Failure> {
+    match steps {
+        [Step::Remove { name: removed }] if is(removed, name) => Ok(()),
+        more => Err(others(&format!("removing {name}"), more)),
+    }
+}
+
+/// The package manager's own plan has to name what was sealed.
+fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
+    let package = &file.package;
+    match step {
+        Step::Unpack {
+            version,
+            architecture,
+            ..
+        } if *version == package.version.as_str()
+            && *architecture == package.architecture.as_str() =>
+        {
+            Ok(())
+        }
+        other => {
+            let detail = format!(
+                "apt reads {other} in the file, and {} {} was sealed",
+                package.name, package.version
+            );
+            Err(Failure::new(Cause::Malformed, detail))
+        }
+    }
+}
+
+fn is(planned: &str, name: &PackageName) -> bool {
+    planned == name.as_str()
+}
+
+fn others(what: &str, steps: &[Step<'_>]) -> Failure {
+    let named: Vec<String> = steps.iter().take(6).map(Step::to_string).collect();
+    Failure::new(
+        Cause::Plan,
+        format!("{what} would change more than that: {}", named.join(", ")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_frames::{PackageVersion, installer::Package};
+
+    use super::*;
+
+    #[test]
+    fn apts_plan_is_read_line_by_line() {
+        let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nPurg third [3]\nConf acme (1.1 local-deb [all])\n";
+        let announced_plan = "acme 1.0 all none < 1.1 all none /run/a b.deb\nother 2 amd64 same > - - none **REMOVE**\nacme 1.0 all none < 1.1 all none **CONFIGURE**\n";
+        let steps = [
+            Step::Unpack {
+                name: "acme",
+                version: "1.1",
+                architecture: "all",
+            },
+            Step::Remove { name: "other" },
+            Step::Purge { name: "third" },
+            Step::Configure { name: "acme" },
+        ];
+        assert_eq!(simulated(plan), steps);
+        let [unpack, remove, _, configure] = steps;
+        let steps = vec![unpack, remove, configure];
+        assert_eq!(announced(announced_plan), Ok(steps));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_no_consent() {
+        for line in [
+            "",
+            "acme",
+            "acme 1 all none > - - none **PURGE**",
+            "acme 1 all none < 2 all none **ERROR**",
+            "sh: 1: sed: not found",
+        ] {
+            let lines = format!("acme 1 all none > - - none **REMOVE**\n{line}\n");
+            assert!(announced(&lines).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_installation_is_of_what_was_sealed_alone() {
+        let sealed = PackageFile {
+            path: "/a.deb".into(),
+            package: Package {
+                name: PackageName::new("acme").unwrap(),
+                version: PackageVersion::new("1.1").unwrap(),
+                architecture: "all".into(),
+                length: 1,
+                signer: None,
+            },
+        };
+        let unpack = |name, version, architecture| Step::Unpack {
+            name,
+            version,
+            architecture,
+        };
+        let right = || unpack("acme", "1.1", "all");
+        let configure = |name| Step::Configure { name };
+        let remove = Step::Remove { name: "other" };
+        for (steps, cause) in [
+            (vec![right(), configure("acme")], None),
+            (vec![], Some(Cause::Plan)),
+            (vec![right()], Some(Cause::Plan)),
+            (vec![configure("acme"), right()], Some(Cause::Plan)),
+            (vec![right(), configure("other")], Some(Cause::Plan)),
+            (vec![right(), configure("acme"), remove], Some(Cause::Plan)),
+            (
+                vec![unpack("other", "1.1", "all"), configure("acme")],
+                Some(Cause::Plan),
+            ),
+            (
+                vec![unpack("acme", "1.2", "all"), configure("acme")],
+                Some(Cause::Malformed),
+            ),
+            (
+                vec![unpack("acme", "1.1", "amd64"), configure("acme")],
+                Some(Cause::Malformed),
+            ),
+        ] {
+            let judged = only_installs(&sealed, &steps).map_err(|failure| failure.cause);
+            assert_eq!(judged.err(), cause, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_does_more_is_told_in_apts_words() {
+        let name = PackageName::new("acme").unwrap();
+        let unpack = Step::Unpack {
+            name: "other",
+            version: "2",
+            architecture: "all",
+        };
+        let steps = [
+            unpack,
+            Step::Configure { name: "third" },
+            Step::Remove { name: "acme" },
+        ];
+        let failure = only_removes(&name, &steps).unwrap_err();
+        assert_eq!(
+            failure.detail.as_str(),
+            "removing acme would change more than that: Inst other (2 [all]), Conf third, Remv acme"
+        );
+    }
+
+    #[test]
+    fn a_removal_is_of_that_package_alone() {
+        let name = PackageName::new("acme").unwrap();
+        let remove = |name| Step::Remove { name };
+        let configure = Step::Configure { name: "other" };
+        for (steps, fits) in [
+            (vec![remove("acme")], true),
+            (vec![], false),
+            (vec![remove("other")], false),
+            (vec![remove("acme"), remove("acme")], false),
+            (vec![remove("acme"), configure], false),
+            (vec![Step::Purge { name: "acme" }], false),
+        ] {
+            assert_eq!(only_removes(&name, &steps).is_ok(), fits, "{steps:?}");
+        }
+    }
+}

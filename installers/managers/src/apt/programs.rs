@@ -1,0 +1,116 @@
+//! The programs of apt and dpkg: how they are started, and how their processes are recognised.
+
+use std::{
+    ffi::OsStr,
+    io,
+    process::{Command, Output},
+};
+
+use wharf_root::{
+    Root, process,
+    session::{Process, Role},
+};
+
+/// The programs that may be at work in a job (the names of the kernel).
+const NAMES: [&str; 5] = ["apt", "apt-get", "dpkg", "dpkg-deb", "dpkg-split"];
+
+/// A maintainer script has one of these paths. dpkg runs it by that path, or debconf does, with the path among its
+/// arguments. wharf-job runs a kept postrm.
+const SCRIPTS: [&[u8]; 3] = [
+    b"/var/lib/dpkg/info/",
+    b"/var/lib/dpkg/tmp.ci/",
+    b"/var/lib/wharf-installer/postrms/",
+];
+
+/// The options with which dpkg changes packages. apt starts it with other options as well, for questions.
+const WORK: [&[u8]; 7] = [
+    b"--unpack",
+    b"--configure",
+    b"--install",
+    b"-i",
+    b"--remove",
+    b"--purge",
+    b"--triggers-only",
+];
+
+/// A program of this root. Nobody is there to answer a question of it.
+pub(super) fn program(root: &Root, name: &str) -> Command {
+    let mut command = process::program(root, name);
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("NEEDRESTART_SUSPEND", "1")
+        .env("APT_LISTCHANGES_FRONTEND", "none")
+        .env("APT_LISTBUGS_FRONTEND", "none");
+    command
+}
+
+/// Runs a program that changes nothing, and returns its output.
+pub(super) fn ask<S: AsRef<OsStr>>(
+    root: &Root,
+    name: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> io::Result<Output> {
+    program(root, name).args(arguments).output()
+}
+
+/// The role of a process.
+pub(super) fn role(process: &Process) -> Option<Role> {
+    role_of(&process.name(), &process.command_line())
+}
+
+fn role_of(name: &str, command_line: &[u8]) -> Option<Role> {
+    let arguments = || command_line.split(|byte| *byte == 0);
+    let is_script =
+        arguments().any(|argument| SCRIPTS.iter().any(|folder| argument.starts_with(folder)));
+    if is_script {
+        return Some(Role::Script);
+    }
+    if name == "dpkg" && arguments().any(|argument| WORK.contains(&argument)) {
+        return Some(Role::Working);
+    }
+    NAMES.contains(&name).then_some(Role::Idle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_recognised_by_its_name_and_its_arguments() {
+        for (name, arguments, role) in [
+            ("apt-get", "apt-get\0-y\0remove\0acme\0", Some(Role::Idle)),
+            ("dpkg", "dpkg\0--print-architecture\0", Some(Role::Idle)),
+            ("dpkg-deb", "dpkg-deb\0--control\0", Some(Role::Idle)),
+            (
+                "dpkg",
+                "/usr/bin/dpkg\0--status-fd\09\0--unpack\0/a.deb\0",
+                Some(Role::Working),
+            ),
+            (
+                "acme.postinst",
+                "/bin/sh\0/var/lib/dpkg/info/acme.postinst\0configure\0",
+                Some(Role::Script),
+            ),
+            (
+                "acme.preinst",
+                "/bin/sh\0/var/lib/dpkg/tmp.ci/preinst\0install\0",
+                Some(Role::Script),
+            ),
+            (
+                "frontend",
+                "/usr/bin/perl\0-w\0/usr/share/debconf/frontend\0/var/lib/dpkg/info/acme.config\0",
+                Some(Role::Script),
+            ),
+            (
+                "acme.postrm",
+                "/bin/sh\0/var/lib/wharf-installer/postrms/acme.postrm\0purge\0",
+                Some(Role::Script),
+            ),
+            ("systemctl", "systemctl\0start\0acme.service\0", None),
+            ("sh", "sh\0-c\0echo --unpack\0", None),
+            ("gone", "", None),
+        ] {
+            assert_eq!(role_of(name, arguments.as_bytes()), role, "{arguments:?}");
+        }
+    }
+}

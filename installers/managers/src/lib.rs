@@ -1,0 +1,240 @@
+//! Package managers: one trait, [`PackageManager`], and a folder for each implementation. No code outside its folder
+//! names a package manager's programs, files or formats. This crate knows no service, socket, policy file or record.
+
+pub mod apt;
+#[cfg(feature = "simulated")]
+pub mod simulated;
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use wharf_frames::{
+    Failure, PackageName, PackageVersion, Text,
+    inspect::Format,
+    installer::{Installed, Package, Phase},
+};
+use wharf_root::{
+    Change, Listener, Root,
+    session::{Process, Role},
+};
+
+/// A sealed package: only root can change the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// Its path from outside of the root.
+    pub path: PathBuf,
+    /// The findings of wharf-inspect.
+    pub package: Package,
+}
+
+/// The package that the device has, whole or damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Its version.
+    pub version: PackageVersion,
+    /// The damage, in the words of the package manager; none if the package is whole.
+    pub damage: Option<Text>,
+}
+
+/// The options of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstallOptions {
+    /// Policy allows a lower version.
+    pub allow_downgrade: bool,
+    /// Install the same version again: the device has it from other bytes.
+    pub reinstall: bool,
+}
+
+/// The bounds of a run of a package manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// How long to wait for a lock.
+    pub lock_wait: Duration,
+    /// How long a run may take before its maintainer scripts are ended.
+    pub limit: Duration,
+}
+
+/// The progress of a package manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The current phase.
+    pub phase: Phase,
+    /// The percentage, if the package manager reports one.
+    pub percent: Option<u8>,
+}
+
+/// The callbacks of a run that changes the device.
+#[derive(Clone, Copy)]
+pub struct Supervisor<'a> {
+    /// Gets each progress.
+    pub report: &'a dyn Fn(Progress),
+    /// Called once, right before the device is changed: the plan is final then, and no other program can change the
+    /// device. If it fails, the device is not changed.
+    pub begin: &'a dyn Fn() -> Result<(), Failure>,
+    /// Gets the output of each program, after its end.
+    pub printed: Listener<'a>,
+}
+
+/// A file inside a package file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedFile {
+    /// Its path, as the package writes it.
+    pub path: String,
+    /// Its content.
+    pub content: Content,
+}
+
+/// The content of a file inside a package file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes.
+    File(Vec<u8>),
+    /// The target of a symbolic link.
+    Link(String),
+}
+
+/// The owners of paths: each path with the names of the packages that own it.
+pub type Owners = BTreeMap<String, BTreeSet<String>>;
+
+/// A package manager in one root.
+///
+/// Every answer is looked up on the device at the time of the question; an exit code proves nothing. Names are compared
+/// exactly: a pattern, an option or a list of names is never passed on. A failed order leaves a whole device if the package
+/// manager can do so; if not, the next start calls [`PackageManager::repair`].
+pub trait PackageManager: Send + Sync {
+    /// The name that users know.
+    fn name(&self) -> &'static str;
+
+    /// The architecture of this root.
+    fn architecture(&self) -> &str;
+
+    /// Whether a package for this architecture can be installed here.
+    fn takes(&self, architecture: &str) -> bool;
+
+    /// Whether this is a valid name of a package.
+    fn is_name(&self, name: &PackageName) -> bool;
+
+    /// Compares two versions in the order of this package manager.
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering;
+
+    /// A file of this root that changes whenever packages change. wharfd watches it, and its time is a lower bound for the
+    /// clock.
+    fn database(root: &Root) -> PathBuf
+    where
+        Self: Sized;
+
+    /// The command that lists damaged packages, and the command that finishes interrupted work. An administrator runs them
+    /// as root.
+    fn remedies(&self) -> Remedies;
+
+    /// The format of its package files.
+    fn format() -> Format
+    where
+        Self: Sized;
+
+    /// The role of a process in the work of this package manager.
+    fn role(&self, process: &Process) -> Option<Role>;
+
+    /// The package of exactly this name, whole or damaged; none if the device has at most its configuration. Asks the
+    /// package database alone.
+    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure>;
+
+    /// Visits each path that the database lists for exactly this package, with folders, from outside of the root. Visits
+    /// none if the package is not installed.
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure>;
+
+    /// The packages that own these paths below the root. A path without an owner is left out. A removed package owns
+    /// nothing. Paths are spelled as [`wharf_root::merged`] spells them.
+    fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure>;
+
+    /// The files inside a package file whose paths are `wanted`.
+    fn packed(
+        &self,
+        _file: &PackageFile,
+        _wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<PackedFile>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// The packages that an installation would install: the package itself, first. Changes nothing.
+    ///
+    /// Fails if it would change anything else (`Plan`), if a dependency is missing (`Dependency`), if the package is held
+    /// (`Held`), or if the package manager reads another name, version or architecture in the file (`Malformed`).
+    fn plan(&self, file: &PackageFile, options: InstallOptions) -> Result<Vec<Installed>, Failure>;
+
+    /// Whether [`PackageManager::install`] has nothing to do: the device has this version whole, its files are as the
+    /// database says, and the options ask for no new installation.
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure>;
+
+    /// Installs exactly this file, or fails as [`PackageManager::plan`] does. After a success,
+    /// [`PackageManager::found`] returns its version, whole.
+    ///
+    /// Does nothing if [`PackageManager::has`] it. Keeps changed configuration files. A first installation that fails
+    /// leaves nothing that blocks the package manager.
+    fn install(
+        &self,
+        file: &PackageFile,
+        options: InstallOptions,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure>;
+
+    /// Removes exactly this package, whole or damaged, and nothing else. Fails with `Plan` if other packages or the device
+    /// need it.
+    fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure>;
+
+    /// Runs the last script of a removed package again: a power cut may have lost the files that it wrote.
+    fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
+
+    /// Deletes the configuration of exactly this removed package, and nothing else.
+    fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure>;
+
+    /// Like [`PackageManager::finish_removal`], after a purge.
+    fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
+
+    /// Whether the package is removed, and its configuration is not.
+    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure>;
+
+    /// The unfinished work, in the words of the package manager; empty on a sound device. Changes nothing.
+    fn audit(&self) -> Result<Vec<String>, Failure>;
+
+    /// Makes a package whole that an interrupted run of ours left unfinished. Gets the file if that run was an
+    /// installation. Does nothing if nothing is unfinished. Fails with `Interrupted` if it cannot.
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure>;
+
+    /// Like [`PackageManager::repair`], after a power cut: it may have lost files of maintainer scripts, so an unfinished
+    /// package is installed from the file again, with its scripts.
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure>;
+
+    /// Deletes what earlier jobs left. Does not touch packages that a job `is_at_work` on.
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool);
+}
+
+/// Commands for an administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remedies {
+    /// Lists damaged packages.
+    pub list_damage: &'static str,
+    /// Finishes interrupted work.
+    pub finish_work: &'static str,
+}
+
+impl Present {
+    /// Whether all of it is there and configured.
+    pub const fn is_whole(&self) -> bool {
+        self.damage.is_none()
+    }
+}

@@ -1,0 +1,367 @@
+//! A simulated package manager for tests. It keeps the contract of [`PackageManager`]. Files below the root are its
+//! database, its lock and its faults. Its packages have a format of their own. A name has lower-case letters, digits and `-`.
+//! A version is a list of decimal numbers with dots between them, compared number by number: `2` < `2.0` < `2.1` < `10`.
+//!
+//! In `var/lib/wharf-simulated`: `NAME_version` holds the version. `NAME_half` exists while work on the package is unfinished,
+//! and `NAME_configuration` from its first installation to its purge. `history` has a line for each effect.
+//!
+//! In `etc/wharf-simulated`, a file makes it misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`,
+//! `fail-purge`, `unrepairable`. With `fail-postinst` and `fail-postrm` it fails when the work is almost done, and leaves a
+//! part of the package. With `die` the program aborts in the middle of the next work. At a FIFO `wait` it stops there until
+//! somebody opens the FIFO to write, and closes it.
+
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use wharf_fault as fault;
+use wharf_frames::{
+    Cause, Failure, PackageName, PackageVersion,
+    inspect::Format,
+    installer::{Installed, Package, Phase},
+};
+use wharf_root::{
+    Change, Listener, Root, durable,
+    session::{Process, Role},
+};
+
+use crate::{
+    InstallOptions, Owners, PackageFile, PackageManager, Present, Progress, Remedies, Supervisor,
+};
+
+/// The simulated package manager of one root.
+#[derive(Debug)]
+pub struct Simulated {
+    database: PathBuf,
+    faults: PathBuf,
+}
+
+impl Simulated {
+    /// The one of this root.
+    pub fn open(root: &Root) -> Result<Self, Failure> {
+        let simulated = Self {
+            database: root.path("var/lib/wharf-simulated"),
+            faults: root.path("etc/wharf-simulated"),
+        };
+        durable::private_folder(&simulated.database).map_err(failed)?;
+        Ok(simulated)
+    }
+
+    fn file(&self, name: &PackageName, suffix: &str) -> PathBuf {
+        // No name that fits the grammar holds a '/', and none a '_'.
+        self.database.join(format!("{name}{suffix}"))
+    }
+
+    fn is_told(&self, fault: &str) -> bool {
+        self.faults.join(fault).exists()
+    }
+
+    fn refuse_if(&self, fault: &str, cause: Cause) -> Result<(), Failure> {
+        match self.is_told(fault) {
+            true => Err(Failure::new(cause, format!("simulated: {fault}"))),
+            false => Ok(()),
+        }
+    }
+
+    /// What is there, whole or not.
+    fn version(&self, name: &PackageName) -> Result<Option<PackageVersion>, Failure> {
+        if !self.is_name(name) {
+            return Ok(None);
+        }
+        let bytes = durable::read(&self.file(name, "_version")).map_err(failed)?;
+        Ok(bytes.and_then(|bytes| PackageVersion::new(&String::from_utf8_lossy(&bytes)).ok()))
+    }
+
+    /// The middle of any work, where a program may die or take its time.
+    fn work(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<(), Failure> {
+        (supervisor.begin)()?;
+        durable::write(&self.file(name, "_half"), b"").map_err(failed)?;
+        (supervisor.report)(Progress {
+            phase: Phase::Applying,
+            percent: Some(50),
+        });
+        fault::point("simulated.half");
+        let die = self.faults.join("die");
+        if die.exists() {
+            let _ = fs::remove_file(die);
+            std::process::abort();
+        }
+        let wait = self.faults.join("wait");
+        if wait.exists() {
+            // Reading a FIFO waits for somebody to open it for writing, and to close it.
+            io::copy(&mut File::open(wait).map_err(failed)?, &mut io::sink()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Where it fails, the new version is left in part; of a first installation, nothing.
+    fn configure(&self, package: &Package, first: bool) -> Result<(), Failure> {
+        let configured = self.refuse_if("fail-postinst", Cause::Script);
+        if configured.is_err() && first {
+            durable::remove(&self.file(&package.name, "_version")).map_err(failed)?;
+            durable::remove(&self.file(&package.name, "_half")).map_err(failed)?;
+        }
+        configured
+    }
+
+    fn whole(&self, name: &PackageName, effect: &str) -> Result<Change, Failure> {
+        let mut history = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.database.join("history"))
+            .map_err(failed)?;
+        writeln!(history, "{effect}").map_err(failed)?;
+        durable::remove(&self.file(name, "_half")).map_err(failed)?;
+        fault::point("simulated.whole");
+        Ok(Change::Changed)
+    }
+}
+
+impl PackageManager for Simulated {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn architecture(&self) -> &str {
+        "amd64"
+    }
+
+    fn takes(&self, architecture: &str) -> bool {
+        matches!(architecture, "all" | "amd64")
+    }
+
+    fn is_name(&self, name: &PackageName) -> bool {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let name = name.as_str().as_bytes();
+        let begins = name.first().is_some_and(|&byte| plain(byte));
+        begins && name.iter().all(|&byte| plain(byte) || byte == b'-')
+    }
+
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering {
+        let text = || left.as_str().cmp(right.as_str());
+        numbers(left).cmp(&numbers(right)).then_with(text)
+    }
+
+    fn database(root: &Root) -> PathBuf {
+        root.path("var/lib/wharf-simulated/history")
+    }
+
+    fn format() -> Format {
+        Format::Simulated
+    }
+
+    fn remedies(&self) -> Remedies {
+        Remedies {
+            list_damage: "wharf-simulated list",
+            finish_work: "wharf-simulated finish",
+        }
+    }
+
+    /// It starts no processes.
+    fn role(&self, _: &Process) -> Option<Role> {
+        None
+    }
+
+    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+        let half = self.file(name, "_half").exists();
+        Ok(self.version(name)?.map(|version| Present {
+            version,
+            damage: half.then(|| "half-installed".into()),
+        }))
+    }
+
+    /// Its packages have no files.
+    fn each_path(&self, _: &PackageName, _: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Its packages have no files.
+    fn owners(&self, _: &BTreeSet<String>) -> Result<Owners, Failure> {
+        Ok(Owners::new())
+    }
+
+    fn plan(&self, file: &PackageFile, _: InstallOptions) -> Result<Vec<Installed>, Failure> {
+        let version = &file.package.version;
+        if numbers(version).is_none() {
+            let detail = format!("'{version}' is no version for simulated");
+            return Err(Failure::new(Cause::Malformed, detail));
+        }
+        self.refuse_if("held", Cause::Held)?;
+        self.refuse_if("needs", Cause::Dependency)?;
+        Ok(vec![Installed {
+            name: file.package.name.clone(),
+            version: file.package.version.clone(),
+            active: false,
+        }])
+    }
+
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+        let found = self.found(&file.package.name)?;
+        let is_it = |found: Present| found.is_whole() && found.version == file.package.version;
+        Ok(found.is_some_and(is_it) && !options.reinstall)
+    }
+
+    fn install(
+        &self,
+        file: &PackageFile,
+        options: InstallOptions,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let package = &file.package;
+        if self.has(file, options)? {
+            return Ok(Change::Unchanged);
+        }
+        let before = self.found(&package.name)?;
+        self.plan(file, options)?;
+        self.refuse_if("locked", Cause::Locked)?;
+        self.refuse_if("fail-install", Cause::Script)?;
+        self.work(&package.name, supervisor)?;
+        let version = package.version.as_str().as_bytes();
+        durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
+        self.configure(package, before.is_none())?;
+        durable::write(&self.file(&package.name, "_configuration"), b"").map_err(failed)?;
+        self.whole(
+            &package.name,
+            &format!("install {} {}", package.name, package.version),
+        )
+    }
+
+    fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+        if self.version(name)?.is_none() {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("locked", Cause::Locked)?;
+        self.refuse_if("fail-remove", Cause::Script)?;
+        self.work(name, supervisor)?;
+        self.refuse_if("fail-postrm", Cause::Script)?;
+        durable::remove(&self.file(name, "_version")).map_err(failed)?;
+        self.whole(name, &format!("remove {name}"))
+    }
+
+    /// Nothing runs after it.
+    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
+    fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+        if !self.leaves_configuration(name)? {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("fail-purge", Cause::Script)?;
+        self.work(name, supervisor)?;
+        durable::remove(&self.file(name, "_configuration")).map_err(failed)?;
+        self.whole(name, &format!("purge {name}"))
+    }
+
+    /// Nothing runs after it.
+    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
+    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure> {
+        let is_there = self.file(name, "_configuration").exists();
+        Ok(is_there && self.version(name)?.is_none())
+    }
+
+    fn audit(&self) -> Result<Vec<String>, Failure> {
+        let entries = fs::read_dir(&self.database).map_err(failed)?;
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.filter(|name| name.ends_with("_half")).collect())
+    }
+
+    /// It prints nothing.
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        _: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        let half = self.file(name, "_half");
+        if !half.exists() {
+            return Ok(Change::Unchanged);
+        }
+        self.refuse_if("unrepairable", Cause::Interrupted)?;
+        self.refuse_if("fail-postinst", Cause::Interrupted)?;
+        debug_assert!(
+            file.is_none_or(Path::exists),
+            "the file is kept until the job is over"
+        );
+        durable::remove(&half).map_err(failed)?;
+        Ok(Change::Changed)
+    }
+
+    /// Its packages have no scripts.
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        self.repair(name, Some(file), printed)
+    }
+
+    fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) {}
+}
+
+/// The numbers of a version, with dots between them, of at most nine digits each. Anything else is lower than any version.
+fn numbers(version: &PackageVersion) -> Option<Vec<u32>> {
+    let number = |digits: &str| {
+        let is_one = (1..=9).contains(&digits.len())
+            && digits.bytes().all(|it| it.is_ascii_digit())
+            && (digits == "0" || !digits.starts_with('0'));
+        is_one.then(|| digits.parse().ok()).flatten()
+    };
+    version.as_str().split('.').map(number).collect()
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::new(Cause::PackageManager, format!("simulated: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> PackageVersion {
+        PackageVersion::new(text).unwrap()
+    }
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        let ascending = [
+            "0",
+            "0.9",
+            "0.10",
+            "1",
+            "2",
+            "2.0",
+            "2.0.1",
+            "2.1",
+            "10",
+            "999999999",
+        ];
+        for pair in ascending.windows(2) {
+            let [lower, higher] = [0, 1].map(|at| numbers(&version(pair[at])));
+            assert!(lower.is_some() && lower < higher, "{pair:?}");
+        }
+        for text in [
+            "1-1",
+            "1:1",
+            "1~1",
+            "1a",
+            "1.",
+            ".1",
+            "1..1",
+            "01",
+            "1000000000",
+        ] {
+            assert_eq!(numbers(&version(text)), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Files, processes and programs below one root, as root. Package managers and service managers both build on it.
+//!
+//! - [`Root`]: where our files lie. [`durable`]: how small files are written. [`users`]: users of the root.
+//! - [`process`]: programs of the root. [`session`]: the processes of a job.
+//! - [`file_systems`]: the disks that a job writes to.
+//! - [`limits`]: every bound. [`pattern`]: names with `*`, as policy has them.
+
+pub mod durable;
+pub mod file_systems;
+pub mod limits;
+pub mod pattern;
+pub mod process;
+mod root;
+pub mod session;
+pub mod users;
+
+pub use root::{Root, merged};
+
+/// The effect of an order on the device. A second order of the same kind changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The order changed the device.
+    Changed,
+    /// The device was as ordered already.
+    Unchanged,
+}
+
+/// Gets the name of a program that has run, and the end of its output, with that of its scripts.
+pub type Listener<'a> = &'a dyn Fn(&str, &str);

@@ -1,0 +1,265 @@
+//! Programs of a root, started in it, watched to their end, never trusted. What they print goes into a file, not a
+//! pipe: a service that a maintainer script leaves behind must neither hold us up nor die of our end.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        inotify::{AddWatchFlags, InitFlags, Inotify},
+        resource::{Resource, getrlimit, rlim_t, setrlimit},
+    },
+};
+
+use crate::{Root, durable, limits};
+
+/// How long until a child is looked at again that cannot be waited for with a limit.
+const STEP: Duration = Duration::from_millis(200);
+
+/// A program of this root. It does not inherit our environment: variables of an administrator's shell must not decide how
+/// a package is installed.
+pub fn program(root: &Root, program: &str) -> Command {
+    let mut command = match root.is_system() {
+        true => Command::new(program),
+        false => {
+            let mut command = Command::new("/usr/sbin/chroot");
+            command.arg(root.folder()).arg(program);
+            command
+        }
+    };
+    command
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .env("HOME", "/root")
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Gives this program and all that it starts the usual limit of open files. Without /proc, a package manager may close
+/// every possible descriptor before it starts a program: with a limit of a million that takes half a second each time.
+pub fn usual_file_limit() {
+    const USUAL: rlim_t = 1024;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(USUAL), hard);
+    }
+}
+
+/// Runs a program that only looks, and gives what it printed.
+pub fn ask<S: AsRef<OsStr>>(
+    root: &Root,
+    name: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> io::Result<Output> {
+    program(root, name).args(arguments).output()
+}
+
+/// The file into which a program prints, of which the end is kept.
+pub struct Printed {
+    path: PathBuf,
+    file: File,
+}
+
+impl Printed {
+    /// Creates a file whose name begins with this path.
+    pub fn new(path: PathBuf) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            durable::private_folder(folder)?;
+        }
+        let mut options = OpenOptions::new();
+        let (path, file) = durable::create_unique(&path, options.read(true).append(true))?;
+        Ok(Self { path, file })
+    }
+
+    /// A descriptor to print to.
+    pub fn writer(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
+    }
+
+    /// Its last lines.
+    pub fn tail(&self) -> io::Result<String> {
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(limits::OUTPUT)))?;
+        let mut bytes = Vec::new();
+        file.take(limits::OUTPUT).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Begins again once there is too much: it is open for appending, so nobody who prints notices.
+    fn bound(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() > 16 * limits::OUTPUT {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Printed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Growth of the files into which a program prints, watched from before it starts: what cannot be watched is known
+/// while nothing runs yet.
+pub struct Growth<'a> {
+    files: &'a [&'a Printed],
+    events: Inotify,
+    socket: Option<OwnedFd>,
+}
+
+impl<'a> Growth<'a> {
+    /// Growth of these files.
+    pub fn of(files: &'a [&'a Printed]) -> io::Result<Self> {
+        let events = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        for file in files {
+            events.add_watch(&file.path, AddWatchFlags::IN_MODIFY)?;
+        }
+        Ok(Self {
+            files,
+            events,
+            socket: None,
+        })
+    }
+
+    /// And of what comes on this socket, which has to be taken whenever there was growth.
+    pub fn and(mut self, socket: impl AsFd) -> io::Result<Self> {
+        self.socket = Some(socket.as_fd().try_clone_to_owned()?);
+        Ok(self)
+    }
+
+    /// Keeps the files short. What fails here must not end the wait for the child.
+    fn take(&self) {
+        let _ = self.events.read_events();
+        for file in self.files {
+            let _ = file.bound();
+        }
+    }
+}
+
+/// Waits for the child's end, and gives no error before it: whoever is told of one goes on as if nothing ran any more.
+/// `changed` is called whenever something grew, `overdue` once the time is over and then again after each
+/// further `limit`: it may end what hangs, and the wait goes on.
+pub fn wait(
+    child: &mut Child,
+    growth: &Growth<'_>,
+    limit: Duration,
+    mut changed: impl FnMut(),
+    mut overdue: impl FnMut(u32),
+) -> io::Result<Option<i32>> {
+    let mut deadline = Instant::now() + limit;
+    loop {
+        match wait_for_end_or_growth(child, growth, deadline) {
+            Ok([end, growing]) => {
+                if growing {
+                    growth.take();
+                    changed();
+                }
+                if end {
+                    break;
+                }
+            }
+            // Where it cannot be watched, its end and the time are looked for in steps.
+            Err(_) => match child.try_wait() {
+                Ok(None) => {
+                    changed();
+                    thread::sleep(STEP);
+                }
+                _ => break,
+            },
+        }
+        if Instant::now() >= deadline {
+            overdue(child.id());
+            deadline = Instant::now() + limit.min(Duration::from_secs(60));
+        }
+    }
+    Ok(child.wait()?.code())
+}
+
+fn wait_for_end_or_growth(
+    child: &Child,
+    growth: &Growth<'_>,
+    deadline: Instant,
+) -> io::Result<[bool; 2]> {
+    let ended = pidfd(i32::try_from(child.id()).map_err(io::Error::other)?)?;
+    let sources = [Some(ended.as_fd()), Some(growth.events.as_fd())];
+    let sources = sources
+        .into_iter()
+        .chain([growth.socket.as_ref().map(AsFd::as_fd)]);
+    let event = |source| PollFd::new(source, PollFlags::POLLIN);
+    let mut events: Vec<_> = sources.flatten().map(event).collect();
+    wait_for_event(&mut events, deadline)?;
+    let mut events = events.iter().map(|event| event.any().unwrap_or(false));
+    let end = events.next().unwrap_or(false);
+    Ok([end, events.any(|growing| growing)])
+}
+
+/// Waits for one of the events, at most until the deadline.
+pub fn wait_for_event(events: &mut [PollFd<'_>], deadline: Instant) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Rounded up, or the last millisecond would be spun away.
+    let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    match poll(events, left) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A descriptor that becomes readable when the process ends.
+#[allow(
+    unsafe_code,
+    reason = "nix has no pidfd_open; the new descriptor is owned by nobody else"
+)]
+pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match i32::try_from(descriptor) {
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_watched_is_known_before_anything_is_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = Printed::new(folder.path().join("output")).unwrap();
+        let files = [&printed];
+        assert!(Growth::of(&files).is_ok());
+        fs::remove_file(&printed.path).unwrap();
+        assert!(Growth::of(&files).is_err());
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_child_also_where_a_file_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = Printed::new(folder.path().join("output")).unwrap();
+        let files = [&printed];
+        let growth = Growth::of(&files).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "echo; rm -r \"$0\"; exit 7"])
+            .arg(folder.path())
+            .stdout(printed.writer().unwrap())
+            .spawn()
+            .unwrap();
+        let code = wait(&mut child, &growth, Duration::from_secs(60), || (), |_| ());
+        assert_eq!(code.unwrap(), Some(7));
+    }
+}

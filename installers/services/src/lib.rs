@@ -1,0 +1,155 @@
+//! Service managers: one trait, [`Services`], and an implementation for each: [`systemd`], [`none`] where no service manager
+//! runs, and simulated services for tests. This crate knows no package manager: it asks [`Packages`] for facts.
+
+pub mod none;
+#[cfg(feature = "simulated")]
+pub mod simulated;
+pub mod systemd;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use serde::Serialize;
+use wharf_frames::{Failure, OperationId, PackageName, PackageVersion, Text};
+use wharf_root::{Change, session::Process};
+
+/// A unit of a package, or another file that starts something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// Its name, or the path of the file.
+    pub unit: String,
+    /// Whether it starts at boot, in systemd's words: `enabled`, `disabled`, `static`, …
+    pub enabled: Option<String>,
+    /// `active`, `inactive`, `failed`, …
+    pub active: Option<String>,
+    /// `running`, `dead`, `waiting`, …
+    pub sub: Option<String>,
+    /// The treatment of the unit by wharfd, with the reason.
+    pub wharfd: Vec<String>,
+}
+
+/// The activity of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// It is ACTIVE (TS 5.2).
+    pub active: bool,
+    /// The units that the service manager skipped, with the reasons.
+    pub skipped: Option<Text>,
+    /// It has nothing to start.
+    pub no_services: bool,
+}
+
+/// A file inside a package file that is about to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackedFile {
+    /// A file with its content.
+    File {
+        /// Its path.
+        path: String,
+        /// Its bytes.
+        text: Vec<u8>,
+    },
+    /// A symbolic link.
+    Link {
+        /// Its path.
+        path: String,
+        /// Its target.
+        target: String,
+    },
+}
+
+/// The version of a package that the device has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Installed {
+    /// Nothing of it is there but perhaps its configuration.
+    Absent,
+    /// It is damaged.
+    Damaged,
+    /// It is whole, in this version.
+    Whole(PackageVersion),
+}
+
+/// The owners of paths: each path with the names of the packages that own it.
+pub type Owners = BTreeMap<String, BTreeSet<String>>;
+
+/// The facts about packages that a service manager needs.
+pub trait Packages: Send + Sync {
+    /// Whether the package is installed.
+    fn installed(&self, name: &PackageName) -> Result<Installed, Failure>;
+
+    /// Visits each path of an installed package, from outside of the root.
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure>;
+
+    /// The packages that own these paths below the root. A path without an owner is left out. Paths are spelled as
+    /// [`wharf_root::merged`] spells them.
+    fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure>;
+
+    /// Whether a process is a program of the package manager.
+    fn is_package_manager(&self, process: &Process) -> bool;
+}
+
+/// [`Packages`], for a service manager to keep.
+pub type Facts = Arc<dyn Packages>;
+
+/// The services of the packages of one root.
+pub trait Services: Send + Sync {
+    /// Whether the file at this path of a package says something about its services.
+    fn wants(&self, path: &str) -> bool;
+
+    /// Whether [`Services::hold`] has held the package for this installation, and [`Services::settle`] has not ended that.
+    fn is_held_by(&self, package: &PackageName, operation: OperationId) -> Result<bool, Failure>;
+
+    /// Keeps the units of both versions of a package from running and from starting at boot. This operation then installs
+    /// the new version, which brings these files. If it `adopts` the package, only units that did not run are held.
+    fn hold(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        files: &[PackedFile],
+        adopts: bool,
+    ) -> Result<(), Failure>;
+
+    /// Ends an installation that held units, or an activation. After an installation that is `done`, the package is
+    /// INACTIVE (TS 5.2), unless it was adopted. If an installation failed and the old version is whole, its units run
+    /// again. After a failed activation, units are enabled and run as before. A second call changes nothing.
+    fn settle(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        done: bool,
+    ) -> Result<(), Failure>;
+
+    /// Releases units that are held for absent packages, and units that are not the package's own. Leaves packages alone
+    /// that a job `is_at_work` on.
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure>;
+
+    /// Stops and releases the remaining units of a removed package.
+    fn forget(&self, package: &PackageName) -> Result<(), Failure>;
+
+    /// Forgets the units of a purged package.
+    fn forget_purged(&self, package: &PackageName) -> Result<(), Failure>;
+
+    /// Enables and starts the units of a package. After a failure, the caller calls [`Services::settle`].
+    fn activate(&self, package: &PackageName, operation: OperationId) -> Result<Change, Failure>;
+
+    /// Stops and disables the units of a package.
+    fn deactivate(&self, package: &PackageName) -> Result<Change, Failure>;
+
+    /// The activity of an installed package.
+    fn standing(&self, package: &PackageName) -> Result<Standing, Failure>;
+
+    /// The units of an installed package with their states. Changes nothing.
+    fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure>;
+}
+
+impl PackedFile {
+    /// The path of the file.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::File { path, .. } | Self::Link { path, .. } => path,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! No service manager runs in this root. Packages can be installed and removed, and not activated.
+
+use wharf_frames::{Cause, Failure, OperationId, PackageName};
+use wharf_root::Change;
+
+use crate::{PackedFile, Services, Standing, Unit};
+
+/// The services of a root without a service manager.
+#[derive(Debug, Clone, Copy)]
+pub struct NoServiceManager;
+
+impl Services for NoServiceManager {
+    fn wants(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_held_by(&self, _: &PackageName, _: OperationId) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    fn hold(
+        &self,
+        _: &PackageName,
+        _: OperationId,
+        _: &[PackedFile],
+        _: bool,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn settle(&self, _: &PackageName, _: OperationId, _: bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn forget(&self, _: &PackageName) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn forget_purged(&self, _: &PackageName) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn activate(&self, package: &PackageName, _: OperationId) -> Result<Change, Failure> {
+        Err(no_service_manager(package))
+    }
+
+    fn deactivate(&self, package: &PackageName) -> Result<Change, Failure> {
+        Err(no_service_manager(package))
+    }
+
+    fn standing(&self, _: &PackageName) -> Result<Standing, Failure> {
+        Ok(Standing::default())
+    }
+
+    fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure> {
+        Err(no_service_manager(package))
+    }
+}
+
+fn no_service_manager(package: &PackageName) -> Failure {
+    Failure::new(
+        Cause::NoServiceManager,
+        format!("no service manager runs here that could start or stop the units of {package}"),
+    )
+}

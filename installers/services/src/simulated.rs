@@ -1,0 +1,138 @@
+//! Simulated services for tests. Files below the root are their state and their faults.
+//!
+//! In `var/lib/wharf-simulated`: `NAME_active` exists while the package is active, and `history` has a line for each effect.
+//! In `etc/wharf-simulated`, a file makes them misbehave: with `no-services`, no package has anything to start.
+//! `fail-activate` refuses. `fail-deactivate` fails like a unit that is disabled and does not stop.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use wharf_fault as fault;
+use wharf_frames::{Cause, Failure, OperationId, PackageName};
+use wharf_root::{Change, Root, durable};
+
+use crate::{PackedFile, Services, Standing, Unit};
+
+/// The simulated services of one root.
+#[derive(Debug)]
+pub struct Simulated {
+    state: PathBuf,
+    faults: PathBuf,
+}
+
+impl Simulated {
+    /// The simulated services of this root.
+    pub fn open(root: &Root) -> Result<Self, Failure> {
+        let simulated = Self {
+            state: root.path("var/lib/wharf-simulated"),
+            faults: root.path("etc/wharf-simulated"),
+        };
+        durable::private_folder(&simulated.state).map_err(failed)?;
+        Ok(simulated)
+    }
+
+    fn active(&self, package: &PackageName) -> PathBuf {
+        self.state.join(format!("{package}_active"))
+    }
+
+    fn is_told(&self, fault: &str) -> bool {
+        self.faults.join(fault).exists()
+    }
+
+    fn refuse_if(&self, fault: &str) -> Result<(), Failure> {
+        match self.is_told(fault) {
+            true => Err(Failure::new(Cause::Unit, format!("simulated: {fault}"))),
+            false => Ok(()),
+        }
+    }
+
+    fn stop(&self, package: &PackageName) -> Result<(), Failure> {
+        durable::remove(&self.active(package)).map_err(failed)
+    }
+
+    fn done(&self, effect: &str) -> Result<Change, Failure> {
+        let mut history = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.state.join("history"))
+            .map_err(failed)?;
+        writeln!(history, "{effect}").map_err(failed)?;
+        fault::point("simulated.whole");
+        Ok(Change::Changed)
+    }
+}
+
+impl Services for Simulated {
+    fn wants(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_held_by(&self, _: &PackageName, _: OperationId) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// Nothing starts the package again before Activate.
+    fn hold(
+        &self,
+        package: &PackageName,
+        _: OperationId,
+        _: &[PackedFile],
+        _: bool,
+    ) -> Result<(), Failure> {
+        self.stop(package)
+    }
+
+    fn settle(&self, _: &PackageName, _: OperationId, _: bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn forget(&self, package: &PackageName) -> Result<(), Failure> {
+        self.stop(package)
+    }
+
+    fn forget_purged(&self, _: &PackageName) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn activate(&self, package: &PackageName, _: OperationId) -> Result<Change, Failure> {
+        self.refuse_if("fail-activate")?;
+        let active = self.active(package);
+        if active.exists() {
+            return Ok(Change::Unchanged);
+        }
+        durable::write(&active, b"").map_err(failed)?;
+        self.done(&format!("activate {package}"))
+    }
+
+    fn deactivate(&self, package: &PackageName) -> Result<Change, Failure> {
+        if !self.active(package).exists() {
+            return Ok(Change::Unchanged);
+        }
+        self.stop(package)?;
+        self.refuse_if("fail-deactivate")?;
+        self.done(&format!("deactivate {package}"))
+    }
+
+    fn standing(&self, package: &PackageName) -> Result<Standing, Failure> {
+        Ok(Standing {
+            active: self.active(package).exists(),
+            skipped: None,
+            no_services: self.is_told("no-services"),
+        })
+    }
+
+    fn units(&self, _: &PackageName) -> Result<Vec<Unit>, Failure> {
+        Ok(Vec::new())
+    }
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::new(Cause::Unit, format!("simulated: {error}"))
+}

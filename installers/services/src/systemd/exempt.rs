@@ -1,0 +1,117 @@
+//! Units that are never held back, started or stopped, since the device needs them or policy says so: what is told of
+//! them, and what Activate and Deactivate mean for a package of nothing else. Here systemd is only asked.
+
+use wharf_frames::{Cause, Failure, OperationId, PackageName, Text};
+use wharf_journal::message;
+
+use super::{
+    Systemd,
+    manager::UnitState,
+    record::Record,
+    tidy::by_reason,
+    units::{Shipped, UnitName},
+};
+use wharf_root::Change;
+
+impl Systemd {
+    /// Says what of a package that is about to be installed is not held back.
+    pub(super) fn tell_exempt(package: &PackageName, operation: OperationId, new: &Shipped) {
+        for (why, exempt) in by_reason(&new.exempt) {
+            tracing::info!(
+                MESSAGE_ID = message::NOT_HELD_BACK,
+                WHARF_PACKAGE = package.as_str(),
+                WHARF_OPERATION = %operation,
+                "{package}: not held back while it is INACTIVE, since {why}: {}",
+                Text::from(format!("{exempt:?}"))
+            );
+        }
+    }
+
+    /// The package is active if it runs by itself.
+    pub(super) fn activate_exempt(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<Change, Failure> {
+        self.release(package)?;
+        if self.is_active(package)? {
+            return Ok(Change::Unchanged);
+        }
+        let exempt = self.exempt_that_count(shipped)?;
+        if exempt.is_empty() {
+            let units: Vec<&UnitName> = shipped.exempt.keys().collect();
+            let why = "none of them is enabled and runs, or is skipped by a condition (`systemctl enable --now` is yours)";
+            return Err(not_ours(shipped, "started", &units, why));
+        }
+        let mut record = Record {
+            activated: true,
+            skipped: self.manager.skipped_of(&exempt)?,
+            exempt,
+            ..Record::default()
+        };
+        record.write(&self.root, package)?;
+        Ok(Change::Changed)
+    }
+
+    /// The package is inactive if somebody else has stopped it. A unit that systemd skipped is not stopped.
+    pub(super) fn deactivate_exempt(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<Change, Failure> {
+        let exempt = self.exempt_that_count(shipped)?;
+        if !exempt.is_empty() {
+            let units: Vec<&UnitName> = exempt.iter().collect();
+            let why = "it runs, or is skipped by a condition (`systemctl disable --now` is yours)";
+            return Err(not_ours(shipped, "stopped", &units, why));
+        }
+        let was = Record::read(&self.root, package)?.is_some_and(|record| record.activated);
+        Record::default().write(&self.root, package)?;
+        Ok(match was {
+            true => Change::Changed,
+            false => Change::Unchanged,
+        })
+    }
+
+    /// After an Install that left the units alone: another version may have other units.
+    pub(super) fn look_again(
+        &self,
+        package: &PackageName,
+        mut record: Record,
+        shipped: &Shipped,
+    ) -> Result<(), Failure> {
+        if !record.activated || !shipped.is_exempt() {
+            return Ok(());
+        }
+        let exempt = self.exempt_that_count(shipped)?;
+        if exempt.is_empty() {
+            return Ok(()); // the old units tell that the package is down
+        }
+        record.exempt = exempt;
+        record.write(&self.root, package)
+    }
+
+    /// The units that make the package active: another unit starts them, and systemd started or skipped them.
+    pub(super) fn exempt_that_count(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
+        let counts = |state: &UnitState| {
+            let is_skipped = state.is_skipped() && state.may_start_at_boot();
+            // A unit that only a request starts comes and goes.
+            (state.is_up_or_coming() || is_skipped) && !state.pulled_by.is_empty()
+        };
+        let plain = shipped.exempt.keys().filter(|unit| !unit.is_template());
+        let plain: Vec<UnitName> = plain.cloned().collect();
+        let states = self.manager.states(&plain)?;
+        let those = plain
+            .into_iter()
+            .zip(&states)
+            .filter(|(_, state)| counts(state));
+        Ok(those.map(|(unit, _)| unit).collect())
+    }
+}
+
+fn not_ours(shipped: &Shipped, done: &str, units: &[&UnitName], why: &str) -> Failure {
+    let exemption = units.first().and_then(|unit| shipped.exempt.get(*unit));
+    let since = exemption.map_or_else(String::new, |exemption| format!(", since {exemption}"));
+    let detail = format!("{units:?} is never {done} by wharfd{since}, and {why}");
+    Failure::new(Cause::Unit, detail)
+}

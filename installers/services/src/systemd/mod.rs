@@ -1,0 +1,117 @@
+//! Services of packages on systemd: an installed package is INACTIVE, its units neither run nor start at boot, until
+//! Activate (TS 5.2).
+//!
+//! - [`unit_file`]: a file that says something about units. [`names`]: what a name stands for, by all such files.
+//! - [`units`]: the units of a package. [`record`]: what is remembered of them.
+//! - [`gate`]: which of them are its own: no order goes to systemd past it. [`triggers`]: sockets of other packages that are
+//!   held with them.
+//! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
+//! - [`left_behind`]: what maintainer scripts started that is no unit.
+//! - `services`: the trait, and the facts about packages.
+//! - `exempt`: units that wharfd never touches. `listing`: all of them, for an administrator.
+//! - `installation`: around the package manager's work. `adoption`: the same for packages that the device had before
+//!   wharfd.
+//! - `activation`: Activate, Deactivate, and the meaning of active. `conditions`: units that systemd skips.
+
+mod activation;
+mod adoption;
+mod conditions;
+mod exempt;
+mod gate;
+mod hold;
+mod installation;
+mod left_behind;
+mod listing;
+mod manager;
+mod names;
+mod record;
+mod services;
+mod tidy;
+mod triggers;
+mod unit_file;
+mod units;
+
+use std::collections::BTreeSet;
+
+use wharf_frames::{Failure, PackageName};
+
+use self::{
+    gate::{Gate, Ours},
+    manager::{Manager, UnitState},
+    unit_file::UnitFile,
+    units::{BusServices, Protected, Shipped, UnitName},
+};
+use crate::Facts;
+use wharf_root::{Root, pattern::Pattern};
+
+/// The services of a root that systemd runs.
+#[derive(Clone)]
+pub struct Systemd {
+    root: Root,
+    manager: Manager,
+    protected: Protected,
+    facts: Facts,
+}
+
+impl Systemd {
+    /// The services of this root, if systemd runs it. Policy protects these units, beside the built-in ones.
+    pub fn of(root: &Root, protected: &[Pattern], facts: Facts) -> Option<Self> {
+        Manager::of(root).map(|manager| Self {
+            root: root.clone(),
+            manager,
+            protected: Protected::with(protected),
+            facts,
+        })
+    }
+
+    /// The units that these files of a package bring, parted into its own and others.
+    fn shipped(
+        &self,
+        package: &PackageName,
+        files: Vec<UnitFile>,
+        is_installed: bool,
+    ) -> Result<Shipped, Failure> {
+        let bus = BusServices::of(&files, &self.root);
+        let mut shipped = Shipped::of(files, is_installed);
+        shipped.loose.extend(bus.programs);
+        if shipped.all().next().is_none() {
+            return Ok(shipped);
+        }
+        let gate = self.gate(package, &[&shipped], [])?;
+        shipped.part(&gate.exempt, |unit| {
+            gate.is_alias(unit) || gate.is_masked(unit)
+        });
+        let bus = gate.named(&bus.units).into_iter();
+        shipped.bus = bus.filter(|unit| shipped.has(unit)).collect();
+        Ok(shipped)
+    }
+
+    /// What of a package can be asked for its state: its units, and for templates their instances that are enabled.
+    fn with_state(gate: &Gate, shipped: &Shipped) -> Ours {
+        let units = shipped.units.union(&shipped.linked);
+        let units: Vec<UnitName> = units.cloned().collect();
+        gate.lasting(&units)
+    }
+
+    /// What has to be held while the package is INACTIVE, since to disable it does not help: asked once everything is
+    /// disabled, also of units of other packages that start one of these.
+    fn tied(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
+        let by_others = |state: &UnitState| is_pulled_by_others(shipped, state);
+        let with_state = Self::with_state(gate, shipped);
+        let mut tied: BTreeSet<UnitName> = shipped.tied();
+        tied.extend(
+            self.manager
+                .those(&with_state, by_others)?
+                .units()
+                .iter()
+                .cloned(),
+        );
+        Ok(gate.ours(&tied))
+    }
+}
+
+/// Whether a unit that is not the package's starts this one.
+fn is_pulled_by_others(shipped: &Shipped, state: &UnitState) -> bool {
+    let ours = |name: &String| shipped.units.iter().any(|unit| unit.as_str() == name);
+    !state.pulled_by.iter().all(ours)
+}

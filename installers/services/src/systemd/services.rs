@@ -1,0 +1,124 @@
+//! [`Services`] by systemd: the facts about a package, and then the orders for its units.
+
+use wharf_fault as fault;
+use wharf_frames::{Cause, Failure, OperationId, PackageName};
+use wharf_root::Change;
+
+use super::{
+    Systemd,
+    installation::Present,
+    unit_file::UnitFile,
+    units::{Shipped, is_of_a_unit},
+};
+use crate::{Installed, PackedFile, Services, Standing, Unit};
+
+impl Services for Systemd {
+    fn wants(&self, path: &str) -> bool {
+        is_of_a_unit(path)
+    }
+
+    fn is_held_by(&self, package: &PackageName, operation: OperationId) -> Result<bool, Failure> {
+        self.has_begun(package, operation)
+    }
+
+    fn hold(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        files: &[PackedFile],
+        adopts: bool,
+    ) -> Result<(), Failure> {
+        let wanted = files.iter().filter(|file| is_of_a_unit(file.path()));
+        let files = wanted.map(|file| UnitFile::packed(&self.root, file));
+        let new = self.shipped(package, files.collect(), false)?;
+        let before = self.present(package)?;
+        self.hold_versions(package, operation, before.as_ref(), &new, adopts)
+    }
+
+    fn settle(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        done: bool,
+    ) -> Result<(), Failure> {
+        if self.has_forked(package, operation, done)? {
+            self.end_daemons(package);
+            fault::point("settle.daemons");
+        }
+        match self.facts.installed(package)? {
+            Installed::Absent => self.forget_units(package),
+            _ => self.settle_units(package, operation, self.present(package)?.as_ref(), done),
+        }
+    }
+
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        self.release_wrongly_held(is_at_work)
+    }
+
+    fn forget(&self, package: &PackageName) -> Result<(), Failure> {
+        self.forget_units(package)
+    }
+
+    fn forget_purged(&self, package: &PackageName) -> Result<(), Failure> {
+        self.delete_record(package)
+    }
+
+    fn activate(&self, package: &PackageName, operation: OperationId) -> Result<Change, Failure> {
+        self.activate_units(package, operation, &self.installed(package)?)
+    }
+
+    fn deactivate(&self, package: &PackageName) -> Result<Change, Failure> {
+        self.deactivate_units(package, &self.installed(package)?)
+    }
+
+    fn standing(&self, package: &PackageName) -> Result<Standing, Failure> {
+        let mut has_services = false;
+        self.each_unit_path(package, &mut |_| has_services = true)?;
+        Ok(Standing {
+            no_services: !has_services,
+            ..self.activity(package)?
+        })
+    }
+
+    fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure> {
+        self.listed(package, &self.installed(package)?)
+    }
+}
+
+impl Systemd {
+    /// The package with its units, if it is whole.
+    pub(super) fn present(&self, package: &PackageName) -> Result<Option<Present>, Failure> {
+        let Installed::Whole(version) = self.facts.installed(package)? else {
+            return Ok(None);
+        };
+        let shipped = self.installed(package)?;
+        Ok(Some(Present { version, shipped }))
+    }
+
+    fn installed(&self, package: &PackageName) -> Result<Shipped, Failure> {
+        let mut paths = Vec::new();
+        self.each_unit_path(package, &mut |path| paths.push(path.to_owned()))?;
+        let read = |path: &String| {
+            UnitFile::read(&self.root, path).map_err(|error| {
+                let detail = format!("cannot read {path} of {package}: {error}");
+                Failure::new(Cause::Unavailable, detail)
+            })
+        };
+        let files = paths.iter().filter_map(|path| read(path).transpose());
+        self.shipped(package, files.collect::<Result<_, _>>()?, true)
+    }
+
+    fn each_unit_path(
+        &self,
+        package: &PackageName,
+        visit: &mut dyn FnMut(&str),
+    ) -> Result<(), Failure> {
+        self.facts.each_path(package, &mut |path| {
+            let path = self.root.seen_inside(path);
+            let path = path.to_string_lossy();
+            if is_of_a_unit(&path) {
+                visit(&path);
+            }
+        })
+    }
+}

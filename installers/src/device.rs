@@ -1,0 +1,270 @@
+//! The device: its package manager, its services and wharf-inspect together. None of them knows another. Jobs and answers
+//! work on the device through here.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use wharf_fault as fault;
+use wharf_frames::{Cause, Failure, OperationId, PackageName, inspect::Format, installer::Found};
+use wharf_managers::{
+    Content, InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt,
+};
+use wharf_root::{
+    Change, Root, limits,
+    session::{Process, Role},
+    users,
+};
+use wharf_services::{
+    Installed, Owners, Packages, PackedFile, Services, none::NoServiceManager, systemd::Systemd,
+};
+
+use crate::{
+    inspector::Inspector,
+    policy::{Backend, Policy},
+};
+
+/// The device of one root.
+pub struct Device {
+    /// The package manager.
+    pub packages: Arc<dyn PackageManager>,
+    /// The services of its packages.
+    pub services: Box<dyn Services>,
+    /// Looks into package files.
+    pub inspector: Inspector,
+    /// See [`database`].
+    pub database: PathBuf,
+}
+
+/// The facts about packages, for a service manager.
+struct Facts(Arc<dyn PackageManager>);
+
+/// One installation.
+#[derive(Debug, Clone, Copy)]
+pub struct Installation<'a> {
+    /// The sealed package.
+    pub file: &'a PackageFile,
+    /// The options for the package manager.
+    pub options: InstallOptions,
+    /// The operation of the job.
+    pub operation: OperationId,
+    /// The device had the package before wharfd: its services stay as they are.
+    pub adopts: bool,
+}
+
+/// The file of the policy's package manager that changes whenever packages change.
+pub fn database(root: &Root, policy: &Policy) -> PathBuf {
+    match policy.backend {
+        Backend::Apt => Apt::database(root),
+        #[cfg(feature = "simulated")]
+        Backend::Simulated => wharf_managers::simulated::Simulated::database(root),
+    }
+}
+
+/// The format of the packages of the policy's package manager.
+fn format(policy: &Policy) -> Format {
+    match policy.backend {
+        Backend::Apt => Apt::format(),
+        #[cfg(feature = "simulated")]
+        Backend::Simulated => wharf_managers::simulated::Simulated::format(),
+    }
+}
+
+/// wharf-inspect. The program lies beside this one and runs as its own user of the root.
+pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure> {
+    let unavailable = |why: String| Failure::new(Cause::Unavailable, why);
+    let user =
+        users::user(root, "wharf-inspect").map_err(|error| unavailable(error.to_string()))?;
+    let program = env::current_exe()
+        .map_err(|error| unavailable(format!("cannot tell where this program lies: {error}")))?;
+    Ok(Inspector {
+        program: program.with_file_name("wharf-inspect"),
+        uid: user.uid,
+        gid: user.gid,
+        time_limit: limits::INSPECTION,
+        format: format(policy),
+    })
+}
+
+fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>, Failure> {
+    let times = Times {
+        lock_wait: policy.lock_wait,
+        limit: policy.job_time_limit,
+    };
+    Ok(match policy.backend {
+        Backend::Apt => Arc::new(Apt::open(root, times)?),
+        #[cfg(feature = "simulated")]
+        Backend::Simulated => Arc::new(wharf_managers::simulated::Simulated::open(root)?),
+    })
+}
+
+fn open_services(
+    root: &Root,
+    policy: &Policy,
+    packages: &Arc<dyn PackageManager>,
+) -> Result<Box<dyn Services>, Failure> {
+    #[cfg(feature = "simulated")]
+    if policy.backend == Backend::Simulated {
+        return Ok(Box::new(wharf_services::simulated::Simulated::open(root)?));
+    }
+    let facts = Arc::new(Facts(Arc::clone(packages)));
+    Ok(match Systemd::of(root, &policy.protected_units, facts) {
+        Some(systemd) => Box::new(systemd),
+        None => Box::new(NoServiceManager),
+    })
+}
+
+impl Device {
+    /// The device of this root, with the package manager of this policy.
+    pub fn open(root: &Root, policy: &Policy) -> Result<Self, Failure> {
+        let packages = open_packages(root, policy)?;
+        Ok(Self {
+            services: open_services(root, policy, &packages)?,
+            packages,
+            inspector: open_inspector(root, policy)?,
+            database: database(root, policy),
+        })
+    }
+
+    /// The package with its activity. The ledger knows whether it is managed.
+    pub fn found(&self, name: &PackageName) -> Result<Option<Found>, Failure> {
+        let Some(present) = self.packages.found(name)? else {
+            return Ok(None);
+        };
+        let standing = self.services.standing(name)?;
+        Ok(Some(Found {
+            name: name.clone(),
+            version: present.version,
+            active: standing.active,
+            damage: present.damage,
+            managed: false,
+            no_services: standing.no_services,
+            skipped: standing.skipped,
+        }))
+    }
+
+    /// Installs a package. It is INACTIVE afterwards, unless it was adopted.
+    pub fn install(
+        &self,
+        installation: Installation<'_>,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let Installation { file, options, .. } = installation;
+        let supervisor = Supervisor {
+            begin: &|| {
+                (supervisor.begin)()?;
+                self.hold(installation)
+            },
+            ..supervisor
+        };
+        let change = self.packages.install(file, options, supervisor)?;
+        fault::point("job.installed");
+        self.services
+            .settle(&file.package.name, installation.operation, true)?;
+        Ok(change)
+    }
+
+    /// Nothing is held if the package manager has nothing to do.
+    fn hold(&self, installation: Installation<'_>) -> Result<(), Failure> {
+        let Installation {
+            file,
+            options,
+            operation,
+            adopts,
+        } = installation;
+        let name = &file.package.name;
+        if self.packages.has(file, options)? && !self.services.is_held_by(name, operation)? {
+            return Ok(());
+        }
+        self.services
+            .hold(name, operation, &self.unit_files(file)?, adopts)
+    }
+
+    /// The files of a package file that say something about its services.
+    fn unit_files(&self, file: &PackageFile) -> Result<Vec<PackedFile>, Failure> {
+        let packed = self
+            .packages
+            .packed(file, &|path| self.services.wants(path))?;
+        let packed = packed.into_iter().map(|file| match file.content {
+            Content::File(text) => PackedFile::File {
+                path: file.path,
+                text,
+            },
+            Content::Link(target) => PackedFile::Link {
+                path: file.path,
+                target,
+            },
+        });
+        Ok(packed.collect())
+    }
+
+    /// Removes a package with its running units.
+    pub fn remove(
+        &self,
+        name: &PackageName,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let change = self.packages.remove(name, supervisor)?;
+        self.services.forget(name)?;
+        Ok(change)
+    }
+
+    /// Purges a removed package.
+    pub fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+        let change = self.packages.purge(name, supervisor)?;
+        let is_gone =
+            self.packages.found(name)?.is_none() && !self.packages.leaves_configuration(name)?;
+        if is_gone {
+            self.services.forget_purged(name)?;
+        }
+        Ok(change)
+    }
+
+    /// Cleans up after earlier jobs. Does not touch packages that a job `is_at_work` on.
+    pub fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
+        self.packages.tidy(is_at_work);
+        self.services.tidy(is_at_work)
+    }
+}
+
+impl Packages for Facts {
+    fn installed(&self, name: &PackageName) -> Result<Installed, Failure> {
+        Ok(match self.0.found(name)? {
+            None => Installed::Absent,
+            Some(present) if present.is_whole() => Installed::Whole(present.version),
+            Some(_) => Installed::Damaged,
+        })
+    }
+
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        self.0.each_path(name, visit)
+    }
+
+    fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
+        self.0.owners(paths)
+    }
+
+    fn is_package_manager(&self, process: &Process) -> bool {
+        self.0.role(process).is_some_and(Role::is_package_manager)
+    }
+}
+
+/// A device with a simulated package manager, for unit tests. Nothing can be looked into.
+#[cfg(test)]
+pub(crate) fn simulated(root: &Root) -> Device {
+    Device {
+        packages: Arc::new(wharf_managers::simulated::Simulated::open(root).unwrap()),
+        services: Box::new(wharf_services::simulated::Simulated::open(root).unwrap()),
+        inspector: Inspector {
+            program: "/nonexistent".into(),
+            uid: 65534,
+            gid: 65534,
+            time_limit: std::time::Duration::from_secs(1),
+            format: Format::Simulated,
+        },
+        database: root.path("var/lib/wharf-simulated/history"),
+    }
+}
