@@ -2,7 +2,7 @@
 
 use wharf_frames::PackageName;
 
-/// `hello` of `hello_1.0-1_all.deb`: dpkg-name(1) and opkg name files in this form.
+/// `hello` of `hello_1.0-1_all.TYPE`: several distributions name their files in this form.
 pub fn package(file: &str) -> Option<PackageName> {
     let (name, _) = file.split_once('_')?;
     let of_a_name =

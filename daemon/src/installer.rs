@@ -35,6 +35,15 @@ pub struct Installer {
     socket: PathBuf,
 }
 
+/// The package manager that the installer drives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageManager {
+    /// Its name.
+    pub name: Text,
+    /// The file that changes whenever packages change; none from an older installer.
+    pub database: Option<Text>,
+}
+
 /// A staged file, open for writing.
 #[derive(Debug)]
 pub struct Staged {
@@ -81,10 +90,18 @@ impl Installer {
         }
     }
 
-    /// The name of its package manager.
-    pub async fn backend(&self) -> Result<Text, NotDone> {
+    /// The package manager of the device.
+    pub async fn package_manager(&self) -> Result<PackageManager, NotDone> {
         match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
-            (Reply::Hello { backend, .. }, _) => Ok(backend),
+            (
+                Reply::Hello {
+                    backend, database, ..
+                },
+                _,
+            ) => Ok(PackageManager {
+                name: backend,
+                database,
+            }),
             (other, _) => Err(self.unexpected(other)),
         }
     }

@@ -1,5 +1,5 @@
-//! Tells when somebody else may have changed what is installed here, or what runs: by the file that the package
-//! manager keeps, and by what systemd says on the bus. Knows no package and no instance; whoever is told looks.
+//! Notes when somebody else may have changed the installed packages or the running units: by the database of the package
+//! manager, and by systemd's signals on the bus. Knows no package and no instance: its reader looks at the device.
 
 use std::{
     collections::HashMap,
@@ -30,9 +30,6 @@ use zbus::{
 const QUIET: Duration = Duration::from_secs(1);
 /// While changes go on, this is the longest wait.
 const LONGEST: Duration = Duration::from_secs(10);
-
-/// dpkg's database: its `status` is replaced at each change.
-const PACKAGES: &str = "var/lib/dpkg";
 
 const BUS: &str = "org.freedesktop.DBus";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -102,11 +99,15 @@ impl LocalChanges {
         }
     }
 
-    /// Notes what is done with packages below this root.
-    pub async fn watch_packages(&self, root: &Path) -> io::Result<Infallible> {
+    /// Notes each change of the package manager's database. The package manager replaces that file, or writes into it.
+    pub async fn watch_packages(&self, database: &Path) -> io::Result<Infallible> {
+        let (Some(folder), Some(file)) = (database.parent(), database.file_name()) else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let replaced = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-        inotify.add_watch(&root.join(PACKAGES), replaced)?;
+        let changed = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY;
+        inotify.add_watch(folder, changed | AddWatchFlags::IN_ONLYDIR)?;
+        self.note(Change::Packages); // a change may have come before the watch
         #[allow(
             unsafe_code,
             reason = "the descriptor is the inotify's own, and stays the same"
@@ -116,7 +117,9 @@ impl LocalChanges {
         loop {
             let mut ready = events.readable().await?;
             match events.get_ref().0.read_events() {
-                Ok(events) if events.iter().any(tells_of_packages) => self.note(Change::Packages),
+                Ok(events) if events.iter().any(|event| is_about(event, file)) => {
+                    self.note(Change::Packages);
+                }
                 Ok(_) => {}
                 Err(nix::Error::EAGAIN) => ready.clear_ready(),
                 Err(error) => return Err(error.into()),
@@ -181,12 +184,9 @@ async fn noted(changes: &Notify, earliest: Instant) {
     changes.notified().await;
 }
 
-/// Of the events that could not be queued none has a name.
-fn tells_of_packages(event: &InotifyEvent) -> bool {
-    event
-        .name
-        .as_deref()
-        .is_none_or(|name| name == OsStr::new("status"))
+/// The event of a full queue has no name: it may be about any file.
+fn is_about(event: &InotifyEvent, file: &OsStr) -> bool {
+    event.name.as_deref().is_none_or(|name| name == file)
 }
 
 async fn signals(bus: &Connection, rule: MatchRule<'static>) -> zbus::Result<MessageStream> {
@@ -415,23 +415,41 @@ mod tests {
         assert_eq!(now.elapsed().as_secs(), 40);
     }
 
-    #[tokio::test]
-    async fn a_package_database_that_was_replaced_is_noted() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join(PACKAGES);
-        fs::create_dir_all(&folder).unwrap();
+    /// Watches a database, does this in its folder, and waits until that is noted.
+    async fn noted_after(change: impl Fn(&Path)) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("database");
+        fs::write(&database, "").unwrap();
         let changes = LocalChanges::default();
         let noted = async {
             tokio::task::yield_now().await; // it is watched by now
-            fs::write(folder.join("status-new"), "").unwrap();
-            fs::rename(folder.join("status-new"), folder.join("status")).unwrap();
+            changes.0.packages.notified().await;
+            fs::write(folder.path().join("other"), "").unwrap();
+            tokio::task::yield_now().await;
+            let another = changes.0.packages.notified().now_or_never();
+            assert!(another.is_none(), "another file changed");
+            change(folder.path());
             changes.0.packages.notified().await;
         };
         tokio::select! {
             biased;
-            end = changes.watch_packages(root.path()) => panic!("{end:?}"),
+            end = changes.watch_packages(&database) => panic!("{end:?}"),
             () = noted => {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_package_database_that_was_replaced_is_noted() {
+        noted_after(|folder| {
+            fs::write(folder.join("database-new"), "").unwrap();
+            fs::rename(folder.join("database-new"), folder.join("database")).unwrap();
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_package_database_that_was_written_in_place_is_noted() {
+        noted_after(|folder| fs::write(folder.join("database"), "more").unwrap()).await;
     }
 
     /// A dbus-daemon on which everybody may do everything: nothing but wharfd itself keeps a forger out.

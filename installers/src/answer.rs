@@ -4,7 +4,7 @@
 use std::{fs::File, io, os::fd::OwnedFd};
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId, Step, Transaction,
+    Cause, Failure, OperationId, PackageName, StageId, Step, Text, Transaction,
     installer::{Found, JobStatus, PROTOCOL, Reply, Request},
 };
 use wharf_root::{Root, session::Process};
@@ -88,10 +88,12 @@ impl Desk {
     }
 
     fn hello(&self) -> Reply {
+        let database = self.root.seen_inside(&self.device.database);
         Reply::Hello {
             protocol: PROTOCOL,
             backend: self.device.packages.name().into(),
             architecture: self.device.packages.architecture().into(),
+            database: Some(Text::new(&database.to_string_lossy())),
         }
     }
 

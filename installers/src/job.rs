@@ -141,8 +141,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// dpkg outlives whoever started it. A job is over when its processes are gone. What stays for longer than a job may
-    /// take must not hold up every other job: a dpkg that is still at work holds its own lock against the next attempt.
+    /// A package manager may outlive wharf-job, and a job is over when its processes are gone. Processes that stay for longer
+    /// than a job may take must not hold up other jobs: a working package manager holds its own lock against the next attempt.
     fn wait_for_earlier(&self, job: &Job) -> Result<(), Failure> {
         let last = job.attempts.last();
         let Some(attempt) = last.filter(|attempt| attempt.boot == boot()) else {
@@ -213,8 +213,9 @@ impl<'a> Worker<'a> {
             }
             _ => {
                 let detail = format!(
-                    "given up after {} attempts that were interrupted: an operator has to look (dpkg --audit)",
-                    job.attempts.len()
+                    "given up after {} attempts that were interrupted: an operator has to look ({})",
+                    job.attempts.len(),
+                    self.manager().remedies().list_damage
                 );
                 Err(Failure::new(Cause::Interrupted, detail).into())
             }
@@ -326,8 +327,8 @@ impl<'a> Worker<'a> {
         Err(self.make_sound(job, refusal).into())
     }
 
-    /// An interrupted attempt has begun a job that may not go on. dpkg configures the unpacked files, so that it can do
-    /// other work; nothing is installed from the file. Gives the refusal, with a note of what was done.
+    /// An interrupted attempt has begun a job that is not allowed any more. The package manager configures the unpacked
+    /// files, so that it can do other work. Nothing is installed from the file. Returns the refusal, with a note of the repair.
     fn make_sound(&self, job: &Job, refusal: Failure) -> Failure {
         let name = job.order.package();
         let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
@@ -341,8 +342,9 @@ impl<'a> Worker<'a> {
                 match self.take_back(job) {
                     true => format!("{name} was left half-way: it was removed"),
                     false => format!(
-                        "{name} was left half-way and cannot be configured: run `dpkg --audit`, or \
-                         deliver a version that is allowed"
+                        "{name} was left half-way and cannot be configured: run `{}`, or deliver a version \
+                         that is allowed",
+                        self.manager().remedies().list_damage
                     ),
                 }
             }

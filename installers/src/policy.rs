@@ -46,7 +46,7 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// apt and dpkg.
+    /// apt.
     Apt,
     /// A simulated one, for tests.
     #[cfg(feature = "simulated")]

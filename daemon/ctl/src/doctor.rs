@@ -4,11 +4,9 @@
 mod disk;
 mod policy;
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::path::Path;
 
+use serde::Deserialize;
 use wharf_bus::{Finding, Verdict, bad, ok};
 
 use self::{disk::disks, policy::Policy};
@@ -33,7 +31,9 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
         findings.push(keyring(root));
     }
     findings.extend(disks(root, policy.as_ref().ok()));
-    findings.push(packages(root));
+    if policy.is_ok() {
+        findings.push(packages(root));
+    }
     let look = Look::of_stdout();
     print(json, &findings, || {
         findings.iter().map(|found| line(found, look)).collect()
@@ -215,52 +215,46 @@ fn keyring(root: &Path) -> Finding {
     }
 }
 
+/// The unfinished work of the package manager, as wharf-installer finds it.
+#[derive(Debug, Deserialize)]
+struct Audit {
+    /// The lines of the package manager.
+    damage: Vec<String>,
+    /// The command that lists them.
+    list_damage: String,
+    /// The command that finishes interrupted work.
+    finish_work: String,
+}
+
 fn packages(root: &Path) -> Finding {
     let check = "packages";
-    if !root.join("var/lib/dpkg/status").exists() {
-        return ok(check, "there is no dpkg here");
+    let is_root = nix::unistd::geteuid().is_root();
+    if root != Path::new("/") && !is_root {
+        let why = "only root enters another root";
+        return bad(check, Verdict::Warn, why, "ask as root");
     }
-    let mut command = match root == Path::new("/") {
-        true => Command::new("dpkg"),
-        false if !nix::unistd::geteuid().is_root() => {
-            return bad(
-                check,
-                Verdict::Warn,
-                "only root enters another root",
-                "ask as root",
-            );
+    let audit = match program::INSTALLER.ask::<Audit>(root, ["audit"]) {
+        Ok(audit) => audit,
+        Err(why) if is_root => {
+            let advice =
+                "look whether the package manager runs: nothing can be installed until it does";
+            return bad(check, Verdict::Fail, printable(&why), advice);
         }
-        false => {
-            let mut command = Command::new("chroot");
-            command.arg(root).arg("dpkg");
-            command
-        }
+        Err(why) => return bad(check, Verdict::Warn, printable(&why), "ask as root"),
     };
-    match command.arg("--audit").stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() && output.stdout.is_empty() => {
-            ok(check, "dpkg --audit finds nothing")
+    let (list, finish) = (&audit.list_damage, &audit.finish_work);
+    match audit.damage.first() {
+        None => ok(check, format!("{list} finds nothing")),
+        Some(line) => {
+            let advice = format!("look at `{list}`; `{finish}` finishes what was interrupted");
+            bad(check, Verdict::Fail, printable(line), advice)
         }
-        Ok(output) => bad(
-            check,
-            Verdict::Fail,
-            first_line(&output.stdout, &output.stderr),
-            "look at `dpkg --audit`; `dpkg --configure -a` finishes what was interrupted",
-        ),
-        Err(error) => bad(
-            check,
-            Verdict::Warn,
-            format!("cannot ask dpkg: {error}"),
-            "ask as root",
-        ),
     }
 }
 
-fn first_line(output: &[u8], errors: &[u8]) -> String {
-    let all = [output, errors].concat();
-    let text = String::from_utf8_lossy(&all).into_owned();
-    let line = text.lines().next().unwrap_or("dpkg --audit failed");
-    line.chars()
-        .filter(|character| !character.is_control())
+fn printable(line: &str) -> String {
+    let line = line.lines().next().unwrap_or_default().chars();
+    line.filter(|character| !character.is_control())
         .take(200)
         .collect()
 }

@@ -262,7 +262,7 @@ fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(Vec::new())
 }
 
-/// Opens the package. The error names the allowed forms: a user of apt may have written a package name.
+/// Opens the package. The error names the allowed forms: the user may have written the name of a package.
 fn open_package(file: &Path) -> Result<File, Failure> {
     match File::open(file) {
         Err(source) if source.kind() == ErrorKind::NotFound => Err(Failure::Refused(format!(

@@ -114,12 +114,16 @@ pub enum Reply {
         /// The installer's [`PROTOCOL`].
         #[n(0)]
         protocol: u32,
-        /// The package manager it drives: `apt`, `dnf`, `opkg`.
+        /// The name of the package manager that it drives.
         #[n(1)]
         backend: Text,
         /// The architecture of packages that can be installed here.
         #[n(2)]
         architecture: Text,
+        /// The file that changes whenever packages change, as programs of the root see it. An older installer names none.
+        #[n(3)]
+        #[cbor(default)]
+        database: Option<Text>,
     },
     /// To [`Request::Stage`]; the descriptor travels with it.
     #[n(1)]

@@ -119,6 +119,7 @@ fn replies() -> Vec<Reply> {
             protocol: 1,
             backend: "apt".into(),
             architecture: "amd64".into(),
+            database: Some("/var/lib/dpkg/status".into()),
         },
         Reply::Staged {
             kept: 0,
@@ -265,6 +266,24 @@ enum Newer {
     },
     #[n(99)]
     Dance,
+}
+
+/// As installers of before name no file of the package manager.
+#[test]
+fn the_hello_of_an_older_installer_names_no_database() {
+    let older = [
+        &[0x82, 0x00, 0xa3, 0x00, 0x01, 0x01, 0x63][..],
+        b"apt\x02\x65amd64",
+    ]
+    .concat();
+    let hello = Reply::Hello {
+        protocol: 1,
+        backend: "apt".into(),
+        architecture: "amd64".into(),
+        database: None,
+    };
+    assert_eq!(decode::<Reply>(&older).unwrap(), hello);
+    assert_eq!(encode(&hello).unwrap(), older, "and it is sent like that");
 }
 
 #[test]

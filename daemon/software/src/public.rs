@@ -80,7 +80,7 @@ fn in_place(known: &InPlace) -> String {
     }
 }
 
-/// `hello.deb from https://origin`.
+/// `FILE from ORIGIN`.
 fn source(delivery: &Delivery) -> Option<String> {
     let Flow::Pull { uri, .. } = &delivery.flow else {
         return None;

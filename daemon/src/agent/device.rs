@@ -1,13 +1,18 @@
 //! Reads from the installer what the device has: at the start, and after another program may have changed it. The end
 //! of a job reports this itself. One reading ends before the next begins.
 
-use std::{collections::BTreeMap, mem, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    mem,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
-use wharf_frames::{PackageName, installer::Found};
+use wharf_frames::{PackageName, Text, installer::Found};
 use wharf_software::{Event, InstanceId};
 
 use super::Agent;
@@ -36,14 +41,30 @@ impl Agent {
 
 /// Reads the device now and after each change, as long as the agent runs.
 pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
-    let (packages, root) = (changes.clone(), root.to_owned());
-    tokio::task::spawn_local(async move {
-        let Err(error) = packages.watch_packages(&root).await;
-        tracing::info!(
-            "cannot watch the package database: {error}. Packages that are changed by hand are noticed at the next start"
-        );
-    });
+    let packages = watch_packages(root.to_owned(), changes.clone(), context.clone());
+    tokio::task::spawn_local(packages);
     tokio::task::spawn_local(look_again_and_again(changes, context));
+}
+
+async fn watch_packages(root: PathBuf, changes: LocalChanges, context: Context) {
+    let database = database(&context).await;
+    let database = root.join(database.as_str().trim_start_matches('/'));
+    let Err(error) = changes.watch_packages(&database).await;
+    tracing::info!("packages that are changed by hand are seen at the next start only: {error}");
+}
+
+/// The installer names the file. After an upgrade an older installer may still run: it names none, and ends soon.
+async fn database(context: &Context) -> Text {
+    let mut failures = 0;
+    loop {
+        if let Ok(manager) = context.installer.package_manager().await
+            && let Some(database) = manager.database
+        {
+            return database;
+        }
+        failures += 1;
+        sleep(context.timing.pause(failures)).await;
+    }
 }
 
 async fn look_again_and_again(changes: LocalChanges, context: Context) {

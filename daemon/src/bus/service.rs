@@ -143,8 +143,8 @@ async fn listen(connection: Connection, changes: LocalChanges) {
 }
 
 async fn tell_backend(publisher: Publisher, installer: Installer) {
-    match installer.backend().await {
-        Ok(backend) => publisher.agent(|agent| agent.backend = backend.to_string()),
+    match installer.package_manager().await {
+        Ok(manager) => publisher.agent(|agent| agent.backend = manager.name.to_string()),
         Err(error) => tracing::debug!("cannot ask the installer for its package manager: {error}"),
     }
 }

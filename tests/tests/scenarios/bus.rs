@@ -1512,11 +1512,12 @@ fn doctor_finds_nothing_where_all_is_well() {
 fn doctor_sees_the_clock_as_the_installer_does() {
     let gateway = Gateway::simulated();
     gateway.configure("coap://127.0.0.1:1", "");
-    std::fs::create_dir_all(gateway.path().join("var/lib/dpkg")).unwrap();
-    gateway.write("var/lib/dpkg/status", "");
-    let status = std::fs::File::open(gateway.path().join("var/lib/dpkg/status")).unwrap();
+    let database = gateway.path().join("var/lib/wharf-simulated/history");
+    std::fs::create_dir_all(database.parent().unwrap()).unwrap();
+    std::fs::write(&database, "").unwrap();
+    let database = std::fs::File::open(database).unwrap();
     let far = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
-    status
+    database
         .set_modified(far.max(SystemTime::now() + YEAR))
         .unwrap();
     let simulated = gateway.path().join("etc/wharf-simulated");
@@ -1527,14 +1528,14 @@ fn doctor_sees_the_clock_as_the_installer_does() {
     let said = doctor();
     for line in [
         "FAIL  clock           the clock shows ",
-        "var/lib/dpkg/status is of 20",
+        "var/lib/wharf-simulated/history is of 20",
     ] {
         assert!(said.contains(line), "no {line:?} in {said}");
     }
     std::fs::write(simulated.join("clock-synchronised"), "").unwrap();
     let said = doctor();
     assert!(said.contains("warn  clock  "), "{said}");
-    status.set_modified(UNIX_EPOCH).unwrap();
+    database.set_modified(UNIX_EPOCH).unwrap();
     let said = doctor();
     assert!(said.contains("ok    clock  "), "{said}");
 }

@@ -96,9 +96,15 @@ fn read(path: &str) -> String {
 
 /// The sources of the programs.
 fn sources() -> impl Iterator<Item = (PathBuf, String)> {
-    let files = ["daemon", "installers/src"]
-        .into_iter()
-        .flat_map(sources_below);
+    let files = [
+        "daemon",
+        "installers/src",
+        "installers/managers/src",
+        "installers/root/src",
+        "installers/services/src",
+    ]
+    .into_iter()
+    .flat_map(sources_below);
     files.map(|path| {
         let text = fs::read_to_string(&path).unwrap();
         (path, text)

@@ -15,9 +15,9 @@ const PARSERS: [&str; 6] = [
     "wharf-inspect",
 ];
 
-/// The crates that a program must not link, besides [`PARSERS`], which wharf-inspect alone links. They keep hostile,
-/// large and privileged code behind its wall.
-const WITHOUT: [(&str, &[&str]); 5] = [
+/// The crates that a program or a crate of it must not link, besides [`PARSERS`], which wharf-inspect alone links. They keep
+/// hostile, large and privileged code behind its wall, and package managers apart from services.
+const WITHOUT: [(&str, &[&str]); 8] = [
     (
         "wharfd",
         &["hyper", "native-tls", "reqwest", "wharf-installers"],
@@ -40,6 +40,20 @@ const WITHOUT: [(&str, &[&str]); 5] = [
         "wharf-installers",
         &["hyper", "native-tls", "reqwest", "rusqlite", "wharfd"],
     ),
+    ("wharf-managers", &["wharf-installers", "wharf-services"]),
+    (
+        "wharf-services",
+        &["wharf-installers", "wharf-managers", "tar"],
+    ),
+    (
+        "wharf-root",
+        &[
+            "wharf-installers",
+            "wharf-managers",
+            "wharf-services",
+            "tar",
+        ],
+    ),
     (
         "wharf-inspect",
         &[
@@ -48,6 +62,9 @@ const WITHOUT: [(&str, &[&str]); 5] = [
             "reqwest",
             "rusqlite",
             "wharf-installers",
+            "wharf-managers",
+            "wharf-root",
+            "wharf-services",
             "wharfd",
         ],
     ),

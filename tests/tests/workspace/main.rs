@@ -1,5 +1,5 @@
 //! Rules of the whole workspace: the licences of its crates, the crates that no program may link, the purity of the pure
-//! crates, the tests, paths and pages that pages name, and the explanations of the journal's lines.
+//! crates, the names of package managers in their own folders alone, the tests, paths and pages that pages name, and the explanations of the journal's lines.
 
 #![allow(
     clippy::expect_used,
@@ -14,6 +14,7 @@ mod links;
 mod named_tests;
 mod pages;
 mod purity;
+mod seams;
 mod tree;
 mod wasm;
 

@@ -200,9 +200,13 @@ impl Dpkg {
         Ok(files.map(str::to_owned).collect())
     }
 
-    /// What is unfinished. `dpkg --audit` exits with 0 whatever it finds.
+    /// The unfinished work. `dpkg --audit` exits with 0 whatever it finds, and fails if it cannot read its database.
     pub(super) fn audit(&self) -> Result<Vec<String>, Failure> {
         let output = self.ask("dpkg", &["--audit"])?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            return Err(complaint::failure("dpkg --audit", &words));
+        }
         let lines = String::from_utf8_lossy(&output.stdout);
         let mut found: Vec<String> = lines.lines().map(|line| line.trim().to_owned()).collect();
         found.retain(|line| !line.is_empty());

@@ -248,8 +248,8 @@ impl Systemd {
         self.manager.forget_failures(&gate.triggers_of(units))
     }
 
-    /// The package is removed: what is left of its units goes. What its installation enabled stays known, as Debian's
-    /// own tools know it: they enable nothing again that was disabled before a removal.
+    /// Stops and releases the remaining units of a removed package. The record keeps which units its installation enabled:
+    /// the tools of distributions do the same, and enable nothing again that was disabled before a removal.
     pub(super) fn forget_units(&self, package: &PackageName) -> Result<(), Failure> {
         let Some(record) = Record::read(&self.root, package)? else {
             return hold::release(&self.root, package, &BTreeSet::new());

@@ -1,5 +1,6 @@
 //! Answers the job socket: arguments, policy, wiring; nothing else.
 
+mod audit;
 mod check;
 mod keys;
 mod units;
@@ -31,9 +32,10 @@ Usage: wharf-installer [--root DIR] [[--json] --check-config]
        wharf-installer [--root DIR] [--json] keys list | remove FINGERPRINT | check FILE
        wharf-installer [--root DIR] [--json] [--allow PATTERN]... keys add FILE
        wharf-installer [--root DIR] units PACKAGE
+       wharf-installer [--root DIR] audit
 
 Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys). Shows the units
-of a package, as JSON (wharfctl units).
+of a package (wharfctl units), or unfinished work of the package manager (wharfctl doctor), as JSON.
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
@@ -59,6 +61,7 @@ struct Arguments {
 enum Asked {
     Keys(keys::Verb),
     Units(PackageName),
+    Audit,
 }
 
 /// sysexits.h: EX_CONFIG.
@@ -95,6 +98,7 @@ fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
     let answer = match asked {
         Asked::Keys(verb) => keys::obey(&arguments.root, verb, arguments.json),
         Asked::Units(package) => units::units(&arguments.root, package).map(|text| (text, true)),
+        Asked::Audit => audit::audit(&arguments.root).map(|text| (text, true)),
     };
     match answer {
         Ok((text, true)) => say(&text),
@@ -157,6 +161,7 @@ fn arguments() -> Result<Command, String> {
             let named = named.map_err(|error| format!("units {package:?}: {error}"))?;
             Some(Asked::Units(named))
         }
+        [audit] if audit == "audit" => Some(Asked::Audit),
         [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
     };
     Ok(Command::Run(Arguments {

@@ -1,0 +1,102 @@
+//! A package manager is named in its own folder alone. Another one is then added without a change anywhere else.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use wharf_tests::programs::workspace;
+
+use super::tree::sources_below;
+
+/// The words of Debian's package managers and packages.
+const WORDS: [&str; 4] = ["apt", "apt-get", "dpkg", ".deb"];
+
+/// The folders of the package managers, and of the formats.
+const OWN: [&str; 2] = ["installers/managers/src", "installers/inspect/src/format"];
+
+/// Files that may use such a word, with the words and the reason.
+const ALLOWED: [(&str, &[&str], &str); 2] = [
+    (
+        "installers/src/policy.rs",
+        &["apt"],
+        "the list of the names that an administrator writes",
+    ),
+    (
+        "installers/src/device.rs",
+        &["apt"],
+        "opens the package manager of the policy",
+    ),
+];
+
+#[test]
+fn nothing_but_its_own_folder_names_a_package_manager_or_its_packages() {
+    let mut named = Vec::new();
+    let mut unused: BTreeSet<&str> = ALLOWED.iter().map(|(path, ..)| *path).collect();
+    let sources = sources();
+    assert!(sources.len() > 150, "{} files were found", sources.len());
+    for path in sources {
+        let text = fs::read_to_string(workspace().join(&path)).unwrap();
+        let path = path.to_str().unwrap();
+        let allowed = ALLOWED.iter().find(|(file, ..)| *file == path);
+        for (number, word) in words_in(program(&text)) {
+            match allowed {
+                Some((_, words, _)) if words.contains(&word) => drop(unused.remove(path)),
+                _ => named.push(format!("{path}:{number}: {word}")),
+            }
+        }
+    }
+    assert!(named.is_empty(), "{named:#?}");
+    assert!(unused.is_empty(), "need no exception: {unused:?}");
+}
+
+#[test]
+fn a_word_is_found_only_as_a_whole() {
+    for (line, words) in [
+        ("/// dpkg's file", vec!["dpkg"]),
+        ("run(\"apt-get\")", vec!["apt-get"]),
+        ("use managers::apt::Apt;", vec!["apt", "apt"]),
+        ("hello_1.deb, and a.debug", vec![".deb"]),
+        ("adapt, aptly, apt_waits", vec![]),
+        ("var/lib/dpkg/status", vec!["dpkg"]),
+    ] {
+        let found: Vec<&str> = words_in(line).map(|(_, word)| word).collect();
+        assert_eq!(found, words, "{line}");
+    }
+    let text = "fn a() {}\n\n#[cfg(test)]\nmod tests {}\n";
+    assert_eq!(program(text), "fn a() {}\n\n");
+}
+
+/// Each of the words in this text, with the number of its line.
+fn words_in(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
+    let lines = text.lines().zip(1..);
+    lines.flat_map(|(line, number)| {
+        let line = line.to_ascii_lowercase();
+        let parts = line.split(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)));
+        let words = parts.filter_map(|part| {
+            let is_package = part.ends_with(".deb") || part.contains(".deb.");
+            let plain = part.trim_matches(['.', '-']);
+            let word = if is_package { ".deb" } else { plain };
+            WORDS.into_iter().find(|known| *known == word)
+        });
+        let found: Vec<_> = words.map(|word| (number, word)).collect();
+        found
+    })
+}
+
+/// The program without its tests: a test may show it with real packages.
+fn program(text: &str) -> &str {
+    text.split_once("#[cfg(test)]\nmod tests")
+        .map_or(text, |(program, _)| program)
+}
+
+/// The sources of our programs, below the workspace.
+fn sources() -> Vec<PathBuf> {
+    let sources = ["daemon", "installers"].into_iter().flat_map(sources_below);
+    let below = sources.map(|path| path.strip_prefix(workspace()).unwrap().to_owned());
+    let is_program = |path: &PathBuf| {
+        let is_own = OWN.iter().any(|own| path.starts_with(own));
+        let is_test = path
+            .iter()
+            .any(|part| part == "tests" || part == "tests.rs");
+        !is_own && !is_test
+    };
+    below.filter(is_program).collect()
+}
