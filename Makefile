@@ -78,7 +78,8 @@ fuzz: setup
 	done
 
 # The files that decide as root: which packages and signers are allowed, and which units are never touched.
-DECIDES := permission ledger policy verdict debian/plan debian/consent systemd/gate systemd/names systemd/triggers systemd/units systemd/hold
+DECIDES := $(addprefix src/,permission ledger policy verdict) $(addprefix managers/src/apt/,plan consent) \
+	$(addprefix services/src/systemd/,gate names triggers units hold)
 
 # Checks that each mutant of the machine, and of the files above, fails a unit test. Decision 9 names the survivors.
 # Exit code 3: a test ran into the time limit, which also detects the mutant.
@@ -86,8 +87,8 @@ mutants: setup
 	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
 	@mkdir -p target/mutants
 	$(CARGO) mutants --package wharf-software --output target/mutants/machine -- -- --skip random_histories
-	$(CARGO) mutants --package wharf-installers $(DECIDES:%=--file installers/src/%.rs) --timeout 120 \
-		--output target/mutants/root -- --lib || [ $$? -eq 3 ]
+	$(CARGO) mutants --package wharf-installers --package wharf-managers --package wharf-services \
+		$(DECIDES:%=--file installers/%.rs) --timeout 120 --output target/mutants/root -- --lib || [ $$? -eq 3 ]
 
 audit:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
