@@ -8,12 +8,12 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use wharf_root::{durable, pattern::Pattern};
 
 use crate::{
     Root,
     policy::{Policy, PolicyError},
 };
-use wharf_root::{durable, pattern::Pattern};
 
 /// Everybody may read the file, as the package ships it.
 const MODE: u32 = 0o644;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// All that answers are made of.
-pub struct Desk {
+pub struct Responder {
     /// Where everything lies.
     pub root: Root,
     /// Package manager, services and wharf-inspect.
@@ -65,7 +65,7 @@ impl From<Failure> for NotDone {
     }
 }
 
-impl Desk {
+impl Responder {
     /// Answers one question.
     pub(crate) fn answer(&self, request: Request) -> Answer {
         let answered = match request {

@@ -13,7 +13,6 @@ use std::{
 use nix::errno::Errno;
 use serde::Serialize;
 use wharf_frames::calendar;
-
 use wharf_root::Root;
 
 /// File systems know the time less exactly than the clock does.

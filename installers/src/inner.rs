@@ -10,7 +10,6 @@ use std::{
 
 use nix::libc;
 use wharf_frames::{Cause, Failure};
-
 use wharf_root::durable;
 
 /// The extension of such a file.

@@ -33,9 +33,9 @@ use wharf_frames::{
     },
     packed::{PackedFile, PackedFiles, Wanted},
 };
+use wharf_root::process::wait_for_event;
 
 use crate::keyring::Keyring;
-use wharf_root::process::wait_for_event;
 
 /// A keyring of more certificates than these is not looked into: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;

@@ -4,9 +4,16 @@
 use std::{cell::RefCell, fs, io, path::PathBuf, thread};
 
 use nix::fcntl::FlockArg;
+use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
     installer::{Found, Outcome, Phase},
+};
+use wharf_managers::{InstallOptions, PackageFile, PackageManager, Progress, Supervisor};
+use wharf_root::{
+    Change, Root, durable,
+    file_systems::{self, FileSystems},
+    limits, session,
 };
 
 use crate::{
@@ -18,13 +25,6 @@ use crate::{
     policy::Policy,
     progress,
     verdict::{self, Judged},
-};
-use wharf_fault as fault;
-use wharf_managers::{InstallOptions, PackageFile, PackageManager, Progress, Supervisor};
-use wharf_root::{
-    Change, Root, durable,
-    file_systems::{self, FileSystems},
-    limits, session,
 };
 
 /// The note on a job that is [`Job::cut_off`].

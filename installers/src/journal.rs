@@ -10,14 +10,14 @@ use std::{
 
 use minicbor::{Decode, Encode};
 use nix::fcntl::{Flock, FlockArg};
+use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, decode, encode,
     installer::{Found, JobStatus, Outcome, Phase},
 };
+use wharf_root::{Root, durable, limits};
 
 use crate::{progress, verdict::Judged};
-use wharf_fault as fault;
-use wharf_root::{Root, durable, limits};
 
 /// One job, as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

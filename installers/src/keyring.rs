@@ -11,7 +11,6 @@ use wharf_frames::{
     Failure,
     inspect::{MAX_KEY_FILES, Question, unusable_keyring},
 };
-
 use wharf_root::durable;
 
 /// The longest file in the keyring. A certificate with many certifications has some 20 KiB.

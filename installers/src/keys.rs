@@ -13,6 +13,7 @@ use wharf_frames::{
     Failure, Text,
     inspect::{Certificate, MAX_KEY_FILES, unusable_file},
 };
+use wharf_root::{durable, pattern::Pattern};
 
 use crate::{
     Root,
@@ -28,7 +29,6 @@ use crate::{
     room::Room,
     seal,
 };
-use wharf_root::{durable, pattern::Pattern};
 
 /// The longest signature that is read from beside a package.
 const MAX_SIGNATURE: u64 = wharf_frames::fetch::MAX_SIGNATURE as u64;

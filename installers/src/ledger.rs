@@ -12,10 +12,10 @@ use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, Text, decode, encode,
     installer::Found,
 };
-
-use crate::{device::Device, policy::Policy, verdict::Judged};
 use wharf_managers::PackageManager;
 use wharf_root::{Root, durable};
+
+use crate::{device::Device, policy::Policy, verdict::Judged};
 
 /// The records of a root.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use std::fmt;
 
 use wharf_frames::{Failure, OperationId, Text};
 use wharf_journal::message;
+use wharf_root::limits;
 
 use crate::journal::{Job, Order};
-use wharf_root::limits;
 
 /// A job is done.
 pub(crate) fn done(job: &Job) {

@@ -4,6 +4,7 @@
 
 use wharf_frames::{Cause, Failure, PackageName, Text};
 use wharf_journal::message;
+use wharf_root::Root;
 
 use crate::{
     clock::{self, Time},
@@ -14,7 +15,6 @@ use crate::{
     policy::{Policy, Scoped},
     verdict::Judged,
 };
-use wharf_root::Root;
 
 /// Who is asked about a package.
 #[derive(Clone, Copy)]

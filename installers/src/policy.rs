@@ -9,7 +9,6 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use wharf_configuration::{Written, Wrong};
 use wharf_frames::PackageName;
-
 use wharf_root::{Root, durable, pattern::Pattern};
 
 /// The policy by which this device installs.

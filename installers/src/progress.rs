@@ -4,7 +4,6 @@ use std::fs;
 
 use minicbor::{Decode, Encode};
 use wharf_frames::{OperationId, decode, encode, installer::Phase};
-
 use wharf_managers::Progress;
 use wharf_root::{Root, durable};
 

@@ -16,14 +16,14 @@ use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
     installer::{Found, Outcome},
 };
+use wharf_root::{
+    Root, limits,
+    session::{self, Recognise},
+};
 
 use crate::{
     job::boot,
     journal::{Job, Journal, Order, State, lock_file},
-};
-use wharf_root::{
-    Root, limits,
-    session::{self, Recognise},
 };
 
 /// When a job could not be started at all: how long until it is tried again.

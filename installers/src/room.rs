@@ -7,9 +7,9 @@ use std::{
 };
 
 use nix::sys::statvfs::statvfs;
+use wharf_root::{Root, limits};
 
 use crate::policy::Quota;
-use wharf_root::{Root, limits};
 
 /// Bytes of a disk.
 #[derive(Debug, Clone, Copy)]

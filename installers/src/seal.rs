@@ -10,6 +10,7 @@ use wharf_frames::{
     installer::Package,
 };
 use wharf_journal::message;
+use wharf_managers::PackageManager;
 
 use crate::{
     clock,
@@ -19,7 +20,6 @@ use crate::{
     permission::{Witnesses, in_time, may_sign, policy_now},
     verdict::Judged,
 };
-use wharf_managers::PackageManager;
 
 /// Judges a file that nobody can write to any more, or the package inside it, and logs the verdict.
 pub(crate) fn judge(

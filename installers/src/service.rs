@@ -31,16 +31,16 @@ use wharf_frames::{
     Cause, Failure, OperationId,
     installer::{JobStatus, Reply, Request},
 };
+use wharf_root::{Root, durable, limits, process::wait_for_event, users::User};
 
 use crate::{
-    answer::{Answer, Desk},
+    answer::{Answer, Responder},
     packets::{self, Received},
 };
-use wharf_root::{Root, durable, limits, process::wait_for_event, users::User};
 
 /// The service on its socket.
 pub struct Service {
-    desk: Arc<Desk>,
+    responder: Arc<Responder>,
     /// Never closed but by the end of the process, which waits for none of the clients in its backlog (socket(7),
     /// SO_LINGER).
     socket: ManuallyDrop<OwnedFd>,
@@ -82,7 +82,7 @@ enum At {
 
 impl Service {
     /// Binds the job socket of this root for this user and root.
-    pub fn bind(root: &Root, wharfd: User, desk: Arc<Desk>) -> io::Result<Self> {
+    pub fn bind(root: &Root, wharfd: User, responder: Arc<Responder>) -> io::Result<Self> {
         let path = root.socket();
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -102,7 +102,7 @@ impl Service {
         // Whoever sees it can connect to it.
         fs::rename(&new, &path)?;
         Ok(Self {
-            desk,
+            responder,
             socket: ManuallyDrop::new(socket),
             wharfd,
             open: Arc::default(),
@@ -111,9 +111,9 @@ impl Service {
     }
 
     /// Answers at a socket that systemd listens at and keeps: who connects after our end starts us again.
-    pub fn at(socket: OwnedFd, wharfd: User, desk: Arc<Desk>) -> Self {
+    pub fn at(socket: OwnedFd, wharfd: User, responder: Arc<Responder>) -> Self {
         Self {
-            desk,
+            responder,
             socket: ManuallyDrop::new(socket),
             wharfd,
             open: Arc::default(),
@@ -146,7 +146,7 @@ impl Service {
             if events.iter().any(|event| event.any() == Some(true)) {
                 return Ok(true);
             }
-            if self.open.lock().is_empty() && self.desk.queue.is_idle() {
+            if self.open.lock().is_empty() && self.responder.queue.is_idle() {
                 return Ok(false);
             }
         }
@@ -161,7 +161,7 @@ impl Service {
             return Err(io::Error::other(why));
         }
         let may_connect = uid == 0 || uid == self.wharfd.uid;
-        let (desk, open) = (Arc::clone(&self.desk), Arc::clone(&self.open));
+        let (responder, open) = (Arc::clone(&self.responder), Arc::clone(&self.open));
         thread::Builder::new()
             .name(format!("client {number}"))
             .spawn(move || {
@@ -171,19 +171,19 @@ impl Service {
                     socket: Some(socket),
                 };
                 if let Some(socket) = end.socket.as_ref().filter(|_| may_connect) {
-                    admit(&desk, &open, number, socket);
+                    admit(&responder, &open, number, socket);
                 }
             })
             .map(drop)
     }
 }
 
-fn admit(desk: &Desk, open: &Connections, number: u64, socket: &OwnedFd) {
+fn admit(responder: &Responder, open: &Connections, number: u64, socket: &OwnedFd) {
     if bound(socket).is_err() {
         return;
     }
     if open.find_place(number) {
-        return converse(desk, open, number, socket);
+        return converse(responder, open, number, socket);
     }
     let failure = Failure::new(
         Cause::Unavailable,
@@ -214,7 +214,7 @@ fn is_fatal(error: &io::Error) -> bool {
 }
 
 /// Questions and answers, until the client goes.
-fn converse(desk: &Desk, open: &Connections, number: u64, socket: &OwnedFd) {
+fn converse(responder: &Responder, open: &Connections, number: u64, socket: &OwnedFd) {
     loop {
         let received = packets::receive(socket);
         if !open.begin_work(number) {
@@ -226,7 +226,7 @@ fn converse(desk: &Desk, open: &Connections, number: u64, socket: &OwnedFd) {
                 packets::send(socket, &Reply::NotUnderstood(why.into()), None)
             }
             Received::Packet(bytes) => match Request::read(&bytes) {
-                Ok(request) => answer(desk, socket, request),
+                Ok(request) => answer(responder, socket, request),
                 Err(error) => {
                     let why = error.to_string();
                     packets::send(socket, &Reply::NotUnderstood(why.into()), None)
@@ -240,25 +240,25 @@ fn converse(desk: &Desk, open: &Connections, number: u64, socket: &OwnedFd) {
     }
 }
 
-fn answer(desk: &Desk, socket: &OwnedFd, request: Request) -> io::Result<()> {
-    match desk.answer(request) {
+fn answer(responder: &Responder, socket: &OwnedFd, request: Request) -> io::Result<()> {
+    match responder.answer(request) {
         Answer::Reply(reply) => packets::send(socket, &reply, None),
         Answer::WithDescriptor(reply, descriptor) => {
             packets::send(socket, &reply, Some(descriptor.as_fd()))
         }
-        Answer::Watch(operation) => watch(desk, socket, operation),
+        Answer::Watch(operation) => watch(responder, socket, operation),
     }
 }
 
 /// Tells each change of a job until its end, or until the client goes.
-fn watch(desk: &Desk, socket: &OwnedFd, operation: OperationId) -> io::Result<()> {
+fn watch(responder: &Responder, socket: &OwnedFd, operation: OperationId) -> io::Result<()> {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    for folder in [desk.root.jobs(), desk.root.run()] {
+    for folder in [responder.root.jobs(), responder.root.run()] {
         changes.add_watch(&folder, AddWatchFlags::IN_MOVED_TO)?;
     }
     let mut told = None;
     loop {
-        let reply = match desk.status(operation) {
+        let reply = match responder.status(operation) {
             Ok(status) => Reply::Job(status),
             Err(not_done) => return packets::send(socket, &not_done.into(), None),
         };

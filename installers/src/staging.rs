@@ -15,7 +15,9 @@ use std::{
 };
 
 use nix::libc;
+use wharf_fault as fault;
 use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
+use wharf_root::{Root, durable, limits};
 
 use crate::{
     clock,
@@ -26,8 +28,6 @@ use crate::{
     room::Room,
     verdict::{self, Judged, Verdict},
 };
-use wharf_fault as fault;
-use wharf_root::{Root, durable, limits};
 
 /// The staged files of one root.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ use minicbor::{Decode, Encode};
 use nix::libc;
 use sha2::{Digest, Sha256};
 use wharf_frames::{Cause, Failure, decode, encode, inspect::SignedDigest, installer::Package};
+use wharf_root::{durable, limits};
 
 use crate::lease;
-use wharf_root::{durable, limits};
 
 /// The record of one judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

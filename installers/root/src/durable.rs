@@ -1,4 +1,4 @@
-//! Small files that are there whole or not at all, and survive a power cut once written.
+//! Small files. A file is either whole or absent, and a written file survives a power cut.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 use crate::limits;
 
-/// Makes the file, or replaces it whole: write, fsync, rename, fsync of the folder.
+/// Creates the file, or replaces it as a whole: write, fsync, rename, fsync of the folder.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None, true)
 }
@@ -29,7 +29,7 @@ pub fn write_readable(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, Some(access), true)
 }
 
-/// As [`write`], for what need not survive a power cut.
+/// Like [`write`], for a file that need not survive a power cut.
 pub fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None, false)
 }
@@ -39,7 +39,7 @@ type Access = (Option<u32>, u32);
 
 fn replace(path: &Path, bytes: &[u8], access: Option<Access>, durable: bool) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    // No name of ours begins with a dot, so this is no other file's.
+    // No other file of ours has a name that begins with a dot.
     let mut new = OsString::from(NEW);
     new.push(name);
     if let Some(folder) = path.parent() {
@@ -63,7 +63,7 @@ fn replace(path: &Path, bytes: &[u8], access: Option<Access>, durable: bool) -> 
     }
 }
 
-/// The group first: the old group never gets the permissions of the new one.
+/// Sets the group first, so that the old group never gets the permissions of the new one.
 fn grant(file: &File, (group, mode): Access) -> io::Result<()> {
     if group.is_some() {
         fchown(file, None, group)?;
@@ -71,10 +71,10 @@ fn grant(file: &File, (group, mode): Access) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-/// Prefix of a file that will replace another one, or exists only for a moment.
+/// Prefix of a temporary file.
 pub const NEW: &str = ".new-";
 
-/// Creates a new file (O_EXCL) with this name and an unpredictable stamp. Safe in a folder that others may write, too.
+/// Creates a new file (O_EXCL) with this name and an unpredictable stamp. Safe also in a folder that other users may write.
 pub fn create_unique(path: &Path, options: &mut OpenOptions) -> io::Result<(PathBuf, File)> {
     let options = options.create_new(true).mode(0o600);
     unique(path, "", |path| options.open(path))
@@ -102,7 +102,7 @@ pub fn unique<T>(
     }
 }
 
-/// This process and a random number: the kernel provides the keys of the standard library's hash.
+/// The number of this process, and a random number: the standard library keys its hash with random bytes of the kernel.
 fn stamp() -> String {
     let random = RandomState::new().build_hasher().finish();
     format!("{}-{random:016x}", std::process::id())
@@ -134,7 +134,7 @@ pub fn sweep(folder: &Path, beginning: &str) {
     }
 }
 
-/// Removes the file if it is there; afterwards it stays gone.
+/// Removes the file if it exists. It does not come back after a power cut.
 pub fn remove(path: &Path) -> io::Result<()> {
     match remove_present(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -142,18 +142,18 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// As [`remove`], for a file that has to be there.
+/// Like [`remove`], for a file that must exist.
 pub fn remove_present(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
     sync_folder_of(path)
 }
 
-/// What the file holds; none when there is none.
+/// The content of the file; none if there is no file.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     open(path)?.map(read_bounded).transpose()
 }
 
-/// As [`read`], for what decides what is installed: refused where anybody but root may write it.
+/// Like [`read`], for a file that decides about installations. Refuses a file that another user than root may write.
 pub fn read_of_root(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open(path)? else {
         return Ok(None);
@@ -170,8 +170,8 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Looks at what is open, not at a name that may mean something else by then. The installer is root. Another user may
-/// only check what root configured.
+/// Checks the open file: its name may lead to another file by now. The installer runs as root; another user may only check
+/// the configuration.
 pub fn only_root_writes(file: &File, path: &Path) -> io::Result<()> {
     let metadata = file.metadata()?;
     let path = path.display();
@@ -189,7 +189,7 @@ pub fn only_root_writes(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a folder in which others than root may put files; none is as good as one that is empty.
+/// Refuses a folder in which another user than root may create files. A missing folder counts as empty.
 pub fn folder_of_root(path: &Path) -> io::Result<()> {
     open(path)?.map_or(Ok(()), |folder| only_root_writes(&folder, path))
 }
@@ -201,7 +201,7 @@ fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Refuses the bytes that [`read`] would refuse.
+/// Refuses a content that [`read`] would refuse.
 pub fn bounded(bytes: &[u8]) -> io::Result<()> {
     match bytes.len() as u64 > limits::FILE {
         true => {
@@ -212,7 +212,7 @@ pub fn bounded(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A new name in this file's folder survives a power cut.
+/// Syncs the folder of this file, so that its name survives a power cut.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -220,7 +220,7 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder that only root may look into, with those above it.
+/// Creates a folder that only root may read, with its parents.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return folder_of_root(path);

@@ -1,5 +1,5 @@
-//! The file systems that a job may have written to: where the system usually lies, and where the package's own paths
-//! do. Neither maintainer scripts nor all package managers sync what they write. Knows no package manager.
+//! The file systems that a job may have written to: the usual ones of a system, and those of the package's own paths.
+//! Maintainer scripts and some package managers do not sync their files.
 
 use std::{
     collections::BTreeSet,
@@ -13,13 +13,13 @@ use nix::unistd::syncfs;
 
 use crate::Root;
 
-/// Where packages and the package database lie, also by what maintainer scripts do beside the package's paths.
+/// The usual folders of packages, of the package database, and of files that maintainer scripts write.
 const USUAL: [&str; 8] = ["", "usr", "etc", "opt", "var", "var/lib", "srv", "boot"];
 
-/// A folder or more on each of them.
+/// At least one folder on each file system.
 pub struct FileSystems(BTreeSet<PathBuf>);
 
-/// One could not be synced.
+/// A file system could not be synced.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot sync the file system of {}: {source}", folder.display())]
 pub struct NotSynced {
@@ -28,12 +28,12 @@ pub struct NotSynced {
 }
 
 impl FileSystems {
-    /// Those of this root.
+    /// The usual file systems of this root.
     pub fn of(root: &Root) -> Self {
         Self(USUAL.iter().map(|folder| root.path(folder)).collect())
     }
 
-    /// Adds the one that this path lies on, and that which is mounted there. `mounts` are all that there are.
+    /// Adds the file system of this path, and the one that is mounted at it. `mounts` are all mount points.
     pub fn add(&mut self, path: &Path, mounts: &BTreeSet<PathBuf>) {
         let mounted = Some(path).filter(|path| mounts.contains(*path));
         for folder in path.parent().into_iter().chain(mounted) {
@@ -43,7 +43,7 @@ impl FileSystems {
         }
     }
 
-    /// Returns once each has on its disk what was written to it.
+    /// Syncs each file system.
     pub fn sync(&self) -> Result<(), NotSynced> {
         let mut synced = BTreeSet::new();
         for folder in &self.0 {
@@ -61,7 +61,7 @@ impl FileSystems {
     }
 }
 
-/// A removed package may have taken its folder along.
+/// The removal of a package may have removed the folder.
 fn is_there(folder: &Path) -> Option<(&Path, u64)> {
     let metadata = fs::metadata(folder).ok()?;
     metadata.is_dir().then(|| (folder, metadata.dev()))
@@ -71,8 +71,8 @@ fn sync(folder: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(folder)?)?)
 }
 
-/// Where something is mounted (proc_pid_mountinfo(5)). A name in which the kernel escapes a character is not recognised:
-/// no package brings such a folder.
+/// All mount points (proc_pid_mountinfo(5)). A name with escaped characters is not recognised: no package has such a
+/// folder.
 pub fn mounts() -> BTreeSet<PathBuf> {
     let lines = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = lines.lines().filter_map(|line| line.split(' ').nth(4));

@@ -2,66 +2,66 @@
 
 use std::time::Duration;
 
-/// Connections to the job socket, of all users together.
+/// Connections to the job socket, of all users.
 pub const CONNECTIONS: usize = 16;
 /// Connections of one user.
 pub const CONNECTIONS_OF_A_USER: usize = 8;
-/// Connections of one user with those that have no place yet, or none any more.
+/// Connections of one user, with those that wait for a place and those that are being closed.
 pub const CONNECTIONS_HELD_OF_A_USER: usize = 32;
-/// A connection that has to make room for another may take so long; else that other one is told "not now".
+/// Time for a connection to make room for another. After that the other one gets "not now".
 pub const MAKING_ROOM: Duration = Duration::from_secs(1);
-/// A client that has connected and says nothing is let go after this.
+/// Timeout of a connected client that asks nothing.
 pub const CLIENT_SILENCE: Duration = Duration::from_secs(30);
-/// A client that does not take its answer is let go after this.
+/// Timeout of a client that does not read its answer.
 pub const CLIENT_STUCK: Duration = Duration::from_secs(5);
-/// Where systemd keeps the socket, a service that nobody asked anything for so long ends.
+/// Idle time after which the service ends, if systemd keeps the socket.
 pub const IDLE: Duration = Duration::from_secs(60);
 
-/// A descriptor of a staged file that is still open for writing is waited for so long, then the answer is "not now".
+/// Time to wait for the last writer of a staged file. After that the answer is "not now".
 pub const WRITERS: Duration = Duration::from_secs(1);
-/// A file system may allocate so much beyond the end of a file by itself.
+/// Bytes that a file system may allocate beyond the end of a file.
 pub const ALLOCATED_AHEAD: u64 = 1024 * 1024;
-/// wharf-inspect may take this long for one package.
+/// Time limit of wharf-inspect for one package.
 pub const INSPECTION: Duration = Duration::from_secs(120);
-/// So often one file may break wharf-inspect, or be more than the device can read, before that is its verdict.
+/// Number of failed inspections of one file before it is refused.
 pub const INSPECTIONS: u32 = 4;
-/// Of the disk, this stays free for the package database: so many in a hundred, within so many bytes.
+/// Part of the disk that stays free for the package database, in percent.
 pub const RESERVE_PERCENT: u64 = 5;
-/// See [`RESERVE_PERCENT`]. No package database grows by more than a GiB, however large the disk.
+/// Bounds of that part. No package database grows by more than a GiB, on a disk of any size.
 pub const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024 * 1024..=1024 * 1024 * 1024;
 
-/// Jobs that are accepted and have not ended.
+/// Open jobs.
 pub const OPEN_JOBS: usize = 32;
-/// Jobs that have ended and are remembered.
+/// Ended jobs that are kept.
 pub const ENDED_JOBS: usize = 256;
-/// How long at least an ended job is remembered when there are fewer: wharfd asks within that time.
+/// Time for which an ended job is kept at least, if there are fewer. wharfd asks within that time.
 pub const ENDED_JOBS_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Attempts at one job within one boot.
+/// Attempts at a job in one boot.
 pub const ATTEMPTS_A_BOOT: usize = 2;
-/// Attempts at one job.
+/// Attempts at a job.
 pub const ATTEMPTS: usize = 4;
-/// Questions in one attempt whether an interrupted job may continue, while nobody can answer.
+/// Retries in one attempt, if it is unknown whether an interrupted job may continue.
 pub const JUDGEMENTS: u32 = 3;
-/// How long between two of them.
+/// The pause between two of them.
 pub const JUDGEMENT_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a maintainer script leaves running is waited for so long before the device is looked at.
+/// Time to wait for processes that a maintainer script left, before the result is checked.
 pub const LEFT_BEHIND: Duration = Duration::from_secs(5);
-/// Files of one package that say something about units.
+/// Unit files of one package.
 pub const UNIT_FILES: usize = 4096;
-/// A unit may take so long to start; systemd's own limit for one is usually a minute and a half.
+/// Time for a unit to start. The default of systemd is 90 seconds.
 pub const UNIT_START: Duration = Duration::from_secs(180);
-/// A unit may take so long to stop, which systemd usually limits as well.
+/// Time for a unit to stop. systemd usually has a shorter limit.
 pub const UNIT_STOP: Duration = Duration::from_secs(180);
-/// A daemon that a maintainer script forked may take so long to end when asked.
+/// Time for a daemon of a maintainer script to end after SIGTERM.
 pub const DAEMON_STOP: Duration = Duration::from_secs(10);
-/// A service that counts as started when its program was has to run on for so long.
+/// Time for which a service must keep running if systemd does not see it become ready.
 pub const UNIT_STEADY: Duration = Duration::from_secs(3);
-/// Of what a package manager and its scripts print, this much is kept.
+/// Bytes that are kept of the output of a package manager and its scripts.
 pub const OUTPUT: u64 = 64 * 1024;
-/// Of that, so many lines go to the journal.
+/// Lines of it for the journal.
 pub const OUTPUT_LINES: usize = 256;
 /// Bytes of the plan that a package manager announces before it changes the device. A longer plan is refused.
 pub const ANNOUNCED: usize = 64 * 1024;
-/// A policy file, a record of ours, a passwd file: longer ones are refused.
+/// Bytes of a policy file, a record or a passwd file. A longer file is refused.
 pub const FILE: u64 = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Names with `*`, as an administrator writes them into the policy.
+//! Patterns for names, as an administrator writes them into the policy.
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use wharf_frames::PackageName;

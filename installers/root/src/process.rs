@@ -1,5 +1,5 @@
-//! Programs of a root, started in it, watched to their end, never trusted. What they print goes into a file, not a
-//! pipe: a service that a maintainer script leaves behind must neither hold us up nor die of our end.
+//! Programs of a root: how they are started, and watched until they end. Their output goes into a file, not into a pipe: a
+//! daemon that a maintainer script started would keep a pipe open, and would die with its other end.
 
 use std::{
     ffi::OsStr,
@@ -23,7 +23,7 @@ use nix::{
 
 use crate::{Root, durable, limits};
 
-/// How long until a child is looked at again that cannot be waited for with a limit.
+/// The interval for a child that cannot be watched.
 const STEP: Duration = Duration::from_millis(200);
 
 /// A program of this root. It does not inherit our environment: variables of an administrator's shell must not decide how
@@ -59,7 +59,7 @@ pub fn usual_file_limit() {
     }
 }
 
-/// Runs a program that only looks, and gives what it printed.
+/// Runs a program that changes nothing, and returns its output.
 pub fn ask<S: AsRef<OsStr>>(
     root: &Root,
     name: &str,
@@ -68,7 +68,7 @@ pub fn ask<S: AsRef<OsStr>>(
     program(root, name).args(arguments).output()
 }
 
-/// The file into which a program prints, of which the end is kept.
+/// The output file of a program. Only its end is kept.
 pub struct Printed {
     path: PathBuf,
     file: File,
@@ -85,7 +85,7 @@ impl Printed {
         Ok(Self { path, file })
     }
 
-    /// A descriptor to print to.
+    /// A descriptor for the program.
     pub fn writer(&self) -> io::Result<OwnedFd> {
         self.file.try_clone().map(OwnedFd::from)
     }
@@ -100,7 +100,7 @@ impl Printed {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Begins again once there is too much: it is open for appending, so nobody who prints notices.
+    /// Empties the file if it is too long. The program appends, so it goes on at the beginning.
     fn bound(&self) -> io::Result<()> {
         if self.file.metadata()?.len() > 16 * limits::OUTPUT {
             self.file.set_len(0)?;
@@ -115,8 +115,7 @@ impl Drop for Printed {
     }
 }
 
-/// Growth of the files into which a program prints, watched from before it starts: what cannot be watched is known
-/// while nothing runs yet.
+/// Watches output files for growth. It is made before the program starts, so that an error comes while nothing runs.
 pub struct Growth<'a> {
     files: &'a [&'a Printed],
     events: Inotify,
@@ -124,7 +123,7 @@ pub struct Growth<'a> {
 }
 
 impl<'a> Growth<'a> {
-    /// Growth of these files.
+    /// Watches these files.
     pub fn of(files: &'a [&'a Printed]) -> io::Result<Self> {
         let events = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         for file in files {
@@ -137,13 +136,13 @@ impl<'a> Growth<'a> {
         })
     }
 
-    /// And of what comes on this socket, which has to be taken whenever there was growth.
+    /// Watches this socket as well. Its owner reads it after each growth.
     pub fn and(mut self, socket: impl AsFd) -> io::Result<Self> {
         self.socket = Some(socket.as_fd().try_clone_to_owned()?);
         Ok(self)
     }
 
-    /// Keeps the files short. What fails here must not end the wait for the child.
+    /// Keeps the files short. A failure must not end the wait for the child.
     fn take(&self) {
         let _ = self.events.read_events();
         for file in self.files {
@@ -152,9 +151,9 @@ impl<'a> Growth<'a> {
     }
 }
 
-/// Waits for the child's end, and gives no error before it: whoever is told of one goes on as if nothing ran any more.
-/// `changed` is called whenever something grew, `overdue` once the time is over and then again after each
-/// further `limit`: it may end what hangs, and the wait goes on.
+/// Waits for the end of the child. It returns no error before that: the caller would take the child for ended. `changed` is
+/// called after each growth. `overdue` is called after `limit`, and then again after each further minute or `limit`: it may
+/// end hanging processes, and the wait continues.
 pub fn wait(
     child: &mut Child,
     growth: &Growth<'_>,
@@ -174,7 +173,7 @@ pub fn wait(
                     break;
                 }
             }
-            // Where it cannot be watched, its end and the time are looked for in steps.
+            // A child that cannot be watched is polled.
             Err(_) => match child.try_wait() {
                 Ok(None) => {
                     changed();
@@ -209,10 +208,10 @@ fn wait_for_end_or_growth(
     Ok([end, events.any(|growing| growing)])
 }
 
-/// Waits for one of the events, at most until the deadline.
+/// Waits for one of the events, until the deadline.
 pub fn wait_for_event(events: &mut [PollFd<'_>], deadline: Instant) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
-    // Rounded up, or the last millisecond would be spun away.
+    // Rounded up: less than a millisecond would become zero, and the caller would spin.
     let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     match poll(events, left) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),

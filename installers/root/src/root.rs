@@ -1,4 +1,4 @@
-//! Where our files lie. Every path is below one root: `/`, or another folder in a container or a test.
+//! The paths of our files. All are below one root: `/`, or another folder in a container or a test.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub fn merged(path: &str) -> String {
     }
 }
 
-/// The root below which all our paths are, and in which package managers run.
+/// The root of all our paths. Package managers run in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root(PathBuf);
 
@@ -24,7 +24,7 @@ impl Root {
         Self(folder.into())
     }
 
-    /// Whether it is the machine's own root.
+    /// Whether it is the root of the machine.
     pub fn is_system(&self) -> bool {
         self.0 == Path::new("/")
     }
@@ -34,12 +34,12 @@ impl Root {
         &self.0
     }
 
-    /// A path of ours, seen from outside.
+    /// A path below the root, from outside of it.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.0.join(below)
     }
 
-    /// A path of ours, as a program sees it that runs in this root.
+    /// The same path, for a program that runs in the root.
     pub fn seen_inside(&self, path: &Path) -> PathBuf {
         Path::new("/").join(path.strip_prefix(&self.0).unwrap_or(path))
     }
@@ -49,27 +49,27 @@ impl Root {
         self.path("run/wharf-installer.sock")
     }
 
-    /// What need not survive a boot: progress of jobs, configuration and output of package managers.
+    /// Files that need not survive a boot: the progress of jobs, configuration and output of package managers.
     pub fn run(&self) -> PathBuf {
         self.path("run/wharf-installer")
     }
 
-    /// How far a running job is.
+    /// The progress of a running job.
     pub fn progress(&self, operation: OperationId) -> PathBuf {
         self.run().join(operation.to_string())
     }
 
-    /// Held (flock) by whoever runs jobs.
+    /// The lock (flock) of the running job.
     pub fn job_lock(&self) -> PathBuf {
         self.state().join("job.lock")
     }
 
-    /// Held (flock) by the one wharf-installer of this root.
+    /// The lock (flock) of the wharf-installer of this root.
     pub fn service_lock(&self) -> PathBuf {
         self.state().join("installer.lock")
     }
 
-    /// What survives a boot.
+    /// Files that survive a boot.
     pub fn state(&self) -> PathBuf {
         self.path("var/lib/wharf-installer")
     }
@@ -89,22 +89,22 @@ impl Root {
         self.state().join("jobs")
     }
 
-    /// What was ever installed.
+    /// The ledger of installed packages.
     pub fn ledger(&self) -> PathBuf {
         self.state().join("ledger")
     }
 
-    /// What is known of the units of packages.
+    /// Records of the units of packages.
     pub fn units(&self) -> PathBuf {
         self.state().join("units")
     }
 
-    /// Flags of packages whose units are held back.
+    /// Flags of packages whose units are held.
     pub fn held(&self) -> PathBuf {
         self.state().join("held")
     }
 
-    /// Certificates of those who may sign.
+    /// The certificates of signers.
     pub fn keys(&self) -> PathBuf {
         self.path("etc/wharfd/keys")
     }
@@ -114,7 +114,7 @@ impl Root {
         self.path("etc/wharfd/installer.toml")
     }
 
-    /// The users of this root.
+    /// The users of the root.
     pub fn passwd(&self) -> PathBuf {
         self.path("etc/passwd")
     }

@@ -1,10 +1,10 @@
-//! Users of a root, from its own passwd file: names of a foreign root must not be looked up on this machine.
+//! Users of a root, from its own passwd file. The names of another root mean nothing on this machine.
 
 use std::path::PathBuf;
 
 use crate::{Root, durable};
 
-/// A user, as the kernel knows it.
+/// The numbers of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     /// The user.
@@ -13,7 +13,7 @@ pub struct User {
     pub gid: u32,
 }
 
-/// A user who has to be there is not.
+/// A required user is missing.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {why} for the user '{name}': create it as a system user (systemd-sysusers does)")]
 pub struct NoUser {

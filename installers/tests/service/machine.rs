@@ -33,6 +33,7 @@ use wharf_tests::{
     scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
+
 pub(crate) use wharf_tests::{
     keys::{Keys, Signer},
     package::{Package as Deb, Script},

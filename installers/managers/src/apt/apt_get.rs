@@ -1,6 +1,5 @@
-//! apt by the short way: a configuration of its own that sees the status file alone, since most of apt's time is
-//! spent on reading lists that a file which is there does not need. History, holds, auto marks and the
-//! administrator's hooks stay as apt does them.
+//! apt-get. It runs with a configuration that reads the status file alone: apt spends most of its time on package lists, and
+//! a local file needs none. apt keeps its history, holds, auto marks and the administrator's hooks.
 
 use std::{
     cell::RefCell,
@@ -15,10 +14,16 @@ use std::{
     time::Duration,
 };
 
+use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion,
     inspect::Format,
     installer::{Installed, Phase},
+};
+use wharf_root::{
+    Change, Listener, Root, durable,
+    process::{self, Growth, Printed},
+    session::{self, Process, Role},
 };
 
 use super::{
@@ -34,15 +39,9 @@ use crate::{
     InstallOptions, Owners, PackageFile, PackageManager, PackedFile, Present, Progress, Remedies,
     Supervisor, Times,
 };
-use wharf_fault as fault;
-use wharf_root::{
-    Change, Listener, Root, durable,
-    process::{self, Growth, Printed},
-    session::{self, Process, Role},
-};
 
-/// How apt gets descriptors with numbers that its configuration can name: they come as the three that every program
-/// has. What is said on the standard error goes where the standard output goes.
+/// Gives apt descriptors with the numbers that its configuration names. They arrive as the three standard ones. The
+/// standard error then goes to the standard output.
 const DESCRIPTORS: &str = "exec \"$@\" 8>&0 9>&2 2>&1 </dev/null";
 
 /// apt of one root.
@@ -51,20 +50,20 @@ pub struct Apt {
     dpkg: Dpkg,
     architecture: String,
     times: Times,
-    /// Where our configuration is, once it is written.
+    /// The path of our configuration, once it is written.
     configuration: OnceLock<PathBuf>,
 }
 
-/// One run of apt, when it is over.
+/// A run of apt that has ended.
 struct Ran {
-    /// The decision on consent; none if apt never asked.
+    /// The decision about consent; none if apt did not ask.
     decided: Option<Result<(), Failure>>,
     /// apt started dpkg without asking.
     unasked: bool,
     printed: String,
 }
 
-/// A name for a file, for one run of apt.
+/// A symbolic link to a package file, for one run of apt.
 struct Link {
     outside: PathBuf,
     inside: PathBuf,
@@ -103,7 +102,8 @@ impl Apt {
         }
     }
 
-    /// Our configuration, as apt sees it. Written by each program once: the administrator may have changed apt's.
+    /// The path of our configuration, for apt. Each program writes it once: the administrator may have changed apt's
+    /// configuration.
     fn configuration(&self) -> Result<&Path, Failure> {
         if let Some(path) = self.configuration.get() {
             return Ok(path);
@@ -124,9 +124,8 @@ impl Apt {
         .map_err(|error| not_started("apt-get", &error))
     }
 
-    /// Runs apt, which reports how far it is on a descriptor of its own, and has dpkg do only what is agreed to when
-    /// nobody else can change the device any more. Gives what it printed: its exit code says nothing that the database
-    /// does not say better.
+    /// Runs apt. It asks for consent when no other program can change the device, and dpkg works only if `agree` accepts the
+    /// plan. Returns the output. The exit code is not used: the database tells the result.
     fn run(
         &self,
         name: &PackageName,
@@ -145,7 +144,7 @@ impl Apt {
         }
         let after = (self.dpkg.status(name)?, self.dpkg.edition());
         let has_worked = ran.unasked && before.1 != after.1;
-        // If apt never got the lock, another front end may have changed the package.
+        // Without the lock, another front end may have changed the package.
         let is_locked = complaint::failure("apt-get", &ran.printed).cause == Cause::Locked;
         match ran.unasked {
             _ if has_worked || (before.0 != after.0 && !is_locked) => {
@@ -156,8 +155,7 @@ impl Apt {
         }
     }
 
-    /// apt with our configuration. Options on the command line count only after it. The administrator's apt.conf may have
-    /// removals purge.
+    /// apt with our configuration. Options count only after it. The administrator's apt.conf may turn removals into purges.
     fn command(&self) -> Result<Command, Failure> {
         let mut command = programs::program(&self.root, "sh");
         command
@@ -221,20 +219,20 @@ impl Apt {
         Ok(Ran {
             decided: consent.into_inner().decided(),
             unasked,
-            // apt has run, so unreadable output is no failure.
+            // apt has run, so unreadable output is not a failure.
             printed: printed.tail().unwrap_or_default(),
         })
     }
 
-    /// For one run or one program of ours; root's alone (0700).
+    /// Our folder for the files of runs. Only root may read it.
     fn folder(&self) -> io::Result<PathBuf> {
         let folder = self.root.run().join("apt");
         durable::private_folder(&folder)?;
         Ok(folder)
     }
 
-    /// A path that apt takes for a file: absolute, ending in `.deb`. Each run has its own, since a plan may be asked
-    /// for while the same file is installed.
+    /// A link that apt takes for a package file: its path is absolute and ends in `.deb`. Each run has its own, since a plan
+    /// may be asked for while the same file is installed.
     fn as_deb(&self, file: &PackageFile) -> Result<Link, Failure> {
         let target = self.root.seen_inside(&file.path);
         let made = self.folder().and_then(|folder| {
@@ -248,14 +246,14 @@ impl Apt {
         })
     }
 
-    /// Whether nothing of it is unfinished.
+    /// Whether no work on the package is unfinished.
     fn is_sound(&self, name: &PackageName) -> Result<bool, Failure> {
         let status = self.status(name)?;
         let decided = status.is_none_or(|status| status.is_whole() || status.is_absent());
         Ok(decided && !self.dpkg.was_interrupted())
     }
 
-    /// Whether the device has this version whole, so that nothing needs to be done.
+    /// Whether the device has this version whole.
     fn has_it(
         &self,
         file: &PackageFile,
@@ -267,7 +265,7 @@ impl Apt {
         Ok(same && !options.reinstall && self.dpkg.damaged_files(&package.name)?.is_empty())
     }
 
-    /// What is left of a first installation that failed would stop every later run of apt.
+    /// Removes the rest of a first installation that failed: it would block every later run of apt.
     fn clean_up(&self, name: &PackageName, printed: Listener<'_>) -> Result<(), Failure> {
         match self.dpkg.status(name)? {
             Some(status) if !status.is_whole() && !status.is_absent() => {
@@ -277,7 +275,7 @@ impl Apt {
         }
     }
 
-    /// Names the packages behind apt's refusal, if their fields tell.
+    /// Names the packages that cause apt's refusal, if their fields tell.
     fn explained(
         &self,
         failure: Failure,
@@ -448,7 +446,7 @@ impl PackageManager for Apt {
         }
         let what = format!("apt-get install of {} {}", package.name, package.version);
         let failure = complaint::failure(&what, &printed);
-        // While another front end has the lock, nothing is ours to clean up.
+        // If another front end has the lock, the rest is not ours.
         if first && failure.cause != Cause::Locked {
             self.clean_up(&package.name, supervisor.printed)?;
         }
@@ -464,7 +462,7 @@ impl PackageManager for Apt {
         postrm::forget(&self.root, name)?;
         let explained = |failure| self.explained(failure, None, name);
         let ran = match status.needs_reinstallation() {
-            // apt asks for its archive, and dpkg removes nothing but this.
+            // apt needs the archive of such a package. dpkg removes only this package.
             true => (supervisor.begin)().and_then(|()| self.dpkg.remove(name, supervisor.printed)),
             false => self.run(
                 name,
@@ -492,8 +490,8 @@ impl PackageManager for Apt {
         }
     }
 
-    /// By dpkg, which purges by name: apt's `dpkg --purge --pending` also purges what others have marked. Only the
-    /// configuration is there, so dpkg erases no hold and no auto mark.
+    /// dpkg purges, since apt's `dpkg --purge --pending` also purges packages that others have marked. A removed package has no
+    /// hold and no auto mark that dpkg could erase.
     fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
         if !self.leaves_configuration(name)? {
             return Ok(Change::Unchanged);
@@ -612,7 +610,7 @@ fn half_way(name: &PackageName, said: &str) -> Failure {
     Failure::new(Cause::Interrupted, detail)
 }
 
-/// `did` is `changed`, or what dpkg refused.
+/// `did` is `changed`, or `wanted to change` if dpkg refused.
 fn without_consent(name: &PackageName, did: &str) -> Failure {
     let detail = format!(
         "apt {did} {name} without asking wharfd for consent: this apt-get passes over -o \
@@ -637,7 +635,7 @@ fn both(output: &Output) -> String {
     text
 }
 
-/// `pmstatus:acme:40.0000:Installing acme (amd64)`; before the first such line, nothing has been touched.
+/// `pmstatus:acme:40.0000:Installing acme (amd64)`. Before the first such line, nothing is changed.
 fn progress(status: &str) -> Progress {
     let mut reports = status.lines().rev().filter_map(|line| {
         let percent = line.strip_prefix("pmstatus:")?.split(':').nth(1)?;

@@ -1,9 +1,9 @@
-//! What apt and dpkg say when they fail: apt exits with 100 for everything, so their words are what there is. Read
-//! only after the database has said that something is wrong.
+//! The errors of apt and dpkg. apt exits with 100 after every failure, so only the output tells the cause. It is read after the
+//! database has shown that something is wrong.
 
 use wharf_frames::{Cause, Failure};
 
-/// Words that apt or dpkg print, and what they mean. The first that is found counts.
+/// Words in the output, with their causes. The first match counts.
 #[rustfmt::skip]
 const WORDS: &[(&str, Cause)] = &[
     ("dpkg was interrupted", Cause::Interrupted),
@@ -29,10 +29,10 @@ const WORDS: &[(&str, Cause)] = &[
     ("Sub-process /usr/bin/dpkg", Cause::PackageManager),
 ];
 
-/// apt prints this again and again while it waits for a lock, and may get the lock later.
+/// apt repeats this line while it waits for a lock. It may get the lock later.
 const WAITS: &str = "Waiting for cache lock: ";
 
-/// The cause in the printed text, and the lines for a person. Progress lines are left out.
+/// The failure that the output tells, with its lines for a person.
 pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let (waits, lines): (Vec<&str>, Vec<&str>) =
         printed.lines().partition(|line| line.starts_with(WAITS));
@@ -43,7 +43,7 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let said = match cause {
         Cause::Dependency => dependencies(printed),
         Cause::Script => script(printed),
-        // apt names the holder only in this line.
+        // Only this line names the holder.
         Cause::Locked if !waits.is_empty() => waits.last().map(|line| holder(line)),
         _ => found.and_then(|(words, _)| line_with(printed, words)),
     };
@@ -58,7 +58,7 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     Failure::new(cause, format!("{what}: {said}{advice}"))
 }
 
-/// Whether dpkg was killed (out of memory, by hand) in what apt ran; damage from before is told in other words.
+/// Whether dpkg was killed below apt (out of memory, or by hand). Earlier damage has other words.
 pub(super) fn dpkg_died(printed: &str) -> bool {
     printed.contains("/usr/bin/dpkg exited unexpectedly")
         || printed.contains("/usr/bin/dpkg received")
@@ -93,7 +93,7 @@ fn line_with(printed: &str, words: &str) -> Option<String> {
     Some(line.trim_start_matches("E: ").trim().to_owned())
 }
 
-/// Which script failed, and its own last words: dpkg repeats none of them.
+/// The failed script, with its own last line: dpkg does not repeat it.
 fn script(printed: &str) -> Option<String> {
     let failed = line_with(printed, "script subprocess")?;
     let before = printed.split("script subprocess").next()?;
@@ -106,7 +106,7 @@ fn script(printed: &str) -> Option<String> {
     })
 }
 
-/// What dpkg prints before it runs a script.
+/// A line that dpkg prints before it runs a script.
 fn is_dpkgs(line: &str) -> bool {
     const DPKG: &[&str] = &[
         "(Reading database",

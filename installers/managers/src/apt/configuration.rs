@@ -1,5 +1,5 @@
-//! apt's configuration in our runs (apt.conf(5)): the administrator's, but it sees the status file alone. It knows nothing
-//! of packages, and nothing of consent: no file can give or take that.
+//! The configuration of apt in our runs (apt.conf(5)): the administrator's, without package lists. Consent is not in it: no
+//! file can give or take consent.
 
 use std::{
     fs, io,
@@ -8,12 +8,12 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-
-use super::programs;
 use wharf_root::{Root, durable};
 
-/// Writes it, and gives its path as apt sees it. apt is asked for the administrator's hooks only if a file that they
-/// may come from has changed since they were written down: the answer takes as long as several looks at dpkg's database.
+use super::programs;
+
+/// Writes the file, and returns its path for apt. apt is asked for the administrator's hooks only if one of their files has
+/// changed since then: the answer takes as long as several queries of dpkg's database.
 pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
     let folder = root.run().join("apt");
     durable::private_folder(&folder.join("lists/partial"))?;
@@ -38,7 +38,7 @@ fn first_line(made_from: &str, rest: &[u8]) -> String {
     format!("// {made_from} {}\n", hexadecimal(&Sha256::digest(rest)))
 }
 
-/// Whether the file was made from this, and every byte of it is as it was written.
+/// Whether the file was made from this source, and has not been changed since.
 fn is_whole(there: &[u8], made_from: &str) -> bool {
     let end = there.iter().position(|byte| *byte == b'\n');
     let halves = end.and_then(|end| there.split_at_checked(end + 1));
@@ -49,8 +49,8 @@ fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The planner's log, a compressed copy of all that apt knew, costs more than the plan. `#clear` works only in a file
-/// that is read after the administrator's, as the one of `-c` is.
+/// The log of the planner is a compressed copy of all package data, and takes longer than the plan. `#clear` works only in a
+/// file that apt reads after the administrator's, like the one of `-c`.
 fn ours(folder: &Path, lock_wait: Duration) -> String {
     let folder = folder.display();
     format!(
@@ -71,7 +71,7 @@ fn ours(folder: &Path, lock_wait: Duration) -> String {
     )
 }
 
-/// The digest of ours and of all files of the administrator's; none where these take in others from elsewhere.
+/// The digest of our part and of all files of the administrator; none if these include other files.
 fn made_from(root: &Root, ours: &str) -> io::Result<Option<String>> {
     let mut hash = Sha256::new_with_prefix(ours);
     for path in configured(root)? {
@@ -112,7 +112,7 @@ fn hooks(root: &Root) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The administrator's hooks, without the one that would ask debconf's questions before: nobody is there to answer.
+/// The administrator's hooks, without the one that asks debconf's questions in advance: nobody is there to answer.
 fn kept(dump: &str) -> String {
     let values = dump
         .lines()

@@ -1,10 +1,10 @@
-//! The question that apt asks under its locks, right before it has dpkg change the device: a hook of ours
-//! (apt.conf(5), DPkg::Pre-Install-Pkgs) tells this process what is about to be done, and apt goes on only with its
-//! consent. It knows nothing of what may be done.
+//! The consent to apt's plan. Under its locks, right before dpkg changes the device, apt runs a hook of ours (apt.conf(5),
+//! DPkg::Pre-Install-Pkgs). The hook sends the plan to this process, and apt continues only with its consent. This module
+//! does not judge the plan.
 //!
-//! The hook is on apt's command line, which apt reads after all its files, so no file can remove it. dpkg looks for
+//! The hook is on apt's command line. apt reads that after all its files, so no file can remove the hook. dpkg checks for
 //! consent as well: if apt does not ask, dpkg changes nothing. apt announces a purge as a removal, and its
-//! `dpkg --purge --pending` purges packages that it does not announce: dpkg purges nothing for apt.
+//! `dpkg --purge --pending` purges packages that it does not announce. So dpkg purges nothing for apt.
 
 use std::{
     fs::{self, OpenOptions},
@@ -18,13 +18,11 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure};
-
 use wharf_root::{Root, durable, limits};
 
-/// For apt's command line, after `-c` and so after the administrator's own hooks: nothing but dpkg comes after consent. The
-/// hook sends the announced lines and an empty one, and waits for a line. None comes where consent is refused or
-/// this process is dead: the hook fails, and apt changes nothing. Its end is descriptor 9 in apt, the last that a
-/// shell can name.
+/// Options for apt's command line. They come after `-c`, so this hook is the last one, and only dpkg follows. The hook sends
+/// the announced lines and an empty one, and waits for a line. No line comes if consent is refused or this process has ended:
+/// then the hook fails, and apt changes nothing. Descriptor 9 is the highest that a shell can name.
 const HOOK: [&str; 4] = [
     "DPkg::Pre-Install-Pkgs::=sed '1,/^$/d' >&9 && echo >&9 && read -r consent <&9",
     "DPkg::Tools::Options::sed::Version=3",
@@ -37,12 +35,12 @@ pub(super) struct Consent {
     socket: UnixStream,
     announced: Vec<u8>,
     answer: Option<Result<(), Failure>>,
-    /// A file that exists once consent is given; dpkg looks for it. Its name is unpredictable, and only root may create it.
+    /// dpkg works only if this file exists. Its name is unpredictable, and only root may create it.
     token: PathBuf,
 }
 
 impl Consent {
-    /// A conversation that has not begun, and the hook's end of it. The folder is root's alone.
+    /// A new conversation, and the socket of the hook. Only root may write into the folder.
     pub(super) fn new(folder: &Path) -> io::Result<(Self, OwnedFd)> {
         let (socket, hook) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
@@ -72,7 +70,7 @@ impl Consent {
             .collect()
     }
 
-    /// Whether apt has asked, or is not listened to any more.
+    /// Whether the decision is made.
     pub(super) fn is_settled(&self) -> bool {
         self.answer.is_some()
     }
@@ -82,7 +80,7 @@ impl Consent {
         matches!(self.answer, Some(Ok(())))
     }
 
-    /// Refuses it from now on, unless it was decided upon.
+    /// Refuses, unless the decision is made.
     pub(super) fn refuse(&mut self, why: Failure) {
         if self.answer.is_none() {
             self.settle(Err(why));
@@ -92,7 +90,7 @@ impl Consent {
     fn settle(&mut self, answer: Result<(), Failure>) {
         let answer = answer.and_then(|()| self.tell_dpkg());
         if answer.is_ok() {
-            let _ = self.socket.write_all(b"\n"); // who does not read it does not go on
+            let _ = self.socket.write_all(b"\n"); // without the line, the hook fails
         }
         let _ = self.socket.shutdown(Shutdown::Write);
         self.answer = Some(answer);
@@ -107,7 +105,7 @@ impl Consent {
         })
     }
 
-    /// Takes what was announced meanwhile. Once that is all, decides and answers.
+    /// Takes the next announced lines. Decides and answers once the plan is complete.
     pub(super) fn listen(&mut self, decide: impl Fn(&str) -> Result<(), Failure>) {
         let taken = self.take();
         let is_all = self.announced == b"\n" || self.announced.ends_with(b"\n\n");
@@ -123,12 +121,12 @@ impl Consent {
         self.settle(answer);
     }
 
-    /// The decision; none if apt never asked.
+    /// The decision; none if apt did not ask.
     pub(super) fn decided(mut self) -> Option<Result<(), Failure>> {
         self.answer.take()
     }
 
-    /// Keeps no more than a plan can be long, and takes the rest all the same, so that who sends it gets on.
+    /// Keeps a bounded part of the plan, and reads the rest, so that the hook is not blocked.
     fn take(&mut self) -> io::Result<()> {
         let mut part = [0; 4096];
         loop {

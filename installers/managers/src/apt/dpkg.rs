@@ -1,5 +1,5 @@
-//! dpkg: what the device has, repair of what was interrupted, and the configuration of a removed package. Never used to
-//! install or remove in peace: it would silently erase holds and auto marks.
+//! dpkg: answers questions, repairs interrupted work, and purges removed packages. apt does all other installations and
+//! removals, since dpkg would erase holds and auto marks.
 
 use std::{
     ffi::OsStr,
@@ -18,14 +18,14 @@ use nix::{
     libc,
 };
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion, Text};
-
-use super::{complaint, programs, relations};
-use crate::{Present, Times};
 use wharf_root::{
     Listener, Root,
     process::{self, Growth, Printed},
     session,
 };
+
+use super::{complaint, programs, relations};
+use crate::{Present, Times};
 
 /// dpkg of one root.
 pub(super) struct Dpkg {
@@ -34,11 +34,11 @@ pub(super) struct Dpkg {
     pub(super) known: Known,
 }
 
-/// What the database said last of a package, and which edition of it did.
+/// The last answer of the database about a package, with the edition of the database.
 #[derive(Default)]
 pub(super) struct Known(Mutex<Option<(Edition, PackageName, Option<Status>)>>);
 
-/// dpkg puts another file in the place of its database whenever that changes.
+/// An edition of the database. dpkg replaces the file with each change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edition {
     inode: u64,
@@ -81,12 +81,12 @@ impl Status {
         self.want == "hold"
     }
 
-    /// It was cut off in the middle: dpkg wants its archive again, and apt does nothing without.
+    /// It was interrupted. dpkg needs its archive again, and apt refuses all work until then.
     pub(super) fn needs_reinstallation(&self) -> bool {
         self.reinstall_required
     }
 
-    /// dpkg's words for what is wrong with it.
+    /// The damage, in dpkg's words.
     fn damage(&self) -> Option<Text> {
         let flag = if self.reinstall_required {
             ", reinstreq"
@@ -108,7 +108,7 @@ pub(super) fn is_absent(state: &str) -> bool {
 }
 
 impl Dpkg {
-    /// The architecture for which packages are installed.
+    /// The architecture of installed packages.
     pub(super) fn architecture(&self) -> Result<String, Failure> {
         let output = self.ask("dpkg", &["--print-architecture"])?;
         let architecture = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -125,7 +125,7 @@ impl Dpkg {
         }
     }
 
-    /// What the database says of exactly this package; the caller has checked the name's grammar.
+    /// The status of exactly this package. The caller has checked the grammar of the name.
     pub(super) fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
         let edition = self.edition();
         let mut known = self.known.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +140,7 @@ impl Dpkg {
         Ok(status)
     }
 
-    /// Which edition of the database there is; none while dpkg is at work.
+    /// The edition of the database; none while dpkg works.
     pub(super) fn edition(&self) -> Option<Edition> {
         let metadata = fs::metadata(database(&self.root)).ok()?;
         (!self.was_interrupted()).then(|| Edition {
@@ -161,7 +161,7 @@ impl Dpkg {
         Ok(lines.lines().find_map(|line| parse(line, name.as_str())))
     }
 
-    /// The package, whole or damaged. dpkg's database has a version for all that is not absent.
+    /// The package, whole or damaged. Every package that is not absent has a version.
     pub(super) fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
         let status = self.status(name)?;
         let there = status.filter(|status| !status.is_absent());
@@ -189,8 +189,8 @@ impl Dpkg {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Files of the package that differ from the database, but for configuration. `dpkg --verify` exits with 0
-    /// whatever it finds.
+    /// Files of the package that differ from the database, without its configuration. The exit code of `dpkg --verify` is
+    /// always 0.
     pub(super) fn damaged_files(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
         let output = self.ask("dpkg", &["--verify", name.as_str()])?;
         let lines = String::from_utf8_lossy(&output.stdout);
@@ -200,7 +200,7 @@ impl Dpkg {
         Ok(files.map(str::to_owned).collect())
     }
 
-    /// The unfinished work. `dpkg --audit` exits with 0 whatever it finds, and fails if it cannot read its database.
+    /// The unfinished work. The exit code of `dpkg --audit` is 0, unless it cannot read its database.
     pub(super) fn audit(&self) -> Result<Vec<String>, Failure> {
         let output = self.ask("dpkg", &["--audit"])?;
         if !output.status.success() {
@@ -216,7 +216,7 @@ impl Dpkg {
         Ok(found)
     }
 
-    /// dpkg writes what it does into numbered files first; after an interruption they are still there.
+    /// dpkg writes its work into numbered files first. They remain after an interruption.
     pub(super) fn was_interrupted(&self) -> bool {
         let updates = fs::read_dir(self.root.path("var/lib/dpkg/updates"));
         let mut entries = updates.into_iter().flatten().flatten();
@@ -226,7 +226,7 @@ impl Dpkg {
         })
     }
 
-    /// Configures what is unpacked.
+    /// Configures an unpacked package.
     pub(super) fn configure(
         &self,
         name: &PackageName,
@@ -236,12 +236,12 @@ impl Dpkg {
         self.change(&arguments, printed)
     }
 
-    /// Installs a file over whatever there is.
+    /// Installs a file over a package in any state.
     pub(super) fn install(&self, file: &Path, printed: Listener<'_>) -> Result<String, Failure> {
         self.change(&[OsStr::new("--install"), file.as_os_str()], printed)
     }
 
-    /// Removes a package from whatever state.
+    /// Removes a package in any state.
     pub(super) fn remove(
         &self,
         name: &PackageName,
@@ -255,7 +255,7 @@ impl Dpkg {
         self.change(&arguments, printed)
     }
 
-    /// Purges a removed package: deletes its configuration. It begins once nobody else can change the package.
+    /// Purges a removed package. Calls `begin` when no other program can change the package.
     pub(super) fn purge(
         &self,
         name: &PackageName,
@@ -283,7 +283,7 @@ impl Dpkg {
         Ok(words.next().unwrap_or_default().to_owned())
     }
 
-    /// Gives what dpkg printed.
+    /// Returns the output of dpkg.
     fn change(&self, arguments: &[&OsStr], listener: Listener<'_>) -> Result<String, Failure> {
         let mut command = programs::program(&self.root, "dpkg");
         command
@@ -293,7 +293,7 @@ impl Dpkg {
             .map(|(_, printed)| printed)
     }
 
-    /// Runs a command that changes packages, under the lock of front ends. Gives its exit code and its output.
+    /// Runs a command that changes packages, under the lock of front ends. Returns its exit code and its output.
     pub(super) fn run(
         &self,
         command: Command,
@@ -327,7 +327,7 @@ impl Dpkg {
                 |pid| session::end_scripts(pid, &programs::role),
             )?;
             session::wait_for_the_rest(self.times.limit, &programs::role)?;
-            // It has run: what it printed is told if it can be read.
+            // It has run, so unreadable output is not a failure.
             Ok((code, printed.tail().unwrap_or_default()))
         };
         let (code, printed) = run().map_err(|error| not_started(program, &error))?;
@@ -335,8 +335,8 @@ impl Dpkg {
         Ok((code, printed))
     }
 
-    /// As apt does it: the lock is held by this process while dpkg runs below it. POSIX locks have no wait with a
-    /// limit, so like apt this looks again in steps.
+    /// Holds the lock while dpkg runs below this process, as apt does. POSIX locks have no wait with a timeout, so this polls,
+    /// like apt.
     fn lock_frontend(&self) -> Result<File, Failure> {
         let path = self.root.path("var/lib/dpkg/lock-frontend");
         let deadline = Instant::now() + self.times.lock_wait;

@@ -13,13 +13,13 @@ use std::{
 
 use tar::Archive;
 use wharf_frames::{Cause, Failure, PackageName};
+use wharf_root::{Root, limits, merged};
 
 use super::{
     dpkg::{is_absent, not_started},
     programs,
 };
 use crate::{Content, Owners, PackedFile};
-use wharf_root::{Root, limits, merged};
 
 /// The packages that own these paths below the root. dpkg reads its whole database for that. Asks for paths in `usr/lib`
 /// in `/lib` as well, where a package may still have them. A removed package owns nothing: its configuration is a leftover.
@@ -40,7 +40,7 @@ pub(super) fn owners(root: &Root, paths: &BTreeSet<String>) -> Result<Owners, Fa
 
 const STATES: &str = "-f=${binary:Package}\\t${db:Status-Status}\\n";
 
-/// Lines of dpkg-query for these arguments.
+/// The output of dpkg-query for these arguments.
 fn ask_dpkg(
     root: &Root,
     options: &[&str],
@@ -50,7 +50,7 @@ fn ask_dpkg(
     let arguments: Vec<String> = options.chain(arguments).collect();
     let output = programs::ask(root, "dpkg-query", &arguments)
         .map_err(|error| not_started("dpkg-query", &error))?;
-    // 1: it knows nothing of one of them.
+    // 1: one of them is unknown.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let detail = format!(
             "`dpkg-query {}` failed: {}",
@@ -62,7 +62,7 @@ fn ask_dpkg(
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The owners without packages of which at most the configuration is there, and without architectures.
+/// The owners without removed packages, and without architectures.
 fn present(owners: Owners, states: &str) -> Owners {
     let states = states.lines().filter_map(|line| line.split_once('\t'));
     let absent: BTreeSet<&str> = states
@@ -81,7 +81,7 @@ fn present(owners: Owners, states: &str) -> Owners {
         .collect()
 }
 
-/// Escapes the characters that dpkg takes for a pattern.
+/// Escapes the characters of a pattern.
 fn without_patterns(path: &str) -> String {
     let mut plain = String::new();
     for character in path.chars() {

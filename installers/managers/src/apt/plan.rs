@@ -1,6 +1,6 @@
-//! What apt would do, in its own words, and whether that is exactly what was asked. Starts nothing.
+//! Reads the plan of apt, and checks that it changes exactly one package. Starts nothing.
 //!
-//! It tells so twice: to whoever asks before (`apt-get -s`), and under its locks to a hook, right before it has dpkg do it.
+//! apt tells its plan twice: `apt-get -s` prints it, and a hook gets it under apt's locks, right before dpkg works.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use wharf_frames::{Cause, Failure, PackageName};
 
 use crate::PackageFile;
 
-/// What is done to one package.
+/// A step of a plan, for one package.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
     Unpack {
@@ -22,13 +22,13 @@ pub(super) enum Step<'a> {
     Remove {
         name: &'a str,
     },
-    /// Its configuration goes as well. Only `apt-get -s` tells it from a removal.
+    /// A removal with the configuration. Only `apt-get -s` tells it from a removal.
     Purge {
         name: &'a str,
     },
 }
 
-/// As `apt-get -s` says it.
+/// In the words of `apt-get -s`.
 impl fmt::Display for Step<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -44,7 +44,7 @@ impl fmt::Display for Step<'_> {
     }
 }
 
-/// What `apt-get -s` prints, among other lines.
+/// The steps that `apt-get -s` prints, among other lines.
 pub(super) fn simulated(lines: &str) -> Vec<Step<'_>> {
     lines.lines().filter_map(simulated_step).collect()
 }
@@ -69,7 +69,7 @@ fn simulated_step(line: &str) -> Option<Step<'_>> {
     }
 }
 
-/// What a hook is told, every line of which has to be understood.
+/// The steps that the hook gets. Every line must be understood.
 pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
     let step = |line| announced_step(line).ok_or(line);
     let steps: Result<Vec<_>, _> = lines.lines().map(step).collect();
@@ -80,7 +80,7 @@ pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
 }
 
 /// apt.conf(5), version 3: `acme 1.0 all none < 1.1 all none /a.deb`, and instead of a file `**CONFIGURE**`, `**REMOVE**`.
-/// apt writes `**REMOVE**` for a purge too: `Consent` has dpkg refuse that one.
+/// apt writes `**REMOVE**` for a purge too: with `Consent`, dpkg refuses a purge.
 fn announced_step(line: &str) -> Option<Step<'_>> {
     let fields: Vec<&str> = line.splitn(9, ' ').collect();
     let [name, _, _, _, _, version, architecture, _, action] = fields.as_slice() else {
@@ -98,7 +98,7 @@ fn announced_step(line: &str) -> Option<Step<'_>> {
     })
 }
 
-/// Whether this unpacks and configures the package that was sealed, and does nothing else.
+/// Accepts a plan that unpacks and configures the sealed package, and nothing else.
 pub(super) fn only_installs(file: &PackageFile, steps: &[Step<'_>]) -> Result<(), Failure> {
     let package = &file.package;
     match steps {
@@ -110,7 +110,7 @@ pub(super) fn only_installs(file: &PackageFile, steps: &[Step<'_>]) -> Result<()
     }
 }
 
-/// Whether this removes the package and does nothing else.
+/// Accepts a plan that removes the package, and nothing else.
 pub(super) fn only_removes(name: &PackageName, steps: &[Step<'_>]) -> Result<(), Failure> {
     match steps {
         [Step::Remove { name: removed }] if is(removed, name) => Ok(()),
@@ -118,7 +118,7 @@ pub(super) fn only_removes(name: &PackageName, steps: &[Step<'_>]) -> Result<(),
     }
 }
 
-/// The package manager's own plan has to name what was sealed.
+/// The plan must name the version and the architecture of the sealed package.
 fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
     let package = &file.package;
     match step {

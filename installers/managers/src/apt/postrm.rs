@@ -1,13 +1,13 @@
-//! The last script of a package, run again after a power cut: it may have taken the files that the script wrote.
+//! Runs the last script of a package again after a power cut: files that the script wrote may be lost.
 //!
-//! dpkg keeps the postrm of a removed package, and deletes it with a purge. Before a purge it is therefore copied.
+//! dpkg keeps the postrm of a removed package, and deletes it with a purge. So it is copied before a purge.
 
 use std::path::{Path, PathBuf};
 
 use wharf_frames::{Cause, Failure, PackageName};
+use wharf_root::{Change, Listener, Root, durable};
 
 use super::{dpkg::Dpkg, programs};
-use wharf_root::{Change, Listener, Root, durable};
 
 /// The postrm of one package.
 pub(super) struct Postrm<'a> {
@@ -17,7 +17,7 @@ pub(super) struct Postrm<'a> {
 }
 
 impl Postrm<'_> {
-    /// Runs it as dpkg does after a removal (deb-postrm(5)).
+    /// Runs the script as dpkg does after a removal (deb-postrm(5)).
     pub(super) fn run_again(&self, listener: Listener<'_>) -> Result<Change, Failure> {
         match self.of_dpkg() {
             Some(script) => self.run(&script, "remove", listener),
@@ -25,7 +25,7 @@ impl Postrm<'_> {
         }
     }
 
-    /// Runs the copy as dpkg runs the original at the end of a purge. A package without a postrm has no copy.
+    /// Runs the copy as dpkg runs the script at the end of a purge. A package without a postrm has no copy.
     pub(super) fn run_kept(&self, listener: Listener<'_>) -> Result<Change, Failure> {
         let script = copy_of(&self.dpkg.root, self.name);
         match script.is_file() {
@@ -34,8 +34,8 @@ impl Postrm<'_> {
         }
     }
 
-    /// Copies it, durably, if dpkg has it. If not, the copy of an earlier attempt stays: dpkg deletes the script before it
-    /// records the purge.
+    /// Copies the script durably, if dpkg has it. If not, the copy of an earlier attempt stays: dpkg deletes the script
+    /// before it records the purge.
     pub(super) fn keep(&self) -> Result<(), Failure> {
         let root = &self.dpkg.root;
         let Some(script) = self.of_dpkg() else {
@@ -83,7 +83,7 @@ impl Postrm<'_> {
     }
 }
 
-/// A package that is there needs no copy from an earlier purge.
+/// Deletes the copy from an earlier purge: the package is installed.
 pub(super) fn forget(root: &Root, name: &PackageName) -> Result<(), Failure> {
     let copy = copy_of(root, name);
     durable::remove(&copy).map_err(|error| {
@@ -103,7 +103,7 @@ pub(super) fn tidy(root: &Root, is_at_work: &dyn Fn(&PackageName) -> bool) {
         let name = file.to_str().and_then(|file| file.strip_suffix(".postrm"));
         let name = name.and_then(|name| PackageName::new(name).ok());
         if !name.is_some_and(|name| is_at_work(&name)) {
-            let _ = std::fs::remove_file(entry.path()); // by the next job
+            let _ = std::fs::remove_file(entry.path()); // or by the next job
         }
     }
 }
@@ -112,12 +112,12 @@ fn postrms(root: &Root) -> PathBuf {
     root.state().join("postrms")
 }
 
-/// debconf takes the name of the package from that of the script.
+/// debconf reads the name of the package from the name of the script.
 fn copy_of(root: &Root, name: &PackageName) -> PathBuf {
     postrms(root).join(format!("{name}.postrm"))
 }
 
-/// dpkg fails a removal as well whose postrm fails.
+/// A removal fails in dpkg, too, if the postrm fails.
 fn failed(name: &PackageName, code: Option<i32>, printed: &str) -> Failure {
     let end = match code {
         // A shell ends with 128 + N if signal N ended its command first.

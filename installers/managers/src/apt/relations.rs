@@ -28,7 +28,7 @@ pub(super) struct Declared<'a> {
     provides: Vec<Relation<'a>>,
 }
 
-/// `a (>= 1) | b`: one of them is enough.
+/// `a (>= 1) | b`: alternatives.
 type Alternatives<'a> = Vec<Relation<'a>>;
 
 /// `name`, `name (>= version)`; the architecture in `name:any` is dropped.
@@ -296,7 +296,7 @@ fn broken<'a>(
     broken
 }
 
-/// As many whole reasons as fit; always the first.
+/// The first reasons that fit, at least one.
 fn joined(reasons: impl Iterator<Item = String>) -> Option<String> {
     let mut reasons = reasons.peekable();
     let mut text = reasons.next()?;

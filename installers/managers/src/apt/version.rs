@@ -1,4 +1,4 @@
-//! Names and versions by Debian's rules (deb-version(7), Policy 5.6.1): a grammar and an order, no file and no process.
+//! The grammar of names, and the order of versions (deb-version(7), Policy 5.6.1).
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ pub fn is_name(name: &str) -> bool {
             .all(|byte| alphanumeric(byte) || b"+-.".contains(byte))
 }
 
-/// The order of two versions, as `dpkg --compare-versions` has it.
+/// Compares two versions as `dpkg --compare-versions` does.
 pub fn compare(left: &str, right: &str) -> Ordering {
     let (left_epoch, left_upstream, left_revision) = split(left);
     let (right_epoch, right_upstream, right_revision) = split(right);
@@ -29,7 +29,7 @@ fn split(version: &str) -> (&str, &str, &str) {
     (epoch, upstream, revision)
 }
 
-/// Stretches of other characters and of digits, in turn.
+/// Compares stretches of other characters and of digits in turn.
 fn compare_part(mut left: &str, mut right: &str) -> Ordering {
     while !(left.is_empty() && right.is_empty()) {
         let (left_text, left_rest) = split_where(left, |byte| byte.is_ascii_digit());
@@ -65,7 +65,7 @@ fn weight(byte: u8) -> i32 {
     }
 }
 
-/// Of any length, without ever becoming a number.
+/// Compares numbers of any length as text.
 fn compare_numbers(left: &str, right: &str) -> Ordering {
     let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
     left.len().cmp(&right.len()).then_with(|| left.cmp(right))

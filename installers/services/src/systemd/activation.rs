@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, thread, time::Instant};
 
+use wharf_fault as fault;
 use wharf_frames::{Cause, Failure, OperationId, PackageName, Text};
+use wharf_root::{Change, limits};
 
 use super::{
     Systemd,
@@ -14,8 +16,6 @@ use super::{
     units::{Shipped, UnitName},
 };
 use crate::Standing;
-use wharf_fault as fault;
-use wharf_root::{Change, limits};
 
 /// The units that are not active after a successful start.
 struct Started {
@@ -26,8 +26,8 @@ struct Started {
 }
 
 impl Systemd {
-    /// Whether the software runs, and will after the next boot. At boot, and right after somebody started it, what is
-    /// about to start counts as started. The same goes for units that systemd skipped.
+    /// Whether the software runs, and will after the next boot. A unit that is about to start counts as started, and so does a
+    /// unit that systemd skipped.
     pub(super) fn activity(&self, package: &PackageName) -> Result<Standing, Failure> {
         let Some(record) = Record::read(&self.root, package)? else {
             return Ok(Standing::default());
@@ -63,8 +63,8 @@ impl Systemd {
         Ok(self.activity(package)?.active)
     }
 
-    /// Enables and starts the units that the package's installation would have, and checks that they stay up. If one
-    /// does not, [`Self::settle_units`] has to follow.
+    /// Enables and starts the units that the installation of the package enabled, and checks that they stay up. After a failure,
+    /// the caller calls [`Self::settle_units`].
     pub(super) fn activate_units(
         &self,
         package: &PackageName,
@@ -188,7 +188,7 @@ impl Systemd {
         self.manager.start(&down, limits::UNIT_START).map(drop)
     }
 
-    /// Of a package whose installation enables nothing: all that can be enabled, and what others start.
+    /// The units of a package whose installation enables none: all that can be enabled, and those that other units start.
     fn startable(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
         let known = Self::with_state(gate, shipped);
         let startable = self.manager.those(&known, |state| {
@@ -213,7 +213,7 @@ impl Systemd {
         self.stay_up(wanted, &before, all_done, deadline)
     }
 
-    /// Nothing of the package is kept from starting any more.
+    /// Removes all holds of the package.
     pub(super) fn release(&self, package: &PackageName) -> Result<(), Failure> {
         if !hold::is_held(&self.root, package) {
             return Ok(());
@@ -222,12 +222,12 @@ impl Systemd {
         self.manager.reload()
     }
 
-    /// Those that start, or are about to.
+    /// The units that start, or are about to.
     fn coming(&self, wanted: &Ours) -> Result<Ours, Failure> {
         self.manager.those(wanted, UnitState::is_coming)
     }
 
-    /// How they stand once nothing of them starts any more: a timer may have started a oneshot anew.
+    /// Their states once none of them is starting. A timer may have started a oneshot again.
     fn started(&self, wanted: &Ours, deadline: Instant) -> Result<Vec<UnitState>, Failure> {
         let coming = self.coming(wanted)?;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -237,7 +237,7 @@ impl Systemd {
         self.manager.states(wanted.units())
     }
 
-    /// systemd calls a simple service started before its program has done anything.
+    /// systemd takes a simple service for started before its program has done anything.
     fn stay_up(
         &self,
         wanted: &Ours,
@@ -277,7 +277,7 @@ impl Systemd {
         let down = pairs.filter(|(unit, state)| !state.is_up() && !is_skipped(unit));
         let (forgotten, down): (Vec<_>, Vec<_>) =
             down.partition(|(_, state)| state.is_forgotten_oneshot());
-        // One of the forgotten units may have run well: another one tells more of why.
+        // A forgotten unit may have run well, so another one explains more.
         let failed = down.first().or(forgotten.first().filter(|_| !all_done));
         if let Some((unit, state)) = failed {
             return Err(self.not_up(unit, state));
@@ -304,7 +304,7 @@ impl Systemd {
         Failure::new(Cause::Unit, detail)
     }
 
-    /// Stops and disables all units; those for which that is not enough are held.
+    /// Stops and disables all units, and holds those for which that is not enough.
     pub(super) fn deactivate_units(
         &self,
         package: &PackageName,

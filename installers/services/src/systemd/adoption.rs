@@ -1,10 +1,12 @@
-//! The first Install of a package that the device had before wharfd managed it. Its software is not new, so it is not
-//! held back: maintainer scripts restart it, as they do under the package manager alone. Stopped units stay stopped.
+//! The first Install of a package that the device had before wharfd. Its running software is not held: maintainer scripts
+//! restart it, as without wharfd. Stopped units stay stopped.
 
 use std::collections::BTreeSet;
 
+use wharf_fault as fault;
 use wharf_frames::{Failure, OperationId, PackageName, Text};
 use wharf_journal::message;
+use wharf_root::limits;
 
 use super::{
     Systemd,
@@ -16,12 +18,10 @@ use super::{
     record::{Interruption, Record, Work},
     units::{Shipped, UnitName},
 };
-use wharf_fault as fault;
-use wharf_root::limits;
 
 impl Systemd {
-    /// Before the package manager's work: records the running units, and keeps the stopped ones down. If the package is
-    /// not whole, the record of an earlier, unsettled adoption is used instead.
+    /// Before the package manager works: records the running units, and holds the stopped ones. If the package is not whole,
+    /// the record of an earlier, unsettled adoption is used instead.
     pub(super) fn adopt(
         &self,
         package: &PackageName,
@@ -91,7 +91,7 @@ impl Systemd {
         })
     }
 
-    /// After the package manager's work, also if it failed: starts the units that ran, and stops those that were down.
+    /// After the package manager has worked or failed: starts the units that ran, and stops those that were down.
     pub(super) fn settle_adoption(
         &self,
         package: &PackageName,
@@ -123,8 +123,8 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// Somebody made the package whole by hand after a failed adoption. Stopped units stay down, and can be started
-    /// again. The record of the failed adoption is dropped; the next Install is still an adoption.
+    /// Ends a failed adoption of a package that somebody made whole by hand. Stopped units stay down, and can be started again.
+    /// The next Install is still an adoption.
     pub(super) fn let_go(
         &self,
         package: &PackageName,
@@ -153,7 +153,7 @@ impl Systemd {
         self.manager.disable(&newly)
     }
 
-    /// The software is every unit that starts at boot. A package without such units counts as active, unless somebody
+    /// The software is all units that start at boot. A package without such units counts as active, unless somebody
     /// disabled its units.
     fn record_software(
         &self,

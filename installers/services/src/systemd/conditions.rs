@@ -76,7 +76,7 @@ impl Manager {
             .collect()
     }
 
-    /// The units that systemd skipped, now that no hold is left.
+    /// The units that systemd skipped, after all holds are released.
     pub(super) fn held_back(&self, units: &Ours) -> Result<Vec<HeldBack>, Failure> {
         let states = self.states(units.units())?;
         let skipped = units.units().iter().zip(states);

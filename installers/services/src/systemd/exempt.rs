@@ -1,8 +1,9 @@
-//! Units that are never held back, started or stopped, since the device needs them or policy says so: what is told of
-//! them, and what Activate and Deactivate mean for a package of nothing else. Here systemd is only asked.
+//! Exempt units: they are never held, started or stopped, since the device needs them or policy protects them. For a package
+//! of exempt units alone, Activate and Deactivate change nothing: they check the units.
 
 use wharf_frames::{Cause, Failure, OperationId, PackageName, Text};
 use wharf_journal::message;
+use wharf_root::Change;
 
 use super::{
     Systemd,
@@ -11,10 +12,9 @@ use super::{
     tidy::by_reason,
     units::{Shipped, UnitName},
 };
-use wharf_root::Change;
 
 impl Systemd {
-    /// Says what of a package that is about to be installed is not held back.
+    /// Logs which units of a new package are not held.
     pub(super) fn tell_exempt(package: &PackageName, operation: OperationId, new: &Shipped) {
         for (why, exempt) in by_reason(&new.exempt) {
             tracing::info!(
@@ -27,7 +27,7 @@ impl Systemd {
         }
     }
 
-    /// The package is active if it runs by itself.
+    /// Succeeds if the units run without wharfd.
     pub(super) fn activate_exempt(
         &self,
         package: &PackageName,
@@ -53,7 +53,7 @@ impl Systemd {
         Ok(Change::Changed)
     }
 
-    /// The package is inactive if somebody else has stopped it. A unit that systemd skipped is not stopped.
+    /// Succeeds if somebody else has stopped the units. A unit that systemd skipped is not stopped.
     pub(super) fn deactivate_exempt(
         &self,
         package: &PackageName,
@@ -73,7 +73,7 @@ impl Systemd {
         })
     }
 
-    /// After an Install that left the units alone: another version may have other units.
+    /// After an Install that did not touch the units: another version may have other units.
     pub(super) fn look_again(
         &self,
         package: &PackageName,
@@ -95,7 +95,7 @@ impl Systemd {
     pub(super) fn exempt_that_count(&self, shipped: &Shipped) -> Result<Vec<UnitName>, Failure> {
         let counts = |state: &UnitState| {
             let is_skipped = state.is_skipped() && state.may_start_at_boot();
-            // A unit that only a request starts comes and goes.
+            // A unit that only a request starts tells nothing.
             (state.is_up_or_coming() || is_skipped) && !state.pulled_by.is_empty()
         };
         let plain = shipped.exempt.keys().filter(|unit| !unit.is_template());

@@ -1,6 +1,6 @@
 //! Decides which units are a package's own. No other unit is held, enabled, disabled, started or stopped, except triggers
-//! that start nothing else. Every order to systemd takes [`Ours`], and only a [`Gate`] makes one. It looks at every name
-//! that a unit has at that time.
+//! that start nothing else. Every order to systemd takes [`Ours`], and only a [`Gate`] makes one. It checks every name of a
+//! unit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +27,9 @@ pub(super) struct Ours(Vec<UnitName>);
 pub(super) struct Gate {
     names: Names,
     ours: BTreeSet<UnitName>,
-    /// Instances that systemd has loaded and no file names.
+    /// Instances that systemd has loaded, and that no file names.
     passing: BTreeSet<UnitName>,
-    /// The units of others that start nothing but its own.
+    /// The units of others that start only its own.
     triggers: Triggers,
     /// The units that are not its own, and why.
     pub(super) exempt: BTreeMap<UnitName, Exemption>,
@@ -39,7 +39,7 @@ pub(super) struct Gate {
 struct Claimant<'a> {
     package: &'a PackageName,
     protected: &'a Protected,
-    /// The names of which it has a file.
+    /// The names for which it has a file.
     names: BTreeSet<String>,
     owners: &'a Owners,
 }
@@ -47,14 +47,14 @@ struct Claimant<'a> {
 /// Facts from files, links, systemd and the package manager about some units, and about those that are enabled with them.
 struct Facts {
     names: Names,
-    /// Instances that systemd has loaded and no file names.
+    /// Instances that systemd has loaded, and that no file names.
     passing: BTreeSet<UnitName>,
-    /// Files of units that are there, and the packages that own them.
+    /// Files of units, and the packages that own them.
     owners: Owners,
 }
 
 impl Ours {
-    /// Past the gate, in a test of something else.
+    /// For a test of another module.
     #[cfg(test)]
     pub(super) fn for_a_test(units: &BTreeSet<UnitName>) -> Self {
         Self(units.iter().cloned().collect())

@@ -1,5 +1,5 @@
-//! Files that keep units from starting: a drop-in for each unit, whose condition fails while the flag of its package is
-//! there. They lie in /etc and /var, so that a power cut in the middle of an install leaves them. Knows no package.
+//! Files that keep units from starting. Each unit has a drop-in with a condition, which fails while the flag of the package
+//! exists. The files are in /etc and /var, so they survive a power cut in the middle of an installation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +9,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::{Cause, Failure, PackageName};
-
-use super::{gate::Ours, units::UnitName};
 use wharf_fault as fault;
+use wharf_frames::{Cause, Failure, PackageName};
 use wharf_root::{Root, durable};
 
-/// First of all drop-ins, so that no other one's empty `ConditionPathExists=` comes before it by name alone.
+use super::{gate::Ours, units::UnitName};
+
+/// The first of all drop-ins by name: no empty `ConditionPathExists=` of another one comes before it.
 const NAME: &str = "00-wharfd-held.conf";
 
-/// Puts the drop-ins and the flag of a package in place. The caller has systemd read them. Drop-ins without their
-/// flag hold nothing: whatever a crash leaves of this is whole or inert.
+/// Writes the drop-ins and the flag of a package. The caller reloads systemd. Drop-ins without the flag hold nothing, so a
+/// crash leaves the hold either whole or without effect.
 pub(super) fn put(root: &Root, package: &PackageName, units: &Ours) -> Result<(), Failure> {
     let put = || -> io::Result<()> {
         for unit in units.units() {
@@ -34,8 +34,8 @@ pub(super) fn put(root: &Root, package: &PackageName, units: &Ours) -> Result<()
     put().map_err(|error| failed("hold back", package, &error))
 }
 
-/// Takes away every drop-in of the package but those of `kept`, and the flag where nothing is kept. The caller has
-/// systemd read what is left.
+/// Removes the drop-ins of the package, except those of `kept`. Removes the flag if nothing is kept. The caller reloads
+/// systemd.
 pub(super) fn release(
     root: &Root,
     package: &PackageName,
@@ -57,7 +57,7 @@ pub(super) fn release(
     release().map_err(|error| failed("release", package, &error))
 }
 
-/// Whether the package is held back, wholly or in part.
+/// Whether units of the package are held.
 pub(super) fn is_held(root: &Root, package: &PackageName) -> bool {
     flag(root, package).exists()
 }
@@ -71,7 +71,7 @@ pub(super) fn held_packages(root: &Root) -> Vec<PackageName> {
         .collect()
 }
 
-/// Takes these drop-ins of the package away, and the flag where no other one is left.
+/// Removes these drop-ins of the package. Removes the flag if no other one is left.
 pub(super) fn release_some(
     root: &Root,
     package: &PackageName,
@@ -83,7 +83,7 @@ pub(super) fn release_some(
     release(root, package, &kept)
 }
 
-/// The units that have a drop-in of ours, by the package that it holds back.
+/// The units with a drop-in of ours, by the package that holds them.
 pub(super) fn units_held(root: &Root) -> io::Result<BTreeMap<PackageName, BTreeSet<UnitName>>> {
     let mut held: BTreeMap<PackageName, BTreeSet<UnitName>> = BTreeMap::new();
     let entries = match fs::read_dir(folder(root)) {
@@ -122,7 +122,7 @@ fn write_drop_in(root: &Root, package: &PackageName, unit: &UnitName) -> io::Res
     }
     fs::create_dir_all(folder)?;
     durable::write(&path, text.as_bytes())?;
-    // Everybody may read what systemd reads (`systemctl cat`).
+    // Every user may read the configuration of systemd (`systemctl cat`).
     fs::set_permissions(&path, Permissions::from_mode(0o644))?;
     durable::sync_folder_of(folder)
 }
@@ -131,7 +131,7 @@ fn remove_drop_in(root: &Root, unit: &UnitName) -> io::Result<()> {
     let path = drop_in(root, unit);
     durable::remove(&path)?;
     match path.parent().map_or(Ok(()), fs::remove_dir) {
-        // Others have drop-ins for it as well, or it is gone.
+        // Others have drop-ins for it, or the folder is gone.
         Err(error)
             if !matches!(
                 error.kind(),

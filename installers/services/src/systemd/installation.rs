@@ -1,10 +1,12 @@
-//! Around the package manager's work: units are held before it, and afterwards left INACTIVE, or as they were where the
-//! work failed. Every step may be the last one before a power cut, and is done again after it.
+//! Holds units before the package manager works, and settles them afterwards: they are INACTIVE, or as before if the work
+//! failed. A power cut may follow any step; the step is then repeated.
 
 use std::{collections::BTreeSet, iter};
 
+use wharf_fault as fault;
 use wharf_frames::{Failure, OperationId, PackageName, PackageVersion, Text};
 use wharf_journal::message;
+use wharf_root::limits;
 
 use super::{
     Systemd,
@@ -14,8 +16,6 @@ use super::{
     record::{Interruption, Record, Work},
     units::{Shipped, UnitName},
 };
-use wharf_fault as fault;
-use wharf_root::limits;
 
 /// A package that the device has whole.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ pub(super) fn both<'a>(before: Option<&'a Present>, new: &'a Shipped) -> Vec<&'a
 }
 
 impl Systemd {
-    /// Keeps all units of both versions of a package from starting, then stops those that run. Not where the install
-    /// `adopts` a package of the device.
+    /// Keeps all units of both versions of a package from starting, then stops the running ones. An Install that `adopts` a
+    /// package of the device leaves running units alone.
     pub(super) fn hold_versions(
         &self,
         package: &PackageName,
@@ -88,8 +88,8 @@ impl Systemd {
         Ok(record.is_some_and(|record| record.is_of(operation)))
     }
 
-    /// Whether processes that its scripts forked belong to this install. They do not after a failed upgrade, since the
-    /// old version's script may have started them again, or if the device had the package before.
+    /// Whether processes that maintainer scripts forked belong to this install. They do not if the device had the package
+    /// before, nor after a failed upgrade: a script of the old version may have started them again.
     pub(super) fn has_forked(
         &self,
         package: &PackageName,
@@ -102,7 +102,7 @@ impl Systemd {
         Ok(job.is_some_and(|job| done || job.version.is_none()))
     }
 
-    /// What runs and what is enabled, recorded before any of it is touched.
+    /// Records the running and the enabled units, before any is touched.
     fn interrupt(
         &self,
         package: &PackageName,
@@ -137,9 +137,9 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// After the package manager's work. If it is `done`, the package is left INACTIVE. If the old version is still
-    /// whole, its units run again. A half-installed package stays held. Adopted software is as it was, and so are all
-    /// units after a failed activation.
+    /// Settles the units after the package manager has worked. If the work is `done`, the package is INACTIVE. If the old
+    /// version is still whole, its units run again. A half-installed package stays held. Adopted software is as before, and so
+    /// are all units after a failed activation.
     pub(super) fn settle_units(
         &self,
         package: &PackageName,
@@ -195,7 +195,7 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// What the installation started that is no unit: nothing could activate it.
+    /// Ends daemons that the installation started: Activate could not start them again.
     pub(super) fn end_daemons(&self, package: &PackageName) {
         match left_behind::end(&|process| self.facts.is_package_manager(process)) {
             Ok(None) => {}
@@ -211,8 +211,8 @@ impl Systemd {
         }
     }
 
-    /// Disables and stops everything, once what the installation enabled is recorded: that is the software which
-    /// Activate starts. Gives what has to stay held.
+    /// Records the units that the installation enabled, which Activate starts. Then disables and stops all units. Returns those
+    /// that must stay held.
     fn quiet(
         &self,
         package: &PackageName,
@@ -232,7 +232,7 @@ impl Systemd {
         let tied = self.tied(&gate, shipped)?;
         let by_others = tied.only(|unit| !shipped.bus.contains(unit));
         record.wanted = merged([&record.wanted, by_others.units()]);
-        // A unit may have become the package's own since it was held.
+        // A unit may have become the package's own since the hold.
         let units: Vec<UnitName> = shipped.units.iter().cloned().collect();
         let running = gate.instances(&merged([&record.units, &units]));
         self.stop_all(&gate, &running)?;
@@ -243,7 +243,7 @@ impl Systemd {
     pub(super) fn stop_all(&self, gate: &Gate, units: &Ours) -> Result<(), Failure> {
         let all = gate.with_triggers(units);
         self.manager.stop(&all, limits::UNIT_STOP)?;
-        // The end of one may have started another (systemd.unit(5), `OnFailure=`, `OnSuccess=`).
+        // The end of a unit may have started another (systemd.unit(5), `OnFailure=`, `OnSuccess=`).
         self.manager.stop_running(&all, limits::UNIT_STOP)?;
         self.manager.forget_failures(&gate.triggers_of(units))
     }
@@ -269,7 +269,7 @@ impl Systemd {
         kept.write(&self.root, package)
     }
 
-    /// A purged package leaves no record: its next installation alone says which units to start.
+    /// Deletes the record of a purged package: its next installation alone tells which units to start.
     pub(super) fn delete_record(&self, package: &PackageName) -> Result<(), Failure> {
         Record::delete(&self.root, package)
     }

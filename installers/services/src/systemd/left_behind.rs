@@ -1,5 +1,5 @@
-//! Daemons that maintainer scripts forked: they are no unit, so nothing else could hold them back. However they detach,
-//! they stay in the control group of the job's unit. Knows no package.
+//! Daemons that maintainer scripts forked. They are no units, so no hold keeps them down. A daemon that detaches stays in the
+//! control group of the job's unit.
 
 use std::{
     fs, io,
@@ -14,7 +14,6 @@ use nix::{
     unistd::Pid,
 };
 use wharf_frames::Text;
-
 use wharf_root::{
     limits,
     process::{pidfd, wait_for_event},
@@ -44,7 +43,7 @@ pub(super) fn end(is_package_manager: &dyn Fn(&Process) -> bool) -> io::Result<O
     Ok((!names.is_empty()).then(|| Text::from(names.join(", "))))
 }
 
-/// The control group of this process (cgroups(7)), where it is the job's own.
+/// The control group of this process (cgroups(7)), if it is the group of a job.
 fn group_of_the_job() -> io::Result<Option<PathBuf>> {
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     Ok(unified(&groups).filter(|group| group.join("cgroup.procs").exists()))
@@ -70,7 +69,7 @@ fn left_in(group: &Path) -> io::Result<Vec<(Process, String)>> {
     Ok(others.collect())
 }
 
-/// Waits for the end of all of them, not for ever.
+/// Waits until all have ended, with a timeout.
 fn wait_for(processes: &[(Process, String)]) -> io::Result<()> {
     let deadline = Instant::now() + limits::DAEMON_STOP;
     for (process, _) in processes {

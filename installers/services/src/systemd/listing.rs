@@ -101,7 +101,7 @@ impl Known<'_> {
     }
 }
 
-/// A file that starts something and is no unit of the system.
+/// A file that starts a program, and is no unit of the system.
 fn loose(file: &str) -> Unit {
     Unit {
         unit: file.to_owned(),

@@ -1,5 +1,5 @@
-//! systemd, by systemctl: as root it speaks with systemd's own socket, so it works while D-Bus is being upgraded or is
-//! not installed. Knows units and no package.
+//! systemd, by systemctl. As root, systemctl uses systemd's own socket, so it works during an upgrade of D-Bus and without
+//! D-Bus. This module knows no packages.
 
 use std::{collections::BTreeSet, io, process::Output, time::Duration};
 
@@ -8,12 +8,12 @@ use nix::{
     unistd::Pid,
 };
 use wharf_frames::{Cause, Failure};
-
-use super::{gate::Ours, names::Names, triggers::Trigger, units::UnitName};
 use wharf_root::{
     Root, limits,
     process::{self, Growth, Printed},
 };
+
+use super::{gate::Ours, names::Names, triggers::Trigger, units::UnitName};
 
 /// The systemd of this machine.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(super) struct Manager {
     pub(super) root: Root,
 }
 
-/// How one unit stands (systemctl(1), show).
+/// The state of a unit (systemctl(1), show).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct UnitState {
     /// `active`, `inactive`, `failed`, `activating`, …
@@ -30,17 +30,17 @@ pub(super) struct UnitState {
     pub(super) sub: String,
     /// `enabled`, `disabled`, `static`, `masked`, …
     pub(super) file: String,
-    /// `simple`, `oneshot`, …; empty where it is no service.
+    /// `simple`, `oneshot`, …; empty if it is no service.
     kind: String,
-    /// It counts as active after its program has ended.
+    /// It stays active after its program has ended.
     remains: bool,
     /// Its program has run and ended since boot.
     has_run: bool,
     /// `success`, `exit-code`, `timeout`, …
     pub(super) result: String,
-    /// How often it was started anew by itself.
+    /// The number of automatic restarts.
     pub(super) restarts: String,
-    /// A start or stop of it waits for its turn.
+    /// A start or stop of it is queued.
     has_job: bool,
     /// The time of the last check of its conditions; `0` if systemd does not know it.
     pub(super) condition_at: String,
@@ -60,7 +60,7 @@ const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,
 const OF_TRIGGERS: &str = "--property=Id,Accept,Triggers,WantedBy,RequiredBy,RequisiteOf,BoundBy,UpheldBy,ConsistsOf,PropagatesStopTo";
 
 impl UnitState {
-    /// It does what it is for, by its type: one that runs once and is over has done it, all others are active.
+    /// It is up, by its type: a oneshot has run, any other unit is active.
     pub(super) fn is_up(&self) -> bool {
         match self.active.as_str() {
             "active" | "reloading" => true,
@@ -71,7 +71,7 @@ impl UnitState {
         }
     }
 
-    /// It will be up unless something goes wrong: the device is starting, or somebody has just started it.
+    /// It is about to be up: the device is starting, or somebody has just started it.
     pub(super) fn is_coming(&self) -> bool {
         match self.active.as_str() {
             "activating" => self.sub != "auto-restart",
@@ -80,12 +80,12 @@ impl UnitState {
         }
     }
 
-    /// It is down, and systemd starts it on no request (systemctl(1), `mask`).
+    /// It is down, and systemd rejects every start (systemctl(1), `mask`).
     pub(super) fn is_masked(&self) -> bool {
         matches!(self.file.as_str(), "masked" | "masked-runtime") && self.is_at_rest()
     }
 
-    /// systemd did not start it on request, because a condition was not met.
+    /// systemd skipped its start, since a condition was not met.
     pub(super) fn is_skipped(&self) -> bool {
         let is_unmet = !self.met && !self.is_condition_unknown();
         self.is_at_rest() && (is_unmet || self.is_skipped_by_command())
@@ -101,14 +101,14 @@ impl UnitState {
         self.is_at_rest() && self.is_condition_unknown() && self.pulled_by.is_empty()
     }
 
-    /// It runs once, and systemd has forgotten whether it did.
+    /// It is a oneshot, and systemd has forgotten whether it ran.
     pub(super) fn is_forgotten_oneshot(&self) -> bool {
         self.is_forgotten() && self.is_oneshot()
     }
 
     /// It could run, but somebody disabled or stopped it.
     pub(super) fn is_stopped(&self) -> bool {
-        // A unit that is never enabled: something starts it, and systemd has checked it since boot.
+        // A unit that is never enabled, and that another unit starts: systemd has checked it since boot.
         let is_linked = matches!(self.file.as_str(), "generated" | "static")
             && !self.pulled_by.is_empty()
             && !self.is_condition_unknown();
@@ -125,12 +125,12 @@ impl UnitState {
         matches!(self.condition_at.as_str(), "" | "0")
     }
 
-    /// It is up, or will be unless something goes wrong.
+    /// It is up, or about to be.
     pub(super) fn is_up_or_coming(&self) -> bool {
         self.is_up() || self.is_coming()
     }
 
-    /// What is wrong with one that is not up although it was started and waited for.
+    /// The reason why a started unit is not up.
     pub(super) fn why_not_up(&self) -> String {
         let is = format!("{} ({}, {})", self.active, self.sub, self.result);
         match self.is_coming() {
@@ -142,7 +142,7 @@ impl UnitState {
         }
     }
 
-    /// It starts at boot as far as its file says.
+    /// Its file lets it start at boot.
     pub(super) fn may_start_at_boot(&self) -> bool {
         !matches!(
             self.file.as_str(),
@@ -155,17 +155,17 @@ impl UnitState {
         matches!(self.file.as_str(), "enabled" | "enabled-runtime")
     }
 
-    /// It can be enabled and is not.
+    /// It can be enabled, and is not.
     pub(super) fn is_disabled(&self) -> bool {
         matches!(self.file.as_str(), "disabled" | "indirect")
     }
 
-    /// It is a service that counts as started as soon as its program was (systemd.service(5), `Type=`).
+    /// It is a service that counts as started with its program (systemd.service(5), `Type=`).
     pub(super) fn is_started_unseen(&self) -> bool {
         matches!(self.kind.as_str(), "simple" | "exec" | "idle")
     }
 
-    /// Something of it runs, or it waits for what it is to start.
+    /// It runs, or listens for a unit that it starts.
     pub(super) fn runs(&self) -> bool {
         !matches!(self.active.as_str(), "inactive" | "failed" | "")
     }
@@ -176,18 +176,18 @@ impl UnitState {
 }
 
 impl Manager {
-    /// The one of this root, where it is a machine that systemd runs.
+    /// The systemd of this root, if systemd runs the machine.
     pub(super) fn of(root: &Root) -> Option<Self> {
         let runs = root.is_system() && root.path("run/systemd/system").is_dir();
         runs.then(|| Self { root: root.clone() })
     }
 
-    /// Has it read all units again.
+    /// Reloads all units.
     pub(super) fn reload(&self) -> Result<(), Failure> {
         self.order("daemon-reload", &[])
     }
 
-    /// How these units stand, in their order. Templates have no state.
+    /// The states of these units, in their order. Templates have no state.
     pub(super) fn states(&self, units: &[UnitName]) -> Result<Vec<UnitState>, Failure> {
         if units.is_empty() {
             return Ok(Vec::new());
@@ -216,7 +216,7 @@ impl Manager {
         Ok(units.only(|unit| those.contains(unit)))
     }
 
-    /// Tells all names of these units, none of them a template: systemd has loaded them, or does so for this.
+    /// Adds all names of these units, none of them a template. systemd loads them for this.
     pub(super) fn add_names(&self, units: &[UnitName], names: &mut Names) -> Result<(), Failure> {
         if units.is_empty() {
             return Ok(());
@@ -235,7 +235,7 @@ impl Manager {
         Ok(())
     }
 
-    /// These sockets, timers and paths, none of them a template. Those that systemd cannot load are left out.
+    /// The triggers among these units, none of them a template. Those that systemd cannot load are left out.
     pub(super) fn triggers(&self, units: &[UnitName]) -> Result<Vec<Trigger>, Failure> {
         if units.is_empty() {
             return Ok(Vec::new());
@@ -250,7 +250,7 @@ impl Manager {
         }
     }
 
-    /// The instances of these templates that are loaded.
+    /// The loaded instances of these templates.
     pub(super) fn loaded_instances(
         &self,
         templates: &[UnitName],
@@ -278,40 +278,39 @@ impl Manager {
         Ok(names.filter_map(UnitName::new).collect())
     }
 
-    /// They start at boot.
+    /// Enables them.
     pub(super) fn enable(&self, units: &Ours) -> Result<(), Failure> {
         self.order("enable", units.units())
     }
 
-    /// They do not.
+    /// Disables them.
     pub(super) fn disable(&self, units: &Ours) -> Result<(), Failure> {
         self.order("disable", units.units())
     }
 
-    /// That they failed before is no reason not to start them (systemd.unit(5), `StartLimitBurst=`).
+    /// Resets earlier failures, which would reject a start (systemd.unit(5), `StartLimitBurst=`).
     pub(super) fn forget_failures(&self, units: &Ours) -> Result<(), Failure> {
         let failed = self.those(units, |state| state.active == "failed")?;
         self.order("reset-failed", failed.units())
     }
 
-    /// Starts them, and waits until each has started or failed, for at most this long. Returns whether all jobs of
-    /// systemd were done: it may forget a unit that runs once right afterwards. [`Manager::states`] has the rest.
+    /// Starts them, and waits until each has started or failed, with a timeout. Returns whether all jobs of systemd were done:
+    /// systemd may forget a oneshot right afterwards. [`Manager::states`] has the states.
     pub(super) fn start(&self, units: &Ours, limit: Duration) -> Result<bool, Failure> {
         self.begin("start", units, limit)
     }
 
-    /// Stops them, and waits for at most this long. A template has no state: its instances are among them.
+    /// Stops them, and waits, with a timeout. A template has no state: the units contain its instances.
     pub(super) fn stop(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
         self.begin("stop", units, limit).map(drop)
     }
 
-    /// Stops those that run. A stop also stops the units that require it, even if it is at rest already
-    /// (systemd.unit(5), `Requires=`).
+    /// Stops the running ones. A stop of a unit at rest would stop the units that require it (systemd.unit(5), `Requires=`).
     pub(super) fn stop_running(&self, units: &Ours, limit: Duration) -> Result<(), Failure> {
         self.stop(&self.those(units, UnitState::runs)?, limit)
     }
 
-    /// What the programs of a unit said last.
+    /// The last lines of the programs of a unit.
     pub(super) fn last_words(&self, unit: &UnitName) -> String {
         let said = self.said(3, &[&format!("_SYSTEMD_UNIT={unit}")]);
         said.replace('\n', "; ")
@@ -321,7 +320,7 @@ impl Manager {
     pub(super) fn said(&self, lines: u32, fields: &[&str]) -> String {
         let lines = lines.to_string();
         let last = ["--no-pager", "-o", "cat", "-b", "-n", lines.as_str()];
-        // They may have ended before the journal wrote their words down.
+        // A program may end before the journal has written its lines.
         let output = process::ask(&self.root, "journalctl", ["--sync"]).and_then(|_| {
             let arguments = last.iter().chain(fields);
             process::ask(&self.root, "journalctl", arguments)
@@ -352,7 +351,7 @@ impl Manager {
         process::ask(&self.root, "systemctl", arguments).map_err(|error| not_started(&error))
     }
 
-    /// A job of systemd goes on when systemctl does not wait for it any longer. Returns whether systemctl succeeded.
+    /// A job of systemd continues after the timeout of systemctl. Returns whether systemctl succeeded.
     fn begin(&self, verb: &str, units: &Ours, limit: Duration) -> Result<bool, Failure> {
         if units.is_empty() {
             return Ok(true);

@@ -1,16 +1,16 @@
-//! Services of packages on systemd: an installed package is INACTIVE, its units neither run nor start at boot, until
-//! Activate (TS 5.2).
+//! Services of packages on systemd. An installed package is INACTIVE until Activate (TS 5.2): its units neither run nor start
+//! at boot.
 //!
-//! - [`unit_file`]: a file that says something about units. [`names`]: what a name stands for, by all such files.
-//! - [`units`]: the units of a package. [`record`]: what is remembered of them.
-//! - [`gate`]: which of them are its own: no order goes to systemd past it. [`triggers`]: sockets of other packages that are
-//!   held with them.
+//! - [`unit_file`]: a file about units. [`names`]: the units that a name stands for, by all such files.
+//! - [`units`]: the units of a package. [`record`]: the stored facts about them.
+//! - [`gate`]: decides which of them are its own; every order to systemd passes it. [`triggers`]: sockets of other packages
+//!   that are held with them.
 //! - [`hold`]: the files that keep a unit from starting. [`manager`]: systemd itself.
-//! - [`left_behind`]: what maintainer scripts started that is no unit.
+//! - [`left_behind`]: daemons that maintainer scripts started.
 //! - `services`: the trait, and the facts about packages.
-//! - `exempt`: units that wharfd never touches. `listing`: all of them, for an administrator.
-//! - `installation`: around the package manager's work. `adoption`: the same for packages that the device had before
-//!   wharfd.
+//! - `exempt`: units that wharfd never touches. `listing`: all units, for an administrator.
+//! - `installation`: before and after the work of the package manager. `adoption`: the same for packages that the device had
+//!   before wharfd.
 //! - `activation`: Activate, Deactivate, and the meaning of active. `conditions`: units that systemd skips.
 
 mod activation;
@@ -34,6 +34,7 @@ mod units;
 use std::collections::BTreeSet;
 
 use wharf_frames::{Failure, PackageName};
+use wharf_root::{Root, pattern::Pattern};
 
 use self::{
     gate::{Gate, Ours},
@@ -42,7 +43,6 @@ use self::{
     units::{BusServices, Protected, Shipped, UnitName},
 };
 use crate::Facts;
-use wharf_root::{Root, pattern::Pattern};
 
 /// The services of a root that systemd runs.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl Systemd {
         })
     }
 
-    /// The units that these files of a package bring, parted into its own and others.
+    /// The units of these files of a package, parted into its own and others.
     fn shipped(
         &self,
         package: &PackageName,
@@ -86,15 +86,15 @@ impl Systemd {
         Ok(shipped)
     }
 
-    /// What of a package can be asked for its state: its units, and for templates their instances that are enabled.
+    /// The units of a package that have a state: for a template, its enabled instances.
     fn with_state(gate: &Gate, shipped: &Shipped) -> Ours {
         let units = shipped.units.union(&shipped.linked);
         let units: Vec<UnitName> = units.cloned().collect();
         gate.lasting(&units)
     }
 
-    /// What has to be held while the package is INACTIVE, since to disable it does not help: asked once everything is
-    /// disabled, also of units of other packages that start one of these.
+    /// The units that must be held while the package is INACTIVE, since other units start them although they are disabled. Asks
+    /// systemd after all units are disabled.
     fn tied(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
         let by_others = |state: &UnitState| is_pulled_by_others(shipped, state);
         let with_state = Self::with_state(gate, shipped);
@@ -110,7 +110,7 @@ impl Systemd {
     }
 }
 
-/// Whether a unit that is not the package's starts this one.
+/// Whether a unit of another package starts this one.
 fn is_pulled_by_others(shipped: &Shipped, state: &UnitState) -> bool {
     let ours = |name: &String| shipped.units.iter().any(|unit| unit.as_str() == name);
     !state.pulled_by.iter().all(ours)

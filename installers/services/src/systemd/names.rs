@@ -1,17 +1,18 @@
 //! Resolves names of units. A unit has its own name, those of links that lead to it, and those that it claims
-//! (`Alias=`). systemd applies a drop-in of any of them to the unit. Every folder counts, also one whose file is hidden by
-//! another folder's: the hiding file may be removed.
+//! (`Alias=`). systemd applies a drop-in of any of them to the unit. Every folder counts: a file that hides another one may be
+//! removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
 };
 
+use wharf_root::Root;
+
 use super::{
     unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script},
     units::UnitName,
 };
-use wharf_root::Root;
 
 /// Folders whose links have one unit start another (systemd.unit(5)).
 pub(super) const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
@@ -27,18 +28,18 @@ const PASSIVE_TYPES: [&str; 4] = [".mount", ".automount", ".swap", ".slice"];
 
 type Sets = BTreeMap<String, BTreeSet<String>>;
 
-/// The names of units, and what each stands for.
+/// The names of units, and the units that they stand for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     /// By name: the names to which links of it lead.
     links: Sets,
     /// By name: the files of the unit, and the script of which systemd makes it.
     files: Sets,
-    /// By name: what the unit is called once it is enabled.
+    /// By name: the names of the unit once it is enabled.
     claims: Sets,
-    /// By name: what is enabled and disabled with the unit.
+    /// By name: the units that are enabled and disabled with it.
     also: Sets,
-    /// Names that are masked, but for masks of the administrator, which may go.
+    /// Masked names, without those that the administrator masked: such a mask may be removed.
     masked: BTreeSet<String>,
     /// Names of units that have no file of their own.
     others: BTreeSet<String>,
@@ -138,7 +139,7 @@ impl Names {
         }
     }
 
-    /// Adds what the running systemd has of a unit: its name, all its names, and its file.
+    /// Adds the names and the file of a unit that systemd has loaded.
     pub(super) fn add_loaded<'a>(
         &mut self,
         id: &str,
@@ -202,7 +203,7 @@ impl Names {
         targets.map(|target| instance_like(target, name)).collect()
     }
 
-    /// Every name of what this name stands for.
+    /// Every name of the units that this name stands for.
     pub(super) fn all(&self, name: &str) -> BTreeSet<String> {
         let ends = self.leads_to(name);
         let leads_there = |alias: &String| !self.leads_to(alias).is_disjoint(&ends);
@@ -222,7 +223,7 @@ impl Names {
         all
     }
 
-    /// All that is enabled and disabled with it.
+    /// The units that are enabled and disabled with it.
     pub(super) fn also(&self, name: &str) -> BTreeSet<String> {
         let mut also = BTreeSet::new();
         let mut open: Vec<String> = self.all(name).into_iter().collect();
@@ -236,7 +237,7 @@ impl Names {
         also
     }
 
-    /// These units, and all that is enabled and disabled with them.
+    /// These units, and those that are enabled and disabled with them.
     pub(super) fn with_also<'a>(
         &self,
         units: impl IntoIterator<Item = &'a UnitName>,
@@ -249,7 +250,7 @@ impl Names {
         with_also.collect()
     }
 
-    /// The files of what this name stands for.
+    /// The files of the units that this name stands for.
     pub(super) fn files(&self, name: &str) -> BTreeSet<String> {
         let mut units = self.leads_to(name);
         units.insert(name.to_owned());
@@ -265,7 +266,7 @@ impl Names {
         self.files.keys()
     }
 
-    /// The names that stand for instances of a template, as far as they are known.
+    /// The known names of instances of a template.
     pub(super) fn instances(&self, template: &str) -> BTreeSet<String> {
         let is_one =
             |name: &str| template_of(name).is_some_and(|it| it == template) && !is_template(name);
@@ -306,7 +307,7 @@ fn below_folder(path: &str) -> Option<&str> {
     FOLDERS.iter().find_map(|folder| path.strip_prefix(folder))
 }
 
-/// The administrator, or a script, may take it away at any time.
+/// Whether the administrator or a script made it, and may remove it at any time.
 fn is_passing(path: &str) -> bool {
     path.starts_with("etc/") || path.starts_with("run/")
 }

@@ -1,5 +1,5 @@
-//! What is known of the units of one package beyond what systemd knows: which of them Activate starts, and what a job
-//! that is at work has stopped. One file a package, replaced whole.
+//! Stored facts about the units of a package that systemd does not know: the units that Activate starts, and those that a
+//! running job has stopped. Each package has a file, which is replaced as a whole.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -7,27 +7,27 @@ use minicbor::{Decode, Encode};
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, Text, decode, encode,
 };
+use wharf_root::{Root, durable};
 
 use super::{
     gate::Gate,
     units::{Shipped, UnitName},
 };
-use wharf_root::{Root, durable};
 
 /// The units of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub(super) struct Record {
-    /// [`FORMAT`] of whoever wrote it.
+    /// [`FORMAT`] of the writer.
     #[n(0)]
     pub(super) format: u32,
-    /// All of them, of the version before as well while a job is at work.
+    /// All units. During a job, those of the version before as well.
     #[n(1)]
     pub(super) units: Vec<UnitName>,
-    /// Those that the package's installation enabled, or that another unit starts: they are the running software.
+    /// The software: units that the installation of the package enabled, or that another unit starts.
     #[n(2)]
     pub(super) wanted: Vec<UnitName>,
-    /// Activate was the last word: all that there is to know of a package without such units.
+    /// Activate was the last order. This decides for a package without such units.
     #[n(3)]
     pub(super) activated: bool,
     /// The job that works on the units.
@@ -78,13 +78,13 @@ pub(super) struct Interruption {
     /// Its operation.
     #[n(0)]
     pub(super) operation: OperationId,
-    /// What the device had.
+    /// The version that the device had.
     #[n(1)]
     pub(super) version: Option<PackageVersion>,
     /// The package's units that ran.
     #[n(2)]
     pub(super) ran: Vec<UnitName>,
-    /// Those that were enabled.
+    /// The package's units that were enabled.
     #[n(3)]
     pub(super) enabled: Vec<UnitName>,
     /// [`Record::activated`] before it.
@@ -145,7 +145,7 @@ impl Record {
         }
     }
 
-    /// Stores it: it is on disk when this returns.
+    /// Stores the record durably.
     pub(super) fn write(&mut self, root: &Root, package: &PackageName) -> Result<(), Failure> {
         self.format = FORMAT;
         let path = path(root, package);
@@ -163,7 +163,7 @@ impl Record {
         })
     }
 
-    /// Deletes the record of a package that is purged: nothing of it is left to remember.
+    /// Deletes the record of a purged package.
     pub(super) fn delete(root: &Root, package: &PackageName) -> Result<(), Failure> {
         let path = path(root, package);
         durable::remove(&path).map_err(|error| {
@@ -196,7 +196,7 @@ impl Record {
     }
 }
 
-/// Names that fit a package manager's grammar have no `/`.
+/// A valid name of a package has no `/`.
 fn path(root: &Root, package: &PackageName) -> PathBuf {
     root.units().join(package.as_str())
 }

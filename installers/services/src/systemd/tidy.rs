@@ -1,5 +1,5 @@
-//! Releases units that are held back wrongly: those of a package that somebody removed or repaired by hand, and those
-//! that are not the package's own. An older wharfd did not resolve names, and a name may later mean another unit.
+//! Releases units that are held wrongly: units of a package that somebody removed or repaired by hand, and units of other
+//! packages. An older wharfd did not resolve names, and a name may later mean another unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::{
 use crate::Installed;
 
 impl Systemd {
-    /// Releases them. A package that a job is at work on is left to that job, except units that are not its own.
+    /// Releases them. Leaves a package alone that a job `is_at_work` on, except for units that are not its own.
     pub(super) fn release_wrongly_held(
         &self,
         is_at_work: &dyn Fn(&PackageName) -> bool,
@@ -105,7 +105,7 @@ fn tell_released(
     }
 }
 
-/// Units by why they are never touched.
+/// Units by the reason why they are never touched.
 pub(super) fn by_reason<'a>(
     exempt: impl IntoIterator<Item = (&'a UnitName, &'a Exemption)>,
 ) -> BTreeMap<Exemption, Vec<&'a UnitName>> {

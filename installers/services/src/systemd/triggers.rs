@@ -1,5 +1,5 @@
-//! Sockets, timers and paths of others that start nothing but a package's units. They are held with these units: systemd
-//! would start a held service for each message anew, until it gives its socket up (decision 33).
+//! Sockets, timers and paths of others that start only units of one package. They are held with these units: systemd would
+//! start a held service again for each message, until it gives the socket up (decision 33).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(super) struct Trigger {
 /// Maps a trigger of another package to the units that it starts.
 pub(super) type Triggers = BTreeMap<UnitName, BTreeSet<UnitName>>;
 
-/// The triggers that start nothing but these units of a package, and that no unit of others needs.
+/// The triggers that start only these units of a package, and that no other unit needs.
 pub(super) fn of(
     ours: &BTreeSet<UnitName>,
     found: &[Trigger],
@@ -69,7 +69,7 @@ pub(super) fn drop_protected(
 struct Owned<'a> {
     ours: &'a BTreeSet<UnitName>,
     names: &'a Names,
-    /// By name that nothing on the device has: the units that will have it once they are enabled.
+    /// By a name that nothing on the device has: the units that will have it once they are enabled.
     claims: BTreeMap<String, BTreeSet<UnitName>>,
 }
 

@@ -1,14 +1,13 @@
-//! A file that says something about units: a unit, another name of one, a mask, a script. Read from a package or from
-//! the device alike.
+//! A file about units: a unit, an alias, a mask, or a script. It is in a package or on the device.
 
 use std::{
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use super::units::UnitName;
 use wharf_root::{Root, durable, merged};
 
+use super::units::UnitName;
 use crate::PackedFile;
 
 /// The folders from which systemd loads (systemd.unit(5)), below the root. `/lib` is `/usr/lib` here.
@@ -40,7 +39,7 @@ pub(crate) struct UnitFile {
 }
 
 impl UnitFile {
-    /// A file at this path. `text` is what it holds, where [`UnitFile::says_names`].
+    /// A file at this path. `text` is its content, if [`UnitFile::says_names`].
     pub(crate) fn new(path: &str, text: &[u8]) -> Self {
         let path = merged(path);
         let text = String::from_utf8_lossy(text);
@@ -78,7 +77,7 @@ impl UnitFile {
         }
     }
 
-    /// The file at this path of the device; none if there is none, or a folder.
+    /// The file at this path of the device; none if there is no file, or a folder.
     pub(crate) fn read(root: &Root, path: &str) -> io::Result<Option<Self>> {
         let there = root.path(path.trim_start_matches('/'));
         let kind = match fs::symlink_metadata(&there) {
@@ -102,7 +101,7 @@ impl UnitFile {
         Ok(Some(Self::new(path, &text)))
     }
 
-    /// Whether something lies at such a path.
+    /// Whether such a path exists.
     pub(super) fn is_there(root: &Root, path: &str) -> bool {
         let unmerged = path.strip_prefix("usr/").unwrap_or(path);
         [path, unmerged]
@@ -110,7 +109,7 @@ impl UnitFile {
             .any(|path| root.path(path).symlink_metadata().is_ok())
     }
 
-    /// A folder on the way to the target may be a link itself.
+    /// Resolves links among the folders of the target.
     pub(crate) fn through_links(mut self, root: &Root) -> Self {
         let folder = self.target.as_deref().and_then(|it| it.rsplit_once('/'));
         let Some((folder, name)) = folder else {
@@ -175,7 +174,7 @@ fn lexical(path: &Path) -> String {
     plain.to_string_lossy().into_owned()
 }
 
-/// A list of names in `[Install]` (systemd.unit(5)): only what takes names away is passed over.
+/// A list of names in `[Install]` (systemd.unit(5)). An empty value would clear the list, and is ignored.
 fn installed(text: &str, key: &str) -> Vec<String> {
     let text = text.replace("\\\n", " ");
     let mut section = "";

@@ -1,4 +1,4 @@
-//! The units of a package, by the paths of its files, and which of them are never touched. Knows no service manager.
+//! The units of a package, by the paths of its files, and the protected units.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,24 +7,24 @@ use std::{
 
 use minicbor::{Decode, Decoder, Encode, decode};
 use wharf_frames::PackageName;
+use wharf_root::{Root, durable, pattern::Pattern};
 
 use super::{
     names::{PULLS, TRIGGERS, TYPES},
     unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script},
 };
-use wharf_root::{Root, durable, pattern::Pattern};
 
-/// Units of user sessions, and what a message on the bus of one starts. `/lib` is `/usr/lib` here.
+/// Units of user sessions, and services of their buses. `/lib` is `/usr/lib` here.
 const OF_SESSIONS: [&str; 3] = [
     "usr/lib/systemd/user/",
     "etc/systemd/user/",
     "usr/share/dbus-1/services/",
 ];
 
-/// What a message on the system bus starts (dbus-daemon(1)).
+/// Services of the system bus (dbus-daemon(1)).
 const BUS_SERVICES: &str = "/dbus-1/system-services/";
 
-/// Packages without which the device is no device any more, or cannot be reached, as Debian and Fedora call them.
+/// Packages that the device needs to run and to be reached, by their names in Debian and Fedora.
 #[rustfmt::skip]
 const PROTECTED_PACKAGES: &[&str] = &[
     "wharfd",
@@ -50,7 +50,7 @@ const PROTECTED_UNITS: &[&str] = &[
     "wpa_supplicant", "iwd", "dhcpcd", "ModemManager",
 ];
 
-/// The name of a unit: a type that starts something, and no pattern, option or path.
+/// The name of a unit. Its type is one that starts a program; it is no pattern, option or path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 #[cbor(transparent)]
 pub(crate) struct UnitName(String);
@@ -60,21 +60,21 @@ pub(crate) struct UnitName(String);
 pub(crate) struct Shipped {
     /// The files.
     pub(super) files: Vec<UnitFile>,
-    /// Whether they are those that the device has.
+    /// Whether the device has them.
     pub(super) is_installed: bool,
     /// Its units, templates among them.
     pub(crate) units: BTreeSet<UnitName>,
-    /// Those that are never touched, and why: they are not among the others.
+    /// The units that are never touched, with the reasons. They are in no other list.
     pub(crate) exempt: BTreeMap<UnitName, Exemption>,
-    /// Those of them that start with another unit, without being enabled.
+    /// Units that another unit starts, without being enabled.
     pub(crate) linked: BTreeSet<UnitName>,
-    /// Those of them that a message on the bus starts.
+    /// Units that a message on the bus starts.
     pub(crate) bus: BTreeSet<UnitName>,
-    /// Files by which something starts that is no unit of the system: it cannot be held back.
+    /// Files that start a program that is no unit of the system. It cannot be held.
     pub(crate) loose: BTreeSet<String>,
 }
 
-/// What a message on the system bus starts.
+/// The services of the system bus of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct BusServices {
     /// Units.
@@ -83,7 +83,7 @@ pub(crate) struct BusServices {
     pub(crate) programs: BTreeSet<String>,
 }
 
-/// What is never held back, started or stopped.
+/// The units that are never held, started or stopped.
 #[derive(Debug, Clone)]
 pub(crate) struct Protected {
     packages: Vec<Pattern>,
@@ -92,7 +92,7 @@ pub(crate) struct Protected {
     policy: Vec<Pattern>,
 }
 
-/// Why something is never touched.
+/// The reason why a unit is never touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exemption {
     /// The device needs it.
@@ -127,7 +127,7 @@ impl UnitName {
         &self.0
     }
 
-    /// Whether it only stands for its instances.
+    /// Whether it is a template, and stands for its instances.
     pub(crate) fn is_template(&self) -> bool {
         self.0.contains("@.")
     }
@@ -137,7 +137,7 @@ impl UnitName {
         TRIGGERS.iter().any(|end| self.0.ends_with(end))
     }
 
-    /// All instances of a template that are loaded, as systemctl takes them.
+    /// The pattern of systemctl for all loaded instances of a template.
     pub(crate) fn instances(&self) -> String {
         self.0.replacen("@.", "@*.", 1)
     }
@@ -226,7 +226,7 @@ impl Shipped {
         self.linked = linked.into_iter().filter(|unit| self.has(unit)).collect();
     }
 
-    /// All its units, those of others among them.
+    /// All its units, with those of others.
     pub(super) fn all(&self) -> impl Iterator<Item = UnitName> {
         let units = self.units.iter().chain(self.exempt.keys());
         units.chain(&self.linked).cloned()
@@ -238,19 +238,19 @@ impl Shipped {
         self.units.contains(unit) || template.is_some_and(|it| self.units.contains(&it))
     }
 
-    /// Whether nothing of it is ours to start or stop, although there is something.
+    /// Whether it has units, and none of them may be started or stopped.
     pub(crate) fn is_exempt(&self) -> bool {
         self.units.is_empty() && !self.exempt.is_empty()
     }
 
-    /// What must be kept from starting while the package is INACTIVE: to disable it does not help.
+    /// The units that start although they are disabled. They must be held while the package is INACTIVE.
     pub(crate) fn tied(&self) -> BTreeSet<UnitName> {
         self.linked.union(&self.bus).cloned().collect()
     }
 }
 
 impl BusServices {
-    /// Those among these files, as they are installed (`SystemdService=`).
+    /// The services among these files (`SystemdService=`), as they are installed.
     pub(super) fn of(files: &[UnitFile], root: &Root) -> Self {
         let paths = files.iter().map(|file| format!("/{}", file.path()));
         let files = paths.filter(|path| path.contains(BUS_SERVICES) && path.ends_with(".service"));
@@ -284,20 +284,20 @@ pub(super) fn is_shared(name: &str) -> bool {
     stem(name).ends_with('-')
 }
 
-/// A file, and not the folder of one's drop-ins or links.
+/// Whether it is a unit, and not a folder of drop-ins or links.
 fn is_unit_file(path: &str) -> bool {
     let (_, name) = path.rsplit_once('/').unwrap_or_default();
     UnitName::new(name).is_some()
 }
 
-/// `multi-user.target.wants/acme.service`: by which unit, and which one.
+/// `multi-user.target.wants/acme.service`: the starting unit, and the started one.
 fn pull(by: &str, name: &str) -> Option<(String, UnitName)> {
     let by = PULLS.iter().find_map(|end| by.strip_suffix(end))?;
     Some((by.to_owned(), UnitName::new(name)?))
 }
 
 impl Protected {
-    /// What is built in, and what policy adds.
+    /// The built-in ones, and those of the policy.
     pub(crate) fn with(policy: &[Pattern]) -> Self {
         let built_in = |list: &[&str]| list.iter().map(|name| Pattern::built_in(name)).collect();
         Self {
@@ -307,12 +307,12 @@ impl Protected {
         }
     }
 
-    /// Why a package is, if it is one.
+    /// The reason why this package is protected, if it is.
     pub(crate) fn package(&self, package: &PackageName) -> Option<Exemption> {
         self.by(&self.packages, package.as_str(), package.as_str())
     }
 
-    /// Why a unit is by this name, if it is one.
+    /// The reason why the unit of this name is protected, if it is.
     pub(super) fn name(&self, unit: &str) -> Option<Exemption> {
         self.by(&self.units, stem(unit), unit)
     }
@@ -324,7 +324,7 @@ impl Protected {
         self.is_in_policy(name).then_some(Exemption::Policy)
     }
 
-    /// Whether policy names this unit or package.
+    /// Whether policy protects this unit or package.
     pub(super) fn is_in_policy(&self, name: &str) -> bool {
         self.policy.iter().any(|pattern| pattern.fits(name))
     }

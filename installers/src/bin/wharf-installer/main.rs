@@ -21,7 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use wharf_frames::PackageName;
 use wharf_installers::{
-    Root, answer::Desk, device::Device, ledger::Ledger, policy::Policy, queue::Queue,
+    Root, answer::Responder, device::Device, ledger::Ledger, policy::Policy, queue::Queue,
     service::Service, staging::Staging,
 };
 use wharf_journal::message;
@@ -189,7 +189,7 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
     }
     let queue = Queue::new(root, env::current_exe()?.with_file_name("wharf-job"))?;
     let _only_one = only_one(root)?;
-    let desk = Arc::new(Desk {
+    let responder = Arc::new(Responder {
         staging: Staging::new(root, policy.quota)?,
         device,
         ledger: Ledger::of(root),
@@ -197,12 +197,12 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
         queue,
     });
     let service = match passed_socket()? {
-        Some(socket) => Service::at(socket, wharfd, Arc::clone(&desk)),
-        None => Service::bind(root, wharfd, Arc::clone(&desk))?,
+        Some(socket) => Service::at(socket, wharfd, Arc::clone(&responder)),
+        None => Service::bind(root, wharfd, Arc::clone(&responder))?,
     };
     thread::Builder::new()
         .name("jobs".to_owned())
-        .spawn(move || desk.queue.run())?;
+        .spawn(move || responder.queue.run())?;
     sd_notify::notify(&[NotifyState::Ready])?;
     Ok(service.run()?)
 }
