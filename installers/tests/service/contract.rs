@@ -443,6 +443,71 @@ fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
     });
 }
 
+#[test]
+fn a_package_is_inactive_from_each_installation_until_it_is_activated() {
+    each(|bench| {
+        let (acme, operation) = (name("acme"), OperationId::from_bytes([2; 16]));
+        let services = bench.device.services.as_ref();
+        let is_active = || bench.found("acme").is_some_and(|found| found.active);
+        bench.install(&bench.plain("acme", "1")).unwrap();
+        assert!(!is_active());
+        if bench.is_apt() {
+            for done in [
+                services.activate(&acme, operation),
+                services.deactivate(&acme),
+            ] {
+                assert_eq!(done.unwrap_err().cause, Cause::NoServiceManager);
+            }
+            return;
+        }
+        for change in [Change::Changed, Change::Unchanged] {
+            assert_eq!(services.activate(&acme, operation), Ok(change));
+            assert!(is_active());
+        }
+        let refused = Installation {
+            file: &bench.plain("acme", "2"),
+            options: PLAIN,
+            operation,
+            adopts: false,
+        };
+        let supervisor = Supervisor {
+            begin: &|| Err(Failure::new(Cause::Policy, "not now")),
+            ..QUIET
+        };
+        assert!(bench.device.install(refused, supervisor).is_err());
+        assert!(is_active(), "nothing is held before the work begins");
+        assert_eq!(
+            bench.install(&bench.plain("acme", "1")),
+            Ok(Change::Unchanged)
+        );
+        assert!(is_active(), "nor if there is no work");
+        bench.install(&bench.plain("acme", "2")).unwrap();
+        assert!(!is_active());
+        services.activate(&acme, operation).unwrap();
+        for change in [Change::Changed, Change::Unchanged] {
+            assert_eq!(services.deactivate(&acme), Ok(change));
+            assert!(!is_active());
+        }
+        services.activate(&acme, operation).unwrap();
+        assert_eq!(bench.device.remove(&acme, QUIET), Ok(Change::Changed));
+        bench.install(&bench.plain("acme", "3")).unwrap();
+        assert!(!is_active(), "a removal stops it");
+    });
+}
+
+#[test]
+fn the_database_changes_with_each_change_of_packages() {
+    each(|bench| {
+        let written = || fs::read(&bench.device.database).unwrap_or_default();
+        let before = written();
+        bench.install(&bench.plain("acme", "1")).unwrap();
+        let installed = written();
+        assert_ne!(installed, before);
+        bench.manager().remove(&name("acme"), QUIET).unwrap();
+        assert_ne!(written(), installed);
+    });
+}
+
 // What only apt can show.
 
 #[test]
