@@ -12,11 +12,11 @@ use wharf_root::{Root, session::Process};
 use crate::{
     device::Device,
     inner::Inner,
-    journal::{Job, Order},
     ledger::Ledger,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     policy::Policy,
     queue::Queue,
+    records::{Job, Order},
     seal,
     staging::{NotDone, Staging},
     verdict::Judged,
@@ -241,13 +241,13 @@ impl Responder {
 
     /// How a job stands.
     pub(crate) fn status(&self, operation: OperationId) -> Result<JobStatus, NotDone> {
-        let status = self.queue.journal().status(operation);
+        let status = self.queue.records().status(operation);
         status.map_err(|error| Failure::from(error).into())
     }
 
     /// Whether the job is recorded. One that is open is done, also if recording it was told to have failed.
     fn is_known(&self, operation: OperationId) -> Result<bool, Failure> {
-        let job = self.queue.journal().job(operation)?;
+        let job = self.queue.records().job(operation)?;
         if job.as_ref().is_some_and(Job::is_open) {
             self.queue.wake();
         }
@@ -261,7 +261,7 @@ impl Responder {
     }
 
     fn open_jobs(&self) -> Result<Vec<Job>, Failure> {
-        let mut jobs = self.queue.journal().jobs()?;
+        let mut jobs = self.queue.records().jobs()?;
         jobs.retain(Job::is_open);
         Ok(jobs)
     }

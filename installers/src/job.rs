@@ -18,12 +18,12 @@ use wharf_root::{
 
 use crate::{
     device::{Device, Installation},
-    journal::{Attempt, Job, Journal, Order, State, lock_file},
     ledger::Ledger,
     log,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     policy::Policy,
     progress,
+    records::{Attempt, Job, Order, Records, State, lock_file},
     verdict::{self, Judged},
 };
 
@@ -36,7 +36,7 @@ pub struct Worker<'a> {
     root: &'a Root,
     policy: &'a Policy,
     device: &'a Device,
-    journal: Journal,
+    records: Records,
     ledger: Ledger,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Worker<'a> {
             root,
             policy,
             device,
-            journal: Journal::open(root)?,
+            records: Records::open(root)?,
             ledger: Ledger::of(root),
         })
     }
@@ -85,7 +85,7 @@ impl<'a> Worker<'a> {
             .map_err(|error| unavailable("lock", self.root.job_lock(), &error))?;
         // As a unit it is started from here on: whoever wants to know its end waits for the lock (queue.rs).
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let Some(mut job) = self.journal.job(operation)? else {
+        let Some(mut job) = self.records.job(operation)? else {
             let detail = format!(
                 "there is no job {operation} in {}",
                 self.root.jobs().display()
@@ -128,7 +128,7 @@ impl<'a> Worker<'a> {
 
     /// Releases units that an older wharfd held back wrongly. Leaves packages of open jobs alone.
     pub fn tidy_up(&self) -> Result<(), Failure> {
-        let jobs = self.journal.jobs()?;
+        let jobs = self.records.jobs()?;
         let open: Vec<&Job> = jobs.iter().filter(|job| job.is_open()).collect();
         self.tidy(&|name| open.iter().any(|job| job.order.package() == name));
         Ok(())
@@ -254,17 +254,17 @@ impl<'a> Worker<'a> {
 
     /// Records the state, unless the job was cancelled meanwhile.
     fn advance(&self, job: &mut Job, state: State) -> Result<(), Stop> {
-        let lock = self.journal.lock().map_err(Failure::from)?;
+        let lock = self.records.lock().map_err(Failure::from)?;
         if !self.is_open(job)? {
             return Err(Stop::Cancelled);
         }
         job.state = state;
-        self.journal.update(&lock, job).map_err(Failure::from)?;
+        self.records.update(&lock, job).map_err(Failure::from)?;
         Ok(())
     }
 
     fn is_open(&self, job: &Job) -> Result<bool, Failure> {
-        let recorded = self.journal.job(job.operation).map_err(Failure::from)?;
+        let recorded = self.records.job(job.operation).map_err(Failure::from)?;
         Ok(recorded.is_some_and(|recorded| recorded.is_open()))
     }
 

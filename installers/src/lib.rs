@@ -1,22 +1,21 @@
-//! All that wharfd does as root: staging, trust, policy, package managers. Two programs: `wharf-installer` answers the
-//! job socket, and `wharf-job` does one job and does not end with it. Both start wharf-inspect, which has no privilege, to
-//! look into packages: the parsers are in its crate, which this one does not link.
+//! The service of root and its jobs. `wharf-installer` answers the job socket. `wharf-job` does one job, also after the end of
+//! wharf-installer. Both start wharf-inspect, which has no privilege, to look into packages. This crate does not link the
+//! parsers.
 //!
-//! The way of a package, and where it is in the code:
+//! A package's way through the modules:
 //!
-//! - [`service`]: the job socket: who may connect. [`packets`]: frames on it. [`answer`]: each question.
-//! - [`staging`]: root's folder, which hands out write-only descriptors; [`room`]: what its disk has for them; [`lease`]:
-//!   whether anybody could still write.
-//! - `seal`: what has to hold before a file is a package, by which `clock`; [`inspector`]: asks wharf-inspect about it;
-//!   [`keyring`]: the certificates of those who may sign, as bytes; [`verdict`]: what was found.
-//! - [`policy`]: what root allows; [`ledger`]: what was ever installed, so that nothing older comes back;
-//!   `permission`: what both say to one question.
-//! - [`queue`]: jobs in their order; [`journal`]: their records; [`job`]: one of them, done by wharf-job;
-//!   [`progress`]: how far it is.
-//! - [`keys`]: the keyring, as an administrator sees and changes it; `allow`: new scopes in the policy.
+//! - [`service`]: the job socket, and who may connect. [`packets`]: its frames. [`answer`]: each question.
+//! - [`staging`]: root's folder, which hands out write-only descriptors. [`room`]: the room on its disk. [`lease`]: whether
+//!   a writer is left.
+//! - `seal`: judges whether a file is a package, by `clock`. [`inspector`]: asks wharf-inspect. [`keyring`]: the
+//!   certificates of signers, as bytes. [`verdict`]: the stored judgement.
+//! - [`policy`]: the rules of the administrator. [`ledger`]: the installed versions, so that nothing older comes back.
+//!   `permission`: asks both.
+//! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job. [`progress`]: its progress.
+//! - [`keys`]: the keyring, for an administrator. `allow`: new scopes in the policy.
 //! - [`device`]: package manager, services and wharf-inspect together. Package managers are in the crate [`wharf_managers`],
 //!   services in [`wharf_services`]. Both build on [`wharf_root`]: files and programs of a root, and every bound.
-//! - [`log`]: what the journal is told of jobs.
+//! - [`log`]: lines of jobs in the journal.
 //!
 //! # How to talk to it
 //!
@@ -35,7 +34,6 @@ pub mod device;
 mod inner;
 pub mod inspector;
 pub mod job;
-pub mod journal;
 pub mod keyring;
 pub mod keys;
 mod lease;
@@ -46,6 +44,7 @@ mod permission;
 pub mod policy;
 mod progress;
 pub mod queue;
+pub mod records;
 pub mod room;
 mod seal;
 pub mod service;

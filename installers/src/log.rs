@@ -1,4 +1,4 @@
-//! What the journal is told of jobs, each line with the fields by which it is found.
+//! The lines of jobs in the journal, each with the fields by which it is found.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use wharf_frames::{Failure, OperationId, Text};
 use wharf_journal::message;
 use wharf_root::limits;
 
-use crate::journal::{Job, Order};
+use crate::records::{Job, Order};
 
 /// A job is done.
 pub(crate) fn done(job: &Job) {

@@ -1,4 +1,4 @@
-//! How far a running job is, for those who watch. It may be lost: the journal tells what counts.
+//! The progress of a running job, for watchers. It may be lost: the records decide.
 
 use std::fs;
 

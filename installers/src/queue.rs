@@ -23,7 +23,7 @@ use wharf_root::{
 
 use crate::{
     job::boot,
-    journal::{Job, Journal, Order, State, lock_file},
+    records::{Job, Order, Records, State, lock_file},
 };
 
 /// When a job could not be started at all: how long until it is tried again.
@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Queue {
     root: Root,
-    journal: Journal,
+    records: Records,
     starter: Starter,
     /// Counts up whenever there may be a new job.
     accepted: Mutex<u64>,
@@ -58,7 +58,7 @@ impl Queue {
         };
         Ok(Self {
             root: root.clone(),
-            journal: Journal::open(root)?,
+            records: Records::open(root)?,
             starter,
             accepted: Mutex::default(),
             changed: Condvar::new(),
@@ -66,25 +66,25 @@ impl Queue {
     }
 
     /// The records.
-    pub fn journal(&self) -> &Journal {
-        &self.journal
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Accepts a job once: it is on disk when this returns. Asking again changes nothing.
     pub fn accept(&self, operation: OperationId, order: Order) -> Result<(), Failure> {
-        let lock = self.journal.lock()?;
-        if self.journal.job(operation)?.is_some() {
+        let lock = self.records.lock()?;
+        if self.records.job(operation)?.is_some() {
             return Ok(());
         }
-        self.journal.forget_old(&lock)?;
-        let jobs = self.journal.jobs()?;
+        self.records.forget_old(&lock)?;
+        let jobs = self.records.jobs()?;
         let open = jobs.iter().filter(|job| job.is_open()).count();
         if open >= limits::OPEN_JOBS {
             let detail = format!("{open} jobs are waiting already");
             return Err(Failure::new(Cause::Unavailable, detail));
         }
         let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
-        let accepted = self.journal.accept(&lock, operation, order, sequence);
+        let accepted = self.records.accept(&lock, operation, order, sequence);
         // Also when it failed: the record may be there, and only not known to survive a power cut.
         self.wake();
         Ok(accepted?)
@@ -108,8 +108,8 @@ impl Queue {
         recognise: Recognise<'_>,
         look: impl FnOnce(&PackageName) -> Result<Option<Found>, Failure>,
     ) -> Result<(), Failure> {
-        let lock = self.journal.lock()?;
-        let Some(mut job) = self.journal.job(operation)? else {
+        let lock = self.records.lock()?;
+        let Some(mut job) = self.records.job(operation)? else {
             return Err(Failure::new(
                 Cause::Policy,
                 format!("there is no job {operation}"),
@@ -135,7 +135,7 @@ impl Queue {
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
             note: None,
         });
-        self.journal.update(&lock, &job)?;
+        self.records.update(&lock, &job)?;
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Queue {
             Starter::Unit => self.run_in_unit(job)?,
             Starter::Child(program) => self.run_as_child(job, program)?,
         };
-        let after = self.journal.job(job.operation).map_err(io::Error::other)?;
+        let after = self.records.job(job.operation).map_err(io::Error::other)?;
         match after {
             // Each attempt is counted by the job itself, so one that got nowhere must not be repeated at once.
             Some(after) if after.is_open() && after.attempts == job.attempts => {
@@ -217,7 +217,7 @@ impl Queue {
     }
 
     fn first_open(&self) -> io::Result<Option<Job>> {
-        let jobs = self.journal.jobs().map_err(io::Error::other)?;
+        let jobs = self.records.jobs().map_err(io::Error::other)?;
         Ok(jobs.into_iter().find(Job::is_open))
     }
 

@@ -1,4 +1,4 @@
-//! Does one journalled job and records its end; started by wharf-installer, and not ended with it. `tidy` is for the
+//! Does one recorded job and records its end. wharf-installer starts it, and does not end it. `tidy` is for the
 //! postinst of wharfd's package: it releases units that an older release held back wrongly.
 
 use std::{fmt, path::PathBuf, process::ExitCode};

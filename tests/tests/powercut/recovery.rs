@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use wharf_installers::{Root, journal::Journal};
+use wharf_installers::{Root, records::Records};
 use wharf_software::InstanceId;
 use wharf_tests::{
     disk::{Entry, Image},
@@ -246,9 +246,9 @@ impl Look {
 /// Ends wharfd in good order. No job and no effect is open for ever, and the history is lawful.
 fn settle(machine: &mut Machine) -> Result<(), String> {
     let root = machine.root.clone();
-    let journal = Journal::open(&Root::new(&root)).map_err(|error| error.to_string())?;
+    let records = Records::open(&Root::new(&root)).map_err(|error| error.to_string())?;
     wait_until("the end of every job", || {
-        let jobs = journal.jobs().ok()?;
+        let jobs = records.jobs().ok()?;
         (!jobs.iter().any(|job| job.is_open())).then_some(())
     });
     machine.daemon().terminate();

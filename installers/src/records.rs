@@ -1,5 +1,5 @@
-//! Records of jobs: what was accepted will be done, whatever happens to us. A record is one file, replaced whole;
-//! whoever changes one holds the journal's lock, so that a cancel and a beginning never pass each other.
+//! Records of jobs. An accepted job is done, also after a crash. Each record is a file, which is replaced as a whole. A writer
+//! holds the lock of the records, so that a cancel and the start of the work exclude each other.
 
 use std::{
     fs::{self, File},
@@ -119,7 +119,7 @@ const FORMAT: u32 = 1;
 
 /// The records of a root.
 #[derive(Debug, Clone)]
-pub struct Journal {
+pub struct Records {
     root: Root,
 }
 
@@ -129,14 +129,14 @@ pub(crate) struct Locked(#[allow(dead_code, reason = "held")] Flock<File>);
 /// A record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} {file}: {why}")]
-pub struct JournalError {
+pub struct RecordsError {
     what: &'static str,
     file: PathBuf,
     why: String,
 }
 
-impl From<JournalError> for Failure {
-    fn from(error: JournalError) -> Self {
+impl From<RecordsError> for Failure {
+    fn from(error: RecordsError) -> Self {
         Self::new(Cause::Unavailable, error.to_string())
     }
 }
@@ -195,8 +195,8 @@ fn open(phase: Phase, percent: Option<u8>) -> JobStatus {
     JobStatus::Open { phase, percent }
 }
 
-impl Journal {
-    /// The journal of this root.
+impl Records {
+    /// The records of this root.
     pub fn open(root: &Root) -> io::Result<Self> {
         for folder in [root.state(), root.jobs(), root.ledger(), root.run()] {
             durable::private_folder(&folder)?;
@@ -205,7 +205,7 @@ impl Journal {
     }
 
     /// Waits until nobody else changes a record.
-    pub(crate) fn lock(&self) -> Result<Locked, JournalError> {
+    pub(crate) fn lock(&self) -> Result<Locked, RecordsError> {
         let path = self.root.jobs().join(".lock");
         lock_file(&path, FlockArg::LockExclusive)
             .map(Locked)
@@ -213,7 +213,7 @@ impl Journal {
     }
 
     /// The record of a job.
-    pub fn job(&self, operation: OperationId) -> Result<Option<Job>, JournalError> {
+    pub fn job(&self, operation: OperationId) -> Result<Option<Job>, RecordsError> {
         let path = self.path(operation);
         let unreadable = |why: String| problem("read", path.clone(), why);
         match durable::read(&path).map_err(|error| unreadable(error.to_string()))? {
@@ -227,14 +227,14 @@ impl Journal {
     }
 
     /// How a job stands.
-    pub fn status(&self, operation: OperationId) -> Result<JobStatus, JournalError> {
+    pub fn status(&self, operation: OperationId) -> Result<JobStatus, RecordsError> {
         let job = self.job(operation)?;
         let progress = progress::read(&self.root, operation);
         Ok(job.map_or(JobStatus::Unknown, |job| job.status(progress)))
     }
 
     /// Every job that can be read, in the order in which they were accepted. What cannot be read is told, and left.
-    pub fn jobs(&self) -> Result<Vec<Job>, JournalError> {
+    pub fn jobs(&self) -> Result<Vec<Job>, RecordsError> {
         let folder = self.root.jobs();
         let entries = fs::read_dir(&folder).map_err(|error| problem("list", folder, error))?;
         let operations = entries
@@ -260,7 +260,7 @@ impl Journal {
         operation: OperationId,
         order: Order,
         sequence: u64,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), RecordsError> {
         self.write(&Job {
             format: FORMAT,
             operation,
@@ -277,11 +277,11 @@ impl Journal {
     }
 
     /// Writes a record of a job as it is now.
-    pub(crate) fn update(&self, _lock: &Locked, job: &Job) -> Result<(), JournalError> {
+    pub(crate) fn update(&self, _lock: &Locked, job: &Job) -> Result<(), RecordsError> {
         self.write(job)
     }
 
-    fn write(&self, job: &Job) -> Result<(), JournalError> {
+    fn write(&self, job: &Job) -> Result<(), RecordsError> {
         let path = self.path(job.operation);
         encode(job)
             .map_err(|error| error.to_string())
@@ -290,7 +290,7 @@ impl Journal {
     }
 
     /// Forgets the oldest of those that have ended, once there are too many.
-    pub(crate) fn forget_old(&self, _lock: &Locked) -> Result<(), JournalError> {
+    pub(crate) fn forget_old(&self, _lock: &Locked) -> Result<(), RecordsError> {
         let mut ended = self.jobs()?;
         ended.retain(|job| !job.is_open());
         let surplus = ended.len().saturating_sub(limits::ENDED_JOBS);
@@ -325,8 +325,8 @@ fn is_older(path: &std::path::Path, age: Duration) -> bool {
     matches!((modified, oldest), (Ok(modified), Some(oldest)) if modified < oldest)
 }
 
-fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> JournalError {
-    JournalError {
+fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> RecordsError {
+    RecordsError {
         what,
         file,
         why: why.to_string(),
@@ -454,25 +454,25 @@ mod tests {
     fn a_record_of_a_newer_format_is_told_and_left() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let journal = Journal::open(&root).unwrap();
+        let records = Records::open(&root).unwrap();
         let newer = Job {
             format: FORMAT + 1,
             ..job(State::Accepted)
         };
-        journal.write(&newer).unwrap();
-        let error = journal.job(OPERATION).unwrap_err().to_string();
+        records.write(&newer).unwrap();
+        let error = records.job(OPERATION).unwrap_err().to_string();
         assert!(
             error.contains(&OPERATION.to_string()) && error.contains("newer"),
             "{error}"
         );
-        assert!(journal.jobs().unwrap().is_empty());
+        assert!(records.jobs().unwrap().is_empty());
         assert!(root.jobs().join(OPERATION.to_string()).exists());
     }
 
     #[test]
     fn jobs_that_have_ended_are_forgotten_from_the_oldest_on_and_open_ones_never() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&Root::new(folder.path())).unwrap();
+        let records = Records::open(&Root::new(folder.path())).unwrap();
         let ended = State::Ended(Outcome {
             failure: None,
             device: None,
@@ -489,7 +489,7 @@ mod tests {
                 ended.clone()
             };
             let operation = OperationId::from_bytes(id);
-            journal
+            records
                 .write(&Job {
                     operation,
                     sequence,
@@ -497,8 +497,8 @@ mod tests {
                 })
                 .unwrap();
         }
-        journal.forget_old(&journal.lock().unwrap()).unwrap();
-        let left: Vec<u64> = journal
+        records.forget_old(&records.lock().unwrap()).unwrap();
+        let left: Vec<u64> = records
             .jobs()
             .unwrap()
             .iter()
