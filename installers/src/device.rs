@@ -4,22 +4,24 @@
 use std::{
     collections::BTreeSet,
     env,
+    fs::File,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, OperationId, PackageName, inspect::Format, installer::Found};
-use wharf_managers::{
-    Content, InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt,
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName, inspect::Format, installer::Found, packed::PackedFile,
 };
+use wharf_managers::{InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt};
 use wharf_root::{
     Change, Root, limits,
     session::{Process, Role},
     users,
 };
 use wharf_services::{
-    Installed, Owners, Packages, PackedFile, Services, none::NoServiceManager, systemd::Systemd,
+    Installed, Owners, Packages, Services, none::NoServiceManager, systemd::Systemd,
 };
 
 use crate::{
@@ -183,22 +185,17 @@ impl Device {
             .hold(name, operation, &self.unit_files(file)?, adopts)
     }
 
-    /// The files of a package file that say something about its services.
+    /// The files of a package file that say something about its services. wharf-inspect reads them: root parses no package.
     fn unit_files(&self, file: &PackageFile) -> Result<Vec<PackedFile>, Failure> {
-        let packed = self
-            .packages
-            .packed(file, &|path| self.services.wants(path))?;
-        let packed = packed.into_iter().map(|file| match file.content {
-            Content::File(text) => PackedFile::File {
-                path: file.path,
-                text,
-            },
-            Content::Link(target) => PackedFile::Link {
-                path: file.path,
-                target,
-            },
-        });
-        Ok(packed.collect())
+        let wanted = self.services.wanted();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let package = File::open(&file.path).map_err(|error| {
+            let detail = format!("cannot open {}: {error}", file.path.display());
+            Failure::new(Cause::Unavailable, detail)
+        })?;
+        Ok(self.inspector.files(package.as_fd(), &wanted)?)
     }
 
     /// Removes a package with its running units.

@@ -136,7 +136,7 @@ impl Files<'_> {
 }
 
 impl Links {
-    /// Writes the links to this file. dpkg follows none to anything but a file.
+    /// Writes the links to this file. A hard link leads to a file only.
     fn take(&mut self, entry: Entry<'_>, files: &mut Files<'_>) -> io::Result<()> {
         if !matches!(entry.kind, Kind::File(_)) {
             return Ok(());

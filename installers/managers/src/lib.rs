@@ -79,24 +79,6 @@ pub struct Supervisor<'a> {
     pub printed: Listener<'a>,
 }
 
-/// A file inside a package file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackedFile {
-    /// Its path, as the package writes it.
-    pub path: String,
-    /// Its content.
-    pub content: Content,
-}
-
-/// The content of a file inside a package file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// The bytes.
-    File(Vec<u8>),
-    /// The target of a symbolic link.
-    Link(String),
-}
-
 /// The owners of paths: each path with the names of the packages that own it.
 pub type Owners = BTreeMap<String, BTreeSet<String>>;
 
@@ -150,15 +132,6 @@ pub trait PackageManager: Send + Sync {
     /// The packages that own these paths below the root. A path without an owner is left out. A removed package owns
     /// nothing. Paths are spelled as [`wharf_root::merged`] spells them.
     fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure>;
-
-    /// The files inside a package file whose paths are `wanted`.
-    fn packed(
-        &self,
-        _file: &PackageFile,
-        _wanted: &dyn Fn(&str) -> bool,
-    ) -> Result<Vec<PackedFile>, Failure> {
-        Ok(Vec::new())
-    }
 
     /// The packages that an installation would install: the package itself, first. Changes nothing.
     ///

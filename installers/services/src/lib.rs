@@ -13,7 +13,10 @@ use std::{
 };
 
 use serde::Serialize;
-use wharf_frames::{Failure, OperationId, PackageName, PackageVersion, Text};
+use wharf_frames::{
+    Failure, OperationId, PackageName, PackageVersion, Text,
+    packed::{PackedFile, Wanted},
+};
 use wharf_root::{Change, session::Process};
 
 /// A unit of a package, or another file that starts something.
@@ -40,25 +43,6 @@ pub struct Standing {
     pub skipped: Option<Text>,
     /// It has nothing to start.
     pub no_services: bool,
-}
-
-/// A file inside a package file that is about to be installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PackedFile {
-    /// A file with its content.
-    File {
-        /// Its path.
-        path: String,
-        /// Its bytes.
-        text: Vec<u8>,
-    },
-    /// A symbolic link.
-    Link {
-        /// Its path.
-        path: String,
-        /// Its target.
-        target: String,
-    },
 }
 
 /// The version of a package that the device has.
@@ -96,14 +80,14 @@ pub type Facts = Arc<dyn Packages>;
 
 /// The services of the packages of one root.
 pub trait Services: Send + Sync {
-    /// Whether the file at this path of a package says something about its services.
-    fn wants(&self, path: &str) -> bool;
+    /// The files of a package that say something about its services.
+    fn wanted(&self) -> Vec<Wanted>;
 
     /// Whether [`Services::hold`] has held the package for this installation, and [`Services::settle`] has not ended that.
     fn is_held_by(&self, package: &PackageName, operation: OperationId) -> Result<bool, Failure>;
 
     /// Keeps the units of both versions of a package from running and from starting at boot. This operation then installs
-    /// the new version, which brings these files. If it `adopts` the package, only units that did not run are held.
+    /// the new version, which has these wanted files. If it `adopts` the package, only units that did not run are held.
     fn hold(
         &self,
         package: &PackageName,
@@ -143,13 +127,4 @@ pub trait Services: Send + Sync {
 
     /// The units of an installed package with their states. Changes nothing.
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure>;
-}
-
-impl PackedFile {
-    /// The path of the file.
-    pub fn path(&self) -> &str {
-        match self {
-            Self::File { path, .. } | Self::Link { path, .. } => path,
-        }
-    }
 }

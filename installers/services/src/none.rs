@@ -1,17 +1,20 @@
 //! No service manager runs in this root. Packages can be installed and removed, and not activated.
 
-use wharf_frames::{Cause, Failure, OperationId, PackageName};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName,
+    packed::{PackedFile, Wanted},
+};
 use wharf_root::Change;
 
-use crate::{PackedFile, Services, Standing, Unit};
+use crate::{Services, Standing, Unit};
 
 /// The services of a root without a service manager.
 #[derive(Debug, Clone, Copy)]
 pub struct NoServiceManager;
 
 impl Services for NoServiceManager {
-    fn wants(&self, _: &str) -> bool {
-        false
+    fn wanted(&self) -> Vec<Wanted> {
+        Vec::new()
     }
 
     fn is_held_by(&self, _: &PackageName, _: OperationId) -> Result<bool, Failure> {

@@ -11,10 +11,13 @@ use std::{
 };
 
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, OperationId, PackageName};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName,
+    packed::{PackedFile, Wanted},
+};
 use wharf_root::{Change, Root, durable};
 
-use crate::{PackedFile, Services, Standing, Unit};
+use crate::{Services, Standing, Unit};
 
 /// The simulated services of one root.
 #[derive(Debug)]
@@ -66,8 +69,8 @@ impl Simulated {
 }
 
 impl Services for Simulated {
-    fn wants(&self, _: &str) -> bool {
-        false
+    fn wanted(&self) -> Vec<Wanted> {
+        Vec::new()
     }
 
     fn is_held_by(&self, _: &PackageName, _: OperationId) -> Result<bool, Failure> {

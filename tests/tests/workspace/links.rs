@@ -4,14 +4,14 @@ use cargo_metadata::{DependencyKind, Metadata, PackageId};
 
 use super::metadata;
 
-/// The parsers of what is hostile, and what they need. `tar` is not among them: wharf-job lists the units of a package
-/// whose signature holds, in the archive that dpkg-deb unpacks.
-const PARSERS: [&str; 6] = [
+/// The parsers of hostile input, and what they need.
+const PARSERS: [&str; 7] = [
     "flate2",
     "lzma-rust2",
     "nettle",
     "ruzstd",
     "sequoia-openpgp",
+    "tar",
     "wharf-inspect",
 ];
 
@@ -41,18 +41,10 @@ const WITHOUT: [(&str, &[&str]); 8] = [
         &["hyper", "native-tls", "reqwest", "rusqlite", "wharfd"],
     ),
     ("wharf-managers", &["wharf-installers", "wharf-services"]),
-    (
-        "wharf-services",
-        &["wharf-installers", "wharf-managers", "tar"],
-    ),
+    ("wharf-services", &["wharf-installers", "wharf-managers"]),
     (
         "wharf-root",
-        &[
-            "wharf-installers",
-            "wharf-managers",
-            "wharf-services",
-            "tar",
-        ],
+        &["wharf-installers", "wharf-managers", "wharf-services"],
     ),
     (
         "wharf-inspect",

@@ -36,8 +36,8 @@ use super::{
     programs, relations, version,
 };
 use crate::{
-    InstallOptions, Owners, PackageFile, PackageManager, PackedFile, Present, Progress, Remedies,
-    Supervisor, Times,
+    InstallOptions, Owners, PackageFile, PackageManager, Present, Progress, Remedies, Supervisor,
+    Times,
 };
 
 /// Gives apt descriptors with the numbers that its configuration names. They arrive as the three standard ones. The
@@ -366,14 +366,6 @@ impl PackageManager for Apt {
 
     fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
         files::owners(&self.root, paths)
-    }
-
-    fn packed(
-        &self,
-        file: &PackageFile,
-        wanted: &dyn Fn(&str) -> bool,
-    ) -> Result<Vec<PackedFile>, Failure> {
-        files::packed(&self.root, &file.path, wanted)
     }
 
     fn plan(&self, file: &PackageFile, options: InstallOptions) -> Result<Vec<Installed>, Failure> {

@@ -1,25 +1,22 @@
-//! The files of packages: those of an installed package, and those of a package file. A package file is read only if its
-//! signature holds.
+//! The files of installed packages, and their owners.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader},
     os::unix::ffi::OsStrExt,
     path::Path,
-    process::Stdio,
 };
 
-use tar::Archive;
 use wharf_frames::{Cause, Failure, PackageName};
-use wharf_root::{Root, limits, merged};
+use wharf_root::{Root, merged};
 
 use super::{
     dpkg::{is_absent, not_started},
     programs,
 };
-use crate::{Content, Owners, PackedFile};
+use crate::Owners;
 
 /// The packages that own these paths below the root. dpkg reads its whole database for that. Asks for paths in `usr/lib`
 /// in `/lib` as well, where a package may still have them. A removed package owns nothing: its configuration is a leftover.
@@ -139,73 +136,6 @@ fn visit_lines(root: &Root, list: &Path, visit: &mut dyn FnMut(&Path)) -> io::Re
         visit(&root.path(OsStr::from_bytes(below)));
     }
     Ok(())
-}
-
-/// The files that dpkg would unpack from this package, among those that are `wanted`.
-pub(super) fn packed(
-    root: &Root,
-    file: &Path,
-    wanted: &dyn Fn(&str) -> bool,
-) -> Result<Vec<PackedFile>, Failure> {
-    let mut child = programs::program(root, "dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(root.seen_inside(file))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| not_started("dpkg-deb", &error))?;
-    let tar = child.stdout.take();
-    let listed = tar.map_or(Ok(Vec::new()), |tar| list(tar, wanted));
-    let status = child
-        .wait()
-        .map_err(|error| not_started("dpkg-deb", &error))?;
-    match listed {
-        Ok(paths) if status.success() => Ok(paths),
-        Ok(_) => Err(malformed("dpkg-deb cannot unpack it")),
-        Err(error) => Err(malformed(&error.to_string())),
-    }
-}
-
-/// Reads to the end: dpkg-deb fails if it writes to nobody.
-fn list(tar: impl Read, wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<PackedFile>> {
-    let mut files = Vec::new();
-    let mut archive = Archive::new(tar);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !wanted(&path) || entry.header().entry_type().is_dir() {
-            continue;
-        }
-        if files.len() == limits::UNIT_FILES {
-            return Err(io::Error::other("it brings too many units"));
-        }
-        let content = match entry.link_name_bytes() {
-            Some(target) if entry.header().entry_type().is_symlink() => {
-                Content::Link(String::from_utf8_lossy(&target).into_owned())
-            }
-            _ => Content::File(text_of(&mut entry, &path)?),
-        };
-        files.push(PackedFile { path, content });
-    }
-    io::copy(&mut archive.into_inner(), &mut io::sink())?;
-    Ok(files)
-}
-
-fn text_of(entry: &mut impl Read, path: &str) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    entry.take(limits::FILE + 1).read_to_end(&mut text)?;
-    match text.len() as u64 > limits::FILE {
-        true => Err(io::Error::other(format!(
-            "its {path} is longer than {} bytes",
-            limits::FILE
-        ))),
-        false => Ok(text),
-    }
-}
-
-fn malformed(why: &str) -> Failure {
-    let detail = format!("the data.tar of the package is not sound: {why}");
-    Failure::new(Cause::Malformed, detail)
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 //! [`Services`] by systemd: the facts about a package, and then the orders for its units.
 
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, OperationId, PackageName};
+use wharf_frames::{
+    Cause, Failure, OperationId, PackageName,
+    packed::{PackedFile, Wanted},
+};
 use wharf_root::Change;
 
 use super::{
     Systemd,
     installation::Present,
     unit_file::UnitFile,
-    units::{Shipped, is_of_a_unit},
+    units::{Shipped, is_of_a_unit, wanted},
 };
-use crate::{Installed, PackedFile, Services, Standing, Unit};
+use crate::{Installed, Services, Standing, Unit};
 
 impl Services for Systemd {
-    fn wants(&self, path: &str) -> bool {
-        is_of_a_unit(path)
+    fn wanted(&self) -> Vec<Wanted> {
+        wanted()
     }
 
     fn is_held_by(&self, package: &PackageName, operation: OperationId) -> Result<bool, Failure> {
@@ -28,8 +31,7 @@ impl Services for Systemd {
         files: &[PackedFile],
         adopts: bool,
     ) -> Result<(), Failure> {
-        let wanted = files.iter().filter(|file| is_of_a_unit(file.path()));
-        let files = wanted.map(|file| UnitFile::packed(&self.root, file));
+        let files = files.iter().map(|file| UnitFile::packed(&self.root, file));
         let new = self.shipped(package, files.collect(), false)?;
         let before = self.present(package)?;
         self.hold_versions(package, operation, before.as_ref(), &new, adopts)

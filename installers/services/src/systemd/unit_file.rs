@@ -5,10 +5,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use wharf_frames::packed::PackedFile;
 use wharf_root::{Root, durable, merged};
 
 use super::units::UnitName;
-use crate::PackedFile;
 
 /// The folders from which systemd loads (systemd.unit(5)), below the root. `/lib` is `/usr/lib` here.
 pub(super) const FOLDERS: [&str; 12] = [
@@ -71,9 +71,9 @@ impl UnitFile {
 
     /// A file of a package that is about to be installed.
     pub(super) fn packed(root: &Root, file: &PackedFile) -> Self {
-        match file {
-            PackedFile::File { path, text } => Self::new(path, text),
-            PackedFile::Link { path, target } => Self::link(path, target).through_links(root),
+        match &file.target {
+            Some(target) => Self::link(&file.path, target).through_links(root),
+            None => Self::new(&file.path, &file.content),
         }
     }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use minicbor::{Decode, Decoder, Encode, decode};
-use wharf_frames::PackageName;
-use wharf_root::{Root, durable, pattern::Pattern};
+use wharf_frames::{PackageName, packed::Wanted};
+use wharf_root::{Root, durable, merged, pattern::Pattern};
 
 use super::{
     names::{PULLS, TRIGGERS, TYPES},
@@ -153,6 +153,28 @@ impl UnitName {
 /// Whether a file of this path says something about units.
 pub(crate) fn is_of_a_unit(path: &str) -> bool {
     UnitFile::says_names(path) || path.contains(BUS_SERVICES) || is_of_sessions(path)
+}
+
+/// The files for which [`is_of_a_unit`] holds, as wharf-inspect finds them. Only some can name units in their text.
+pub(super) fn wanted() -> Vec<Wanted> {
+    let wanted = |folder: &str, anywhere, text| Wanted {
+        folder: folder.to_owned(),
+        anywhere,
+        text,
+    };
+    let units = FOLDERS.iter().chain([&SCRIPTS]);
+    let units = units.map(|folder| wanted(folder, false, true));
+    let sessions = OF_SESSIONS
+        .iter()
+        .map(|folder| wanted(folder, false, false));
+    let all: Vec<Wanted> = units.chain(sessions).collect();
+    let unmerged = all.iter().filter_map(|it| {
+        let folder = it.folder.strip_prefix("usr/")?;
+        (merged(folder) == it.folder).then(|| wanted(folder, false, it.text))
+    });
+    let unmerged: Vec<Wanted> = unmerged.collect();
+    let bus = wanted(BUS_SERVICES.trim_start_matches('/'), true, false);
+    all.into_iter().chain(unmerged).chain([bus]).collect()
 }
 
 fn is_of_sessions(path: &str) -> bool {
@@ -572,10 +594,17 @@ mod tests {
             ("/etc/init.d/a", true),
             ("/usr/share/dbus-1/system-services/a.service", true),
             ("/usr/lib/systemd/user/a.service", true),
+            ("./lib/systemd/user/a.service", true),
+            ("/opt/share/dbus-1/system-services/a.service", true),
             ("/usr/share/doc/a/a.service", false),
             ("/usr/bin/a", false),
         ] {
             assert_eq!(is_of_a_unit(path), is_one, "{path}");
+            let packed = wharf_frames::packed::plain(path).unwrap();
+            let wanted = wanted().into_iter().find(|it| it.matches(&packed));
+            assert_eq!(wanted.is_some(), is_one, "{path} of a package");
+            let text = wanted.is_some_and(|it| it.text);
+            assert_eq!(text, UnitFile::says_names(path), "the text of {path}");
         }
     }
 
