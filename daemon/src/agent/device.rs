@@ -17,7 +17,7 @@ use wharf_software::{Event, InstanceId};
 
 use super::Agent;
 use crate::{
-    installer::NotDone,
+    installer::{NotDone, PackageManager},
     local_changes::{Change, LocalChanges},
     work::{Context, Report},
 };
@@ -47,23 +47,27 @@ pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
 }
 
 async fn watch_packages(root: PathBuf, changes: LocalChanges, context: Context) {
-    let database = database(&context).await;
+    let hello = async || context.installer.package_manager().await;
+    let database = database(hello, |failures| context.timing.pause(failures)).await;
     let database = root.join(database.as_str().trim_start_matches('/'));
     let Err(error) = changes.watch_packages(&database).await;
     tracing::info!("packages that are changed by hand are seen at the next start only: {error}");
 }
 
 /// The installer names the file. After an upgrade an older installer may still run: it names none, and ends soon.
-async fn database(context: &Context) -> Text {
+async fn database(
+    hello: impl AsyncFn() -> Result<PackageManager, NotDone>,
+    pause: impl Fn(u32) -> Duration,
+) -> Text {
     let mut failures = 0;
     loop {
-        if let Ok(manager) = context.installer.package_manager().await
+        if let Ok(manager) = hello().await
             && let Some(database) = manager.database
         {
             return database;
         }
         failures += 1;
-        sleep(context.timing.pause(failures)).await;
+        sleep(pause(failures)).await;
     }
 }
 
@@ -220,6 +224,25 @@ mod tests {
             no_services: false,
             skipped: None,
         }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_installer_is_asked_again_until_one_names_the_database() {
+        let manager = |database: Option<&str>| PackageManager {
+            name: "apt".into(),
+            database: database.map(Into::into),
+        };
+        let later = || NotDone::Later(Failure::new(Cause::Unavailable, "none"));
+        let answers = RefCell::new(vec![
+            Ok(manager(Some("/var/lib/packages"))),
+            Err(later()),
+            Ok(manager(None)),
+        ]);
+        let hello = async || answers.borrow_mut().pop().unwrap();
+        let begin = Instant::now();
+        let found = database(hello, |failures| Duration::from_secs(failures.into())).await;
+        assert_eq!(found.as_str(), "/var/lib/packages");
+        assert_eq!(begin.elapsed().as_secs(), 1 + 2);
     }
 
     /// The questions, the reports, and whether there was news.
