@@ -127,7 +127,7 @@ impl Store {
                 answered::keep(transaction, account, message, commit.at)?;
             }
             history::forget(transaction, commit.at)?;
-            effects::add(transaction, commit)
+            effects::add(transaction, commit.instance, commit.effects)
         })
     }
 

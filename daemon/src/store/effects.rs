@@ -7,28 +7,29 @@ use wharf_software::{
     effect::{EffectKind, EffectRecord},
 };
 
-use super::{Commit, EffectId, Pending, rows::Sql};
+use super::{EffectId, Pending, rows::Sql};
 
 /// The format of stored effects. A release reads this one and the one before.
 const FORMAT: i64 = 1;
 
-/// Adds the effects of a commit that are stored.
+/// Adds the effects of an instance that are stored.
 pub(super) fn add(
     transaction: &Transaction<'_>,
-    commit: &Commit<'_>,
+    instance: InstanceId,
+    effects: &[Effect],
 ) -> rusqlite::Result<Vec<Pending>> {
     let mut added = Vec::new();
-    for effect in commit.effects.iter().filter(|effect| lasts(effect.kind())) {
+    for effect in effects.iter().filter(|effect| lasts(effect.kind())) {
         let record = EffectRecord::from(effect);
         if let (Some(operation), Some(steps)) = (record.operation, &record.transaction) {
-            put_steps(transaction, commit.instance, operation, &steps.steps)?;
+            put_steps(transaction, instance, operation, &steps.steps)?;
         }
         transaction
             .prepare_cached(
                 "INSERT INTO effect (instance, format, kind, operation, stage) VALUES (?, ?, ?, ?, ?)",
             )?
             .execute(params![
-                Sql(commit.instance),
+                Sql(instance),
                 FORMAT,
                 Sql(record.kind),
                 record.operation.map(Sql),
@@ -36,7 +37,7 @@ pub(super) fn add(
             ])?;
         added.push(Pending {
             id: EffectId(transaction.last_insert_rowid()),
-            instance: commit.instance,
+            instance,
             effect: effect.clone(),
         });
     }

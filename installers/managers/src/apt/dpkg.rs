@@ -24,8 +24,12 @@ use wharf_root::{
     session,
 };
 
-use super::{complaint, programs, relations};
+use super::{complaint, programs};
 use crate::{Present, Times};
+
+/// The format of a package and its relations, for `dpkg-query` and `dpkg-deb`.
+const RELATIONS: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
+                                 ${Conflicts}\\t${Breaks}\\t${Provides}\\n";
 
 /// dpkg of one root.
 pub(super) struct Dpkg {
@@ -173,19 +177,16 @@ impl Dpkg {
         }))
     }
 
-    /// The relations of all packages in the database, as lines of [`relations::FORMAT`].
+    /// The relations of all packages in the database, as lines of [`RELATIONS`].
     pub(super) fn declared(&self) -> Result<String, Failure> {
-        let output = self.ask("dpkg-query", &["-W", relations::FORMAT])?;
+        let output = self.ask("dpkg-query", &["-W", RELATIONS])?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The relations of a package file.
     pub(super) fn declared_in(&self, file: &Path) -> Result<String, Failure> {
         let file = self.root.seen_inside(file);
-        let output = self.ask(
-            "dpkg-deb",
-            &["-W", relations::FORMAT, &file.to_string_lossy()],
-        )?;
+        let output = self.ask("dpkg-deb", &["-W", RELATIONS, &file.to_string_lossy()])?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 

@@ -12,10 +12,6 @@ const LONGEST: usize = 320;
 /// The most relations that are read from one field: each is compared with all packages. A reason names only these.
 const RELATIONS: usize = 1024;
 
-/// For `dpkg-query` and `dpkg-deb` alike: a package and its relations.
-pub(super) const FORMAT: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
-                                 ${Conflicts}\\t${Breaks}\\t${Provides}\\n";
-
 /// The fields of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Declared<'a> {
@@ -47,7 +43,7 @@ impl fmt::Display for Relation<'_> {
     }
 }
 
-/// Reads lines of [`FORMAT`]. A line that cannot be parsed is skipped.
+/// Reads lines of [`dpkg::RELATIONS`]. A line that cannot be parsed is skipped.
 pub(super) fn declared(lines: &str) -> Vec<Declared<'_>> {
     lines.lines().filter_map(line).collect()
 }

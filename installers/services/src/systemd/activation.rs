@@ -13,7 +13,8 @@ use super::{
     hold,
     manager::UnitState,
     record::{Interruption, Record, Skipped, Work},
-    units::{Shipped, UnitName},
+    unit_name::UnitName,
+    units::Shipped,
 };
 use crate::Standing;
 

@@ -16,7 +16,8 @@ use super::{
     is_pulled_by_others,
     manager::UnitState,
     record::{Interruption, Record, Work},
-    units::{Shipped, UnitName},
+    unit_name::UnitName,
+    units::Shipped,
 };
 
 impl Systemd {

@@ -11,7 +11,7 @@ use super::{
     gate::Ours,
     manager::{Manager, UnitState},
     record::{HeldBack, Record, Skipped},
-    units::UnitName,
+    unit_name::UnitName,
 };
 
 /// systemd has started a unit, or skipped it (systemd.journal-fields(7), sd-messages.h).

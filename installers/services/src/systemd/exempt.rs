@@ -6,11 +6,8 @@ use wharf_journal::message;
 use wharf_root::Change;
 
 use super::{
-    Systemd,
-    manager::UnitState,
-    record::Record,
-    tidy::by_reason,
-    units::{Shipped, UnitName},
+    Systemd, manager::UnitState, record::Record, tidy::by_reason, unit_name::UnitName,
+    units::Shipped,
 };
 
 impl Systemd {

@@ -14,7 +14,8 @@ use super::{
     names::{Names, template_of},
     triggers::{self, Trigger, Triggers},
     unit_file::UnitFile,
-    units::{Exemption, Protected, Shipped, UnitName, is_shared},
+    unit_name::UnitName,
+    units::{Exemption, Protected, Shipped, is_shared},
 };
 use crate::Owners;
 

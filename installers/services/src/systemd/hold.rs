@@ -13,7 +13,7 @@ use wharf_fault as fault;
 use wharf_frames::{Cause, Failure, PackageName};
 use wharf_root::{Root, durable};
 
-use super::{gate::Ours, units::UnitName};
+use super::{gate::Ours, unit_name::UnitName};
 
 /// The first of all drop-ins by name: no empty `ConditionPathExists=` of another one comes before it.
 const NAME: &str = "00-wharfd-held.conf";

@@ -14,7 +14,8 @@ use super::{
     hold, left_behind,
     manager::UnitState,
     record::{Interruption, Record, Work},
-    units::{Shipped, UnitName},
+    unit_name::UnitName,
+    units::Shipped,
 };
 
 /// A package that the device has whole.

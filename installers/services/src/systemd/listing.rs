@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use wharf_frames::{Failure, PackageName};
 
 use super::{
-    Systemd, hold,
-    manager::UnitState,
-    record::Record,
-    units::{Shipped, UnitName},
+    Systemd, hold, manager::UnitState, record::Record, unit_name::UnitName, units::Shipped,
 };
 use crate::Unit;
 

@@ -13,7 +13,7 @@ use wharf_root::{
     process::{self, Growth, Printed},
 };
 
-use super::{gate::Ours, names::Names, triggers::Trigger, units::UnitName};
+use super::{gate::Ours, names::Names, triggers::Trigger, unit_name::UnitName};
 
 /// The systemd of this machine.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! Services of packages on systemd. An installed package is INACTIVE until Activate (TS 5.2): its units neither run nor start
 //! at boot.
 //!
-//! - [`unit_file`]: a file about units. [`names`]: the units that a name stands for, by all such files.
+//! - [`unit_name`]: the name of a unit. [`unit_file`]: a file about units. [`names`]: the units that a name stands for, by
+//!   all such files.
 //! - [`units`]: the units of a package. [`record`]: the stored facts about them.
 //! - [`gate`]: decides which of them are its own; every order to systemd passes it. [`triggers`]: sockets of other packages
 //!   that are held with them.
@@ -29,6 +30,7 @@ mod services;
 mod tidy;
 mod triggers;
 mod unit_file;
+mod unit_name;
 mod units;
 
 use std::collections::BTreeSet;
@@ -40,7 +42,8 @@ use self::{
     gate::{Gate, Ours},
     manager::{Manager, UnitState},
     unit_file::UnitFile,
-    units::{BusServices, Protected, Shipped, UnitName},
+    unit_name::UnitName,
+    units::{BusServices, Protected, Shipped},
 };
 use crate::Facts;
 

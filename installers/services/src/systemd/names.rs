@@ -11,17 +11,11 @@ use wharf_root::Root;
 
 use super::{
     unit_file::{FOLDERS, SCRIPTS, UnitFile, unit_of_script},
-    units::UnitName,
+    unit_name::{TYPES, UnitName},
 };
 
 /// Folders whose links have one unit start another (systemd.unit(5)).
 pub(super) const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
-
-/// The types that start something by themselves.
-pub(super) const TYPES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
-
-/// Those of them that start another unit when needed.
-pub(super) const TRIGGERS: [&str; 3] = [".socket", ".timer", ".path"];
 
 /// The other types that have files.
 const PASSIVE_TYPES: [&str; 4] = [".mount", ".automount", ".swap", ".slice"];

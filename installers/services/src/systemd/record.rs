@@ -9,10 +9,7 @@ use wharf_frames::{
 };
 use wharf_root::{Root, durable};
 
-use super::{
-    gate::Gate,
-    units::{Shipped, UnitName},
-};
+use super::{gate::Gate, unit_name::UnitName, units::Shipped};
 
 /// The units of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]

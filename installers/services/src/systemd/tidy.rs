@@ -6,11 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wharf_frames::{Failure, PackageName, Text};
 use wharf_journal::message;
 
-use super::{
-    Systemd, hold,
-    record::Record,
-    units::{Exemption, UnitName},
-};
+use super::{Systemd, hold, record::Record, unit_name::UnitName, units::Exemption};
 use crate::Installed;
 
 impl Systemd {

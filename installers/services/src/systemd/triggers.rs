@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     names::Names,
-    units::{Protected, UnitName, is_shared},
+    unit_name::UnitName,
+    units::{Protected, is_shared},
 };
 
 /// A unit that starts others when needed.

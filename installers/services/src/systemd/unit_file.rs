@@ -8,7 +8,7 @@ use std::{
 use wharf_frames::packed::PackedFile;
 use wharf_root::{Root, durable, merged};
 
-use super::units::UnitName;
+use super::unit_name::UnitName;
 
 /// The folders from which systemd loads (systemd.unit(5)), below the root. `/lib` is `/usr/lib` here.
 pub(super) const FOLDERS: [&str; 12] = [
