@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod circles;
 mod journal;
 mod licences;
 mod links;
