@@ -79,7 +79,7 @@ fuzz: setup
 
 # The files that decide as root: which packages and signers are allowed, and which units are never touched.
 DECIDES := $(addprefix src/,permission ledger policy verdict) $(addprefix managers/src/apt/,plan consent) \
-	$(addprefix services/src/systemd/,gate names triggers units hold)
+	$(addprefix services/src/systemd/,gate names triggers unit_name units hold)
 
 # Checks that each mutant of the machine, and of the files above, fails a unit test. Decision 9 names the survivors.
 # Exit code 3: a test ran into the time limit, which also detects the mutant.
