@@ -13,13 +13,14 @@ const SHOWN_PATH: usize = 120;
 pub fn parse(uri: &[u8]) -> Result<Url, Failure> {
     let malformed = |error: UriError| Failure::new(Cause::UriMalformed, error.to_string());
     let uri = PackageUri::parse_syntax(uri).map_err(malformed)?;
-    let scheme = uri.scheme().to_ascii_lowercase();
-    if !matches!(&*scheme, "http" | "https") {
+    let scheme = uri.scheme();
+    if !["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
         return Err(Failure::new(
             Cause::UriScheme,
-            format!(
-                "Package URI: the scheme {scheme} is not supported; write one with https or http"
-            ),
+            "the scheme of the Package URI is not supported: write one with https or http",
         ));
     }
     uri.check_authority().map_err(malformed)?;
@@ -72,9 +73,17 @@ mod tests {
             ("ftp://example.org/x", Cause::UriScheme),
             ("file:///etc/shadow", Cause::UriScheme),
             ("coaps://example.org/x", Cause::UriScheme),
+            ("file://localhost/a", Cause::UriScheme),
+            ("hunter2://example.org/x", Cause::UriScheme),
+            (
+                "https:/h/a.deb?token=hunter2&next=https://x/p",
+                Cause::UriMalformed,
+            ),
+            ("https:user:hunter2@host://x/", Cause::UriMalformed),
         ] {
             let failure = parse(uri.as_bytes()).expect_err(uri);
             assert_eq!(failure.cause, cause, "{uri}: {failure}");
+            assert!(!failure.to_string().contains("hunter2"), "{failure}");
         }
         let long = format!("https://example.org/{}", "x".repeat(MAX_URI));
         assert_eq!(
@@ -127,9 +136,10 @@ mod tests {
         let port = "(:[0-9]{0,6}|:80|:443)?";
         let path = "(/[a-zA-Z0-9;:@%2e._~!$&'()*+,=-]{0,8}){0,3}";
         let tail = "(\\?[a-z0-9/?:@&=%'.]{0,10})?(#[a-z0-9/?@]{0,6})?";
-        let scheme = "(http|https|HTTP|hTTps)";
+        // Without `//` behind the scheme, a parser may take what follows as the host, or find `://` further on.
+        let scheme = "(http|https|HTTP|hTTps|ftp)(://|://|://|:/|:|:[a-z0-9@:?]{1,6}://)";
         (scheme, host, port, path, tail).prop_map(|(scheme, host, port, path, tail)| {
-            format!("{scheme}://{host}{port}{path}{tail}")
+            format!("{scheme}{host}{port}{path}{tail}")
         })
     }
 

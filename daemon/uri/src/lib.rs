@@ -72,6 +72,9 @@ impl PackageUri {
     pub fn parse_syntax(bytes: &[u8]) -> Result<Self, UriError> {
         let text = checked_text(bytes)?;
         let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
+        if !is_scheme(scheme) {
+            return Err(UriError::Scheme);
+        }
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err(UriError::UserInfo);
@@ -146,7 +149,8 @@ impl PackageUri {
             _ => UriError::Host,
         })?;
         match url.port() {
-            _ if url.host().is_none() => Err(UriError::Host),
+            // The parser drops the host `localhost` of a file URI.
+            _ if url.host().is_none() && url.scheme() != "file" => Err(UriError::Host),
             Some(0) => Err(UriError::Port),
             None if text.ends_with(':') => Err(UriError::Port),
             _ => Ok(url),
@@ -230,6 +234,12 @@ const fn is_uri_character(byte: u8) -> bool {
         )
 }
 
+/// `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )` (RFC 3986 3.1).
+fn is_scheme(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(allowed)
+}
+
 /// Checks path, query and fragment: no brackets, and at most one fragment (RFC 3986 3.3 to 3.5).
 fn check_tail(tail: &str) -> Result<(), UriError> {
     let fragments = tail.matches('#').count();
@@ -261,6 +271,8 @@ mod tests {
             "https://origin.example#sha256=00ff",
             "https://bucket.example/a%20b.deb?X-Amz-Signature=0a/~!$&'()*+,;=:@-._",
             "https://h%C3%A9.example_~!$&'()*+,;=/",
+            "a1+-.://h",
+            "file://localhost/a",
         ] {
             let parsed = PackageUri::parse(uri.as_bytes());
             assert_eq!(parsed.as_ref().map(PackageUri::as_str), Ok(uri));
@@ -287,6 +299,14 @@ mod tests {
             ("://origin.example", UriError::Scheme),
             ("1http://origin.example", UriError::Scheme),
             ("ht_tp://origin.example", UriError::Scheme),
+            (
+                "https:/h/a.deb?token=SECRET&next=https://x/p",
+                UriError::Scheme,
+            ),
+            ("https:h/a?t=SECRET&u=http://z", UriError::Scheme),
+            ("https:user:pw@host://x/", UriError::Scheme),
+            ("http:foo://bar/x", UriError::Scheme),
+            ("h/a?u=http://z", UriError::Scheme),
             ("https://user@origin.example", UriError::UserInfo),
             ("https://user:password@origin.example", UriError::UserInfo),
             ("https://", UriError::Host),
@@ -372,6 +392,7 @@ mod tests {
             ("http://user:password@h", Err(NotAnHttpOrigin)),
             ("https://h", Err(NotAnHttpOrigin)),
             ("coap://h", Err(NotAnHttpOrigin)),
+            ("http:foo://bar", Err(NotAnHttpOrigin)),
         ] {
             let read: Result<UriOrigin, _> = text.parse();
             let read = read.map(|origin| origin.to_string());
@@ -460,9 +481,11 @@ mod tests {
         }
 
         #[test]
-        fn an_accepted_uri_is_printable_and_has_no_user(uri in "[a-z0-9]{1,3}://[a-z@:\\[\\]/?#%0-9.]{0,12}") {
+        fn an_accepted_uri_has_a_scheme_and_a_host_and_no_user(uri in "(https?|ftp|[a-z0-9]{1,3}):[a-z@:/?]{0,6}(//)?[a-z@:\\[\\]/?#%0-9.]{0,12}(://[a-z])?") {
             if let Ok(uri) = PackageUri::parse(uri.as_bytes()) {
-                let authority = uri.as_str().split(['/', '?', '#']).nth(2).unwrap();
+                let (scheme, rest) = uri.as_str().split_once(':').unwrap();
+                prop_assert!(is_scheme(scheme) && uri.scheme() == scheme, "{}", uri.as_str());
+                let authority = rest.strip_prefix("//").unwrap().split(['/', '?', '#']).next().unwrap();
                 prop_assert!(!authority.contains('@') && !authority.is_empty());
             }
         }
