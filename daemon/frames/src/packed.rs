@@ -27,7 +27,8 @@ const HEAD: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Wanted {
-    /// The folder that has them, or a folder of which has them: its path below the root, with a slash at the end.
+    /// The folder that has them, or a folder of which has them: its path below the root, with a slash at the end. Links of
+    /// the device are not resolved: to find files in lib/ and usr/lib/, want both folders.
     #[n(0)]
     pub folder: String,
     /// The folder may lie in any other one.

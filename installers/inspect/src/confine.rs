@@ -21,8 +21,9 @@ use nix::{
 /// Memory: xz -9 and zstd's widest window take 64 MiB; a keyring and its parser some megabytes.
 const ADDRESS_SPACE: rlim_t = 256 * 1024 * 1024;
 
-/// Processor time, in seconds: a package of 1 GiB on a slow gateway. The caller's limit is the clock on the wall.
-const CPU_SECONDS: rlim_t = 600;
+/// Processor time, in seconds, if the caller does not end the run. The caller allows 120 s and one second for each MiB by
+/// the clock: a package of 1 GiB has about 20 minutes. SIGKILL by this limit would look like a device without memory.
+const CPU_SECONDS: rlim_t = 24 * 3600;
 
 #[rustfmt::skip]
 const LIMITS: &[(Resource, rlim_t)] = &[

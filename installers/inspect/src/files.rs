@@ -69,6 +69,7 @@ impl Files<'_> {
         if !self.wanted.iter().any(|it| it.matches(&path)) {
             return Ok(());
         }
+        check_utf8(entry.path)?;
         if self.paths.len() == MAX_FILES {
             return unsound("it has too many files that are wanted");
         }
@@ -77,6 +78,7 @@ impl Files<'_> {
         }
         match entry.kind {
             Kind::HardLink(target) => {
+                check_utf8(target)?;
                 let linked = links.0.entry(path_of(target)?).or_default();
                 linked.links.push(path);
                 Ok(())
@@ -105,7 +107,10 @@ impl Files<'_> {
                 file.content = text.into();
             }
             Kind::File(_) => {}
-            Kind::Link(target) => file.target = Some(bounded(target)?),
+            Kind::Link(target) => {
+                check_utf8(target)?;
+                file.target = Some(bounded(target)?);
+            }
             _ => {
                 return unsound(&format!(
                     "its {} is neither file nor link",
@@ -138,7 +143,8 @@ impl Files<'_> {
 impl Links {
     /// Writes the links to this file. A hard link leads to a file only.
     fn take(&mut self, entry: Entry<'_>, files: &mut Files<'_>) -> io::Result<()> {
-        if !matches!(entry.kind, Kind::File(_)) {
+        // No link that was taken leads to a name that is not UTF-8.
+        if !matches!(entry.kind, Kind::File(_)) || str::from_utf8(entry.path).is_err() {
             return Ok(());
         }
         let path = path_of(entry.path)?;
@@ -162,7 +168,18 @@ impl Links {
     }
 }
 
-/// The path at which an entry is unpacked.
+/// Refuses a name of a wanted file that is not UTF-8: a frame has only text, and two names could become one.
+fn check_utf8(path: &[u8]) -> io::Result<()> {
+    match str::from_utf8(path) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let path = String::from_utf8_lossy(path);
+            unsound(&format!("the name {path:?} in it is not UTF-8"))
+        }
+    }
+}
+
+/// The path at which an entry is unpacked. Bytes that are not UTF-8 are replaced.
 fn path_of(entry: &[u8]) -> io::Result<String> {
     let path = bounded(entry)?;
     let plain = plain(&path);

@@ -128,6 +128,18 @@ fn has_no_privilege_when_it_waits_for_the_question() {
 }
 
 #[test]
+fn a_large_package_ends_by_the_callers_clock_and_not_by_processor_time() {
+    let bench = Bench::new();
+    let waiting = Waiting::start(&bench);
+    let limits = fs::read_to_string(waiting.proc("limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max cpu time"));
+    let seconds = line.unwrap().split_whitespace().nth(3).unwrap();
+    // 120 s for the content, as long again for the answer behind it, and a second for each MiB of 8 GiB.
+    let longest = 2 * 120 + 8 * 1024;
+    assert!(seconds.parse::<u64>().unwrap() > longest, "{line:?}");
+}
+
+#[test]
 fn is_ended_before_any_other_program_where_memory_is_short() {
     let bench = Bench::new();
     let waiting = Waiting::start(&bench);

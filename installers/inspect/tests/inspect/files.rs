@@ -72,7 +72,7 @@ fn below(root: &TempDir) -> Found {
                 continue;
             }
             let path = there.strip_prefix(root.path()).unwrap();
-            let path = path.to_str().unwrap().to_owned();
+            let path = path.to_string_lossy().into_owned();
             let of_it: Vec<Wanted> = wanted()
                 .into_iter()
                 .filter(|it| it.matches(&path))
@@ -171,6 +171,11 @@ fn files_are_those_that_dpkg_unpacks_however_they_are_packed() {
     }
 }
 
+fn raw(text: &str) -> Vec<u8> {
+    let byte = |byte| if byte == NO_UTF8 as u8 { 0xff } else { byte };
+    text.bytes().map(byte).collect()
+}
+
 /// A data.tar, written entry by entry.
 struct DataTar(Builder<Vec<u8>>);
 
@@ -182,9 +187,10 @@ impl DataTar {
     }
 
     fn add(&mut self, path: &str, kind: EntryType, target: &str, content: &[u8]) {
+        let (path, target) = (raw(path), raw(target));
         let mut header = Header::new_gnu();
-        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.as_old_mut().name[..path.len()].copy_from_slice(&path);
+        header.as_old_mut().linkname[..target.len()].copy_from_slice(&target);
         header.set_entry_type(kind);
         header.set_mode(0o755);
         header.set_mtime(0);
@@ -222,6 +228,9 @@ impl DataTar {
 /// Path, kind, target, content.
 type Row = (&'static str, EntryType, &'static str, &'static [u8]);
 
+/// Stands for a byte that is no UTF-8.
+const NO_UTF8: char = '\u{7f}';
+
 const FILE: EntryType = EntryType::Regular;
 const LINK: EntryType = EntryType::Symlink;
 const HARD: EntryType = EntryType::Link;
@@ -249,6 +258,14 @@ const STRANGE: &[(&str, &[Row])] = &[
         &[("./opt/a", EntryType::Char, "", b"")],
     ),
     ("a FIFO elsewhere", &[("./opt/a", EntryType::Fifo, "", b"")]),
+    (
+        "a name elsewhere that is not UTF-8",
+        &[
+            ("./opt/a\u{fffd}", FILE, "", b"b"),
+            ("./opt/a\u{7f}", FILE, "", b"a"),
+            ("./etc/init.d/a", HARD, "./opt/a\u{fffd}", b""),
+        ],
+    ),
 ];
 
 #[test]
@@ -333,6 +350,21 @@ const HOSTILE: &[(&str, &[Row])] = &[
         &[
             ("./opt/a", EntryType::Char, "", b""),
             ("./etc/init.d/a", HARD, "./opt/a", b""),
+        ],
+    ),
+    (
+        "a name that is not UTF-8",
+        &[("./etc/init.d/a\u{7f}", FILE, "", b"a")],
+    ),
+    (
+        "a link to a name that is not UTF-8",
+        &[("./etc/init.d/a", LINK, "a\u{7f}", b"")],
+    ),
+    (
+        "a hard link to a name that is not UTF-8",
+        &[
+            ("./opt/a\u{7f}", FILE, "", b"a"),
+            ("./etc/init.d/a", HARD, "./opt/a\u{7f}", b""),
         ],
     ),
     ("a device", &[("./etc/init.d/a", EntryType::Char, "", b"")]),

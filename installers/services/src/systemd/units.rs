@@ -502,6 +502,24 @@ mod tests {
         }
     }
 
+    /// A package for a device with merged-usr may have either spelling, since links of the device are not resolved.
+    #[test]
+    fn each_folder_of_usr_lib_systemd_is_wanted_in_lib_as_well() {
+        let wanted = wanted();
+        let merged = wanted
+            .iter()
+            .filter(|it| it.folder.starts_with("usr/lib/systemd/"));
+        let unmerged = merged.map(|it| Wanted {
+            folder: it.folder.replacen("usr/", "", 1),
+            ..it.clone()
+        });
+        let unmerged: Vec<Wanted> = unmerged.collect();
+        assert!(unmerged.iter().any(|it| it.folder == "lib/systemd/system/"));
+        for folder in unmerged {
+            assert!(wanted.contains(&folder), "{folder:?}");
+        }
+    }
+
     #[test]
     fn the_units_of_a_package_are_parted_into_its_own_and_those_of_others() {
         let files = ["own.service", "other.service", "alias.service"]
