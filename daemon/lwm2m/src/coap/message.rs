@@ -97,10 +97,12 @@ impl Message {
             return Err(malformed);
         }
         let packet = Packet::from_bytes(datagram).map_err(|_| malformed)?;
-        if encoded_length(&packet) != datagram.len() {
+        // Wrapped first, so that a payload is wiped in each case.
+        let message = Self(packet);
+        if encoded_length(&message.0) != datagram.len() {
             return Err(malformed);
         }
-        Ok(Self(packet))
+        Ok(message)
     }
 
     /// Encodes the datagram.
