@@ -89,6 +89,26 @@ fn a_shell_completes_what_wharfctl_can_be_asked() {
 }
 
 #[test]
+fn no_shipped_program_has_a_simulation_or_a_fault_point() {
+    let package = unpacked();
+    let mut find = Command::new("find");
+    let find = find
+        .arg(package.path())
+        .args(["-type", "f", "-perm", "/111"]);
+    let programs = text_of(find);
+    assert!(programs.lines().count() >= 6, "{programs}");
+    for program in programs.lines() {
+        let bytes = fs::read(program).unwrap();
+        for word in ["wharf-simulated", "WHARF_FAULT"] {
+            let found = bytes
+                .windows(word.len())
+                .any(|part| part == word.as_bytes());
+            assert!(!found, "{program} has {word}");
+        }
+    }
+}
+
+#[test]
 fn the_licences_of_linked_crates_come_along() {
     let package = unpacked();
     let list = package.join("usr/share/doc/wharfd/linked-crates.gz");
