@@ -90,6 +90,14 @@ fn an_empty_malformed_or_unsupported_uri_in_initial_is_4_00_and_result_56() {
             "the scheme of the Package URI is not supported: only https, http are",
         ),
         (
+            b"file://localhost/x",
+            "the scheme of the Package URI is not supported: only https, http are",
+        ),
+        (
+            b"https:/h/x?token=hunter2&next=https://x/p",
+            "the Package URI does not begin with a scheme and ://",
+        ),
+        (
             b"https://user:password@origin.example/x",
             "the Package URI names a user: write User Name and Password instead",
         ),
