@@ -1,6 +1,6 @@
 //! Files, processes and programs below one root, as root. Package managers and service managers both build on it.
 //!
-//! - [`Root`]: where our files lie. [`durable`]: how small files are written. [`users`]: users of the root.
+//! - [`Root`]: the paths of our files. [`durable`]: reads and writes small files. [`users`]: users of the root.
 //! - [`process`]: programs of the root. [`session`]: the processes of a job.
 //! - [`file_systems`]: the disks that a job writes to.
 //! - [`limits`]: every bound. [`pattern`]: names with `*`, as policy has them.

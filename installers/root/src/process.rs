@@ -1,5 +1,5 @@
-//! Programs of a root: how they are started, and watched until they end. Their output goes into a file, not into a pipe: a
-//! daemon that a maintainer script started would keep a pipe open, and would die with its other end.
+//! Starts programs of a root, and watches them until they end. Their output goes into a file, not into a pipe: a daemon
+//! that a maintainer script started would keep a pipe open, and would die with its other end.
 
 use std::{
     ffi::OsStr,
@@ -100,7 +100,7 @@ impl Printed {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Empties the file if it is too long. The program appends, so it goes on at the beginning.
+    /// Empties the file if it is too long. The program appends, so it continues at the beginning.
     fn bound(&self) -> io::Result<()> {
         if self.file.metadata()?.len() > 16 * limits::OUTPUT {
             self.file.set_len(0)?;

@@ -1,5 +1,5 @@
 //! The processes of a job. A job has a session of its own, which its package manager and the maintainer scripts share.
-//! This module looks them up in /proc. The package manager says which process is what ([`Recognise`]).
+//! This module looks them up in /proc. The package manager tells its own processes from others ([`Recognise`]).
 
 use std::{
     fs, io,
