@@ -48,7 +48,7 @@ pub struct Standing {
 /// The version of a package that the device has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Installed {
-    /// Nothing of it is there but perhaps its configuration.
+    /// It is not installed. Its configuration may still be on the device.
     Absent,
     /// It is damaged.
     Damaged,

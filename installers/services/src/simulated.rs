@@ -77,7 +77,7 @@ impl Services for Simulated {
         Ok(false)
     }
 
-    /// Nothing starts the package again before Activate.
+    /// Keeps the package from starting before Activate.
     fn hold(
         &self,
         package: &PackageName,

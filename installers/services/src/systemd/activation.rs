@@ -189,7 +189,8 @@ impl Systemd {
         self.manager.start(&down, limits::UNIT_START).map(drop)
     }
 
-    /// The units of a package whose installation enables none: all that can be enabled, and those that other units start.
+    /// The units of a package whose installation enables none: every unit with an [Install] section, and those that
+    /// other units start.
     fn startable(&self, gate: &Gate, shipped: &Shipped) -> Result<Ours, Failure> {
         let known = Self::with_state(gate, shipped);
         let startable = self.manager.those(&known, |state| {

@@ -147,7 +147,7 @@ impl Systemd {
         record.write(&self.root, package)
     }
 
-    /// Disables what a maintainer script enabled and somebody had disabled.
+    /// Disables units that an administrator had disabled and a maintainer script enabled.
     fn disable_again(&self, held: &Ours, job: &Interruption) -> Result<(), Failure> {
         let enabled = self.manager.those(held, UnitState::is_enabled)?;
         let newly = enabled.only(|unit| !job.enabled.contains(unit));

@@ -142,7 +142,7 @@ impl Gate {
         self.names.is_masked(unit.as_str())
     }
 
-    /// The units that these names stand for.
+    /// The units with these names.
     pub(super) fn named(&self, units: &BTreeSet<UnitName>) -> BTreeSet<UnitName> {
         let named = units
             .iter()
@@ -152,8 +152,8 @@ impl Gate {
 }
 
 impl Systemd {
-    /// Looks at what this package ships, and at `more` units that it had: by all names that files, links, claims and the
-    /// running systemd give them.
+    /// Looks at the units that this package ships, and at `more` units that it had: by all names in files, links,
+    /// claims and the running systemd.
     pub(super) fn gate<'a>(
         &self,
         package: &PackageName,
@@ -446,7 +446,7 @@ mod tests {
                 "acme.service",
                 None,
             ),
-            // A script, or a file, whose unit is another's.
+            // A script, or a file, for a unit of another package.
             (
                 vec![script("procps")],
                 &sysctl[..],
@@ -511,7 +511,7 @@ mod tests {
                 "acme@office.service",
                 policy,
             ),
-            // Templates of whose instances one is not its own.
+            // Templates with an instance of another package.
             (
                 vec![unit("port@.service")],
                 &board[..],

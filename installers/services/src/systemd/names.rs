@@ -22,7 +22,7 @@ const PASSIVE_TYPES: [&str; 4] = [".mount", ".automount", ".swap", ".slice"];
 
 type Sets = BTreeMap<String, BTreeSet<String>>;
 
-/// The names of units, and the units that they stand for.
+/// The names of units, and the units that they refer to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     /// By name: the names to which links of it lead.
@@ -170,7 +170,7 @@ impl Names {
         self.masked.contains(name) && scripts_alone
     }
 
-    /// The units that this name stands for: one, unless folders contradict each other.
+    /// The units that this name refers to: one, unless folders contradict each other.
     pub(super) fn leads_to(&self, name: &str) -> BTreeSet<String> {
         let (mut ends, mut seen) = (BTreeSet::new(), BTreeSet::new());
         let mut open = vec![name.to_owned()];
@@ -197,7 +197,7 @@ impl Names {
         targets.map(|target| instance_like(target, name)).collect()
     }
 
-    /// Every name of the units that this name stands for.
+    /// Every name of the units that this name refers to.
     pub(super) fn all(&self, name: &str) -> BTreeSet<String> {
         let ends = self.leads_to(name);
         let leads_there = |alias: &String| !self.leads_to(alias).is_disjoint(&ends);
@@ -244,7 +244,7 @@ impl Names {
         with_also.collect()
     }
 
-    /// The files of the units that this name stands for.
+    /// The files of the units that this name refers to.
     pub(super) fn files(&self, name: &str) -> BTreeSet<String> {
         let mut units = self.leads_to(name);
         units.insert(name.to_owned());

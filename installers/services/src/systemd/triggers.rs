@@ -90,7 +90,7 @@ impl<'a> Owned<'a> {
         }
     }
 
-    /// The package's units that this name stands for. None if it stands for another unit as well.
+    /// The package's units that this name refers to. None if it refers to another package's unit as well.
     fn are_behind(&self, name: &str) -> Option<BTreeSet<UnitName>> {
         if let Some(units) = self.claims.get(name) {
             return Some(units.clone());

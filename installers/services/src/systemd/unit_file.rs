@@ -133,7 +133,7 @@ impl UnitFile {
         &self.path
     }
 
-    /// Whether it is a unit, of whatever name: no link to one, and no mask.
+    /// Whether it is a unit under any name: no link to one, and no mask.
     pub(super) fn is_unit(&self) -> bool {
         self.target.as_deref().is_none_or(|target| {
             target != "dev/null" && !FOLDERS.iter().any(|folder| target.starts_with(folder))

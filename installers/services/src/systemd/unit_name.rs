@@ -35,7 +35,7 @@ impl UnitName {
         &self.0
     }
 
-    /// Whether it is a template, and stands for its instances.
+    /// Whether it is a template.
     pub(crate) fn is_template(&self) -> bool {
         self.0.contains("@.")
     }
