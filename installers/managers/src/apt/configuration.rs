@@ -112,7 +112,7 @@ fn hooks(root: &Root) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The administrator's hooks, without the one that asks debconf's questions in advance: nobody is there to answer.
+/// The administrator's hooks, without the one that asks debconf's questions in advance: no user can answer.
 fn kept(dump: &str) -> String {
     let values = dump
         .lines()

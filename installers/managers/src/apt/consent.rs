@@ -2,9 +2,9 @@
 //! DPkg::Pre-Install-Pkgs). The hook sends the plan to this process, and apt continues only with its consent. This module
 //! does not judge the plan.
 //!
-//! The hook is on apt's command line. apt reads that after all its files, so no file can remove the hook. dpkg checks for
-//! consent as well: if apt does not ask, dpkg changes nothing. apt announces a purge as a removal, and its
-//! `dpkg --purge --pending` purges packages that it does not announce. So dpkg purges nothing for apt.
+//! The hook is on apt's command line. apt reads that after all its files, so no file can remove the hook. dpkg checks
+//! for consent as well: if apt does not ask, dpkg changes nothing. apt announces a purge as a removal, and its `dpkg
+//! --purge --pending` purges packages that it does not announce. Therefore dpkg refuses to purge for apt.
 
 use std::{
     fs::{self, OpenOptions},
@@ -166,7 +166,7 @@ fn not_understood(why: &str) -> Failure {
 mod tests {
     use super::*;
 
-    /// What the hook reads to its end after it has sent this, and whether that was refused.
+    /// Runs a hook that sends these lines. Returns its answer, and whether the lines were refused.
     fn told(lines: &[u8], decide: impl Fn(&str) -> Result<(), Failure>) -> (String, bool) {
         let folder = tempfile::tempdir().unwrap();
         let (mut consent, hook) = Consent::new(folder.path()).unwrap();

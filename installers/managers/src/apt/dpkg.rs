@@ -66,12 +66,12 @@ const FORMAT: &str = "-f=${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Stat
                       ${db:Status-Eflag}\\t${Essential}${Protected}\\n";
 
 impl Status {
-    /// All of it is there and configured.
+    /// It is installed completely and configured.
     pub(super) fn is_whole(&self) -> bool {
         self.state == "installed" && !self.reinstall_required
     }
 
-    /// Nothing of it is there but perhaps its configuration.
+    /// It is not installed. Its configuration may still be on the device.
     pub(super) fn is_absent(&self) -> bool {
         is_absent(&self.state)
     }
@@ -100,7 +100,7 @@ impl Status {
         (!self.is_whole()).then(|| format!("{}{flag}", self.state).into())
     }
 
-    /// The version, if all of it is there.
+    /// The version, if it is installed completely.
     pub(super) fn installed(&self) -> Option<&PackageVersion> {
         self.version.as_ref().filter(|_| self.is_whole())
     }

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::Owners;
 
-/// The packages that own these paths below the root. dpkg reads its whole database for that. Asks for paths in `usr/lib`
-/// in `/lib` as well, where a package may still have them. A removed package owns nothing: its configuration is a leftover.
+/// The packages that own these paths below the root, by dpkg's whole database. A path in `usr/lib` is also looked up in
+/// `/lib`, where a package may still have it. A removed package owns nothing: its configuration is a leftover.
 pub(super) fn owners(root: &Root, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
     let spelled = paths.iter().flat_map(|path| {
         let unmerged = path.strip_prefix("usr/lib/").map(|it| format!("/lib/{it}"));

@@ -4,7 +4,7 @@
 //! - [`dpkg`]: answers questions, repairs and purges. [`files`]: the files of packages, and their owners.
 //! - [`plan`] and [`complaint`]: read the output of apt before it works, and after it failed. [`relations`]: says why apt
 //!   refused.
-//! - [`postrm`]: runs last scripts again. [`programs`]: how programs are started, and recognised.
+//! - [`postrm`]: runs last scripts again. [`programs`]: starts and recognises programs of apt and dpkg.
 //! - [`version`]: names and versions.
 
 mod apt_get;

@@ -1,6 +1,6 @@
 //! Runs the last script of a package again after a power cut: files that the script wrote may be lost.
 //!
-//! dpkg keeps the postrm of a removed package, and deletes it with a purge. So it is copied before a purge.
+//! dpkg keeps the postrm of a removed package, and deletes it with a purge. Therefore it is copied before a purge.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The programs of apt and dpkg: how they are started, and how their processes are recognised.
+//! The programs of apt and dpkg: starts them, and recognises their processes.
 
 use std::{
     ffi::OsStr,
@@ -33,7 +33,7 @@ const WORK: [&[u8]; 7] = [
     b"--triggers-only",
 ];
 
-/// A program of this root. Nobody is there to answer a question of it.
+/// A program of this root, set to ask no questions: no user can answer.
 pub(super) fn program(root: &Root, name: &str) -> Command {
     let mut command = process::program(root, name);
     command

@@ -285,7 +285,7 @@ fn broken<'a>(
     let mut broken = Vec::new();
     for package in others {
         let groups = package.needs.iter();
-        // Removing this package can only break what it met.
+        // Removing this package can only break a dependency that it met.
         let lost = groups.filter(|group| is_met(group, &old) && !is_met(group, &after));
         broken.extend(lost.map(|group| (package, group.as_slice())));
     }
@@ -319,7 +319,7 @@ mod tests {
                         jammed\t1\thalf-configured\t, \t\t\t\n\
                         gone\t1\tconfig-files\t, \t\t\t\n";
 
-    /// Describes a new package: name, version, what it depends on, conflicts with, breaks and provides.
+    /// Describes a new package: its name, version, Depends, Conflicts, Breaks and Provides.
     fn why(new: &str) -> Option<String> {
         let known = declared(HERE);
         let new = declared(new).pop().expect("a line");

@@ -67,7 +67,7 @@ impl Simulated {
         }
     }
 
-    /// What is there, whole or not.
+    /// The version on the device, complete or not.
     fn version(&self, name: &PackageName) -> Result<Option<PackageVersion>, Failure> {
         if !self.is_name(name) {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Simulated {
         Ok(bytes.and_then(|bytes| PackageVersion::new(&String::from_utf8_lossy(&bytes)).ok()))
     }
 
-    /// The middle of any work, where a program may die or take its time.
+    /// The middle of any work. A fault here can kill the program or make it wait.
     fn work(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<(), Failure> {
         (supervisor.begin)()?;
         durable::write(&self.file(name, "_half"), b"").map_err(failed)?;
@@ -98,7 +98,7 @@ impl Simulated {
         Ok(())
     }
 
-    /// Where it fails, the new version is left in part; of a first installation, nothing.
+    /// On failure, an upgrade leaves a part of the new version; a first installation leaves nothing.
     fn configure(&self, package: &Package, first: bool) -> Result<(), Failure> {
         let configured = self.refuse_if("fail-postinst", Cause::Script);
         if configured.is_err() && first {
@@ -242,7 +242,7 @@ impl PackageManager for Simulated {
         self.whole(name, &format!("remove {name}"))
     }
 
-    /// Nothing runs after it.
+    /// The simulated package manager has no last scripts.
     fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
         Ok(Change::Unchanged)
     }
@@ -257,7 +257,7 @@ impl PackageManager for Simulated {
         self.whole(name, &format!("purge {name}"))
     }
 
-    /// Nothing runs after it.
+    /// The simulated package manager has no last scripts.
     fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
         Ok(Change::Unchanged)
     }
