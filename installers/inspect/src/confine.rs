@@ -36,8 +36,8 @@ const LIMITS: &[(Resource, rlim_t)] = &[
     (Resource::RLIMIT_NPROC, 0),
 ];
 
-/// System calls of a program that reads two descriptors, allocates, and ends. Those that are not on every architecture
-/// are passed over where they are not.
+/// System calls of a program that reads two descriptors, allocates, and ends. Calls that this architecture lacks are
+/// skipped.
 #[rustfmt::skip]
 const ALLOWED: &[&str] = &[
     "pread64", "recvfrom", "sendto", "write", "close",
@@ -59,7 +59,7 @@ pub(crate) enum ConfineError {
     /// A call to the kernel failed.
     #[error("{0}: {1}")]
     Kernel(&'static str, #[source] io::Error),
-    /// The filter of system calls could not be made, or the kernel did not take it.
+    /// The filter of system calls could not be made, or the kernel rejected it.
     #[error("seccomp: {0}")]
     Filter(#[from] SeccompError),
 }
@@ -86,7 +86,7 @@ pub(crate) fn confine() -> Result<(), ConfineError> {
     Ok(())
 }
 
-/// Closes what the caller left open.
+/// Closes descriptors that the caller left open.
 fn close_others() -> Result<(), ConfineError> {
     let (first, last, flags) = (3_u32, u32::MAX, 0_u32);
     #[allow(
@@ -103,7 +103,7 @@ fn close_others() -> Result<(), ConfineError> {
     }
 }
 
-/// Landlock without any rule: as much of it as the kernel knows, which may be nothing.
+/// Landlock without any rule, as far as the kernel supports it.
 fn forbid_files_and_sockets() {
     let abi = ABI::V6;
     let ruleset = Ruleset::default()
@@ -113,7 +113,7 @@ fn forbid_files_and_sockets() {
         .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)))
         .and_then(Ruleset::create)
         .and_then(|ruleset| ruleset.restrict_self());
-    // Beneath the system call filter this is a second wall; a kernel without it is one wall short, no reason to stop.
+    // Landlock only adds to the filter of system calls, so a kernel without it is accepted.
     drop(ruleset);
 }
 
@@ -161,7 +161,7 @@ mod tests {
         bytes.chunks_exact(8).map(step).collect()
     }
 
-    /// What the kernel would do: `data` is its struct seccomp_data, here in 32-bit words.
+    /// Evaluates the program as the kernel does: `data` is its struct seccomp_data, here in 32-bit words.
     fn verdict(program: &[Step], data: &[u32; 16]) -> u32 {
         let (mut accumulator, mut next) = (0, 0);
         loop {
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// A call with this third argument, made in the way of this architecture.
+    /// A call with this third argument on this architecture.
     fn call(number: libc::c_long, third: libc::c_int) -> [u32; 16] {
         const ARCHITECTURE: u32 = match ARCH.as_bytes() {
             b"aarch64" => 0xc000_00b7,
@@ -202,7 +202,7 @@ mod tests {
         data
     }
 
-    /// The numbers of those that this architecture has.
+    /// The numbers of the calls that this architecture has.
     fn numbers(names: &[&str]) -> Vec<libc::c_long> {
         let number =
             |name: &&str| libc::c_long::from(i32::from(ScmpSyscall::from_name(name).unwrap()));

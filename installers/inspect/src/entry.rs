@@ -9,13 +9,13 @@ pub type Each<'a> = &'a mut dyn FnMut(Entry<'_>) -> io::Result<()>;
 pub struct Entry<'a> {
     /// Its path, as the package writes it.
     pub path: &'a [u8],
-    /// What it is.
+    /// Its kind.
     pub kind: Kind<'a>,
 }
 
-/// What an entry of a package is.
+/// The kind of an entry of a package.
 pub enum Kind<'a> {
-    /// A file with this content. Content that is not read is passed over.
+    /// A file with this content. Content that is not read is skipped.
     File(&'a mut dyn Read),
     /// A symbolic link to this target, as the package writes it.
     Link(&'a [u8]),

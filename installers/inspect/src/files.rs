@@ -87,7 +87,7 @@ impl Files<'_> {
         }
     }
 
-    /// Writes what this is, once at each path.
+    /// Writes this entry, once at each path.
     fn write(&mut self, paths: &[String], kind: Kind<'_>) -> io::Result<()> {
         let mut file = PackedFile {
             path: String::new(),

@@ -7,7 +7,7 @@
 //! - `verify`: the signer of the package, by a signature beside it or inside it.
 //! - `files`: the files of the package that are wanted.
 //! - `openpgp`: certificates, digests, signatures, and messages around a package.
-//! - [`format`]: what a package is made of. Each format has a folder.
+//! - [`format`]: the parts of a package. Each format has a folder.
 //! - `archive`: compressed archives inside a package.
 //! - [`entry`]: the files, links and folders in a package.
 //! - [`part`]: bytes that are read by position.

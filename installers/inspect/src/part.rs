@@ -8,7 +8,7 @@ use std::{
 
 use wharf_frames::{Cause, Failure};
 
-/// Something whose bytes can be read anywhere: the package's descriptor, or a slice in a test.
+/// Content that can be read at any offset: the package's descriptor, or a slice in a test.
 pub trait ReadAt {
     /// Reads up to the buffer's length from this position on; 0 is the end.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
@@ -100,7 +100,7 @@ pub(crate) fn read_range<S: ReadAt + ?Sized>(source: &S, range: Range<u64>) -> i
     Ok(bytes)
 }
 
-/// The failure of a package that cannot be read, which says nothing about it.
+/// The failure to read a package. It is not a verdict on the package.
 pub(crate) fn unreadable(error: &io::Error) -> Failure {
     let detail = format!("the package cannot be read: {error}");
     Failure::new(Cause::Unavailable, detail)

@@ -36,12 +36,12 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// If memory is short, the kernel ends this program before any other: its file is judged again later.
+/// If memory is short, the kernel kills this program first, and its file is judged again later.
 const OOM_SCORE: &str = "900";
 
 fn inspect() -> Result<Finding, Failure> {
     let package = Input::open().map_err(|error| unreadable(&error))?;
-    // Without /proc it has the score of its parent.
+    // Without /proc it keeps the score of its parent.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     signature::read_time_zone();
     confine().map_err(|error| {

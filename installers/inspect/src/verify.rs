@@ -18,7 +18,7 @@ use crate::{
     part::{Part, Parts, ReadAt, unreadable},
 };
 
-/// The inputs of a judgement.
+/// The parameters of a verification.
 pub(crate) struct Trust {
     /// The trusted certificates.
     pub(crate) certificates: Certificates,

@@ -1,13 +1,13 @@
-//! The end of a packed stream, by its framing alone: xz and zstd tell the length of each piece, so that a package
-//! of any size is walked through in milliseconds, where a package manager spends seconds on unpacking it. A decoder that takes
-//! another way through the same bytes fails: each length that is read here is one that it obeys.
+//! Checks the end of a packed stream by its framing alone. xz and zstd give the length of each piece, so a package of
+//! any size is checked in milliseconds, while unpacking takes seconds. A decoder obeys each length that is read here.
+//! One that reads the same bytes in another way fails.
 
 use std::io;
 
 use super::{Archive, Compression, unpack::unpack};
 use crate::part::{ReadAt, read_range};
 
-/// Whether the archive is one stream that ends where the archive ends. gzip says no lengths: it is unpacked.
+/// Whether the archive is one stream that ends where the archive ends. gzip has no lengths, so it is unpacked.
 pub(crate) fn check<S: ReadAt + ?Sized>(file: &S, archive: &Archive) -> io::Result<()> {
     let mut walk = Walk {
         file,
@@ -149,7 +149,7 @@ impl<S: ReadAt + ?Sized> Walk<'_, S> {
         }
     }
 
-    /// Up to a multiple of four bytes from there.
+    /// Skips padding up to a multiple of four bytes from `start`.
     fn pad(&mut self, start: u64) -> io::Result<()> {
         let length = self.position - start;
         self.pass(length.next_multiple_of(4) - length)
@@ -226,7 +226,7 @@ mod tests {
                     let longer = [&bytes[..], &rest[..]].concat();
                     let range = 0..longer.len() as u64;
                     check_slice(&longer, range, compression).expect_err(&told);
-                    // The same bytes, behind the end of the member and in front of its start.
+                    // The same bytes, after the end of the member and before its start.
                     let beside = [&rest[..], &longer[..]].concat();
                     let range = rest.len() as u64..rest.len() as u64 + length;
                     check_slice(&beside, range, compression).expect(&told);

@@ -1,5 +1,5 @@
-//! The entries of a tar archive, as dpkg reads it (tar(5), dpkg's lib/dpkg/tar.c). Whatever dpkg does not unpack, or reads
-//! in another way than this module does, is an error.
+//! The entries of a tar archive, as dpkg reads it (tar(5), dpkg's lib/dpkg/tar.c). An entry is an error if dpkg does
+//! not unpack it, or reads it in another way than this module.
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,7 @@ use crate::entry::{Each, Entry, Kind};
 /// The longest path, and the longest target of a link: PATH_MAX of Linux.
 const MAX_PATH: u64 = 4096;
 
-/// Hands each entry on. As dpkg does, it ignores what follows the end of the archive.
+/// Hands each entry on. Like dpkg, it ignores bytes after the end of the archive.
 pub(crate) fn each(tar: &mut dyn Read, each: Each<'_>) -> io::Result<()> {
     let (mut long_path, mut long_target) = (None, None);
     for entry in Tar::new(tar).entries()?.raw(true) {
@@ -51,12 +51,12 @@ fn pass_on<R: Read>(
         return Err(io::Error::other("an entry without a name in it"));
     }
     let kind = match header.entry_type() {
-        // By its type byte, dpkg takes it for a file or for a folder.
+        // By its type byte, dpkg treats it as a file or a folder.
         EntryType::Regular if path.ends_with(b"/") => {
             return Err(io::Error::other("a file in it whose name ends with '/'"));
         }
         EntryType::Regular => Kind::File(entry),
-        // dpkg reads no content of anything but a file: it would take the content for the next header.
+        // dpkg reads content only of files: it would take this content for the next header.
         _ if header.entry_size()? > 0 => {
             return Err(io::Error::other(
                 "content of an entry that is no file in it",
@@ -96,7 +96,7 @@ fn check_kind(header: &Header) -> io::Result<()> {
     }
 }
 
-/// The name in an entry of GNU tar that stands before the entry of this name.
+/// The name in a GNU tar entry of its own, which precedes the entry with this name.
 fn long_name(entry: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut name = Vec::new();
     entry.take(MAX_PATH + 1).read_to_end(&mut name)?;

@@ -1,5 +1,5 @@
-//! The content of an archive: one stream of its kind, which ends where the archive ends. Without that the boundary between
-//! two archives, which a signature inside may not cover, could be moved.
+//! The content of an archive: one stream, which ends where the archive ends. Otherwise the boundary between two
+//! archives could be moved, which a signature inside may not cover.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -22,7 +22,7 @@ pub(crate) fn unpack<S: ReadAt + ?Sized>(
     unpacked(file, archive, |content| pass_on(content, each))
 }
 
-/// Hands the unpacked content on to a reader, and passes over what that leaves.
+/// Hands the unpacked content to a reader, and skips the rest that it does not read.
 pub(crate) fn unpacked<S: ReadAt + ?Sized>(
     file: &S,
     archive: &Archive,

@@ -48,7 +48,7 @@ pub struct Inside {
     pub packets: Vec<u8>,
     /// The parts of the file that each signature covers, one after the other.
     pub covers: Vec<Range<u64>>,
-    /// Other parts of the file, with the digest of each that stands in a covered part.
+    /// Other parts of the file, each with its digest from a covered part.
     pub digests: Vec<PartDigest>,
 }
 

@@ -77,7 +77,7 @@ impl PackageFormat for Simulated {
 
 /// A part after the header.
 struct Line {
-    /// Where its line begins.
+    /// The position of its line.
     start: u64,
     what: What,
     /// Its bytes after the line.
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a line says, and the number of bytes that follow it.
+/// The meaning of a line, and the number of bytes that follow it.
 fn parse(line: &str) -> Option<(What, u64)> {
     let (key, value) = line.split_once(": ")?;
     match key {

@@ -1,16 +1,17 @@
-//! The trusted certificates, as wharf-inspect parses them. Knows no signature over a package.
+//! The trusted certificates, as wharf-inspect parses them. It does not handle signatures over packages.
 
 use std::collections::BTreeMap;
 
 use sequoia_openpgp::{Cert, Fingerprint, KeyHandle, cert::CertParser, parse::Parse};
 use wharf_frames::{Failure, inspect::unusable_keyring};
 
-/// Each certificate once, with whether its secret key came along.
+/// Each certificate once, and whether its secret key was in the file too.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates(BTreeMap<Fingerprint, (Cert, bool)>);
 
 impl Certificates {
-    /// Adds those of a file. The same certificate in two files is one with what both say: a revocation may come on its own.
+    /// Adds the certificates of a file. Copies of a certificate in two files are merged: a revocation may come in a
+    /// file of its own.
     pub(crate) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let unusable =
             |why: String| unusable_keyring(&format!("{name} is not an OpenPGP certificate: {why}"));
@@ -44,7 +45,7 @@ impl Certificates {
         self.0.values().map(|(cert, _)| cert).filter(has_issuer)
     }
 
-    /// The one of this number, in the order of fingerprints, with whether its secret key came along.
+    /// The certificate with this number, in the order of fingerprints, and whether its secret key was in the file too.
     pub(crate) fn nth(&self, number: usize) -> Option<(&Cert, bool)> {
         let (cert, secret) = self.0.values().nth(number)?;
         Some((cert, *secret))

@@ -1,4 +1,4 @@
-//! Digests of one content: it is read once, and hashed once for each algorithm and salt, whoever signed it.
+//! Digests of one content: it is read once, and hashed once for each algorithm and salt of all signatures.
 
 use std::io::{self, Read};
 
@@ -25,7 +25,7 @@ impl Digests {
         self.prepare(signature.hash_algo(), salt(signature))
     }
 
-    /// Prepares SHA-256 of nothing but the content.
+    /// Prepares SHA-256 of the content alone.
     pub(crate) fn add_sha256(&mut self) -> anyhow::Result<()> {
         self.prepare(HashAlgorithm::SHA256, &[])
     }

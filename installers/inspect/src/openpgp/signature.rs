@@ -1,6 +1,6 @@
-//! OpenPGP (RFC 9580): who signed a digest, and whether that may be believed at a given time. A signature holds when
-//! sequoia's StandardPolicy takes it AND its certificate and key are neither expired nor revoked at that time, whenever
-//! it was made: the time in a signature is what its maker wrote there.
+//! OpenPGP (RFC 9580): who signed a digest, and whether the signature is valid at a given time. sequoia's
+//! StandardPolicy must accept it, and its certificate and key must be neither expired nor revoked at that time. The
+//! time in a signature is not trusted, since its signer chose it.
 
 use std::{
     fmt,
@@ -25,28 +25,28 @@ use wharf_frames::{
 
 use super::{certificates::Certificates, digests::Digests};
 
-/// Each may cost a hash of the whole file.
+/// Limits the work: each signature may cost a hash of the whole file.
 const MAX_SIGNATURES: usize = 4;
 
-/// A signature that holds.
+/// A valid signature.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Good {
     /// The certificate's fingerprint.
     pub(crate) certificate: Fingerprint,
-    /// When it says it was made, in Unix seconds.
+    /// Its creation time in Unix seconds, by its own word.
     pub(crate) signed_at: u64,
-    /// The signature and its digest, with which it is judged again.
+    /// The signature and its digest, for a later check.
     pub(crate) signed: SignedDigest,
 }
 
-/// sequoia writes times by strftime(3), which reads the file of the time zone when it is called first. No file can be read
-/// once this program has shut itself in.
+/// sequoia formats times by strftime(3), whose first call reads the file of the time zone. After the confinement no
+/// file can be read.
 pub(crate) fn read_time_zone() {
     let _ = Error::Expired(UNIX_EPOCH).to_string();
 }
 
-/// Judges the signatures over the content: one that holds is enough; else the most telling failure. The content is not
-/// read where no signature could hold. `digests` may already ask for more than the signatures do.
+/// Judges the signatures over the content: one valid signature is enough, else the most specific failure is returned.
+/// The content is not read if no signature can be valid. `digests` may hold hashes for other purposes.
 pub(crate) fn judge(
     certificates: &Certificates,
     signatures: &[u8],
@@ -79,7 +79,7 @@ pub(crate) fn judge(
     Err(most_telling(failures))
 }
 
-/// Whether a signature over this digest, by this certificate, still holds at this time. No byte of the file is needed.
+/// Whether a signature over this digest, by this certificate, is still valid at this time. The file is not needed.
 pub(crate) fn still_holds(
     certificates: &Certificates,
     certificate: &str,
@@ -102,7 +102,7 @@ pub(crate) fn still_holds(
     }
 }
 
-/// The certificate of this number, as a person wants to know it.
+/// Describes the certificate with this number for a person.
 pub(crate) fn certificate(
     certificates: &Certificates,
     number: usize,
@@ -129,7 +129,7 @@ pub(crate) fn certificate(
     }))
 }
 
-/// Seconds since 1970; no certificate is older.
+/// In seconds since 1970; no certificate is older.
 fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -141,7 +141,7 @@ fn time(at: u64) -> Result<SystemTime, Failure> {
         .ok_or_else(|| bad(&"no calendar has the time at which it is to be judged"))
 }
 
-/// Signature packets and nothing else, and no more of them than may be tried.
+/// Parses signature packets. Other packets, and more signatures than may be tried, are errors.
 fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Failure> {
     let pile = PacketPile::from_bytes(bytes).map_err(|error| no_signature(&error.to_string()))?;
     let mut signatures = Vec::new();
@@ -160,7 +160,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Failure> {
     }
 }
 
-/// The failure of a known signer comes first: it says more than an unknown signer does.
+/// The failure of a known signer comes first: it is more specific than that of an unknown one.
 fn most_telling(mut failures: Vec<Failure>) -> Failure {
     failures.sort_by_key(|failure| failure.cause == Cause::UntrustedSigner);
     let first = failures.into_iter().next();
@@ -191,7 +191,7 @@ impl<'a> Judge<'a> {
         };
         match signature.typ() {
             SignatureType::Binary => {}
-            // The signed file may change its line ends (RFC 9580 5.2.1.2).
+            // A signature in text mode lets line ends change (RFC 9580 5.2.1.2).
             SignatureType::Text => {
                 return Err(bad(
                     &"it is in text mode, which lets line ends change: sign without --textmode",
@@ -214,7 +214,7 @@ impl<'a> Judge<'a> {
             .map_err(|error| self.explain(cert, &error))
     }
 
-    /// Whether the signature is one over this digest that holds.
+    /// Whether the signature is a valid one over this digest.
     fn weigh(&self, signature: Signature, digest: Vec<u8>) -> Result<Good, Failure> {
         let made = signature
             .signature_creation_time()
@@ -301,7 +301,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Why no signature by this certificate holds.
+    /// The reason why no signature by this certificate is valid.
     fn unusable(&self, cert: &Cert) -> Option<String> {
         if let RevocationStatus::Revoked(_) = cert.revocation_status(&self.policy, self.at) {
             return Some("it was revoked".to_owned());
@@ -347,7 +347,7 @@ impl<'a> Judge<'a> {
         Failure::new(cause, detail)
     }
 
-    /// By our calendar, without the time of day, which nobody needs here.
+    /// Shows times by our calendar, without the time of day.
     fn reason(&self, error: &anyhow::Error) -> Option<(Cause, String)> {
         Some(match error.chain().find_map(|error| error.downcast_ref()) {
             Some(Error::PolicyViolation(algorithm, _)) => {

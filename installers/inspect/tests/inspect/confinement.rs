@@ -1,4 +1,5 @@
-//! What wharf-inspect has left when it reads the first byte, seen from outside; and what comes of one that breaks.
+//! The rights of wharf-inspect when it reads the first byte, seen from outside, and the effect of a wharf-inspect that
+//! fails.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +35,7 @@ use wharf_installers::{
 
 use crate::fixture::{Bench, JUDGED_AT, NOBODY, Recipe, broke, refused};
 
-/// wharf-inspect, which nobody asks anything, until it waits for that.
+/// A wharf-inspect that waits for a question.
 struct Waiting {
     child: Child,
     _socket: OwnedFd,
@@ -165,7 +166,7 @@ fn has_no_descriptor_but_its_three() {
 fn ends_with_whoever_started_it() {
     let bench = Bench::new();
     let mut waiting = thread::scope(|scope| scope.spawn(|| Waiting::start(&bench)).join()).unwrap();
-    // The thread is gone, which is what the kernel takes for the parent; the socket is still open.
+    // The thread has ended, which the kernel treats as the end of the parent. The socket is still open.
     let status = waiting.child.wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
 }
@@ -188,7 +189,7 @@ fn does_not_run_as_root() {
     }
 }
 
-/// A program in the place of wharf-inspect that does this.
+/// A script in the place of wharf-inspect.
 fn impostor(bench: &Bench, script: &str) -> Inspector {
     let program = bench.path("impostor");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -285,7 +286,7 @@ fn a_run_that_is_ended_from_outside_says_nothing_about_the_package() {
     }
 }
 
-/// read(2) of a folder fails, as of a disk that is worn out.
+/// read(2) of a folder fails like that of a broken disk.
 #[test]
 fn a_package_that_cannot_be_read_is_not_judged() {
     let (bench, _) = Bench::with_signer();

@@ -1,4 +1,4 @@
-//! What a package says of itself.
+//! The metadata of a package.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn tells_name_version_and_architecture() {
     }
 }
 
-/// dpkg-deb writes its top folder even where there is nothing else in data.tar.
+/// dpkg-deb writes its top folder even if data.tar has nothing else.
 #[test]
 fn a_package_without_files_is_taken_however_dpkg_deb_compresses_it() {
     for compression in ["none", "gzip", "xz", "zstd"] {

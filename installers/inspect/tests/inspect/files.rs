@@ -1,4 +1,4 @@
-//! The files of a package, beside what dpkg unpacks.
+//! The files of a package, compared with those that dpkg unpacks.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ fn wanted() -> [Wanted; 3] {
     ]
 }
 
-/// What is asked for, by its path: the target of a link, or the content.
+/// The wanted files by path: the target of a link, or the content.
 type Found = BTreeMap<String, (Option<String>, Vec<u8>)>;
 
 fn files(bench: &Bench, package: &Path) -> Result<Found, Failure> {
@@ -203,7 +203,7 @@ impl DataTar {
         self.0.append(&header, content).unwrap();
     }
 
-    /// The folders on the way, without which dpkg unpacks nothing.
+    /// The parent folders, without which dpkg unpacks nothing.
     fn add_folders(&mut self) {
         for path in [
             "usr/",
@@ -235,7 +235,7 @@ const FILE: EntryType = EntryType::Regular;
 const LINK: EntryType = EntryType::Symlink;
 const HARD: EntryType = EntryType::Link;
 
-/// What dpkg unpacks although dpkg-deb does not write it.
+/// Entries that dpkg unpacks although dpkg-deb does not write them.
 const STRANGE: &[(&str, &[Row])] = &[
     ("an absolute path", &[("/etc/init.d/a", FILE, "", b"a")]),
     ("no dot in front", &[("etc/init.d/a", FILE, "", b"a")]),
@@ -496,10 +496,10 @@ fn as_many_and_as_long_files_are_taken_as_a_package_may_have() {
     }
 }
 
-/// More than the memory that wharf-inspect may have.
+/// More than the memory limit of wharf-inspect.
 const LARGE: u64 = 300 * 1024 * 1024;
 
-/// A package whose data.tar has an entry of this size and then a script, packed by this command.
+/// A package whose data.tar has an entry of this size, then a script, packed by this command.
 fn with_large(bench: &Bench, kind: EntryType, (pack, ending): (&str, &str)) -> PathBuf {
     let tar = bench.path("data.tar");
     let mut builder = Builder::new(File::create(&tar).unwrap());

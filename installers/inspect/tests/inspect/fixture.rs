@@ -1,4 +1,4 @@
-//! Packages by dpkg-deb, keys and signatures by gpg and debsigs, all below folders that go away with their owner.
+//! Packages by dpkg-deb, keys and signatures by gpg and debsigs, all in folders that are removed with their owner.
 
 use std::{
     fmt::Debug,
@@ -33,7 +33,7 @@ pub(crate) const JUDGED_AT: u64 = 1_709_251_200;
 /// The user and the group that wharf-inspect runs as here.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// Runs to success, or says what it wrote.
+/// Runs the command, and panics with its output if it fails.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -42,7 +42,7 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-/// wharf-inspect where its user may reach it, a keyring, and room for packages.
+/// wharf-inspect where its user can run it, a keyring, and a folder for packages.
 pub(crate) struct Bench {
     folder: TempDir,
 }
@@ -52,7 +52,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(folder.path().join("keys")).unwrap();
-        // Another's copy: what a thread of these tests starts while this one writes would keep the program busy.
+        // A copy made by another process. If this process wrote it, a child of a parallel test could hold it open for
+        // writing, and the program could not start (ETXTBSY).
         let program = env!("CARGO_BIN_EXE_wharf-inspect");
         run(Command::new("cp").arg(program).arg(folder.path()));
         Self { folder }
@@ -202,7 +203,7 @@ impl Signer {
         gpg
     }
 
-    /// A key for signing, of its own age, which gpg prefers from now on.
+    /// A key for signing with an expiry of its own, which gpg prefers from now on.
     pub(crate) fn add_subkey(&self, expires: &str) {
         let mut gpg = self.gpg(MADE);
         gpg.args(["--passphrase", "", "--quick-add-key", &self.fingerprint]);
@@ -215,7 +216,7 @@ impl Signer {
             .args(["--armor", "--export", &self.fingerprint]))
     }
 
-    /// Gives the certificate another end, two weeks after [`SIGNED`].
+    /// Makes the certificate expire two weeks after [`SIGNED`].
     pub(crate) fn renew(&self) {
         let mut gpg = self.gpg("20240215T000000!");
         gpg.args(["--passphrase", "", "--quick-set-expire", &self.fingerprint]);
@@ -238,7 +239,7 @@ impl Signer {
         assert!(gpg.wait().unwrap().success());
     }
 
-    /// Takes the revocation in that gpg made along with the key.
+    /// Imports the revocation that gpg made along with the key.
     pub(crate) fn revoke(&self) {
         let revocation = format!("openpgp-revocs.d/{}.rev", self.fingerprint);
         let armored = fs::read_to_string(self.home.path().join(revocation)).unwrap();
@@ -268,7 +269,7 @@ impl Signer {
         message
     }
 
-    /// Signs within the package, as debsigs does, for members whose names debsigs may not know.
+    /// Signs within the package like debsigs, for members with names that debsigs may not support.
     pub(crate) fn sign_inside_by_hand(&self, bench: &Bench, file: &Path) {
         let mut members = Members::of(file);
         let signed = bench.path("signed");
@@ -304,7 +305,7 @@ impl Drop for Signer {
     }
 }
 
-/// What dpkg-deb is to build.
+/// The contents of a package for dpkg-deb.
 pub(crate) struct Recipe<'a> {
     pub(crate) control: &'a str,
     pub(crate) compression: &'a str,
@@ -359,7 +360,7 @@ impl<'a> Recipe<'a> {
     }
 }
 
-/// The members of an ar archive, to be taken apart and put together in other ways.
+/// The members of an ar archive, to be reordered and changed.
 #[derive(Clone)]
 pub(crate) struct Members(pub(crate) Vec<(String, Vec<u8>)>);
 
@@ -405,7 +406,7 @@ impl Members {
     }
 }
 
-/// Refused for this cause, by a child that judged and did not break.
+/// Expects a refusal for this cause from a child that did not fail.
 #[track_caller]
 pub(crate) fn refused<T: Debug>(got: Result<T, Failure>, cause: Cause) -> Failure {
     refused_as("", got, cause)
@@ -420,7 +421,7 @@ pub(crate) fn refused_as<T: Debug>(what: &str, got: Result<T, Failure>, cause: C
     }
 }
 
-/// Whether the child went away instead of answering.
+/// Whether the child ended without an answer.
 pub(crate) fn broke(failure: &Failure) -> bool {
     failure
         .detail

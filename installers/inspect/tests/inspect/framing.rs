@@ -1,4 +1,4 @@
-//! Only what can be read in one way is a package.
+//! A file with more than one reading is not a package.
 
 use std::fs;
 
@@ -118,7 +118,7 @@ fn a_member_renamed_under_the_signature_is_malformed() {
     }
 }
 
-/// The compressors that dpkg has known, by names that are not taken.
+/// The compressors that dpkg has supported, under names that are rejected.
 #[test]
 fn a_member_of_another_compressor_is_no_uncompressed_one() {
     let (bench, signer) = Bench::with_signer();
@@ -140,7 +140,7 @@ fn a_member_of_another_compressor_is_no_uncompressed_one() {
     }
 }
 
-/// The attack that the strictness is for: debsigs signs bytes, not boundaries.
+/// The attack that the strict framing prevents: debsigs signs bytes, not boundaries.
 #[test]
 fn a_boundary_moved_under_the_signature_is_malformed() {
     for compression in ["none", "gzip", "xz", "zstd"] {

@@ -1,5 +1,5 @@
-//! The same questions to sqv and gpgv, which judge as other programs do. Where they differ from us, the test's name says
-//! how and its comment why; where no test says so, they agree.
+//! The same questions to sqv and gpgv. They agree with wharf-inspect, except for the difference that a test names and
+//! its comment explains.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::fixture::{Bench, MADE, Members, Recipe, SIGNED_AT, Signer, run};
 
 const YEAR: u64 = 366 * 86400;
 
-/// Who takes the signature: wharf-inspect, sqv 1.1, gpgv 2.2. Now, since the other two know no other time.
+/// Whether wharf-inspect, sqv 1.1 and gpgv 2.2 accept the signature now: the other two cannot judge at another time.
 fn who_takes(bench: &Bench, signer: &Signer, signature: &[u8], package: &Path) -> [bool; 3] {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -80,7 +80,7 @@ fn gpgv_takes_sha_1() {
     );
 }
 
-/// gpgv leaves that to whoever fills its keyring.
+/// gpgv leaves this to the one who fills its keyring.
 #[test]
 fn gpgv_takes_a_revoked_certificate() {
     let (bench, signer) = (Bench::new(), Signer::new());
@@ -93,7 +93,7 @@ fn gpgv_takes_a_revoked_certificate() {
     );
 }
 
-/// sqv judges a certificate at the time that the signature names, which whoever has an old key can choose freely.
+/// sqv judges a certificate at the time in the signature, which an attacker with an old key can choose freely.
 #[test]
 fn sqv_and_gpgv_take_a_certificate_that_expired_after_it_signed() {
     let (bench, signer) = (Bench::new(), Signer::with("ed25519", "2024-02-15"));

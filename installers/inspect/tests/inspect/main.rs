@@ -1,5 +1,5 @@
-//! wharf-inspect as root's side uses it, against what gpg, debsigs and dpkg-deb make, and beside what sqv and gpgv say.
-//! Runs as root: the child gets a user of its own.
+//! wharf-inspect as root's programs use it, with input by gpg, debsigs and dpkg-deb, and compared with sqv and gpgv.
+//! Runs as root, since the child gets a user of its own.
 
 #![allow(
     clippy::panic,

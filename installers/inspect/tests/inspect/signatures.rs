@@ -1,4 +1,4 @@
-//! Who signed, and whether it may be believed.
+//! The signer of a package, and whether the signature is trusted.
 
 use std::{
     fs::{self, File},
@@ -52,7 +52,7 @@ fn tells_the_signer_of_a_package_that_debsigs_signed() {
     }
 }
 
-/// debsigs 0.1.26 (Debian 12) knows no control.tar.zst, and then signs debian-binary alone.
+/// debsigs 0.1.26 (Debian 12) does not support control.tar.zst, and then signs debian-binary alone.
 #[test]
 fn a_signature_over_less_than_the_three_members_does_not_fit() {
     let (bench, signer) = Bench::with_signer();
@@ -272,7 +272,7 @@ fn a_revoked_certificate_vouches_for_nothing() {
     let signature = signer.sign(&package);
     bench.trust("packages.asc", &signer.certificate());
     bench.verify(&package, Some(&signature)).unwrap();
-    // Beside the old certificate, not in its place: what both files say counts.
+    // Adds the revoked certificate beside the old one: the content of both files counts.
     signer.revoke();
     bench.trust("revoked.asc", &signer.certificate());
     refused(bench.verify(&package, Some(&signature)), Cause::Revoked);

@@ -1,5 +1,5 @@
-//! The framing of a .deb (deb(5), ar(5)), taken strictly: a signature inside covers the bytes of three members, but not
-//! their names, sizes and boundaries, so there must be one way only to read them. Nothing is decompressed here.
+//! The framing of a .deb (deb(5), ar(5)). A signature inside covers the bytes of three members, but not their names,
+//! sizes and boundaries, so the framing must have only one reading. Nothing is decompressed here.
 
 use std::ops::Range;
 
@@ -123,7 +123,7 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
         }
     }
 
-    /// Nothing but different `_gpg*` members up to the end of the file.
+    /// Reads different `_gpg*` members up to the end of the file. Any other member is an error.
     fn signatures(&mut self) -> Result<Option<Range<u64>>, Failure> {
         let mut seen: Vec<Member> = Vec::new();
         while let Some(member) = self.next()? {
@@ -334,7 +334,7 @@ mod tests {
             prop_assert_eq!(read(&bytes[..cut]).is_ok(), cut == unsigned);
         }
 
-        /// Whatever is in front of, between and behind the parts is fixed, so they and their headers are the whole file.
+        /// The bytes before, between and after the parts are fixed, so the parts and their headers are the whole file.
         #[test]
         fn whatever_is_taken_is_covered_to_its_last_byte(changes in vec((0usize..1000, any::<u8>()), 0..4)) {
             let mut bytes = sound();

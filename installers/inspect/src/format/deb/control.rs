@@ -1,12 +1,12 @@
-//! The control file of a binary package (Debian Policy 5.3, deb-control(5)): who it says it is. Taken strictly, since
-//! dpkg will read the same bytes: what two parsers could read in two ways is refused.
+//! The control file of a binary package (Debian Policy 5.3, deb-control(5)). dpkg reads the same bytes, so a file that
+//! two parsers could read in two ways is refused.
 
 use wharf_frames::{PackageName, PackageVersion, inspect::Described};
 
 /// The longest control file.
 pub(super) const MAX_CONTROL: usize = 1024 * 1024;
 
-/// Why a control file is none.
+/// The reason why a control file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ControlError {
     /// Longer than [`MAX_CONTROL`].
@@ -18,7 +18,7 @@ pub(super) enum ControlError {
     /// A line that is neither a field nor the continuation of one.
     #[error("line {0} is no field")]
     Line(usize),
-    /// A field that stands there twice.
+    /// A field that occurs twice.
     #[error("line {0} repeats a field")]
     Twice(usize),
     /// Package, Version or Architecture is missing.
@@ -64,7 +64,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Described, ControlError> {
 
 struct Field<'a> {
     name: &'a str,
-    /// The whole value of a field of one line; empty for one that goes on, which none of ours may.
+    /// The whole value of a field of one line; empty for a continued one, which none of our fields may be.
     value: &'a str,
 }
 
@@ -94,7 +94,7 @@ fn fields(text: &str) -> Result<Vec<Field<'_>>, ControlError> {
     Ok(fields)
 }
 
-/// Far more than there are names for.
+/// Far more fields than deb-control(5) defines.
 const MAX_FIELDS: usize = 256;
 
 /// Policy 5.1: printable, without colon; a comment or a signature's armor is none.
