@@ -1,6 +1,6 @@
-//! The time by which signatures are judged: never before what this device has seen already, since a gateway without a
-//! battery starts in 1970 and wharfd's word is not taken. If the kernel calls the clock synchronised, the clock is
-//! believed instead: files of the future come from a clock that was once wrong. Only root changes the kernel's answer.
+//! The time by which signatures are judged. It is never before a time that this device has seen: a gateway without a
+//! battery starts in 1970, and wharfd's word is not trusted. If the kernel calls the clock synchronised, the clock is
+//! believed: files of the future come from a clock that was once wrong. Only root changes the kernel's answer.
 
 use std::{
     env,
@@ -15,24 +15,24 @@ use serde::Serialize;
 use wharf_frames::calendar;
 use wharf_root::Root;
 
-/// File systems know the time less exactly than the clock does.
+/// File systems store times less precisely than the clock.
 const TOLERANCE: Duration = Duration::from_secs(60);
 
-/// A time, and why it is not the clock's where it is not.
+/// A time, with the reason if it is not the clock's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Time {
     /// In Unix seconds.
     pub(crate) at: u64,
-    /// What is said where the clock is behind.
+    /// The reason to doubt the clock, and the remedy.
     pub(crate) doubt: Option<String>,
     /// Our folder, if its time is ahead of a believed clock.
     ahead: Option<PathBuf>,
 }
 
-/// When this file was written last.
+/// A file, and the time of its last write.
 type Seen = (SystemTime, PathBuf);
 
-/// The time in this root. The package manager writes this database.
+/// The current time for this root. The package manager writes this database.
 pub(crate) fn now(root: &Root, database: &Path) -> Time {
     let synchronised = synchronised();
     #[cfg(feature = "simulated")]
@@ -55,7 +55,7 @@ pub(crate) fn now(root: &Root, database: &Path) -> Time {
 pub struct Doubt {
     /// The fault, and the remedy.
     pub why: String,
-    /// The clock is used all the same.
+    /// Whether the clock is used all the same.
     pub believed: bool,
 }
 
@@ -88,7 +88,7 @@ impl Time {
         }
     }
 
-    /// Sets the time of our folder back to the clock, so that the next boot has a right floor.
+    /// Sets the time of our folder back to the clock, so that the next boot has a correct minimum.
     pub(crate) fn heal(&self) {
         let Some(folder) = &self.ahead else {
             return;
@@ -103,7 +103,7 @@ impl Time {
     }
 }
 
-/// When this program was built, as its file says: before that, no clock was right.
+/// The modification time of this program's file: no correct clock is before it.
 pub(crate) fn built() -> Option<SystemTime> {
     modified(&env::current_exe().ok()?)
 }
@@ -131,7 +131,8 @@ fn is_synchronised(state: libc::c_int, status: libc::c_int) -> bool {
     state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
 }
 
-/// The time by the clock, and by files. No right clock is before the file of our `program`; `latest` is of the others.
+/// The time by the clock and by files. No correct clock is before the time of our `program`; `latest` is the newest of
+/// the other files.
 fn time(
     clock: SystemTime,
     synchronised: Result<bool, Errno>,
@@ -195,7 +196,7 @@ fn day(time: SystemTime) -> String {
     calendar::day(unix(time))
 }
 
-/// Seconds since 1970; nothing here is older.
+/// In seconds since 1970; an earlier time counts as 1970.
 fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -302,7 +303,7 @@ mod tests {
         }
     }
 
-    /// Nothing is said where there are no words.
+    /// Expects a doubt with these words, or none if there are no words.
     #[track_caller]
     fn expect(time: &Time, at: SystemTime, words: &[&str], shown: &str) {
         let doubt = time.doubt.as_deref();

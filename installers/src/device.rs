@@ -169,7 +169,7 @@ impl Device {
         Ok(change)
     }
 
-    /// Nothing is held if the package manager has nothing to do.
+    /// Holds no units if the package manager has nothing to do.
     fn hold(&self, installation: Installation<'_>) -> Result<(), Failure> {
         let Installation {
             file,
@@ -249,7 +249,7 @@ impl Packages for Facts {
     }
 }
 
-/// A device with a simulated package manager, for unit tests. Nothing can be looked into.
+/// A device with a simulated package manager, for unit tests. It has no wharf-inspect.
 #[cfg(test)]
 pub(crate) fn simulated(root: &Root) -> Device {
     Device {

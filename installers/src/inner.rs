@@ -1,5 +1,5 @@
-//! The package inside a staged message (`gpg --sign`): a file beside the message, which replaces it once the verdict is
-//! good. Knows no OpenPGP: the bytes are bounded, and durable before they are judged.
+//! The package inside a staged message (`gpg --sign`): a file beside the message, which replaces it after a good
+//! verdict. This module does not parse OpenPGP. It limits the bytes, and syncs them before they are judged.
 
 use std::{
     fs::{self, File, OpenOptions},

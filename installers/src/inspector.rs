@@ -1,5 +1,5 @@
-//! Asks wharf-inspect about a package: starts it, hands it descriptors and frames, and takes nothing but bounded frames.
-//! Certificates, signatures and packages are parsed in that child alone, which links other crates than this one.
+//! Asks wharf-inspect about a package: starts it, sends it descriptors and frames, and reads only bounded frames. Only
+//! that child parses certificates, signatures and packages; it links other crates than this one.
 
 use std::{
     fs::File,
@@ -37,10 +37,10 @@ use wharf_root::process::wait_for_event;
 
 use crate::keyring::Keyring;
 
-/// A keyring of more certificates than these is not looked into: each is a run of wharf-inspect.
+/// The largest number of certificates that are listed: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;
 
-/// How wharf-inspect is started.
+/// The program wharf-inspect, and how to start it.
 #[derive(Debug, Clone)]
 pub struct Inspector {
     /// The program.
@@ -49,18 +49,18 @@ pub struct Inspector {
     pub uid: u32,
     /// The group it runs as.
     pub gid: u32,
-    /// A run that takes longer is ended.
+    /// The time limit of a run.
     pub time_limit: Duration,
     /// The format of the packages.
     pub format: Format,
 }
 
-/// By what a signature is judged.
+/// The terms by which a signature is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
-    /// What stood beside the package; it is judged before any signature inside.
+    /// The signature beside the package; it is judged before any signature inside.
     pub signature: Option<&'a [u8]>,
-    /// Those who may sign.
+    /// The certificates of those who may sign.
     pub keyring: &'a Keyring,
     /// The time at which they are judged, in Unix seconds. The installer's own, never before its clock floor.
     pub at: u64,
@@ -71,7 +71,7 @@ pub struct Terms<'a> {
 /// The reason why there is no good judgement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
-    /// It was judged, or cannot be asked here.
+    /// The package was judged, or the question cannot be asked on this device.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// wharf-inspect was ended from outside, took too long, or could not read the file, probably because of a
@@ -137,7 +137,7 @@ impl Inspector {
         }
     }
 
-    /// The wanted files of a package. Only for a package that [`Inspector::verify`] let through.
+    /// Reads the wanted files of a package. Only for a package that [`Inspector::verify`] accepted.
     pub fn files(
         &self,
         package: BorrowedFd<'_>,
@@ -148,7 +148,7 @@ impl Inspector {
             format: self.format,
             wanted: wanted.to_vec(),
         };
-        // It unpacks the whole package before it writes much: a device that unpacks one MiB a second is fast enough.
+        // The child unpacks the whole package before it writes much. A device has to unpack one MiB a second.
         let time_limit = self.time_limit + Duration::from_secs(length >> 20);
         let mut taken = PackedFiles::default();
         let each = |bytes: &[u8]| {
@@ -168,7 +168,7 @@ impl Inspector {
         }
     }
 
-    /// What the package says of itself. Only for a package that [`Inspector::verify`] let through.
+    /// Describes a package by its own metadata. Only for a package that [`Inspector::verify`] accepted.
     pub fn describe(&self, package: BorrowedFd<'_>) -> Result<Described, InspectError> {
         let format = self.format;
         match self.run(package, &[Question::Describe { format }])? {
@@ -177,8 +177,8 @@ impl Inspector {
         }
     }
 
-    /// Whether a signature of a file that was judged before still holds at this time, in Unix seconds. The file is not
-    /// read for that.
+    /// Whether a signature of a file that was judged before is still valid at this time, in Unix seconds. The file is
+    /// not read again.
     pub fn still_holds(
         &self,
         certificate: &Text,
@@ -198,8 +198,8 @@ impl Inspector {
         }
     }
 
-    /// Every certificate of a keyring, as all its files together say it stands at this time, in Unix seconds; an error
-    /// where there are more than can be shown, since one that is not seen may sign all the same.
+    /// Every certificate of a keyring, with the data of all its files, as valid at this time in Unix seconds. More
+    /// certificates than can be shown are an error: one that is not shown could still sign.
     pub fn certificates(
         &self,
         keyring: &Keyring,
@@ -232,7 +232,7 @@ impl Inspector {
         answer?.ok_or_else(|| how_it_ended(status))
     }
 
-    /// Asks, passes on what comes through the pipe, and returns the answer with the length of that.
+    /// Asks, passes on the bytes from the pipe, and returns the answer with their number.
     fn run_with_pipe(
         &self,
         package: BorrowedFd<'_>,
@@ -292,17 +292,17 @@ fn length_of(package: BorrowedFd<'_>) -> Result<u64, Failure> {
     length.map_err(|error| unavailable(format!("the package cannot be read: {error}")))
 }
 
-/// Stands in for a package in a question that is about none.
+/// An empty file, for a question that needs no package.
 fn nothing() -> Result<File, Failure> {
     File::open("/dev/null").map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))
 }
 
-/// A child that does not outlive whoever started it.
+/// A child that is killed when the value is dropped.
 struct Running(Child);
 
 impl Running {
     fn end(&mut self) -> io::Result<ExitStatus> {
-        // One that has answered or crashed is a zombie already: killing it changes nothing about its status.
+        // A child that has answered or crashed is a zombie already: a kill does not change its status.
         self.0.kill()?;
         self.0.wait()
     }
@@ -328,8 +328,7 @@ fn ask(socket: &OwnedFd, questions: &[Question], deadline: Instant) -> Result<()
     Ok(())
 }
 
-/// Passes on the bytes from the pipe until its end, and returns their number. A disk that writes one MiB a second is
-/// fast enough.
+/// Passes on the bytes from the pipe until its end, and returns their number. The disk has to write one MiB a second.
 fn pump(
     mut pipe: ChildStderr,
     deadline: Instant,
@@ -376,7 +375,7 @@ fn hear(socket: &OwnedFd, deadline: Instant) -> Result<Option<Finding>, InspectE
     }
 }
 
-/// Zero would mean "for ever" to the kernel.
+/// The kernel would take zero for no timeout.
 fn remaining(deadline: Instant) -> TimeVal {
     let left = deadline.saturating_duration_since(Instant::now());
     TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(i64::MAX).max(1))
@@ -394,7 +393,7 @@ fn how_it_ended(status: io::Result<ExitStatus>) -> InspectError {
     }
 }
 
-/// A signal that no program brings upon itself by what it reads.
+/// A signal that no program raises because of its input.
 fn is_from_outside(signal: i32) -> bool {
     use Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
     [SIGKILL, SIGTERM, SIGINT, SIGHUP]
@@ -402,7 +401,7 @@ fn is_from_outside(signal: i32) -> bool {
         .any(|&outside| outside as i32 == signal)
 }
 
-/// Another answer than the one to the question.
+/// An answer that does not fit the question.
 fn no_such_answer(answer: Finding) -> InspectError {
     match answer {
         Finding::Failed(failure) => failure.into(),
@@ -426,7 +425,7 @@ fn socket_failed(error: Errno) -> InspectError {
     unavailable(format!("the socket to wharf-inspect failed: {error}")).into()
 }
 
-/// Blames the package, since nobody can tell.
+/// Blames the package, since the cause is unknown.
 fn garbage(why: &str) -> InspectError {
     unreadable(why).into()
 }

@@ -1,5 +1,5 @@
-//! The certificates of those who may sign: files of /etc/wharfd/keys, read by root as bytes. What is in them is
-//! parsed in wharf-inspect.
+//! The certificates of those who may sign: files of /etc/wharfd/keys, read by root as bytes. Only wharf-inspect parses
+//! them.
 
 use std::{
     fs::{self, File},
@@ -29,9 +29,9 @@ struct KeyFile {
 }
 
 impl Keyring {
-    /// Reads the folder: each file holds certificates, but for hidden ones and editors' copies (`*~`). No folder is an
-    /// empty keyring, with which no signature holds; a file that cannot be read is an error, because a keyring with a
-    /// gap would call a good signature untrusted.
+    /// Reads the folder. Each file holds certificates, except hidden files and editors' copies (`*~`). A missing folder
+    /// is an empty keyring, with which no signature is valid. A file that cannot be read is an error: without it, a
+    /// good signature would be called untrusted.
     pub fn read(folder: &Path) -> Result<Self, Failure> {
         durable::folder_of_root(folder).map_err(|error| unreadable(folder, &error.to_string()))?;
         let entries = match fs::read_dir(folder) {
@@ -55,7 +55,8 @@ impl Keyring {
         Ok(Self { files })
     }
 
-    /// A keyring of one file that may still be anybody's: as far as it is one, and no further, it is looked into.
+    /// A keyring of one file, which any user may own. It is read up to the longest length, and only wharf-inspect
+    /// parses it.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut bytes = Vec::new();
         File::open(path)?
@@ -87,7 +88,7 @@ impl Keyring {
         self
     }
 
-    /// What is in its files.
+    /// The content of its files.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.files
             .iter()
@@ -95,7 +96,7 @@ impl Keyring {
             .collect()
     }
 
-    /// The frames that hand them to wharf-inspect.
+    /// The frames that send them to wharf-inspect.
     pub(crate) fn questions(&self) -> Vec<Question> {
         let key_file = |file: &KeyFile| Question::KeyFile {
             name: file.path.display().to_string().into(),

@@ -1,5 +1,5 @@
-//! The keyring in an administrator's hands: what is in it, what each certificate may sign, and how one comes in and goes
-//! out. Only files of root are changed; what they mean is judged as for any package.
+//! Commands for an administrator of the keyring: list, add and remove certificates, and verify a package. Only files of
+//! root are changed. Certificates are judged as for any package.
 
 use std::{
     fs::{self, File},
@@ -30,16 +30,16 @@ use crate::{
     seal,
 };
 
-/// The longest signature that is read from beside a package.
+/// The longest signature beside a package.
 const MAX_SIGNATURE: u64 = wharf_frames::fetch::MAX_SIGNATURE as u64;
 
-/// The keyring of a root, with the policy that says what its certificates may sign.
+/// The keyring of a root, with the policy about its certificates.
 pub struct Keys<'a> {
-    /// Where it lies.
+    /// Its root.
     pub root: &'a Root,
-    /// What each may sign.
+    /// The packages that each certificate may sign.
     pub policy: &'a Policy,
-    /// Who looks into certificates and packages.
+    /// Reads certificates and packages.
     pub inspector: &'a Inspector,
 }
 
@@ -48,38 +48,38 @@ pub struct Keys<'a> {
 pub struct Key {
     /// Its fingerprint.
     pub fingerprint: String,
-    /// Whose it says it is.
+    /// Its user ID, by its own word.
     pub user_id: String,
     /// The files it is in.
     pub files: Vec<String>,
     /// In Unix seconds.
     pub created_at: u64,
-    /// In Unix seconds; none when it is valid for ever.
+    /// In Unix seconds; none if it never expires.
     pub expires_at: Option<u64>,
-    /// Why it signs nothing now.
+    /// The reason why it cannot sign now.
     pub unusable: Option<String>,
-    /// The names of the packages that it may sign; none where policy does not mention it: then only those that it signed
-    /// when wharfd installed them last.
+    /// The names of the packages that it may sign. None if policy does not mention it: then it may sign only packages
+    /// whose last installation it signed.
     pub packages: Option<Vec<String>>,
 }
 
-/// What would become of a package.
+/// The verdict on a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Its name.
     pub name: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// The fingerprint of the certificate by which it is signed.
+    /// The fingerprint of the certificate that signed it.
     pub signer: Option<String>,
-    /// Why it would not be installed.
+    /// The reason why it would be refused.
     pub refused: Option<String>,
 }
 
-/// Why the keyring stays as it is.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// It cannot be judged: the keyring, a package.
+    /// The keyring or a package cannot be judged.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// The policy does not accept another scope.
@@ -88,39 +88,39 @@ pub enum KeysError {
     /// A file cannot be read, written or removed.
     #[error("cannot {what} {}: {source}", .file.display())]
     File {
-        /// What was tried.
+        /// The attempt.
         what: &'static str,
-        /// On what.
+        /// Its file.
         file: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
-    /// A file brings no certificate.
+    /// A file has no certificate to add.
     #[error("{} is not added: {why}", .file.display())]
     NotAdded {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// No certificate has the fingerprint, or it cannot be taken out by itself.
+    /// No certificate has the fingerprint, or it cannot be removed alone.
     #[error("{fingerprint} is not removed: {why}")]
     NotRemoved {
-        /// As it was asked for.
+        /// As requested.
         fingerprint: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
 
-/// What a file of the keyring holds.
+/// The content of a file of the keyring.
 struct Held {
     file: PathBuf,
     fingerprints: Vec<Text>,
 }
 
 impl Keys<'_> {
-    /// Every certificate as signatures are judged by it: with what all its files say together.
+    /// Every certificate, as signatures are judged by it: merged from all its files.
     pub fn list(&self) -> Result<Vec<Key>, KeysError> {
         let keyring = Keyring::read(&self.root.keys())?;
         let found = self.look(&keyring)?;
@@ -162,9 +162,8 @@ impl Keys<'_> {
         }
     }
 
-    /// Takes the certificates of a file into the keyring, and returns them as they are there. The file may be
-    /// anybody's. A known certificate stays, and the new copy is merged into it. The policy lets them sign packages of
-    /// these names; its new scopes are shown before anything is written.
+    /// Adds the certificates of a file to the keyring, and returns them merged with known copies. Any user may own the
+    /// file. The policy lets them sign packages of these names; `show` gets its new scopes before they are written.
     pub fn add(
         &self,
         file: &Path,
@@ -205,7 +204,7 @@ impl Keys<'_> {
         Ok(keys)
     }
 
-    /// The certificates of a file with which the keyring is still one.
+    /// The certificates of a file, if the keyring stays valid with them.
     fn fit_to_add(
         &self,
         file: &Path,
@@ -238,7 +237,7 @@ impl Keys<'_> {
         Ok(found)
     }
 
-    /// A file of the keyring that is not there, or holds the same.
+    /// A path in the keyring that is free, or has the same content.
     fn place(&self, fingerprint: &str, bytes: &[u8]) -> Result<PathBuf, KeysError> {
         let folder = self.root.keys();
         let names = (0_u32..).map(|number| match number {
@@ -263,7 +262,7 @@ impl Keys<'_> {
         durable::write(place, bytes)
     }
 
-    /// Takes a certificate out of the keyring, with every file that has it alone. Gives those files.
+    /// Removes a certificate, with every file that has only this one. Returns those files.
     pub fn remove(&self, fingerprint: &str) -> Result<Vec<String>, KeysError> {
         let wanted: String = fingerprint.split_whitespace().collect();
         let is_wanted = |one: &Text| one.as_str().eq_ignore_ascii_case(&wanted);
@@ -292,8 +291,8 @@ impl Keys<'_> {
         Ok(held.iter().map(|held| shown(&held.file)).collect())
     }
 
-    /// Judges a package file as if a server had sent it, with the signature that lies beside it. It is opened here, and
-    /// may be anybody's.
+    /// Judges a package file as if a server had sent it, with the signature beside it. It is opened here, and any user
+    /// may own it.
     pub fn check(&self, file: &Path, device: &Device) -> Result<Verdict, KeysError> {
         let unreadable = |error| problem("read", file, error);
         if !file.metadata().map_err(unreadable)?.is_file() {
@@ -376,7 +375,7 @@ fn read_signature(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A path for people: any bytes may be in one.
+/// Shows a path, which may contain any bytes.
 fn shown(file: &Path) -> String {
     Text::from(file.display().to_string()).to_string()
 }

@@ -1,5 +1,5 @@
-//! Whether anybody could still write to a file. The kernel knows: it grants a read lease only on a file without
-//! any writable descriptor, duplicate, message in flight or shared mapping.
+//! Whether anybody could still write to a file. The kernel grants a read lease only on a file without any writable
+//! descriptor, duplicate, message in flight or shared mapping.
 
 use std::{
     fs::File,
@@ -11,11 +11,11 @@ use std::{
 
 use nix::libc;
 
-/// A writer that has closed its file is visible for some milliseconds more. There is no event to wait for instead:
-/// inotify tells of the close before the kernel takes the writer from its count.
+/// A writer that has closed its file stays visible for some milliseconds. No event tells of its end: inotify reports
+/// the close before the kernel removes the writer from its count.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Whether the file, which is open for reading, has no writer; waits for the last one at most this long.
+/// Whether the file, which is open for reading, has no writer. Waits at most this long for the last one.
 pub(crate) fn has_no_writer(file: &File, patience: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + patience;
     loop {

@@ -20,12 +20,12 @@
 //! # How to talk to it
 //!
 //! Connect to `/run/wharf-installer.sock` (SOCK_SEQPACKET) as wharfd or root. Each packet is one
-//! [`wharf_frames::installer::Request`], each answer one [`wharf_frames::installer::Reply`]; `watch` answers at each
-//! change of a job until it has ended, and `staged` brings a write-only descriptor. No question brings descriptors.
-//! `Refused` stays so, `NotNow` may pass; a connection that is closed without an answer means "not now" as well.
-//! A package goes: `stage`, write, fsync, close, `seal`, `install`, `watch`, and `discard` once wharfd has stored the
-//! outcome. Each may be asked again after a crash of either side: a seal gives the recorded verdict, an operation's
-//! job is done once, a judged name has to be discarded before it is staged anew.
+//! [`wharf_frames::installer::Request`], each answer one [`wharf_frames::installer::Reply`]. `watch` answers at each
+//! change of a job until its end, and `staged` brings a write-only descriptor. A question must not bring descriptors.
+//! `Refused` is final, `NotNow` is temporary; a connection that is closed without an answer means "not now" as well.
+//! The order for a package is `stage`, write, fsync, close, `seal`, `install`, `watch`, and `discard` after wharfd has
+//! stored the outcome. Each question may be repeated after a crash of either side: a seal returns the recorded verdict,
+//! a job is done once for each operation, and a judged name must be discarded before it is staged again.
 
 mod allow;
 pub mod answer;

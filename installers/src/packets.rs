@@ -1,5 +1,5 @@
-//! Frames over the job socket. A client's packet brings bytes and nothing else: descriptors that come along are never
-//! received, and what does not fit is refused whole.
+//! Frames over the job socket. A client's packet may bring only bytes: descriptors are never received, and an oversized
+//! packet is refused.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -9,20 +9,19 @@ use std::{
 use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use wharf_frames::{MAX_FRAME, encode, installer::Reply};
 
-/// What a client sent.
+/// A packet of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     /// A packet.
     Packet(Vec<u8>),
-    /// A packet that is not looked at, and why.
+    /// A packet that was refused unread, and the reason.
     Refused(&'static str),
-    /// It has gone, or has been silent for too long.
+    /// The client has disconnected, or was silent for too long.
     Gone,
 }
 
-/// Waits for a packet. It brings no room for descriptors, so the kernel lets go of those that come along and says so
-/// (MSG_CTRUNC): none is ever ours, also where the limit of open files is reached. This thread is the one that waits
-/// where one of them takes long to close.
+/// Waits for a packet. Without room for descriptors, the kernel closes those that a client sends and sets MSG_CTRUNC.
+/// Thus we never own one, even at the limit of open files. Only this thread waits if closing one takes long.
 pub(crate) fn receive(socket: &OwnedFd) -> Received {
     let mut bytes = vec![0; MAX_FRAME];
     let (length, flags) = {

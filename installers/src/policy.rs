@@ -1,5 +1,5 @@
-//! Root's policy, `/etc/wharfd/installer.toml`: what may be installed, from whom, and within which bounds. No frame
-//! can relax it. An absent file means the defaults; a wrong one stops the service.
+//! Root's policy, `/etc/wharfd/installer.toml`: the packages that may be installed, their signers, and the limits. No
+//! frame can relax it. An absent file means the defaults; an invalid one stops the service.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,32 +11,32 @@ use wharf_configuration::{Written, Wrong};
 use wharf_frames::PackageName;
 use wharf_root::{Root, durable, pattern::Pattern};
 
-/// The policy by which this device installs.
+/// The administrator's policy for this device.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
-    /// The package manager that is driven.
+    /// The package manager of this device.
     pub backend: Backend,
-    /// Where dependencies may come from.
+    /// The source of dependencies.
     pub dependencies: Dependencies,
-    /// Packages without any signature are taken. Told at every start.
+    /// Accepts packages without any signature. Logged at every start.
     pub allow_unsigned: bool,
-    /// Packages that may go to a lower version.
+    /// Packages that may be downgraded.
     pub allow_downgrade: Vec<Pattern>,
     /// Packages whose configuration a local user may delete with them.
     pub allow_purge: Vec<Pattern>,
-    /// Packages that are never removed, beside those that the distribution calls essential.
+    /// Packages that are never removed, in addition to those that the distribution calls essential.
     pub protected: Vec<Pattern>,
-    /// Units, and packages of units, that are never held back, started or stopped, beside those that are built in.
+    /// Units, and packages of units, that are never held back, started or stopped, in addition to the built-in ones.
     pub protected_units: Vec<Pattern>,
-    /// Bounds of root's folder.
+    /// Limits for staged files.
     pub quota: Quota,
-    /// The scopes of certificates. One that is not mentioned may sign packages whose last installation it signed.
+    /// The scopes of certificates. A certificate without a scope may sign packages whose last installation it signed.
     pub key: Vec<Scope>,
-    /// How long another package manager's lock is waited for, in seconds.
+    /// The timeout for another package manager's lock, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub lock_wait: Duration,
-    /// How long a job may take, in seconds.
+    /// The time limit of a job, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub job_time_limit: Duration,
 }
@@ -52,30 +52,30 @@ pub enum Backend {
     Simulated,
 }
 
-/// Where the dependencies of a package may come from.
+/// The source of the dependencies of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dependencies {
-    /// From nowhere: they are installed already, or the install fails.
+    /// No source: dependencies must be installed already, or the install fails.
     None,
 }
 
-/// Bounds of what wharfd may have staged.
+/// Limits for staged files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Quota {
-    /// Bytes of all files together, and so of the largest package.
+    /// The largest size of all files together, and so of one package.
     pub bytes: u64,
-    /// Files.
+    /// The largest number of files.
     pub files: usize,
-    /// A file that is no package, or not yet, and that nobody has written for so many days is removed.
+    /// Days after its last write until a file without an accepted package is removed.
     #[serde(deserialize_with = "days")]
     pub days: u64,
-    /// So many bytes of the disk stay free, beside the built-in reserve: 5 %, from 64 MiB to 1 GiB.
+    /// Bytes of the disk that stay free, in addition to the built-in reserve: 5 %, from 64 MiB to 1 GiB.
     pub reserve: u64,
 }
 
-/// What one certificate may sign.
+/// The packages that a certificate may sign.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scope {
@@ -85,7 +85,7 @@ pub struct Scope {
     pub packages: Vec<Pattern>,
 }
 
-/// What policy says of a certificate and a package.
+/// The policy for a certificate and a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scoped {
     /// A scope of the certificate names the package.
@@ -100,18 +100,18 @@ pub enum Scoped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint(String);
 
-/// Why there is no policy.
+/// The reason why there is no valid policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("cannot read {file}: {error}")]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         error: std::io::Error,
     },
-    /// The file says something that is not understood.
+    /// The file is not a valid policy.
     #[error("{file}, {wrong}")]
     Wrong {
         /// The file.
@@ -121,7 +121,7 @@ pub enum PolicyError {
     },
 }
 
-/// How each key is written.
+/// The form of each key in the file.
 const WRITTEN: &Written = &[
     ("backend", "backend = \"apt\""),
     ("dependencies", "dependencies = \"none\""),
@@ -183,7 +183,7 @@ impl Policy {
         Self::parse(&root.policy(), &Self::bytes(root)?)
     }
 
-    /// The bytes of the policy file; none where there is no file.
+    /// The bytes of the policy file; none if it does not exist.
     pub(crate) fn bytes(root: &Root) -> Result<Vec<u8>, PolicyError> {
         let file = root.policy();
         let folder = file.parent().map_or(Ok(()), durable::folder_of_root);
@@ -202,7 +202,7 @@ impl Policy {
         })
     }
 
-    /// What the scopes say of this certificate and packages of this name.
+    /// The scope of this certificate for packages of this name.
     pub fn scope(&self, certificate: &str, name: &PackageName) -> Scoped {
         let scopes = self.key.iter();
         let scopes = scopes.filter(|scope| scope.fingerprint.0 == certificate);
@@ -216,7 +216,7 @@ impl Policy {
         said
     }
 
-    /// The names that the scopes of this certificate hold; none where no scope is its.
+    /// The names in the scopes of this certificate; none if it has no scope.
     pub fn names_of(&self, certificate: &str) -> Option<Vec<&str>> {
         let its = |scope: &&Scope| scope.fingerprint.0 == certificate;
         let mut scopes = self.key.iter().filter(its).peekable();
@@ -225,7 +225,7 @@ impl Policy {
         Some(patterns.map(|pattern| pattern.as_str()).collect())
     }
 
-    /// Whether this package may go to a lower version.
+    /// Whether this package may be downgraded.
     pub fn allows_downgrade(&self, name: &PackageName) -> bool {
         any_fits(&self.allow_downgrade, name)
     }

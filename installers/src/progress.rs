@@ -16,7 +16,7 @@ struct Report {
     percent: Option<u8>,
 }
 
-/// Tells how far a job is. That nobody can be told is no reason to stop.
+/// Reports the progress of a job. A report that cannot be written is dropped, and the job continues.
 pub(crate) fn write(root: &Root, operation: OperationId, progress: Progress) {
     let report = Report {
         phase: progress.phase,
@@ -27,14 +27,14 @@ pub(crate) fn write(root: &Root, operation: OperationId, progress: Progress) {
     }
 }
 
-/// What was told last.
+/// The last report.
 pub(crate) fn read(root: &Root, operation: OperationId) -> Option<(Phase, Option<u8>)> {
     let bytes = durable::read(&root.progress(operation)).ok()??;
     let report: Report = decode(&bytes).ok()?;
     Some((report.phase, report.percent))
 }
 
-/// The job is over.
+/// Removes the report of a job that has ended.
 pub(crate) fn clear(root: &Root, operation: OperationId) {
     let _ = fs::remove_file(root.progress(operation));
 }

@@ -1,5 +1,5 @@
-//! What is free on the disk of staged files, and how much of that stays so: the package manager and its database need room
-//! on it too.
+//! Free space on the disk of staged files, and the part of it that stays free: the package manager and its database
+//! need it.
 
 use std::{
     io,
@@ -14,15 +14,15 @@ use crate::policy::Quota;
 /// Bytes of a disk.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    /// Nothing is in them.
+    /// Unused bytes.
     pub free: u64,
-    /// So many of them stay free.
+    /// Bytes that must stay free.
     pub reserve: u64,
 }
 
 impl Room {
-    /// Where files are staged, and the folder by which that was found: the own one need not be there yet, nor be open to who
-    /// asks.
+    /// The folder for staged files, or its nearest ancestor that exists and that the caller may read, and the room
+    /// there.
     pub fn for_staging(root: &Root, quota: &Quota) -> io::Result<(PathBuf, Self)> {
         let staged = root.staged();
         let found = staged.ancestors().find_map(|folder| {

@@ -1,6 +1,6 @@
-//! The job socket: who may connect, how many, and for how long. A client that is slow, stuck or many costs itself its
-//! connection and nobody else anything. A client's socket may hold descriptors that take long to close (a TCP socket
-//! that lingers), so it is closed only by the thread that it has to itself, and that thread is counted until then.
+//! The job socket: who may connect, how many, and for how long. A slow or excessive client loses only its own
+//! connection. A client's socket may hold descriptors that take long to close, such as a TCP socket that lingers. Only
+//! the client's own thread closes it, and that thread counts as a connection until then.
 
 use std::{
     fs::{self, Permissions},
@@ -41,8 +41,7 @@ use crate::{
 /// The service on its socket.
 pub struct Service {
     responder: Arc<Responder>,
-    /// Never closed but by the end of the process, which waits for none of the clients in its backlog (socket(7),
-    /// SO_LINGER).
+    /// Closed only by the end of the process, which does not wait for clients in its backlog (socket(7), SO_LINGER).
     socket: ManuallyDrop<OwnedFd>,
     wharfd: User,
     open: Arc<Connections>,
@@ -53,7 +52,7 @@ pub struct Service {
 #[derive(Default)]
 struct Connections {
     table: Mutex<Vec<Connection>>,
-    /// One has left the table, or has a place, or gets none.
+    /// Signals that a connection was closed, or has been given or refused a place.
     changed: Condvar,
 }
 
@@ -65,7 +64,7 @@ struct Connection {
     at: At,
 }
 
-/// What a connection's thread is at.
+/// The state of a connection's thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// It has no place yet.
@@ -74,9 +73,9 @@ enum At {
     Waiting,
     /// It answers one.
     Working,
-    /// It was told to go while it waited.
+    /// It lost its place while it waited.
     PushedOut,
-    /// It is told that there is no place for it.
+    /// It is refused, since there is no place for it.
     TurnedAway,
 }
 
@@ -99,7 +98,7 @@ impl Service {
         fs::set_permissions(&new, Permissions::from_mode(0o660))?;
         chown(&new, Some(0), Some(wharfd.gid))?;
         listen(&socket, Backlog::MAXALLOWABLE)?;
-        // Whoever sees it can connect to it.
+        // Clients can connect as soon as they see the socket.
         fs::rename(&new, &path)?;
         Ok(Self {
             responder,
@@ -110,7 +109,7 @@ impl Service {
         })
     }
 
-    /// Answers at a socket that systemd listens at and keeps: who connects after our end starts us again.
+    /// Serves a socket of systemd, which keeps it. A client that connects after our end starts us again.
     pub fn at(socket: OwnedFd, wharfd: User, responder: Arc<Responder>) -> Self {
         Self {
             responder,
@@ -121,8 +120,8 @@ impl Service {
         }
     }
 
-    /// Answers: for ever, or until it is idle where somebody else keeps the socket. An error means that this process cannot go on: its end lets go of every connection at once,
-    /// however long one would take to close, and jobs do not end with it.
+    /// Serves clients: forever, or until it is idle if systemd keeps the socket. An error means that this process
+    /// cannot continue. It ends and so closes every connection at once, even slow ones. Jobs run on.
     pub fn run(&self) -> io::Result<()> {
         for number in 0.. {
             if self.ends_when_idle && !self.wait_for_client()? {
@@ -138,7 +137,7 @@ impl Service {
         Ok(())
     }
 
-    /// False when nobody came for a while, nobody is here, and no job is open.
+    /// False after an idle time without clients and open jobs.
     fn wait_for_client(&self) -> io::Result<bool> {
         loop {
             let mut events = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
@@ -192,7 +191,7 @@ fn admit(responder: &Responder, open: &Connections, number: u64, socket: &OwnedF
     let _ = packets::send(socket, &Reply::NotNow(failure), None);
 }
 
-/// Nobody waits for a client longer than the table of limits says.
+/// Limits how long we wait for a client.
 fn bound(socket: &OwnedFd) -> nix::Result<()> {
     let time = |limit: Duration| TimeVal::seconds(i64::try_from(limit.as_secs()).unwrap_or(1));
     setsockopt(socket, ReceiveTimeout, &time(limits::CLIENT_SILENCE))?;
@@ -213,7 +212,7 @@ fn is_fatal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EBADF | EINVAL | ENOTSOCK))
 }
 
-/// Questions and answers, until the client goes.
+/// Answers questions until the client disconnects.
 fn converse(responder: &Responder, open: &Connections, number: u64, socket: &OwnedFd) {
     loop {
         let received = packets::receive(socket);
@@ -250,7 +249,7 @@ fn answer(responder: &Responder, socket: &OwnedFd, request: Request) -> io::Resu
     }
 }
 
-/// Tells each change of a job until its end, or until the client goes.
+/// Reports each change of a job until its end, or until the client disconnects.
 fn watch(responder: &Responder, socket: &OwnedFd, operation: OperationId) -> io::Result<()> {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     for folder in [responder.root.jobs(), responder.root.run()] {
@@ -275,7 +274,7 @@ fn watch(responder: &Responder, socket: &OwnedFd, operation: OperationId) -> io:
     }
 }
 
-/// Waits until a record or a report was replaced. False when the client went, or said something else instead.
+/// Waits until a record or a report was replaced. False if the client disconnected, or sent something else instead.
 fn changed(changes: &Inotify, socket: &OwnedFd) -> io::Result<bool> {
     let mut events = [
         PollFd::new(changes.as_fd(), PollFlags::POLLIN),
@@ -295,7 +294,7 @@ fn changed(changes: &Inotify, socket: &OwnedFd) -> io::Result<bool> {
 }
 
 impl Connections {
-    /// Counts one that has no place yet. False when its user has too many and none of them goes.
+    /// Adds a connection without a place. False if its user still has too many after a timeout.
     fn add(&self, number: u64, uid: u32, socket: Arc<OwnedFd>) -> bool {
         let is_full = |table: &mut Vec<Connection>| {
             let of_user = table.iter().filter(|connection| connection.uid == uid);
@@ -314,9 +313,9 @@ impl Connections {
         !result.timed_out()
     }
 
-    /// Whether there is a place for one that has arrived; its user's take their turns as they came. One that only waits
-    /// gives way, the longest waiting first: so a thousand that ask nothing keep nobody from being answered. One that
-    /// does not go in time keeps its place.
+    /// Finds a place for a connection that has arrived. Connections of one user take turns. A connection that only
+    /// waits gives way, the longest waiting first, so that idle ones cannot block service. One that does not go in time
+    /// keeps its place.
     fn find_place(&self, number: u64) -> bool {
         let deadline = Instant::now() + limits::MAKING_ROOM;
         let mut table = self.lock();
@@ -345,7 +344,7 @@ impl Connections {
         found
     }
 
-    /// False when the connection was pushed out while it waited.
+    /// False if the connection lost its place while it waited.
     fn begin_work(&self, number: u64) -> bool {
         let mut table = self.lock();
         let waits = table
@@ -369,7 +368,7 @@ impl Connections {
         }
     }
 
-    /// From now on nobody but its thread has the connection's socket.
+    /// Drops the table's handle on the socket: from now on only the connection's thread owns it.
     fn let_go(&self, number: u64) {
         let mut table = self.lock();
         if let Some(connection) = table.iter_mut().find(|one| one.number == number) {
@@ -403,7 +402,7 @@ fn set(table: &mut [Connection], number: u64, at: At) {
     }
 }
 
-/// Whether none of its user's that has no place yet came before it.
+/// Whether it is the oldest connection of its user without a place.
 fn is_next(table: &[Connection], uid: u32, number: u64) -> bool {
     let mut arriving = table
         .iter()
@@ -411,7 +410,7 @@ fn is_next(table: &[Connection], uid: u32, number: u64) -> bool {
     arriving.all(|one| one.number >= number)
 }
 
-/// Whether every place is taken that this user may have.
+/// Whether every place for this user is taken.
 fn is_full(table: &[Connection], uid: u32) -> bool {
     let with_place = || {
         table
@@ -422,7 +421,7 @@ fn is_full(table: &[Connection], uid: u32) -> bool {
     with_place().count() >= limits::CONNECTIONS || of_user >= limits::CONNECTIONS_OF_A_USER
 }
 
-/// Tells one that only waits to go, unless one is going already. False when all are at work.
+/// Makes a waiting connection of this user leave. False if none waits and none is leaving.
 fn push_out(table: &mut [Connection], uid: u32) -> bool {
     let of_user = || table.iter().filter(|connection| connection.uid == uid);
     let is_going = of_user().any(|connection| connection.at == At::PushedOut);
@@ -439,7 +438,7 @@ fn push_out(table: &mut [Connection], uid: u32) -> bool {
     true
 }
 
-/// A thread's connection is closed, and leaves the table after that, however the thread ends.
+/// Closes a thread's connection and then removes it from the table, however the thread ends.
 struct Ending<'a> {
     open: &'a Connections,
     number: u64,

@@ -1,4 +1,4 @@
-//! What was found about a staged file, recorded beside it: asked again, `seal` answers the same.
+//! The verdict on a staged file, recorded beside it: a repeated `seal` gets the same answer.
 
 use std::{
     fs::File,
@@ -27,35 +27,35 @@ struct Record {
 
 const FORMAT: u32 = 1;
 
-/// How a staged file was judged.
+/// The verdict on a staged file.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum Verdict {
-    /// It holds, and nobody but root can change the file any more.
+    /// It is valid, and only root can change the file now.
     #[n(0)]
     Sealed(#[n(0)] Judged),
-    /// It does not hold; the file is gone.
+    /// It is invalid; the file is deleted.
     #[n(1)]
     Refused(#[n(0)] Failure),
-    /// Not yet: looking into it broke so often, perhaps by no fault of the file.
+    /// Undecided: the number of failed inspections, whose cause may be the device.
     #[n(2)]
     Undecided(#[n(0)] u32),
 }
 
-/// A package whose signature holds, with what the ledger needs to know of it.
+/// A package with a valid signature, and the data about it for the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Judged {
-    /// What it is.
+    /// Its name and version.
     #[n(0)]
     pub package: Package,
     /// SHA-256 of the whole file.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub digest: [u8; 32],
-    /// When it was signed, in Unix seconds; 0 when it was not.
+    /// When it was signed, in Unix seconds; 0 if it is unsigned.
     #[n(2)]
     pub signed_at: u64,
-    /// Its signature, to be judged again. None when it was not signed, or an older wharfd judged it.
+    /// Its signature, for a later check. None if it is unsigned, or an older wharfd judged it.
     #[n(3)]
     pub signed: Option<SignedDigest>,
 }
@@ -69,7 +69,7 @@ impl From<Result<Judged, Failure>> for Verdict {
     }
 }
 
-/// Where the verdict on a staged file is recorded.
+/// The path of the record for a staged file.
 pub(crate) fn path(stage: &Path) -> PathBuf {
     stage.with_extension("verdict")
 }
@@ -88,8 +88,8 @@ pub(crate) fn read(stage: &Path) -> Result<Option<Verdict>, Failure> {
     }
 }
 
-/// Whether a file is still what was judged: its recorded verdict, nobody who could write to it, and every byte. Asked
-/// by wharf-job before a package manager reads it as root, whatever became of the folder since the job was accepted.
+/// Whether a file is still the one that was judged: its recorded verdict, no writer but root, and every byte. wharf-job
+/// checks this before a package manager reads it as root, since the folder may have changed after the job was accepted.
 pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), Failure> {
     let differs = |what: &str| {
         let detail = format!("{}: {what}: download it again", stage.display());
@@ -113,7 +113,7 @@ pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), Failure> 
     }
 }
 
-/// Of the whole file, which is not read further than one byte beyond its length.
+/// The digest of the whole file. At most one byte beyond this length is read.
 fn sha256(file: &File, length: u64) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut bytes = BufReader::with_capacity(128 * 1024, file.take(length.saturating_add(1)));

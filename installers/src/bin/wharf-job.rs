@@ -30,8 +30,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A shutdown or an impatient administrator asks; a package manager must not be left half-way. By a handler: that a
-/// signal is ignored, package managers and what their scripts start would inherit.
+/// Ignores SIGTERM of a shutdown or an administrator: a package manager must not stop half-way. It uses a handler,
+/// since package managers and their scripts would inherit SIG_IGN.
 fn go_on_when_asked_to_end() {
     extern "C" fn nothing(_: i32) {}
     let handler = SigHandler::Handler(nothing);

@@ -1,4 +1,5 @@
-//! `wharf-installer --check-config`: what root's policy comes to here, for people and, as JSON, for `wharfctl doctor`.
+//! `wharf-installer --check-config`: the effect of root's policy on this device, for people and, as JSON, for `wharfctl
+//! doctor`.
 
 use std::{error::Error, path::PathBuf};
 

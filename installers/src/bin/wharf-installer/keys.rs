@@ -16,7 +16,7 @@ use wharf_installers::{
 };
 use wharf_root::pattern::Pattern;
 
-/// What is asked of the keyring.
+/// A command about the keyring.
 pub(crate) enum Verb {
     List,
     /// Adds certificates, and the names of the packages that they may sign.
@@ -41,7 +41,7 @@ impl Verb {
     }
 }
 
-/// What is printed; whether that is what was hoped for.
+/// Carries out a command. Returns the text to print, and whether it succeeded.
 pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool), Box<dyn Error>> {
     let policy = Policy::read(root)?;
     let inspector = open_inspector(root, &policy)?;

@@ -207,7 +207,7 @@ fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
     Ok(service.run()?)
 }
 
-/// The job socket, where systemd listens at it (sd_listen_fds(3)).
+/// The job socket, if systemd passed it (sd_listen_fds(3)).
 fn passed_socket() -> Result<Option<OwnedFd>, Box<dyn Error>> {
     let mut passed = sd_notify::listen_fds()?;
     match (passed.next(), passed.next()) {
