@@ -1,5 +1,5 @@
-//! Services of packages on a system that systemd runs: INACTIVE until Activate (TS 5.2), whatever their maintainer
-//! scripts do, and whenever the power goes.
+//! Services of packages under systemd: INACTIVE until Activate (TS 5.2), whatever their maintainer scripts do, also
+//! after power cuts.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -167,12 +167,12 @@ fn what_runs_is_what_the_device_says() {
         assert_eq!(machine.is_active("acme"), active, "systemctl {command}");
     }
 
-    // The same again, and what is refused, leaves it running.
+    // A repeated Activate, and a refused one, leave it running.
     let before = pid(&mut machine);
     succeeded(&machine.install(&service("acme", "1", FOREVER)), true);
     assert_eq!(pid(&mut machine), before);
 
-    // One that does not stay up is down, and says why.
+    // A service that does not stay up is stopped, and the failure has the reason.
     let failing =
         "ExecStart=/bin/sh -c 'echo no such anchor; exit 3'\nRestart=always\nRestartSec=200ms";
     succeeded(&machine.install(&service("acme", "3", failing)), false);
@@ -197,13 +197,13 @@ fn what_runs_is_what_the_device_says() {
     only_what_a_device_needs_is_not_held_back(&mut machine);
     what_is_no_unit_of_its_own_is_held_ended_or_said(&mut machine);
 
-    // Software without any unit is what was said last.
+    // Software without any unit has the state that was set last.
     succeeded(&machine.install(&Deb::new("library", "1")), false);
     succeeded(&machine.activate("library"), true);
     succeeded(&machine.deactivate("library"), false);
 }
 
-/// The story of the package has none of it.
+/// The log of the package does not have it.
 fn what_scripts_print_is_found_by_the_operation(machine: &mut Machine) {
     let said = |machine: &mut Machine, field: &str| {
         let journal = format!("journalctl --sync; journalctl {field} --output cat");
@@ -245,7 +245,7 @@ fn one_that_runs_once_is_waited_for(machine: &mut Machine) {
     assert!(failure.detail.as_str().contains(words), "{failure}");
 }
 
-/// No loaded unit wants it.
+/// No loaded unit wants the service.
 fn one_that_systemd_forgets_once_it_has_run_is_up(machine: &mut Machine) {
     let unit = "[Unit]\nRequires=far-need.service\nAfter=far-need.service\n\
                 [Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >>/opt/far-setup'\n\
@@ -275,7 +275,7 @@ fn one_that_systemd_forgets_once_it_has_run_is_up(machine: &mut Machine) {
     assert!(!machine.is_active("far-setup"));
 }
 
-/// As watchdog and its keeper do.
+/// Like watchdog and its keeper.
 fn one_that_the_end_of_another_starts_is_stopped(machine: &mut Machine) {
     let unit = format!(
         "[Unit]\nOnFailure=pet-keeper.service\n[Service]\n{FOREVER}\nExecStopPost=/bin/false\n\
@@ -341,7 +341,7 @@ fn only_what_a_device_needs_is_not_held_back(machine: &mut Machine) {
         "remote: not held back while it is INACTIVE, since the device needs it: [\"sshd.service\"]";
     assert_eq!(journal.matches(told).count(), 1, "{journal}");
 
-    // It runs only if somebody else starts it, and that is what 12 says.
+    // It runs only if an administrator starts it, and resource 12 says so.
     let refused = |outcome: Outcome, active: bool, words: &str| {
         let failure = outcome.failure.expect("it is not ours");
         assert_eq!(failure.cause, Cause::Unit);
@@ -379,7 +379,7 @@ fn what_is_no_unit_of_its_own_is_held_ended_or_said(machine: &mut Machine) {
             "<busconfig><policy context=\"default\">\
              <allow send_destination_prefix=\"org.example.Loose\"/></policy></busconfig>\n",
         );
-    // The bus asks for each name once in half a minute.
+    // D-Bus asks for each name at most once in 30 seconds.
     let names = ["Held", "Active", "HeldAgain"].map(|name| format!("org.example.Loose.{name}"));
     let deb = names.iter().fold(deb, |deb, name| {
         deb.file(

@@ -60,8 +60,8 @@ fn fate(container: &Container, unit: &str) -> [String; 4] {
     ["ActiveState", "UnitFileState", "ConditionResult", "Names"].map(|it| container.unit(unit, it))
 }
 
-/// A container may change nothing of the kernel: the unit's own conditions go, which an empty one would do to ours as
-/// well if it were read after it.
+/// A container may not change the kernel, so the conditions of the unit are removed. An empty condition would also
+/// remove ours if it were read after it.
 fn start_in_a_container(root: &Path, unit: &str) {
     let folder = root.join(format!("etc/systemd/system/{unit}.d"));
     fs::create_dir_all(&folder).unwrap();
@@ -158,7 +158,7 @@ const OF_THE_BOARD: [&str; 3] = [
     "acme-port@board.service",
 ];
 
-/// A package that names the board's units, and protected ones, in each way that there is.
+/// A package that names the board's units, and protected ones, in every possible form.
 fn intruder(version: &str) -> Deb {
     let named = |name: &str| format!("{UNITS}/{name}.service");
     let started = [
@@ -302,7 +302,7 @@ fn what_an_older_release_left_on_a_unit_of_another_package_is_taken_away() {
     machine.reboot();
     let before = fate(machine.container(), "systemd-sysctl.service");
 
-    // Each job looks for it, whichever package it is about.
+    // Each job looks for it, also a job of another package.
     succeeded(&machine.install(&Deb::new("library", "1")), false);
     let packages = machine.packages.path().to_owned();
     let script_alone = Deb::new("procps", "1").file("/etc/init.d/procps", script("procps"));
@@ -359,7 +359,7 @@ fn a_script_whose_unit_is_masked_by_the_distribution_is_no_unit() {
     succeeded(&machine.deactivate("clock"), false);
 }
 
-/// Starts with another unit: that it is disabled does not keep it from starting.
+/// Starts with another unit, even when it is disabled.
 pub(crate) fn pulled(package: &str, version: &str, exec: &str) -> Deb {
     let wants = format!("{UNITS}/multi-user.target.wants/{package}.service");
     service(package, version, exec).link(&wants, &format!("../{package}.service"))

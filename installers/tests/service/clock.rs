@@ -68,7 +68,7 @@ fn the_installers_unit_may_ask_the_kernel_whether_the_clock_is_synchronised() {
     container.sh("systemctl stop wharf-installer");
     container.sh("systemctl daemon-reload && systemctl start wharf-installer.socket");
     container.sh("touch -d '+10 years' /var/lib/wharf-installer/jobs");
-    // The certificate is valid for ever: it is accepted by both clocks.
+    // The certificate never expires: both clocks accept it.
     let sealed = machine.put(machine.stage_id(), &built);
     assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
     let told = wait_until("a line about the clock", || {

@@ -130,7 +130,7 @@ fn an_upgrade_that_fails_leaves_it_skipped(machine: &mut Machine) {
     );
 }
 
-/// As hostapd does where it has no configuration.
+/// As hostapd does without a configuration.
 fn a_unit_that_its_package_masks_is_skipped(machine: &mut Machine) {
     let extra = format!("[Service]\n{FOREVER}\n[Install]\nWantedBy=multi-user.target\n");
     let deb = service("shy", "1", FOREVER)
@@ -161,7 +161,7 @@ fn a_unit_that_its_package_masks_is_skipped(machine: &mut Machine) {
     succeeded(&machine.deactivate("shy"), false);
 }
 
-/// Nothing of the package runs, and its unit is tied to another one.
+/// The package has nothing running, and its unit is bound to another one.
 fn an_upgrade_that_fails_leaves_a_masked_unit_skipped(machine: &mut Machine) {
     let masked = Deb::new("shut", "1")
         .file(
@@ -195,7 +195,7 @@ fn an_assert_that_is_not_met_fails(machine: &mut Machine) {
     assert_eq!(machine.unit_is("sure.service"), ["inactive", "disabled"]);
 }
 
-/// systemd forgets the unit, so the journal alone tells that it was skipped while it was held back.
+/// systemd forgets the unit, so only the journal shows that it was skipped while it was held back.
 fn a_unit_that_was_held_back_and_does_not_start_now_is_not_skipped(machine: &mut Machine) {
     let unit = format!(
         "[Unit]\nRequires=far-need.service\nAfter=far-need.service\n[Service]\n{FOREVER}\n\

@@ -55,7 +55,7 @@ impl Bench {
         Self::apt_that_waits(Duration::from_secs(1), Duration::from_secs(60))
     }
 
-    /// So long for locks, and for maintainer scripts.
+    /// With this timeout for locks, and this time limit for maintainer scripts.
     fn apt_that_waits(lock_wait: Duration, time_limit: Duration) -> Self {
         let place = Place::Debian(DebianRoot::new());
         let root = Root::new(place.path());
@@ -81,7 +81,7 @@ impl Bench {
         services: Box<dyn Services>,
         database: PathBuf,
     ) -> Self {
-        // No package is looked into here.
+        // This bench never inspects a package.
         let inspector = Inspector {
             program: "/nonexistent".into(),
             uid: 65534,
@@ -508,7 +508,7 @@ fn the_database_changes_with_each_change_of_packages() {
     });
 }
 
-// What only apt can show.
+// Tests that need apt.
 
 #[test]
 fn a_plan_that_changes_others_is_refused() {
@@ -603,7 +603,7 @@ fn a_refusal_names_the_packages_that_it_is_about() {
     assert_eq!(removed.cause, Cause::Plan);
 }
 
-/// Expects this reason before the job begins, and when it runs.
+/// Expects this reason before the job begins, and again when it runs.
 fn refused_in_words(bench: &Bench, file: &PackageFile, expected: &str) {
     let planned = bench.manager().plan(file, PLAIN).unwrap_err();
     let installed = bench.manager().install(file, PLAIN, QUIET).unwrap_err();
@@ -685,7 +685,7 @@ fn a_lock_that_another_holds_too_long_is_told() {
     );
 }
 
-/// Does something to a package below another's lock, while our apt waits for it.
+/// Changes a package under another program's lock, while our apt waits for the lock.
 fn while_apt_waits<T: Send>(
     bench: &Bench,
     ours: impl FnOnce(&dyn PackageManager) -> T + Send,
@@ -796,14 +796,14 @@ fn the_administrators_hooks_and_the_history_stay() {
     }
 }
 
-/// Puts this script in the place of apt-get, which is apt-get.real then.
+/// Replaces apt-get with this script, which can call the original as apt-get.real.
 pub(crate) fn replace_apt_get(root: &Path, script: &str) {
     let apt = root.join("usr/bin/apt-get");
     fs::rename(&apt, root.join("usr/bin/apt-get.real")).unwrap();
     place_script(&format!("#!/bin/sh\n{script}\n"), &apt);
 }
 
-/// Leaves out each word of the command line that has one of these in it.
+/// A script that drops each word of the command line that contains one of these.
 pub(crate) fn apt_get_without(words: &[&str]) -> String {
     let pattern: Vec<String> = words.iter().map(|word| format!("*{word}*")).collect();
     format!(
@@ -813,7 +813,7 @@ pub(crate) fn apt_get_without(words: &[&str]) -> String {
     )
 }
 
-/// Asks for consent, which is not given.
+/// The cause of the failure if consent is refused.
 fn refused_by(manager: &dyn PackageManager, file: &PackageFile) -> Cause {
     let supervisor = Supervisor {
         begin: &|| Err(Failure::new(Cause::Policy, "not now")),
@@ -852,7 +852,7 @@ fn a_configuration_that_was_changed_after_its_first_line_is_written_anew_and_tak
     let clears = "#clear DPkg::Pre-Install-Pkgs;\n#clear DPkg::Options;\n";
     fs::write(&path, format!("{whole}{clears}")).unwrap();
 
-    // By who had looked at it before, and by who looks at it now.
+    // Repeated calls, by the same manager and by a new one.
     let file = bench.plain("acme", "1");
     assert_eq!(refused_by(bench.manager(), &file), Cause::Policy);
     let times = Times {
@@ -994,7 +994,8 @@ fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
         (Script::Postrm, "upgrade"),
     ] {
         let bench = Bench::apt();
-        // Once only, so that the repair's own run of the script gets through: kill apt and dpkg, then this script.
+        // Only the first run kills, so that the repair's run of the script succeeds: it kills apt and dpkg, then
+        // itself.
         let kill = "if mkdir /killed 2>/dev/null; then kill -9 $(cat /proc/$PPID/stat | cut -d' ' -f4) $PPID $$; fi";
         let scripted = |version: &str, with: bool| {
             let deb = Deb::new("acme", version);

@@ -1,5 +1,5 @@
-//! Every step of root's side may be the last: an exit is injected after each of them, of wharf-installer and of
-//! wharf-job, in a run over all operations. Afterwards each effect is there once and each outcome is true.
+//! Exits after each step of wharf-installer and of wharf-job, injected in a run over all operations. Afterwards each
+//! effect has happened once, and each outcome is true.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::machine::{
     Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused,
 };
 
-/// Where the exit is injected.
+/// The place of the injected exit.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     /// In wharf-installer, after its n-th step.
@@ -26,7 +26,7 @@ enum Fault {
     Job(u32, u32),
 }
 
-/// A machine with a client that goes on after a crash, as wharfd does.
+/// A machine with a client that retries after a crash, as wharfd does.
 struct Run {
     machine: Machine,
     programs: PathBuf,
@@ -35,7 +35,7 @@ struct Run {
 impl Run {
     fn new(machine: Machine, fault: Fault) -> Self {
         let programs = machine.programs();
-        // A wharf-job that gets its fault once: the job that is started for the n-th time.
+        // A wharf-job with a fault in its n-th job only, the first time that it runs.
         let (job, step) = match fault {
             Fault::Job(job, step) => (job, step),
             Fault::Installer(_) => (0, 0),
@@ -60,7 +60,7 @@ impl Run {
         self.machine.start_program(&program, variables);
     }
 
-    /// Asks until there is an answer; starts wharf-installer again where it has ended.
+    /// Asks until an answer arrives; restarts wharf-installer if it has ended.
     fn ask(&mut self, request: &Request) -> (Reply, Option<std::os::fd::OwnedFd>) {
         loop {
             let client = self.machine.try_wharfd();
@@ -109,7 +109,7 @@ impl Run {
         }
     }
 
-    /// Until the watched job has ended, or wharf-installer has.
+    /// Waits until the watched job or wharf-installer has ended.
     fn wait_for_change(&mut self, operation: OperationId) {
         let Some(client) = self.machine.try_wharfd() else {
             return;
@@ -157,7 +157,7 @@ impl Run {
             || self.machine.restarted()
     }
 
-    /// However often it was begun, the part that is left is told, and is ours.
+    /// An upgrade that fails. After any number of attempts, the outcome reports the part that is left, as managed.
     fn fail_an_upgrade(&mut self, postrm: &str) {
         let deb = Deb::new("acme", "3")
             .script(Script::Postinst, "exit 3")
@@ -262,7 +262,7 @@ fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
     after_each_step(Machine::debian, |step| Fault::Job(4, step));
 }
 
-/// Kills wharf-job, apt, dpkg and the script, from the outside in, so that none sees another die; the first time only.
+/// Kills wharf-job, apt, dpkg and the script, in this order, so that none sees another die. Only the first time.
 pub(crate) const KILL: &str = "if mkdir /killed 2>/dev/null; then p=$PPID; all=$$; for i in 1 2 3; do all=\"$p $all\"; \
                     p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $all; fi";
 
@@ -393,7 +393,7 @@ fn what_was_applied_before_a_power_cut_is_looked_at_file_by_file() {
     assert_eq!(fs::read_to_string(lamp).unwrap(), "on");
 }
 
-/// Writes this into a file as a maintainer script does: dpkg does not sync it, and does not know it.
+/// Writes this into a file as a maintainer script does: dpkg does not know the file, and does not sync it.
 fn postinst_that_writes(version: &str) -> Deb {
     let script =
         "echo $DPKG_MAINTSCRIPT_PACKAGE >/var/lib/lamp; echo \"$*\" >>/var/log/acme-effects";
@@ -549,7 +549,7 @@ fn install_of(machine: &Machine, stage: StageId) -> Request {
     perform(operation, Step::Install(stage))
 }
 
-/// A file in the keyring that makes the whole keyring unusable: nobody can say whether a signature still holds.
+/// A file that makes the whole keyring unusable: no signature can be judged.
 fn broken_key(machine: &Machine) -> PathBuf {
     machine.root().join("etc/wharfd/keys/broken.asc")
 }
@@ -563,7 +563,7 @@ fn a_cut_off_job_that_cannot_be_judged_now_is_done_by_a_later_attempt() {
     let lamp = machine.root().join("var/lib/lamp");
     fs::write(&lamp, "").unwrap();
     fs::write(broken_key(&machine), "garbage").unwrap();
-    // The next attempt but one finds the keyring mended.
+    // The next attempt but one finds the keyring repaired.
     let mended = format!("mkdir again || rm -f {}", broken_key(&machine).display());
     start_with_jobs_that(&mut machine, &stops, &mended);
     let outcome = machine.outcome(operation);
@@ -645,7 +645,7 @@ fn a_removal_is_not_done_where_the_script_that_is_run_again_fails() {
 fn what_a_killed_job_printed_is_gone_after_the_next() {
     let machine = Machine::debian().started();
     mount_proc(&machine);
-    // First with apt, then with the dpkg of the repair.
+    // First under apt, then under the dpkg of the repair.
     let repair = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat) $PPID $$";
     let deb = Deb::new("acme", "1").script(Script::Preinst, &format!("{KILL}; {repair}"));
     let outcome = machine.install(&deb);
@@ -659,7 +659,7 @@ fn what_a_killed_job_printed_is_gone_after_the_next() {
     assert_eq!(printed, [""; 0]);
 }
 
-/// Runs a job whose processes this script kills once. The key that signed its file is removed meanwhile.
+/// Runs a job while this script kills its processes once and the key that signed its file is removed.
 fn without_its_key(script: Script, version: &str) -> Deb {
     let gone = format!("mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true\n{KILL}");
     let tells = |script: &str| format!("echo \"{script} $*\" >>/var/log/acme-effects");
@@ -673,7 +673,8 @@ fn without_its_key(script: Script, version: &str) -> Deb {
     }
 }
 
-/// Version 2, over version 1 if that was there, killed in this script and refused after that: what the device has, and why.
+/// Installs version 2, over version 1 if `was_there`. It is killed in this script, then refused. Returns the package on
+/// the device, and the failure.
 fn killed_without_its_key(script: Script, was_there: bool) -> (Machine, Option<Found>, Failure) {
     let machine = Machine::debian().started();
     mount_proc(&machine);
@@ -772,7 +773,7 @@ fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() 
     }
 }
 
-/// With apt, and a wharf-installer whose jobs stop once, at the step at which the machine is switched off.
+/// A machine with apt, and a wharf-installer whose jobs stop once at this step, for a power cut.
 pub(crate) fn stops_once_at(step: &str) -> (Machine, PathBuf) {
     let machine = Machine::debian();
     let programs = machine.programs();
@@ -785,7 +786,7 @@ pub(crate) fn stops_once_at(step: &str) -> (Machine, PathBuf) {
     (machine, programs.join("wharf-installer"))
 }
 
-/// Starts wharf-installer again. In the folder of its programs, each job does this first.
+/// Restarts wharf-installer. In the folder of its programs, each job runs this command first.
 pub(crate) fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &str) {
     let script = format!(
         "#!/bin/sh\ncd {}\n{first}\nexec {} \"$@\"\n",
@@ -850,7 +851,7 @@ fn a_dpkg_that_outlives_its_apt_is_waited_for_before_the_device_is_looked_at() {
     let kill = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 1; touch /ended";
     let outcome = machine.install(&Deb::new("acme", "1").script(Script::Postinst, kill));
     assert!(machine.root().join("ended").exists(), "{outcome:?}");
-    // dpkg cannot tell apt how far it is any more and gives up, so what it left is taken back.
+    // dpkg can no longer report to apt and gives up, so its unfinished work is undone.
     assert!(outcome.failure.is_some(), "{outcome:?}");
     assert_eq!(outcome.device, None);
     let debian = machine.place.debian();

@@ -1,4 +1,4 @@
-//! What is said to be done is on the disk, whichever that is.
+//! A reported change is on the disk, on every file system involved.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::machine::{Deb, Machine, Script};
 #[test]
 fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
     let machine = Machine::debian().started();
-    // Files of the package lie on the one, and the other is mounted at a folder of its own.
+    // The files of the package are on one file system, and another one is mounted at a folder of its own.
     let (data, state) = (disk(&machine, "data"), disk(&machine, "var/lib/acme"));
     let write = |what: &str| {
         format!("for d in /data /var/lib/acme; do echo \"$1 of this\" \"{what}\" >>$d/{what}; done")
@@ -34,7 +34,7 @@ fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
     }
 }
 
-/// Mounts a file system of its own there; gives what it lies in.
+/// Mounts a new file system at the folder, and returns its image.
 fn disk(machine: &Machine, folder: &str) -> PathBuf {
     let disk = machine.packages.join(folder.replace('/', "-"));
     fs::File::create_new(&disk)

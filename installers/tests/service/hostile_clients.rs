@@ -1,4 +1,4 @@
-//! Clients that send what is none of their business: it costs themselves their connection, and nobody else anything.
+//! Clients that send invalid or excessive data lose only their own connection.
 
 use std::{
     fs::{self, File},
@@ -26,7 +26,7 @@ use crate::machine::{Client, Machine};
 
 const HELLO: Request = Request::Hello { protocol: PROTOCOL };
 
-/// A TCP connection whose other side does not read: whoever closes its last descriptor waits.
+/// A TCP connection whose other side does not read: closing its last descriptor blocks.
 struct Lingering {
     ours: TcpStream,
     theirs: TcpStream,
@@ -50,8 +50,8 @@ impl Lingering {
     }
 }
 
-/// Connections of wharfd's user, each with a descriptor that takes long to close: its last one, since the service
-/// stands still until ours are closed.
+/// Connections of wharfd's user, each with a descriptor that takes long to close. The service is stopped until our own
+/// copies are closed, so that it holds the last one.
 fn leave_lingering(machine: &mut Machine, clients: usize) -> Vec<(Client, TcpStream)> {
     machine.installer().signal(Signal::SIGSTOP);
     let left = (0..clients).map(|_| {
@@ -95,7 +95,7 @@ fn no_descriptor_stays_of_a_packet_whose_descriptors_do_not_all_fit() {
     let reply = client.receive().unwrap().0;
 
     assert!(matches!(reply, Reply::NotUnderstood(_)), "{reply:?}");
-    // Root's connection may have been closing still.
+    // Root's connection may still have been closing.
     wait_until("no more open files than before", || {
         (open_files(installer) <= before).then_some(())
     });

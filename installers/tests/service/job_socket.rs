@@ -1,5 +1,5 @@
-//! Through the raw job socket as user wharfd: whatever is asked, nothing is installed or removed that policy does not
-//! allow, each gets its refusal, and the next honest client is answered.
+//! Through the raw job socket as user wharfd: policy limits every installation and removal, each invalid request is
+//! refused, and the next honest client is answered.
 
 use std::{fs::File, io::Read, os::fd::AsRawFd};
 
@@ -86,7 +86,7 @@ fn clients_that_never_take_their_answers_keep_nobody_waiting() {
     is_answered(&machine);
 }
 
-/// Asks until neither questions nor answers find room any more.
+/// Asks until the buffers for questions and answers are full.
 fn fill(client: &Client) {
     client.never_wait();
     let bytes = encode(&HELLO).unwrap();
@@ -169,7 +169,7 @@ fn descriptors_that_come_with_a_question_are_closed_and_the_question_refused() {
         let reply = client.receive().unwrap().0;
         assert!(matches!(reply, Reply::NotUnderstood(_)), "{reply:?}");
     }
-    // The service holds no copy of the pipe's end: with ours gone there is no writer left.
+    // The service holds no copy of the pipe's end: after ours is closed, no writer is left.
     drop(write);
     assert_eq!(File::from(read).read(&mut [0; 1]).unwrap(), 0);
     assert!(
@@ -210,7 +210,7 @@ fn only_wharfd_and_root_are_answered() {
         Client::connect(&machine.root(), 0)
             .is_ok_and(|root| matches!(root.ask(&HELLO), Reply::Hello { .. }))
     );
-    // The socket's mode keeps others out; behind it stands the kernel's word on who connected.
+    // The socket's mode keeps others out. Behind it, the service also checks the peer's user as the kernel reports it.
     let socket = machine.root().join("run/wharf-installer.sock");
     assert!(Client::connect(&machine.root(), 65534).is_err());
     std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
@@ -261,7 +261,7 @@ fn a_name_that_is_a_pattern_or_an_option_is_never_a_package() {
     assert_eq!(machine.effects(), ["install hello 1"]);
 }
 
-/// An upgrade of wharfd replaces its programs one after the other: an older wharfd has a request for each action.
+/// An upgrade of wharfd replaces its programs one by one: an older wharfd has a request for each action.
 #[test]
 fn the_jobs_of_an_older_wharfd_are_done() {
     let machine = Machine::simulated().started();

@@ -1,4 +1,4 @@
-//! Jobs: done once, in their order, and only what the ledger and policy allow.
+//! Jobs are done once and in order, as far as ledger and policy allow.
 
 use std::{
     fs::File,
@@ -96,7 +96,7 @@ fn an_older_version_is_refused_also_after_removal() {
 #[test]
 fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
     let machine = Machine::debian().started();
-    // A job that failed saw it before; nothing but its removal did.
+    // A failed job saw the version of one package before; only the removal saw that of the other.
     for (package, was_tried) in [("acme", true), ("lamp", false)] {
         assert_eq!(machine.install(&Deb::new(package, "1.0")).failure, None);
         apt_get_install(&machine, &Deb::new(package, "3.0"));
@@ -110,7 +110,7 @@ fn a_version_that_was_installed_by_hand_is_no_way_down_after_its_removal() {
         let outcome = machine.remove(package);
         assert_eq!((outcome.failure, outcome.device), (None, None));
         assert_eq!(refused(machine.ask(&install())), Cause::Downgrade);
-        // The same version may come, by whatever signature.
+        // The same version is accepted, with any signature.
         assert_eq!(machine.install(&Deb::new(package, "3.0")).failure, None);
         assert_eq!(machine.version(package).as_deref(), Some("3.0"));
     }
@@ -436,7 +436,7 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
     let machine = Machine::simulated().started();
     let database = machine.root().join("var/lib/wharf-simulated");
     std::fs::write(database.join("acme_version"), "0.9").unwrap();
-    // Refused in the plan; and after the job had begun.
+    // Refused in the plan, and after the job had begun.
     for fault in ["needs", "locked", "fail-install"] {
         let fault = machine.tell(fault);
         let outcome = machine.install(&Deb::new("acme", "1"));
@@ -447,7 +447,7 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
         let remove = perform(machine.operation(), Step::Uninstall(name("acme")));
         assert_eq!(refused(machine.ask(&remove)), Cause::NotManaged);
     }
-    // What it broke is its own, and stays so whatever is tried next.
+    // A package that the job broke is managed, and stays so after other attempts.
     for fault in ["fail-postinst", "needs"] {
         let fault = machine.tell(fault);
         let outcome = machine.install(&Deb::new("acme", "1"));
@@ -458,7 +458,7 @@ fn what_was_there_before_and_was_not_changed_is_not_managed() {
     }
     let outcome = machine.remove("acme");
     assert_eq!((outcome.failure, outcome.device), (None, None));
-    // What comes by hand after that is not.
+    // A package that is installed by hand after that is not managed.
     std::fs::write(database.join("acme_version"), "0.9").unwrap();
     assert!(machine.state("acme").is_some_and(|found| !found.managed));
 }

@@ -1,4 +1,4 @@
-//! A root with the real wharf-installer on it, and clients on its job socket with the user ids of whoever is played.
+//! A root with the real wharf-installer, and clients on its job socket with the user ids of wharfd, root and others.
 
 use std::{
     fs::{self, File},
@@ -63,7 +63,7 @@ impl Place {
         }
     }
 
-    /// Where apt and dpkg are run by hand.
+    /// The root for apt and dpkg by hand.
     pub(crate) fn debian(&self) -> &DebianRoot {
         match self {
             Self::Debian(root) => root,
@@ -97,7 +97,7 @@ impl Machine {
         Self::on(Place::Debian(DebianRoot::new()), "")
     }
 
-    /// With apt, on a system that systemd runs. Our programs, and the unit of a job, are where the package has them.
+    /// With apt, on a system that systemd runs. Our programs and the unit of a job are at their places of the package.
     pub(crate) fn booted() -> Self {
         let mut container = Container::new();
         let root = container.path();
@@ -186,7 +186,7 @@ impl Machine {
         self.installer = Some(process);
     }
 
-    /// A program of ours where wharf-inspect's user can reach what lies beside it.
+    /// A program of ours, in a folder that wharf-inspect's user can read.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.path().join(name)
     }
@@ -208,10 +208,10 @@ impl Machine {
         self.try_wharfd().expect("wharfd may connect")
     }
 
-    /// A client, if the service is there.
+    /// A client, if wharf-installer accepts one.
     pub(crate) fn try_wharfd(&self) -> Option<Client> {
         match &self.place {
-            // Only root may go into a container from here (proc(5), /proc/PID/root).
+            // Only root may enter a container from here (proc(5), /proc/PID/root).
             Place::Booted(container) => {
                 Client::connect_to(container.inside("/run/wharf-installer.sock"), 0).ok()
             }
@@ -248,7 +248,7 @@ impl Machine {
         }
     }
 
-    /// A package on disk, signed by this signer if by anybody.
+    /// A package on disk, and its signature if it has a signer.
     pub(crate) fn build(&self, package: &Deb, signer: Option<Signer>) -> Built {
         let path = self.place.build(package, self.packages.path());
         let signature =
@@ -291,7 +291,7 @@ impl Machine {
         }
     }
 
-    /// A sealed package whose install is accepted: the job, and its file.
+    /// Seals a package and requests its install. Returns the job and the file.
     pub(crate) fn accepted(&self, package: &Deb) -> (OperationId, StageId) {
         let ((stage, _), operation) = (self.sealed(package), self.operation());
         let request = perform(operation, Step::Install(stage));
@@ -299,7 +299,7 @@ impl Machine {
         (operation, stage)
     }
 
-    /// Lets the simulated package manager wait in the middle of its next work.
+    /// Makes the simulated package manager wait in the middle of its next work.
     pub(crate) fn gate(&self) -> Gate {
         let path = self.tell("wait");
         fs::remove_file(&path).unwrap();
@@ -307,7 +307,7 @@ impl Machine {
         Gate(path)
     }
 
-    /// Gives the job and waits for its end.
+    /// Requests the job and waits for its end.
     pub(crate) fn run(&self, request: &Request) -> Outcome {
         match self.ask(request) {
             Reply::Accepted => {}
@@ -334,7 +334,7 @@ impl Machine {
         self.install_built(&self.build(package, Some(Signer::Vendor)))
     }
 
-    /// Installs this file, and what stands beside it.
+    /// Installs this file, with its signature.
     pub(crate) fn install_built(&self, built: &Built) -> Outcome {
         let (stage, _) = self.sealed_file(built);
         self.run(&perform(self.operation(), Step::Install(stage)))
@@ -375,7 +375,7 @@ impl Machine {
         }
     }
 
-    /// The effects that the simulated package manager had.
+    /// The log of effects of the simulated package manager.
     pub(crate) fn effects(&self) -> Vec<String> {
         let history = fs::read_to_string(self.root().join("var/lib/wharf-simulated/history"));
         history
@@ -385,7 +385,7 @@ impl Machine {
             .collect()
     }
 
-    /// Tells the simulated package manager to misbehave.
+    /// Makes the simulated package manager fail.
     pub(crate) fn tell(&self, fault: &str) -> PathBuf {
         let folder = self.root().join("etc/wharf-simulated");
         fs::create_dir_all(&folder).unwrap();
@@ -397,7 +397,7 @@ impl Machine {
     }
 }
 
-/// The program of another crate that those of this one start. It lies beside them.
+/// The program wharf-inspect of another crate, beside our programs.
 fn wharf_inspect() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| program("wharf-inspect"))
@@ -413,23 +413,23 @@ fn copy_programs(folder: &Path) {
     }
 }
 
-/// What the simulated package manager waits for; a FIFO.
+/// A FIFO for which the simulated package manager waits.
 pub(crate) struct Gate(PathBuf);
 
 impl Gate {
-    /// Returns once it waits there: a FIFO cannot be opened before.
+    /// Returns as soon as it waits: only then the FIFO can be opened.
     pub(crate) fn wait(&self) -> File {
         File::options().write(true).open(&self.0).unwrap()
     }
 
-    /// Lets it go on, and everybody after it.
+    /// Lets this work and all later work continue.
     pub(crate) fn open(self, waited: File) {
         fs::remove_file(self.0).unwrap();
         drop(waited);
     }
 }
 
-/// A package file and what stands beside it.
+/// A package file and its signature.
 pub(crate) struct Built {
     pub(crate) path: PathBuf,
     pub(crate) signature: Option<Vec<u8>>,
@@ -462,14 +462,14 @@ pub(crate) fn refused(reply: Reply) -> Cause {
     }
 }
 
-/// Puts a program there. This process must never have it open for writing: whatever another thread starts at that
-/// moment would have it open as well, and the program could not be started (ETXTBSY).
+/// Copies a program there by another process. If this process wrote it, a child of another thread could hold it open
+/// for writing, and the program could not start (ETXTBSY).
 fn place(program: &Path, there: &Path) {
     let mut install = Command::new("install");
     assert!(install.args([program, there]).status().unwrap().success());
 }
 
-/// Puts a program there that is this script.
+/// Writes this script to a program.
 pub(crate) fn place_script(script: &str, there: &Path) {
     let source = there.with_extension("sh");
     fs::write(&source, script).unwrap();
@@ -507,7 +507,7 @@ impl Client {
         self.receive().expect("an answer")
     }
 
-    /// Sends whatever it is.
+    /// Sends any bytes.
     pub(crate) fn send(&self, bytes: &[u8], descriptors: &[RawFd]) {
         self.try_send(bytes, descriptors)
             .expect("the service takes packets");
@@ -529,13 +529,13 @@ impl Client {
         )
     }
 
-    /// From now on a full socket is an error instead of a wait.
+    /// Makes a full socket an error instead of a wait.
     pub(crate) fn never_wait(&self) {
         let flags = nix::fcntl::OFlag::O_NONBLOCK;
         nix::fcntl::fcntl(&self.0, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
     }
 
-    /// The next answer; none when the service has closed the connection.
+    /// The next answer; none if the service has closed the connection.
     #[allow(
         unsafe_code,
         reason = "the kernel made the descriptor for this message"
@@ -561,7 +561,7 @@ impl Client {
     }
 }
 
-/// Does something in a thread that is this user; glibc's own call would change the whole process.
+/// Runs in a thread with this user; glibc's own call would change the whole process.
 #[allow(
     unsafe_code,
     reason = "only the kernel's calls change the ids of one thread"

@@ -1,4 +1,4 @@
-//! What only root may write, wharf-installer uses only while that holds.
+//! Files that only root may write: wharf-installer refuses them if others can.
 
 use std::{
     fs::{self, Permissions},
@@ -74,7 +74,7 @@ fn wharf_inspect_that_shares_a_user_or_group_with_wharfd_is_not_started() {
     }
 }
 
-/// What wharf-installer says that does not start.
+/// The error of a wharf-installer that does not start.
 fn refusal_to_start(machine: &Machine) -> String {
     let installer = env!("CARGO_BIN_EXE_wharf-installer");
     let mut command = Command::new("timeout");

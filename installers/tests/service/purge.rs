@@ -1,5 +1,5 @@
-//! A purge removes a package with its configuration, if policy allows it, and nothing else: as a contract of every package
-//! manager, as a job, and after each end of its processes.
+//! A purge removes a package with its configuration, if policy allows it, and nothing else: in the contract of every
+//! package manager, as a job, and after each end of its processes.
 
 use std::{cell::Cell, fs, path::Path};
 
@@ -29,7 +29,7 @@ fn acme() -> Deb {
         .script(Script::Postrm, postrm)
 }
 
-/// The files of configuration that are there.
+/// The files of configuration that exist.
 fn configuration(root: &Path) -> Vec<&'static str> {
     let mut files = vec!["acme.conf", "acme.generated"];
     files.retain(|file| root.join("etc").join(file).exists());
@@ -151,7 +151,7 @@ pub(crate) fn a_purged_package_starts_only_what_its_next_installation_enables(
     assert!(!record.exists());
 }
 
-/// Removes it by an apt whose configuration turns each removal into a purge.
+/// Removes it by an apt that is configured to purge at each removal.
 fn removed_by_an_apt_that_purges(bench: &Bench) {
     let root = bench.place.path();
     let purges = "APT::Get::Purge \"true\";\n";
@@ -211,7 +211,7 @@ fn what_policy_does_not_allow_is_not_purged() {
     let key = "allow-purge = [\"acme\"]";
     assert!(failure.detail.as_str().contains(key), "{failure}");
 
-    // It is read again by the job, and once more before the device is changed.
+    // The job reads policy, and reads it once more before it changes the device.
     machine.policy(ALLOWED);
     let gate = machine.gate();
     let (first, _) = machine.accepted(&Deb::new("first", "1"));
@@ -256,7 +256,7 @@ fn what_policy_does_not_allow_any_more_once_the_package_is_removed_is_kept() {
     assert_eq!(state, "rc");
 }
 
-/// Policy is the cause only where nothing was done (Update Result 57).
+/// Policy is the cause only if nothing was done (Update Result 57).
 #[test]
 fn a_purge_that_policy_stops_after_it_began_says_that_it_was_interrupted() {
     let mut machine = Machine::debian();
@@ -410,7 +410,7 @@ fn a_purge_that_ended_after_any_step_is_finished_by_the_next_attempt() {
 /// A postrm that writes its last call to a file.
 const LIGHT_LAMP: &str = "echo $DPKG_MAINTSCRIPT_PACKAGE $1 >/var/lib/lamp";
 
-/// Begins a purge whose job the stops end, and cuts the power then.
+/// Begins a purge that `stops` interrupts, and then cuts the power.
 fn purge_before_a_power_cut(machine: &mut Machine, stops: &Path) -> OperationId {
     machine.installer().kill();
     machine.start_program(stops, &[]);
@@ -483,7 +483,7 @@ fn a_purge_is_not_done_where_its_last_script_fails_when_it_is_run_again() {
         failure.detail.as_str().contains("ended with 3"),
         "{failure}"
     );
-    // The copy of the script goes with the next job.
+    // The next job removes the copy of the script.
     machine.install(&Deb::new("bulb", "1"));
     let copies = fs::read_dir(machine.root().join("var/lib/wharf-installer/postrms")).unwrap();
     assert_eq!(copies.count(), 0);

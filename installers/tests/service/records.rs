@@ -1,5 +1,5 @@
-//! Records as release 0.1 wrote them, byte for byte: every later release reads them. What is here is never changed; a new
-//! form comes beside it.
+//! Records as release 0.1 wrote them, byte for byte: every later release reads them. These are never changed; a new
+//! form is added beside them.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ const REFUSED: &str = "a20001018201a100a2001601785b7369676e656420627920343244443
     41423845373734424241393737343734443244323544433337323346312c2077686f7365206365727469666963617465\
     206973206e6f7420696e20746865206b657972696e67";
 
-/// Looked into three times in vain.
+/// Inspected three times without success.
 const UNDECIDED: &str = "a20001018202a10003";
 
 /// Of acme 2.0-1.
@@ -41,7 +41,7 @@ const ENDED: &str = "a700010150060606060606060606060606060606060202038200a200500
     2432383434643838332d663134662d343730322d383536642d3039306265356664343732660119602706a3006461636d65\
     0165322e302d3102f4";
 
-/// What is to be done with acme, the removal last.
+/// Queued jobs for acme. The removal comes last.
 const REMOVE: &str =
     "a6000101500a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0207038201a1006461636d65048200a00580";
 const ACTIVATE: &str =
@@ -74,7 +74,7 @@ fn acme(version: &str) -> Found {
     }
 }
 
-/// wharf-installer on these records; whatever its wharf-inspect looks into breaks it.
+/// wharf-installer with these records, and a wharf-inspect that fails on any file.
 fn machine() -> Machine {
     let mut machine = Machine::simulated();
     machine.policy("allow-unsigned = true\n");

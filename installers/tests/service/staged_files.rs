@@ -1,4 +1,4 @@
-//! Files on their way: who can write to them, how much, for how long.
+//! Files before and after `seal`: their writers, sizes and ages.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ use crate::machine::{Deb, Machine, Signer, as_user, perform, place_script, refus
 /// Turns a descriptor into something that keeps its file writable.
 type Keep = fn(File) -> Box<dyn std::any::Any>;
 
-/// Does something to a sealed file; what it gives back is kept until the job is over.
+/// Changes a sealed file; the returned value is kept until the job has ended.
 type Spoil = fn(&Path) -> Box<dyn std::any::Any>;
 
 #[test]
@@ -198,7 +198,7 @@ fn a_file_whose_verdict_is_good_stays_until_it_is_discarded_and_old_refusals_go(
         names
     };
     let later = [format!("{stage}"), format!("{stage}.verdict")];
-    // Or it is new, and the clock was set.
+    // New files also look this old after the clock was set.
     for name in names() {
         age(&staged.join(name), days(40));
     }
@@ -341,7 +341,7 @@ fn a_file_that_could_not_be_looked_into_is_looked_into_again_and_refused_after_s
         assert!(is_put_off(&reply), "{reply:?}");
     }
     for time in 2..limits::INSPECTIONS {
-        // The count outlives the service.
+        // The count survives a restart of the service.
         machine.installer().kill();
         machine.start_program(&program, &[]);
         let reply = machine.seal(lasting, &built);
@@ -387,7 +387,7 @@ fn a_file_that_is_becoming_a_jobs_is_neither_discarded_nor_staged_anew() {
     let mut options = File::options();
     let lock = options.write(true).create(true).truncate(false).open(lock);
     let held = Flock::lock(lock.unwrap(), FlockArg::LockExclusive).unwrap();
-    // The install has looked at the file, and waits to be recorded.
+    // The install has checked the file, and waits to be recorded.
     let (client, operation) = (machine.wharfd(), machine.operation());
     let install = perform(operation, Step::Install(stage));
     client.send(&encode(&install).unwrap(), &[]);

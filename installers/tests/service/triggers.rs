@@ -11,14 +11,14 @@ use crate::{
 };
 
 impl Machine {
-    /// Logs a line, which journald forwards to whoever listens, and waits until systemd has done what comes of it.
+    /// Logs a line, which journald forwards to all listeners, and waits until systemd has handled the result.
     fn log(&mut self, line: &str) {
         let command =
             format!("logger {line}; journalctl --sync; systemctl is-system-running --wait || true");
         self.container().sh(&command);
     }
 
-    /// The states of both, and that no trigger was given up.
+    /// Checks the states of both, and that no trigger failed.
     #[track_caller]
     fn logs_by(&mut self, service: &str, active: &str) {
         self.log("anything");
@@ -131,7 +131,7 @@ fn an_upgrade_of_a_logger_stops_its_socket(machine: &mut Machine) {
     succeeded(&machine.activate("logger"), true);
     machine.logs_by("logger.service", "active");
 
-    // Somebody left it as an older wharfd did.
+    // An older wharfd left it in this state.
     machine.container().sh(
         "systemctl stop syslog.socket; mkdir /run/systemd/system/logger.service.d\n\
          printf '[Unit]\\nConditionPathExists=/opt/none\\n' >/run/systemd/system/logger.service.d/no.conf\n\
@@ -145,7 +145,7 @@ fn an_upgrade_of_a_logger_stops_its_socket(machine: &mut Machine) {
     assert_eq!(held(machine.container()), "");
 }
 
-/// Pulled in at each boot. It has the socket of another package, and one of the administrator.
+/// Started at each boot. It has the socket of another package, and one of the administrator.
 fn boot_logger(version: &str) -> Deb {
     let unit = format!("[Unit]\nRequires=admin.socket board.socket\n[Service]\n{FRAGILE}\n");
     let wants = format!("{UNITS}/multi-user.target.wants/boot-logger.service");
@@ -154,7 +154,7 @@ fn boot_logger(version: &str) -> Deb {
         .link(&wants, "../boot-logger.service")
 }
 
-/// Held until Activate, and pulled in at each boot: the sockets come with it.
+/// Held until Activate, and started at each boot with its sockets.
 fn a_logger_that_starts_at_boot_is_held_with_its_sockets(machine: &mut Machine) {
     let socket = |name: &str| {
         format!(

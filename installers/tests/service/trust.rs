@@ -125,7 +125,7 @@ fn a_version_that_was_installed_by_hand_leaves_the_package_to_its_signer() {
     assert_eq!(failure.cause, Cause::OutOfScope);
 }
 
-/// wharf-inspect that notes whether another one runs beside it, and judges nothing.
+/// A wharf-inspect that only notes whether another one runs beside it.
 fn inspector_that_counts(folder: &Path) -> String {
     let folder = folder.display();
     format!(
@@ -165,7 +165,7 @@ fn one_file_is_judged_at_a_time() {
     assert!(!notes.join("beside").exists(), "two ran at once");
 }
 
-/// Packs a package again so that its scripts lie in it as they are.
+/// Packs a package again without compression, so that its scripts are readable in the file.
 fn uncompressed(machine: &Machine, package: &Path) -> PathBuf {
     let tree = machine.packages.join("tree");
     output_of(Command::new("dpkg-deb").arg("-R").args([package, &*tree]));
@@ -179,7 +179,7 @@ fn uncompressed(machine: &Machine, package: &Path) -> PathBuf {
     plain
 }
 
-/// Signs with sequoia, since gpg alone skips NUL in text mode.
+/// Signs with sequoia, since only gpg skips NUL in text mode.
 fn sign_as_text(machine: &Machine, bytes: &[u8]) -> Vec<u8> {
     let cert = Cert::from_bytes(&machine.keys.secret(Signer::Vendor)).unwrap();
     let policy = StandardPolicy::new();
