@@ -1,11 +1,11 @@
-//! Choices that a seed repeats.
+//! Random choices that a seed repeats.
 
-/// splitmix64, which is started by its seed.
+/// The generator splitmix64 with its seed.
 #[derive(Debug, Clone)]
 pub struct Chance(pub u64);
 
 impl Chance {
-    /// A number from 0 to `limit`, without `limit` itself.
+    /// A number from 0 to `limit`, excluding `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -14,7 +14,7 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    /// True as often as false.
+    /// True in half of all cases.
     pub fn toss(&mut self) -> bool {
         self.below(2) == 1
     }

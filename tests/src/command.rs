@@ -1,15 +1,15 @@
-//! Runs a program to its end. Knows nothing of what the program is for.
+//! Runs programs to their end.
 
 use std::{
     process::{Command, Output, Stdio},
     str,
 };
 
-/// Runs `command` without a terminal or input, and gives what it wrote to its standard output.
+/// Runs `command` without a terminal or input, and returns its standard output.
 ///
 /// # Panics
 ///
-/// When it cannot be started or fails, with all that it wrote.
+/// If it cannot be started or fails. The message has all of its output.
 #[track_caller]
 pub fn output_of(command: &mut Command) -> Vec<u8> {
     let output = command
@@ -20,7 +20,7 @@ pub fn output_of(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-/// As [`output_of`], of a program that writes UTF-8; without the last line's end.
+/// Like [`output_of`], for a program that writes UTF-8. Drops the last line end.
 #[track_caller]
 pub fn text_of(command: &mut Command) -> String {
     let output = output_of(command);

@@ -1,5 +1,5 @@
-//! A Debian system that has booted: systemd as its first process, in a network of its own. It is rebooted,
-//! and its power is cut, as tests want it. Knows nothing of wharfd.
+//! A booted Debian system: systemd as its first process, in a network of its own. Tests reboot it and cut its power. It
+//! is independent of wharfd.
 
 use std::{
     fs,
@@ -26,8 +26,8 @@ use crate::{
     waiting::wait_until,
 };
 
-/// What a Debian gateway has beside apt, and the libraries that wharfd's package depends on: it is
-/// installed without an archive.
+/// The packages of a Debian gateway besides apt, and the libraries that wharfd's package needs: it is installed without
+/// an archive.
 const PACKAGES: [&str; 7] = [
     "ca-certificates",
     "dbus",
@@ -38,9 +38,9 @@ const PACKAGES: [&str; 7] = [
     "systemd-sysv",
 ];
 
-/// Mounts what systemd-nspawn needs of a machine that may run no systemd itself, in a mount namespace that
-/// is its own, and runs it. Its cgroup is its own too: several boot at once. As on a machine, programs may ask the
-/// kernel whether its clock is synchronised, which systemd-nspawn refuses by itself.
+/// Mounts all that systemd-nspawn needs, since this machine may run no systemd, and runs it. It has a mount namespace
+/// and a cgroup of its own, so that several boot at once. As on a real machine, programs may ask the kernel whether its
+/// clock is synchronised; systemd-nspawn refuses that by default.
 const BOOT: &str = r#"set -e
 folder=$1
 mount --make-rprivate /
@@ -51,7 +51,7 @@ systemd-nspawn --quiet --register=no --keep-unit --boot --link-journal=no --cons
     --system-call-filter="adjtimex clock_adjtime clock_adjtime64" \
     --machine="${folder##*/wt-}" --directory="$folder/root" --network-namespace-path="$folder/network""#;
 
-/// A system, with the test outside of it. Its power is cut when this is dropped.
+/// A system, with the test outside of it. A drop cuts its power.
 #[derive(Debug)]
 pub struct Container {
     machine: Option<Machine>,
@@ -62,12 +62,12 @@ pub struct Container {
 #[derive(Debug)]
 struct Machine {
     nspawn: Process,
-    /// The container's first process, as this machine counts.
+    /// The container's first process, by its id on this machine.
     leader: Pid,
 }
 
 impl Container {
-    /// A fresh one that is off. Nothing of wharfd is on it.
+    /// A new container that is off, without wharfd.
     pub fn new() -> Self {
         Self::over(base())
     }
@@ -92,7 +92,7 @@ impl Container {
         }
     }
 
-    /// Its file system, which may be written to from here whether it is on or off; but for /run and /tmp.
+    /// Its file system, which may be changed from here at any time, except /run and /tmp.
     pub fn path(&self) -> PathBuf {
         self.folder.join("root")
     }
@@ -102,7 +102,7 @@ impl Container {
         self.folder.join("upper")
     }
 
-    /// A path of the running system, /run and /tmp among them, as it is reached from here until it is switched off.
+    /// The path from here to a file of the running system, /run and /tmp included. Valid until it is switched off.
     pub fn inside(&self, path: &str) -> PathBuf {
         let machine = self.machine.as_ref().expect("the container is on");
         PathBuf::from(format!("/proc/{}/root{path}", machine.leader))
@@ -113,17 +113,17 @@ impl Container {
         &self.network
     }
 
-    /// Switches it on, and waits until everything is started that starts at boot.
+    /// Switches it on, and waits until all units that start at boot have started.
     ///
     /// # Panics
     ///
-    /// When it is on already.
+    /// If it is on already.
     pub fn boot(&mut self) {
         assert!(self.machine.is_none(), "the container is on");
         let cgroup = self.cgroup();
         fs::create_dir_all(&cgroup).unwrap_or_else(|error| panic!("no cgroup {cgroup:?}: {error}"));
-        // It ends with the test however that ends, and not by a Ctrl-C that is meant for something else. A namespace of
-        // processes ends with its first one, which unshare ends.
+        // It ends with the test in any case, and a Ctrl-C for another program does not end it. A namespace of processes
+        // ends with its first one, which unshare ends.
         let mut unshare = Command::new("setpriv");
         unshare
             .args([
@@ -150,8 +150,8 @@ impl Container {
         self.wait_for_boot();
     }
 
-    /// Right after its start, systemd may not listen yet: then systemctl fails at once in spite of `--wait`. A boot with
-    /// failed units is for the test to judge: `failed_units`.
+    /// Right after its start, systemd may not listen yet; then systemctl fails at once in spite of `--wait`. Failed
+    /// units are not an error here: tests use `failed_units`.
     fn wait_for_boot(&self) {
         wait_until("the end of the container's boot", || {
             let mut systemctl = self.command("systemctl");
@@ -165,13 +165,13 @@ impl Container {
 
     /// Shuts it down in order, and boots it again.
     pub fn reboot(&mut self) {
-        // Its answer may be cut off by the very end that it asks for.
+        // The reboot may cut off its own reply.
         let asked = self.command("systemctl").arg("reboot").output();
         asked.expect("systemctl of the container");
         self.wait_for_reboot();
     }
 
-    /// Waits until it has shut down by itself, since something in it asked for a reboot, and boots it.
+    /// Waits until it has shut down for a reboot that a program inside requested, and boots it.
     pub fn wait_for_reboot(&mut self) {
         let mut machine = self.machine.take().expect("the container is on");
         machine.nspawn.wait();
@@ -179,7 +179,7 @@ impl Container {
         self.boot();
     }
 
-    /// Ends every process in it at once. What was written but not synced stays, unlike on a real machine.
+    /// Kills every process in it at once. Unlike on a real machine, data that was not synced is kept.
     pub fn cut_power(&mut self) {
         let Some(mut machine) = self.machine.take() else {
             return;
@@ -188,7 +188,7 @@ impl Container {
         machine.nspawn.wait();
     }
 
-    /// `program`, to be run inside as root; without the environment of this test.
+    /// A command that runs `program` inside as root, without the environment of this test.
     pub fn command(&self, program: &str) -> Command {
         let machine = self.machine.as_ref().expect("the container is on");
         let mut command = Command::new("nsenter");
@@ -209,24 +209,24 @@ impl Container {
         command
     }
 
-    /// Runs a line of shell inside, and gives what it printed.
+    /// Runs a shell line inside, and returns its output.
     ///
     /// # Panics
     ///
-    /// When it fails, with all that it wrote.
+    /// If it fails. The message has all of its output.
     #[track_caller]
     pub fn sh(&self, line: &str) -> String {
         text_of(self.command("sh").args(["-ec", line]))
     }
 
-    /// Runs a line of shell inside that may fail.
+    /// Runs a shell line inside that may fail.
     pub fn try_sh(&self, line: &str) -> Output {
         let mut command = self.command("sh");
         let output = command.args(["-ec", line]).stdin(Stdio::null()).output();
         output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
-    /// A property of a unit (`ActiveState`, `MainPID`), as systemd has it now.
+    /// A property of a unit (`ActiveState`, `MainPID`), as systemd shows it now.
     #[track_caller]
     pub fn unit<T: FromStr>(&self, unit: &str, property: &str) -> T {
         let mut show = self.command("systemctl");
@@ -273,18 +273,18 @@ impl Drop for Container {
     }
 }
 
-/// The untouched system that containers lie on.
+/// The untouched system below all containers.
 pub fn base() -> &'static Path {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| {
         bootstrapped("debian-system", &PACKAGES, "without machine id", |root| {
-            // Each boots for the first time, as a gateway does that was just made from an image.
+            // Each container boots for the first time, like a gateway from a new image.
             fs::write(root.join("etc/machine-id"), []).expect("an empty machine id");
         })
     })
 }
 
-/// Those of a process, parents first.
+/// The descendants of a process, parents first.
 fn descendants(process: u32) -> Vec<Pid> {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
     let children = children.unwrap_or_default();
@@ -302,7 +302,7 @@ fn is_reachable(leader: Pid) -> bool {
     Path::new(&format!("/proc/{leader}/root/run/systemd/private")).exists()
 }
 
-/// Folders alone are removed there; the files in them are the kernel's.
+/// Only folders can be removed there; the kernel owns the files in them.
 fn remove_cgroup(cgroup: &Path) {
     for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -1,5 +1,5 @@
-//! A Debian root of the machine's own release, to install into: made once for a machine, and for each
-//! test an overlay over it. One that boots is in `container`.
+//! A Debian root of this machine's own release, for installations: made once for a machine, with an overlay for each
+//! test. For one that boots see `container`.
 
 use std::{
     fs::{self, File},
@@ -18,10 +18,10 @@ use crate::{
     scratch_root::{add_folders, add_users},
 };
 
-/// The size of a disk, with room for what a test installs.
+/// The size of a disk, with room for the packages of a test.
 const MEBIBYTES: u32 = 1024;
 
-/// A Debian system with apt and dpkg, which this test may do anything to.
+/// A Debian system with apt and dpkg, which the test may change.
 #[derive(Debug)]
 pub struct DebianRoot {
     path: PathBuf,
@@ -29,7 +29,7 @@ pub struct DebianRoot {
 }
 
 impl DebianRoot {
-    /// A fresh one, with wharfd's users and the lists of the archive's packages.
+    /// A new one, with wharfd's users and the lists of the archive's packages.
     pub fn new() -> Self {
         let folder = Folder::new();
         let path = lay_over(base(), &folder);
@@ -40,7 +40,7 @@ impl DebianRoot {
         }
     }
 
-    /// The one that lies in this folder.
+    /// The system in this folder.
     pub fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -48,12 +48,12 @@ impl DebianRoot {
         }
     }
 
-    /// What is given as `--root`.
+    /// The path for `--root`.
     pub fn path(&self) -> PathBuf {
         self.path.clone()
     }
 
-    /// `program`, to be run inside; without the environment of this test.
+    /// A command that runs `program` inside, without the environment of this test.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("chroot");
         command
@@ -66,7 +66,7 @@ impl DebianRoot {
         command
     }
 
-    /// The version that dpkg has as installed and configured, asked of dpkg itself.
+    /// The version of a package that dpkg shows as installed and configured.
     pub fn installed_version(&self, package: &str) -> Option<String> {
         let (state, version) = self.dpkg_state(package)?;
         (state == "ii").then_some(version)
@@ -94,7 +94,7 @@ impl Default for DebianRoot {
     }
 }
 
-/// A disk with such a system on it, as a file that nobody writes to; made once for a machine.
+/// Such a system on a disk, as a file that is never written. Made once for a machine.
 pub fn on_a_disk() -> PathBuf {
     let base = base();
     let recipe = format!("{MEBIBYTES} of {base:?}");
@@ -104,13 +104,13 @@ pub fn on_a_disk() -> PathBuf {
     folder.join("disk")
 }
 
-/// The untouched root that all overlays lie on.
+/// The untouched root below all overlays.
 fn base() -> &'static Path {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| bootstrapped("debian-root", &[], "with users", add_users))
 }
 
-/// A Debian system with these packages beside apt, and what `finish` does to it; made once.
+/// A Debian system with these packages besides apt, changed by `finish`. Made once.
 pub fn bootstrapped(
     name: &str,
     packages: &[&str],
@@ -143,7 +143,7 @@ pub fn bootstrapped(
     })
 }
 
-/// A copy of such a system, and what `finish` does to it; made once. It costs less than another bootstrap.
+/// A copy of such a system, changed by `finish`. Made once, and cheaper than another bootstrap.
 pub fn grown(name: &str, from: &Path, finished: &str, finish: impl FnOnce(&Path)) -> PathBuf {
     let recipe = format!("{from:?} {finished}");
     made_once(&format!("{name}-{}", suite()), &recipe, |folder| {
@@ -157,7 +157,7 @@ pub fn grown(name: &str, from: &Path, finished: &str, finish: impl FnOnce(&Path)
     })
 }
 
-/// Mounts a root of the test's own in its folder: what it writes stays there, and `base` as it is.
+/// Mounts an overlay over `base` in the folder of the test: `base` stays unchanged.
 pub(crate) fn lay_over(base: &Path, folder: &Folder) -> PathBuf {
     let (upper, work) = (folder.make("upper"), folder.make("work"));
     let options = format!(
@@ -178,7 +178,7 @@ pub(crate) fn lay_over(base: &Path, folder: &Folder) -> PathBuf {
     root
 }
 
-/// A package of the archive, as it lies there.
+/// The file of a package from the archive.
 pub fn archived(package: &str) -> PathBuf {
     let name = format!("archived-{package}-{}", suite());
     let folder = made_once(&name, "apt-get download", |folder| {
@@ -197,7 +197,7 @@ fn suite() -> String {
     text_of(Command::new("sh").args(["-c", ". /etc/os-release && echo $VERSION_CODENAME"]))
 }
 
-/// The mirror of Debian that this machine's own apt is configured with.
+/// The Debian mirror in this machine's own apt configuration.
 fn mirror(suite: &str) -> String {
     let targets = text_of(Command::new("apt-get").args([
         "indextargets",
@@ -217,7 +217,7 @@ fn mirror(suite: &str) -> String {
 ///
 /// # Panics
 ///
-/// If somebody else holds it.
+/// If another process holds it.
 pub fn frontend_lock(root: &Path) -> File {
     let lock = File::options()
         .write(true)

@@ -1,5 +1,5 @@
-//! Folders of one test: short, since a socket's path has 108 bytes; gone afterwards with the processes
-//! and mounts that are in them. What a killed test left is swept by the next one.
+//! Folders of one test. Their paths are short, since a socket's path has 108 bytes. They are removed with their
+//! processes and mounts. The next test removes the leftovers of a killed one.
 
 use std::{
     fs::{self, File, Permissions},
@@ -19,16 +19,16 @@ const PARENT: &str = "/tmp";
 const PREFIX: &str = "wt-";
 const OWNER: &str = "owner.lock";
 
-/// `/tmp/wt-XXXXXX`, which any user may pass through.
+/// `/tmp/wt-XXXXXX`, which any user may enter.
 #[derive(Debug)]
 pub struct Folder {
     folder: TempDir,
-    /// Locked for as long as this test lives: by this the sweep tells left folders from used ones.
+    /// Locked while this test runs, so that the clean-up spares folders in use.
     _owner: File,
 }
 
 impl Folder {
-    /// An empty folder, but for the lock of its owner.
+    /// A folder that is empty, except for the lock of its owner.
     pub fn new() -> Self {
         static SWEEP: Once = Once::new();
         let guard = lock(&cache().join("folders.lock"));
@@ -56,7 +56,7 @@ impl Folder {
         self.path().join(name)
     }
 
-    /// Makes the folder `name` in it, and those above.
+    /// Makes the folder `name` in it, and its parents.
     pub fn make(&self, name: impl AsRef<Path>) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("no folder {path:?}: {error}"));
@@ -64,7 +64,7 @@ impl Folder {
     }
 }
 
-/// The folder that outlives every test: what is made once for this machine.
+/// The folder that outlives every test, for things that are made once for this machine.
 pub fn cache() -> PathBuf {
     let cache = PathBuf::from("/var/tmp/wharf-tests");
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("no folder {cache:?}: {error}"));
@@ -83,7 +83,7 @@ impl Drop for Folder {
     }
 }
 
-/// Opens and locks `path`; the lock ends with the file.
+/// Opens and locks `path`. The lock ends with the file.
 pub(crate) fn lock(path: &Path) -> File {
     let file = File::create(path).unwrap_or_else(|error| panic!("no lock file {path:?}: {error}"));
     file.lock()
@@ -101,7 +101,7 @@ fn sweep() {
             && is_left(&path)
         {
             clear(&path);
-            // Somebody else's leftovers are no reason for this test to fail.
+            // Another test's leftovers must not fail this test.
             let _ = fs::remove_dir_all(&path);
         }
     }
@@ -116,13 +116,13 @@ fn clear(folder: &Path) {
         let _ = kill(process, Signal::SIGKILL);
     }
     for mount in mounts_below(folder).iter().rev() {
-        // At once if nobody is in it, else as soon as the last one has left.
+        // At once if it is unused, else as soon as its last user has ended.
         let _ =
             umount2(mount, MntFlags::empty()).or_else(|_busy| umount2(mount, MntFlags::MNT_DETACH));
     }
 }
 
-/// Mount points below `folder` where this thread is, outer ones first.
+/// Mount points below `folder` in the mount namespace of this thread, outer ones first.
 pub fn mounts_below(folder: &Path) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
     mounts
@@ -133,7 +133,7 @@ pub fn mounts_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Processes that live in `folder` (their root or working folder) or were told of it (an argument).
+/// Processes in `folder`, by their root, their working folder or an argument.
 pub fn processes_in(folder: &Path) -> Vec<Pid> {
     let own = Pid::this();
     fs::read_dir("/proc")

@@ -1,4 +1,4 @@
-//! A gateway: a root with the real wharf-installer and the real wharfd on it, wharfd as its own user.
+//! A gateway: a root with the real wharf-installer and the real wharfd, wharfd as its own user.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ use crate::{
     waiting::wait_until,
 };
 
-/// The endpoint name that gateways of tests register under.
+/// The endpoint name of gateways in tests.
 pub const ENDPOINT: &str = "gateway";
 
-/// A gateway; everything on it ends when this is dropped.
+/// A gateway. A drop ends all its programs.
 #[derive(Debug)]
 pub struct Gateway {
     daemon: Option<Process>,
@@ -34,14 +34,14 @@ pub struct Gateway {
     place: Place,
 }
 
-/// Where wharfd runs.
+/// The network of wharfd.
 #[derive(Debug)]
 enum Place {
-    /// Where the test does.
+    /// The network of the test.
     Here,
     /// In a network of its own.
     Network(Network),
-    /// Where this file is `/etc/hosts`.
+    /// The network of the test, with this file as `/etc/hosts`.
     Hosts(PathBuf),
 }
 
@@ -51,7 +51,7 @@ enum Root {
     Scratch(ScratchRoot),
 }
 
-/// What is written into wharfd.toml, beside the server.
+/// Settings in wharfd.toml for a server.
 pub const SHORT_TIMES: &str = "\
 [timing]
 retry-first = 40
@@ -61,12 +61,12 @@ stall = 10000
 ";
 
 impl Gateway {
-    /// One with apt on a Debian root. Nothing runs yet.
+    /// A gateway with apt on a Debian root, without running programs.
     pub fn debian() -> Self {
         Self::on(Root::Debian(DebianRoot::new()), "")
     }
 
-    /// One with the simulated package manager. Nothing runs yet.
+    /// A gateway with the simulated package manager, without running programs.
     pub fn simulated() -> Self {
         let gateway = Self::on(Root::Scratch(ScratchRoot::new()), "");
         gateway.write("etc/wharfd/installer.toml", "backend = \"simulated\"\n");
@@ -85,7 +85,7 @@ impl Gateway {
         gateway
     }
 
-    /// Configures wharfd for the server at `uri`, with short times, and what else the test wants.
+    /// Configures wharfd for the server at `uri`, with short times, and these other settings of the server.
     pub fn configure(&self, uri: &str, server: &str) {
         let unprotected = uri.starts_with("coap://");
         let text = format!(
@@ -95,7 +95,7 @@ impl Gateway {
         self.write("etc/wharfd/wharfd.toml", &text);
     }
 
-    /// Lets User Name and Password go to these origins over http, and to no other.
+    /// Allows User Name and Password over http for these origins only.
     pub fn allow_credentials_over_http(&self, origins: &[&str]) {
         let folder = "etc/wharfd/wharfd.toml.d";
         let path = self.path().join(folder);
@@ -110,7 +110,7 @@ impl Gateway {
         fs::write(&path, text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     }
 
-    /// Writes a file that wharfd alone may read.
+    /// Writes a file that only wharfd can read.
     pub fn write_key(&self, path: &str, key: &str) {
         self.write(path, &format!("{key}\n"));
         let file = self.path().join(path);
@@ -119,7 +119,7 @@ impl Gateway {
         owned.unwrap_or_else(|error| panic!("{file:?}: {error}"));
     }
 
-    /// What is given as `--root`.
+    /// The path for `--root`.
     pub fn path(&self) -> PathBuf {
         match &self.root {
             Root::Debian(root) => root.path(),
@@ -139,7 +139,7 @@ impl Gateway {
     ///
     /// # Panics
     ///
-    /// Where the gateway is simulated.
+    /// If the gateway is simulated.
     pub fn debian_root(&self) -> &DebianRoot {
         match &self.root {
             Root::Debian(root) => root,
@@ -174,16 +174,16 @@ impl Gateway {
         self.daemon = Some(Process::spawn(&mut command));
     }
 
-    /// From its next start wharfd is in this network, and all else where it was.
+    /// Moves wharfd to this network at its next start. The other programs stay.
     pub fn move_daemon_to(&mut self, network: Network) {
         self.place = Place::Network(network);
     }
 
-    /// Where wharfd is.
+    /// The network of wharfd.
     ///
     /// # Panics
     ///
-    /// Where it is in no network of its own.
+    /// If it has no network of its own.
     pub fn network(&mut self) -> &mut Network {
         match &mut self.place {
             Place::Network(network) => network,
@@ -191,7 +191,7 @@ impl Gateway {
         }
     }
 
-    /// From now on this name leads wharfd to these addresses, and no other does; from its next start on if it is the first.
+    /// From now on wharfd resolves only this name, to these addresses. The first name needs a restart of wharfd.
     pub fn name(&mut self, name: &str, addresses: &[Ipv4Addr]) {
         let lines = addresses
             .iter()
@@ -200,7 +200,7 @@ impl Gateway {
         self.place = Place::Hosts(self.path().join("hosts"));
     }
 
-    /// A program of wharfd on this root.
+    /// A command that runs a program of wharfd on this root.
     pub fn command(&self, program: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.programs.path().join(program));
         command
@@ -224,18 +224,18 @@ impl Gateway {
             .expect("wharf-installer was started")
     }
 
-    /// Whether both programs are running still.
+    /// Whether both programs are still running.
     pub fn is_running(&mut self) -> bool {
         self.daemon().is_running() && self.installer().is_running()
     }
 
-    /// The database of wharfd, as a copy that nobody has open.
+    /// A copy of wharfd's database that no process has open.
     pub fn database(&self) -> PathBuf {
         self.path().join("var/lib/wharfd/wharfd.db")
     }
 }
 
-/// setpriv(1), where this file is `/etc/hosts`.
+/// setpriv(1), with this file as `/etc/hosts`.
 fn among_hosts(file: &Path) -> Command {
     let mut command = Command::new("unshare");
     let script = "mount --bind \"$0\" /etc/hosts && exec setpriv \"$@\"";
@@ -243,7 +243,7 @@ fn among_hosts(file: &Path) -> Command {
     command
 }
 
-/// By setpriv(1): whoever goes to another place is root.
+/// By setpriv(1), since only root can enter another namespace.
 fn as_wharfd(mut setpriv: Command, program: &Command) -> Command {
     setpriv
         .args([
@@ -264,7 +264,7 @@ fn as_wharfd(mut setpriv: Command, program: &Command) -> Command {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // Before the root goes, and with it every process that is still in it.
+        // The programs end before the root, whose drop kills every process in it.
         self.daemon = None;
         self.installer = None;
     }

@@ -1,4 +1,4 @@
-//! OpenPGP keys of a few signers, made by gpg once for a machine, and signing with them.
+//! OpenPGP keys of a few signers, made by gpg once for a machine. Signs with them.
 
 use std::{
     ffi::OsString,
@@ -15,18 +15,18 @@ use crate::{
     made_once::made_once,
 };
 
-/// Who signs: what matters of each is what its certificate says of it.
+/// A signer, named by its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
     /// Ed25519, valid.
     Vendor,
     /// RSA of 3,072 bits, valid.
     VendorRsa,
-    /// Ed25519, valid: for what is to be nobody's, or another product's.
+    /// Ed25519, valid; for a key without trust, or of another product.
     Stranger,
-    /// Its certificate says that it expired; it signs nevertheless.
+    /// Its certificate is expired; it signs nevertheless.
     Expired,
-    /// Its certificate says that it was revoked; it signs nevertheless.
+    /// Its certificate is revoked; it signs nevertheless.
     Revoked,
 }
 
@@ -40,7 +40,7 @@ impl Signer {
         Self::Revoked,
     ];
 
-    /// The local part of its user id, and what its certificate's file is named after.
+    /// The local part of its user id, and the name of its certificate's file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Vendor => "vendor",
@@ -65,14 +65,14 @@ impl Signer {
 
 const MADE_AT: &str = "20250101T000000";
 
-/// The keys, in a GnuPG home of this test's own; its agent ends with it.
+/// The keys, in a GnuPG home of this test. Its agent ends with it.
 #[derive(Debug)]
 pub struct Keys {
     home: Home,
 }
 
 impl Keys {
-    /// The same keys in each test of a machine.
+    /// Every test on a machine has the same keys.
     pub fn new() -> Self {
         let home = Home::new();
         output_of(
@@ -89,13 +89,13 @@ impl Keys {
         self.home.path()
     }
 
-    /// The certificate as an administrator gets it, armored.
+    /// The armored certificate, as an administrator gets it.
     pub fn certificate(&self, signer: Signer) -> Vec<u8> {
         let path = certificate_file(signer);
         fs::read(&path).unwrap_or_else(|error| panic!("no certificate {path:?}: {error}"))
     }
 
-    /// The certificate as it was before anything was wrong with it, in OpenPGP packets.
+    /// The certificate before it expired or was revoked, in OpenPGP packets.
     pub fn unspoiled(&self, signer: Signer) -> Vec<u8> {
         self.home.certificate(signer)
     }
@@ -106,7 +106,7 @@ impl Keys {
         output_of(gpg.args(["--export-secret-keys", &signer.user_id()]))
     }
 
-    /// The certificate once its signer has let it be valid for ever from now on.
+    /// The certificate after its signer set it to never expire.
     pub fn renewed(&self, signer: Signer) -> Vec<u8> {
         self.valid_for(signer, "0")
     }
@@ -124,7 +124,7 @@ impl Keys {
         self.home.certificate(signer)
     }
 
-    /// Lets `signer` sign every package for the root at `root`: its certificate is in the keyring, and policy names it.
+    /// Lets `signer` sign every package for this root: adds its certificate to the keyring, and a scope to the policy.
     pub fn trust(&self, signer: Signer, root: &Path) -> PathBuf {
         let policy = root.join("etc/wharfd/installer.toml");
         let scope = format!(
@@ -141,7 +141,7 @@ impl Keys {
         file
     }
 
-    /// Puts the certificate into `etc/wharfd/keys` of the root at `root`.
+    /// Adds the certificate to `etc/wharfd/keys` of this root.
     pub fn add_to_keyring(&self, signer: Signer, root: &Path) -> PathBuf {
         let folder = root.join("etc/wharfd/keys");
         let file = folder.join(format!("{}.asc", signer.name()));
@@ -189,12 +189,12 @@ impl Keys {
         self.home.fingerprint(signer)
     }
 
-    /// Signs the file as a whole; the armored signature lies beside it as `FILE.asc`.
+    /// Signs the whole file; the armored signature is `FILE.asc` beside it.
     pub fn sign_beside(&self, signer: Signer, file: &Path) -> PathBuf {
         self.sign_detached(signer, file, &[])
     }
 
-    /// As [`Self::sign_beside`], by a clock that shows `time` (`20250601T000000`).
+    /// Like [`Self::sign_beside`], by a clock that shows `time` (`20250601T000000`).
     pub fn sign_beside_at(&self, signer: Signer, file: &Path, time: &str) -> PathBuf {
         self.sign_detached(signer, file, &["--faked-system-time", time])
     }
@@ -312,7 +312,7 @@ impl Home {
         );
     }
 
-    /// Lets the certificate say what is to be wrong with it.
+    /// Makes the certificate invalid in the signer's way.
     fn spoil(&self, signer: Signer) {
         let fingerprint = self.fingerprint(signer);
         match signer {
@@ -328,7 +328,7 @@ impl Home {
         }
     }
 
-    /// Uses the revocation that gpg made with the key; it guards it against accidents by a colon.
+    /// Imports the revocation that gpg made with the key, after it removes the colon by which gpg disarms it.
     fn revoke(&self, fingerprint: &str) {
         let file = self
             .path()
@@ -360,7 +360,7 @@ impl Drop for Home {
     }
 }
 
-/// `home` with keys as they were made, `certificates` as they became.
+/// `home` has the original keys, `certificates` the final certificates.
 fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -385,7 +385,7 @@ fn certificate_file(signer: Signer) -> PathBuf {
     made().join("certificates").join(signer.name())
 }
 
-/// Copies the keys, but neither the agent's sockets nor locks.
+/// Copies the keys without the sockets and locks of the agent.
 fn keep(home: &Home, to: &Path) {
     fs::create_dir(to).expect("a folder for keys");
     for kept in ["pubring.kbx", "trustdb.gpg", "private-keys-v1.d"] {

@@ -1,4 +1,4 @@
-//! Leshan's server, driven by lines of JSON (`tests/leshan`): the judge that was written elsewhere.
+//! Leshan's server, driven by lines of JSON (`tests/leshan`): an independent judge.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -26,7 +26,7 @@ const SOURCES: [&str; 6] = [
     "Client.java",
 ];
 
-/// A running server; ends when this is dropped.
+/// A running server. A drop ends it.
 #[derive(Debug)]
 pub struct Leshan {
     process: Process,
@@ -35,27 +35,27 @@ pub struct Leshan {
     commands: u64,
 }
 
-/// What Leshan says of one command.
+/// The result of one command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The response code as it is written: `2.04`.
+    /// The response code as text: `2.04`.
     pub code: String,
-    /// What was read, the links discovered, or the location created; else null.
+    /// The value that was read, the links discovered, or the location created; else null.
     pub value: Value,
 }
 
 impl Leshan {
-    /// Starts one at free ports of 127.0.0.1. It takes whom it knows no key of without security.
+    /// Starts one at free ports of 127.0.0.1. It accepts a client without security unless it has a key for it.
     pub fn new() -> Self {
         Self::at(Ipv4Addr::LOCALHOST.into())
     }
 
-    /// The same, at an address of this machine.
+    /// The same at another address of this machine.
     pub fn at(address: IpAddr) -> Self {
         Self::bound((address, 0).into(), (address, 0).into())
     }
 
-    /// One that knows nothing, at the addresses of this one, which ends.
+    /// Ends this one, and starts one without any state at its addresses.
     pub fn replaced(self) -> Self {
         let (plain, secure) = (self.plain, self.secure);
         drop(self);
@@ -82,22 +82,22 @@ impl Leshan {
         }
     }
 
-    /// What a client without security is configured with.
+    /// The URI for a client without security.
     pub fn uri(&self) -> String {
         format!("coap://{}", self.plain)
     }
 
-    /// What a client with a key is configured with.
+    /// The URI for a client with a key.
     pub fn secure_uri(&self) -> String {
         format!("coaps://{}", self.secure)
     }
 
-    /// Where it takes DTLS.
+    /// Its address for DTLS.
     pub fn secure_address(&self) -> SocketAddr {
         self.secure
     }
 
-    /// Makes a key known: from then on this endpoint is taken with it alone. The key is hexadecimal.
+    /// Adds a key: from then on this endpoint needs it. The key is hexadecimal.
     #[track_caller]
     pub fn know(&mut self, endpoint: &str, identity: &str, key: &str) {
         let (endpoint, identity) = (json!(endpoint), json!(identity));
@@ -106,7 +106,7 @@ impl Leshan {
         );
     }
 
-    /// Has it forget all DTLS sessions, as a server does that was short of memory; it tells nobody.
+    /// Drops all DTLS sessions, like a server that is short of memory. It notifies no client.
     #[track_caller]
     pub fn forget_sessions(&mut self) {
         self.carry_out(json!({ "do": "forget-sessions" }));
@@ -203,7 +203,7 @@ impl Leshan {
         self.command("delete", endpoint, path, json!({}))
     }
 
-    /// Observe; what is notified later is in [`Self::story`].
+    /// Observe; later notifications are in [`Self::story`].
     #[track_caller]
     pub fn observe(&mut self, endpoint: &str, path: &str) -> Answer {
         self.command("observe", endpoint, path, json!({}))
@@ -241,8 +241,8 @@ impl Leshan {
         lines.iter().filter_map(|line| notification(line)).collect()
     }
 
-    /// Waits until `path` was notified with `value` after the first `since` notifications; gives how
-    /// many notifications there were with it.
+    /// Waits until `path` was notified with `value` after the first `since` notifications. Returns the number of
+    /// notifications up to it.
     #[track_caller]
     pub fn wait_for_notification(
         &self,
@@ -275,7 +275,7 @@ impl Leshan {
         }
     }
 
-    /// Hands it a command (`Commands.java`); gives the number that the line of its response begins with.
+    /// Sends a command (`Commands.java`). Returns the number at the beginning of its response line.
     pub fn begin(&mut self, command: &Value) -> u64 {
         self.commands += 1;
         let mut command = command.clone();
@@ -284,7 +284,7 @@ impl Leshan {
         self.commands
     }
 
-    /// What it writes: a line for each response and each event.
+    /// Its output: a line for each response and each event.
     pub fn output(&self) -> &Lines {
         self.process.output()
     }
@@ -316,7 +316,7 @@ fn notification(line: &str) -> Option<(String, Value)> {
     (event["event"] == "notification").then(|| (path, event["value"].clone()))
 }
 
-/// A client on Leshan's library that registers at `server` until it is dropped, or its input closed.
+/// A client on Leshan's library that registers at `server`, until it is dropped or its input is closed.
 pub fn client(server: &str, endpoint: &str) -> Process {
     Process::spawn_with_input(java("Client").args([server, endpoint]).arg(models()))
 }
@@ -341,7 +341,7 @@ fn models() -> PathBuf {
     sources().join("models")
 }
 
-/// `jars` of Leshan and what it needs, `classes` of the program on them.
+/// `jars` has Leshan and its dependencies, `classes` the program on them.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -1,27 +1,25 @@
-//! What the scenarios of wharfd stand on: the real programs, roots to install into, packages and keys,
-//! origins, LwM2M servers. Each part is tested by itself in `tests/`, so that a scenario that fails
-//! speaks of wharfd.
+//! The parts below the scenarios of wharfd: the real programs, roots for installations, packages and keys, origins,
+//! LwM2M servers. `tests/` tests each part by itself, so that a failed scenario is the fault of wharfd.
 //!
-//! | to have | look at |
+//! | part | module |
 //! | --- | --- |
-//! | the programs of this workspace, and any other, running | [`programs`], [`process`] |
-//! | a gateway with the programs running on it | [`gateway`] |
+//! | running programs, of this workspace and others | [`programs`], [`process`] |
+//! | a gateway with running programs | [`gateway`] |
 //! | wharfd's own Debian package | [`wharfd_package`] |
-//! | a gateway that booted with it | [`booted`] |
-//! | a place for files, removed with its mounts | [`folder`], [`made_once`] |
-//! | a disk whose power can be cut | [`disk`] |
-//! | choices that a seed repeats | [`chance`] |
-//! | a system to install into | [`debian_root`], [`scratch_root`] |
-//! | one that boots, in a network of its own | [`container`], [`network`] |
+//! | a booted gateway with it | [`booted`] |
+//! | folders, removed with their mounts | [`folder`], [`made_once`] |
+//! | a disk with power cuts | [`disk`] |
+//! | random choices that a seed repeats | [`chance`] |
+//! | a root for installations | [`debian_root`], [`scratch_root`] |
+//! | a booted system, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
 //! | packages and their signatures | [`package`], [`keys`] |
-//! | packages that bring services | [`services`] |
-//! | where packages are downloaded from | [`origin`] (misbehaving), [`nginx`] |
+//! | packages with services | [`services`] |
+//! | origins of packages | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
-//! | a network that loses, a NAT that forgets | [`lossy_link`], [`nat`] |
+//! | a network that drops datagrams, a NAT that drops its binding | [`lossy_link`], [`nat`] |
 //!
-//! A part that cannot do its work ends the test that asked for it, saying what was tried: hence no
-//! `Result` in these signatures.
+//! A part that fails ends its test with the attempt in its message: therefore these signatures have no `Result`.
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! A way between UDP peers that loses, doubles and reorders datagrams, as its seed says.
+//! A link between UDP peers that drops, duplicates and reorders datagrams, repeatable by a seed.
 
 use std::{
     collections::HashMap,
@@ -11,18 +11,18 @@ use std::{
     time::Duration,
 };
 
-/// How bad the way is: each of 100 datagrams.
+/// The faults of a link, for each 100 datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
-    /// So many are lost.
+    /// The number of dropped datagrams.
     pub lost: u64,
-    /// So many come twice.
+    /// The number of duplicated datagrams.
     pub doubled: u64,
-    /// So many come after the next one.
+    /// The number of datagrams that arrive after the next one.
     pub late: u64,
 }
 
-/// A running link; ends when this is dropped.
+/// A running link. A drop ends it.
 #[derive(Debug)]
 pub struct LossyLink {
     address: SocketAddr,
@@ -30,11 +30,11 @@ pub struct LossyLink {
     carries: Option<JoinHandle<()>>,
 }
 
-// How long a late datagram waits for one to overtake it, and how soon the end is seen.
+// The time for which a late datagram waits for another one to overtake it, and the longest delay of the end.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl LossyLink {
-    /// A link to the server at `server`: its clients are to know [`Self::address`] only.
+    /// A link to the server at `server`. Its clients use [`Self::address`].
     pub fn to(server: SocketAddr, seed: u64, faults: Faults) -> Self {
         let socket = bind();
         let address = socket.local_addr().expect("its address");
@@ -48,7 +48,7 @@ impl LossyLink {
         }
     }
 
-    /// Where clients send to.
+    /// The address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -69,7 +69,7 @@ fn bind() -> UdpSocket {
     socket
 }
 
-/// One side of a client: the server sees a peer of its own for each, and answers come back there.
+/// One side for a client: the server sees a peer of its own for each, and answers return there.
 struct Side {
     socket: Arc<UdpSocket>,
     weather: Weather,
@@ -148,7 +148,7 @@ fn side(
     }
 }
 
-/// What becomes of the datagrams of one direction. No socket: the same seed, the same story.
+/// The fate of the datagrams of one direction. It has no socket: the same seed gives the same sequence.
 #[derive(Debug)]
 pub struct Weather {
     state: u64,
@@ -157,7 +157,7 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// The beginning of the story of `seed`.
+    /// The beginning of the sequence of `seed`.
     pub fn new(seed: u64, faults: Faults) -> Self {
         Self {
             state: seed,
@@ -166,7 +166,7 @@ impl Weather {
         }
     }
 
-    /// What comes out when `datagram` goes in.
+    /// The output for the input `datagram`.
     pub fn pass(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         let Faults {
             lost,
@@ -187,7 +187,7 @@ impl Weather {
         out
     }
 
-    /// What was held back for a datagram that did not come.
+    /// The datagram that waited for another one, which did not arrive.
     pub fn settle(&mut self) -> Vec<Vec<u8>> {
         self.held.take().into_iter().collect()
     }

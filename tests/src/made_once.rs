@@ -1,4 +1,4 @@
-//! What is dear to make and never changed is made once for a machine and kept outside the repository.
+//! Results that are slow to make and never change are made once for a machine, and kept outside the repository.
 
 use std::{
     fs,
@@ -8,8 +8,8 @@ use std::{
 
 use crate::folder::{cache, lock};
 
-/// The folder that `make` makes from `recipe`: as it is there, else made now. A folder is seen whole
-/// or not at all, and processes that want it at the same time wait for one to make it.
+/// The folder that `make` makes from `recipe`, made now unless it exists. A folder appears complete, and processes that
+/// need it at the same time wait until one of them has made it.
 pub fn made_once(name: &str, recipe: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let path = cache().join(format!("{name}-{:016x}", digest(recipe)));
     if path.exists() {

@@ -1,5 +1,5 @@
-//! A NAT between one UDP client and a server. It can forget its binding: from then on the server sees the client
-//! come from another port, and what it sends to the old one gets nowhere.
+//! A NAT between one UDP client and a server. It can drop its binding: from then on the server sees another port of the
+//! client, and datagrams to the old one are lost.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// How soon the end is seen.
+/// The longest delay of the end.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A running NAT; ends when this is dropped.
+/// A running NAT. A drop ends it.
 #[derive(Debug)]
 pub struct Nat {
     inside: Arc<UdpSocket>,
@@ -25,7 +25,7 @@ pub struct Nat {
     carries: Option<JoinHandle<()>>,
 }
 
-/// The socket that the server sees, and the thread that brings its answers.
+/// The socket that the server sees, and the thread that returns its answers.
 #[derive(Debug)]
 struct Binding {
     outside: Arc<UdpSocket>,
@@ -34,7 +34,7 @@ struct Binding {
 }
 
 impl Nat {
-    /// A NAT before the server at `server`: its client is to know [`Self::address`] only.
+    /// A NAT before the server at `server`. Its client uses [`Self::address`].
     pub fn to(server: SocketAddr) -> Self {
         let inside = Arc::new(bind());
         let client = Arc::new(Mutex::new(None));
@@ -66,12 +66,12 @@ impl Nat {
         }
     }
 
-    /// Where the client sends to.
+    /// The address for the client.
     pub fn address(&self) -> SocketAddr {
         self.inside.local_addr().expect("its address")
     }
 
-    /// Forgets the binding.
+    /// Drops the binding.
     pub fn rebind(&self) {
         let (inside, client) = (Arc::clone(&self.inside), Arc::clone(&self.client));
         *self.binding.lock().unwrap() = Binding::new(self.server, inside, client);

@@ -1,10 +1,10 @@
-//! A network namespace with one link to the outside, which is the test: a gateway of its own address.
+//! A network namespace with one link to the test: the gateway has an address of its own.
 
 use std::{net::Ipv4Addr, path::PathBuf, process::Command};
 
 use crate::{command::output_of, folder::Folder};
 
-/// A namespace that lives as long as its folder is mounted, and goes with it.
+/// A namespace that exists while its file is mounted.
 #[derive(Debug)]
 pub struct Network {
     namespace: PathBuf,
@@ -13,13 +13,13 @@ pub struct Network {
     inside: Ipv4Addr,
 }
 
-/// Addresses for tests between networks (RFC 2544), which no machine has: four of them a link, and as many in the
-/// other half for those that change theirs.
+/// Addresses for tests between networks (RFC 2544), which no machine uses: four for each link, and as many in the other
+/// half for links that change theirs.
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 const LINKS: u32 = (1 << 16) / 4;
 
 impl Network {
-    /// Makes one, kept by a file in `folder`.
+    /// Makes one, mounted at a file in `folder`.
     pub fn new(folder: &Folder) -> Self {
         let namespace = folder.join("network");
         std::fs::write(&namespace, []).unwrap_or_else(|error| panic!("{namespace:?}: {error}"));
@@ -28,7 +28,7 @@ impl Network {
         let (link, number) = (0..LINKS)
             .find_map(|number| {
                 let link = format!("wharf{number}");
-                // The kernel gives a name to one alone, so nobody else has this number.
+                // The kernel gives a name only once, so this number is unique.
                 let peer = ["type", "veth", "peer", "name", "host0", "netns"];
                 let mut add = Command::new("ip");
                 add.args(["link", "add", &link]).args(peer).arg(&namespace);
@@ -62,7 +62,7 @@ impl Network {
         output_of(self.command("ip").args(["link", "set", "host0", "up"]));
     }
 
-    /// Gives what is inside another address, as a new lease would; the old one is gone.
+    /// Replaces the inner address, like a new lease.
     pub fn change_address(&mut self) {
         let old = format!("{}/30", self.inside);
         self.inside = Ipv4Addr::from(u32::from(self.inside) + (1 << 16));
@@ -78,7 +78,7 @@ impl Network {
         }
     }
 
-    /// `program`, in this network and on this machine.
+    /// A command that runs `program` in this network on this machine.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -87,17 +87,17 @@ impl Network {
         command
     }
 
-    /// The file that is the namespace.
+    /// The file of the namespace.
     pub fn namespace(&self) -> &std::path::Path {
         &self.namespace
     }
 
-    /// The address at which this test is reached from inside.
+    /// The address of this test, seen from inside.
     pub fn outside(&self) -> Ipv4Addr {
         self.outside
     }
 
-    /// The address of what is inside.
+    /// The inner address.
     pub fn inside(&self) -> Ipv4Addr {
         self.inside
     }
@@ -105,7 +105,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Both ends, at once: processes inside may keep the namespace a moment longer.
+        // Removes both ends at once: processes inside may keep the namespace a moment longer.
         let _ = Command::new("ip")
             .args(["link", "delete", &self.link])
             .output();

@@ -1,4 +1,4 @@
-//! nginx as an origin: what packages are downloaded from in the field.
+//! nginx as an origin, as real ones are.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{folder::Folder, process::Process, waiting::wait_until};
 
-/// A running nginx; ends when this is dropped.
+/// A running nginx. A drop ends it.
 #[derive(Debug)]
 pub struct Nginx {
     address: SocketAddr,
@@ -18,12 +18,12 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// One that asks for this user name and password.
+    /// An nginx that requires this user name and password.
     pub fn new(user_name: &str, password: &str) -> Self {
         Self::at(Ipv4Addr::LOCALHOST, user_name, password)
     }
 
-    /// The same, at this address of the machine.
+    /// The same at this address of the machine.
     pub fn at(address: Ipv4Addr, user_name: &str, password: &str) -> Self {
         let folder = Folder::new();
         folder.make("served");
@@ -49,24 +49,24 @@ impl Nginx {
         }
     }
 
-    /// Puts `content` at `path`, and gives its URI.
+    /// Serves `content` at `path`, and returns its URI.
     pub fn serve(&self, path: &str, content: impl AsRef<[u8]>) -> String {
         let file = self.served().join(path.trim_start_matches('/'));
         fs::write(&file, content).unwrap_or_else(|error| panic!("no {file:?}: {error}"));
         self.uri(path)
     }
 
-    /// The URI of `path` here.
+    /// The URI of `path`.
     pub fn uri(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Ends it at once, with all downloads that are under way.
+    /// Kills it with all running downloads.
     pub fn stop(&mut self) {
         self.process.terminate();
     }
 
-    /// The folder of all that it serves.
+    /// The folder of all files that it serves.
     pub fn served(&self) -> PathBuf {
         self.folder.join("served")
     }
@@ -97,7 +97,7 @@ http {{
     )
 }
 
-/// One that was free a moment ago: nginx cannot be asked which it took.
+/// A port that was free a moment ago: nginx cannot report the port of a socket.
 fn free_address(address: Ipv4Addr) -> SocketAddr {
     let listener = TcpListener::bind((address, 0)).expect("a free port");
     listener.local_addr().expect("its address")

@@ -1,4 +1,4 @@
-//! Packages as tests need them: the same description gives the same bytes.
+//! Packages for tests: the same description always gives the same bytes.
 
 use std::{
     fs::{self, Permissions},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{command::output_of, folder::Folder};
 
-/// What is to be in a package.
+/// The content of a package.
 #[derive(Debug, Clone)]
 pub struct Package {
     name: String,
@@ -47,11 +47,11 @@ impl Script {
     }
 }
 
-// Long ago, so that no clock of a test is before it.
+// A date before the clock of any test.
 const BUILT_AT: &str = "1735689600";
 
 impl Package {
-    /// A package for any architecture, with one file that says its version.
+    /// A package for any architecture, with one file that contains its version.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -69,35 +69,35 @@ impl Package {
         }
     }
 
-    /// For one architecture instead of all.
+    /// Sets one architecture instead of all.
     pub fn architecture(mut self, architecture: &str) -> Self {
         self.architecture = architecture.to_owned();
         self
     }
 
-    /// With `Depends: depends`.
+    /// Adds `Depends: depends`.
     pub fn depends(self, depends: &str) -> Self {
         self.field("Depends", depends)
     }
 
-    /// With any other field of the control file.
+    /// Adds any other field of the control file.
     pub fn field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With a maintainer script, `#!/bin/sh` and `set -e` given.
+    /// Adds a maintainer script. It begins with `#!/bin/sh` and `set -e`.
     pub fn script(mut self, script: Script, commands: &str) -> Self {
         let text = format!("#!/bin/sh\nset -e\n{commands}\n");
         self.scripts.push((script, text));
         self
     }
 
-    /// With more commands at the end of a script that it has.
+    /// Appends commands to a script of the package.
     ///
     /// # Panics
     ///
-    /// Where it has none.
+    /// If it has no such script.
     pub fn then(mut self, script: Script, commands: &str) -> Self {
         let mut scripts = self.scripts.iter_mut();
         let of_this = scripts.find(|(other, _)| *other == script);
@@ -106,7 +106,7 @@ impl Package {
         self
     }
 
-    /// With the scripts that debhelper makes for the units that it has by now.
+    /// Adds the scripts that debhelper generates for its current units.
     pub fn debhelper(mut self) -> Self {
         let source = Folder::new();
         let root = source.make(format!("debian/{}", self.name));
@@ -129,13 +129,14 @@ impl Package {
         self
     }
 
-    /// With a file.
+    /// Adds a file.
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((path.to_owned(), content.into()));
         self
     }
 
-    /// With a service of its name that runs until it is stopped, and whose description is its name and version.
+    /// Adds a service with the name of the package, which runs until it is stopped. Its description is name and
+    /// version.
     pub fn service(self) -> Self {
         let unit = format!(
             "[Unit]\nDescription={} {}\n\n[Service]\nExecStart=/bin/sleep infinity\n\n\
@@ -146,25 +147,25 @@ impl Package {
         self.file(&path, unit)
     }
 
-    /// With a folder that has nothing in it.
+    /// Adds an empty folder.
     pub fn folder(mut self, path: &str) -> Self {
         self.folders.push(path.to_owned());
         self
     }
 
-    /// With a symbolic link.
+    /// Adds a symbolic link.
     pub fn link(mut self, path: &str, target: &str) -> Self {
         self.links.push((path.to_owned(), target.to_owned()));
         self
     }
 
-    /// With a file that the administrator may change.
+    /// Adds a configuration file.
     pub fn conffile(mut self, path: &str, content: &str) -> Self {
         self.conffiles.push(path.to_owned());
         self.file(path, content)
     }
 
-    /// With a file of `size` bytes that no compression makes smaller: the package gets about as large.
+    /// Adds a file of `size` bytes that no compression reduces: the package gets about this size.
     pub fn padding(self, size: usize) -> Self {
         let path = format!("/usr/share/{}/padding", self.name);
         self.file(&path, incompressible(size))
@@ -275,7 +276,7 @@ fn write(root: &Path, path: &str, content: impl AsRef<[u8]>, mode: u32) {
         .unwrap_or_else(|error| panic!("{file:?} cannot be written: {error}"));
 }
 
-/// `size` bytes of a xorshift generator: always the same ones.
+/// `size` bytes of a xorshift generator, always the same ones.
 pub fn incompressible(size: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut bytes = Vec::with_capacity(size + 8);

@@ -1,8 +1,8 @@
-//! What pages of documentation lead to. Knows Markdown no further than its links.
+//! The links of documentation pages, as far as Markdown's links.
 
 use std::path::PathBuf;
 
-/// The targets of the relative links of a page in Markdown, without the place in the other page.
+/// The targets of the relative links of a Markdown page, without the fragment.
 pub fn relative_links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1);
     targets
@@ -11,7 +11,7 @@ pub fn relative_links(page: &str) -> Vec<&str> {
         .collect()
 }
 
-/// How many relative links the pages have, and those that lead nowhere.
+/// The number of relative links of the pages, and the broken ones.
 pub fn broken_links(pages: impl IntoIterator<Item = (PathBuf, String)>) -> (usize, Vec<String>) {
     let (mut links, mut broken) = (0, Vec::new());
     for (path, text) in pages {

@@ -1,4 +1,4 @@
-//! A program that runs beside the test: its lines are kept, and it does not outlive its guard.
+//! A program that runs beside the test. Its lines are kept, and it ends with its guard.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -14,7 +14,7 @@ use nix::{
 
 use crate::waiting::{LIMIT, Watched, wait_until};
 
-/// A running program; killed when this is dropped.
+/// A running program. A drop kills it.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -43,7 +43,7 @@ impl Process {
         Self::start(command.stdin(Stdio::null()))
     }
 
-    /// Starts `command`, to be spoken to by [`Self::write_line`].
+    /// Starts `command`, with input by [`Self::write_line`].
     pub fn spawn_with_input(command: &mut Command) -> Self {
         Self::start(command.stdin(Stdio::piped()))
     }
@@ -70,17 +70,17 @@ impl Process {
         self.child.id()
     }
 
-    /// What it writes to its standard output.
+    /// The lines of its standard output.
     pub fn output(&self) -> &Lines {
         &self.output
     }
 
-    /// What it writes to its standard error: a daemon's log.
+    /// The lines of its standard error: a daemon's log.
     pub fn errors(&self) -> &Lines {
         &self.errors
     }
 
-    /// Hands it a line on its standard input.
+    /// Writes a line to its standard input.
     pub fn write_line(&mut self, line: &str) {
         let input = self.input.as_mut().expect("a program started with input");
         writeln!(input, "{line}")
@@ -88,12 +88,12 @@ impl Process {
             .unwrap_or_else(|error| panic!("{} takes no more lines: {error}", self.name));
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub fn close_input(&mut self) {
         self.input = None;
     }
 
-    /// Sends it `signal`; nothing where it has ended.
+    /// Sends it `signal`, unless it has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.is_running() {
             let id = self.child.id().try_into().expect("a process id");
@@ -102,13 +102,13 @@ impl Process {
         }
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has.
+    /// Ends it by SIGTERM, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
 
-    /// Ends it without asking (SIGKILL), as a crash does.
+    /// Kills it (SIGKILL), like a crash.
     pub fn kill(&mut self) -> ExitStatus {
         self.signal(Signal::SIGKILL);
         self.wait()
@@ -119,7 +119,7 @@ impl Process {
         wait_until(&format!("the end of {}", self.name), || self.exit_status())
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child
             .try_wait()
@@ -165,17 +165,17 @@ impl Lines {
         self.written.with(|written| written.lines.clone())
     }
 
-    /// Waits for a line that contains `text`, and gives it.
+    /// Waits for a line that contains `text`, and returns it.
     ///
     /// # Panics
     ///
-    /// When the output ends without one, or none came in time; with all lines that came.
+    /// If the output ends without such a line, or none arrives in time. The message has all lines.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
         self.wait_for_nth(text, 1)
     }
 
-    /// As [`Self::wait_for`], for the `nth` of such lines, counted from 1.
+    /// Like [`Self::wait_for`], for the `nth` such line, counted from 1.
     #[track_caller]
     pub fn wait_for_nth(&self, text: &str, nth: usize) -> String {
         let what = format!("{text:?} (the {nth}.)");
@@ -185,7 +185,7 @@ impl Lines {
         })
     }
 
-    /// Waits until `condition` finds in all lines so far what it looks for.
+    /// Waits until `condition` returns a value for all lines so far.
     #[track_caller]
     pub fn wait_until<T>(&self, what: &str, condition: impl Fn(&[String]) -> Option<T>) -> T {
         let found = self
@@ -201,7 +201,7 @@ impl Lines {
         }
     }
 
-    /// The line after the first `seen`, however long it takes to come; none where the output ends before it.
+    /// Waits without a limit for the line after the first `seen`. None if the output ends before it.
     pub fn after(&self, seen: usize) -> Option<String> {
         loop {
             let next = self.written.wait_for(LIMIT, |written| {

@@ -1,5 +1,5 @@
-//! Where the programs of this workspace are. Builds them once, as `cargo test` does not build those of
-//! other crates; or takes those that are to be shipped from the folder that [`SHIPPED`] names.
+//! The programs of this workspace. Builds them once, since `cargo test` does not build those of other crates, or uses
+//! the shipped ones in the folder [`SHIPPED`].
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::{command::output_of, folder::Folder};
 
-/// The variable with the folder of programs that were built before, without what only tests want of them.
+/// The variable with a folder of programs that were built before, without features for tests.
 pub const SHIPPED: &str = "WHARF_PROGRAMS";
 
 /// The path of a program of this workspace (`wharf-inspect`, …), built like this test.
@@ -52,7 +52,7 @@ pub fn workspace() -> &'static Path {
         .expect("this crate lies in the workspace")
 }
 
-/// The cargo that builds this test, about to do `what` in the workspace and its target folder.
+/// The cargo that builds this test, as a command for `what` in the workspace and its target folder.
 pub fn cargo(what: &str) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
@@ -68,18 +68,18 @@ pub fn target() -> PathBuf {
     folder.parent().expect("a target folder").to_owned()
 }
 
-/// A folder of programs where every user can reach them: a checkout may lie where only root may go.
+/// A folder of programs that every user can enter: only root may be able to enter a checkout.
 #[derive(Debug)]
 pub struct Reachable {
     folder: Folder,
 }
 
 impl Reachable {
-    /// Those of this folder.
+    /// The programs of this folder.
     ///
     /// # Panics
     ///
-    /// Where it cannot be bound to another place.
+    /// If it cannot be mounted at another place.
     pub fn of(programs: &Path) -> Self {
         let folder = Folder::new();
         let here = folder.make("programs");
@@ -100,7 +100,7 @@ impl Reachable {
     }
 }
 
-/// The cargo that builds these of the programs, with the features that all of them together have.
+/// The cargo command that builds these programs, with the features of all of them.
 fn build(which: &[&str]) -> Command {
     let folder = profile_folder();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
@@ -110,7 +110,7 @@ fn build(which: &[&str]) -> Command {
     let mut cargo = cargo("build");
     cargo
         .args(["--workspace", "--profile", profile])
-        // This crate depends on the others that have it, but nothing may link wharf-inspect.
+        // The crate of the tests depends on the others that have the feature, but must not link wharf-inspect.
         .args(["--features", "simulated"])
         .args(which);
     cargo

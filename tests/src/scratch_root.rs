@@ -1,5 +1,4 @@
-//! A root with nothing but the users of wharfd's programs: for the simulated installer, and the base of
-//! what every root has.
+//! A root with only the users of wharfd's programs: for the simulated installer, and the base of every other root.
 
 use std::{
     fs,
@@ -14,7 +13,7 @@ use crate::folder::Folder;
 /// A system user of wharfd's programs, as sysusers makes it on a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
-    /// Its name, that of its group too.
+    /// Its name, and the name of its group.
     pub name: &'static str,
     /// Its uid and gid.
     pub id: u32,
@@ -47,7 +46,7 @@ pub struct ScratchRoot {
 }
 
 impl ScratchRoot {
-    /// Root and nobody, the users of wharfd, and empty folders.
+    /// A root with root, nobody, the users of wharfd, and empty folders.
     pub fn new() -> Self {
         let folder = Folder::new();
         let etc = folder.make("root/etc");
@@ -64,7 +63,7 @@ impl ScratchRoot {
         root
     }
 
-    /// What is given as `--root`.
+    /// The path for `--root`.
     pub fn path(&self) -> PathBuf {
         self.folder.join("root")
     }

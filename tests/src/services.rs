@@ -1,17 +1,17 @@
-//! Packages that bring services, with a unit of each kind, and which of those run on a system. Knows nothing of wharfd.
+//! Packages with services, with a unit of each kind, and the running ones on a system. Independent of wharfd.
 
 use crate::{
     container::Container,
     package::{Package, Script},
 };
 
-/// Ends of the names of what [`services`] has running: what it enables, and what another unit starts without that.
+/// Name endings of the running units of [`services`]: those that it enables, and one that another unit starts.
 pub const KINDS: [&str; 4] = ["-linked.service", ".service", ".socket", ".timer"];
 
 /// debhelper 13 of Debian 12 looks nowhere else.
 pub const UNITS: &str = "/lib/systemd/system";
 
-/// How a package has its units enabled and started.
+/// The part of a package that enables and starts its units.
 #[derive(Debug, Clone, Copy)]
 pub enum By {
     /// debhelper's scripts.
@@ -20,7 +20,7 @@ pub enum By {
     Hand,
 }
 
-/// A package with a unit of each kind. The command line of its services tells the version.
+/// A package with a unit of each kind. The command line of its services contains the version.
 pub fn services(package: &str, version: &str, by: By) -> Package {
     let sleep =
         format!("[Service]\nExecStart=/bin/sh -c 'sleep infinity & wait' {package}-{version}\n");
@@ -73,7 +73,7 @@ fn enable_and_start(package: &str) -> String {
     )
 }
 
-/// The units of a package that run or wait for what they start, by what follows its name.
+/// The running units of a package, sockets and timers included, by the part after its name.
 pub fn running(container: &Container, package: &str) -> Vec<String> {
     let list = format!(
         "systemctl list-units --plain --no-legend --state=active,activating,reloading '{package}*'"

@@ -1,4 +1,4 @@
-//! A system bus of a gateway's own: the distribution's dbus-daemon with the distribution's policy and ours.
+//! A gateway's own system bus: the distribution's dbus-daemon with the distribution's policy and ours.
 
 use std::{
     fs,
@@ -8,14 +8,14 @@ use std::{
 
 use crate::{process::Process, programs::workspace, waiting::wait_until};
 
-/// What Debian's dbus says of every system bus.
+/// Debian's configuration of every system bus.
 const SYSTEM_CONF: &str = "/usr/share/dbus-1/system.conf";
 
-/// In a mount namespace of its own, where the users are those of the root that `$0` names.
+/// In a mount namespace with the users of the root `$0`.
 const IN_ROOT: &str = "for file in passwd group; do mount --bind \"$0/etc/$file\" /etc/$file || exit 1; done; \
                        exec dbus-daemon --config-file=\"$0/run/dbus/system.conf\" --nofork --nopidfile --print-address";
 
-/// A running dbus-daemon; the bus ends with this.
+/// A running dbus-daemon. A drop ends the bus.
 #[derive(Debug)]
 pub struct SystemBus {
     root: PathBuf,
@@ -23,12 +23,12 @@ pub struct SystemBus {
 }
 
 impl SystemBus {
-    /// The bus of the system below `root`, with the policy that wharfd is shipped with.
+    /// The bus of the system below `root`, with wharfd's shipped policy.
     pub fn start(root: &Path) -> Self {
         Self::with_policy(root, &workspace().join("systemd/org.wharfd.Agent1.conf"))
     }
 
-    /// The same, on which everybody may send everything to everybody.
+    /// The same, with a policy that allows every message.
     pub fn permissive(root: &Path) -> Self {
         let rules = root.join("etc/permissive.conf");
         let policy = "<busconfig><policy context=\"mandatory\"><allow own=\"*\"/>\
@@ -53,19 +53,19 @@ impl SystemBus {
         self.root.join("run/dbus/system_bus_socket")
     }
 
-    /// Where it listens, as `DBUS_SYSTEM_BUS_ADDRESS` has it.
+    /// Its address, as in `DBUS_SYSTEM_BUS_ADDRESS`.
     pub fn address(&self) -> String {
         format!("unix:path={}", self.socket().display())
     }
 
-    /// dbus-send, to be told what to send.
+    /// dbus-send, without its arguments.
     pub fn send(&self) -> Command {
         let mut command = Command::new("dbus-send");
         command.arg(format!("--bus={}", self.address()));
         command
     }
 
-    /// Ends it, and everybody's connection.
+    /// Ends it with all connections.
     pub fn stop(&mut self) {
         self.daemon = None;
         let _ = fs::remove_file(self.socket());
@@ -85,7 +85,7 @@ impl SystemBus {
     }
 }
 
-/// Debian's policies, without what only the one bus of a machine has.
+/// Debian's policies, without the settings that only a machine's own bus can have.
 fn system_conf(socket: &Path, rules: &Path) -> String {
     let debian = fs::read_to_string(SYSTEM_CONF).expect(SYSTEM_CONF);
     let policies: Vec<&str> = debian

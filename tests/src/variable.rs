@@ -1,4 +1,4 @@
-//! Variables of the environment that steer long tests.
+//! Environment variables that configure long tests.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! Waiting for a condition, for as long as a loaded machine may need, never for a guessed time.
+//! Waits for conditions, for as long as a loaded machine may need, never for a guessed time.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard},
@@ -6,22 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take before a test is given up: far beyond what a slow machine needs.
+/// The time limit of any wait: far beyond the needs of a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// Looks until `condition` gives a value: for what can only be looked at (a file, a process).
+/// Polls until `condition` returns a value, for state without events (a file, a process).
 ///
 /// # Panics
 ///
-/// After [`LIMIT`], saying that `what` did not come.
+/// After [`LIMIT`]. The message names `what`.
 #[track_caller]
 pub fn wait_until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     wait_at_most(LIMIT, condition).unwrap_or_else(|| panic!("{what}: not within {LIMIT:?}"))
 }
 
-/// Looks until `condition` gives a value; none after `limit`. For a drop, which must not panic.
+/// Polls until `condition` returns a value; none after `limit`. For a drop, which must not panic.
 pub fn wait_at_most<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let give_up = Instant::now() + limit;
     loop {
@@ -35,7 +35,7 @@ pub fn wait_at_most<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>
     }
 }
 
-/// A value that some thread changes and others wait on.
+/// A value that one thread changes and others wait on.
 #[derive(Debug, Default)]
 pub struct Watched<T> {
     value: Mutex<T>,
@@ -51,14 +51,14 @@ impl<T> Watched<T> {
         }
     }
 
-    /// Reads or changes the value, and wakes all who wait on it.
+    /// Reads or changes the value, and wakes all waiting threads.
     pub fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
         let result = act(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Waits until `condition` gives something; none after `limit`.
+    /// Waits until `condition` returns a value; none after `limit`.
     pub fn wait_for<R>(
         &self,
         limit: Duration,
@@ -75,7 +75,7 @@ impl<T> Watched<T> {
         }
     }
 
-    // A test that failed while it held the lock must not hide its reason behind that of others.
+    // A test that failed while it held the lock must not hide its failure behind a poisoned lock.
     fn lock(&self) -> MutexGuard<'_, T> {
         self.value
             .lock()

@@ -1,4 +1,4 @@
-//! wharfd's own Debian package, as `make deb` builds it from this workspace; or the one that [`PACKAGE`] names.
+//! wharfd's own Debian package, as `make deb` builds it from this workspace, or the one in [`PACKAGE`].
 
 use std::{
     env, fs,
@@ -13,7 +13,7 @@ use crate::{
     programs::{target, workspace},
 };
 
-/// The variable with the path of a package that was built before.
+/// The variable with the path of an existing package.
 pub const PACKAGE: &str = "WHARF_PACKAGE";
 
 /// The package, built once for each run of a test program.
@@ -24,7 +24,7 @@ pub fn wharfd_package() -> PathBuf {
         .clone()
 }
 
-/// Another version of it in the folder `into`, with the same programs; `change` gets the folder of its maintainer
+/// Another version of it in the folder `into`, with the same programs. `change` gets the folder of its maintainer
 /// scripts.
 pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let folder = Folder::new();
@@ -46,7 +46,7 @@ pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathB
     package
 }
 
-/// Builds it by the command that a person uses. The folder is that of `make deb`, and the package is the same one.
+/// Builds it by `make deb`, into the folder of that command.
 fn build() -> PathBuf {
     let folder = target().join("deb");
     fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("no folder {folder:?}: {error}"));

@@ -1,5 +1,5 @@
-//! The story of one package as it happens: a server orders it, wharfd brings it, root judges it, apt installs it.
-//! Then another one, that somebody else signed.
+//! The path of one package: a server requests it, wharfd downloads it, root judges it, apt installs it. Then the same
+//! with a package of an untrusted signer.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -128,14 +128,14 @@ fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> S
     origin.serve(&path, fs::read(file).expect("the package"))
 }
 
-/// What the server is notified of, told as it comes.
+/// Prints the notifications to the server as they arrive.
 struct Story<'a> {
     server: &'a Server,
     told: usize,
 }
 
 impl Story<'_> {
-    /// Tells until Update State is this.
+    /// Prints them until Update State is this.
     fn follow_to(&mut self, state: usize) {
         loop {
             let next = || self.server.story().get(self.told).cloned();

@@ -1,5 +1,5 @@
-//! A gateway to play with: Debian booted with wharfd's package, Leshan outside of it over DTLS, packages at an origin.
-//! A person orders what a server orders, looks at the gateway as its administrator does, and pulls the plug.
+//! A gateway for manual tests: Debian booted with wharfd's package, Leshan outside of it over DTLS, packages at an
+//! origin. A person sends requests as the server, inspects the gateway as its administrator, and cuts the power.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -27,7 +27,7 @@ On the gateway, as root:
   reboot | cut-power        off, in order or not, and on again
 help | quit (or Ctrl-D): the gateway goes, and all that it wrote";
 
-/// What a line asks for.
+/// The command in a line.
 enum Order<'a> {
     Server(Value),
     Inside(&'a str),
@@ -121,7 +121,7 @@ fn carry_out(gateway: &mut Booted<Leshan>, order: Order<'_>) {
     }
 }
 
-/// In this terminal. Ctrl-C is for what runs there alone: whoever started this ignores it (Makefile).
+/// Runs in this terminal. Ctrl-C ends only this command: the parent process ignores it (Makefile).
 fn run_inside(gateway: &Booted<Leshan>, words: &[&str]) {
     let mut command: Command = gateway.container.command("env");
     let status = command.arg("--default-signal=INT").args(words).status();
@@ -132,7 +132,7 @@ fn run_inside(gateway: &Booted<Leshan>, words: &[&str]) {
     }
 }
 
-/// Each line as it comes, until Leshan ends.
+/// Prints each line of Leshan as it arrives, until Leshan ends.
 fn tell_what_leshan_says(leshan: &Leshan) {
     let output = leshan.output().clone();
     let seen = output.all().len();

@@ -1,4 +1,5 @@
-//! A gateway whose server is Leshan, over DTLS by a pre-shared key; and whether `wharfctl` says what the server knows.
+//! A gateway with Leshan as its server, over DTLS by a pre-shared key. `wharfctl` is compared with the server's
+//! knowledge.
 
 use std::{
     fs::{self, Permissions},
@@ -14,7 +15,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// What Leshan knows this gateway by.
+/// The PSK identity of this gateway at Leshan.
 const IDENTITY: &str = "gateway-17";
 const KEY: &str = "30313233343536373839616263646566";
 
@@ -26,8 +27,8 @@ impl Booted<Leshan> {
         booted
     }
 
-    /// Tells wharfd its server, and that the origin may get User Name and Password. The key is root's alone, and a
-    /// credential of the unit.
+    /// Configures the server of wharfd, and allows User Name and Password for the origin. Only root can read the key,
+    /// which is a credential of the unit.
     pub fn configure(&self) {
         let uri = self.server.secure_uri();
         let origin = self.origin.uri("");
@@ -47,7 +48,7 @@ impl Booted<Leshan> {
         self.server.wait_for_event("registered", ENDPOINT, 1);
     }
 
-    /// Switches the gateway off and on by `turn`, and waits until it has told the server that it is back.
+    /// Switches the gateway off and on by `turn`, and waits until the server knows that it is back.
     pub fn boot_again(&mut self, turn: impl FnOnce(&mut Container)) {
         let updates = self.events("updated");
         turn(&mut self.container);
@@ -55,7 +56,7 @@ impl Booted<Leshan> {
         assert_eq!(self.container.failed_units(), [""; 0]);
     }
 
-    /// How many events of this kind there were.
+    /// The number of events of this kind.
     pub fn events(&self, event: &str) -> usize {
         let lines = self.server.lines();
         let events = lines
@@ -64,7 +65,7 @@ impl Booted<Leshan> {
         events.filter(|one: &Value| one["event"] == event).count()
     }
 
-    /// Creates an instance and observes all of it that changes.
+    /// Creates an instance, and observes all of its resources that change.
     #[track_caller]
     pub fn create_and_observe(&mut self, instance: u16) {
         let created = self
@@ -77,13 +78,13 @@ impl Booted<Leshan> {
         }
     }
 
-    /// Write of one resource, which is expected to be taken.
+    /// Writes one resource, and expects success.
     #[track_caller]
     pub fn write(&mut self, path: &str, value: &str) {
         expect(&self.server.write(ENDPOINT, path, value), "2.04");
     }
 
-    /// Execute, which is expected to be accepted.
+    /// Executes a resource, and expects success.
     #[track_caller]
     pub fn execute(&mut self, path: &str, arguments: Option<&str>) {
         expect(&self.server.execute(ENDPOINT, path, arguments), "2.04");
@@ -95,7 +96,7 @@ impl Booted<Leshan> {
         self.server.read(ENDPOINT, path).value
     }
 
-    /// All that was notified of a path, in order.
+    /// All notifications of a path, in order.
     pub fn told(&self, path: &str) -> Value {
         let story = self.server.story().into_iter();
         story
@@ -104,7 +105,7 @@ impl Booted<Leshan> {
             .collect()
     }
 
-    /// Waits until all that was notified of a path is this.
+    /// Waits until the notifications of a path are exactly these.
     #[track_caller]
     pub fn wait_until_told(&self, path: &str, expected: &Value) {
         let count = expected.as_array().map_or(0, Vec::len);
@@ -115,8 +116,8 @@ impl Booted<Leshan> {
         });
     }
 
-    /// Waits until `wharfctl` says this of an instance (`{"update_state": 4}`); while wharfd is not there it says
-    /// nothing.
+    /// Waits until `wharfctl` shows these values of an instance (`{"update_state": 4}`). It shows none while wharfd is
+    /// down.
     #[track_caller]
     pub fn wait_for_wharfctl(&self, instance: u16, expected: &Value) {
         let what = format!("wharfctl to say {expected} of instance {instance}");

@@ -1,5 +1,5 @@
-//! A gateway as it is installed: a system that booted with wharfd's package on it, and outside of it a server, an
-//! origin, keys. A server is the scripted one, or Leshan.
+//! A gateway as users install it: a booted system with wharfd's package, and outside of it a server, an origin and
+//! keys. The server is the scripted one, or Leshan.
 
 mod by_leshan;
 mod scripted;
@@ -18,17 +18,17 @@ use crate::{
     wharfd_package::wharfd_package,
 };
 
-/// The gateway, and what is outside of it.
+/// The gateway and the parts outside of it.
 #[derive(Debug)]
 pub struct Booted<S = Server> {
-    // Dropped first: their addresses are the container's network.
+    // The server and the origin are dropped first: their addresses belong to the container's network.
     /// Its LwM2M server.
     pub server: S,
-    /// Where packages are downloaded from.
+    /// The origin of packages.
     pub origin: Origin,
     /// The system.
     pub container: Container,
-    /// Where packages are built.
+    /// The folder in which packages are built.
     pub folder: Folder,
     keys: Keys,
 }
@@ -39,7 +39,7 @@ impl<S> Booted<S> {
         Self::installed_on(Container::new(), server)
     }
 
-    /// Boots a container that is off, and does the same on it.
+    /// Boots a container that is off, and installs the package on it.
     pub fn installed_on(mut container: Container, server: impl FnOnce(Ipv4Addr) -> S) -> Self {
         container.boot();
         install_wharfd(&container);
@@ -53,7 +53,7 @@ impl<S> Booted<S> {
         }
     }
 
-    /// Tells wharfd its server by the lines of `[[server]]`, and root's policy who may sign.
+    /// Configures the server of wharfd by the lines of `[[server]]`, and the signers in root's policy.
     pub fn write_configuration(&self, server: &str) {
         let root = self.container.path();
         let text = format!("endpoint = \"{ENDPOINT}\"\n\n[[server]]\n{server}\n");
@@ -61,12 +61,12 @@ impl<S> Booted<S> {
         self.keys.trust(Signer::Vendor, &root);
     }
 
-    /// A package that the vendor signed, at the origin with its signature beside it. Gives its URI.
+    /// Publishes a package at the origin with the vendor's signature beside it. Returns its URI.
     pub fn publish(&self, package: &Package) -> String {
         self.publish_file(&package.build(self.folder.path()))
     }
 
-    /// The same, of a package that lies in the folder.
+    /// The same for a package file in the folder.
     pub fn publish_file(&self, file: &Path) -> String {
         let name = file.file_name().expect("a name").to_string_lossy();
         let signature = self.keys.sign_beside(Signer::Vendor, file);
@@ -81,12 +81,12 @@ impl<S> Booted<S> {
         self.keys.certificate(signer)
     }
 
-    /// Has the vendor sign a file here. The signature lies beside it.
+    /// Signs a file of this folder as the vendor, and writes the signature beside it.
     pub fn sign(&self, file: &Path) {
         self.keys.sign_beside(Signer::Vendor, file);
     }
 
-    /// The version of a package that dpkg has as installed and configured.
+    /// The version of a package that dpkg shows as installed and configured.
     pub fn version(&self, package: &str) -> Option<String> {
         let query =
             format!("dpkg-query -W -f '${{db:Status-Abbrev}}${{Version}}' {package} || true");
@@ -94,7 +94,7 @@ impl<S> Booted<S> {
         version.strip_prefix("ii ").map(str::to_owned)
     }
 
-    /// The line that `systemctl status wharfd` shows.
+    /// The status line of `systemctl status wharfd`.
     #[track_caller]
     pub fn wait_for_status(&self, begin: &str) {
         let status = || self.container.unit::<String>("wharfd", "StatusText");
@@ -103,7 +103,7 @@ impl<S> Booted<S> {
         });
     }
 
-    /// Waits until there is such a file in the running system.
+    /// Waits until this file exists in the running system.
     #[track_caller]
     pub fn wait_for_file(&self, path: &str) {
         wait_until(&format!("{path} inside"), || {
@@ -112,7 +112,7 @@ impl<S> Booted<S> {
     }
 }
 
-/// By apt, without an archive.
+/// Installs wharfd by apt, without an archive.
 pub fn install_wharfd(container: &Container) {
     fs::copy(wharfd_package(), container.path().join("root/wharfd.deb")).expect("a copy inside");
     container.sh("apt-get install -y /root/wharfd.deb </dev/null");

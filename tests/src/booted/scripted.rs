@@ -1,4 +1,4 @@
-//! A gateway whose server is the scripted one, without security.
+//! A gateway with the scripted server, without security.
 
 use crate::{
     booted::Booted,
@@ -23,18 +23,18 @@ impl Booted<Server> {
         booted
     }
 
-    /// Tells wharfd its server.
+    /// Configures the server of wharfd.
     pub fn configure(&self) {
         let uri = self.server.uri();
         self.write_configuration(&format!("uri = \"{uri}\"\nunprotected = true"));
     }
 
-    /// The gateway, as the server sees it.
+    /// The server's view of the gateway.
     pub fn client(&self) -> Client<'_> {
         self.server.wait_for_client()
     }
 
-    /// Brings a package to DELIVERED in `/9/0`, and executes Install.
+    /// Gets a package to DELIVERED in `/9/0`, and executes Install.
     #[track_caller]
     pub fn begin_install(&self, package: &Package) {
         let uri = self.publish(package);
@@ -43,7 +43,7 @@ impl Booted<Server> {
         self.client().execute("/9/0/4", "").expect("2.04");
     }
 
-    /// Waits until Update State and Update Result of an instance are these: `3/0`.
+    /// Waits until Update State and Update Result of an instance have these values: `3/0`.
     #[track_caller]
     pub fn wait_for(&self, instance: &str, expected: &str) {
         let client = self.client();

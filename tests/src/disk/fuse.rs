@@ -59,13 +59,13 @@ const BATCH_FORGET: u32 = 42;
 const MINOR: u32 = 31;
 const BIG_WRITES: u32 = 1 << 5;
 const MAX_PAGES: u32 = 1 << 22;
-/// The kernel keeps no page of the file: each write comes at once.
+/// The kernel caches no page of the file: each write arrives at once.
 const DIRECT_IO: u32 = 1;
-/// Seconds for which the kernel need not ask again: names and attributes never change.
+/// Seconds for which the kernel may cache names and attributes, which never change.
 const EVER: u64 = 1 << 30;
 
-/// Gives the calling thread a table of descriptors of its own, with the standard ones alone. The kernel ends the file
-/// system when this thread ends, even if other threads of a killed process still wait for the disk.
+/// Gives the calling thread its own table of descriptors, with only the standard ones. The kernel ends the file system
+/// when this thread ends, even if other threads of a killed process still wait for it.
 pub(super) fn own_descriptors() -> io::Result<()> {
     unshare(CloneFlags::CLONE_FILES)?;
     let open = fs::read_dir("/proc/thread-self/fd")?;
@@ -123,7 +123,7 @@ impl Session {
                 Err(errno) => reply(request, errno as i32, &[]),
             };
             match self.device.write_all(&reply) {
-                // Nobody waits for it any more.
+                // The request was interrupted: no process waits for the reply.
                 Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
                 written => written?,
             }

@@ -1,5 +1,5 @@
-//! A disk's content: a base file that is never written, and blocks over it. A power cut leaves the content at some place
-//! of a log of writes and flushes. No image is copied for that.
+//! A disk's content: a base file that is never written, and blocks over it. A power cut leaves the content at some
+//! position of a log of writes and flushes. This copies no image.
 
 use std::{
     collections::HashMap,
@@ -32,22 +32,22 @@ pub enum Entry {
     Flush,
 }
 
-/// The fate of the writes that no flush followed. A disk may have written any of them, in any order.
+/// The fate of the writes after the last flush. A disk may have written any of them, in any order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unflushed {
-    /// All are there.
+    /// All are kept.
     Kept,
-    /// None is.
+    /// None is kept.
     Dropped,
-    /// Some are.
+    /// Some are kept.
     Some,
-    /// Of each some sectors are. The superblock alone is there whole or not at all: ext4 writes it in place, and mounts
-    /// no torn one.
+    /// Some sectors of each are kept. The superblock alone is kept whole or dropped: ext4 writes it in place, and
+    /// mounts no torn one.
     Torn,
 }
 
 impl Image {
-    /// The content of this file.
+    /// An image with the content of this file.
     ///
     /// # Panics
     ///
@@ -185,7 +185,7 @@ mod tests {
         [write(1), Entry::Flush, write(2), write(3)]
     }
 
-    /// One byte for each block, which is the same everywhere in it.
+    /// One byte of each block, whose bytes are all the same.
     fn blocks(content: &[u8]) -> Vec<u8> {
         let blocks = content.chunks(BLOCK);
         let blocks = blocks.inspect(|block| assert_eq!(**block, [block[0]; BLOCK]));

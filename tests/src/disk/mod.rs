@@ -1,4 +1,4 @@
-//! A disk whose power can be cut: a loop device over a file that this process serves by FUSE. The file logs each write and
+//! A disk with power cuts: a loop device over a file that this process serves by FUSE. The file logs each write and
 //! each flush. A loop device passes the kernel's flushes on as fsync, and has no cache of its own.
 
 mod fuse;
@@ -35,7 +35,7 @@ struct State {
     log: Vec<Entry>,
 }
 
-/// The end of a disk's log, which moves with each write and each flush.
+/// The end of a disk's log, which grows with each write and each flush.
 #[derive(Clone)]
 pub struct Position(Arc<Mutex<State>>);
 
@@ -53,7 +53,7 @@ struct Served {
 }
 
 impl Disk {
-    /// One that holds this image. It is not mounted yet.
+    /// A disk with this image, not mounted yet.
     ///
     /// # Panics
     ///
@@ -166,10 +166,10 @@ impl Served {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // The loop device goes with its last mount; the file system under it is busy until then.
+        // The loop device ends with its last mount. Until then the file system below it is busy.
         let is_unused = self.mounted.iter().all(|at| unmount(at, LIMIT));
         let limit = if is_unused { LIMIT } else { Duration::ZERO };
-        // The thread serves as long as somebody uses the disk.
+        // The thread serves until the last user of the disk has ended.
         if unmount(&self.folder.join("fuse"), limit)
             && let Some(serves) = self.serves.take()
         {
@@ -184,10 +184,10 @@ impl Debug for Disk {
     }
 }
 
-/// Makes an ext4 file system of `mebibytes` in this file, which holds what is in `folder`.
+/// Makes an ext4 file system of `mebibytes` in this file, with the content of `folder`.
 pub fn format(file: &Path, mebibytes: u32, folder: Option<&Path>) {
     let mut command = Command::new("mkfs.ext4");
-    // Nothing is left for the kernel to initialise in the background.
+    // The kernel has nothing left to initialise in the background.
     command.args(["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]);
     if let Some(folder) = folder {
         command.arg("-d").arg(folder);

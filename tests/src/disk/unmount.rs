@@ -9,8 +9,8 @@ use nix::{
 
 use crate::waiting::wait_at_most;
 
-/// Unmounts what is mounted at `at`, and says whether nobody uses it any more. A mount that is still busy after `limit`
-/// ends with its last user.
+/// Unmounts `at`, and returns whether it is unused now. A mount that is still busy after `limit` ends with its last
+/// user.
 pub fn unmount(at: &Path, limit: Duration) -> bool {
     let unmounted = wait_at_most(limit, || match umount2(at, MntFlags::empty()) {
         Ok(()) | Err(Errno::EINVAL) => Some(()), // EINVAL: nothing is mounted there

@@ -1,4 +1,4 @@
-//! What an origin answers to one request: RFC 9110 as far as a download needs it, and the faults.
+//! The answer of an origin to one request: RFC 9110 as far as a download needs it, and the faults.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -15,7 +15,7 @@ struct Answer {
     status: u16,
     fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
-    /// Where in the body it stops.
+    /// The position in the body at which it stops.
     cut: Option<Cut>,
     claimed_length: usize,
 }

@@ -1,4 +1,4 @@
-//! An HTTP origin that misbehaves as it is told to. For one that behaves as real ones do, see nginx.
+//! An HTTP origin with faults. For a real one see `nginx`.
 
 mod answer;
 mod certificates;
@@ -20,7 +20,7 @@ use openssl::ssl::SslAcceptor;
 use self::certificates::Certificates;
 use crate::waiting::{LIMIT, Watched};
 
-/// A running origin; ends when this is dropped.
+/// A running origin. A drop ends it.
 #[derive(Debug)]
 pub struct Origin {
     address: SocketAddr,
@@ -29,55 +29,55 @@ pub struct Origin {
     accepts: Option<JoinHandle<()>>,
 }
 
-/// What stands at a path.
+/// The content of a path.
 #[derive(Debug, Clone)]
 pub struct Resource {
     /// Its bytes.
     pub content: Vec<u8>,
-    /// What the origin says of their identity.
+    /// Its validator.
     pub validator: Validator,
 }
 
-/// What an origin says that tells one content from another (RFC 9110 8.8).
+/// The validator that tells one content from another (RFC 9110 8.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Validator {
     /// A strong entity tag, made from the content.
     ETag,
     /// The date of the last change, as it is sent.
     LastModified(String),
-    /// Nothing: no Range is understood either.
+    /// No validator, and no support of Range.
     None,
 }
 
-/// What goes wrong with one request.
+/// The fault of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is cut after so many bytes of the body.
+    /// Cuts the connection after this many bytes of the body.
     CutAfter(usize),
-    /// Nothing more comes after so many bytes of the body, until [`Origin::release`].
+    /// Stalls after this many bytes of the body, until [`Origin::release`].
     StallAfter(usize),
-    /// 503, and when to come again, in seconds.
+    /// 503, with Retry-After in seconds.
     Unavailable(Option<u32>),
     /// This status and no content.
     Status(u16),
-    /// 302 to this place.
+    /// 302 to this location.
     Redirect(String),
-    /// A Content-Length that is larger by so much than what comes.
+    /// A Content-Length that is larger than the content by this much.
     LengthTooLarge(usize),
-    /// 200 and the whole content, whatever Range was asked for.
+    /// 200 and the whole content, even for a Range.
     RangeIgnored,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` as a rule.
+    /// The method, normally `GET`.
     pub method: String,
     /// Path and query.
     pub path: String,
     /// The header fields, names in small letters.
     pub fields: BTreeMap<String, String>,
-    /// The status it was answered with.
+    /// The status of its answer.
     pub status: u16,
 }
 
@@ -94,7 +94,7 @@ struct State {
     faults: BTreeMap<String, VecDeque<Fault>>,
     authorization: Option<String>,
     requests: Vec<Request>,
-    /// Body bytes that were sent, of all answers together.
+    /// The number of body bytes sent, of all answers together.
     sent: usize,
     stalled: usize,
     released: usize,
@@ -113,22 +113,22 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Origin {
-    /// One that speaks http.
+    /// An origin over http.
     pub fn http() -> Self {
         Self::http_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// One that speaks http at this address.
+    /// An origin over http at this address.
     pub fn http_at(address: Ipv4Addr) -> Self {
         Self::start((address, 0), None)
     }
 
-    /// One that speaks http at this port of 127.0.0.1.
+    /// An origin over http at this port of 127.0.0.1.
     pub fn http_at_port(port: u16) -> Self {
         Self::start((Ipv4Addr::LOCALHOST, port), None)
     }
 
-    /// One that speaks https with a certificate for `localhost` and 127.0.0.1, of a CA of its own.
+    /// An origin over https with a certificate for `localhost` and 127.0.0.1, of a CA of its own.
     pub fn https() -> Self {
         Self::start((Ipv4Addr::LOCALHOST, 0), Some(Certificates::new()))
     }
@@ -153,12 +153,12 @@ impl Origin {
         }
     }
 
-    /// Puts `content` at `path`, with an entity tag; also in place of what is there.
+    /// Serves `content` at `path` with an entity tag, and replaces older content.
     pub fn serve(&self, path: &str, content: impl Into<Vec<u8>>) -> String {
         self.serve_with(path, content, Validator::ETag)
     }
 
-    /// Puts `content` at `path`, and gives its URI.
+    /// Serves `content` at `path`, and returns its URI.
     pub fn serve_with(
         &self,
         path: &str,
@@ -173,7 +173,7 @@ impl Origin {
         self.uri(path)
     }
 
-    /// The URI of `path` here.
+    /// The URI of `path`.
     pub fn uri(&self, path: &str) -> String {
         let scheme = if self.certificates.is_some() {
             "https"
@@ -183,7 +183,7 @@ impl Origin {
         format!("{scheme}://{}{path}", self.address)
     }
 
-    /// From now on answers 401 to all that do not come with these.
+    /// From now on answers 401 to requests without these credentials.
     pub fn require(&self, user_name: &str, password: &str) {
         let credentials =
             openssl::base64::encode_block(format!("{user_name}:{password}").as_bytes());
@@ -192,7 +192,7 @@ impl Origin {
             .with(|state| state.authorization = Some(format!("Basic {credentials}")));
     }
 
-    /// Lets the next request for `path` that has no fault yet go wrong.
+    /// Adds a fault for the next request for `path` that has none yet.
     pub fn fault(&self, path: &str, fault: Fault) {
         self.shared.state.with(|state| {
             let faults = state.faults.entry(path.to_owned()).or_default();
@@ -200,7 +200,7 @@ impl Origin {
         });
     }
 
-    /// Waits until an answer stands still after [`Fault::StallAfter`] bytes.
+    /// Waits until an answer has stalled after [`Fault::StallAfter`] bytes.
     #[track_caller]
     pub fn wait_for_stall(&self) {
         self.wait_for("an answer that stalls", |state| {
@@ -208,14 +208,14 @@ impl Origin {
         });
     }
 
-    /// Lets all answers that stand still go on.
+    /// Continues all stalled answers.
     pub fn release(&self) {
         self.shared
             .state
             .with(|state| state.released = state.stalled);
     }
 
-    /// Waits until `count` requests for `path` have come, and gives them.
+    /// Waits for `count` requests for `path`, and returns them.
     #[track_caller]
     pub fn wait_for_requests(&self, path: &str, count: usize) -> Vec<Request> {
         self.wait_for(&format!("{count} requests for {path}"), |state| {
@@ -230,16 +230,16 @@ impl Origin {
         self.shared.state.with(|state| state.requests.clone())
     }
 
-    /// The bytes of bodies that were sent so far.
+    /// The number of body bytes sent so far.
     pub fn sent(&self) -> usize {
         self.shared.state.with(|state| state.sent)
     }
 
-    /// The certificate of the CA, in PEM: what a client of [`Origin::https`] is to trust.
+    /// The certificate of the CA, in PEM, for the client of [`Origin::https`] to trust.
     ///
     /// # Panics
     ///
-    /// Where this speaks http.
+    /// If it uses http.
     pub fn authority(&self) -> Vec<u8> {
         let made = self
             .certificates
@@ -264,7 +264,7 @@ impl Drop for Origin {
                 let _ = connection.shutdown(Shutdown::Both);
             }
         });
-        // accept() returns for a last one.
+        // accept() returns for this last connection.
         let _ = TcpStream::connect(self.address);
         if let Some(accepts) = self.accepts.take() {
             let _ = accepts.join();
@@ -283,7 +283,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// One connection, one request: a client that is cut off has lost no other answer.
+/// Serves one request on a connection, so that a cut connection affects no other answer.
 fn serve(connection: TcpStream, shared: &Shared) {
     let Ok(kept) = connection.try_clone() else {
         return;
@@ -303,7 +303,7 @@ fn serve(connection: TcpStream, shared: &Shared) {
     if let Some(mut stream) = stream
         && let Some(request) = read_request(&mut stream)
     {
-        // A client may go at any moment; that is its business.
+        // A client may disconnect at any moment, which is no error of the origin.
         let _ = answer::answer(request, &mut stream, &shared.state);
     }
     let _ = closing.shutdown(Shutdown::Both);

@@ -1,5 +1,5 @@
-//! The device management and information reporting interfaces (LwM2M Core 1.0, 5.4 and 5.5), as the
-//! server uses them on one client.
+//! The device management and information reporting interfaces (LwM2M Core 1.0, 5.4 and 5.5), as the server uses them
+//! for one client.
 
 use coap_lite::{CoapOption, MessageClass, Packet, RequestType};
 
@@ -11,14 +11,14 @@ use super::{
     tlv,
 };
 
-/// A client of a [`Server`], by its endpoint name: where it is, is looked up for each request.
+/// A client of a [`Server`], by its endpoint name. Each request looks its address up.
 #[derive(Debug, Clone)]
 pub struct Client<'a> {
     server: &'a Server,
     endpoint: String,
 }
 
-// What Leshan's demo server uses.
+// The block size of Leshan's demo server.
 const BLOCK: usize = 512;
 
 impl<'a> Client<'a> {
@@ -29,11 +29,11 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Its registration as it is now.
+    /// Its current registration.
     ///
     /// # Panics
     ///
-    /// When it has none any more.
+    /// If it is not registered.
     #[track_caller]
     pub fn registration(&self) -> Registration {
         let registration = self.server.registration(&self.endpoint);
@@ -52,7 +52,7 @@ impl<'a> Client<'a> {
         self.get(path, Some(accept))
     }
 
-    /// Read of one resource as text, which is to succeed.
+    /// Read of one resource as text, expected to succeed.
     #[track_caller]
     pub fn read_text(&self, path: &str) -> String {
         self.read_as(path, format::TEXT).text()
@@ -64,7 +64,7 @@ impl<'a> Client<'a> {
         self.get(path, Some(format::LINKS))
     }
 
-    /// Write of any payload; above the size of a block, in blocks.
+    /// Write of any payload; in blocks if it is larger than one.
     #[track_caller]
     pub fn write(&self, path: &str, format: u16, payload: &[u8]) -> Response {
         if payload.len() > BLOCK {
@@ -73,7 +73,7 @@ impl<'a> Client<'a> {
         self.put(path, format, payload)
     }
 
-    /// Write of any payload in one message, however long it is.
+    /// Write of any payload in one message.
     #[track_caller]
     pub fn put(&self, path: &str, format: u16, payload: &[u8]) -> Response {
         self.send(RequestType::Put, path, Some(format), payload)
@@ -91,7 +91,7 @@ impl<'a> Client<'a> {
         self.write(path, format::TLV, &tlv::resources(resources))
     }
 
-    /// Write in blocks of `size` bytes (16 to 1,024), smaller if the client asks for it.
+    /// Write in blocks of `size` bytes (16 to 1,024), smaller if the client requests it.
     #[track_caller]
     pub fn push(&self, path: &str, format: u16, payload: &[u8], size: usize) -> Response {
         let (mut offset, mut size) = (0, size);
@@ -105,7 +105,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// One block of such a Write: for what never comes to its end, or comes twice.
+    /// One block of such a Write, to leave it unfinished or repeat a block.
     #[track_caller]
     pub fn push_block(
         &self,
@@ -132,14 +132,14 @@ impl<'a> Client<'a> {
         self.exchange(request, None)
     }
 
-    /// Execute, with these arguments as they stand.
+    /// Execute with these arguments.
     #[track_caller]
     pub fn execute(&self, path: &str, arguments: &str) -> Response {
         let format = (!arguments.is_empty()).then_some(format::TEXT);
         self.send(RequestType::Post, path, format, arguments.as_bytes())
     }
 
-    /// Execute in a block that none follows, as a stack sends it that always uses Block1.
+    /// Execute in one last block, like a stack that always uses Block1.
     #[track_caller]
     pub fn execute_in_a_block(&self, path: &str, arguments: &str) -> Response {
         let mut request = request(RequestType::Post, path);
@@ -175,8 +175,8 @@ impl<'a> Client<'a> {
         self.send(RequestType::Delete, path, None, &[])
     }
 
-    /// Observe of one resource as text, or of more in the format that the client prefers. What is
-    /// notified later is in [`Server::notifications`].
+    /// Observe of one resource as text, or of more in the format that the client prefers. Later notifications are in
+    /// [`Server::notifications`].
     #[track_caller]
     pub fn observe(&self, path: &str) -> Response {
         let mut request = request(RequestType::Get, path);

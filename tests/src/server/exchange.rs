@@ -1,4 +1,4 @@
-//! The message layer (RFC 7252 4) of the scripted server: who gets what comes, and what is sent again.
+//! The message layer (RFC 7252 4) of the scripted server: matches messages to requests, and retransmits.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::waiting::LIMIT;
 
-// Shorter than ACK_TIMEOUT, as all of it is on one machine; one more try, for lossy links.
+// Shorter than ACK_TIMEOUT, since all is on one machine. One more attempt, for lossy links.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const TRIES: u32 = 6;
 
@@ -28,11 +28,11 @@ pub(super) struct Exchanges {
     /// Requests without a response.
     awaited: HashSet<Token>,
     responses: HashMap<Token, Response>,
-    /// Message ids of requests that were acknowledged without a response.
+    /// Message IDs of requests that were acknowledged without a response.
     acknowledged: HashSet<u16>,
     reset: HashSet<u16>,
     observations: HashMap<Token, String>,
-    /// What was answered to a confirmable message, to be answered again.
+    /// The answers to confirmable messages, for duplicates.
     answered: HashMap<(SocketAddr, u16), Vec<Vec<u8>>>,
 }
 
@@ -66,11 +66,11 @@ impl Exchanges {
     }
 }
 
-/// Sends `request` until there is a response.
+/// Sends `request` until a response arrives.
 ///
 /// # Panics
 ///
-/// When none comes, or a Reset.
+/// If none arrives, or a Reset.
 #[track_caller]
 pub(super) fn exchange(
     shared: &Shared,
@@ -129,7 +129,7 @@ fn separate_response(shared: &Shared, from: SocketAddr, request: &Packet) -> Res
     response.unwrap_or_else(|| panic!("{from} acknowledged {request:?}, but did not respond"))
 }
 
-/// Takes one message in; gives the datagrams to send back.
+/// Handles one message. Returns the datagrams to send back.
 pub(super) fn received(state: &mut State, from: SocketAddr, message: Packet) -> Vec<Vec<u8>> {
     let id = message.header.message_id;
     match message.header.get_type() {
@@ -173,7 +173,7 @@ fn act_on(state: &mut State, from: SocketAddr, message: &Packet) -> Vec<Vec<u8>>
         MessageClass::Response(_) if take_response(state, message) => {
             vec![empty(MessageType::Acknowledgement, id)]
         }
-        // A ping is answered like what nobody waits for (RFC 7252 4.3).
+        // A ping is answered like a message without a request (RFC 7252 4.3).
         _ => vec![empty(MessageType::Reset, id)],
     }
 }
@@ -189,7 +189,7 @@ fn take_response(state: &mut State, message: &Packet) -> bool {
         state.notifications.push(Notification { path, response });
         true
     } else {
-        // The response to a request that was sent twice may come twice.
+        // A request that was sent twice may get two responses.
         message.header.get_type() == MessageType::Acknowledgement
     }
 }

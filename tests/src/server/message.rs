@@ -1,4 +1,4 @@
-//! Messages: what coap-lite leaves open of them.
+//! CoAP messages, where coap-lite has no function for them.
 
 use std::fmt::{self, Debug, Display, Formatter};
 
@@ -16,7 +16,7 @@ pub mod format {
     pub const TLV: u16 = 11542;
 }
 
-/// A response code; shown and compared as it is written: `2.04`.
+/// A response code; shown and compared as text: `2.04`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Code(u8);
 
@@ -39,10 +39,10 @@ impl PartialEq<&str> for Code {
     }
 }
 
-/// What a client answered, put together from its blocks.
+/// The response of a client, joined from its blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// How it went.
+    /// Its code.
     pub code: Code,
     /// The format of the payload.
     pub format: Option<u16>,
@@ -66,11 +66,11 @@ impl Response {
         }
     }
 
-    /// The response itself, which is to have this code.
+    /// Returns the response, which must have this code.
     ///
     /// # Panics
     ///
-    /// When it has another one.
+    /// If it has another code.
     #[track_caller]
     pub fn expect(self, code: &str) -> Self {
         assert_eq!(self.code, code, "{code} was expected, came {self:?}");
@@ -81,7 +81,7 @@ impl Response {
     ///
     /// # Panics
     ///
-    /// When this is no 2.05 with text.
+    /// If it is not 2.05 with text.
     #[track_caller]
     pub fn text(&self) -> String {
         assert_eq!(self.code, "2.05", "a value was expected, came {self:?}");
@@ -90,7 +90,7 @@ impl Response {
     }
 }
 
-/// The value of a Block option (RFC 7959 2.2). coap-lite's own ends at 65,535 blocks.
+/// The value of a Block option (RFC 7959 2.2). coap-lite's type is limited to 65,535 blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) number: u32,
@@ -123,7 +123,7 @@ pub(super) fn number(message: &Packet, option: CoapOption) -> Option<u32> {
     )
 }
 
-/// Adds an option that holds an unsigned integer, as short as it can be (RFC 7252 3.2).
+/// Adds an option with an unsigned integer in the shortest form (RFC 7252 3.2).
 pub(super) fn add_number(message: &mut Packet, option: CoapOption, value: u32) {
     let bytes = value.to_be_bytes();
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -151,7 +151,7 @@ pub(super) fn set_path(message: &mut Packet, path: &str) {
     }
 }
 
-/// An empty message that belongs to the message `id`: ACK or RST.
+/// An empty message that answers the message `id`: ACK or RST.
 pub(super) fn empty(kind: MessageType, id: u16) -> Vec<u8> {
     let mut message = Packet::new();
     message.header.set_type(kind);

@@ -1,5 +1,5 @@
-//! A LwM2M server that does what a test tells it, and keeps all that came. Its CoAP is coap-lite's
-//! and its own: independent of the engine that it judges.
+//! A LwM2M server driven by a test, which keeps all that it received. Its CoAP is coap-lite's and its own, independent
+//! of wharfd's engine.
 
 mod client;
 mod exchange;
@@ -24,7 +24,7 @@ pub use self::{
 use self::{exchange::Exchanges, registration::Registrations};
 use crate::waiting::{LIMIT, Watched};
 
-/// A running server; ends when this is dropped.
+/// A running server. A drop ends it.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -32,12 +32,12 @@ pub struct Server {
     receives: Option<JoinHandle<()>>,
 }
 
-/// A value that an observed path got, in the order in which they came.
+/// The value of an observed path, in the order of arrival.
 #[derive(Debug, Clone)]
 pub struct Notification {
-    /// What was observed.
+    /// The observed path.
     pub path: String,
-    /// The value as it came.
+    /// The value as received.
     pub response: Response,
 }
 
@@ -70,12 +70,12 @@ struct State {
 }
 
 impl Server {
-    /// Starts one at a free port of 127.0.0.1, without security.
+    /// Starts a server at a free port of 127.0.0.1, without security.
     pub fn new() -> Self {
         Self::at(Ipv4Addr::LOCALHOST)
     }
 
-    /// Starts one at a free port of this address, without security.
+    /// Starts a server at a free port of this address, without security.
     pub fn at(address: Ipv4Addr) -> Self {
         Self::receiving_at((address, 0))
     }
@@ -91,7 +91,7 @@ impl Server {
         Self::receiving(address, memory, Some(Box::new(remember)))
     }
 
-    /// Ends this one and starts one at another address, which knows nobody.
+    /// Ends this server, and starts one without any state at another address.
     #[must_use]
     pub fn moved_to(self, address: Ipv4Addr) -> Self {
         let port = self.address.port();
@@ -124,17 +124,17 @@ impl Server {
         }
     }
 
-    /// Where it receives.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same as a client is configured with it.
+    /// Its address as a client's configuration has it.
     pub fn uri(&self) -> String {
         format!("coap://{}", self.address)
     }
 
-    /// Waits until a client is registered, and speaks to the newest.
+    /// Waits until a client is registered, and returns the newest.
     #[track_caller]
     pub fn wait_for_client(&self) -> Client<'_> {
         let endpoint = self.wait_for("a registration", |state| {
@@ -143,7 +143,7 @@ impl Server {
         Client::new(self, &endpoint)
     }
 
-    /// Speaks to a CoAP server that never registered: one that is no LwM2M client.
+    /// A CoAP server that never registered, which is no LwM2M client.
     pub fn client_at(&self, address: SocketAddr) -> Client<'_> {
         let registration = Registration::unasked(address);
         let endpoint = registration.endpoint.clone();
@@ -153,21 +153,21 @@ impl Server {
         Client::new(self, &endpoint)
     }
 
-    /// The registration of `endpoint` as it is now.
+    /// The current registration of `endpoint`.
     pub fn registration(&self, endpoint: &str) -> Option<Registration> {
         self.shared
             .state
             .with(|state| state.registrations.of(endpoint).cloned())
     }
 
-    /// What clients did to their registrations so far.
+    /// All registration events so far.
     pub fn events(&self) -> Vec<Event> {
         self.shared
             .state
             .with(|state| state.registrations.events().to_vec())
     }
 
-    /// Waits until `event` has come `count` times since the start.
+    /// Waits until `event` has occurred `count` times since the start.
     #[track_caller]
     pub fn wait_for_event(&self, event: &Event, count: usize) {
         self.wait_for(&format!("{event:?}, {count} times"), |state| {
@@ -177,12 +177,12 @@ impl Server {
         });
     }
 
-    /// Forgets all clients, as a server does that was started anew without its state: 4.04 to Update.
+    /// Drops all clients, like a server that restarts without its state: it answers 4.04 to Update.
     pub fn forget_registrations(&self) {
         self.shared.state.with(|state| state.registrations.forget());
     }
 
-    /// EXCHANGE_LIFETIME has passed: Message IDs may be used again (RFC 7252 4.4).
+    /// Simulates the end of EXCHANGE_LIFETIME: Message IDs may be used again (RFC 7252 4.4).
     pub fn forget_messages(&self) {
         self.shared
             .state
@@ -200,8 +200,8 @@ impl Server {
         self.notifications().into_iter().map(told).collect()
     }
 
-    /// Waits until `path` was notified with this text, after the first `since` notifications; gives
-    /// how many notifications there were with it.
+    /// Waits until `path` was notified with this text, after the first `since` notifications. Returns the number of
+    /// notifications up to it.
     #[track_caller]
     pub fn wait_for_notification(&self, path: &str, text: &str, since: usize) -> usize {
         self.wait_for(&format!("notification {path} = {text}"), |state| {
@@ -235,7 +235,7 @@ impl Default for Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.ending.store(true, Ordering::SeqCst);
-        // Lets the receiving thread look at what was just stored.
+        // Wakes the receiving thread, which then sees the end.
         let _ = self.shared.socket.send_to(&[], self.address);
         if let Some(receives) = self.receives.take() {
             let _ = receives.join();
@@ -250,14 +250,14 @@ fn receive(shared: &Shared, remember: Option<&(dyn Fn(Memory) + Send)>) {
         if shared.ending.load(Ordering::SeqCst) {
             return;
         }
-        // An ICMP error of an earlier datagram: its sender will see that no answer comes.
+        // An ICMP error of an earlier datagram: its sender will time out.
         let Ok((length, from)) = received else {
             continue;
         };
         let Ok(message) = coap_lite::Packet::from_bytes(&buffer[..length]) else {
             continue;
         };
-        // Who sees what came can rely on its acknowledgement being under way.
+        // A test that sees a message can rely on the sending of its acknowledgement.
         shared.state.with(|state| {
             let answers = exchange::received(state, from, message);
             if let Some(remember) = remember {

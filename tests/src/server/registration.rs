@@ -6,7 +6,7 @@ use coap_lite::{CoapOption, MessageClass, Packet, RequestType, ResponseType};
 
 use super::message::texts;
 
-/// A client as it registered.
+/// A registered client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
     /// Its endpoint name; empty if it gave none.
@@ -17,9 +17,9 @@ pub struct Registration {
     pub version: Option<String>,
     /// `b`.
     pub binding: Option<String>,
-    /// The objects and instances, as they came.
+    /// The objects and instances, as received.
     pub links: String,
-    /// Where the client is.
+    /// The address of the client.
     pub address: SocketAddr,
     /// The last part of its location `/rd/N`.
     pub location: u32,
@@ -39,7 +39,7 @@ impl Registration {
     }
 }
 
-/// What a client did to its registration, and its endpoint name.
+/// A registration event of a client, with its endpoint name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Register.

@@ -1,4 +1,4 @@
-//! TLV (LwM2M Core 1.0, 6.4.3), as far as a server writes and reads instances with it.
+//! TLV (LwM2M Core 1.0, 6.4.3), as far as a server needs it for instances.
 
 const INSTANCE: u8 = 0b00;
 const RESOURCE: u8 = 0b11;
@@ -40,7 +40,7 @@ fn entry(kind: u8, id: u16, value: &[u8]) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// When `bytes` are no TLV.
+/// If `bytes` are not valid TLV.
 pub fn entries(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
     let mut entries = Vec::new();
     while let Some((head, rest)) = bytes.split_first() {

@@ -1,5 +1,5 @@
-//! A CoAP caller with as little of its own as there can be: what is measured is who answers. It is the LwM2M
-//! server of the wharfd that it calls, since wharfd answers nobody else.
+//! A CoAP caller with as little work of its own as possible, so that the answering program is measured. It is the LwM2M
+//! server of the wharfd that it calls, since wharfd answers only its server.
 
 use std::{
     io::{Read, Write},
@@ -33,12 +33,12 @@ const BLOCK1: u16 = 27;
 const TEXT_PLAIN: &[u8] = &[];
 const OCTET_STREAM: &[u8] = &[42];
 
-/// Block size 1,024 as the exponent of a Block option (RFC 7959 2.2).
+/// The exponent in a Block option for blocks of 1,024 bytes (RFC 7959 2.2).
 const SZX: u32 = 6;
-/// The same in bytes.
+/// The block size in bytes.
 pub(crate) const BLOCK: usize = 1024;
 
-/// Whom a caller calls.
+/// The peer of a caller.
 pub(crate) struct Caller {
     socket: UdpSocket,
     session: Option<SslStream<Datagrams>>,
@@ -57,19 +57,19 @@ impl Caller {
         }
     }
 
-    /// Where it is.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("an address")
     }
 
-    /// Waits for the first datagram that anybody sends.
+    /// Waits for the first datagram from any sender.
     pub(crate) fn wait_for_datagram(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = [0; 2048];
         let (length, from) = self.socket.recv_from(&mut buffer).expect("a datagram");
         (buffer[..length].to_vec(), from)
     }
 
-    /// Waits for a Register, accepts it, and calls who sent it from now on.
+    /// Waits for a Register, accepts it, and from now on calls its sender.
     pub(crate) fn accept_registration(&mut self) {
         self.call(self.first_to_send());
         self.answer_registration();
@@ -95,25 +95,25 @@ impl Caller {
         self.send(&accepted.bytes);
     }
 
-    /// Whether somebody receives where this calls.
+    /// Whether the peer answers.
     pub(crate) fn is_answered(&mut self, path: &str) -> bool {
         let request = self.get(path);
         let sent = self.socket.send(&request.bytes);
         sent.and_then(|_| self.socket.recv(&mut [0; 2048])).is_ok()
     }
 
-    /// Calls `to` from now on.
+    /// From now on calls `to`.
     pub(crate) fn call(&self, to: SocketAddr) {
         self.socket.connect(to).expect("an address to call");
     }
 
-    /// Calls `to` from now on, over DTLS.
+    /// From now on calls `to` over DTLS.
     pub(crate) fn call_secured(&mut self, to: SocketAddr) {
         self.call(to);
         self.session = Some(dtls::connect(&self.socket));
     }
 
-    /// Reads `path` so many times, never more than `in_flight` at once; gives how long each took.
+    /// Reads `path` `count` times, at most `in_flight` at once. Returns the duration of each read.
     pub(crate) fn read(&mut self, path: &str, count: u16, in_flight: u16) -> Vec<Duration> {
         let mut request = self.get(path);
         let first = self.last_id.wrapping_add(1);
@@ -135,7 +135,7 @@ impl Caller {
         took
     }
 
-    /// The text that stands at `path`.
+    /// Reads the text of `path`.
     pub(crate) fn read_text(&mut self, path: &str) -> String {
         let request = self.get(path);
         let answer = self.exchange(&request);
@@ -186,7 +186,7 @@ impl Caller {
         request
     }
 
-    /// The response, in the acknowledgement or after it (RFC 7252 5.2).
+    /// Returns the response, in the acknowledgement or after it (RFC 7252 5.2).
     fn exchange(&mut self, request: &Message) -> Vec<u8> {
         self.send(&request.bytes);
         let mut buffer = [0; 2048];

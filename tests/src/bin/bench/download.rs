@@ -1,4 +1,4 @@
-//! How often the bytes of a package are written until it is DELIVERED.
+//! The number of bytes written for each byte of a package until it is DELIVERED.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
 const SIZE: usize = 50_000_000;
 const WRITES: &str = "write,pwrite64,writev,pwritev,pwritev2,copy_file_range,splice";
 
-/// All that wharfd, wharf-installer and what they start write below the root, the database included.
+/// Counts all writes below the root of wharfd, wharf-installer and their children, the database included.
 pub(crate) fn measure(story: &mut Story) {
     let file = story.publish(&Package::new("download", "1.0-1").padding(SIZE));
     let (daemon, installer) = (story.gateway.daemon().id(), story.gateway.installer().id());

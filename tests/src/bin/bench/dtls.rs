@@ -1,5 +1,5 @@
-//! DTLS 1.2 with a pre-shared key, of the side that calls: the server of wharfd, the client of libcoap's server. Both
-//! take the one suite that every LwM2M client has (RFC 7925 4.2).
+//! DTLS 1.2 with a pre-shared key for the caller: it is the server of wharfd, and the client of libcoap's server. Both
+//! use the one suite that every LwM2M client has (RFC 7925 4.2).
 
 use std::{
     io::{self, Read, Write},
@@ -16,7 +16,7 @@ pub(crate) const KEY: &str = "0123456789abcdef";
 const SUITE: &str = "PSK-AES128-CCM8";
 const MTU: u32 = 1232;
 
-/// What OpenSSL reads from and writes to: a datagram at a time.
+/// The transport of OpenSSL: a datagram at a time.
 #[derive(Debug)]
 pub(crate) struct Datagrams(UdpSocket);
 
@@ -36,7 +36,7 @@ impl Write for Datagrams {
     }
 }
 
-/// As the server of whom the socket is connected to.
+/// The server side for the peer of the socket.
 pub(crate) fn accept(socket: &UdpSocket) -> SslStream<Datagrams> {
     let mut context = context(SslMethod::dtls_server());
     context.set_psk_server_callback(|_, _, key| Ok(write(key, KEY)));
@@ -45,7 +45,7 @@ pub(crate) fn accept(socket: &UdpSocket) -> SslStream<Datagrams> {
     session
 }
 
-/// As its client.
+/// The client side.
 pub(crate) fn connect(socket: &UdpSocket) -> SslStream<Datagrams> {
     let mut context = context(SslMethod::dtls_client());
     context.set_psk_client_callback(|_, _, identity, key| {

@@ -1,21 +1,21 @@
-//! A figure as it is told: one line, with its aim and what it stands beside.
+//! A printed figure: one line, with its aim and the figure of a peer.
 
 /// One measured number.
 pub(crate) struct Figure {
-    /// What was measured.
+    /// Its name.
     pub(crate) name: &'static str,
-    /// The most that it may be, if somebody said so.
+    /// The largest accepted value, if there is an aim.
     pub(crate) aim: Option<f64>,
-    /// What it is.
+    /// The value.
     pub(crate) measured: f64,
-    /// What it is counted in; empty for a ratio.
+    /// The unit; empty for a ratio.
     pub(crate) unit: &'static str,
-    /// What others need for the same.
+    /// The cost of the same in other programs.
     pub(crate) beside: String,
 }
 
 impl Figure {
-    /// Says it, as it is judged: to two decimals.
+    /// Prints it with the two decimals by which it is judged.
     pub(crate) fn tell(&self) {
         let unit = self.unit;
         let measured = format!("{:.2} {unit}", self.measured);

@@ -1,5 +1,5 @@
-//! A gateway that booted with wharfd's package, and whose server is Leshan over DTLS. Beside wharfd stands the daemon
-//! that every such gateway has anyway: dbus-daemon.
+//! A gateway that booted with wharfd's package, with Leshan over DTLS as its server. dbus-daemon, which every such
+//! gateway runs anyway, is the peer.
 
 use std::{
     thread,
@@ -14,11 +14,11 @@ use wharf_tests::{
 
 use crate::{figure::Figure, memory::megabytes};
 
-/// So long nobody asks it for anything.
+/// The time without any request.
 const IDLE: Duration = Duration::from_secs(120);
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// One boot for all.
+/// One boot for all figures.
 pub(crate) fn measure() {
     let gateway = Booted::<Leshan>::by_leshan();
     let [apt, registered] = installed_again(&gateway);
@@ -47,7 +47,7 @@ pub(crate) fn measure() {
     memory(&gateway.container);
 }
 
-/// Seconds of apt-get, and from its end until the server knows the gateway.
+/// The seconds of apt-get, and the seconds from its end until the server knows the gateway.
 fn installed_again(gateway: &Booted<Leshan>) -> [f64; 2] {
     gateway.container.sh("apt-get purge -y wharfd </dev/null");
     let begin = Instant::now();
@@ -57,9 +57,9 @@ fn installed_again(gateway: &Booted<Leshan>) -> [f64; 2] {
     [apt, begin.elapsed() - apt].map(|time| time.as_secs_f64())
 }
 
-/// How often it ran because something woke it up, from when nothing did for a while.
+/// The number of wake-ups while idle.
 fn wake_ups(container: &Container) {
-    // It was asked at wharfd's start, and would end when idle: in the middle.
+    // wharfd asked it at its start, so its idle time would end in the middle of the measurement.
     container.sh("systemctl stop wharf-installer");
     settle(container);
     let units = ["wharfd", "dbus"];
@@ -81,7 +81,7 @@ fn wake_ups(container: &Container) {
     .tell();
 }
 
-/// Waits until wharfd has slept through ten seconds.
+/// Waits until wharfd has slept for ten seconds.
 fn settle(container: &Container) {
     loop {
         let before = slept(container, "wharfd");
@@ -113,7 +113,7 @@ fn memory(container: &Container) {
     }
 }
 
-/// How often the threads of a unit's main process went to sleep (proc_pid_status(5)).
+/// The number of times that the threads of a unit's main process went to sleep (proc_pid_status(5)).
 fn slept(container: &Container, unit: &str) -> f64 {
     let status = of_main(container, unit, "task/*/status");
     let counts = status
@@ -124,7 +124,7 @@ fn slept(container: &Container, unit: &str) -> f64 {
         .sum()
 }
 
-/// What the kernel says of a unit's main process.
+/// A file in /proc of a unit's main process.
 fn of_main(container: &Container, unit: &str, file: &str) -> String {
     container.sh(&format!(
         "cat /proc/$(systemctl show --property MainPID --value {unit})/{file}"

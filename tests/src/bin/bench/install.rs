@@ -1,4 +1,4 @@
-//! From Execute of Install to INSTALLED, beside the package managers in the same root.
+//! From Execute of Install to INSTALLED, compared with the package managers in the same root.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -12,15 +12,15 @@ use crate::{
 
 const VERSIONS: usize = 9;
 
-/// How long one version took.
+/// The durations for one version.
 struct Times {
     wharfd: Duration,
     apt: Duration,
     dpkg: Duration,
 }
 
-/// Several versions upwards of three packages that differ in their names. The ratio is taken of each version by
-/// itself: what else the machine does then weighs on both.
+/// Installs several versions of three packages in turn. The ratio is computed for each version, so that other load on
+/// the machine weighs on both.
 pub(crate) fn measure(story: &Story) {
     install(story, "0.0-1"); // the first is no upgrade
     let versions = (1..=VERSIONS).map(|number| install(story, &format!("{number}.0-1")));

@@ -1,5 +1,5 @@
-//! What wharfd costs: each figure with its aim, and beside it what another program needs for the same, in
-//! the same run. Times say something on a quiet machine only; docs/figures.md tells what was measured and why.
+//! The cost of wharfd: each figure with its aim, and with the figure of another program in the same run. Times are
+//! valid only on a quiet machine. docs/figures.md explains the figures.
 #![allow(
     clippy::expect_used,
     clippy::panic,

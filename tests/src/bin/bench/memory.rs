@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{figure::Figure, peers::Peers};
 
-/// Asks the kernel.
+/// Reads the figures of the kernel.
 pub(crate) fn measure(peers: &mut Peers) {
     peers.agent.read_text("/3/0/0"); // it is up, and has nothing else to do
     nix::unistd::sync();

@@ -1,4 +1,4 @@
-//! Two that answer CoAP, each with a caller of its own: wharfd, and the server of libcoap.
+//! Two programs that answer CoAP, each with a caller of its own: wharfd, and the server of libcoap.
 
 use std::{
     fs,
@@ -13,19 +13,19 @@ use crate::{
     dtls::{IDENTITY, KEY},
 };
 
-/// Both.
+/// Both programs with their callers.
 pub(crate) struct Peers {
     pub(crate) gateway: Gateway,
-    /// Calls wharfd, and is its server.
+    /// Calls wharfd as its server.
     pub(crate) agent: Caller,
-    /// What runs of libcoap.
+    /// The program of libcoap.
     pub(crate) libcoap: Process,
-    /// Calls that.
+    /// Calls libcoap's server.
     pub(crate) other: Caller,
 }
 
 impl Peers {
-    /// Over UDP alone. The gateway is not started yet; libcoap's server answers.
+    /// Over plain UDP. The gateway is not started yet; libcoap's server runs.
     pub(crate) fn new() -> Self {
         let agent = Caller::new();
         let gateway = gateway();
@@ -64,7 +64,7 @@ impl Peers {
     }
 }
 
-/// One whose `/3/0/0` is as long as `/time` of libcoap's server.
+/// A gateway whose `/3/0/0` is as long as `/time` of libcoap's server.
 fn gateway() -> Gateway {
     let gateway = Gateway::debian();
     let dmi = gateway.path().join("sys/class/dmi/id");
@@ -73,8 +73,8 @@ fn gateway() -> Gateway {
     gateway
 }
 
-/// libcoap's server, which lets callers make resources, one that calls it, and where. It takes the port after that
-/// for DTLS.
+/// libcoap's server, which lets callers create resources, with a caller and its address. It uses the next port for
+/// DTLS.
 fn coap_server(command: &mut Command) -> (Process, Caller, SocketAddr) {
     let address = two_free_ports();
     command.args(["-A", "127.0.0.1", "-d", "8", "-p"]);
@@ -88,7 +88,7 @@ fn coap_server(command: &mut Command) -> (Process, Caller, SocketAddr) {
     (server, caller, address)
 }
 
-/// The first of them.
+/// The first of two ports that are free.
 fn two_free_ports() -> SocketAddr {
     wait_until("two free ports", || {
         let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;

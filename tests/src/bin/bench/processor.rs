@@ -1,5 +1,5 @@
-//! Those that answer and the one that asks on one processor: what is measured is work, and not how fast one
-//! processor wakes another.
+//! Runs the answering programs and the caller on one processor, so that work is measured, and not the wake-up of
+//! another processor.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ use nix::{
 
 use crate::peers::Peers;
 
-/// Does `act` there. Everybody may go anywhere again afterwards.
+/// Runs `act` on one processor. Afterwards all processors are allowed again.
 pub(crate) fn on_one_processor(peers: &mut Peers, act: impl FnOnce(&mut Peers) + Send) {
     let answering = [peers.gateway.daemon().id(), peers.libcoap.id()];
     thread::scope(|scope| {
@@ -27,7 +27,7 @@ pub(crate) fn on_one_processor(peers: &mut Peers, act: impl FnOnce(&mut Peers) +
     }
 }
 
-/// The last one: interrupts tend to come to the first.
+/// The last processor: interrupts tend to use the first.
 fn one_processor() -> CpuSet {
     let mut one = CpuSet::new();
     let last = thread::available_parallelism().expect("processors").get() - 1;

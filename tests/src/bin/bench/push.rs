@@ -15,7 +15,7 @@ use crate::{
 const SIZE: usize = 1024 * 1024;
 const RUNS: usize = 7;
 
-/// wharfd writes to a file what libcoap's server keeps in memory.
+/// wharfd writes to a file, libcoap's server to memory.
 pub(crate) fn measure(peers: &mut Peers) {
     let body = incompressible(SIZE);
     let (mut own, mut other) = (Vec::new(), Vec::new());
@@ -39,7 +39,7 @@ pub(crate) fn measure(peers: &mut Peers) {
     .tell();
 }
 
-/// The first run was to warm up.
+/// The first run is a warm-up.
 fn blocks(runs: Vec<Duration>) -> f64 {
     (SIZE / BLOCK) as f64 / median(runs[1..].to_vec()).as_secs_f64()
 }

@@ -12,7 +12,7 @@ use crate::{
 const ROUNDS: usize = 5;
 const READS: u16 = 3000;
 
-/// What the figures are called: one at a time, and 16 in flight.
+/// The names of the figures: one read at a time, and 16 in flight.
 pub(crate) type Names = [&'static str; 2];
 
 pub(crate) const PLAIN: Names = [

@@ -45,7 +45,7 @@ fn start(peers: &mut Peers) -> Duration {
     took
 }
 
-/// libcoap's client, which does nothing but send.
+/// libcoap's client, which only sends.
 fn start_client() -> Duration {
     let server = Caller::new();
     let address: SocketAddr = server.address();

@@ -1,14 +1,14 @@
-//! One number for many.
+//! Statistics of durations.
 
 use std::time::{Duration, Instant};
 
-/// The middle one.
+/// The median.
 pub(crate) fn median(mut all: Vec<Duration>) -> Duration {
     all.sort_unstable();
     all[all.len() / 2]
 }
 
-/// How long `act` takes.
+/// The duration of `act`.
 pub(crate) fn time(act: impl FnOnce()) -> Duration {
     let began = Instant::now();
     act();
@@ -20,7 +20,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The first over the second.
+/// The ratio of the first to the second.
 pub(crate) fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }

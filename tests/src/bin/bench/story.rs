@@ -1,4 +1,4 @@
-//! A gateway with apt that a server drives, and packages for it.
+//! A gateway with apt, driven by a server, and packages for it.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use wharf_tests::{
 const USER_NAME: &str = "fleet";
 const PASSWORD: &str = "correct horse";
 
-/// All that a package meets on its way.
+/// The gateway, server, origin and keys for a package.
 pub(crate) struct Story {
     pub(crate) gateway: Gateway,
     pub(crate) server: Server,
@@ -54,7 +54,7 @@ impl Story {
         self.server.wait_for_client()
     }
 
-    /// Builds a package, signs it, and puts it at the origin. Gives its file.
+    /// Builds a package, signs it, and serves it at the origin. Returns its file.
     pub(crate) fn publish(&self, package: &Package) -> PathBuf {
         let file = package.build(self.folder.path());
         let signature = self.keys.sign_beside(Signer::Vendor, &file);
@@ -65,7 +65,7 @@ impl Story {
         file
     }
 
-    /// Writes how to get at packages, and where this one is.
+    /// Writes the credentials and the URI of this package.
     pub(crate) fn order(&self, file: &Path) {
         self.write_credentials();
         self.write_uri(file);
@@ -84,7 +84,7 @@ impl Story {
         self.client().write_text("/9/0/3", &uri).expect("2.04");
     }
 
-    /// curl, to download this package to `into`.
+    /// A curl command that downloads this package to `into`.
     pub(crate) fn curl(&self, file: &Path, into: &Path) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--fail", "--user"]);
@@ -102,7 +102,7 @@ impl Story {
         });
     }
 
-    /// Back to INITIAL with Uninstall and these arguments.
+    /// Executes Uninstall with these arguments, and waits for INITIAL.
     pub(crate) fn uninstall(&self, arguments: &str) {
         self.client().execute("/9/0/6", arguments).expect("2.04");
         self.wait_for_state("0");

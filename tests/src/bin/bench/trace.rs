@@ -8,14 +8,14 @@ use std::{
 
 use wharf_tests::{command::output_of, folder::Folder, process::Process};
 
-/// strace, attached until this is ended.
+/// strace, attached until [`Trace::end`].
 pub(crate) struct Trace {
     strace: Process,
     folder: Folder,
 }
 
 impl Trace {
-    /// Follows these calls of `processes` and of all that they start.
+    /// Traces these calls of `processes` and of all their children.
     pub(crate) fn attach(processes: &[u32], calls: &str) -> Self {
         let folder = Folder::new();
         let mut command = strace(&folder, calls);
@@ -30,14 +30,14 @@ impl Trace {
         Self { strace, folder }
     }
 
-    /// Lets them run free; gives the calls of each thread, in the order in which it made them.
+    /// Detaches, and returns the calls of each thread in their order.
     pub(crate) fn end(mut self) -> Vec<Vec<Call>> {
         self.strace.terminate();
         traced(&self.folder)
     }
 }
 
-/// Runs `command` to its end, and gives what [`Trace::end`] gives.
+/// Runs `command` to its end, and returns its calls like [`Trace::end`].
 pub(crate) fn trace(command: &Command, calls: &str) -> Vec<Vec<Call>> {
     let folder = Folder::new();
     let mut strace = strace(&folder, calls);
@@ -48,7 +48,7 @@ pub(crate) fn trace(command: &Command, calls: &str) -> Vec<Vec<Call>> {
 
 fn strace(folder: &Folder, calls: &str) -> Command {
     let mut command = Command::new("strace");
-    // A file for each thread: no line is interrupted by another's.
+    // A file for each thread, so that no line is interrupted.
     command.args(["-ff", "-y", "-s0", "-e", "signal=none", "-o"]);
     command.arg(folder.join("trace"));
     command.args(["-e", &format!("trace={calls}")]);
@@ -65,9 +65,9 @@ fn traced(folder: &Folder) -> Vec<Vec<Call>> {
 pub(crate) struct Call {
     /// Its name.
     pub(crate) name: String,
-    /// What its last descriptor stands for: where the bytes go, for all calls that are asked for here.
+    /// The file of its last descriptor: the destination of the bytes, for all calls that are traced here.
     pub(crate) file: PathBuf,
-    /// What it gave.
+    /// Its result.
     pub(crate) result: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What it takes until a transition is on the disk, and the server is told.
+//! The time until a transition is on the disk and the server has its answer.
 
 use wharf_tests::package::Package;
 
