@@ -1,6 +1,6 @@
-//! What nobody named: packages are installed, upgraded and removed again and again while wharfd, wharf-fetch,
-//! wharf-installer and wharf-job are killed at random moments. `make soak` runs it for `SOAK_SECONDS`; `SOAK_SEED`
-//! repeats the choices of an earlier run, `SOAK_DEBIAN=1` takes apt on a Debian root.
+//! Random kills: packages are installed, upgraded and removed repeatedly while wharfd, wharf-fetch, wharf-installer and
+//! wharf-job are killed at random moments. `make soak` runs it for `SOAK_SECONDS`; `SOAK_SEED` repeats the choices of
+//! an earlier run, `SOAK_DEBIAN=1` uses apt on a Debian root.
 
 #![allow(
     clippy::expect_used,
@@ -44,16 +44,17 @@ use self::{
 
 const PROGRAMS: [&str; 4] = ["wharfd", "wharf-fetch", "wharf-installer", "wharf-job"];
 
-/// Between two kills, at most, in milliseconds. Longer, and little is hit; shorter, and nothing is ever done.
+/// The longest time between two kills, in milliseconds. If it is longer, kills hit little; if shorter, no work gets
+/// done.
 const LONGEST_PEACE: u64 = 100;
-/// So long a program is waited for that is to be killed, in milliseconds.
+/// The longest wait for a program to kill, in milliseconds.
 const PATIENCE: u64 = 300;
-/// A download of some milliseconds can be hit.
+/// Large enough that kills hit the download.
 const PULLED: usize = 4 << 20;
-/// Small enough to be pushed in a moment.
+/// Small enough for a quick push.
 const PUSHED: usize = 8 << 10;
 
-/// What came of it so far.
+/// The results so far.
 #[derive(Debug, Default)]
 struct Count {
     rounds: u32,
@@ -118,7 +119,7 @@ fn round(vendor: &mut Vendor, count: &mut Count, chance: &mut Chance, debian: bo
     asks
 }
 
-/// All of this is done in the end; what failed, as a server is told, is asked for again.
+/// Completes all of these requests. A request that failed, as the server reads it, is repeated.
 fn survive(
     gateway: Gateway,
     vendor: &Vendor,
@@ -169,7 +170,7 @@ fn survive(
     kept.into()
 }
 
-/// How a server asks again for what failed.
+/// The request that repeats a failed one.
 fn again(ask: Ask) -> Ask {
     match ask {
         Ask::Create(release) => Ask::Pull(release), // the instance is there
@@ -177,7 +178,7 @@ fn again(ask: Ask) -> Ask {
     }
 }
 
-/// What the package manager has, whatever anybody says.
+/// The version according to the package manager.
 fn installed(kept: &Kept) -> Option<String> {
     let gateway = kept.gateway.lock().unwrap();
     let simulated = gateway.path().join("var/lib/wharf-simulated");
@@ -187,7 +188,7 @@ fn installed(kept: &Kept) -> Option<String> {
     }
 }
 
-/// Kills one of the programs that lie beside this wharfd, or all of them, after another peace each time.
+/// Kills one of the programs in this wharfd's folder, or all of them, each after a random pause.
 fn kill_at_random(wharfd: &Path, over: &AtomicBool, chance: &mut Chance, kills: &mut [u32; 4]) {
     while !over.load(Ordering::SeqCst) {
         let chosen = usize::try_from(chance.below(5)).unwrap();
@@ -203,7 +204,7 @@ fn kill_at_random(wharfd: &Path, over: &AtomicBool, chance: &mut Chance, kills: 
     }
 }
 
-/// Waits for a program that may begin only later.
+/// Waits for a program that may start later.
 fn appears(program: &Path, over: &AtomicBool) {
     let give_up = Instant::now() + Duration::from_millis(PATIENCE);
     while running(program).is_empty() && !over.load(Ordering::SeqCst) && Instant::now() < give_up {}

@@ -1,4 +1,4 @@
-//! A gateway whose programs are started again whenever they end, as systemd does.
+//! A gateway whose programs are restarted whenever they end, as systemd does.
 
 use std::{
     collections::VecDeque,
@@ -17,19 +17,19 @@ use crate::{left::Left, line::Line};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
-/// So many starts may be needed until the last effect is done that had ended.
+/// The most starts until the last effect is recorded as done.
 const STARTS: u32 = 20;
 
 /// A gateway on the line to its server.
 pub(crate) struct Kept {
     pub(crate) gateway: Mutex<Gateway>,
     line: Line,
-    /// Where wharfd is to exit: each run of it at one of them, and later runs nowhere.
+    /// The exit points of wharfd, one for each run. Later runs have none.
     faults: Mutex<VecDeque<String>>,
     ends: Mutex<Vec<End>>,
 }
 
-/// An end of wharfd that nobody asked for.
+/// An unexpected end of wharfd.
 pub(crate) struct End {
     pub(crate) status: ExitStatus,
     pub(crate) left: Left,
@@ -58,7 +58,7 @@ impl Kept {
         }
     }
 
-    /// Does `act` while the programs are kept running, then ends wharfd in good order. Gives every other end of it.
+    /// Does `act` while the programs are kept running, then stops wharfd. Returns every other end of it.
     pub(crate) fn during(&self, act: impl FnOnce()) -> Vec<End> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -90,8 +90,8 @@ impl Kept {
         }
     }
 
-    /// What wharfd has left when nothing is to be done any more. An effect that had just ended may still be in the
-    /// database; the next start finds that it is done.
+    /// The state after the end of all effects. A finished effect may still be in the database; the next start sees that
+    /// it is done.
     pub(crate) fn settled(&self) -> Left {
         let mut gateway = self.gateway.lock().unwrap();
         let mut starts = 0;
@@ -109,14 +109,14 @@ impl Kept {
     }
 }
 
-/// For what takes gateways one after the other.
+/// For tests that use several gateways in turn.
 impl From<Kept> for Gateway {
     fn from(kept: Kept) -> Self {
         kept.gateway.into_inner().unwrap()
     }
 }
 
-/// Tells the threads of a scope that it is over, also when a test fails in it.
+/// Signals the end to the threads of a scope, also when a test fails in it.
 pub(crate) struct EndsWith<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for EndsWith<'_> {

@@ -1,4 +1,4 @@
-//! What is left of an agent that has ended: its database, read from a copy, since reading it mends it.
+//! The state of an agent that has ended: its database, read from a copy, since reading repairs it.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -6,7 +6,7 @@ use wharf_software::{Instance, InstanceId};
 use wharf_tests::{folder::Folder, waiting::wait_until};
 use wharfd::store::{DELETED, HistoryEntry, Pending, Store};
 
-/// The Update States after each one, itself among them: the Status Reason may change alone.
+/// The Update States that may follow each state, itself included: the Status Reason may change alone.
 const NEXT: [&[u8]; 5] = [&[0, 1], &[1, 2, 0], &[2, 3, 0], &[3, 4, 0], &[4, 0]];
 
 /// The Update Results of each Update State.
@@ -18,17 +18,17 @@ const RESULTS: [&[u8]; 5] = [
     &[2, 59],
 ];
 
-/// The database of an agent that does not run.
+/// The database of an agent that has ended.
 pub(crate) struct Left {
-    /// What servers could see.
+    /// The history for servers.
     pub(crate) history: Vec<HistoryEntry>,
-    /// What was still to be done.
+    /// The effects that are still due.
     pub(crate) pending: Vec<Pending>,
     instances: Vec<(InstanceId, Instance)>,
 }
 
 impl Left {
-    /// Of the agent of this root.
+    /// The state of the agent of this root.
     pub(crate) fn on(root: &Path) -> Self {
         let folder = Folder::new();
         for file in ["wharfd.db", "wharfd.db-wal"] {
@@ -46,8 +46,8 @@ impl Left {
         }
     }
 
-    /// No line of history is missing: each state follows from the one before (TS table 5.1.1-1), and has a Result that
-    /// belongs to it (TS 5.1.2.4).
+    /// Checks that no line of history is missing: each state follows from the one before (TS table 5.1.1-1), with a
+    /// Result that belongs to it (TS 5.1.2.4).
     pub(crate) fn assert_lawful(&self) {
         let mut states: BTreeMap<InstanceId, u8> = BTreeMap::new();
         for entry in &self.history {
@@ -66,7 +66,7 @@ impl Left {
         }
     }
 
-    /// Every instance is where its history ends: neither is stored without the other.
+    /// Checks that every instance has the state at the end of its history: neither is stored without the other.
     pub(crate) fn assert_whole(&self) {
         for (id, instance) in &self.instances {
             let mut entries = self.history.iter().rev();
@@ -84,7 +84,7 @@ impl Left {
     }
 }
 
-/// Waits until the installer of this root has no file of a package any more.
+/// Waits until the installer of this root has no package file.
 pub(crate) fn wait_until_unstaged(root: &Path) {
     let staged = root.join("var/lib/wharf-installer/staged");
     wait_until("an empty staging folder", || {

@@ -1,5 +1,5 @@
-//! The line between a server and a gateway whose agent may end at any moment. As a proxy does (RFC 7252 5.10), it
-//! answers 5.04 to what an agent that has ended will not answer: at once, so that nobody waits for nothing.
+//! A proxy between a server and a gateway whose agent may exit at any moment. If the agent has ended, the proxy answers
+//! 5.04 at once (RFC 7252 5.10), so that the server need not wait.
 
 use std::{
     collections::BTreeSet,
@@ -14,13 +14,13 @@ use std::{
 
 use coap_lite::{MessageClass, MessageType, Packet, ResponseType};
 
-/// What it answers for an agent that has ended.
+/// The answer in place of an agent that has ended.
 pub(crate) const GATEWAY_TIMEOUT: &str = "5.04";
 
-/// How soon the end of a line is seen.
+/// The longest delay of the end.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A running line; ends when this is dropped.
+/// A running line. A drop ends it.
 pub(crate) struct Line {
     ends: Arc<Ends>,
     carry: Vec<JoinHandle<()>>,
@@ -28,9 +28,9 @@ pub(crate) struct Line {
 
 struct Ends {
     server: SocketAddr,
-    /// What the agent takes for its server.
+    /// The address of the server, for the agent.
     front: UdpSocket,
-    /// What the server takes for the agent, whichever run of it that is.
+    /// The address of the agent, for the server, in every run of the agent.
     back: UdpSocket,
     state: Mutex<State>,
     ending: AtomicBool,
@@ -39,13 +39,13 @@ struct Ends {
 #[derive(Default)]
 struct State {
     agent: Option<SocketAddr>,
-    /// The agent has heard of its server: its Register or its Update is answered.
+    /// Whether the agent has an answer of its server to its Register or Update.
     open: bool,
     unanswered: BTreeSet<Vec<u8>>,
 }
 
 impl Line {
-    /// A line to the server at `server`: the agent is to know [`Self::uri`] only.
+    /// A line to the server at `server`. The agent uses [`Self::uri`].
     pub(crate) fn to(server: SocketAddr) -> Self {
         let ends = Arc::new(Ends {
             server,
@@ -62,12 +62,12 @@ impl Line {
         Self { ends, carry }
     }
 
-    /// What the agent is configured with.
+    /// The URI for the agent's configuration.
     pub(crate) fn uri(&self) -> String {
         format!("coap://{}", self.ends.front.local_addr().unwrap())
     }
 
-    /// The agent has ended. Until the next one is registered, all requests are answered 5.04.
+    /// Records the end of the agent. Until the next one is registered, all requests are answered 5.04.
     pub(crate) fn agent_ended(&self) {
         let mut state = self.ends.state.lock().unwrap();
         state.open = false;
@@ -103,7 +103,7 @@ impl Ends {
         };
         let mut state = self.state.lock().unwrap();
         match message.header.code {
-            // A run begins by one, wherever it is: it may be where the run before it was.
+            // Each run begins with a request, from a new port or the one of the run before it.
             MessageClass::Request(_) => state.agent = Some(from),
             MessageClass::Response(_) => drop(state.unanswered.remove(message.get_token())),
             _ => {}

@@ -1,9 +1,9 @@
-//! Every step of wharfd may be the last: the same stories are run once for each step, with an exit there. Afterwards
-//! the state is that before the step or after it, each effect is there once, the history has no gap.
+//! Exits of wharfd at every step: the same stories are run once for each step, with an exit there. Afterwards the state
+//! is that before the step or after it, each effect happened once, and the history has no gap.
 //!
-//! - `line`, `kept`, `operator`, `vendor`: a server that asks again, and a gateway that is started again;
-//!   `observer`: one that observes once.
-//! - `left`: the database after an end; `stories`: what is done, and what comes of it.
+//! - `line`, `kept`, `operator`, `vendor`: a server that retries, and a gateway whose programs are restarted;
+//!   `observer`: a server that observes once.
+//! - `left`: the database after an exit; `stories`: the requests, and their results.
 
 #![allow(
     clippy::expect_used,

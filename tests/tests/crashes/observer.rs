@@ -1,5 +1,5 @@
-//! A server that observes once: whatever ended meanwhile, what it was told last is what there is, and there was no
-//! Register since.
+//! A server that observes once. After any crash, its last notification has the current value, and there was no new
+//! Register.
 
 use wharf_tests::{
     server::{Event, Server, format},
@@ -15,15 +15,15 @@ const RESOURCES: [u16; 2] = [9, 7];
 pub(crate) struct Observer<'a> {
     server: &'a Server,
     instance: u16,
-    /// How many Registers there were when it observed.
+    /// The number of Registers when it observed.
     registers: usize,
-    /// What the responses said.
+    /// The values in the responses.
     first: Vec<String>,
 }
 
 impl<'a> Observer<'a> {
-    /// Observes, whatever happens to the agent meanwhile: again if it registered anew before it could store that it
-    /// had.
+    /// Observes in spite of crashes of the agent. It repeats that if the agent registered again before it stored its
+    /// registration.
     pub(crate) fn of(server: &'a Server, instance: u16) -> Self {
         let client = server.wait_for_client();
         let mut observer = Self {
@@ -47,7 +47,8 @@ impl<'a> Observer<'a> {
         observer
     }
 
-    /// Waits until it was told what there is; with Observe numbers that a server does not drop as old.
+    /// Waits until the last notification has the current value. Observe numbers must grow, since a server drops old
+    /// ones.
     pub(crate) fn wait_until_told(&self) {
         let events = self.server.events();
         assert_eq!(self.registers, self.registers_so_far(), "{events:?}");

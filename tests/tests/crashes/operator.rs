@@ -1,5 +1,5 @@
-//! A fleet operator's server that does not give up: it asks, and where no answer came, it looks and asks again.
-//! What was answered 2.xx is never asked for twice.
+//! A persistent server of a fleet operator: after a timeout, it checks the state and retries. A request that was
+//! answered 2.xx is never repeated.
 
 use wharf_tests::{
     server::{Client, Response, Server, format},
@@ -11,7 +11,7 @@ use crate::{
     vendor::{NAME, PASSWORD, USER_NAME, Vendor, version},
 };
 
-/// What the operator wants done with an instance.
+/// A request of the operator for an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Create it with the URI of this release.
@@ -28,11 +28,11 @@ pub(crate) enum Ask {
     Delete,
 }
 
-/// How what was asked for ended.
+/// The result of a request.
 enum End {
     Done,
     Failed,
-    /// A push lost its server's blocks before all were answered: it is begun anew.
+    /// A push was cut off before all blocks were answered: it is repeated.
     Abandoned,
 }
 
@@ -44,8 +44,8 @@ pub(crate) struct Operator<'a> {
 }
 
 impl Operator<'_> {
-    /// Has it tried, whatever happens to the agent meanwhile: once, or again where no answer came. False when it was
-    /// tried and failed, as the server reads in Update Result and Status Reason.
+    /// Has it tried once, in spite of crashes of the agent; repeats it after a timeout. False if it failed, by Update
+    /// Result and Status Reason.
     pub(crate) fn try_for(&self, ask: Ask) -> bool {
         let failed_before = self.is_failed(ask);
         let mut is_repeated = false;
@@ -55,7 +55,7 @@ impl Operator<'_> {
             if unanswered {
                 self.wait_for_agent();
                 is_repeated = true;
-                // In this order: what is over when it is first looked at stays over.
+                // In this order: an end that the first read shows stays an end.
                 if !self.is_begun(ask) && (failed_before || !self.is_failed(ask)) {
                     continue;
                 }
@@ -139,7 +139,7 @@ impl Operator<'_> {
             Ask::Create(_) | Ask::Pull(_) | Ask::Push(_) => update.starts_with("0/5"),
             Ask::Install => update.starts_with("3/5"),
             Ask::Uninstall => update == "4/59",
-            // An activation that fails has no Result of its own, only a Status Reason.
+            // A failed activation has no Result of its own, only a Status Reason.
             Ask::Activate | Ask::Deactivate => {
                 self.text(16).is_some_and(|why| why.contains("given up"))
             }
@@ -168,7 +168,7 @@ impl Operator<'_> {
         });
     }
 
-    /// Update State and Update Result: `3/0`; nothing without an agent.
+    /// Update State and Update Result: `3/0`; empty without an agent.
     fn update(&self) -> String {
         let both = self.text(7).zip(self.text(9));
         both.map_or_else(String::new, |(state, result)| format!("{state}/{result}"))

@@ -1,4 +1,4 @@
-//! What is done on a gateway, and what comes of it, whichever step is the last one of a run.
+//! The requests to a gateway and their results, for every possible last step of a run.
 
 use std::{
     fs,
@@ -26,17 +26,17 @@ use crate::{
 /// A story of one instance of a gateway with the simulated package manager.
 struct Story {
     instance: u16,
-    /// What was done before.
+    /// The earlier requests.
     before: &'static [Ask],
-    /// What is done, and interrupted.
+    /// The requests that are interrupted.
     asks: &'static [Ask],
-    /// Which of these are to fail.
+    /// Those of them that fail.
     failing: &'static [Ask],
-    /// How the package manager misbehaves meanwhile.
+    /// The fault of the package manager meanwhile.
     fault: Option<&'static str>,
-    /// What the package manager is to do for it, each once.
+    /// The effects of the package manager, each once.
     effects: &'static [&'static str],
-    /// What servers are to see: Update State, Update Result, PkgName, PkgVersion.
+    /// The history for servers: Update State, Update Result, PkgName, PkgVersion.
     history: &'static [&'static str],
 }
 
@@ -187,7 +187,7 @@ impl Story {
     }
 }
 
-/// So many steps of a run are its taking up of what the one before left, at least.
+/// The smallest number of steps in which a run resumes the work of the one before.
 const TAKEN_UP: u32 = 8;
 
 #[test]
@@ -212,7 +212,7 @@ fn what_is_taken_up_survives_an_exit_at_every_step() {
         for step in 1..=TAKEN_UP {
             let ends = survives(&story, &vendor, &prepared, &[first, &step.to_string()]);
             let least = match (first, step) {
-                // The story is over with the file, which is just before.
+                // The story ends with the file, just before.
                 ("discard.done=1", _) => 0,
                 (_, 1) => 2,
                 _ => 1,
@@ -241,10 +241,10 @@ fn vendor() -> Vendor {
     vendor
 }
 
-/// A release that somebody signed whom the gateway does not know.
+/// A release by a signer without trust.
 const STRANGERS: u32 = 3;
 
-/// What a gateway has on which that was done that comes before.
+/// A gateway after the earlier requests.
 struct Prepared {
     lib: PathBuf,
     history: Vec<String>,
@@ -273,7 +273,7 @@ fn prepare(story: &Story, vendor: &Vendor) -> Prepared {
     }
 }
 
-/// The story is the same, however often wharfd exits at these steps. Gives how often it did.
+/// Checks that the story stays the same with exits of wharfd at these steps. Returns the number of exits.
 fn survives(story: &Story, vendor: &Vendor, prepared: &Prepared, steps: &[&str]) -> usize {
     let gateway = Gateway::simulated();
     vendor.introduce(&gateway);
@@ -309,7 +309,7 @@ fn without_interrupted_push(mut history: Vec<String>) -> Vec<String> {
     history
 }
 
-/// A story that was told to its end.
+/// A story after its end.
 struct Told {
     kept: Kept,
     ends: Vec<End>,
@@ -317,7 +317,7 @@ struct Told {
 }
 
 impl Told {
-    /// What the package manager did.
+    /// The effects of the package manager.
     fn effects(&self) -> Vec<String> {
         let root = self.kept.gateway.lock().unwrap().path();
         let effects = fs::read_to_string(root.join("var/lib/wharf-simulated/history"));
@@ -326,7 +326,7 @@ impl Told {
     }
 }
 
-/// The asks, one after the other, on a gateway that is kept running. No file is left that nobody needs.
+/// Sends the requests, one after the other, to a gateway that is kept running. Afterwards no unneeded file is left.
 fn tell(story: &Story, vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Told {
     let server = Server::new();
     let root = gateway.path();
@@ -342,7 +342,7 @@ fn tell(story: &Story, vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Tol
             server: &server,
             instance: story.instance,
         };
-        // One that is yet to be created is not observed.
+        // An instance that does not exist yet cannot be observed.
         let observer = (story.instance == 0).then(|| Observer::of(&server, story.instance));
         for ask in story.asks {
             let expected = !story.failing.contains(ask);

@@ -1,4 +1,4 @@
-//! Who makes the packages: each version at an origin that wants a password, and as a server can push it.
+//! The vendor of the packages: each version is at an origin that requires a password, and as a server can push it.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,9 @@ use wharf_tests::{
 
 /// The name of its package.
 pub(crate) const NAME: &str = "hello";
-/// What its origin wants.
+/// The origin's user name.
 pub(crate) const USER_NAME: &str = "fleet";
-/// What its origin wants.
+/// The origin's password.
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// The vendor, its origin and its packages.
@@ -31,9 +31,9 @@ pub(crate) struct Vendor {
 
 /// A package, in both ways that it is delivered.
 pub(crate) struct Release {
-    /// Where it is downloaded from.
+    /// Its URI.
     pub(crate) uri: String,
-    /// With the signature in it.
+    /// With a signature inside.
     pub(crate) pushed: Vec<u8>,
 }
 
@@ -55,12 +55,12 @@ impl Vendor {
         }
     }
 
-    /// Publishes a release with so many bytes in it.
+    /// Publishes a release with `size` bytes in it.
     pub(crate) fn publish(&mut self, release: u32, size: usize) {
         self.publish_signed(release, size, Signer::Vendor);
     }
 
-    /// The same, signed by somebody else.
+    /// The same with another signer.
     pub(crate) fn publish_signed(&mut self, release: u32, size: usize, signer: Signer) {
         let folder = Folder::new();
         let package = Package::new(NAME, &version(release)).padding(size);
@@ -74,12 +74,12 @@ impl Vendor {
         self.releases.insert(release, Release { uri, pushed });
     }
 
-    /// What was published.
+    /// A published release.
     pub(crate) fn release(&self, release: u32) -> &Release {
         &self.releases[&release]
     }
 
-    /// Has the gateway trust the vendor, and its origin with the password.
+    /// Makes the gateway trust the vendor, and send the password to its origin.
     pub(crate) fn introduce(&self, gateway: &Gateway) {
         gateway.allow_credentials_over_http(&[&self.origin.uri("")]);
         self.keys.trust(Signer::Vendor, &gateway.path());

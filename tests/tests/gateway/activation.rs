@@ -1,4 +1,4 @@
-//! Services of packages, as their server sees them: what an upgrade leaves running, and what somebody does by hand.
+//! Services of packages, as their server sees them: the state after an upgrade, and changes by an administrator.
 
 use std::fs;
 
@@ -74,7 +74,7 @@ fn activate(gateway: &Booted, software: &Software) {
     gateway.server.wait_for_notification(&state, "1", told);
 }
 
-/// Has wharfd read a configuration with this at its end.
+/// Makes wharfd read a configuration with this at its end.
 fn reconfigure(gateway: &Booted, text: &str) {
     let file = gateway.container.path().join("etc/wharfd/wharfd.toml");
     gateway.configure();
@@ -84,7 +84,7 @@ fn reconfigure(gateway: &Booted, text: &str) {
     gateway.wait_for_status("registered with coap://");
 }
 
-/// Looks that all of the software runs, and in this version.
+/// Checks that all of the software runs in this version.
 #[track_caller]
 fn runs(gateway: &Booted, software: &Software, version: &str) {
     let name = software.name;
@@ -129,7 +129,7 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     a_package_without_units_is_told_as_such(&gateway);
 }
 
-/// `wharfctl units` tells whether a unit is enabled, and the treatment of the unit that a link starts.
+/// `wharfctl units` shows whether a unit is enabled, and the treatment of the unit that a link starts.
 #[track_caller]
 fn units_are(gateway: &Booted, software: &Software, at_boot: &str, linked: &str) {
     let name = software.name;
@@ -161,7 +161,7 @@ fn units_that_the_device_needs_are_told(gateway: &Booted) {
     assert!(said.contains("this device has no package nobody"), "{said}");
 }
 
-/// A user who forges systemd's signals, even with a time far ahead, does not silence systemd.
+/// Forged signals of systemd by a user, even with a time far ahead, do not suppress the real ones.
 fn what_is_done_by_hand_is_told(gateway: &Booted) {
     gateway.container.sh(
         "setpriv --reuid=nobody --regid=nogroup --clear-groups \
@@ -182,7 +182,7 @@ fn what_is_done_by_hand_is_told(gateway: &Booted) {
     }
 }
 
-/// That of a package outweighs that of the server.
+/// The setting of a package has priority over that of the server.
 fn what_an_upgrade_leaves_is_by_activation(gateway: &Booted) {
     for (version, configured, left) in [
         ("2", "activation = \"server\"\n", ["0", "0"]),
@@ -219,7 +219,7 @@ fn an_upgrade_that_fails_leaves_the_old_version_running(gateway: &Booted) {
         runs(gateway, software, "4");
         let version = gateway.version(software.name);
         assert_eq!(version.as_deref(), Some("4"));
-        // The activation machine is alive in INSTALLED alone (TS 5.2).
+        // The activation machine runs only in INSTALLED (TS 5.2).
         let state = gateway.client().read_text(&software.activation_state());
         assert_eq!(state, "0");
         what_stays_in_place_is_switched_on_the_device_itself(gateway, software);
@@ -227,7 +227,7 @@ fn an_upgrade_that_fails_leaves_the_old_version_running(gateway: &Booted) {
     assert_eq!(gateway.container.sh("dpkg --audit"), "");
 }
 
-/// Switches the software in place after a failed upgrade, in any state. A server reads the result in 16.
+/// Starts and stops the software in place after a failed upgrade, in any state. A server reads the result in 16.
 fn what_stays_in_place_is_switched_on_the_device_itself(gateway: &Booted, software: &Software) {
     let (name, instance) = (software.name, software.instance);
     let reason = || gateway.client().read_text(&format!("{instance}/16"));

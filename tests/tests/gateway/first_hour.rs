@@ -1,5 +1,5 @@
-//! The first hour of a new operator: the commands with `acme` and `other` of the operator guide, on a gateway with
-//! nothing but wharfd's package. `--nocapture` prints the screens of the guide.
+//! The first hour of a new operator: the commands with `acme` and `other` of the operator guide, on a gateway with only
+//! wharfd's package. `--nocapture` prints the screens of the guide.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Whatever is killed while a package is being installed: the server ends up knowing the truth.
+//! The server learns the true state after any kill during an installation.
 
 use std::{collections::BTreeMap, fs, process::Child};
 
@@ -10,7 +10,7 @@ use wharf_tests::{
     server::Event,
 };
 
-/// Its postinst waits for as long as the test wants.
+/// A package with a postinst that waits for the test.
 fn slow(version: &str) -> Package {
     Package::new("slow", version).script(
         Script::Postinst,
@@ -63,7 +63,7 @@ fn a_wharfd_that_hangs_is_started_again_and_goes_on(gateway: &Booted) {
     write_drop_in(gateway, "watchdog", "");
 }
 
-/// How often it registered, and updated its registration.
+/// The numbers of its Registers and Updates.
 fn events(gateway: &Booted) -> [usize; 2] {
     let events = gateway.server.events();
     let count = |of: fn(String) -> Event| {
@@ -73,7 +73,7 @@ fn events(gateway: &Booted) -> [usize; 2] {
     [count(Event::Registered), count(Event::Updated)]
 }
 
-/// More of wharfd's unit, until the next boot.
+/// Adds settings to wharfd's unit until the next boot.
 fn write_drop_in(gateway: &Booted, name: &str, text: &str) {
     let folder = "/run/systemd/system/wharfd.service.d";
     let folder = gateway.container.inside(folder);
@@ -104,9 +104,9 @@ fn a_job_whose_process_was_killed_is_taken_up_again(gateway: &Booted) {
     is_installed(gateway, "slow", "1.1-1");
 }
 
-/// Of each order some moments within the time that it takes.
+/// Kills at some moments of each operation.
 fn killed_at_random_moments_it_does_what_it_accepted(gateway: &Booted) {
-    // systemd waits 5 s before it starts wharfd again, which are 5 s without any moment.
+    // systemd waits 5 s before it restarts wharfd; without that, kills hit more moments.
     let at_once = "[Unit]\nStartLimitIntervalSec=0\n\n[Service]\nRestartSec=100ms\n";
     write_drop_in(gateway, "at-once", at_once);
     let mut kills = Kills::new(gateway);
@@ -134,14 +134,14 @@ fn killed_at_random_moments_it_does_what_it_accepted(gateway: &Booted) {
 const ROUNDS: u32 = 3;
 const SEED: u64 = 0x5EED_0F3A;
 
-/// Whose processes were killed. The moments are the same in each run, as far as those of a machine can be.
+/// The number of killed processes by unit. The moments are the same in each run, as far as the machine allows.
 struct Kills<'a> {
     gateway: &'a Booted,
     moments: u64,
     hits: BTreeMap<&'static str, u32>,
 }
 
-/// Waits for a process of the unit, and a moment, and kills it: fails where it had ended by itself.
+/// Waits for a process of the unit, then for a moment, and kills it. Fails if it has ended by itself.
 const KILL: &str = r#"
     until pid=$(systemctl show --value --property=MainPID "$0" | grep --max-count=1 '[1-9]'); do :; done
     sleep "$1"
@@ -157,7 +157,7 @@ impl<'a> Kills<'a> {
         }
     }
 
-    /// One process of each unit, all within the same time.
+    /// Kills one process of each unit within the same time.
     fn among(&mut self, units: &[&'static str]) {
         let kills: Vec<_> = units.iter().map(|unit| (*unit, self.begin(unit))).collect();
         for (unit, mut kill) in kills {
@@ -190,7 +190,7 @@ impl<'a> Kills<'a> {
     }
 }
 
-/// For the server, and for dpkg.
+/// For the server and for dpkg.
 #[track_caller]
 fn is_installed(gateway: &Booted, package: &str, version: &str) {
     gateway.wait_for("/9/0", "4/2");

@@ -1,5 +1,4 @@
-//! wharfd as it is installed: from its Debian package alone, on a Debian system that booted, with the server on
-//! the other side of a network.
+//! The installed wharfd: its Debian package on a booted Debian system, with the server on the other side of a network.
 
 #![allow(
     clippy::expect_used,

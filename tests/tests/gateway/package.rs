@@ -1,4 +1,4 @@
-//! wharfd's own package: what installing, upgrading, removing and purging it does to a system.
+//! wharfd's own package: the effects of its installation, upgrade, removal and purge on a system.
 
 use std::{
     fs,
@@ -146,7 +146,7 @@ fn unpacked() -> Folder {
     folder
 }
 
-/// All files that are text, compressed or not.
+/// All text files, compressed or not.
 fn texts_below(folder: &Path) -> Vec<(PathBuf, String)> {
     let files = text_of(Command::new("find").arg(folder).args(["-type", "f"]));
     let texts = files.lines().filter_map(|file| {
@@ -156,7 +156,7 @@ fn texts_below(folder: &Path) -> Vec<(PathBuf, String)> {
     texts.collect()
 }
 
-/// What the package's own files and users leave of themselves.
+/// Lists the files and users of wharfd on the system.
 const TRACES: &str = "find / -xdev -name '*wharf*' \
     -not -path '/root/*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/var/log/*' \
     -not -path '/var/cache/apt/*' -not -path '/run/systemd/*' -not -path '/run/log/*' ; \
@@ -197,7 +197,7 @@ fn remove_keeps_state_and_purge_leaves_nothing_but_what_was_managed() {
     assert_eq!(container.failed_units(), [""; 0]);
 }
 
-/// What a link of its package starts at boot, and wharfd keeps from it until Activate.
+/// A unit that a link of its package starts at boot, held by wharfd until Activate.
 const HELD: &str = "acme-linked.service";
 
 fn can_be_started(container: &Container) -> bool {
@@ -232,7 +232,7 @@ fn is_installed_and_purged(root: &Path) {
     assert_eq!(sh(root, TRACES), "");
 }
 
-/// What Debian packages of systemd for systems that boot by something else.
+/// Packages of Debian with parts of systemd, for systems with another init.
 const STANDALONE: &str = "systemd-standalone-sysusers systemd-standalone-tmpfiles";
 
 fn take_systemd_away(root: &Path) {

@@ -1,17 +1,17 @@
-//! What is wrong with a gateway, and what its administrator sees of it: `systemctl status`, `journalctl`, `wharfctl
-//! doctor`. Each says what to do.
+//! Faults of a gateway, and their display by `systemctl status`, `journalctl` and `wharfctl doctor`, each with its
+//! remedy.
 
 use std::{fs, net::Ipv4Addr, process::Command};
 
 use wharf_tests::{booted::Booted, command::text_of, package::Package, waiting::wait_until};
 
-/// A gateway, and what is looked at.
+/// A gateway and the commands to inspect it.
 struct Screens {
     gateway: Booted,
 }
 
 impl Screens {
-    /// Configures one server, in its own words.
+    /// Configures one server by these lines.
     fn server(&self, lines: &str) {
         let timing = "[timing]\nack-timeout = 20\nretry-first = 200\nretry-longest = 400\n";
         let text = format!("endpoint = \"gateway\"\n\n[[server]]\n{lines}\n{timing}");
@@ -26,7 +26,7 @@ impl Screens {
             .try_sh("systemctl reset-failed wharfd; systemctl restart wharfd");
     }
 
-    /// It takes its name there after it has begun to register.
+    /// wharfd takes its D-Bus name after it has begun to register.
     fn wait_for_wharfd_on_the_bus(&self) {
         wait_until("wharfd on the bus", || {
             let asked = self.gateway.container.try_sh("wharfctl status");
@@ -116,7 +116,7 @@ fn a_first_boot_in_1970(screens: &Screens) {
     screens.gateway.wait_for_status("registered with coap://");
 }
 
-/// What runs goes on.
+/// A refused reload leaves the running configuration.
 fn a_reload_that_is_refused(screens: &Screens) {
     screens.server("url = \"coaps://h\"");
     let reloaded = screens.gateway.container.try_sh("systemctl reload wharfd");
@@ -167,7 +167,7 @@ fn a_missing_key(screens: &Screens) {
     assert!(said.contains(wrong), "{said}");
 }
 
-/// Nobody listens there: the kernel on the other side says so.
+/// Without a listener at the port, the kernel of the peer refuses.
 fn a_refused_port(screens: &Screens) {
     let outside = screens.gateway.container.network().outside();
     over_dtls(screens, &format!("{outside}:1"));
@@ -179,7 +179,7 @@ fn a_refused_port(screens: &Screens) {
     screens.doctor_has(&["FAIL  handshake", why, "FAIL  registration"]);
 }
 
-/// No route leads there.
+/// There is no route to this address.
 fn an_unreachable_server(screens: &Screens) {
     over_dtls(screens, &format!("{}:5684", Ipv4Addr::new(203, 0, 113, 1)));
     screens.gateway.wait_for_status(
@@ -216,7 +216,7 @@ fn a_keyring_that_cannot_be_used(screens: &Screens) {
     fs::remove_file(&broken).expect("broken.asc");
 }
 
-/// Whoever waits at the socket has the installer started again and again, and not as often as it can fail.
+/// A client that waits at the socket restarts the installer repeatedly, at a limited rate.
 fn a_wrong_policy(screens: &Screens) {
     let gateway = &screens.gateway;
     let container = &gateway.container;
@@ -247,7 +247,7 @@ fn a_wrong_policy(screens: &Screens) {
     gateway.client().execute("/9/0/6", "").expect("2.04");
 }
 
-/// First where packages are staged, then where wharfd's database is.
+/// First the disk of staged packages, then that of wharfd's database.
 fn a_full_disk(screens: &Screens) {
     let gateway = &screens.gateway;
     let container = &gateway.container;

@@ -1,5 +1,5 @@
-//! wharfd's own package through Object 9, like any other: whoever restarts what meanwhile, the server that observes gets
-//! INSTALLED.
+//! The upgrade of wharfd's own package through Object 9. The observing server gets INSTALLED, in spite of restarts by
+//! any party.
 
 use std::{fs, path::Path};
 
@@ -15,7 +15,7 @@ fn wharfd_is_upgraded_by_wharfd_and_the_observing_server_gets_installed() {
     gateway.configure();
     gateway.create_and_observe(1);
 
-    // As it is shipped. Before it is configured, the old wharfd meets the new wharf-installer.
+    // The package as shipped. Until it is configured, the old wharfd uses the new wharf-installer.
     let package = repacked(gateway.folder.path(), "1:1", waits_in_postinst);
     begin(&mut gateway, &package);
     gateway
@@ -24,7 +24,7 @@ fn wharfd_is_upgraded_by_wharfd_and_the_observing_server_gets_installed() {
     gateway.wait_for_wharfctl(1, &json!({ "update_state": 3, "busy": true }));
     ends_at_the_truth(&mut gateway, "1:1");
 
-    // The reverse; then its postinst restarts all units, as debhelper has it unless it is told otherwise.
+    // The reverse. Then its postinst restarts all units, which is debhelper's default.
     let package = repacked(gateway.folder.path(), "1:2", |scripts| {
         write_scripts(scripts, "prerm-systemd", "postinst-systemd-restart");
         waits_in_postinst(scripts);
@@ -35,7 +35,7 @@ fn wharfd_is_upgraded_by_wharfd_and_the_observing_server_gets_installed() {
     gateway.wait_for_wharfctl(1, &json!({ "update_state": 3, "busy": true }));
     ends_at_the_truth(&mut gateway, "1:2");
 
-    // The prerm of that one stops all units, and the postinst of this one starts them.
+    // The prerm of the old version stops all units, and the postinst of the new one starts them.
     let package = repacked(gateway.folder.path(), "1:3", |scripts| {
         write_scripts(scripts, "prerm-systemd", "postinst-systemd-start");
         waits_in_postinst(scripts);
@@ -54,13 +54,13 @@ fn wharfd_is_upgraded_by_wharfd_and_the_observing_server_gets_installed() {
     }
 }
 
-/// Uninstall with ForUpdate: wharfd runs on.
+/// Uninstall with ForUpdate: wharfd keeps running.
 fn prepare(gateway: &mut Booted<Leshan>) {
     gateway.execute("/9/1/6", Some("1"));
     gateway.wait_for_wharfctl(1, &json!({ "update_state": 0 }));
 }
 
-/// Package URI, Install; until the new version is unpacked and its postinst waits.
+/// Package URI and Install. Returns when the new version is unpacked and its postinst waits.
 fn begin(gateway: &mut Booted<Leshan>, package: &Path) {
     let uri = gateway.publish_file(package);
     gateway.write("/9/1/3", &uri);
@@ -69,7 +69,7 @@ fn begin(gateway: &mut Booted<Leshan>, package: &Path) {
     gateway.wait_for_file("/run/postinst.waits");
 }
 
-/// The server, `wharfctl`, dpkg and what runs agree.
+/// The server, `wharfctl`, dpkg and the running programs agree.
 fn ends_at_the_truth(gateway: &mut Booted<Leshan>, version: &str) {
     gateway.container.sh("rm /run/postinst.waits");
     let done = json!({
@@ -91,7 +91,7 @@ fn ends_at_the_truth(gateway: &mut Booted<Leshan>, version: &str) {
     assert_eq!(gateway.container.sh(REPLACED), "");
 }
 
-/// What of ours runs still from a file that is gone.
+/// Lists running programs of ours whose file is deleted.
 const REPLACED: &str = "ls -l /proc/*/exe 2>/dev/null | grep '/wharfd/.*(deleted)' || true";
 
 fn waits_in_postinst(scripts: &Path) {
@@ -102,7 +102,7 @@ fn waits_in_postinst(scripts: &Path) {
     fs::write(&script, text.replacen("#!/bin/sh\n", wait, 1)).expect("a postinst");
 }
 
-/// Maintainer scripts of debhelper's own parts alone, for all units.
+/// Writes maintainer scripts of debhelper's own parts, for all units.
 fn write_scripts(scripts: &Path, prerm: &str, postinst: &str) {
     for (script, part) in [("prerm", prerm), ("postinst", postinst)] {
         let part = Path::new("/usr/share/debhelper/autoscripts").join(part);

@@ -1,4 +1,4 @@
-//! A server manages a gateway that was installed from the package alone.
+//! A server manages a gateway that has only wharfd's package.
 
 use serde_json::{Value, json};
 use wharf_tests::{
@@ -6,7 +6,7 @@ use wharf_tests::{
     waiting::wait_until,
 };
 
-/// Software that runs while it is active, and says which version does.
+/// A service that prints its version.
 fn hello(version: &str) -> Package {
     Package::new("hello", version).service()
 }
@@ -39,7 +39,7 @@ fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
     is_active(&mut gateway, "2.0-1");
     deactivates_and_uninstalls(&mut gateway);
 
-    // Within a path the order is Leshan's too; across paths its threads decide.
+    // Leshan keeps the order within a path; between paths its threads decide.
     let expected = [
         ("7", json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, null])),
         ("9", json!([1, 0, 2, 0, 1, 0, 2, 0, null])),
@@ -48,7 +48,7 @@ fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
     for (resource, values) in expected {
         gateway.wait_until_told(&format!("/9/1/{resource}"), &values);
     }
-    // One registration, whatever was switched off and on: so nothing had to be observed again.
+    // The one registration survived every restart, so the server did not observe again.
     assert_eq!(gateway.events("registered"), 1);
 }
 
@@ -78,7 +78,7 @@ fn activates(gateway: &mut Booted<Leshan>) {
     is_active(gateway, "1.0-1");
 }
 
-/// For the server, for the administrator, and in truth.
+/// Checked at the server, for the administrator, and on the system.
 #[track_caller]
 fn is_active(gateway: &mut Booted<Leshan>, version: &str) {
     let expected = [
@@ -99,7 +99,7 @@ fn is_active(gateway: &mut Booted<Leshan>, version: &str) {
     assert_eq!(gateway.version("hello").as_deref(), Some(version));
 }
 
-/// Uninstall with ForUpdate, under which the software runs on; the new version; Install, and Activate again.
+/// Uninstall with ForUpdate, under which the software keeps running; the new version; Install, and Activate again.
 fn upgrades(gateway: &mut Booted<Leshan>) {
     gateway.execute("/9/1/6", Some("1"));
     gateway.wait_until_told("/9/1/7", &json!([1, 2, 3, 4, 0]));
@@ -141,7 +141,7 @@ fn deactivates_and_uninstalls(gateway: &mut Booted<Leshan>) {
     assert_eq!(deleted.code, "2.02", "{deleted:?}");
 }
 
-/// How `wharfctl` shows hello.
+/// The output of `wharfctl` about hello.
 fn stands(state: u8, result: u8, version: &str, active: bool) -> Value {
     json!({
         "update_state": state,
@@ -153,7 +153,7 @@ fn stands(state: u8, result: u8, version: &str, active: bool) -> Value {
     })
 }
 
-/// All of our programs, in the order in which the package passed them.
+/// All of our programs, in the order in which they handled the package.
 fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
     let fields = "SYSLOG_IDENTIFIER,WHARF_PACKAGE,WHARF_INSTANCE,WHARF_STATE,WHARF_RESULT,MESSAGE_ID,MESSAGE";
     let journal = gateway.container.sh(&format!(
@@ -190,7 +190,7 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
 
     wharfctl_prints_its_lines(&gateway.container);
 
-    // Of each event the catalog says what it means, and what to do.
+    // The catalog explains each event and its remedy.
     let explained = gateway
         .container
         .sh("journalctl --catalog WHARF_PACKAGE=hello --no-hostname");

@@ -1,4 +1,4 @@
-//! Who gets what on a gateway: each unit as hardened as it can be, and nothing for those whom it does not concern.
+//! Isolation on a gateway: each unit is hardened as far as possible, and other users have no access.
 
 use wharf_tests::{
     booted::Booted, container::Container, gateway::ENDPOINT, origin::Fault, package::Package,
@@ -49,7 +49,7 @@ fn judging_gives_way_to_the_gateways_own_work(container: &Container) {
     }
 }
 
-/// Everything of ours that there is on a running gateway, but for what every Debian package has under /usr.
+/// Everything of ours on a running gateway, except files below /usr, which every Debian package has.
 const OURS: &str = "/etc/wharfd /var/lib/wharfd /var/lib/wharf-installer /run/wharfd /run/wharf-installer \
     /run/wharf-fetch.sock /run/wharf-installer.sock /run/credentials/wharfd.service";
 
@@ -61,7 +61,7 @@ fn other_users_get_no_file_and_no_socket(container: &Container) {
     container.sh("test -S /run/wharf-fetch.sock; test -S /run/wharf-installer.sock");
     for user in ["somebody", "wharf-fetch", "wharf-inspect"] {
         let find = format!("find {OURS} \\( -readable -o -writable \\) 2>/dev/null || true");
-        // The folder with nothing in it.
+        // An empty folder.
         assert_eq!(container.sh(&as_user(user, &find)), "/run/wharfd", "{user}");
         let environment = as_user(
             user,
@@ -75,7 +75,7 @@ fn other_users_get_no_file_and_no_socket(container: &Container) {
 
 const STRANGERS_BYTES: [&str; 2] = ["wharf-fetch", "wharf-inspect"];
 
-/// Not of an install, which any other user is told of. And wharf-fetch does not even see the bus.
+/// They do not even hear of an install, which any other user does. And wharf-fetch cannot see the bus.
 fn what_handles_strangers_bytes_hears_nothing_on_the_bus(gateway: &Booted) {
     let container = &gateway.container;
     let kept_out = STRANGERS_BYTES.map(|user| (user, listener(container, user)));
@@ -93,7 +93,7 @@ fn what_handles_strangers_bytes_hears_nothing_on_the_bus(gateway: &Booted) {
     gateway.wait_for("/9/0", "3/0");
     gateway.client().execute("/9/0/4", "").expect("2.04");
     gateway.wait_for("/9/0", "4/2");
-    // The bus itself tells everybody that the name goes, and that it is back: after all that wharfd said, also before.
+    // The bus announces to every user that the name is gone and back, after all of wharfd's earlier signals.
     container.sh("systemctl restart wharfd");
     wait_for_names(&anybody);
     assert!(
@@ -118,7 +118,7 @@ fn wait_for_names(listener: &Process) {
 
 const BUS: &str = "/run/dbus/system_bus_socket";
 
-/// A user who listens to all that wharfd says, and to what the bus says of the names on it.
+/// A user who listens to all signals of wharfd, and to those of the bus about names.
 fn listener(container: &Container, user: &str) -> Process {
     listener_to(container, user, "/org/wharfd")
 }
@@ -152,7 +152,7 @@ fn what_handles_strangers_bytes_gets_nothing_on_the_bus(container: &Container) {
     }
 }
 
-/// wharfd gets the signals of the bus and of systemd. Forged ones reach other users alone.
+/// wharfd receives the signals of the bus and of systemd. Forged ones reach only other users.
 fn wharfd_gets_signals_of_systemd_and_the_bus_alone(container: &Container) {
     let [wharfd, anybody] = ["wharfd", "somebody"]
         .map(|user| listener_to(container, user, "/org/freedesktop/systemd1"));
@@ -232,7 +232,7 @@ fn wharfd_writes_nothing_of_roots(container: &Container) {
     }
 }
 
-/// A download's wharf-fetch with it, the installer a minute after the last question.
+/// A download's wharf-fetch ends with it; the installer ends a minute after the last question.
 fn gone_when_idle(container: &Container) {
     wait_until("the end of wharf-fetch", || {
         let left = container.sh("systemctl list-units --plain --no-legend 'wharf-fetch@*'");

@@ -1,6 +1,6 @@
-//! Real packages of Debian, which nobody wrote for wharfd, on a booted gateway. wharfd installs, activates, deactivates
-//! and removes each of them. A twin of the gateway does the same with apt and systemctl alone, and the two are
-//! compared.
+//! Real packages of Debian, which were not written for wharfd, on a booted gateway. wharfd installs, activates,
+//! deactivates and removes each of them. A twin of the gateway does the same with apt and systemctl alone, and the two
+//! are compared.
 
 #![allow(
     clippy::expect_used,

@@ -118,7 +118,7 @@ impl Pair {
         self.wait_for_wharfd();
     }
 
-    /// Does one thing to the one and another to the other, at the same time.
+    /// Does one thing to ours and another to the twin, at the same time.
     pub(crate) fn both<A: Send, B: Send>(
         &self,
         ours: impl FnOnce(&Container) -> A + Send,

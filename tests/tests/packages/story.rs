@@ -125,7 +125,7 @@ impl Story<'_> {
         }
     }
 
-    /// An administrator of the twin disables again what does not stay up.
+    /// An administrator of the twin disables services that do not stay up.
     fn activate(&mut self) {
         let (name, starts) = (self.real.name, self.real.starts);
         let Some(why) = self.real.fails else {

@@ -1,4 +1,4 @@
-//! A disk whose power is cut, judged by the kernel's own ext4.
+//! A disk with power cuts, judged by the kernel's own ext4.
 
 use std::{
     collections::BTreeSet,
@@ -48,7 +48,7 @@ fn recorded(image: Image) -> (Vec<Entry>, usize) {
     (disk.log(), synced)
 }
 
-/// In memory as a disk wants it that is written to past all caches.
+/// Aligned, for writes that bypass all caches.
 #[repr(align(4096))]
 struct Block([u8; 4096]);
 
@@ -81,7 +81,7 @@ fn a_write_that_no_flush_followed_is_there_or_lost_or_torn_after_a_cut() {
     }));
 }
 
-/// Syncs a file, and writes other data in place. Gives the log until that write; no flush follows it there.
+/// Syncs a file, and writes other data in place. Returns the log until that write, which no flush follows.
 fn overwritten(image: Image) -> Vec<Entry> {
     let mut disk = Disk::with(image);
     let root = disk.mount().unwrap();

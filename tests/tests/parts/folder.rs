@@ -14,7 +14,7 @@ fn a_folder_goes_with_its_mounts_and_processes() {
     let mut inside = Process::spawn(root.command("sleep").arg("1000"));
     let mut told = Process::spawn(Command::new("tail").arg("-f").arg(path.join("owner.lock")));
     assert_eq!(mounts_below(&path), [root.path()]);
-    // The command that puts sleep into the root goes there itself.
+    // The command that starts sleep in the root enters it too.
     wait_until("a process in the root, and one with a file open", || {
         (processes_in(&path).len() == 2).then_some(())
     });
@@ -30,7 +30,7 @@ fn a_folder_goes_with_its_mounts_and_processes() {
 fn what_a_killed_test_left_is_swept_and_what_is_used_is_not() {
     let used = Folder::new();
     let left = tempfile_left_behind();
-    // The sweep comes with the first folder of a process: so another process, this program itself.
+    // The first folder of a process cleans up, so a second process of this program is started.
     let swept = Process::spawn(
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "folder::any_user_passes_through_a_folder"]),

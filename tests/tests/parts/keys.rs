@@ -12,7 +12,7 @@ use wharf_tests::{
     scratch_root::ScratchRoot,
 };
 
-/// sqv's judgement; it answers by the fingerprint of who signed.
+/// The judgement of sqv: the fingerprint of the signer.
 fn sqv(certificate: &Path, signature: &Path, file: &Path) -> Result<String, String> {
     let output = Command::new("sqv")
         .arg("--keyring")

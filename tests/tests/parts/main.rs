@@ -1,4 +1,4 @@
-//! What the scenarios stand on, each part judged by a program that others wrote.
+//! The parts below the scenarios, each judged by an independent program.
 
 #![allow(
     clippy::expect_used,

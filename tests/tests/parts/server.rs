@@ -7,7 +7,7 @@ use wharf_tests::{
     server::{Event, Server, format, tlv},
 };
 
-/// libcoap's client, as one that knows nothing of this project.
+/// libcoap's client, which is independent of this project.
 pub(crate) fn libcoap_client(arguments: &[&str]) -> String {
     text_of(
         Command::new("coap-client-notls")

@@ -16,7 +16,7 @@ pub(crate) struct Cut {
     pub(crate) story: usize,
     /// Among all cuts of its story.
     pub(crate) number: usize,
-    /// So many entries of the log were before it.
+    /// The number of log entries before it.
     pub(crate) position: usize,
     unflushed: Unflushed,
     seed: u64,
@@ -80,18 +80,18 @@ impl Cut {
         STORIES[self.story].name
     }
 
-    /// The disk after it.
+    /// The disk after the cut.
     pub(crate) fn image(&self, recording: &Recording) -> Image {
         self.image_over(&recording.base, &recording.log)
     }
 
-    /// The disk after it, where the log began on this image.
+    /// The disk after the cut, with a log that began on this image.
     pub(crate) fn image_over(&self, base: &Image, log: &[Entry]) -> Image {
         let log = &log[..self.position];
         base.after(log, self.unflushed, &mut self.chance())
     }
 
-    /// Another one, somewhere in the log of the boot after this one.
+    /// Another cut, at a random place in the log of the boot after this one.
     pub(crate) fn again(&self, log: &[Entry]) -> Self {
         let mut chance = self.chance();
         let position = chance.below(log.len() as u64 + 1) as usize;

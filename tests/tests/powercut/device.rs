@@ -8,11 +8,11 @@ use wharf_tests::debian_root::DebianRoot;
 
 use crate::story::{MADE, MADE_IN, NAME, VERSIONS, made};
 
-/// The release that is whole on the device; none where nothing of the package is left.
+/// The release that is complete on the device; none if no part of the package is left.
 ///
 /// # Errors
 ///
-/// If something is neither whole nor gone.
+/// If a part of the package is left.
 pub(crate) fn release(root: &Path) -> Result<Option<usize>, String> {
     let debian = DebianRoot::at(root);
     let state = debian.dpkg_state(NAME);

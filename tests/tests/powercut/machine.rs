@@ -1,4 +1,4 @@
-//! A gateway whose whole root lies on a disk that can be cut off.
+//! A gateway with its whole root on a disk whose power can be cut.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// With this disk, whose file system replays its journal. Nothing runs yet.
+    /// A gateway with this disk, whose file system replays its journal. No program runs yet.
     pub(crate) fn with(image: Image) -> Result<Self, String> {
         let mut disk = Disk::with(image);
         let root = disk.mount()?;
@@ -53,7 +53,7 @@ impl Machine {
         })
     }
 
-    /// Starts the programs, in another boot than any before.
+    /// Starts the programs, with a new boot id.
     pub(crate) fn boot(&mut self, world: &World) {
         world.reboot();
         add_folders(&self.root);
@@ -114,7 +114,7 @@ fn end_all_in(root: &Path) {
     }
 }
 
-/// It has ended, and its parent has not asked for it.
+/// Whether it is a zombie.
 fn is_zombie(process: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")

@@ -7,7 +7,7 @@
 //!
 //! - `world`: a network and a boot id of a thread's own; `machine`: a gateway on a disk.
 //! - `memories`: the knowledge of the server.
-//! - `story`: the requests, and the states in which the gateway rests; `recording`: they are told once.
+//! - `story`: the requests, and the states in which the gateway rests; `recording`: one run of them.
 //! - `cuts`: the places of the cuts; `recovery`: the boot after one; `device`: the truth about the package.
 
 #![allow(
@@ -47,9 +47,9 @@ use self::{
     world::World,
 };
 
-/// The number of cuts of each story where `CUTS` says nothing.
+/// The number of cuts of each story without `CUTS`.
 const CUTS: usize = 100;
-/// After one of so many cuts the power is cut again while the gateway recovers.
+/// After one of this many cuts the power is cut again while the gateway recovers.
 const TWICE: usize = 4;
 
 /// The results of the cuts of a story.
@@ -57,7 +57,7 @@ const TWICE: usize = 4;
 struct Count {
     cuts: usize,
     second_cuts: usize,
-    /// The words in which the server was told that its operation has failed, and the number of cuts.
+    /// The failures that the server read, with the number of cuts.
     failures: BTreeMap<String, usize>,
     violations: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! The memory of a server at each place of a disk's log. A power cut of the gateway leaves the server as it was there.
+//! The memory of a server at each position of a disk's log. A power cut of the gateway leaves the server with the
+//! memory of that position.
 
 use std::{
     collections::BTreeMap,
@@ -20,12 +21,12 @@ pub(crate) const OBSERVED: [(u16, &str); 4] = [(0, ""), (1, ""), (9, "0"), (7, "
 pub(crate) struct Memories(Arc<Mutex<Vec<(usize, Memory)>>>);
 
 impl Memories {
-    /// They begin with this one.
+    /// Begins with this memory.
     pub(crate) fn from(memory: Memory) -> Self {
         Self(Arc::new(Mutex::new(vec![(0, memory)])))
     }
 
-    /// A server that goes on from the last one, while this disk is written to.
+    /// A server with the last memory, whose changes are recorded by the position of this disk's log.
     pub(crate) fn server(&self, disk: &Disk) -> Server {
         let (position, memories) = (disk.position(), Arc::clone(&self.0));
         Server::remembering(SERVER, self.at(usize::MAX), move |memory| {
@@ -33,7 +34,7 @@ impl Memories {
         })
     }
 
-    /// The memory when the log ended here.
+    /// The memory at this position of the log.
     pub(crate) fn at(&self, position: usize) -> Memory {
         let memories = self.0.lock().unwrap();
         let before = memories.iter().rev().find(|(at, _)| *at <= position);

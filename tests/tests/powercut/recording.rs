@@ -1,4 +1,4 @@
-//! All stories, told once without a cut: the log of the disk, and the places in it at which something was said.
+//! One run of all stories without a cut: the log of the disk, and the positions of requests and answers in it.
 
 use std::{fs, ops::Range, process::Command};
 
@@ -21,7 +21,7 @@ use crate::{
     world::World,
 };
 
-/// The stories as they were told.
+/// The recorded stories.
 pub(crate) struct Recording {
     pub(crate) base: Image,
     pub(crate) log: Vec<Entry>,
@@ -31,10 +31,10 @@ pub(crate) struct Recording {
     pub(crate) memories: Memories,
 }
 
-/// Something said about an ask.
+/// An event of an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// The server is about to ask.
+    /// The server is about to send it.
     Sent(usize),
     /// It was answered 2.xx.
     Accepted(usize),
@@ -43,16 +43,16 @@ enum Mark {
 /// The server's knowledge, in numbers of [`crate::story::RESTS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// The gateway is on its way to this one, or beyond.
+    /// The latest state whose request was accepted, or that was notified.
     pub(crate) accepted: usize,
-    /// It was asked for this one.
+    /// The latest state that was requested.
     pub(crate) asked: usize,
-    /// It was told that the gateway is here.
+    /// The latest state that was notified.
     pub(crate) told: usize,
 }
 
 impl Known {
-    /// The same, and what these notifications tell.
+    /// The same, with the state of these notifications.
     pub(crate) fn and_told(mut self, memory: &Memory) -> Self {
         self.told = told_by(memory.notifications());
         self.accepted = self.accepted.max(self.told);
@@ -61,7 +61,7 @@ impl Known {
 }
 
 impl Recording {
-    /// Told in this world.
+    /// Records the stories in this world.
     pub(crate) fn of(world: &World, vendor: &Vendor) -> Self {
         let base = Image::of(&on_a_disk());
         let _origin = vendor.origin();
@@ -85,7 +85,7 @@ impl Recording {
         }
     }
 
-    /// The server's knowledge when the log ends here.
+    /// The server's knowledge at this position of the log.
     pub(crate) fn known_at(&self, position: usize) -> Known {
         let mut known = Known {
             accepted: 0,
@@ -146,7 +146,7 @@ fn set_up(machine: &Machine, vendor: &Vendor) {
     sync(machine);
 }
 
-/// All that was written is on the disk.
+/// Writes everything to the disk.
 fn sync(machine: &Machine) {
     output_of(Command::new("sync").arg("--file-system").arg(&machine.root));
 }

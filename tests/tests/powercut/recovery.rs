@@ -1,5 +1,5 @@
-//! The boot after a power cut: the announcements before it hold, the gateway comes to rest where it was sent to, and its
-//! words are true then.
+//! The boot after a power cut: earlier announcements hold, the gateway comes to rest in the requested state, and its
+//! values are true then.
 
 use std::{fs, path::Path};
 
@@ -32,7 +32,7 @@ pub(crate) struct Recovered {
     pub(crate) log: Vec<Entry>,
     /// The knowledge of the server meanwhile.
     pub(crate) memories: Memories,
-    /// The words in which the server was told that its operation has failed.
+    /// The failure that the server read.
     pub(crate) failure: Option<String>,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn recover(
     })
 }
 
-/// The server observed before the cut alone. It is notified of every change, with Observe numbers that grow.
+/// The server observed only before the cut. It is notified of every change, with growing Observe numbers.
 fn is_observed(server: &Server, before: usize) -> Result<(), String> {
     if let Some(event) = server.events().get(before)
         && !matches!(event, Event::Updated(_))
@@ -124,7 +124,7 @@ fn is_observed(server: &Server, before: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The last value that the server was told. The first one came when it began to observe.
+/// The last value that the server received; without a notification, the one of the Observe response.
 fn last_value(observed: &str, notified: &[Notification]) -> String {
     let last = notified.last();
     last.map_or(observed.to_owned(), |last| last.response.text())
@@ -158,7 +158,7 @@ fn at_rest(client: &Client<'_>) -> Look {
     })
 }
 
-/// Checked before the programs start, where the last request was announced as done.
+/// Before the programs start, checks the state of the last request, if it was announced as done.
 fn announced_holds(machine: &Machine, known: Known) -> Result<(), String> {
     let Known { asked, told, .. } = known;
     if told == 0 || told < asked {
@@ -188,11 +188,11 @@ fn is_true_of(machine: &Machine, expected: &Rest) -> Result<(), String> {
 enum End {
     /// At this one of [`RESTS`].
     Rest(usize),
-    /// Saying that this one of [`ASKS`] was cut off.
+    /// The gateway reports that this one of [`ASKS`] was cut off.
     CutOff(usize),
 }
 
-/// Judges the words of the gateway.
+/// Judges the values of the gateway.
 fn told(known: Known, look: &Look) -> Result<End, String> {
     let Look {
         update,
@@ -205,7 +205,7 @@ fn told(known: Known, look: &Look) -> Result<End, String> {
     if let Some(rest) = (first..=known.asked).find(is_told) {
         return Ok(End::Rest(rest));
     }
-    // A push that was accepted was durable.
+    // An accepted push is durable.
     let mut open = (first..known.asked).rev();
     if let Some(ask) = open.find(|ask| matches!(ASKS[*ask], Ask::Push(_)))
         && (update.as_str(), reason.as_str()) == CUT_OFF
@@ -216,7 +216,7 @@ fn told(known: Known, look: &Look) -> Result<End, String> {
 }
 
 impl Look {
-    /// Reads them without a transition in between.
+    /// Reads the values without a transition in between.
     fn at(client: &Client<'_>) -> Self {
         let read = |resource: u16| client.read_text(&format!("/9/0/{resource}"));
         loop {
@@ -232,7 +232,7 @@ impl Look {
         }
     }
 
-    /// Whether something is under way.
+    /// Whether an operation is running.
     fn is_busy(&self) -> bool {
         match self.update.as_bytes().first() {
             Some(b'0') => false,
@@ -243,7 +243,7 @@ impl Look {
     }
 }
 
-/// Ends wharfd in good order. No job and no effect is open for ever, and the history is lawful.
+/// Stops wharfd. No job and no effect stays open, and the history is lawful.
 fn settle(machine: &mut Machine) -> Result<(), String> {
     let root = machine.root.clone();
     let records = Records::open(&Root::new(&root)).map_err(|error| error.to_string())?;
@@ -266,7 +266,7 @@ fn settle(machine: &mut Machine) -> Result<(), String> {
     Err(format!("never ends: {:?}", Left::on(&root).pending))
 }
 
-/// Whether the database says that User Name and Password are gone. A copy is asked: reading the database mends it.
+/// Whether the database says that User Name and Password are erased. Reads a copy, since reading repairs the database.
 fn is_erased(root: &Path) -> bool {
     let folder = Folder::new();
     let from = root.join("var/lib/wharfd");
@@ -302,7 +302,7 @@ fn no_credentials(root: &Path, when: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// The words of a gateway whose last request, this one, has failed.
+    /// The end of a gateway whose last request, this one, has failed.
     fn failed(ask: usize, accepted: bool, update: &str, reason: &str) -> Result<End, String> {
         let asked = ask + 1;
         let known = Known {

@@ -45,7 +45,7 @@ pub(crate) const ASKS: [Ask; 7] = [
     Push(2),
 ];
 
-/// Some of them, under one name.
+/// Some of the requests, under one name.
 pub(crate) struct Story {
     pub(crate) name: &'static str,
     pub(crate) asks: usize,
@@ -63,18 +63,18 @@ const fn story(name: &'static str, asks: usize) -> Story {
     Story { name, asks }
 }
 
-/// A state in which nothing is under way any more.
+/// A state without a running operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rest {
     /// Update State and Update Result.
     pub(crate) update: &'static str,
-    /// PkgVersion of the package; none where PkgName is empty.
+    /// PkgVersion of the package; none if PkgName is empty.
     pub(crate) told: Option<usize>,
     /// The release that the device has.
     pub(crate) device: Option<usize>,
 }
 
-/// Before the first ask, and after each one that was done.
+/// Before the first request, and after each one.
 pub(crate) const RESTS: [Rest; ASKS.len() + 1] = [
     rest("0/0", None, None),
     rest("3/0", Some(0), None),
@@ -103,8 +103,8 @@ impl Rest {
     }
 }
 
-/// Update State, Update Result and Status Reason of a push whose blocks ended. No other request may fail: the origin
-/// serves each package again, and the packages cannot fail by themselves.
+/// Update State, Update Result and Status Reason of a push without its last blocks. No other request may fail: the
+/// origin serves each package again, and the packages cannot fail by themselves.
 pub(crate) const CUT_OFF: (&str, &str) = (
     "0/52",
     "20: the server stopped sending the package: write it again from its first block",
@@ -154,7 +154,7 @@ pub(crate) struct Vendor {
 struct Release {
     package: Vec<u8>,
     signature: Vec<u8>,
-    /// With the signature in it.
+    /// With a signature inside.
     pushed: Vec<u8>,
 }
 

@@ -40,7 +40,7 @@ impl World {
         world
     }
 
-    /// From now on it is another boot.
+    /// Begins another boot.
     pub(crate) fn reboot(&self) {
         let boot = self.boots.fetch_add(1, Ordering::SeqCst);
         let thread = nix::unistd::gettid().as_raw();

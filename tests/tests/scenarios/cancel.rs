@@ -118,7 +118,7 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
     let lock = frontend_lock(&root);
     let pull = operations(&on_bus, "0").remove(0);
     on_bus.set.client().execute("/9/0/4", "").expect("2.04");
-    // Somebody saw the pull, and the server's Install came in between.
+    // The user saw the pull, and the server's Install came in between.
     let said = call(&on_bus, ROOT, "Cancel", &[&path_of(&pull)]);
     assert!(
         said.errors.contains("the install that runs is another one"),

@@ -1,4 +1,4 @@
-//! What an administrator sees when something is wrong before anything runs.
+//! Configuration errors, as an administrator sees them before a program starts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ fn a_wrong_configuration_ends_with_78_and_names_file_and_line() {
     }
 }
 
-/// The likeliest mistake, and one in each file.
+/// The most likely mistakes, one for each file.
 #[test]
 fn a_wrong_type_is_told_with_its_key_and_how_that_is_written() {
     let gateway = Gateway::simulated();
@@ -179,7 +179,7 @@ fn a_manual_page_has_each_key_that_the_program_knows_and_no_other() {
     }
 }
 
-/// What the program says that it expects in the place of a key which it does not know.
+/// The keys that the program expects in place of an unknown one.
 fn keys_known(program: &str, file: &str, table: &str) -> BTreeSet<String> {
     let gateway = Gateway::simulated();
     gateway.write(

@@ -1,4 +1,4 @@
-//! Several downloads: their turns, and the room that they leave to each other; and the end of a download.
+//! Several downloads: their turns, their shares of the disk, and their ends.
 
 use std::fs;
 

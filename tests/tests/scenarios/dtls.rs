@@ -1,4 +1,4 @@
-//! CoAP over DTLS with a pre-shared key, at servers that others wrote; and ways that break.
+//! CoAP over DTLS with a pre-shared key, with independent servers, and failures of the connection.
 
 use std::{
     fs,
@@ -22,13 +22,13 @@ use crate::stage_set::StageSet;
 
 const IDENTITY: &str = "gateway-17";
 const KEY: &str = "30313233343536373839616263646566";
-/// The same, as libcoap's tools take it.
+/// The same in the form of libcoap's tools.
 const KEY_AS_TEXT: &str = "0123456789abcdef";
 
-/// A message is given up after 31 times this, a handshake after 15 times.
+/// A message times out after 31 times this, a handshake after 15 times.
 const ACK_TIMEOUT: &str = "100";
 
-/// A gateway with a key for the server at `uri`. Nothing runs yet.
+/// A gateway with a key for the server at `uri`, without running programs.
 fn gateway_for(uri: &str, key: &str) -> StageSet {
     let set = StageSet::configured(Gateway::simulated(), "");
     configure(&set.gateway, uri, key, "");
@@ -53,7 +53,7 @@ fn at(leshan: &mut Leshan) -> StageSet {
     at_by(leshan, &uri)
 }
 
-/// One that is registered there by another way.
+/// A gateway that is registered there over another address.
 fn at_by(leshan: &mut Leshan, uri: &str) -> StageSet {
     leshan.know(ENDPOINT, IDENTITY, KEY);
     let mut set = gateway_for(uri, KEY);
@@ -131,7 +131,7 @@ fn libcoaps_servers_are_registered_with_by_either_tls_library() {
     }
 }
 
-/// One for CoAP, and the next one for CoAP over DTLS, as libcoap wants them.
+/// Two ports, for CoAP and for CoAP over DTLS, which libcoap expects to be the next one.
 fn two_free_ports() -> u16 {
     let free = |port: u16| UdpSocket::bind(("127.0.0.1", port)).ok();
     let first = || {
@@ -172,7 +172,7 @@ fn a_wrong_key_or_identity_is_told_with_what_to_do() {
             "{seen}"
         );
     }
-    // It is tried for ever, and works once the server knows the key.
+    // wharfd retries without a limit, and registers when the server has the key.
     leshan.know(ENDPOINT, IDENTITY, KEY);
     leshan.wait_for_event("registered", ENDPOINT, 1);
     let seen = doctor();
@@ -184,7 +184,7 @@ fn a_wrong_key_or_identity_is_told_with_what_to_do() {
 
 #[test]
 fn every_address_of_the_servers_name_is_tried() {
-    // Addresses come sorted by what they share with this machine's own (RFC 6724 6): nobody's is the first.
+    // Addresses are sorted by the bits that they share with this machine's own (RFC 6724 6): the unused one is first.
     let (nobody, second) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
     let mut leshan = Leshan::at(second.into());
     leshan.know(ENDPOINT, IDENTITY, KEY);
@@ -204,7 +204,7 @@ fn a_server_that_was_restarted_is_registered_at_again() {
     let mut leshan = Leshan::new();
     leshan.know(ENDPOINT, IDENTITY, KEY);
     let mut set = gateway_for(&leshan.secure_uri(), KEY);
-    // An Update after half of it finds out.
+    // The Update after half of the lifetime detects it.
     configure(&set.gateway, &leshan.secure_uri(), KEY, "lifetime = 20");
     set.gateway.start();
     leshan.wait_for_event("registered", ENDPOINT, 1);
@@ -247,7 +247,7 @@ fn events(leshan: &Leshan) -> Vec<String> {
         .collect()
 }
 
-/// A download that stands still, with its Update State observed.
+/// A stalled download, with its Update State observed.
 fn stalled_download(leshan: &mut Leshan, set: &StageSet) {
     expect(leshan.observe(ENDPOINT, "/9/0/7"), "2.05");
     let uri = set.publish(&Package::new("large", "1.0.1").padding(2 << 20));
@@ -258,8 +258,8 @@ fn stalled_download(leshan: &mut Leshan, set: &StageSet) {
     leshan.wait_for_notification("/9/0/7", 1, 0);
 }
 
-/// In which order Leshan tells of an Update and of the notification after it is for its threads; that the Update
-/// goes first is for the engine's own tests.
+/// Leshan's threads decide the order of its lines about an Update and the notification after it. The engine's own tests
+/// check that the Update is first.
 #[track_caller]
 fn expect_an_update_and_the_notifications(leshan: &Leshan) {
     leshan.wait_for_notification("/9/0/7", 3, 1);

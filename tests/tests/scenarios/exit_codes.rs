@@ -1,5 +1,5 @@
-//! The exit code of a wharfctl command is the end of its operation, whatever happens to wharfd and the instance
-//! meanwhile.
+//! The exit code of a wharfctl command is the result of its operation, in spite of restarts of wharfd and changes of
+//! the instance.
 
 use std::{
     fs,
@@ -180,7 +180,7 @@ fn a_command_whose_instance_is_deleted_and_created_again_tells_of_its_own_operat
     assert_eq!(simulated_version(&on_bus, "other"), None);
 }
 
-/// Tells others that the test is over, also by a panic.
+/// Signals the end of the test to other threads, also on a panic.
 struct EndsWith<'a>(&'a AtomicBool);
 
 impl Drop for EndsWith<'_> {
@@ -310,7 +310,7 @@ fn a_command_succeeds_wherever_wharfd_exits_meanwhile() {
     });
 }
 
-/// A second Uninstall would remove what is in place.
+/// A second Uninstall would remove the software in place.
 #[test]
 fn what_is_delivered_is_dropped_once_wherever_wharfd_exits_meanwhile() {
     let mut on_bus = OnBus::simulated();

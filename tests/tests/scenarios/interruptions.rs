@@ -1,4 +1,4 @@
-//! Cuts, restarts and kills: what goes on afterwards, and what a server reads.
+//! Cuts, restarts and kills: the work that resumes, and the values that a server reads.
 
 use std::{fs, net::TcpListener};
 
@@ -80,7 +80,7 @@ fn a_download_goes_on_after_wharfd_is_killed() {
     assert!(first >= 8 << 20, "the second request was for {range:?}");
 }
 
-/// So many bytes are in the staged file.
+/// Whether the staged file has this many bytes.
 fn staged(set: &StageSet, length: u64) -> Option<()> {
     let staged = set.gateway.path().join("var/lib/wharf-installer/staged");
     let mut lengths = fs::read_dir(staged)
@@ -311,7 +311,7 @@ fn software_that_is_damaged_by_hand_is_told_until_it_is_repaired() {
     set.expect_story(&[damaged, "16=40: hello 1.0-1 is installed"]);
 }
 
-/// Somebody on the device uses dpkg.
+/// A user of the device runs dpkg.
 fn dpkg(set: &StageSet, arguments: &[&str]) {
     let mut dpkg = set.gateway.debian_root().command("/usr/bin/dpkg");
     assert!(dpkg.args(arguments).status().unwrap().success());
@@ -321,7 +321,7 @@ fn dpkg(set: &StageSet, arguments: &[&str]) {
 fn software_that_was_purged_by_hand_can_be_uninstalled() {
     let mut set = StageSet::debian();
     set.install(&Package::new("hello", "1.0-1"));
-    // Without it, wharfd cannot know before Uninstall comes.
+    // Without the installer, wharfd cannot know before Uninstall arrives.
     set.gateway.installer().kill();
     dpkg(&set, &["--purge", "hello"]);
     set.client().execute("/9/0/6", "").expect("2.04");
@@ -356,7 +356,7 @@ fn a_full_disk_refuses_what_cannot_be_stored_and_loses_nothing() {
 
     let ballast = set.fill_disk();
     set.wait_for("4/2");
-    // What cannot be kept of it now is kept with the first message after there is room.
+    // The observation is stored with the first message after there is room.
     client.observe("/9/0/7").expect("2.05");
 
     fs::remove_file(&ballast).unwrap();

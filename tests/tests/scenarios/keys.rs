@@ -1,4 +1,4 @@
-//! Who may sign, in an administrator's hands: `wharfctl keys`, on files of root alone.
+//! `wharfctl keys`: the certificates that may sign, managed by an administrator as files of root.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use wharf_tests::{
     package::Package,
 };
 
-/// A root with an installer's policy and an empty keyring; nothing runs.
+/// A root with an installer's policy and an empty keyring, without running programs.
 struct Keyring {
     gateway: Gateway,
     keys: Keys,
@@ -38,7 +38,7 @@ impl Keyring {
         self.gateway.build(package, self.folder.path())
     }
 
-    /// The code, and all that was printed.
+    /// The exit code, and all output.
     fn ask(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = self.gateway.command("wharfctl", &[]);
         let output = command.args(arguments).output().unwrap();
@@ -71,7 +71,7 @@ impl Keyring {
         text(&file)
     }
 
-    /// As many certificates, of nobody: a public key of another time is another one (RFC 9580 5.5.4.2).
+    /// A file with this many certificates: a public key with another creation time is another one (RFC 9580 5.5.4.2).
     fn many(&self, count: u8) -> Vec<u8> {
         let packets = self.keys.unspoiled(Signer::Vendor);
         let key = &packets[..2 + usize::from(packets[1])];
@@ -148,7 +148,7 @@ fn a_certificate_is_added_with_what_it_may_sign_and_the_rest_of_the_policy_stays
     let judged = ring.done(&["keys", "check", &text(&package)]);
     assert!(judged.contains("it would be installed"), "{judged}");
 
-    // The keyring has all of that; more is added from its own file.
+    // The keyring has all of them. Another scope is added with the keyring's own file.
     let added = ring.done(&add);
     assert!(added.starts_with(&fingerprint), "{added}");
     let own = text(&ring.files()[0]);
@@ -228,7 +228,7 @@ fn what_each_certificate_may_sign_and_until_when_is_told() {
 fn what_all_files_of_a_certificate_say_together_is_listed_as_it_is_judged() {
     let ring = Keyring::empty();
     let package = ring.build(&Package::new("hello", "1.0.1"));
-    // A signature is judged by what its certificate was when it was made, too.
+    // A signature is judged by its certificate at the time of signing, too.
     ring.keys
         .sign_beside_at(Signer::Expired, &package, "20250101T120000");
     let check = ["keys", "check", &text(&package)];

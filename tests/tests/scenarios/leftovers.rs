@@ -1,5 +1,5 @@
-//! What a failed operation leaves on the device, and how a server gets rid of it: nothing stays that it cannot remove,
-//! and nothing goes that never came by it.
+//! The leftovers of a failed operation on the device: a server can remove all of them, and nothing that wharfd did not
+//! install.
 
 use std::{fs, process::Command};
 
@@ -10,7 +10,7 @@ use wharf_tests::{
 
 use crate::stage_set::StageSet;
 
-/// Lets scripts succeed that look for this file.
+/// Creates the file for which scripts look.
 fn allow(set: &StageSet) {
     fs::write(set.gateway.path().join("allowed"), "").unwrap();
 }
@@ -46,7 +46,7 @@ fn what_a_failed_upgrade_left_stays_in_place_until_it_is_removed() {
     set.client().execute("/9/0/4", "").expect("2.04");
     set.wait_for("3/58");
 
-    // The device is looked at when wharfd starts: a part of the software is not nothing.
+    // wharfd inspects the device when it starts: a part of the software counts as software.
     set.kill_and_start_daemon();
     set.wait_for("3/58");
     let client = set.client();

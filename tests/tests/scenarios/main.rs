@@ -1,4 +1,4 @@
-//! The real programs, driven by an LwM2M server: what a fleet operator sees.
+//! The real programs, driven by an LwM2M server, as a fleet operator sees them.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The server's name: wharfd goes to where it leads when a way is opened, not to where it once led.
+//! The server's name: wharfd resolves it for each new connection.
 
 use std::{fs, net::Ipv4Addr};
 
@@ -9,7 +9,7 @@ use crate::stage_set::StageSet;
 const NAME: &str = "lwm2m.example";
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A gateway that knows its server by name, and gives a message up after 31 times 100 ms. Nothing runs yet.
+/// A gateway with the server's name in its settings. A message times out after 31 times 100 ms. No program runs yet.
 fn by_name() -> StageSet {
     let set = StageSet::configured(Gateway::simulated(), "");
     let uri = format!("coap://{NAME}:{}", set.server.address().port());
@@ -40,7 +40,7 @@ fn a_server_that_moved_with_its_name_is_found_where_that_leads_now() {
     set.gateway.start();
     set.deliver(&Package::new("hello", "1.0.1"));
     set.observe(&[7]);
-    // What becomes of the Install has to be told to a server that is not there any more.
+    // The result of the Install is for a server that has moved.
     set.gateway.installer().kill();
     set.client().execute("/9/0/4", "").expect("2.04");
     set.gateway.name(NAME, &[ELSEWHERE]);

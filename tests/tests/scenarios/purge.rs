@@ -1,4 +1,4 @@
-//! `wharfctl uninstall --purge`: what an administrator of the gateway can do and a server cannot.
+//! `wharfctl uninstall --purge`: possible for an administrator of the gateway, and not for a server.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn with_apt() -> OnBus {
     OnBus::on(Gateway::debian(), SystemBus::start)
 }
 
-/// Root's policy lets these packages be purged.
+/// Lets root's policy allow the purge of these packages.
 fn allow_purge(on_bus: &OnBus, names: &str) {
     let path = "etc/wharfd/installer.toml";
     let gateway = &on_bus.set.gateway;
@@ -39,7 +39,7 @@ fn allow_purge(on_bus: &OnBus, names: &str) {
     gateway.write(path, &format!("allow-purge = [\"{names}\"]\n{others}"));
 }
 
-/// dpkg's letters for the package, and whether its configuration is there.
+/// dpkg's letters for the package, and whether its configuration exists.
 fn on_the_device(on_bus: &OnBus) -> (Option<String>, bool) {
     let root = on_bus.set.gateway.debian_root();
     let state = root.dpkg_state("hello").map(|(state, _)| state);
@@ -174,7 +174,7 @@ fn no_uninstall_of_a_server_purges() {
         on_bus.set.wait_for("0/0");
         assert_eq!(on_the_device(&on_bus), (Some("rc".to_owned()), true));
     }
-    // No instance knows the package any more.
+    // No instance has the package now.
     refused(&on_bus, &["hello"]);
     assert_eq!(on_the_device(&on_bus), (Some("rc".to_owned()), true));
 }
@@ -211,7 +211,7 @@ fn the_configuration_of_software_that_was_removed_by_hand_meanwhile_is_purged() 
     let mut on_bus = with_apt();
     allow_purge(&on_bus, "hello");
     on_bus.set.install(&hello());
-    // Without it, wharfd cannot know before the purge comes.
+    // Without the installer, wharfd cannot know before the purge is requested.
     on_bus.set.gateway.installer().kill();
     let mut remove = on_bus.set.gateway.debian_root().command("/usr/bin/dpkg");
     let removed = remove.args(["--remove", "hello"]).status();

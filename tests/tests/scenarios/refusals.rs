@@ -1,4 +1,4 @@
-//! What is refused, with which Update Result, and what is then on the device.
+//! Refusals: their Update Results, and the state of the device after them.
 
 use std::fs;
 
@@ -102,7 +102,7 @@ fn a_malformed_uri_is_4_00_and_result_56() {
 fn a_host_that_does_not_exist_ends_56_or_52() {
     let set = StageSet::simulated();
     set.order("http://no-such-host.invalid/p.deb");
-    // Without a name server nobody can tell the one from the other.
+    // Without a name server the two causes cannot be told apart.
     wharf_tests::waiting::wait_until("the end of the download", || {
         let result = set.client().read_text("/9/0/9");
         ["56", "52"].contains(&result.as_str()).then_some(())
@@ -170,7 +170,7 @@ fn activation_without_a_service_manager_says_so_and_changes_nothing() {
 fn write_only_resources_are_never_read_and_secrets_never_logged() {
     let mut set = StageSet::simulated();
     set.origin.require("fleet", "correct-horse-battery");
-    // wharfd ends where it frees memory that it has not wiped.
+    // wharfd aborts if it frees memory that it has not wiped.
     set.gateway.daemon().terminate();
     set.start_daemon_again_with(&[("WHARF_FAULT_FREED", "correct-horse-battery,t0ken")]);
     set.install_with_credentials();

@@ -1,4 +1,4 @@
-//! What a server that observes knows of a restart of wharfd: an Update, and what happened meanwhile.
+//! A restart of wharfd, as an observing server sees it: an Update, and the changes meanwhile.
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, thread};
 
@@ -13,14 +13,14 @@ use wharf_tests::{
 
 use crate::{servers::at_leshan, stage_set::StageSet};
 
-/// What each path was notified with, in order.
+/// The notifications of a path, in order.
 fn told(set: &StageSet, path: &str) -> Vec<String> {
     let story = set.server.story().into_iter();
     let of_path = story.filter(|(notified, _)| notified == path);
     of_path.map(|(_, value)| value).collect()
 }
 
-/// Asks for an install whose postinst waits until the file that is given is written to.
+/// Requests an install whose postinst waits until the returned file is written to.
 fn install_that_waits(set: &StageSet) -> std::path::PathBuf {
     let pause = "mkfifo /pause && cat /pause >/dev/null";
     let package = Package::new("hello", "1.0-1").script(Script::Postinst, pause);
@@ -31,7 +31,7 @@ fn install_that_waits(set: &StageSet) -> std::path::PathBuf {
     fifo
 }
 
-/// The server may ask for something before its answer to the Register has come.
+/// The server may send a request before its answer to the Register has arrived.
 fn wait_until_stored(set: &mut StageSet) {
     set.gateway.daemon().errors().wait_for("registered");
     set.observe(&[7]);
@@ -70,7 +70,7 @@ fn what_happened_while_wharfd_was_killed_is_notified_without_another_observe() {
     assert_numbers_grow(&set);
 }
 
-/// RFC 7641 3.4: a server drops what is not newer than what it has.
+/// RFC 7641 3.4: a server drops a notification that is not newer than its last one.
 fn assert_numbers_grow(set: &StageSet) {
     let mut last = BTreeMap::new();
     for told in set.server.notifications() {
@@ -103,7 +103,7 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
     assert!(!set.server.events().contains(&goodbye));
 }
 
-/// RFC 7252 4.2: the server repeats what was not answered, and it comes to the wharfd that was started meanwhile.
+/// RFC 7252 4.2: the server retransmits an unanswered request, which reaches the restarted wharfd.
 #[track_caller]
 fn answer_over_a_crash(
     set: &mut StageSet,
@@ -127,7 +127,7 @@ fn answer_over_a_crash(
     })
 }
 
-/// Uninstall drops 2.0.1. Done twice it would remove 1.0.1 as well.
+/// Uninstall drops 2.0.1. A repetition would remove 1.0.1 as well.
 #[track_caller]
 fn uninstalls_once_over_a_crash(
     meanwhile: impl FnOnce(&mut Gateway),
@@ -161,7 +161,7 @@ fn an_execute_in_a_single_block_that_is_repeated_after_a_crash_acts_once_and_is_
     uninstalls_once_over_a_crash(|_| {}, |client| client.execute_in_a_block("/9/0/6", ""));
 }
 
-/// An administrator takes [[server]] out, and puts it back.
+/// An administrator removes [[server]], and adds it again.
 #[test]
 fn an_execute_that_is_repeated_after_a_start_without_a_server_acts_once() {
     let without_a_server = |gateway: &mut Gateway| {
@@ -188,7 +188,7 @@ fn the_last_block_of_a_write_that_is_repeated_after_a_crash_is_answered() {
     set.wait_for("3/0");
 }
 
-/// It counts from 1 like the one before.
+/// The new one counts from 1 like the one before.
 #[test]
 fn another_servers_message_is_none_that_was_answered_before() {
     let mut set = StageSet::simulated();

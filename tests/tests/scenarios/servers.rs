@@ -1,4 +1,4 @@
-//! What real servers do: Leshan's library, and ThingsBoard's flow.
+//! Real servers: Leshan's library, and ThingsBoard's flow.
 
 use std::collections::BTreeSet;
 
@@ -89,8 +89,8 @@ fn leshan_drives_the_whole_story() {
     expect(leshan.delete(ENDPOINT, "/9/1"), "2.02");
     expect(leshan.read(ENDPOINT, "/9/1/7"), "4.04");
 
-    // Leshan keeps the order of each observation and none across them: `story` has that. The last one is the 4.04 for
-    // an instance that is gone.
+    // Leshan keeps the order of each observation and none between them, but `story` does. The last value is the 4.04
+    // for an instance that is deleted.
     let expected = [
         ("7", json!([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, null])),
         ("9", json!([1, 0, 2, 0, 1, 0, 2, 0, 1, 0, null])),

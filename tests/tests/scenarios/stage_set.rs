@@ -1,4 +1,4 @@
-//! What every scenario begins with: a server, an origin, keys, a gateway that trusts the vendor.
+//! The parts of every scenario: a server, an origin, keys, and a gateway that trusts the vendor.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -32,19 +32,19 @@ impl StageSet {
         Self::registered(Gateway::debian(), "")
     }
 
-    /// With this gateway, and these words in its `[[server]]`, registered.
+    /// With this gateway, registered, and with these settings in its `[[server]]`.
     pub(crate) fn registered(gateway: Gateway, server_options: &str) -> Self {
         Self::configured(gateway, server_options).started()
     }
 
-    /// Now everything runs, and is registered.
+    /// Starts all programs, and waits for the registration.
     pub(crate) fn started(mut self) -> Self {
         self.gateway.start();
         self.client();
         self
     }
 
-    /// The same, and nothing runs yet. The origin may get User Name and Password.
+    /// The same without running programs. User Name and Password are allowed for the origin.
     pub(crate) fn configured(gateway: Gateway, server_options: &str) -> Self {
         let server = Server::new();
         let origin = Origin::http();
@@ -61,17 +61,17 @@ impl StageSet {
         }
     }
 
-    /// The gateway, as the server sees it.
+    /// The server's view of the gateway.
     pub(crate) fn client(&self) -> Client<'_> {
         self.server.wait_for_client()
     }
 
-    /// A package that the vendor signed, at the origin with its signature beside it. Gives its URI.
+    /// Publishes a package at the origin with the vendor's signature beside it. Returns its URI.
     pub(crate) fn publish(&self, package: &Package) -> String {
         self.publish_signed(package, Some(Signer::Vendor))
     }
 
-    /// The same, signed by somebody, or by nobody.
+    /// The same with this signer, or unsigned.
     pub(crate) fn publish_signed(&self, package: &Package, signer: Option<Signer>) -> String {
         let file = self.build(package);
         let name = file
@@ -88,12 +88,12 @@ impl StageSet {
             .serve(&format!("/{name}"), fs::read(&file).expect("the package"))
     }
 
-    /// A package for the package manager of the gateway, which nobody signed.
+    /// An unsigned package for the package manager of the gateway.
     pub(crate) fn build(&self, package: &Package) -> PathBuf {
         self.gateway.build(package, self.folder.path())
     }
 
-    /// A package with the vendor's signature in it, as it can be pushed.
+    /// A package with the vendor's signature inside, for a push.
     pub(crate) fn signed_inside(&self, package: &Package) -> PathBuf {
         let file = self.build(package);
         self.keys.sign_inside(Signer::Vendor, &file);
@@ -106,14 +106,14 @@ impl StageSet {
         self.client().write_text("/9/0/3", uri).expect("2.04");
     }
 
-    /// Brings a package to DELIVERED in `/9/0`.
+    /// Gets a package to DELIVERED in `/9/0`.
     #[track_caller]
     pub(crate) fn deliver(&self, package: &Package) {
         self.order(&self.publish(package));
         self.wait_for("3/0");
     }
 
-    /// Brings a package to INSTALLED in `/9/0`.
+    /// Gets a package to INSTALLED in `/9/0`.
     #[track_caller]
     pub(crate) fn install(&self, package: &Package) {
         self.deliver(package);
@@ -121,14 +121,14 @@ impl StageSet {
         self.wait_for("4/2");
     }
 
-    /// Kills wharfd, starts it again, and waits until the server heard of it.
+    /// Kills and restarts wharfd, and waits until the server knows.
     #[track_caller]
     pub(crate) fn kill_and_start_daemon(&mut self) {
         self.gateway.daemon().kill();
         self.start_daemon_again();
     }
 
-    /// Starts wharfd again, and waits until the server heard of it.
+    /// Restarts wharfd, and waits until the server knows.
     #[track_caller]
     pub(crate) fn start_daemon_again(&mut self) {
         self.start_daemon_again_with(&[]);
@@ -144,7 +144,7 @@ impl StageSet {
         });
     }
 
-    /// Waits until Status Reason of `/9/0` has these words, and gives all of it.
+    /// Waits until Status Reason of `/9/0` contains these words, and returns all of it.
     #[track_caller]
     pub(crate) fn wait_for_reason(&self, words: &str) -> String {
         let client = self.client();
@@ -154,13 +154,14 @@ impl StageSet {
         })
     }
 
-    /// Fills the small disk of wharfd until nothing can be stored: a Lifetime is one page. Gives the file to remove.
+    /// Fills the small disk of wharfd until no change can be stored: a Lifetime is one page. Returns the file to
+    /// remove.
     pub(crate) fn fill_disk(&self) -> PathBuf {
         let ballast = self.gateway.path().join("var/lib/wharfd/ballast");
         fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
         let client = self.client();
         let full = wait_until("a request that cannot be stored", || {
-            // The free part of the log's last page still takes a few.
+            // The free part of the log's last page has room for a few more.
             let mut answers = ["300", "301"]
                 .map(|value| client.write_text("/1/0/1", value))
                 .into_iter();
@@ -170,7 +171,7 @@ impl StageSet {
         ballast
     }
 
-    /// Waits until Update State and Update Result of `/9/0` are these: `3/0`.
+    /// Waits until Update State and Update Result of `/9/0` have these values: `3/0`.
     #[track_caller]
     pub(crate) fn wait_for(&self, expected: &str) {
         self.wait_for_instance(0, expected);
@@ -205,7 +206,7 @@ impl StageSet {
         }
     }
 
-    /// Waits until the last of these notifications has come, and compares all of them, as `7=3`.
+    /// Waits for the last of these notifications, and compares all of them, as `7=3`.
     #[track_caller]
     pub(crate) fn expect_story(&self, expected: &[&str]) {
         let last = expected.last().expect("a notification");
@@ -222,7 +223,7 @@ impl StageSet {
     }
 }
 
-/// Gives wharfd a disk of its own that is soon full.
+/// Gives wharfd a small disk of its own.
 pub(crate) fn small_disk(gateway: &Gateway) {
     let small = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=400k,uid=990,mode=700", "tmpfs"])

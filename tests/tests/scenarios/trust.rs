@@ -1,4 +1,4 @@
-//! Packages that were trusted once, or look as if they were: no script of theirs runs as root.
+//! Packages without trust: formerly trusted, or seemingly so. None of their scripts runs as root.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::{bus::run, stage_set::StageSet};
 
 const MARKER: &str = "/var/lib/marker";
 
-/// A package whose script leaves a marker on the device.
+/// A package whose script leaves a marker file.
 fn marked(version: &str) -> Package {
     Package::new("hello", version).script(Script::Postinst, &format!("echo > {MARKER}"))
 }
@@ -60,7 +60,7 @@ fn a_certificate_that_policy_does_not_mention_takes_over_no_package_of_another()
     let root = set.gateway.debian_root();
     assert_eq!(root.installed_version("hello").as_deref(), Some("1.0-1"));
 
-    // The refusal has the command that allows it.
+    // The refusal names the command that allows it.
     let wharfctl = |words: &[&str]| run(set.gateway.command("wharfctl", &[]).args(words)).output;
     let (_, command) = reason.split_once("run `wharfctl ").unwrap();
     let (command, _) = command.split_once('`').unwrap();

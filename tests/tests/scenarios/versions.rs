@@ -1,4 +1,4 @@
-//! Programs of two versions, as an upgrade of wharfd itself has them side by side.
+//! Programs of two versions at once, as during an upgrade of wharfd itself.
 
 use std::{
     fs,
@@ -27,13 +27,13 @@ use wharf_tests::{
 
 use crate::stage_set::StageSet;
 
-/// An installer that knows none of the questions of a newer wharfd.
+/// An installer that rejects every question of a newer wharfd.
 struct Stranger {
     questions: Arc<Watched<usize>>,
 }
 
 impl Stranger {
-    /// At this path, until another takes it.
+    /// Listens at this path until another one replaces it.
     fn at(path: &Path) -> Self {
         let _ = fs::remove_file(path);
         let listener = socket(

@@ -38,7 +38,7 @@ fn each_entry_of_the_catalog_has_a_subject_and_says_what_to_do() {
     }
 }
 
-/// A journal shows the text alone: what is in no field by which one searches has to be in the text.
+/// A reader of the journal sees only the text: other data than the fields for searches must be in the text.
 #[test]
 fn a_line_has_no_fields_but_those_of_the_journal() {
     let (mut lines, mut wrong) = (0, Vec::new());

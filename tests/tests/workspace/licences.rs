@@ -2,7 +2,7 @@ use spdx::{Expression, LicenseReq, ParseMode};
 
 use super::metadata;
 
-/// Licences that ask for no more than to be named.
+/// Licences that require only attribution.
 const ALLOWED: [&str; 11] = [
     "0BSD",
     "Apache-2.0",
@@ -17,7 +17,7 @@ const ALLOWED: [&str; 11] = [
     "Zlib",
 ];
 
-/// OpenPGP's, in the installer's wharf-inspect alone: LGPL.
+/// LGPL: for OpenPGP, only in the installer's wharf-inspect.
 const LESSER: [&str; 4] = ["buffered-reader", "nettle", "nettle-sys", "sequoia-openpgp"];
 const LESSER_LICENCES: [&str; 2] = ["LGPL-2.0-or-later", "LGPL-3.0-only"];
 
@@ -78,7 +78,7 @@ fn is_allowed(package: &str, licence: Option<&str>) -> bool {
     })
 }
 
-/// Without an exception: it only adds to what is allowed.
+/// The licence without an exception, which only adds permissions.
 fn name(required: &LicenseReq) -> String {
     required.license.to_string()
 }

@@ -4,7 +4,7 @@ use cargo_metadata::{DependencyKind, Metadata, PackageId};
 
 use super::metadata;
 
-/// The parsers of hostile input, and what they need.
+/// The parsers of hostile input, and their dependencies.
 const PARSERS: [&str; 7] = [
     "flate2",
     "lzma-rust2",
@@ -97,7 +97,7 @@ fn expect_without(metadata: &Metadata, package: &str, without: &[&str]) {
     }
 }
 
-/// The names of all that `package` links, each with a way to it.
+/// The names of all crates that `package` links, each with the path of dependencies to it.
 fn linked_into(metadata: &Metadata, package: &str) -> BTreeMap<String, Vec<String>> {
     let nodes = &metadata.resolve.as_ref().unwrap().nodes;
     let nodes: BTreeMap<&PackageId, _> = nodes.iter().map(|node| (&node.id, node)).collect();

@@ -4,7 +4,7 @@ use wharf_tests::programs::workspace;
 
 use crate::tree::sources_below;
 
-/// Pages that say which test shows what.
+/// Pages that name the test of a claim.
 const PAGES: [&str; 2] = ["docs/threats.md", "docs/conformance.md"];
 
 #[test]
@@ -45,7 +45,7 @@ fn a_name_is_found_only_where_its_modules_are() {
     }
 }
 
-/// What stands between backticks and can only be a test: its modules, or its words, tell.
+/// The names of tests in backticks, recognised by their modules or their number of words.
 fn named(text: &str) -> BTreeSet<&str> {
     let quoted = text.split('`').skip(1).step_by(2);
     quoted
@@ -59,14 +59,14 @@ fn named(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A file of ours: where it is, and its functions that are tests.
+/// A source file: its modules, and its test functions.
 struct Source {
     modules: Vec<String>,
     functions: BTreeSet<String>,
 }
 
 impl Source {
-    /// The file is only the last of its modules, and `tests` may be within it.
+    /// Whether the file has this test: each module in the name is one of the file's, or `tests`.
     fn has(&self, name: &str) -> bool {
         let mut words: Vec<&str> = name.split("::").collect();
         let function = words.pop().unwrap_or_default();

@@ -9,14 +9,14 @@ use crate::wasm::Module;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// A module without an operating system below it: whatever a crate wants from outside, it imports.
+/// The target has no operating system: a crate imports all that it needs from outside.
 #[test]
 fn the_pure_crates_import_nothing() {
     add_target();
     for package in ["lwm2m", "wharf-software", "wharf-frames"] {
         let module = Module::parse(&fs::read(built(package)).unwrap());
         assert_eq!(module.imports, Vec::<String>::new(), "{package} imports");
-        // All of the crate is in the module, or nothing was shown.
+        // The module must have all of the crate, or the check shows nothing.
         assert!(
             module.functions > 100,
             "{package} has {} functions",
@@ -32,7 +32,7 @@ fn add_target() {
     }
 }
 
-/// The package as one module, with what nobody calls as well.
+/// The package as one module, unused functions included.
 fn built(package: &str) -> PathBuf {
     let mut build = cargo("rustc");
     build.args([

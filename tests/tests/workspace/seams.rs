@@ -1,4 +1,4 @@
-//! A package manager is named in its own folder alone. Another one is then added without a change anywhere else.
+//! A package manager is named only in its own folder, so that another one can be added without other changes.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -91,7 +91,7 @@ fn words_in(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
     })
 }
 
-/// The program without its tests: a test may show it with real packages.
+/// The program without its tests, which may use real package names.
 fn program(text: &str) -> &str {
     text.split_once("#[cfg(test)]\nmod tests")
         .map_or(text, |(program, _)| program)

@@ -1,10 +1,9 @@
-//! The two sections of a WebAssembly module that say what it wants and what it has (WebAssembly Core
-//! 5.5).
+//! The sections of a WebAssembly module with its imports and its functions (WebAssembly Core 5.5).
 
 const IMPORTS: u8 = 2;
 const FUNCTIONS: u8 = 3;
 
-/// What a module imports, and how many functions it has of its own.
+/// The imports of a module, and the number of its own functions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     pub(crate) imports: Vec<String>,
