@@ -14,7 +14,7 @@ SECONDS_EACH ?= 60
 build: setup
 	$(CARGO) build --workspace --bins
 
-# Needs root only where something is missing.
+# Needs root only if something is missing.
 setup:
 	@tests/setup
 
@@ -82,7 +82,7 @@ DECIDES := $(addprefix src/,permission ledger policy verdict) $(addprefix manage
 	$(addprefix services/src/systemd/,gate names triggers unit_name units hold)
 
 # Checks that each mutant of the machine, and of the files above, fails a unit test. Decision 9 names the survivors.
-# Exit code 3: a test ran into the time limit, which also detects the mutant.
+# Exit code 3: a test exceeded the time limit, which also detects the mutant.
 mutants: setup
 	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
 	@mkdir -p target/mutants

@@ -1,5 +1,5 @@
-//! Notes when somebody else may have changed the installed packages or the running units: by the database of the package
-//! manager, and by systemd's signals on the bus. Knows no package and no instance: its reader looks at the device.
+//! Detects changes of installed packages or running units by other programs: by the database of the package manager,
+//! and by systemd's signals on D-Bus. It does not know packages or instances: its reader inspects the device.
 
 use std::{
     collections::HashMap,
@@ -26,9 +26,9 @@ use zbus::{
     names::BusName,
 };
 
-/// A change is over once nothing more has changed for so long: packages are unpacked and services started in steps.
+/// A change ends when no other one has followed for this long: packages are unpacked and services started in steps.
 const QUIET: Duration = Duration::from_secs(1);
-/// While changes go on, this is the longest wait.
+/// The longest wait while changes continue.
 const LONGEST: Duration = Duration::from_secs(10);
 
 const BUS: &str = "org.freedesktop.DBus";
@@ -38,7 +38,7 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const UNITS: &str = "/org/freedesktop/systemd1/unit";
 
-/// Ends of the paths of units that packages have started.
+/// Endings of the D-Bus paths of units that packages start.
 const TYPES: [&str; 5] = [
     "_2eservice",
     "_2esocket",
@@ -46,10 +46,10 @@ const TYPES: [&str; 5] = [
     "_2epath",
     "_2etarget",
 ];
-/// Beginnings of names that are no managed package's. Our own units come and go with every look.
+/// Beginnings of names of units that are not managed. Our own units start and stop with every inspection.
 const OTHERS: [&str; 2] = ["wharf", "systemd_2d"];
 
-/// Word of changes, left by whoever sees one.
+/// Notifications of changes, from the watchers to one reader.
 #[derive(Debug, Clone, Default)]
 pub struct LocalChanges(Rc<Noted>);
 
@@ -59,17 +59,17 @@ struct Noted {
     units: Notify,
 }
 
-/// What may have changed.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// What is installed.
+    /// The installed packages.
     Packages,
-    /// What runs, or starts at boot.
+    /// The running units, or those that start at boot.
     Units,
 }
 
 impl LocalChanges {
-    /// Something may have changed.
+    /// Notes that something may have changed.
     pub fn note(&self, change: Change) {
         match change {
             Change::Packages => self.0.packages.notify_one(),
@@ -77,8 +77,7 @@ impl LocalChanges {
         }
     }
 
-    /// Waits for a change of packages, and for one of units; for each not before its time. None that was noted is lost
-    /// when nobody waits any more.
+    /// Waits for a change of packages or of units, for each not before its time. A cancelled wait loses no change.
     pub async fn begun(&self, packages: Instant, units: Instant) -> Change {
         tokio::select! {
             biased;
@@ -127,7 +126,8 @@ impl LocalChanges {
         }
     }
 
-    /// Notes what is started, stopped, enabled and disabled, until the connection ends. systemd may come to the bus later.
+    /// Notes units that are started, stopped, enabled or disabled, until the connection ends. systemd may join the bus
+    /// later.
     pub async fn watch_units(&self, bus: &Connection) -> zbus::Result<()> {
         let mut owners = signals(bus, owner_changed()?).await?;
         let owner = owner_of_systemd(bus).await?;
@@ -168,8 +168,8 @@ async fn owner_of_systemd(bus: &Connection) -> zbus::Result<Option<String>> {
     }
 }
 
-/// systemd sends signals only after this. No reply is waited for: while nobody takes the signals that come before it, the
-/// connection may be full.
+/// Makes systemd send signals. It does not wait for the reply: while nothing reads the earlier signals, the connection
+/// may be full.
 async fn subscribe(bus: &Connection) -> zbus::Result<()> {
     let message = Message::method_call(MANAGER_PATH, "Subscribe")
         .destination(SYSTEMD)
@@ -184,7 +184,7 @@ async fn noted(changes: &Notify, earliest: Instant) {
     changes.notified().await;
 }
 
-/// The event of a full queue has no name: it may be about any file.
+/// The event of a queue overflow has no name: it may concern any file.
 fn is_about(event: &InotifyEvent, file: &OsStr) -> bool {
     event.name.as_deref().is_none_or(|name| name == file)
 }
@@ -197,7 +197,7 @@ fn systemd() -> zbus::Result<BusName<'static>> {
     BusName::try_from(SYSTEMD)
 }
 
-/// systemd came to the bus, left it, or came back by another connection.
+/// Signals that systemd joined the bus, left it, or has a new connection.
 fn owner_changed() -> zbus::Result<MatchRule<'static>> {
     MatchRule::builder()
         .msg_type(Type::Signal)
@@ -208,7 +208,7 @@ fn owner_changed() -> zbus::Result<MatchRule<'static>> {
         .build()
 }
 
-/// A unit is in another state (org.freedesktop.systemd1(5)).
+/// Signals that a unit has another state (org.freedesktop.systemd1(5)).
 fn unit_changed() -> zbus::Result<MatchRule<'static>> {
     MatchRule::builder()
         .msg_type(Type::Signal)
@@ -220,7 +220,7 @@ fn unit_changed() -> zbus::Result<MatchRule<'static>> {
         .build()
 }
 
-/// Units were enabled or disabled.
+/// Signals that units were enabled or disabled.
 fn unit_files_changed() -> zbus::Result<MatchRule<'static>> {
     MatchRule::builder()
         .msg_type(Type::Signal)
@@ -231,7 +231,7 @@ fn unit_files_changed() -> zbus::Result<MatchRule<'static>> {
         .build()
 }
 
-/// When a unit that may be managed came into the state that systemd tells of, by its clock.
+/// The time, by systemd's clock, at which a unit that may be managed changed to the state in the message.
 fn changed_at(message: &Message) -> Option<u64> {
     let header = message.header();
     may_be_managed(header.path()?.as_str()).then_some(())?;
@@ -247,7 +247,7 @@ fn changed_at(message: &Message) -> Option<u64> {
 /// Recognises systemd's signals. Any user may send a signal to this connection directly, past its match rules; the bus
 /// vouches for the sender.
 struct Heard {
-    /// The connection that has systemd's name.
+    /// The connection that owns systemd's name.
     owner: Option<String>,
     /// The time of the latest change. systemd repeats old states when it loads other units, and each look at the device
     /// loads some. Only a later time is news, or one look would cause the next.
@@ -273,7 +273,7 @@ impl Heard {
         self.owner.is_some() && sender(message) == self.owner
     }
 
-    /// Whether systemd tells of a state that is new.
+    /// Whether systemd reports a new state.
     fn is_of_a_unit(&mut self, message: &Message) -> bool {
         let at = self.is_systemds(message).then(|| changed_at(message));
         at.flatten().is_some_and(|at| self.is_news(at, monotonic()))
@@ -301,13 +301,13 @@ fn monotonic() -> u64 {
     seconds * 1_000_000 + nanoseconds / 1000
 }
 
-/// Whether this can be a unit of a package that a server manages.
+/// Whether this can be a unit of a managed package.
 fn may_be_managed(path: &str) -> bool {
     let unit = path.rsplit('/').next().unwrap_or_default();
     TYPES.iter().any(|end| unit.ends_with(end)) && !OTHERS.iter().any(|name| unit.starts_with(name))
 }
 
-/// tokio watches what has a raw descriptor.
+/// The raw descriptor that tokio watches.
 struct Events(Inotify);
 
 impl AsRawFd for Events {
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(now.elapsed().as_secs(), 40);
     }
 
-    /// Watches a database, does this in its folder, and waits until that is noted.
+    /// Watches a database, makes this change in its folder, and waits until the change is noted.
     async fn noted_after(change: impl Fn(&Path)) {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("database");
@@ -452,7 +452,7 @@ mod tests {
         noted_after(|folder| fs::write(folder.join("database"), "more").unwrap()).await;
     }
 
-    /// A dbus-daemon on which everybody may do everything: nothing but wharfd itself keeps a forger out.
+    /// A dbus-daemon that allows every message: only wharfd's own check rejects forged signals.
     struct Bus {
         daemon: Child,
         folder: tempfile::TempDir,
@@ -515,7 +515,7 @@ mod tests {
             systemd
         }
 
-        /// Sends a signal as an unprivileged user to one connection. It has arrived when this returns.
+        /// Sends a signal as an unprivileged user to one connection, and returns after its arrival.
         async fn forge(&self, to: &Connection, signal: &[&str]) {
             let mut busctl = Command::new("setpriv");
             busctl
@@ -536,7 +536,7 @@ mod tests {
         }
     }
 
-    /// The bus has handed over to this connection what it had for it, and that was looked at.
+    /// Waits until this connection has received and handled all messages of the bus so far.
     async fn all_has_come(to: &Connection) {
         let bus = fdo::DBusProxy::new(to).await.unwrap();
         for _ in 0..5 {

@@ -20,7 +20,7 @@ use crate::{
     program,
 };
 
-/// Prints all findings. That one failed is a failure.
+/// Prints all findings. Returns an error if a check failed.
 pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     let policy = policy::read(root);
     let mut findings = of_wharfd(root);
@@ -129,7 +129,7 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
     }
 }
 
-/// None if wharfd has no server.
+/// The finding about the registration; none if wharfd has no server.
 fn registration(agent: &model::Agent) -> Option<Finding> {
     let check = "registration";
     if agent.server.is_empty() {
