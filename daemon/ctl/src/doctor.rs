@@ -62,7 +62,7 @@ fn line(finding: &Finding, look: Look) -> String {
 
 /// The findings of wharfd about its settings. The first one is about the configuration.
 fn of_wharfd(root: &Path) -> Vec<Finding> {
-    let advice = "look whether wharfd is installed whole, and as new as wharfctl";
+    let advice = "check that wharfd is installed completely, and in the version of wharfctl";
     match program::WHARFD.ask::<Vec<Finding>>(root, ["--doctor"]) {
         Ok(findings) if !findings.is_empty() => findings,
         Ok(_) => vec![bad("configuration", Verdict::Fail, "not checked", advice)],
@@ -81,7 +81,7 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
             let (verdict, advice) = match doubt.believed {
                 true => (
                     Verdict::Warn,
-                    "touch that file: from a boot on until the clock is synchronised, it counts",
+                    "touch that file: after a boot, its time counts until the clock is synchronised",
                 ),
                 false => (
                     Verdict::Fail,
@@ -94,7 +94,7 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
             check,
             Verdict::Fail,
             format!("{now} is before this wharfctl was built"),
-            "set it, and have it set at each boot: timedatectl set-ntp true",
+            "set the clock, now and at each boot: timedatectl set-ntp true",
         ),
     }
 }
@@ -118,13 +118,13 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
             "wharfd",
             Verdict::Fail,
             "is not on D-Bus, so it does not run",
-            "look at `systemctl status wharfd`; registration and installer are looked at once it is there",
+            "look at `systemctl status wharfd`; registration and installer are checked when it runs",
         )],
         Err(failure) => vec![bad(
             "wharfd",
             Verdict::Fail,
             failure.to_string(),
-            "registration and installer are looked at once it is there",
+            "registration and installer are checked when it runs",
         )],
     }
 }
@@ -141,13 +141,13 @@ fn registration(agent: &model::Agent) -> Option<Finding> {
             check,
             Verdict::Warn,
             format!("none at {} yet", agent.server),
-            "look again in a minute",
+            "check again in a minute",
         ),
         (Some(failure), _) => bad(
             check,
             Verdict::Fail,
             format!("{}: {failure}", agent.server),
-            "look whether the server runs, knows this endpoint name and its key, and whether a firewall is in between",
+            "check that the server runs, that it knows this endpoint name and its key, and that no firewall is in between",
         ),
     })
 }
@@ -177,7 +177,7 @@ fn keyring(root: &Path) -> Finding {
                 check,
                 Verdict::Fail,
                 why,
-                "correct that: until then packages may have to wait",
+                "correct this: until then packages may have to wait",
             );
         }
     };
@@ -188,8 +188,8 @@ fn keyring(root: &Path) -> Finding {
         (0, None) => bad(
             check,
             Verdict::Fail,
-            "nobody may sign: there is no certificate in the keyring",
-            "take the vendor's OpenPGP certificate in: wharfctl keys add FILE",
+            "nobody may sign: the keyring has no certificate",
+            "add the vendor's OpenPGP certificate: wharfctl keys add FILE",
         ),
         (usable, Some(key)) => bad(
             check,
@@ -199,16 +199,16 @@ fn keyring(root: &Path) -> Finding {
                 Verdict::Warn
             },
             format!(
-                "{} signs nothing: {}",
+                "{} cannot sign: {}",
                 key.fingerprint,
                 key.unusable.unwrap_or_default()
             ),
-            "take the renewed certificate in (wharfctl keys add FILE), or this one out (wharfctl keys remove)",
+            "add the renewed certificate (wharfctl keys add FILE), or remove this one (wharfctl keys remove)",
         ),
         (_, None) if usable.iter().all(|key| key.packages.is_none()) => bad(
             check,
             Verdict::Warn,
-            "nothing new may be signed: no certificate has a [[key]] in installer.toml",
+            "no new package may be signed: no certificate has a [[key]] in installer.toml",
             "`wharfctl keys list` shows the command that lets one sign",
         ),
         (usable, None) => ok(check, format!("{usable} in the keyring, each valid")),
@@ -237,7 +237,7 @@ fn packages(root: &Path) -> Finding {
         Ok(audit) => audit,
         Err(why) if is_root => {
             let advice =
-                "look whether the package manager runs: nothing can be installed until it does";
+                "check that the package manager works: nothing can be installed until it does";
             return bad(check, Verdict::Fail, printable(&why), advice);
         }
         Err(why) => return bad(check, Verdict::Warn, printable(&why), "ask as root"),
@@ -246,7 +246,7 @@ fn packages(root: &Path) -> Finding {
     match audit.damage.first() {
         None => ok(check, format!("{list} finds nothing")),
         Some(line) => {
-            let advice = format!("look at `{list}`; `{finish}` finishes what was interrupted");
+            let advice = format!("see `{list}`; `{finish}` finishes the interrupted work");
             bad(check, Verdict::Fail, printable(line), advice)
         }
     }
