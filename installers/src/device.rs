@@ -80,8 +80,9 @@ pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure
     let unavailable = |why: String| Failure::new(Cause::Unavailable, why);
     let user =
         users::user(root, "wharf-inspect").map_err(|error| unavailable(error.to_string()))?;
-    let program = env::current_exe()
-        .map_err(|error| unavailable(format!("cannot tell where this program lies: {error}")))?;
+    let program = env::current_exe().map_err(|error| {
+        unavailable(format!("cannot look up the path of this program: {error}"))
+    })?;
     Ok(Inspector {
         program: program.with_file_name("wharf-inspect"),
         uid: user.uid,

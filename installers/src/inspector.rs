@@ -100,7 +100,7 @@ impl Inspector {
         let signature = terms.signature.unwrap_or_default();
         if signature.len() > MAX_SIGNATURE {
             let detail = format!(
-                "the signature beside the package is longer than {MAX_SIGNATURE} bytes: it is none"
+                "the signature beside the package is longer than {MAX_SIGNATURE} bytes, so it is not one"
             );
             return Err(Failure::new(Cause::BadSignature, detail).into());
         }
@@ -385,9 +385,9 @@ fn how_it_ended(status: io::Result<ExitStatus>) -> InspectError {
     let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
     match (status, signal) {
         (Ok(_), Some(signal)) if is_from_outside(signal) => InspectError::Broke(format!(
-            "it was ended by signal {signal}, as where memory is short"
+            "it was killed by signal {signal}, perhaps since memory is short"
         )),
-        (Ok(_), Some(signal)) => garbage(&format!("it was ended by signal {signal}")),
+        (Ok(_), Some(signal)) => garbage(&format!("it was killed by signal {signal}")),
         (Ok(status), None) => garbage(&format!("it ended without an answer ({status})")),
         (Err(error), _) => InspectError::Broke(error.to_string()),
     }
@@ -406,13 +406,13 @@ fn no_such_answer(answer: Finding) -> InspectError {
     match answer {
         Finding::Failed(failure) => failure.into(),
         Finding::Unread(why) => InspectError::Broke(why.to_string()),
-        _ => garbage("it answered what was not asked"),
+        _ => garbage("its answer does not fit the question"),
     }
 }
 
 fn too_many() -> InspectError {
     unavailable(format!(
-        "more than {MAX_SHOWN} certificates are not looked through: keep those alone that sign for this device"
+        "the keyring has more than {MAX_SHOWN} certificates: keep only those that sign for this device"
     ))
     .into()
 }

@@ -175,7 +175,7 @@ impl Keys<'_> {
         let is_there = is_in(&keyring, file);
         let found = self.fit_to_add(file, &new, keyring, is_there)?;
         let Some(first) = found.first() else {
-            return Err(not_added(file, "there is no certificate in it"));
+            return Err(not_added(file, "it has no certificate"));
         };
         let fingerprints = found.iter().map(|one| one.fingerprint.as_str());
         let allowed = Allowed::new(self.root, fingerprints, names)?;
@@ -222,11 +222,11 @@ impl Keys<'_> {
         if found.iter().any(|one| one.secret) {
             return Err(not_added(
                 file,
-                "it holds a secret key, which belongs to whoever signs: gpg --armor --export writes the certificate alone",
+                "it holds a secret key, which only the signer may have: gpg --armor --export writes the certificate alone",
             ));
         }
         if !is_there && keyring.files().count() >= MAX_KEY_FILES {
-            return Err(not_added(file, "the keyring has as many files as it may"));
+            return Err(not_added(file, "the keyring is full"));
         }
         let all = match is_there {
             true => keyring,
@@ -281,7 +281,7 @@ impl Keys<'_> {
             if let Some(other) = fingerprints.iter().find(|one| !is_wanted(one)) {
                 let file = file.display();
                 return Err(not_removed(format!(
-                    "{file} holds {other} too: take it out of that file by hand"
+                    "{file} holds {other} too: remove it from that file by hand"
                 )));
             }
         }

@@ -33,7 +33,7 @@ pub(crate) fn receive(socket: &OwnedFd) -> Received {
         }
     };
     if flags.contains(MsgFlags::MSG_CTRUNC) {
-        return Received::Refused("no question brings descriptors; they were closed");
+        return Received::Refused("a question must not bring descriptors; they were closed");
     }
     if length == 0 {
         return Received::Gone;

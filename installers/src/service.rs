@@ -186,7 +186,7 @@ fn admit(responder: &Responder, open: &Connections, number: u64, socket: &OwnedF
     }
     let failure = Failure::new(
         Cause::Unavailable,
-        "every connection is at work: ask again later",
+        "every connection is busy: ask again later",
     );
     let _ = packets::send(socket, &Reply::NotNow(failure), None);
 }

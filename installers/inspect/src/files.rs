@@ -71,7 +71,7 @@ impl Files<'_> {
         }
         check_utf8(entry.path)?;
         if self.paths.len() == MAX_FILES {
-            return unsound("it has too many files that are wanted");
+            return unsound("it has too many wanted files");
         }
         if !self.paths.insert(path.clone()) {
             return unsound(&format!("it has two files {path}"));
@@ -199,6 +199,6 @@ fn unsound<T>(why: &str) -> io::Result<T> {
 }
 
 fn malformed(why: &str) -> Failure {
-    let detail = format!("the package is not sound: {why}");
+    let detail = format!("the package is not valid: {why}");
     Failure::new(Cause::Malformed, detail)
 }

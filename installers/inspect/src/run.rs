@@ -45,7 +45,7 @@ fn inspect() -> Result<Finding, Failure> {
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     signature::read_time_zone();
     confine().map_err(|error| {
-        let detail = format!("wharf-inspect cannot shut itself in: {error}");
+        let detail = format!("wharf-inspect cannot confine itself: {error}");
         Failure::new(Cause::Unavailable, detail)
     })?;
     let (certificates, question) = hear()?;
@@ -91,7 +91,7 @@ fn inspect() -> Result<Finding, Failure> {
         Question::Certificate { at, number } => {
             signature::certificate(&certificates, number as usize, at).map(Finding::Certificate)
         }
-        Question::KeyFile { .. } => Err(broken("a certificate is no question")),
+        Question::KeyFile { .. } => Err(broken("a certificate is not a question")),
     };
     // If a read failed, the finding does not count.
     match package.unread.get() {
@@ -154,6 +154,6 @@ impl ReadAt for Input {
 }
 
 fn broken(why: &str) -> Failure {
-    let detail = format!("wharf-inspect was asked what it does not understand: {why}");
+    let detail = format!("wharf-inspect does not understand the question: {why}");
     Failure::new(Cause::Unavailable, detail)
 }

@@ -183,7 +183,7 @@ pub fn only_root_writes(file: &File, path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     if metadata.mode() & 0o022 != 0 {
-        let why = format!("others than root may write {path} (run `chmod go-w {path}`)");
+        let why = format!("users other than root may write {path} (run `chmod go-w {path}`)");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     Ok(())

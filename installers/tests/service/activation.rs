@@ -398,7 +398,7 @@ fn what_is_no_unit_of_its_own_is_held_ended_or_said(machine: &mut Machine) {
         .sh("journalctl --sync; journalctl --unit 'wharf-job@*' --output cat");
     for told in [
         "apt: Setting up loose (1) ...",
-        "loose: ended what its maintainer scripts left running, which no Activate could start: sleep (",
+        "loose: ended processes that its maintainer scripts left, which Activate could not start again: sleep (",
         "loose: not held back while it is INACTIVE: {\"/usr/lib/systemd/user/loose.service\"}",
     ] {
         assert!(journal.contains(told), "{journal}");

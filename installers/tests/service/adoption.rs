@@ -55,7 +55,8 @@ fn software_that_ran_before_wharfd_managed_it_runs_on() {
     let journal = machine
         .container()
         .sh("journalctl --sync; journalctl WHARF_PACKAGE=cron --output cat");
-    let told = "cron: the device had it before wharfd managed it, so what runs is not held back";
+    let told =
+        "cron: the device had it before wharfd managed it, so its running units are not held back";
     assert_eq!(journal.matches(told).count(), 1, "{journal}");
 
     for (package, by, runs) in BOTH {
@@ -119,7 +120,7 @@ fn what_somebody_stopped_stays_so(machine: &mut Machine) {
     assert_eq!(machine.stand(&units), expected);
     let told = "journalctl --sync; journalctl WHARF_PACKAGE=part --output cat";
     let told = machine.container().sh(told);
-    let stays = r#", and what was stopped stays so: ["part.service", "part.timer"]"#;
+    let stays = r#", and stopped units stay stopped: ["part.service", "part.timer"]"#;
     assert!(told.contains(stays), "{told}");
     machine.container().sh("systemctl start part.timer");
     assert!(machine.is_active("part"), "all that starts at boot runs");

@@ -178,7 +178,7 @@ fn a_file_that_the_keyring_passes_over_is_added_and_one_that_it_has_is_not_count
         fs::copy(&own, folder.join(format!("{number}.pgp"))).unwrap();
     }
     let other = ring.certificate(Signer::Stranger);
-    ring.refused(&["keys", "add", &other], "as many files as it may");
+    ring.refused(&["keys", "add", &other], "the keyring is full");
     let allowed = ring.done(&["keys", "add", &text(&own), "--allow", "edge"]);
     assert!(allowed.contains("  may sign  edge\n"), "{allowed}");
 }
@@ -271,7 +271,7 @@ fn a_revocation_that_is_added_holds_for_the_certificate_that_is_there() {
 #[test]
 fn more_certificates_than_are_shown_are_refused() {
     let ring = Keyring::empty();
-    let too_many = "more than 64 certificates are not looked through";
+    let too_many = "the keyring has more than 64 certificates";
     ring.refused(&["keys", "add", &ring.file("65", ring.many(65))], too_many);
     assert_eq!(ring.files(), Vec::<PathBuf>::new());
 

@@ -144,7 +144,7 @@ impl<S: ReadAt + ?Sized> Walk<'_, S> {
     fn pass(&mut self, length: u64) -> io::Result<()> {
         self.position = self.position.saturating_add(length);
         match self.position > self.end {
-            true => Err(unsound("the stream goes on after the end of its member")),
+            true => Err(unsound("the stream continues after the end of its member")),
             false => Ok(()),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn each(tar: &mut dyn Read, each: Each<'_>) -> io::Result<()> {
             }
         };
         if long.replace(long_name(&mut entry)?).is_some() {
-            return Err(io::Error::other("two long names of one entry in it"));
+            return Err(io::Error::other("it has an entry with two long names"));
         }
     }
     match (long_path, long_target) {
@@ -48,18 +48,20 @@ fn pass_on<R: Read>(
     let path = path.map_or_else(|| header.path_bytes(), Cow::Owned);
     let target = target.map_or_else(|| header.link_name_bytes().unwrap_or_default(), Cow::Owned);
     if path.is_empty() {
-        return Err(io::Error::other("an entry without a name in it"));
+        return Err(io::Error::other("it has an entry without a name"));
     }
     let kind = match header.entry_type() {
         // By its type byte, dpkg treats it as a file or a folder.
         EntryType::Regular if path.ends_with(b"/") => {
-            return Err(io::Error::other("a file in it whose name ends with '/'"));
+            return Err(io::Error::other(
+                "it has a file with a name that ends with '/'",
+            ));
         }
         EntryType::Regular => Kind::File(entry),
         // dpkg reads content only of files: it would take this content for the next header.
         _ if header.entry_size()? > 0 => {
             return Err(io::Error::other(
-                "content of an entry that is no file in it",
+                "it has content of an entry that is not a file",
             ));
         }
         EntryType::Directory => Kind::Folder,
@@ -86,13 +88,15 @@ fn check_kind(header: &Header) -> io::Result<()> {
     if !is_unpacked {
         let kind = char::from(kind.as_byte());
         return Err(io::Error::other(format!(
-            "an entry of the type {kind:?} in it, which dpkg does not unpack"
+            "it has an entry of the type {kind:?}, which dpkg does not unpack"
         )));
     }
     let is_known = header.as_ustar().is_some() || header.as_gnu().is_some();
     match is_known || !header.as_old().pad.starts_with(b"ustar") {
         true => Ok(()),
-        false => Err(io::Error::other("an entry of an unknown kind of tar in it")),
+        false => Err(io::Error::other(
+            "it has an entry of an unknown kind of tar",
+        )),
     }
 }
 

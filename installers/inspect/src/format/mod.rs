@@ -22,7 +22,8 @@ pub fn of(format: Format) -> Result<&'static dyn PackageFormat, Failure> {
         Format::Simulated => Ok(&simulated::Simulated),
         #[cfg(not(feature = "simulated"))]
         Format::Simulated => {
-            let detail = "this wharf-inspect reads no packages of the simulated package manager";
+            let detail =
+                "this wharf-inspect does not support packages of the simulated package manager";
             Err(Failure::new(wharf_frames::Cause::Unavailable, detail))
         }
     }

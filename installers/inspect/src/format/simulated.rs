@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
     fn open(file: &'a dyn ReadAt, length: u64) -> Result<Self, Failure> {
         let begin = MAGIC.len() as u64;
         if read(file, 0..length.min(begin))? != MAGIC {
-            let detail = "the file is no package of the simulated package manager";
+            let detail = "the file is not a package of the simulated package manager";
             return Err(Failure::new(Cause::WrongKind, detail));
         }
         Ok(Self {
@@ -189,7 +189,7 @@ fn read(file: &dyn ReadAt, range: Range<u64>) -> Result<Vec<u8>, Failure> {
 }
 
 fn malformed(why: &str) -> Failure {
-    let detail = format!("the file is no sound package of the simulated package manager: {why}");
+    let detail = format!("the file is not a valid package of the simulated package manager: {why}");
     Failure::new(Cause::Malformed, detail)
 }
 

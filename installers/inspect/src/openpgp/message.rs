@@ -133,7 +133,7 @@ impl Pieces {
             )),
             (Packet::Signature(_), Some(_)) => self.sign(&parser.packet),
             (other, _) => Err(unsound(&anyhow::anyhow!(
-                "a packet of type {} stands where it may not",
+                "a packet of type {} is in a wrong place",
                 other.tag()
             ))),
         }
@@ -180,7 +180,7 @@ impl Pieces {
 fn unsound(error: &anyhow::Error) -> Failure {
     Failure::new(
         Cause::Malformed,
-        format!("the file is no sound OpenPGP message: {error}"),
+        format!("the file is not a valid OpenPGP message: {error}"),
     )
 }
 

@@ -138,7 +138,7 @@ fn unix(time: SystemTime) -> u64 {
 fn time(at: u64) -> Result<SystemTime, Failure> {
     UNIX_EPOCH
         .checked_add(Duration::from_secs(at))
-        .ok_or_else(|| bad(&"no calendar has the time at which it is to be judged"))
+        .ok_or_else(|| bad(&"the time at which it is judged is out of range"))
 }
 
 /// Parses signature packets. Other packets, and more signatures than may be tried, are errors.
@@ -148,14 +148,14 @@ fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Failure> {
     for packet in pile.into_children() {
         match packet {
             Packet::Signature(signature) => signatures.push(signature),
-            _ => return Err(no_signature("there is something else in it")),
+            _ => return Err(no_signature("it has packets that are not signatures")),
         }
     }
     match signatures.len() {
         0 => Err(no_signature("it is empty")),
         1..=MAX_SIGNATURES => Ok(signatures),
         count => Err(no_signature(&format!(
-            "there are {count} signatures in it, and at most {MAX_SIGNATURES} are tried"
+            "it has {count} signatures, and at most {MAX_SIGNATURES} are tried"
         ))),
     }
 }
@@ -164,7 +164,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Failure> {
 fn most_telling(mut failures: Vec<Failure>) -> Failure {
     failures.sort_by_key(|failure| failure.cause == Cause::UntrustedSigner);
     let first = failures.into_iter().next();
-    first.unwrap_or_else(|| no_signature("there is none in it"))
+    first.unwrap_or_else(|| no_signature("it has no signature packet"))
 }
 
 struct Judge<'a> {
@@ -218,7 +218,7 @@ impl<'a> Judge<'a> {
     fn weigh(&self, signature: Signature, digest: Vec<u8>) -> Result<Good, Failure> {
         let made = signature
             .signature_creation_time()
-            .ok_or_else(|| bad(&"it does not say when it was made"))?;
+            .ok_or_else(|| bad(&"it has no creation time"))?;
         let issuers = signature.get_issuers();
         let mut failure = untrusted(&signature);
         for cert in self.certificates.of_issuers(&issuers) {
@@ -294,7 +294,7 @@ impl<'a> Judge<'a> {
         match key.for_signing() {
             true => Ok(()),
             false => Err(bad(&format!(
-                "the key {} of the certificate {} is not one that signs",
+                "the key {} of the certificate {} is not for signing",
                 key.key().fingerprint(),
                 cert.fingerprint()
             ))),
@@ -359,7 +359,7 @@ impl<'a> Judge<'a> {
             }
             Some(Error::NoBindingSignature(_)) => (
                 Cause::BadSignature,
-                "its certificate has no signature of its own that holds now".to_owned(),
+                "its certificate has no self-signature that is valid now".to_owned(),
             ),
             Some(Error::InvalidKey(why)) => (Cause::BadSignature, why.clone()),
             _ => return None,
@@ -368,7 +368,7 @@ impl<'a> Judge<'a> {
 
     fn out_of_time(&self, what: &str, when: SystemTime) -> String {
         format!(
-            "{what} {}, and here it is {}",
+            "{what} {}, and the date here is {}",
             day(unix(when)),
             day(unix(self.at))
         )

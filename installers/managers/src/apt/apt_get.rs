@@ -97,7 +97,7 @@ impl Apt {
             true => self.dpkg.status(name),
             false => Err(Failure::new(
                 Cause::NotManaged,
-                format!("'{name}' is no name of a Debian package"),
+                format!("'{name}' is not the name of a Debian package"),
             )),
         }
     }

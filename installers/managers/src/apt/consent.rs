@@ -158,7 +158,7 @@ impl AsFd for Consent {
 }
 
 fn not_understood(why: &str) -> Failure {
-    let detail = format!("what apt announced that it would do cannot be read: {why}");
+    let detail = format!("cannot read the changes that apt announced: {why}");
     Failure::new(Cause::PackageManager, detail)
 }
 

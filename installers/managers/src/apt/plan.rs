@@ -74,7 +74,7 @@ pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
     let step = |line| announced_step(line).ok_or(line);
     let steps: Result<Vec<_>, _> = lines.lines().map(step).collect();
     steps.map_err(|line| {
-        let detail = format!("apt announced what is not understood: {line:?}");
+        let detail = format!("apt announced an unknown change: {line:?}");
         Failure::new(Cause::PackageManager, detail)
     })
 }
@@ -149,7 +149,10 @@ fn others(what: &str, steps: &[Step<'_>]) -> Failure {
     let named: Vec<String> = steps.iter().take(6).map(Step::to_string).collect();
     Failure::new(
         Cause::Plan,
-        format!("{what} would change more than that: {}", named.join(", ")),
+        format!(
+            "{what} would also change other packages: {}",
+            named.join(", ")
+        ),
     )
 }
 
@@ -254,7 +257,7 @@ mod tests {
         let failure = only_removes(&name, &steps).unwrap_err();
         assert_eq!(
             failure.detail.as_str(),
-            "removing acme would change more than that: Inst other (2 [all]), Conf third, Remv acme"
+            "removing acme would also change other packages: Inst other (2 [all]), Conf third, Remv acme"
         );
     }
 

@@ -189,13 +189,13 @@ fn with_idle_triggers(gate: &Gate, held: &Ours, job: Option<&Interruption>) -> O
 fn tell(package: &PackageName, operation: OperationId, held: &[UnitName]) {
     let but = match held {
         [] => String::new(),
-        held => format!(", and what was stopped stays so: {held:?}"),
+        held => format!(", and stopped units stay stopped: {held:?}"),
     };
     tracing::info!(
         MESSAGE_ID = message::ADOPTED,
         WHARF_PACKAGE = package.as_str(),
         WHARF_OPERATION = %operation,
-        "{package}: the device had it before wharfd managed it, so what runs is not held back{}",
+        "{package}: the device had it before wharfd managed it, so its running units are not held back{}",
         Text::from(but)
     );
 }

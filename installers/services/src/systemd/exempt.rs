@@ -37,7 +37,7 @@ impl Systemd {
         let exempt = self.exempt_that_count(shipped)?;
         if exempt.is_empty() {
             let units: Vec<&UnitName> = shipped.exempt.keys().collect();
-            let why = "none of them is enabled and runs, or is skipped by a condition (`systemctl enable --now` is yours)";
+            let why = "none of them is enabled and runs, or is skipped by a condition (run `systemctl enable --now` yourself)";
             return Err(not_ours(shipped, "started", &units, why));
         }
         let mut record = Record {
@@ -59,7 +59,8 @@ impl Systemd {
         let exempt = self.exempt_that_count(shipped)?;
         if !exempt.is_empty() {
             let units: Vec<&UnitName> = exempt.iter().collect();
-            let why = "it runs, or is skipped by a condition (`systemctl disable --now` is yours)";
+            let why =
+                "it runs, or is skipped by a condition (run `systemctl disable --now` yourself)";
             return Err(not_ours(shipped, "stopped", &units, why));
         }
         let was = Record::read(&self.root, package)?.is_some_and(|record| record.activated);

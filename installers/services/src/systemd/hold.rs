@@ -117,7 +117,10 @@ fn write_drop_in(root: &Root, package: &PackageName, unit: &UnitName) -> io::Res
     }
     let folder = path.parent().unwrap_or(&path);
     if folder.is_symlink() {
-        let why = format!("{} is a link: whose drop-ins are there?", folder.display());
+        let why = format!(
+            "{} is a link, so the owner of its drop-ins is unknown",
+            folder.display()
+        );
         return Err(io::Error::other(why));
     }
     fs::create_dir_all(folder)?;
@@ -167,7 +170,7 @@ fn folder(root: &Root) -> PathBuf {
 }
 
 pub(super) fn unreadable(error: &io::Error) -> Failure {
-    let detail = format!("cannot look for what is held back in /etc/systemd/system: {error}");
+    let detail = format!("cannot look for held units in /etc/systemd/system: {error}");
     Failure::new(Cause::Unavailable, detail)
 }
 

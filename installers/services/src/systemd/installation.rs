@@ -203,11 +203,11 @@ impl Systemd {
             Ok(Some(daemons)) => tracing::warn!(
                 MESSAGE_ID = message::DAEMONS_ENDED,
                 WHARF_PACKAGE = package.as_str(),
-                "{package}: ended what its maintainer scripts left running, which no Activate could start: {daemons}"
+                "{package}: ended processes that its maintainer scripts left, which Activate could not start again: {daemons}"
             ),
             Err(error) => tracing::warn!(
                 WHARF_PACKAGE = package.as_str(),
-                "{package}: what its maintainer scripts left running is not known: {error}"
+                "{package}: cannot look for processes that its maintainer scripts left: {error}"
             ),
         }
     }

@@ -105,6 +105,6 @@ fn loose(file: &str) -> Unit {
         enabled: None,
         active: None,
         sub: None,
-        wharfd: vec!["never held back, since it is no unit of the system".to_owned()],
+        wharfd: vec!["never held back, since it is not a unit of the system".to_owned()],
     }
 }

@@ -135,7 +135,7 @@ impl UnitState {
         let is = format!("{} ({}, {})", self.active, self.sub, self.result);
         match self.is_coming() {
             true => format!(
-                "is not up: {is}, where starting may take {} s",
+                "is not up: {is}; its start may take {} s",
                 limits::UNIT_START.as_secs()
             ),
             false => format!("did not stay up: {is}"),
@@ -534,7 +534,7 @@ mod tests {
         for (state, expected) in [
             (
                 "Type=oneshot\nActiveState=activating\nSubState=start\nResult=success",
-                "is not up: activating (start, success), where starting may take 180 s",
+                "is not up: activating (start, success); its start may take 180 s",
             ),
             (
                 "Type=oneshot\nActiveState=failed\nSubState=failed\nResult=exit-code",

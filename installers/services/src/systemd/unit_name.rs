@@ -72,7 +72,7 @@ impl fmt::Debug for UnitName {
 
 impl<'b, C> Decode<'b, C> for UnitName {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        Self::new(d.str()?).ok_or_else(|| decode::Error::message("no name of a unit"))
+        Self::new(d.str()?).ok_or_else(|| decode::Error::message("not the name of a unit"))
     }
 }
 

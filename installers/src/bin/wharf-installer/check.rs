@@ -22,7 +22,7 @@ pub(crate) fn checked(root: &Root, policy: &Policy, json: bool) -> Result<String
     let checked = Checked {
         policy: match file.exists() {
             true => format!("{} is sound", file.display()),
-            false => format!("there is no {}: the defaults hold", file.display()),
+            false => format!("{} does not exist: the defaults apply", file.display()),
         },
         folder,
         free,

@@ -86,7 +86,7 @@ fn shown<T: Serialize + ?Sized>(
 
 fn list(keys: &[Key]) -> String {
     match keys.is_empty() {
-        true => "nobody may sign: there is no certificate in the keyring\n".to_owned(),
+        true => "nobody may sign: the keyring has no certificate\n".to_owned(),
         false => keys.iter().map(key).collect::<Vec<_>>().join("\n"),
     }
 }

@@ -151,7 +151,7 @@ fn arguments() -> Result<Command, String> {
         [keys, words @ ..] if keys == "keys" => {
             let verb = keys::Verb::new(words, allow);
             Some(Asked::Keys(verb.ok_or_else(|| {
-                wrong(&"keys: a verb and what it is about are expected")
+                wrong(&"keys: expected a command and its argument")
             })?))
         }
         _ if !allow.is_empty() => return Err(wrong(&"--allow is for keys add")),

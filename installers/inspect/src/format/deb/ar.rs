@@ -86,7 +86,7 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
         match self.next()? {
             Some(member) if member.name == name => Ok(member),
             Some(member) => Err(malformed(&format!(
-                "the member {:?} stands where {name} has to",
+                "the member {:?} is in the place of {name}",
                 member.name
             ))),
             None => Err(malformed(&format!("it ends before {name}"))),
@@ -104,7 +104,7 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
             Some(".zst") => Compression::Zstd,
             _ => {
                 return Err(malformed(&format!(
-                    "the member {:?} stands where {stem}, {stem}.gz, {stem}.xz or {stem}.zst has to",
+                    "the member {:?} is in the place of {stem}, {stem}.gz, {stem}.xz or {stem}.zst",
                     member.name
                 )));
             }
@@ -117,7 +117,7 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
         match begins.map_err(|error| unreadable(&error))? {
             true => Ok(archive),
             false => Err(malformed(&format!(
-                "the member {} does not begin as its name says",
+                "the content of the member {} does not fit its name",
                 member.name
             ))),
         }
@@ -180,9 +180,7 @@ impl<S: ReadAt + ?Sized> Members<'_, S> {
 fn header_of(header: &[u8]) -> Result<(String, u64), Failure> {
     let field = |range: Range<usize>| header.get(range).unwrap_or_default();
     if field(58..60) != b"`\n" {
-        return Err(malformed(
-            "the header of a member does not end as it has to",
-        ));
+        return Err(malformed("the header of a member has a wrong end"));
     }
     for decimal in [field(16..28), field(28..34), field(34..40)] {
         number(decimal, 10)?;
@@ -205,7 +203,7 @@ fn number(field: &[u8], radix: u32) -> Result<u64, Failure> {
         .filter(|_| plain && (digits == "0" || !digits.starts_with('0')))
         .ok_or_else(|| {
             malformed(&format!(
-                "{digits:?} in the header of a member is no number"
+                "{digits:?} in the header of a member is not a number"
             ))
         })
 }
@@ -224,7 +222,7 @@ fn read<S: ReadAt + ?Sized>(file: &S, range: Range<u64>) -> Result<Vec<u8>, Fail
 fn malformed(why: &str) -> Failure {
     Failure::new(
         Cause::Malformed,
-        format!("the file is no sound Debian package: {why}"),
+        format!("the file is not a valid Debian package: {why}"),
     )
 }
 

@@ -82,7 +82,7 @@ fn control_of(tar: &[u8]) -> io::Result<Vec<u8>> {
             .raw_file_position()
             .saturating_add(size.next_multiple_of(BLOCK));
         if is_control(&entry)? && control.replace(bytes_of(&mut entry, size)?).is_some() {
-            return Err(io::Error::other("two files control in it"));
+            return Err(io::Error::other("it has two control files"));
         }
     }
     let rest = usize::try_from(end)
@@ -94,7 +94,7 @@ fn control_of(tar: &[u8]) -> io::Result<Vec<u8>> {
             "it does not end with two blocks of zeros and nothing else",
         ));
     }
-    control.ok_or_else(|| io::Error::other("no file control in it"))
+    control.ok_or_else(|| io::Error::other("it has no control file"))
 }
 
 fn is_control(entry: &Entry<'_, &[u8]>) -> io::Result<bool> {
@@ -103,13 +103,13 @@ fn is_control(entry: &Entry<'_, &[u8]>) -> io::Result<bool> {
     match entry.header().entry_type() {
         EntryType::Directory if matches!(name, b"" | b".") => Ok(false),
         EntryType::Regular if !name.is_empty() && !name.contains(&b'/') => Ok(name == b"control"),
-        _ => Err(io::Error::other("something else than plain files in it")),
+        _ => Err(io::Error::other("it has an entry that is not a plain file")),
     }
 }
 
 fn bytes_of(entry: &mut impl io::Read, size: u64) -> io::Result<Vec<u8>> {
     if size > MAX_CONTROL as u64 {
-        return Err(io::Error::other("its file control is too long"));
+        return Err(io::Error::other("its control file is too long"));
     }
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
@@ -119,6 +119,6 @@ fn bytes_of(entry: &mut impl io::Read, size: u64) -> io::Result<Vec<u8>> {
 fn malformed(what: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::new(
         Cause::Malformed,
-        format!("the {what} of the package is not sound: {error}"),
+        format!("the {what} of the package is not valid: {error}"),
     )
 }
