@@ -106,7 +106,7 @@ impl LocalChanges {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let changed = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY;
         inotify.add_watch(folder, changed | AddWatchFlags::IN_ONLYDIR)?;
-        self.note(Change::Packages); // a change may have come before the watch
+        self.note(Change::Packages); // a change may precede the watch
         #[allow(
             unsafe_code,
             reason = "the descriptor is the inotify's own, and stays the same"
@@ -136,7 +136,7 @@ impl LocalChanges {
         if owner.is_some() {
             subscribe(bus).await?;
         }
-        self.note(Change::Units); // what was missed until now
+        self.note(Change::Units); // changes before the watch
         let mut heard = Heard { owner, latest: 0 };
         loop {
             let is_news = tokio::select! {
@@ -666,7 +666,7 @@ mod tests {
         drop(systemd);
         let systemd = bus.systemd(&subscribed).await;
         subscribed.notified().await;
-        heard(&changes).await; // what was missed until then
+        heard(&changes).await; // changes before the watch
         all_has_come(&wharfd).await;
         let _ = std::pin::pin!(changes.0.units.notified()).now_or_never(); // systemd went and came
         tell(&somebody, monotonic()).await;

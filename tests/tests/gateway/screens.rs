@@ -154,7 +154,7 @@ fn a_missing_key(screens: &Screens) {
     screens.doctor_has(&[wrong]);
 
     let container = &screens.gateway.container;
-    container.sh("( umask 077; echo 00112233445566778899aabbccddeeff >/etc/wharfd/psk )"); // root's, and nobody else's
+    container.sh("( umask 077; echo 00112233445566778899aabbccddeeff >/etc/wharfd/psk )"); // only root can read it
     screens.start();
     container.wait_for_unit("wharfd", "failed");
     let wrong = "psk-key-file: /etc/wharfd/psk cannot be read (Permission denied";
