@@ -1,7 +1,7 @@
 //! Services of packages on systemd. An installed package is INACTIVE until Activate (TS 5.2): its units neither run nor start
 //! at boot.
 //!
-//! - [`unit_name`]: the name of a unit. [`unit_file`]: a file about units. [`names`]: the units that a name stands for, by
+//! - [`unit_name`]: the name of a unit. [`unit_file`]: a file about units. [`names`]: the units that a name refers to, by
 //!   all such files.
 //! - [`units`]: the units of a package. [`record`]: the stored facts about them.
 //! - [`gate`]: decides which of them are its own; every order to systemd passes it. [`triggers`]: sockets of other packages

@@ -1,5 +1,5 @@
 //! The framing of a .deb (deb(5), ar(5)). A signature inside covers the bytes of three members, but not their names,
-//! sizes and boundaries, so the framing must have only one reading. Nothing is decompressed here.
+//! sizes and boundaries, so the framing must have only one reading. This module does not decompress.
 
 use std::ops::Range;
 
