@@ -116,7 +116,7 @@ fn commit_install(
     activate: Option<(OperationId, Origin)>,
 ) -> Transition {
     let mut effects = vec![Effect::Discard { stage }];
-    effects.extend(Effect::registration(&instance));
+    effects.extend(Effect::registration(instance));
     let condition = match activate {
         Some((operation, origin)) => {
             effects.push(Effect::Queue { operation });
@@ -164,7 +164,7 @@ fn abort_install(
         package: package.clone(),
         installation: not_installed(failure),
     };
-    Transition::to(instance.with(state), Effect::registration(&instance))
+    Transition::to(instance.with(state), Effect::registration(instance))
 }
 
 /// Records that the device no longer has the software.
@@ -173,7 +173,7 @@ fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
         in_place: None,
         note: failure.map(|failure| failure.detail),
     });
-    Transition::to(instance.with(state), Effect::registration(&instance))
+    Transition::to(instance.with(state), Effect::registration(instance))
 }
 
 /// The software is still there, complete or in part: INSTALLED / 59, or 57 if policy allows no purge. A purge that
@@ -194,7 +194,7 @@ fn abort_removal(
         }
         _ => not_removed(action, found.into(), failure),
     };
-    Transition::to(instance.with(state), Effect::registration(&instance))
+    Transition::to(instance.with(state), Effect::registration(instance))
 }
 
 /// Takes the Activation State from the device, and keeps the Result. Missing software was removed meanwhile.
