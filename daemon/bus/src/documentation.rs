@@ -13,9 +13,9 @@ use zbus::{
 };
 
 use crate::{
-    Agent, AgentObject, AgentService, Caller, HistoryLine, Instance, InstanceObject,
+    Agent, AgentObject, AgentService, Caller, HistoryLine, Instance, InstanceCall, InstanceObject,
     InstanceService, Interfaces, KeptOperation, Operation, OperationObject, OperationService,
-    Reason, Request,
+    Reason,
 };
 
 const HEAD: &str = "\
@@ -84,7 +84,7 @@ impl InstanceService for Empty {
         part(&Instance::default())
     }
 
-    async fn request(&self, _: Caller<'_>, _: Request) -> fdo::Result<OwnedObjectPath> {
+    async fn perform(&self, _: Caller<'_>, _: InstanceCall) -> fdo::Result<OwnedObjectPath> {
         Ok(OwnedObjectPath::default())
     }
 }

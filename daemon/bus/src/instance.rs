@@ -7,7 +7,7 @@ use zbus::{
     message::Header,
 };
 
-use crate::Caller;
+use crate::{Caller, InstanceCall};
 
 /// The properties of an instance, as the interface describes them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
@@ -33,40 +33,16 @@ pub struct Instance {
     pub percent: i16,
 }
 
-/// A request for an instance, with the arguments of its method.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the interface below describes each")]
-pub enum Request {
-    WritePackageUri {
-        uri: Secret,
-        user_name: Secret,
-        password: Secret,
-    },
-    WriteUpdateSupportedObjects(bool),
-    WritePackageSettings {
-        object: u16,
-        instance: u16,
-    },
-    WritePackage {
-        package: OwnedFd,
-        signature: Vec<u8>,
-    },
-    Perform(Action),
-    UninstallForUpdate,
-    Cancel(OwnedObjectPath),
-    Delete,
-}
-
 /// Serves an instance.
 pub trait InstanceService: Send + Sync + 'static {
     /// Reads a part of its properties; the default if it is gone.
     fn read<T: Default>(&self, part: impl FnOnce(&Instance) -> T) -> T;
 
-    /// Accepts and stores a request. Returns the operation for it, or `/`.
-    fn request(
+    /// Accepts and stores a call. Returns the operation for it, or `/`.
+    fn perform(
         &self,
         caller: Caller<'_>,
-        request: Request,
+        call: InstanceCall,
     ) -> impl Future<Output = fdo::Result<OwnedObjectPath>> + Send;
 }
 
@@ -92,12 +68,12 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         let secret = |text: String| Secret::new(text.into_bytes());
-        let request = Request::WritePackageUri {
+        let call = InstanceCall::WritePackageUri {
             uri: secret(uri),
             user_name: secret(user_name),
             password: secret(password),
         };
-        self.0.request(Caller { connection, header }, request).await
+        self.0.perform(Caller { connection, header }, call).await
     }
 
     /// Writes Update Supported Objects. If it is true, servers get the list of Objects and Object Instances as soon as
@@ -108,8 +84,8 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let request = Request::WriteUpdateSupportedObjects(value);
-        let done = self.0.request(Caller { connection, header }, request);
+        let call = InstanceCall::WriteUpdateSupportedObjects(value);
+        let done = self.0.perform(Caller { connection, header }, call);
         done.await.map(drop)
     }
 
@@ -121,8 +97,8 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let request = Request::WritePackageSettings { object, instance };
-        let done = self.0.request(Caller { connection, header }, request);
+        let call = InstanceCall::WritePackageSettings { object, instance };
+        let done = self.0.perform(Caller { connection, header }, call);
         done.await.map(drop)
     }
 
@@ -135,8 +111,11 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let request = Request::WritePackage { package, signature };
-        self.0.request(Caller { connection, header }, request).await
+        let call = InstanceCall::WritePackage {
+            package: package.into(),
+            signature,
+        };
+        self.0.perform(Caller { connection, header }, call).await
     }
 
     /// Executes Install.
@@ -147,9 +126,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(
+            .perform(
                 Caller { connection, header },
-                Request::Perform(Action::Install),
+                InstanceCall::Perform(Action::Install),
             )
             .await
     }
@@ -162,11 +141,11 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
-        let request = match for_update {
-            true => Request::UninstallForUpdate,
-            false => Request::Perform(Action::Uninstall),
+        let call = match for_update {
+            true => InstanceCall::UninstallForUpdate,
+            false => InstanceCall::Perform(Action::Uninstall),
         };
-        self.0.request(Caller { connection, header }, request).await
+        self.0.perform(Caller { connection, header }, call).await
     }
 
     /// Removes the software in place with its configuration, if root's policy allows it (`allow-purge` in
@@ -179,9 +158,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(
+            .perform(
                 Caller { connection, header },
-                Request::Perform(Action::Purge),
+                InstanceCall::Perform(Action::Purge),
             )
             .await
     }
@@ -194,9 +173,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(
+            .perform(
                 Caller { connection, header },
-                Request::Perform(Action::Activate),
+                InstanceCall::Perform(Action::Activate),
             )
             .await
     }
@@ -209,9 +188,9 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<OwnedObjectPath> {
         self.0
-            .request(
+            .perform(
                 Caller { connection, header },
-                Request::Perform(Action::Deactivate),
+                InstanceCall::Perform(Action::Deactivate),
             )
             .await
     }
@@ -225,8 +204,8 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let call = Caller { connection, header };
-        let done = self.0.request(call, Request::Cancel(operation));
+        let caller = Caller { connection, header };
+        let done = self.0.perform(caller, InstanceCall::Cancel(operation));
         done.await.map(drop)
     }
 
@@ -236,8 +215,8 @@ impl<S: InstanceService> InstanceObject<S> {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        let call = Caller { connection, header };
-        self.0.request(call, Request::Delete).await.map(drop)
+        let caller = Caller { connection, header };
+        self.0.perform(caller, InstanceCall::Delete).await.map(drop)
     }
 
     /// Its id.

@@ -3,11 +3,13 @@
 //!
 //! - `names`: the name on the bus, the paths of objects, the address of the bus.
 //! - `agent`, `instance`, `operation`: one interface each, with its properties as a struct and the trait that serves it.
+//! - `call`: a call of a method of an instance, as a value.
 //! - `objects`: all objects at one moment, as `GetManagedObjects` gives them.
 //! - `caller`: the process that called a method.
 //! - `finding`: the result of one check of `wharfctl doctor`. wharfd does those that need its settings.
 
 mod agent;
+mod call;
 mod caller;
 mod finding;
 mod instance;
@@ -19,9 +21,10 @@ mod operation;
 mod documentation;
 
 pub use agent::{Agent, AgentObject, AgentProxy, AgentService, HistoryLine, KeptOperation, Reason};
+pub use call::InstanceCall;
 pub use caller::{Caller, ONLY_ROOT};
 pub use finding::{Finding, Verdict, bad, ok};
-pub use instance::{Instance, InstanceObject, InstanceProxy, InstanceService, Request};
+pub use instance::{Instance, InstanceObject, InstanceProxy, InstanceService};
 pub use names::{
     AGENT_PATH, NAME, address, instance_id, instance_path, operation_name, operation_path,
 };

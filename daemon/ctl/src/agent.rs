@@ -6,10 +6,9 @@ use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, time::timeout};
 use wharf_bus::{
-    AGENT_PATH, AgentProxy, InstanceProxy, NAME, Objects, Reason, instance_path, operation_name,
-    operation_path,
+    AGENT_PATH, AgentProxy, InstanceCall, InstanceProxy, NAME, Objects, Reason, instance_path,
+    operation_name,
 };
-use wharf_frames::{Action, Secret};
 use zbus::{
     Connection, MessageStream, Type, connection, fdo, message, proxy::CacheProperties,
     wire::DynamicType,
@@ -38,31 +37,6 @@ pub(crate) fn reads_all() -> bool {
 pub(crate) struct Agent {
     connection: Connection,
     pub(crate) patience: Duration,
-}
-
-/// A secret as the bus takes it.
-fn text(secret: &Secret) -> String {
-    String::from_utf8_lossy(secret.expose()).into_owned()
-}
-
-/// A requested change of an instance.
-#[derive(Debug)]
-pub(crate) enum Change {
-    WritePackageUri {
-        uri: Secret,
-        user_name: Secret,
-        password: Secret,
-    },
-    WritePackage {
-        package: OwnedFd,
-        signature: Vec<u8>,
-    },
-    Perform(Action),
-    UninstallForUpdate,
-    Cancel {
-        operation: String,
-    },
-    Delete,
 }
 
 impl Agent {
@@ -180,40 +154,9 @@ impl Agent {
     pub(crate) async fn change(
         &self,
         instance: u16,
-        change: &Change,
+        change: &InstanceCall,
     ) -> Result<Option<String>, Failure> {
-        let instance = self.instance(instance).await?;
-        let operation = match change {
-            Change::WritePackageUri {
-                uri,
-                user_name,
-                password,
-            } => {
-                let (uri, user_name, password) = (text(uri), text(user_name), text(password));
-                instance.write_package_uri(uri, user_name, password).await
-            }
-            Change::WritePackage { package, signature } => {
-                let package = package.try_clone().map_err(Failure::Runtime)?;
-                let signature = signature.clone();
-                instance.write_package(package.into(), signature).await
-            }
-            Change::UninstallForUpdate => instance.uninstall(true).await,
-            Change::Perform(action) => match action {
-                Action::Install => instance.install().await,
-                Action::Uninstall => instance.uninstall(false).await,
-                Action::Purge => instance.purge().await,
-                Action::Activate => instance.activate().await,
-                Action::Deactivate => instance.deactivate().await,
-            },
-            Change::Cancel { operation } => {
-                instance.cancel(operation_path(operation)).await?;
-                return Ok(None);
-            }
-            Change::Delete => {
-                instance.delete().await?;
-                return Ok(None);
-            }
-        }?;
+        let operation = self.instance(instance).await?.send(change).await?;
         Ok(operation_name(&operation).map(str::to_owned))
     }
 

@@ -1,13 +1,9 @@
 //! `wharfctl cancel` ends an operation that waits, downloads, or has not begun to change the device. The message
 //! depends on how the operation ended.
 
-use crate::{
-    agent::{Agent, Change},
-    arguments::Named,
-    failure::Failure,
-    follow::Follower,
-    output::tell,
-};
+use wharf_bus::{InstanceCall, operation_path};
+
+use crate::{agent::Agent, arguments::Named, failure::Failure, follow::Follower, output::tell};
 
 pub(crate) async fn cancel(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
     let mut follower = Follower::new(agent, json).await?;
@@ -18,9 +14,7 @@ pub(crate) async fn cancel(agent: &Agent, instance: &Named, json: bool) -> Resul
     let Some(operation) = instance.operation.clone() else {
         return Err(refused("there is nothing to cancel"));
     };
-    let change = Change::Cancel {
-        operation: operation.clone(),
-    };
+    let change = InstanceCall::Cancel(operation_path(&operation));
     let cancelled = follower.ask(instance, &change).await;
     cancelled.map_err(|failure| failure.of(&title))?;
     let ended = follower.end_of(&operation).await?.operation;

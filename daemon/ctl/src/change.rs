@@ -1,9 +1,10 @@
 //! The verbs that request a change and wait for its end: Uninstall, Activate, Deactivate, Delete.
 
+use wharf_bus::InstanceCall;
 use wharf_frames::Action;
 
 use crate::{
-    agent::{Agent, Change},
+    agent::Agent,
     arguments::Named,
     failure::Failure,
     follow::Follower,
@@ -19,8 +20,8 @@ pub(crate) async fn uninstall(
     json: bool,
 ) -> Result<(), Failure> {
     let change = match purge {
-        true => Change::Perform(Action::Purge),
-        false => Change::Perform(Action::Uninstall),
+        true => InstanceCall::Perform(Action::Purge),
+        false => InstanceCall::Perform(Action::Uninstall),
     };
     let Done {
         before,
@@ -38,13 +39,25 @@ pub(crate) async fn uninstall(
 }
 
 pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let done = done(agent, instance, Change::Perform(Action::Activate), json).await?;
+    let done = done(
+        agent,
+        instance,
+        InstanceCall::Perform(Action::Activate),
+        json,
+    )
+    .await?;
     tell(json, || switched(&done, true));
     Ok(())
 }
 
 pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let done = done(agent, instance, Change::Perform(Action::Deactivate), json).await?;
+    let done = done(
+        agent,
+        instance,
+        InstanceCall::Perform(Action::Deactivate),
+        json,
+    )
+    .await?;
     tell(json, || switched(&done, false));
     Ok(())
 }
@@ -62,7 +75,7 @@ fn switched(done: &Done, wanted: bool) -> String {
 }
 
 pub(crate) async fn delete(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
-    let Done { before, .. } = done(agent, instance, Change::Delete, json).await?;
+    let Done { before, .. } = done(agent, instance, InstanceCall::Delete, json).await?;
     let id = before.id;
     say(&match json {
         true => gone(id),
@@ -84,7 +97,7 @@ struct Done {
 async fn done(
     agent: &Agent,
     instance: &Named,
-    change: Change,
+    change: InstanceCall,
     json: bool,
 ) -> Result<Done, Failure> {
     let mut follower = Follower::new(agent, json).await?;

@@ -5,11 +5,12 @@ use std::{pin::pin, slice, time::Duration};
 
 use nix::unistd::geteuid;
 use tokio::time::timeout;
+use wharf_bus::{InstanceCall, operation_name};
 use wharf_frames::Action;
 use wharf_software::Kind;
 
 use crate::{
-    agent::{Agent, Change, Changes},
+    agent::{Agent, Changes},
     failure::Failure,
     model::{INITIAL, Instance, Operation, Snapshot},
     text,
@@ -103,7 +104,7 @@ impl<'a> Follower<'a> {
     pub(crate) async fn ask(
         &mut self,
         before: &Instance,
-        change: &Change,
+        change: &InstanceCall,
     ) -> Result<Option<String>, Failure> {
         loop {
             match self.answer(before.id, change).await {
@@ -113,18 +114,18 @@ impl<'a> Follower<'a> {
             let _ = self.screen.show_away();
             self.changes.next().await?; // the old wharfd may still own the name on the bus
             let snapshot = self.wait_for_wharfd().await?;
-            let begun = change.kind();
+            let begun = kind(change);
             let begun = begun.and_then(|kind| snapshot.begun(before.id, kind, self.known));
             if let Some(operation) = begun.filter(|one| one.is_of_user(geteuid().as_raw())) {
                 return Ok(Some(operation.id.clone()));
             }
-            if change.is_done(before, snapshot.by_id(before.id)) {
+            if is_done(change, before, snapshot.by_id(before.id)) {
                 return Ok(None);
             }
         }
     }
 
-    async fn answer(&mut self, id: u16, change: &Change) -> Result<Option<String>, Failure> {
+    async fn answer(&mut self, id: u16, change: &InstanceCall) -> Result<Option<String>, Failure> {
         let mut asked = pin!(self.agent.change(id, change));
         loop {
             match timeout(self.agent.patience, &mut asked).await {
@@ -179,35 +180,35 @@ impl<'a> Follower<'a> {
     }
 }
 
-impl Change {
-    /// The kind of the operation for this request, if it may need one.
-    fn kind(&self) -> Option<&'static str> {
-        match self {
-            Self::WritePackageUri { .. } => Some(Kind::Pull.as_str()),
-            Self::WritePackage { .. } => Some(Kind::Push.as_str()),
-            Self::Perform(action) => Some(action.as_str()),
-            Self::UninstallForUpdate | Self::Cancel { .. } | Self::Delete => None,
-        }
+/// The kind of the operation for this change, if it may need one.
+const fn kind(change: &InstanceCall) -> Option<&'static str> {
+    match change {
+        InstanceCall::WritePackageUri { .. } => Some(Kind::Pull.as_str()),
+        InstanceCall::WritePackage { .. } => Some(Kind::Push.as_str()),
+        InstanceCall::Perform(action) => Some(action.as_str()),
+        _ => None,
     }
+}
 
-    /// Whether the request was done at once, without an operation.
-    fn is_done(&self, before: &Instance, now: Option<&Instance>) -> bool {
-        let Some(now) = now else {
-            return matches!(self, Self::Cancel { .. } | Self::Delete);
-        };
-        match self {
-            Self::Perform(Action::Uninstall) | Self::UninstallForUpdate => {
-                before.update_state != INITIAL && now.update_state == INITIAL
-            }
-            // The record of the operation has its end.
-            Self::Cancel { operation } => now.operation.as_ref() != Some(operation),
-            _ => false,
+/// Whether the change was done at once, without an operation.
+fn is_done(change: &InstanceCall, before: &Instance, now: Option<&Instance>) -> bool {
+    let Some(now) = now else {
+        return matches!(change, InstanceCall::Cancel(_) | InstanceCall::Delete);
+    };
+    match change {
+        InstanceCall::Perform(Action::Uninstall) | InstanceCall::UninstallForUpdate => {
+            before.update_state != INITIAL && now.update_state == INITIAL
         }
+        // The record of the operation has its end.
+        InstanceCall::Cancel(operation) => now.operation.as_deref() != operation_name(operation),
+        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wharf_bus::operation_path;
+
     use super::*;
 
     fn that_runs(operation: Option<&str>) -> Instance {
@@ -219,9 +220,7 @@ mod tests {
 
     #[test]
     fn a_cancel_is_asked_again_only_while_the_operation_that_it_names_runs() {
-        let cancel = Change::Cancel {
-            operation: "pull".to_owned(),
-        };
+        let cancel = InstanceCall::Cancel(operation_path("pull"));
         let before = that_runs(Some("pull"));
         for (now, done) in [
             (Some(that_runs(Some("pull"))), false),
@@ -229,7 +228,7 @@ mod tests {
             (Some(that_runs(None)), true),
             (None, true),
         ] {
-            assert_eq!(cancel.is_done(&before, now.as_ref()), done, "{now:?}");
+            assert_eq!(is_done(&cancel, &before, now.as_ref()), done, "{now:?}");
         }
     }
 }

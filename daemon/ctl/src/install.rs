@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use wharf_bus::InstanceCall;
 use wharf_frames::{Action, Secret, fetch::MAX_SIGNATURE};
 
 use crate::{
-    agent::{Agent, Change},
+    agent::Agent,
     arguments::{InstallArguments, Named, Package},
     failure::Failure,
     follow::{End, Follower},
@@ -138,7 +139,7 @@ async fn delivered_where_it_belongs(
     snapshot: &Snapshot,
     arguments: &InstallArguments,
     expected: Option<&str>,
-    package: &Change,
+    package: &InstanceCall,
 ) -> Result<Delivered, Failure> {
     let place = Place::find(follower, snapshot, arguments, expected).await?;
     let (snapshot, delivered) = place.deliver(follower, package).await?;
@@ -170,7 +171,7 @@ async fn delivered_where_it_belongs(
 async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result<End, Failure> {
     let id = delivered.instance.id;
     let operation = match follower
-        .ask(&delivered.instance, &Change::Perform(Action::Install))
+        .ask(&delivered.instance, &InstanceCall::Perform(Action::Install))
         .await
     {
         Ok(Some(operation)) => operation,
@@ -210,9 +211,9 @@ fn told(delivered: &Instance, now: Option<&Instance>) -> String {
 }
 
 /// The Write of the package.
-fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
+fn package(arguments: &InstallArguments) -> Result<InstanceCall, Failure> {
     match &arguments.package {
-        Package::Uri(uri) => Ok(Change::WritePackageUri {
+        Package::Uri(uri) => Ok(InstanceCall::WritePackageUri {
             uri: Secret::new(uri.clone().into_bytes()),
             user_name: Secret::new(arguments.user.clone().unwrap_or_default().into_bytes()),
             password: match &arguments.password_file {
@@ -223,7 +224,7 @@ fn package(arguments: &InstallArguments) -> Result<Change, Failure> {
         Package::File(_) if arguments.user.is_some() => Err(Failure::Usage(
             "--user and --password-file need a URI, and the package is a file",
         )),
-        Package::File(file) => Ok(Change::WritePackage {
+        Package::File(file) => Ok(InstanceCall::WritePackage {
             package: open_package(file)?.into(),
             signature: signature_beside(file)?,
         }),
@@ -360,7 +361,7 @@ impl Place {
     async fn deliver(
         &self,
         follower: &mut Follower<'_>,
-        package: &Change,
+        package: &InstanceCall,
     ) -> Result<(Snapshot, Delivered), Failure> {
         let id = self.instance.id;
         let asked = follower.ask(&self.instance, package).await;
@@ -383,8 +384,8 @@ impl Place {
         delivered: &Instance,
     ) -> Result<(), Failure> {
         let change = match self.created {
-            true => Change::Delete,
-            false => Change::UninstallForUpdate,
+            true => InstanceCall::Delete,
+            false => InstanceCall::UninstallForUpdate,
         };
         follower.ask(delivered, &change).await?;
         if let Some(software) = &delivered.in_place {
@@ -435,7 +436,7 @@ async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<
     let upgrades = instance.update_state == INSTALLED;
     let failed = instance.update_state == DELIVERED && instance.has_failed();
     if upgrades || failed {
-        let change = Change::UninstallForUpdate;
+        let change = InstanceCall::UninstallForUpdate;
         follower.ask(instance, &change).await?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use wharf_software::{
 
 use super::{Agent, pushes::Expected};
 use crate::{
-    bus::{Answer, Command, Refused, Request},
+    bus::{Answer, Command, InstanceCommand, Refused},
     delivery::copy::LocalFile,
     installer::{self, LOOK},
     jobs, objects,
@@ -34,16 +34,16 @@ impl Agent {
         match command {
             Command::Instance {
                 id,
-                request: Request::Cancel(operation),
+                command: InstanceCommand::Cancel(operation),
                 user,
                 answer,
             } => self.cancel(id, operation, user, answer),
             Command::Instance {
                 id,
-                request,
+                command,
                 user,
                 answer,
-            } => drop(answer.send(self.request_local(id, request, user))),
+            } => drop(answer.send(self.request_local(id, command, user))),
             Command::Create { user, answer } => drop(answer.send(self.create_local(user))),
             Command::Trace { writer, answer } => drop(answer.send(self.trace(writer))),
             Command::History { instance, answer } => drop(answer.send(self.history(instance))),
@@ -63,7 +63,7 @@ impl Agent {
         answer: Answer<Option<OperationId>>,
     ) {
         let Some(job) = self.begun_job(id).filter(|job| job.id == operation) else {
-            let cancelled = self.request_local(id, Request::Cancel(operation), user);
+            let cancelled = self.request_local(id, InstanceCommand::Cancel(operation), user);
             return drop(answer.send(cancelled));
         };
         let kind = job.kind;
@@ -122,12 +122,12 @@ impl Agent {
     fn request_local(
         &mut self,
         id: InstanceId,
-        request: Request,
+        command: InstanceCommand,
         user: u32,
     ) -> Result<Option<OperationId>, Refused> {
-        let event = match request {
-            Request::Write(values) => write(user, values),
-            Request::WritePackage { file, signature } => {
+        let event = match command {
+            InstanceCommand::Write(values) => write(user, values),
+            InstanceCommand::WritePackage { file, signature } => {
                 let file = LocalFile::new(file, signature)?;
                 let source = Some(Source::Package {
                     empty: file.is_empty(),
@@ -141,13 +141,13 @@ impl Agent {
                     },
                 )
             }
-            Request::Execute { action, arguments } => Event::Execute {
+            InstanceCommand::Execute { action, arguments } => Event::Execute {
                 action,
                 arguments: arguments.to_vec(),
                 starts: asked(user),
             },
-            Request::Delete => Event::Delete,
-            Request::Cancel(operation) => Event::Cancel {
+            InstanceCommand::Delete => Event::Delete,
+            InstanceCommand::Cancel(operation) => Event::Cancel {
                 operation,
                 by: Origin::User(user),
             },

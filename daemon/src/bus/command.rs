@@ -18,8 +18,8 @@ pub enum Command {
     Instance {
         /// The instance.
         id: InstanceId,
-        /// The request.
-        request: Request,
+        /// The command.
+        command: InstanceCommand,
         /// The uid of the caller.
         user: u32,
         /// The operation for the request, if it needs one.
@@ -53,9 +53,9 @@ pub enum Command {
     },
 }
 
-/// A request for an instance.
+/// A command to one instance.
 #[derive(Debug)]
-pub enum Request {
+pub enum InstanceCommand {
     /// A Write of one or more resources, except Package.
     Write(Write),
     /// A Write of Package, from a file that is open for reading.

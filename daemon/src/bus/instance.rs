@@ -2,14 +2,14 @@
 
 use std::fs::File;
 
-use wharf_bus::{Caller, InstanceService};
+use wharf_bus::{Caller, InstanceCall, InstanceService};
 use wharf_frames::{Action, fetch::MAX_SIGNATURE};
 use wharf_software::{InstanceId, ObjectLink, Source, Write};
 use zbus::{OwnedObjectPath, fdo};
 
 use super::{
     access::{Access, root},
-    command::{Command, Request},
+    command::{Command, InstanceCommand},
     views::operation_path,
 };
 
@@ -27,17 +27,17 @@ impl InstanceService for Instance {
         found.map(|view| part(&view.shown)).unwrap_or_default()
     }
 
-    async fn request(
+    async fn perform(
         &self,
         caller: Caller<'_>,
-        request: wharf_bus::Request,
+        call: InstanceCall,
     ) -> fdo::Result<OwnedObjectPath> {
-        let request = judged(request)?;
+        let command = judged(call)?;
         let user = root(caller).await?;
         let id = self.id;
         let asked = self.access.ask(|answer| Command::Instance {
             id,
-            request,
+            command,
             user,
             answer,
         });
@@ -45,51 +45,50 @@ impl InstanceService for Instance {
     }
 }
 
-/// Converts a request of the bus into a request of the agent.
-fn judged(request: wharf_bus::Request) -> fdo::Result<Request> {
-    use wharf_bus::Request as Asked;
-    Ok(match request {
-        Asked::WritePackageUri {
+/// The command of this call, if its arguments are valid.
+fn judged(call: InstanceCall) -> fdo::Result<InstanceCommand> {
+    Ok(match call {
+        InstanceCall::WritePackageUri {
             uri,
             user_name,
             password,
-        } => Request::Write(Write {
+        } => InstanceCommand::Write(Write {
             source: Some(Source::Uri(uri)),
             user_name: Some(user_name),
             password: Some(password),
             ..Write::default()
         }),
-        Asked::WriteUpdateSupportedObjects(value) => Request::Write(Write {
+        InstanceCall::WriteUpdateSupportedObjects(value) => InstanceCommand::Write(Write {
             update_supported_objects: Some(value),
             ..Write::default()
         }),
-        Asked::WritePackageSettings { object, instance } => Request::Write(Write {
+        InstanceCall::WritePackageSettings { object, instance } => InstanceCommand::Write(Write {
             package_settings: Some(ObjectLink { object, instance }),
             ..Write::default()
         }),
-        Asked::WritePackage { signature, .. } if signature.len() > MAX_SIGNATURE => {
+        InstanceCall::WritePackage { signature, .. } if signature.len() > MAX_SIGNATURE => {
             return Err(fdo::Error::InvalidArgs(format!(
                 "the signature has more than {MAX_SIGNATURE} bytes: give an OpenPGP signature"
             )));
         }
-        Asked::WritePackage { package, signature } => Request::WritePackage {
-            file: File::from(std::os::fd::OwnedFd::from(package)),
+        InstanceCall::WritePackage { package, signature } => InstanceCommand::WritePackage {
+            file: File::from(package),
             signature: (!signature.is_empty()).then_some(signature),
         },
-        Asked::Perform(action) => Request::Execute {
+        InstanceCall::Perform(action) => InstanceCommand::Execute {
             action,
             arguments: b"",
         },
-        Asked::UninstallForUpdate => Request::Execute {
+        InstanceCall::UninstallForUpdate => InstanceCommand::Execute {
             action: Action::Uninstall,
             arguments: b"1",
         },
-        Asked::Cancel(operation) => {
+        InstanceCall::Cancel(operation) => {
             let id = wharf_bus::operation_name(&operation).and_then(|name| name.parse().ok());
-            Request::Cancel(id.ok_or_else(|| {
+            InstanceCommand::Cancel(id.ok_or_else(|| {
                 fdo::Error::InvalidArgs("this is not the path of an operation of wharfd".to_owned())
             })?)
         }
-        Asked::Delete => Request::Delete,
+        InstanceCall::Delete => InstanceCommand::Delete,
     })
 }

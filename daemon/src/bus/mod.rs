@@ -20,7 +20,7 @@ use std::path::Path;
 
 use tokio::sync::{mpsc, watch};
 
-pub use command::{Answer, Command, Refused, Request};
+pub use command::{Answer, Command, InstanceCommand, Refused};
 pub use views::{AgentView, InstanceView, OperationView, Publisher, Views};
 
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
