@@ -1,9 +1,9 @@
 //! One job of the installer from its request to its end, across restarts. The installer does an operation once, so
 //! repeating the request is the way to learn its state.
 //!
-//! Only the installer can cancel a job. A cancel is stored until the installer has answered it. If the installer does
-//! not have the job yet, the cancel is sent right after the job.
+//! Only the installer can cancel a job. If it does not have the job yet, the cancel is sent right after the job.
 
+use tokio::sync::watch;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, Transaction,
     installer::{Found, JobStatus, Outcome},
@@ -12,7 +12,6 @@ use wharf_journal::message;
 use wharf_software::{Event, InstanceId};
 
 use crate::{
-    handovers::Handover,
     installer::NotDone,
     work::{Context, FOR_EVER, operation_id, outlasts_a_restart},
 };
@@ -27,22 +26,23 @@ pub struct Job {
     pub package: Option<PackageName>,
     /// The steps.
     pub transaction: Transaction,
-    /// The handover to the installer.
-    pub handover: Handover,
+    /// Whether the installer has it.
+    pub submitted: watch::Sender<bool>,
 }
 
-/// Cancels a job as soon as the installer has it and answers. Only one call at a time for each job.
-pub async fn cancel(context: &Context, operation: OperationId) -> Result<(), Failure> {
-    match context.handovers.wish(operation) {
-        Some(outcome) => outcome.await.unwrap_or_else(|_| {
-            let why = "it ended before it could be cancelled";
-            Err(Failure::new(Cause::Policy, why))
-        }),
-        None => {
-            let cancel = async || context.installer.cancel(operation).await;
-            context.until_answered(FOR_EVER, cancel, |_, _| {}).await
-        }
+/// Cancels a job as soon as the installer has it and answers. A cancel must not overtake its job, which the installer
+/// would not know yet.
+pub async fn cancel(
+    context: &Context,
+    operation: OperationId,
+    mut submitted: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    if submitted.wait_for(|submitted| *submitted).await.is_err() {
+        let why = "it ended before it could be cancelled";
+        return Err(Failure::new(Cause::Policy, why));
     }
+    let cancel = async || context.installer.cancel(operation).await;
+    context.until_answered(FOR_EVER, cancel, |_, _| {}).await
 }
 
 impl Job {
@@ -97,19 +97,6 @@ impl Job {
         outcome.await
     }
 
-    /// Sends a cancel that came before the installer had the job.
-    async fn cancel_if_unwanted(&self, context: &Context) -> Result<(), NotDone> {
-        let mut outcome = Ok(());
-        if self.handover.is_unwanted() {
-            match context.installer.cancel(self.operation).await {
-                Err(NotDone::Refused(failure)) => outcome = Err(failure),
-                cancelled => cancelled?, // else it is retried after the job
-            }
-        }
-        self.handover.end(&outcome);
-        Ok(())
-    }
-
     async fn ask(&self, context: &Context) -> Result<Outcome, NotDone> {
         let operation = self.operation;
         let silent = |why| context.waits_for(self.instance, operation, why);
@@ -117,7 +104,7 @@ impl Job {
         let transaction = self.transaction.clone();
         installer.perform(operation, transaction, silent).await?;
         wharf_fault::point("job.submitted");
-        self.cancel_if_unwanted(context).await?;
+        self.submitted.send_replace(true);
         let mut watch = installer.watch(operation).await?;
         let mut is_told = false;
         loop {

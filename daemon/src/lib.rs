@@ -9,7 +9,6 @@
 //! | [`server`] | one LwM2M server: engine, connection, account, registration and state |
 //! | [`objects`] | LwM2M objects: values to read, and a Write as an event |
 //! | [`jobs`], [`delivery`] | the tasks of an effect: a job of the installer, a download |
-//! | [`handovers`] | jobs that the installer may not have yet, and their cancels |
 //! | [`work`] | the context that those tasks share, and their reports |
 //! | [`bus`] | D-Bus: the public state, and the requests of root |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
@@ -34,7 +33,6 @@ pub mod doctor;
 pub mod endpoint;
 pub mod file_name;
 pub mod frame_socket;
-pub mod handovers;
 pub mod installer;
 pub mod jobs;
 mod kernel_timer;

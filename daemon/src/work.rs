@@ -15,7 +15,6 @@ use crate::{
     bus::Publisher,
     config::Timing,
     delivery::{fetcher::Fetcher, room::Room},
-    handovers::Handovers,
     installer::{Installer, NotDone},
     random::random,
     store::{EffectId, Store, StoreError},
@@ -65,8 +64,6 @@ pub struct Context {
     pub fetcher: Fetcher,
     /// The room for parallel downloads.
     pub room: Room,
-    /// The jobs on their way to the installer.
-    pub handovers: Handovers,
     /// The database. No task holds it over an await.
     pub store: Rc<RefCell<Store>>,
     /// The channel to the agent.

@@ -1,7 +1,7 @@
 //! The effects, each in a task from its commit to the event that ends it; and the gate, which every operation passes
 //! before it starts.
 
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use wharf_frames::{OperationId, StageId, Transaction};
 use wharf_journal::message;
 use wharf_software::{
@@ -10,7 +10,7 @@ use wharf_software::{
     instance::Flow,
 };
 
-use super::{Agent, pushes::Expected};
+use super::{Agent, cancel::RunningJob, pushes::Expected};
 use crate::{
     clock,
     delivery::{
@@ -166,7 +166,7 @@ impl Agent {
     }
 
     fn job(
-        &self,
+        &mut self,
         id: InstanceId,
         operation: OperationId,
         transaction: Transaction,
@@ -174,12 +174,18 @@ impl Agent {
         let context = self.context.clone();
         let instance = self.instances.get(&id);
         let package = instance.and_then(|known| known.subject().cloned());
+        let (submitted, receiver) = watch::channel(false);
+        let running = RunningJob {
+            submitted: receiver,
+            cancelled: None,
+        };
+        self.jobs.insert(operation, running);
         let job = Job {
             instance: id,
             operation,
             package,
             transaction,
-            handover: context.handovers.begin(operation),
+            submitted,
         };
         self.spawn(async move {
             let end = job.run(&context).await;
@@ -210,14 +216,13 @@ impl Agent {
             if let Some(task) = self.tasks.remove(id) {
                 task.abort();
             }
-            let forgotten = self.pending.remove(id);
-            if let Some(Pending {
-                instance,
-                effect: Effect::AcceptPush { .. },
-                ..
-            }) = forgotten
-            {
-                self.end_push(instance);
+            let Some(forgotten) = self.pending.remove(id) else {
+                continue;
+            };
+            match forgotten.effect {
+                Effect::AcceptPush { .. } => self.end_push(forgotten.instance),
+                Effect::Perform { operation, .. } => drop(self.jobs.remove(&operation)),
+                _ => {}
             }
         }
     }

@@ -3,27 +3,20 @@
 
 use std::os::fd::OwnedFd;
 
-use tokio::{sync::watch, time::timeout};
-use wharf_frames::{Failure, OperationId};
-use wharf_journal::message;
+use wharf_frames::OperationId;
 use wharf_software::{
-    Event, Instance, InstanceId, Kind, Operation, Origin, Refusal, Source, Transition, Write,
+    Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
     create::{Wanted, create, free_id},
-    operation::Phase,
 };
 
 use super::{Agent, pushes::Expected};
 use crate::{
-    bus::{Answer, Command, InstanceCommand, Refused},
+    bus::{Command, InstanceCommand, Refused},
     delivery::copy::LocalFile,
-    installer::{self, LOOK},
-    jobs, objects,
+    objects,
     store::{HistoryEntry, StoreError},
-    work::{Context, operation_id, stage_id},
+    work::{operation_id, stage_id},
 };
-
-/// The outcome of a cancel; none while it runs.
-pub(super) type Cancelled = watch::Receiver<Option<Result<(), Failure>>>;
 
 /// The number of ended operations on the bus.
 const ENDED_SHOWN: u32 = 16;
@@ -54,72 +47,7 @@ impl Agent {
         }
     }
 
-    /// Cancels an operation. Only the installer can cancel a job that it has: it answers, and the job reports its end.
-    fn cancel(
-        &mut self,
-        id: InstanceId,
-        operation: OperationId,
-        user: u32,
-        answer: Answer<Option<OperationId>>,
-    ) {
-        let Some(job) = self.begun_job(id).filter(|job| job.id == operation) else {
-            let cancelled = self.request_local(id, InstanceCommand::Cancel(operation), user);
-            return drop(answer.send(cancelled));
-        };
-        let kind = job.kind;
-        let mut cancelled = self.cancel_once(id, user, job);
-        tokio::task::spawn_local(async move {
-            let outcome = timeout(installer::SILENCE, cancelled.wait_for(Option::is_some)).await;
-            let outcome = outcome.ok().and_then(|ended| ended.ok()?.clone());
-            let refused = |failure: Failure| Refused::NotAllowed(failure.to_string());
-            drop(answer.send(match outcome {
-                Some(outcome) => outcome.map(|()| None).map_err(refused),
-                None => Err(noted(kind)),
-            }));
-        });
-    }
-
-    /// Cancels a job, or joins an earlier cancel that runs or has succeeded.
-    fn cancel_once(&mut self, id: InstanceId, user: u32, job: Operation) -> Cancelled {
-        let accepted = &self.accepted;
-        self.cancels.retain(|operation, cancelled| {
-            let is_open = accepted.iter().any(|(known, _)| known == operation);
-            is_open && !matches!(*cancelled.borrow(), Some(Err(_)))
-        });
-        let (context, operation) = (self.context.clone(), job.id);
-        let cancelled = self.cancels.entry(operation).or_insert_with(|| {
-            let (sender, cancelled) = watch::channel(None);
-            tokio::task::spawn_local(async move {
-                sender.send_replace(Some(cancel_job(&context, id, user, job).await));
-            });
-            cancelled
-        });
-        cancelled.clone()
-    }
-
-    /// Cancels the resumed job, if a local user requested this before a restart and the installer has not answered. An
-    /// earlier effect of the instance has no job to cancel yet.
-    pub(super) fn cancel_again(&mut self, id: InstanceId, resumed: Option<OperationId>) {
-        let job = self.begun_job(id);
-        let Some(job) = job.filter(|job| Some(job.id) == resumed) else {
-            return;
-        };
-        let kept = self.context.store.borrow_mut().kept_cancel(job.id);
-        match kept {
-            Ok(None) => {}
-            Ok(Some(user)) => drop(self.cancel_once(id, user, job)),
-            Err(error) => tracing::warn!("cannot read whether the job was cancelled: {error}"),
-        }
-    }
-
-    /// The operation of an instance that has passed the gate to the installer.
-    fn begun_job(&self, id: InstanceId) -> Option<Operation> {
-        let busy = self.instances.get(&id).filter(|known| known.is_busy())?;
-        let begun = busy.phase() == Some(Phase::Act);
-        busy.operation().filter(|_| begun)
-    }
-
-    fn request_local(
+    pub(super) fn request_local(
         &mut self,
         id: InstanceId,
         command: InstanceCommand,
@@ -273,53 +201,6 @@ fn write(user: u32, write: Write) -> Event {
         starts: asked(user),
         stage: stage_id(),
     }
-}
-
-/// The answer to a cancel while the installer does not answer.
-fn noted(kind: Kind) -> Refused {
-    let kind = kind.as_str();
-    Refused::NotAllowed(format!(
-        "the installer does not answer: {LOOK}. wharfd cancels the {kind} as soon as it answers"
-    ))
-}
-
-/// Asks the installer to cancel the job. wharfd stores the request until the answer, so that it survives a restart. A
-/// full disk does not stop the cancel.
-async fn cancel_job(
-    context: &Context,
-    id: InstanceId,
-    user: u32,
-    job: Operation,
-) -> Result<(), Failure> {
-    let keep = |by, otherwise| {
-        let kept = context.store.borrow_mut().keep_cancel(job.id, by);
-        let operation = job.id;
-        kept.inspect_err(|error| {
-            tracing::warn!(
-                MESSAGE_ID = message::NOT_STORED,
-                WHARF_INSTANCE = id.0,
-                WHARF_OPERATION = %operation,
-                "instance {}: a restarted wharfd {otherwise} for the cancel of this job: {error}",
-                id.0
-            );
-        })
-    };
-    let is_kept = keep(Some(user), "does not ask").is_ok();
-    let outcome = jobs::cancel(context, job.id).await;
-    if is_kept {
-        let _ = keep(None, "asks again");
-    }
-    tell_cancelled(id, user, &job, &outcome);
-    outcome
-}
-
-fn tell_cancelled(id: InstanceId, user: u32, job: &Operation, outcome: &Result<(), Failure>) {
-    let (id, kind) = (id.0, job.kind.as_str());
-    let told = match outcome {
-        Ok(()) => format!("user {user} cancelled the {kind}"),
-        Err(why) => format!("user {user} could not cancel the {kind}: {why}"),
-    };
-    tracing::info!(WHARF_INSTANCE = id, WHARF_OPERATION = %job.id, "instance {id}: {told}");
 }
 
 fn asked(user: u32) -> wharf_software::NewOperation {

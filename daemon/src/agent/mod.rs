@@ -4,7 +4,7 @@
 //! The agent first stores the new state of the instance, then answers and notifies, then acts:
 //!
 //! - `requests`: the requests of the servers, by object; `pushes`: the blocks of a Package; `local`: the requests of
-//!   local users;
+//!   local users; `cancel`: their cancels;
 //! - `commit`: stores, answers and reports an event;
 //! - `act`: the effects, each in its own task, and the gate before them;
 //! - `device`: reads what the device has after another program may have changed it; `leftovers`: files of no instance;
@@ -12,6 +12,7 @@
 //! - `signals`: the signals that end the agent.
 
 mod act;
+mod cancel;
 mod commit;
 mod device;
 mod leftovers;
@@ -48,7 +49,6 @@ use crate::{
     clock::{self, ClockWatch},
     config::Settings,
     delivery::{fetcher::Fetcher, room::Room},
-    handovers::Handovers,
     installer::Installer,
     local_changes::LocalChanges,
     objects::{self, Device},
@@ -57,7 +57,7 @@ use crate::{
     store::{EffectId, Pending, Store, StoreError},
     work::{Context, Report, RequestKey},
 };
-use local::Cancelled;
+use cancel::RunningJob;
 use pushes::Pushes;
 use signals::Signals;
 use story::Story;
@@ -120,8 +120,8 @@ pub struct Agent {
     pending: BTreeMap<EffectId, Pending>,
     /// The running tasks.
     tasks: BTreeMap<EffectId, JoinHandle<()>>,
-    /// The cancels of jobs that have not ended, one for each job.
-    cancels: BTreeMap<OperationId, Cancelled>,
+    /// The jobs that have not ended.
+    jobs: BTreeMap<OperationId, RunningJob>,
     /// The effects that wait for the next attempt of their download.
     resting: BTreeSet<EffectId>,
     /// The notices that the device may have changed.
@@ -155,7 +155,6 @@ impl Agent {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
             room: Room::default(),
-            handovers: Handovers::default(),
             store,
             reports: sender,
             publisher,
@@ -174,7 +173,7 @@ impl Agent {
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            cancels: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             resting: BTreeSet::new(),
             changes,
             pushes: Pushes::default(),
