@@ -12,7 +12,7 @@ use crate::Caller;
 #[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the interface below describes each")]
-pub struct Agent {
+pub struct AgentProperties {
     pub endpoint_name: String,
     #[zbus(rename = "ServerURI")]
     pub server_uri: String,
@@ -23,7 +23,7 @@ pub struct Agent {
     pub version: String,
 }
 
-impl Agent {
+impl AgentProperties {
     /// Sets the time of the registration, in seconds since 1970; none while it is not registered.
     pub fn set_registered_since(&mut self, since: Option<u64>) {
         self.registered = since.is_some();
@@ -70,7 +70,7 @@ pub struct KeptOperation {
 
 /// An object with its public and its full text.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
-pub struct Reason {
+pub struct FullReason {
     /// An instance or an operation.
     pub object: OwnedObjectPath,
     /// `StatusReason` or `Outcome`.
@@ -82,7 +82,7 @@ pub struct Reason {
 /// Serves the agent.
 pub trait AgentService: Send + Sync + 'static {
     /// Reads a part of its properties.
-    fn read<T>(&self, part: impl FnOnce(&Agent) -> T) -> T;
+    fn read<T>(&self, part: impl FnOnce(&AgentProperties) -> T) -> T;
 
     /// Serves `CreateInstance`.
     fn create_instance(
@@ -98,7 +98,10 @@ pub trait AgentService: Send + Sync + 'static {
     ) -> impl Future<Output = fdo::Result<()>> + Send;
 
     /// Serves `Reasons`.
-    fn reasons(&self, caller: Caller<'_>) -> impl Future<Output = fdo::Result<Vec<Reason>>> + Send;
+    fn reasons(
+        &self,
+        caller: Caller<'_>,
+    ) -> impl Future<Output = fdo::Result<Vec<FullReason>>> + Send;
 
     /// Serves `History`.
     fn history(
@@ -157,7 +160,7 @@ impl<S: AgentService> AgentObject<S> {
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<Vec<Reason>> {
+    ) -> fdo::Result<Vec<FullReason>> {
         self.0.reasons(Caller { connection, header }).await
     }
 

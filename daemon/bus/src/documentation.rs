@@ -13,9 +13,9 @@ use zbus::{
 };
 
 use crate::{
-    Agent, AgentObject, AgentService, Caller, HistoryLine, Instance, InstanceCall, InstanceObject,
-    InstanceService, Interfaces, KeptOperation, Operation, OperationObject, OperationService,
-    Reason,
+    AgentObject, AgentProperties, AgentService, Caller, FullReason, HistoryLine, InstanceCall,
+    InstanceObject, InstanceProperties, InstanceService, Interfaces, KeptOperation,
+    OperationObject, OperationProperties, OperationService,
 };
 
 const HEAD: &str = "\
@@ -26,8 +26,8 @@ handle untrusted bytes. Only root may change something; everybody else gets `org
 This is checked twice: by the policy of the bus (`org.wharfd.Agent1.conf`), and by wharfd, which asks the bus for the
 uid of the caller. No property, signal or answer has a secret: Package URI, User Name and Password can only be written.
 
-Status Reason may have the path of a Package URI, the last output of a maintainer script, and lines of a unit. The LwM2M
-server and root read all of it. Other users read a public text, made of Update State, Update Result, name, version, and
+Status FullReason may have the path of a Package URI, the last output of a maintainer script, and lines of a unit. The LwM2M
+server and root read all of it. Other users read a public text, made of Update OperationState, Update Result, name, version, and
 the origin and file name of a Package URI. `StatusReason`, `Outcome`, `History` and `Operations` have the public text.
 Root gets the full texts from `Reasons`, `History` and `Operations`.
 
@@ -54,8 +54,8 @@ The introspection below is generated from the code.
 struct Empty;
 
 impl AgentService for Empty {
-    fn read<T>(&self, part: impl FnOnce(&Agent) -> T) -> T {
-        part(&Agent::default())
+    fn read<T>(&self, part: impl FnOnce(&AgentProperties) -> T) -> T {
+        part(&AgentProperties::default())
     }
 
     async fn create_instance(&self, _: Caller<'_>) -> fdo::Result<OwnedObjectPath> {
@@ -66,7 +66,7 @@ impl AgentService for Empty {
         Ok(())
     }
 
-    async fn reasons(&self, _: Caller<'_>) -> fdo::Result<Vec<Reason>> {
+    async fn reasons(&self, _: Caller<'_>) -> fdo::Result<Vec<FullReason>> {
         Ok(Vec::new())
     }
 
@@ -80,8 +80,8 @@ impl AgentService for Empty {
 }
 
 impl InstanceService for Empty {
-    fn read<T: Default>(&self, part: impl FnOnce(&Instance) -> T) -> T {
-        part(&Instance::default())
+    fn read<T: Default>(&self, part: impl FnOnce(&InstanceProperties) -> T) -> T {
+        part(&InstanceProperties::default())
     }
 
     async fn perform(&self, _: Caller<'_>, _: InstanceCall) -> fdo::Result<OwnedObjectPath> {
@@ -90,8 +90,8 @@ impl InstanceService for Empty {
 }
 
 impl OperationService for Empty {
-    fn read<T: Default>(&self, part: impl FnOnce(&Operation) -> T) -> T {
-        part(&Operation::default())
+    fn read<T: Default>(&self, part: impl FnOnce(&OperationProperties) -> T) -> T {
+        part(&OperationProperties::default())
     }
 }
 
@@ -122,14 +122,17 @@ fn written(properties: &(impl serde::Serialize + Type)) -> BTreeMap<String, Stri
 #[test]
 fn the_fields_of_a_struct_are_the_properties_of_its_interface() {
     let all = [
-        (described(&AgentObject(Empty)), written(&Agent::default())),
+        (
+            described(&AgentObject(Empty)),
+            written(&AgentProperties::default()),
+        ),
         (
             described(&InstanceObject(Empty)),
-            written(&Instance::default()),
+            written(&InstanceProperties::default()),
         ),
         (
             described(&OperationObject(Empty)),
-            written(&Operation::default()),
+            written(&OperationProperties::default()),
         ),
     ];
     for (described, written) in all {
@@ -144,27 +147,33 @@ fn an_object_has_its_interface_and_may_have_others() {
     let interfaces = HashMap::from([
         (
             InstanceObject::<Empty>::name().to_string(),
-            dictionary(&Instance::default()),
+            dictionary(&InstanceProperties::default()),
         ),
         (
             OperationObject::<Empty>::name().to_string(),
-            dictionary(&Operation::default()),
+            dictionary(&OperationProperties::default()),
         ),
         ("org.freedesktop.DBus.Peer".to_owned(), instance),
     ]);
     let read: Interfaces = reread(&interfaces);
-    assert_eq!(read.instance, Some(Instance::default()));
-    assert_eq!(read.operation, Some(Operation::default()));
+    assert_eq!(read.instance, Some(InstanceProperties::default()));
+    assert_eq!(read.operation, Some(OperationProperties::default()));
 }
 
 #[test]
 fn a_property_of_a_newer_wharfd_is_ignored_and_a_missing_one_is_named() {
-    let mut properties = dictionary(&Operation::default());
+    let mut properties = dictionary(&OperationProperties::default());
     properties.insert("New".to_owned(), OwnedVariant::from(1_u8));
-    assert_eq!(reread::<Operation>(&properties), Operation::default());
+    assert_eq!(
+        reread::<OperationProperties>(&properties),
+        OperationProperties::default()
+    );
     properties.remove("Kind");
     let bytes = to_bytes(Context::new(LE, 0), &properties).unwrap();
-    let error = bytes.deserialize::<Operation>().unwrap_err().to_string();
+    let error = bytes
+        .deserialize::<OperationProperties>()
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("Kind"), "{error}");
 }
 

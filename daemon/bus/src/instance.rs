@@ -13,7 +13,7 @@ use crate::{Caller, InstanceCall};
 #[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the interface below describes each")]
-pub struct Instance {
+pub struct InstanceProperties {
     pub id: u16,
     pub local: bool,
     pub pkg_name: String,
@@ -36,7 +36,7 @@ pub struct Instance {
 /// Serves an instance.
 pub trait InstanceService: Send + Sync + 'static {
     /// Reads a part of its properties; the default if it is gone.
-    fn read<T: Default>(&self, part: impl FnOnce(&Instance) -> T) -> T;
+    fn read<T: Default>(&self, part: impl FnOnce(&InstanceProperties) -> T) -> T;
 
     /// Accepts and stores a call. Returns the operation for it, or `/`.
     fn perform(

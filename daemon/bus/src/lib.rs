@@ -20,13 +20,17 @@ mod operation;
 #[cfg(test)]
 mod documentation;
 
-pub use agent::{Agent, AgentObject, AgentProxy, AgentService, HistoryLine, KeptOperation, Reason};
+pub use agent::{
+    AgentObject, AgentProperties, AgentProxy, AgentService, FullReason, HistoryLine, KeptOperation,
+};
 pub use call::InstanceCall;
 pub use caller::{Caller, ONLY_ROOT};
 pub use finding::{Finding, Verdict, bad, ok};
-pub use instance::{Instance, InstanceObject, InstanceProxy, InstanceService};
+pub use instance::{InstanceObject, InstanceProperties, InstanceProxy, InstanceService};
 pub use names::{
     AGENT_PATH, NAME, address, instance_id, instance_path, operation_name, operation_path,
 };
 pub use objects::{Interfaces, Objects};
-pub use operation::{Operation, OperationObject, OperationService, SERVER, State, USER};
+pub use operation::{
+    OperationObject, OperationProperties, OperationService, OperationState, SERVER, USER,
+};

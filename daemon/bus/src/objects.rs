@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use zbus::{DeserializeDict, OwnedObjectPath, Type};
 
-use crate::{Instance, Operation};
+use crate::{InstanceProperties, OperationProperties};
 
 /// The objects below the agent.
 pub type Objects = HashMap<OwnedObjectPath, Interfaces>;
@@ -15,8 +15,8 @@ pub type Objects = HashMap<OwnedObjectPath, Interfaces>;
 pub struct Interfaces {
     /// An instance of Object 9.
     #[zbus(rename = "org.wharfd.Agent1.Instance")]
-    pub instance: Option<Instance>,
+    pub instance: Option<InstanceProperties>,
     /// An operation.
     #[zbus(rename = "org.wharfd.Agent1.Operation")]
-    pub operation: Option<Operation>,
+    pub operation: Option<OperationProperties>,
 }

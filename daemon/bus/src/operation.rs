@@ -6,7 +6,7 @@ use zbus::{DeserializeDict, OwnedObjectPath, SerializeDict, Type, interface};
 #[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the interface below describes each")]
-pub struct Operation {
+pub struct OperationProperties {
     pub id: String,
     pub kind: String,
     pub origin: (String, u32),
@@ -25,7 +25,7 @@ pub const USER: &str = "user";
 
 /// The state of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum OperationState {
     /// It waits.
     Queued,
     /// It runs.
@@ -36,7 +36,7 @@ pub enum State {
     Failed,
 }
 
-impl State {
+impl OperationState {
     /// Its word in the property `State`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl State {
 /// Serves an operation.
 pub trait OperationService: Send + Sync + 'static {
     /// Reads a part of its properties; the default if it is gone.
-    fn read<T: Default>(&self, part: impl FnOnce(&Operation) -> T) -> T;
+    fn read<T: Default>(&self, part: impl FnOnce(&OperationProperties) -> T) -> T;
 }
 
 /// `/org/wharfd/Agent1/operations/ID`.

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, time::timeout};
 use wharf_bus::{
-    AGENT_PATH, AgentProxy, InstanceCall, InstanceProxy, NAME, Objects, Reason, instance_path,
+    AGENT_PATH, AgentProxy, FullReason, InstanceCall, InstanceProxy, NAME, Objects, instance_path,
     operation_name,
 };
 use zbus::{
@@ -75,7 +75,7 @@ impl Agent {
     }
 
     /// The full reasons, for root only. An older wharfd has no such method: its public texts are full.
-    async fn reasons(&self) -> Result<Vec<Reason>, Failure> {
+    async fn reasons(&self) -> Result<Vec<FullReason>, Failure> {
         let wharfd = self.wharfd().await?;
         let asked = timeout(self.patience, wharfd.reasons()).await;
         match asked.map_err(|_| Failure::Silence)? {
@@ -89,7 +89,7 @@ impl Agent {
         let wharfd = self.wharfd().await?;
         let interface = wharfd.inner().interface();
         let agent = self.read("org.freedesktop.DBus.Properties", "GetAll", interface);
-        let agent: wharf_bus::Agent = agent.await?;
+        let agent: wharf_bus::AgentProperties = agent.await?;
         let objects = self.read(
             "org.freedesktop.DBus.ObjectManager",
             "GetManagedObjects",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wharf_bus::{Reason, State, USER, instance_id, operation_name};
+use wharf_bus::{FullReason, OperationState, USER, instance_id, operation_name};
 use wharf_software::UpdateState;
 use zbus::ObjectPath;
 
@@ -123,15 +123,15 @@ pub(crate) const INSTALLED: u8 = UpdateState::Installed.value();
 
 impl Snapshot {
     /// Replaces public texts by full ones. Returns false if one did not match: they are of different moments.
-    pub(crate) fn complete(&mut self, reasons: &[Reason]) -> bool {
+    pub(crate) fn complete(&mut self, reasons: &[FullReason]) -> bool {
         reasons
             .iter()
             .map(|reason| self.replace(reason))
             .fold(true, |all, fits| all & fits)
     }
 
-    fn replace(&mut self, reason: &Reason) -> bool {
-        let Reason {
+    fn replace(&mut self, reason: &FullReason) -> bool {
+        let FullReason {
             object,
             public,
             full,
@@ -208,8 +208,8 @@ impl Snapshot {
     }
 }
 
-impl From<wharf_bus::Agent> for Agent {
-    fn from(agent: wharf_bus::Agent) -> Self {
+impl From<wharf_bus::AgentProperties> for Agent {
+    fn from(agent: wharf_bus::AgentProperties) -> Self {
         Self {
             version: agent.version,
             endpoint: agent.endpoint_name,
@@ -222,8 +222,8 @@ impl From<wharf_bus::Agent> for Agent {
     }
 }
 
-impl From<wharf_bus::Instance> for Instance {
-    fn from(instance: wharf_bus::Instance) -> Self {
+impl From<wharf_bus::InstanceProperties> for Instance {
+    fn from(instance: wharf_bus::InstanceProperties) -> Self {
         let (name, version) = instance.in_place;
         let in_place = given(name).map(|name| InPlace {
             name,
@@ -294,10 +294,10 @@ impl Instance {
     }
 }
 
-impl TryFrom<wharf_bus::Operation> for Operation {
+impl TryFrom<wharf_bus::OperationProperties> for Operation {
     type Error = Failure;
 
-    fn try_from(operation: wharf_bus::Operation) -> Result<Self, Failure> {
+    fn try_from(operation: wharf_bus::OperationProperties) -> Result<Self, Failure> {
         let (origin, origin_id) = operation.origin;
         Ok(Self {
             id: operation.id,
@@ -316,10 +316,10 @@ impl TryFrom<wharf_bus::Operation> for Operation {
 impl Operation {
     /// Whether the operation ended as requested; none before its end.
     pub(crate) fn end(&self) -> Option<bool> {
-        match State::parse(&self.state)? {
-            State::Done => Some(true),
-            State::Failed => Some(false),
-            State::Queued | State::Running => None,
+        match OperationState::parse(&self.state)? {
+            OperationState::Done => Some(true),
+            OperationState::Failed => Some(false),
+            OperationState::Queued | OperationState::Running => None,
         }
     }
 
@@ -398,9 +398,9 @@ mod tests {
 
     use super::*;
 
-    fn words(path: &str, public: &str, full: &str) -> Reason {
+    fn words(path: &str, public: &str, full: &str) -> FullReason {
         let path = format!("/org/wharfd/Agent1/{path}");
-        Reason {
+        FullReason {
             object: path.try_into().unwrap(),
             public: public.to_owned(),
             full: full.to_owned(),

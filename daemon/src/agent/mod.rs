@@ -40,12 +40,13 @@ use tokio::{
     },
     task::JoinHandle,
 };
+use wharf_bus::AgentProperties;
 use wharf_frames::{OperationId, PackageName};
 use wharf_journal::message;
 use wharf_software::{Effect, Instance, InstanceId, Kind, ShortId};
 
 use crate::{
-    bus::{self, AgentView, Publisher},
+    bus::{self, Publisher},
     clock::{self, ClockWatch},
     config::Settings,
     delivery::{fetcher::Fetcher, room::Room},
@@ -308,11 +309,11 @@ fn go_to_bus(
     installer: &Installer,
     changes: &LocalChanges,
 ) -> (Publisher, mpsc::Receiver<bus::Command>) {
-    let shown = AgentView {
+    let shown = AgentProperties {
         endpoint_name: settings.endpoint.clone(),
         server_uri: settings.server_uri(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..AgentView::default()
+        ..AgentProperties::default()
     };
     let (installer, changes) = (installer.clone(), changes.clone());
     bus::start(root, settings.timing, installer, changes, shown)

@@ -1,6 +1,6 @@
 //! Serves the agent.
 
-use wharf_bus::{AgentService, Caller, HistoryLine, KeptOperation, Reason};
+use wharf_bus::{AgentProperties, AgentService, Caller, FullReason, HistoryLine, KeptOperation};
 use wharf_software::InstanceId;
 use zbus::{OwnedFd, OwnedObjectPath, fdo};
 
@@ -8,21 +8,21 @@ use super::{
     access::{Access, ROOT, root},
     command::Command,
     public,
-    views::{AgentView, Views, operation_path, origin},
+    views::{Views, operation_path, origin},
 };
 use crate::store::{self, HistoryEntry};
 
 /// `/org/wharfd/Agent1`.
-pub(super) struct Agent(pub(super) Access);
+pub(super) struct ServedAgent(pub(super) Access);
 
 /// The answer to `Reasons`.
-pub(super) fn reasons(views: &Views) -> Vec<Reason> {
-    let instances = views.instances.iter().map(|(id, view)| Reason {
+pub(super) fn reasons(views: &Views) -> Vec<FullReason> {
+    let instances = views.instances.iter().map(|(id, view)| FullReason {
         object: wharf_bus::instance_path(id.0),
         public: view.shown.status_reason.clone(),
         full: view.whole_reason.clone(),
     });
-    let operations = views.operations.iter().map(|view| Reason {
+    let operations = views.operations.iter().map(|view| FullReason {
         object: operation_path(view.id),
         public: view.shown.outcome.clone(),
         full: view.whole_outcome.clone(),
@@ -30,8 +30,8 @@ pub(super) fn reasons(views: &Views) -> Vec<Reason> {
     instances.chain(operations).collect()
 }
 
-impl AgentService for Agent {
-    fn read<T>(&self, part: impl FnOnce(&AgentView) -> T) -> T {
+impl AgentService for ServedAgent {
+    fn read<T>(&self, part: impl FnOnce(&AgentProperties) -> T) -> T {
         part(&self.0.shown.borrow().agent)
     }
 
@@ -47,7 +47,7 @@ impl AgentService for Agent {
         self.0.ask(|answer| Command::Trace { writer, answer }).await
     }
 
-    async fn reasons(&self, caller: Caller<'_>) -> fdo::Result<Vec<Reason>> {
+    async fn reasons(&self, caller: Caller<'_>) -> fdo::Result<Vec<FullReason>> {
         root(caller).await?;
         Ok(reasons(&self.0.shown.borrow()))
     }

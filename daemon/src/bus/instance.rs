@@ -14,14 +14,14 @@ use super::{
 };
 
 /// `/org/wharfd/Agent1/instances/ID`.
-pub(super) struct Instance {
+pub(super) struct ServedInstance {
     pub(super) id: InstanceId,
     pub(super) access: Access,
 }
 
-impl InstanceService for Instance {
+impl InstanceService for ServedInstance {
     /// A removed instance keeps its id for a moment.
-    fn read<T: Default>(&self, part: impl FnOnce(&wharf_bus::Instance) -> T) -> T {
+    fn read<T: Default>(&self, part: impl FnOnce(&wharf_bus::InstanceProperties) -> T) -> T {
         let views = self.access.shown.borrow();
         let found = views.instances.get(&self.id);
         found.map(|view| part(&view.shown)).unwrap_or_default()

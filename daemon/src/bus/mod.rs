@@ -19,9 +19,10 @@ mod views;
 use std::path::Path;
 
 use tokio::sync::{mpsc, watch};
+use wharf_bus::AgentProperties;
 
 pub use command::{Answer, Command, InstanceCommand, Refused};
-pub use views::{AgentView, InstanceView, OperationView, Publisher, Views};
+pub use views::{InstanceView, OperationView, Publisher, Views};
 
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
 
@@ -34,7 +35,7 @@ pub fn start(
     timing: Timing,
     installer: Installer,
     changes: LocalChanges,
-    agent: AgentView,
+    agent: AgentProperties,
 ) -> (Publisher, mpsc::Receiver<Command>) {
     let (views, shown) = watch::channel(Views::of(agent));
     let (sender, commands) = mpsc::channel(QUEUE);

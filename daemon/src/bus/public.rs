@@ -1,7 +1,7 @@
 //! The public texts. A stored text may have output of a maintainer script or the path of a Package URI, so its public
 //! form is built from the other columns, not cut out of it.
 
-use wharf_bus::State;
+use wharf_bus::OperationState;
 use wharf_software::{ReasonCode, UpdateResult, UpdateState, public::ReasonFacts};
 
 use crate::store::{DELETED, HistoryEntry, OperationRow};
@@ -30,8 +30,8 @@ pub(super) fn outcome(operation: &OperationRow) -> String {
     }
     let code = ReasonCode::of(&operation.outcome);
     let number = code.map_or_else(String::new, |code| format!("{}: ", code.value()));
-    let end = match State::parse(&operation.state) {
-        Some(State::Done) => "is done",
+    let end = match OperationState::parse(&operation.state) {
+        Some(OperationState::Done) => "is done",
         _ => "failed",
     };
     format!("{number}{} {end}", operation.kind.as_str())

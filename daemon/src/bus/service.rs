@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 use wharf_bus::{
-    AGENT_PATH, AgentObject, InstanceObject, NAME, OperationObject, Reason, instance_path,
+    AGENT_PATH, AgentObject, FullReason, InstanceObject, NAME, OperationObject, instance_path,
 };
 use wharf_frames::OperationId;
 use wharf_software::InstanceId;
@@ -18,10 +18,10 @@ use zbus::{
 
 use super::{
     access::Access,
-    agent::{self, Agent},
+    agent::{self, ServedAgent},
     command::Command,
-    instance::Instance,
-    operation::Operation,
+    instance::ServedInstance,
+    operation::ServedOperation,
     views::{Publisher, Views, operation_path},
 };
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
@@ -96,7 +96,7 @@ impl Service {
 
     /// Adds all objects before it requests the name, so that a client sees all of them.
     async fn connect(&self) -> zbus::Result<Bus> {
-        let agent = AgentObject(Agent(self.access.clone()));
+        let agent = AgentObject(ServedAgent(self.access.clone()));
         let connection = connection::Builder::address(self.address.as_str())
             .serve_at(AGENT_PATH, fdo::ObjectManager)
             .serve_at(AGENT_PATH, agent)
@@ -159,7 +159,7 @@ struct Bus {
     agent: Option<Properties>,
     instances: BTreeMap<InstanceId, Properties>,
     operations: BTreeMap<OperationId, Properties>,
-    reasons: Vec<Reason>,
+    reasons: Vec<FullReason>,
 }
 
 impl Bus {
@@ -206,12 +206,12 @@ impl Bus {
         let server = self.connection.object_server();
         for id in gone(&mut self.instances, &instances) {
             server
-                .remove::<InstanceObject<Instance>, _>(instance_path(id.0))
+                .remove::<InstanceObject<ServedInstance>, _>(instance_path(id.0))
                 .await?;
         }
         for id in gone(&mut self.operations, &operations) {
             server
-                .remove::<OperationObject<Operation>, _>(operation_path(id))
+                .remove::<OperationObject<ServedOperation>, _>(operation_path(id))
                 .await?;
         }
         Ok(())
@@ -220,9 +220,9 @@ impl Bus {
     async fn show_agent(&mut self) -> zbus::Result<()> {
         let server = self.connection.object_server();
         let agent = OwnedObjectPath::try_from(AGENT_PATH).unwrap_or_default();
-        let now = properties::<AgentObject<Agent>>(server, &self.connection, &agent).await?;
+        let now = properties::<AgentObject<ServedAgent>>(server, &self.connection, &agent).await?;
         if let Some(before) = &self.agent {
-            tell::<AgentObject<Agent>>(server, &agent, before, &now).await?;
+            tell::<AgentObject<ServedAgent>>(server, &agent, before, &now).await?;
         }
         self.agent = Some(now);
         Ok(())
@@ -235,9 +235,9 @@ impl Bus {
             self.reasons = now;
             let server = self.connection.object_server();
             let object = server
-                .interface::<_, AgentObject<Agent>>(AGENT_PATH)
+                .interface::<_, AgentObject<ServedAgent>>(AGENT_PATH)
                 .await?;
-            AgentObject::<Agent>::reasons_changed(object.signal_emitter()).await?;
+            AgentObject::<ServedAgent>::reasons_changed(object.signal_emitter()).await?;
         }
         Ok(())
     }
@@ -248,12 +248,13 @@ impl Bus {
         if !self.operations.contains_key(&id) {
             let access = self.access.clone();
             server
-                .at(&path, OperationObject(Operation { id, access }))
+                .at(&path, OperationObject(ServedOperation { id, access }))
                 .await?;
         }
-        let now = properties::<OperationObject<Operation>>(server, &self.connection, &path).await?;
+        let now =
+            properties::<OperationObject<ServedOperation>>(server, &self.connection, &path).await?;
         if let Some(before) = self.operations.get(&id) {
-            tell::<OperationObject<Operation>>(server, &path, before, &now).await?;
+            tell::<OperationObject<ServedOperation>>(server, &path, before, &now).await?;
         }
         self.operations.insert(id, now);
         Ok(())
@@ -265,12 +266,13 @@ impl Bus {
         if !self.instances.contains_key(&id) {
             let access = self.access.clone();
             server
-                .at(&path, InstanceObject(Instance { id, access }))
+                .at(&path, InstanceObject(ServedInstance { id, access }))
                 .await?;
         }
-        let now = properties::<InstanceObject<Instance>>(server, &self.connection, &path).await?;
+        let now =
+            properties::<InstanceObject<ServedInstance>>(server, &self.connection, &path).await?;
         if let Some(before) = self.instances.get(&id) {
-            tell::<InstanceObject<Instance>>(server, &path, before, &now).await?;
+            tell::<InstanceObject<ServedInstance>>(server, &path, before, &now).await?;
         }
         self.instances.insert(id, now);
         Ok(())

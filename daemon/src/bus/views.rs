@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
-use wharf_bus::{SERVER, USER};
+use wharf_bus::{AgentProperties, SERVER, USER};
 use wharf_frames::OperationId;
 use wharf_software::{Instance, InstanceId, Origin};
 use zbus::OwnedObjectPath;
@@ -16,7 +16,7 @@ use crate::store::OperationRow;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Views {
     /// The agent.
-    pub agent: AgentView,
+    pub agent: AgentProperties,
     /// The instances of Object 9.
     pub instances: BTreeMap<InstanceId, InstanceView>,
     /// The operations that have not ended and the last ones that have, in the order of acceptance.
@@ -25,14 +25,11 @@ pub struct Views {
     pub generation: u64,
 }
 
-/// The published properties of the agent.
-pub type AgentView = wharf_bus::Agent;
-
 /// An instance of Object 9, without its write-only resources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceView {
     /// The public properties.
-    pub shown: wharf_bus::Instance,
+    pub shown: wharf_bus::InstanceProperties,
     /// Resource 16 in full, for root.
     pub whole_reason: String,
     /// The running operation, downloads included.
@@ -45,7 +42,7 @@ pub struct OperationView {
     /// Its id.
     pub id: OperationId,
     /// The public properties.
-    pub shown: wharf_bus::Operation,
+    pub shown: wharf_bus::OperationProperties,
     /// Its outcome in full, for root.
     pub whole_outcome: String,
 }
@@ -74,7 +71,7 @@ impl InstanceView {
         let in_place = software.map(|(name, version)| (name.to_string(), version.to_string()));
         let operation = instance.operation().map(|operation| operation.id);
         Self {
-            shown: wharf_bus::Instance {
+            shown: wharf_bus::InstanceProperties {
                 id: id.0,
                 local: instance.is_local(),
                 pkg_name: instance.pkg_name().to_owned(),
@@ -103,7 +100,7 @@ impl OperationView {
     fn of(row: OperationRow) -> Self {
         Self {
             id: row.id,
-            shown: wharf_bus::Operation {
+            shown: wharf_bus::OperationProperties {
                 id: row.id.to_string(),
                 kind: row.kind.as_str().to_owned(),
                 origin: origin(row.origin),
@@ -119,7 +116,7 @@ impl OperationView {
 }
 
 impl Views {
-    pub(super) fn of(agent: AgentView) -> Self {
+    pub(super) fn of(agent: AgentProperties) -> Self {
         Self {
             agent,
             ..Self::default()
@@ -170,7 +167,7 @@ impl Publisher {
     }
 
     /// Publishes a change of the agent.
-    pub fn agent(&self, change: impl FnOnce(&mut AgentView)) {
+    pub fn agent(&self, change: impl FnOnce(&mut AgentProperties)) {
         self.change(|views| change(&mut views.agent));
     }
 
