@@ -136,7 +136,7 @@ fn an_install_that_waits_for_dpkgs_lock_is_cancelled_and_the_package_is_kept() {
     on_bus.set.wait_for("3/0");
     let said = on_bus.wharfctl(&["cancel", "hello"]);
     let told = "wharfctl: hello 1.0-1: the installer does not answer: look at `systemctl status wharf-installer` on the \
-                device. It is told to cancel the install as soon as it does\n";
+                device. wharfd cancels the install as soon as it answers\n";
     assert_eq!((said.code, said.errors.as_str()), (Some(1), told));
     on_bus.set.kill_and_start_daemon();
     on_bus.wait_for_wharfd();
