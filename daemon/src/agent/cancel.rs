@@ -8,7 +8,7 @@ use wharf_software::{InstanceId, Kind, Operation, operation::Phase};
 
 use super::Agent;
 use crate::{
-    bus::{Answer, InstanceCommand, Refused},
+    bus::{AnswerSender, InstanceCommand, Refused},
     installer::{self, LOOK},
     jobs,
     work::Context,
@@ -32,7 +32,7 @@ impl Agent {
         id: InstanceId,
         operation: OperationId,
         user: u32,
-        answer: Answer<Option<OperationId>>,
+        answer: AnswerSender<Option<OperationId>>,
     ) {
         let job = self.begun_job(id).filter(|job| job.id == operation);
         let cancel = job.and_then(|job| Some((job.kind, self.cancel_once(id, user, job)?)));

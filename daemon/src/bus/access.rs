@@ -5,7 +5,7 @@ use wharf_bus::{Caller, ONLY_ROOT};
 use zbus::fdo;
 
 use super::{
-    command::{Answer, Command, Refused},
+    command::{AnswerSender, Command, Refused},
     views::Views,
 };
 
@@ -28,7 +28,7 @@ impl Access {
     /// Asks the agent. Returns the answer after the signals of its changes were sent.
     pub(super) async fn ask<T>(
         &self,
-        command: impl FnOnce(Answer<T>) -> Command,
+        command: impl FnOnce(AnswerSender<T>) -> Command,
     ) -> fdo::Result<T> {
         let (answer, answered) = oneshot::channel();
         let sent = self.commands.send(command(answer)).await;

@@ -9,7 +9,7 @@ use wharf_software::{InstanceId, Write};
 use crate::store::{HistoryEntry, KeptOperation};
 
 /// The channel for an answer. The answer to a change is sent after the change is stored.
-pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+pub type AnswerSender<T> = oneshot::Sender<Result<T, Refused>>;
 
 /// A command to the agent.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub enum Command {
         /// The uid of the caller.
         user: u32,
         /// The operation for the request, if it needs one.
-        answer: Answer<Option<OperationId>>,
+        answer: AnswerSender<Option<OperationId>>,
     },
     /// Like a server's Create without an id.
     Create {
         /// The id of the new instance.
-        answer: Answer<InstanceId>,
+        answer: AnswerSender<InstanceId>,
         /// The uid of the caller.
         user: u32,
     },
@@ -37,19 +37,19 @@ pub enum Command {
         /// The write end of the pipe.
         writer: OwnedFd,
         /// Sent when the trace has begun.
-        answer: Answer<()>,
+        answer: AnswerSender<()>,
     },
     /// Read the states that servers could see, oldest first.
     History {
         /// The instance; none for all of them.
         instance: Option<InstanceId>,
         /// The lines.
-        answer: Answer<Vec<HistoryEntry>>,
+        answer: AnswerSender<Vec<HistoryEntry>>,
     },
     /// Read all stored operations.
     Operations {
         /// In the order of acceptance.
-        answer: Answer<Vec<KeptOperation>>,
+        answer: AnswerSender<Vec<KeptOperation>>,
     },
 }
 

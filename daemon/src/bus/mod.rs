@@ -21,7 +21,7 @@ use std::path::Path;
 use tokio::sync::{mpsc, watch};
 use wharf_bus::AgentProperties;
 
-pub use command::{Answer, Command, InstanceCommand, Refused};
+pub use command::{AnswerSender, Command, InstanceCommand, Refused};
 pub use views::{InstanceView, OperationView, Publisher, Views};
 
 use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
