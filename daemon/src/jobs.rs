@@ -13,7 +13,7 @@ use wharf_software::{Event, InstanceId};
 
 use crate::{
     installer::NotDone,
-    work::{Context, FOR_EVER, operation_id, outlasts_a_restart},
+    tasks::{FOR_EVER, TaskContext, operation_id, outlasts_a_restart},
 };
 
 /// A job that the gate let through.
@@ -33,7 +33,7 @@ pub struct Job {
 /// Cancels a job as soon as the installer has it and answers. A cancel must not overtake its job, which the installer
 /// would not know yet.
 pub async fn cancel(
-    context: &Context,
+    context: &TaskContext,
     operation: OperationId,
     mut submitted: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ pub async fn cancel(
 
 impl Job {
     /// Has the installer do it. Returns the event that ends the operation.
-    pub async fn run(self, context: &Context) -> Event {
+    pub async fn run(self, context: &TaskContext) -> Event {
         match self.until_ended(context).await {
             Ok(outcome) => self.ended(outcome.failure, outcome.device),
             Err(failure) => self.refused(context, failure).await,
@@ -56,7 +56,7 @@ impl Job {
 
     /// The end of a refused job. It includes the state of the device, which may differ from ours: a package may have
     /// been removed by hand.
-    async fn refused(self, context: &Context, failure: Failure) -> Event {
+    async fn refused(self, context: &TaskContext, failure: Failure) -> Event {
         let operation = self.operation;
         let Some(package) = self.package.clone() else {
             return Event::Failed { operation, failure };
@@ -77,7 +77,7 @@ impl Job {
     }
 
     /// Asks without a limit: an earlier request may have started the job, so its end would otherwise be unknown.
-    async fn until_ended(&self, context: &Context) -> Result<Outcome, Failure> {
+    async fn until_ended(&self, context: &TaskContext) -> Result<Outcome, Failure> {
         let operation = self.operation;
         let outcome = context.until_answered(
             FOR_EVER,
@@ -97,7 +97,7 @@ impl Job {
         outcome.await
     }
 
-    async fn ask(&self, context: &Context) -> Result<Outcome, NotDone> {
+    async fn ask(&self, context: &TaskContext) -> Result<Outcome, NotDone> {
         let operation = self.operation;
         let silent = |why| context.waits_for(self.instance, operation, why);
         let installer = &context.installer;

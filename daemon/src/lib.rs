@@ -9,7 +9,7 @@
 //! | [`server`] | one LwM2M server: engine, connection, account, registration and state |
 //! | [`objects`] | LwM2M objects: values to read, and a Write as an event |
 //! | [`jobs`], [`delivery`] | the tasks of an effect: a job of the installer, a download |
-//! | [`work`] | the context that those tasks share, and their reports |
+//! | [`tasks`] | the context that those tasks share, and their reports |
 //! | [`bus`] | D-Bus: the public state, and the requests of root |
 //! | [`installer`], [`frame_socket`] | wharfd's side of the job socket |
 //! | [`local_changes`] | notices that another program may have changed the device |
@@ -42,5 +42,5 @@ mod random;
 pub mod server;
 pub mod service_manager;
 pub mod store;
+pub mod tasks;
 pub mod trace;
-pub mod work;

@@ -20,7 +20,7 @@ use crate::{
     },
     jobs::Job,
     store::{EffectId, Pending, StoreError},
-    work::{Context, Report},
+    tasks::{TaskContext, TaskReport},
 };
 
 impl Agent {
@@ -122,9 +122,9 @@ impl Agent {
             match pull.run(&context).await {
                 Turn::Over(end) => context.report(id, end),
                 Turn::GivenUp { wait } => {
-                    context.send(Report::TurnGivenUp(effect));
+                    context.send(TaskReport::TurnGivenUp(effect));
                     let _ = tokio::time::timeout(wait, context.until_ending()).await;
-                    context.send(Report::TurnWanted(effect));
+                    context.send(TaskReport::TurnWanted(effect));
                 }
             }
         }))
@@ -297,7 +297,7 @@ impl Agent {
         let context = self.context.clone();
         tokio::task::spawn_local(async move {
             tokio::time::sleep(context.timing.retry.first).await;
-            context.send(Report::AskGate);
+            context.send(TaskReport::AskGate);
         });
     }
 
@@ -343,7 +343,7 @@ const fn is_pull(pending: &Pending) -> bool {
     matches!(pending.effect, Effect::StartPull { .. })
 }
 
-async fn judge(context: Context, instance: InstanceId, stage: StageId) {
+async fn judge(context: TaskContext, instance: InstanceId, stage: StageId) {
     let waits = |why| context.report(instance, Event::SealWaits { stage, why });
     let event = match seal::seal(&context, stage, context.timing.verdict, waits).await {
         Ok(package) => Event::Sealed { stage, package },
@@ -352,8 +352,8 @@ async fn judge(context: Context, instance: InstanceId, stage: StageId) {
     context.report(instance, event);
 }
 
-async fn discard(context: Context, effect: EffectId, stage: StageId) {
+async fn discard(context: TaskContext, effect: EffectId, stage: StageId) {
     seal::discard(&context, stage).await;
     wharf_fault::point("discard.done");
-    context.send(Report::Done(effect));
+    context.send(TaskReport::Done(effect));
 }

@@ -11,7 +11,7 @@ use crate::{
     bus::{AnswerSender, InstanceCommand, Refused},
     installer::{self, LOOK},
     jobs,
-    work::Context,
+    tasks::TaskContext,
 };
 
 /// A job on its way to its end.
@@ -105,7 +105,7 @@ fn noted(kind: Kind) -> Refused {
 
 /// Asks the installer to cancel the job. A full disk does not stop the cancel.
 async fn cancel_job(
-    context: &Context,
+    context: &TaskContext,
     id: InstanceId,
     user: u32,
     job: Operation,

@@ -16,7 +16,7 @@ use crate::{
     objects,
     server::Server,
     store::{Commit, EffectId, StoreError},
-    work::{Report, RequestKey},
+    tasks::{RequestKey, TaskReport},
 };
 
 /// The schemes that wharf-fetch speaks.
@@ -27,9 +27,9 @@ pub(super) type Reply = Option<(RequestKey, Answer)>;
 
 impl Agent {
     /// Handles a report of a task.
-    pub(super) fn take(&mut self, report: Report) {
+    pub(super) fn take(&mut self, report: TaskReport) {
         match report {
-            Report::Event {
+            TaskReport::Event {
                 instance,
                 event,
                 answers,
@@ -40,15 +40,15 @@ impl Agent {
                 });
                 self.report(instance, *event, reply);
             }
-            Report::Block(request) => {
+            TaskReport::Block(request) => {
                 self.close_block(request);
                 self.reply(request, Answer::Changed);
             }
-            Report::Done(effect) => self.done(effect),
-            Report::TurnGivenUp(effect) => drop(self.resting.insert(effect)),
-            Report::TurnWanted(effect) => self.want_turn(effect),
-            Report::AskGate => self.gate_rests = false, // the loop asks the gate before its next wait
-            Report::Look(software) => drop(software.send(self.idle_software())),
+            TaskReport::Done(effect) => self.done(effect),
+            TaskReport::TurnGivenUp(effect) => drop(self.resting.insert(effect)),
+            TaskReport::TurnWanted(effect) => self.want_turn(effect),
+            TaskReport::AskGate => self.gate_rests = false, // the loop asks the gate before its next wait
+            TaskReport::IdleSoftware(software) => drop(software.send(self.idle_software())),
         }
     }
 

@@ -19,7 +19,7 @@ use super::Agent;
 use crate::{
     installer::{NotDone, PackageManager},
     local_changes::{Change, LocalChanges},
-    work::{Context, Report},
+    tasks::{TaskContext, TaskReport},
 };
 
 /// The pause between two readings: a unit that starts every second must not cause as many.
@@ -40,13 +40,13 @@ impl Agent {
 }
 
 /// Reads the device now and after each change, as long as the agent runs.
-pub(super) fn watch(root: &Path, changes: LocalChanges, context: Context) {
+pub(super) fn watch(root: &Path, changes: LocalChanges, context: TaskContext) {
     let packages = watch_packages(root.to_owned(), changes.clone(), context.clone());
     tokio::task::spawn_local(packages);
     tokio::task::spawn_local(look_again_and_again(changes, context));
 }
 
-async fn watch_packages(root: PathBuf, changes: LocalChanges, context: Context) {
+async fn watch_packages(root: PathBuf, changes: LocalChanges, context: TaskContext) {
     let hello = async || context.installer.package_manager().await;
     let database = database(hello, |failures| context.timing.pause(failures)).await;
     let database = root.join(database.as_str().trim_start_matches('/'));
@@ -71,7 +71,7 @@ async fn database(
     }
 }
 
-async fn look_again_and_again(changes: LocalChanges, context: Context) {
+async fn look_again_and_again(changes: LocalChanges, context: TaskContext) {
     let mut looks = Looks::new(context.timing.in_part);
     let mut pause = PAUSE;
     let mut in_vain = 0;
@@ -108,9 +108,9 @@ async fn look_again_and_again(changes: LocalChanges, context: Context) {
 }
 
 /// None after the agent has ended.
-async fn idle_software(context: &Context) -> Option<Vec<(InstanceId, PackageName)>> {
+async fn idle_software(context: &TaskContext) -> Option<Vec<(InstanceId, PackageName)>> {
     let (sender, software) = oneshot::channel();
-    context.send(Report::Look(sender));
+    context.send(TaskReport::IdleSoftware(sender));
     software.await.ok()
 }
 

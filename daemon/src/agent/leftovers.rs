@@ -5,11 +5,11 @@ use wharf_frames::StageId;
 
 use crate::{
     delivery::seal,
-    work::{Context, FOR_EVER},
+    tasks::{FOR_EVER, TaskContext},
 };
 
 /// Has them removed. The database has the id of a file before the file exists.
-pub(super) async fn discard(context: Context) {
+pub(super) async fn discard(context: TaskContext) {
     for stage in staged(&context).await {
         let is_known = context.store.borrow_mut().knows(stage);
         match is_known {
@@ -23,7 +23,7 @@ pub(super) async fn discard(context: Context) {
     }
 }
 
-async fn staged(context: &Context) -> Vec<StageId> {
+async fn staged(context: &TaskContext) -> Vec<StageId> {
     let staged = context.until_answered(
         FOR_EVER,
         async || context.installer.staged().await,

@@ -15,7 +15,7 @@ use crate::{
     delivery::copy::LocalFile,
     objects,
     store::{HistoryEntry, StoreError},
-    work::{operation_id, stage_id},
+    tasks::{operation_id, stage_id},
 };
 
 /// The number of ended operations on the bus.

@@ -56,7 +56,7 @@ use crate::{
     server::{self, News, Server, ServerError},
     service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
-    work::{Context, Report, RequestKey},
+    tasks::{RequestKey, TaskContext, TaskReport},
 };
 use cancel::RunningJob;
 use pushes::Pushes;
@@ -111,7 +111,7 @@ pub struct Agent {
     service_manager: ServiceManager,
     story: Story,
     device: Device,
-    context: Context,
+    context: TaskContext,
     /// The servers, by account.
     servers: BTreeMap<ShortId, Server>,
     instances: BTreeMap<InstanceId, Instance>,
@@ -128,7 +128,7 @@ pub struct Agent {
     /// The notices that the device may have changed.
     changes: LocalChanges,
     pushes: Pushes,
-    reports: UnboundedReceiver<Report>,
+    reports: UnboundedReceiver<TaskReport>,
     /// The requests of local users.
     commands: mpsc::Receiver<bus::Command>,
     /// An answer of the gate could not be stored: the gate stays closed for a pause.
@@ -152,7 +152,7 @@ impl Agent {
         let installer = Installer::at(root);
         let changes = LocalChanges::default();
         let (publisher, commands) = go_to_bus(root, &settings, &installer, &changes);
-        let context = Context {
+        let context = TaskContext {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
             room: Room::default(),

@@ -9,7 +9,7 @@ use wharf_software::{Event, InstanceId, ShortId};
 use super::Agent;
 use crate::{
     delivery::{copy::LocalFile, push},
-    work::RequestKey,
+    tasks::RequestKey,
 };
 
 /// The running pushes, and the one that may begin.

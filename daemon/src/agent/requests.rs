@@ -11,7 +11,7 @@ use super::{Agent, story};
 use crate::{
     delivery::push,
     objects::{self, Values, server},
-    work::{RequestKey, operation_id, stage_id},
+    tasks::{RequestKey, operation_id, stage_id},
 };
 
 impl Agent {

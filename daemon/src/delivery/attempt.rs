@@ -12,7 +12,7 @@ use wharf_frames::{
     fetch::{self, Event, Limits, Resume, Subject},
 };
 
-use crate::{frame_socket::FrameSocket, installer::Staged, work::Context};
+use crate::{frame_socket::FrameSocket, installer::Staged, tasks::TaskContext};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -75,7 +75,7 @@ impl Attempt {
     /// socket. When wharfd ends, wharf-fetch first makes its bytes durable and reports their number.
     pub async fn run(
         self,
-        context: &Context,
+        context: &TaskContext,
         mut report: impl FnMut(Event) -> Result<(), Failed>,
         mut each_second: impl FnMut(),
     ) -> Result<u64, Failed> {
@@ -142,7 +142,7 @@ impl Attempt {
 
 /// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
 async fn start(
-    context: &Context,
+    context: &TaskContext,
     request: &fetch::Request,
     file: OwnedFd,
 ) -> Result<FrameSocket, Failed> {

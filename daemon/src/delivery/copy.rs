@@ -9,7 +9,7 @@ use wharf_software::Event;
 use super::push::open;
 use crate::{
     bus::Refused,
-    work::{Context, not_stored},
+    tasks::{TaskContext, not_stored},
 };
 
 /// The number of bytes that are copied before other tasks run.
@@ -48,7 +48,12 @@ impl LocalFile {
     }
 
     /// Copies it. Returns the event that ends the operation.
-    pub async fn copy(self, context: &Context, operation: OperationId, stage: StageId) -> Event {
+    pub async fn copy(
+        self,
+        context: &TaskContext,
+        operation: OperationId,
+        stage: StageId,
+    ) -> Event {
         match self.try_copy(context, operation, stage).await {
             Ok(()) => Event::PackageWritten { operation },
             Err(failure) => Event::Failed { operation, failure },
@@ -57,7 +62,7 @@ impl LocalFile {
 
     async fn try_copy(
         &self,
-        context: &Context,
+        context: &TaskContext,
         operation: OperationId,
         stage: StageId,
     ) -> Result<(), Failure> {
@@ -82,7 +87,7 @@ impl LocalFile {
 
     fn note_signature(
         &self,
-        context: &Context,
+        context: &TaskContext,
         stage: StageId,
     ) -> Result<(), crate::store::StoreError> {
         let mut store = context.store.borrow_mut();

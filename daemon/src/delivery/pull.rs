@@ -23,7 +23,7 @@ use crate::{
     config::Timing,
     installer::{NotDone, Staged},
     store::Download,
-    work::{Context, not_stored},
+    tasks::{TaskContext, not_stored},
 };
 
 /// The number of attempts without [`DURABLE_EVERY`](wharf_frames::fetch::DURABLE_EVERY) new bytes, after which an
@@ -75,7 +75,7 @@ impl From<Failure> for NotWhole {
 
 impl Pull {
     /// Runs the turn.
-    pub async fn run(self, context: &Context) -> Turn {
+    pub async fn run(self, context: &TaskContext) -> Turn {
         let operation = self.operation;
         match self.until_whole(context).await {
             Ok(()) => Turn::Over(Event::PackageWritten { operation }),
@@ -84,7 +84,7 @@ impl Pull {
         }
     }
 
-    async fn until_whole(&self, context: &Context) -> Result<(), NotWhole> {
+    async fn until_whole(&self, context: &TaskContext) -> Result<(), NotWhole> {
         loop {
             let download = self.download(context)?;
             if !download.whole {
@@ -100,7 +100,7 @@ impl Pull {
         }
     }
 
-    async fn try_once(&self, context: &Context) -> Result<(), NotWhole> {
+    async fn try_once(&self, context: &TaskContext) -> Result<(), NotWhole> {
         let begun = context.store.borrow_mut().begin_attempt(self.stage);
         let download = begun.map_err(not_stored)?;
         let Err(failed) = self.attempt(context, &download).await else {
@@ -120,12 +120,12 @@ impl Pull {
         Err(NotWhole::Later(self.later(context, attempts, &failed)))
     }
 
-    fn download(&self, context: &Context) -> Result<Download, Failure> {
+    fn download(&self, context: &TaskContext) -> Result<Download, Failure> {
         let download = context.store.borrow_mut().download(self.stage);
         download.map_err(not_stored)
     }
 
-    async fn attempt(&self, context: &Context, download: &Download) -> Result<(), Failed> {
+    async fn attempt(&self, context: &TaskContext, download: &Download) -> Result<(), Failed> {
         let resume = resume(download);
         let keep = resume.as_ref().map_or(0, |resume| resume.offset);
         let counted = context.room.lengths();
@@ -180,7 +180,7 @@ impl Pull {
     }
 
     /// Opens the file, cut to at most `keep` bytes. Status Reason says so while the installer does not answer.
-    async fn staged(&self, context: &Context, keep: u64) -> Result<Staged, Failure> {
+    async fn staged(&self, context: &TaskContext, keep: u64) -> Result<Staged, Failure> {
         let mut was_silent = false;
         let staged = context.installer.stage(self.stage, keep, None, |why| {
             was_silent = true;
@@ -194,12 +194,12 @@ impl Pull {
         Ok(staged)
     }
 
-    fn waits_for(&self, context: &Context, why: Text) {
+    fn waits_for(&self, context: &TaskContext, why: Text) {
         context.waits_for(self.instance, self.operation, why);
     }
 
     /// Stores the progress, so that a later attempt can resume. A failure costs only bytes, so the download continues.
-    fn note(&self, context: &Context, progress: Progress) {
+    fn note(&self, context: &TaskContext, progress: Progress) {
         let mut store = context.store.borrow_mut();
         let noted = match progress {
             Progress::Signature(signature) => store.note_signature(self.stage, &signature),
@@ -231,7 +231,7 @@ impl Pull {
     }
 
     /// Reports the time of the next attempt. Returns the wait.
-    fn later(&self, context: &Context, failed: u32, why: &Failed) -> Duration {
+    fn later(&self, context: &TaskContext, failed: u32, why: &Failed) -> Duration {
         let wait = context.timing.pause(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
         tracing::warn!(
@@ -255,7 +255,7 @@ impl Pull {
 
     /// Whether the file is sound. A resumed download may mix two files, although the validator matched. If its
     /// verification fails, it is deleted and downloaded once more from the start, without a report to the server.
-    async fn is_sound(&self, context: &Context) -> Result<bool, Failure> {
+    async fn is_sound(&self, context: &TaskContext) -> Result<bool, Failure> {
         let download = self.download(context)?;
         if !download.continued || download.started_over {
             return Ok(true);

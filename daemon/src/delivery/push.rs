@@ -9,7 +9,7 @@ use wharf_software::{Event, InstanceId};
 
 use crate::{
     installer::{NotDone, Staged},
-    work::{Context, Report, RequestKey},
+    tasks::{RequestKey, TaskContext, TaskReport},
 };
 
 /// The number of attempts in a row to open the file of a push.
@@ -43,7 +43,7 @@ pub struct Push {
 
 impl Push {
     /// Writes the blocks. Reports their answers and the end of the operation to the agent.
-    pub async fn run(mut self, context: &Context) {
+    pub async fn run(mut self, context: &TaskContext) {
         let mut file = None;
         loop {
             let Some(block) = self.next(context).await else {
@@ -51,7 +51,7 @@ impl Push {
             };
             match self.take(context, &mut file, &block).await {
                 Ok(()) if block.last => return self.end(context, Some((block.request, Ok(())))),
-                Ok(()) => context.send(Report::Block(block.request)),
+                Ok(()) => context.send(TaskReport::Block(block.request)),
                 Err(failure) => {
                     return self.end(context, Some((block.request, Err(failure))));
                 }
@@ -60,7 +60,7 @@ impl Push {
     }
 
     /// The next block; none after a timeout.
-    async fn next(&mut self, context: &Context) -> Option<Block> {
+    async fn next(&mut self, context: &TaskContext) -> Option<Block> {
         let next = tokio::time::timeout(context.timing.push_idle, self.blocks.recv()).await;
         if next.is_err() {
             self.end(context, None);
@@ -70,7 +70,7 @@ impl Push {
 
     async fn take(
         &self,
-        context: &Context,
+        context: &TaskContext,
         file: &mut Option<Open>,
         block: &Block,
     ) -> Result<(), Failure> {
@@ -90,7 +90,7 @@ impl Push {
     }
 
     /// Ends the push. Without an answer the server was silent for too long.
-    fn end(&self, context: &Context, answers: Option<(RequestKey, Result<(), Failure>)>) {
+    fn end(&self, context: &TaskContext, answers: Option<(RequestKey, Result<(), Failure>)>) {
         let operation = self.operation;
         let event = match &answers {
             Some((_, Ok(()))) => Event::PackageWritten { operation },
@@ -103,7 +103,7 @@ impl Push {
                 failure: abandoned(),
             },
         };
-        context.send(Report::Event {
+        context.send(TaskReport::Event {
             instance: self.instance,
             event: Box::new(event),
             answers,
@@ -121,7 +121,7 @@ pub fn abandoned() -> Failure {
 
 /// Opens the file, for this number of bytes if it is known.
 pub(super) async fn open(
-    context: &Context,
+    context: &TaskContext,
     stage: StageId,
     size: Option<u64>,
 ) -> Result<Open, Failure> {
@@ -134,7 +134,11 @@ pub(super) async fn open(
 }
 
 /// Retries for a moment, for an installer that restarts: the server waits.
-async fn staged(context: &Context, stage: StageId, size: Option<u64>) -> Result<Staged, Failure> {
+async fn staged(
+    context: &TaskContext,
+    stage: StageId,
+    size: Option<u64>,
+) -> Result<Staged, Failure> {
     let mut in_vain = 0;
     loop {
         match context.installer.stage(stage, 0, size, |_| {}).await {

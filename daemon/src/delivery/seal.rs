@@ -6,12 +6,12 @@ use std::time::Duration;
 use wharf_frames::{Failure, StageId, Text, installer::Package};
 use wharf_journal::message;
 
-use crate::work::{Context, FOR_EVER, not_stored, outlasts_a_restart};
+use crate::tasks::{FOR_EVER, TaskContext, not_stored, outlasts_a_restart};
 
 /// Asks for a verdict until the installer gives one, for at most `patience`. A keyring that cannot be read, for
 /// example, is not the fault of the package. `waits` gets the reason of the delay.
 pub async fn seal(
-    context: &Context,
+    context: &TaskContext,
     stage: StageId,
     patience: Duration,
     waits: impl Fn(Text),
@@ -35,7 +35,7 @@ pub async fn seal(
 }
 
 /// Asks until the file is removed, since it uses room. A refusal means that it is not ours to remove.
-pub async fn discard(context: &Context, stage: StageId) {
+pub async fn discard(context: &TaskContext, stage: StageId) {
     let discarded = context.until_answered(
         FOR_EVER,
         async || context.installer.discard(stage).await,

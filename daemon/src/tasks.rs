@@ -31,7 +31,7 @@ pub struct RequestKey {
 
 /// A report of a task to the agent.
 #[derive(Debug)]
-pub enum Report {
+pub enum TaskReport {
     /// An event of an instance.
     Event {
         /// The instance.
@@ -52,12 +52,12 @@ pub enum Report {
     /// The gate may answer differently now.
     AskGate,
     /// Asks for the software that the installer can be asked about.
-    Look(oneshot::Sender<Vec<(InstanceId, PackageName)>>),
+    IdleSoftware(oneshot::Sender<Vec<(InstanceId, PackageName)>>),
 }
 
 /// The context of every task.
 #[derive(Clone)]
-pub struct Context {
+pub struct TaskContext {
     /// The client of the installer.
     pub installer: Installer,
     /// Starts wharf-fetch.
@@ -67,7 +67,7 @@ pub struct Context {
     /// The database. No task holds it over an await.
     pub store: Rc<RefCell<Store>>,
     /// The channel to the agent.
-    pub reports: UnboundedSender<Report>,
+    pub reports: UnboundedSender<TaskReport>,
     /// Publishes progress on the bus.
     pub publisher: Publisher,
     /// Time limits and pauses.
@@ -76,10 +76,10 @@ pub struct Context {
     pub ending: watch::Receiver<bool>,
 }
 
-impl Context {
+impl TaskContext {
     /// Reports an event of an instance.
     pub fn report(&self, instance: InstanceId, event: Event) {
-        self.send(Report::Event {
+        self.send(TaskReport::Event {
             instance,
             event: Box::new(event),
             answers: None,
@@ -92,7 +92,7 @@ impl Context {
     }
 
     /// Sends a report to the agent.
-    pub fn send(&self, report: Report) {
+    pub fn send(&self, report: TaskReport) {
         let _ = self.reports.send(report); // fails only when the agent ends
     }
 
