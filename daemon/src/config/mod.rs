@@ -8,4 +8,4 @@ mod read;
 mod settings;
 
 pub use error::ConfigError;
-pub use settings::{Activation, Device, Server, Settings, Timing};
+pub use settings::{Activation, DeviceSettings, ServerSettings, Settings, Timing};

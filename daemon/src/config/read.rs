@@ -16,7 +16,7 @@ use super::{
     error::ConfigError,
     psk::{self, Places},
     raw::{self, Source},
-    settings::{Activation, Device, Server, Settings, Timing},
+    settings::{Activation, DeviceSettings, ServerSettings, Settings, Timing},
 };
 use crate::endpoint;
 
@@ -105,9 +105,9 @@ struct Draft {
     endpoint: Option<String>,
     instances: Option<u16>,
     max_instances: Option<u16>,
-    server: Option<Server>,
+    server: Option<ServerSettings>,
     activations: BTreeMap<PackageName, Activation>,
-    device: Device,
+    device: DeviceSettings,
     parallel_downloads: Option<usize>,
     credentials_over_http: Vec<UriOrigin>,
     timing: Timing,
@@ -208,7 +208,7 @@ fn judge_server(
     source: &Source<'_>,
     raw: &raw::Server,
     places: Places<'_>,
-) -> Result<Server, ConfigError> {
+) -> Result<ServerSettings, ConfigError> {
     let address: ServerAddress = raw
         .uri
         .get_ref()
@@ -227,7 +227,7 @@ fn judge_server(
         Some(seconds) => in_range(source, "lifetime", seconds, 20, 30 * 24 * 60 * 60)?,
         None => DAY,
     };
-    Ok(Server {
+    Ok(ServerSettings {
         id: ONLY_SERVER,
         address,
         psk,
@@ -408,8 +408,8 @@ mod tests {
             ("wharfd.toml.d/20.toml", second),
         ];
         let of = |files: &[(&str, &str)]| Root::with(files).settings().unwrap().device;
-        assert_eq!(of(&files[..1]), Device::default());
-        let expected = Device {
+        assert_eq!(of(&files[..1]), DeviceSettings::default());
+        let expected = DeviceSettings {
             manufacturer: Some("Acme".to_owned()),
             model_number: Some("Gate 8".to_owned()),
         };

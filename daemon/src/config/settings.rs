@@ -20,11 +20,11 @@ pub struct Settings {
     /// The largest number of instances.
     pub max_instances: u16,
     /// The server that manages the software; none if only local users manage it.
-    pub server: Option<Server>,
+    pub server: Option<ServerSettings>,
     /// The activation of single packages. It overrides the one of the server.
     pub activations: BTreeMap<PackageName, Activation>,
     /// Facts about the device, for a machine that does not name its own.
-    pub device: Device,
+    pub device: DeviceSettings,
     /// Number of downloads that may run at once.
     pub parallel_downloads: usize,
     /// The origins that may get User Name and Password without TLS.
@@ -35,7 +35,7 @@ pub struct Settings {
 
 /// Facts about this gateway, used if the machine does not name them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Device {
+pub struct DeviceSettings {
     /// The maker of the gateway.
     pub manufacturer: Option<String>,
     /// The maker's model name.
@@ -44,7 +44,7 @@ pub struct Device {
 
 /// A server account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerSettings {
     /// Its Short Server ID.
     pub id: ShortId,
     /// Its address.

@@ -11,7 +11,7 @@ use wharf_bus::{Finding, Verdict, bad, ok};
 use self::machine_id::machine_id;
 use crate::{
     as_wharfd::as_wharfd,
-    config::{ConfigError, Server, Settings},
+    config::{ConfigError, ServerSettings, Settings},
 };
 
 /// All findings. The first one is about the configuration.
@@ -67,7 +67,7 @@ async fn the_server(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn name_service(server: &Server) -> Finding {
+fn name_service(server: &ServerSettings) -> Finding {
     let check = "server's name";
     let address = &server.address;
     match (address.host(), address.port()).to_socket_addrs() {
@@ -87,7 +87,7 @@ fn name_service(server: &Server) -> Finding {
     }
 }
 
-async fn handshake(server: &Server, settings: &Settings) -> Option<Finding> {
+async fn handshake(server: &ServerSettings, settings: &Settings) -> Option<Finding> {
     let check = "handshake";
     let psk = server.psk.as_ref()?;
     let server = &server.address;

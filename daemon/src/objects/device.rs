@@ -50,7 +50,7 @@ const PLACEHOLDERS: [&str; 9] = [
 
 impl Device {
     /// The facts of the machine. The configuration fills in missing ones.
-    pub fn of(root: &Path, configured: &config::Device) -> Self {
+    pub fn of(root: &Path, configured: &config::DeviceSettings) -> Self {
         let dmi = |name: &str| {
             let said = first_line(&root.join("sys/class/dmi/id").join(name));
             said.filter(|text| !PLACEHOLDERS.contains(&text.to_ascii_lowercase().as_str()))
@@ -115,7 +115,7 @@ mod tests {
         fs::create_dir(root.path().join("etc")).unwrap();
         let text = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
         fs::write(root.path().join("etc/os-release"), text).unwrap();
-        let resources = Device::of(root.path(), &config::Device::default()).resources();
+        let resources = Device::of(root.path(), &config::DeviceSettings::default()).resources();
         let expected = (3, "Debian GNU/Linux 12 (bookworm)".into());
         assert!(resources.contains(&expected), "{resources:?}");
     }
@@ -134,7 +134,7 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         }
-        let configured = config::Device {
+        let configured = config::DeviceSettings {
             manufacturer: Some("Acme".to_owned()),
             model_number: Some("Gate 7".to_owned()),
         };

@@ -141,7 +141,7 @@ mod tests {
         let account = Account::new(ShortId(1), 86_400);
         let device = Device::of(
             std::path::Path::new("/nonexistent"),
-            &config::Device::default(),
+            &config::DeviceSettings::default(),
         );
         let software = BTreeMap::from([(InstanceId(3), Instance::default())]);
         asked(&Values {

@@ -64,7 +64,7 @@ pub enum ServerError {
 
 /// The state of one LwM2M server.
 pub struct Server {
-    configured: config::Server,
+    configured: config::ServerSettings,
     account: Account,
     link: Link,
     rows: AccountRows,
@@ -85,7 +85,7 @@ impl Server {
     /// Restores the stored state of this account. `instances` are those of all objects.
     pub fn start(
         settings: &Settings,
-        configured: &config::Server,
+        configured: &config::ServerSettings,
         instances: Vec<(u16, u16)>,
         store: &Rc<RefCell<Store>>,
     ) -> Result<Self, ServerError> {
@@ -110,7 +110,7 @@ impl Server {
     }
 
     /// Its configuration.
-    pub fn configured(&self) -> &config::Server {
+    pub fn configured(&self) -> &config::ServerSettings {
         &self.configured
     }
 

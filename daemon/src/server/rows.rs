@@ -32,7 +32,7 @@ pub(super) struct Left {
 }
 
 impl AccountRows {
-    pub(super) fn new(store: Rc<RefCell<Store>>, configured: &config::Server) -> Self {
+    pub(super) fn new(store: Rc<RefCell<Store>>, configured: &config::ServerSettings) -> Self {
         Self {
             store,
             account: configured.id,

@@ -19,9 +19,9 @@ impl Peer {
         Self(UdpSocket::bind("127.0.0.1:0").await.unwrap())
     }
 
-    fn configured(&self, id: ShortId) -> config::Server {
+    fn configured(&self, id: ShortId) -> config::ServerSettings {
         let port = self.0.local_addr().unwrap().port();
-        config::Server {
+        config::ServerSettings {
             id,
             address: format!("coap://127.0.0.1:{port}").parse().unwrap(),
             psk: None,

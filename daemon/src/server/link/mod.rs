@@ -21,7 +21,7 @@ use wharf_transport::{
     udp::MAX_DATAGRAM,
 };
 
-use crate::config::{Server, Timing};
+use crate::config::{ServerSettings, Timing};
 use opener::Opener;
 
 const ANOTHER_ADDRESS: &str = "this machine's address has changed";
@@ -67,7 +67,7 @@ impl Link {
     /// gateway by its port.
     pub(super) fn new(
         engine: Engine,
-        server: &Server,
+        server: &ServerSettings,
         timing: Timing,
         port: Option<u16>,
     ) -> Result<Self, dtls::Failure> {
