@@ -2,9 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// The command.
+/// A command line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum CommandLine {
     /// Run with these arguments.
     Run(Arguments),
     /// Print the usage.
@@ -18,15 +18,15 @@ pub enum Command {
 pub struct Arguments {
     /// Each path is below this folder.
     pub root: PathBuf,
-    /// The action.
-    pub act: Act,
+    /// The mode.
+    pub mode: Mode,
 }
 
-/// An action of wharfd.
+/// A mode of wharfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub enum Mode {
     /// Run the agent.
-    Serve,
+    Agent,
     /// Only read the configuration.
     CheckConfig,
     /// Only end the registration.
@@ -51,32 +51,32 @@ The software-management agent of this gateway.
 ";
 
 /// Reads the command line.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, lexopt::Error> {
     use lexopt::Arg::Long;
     let mut arguments = Arguments {
         root: PathBuf::from("/"),
-        act: Act::Serve,
+        mode: Mode::Agent,
     };
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("root") => arguments.root = parser.value()?.into(),
-            Long("check-config") => arguments.act = Act::CheckConfig,
-            Long("deregister") => arguments.act = Act::Deregister,
-            Long("doctor") => arguments.act = Act::Doctor,
-            Long("help") => return Ok(Command::Help),
-            Long("version") => return Ok(Command::Version),
+            Long("check-config") => arguments.mode = Mode::CheckConfig,
+            Long("deregister") => arguments.mode = Mode::Deregister,
+            Long("doctor") => arguments.mode = Mode::Doctor,
+            Long("help") => return Ok(CommandLine::Help),
+            Long("version") => return Ok(CommandLine::Version),
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Command::Run(arguments))
+    Ok(CommandLine::Run(arguments))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Command, String> {
+    fn parsed(words: &[&str]) -> Result<CommandLine, String> {
         parse(words.iter().map(OsString::from)).map_err(|error| error.to_string())
     }
 
@@ -84,21 +84,21 @@ mod tests {
     fn without_a_word_it_runs_on_this_machine() {
         let expected = Arguments {
             root: "/".into(),
-            act: Act::Serve,
+            mode: Mode::Agent,
         };
-        assert_eq!(parsed(&[]), Ok(Command::Run(expected)));
+        assert_eq!(parsed(&[]), Ok(CommandLine::Run(expected)));
     }
 
     #[test]
     fn a_root_and_what_is_to_be_done_there_are_taken() {
-        for (word, act) in [
-            ("--check-config", Act::CheckConfig),
-            ("--deregister", Act::Deregister),
-            ("--doctor", Act::Doctor),
+        for (word, mode) in [
+            ("--check-config", Mode::CheckConfig),
+            ("--deregister", Mode::Deregister),
+            ("--doctor", Mode::Doctor),
         ] {
             let root = "/srv/x".into();
             let command = parsed(&[word, "--root", "/srv/x"]);
-            assert_eq!(command, Ok(Command::Run(Arguments { root, act })));
+            assert_eq!(command, Ok(CommandLine::Run(Arguments { root, mode })));
         }
     }
 

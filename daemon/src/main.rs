@@ -12,7 +12,7 @@ use tokio::runtime::{LocalOptions, LocalRuntime};
 use wharf_frames::PackageName;
 use wharfd::{
     agent::{Agent, AgentError, End, Surroundings},
-    arguments::{self, Act, Arguments, Command},
+    arguments::{self, Arguments, CommandLine, Mode},
     as_wharfd::as_wharfd,
     config::{ConfigError, Settings},
     doctor,
@@ -26,21 +26,21 @@ const EX_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     match arguments::parse(env::args_os().skip(1)) {
-        Ok(Command::Run(arguments)) => start(arguments),
-        Ok(Command::Help) => say(arguments::USAGE),
-        Ok(Command::Version) => say(concat!("wharfd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(CommandLine::Run(arguments)) => start(arguments),
+        Ok(CommandLine::Help) => say(arguments::USAGE),
+        Ok(CommandLine::Version) => say(concat!("wharfd ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => fail(EX_USAGE, &error),
     }
 }
 
 fn start(arguments: Arguments) -> ExitCode {
-    let done = match arguments.act {
-        Act::Serve => serve(&arguments.root),
-        Act::CheckConfig => check(&arguments.root),
-        Act::Deregister => end_registration(&arguments.root),
-        Act::Doctor => examine(&arguments.root),
+    let done = match arguments.mode {
+        Mode::Agent => run_agent(&arguments.root),
+        Mode::CheckConfig => check(&arguments.root),
+        Mode::Deregister => end_registration(&arguments.root),
+        Mode::Doctor => examine(&arguments.root),
     };
-    if let (Act::Serve, Err(error)) = (arguments.act, &done) {
+    if let (Mode::Agent, Err(error)) = (arguments.mode, &done) {
         service_manager::give_up(&error.to_string());
     }
     match done {
@@ -79,17 +79,17 @@ fn end_registration(root: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
+fn run_agent(root: &Path) -> Result<(), Box<dyn Error>> {
     wharf_journal::begin("wharfd");
     leave_children_to_the_kernel();
     // The memory holds credentials of origins, so no core dump may be written.
     nix::sys::prctl::set_dumpable(false)?;
-    while run(root)? == End::Reload {}
+    while run_once(root)? == End::Reload {}
     Ok(())
 }
 
 /// Runs with one configuration until the end or a reload. No state in memory outlives it.
-fn run(root: &Path) -> Result<End, Box<dyn Error>> {
+fn run_once(root: &Path) -> Result<End, Box<dyn Error>> {
     let settings = Settings::read(root)?;
     let surroundings = Surroundings {
         root: root.to_owned(),
