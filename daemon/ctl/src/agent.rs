@@ -34,12 +34,12 @@ pub(crate) fn reads_all() -> bool {
 }
 
 /// The connection to wharfd.
-pub(crate) struct Agent {
+pub(crate) struct AgentClient {
     connection: Connection,
     pub(crate) patience: Duration,
 }
 
-impl Agent {
+impl AgentClient {
     /// Connects to the bus of this root.
     pub(crate) async fn connect(root: &Path) -> Result<Self, Failure> {
         let address = wharf_bus::address(root);

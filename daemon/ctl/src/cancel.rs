@@ -3,9 +3,15 @@
 
 use wharf_bus::{InstanceCall, operation_path};
 
-use crate::{agent::Agent, arguments::Named, failure::Failure, follow::Follower, output::tell};
+use crate::{
+    agent::AgentClient, arguments::Named, failure::Failure, follow::Follower, output::tell,
+};
 
-pub(crate) async fn cancel(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn cancel(
+    agent: &AgentClient,
+    instance: &Named,
+    json: bool,
+) -> Result<(), Failure> {
     let mut follower = Follower::new(agent, json).await?;
     let snapshot = follower.look().await?;
     let instance = snapshot.instance(instance)?;

@@ -4,7 +4,7 @@ use wharf_bus::InstanceCall;
 use wharf_frames::Action;
 
 use crate::{
-    agent::Agent,
+    agent::AgentClient,
     arguments::Named,
     failure::Failure,
     follow::Follower,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) async fn uninstall(
-    agent: &Agent,
+    agent: &AgentClient,
     instance: &Named,
     purge: bool,
     json: bool,
@@ -38,7 +38,11 @@ pub(crate) async fn uninstall(
     Ok(())
 }
 
-pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn activate(
+    agent: &AgentClient,
+    instance: &Named,
+    json: bool,
+) -> Result<(), Failure> {
     let done = done(
         agent,
         instance,
@@ -50,7 +54,11 @@ pub(crate) async fn activate(agent: &Agent, instance: &Named, json: bool) -> Res
     Ok(())
 }
 
-pub(crate) async fn deactivate(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn deactivate(
+    agent: &AgentClient,
+    instance: &Named,
+    json: bool,
+) -> Result<(), Failure> {
     let done = done(
         agent,
         instance,
@@ -74,7 +82,11 @@ fn switched(done: &Done, wanted: bool) -> String {
     }
 }
 
-pub(crate) async fn delete(agent: &Agent, instance: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn delete(
+    agent: &AgentClient,
+    instance: &Named,
+    json: bool,
+) -> Result<(), Failure> {
     let Done { before, .. } = done(agent, instance, InstanceCall::Delete, json).await?;
     let id = before.id;
     say(&match json {
@@ -95,7 +107,7 @@ struct Done {
 
 /// Requests the change, and waits for the end of its operation.
 async fn done(
-    agent: &Agent,
+    agent: &AgentClient,
     instance: &Named,
     change: InstanceCall,
     json: bool,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap_complete::{Shell, generate};
 
-use crate::{agent::Agent, failure::Failure, output::print};
+use crate::{agent::AgentClient, failure::Failure, output::print};
 
 /// The verbs whose first word is an instance.
 const OF_INSTANCES: [&str; 9] = [
@@ -116,7 +116,7 @@ fn zsh(script: &str) -> String {
 }
 
 /// Prints the names of instances and packages, one a line.
-pub(crate) async fn names(agent: &Agent, packages: bool, json: bool) -> Result<(), Failure> {
+pub(crate) async fn names(agent: &AgentClient, packages: bool, json: bool) -> Result<(), Failure> {
     const PATIENCE: Duration = Duration::from_secs(2); // a user waits at a prompt
     let snapshot = tokio::time::timeout(PATIENCE, agent.snapshot()).await;
     let mut names = Vec::new();

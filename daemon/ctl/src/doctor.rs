@@ -11,7 +11,7 @@ use wharf_bus::{Finding, Verdict, bad, ok};
 
 use self::{disk::disks, policy::Policy};
 use crate::{
-    agent::Agent,
+    agent::AgentClient,
     failure::Failure,
     keys::{self, Key},
     look::{Look, Tone},
@@ -100,7 +100,7 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
 }
 
 async fn the_agent(root: &Path) -> Vec<Finding> {
-    let snapshot = match Agent::connect(root).await {
+    let snapshot = match AgentClient::connect(root).await {
         Ok(agent) => agent.snapshot().await,
         Err(failure) => Err(failure),
     };

@@ -10,7 +10,7 @@ use wharf_frames::Action;
 use wharf_software::Kind;
 
 use crate::{
-    agent::{Agent, Changes},
+    agent::{AgentClient, Changes},
     failure::Failure,
     model::{INITIAL, Instance, Operation, Snapshot},
     text,
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Follows the operations of one command.
 pub(crate) struct Follower<'a> {
-    agent: &'a Agent,
+    agent: &'a AgentClient,
     pub(crate) json: bool,
     changes: Changes,
     screen: Screen,
@@ -56,7 +56,7 @@ impl End {
 
 impl<'a> Follower<'a> {
     /// Subscribes to changes: no later one is missed.
-    pub(crate) async fn new(agent: &'a Agent, json: bool) -> Result<Self, Failure> {
+    pub(crate) async fn new(agent: &'a AgentClient, json: bool) -> Result<Self, Failure> {
         Ok(Self {
             agent,
             json,

@@ -10,7 +10,7 @@ use wharf_bus::InstanceCall;
 use wharf_frames::{Action, Secret, fetch::MAX_SIGNATURE};
 
 use crate::{
-    agent::Agent,
+    agent::AgentClient,
     arguments::{InstallArguments, Named, Package},
     failure::Failure,
     follow::{End, Follower},
@@ -24,7 +24,7 @@ use crate::{
 const LONGEST_PASSWORD_FILE: usize = 64 * 1024;
 
 pub(crate) async fn install(
-    agent: &Agent,
+    agent: &AgentClient,
     root: &Path,
     arguments: InstallArguments,
     json: bool,

@@ -41,7 +41,7 @@ use std::{
 
 use clap::{CommandFactory as _, Parser as _};
 
-use agent::Agent;
+use agent::AgentClient;
 use arguments::{Arguments, Verb};
 use failure::Failure;
 
@@ -102,12 +102,12 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         if let Verb::Doctor = arguments.verb {
             return doctor::doctor(&arguments.root, arguments.json).await;
         }
-        let agent = Agent::connect(&arguments.root).await?;
+        let agent = AgentClient::connect(&arguments.root).await?;
         obey(&agent, arguments).await
     })
 }
 
-async fn obey(agent: &Agent, arguments: Arguments) -> Result<(), Failure> {
+async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { root, verb, json } = arguments;
     match verb {
         Verb::Status => show::status(agent, json).await,

@@ -5,7 +5,7 @@ use std::io::{Write as _, stderr};
 use serde::Serialize;
 
 use crate::{
-    agent::{Agent, reads_all},
+    agent::{AgentClient, reads_all},
     arguments::Named,
     failure::Failure,
     look::Look,
@@ -14,21 +14,21 @@ use crate::{
     text,
 };
 
-pub(crate) async fn status(agent: &Agent, json: bool) -> Result<(), Failure> {
+pub(crate) async fn status(agent: &AgentClient, json: bool) -> Result<(), Failure> {
     let snapshot = agent.snapshot().await?;
     print(json, &snapshot, || {
         text::status(&snapshot, Look::of_stdout())
     })
 }
 
-pub(crate) async fn list(agent: &Agent, json: bool) -> Result<(), Failure> {
+pub(crate) async fn list(agent: &AgentClient, json: bool) -> Result<(), Failure> {
     let instances = agent.snapshot().await?.instances;
     print(json, &instances, || {
         text::list(&instances, Look::of_stdout())
     })
 }
 
-pub(crate) async fn show(agent: &Agent, named: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn show(agent: &AgentClient, named: &Named, json: bool) -> Result<(), Failure> {
     let snapshot = agent.snapshot().await?;
     let instance = snapshot.instance(named)?;
     let mut operations = agent.operations().await?;
@@ -51,7 +51,7 @@ pub(crate) async fn show(agent: &Agent, named: &Named, json: bool) -> Result<(),
 }
 
 pub(crate) async fn history(
-    agent: &Agent,
+    agent: &AgentClient,
     instance: Option<&Named>,
     json: bool,
 ) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ fn hint(json: bool) {
 
 /// The history of the instance that has the package. If none has it, all lines that name the package.
 async fn history_of(
-    agent: &Agent,
+    agent: &AgentClient,
     named: &Named,
     package: &str,
 ) -> Result<Vec<HistoryLine>, Failure> {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{agent::Agent, failure::Failure, text};
+use crate::{agent::AgentClient, failure::Failure, text};
 
 /// A message, for `--json`.
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ struct Message<'a> {
 }
 
 /// Runs until it is interrupted, or wharfd ends.
-pub(crate) async fn trace(agent: &Agent, json: bool) -> Result<(), Failure> {
+pub(crate) async fn trace(agent: &AgentClient, json: bool) -> Result<(), Failure> {
     let (reader, writer) = pipe().map_err(Failure::Runtime)?;
     agent.trace(writer.into()).await?;
     for line in BufReader::new(reader).lines() {

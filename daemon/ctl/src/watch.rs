@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    agent::Agent,
+    agent::AgentClient,
     failure::Failure,
     look::{self, Look, size},
     model::Instance,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Runs until it is interrupted.
-pub(crate) async fn watch(agent: &Agent, json: bool) -> Result<(), Failure> {
+pub(crate) async fn watch(agent: &AgentClient, json: bool) -> Result<(), Failure> {
     let mut changes = agent.changes().await?;
     let mut screen = Screen::new(json);
     screen.show(&agent.snapshot().await?.instances)?;
