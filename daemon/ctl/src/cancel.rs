@@ -13,7 +13,7 @@ pub(crate) async fn cancel(
     json: bool,
 ) -> Result<(), Failure> {
     let mut follower = Follower::new(agent, json).await?;
-    let snapshot = follower.look().await?;
+    let snapshot = follower.snapshot().await?;
     let instance = snapshot.instance(instance)?;
     let title = instance.title();
     let refused = |why: &str| Failure::Refused(format!("{title}: {why}"));

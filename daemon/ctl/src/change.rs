@@ -113,7 +113,7 @@ async fn done(
     json: bool,
 ) -> Result<Done, Failure> {
     let mut follower = Follower::new(agent, json).await?;
-    let before = follower.look().await?.instance(instance)?.clone();
+    let before = follower.snapshot().await?.instance(instance)?.clone();
     let accepted = follower.ask(&before, &change).await;
     let operation = accepted.map_err(|failure| failure.of(&before.title()))?;
     let by_operation = operation.is_some();

@@ -14,10 +14,10 @@ use crate::{
     agent::AgentClient,
     failure::Failure,
     keys::{self, Key},
-    look::{Look, Tone},
     model,
     output::print,
     program,
+    style::{Style, Tone},
 };
 
 /// Prints all findings. Returns an error if a check failed.
@@ -34,9 +34,9 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     if policy.is_ok() {
         findings.push(packages(root));
     }
-    let look = Look::of_stdout();
+    let style = Style::of_stdout();
     print(json, &findings, || {
-        findings.iter().map(|found| line(found, look)).collect()
+        findings.iter().map(|found| line(found, style)).collect()
     })?;
     let failed = findings.iter().filter(|it| it.verdict == Verdict::Fail);
     match failed.count() {
@@ -46,13 +46,13 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     }
 }
 
-fn line(finding: &Finding, look: Look) -> String {
+fn line(finding: &Finding, style: Style) -> String {
     let (verdict, tone) = match finding.verdict {
         Verdict::Ok => ("ok  ", Tone::Good),
         Verdict::Warn => ("warn", Tone::Busy),
         Verdict::Fail => ("FAIL", Tone::Bad),
     };
-    let verdict = look.paint(verdict, tone);
+    let verdict = style.paint(verdict, tone);
     let mut text = format!("{verdict}  {:<15} {}\n", finding.check, finding.found);
     if let Some(advice) = &finding.advice {
         text += &format!("      {:<15} {advice}\n", "");

@@ -67,7 +67,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The state of wharfd before any request. Does not wait if wharfd is away.
-    pub(crate) async fn look(&mut self) -> Result<Snapshot, Failure> {
+    pub(crate) async fn snapshot(&mut self) -> Result<Snapshot, Failure> {
         let snapshot = self.agent.snapshot().await?;
         self.known = snapshot.sequence();
         Ok(snapshot)

@@ -30,7 +30,7 @@ pub(crate) async fn install(
     json: bool,
 ) -> Result<(), Failure> {
     let mut follower = Follower::new(agent, json).await?;
-    let snapshot = follower.look().await?;
+    let snapshot = follower.snapshot().await?;
     let delivered = match named_instance(&arguments, &snapshot)? {
         Some(instance) => named_as_it_is(&arguments, &snapshot, instance)?,
         None => {

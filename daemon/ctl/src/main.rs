@@ -4,7 +4,7 @@
 //! - `arguments`: the command line; `failure`: errors and exit codes.
 //! - `agent`: the D-Bus client; `model`: the values that it reads, which `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that read until interrupted.
-//! - `look`: the width and the colours of printed text. `output`: standard output.
+//! - `style`: the width and the colours of printed text. `output`: standard output.
 //! - `logs`: the journal, which journalctl prints.
 //! - `program`: the other programs of wharfd, which wharfctl asks.
 //! - `keys`: asks wharf-installer for the keyring. `units`: asks it for the units of a package.
@@ -24,11 +24,11 @@ mod follow;
 mod install;
 mod keys;
 mod logs;
-mod look;
 mod model;
 mod output;
 mod program;
 mod show;
+mod style;
 mod text;
 mod trace;
 mod units;

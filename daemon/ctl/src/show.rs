@@ -8,23 +8,23 @@ use crate::{
     agent::{AgentClient, reads_all},
     arguments::Named,
     failure::Failure,
-    look::Look,
     model::{HistoryLine, Kept},
     output::print,
+    style::Style,
     text,
 };
 
 pub(crate) async fn status(agent: &AgentClient, json: bool) -> Result<(), Failure> {
     let snapshot = agent.snapshot().await?;
     print(json, &snapshot, || {
-        text::status(&snapshot, Look::of_stdout())
+        text::status(&snapshot, Style::of_stdout())
     })
 }
 
 pub(crate) async fn list(agent: &AgentClient, json: bool) -> Result<(), Failure> {
     let instances = agent.snapshot().await?.instances;
     print(json, &instances, || {
-        text::list(&instances, Look::of_stdout())
+        text::list(&instances, Style::of_stdout())
     })
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn show(agent: &AgentClient, named: &Named, json: bool) -> Resu
         operations: &operations,
     };
     print(json, &shown, || {
-        text::show(instance, &operations, Look::of_stdout())
+        text::show(instance, &operations, Style::of_stdout())
     })?;
     hint(json);
     Ok(())
@@ -60,7 +60,7 @@ pub(crate) async fn history(
         Some(Named::Number(id)) => agent.history(Some(*id)).await?, // a deleted instance has a history too
         Some(named @ Named::Package(package)) => history_of(agent, named, package).await?,
     };
-    print(json, &lines, || text::history(&lines, Look::of_stdout()))?;
+    print(json, &lines, || text::history(&lines, Style::of_stdout()))?;
     hint(json);
     Ok(())
 }

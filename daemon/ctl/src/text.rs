@@ -3,15 +3,15 @@
 pub(crate) use wharf_clock::utc as time;
 
 use crate::{
-    look::{Look, Tone},
     model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Operation, Snapshot, Unit},
+    style::{Style, Tone},
 };
 
 /// The text for a package with nothing for the service manager to start.
 const NO_SERVICES: &str = "no services";
 
 /// `wharfctl status`.
-pub(crate) fn status(snapshot: &Snapshot, look: Look) -> String {
+pub(crate) fn status(snapshot: &Snapshot, style: Style) -> String {
     let mut text = agent(&snapshot.agent);
     let worth_a_look = snapshot
         .instances
@@ -21,7 +21,7 @@ pub(crate) fn status(snapshot: &Snapshot, look: Look) -> String {
         if instance.name.is_some() {
             text += &format!("instance {}: ", instance.id);
         }
-        text += &(at_in(instance, look) + "\n");
+        text += &(at_in(instance, style) + "\n");
     }
     let installed = snapshot
         .instances
@@ -56,7 +56,7 @@ fn agent(agent: &Agent) -> String {
 }
 
 /// `wharfctl list`.
-pub(crate) fn list(instances: &[Instance], look: Look) -> String {
+pub(crate) fn list(instances: &[Instance], style: Style) -> String {
     let head = [
         "ID", "PACKAGE", "VERSION", "STATE", "IN PLACE", "RUNS", "REASON",
     ];
@@ -76,8 +76,8 @@ pub(crate) fn list(instances: &[Instance], look: Look) -> String {
     });
     const ELASTIC: [usize; 4] = [1, 2, 4, 6];
     Table::new(head, rows)
-        .fit(look.columns, &ELASTIC)
-        .text(look)
+        .fit(style.columns, &ELASTIC)
+        .text(style)
 }
 
 /// The version of the software in place, with its name if the instance has another package on its way.
@@ -106,7 +106,7 @@ fn tone(instance: &Instance) -> Tone {
 }
 
 /// `wharfctl show`.
-pub(crate) fn show(instance: &Instance, operations: &[Kept], look: Look) -> String {
+pub(crate) fn show(instance: &Instance, operations: &[Kept], style: Style) -> String {
     let in_place = instance.in_place.as_ref().map(in_place);
     let state = format!("{} {}", instance.update_state, instance.update_state_name);
     let result = instance.update_result.to_string();
@@ -116,8 +116,8 @@ pub(crate) fn show(instance: &Instance, operations: &[Kept], look: Look) -> Stri
         instance.id,
         dash(instance.name.as_deref()),
         dash(instance.version.as_deref()),
-        look.paint(&state, tone(instance)),
-        look.paint(&result, tone(instance)),
+        style.paint(&state, tone(instance)),
+        style.paint(&result, tone(instance)),
         instance.status_reason,
         active(instance),
         dash(in_place.as_deref()),
@@ -136,7 +136,7 @@ pub(crate) fn show(instance: &Instance, operations: &[Kept], look: Look) -> Stri
             "ID",
             "OUTCOME",
         ];
-        text += &Table::new(head, operations.iter().map(row)).text(look);
+        text += &Table::new(head, operations.iter().map(row)).text(style);
     }
     text
 }
@@ -163,7 +163,7 @@ fn row(kept: &Kept) -> [Cell; 7] {
 }
 
 /// `wharfctl units`.
-pub(crate) fn units(units: &[Unit], look: Look) -> String {
+pub(crate) fn units(units: &[Unit], style: Style) -> String {
     let rows = units.iter().map(|unit| {
         let active = unit.active.as_deref().unwrap_or("-");
         let tone = match active {
@@ -186,11 +186,11 @@ pub(crate) fn units(units: &[Unit], look: Look) -> String {
             },
         ]
     });
-    Table::new(["UNIT", "AT BOOT", "NOW", "WHARFD"], rows).text(look)
+    Table::new(["UNIT", "AT BOOT", "NOW", "WHARFD"], rows).text(style)
 }
 
 /// `wharfctl history`.
-pub(crate) fn history(lines: &[HistoryLine], look: Look) -> String {
+pub(crate) fn history(lines: &[HistoryLine], style: Style) -> String {
     let head = [
         "TIME", "ID", "PACKAGE", "VERSION", "STATE", "RESULT", "REASON",
     ];
@@ -215,20 +215,20 @@ pub(crate) fn history(lines: &[HistoryLine], look: Look) -> String {
             line.status_reason.clone().into(),
         ]
     });
-    Table::new(head, rows).text(look)
+    Table::new(head, rows).text(style)
 }
 
 /// The state of an instance, in one line.
 pub(crate) fn at(instance: &Instance) -> String {
-    at_in(instance, Look::PLAIN)
+    at_in(instance, Style::PLAIN)
 }
 
 /// The same, with the colours of the screen.
-pub(crate) fn at_in(instance: &Instance, look: Look) -> String {
+pub(crate) fn at_in(instance: &Instance, style: Style) -> String {
     format!(
         "{}, {}, {}",
         instance.title(),
-        look.paint(&stage(instance), tone(instance)),
+        style.paint(&stage(instance), tone(instance)),
         instance.status_reason
     )
 }
@@ -345,14 +345,14 @@ impl<const N: usize> Table<N> {
     }
 
     /// The rows as text. The last column has no padding.
-    fn text(&self, look: Look) -> String {
+    fn text(&self, style: Style) -> String {
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(self.widths) {
                 let shown = cut(&cell.text, width);
                 let padding = " ".repeat(width.saturating_sub(shown.chars().count()));
-                line += &(look.paint(&shown, cell.tone) + &padding + GAP);
+                line += &(style.paint(&shown, cell.tone) + &padding + GAP);
             }
             text += line.trim_end();
             text.push('\n');
@@ -432,7 +432,7 @@ mod tests {
                 runs,
                 no_services,
             });
-            let shown = show(&instance, &[], Look::PLAIN);
+            let shown = show(&instance, &[], Style::PLAIN);
             assert!(
                 shown.contains(&format!("  active         {row}\n")),
                 "{shown}"
@@ -452,7 +452,7 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [cells(["1", "é"]), cells(["12345", "x"])];
         assert_eq!(
-            Table::new(["ID", "N"], rows.into_iter()).text(Look::PLAIN),
+            Table::new(["ID", "N"], rows.into_iter()).text(Style::PLAIN),
             "ID     N\n1      é\n12345  x\n"
         );
     }
@@ -478,7 +478,7 @@ mod tests {
             let rows = [cells(["fixed", "abcdefghij", "abcdefghijklmn"])];
             let table = Table::new(["N", "NAME", "REASON"], rows.into_iter());
             assert_eq!(
-                table.fit(columns, &[1, 2]).text(Look::PLAIN),
+                table.fit(columns, &[1, 2]).text(Style::PLAIN),
                 expected,
                 "{columns}"
             );
@@ -489,12 +489,12 @@ mod tests {
     fn a_colour_takes_no_room() {
         let mut row = cells(["a", "b"]);
         row[0].tone = Tone::Bad;
-        let look = Look {
+        let style = Style {
             colours: true,
-            ..Look::PLAIN
+            ..Style::PLAIN
         };
         assert_eq!(
-            Table::new(["ID", "N"], [row].into_iter()).text(look),
+            Table::new(["ID", "N"], [row].into_iter()).text(style),
             "ID  N\n\u{1b}[31ma\u{1b}[0m   b\n"
         );
     }
@@ -512,7 +512,7 @@ mod tests {
             runs: true,
             no_services: false,
         });
-        let listed = list(&[instance], Look::PLAIN);
+        let listed = list(&[instance], Style::PLAIN);
         let [head, line] = listed.lines().collect::<Vec<_>>()[..] else {
             panic!("{listed}");
         };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{failure::Failure, look::Look, model::Unit, output::print, program::INSTALLER, text};
+use crate::{failure::Failure, model::Unit, output::print, program::INSTALLER, style::Style, text};
 
 pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failure> {
     if !nix::unistd::geteuid().is_root() {
@@ -14,6 +14,6 @@ pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failur
     let units: Vec<Unit> = asked.map_err(Failure::Refused)?;
     print(json, &units, || match units.is_empty() {
         true => format!("{package} has no units\n"),
-        false => text::units(&units, Look::of_stdout()),
+        false => text::units(&units, Style::of_stdout()),
     })
 }

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     agent::AgentClient,
     failure::Failure,
-    look::{self, Look, size},
     model::Instance,
+    style::{self, Style, size},
     text,
 };
 
@@ -43,7 +43,7 @@ impl Screen {
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
-            terminal: !json && stdout().is_terminal() && !look::is_dumb(),
+            terminal: !json && stdout().is_terminal() && !style::is_dumb(),
             bars: 0,
             away: false,
             told: BTreeMap::new(),
@@ -94,7 +94,7 @@ impl Screen {
             false => format!(
                 "{:>3}  {}\n",
                 instance.id,
-                text::at_in(instance, Look::of_stdout())
+                text::at_in(instance, Style::of_stdout())
             ),
         })
     }

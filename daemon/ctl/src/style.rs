@@ -7,7 +7,7 @@ use std::{
 
 /// The width and the colours of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Style {
     /// The width at which a line is cut.
     pub(crate) columns: usize,
     pub(crate) colours: bool,
@@ -22,7 +22,7 @@ pub(crate) enum Tone {
     Bad,
 }
 
-impl Look {
+impl Style {
     /// No colours, and 80 columns.
     pub(crate) const PLAIN: Self = Self {
         columns: 80,
