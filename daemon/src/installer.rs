@@ -27,7 +27,7 @@ pub const SILENCE: Duration = Duration::from_secs(10);
 const SEAL_SILENCE: Duration = Duration::from_secs(5 * 60);
 
 /// The remedy.
-pub const LOOK: &str = "look at `systemctl status wharf-installer` on the device";
+pub const REMEDY: &str = "look at `systemctl status wharf-installer` on the device";
 
 /// The installer, by its socket. It starts with the first question and ends when idle, so each question connects anew.
 #[derive(Debug, Clone)]
@@ -219,7 +219,7 @@ impl Installer {
         };
         let answer = noticing_silence(silence, answer, || {
             tell_silence(silence);
-            silent(format!("the installer, which does not answer: {LOOK}").into());
+            silent(format!("the installer, which does not answer: {REMEDY}").into());
         });
         let answered = tokio::time::timeout(ANSWER_LIMIT, answer).await;
         answered.unwrap_or_else(|_| {
@@ -271,7 +271,7 @@ async fn noticing_silence<T>(
 fn tell_silence(silence: Duration) {
     tracing::warn!(
         MESSAGE_ID = message::INSTALLER_NOT_REACHED,
-        "the installer has not answered for {} s: {LOOK}",
+        "the installer has not answered for {} s: {REMEDY}",
         silence.as_secs()
     );
 }

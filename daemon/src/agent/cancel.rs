@@ -9,7 +9,7 @@ use wharf_software::{InstanceId, Kind, Operation, operation::Phase};
 use super::Agent;
 use crate::{
     bus::{AnswerSender, InstanceCommand, Refused},
-    installer::{self, LOOK},
+    installer::{self, REMEDY},
     jobs,
     tasks::TaskContext,
 };
@@ -99,7 +99,7 @@ impl Agent {
 fn noted(kind: Kind) -> Refused {
     let kind = kind.as_str();
     Refused::NotAllowed(format!(
-        "the installer does not answer: {LOOK}. wharfd cancels the {kind} as soon as it answers"
+        "the installer does not answer: {REMEDY}. wharfd cancels the {kind} as soon as it answers"
     ))
 }
 
