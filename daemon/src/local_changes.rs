@@ -26,7 +26,7 @@ use zbus::{
     names::BusName,
 };
 
-/// A change ends when no other one has followed for this long: packages are unpacked and services started in steps.
+/// The quiet time after which a change is over: packages are unpacked and services started in steps.
 const QUIET: Duration = Duration::from_secs(1);
 /// The longest wait while changes continue.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -59,12 +59,12 @@ struct Noted {
     units: Notify,
 }
 
-/// The kind of a change.
+/// A part of the device that may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The installed packages.
     Packages,
-    /// The running units, or those that start at boot.
+    /// The units that run or start at boot.
     Units,
 }
 

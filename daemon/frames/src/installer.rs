@@ -1,4 +1,5 @@
-//! The job socket: what wharfd asks of the installer, one frame a question, one or (for `watch`) more an answer.
+//! The job socket: the questions of wharfd to the installer, and its answers. Each is one frame; only
+//! [`Request::Watch`] has several answers.
 
 use std::fmt;
 
@@ -18,71 +19,71 @@ pub const PROTOCOL: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum Request {
-    /// Which versions of the frames are spoken. Answer: [`Reply::Hello`].
+    /// Asks for the version of the frames and the package manager. Answer: [`Reply::Hello`].
     #[n(0)]
     Hello {
-        /// The asking program's [`PROTOCOL`].
+        /// The [`PROTOCOL`] of wharfd.
         #[n(0)]
         protocol: u32,
     },
-    /// Makes the staged file, or opens it again. Answer: [`Reply::Staged`] with a write-only descriptor. Refused once
-    /// the file is judged, whatever the verdict: it is discarded first. Not now while an earlier writer has it open.
+    /// Creates the staged file, or opens it again. Answer: [`Reply::Staged`] with a write-only descriptor. A file with
+    /// a verdict must be discarded first, else this is refused. Not now while an earlier writer has it open.
     #[n(1)]
     Stage {
         /// The file's name.
         #[n(0)]
         stage: StageId,
-        /// The file is cut to at most so many bytes.
+        /// The file is cut to at most this length.
         #[n(1)]
         keep: u64,
-        /// The length that is to come, where it is known: room for it is checked now.
+        /// The length of the package, if known. The room for it is checked at once.
         #[n(2)]
         size: Option<u64>,
     },
-    /// Nothing more is written: judge it. Answer: [`Reply::Sealed`]. Asking again gives the same verdict.
+    /// Asks for the verdict on a complete file. Answer: [`Reply::Sealed`]. A second question gives the same verdict.
     #[n(2)]
     Seal {
         /// The file's name.
         #[n(0)]
         stage: StageId,
-        /// What stood beside the package (`URI.asc`).
+        /// The detached signature of the package (`URI.asc`).
         #[n(1)]
         signature: Option<ByteVec>,
     },
-    /// The file and its verdict are not wanted any more. Answer: [`Reply::Done`], also when there is none. Not now while
-    /// a job needs it.
+    /// Removes the file and its verdict. Answer: [`Reply::Done`], also if there is no such file. Not now while a job
+    /// needs it.
     #[n(3)]
     Discard {
         /// The file's name.
         #[n(0)]
         stage: StageId,
     },
-    /// What there is. Answer: [`Reply::List`].
+    /// Lists the staged files and the open jobs. Answer: [`Reply::List`].
     #[n(4)]
     List,
-    /// What the device has. Answer: [`Reply::State`].
+    /// Asks for the state of a package on the device. Answer: [`Reply::State`].
     #[n(10)]
     State {
         /// Any package.
         #[n(0)]
         package: PackageName,
     },
-    /// Reports until the job has ended. Answer: [`Reply::Job`], again at each change, the last one ended or unknown.
+    /// Watches a job. Answer: [`Reply::Job`], again at each change, until it has ended or is unknown.
     #[n(11)]
     Watch {
         /// The job's operation.
         #[n(0)]
         operation: OperationId,
     },
-    /// Stops a job that has not begun to unpack. Answer: [`Reply::Done`], or [`Reply::Refused`] when it is too late.
+    /// Cancels a job that has changed nothing yet. Answer: [`Reply::Done`], or [`Reply::Refused`] if it is too late.
     #[n(13)]
     Cancel {
         /// The job's operation.
         #[n(0)]
         operation: OperationId,
     },
-    /// Performs a transaction. Answer: [`Reply::Accepted`] once the job is recorded. Asking again for the same operation
-    /// starts nothing.
+    /// Performs a transaction. Answer: [`Reply::Accepted`] after the job is recorded. A second request for the same
+    /// operation starts nothing.
     #[n(15)]
     Perform {
         /// The job's operation.
@@ -111,13 +112,13 @@ pub enum Reply {
     /// To [`Request::Hello`].
     #[n(0)]
     Hello {
-        /// The installer's [`PROTOCOL`].
+        /// The [`PROTOCOL`] of the installer.
         #[n(0)]
         protocol: u32,
         /// The name of the package manager that it drives.
         #[n(1)]
         backend: Text,
-        /// The architecture of packages that can be installed here.
+        /// The architecture of the packages that it installs.
         #[n(2)]
         architecture: Text,
         /// The file that changes whenever packages change, as programs of the root see it. An older installer names none.
@@ -125,33 +126,33 @@ pub enum Reply {
         #[cbor(default)]
         database: Option<Text>,
     },
-    /// To [`Request::Stage`]; the descriptor travels with it.
+    /// To [`Request::Stage`], with the descriptor.
     #[n(1)]
     Staged {
-        /// So many bytes are in the file.
+        /// The number of bytes in the file.
         #[n(0)]
         kept: u64,
-        /// The file may become so long.
+        /// The largest allowed length of the file.
         #[n(1)]
         limit: u64,
     },
-    /// To [`Request::Seal`]: it holds.
+    /// To [`Request::Seal`]: the package is accepted.
     #[n(2)]
     Sealed(#[n(0)] Package),
-    /// It is as was asked.
+    /// The request is done.
     #[n(3)]
     Done,
     /// To [`Request::List`].
     #[n(4)]
     List {
-        /// The files in root's folder.
+        /// The staged files.
         #[n(0)]
         stages: Vec<StageEntry>,
         /// The jobs that have not ended.
         #[n(1)]
         open: Vec<OperationId>,
     },
-    /// The job is recorded: it will be done, even after a crash. Older releases used the number 5.
+    /// The job is recorded, and survives a crash. Older releases used the number 5.
     #[n(6)]
     Accepted,
     /// To [`Request::State`].
@@ -160,13 +161,13 @@ pub enum Reply {
     /// To [`Request::Watch`].
     #[n(8)]
     Job(#[n(0)] JobStatus),
-    /// No, for good: asking again gives the same answer.
+    /// The request is refused. A retry gives the same answer.
     #[n(9)]
     Refused(#[n(0)] Failure),
-    /// Not now: a bound is reached or a descriptor is still open. Asking again later may succeed.
+    /// Not now: a limit is reached, or a descriptor is still open. A later retry may succeed.
     #[n(10)]
     NotNow(#[n(0)] Failure),
-    /// The frame was none that this installer knows.
+    /// This installer does not know the frame.
     #[n(11)]
     NotUnderstood(#[n(0)] Text),
 }
@@ -181,18 +182,18 @@ pub struct Package {
     /// Its full version.
     #[n(1)]
     pub version: PackageVersion,
-    /// The architecture it is for.
+    /// Its architecture.
     #[n(2)]
     pub architecture: Text,
-    /// Length of the file.
+    /// The length of the file.
     #[n(3)]
     pub length: u64,
-    /// Fingerprint of the certificate that signed it; none where policy allows unsigned packages.
+    /// The fingerprint of the certificate that signed it. None only if policy allows unsigned packages.
     #[n(4)]
     pub signer: Option<Text>,
 }
 
-/// A package that the device has.
+/// A package on the device.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Installed {
@@ -202,13 +203,12 @@ pub struct Installed {
     /// Its full version.
     #[n(1)]
     pub version: PackageVersion,
-    /// Its units run, and start at boot.
+    /// Whether its units run, and start at boot.
     #[n(2)]
     pub active: bool,
 }
 
-/// What the device has of a package, whole or not. Of a package that is not there, nothing is found. The first release
-/// reads the first three fields alone.
+/// A package on the device, complete or damaged. The first release of wharfd reads only the first three fields.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Found {
@@ -218,28 +218,28 @@ pub struct Found {
     /// Its full version.
     #[n(1)]
     pub version: PackageVersion,
-    /// Its units run, and start at boot.
+    /// Whether its units run, and start at boot.
     #[n(2)]
     pub active: bool,
-    /// The package manager's word for what is wrong with it (`half-configured`); none when it is whole.
+    /// The word of the package manager for its damage, such as `half-configured`. None if it is complete.
     #[n(3)]
     pub damage: Option<Text>,
-    /// wharfd ever installed it, or began to: it may remove it.
+    /// Whether wharfd installed it, or began to. Only then may wharfd remove it.
     #[n(4)]
     #[cbor(default)]
     pub managed: bool,
-    /// The package has nothing for the service manager to start: `active` only tells which command ran last.
+    /// Whether it has nothing for the service manager to start. `active` then only shows which command ran last.
     #[n(5)]
     #[cbor(default)]
     pub no_services: bool,
-    /// Units of active software that the service manager skipped, each with the condition that is not met.
+    /// The units of active software that the service manager skipped, each with the condition that is not met.
     #[n(6)]
     #[cbor(default)]
     pub skipped: Option<Text>,
 }
 
 impl Found {
-    /// Whether all of it is there and works.
+    /// Whether it is not damaged.
     pub const fn is_whole(&self) -> bool {
         self.damage.is_none()
     }
@@ -256,72 +256,72 @@ impl fmt::Display for Found {
     }
 }
 
-/// A file in root's folder.
+/// A staged file.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct StageEntry {
     /// Its name.
     #[n(0)]
     pub stage: StageId,
-    /// Its length so far.
+    /// Its present length.
     #[n(1)]
     pub length: u64,
-    /// The verdict holds.
+    /// Whether its package is accepted.
     #[n(2)]
     pub sealed: bool,
 }
 
-/// How a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum JobStatus {
-    /// The installer never accepted such an operation, or has forgotten it: ask for the state instead.
+    /// The installer never accepted the operation, or has forgotten it.
     #[n(0)]
     Unknown,
-    /// Accepted and not ended.
+    /// It is accepted, and has not ended.
     #[n(1)]
     Open {
-        /// What it is at.
+        /// Its phase.
         #[n(0)]
         phase: Phase,
-        /// How far the package manager says it is.
+        /// The progress that the package manager reports.
         #[n(1)]
         percent: Option<u8>,
     },
-    /// Over.
+    /// It has ended.
     #[n(2)]
     Ended(#[n(0)] Outcome),
 }
 
-/// What a job is at.
+/// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Phase {
-    /// Waiting for its turn, or for a lock.
+    /// It waits for its turn, or for a lock.
     #[n(0)]
     Queued,
-    /// Asking the package manager what would happen. Until here it can be cancelled.
+    /// It asks the package manager for its plan. Later phases cannot be cancelled.
     #[n(1)]
     Planning,
-    /// The package manager is at work.
+    /// The package manager changes the device.
     #[n(2)]
     Applying,
-    /// It has done its part: looking whether the device has what was asked, and that the disk has it.
+    /// The job checks the outcome on the device, and that it is on disk.
     #[n(3)]
     Verifying,
 }
 
-/// How a job ended. `result` and `device` are looked at on the device, never taken from an exit code.
+/// The end of a job. `failure` and `device` come from the state of the device, never from an exit code.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Outcome {
-    /// Why it failed; none means that it succeeded.
+    /// The reason for its failure. None after a success.
     #[n(0)]
     pub failure: Option<Failure>,
-    /// What the device has of the package now.
+    /// The package on the device now.
     #[n(1)]
     pub device: Option<Found>,
-    /// The attempts that were made.
+    /// The number of attempts.
     #[n(2)]
     pub attempts: u32,
     /// A fact for the operator about how the job was done.
