@@ -7,7 +7,7 @@ use nix::fcntl::FlockArg;
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
-    installer::{Found, Outcome, Phase},
+    installer::{Found, JobPhase, Outcome},
 };
 use wharf_managers::{InstallOptions, PackageFile, PackageManager, Progress, Supervisor};
 use wharf_root::{
@@ -532,7 +532,7 @@ impl<'a> Worker<'a> {
             self.root,
             job.operation,
             Progress {
-                phase: Phase::Verifying,
+                phase: JobPhase::Verifying,
                 percent: None,
             },
         );

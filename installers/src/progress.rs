@@ -3,7 +3,7 @@
 use std::fs;
 
 use minicbor::{Decode, Encode};
-use wharf_frames::{OperationId, decode, encode, installer::Phase};
+use wharf_frames::{OperationId, decode, encode, installer::JobPhase};
 use wharf_managers::Progress;
 use wharf_root::{Root, durable};
 
@@ -11,7 +11,7 @@ use wharf_root::{Root, durable};
 #[cbor(map)]
 struct Report {
     #[n(0)]
-    phase: Phase,
+    phase: JobPhase,
     #[n(1)]
     percent: Option<u8>,
 }
@@ -28,7 +28,7 @@ pub(crate) fn write(root: &Root, operation: OperationId, progress: Progress) {
 }
 
 /// The last report.
-pub(crate) fn read(root: &Root, operation: OperationId) -> Option<(Phase, Option<u8>)> {
+pub(crate) fn read(root: &Root, operation: OperationId) -> Option<(JobPhase, Option<u8>)> {
     let bytes = durable::read(&root.progress(operation)).ok()??;
     let report: Report = decode(&bytes).ok()?;
     Some((report.phase, report.percent))

@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, decode, encode,
-    installer::{Found, JobStatus, Outcome, Phase},
+    installer::{Found, JobPhase, JobStatus, Outcome},
 };
 use wharf_root::{Root, durable, limits};
 
@@ -173,17 +173,17 @@ impl Job {
         !matches!(self.state, State::Ended(_))
     }
 
-    fn status(&self, progress: Option<(Phase, Option<u8>)>) -> JobStatus {
+    fn status(&self, progress: Option<(JobPhase, Option<u8>)>) -> JobStatus {
         let phase = match &self.state {
             State::Ended(outcome) => return JobStatus::Ended(outcome.clone()),
-            State::Accepted => return open(Phase::Queued, None),
-            State::Attempted => Phase::Planning,
-            State::Applying => Phase::Applying,
-            State::Applied => Phase::Verifying,
+            State::Accepted => return open(JobPhase::Queued, None),
+            State::Attempted => JobPhase::Planning,
+            State::Applying => JobPhase::Applying,
+            State::Applied => JobPhase::Verifying,
         };
         // A report that an earlier attempt left behind may be further than the record.
         match progress {
-            Some((reported, percent)) if reported >= phase || reported == Phase::Queued => {
+            Some((reported, percent)) if reported >= phase || reported == JobPhase::Queued => {
                 open(reported, percent)
             }
             _ => open(phase, None),
@@ -191,7 +191,7 @@ impl Job {
     }
 }
 
-fn open(phase: Phase, percent: Option<u8>) -> JobStatus {
+fn open(phase: JobPhase, percent: Option<u8>) -> JobStatus {
     JobStatus::Open { phase, percent }
 }
 

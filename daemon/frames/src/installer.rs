@@ -283,7 +283,7 @@ pub enum JobStatus {
     Open {
         /// Its phase.
         #[n(0)]
-        phase: Phase,
+        phase: JobPhase,
         /// The progress that the package manager reports.
         #[n(1)]
         percent: Option<u8>,
@@ -296,7 +296,7 @@ pub enum JobStatus {
 /// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
-pub enum Phase {
+pub enum JobPhase {
     /// It waits for its turn, or for a lock.
     #[n(0)]
     Queued,

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use wharf_frames::{
     Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
     Transaction, decode, encode,
-    installer::{Found, Installed, JobStatus, Outcome, Package, Phase, Reply, Request, StageEntry},
+    installer::{
+        Found, Installed, JobPhase, JobStatus, Outcome, Package, Reply, Request, StageEntry,
+    },
 };
 
 const STAGE: StageId = StageId::from_bytes([1; 16]);
@@ -139,8 +141,8 @@ fn replies() -> Vec<Reply> {
         Reply::State(None),
         Reply::State(Some(found())),
         Reply::Job(JobStatus::Unknown),
-        Reply::Job(open(Phase::Queued)),
-        Reply::Job(open(Phase::Verifying)),
+        Reply::Job(open(JobPhase::Queued)),
+        Reply::Job(open(JobPhase::Verifying)),
         Reply::Job(JobStatus::Ended(outcome)),
         Reply::Refused(failure.clone()),
         Reply::NotNow(failure),

@@ -15,7 +15,7 @@ use std::{
 use wharf_frames::{
     Failure, PackageName, PackageVersion, Text,
     inspect::Format,
-    installer::{Installed, Package, Phase},
+    installer::{Installed, JobPhase, Package},
 };
 use wharf_root::{
     Change, Listener, Root,
@@ -62,7 +62,7 @@ pub struct Times {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// The current phase.
-    pub phase: Phase,
+    pub phase: JobPhase,
     /// The percentage, if the package manager reports one.
     pub percent: Option<u8>,
 }

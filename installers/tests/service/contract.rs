@@ -13,7 +13,7 @@ use std::{
 use wharf_frames::{
     Cause, Failure, OperationId, PackageVersion,
     inspect::Format,
-    installer::{Found, Package, Phase},
+    installer::{Found, JobPhase, Package},
 };
 use wharf_installers::{
     device::{Device, Installation},
@@ -407,7 +407,7 @@ fn progress_is_told() {
             ..QUIET
         };
         bench.manager().install(&file, PLAIN, supervisor).unwrap();
-        assert!(told.borrow().contains(&Phase::Applying), "{told:?}");
+        assert!(told.borrow().contains(&JobPhase::Applying), "{told:?}");
     });
 }
 

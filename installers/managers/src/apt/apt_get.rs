@@ -18,7 +18,7 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion,
     inspect::Format,
-    installer::{Installed, Phase},
+    installer::{Installed, JobPhase},
 };
 use wharf_root::{
     Change, Listener, Root, durable,
@@ -201,7 +201,7 @@ impl Apt {
                 agree(&announced(lines)?)?;
                 (supervisor.begin)()
             });
-            if progress.phase == Phase::Applying && !consent.is_settled() && !unasked {
+            if progress.phase == JobPhase::Applying && !consent.is_settled() && !unasked {
                 unasked = true;
                 let _ = (supervisor.begin)(); // it is too late to refuse
             }
@@ -635,11 +635,11 @@ fn progress(status: &str) -> Progress {
     });
     match reports.next() {
         Some(percent) => Progress {
-            phase: Phase::Applying,
+            phase: JobPhase::Applying,
             percent: Some(percent.min(100)),
         },
         None => Progress {
-            phase: Phase::Queued,
+            phase: JobPhase::Queued,
             percent: None,
         },
     }
@@ -652,11 +652,11 @@ mod tests {
     #[test]
     fn before_dpkg_works_apt_waits() {
         let waiting = Progress {
-            phase: Phase::Queued,
+            phase: JobPhase::Queued,
             percent: None,
         };
         let working = Progress {
-            phase: Phase::Applying,
+            phase: JobPhase::Applying,
             percent: Some(40),
         };
         assert_eq!(progress("dlstatus:1:0.0000:Retrieving"), waiting);

@@ -22,7 +22,7 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion,
     inspect::Format,
-    installer::{Installed, Package, Phase},
+    installer::{Installed, JobPhase, Package},
 };
 use wharf_root::{
     Change, Listener, Root, durable,
@@ -81,7 +81,7 @@ impl Simulated {
         (supervisor.begin)()?;
         durable::write(&self.file(name, "_half"), b"").map_err(failed)?;
         (supervisor.report)(Progress {
-            phase: Phase::Applying,
+            phase: JobPhase::Applying,
             percent: Some(50),
         });
         fault::point("simulated.half");
