@@ -3,7 +3,7 @@
 //!
 //! - `names`: the name on the bus, the paths of objects, the address of the bus.
 //! - `agent`, `instance`, `operation`: one interface each, with its properties as a struct and the trait that serves it.
-//! - `call`: a call of a method of an instance, as a value.
+//! - `call`: a call of a method of an instance, as a value; `send` sends it.
 //! - `objects`: all objects at one moment, as `GetManagedObjects` gives them.
 //! - `caller`: the process that called a method.
 //! - `finding`: the result of one check of `wharfctl doctor`. wharfd does those that need its settings.
@@ -16,6 +16,7 @@ mod instance;
 mod names;
 mod objects;
 mod operation;
+mod send;
 
 #[cfg(test)]
 mod documentation;
