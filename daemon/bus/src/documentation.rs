@@ -26,8 +26,8 @@ handle untrusted bytes. Only root may change something; everybody else gets `org
 This is checked twice: by the policy of the bus (`org.wharfd.Agent1.conf`), and by wharfd, which asks the bus for the
 uid of the caller. No property, signal or answer has a secret: Package URI, User Name and Password can only be written.
 
-Status FullReason may have the path of a Package URI, the last output of a maintainer script, and lines of a unit. The LwM2M
-server and root read all of it. Other users read a public text, made of Update OperationState, Update Result, name, version, and
+Status Reason may have the path of a Package URI, the last output of a maintainer script, and lines of a unit. The LwM2M
+server and root read all of it. Other users read a public text, made of Update State, Update Result, name, version, and
 the origin and file name of a Package URI. `StatusReason`, `Outcome`, `History` and `Operations` have the public text.
 Root gets the full texts from `Reasons`, `History` and `Operations`.
 
