@@ -14,12 +14,10 @@ use crate::{
     inner::Inner,
     ledger::Ledger,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
-    policy::Policy,
     queue::Queue,
-    records::{Job, Order},
+    records::Job,
     seal,
     staging::{NotDone, Staging},
-    verdict::Judged,
 };
 
 /// All that answers are made of.
@@ -153,46 +151,40 @@ impl Responder {
         if self.is_known(operation)? {
             return Ok(Reply::Accepted);
         }
-        let order = match step {
+        let step = match step {
             Step::Install(stage) => return self.install(operation, *stage),
             Step::Uninstall(package) => {
                 self.is_managed(package, true)?;
                 may_remove(package, &policy_now(&self.root)?)?;
-                Order::Remove(package.clone())
+                Step::Uninstall(package.clone())
             }
             Step::Purge(package) => {
                 self.is_managed(package, false)?;
                 may_purge(package, &policy_now(&self.root)?)?;
-                Order::Purge(package.clone())
+                Step::Purge(package.clone())
             }
             Step::Activate(package) => {
                 self.is_managed(package, true)?;
-                Order::Activate(package.clone())
+                Step::Activate(package.clone())
             }
             Step::Deactivate(package) => {
                 self.is_managed(package, true)?;
-                Order::Deactivate(package.clone())
+                Step::Deactivate(package.clone())
             }
         };
-        self.queue.accept(operation, order)?;
+        self.queue.accept(operation, vec![step])?;
         Ok(Reply::Accepted)
     }
 
     fn install(&self, operation: OperationId, stage: StageId) -> Result<Reply, NotDone> {
         // Kept until the job is recorded: from then on the record keeps the file.
-        let sealed = self.staging.sealed(stage)?;
-        self.may_install(&sealed.judged)?;
-        let judged = sealed.judged.clone();
-        self.queue
-            .accept(operation, Order::Install { stage, judged })?;
-        Ok(Reply::Accepted)
-    }
-
-    /// Policy may have changed since the file was sealed; gives the one by which it may.
-    fn may_install(&self, judged: &Judged) -> Result<Policy, Failure> {
+        let kept = self.staging.sealed(stage)?;
+        // Policy may have changed since the file was sealed.
         let policy = policy_now(&self.root)?;
-        may_install(judged, &policy, self.witnesses())?;
-        Ok(policy)
+        may_install(&kept.file.judged, &policy, self.witnesses())?;
+        let step = Step::Install(kept.file.clone());
+        self.queue.accept(operation, vec![step])?;
+        Ok(Reply::Accepted)
     }
 
     fn witnesses(&self) -> Witnesses<'_> {
@@ -256,7 +248,7 @@ impl Responder {
 
     fn job_that_needs(&self, stage: StageId) -> Result<Option<OperationId>, Failure> {
         let open = self.open_jobs()?;
-        let job = open.iter().find(|job| job.order.stage() == Some(stage));
+        let job = open.iter().find(|job| job.needs(stage));
         Ok(job.map(|job| job.operation))
     }
 

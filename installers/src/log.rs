@@ -1,49 +1,56 @@
-//! The lines of jobs in the journal, each with the fields by which it is found.
+//! The lines of jobs in the journal, with the fields that find them.
 
 use std::fmt;
 
-use wharf_frames::{Failure, OperationId, Text};
+use wharf_frames::{Failure, OperationId, Step, Text};
 use wharf_journal::message;
 use wharf_root::limits;
 
-use crate::records::{Job, Order};
+use crate::{
+    records::{Job, package},
+    verdict::Sealed,
+};
 
-/// A job is done.
+/// A job is done: one line for each step.
 pub(crate) fn done(job: &Job) {
-    tracing::info!(
-        MESSAGE_ID = message::JOB_DONE,
-        WHARF_PACKAGE = job.order.package().as_str(),
-        WHARF_OPERATION = %job.operation,
-        "{}: done",
-        Ordered(&job.order)
-    );
+    for step in &job.steps {
+        tracing::info!(
+            MESSAGE_ID = message::JOB_DONE,
+            WHARF_PACKAGE = package(step).as_str(),
+            WHARF_OPERATION = %job.operation,
+            "{}: done",
+            Shown(step)
+        );
+    }
 }
 
-/// A job failed.
+/// A job failed: one line for each step.
 pub(crate) fn failed(job: &Job, failure: &Failure) {
-    tracing::warn!(
-        MESSAGE_ID = message::JOB_FAILED,
-        WHARF_PACKAGE = job.order.package().as_str(),
-        WHARF_OPERATION = %job.operation,
-        "{}: {failure}",
-        Ordered(&job.order)
-    );
+    for step in &job.steps {
+        tracing::warn!(
+            MESSAGE_ID = message::JOB_FAILED,
+            WHARF_PACKAGE = package(step).as_str(),
+            WHARF_OPERATION = %job.operation,
+            "{}: {failure}",
+            Shown(step)
+        );
+    }
 }
 
-/// An attempt at a job was interrupted, and another one takes up what it left.
-pub(crate) fn repairs(job: &Job, what: fmt::Arguments<'_>) {
+/// An attempt was interrupted, and the next one continues this step.
+pub(crate) fn repairs(job: &Job, step: &Step<Sealed>, what: fmt::Arguments<'_>) {
     tracing::warn!(
         MESSAGE_ID = message::JOB_REPAIRS,
-        WHARF_PACKAGE = job.order.package().as_str(),
+        WHARF_PACKAGE = package(step).as_str(),
         WHARF_OPERATION = %job.operation,
         "{}: attempt {}: {what}",
-        Ordered(&job.order),
+        Shown(step),
         job.attempts.len()
     );
 }
 
-/// What a program printed in a job, with the maintainer scripts that it ran. These lines have no field but the operation,
-/// as the story of a package is to stay a handful of lines.
+/// The output of a program in a job, with the maintainer scripts that it ran. These lines have no field but the operation:
+/// a search for a package stays short.
 pub(crate) fn printed(operation: OperationId, program: &str, text: &str) {
     let (left_out, lines) = last_lines(text);
     if left_out {
@@ -54,7 +61,7 @@ pub(crate) fn printed(operation: OperationId, program: &str, text: &str) {
     }
 }
 
-/// The last lines of what was kept, each as a terminal would show it, and whether there were others before them.
+/// The last lines of the kept output, each as a terminal shows it, and whether lines before them are left out.
 fn last_lines(text: &str) -> (bool, Vec<Text>) {
     let shown = text
         .lines()
@@ -66,31 +73,42 @@ fn last_lines(text: &str) -> (bool, Vec<Text>) {
     (is_cut || first > 0, lines.into_iter().skip(first).collect())
 }
 
-/// An order as a person says it: `install hello 1.0-1`.
-struct Ordered<'a>(&'a Order);
+/// A step in the words of its action: `install hello 1.0-1`.
+struct Shown<'a>(&'a Step<Sealed>);
 
-impl fmt::Display for Ordered<'_> {
+impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Order::Install { judged, .. } => {
-                let package = &judged.package;
-                write!(f, "install {} {}", package.name, package.version)
-            }
-            Order::Remove(name) => write!(f, "remove {name}"),
-            Order::Purge(name) => write!(f, "purge {name}"),
-            Order::Activate(name) => write!(f, "activate {name}"),
-            Order::Deactivate(name) => write!(f, "deactivate {name}"),
+        let action = self.0.action().as_str();
+        write!(f, "{action} {}", package(self.0))?;
+        match self.0.file() {
+            Some(file) => write!(f, " {}", file.judged.package.version),
+            None => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wharf_frames::{Action, PackageName};
+
     use super::*;
 
     fn kept(text: &str) -> (bool, Vec<String>) {
         let (left_out, lines) = last_lines(text);
         (left_out, lines.iter().map(Text::to_string).collect())
+    }
+
+    #[test]
+    fn a_step_is_logged_in_the_words_of_its_action() {
+        for action in Action::ALL {
+            let name = PackageName::new("acme").unwrap();
+            if let Some(step) = Step::on(action, name) {
+                assert_eq!(
+                    Shown(&step).to_string(),
+                    format!("{} acme", action.as_str())
+                );
+            }
+        }
     }
 
     #[test]

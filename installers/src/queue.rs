@@ -13,7 +13,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName,
+    Cause, Failure, OperationId, PackageName, Step,
     installer::{Found, Outcome},
 };
 use wharf_root::{
@@ -23,7 +23,8 @@ use wharf_root::{
 
 use crate::{
     job::boot,
-    records::{Job, Order, Records, State, lock_file},
+    records::{Job, Records, State, lock_file},
+    verdict::Sealed,
 };
 
 /// When a job could not be started at all: how long until it is tried again.
@@ -71,7 +72,7 @@ impl Queue {
     }
 
     /// Accepts a job once: it is on disk when this returns. Asking again changes nothing.
-    pub fn accept(&self, operation: OperationId, order: Order) -> Result<(), Failure> {
+    pub fn accept(&self, operation: OperationId, steps: Vec<Step<Sealed>>) -> Result<(), Failure> {
         let lock = self.records.lock()?;
         if self.records.job(operation)?.is_some() {
             return Ok(());
@@ -84,7 +85,7 @@ impl Queue {
             return Err(Failure::new(Cause::Unavailable, detail));
         }
         let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
-        let accepted = self.records.accept(&lock, operation, order, sequence);
+        let accepted = self.records.accept(&lock, operation, steps, sequence);
         // Also when it failed: the record may be there, and only not known to survive a power cut.
         self.wake();
         Ok(accepted?)
@@ -126,12 +127,16 @@ impl Queue {
                 return Err(Failure::new(Cause::Policy, detail));
             }
         }
+        let device = match job.packages().next() {
+            Some(package) => look(package)?,
+            None => None,
+        };
         job.state = State::Ended(Outcome {
             failure: Some(Failure::new(
                 Cause::GaveUp,
                 "cancelled on the device before anything was changed",
             )),
-            device: look(job.order.package())?,
+            device,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
             note: None,
         });

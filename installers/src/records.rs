@@ -1,6 +1,8 @@
 //! Records of jobs. An accepted job is done, also after a crash. Each record is a file, which is replaced as a whole. A writer
 //! holds the lock of the records, so that a cancel and the start of the work exclude each other.
 
+mod older;
+
 use std::{
     fs::{self, File},
     io,
@@ -12,93 +14,84 @@ use minicbor::{Decode, Encode};
 use nix::fcntl::{Flock, FlockArg};
 use wharf_fault as fault;
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId, decode, encode,
-    installer::{Found, JobPhase, JobStatus, Outcome},
+    Cause, Failure, FrameError, OperationId, PackageName, StageId, Step, decode, encode,
+    installer::{Found, JobStatus, Outcome, JobPhase},
 };
 use wharf_root::{Root, durable, limits};
 
-use crate::{progress, verdict::Judged};
+use crate::{progress, verdict::Sealed};
 
-/// One job, as it is on disk.
+/// One job, as it is on disk. The first format used the fields 3, 6 and 8.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Job {
-    /// [`FORMAT`] of whoever wrote it.
+    /// The [`FORMAT`] of this record.
     #[n(0)]
     pub(crate) format: u32,
-    /// Its name.
+    /// Its operation.
     #[n(1)]
     pub operation: OperationId,
-    /// Jobs are done in this order.
+    /// Jobs are done in the order of this number.
     #[n(2)]
     pub sequence: u64,
-    /// What is to be done.
-    #[n(3)]
-    pub order: Order,
-    /// How far it is.
+    /// The state of all steps together.
     #[n(4)]
     pub state: State,
-    /// The attempts so far, the last one last.
+    /// The attempts so far, in their order.
     #[n(5)]
     pub attempts: Vec<Attempt>,
-    /// What the device had before the first attempt.
-    #[n(6)]
-    pub before: Option<Found>,
     /// A boot ended after an attempt began to change the device. Files of maintainer scripts may be lost, although the
     /// package database calls the package whole, until an attempt has done the whole job again.
-    #[cbor(n(7), default)]
+    #[n(7)]
     pub cut_off: bool,
-    /// The Install adopts a package that the device had before wharfd managed it, by the ledger before the first
-    /// attempt.
-    #[cbor(n(8), default)]
+    /// The steps, in their order.
+    #[n(9)]
+    pub steps: Vec<Step<Sealed>>,
+    /// The packages of the steps before the first attempt. Empty until then.
+    #[n(10)]
+    pub before: Vec<Before>,
+}
+
+/// A package before the first attempt of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Before {
+    /// Its name.
+    #[n(0)]
+    pub package: PackageName,
+    /// The package on the device.
+    #[n(1)]
+    pub found: Option<Found>,
+    /// The device had the package before wharfd managed it, by the ledger. An Install adopts it.
+    #[n(2)]
     pub adopts: bool,
 }
 
-/// What a job is to do.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// The part of a record that every format has.
+#[derive(Decode)]
 #[cbor(map)]
-pub enum Order {
-    /// Installs a sealed file.
+struct Head {
     #[n(0)]
-    Install {
-        /// The file.
-        #[n(0)]
-        stage: StageId,
-        /// What was found in it.
-        #[n(1)]
-        judged: Judged,
-    },
-    /// Removes a package.
-    #[n(1)]
-    Remove(#[n(0)] PackageName),
-    /// Starts its units.
-    #[n(2)]
-    Activate(#[n(0)] PackageName),
-    /// Stops its units.
-    #[n(3)]
-    Deactivate(#[n(0)] PackageName),
-    /// Removes a package with its configuration.
-    #[n(4)]
-    Purge(#[n(0)] PackageName),
+    format: u32,
 }
 
-/// How far a job is. Each is on disk before what it allows is done.
+/// The state of a job. Each state is on disk before the work that it allows begins.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub enum State {
     /// It will be done.
     #[n(0)]
     Accepted,
-    /// An attempt looks and plans; nothing is touched, it can still be cancelled.
+    /// An attempt looks and plans. It changes nothing, so the job can still be cancelled.
     #[n(1)]
     Attempted,
     /// The package manager may be at work.
     #[n(2)]
     Applying,
-    /// The device was seen to have what was asked; not yet known to survive a power cut.
+    /// The device has what was asked. A power cut may still undo it.
     #[n(3)]
     Applied,
-    /// Over: what the outcome says is on the disk.
+    /// The job is over, and the disk has what the outcome says.
     #[n(4)]
     Ended(#[n(0)] Outcome),
 }
@@ -107,15 +100,15 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Attempt {
-    /// The boot in which it was made.
+    /// Its boot.
     #[n(0)]
     pub boot: String,
-    /// Its session, in which all its processes are.
+    /// The session of all its processes.
     #[n(1)]
     pub session: i32,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The records of a root.
 #[derive(Debug, Clone)]
@@ -141,34 +134,54 @@ impl From<RecordsError> for Failure {
     }
 }
 
-impl Order {
-    /// The package it is about.
-    pub fn package(&self) -> &PackageName {
-        match self {
-            Self::Install { judged, .. } => &judged.package.name,
-            Self::Remove(name)
-            | Self::Activate(name)
-            | Self::Deactivate(name)
-            | Self::Purge(name) => name,
-        }
-    }
-
-    /// The file that has to be kept until the job is over.
-    pub fn stage(&self) -> Option<StageId> {
-        match self {
-            Self::Install { stage, .. } => Some(*stage),
-            _ => None,
-        }
+/// The package of a step.
+pub(crate) fn package(step: &Step<Sealed>) -> &PackageName {
+    match step {
+        Step::Install(file) => &file.judged.package.name,
+        Step::Uninstall(name)
+        | Step::Purge(name)
+        | Step::Activate(name)
+        | Step::Deactivate(name) => name,
     }
 }
 
 impl Job {
-    /// What of the package was whole before the first attempt.
-    pub(crate) fn whole_before(&self) -> Option<&Found> {
-        self.before.as_ref().filter(|before| before.is_whole())
+    /// The packages of its steps.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &PackageName> {
+        self.steps.iter().map(package)
     }
 
-    /// Whether there is still something to do.
+    /// Whether it works on this package.
+    pub(crate) fn is_about(&self, name: &PackageName) -> bool {
+        self.packages().any(|package| package == name)
+    }
+
+    /// Whether it needs this staged file until it ends.
+    pub(crate) fn needs(&self, stage: StageId) -> bool {
+        let mut files = self.steps.iter().filter_map(Step::file);
+        files.any(|file| file.stage == stage)
+    }
+
+    fn before(&self, name: &PackageName) -> Option<&Before> {
+        self.before.iter().find(|before| before.package == *name)
+    }
+
+    /// The package that the device had before the first attempt.
+    pub(crate) fn found_before(&self, name: &PackageName) -> Option<&Found> {
+        self.before(name)?.found.as_ref()
+    }
+
+    /// The same, if it was whole.
+    pub(crate) fn whole_before(&self, name: &PackageName) -> Option<&Found> {
+        self.found_before(name).filter(|found| found.is_whole())
+    }
+
+    /// Whether it adopts this package.
+    pub(crate) fn adopts(&self, name: &PackageName) -> bool {
+        self.before(name).is_some_and(|before| before.adopts)
+    }
+
+    /// Whether it has not ended.
     pub fn is_open(&self) -> bool {
         !matches!(self.state, State::Ended(_))
     }
@@ -218,22 +231,18 @@ impl Records {
         let unreadable = |why: String| problem("read", path.clone(), why);
         match durable::read(&path).map_err(|error| unreadable(error.to_string()))? {
             None => Ok(None),
-            Some(bytes) => match decode::<Job>(&bytes) {
-                Ok(job) if job.format <= FORMAT => Ok(Some(job)),
-                Ok(_) => Err(unreadable("a newer wharfd wrote it".to_owned())),
-                Err(error) => Err(unreadable(error.to_string())),
-            },
+            Some(bytes) => parse(&bytes).map(Some).map_err(unreadable),
         }
     }
 
-    /// How a job stands.
+    /// The status of a job.
     pub fn status(&self, operation: OperationId) -> Result<JobStatus, RecordsError> {
         let job = self.job(operation)?;
         let progress = progress::read(&self.root, operation);
         Ok(job.map_or(JobStatus::Unknown, |job| job.status(progress)))
     }
 
-    /// Every job that can be read, in the order in which they were accepted. What cannot be read is told, and left.
+    /// Every readable job, in the order in which they were accepted. Logs each record that cannot be read, and leaves it.
     pub fn jobs(&self) -> Result<Vec<Job>, RecordsError> {
         let folder = self.root.jobs();
         let entries = fs::read_dir(&folder).map_err(|error| problem("list", folder, error))?;
@@ -253,30 +262,29 @@ impl Records {
         Ok(jobs)
     }
 
-    /// Writes a new job at the end of the queue. The caller has looked, under the same lock, that it is new.
+    /// Writes a new job at the end of the queue. The caller has checked under the same lock that it is new.
     pub(crate) fn accept(
         &self,
         _lock: &Locked,
         operation: OperationId,
-        order: Order,
+        steps: Vec<Step<Sealed>>,
         sequence: u64,
     ) -> Result<(), RecordsError> {
         self.write(&Job {
             format: FORMAT,
             operation,
             sequence,
-            order,
             state: State::Accepted,
             attempts: Vec::new(),
-            before: None,
             cut_off: false,
-            adopts: false,
+            steps,
+            before: Vec::new(),
         })?;
         fault::point("job.accepted");
         Ok(())
     }
 
-    /// Writes a record of a job as it is now.
+    /// Replaces the record of a job.
     pub(crate) fn update(&self, _lock: &Locked, job: &Job) -> Result<(), RecordsError> {
         self.write(job)
     }
@@ -289,7 +297,7 @@ impl Records {
             .map_err(|why| problem("write", path, why))
     }
 
-    /// Forgets the oldest of those that have ended, once there are too many.
+    /// Deletes the oldest records of ended jobs if there are too many.
     pub(crate) fn forget_old(&self, _lock: &Locked) -> Result<(), RecordsError> {
         let mut ended = self.jobs()?;
         ended.retain(|job| !job.is_open());
@@ -307,6 +315,17 @@ impl Records {
     fn path(&self, operation: OperationId) -> PathBuf {
         self.root.jobs().join(operation.to_string())
     }
+}
+
+/// Reads a record of this format or an older one.
+fn parse(bytes: &[u8]) -> Result<Job, String> {
+    let unreadable = |error: FrameError| error.to_string();
+    match decode::<Head>(bytes).map_err(unreadable)?.format {
+        older::FORMAT => decode::<older::Job>(bytes).map(Job::from),
+        FORMAT => decode(bytes),
+        newer => return Err(format!("it has format {newer}, a newer wharfd wrote it")),
+    }
+    .map_err(unreadable)
 }
 
 /// Opens and locks a file that exists for its lock only. The kernel lets go of it with its last holder.
@@ -336,6 +355,7 @@ fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> RecordsErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::Judged;
     use wharf_frames::installer::Package;
 
     const OPERATION: OperationId = OperationId::from_bytes([2; 16]);
@@ -354,7 +374,7 @@ mod tests {
             format: FORMAT,
             operation: OPERATION,
             sequence: 7,
-            order: Order::Install {
+            steps: vec![Step::Install(Sealed {
                 stage: StageId::from_bytes([1; 16]),
                 judged: Judged {
                     package,
@@ -362,23 +382,26 @@ mod tests {
                     signed_at: 5,
                     signed: None,
                 },
-            },
+            })],
             state,
             attempts: vec![Attempt {
                 boot: "b".to_owned(),
                 session: 4,
             }],
-            before: Some(Found {
-                name,
-                version,
-                active: false,
-                damage: None,
-                managed: false,
-                no_services: false,
-                skipped: None,
-            }),
+            before: vec![Before {
+                package: name.clone(),
+                found: Some(Found {
+                    name,
+                    version,
+                    active: false,
+                    damage: None,
+                    managed: false,
+                    no_services: false,
+                    skipped: None,
+                }),
+                adopts: false,
+            }],
             cut_off: false,
-            adopts: false,
         }
     }
 
@@ -388,6 +411,11 @@ mod tests {
         0909090909090902050482\
         02a00581a20061620104\
         06a3006461636d6501613102f4";
+
+    /// The same record in the second format.
+    const FORMAT_2: &str = "a800020150020202020202020202020202020202020207048202a00581a2006162010407f409818200a100a200500101\
+        010101010101010101010101010101a300a4006461636d650161310263616c6c0303015820090909090909090909090909090909\
+        090909090909090909090909090909090902050a81a3006461636d6501a5006461636d6501613102f404f405f402f4";
 
     fn from_hex(text: &str) -> Vec<u8> {
         let digits: Vec<u32> = text
@@ -402,21 +430,21 @@ mod tests {
 
     #[test]
     fn a_record_of_this_format_is_read_by_every_later_release() {
-        assert_eq!(
-            decode::<Job>(&from_hex(RELEASE_0_1)).unwrap(),
-            job(State::Applying)
-        );
+        for hex in [RELEASE_0_1, FORMAT_2] {
+            assert_eq!(parse(&from_hex(hex)).unwrap(), job(State::Applying));
+        }
     }
 
-    /// The order in records that were written before a purge was known.
+    /// The step in records that were written before a purge was known.
     #[test]
     fn an_old_removal_is_no_purge() {
         let acme = || PackageName::new("acme").unwrap();
-        for (hex, order) in [
-            ("8201a1006461636d65", Order::Remove(acme())),
-            ("8204a1006461636d65", Order::Purge(acme())),
+        for (hex, step) in [
+            ("8201a1006461636d65", Step::Uninstall(acme())),
+            ("8204a1006461636d65", Step::Purge(acme())),
         ] {
-            assert_eq!(decode::<Order>(&from_hex(hex)).unwrap(), order);
+            let order = decode::<older::Order>(&from_hex(hex)).unwrap();
+            assert_eq!(Step::from(order), step);
         }
     }
 
@@ -427,27 +455,41 @@ mod tests {
         let install = "8200a200500101010101010101010101010101010101a300a4006461636d650161310263616c6c0303\
             0158200909090909090909090909090909090909090909090909090909090909090909\
             0205";
-        for (hex, order) in [
-            (install, job(State::Attempted).order),
-            ("8201a1006461636d65", Order::Remove(acme())),
-            ("8202a1006461636d65", Order::Activate(acme())),
-            ("8203a1006461636d65", Order::Deactivate(acme())),
-            ("8204a1006461636d65", Order::Purge(acme())),
+        for (hex, step) in [
+            (install, job(State::Attempted).steps.remove(0)),
+            ("8201a1006461636d65", Step::Uninstall(acme())),
+            ("8202a1006461636d65", Step::Activate(acme())),
+            ("8203a1006461636d65", Step::Deactivate(acme())),
+            ("8204a1006461636d65", Step::Purge(acme())),
         ] {
             for (flag, cut_off) in [("f4", false), ("f5", true)] {
                 let record = format!(
                     "a90001015002020202020202020202020202020202020703{hex}048201a00581a2006162010406a5\
                      006461636d6501613102f404f405f407{flag}08{flag}"
                 );
-                let expected = Job {
-                    order: order.clone(),
+                let mut expected = Job {
+                    steps: vec![step.clone()],
                     cut_off,
-                    adopts: cut_off,
                     ..job(State::Attempted)
                 };
-                assert_eq!(decode::<Job>(&from_hex(&record)).unwrap(), expected);
+                expected.before[0].adopts = cut_off;
+                assert_eq!(parse(&from_hex(&record)).unwrap(), expected);
             }
         }
+    }
+
+    #[test]
+    fn a_record_of_an_older_release_without_an_attempt_has_nothing_before_it() {
+        let record = "a80001015002020202020202020202020202020202020703\
+            8202a1006461636d65048200a0058007f408f4";
+        let read = parse(&from_hex(record)).unwrap();
+        assert_eq!((read.before, read.state), (vec![], State::Accepted));
+    }
+
+    #[test]
+    fn an_older_release_reads_no_record_of_this_format() {
+        let bytes = encode(&job(State::Accepted)).unwrap();
+        assert!(decode::<older::Job>(&bytes).is_err());
     }
 
     #[test]
@@ -459,14 +501,18 @@ mod tests {
             format: FORMAT + 1,
             ..job(State::Accepted)
         };
-        records.write(&newer).unwrap();
-        let error = records.job(OPERATION).unwrap_err().to_string();
-        assert!(
-            error.contains(&OPERATION.to_string()) && error.contains("newer"),
-            "{error}"
-        );
-        assert!(records.jobs().unwrap().is_empty());
-        assert!(root.jobs().join(OPERATION.to_string()).exists());
+        let path = root.jobs().join(OPERATION.to_string());
+        // The second one has no field of a job but its format.
+        for bytes in [encode(&newer).unwrap(), from_hex("a10003")] {
+            durable::write(&path, &bytes).unwrap();
+            let error = records.job(OPERATION).unwrap_err().to_string();
+            assert!(
+                error.contains(&OPERATION.to_string()) && error.contains("newer"),
+                "{error}"
+            );
+            assert!(records.jobs().unwrap().is_empty());
+            assert!(path.exists());
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -26,7 +26,7 @@ use crate::{
     lease,
     policy::Quota,
     room::Room,
-    verdict::{self, Judged, Verdict},
+    verdict::{self, Judged, Sealed, Verdict},
 };
 
 /// The staged files of one root.
@@ -52,13 +52,11 @@ pub struct Staged {
     pub limit: u64,
 }
 
-/// A file whose verdict holds. Nobody can discard it as long as this is kept.
+/// A sealed file that nobody can discard while this value exists.
 #[derive(Debug)]
-pub struct Sealed<'a> {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// What it is.
-    pub judged: Judged,
+pub struct Kept<'a> {
+    /// The file.
+    pub file: Sealed,
     _taken: Taken<'a>,
 }
 
@@ -229,15 +227,14 @@ impl Staging {
     }
 
     /// A file whose verdict holds.
-    pub fn sealed(&self, stage: StageId) -> Result<Sealed<'_>, NotDone> {
+    pub fn sealed(&self, stage: StageId) -> Result<Kept<'_>, NotDone> {
         let taken = self.take(stage)?;
         let path = self.root.stage(stage);
         match verdict::read(&path).map_err(NotDone::NotNow)? {
             Some(Verdict::Sealed(judged)) if path.exists() => {
                 settle(&path)?;
-                Ok(Sealed {
-                    path,
-                    judged,
+                Ok(Kept {
+                    file: Sealed { stage, judged },
                     _taken: taken,
                 })
             }

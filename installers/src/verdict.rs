@@ -10,7 +10,9 @@ use std::{
 use minicbor::{Decode, Encode};
 use nix::libc;
 use sha2::{Digest, Sha256};
-use wharf_frames::{Cause, Failure, decode, encode, inspect::SignedDigest, installer::Package};
+use wharf_frames::{
+    Cause, Failure, StageId, decode, encode, inspect::SignedDigest, installer::Package,
+};
 use wharf_root::{durable, limits};
 
 use crate::lease;
@@ -58,6 +60,18 @@ pub struct Judged {
     /// Its signature, for a later check. None if it is unsigned, or an older wharfd judged it.
     #[n(3)]
     pub signed: Option<SignedDigest>,
+}
+
+/// A staged file with a good verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Sealed {
+    /// Its name.
+    #[n(0)]
+    pub stage: StageId,
+    /// The verdict.
+    #[n(1)]
+    pub judged: Judged,
 }
 
 impl From<Result<Judged, Failure>> for Verdict {

@@ -1,0 +1,161 @@
+//! Recovery of a job: repair after an interrupted attempt, and the way back after a failed one.
+
+use std::thread;
+
+use wharf_frames::{Cause, Failure, PackageName, Step};
+use wharf_managers::Supervisor;
+use wharf_root::{Change, limits};
+
+use super::{Stop, Worker, is_used_up, step::Permit};
+use crate::{
+    log,
+    records::{Job, package},
+    verdict::{self, Sealed},
+};
+
+impl Worker<'_> {
+    /// Repairs what an interrupted attempt left of each step.
+    pub(super) fn repair(&self, job: &Job, permits: &mut [Step<Permit>]) -> Result<(), Stop> {
+        for (step, permit) in job.steps.iter().zip(permits) {
+            let repaired = self.repair_step(job, step)?;
+            if let Step::Install(install) = permit
+                && repaired == Change::Changed
+                && job.cut_off
+            {
+                // The repair installed the whole file.
+                install.options.reinstall = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// A removal continues from any state, so a failed repair does not stop it.
+    fn repair_step(&self, job: &Job, step: &Step<Sealed>) -> Result<Change, Stop> {
+        let path = |file: &Sealed| {
+            Some(self.root.stage(file.stage))
+                .filter(|path| verdict::still_holds(path, &file.judged).is_ok())
+        };
+        let file = step.file().and_then(path);
+        let (name, manager) = (package(step), self.manager());
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        let repaired = match &file {
+            Some(file) if job.cut_off => manager.redo(name, file, &printed),
+            file => manager.repair(name, file.as_deref(), &printed),
+        };
+        match repaired {
+            Ok(change) => {
+                log::repairs(
+                    job,
+                    step,
+                    match change {
+                        Change::Unchanged => format_args!("the one before left nothing to repair"),
+                        Change::Changed => format_args!("what the one before left is repaired"),
+                    },
+                );
+                Ok(change)
+            }
+            Err(failure) if step.file().is_some() => Err(failure.into()),
+            Err(failure) => {
+                log::repairs(
+                    job,
+                    step,
+                    format_args!("what the one before left: {failure}"),
+                );
+                Ok(Change::Unchanged)
+            }
+        }
+    }
+
+    /// Whether an interrupted job may go on. If nobody can say so now, it asks again, here and in the next attempt. Only
+    /// after a refusal, or in the last attempt, it leaves the packages as they are then.
+    pub(super) fn may_go_on(&self, job: &Job, boot: &str) -> Result<Vec<Step<Permit>>, Stop> {
+        let mut asked = 1;
+        let refusal = loop {
+            match self.permits(job) {
+                Ok(permits) => return Ok(permits),
+                Err(failure) if failure.cause != Cause::Unavailable => break failure,
+                Err(failure) if asked >= limits::JUDGEMENTS && is_used_up(job, boot) => {
+                    break failure;
+                }
+                Err(failure) if asked >= limits::JUDGEMENTS => return Err(Stop::Later(failure)),
+                Err(failure) => self.repairs(
+                    job,
+                    format_args!("whether it may go on is asked again: {failure}"),
+                ),
+            }
+            asked += 1;
+            thread::sleep(limits::JUDGEMENT_PAUSE);
+        };
+        let make_sound = |refusal, step| self.make_sound(job, step, refusal);
+        Err(job.steps.iter().fold(refusal, make_sound).into())
+    }
+
+    /// Policy refuses a step that an interrupted attempt has begun. The package manager configures the unpacked files, so
+    /// that it can do other work. It installs nothing from the file. Returns the refusal, with a note of the repair.
+    fn make_sound(&self, job: &Job, step: &Step<Sealed>, refusal: Failure) -> Failure {
+        let name = package(step);
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        let done = match self.manager().repair(name, None, &printed) {
+            Ok(Change::Unchanged) => return refusal,
+            Ok(Change::Changed) => {
+                format!("{name} was left half-way: it was configured, not installed from its file")
+            }
+            Err(failure) => {
+                log::repairs(job, step, format_args!("{failure}"));
+                match self.take_back(job, step) {
+                    true => format!("{name} was left half-way: it was removed"),
+                    false => format!(
+                        "{name} was left half-way and cannot be configured: run `{}`, or deliver a version \
+                         that is allowed",
+                        self.manager().remedies().list_damage
+                    ),
+                }
+            }
+        };
+        log::repairs(job, step, format_args!("{done}: {refusal}"));
+        let cause = match step {
+            // The policy of a purge says that nothing was done.
+            Step::Purge(_) => Cause::Interrupted,
+            _ => refusal.cause,
+        };
+        Failure::new(cause, format!("{done}: {refusal}"))
+    }
+
+    /// Removes a first installation that cannot be configured: it would block the package manager.
+    fn take_back(&self, job: &Job, step: &Step<Sealed>) -> bool {
+        let name = package(step);
+        if step.file().is_none() || job.found_before(name).is_some() {
+            return false;
+        }
+        let supervisor = Supervisor {
+            report: &|_| (),
+            begin: &|| Ok(()),
+            printed: &|program, text| log::printed(job.operation, program, text),
+        };
+        let removed = self.device.remove(name, supervisor);
+        if let Err(failure) = &removed {
+            log::repairs(job, step, format_args!("{failure}"));
+        }
+        removed.is_ok()
+    }
+
+    /// Undoes failed steps in reverse: units that are still installed are enabled and run as before.
+    pub(super) fn go_back(&self, job: &Job) {
+        for step in job.steps.iter().rev() {
+            match step {
+                Step::Install(_) | Step::Activate(_) => self.settle(job, step, package(step)),
+                Step::Uninstall(_) | Step::Purge(_) | Step::Deactivate(_) => {}
+            }
+        }
+    }
+
+    fn settle(&self, job: &Job, step: &Step<Sealed>, name: &PackageName) {
+        if let Err(failure) = self.device.services.settle(name, job.operation, false) {
+            log::repairs(
+                job,
+                step,
+                format_args!("the units are not as they were before: {failure}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One step of a job: the permit by policy, the work on the device, a look at the result, and the entry in the ledger.
+
+use std::cell::RefCell;
+
+use wharf_frames::{
+    Cause, Failure, PackageName, Step,
+    installer::{Found, JobPhase},
+};
+use wharf_managers::{InstallOptions, PackageFile, Progress, Supervisor};
+use wharf_root::Change;
+
+use super::{Worker, has_begun, is_the_same};
+use crate::{
+    device::Installation,
+    log,
+    permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
+    progress,
+    records::{Job, package},
+    verdict::{self, Judged, Sealed},
+};
+
+/// A sealed file that policy permits to install.
+pub(super) struct Permit {
+    pub(super) file: PackageFile,
+    pub(super) options: InstallOptions,
+    judged: Judged,
+    adopts: bool,
+}
+
+impl Worker<'_> {
+    /// The steps, as policy permits them now. Since the job was accepted, another job may have been done, and root may
+    /// have changed the policy.
+    pub(super) fn permits(&self, job: &Job) -> Result<Vec<Step<Permit>>, Failure> {
+        let permit = |step| self.permit(job, step);
+        job.steps.iter().map(permit).collect()
+    }
+
+    fn permit(&self, job: &Job, step: &Step<Sealed>) -> Result<Step<Permit>, Failure> {
+        Ok(match step {
+            Step::Install(sealed) => Step::Install(self.permit_install(job, sealed)?),
+            Step::Uninstall(name) => {
+                may_remove(name, self.policy)?;
+                Step::Uninstall(name.clone())
+            }
+            Step::Purge(name) => {
+                may_purge(name, self.policy)?;
+                Step::Purge(name.clone())
+            }
+            Step::Activate(name) => Step::Activate(name.clone()),
+            Step::Deactivate(name) => Step::Deactivate(name.clone()),
+        })
+    }
+
+    fn permit_install(&self, job: &Job, sealed: &Sealed) -> Result<Permit, Failure> {
+        let Sealed { stage, judged } = sealed;
+        may_install(judged, self.policy, self.witnesses())?;
+        self.not_below_what_was_there(job, judged)?;
+        Ok(Permit {
+            file: PackageFile {
+                path: self.root.stage(*stage),
+                package: judged.package.clone(),
+            },
+            options: self.options(job, judged)?,
+            judged: judged.clone(),
+            adopts: job.adopts(&judged.package.name),
+        })
+    }
+
+    fn witnesses(&self) -> Witnesses<'_> {
+        Witnesses {
+            root: self.root,
+            ledger: &self.ledger,
+            device: self.device,
+        }
+    }
+
+    /// The administrator may have installed a higher version than wharfd ever did.
+    fn not_below_what_was_there(&self, job: &Job, judged: &Judged) -> Result<(), Failure> {
+        let package = &judged.package;
+        let Some(before) = job.whole_before(&package.name) else {
+            return Ok(());
+        };
+        let order = self
+            .manager()
+            .compare_versions(&package.version, &before.version);
+        if order.is_ge() || self.policy.allows_downgrade(&package.name) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} {} is installed, and policy allows no way down to {} (allow-downgrade in installer.toml)",
+            package.name, before.version, package.version
+        );
+        Err(Failure::new(Cause::Downgrade, detail))
+    }
+
+    fn options(&self, job: &Job, judged: &Judged) -> Result<InstallOptions, Failure> {
+        let name = &judged.package.name;
+        let entry = self.ledger.entry(name)?;
+        let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
+        Ok(InstallOptions {
+            allow_downgrade: self.policy.allows_downgrade(name),
+            // An interrupted attempt of this job installed these bytes. The ledger knows no bytes after a job that did
+            // not end well (`Ledger::doubt`).
+            reinstall: job.cut_off || (was_there(job, judged) && other_bytes),
+        })
+    }
+
+    /// Does one step. Until the package manager is about to change the device, the job can be cancelled.
+    pub(super) fn apply_step(
+        &self,
+        job: &RefCell<&mut Job>,
+        permit: &Step<Permit>,
+    ) -> Result<Change, Failure> {
+        let (operation, cut_off) = (job.borrow().operation, job.borrow().cut_off);
+        let supervisor = Supervisor {
+            report: &|progress| progress::write(self.root, operation, progress),
+            printed: &|program, text| log::printed(operation, program, text),
+            begin: &|| {
+                self.still_permitted(permit)?;
+                self.begin_applying(&mut job.borrow_mut(), permit)?;
+                Ok(())
+            },
+        };
+        match permit {
+            Step::Install(install) => {
+                verdict::still_holds(&install.file.path, &install.judged)?;
+                let installation = Installation {
+                    file: &install.file,
+                    options: install.options,
+                    operation,
+                    adopts: install.adopts,
+                };
+                self.device.install(installation, supervisor)
+            }
+            Step::Uninstall(name) => self.remove(name, cut_off, supervisor),
+            Step::Purge(name) => {
+                self.remove(name, cut_off, supervisor)?;
+                match self.device.purge(name, supervisor)? {
+                    Change::Unchanged if cut_off => {
+                        self.manager().finish_purge(name, supervisor.printed)
+                    }
+                    change => Ok(change),
+                }
+            }
+            Step::Activate(name) => {
+                (supervisor.begin)()?;
+                self.device.services.activate(name, operation)
+            }
+            Step::Deactivate(name) => {
+                (supervisor.begin)()?;
+                self.device.services.deactivate(name)
+            }
+        }
+    }
+
+    /// The package manager may have waited for days for its lock.
+    fn still_permitted(&self, permit: &Step<Permit>) -> Result<(), Failure> {
+        match permit {
+            Step::Install(install) => {
+                may_install(&install.judged, &policy_now(self.root)?, self.witnesses())
+            }
+            Step::Purge(name) => may_purge(name, &policy_now(self.root)?),
+            Step::Uninstall(_) | Step::Activate(_) | Step::Deactivate(_) => Ok(()),
+        }
+    }
+
+    /// Runs the last script of the removal again if a power cut followed it.
+    fn remove(
+        &self,
+        name: &PackageName,
+        cut_off: bool,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        match self.device.remove(name, supervisor)? {
+            Change::Unchanged if cut_off => self.manager().finish_removal(name, supervisor.printed),
+            change => Ok(change),
+        }
+    }
+
+    /// Checks that the device has what each step asks for.
+    pub(super) fn look(&self, job: &Job) -> Result<Vec<Option<Found>>, Failure> {
+        progress::write(
+            self.root,
+            job.operation,
+            Progress {
+                phase: JobPhase::Verifying,
+                percent: None,
+            },
+        );
+        job.steps.iter().map(|step| self.look_at(step)).collect()
+    }
+
+    fn look_at(&self, step: &Step<Sealed>) -> Result<Option<Found>, Failure> {
+        let name = package(step);
+        let device = self.device.found(name)?;
+        let whole = device.as_ref().filter(|found| found.is_whole());
+        let holds = match step {
+            Step::Install(file) => {
+                whole.is_some_and(|found| found.version == file.judged.package.version)
+            }
+            Step::Uninstall(_) => device.is_none(),
+            Step::Purge(_) => device.is_none() && !self.manager().leaves_configuration(name)?,
+            Step::Activate(_) => whole.is_some_and(|found| found.active),
+            Step::Deactivate(_) => whole.is_some_and(|found| !found.active),
+        };
+        if holds {
+            return Ok(device);
+        }
+        let has = match &device {
+            Some(found) => format!("{found}, {}", activity(found)),
+            None if self.manager().leaves_configuration(name)? => {
+                format!("the configuration of {name}")
+            }
+            None => format!("nothing of {name}"),
+        };
+        let detail = format!(
+            "{} said that it was done, and the device has {has}",
+            self.manager().name()
+        );
+        Err(Failure::new(Cause::PackageManager, detail))
+    }
+
+    /// Enters the steps into the ledger.
+    pub(super) fn record(
+        &self,
+        job: &Job,
+        is_done: bool,
+        devices: &[Option<Found>],
+    ) -> Result<(), Failure> {
+        for (step, device) in job.steps.iter().zip(devices) {
+            self.record_step(job, step, is_done, device.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn record_step(
+        &self,
+        job: &Job,
+        step: &Step<Sealed>,
+        is_done: bool,
+        device: Option<&Found>,
+    ) -> Result<(), Failure> {
+        let name = package(step);
+        match step {
+            Step::Install(file) if is_done => {
+                return self
+                    .ledger
+                    .record(&file.judged, self.manager(), self.policy);
+            }
+            Step::Install(file) => self.record_failed_install(job, &file.judged, device)?,
+            Step::Uninstall(_) | Step::Purge(_) => self.raise(job, name, device)?,
+            Step::Activate(_) | Step::Deactivate(_) => {}
+        }
+        match device {
+            None => self.ledger.forget_beginning(name),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn record_failed_install(
+        &self,
+        job: &Job,
+        judged: &Judged,
+        device: Option<&Found>,
+    ) -> Result<(), Failure> {
+        let name = &judged.package.name;
+        if is_the_same(job.found_before(name), device) {
+            self.ledger.take_back(name, job.operation)?;
+        }
+        if brought(job, judged, device) {
+            self.ledger.record(judged, self.manager(), self.policy)?;
+        }
+        if has_begun(job) {
+            self.ledger.doubt(name)?;
+        }
+        match self.ledger.entry(name)? {
+            Some(_) => self.raise(job, name, device),
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody else may have installed a higher version than wharfd ever did.
+    fn raise(&self, job: &Job, name: &PackageName, device: Option<&Found>) -> Result<(), Failure> {
+        let whole = device.filter(|found| found.is_whole());
+        for found in job.whole_before(name).into_iter().chain(whole) {
+            self.ledger.raise(name, &found.version, self.manager())?;
+        }
+        Ok(())
+    }
+}
+
+fn activity(found: &Found) -> &'static str {
+    if found.active { "active" } else { "inactive" }
+}
+
+/// Whether the device had this version whole before the first attempt.
+pub(super) fn was_there(job: &Job, judged: &Judged) -> bool {
+    let package = &judged.package;
+    job.whole_before(&package.name)
+        .is_some_and(|before| before.version == package.version)
+}
+
+/// Whether a failed Install made its version whole on the device all the same.
+fn brought(job: &Job, judged: &Judged, device: Option<&Found>) -> bool {
+    let is_it = |found: &&Found| found.is_whole() && found.version == judged.package.version;
+    device.filter(is_it).is_some() && !was_there(job, judged)
+}
