@@ -4,7 +4,7 @@
 use std::{fs::File, io, os::fd::OwnedFd};
 
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, StageId, Step, Text, Transaction,
+    Cause, OperationId, PackageName, StageId, Step, Text, Transaction,
     installer::{Found, JobStatus, PROTOCOL, Reply, Request},
 };
 use wharf_root::{Root, session::Process};
@@ -13,11 +13,12 @@ use crate::{
     device::Device,
     inner::Inner,
     ledger::Ledger,
+    not_done::NotDone,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     queue::Queue,
     records::Job,
     seal,
-    staging::{NotDone, Staging},
+    staging::Staging,
 };
 
 /// All that answers are made of.
@@ -42,25 +43,6 @@ pub(crate) enum Answer {
     WithDescriptor(Reply, OwnedFd),
     /// A frame at each change, until the job has ended.
     Watch(OperationId),
-}
-
-impl From<NotDone> for Reply {
-    fn from(not_done: NotDone) -> Self {
-        match not_done {
-            NotDone::Refused(failure) => Self::Refused(failure),
-            NotDone::NotNow(failure) => Self::NotNow(failure),
-        }
-    }
-}
-
-/// What could not be read or run now may be there later; what was judged stays judged.
-impl From<Failure> for NotDone {
-    fn from(failure: Failure) -> Self {
-        match failure.cause {
-            Cause::Unavailable => Self::NotNow(failure),
-            _ => Self::Refused(failure),
-        }
-    }
 }
 
 impl Responder {
@@ -130,12 +112,10 @@ impl Responder {
     }
 
     fn list(&self) -> Result<Reply, NotDone> {
-        let stages = self.staging.list().map_err(|error| {
-            Failure::new(
-                Cause::Unavailable,
-                format!("cannot list staged files: {error}"),
-            )
-        })?;
+        let stages = self
+            .staging
+            .list()
+            .map_err(|error| NotDone::not_now(format!("cannot list staged files: {error}")))?;
         let open = self.open_jobs()?.iter().map(|job| job.operation).collect();
         Ok(Reply::List { stages, open })
     }
@@ -146,7 +126,7 @@ impl Responder {
                 "a transaction of {} steps: a job here has exactly one",
                 transaction.steps.len()
             );
-            return Err(Failure::new(Cause::Policy, why).into());
+            return Err(NotDone::refused(Cause::Policy, why));
         };
         if self.is_known(operation)? {
             return Ok(Reply::Accepted);
@@ -197,20 +177,25 @@ impl Responder {
 
     /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by
     /// exactly this name. A purge does not need the package: only its configuration may be left, or nothing.
-    fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), Failure> {
+    fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), NotDone> {
         let why = if !self.device.packages.is_name(package) {
             "is no name of a package"
         } else if !self.ledger.is_managed(package)? {
             "was never installed by wharfd"
-        } else if needs_it && self.device.packages.found(package)?.is_none() {
+        } else if needs_it && !self.is_present(package)? {
             "is not installed"
         } else {
             return Ok(());
         };
-        Err(Failure::new(
+        Err(NotDone::refused(
             Cause::NotManaged,
             format!("'{package}' {why}"),
         ))
+    }
+
+    fn is_present(&self, package: &PackageName) -> Result<bool, NotDone> {
+        let found = self.device.packages.found(package);
+        Ok(found.map_err(NotDone::unanswered)?.is_some())
     }
 
     fn state(&self, package: &PackageName) -> Result<Reply, NotDone> {
@@ -227,18 +212,20 @@ impl Responder {
         Ok(Reply::Done)
     }
 
-    fn found(&self, package: &PackageName) -> Result<Option<Found>, Failure> {
-        self.ledger.found(package, &self.device)
+    fn found(&self, package: &PackageName) -> Result<Option<Found>, NotDone> {
+        let found = self.device.found(package);
+        self.ledger
+            .with_managed(found.map_err(NotDone::unanswered)?)
     }
 
     /// How a job stands.
     pub(crate) fn status(&self, operation: OperationId) -> Result<JobStatus, NotDone> {
         let status = self.queue.records().status(operation);
-        status.map_err(|error| Failure::from(error).into())
+        Ok(status?)
     }
 
     /// Whether the job is recorded. One that is open is done, also if recording it was told to have failed.
-    fn is_known(&self, operation: OperationId) -> Result<bool, Failure> {
+    fn is_known(&self, operation: OperationId) -> Result<bool, NotDone> {
         let job = self.queue.records().job(operation)?;
         if job.as_ref().is_some_and(Job::is_open) {
             self.queue.wake();
@@ -246,15 +233,233 @@ impl Responder {
         Ok(job.is_some())
     }
 
-    fn job_that_needs(&self, stage: StageId) -> Result<Option<OperationId>, Failure> {
+    fn job_that_needs(&self, stage: StageId) -> Result<Option<OperationId>, NotDone> {
         let open = self.open_jobs()?;
         let job = open.iter().find(|job| job.needs(stage));
         Ok(job.map(|job| job.operation))
     }
 
-    fn open_jobs(&self) -> Result<Vec<Job>, Failure> {
+    fn open_jobs(&self) -> Result<Vec<Job>, NotDone> {
         let mut jobs = self.queue.records().jobs()?;
         jobs.retain(Job::is_open);
         Ok(jobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use wharf_frames::{Cause, PackageVersion};
+
+    use super::*;
+    use crate::{device, policy::Policy, verdict::Judged};
+
+    const OPERATION: OperationId = OperationId::from_bytes([1; 16]);
+    const STAGE: StageId = StageId::from_bytes([2; 16]);
+
+    /// A device with acme 1, which a job installed. Nothing runs the jobs.
+    struct Bench {
+        _folder: tempfile::TempDir,
+        responder: Responder,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            let queue = Queue::new(&root, "/nonexistent".into()).unwrap();
+            let responder = Responder {
+                device: device::simulated(&root),
+                staging: Staging::new(&root, Policy::default().quota).unwrap(),
+                ledger: Ledger::of(&root),
+                queue,
+                root,
+            };
+            let bench = Self {
+                _folder: folder,
+                responder,
+            };
+            bench.write(VERSION, "1");
+            bench.write(POLICY, "allow-unsigned = true");
+            let version = PackageVersion::new("1").unwrap();
+            let judged = Judged {
+                package: wharf_frames::installer::Package {
+                    name: acme(),
+                    version,
+                    architecture: "all".into(),
+                    length: 1,
+                    signer: None,
+                },
+                digest: [0; 32],
+                signed_at: 0,
+                signed: None,
+            };
+            let (ledger, packages) = (&bench.responder.ledger, &bench.responder.device.packages);
+            let recorded = ledger.record(&judged, packages.as_ref(), &Policy::default());
+            recorded.unwrap();
+            bench
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.responder.root.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn path(&self, path: &str) -> std::path::PathBuf {
+            self.responder.root.path(path)
+        }
+    }
+
+    const POLICY: &str = "etc/wharfd/installer.toml";
+    const VERSION: &str = "var/lib/wharf-simulated/acme_version";
+
+    fn acme() -> PackageName {
+        PackageName::new("acme").unwrap()
+    }
+
+    fn perform(step: Step) -> Request {
+        Request::Perform {
+            operation: OPERATION,
+            transaction: step.into(),
+        }
+    }
+
+    fn seal(bench: &Bench) -> Request {
+        bench.write(&format!("var/lib/wharf-installer/staged/{STAGE}"), "bytes");
+        Request::Seal {
+            stage: STAGE,
+            signature: None,
+        }
+    }
+
+    type Spoil = fn(&Bench) -> Request;
+
+    const UNINSTALL: fn() -> Request = || perform(Step::Uninstall(acme()));
+    const CANCEL: Request = Request::Cancel {
+        operation: OPERATION,
+    };
+
+    /// Each source of "not now", with a question that needs it.
+    const NOT_NOW: [(&str, Spoil); 12] = [
+        ("the policy, for a removal", |bench| {
+            bench.write(POLICY, "surprise = 1");
+            UNINSTALL()
+        }),
+        ("the policy, for a seal", |bench| {
+            bench.write(POLICY, "surprise = 1");
+            seal(bench)
+        }),
+        ("the keyring", |bench| {
+            fs::create_dir_all(bench.path("etc/wharfd/keys/folder.asc")).unwrap();
+            seal(bench)
+        }),
+        ("wharf-inspect", seal),
+        ("the ledger", |bench| {
+            fs::write(bench.responder.root.ledger().join("acme"), "garbage").unwrap();
+            UNINSTALL()
+        }),
+        ("the record of the job, for a step", |bench| {
+            let path = bench.responder.root.jobs().join(OPERATION.to_string());
+            fs::write(path, "garbage").unwrap();
+            UNINSTALL()
+        }),
+        ("the record of the job, for a cancel", |bench| {
+            let path = bench.responder.root.jobs().join(OPERATION.to_string());
+            fs::write(path, "garbage").unwrap();
+            CANCEL
+        }),
+        ("the records, for the list", |bench| {
+            fs::remove_dir_all(bench.responder.root.jobs()).unwrap();
+            Request::List
+        }),
+        ("the verdict", |bench| {
+            bench.write(
+                &format!("var/lib/wharf-installer/staged/{STAGE}.verdict"),
+                "garbage",
+            );
+            perform(Step::Install(STAGE))
+        }),
+        ("the package database, for a step", |bench| {
+            fs::remove_file(bench.path(VERSION)).unwrap();
+            fs::create_dir(bench.path(VERSION)).unwrap();
+            UNINSTALL()
+        }),
+        ("the package database, for the state", |bench| {
+            fs::remove_file(bench.path(VERSION)).unwrap();
+            fs::create_dir(bench.path(VERSION)).unwrap();
+            Request::State { package: acme() }
+        }),
+        ("room in the queue", |bench| {
+            for number in 0..wharf_root::limits::OPEN_JOBS {
+                let operation = OperationId::from_bytes([u8::try_from(number).unwrap() + 9; 16]);
+                let steps = vec![Step::Activate(acme())];
+                bench.responder.queue.accept(operation, steps).unwrap();
+            }
+            UNINSTALL()
+        }),
+    ];
+
+    #[test]
+    fn what_the_device_cannot_do_now_is_no_refusal_from_any_source() {
+        for (source, spoil) in NOT_NOW {
+            let bench = Bench::new();
+            let request = spoil(&bench);
+            let Answer::Reply(reply) = bench.responder.answer(request) else {
+                panic!("{source}");
+            };
+            assert!(
+                matches!(&reply, Reply::NotNow(failure) if failure.cause == Cause::Unavailable),
+                "{source}: {reply:?}"
+            );
+        }
+    }
+
+    /// Each reason for a refusal, with its cause.
+    const REFUSED: [(&str, Cause, Spoil); 8] = [
+        ("two steps", Cause::Policy, |_| Request::Perform {
+            operation: OPERATION,
+            transaction: Transaction {
+                steps: vec![Step::Activate(acme()), Step::Deactivate(acme())],
+            },
+        }),
+        ("never installed", Cause::NotManaged, |bench| {
+            fs::remove_file(bench.responder.root.ledger().join("acme")).unwrap();
+            UNINSTALL()
+        }),
+        ("not there", Cause::NotManaged, |bench| {
+            fs::remove_file(bench.path(VERSION)).unwrap();
+            UNINSTALL()
+        }),
+        ("no name", Cause::NotManaged, |_| {
+            perform(Step::Activate(PackageName::new("a/b").unwrap()))
+        }),
+        ("protected", Cause::Plan, |bench| {
+            bench.write(POLICY, "protected = [\"acme\"]");
+            UNINSTALL()
+        }),
+        ("a purge without a rule", Cause::Policy, |_| {
+            perform(Step::Purge(acme()))
+        }),
+        ("no sealed file", Cause::Policy, |_| {
+            perform(Step::Install(STAGE))
+        }),
+        ("no job", Cause::Policy, |_| CANCEL),
+    ];
+
+    #[test]
+    fn what_is_judged_stays_refused() {
+        for (reason, cause, spoil) in REFUSED {
+            let bench = Bench::new();
+            let request = spoil(&bench);
+            let Answer::Reply(reply) = bench.responder.answer(request) else {
+                panic!("{reason}");
+            };
+            assert!(
+                matches!(&reply, Reply::Refused(failure) if failure.cause == cause),
+                "{reason}: {reply:?}"
+            );
+        }
     }
 }

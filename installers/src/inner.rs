@@ -9,8 +9,10 @@ use std::{
 };
 
 use nix::libc;
-use wharf_frames::{Cause, Failure};
+use wharf_frames::Cause;
 use wharf_root::durable;
+
+use crate::not_done::NotDone;
 
 /// The extension of such a file.
 pub(crate) const EXTENSION: &str = ".inner";
@@ -38,7 +40,7 @@ impl Inner {
     }
 
     /// Writes more of the package.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), NotDone> {
         self.length = self.length.saturating_add(bytes.len() as u64);
         if self.length > self.limit {
             let detail = format!(
@@ -46,14 +48,14 @@ impl Inner {
                  installer.toml, and the disk)",
                 self.limit
             );
-            return Err(Failure::new(Cause::Quota, detail));
+            return Err(NotDone::refused(Cause::Quota, detail));
         }
         let written = self.open().and_then(|file| file.write_all(bytes));
         written.map_err(|error| self.failed("write", &error))
     }
 
     /// Ends the file. It is synced and open for reading only.
-    pub(crate) fn finish(&mut self) -> Result<File, Failure> {
+    pub(crate) fn finish(&mut self) -> Result<File, NotDone> {
         let synced = self.open().and_then(|file| file.sync_all());
         self.file = None;
         let opened = synced.and_then(|()| File::open(&self.path));
@@ -79,15 +81,14 @@ impl Inner {
         Ok(self.file.insert(file))
     }
 
-    fn failed(&self, what: &str, error: &io::Error) -> Failure {
-        let cause = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::DiskFull,
-            _ => Cause::Unavailable,
-        };
-        Failure::new(
-            cause,
-            format!("cannot {what} {}: {error}", self.path.display()),
-        )
+    fn failed(&self, what: &str, error: &io::Error) -> NotDone {
+        let detail = format!("cannot {what} {}: {error}", self.path.display());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                NotDone::refused(Cause::DiskFull, detail)
+            }
+            _ => NotDone::not_now(detail),
+        }
     }
 }
 
@@ -133,8 +134,11 @@ mod tests {
 
         let mut inner = Inner::at(path(&stage), 7);
         inner.append(b"package").unwrap();
-        let cause = inner.append(b"s").map_err(|failure| failure.cause);
-        assert_eq!(cause, Err(Cause::Quota));
+        let refused = inner.append(b"s");
+        assert!(
+            matches!(&refused, Err(NotDone::Refused(failure)) if failure.cause == Cause::Quota),
+            "{refused:?}"
+        );
         drop(inner);
         assert_eq!(left(&stage), None, "not wanted");
         settle(&stage).unwrap();
@@ -153,9 +157,9 @@ mod tests {
 
         fs::write(path(&stage), "of an interrupted judgement").unwrap();
         let refused = Inner::at(path(&stage), 7).append(b"package");
-        assert_eq!(
-            refused.map_err(|failure| failure.cause),
-            Err(Cause::Unavailable)
+        assert!(
+            matches!(&refused, Err(NotDone::NotNow(failure)) if failure.cause == Cause::Unavailable),
+            "{refused:?}"
         );
         remove(&stage).unwrap();
         remove(&stage).unwrap();

@@ -35,7 +35,7 @@ use wharf_frames::{
 };
 use wharf_root::process::wait_for_event;
 
-use crate::keyring::Keyring;
+use crate::{keyring::Keyring, not_done::NotDone};
 
 /// The largest number of certificates that are listed: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;
@@ -71,9 +71,12 @@ pub struct Terms<'a> {
 /// The reason why there is no good judgement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
-    /// The package was judged, or the question cannot be asked on this device.
+    /// The package, its signature or the question is refused.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Refused(#[from] Failure),
+    /// Something of this device cannot be used now. It says nothing about the package.
+    #[error(transparent)]
+    NotNow(Failure),
     /// wharf-inspect was ended from outside, took too long, or could not read the file, probably because of a
     /// fault of the device. The same question may be answered later.
     #[error("wharf-inspect could not read the package: {0}")]
@@ -83,8 +86,27 @@ pub enum InspectError {
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
-            InspectError::Failed(failure) => failure,
-            InspectError::Broke(_) => unavailable(error.to_string()),
+            InspectError::Refused(failure) | InspectError::NotNow(failure) => failure,
+            InspectError::Broke(_) => Self::new(Cause::Unavailable, error.to_string()),
+        }
+    }
+}
+
+impl From<NotDone> for InspectError {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Refused(failure) => Self::Refused(failure),
+            NotDone::NotNow(failure) => Self::NotNow(failure),
+        }
+    }
+}
+
+impl From<InspectError> for NotDone {
+    fn from(error: InspectError) -> Self {
+        match error {
+            InspectError::Refused(failure) => Self::Refused(failure),
+            InspectError::NotNow(failure) => Self::NotNow(failure),
+            InspectError::Broke(_) => Self::not_now(error.to_string()),
         }
     }
 }
@@ -126,7 +148,7 @@ impl Inspector {
     pub fn unwrap(
         &self,
         message: BorrowedFd<'_>,
-        each: impl FnMut(&[u8]) -> Result<(), Failure>,
+        each: impl FnMut(&[u8]) -> Result<(), InspectError>,
     ) -> Result<Vec<u8>, InspectError> {
         match self.run_with_pipe(message, &Question::Unwrap, self.time_limit, each)? {
             (Finding::Unwrapped(unwrapped), length) if unwrapped.length == length => {
@@ -153,7 +175,7 @@ impl Inspector {
         let mut taken = PackedFiles::default();
         let each = |bytes: &[u8]| {
             let taken = taken.take(bytes);
-            taken.map_err(|error| unreadable(&error.to_string()))
+            taken.map_err(|error| garbage(&error.to_string()))
         };
         let (finding, _) = self.run_with_pipe(package, &question, time_limit, each)?;
         let Finding::Files(number) = finding else {
@@ -238,7 +260,7 @@ impl Inspector {
         package: BorrowedFd<'_>,
         question: &Question,
         time_limit: Duration,
-        each: impl FnMut(&[u8]) -> Result<(), Failure>,
+        each: impl FnMut(&[u8]) -> Result<(), InspectError>,
     ) -> Result<(Finding, u64), InspectError> {
         let (mut child, socket) = self.started(package, Stdio::piped())?;
         let deadline = Instant::now() + time_limit;
@@ -260,7 +282,7 @@ impl Inspector {
         let started = self.start(package, out);
         started.map_err(|error| {
             let program = self.program.display();
-            unavailable(format!("{program} was not started: {error}")).into()
+            unavailable(format!("{program} was not started: {error}"))
         })
     }
 
@@ -285,7 +307,7 @@ impl Inspector {
 }
 
 /// The length of a package.
-fn length_of(package: BorrowedFd<'_>) -> Result<u64, Failure> {
+fn length_of(package: BorrowedFd<'_>) -> Result<u64, InspectError> {
     let file = package.try_clone_to_owned().map(File::from);
     let length = file.and_then(|file| file.metadata());
     let length = length.map(|metadata| metadata.len());
@@ -293,7 +315,7 @@ fn length_of(package: BorrowedFd<'_>) -> Result<u64, Failure> {
 }
 
 /// An empty file, for a question that needs no package.
-fn nothing() -> Result<File, Failure> {
+fn nothing() -> Result<File, InspectError> {
     File::open("/dev/null").map_err(|error| unavailable(format!("cannot open /dev/null: {error}")))
 }
 
@@ -332,7 +354,7 @@ fn ask(socket: &OwnedFd, questions: &[Question], deadline: Instant) -> Result<()
 fn pump(
     mut pipe: ChildStderr,
     deadline: Instant,
-    mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    mut each: impl FnMut(&[u8]) -> Result<(), InspectError>,
 ) -> Result<u64, InspectError> {
     let (mut buffer, mut length) = (vec![0; 64 * 1024], 0);
     loop {
@@ -404,6 +426,10 @@ fn is_from_outside(signal: i32) -> bool {
 /// An answer that does not fit the question.
 fn no_such_answer(answer: Finding) -> InspectError {
     match answer {
+        // wharf-inspect says it by the cause.
+        Finding::Failed(failure) if failure.cause == Cause::Unavailable => {
+            InspectError::NotNow(failure)
+        }
         Finding::Failed(failure) => failure.into(),
         Finding::Unread(why) => InspectError::Broke(why.to_string()),
         _ => garbage("its answer does not fit the question"),
@@ -414,27 +440,52 @@ fn too_many() -> InspectError {
     unavailable(format!(
         "the keyring has more than {MAX_SHOWN} certificates: keep only those that sign for this device"
     ))
-    .into()
 }
 
-fn unavailable(detail: String) -> Failure {
-    Failure::new(Cause::Unavailable, detail)
+fn unavailable(detail: String) -> InspectError {
+    InspectError::NotNow(Failure::new(Cause::Unavailable, detail))
 }
 
 fn socket_failed(error: Errno) -> InspectError {
-    unavailable(format!("the socket to wharf-inspect failed: {error}")).into()
+    unavailable(format!("the socket to wharf-inspect failed: {error}"))
 }
 
 /// Blames the package, since the cause is unknown.
 fn garbage(why: &str) -> InspectError {
-    unreadable(why).into()
-}
-
-fn unreadable(why: &str) -> Failure {
     let detail = format!("wharf-inspect could not read the package: {why}");
-    Failure::new(Cause::Malformed, detail)
+    Failure::new(Cause::Malformed, detail).into()
 }
 
 fn too_slow() -> InspectError {
     InspectError::Broke("it took too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_wharf_inspect_is_a_refusal_unless_the_device_is_to_blame() {
+        let failed = |cause| Finding::Failed(Failure::new(cause, "why"));
+        for (finding, expected) in [
+            (
+                failed(Cause::Unavailable),
+                InspectError::NotNow(Failure::new(Cause::Unavailable, "why")),
+            ),
+            (
+                failed(Cause::BadSignature),
+                InspectError::Refused(Failure::new(Cause::BadSignature, "why")),
+            ),
+            (
+                Finding::Unread("why".into()),
+                InspectError::Broke("why".to_owned()),
+            ),
+        ] {
+            assert_eq!(no_such_answer(finding), expected);
+        }
+        assert!(matches!(
+            no_such_answer(Finding::Message),
+            InspectError::Refused(failure) if failure.cause == Cause::Malformed
+        ));
+    }
 }

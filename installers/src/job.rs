@@ -23,6 +23,7 @@ use crate::{
     device::Device,
     ledger::Ledger,
     log,
+    not_done::NotDone,
     policy::Policy,
     progress,
     records::{Attempt, Before, Job, Records, State, lock_file},
@@ -55,6 +56,12 @@ enum Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+impl From<NotDone> for Stop {
+    fn from(not_done: NotDone) -> Self {
+        Self::Failed(not_done.into())
     }
 }
 
@@ -126,7 +133,7 @@ impl<'a> Worker<'a> {
         if packages.any(|(name, device)| !is_the_same(job.found_before(name), device.as_ref())) {
             log::failed(job, failure);
         }
-        self.record(job, false, &devices)
+        Ok(self.record(job, false, &devices)?)
     }
 
     /// Releases units that an older wharfd held back wrongly. Leaves packages of open jobs alone.
@@ -246,7 +253,7 @@ impl<'a> Worker<'a> {
     }
 
     fn before(&self, name: &PackageName) -> Result<Before, Failure> {
-        let found = self.ledger.found(name, self.device)?;
+        let found = self.ledger.with_managed(self.device.found(name)?)?;
         Ok(Before {
             package: name.clone(),
             adopts: found.as_ref().is_some_and(|found| !found.managed),

@@ -7,11 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::{
-    Failure,
-    inspect::{MAX_KEY_FILES, Question, unusable_keyring},
-};
+use wharf_frames::inspect::{MAX_KEY_FILES, Question, unusable_keyring};
 use wharf_root::durable;
+
+use crate::not_done::NotDone;
 
 /// The longest file in the keyring. A certificate with many certifications has some 20 KiB.
 pub const MAX_FILE: usize = 96 * 1024;
@@ -32,7 +31,7 @@ impl Keyring {
     /// Reads the folder. Each file holds certificates, except hidden files and editors' copies (`*~`). A missing folder
     /// is an empty keyring, with which no signature is valid. A file that cannot be read is an error: without it, a
     /// good signature would be called untrusted.
-    pub fn read(folder: &Path) -> Result<Self, Failure> {
+    pub fn read(folder: &Path) -> Result<Self, NotDone> {
         durable::folder_of_root(folder).map_err(|error| unreadable(folder, &error.to_string()))?;
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -107,7 +106,7 @@ impl Keyring {
 }
 
 impl KeyFile {
-    fn read(path: &Path) -> Result<Self, Failure> {
+    fn read(path: &Path) -> Result<Self, NotDone> {
         let bytes = read_bounded(path).map_err(|error| unreadable(path, &error.to_string()))?;
         if bytes.len() > MAX_FILE {
             return Err(unreadable(path, &format!("longer than {MAX_FILE} bytes")));
@@ -135,15 +134,22 @@ fn is_passed_over(path: &Path) -> bool {
     name.starts_with(b".") || name.ends_with(b"~")
 }
 
-fn unreadable(path: &Path, why: &str) -> Failure {
-    unusable_keyring(&format!("{}: {why}", path.display()))
+fn unreadable(path: &Path, why: &str) -> NotDone {
+    NotDone::NotNow(unusable_keyring(&format!("{}: {why}", path.display())))
 }
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::Cause;
+    use wharf_frames::{Cause, Failure};
 
     use super::*;
+
+    fn not_now(folder: &Path) -> Failure {
+        match Keyring::read(folder) {
+            Err(NotDone::NotNow(failure)) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn reads_each_file_but_hidden_ones_and_editors_copies() {
@@ -171,13 +177,13 @@ mod tests {
     fn names_the_file_that_cannot_be_used() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("long.asc"), vec![0; MAX_FILE + 1]).unwrap();
-        let failure = Keyring::read(folder.path()).unwrap_err();
+        let failure = not_now(folder.path());
         assert_eq!(failure.cause, Cause::Unavailable);
         assert!(failure.detail.as_str().contains("long.asc"), "{failure}");
 
         fs::remove_file(folder.path().join("long.asc")).unwrap();
         fs::create_dir(folder.path().join("folder.asc")).unwrap();
-        let failure = Keyring::read(folder.path()).unwrap_err();
+        let failure = not_now(folder.path());
         assert!(failure.detail.as_str().contains("folder.asc"), "{failure}");
     }
 
@@ -187,9 +193,6 @@ mod tests {
         for number in 0..=MAX_KEY_FILES {
             fs::write(folder.path().join(number.to_string()), "").unwrap();
         }
-        assert_eq!(
-            Keyring::read(folder.path()).unwrap_err().cause,
-            Cause::Unavailable
-        );
+        assert_eq!(not_now(folder.path()).cause, Cause::Unavailable);
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     inspector::Inspector,
     keyring::Keyring,
     ledger::Ledger,
+    not_done::NotDone,
     permission::{Witnesses, may_install},
     policy::{Policy, PolicyError},
     room::Room,
@@ -113,7 +114,13 @@ pub enum KeysError {
     },
 }
 
-/// The content of a file of the keyring.
+impl From<NotDone> for KeysError {
+    fn from(not_done: NotDone) -> Self {
+        Self::Failed(not_done.into())
+    }
+}
+
+/// What a file of the keyring holds.
 struct Held {
     file: PathBuf,
     fingerprints: Vec<Text>,

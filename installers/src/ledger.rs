@@ -9,13 +9,12 @@ use std::{
 
 use minicbor::{Decode, Encode};
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, PackageVersion, Text, decode, encode,
-    installer::Found,
+    Cause, OperationId, PackageName, PackageVersion, Text, decode, encode, installer::Found,
 };
 use wharf_managers::PackageManager;
 use wharf_root::{Root, durable};
 
-use crate::{device::Device, policy::Policy, verdict::Judged};
+use crate::{not_done::NotDone, policy::Policy, verdict::Judged};
 
 /// The records of a root.
 #[derive(Debug, Clone)]
@@ -68,28 +67,26 @@ impl Ledger {
     }
 
     /// The record of a package, whose name the package manager accepts.
-    pub fn entry(&self, name: &PackageName) -> Result<Option<Entry>, Failure> {
+    pub fn entry(&self, name: &PackageName) -> Result<Option<Entry>, NotDone> {
         read(&path_in(&self.folder, name)?, |entry: &Entry| entry.format)
     }
 
     /// Whether the package is ours: some job installed it, or began to.
-    pub(crate) fn is_managed(&self, name: &PackageName) -> Result<bool, Failure> {
+    pub(crate) fn is_managed(&self, name: &PackageName) -> Result<bool, NotDone> {
         Ok(self.entry(name)?.is_some() || self.begun(name)?.is_some())
     }
 
-    /// What the device has of a package, and whether that is ours.
-    pub(crate) fn found(
-        &self,
-        name: &PackageName,
-        device: &Device,
-    ) -> Result<Option<Found>, Failure> {
-        let found = device.found(name)?;
-        let managed = found.is_some() && self.is_managed(name)?;
-        Ok(found.map(|found| Found { managed, ..found }))
+    /// The package that the device has, with whether it is ours.
+    pub(crate) fn with_managed(&self, found: Option<Found>) -> Result<Option<Found>, NotDone> {
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let managed = self.is_managed(&found.name)?;
+        Ok(Some(Found { managed, ..found }))
     }
 
     /// This job is about to install the package. Whatever becomes of it, what it leaves on the device is ours.
-    pub(crate) fn begin(&self, name: &PackageName, operation: OperationId) -> Result<(), Failure> {
+    pub(crate) fn begin(&self, name: &PackageName, operation: OperationId) -> Result<(), NotDone> {
         if self.is_managed(name)? {
             return Ok(());
         }
@@ -105,7 +102,7 @@ impl Ledger {
         &self,
         name: &PackageName,
         operation: OperationId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         match self.begun(name)? {
             Some(begun) if begun.operation == operation => self.forget_beginning(name),
             _ => Ok(()),
@@ -113,12 +110,12 @@ impl Ledger {
     }
 
     /// Nothing of the package is left, or it is in the ledger.
-    pub(crate) fn forget_beginning(&self, name: &PackageName) -> Result<(), Failure> {
+    pub(crate) fn forget_beginning(&self, name: &PackageName) -> Result<(), NotDone> {
         let path = path_in(&self.beginnings(), name)?;
         durable::remove(&path).map_err(|error| unwritten(&path, &error.to_string()))
     }
 
-    fn begun(&self, name: &PackageName) -> Result<Option<Begun>, Failure> {
+    fn begun(&self, name: &PackageName) -> Result<Option<Begun>, NotDone> {
         read(&path_in(&self.beginnings(), name)?, |begun: &Begun| {
             begun.format
         })
@@ -136,7 +133,7 @@ impl Ledger {
         judged: &Judged,
         manager: &dyn PackageManager,
         policy: &Policy,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         let name = &judged.package.name;
         let Some(entry) = self.entry(name)? else {
             return Ok(());
@@ -154,7 +151,7 @@ impl Ledger {
             "{older} was installed before, and policy allows no way back to {} (allow-downgrade in installer.toml)",
             judged.package.version
         );
-        Err(Failure::new(Cause::Downgrade, detail))
+        Err(NotDone::refused(Cause::Downgrade, detail))
     }
 
     /// Records what was just installed. The version never goes down, except where policy allowed that.
@@ -163,7 +160,7 @@ impl Ledger {
         judged: &Judged,
         manager: &dyn PackageManager,
         policy: &Policy,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         let name = &judged.package.name;
         let new = Entry {
             format: FORMAT,
@@ -181,7 +178,7 @@ impl Ledger {
     }
 
     /// A job changed the package and did not end well, so files of it may be lost. No file counts as installed any more.
-    pub(crate) fn doubt(&self, name: &PackageName) -> Result<(), Failure> {
+    pub(crate) fn doubt(&self, name: &PackageName) -> Result<(), NotDone> {
         let Some(entry) = self.entry(name)? else {
             return Ok(());
         };
@@ -195,7 +192,7 @@ impl Ledger {
         name: &PackageName,
         version: &PackageVersion,
         manager: &dyn PackageManager,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         let before = self.entry(name)?;
         let is_higher = |entry: &Entry| manager.compare_versions(version, &entry.version).is_gt();
         if !before.as_ref().is_none_or(is_higher) {
@@ -214,10 +211,10 @@ impl Ledger {
 }
 
 /// The grammars of package managers have no `/` and no leading dot; nothing else becomes a path.
-fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, Failure> {
+fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, NotDone> {
     match name.as_str().contains('/') || name.as_str().starts_with('.') {
         false => Ok(folder.join(name.as_str())),
-        true => Err(Failure::new(
+        true => Err(NotDone::refused(
             Cause::NotManaged,
             format!("'{name}' is no name of a package"),
         )),
@@ -227,10 +224,10 @@ fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, Failure> {
 fn read<T: for<'b> Decode<'b, ()>>(
     path: &Path,
     format: impl FnOnce(&T) -> u32,
-) -> Result<Option<T>, Failure> {
+) -> Result<Option<T>, NotDone> {
     let unreadable = |why: String| {
         let detail = format!("cannot read {}: {why}", path.display());
-        Failure::new(Cause::Unavailable, detail)
+        NotDone::not_now(detail)
     };
     let Some(bytes) = durable::read(path).map_err(|error| unreadable(error.to_string()))? else {
         return Ok(None);
@@ -244,14 +241,13 @@ fn read<T: for<'b> Decode<'b, ()>>(
     }
 }
 
-fn write<T: Encode<()>>(path: &Path, record: &T) -> Result<(), Failure> {
+fn write<T: Encode<()>>(path: &Path, record: &T) -> Result<(), NotDone> {
     let bytes = encode(record).map_err(|error| unwritten(path, &error.to_string()))?;
     durable::write(path, &bytes).map_err(|error| unwritten(path, &error.to_string()))
 }
 
-fn unwritten(path: &Path, why: &str) -> Failure {
-    let detail = format!("cannot write {}: {why}", path.display());
-    Failure::new(Cause::Unavailable, detail)
+fn unwritten(path: &Path, why: &str) -> NotDone {
+    NotDone::not_now(format!("cannot write {}: {why}", path.display()))
 }
 
 fn higher(old: Entry, new: Entry, manager: &dyn PackageManager) -> Entry {
@@ -267,10 +263,10 @@ fn higher(old: Entry, new: Entry, manager: &dyn PackageManager) -> Entry {
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
-    use wharf_frames::installer::Package;
+    use wharf_frames::{Failure, installer::Package};
 
     use super::*;
-    use crate::device;
+    use crate::device::{self, Device};
 
     const SIGNER: &str = "AAAA";
 
@@ -364,7 +360,7 @@ mod tests {
                 };
                 assert_eq!(judge(), Ok(()), "nothing was installed");
                 bench.record(&judged("2.0", 5));
-                let cause = judge().map_err(|failure| failure.cause);
+                let cause = judge().map_err(|refused| Failure::from(refused).cause);
                 let expected = (is_older && !allowed).then_some(Cause::Downgrade);
                 assert_eq!(cause.err(), expected, "{text} {signed_at} {allowed}");
             }
@@ -480,7 +476,10 @@ mod tests {
     #[test]
     fn what_the_device_has_says_whether_it_is_ours() {
         let bench = Bench::new();
-        let found = || bench.ledger.found(&acme(), &bench.device).unwrap();
+        let found = || {
+            let found = bench.device.found(&acme()).unwrap();
+            bench.ledger.with_managed(found).unwrap()
+        };
         bench.record(&judged("1.0", 1));
         assert_eq!(found(), None);
         let database = bench.root.path("var/lib/wharf-simulated");
@@ -495,8 +494,11 @@ mod tests {
         let bench = Bench::new();
         for text in ["a/b", ".begun", "../ledger"] {
             let name = PackageName::new(text).unwrap();
-            let cause = bench.ledger.entry(&name).map_err(|failure| failure.cause);
-            assert_eq!(cause, Err(Cause::NotManaged), "{text}");
+            let answer = bench.ledger.entry(&name);
+            assert!(
+                matches!(&answer, Err(NotDone::Refused(failure)) if failure.cause == Cause::NotManaged),
+                "{text}: {answer:?}"
+            );
         }
         bench.record(&judged("1.0", 1));
         let newer = Entry {
@@ -505,8 +507,11 @@ mod tests {
         };
         for bytes in [encode(&newer).unwrap(), b"garbage".to_vec()] {
             std::fs::write(bench.root.ledger().join("acme"), bytes).unwrap();
-            let cause = bench.ledger.entry(&acme()).map_err(|failure| failure.cause);
-            assert_eq!(cause, Err(Cause::Unavailable));
+            let answer = bench.ledger.entry(&acme());
+            assert!(
+                matches!(&answer, Err(NotDone::NotNow(failure)) if failure.cause == Cause::Unavailable),
+                "{answer:?}"
+            );
         }
     }
 }

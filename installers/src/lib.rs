@@ -39,6 +39,7 @@ pub mod keys;
 mod lease;
 pub mod ledger;
 mod log;
+pub mod not_done;
 mod packets;
 mod permission;
 pub mod policy;

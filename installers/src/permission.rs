@@ -12,6 +12,7 @@ use crate::{
     inspector::InspectError,
     keyring::Keyring,
     ledger::Ledger,
+    not_done::NotDone,
     policy::{Policy, Scoped},
     verdict::Judged,
 };
@@ -28,8 +29,8 @@ pub(crate) struct Witnesses<'a> {
 }
 
 /// The policy of this root, for one question. A file that is wrong now answers none.
-pub(crate) fn policy_now(root: &Root) -> Result<Policy, Failure> {
-    Policy::read(root).map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))
+pub(crate) fn policy_now(root: &Root) -> Result<Policy, NotDone> {
+    Policy::read(root).map_err(|error| NotDone::not_now(error.to_string()))
 }
 
 /// Whether this package may be installed.
@@ -37,12 +38,12 @@ pub(crate) fn may_install(
     judged: &Judged,
     policy: &Policy,
     witnesses: Witnesses<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), NotDone> {
     let package = &judged.package;
     match &package.signer {
         None if !policy.allow_unsigned => {
             let detail = format!("{} is not signed, and policy asks for it", package.name);
-            return Err(Failure::new(Cause::Unsigned, detail));
+            return Err(NotDone::refused(Cause::Unsigned, detail));
         }
         None => {}
         Some(signer) => {
@@ -56,13 +57,13 @@ pub(crate) fn may_install(
 
 /// The certificate, its key or the signature may have been removed, revoked or have expired since the file was sealed.
 /// The signature was good then, so the refusal is the device's policy (57).
-fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), Failure> {
+fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), NotDone> {
     let name = &judged.package.name;
     let Some(signed) = &judged.signed else {
         let detail = format!(
             "the signature of {name} cannot be judged again, since an older wharfd did not keep it: deliver the package anew"
         );
-        return Err(Failure::new(Cause::Policy, detail));
+        return Err(NotDone::refused(Cause::Policy, detail));
     };
     let keys = witnesses.root.keys();
     let keyring = Keyring::read(&keys)?;
@@ -71,18 +72,18 @@ fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Resu
         .device
         .inspector
         .still_holds(signer, signed, &keyring, now.at);
-    let Err(failure) = in_time(&now, holds).map_err(Failure::from) else {
-        return Ok(());
+    let failure = match in_time(&now, holds).map_err(NotDone::from) {
+        Err(NotDone::Refused(failure)) => failure,
+        held_or_not_now => return held_or_not_now,
     };
     let advice = match failure.cause {
-        Cause::Unavailable => return Err(failure),
         Cause::UntrustedSigner => format!("put it back into {}, or deliver", keys.display()),
         _ => "deliver".to_owned(),
     };
     let detail = format!(
         "the signature of {name} does not hold any more: {failure}: {advice} the package anew, signed by a key that is trusted"
     );
-    Err(Failure::new(Cause::Policy, detail))
+    Err(NotDone::refused(Cause::Policy, detail))
 }
 
 /// Tells in the journal that the clock is doubted, and in a failure that may have come of it.
@@ -96,7 +97,7 @@ pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<
     );
     now.heal();
     judged.map_err(|error| match error {
-        InspectError::Failed(failure) if failure.cause == Cause::Expired => {
+        InspectError::Refused(failure) if failure.cause == Cause::Expired => {
             Failure::new(Cause::Expired, format!("{failure} ({doubt})")).into()
         }
         other => other,
@@ -110,7 +111,7 @@ pub(crate) fn may_sign(
     name: &PackageName,
     policy: &Policy,
     ledger: &Ledger,
-) -> Result<(), Failure> {
+) -> Result<(), NotDone> {
     let why = match policy.scope(certificate, name) {
         Scoped::Named => return Ok(()),
         Scoped::Outside => {
@@ -118,7 +119,7 @@ pub(crate) fn may_sign(
                 "the certificate {certificate} may not sign {name} ([[key]] in installer.toml): {}",
                 how_to_allow(name)
             );
-            return Err(Failure::new(Cause::OutOfScope, detail));
+            return Err(NotDone::refused(Cause::OutOfScope, detail));
         }
         Scoped::Unmentioned => match ledger.entry(name)? {
             None => "was never installed here".to_owned(),
@@ -133,7 +134,7 @@ pub(crate) fn may_sign(
         "{name} {why}, and no scope names it for the certificate {certificate}: {}",
         how_to_allow(name)
     );
-    Err(Failure::new(Cause::OutOfScope, detail))
+    Err(NotDone::refused(Cause::OutOfScope, detail))
 }
 
 /// The certificate is in the keyring, so its file is there as well.
@@ -144,18 +145,18 @@ fn how_to_allow(name: &PackageName) -> String {
 }
 
 /// Whether a package may be removed.
-pub(crate) fn may_remove(name: &PackageName, policy: &Policy) -> Result<(), Failure> {
+pub(crate) fn may_remove(name: &PackageName, policy: &Policy) -> Result<(), NotDone> {
     match policy.protects(name) {
         false => Ok(()),
         true => {
             let detail = format!("{name} is protected: it is never removed");
-            Err(Failure::new(Cause::Plan, detail))
+            Err(NotDone::refused(Cause::Plan, detail))
         }
     }
 }
 
 /// Whether a package may be removed with its configuration.
-pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), Failure> {
+pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), NotDone> {
     may_remove(name, policy)?;
     match policy.allows_purge(name) {
         true => Ok(()),
@@ -164,7 +165,7 @@ pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), Failu
                 "policy does not allow purging {name}: write allow-purge = [\"{name}\"] into installer.toml, or \
                  uninstall it without --purge"
             );
-            Err(Failure::new(Cause::Policy, detail))
+            Err(NotDone::refused(Cause::Policy, detail))
         }
     }
 }
@@ -220,7 +221,7 @@ mod tests {
                 ledger: &self.ledger,
                 device: &self.device,
             };
-            may_install(judged, policy, witnesses).map_err(|failure| failure.cause)
+            may_install(judged, policy, witnesses).map_err(|error| Failure::from(error).cause)
         }
     }
 
@@ -248,8 +249,11 @@ mod tests {
         let bench = Bench::new();
         assert!(bench.policy("allow-unsigned = true").allow_unsigned);
         std::fs::write(bench.root.policy(), "surprise = 1").unwrap();
-        let cause = policy_now(&bench.root).map_err(|failure| failure.cause);
-        assert_eq!(cause, Err(Cause::Unavailable));
+        let answer = policy_now(&bench.root);
+        assert!(
+            matches!(&answer, Err(NotDone::NotNow(failure)) if failure.cause == Cause::Unavailable),
+            "{answer:?}"
+        );
     }
 
     #[test]
@@ -273,7 +277,8 @@ mod tests {
             }
             match may_sign(OURS, &acme(), &policy, &bench.ledger) {
                 Ok(()) => assert!(expected, "{told}"),
-                Err(failure) => {
+                Err(refused) => {
+                    let failure = Failure::from(refused);
                     assert!(!expected, "{told}: {failure}");
                     assert_eq!(failure.cause, Cause::OutOfScope, "{told}");
                     let command = "`wharfctl keys add FILE --allow acme`";
@@ -319,6 +324,13 @@ mod tests {
             ..signed
         };
         assert_eq!(bench.may_install(&signed, &policy), Err(Cause::Unavailable));
+        let witnesses = Witnesses {
+            root: &bench.root,
+            ledger: &bench.ledger,
+            device: &bench.device,
+        };
+        let answer = may_install(&signed, &policy, witnesses);
+        assert!(matches!(answer, Err(NotDone::NotNow(_))), "{answer:?}");
     }
 
     #[test]
@@ -327,7 +339,7 @@ mod tests {
         let policy = bench.policy("protected = [\"acme\"]");
         let cause = |name: &str| {
             let name = PackageName::new(name).unwrap();
-            may_remove(&name, &policy).map_err(|failure| failure.cause)
+            may_remove(&name, &policy).map_err(|refused| Failure::from(refused).cause)
         };
         assert_eq!(cause("acme"), Err(Cause::Plan));
         assert_eq!(cause("wharfd"), Err(Cause::Plan));
@@ -337,7 +349,8 @@ mod tests {
     #[test]
     fn what_policy_does_not_name_is_not_purged_and_the_refusal_names_the_key() {
         let bench = Bench::new();
-        let purged = |policy: &str| may_purge(&acme(), &bench.policy(policy));
+        let purged =
+            |policy: &str| may_purge(&acme(), &bench.policy(policy)).map_err(Failure::from);
         assert_eq!(purged("allow-purge = [\"ac*\"]"), Ok(()));
         for policy in ["", "allow-purge = [\"other\"]"] {
             let failure = purged(policy).unwrap_err();

@@ -23,6 +23,7 @@ use wharf_root::{
 
 use crate::{
     job::boot,
+    not_done::NotDone,
     records::{Job, Records, State, lock_file},
     verdict::Sealed,
 };
@@ -72,7 +73,7 @@ impl Queue {
     }
 
     /// Accepts a job once: it is on disk when this returns. Asking again changes nothing.
-    pub fn accept(&self, operation: OperationId, steps: Vec<Step<Sealed>>) -> Result<(), Failure> {
+    pub fn accept(&self, operation: OperationId, steps: Vec<Step<Sealed>>) -> Result<(), NotDone> {
         let lock = self.records.lock()?;
         if self.records.job(operation)?.is_some() {
             return Ok(());
@@ -82,7 +83,7 @@ impl Queue {
         let open = jobs.iter().filter(|job| job.is_open()).count();
         if open >= limits::OPEN_JOBS {
             let detail = format!("{open} jobs are waiting already");
-            return Err(Failure::new(Cause::Unavailable, detail));
+            return Err(NotDone::not_now(detail));
         }
         let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
         let accepted = self.records.accept(&lock, operation, steps, sequence);
@@ -107,11 +108,11 @@ impl Queue {
         &self,
         operation: OperationId,
         recognise: Recognise<'_>,
-        look: impl FnOnce(&PackageName) -> Result<Option<Found>, Failure>,
-    ) -> Result<(), Failure> {
+        look: impl FnOnce(&PackageName) -> Result<Option<Found>, NotDone>,
+    ) -> Result<(), NotDone> {
         let lock = self.records.lock()?;
         let Some(mut job) = self.records.job(operation)? else {
-            return Err(Failure::new(
+            return Err(NotDone::refused(
                 Cause::Policy,
                 format!("there is no job {operation}"),
             ));
@@ -124,7 +125,7 @@ impl Queue {
             State::Accepted | State::Attempted if !is_at_work => {}
             _ => {
                 let detail = format!("{operation} cannot be cancelled any more");
-                return Err(Failure::new(Cause::Policy, detail));
+                return Err(NotDone::refused(Cause::Policy, detail));
             }
         }
         let device = match job.packages().next() {

@@ -19,7 +19,7 @@ use wharf_frames::{
 };
 use wharf_root::{Root, durable, limits};
 
-use crate::{progress, verdict::Sealed};
+use crate::{not_done::NotDone, progress, verdict::Sealed};
 
 /// One job, as it is on disk. The first format used the fields 3, 6 and 8.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -126,6 +126,12 @@ pub struct RecordsError {
     what: &'static str,
     file: PathBuf,
     why: String,
+}
+
+impl From<RecordsError> for NotDone {
+    fn from(error: RecordsError) -> Self {
+        Self::NotNow(error.into())
+    }
 }
 
 impl From<RecordsError> for Failure {

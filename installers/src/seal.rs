@@ -31,7 +31,7 @@ pub(crate) fn judge(
     let verdict = verdict(file, signature, inner, witnesses);
     match &verdict {
         Ok(judged) => tell(&judged.package),
-        Err(InspectError::Failed(failure)) if failure.cause == Cause::Unavailable => {
+        Err(InspectError::NotNow(failure)) => {
             tracing::warn!("a staged file cannot be judged now: {failure}");
         }
         Err(error) => tracing::warn!(
@@ -85,7 +85,7 @@ pub(crate) fn verdict(
     let (file, verified) = match verify(file, signature)? {
         Some(verified) => (file, verified),
         None => {
-            let signatures = inspector.unwrap(file.as_fd(), |bytes| inner.append(bytes))?;
+            let signatures = inspector.unwrap(file.as_fd(), |bytes| Ok(inner.append(bytes)?))?;
             unwrapped = inner.finish()?;
             fault::point("seal.unwrapped");
             let verified = verify(&unwrapped, Some(&signatures))?;

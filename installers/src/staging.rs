@@ -24,6 +24,7 @@ use crate::{
     inner::{self, Inner},
     inspector::InspectError,
     lease,
+    not_done::NotDone,
     policy::Quota,
     room::Room,
     verdict::{self, Judged, Sealed, Verdict},
@@ -62,16 +63,7 @@ pub struct Kept<'a> {
 
 /// The open job that needs a file, if there is one. Asked once the file is taken: from then on no job can begin to
 /// need it.
-pub type Needs<'a> = &'a dyn Fn(StageId) -> Result<Option<OperationId>, Failure>;
-
-/// Why a question was not answered with what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotDone {
-    /// No, for good.
-    Refused(Failure),
-    /// Not now.
-    NotNow(Failure),
-}
+pub type Needs<'a> = &'a dyn Fn(StageId) -> Result<Option<OperationId>, NotDone>;
 
 impl Staging {
     /// The staged files of this root, within these bounds.
@@ -102,7 +94,7 @@ impl Staging {
             Some(Verdict::Undecided(_)) => durable::remove(&verdict::path(&path))
                 .map_err(|error| failed("remove", &path, &error))?,
             Some(Verdict::Sealed(_) | Verdict::Refused(_)) => {
-                return Err(refused(
+                return Err(NotDone::refused(
                     Cause::Policy,
                     format!("{stage} is judged already: discard it before anything new is staged"),
                 ));
@@ -162,7 +154,9 @@ impl Staging {
     ) -> Result<Result<Judged, Failure>, NotDone> {
         let file = open(path, false)
             .map_err(|error| failed("open", path, &error))?
-            .ok_or_else(|| refused(Cause::Policy, format!("there is no staged file {stage}")))?;
+            .ok_or_else(|| {
+                NotDone::refused(Cause::Policy, format!("there is no staged file {stage}"))
+            })?;
         unwritten(&file, path, limits::WRITERS)?;
         file.sync_all()
             .map_err(|error| failed("sync", path, &error))?;
@@ -183,16 +177,13 @@ impl Staging {
                 }
                 judged
             }
-            Err(NotDone::Refused(failure)) => Err(failure.into()),
-            Err(later) => return Err(later),
+            Err(not_done) => Err(not_done.into()),
         };
         drop(turn);
         let decided = match judged {
             Ok(judged) => Ok(judged),
-            Err(InspectError::Failed(failure)) if failure.cause == Cause::Unavailable => {
-                return Err(NotDone::NotNow(failure));
-            }
-            Err(InspectError::Failed(failure)) => Err(failure),
+            Err(InspectError::NotNow(failure)) => return Err(NotDone::NotNow(failure)),
+            Err(InspectError::Refused(failure)) => Err(failure),
             Err(error @ InspectError::Broke(_)) => Err(broke(path, broken + 1, error)?),
         };
         verdict::write(path, &Verdict::from(decided.clone())).map_err(NotDone::NotNow)?;
@@ -239,7 +230,7 @@ impl Staging {
                 })
             }
             Some(Verdict::Refused(failure)) => Err(NotDone::Refused(failure)),
-            _ => Err(refused(
+            _ => Err(NotDone::refused(
                 Cause::Policy,
                 format!("there is no sealed file {stage}"),
             )),
@@ -364,20 +355,16 @@ impl Staging {
     fn take(&self, stage: StageId) -> Result<Taken<'_>, NotDone> {
         match lock(&self.taken).insert(stage) {
             true => Ok(Taken(self, stage)),
-            false => Err(NotDone::NotNow(Failure::new(
-                Cause::Unavailable,
-                format!("{stage} is just being worked on"),
-            ))),
+            false => Err(NotDone::not_now(format!("{stage} is just being worked on"))),
         }
     }
 
     fn take_unneeded(&self, stage: StageId, needs: Needs<'_>) -> Result<Taken<'_>, NotDone> {
         let taken = self.take(stage)?;
-        match needs(stage).map_err(NotDone::NotNow)? {
+        match needs(stage)? {
             None => Ok(taken),
-            Some(operation) => Err(NotDone::NotNow(Failure::new(
-                Cause::Unavailable,
-                format!("the job {operation} still needs {stage}"),
+            Some(operation) => Err(NotDone::not_now(format!(
+                "the job {operation} still needs {stage}"
             ))),
         }
     }
@@ -401,7 +388,7 @@ impl Staging {
         if files.len() < self.quota.files {
             return Ok(());
         }
-        Err(refused(
+        Err(NotDone::refused(
             Cause::Quota,
             format!(
                 "{} files are staged already (quota.files in installer.toml)",
@@ -435,7 +422,7 @@ impl Staging {
                 "{wanted} bytes do not fit: {others} of {} are staged (quota.bytes in installer.toml)",
                 self.quota.bytes
             );
-            return Err(refused(Cause::Quota, detail));
+            return Err(NotDone::refused(Cause::Quota, detail));
         }
         let Room { free, reserve } = Room::on_disk_of(&folder, &self.quota)
             .map_err(|error| failed("statvfs", &folder, &error))?;
@@ -445,7 +432,7 @@ impl Staging {
                 "{wanted} bytes do not fit: {free} bytes are free below {}, of which {reserve} stay free",
                 folder.display()
             );
-            return Err(refused(Cause::DiskFull, detail));
+            return Err(NotDone::refused(Cause::DiskFull, detail));
         }
         Ok(quota.min(room))
     }
@@ -521,19 +508,12 @@ fn open(path: &Path, for_writing: bool) -> io::Result<Option<File>> {
 fn unwritten(file: &File, path: &Path, patience: Duration) -> Result<(), NotDone> {
     match lease::has_no_writer(file, patience) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(NotDone::NotNow(Failure::new(
-            Cause::Unavailable,
-            format!(
-                "{} is still open for writing somewhere: close every descriptor and mapping, then ask again",
-                path.display()
-            ),
+        Ok(false) => Err(NotDone::not_now(format!(
+            "{} is still open for writing somewhere: close every descriptor and mapping, then ask again",
+            path.display()
         ))),
         Err(error) => Err(failed("take a lease on", path, &error)),
     }
-}
-
-fn refused(cause: Cause, detail: String) -> NotDone {
-    NotDone::Refused(Failure::new(cause, detail))
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> NotDone {

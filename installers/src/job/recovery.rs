@@ -9,6 +9,7 @@ use wharf_root::{Change, limits};
 use super::{Stop, Worker, is_used_up, step::Permit};
 use crate::{
     log,
+    not_done::NotDone,
     records::{Job, package},
     verdict::{self, Sealed},
 };
@@ -73,12 +74,14 @@ impl Worker<'_> {
         let refusal = loop {
             match self.permits(job) {
                 Ok(permits) => return Ok(permits),
-                Err(failure) if failure.cause != Cause::Unavailable => break failure,
-                Err(failure) if asked >= limits::JUDGEMENTS && is_used_up(job, boot) => {
-                    break failure;
+                Err(NotDone::Refused(failure)) => break failure,
+                Err(NotDone::NotNow(failure)) if asked >= limits::JUDGEMENTS => {
+                    match is_used_up(job, boot) {
+                        true => break failure,
+                        false => return Err(Stop::Later(failure)),
+                    }
                 }
-                Err(failure) if asked >= limits::JUDGEMENTS => return Err(Stop::Later(failure)),
-                Err(failure) => self.repairs(
+                Err(NotDone::NotNow(failure)) => self.repairs(
                     job,
                     format_args!("whether it may go on is asked again: {failure}"),
                 ),

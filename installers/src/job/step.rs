@@ -13,6 +13,7 @@ use super::{Worker, has_begun, is_the_same};
 use crate::{
     device::Installation,
     log,
+    not_done::NotDone,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     progress,
     records::{Job, package},
@@ -30,12 +31,12 @@ pub(super) struct Permit {
 impl Worker<'_> {
     /// The steps, as policy permits them now. Since the job was accepted, another job may have been done, and root may
     /// have changed the policy.
-    pub(super) fn permits(&self, job: &Job) -> Result<Vec<Step<Permit>>, Failure> {
+    pub(super) fn permits(&self, job: &Job) -> Result<Vec<Step<Permit>>, NotDone> {
         let permit = |step| self.permit(job, step);
         job.steps.iter().map(permit).collect()
     }
 
-    fn permit(&self, job: &Job, step: &Step<Sealed>) -> Result<Step<Permit>, Failure> {
+    fn permit(&self, job: &Job, step: &Step<Sealed>) -> Result<Step<Permit>, NotDone> {
         Ok(match step {
             Step::Install(sealed) => Step::Install(self.permit_install(job, sealed)?),
             Step::Uninstall(name) => {
@@ -51,7 +52,7 @@ impl Worker<'_> {
         })
     }
 
-    fn permit_install(&self, job: &Job, sealed: &Sealed) -> Result<Permit, Failure> {
+    fn permit_install(&self, job: &Job, sealed: &Sealed) -> Result<Permit, NotDone> {
         let Sealed { stage, judged } = sealed;
         may_install(judged, self.policy, self.witnesses())?;
         self.not_below_what_was_there(job, judged)?;
@@ -75,7 +76,7 @@ impl Worker<'_> {
     }
 
     /// The administrator may have installed a higher version than wharfd ever did.
-    fn not_below_what_was_there(&self, job: &Job, judged: &Judged) -> Result<(), Failure> {
+    fn not_below_what_was_there(&self, job: &Job, judged: &Judged) -> Result<(), NotDone> {
         let package = &judged.package;
         let Some(before) = job.whole_before(&package.name) else {
             return Ok(());
@@ -90,10 +91,10 @@ impl Worker<'_> {
             "{} {} is installed, and policy allows no way down to {} (allow-downgrade in installer.toml)",
             package.name, before.version, package.version
         );
-        Err(Failure::new(Cause::Downgrade, detail))
+        Err(NotDone::refused(Cause::Downgrade, detail))
     }
 
-    fn options(&self, job: &Job, judged: &Judged) -> Result<InstallOptions, Failure> {
+    fn options(&self, job: &Job, judged: &Judged) -> Result<InstallOptions, NotDone> {
         let name = &judged.package.name;
         let entry = self.ledger.entry(name)?;
         let other_bytes = entry.is_none_or(|entry| entry.digest != judged.digest);
@@ -154,7 +155,7 @@ impl Worker<'_> {
     }
 
     /// The package manager may have waited for days for its lock.
-    fn still_permitted(&self, permit: &Step<Permit>) -> Result<(), Failure> {
+    fn still_permitted(&self, permit: &Step<Permit>) -> Result<(), NotDone> {
         match permit {
             Step::Install(install) => {
                 may_install(&install.judged, &policy_now(self.root)?, self.witnesses())
@@ -226,7 +227,7 @@ impl Worker<'_> {
         job: &Job,
         is_done: bool,
         devices: &[Option<Found>],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         for (step, device) in job.steps.iter().zip(devices) {
             self.record_step(job, step, is_done, device.as_ref())?;
         }
@@ -239,7 +240,7 @@ impl Worker<'_> {
         step: &Step<Sealed>,
         is_done: bool,
         device: Option<&Found>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         let name = package(step);
         match step {
             Step::Install(file) if is_done => {
@@ -262,7 +263,7 @@ impl Worker<'_> {
         job: &Job,
         judged: &Judged,
         device: Option<&Found>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NotDone> {
         let name = &judged.package.name;
         if is_the_same(job.found_before(name), device) {
             self.ledger.take_back(name, job.operation)?;
@@ -280,7 +281,7 @@ impl Worker<'_> {
     }
 
     /// Somebody else may have installed a higher version than wharfd ever did.
-    fn raise(&self, job: &Job, name: &PackageName, device: Option<&Found>) -> Result<(), Failure> {
+    fn raise(&self, job: &Job, name: &PackageName, device: Option<&Found>) -> Result<(), NotDone> {
         let whole = device.filter(|found| found.is_whole());
         for found in job.whole_before(name).into_iter().chain(whole) {
             self.ledger.raise(name, &found.version, self.manager())?;

@@ -397,7 +397,10 @@ fn parse(line: &str, name: &str) -> Option<Status> {
 }
 
 pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
-    Failure::new(Cause::Unavailable, format!("cannot run {program}: {error}"))
+    Failure::new(
+        Cause::PackageManager,
+        format!("cannot run {program}: {error}"),
+    )
 }
 
 #[cfg(test)]

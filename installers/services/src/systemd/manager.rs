@@ -487,7 +487,7 @@ fn complaint(verb: &str, units: &[UnitName], output: &Output) -> Failure {
 }
 
 fn not_started(error: &io::Error) -> Failure {
-    Failure::new(Cause::Unavailable, format!("cannot run systemctl: {error}"))
+    Failure::new(Cause::Unit, format!("cannot run systemctl: {error}"))
 }
 
 #[cfg(test)]
