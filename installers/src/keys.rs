@@ -120,7 +120,7 @@ impl From<NotDone> for KeysError {
     }
 }
 
-/// What a file of the keyring holds.
+/// The content of a file of the keyring.
 struct Held {
     file: PathBuf,
     fingerprints: Vec<Text>,

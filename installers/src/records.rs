@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, FrameError, OperationId, PackageName, StageId, Step, decode, encode,
-    installer::{Found, JobStatus, Outcome, JobPhase},
+    installer::{Found, JobPhase, JobStatus, Outcome},
 };
 use wharf_root::{Root, durable, limits};
 

@@ -193,21 +193,6 @@ pub struct Package {
     pub signer: Option<Text>,
 }
 
-/// A package on the device.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Installed {
-    /// Its name.
-    #[n(0)]
-    pub name: PackageName,
-    /// Its full version.
-    #[n(1)]
-    pub version: PackageVersion,
-    /// Whether its units run, and start at boot.
-    #[n(2)]
-    pub active: bool,
-}
-
 /// A package on the device, complete or damaged. The first release of wharfd reads only the first three fields.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

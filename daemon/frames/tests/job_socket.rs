@@ -7,9 +7,7 @@ use proptest::prelude::*;
 use wharf_frames::{
     Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
     Transaction, decode, encode,
-    installer::{
-        Found, Installed, JobPhase, JobStatus, Outcome, Package, Reply, Request, StageEntry,
-    },
+    installer::{Found, JobPhase, JobStatus, Outcome, Package, Reply, Request, StageEntry},
 };
 
 const STAGE: StageId = StageId::from_bytes([1; 16]);
@@ -17,6 +15,18 @@ const OPERATION: OperationId = OperationId::from_bytes([2; 16]);
 
 fn name() -> PackageName {
     PackageName::new("acme").unwrap()
+}
+
+/// A found package of the first release.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct Installed {
+    #[n(0)]
+    name: PackageName,
+    #[n(1)]
+    version: PackageVersion,
+    #[n(2)]
+    active: bool,
 }
 
 fn installed() -> Installed {

@@ -15,7 +15,7 @@ use std::{
 use wharf_frames::{
     Failure, PackageName, PackageVersion, Text,
     inspect::Format,
-    installer::{Installed, JobPhase, Package},
+    installer::{JobPhase, Package},
 };
 use wharf_root::{
     Change, Listener, Root,
@@ -133,18 +133,15 @@ pub trait PackageManager: Send + Sync {
     /// nothing. Paths are spelled as [`wharf_root::merged`] spells them.
     fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure>;
 
-    /// The packages that an installation would install: the package itself, first. Changes nothing.
-    ///
-    /// Fails if it would change anything else (`Plan`), if a dependency is missing (`Dependency`), if the package is held
-    /// (`Held`), or if the package manager reads another name, version or architecture in the file (`Malformed`).
-    fn plan(&self, file: &PackageFile, options: InstallOptions) -> Result<Vec<Installed>, Failure>;
-
     /// Whether [`PackageManager::install`] has nothing to do: the device has this version whole, its files are as the
     /// database says, and the options ask for no new installation.
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure>;
 
-    /// Installs exactly this file, or fails as [`PackageManager::plan`] does. After a success,
-    /// [`PackageManager::found`] returns its version, whole.
+    /// Installs exactly this file. After a success, [`PackageManager::found`] returns its version, whole.
+    ///
+    /// Fails before [`Supervisor::begin`] if it would change anything else (`Plan`), if a dependency is missing
+    /// (`Dependency`), if the package is held (`Held`), or if the package manager reads another name, version or
+    /// architecture in the file (`Malformed`).
     ///
     /// Does nothing if [`PackageManager::has`] it. Keeps changed configuration files. A first installation that fails
     /// leaves nothing that blocks the package manager.

@@ -9,16 +9,14 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     sync::OnceLock,
     time::Duration,
 };
 
 use wharf_fault as fault;
 use wharf_frames::{
-    Cause, Failure, PackageName, PackageVersion,
-    inspect::Format,
-    installer::{Installed, JobPhase},
+    Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::JobPhase,
 };
 use wharf_root::{
     Change, Listener, Root, durable,
@@ -31,7 +29,7 @@ use super::{
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
     files,
-    plan::{Step, announced, only_installs, only_removes, simulated},
+    plan::{Step, announced, only_installs, only_removes},
     postrm::{self, Postrm},
     programs, relations, version,
 };
@@ -111,17 +109,6 @@ impl Apt {
         let path = configuration::written(&self.root, self.times.lock_wait)
             .map_err(|error| not_started("apt-get", &error))?;
         Ok(self.configuration.get_or_init(|| path))
-    }
-
-    fn ask(&self, words: &[&str], what: &OsStr) -> Result<Output, Failure> {
-        let configuration = [OsStr::new("-c"), self.configuration()?.as_os_str()];
-        let words = words.iter().map(OsStr::new).chain([what]);
-        programs::ask(
-            &self.root,
-            "apt-get",
-            configuration.into_iter().chain(words),
-        )
-        .map_err(|error| not_started("apt-get", &error))
     }
 
     /// Runs apt. It asks for consent when no other program can change the device, and dpkg works only if `agree` accepts the
@@ -368,33 +355,6 @@ impl PackageManager for Apt {
         files::owners(&self.root, paths)
     }
 
-    fn plan(&self, file: &PackageFile, options: InstallOptions) -> Result<Vec<Installed>, Failure> {
-        let package = &file.package;
-        let status = self.status(&package.name)?;
-        if status.as_ref().is_some_and(Status::is_held) {
-            return Err(held(&package.name));
-        }
-        let planned = vec![Installed {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            active: false,
-        }];
-        if self.has_it(file, status.as_ref(), options)? {
-            return Ok(planned);
-        }
-        let link = self.as_deb(file)?;
-        let output = self.ask(
-            &[&["-s"], install_words(options).as_slice()].concat(),
-            link.inside.as_os_str(),
-        )?;
-        let lines = String::from_utf8_lossy(&output.stdout);
-        let planned = match simulated(&lines).as_slice() {
-            [] => Err(complaint::failure("apt-get install", &both(&output))),
-            steps => only_installs(file, steps).map(|()| planned),
-        };
-        planned.map_err(|failure| self.explained(failure, Some(file), &package.name))
-    }
-
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
         let status = self.status(&file.package.name)?;
         self.has_it(file, status.as_ref(), options)
@@ -619,12 +579,6 @@ fn not_asked_in_time(limit: Duration) -> Failure {
         limit.as_secs()
     );
     Failure::new(Cause::PackageManager, detail)
-}
-
-fn both(output: &Output) -> String {
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    text
 }
 
 /// `pmstatus:acme:40.0000:Installing acme (amd64)`. Before the first such line, nothing is changed.

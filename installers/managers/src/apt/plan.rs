@@ -1,6 +1,6 @@
 //! Reads the plan of apt, and checks that it changes exactly one package. Starts nothing.
 //!
-//! apt tells its plan twice: `apt-get -s` prints it, and a hook gets it under apt's locks, right before dpkg works.
+//! A hook gets the plan under apt's locks, right before dpkg works.
 
 use std::fmt;
 
@@ -22,10 +22,6 @@ pub(super) enum Step<'a> {
     Remove {
         name: &'a str,
     },
-    /// A removal with the configuration. Only `apt-get -s` tells it from a removal.
-    Purge {
-        name: &'a str,
-    },
 }
 
 /// In the words of `apt-get -s`.
@@ -39,33 +35,7 @@ impl fmt::Display for Step<'_> {
             } => write!(formatter, "Inst {name} ({version} [{architecture}])"),
             Self::Configure { name } => write!(formatter, "Conf {name}"),
             Self::Remove { name } => write!(formatter, "Remv {name}"),
-            Self::Purge { name } => write!(formatter, "Purg {name}"),
         }
-    }
-}
-
-/// The steps that `apt-get -s` prints, among other lines.
-pub(super) fn simulated(lines: &str) -> Vec<Step<'_>> {
-    lines.lines().filter_map(simulated_step).collect()
-}
-
-/// `Inst acme [1.0] (1.1 local-deb [all])`, `Conf acme (1.1 local-deb [all])`, `Remv acme [1.0]`, `Purg acme [1.0]`
-fn simulated_step(line: &str) -> Option<Step<'_>> {
-    let (verb, rest) = line.split_once(' ')?;
-    let name = rest.split(' ').next()?;
-    match verb {
-        "Inst" => {
-            let (_, new) = rest.split_once('(')?;
-            Some(Step::Unpack {
-                name,
-                version: new.split(' ').next()?,
-                architecture: new.rsplit_once('[')?.1.split(']').next()?,
-            })
-        }
-        "Conf" => Some(Step::Configure { name }),
-        "Remv" => Some(Step::Remove { name }),
-        "Purg" => Some(Step::Purge { name }),
-        _ => None,
     }
 }
 
@@ -164,22 +134,17 @@ mod tests {
 
     #[test]
     fn apts_plan_is_read_line_by_line() {
-        let plan = "Reading package lists...\nInst acme [1.0] (1.1 local-deb [all])\nRemv other [2]\nPurg third [3]\nConf acme (1.1 local-deb [all])\n";
-        let announced_plan = "acme 1.0 all none < 1.1 all none /run/a b.deb\nother 2 amd64 same > - - none **REMOVE**\nacme 1.0 all none < 1.1 all none **CONFIGURE**\n";
-        let steps = [
+        let plan = "acme 1.0 all none < 1.1 all none /run/a b.deb\nother 2 amd64 same > - - none **REMOVE**\nacme 1.0 all none < 1.1 all none **CONFIGURE**\n";
+        let steps = vec![
             Step::Unpack {
                 name: "acme",
                 version: "1.1",
                 architecture: "all",
             },
             Step::Remove { name: "other" },
-            Step::Purge { name: "third" },
             Step::Configure { name: "acme" },
         ];
-        assert_eq!(simulated(plan), steps);
-        let [unpack, remove, _, configure] = steps;
-        let steps = vec![unpack, remove, configure];
-        assert_eq!(announced(announced_plan), Ok(steps));
+        assert_eq!(announced(plan), Ok(steps));
     }
 
     #[test]
@@ -272,7 +237,6 @@ mod tests {
             (vec![remove("other")], false),
             (vec![remove("acme"), remove("acme")], false),
             (vec![remove("acme"), configure], false),
-            (vec![Step::Purge { name: "acme" }], false),
         ] {
             assert_eq!(only_removes(&name, &steps).is_ok(), fits, "{steps:?}");
         }

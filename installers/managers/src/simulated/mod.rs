@@ -22,7 +22,7 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion,
     inspect::Format,
-    installer::{Installed, JobPhase, Package},
+    installer::{JobPhase, Package},
 };
 use wharf_root::{
     Change, Listener, Root, durable,
@@ -65,6 +65,16 @@ impl Simulated {
             true => Err(Failure::new(cause, format!("simulated: {fault}"))),
             false => Ok(()),
         }
+    }
+
+    /// Fails as a package manager fails that refuses its plan.
+    fn accept(&self, version: &PackageVersion) -> Result<(), Failure> {
+        if numbers(version).is_none() {
+            let detail = format!("'{version}' is no version for simulated");
+            return Err(Failure::new(Cause::Malformed, detail));
+        }
+        self.refuse_if("held", Cause::Held)?;
+        self.refuse_if("needs", Cause::Dependency)
     }
 
     /// The version on the device, complete or not.
@@ -184,21 +194,6 @@ impl PackageManager for Simulated {
         Ok(Owners::new())
     }
 
-    fn plan(&self, file: &PackageFile, _: InstallOptions) -> Result<Vec<Installed>, Failure> {
-        let version = &file.package.version;
-        if numbers(version).is_none() {
-            let detail = format!("'{version}' is no version for simulated");
-            return Err(Failure::new(Cause::Malformed, detail));
-        }
-        self.refuse_if("held", Cause::Held)?;
-        self.refuse_if("needs", Cause::Dependency)?;
-        Ok(vec![Installed {
-            name: file.package.name.clone(),
-            version: file.package.version.clone(),
-            active: false,
-        }])
-    }
-
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
         let found = self.found(&file.package.name)?;
         let is_it = |found: Present| found.is_whole() && found.version == file.package.version;
@@ -216,7 +211,7 @@ impl PackageManager for Simulated {
             return Ok(Change::Unchanged);
         }
         let before = self.found(&package.name)?;
-        self.plan(file, options)?;
+        self.accept(&package.version)?;
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-install", Cause::Script)?;
         self.work(&package.name, supervisor)?;
