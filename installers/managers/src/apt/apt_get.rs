@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    slice,
     sync::OnceLock,
     time::Duration,
 };
@@ -379,7 +380,7 @@ impl PackageManager for Apt {
         let words = [&["-y"], install_words(options).as_slice()].concat();
         let what = link.inside.as_os_str();
         let explained = |failure| self.explained(failure, Some(file), &package.name);
-        let agree = |steps: &[Step<'_>]| only_installs(file, steps);
+        let agree = |steps: &[Step<'_>]| only_installs(slice::from_ref(file), steps);
         let ran = self.run(&package.name, &words, what, supervisor, &agree);
         let printed = ran.map_err(explained)?;
         fault::point("apt.installed");
@@ -421,7 +422,7 @@ impl PackageManager for Apt {
                 &["-y", "remove"],
                 OsStr::new(name.as_str()),
                 supervisor,
-                &|steps| only_removes(name, steps),
+                &|steps| only_removes(slice::from_ref(name), steps),
             ),
         };
         let printed = ran.map_err(explained)?;

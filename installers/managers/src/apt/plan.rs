@@ -24,6 +24,14 @@ pub(super) enum Step<'a> {
     },
 }
 
+impl Step<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Unpack { name, .. } | Self::Configure { name } | Self::Remove { name } => name,
+        }
+    }
+}
+
 /// In the words of `apt-get -s`.
 impl fmt::Display for Step<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,23 +76,32 @@ fn announced_step(line: &str) -> Option<Step<'_>> {
     })
 }
 
-/// Accepts a plan that unpacks and configures the sealed package, and nothing else.
-pub(super) fn only_installs(file: &PackageFile, steps: &[Step<'_>]) -> Result<(), Failure> {
-    let package = &file.package;
-    match steps {
-        [
-            unpack @ Step::Unpack { name, .. },
-            Step::Configure { name: configured },
-        ] if is(name, &package.name) && is(configured, &package.name) => same_package(unpack, file),
-        more => Err(others(&format!("installing {}", package.name), more)),
+/// Accepts a plan that unpacks and then configures each sealed package, and does nothing else.
+pub(super) fn only_installs(files: &[PackageFile], steps: &[Step<'_>]) -> Result<(), Failure> {
+    let names = || files.iter().map(|file| &file.package.name);
+    if steps.len() != 2 * files.len() {
+        return Err(others("installing", names(), steps));
     }
+    for file in files {
+        let name = file.package.name.as_str();
+        let own: Vec<_> = steps.iter().filter(|step| step.name() == name).collect();
+        match own.as_slice() {
+            [unpack @ Step::Unpack { .. }, Step::Configure { .. }] => same_package(unpack, file)?,
+            _ => return Err(others("installing", names(), steps)),
+        }
+    }
+    Ok(())
 }
 
-/// Accepts a plan that removes the package, and nothing else.
-pub(super) fn only_removes(name: &PackageName, steps: &[Step<'_>]) -> Result<(), Failure> {
-    match steps {
-        [Step::Remove { name: removed }] if is(removed, name) => Ok(()),
-        more => Err(others(&format!("removing {name}"), more)),
+/// Accepts a plan that removes each package, and does nothing else.
+pub(super) fn only_removes(names: &[PackageName], steps: &[Step<'_>]) -> Result<(), Failure> {
+    let removes = |name: &PackageName| {
+        let is_it = |step: &Step<'_>| matches!(step, Step::Remove { name: removed } if *removed == name.as_str());
+        steps.iter().any(is_it)
+    };
+    match steps.len() == names.len() && names.iter().all(removes) {
+        true => Ok(()),
+        false => Err(others("removing", names.iter(), steps)),
     }
 }
 
@@ -111,19 +128,19 @@ fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
     }
 }
 
-fn is(planned: &str, name: &PackageName) -> bool {
-    planned == name.as_str()
-}
-
-fn others(what: &str, steps: &[Step<'_>]) -> Failure {
-    let named: Vec<String> = steps.iter().take(6).map(Step::to_string).collect();
-    Failure::new(
-        Cause::Plan,
-        format!(
-            "{what} would also change other packages: {}",
-            named.join(", ")
-        ),
-    )
+fn others<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a PackageName>,
+    steps: &[Step<'_>],
+) -> Failure {
+    let names: Vec<&str> = names.map(PackageName::as_str).collect();
+    let planned: Vec<String> = steps.iter().take(6).map(Step::to_string).collect();
+    let detail = format!(
+        "{what} {} would also change other packages: {}",
+        names.join(", "),
+        planned.join(", ")
+    );
+    Failure::new(Cause::Plan, detail)
 }
 
 #[cfg(test)]
@@ -161,18 +178,66 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_installation_is_of_what_was_sealed_alone() {
-        let sealed = PackageFile {
+    /// Version 1.1 of a package.
+    fn sealed(name: &str) -> PackageFile {
+        PackageFile {
             path: "/a.deb".into(),
             package: Package {
-                name: PackageName::new("acme").unwrap(),
+                name: PackageName::new(name).unwrap(),
                 version: PackageVersion::new("1.1").unwrap(),
                 architecture: "all".into(),
                 length: 1,
                 signer: None,
             },
+        }
+    }
+
+    #[test]
+    fn a_plan_of_two_packages_is_of_both_alone_in_any_order_of_the_two() {
+        let names = ["acme", "lamp"].map(|name| PackageName::new(name).unwrap());
+        let files = [sealed("acme"), sealed("lamp")];
+        let unpack = |name, version| Step::Unpack {
+            name,
+            version,
+            architecture: "all",
         };
+        let (a, b) = (|| unpack("acme", "1.1"), || unpack("lamp", "1.1"));
+        let configure = |name| Step::Configure { name };
+        let (ca, cb) = (|| configure("acme"), || configure("lamp"));
+        for (steps, cause) in [
+            (vec![a(), b(), ca(), cb()], None),
+            (vec![b(), cb(), a(), ca()], None),
+            (vec![a(), ca()], Some(Cause::Plan)),
+            (vec![a(), b(), cb(), cb()], Some(Cause::Plan)),
+            (vec![a(), ca(), cb(), b()], Some(Cause::Plan)),
+            (vec![a(), a(), ca(), ca()], Some(Cause::Plan)),
+            (vec![a(), b(), ca(), configure("other")], Some(Cause::Plan)),
+            (
+                vec![a(), ca(), unpack("lamp", "1.2"), cb()],
+                Some(Cause::Malformed),
+            ),
+        ] {
+            let judged = only_installs(&files, &steps).map_err(|failure| failure.cause);
+            assert_eq!(judged.err(), cause, "{steps:?}");
+        }
+        let remove = |name| Step::Remove { name };
+        for (steps, fits) in [
+            (vec![remove("lamp"), remove("acme")], true),
+            (vec![remove("acme")], false),
+            (vec![remove("acme"), remove("acme")], false),
+            (vec![remove("acme"), remove("other")], false),
+            (vec![remove("acme"), remove("lamp"), remove("other")], false),
+        ] {
+            assert_eq!(only_removes(&names, &steps).is_ok(), fits, "{steps:?}");
+        }
+        let twice = [sealed("acme"), sealed("acme")];
+        assert!(only_installs(&twice, &[a(), ca()]).is_err());
+        assert!(only_installs(&twice, &[a(), a(), ca(), ca()]).is_err());
+    }
+
+    #[test]
+    fn an_installation_is_of_what_was_sealed_alone() {
+        let sealed = [sealed("acme")];
         let unpack = |name, version, architecture| Step::Unpack {
             name,
             version,
@@ -219,7 +284,7 @@ mod tests {
             Step::Configure { name: "third" },
             Step::Remove { name: "acme" },
         ];
-        let failure = only_removes(&name, &steps).unwrap_err();
+        let failure = only_removes(std::slice::from_ref(&name), &steps).unwrap_err();
         assert_eq!(
             failure.detail.as_str(),
             "removing acme would also change other packages: Inst other (2 [all]), Conf third, Remv acme"
@@ -238,7 +303,11 @@ mod tests {
             (vec![remove("acme"), remove("acme")], false),
             (vec![remove("acme"), configure], false),
         ] {
-            assert_eq!(only_removes(&name, &steps).is_ok(), fits, "{steps:?}");
+            assert_eq!(
+                only_removes(std::slice::from_ref(&name), &steps).is_ok(),
+                fits,
+                "{steps:?}"
+            );
         }
     }
 }
