@@ -1,5 +1,5 @@
-//! Each question of the job socket, and its answer. Knows no socket but for `watch`, which answers for as long as the
-//! job runs.
+//! Each question of the job socket, and its answer. This module knows no socket: for `watch` it says only that one is to
+//! be watched.
 
 use std::{fs::File, io, os::fd::OwnedFd};
 
@@ -21,27 +21,27 @@ use crate::{
     staging::Staging,
 };
 
-/// All that answers are made of.
+/// The parts that answers need.
 pub struct Responder {
-    /// Where everything lies.
+    /// The root of all files.
     pub root: Root,
     /// Package manager, services and wharf-inspect.
     pub device: Device,
-    /// Files on their way.
+    /// The staged files.
     pub staging: Staging,
-    /// Jobs.
+    /// The jobs.
     pub queue: Queue,
-    /// What was ever installed.
+    /// The record of installed packages.
     pub ledger: Ledger,
 }
 
-/// What a question is answered with.
+/// The answer to a question.
 pub(crate) enum Answer {
     /// One frame.
     Reply(Reply),
     /// One frame and a descriptor.
     WithDescriptor(Reply, OwnedFd),
-    /// A frame at each change, until the job has ended.
+    /// A frame at each change of the job, until its end.
     Watch(OperationId),
 }
 
@@ -94,7 +94,7 @@ impl Responder {
         }
     }
 
-    /// Old files go, but for those of open jobs.
+    /// Deletes old files, except those of open jobs.
     fn expire(&self) -> io::Result<()> {
         self.staging.expire(&|stage| self.job_that_needs(stage))
     }
@@ -175,8 +175,8 @@ impl Responder {
         }
     }
 
-    /// A name that fits the grammar, that we installed or began to install, and of which the device still has something by
-    /// exactly this name. A purge does not need the package: only its configuration may be left, or nothing.
+    /// Accepts the valid name of a package that a job installed or began to install. All but a purge need the package on the
+    /// device: a purge may find only its configuration, or nothing.
     fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), NotDone> {
         let why = if !self.device.packages.is_name(package) {
             "is no name of a package"
@@ -218,13 +218,13 @@ impl Responder {
             .with_managed(found.map_err(NotDone::unanswered)?)
     }
 
-    /// How a job stands.
+    /// The status of a job.
     pub(crate) fn status(&self, operation: OperationId) -> Result<JobStatus, NotDone> {
         let status = self.queue.records().status(operation);
         Ok(status?)
     }
 
-    /// Whether the job is recorded. One that is open is done, also if recording it was told to have failed.
+    /// Whether the job is recorded. An open job runs, also if an earlier answer said that recording failed.
     fn is_known(&self, operation: OperationId) -> Result<bool, NotDone> {
         let job = self.queue.records().job(operation)?;
         if job.as_ref().is_some_and(Job::is_open) {

@@ -43,13 +43,13 @@ pub struct Worker<'a> {
     ledger: Ledger,
 }
 
-/// Why work on a job stopped.
+/// The reason for the end of work on a job.
 enum Stop {
     /// It failed.
     Failed(Failure),
-    /// It was cancelled: its end is recorded already.
+    /// It was cancelled, and its end is recorded.
     Cancelled,
-    /// Nobody can say now whether it may go on. It has not ended: another attempt follows.
+    /// Whether it may go on cannot be decided now. Another attempt follows.
     Later(Failure),
 }
 
@@ -65,7 +65,7 @@ impl From<NotDone> for Stop {
     }
 }
 
-/// To whoever has to be told of a cancel as of a failure, before the end shows that it was recorded already.
+/// For callbacks that report a cancel as a failure. The record already has the end.
 impl From<Stop> for Failure {
     fn from(stop: Stop) -> Self {
         match stop {
@@ -87,12 +87,12 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Does the job, or what is left of it, and records its end. An error means that nothing could be recorded.
+    /// Does the job, or the rest of it, and records its end. An error means that the end is not recorded.
     pub fn run(&self, operation: OperationId) -> Result<(), Failure> {
         let session = session::begin();
         let _turn = lock_file(&self.root.job_lock(), FlockArg::LockExclusive)
             .map_err(|error| unavailable("lock", self.root.job_lock(), &error))?;
-        // As a unit it is started from here on: whoever wants to know its end waits for the lock (queue.rs).
+        // From here on the unit is started. queue.rs waits for the lock to learn of its end.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let Some(mut job) = self.records.job(operation)? else {
             let detail = format!(
@@ -126,7 +126,8 @@ impl<'a> Worker<'a> {
         self.end(job, failure, devices, &written)
     }
 
-    /// Records in the ledger what a cancelled job changed: nothing, unless a package manager did not wait for consent.
+    /// Records the changes of a cancelled job in the ledger. There are none, unless the package manager did not wait for
+    /// consent.
     fn after_cancel(&self, job: &Job, failure: &Failure) -> Result<(), Failure> {
         let devices = self.devices(job)?;
         let mut packages = job.packages().zip(&devices);
@@ -372,13 +373,13 @@ fn has_begun(job: &Job) -> bool {
     matches!(job.state, State::Applying | State::Applied)
 }
 
-/// Whether the last attempt was cut off with its boot: then the package database may say what the files do not hold.
+/// Whether the boot of the last attempt has ended. The package database may then call a package whole whose files are lost.
 fn is_of_another_boot(job: &Job, boot: &str) -> bool {
     let last = job.attempts.last();
     last.is_some_and(|attempt| attempt.boot != boot)
 }
 
-/// This boot, by the name that the kernel gave it.
+/// The kernel's name of this boot.
 pub(crate) fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.unwrap_or_default().trim().to_owned()

@@ -1,6 +1,6 @@
-//! What was ever installed, one record a package: its highest version, who signed it and when. It outlives the
-//! package, so that removing first is no way to a lower version, whoever installed what was removed. Beside it stands
-//! what only began to be installed.
+//! The ledger of installed packages. It has one record for each package: its highest version, its signer and the time of
+//! signing. A record outlives its package, so that a removal does not permit a lower version. A second folder names
+//! packages whose installation only began.
 
 use std::{
     cmp::Ordering,
@@ -26,29 +26,28 @@ pub struct Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Entry {
-    /// [`FORMAT`] of whoever wrote it.
+    /// The [`FORMAT`] of this record.
     #[n(0)]
     format: u32,
     /// The version.
     #[n(1)]
     pub version: PackageVersion,
-    /// The certificate that signed what a job installed last; none where policy allowed that to be unsigned, or no job
-    /// ever did.
+    /// The certificate that signed the last package of a job; none if that package was unsigned, or no job installed one.
     #[n(2)]
     pub certificate: Option<Text>,
-    /// When it was signed, in Unix seconds; 0 when it was not, or nobody knows: any signature of this version may follow.
+    /// The time of signing in Unix seconds; 0 if it is unsigned or unknown. Any signature of this version may then follow.
     #[n(3)]
     pub signed_at: u64,
-    /// SHA-256 of the file that was installed last; zeros when nobody knows, or when that cannot be relied on.
+    /// SHA-256 of the last installed file; zeros if it is unknown or unreliable.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub digest: [u8; 32],
 }
 
-/// A package that no job has installed, and one has begun to.
+/// A package that a job began to install, and none has installed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 struct Begun {
-    /// [`FORMAT`] of whoever wrote it.
+    /// The [`FORMAT`] of this record.
     #[n(0)]
     format: u32,
     /// The job.
@@ -71,12 +70,12 @@ impl Ledger {
         read(&path_in(&self.folder, name)?, |entry: &Entry| entry.format)
     }
 
-    /// Whether the package is ours: some job installed it, or began to.
+    /// Whether a job installed the package, or began to.
     pub(crate) fn is_managed(&self, name: &PackageName) -> Result<bool, NotDone> {
         Ok(self.entry(name)?.is_some() || self.begun(name)?.is_some())
     }
 
-    /// The package that the device has, with whether it is ours.
+    /// The package that the device has, marked as managed if a job installed it or began to.
     pub(crate) fn with_managed(&self, found: Option<Found>) -> Result<Option<Found>, NotDone> {
         let Some(found) = found else {
             return Ok(None);
@@ -85,7 +84,7 @@ impl Ledger {
         Ok(Some(Found { managed, ..found }))
     }
 
-    /// This job is about to install the package. Whatever becomes of it, what it leaves on the device is ours.
+    /// Records that this job is about to install the package. wharfd manages the package from here on, even after a crash.
     pub(crate) fn begin(&self, name: &PackageName, operation: OperationId) -> Result<(), NotDone> {
         if self.is_managed(name)? {
             return Ok(());
@@ -97,7 +96,7 @@ impl Ledger {
         write(&path, &Begun { format, operation })
     }
 
-    /// An installation failed and left the device as it found it. What only it began is not ours.
+    /// Forgets the beginning by this job. Its installation failed and did not change the device.
     pub(crate) fn take_back(
         &self,
         name: &PackageName,
@@ -109,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// Nothing of the package is left, or it is in the ledger.
+    /// Forgets the beginning: the package is gone, or it has a record.
     pub(crate) fn forget_beginning(&self, name: &PackageName) -> Result<(), NotDone> {
         let path = path_in(&self.beginnings(), name)?;
         durable::remove(&path).map_err(|error| unwritten(&path, &error.to_string()))
@@ -126,8 +125,7 @@ impl Ledger {
         self.folder.join(".begun")
     }
 
-    /// Whether this package may be installed over all that ever was: a lower version, or an older signature of the
-    /// same version, is a replay.
+    /// Refuses a replay: a lower version than the recorded one, or an older signature of the same version.
     pub fn judge(
         &self,
         judged: &Judged,
@@ -154,7 +152,7 @@ impl Ledger {
         Err(NotDone::refused(Cause::Downgrade, detail))
     }
 
-    /// Records what was just installed. The version never goes down, except where policy allowed that.
+    /// Records an installed package. The version goes down only if policy allows it.
     pub(crate) fn record(
         &self,
         judged: &Judged,
@@ -177,7 +175,7 @@ impl Ledger {
         self.forget_beginning(name)
     }
 
-    /// A job changed the package and did not end well, so files of it may be lost. No file counts as installed any more.
+    /// Forgets the installed file: a failed job changed the package, so its files may be lost.
     pub(crate) fn doubt(&self, name: &PackageName) -> Result<(), NotDone> {
         let Some(entry) = self.entry(name)? else {
             return Ok(());
@@ -186,7 +184,7 @@ impl Ledger {
         write(&path_in(&self.folder, name)?, &Entry { digest, ..entry })
     }
 
-    /// Records a version that a job saw whole on the device, where that is higher: somebody else installed it.
+    /// Records a higher version that a job saw whole on the device. Somebody else installed it.
     pub(crate) fn raise(
         &self,
         name: &PackageName,
@@ -210,7 +208,7 @@ impl Ledger {
     }
 }
 
-/// The grammars of package managers have no `/` and no leading dot; nothing else becomes a path.
+/// No package manager permits `/` or a leading dot in a name. Such a name does not become a path.
 fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, NotDone> {
     match name.as_str().contains('/') || name.as_str().starts_with('.') {
         false => Ok(folder.join(name.as_str())),

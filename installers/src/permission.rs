@@ -1,6 +1,6 @@
-//! What may be done to this device: root's policy as its file says it now, and what was ever installed. Asked when a
-//! file is sealed, when a job is accepted, by wharf-job, and once more before the device is changed. Knows no socket and
-//! no bytes of a package.
+//! Permission to change this device, by root's policy file and by the record of installed packages. It is asked for when a
+//! file is sealed, when a job is accepted, when the job begins, and right before the device is changed. This module knows
+//! no socket and no bytes of a package.
 
 use wharf_frames::{Cause, Failure, PackageName, Text};
 use wharf_journal::message;
@@ -17,23 +17,23 @@ use crate::{
     verdict::Judged,
 };
 
-/// Who is asked about a package.
+/// The sources of facts about a package.
 #[derive(Clone, Copy)]
 pub(crate) struct Witnesses<'a> {
-    /// Where policy, keyring and clock are.
+    /// The root of policy, keyring and clock.
     pub(crate) root: &'a Root,
-    /// What was ever installed.
+    /// The record of installed packages.
     pub(crate) ledger: &'a Ledger,
-    /// Its package manager and wharf-inspect.
+    /// The package manager and wharf-inspect.
     pub(crate) device: &'a Device,
 }
 
-/// The policy of this root, for one question. A file that is wrong now answers none.
+/// The policy of this root, for one question. A file with an error means "not now".
 pub(crate) fn policy_now(root: &Root) -> Result<Policy, NotDone> {
     Policy::read(root).map_err(|error| NotDone::not_now(error.to_string()))
 }
 
-/// Whether this package may be installed.
+/// Permits the installation of this package, or refuses it.
 pub(crate) fn may_install(
     judged: &Judged,
     policy: &Policy,
@@ -55,8 +55,8 @@ pub(crate) fn may_install(
     witnesses.ledger.judge(judged, manager, policy)
 }
 
-/// The certificate, its key or the signature may have been removed, revoked or have expired since the file was sealed.
-/// The signature was good then, so the refusal is the device's policy (57).
+/// Judges the signature again: since the seal, the certificate may have been removed or revoked, or have expired. The
+/// signature was good then, so the refusal is the device's policy (57).
 fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Result<(), NotDone> {
     let name = &judged.package.name;
     let Some(signed) = &judged.signed else {
@@ -86,7 +86,7 @@ fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Resu
     Err(NotDone::refused(Cause::Policy, detail))
 }
 
-/// Tells in the journal that the clock is doubted, and in a failure that may have come of it.
+/// Logs a doubt about the clock, and adds it to a failure that the clock may have caused.
 pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<T, InspectError> {
     let Some(doubt) = &now.doubt else {
         return judged;
@@ -104,8 +104,8 @@ pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<
     })
 }
 
-/// Whether a certificate may sign packages of this name. One that policy does not mention may sign only packages whose
-/// last installation it signed: it brings nothing new, and takes over no package of another signer.
+/// Whether a certificate may sign packages of this name. A certificate that policy does not mention may sign only packages
+/// whose last installation it signed. It can neither add a package nor take one over.
 pub(crate) fn may_sign(
     certificate: &str,
     name: &PackageName,
@@ -137,14 +137,14 @@ pub(crate) fn may_sign(
     Err(NotDone::refused(Cause::OutOfScope, detail))
 }
 
-/// The certificate is in the keyring, so its file is there as well.
+/// The certificate is in the keyring, so its file exists.
 fn how_to_allow(name: &PackageName) -> String {
     format!(
         "to allow it, run `wharfctl keys add FILE --allow {name}` with the file that `wharfctl keys list` shows"
     )
 }
 
-/// Whether a package may be removed.
+/// Permits the removal of a package, or refuses it.
 pub(crate) fn may_remove(name: &PackageName, policy: &Policy) -> Result<(), NotDone> {
     match policy.protects(name) {
         false => Ok(()),
@@ -155,7 +155,7 @@ pub(crate) fn may_remove(name: &PackageName, policy: &Policy) -> Result<(), NotD
     }
 }
 
-/// Whether a package may be removed with its configuration.
+/// Permits the purge of a package, or refuses it.
 pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), NotDone> {
     may_remove(name, policy)?;
     match policy.allows_purge(name) {
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(bench.may_install(&signed, &policy), Err(Cause::OutOfScope));
         bench.record(&signed);
         assert_eq!(bench.may_install(&signed, &policy), Err(Cause::Policy));
-        // A wharf-inspect that cannot be asked says nothing about the package.
+        // The answer of a wharf-inspect that does not start is not a refusal.
         let signed = Judged {
             signed: Some(SignedDigest {
                 packet: Vec::new().into(),

@@ -1,6 +1,6 @@
-//! Which job runs: one at a time, in the order in which they were accepted, each in a process of its own that does
-//! not end with this one: a unit where systemd runs, else a child. A job that died without its end is started again,
-//! and looks first.
+//! The queue of jobs. One job runs at a time, in the order in which jobs were accepted. Each runs in a process that does not
+//! end with this one: a unit where systemd runs, else a child. A job that died before its end is started again, and looks
+//! first.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ use crate::{
     verdict::Sealed,
 };
 
-/// When a job could not be started at all: how long until it is tried again.
+/// The time between attempts to start a job.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// The jobs of a root, and the program that does them.
@@ -37,17 +37,17 @@ pub struct Queue {
     root: Root,
     records: Records,
     starter: Starter,
-    /// Counts up whenever there may be a new job.
+    /// The number of times that a new job may have come.
     accepted: Mutex<u64>,
     changed: Condvar,
 }
 
-/// What starts wharf-job.
+/// The starter of wharf-job.
 #[derive(Debug)]
 enum Starter {
-    /// systemd, as the unit wharf-job@OPERATION: neither our end nor an upgrade of us touches it.
+    /// systemd, as the unit wharf-job@OPERATION. It survives the end and the upgrade of this program.
     Unit,
-    /// This process, where no systemd runs or the root is not the machine's own.
+    /// This process, if no systemd runs or the root is not that of the machine.
     Child(PathBuf),
 }
 
@@ -72,7 +72,7 @@ impl Queue {
         &self.records
     }
 
-    /// Accepts a job once: it is on disk when this returns. Asking again changes nothing.
+    /// Accepts a job once, and writes it to the disk. Asking again changes nothing.
     pub fn accept(&self, operation: OperationId, steps: Vec<Step<Sealed>>) -> Result<(), NotDone> {
         let lock = self.records.lock()?;
         if self.records.job(operation)?.is_some() {
@@ -87,17 +87,17 @@ impl Queue {
         }
         let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
         let accepted = self.records.accept(&lock, operation, steps, sequence);
-        // Also when it failed: the record may be there, and only not known to survive a power cut.
+        // After an error the record may exist all the same, and not be durable yet.
         self.wake();
         Ok(accepted?)
     }
 
-    /// Whether every job has ended. What cannot be read may be open.
+    /// Whether every job has ended. A record that cannot be read may be open.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.first_open(), Ok(None))
     }
 
-    /// Has open jobs looked for.
+    /// Makes the queue look for open jobs.
     pub(crate) fn wake(&self) {
         *self.lock() += 1;
         self.changed.notify_all();
@@ -145,7 +145,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Does jobs, for ever.
+    /// Runs jobs without end.
     pub fn run(&self) {
         loop {
             let accepted = *self.lock();
@@ -161,9 +161,9 @@ impl Queue {
         }
     }
 
-    /// Does every open job. An error means that one could not be done now.
+    /// Runs every open job. An error means that one cannot run now.
     fn run_open_jobs(&self) -> io::Result<()> {
-        // Held by the job of an earlier wharf-installer, if it is still at work.
+        // A job of an earlier wharf-installer may still hold the lock.
         drop(self.turn()?);
         while let Some(job) = self.first_open()? {
             self.run_job(&job)?;
@@ -178,7 +178,7 @@ impl Queue {
         };
         let after = self.records.job(job.operation).map_err(io::Error::other)?;
         match after {
-            // Each attempt is counted by the job itself, so one that got nowhere must not be repeated at once.
+            // The job counts its attempts. One that did not even begin must not be repeated at once.
             Some(after) if after.is_open() && after.attempts == job.attempts => {
                 Err(io::Error::other(format!(
                     "wharf-job did not begin {} ({status}); it is tried again",
@@ -189,9 +189,8 @@ impl Queue {
         }
     }
 
-    /// The unit is started once it holds the lock of jobs (wharf-job tells systemd so), and lets go of it only by its
-    /// end, whatever that was: so whoever gets the lock afterwards knows that it is over. What systemctl says explains,
-    /// and decides nothing: its connection may break off when systemd itself is upgraded.
+    /// The unit is started once it holds the lock of jobs, and releases the lock only by its end. The lock tells that the
+    /// job is over. The output of systemctl only explains an error: an upgrade of systemd may cut its connection.
     fn run_in_unit(&self, job: &Job) -> io::Result<String> {
         let unit = format!("wharf-job@{}.service", job.operation);
         let started = Command::new("systemctl")

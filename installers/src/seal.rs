@@ -1,5 +1,5 @@
-//! What has to hold before a staged file becomes a package: signature, scope, kind, architecture. Here meet the
-//! policy, the keyring and wharf-inspect; none of them knows another.
+//! The judgement of a staged file: signature, scope, kind and architecture. It combines policy, keyring and wharf-inspect,
+//! which do not know each other.
 
 use std::{fs::File, os::fd::AsFd};
 
@@ -21,7 +21,7 @@ use crate::{
     verdict::Judged,
 };
 
-/// Judges a file that nobody can write to any more, or the package inside it, and logs the verdict.
+/// Judges a file without writers, or the package inside it, and logs the verdict.
 pub(crate) fn judge(
     file: &File,
     signature: Option<&[u8]>,
@@ -60,7 +60,7 @@ fn tell(package: &Package) {
     );
 }
 
-/// As [`judge`], and tells nobody.
+/// Like [`judge`], without the log.
 pub(crate) fn verdict(
     file: &File,
     signature: Option<&[u8]>,

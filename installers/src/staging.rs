@@ -1,5 +1,5 @@
-//! Root's folder of packages on their way: who may write to a file, how much, and for how long. Knows no signature
-//! and no package manager; what is found about a file is judged by whoever calls [`Staging::seal`].
+//! Root's folder of staged files. It bounds the writers, the size and the age of each file. It knows no signature and no
+//! package manager: the caller of [`Staging::seal`] judges the file.
 
 use std::{
     collections::HashSet,
@@ -35,21 +35,21 @@ use crate::{
 pub struct Staging {
     root: Root,
     quota: Quota,
-    /// Before that, no clock was right.
+    /// The time of this build. A clock before it is wrong.
     built: Option<SystemTime>,
     taken: Mutex<HashSet<StageId>>,
-    /// One file is judged at a time: each may keep a processor busy for a minute.
+    /// Held while a file is judged. Each may keep a processor busy for a minute, so one is judged at a time.
     judging: Mutex<()>,
 }
 
-/// A file that is handed out for writing.
+/// A file for its writer.
 #[derive(Debug)]
 pub struct Staged {
-    /// Write-only.
+    /// The write-only descriptor.
     pub file: OwnedFd,
-    /// So many bytes are in it.
+    /// Its length now.
     pub kept: u64,
-    /// It may become so long.
+    /// Its greatest length.
     pub limit: u64,
 }
 
@@ -61,8 +61,7 @@ pub struct Kept<'a> {
     _taken: Taken<'a>,
 }
 
-/// The open job that needs a file, if there is one. Asked once the file is taken: from then on no job can begin to
-/// need it.
+/// The open job that needs a file, if any. Call it after the file is taken: then no new job can need the file.
 pub type Needs<'a> = &'a dyn Fn(StageId) -> Result<Option<OperationId>, NotDone>;
 
 impl Staging {
@@ -78,7 +77,7 @@ impl Staging {
         })
     }
 
-    /// Makes a file of this name, or opens it again cut to at most `keep` bytes, for one writer at a time.
+    /// Creates a file of this name for one writer at a time, or opens it again and cuts it to at most `keep` bytes.
     pub fn stage(
         &self,
         stage: StageId,
@@ -102,7 +101,7 @@ impl Staging {
         }
         let length = self.length_before(&path)?;
         let kept = length.min(keep);
-        // Before the file is made: what is refused leaves nothing that counts.
+        // This comes before the file exists, so that a refusal leaves no file.
         let limit = self.limit(stage, length, size.unwrap_or_default().max(kept))?;
         let file = open(&path, true).map_err(|error| failed("create", &path, &error))?;
         let file = file.ok_or_else(|| failed("create", &path, &io::ErrorKind::NotFound.into()))?;
@@ -117,8 +116,8 @@ impl Staging {
         })
     }
 
-    /// Judges the file, once nobody can write to it any more, and records the verdict. If the verdict is good, the file
-    /// that the judge wrote beside it replaces it.
+    /// Judges the file once it has no writers, and records the verdict. After a good verdict, the package that the judge
+    /// wrote beside the file replaces it.
     pub(crate) fn seal(
         &self,
         stage: StageId,
@@ -144,7 +143,7 @@ impl Staging {
         }
     }
 
-    /// `broken` is how often looking into it broke already.
+    /// `broken` is the number of inspections that broke.
     fn judge(
         &self,
         stage: StageId,
@@ -164,7 +163,7 @@ impl Staging {
             .metadata()
             .map_err(|error| failed("look at", path, &error))?
             .len();
-        // Otherwise the next good verdict would put the rest of an interrupted judgement into place.
+        // An interrupted judgement may have left a part, which the next good verdict would put into place.
         inner::remove(path).map_err(|error| failed("remove", path, &error))?;
         // Check the room only in this file's turn: the file before it uses some.
         let turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +190,7 @@ impl Staging {
         Ok(decided)
     }
 
-    /// Removes the file and what was found about it, unless a job needs it.
+    /// Removes the file and its verdict, unless a job needs it.
     pub fn discard(&self, stage: StageId, needs: Needs<'_>) -> Result<(), NotDone> {
         self.remove(stage, needs, limits::WRITERS)
     }
@@ -206,7 +205,7 @@ impl Staging {
         if let Some(file) = open(&path, false).map_err(|error| failed("open", &path, &error))? {
             unwritten(&file, &path, patience)?;
         }
-        // The file first: a sealed name without a file is refused, a file without its verdict would be judged anew.
+        // The file goes first: a verdict without a file is refused, but a file without a verdict would be judged again.
         durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
         fault::point("discard.removed");
         inner::remove(&path).map_err(|error| failed("remove", &path, &error))?;
@@ -217,7 +216,7 @@ impl Staging {
         Ok(())
     }
 
-    /// A file whose verdict holds.
+    /// A file with a good verdict.
     pub fn sealed(&self, stage: StageId) -> Result<Kept<'_>, NotDone> {
         let taken = self.take(stage)?;
         let path = self.root.stage(stage);
@@ -237,7 +236,7 @@ impl Staging {
         }
     }
 
-    /// All files there are.
+    /// All files.
     pub fn list(&self) -> io::Result<Vec<StageEntry>> {
         let mut entries = Vec::new();
         for (stage, metadata) in self.files()? {
@@ -251,12 +250,12 @@ impl Staging {
         Ok(entries)
     }
 
-    /// Removes what nobody has written for longer than policy keeps it, unless a job needs it, or its verdict is good: a
-    /// server was told that it is DELIVERED.
+    /// Removes files that nobody has written for longer than policy keeps them. Files that a job needs stay, and files with
+    /// a good verdict: for the server they are DELIVERED.
     pub fn expire(&self, needs: Needs<'_>) -> io::Result<()> {
         for (stage, metadata) in self.files()? {
             if self.is_old(&self.root.stage(stage), &metadata)? {
-                // One that is just being used is not old.
+                // A file in use is not old.
                 let _ = self.remove_unsealed(stage, needs);
             }
         }
@@ -294,8 +293,7 @@ impl Staging {
         }
     }
 
-    /// Whether a file has not been written for longer than policy keeps it. Where its age cannot be told, it counts from
-    /// this look on.
+    /// Whether a file has not been written for longer than policy keeps it. An unknown age counts from now on.
     fn is_old(&self, path: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
         let now = SystemTime::now();
         match age(metadata.modified()?, self.built, now) {
@@ -309,8 +307,8 @@ impl Staging {
         }
     }
 
-    /// Refused files are gone, but what was said of them is kept until it is discarded; of those that nobody discards,
-    /// the last ones.
+    /// Removes old refusals. A refused file is gone, but its verdict stays until it is discarded. Of those that nobody
+    /// discards, the newest stay.
     fn forget_refusals(&self, needs: Needs<'_>) -> io::Result<()> {
         let mut refusals = Vec::new();
         for (name, metadata) in self.entries()? {
@@ -340,7 +338,7 @@ impl Staging {
 
     fn entries(&self) -> io::Result<Vec<(String, fs::Metadata)>> {
         let entries = fs::read_dir(self.root.staged())?.flatten();
-        // What goes while it is listed is not there.
+        // Entries that vanish during the listing are left out.
         Ok(entries
             .filter_map(|entry| {
                 Some((
@@ -351,7 +349,7 @@ impl Staging {
             .collect())
     }
 
-    /// One at a time works on a file; two would undo each other's looking before acting.
+    /// Reserves a file for one caller. A second one could invalidate the checks of the first.
     fn take(&self, stage: StageId) -> Result<Taken<'_>, NotDone> {
         match lock(&self.taken).insert(stage) {
             true => Ok(Taken(self, stage)),
@@ -369,7 +367,7 @@ impl Staging {
         }
     }
 
-    /// How long the file is that nobody writes to any more; 0 when there is none and there may be one.
+    /// The length of a file without writers; 0 if the file does not exist and may be created.
     fn length_before(&self, path: &Path) -> Result<u64, NotDone> {
         let Some(file) = open(path, false).map_err(|error| failed("open", path, &error))? else {
             return self.room_for_a_file().map(|()| 0);
@@ -410,7 +408,7 @@ impl Staging {
         Ok(others.map(|(_, metadata)| taken_up(metadata)).sum())
     }
 
-    /// How long the file may become, if that is at least `wanted`.
+    /// The greatest length of the file, if that is at least `wanted`.
     fn limit(&self, stage: StageId, length: u64, wanted: u64) -> Result<u64, NotDone> {
         let folder = self.root.staged();
         let others = self
@@ -445,7 +443,7 @@ fn settle(path: &Path) -> Result<(), NotDone> {
     Ok(())
 }
 
-/// The verdict on a file that broke each look into it, after so many; before that it is only counted.
+/// The verdict on a file after too many broken inspections. Fewer are only counted.
 fn broke(path: &Path, times: u32, error: InspectError) -> Result<Failure, NotDone> {
     if times < limits::INSPECTIONS {
         verdict::write(path, &Verdict::Undecided(times)).map_err(NotDone::NotNow)?;
@@ -457,14 +455,14 @@ fn broke(path: &Path, times: u32, error: InspectError) -> Result<Failure, NotDon
     Ok(Failure::new(Cause::Malformed, detail))
 }
 
-/// How long ago a file was written. None where the clock was wrong then: a gateway without a battery writes in 1970 what is
-/// new, and what it wrote in a year to come must not stay until then.
+/// The time since a file was written. None if the clock was wrong then: a gateway without a battery begins in 1970, and a
+/// file from the future must not stay until that time.
 fn age(modified: SystemTime, built: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
     let was_right = built.is_none_or(|built| modified >= built);
     now.duration_since(modified).ok().filter(|_| was_right)
 }
 
-/// What a file counts: its length, and what was allocated beyond it (fallocate(2), FALLOC_FL_KEEP_SIZE).
+/// The size of a file for the quota: its length, and blocks beyond it (fallocate(2), FALLOC_FL_KEEP_SIZE).
 fn taken_up(metadata: &fs::Metadata) -> u64 {
     let allocated = metadata.blocks().saturating_mul(512);
     metadata
@@ -472,7 +470,7 @@ fn taken_up(metadata: &fs::Metadata) -> u64 {
         .max(allocated.saturating_sub(limits::ALLOCATED_AHEAD))
 }
 
-/// Gives the name back.
+/// A reservation, which ends when it is dropped.
 #[derive(Debug)]
 struct Taken<'a>(&'a Staging, StageId);
 
@@ -486,8 +484,8 @@ fn lock(taken: &Mutex<HashSet<StageId>>) -> MutexGuard<'_, HashSet<StageId>> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens a file for reading, or makes and opens it for writing. Nobody but root can put anything else there, and a
-/// look does not harm.
+/// Opens a file for reading, or creates and opens it for writing. Only root can put something else there, and opening it
+/// does no harm.
 fn open(path: &Path, for_writing: bool) -> io::Result<Option<File>> {
     let opened = OpenOptions::new()
         .read(!for_writing)
@@ -504,7 +502,7 @@ fn open(path: &Path, for_writing: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// Whoever can still write to a file holds its blocks, also when it has no name any more.
+/// Refuses a file with a writer: it could change the file, and hold its blocks after its removal.
 fn unwritten(file: &File, path: &Path, patience: Duration) -> Result<(), NotDone> {
     match lease::has_no_writer(file, patience) {
         Ok(true) => Ok(()),
