@@ -10,8 +10,9 @@
 //! - `seal`: judges whether a file is a package, by `clock`. [`inspector`]: asks wharf-inspect. [`keyring`]: the
 //!   certificates of signers, as bytes. [`verdict`]: the stored judgement.
 //! - [`policy`]: the rules of the administrator. [`ledger`]: the installed versions, so that nothing older comes back.
-//!   `permission`: asks both.
-//! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job. [`progress`]: its progress.
+//!   `permission`: asks both. [`not_done`]: a refusal, or "not now".
+//! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job, with `step` and `recovery`.
+//!   [`progress`]: its progress.
 //! - [`keys`]: the keyring, for an administrator. `allow`: new scopes in the policy.
 //! - [`device`]: package manager, services and wharf-inspect together. Package managers are in the crate [`wharf_managers`],
 //!   services in [`wharf_services`]. Both build on [`wharf_root`]: files and programs of a root, and every bound.

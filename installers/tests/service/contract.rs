@@ -305,6 +305,18 @@ fn a_dependency_that_is_not_there_is_named() {
 }
 
 #[test]
+fn an_apt_that_cannot_be_run_is_a_failure_of_the_package_manager() {
+    let bench = Bench::apt();
+    let folder = Root::new(bench.place.path()).run().join("apt");
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let _ = fs::remove_dir_all(&folder);
+    fs::write(&folder, "no folder").unwrap();
+    let installed = bench.install(&bench.plain("acme", "1"));
+    assert_eq!(installed, Err(Cause::PackageManager));
+    assert_eq!(bench.version("acme"), None);
+}
+
+#[test]
 fn a_package_on_hold_is_not_changed() {
     each(|bench| {
         bench.install(&bench.plain("acme", "1")).unwrap();
