@@ -18,7 +18,8 @@ use nix::{
     unistd::{getegid, geteuid, getgid, getuid},
 };
 
-/// Memory: xz -9 and zstd's widest window take 64 MiB; a keyring and its parser some megabytes.
+/// Memory: the widest window takes 128 MiB, and 64 MiB beside it while the decoder of zstd widens its buffer. The program
+/// takes some megabytes, and so do a keyring and its parser.
 const ADDRESS_SPACE: rlim_t = 256 * 1024 * 1024;
 
 /// Processor time, in seconds, if the caller does not end the run. The caller allows 120 s and one second for each MiB by

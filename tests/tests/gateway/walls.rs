@@ -40,7 +40,7 @@ fn exposure_is_at_most(container: &Container, unit: &str, limit: f64) {
 
 fn judging_gives_way_to_the_gateways_own_work(container: &Container) {
     for (property, value) in [
-        ("MemoryHigh", "134217728"),
+        ("MemoryHigh", "201326592"),
         ("CPUWeight", "20"),
         ("OOMScoreAdjust", "100"),
     ] {

@@ -4,10 +4,14 @@
 
 use std::io;
 
-use super::{Archive, Compression, unpack::unpack};
+use super::{
+    Archive, Compression,
+    unpack::{MAX_WINDOW, TOO_WIDE, unpack},
+};
 use crate::part::{ReadAt, read_range};
 
-/// Whether the archive is one stream that ends where the archive ends. gzip has no lengths, so it is unpacked.
+/// Whether the archive is one stream that ends where the archive ends, with windows that [`unpack`] accepts. gzip has no
+/// lengths, so it is unpacked.
 pub(crate) fn check<S: ReadAt + ?Sized>(file: &S, archive: &Archive) -> io::Result<()> {
     let mut walk = Walk {
         file,
@@ -47,12 +51,34 @@ impl<S: ReadAt + ?Sized> Walk<'_, S> {
             let start = self.position;
             match self.take::<1>()? {
                 [0] => return self.xz_index(start),
-                [size] => self.pass(u64::from(size) * 4 + 3)?,
+                [size] => self.xz_block_header(u64::from(size) * 4 + 3)?,
             }
             self.lzma2()?;
             self.pad(start)?;
             self.pass(check)?;
         }
+    }
+
+    /// The rest of the header of a block. Its last filter is LZMA2, which has one property: the size of its dictionary.
+    fn xz_block_header(&mut self, length: u64) -> io::Result<()> {
+        let end = self.position.saturating_add(length);
+        let [flags] = self.take()?;
+        for size in [0x40, 0x80] {
+            if flags & size != 0 {
+                self.multibyte()?;
+            }
+        }
+        for _ in 0..flags & 0x03 {
+            self.multibyte()?;
+            let properties = self.multibyte()?;
+            self.pass(properties)?;
+        }
+        let [filter, properties, size] = self.take()?;
+        match end.checked_sub(self.position) {
+            Some(rest) if [filter, properties] == [0x21, 1] && size <= 40 => self.pass(rest)?,
+            _ => return Err(unsound("an xz block of an unknown kind")),
+        }
+        check_window((2 | u64::from(size & 1)) << (size / 2 + 11))
     }
 
     /// The chunks of LZMA2, which is the last filter of every block.
@@ -107,16 +133,30 @@ impl<S: ReadAt + ?Sized> Walk<'_, S> {
             return Err(unsound("a zstd frame of an unknown kind"));
         }
         let single_segment = descriptor & 0x20 != 0;
-        let window = u64::from(!single_segment);
+        if !single_segment {
+            let [window] = self.take()?;
+            // The exponent, and how many eighths come on top.
+            check_window((u64::from(8 | window & 7) << (window >> 3)) << 7)?;
+        }
         let dictionary = match descriptor & 0x03 {
             3 => 4,
             length => u64::from(length),
         };
+        self.pass(dictionary)?;
         let content_size = match descriptor >> 6 {
             0 => u64::from(single_segment),
             power => 1 << power,
         };
-        self.pass(window + dictionary + content_size)?;
+        let start = self.position;
+        self.pass(content_size)?;
+        if single_segment {
+            let size = read_range(self.file, start..self.position)?;
+            let size = size
+                .iter()
+                .rev()
+                .fold(0, |size, &byte| size << 8 | u64::from(byte));
+            check_window(size)?;
+        }
         loop {
             let [low, middle, high] = self.take()?;
             let header = u32::from_le_bytes([low, middle, high, 0]);
@@ -153,6 +193,13 @@ impl<S: ReadAt + ?Sized> Walk<'_, S> {
     fn pad(&mut self, start: u64) -> io::Result<()> {
         let length = self.position - start;
         self.pass(length.next_multiple_of(4) - length)
+    }
+}
+
+fn check_window(size: u64) -> io::Result<()> {
+    match size > MAX_WINDOW {
+        true => Err(unsound(TOO_WIDE)),
+        false => Ok(()),
     }
 }
 
@@ -233,6 +280,57 @@ mod tests {
                 }
                 check_slice(&bytes, 0..length - 1, compression).expect_err(&told);
             }
+        }
+    }
+
+    #[test]
+    fn windows_of_more_than_128_mib_are_refused() {
+        for (compression, command, is_refused) in [
+            (Compression::Xz, "xz --lzma2=preset=0,dict=96MiB", false),
+            (Compression::Xz, "xz --lzma2=preset=0,dict=128MiB", false),
+            (Compression::Xz, "xz --lzma2=preset=0,dict=192MiB", true),
+            (
+                Compression::Xz,
+                "xz --delta --x86 --lzma2=preset=0,dict=192MiB",
+                true,
+            ),
+            (Compression::Zstd, "zstd --long=27", false),
+            (Compression::Zstd, "zstd --long=28", true),
+        ] {
+            for content in &contents()[1..] {
+                let bytes = packed(command, content);
+                let checked = check_slice(&bytes, 0..bytes.len() as u64, compression);
+                let refused = checked.err().map(|error| error.to_string());
+                assert_eq!(
+                    refused.as_deref(),
+                    is_refused.then_some(TOO_WIDE),
+                    "{command}"
+                );
+            }
+        }
+    }
+
+    /// Of these zstd writes none: a part of a window, and a content that is its own window.
+    #[test]
+    fn a_window_of_zstd_is_read_as_rfc_8878_says() {
+        let last_block = &[1, 0, 0][..];
+        for (header, is_refused) in [
+            (&[0x00, 16 << 3 | 7][..], false),
+            (&[0x00, 17 << 3], false),
+            (&[0x00, 17 << 3 | 1], true),
+            (&[0x00, 0xff], true),
+            (&[0xa0, 0, 0, 0, 8], false),
+            (&[0xa0, 1, 0, 0, 8], true),
+            (&[0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80], true),
+        ] {
+            let bytes = [super::super::ZSTD, header, last_block].concat();
+            let checked = check_slice(&bytes, 0..bytes.len() as u64, Compression::Zstd);
+            let refused = checked.err().map(|error| error.to_string());
+            assert_eq!(
+                refused.as_deref(),
+                is_refused.then_some(TOO_WIDE),
+                "{header:?}"
+            );
         }
     }
 

@@ -5,13 +5,21 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
-use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::{StreamingDecoder, errors::FrameDecoderError};
 
 use super::{Archive, Compression};
 use crate::part::{Part, ReadAt};
 
-/// The most memory for the window of a stream: that of `xz -9` and of `zstd --ultra` as packages are built with.
-const MAX_WINDOW: u32 = 72 * 1024 * 1024;
+/// The widest window of a stream, which is called dictionary in xz: that of `zstd --ultra -22`, and the limit of zstd's own
+/// decoder, which package managers use. The limit of memory in `confine.rs` has room for it.
+pub(super) const MAX_WINDOW: u64 = 128 * 1024 * 1024;
+
+/// The memory of the decoder of xz in KiB: its dictionary and its buffers.
+const XZ_MEMORY: u32 = 129 * 1024;
+
+/// The reason to refuse a wider window.
+pub(super) const TOO_WIDE: &str =
+    "it has a window (of xz: a dictionary) of more than 128 MiB: build it with a smaller one";
 
 /// Hands the unpacked bytes on, in the order they come, until the archive's end or an error of either side.
 pub(crate) fn unpack<S: ReadAt + ?Sized>(
@@ -37,15 +45,20 @@ pub(crate) fn unpacked<S: ReadAt + ?Sized>(
     match archive.compression {
         Compression::None => to_end(&mut packed),
         Compression::Gzip => to_end(&mut GzDecoder::new(&mut packed)),
-        Compression::Xz => to_end(&mut XzReader::new_mem_limit(
-            &mut packed,
-            false,
-            MAX_WINDOW / 1024,
-        )),
+        Compression::Xz => {
+            let mut decoder = XzReader::new_mem_limit(&mut packed, false, XZ_MEMORY);
+            to_end(&mut decoder).map_err(|error| match error.kind() {
+                io::ErrorKind::OutOfMemory => io::Error::other(TOO_WIDE),
+                _ => error,
+            })
+        }
         Compression::Zstd => {
-            let window = u64::from(MAX_WINDOW);
-            let decoder = StreamingDecoder::new_with_max_window_size(&mut packed, window);
-            to_end(&mut decoder.map_err(io::Error::other)?)
+            let decoder = StreamingDecoder::new_with_max_window_size(&mut packed, MAX_WINDOW);
+            let decoder = decoder.map_err(|error| match error {
+                FrameDecoderError::WindowSizeTooBig { .. } => io::Error::other(TOO_WIDE),
+                _ => io::Error::other(error),
+            });
+            to_end(&mut decoder?)
         }
     }?;
     match packed.fill_buf()? {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use wharf_frames::Cause;
 
-use crate::fixture::{Bench, CONTROL, Members, Recipe, refused, refused_as, run};
+use crate::fixture::{Bench, CONTROL, Members, Recipe, refused, refused_as, repacked, run};
 
 #[test]
 fn tells_name_version_and_architecture() {
@@ -141,3 +141,31 @@ fn data_that_does_not_end_with_its_member_is_malformed() {
         );
     }
 }
+
+/// Else it would be sealed, and every Install would fail.
+#[test]
+fn a_window_of_more_than_128_mib_is_refused_where_the_package_is_described() {
+    let bench = Bench::new();
+    let tree = tempfile::tempdir().unwrap();
+    for compression in ["xz --lzma2=preset=0,dict=192MiB", "zstd --long=28"] {
+        let data = repacked(&bench, tree.path(), compression);
+        let got = bench.describe(&data);
+        let failure = refused_as(compression, got, Cause::Malformed);
+        let why = failure.detail.as_str();
+        assert!(why.contains("data.tar") && why.contains(TOO_WIDE), "{why}");
+        let got = bench.files(&data, &[]);
+        refused_as(compression, got, Cause::Malformed);
+        let wide = Members::of(&data).member("data.tar").clone();
+        let mut members = Members::of(&data);
+        *members.member("control.tar") = wide;
+        let got = bench.describe(&bench.write(&members.bytes()));
+        let failure = refused_as(compression, got, Cause::Malformed);
+        let why = failure.detail.as_str();
+        assert!(
+            why.contains("control.tar") && why.contains(TOO_WIDE),
+            "{why}"
+        );
+    }
+}
+
+const TOO_WIDE: &str = "a window (of xz: a dictionary) of more than 128 MiB";

@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use flate2::Crc;
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 use wharf_frames::{
@@ -16,7 +17,7 @@ use wharf_frames::{
     packed::{MAX_CONTENT, MAX_CONTENTS, MAX_FILES, Wanted},
 };
 
-use crate::fixture::{Bench, Members, Recipe, refused_as, run};
+use crate::fixture::{Bench, Members, Recipe, refused_as, repacked, run};
 
 const UNITS: &str = "usr/lib/systemd/system/";
 
@@ -153,8 +154,20 @@ fn tree() -> TempDir {
 fn files_are_those_that_dpkg_unpacks_however_they_are_packed() {
     let tree = tree();
     let bench = Bench::new();
-    for compression in ["none", "gzip", "xz", "zstd"] {
-        let package = Recipe::compressed(compression).build_from(&bench, tree.path());
+    for compression in [
+        "none",
+        "gzip",
+        "xz",
+        "xz --lzma2=preset=0,dict=96MiB",
+        "xz --lzma2=preset=0,dict=128MiB",
+        "zstd",
+        "zstd -z22",
+        "zstd --long=27",
+    ] {
+        let package = match compression.contains("--") {
+            true => repacked(&bench, tree.path(), compression),
+            false => Recipe::compressed(compression).build_from(&bench, tree.path()),
+        };
         let found = files(&bench, &package).unwrap();
         assert_eq!(
             Some(&found),
@@ -168,6 +181,37 @@ fn files_are_those_that_dpkg_unpacks_however_they_are_packed() {
             text("usr/share/dbus-1/system-services/org.acme.service"),
             ""
         );
+    }
+}
+
+/// The stream with a dictionary of 128 MiB in the header of its one block: xz itself needs a GiB to pack with that.
+fn widen(stream: &mut [u8]) {
+    let block = &mut stream[12..];
+    let length = usize::from(block[0]) * 4;
+    let (header, crc) = block.split_at_mut(length);
+    let lzma2 = header.windows(2).position(|it| it == [0x21, 1]).unwrap();
+    header[lzma2 + 2] = 30;
+    let mut sum = Crc::new();
+    sum.update(header);
+    crc[..4].copy_from_slice(&sum.sum().to_le_bytes());
+}
+
+#[test]
+fn the_widest_window_is_filled_within_the_limit_of_memory() {
+    let tree = tree();
+    // dpkg-deb packs in this order: the units come when the window is full.
+    let zeros = File::create(tree.path().join("a")).unwrap();
+    zeros.set_len(200 << 20).unwrap();
+    let bench = Bench::new();
+    for compression in ["xz -0", "zstd --long=27"] {
+        let mut package = repacked(&bench, tree.path(), compression);
+        if compression.starts_with("xz") {
+            let mut members = Members::of(&package);
+            widen(members.member("data.tar"));
+            package = bench.write(&members.bytes());
+        }
+        bench.describe(&package).unwrap();
+        assert_eq!(files(&bench, &package).unwrap().len(), 13, "{compression}");
     }
 }
 

@@ -308,6 +308,7 @@ impl Drop for Signer {
 /// The contents of a package for dpkg-deb.
 pub(crate) struct Recipe<'a> {
     pub(crate) control: &'a str,
+    /// The compressor, and options of dpkg-deb behind it.
     pub(crate) compression: &'a str,
     /// Names of the files in it.
     pub(crate) files: &'a [&'a str],
@@ -352,12 +353,21 @@ impl<'a> Recipe<'a> {
         let path = bench.path("hello.deb");
         let mut dpkg_deb = Command::new("dpkg-deb");
         dpkg_deb.args(["--root-owner-group", "--uniform-compression"]);
-        dpkg_deb
-            .arg(format!("-Z{}", self.compression))
-            .arg("--build");
+        let compression = format!("-Z{}", self.compression);
+        dpkg_deb.args(compression.split(' ')).arg("--build");
         run(dpkg_deb.arg(tree).arg(&path));
         path
     }
+}
+
+/// The package with its data.tar packed again by this command, which is `xz` or `zstd` with options.
+pub(crate) fn repacked(bench: &Bench, tree: &Path, command: &str) -> PathBuf {
+    let (compressor, _) = command.split_once(' ').unwrap();
+    let package = Recipe::compressed(&format!("{compressor} -z1")).build_from(bench, tree);
+    let script = format!("dpkg-deb --fsys-tarfile \"$0\" | {command} --stdout");
+    let mut members = Members::of(&package);
+    *members.member("data.tar") = run(Command::new("sh").args(["-c", &script]).arg(&package));
+    bench.write(&members.bytes())
 }
 
 /// The members of an ar archive, to be reordered and changed.
