@@ -406,6 +406,9 @@ fn remaining(deadline: Instant) -> TimeVal {
 fn how_it_ended(status: io::Result<ExitStatus>) -> InspectError {
     let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
     match (status, signal) {
+        (Ok(_), Some(signal)) if signal == Signal::SIGXCPU as i32 => {
+            InspectError::Broke("it used up its processor time".to_owned())
+        }
         (Ok(_), Some(signal)) if is_from_outside(signal) => InspectError::Broke(format!(
             "it was killed by signal {signal}, perhaps since memory is short"
         )),

@@ -277,7 +277,7 @@ fn a_run_that_writes_anything_but_the_files_that_it_counts_is_malformed() {
 fn a_run_that_is_ended_from_outside_says_nothing_about_the_package() {
     let bench = Bench::new();
     let package = File::open(Recipe::default().build(&bench)).unwrap();
-    for signal in ["KILL", "TERM"] {
+    for signal in ["KILL", "TERM", "XCPU"] {
         let got = impostor(&bench, &format!("kill -{signal} $$")).describe(package.as_fd());
         assert!(
             matches!(got, Err(InspectError::Broke(_))),
