@@ -226,7 +226,7 @@ fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
     ] {
         let got = impostor(&bench, script).describe(package.as_fd());
         assert!(
-            matches!(&got, Err(InspectError::Failed(failure)) if failure.cause == Cause::Malformed && broke(failure)),
+            matches!(&got, Err(InspectError::Refused(failure)) if failure.cause == Cause::Malformed && broke(failure)),
             "{script}: expected Malformed, got {got:?}"
         );
     }
@@ -262,7 +262,7 @@ fn a_run_that_writes_anything_but_the_files_that_it_counts_is_malformed() {
         let got = impostor(&bench, &script).files(package.as_fd(), &[]);
         match got {
             Ok(files) if is_one => assert_eq!(files, [file("a")], "{script}"),
-            Err(InspectError::Failed(failure)) if !is_one => {
+            Err(InspectError::Refused(failure)) if !is_one => {
                 assert!(
                     failure.cause == Cause::Malformed && broke(&failure),
                     "{script}: {failure}"

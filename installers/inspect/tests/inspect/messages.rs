@@ -188,7 +188,7 @@ fn a_message_that_unpacks_to_more_than_fits_is_ended_there() {
         length += bytes.len();
         match length <= FITS {
             true => Ok(()),
-            false => Err(Failure::new(Cause::Quota, "it does not fit")),
+            false => Err(Failure::new(Cause::Quota, "it does not fit").into()),
         }
     };
     let message = File::open(message).unwrap();
