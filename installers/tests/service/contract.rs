@@ -503,6 +503,29 @@ fn a_package_is_inactive_from_each_installation_until_it_is_activated() {
 }
 
 #[test]
+fn a_package_owns_its_files_until_it_is_removed() {
+    each(|bench| {
+        let about = "usr/share/acme/about";
+        let deb = Deb::new("acme", "1").file(&format!("/{about}"), "x");
+        bench.install(&bench.file(&deb, "acme", "1")).unwrap();
+        let asked = [about, "usr/share/acme/other"].map(str::to_owned);
+        let owners = || bench.manager().owners(&asked.clone().into()).unwrap();
+        let lists_it = || {
+            let (path, found) = (bench.place.path().join(about), Cell::new(false));
+            let visit = &mut |it: &Path| found.set(found.get() || it == path);
+            bench.manager().each_path(&name("acme"), visit).unwrap();
+            found.get()
+        };
+        assert!(lists_it());
+        let acme = [(about.to_owned(), ["acme".to_owned()].into())];
+        assert_eq!(owners(), acme.into());
+        bench.manager().remove(&name("acme"), QUIET).unwrap();
+        assert!(!lists_it());
+        assert_eq!(owners(), [].into());
+    });
+}
+
+#[test]
 fn the_database_changes_with_each_change_of_packages() {
     each(|bench| {
         let written = || fs::read(&bench.device.database).unwrap_or_default();

@@ -3,7 +3,8 @@
 //! A version is a list of decimal numbers with dots between them, compared number by number: `2` < `2.0` < `2.1` < `10`.
 //!
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version. `NAME_half` exists while work on the package is unfinished,
-//! and `NAME_configuration` from its first installation to its purge. `history` has a line for each effect.
+//! and `NAME_configuration` from its first installation to its purge. `NAME_files` lists the paths of its files, one a line;
+//! they are not unpacked. `history` has a line for each effect.
 //!
 //! In `etc/wharf-simulated`, a file makes it misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`,
 //! `fail-purge`, `unrepairable`. With `fail-postinst` and `fail-postrm` it fails when the work is almost done, and leaves a
@@ -25,7 +26,7 @@ use wharf_frames::{
     installer::{JobPhase, Package},
 };
 use wharf_root::{
-    Change, Listener, Root, durable,
+    Change, Listener, Root, durable, merged,
     session::{Process, Role},
 };
 
@@ -36,6 +37,7 @@ use crate::{
 /// The simulated package manager of one root.
 #[derive(Debug)]
 pub struct Simulated {
+    root: Root,
     database: PathBuf,
     faults: PathBuf,
 }
@@ -44,6 +46,7 @@ impl Simulated {
     /// The one of this root.
     pub fn open(root: &Root) -> Result<Self, Failure> {
         let simulated = Self {
+            root: root.clone(),
             database: root.path("var/lib/wharf-simulated"),
             faults: root.path("etc/wharf-simulated"),
         };
@@ -106,6 +109,26 @@ impl Simulated {
             io::copy(&mut File::open(wait).map_err(failed)?, &mut io::sink()).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// The paths of an installed package, below the root.
+    fn files(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        if self.version(name)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let bytes = durable::read(&self.file(name, "_files")).map_err(failed)?;
+        let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// The names of packages that are or were installed.
+    fn names(&self) -> Result<Vec<PackageName>, Failure> {
+        let entries = fs::read_dir(&self.database).map_err(failed)?;
+        let named = |entry: fs::DirEntry| {
+            let file = entry.file_name();
+            PackageName::new(file.to_str()?.strip_suffix("_files")?).ok()
+        };
+        Ok(entries.flatten().filter_map(named).collect())
     }
 
     /// On failure, an upgrade leaves a part of the new version; a first installation leaves nothing.
@@ -184,14 +207,24 @@ impl PackageManager for Simulated {
         }))
     }
 
-    /// Its packages have no files.
-    fn each_path(&self, _: &PackageName, _: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        for path in self.files(name)? {
+            visit(&self.root.path(&path));
+        }
         Ok(())
     }
 
-    /// Its packages have no files.
-    fn owners(&self, _: &BTreeSet<String>) -> Result<Owners, Failure> {
-        Ok(Owners::new())
+    fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
+        let mut owners = Owners::new();
+        for name in self.names()? {
+            for path in self.files(&name)? {
+                if paths.contains(&path) {
+                    let of_it = owners.entry(path).or_default();
+                    of_it.insert(name.as_str().to_owned());
+                }
+            }
+        }
+        Ok(owners)
     }
 
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
@@ -215,6 +248,8 @@ impl PackageManager for Simulated {
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-install", Cause::Script)?;
         self.work(&package.name, supervisor)?;
+        let files = paths(&fs::read(&file.path).map_err(failed)?).join("\n");
+        durable::write(&self.file(&package.name, "_files"), files.as_bytes()).map_err(failed)?;
         let version = package.version.as_str().as_bytes();
         durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
         self.configure(package, before.is_none())?;
@@ -302,6 +337,32 @@ impl PackageManager for Simulated {
     }
 
     fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) {}
+}
+
+/// The paths of a package file: the words of its lines `file: PATH LENGTH` and `link: PATH TARGET`, after its header.
+fn paths(package: &[u8]) -> Vec<String> {
+    let mut paths = Vec::new();
+    let end_of_header = package.windows(2).position(|it| it == b"\n\n");
+    let mut rest = end_of_header.and_then(|at| package.get(at + 2..));
+    while let Some((line, after)) = rest.and_then(|rest| split(rest)) {
+        let words = line.split_once(": ");
+        let (path, length) = match words {
+            Some(("file", file)) => file.rsplit_once(' ').unwrap_or_default(),
+            Some(("link", link)) => (link.split(' ').next().unwrap_or_default(), "0"),
+            _ => break,
+        };
+        paths.push(merged(path));
+        let content = length.parse::<usize>().ok();
+        rest = content.and_then(|length| after.get(length..));
+    }
+    paths
+}
+
+/// The first line, and the bytes after it.
+fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    let line = str::from_utf8(bytes.get(..end)?).ok()?;
+    Some((line, bytes.get(end + 1..)?))
 }
 
 /// The numbers of a version, with dots between them, of at most nine digits each. Anything else is lower than any version.
