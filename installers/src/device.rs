@@ -26,6 +26,7 @@ use wharf_services::{
 
 use crate::{
     inspector::Inspector,
+    not_done::NotDone,
     policy::{Backend, Policy},
 };
 
@@ -51,6 +52,8 @@ pub struct Installation<'a> {
     pub file: &'a PackageFile,
     /// The options for the package manager.
     pub options: InstallOptions,
+    /// The files of the package that [`Device::unit_files`] returned.
+    pub unit_files: &'a [PackedFile],
     /// The operation of the job.
     pub operation: OperationId,
     /// The device had the package before wharfd: its services stay as they are.
@@ -175,6 +178,7 @@ impl Device {
         let Installation {
             file,
             options,
+            unit_files,
             operation,
             adopts,
         } = installation;
@@ -182,19 +186,18 @@ impl Device {
         if self.packages.has(file, options)? && !self.services.is_held_by(name, operation)? {
             return Ok(());
         }
-        self.services
-            .hold(name, operation, &self.unit_files(file)?, adopts)
+        self.services.hold(name, operation, unit_files, adopts)
     }
 
     /// The files of a package file that say something about its services. wharf-inspect reads them: root parses no package.
-    fn unit_files(&self, file: &PackageFile) -> Result<Vec<PackedFile>, Failure> {
+    /// This can take minutes and can fail without a judgement, so it is asked before the package manager starts.
+    pub fn unit_files(&self, file: &Path) -> Result<Vec<PackedFile>, NotDone> {
         let wanted = self.services.wanted();
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let package = File::open(&file.path).map_err(|error| {
-            let detail = format!("cannot open {}: {error}", file.path.display());
-            Failure::new(Cause::Unavailable, detail)
+        let package = File::open(file).map_err(|error| {
+            NotDone::not_now(format!("cannot open {}: {error}", file.display()))
         })?;
         Ok(self.inspector.files(package.as_fd(), &wanted)?)
     }
@@ -264,5 +267,136 @@ pub(crate) fn simulated(root: &Root) -> Device {
             format: Format::Simulated,
         },
         database: root.path("var/lib/wharf-simulated/history"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use wharf_frames::{PackageVersion, installer::Package};
+
+    use super::*;
+
+    const OPERATION: OperationId = OperationId::from_bytes([1; 16]);
+    const QUIET: Supervisor<'static> = Supervisor {
+        report: &|_| (),
+        begin: &|| Ok(()),
+        printed: &|_, _| (),
+    };
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        root: Root,
+        device: Device,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            Self {
+                device: simulated(&root),
+                root,
+                _folder: folder,
+            }
+        }
+
+        fn file(&self, version: &str) -> PackageFile {
+            let path = self.root.path(format!("acme-{version}"));
+            fs::write(&path, "wharf-simulated 1\n").unwrap();
+            PackageFile {
+                path,
+                package: Package {
+                    name: acme(),
+                    version: PackageVersion::new(version).unwrap(),
+                    architecture: "all".into(),
+                    length: 1,
+                    signer: None,
+                },
+            }
+        }
+
+        fn held(&self) -> Option<String> {
+            let path = self.root.path("var/lib/wharf-simulated/acme_held");
+            fs::read_to_string(path).ok()
+        }
+
+        fn is_active(&self) -> bool {
+            let found = self.device.found(&acme()).unwrap();
+            found.is_some_and(|found| found.active)
+        }
+    }
+
+    fn acme() -> PackageName {
+        PackageName::new("acme").unwrap()
+    }
+
+    fn installation<'a>(file: &'a PackageFile, unit_files: &'a [PackedFile]) -> Installation<'a> {
+        Installation {
+            file,
+            options: InstallOptions {
+                allow_downgrade: false,
+                reinstall: false,
+            },
+            unit_files,
+            operation: OPERATION,
+            adopts: false,
+        }
+    }
+
+    #[test]
+    fn a_package_is_held_with_its_unit_files_unless_the_package_manager_has_nothing_to_do() {
+        let bench = Bench::new();
+        let (device, one, two) = (&bench.device, bench.file("1"), bench.file("2"));
+        let files = [PackedFile {
+            path: "etc/init.d/acme".to_owned(),
+            target: None,
+            content: b"start".to_vec().into(),
+        }];
+        let change = device.install(installation(&one, &files), QUIET);
+        assert_eq!(change, Ok(Change::Changed));
+        let held = Some("etc/init.d/acme: start\n".to_owned());
+        assert_eq!(bench.held(), held);
+
+        device.services.activate(&acme(), OPERATION).unwrap();
+        device.hold(installation(&one, &[])).unwrap();
+        assert!(bench.is_active());
+        assert_eq!(bench.held(), held);
+        device.hold(installation(&two, &[])).unwrap();
+        assert!(!bench.is_active());
+        assert_eq!(bench.held().as_deref(), Some(""));
+
+        assert_eq!(device.remove(&acme(), QUIET), Ok(Change::Changed));
+        assert_eq!((bench.held(), device.found(&acme())), (None, Ok(None)));
+    }
+
+    #[test]
+    fn unit_files_that_nobody_can_read_now_are_no_refusal_and_nonsense_is_one() {
+        let mut bench = Bench::new();
+        let file = bench.file("1");
+        let inspector = &mut bench.device.inspector;
+        inspector.uid = nix::unistd::getuid().as_raw();
+        inspector.gid = nix::unistd::getgid().as_raw();
+        inspector.time_limit = Duration::from_millis(200);
+        // cat answers with the package. yes never ends.
+        for (program, path, is_final) in [
+            ("/nonexistent", &file.path, false),
+            ("/usr/bin/yes", &file.path, false),
+            ("/bin/cat", &bench.root.path("nonexistent"), false),
+            ("/bin/cat", &file.path, true),
+        ] {
+            bench.device.inspector.program = program.into();
+            let not_done = bench.device.unit_files(path).unwrap_err();
+            let cause = match &not_done {
+                NotDone::Refused(failure) => (true, failure.cause),
+                NotDone::NotNow(failure) => (false, failure.cause),
+            };
+            let expected = match is_final {
+                true => (true, Cause::Malformed),
+                false => (false, Cause::Unavailable),
+            };
+            assert_eq!(cause, expected, "{program} {path:?}: {not_done:?}");
+        }
     }
 }

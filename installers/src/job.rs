@@ -190,10 +190,7 @@ impl<'a> Worker<'a> {
             },
         )?;
         // Repair runs the package's scripts, so policy comes first.
-        let mut permits = match interrupted {
-            true => self.may_go_on(job, &boot)?,
-            false => self.permits(job)?,
-        };
+        let mut permits = self.may_go_on(job, &boot, interrupted)?;
         if job.cut_off {
             self.repairs(job, format_args!("{DONE_AGAIN}"));
         }

@@ -15,7 +15,7 @@ use wharf_frames::{
 };
 use wharf_root::{durable, limits};
 
-use crate::lease;
+use crate::{lease, not_done::NotDone};
 
 /// The record of one judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -104,15 +104,15 @@ pub(crate) fn read(stage: &Path) -> Result<Option<Verdict>, Failure> {
 
 /// Whether a file is still the one that was judged: its recorded verdict, no writer but root, and every byte. wharf-job
 /// checks this before a package manager reads it as root, since the folder may have changed after the job was accepted.
-pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), Failure> {
+pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), NotDone> {
     let differs = |what: &str| {
         let detail = format!("{}: {what}: download it again", stage.display());
-        Err(Failure::new(Cause::WrongDigest, detail))
+        Err(NotDone::refused(Cause::WrongDigest, detail))
     };
-    if read(stage)? != Some(Verdict::Sealed(judged.clone())) {
+    if read(stage).map_err(NotDone::NotNow)? != Some(Verdict::Sealed(judged.clone())) {
         return differs("its verdict is not the one that was accepted");
     }
-    let io_failed = |error: io::Error| unreadable(stage, &error.to_string());
+    let io_failed = |error: io::Error| NotDone::NotNow(unreadable(stage, &error.to_string()));
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -223,6 +223,10 @@ mod tests {
         }
     }
 
+    fn cause(not_done: NotDone) -> Cause {
+        Failure::from(not_done).cause
+    }
+
     #[test]
     fn only_what_is_as_it_was_judged_to_its_last_byte_still_holds() {
         type Change = fn(&Path);
@@ -271,12 +275,12 @@ mod tests {
         for (what, change, expected) in rows {
             let (_folder, stage) = sealed();
             change(&stage);
-            let cause = still_holds(&stage, &judged()).map_err(|failure| failure.cause);
-            assert_eq!(cause.err(), expected, "{what}");
+            let held = still_holds(&stage, &judged()).map_err(cause);
+            assert_eq!(held.err(), expected, "{what}");
         }
         let (_folder, stage) = sealed();
         let _writer = File::options().write(true).open(&stage).unwrap();
-        let cause = still_holds(&stage, &judged()).map_err(|failure| failure.cause);
-        assert_eq!(cause, Err(Cause::WrongDigest), "somebody may write");
+        let held = still_holds(&stage, &judged()).map_err(cause);
+        assert_eq!(held, Err(Cause::WrongDigest), "somebody may write");
     }
 }

@@ -1,6 +1,9 @@
 //! Simulated services for tests. Files below the root are their state and their faults.
 //!
-//! In `var/lib/wharf-simulated`: `NAME_active` exists while the package is active, and `history` has a line for each effect.
+//! A package's files in /etc/init.d say what it starts.
+//!
+//! In `var/lib/wharf-simulated`: `NAME_active` exists while the package is active. `NAME_held` has a line for each of those
+//! files that [`Services::hold`] got: `PATH: CONTENT`. `history` has a line for each effect.
 //! In `etc/wharf-simulated`, a file makes them misbehave: with `no-services`, no package has anything to start.
 //! `fail-activate` refuses. `fail-deactivate` fails like a unit that is disabled and does not stop.
 
@@ -41,6 +44,10 @@ impl Simulated {
         self.state.join(format!("{package}_active"))
     }
 
+    fn held(&self, package: &PackageName) -> PathBuf {
+        self.state.join(format!("{package}_held"))
+    }
+
     fn is_told(&self, fault: &str) -> bool {
         self.faults.join(fault).exists()
     }
@@ -70,7 +77,11 @@ impl Simulated {
 
 impl Services for Simulated {
     fn wanted(&self) -> Vec<Wanted> {
-        Vec::new()
+        vec![Wanted {
+            folder: "etc/init.d/".to_owned(),
+            anywhere: false,
+            text: true,
+        }]
     }
 
     fn is_held_by(&self, _: &PackageName, _: OperationId) -> Result<bool, Failure> {
@@ -82,9 +93,15 @@ impl Services for Simulated {
         &self,
         package: &PackageName,
         _: OperationId,
-        _: &[PackedFile],
+        files: &[PackedFile],
         _: bool,
     ) -> Result<(), Failure> {
+        let lines = files.iter().map(|file| {
+            let content = String::from_utf8_lossy(&file.content);
+            format!("{}: {content}\n", file.path)
+        });
+        let lines: String = lines.collect();
+        durable::write(&self.held(package), lines.as_bytes()).map_err(failed)?;
         self.stop(package)
     }
 
@@ -97,6 +114,7 @@ impl Services for Simulated {
     }
 
     fn forget(&self, package: &PackageName) -> Result<(), Failure> {
+        durable::remove(&self.held(package)).map_err(failed)?;
         self.stop(package)
     }
 

@@ -67,9 +67,14 @@ impl Worker<'_> {
         }
     }
 
-    /// Whether an interrupted job may go on. If nobody can say so now, it asks again, here and in the next attempt. Only
-    /// after a refusal, or in the last attempt, it leaves the packages as they are then.
-    pub(super) fn may_go_on(&self, job: &Job, boot: &str) -> Result<Vec<Step<Permit>>, Stop> {
+    /// Whether the job may start or go on. If nobody can say so now, it asks again, here and in the next attempt. Only a
+    /// refusal or the last attempt ends that. Packages that an `interrupted` attempt has begun are made sound then.
+    pub(super) fn may_go_on(
+        &self,
+        job: &Job,
+        boot: &str,
+        interrupted: bool,
+    ) -> Result<Vec<Step<Permit>>, Stop> {
         let mut asked = 1;
         let refusal = loop {
             match self.permits(job) {
@@ -89,6 +94,9 @@ impl Worker<'_> {
             asked += 1;
             thread::sleep(limits::JUDGEMENT_PAUSE);
         };
+        if !interrupted {
+            return Err(refusal.into());
+        }
         let make_sound = |refusal, step| self.make_sound(job, step, refusal);
         Err(job.steps.iter().fold(refusal, make_sound).into())
     }

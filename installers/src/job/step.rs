@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use wharf_frames::{
     Cause, Failure, PackageName, Step,
     installer::{Found, JobPhase},
+    packed::PackedFile,
 };
 use wharf_managers::{InstallOptions, PackageFile, Progress, Supervisor};
 use wharf_root::Change;
@@ -20,10 +21,11 @@ use crate::{
     verdict::{self, Judged, Sealed},
 };
 
-/// A sealed file that policy permits to install.
+/// A sealed file that policy permits to install, with its unit files.
 pub(super) struct Permit {
     pub(super) file: PackageFile,
     pub(super) options: InstallOptions,
+    unit_files: Vec<PackedFile>,
     judged: Judged,
     adopts: bool,
 }
@@ -56,12 +58,15 @@ impl Worker<'_> {
         let Sealed { stage, judged } = sealed;
         may_install(judged, self.policy, self.witnesses())?;
         self.not_below_what_was_there(job, judged)?;
+        let path = self.root.stage(*stage);
+        verdict::still_holds(&path, judged)?;
         Ok(Permit {
+            options: self.options(job, judged)?,
+            unit_files: self.device.unit_files(&path)?,
             file: PackageFile {
-                path: self.root.stage(*stage),
+                path,
                 package: judged.package.clone(),
             },
-            options: self.options(job, judged)?,
             judged: judged.clone(),
             adopts: job.adopts(&judged.package.name),
         })
@@ -128,6 +133,7 @@ impl Worker<'_> {
                 let installation = Installation {
                     file: &install.file,
                     options: install.options,
+                    unit_files: &install.unit_files,
                     operation,
                     adopts: install.adopts,
                 };

@@ -22,16 +22,20 @@ use wharf_installers::{
 use wharf_managers::{
     InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, simulated::Simulated,
 };
-use wharf_root::{Change, Root};
+use wharf_root::{Change, Root, limits};
 use wharf_services::{Services, none::NoServiceManager, simulated};
 use wharf_tests::{
-    command::output_of, debian_root::DebianRoot, folder::Folder, scratch_root::ScratchRoot,
+    command::output_of,
+    debian_root::DebianRoot,
+    folder::Folder,
+    programs::Reachable,
+    scratch_root::{ScratchRoot, WHARF_INSPECT},
     waiting::wait_until,
 };
 
 pub(crate) use wharf_tests::debian_root::frontend_lock;
 
-use crate::machine::{Deb, Place, Script, name, place_script};
+use crate::machine::{Deb, Place, Script, name, place_script, wharf_inspect};
 
 const PLAIN: InstallOptions = InstallOptions {
     allow_downgrade: false,
@@ -48,6 +52,7 @@ pub(crate) struct Bench {
     pub(crate) place: Place,
     device: Device,
     packages: Folder,
+    _programs: Reachable,
 }
 
 impl Bench {
@@ -64,7 +69,8 @@ impl Bench {
             limit: time_limit,
         };
         let apt = Arc::new(Apt::open(&root, times).unwrap());
-        Self::with(place, apt, Box::new(NoServiceManager), Apt::database(&root))
+        let (services, database) = (Box::new(NoServiceManager), Apt::database(&root));
+        Self::with(place, apt, services, database, Apt::format())
     }
 
     fn simulated() -> Self {
@@ -72,7 +78,8 @@ impl Bench {
         let root = Root::new(place.path());
         let manager = Arc::new(Simulated::open(&root).unwrap());
         let services = Box::new(simulated::Simulated::open(&root).unwrap());
-        Self::with(place, manager, services, Simulated::database(&root))
+        let database = Simulated::database(&root);
+        Self::with(place, manager, services, database, Simulated::format())
     }
 
     fn with(
@@ -80,17 +87,19 @@ impl Bench {
         packages: Arc<dyn PackageManager>,
         services: Box<dyn Services>,
         database: PathBuf,
+        format: Format,
     ) -> Self {
-        // This bench never inspects a package.
+        let programs = Reachable::of(wharf_inspect().parent().unwrap());
         let inspector = Inspector {
-            program: "/nonexistent".into(),
-            uid: 65534,
-            gid: 65534,
-            time_limit: Duration::from_secs(1),
-            format: Format::Deb,
+            program: programs.path().join("wharf-inspect"),
+            uid: WHARF_INSPECT.id,
+            gid: WHARF_INSPECT.id,
+            time_limit: limits::INSPECTION,
+            format,
         };
         Self {
             place,
+            _programs: programs,
             device: Device {
                 packages,
                 services,
@@ -143,9 +152,11 @@ impl Bench {
     }
 
     pub(crate) fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
+        let unit_files = self.device.unit_files(&file.path);
         let installation = Installation {
             file,
             options: PLAIN,
+            unit_files: &unit_files.map_err(|not_done| Failure::from(not_done).cause)?,
             operation: OperationId::from_bytes([1; 16]),
             adopts: false,
         };
@@ -474,6 +485,7 @@ fn a_package_is_inactive_from_each_installation_until_it_is_activated() {
         let refused = Installation {
             file: &bench.plain("acme", "2"),
             options: PLAIN,
+            unit_files: &[],
             operation,
             adopts: false,
         };

@@ -398,7 +398,7 @@ impl Machine {
 }
 
 /// The program wharf-inspect of another crate, beside our programs.
-fn wharf_inspect() -> &'static Path {
+pub(crate) fn wharf_inspect() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| program("wharf-inspect"))
 }

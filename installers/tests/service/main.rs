@@ -25,3 +25,4 @@ mod records;
 mod staged_files;
 mod triggers;
 mod trust;
+mod unit_files;
