@@ -78,7 +78,8 @@ fuzz: setup
 	done
 
 # The files that decide as root: which packages and signers are allowed, and which units are never touched.
-DECIDES := $(addprefix src/,permission ledger policy verdict) $(addprefix managers/src/apt/,plan consent) \
+DECIDES := $(addprefix src/,device permission ledger policy verdict) \
+	$(addprefix managers/src/apt/,plan consent programs) \
 	$(addprefix services/src/systemd/,gate names triggers unit_name units hold)
 
 # Checks that each mutant of the machine, and of the files above, fails a unit test. Decision 9 names the survivors.
