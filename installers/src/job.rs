@@ -205,7 +205,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Does the steps in their order.
-    fn apply(&self, job: &mut Job, permits: &[Step<Permit>]) -> Result<(), Failure> {
+    fn apply(&self, job: &mut Job, permits: &[Step<Permit>]) -> Result<(), Stop> {
         let job = RefCell::new(job);
         for permit in permits {
             self.apply_step(&job, permit)?;

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 
 use wharf_frames::{
-    Cause, Failure, PackageName, Step,
+    Cause, Failure, OperationId, PackageName, Step,
     installer::{Found, JobPhase},
     packed::PackedFile,
 };
 use wharf_managers::{InstallOptions, PackageFile, Progress, Supervisor};
 use wharf_root::Change;
 
-use super::{Worker, has_begun, is_the_same};
+use super::{Stop, Worker, boot, has_begun, is_the_same, is_used_up};
 use crate::{
     device::Installation,
     log,
@@ -111,22 +111,48 @@ impl Worker<'_> {
         })
     }
 
-    /// Does one step. Until the package manager is about to change the device, the job can be cancelled.
+    /// Does one step. Until the package manager is about to change the device, the job can be cancelled. If nobody can say
+    /// then whether the step is permitted, another attempt follows.
     pub(super) fn apply_step(
         &self,
         job: &RefCell<&mut Job>,
         permit: &Step<Permit>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, Stop> {
         let (operation, cut_off) = (job.borrow().operation, job.borrow().cut_off);
+        let put_off = RefCell::new(None);
         let supervisor = Supervisor {
             report: &|progress| progress::write(self.root, operation, progress),
             printed: &|program, text| log::printed(operation, program, text),
             begin: &|| {
-                self.still_permitted(permit)?;
+                if let Err(not_done) = self.still_permitted(permit) {
+                    let is_not_now = matches!(not_done, NotDone::NotNow(_));
+                    let failure = Failure::from(not_done);
+                    put_off.replace(is_not_now.then(|| failure.clone()));
+                    return Err(failure);
+                }
                 self.begin_applying(&mut job.borrow_mut(), permit)?;
                 Ok(())
             },
         };
+        match self.perform(operation, cut_off, permit, supervisor) {
+            // Any other failure may come of a changed device.
+            Err(failure)
+                if put_off.take().as_ref() == Some(&failure)
+                    && !is_used_up(&job.borrow(), &boot()) =>
+            {
+                Err(Stop::Later(failure))
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn perform(
+        &self,
+        operation: OperationId,
+        cut_off: bool,
+        permit: &Step<Permit>,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
         match permit {
             Step::Install(install) => {
                 verdict::still_holds(&install.file.path, &install.judged)?;

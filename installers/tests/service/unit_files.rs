@@ -70,6 +70,14 @@ impl Bench {
         operation
     }
 
+    /// A folder in which wharf-inspect may write.
+    fn notes(&self) -> PathBuf {
+        let folder = self.machine.root().join("asked");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        folder
+    }
+
     fn mend(&self) {
         fs::rename(self.kept(), &self.inspect).unwrap();
     }
@@ -158,10 +166,7 @@ fn a_job_goes_on_when_wharf_inspect_can_be_asked_again_and_touches_nothing_until
 
 /// Fails so often, then is sound.
 fn fails(bench: &Bench, times: u32) -> String {
-    let folder = bench.machine.root().join("asked");
-    fs::create_dir(&folder).unwrap();
-    let mode = fs::Permissions::from_mode(0o777);
-    fs::set_permissions(&folder, mode).unwrap();
+    let folder = bench.notes();
     format!(
         "#!/bin/sh\ni=0\nwhile [ $i -lt {times} ]; do\ni=$((i+1))\nmkdir {}/$i 2>/dev/null && kill -KILL $$\ndone\n\
          exec {} \"$@\"\n",
@@ -219,6 +224,25 @@ fn a_job_that_a_power_cut_ended_is_done_again_once_its_unit_files_can_be_read() 
     bench.is_new();
     let twice = ["install acme 2"; 2];
     assert!(bench.machine.effects().ends_with(&twice.map(str::to_owned)));
+}
+
+#[test]
+fn a_job_whose_signature_cannot_be_judged_as_the_work_begins_is_done_by_the_next_attempt() {
+    let bench = Bench::with_the_old_version();
+    let folder = bench.notes();
+    // It is asked about the signature as the job is accepted, started and begun, and for the unit files before it is begun.
+    let script = format!(
+        "#!/bin/sh\ni=1\nuntil mkdir {}/$i; do i=$((i+1)); done 2>/dev/null\n\
+         [ $i != 4 ] || kill -KILL $$\nexec {} \"$@\"\n",
+        folder.display(),
+        bench.kept().display()
+    );
+    let (stage, _) = bench.machine.sealed(&acme("2"));
+    bench.spoil(Some(&script));
+    let install = perform(bench.machine.operation(), Step::Install(stage));
+    let outcome = bench.machine.run(&install);
+    assert_eq!((outcome.failure, outcome.attempts), (None, 2));
+    bench.is_new();
 }
 
 #[test]
