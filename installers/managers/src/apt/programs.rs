@@ -11,8 +11,19 @@ use wharf_root::{
     session::{Process, Role},
 };
 
-/// The programs that may be at work in a job (the names of the kernel).
-const NAMES: [&str; 5] = ["apt", "apt-get", "dpkg", "dpkg-deb", "dpkg-split"];
+/// The programs that may be at work in a job, also those that scripts and hooks call to write in a database of dpkg or
+/// debconf. The kernel cuts a name to 15 bytes.
+const NAMES: [&str; 9] = [
+    "apt",
+    "apt-get",
+    "dpkg",
+    "dpkg-deb",
+    "dpkg-divert",
+    "dpkg-preconfigu",
+    "dpkg-split",
+    "dpkg-statoverri",
+    "dpkg-trigger",
+];
 
 /// A maintainer script has one of these paths. dpkg runs it by that path, or debconf does, with the path among its
 /// arguments. wharf-job runs a kept postrm.
@@ -81,6 +92,17 @@ mod tests {
             ("apt-get", "apt-get\0-y\0remove\0acme\0", Some(Role::Idle)),
             ("dpkg", "dpkg\0--print-architecture\0", Some(Role::Idle)),
             ("dpkg-deb", "dpkg-deb\0--control\0", Some(Role::Idle)),
+            (
+                "dpkg-statoverri",
+                "dpkg-statoverride\0--remove\0/acme\0",
+                Some(Role::Idle),
+            ),
+            (
+                "dpkg-preconfigu",
+                "/usr/bin/perl\0-w\0/usr/sbin/dpkg-preconfigure\0--apt\0",
+                Some(Role::Idle),
+            ),
+            ("dpkg-query", "dpkg-query\0--show\0", None),
             (
                 "dpkg",
                 "/usr/bin/dpkg\0--status-fd\09\0--unpack\0/a.deb\0",
