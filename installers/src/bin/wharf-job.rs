@@ -1,5 +1,5 @@
-//! Does one recorded job and records its end. wharf-installer starts it, and does not end it. `tidy` is for the
-//! postinst of wharfd's package: it releases units that an older release held back wrongly.
+//! Does one recorded job and records its end. wharf-installer starts it, and does not end it. `tidy` is for a script of
+//! wharfd's package: it releases units that an older release held back wrongly.
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 

@@ -6,8 +6,22 @@ use wharf_tests::programs::workspace;
 
 use super::tree::sources_below;
 
-/// The words of Debian's package managers and packages.
-const WORDS: [&str; 4] = ["apt", "apt-get", "dpkg", ".deb"];
+/// The words of Debian's package managers and packages. A program may have more words after a `-`.
+const WORDS: [&str; 13] = [
+    "apt",
+    "dpkg",
+    ".deb",
+    "conffile",
+    "conffiles",
+    "debconf",
+    "debian_frontend",
+    "postinst",
+    "postrm",
+    "preinst",
+    "prerm",
+    "reinstreq",
+    "update-rc.d",
+];
 
 /// The folders of the package managers, and of the formats.
 const OWN: [&str; 2] = ["installers/managers/src", "installers/inspect/src/format"];
@@ -61,7 +75,11 @@ fn nothing_but_its_own_folder_names_a_package_manager_or_its_packages() {
 fn a_word_is_found_only_as_a_whole() {
     for (line, words) in [
         ("/// dpkg's file", vec!["dpkg"]),
-        ("run(\"apt-get\")", vec!["apt-get"]),
+        ("run(\"apt-get\")", vec!["apt"]),
+        ("dpkg-query, apt-mark.", vec!["dpkg", "apt"]),
+        (".env(\"DEBIAN_FRONTEND\", \"\")", vec!["debian_frontend"]),
+        ("format!(\"{name}.postinst\")", vec!["postinst"]),
+        ("update-rc.d, conffiles", vec!["update-rc.d", "conffiles"]),
         ("use managers::apt::Apt;", vec!["apt", "apt"]),
         ("hello_1.deb, and a.debug", vec![".deb"]),
         ("adapt, aptly, apt_waits", vec![]),
@@ -84,7 +102,11 @@ fn words_in(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
             let is_package = part.ends_with(".deb") || part.contains(".deb.");
             let plain = part.trim_matches(['.', '-']);
             let word = if is_package { ".deb" } else { plain };
-            WORDS.into_iter().find(|known| *known == word)
+            let is_it = |known: &&str| {
+                let rest = word.strip_prefix(*known);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
+            WORDS.into_iter().find(is_it)
         });
         let found: Vec<_> = words.map(|word| (number, word)).collect();
         found
