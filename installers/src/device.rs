@@ -95,7 +95,8 @@ pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure
     })
 }
 
-fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>, Failure> {
+/// The package manager of this policy. It is enough for a question that looks into no package file.
+pub fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>, Failure> {
     let times = Times {
         lock_wait: policy.lock_wait,
         limit: policy.job_time_limit,
@@ -107,7 +108,8 @@ fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>
     })
 }
 
-fn open_services(
+/// The services of the packages of this package manager.
+pub fn open_services(
     root: &Root,
     policy: &Policy,
     packages: &Arc<dyn PackageManager>,

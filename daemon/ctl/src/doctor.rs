@@ -31,9 +31,7 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
         findings.push(keyring(root));
     }
     findings.extend(disks(root, policy.as_ref().ok()));
-    if policy.is_ok() {
-        findings.push(packages(root));
-    }
+    findings.push(packages(root));
     let style = Style::of_stdout();
     print(json, &findings, || {
         findings.iter().map(|found| line(found, style)).collect()
@@ -236,8 +234,7 @@ fn packages(root: &Path) -> Finding {
     let audit = match program::INSTALLER.ask::<Audit>(root, ["audit"]) {
         Ok(audit) => audit,
         Err(why) if is_root => {
-            let advice =
-                "check that the package manager works: nothing can be installed until it does";
+            let advice = "correct this: nothing can be installed until the package manager works";
             return bad(check, Verdict::Fail, printable(&why), advice);
         }
         Err(why) => return bad(check, Verdict::Warn, printable(&why), "ask as root"),

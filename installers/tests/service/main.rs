@@ -21,6 +21,7 @@ mod machine;
 mod messages;
 mod owners;
 mod purge;
+mod questions;
 mod records;
 mod staged_files;
 mod triggers;

@@ -50,7 +50,7 @@ pub(super) fn finding(policy: &Result<Policy, String>) -> Finding {
             check,
             Verdict::Fail,
             why,
-            "correct it: until then no package is checked or installed, and doctor skips the keyring, the disk and the packages",
+            "correct it: until then no package is checked or installed, and doctor skips the keyring and the disk",
         ),
     }
 }

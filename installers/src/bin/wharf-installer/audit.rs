@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use serde::Serialize;
-use wharf_installers::{Root, device::Device, policy::Policy};
+use wharf_installers::{Root, device::open_packages, policy::Policy};
 
 #[derive(Serialize)]
 struct Audit {
@@ -15,11 +15,13 @@ struct Audit {
     finish_work: &'static str,
 }
 
+/// Also answers if the policy is invalid, or this user may not read it: the audit needs only the name of the package
+/// manager, and asks the default one then.
 pub(crate) fn audit(root: &Root) -> Result<String, Box<dyn Error>> {
-    let device = Device::open(root, &Policy::read(root)?)?;
-    let remedies = device.packages.remedies();
+    let packages = open_packages(root, &Policy::read(root).unwrap_or_default())?;
+    let remedies = packages.remedies();
     let audit = Audit {
-        damage: device.packages.audit()?,
+        damage: packages.audit()?,
         list_damage: remedies.list_damage,
         finish_work: remedies.finish_work,
     };

@@ -3,12 +3,18 @@
 use std::error::Error;
 
 use wharf_frames::PackageName;
-use wharf_installers::{Root, device::Device, policy::Policy};
+use wharf_installers::{
+    Root,
+    device::{open_packages, open_services},
+    policy::Policy,
+};
 
 pub(crate) fn units(root: &Root, package: &PackageName) -> Result<String, Box<dyn Error>> {
-    let device = Device::open(root, &Policy::read(root)?)?;
-    if device.packages.found(package)?.is_none() {
+    let policy = Policy::read(root)?;
+    let packages = open_packages(root, &policy)?;
+    if packages.found(package)?.is_none() {
         return Err(format!("this device has no package {package}").into());
     }
-    Ok(serde_json::to_string(&device.services.units(package)?)? + "\n")
+    let services = open_services(root, &policy, &packages)?;
+    Ok(serde_json::to_string(&services.units(package)?)? + "\n")
 }

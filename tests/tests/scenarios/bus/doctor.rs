@@ -128,11 +128,19 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     let said = doctor();
     assert!(said.output.contains("FAIL  disk  "), "{said:?}");
     assert!(said.output.contains("of which 9000"), "{said:?}");
+    gateway.write("var/lib/wharf-simulated/hello_half", "");
+    let lines = "FAIL  packages        hello_half\n                      \
+                 see `wharf-simulated list`; `wharf-simulated finish` finishes the interrupted work\n";
+    let said = doctor();
+    assert!(said.output.contains(lines), "{said:?}");
     gateway.write("etc/wharfd/installer.toml", "\nallow-unsinged = true\n");
     let said = doctor();
     let line = "installer.toml, line 2";
     assert_eq!(said.output.matches(line).count(), 1, "{said:?}");
     assert!(said.output.contains("FAIL  policy  "), "{said:?}");
+    // The default package manager is checked, and this root has none.
+    let no_packages = "FAIL  packages  ";
+    assert!(said.output.contains(no_packages), "{said:?}");
     let said = run(gateway.command("wharfctl", &[]).arg("doctor").uid(NOBODY));
     assert!(said.output.contains(line), "{said:?}");
 
@@ -147,5 +155,8 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     );
     let line =
         "warn  policy          only root may read it\n                      run this as root\n";
+    assert!(said.output.contains(line), "{said:?}");
+    let line =
+        "warn  packages        only root enters another root\n                      ask as root\n";
     assert!(said.output.contains(line), "{said:?}");
 }
