@@ -47,7 +47,12 @@ pub(super) fn watch(root: &Path, changes: LocalChanges, context: TaskContext) {
 }
 
 async fn watch_packages(root: PathBuf, changes: LocalChanges, context: TaskContext) {
-    let hello = async || context.installer.package_manager().await;
+    let hello = async || {
+        let manager = context.installer.package_manager().await?;
+        let name = manager.name.to_string();
+        context.publisher.agent(|agent| agent.backend = name);
+        Ok(manager)
+    };
     let database = database(hello, |failures| context.timing.pause(failures)).await;
     let database = root.join(database.as_str().trim_start_matches('/'));
     let Err(error) = changes.watch_packages(&database).await;

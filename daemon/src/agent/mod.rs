@@ -151,7 +151,7 @@ impl Agent {
         let (end, ending) = watch::channel(false);
         let installer = Installer::at(root);
         let changes = LocalChanges::default();
-        let (publisher, commands) = go_to_bus(root, &settings, &installer, &changes);
+        let (publisher, commands) = go_to_bus(root, &settings, &changes);
         let context = TaskContext {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
@@ -306,7 +306,6 @@ fn start_servers(
 fn go_to_bus(
     root: &Path,
     settings: &Settings,
-    installer: &Installer,
     changes: &LocalChanges,
 ) -> (Publisher, mpsc::Receiver<bus::Command>) {
     let shown = AgentProperties {
@@ -315,8 +314,7 @@ fn go_to_bus(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..AgentProperties::default()
     };
-    let (installer, changes) = (installer.clone(), changes.clone());
-    bus::start(root, settings.timing, installer, changes, shown)
+    bus::start(root, settings.timing, changes.clone(), shown)
 }
 
 fn system<T>(what: &'static str, result: std::io::Result<T>) -> Result<T, AgentError> {

@@ -24,7 +24,7 @@ use wharf_bus::AgentProperties;
 pub use command::{AnswerSender, Command, InstanceCommand, Refused};
 pub use views::{InstanceView, OperationView, Publisher, Views};
 
-use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
+use crate::{config::Timing, local_changes::LocalChanges};
 
 /// The number of commands that may wait for the agent. Further callers block.
 const QUEUE: usize = 16;
@@ -33,7 +33,6 @@ const QUEUE: usize = 16;
 pub fn start(
     root: &Path,
     timing: Timing,
-    installer: Installer,
     changes: LocalChanges,
     agent: AgentProperties,
 ) -> (Publisher, mpsc::Receiver<Command>) {
@@ -41,6 +40,6 @@ pub fn start(
     let (sender, commands) = mpsc::channel(QUEUE);
     let publisher = Publisher::new(views);
     let service = service::Service::new(wharf_bus::address(root), shown, sender, timing);
-    tokio::task::spawn_local(service.run(publisher.clone(), installer, changes));
+    tokio::task::spawn_local(service.run(changes));
     (publisher, commands)
 }

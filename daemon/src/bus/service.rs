@@ -22,9 +22,9 @@ use super::{
     command::Command,
     instance::ServedInstance,
     operation::ServedOperation,
-    views::{Publisher, Views, operation_path},
+    views::{Views, operation_path},
 };
-use crate::{config::Timing, installer::Installer, local_changes::LocalChanges};
+use crate::{config::Timing, local_changes::LocalChanges};
 
 /// Serves the bus, and reconnects after each failure.
 pub(super) struct Service {
@@ -59,12 +59,7 @@ impl Service {
     }
 
     /// Runs until the runtime ends.
-    pub(super) async fn run(
-        self,
-        publisher: Publisher,
-        installer: Installer,
-        changes: LocalChanges,
-    ) {
+    pub(super) async fn run(self, changes: LocalChanges) {
         let mut failures = 0_u32;
         let mut is_told = false;
         loop {
@@ -73,7 +68,6 @@ impl Service {
                     tracing::info!("connected to D-Bus as {NAME}");
                     failures = 0;
                     is_told = false;
-                    tokio::task::spawn_local(tell_backend(publisher.clone(), installer.clone()));
                     let listening = listen(bus.connection.clone(), changes.clone());
                     let listening = tokio::task::spawn_local(listening);
                     self.announce(bus).await;
@@ -139,13 +133,6 @@ async fn listen(connection: Connection, changes: LocalChanges) {
         tracing::info!(
             "cannot watch systemd: {error}. Services that are changed by hand are noticed at the next start"
         );
-    }
-}
-
-async fn tell_backend(publisher: Publisher, installer: Installer) {
-    match installer.package_manager().await {
-        Ok(manager) => publisher.agent(|agent| agent.backend = manager.name.to_string()),
-        Err(error) => tracing::debug!("cannot ask the installer for its package manager: {error}"),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use wharf_tests::{gateway::Gateway, system_bus::SystemBus, waiting::wait_until};
 
 use super::{NOBODY, OnBus, run};
+use crate::stage_set::StageSet;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -47,6 +48,24 @@ fn doctor_finds_nothing_where_all_is_well() {
     let said = on_bus.wharfctl_as(NOBODY, &["doctor"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.output.contains("\nok    policy  "), "{said:?}");
+}
+
+#[test]
+fn the_package_manager_is_known_as_soon_as_an_installer_that_was_down_answers() {
+    let gateway = Gateway::simulated();
+    let bus = SystemBus::start(&gateway.path());
+    let mut set = StageSet::configured(gateway, "");
+    set.gateway.start_daemon(&[]);
+    let mut on_bus = OnBus::with(set, bus);
+    let doctor = |on_bus: &OnBus| on_bus.wharfctl(&["doctor"]).output;
+    let said = doctor(&on_bus);
+    let line = "FAIL  installer       has not answered wharfd\n";
+    assert!(said.contains(line), "{said}");
+    on_bus.set.gateway.start_installer(&[]);
+    wait_until("the name of the package manager", || {
+        let line = "ok    installer       has answered, and drives simulated\n";
+        doctor(&on_bus).contains(line).then_some(())
+    });
 }
 
 /// The installer judges signatures by the times of future files, unless the kernel vouches for the clock.
