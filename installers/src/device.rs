@@ -60,22 +60,49 @@ pub struct Installation<'a> {
     pub adopts: bool,
 }
 
-/// The file of the policy's package manager that changes whenever packages change.
-pub fn database(root: &Root, policy: &Policy) -> PathBuf {
-    match policy.backend {
-        Backend::Apt => Apt::database(root),
-        #[cfg(feature = "simulated")]
-        Backend::Simulated => wharf_managers::simulated::Simulated::database(root),
+/// A package manager before it is opened.
+struct Manager {
+    database: fn(&Root) -> PathBuf,
+    format: fn() -> Format,
+    open: Open,
+}
+
+type Open = fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>;
+
+impl Manager {
+    fn of<M: PackageManager>(open: Open) -> Self {
+        Self {
+            database: M::database,
+            format: M::format,
+            open,
+        }
     }
 }
 
-/// The format of the packages of the policy's package manager.
-fn format(policy: &Policy) -> Format {
-    match policy.backend {
-        Backend::Apt => Apt::format(),
+/// The only place that knows which type is which package manager.
+fn manager(backend: Backend) -> Manager {
+    match backend {
+        Backend::Apt => {
+            Manager::of::<Apt>(|root, policy| Ok(Arc::new(Apt::open(root, times(policy))?)))
+        }
         #[cfg(feature = "simulated")]
-        Backend::Simulated => wharf_managers::simulated::Simulated::format(),
+        Backend::Simulated => {
+            use wharf_managers::simulated::Simulated;
+            Manager::of::<Simulated>(|root, _| Ok(Arc::new(Simulated::open(root)?)))
+        }
     }
+}
+
+fn times(policy: &Policy) -> Times {
+    Times {
+        lock_wait: policy.lock_wait,
+        limit: policy.job_time_limit,
+    }
+}
+
+/// The file of the policy's package manager that changes whenever packages change.
+pub fn database(root: &Root, policy: &Policy) -> PathBuf {
+    (manager(policy.backend).database)(root)
 }
 
 /// wharf-inspect. The program lies beside this one and runs as its own user of the root.
@@ -91,21 +118,13 @@ pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure
         uid: user.uid,
         gid: user.gid,
         time_limit: limits::INSPECTION,
-        format: format(policy),
+        format: (manager(policy.backend).format)(),
     })
 }
 
 /// The package manager of this policy. It is enough for a question that looks into no package file.
 pub fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>, Failure> {
-    let times = Times {
-        lock_wait: policy.lock_wait,
-        limit: policy.job_time_limit,
-    };
-    Ok(match policy.backend {
-        Backend::Apt => Arc::new(Apt::open(root, times)?),
-        #[cfg(feature = "simulated")]
-        Backend::Simulated => Arc::new(wharf_managers::simulated::Simulated::open(root)?),
-    })
+    (manager(policy.backend).open)(root, policy)
 }
 
 /// The services of the packages of this package manager.
