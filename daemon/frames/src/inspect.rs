@@ -28,6 +28,9 @@ pub enum Format {
     #[default]
     #[n(0)]
     Deb,
+    /// .rpm, versions 4 and 6.
+    #[n(1)]
+    Rpm,
     /// That of the simulated package manager of tests, which no shipped wharf-inspect reads.
     #[n(15)]
     Simulated,
@@ -400,6 +403,12 @@ mod tests {
                 "8202a0",
                 Question::Describe {
                     format: Format::Deb,
+                },
+            ),
+            (
+                "8202a10001",
+                Question::Describe {
+                    format: Format::Rpm,
                 },
             ),
             (

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use sequoia_openpgp::anyhow;
 use wharf_frames::{
     Cause, Failure,
     inspect::{Form, Signed, Verified},
@@ -12,10 +11,10 @@ use crate::{
     format::{PackageFormat, PartDigest},
     openpgp::{
         certificates::Certificates,
-        digests::Digests,
+        digests::{Digests, sha256, unhashed},
         signature::{self, Good},
     },
-    part::{Part, Parts, ReadAt, unreadable},
+    part::{Part, Parts, ReadAt},
 };
 
 /// The parameters of a verification.
@@ -99,18 +98,6 @@ fn signed(good: Good, form: Form) -> Signed {
         form,
         signed: good.signed,
     }
-}
-
-fn sha256(content: impl Read) -> Result<[u8; 32], Failure> {
-    let mut digests = Digests::default();
-    digests.add_sha256().map_err(|e| unhashed(&e))?;
-    digests.read(content).map_err(|e| unreadable(&e))?;
-    digests.sha256().map_err(|e| unhashed(&e))
-}
-
-fn unhashed(error: &anyhow::Error) -> Failure {
-    let detail = format!("the package cannot be hashed: {error}");
-    Failure::new(Cause::Unavailable, detail)
 }
 
 #[cfg(test)]

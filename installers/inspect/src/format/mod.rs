@@ -11,6 +11,7 @@ use wharf_frames::{
 use crate::{entry::Each, part::ReadAt};
 
 pub mod deb;
+pub mod rpm;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 
@@ -18,6 +19,7 @@ pub mod simulated;
 pub fn of(format: Format) -> Result<&'static dyn PackageFormat, Failure> {
     match format {
         Format::Deb => Ok(&deb::Deb),
+        Format::Rpm => Ok(&rpm::Rpm),
         #[cfg(feature = "simulated")]
         Format::Simulated => Ok(&simulated::Simulated),
         #[cfg(not(feature = "simulated"))]

@@ -8,6 +8,9 @@ use sequoia_openpgp::{
     packet::Signature,
     types::HashAlgorithm,
 };
+use wharf_frames::{Cause, Failure};
+
+use crate::part::unreadable;
 
 /// The hashes of a content.
 #[derive(Default)]
@@ -91,6 +94,20 @@ fn salt(signature: &Signature) -> &[u8] {
         Signature::V6(signature) => signature.salt(),
         _ => &[],
     }
+}
+
+/// SHA-256 of this content.
+pub(crate) fn sha256(content: impl Read) -> Result<[u8; 32], Failure> {
+    let mut digests = Digests::default();
+    digests.add_sha256().map_err(|e| unhashed(&e))?;
+    digests.read(content).map_err(|e| unreadable(&e))?;
+    digests.sha256().map_err(|e| unhashed(&e))
+}
+
+/// The failure of a package that cannot be hashed, which says nothing about it.
+pub(crate) fn unhashed(error: &anyhow::Error) -> Failure {
+    let detail = format!("the package cannot be hashed: {error}");
+    Failure::new(Cause::Unavailable, detail)
 }
 
 #[cfg(test)]
