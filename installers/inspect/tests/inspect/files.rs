@@ -19,7 +19,7 @@ use wharf_frames::{
 
 use crate::fixture::{Bench, Members, Recipe, refused_as, repacked, run};
 
-const UNITS: &str = "usr/lib/systemd/system/";
+pub(crate) const UNITS: &str = "usr/lib/systemd/system/";
 
 fn wanted() -> [Wanted; 3] {
     let wanted = |folder: &str, anywhere, text| Wanted {
@@ -35,9 +35,9 @@ fn wanted() -> [Wanted; 3] {
 }
 
 /// The wanted files by path: the target of a link, or the content.
-type Found = BTreeMap<String, (Option<String>, Vec<u8>)>;
+pub(crate) type Found = BTreeMap<String, (Option<String>, Vec<u8>)>;
 
-fn files(bench: &Bench, package: &Path) -> Result<Found, Failure> {
+pub(crate) fn files(bench: &Bench, package: &Path) -> Result<Found, Failure> {
     let files = bench.files(package, &wanted())?;
     let number = files.len();
     let found: Found = files
@@ -62,7 +62,7 @@ fn unpacked_by_dpkg(package: &Path) -> Option<Found> {
     unpacked.status.success().then(|| below(&root))
 }
 
-fn below(root: &TempDir) -> Found {
+pub(crate) fn below(root: &TempDir) -> Found {
     let mut found = Found::new();
     let mut folders = vec![root.path().to_owned()];
     while let Some(folder) = folders.pop() {

@@ -45,10 +45,16 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
 /// wharf-inspect where its user can run it, a keyring, and a folder for packages.
 pub(crate) struct Bench {
     folder: TempDir,
+    /// The format of the packages.
+    format: Format,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::of(Format::Deb)
+    }
+
+    pub(crate) fn of(format: Format) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(folder.path().join("keys")).unwrap();
@@ -56,7 +62,7 @@ impl Bench {
         // writing, and the program could not start (ETXTBSY).
         let program = env!("CARGO_BIN_EXE_wharf-inspect");
         run(Command::new("cp").arg(program).arg(folder.path()));
-        Self { folder }
+        Self { folder, format }
     }
 
     /// With a signer that it trusts.
@@ -76,7 +82,7 @@ impl Bench {
             uid: NOBODY,
             gid: NOBODY,
             time_limit: Duration::from_secs(120),
-            format: Format::Deb,
+            format: self.format,
         }
     }
 
@@ -195,6 +201,13 @@ impl Signer {
         signer
     }
 
+    /// The home of gpg, configured to sign at [`SIGNED`] whoever starts it.
+    pub(crate) fn home(&self) -> &Path {
+        let configuration = format!("batch\nquiet\nfaked-system-time {SIGNED}\n");
+        fs::write(self.home.path().join("gpg.conf"), configuration).unwrap();
+        self.home.path()
+    }
+
     /// gpg in this home, at this time.
     pub(crate) fn gpg(&self, time: &str) -> Command {
         let mut gpg = Command::new("gpg");
@@ -287,10 +300,8 @@ impl Signer {
 
     /// Signs within the package by debsigs.
     pub(crate) fn sign_inside(&self, file: &Path) {
-        let configuration = format!("batch\nquiet\nfaked-system-time {SIGNED}\n");
-        fs::write(self.home.path().join("gpg.conf"), configuration).unwrap();
         let mut debsigs = Command::new("debsigs");
-        debsigs.env("GNUPGHOME", self.home.path());
+        debsigs.env("GNUPGHOME", self.home());
         run(debsigs
             .args(["--sign=origin", "-k", &self.fingerprint])
             .arg(file));

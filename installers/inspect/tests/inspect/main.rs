@@ -1,5 +1,5 @@
-//! wharf-inspect as root's programs use it, with input by gpg, debsigs and dpkg-deb, and compared with sqv and gpgv.
-//! Runs as root, since the child gets a user of its own.
+//! wharf-inspect as root's programs use it, with input by gpg, debsigs, dpkg-deb and rpmbuild, and compared with sqv, gpgv
+//! and rpmkeys. Runs as root, since the child gets a user of its own.
 
 #![allow(
     clippy::panic,
@@ -14,4 +14,5 @@ mod fixture;
 mod framing;
 mod judges;
 mod messages;
+mod rpm;
 mod signatures;
