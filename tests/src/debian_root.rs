@@ -117,7 +117,18 @@ pub fn bootstrapped(
     finished: &str,
     finish: impl FnOnce(&Path),
 ) -> PathBuf {
-    let suite = suite();
+    bootstrapped_from(Suite::OfThisMachine, name, packages, finished, finish)
+}
+
+/// As [`bootstrapped`], from another suite.
+pub(crate) fn bootstrapped_from(
+    suite: Suite,
+    name: &str,
+    packages: &[&str],
+    finished: &str,
+    finish: impl FnOnce(&Path),
+) -> PathBuf {
+    let suite = suite.name();
     let mut bootstrap = [
         "--quiet",
         "--mode=root",
@@ -130,6 +141,10 @@ pub fn bootstrapped(
     if !packages.is_empty() {
         bootstrap.push(format!("--include={}", packages.join(",")));
     }
+    if suite == UNSTABLE {
+        // A mirror of this suite may be some days old.
+        bootstrap.push("--aptopt=Acquire::Check-Valid-Until \"false\"".to_owned());
+    }
     bootstrap.push(suite.clone());
     let recipe = format!("{bootstrap:?} {finished}");
     made_once(&format!("{name}-{suite}"), &recipe, |folder| {
@@ -137,10 +152,30 @@ pub fn bootstrapped(
             Command::new("mmdebstrap")
                 .args(&bootstrap)
                 .arg(folder)
-                .arg(mirror(&suite)),
+                .arg(mirror(&self::suite())),
         );
         finish(folder);
     })
+}
+
+/// The Debian of a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// The release that this machine runs.
+    OfThisMachine,
+    /// The one that changes every day.
+    Unstable,
+}
+
+const UNSTABLE: &str = "sid";
+
+impl Suite {
+    fn name(self) -> String {
+        match self {
+            Self::OfThisMachine => suite(),
+            Self::Unstable => UNSTABLE.to_owned(),
+        }
+    }
 }
 
 /// A copy of such a system, changed by `finish`. Made once, and cheaper than another bootstrap.

@@ -10,10 +10,10 @@
 //! | folders, removed with their mounts | [`folder`], [`made_once`] |
 //! | a disk with power cuts | [`disk`] |
 //! | random choices that a seed repeats | [`chance`] |
-//! | a root for installations | [`debian_root`], [`scratch_root`] |
+//! | a root for installations | [`debian_root`], [`rpm_root`], [`scratch_root`] |
 //! | a booted system, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
-//! | packages and their signatures | [`package`], [`keys`] |
+//! | packages and their signatures | [`package`], [`rpm_package`], [`keys`] |
 //! | packages with services | [`services`] |
 //! | origins of packages | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
@@ -47,6 +47,8 @@ pub mod package;
 pub mod pages;
 pub mod process;
 pub mod programs;
+pub mod rpm_package;
+pub mod rpm_root;
 pub mod scratch_root;
 pub mod server;
 pub mod services;

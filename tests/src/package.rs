@@ -48,7 +48,7 @@ impl Script {
 }
 
 // A date before the clock of any test.
-const BUILT_AT: &str = "1735689600";
+pub(crate) const BUILT_AT: &str = "1735689600";
 
 impl Package {
     /// A package for any architecture, with one file that contains its version.

@@ -4,6 +4,7 @@ use wharf_tests::{
     command::text_of,
     folder::Folder,
     package::{Package, Script},
+    rpm_package::{Rpm, Scriptlet},
 };
 
 fn described() -> Package {
@@ -79,4 +80,43 @@ fn padding_makes_a_package_about_as_large() {
         .build(folder.path());
     let size = fs::metadata(package).unwrap().len();
     assert!((200_000..206_000).contains(&size), "{size} bytes");
+}
+
+#[test]
+fn an_rpm_says_what_was_described_in_the_same_bytes() {
+    let described = Rpm::new("wt-described", "2:1.5~rc1-3")
+        .architecture("x86_64")
+        .tag("Requires", "libfoo >= 2.30")
+        .config("/etc/wt-described.conf", "key = 1\n")
+        .link("/usr/share/wt-described/latest", "version")
+        .folder("/var/lib/wt-described")
+        .script(Scriptlet::Preun, "echo \"100%\"");
+    let (one, other) = (Folder::new(), Folder::new());
+    let built = described.build(one.path());
+    let again = described.build(other.path());
+    assert!(fs::read(&built).unwrap() == fs::read(again).unwrap());
+    let ask = |arguments: &[&str]| {
+        let mut rpm = Command::new("rpm");
+        text_of(
+            rpm.env("HOME", one.path())
+                .arg("-qp")
+                .args(arguments)
+                .arg(&built),
+        )
+    };
+    let said = ask(&[
+        "--qf",
+        "%{NAME} %{EPOCH}:%{VERSION}-%{RELEASE} %{ARCH} %{REQUIRENAME}",
+    ]);
+    assert_eq!(said, "wt-described 2:1.5~rc1-3 x86_64 /bin/sh");
+    assert_eq!(ask(&["-c"]), "/etc/wt-described.conf");
+    assert!(ask(&["--scripts"]).ends_with("set -e\necho \"100%\""));
+    let files = ask(&["-l"]);
+    for path in [
+        "/usr/share/wt-described/version",
+        "/usr/share/wt-described/latest",
+        "/var/lib/wt-described",
+    ] {
+        assert!(files.lines().any(|line| line == path), "{files}");
+    }
 }

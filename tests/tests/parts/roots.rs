@@ -5,6 +5,8 @@ use wharf_tests::{
     debian_root::DebianRoot,
     folder::Folder,
     package::{Package, Script},
+    rpm_package::{Rpm, Scriptlet},
+    rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARFD},
 };
 
@@ -39,10 +41,43 @@ fn a_debian_root_has_the_archives_lists() {
 }
 
 #[test]
+fn a_root_with_dnf_installs_and_the_next_one_is_fresh() {
+    let folder = Folder::new();
+    let package = Rpm::new("wt-hello", "1:1.0-1")
+        .script(Scriptlet::Post, "echo \"$1 100%\" > /var/lib/wt-hello")
+        .build(folder.path());
+    let root = RpmRoot::dnf4();
+    fs::copy(package, root.path().join("tmp/it.rpm")).unwrap();
+    let mut dnf = root.command("dnf");
+    text_of(dnf.args([
+        "-y",
+        "--setopt=reposdir=/nonexistent",
+        "install",
+        "/tmp/it.rpm",
+    ]));
+    let version = |root: &RpmRoot| {
+        let mut rpm = root.command("rpm");
+        let rpm = rpm.args([
+            "-qa",
+            "--qf",
+            "%{EPOCHNUM}:%{VERSION}-%{RELEASE}",
+            "wt-hello",
+        ]);
+        text_of(rpm)
+    };
+    assert_eq!(version(&root), "1:1.0-1");
+    let said = fs::read_to_string(root.path().join("var/lib/wt-hello")).unwrap();
+    assert_eq!(said, "1 100%\n");
+
+    assert_eq!(version(&RpmRoot::dnf4()), "");
+}
+
+#[test]
 fn every_root_has_the_users_and_their_folders() {
     let scratch = ScratchRoot::new();
     let debian = DebianRoot::new();
-    for root in [scratch.path(), debian.path()] {
+    let rpm = RpmRoot::dnf4();
+    for root in [scratch.path(), debian.path(), rpm.path()] {
         has_users_and_folders(&root);
     }
 }

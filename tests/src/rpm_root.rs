@@ -1,0 +1,102 @@
+//! A root in which rpm and dnf are the package manager, to install into: a Debian system with both, since Debian has
+//! dnf 4 and dnf 5. Made once for a machine, and for each test an overlay over it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::{
+    command::output_of,
+    debian_root::{Suite, bootstrapped_from, lay_over},
+    folder::Folder,
+    rpm_package::Rpm,
+    scratch_root::{add_folders, add_users},
+};
+
+/// What is done to a Debian system: Debian keeps rpm's database in each user's home, and no package of Debian is in it.
+const FINISHED: &str = "with users, rpm's own database, and a package that provides /bin/sh";
+
+/// A system with rpm and dnf, which this test may do anything to.
+#[derive(Debug)]
+pub struct RpmRoot {
+    folder: Folder,
+}
+
+impl RpmRoot {
+    /// rpm 4.18 and dnf 4.14, of Debian 12.
+    pub fn dnf4() -> Self {
+        static BASE: OnceLock<PathBuf> = OnceLock::new();
+        Self::over(BASE.get_or_init(|| {
+            let packages = ["rpm", "dnf", "python3-dnf"];
+            bootstrapped_from(
+                Suite::OfThisMachine,
+                "dnf4-root",
+                &packages,
+                FINISHED,
+                finish,
+            )
+        }))
+    }
+
+    /// rpm 6 and dnf 5, of Debian's unstable suite as it is when the root is made.
+    pub fn dnf5() -> Self {
+        static BASE: OnceLock<PathBuf> = OnceLock::new();
+        Self::over(BASE.get_or_init(|| {
+            let packages = ["rpm", "dnf5"];
+            bootstrapped_from(Suite::Unstable, "dnf5-root", &packages, FINISHED, finish)
+        }))
+    }
+
+    fn over(base: &Path) -> Self {
+        let folder = Folder::new();
+        let path = lay_over(base, &folder);
+        add_folders(&path);
+        Self { folder }
+    }
+
+    /// What is given as `--root`.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// `program`, to be run inside; without the environment of this test.
+    pub fn command(&self, program: &str) -> Command {
+        command(&self.path(), program)
+    }
+}
+
+fn command(root: &Path, program: &str) -> Command {
+    let mut command = Command::new("chroot");
+    command
+        .arg(root)
+        .arg(program)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root")
+        .env("LC_ALL", "C");
+    command
+}
+
+fn finish(root: &Path) {
+    add_users(root);
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        let folder = path.parent().expect("a file lies in a folder");
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&path, text))
+            .unwrap_or_else(|error| panic!("{path:?} cannot be written: {error}"));
+    };
+    write("etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
+    let base = Rpm::new("system-base", "12").tag("Provides", "/bin/sh");
+    let built = base.build(&root.join("tmp"));
+    let name = built.file_name().expect("a package has a name");
+    output_of(
+        command(root, "rpm")
+            .arg("-U")
+            .arg(Path::new("/tmp").join(name)),
+    );
+    fs::remove_file(&built).unwrap_or_else(|error| panic!("{built:?}: {error}"));
+}
