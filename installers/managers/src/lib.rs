@@ -2,6 +2,8 @@
 //! names a package manager's programs, files or formats. This crate knows no service, socket, policy file or record.
 
 pub mod apt;
+mod conversation;
+mod link;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 

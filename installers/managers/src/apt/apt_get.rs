@@ -6,8 +6,7 @@ use std::{
     cmp::Ordering,
     collections::BTreeSet,
     ffi::OsStr,
-    fs, io,
-    os::unix::fs::symlink,
+    io,
     path::{Path, PathBuf},
     process::Command,
     slice,
@@ -36,12 +35,8 @@ use super::{
 };
 use crate::{
     InstallOptions, Owners, PackageFile, PackageManager, Present, Progress, Remedies, Supervisor,
-    Times,
+    Times, conversation::DESCRIPTORS, link::Link,
 };
-
-/// Gives apt descriptors with the numbers that its configuration names. They arrive as the three standard ones. The
-/// standard error then goes to the standard output.
-const DESCRIPTORS: &str = "exec \"$@\" 8>&0 9>&2 2>&1 </dev/null";
 
 /// apt of one root.
 pub struct Apt {
@@ -60,18 +55,6 @@ struct Ran {
     /// apt started dpkg without asking.
     unasked: bool,
     printed: String,
-}
-
-/// A symbolic link to a package file, for one run of apt.
-struct Link {
-    outside: PathBuf,
-    inside: PathBuf,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.outside);
-    }
 }
 
 impl Apt {
@@ -219,19 +202,12 @@ impl Apt {
         Ok(folder)
     }
 
-    /// A link that apt takes for a package file: its path is absolute and ends in `.deb`. Each run has its own, since a plan
-    /// may be asked for while the same file is installed.
+    /// A link that apt takes for a package file: its path is absolute and ends in `.deb`.
     fn as_deb(&self, file: &PackageFile) -> Result<Link, Failure> {
-        let target = self.root.seen_inside(&file.path);
-        let made = self.folder().and_then(|folder| {
-            let name = folder.join(file.path.file_name().unwrap_or_default());
-            durable::unique(&name, ".deb", |path| symlink(&target, path))
-        });
-        let (outside, ()) = made.map_err(|error| not_started("apt-get", &error))?;
-        Ok(Link {
-            inside: self.root.seen_inside(&outside),
-            outside,
-        })
+        let made = self
+            .folder()
+            .and_then(|folder| Link::new(&self.root, &folder, &file.path, ".deb"));
+        made.map_err(|error| not_started("apt-get", &error))
     }
 
     /// Whether no work on the package is unfinished.

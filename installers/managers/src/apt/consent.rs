@@ -8,17 +8,15 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
-    net::Shutdown,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use wharf_frames::{Cause, Failure};
-use wharf_root::{Root, durable, limits};
+
+use crate::conversation::Conversation;
+use wharf_root::{Root, durable};
 
 /// Options for apt's command line. They come after `-c`, so this hook is the last one, and only dpkg follows. The hook sends
 /// the announced lines and an empty one, and waits for a line. No line comes if consent is refused or this process has ended:
@@ -32,9 +30,7 @@ const HOOK: [&str; 4] = [
 
 /// One conversation with the hook.
 pub(super) struct Consent {
-    socket: UnixStream,
-    announced: Vec<u8>,
-    answer: Option<Result<(), Failure>>,
+    conversation: Conversation,
     /// dpkg works only if this file exists. Its name is unpredictable, and only root may create it.
     token: PathBuf,
 }
@@ -42,18 +38,15 @@ pub(super) struct Consent {
 impl Consent {
     /// A new conversation, and the socket of the hook. Only root may write into the folder.
     pub(super) fn new(folder: &Path) -> io::Result<(Self, OwnedFd)> {
-        let (socket, hook) = UnixStream::pair()?;
-        socket.set_nonblocking(true)?;
+        let (conversation, hook) = Conversation::new()?;
         let mut options = OpenOptions::new();
         let (token, _) = durable::create_unique(&folder.join("consent"), options.write(true))?;
         fs::remove_file(&token)?;
         let consent = Self {
-            socket,
-            announced: Vec::new(),
-            answer: None,
+            conversation,
             token,
         };
-        Ok((consent, hook.into()))
+        Ok((consent, hook))
     }
 
     /// The `-o` options for apt.
@@ -70,79 +63,41 @@ impl Consent {
             .collect()
     }
 
-    /// Whether the decision is made.
+    /// As [`Conversation::is_settled`].
     pub(super) fn is_settled(&self) -> bool {
-        self.answer.is_some()
+        self.conversation.is_settled()
     }
 
-    /// Whether consent was given.
+    /// As [`Conversation::is_given`].
     pub(super) fn is_given(&self) -> bool {
-        matches!(self.answer, Some(Ok(())))
+        self.conversation.is_given()
     }
 
-    /// Refuses, unless the decision is made.
+    /// As [`Conversation::refuse`].
     pub(super) fn refuse(&mut self, why: Failure) {
-        if self.answer.is_none() {
-            self.settle(Err(why));
-        }
+        self.conversation.refuse(why);
     }
 
-    fn settle(&mut self, answer: Result<(), Failure>) {
-        let answer = answer.and_then(|()| self.tell_dpkg());
-        if answer.is_ok() {
-            let _ = self.socket.write_all(b"\n"); // without the line, the hook fails
-        }
-        let _ = self.socket.shutdown(Shutdown::Write);
-        self.answer = Some(answer);
-    }
-
-    fn tell_dpkg(&self) -> Result<(), Failure> {
-        let mut options = OpenOptions::new();
-        let made = options.write(true).create_new(true).open(&self.token);
-        made.map(drop).map_err(|error| {
-            let detail = format!("cannot create {}: {error}", self.token.display());
-            Failure::new(Cause::Unavailable, detail)
-        })
-    }
-
-    /// Takes the next announced lines. Decides and answers once the plan is complete.
+    /// As [`Conversation::listen`]; the token for dpkg exists before apt gets its answer.
     pub(super) fn listen(&mut self, decide: impl Fn(&str) -> Result<(), Failure>) {
-        let taken = self.take();
-        let is_all = self.announced == b"\n" || self.announced.ends_with(b"\n\n");
-        let answer = match taken {
-            _ if self.answer.is_some() => return,
-            Err(error) => Err(not_understood(&error.to_string())),
-            Ok(()) if self.announced.len() > limits::ANNOUNCED => {
-                Err(not_understood("it is too much"))
-            }
-            Ok(()) if is_all => decide(String::from_utf8_lossy(&self.announced).trim_end()),
-            Ok(()) => return,
-        };
-        self.settle(answer);
+        let token = &self.token;
+        self.conversation
+            .listen(|lines| decide(lines).and_then(|()| tell_dpkg(token)));
     }
 
-    /// The decision; none if apt did not ask.
+    /// As [`Conversation::decided`].
     pub(super) fn decided(mut self) -> Option<Result<(), Failure>> {
-        self.answer.take()
+        self.conversation.decided()
     }
+}
 
-    /// Keeps a bounded part of the plan, and reads the rest, so that the hook is not blocked.
-    fn take(&mut self) -> io::Result<()> {
-        let mut part = [0; 4096];
-        loop {
-            match self.socket.read(&mut part) {
-                Ok(0) => return Ok(()),
-                Ok(length) if self.announced.len() <= limits::ANNOUNCED => {
-                    let part = part.get(..length).unwrap_or_default();
-                    self.announced.extend_from_slice(part);
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
+fn tell_dpkg(token: &Path) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).open(token);
+    made.map(drop).map_err(|error| {
+        let detail = format!("cannot create {}: {error}", token.display());
+        Failure::new(Cause::Unavailable, detail)
+    })
 }
 
 impl Drop for Consent {
@@ -153,18 +108,19 @@ impl Drop for Consent {
 
 impl AsFd for Consent {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.conversation.as_fd()
     }
-}
-
-fn not_understood(why: &str) -> Failure {
-    let detail = format!("cannot read the changes that apt announced: {why}");
-    Failure::new(Cause::PackageManager, detail)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
     use super::*;
+    use wharf_root::limits;
 
     /// Runs a hook that sends these lines. Returns its answer, and whether the lines were refused.
     fn told(lines: &[u8], decide: impl Fn(&str) -> Result<(), Failure>) -> (String, bool) {

@@ -1,0 +1,115 @@
+//! The question of a package manager before it changes the device. Under its locks it announces its plan on a socket, and
+//! continues only with consent. This module does not know which plans are allowed.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use wharf_frames::{Cause, Failure};
+use wharf_root::limits;
+
+/// Gives a program descriptors with known numbers: 8 for its progress, 9 for its question. They arrive as the three standard
+/// ones. The standard error then goes to the standard output.
+pub(crate) const DESCRIPTORS: &str = "exec \"$@\" 8>&0 9>&2 2>&1 </dev/null";
+
+/// One conversation. The package manager sends lines and an empty one, and waits for a line. No line comes if consent is
+/// refused or this process has ended.
+pub(crate) struct Conversation {
+    socket: UnixStream,
+    announced: Vec<u8>,
+    answer: Option<Result<(), Failure>>,
+}
+
+impl Conversation {
+    /// A new conversation, and the socket of the package manager.
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+        let (socket, other) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
+        let conversation = Self {
+            socket,
+            announced: Vec::new(),
+            answer: None,
+        };
+        Ok((conversation, other.into()))
+    }
+
+    /// Whether the decision is made.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Whether consent was given.
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self.answer, Some(Ok(())))
+    }
+
+    /// Refuses, unless the decision is made.
+    pub(crate) fn refuse(&mut self, why: Failure) {
+        if self.answer.is_none() {
+            self.settle(Err(why));
+        }
+    }
+
+    fn settle(&mut self, answer: Result<(), Failure>) {
+        if answer.is_ok() {
+            let _ = self.socket.write_all(b"\n"); // without the line, the package manager does not continue
+        }
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.answer = Some(answer);
+    }
+
+    /// Takes the next announced lines. Decides and answers once the plan is complete.
+    pub(crate) fn listen(&mut self, decide: impl Fn(&str) -> Result<(), Failure>) {
+        let taken = self.take();
+        let is_all = self.announced == b"\n" || self.announced.ends_with(b"\n\n");
+        let answer = match taken {
+            _ if self.answer.is_some() => return,
+            Err(error) => Err(not_understood(&error.to_string())),
+            Ok(()) if self.announced.len() > limits::ANNOUNCED => {
+                Err(not_understood("it is too much"))
+            }
+            Ok(()) if is_all => decide(String::from_utf8_lossy(&self.announced).trim_end()),
+            Ok(()) => return,
+        };
+        self.settle(answer);
+    }
+
+    /// The decision; none if the package manager did not ask.
+    pub(crate) fn decided(&mut self) -> Option<Result<(), Failure>> {
+        self.answer.take()
+    }
+
+    /// Keeps a bounded part of the plan, and reads the rest, so that the sender is not blocked.
+    fn take(&mut self) -> io::Result<()> {
+        let mut part = [0; 4096];
+        loop {
+            match self.socket.read(&mut part) {
+                Ok(0) => return Ok(()),
+                Ok(length) if self.announced.len() <= limits::ANNOUNCED => {
+                    let part = part.get(..length).unwrap_or_default();
+                    self.announced.extend_from_slice(part);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsFd for Conversation {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn not_understood(why: &str) -> Failure {
+    let detail = format!("cannot read the changes that the package manager announced: {why}");
+    Failure::new(Cause::PackageManager, detail)
+}
