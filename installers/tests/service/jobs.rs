@@ -11,7 +11,7 @@ use wharf_frames::{
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::contract::{apt_get_without, frontend_lock, replace_apt_get, wait_for_apt_to_wait};
+use crate::apt::{apt_get_without, frontend_lock, replace_apt_get, wait_for_apt_to_wait};
 use crate::machine::{Deb, Machine, Script, Signer, name, perform, refused};
 
 #[test]

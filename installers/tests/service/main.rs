@@ -9,6 +9,7 @@
 mod activation;
 mod adoption;
 mod aliases;
+mod apt;
 mod clock;
 mod conditions;
 mod contract;

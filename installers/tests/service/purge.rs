@@ -13,7 +13,8 @@ use wharf_tests::services::UNITS;
 
 use crate::{
     activation::{FOREVER, succeeded},
-    contract::{Bench, QUIET, apt_get_without, dpkg, each, replace_apt_get, tell},
+    apt::{apt_get_without, dpkg, replace_apt_get},
+    contract::{Bench, QUIET, each, tell},
     crash::{KILL, before_a_power_cut, lines, mount_proc, start_with_jobs_that, stops_once_at},
     machine::{Deb, Machine, Script, name, perform},
 };
