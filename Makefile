@@ -6,7 +6,7 @@
 # CONTRIBUTING.md has the others, which take longer.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo gateway test lint deb cross reproducible soak installs packages powercut fuzz mutants audit bench
+.PHONY: build setup demo gateway test lint deb cross reproducible soak installs packages powercut dnf5 fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -64,6 +64,10 @@ installs: setup
 # Real packages of Debian on a booted gateway, each compared with apt on a twin. PACKAGES="cron chrony" selects packages.
 packages: setup
 	$(CARGO) test -p wharf-tests --test packages -- --ignored --nocapture
+
+# The contract of package managers, and what only dnf can show, with dnf 5 and rpm 6 of Debian's unstable suite.
+dnf5: setup
+	WHARF_DNF5=1 $(CARGO) test -p wharf-installers --features simulated,faults --test service -- contract:: dnf
 
 # Power cuts of a gateway's disk, replayed from its log: CUTS of each story. SEED repeats an earlier run; STORY and CUT
 # select one cut. Needs /dev/fuse and loop devices.

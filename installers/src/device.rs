@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     env,
-    fs::File,
+    fs::{self, File},
     os::fd::AsFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +14,9 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, inspect::Format, installer::Found, packed::PackedFile,
 };
-use wharf_managers::{InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt};
+use wharf_managers::{
+    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf,
+};
 use wharf_root::{
     Change, Root, limits,
     session::{Process, Role},
@@ -85,12 +87,30 @@ fn manager(backend: Backend) -> Manager {
         Backend::Apt => {
             Manager::of::<Apt>(|root, policy| Ok(Arc::new(Apt::open(root, times(policy))?)))
         }
+        Backend::Dnf => {
+            Manager::of::<Dnf>(|root, policy| Ok(Arc::new(Dnf::open(root, times(policy))?)))
+        }
         #[cfg(feature = "simulated")]
         Backend::Simulated => {
             use wharf_managers::simulated::Simulated;
             Manager::of::<Simulated>(|root, _| Ok(Arc::new(Simulated::open(root)?)))
         }
     }
+}
+
+/// The package manager of the policy, else the one whose database has packages. A system may have the tools of another one,
+/// with an empty database.
+fn backend(root: &Root, policy: &Policy) -> Backend {
+    let has_packages = |backend| {
+        let database = (manager(backend).database)(root);
+        fs::metadata(database).is_ok_and(|file| file.len() > 0)
+    };
+    policy.backend.unwrap_or_else(|| {
+        match !has_packages(Backend::Apt) && has_packages(Backend::Dnf) {
+            true => Backend::Dnf,
+            false => Backend::Apt,
+        }
+    })
 }
 
 fn times(policy: &Policy) -> Times {
@@ -102,7 +122,7 @@ fn times(policy: &Policy) -> Times {
 
 /// The file of the policy's package manager that changes whenever packages change.
 pub fn database(root: &Root, policy: &Policy) -> PathBuf {
-    (manager(policy.backend).database)(root)
+    (manager(backend(root, policy)).database)(root)
 }
 
 /// wharf-inspect. The program lies beside this one and runs as its own user of the root.
@@ -118,13 +138,13 @@ pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure
         uid: user.uid,
         gid: user.gid,
         time_limit: limits::INSPECTION,
-        format: (manager(policy.backend).format)(),
+        format: (manager(backend(root, policy)).format)(),
     })
 }
 
 /// The package manager of this policy. It is enough for a question that looks into no package file.
 pub fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>, Failure> {
-    (manager(policy.backend).open)(root, policy)
+    (manager(backend(root, policy)).open)(root, policy)
 }
 
 /// The services of the packages of this package manager.
@@ -134,7 +154,7 @@ pub fn open_services(
     packages: &Arc<dyn PackageManager>,
 ) -> Result<Box<dyn Services>, Failure> {
     #[cfg(feature = "simulated")]
-    if policy.backend == Backend::Simulated {
+    if policy.backend == Some(Backend::Simulated) {
         return Ok(Box::new(wharf_services::simulated::Simulated::open(root)?));
     }
     let facts = Arc::new(Facts(Arc::clone(packages)));
@@ -293,7 +313,7 @@ pub(crate) fn simulated(root: &Root) -> Device {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Duration};
+    use std::time::Duration;
 
     use wharf_frames::{PackageVersion, installer::Package};
 
@@ -419,5 +439,33 @@ mod tests {
             };
             assert_eq!(cause, expected, "{program} {path:?}: {not_done:?}");
         }
+    }
+
+    #[test]
+    fn the_package_manager_is_the_one_that_has_packages_unless_policy_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let write = |path: &str, text: &str| {
+            let path = root.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let plain = Policy::default();
+        assert_eq!(backend(&root, &plain), Backend::Apt);
+        write("usr/lib/sysimage/rpm/rpmdb.sqlite", "packages");
+        assert_eq!(backend(&root, &plain), Backend::Dnf);
+        write("var/lib/dpkg/status", "");
+        assert_eq!(backend(&root, &plain), Backend::Dnf);
+        write("var/lib/dpkg/status", "Package: base-files\n");
+        assert_eq!(backend(&root, &plain), Backend::Apt);
+        let dnf = Policy {
+            backend: Some(Backend::Dnf),
+            ..plain
+        };
+        assert_eq!(backend(&root, &dnf), Backend::Dnf);
+        assert_eq!(
+            database(&root, &dnf),
+            root.path("usr/lib/sysimage/rpm/rpmdb.sqlite")
+        );
     }
 }

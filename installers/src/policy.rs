@@ -15,8 +15,8 @@ use wharf_root::{Root, durable, pattern::Pattern};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
-    /// The package manager of this device.
-    pub backend: Backend,
+    /// The package manager of this device; without it, the one that has packages.
+    pub backend: Option<Backend>,
     /// The source of dependencies.
     pub dependencies: Dependencies,
     /// Accepts packages without any signature. Logged at every start.
@@ -47,6 +47,8 @@ pub struct Policy {
 pub enum Backend {
     /// apt.
     Apt,
+    /// dnf 4 or dnf 5.
+    Dnf,
     /// A simulated one, for tests.
     #[cfg(feature = "simulated")]
     Simulated,
@@ -151,7 +153,7 @@ const WRITTEN: &Written = &[
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            backend: Backend::Apt,
+            backend: None,
             dependencies: Dependencies::None,
             allow_unsigned: false,
             allow_downgrade: Vec::new(),

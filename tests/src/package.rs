@@ -7,7 +7,11 @@ use std::{
     process::Command,
 };
 
-use crate::{command::output_of, folder::Folder};
+use crate::{
+    command::output_of,
+    folder::Folder,
+    rpm_package::{BUILT_AT, Rpm, Scriptlet},
+};
 
 /// The content of a package.
 #[derive(Debug, Clone)]
@@ -45,10 +49,20 @@ impl Script {
             Self::Postrm => "postrm",
         }
     }
+
+    /// What runs at the same moment in an rpm.
+    fn scriptlet(self) -> Scriptlet {
+        match self {
+            Self::Preinst => Scriptlet::Pre,
+            Self::Postinst => Scriptlet::Post,
+            Self::Prerm => Scriptlet::Preun,
+            Self::Postrm => Scriptlet::Postun,
+        }
+    }
 }
 
-// A date before the clock of any test.
-pub(crate) const BUILT_AT: &str = "1735689600";
+/// The first lines of each script that a test gives.
+const SHELL: &str = "#!/bin/sh\nset -e\n";
 
 impl Package {
     /// A package for any architecture, with one file that contains its version.
@@ -88,7 +102,7 @@ impl Package {
 
     /// Adds a maintainer script. It begins with `#!/bin/sh` and `set -e`.
     pub fn script(mut self, script: Script, commands: &str) -> Self {
-        let text = format!("#!/bin/sh\nset -e\n{commands}\n");
+        let text = format!("{SHELL}{commands}\n");
         self.scripts.push((script, text));
         self
     }
@@ -194,6 +208,43 @@ impl Package {
         let package = into.join(format!("{name}_{version}_{architecture}.simulated"));
         fs::write(&package, bytes).unwrap_or_else(|error| panic!("{package:?}: {error}"));
         package
+    }
+
+    /// The same package as an rpm, release 1 if the version has none.
+    ///
+    /// # Panics
+    ///
+    /// Where it has a field that an rpm has not.
+    pub fn as_rpm(&self) -> Rpm {
+        let mut rpm = Rpm::new(&self.name, &self.version);
+        if self.architecture != "all" {
+            rpm = rpm.architecture(&self.architecture.replace("amd64", "x86_64"));
+        }
+        for (name, value) in &self.fields {
+            let name = match name.as_str() {
+                "Depends" => "Requires",
+                "Conflicts" | "Breaks" => "Conflicts",
+                "Provides" => "Provides",
+                "Replaces" => "Obsoletes",
+                other => panic!("no rpm has the field {other}"),
+            };
+            let value = value.replace(['(', ')'], "");
+            rpm = rpm.tag(name, &value.replace("<<", "<").replace(">>", ">"));
+        }
+        for (script, text) in &self.scripts {
+            let commands = text.strip_prefix(SHELL).expect("a script of a shell");
+            rpm = rpm.script(script.scriptlet(), commands);
+        }
+        for (path, content) in self.files.iter().skip(1) {
+            rpm = match self.conffiles.contains(path) {
+                true => rpm.config(path, &String::from_utf8_lossy(content)),
+                false => rpm.file(path, content.clone()),
+            };
+        }
+        for (path, target) in &self.links {
+            rpm = rpm.link(path, target);
+        }
+        self.folders.iter().fold(rpm, |rpm, path| rpm.folder(path))
     }
 
     /// Builds it as `NAME_VERSION_ARCHITECTURE.deb` in the folder `into`, by dpkg-deb.

@@ -16,7 +16,7 @@ use crate::{
     scratch_root::{add_folders, add_users},
 };
 
-/// What is done to a Debian system: Debian keeps rpm's database in each user's home, and no package of Debian is in it.
+/// The changes to a Debian system. Debian has rpm's database in the home of each user, and no package of Debian is in it.
 const FINISHED: &str = "with users, rpm's own database, and a package that provides /bin/sh";
 
 /// A system with rpm and dnf, which this test may do anything to.
@@ -57,9 +57,20 @@ impl RpmRoot {
         Self { folder }
     }
 
-    /// What is given as `--root`.
+    /// The path for `--root`.
     pub fn path(&self) -> PathBuf {
         self.folder.join("root")
+    }
+
+    /// Locks a package to one version, for both dnf 4 and dnf 5, as the command versionlock does.
+    pub fn lock_versions(&self, package: &str, version: &str) {
+        let dnf4 = format!("{package}-0:{version}.*\n");
+        write(&self.path(), "etc/dnf/plugins/versionlock.list", &dnf4);
+        let dnf5 = format!(
+            "version = \"1.0\"\n\n[[packages]]\nname = \"{package}\"\n\n[[packages.conditions]]\nkey = \"evr\"\n\
+             comparator = \"=\"\nvalue = \"{version}\"\n"
+        );
+        write(&self.path(), "etc/dnf/versionlock.toml", &dnf5);
     }
 
     /// `program`, to be run inside; without the environment of this test.
@@ -82,14 +93,7 @@ fn command(root: &Path, program: &str) -> Command {
 
 fn finish(root: &Path) {
     add_users(root);
-    let write = |path: &str, text: &str| {
-        let path = root.join(path);
-        let folder = path.parent().expect("a file lies in a folder");
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&path, text))
-            .unwrap_or_else(|error| panic!("{path:?} cannot be written: {error}"));
-    };
-    write("etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
+    write(root, "etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
     let base = Rpm::new("system-base", "12").tag("Provides", "/bin/sh");
     let built = base.build(&root.join("tmp"));
     let name = built.file_name().expect("a package has a name");
@@ -99,4 +103,12 @@ fn finish(root: &Path) {
             .arg(Path::new("/tmp").join(name)),
     );
     fs::remove_file(&built).unwrap_or_else(|error| panic!("{built:?}: {error}"));
+}
+
+fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    let folder = path.parent().expect("a file lies in a folder");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&path, text))
+        .unwrap_or_else(|error| panic!("{path:?} cannot be written: {error}"));
 }

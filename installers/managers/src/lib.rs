@@ -3,6 +3,7 @@
 
 pub mod apt;
 mod conversation;
+pub mod dnf;
 mod link;
 #[cfg(feature = "simulated")]
 pub mod simulated;
@@ -167,7 +168,8 @@ pub trait PackageManager: Send + Sync {
     /// Like [`PackageManager::finish_removal`], after a purge.
     fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
 
-    /// Whether the package is removed, and its configuration is not.
+    /// Whether the package is removed, and its configuration is not. Never, if the package manager deletes configuration with
+    /// the package: then a purge changes nothing.
     fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure>;
 
     /// The unfinished work, in the words of the package manager; empty on a sound device. Changes nothing.

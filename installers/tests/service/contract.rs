@@ -1,11 +1,13 @@
-//! The contract of `trait PackageManager`, the same for every package manager: apt in a Debian root, and the simulated one.
+//! The contract of `trait PackageManager`, the same for every package manager: apt in a Debian root, dnf 4 in a root with
+//! rpm, and the simulated one. dnf 5 is in a target of its own (`make dnf5`): its suite changes every day.
 
 use std::{
     cell::{Cell, RefCell},
     cmp::Ordering,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -19,14 +21,17 @@ use wharf_installers::{
     inspector::Inspector,
 };
 use wharf_managers::{
-    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, simulated::Simulated,
+    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf,
+    simulated::Simulated,
 };
 use wharf_root::{Change, Root, limits};
 use wharf_services::{Services, none::NoServiceManager, simulated};
 use wharf_tests::{
+    command::output_of,
     debian_root::DebianRoot,
     folder::Folder,
     programs::Reachable,
+    rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARF_INSPECT},
 };
 
@@ -48,6 +53,8 @@ pub(crate) struct Bench {
     device: Device,
     packages: Folder,
     _programs: Reachable,
+    /// The versions that tests describe, by the full versions that the package manager makes of them.
+    described: Mutex<BTreeMap<String, PackageVersion>>,
 }
 
 impl Bench {
@@ -66,6 +73,35 @@ impl Bench {
         let apt = Arc::new(Apt::open(&root, times).unwrap());
         let (services, database) = (Box::new(NoServiceManager), Apt::database(&root));
         Self::with(place, apt, services, database, Apt::format())
+    }
+
+    pub(crate) fn dnf4() -> Self {
+        Self::dnf(
+            RpmRoot::dnf4(),
+            Duration::from_secs(1),
+            Duration::from_secs(60),
+        )
+    }
+
+    pub(crate) fn dnf5() -> Self {
+        Self::dnf(
+            RpmRoot::dnf5(),
+            Duration::from_secs(1),
+            Duration::from_secs(60),
+        )
+    }
+
+    /// With this timeout for locks, and this time limit for scripts.
+    pub(crate) fn dnf(root: RpmRoot, lock_wait: Duration, time_limit: Duration) -> Self {
+        let place = Place::Rpm(root);
+        let root = Root::new(place.path());
+        let times = Times {
+            lock_wait,
+            limit: time_limit,
+        };
+        let dnf = Arc::new(Dnf::open(&root, times).unwrap());
+        let (services, database) = (Box::new(NoServiceManager), Dnf::database(&root));
+        Self::with(place, dnf, services, database, Dnf::format())
     }
 
     fn simulated() -> Self {
@@ -102,6 +138,7 @@ impl Bench {
                 database,
             },
             packages: Folder::new(),
+            described: Mutex::default(),
         }
     }
 
@@ -113,19 +150,33 @@ impl Bench {
         self.manager().name() == "apt"
     }
 
+    fn is_simulated(&self) -> bool {
+        self.manager().name() == "simulated"
+    }
+
     /// A package file inside the root, as a sealed one is.
     pub(crate) fn file(&self, deb: &Deb, package: &str, version: &str) -> PackageFile {
         let built = self.place.build(deb, self.packages.path());
+        let (full, architecture) = match &self.place {
+            Place::Rpm(_) if version.contains('-') => (version.to_owned(), "noarch"),
+            Place::Rpm(_) => (format!("{version}-1"), "noarch"),
+            _ => (version.to_owned(), "all"),
+        };
         let path = self
             .place
             .path()
             .join(format!("tmp/{package}-{}", version.replace(':', "_")));
         fs::copy(built, &path).unwrap();
+        let described = PackageVersion::new(version).unwrap();
+        self.described
+            .lock()
+            .unwrap()
+            .insert(full.clone(), described);
         PackageFile {
             package: Package {
                 name: name(package),
-                version: PackageVersion::new(version).unwrap(),
-                architecture: "all".into(),
+                version: PackageVersion::new(&full).unwrap(),
+                architecture: architecture.into(),
                 length: fs::metadata(&path).unwrap().len(),
                 signer: None,
             },
@@ -142,8 +193,35 @@ impl Bench {
         whole.map(|found| found.version.to_string())
     }
 
+    /// With the version as the test described it.
     pub(crate) fn found(&self, package: &str) -> Option<Found> {
-        self.device.found(&name(package)).unwrap()
+        let mut found = self.device.found(&name(package)).unwrap();
+        if let Some(found) = &mut found {
+            let described = self.described.lock().unwrap();
+            if let Some(version) = described.get(found.version.as_str()) {
+                found.version = version.clone();
+            }
+        }
+        found
+    }
+
+    /// Puts a package on hold, as an administrator does.
+    fn hold(&self, package: &str) {
+        match &self.place {
+            Place::Debian(root) => {
+                drop(output_of(root.command("apt-mark").args(["hold", package])))
+            }
+            Place::Rpm(root) => root.lock_versions(package, "1-1"),
+            _ => drop(tell(self, "held")),
+        }
+    }
+
+    /// A script that can stop a removal, and what the removal leaves then. rpm's last script stops nothing.
+    fn stopped_removal(&self) -> (Script, &'static str) {
+        match &self.place {
+            Place::Rpm(_) => (Script::Prerm, "acme 1"),
+            _ => (Script::Postrm, "acme 1 (half-installed)"),
+        }
     }
 
     pub(crate) fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
@@ -161,7 +239,7 @@ impl Bench {
 }
 
 pub(crate) fn each(test: impl Fn(&Bench)) {
-    for bench in [Bench::simulated(), Bench::apt()] {
+    for bench in benches() {
         test(&bench);
         assert_eq!(
             bench.manager().audit().unwrap(),
@@ -169,6 +247,22 @@ pub(crate) fn each(test: impl Fn(&Bench)) {
             "{} is left whole",
             bench.manager().name()
         );
+    }
+}
+
+/// As [`each`], without those that delete the configuration with the package.
+pub(crate) fn each_that_keeps_configuration(test: impl Fn(&Bench)) {
+    each(|bench| match bench.place {
+        Place::Rpm(_) => {}
+        _ => test(bench),
+    });
+}
+
+/// A package manager of each kind; dnf 5 where that alone is asked for.
+fn benches() -> Vec<Bench> {
+    match std::env::var_os("WHARF_DNF5") {
+        Some(_) => vec![Bench::dnf5()],
+        None => vec![Bench::simulated(), Bench::apt(), Bench::dnf4()],
     }
 }
 
@@ -213,7 +307,7 @@ fn the_same_version_of_other_bytes_is_installed_again_when_asked() {
             bench.manager().install(&second, again, QUIET),
             Ok(Change::Changed)
         );
-        if bench.is_apt() {
+        if !bench.is_simulated() {
             assert!(bench.place.path().join("usr/share/acme/more").exists());
         }
     });
@@ -224,7 +318,7 @@ fn a_script_that_fails_is_told_and_leaves_a_whole_device() {
     each(|bench| {
         let failing = Deb::new("acme", "1").script(Script::Postinst, "exit 3");
         let file = bench.file(&failing, "acme", "1");
-        if !bench.is_apt() {
+        if bench.is_simulated() {
             tell(bench, "fail-install");
         }
         assert_eq!(bench.install(&file), Err(Cause::Script));
@@ -269,17 +363,19 @@ fn what_a_failed_upgrade_left_is_damaged_and_can_be_removed_and_replaced() {
 }
 
 #[test]
-fn what_a_failed_removal_left_is_damaged_and_can_be_removed() {
+fn what_a_failed_removal_left_is_told_and_can_be_removed() {
     each(|bench| {
         let fault = tell(bench, "fail-postrm");
-        let script = "[ $1 != remove ] || [ ! -e /etc/wharf-simulated/fail-postrm ]";
-        let deb = Deb::new("acme", "1").script(Script::Postrm, script);
+        let (script, left_behind) = bench.stopped_removal();
+        // 0: the last version goes.
+        let commands = "[ $1 != remove -a $1 != 0 ] || [ ! -e /etc/wharf-simulated/fail-postrm ]";
+        let deb = Deb::new("acme", "1").script(script, commands);
         bench.install(&bench.file(&deb, "acme", "1")).unwrap();
         for _ in 0..2 {
             let removed = bench.manager().remove(&name("acme"), QUIET);
             assert_eq!(removed.map_err(|failure| failure.cause), Err(Cause::Script));
             let left = bench.found("acme").expect("a part of it");
-            assert_eq!(left.to_string(), "acme 1 (half-installed)");
+            assert_eq!(left.to_string(), left_behind);
         }
         fs::remove_file(fault).unwrap();
         let removed = bench.manager().remove(&name("acme"), QUIET);
@@ -296,17 +392,17 @@ fn a_dependency_that_is_not_there_is_named() {
             "acme",
             "1",
         );
-        if !bench.is_apt() {
-            tell(bench, "needs");
+        let needed = match &bench.place {
+            Place::Debian(_) => "libnowhere (>= 2)",
+            Place::Rpm(_) => "libnowhere >= 2",
+            _ => "needs",
+        };
+        if bench.is_simulated() {
+            tell(bench, needed);
         }
         let failure = bench.manager().install(&file, PLAIN, QUIET).unwrap_err();
         assert_eq!(failure.cause, Cause::Dependency);
-        if bench.is_apt() {
-            assert!(
-                failure.detail.as_str().contains("libnowhere (>= 2)"),
-                "{failure}"
-            );
-        }
+        assert!(failure.detail.as_str().contains(needed), "{failure}");
     });
 }
 
@@ -314,17 +410,7 @@ fn a_dependency_that_is_not_there_is_named() {
 fn a_package_on_hold_is_not_changed() {
     each(|bench| {
         bench.install(&bench.plain("acme", "1")).unwrap();
-        match &bench.place {
-            Place::Debian(root) => {
-                let held = root
-                    .command("apt-mark")
-                    .args(["hold", "acme"])
-                    .output()
-                    .unwrap();
-                assert!(held.status.success());
-            }
-            _ => drop(tell(bench, "held")),
-        }
+        bench.hold("acme");
         assert_eq!(bench.install(&bench.plain("acme", "2")), Err(Cause::Held));
         assert_eq!(bench.version("acme").as_deref(), Some("1"));
     });
@@ -375,13 +461,18 @@ fn a_repair_of_a_sound_device_changes_nothing() {
 fn versions_are_ordered_by_the_package_manager() {
     each(|bench| {
         let version = |text| PackageVersion::new(text).unwrap();
-        let rows = match bench.is_apt() {
-            true => [
+        let rows = match &bench.place {
+            Place::Debian(_) => [
                 ("1~rc1", "1", Ordering::Less),
                 ("1:0", "9", Ordering::Greater),
                 ("1.0-0", "1.0", Ordering::Equal),
             ],
-            false => [
+            Place::Rpm(_) => [
+                ("1~rc1-1", "1-1", Ordering::Less),
+                ("1:0-1", "9-1", Ordering::Greater),
+                ("1_0-1", "1.0-1", Ordering::Equal),
+            ],
+            _ => [
                 ("2", "2.0", Ordering::Less),
                 ("10", "9", Ordering::Greater),
                 ("1.0", "1.0", Ordering::Equal),
@@ -452,7 +543,7 @@ fn a_package_is_inactive_from_each_installation_until_it_is_activated() {
         let is_active = || bench.found("acme").is_some_and(|found| found.active);
         bench.install(&bench.plain("acme", "1")).unwrap();
         assert!(!is_active());
-        if bench.is_apt() {
+        if !bench.is_simulated() {
             for done in [
                 services.activate(&acme, operation),
                 services.deactivate(&acme),
@@ -527,8 +618,8 @@ fn the_database_changes_with_each_change_of_packages() {
         let before = written();
         bench.install(&bench.plain("acme", "1")).unwrap();
         let installed = written();
-        assert_ne!(installed, before);
+        assert!(installed != before, "{}", bench.manager().name());
         bench.manager().remove(&name("acme"), QUIET).unwrap();
-        assert_ne!(written(), installed);
+        assert!(written() != installed, "{}", bench.manager().name());
     });
 }

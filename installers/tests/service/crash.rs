@@ -19,7 +19,7 @@ use crate::machine::{
 
 /// The place of the injected exit.
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+pub(crate) enum Fault {
     /// In wharf-installer, after its n-th step.
     Installer(u32),
     /// In the wharf-job of the n-th job, the first time it runs, after its n-th step.
@@ -123,11 +123,11 @@ impl Run {
     /// Installs a package, upgrades it by one inside a message, fails an upgrade, and removes the rest. Returns whether
     /// the fault was reached.
     fn all_operations(mut self) -> bool {
-        let effects = "echo \"$(basename $0 | sed s/.*[.]//) $*\" >>/var/log/acme-effects";
+        let effects = |script| format!("echo \"{script} $*\" >>/var/log/acme-effects");
         let versions = ["1", "2"].map(|version| {
             let deb = Deb::new("acme", version)
-                .script(Script::Postinst, effects)
-                .script(Script::Postrm, effects);
+                .script(Script::Postinst, &effects("postinst"))
+                .script(Script::Postrm, &effects("postrm"));
             match version {
                 "1" => self.machine.build(&deb, Some(Signer::Vendor)),
                 _ => self.machine.build_inside(&deb, Signer::Vendor),
@@ -140,7 +140,9 @@ impl Run {
             assert_eq!(outcome.failure, None);
             assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
         }
-        self.fail_an_upgrade(&format!("[ $1 != remove ] || {effects}"));
+        // 0: the last version of an rpm goes.
+        let last = format!("[ $1 != remove -a $1 != 0 ] || {}", effects("postrm"));
+        self.fail_an_upgrade(&last);
         let operation = self.machine.operation();
         let outcome = self.job(
             operation,
@@ -199,6 +201,16 @@ impl Run {
                 let audit = debian.command("dpkg").arg("--audit").output().unwrap();
                 assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
             }
+            // rpm does not say how far the scripts were, so a repair runs them again.
+            Place::Rpm(rpm) => {
+                let left = rpm.command("rpm").args(["-q", "acme"]).output().unwrap();
+                assert!(!left.status.success());
+                let records = root.join("var/lib/wharf-installer/rpm-unfinished");
+                assert_eq!(fs::read_dir(records).unwrap().count(), 0);
+                let ran = lines(&root.join("var/log/acme-effects"));
+                assert_eq!(ran.last().map(String::as_str), Some("postrm 0"), "{ran:?}");
+                assert!(ran.iter().any(|line| line == "postinst 1"), "{ran:?}");
+            }
             _ => {
                 assert_eq!(
                     self.machine.effects(),
@@ -218,7 +230,7 @@ pub(crate) fn lines(path: &Path) -> Vec<String> {
 }
 
 /// Injects an exit after each step there is, until one is no longer reached.
-fn after_each_step(machine: fn() -> Machine, fault: fn(u32) -> Fault) {
+pub(crate) fn after_each_step(machine: fn() -> Machine, fault: fn(u32) -> Fault) {
     let reached = |step: &u32| Run::new(machine(), fault(*step)).all_operations();
     let steps = (1..100).take_while(reached).count();
     assert!(steps >= 6, "only {steps} steps were there to exit at");
@@ -775,7 +787,11 @@ fn an_older_version_is_refused_also_after_an_install_that_failed_and_is_whole() 
 
 /// A machine with apt, and a wharf-installer whose jobs stop once at this step, for a power cut.
 pub(crate) fn stops_once_at(step: &str) -> (Machine, PathBuf) {
-    let machine = Machine::debian();
+    stops_once(Machine::debian(), step)
+}
+
+/// As [`stops_once_at`], on this machine.
+pub(crate) fn stops_once(machine: Machine, step: &str) -> (Machine, PathBuf) {
     let programs = machine.programs();
     let script = format!(
         "#!/bin/sh\nmkdir {0}/ran || exit 1\nWHARF_FAULT_AT={step}=1 exec {1} \"$@\"\n",
@@ -798,7 +814,7 @@ pub(crate) fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &
 }
 
 /// Leaves a job as it is after a power cut, before the next start of wharf-installer.
-fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) -> OperationId {
+pub(crate) fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) -> OperationId {
     let operation = machine.operation();
     let install = perform(operation, Step::Install(stage));
     before_a_power_cut(machine, operation, &install);

@@ -30,6 +30,7 @@ use wharf_tests::{
     folder::Folder,
     process::Process,
     programs::{Reachable, program, workspace},
+    rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
@@ -42,6 +43,7 @@ pub(crate) use wharf_tests::{
 /// The root of one test.
 pub(crate) enum Place {
     Debian(DebianRoot),
+    Rpm(RpmRoot),
     Scratch(ScratchRoot),
     Booted(Container),
 }
@@ -50,6 +52,7 @@ impl Place {
     pub(crate) fn path(&self) -> PathBuf {
         match self {
             Self::Debian(root) => root.path(),
+            Self::Rpm(root) => root.path(),
             Self::Scratch(root) => root.path(),
             Self::Booted(container) => container.path(),
         }
@@ -59,7 +62,16 @@ impl Place {
     pub(crate) fn build(&self, package: &Deb, into: &Path) -> PathBuf {
         match self {
             Self::Scratch(_) => package.build_simulated(into),
+            Self::Rpm(_) => package.as_rpm().build(into),
             _ => package.build(into),
+        }
+    }
+
+    /// The root for rpm and dnf by hand.
+    pub(crate) fn rpm(&self) -> &RpmRoot {
+        match self {
+            Self::Rpm(root) => root,
+            _ => panic!("there is no rpm"),
         }
     }
 
@@ -95,6 +107,15 @@ impl Machine {
     /// With apt.
     pub(crate) fn debian() -> Self {
         Self::on(Place::Debian(DebianRoot::new()), "")
+    }
+
+    /// With dnf 4, or dnf 5 if `WHARF_DNF5` is set.
+    pub(crate) fn dnf() -> Self {
+        let root = match std::env::var_os("WHARF_DNF5") {
+            Some(_) => RpmRoot::dnf5(),
+            None => RpmRoot::dnf4(),
+        };
+        Self::on(Place::Rpm(root), "backend = \"dnf\"\n")
     }
 
     /// With apt, on a system that systemd runs. Our programs and the unit of a job are at their places of the package.

@@ -15,6 +15,8 @@ mod conditions;
 mod contract;
 mod crash;
 mod disks;
+mod dnf;
+mod dnf_jobs;
 mod hostile_clients;
 mod job_socket;
 mod jobs;

@@ -14,7 +14,7 @@ use wharf_tests::services::UNITS;
 use crate::{
     activation::{FOREVER, succeeded},
     apt::{apt_get_without, dpkg, replace_apt_get},
-    contract::{Bench, QUIET, each, tell},
+    contract::{Bench, QUIET, each_that_keeps_configuration, tell},
     crash::{KILL, before_a_power_cut, lines, mount_proc, start_with_jobs_that, stops_once_at},
     machine::{Deb, Machine, Script, name, perform},
 };
@@ -52,7 +52,7 @@ fn leaves_configuration(bench: &Bench) -> bool {
 
 #[test]
 fn a_removal_keeps_the_configuration_and_a_purge_deletes_it_once() {
-    each(|bench| {
+    each_that_keeps_configuration(|bench| {
         assert!(!leaves_configuration(bench));
         bench.install(&bench.file(&acme(), "acme", "1")).unwrap();
         assert!(!leaves_configuration(bench), "it is installed");
@@ -76,7 +76,7 @@ fn a_removal_keeps_the_configuration_and_a_purge_deletes_it_once() {
 
 #[test]
 fn nothing_is_purged_unless_it_is_begun_and_nothing_that_is_installed() {
-    each(|bench| {
+    each_that_keeps_configuration(|bench| {
         bench.install(&bench.file(&acme(), "acme", "1")).unwrap();
         assert_eq!(purge(bench, QUIET), Ok(Change::Unchanged));
         assert_eq!(bench.version("acme").as_deref(), Some("1"));
@@ -100,7 +100,7 @@ fn nothing_is_purged_unless_it_is_begun_and_nothing_that_is_installed() {
 
 #[test]
 fn a_purge_that_failed_says_what_is_left_and_can_be_repeated() {
-    each(|bench| {
+    each_that_keeps_configuration(|bench| {
         let fault = tell(bench, "fail-purge");
         let script = "[ $1 != purge ] || [ ! -e /etc/wharf-simulated/fail-purge ]";
         let deb = acme().script(Script::Postrm, script);

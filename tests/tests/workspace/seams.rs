@@ -6,8 +6,8 @@ use wharf_tests::programs::workspace;
 
 use super::tree::sources_below;
 
-/// The words of Debian's package managers and packages. A program may have more words after a `-`.
-const WORDS: [&str; 13] = [
+/// The words of package managers and packages. A program may have more words after a `-`.
+const WORDS: [&str; 17] = [
     "apt",
     "dpkg",
     ".deb",
@@ -21,6 +21,10 @@ const WORDS: [&str; 13] = [
     "prerm",
     "reinstreq",
     "update-rc.d",
+    "dnf",
+    "dnf5",
+    "rpm",
+    ".rpm",
 ];
 
 /// The folders of the package managers, and of the formats.
@@ -30,7 +34,7 @@ const OWN: [&str; 2] = ["installers/managers/src", "installers/inspect/src/forma
 const ALLOWED: [(&str, &[&str], &str); 4] = [
     (
         "daemon/frames/src/inspect.rs",
-        &[".deb"],
+        &[".deb", ".rpm", "rpm"],
         "names the formats in the question to wharf-inspect",
     ),
     (
@@ -40,12 +44,12 @@ const ALLOWED: [(&str, &[&str], &str); 4] = [
     ),
     (
         "installers/src/policy.rs",
-        &["apt"],
+        &["apt", "dnf"],
         "the list of the names that an administrator writes",
     ),
     (
         "installers/src/device.rs",
-        &["apt"],
+        &["apt", "dnf"],
         "opens the package manager of the policy",
     ),
 ];
@@ -81,7 +85,10 @@ fn a_word_is_found_only_as_a_whole() {
         ("format!(\"{name}.postinst\")", vec!["postinst"]),
         ("update-rc.d, conffiles", vec!["update-rc.d", "conffiles"]),
         ("use managers::apt::Apt;", vec!["apt", "apt"]),
-        ("hello_1.deb, and a.debug", vec![".deb"]),
+        (
+            "hello_1.deb, hello-1.rpm, and a.debug",
+            vec![".deb", ".rpm"],
+        ),
         ("adapt, aptly, apt_waits", vec![]),
         ("var/lib/dpkg/status", vec!["dpkg"]),
     ] {
@@ -99,9 +106,10 @@ fn words_in(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
         let line = line.to_ascii_lowercase();
         let parts = line.split(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)));
         let words = parts.filter_map(|part| {
-            let is_package = part.ends_with(".deb") || part.contains(".deb.");
+            let is_package = |end: &&str| part.ends_with(*end) || part.contains(&format!("{end}."));
             let plain = part.trim_matches(['.', '-']);
-            let word = if is_package { ".deb" } else { plain };
+            let package = [".deb", ".rpm"].into_iter().find(is_package);
+            let word = package.unwrap_or(plain);
             let is_it = |known: &&str| {
                 let rest = word.strip_prefix(*known);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))

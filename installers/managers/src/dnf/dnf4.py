@@ -1,0 +1,175 @@
+"""One transaction of dnf 4 for wharfd: plans it, announces it, waits for consent, and executes the same object.
+
+    python3 -I dnf4.py install FILE | reinstall FILE | remove NAME, and how many seconds to wait for
+    dnf's lock
+
+Descriptor 9 is a socket: the steps go out, one a line and an empty line at the end. A line that comes back is consent;
+none is a refusal. Descriptor 8 gets the progress in percent, one number a line. The installed database is all that
+dnf sees: no repository is configured. The caller holds rpm's transaction lock for this process.
+"""
+
+import gc
+
+gc.disable()  # most of the time goes into starting up, and little into collecting garbage
+
+import logging
+import os
+import sys
+import time
+
+import dnf
+import dnf.exceptions
+import dnf.lock
+import dnf.subject
+import dnf.yum.rpmtrans
+
+PROGRESS, CONSENT = 8, 9
+
+
+class Display(dnf.yum.rpmtrans.TransactionDisplay):
+    """Passes on the progress, the output of scripts, and errors."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = None
+
+    def progress(self, package, action, ti_done, ti_total, ts_done, ts_total):
+        if not ts_total or not ti_total:
+            return
+        percent = int(100 * (ts_done - 1 + ti_done / ti_total) / ts_total)
+        if percent != self.told:
+            self.told = percent
+            os.write(PROGRESS, b"%d\n" % percent)
+
+    def scriptout(self, msgs):
+        if msgs:
+            sys.stdout.buffer.write(msgs if isinstance(msgs, bytes) else msgs.encode())
+            sys.stdout.flush()
+
+    def error(self, message):
+        print(message, flush=True)
+
+
+def opened(words):
+    logging.getLogger("dnf").addHandler(logging.NullHandler())
+    base = dnf.Base()
+    base.args = ["wharfd:", *words]  # the command line in dnf's history
+    base.conf.read()
+    base.conf.exit_on_lock = True
+    base.conf.clean_requirements_on_remove = False
+    base.init_plugins()
+    base.pre_configure_plugins()
+    base.configure_plugins()
+    base.fill_sack(load_system_repo=True, load_available_repos=False)
+    return base
+
+
+def locked_patterns():
+    """The lines of the plugin versionlock: dnf applies them to repositories alone."""
+    try:
+        with open("/etc/dnf/plugins/versionlock.list", encoding="utf-8") as lines:
+            lines = [line.split("#")[0].strip() for line in lines]
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line]
+
+
+def refuse_locked(base, name, package):
+    """Refuses a package whose name is locked to other versions; a removal has no package."""
+    allowed, locked = False, []
+    for pattern in locked_patterns():
+        subject = dnf.subject.Subject(pattern.lstrip("!"))
+        names = [nevra.name for nevra in subject.get_nevra_possibilities()]
+        if name not in names:
+            continue
+        matches = package is not None and package in subject.get_best_query(base.sack)
+        if pattern.startswith("!"):
+            if matches:
+                sys.exit(f"wharfd: {name} is locked by '{pattern}' in versionlock.list")
+        else:
+            locked.append(pattern)
+            allowed = allowed or matches
+    if locked and not allowed:
+        sys.exit(f"wharfd: {name} is locked by '{locked[0]}' in versionlock.list")
+
+
+def plan(base, order, what):
+    if order == "remove":
+        installed = base.sack.query().installed().filterm(name=what)
+        refuse_locked(base, what, None)
+        for package in installed:
+            base.package_remove(package)
+    else:
+        package = base.add_remote_rpms([what])[0]
+        refuse_locked(base, package.name, package)
+        if not base.sack.query().filterm(pkg=[package]):
+            sys.exit(f"wharfd: {package.name} is excluded in /etc/dnf/dnf.conf")
+        if order == "reinstall":
+            base.package_reinstall(package)
+        else:
+            base.package_install(package)
+    base.resolve(allow_erasing=False)
+    return [
+        "\t".join((item.action_name, item.pkg.name, item.pkg.evr, item.pkg.arch))
+        for item in base.transaction or []
+    ]
+
+
+def is_agreed(steps):
+    os.write(CONSENT, "".join(f"{step}\n" for step in steps).encode() + b"\n")
+    # It stays open: its end would wake who waits for us, again and again.
+    return os.read(CONSENT, 1) == b"\n"
+
+
+def is_dnf(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as words:
+            words = words.read()
+    except OSError:
+        return False
+    return any(name in words for name in (b"dnf", b"yum", b"packagekit"))
+
+
+def wait_for_lock(base, seconds):
+    """Waits until no other dnf has its lock. After a power cut, the number in it may be that of any process."""
+    lock = dnf.lock.build_rpmdb_lock(base.conf.persistdir, True)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with lock:
+                return
+        except dnf.exceptions.ProcessLockError as error:
+            if not is_dnf(error.pid):
+                os.unlink(lock.target)
+            elif time.monotonic() > deadline:
+                raise
+            else:
+                time.sleep(0.2)
+
+
+def say_that_it_works():
+    """From here on, this process changes the device: so its name says."""
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as name:
+            name.write("dnf-transaction")
+    except OSError:
+        pass
+
+
+def main(order, what, seconds):
+    for descriptor in (PROGRESS, CONSENT):
+        os.set_inheritable(descriptor, False)
+    # The end of it closes rpm's database, which writes the changes into its main file.
+    with opened([order, what]) as base:
+        steps = plan(base, order, what)
+        wait_for_lock(base, float(seconds))
+        if is_agreed(steps):
+            say_that_it_works()
+            base.do_transaction([Display()])
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except dnf.exceptions.Error as error:
+        sys.exit(str(error))

@@ -1,0 +1,357 @@
+//! dnf 5 executes a transaction that this module writes: `dnf5 replay` resolves it again and refuses anything beyond it. A
+//! shell holds rpm's lock until consent, and then becomes dnf 5.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
+use wharf_root::{Root, durable};
+
+use super::{
+    complaint,
+    order::{Order, Way},
+    plan::downgrade,
+    programs::{self, not_started},
+    rpm::Copy,
+    run::{Agree, Run, folder},
+};
+
+/// Announces no steps: the plan is ours. Descriptor 9 stays open: a closed one would wake wharf-job again and again.
+const GATE: &str = "echo >&9 && read -r consent <&9 && exec \"$@\" 8>&-";
+
+/// An installation by rpm that changes nothing, and waits for no lock. Keeps the lines about packages that come (`+++`) and go
+/// (`---`), and the errors.
+const LOOK: &str = "{ rpm -U --test -vv --oldpackage --replacepkgs -- \"$1\"; echo \"rc $?\"; } 2>&1 \
+                    | sed '/^D: /{/^D: =* [+-][+-][+-] /!d;}'";
+
+/// The installed database is all that dnf sees.
+const DNF5: [&str; 4] = ["dnf5", "-y", "--setopt=reposdir=/nonexistent", "replay"];
+
+/// dnf 5 of one root.
+pub(super) struct Dnf5 {
+    root: Root,
+}
+
+/// A folder with a stored transaction, for one run.
+pub(super) struct Stored {
+    outside: PathBuf,
+    inside: PathBuf,
+}
+
+impl Dnf5 {
+    pub(super) fn open(root: &Root) -> Self {
+        Self { root: root.clone() }
+    }
+
+    /// A new, empty folder.
+    pub(super) fn store(&self) -> Result<Stored, Failure> {
+        let made = folder(&self.root).and_then(|folder| {
+            durable::unique(&folder.join("stored"), "", |path| fs::create_dir(path))
+        });
+        let (outside, ()) = made.map_err(|error| not_started("dnf5", &error))?;
+        Ok(Stored {
+            inside: self.root.seen_inside(&outside),
+            outside,
+        })
+    }
+
+    /// The run of a stored transaction. `agree` writes the transaction.
+    pub(super) fn run<'a>(&self, stored: &Stored, agree: Agree<'a>) -> Run<'a> {
+        let gate = ["sh", "-c", GATE, "sh"].map(OsString::from);
+        Run {
+            name: "dnf5",
+            words: gate.into_iter().chain(stored.words()).collect(),
+            agree: Some(agree),
+            percent: |_, printed| percent(printed),
+            works: |printed| printed.contains("Running transaction"),
+        }
+    }
+
+    /// Refuses orders that dnf 5 would execute without a warning, and those that it would refuse only after consent.
+    pub(super) fn agree(&self, order: Order<'_>, copies: &[Copy]) -> Result<(), Failure> {
+        match order {
+            Order::Install {
+                path,
+                package,
+                options,
+            } => {
+                if Way::to(package, copies) == Way::Downgrade && !options.allow_downgrade {
+                    return Err(downgrade(package));
+                }
+                self.refuse_locked(&package.name, Some(&package.version))?;
+                self.look(&package.name, path)
+            }
+            Order::Remove(name) => self.refuse_locked(name, None),
+        }
+    }
+
+    /// Refuses a file that rpm alone would not install, or that obsoletes another package. dnf 5 itself cannot look here: the
+    /// lock that it needs is held.
+    fn look(&self, name: &PackageName, path: &Path) -> Result<(), Failure> {
+        let words = ["-c", LOOK, "sh"].map(OsStr::new);
+        let words = words.into_iter().chain([path.as_os_str()]);
+        let output = programs::ask(&self.root, "sh", words)?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let erased = printed.lines().filter_map(erased);
+        if let Some(other) = erased.into_iter().find(|erased| *erased != name.as_str()) {
+            let detail = format!("{name} would remove {other}, which it obsoletes");
+            return Err(Failure::new(Cause::Plan, detail));
+        }
+        match printed.ends_with("rc 0\n") {
+            true => Ok(()),
+            false => Err(complaint::failure(
+                &format!("rpm --test of {name}"),
+                &printed,
+            )),
+        }
+    }
+
+    /// dnf 5 removes a package whose version is locked.
+    fn refuse_locked(
+        &self,
+        name: &PackageName,
+        version: Option<&PackageVersion>,
+    ) -> Result<(), Failure> {
+        let path = self.root.path("etc/dnf/versionlock.toml");
+        let text = durable::read(&path).map_err(|error| {
+            let detail = format!("cannot read {}: {error}", path.display());
+            Failure::new(Cause::Unavailable, detail)
+        })?;
+        let text = text.unwrap_or_default();
+        let version = version.map(PackageVersion::as_str);
+        match is_locked(&String::from_utf8_lossy(&text), name.as_str(), version) {
+            true => {
+                let detail = format!(
+                    "{name} is locked in {} (`dnf5 versionlock delete {name}` as root allows it)",
+                    path.display()
+                );
+                Err(Failure::new(Cause::Held, detail))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+impl Stored {
+    fn words(&self) -> impl Iterator<Item = OsString> {
+        let words = DNF5.map(OsString::from).into_iter();
+        words.chain([self.inside.clone().into()])
+    }
+
+    /// Writes the transaction of the order.
+    pub(super) fn write(&self, order: Order<'_>, copies: &[Copy]) -> Result<(), Failure> {
+        let text = transaction(order, copies).to_string();
+        fs::write(self.outside.join("transaction.json"), text)
+            .map_err(|error: io::Error| not_started("dnf5", &error))
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.outside);
+    }
+}
+
+/// The format of `dnf5 --store`. It names each copy that goes: replay refuses to replace another one.
+fn transaction(order: Order<'_>, copies: &[Copy]) -> serde_json::Value {
+    let name = order.name();
+    let gone = |action: &'static str| {
+        copies.iter().map(move |copy| {
+            json!({
+                "nevra": format!("{name}-{}.{}", copy.version, copy.architecture),
+                "action": action,
+                "reason": "User",
+                "repo_id": "@System",
+            })
+        })
+    };
+    let rpms: Vec<serde_json::Value> = match order {
+        Order::Install { path, package, .. } => {
+            let action = match Way::to(package, copies) {
+                Way::Install => "Install",
+                Way::Upgrade => "Upgrade",
+                Way::Downgrade => "Downgrade",
+                Way::Reinstall => "Reinstall",
+            };
+            let new = json!({
+                "nevra": format!("{name}-{}.{}", package.version, package.architecture),
+                "action": action,
+                "reason": "User",
+                "repo_id": "@stored_transaction(@commandline)",
+                "package_path": path.to_string_lossy(),
+            });
+            [new].into_iter().chain(gone("Replaced")).collect()
+        }
+        Order::Remove(_) => gone("Remove").collect(),
+    };
+    json!({ "rpms": rpms, "version": "1.0" })
+}
+
+/// Whether the file of the command versionlock keeps a package of this name from this version, or from a removal. Of its
+/// conditions, only `evr = VERSION` is read: any other one keeps the package as it is.
+fn is_locked(text: &str, name: &str, version: Option<&str>) -> bool {
+    let value = |line: &str, key: &str| -> Option<String> {
+        let value = line
+            .trim()
+            .strip_prefix(key)?
+            .trim_start()
+            .strip_prefix('=')?;
+        Some(value.trim().trim_matches(['"', '\'']).to_owned())
+    };
+    let entries = text.split("[[packages]]").skip(1);
+    let mut of_name = entries.filter(|entry| {
+        let mut names = entry.lines().filter_map(|line| value(line, "name"));
+        names.next().as_deref() == Some(name)
+    });
+    of_name.any(|entry| {
+        let mut values = entry.lines().filter_map(|line| value(line, "value"));
+        version.is_none() || values.next().as_deref() != version
+    })
+}
+
+/// `acme` of `D: ========== --- acme-1.0-1 noarch/linux 0x0`.
+fn erased(line: &str) -> Option<&str> {
+    let (_, package) = line.strip_prefix("D: ")?.split_once(" --- ")?;
+    package.split(' ').next()?.rsplitn(3, '-').nth(2)
+}
+
+/// `[3/4] Upgrading acme`: two of four steps are done.
+fn percent(printed: &str) -> Option<u8> {
+    let step = |line: &str| -> Option<u8> {
+        let (at, of) = line
+            .trim_start()
+            .strip_prefix('[')?
+            .split_once(']')?
+            .0
+            .split_once('/')?;
+        let (at, of): (u32, u32) = (at.parse().ok()?, of.parse().ok()?);
+        u8::try_from(
+            at.checked_sub(1)?
+                .checked_mul(100)?
+                .checked_div(of)?
+                .min(100),
+        )
+        .ok()
+    };
+    printed.lines().rev().find_map(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InstallOptions;
+    use wharf_frames::installer::Package;
+
+    #[test]
+    fn what_goes_is_read_from_rpms_words() {
+        for (line, name) in [
+            (
+                "D: ========== --- acme-tools-1.0-1 noarch/linux 0x0",
+                Some("acme-tools"),
+            ),
+            ("D: ========== +++ acme-2.0-1 noarch-linux 0x0", None),
+            ("error: Failed dependencies:", None),
+        ] {
+            assert_eq!(erased(line), name, "{line}");
+        }
+    }
+
+    #[test]
+    fn progress_is_read_from_the_steps() {
+        for (printed, expected) in [
+            (
+                "Running transaction\n[1/4] Verify package files   100% |\n",
+                Some(0),
+            ),
+            (
+                "[1/4] Verify\n[3/4] Upgrading acme-0:2-1.noarch   100% |\n>>> Running %preun\n",
+                Some(50),
+            ),
+            ("[0/0] x\n", None),
+            ("Repositories loaded.\n", None),
+        ] {
+            assert_eq!(percent(printed), expected, "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_locked_name_is_compared_exactly() {
+        let text = "version = \"1.0\"\n\n[[packages]]\nname = \"acme\"\ncomment = \"x\"\n\n[[packages.conditions]]\nkey = \"evr\"\n";
+        assert!(is_locked(text, "acme", None) && is_locked(text, "acme", Some("1-1")));
+        for name in ["acm", "acme2", "1.0", "evr", "x"] {
+            assert!(!is_locked(text, name, None), "{name}");
+        }
+        let pinned = format!("{text}comparator = \"=\"\nvalue = \"1-1\"\n");
+        assert!(is_locked(&pinned, "acme", None) && is_locked(&pinned, "acme", Some("2-1")));
+        assert!(!is_locked(&pinned, "acme", Some("1-1")));
+    }
+
+    fn installed(version: &str, instance: u64) -> Copy {
+        Copy {
+            version: PackageVersion::new(version).unwrap(),
+            architecture: "noarch".to_owned(),
+            header: String::new(),
+            instance,
+        }
+    }
+
+    #[test]
+    fn a_transaction_names_what_comes_and_each_copy_that_goes() {
+        let name = PackageName::new("acme").unwrap();
+        let package = Package {
+            name: name.clone(),
+            version: PackageVersion::new("2:1-1").unwrap(),
+            architecture: "noarch".into(),
+            length: 1,
+            signer: None,
+        };
+        let order = Order::Install {
+            path: Path::new("/x.rpm"),
+            package: &package,
+            options: InstallOptions {
+                allow_downgrade: false,
+                reinstall: false,
+            },
+        };
+        let actions = |order: Order<'_>, copies: &[Copy]| -> Vec<String> {
+            let transaction = transaction(order, copies);
+            let rpms = transaction["rpms"].as_array().unwrap();
+            let told = rpms.iter().map(|rpm| {
+                format!(
+                    "{} {}",
+                    rpm["action"].as_str().unwrap(),
+                    rpm["nevra"].as_str().unwrap()
+                )
+            });
+            told.collect()
+        };
+        for (copies, expected) in [
+            (vec![], vec!["Install acme-2:1-1.noarch"]),
+            (
+                vec![installed("9-1", 4)],
+                vec!["Upgrade acme-2:1-1.noarch", "Replaced acme-9-1.noarch"],
+            ),
+            (
+                vec![installed("3:1-1", 4)],
+                vec!["Downgrade acme-2:1-1.noarch", "Replaced acme-3:1-1.noarch"],
+            ),
+            (
+                vec![installed("2:1-1", 5), installed("1-1", 4)],
+                vec![
+                    "Reinstall acme-2:1-1.noarch",
+                    "Replaced acme-2:1-1.noarch",
+                    "Replaced acme-1-1.noarch",
+                ],
+            ),
+        ] {
+            assert_eq!(actions(order, &copies), expected);
+        }
+        let copies = [installed("2-1", 5), installed("1-1", 4)];
+        let removed = ["Remove acme-2-1.noarch", "Remove acme-1-1.noarch"];
+        assert_eq!(actions(Order::Remove(&name), &copies), removed);
+    }
+}

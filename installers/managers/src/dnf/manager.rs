@@ -1,0 +1,557 @@
+//! dnf of one root. Each order reads rpm's database before and after.
+
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wharf_fault as fault;
+use wharf_frames::{
+    Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::Package,
+};
+use wharf_root::{
+    Change, Listener, Root,
+    session::{Process, Role},
+};
+
+use super::{
+    complaint,
+    dnf4::Dnf4,
+    dnf5::Dnf5,
+    order::Order,
+    programs::{self, not_started},
+    rpm::{Copy, Rpm, two_versions},
+    run::{Ran, Run, Runner, folder, no_percent},
+    unfinished::{Record, Unfinished},
+    version,
+};
+use crate::{
+    InstallOptions, Owners, PackageFile, PackageManager, Present, Remedies, Supervisor, Times,
+    link::Link,
+};
+
+/// The possible files of rpm's database: its formats, in the folders of the distributions.
+const DATABASES: [&str; 6] = [
+    "usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "usr/lib/sysimage/rpm/Packages.db",
+    "usr/lib/sysimage/rpm/Packages",
+    "var/lib/rpm/rpmdb.sqlite",
+    "var/lib/rpm/Packages.db",
+    "var/lib/rpm/Packages",
+];
+
+/// dnf of one root.
+pub struct Dnf {
+    root: Root,
+    rpm: Rpm,
+    tool: Tool,
+    unfinished: Unfinished,
+    times: Times,
+}
+
+enum Tool {
+    Four(Dnf4),
+    Five(Dnf5),
+}
+
+/// The version of the command `dnf`, else the installed one.
+fn tool(root: &Root) -> Result<Tool, Failure> {
+    let command = fs::read_link(root.path("usr/bin/dnf")).unwrap_or_default();
+    let is_there = |name: &str| root.path("usr/bin").join(name).exists();
+    match command.file_name().and_then(|name| name.to_str()) {
+        Some("dnf5") => Ok(Tool::Five(Dnf5::open(root))),
+        Some("dnf-3") => Ok(Tool::Four(Dnf4::open(root))),
+        _ if is_there("dnf5") => Ok(Tool::Five(Dnf5::open(root))),
+        _ if is_there("dnf-3") => Ok(Tool::Four(Dnf4::open(root))),
+        _ => {
+            let detail = format!(
+                "there is neither dnf 4 nor dnf 5 in {}",
+                root.path("usr/bin").display()
+            );
+            Err(Failure::new(Cause::Unavailable, detail))
+        }
+    }
+}
+
+impl Dnf {
+    /// dnf of this root.
+    pub fn open(root: &Root, times: Times) -> Result<Self, Failure> {
+        Ok(Self {
+            rpm: Rpm::open(root)?,
+            tool: tool(root)?,
+            unfinished: Unfinished::of(root),
+            root: root.clone(),
+            times,
+        })
+    }
+
+    fn runner(&self) -> Runner<'_> {
+        Runner {
+            root: &self.root,
+            lock: &self.rpm.lock,
+            times: self.times,
+        }
+    }
+
+    /// The copies of a package. Refuses an invalid name.
+    fn copies(&self, name: &PackageName) -> Result<Vec<Copy>, Failure> {
+        match self.is_name(name) {
+            true => self.rpm.copies(name),
+            false => {
+                let detail = format!("'{name}' is no name of an rpm package");
+                Err(Failure::new(Cause::NotManaged, detail))
+            }
+        }
+    }
+
+    fn takes_it(&self, package: &Package) -> Result<(), Failure> {
+        match self.takes(package.architecture.as_str()) {
+            true => Ok(()),
+            false => {
+                let detail = format!(
+                    "{} is for {}, and this system for {}",
+                    package.name,
+                    package.architecture,
+                    self.architecture()
+                );
+                Err(Failure::new(Cause::WrongArchitecture, detail))
+            }
+        }
+    }
+
+    /// The damage of the copies of a package.
+    fn damage(&self, name: &PackageName, copies: &[Copy]) -> Result<Option<String>, Failure> {
+        match copies {
+            [] => Ok(None),
+            [copy] => self.unfinished.damage(name, copy),
+            copies => Ok(Some(two(name, copies))),
+        }
+    }
+
+    /// Whether the copies are this version, whole and made from this file.
+    fn has_it(
+        &self,
+        file: &PackageFile,
+        options: InstallOptions,
+        copies: &[Copy],
+    ) -> Result<bool, Failure> {
+        let name = &file.package.name;
+        let [copy] = copies else {
+            return Ok(false);
+        };
+        if options.reinstall
+            || copy.version != file.package.version
+            || self.damage(name, copies)?.is_some()
+        {
+            return Ok(false);
+        }
+        let new = self.rpm.in_file(name, &file.path)?;
+        Ok(new.is_some_and(|new| copy.is_from(&new)) && self.rpm.has_its_files(name)?)
+    }
+
+    /// A link that dnf takes for a package file: its path is absolute and ends in `.rpm`.
+    fn as_rpm(&self, file: &PackageFile) -> Result<Link, Failure> {
+        let made = folder(&self.root)
+            .and_then(|folder| Link::new(&self.root, &folder, &file.path, ".rpm"));
+        made.map_err(|error| not_started("dnf", &error))
+    }
+
+    /// Runs dnf for exactly this order. Fails if the device was not changed. If the copies change before dnf has the lock, the
+    /// plan is another one, and is refused.
+    fn order(
+        &self,
+        order: Order<'_>,
+        copies: &[Copy],
+        supervisor: Supervisor<'_>,
+    ) -> Result<Ran, Failure> {
+        let name = order.name();
+        let begin = || {
+            (supervisor.begin)()?;
+            self.unfinished.write(name, &Record::Begun)
+        };
+        let ran = match &self.tool {
+            Tool::Four(dnf4) => {
+                let agree = |lines: &str| dnf4.agree(order, copies, lines).and_then(|()| begin());
+                let run = dnf4.run(order, copies, self.times, &agree)?;
+                self.runner().run(&run, supervisor)?
+            }
+            Tool::Five(dnf5) => {
+                let stored = dnf5.store()?;
+                let agree = |_: &str| {
+                    dnf5.agree(order, copies)?;
+                    stored.write(order, copies)?;
+                    begin()
+                };
+                self.runner().run(&dnf5.run(&stored, &agree), supervisor)?
+            }
+        };
+        (supervisor.printed)("dnf", &ran.printed);
+        match ran.decided {
+            Some(Ok(())) => Ok(ran),
+            Some(Err(failure)) => Err(failure),
+            None => Err(complaint::failure(&what(order), &ran.printed)),
+        }
+    }
+
+    /// The result of an installation, by the database and the messages of the scripts.
+    fn installed(
+        &self,
+        name: &PackageName,
+        version: &PackageVersion,
+        before: &[Copy],
+        ran: &Ran,
+    ) -> Result<(), Failure> {
+        let copies = self.rpm.copies(name)?;
+        let script = complaint::failed_script(&ran.printed, name.as_str());
+        let is_new = |copy: &Copy| {
+            let mut before = before.iter();
+            copy.version == *version && before.all(|old| old.instance != copy.instance)
+        };
+        match (copies.as_slice(), script) {
+            ([copy], None) if is_new(copy) => self.unfinished.clear(name),
+            ([copy], Some(script)) if is_new(copy) => {
+                let record = Record::Failed {
+                    instance: copy.instance,
+                    words: format!("installed in part: {}", script.failed),
+                };
+                self.unfinished.write(name, &record)?;
+                let detail = format!(
+                    "{name} {version} is installed in part: {}",
+                    script.of(name.as_str())
+                );
+                Err(Failure::new(Cause::Script, detail))
+            }
+            ([_, _, ..], script) => {
+                self.unfinished.clear(name)?;
+                let two = two(name, &copies);
+                Err(match script {
+                    Some(script) => {
+                        let detail = format!("{two}: {}", script.of(name.as_str()));
+                        Failure::new(Cause::Script, detail)
+                    }
+                    None => complaint::failure(&two, &ran.printed),
+                })
+            }
+            _ => {
+                let what = format!("dnf install of {name} {version}");
+                Err(complaint::failure(&what, &ran.printed))
+            }
+        }
+    }
+
+    /// Replaces all copies by this file with rpm itself. Runs the scripts again.
+    fn replace(
+        &self,
+        name: &PackageName,
+        new: &Copy,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        let before = self.rpm.copies(name)?;
+        self.unfinished.write(name, &Record::Begun)?;
+        let words = ["rpm", "-U", "--replacepkgs", "--oldpackage", "--"];
+        let file = self.root.seen_inside(file);
+        let ran = self.rpm_run(&words, file.as_os_str(), printed)?;
+        fault::point("repair.installed");
+        self.installed(name, &new.version, &before, &ran)
+            .map(|()| Change::Changed)
+            .map_err(|failure| half_way(name, &failure.to_string()))
+    }
+
+    /// Removes the older copies that an interrupted upgrade left.
+    fn erase_old(
+        &self,
+        name: &PackageName,
+        copies: &[Copy],
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        for copy in copies.iter().skip(1) {
+            let nevra = format!("{name}-{}.{}", copy.version, copy.architecture);
+            self.rpm_run(&["rpm", "-e", "--"], nevra.as_ref(), printed)?;
+        }
+        let left = self.rpm.copies(name)?;
+        let [copy] = left.as_slice() else {
+            return Err(half_way(name, &two(name, &left)));
+        };
+        self.unfinished
+            .write(name, &cut_off(copy))
+            .map(|()| Change::Changed)
+    }
+
+    fn rpm_run(
+        &self,
+        words: &[&str],
+        what: &std::ffi::OsStr,
+        printed: Listener<'_>,
+    ) -> Result<Ran, Failure> {
+        let words = words.iter().map(std::ffi::OsString::from);
+        let run = Run {
+            name: "rpm",
+            words: words.chain([what.to_owned()]).collect(),
+            agree: None,
+            percent: no_percent,
+            works: |_| true,
+        };
+        let supervisor = Supervisor {
+            report: &|_| (),
+            begin: &|| Ok(()),
+            printed,
+        };
+        let ran = self.runner().run(&run, supervisor)?;
+        printed("rpm", &ran.printed);
+        Ok(ran)
+    }
+
+    /// Deletes the files that a killed run left beside those of the installed copies.
+    fn delete_leftovers(&self, name: &PackageName) -> Result<(), Failure> {
+        let mut paths = Vec::new();
+        self.rpm
+            .each_path(name, &mut |path| paths.push(path.to_owned()))?;
+        self.rpm.delete_leftovers(&paths);
+        Ok(())
+    }
+}
+
+impl PackageManager for Dnf {
+    fn name(&self) -> &'static str {
+        "dnf"
+    }
+
+    fn architecture(&self) -> &str {
+        &self.rpm.architectures.own
+    }
+
+    fn takes(&self, architecture: &str) -> bool {
+        self.rpm.architectures.take(architecture)
+    }
+
+    fn is_name(&self, name: &PackageName) -> bool {
+        version::is_name(name.as_str())
+    }
+
+    fn compare_versions(&self, left: &PackageVersion, right: &PackageVersion) -> Ordering {
+        version::compare(left.as_str(), right.as_str())
+    }
+
+    fn database(root: &Root) -> PathBuf {
+        let mut files = DATABASES.iter().map(|path| root.path(path));
+        let known = root.path("var/lib/rpm/rpmdb.sqlite");
+        files.find(|path| path.exists()).unwrap_or(known)
+    }
+
+    fn format() -> Format {
+        Format::Rpm
+    }
+
+    fn remedies(&self) -> Remedies {
+        Remedies {
+            list_damage: "dnf check",
+            finish_work: "dnf reinstall PACKAGE",
+        }
+    }
+
+    fn role(&self, process: &Process) -> Option<Role> {
+        programs::role(process)
+    }
+
+    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+        if !self.is_name(name) {
+            return Ok(None);
+        }
+        let copies = self.rpm.copies(name)?;
+        let damage = self.damage(name, &copies)?;
+        Ok(copies.into_iter().next().map(|copy| Present {
+            version: copy.version,
+            damage: damage.map(Into::into),
+        }))
+    }
+
+    fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
+        match self.is_name(name) {
+            true => self.rpm.each_path(name, visit),
+            false => Ok(()),
+        }
+    }
+
+    fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure> {
+        self.rpm.owners(paths)
+    }
+
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+        let copies = self.copies(&file.package.name)?;
+        self.has_it(file, options, &copies)
+    }
+
+    fn install(
+        &self,
+        file: &PackageFile,
+        options: InstallOptions,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let (name, version) = (&file.package.name, &file.package.version);
+        let before = self.copies(name)?;
+        self.takes_it(&file.package)?;
+        if self.has_it(file, options, &before)? {
+            return Ok(Change::Unchanged);
+        }
+        let link = self.as_rpm(file)?;
+        let order = Order::Install {
+            path: &link.inside,
+            package: &file.package,
+            options,
+        };
+        let record = self.unfinished.record(name)?;
+        let ran = self.order(order, &before, supervisor)?;
+        fault::point("dnf.installed");
+        if ran.code.is_none() {
+            // A signal ended the tool.
+            let repaired = self.repair(name, Some(&file.path), supervisor.printed)?;
+            if repaired == Change::Changed {
+                return Ok(repaired);
+            }
+        }
+        let installed = self.installed(name, version, &before, &ran);
+        if installed.is_err() && self.rpm.copies(name)? == before {
+            self.unfinished.put_back(name, record)?;
+        }
+        installed.map(|()| Change::Changed)
+    }
+
+    fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
+        let before = self.copies(name)?;
+        if before.is_empty() {
+            return self.unfinished.clear(name).map(|()| Change::Unchanged);
+        }
+        let record = self.unfinished.record(name)?;
+        let order = Order::Remove(name);
+        let ran = self.order(order, &before, supervisor).map_err(|failure| {
+            // Other packages depend on it.
+            let cause = match failure.cause {
+                Cause::Dependency => Cause::Plan,
+                cause => cause,
+            };
+            Failure::new(cause, failure.detail.as_str())
+        })?;
+        fault::point("dnf.removed");
+        let left = self.rpm.copies(name)?;
+        if left.is_empty() {
+            return self.unfinished.clear(name).map(|()| Change::Changed);
+        }
+        if ran.code.is_some() {
+            self.unfinished.put_back(name, record)?;
+        }
+        Err(complaint::failure(&what(order), &ran.printed))
+    }
+
+    /// rpm keeps no script of a removed package. It deletes the package from its database after the last script.
+    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
+    /// rpm deletes configuration with the package. It keeps a changed file as `FILE.rpmsave`, which is the administrator's.
+    fn purge(&self, _: &PackageName, _: Supervisor<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
+    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
+
+    fn leaves_configuration(&self, _: &PackageName) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    fn audit(&self) -> Result<Vec<String>, Failure> {
+        let mut found = self.rpm.doubled()?;
+        let begun = self.unfinished.begun();
+        found.extend(begun.into_iter().map(|name| format!("{name}: {CUT_OFF}")));
+        Ok(found)
+    }
+
+    /// A run that was cut off before the new version was in the database left the old version whole.
+    fn repair(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        let copies = self.copies(name)?;
+        let is_cut_off = self.unfinished.record(name)? == Some(Record::Begun);
+        if !is_cut_off && copies.len() < 2 {
+            return Ok(Change::Unchanged);
+        }
+        self.delete_leftovers(name)?;
+        let new = match file {
+            Some(file) => self.rpm.in_file(name, file)?.map(|new| (file, new)),
+            None => None,
+        };
+        match (copies.as_slice(), new) {
+            ([], _) => self.unfinished.clear(name).map(|()| Change::Unchanged),
+            (copies, Some((file, new)))
+                if copies.len() > 1 || copies.iter().any(|copy| copy.version == new.version) =>
+            {
+                self.replace(name, &new, file, printed)
+            }
+            (_, Some(_)) => self.unfinished.clear(name).map(|()| Change::Unchanged),
+            ([_], None) => Err(half_way(name, "its scripts may not have run to their end")),
+            (copies, None) => self.erase_old(name, copies, printed),
+        }
+    }
+
+    /// An install after a power cut compares every file with the database.
+    fn redo(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        self.repair(name, Some(file), printed)
+    }
+
+    /// Nobody continues a run whose job has ended: from now on, a new installation of any kind repairs its package.
+    fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
+        let begun = self.unfinished.begun().into_iter();
+        for name in begun.filter(|name| !is_at_work(name)) {
+            // After a failure, the next one tries again.
+            let _ = self
+                .rpm
+                .copies(&name)
+                .and_then(|copies| match copies.first() {
+                    Some(copy) => self.unfinished.write(&name, &cut_off(copy)),
+                    None => self.unfinished.clear(&name),
+                });
+        }
+    }
+}
+
+const CUT_OFF: &str = "cut off in the middle";
+
+fn cut_off(copy: &Copy) -> Record {
+    Record::Failed {
+        instance: copy.instance,
+        words: CUT_OFF.to_owned(),
+    }
+}
+
+fn what(order: Order<'_>) -> String {
+    match order {
+        Order::Install { package, .. } => {
+            format!("dnf install of {} {}", package.name, package.version)
+        }
+        Order::Remove(name) => format!("dnf remove of {name}"),
+    }
+}
+
+fn two(name: &PackageName, copies: &[Copy]) -> String {
+    let versions: Vec<&str> = copies.iter().map(|copy| copy.version.as_str()).collect();
+    two_versions(name.as_str(), &versions)
+}
+
+fn half_way(name: &PackageName, why: &str) -> Failure {
+    let detail = format!(
+        "{name} was left half-way and needs an operator (`dnf check`, `dnf reinstall {name}`): {why}"
+    );
+    Failure::new(Cause::Interrupted, detail)
+}

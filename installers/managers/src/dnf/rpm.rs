@@ -1,0 +1,314 @@
+//! rpm's database, the truth for both dnf 4 and dnf 5. Names are compared exactly.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
+use wharf_root::{Root, merged};
+
+use super::programs;
+use crate::Owners;
+
+/// rpm of one root.
+pub(super) struct Rpm {
+    pub(super) root: Root,
+    /// The file that its transactions lock, from outside of the root.
+    pub(super) lock: PathBuf,
+    pub(super) architectures: Architectures,
+}
+
+/// The architectures that can be installed here. rpm itself accepts more: i686 on x86_64.
+#[derive(Debug, Clone)]
+pub(super) struct Architectures {
+    pub(super) own: String,
+    other: String,
+}
+
+/// One installed copy of a package. Two copies of one architecture are an upgrade that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Copy {
+    pub(super) version: PackageVersion,
+    pub(super) architecture: String,
+    /// SHA-256 of its header, the same as in the file: its identity.
+    pub(super) header: String,
+    /// Its number in the database, higher than that of every copy before it.
+    pub(super) instance: u64,
+}
+
+const FORMAT: &str =
+    "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SHA256HEADER}\\t%{DBINSTANCE}\\n";
+
+impl Architectures {
+    pub(super) fn take(&self, architecture: &str) -> bool {
+        architecture == "noarch" || architecture == self.own || architecture == self.other
+    }
+}
+
+impl Rpm {
+    /// rpm of this root. rpm itself tells its lock and the architectures.
+    pub(super) fn open(root: &Root) -> Result<Self, Failure> {
+        let asked = "%{_arch}\t%{_target_cpu}\t%{_rpmlock_path}\t%{_dbpath}/.rpm.lock";
+        let output = programs::ask(root, "rpm", ["-E", asked])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let fields: Vec<&str> = text.trim_end().split('\t').collect();
+        let [own, other, locks @ ..] = fields.as_slice() else {
+            return Err(unavailable("rpm -E", &output));
+        };
+        // A macro that rpm does not have stays as it is.
+        let lock = locks.iter().find_map(|path| path.strip_prefix('/'));
+        let lock = lock.ok_or_else(|| unavailable("rpm -E", &output))?;
+        Ok(Self {
+            root: root.clone(),
+            lock: root.path(lock),
+            architectures: Architectures {
+                own: (*own).to_owned(),
+                other: (*other).to_owned(),
+            },
+        })
+    }
+
+    /// The copies of exactly this package for the architectures of this root, the latest first.
+    pub(super) fn copies(&self, name: &PackageName) -> Result<Vec<Copy>, Failure> {
+        let output = self.ask(["-q", "--qf", FORMAT, "--", name.as_str()])?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() && !lines.contains("is not installed") {
+            return Err(unavailable(&format!("rpm -q {name}"), &output));
+        }
+        let copies = lines.lines().filter_map(|line| copy(line, name.as_str()));
+        let mut copies: Vec<Copy> = copies
+            .filter(|copy| self.architectures.take(&copy.architecture))
+            .collect();
+        copies.sort_by_key(|copy| Reverse(copy.instance));
+        Ok(copies)
+    }
+
+    /// The package in a file; none if it has another name.
+    pub(super) fn in_file(&self, name: &PackageName, file: &Path) -> Result<Option<Copy>, Failure> {
+        let file = self.root.seen_inside(file);
+        let asked = ["-qp", "--qf", FORMAT, "--"].map(OsStr::new);
+        let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        Ok(lines.lines().find_map(|line| copy(line, name.as_str())))
+    }
+
+    /// Whether each file has the content that the database says. Configuration does not count.
+    pub(super) fn has_its_files(&self, name: &PackageName) -> Result<bool, Failure> {
+        const CONTENT: [&str; 12] = [
+            "-V",
+            "--noconfig",
+            "--noghost",
+            "--nodeps",
+            "--noscripts",
+            "--nomtime",
+            "--nomode",
+            "--nouser",
+            "--nogroup",
+            "--nordev",
+            "--nocaps",
+            "--",
+        ];
+        let output = self.ask(CONTENT.into_iter().chain([name.as_str()]))?;
+        Ok(output.status.success())
+    }
+
+    /// Visits each path of exactly this package, from outside of the root.
+    pub(super) fn each_path(
+        &self,
+        name: &PackageName,
+        visit: &mut dyn FnMut(&Path),
+    ) -> Result<(), Failure> {
+        let format = "[%{=NAME}\\t%{FILENAMES}\\n]";
+        let output = self.ask(["-q", "--qf", format, "--", name.as_str()])?;
+        for path in paths(&output.stdout, name.as_str()) {
+            visit(&self.root.path(path.trim_start_matches('/')));
+        }
+        Ok(())
+    }
+
+    /// The packages that own these paths below the root. rpm resolves links in a path.
+    pub(super) fn owners(&self, wanted: &BTreeSet<String>) -> Result<Owners, Failure> {
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let spelled = wanted.iter().map(|path| format!("/{path}"));
+        let format = "[%{=NAME}\\t%{FILENAMES}\\n]";
+        let asked = ["-qf", "--qf", format, "--"].map(str::to_owned);
+        let arguments: Vec<String> = asked.into_iter().chain(spelled).collect();
+        let output = self.ask(&arguments)?;
+        let mut owners = Owners::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let Some((name, path)) = line.split_once('\t') else {
+                continue; // a path that no package owns
+            };
+            let path = merged(path.trim_start_matches('/'));
+            if wanted.contains(&path) {
+                owners.entry(path).or_default().insert(name.to_owned());
+            }
+        }
+        Ok(owners)
+    }
+
+    /// The packages with two installed versions. Kernels may have several.
+    pub(super) fn doubled(&self) -> Result<Vec<String>, Failure> {
+        let format = "%{NAME}\\t%{ARCH}\\t%{VERSION}-%{RELEASE}\\t[%{PROVIDENAME} ]\\n";
+        let output = self.ask(["-qa", "--qf", format])?;
+        if !output.status.success() {
+            return Err(unavailable("rpm -qa", &output));
+        }
+        Ok(doubled(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Deletes the files `NAME;HEX8` that a killed run left beside these paths. rpm never deletes them, and they block a run that
+    /// begins in the same second.
+    pub(super) fn delete_leftovers(&self, paths: &[PathBuf]) {
+        let mut files: BTreeMap<&Path, BTreeSet<&OsStr>> = BTreeMap::new();
+        for path in paths {
+            if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+                files.entry(folder).or_default().insert(name);
+            }
+        }
+        for (folder, names) in files {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if left_of(&name.to_string_lossy()).is_some_and(|of| names.contains(OsStr::new(of)))
+                {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
+    fn ask<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Output, Failure> {
+        programs::ask(&self.root, "rpm", arguments)
+    }
+}
+
+impl Copy {
+    /// Whether both come from the same bytes. Very old files have no digest to compare.
+    pub(super) fn is_from(&self, file: &Self) -> bool {
+        const NO_TAG: &str = "(none)";
+        self.version == file.version
+            && (self.header == file.header
+                || [&self.header, &file.header].contains(&&NO_TAG.to_owned()))
+    }
+}
+
+fn copy(line: &str, name: &str) -> Option<Copy> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [package, epoch, version, architecture, header, instance] = fields.as_slice() else {
+        return None;
+    };
+    if *package != name {
+        return None;
+    }
+    let version = match *epoch {
+        "0" => (*version).to_owned(),
+        epoch => format!("{epoch}:{version}"),
+    };
+    Some(Copy {
+        version: PackageVersion::new(&version).ok()?,
+        architecture: (*architecture).to_owned(),
+        header: (*header).to_owned(),
+        instance: instance.parse().unwrap_or_default(),
+    })
+}
+
+/// The paths in lines of `NAME\tPATH` for exactly this package.
+fn paths(lines: &[u8], name: &str) -> Vec<String> {
+    let lines = String::from_utf8_lossy(lines);
+    let lines = lines.lines().filter_map(|line| line.split_once('\t'));
+    let own = lines.filter(|(package, _)| *package == name);
+    own.map(|(_, path)| path.to_owned()).collect()
+}
+
+fn doubled(lines: &str) -> Vec<String> {
+    let mut versions: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for line in lines.lines() {
+        let mut fields = line.split('\t');
+        let mut field = || fields.next().unwrap_or_default();
+        let (name, architecture, version, provides) = (field(), field(), field(), field());
+        if name != "gpg-pubkey" && !provides.contains("installonlypkg(") {
+            versions
+                .entry((name, architecture))
+                .or_default()
+                .push(version);
+        }
+    }
+    let doubled = versions
+        .into_iter()
+        .filter(|(_, versions)| versions.len() > 1);
+    doubled
+        .map(|((name, _), versions)| two_versions(name, &versions))
+        .collect()
+}
+
+/// The words for an interrupted upgrade.
+pub(super) fn two_versions(name: &str, versions: &[&str]) -> String {
+    format!("{name} is installed as {}", versions.join(" and as "))
+}
+
+/// `app` of `app;6752a1b0`.
+fn left_of(name: &str) -> Option<&str> {
+    let (of, suffix) = name.rsplit_once(';')?;
+    let is_time = suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_time.then_some(of)
+}
+
+fn unavailable(what: &str, output: &Output) -> Failure {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let detail = format!("`{what}` gave no answer: {}", said.trim());
+    Failure::new(Cause::Unavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_its_epoch_only_where_there_is_one() {
+        for (line, version) in [
+            ("acme\t0\t1.0-1\tnoarch\tab\t7", "1.0-1"),
+            ("acme\t2\t1.0-1\tnoarch\tab\t7", "2:1.0-1"),
+        ] {
+            assert_eq!(copy(line, "acme").unwrap().version.as_str(), version);
+        }
+        // rpm takes NAME-VERSION for a name as well.
+        assert_eq!(copy("acme\t0\t1.0-1\tnoarch\tab\t7", "acme-1.0"), None);
+        assert_eq!(copy("package acme is not installed", "acme"), None);
+    }
+
+    #[test]
+    fn two_versions_are_doubled_but_for_kernels_keys_and_architectures() {
+        let lines = "acme\tnoarch\t1-1\tacme \nacme\tnoarch\t2-1\tacme \n\
+                     kernel\tx86_64\t1-1\tkernel installonlypkg(kernel) \n\
+                     kernel\tx86_64\t2-1\tkernel installonlypkg(kernel) \n\
+                     gpg-pubkey\t(none)\t1-1\tgpg(x) \ngpg-pubkey\t(none)\t2-1\tgpg(y) \n\
+                     libx\tx86_64\t1-1\tlibx \nlibx\ti686\t1-1\tlibx \n";
+        assert_eq!(doubled(lines), ["acme is installed as 1-1 and as 2-1"]);
+        assert_eq!(doubled(""), [""; 0]);
+    }
+
+    #[test]
+    fn leftovers_are_known_by_their_suffix() {
+        assert_eq!(left_of("app;6752a1b0"), Some("app"));
+        assert_eq!(left_of("a;b;6752A1B0"), Some("a;b"));
+        for name in [
+            "app",
+            "app;",
+            "app;6752a1b",
+            "app;6752a1b0x",
+            "app;6752a1bg",
+        ] {
+            assert_eq!(left_of(name), None, "{name}");
+        }
+    }
+}

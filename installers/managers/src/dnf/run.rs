@@ -1,0 +1,148 @@
+//! One run of rpm or dnf, up to its end. It holds rpm's lock from before the plan, and changes the device only with consent.
+
+use std::{
+    cell::RefCell,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use wharf_fault as fault;
+use wharf_frames::{Cause, Failure, installer::JobPhase};
+use wharf_root::{
+    Root, durable,
+    process::{self, Growth, Printed},
+    session::{self, Process, Role},
+};
+
+use super::{
+    lock::spawn_locked,
+    programs::{self, not_started},
+};
+use crate::{
+    Progress, Supervisor, Times,
+    conversation::{Conversation, DESCRIPTORS},
+};
+
+/// The decision on an announced plan.
+pub(super) type Agree<'a> = &'a dyn Fn(&str) -> Result<(), Failure>;
+
+/// A program, with the conditions of its run.
+pub(super) struct Run<'a> {
+    /// The name of the program, for messages.
+    pub(super) name: &'static str,
+    /// The program with its arguments.
+    pub(super) words: Vec<OsString>,
+    /// Decides on the announced plan. None for a program that does not ask.
+    pub(super) agree: Option<Agree<'a>>,
+    /// Reads the percentage from the text on descriptor 8, and from the output.
+    pub(super) percent: fn(&str, &str) -> Option<u8>,
+    /// Whether a program with consent has begun to change the device, by its output. Until then it may be ended.
+    pub(super) works: fn(&str) -> bool,
+}
+
+/// A run that is over.
+pub(super) struct Ran {
+    /// The decision on consent; none if the program never asked.
+    pub(super) decided: Option<Result<(), Failure>>,
+    /// Its exit code; none if a signal ended it.
+    pub(super) code: Option<i32>,
+    pub(super) printed: String,
+}
+
+/// The place and the bounds of runs.
+pub(super) struct Runner<'a> {
+    pub(super) root: &'a Root,
+    /// The file that rpm locks.
+    pub(super) lock: &'a Path,
+    pub(super) times: Times,
+}
+
+impl Runner<'_> {
+    /// Runs a program under rpm's lock, within the limit of a job.
+    pub(super) fn run(&self, run: &Run<'_>, supervisor: Supervisor<'_>) -> Result<Ran, Failure> {
+        let limit = self.times.limit;
+        let failed = |error: io::Error| not_started(run.name, &error);
+        let folder = self.folder().map_err(failed)?;
+        let (conversation, asked) = Conversation::new().map_err(failed)?;
+        let conversation = RefCell::new(conversation);
+        let printed = Printed::new(folder.join("output")).map_err(failed)?;
+        let status = Printed::new(folder.join("status")).map_err(failed)?;
+        let files = [&printed, &status];
+        let growth = Growth::of(&files)
+            .and_then(|growth| growth.and(&*conversation.borrow()))
+            .map_err(failed)?;
+        let mut command = programs::program(self.root, "sh");
+        command
+            .args(["-c", DESCRIPTORS, "sh"])
+            .args(&run.words)
+            .stdin(status.writer().map_err(failed)?)
+            .stdout(printed.writer().map_err(failed)?)
+            .stderr(asked);
+        let mut child = spawn_locked(&mut command, self.lock, self.times.lock_wait)?;
+        drop(command); // it has the socket of the program
+        fault::point("dnf.started");
+        let said = |file: &Printed| file.tail().unwrap_or_default();
+        let may_work = || run.agree.is_none() || conversation.borrow().is_given();
+        let changed = || {
+            if let Some(agree) = run.agree {
+                conversation.borrow_mut().listen(agree);
+            }
+            let percent = may_work().then(|| (run.percent)(&said(&status), &said(&printed)));
+            (supervisor.report)(Progress {
+                phase: percent.map_or(JobPhase::Queued, |_| JobPhase::Applying),
+                percent: percent.flatten(),
+            });
+        };
+        let overdue = |pid| {
+            if may_work() && (run.works)(&said(&printed)) {
+                session::end_scripts(pid, &programs::role);
+            } else if session::end_waiting(pid, &only_scripts) {
+                conversation
+                    .borrow_mut()
+                    .refuse(not_in_time(run.name, limit));
+            }
+        };
+        let code = process::wait(&mut child, &growth, limit, changed, overdue).map_err(failed)?;
+        session::wait_for_the_rest(limit, &programs::role).map_err(failed)?;
+        Ok(Ran {
+            decided: conversation.borrow_mut().decided(),
+            code,
+            // The program has run, so unreadable output is no failure.
+            printed: said(&printed),
+        })
+    }
+
+    /// The folder for files of runs (0700).
+    pub(super) fn folder(&self) -> io::Result<PathBuf> {
+        folder(self.root)
+    }
+}
+
+/// As [`Runner::folder`].
+pub(super) fn folder(root: &Root) -> io::Result<PathBuf> {
+    let folder = root.run().join("dnf");
+    durable::private_folder(&folder)?;
+    durable::sweep(&folder, "");
+    Ok(folder)
+}
+
+/// Recognises scripts alone: a tool that does not change the device yet may be ended.
+fn only_scripts(process: &Process) -> Option<Role> {
+    programs::role(process).filter(|role| *role == Role::Script)
+}
+
+fn not_in_time(program: &str, limit: Duration) -> Failure {
+    let detail = format!(
+        "{program} was not ready to change the device within {} s and was ended; nothing was changed: look for another dnf \
+         that does not end, and at the plugins of dnf",
+        limit.as_secs()
+    );
+    Failure::new(Cause::PackageManager, detail)
+}
+
+/// For a run without progress.
+pub(super) fn no_percent(_: &str, _: &str) -> Option<u8> {
+    None
+}
