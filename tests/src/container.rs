@@ -28,7 +28,7 @@ use crate::{
 
 /// The packages of a Debian gateway besides apt, and the libraries that wharfd's package needs: it is installed without
 /// an archive.
-const PACKAGES: [&str; 7] = [
+pub(crate) const PACKAGES: [&str; 7] = [
     "ca-certificates",
     "dbus",
     "libnettle8",

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{command::output_of, folder::Folder};
 
-/// The time of each package: long ago, so that no clock of a test is before it.
+/// The time of each package: before the clock of any test.
 pub(crate) const BUILT_AT: &str = "1735689600";
 
 /// The description of a package.

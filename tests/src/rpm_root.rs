@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     command::output_of,
+    container::PACKAGES,
     debian_root::{Suite, bootstrapped_from, lay_over},
     folder::Folder,
     rpm_package::Rpm,
@@ -48,6 +49,25 @@ impl RpmRoot {
             let packages = ["rpm", "dnf5"];
             bootstrapped_from(Suite::Unstable, "dnf5-root", &packages, FINISHED, finish)
         }))
+    }
+
+    /// A system with rpm 4.18 and dnf 4.14 that boots: the base of a container.
+    pub fn dnf4_system() -> &'static Path {
+        static BASE: OnceLock<PathBuf> = OnceLock::new();
+        BASE.get_or_init(|| {
+            let packages = [&PACKAGES[..], &["rpm", "dnf", "python3-dnf"]].concat();
+            let finished = format!("{FINISHED}, without users and machine id");
+            bootstrapped_from(
+                Suite::OfThisMachine,
+                "dnf4-system",
+                &packages,
+                &finished,
+                |root| {
+                    add_rpm(root);
+                    write(root, "etc/machine-id", "");
+                },
+            )
+        })
     }
 
     fn over(base: &Path) -> Self {
@@ -93,6 +113,10 @@ fn command(root: &Path, program: &str) -> Command {
 
 fn finish(root: &Path) {
     add_users(root);
+    add_rpm(root);
+}
+
+fn add_rpm(root: &Path) {
     write(root, "etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
     let base = Rpm::new("system-base", "12").tag("Provides", "/bin/sh");
     let built = base.build(&root.join("tmp"));

@@ -8,6 +8,7 @@ use wharf_frames::{
 };
 
 use crate::{
+    activation::{FOREVER, service, succeeded},
     crash::{Fault, after_each_step, applied_before_a_power_cut, mount_proc, stops_once},
     machine::{Deb, Machine, Script, perform, refused},
 };
@@ -61,6 +62,26 @@ fn each_end_is_true_after_an_upgrade_by_dnf_ended_at_any_step() {
 #[test]
 fn each_end_is_true_after_a_removal_by_dnf_ended_at_any_step() {
     after_each_step(Machine::dnf, |step| Fault::Job(4, step));
+}
+
+#[test]
+fn services_of_an_rpm_are_held_back_until_they_are_activated() {
+    if std::env::var_os("WHARF_DNF5").is_some() {
+        return; // no system that boots has it here
+    }
+    let mut machine = Machine::booted_with_dnf();
+    for version in ["1", "2"] {
+        // %post enables and starts it.
+        succeeded(&machine.install(&service("acme", version, FOREVER)), false);
+        assert_eq!(machine.running("acme"), [""; 0], "{version} is installed");
+        succeeded(&machine.activate("acme"), true);
+        assert_eq!(machine.running("acme"), [".service"], "{version}");
+    }
+    machine.reboot();
+    assert!(machine.is_active("acme"));
+    succeeded(&machine.deactivate("acme"), false);
+    let outcome = machine.remove("acme");
+    assert_eq!((outcome.failure, outcome.device), (None, None));
 }
 
 /// Kills wharf-job, the tool and the script, from the outside in; the first time only.

@@ -46,6 +46,7 @@ pub(crate) enum Place {
     Rpm(RpmRoot),
     Scratch(ScratchRoot),
     Booted(Container),
+    BootedRpm(Container),
 }
 
 impl Place {
@@ -54,7 +55,7 @@ impl Place {
             Self::Debian(root) => root.path(),
             Self::Rpm(root) => root.path(),
             Self::Scratch(root) => root.path(),
-            Self::Booted(container) => container.path(),
+            Self::Booted(container) | Self::BootedRpm(container) => container.path(),
         }
     }
 
@@ -62,7 +63,7 @@ impl Place {
     pub(crate) fn build(&self, package: &Deb, into: &Path) -> PathBuf {
         match self {
             Self::Scratch(_) => package.build_simulated(into),
-            Self::Rpm(_) => package.as_rpm().build(into),
+            Self::Rpm(_) | Self::BootedRpm(_) => package.as_rpm().build(into),
             _ => package.build(into),
         }
     }
@@ -82,6 +83,21 @@ impl Place {
             _ => panic!("there is no dpkg"),
         }
     }
+}
+
+/// Puts our programs and the unit of a job where the package has them, and boots.
+fn switched_on(mut container: Container) -> Container {
+    let root = container.path();
+    add_users(&root);
+    add_folders(&root);
+    let folder = root.join("usr/libexec/wharfd");
+    fs::create_dir_all(&folder).unwrap();
+    copy_programs(&folder);
+    let unit = "wharf-job@.service";
+    let shipped = workspace().join("systemd").join(unit);
+    fs::copy(shipped, root.join("usr/lib/systemd/system").join(unit)).unwrap();
+    container.boot();
+    container
 }
 
 /// A root with wharf-installer on it.
@@ -120,23 +136,19 @@ impl Machine {
 
     /// With apt, on a system that systemd runs. Our programs and the unit of a job are at their places of the package.
     pub(crate) fn booted() -> Self {
-        let mut container = Container::new();
-        let root = container.path();
-        add_users(&root);
-        add_folders(&root);
-        let folder = root.join("usr/libexec/wharfd");
-        fs::create_dir_all(&folder).unwrap();
-        copy_programs(&folder);
-        let unit = "wharf-job@.service";
-        let shipped = workspace().join("systemd").join(unit);
-        fs::copy(shipped, root.join("usr/lib/systemd/system").join(unit)).unwrap();
-        container.boot();
+        let container = switched_on(Container::new());
         Self::on(Place::Booted(container), "").started()
+    }
+
+    /// As [`Machine::booted`], with dnf 4.
+    pub(crate) fn booted_with_dnf() -> Self {
+        let container = switched_on(Container::over(RpmRoot::dnf4_system()));
+        Self::on(Place::BootedRpm(container), "backend = \"dnf\"\n").started()
     }
 
     pub(crate) fn container(&mut self) -> &mut Container {
         match &mut self.place {
-            Place::Booted(container) => container,
+            Place::Booted(container) | Place::BootedRpm(container) => container,
             _ => panic!("this machine does not boot"),
         }
     }
@@ -182,7 +194,7 @@ impl Machine {
     /// Starts wharf-installer with these variables, and waits until it can be connected to.
     pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
         match &self.place {
-            Place::Booted(container) => {
+            Place::Booted(container) | Place::BootedRpm(container) => {
                 container
                     .sh("systemd-run --quiet --unit=wharf-installer /usr/libexec/wharfd/wharf-installer");
                 wait_until("the job socket", || self.try_wharfd().map(drop));
@@ -233,7 +245,7 @@ impl Machine {
     pub(crate) fn try_wharfd(&self) -> Option<Client> {
         match &self.place {
             // Only root may enter a container from here (proc(5), /proc/PID/root).
-            Place::Booted(container) => {
+            Place::Booted(container) | Place::BootedRpm(container) => {
                 Client::connect_to(container.inside("/run/wharf-installer.sock"), 0).ok()
             }
             _ => Client::connect(&self.root(), WHARFD.id).ok(),
