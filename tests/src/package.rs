@@ -50,7 +50,7 @@ impl Script {
         }
     }
 
-    /// What runs at the same moment in an rpm.
+    /// The script of an rpm that runs at the same moment.
     fn scriptlet(self) -> Scriptlet {
         match self {
             Self::Preinst => Scriptlet::Pre,
@@ -214,7 +214,7 @@ impl Package {
     ///
     /// # Panics
     ///
-    /// Where it has a field that an rpm has not.
+    /// If it has a field that an rpm does not have.
     pub fn as_rpm(&self) -> Rpm {
         let mut rpm = Rpm::new(&self.name, &self.version);
         if self.architecture != "all" {

@@ -31,7 +31,7 @@ pub enum Format {
     /// .rpm, versions 4 and 6.
     #[n(1)]
     Rpm,
-    /// That of the simulated package manager of tests, which no shipped wharf-inspect reads.
+    /// The format of the simulated package manager. No shipped wharf-inspect reads it.
     #[n(15)]
     Simulated,
 }

@@ -55,9 +55,9 @@ pub struct InstallOptions {
 /// The bounds of a run of a package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// How long to wait for a lock.
+    /// The time limit for a lock.
     pub lock_wait: Duration,
-    /// How long a run may take before its maintainer scripts are ended.
+    /// The time after which the maintainer scripts of a run are ended.
     pub limit: Duration,
 }
 

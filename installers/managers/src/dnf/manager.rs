@@ -510,7 +510,7 @@ impl PackageManager for Dnf {
         self.repair(name, Some(file), printed)
     }
 
-    /// Nobody continues a run whose job has ended: from now on, a new installation of any kind repairs its package.
+    /// No attempt continues the run of an ended job. From then on, any new installation repairs its package.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
         let begun = self.unfinished.begun().into_iter();
         for name in begun.filter(|name| !is_at_work(name)) {

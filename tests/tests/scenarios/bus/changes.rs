@@ -100,7 +100,7 @@ fn activate_and_deactivate_are_followed_to_their_end() {
     assert_eq!(on_bus.set.client().read_text("/9/0/12"), "0");
 }
 
-/// What takes longer to stop than anybody waits is disabled by then, and may still run.
+/// A unit that stops too slowly is disabled by then, and may still run.
 #[test]
 fn a_deactivate_that_failed_is_told_as_failed_although_nothing_is_active() {
     let mut on_bus = OnBus::simulated();
@@ -270,7 +270,7 @@ fn a_change_is_followed_across_restarts_of_wharfd() {
 fn an_interrupted_change_goes_on_and_says_so() {
     let on_bus = OnBus::simulated();
     let mut install = on_bus.install_that_stalls();
-    // Whoever waits sees how far it is, long before so much is durable.
+    // The progress is visible long before so much is durable.
     wait_until("some percent", || {
         let percent = on_bus.json(&["list"])[0]["percent"].as_u64();
         percent.filter(|percent| (1..100).contains(percent))

@@ -139,7 +139,7 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
             .contains("FAIL  server's name   no-such-host.invalid has no address"),
         "{said:?}"
     );
-    // What the name tells needs no second line.
+    // The name already tells it, so there is no second line.
     assert!(!said.output.contains("handshake"), "{said:?}");
 
     let policy = "backend = \"simulated\"\n[quota]\nreserve = 9000000000000000\n";

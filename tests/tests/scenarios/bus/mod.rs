@@ -1,4 +1,4 @@
-//! What an administrator does on the gateway itself: wharfctl and wharfd on a bus, beside the server that manages it.
+//! wharfctl over D-Bus, for an administrator of the gateway, beside the server that manages it.
 
 mod changes;
 mod connection;
@@ -22,7 +22,7 @@ pub(crate) const ROOT: u32 = 0;
 
 const NOBODY: u32 = 65534;
 
-/// What a program said, and how it ended.
+/// The output and the exit code of a program.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
@@ -135,7 +135,7 @@ impl OnBus {
         serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
     }
 
-    /// What wharfctl shows of `/9/0` is what the server reads there.
+    /// wharfctl shows the same values of `/9/0` as the server reads.
     #[track_caller]
     pub(crate) fn agree(&self, expected: &str) {
         self.agree_on(0, expected);

@@ -321,7 +321,7 @@ mod tests {
         ]
     }
 
-    /// What is handed on, a line each.
+    /// The files that are handed on, one in a line.
     fn listed(entries: &[Made], payload: &[u8]) -> Result<Vec<String>, String> {
         let header = made::header(entries);
         let files = Files::of(&header).map_err(|error| error.to_string())?;

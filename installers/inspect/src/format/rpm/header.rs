@@ -610,7 +610,7 @@ mod tests {
             }
         }
 
-        /// What is taken has no two entries for a tag, and no byte in two entries.
+        /// An accepted header has one entry for a tag, and each byte in one entry.
         #[test]
         fn a_changed_header_is_refused_or_has_its_entries_apart(
             entries in entries(),

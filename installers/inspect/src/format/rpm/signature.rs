@@ -1,5 +1,5 @@
-//! What the signature header has about the immutable header: its digest, and OpenPGP signatures over all of it. Versions 4
-//! and 6 have the signatures in different tags, and a package may have both.
+//! The digest and the OpenPGP signatures of the immutable header, from the signature header. Versions 4 and 6 have the
+//! signatures in different tags, and a package may have both.
 
 use super::{
     base64,

@@ -1,4 +1,4 @@
-//! What a package says of itself, and its files beside those that rpm unpacks.
+//! The name and version of a package, and its files beside those that rpm unpacks.
 
 use std::{fs, path::Path, process::Command};
 

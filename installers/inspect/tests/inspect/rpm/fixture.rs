@@ -22,7 +22,7 @@ pub(crate) fn bench_with_signer() -> (Bench, Signer) {
     (bench, signer)
 }
 
-/// What rpmbuild is to build.
+/// A package for rpmbuild.
 pub(crate) struct Recipe<'a> {
     /// Lines of the preamble.
     pub(crate) preamble: &'a str,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::fixture::{Bench, Signer, run};
 
-/// Who takes the package: wharf-inspect, rpmkeys. Now, since rpmkeys knows no other time.
+/// Whether wharf-inspect and rpmkeys accept the package now: rpmkeys judges at no other time.
 fn who_takes(bench: &Bench, package: &Path) -> [bool; 2] {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let verified = bench.verify_at(package, None, now.as_secs());

@@ -1,4 +1,4 @@
-//! Who signed the header, and whether it may be believed.
+//! The signer of the header, and whether the signature holds.
 
 use std::{fs, os::fd::AsFd, path::PathBuf};
 
