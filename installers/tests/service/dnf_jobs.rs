@@ -9,7 +9,10 @@ use wharf_frames::{
 
 use crate::{
     activation::{FOREVER, service, succeeded},
-    crash::{Fault, after_each_step, applied_before_a_power_cut, mount_proc, stops_once},
+    crash::{
+        Fault, after_each_step, applied_before_a_power_cut, stops_once,
+        upgrade_while_each_script_kills,
+    },
     machine::{Deb, Machine, Script, perform, refused},
 };
 
@@ -90,29 +93,7 @@ const KILL: &str =
 
 #[test]
 fn a_job_of_which_every_process_was_killed_is_repaired_and_ends_true() {
-    for script in [
-        Script::Preinst,
-        Script::Postinst,
-        Script::Prerm,
-        Script::Postrm,
-    ] {
-        let machine = Machine::dnf().started();
-        mount_proc(&machine);
-        let is_olds = matches!(script, Script::Prerm | Script::Postrm);
-        let with = |version: &str, killing: bool| match killing {
-            true => Deb::new("acme", version).script(script, KILL),
-            false => Deb::new("acme", version),
-        };
-        assert_eq!(machine.install(&with("1", is_olds)).failure, None);
-        let outcome = machine.install(&with("2", !is_olds));
-        assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{script:?}");
-        assert_eq!(
-            machine.version("acme").as_deref(),
-            Some("2-1"),
-            "{script:?}"
-        );
-        assert!(machine.root().join("killed").exists(), "{script:?}");
-    }
+    upgrade_while_each_script_kills(Machine::dnf, KILL, "2-1", |_, _| ());
 }
 
 #[test]
