@@ -38,35 +38,15 @@ pub(crate) async fn uninstall(
     Ok(())
 }
 
-pub(crate) async fn activate(
+/// Activate, Deactivate.
+pub(crate) async fn switch(
     agent: &AgentClient,
     instance: &Named,
+    action: Action,
     json: bool,
 ) -> Result<(), Failure> {
-    let done = done(
-        agent,
-        instance,
-        InstanceCall::Perform(Action::Activate),
-        json,
-    )
-    .await?;
-    tell(json, || switched(&done, true));
-    Ok(())
-}
-
-pub(crate) async fn deactivate(
-    agent: &AgentClient,
-    instance: &Named,
-    json: bool,
-) -> Result<(), Failure> {
-    let done = done(
-        agent,
-        instance,
-        InstanceCall::Perform(Action::Deactivate),
-        json,
-    )
-    .await?;
-    tell(json, || switched(&done, false));
+    let done = done(agent, instance, InstanceCall::Perform(action), json).await?;
+    tell(json, || switched(&done, action == Action::Activate));
     Ok(())
 }
 

@@ -40,6 +40,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser as _};
+use wharf_frames::Action;
 
 use agent::AgentClient;
 use arguments::{Arguments, Verb};
@@ -123,9 +124,11 @@ async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), Failure> 
         Verb::Uninstall { instance, purge } => {
             to_its_end(change::uninstall(agent, &instance, purge, json)).await
         }
-        Verb::Activate { instance } => to_its_end(change::activate(agent, &instance, json)).await,
+        Verb::Activate { instance } => {
+            to_its_end(change::switch(agent, &instance, Action::Activate, json)).await
+        }
         Verb::Deactivate { instance } => {
-            to_its_end(change::deactivate(agent, &instance, json)).await
+            to_its_end(change::switch(agent, &instance, Action::Deactivate, json)).await
         }
         Verb::Cancel { instance } => to_its_end(cancel::cancel(agent, &instance, json)).await,
         Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
