@@ -95,11 +95,13 @@ impl Installer {
         match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
             (
                 Reply::Hello {
-                    backend, database, ..
+                    package_manager,
+                    database,
+                    ..
                 },
                 _,
             ) => Ok(PackageManager {
-                name: backend,
+                name: package_manager,
                 database,
             }),
             (other, _) => Err(self.unexpected(other)),

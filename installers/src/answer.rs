@@ -71,7 +71,7 @@ impl Responder {
         let database = self.root.seen_inside(&self.device.database);
         Reply::Hello {
             protocol: PROTOCOL,
-            backend: self.device.packages.name().into(),
+            package_manager: self.device.packages.name().into(),
             architecture: self.device.packages.architecture().into(),
             database: Some(Text::new(&database.to_string_lossy())),
         }

@@ -18,18 +18,16 @@ use wharf_managers::{
     InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf,
 };
 use wharf_root::{
-    Change, Root, limits,
+    Change, Owners, Root, limits,
     session::{Process, Role},
     users,
 };
-use wharf_services::{
-    Installed, Owners, Packages, Services, none::NoServiceManager, systemd::Systemd,
-};
+use wharf_services::{Packages, Presence, Services, none::NoServiceManager, systemd::Systemd};
 
 use crate::{
     inspector::Inspector,
     not_done::NotDone,
-    policy::{Backend, Policy},
+    policy::{PackageManagerName, Policy},
 };
 
 /// The device of one root.
@@ -44,8 +42,8 @@ pub struct Device {
     pub database: PathBuf,
 }
 
-/// The facts about packages, for a service manager.
-struct Facts(Arc<dyn PackageManager>);
+/// [`Packages`] of a package manager.
+struct PackagesOf(Arc<dyn PackageManager>);
 
 /// One installation.
 #[derive(Debug, Clone, Copy)]
@@ -63,16 +61,16 @@ pub struct Installation<'a> {
 }
 
 /// A package manager before it is opened.
-struct Manager {
+struct UnopenedManager {
     database: fn(&Root) -> PathBuf,
     format: fn() -> Format,
-    open: Open,
+    open: fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>,
 }
 
-type Open = fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>;
-
-impl Manager {
-    fn of<M: PackageManager>(open: Open) -> Self {
+impl UnopenedManager {
+    fn of<M: PackageManager>(
+        open: fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>,
+    ) -> Self {
         Self {
             database: M::database,
             format: M::format,
@@ -82,33 +80,35 @@ impl Manager {
 }
 
 /// The only place that knows which type is which package manager.
-fn manager(backend: Backend) -> Manager {
-    match backend {
-        Backend::Apt => {
-            Manager::of::<Apt>(|root, policy| Ok(Arc::new(Apt::open(root, times(policy))?)))
+fn manager(name: PackageManagerName) -> UnopenedManager {
+    match name {
+        PackageManagerName::Apt => {
+            UnopenedManager::of::<Apt>(|root, policy| Ok(Arc::new(Apt::open(root, times(policy))?)))
         }
-        Backend::Dnf => {
-            Manager::of::<Dnf>(|root, policy| Ok(Arc::new(Dnf::open(root, times(policy))?)))
+        PackageManagerName::Dnf => {
+            UnopenedManager::of::<Dnf>(|root, policy| Ok(Arc::new(Dnf::open(root, times(policy))?)))
         }
         #[cfg(feature = "simulated")]
-        Backend::Simulated => {
-            use wharf_managers::simulated::Simulated;
-            Manager::of::<Simulated>(|root, _| Ok(Arc::new(Simulated::open(root)?)))
+        PackageManagerName::Simulated => {
+            use wharf_managers::simulated::SimulatedManager;
+            UnopenedManager::of::<SimulatedManager>(|root, _| {
+                Ok(Arc::new(SimulatedManager::open(root)?))
+            })
         }
     }
 }
 
 /// The package manager of the policy, else the one whose database has packages. A system may have the tools of another one,
 /// with an empty database.
-fn backend(root: &Root, policy: &Policy) -> Backend {
-    let has_packages = |backend| {
-        let database = (manager(backend).database)(root);
+fn chosen(root: &Root, policy: &Policy) -> PackageManagerName {
+    let has_packages = |name| {
+        let database = (manager(name).database)(root);
         fs::metadata(database).is_ok_and(|file| file.len() > 0)
     };
-    policy.backend.unwrap_or_else(|| {
-        match !has_packages(Backend::Apt) && has_packages(Backend::Dnf) {
-            true => Backend::Dnf,
-            false => Backend::Apt,
+    policy.package_manager.unwrap_or_else(|| {
+        match !has_packages(PackageManagerName::Apt) && has_packages(PackageManagerName::Dnf) {
+            true => PackageManagerName::Dnf,
+            false => PackageManagerName::Apt,
         }
     })
 }
@@ -122,7 +122,7 @@ fn times(policy: &Policy) -> Times {
 
 /// The file of the policy's package manager that changes whenever packages change.
 pub fn database(root: &Root, policy: &Policy) -> PathBuf {
-    (manager(backend(root, policy)).database)(root)
+    (manager(chosen(root, policy)).database)(root)
 }
 
 /// wharf-inspect. The program lies beside this one and runs as its own user of the root.
@@ -138,13 +138,13 @@ pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure
         uid: user.uid,
         gid: user.gid,
         time_limit: limits::INSPECTION,
-        format: (manager(backend(root, policy)).format)(),
+        format: (manager(chosen(root, policy)).format)(),
     })
 }
 
 /// The package manager of this policy. It is enough for a question that looks into no package file.
 pub fn open_packages(root: &Root, policy: &Policy) -> Result<Arc<dyn PackageManager>, Failure> {
-    (manager(backend(root, policy)).open)(root, policy)
+    (manager(chosen(root, policy)).open)(root, policy)
 }
 
 /// The services of the packages of this package manager.
@@ -154,11 +154,13 @@ pub fn open_services(
     packages: &Arc<dyn PackageManager>,
 ) -> Result<Box<dyn Services>, Failure> {
     #[cfg(feature = "simulated")]
-    if policy.backend == Some(Backend::Simulated) {
-        return Ok(Box::new(wharf_services::simulated::Simulated::open(root)?));
+    if policy.package_manager == Some(PackageManagerName::Simulated) {
+        return Ok(Box::new(
+            wharf_services::simulated::SimulatedServices::open(root)?,
+        ));
     }
-    let facts = Arc::new(Facts(Arc::clone(packages)));
-    Ok(match Systemd::of(root, &policy.protected_units, facts) {
+    let packages = Arc::new(PackagesOf(Arc::clone(packages)));
+    Ok(match Systemd::of(root, &policy.protected_units, packages) {
         Some(systemd) => Box::new(systemd),
         None => Box::new(NoServiceManager),
     })
@@ -181,15 +183,15 @@ impl Device {
         let Some(present) = self.packages.found(name)? else {
             return Ok(None);
         };
-        let standing = self.services.standing(name)?;
+        let activity = self.services.activity(name)?;
         Ok(Some(Found {
             name: name.clone(),
             version: present.version,
-            active: standing.active,
+            active: activity.active,
             damage: present.damage,
             managed: false,
-            no_services: standing.no_services,
-            skipped: standing.skipped,
+            no_services: activity.no_services,
+            skipped: activity.skipped,
         }))
     }
 
@@ -272,12 +274,12 @@ impl Device {
     }
 }
 
-impl Packages for Facts {
-    fn installed(&self, name: &PackageName) -> Result<Installed, Failure> {
+impl Packages for PackagesOf {
+    fn presence(&self, name: &PackageName) -> Result<Presence, Failure> {
         Ok(match self.0.found(name)? {
-            None => Installed::Absent,
-            Some(present) if present.is_whole() => Installed::Whole(present.version),
-            Some(_) => Installed::Damaged,
+            None => Presence::Absent,
+            Some(present) if present.is_whole() => Presence::Whole(present.version),
+            Some(_) => Presence::Damaged,
         })
     }
 
@@ -298,8 +300,8 @@ impl Packages for Facts {
 #[cfg(test)]
 pub(crate) fn simulated(root: &Root) -> Device {
     Device {
-        packages: Arc::new(wharf_managers::simulated::Simulated::open(root).unwrap()),
-        services: Box::new(wharf_services::simulated::Simulated::open(root).unwrap()),
+        packages: Arc::new(wharf_managers::simulated::SimulatedManager::open(root).unwrap()),
+        services: Box::new(wharf_services::simulated::SimulatedServices::open(root).unwrap()),
         inspector: Inspector {
             program: "/nonexistent".into(),
             uid: 65534,
@@ -451,18 +453,18 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let plain = Policy::default();
-        assert_eq!(backend(&root, &plain), Backend::Apt);
+        assert_eq!(chosen(&root, &plain), PackageManagerName::Apt);
         write("usr/lib/sysimage/rpm/rpmdb.sqlite", "packages");
-        assert_eq!(backend(&root, &plain), Backend::Dnf);
+        assert_eq!(chosen(&root, &plain), PackageManagerName::Dnf);
         write("var/lib/dpkg/status", "");
-        assert_eq!(backend(&root, &plain), Backend::Dnf);
+        assert_eq!(chosen(&root, &plain), PackageManagerName::Dnf);
         write("var/lib/dpkg/status", "Package: base-files\n");
-        assert_eq!(backend(&root, &plain), Backend::Apt);
+        assert_eq!(chosen(&root, &plain), PackageManagerName::Apt);
         let dnf = Policy {
-            backend: Some(Backend::Dnf),
+            package_manager: Some(PackageManagerName::Dnf),
             ..plain
         };
-        assert_eq!(backend(&root, &dnf), Backend::Dnf);
+        assert_eq!(chosen(&root, &dnf), PackageManagerName::Dnf);
         assert_eq!(
             database(&root, &dnf),
             root.path("usr/lib/sysimage/rpm/rpmdb.sqlite")

@@ -26,7 +26,7 @@ use crate::{
     not_done::NotDone,
     policy::Policy,
     progress,
-    records::{Attempt, Before, Job, Records, State, lock_file},
+    records::{Before, Job, JobAttempt, JobState, Records, lock_file},
 };
 use step::{Permit, was_there};
 
@@ -175,7 +175,7 @@ impl<'a> Worker<'a> {
     /// Does the rest of the work. Returns what the device has of each package.
     fn work(&self, job: &mut Job, session: i32) -> Result<Vec<Option<Found>>, Stop> {
         let boot = boot();
-        if job.state == State::Applied && !is_of_another_boot(job, &boot) {
+        if job.state == JobState::Applied && !is_of_another_boot(job, &boot) {
             return Ok(self.look(job)?); // only the end is missing
         }
         if is_used_up(job, &boot) {
@@ -184,7 +184,7 @@ impl<'a> Worker<'a> {
         let interrupted = has_begun(job);
         self.begin_attempt(
             job,
-            Attempt {
+            JobAttempt {
                 boot: boot.clone(),
                 session,
             },
@@ -199,7 +199,7 @@ impl<'a> Worker<'a> {
         }
         self.apply(job, &permits)?;
         let devices = self.look(job)?;
-        self.advance(job, State::Applied)?;
+        self.advance(job, JobState::Applied)?;
         fault::point("job.applied");
         Ok(devices)
     }
@@ -234,7 +234,7 @@ impl<'a> Worker<'a> {
 
     /// The attempt's number is on disk before the attempt. An attempt after an interrupted one keeps its state, since
     /// unfinished work cannot be cancelled.
-    fn begin_attempt(&self, job: &mut Job, attempt: Attempt) -> Result<(), Stop> {
+    fn begin_attempt(&self, job: &mut Job, attempt: JobAttempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
             let before = |name| self.before(name);
             job.before = job.packages().map(before).collect::<Result<_, _>>()?;
@@ -242,8 +242,8 @@ impl<'a> Worker<'a> {
         job.cut_off |= has_begun(job) && is_of_another_boot(job, &attempt.boot);
         job.attempts.push(attempt);
         let state = match has_begun(job) {
-            true => State::Applying,
-            false => State::Attempted,
+            true => JobState::Applying,
+            false => JobState::Attempted,
         };
         self.advance(job, state)?;
         fault::point("job.attempted");
@@ -261,7 +261,7 @@ impl<'a> Worker<'a> {
 
     /// Begins a step. From here on the job cannot be cancelled.
     fn begin_applying(&self, job: &mut Job, permit: &Step<Permit>) -> Result<(), Stop> {
-        self.advance(job, State::Applying)?;
+        self.advance(job, JobState::Applying)?;
         fault::point("job.applying");
         if let Some(permit) = permit.file() {
             self.ledger
@@ -272,7 +272,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Records the state, unless the job was cancelled meanwhile.
-    fn advance(&self, job: &mut Job, state: State) -> Result<(), Stop> {
+    fn advance(&self, job: &mut Job, state: JobState) -> Result<(), Stop> {
         let lock = self.records.lock().map_err(Failure::from)?;
         if !self.is_open(job)? {
             return Err(Stop::Cancelled);
@@ -322,7 +322,7 @@ impl<'a> Worker<'a> {
             None => log::done(&job),
             Some(failure) => log::failed(&job, failure),
         }
-        match self.advance(&mut job, State::Ended(outcome)) {
+        match self.advance(&mut job, JobState::Ended(outcome)) {
             Ok(()) | Err(Stop::Cancelled) => {}
             Err(stop) => return Err(stop.into()),
         }
@@ -367,7 +367,7 @@ fn is_used_up(job: &Job, boot: &str) -> bool {
 
 /// Whether an attempt may have changed the device.
 fn has_begun(job: &Job) -> bool {
-    matches!(job.state, State::Applying | State::Applied)
+    matches!(job.state, JobState::Applying | JobState::Applied)
 }
 
 /// Whether the boot of the last attempt has ended. The package database may then call a package whole whose files are lost.

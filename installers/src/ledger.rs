@@ -25,7 +25,7 @@ pub struct Ledger {
 /// The highest version of one package that was ever installed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// The [`FORMAT`] of this record.
     #[n(0)]
     format: u32,
@@ -66,8 +66,10 @@ impl Ledger {
     }
 
     /// The record of a package, whose name the package manager accepts.
-    pub fn entry(&self, name: &PackageName) -> Result<Option<Entry>, NotDone> {
-        read(&path_in(&self.folder, name)?, |entry: &Entry| entry.format)
+    pub fn entry(&self, name: &PackageName) -> Result<Option<LedgerEntry>, NotDone> {
+        read(&path_in(&self.folder, name)?, |entry: &LedgerEntry| {
+            entry.format
+        })
     }
 
     /// Whether a job installed the package, or began to.
@@ -160,7 +162,7 @@ impl Ledger {
         policy: &Policy,
     ) -> Result<(), NotDone> {
         let name = &judged.package.name;
-        let new = Entry {
+        let new = LedgerEntry {
             format: FORMAT,
             version: judged.package.version.clone(),
             certificate: judged.package.signer.clone(),
@@ -181,7 +183,10 @@ impl Ledger {
             return Ok(());
         };
         let digest = [0; 32];
-        write(&path_in(&self.folder, name)?, &Entry { digest, ..entry })
+        write(
+            &path_in(&self.folder, name)?,
+            &LedgerEntry { digest, ..entry },
+        )
     }
 
     /// Records a higher version that a job saw whole on the device. Somebody else installed it.
@@ -192,11 +197,12 @@ impl Ledger {
         manager: &dyn PackageManager,
     ) -> Result<(), NotDone> {
         let before = self.entry(name)?;
-        let is_higher = |entry: &Entry| manager.compare_versions(version, &entry.version).is_gt();
+        let is_higher =
+            |entry: &LedgerEntry| manager.compare_versions(version, &entry.version).is_gt();
         if !before.as_ref().is_none_or(is_higher) {
             return Ok(());
         }
-        let entry = Entry {
+        let entry = LedgerEntry {
             format: FORMAT,
             version: version.clone(),
             certificate: before.and_then(|entry| entry.certificate),
@@ -248,9 +254,9 @@ fn unwritten(path: &Path, why: &str) -> NotDone {
     NotDone::not_now(format!("cannot write {}: {why}", path.display()))
 }
 
-fn higher(old: Entry, new: Entry, manager: &dyn PackageManager) -> Entry {
+fn higher(old: LedgerEntry, new: LedgerEntry, manager: &dyn PackageManager) -> LedgerEntry {
     match manager.compare_versions(&new.version, &old.version) {
-        Ordering::Less => Entry {
+        Ordering::Less => LedgerEntry {
             digest: new.digest,
             ..old
         },
@@ -303,7 +309,7 @@ mod tests {
             recorded.unwrap();
         }
 
-        fn entry(&self) -> Option<Entry> {
+        fn entry(&self) -> Option<LedgerEntry> {
             self.ledger.entry(&acme()).unwrap()
         }
 
@@ -382,7 +388,7 @@ mod tests {
             let new = judged(text, signed_at);
             bench.record(&new);
             let of = if kept { &before } else { &new };
-            let expected = Entry {
+            let expected = LedgerEntry {
                 format: FORMAT,
                 version: of.package.version.clone(),
                 certificate: Some(SIGNER.into()),
@@ -405,7 +411,7 @@ mod tests {
 
         bench.record(&judged("2.0", 5));
         bench.ledger.doubt(&acme()).unwrap();
-        let expected = Entry {
+        let expected = LedgerEntry {
             format: FORMAT,
             version: version("2.0"),
             certificate: Some(SIGNER.into()),
@@ -499,7 +505,7 @@ mod tests {
             );
         }
         bench.record(&judged("1.0", 1));
-        let newer = Entry {
+        let newer = LedgerEntry {
             format: FORMAT + 1,
             ..bench.entry().unwrap()
         };

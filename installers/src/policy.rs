@@ -16,7 +16,8 @@ use wharf_root::{Root, durable, pattern::Pattern};
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
     /// The package manager of this device; without it, the one that has packages.
-    pub backend: Option<Backend>,
+    #[serde(rename = "backend")]
+    pub package_manager: Option<PackageManagerName>,
     /// The source of dependencies.
     pub dependencies: Dependencies,
     /// Accepts packages without any signature. Logged at every start.
@@ -41,10 +42,10 @@ pub struct Policy {
     pub job_time_limit: Duration,
 }
 
-/// A package manager.
+/// The package managers that `backend` can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Backend {
+pub enum PackageManagerName {
     /// apt.
     Apt,
     /// dnf 4 or dnf 5.
@@ -153,7 +154,7 @@ const WRITTEN: &Written = &[
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            backend: None,
+            package_manager: None,
             dependencies: Dependencies::None,
             allow_unsigned: false,
             allow_downgrade: Vec::new(),

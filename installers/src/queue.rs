@@ -24,7 +24,7 @@ use wharf_root::{
 use crate::{
     job::boot,
     not_done::NotDone,
-    records::{Job, Records, State, lock_file},
+    records::{Job, JobState, Records, lock_file},
     verdict::Sealed,
 };
 
@@ -122,7 +122,7 @@ impl Queue {
             attempt.boot == boot() && session::changes_packages(attempt.session, recognise)
         });
         match job.state {
-            State::Accepted | State::Attempted if !is_at_work => {}
+            JobState::Accepted | JobState::Attempted if !is_at_work => {}
             _ => {
                 let detail = format!("{operation} cannot be cancelled any more");
                 return Err(NotDone::refused(Cause::Policy, detail));
@@ -132,7 +132,7 @@ impl Queue {
             Some(package) => look(package)?,
             None => None,
         };
-        job.state = State::Ended(Outcome {
+        job.state = JobState::Ended(Outcome {
             failure: Some(Failure::new(
                 Cause::GaveUp,
                 "cancelled on the device before anything was changed",

@@ -36,10 +36,10 @@ pub struct Job {
     pub sequence: u64,
     /// The state of all steps together.
     #[n(4)]
-    pub state: State,
+    pub state: JobState,
     /// The attempts so far, in their order.
     #[n(5)]
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<JobAttempt>,
     /// A boot ended after an attempt began to change the device. Files of maintainer scripts may be lost, although the
     /// package database calls the package whole, until an attempt has done the whole job again.
     #[n(7)]
@@ -78,7 +78,7 @@ struct Head {
 /// The state of a job. Each state is on disk before the work that it allows begins.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub enum State {
+pub enum JobState {
     /// It will be done.
     #[n(0)]
     Accepted,
@@ -99,7 +99,7 @@ pub enum State {
 /// One attempt at a job.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Attempt {
+pub struct JobAttempt {
     /// Its boot.
     #[n(0)]
     pub boot: String,
@@ -189,16 +189,16 @@ impl Job {
 
     /// Whether it has not ended.
     pub fn is_open(&self) -> bool {
-        !matches!(self.state, State::Ended(_))
+        !matches!(self.state, JobState::Ended(_))
     }
 
     fn status(&self, progress: Option<(JobPhase, Option<u8>)>) -> JobStatus {
         let phase = match &self.state {
-            State::Ended(outcome) => return JobStatus::Ended(outcome.clone()),
-            State::Accepted => return open(JobPhase::Queued, None),
-            State::Attempted => JobPhase::Planning,
-            State::Applying => JobPhase::Applying,
-            State::Applied => JobPhase::Verifying,
+            JobState::Ended(outcome) => return JobStatus::Ended(outcome.clone()),
+            JobState::Accepted => return open(JobPhase::Queued, None),
+            JobState::Attempted => JobPhase::Planning,
+            JobState::Applying => JobPhase::Applying,
+            JobState::Applied => JobPhase::Verifying,
         };
         // A report that an earlier attempt left behind may be further than the record.
         match progress {
@@ -280,7 +280,7 @@ impl Records {
             format: FORMAT,
             operation,
             sequence,
-            state: State::Accepted,
+            state: JobState::Accepted,
             attempts: Vec::new(),
             cut_off: false,
             steps,
@@ -366,7 +366,7 @@ mod tests {
 
     const OPERATION: OperationId = OperationId::from_bytes([2; 16]);
 
-    fn job(state: State) -> Job {
+    fn job(state: JobState) -> Job {
         let name = PackageName::new("acme").unwrap();
         let version = wharf_frames::PackageVersion::new("1").unwrap();
         let package = Package {
@@ -390,7 +390,7 @@ mod tests {
                 },
             })],
             state,
-            attempts: vec![Attempt {
+            attempts: vec![JobAttempt {
                 boot: "b".to_owned(),
                 session: 4,
             }],
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn a_record_of_this_format_is_read_by_every_later_release() {
         for hex in [RELEASE_0_1, FORMAT_2] {
-            assert_eq!(parse(&from_hex(hex)).unwrap(), job(State::Applying));
+            assert_eq!(parse(&from_hex(hex)).unwrap(), job(JobState::Applying));
         }
     }
 
@@ -462,7 +462,7 @@ mod tests {
             0158200909090909090909090909090909090909090909090909090909090909090909\
             0205";
         for (hex, step) in [
-            (install, job(State::Attempted).steps.remove(0)),
+            (install, job(JobState::Attempted).steps.remove(0)),
             ("8201a1006461636d65", Step::Uninstall(acme())),
             ("8202a1006461636d65", Step::Activate(acme())),
             ("8203a1006461636d65", Step::Deactivate(acme())),
@@ -476,7 +476,7 @@ mod tests {
                 let mut expected = Job {
                     steps: vec![step.clone()],
                     cut_off,
-                    ..job(State::Attempted)
+                    ..job(JobState::Attempted)
                 };
                 expected.before[0].adopts = cut_off;
                 assert_eq!(parse(&from_hex(&record)).unwrap(), expected);
@@ -489,12 +489,12 @@ mod tests {
         let record = "a80001015002020202020202020202020202020202020703\
             8202a1006461636d65048200a0058007f408f4";
         let read = parse(&from_hex(record)).unwrap();
-        assert_eq!((read.before, read.state), (vec![], State::Accepted));
+        assert_eq!((read.before, read.state), (vec![], JobState::Accepted));
     }
 
     #[test]
     fn an_older_release_reads_no_record_of_this_format() {
-        let bytes = encode(&job(State::Accepted)).unwrap();
+        let bytes = encode(&job(JobState::Accepted)).unwrap();
         assert!(decode::<older::Job>(&bytes).is_err());
     }
 
@@ -505,7 +505,7 @@ mod tests {
         let records = Records::open(&root).unwrap();
         let newer = Job {
             format: FORMAT + 1,
-            ..job(State::Accepted)
+            ..job(JobState::Accepted)
         };
         let path = root.jobs().join(OPERATION.to_string());
         // The second one has no field of a job but its format.
@@ -525,7 +525,7 @@ mod tests {
     fn jobs_that_have_ended_are_forgotten_from_the_oldest_on_and_open_ones_never() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::open(&Root::new(folder.path())).unwrap();
-        let ended = State::Ended(Outcome {
+        let ended = JobState::Ended(Outcome {
             failure: None,
             device: None,
             attempts: 1,
@@ -536,7 +536,7 @@ mod tests {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&sequence.to_le_bytes());
             let state = if sequence == 0 {
-                State::Accepted
+                JobState::Accepted
             } else {
                 ended.clone()
             };

@@ -20,7 +20,7 @@ use crate::{lease, not_done::NotDone};
 /// The record of one judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-struct Record {
+struct VerdictRecord {
     #[n(0)]
     format: u32,
     #[n(1)]
@@ -95,7 +95,7 @@ pub(crate) fn read(stage: &Path) -> Result<Option<Verdict>, Failure> {
     let Some(bytes) = bytes else {
         return Ok(None);
     };
-    match decode::<Record>(&bytes) {
+    match decode::<VerdictRecord>(&bytes) {
         Ok(record) if record.format <= FORMAT => Ok(Some(record.verdict)),
         Ok(_) => Err(unreadable(&path, "a newer wharfd wrote it")),
         Err(error) => Err(unreadable(&path, &error.to_string())),
@@ -145,7 +145,7 @@ fn sha256(file: &File, length: u64) -> io::Result<[u8; 32]> {
 /// Records the verdict; it is on disk when this returns.
 pub(crate) fn write(stage: &Path, verdict: &Verdict) -> Result<(), Failure> {
     let path = path(stage);
-    let record = Record {
+    let record = VerdictRecord {
         format: FORMAT,
         verdict: verdict.clone(),
     };
@@ -212,7 +212,7 @@ mod tests {
             write(&stage, &verdict).unwrap();
             assert_eq!(read(&stage), Ok(Some(verdict)));
         }
-        let newer = Record {
+        let newer = VerdictRecord {
             format: FORMAT + 1,
             verdict: Ok(judged()).into(),
         };

@@ -117,7 +117,7 @@ pub enum Reply {
         protocol: u32,
         /// The name of the package manager that it drives.
         #[n(1)]
-        backend: Text,
+        package_manager: Text,
         /// The architecture of the packages that it installs.
         #[n(2)]
         architecture: Text,

@@ -1,4 +1,4 @@
-//! Names and versions of packages: bounded and printable. The backend checks the grammar of its package
+//! Names and versions of packages: bounded and printable. The package manager checks the grammar of its package
 //! manager.
 
 use std::fmt;

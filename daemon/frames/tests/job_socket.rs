@@ -129,7 +129,7 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Hello {
             protocol: 1,
-            backend: "apt".into(),
+            package_manager: "apt".into(),
             architecture: "amd64".into(),
             database: Some("/var/lib/dpkg/status".into()),
         },
@@ -290,7 +290,7 @@ fn the_hello_of_an_older_installer_names_no_database() {
     .concat();
     let hello = Reply::Hello {
         protocol: 1,
-        backend: "apt".into(),
+        package_manager: "apt".into(),
         architecture: "amd64".into(),
         database: None,
     };

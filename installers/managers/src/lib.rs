@@ -10,7 +10,7 @@ pub mod simulated;
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,7 +21,7 @@ use wharf_frames::{
     installer::{JobPhase, Package},
 };
 use wharf_root::{
-    Change, Listener, Root,
+    Change, Listener, Owners, Root,
     session::{Process, Role},
 };
 
@@ -36,7 +36,7 @@ pub struct PackageFile {
 
 /// The package that the device has, whole or damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Present {
+pub struct InstalledPackage {
     /// Its version.
     pub version: PackageVersion,
     /// The damage, in the words of the package manager; none if the package is whole.
@@ -82,9 +82,6 @@ pub struct Supervisor<'a> {
     pub printed: Listener<'a>,
 }
 
-/// The owners of paths: each path with the names of the packages that own it.
-pub type Owners = BTreeMap<String, BTreeSet<String>>;
-
 /// A package manager in one root.
 ///
 /// Every answer is looked up on the device at the time of the question; an exit code proves nothing. Names are compared
@@ -126,7 +123,7 @@ pub trait PackageManager: Send + Sync {
 
     /// The package of exactly this name, whole or damaged; none if the device has at most its configuration. Asks the
     /// package database alone.
-    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure>;
+    fn found(&self, name: &PackageName) -> Result<Option<InstalledPackage>, Failure>;
 
     /// Visits each path that the database lists for exactly this package, with folders, from outside of the root. Visits
     /// none if the package is not installed.
@@ -206,7 +203,7 @@ pub struct Remedies {
     pub finish_work: &'static str,
 }
 
-impl Present {
+impl InstalledPackage {
     /// Whether all of it is there and configured.
     pub const fn is_whole(&self) -> bool {
         self.damage.is_none()

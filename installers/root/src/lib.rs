@@ -14,7 +14,12 @@ mod root;
 pub mod session;
 pub mod users;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 pub use root::{Root, merged};
+
+/// The owners of paths: each path with the names of the packages that own it.
+pub type Owners = BTreeMap<String, BTreeSet<String>>;
 
 /// The effect of an order on the device. A second order of the same kind changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

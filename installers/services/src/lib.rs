@@ -6,18 +6,14 @@ pub mod none;
 pub mod simulated;
 pub mod systemd;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 use wharf_frames::{
     Failure, OperationId, PackageName, PackageVersion, Text,
     packed::{PackedFile, Wanted},
 };
-use wharf_root::{Change, session::Process};
+use wharf_root::{Change, Owners, session::Process};
 
 /// A unit of a package, or another file that starts something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,7 +32,7 @@ pub struct Unit {
 
 /// The activity of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct Activity {
     /// It is ACTIVE (TS 5.2).
     pub active: bool,
     /// The units that the service manager skipped, with the reasons.
@@ -47,7 +43,7 @@ pub struct Standing {
 
 /// The version of a package that the device has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Installed {
+pub enum Presence {
     /// It is not installed. Its configuration may still be on the device.
     Absent,
     /// It is damaged.
@@ -56,13 +52,10 @@ pub enum Installed {
     Whole(PackageVersion),
 }
 
-/// The owners of paths: each path with the names of the packages that own it.
-pub type Owners = BTreeMap<String, BTreeSet<String>>;
-
 /// The facts about packages that a service manager needs.
 pub trait Packages: Send + Sync {
     /// Whether the package is installed.
-    fn installed(&self, name: &PackageName) -> Result<Installed, Failure>;
+    fn presence(&self, name: &PackageName) -> Result<Presence, Failure>;
 
     /// Visits each path of an installed package, from outside of the root.
     fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure>;
@@ -74,9 +67,6 @@ pub trait Packages: Send + Sync {
     /// Whether a process is a program of the package manager.
     fn is_package_manager(&self, process: &Process) -> bool;
 }
-
-/// [`Packages`], for a service manager to keep.
-pub type Facts = Arc<dyn Packages>;
 
 /// The services of the packages of one root.
 pub trait Services: Send + Sync {
@@ -123,7 +113,7 @@ pub trait Services: Send + Sync {
     fn deactivate(&self, package: &PackageName) -> Result<Change, Failure>;
 
     /// The activity of an installed package.
-    fn standing(&self, package: &PackageName) -> Result<Standing, Failure>;
+    fn activity(&self, package: &PackageName) -> Result<Activity, Failure>;
 
     /// The units of an installed package with their states. Changes nothing.
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure>;

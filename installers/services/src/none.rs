@@ -6,7 +6,7 @@ use wharf_frames::{
 };
 use wharf_root::Change;
 
-use crate::{Services, Standing, Unit};
+use crate::{Activity, Services, Unit};
 
 /// The services of a root without a service manager.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +55,8 @@ impl Services for NoServiceManager {
         Err(no_service_manager(package))
     }
 
-    fn standing(&self, _: &PackageName) -> Result<Standing, Failure> {
-        Ok(Standing::default())
+    fn activity(&self, _: &PackageName) -> Result<Activity, Failure> {
+        Ok(Activity::default())
     }
 
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure> {

@@ -20,16 +20,16 @@ use wharf_frames::{
 };
 use wharf_root::{Change, Root, durable};
 
-use crate::{Services, Standing, Unit};
+use crate::{Activity, Services, Unit};
 
 /// The simulated services of one root.
 #[derive(Debug)]
-pub struct Simulated {
+pub struct SimulatedServices {
     state: PathBuf,
     faults: PathBuf,
 }
 
-impl Simulated {
+impl SimulatedServices {
     /// The simulated services of this root.
     pub fn open(root: &Root) -> Result<Self, Failure> {
         let simulated = Self {
@@ -75,7 +75,7 @@ impl Simulated {
     }
 }
 
-impl Services for Simulated {
+impl Services for SimulatedServices {
     fn wanted(&self) -> Vec<Wanted> {
         vec![Wanted {
             folder: "etc/init.d/".to_owned(),
@@ -141,8 +141,8 @@ impl Services for Simulated {
         self.done(&format!("deactivate {package}"))
     }
 
-    fn standing(&self, package: &PackageName) -> Result<Standing, Failure> {
-        Ok(Standing {
+    fn activity(&self, package: &PackageName) -> Result<Activity, Failure> {
+        Ok(Activity {
             active: self.active(package).exists(),
             skipped: None,
             no_services: self.is_told("no-services"),

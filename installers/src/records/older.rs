@@ -3,7 +3,7 @@
 use minicbor::Decode;
 use wharf_frames::{OperationId, PackageName, StageId, Step, installer::Found};
 
-use super::{Attempt, Before, State, package};
+use super::{Before, JobAttempt, JobState, package};
 use crate::verdict::{Judged, Sealed};
 
 /// The number of the format.
@@ -20,9 +20,9 @@ pub(super) struct Job {
     #[n(3)]
     order: Order,
     #[n(4)]
-    state: State,
+    state: JobState,
     #[n(5)]
-    attempts: Vec<Attempt>,
+    attempts: Vec<JobAttempt>,
     #[n(6)]
     before: Option<Found>,
     #[cbor(n(7), default)]

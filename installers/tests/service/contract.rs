@@ -22,7 +22,7 @@ use wharf_installers::{
 };
 use wharf_managers::{
     InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf,
-    simulated::Simulated,
+    simulated::SimulatedManager,
 };
 use wharf_root::{Change, Root, limits};
 use wharf_services::{Services, none::NoServiceManager, simulated};
@@ -107,10 +107,16 @@ impl Bench {
     fn simulated() -> Self {
         let place = Place::Scratch(ScratchRoot::new());
         let root = Root::new(place.path());
-        let manager = Arc::new(Simulated::open(&root).unwrap());
-        let services = Box::new(simulated::Simulated::open(&root).unwrap());
-        let database = Simulated::database(&root);
-        Self::with(place, manager, services, database, Simulated::format())
+        let manager = Arc::new(SimulatedManager::open(&root).unwrap());
+        let services = Box::new(simulated::SimulatedServices::open(&root).unwrap());
+        let database = SimulatedManager::database(&root);
+        Self::with(
+            place,
+            manager,
+            services,
+            database,
+            SimulatedManager::format(),
+        )
     }
 
     fn with(

@@ -21,10 +21,13 @@ fn jobs_install_upgrade_and_remove_an_rpm() {
     let machine = Machine::dnf().started();
     match machine.ask(&Request::Hello { protocol: 1 }) {
         Reply::Hello {
-            backend,
+            package_manager,
             architecture,
             ..
-        } => assert_eq!((backend.as_str(), architecture.as_str()), ("dnf", "x86_64")),
+        } => assert_eq!(
+            (package_manager.as_str(), architecture.as_str()),
+            ("dnf", "x86_64")
+        ),
         other => panic!("{other:?}"),
     }
     for version in ["1.0-1", "1:0.5-2"] {

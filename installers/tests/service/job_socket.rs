@@ -16,9 +16,9 @@ fn is_answered(machine: &Machine) {
     match machine.ask(&HELLO) {
         Reply::Hello {
             protocol: PROTOCOL,
-            backend,
+            package_manager,
             ..
-        } if backend.as_str() == "simulated" => {}
+        } if package_manager.as_str() == "simulated" => {}
         other => panic!("the next honest client got {other:?}"),
     }
 }

@@ -21,7 +21,7 @@ pub fn of(format: Format) -> Result<&'static dyn PackageFormat, Failure> {
         Format::Deb => Ok(&deb::Deb),
         Format::Rpm => Ok(&rpm::Rpm),
         #[cfg(feature = "simulated")]
-        Format::Simulated => Ok(&simulated::Simulated),
+        Format::Simulated => Ok(&simulated::SimulatedFormat),
         #[cfg(not(feature = "simulated"))]
         Format::Simulated => {
             let detail =

@@ -33,9 +33,9 @@ const MAX_LINE: u64 = 8 * 1024;
 const MAX_SIGNATURE: u64 = 64 * 1024;
 
 /// The format of the simulated package manager.
-pub struct Simulated;
+pub struct SimulatedFormat;
 
-impl PackageFormat for Simulated {
+impl PackageFormat for SimulatedFormat {
     fn signature_inside(&self, file: &dyn ReadAt, length: u64) -> Result<Option<Inside>, Failure> {
         let mut reader = Reader::open(file, length)?;
         reader.describe()?;
@@ -201,7 +201,7 @@ mod tests {
     const FILES: &str = "file: /etc/init.d/a b 5\n12345link: /usr/bin/acme /opt/a b\nfile: /e 0\n";
 
     fn described(package: &str) -> Result<Described, Failure> {
-        Simulated.describe(&package.as_bytes(), package.len() as u64)
+        SimulatedFormat.describe(&package.as_bytes(), package.len() as u64)
     }
 
     #[test]
@@ -212,7 +212,10 @@ mod tests {
         let read = described(&package).unwrap();
         assert_eq!((read.name.as_str(), read.version.as_str()), ("acme", "1.4"));
         assert_eq!(read.architecture.as_str(), "all");
-        let inside = Simulated.signature_inside(bytes, length).unwrap().unwrap();
+        let inside = SimulatedFormat
+            .signature_inside(bytes, length)
+            .unwrap()
+            .unwrap();
         assert_eq!(inside.packets, b"abc");
         let covers: Vec<_> = iter::once(0..signed.len() as u64).collect();
         assert_eq!(inside.covers, covers);
@@ -227,7 +230,7 @@ mod tests {
             seen.push((String::from_utf8_lossy(entry.path).into_owned(), text));
             Ok(())
         };
-        Simulated.files(bytes, length, &mut each).unwrap();
+        SimulatedFormat.files(bytes, length, &mut each).unwrap();
         let seen: Vec<_> = seen.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let expected = [
             ("/etc/init.d/a b", "12345"),
@@ -239,7 +242,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        let no_signature = Simulated.signature_inside(&HEADER.as_bytes(), HEADER.len() as u64);
+        let no_signature =
+            SimulatedFormat.signature_inside(&HEADER.as_bytes(), HEADER.len() as u64);
         assert_eq!(no_signature, Ok(None));
         for (package, cause) in [
             (String::new(), Cause::WrongKind),

@@ -19,7 +19,7 @@ use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::JobPhase,
 };
 use wharf_root::{
-    Change, Listener, Root, durable,
+    Change, Listener, Owners, Root, durable,
     process::{self, Growth, Printed},
     session::{self, Process, Role},
 };
@@ -29,12 +29,12 @@ use super::{
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
     files,
-    plan::{Step, announced, only_installs, only_removes},
+    plan::{AptStep, announced, only_installs, only_removes},
     postrm::{self, Postrm},
     programs, relations, version,
 };
 use crate::{
-    InstallOptions, Owners, PackageFile, PackageManager, Present, Progress, Remedies, Supervisor,
+    InstallOptions, InstalledPackage, PackageFile, PackageManager, Progress, Remedies, Supervisor,
     Times, conversation::DESCRIPTORS, link::Link,
 };
 
@@ -103,7 +103,7 @@ impl Apt {
         words: &[&str],
         what: &OsStr,
         supervisor: Supervisor<'_>,
-        agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
+        agree: &dyn Fn(&[AptStep<'_>]) -> Result<(), Failure>,
     ) -> Result<String, Failure> {
         let before = (self.dpkg.status(name)?, self.dpkg.edition());
         let ran = self
@@ -143,7 +143,7 @@ impl Apt {
         words: &[&str],
         what: &OsStr,
         supervisor: Supervisor<'_>,
-        agree: &dyn Fn(&[Step<'_>]) -> Result<(), Failure>,
+        agree: &dyn Fn(&[AptStep<'_>]) -> Result<(), Failure>,
     ) -> io::Result<Ran> {
         let folder = self.folder()?;
         durable::sweep(&folder, "");
@@ -314,7 +314,7 @@ impl PackageManager for Apt {
         programs::role(process)
     }
 
-    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+    fn found(&self, name: &PackageName) -> Result<Option<InstalledPackage>, Failure> {
         match self.is_name(name) {
             true => self.dpkg.found(name),
             false => Ok(None),
@@ -356,7 +356,7 @@ impl PackageManager for Apt {
         let words = [&["-y"], install_words(options).as_slice()].concat();
         let what = link.inside.as_os_str();
         let explained = |failure| self.explained(failure, Some(file), &package.name);
-        let agree = |steps: &[Step<'_>]| only_installs(slice::from_ref(file), steps);
+        let agree = |steps: &[AptStep<'_>]| only_installs(slice::from_ref(file), steps);
         let ran = self.run(&package.name, &words, what, supervisor, &agree);
         let printed = ran.map_err(explained)?;
         fault::point("apt.installed");

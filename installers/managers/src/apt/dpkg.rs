@@ -25,7 +25,7 @@ use wharf_root::{
 };
 
 use super::{complaint, programs};
-use crate::{Present, Times};
+use crate::{InstalledPackage, Times};
 
 /// The format of a package and its relations, for `dpkg-query` and `dpkg-deb`.
 const RELATIONS: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
@@ -166,11 +166,11 @@ impl Dpkg {
     }
 
     /// The package, whole or damaged. Every package that is not absent has a version.
-    pub(super) fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+    pub(super) fn found(&self, name: &PackageName) -> Result<Option<InstalledPackage>, Failure> {
         let status = self.status(name)?;
         let there = status.filter(|status| !status.is_absent());
         Ok(there.and_then(|status| {
-            Some(Present {
+            Some(InstalledPackage {
                 damage: status.damage(),
                 version: status.version?,
             })

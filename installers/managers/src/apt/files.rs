@@ -10,13 +10,12 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure, PackageName};
-use wharf_root::{Root, merged};
+use wharf_root::{Owners, Root, merged};
 
 use super::{
     dpkg::{is_absent, not_started},
     programs,
 };
-use crate::Owners;
 
 /// The packages that own these paths below the root, by dpkg's whole database. A path in `usr/lib` is also looked up in
 /// `/lib`, where a package may still have it. A removed package owns nothing: its configuration is a leftover.

@@ -10,7 +10,7 @@ use crate::PackageFile;
 
 /// A step of a plan, for one package.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
+pub(super) enum AptStep<'a> {
     Unpack {
         name: &'a str,
         version: &'a str,
@@ -24,7 +24,7 @@ pub(super) enum Step<'a> {
     },
 }
 
-impl Step<'_> {
+impl AptStep<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Unpack { name, .. } | Self::Configure { name } | Self::Remove { name } => name,
@@ -33,7 +33,7 @@ impl Step<'_> {
 }
 
 /// In the words of `apt-get -s`.
-impl fmt::Display for Step<'_> {
+impl fmt::Display for AptStep<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unpack {
@@ -48,7 +48,7 @@ impl fmt::Display for Step<'_> {
 }
 
 /// The steps that the hook gets. Every line must be understood.
-pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
+pub(super) fn announced(lines: &str) -> Result<Vec<AptStep<'_>>, Failure> {
     let step = |line| announced_step(line).ok_or(line);
     let steps: Result<Vec<_>, _> = lines.lines().map(step).collect();
     steps.map_err(|line| {
@@ -59,15 +59,15 @@ pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
 
 /// apt.conf(5), version 3: `acme 1.0 all none < 1.1 all none /a.deb`, and instead of a file `**CONFIGURE**`, `**REMOVE**`.
 /// apt writes `**REMOVE**` for a purge too: with `Consent`, dpkg refuses a purge.
-fn announced_step(line: &str) -> Option<Step<'_>> {
+fn announced_step(line: &str) -> Option<AptStep<'_>> {
     let fields: Vec<&str> = line.splitn(9, ' ').collect();
     let [name, _, _, _, _, version, architecture, _, action] = fields.as_slice() else {
         return None;
     };
     Some(match *action {
-        "**CONFIGURE**" => Step::Configure { name },
-        "**REMOVE**" => Step::Remove { name },
-        file if file.starts_with('/') => Step::Unpack {
+        "**CONFIGURE**" => AptStep::Configure { name },
+        "**REMOVE**" => AptStep::Remove { name },
+        file if file.starts_with('/') => AptStep::Unpack {
             name,
             version,
             architecture,
@@ -77,7 +77,7 @@ fn announced_step(line: &str) -> Option<Step<'_>> {
 }
 
 /// Accepts a plan that unpacks and then configures each sealed package, and does nothing else.
-pub(super) fn only_installs(files: &[PackageFile], steps: &[Step<'_>]) -> Result<(), Failure> {
+pub(super) fn only_installs(files: &[PackageFile], steps: &[AptStep<'_>]) -> Result<(), Failure> {
     let names = || files.iter().map(|file| &file.package.name);
     if steps.len() != 2 * files.len() {
         return Err(others("installing", names(), steps));
@@ -86,7 +86,9 @@ pub(super) fn only_installs(files: &[PackageFile], steps: &[Step<'_>]) -> Result
         let name = file.package.name.as_str();
         let own: Vec<_> = steps.iter().filter(|step| step.name() == name).collect();
         match own.as_slice() {
-            [unpack @ Step::Unpack { .. }, Step::Configure { .. }] => same_package(unpack, file)?,
+            [unpack @ AptStep::Unpack { .. }, AptStep::Configure { .. }] => {
+                same_package(unpack, file)?
+            }
             _ => return Err(others("installing", names(), steps)),
         }
     }
@@ -94,9 +96,9 @@ pub(super) fn only_installs(files: &[PackageFile], steps: &[Step<'_>]) -> Result
 }
 
 /// Accepts a plan that removes each package, and does nothing else.
-pub(super) fn only_removes(names: &[PackageName], steps: &[Step<'_>]) -> Result<(), Failure> {
+pub(super) fn only_removes(names: &[PackageName], steps: &[AptStep<'_>]) -> Result<(), Failure> {
     let removes = |name: &PackageName| {
-        let is_it = |step: &Step<'_>| matches!(step, Step::Remove { name: removed } if *removed == name.as_str());
+        let is_it = |step: &AptStep<'_>| matches!(step, AptStep::Remove { name: removed } if *removed == name.as_str());
         steps.iter().any(is_it)
     };
     match steps.len() == names.len() && names.iter().all(removes) {
@@ -106,10 +108,10 @@ pub(super) fn only_removes(names: &[PackageName], steps: &[Step<'_>]) -> Result<
 }
 
 /// The plan must name the version and the architecture of the sealed package.
-fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
+fn same_package(step: &AptStep<'_>, file: &PackageFile) -> Result<(), Failure> {
     let package = &file.package;
     match step {
-        Step::Unpack {
+        AptStep::Unpack {
             version,
             architecture,
             ..
@@ -131,10 +133,10 @@ fn same_package(step: &Step<'_>, file: &PackageFile) -> Result<(), Failure> {
 fn others<'a>(
     what: &str,
     names: impl Iterator<Item = &'a PackageName>,
-    steps: &[Step<'_>],
+    steps: &[AptStep<'_>],
 ) -> Failure {
     let names: Vec<&str> = names.map(PackageName::as_str).collect();
-    let planned: Vec<String> = steps.iter().take(6).map(Step::to_string).collect();
+    let planned: Vec<String> = steps.iter().take(6).map(AptStep::to_string).collect();
     let detail = format!(
         "{what} {} would also change other packages: {}",
         names.join(", "),
@@ -153,13 +155,13 @@ mod tests {
     fn apts_plan_is_read_line_by_line() {
         let plan = "acme 1.0 all none < 1.1 all none /run/a b.deb\nother 2 amd64 same > - - none **REMOVE**\nacme 1.0 all none < 1.1 all none **CONFIGURE**\n";
         let steps = vec![
-            Step::Unpack {
+            AptStep::Unpack {
                 name: "acme",
                 version: "1.1",
                 architecture: "all",
             },
-            Step::Remove { name: "other" },
-            Step::Configure { name: "acme" },
+            AptStep::Remove { name: "other" },
+            AptStep::Configure { name: "acme" },
         ];
         assert_eq!(announced(plan), Ok(steps));
     }
@@ -196,13 +198,13 @@ mod tests {
     fn a_plan_of_two_packages_is_of_both_alone_in_any_order_of_the_two() {
         let names = ["acme", "lamp"].map(|name| PackageName::new(name).unwrap());
         let files = [sealed("acme"), sealed("lamp")];
-        let unpack = |name, version| Step::Unpack {
+        let unpack = |name, version| AptStep::Unpack {
             name,
             version,
             architecture: "all",
         };
         let (a, b) = (|| unpack("acme", "1.1"), || unpack("lamp", "1.1"));
-        let configure = |name| Step::Configure { name };
+        let configure = |name| AptStep::Configure { name };
         let (ca, cb) = (|| configure("acme"), || configure("lamp"));
         for (steps, cause) in [
             (vec![a(), b(), ca(), cb()], None),
@@ -220,7 +222,7 @@ mod tests {
             let judged = only_installs(&files, &steps).map_err(|failure| failure.cause);
             assert_eq!(judged.err(), cause, "{steps:?}");
         }
-        let remove = |name| Step::Remove { name };
+        let remove = |name| AptStep::Remove { name };
         for (steps, fits) in [
             (vec![remove("lamp"), remove("acme")], true),
             (vec![remove("acme")], false),
@@ -238,14 +240,14 @@ mod tests {
     #[test]
     fn an_installation_is_of_what_was_sealed_alone() {
         let sealed = [sealed("acme")];
-        let unpack = |name, version, architecture| Step::Unpack {
+        let unpack = |name, version, architecture| AptStep::Unpack {
             name,
             version,
             architecture,
         };
         let right = || unpack("acme", "1.1", "all");
-        let configure = |name| Step::Configure { name };
-        let remove = Step::Remove { name: "other" };
+        let configure = |name| AptStep::Configure { name };
+        let remove = AptStep::Remove { name: "other" };
         for (steps, cause) in [
             (vec![right(), configure("acme")], None),
             (vec![], Some(Cause::Plan)),
@@ -274,15 +276,15 @@ mod tests {
     #[test]
     fn a_plan_that_does_more_is_told_in_apts_words() {
         let name = PackageName::new("acme").unwrap();
-        let unpack = Step::Unpack {
+        let unpack = AptStep::Unpack {
             name: "other",
             version: "2",
             architecture: "all",
         };
         let steps = [
             unpack,
-            Step::Configure { name: "third" },
-            Step::Remove { name: "acme" },
+            AptStep::Configure { name: "third" },
+            AptStep::Remove { name: "acme" },
         ];
         let failure = only_removes(std::slice::from_ref(&name), &steps).unwrap_err();
         assert_eq!(
@@ -294,8 +296,8 @@ mod tests {
     #[test]
     fn a_removal_is_of_that_package_alone() {
         let name = PackageName::new("acme").unwrap();
-        let remove = |name| Step::Remove { name };
-        let configure = Step::Configure { name: "other" };
+        let remove = |name| AptStep::Remove { name };
+        let configure = AptStep::Configure { name: "other" };
         for (steps, fits) in [
             (vec![remove("acme")], true),
             (vec![], false),

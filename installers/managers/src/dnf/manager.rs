@@ -12,7 +12,7 @@ use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::Package,
 };
 use wharf_root::{
-    Change, Listener, Root,
+    Change, Listener, Owners, Root,
     session::{Process, Role},
 };
 
@@ -28,7 +28,7 @@ use super::{
     version,
 };
 use crate::{
-    InstallOptions, Owners, PackageFile, PackageManager, Present, Remedies, Supervisor, Times,
+    InstallOptions, InstalledPackage, PackageFile, PackageManager, Remedies, Supervisor, Times,
     link::Link,
 };
 
@@ -356,13 +356,13 @@ impl PackageManager for Dnf {
         programs::role(process)
     }
 
-    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+    fn found(&self, name: &PackageName) -> Result<Option<InstalledPackage>, Failure> {
         if !self.is_name(name) {
             return Ok(None);
         }
         let copies = self.rpm.copies(name)?;
         let damage = self.damage(name, &copies)?;
-        Ok(copies.into_iter().next().map(|copy| Present {
+        Ok(copies.into_iter().next().map(|copy| InstalledPackage {
             version: copy.version,
             damage: damage.map(Into::into),
         }))

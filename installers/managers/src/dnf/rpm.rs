@@ -10,10 +10,9 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
-use wharf_root::{Root, merged};
+use wharf_root::{Owners, Root, merged};
 
 use super::programs;
-use crate::Owners;
 
 /// rpm of one root.
 pub(super) struct Rpm {

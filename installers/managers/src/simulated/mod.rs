@@ -26,23 +26,23 @@ use wharf_frames::{
     installer::{JobPhase, Package},
 };
 use wharf_root::{
-    Change, Listener, Root, durable, merged,
+    Change, Listener, Owners, Root, durable, merged,
     session::{Process, Role},
 };
 
 use crate::{
-    InstallOptions, Owners, PackageFile, PackageManager, Present, Progress, Remedies, Supervisor,
+    InstallOptions, InstalledPackage, PackageFile, PackageManager, Progress, Remedies, Supervisor,
 };
 
 /// The simulated package manager of one root.
 #[derive(Debug)]
-pub struct Simulated {
+pub struct SimulatedManager {
     root: Root,
     database: PathBuf,
     faults: PathBuf,
 }
 
-impl Simulated {
+impl SimulatedManager {
     /// The one of this root.
     pub fn open(root: &Root) -> Result<Self, Failure> {
         let simulated = Self {
@@ -154,7 +154,7 @@ impl Simulated {
     }
 }
 
-impl PackageManager for Simulated {
+impl PackageManager for SimulatedManager {
     fn name(&self) -> &'static str {
         "simulated"
     }
@@ -199,9 +199,9 @@ impl PackageManager for Simulated {
         None
     }
 
-    fn found(&self, name: &PackageName) -> Result<Option<Present>, Failure> {
+    fn found(&self, name: &PackageName) -> Result<Option<InstalledPackage>, Failure> {
         let half = self.file(name, "_half").exists();
-        Ok(self.version(name)?.map(|version| Present {
+        Ok(self.version(name)?.map(|version| InstalledPackage {
             version,
             damage: half.then(|| "half-installed".into()),
         }))
@@ -229,7 +229,8 @@ impl PackageManager for Simulated {
 
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
         let found = self.found(&file.package.name)?;
-        let is_it = |found: Present| found.is_whole() && found.version == file.package.version;
+        let is_it =
+            |found: InstalledPackage| found.is_whole() && found.version == file.package.version;
         Ok(found.is_some_and(is_it) && !options.reinstall)
     }
 

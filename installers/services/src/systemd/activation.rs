@@ -12,11 +12,11 @@ use super::{
     gate::{Gate, Ours},
     hold,
     manager::UnitState,
-    record::{Interruption, Record, Skipped, Work},
+    record::{Interruption, Skipped, UnitRecord, Work},
     unit_name::UnitName,
     units::Shipped,
 };
-use crate::Standing;
+use crate::Activity;
 
 /// The units that are not active after a successful start.
 struct Started {
@@ -29,17 +29,17 @@ struct Started {
 impl Systemd {
     /// Whether the software runs, and will after the next boot. A unit that is about to start counts as started, and so does a
     /// unit that systemd skipped.
-    pub(super) fn activity(&self, package: &PackageName) -> Result<Standing, Failure> {
-        let Some(record) = Record::read(&self.root, package)? else {
-            return Ok(Standing::default());
+    pub(super) fn activity_of_units(&self, package: &PackageName) -> Result<Activity, Failure> {
+        let Some(record) = UnitRecord::read(&self.root, package)? else {
+            return Ok(Activity::default());
         };
         let units = match record.wanted.is_empty() {
-            true if !record.activated => return Ok(Standing::default()),
+            true if !record.activated => return Ok(Activity::default()),
             true => &record.exempt,
             false => &record.wanted,
         };
         if hold::is_held(&self.root, package) {
-            return Ok(Standing::default());
+            return Ok(Activity::default());
         }
         let states = self.manager.states(units)?;
         let mut skipped = Vec::new();
@@ -48,20 +48,20 @@ impl Systemd {
             let is_skipped = is_down && record.is_skipped(unit, state);
             let may_start = state.may_start_at_boot() || state.is_masked();
             if !may_start || (is_down && !is_skipped) {
-                return Ok(Standing::default());
+                return Ok(Activity::default());
             }
             skipped.extend(is_skipped.then_some((unit, state)));
         }
-        Ok(Standing {
+        Ok(Activity {
             active: true,
             skipped: record.told_as_skipped(skipped.into_iter()),
             no_services: false,
         })
     }
 
-    /// See [`Self::activity`].
+    /// See [`Self::activity_of_units`].
     pub(super) fn is_active(&self, package: &PackageName) -> Result<bool, Failure> {
-        Ok(self.activity(package)?.active)
+        Ok(self.activity_of_units(package)?.active)
     }
 
     /// Enables and starts the units that the installation of the package enabled, and checks that they stay up. After a failure,
@@ -75,7 +75,7 @@ impl Systemd {
         if shipped.is_exempt() {
             return self.activate_exempt(package, shipped);
         }
-        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        let mut record = UnitRecord::read(&self.root, package)?.unwrap_or_default();
         let gate = self.gate(package, &[shipped], &record.wanted)?;
         let mut wanted = gate.ours(&record.wanted);
         let is_begun = record.is_of(operation);
@@ -113,7 +113,7 @@ impl Systemd {
         operation: OperationId,
         gate: &Gate,
         shipped: &Shipped,
-        record: &Record,
+        record: &UnitRecord,
     ) -> Result<Interruption, Failure> {
         let held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;
         let held = held.get(package).into_iter().flatten();
@@ -141,7 +141,7 @@ impl Systemd {
     pub(super) fn put_back(
         &self,
         package: &PackageName,
-        mut record: Record,
+        mut record: UnitRecord,
         job: &Interruption,
         shipped: &Shipped,
     ) -> Result<(), Failure> {
@@ -315,7 +315,7 @@ impl Systemd {
         if shipped.is_exempt() {
             return self.deactivate_exempt(package, shipped);
         }
-        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        let mut record = UnitRecord::read(&self.root, package)?.unwrap_or_default();
         let gate = self.gate(package, &[shipped], [])?;
         let known = Self::with_state(&gate, shipped);
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;

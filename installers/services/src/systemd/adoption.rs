@@ -12,10 +12,10 @@ use super::{
     Systemd,
     gate::{Gate, Ours},
     hold,
-    installation::{Present, both},
+    installation::{OldVersion, both},
     is_pulled_by_others,
     manager::UnitState,
-    record::{Interruption, Record, Work},
+    record::{Interruption, UnitRecord, Work},
     unit_name::UnitName,
     units::Shipped,
 };
@@ -27,9 +27,9 @@ impl Systemd {
         &self,
         package: &PackageName,
         operation: OperationId,
-        before: Option<&Present>,
+        before: Option<&OldVersion>,
         new: &Shipped,
-        mut record: Record,
+        mut record: UnitRecord,
     ) -> Result<(), Failure> {
         let shipped = both(before, new);
         let gate = self.gate(package, &shipped, &record.units)?;
@@ -60,10 +60,10 @@ impl Systemd {
     fn as_it_was(
         &self,
         operation: OperationId,
-        before: Option<&Present>,
+        before: Option<&OldVersion>,
         gate: &Gate,
         shipped: &[&Shipped],
-        record: &Record,
+        record: &UnitRecord,
     ) -> Result<Interruption, Failure> {
         let known = shipped.iter().map(|it| Self::with_state(gate, it));
         let known: BTreeSet<UnitName> = known.flat_map(|it| it.units().to_vec()).collect();
@@ -96,9 +96,9 @@ impl Systemd {
     pub(super) fn settle_adoption(
         &self,
         package: &PackageName,
-        mut record: Record,
+        mut record: UnitRecord,
         job: &Interruption,
-        present: &Present,
+        present: &OldVersion,
     ) -> Result<(), Failure> {
         self.manager.reload()?;
         let shipped = &present.shipped;
@@ -129,7 +129,7 @@ impl Systemd {
     pub(super) fn let_go(
         &self,
         package: &PackageName,
-        record: &mut Record,
+        record: &mut UnitRecord,
         shipped: &Shipped,
     ) -> Result<(), Failure> {
         let gate = self.gate(package, &[shipped], &record.all())?;
@@ -160,7 +160,7 @@ impl Systemd {
         &self,
         gate: &Gate,
         shipped: &Shipped,
-        record: &mut Record,
+        record: &mut UnitRecord,
     ) -> Result<(), Failure> {
         let known = Self::with_state(gate, shipped);
         let starts = |state: &UnitState| {

@@ -10,7 +10,7 @@ use wharf_frames::{Failure, Text};
 use super::{
     gate::Ours,
     manager::{Manager, UnitState},
-    record::{HeldBack, Record, Skipped},
+    record::{HeldBack, Skipped, UnitRecord},
     unit_name::UnitName,
 };
 
@@ -139,7 +139,7 @@ fn unmet<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
     (named.starts_with(begin) && named.contains('=')).then_some(named)
 }
 
-impl Record {
+impl UnitRecord {
     /// Whether systemd skipped this unit of an active package for a reason other than our hold.
     pub(super) fn is_skipped(&self, unit: &UnitName, state: &UnitState) -> bool {
         let was_skipped = || self.skipped.iter().any(|it| it.unit == *unit);

@@ -6,7 +6,7 @@ use wharf_journal::message;
 use wharf_root::Change;
 
 use super::{
-    Systemd, manager::UnitState, record::Record, tidy::by_reason, unit_name::UnitName,
+    Systemd, manager::UnitState, record::UnitRecord, tidy::by_reason, unit_name::UnitName,
     units::Shipped,
 };
 
@@ -40,11 +40,11 @@ impl Systemd {
             let why = "none of them is enabled and runs, or is skipped by a condition (run `systemctl enable --now` yourself)";
             return Err(not_ours(shipped, "started", &units, why));
         }
-        let mut record = Record {
+        let mut record = UnitRecord {
             activated: true,
             skipped: self.manager.skipped_of(&exempt)?,
             exempt,
-            ..Record::default()
+            ..UnitRecord::default()
         };
         record.write(&self.root, package)?;
         Ok(Change::Changed)
@@ -63,8 +63,8 @@ impl Systemd {
                 "it runs, or is skipped by a condition (run `systemctl disable --now` yourself)";
             return Err(not_ours(shipped, "stopped", &units, why));
         }
-        let was = Record::read(&self.root, package)?.is_some_and(|record| record.activated);
-        Record::default().write(&self.root, package)?;
+        let was = UnitRecord::read(&self.root, package)?.is_some_and(|record| record.activated);
+        UnitRecord::default().write(&self.root, package)?;
         Ok(match was {
             true => Change::Changed,
             false => Change::Unchanged,
@@ -75,7 +75,7 @@ impl Systemd {
     pub(super) fn look_again(
         &self,
         package: &PackageName,
-        mut record: Record,
+        mut record: UnitRecord,
         shipped: &Shipped,
     ) -> Result<(), Failure> {
         if !record.activated || !shipped.is_exempt() {

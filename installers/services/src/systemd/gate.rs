@@ -8,6 +8,7 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure, PackageName};
+use wharf_root::Owners;
 
 use super::{
     Systemd,
@@ -17,7 +18,6 @@ use super::{
     unit_name::UnitName,
     units::{Exemption, Protected, Shipped, is_shared},
 };
-use crate::Owners;
 
 /// Units of one package, and triggers of others that start nothing else.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +45,8 @@ struct Claimant<'a> {
     owners: &'a Owners,
 }
 
-/// Facts from files, links, systemd and the package manager about some units, and about those that are enabled with them.
-struct Facts {
+/// UnitFacts from files, links, systemd and the package manager about some units, and about those that are enabled with them.
+struct UnitFacts {
     names: Names,
     /// Instances that systemd has loaded, and that no file names.
     passing: BTreeSet<UnitName>,
@@ -239,14 +239,14 @@ impl Systemd {
         mut names: Names,
         units: &mut BTreeSet<UnitName>,
         installed: &BTreeSet<&str>,
-    ) -> Result<Facts, Failure> {
+    ) -> Result<UnitFacts, Failure> {
         let passing = self.add_instances(units, &names)?;
         let reached = names.with_also(&*units);
         let known = reached.iter().filter_map(|name| UnitName::new(name));
         let plain: Vec<UnitName> = known.filter(|unit| !unit.is_template()).collect();
         self.manager.add_names(&plain, &mut names)?;
         let owners = self.owners_of(&names.with_also(&*units), &names, installed)?;
-        Ok(Facts {
+        Ok(UnitFacts {
             names,
             passing,
             owners,
@@ -285,7 +285,7 @@ impl Systemd {
         let doubtful: BTreeSet<String> = doubtful.collect();
         match doubtful.is_empty() {
             true => Ok(Owners::new()),
-            false => self.facts.owners(&doubtful),
+            false => self.packages.owners(&doubtful),
         }
     }
 }

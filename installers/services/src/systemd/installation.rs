@@ -13,14 +13,14 @@ use super::{
     gate::{Gate, Ours},
     hold, left_behind,
     manager::UnitState,
-    record::{Interruption, Record, Work},
+    record::{Interruption, UnitRecord, Work},
     unit_name::UnitName,
     units::Shipped,
 };
 
 /// A package that the device has whole.
 #[derive(Debug, Clone)]
-pub(super) struct Present {
+pub(super) struct OldVersion {
     /// Its version.
     pub(super) version: PackageVersion,
     /// Its units.
@@ -28,7 +28,7 @@ pub(super) struct Present {
 }
 
 /// The units of both versions of a package.
-pub(super) fn both<'a>(before: Option<&'a Present>, new: &'a Shipped) -> Vec<&'a Shipped> {
+pub(super) fn both<'a>(before: Option<&'a OldVersion>, new: &'a Shipped) -> Vec<&'a Shipped> {
     let before = before.map(|before| &before.shipped);
     iter::once(new).chain(before).collect()
 }
@@ -40,11 +40,11 @@ impl Systemd {
         &self,
         package: &PackageName,
         operation: OperationId,
-        before: Option<&Present>,
+        before: Option<&OldVersion>,
         new: &Shipped,
         adopts: bool,
     ) -> Result<(), Failure> {
-        let mut record = Record::read(&self.root, package)?.unwrap_or_default();
+        let mut record = UnitRecord::read(&self.root, package)?.unwrap_or_default();
         let is_being_adopted = record.is_being_adopted();
         if let Some(before) = before.filter(|_| is_being_adopted && !record.is_of(operation)) {
             self.let_go(package, &mut record, &before.shipped)?;
@@ -85,7 +85,7 @@ impl Systemd {
         package: &PackageName,
         operation: OperationId,
     ) -> Result<bool, Failure> {
-        let record = Record::read(&self.root, package)?;
+        let record = UnitRecord::read(&self.root, package)?;
         Ok(record.is_some_and(|record| record.is_of(operation)))
     }
 
@@ -97,7 +97,7 @@ impl Systemd {
         operation: OperationId,
         done: bool,
     ) -> Result<bool, Failure> {
-        let record = Record::read(&self.root, package)?;
+        let record = UnitRecord::read(&self.root, package)?;
         let job = record.and_then(|record| record.job);
         let job = job.filter(|job| job.operation == operation && job.work == Work::Install);
         Ok(job.is_some_and(|job| done || job.version.is_none()))
@@ -108,9 +108,9 @@ impl Systemd {
         &self,
         package: &PackageName,
         operation: OperationId,
-        before: Option<&Present>,
+        before: Option<&OldVersion>,
         gate: &Gate,
-        record: &mut Record,
+        record: &mut UnitRecord,
     ) -> Result<(), Failure> {
         let known = before.map_or_else(Ours::default, |before| {
             Self::with_state(gate, &before.shipped)
@@ -134,7 +134,7 @@ impl Systemd {
             triggers: triggers.units().to_vec(),
         });
         record.activated = false;
-        record.wanted = merged([&record.wanted, enabled.units()]);
+        record.wanted = union([&record.wanted, enabled.units()]);
         record.write(&self.root, package)
     }
 
@@ -145,10 +145,10 @@ impl Systemd {
         &self,
         package: &PackageName,
         operation: OperationId,
-        present: Option<&Present>,
+        present: Option<&OldVersion>,
         done: bool,
     ) -> Result<(), Failure> {
-        let Some(mut record) = Record::read(&self.root, package)? else {
+        let Some(mut record) = UnitRecord::read(&self.root, package)? else {
             return Ok(());
         };
         let Some(present) = present else {
@@ -198,7 +198,7 @@ impl Systemd {
 
     /// Ends daemons that the installation started: Activate could not start them again.
     pub(super) fn end_daemons(&self, package: &PackageName) {
-        match left_behind::end(&|process| self.facts.is_package_manager(process)) {
+        match left_behind::end(&|process| self.packages.is_package_manager(process)) {
             Ok(None) => {}
             Ok(Some(daemons)) => tracing::warn!(
                 MESSAGE_ID = message::DAEMONS_ENDED,
@@ -217,14 +217,14 @@ impl Systemd {
     fn quiet(
         &self,
         package: &PackageName,
-        record: &mut Record,
+        record: &mut UnitRecord,
         shipped: &Shipped,
     ) -> Result<(Gate, Ours), Failure> {
         self.manager.reload()?;
         let gate = self.gate(package, &[shipped], &record.all())?;
         let known = Self::with_state(&gate, shipped);
         let enabled = self.manager.those(&known, UnitState::is_enabled)?;
-        record.wanted = merged([&record.wanted, enabled.units()]);
+        record.wanted = union([&record.wanted, enabled.units()]);
         record.wanted.retain(|unit| shipped.has(unit));
         record.write(&self.root, package)?;
         fault::point("settle.recorded");
@@ -232,10 +232,10 @@ impl Systemd {
         fault::point("settle.disabled");
         let tied = self.tied(&gate, shipped)?;
         let by_others = tied.only(|unit| !shipped.bus.contains(unit));
-        record.wanted = merged([&record.wanted, by_others.units()]);
+        record.wanted = union([&record.wanted, by_others.units()]);
         // A unit may have become the package's own since the hold.
         let units: Vec<UnitName> = shipped.units.iter().cloned().collect();
-        let running = gate.instances(&merged([&record.units, &units]));
+        let running = gate.instances(&union([&record.units, &units]));
         self.stop_all(&gate, &running)?;
         Ok((gate, tied))
     }
@@ -252,7 +252,7 @@ impl Systemd {
     /// Stops and releases the remaining units of a removed package. The record keeps which units its installation enabled:
     /// the tools of distributions do the same, and enable nothing again that was disabled before a removal.
     pub(super) fn forget_units(&self, package: &PackageName) -> Result<(), Failure> {
-        let Some(record) = Record::read(&self.root, package)? else {
+        let Some(record) = UnitRecord::read(&self.root, package)? else {
             return hold::release(&self.root, package, &BTreeSet::new());
         };
         if !record.units.is_empty() {
@@ -263,16 +263,16 @@ impl Systemd {
             self.manager.reload()?;
         }
         fault::point("forget.released");
-        let mut kept = Record {
+        let mut kept = UnitRecord {
             wanted: record.wanted,
-            ..Record::default()
+            ..UnitRecord::default()
         };
         kept.write(&self.root, package)
     }
 
     /// Deletes the record of a purged package: its next installation alone tells which units to start.
     pub(super) fn delete_record(&self, package: &PackageName) -> Result<(), Failure> {
-        Record::delete(&self.root, package)
+        UnitRecord::delete(&self.root, package)
     }
 }
 
@@ -288,7 +288,7 @@ fn tell_triggers(package: &PackageName, operation: OperationId, triggers: &Ours)
 }
 
 /// The units of both, each once.
-fn merged(lists: [&[UnitName]; 2]) -> Vec<UnitName> {
+fn union(lists: [&[UnitName]; 2]) -> Vec<UnitName> {
     let all: BTreeSet<UnitName> = lists.into_iter().flatten().cloned().collect();
     all.into_iter().collect()
 }

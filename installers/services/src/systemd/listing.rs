@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use wharf_frames::{Failure, PackageName};
 
 use super::{
-    Systemd, hold, manager::UnitState, record::Record, unit_name::UnitName, units::Shipped,
+    Systemd, hold, manager::UnitState, record::UnitRecord, unit_name::UnitName, units::Shipped,
 };
 use crate::Unit;
 
 /// The known facts about the units of a package, beside their states.
 struct Known<'a> {
     shipped: &'a Shipped,
-    record: &'a Record,
+    record: &'a UnitRecord,
     held: BTreeSet<UnitName>,
 }
 
@@ -23,7 +23,7 @@ impl Systemd {
         package: &PackageName,
         shipped: &Shipped,
     ) -> Result<Vec<Unit>, Failure> {
-        let record = Record::read(&self.root, package)?.unwrap_or_default();
+        let record = UnitRecord::read(&self.root, package)?.unwrap_or_default();
         let mut held = hold::units_held(&self.root).map_err(|error| hold::unreadable(&error))?;
         let held = match hold::is_held(&self.root, package) {
             true => held.remove(package).unwrap_or_default(),

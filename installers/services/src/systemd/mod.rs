@@ -33,7 +33,7 @@ mod unit_file;
 mod unit_name;
 mod units;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use wharf_frames::{Failure, PackageName};
 use wharf_root::{Root, pattern::Pattern};
@@ -45,7 +45,7 @@ use self::{
     unit_name::UnitName,
     units::{BusServices, Protected, Shipped},
 };
-use crate::Facts;
+use crate::Packages;
 
 /// The services of a root that systemd runs.
 #[derive(Clone)]
@@ -53,17 +53,17 @@ pub struct Systemd {
     root: Root,
     manager: Manager,
     protected: Protected,
-    facts: Facts,
+    packages: Arc<dyn Packages>,
 }
 
 impl Systemd {
     /// The services of this root, if systemd runs it. Policy protects these units, beside the built-in ones.
-    pub fn of(root: &Root, protected: &[Pattern], facts: Facts) -> Option<Self> {
+    pub fn of(root: &Root, protected: &[Pattern], packages: Arc<dyn Packages>) -> Option<Self> {
         Manager::of(root).map(|manager| Self {
             root: root.clone(),
             manager,
             protected: Protected::with(protected),
-            facts,
+            packages,
         })
     }
 

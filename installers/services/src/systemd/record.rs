@@ -14,7 +14,7 @@ use super::{gate::Gate, unit_name::UnitName, units::Shipped};
 /// The units of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
-pub(super) struct Record {
+pub(super) struct UnitRecord {
     /// [`FORMAT`] of the writer.
     #[n(0)]
     pub(super) format: u32,
@@ -84,7 +84,7 @@ pub(super) struct Interruption {
     /// The package's units that were enabled.
     #[n(3)]
     pub(super) enabled: Vec<UnitName>,
-    /// [`Record::activated`] before it.
+    /// [`UnitRecord::activated`] before it.
     #[n(4)]
     pub(super) activated: bool,
     /// The kind of the job.
@@ -116,7 +116,7 @@ pub(super) enum Work {
 
 const FORMAT: u32 = 1;
 
-impl Record {
+impl UnitRecord {
     /// Adds the package's own units among those of these versions.
     pub(super) fn add_units(&mut self, gate: &Gate, shipped: &[&Shipped]) {
         let units = shipped.iter().flat_map(|shipped| &shipped.units);

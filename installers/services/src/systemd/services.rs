@@ -9,11 +9,11 @@ use wharf_root::Change;
 
 use super::{
     Systemd,
-    installation::Present,
+    installation::OldVersion,
     unit_file::UnitFile,
     units::{Shipped, is_of_a_unit, wanted},
 };
-use crate::{Installed, Services, Standing, Unit};
+use crate::{Activity, Presence, Services, Unit};
 
 impl Services for Systemd {
     fn wanted(&self) -> Vec<Wanted> {
@@ -33,7 +33,7 @@ impl Services for Systemd {
     ) -> Result<(), Failure> {
         let files = files.iter().map(|file| UnitFile::packed(&self.root, file));
         let new = self.shipped(package, files.collect(), false)?;
-        let before = self.present(package)?;
+        let before = self.old_version(package)?;
         self.hold_versions(package, operation, before.as_ref(), &new, adopts)
     }
 
@@ -47,9 +47,14 @@ impl Services for Systemd {
             self.end_daemons(package);
             fault::point("settle.daemons");
         }
-        match self.facts.installed(package)? {
-            Installed::Absent => self.forget_units(package),
-            _ => self.settle_units(package, operation, self.present(package)?.as_ref(), done),
+        match self.packages.presence(package)? {
+            Presence::Absent => self.forget_units(package),
+            _ => self.settle_units(
+                package,
+                operation,
+                self.old_version(package)?.as_ref(),
+                done,
+            ),
         }
     }
 
@@ -66,38 +71,38 @@ impl Services for Systemd {
     }
 
     fn activate(&self, package: &PackageName, operation: OperationId) -> Result<Change, Failure> {
-        self.activate_units(package, operation, &self.installed(package)?)
+        self.activate_units(package, operation, &self.installed_units(package)?)
     }
 
     fn deactivate(&self, package: &PackageName) -> Result<Change, Failure> {
-        self.deactivate_units(package, &self.installed(package)?)
+        self.deactivate_units(package, &self.installed_units(package)?)
     }
 
-    fn standing(&self, package: &PackageName) -> Result<Standing, Failure> {
+    fn activity(&self, package: &PackageName) -> Result<Activity, Failure> {
         let mut has_services = false;
         self.each_unit_path(package, &mut |_| has_services = true)?;
-        Ok(Standing {
+        Ok(Activity {
             no_services: !has_services,
-            ..self.activity(package)?
+            ..self.activity_of_units(package)?
         })
     }
 
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure> {
-        self.listed(package, &self.installed(package)?)
+        self.listed(package, &self.installed_units(package)?)
     }
 }
 
 impl Systemd {
     /// The package with its units, if it is whole.
-    pub(super) fn present(&self, package: &PackageName) -> Result<Option<Present>, Failure> {
-        let Installed::Whole(version) = self.facts.installed(package)? else {
+    pub(super) fn old_version(&self, package: &PackageName) -> Result<Option<OldVersion>, Failure> {
+        let Presence::Whole(version) = self.packages.presence(package)? else {
             return Ok(None);
         };
-        let shipped = self.installed(package)?;
-        Ok(Some(Present { version, shipped }))
+        let shipped = self.installed_units(package)?;
+        Ok(Some(OldVersion { version, shipped }))
     }
 
-    fn installed(&self, package: &PackageName) -> Result<Shipped, Failure> {
+    fn installed_units(&self, package: &PackageName) -> Result<Shipped, Failure> {
         let mut paths = Vec::new();
         self.each_unit_path(package, &mut |path| paths.push(path.to_owned()))?;
         let read = |path: &String| {
@@ -115,7 +120,7 @@ impl Systemd {
         package: &PackageName,
         visit: &mut dyn FnMut(&str),
     ) -> Result<(), Failure> {
-        self.facts.each_path(package, &mut |path| {
+        self.packages.each_path(package, &mut |path| {
             let path = self.root.seen_inside(path);
             let path = path.to_string_lossy();
             if is_of_a_unit(&path) {

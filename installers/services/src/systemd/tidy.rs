@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use wharf_frames::{Failure, PackageName, Text};
 use wharf_journal::message;
 
-use super::{Systemd, hold, record::Record, unit_name::UnitName, units::Exemption};
-use crate::Installed;
+use super::{Systemd, hold, record::UnitRecord, unit_name::UnitName, units::Exemption};
+use crate::Presence;
 
 impl Systemd {
     /// Releases them. Leaves a package alone that a job `is_at_work` on, except for units that are not its own.
@@ -19,13 +19,13 @@ impl Systemd {
             if is_at_work(&package) {
                 continue;
             }
-            if matches!(self.facts.installed(&package), Ok(Installed::Absent)) {
+            if matches!(self.packages.presence(&package), Ok(Presence::Absent)) {
                 self.forget_units(&package)?;
                 continue;
             }
-            let record = Record::read(&self.root, &package)?;
-            if let Some(mut record) = record.filter(Record::is_being_adopted)
-                && let Some(present) = self.present(&package)?
+            let record = UnitRecord::read(&self.root, &package)?;
+            if let Some(mut record) = record.filter(UnitRecord::is_being_adopted)
+                && let Some(present) = self.old_version(&package)?
             {
                 self.let_go(&package, &mut record, &present.shipped)?;
             }
@@ -36,7 +36,7 @@ impl Systemd {
         }
         let mut had = BTreeMap::new();
         for package in held.keys() {
-            let record = Record::read(&self.root, package)?.unwrap_or_default();
+            let record = UnitRecord::read(&self.root, package)?.unwrap_or_default();
             had.insert(package.clone(), record.all());
         }
         let mut released = false;
@@ -77,7 +77,7 @@ impl Systemd {
 
     /// Removes these units from the record.
     fn disown(&self, package: &PackageName, others: &BTreeSet<UnitName>) -> Result<(), Failure> {
-        let Some(mut record) = Record::read(&self.root, package)? else {
+        let Some(mut record) = UnitRecord::read(&self.root, package)? else {
             return Ok(());
         };
         record.units.retain(|unit| !others.contains(unit));
