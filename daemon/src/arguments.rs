@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf};
 #[derive(Debug, PartialEq, Eq)]
 pub enum CommandLine {
     /// Run with these arguments.
-    Run(Arguments),
+    Run(RunArguments),
     /// Print the usage.
     Help,
     /// Print the version.
@@ -15,7 +15,7 @@ pub enum CommandLine {
 
 /// The arguments of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Arguments {
+pub struct RunArguments {
     /// Each path is below this folder.
     pub root: PathBuf,
     /// The mode.
@@ -53,7 +53,7 @@ The software-management agent of this gateway.
 /// Reads the command line.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, lexopt::Error> {
     use lexopt::Arg::Long;
-    let mut arguments = Arguments {
+    let mut arguments = RunArguments {
         root: PathBuf::from("/"),
         mode: Mode::Agent,
     };
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn without_a_word_it_runs_on_this_machine() {
-        let expected = Arguments {
+        let expected = RunArguments {
             root: "/".into(),
             mode: Mode::Agent,
         };
@@ -98,7 +98,7 @@ mod tests {
         ] {
             let root = "/srv/x".into();
             let command = parsed(&[word, "--root", "/srv/x"]);
-            assert_eq!(command, Ok(CommandLine::Run(Arguments { root, mode })));
+            assert_eq!(command, Ok(CommandLine::Run(RunArguments { root, mode })));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, StageId, Text, Transaction,
-    installer::{Found, JobStatus, PROTOCOL, Package, Reply, Request},
+    installer::{Found, InstallerReply, InstallerRequest, JobStatus, PROTOCOL, SealedPackage},
 };
 use wharf_journal::message;
 
@@ -37,7 +37,7 @@ pub struct Installer {
 
 /// The package manager that the installer drives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageManager {
+pub struct PackageManagerInfo {
     /// Its name.
     pub name: Text,
     /// The file that changes whenever packages change; none from an older installer.
@@ -46,7 +46,7 @@ pub struct PackageManager {
 
 /// A staged file, open for writing.
 #[derive(Debug)]
-pub struct Staged {
+pub struct WritableStage {
     /// Write-only.
     pub file: OwnedFd,
     /// The number of bytes in it.
@@ -57,7 +57,7 @@ pub struct Staged {
 
 /// The reason why a question got no result.
 #[derive(Debug, thiserror::Error)]
-pub enum NotDone {
+pub enum InstallerError {
     /// The installer refused.
     #[error("{0}")]
     Refused(Failure),
@@ -66,7 +66,7 @@ pub enum NotDone {
     Later(Failure),
 }
 
-impl NotDone {
+impl InstallerError {
     /// The failure, whether or not it may pass.
     pub fn into_failure(self) -> Failure {
         match self {
@@ -91,16 +91,19 @@ impl Installer {
     }
 
     /// The package manager of the device.
-    pub async fn package_manager(&self) -> Result<PackageManager, NotDone> {
-        match self.ask(Request::Hello { protocol: PROTOCOL }).await? {
+    pub async fn package_manager(&self) -> Result<PackageManagerInfo, InstallerError> {
+        match self
+            .ask(InstallerRequest::Hello { protocol: PROTOCOL })
+            .await?
+        {
             (
-                Reply::Hello {
+                InstallerReply::Hello {
                     package_manager,
                     database,
                     ..
                 },
                 _,
-            ) => Ok(PackageManager {
+            ) => Ok(PackageManagerInfo {
                 name: package_manager,
                 database,
             }),
@@ -115,10 +118,12 @@ impl Installer {
         keep: u64,
         size: Option<u64>,
         silent: impl FnOnce(Text),
-    ) -> Result<Staged, NotDone> {
-        let question = Request::Stage { stage, keep, size };
+    ) -> Result<WritableStage, InstallerError> {
+        let question = InstallerRequest::Stage { stage, keep, size };
         match self.ask_noticing(question, silent).await? {
-            (Reply::Staged { kept, limit }, Some(file)) => Ok(Staged { file, kept, limit }),
+            (InstallerReply::Staged { kept, limit }, Some(file)) => {
+                Ok(WritableStage { file, kept, limit })
+            }
             (other, _) => Err(self.unexpected(other)),
         }
     }
@@ -129,27 +134,27 @@ impl Installer {
         stage: StageId,
         signature: Option<Vec<u8>>,
         silent: impl FnOnce(Text),
-    ) -> Result<Package, NotDone> {
+    ) -> Result<SealedPackage, InstallerError> {
         let signature = signature.map(Into::into);
-        let question = Request::Seal { stage, signature };
+        let question = InstallerRequest::Seal { stage, signature };
         match self.ask_noticing(question, silent).await? {
-            (Reply::Sealed(package), _) => Ok(package),
+            (InstallerReply::Sealed(package), _) => Ok(package),
             (other, _) => Err(self.unexpected(other)),
         }
     }
 
     /// Removes a file, if it exists.
-    pub async fn discard(&self, stage: StageId) -> Result<(), NotDone> {
-        match self.ask(Request::Discard { stage }).await? {
-            (Reply::Done, _) => Ok(()),
+    pub async fn discard(&self, stage: StageId) -> Result<(), InstallerError> {
+        match self.ask(InstallerRequest::Discard { stage }).await? {
+            (InstallerReply::Done, _) => Ok(()),
             (other, _) => Err(self.unexpected(other)),
         }
     }
 
     /// All staged files, of any instance.
-    pub async fn staged(&self) -> Result<Vec<StageId>, NotDone> {
-        match self.ask(Request::List).await? {
-            (Reply::List { stages, .. }, _) => {
+    pub async fn staged(&self) -> Result<Vec<StageId>, InstallerError> {
+        match self.ask(InstallerRequest::List).await? {
+            (InstallerReply::List { stages, .. }, _) => {
                 Ok(stages.into_iter().map(|entry| entry.stage).collect())
             }
             (other, _) => Err(self.unexpected(other)),
@@ -162,37 +167,37 @@ impl Installer {
         operation: OperationId,
         transaction: Transaction,
         silent: impl FnOnce(Text),
-    ) -> Result<(), NotDone> {
-        let question = Request::Perform {
+    ) -> Result<(), InstallerError> {
+        let question = InstallerRequest::Perform {
             operation,
             transaction,
         };
         match self.ask_noticing(question, silent).await? {
-            (Reply::Accepted, _) => Ok(()),
+            (InstallerReply::Accepted, _) => Ok(()),
             (other, _) => Err(self.unexpected(other)),
         }
     }
 
     /// Cancels a job that has changed nothing yet.
-    pub async fn cancel(&self, operation: OperationId) -> Result<(), NotDone> {
-        match self.ask(Request::Cancel { operation }).await? {
-            (Reply::Done, _) => Ok(()),
+    pub async fn cancel(&self, operation: OperationId) -> Result<(), InstallerError> {
+        match self.ask(InstallerRequest::Cancel { operation }).await? {
+            (InstallerReply::Done, _) => Ok(()),
             (other, _) => Err(self.unexpected(other)),
         }
     }
 
     /// Reads what the device has of a package.
-    pub async fn state(&self, package: PackageName) -> Result<Option<Found>, NotDone> {
-        match self.ask(Request::State { package }).await? {
-            (Reply::State(found), _) => Ok(found),
+    pub async fn state(&self, package: PackageName) -> Result<Option<Found>, InstallerError> {
+        match self.ask(InstallerRequest::State { package }).await? {
+            (InstallerReply::State(found), _) => Ok(found),
             (other, _) => Err(self.unexpected(other)),
         }
     }
 
     /// Watches a job from now to its end.
-    pub async fn watch(&self, operation: OperationId) -> Result<JobWatch, NotDone> {
+    pub async fn watch(&self, operation: OperationId) -> Result<JobWatch, InstallerError> {
         let connection = self.connect().await?;
-        self.question(&connection, &Request::Watch { operation })
+        self.question(&connection, &InstallerRequest::Watch { operation })
             .await?;
         Ok(JobWatch {
             connection,
@@ -200,17 +205,20 @@ impl Installer {
         })
     }
 
-    async fn ask(&self, request: Request) -> Result<(Reply, Option<OwnedFd>), NotDone> {
+    async fn ask(
+        &self,
+        request: InstallerRequest,
+    ) -> Result<(InstallerReply, Option<OwnedFd>), InstallerError> {
         self.ask_noticing(request, |_| {}).await
     }
 
     async fn ask_noticing(
         &self,
-        request: Request,
+        request: InstallerRequest,
         silent: impl FnOnce(Text),
-    ) -> Result<(Reply, Option<OwnedFd>), NotDone> {
+    ) -> Result<(InstallerReply, Option<OwnedFd>), InstallerError> {
         let silence = match request {
-            Request::Seal { .. } => SEAL_SILENCE,
+            InstallerRequest::Seal { .. } => SEAL_SILENCE,
             _ => SILENCE,
         };
         let answer = async {
@@ -230,26 +238,30 @@ impl Installer {
         })
     }
 
-    async fn connect(&self) -> Result<FrameSocket, NotDone> {
+    async fn connect(&self) -> Result<FrameSocket, InstallerError> {
         let connection = FrameSocket::connect(&self.socket).await;
         connection.map_err(|error| unavailable(&self.socket, &error.into()))
     }
 
-    async fn question(&self, socket: &FrameSocket, request: &Request) -> Result<(), NotDone> {
+    async fn question(
+        &self,
+        socket: &FrameSocket,
+        request: &InstallerRequest,
+    ) -> Result<(), InstallerError> {
         let sent = socket.send(request, None).await;
         sent.map_err(|error| unavailable(&self.socket, &error))
     }
 
-    fn unexpected(&self, reply: Reply) -> NotDone {
+    fn unexpected(&self, reply: InstallerReply) -> InstallerError {
         not_done(&self.socket, reply)
     }
 }
 
 impl JobWatch {
     /// The next report.
-    pub async fn next(&mut self) -> Result<JobStatus, NotDone> {
+    pub async fn next(&mut self) -> Result<JobStatus, InstallerError> {
         match self.connection.receive().await {
-            Ok((Reply::Job(status), _)) => Ok(status),
+            Ok((InstallerReply::Job(status), _)) => Ok(status),
             Ok((other, _)) => Err(not_done(&self.path, other)),
             Err(error) => Err(unavailable(&self.path, &error)),
         }
@@ -278,12 +290,12 @@ fn tell_silence(silence: Duration) {
     );
 }
 
-fn not_done(socket: &Path, reply: Reply) -> NotDone {
+fn not_done(socket: &Path, reply: InstallerReply) -> InstallerError {
     match reply {
-        Reply::Refused(failure) => NotDone::Refused(failure),
-        Reply::NotNow(failure) => NotDone::Later(failure),
+        InstallerReply::Refused(failure) => InstallerError::Refused(failure),
+        InstallerReply::NotNow(failure) => InstallerError::Later(failure),
         // An installer of another release, while an upgrade of wharfd lasts. The next one can answer.
-        Reply::NotUnderstood(why) => later(format!(
+        InstallerReply::NotUnderstood(why) => later(format!(
             "the installer does not understand the question ({why}): upgrade all programs of wharfd"
         )),
         _ => later(format!(
@@ -293,15 +305,15 @@ fn not_done(socket: &Path, reply: Reply) -> NotDone {
     }
 }
 
-fn unavailable(socket: &Path, error: &SocketError) -> NotDone {
+fn unavailable(socket: &Path, error: &SocketError) -> InstallerError {
     later(format!(
         "cannot speak with the installer at {}: {error}. Is wharf-installer running?",
         socket.display()
     ))
 }
 
-fn later(why: String) -> NotDone {
-    NotDone::Later(Failure::new(Cause::Unavailable, why))
+fn later(why: String) -> InstallerError {
+    InstallerError::Later(Failure::new(Cause::Unavailable, why))
 }
 
 #[cfg(test)]
@@ -312,13 +324,16 @@ mod tests {
     fn only_a_refusal_is_final() {
         let failure = || Failure::new(Cause::Policy, "not allowed");
         for (reply, is_final) in [
-            (Reply::Refused(failure()), true),
-            (Reply::NotNow(failure()), false),
-            (Reply::NotUnderstood("an older installer".into()), false),
-            (Reply::Done, false), // not the answer to the question
+            (InstallerReply::Refused(failure()), true),
+            (InstallerReply::NotNow(failure()), false),
+            (
+                InstallerReply::NotUnderstood("an older installer".into()),
+                false,
+            ),
+            (InstallerReply::Done, false), // not the answer to the question
         ] {
             let not_done = not_done(Path::new("/run/wharf-installer.sock"), reply.clone());
-            let refused = matches!(not_done, NotDone::Refused(_));
+            let refused = matches!(not_done, InstallerError::Refused(_));
             assert_eq!(refused, is_final, "{reply:?}");
         }
     }

@@ -12,12 +12,12 @@ use wharf_journal::message;
 use wharf_software::{Event, InstanceId};
 
 use crate::{
-    installer::NotDone,
+    installer::InstallerError,
     tasks::{FOR_EVER, TaskContext, operation_id, outlasts_a_restart},
 };
 
 /// A job that the gate let through.
-pub struct Job {
+pub struct InstallerJob {
     /// The instance.
     pub instance: InstanceId,
     /// Its operation.
@@ -45,7 +45,7 @@ pub async fn cancel(
     context.until_answered(FOR_EVER, cancel, |_, _| {}).await
 }
 
-impl Job {
+impl InstallerJob {
     /// Has the installer do it. Returns the event that ends the operation.
     pub async fn run(self, context: &TaskContext) -> Event {
         match self.until_ended(context).await {
@@ -97,7 +97,7 @@ impl Job {
         outcome.await
     }
 
-    async fn ask(&self, context: &TaskContext) -> Result<Outcome, NotDone> {
+    async fn ask(&self, context: &TaskContext) -> Result<Outcome, InstallerError> {
         let operation = self.operation;
         let silent = |why| context.waits_for(self.instance, operation, why);
         let installer = &context.installer;
@@ -117,7 +117,7 @@ impl Job {
                     return Ok(outcome);
                 }
                 // The caller submits it again.
-                JobStatus::Unknown => return Err(NotDone::Later(forgotten())),
+                JobStatus::Unknown => return Err(InstallerError::Later(forgotten())),
                 JobStatus::Open { phase, percent } => {
                     if !std::mem::replace(&mut is_told, true) {
                         context.report(self.instance, Event::Underway { operation });

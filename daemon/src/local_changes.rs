@@ -61,7 +61,7 @@ struct Noted {
 
 /// A part of the device that may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum LocalChange {
     /// The installed packages.
     Packages,
     /// The units that run or start at boot.
@@ -70,19 +70,19 @@ pub enum Change {
 
 impl LocalChanges {
     /// Notes that something may have changed.
-    pub fn note(&self, change: Change) {
+    pub fn note(&self, change: LocalChange) {
         match change {
-            Change::Packages => self.0.packages.notify_one(),
-            Change::Units => self.0.units.notify_one(),
+            LocalChange::Packages => self.0.packages.notify_one(),
+            LocalChange::Units => self.0.units.notify_one(),
         }
     }
 
     /// Waits for a change of packages or of units, for each not before its time. A cancelled wait loses no change.
-    pub async fn begun(&self, packages: Instant, units: Instant) -> Change {
+    pub async fn begun(&self, packages: Instant, units: Instant) -> LocalChange {
         tokio::select! {
             biased;
-            () = noted(&self.0.packages, packages) => Change::Packages,
-            () = noted(&self.0.units, units) => Change::Units,
+            () = noted(&self.0.packages, packages) => LocalChange::Packages,
+            () = noted(&self.0.units, units) => LocalChange::Units,
         }
     }
 
@@ -106,7 +106,7 @@ impl LocalChanges {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let changed = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY;
         inotify.add_watch(folder, changed | AddWatchFlags::IN_ONLYDIR)?;
-        self.note(Change::Packages); // a change may precede the watch
+        self.note(LocalChange::Packages); // a change may precede the watch
         #[allow(
             unsafe_code,
             reason = "the descriptor is the inotify's own, and stays the same"
@@ -117,7 +117,7 @@ impl LocalChanges {
             let mut ready = events.readable().await?;
             match events.get_ref().0.read_events() {
                 Ok(events) if events.iter().any(|event| is_about(event, file)) => {
-                    self.note(Change::Packages);
+                    self.note(LocalChange::Packages);
                 }
                 Ok(_) => {}
                 Err(nix::Error::EAGAIN) => ready.clear_ready(),
@@ -136,7 +136,7 @@ impl LocalChanges {
         if owner.is_some() {
             subscribe(bus).await?;
         }
-        self.note(Change::Units); // changes before the watch
+        self.note(LocalChange::Units); // changes before the watch
         let mut heard = Heard { owner, latest: 0 };
         loop {
             let is_news = tokio::select! {
@@ -153,7 +153,7 @@ impl LocalChanges {
                 else => return Ok(()),
             };
             if is_news {
-                self.note(Change::Units);
+                self.note(LocalChange::Units);
             }
         }
     }
@@ -380,17 +380,17 @@ mod tests {
     async fn a_change_is_over_when_it_is_quiet_and_at_the_latest_after_ten_seconds() {
         let changes = LocalChanges::default();
         let begin = Instant::now();
-        changes.note(Change::Units);
-        assert_eq!(changes.begun(begin, begin).await, Change::Units);
-        changes.note(Change::Packages);
-        changes.note(Change::Units);
+        changes.note(LocalChange::Units);
+        assert_eq!(changes.begun(begin, begin).await, LocalChange::Units);
+        changes.note(LocalChange::Packages);
+        changes.note(LocalChange::Units);
         changes.settled().await;
         assert_eq!(begin.elapsed().as_secs(), 1);
 
         let restless = changes.clone();
         let all_the_time = async move {
             loop {
-                restless.note(Change::Units);
+                restless.note(LocalChange::Units);
                 tokio::time::sleep(QUIET / 2).await;
             }
         };
@@ -407,11 +407,11 @@ mod tests {
         let changes = LocalChanges::default();
         let now = Instant::now();
         let (packages, units) = (now + Duration::from_secs(5), now + Duration::from_secs(40));
-        changes.note(Change::Units);
-        changes.note(Change::Packages);
-        assert_eq!(changes.begun(packages, units).await, Change::Packages);
+        changes.note(LocalChange::Units);
+        changes.note(LocalChange::Packages);
+        assert_eq!(changes.begun(packages, units).await, LocalChange::Packages);
         assert_eq!(now.elapsed().as_secs(), 5);
-        assert_eq!(changes.begun(packages, units).await, Change::Units);
+        assert_eq!(changes.begun(packages, units).await, LocalChange::Units);
         assert_eq!(now.elapsed().as_secs(), 40);
     }
 

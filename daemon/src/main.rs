@@ -11,8 +11,8 @@ use std::{
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use wharf_frames::PackageName;
 use wharfd::{
-    agent::{Agent, AgentError, End, Surroundings},
-    arguments::{self, Arguments, CommandLine, Mode},
+    agent::{Agent, AgentEnd, AgentError, Surroundings},
+    arguments::{self, CommandLine, Mode, RunArguments},
     as_wharfd::as_wharfd,
     config::{ConfigError, Settings},
     doctor,
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: Arguments) -> ExitCode {
+fn start(arguments: RunArguments) -> ExitCode {
     let done = match arguments.mode {
         Mode::Agent => run_agent(&arguments.root),
         Mode::CheckConfig => check(&arguments.root),
@@ -84,12 +84,12 @@ fn run_agent(root: &Path) -> Result<(), Box<dyn Error>> {
     leave_children_to_the_kernel();
     // The memory holds credentials of origins, so no core dump may be written.
     nix::sys::prctl::set_dumpable(false)?;
-    while run_once(root)? == End::Reload {}
+    while run_once(root)? == AgentEnd::Reload {}
     Ok(())
 }
 
 /// Runs with one configuration until the end or a reload. No state in memory outlives it.
-fn run_once(root: &Path) -> Result<End, Box<dyn Error>> {
+fn run_once(root: &Path) -> Result<AgentEnd, Box<dyn Error>> {
     let settings = Settings::read(root)?;
     let surroundings = Surroundings {
         root: root.to_owned(),

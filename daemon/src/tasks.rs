@@ -14,8 +14,8 @@ use wharf_software::{Event, InstanceId, ShortId};
 use crate::{
     bus::Publisher,
     config::Timing,
-    delivery::{fetcher::Fetcher, room::Room},
-    installer::{Installer, NotDone},
+    delivery::{fetcher::Fetcher, room::DownloadRoom},
+    installer::{Installer, InstallerError},
     random::random,
     store::{EffectId, Store, StoreError},
 };
@@ -63,7 +63,7 @@ pub struct TaskContext {
     /// Starts wharf-fetch.
     pub fetcher: Fetcher,
     /// The room for parallel downloads.
-    pub room: Room,
+    pub room: DownloadRoom,
     /// The database. No task holds it over an await.
     pub store: Rc<RefCell<Store>>,
     /// The channel to the agent.
@@ -112,7 +112,7 @@ impl TaskContext {
     pub async fn until_answered<T>(
         &self,
         patience: Duration,
-        ask: impl AsyncFn() -> Result<T, NotDone>,
+        ask: impl AsyncFn() -> Result<T, InstallerError>,
         not_now: impl Fn(Failure, u32),
     ) -> Result<T, Failure> {
         let pause = |in_vain| self.timing.pause(in_vain);
@@ -127,7 +127,7 @@ pub const FOR_EVER: Duration = Duration::MAX;
 async fn until_answered<T>(
     patience: Duration,
     pause: impl Fn(u32) -> Duration,
-    ask: impl AsyncFn() -> Result<T, NotDone>,
+    ask: impl AsyncFn() -> Result<T, InstallerError>,
     not_now: impl Fn(Failure, u32),
 ) -> Result<T, Failure> {
     let begin = Instant::now();
@@ -135,8 +135,8 @@ async fn until_answered<T>(
     loop {
         let failure = match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(NotDone::Refused(failure)) => return Err(failure),
-            Err(NotDone::Later(failure)) => failure,
+            Err(InstallerError::Refused(failure)) => return Err(failure),
+            Err(InstallerError::Later(failure)) => failure,
         };
         let left = patience.saturating_sub(begin.elapsed());
         if left.is_zero() {
@@ -186,7 +186,10 @@ mod tests {
             let (asked, begin) = (Cell::new(0), Instant::now());
             let ask = async || {
                 asked.set(asked.get() + 1);
-                Err::<(), _>(NotDone::Later(Failure::new(Cause::Unavailable, "not now")))
+                Err::<(), _>(InstallerError::Later(Failure::new(
+                    Cause::Unavailable,
+                    "not now",
+                )))
             };
             let answer = until_answered(DAY, |_| pause, ask, |_, _| {}).await;
             assert!(answer.is_err());

@@ -8,7 +8,7 @@ use std::{
     str,
 };
 
-use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{BlockOption, CoapType, Code, Message, OptionNumber};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use wharf_frames::Text;
 
@@ -72,10 +72,10 @@ fn line(datagram: &[u8]) -> Text {
         return format!("{} bytes that are no CoAP message", datagram.len()).into();
     };
     let kind = match message.kind() {
-        Kind::Confirmable => "CON",
-        Kind::NonConfirmable => "NON",
-        Kind::Acknowledgement => "ACK",
-        Kind::Reset => "RST",
+        CoapType::Confirmable => "CON",
+        CoapType::NonConfirmable => "NON",
+        CoapType::Acknowledgement => "ACK",
+        CoapType::Reset => "RST",
     };
     let token: String = message
         .token()
@@ -128,8 +128,8 @@ fn options(message: &Message) -> Vec<String> {
     ] {
         let block = message
             .option(number)
-            .and_then(|value| Block::decode(value).ok());
-        let more = |block: &Block| if block.more() { "+" } else { "" };
+            .and_then(|value| BlockOption::decode(value).ok());
+        let more = |block: &BlockOption| if block.more() { "+" } else { "" };
         words
             .extend(block.map(|block| {
                 format!("{name}={}/{}{}", block.offset(), block.size(), more(&block))
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     fn request(code: Code, path: &str) -> Message {
-        let message = Message::new(Kind::Confirmable, code, 31029, &[0x7d, 0x34]);
+        let message = Message::new(CoapType::Confirmable, code, 31029, &[0x7d, 0x34]);
         path.split('/').fold(message, |message, segment| {
             message.with(OptionNumber::URI_PATH, segment)
         })
@@ -203,11 +203,16 @@ mod tests {
     fn a_message_is_one_line() {
         let observe = request(Code::GET, "9/0/7").with_uint(OptionNumber::OBSERVE, 0);
         assert_eq!(shown(&observe), "CON [31029] 7d34 GET /9/0/7 observe=0");
-        let content = Message::new(Kind::Acknowledgement, Code::CONTENT, 31029, &[0x7d, 0x34])
-            .with_uint(OptionNumber::CONTENT_FORMAT, 0)
-            .with_payload(b"2".to_vec());
+        let content = Message::new(
+            CoapType::Acknowledgement,
+            Code::CONTENT,
+            31029,
+            &[0x7d, 0x34],
+        )
+        .with_uint(OptionNumber::CONTENT_FORMAT, 0)
+        .with_payload(b"2".to_vec());
         assert_eq!(shown(&content), "ACK [31029] 7d34 2.05 format=0 \"2\"");
-        assert_eq!(shown(&Message::empty(Kind::Reset, 7)), "RST [7] empty");
+        assert_eq!(shown(&Message::empty(CoapType::Reset, 7)), "RST [7] empty");
         assert_eq!(
             line(b"\x16\xfe").to_string(),
             "2 bytes that are no CoAP message"
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_block_of_a_uri_is_a_part_of_a_secret() {
-        let first = Block::at(0, true, 0).unwrap().encode();
+        let first = BlockOption::at(0, true, 0).unwrap().encode();
         let message = request(Code::PUT, "9/0/3")
             .with(OptionNumber::BLOCK1, first)
             .with_payload(b"://hunter2".to_vec());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use lwm2m::{
-    Answer, Config, Content, Engine, ErrorCode, Input, InstanceId, ObjectDefinition, Objects,
+    Answer, Config, Content, Engine, ErrorCode, Input, ObjectDefinition, ObjectInstanceId, Objects,
     Operations, Output, Path, Request, RequestId, ResourceDefinition, Saved, Secret, Time, Type,
 };
 
@@ -111,7 +111,7 @@ fn answer(engine: &mut Engine, now: Time, request: RequestId, asked: &Request) {
         } => Answer::Content(Content::Instance(values())),
         Request::Read { .. } => Answer::Content(Content::from(1)),
         Request::Discover { .. } => Answer::Discovered(vec![(0, vec![(0, None), (20, Some(2))])]),
-        Request::Create { .. } => Answer::Created(InstanceId::MAX - 1),
+        Request::Create { .. } => Answer::Created(ObjectInstanceId::MAX - 1),
         Request::Delete { .. } => Answer::Deleted,
         Request::Execute { .. } => Answer::Error(ErrorCode::MethodNotAllowed),
         Request::Write { .. } | Request::Block { .. } => Answer::Changed,

@@ -5,7 +5,7 @@ use std::{fs::File, io, os::fd::OwnedFd};
 
 use wharf_frames::{
     Cause, OperationId, PackageName, StageId, Step, Text, Transaction,
-    installer::{Found, JobStatus, PROTOCOL, Reply, Request},
+    installer::{Found, InstallerReply, InstallerRequest, JobStatus, PROTOCOL},
 };
 use wharf_root::{Root, session::Process};
 
@@ -38,38 +38,38 @@ pub struct Responder {
 /// The answer to a question.
 pub(crate) enum Answer {
     /// One frame.
-    Reply(Reply),
+    Reply(InstallerReply),
     /// One frame and a descriptor.
-    WithDescriptor(Reply, OwnedFd),
+    WithDescriptor(InstallerReply, OwnedFd),
     /// A frame at each change of the job, until its end.
     Watch(OperationId),
 }
 
 impl Responder {
     /// Answers one question.
-    pub(crate) fn answer(&self, request: Request) -> Answer {
+    pub(crate) fn answer(&self, request: InstallerRequest) -> Answer {
         let answered = match request {
-            Request::Watch { operation } => return Answer::Watch(operation),
-            Request::Stage { stage, keep, size } => return self.stage(stage, keep, size),
-            Request::Hello { .. } => Ok(self.hello()),
-            Request::Seal { stage, signature } => {
+            InstallerRequest::Watch { operation } => return Answer::Watch(operation),
+            InstallerRequest::Stage { stage, keep, size } => return self.stage(stage, keep, size),
+            InstallerRequest::Hello { .. } => Ok(self.hello()),
+            InstallerRequest::Seal { stage, signature } => {
                 self.seal(stage, signature.as_ref().map(|bytes| bytes.as_slice()))
             }
-            Request::Discard { stage } => self.discard(stage),
-            Request::List => self.list(),
-            Request::Perform {
+            InstallerRequest::Discard { stage } => self.discard(stage),
+            InstallerRequest::List => self.list(),
+            InstallerRequest::Perform {
                 operation,
                 transaction,
             } => self.perform(operation, &transaction),
-            Request::State { package } => self.state(&package),
-            Request::Cancel { operation } => self.cancel(operation),
+            InstallerRequest::State { package } => self.state(&package),
+            InstallerRequest::Cancel { operation } => self.cancel(operation),
         };
-        Answer::Reply(answered.unwrap_or_else(Reply::from))
+        Answer::Reply(answered.unwrap_or_else(InstallerReply::from))
     }
 
-    fn hello(&self) -> Reply {
+    fn hello(&self) -> InstallerReply {
         let database = self.root.seen_inside(&self.device.database);
-        Reply::Hello {
+        InstallerReply::Hello {
             protocol: PROTOCOL,
             package_manager: self.device.packages.name().into(),
             architecture: self.device.packages.architecture().into(),
@@ -84,7 +84,7 @@ impl Responder {
         let needs = |stage| self.job_that_needs(stage);
         match self.staging.stage(stage, keep, size, &needs) {
             Ok(staged) => Answer::WithDescriptor(
-                Reply::Staged {
+                InstallerReply::Staged {
                     kept: staged.kept,
                     limit: staged.limit,
                 },
@@ -99,28 +99,34 @@ impl Responder {
         self.staging.expire(&|stage| self.job_that_needs(stage))
     }
 
-    fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<Reply, NotDone> {
+    fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<InstallerReply, NotDone> {
         let judge =
             |file: &File, inner: &mut Inner| seal::judge(file, signature, inner, self.witnesses());
         let judged = self.staging.seal(stage, judge)?;
-        Ok(Reply::Sealed(judged.package))
+        Ok(InstallerReply::Sealed(judged.package))
     }
 
-    fn discard(&self, stage: StageId) -> Result<Reply, NotDone> {
+    fn discard(&self, stage: StageId) -> Result<InstallerReply, NotDone> {
         let needs = |stage| self.job_that_needs(stage);
-        self.staging.discard(stage, &needs).map(|()| Reply::Done)
+        self.staging
+            .discard(stage, &needs)
+            .map(|()| InstallerReply::Done)
     }
 
-    fn list(&self) -> Result<Reply, NotDone> {
+    fn list(&self) -> Result<InstallerReply, NotDone> {
         let stages = self
             .staging
             .list()
             .map_err(|error| NotDone::not_now(format!("cannot list staged files: {error}")))?;
         let open = self.open_jobs()?.iter().map(|job| job.operation).collect();
-        Ok(Reply::List { stages, open })
+        Ok(InstallerReply::List { stages, open })
     }
 
-    fn perform(&self, operation: OperationId, transaction: &Transaction) -> Result<Reply, NotDone> {
+    fn perform(
+        &self,
+        operation: OperationId,
+        transaction: &Transaction,
+    ) -> Result<InstallerReply, NotDone> {
         let [step] = transaction.steps.as_slice() else {
             let why = format!(
                 "a transaction of {} steps: a job here has exactly one",
@@ -129,7 +135,7 @@ impl Responder {
             return Err(NotDone::refused(Cause::Policy, why));
         };
         if self.is_known(operation)? {
-            return Ok(Reply::Accepted);
+            return Ok(InstallerReply::Accepted);
         }
         let step = match step {
             Step::Install(stage) => return self.install(operation, *stage),
@@ -153,10 +159,10 @@ impl Responder {
             }
         };
         self.queue.accept(operation, vec![step])?;
-        Ok(Reply::Accepted)
+        Ok(InstallerReply::Accepted)
     }
 
-    fn install(&self, operation: OperationId, stage: StageId) -> Result<Reply, NotDone> {
+    fn install(&self, operation: OperationId, stage: StageId) -> Result<InstallerReply, NotDone> {
         // Kept until the job is recorded: from then on the record keeps the file.
         let kept = self.staging.sealed(stage)?;
         // Policy may have changed since the file was sealed.
@@ -164,7 +170,7 @@ impl Responder {
         may_install(&kept.file.judged, &policy, self.witnesses())?;
         let step = Step::Install(kept.file.clone());
         self.queue.accept(operation, vec![step])?;
-        Ok(Reply::Accepted)
+        Ok(InstallerReply::Accepted)
     }
 
     fn witnesses(&self) -> Witnesses<'_> {
@@ -198,18 +204,18 @@ impl Responder {
         Ok(found.map_err(NotDone::unanswered)?.is_some())
     }
 
-    fn state(&self, package: &PackageName) -> Result<Reply, NotDone> {
+    fn state(&self, package: &PackageName) -> Result<InstallerReply, NotDone> {
         match self.device.packages.is_name(package) {
-            true => Ok(Reply::State(self.found(package)?)),
-            false => Ok(Reply::State(None)),
+            true => Ok(InstallerReply::State(self.found(package)?)),
+            false => Ok(InstallerReply::State(None)),
         }
     }
 
-    fn cancel(&self, operation: OperationId) -> Result<Reply, NotDone> {
+    fn cancel(&self, operation: OperationId) -> Result<InstallerReply, NotDone> {
         let recognise = &|process: &Process| self.device.packages.role(process);
         self.queue
             .cancel(operation, recognise, |package| self.found(package))?;
-        Ok(Reply::Done)
+        Ok(InstallerReply::Done)
     }
 
     fn found(&self, package: &PackageName) -> Result<Option<Found>, NotDone> {
@@ -284,7 +290,7 @@ mod tests {
             bench.write(POLICY, "allow-unsigned = true");
             let version = PackageVersion::new("1").unwrap();
             let judged = Judged {
-                package: wharf_frames::installer::Package {
+                package: wharf_frames::installer::SealedPackage {
                     name: acme(),
                     version,
                     architecture: "all".into(),
@@ -319,25 +325,25 @@ mod tests {
         PackageName::new("acme").unwrap()
     }
 
-    fn perform(step: Step) -> Request {
-        Request::Perform {
+    fn perform(step: Step) -> InstallerRequest {
+        InstallerRequest::Perform {
             operation: OPERATION,
             transaction: step.into(),
         }
     }
 
-    fn seal(bench: &Bench) -> Request {
+    fn seal(bench: &Bench) -> InstallerRequest {
         bench.write(&format!("var/lib/wharf-installer/staged/{STAGE}"), "bytes");
-        Request::Seal {
+        InstallerRequest::Seal {
             stage: STAGE,
             signature: None,
         }
     }
 
-    type Spoil = fn(&Bench) -> Request;
+    type Spoil = fn(&Bench) -> InstallerRequest;
 
-    const UNINSTALL: fn() -> Request = || perform(Step::Uninstall(acme()));
-    const CANCEL: Request = Request::Cancel {
+    const UNINSTALL: fn() -> InstallerRequest = || perform(Step::Uninstall(acme()));
+    const CANCEL: InstallerRequest = InstallerRequest::Cancel {
         operation: OPERATION,
     };
 
@@ -372,7 +378,7 @@ mod tests {
         }),
         ("the records, for the list", |bench| {
             fs::remove_dir_all(bench.responder.root.jobs()).unwrap();
-            Request::List
+            InstallerRequest::List
         }),
         ("the verdict", |bench| {
             bench.write(
@@ -389,7 +395,7 @@ mod tests {
         ("the package database, for the state", |bench| {
             fs::remove_file(bench.path(VERSION)).unwrap();
             fs::create_dir(bench.path(VERSION)).unwrap();
-            Request::State { package: acme() }
+            InstallerRequest::State { package: acme() }
         }),
         ("room in the queue", |bench| {
             for number in 0..wharf_root::limits::OPEN_JOBS {
@@ -410,7 +416,7 @@ mod tests {
                 panic!("{source}");
             };
             assert!(
-                matches!(&reply, Reply::NotNow(failure) if failure.cause == Cause::Unavailable),
+                matches!(&reply, InstallerReply::NotNow(failure) if failure.cause == Cause::Unavailable),
                 "{source}: {reply:?}"
             );
         }
@@ -418,7 +424,7 @@ mod tests {
 
     /// Each reason for a refusal, with its cause.
     const REFUSED: [(&str, Cause, Spoil); 8] = [
-        ("two steps", Cause::Policy, |_| Request::Perform {
+        ("two steps", Cause::Policy, |_| InstallerRequest::Perform {
             operation: OPERATION,
             transaction: Transaction {
                 steps: vec![Step::Activate(acme()), Step::Deactivate(acme())],
@@ -457,7 +463,7 @@ mod tests {
                 panic!("{reason}");
             };
             assert!(
-                matches!(&reply, Reply::Refused(failure) if failure.cause == cause),
+                matches!(&reply, InstallerReply::Refused(failure) if failure.cause == cause),
                 "{reason}: {reply:?}"
             );
         }

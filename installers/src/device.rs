@@ -317,7 +317,7 @@ pub(crate) fn simulated(root: &Root) -> Device {
 mod tests {
     use std::time::Duration;
 
-    use wharf_frames::{PackageVersion, installer::Package};
+    use wharf_frames::{PackageVersion, installer::SealedPackage};
 
     use super::*;
 
@@ -350,7 +350,7 @@ mod tests {
             fs::write(&path, "wharf-simulated 1\n").unwrap();
             PackageFile {
                 path,
-                package: Package {
+                package: SealedPackage {
                     name: acme(),
                     version: PackageVersion::new(version).unwrap(),
                     architecture: "all".into(),

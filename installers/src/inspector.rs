@@ -31,7 +31,7 @@ use wharf_frames::{
     inspect::{
         Certificate, Described, FINDING_LENGTH, Finding, Format, Question, SignedDigest, Verified,
     },
-    packed::{PackedFile, PackedFiles, Wanted},
+    packed::{PackedFile, PackedFiles, WantedFiles},
 };
 use wharf_root::process::wait_for_event;
 
@@ -163,7 +163,7 @@ impl Inspector {
     pub fn files(
         &self,
         package: BorrowedFd<'_>,
-        wanted: &[Wanted],
+        wanted: &[WantedFiles],
     ) -> Result<Vec<PackedFile>, InspectError> {
         let length = length_of(package)?;
         let question = Question::Files {
@@ -174,7 +174,7 @@ impl Inspector {
         let time_limit = self.time_limit + Duration::from_secs(length >> 20);
         let mut taken = PackedFiles::default();
         let each = |bytes: &[u8]| {
-            let taken = taken.take(bytes);
+            let taken = taken.append(bytes);
             taken.map_err(|error| garbage(&error.to_string()))
         };
         let (finding, _) = self.run_with_pipe(package, &question, time_limit, each)?;

@@ -267,7 +267,7 @@ fn higher(old: LedgerEntry, new: LedgerEntry, manager: &dyn PackageManager) -> L
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
-    use wharf_frames::{Failure, installer::Package};
+    use wharf_frames::{Failure, installer::SealedPackage};
 
     use super::*;
     use crate::device::{self, Device};
@@ -329,7 +329,7 @@ mod tests {
     /// A file of this version, of other bytes for each time of signing.
     fn judged(text: &str, signed_at: u64) -> Judged {
         Judged {
-            package: Package {
+            package: SealedPackage {
                 name: acme(),
                 version: version(text),
                 architecture: "all".into(),

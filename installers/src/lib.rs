@@ -21,7 +21,7 @@
 //! # How to talk to it
 //!
 //! Connect to `/run/wharf-installer.sock` (SOCK_SEQPACKET) as wharfd or root. Each packet is one
-//! [`wharf_frames::installer::Request`], each answer one [`wharf_frames::installer::Reply`]. `watch` answers at each
+//! [`wharf_frames::installer::InstallerRequest`], each answer one [`wharf_frames::installer::InstallerReply`]. `watch` answers at each
 //! change of a job until its end, and `staged` brings a write-only descriptor. A question must not bring descriptors.
 //! `Refused` is final, `NotNow` is temporary; a connection that is closed without an answer means "not now" as well.
 //! The order for a package is `stage`, write, fsync, close, `seal`, `install`, `watch`, and `discard` after wharfd has

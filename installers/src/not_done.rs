@@ -1,6 +1,6 @@
 //! The reason why a question has no result: a refusal, or "not now". The type tells them apart, not the cause.
 
-use wharf_frames::{Cause, Failure, Text, installer::Reply};
+use wharf_frames::{Cause, Failure, Text, installer::InstallerReply};
 
 /// The reason why a question has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ impl NotDone {
     }
 }
 
-impl From<NotDone> for Reply {
+impl From<NotDone> for InstallerReply {
     fn from(not_done: NotDone) -> Self {
         match not_done {
             NotDone::Refused(failure) => Self::Refused(failure),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
-use wharf_frames::{MAX_FRAME, encode, installer::Reply};
+use wharf_frames::{MAX_FRAME, encode, installer::InstallerReply};
 
 /// A packet of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn receive(socket: &OwnedFd) -> Received {
 /// Sends an answer, with the descriptor that belongs to it.
 pub(crate) fn send(
     socket: &OwnedFd,
-    reply: &Reply,
+    reply: &InstallerReply,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     let bytes = encode(reply).map_err(io::Error::other)?;

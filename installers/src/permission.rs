@@ -172,7 +172,7 @@ pub(crate) fn may_purge(name: &PackageName, policy: &Policy) -> Result<(), NotDo
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::{inspect::SignedDigest, installer::Package};
+    use wharf_frames::{inspect::SignedDigest, installer::SealedPackage};
 
     use super::*;
     use crate::device;
@@ -231,7 +231,7 @@ mod tests {
 
     fn judged(version: &str, signer: Option<&str>) -> Judged {
         Judged {
-            package: Package {
+            package: SealedPackage {
                 name: acme(),
                 version: wharf_frames::PackageVersion::new(version).unwrap(),
                 architecture: "all".into(),

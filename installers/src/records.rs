@@ -362,14 +362,14 @@ fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> RecordsErro
 mod tests {
     use super::*;
     use crate::verdict::Judged;
-    use wharf_frames::installer::Package;
+    use wharf_frames::installer::SealedPackage;
 
     const OPERATION: OperationId = OperationId::from_bytes([2; 16]);
 
     fn job(state: JobState) -> Job {
         let name = PackageName::new("acme").unwrap();
         let version = wharf_frames::PackageVersion::new("1").unwrap();
-        let package = Package {
+        let package = SealedPackage {
             name: name.clone(),
             version: version.clone(),
             architecture: "all".into(),

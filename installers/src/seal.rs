@@ -7,7 +7,7 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure,
     inspect::{Described, Verified},
-    installer::Package,
+    installer::SealedPackage,
 };
 use wharf_journal::message;
 use wharf_managers::PackageManager;
@@ -42,8 +42,8 @@ pub(crate) fn judge(
     verdict
 }
 
-fn tell(package: &Package) {
-    let Package {
+fn tell(package: &SealedPackage) {
+    let SealedPackage {
         name,
         version,
         signer,
@@ -132,7 +132,7 @@ fn judged(verified: Verified, described: Described) -> Judged {
     Judged {
         digest: verified.digest,
         signed_at: signed.as_ref().map_or(0, |signed| signed.signed_at),
-        package: Package {
+        package: SealedPackage {
             name: described.name,
             version: described.version,
             architecture: described.architecture,

@@ -29,7 +29,7 @@ use nix::{
 };
 use wharf_frames::{
     Cause, Failure, OperationId,
-    installer::{JobStatus, Reply, Request},
+    installer::{InstallerReply, InstallerRequest, JobStatus},
 };
 use wharf_root::{Root, durable, limits, process::wait_for_event, users::User};
 
@@ -188,7 +188,7 @@ fn admit(responder: &Responder, open: &Connections, number: u64, socket: &OwnedF
         Cause::Unavailable,
         "every connection is busy: ask again later",
     );
-    let _ = packets::send(socket, &Reply::NotNow(failure), None);
+    let _ = packets::send(socket, &InstallerReply::NotNow(failure), None);
 }
 
 /// Limits how long we wait for a client.
@@ -222,13 +222,13 @@ fn converse(responder: &Responder, open: &Connections, number: u64, socket: &Own
         let sent = match received {
             Received::Gone => return,
             Received::Refused(why) => {
-                packets::send(socket, &Reply::NotUnderstood(why.into()), None)
+                packets::send(socket, &InstallerReply::NotUnderstood(why.into()), None)
             }
-            Received::Packet(bytes) => match Request::read(&bytes) {
+            Received::Packet(bytes) => match InstallerRequest::read(&bytes) {
                 Ok(request) => answer(responder, socket, request),
                 Err(error) => {
                     let why = error.to_string();
-                    packets::send(socket, &Reply::NotUnderstood(why.into()), None)
+                    packets::send(socket, &InstallerReply::NotUnderstood(why.into()), None)
                 }
             },
         };
@@ -239,7 +239,7 @@ fn converse(responder: &Responder, open: &Connections, number: u64, socket: &Own
     }
 }
 
-fn answer(responder: &Responder, socket: &OwnedFd, request: Request) -> io::Result<()> {
+fn answer(responder: &Responder, socket: &OwnedFd, request: InstallerRequest) -> io::Result<()> {
     match responder.answer(request) {
         Answer::Reply(reply) => packets::send(socket, &reply, None),
         Answer::WithDescriptor(reply, descriptor) => {
@@ -258,13 +258,13 @@ fn watch(responder: &Responder, socket: &OwnedFd, operation: OperationId) -> io:
     let mut told = None;
     loop {
         let reply = match responder.status(operation) {
-            Ok(status) => Reply::Job(status),
+            Ok(status) => InstallerReply::Job(status),
             Err(not_done) => return packets::send(socket, &not_done.into(), None),
         };
         if told.as_ref() != Some(&reply) {
             packets::send(socket, &reply, None)?;
         }
-        if !matches!(reply, Reply::Job(JobStatus::Open { .. })) {
+        if !matches!(reply, InstallerReply::Job(JobStatus::Open { .. })) {
             return Ok(());
         }
         told = Some(reply);

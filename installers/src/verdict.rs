@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use nix::libc;
 use sha2::{Digest, Sha256};
 use wharf_frames::{
-    Cause, Failure, StageId, decode, encode, inspect::SignedDigest, installer::Package,
+    Cause, Failure, StageId, decode, encode, inspect::SignedDigest, installer::SealedPackage,
 };
 use wharf_root::{durable, limits};
 
@@ -50,7 +50,7 @@ pub enum Verdict {
 pub struct Judged {
     /// Its name and version.
     #[n(0)]
-    pub package: Package,
+    pub package: SealedPackage,
     /// SHA-256 of the whole file.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub digest: [u8; 32],
@@ -180,7 +180,7 @@ mod tests {
 
     fn judged() -> Judged {
         Judged {
-            package: Package {
+            package: SealedPackage {
                 name: PackageName::new("acme").unwrap(),
                 version: PackageVersion::new("1.0").unwrap(),
                 architecture: "all".into(),

@@ -67,11 +67,11 @@ const MADE_AT: &str = "20250101T000000";
 
 /// The keys, in a GnuPG home of this test. Its agent ends with it.
 #[derive(Debug)]
-pub struct Keys {
+pub struct GnupgKeys {
     home: Home,
 }
 
-impl Keys {
+impl GnupgKeys {
     /// Every test on a machine has the same keys.
     pub fn new() -> Self {
         let home = Home::new();
@@ -256,7 +256,7 @@ impl Keys {
     }
 }
 
-impl Default for Keys {
+impl Default for GnupgKeys {
     fn default() -> Self {
         Self::new()
     }

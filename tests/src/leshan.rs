@@ -37,7 +37,7 @@ pub struct Leshan {
 
 /// The result of one command.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct LeshanAnswer {
     /// The response code as text: `2.04`.
     pub code: String,
     /// The value that was read, the links discovered, or the location created; else null.
@@ -119,25 +119,25 @@ impl Leshan {
 
     /// Read.
     #[track_caller]
-    pub fn read(&mut self, endpoint: &str, path: &str) -> Answer {
+    pub fn read(&mut self, endpoint: &str, path: &str) -> LeshanAnswer {
         self.command("read", endpoint, path, json!({}))
     }
 
     /// Read, in a format by its name (`TEXT`, `TLV`).
     #[track_caller]
-    pub fn read_as(&mut self, endpoint: &str, path: &str, format: &str) -> Answer {
+    pub fn read_as(&mut self, endpoint: &str, path: &str, format: &str) -> LeshanAnswer {
         self.command("read", endpoint, path, json!({ "format": format }))
     }
 
     /// Discover.
     #[track_caller]
-    pub fn discover(&mut self, endpoint: &str, path: &str) -> Answer {
+    pub fn discover(&mut self, endpoint: &str, path: &str) -> LeshanAnswer {
         self.command("discover", endpoint, path, json!({}))
     }
 
     /// Write of one resource, in the format that Leshan chooses.
     #[track_caller]
-    pub fn write(&mut self, endpoint: &str, path: &str, value: impl Into<Value>) -> Answer {
+    pub fn write(&mut self, endpoint: &str, path: &str, value: impl Into<Value>) -> LeshanAnswer {
         self.command("write", endpoint, path, json!({ "value": value.into() }))
     }
 
@@ -149,14 +149,14 @@ impl Leshan {
         path: &str,
         value: impl Into<Value>,
         format: &str,
-    ) -> Answer {
+    ) -> LeshanAnswer {
         let more = json!({ "value": value.into(), "format": format });
         self.command("write", endpoint, path, more)
     }
 
     /// Write of the resources of a whole instance: `{"3": "https://…"}`.
     #[track_caller]
-    pub fn write_instance(&mut self, endpoint: &str, path: &str, values: Value) -> Answer {
+    pub fn write_instance(&mut self, endpoint: &str, path: &str, values: Value) -> LeshanAnswer {
         self.command(
             "write-instance",
             endpoint,
@@ -167,13 +167,13 @@ impl Leshan {
 
     /// Write of an opaque resource from a file; above 1,024 bytes in blocks.
     #[track_caller]
-    pub fn push(&mut self, endpoint: &str, path: &str, file: &Path) -> Answer {
+    pub fn push(&mut self, endpoint: &str, path: &str, file: &Path) -> LeshanAnswer {
         self.command("push", endpoint, path, json!({ "file": file }))
     }
 
     /// Execute, with arguments as Leshan writes them (`0='1'`), or none.
     #[track_caller]
-    pub fn execute(&mut self, endpoint: &str, path: &str, arguments: Option<&str>) -> Answer {
+    pub fn execute(&mut self, endpoint: &str, path: &str, arguments: Option<&str>) -> LeshanAnswer {
         let more = match arguments {
             Some(arguments) => json!({ "arguments": arguments }),
             None => json!({}),
@@ -189,7 +189,7 @@ impl Leshan {
         object: &str,
         instance: Option<u16>,
         values: Value,
-    ) -> Answer {
+    ) -> LeshanAnswer {
         let more = match instance {
             Some(instance) => json!({ "instance": instance, "values": values }),
             None => json!({ "values": values }),
@@ -199,19 +199,19 @@ impl Leshan {
 
     /// Delete.
     #[track_caller]
-    pub fn delete(&mut self, endpoint: &str, path: &str) -> Answer {
+    pub fn delete(&mut self, endpoint: &str, path: &str) -> LeshanAnswer {
         self.command("delete", endpoint, path, json!({}))
     }
 
     /// Observe; later notifications are in [`Self::story`].
     #[track_caller]
-    pub fn observe(&mut self, endpoint: &str, path: &str) -> Answer {
+    pub fn observe(&mut self, endpoint: &str, path: &str) -> LeshanAnswer {
         self.command("observe", endpoint, path, json!({}))
     }
 
     /// Cancel Observation, by a request.
     #[track_caller]
-    pub fn cancel(&mut self, endpoint: &str, path: &str) -> Answer {
+    pub fn cancel(&mut self, endpoint: &str, path: &str) -> LeshanAnswer {
         self.command("cancel", endpoint, path, json!({}))
     }
 
@@ -262,14 +262,14 @@ impl Leshan {
     }
 
     #[track_caller]
-    fn command(&mut self, what: &str, endpoint: &str, path: &str, more: Value) -> Answer {
+    fn command(&mut self, what: &str, endpoint: &str, path: &str, more: Value) -> LeshanAnswer {
         let mut command = Map::new();
         command.insert("do".to_owned(), json!(what));
         command.insert("endpoint".to_owned(), json!(endpoint));
         command.insert("path".to_owned(), json!(path));
         command.extend(more.as_object().cloned().unwrap_or_default());
         let answer = self.carry_out(Value::Object(command));
-        Answer {
+        LeshanAnswer {
             code: answer["code"].as_str().expect("a code").to_owned(),
             value: answer["value"].clone(),
         }

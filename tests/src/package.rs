@@ -10,7 +10,7 @@ use std::{
 use crate::{
     command::output_of,
     folder::Folder,
-    rpm_package::{BUILT_AT, Rpm, Scriptlet},
+    rpm_package::{BUILT_AT, RpmPackage, Scriptlet},
 };
 
 /// The content of a package.
@@ -215,8 +215,8 @@ impl Package {
     /// # Panics
     ///
     /// If it has a field that an rpm does not have.
-    pub fn as_rpm(&self) -> Rpm {
-        let mut rpm = Rpm::new(&self.name, &self.version);
+    pub fn as_rpm(&self) -> RpmPackage {
+        let mut rpm = RpmPackage::new(&self.name, &self.version);
         if self.architecture != "all" {
             rpm = rpm.architecture(&self.architecture.replace("amd64", "x86_64"));
         }

@@ -15,7 +15,7 @@ pub(crate) const BUILT_AT: &str = "1735689600";
 
 /// The description of a package.
 #[derive(Debug, Clone)]
-pub struct Rpm {
+pub struct RpmPackage {
     name: String,
     epoch: Option<String>,
     version: String,
@@ -59,7 +59,7 @@ impl Scriptlet {
     }
 }
 
-impl Rpm {
+impl RpmPackage {
     /// A package for any architecture, with one file that says its version: `[EPOCH:]VERSION[-RELEASE]`, release 1 if
     /// none is given.
     pub fn new(name: &str, version: &str) -> Self {

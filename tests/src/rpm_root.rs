@@ -13,7 +13,7 @@ use crate::{
     container::PACKAGES,
     debian_root::{Suite, bootstrapped_from, lay_over},
     folder::Folder,
-    rpm_package::Rpm,
+    rpm_package::RpmPackage,
     scratch_root::{add_folders, add_users},
 };
 
@@ -118,7 +118,7 @@ fn finish(root: &Path) {
 
 fn add_rpm(root: &Path) {
     write(root, "etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
-    let base = Rpm::new("system-base", "12").tag("Provides", "/bin/sh");
+    let base = RpmPackage::new("system-base", "12").tag("Provides", "/bin/sh");
     let built = base.build(&root.join("tmp"));
     let name = built.file_name().expect("a package has a name");
     output_of(

@@ -12,7 +12,7 @@ use crate::folder::Folder;
 
 /// A system user of wharfd's programs, as sysusers makes it on a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct User {
+pub struct ProgramUser {
     /// Its name, and the name of its group.
     pub name: &'static str,
     /// Its uid and gid.
@@ -20,24 +20,24 @@ pub struct User {
 }
 
 /// wharfd's own user.
-pub const WHARFD: User = User {
+pub const WHARFD: ProgramUser = ProgramUser {
     name: "wharfd",
     id: 990,
 };
 
 /// The user of wharf-inspect.
-pub const WHARF_INSPECT: User = User {
+pub const WHARF_INSPECT: ProgramUser = ProgramUser {
     name: "wharf-inspect",
     id: 991,
 };
 
 /// The user of wharf-fetch.
-pub const WHARF_FETCH: User = User {
+pub const WHARF_FETCH: ProgramUser = ProgramUser {
     name: "wharf-fetch",
     id: 992,
 };
 
-const USERS: [User; 3] = [WHARFD, WHARF_INSPECT, WHARF_FETCH];
+const USERS: [ProgramUser; 3] = [WHARFD, WHARF_INSPECT, WHARF_FETCH];
 
 /// A scratch root in a folder of its own.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Default for ScratchRoot {
 
 /// Adds wharfd's users and their groups to the root at `root`.
 pub fn add_users(root: &Path) {
-    for User { name, id } in USERS {
+    for ProgramUser { name, id } in USERS {
         let shell = "/usr/sbin/nologin";
         append(
             &root.join("etc/passwd"),

@@ -32,7 +32,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use wharf_tests::{chance::Chance, gateway::Gateway, package::Package, server::Server, variable};
+use wharf_tests::{
+    chance::Chance, gateway::Gateway, package::Package, server::TestServer, variable,
+};
 
 use self::{
     kept::Kept,
@@ -127,7 +129,7 @@ fn survive(
     count: &mut Count,
     chance: &mut Chance,
 ) -> Gateway {
-    let server = Server::new();
+    let server = TestServer::new();
     let root = gateway.path();
     let wharfd = PathBuf::from(gateway.command("wharfd", &[]).get_program());
     let kept = Kept::start(gateway, Line::to(server.address()), &[]);

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct CheckResult {
     /// The subject of the check.
     pub check: String,
     /// Whether it is good.
-    pub verdict: Verdict,
+    pub verdict: CheckVerdict,
     /// The fact.
     pub found: String,
     /// The remedy.
@@ -18,7 +18,7 @@ pub struct Finding {
 /// Whether a result is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// It is good.
     Ok,
     /// It may be wrong.
@@ -28,10 +28,10 @@ pub enum Verdict {
 }
 
 /// A good result.
-pub fn ok(check: &str, found: impl Into<String>) -> Finding {
-    Finding {
+pub fn ok(check: &str, found: impl Into<String>) -> CheckResult {
+    CheckResult {
         check: check.to_owned(),
-        verdict: Verdict::Ok,
+        verdict: CheckVerdict::Ok,
         found: found.into(),
         advice: None,
     }
@@ -40,11 +40,11 @@ pub fn ok(check: &str, found: impl Into<String>) -> Finding {
 /// A result that is not good, with the remedy.
 pub fn bad(
     check: &str,
-    verdict: Verdict,
+    verdict: CheckVerdict,
     found: impl Into<String>,
     advice: impl Into<String>,
-) -> Finding {
-    Finding {
+) -> CheckResult {
+    CheckResult {
         check: check.to_owned(),
         verdict,
         found: found.into(),

@@ -26,12 +26,12 @@ pub use agent::{
 };
 pub use call::InstanceCall;
 pub use caller::{Caller, ONLY_ROOT};
-pub use finding::{Finding, Verdict, bad, ok};
+pub use finding::{CheckResult, CheckVerdict, bad, ok};
 pub use instance::{InstanceObject, InstanceProperties, InstanceProxy, InstanceService};
 pub use names::{
     AGENT_PATH, NAME, address, instance_id, instance_path, operation_name, operation_path,
 };
-pub use objects::{Interfaces, Objects};
+pub use objects::{Interfaces, ManagedObjects};
 pub use operation::{
     OperationObject, OperationProperties, OperationService, OperationState, SERVER, USER,
 };

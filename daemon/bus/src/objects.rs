@@ -7,7 +7,7 @@ use zbus::{DeserializeDict, OwnedObjectPath, Type};
 use crate::{InstanceProperties, OperationProperties};
 
 /// The objects below the agent.
-pub type Objects = HashMap<OwnedObjectPath, Interfaces>;
+pub type ManagedObjects = HashMap<OwnedObjectPath, Interfaces>;
 
 /// The interfaces of one object.
 #[derive(Debug, Clone, PartialEq, Eq, DeserializeDict, Type)]

@@ -6,8 +6,8 @@ use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, time::timeout};
 use wharf_bus::{
-    AGENT_PATH, AgentProxy, FullReason, InstanceCall, InstanceProxy, NAME, Objects, instance_path,
-    operation_name,
+    AGENT_PATH, AgentProxy, FullReason, InstanceCall, InstanceProxy, ManagedObjects, NAME,
+    instance_path, operation_name,
 };
 use zbus::{
     Connection, MessageStream, Type, connection, fdo, message, proxy::CacheProperties,
@@ -15,8 +15,8 @@ use zbus::{
 };
 
 use crate::{
-    failure::Failure,
-    model::{self, HistoryLine, Instance, Kept, Snapshot},
+    error::CommandError,
+    model::{self, PastOperation, ShownHistory, ShownInstance, Snapshot},
 };
 
 /// The time limit of an answer, as in libdbus. wharfd answers at once unless something is wrong with it.
@@ -41,7 +41,7 @@ pub(crate) struct AgentClient {
 
 impl AgentClient {
     /// Connects to the bus of this root.
-    pub(crate) async fn connect(root: &Path) -> Result<Self, Failure> {
+    pub(crate) async fn connect(root: &Path) -> Result<Self, CommandError> {
         let address = wharf_bus::address(root);
         let patience = std::env::var(OWN_PATIENCE).ok();
         let patience = patience.and_then(|given| given.parse().ok());
@@ -52,7 +52,7 @@ impl AgentClient {
                 connection,
                 patience,
             }),
-            Err(source) => Err(Failure::NoBus {
+            Err(source) => Err(CommandError::NoBus {
                 address,
                 source: Box::new(source),
             }),
@@ -60,7 +60,7 @@ impl AgentClient {
     }
 
     /// Its state, for root with the full reasons. wharfd may change both between the two calls, so this repeats them.
-    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Failure> {
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, CommandError> {
         let mut snapshot = self.shown().await?;
         if !reads_all() {
             return Ok(snapshot);
@@ -75,17 +75,17 @@ impl AgentClient {
     }
 
     /// The full reasons, for root only. An older wharfd has no such method: its public texts are full.
-    async fn reasons(&self) -> Result<Vec<FullReason>, Failure> {
+    async fn reasons(&self) -> Result<Vec<FullReason>, CommandError> {
         let wharfd = self.wharfd().await?;
         let asked = timeout(self.patience, wharfd.reasons()).await;
-        match asked.map_err(|_| Failure::Silence)? {
+        match asked.map_err(|_| CommandError::Silence)? {
             Err(fdo::Error::UnknownMethod(_)) => Ok(Vec::new()),
             answered => Ok(answered?),
         }
     }
 
     /// The public state.
-    async fn shown(&self) -> Result<Snapshot, Failure> {
+    async fn shown(&self) -> Result<Snapshot, CommandError> {
         let wharfd = self.wharfd().await?;
         let interface = wharfd.inner().interface();
         let agent = self.read("org.freedesktop.DBus.Properties", "GetAll", interface);
@@ -95,7 +95,7 @@ impl AgentClient {
             "GetManagedObjects",
             &(),
         );
-        let objects: Objects = objects.await?;
+        let objects: ManagedObjects = objects.await?;
         let mut snapshot = Snapshot {
             agent: agent.into(),
             instances: Vec::new(),
@@ -104,7 +104,7 @@ impl AgentClient {
         for object in objects.into_values() {
             snapshot
                 .instances
-                .extend(object.instance.map(Instance::from));
+                .extend(object.instance.map(ShownInstance::from));
             if let Some(operation) = object.operation {
                 snapshot.operations.push(operation.try_into()?);
             }
@@ -117,25 +117,28 @@ impl AgentClient {
     }
 
     /// The states that servers could see, oldest first, of one instance or of all.
-    pub(crate) async fn history(&self, instance: Option<u16>) -> Result<Vec<HistoryLine>, Failure> {
+    pub(crate) async fn history(
+        &self,
+        instance: Option<u16>,
+    ) -> Result<Vec<ShownHistory>, CommandError> {
         let instance = instance.map_or(-1, i32::from);
         let wharfd = self.wharfd().await?;
         let lines = self.in_time(wharfd.history(instance)).await?;
-        Ok(lines.into_iter().map(HistoryLine::from).collect())
+        Ok(lines.into_iter().map(ShownHistory::from).collect())
     }
 
     /// All operations that wharfd keeps, in the order of acceptance.
-    pub(crate) async fn operations(&self) -> Result<Vec<Kept>, Failure> {
+    pub(crate) async fn operations(&self) -> Result<Vec<PastOperation>, CommandError> {
         let wharfd = self.wharfd().await?;
         let operations = self.in_time(wharfd.operations()).await?;
-        Ok(operations.into_iter().map(Kept::from).collect())
+        Ok(operations.into_iter().map(PastOperation::from).collect())
     }
 
     /// Requests a trace: wharfd writes each CoAP message into this pipe until its reader closes it.
-    pub(crate) async fn trace(&self, writer: OwnedFd) -> Result<(), Failure> {
+    pub(crate) async fn trace(&self, writer: OwnedFd) -> Result<(), CommandError> {
         let wharfd = self.wharfd().await?;
         match self.in_time(wharfd.trace(writer.into())).await {
-            Err(Failure::NotRoot(_)) => Err(Failure::NotRoot(
+            Err(CommandError::NotRoot(_)) => Err(CommandError::NotRoot(
                 "only root may trace messages: try sudo".to_owned(),
             )),
             called => called,
@@ -143,7 +146,7 @@ impl AgentClient {
     }
 
     /// Creates an instance. Waits without a time limit, until wharfd answers or ends.
-    pub(crate) async fn create_instance(&self) -> Result<u16, Failure> {
+    pub(crate) async fn create_instance(&self) -> Result<u16, CommandError> {
         let path = self.wharfd().await?.create_instance().await?;
         model::instance_of(&path)
     }
@@ -155,13 +158,13 @@ impl AgentClient {
         &self,
         instance: u16,
         change: &InstanceCall,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, CommandError> {
         let operation = self.instance(instance).await?.send(change).await?;
         Ok(operation_name(&operation).map(str::to_owned))
     }
 
     /// Subscribes to changes.
-    pub(crate) async fn changes(&self) -> Result<Changes, Failure> {
+    pub(crate) async fn changes(&self) -> Result<Changes, CommandError> {
         let bus = fdo::DBusProxy::new(&self.connection).await?;
         let shown = format!("type='signal',path_namespace='{AGENT_PATH}'");
         let owner = format!(
@@ -171,7 +174,7 @@ impl AgentClient {
         for rule in [shown, owner] {
             bus.add_match_rule(rule.as_str().try_into()?)
                 .await
-                .map_err(|error| Failure::from(zbus::Error::from(error)))?;
+                .map_err(|error| CommandError::from(zbus::Error::from(error)))?;
         }
         // The connection stops reading, answers included, while too many messages are unread.
         let (noted, seen) = watch::channel(());
@@ -185,12 +188,12 @@ impl AgentClient {
         Ok(Changes { seen })
     }
 
-    async fn wharfd(&self) -> Result<AgentProxy<'_>, Failure> {
+    async fn wharfd(&self) -> Result<AgentProxy<'_>, CommandError> {
         let wharfd = AgentProxy::builder(&self.connection);
         Ok(wharfd.cache_properties(CacheProperties::No).build().await?)
     }
 
-    async fn instance(&self, id: u16) -> Result<InstanceProxy<'_>, Failure> {
+    async fn instance(&self, id: u16) -> Result<InstanceProxy<'_>, CommandError> {
         let instance = InstanceProxy::builder(&self.connection).path(instance_path(id));
         Ok(instance
             .cache_properties(CacheProperties::No)
@@ -202,13 +205,13 @@ impl AgentClient {
     async fn in_time<T>(
         &self,
         asked: impl Future<Output = Result<T, fdo::Error>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CommandError> {
         let answered = timeout(self.patience, asked).await;
-        Ok(answered.map_err(|_| Failure::Silence)??)
+        Ok(answered.map_err(|_| CommandError::Silence)??)
     }
 
     /// Calls a method of the agent's object, with a time limit.
-    async fn read<T, B>(&self, interface: &str, method: &str, body: &B) -> Result<T, Failure>
+    async fn read<T, B>(&self, interface: &str, method: &str, body: &B) -> Result<T, CommandError>
     where
         T: DeserializeOwned + Type,
         B: Serialize + DynamicType,
@@ -222,7 +225,7 @@ impl AgentClient {
         };
         let reply = self.in_time(asked).await?;
         let read = reply.body().deserialize();
-        read.map_err(|error| Failure::NotUnderstood(error.to_string()))
+        read.map_err(|error| CommandError::NotUnderstood(error.to_string()))
     }
 }
 
@@ -233,12 +236,15 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Waits until something may have changed since the last call.
-    pub(crate) async fn next(&mut self) -> Result<(), Failure> {
-        self.seen.changed().await.map_err(|_| Failure::BusClosed)
+    pub(crate) async fn next(&mut self) -> Result<(), CommandError> {
+        self.seen
+            .changed()
+            .await
+            .map_err(|_| CommandError::BusClosed)
     }
 
     /// The same, with this time limit.
-    pub(crate) async fn next_within(&mut self, time: Duration) -> Result<(), Failure> {
+    pub(crate) async fn next_within(&mut self, time: Duration) -> Result<(), CommandError> {
         timeout(time, self.next()).await.unwrap_or(Ok(()))
     }
 }

@@ -91,7 +91,7 @@ pub(crate) enum Verb {
     },
     /// Show and change the keyring: the certificates that sign packages
     #[command(subcommand, arg_required_else_help = true)]
-    Keys(Keys),
+    Keys(KeysVerb),
     /// Print the names of instances, one a line, for the completions of a shell
     #[command(hide = true)]
     Names {
@@ -108,7 +108,7 @@ pub(crate) enum Verb {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
+pub(crate) enum KeysVerb {
     /// List the certificates, each with owner, expiry and the packages that it may sign
     List,
     /// Add the OpenPGP certificates of a file to the keyring
@@ -137,7 +137,7 @@ pub(crate) struct InstallArguments {
     /// The package: a URI (https://… or http://…), or a local file, with FILE.asc or FILE.sig beside it. Or an instance
     /// whose package is DELIVERED: its number, or the name of the package
     #[arg(value_name = "URI|FILE|INSTANCE")]
-    pub(crate) package: Package,
+    pub(crate) package: PackageArgument,
     /// Use this instance and upgrade its software: its number, or the name of its package. Default: the instance that
     /// has the package (a URI is then downloaded twice), else a free one, else a new one
     #[arg(long)]
@@ -201,12 +201,12 @@ impl FromStr for Logged {
 
 /// The source of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Package {
+pub(crate) enum PackageArgument {
     Uri(String),
     File(PathBuf),
 }
 
-impl FromStr for Package {
+impl FromStr for PackageArgument {
     type Err = Infallible;
 
     fn from_str(word: &str) -> Result<Self, Infallible> {
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn what_has_a_scheme_is_a_uri_and_anything_else_a_file() {
         let uri = "https://h/a.deb";
-        assert_eq!(uri.parse(), Ok(Package::Uri(uri.to_owned())));
+        assert_eq!(uri.parse(), Ok(PackageArgument::Uri(uri.to_owned())));
         for file in ["./a.deb", "/tmp/a.deb", "a:b.deb"] {
-            assert_eq!(file.parse(), Ok(Package::File(file.into())));
+            assert_eq!(file.parse(), Ok(PackageArgument::File(file.into())));
         }
     }
 }

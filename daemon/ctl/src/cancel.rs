@@ -4,25 +4,25 @@
 use wharf_bus::{InstanceCall, operation_path};
 
 use crate::{
-    agent::AgentClient, arguments::Named, failure::Failure, follow::Follower, output::tell,
+    agent::AgentClient, arguments::Named, error::CommandError, follow::Follower, output::tell,
 };
 
 pub(crate) async fn cancel(
     agent: &AgentClient,
     instance: &Named,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let mut follower = Follower::new(agent, json).await?;
     let snapshot = follower.snapshot().await?;
     let instance = snapshot.instance(instance)?;
     let title = instance.title();
-    let refused = |why: &str| Failure::Refused(format!("{title}: {why}"));
+    let refused = |why: &str| CommandError::Refused(format!("{title}: {why}"));
     let Some(operation) = instance.operation.clone() else {
         return Err(refused("there is nothing to cancel"));
     };
     let change = InstanceCall::Cancel(operation_path(&operation));
     let cancelled = follower.ask(instance, &change).await;
-    cancelled.map_err(|failure| failure.of(&title))?;
+    cancelled.map_err(|error| error.of(&title))?;
     let ended = follower.end_of(&operation).await?.operation;
     let kind = &ended.kind;
     match ended.end() {

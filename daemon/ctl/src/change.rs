@@ -6,9 +6,9 @@ use wharf_frames::Action;
 use crate::{
     agent::AgentClient,
     arguments::Named,
-    failure::Failure,
+    error::CommandError,
     follow::Follower,
-    model::Instance,
+    model::ShownInstance,
     output::{say, tell},
     watch::gone,
 };
@@ -18,7 +18,7 @@ pub(crate) async fn uninstall(
     instance: &Named,
     purge: bool,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let change = match purge {
         true => InstanceCall::Perform(Action::Purge),
         false => InstanceCall::Perform(Action::Uninstall),
@@ -44,7 +44,7 @@ pub(crate) async fn switch(
     instance: &Named,
     action: Action,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let done = done(agent, instance, InstanceCall::Perform(action), json).await?;
     tell(json, || switched(&done, action == Action::Activate));
     Ok(())
@@ -66,7 +66,7 @@ pub(crate) async fn delete(
     agent: &AgentClient,
     instance: &Named,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let Done { before, .. } = done(agent, instance, InstanceCall::Delete, json).await?;
     let id = before.id;
     say(&match json {
@@ -78,9 +78,9 @@ pub(crate) async fn delete(
 
 /// A change that ended as requested.
 struct Done {
-    before: Instance,
+    before: ShownInstance,
     /// The instance; none if it was deleted.
-    now: Option<Instance>,
+    now: Option<ShownInstance>,
     /// Whether an operation made the change, and not the request itself.
     by_operation: bool,
 }
@@ -91,11 +91,11 @@ async fn done(
     instance: &Named,
     change: InstanceCall,
     json: bool,
-) -> Result<Done, Failure> {
+) -> Result<Done, CommandError> {
     let mut follower = Follower::new(agent, json).await?;
     let before = follower.snapshot().await?.instance(instance)?.clone();
     let accepted = follower.ask(&before, &change).await;
-    let operation = accepted.map_err(|failure| failure.of(&before.title()))?;
+    let operation = accepted.map_err(|error| error.of(&before.title()))?;
     let by_operation = operation.is_some();
     let now = match operation {
         Some(operation) => {

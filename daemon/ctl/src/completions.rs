@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap_complete::{Shell, generate};
 
-use crate::{agent::AgentClient, failure::Failure, output::print};
+use crate::{agent::AgentClient, error::CommandError, output::print};
 
 /// The verbs whose first word is an instance.
 const OF_INSTANCES: [&str; 9] = [
@@ -116,11 +116,15 @@ fn zsh(script: &str) -> String {
 }
 
 /// Prints the names of instances and packages, one a line.
-pub(crate) async fn names(agent: &AgentClient, packages: bool, json: bool) -> Result<(), Failure> {
+pub(crate) async fn names(
+    agent: &AgentClient,
+    packages: bool,
+    json: bool,
+) -> Result<(), CommandError> {
     const PATIENCE: Duration = Duration::from_secs(2); // a user waits at a prompt
     let snapshot = tokio::time::timeout(PATIENCE, agent.snapshot()).await;
     let mut names = Vec::new();
-    for instance in snapshot.map_err(|_| Failure::Silence)??.instances {
+    for instance in snapshot.map_err(|_| CommandError::Silence)??.instances {
         names.extend((!packages).then(|| instance.id.to_string()));
         let in_place = instance.in_place.map(|software| software.name);
         names.extend(instance.name.into_iter().chain(in_place));

@@ -7,13 +7,13 @@ mod policy;
 use std::path::Path;
 
 use serde::Deserialize;
-use wharf_bus::{Finding, Verdict, bad, ok};
+use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
 use self::{disk::disks, policy::Policy};
 use crate::{
     agent::AgentClient,
-    failure::Failure,
-    keys::{self, Key},
+    error::CommandError,
+    keys::{self, CheckedCertificate},
     model,
     output::print,
     program,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Prints all findings. Returns an error if a check failed.
-pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
+pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), CommandError> {
     let policy = policy::read(root);
     let mut findings = of_wharfd(root);
     findings.insert(1, the_clock(policy.as_ref().ok()));
@@ -36,19 +36,21 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), Failure> {
     print(json, &findings, || {
         findings.iter().map(|found| line(found, style)).collect()
     })?;
-    let failed = findings.iter().filter(|it| it.verdict == Verdict::Fail);
+    let failed = findings
+        .iter()
+        .filter(|it| it.verdict == CheckVerdict::Fail);
     match failed.count() {
         0 => Ok(()),
-        1 => Err(Failure::Refused("1 check failed".to_owned())),
-        count => Err(Failure::Refused(format!("{count} checks failed"))),
+        1 => Err(CommandError::Refused("1 check failed".to_owned())),
+        count => Err(CommandError::Refused(format!("{count} checks failed"))),
     }
 }
 
-fn line(finding: &Finding, style: Style) -> String {
+fn line(finding: &CheckResult, style: Style) -> String {
     let (verdict, tone) = match finding.verdict {
-        Verdict::Ok => ("ok  ", Tone::Good),
-        Verdict::Warn => ("warn", Tone::Busy),
-        Verdict::Fail => ("FAIL", Tone::Bad),
+        CheckVerdict::Ok => ("ok  ", Tone::Good),
+        CheckVerdict::Warn => ("warn", Tone::Busy),
+        CheckVerdict::Fail => ("FAIL", Tone::Bad),
     };
     let verdict = style.paint(verdict, tone);
     let mut text = format!("{verdict}  {:<15} {}\n", finding.check, finding.found);
@@ -59,17 +61,22 @@ fn line(finding: &Finding, style: Style) -> String {
 }
 
 /// The findings of wharfd about its settings. The first one is about the configuration.
-fn of_wharfd(root: &Path) -> Vec<Finding> {
+fn of_wharfd(root: &Path) -> Vec<CheckResult> {
     let advice = "check that wharfd is installed completely, and in the version of wharfctl";
-    match program::WHARFD.ask::<Vec<Finding>>(root, ["--doctor"]) {
+    match program::WHARFD.ask::<Vec<CheckResult>>(root, ["--doctor"]) {
         Ok(findings) if !findings.is_empty() => findings,
-        Ok(_) => vec![bad("configuration", Verdict::Fail, "not checked", advice)],
-        Err(why) => vec![bad("configuration", Verdict::Fail, why, advice)],
+        Ok(_) => vec![bad(
+            "configuration",
+            CheckVerdict::Fail,
+            "not checked",
+            advice,
+        )],
+        Err(why) => vec![bad("configuration", CheckVerdict::Fail, why, advice)],
     }
 }
 
 /// Compares wharfd's clock with that of the installer, which judges signatures.
-fn the_clock(policy: Option<&Policy>) -> Finding {
+fn the_clock(policy: Option<&Policy>) -> CheckResult {
     let check = "clock";
     let now = crate::text::time(wharf_clock::now());
     let doubt = policy.and_then(|policy| policy.clock.as_ref());
@@ -78,11 +85,11 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
         (true, Some(doubt)) => {
             let (verdict, advice) = match doubt.believed {
                 true => (
-                    Verdict::Warn,
+                    CheckVerdict::Warn,
                     "touch that file: after a boot, its time counts until the clock is synchronised",
                 ),
                 false => (
-                    Verdict::Fail,
+                    CheckVerdict::Fail,
                     "until then signatures are judged by that time, and may count as expired",
                 ),
             };
@@ -90,17 +97,17 @@ fn the_clock(policy: Option<&Policy>) -> Finding {
         }
         (false, _) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             format!("{now} is before this wharfctl was built"),
             "set the clock, now and at each boot: timedatectl set-ntp true",
         ),
     }
 }
 
-async fn the_agent(root: &Path) -> Vec<Finding> {
+async fn the_agent(root: &Path) -> Vec<CheckResult> {
     let snapshot = match AgentClient::connect(root).await {
         Ok(agent) => agent.snapshot().await,
-        Err(failure) => Err(failure),
+        Err(error) => Err(error),
     };
     match snapshot {
         Ok(snapshot) => {
@@ -112,23 +119,23 @@ async fn the_agent(root: &Path) -> Vec<Finding> {
                 .flatten()
                 .collect()
         }
-        Err(Failure::NoAgent) => vec![bad(
+        Err(CommandError::NoAgent) => vec![bad(
             "wharfd",
-            Verdict::Fail,
+            CheckVerdict::Fail,
             "is not on D-Bus, so it does not run",
             "look at `systemctl status wharfd`; registration and installer are checked when it runs",
         )],
-        Err(failure) => vec![bad(
+        Err(error) => vec![bad(
             "wharfd",
-            Verdict::Fail,
-            failure.to_string(),
+            CheckVerdict::Fail,
+            error.to_string(),
             "registration and installer are checked when it runs",
         )],
     }
 }
 
 /// The finding about the registration; none if wharfd has no server.
-fn registration(agent: &model::Agent) -> Option<Finding> {
+fn registration(agent: &model::ShownAgent) -> Option<CheckResult> {
     let check = "registration";
     if agent.server.is_empty() {
         return None;
@@ -137,25 +144,28 @@ fn registration(agent: &model::Agent) -> Option<Finding> {
         (None, true) => ok(check, format!("registered at {}", agent.server)),
         (None, false) => bad(
             check,
-            Verdict::Warn,
+            CheckVerdict::Warn,
             format!("none at {} yet", agent.server),
             "check again in a minute",
         ),
         (Some(failure), _) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             format!("{}: {failure}", agent.server),
             "check that the server runs, that it knows this endpoint name and its key, and that no firewall is in between",
         ),
     })
 }
 
-fn installer(agent: &model::Agent) -> Finding {
-    match &agent.backend {
-        Some(backend) => ok("installer", format!("has answered, and drives {backend}")),
+fn installer(agent: &model::ShownAgent) -> CheckResult {
+    match &agent.package_manager {
+        Some(package_manager) => ok(
+            "installer",
+            format!("has answered, and drives {package_manager}"),
+        ),
         None => bad(
             "installer",
-            Verdict::Fail,
+            CheckVerdict::Fail,
             "has not answered wharfd",
             "look at `systemctl status wharf-installer.socket`",
         ),
@@ -163,38 +173,43 @@ fn installer(agent: &model::Agent) -> Finding {
 }
 
 /// Whether anybody may sign, as the installer reads the keyring.
-fn keyring(root: &Path) -> Finding {
+fn keyring(root: &Path) -> CheckResult {
     let check = "keys";
     if !nix::unistd::geteuid().is_root() {
-        return bad(check, Verdict::Warn, "the keyring is root's", "ask as root");
+        return bad(
+            check,
+            CheckVerdict::Warn,
+            "the keyring is root's",
+            "ask as root",
+        );
     }
     let keys = match keys::read(root) {
         Ok(keys) => keys,
         Err(why) => {
             return bad(
                 check,
-                Verdict::Fail,
+                CheckVerdict::Fail,
                 why,
                 "correct this: until then packages may have to wait",
             );
         }
     };
-    let (unusable, usable): (Vec<Key>, Vec<Key>) =
+    let (unusable, usable): (Vec<CheckedCertificate>, Vec<CheckedCertificate>) =
         keys.into_iter().partition(|key| key.unusable.is_some());
     let first = unusable.into_iter().next();
     match (usable.len(), first) {
         (0, None) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             "nobody may sign: the keyring has no certificate",
             "add the vendor's OpenPGP certificate: wharfctl keys add FILE",
         ),
         (usable, Some(key)) => bad(
             check,
             if usable == 0 {
-                Verdict::Fail
+                CheckVerdict::Fail
             } else {
-                Verdict::Warn
+                CheckVerdict::Warn
             },
             format!(
                 "{} cannot sign: {}",
@@ -205,7 +220,7 @@ fn keyring(root: &Path) -> Finding {
         ),
         (_, None) if usable.iter().all(|key| key.packages.is_none()) => bad(
             check,
-            Verdict::Warn,
+            CheckVerdict::Warn,
             "no new package may be signed: no certificate has a [[key]] in installer.toml",
             "`wharfctl keys list` shows the command that lets one sign",
         ),
@@ -224,27 +239,27 @@ struct Audit {
     finish_work: String,
 }
 
-fn packages(root: &Path) -> Finding {
+fn packages(root: &Path) -> CheckResult {
     let check = "packages";
     let is_root = nix::unistd::geteuid().is_root();
     if root != Path::new("/") && !is_root {
         let why = "only root enters another root";
-        return bad(check, Verdict::Warn, why, "ask as root");
+        return bad(check, CheckVerdict::Warn, why, "ask as root");
     }
     let audit = match program::INSTALLER.ask::<Audit>(root, ["audit"]) {
         Ok(audit) => audit,
         Err(why) if is_root => {
             let advice = "correct this: nothing can be installed until the package manager works";
-            return bad(check, Verdict::Fail, printable(&why), advice);
+            return bad(check, CheckVerdict::Fail, printable(&why), advice);
         }
-        Err(why) => return bad(check, Verdict::Warn, printable(&why), "ask as root"),
+        Err(why) => return bad(check, CheckVerdict::Warn, printable(&why), "ask as root"),
     };
     let (list, finish) = (&audit.list_damage, &audit.finish_work);
     match audit.damage.first() {
         None => ok(check, format!("{list} finds nothing")),
         Some(line) => {
             let advice = format!("see `{list}`; `{finish}` finishes the interrupted work");
-            bad(check, Verdict::Fail, printable(line), advice)
+            bad(check, CheckVerdict::Fail, printable(line), advice)
         }
     }
 }

@@ -7,12 +7,12 @@ use nix::unistd::geteuid;
 use tokio::time::timeout;
 use wharf_bus::{InstanceCall, operation_name};
 use wharf_frames::Action;
-use wharf_software::Kind;
+use wharf_software::OperationKind;
 
 use crate::{
     agent::{AgentClient, Changes},
-    failure::Failure,
-    model::{INITIAL, Instance, Operation, Snapshot},
+    error::CommandError,
+    model::{INITIAL, ShownInstance, ShownOperation, Snapshot},
     text,
     watch::Screen,
 };
@@ -31,17 +31,17 @@ pub(crate) struct Follower<'a> {
 }
 
 /// The end of an operation, with the state of wharfd at that moment.
-pub(crate) struct End {
-    pub(crate) operation: Operation,
+pub(crate) struct OperationEnd {
+    pub(crate) operation: ShownOperation,
     pub(crate) snapshot: Snapshot,
 }
 
-impl End {
+impl OperationEnd {
     /// An error with the reason, unless the operation did what was requested.
-    pub(crate) fn succeeded(&self) -> Result<(), Failure> {
+    pub(crate) fn succeeded(&self) -> Result<(), CommandError> {
         match self.operation.end() {
             Some(true) => Ok(()),
-            _ => Err(Failure::Refused(text::ended(
+            _ => Err(CommandError::Refused(text::ended(
                 &self.operation,
                 self.instance(),
             ))),
@@ -49,14 +49,14 @@ impl End {
     }
 
     /// The instance at that moment; none if it was deleted.
-    pub(crate) fn instance(&self) -> Option<&Instance> {
+    pub(crate) fn instance(&self) -> Option<&ShownInstance> {
         self.snapshot.by_id(self.operation.instance)
     }
 }
 
 impl<'a> Follower<'a> {
     /// Subscribes to changes: no later one is missed.
-    pub(crate) async fn new(agent: &'a AgentClient, json: bool) -> Result<Self, Failure> {
+    pub(crate) async fn new(agent: &'a AgentClient, json: bool) -> Result<Self, CommandError> {
         Ok(Self {
             agent,
             json,
@@ -67,18 +67,18 @@ impl<'a> Follower<'a> {
     }
 
     /// The state of wharfd before any request. Does not wait if wharfd is away.
-    pub(crate) async fn snapshot(&mut self) -> Result<Snapshot, Failure> {
+    pub(crate) async fn snapshot(&mut self) -> Result<Snapshot, CommandError> {
         let snapshot = self.agent.snapshot().await?;
         self.known = snapshot.sequence();
         Ok(snapshot)
     }
 
     /// The state of wharfd, as soon as it runs and answers.
-    pub(crate) async fn wait_for_wharfd(&mut self) -> Result<Snapshot, Failure> {
+    pub(crate) async fn wait_for_wharfd(&mut self) -> Result<Snapshot, CommandError> {
         loop {
             match self.agent.snapshot().await {
-                Err(Failure::Silence) => drop(self.screen.show_away()),
-                Err(Failure::NoAgent) => {
+                Err(CommandError::Silence) => drop(self.screen.show_away()),
+                Err(CommandError::NoAgent) => {
                     let _ = self.screen.show_away();
                     self.changes.next().await?;
                 }
@@ -88,14 +88,14 @@ impl<'a> Follower<'a> {
     }
 
     /// Creates an instance; none if a restart of wharfd lost the answer. The instance may exist then.
-    pub(crate) async fn create(&mut self) -> Result<Option<u16>, Failure> {
+    pub(crate) async fn create(&mut self) -> Result<Option<u16>, CommandError> {
         match self.agent.create_instance().await {
             Ok(id) => Ok(Some(id)),
-            Err(Failure::NoAgent) => {
+            Err(CommandError::NoAgent) => {
                 self.changes.next().await?;
                 self.wait_for_wharfd().await.map(|_| None)
             }
-            Err(failure) => Err(failure),
+            Err(error) => Err(error),
         }
     }
 
@@ -103,12 +103,12 @@ impl<'a> Follower<'a> {
     /// restart of wharfd lost the answer, this looks for it in the stored operations.
     pub(crate) async fn ask(
         &mut self,
-        before: &Instance,
+        before: &ShownInstance,
         change: &InstanceCall,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, CommandError> {
         loop {
             match self.answer(before.id, change).await {
-                Err(Failure::NoAgent) => {}
+                Err(CommandError::NoAgent) => {}
                 answered => return answered,
             }
             let _ = self.screen.show_away();
@@ -125,7 +125,11 @@ impl<'a> Follower<'a> {
         }
     }
 
-    async fn answer(&mut self, id: u16, change: &InstanceCall) -> Result<Option<String>, Failure> {
+    async fn answer(
+        &mut self,
+        id: u16,
+        change: &InstanceCall,
+    ) -> Result<Option<String>, CommandError> {
         let mut asked = pin!(self.agent.change(id, change));
         loop {
             match timeout(self.agent.patience, &mut asked).await {
@@ -136,29 +140,29 @@ impl<'a> Follower<'a> {
     }
 
     /// Reads an ended operation that the bus no longer shows.
-    async fn kept(&self, operation: &str) -> Result<Operation, Failure> {
+    async fn kept(&self, operation: &str) -> Result<ShownOperation, CommandError> {
         let kept = self.agent.operations().await?.into_iter();
         let mut kept = kept.map(|kept| kept.operation);
         let found = kept.find(|kept| kept.id == operation);
-        found.ok_or_else(|| Failure::Forgotten(operation.to_owned()))
+        found.ok_or_else(|| CommandError::Forgotten(operation.to_owned()))
     }
 
     /// Shows the result for the instance without an operation.
-    pub(crate) fn show(&mut self, instance: Option<&Instance>) {
+    pub(crate) fn show(&mut self, instance: Option<&ShownInstance>) {
         let _ = self.screen.show(instance.map_or(&[], slice::from_ref));
         let _ = self.screen.clear();
     }
 
     /// Shows the changes of the instance until this operation ends, also across restarts of wharfd or without a reader
     /// of the output.
-    pub(crate) async fn end_of(&mut self, operation: &str) -> Result<End, Failure> {
+    pub(crate) async fn end_of(&mut self, operation: &str) -> Result<OperationEnd, CommandError> {
         loop {
             let snapshot = self.wait_for_wharfd().await?;
             let found = match snapshot.operation(operation) {
                 Some(found) => found.clone(),
                 None => match self.kept(operation).await {
-                    Err(Failure::NoAgent | Failure::Silence) => continue,
-                    Err(Failure::NotStored(_)) => {
+                    Err(CommandError::NoAgent | CommandError::Silence) => continue,
+                    Err(CommandError::NotStored(_)) => {
                         self.changes.next_within(AGAIN).await?;
                         continue;
                     }
@@ -170,7 +174,7 @@ impl<'a> Follower<'a> {
             if found.end().is_some() {
                 let _ = self.screen.clear();
                 self.known = snapshot.sequence();
-                return Ok(End {
+                return Ok(OperationEnd {
                     operation: found,
                     snapshot,
                 });
@@ -183,15 +187,15 @@ impl<'a> Follower<'a> {
 /// The kind of the operation for this change, if it may need one.
 const fn kind(change: &InstanceCall) -> Option<&'static str> {
     match change {
-        InstanceCall::WritePackageUri { .. } => Some(Kind::Pull.as_str()),
-        InstanceCall::WritePackage { .. } => Some(Kind::Push.as_str()),
+        InstanceCall::WritePackageUri { .. } => Some(OperationKind::Pull.as_str()),
+        InstanceCall::WritePackage { .. } => Some(OperationKind::Push.as_str()),
         InstanceCall::Perform(action) => Some(action.as_str()),
         _ => None,
     }
 }
 
 /// Whether the change was done at once, without an operation.
-fn is_done(change: &InstanceCall, before: &Instance, now: Option<&Instance>) -> bool {
+fn is_done(change: &InstanceCall, before: &ShownInstance, now: Option<&ShownInstance>) -> bool {
     let Some(now) = now else {
         return matches!(change, InstanceCall::Cancel(_) | InstanceCall::Delete);
     };
@@ -211,10 +215,10 @@ mod tests {
 
     use super::*;
 
-    fn that_runs(operation: Option<&str>) -> Instance {
-        Instance {
+    fn that_runs(operation: Option<&str>) -> ShownInstance {
+        ShownInstance {
             operation: operation.map(ToOwned::to_owned),
-            ..Instance::empty()
+            ..ShownInstance::empty()
         }
     }
 

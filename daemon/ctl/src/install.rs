@@ -11,11 +11,11 @@ use wharf_frames::{Action, Secret, fetch::MAX_SIGNATURE};
 
 use crate::{
     agent::AgentClient,
-    arguments::{InstallArguments, Named, Package},
-    failure::Failure,
-    follow::{End, Follower},
+    arguments::{InstallArguments, Named, PackageArgument},
+    error::CommandError,
+    follow::{Follower, OperationEnd},
     keys,
-    model::{DELIVERED, INITIAL, INSTALLED, Instance, Snapshot},
+    model::{DELIVERED, INITIAL, INSTALLED, ShownInstance, Snapshot},
     output::tell,
     text,
 };
@@ -28,7 +28,7 @@ pub(crate) async fn install(
     root: &Path,
     arguments: InstallArguments,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let mut follower = Follower::new(agent, json).await?;
     let snapshot = follower.snapshot().await?;
     let delivered = match named_instance(&arguments, &snapshot)? {
@@ -51,13 +51,13 @@ pub(crate) async fn install(
 
 /// A package that was delivered, in its instance.
 struct Delivered {
-    instance: Instance,
+    instance: ShownInstance,
     /// The sequence of the last operation that was accepted before its Install.
     sequence: u64,
 }
 
 impl Delivered {
-    fn misplaced(&self, snapshot: &Snapshot) -> Option<Failure> {
+    fn misplaced(&self, snapshot: &Snapshot) -> Option<CommandError> {
         let name = self.instance.name.as_deref().unwrap_or_default();
         misplaced(snapshot, &self.instance, name)
     }
@@ -68,8 +68,8 @@ impl Delivered {
 fn named_instance<'a>(
     arguments: &InstallArguments,
     snapshot: &'a Snapshot,
-) -> Result<Option<&'a Instance>, Failure> {
-    let Package::File(file) = &arguments.package else {
+) -> Result<Option<&'a ShownInstance>, CommandError> {
+    let PackageArgument::File(file) = &arguments.package else {
         return Ok(None);
     };
     let word = file.to_str().filter(|word| !word.contains('/'));
@@ -77,7 +77,7 @@ fn named_instance<'a>(
     let Some(named) = named.filter(|_| !file.exists() || file.is_dir()) else {
         return Ok(None);
     };
-    let is_delivered = |known: &&Instance| match &named {
+    let is_delivered = |known: &&ShownInstance| match &named {
         Named::Number(id) => known.id == *id,
         Named::Package(name) => {
             known.update_state == DELIVERED && known.name.as_ref() == Some(name)
@@ -95,10 +95,10 @@ fn named_instance<'a>(
 fn named_as_it_is(
     arguments: &InstallArguments,
     snapshot: &Snapshot,
-    instance: &Instance,
-) -> Result<Delivered, Failure> {
+    instance: &ShownInstance,
+) -> Result<Delivered, CommandError> {
     if arguments.new || arguments.instance.is_some() || arguments.user.is_some() {
-        return Err(Failure::Usage(
+        return Err(CommandError::Usage(
             "the package of an instance is installed as it is: leave out --instance, --new, --user and --password-file",
         ));
     }
@@ -118,10 +118,10 @@ async fn expected_name(
     root: &Path,
     snapshot: &Snapshot,
     arguments: &InstallArguments,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, CommandError> {
     let file = match &arguments.package {
-        Package::Uri(_) => return Ok(None),
-        Package::File(file) => file,
+        PackageArgument::Uri(_) => return Ok(None),
+        PackageArgument::File(file) => file,
     };
     let name = keys::name_in(root, file).await;
     let into = arguments.instance.as_ref();
@@ -140,7 +140,7 @@ async fn delivered_where_it_belongs(
     arguments: &InstallArguments,
     expected: Option<&str>,
     package: &InstanceCall,
-) -> Result<Delivered, Failure> {
+) -> Result<Delivered, CommandError> {
     let place = Place::find(follower, snapshot, arguments, expected).await?;
     let (snapshot, delivered) = place.deliver(follower, package).await?;
     let Some(why) = delivered.misplaced(&snapshot) else {
@@ -168,15 +168,18 @@ async fn delivered_where_it_belongs(
 }
 
 /// Installs the delivered package. If a server did that already, waits for its Install.
-async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result<End, Failure> {
+async fn installed(
+    follower: &mut Follower<'_>,
+    delivered: &Delivered,
+) -> Result<OperationEnd, CommandError> {
     let id = delivered.instance.id;
     let operation = match follower
         .ask(&delivered.instance, &InstanceCall::Perform(Action::Install))
         .await
     {
         Ok(Some(operation)) => operation,
-        Ok(None) => return Err(Failure::NotUnderstood("operation".to_owned())),
-        Err(refused @ Failure::Refused(_)) => {
+        Ok(None) => return Err(CommandError::NotUnderstood("operation".to_owned())),
+        Err(refused @ CommandError::Refused(_)) => {
             let snapshot = follower.wait_for_wharfd().await?;
             match snapshot.begun(id, Action::Install.as_str(), delivered.sequence) {
                 Some(operation) => operation.id.clone(),
@@ -190,13 +193,13 @@ async fn installed(follower: &mut Follower<'_>, delivered: &Delivered) -> Result
 }
 
 /// The activation that wharfd.toml orders after the Install. Its failure does not fail the Install.
-fn activation(end: &End) -> Option<String> {
+fn activation(end: &OperationEnd) -> Option<String> {
     let operation = end.instance()?.operation.as_deref()?;
     let operation = end.snapshot.operation(operation)?;
     (operation.kind == Action::Activate.as_str()).then(|| operation.id.clone())
 }
 
-fn told(delivered: &Instance, now: Option<&Instance>) -> String {
+fn told(delivered: &ShownInstance, now: Option<&ShownInstance>) -> String {
     let (title, id) = (delivered.title(), delivered.id);
     let software = now.and_then(|now| now.in_place.as_ref());
     match now.is_some_and(|now| now.active) {
@@ -211,9 +214,9 @@ fn told(delivered: &Instance, now: Option<&Instance>) -> String {
 }
 
 /// The Write of the package.
-fn package(arguments: &InstallArguments) -> Result<InstanceCall, Failure> {
+fn package(arguments: &InstallArguments) -> Result<InstanceCall, CommandError> {
     match &arguments.package {
-        Package::Uri(uri) => Ok(InstanceCall::WritePackageUri {
+        PackageArgument::Uri(uri) => Ok(InstanceCall::WritePackageUri {
             uri: Secret::new(uri.clone().into_bytes()),
             user_name: Secret::new(arguments.user.clone().unwrap_or_default().into_bytes()),
             password: match &arguments.password_file {
@@ -221,17 +224,17 @@ fn package(arguments: &InstallArguments) -> Result<InstanceCall, Failure> {
                 None => Secret::new(Vec::new()),
             },
         }),
-        Package::File(_) if arguments.user.is_some() => Err(Failure::Usage(
+        PackageArgument::File(_) if arguments.user.is_some() => Err(CommandError::Usage(
             "--user and --password-file need a URI, and the package is a file",
         )),
-        Package::File(file) => Ok(InstanceCall::WritePackage {
+        PackageArgument::File(file) => Ok(InstanceCall::WritePackage {
             package: open_package(file)?.into(),
             signature: signature_beside(file)?,
         }),
     }
 }
 
-fn first_line(file: &Path) -> Result<Secret, Failure> {
+fn first_line(file: &Path) -> Result<Secret, CommandError> {
     let read = Secret::read(open(file)?, LONGEST_PASSWORD_FILE);
     let text = read.map_err(|source| unreadable(file, source))?;
     let line = text.expose().split(|byte| *byte == b'\n').next();
@@ -247,7 +250,7 @@ fn first_line(file: &Path) -> Result<Secret, Failure> {
 }
 
 /// `FILE.asc`, else `FILE.sig`, else none: then the package has to carry its signature.
-fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
+fn signature_beside(file: &Path) -> Result<Vec<u8>, CommandError> {
     for extension in ["asc", "sig"] {
         let mut name = file.as_os_str().to_owned();
         name.push(format!(".{extension}"));
@@ -264,15 +267,17 @@ fn signature_beside(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Opens the package. The error names the allowed forms: the user may have written the name of a package.
-fn open_package(file: &Path) -> Result<File, Failure> {
+fn open_package(file: &Path) -> Result<File, CommandError> {
     match File::open(file) {
-        Err(source) if source.kind() == ErrorKind::NotFound => Err(Failure::Refused(format!(
+        Err(source) if source.kind() == ErrorKind::NotFound => Err(CommandError::Refused(format!(
             "there is no file {:?}: name a file, a URI (https://…, http://…), or an instance whose package is DELIVERED",
             file.display().to_string()
         ))),
         Ok(opened) if !is_regular(&opened).map_err(|source| unreadable(file, source))? => {
             let file = file.display();
-            Err(Failure::Refused(format!("{file} is not a regular file")))
+            Err(CommandError::Refused(format!(
+                "{file} is not a regular file"
+            )))
         }
         opened => opened.map_err(|source| unreadable(file, source)),
     }
@@ -282,12 +287,12 @@ fn is_regular(file: &File) -> std::io::Result<bool> {
     file.metadata().map(|known| known.is_file())
 }
 
-fn open(file: &Path) -> Result<File, Failure> {
+fn open(file: &Path) -> Result<File, CommandError> {
     File::open(file).map_err(|source| unreadable(file, source))
 }
 
-fn unreadable(file: &Path, source: std::io::Error) -> Failure {
-    Failure::File {
+fn unreadable(file: &Path, source: std::io::Error) -> CommandError {
+    CommandError::File {
         file: file.to_owned(),
         source,
     }
@@ -295,7 +300,7 @@ fn unreadable(file: &Path, source: std::io::Error) -> Failure {
 
 /// The instance that takes the package.
 struct Place {
-    instance: Instance,
+    instance: ShownInstance,
     /// Whether this command certainly created it. An instance found after a lost answer may be another user's.
     created: bool,
 }
@@ -308,10 +313,10 @@ impl Place {
         snapshot: &Snapshot,
         arguments: &InstallArguments,
         package: Option<&str>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let instances = || snapshot.instances.iter();
         let has_server = !snapshot.agent.server.is_empty();
-        let is_ours = |known: &&Instance| is_free(known) && (known.local || !has_server);
+        let is_ours = |known: &&ShownInstance| is_free(known) && (known.local || !has_server);
         let found = match &arguments.instance {
             Some(named) => Some(snapshot.instance(named)?),
             None if arguments.new => None,
@@ -333,11 +338,11 @@ impl Place {
         })
     }
 
-    async fn create(follower: &mut Follower<'_>, before: &Snapshot) -> Result<Self, Failure> {
+    async fn create(follower: &mut Follower<'_>, before: &Snapshot) -> Result<Self, CommandError> {
         loop {
             let id = follower.create().await?;
             let now = follower.wait_for_wharfd().await?;
-            let is_it = |instance: &&Instance| match id {
+            let is_it = |instance: &&ShownInstance| match id {
                 Some(id) => instance.id == id,
                 None => {
                     let is_new = before.by_id(instance.id).is_none();
@@ -362,16 +367,17 @@ impl Place {
         &self,
         follower: &mut Follower<'_>,
         package: &InstanceCall,
-    ) -> Result<(Snapshot, Delivered), Failure> {
+    ) -> Result<(Snapshot, Delivered), CommandError> {
         let id = self.instance.id;
         let asked = follower.ask(&self.instance, package).await;
         let operation = asked.map_err(|failure| failure.of(&self.instance.title()))?;
-        let operation = operation.ok_or_else(|| Failure::NotUnderstood("operation".to_owned()))?;
+        let operation =
+            operation.ok_or_else(|| CommandError::NotUnderstood("operation".to_owned()))?;
         let end = follower.end_of(&operation).await?;
         end.succeeded()?;
         let instance = end.instance().ok_or_else(|| deleted(id))?.clone();
         if instance.update_state < DELIVERED {
-            return Err(Failure::Refused(text::at(&instance)));
+            return Err(CommandError::Refused(text::at(&instance)));
         }
         let sequence = end.operation.sequence;
         Ok((end.snapshot, Delivered { instance, sequence }))
@@ -381,8 +387,8 @@ impl Place {
     async fn give_up(
         &self,
         follower: &mut Follower<'_>,
-        delivered: &Instance,
-    ) -> Result<(), Failure> {
+        delivered: &ShownInstance,
+    ) -> Result<(), CommandError> {
         let change = match self.created {
             true => InstanceCall::Delete,
             false => InstanceCall::UninstallForUpdate,
@@ -405,7 +411,7 @@ fn advice_to_create(snapshot: &Snapshot, arguments: &InstallArguments) -> Option
     if arguments.new {
         return None;
     }
-    let is_uri = matches!(arguments.package, Package::Uri(_));
+    let is_uri = matches!(arguments.package, PackageArgument::Uri(_));
     let upgrades = is_uri && snapshot.instances.iter().any(|it| it.in_place.is_some());
     let upgrade = upgrades.then(|| "name the one to upgrade with --instance".to_owned());
     let free = snapshot.instances.iter().rev().find(|it| is_free(it));
@@ -417,22 +423,25 @@ fn advice_to_create(snapshot: &Snapshot, arguments: &InstallArguments) -> Option
     (!all.is_empty()).then(|| all.join(", or "))
 }
 
-fn deleted(id: u16) -> Failure {
-    Failure::Refused(format!("instance {id} was deleted meanwhile"))
+fn deleted(id: u16) -> CommandError {
+    CommandError::Refused(format!("instance {id} was deleted meanwhile"))
 }
 
-fn is_free(instance: &Instance) -> bool {
+fn is_free(instance: &ShownInstance) -> bool {
     instance.update_state == INITIAL && instance.is_settled() && instance.in_place.is_none()
 }
 
-fn in_place(instance: &Instance) -> Option<&str> {
+fn in_place(instance: &ShownInstance) -> Option<&str> {
     let software = instance.in_place.as_ref();
     software.map(|software| software.name.as_str())
 }
 
 /// Brings the instance to INITIAL for the Write (TS 5.1.2.1): drops a package that failed to install. wharfd refuses
 /// the Write if a server may still install another one.
-async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<(), Failure> {
+async fn make_ready(
+    follower: &mut Follower<'_>,
+    instance: &ShownInstance,
+) -> Result<(), CommandError> {
     let upgrades = instance.update_state == INSTALLED;
     let failed = instance.update_state == DELIVERED && instance.has_failed();
     if upgrades || failed {
@@ -444,7 +453,7 @@ async fn make_ready(follower: &mut Follower<'_>, instance: &Instance) -> Result<
 
 /// The reason why the package is in the wrong instance: another one has it in place, or this one has another package in
 /// place.
-fn misplaced(snapshot: &Snapshot, instance: &Instance, name: &str) -> Option<Failure> {
+fn misplaced(snapshot: &Snapshot, instance: &ShownInstance, name: &str) -> Option<CommandError> {
     let mut others = snapshot.instances.iter();
     let holder = others.find(|other| other.id != instance.id && in_place(other) == Some(name));
     let why = match (holder, in_place(instance)) {
@@ -458,5 +467,5 @@ fn misplaced(snapshot: &Snapshot, instance: &Instance, name: &str) -> Option<Fai
         ),
         _ => return None,
     };
-    Some(Failure::Refused(why))
+    Some(CommandError::Refused(why))
 }

@@ -8,33 +8,33 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{arguments::Keys, failure::Failure, program::INSTALLER};
+use crate::{arguments::KeysVerb, error::CommandError, program::INSTALLER};
 
 /// The properties of a certificate that doctor checks.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Key {
+pub(crate) struct CheckedCertificate {
     pub(crate) fingerprint: String,
     pub(crate) unusable: Option<String>,
     pub(crate) packages: Option<Vec<String>>,
 }
 
 /// Runs `wharf-installer keys`, which prints the result. Returns its exit code.
-pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn keys(root: &Path, verb: KeysVerb, json: bool) -> Result<ExitCode, CommandError> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::NotRoot(
+        return Err(CommandError::NotRoot(
             "only root may read or change the keyring: try sudo".to_owned(),
         ));
     }
     let mut command = INSTALLER.command(root);
     command.args(json.then_some("--json"));
     let words: Vec<OsString> = match verb {
-        Keys::List => vec!["list".into()],
-        Keys::Add { file, allow } => {
+        KeysVerb::List => vec!["list".into()],
+        KeysVerb::Add { file, allow } => {
             command.args(allow.iter().map(|pattern| format!("--allow={pattern}")));
             vec!["add".into(), file.into()]
         }
-        Keys::Remove { fingerprint } => vec!["remove".into(), fingerprint.into()],
-        Keys::Check { file } => vec!["check".into(), file.into()],
+        KeysVerb::Remove { fingerprint } => vec!["remove".into(), fingerprint.into()],
+        KeysVerb::Check { file } => vec!["check".into(), file.into()],
     };
     command.args(["--", "keys"]).args(words); // a file may begin with a dash
     let output = command.stdout(Stdio::inherit()).output();
@@ -42,8 +42,8 @@ pub(crate) fn keys(root: &Path, verb: Keys, json: bool) -> Result<ExitCode, Fail
     let why = INSTALLER.said(&output.stderr);
     match output.status.code().map(u8::try_from) {
         Some(Ok(code)) if why.is_empty() => Ok(code.into()),
-        Some(_) => Err(Failure::Refused(why)),
-        None => Err(Failure::Refused(format!(
+        Some(_) => Err(CommandError::Refused(why)),
+        None => Err(CommandError::Refused(format!(
             "{} was ended by a signal",
             INSTALLER.path().display()
         ))),
@@ -70,6 +70,6 @@ pub(crate) async fn name_in(root: &Path, file: &Path) -> Option<String> {
 }
 
 /// Reads the keyring. The error is the reason why it cannot be used.
-pub(crate) fn read(root: &Path) -> Result<Vec<Key>, String> {
+pub(crate) fn read(root: &Path) -> Result<Vec<CheckedCertificate>, String> {
     INSTALLER.ask(root, ["--json", "keys", "list"])
 }

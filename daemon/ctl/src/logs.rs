@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::{
     agent::reads_all,
     arguments::{Logged, Named},
-    failure::Failure,
+    error::CommandError,
 };
 
 /// The number of operations whose lines are printed, counted from the last.
@@ -34,7 +34,7 @@ struct Line {
 }
 
 /// Replaces this process by journalctl.
-pub(crate) fn logs(root: &Path, subject: &Logged, json: bool) -> Result<Infallible, Failure> {
+pub(crate) fn logs(root: &Path, subject: &Logged, json: bool) -> Result<Infallible, CommandError> {
     let field = field(subject);
     let trusted = trusted();
     let operations = operations(root, &field, &trusted)?;
@@ -77,7 +77,7 @@ fn matches(field: String, operations: Vec<String>, trusted: &[String]) -> Vec<St
 }
 
 /// The operations in the lines with this field.
-fn operations(root: &Path, field: &str, trusted: &[String]) -> Result<Vec<String>, Failure> {
+fn operations(root: &Path, field: &str, trusted: &[String]) -> Result<Vec<String>, CommandError> {
     let mut journal = journalctl(root);
     journal.args(["--quiet", "--no-pager", "--output", "json"]);
     journal.args(["--output-fields", "WHARF_OPERATION", field]);
@@ -105,7 +105,7 @@ fn operations(root: &Path, field: &str, trusted: &[String]) -> Result<Vec<String
             true => "",
             false => " that this user may read. Root reads all of them",
         };
-        return Err(Failure::Refused(format!(
+        return Err(CommandError::Refused(format!(
             "the journal has no line with {field}{readable}"
         )));
     }
@@ -120,8 +120,8 @@ fn journalctl(root: &Path) -> Command {
     command
 }
 
-fn not_started(source: std::io::Error) -> Failure {
-    Failure::Refused(format!(
+fn not_started(source: std::io::Error) -> CommandError {
+    CommandError::Refused(format!(
         "cannot ask journalctl: {source}. Without systemd the programs write to standard error"
     ))
 }

@@ -1,7 +1,7 @@
 //! wharfctl: the command line for an administrator of this gateway. It asks wharfd over D-Bus, and decides nothing
 //! about software.
 //!
-//! - `arguments`: the command line; `failure`: errors and exit codes.
+//! - `arguments`: the command line; `error`: errors and exit codes.
 //! - `agent`: the D-Bus client; `model`: the values that it reads, which `--json` prints.
 //! - `show`, `text`: the verbs that read; `watch`, `trace`: those that read until interrupted.
 //! - `style`: the width and the colours of printed text. `output`: standard output.
@@ -19,7 +19,7 @@ mod cancel;
 mod change;
 mod completions;
 mod doctor;
-mod failure;
+mod error;
 mod follow;
 mod install;
 mod keys;
@@ -44,7 +44,7 @@ use wharf_frames::Action;
 
 use agent::AgentClient;
 use arguments::{Arguments, Verb};
-use failure::Failure;
+use error::CommandError;
 
 /// sysexits.h, as in wharfd.
 const EX_USAGE: u8 = 64;
@@ -69,10 +69,10 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(failure) if failure.is_unread() => ExitCode::SUCCESS, // `wharfctl history | head`
-        Err(failure) => {
-            let _ = writeln!(stderr(), "wharfctl: {failure}");
-            ExitCode::from(failure.code())
+        Err(error) if error.is_unread() => ExitCode::SUCCESS, // `wharfctl history | head`
+        Err(error) => {
+            let _ = writeln!(stderr(), "wharfctl: {error}");
+            ExitCode::from(error.code())
         }
     }
 }
@@ -94,11 +94,11 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
+fn run(arguments: Arguments) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(Failure::runtime)?;
+    let runtime = runtime.map_err(CommandError::runtime)?;
     runtime.block_on(async {
         if let Verb::Doctor = arguments.verb {
             return doctor::doctor(&arguments.root, arguments.json).await;
@@ -108,7 +108,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     })
 }
 
-async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), Failure> {
+async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), CommandError> {
     let Arguments { root, verb, json } = arguments;
     match verb {
         Verb::Status => show::status(agent, json).await,
@@ -142,12 +142,14 @@ async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), Failure> 
 }
 
 /// An interrupt ends only the wait. The error says that the change continues.
-async fn to_its_end(change: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+async fn to_its_end(
+    change: impl Future<Output = Result<(), CommandError>>,
+) -> Result<(), CommandError> {
     tokio::select! {
         done = change => done,
         interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
-            Ok(()) => Failure::Interrupted,
-            Err(error) => Failure::runtime(error),
+            Ok(()) => CommandError::Interrupted,
+            Err(error) => CommandError::runtime(error),
         }),
     }
 }

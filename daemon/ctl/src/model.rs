@@ -7,19 +7,19 @@ use wharf_bus::{FullReason, OperationState, USER, instance_id, operation_name};
 use wharf_software::UpdateState;
 use zbus::ObjectPath;
 
-use crate::{arguments::Named, failure::Failure};
+use crate::{arguments::Named, error::CommandError};
 
 /// The state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Snapshot {
-    pub(crate) agent: Agent,
-    pub(crate) instances: Vec<Instance>,
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) agent: ShownAgent,
+    pub(crate) instances: Vec<ShownInstance>,
+    pub(crate) operations: Vec<ShownOperation>,
 }
 
 /// The agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Agent {
+pub(crate) struct ShownAgent {
     pub(crate) version: String,
     pub(crate) endpoint: String,
     pub(crate) server: String,
@@ -27,12 +27,13 @@ pub(crate) struct Agent {
     /// Seconds since 1970.
     pub(crate) registered_since: Option<u64>,
     pub(crate) registration_failure: Option<String>,
-    pub(crate) backend: Option<String>,
+    #[serde(rename = "backend")]
+    pub(crate) package_manager: Option<String>,
 }
 
 /// An instance of Object 9.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Instance {
+pub(crate) struct ShownInstance {
     pub(crate) id: u16,
     /// A local user created it.
     pub(crate) local: bool,
@@ -43,7 +44,7 @@ pub(crate) struct Instance {
     pub(crate) update_result: u8,
     pub(crate) status_reason: String,
     pub(crate) active: bool,
-    pub(crate) in_place: Option<InPlace>,
+    pub(crate) in_place: Option<ShownSoftware>,
     pub(crate) busy: bool,
     pub(crate) operation: Option<String>,
     pub(crate) percent: Option<u8>,
@@ -51,14 +52,14 @@ pub(crate) struct Instance {
 
 /// Software on the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct InPlace {
+pub(crate) struct ShownSoftware {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) runs: bool,
     pub(crate) no_services: bool,
 }
 
-impl fmt::Display for InPlace {
+impl fmt::Display for ShownSoftware {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} {}", self.name, self.version)
     }
@@ -66,7 +67,7 @@ impl fmt::Display for InPlace {
 
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Operation {
+pub(crate) struct ShownOperation {
     pub(crate) id: String,
     /// Rises from each accepted operation to the next.
     pub(crate) sequence: u64,
@@ -84,16 +85,16 @@ pub(crate) struct Operation {
 
 /// An operation that wharfd keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
+pub(crate) struct PastOperation {
     #[serde(flatten)]
-    pub(crate) operation: Operation,
+    pub(crate) operation: ShownOperation,
     /// The last package that history names for the operation.
     pub(crate) package: Option<String>,
 }
 
 /// A change that a server could see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct HistoryLine {
+pub(crate) struct ShownHistory {
     /// Seconds since 1970.
     pub(crate) at: u64,
     pub(crate) instance: u16,
@@ -108,7 +109,7 @@ pub(crate) struct HistoryLine {
 
 /// A unit, or a file that starts something without one. The names are wharf-installer's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Unit {
+pub(crate) struct ShownUnit {
     pub(crate) unit: String,
     pub(crate) enabled: Option<String>,
     pub(crate) active: Option<String>,
@@ -159,14 +160,14 @@ impl Snapshot {
     }
 
     /// The only instance with this number or package.
-    pub(crate) fn instance(&self, named: &Named) -> Result<&Instance, Failure> {
+    pub(crate) fn instance(&self, named: &Named) -> Result<&ShownInstance, CommandError> {
         match self.called(named)[..] {
             [one] => Ok(one),
-            [one, other, ..] => Err(Failure::Refused(format!(
+            [one, other, ..] => Err(CommandError::Refused(format!(
                 "instances {} and {} both have a package {named}: give the number of one",
                 one.id, other.id
             ))),
-            [] => Err(Failure::Refused(match named {
+            [] => Err(CommandError::Refused(match named {
                 Named::Number(id) => {
                     format!("there is no instance {id}: `wharfctl list` shows all")
                 }
@@ -178,17 +179,17 @@ impl Snapshot {
     }
 
     /// The instance with this id.
-    pub(crate) fn by_id(&self, id: u16) -> Option<&Instance> {
+    pub(crate) fn by_id(&self, id: u16) -> Option<&ShownInstance> {
         self.instances.iter().find(|instance| instance.id == id)
     }
 
     /// The operation of this name.
-    pub(crate) fn operation(&self, id: &str) -> Option<&Operation> {
+    pub(crate) fn operation(&self, id: &str) -> Option<&ShownOperation> {
         self.operations.iter().find(|operation| operation.id == id)
     }
 
     /// The last operation of this kind that was accepted for an instance after the one of this sequence.
-    pub(crate) fn begun(&self, instance: u16, kind: &str, after: u64) -> Option<&Operation> {
+    pub(crate) fn begun(&self, instance: u16, kind: &str, after: u64) -> Option<&ShownOperation> {
         self.operations.iter().rev().find(|operation| {
             operation.instance == instance && operation.kind == kind && operation.sequence > after
         })
@@ -199,7 +200,7 @@ impl Snapshot {
         self.operations.last().map_or(0, |last| last.sequence)
     }
 
-    fn called(&self, named: &Named) -> Vec<&Instance> {
+    fn called(&self, named: &Named) -> Vec<&ShownInstance> {
         let all = self.instances.iter();
         match named {
             Named::Number(id) => all.filter(|instance| instance.id == *id).collect(),
@@ -208,7 +209,7 @@ impl Snapshot {
     }
 }
 
-impl From<wharf_bus::AgentProperties> for Agent {
+impl From<wharf_bus::AgentProperties> for ShownAgent {
     fn from(agent: wharf_bus::AgentProperties) -> Self {
         Self {
             version: agent.version,
@@ -217,15 +218,15 @@ impl From<wharf_bus::AgentProperties> for Agent {
             registered: agent.registered,
             registered_since: Some(agent.registered_since).filter(|since| *since != 0),
             registration_failure: given(agent.registration_failure),
-            backend: given(agent.backend),
+            package_manager: given(agent.backend),
         }
     }
 }
 
-impl From<wharf_bus::InstanceProperties> for Instance {
+impl From<wharf_bus::InstanceProperties> for ShownInstance {
     fn from(instance: wharf_bus::InstanceProperties) -> Self {
         let (name, version) = instance.in_place;
-        let in_place = given(name).map(|name| InPlace {
+        let in_place = given(name).map(|name| ShownSoftware {
             name,
             version,
             runs: instance.in_place_runs,
@@ -249,7 +250,7 @@ impl From<wharf_bus::InstanceProperties> for Instance {
     }
 }
 
-impl Instance {
+impl ShownInstance {
     /// An instance without anything, in a test.
     #[cfg(test)]
     pub(crate) fn empty() -> Self {
@@ -294,10 +295,10 @@ impl Instance {
     }
 }
 
-impl TryFrom<wharf_bus::OperationProperties> for Operation {
-    type Error = Failure;
+impl TryFrom<wharf_bus::OperationProperties> for ShownOperation {
+    type Error = CommandError;
 
-    fn try_from(operation: wharf_bus::OperationProperties) -> Result<Self, Failure> {
+    fn try_from(operation: wharf_bus::OperationProperties) -> Result<Self, CommandError> {
         let (origin, origin_id) = operation.origin;
         Ok(Self {
             id: operation.id,
@@ -313,7 +314,7 @@ impl TryFrom<wharf_bus::OperationProperties> for Operation {
     }
 }
 
-impl Operation {
+impl ShownOperation {
     /// Whether the operation ended as requested; none before its end.
     pub(crate) fn end(&self) -> Option<bool> {
         match OperationState::parse(&self.state)? {
@@ -329,10 +330,10 @@ impl Operation {
     }
 }
 
-impl Kept {
+impl PastOperation {
     /// Whether the operation belongs to this instance, by the name that the user gave. A package name includes
     /// operations of its instance without a known package, such as a failed download.
-    pub(crate) fn is_of(&self, instance: &Instance, named: &Named) -> bool {
+    pub(crate) fn is_of(&self, instance: &ShownInstance, named: &Named) -> bool {
         let of_instance = self.operation.instance == instance.id;
         match (named, &self.package) {
             (Named::Package(name), Some(package)) => name == package,
@@ -341,11 +342,11 @@ impl Kept {
     }
 }
 
-impl From<wharf_bus::KeptOperation> for Kept {
+impl From<wharf_bus::KeptOperation> for PastOperation {
     fn from(kept: wharf_bus::KeptOperation) -> Self {
         let (origin, origin_id) = kept.origin;
         Self {
-            operation: Operation {
+            operation: ShownOperation {
                 id: kept.id,
                 sequence: kept.sequence,
                 kind: kept.kind,
@@ -361,7 +362,7 @@ impl From<wharf_bus::KeptOperation> for Kept {
     }
 }
 
-impl From<wharf_bus::HistoryLine> for HistoryLine {
+impl From<wharf_bus::HistoryLine> for ShownHistory {
     fn from(line: wharf_bus::HistoryLine) -> Self {
         let state = UpdateState::from_value(line.update_state);
         Self {
@@ -388,8 +389,8 @@ fn operation_of(path: &ObjectPath<'_>) -> Option<String> {
 }
 
 /// The id of the instance at this path.
-pub(crate) fn instance_of(path: &ObjectPath<'_>) -> Result<u16, Failure> {
-    instance_id(path).ok_or_else(|| Failure::NotUnderstood(path.to_string()))
+pub(crate) fn instance_of(path: &ObjectPath<'_>) -> Result<u16, CommandError> {
+    instance_id(path).ok_or_else(|| CommandError::NotUnderstood(path.to_string()))
 }
 
 #[cfg(test)]
@@ -409,25 +410,25 @@ mod tests {
 
     fn everything() -> Snapshot {
         Snapshot {
-            agent: Agent {
+            agent: ShownAgent {
                 version: String::new(),
                 endpoint: String::new(),
                 server: String::new(),
                 registered: true,
                 registered_since: None,
                 registration_failure: None,
-                backend: None,
+                package_manager: None,
             },
-            instances: vec![Instance {
-                in_place: Some(InPlace {
+            instances: vec![ShownInstance {
+                in_place: Some(ShownSoftware {
                     name: String::new(),
                     version: String::new(),
                     runs: false,
                     no_services: false,
                 }),
-                ..Instance::empty()
+                ..ShownInstance::empty()
             }],
-            operations: vec![Operation {
+            operations: vec![ShownOperation {
                 id: String::new(),
                 sequence: 0,
                 kind: String::new(),
@@ -476,7 +477,7 @@ mod tests {
             ("", 3, true, true),
             ("", 7, false, false),
         ] {
-            let kept = Kept::from(wharf_bus::KeptOperation {
+            let kept = PastOperation::from(wharf_bus::KeptOperation {
                 instance: on,
                 package: package.to_owned(),
                 ..Default::default()
@@ -502,9 +503,9 @@ mod tests {
 
     #[test]
     fn the_manual_page_has_every_name_in_json() {
-        let history = HistoryLine::from(wharf_bus::HistoryLine::default());
+        let history = ShownHistory::from(wharf_bus::HistoryLine::default());
         let page = include_str!("../../../docs/man/wharfctl.1");
-        let kept = Kept {
+        let kept = PastOperation {
             operation: everything().operations.remove(0),
             package: None,
         };

@@ -4,7 +4,7 @@ use std::io::{Write as _, stdout};
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 
 /// Prints the result as text. With --json it is printed already.
 pub(crate) fn tell(json: bool, text: impl FnOnce() -> String) {
@@ -25,7 +25,7 @@ pub(crate) fn print<T: Serialize>(
     json: bool,
     value: &T,
     text: impl FnOnce() -> String,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let text = match json {
         true => serde_json::to_string(value).map_err(std::io::Error::from)? + "\n",
         false => text(),

@@ -10,7 +10,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 
 /// A program, by its name.
 #[derive(Clone, Copy)]
@@ -50,8 +50,8 @@ impl Program {
         }
     }
 
-    pub(crate) fn not_started(self, source: io::Error) -> Failure {
-        Failure::Refused(format!(
+    pub(crate) fn not_started(self, source: io::Error) -> CommandError {
+        CommandError::Refused(format!(
             "cannot start {}: {source}. Is wharfd installed completely?",
             self.path().display()
         ))

@@ -7,28 +7,32 @@ use serde::Serialize;
 use crate::{
     agent::{AgentClient, reads_all},
     arguments::Named,
-    failure::Failure,
-    model::{HistoryLine, Kept},
+    error::CommandError,
+    model::{PastOperation, ShownHistory},
     output::print,
     style::Style,
     text,
 };
 
-pub(crate) async fn status(agent: &AgentClient, json: bool) -> Result<(), Failure> {
+pub(crate) async fn status(agent: &AgentClient, json: bool) -> Result<(), CommandError> {
     let snapshot = agent.snapshot().await?;
     print(json, &snapshot, || {
         text::status(&snapshot, Style::of_stdout())
     })
 }
 
-pub(crate) async fn list(agent: &AgentClient, json: bool) -> Result<(), Failure> {
+pub(crate) async fn list(agent: &AgentClient, json: bool) -> Result<(), CommandError> {
     let instances = agent.snapshot().await?.instances;
     print(json, &instances, || {
         text::list(&instances, Style::of_stdout())
     })
 }
 
-pub(crate) async fn show(agent: &AgentClient, named: &Named, json: bool) -> Result<(), Failure> {
+pub(crate) async fn show(
+    agent: &AgentClient,
+    named: &Named,
+    json: bool,
+) -> Result<(), CommandError> {
     let snapshot = agent.snapshot().await?;
     let instance = snapshot.instance(named)?;
     let mut operations = agent.operations().await?;
@@ -36,8 +40,8 @@ pub(crate) async fn show(agent: &AgentClient, named: &Named, json: bool) -> Resu
     #[derive(Serialize)]
     struct Shown<'a> {
         #[serde(flatten)]
-        instance: &'a crate::model::Instance,
-        operations: &'a [Kept],
+        instance: &'a crate::model::ShownInstance,
+        operations: &'a [PastOperation],
     }
     let shown = Shown {
         instance,
@@ -54,7 +58,7 @@ pub(crate) async fn history(
     agent: &AgentClient,
     instance: Option<&Named>,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let lines = match instance {
         None => agent.history(None).await?,
         Some(Named::Number(id)) => agent.history(Some(*id)).await?, // a deleted instance has a history too
@@ -80,7 +84,7 @@ async fn history_of(
     agent: &AgentClient,
     named: &Named,
     package: &str,
-) -> Result<Vec<HistoryLine>, Failure> {
+) -> Result<Vec<ShownHistory>, CommandError> {
     let snapshot = agent.snapshot().await?;
     let failure = match snapshot.instance(named) {
         Ok(instance) => return agent.history(Some(instance.id)).await,

@@ -3,7 +3,10 @@
 pub(crate) use wharf_clock::utc as time;
 
 use crate::{
-    model::{Agent, HistoryLine, INSTALLED, InPlace, Instance, Kept, Operation, Snapshot, Unit},
+    model::{
+        INSTALLED, PastOperation, ShownAgent, ShownHistory, ShownInstance, ShownOperation,
+        ShownSoftware, ShownUnit, Snapshot,
+    },
     style::{Style, Tone},
 };
 
@@ -35,8 +38,8 @@ pub(crate) fn status(snapshot: &Snapshot, style: Style) -> String {
     text
 }
 
-fn agent(agent: &Agent) -> String {
-    let backend = agent.backend.as_deref();
+fn agent(agent: &ShownAgent) -> String {
+    let package_manager = agent.package_manager.as_deref();
     let registration = match (agent.registered_since, &agent.registration_failure) {
         (Some(since), None) => format!("registered since {}", time(since)),
         (Some(_), Some(failure)) => format!("registered, but: {failure}"),
@@ -51,12 +54,12 @@ fn agent(agent: &Agent) -> String {
         "wharfd {} as {}\n{server}\npackage manager: {}\n",
         agent.version,
         agent.endpoint,
-        backend.unwrap_or("not known yet: the installer has not answered"),
+        package_manager.unwrap_or("not known yet: the installer has not answered"),
     )
 }
 
 /// `wharfctl list`.
-pub(crate) fn list(instances: &[Instance], style: Style) -> String {
+pub(crate) fn list(instances: &[ShownInstance], style: Style) -> String {
     let head = [
         "ID", "PACKAGE", "VERSION", "STATE", "IN PLACE", "RUNS", "REASON",
     ];
@@ -81,7 +84,7 @@ pub(crate) fn list(instances: &[Instance], style: Style) -> String {
 }
 
 /// The version of the software in place, with its name if the instance has another package on its way.
-fn in_place_version(instance: &Instance) -> String {
+fn in_place_version(instance: &ShownInstance) -> String {
     match &instance.in_place {
         None => dash(None),
         Some(software) if Some(&software.name) == instance.name.as_ref() => {
@@ -92,11 +95,11 @@ fn in_place_version(instance: &Instance) -> String {
 }
 
 /// Update State and Update Result.
-fn stage(instance: &Instance) -> String {
+fn stage(instance: &ShownInstance) -> String {
     format!("{}/{}", instance.update_state_name, instance.update_result)
 }
 
-fn tone(instance: &Instance) -> Tone {
+fn tone(instance: &ShownInstance) -> Tone {
     match (instance.has_failed(), instance.is_settled()) {
         (true, _) => Tone::Bad,
         (false, false) => Tone::Busy,
@@ -106,7 +109,7 @@ fn tone(instance: &Instance) -> Tone {
 }
 
 /// `wharfctl show`.
-pub(crate) fn show(instance: &Instance, operations: &[Kept], style: Style) -> String {
+pub(crate) fn show(instance: &ShownInstance, operations: &[PastOperation], style: Style) -> String {
     let in_place = instance.in_place.as_ref().map(in_place);
     let state = format!("{} {}", instance.update_state, instance.update_state_name);
     let result = instance.update_result.to_string();
@@ -141,7 +144,7 @@ pub(crate) fn show(instance: &Instance, operations: &[Kept], style: Style) -> St
     text
 }
 
-fn row(kept: &Kept) -> [Cell; 7] {
+fn row(kept: &PastOperation) -> [Cell; 7] {
     let operation = &kept.operation;
     let tone = match operation.end() {
         Some(true) => Tone::Good,
@@ -163,7 +166,7 @@ fn row(kept: &Kept) -> [Cell; 7] {
 }
 
 /// `wharfctl units`.
-pub(crate) fn units(units: &[Unit], style: Style) -> String {
+pub(crate) fn units(units: &[ShownUnit], style: Style) -> String {
     let rows = units.iter().map(|unit| {
         let active = unit.active.as_deref().unwrap_or("-");
         let tone = match active {
@@ -190,7 +193,7 @@ pub(crate) fn units(units: &[Unit], style: Style) -> String {
 }
 
 /// `wharfctl history`.
-pub(crate) fn history(lines: &[HistoryLine], style: Style) -> String {
+pub(crate) fn history(lines: &[ShownHistory], style: Style) -> String {
     let head = [
         "TIME", "ID", "PACKAGE", "VERSION", "STATE", "RESULT", "REASON",
     ];
@@ -219,12 +222,12 @@ pub(crate) fn history(lines: &[HistoryLine], style: Style) -> String {
 }
 
 /// The state of an instance, in one line.
-pub(crate) fn at(instance: &Instance) -> String {
+pub(crate) fn at(instance: &ShownInstance) -> String {
     at_in(instance, Style::PLAIN)
 }
 
 /// The same, with the colours of the screen.
-pub(crate) fn at_in(instance: &Instance, style: Style) -> String {
+pub(crate) fn at_in(instance: &ShownInstance, style: Style) -> String {
     format!(
         "{}, {}, {}",
         instance.title(),
@@ -234,7 +237,7 @@ pub(crate) fn at_in(instance: &Instance, style: Style) -> String {
 }
 
 /// The end of an operation that failed. The instance may be deleted, or run another operation.
-pub(crate) fn ended(operation: &Operation, instance: Option<&Instance>) -> String {
+pub(crate) fn ended(operation: &ShownOperation, instance: Option<&ShownInstance>) -> String {
     let why = operation.outcome.as_deref().unwrap_or_default();
     match instance {
         Some(instance) if instance.status_reason == why => at(instance),
@@ -246,7 +249,7 @@ pub(crate) fn ended(operation: &Operation, instance: Option<&Instance>) -> Strin
 }
 
 /// A progress bar, in a line of at most this many columns.
-pub(crate) fn bar(instance: &Instance, columns: usize) -> String {
+pub(crate) fn bar(instance: &ShownInstance, columns: usize) -> String {
     const WIDTH: usize = 30;
     let percent = instance.percent.map(|percent| percent.min(100));
     let done = WIDTH * usize::from(percent.unwrap_or(0)) / 100;
@@ -266,7 +269,7 @@ fn dash(text: Option<&str>) -> String {
 }
 
 /// Activation State. It means nothing for software without services.
-fn active(instance: &Instance) -> String {
+fn active(instance: &ShownInstance) -> String {
     let in_place = instance.in_place.as_ref();
     match in_place.is_some_and(|software| software.no_services) {
         true => NO_SERVICES,
@@ -277,7 +280,7 @@ fn active(instance: &Instance) -> String {
 }
 
 /// Whether the software in place runs, in a word.
-fn runs(in_place: Option<&InPlace>) -> String {
+fn runs(in_place: Option<&ShownSoftware>) -> String {
     match in_place {
         None => "-",
         Some(software) if software.no_services => NO_SERVICES,
@@ -287,7 +290,7 @@ fn runs(in_place: Option<&InPlace>) -> String {
     .to_owned()
 }
 
-fn in_place(software: &InPlace) -> String {
+fn in_place(software: &ShownSoftware) -> String {
     let runs = match (software.no_services, software.runs) {
         (true, _) => NO_SERVICES,
         (false, true) => "runs",
@@ -380,8 +383,8 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn at_percent(percent: Option<u8>) -> Instance {
-        Instance {
+    fn at_percent(percent: Option<u8>) -> ShownInstance {
+        ShownInstance {
             id: 3,
             update_state: 1,
             update_state_name: "DOWNLOAD STARTED".to_owned(),
@@ -389,7 +392,7 @@ mod tests {
             status_reason: "30: downloading".to_owned(),
             operation: Some("0".repeat(32)),
             percent,
-            ..Instance::empty()
+            ..ShownInstance::empty()
         }
     }
 
@@ -426,7 +429,7 @@ mod tests {
             (true, true, "no services", "hello 1.0-1, no services"),
         ] {
             instance.active = runs;
-            instance.in_place = Some(InPlace {
+            instance.in_place = Some(ShownSoftware {
                 name: "hello".to_owned(),
                 version: "1.0-1".to_owned(),
                 runs,
@@ -506,7 +509,7 @@ mod tests {
         instance.version = Some("1:2.10.3-4+deb12u1".to_owned());
         instance.update_state_name = "DELIVERED".to_owned();
         instance.status_reason = "60: acme-measurements-collector is held".repeat(4);
-        instance.in_place = Some(InPlace {
+        instance.in_place = Some(ShownSoftware {
             name: "acme-measurements-collector".to_owned(),
             version: "1.9".to_owned(),
             runs: true,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{agent::AgentClient, failure::Failure, text};
+use crate::{agent::AgentClient, error::CommandError, text};
 
 /// A message, for `--json`.
 #[derive(Serialize)]
@@ -19,17 +19,17 @@ struct Message<'a> {
 }
 
 /// Runs until it is interrupted, or wharfd ends.
-pub(crate) async fn trace(agent: &AgentClient, json: bool) -> Result<(), Failure> {
-    let (reader, writer) = pipe().map_err(Failure::Runtime)?;
+pub(crate) async fn trace(agent: &AgentClient, json: bool) -> Result<(), CommandError> {
+    let (reader, writer) = pipe().map_err(CommandError::Runtime)?;
     agent.trace(writer.into()).await?;
     for line in BufReader::new(reader).lines() {
-        let line = line.map_err(Failure::Runtime)?;
+        let line = line.map_err(CommandError::Runtime)?;
         say(&line, json)?;
     }
-    Err(Failure::NoAgent)
+    Err(CommandError::NoAgent)
 }
 
-fn say(line: &str, json: bool) -> Result<(), Failure> {
+fn say(line: &str, json: bool) -> Result<(), CommandError> {
     let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let at = at.map_or(0, |since| since.as_secs());
     let shown = match json {
@@ -38,7 +38,7 @@ fn say(line: &str, json: bool) -> Result<(), Failure> {
             let (arrow, message) = line.split_once(' ').unwrap_or(("", line));
             let way = if arrow == "<" { "in" } else { "out" };
             let message = Message { at, way, message };
-            serde_json::to_string(&message).map_err(|error| Failure::Runtime(error.into()))?
+            serde_json::to_string(&message).map_err(|error| CommandError::Runtime(error.into()))?
         }
     };
     writeln!(stdout(), "{shown}")?;

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
-use crate::{failure::Failure, model::Unit, output::print, program::INSTALLER, style::Style, text};
+use crate::{
+    error::CommandError, model::ShownUnit, output::print, program::INSTALLER, style::Style, text,
+};
 
-pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), Failure> {
+pub(crate) fn units(root: &Path, package: &str, json: bool) -> Result<(), CommandError> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::NotRoot(
+        return Err(CommandError::NotRoot(
             "only root may read what wharfd does with units: try sudo".to_owned(),
         ));
     }
     let asked = INSTALLER.ask(root, ["--json", "--", "units", package]);
-    let units: Vec<Unit> = asked.map_err(Failure::Refused)?;
+    let units: Vec<ShownUnit> = asked.map_err(CommandError::Refused)?;
     print(json, &units, || match units.is_empty() {
         true => format!("{package} has no units\n"),
         false => text::units(&units, Style::of_stdout()),

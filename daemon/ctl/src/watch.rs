@@ -7,14 +7,14 @@ use std::{
 
 use crate::{
     agent::AgentClient,
-    failure::Failure,
-    model::Instance,
+    error::CommandError,
+    model::ShownInstance,
     style::{self, Style, size},
     text,
 };
 
 /// Runs until it is interrupted.
-pub(crate) async fn watch(agent: &AgentClient, json: bool) -> Result<(), Failure> {
+pub(crate) async fn watch(agent: &AgentClient, json: bool) -> Result<(), CommandError> {
     let mut changes = agent.changes().await?;
     let mut screen = Screen::new(json);
     screen.show(&agent.snapshot().await?.instances)?;
@@ -22,7 +22,7 @@ pub(crate) async fn watch(agent: &AgentClient, json: bool) -> Result<(), Failure
         changes.next().await?;
         match agent.snapshot().await {
             Ok(snapshot) => screen.show(&snapshot.instances)?,
-            Err(Failure::NoAgent) => screen.show_away()?,
+            Err(CommandError::NoAgent) => screen.show_away()?,
             Err(failure) => return Err(failure),
         }
     }
@@ -50,7 +50,7 @@ impl Screen {
         }
     }
 
-    pub(crate) fn show(&mut self, instances: &[Instance]) -> Result<(), Failure> {
+    pub(crate) fn show(&mut self, instances: &[ShownInstance]) -> Result<(), CommandError> {
         let mut text = self.erased();
         self.away = false;
         let is_gone = |id: &u16| !instances.iter().any(|instance| instance.id == *id);
@@ -81,14 +81,14 @@ impl Screen {
     }
 
     /// Prints that wharfd is away: it restarts, has ended or does not answer.
-    pub(crate) fn show_away(&mut self) -> Result<(), Failure> {
+    pub(crate) fn show_away(&mut self) -> Result<(), CommandError> {
         if self.json || std::mem::replace(&mut self.away, true) {
             return Ok(());
         }
         put(&(self.erased() + "     wharfd is away; waiting until it is back\n"))
     }
 
-    fn line(&self, instance: &Instance) -> Result<String, Failure> {
+    fn line(&self, instance: &ShownInstance) -> Result<String, CommandError> {
         Ok(match self.json {
             true => serde_json::to_string(instance).map_err(std::io::Error::from)? + "\n",
             false => format!(
@@ -99,7 +99,7 @@ impl Screen {
         })
     }
 
-    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
+    pub(crate) fn clear(&mut self) -> Result<(), CommandError> {
         put(&self.erased())
     }
 
@@ -117,7 +117,7 @@ pub(crate) fn gone(id: u16) -> String {
     format!("{{\"id\":{id},\"deleted\":true}}\n")
 }
 
-fn put(text: &str) -> Result<(), Failure> {
+fn put(text: &str) -> Result<(), CommandError> {
     stdout().write_all(text.as_bytes())?;
     Ok(stdout().flush()?)
 }

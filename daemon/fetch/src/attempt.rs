@@ -6,22 +6,22 @@
 use reqwest::{Response, StatusCode, Url, header::HeaderMap};
 use wharf_frames::{
     Cause, Failure,
-    fetch::{DURABLE_EVERY, Event, MAX_SIGNATURE, Request, Resume, Validator},
+    fetch::{DURABLE_EVERY, FetchEvent, FetchRequest, MAX_SIGNATURE, Resume, Validator},
 };
 use wharf_journal::message;
 
 use crate::{
-    failure::{self, Failed},
-    origin::{Body, Origin},
-    range::{self, Answer, NoAnswer},
+    failure::{self, FetchFailure},
+    origin::{Body, OriginClient},
+    range::{self, NoAnswer, RangeAnswer},
     signature,
-    socket::{FrameSocket, SocketError},
+    socket::{RequestError, RequestSocket},
     staged::StagedFile,
     uri::{self, Shown},
 };
 
 /// Makes the attempt that the socket requests.
-pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
+pub async fn perform(socket: &RequestSocket) -> Result<(), RequestError> {
     let (request, descriptor) = socket.request().await?;
     let keep = request.resume.as_ref().map_or(0, |resume| resume.offset);
     let file = match StagedFile::new(descriptor, keep, request.max_size) {
@@ -39,7 +39,7 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
                 Ok(()) => {
                     let length = attempt.file.length();
                     log_fetched(&request, length);
-                    Event::Complete { length }
+                    FetchEvent::Complete { length }
                 }
                 Err(why) => failed(why, attempt.resumable_bytes()),
             };
@@ -50,7 +50,7 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
         () = socket.closed() => {
             // wharfd stops sending but still reads when it shuts down.
             if let Ok(durable) = attempt.file.sync() {
-                let _ = socket.send(&Event::Durable(durable)).await;
+                let _ = socket.send(&FetchEvent::Durable(durable)).await;
             }
             Ok(())
         }
@@ -58,7 +58,7 @@ pub async fn serve(socket: &FrameSocket) -> Result<(), SocketError> {
 }
 
 /// Logs a complete package. wharfd logs failures, since it decides about a retry.
-fn log_fetched(request: &Request, length: u64) {
+fn log_fetched(request: &FetchRequest, length: u64) {
     let subject = request.subject.as_ref();
     let uri = uri::parse(request.uri.expose()).ok();
     let uri = uri.as_ref().map(|uri| Shown(uri).to_string());
@@ -73,13 +73,13 @@ fn log_fetched(request: &Request, length: u64) {
 }
 
 fn failed(
-    Failed {
+    FetchFailure {
         failure,
         retry_after,
-    }: Failed,
+    }: FetchFailure,
     durable: u64,
-) -> Event {
-    Event::Failed {
+) -> FetchEvent {
+    FetchEvent::Failed {
         failure,
         retry_after,
         durable,
@@ -87,21 +87,22 @@ fn failed(
 }
 
 struct Attempt<'a> {
-    socket: &'a FrameSocket,
+    socket: &'a RequestSocket,
     file: StagedFile,
     /// Whether the origin sent a validator for the bytes in the file.
     resumable: bool,
 }
 
 impl Attempt<'_> {
-    async fn run(&mut self, request: &Request) -> Result<(), Failed> {
-        let origin = Origin::new(uri::parse(request.uri.expose())?, request)?;
+    async fn run(&mut self, request: &FetchRequest) -> Result<(), FetchFailure> {
+        let origin = OriginClient::new(uri::parse(request.uri.expose())?, request)?;
         if let Some(signature) = signature_beside(&origin).await? {
-            self.report(&Event::Signature(signature.into())).await?;
+            self.report(&FetchEvent::Signature(signature.into()))
+                .await?;
         }
         let (response, answer) = ask(&origin, request.resume.as_ref()).await?;
         let total = self.start(request, response.headers(), answer).await?;
-        if answer != Answer::Nothing {
+        if answer != RangeAnswer::Nothing {
             self.receive(origin.body(response)).await?;
         }
         check_length(origin.uri(), self.file.length(), total)?;
@@ -112,22 +113,22 @@ impl Attempt<'_> {
     /// Prepares the file and reports the start. Returns the length of the package.
     async fn start(
         &mut self,
-        request: &Request,
+        request: &FetchRequest,
         headers: &HeaderMap,
-        answer: Answer,
-    ) -> Result<Option<u64>, Failed> {
+        answer: RangeAnswer,
+    ) -> Result<Option<u64>, FetchFailure> {
         let (total, validator) = match answer {
-            Answer::Whole { total } => (total, range::validator(headers)),
-            Answer::Rest { total } => (total, known_validator(request)),
-            Answer::Nothing => (Some(self.file.length()), known_validator(request)),
+            RangeAnswer::Whole { total } => (total, range::validator(headers)),
+            RangeAnswer::Rest { total } => (total, known_validator(request)),
+            RangeAnswer::Nothing => (Some(self.file.length()), known_validator(request)),
         };
         self.file.allow(total.unwrap_or(0))?;
-        if let Answer::Whole { .. } = answer {
+        if let RangeAnswer::Whole { .. } = answer {
             self.file.start_over()?;
             self.resumable = validator.is_some();
         }
         let offset = self.file.length();
-        self.report(&Event::Started {
+        self.report(&FetchEvent::Started {
             offset,
             total,
             validator,
@@ -136,18 +137,18 @@ impl Attempt<'_> {
         Ok(total)
     }
 
-    async fn receive(&mut self, mut body: Body) -> Result<(), Failed> {
+    async fn receive(&mut self, mut body: Body) -> Result<(), FetchFailure> {
         while let Some(bytes) = body.next().await? {
             self.file.append(bytes.as_ref())?;
             if self.file.length() - self.file.durable() >= DURABLE_EVERY {
                 let durable = self.file.sync()?;
-                self.report(&Event::Durable(durable)).await?;
+                self.report(&FetchEvent::Durable(durable)).await?;
             }
         }
         Ok(())
     }
 
-    async fn report(&self, event: &Event) -> Result<(), Failure> {
+    async fn report(&self, event: &FetchEvent) -> Result<(), Failure> {
         let sent = self.socket.send(event).await;
         sent.map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))
     }
@@ -163,12 +164,15 @@ impl Attempt<'_> {
 }
 
 /// The validator of the request, since a 206 need not repeat it (RFC 9110 15.3.7).
-fn known_validator(request: &Request) -> Option<Validator> {
+fn known_validator(request: &FetchRequest) -> Option<Validator> {
     Some(request.resume.as_ref()?.validator.clone())
 }
 
 /// Requests the package. A response that does not fit the present bytes causes a request from byte 0.
-async fn ask(origin: &Origin, resume: Option<&Resume>) -> Result<(Response, Answer), Failed> {
+async fn ask(
+    origin: &OriginClient,
+    resume: Option<&Resume>,
+) -> Result<(Response, RangeAnswer), FetchFailure> {
     let response = origin.package(resume).await?;
     match range::answer(resume, response.status(), response.headers()) {
         Ok(answer) => Ok((response, answer)),
@@ -206,7 +210,7 @@ fn check_length(uri: &Url, length: u64, total: Option<u64>) -> Result<(), Failur
 
 /// The detached signature. A busy origin fails the attempt. Any other response without a plausible signature
 /// means that there is none.
-async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
+async fn signature_beside(origin: &OriginClient) -> Result<Option<Vec<u8>>, FetchFailure> {
     for suffix in signature::SUFFIXES {
         let url = uri::beside(origin.uri(), suffix);
         let response = origin.answer(&url, HeaderMap::new()).await?;
@@ -230,7 +234,7 @@ async fn signature_beside(origin: &Origin) -> Result<Option<Vec<u8>>, Failed> {
 }
 
 /// The body, if it is not longer than a signature can be.
-async fn small_body(mut body: Body) -> Result<Option<Vec<u8>>, Failed> {
+async fn small_body(mut body: Body) -> Result<Option<Vec<u8>>, FetchFailure> {
     let mut short = Vec::new();
     while let Some(bytes) = body.next().await? {
         short.extend_from_slice(bytes.as_ref());

@@ -18,14 +18,14 @@ use crate::{resolve::LookupFailed, retry_after, uri::Shown};
 
 /// A failure, with the wait that the origin asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct FetchFailure {
     /// The failure.
     pub failure: Failure,
     /// Retry-After in seconds (RFC 9110 10.2.3).
     pub retry_after: Option<u64>,
 }
 
-impl From<Failure> for Failed {
+impl From<Failure> for FetchFailure {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
@@ -35,13 +35,18 @@ impl From<Failure> for Failed {
 }
 
 /// The failure for a response without the package.
-pub fn of_status(url: &Url, status: StatusCode, headers: &HeaderMap, credentials: bool) -> Failed {
+pub fn of_status(
+    url: &Url,
+    status: StatusCode,
+    headers: &HeaderMap,
+    credentials: bool,
+) -> FetchFailure {
     let (cause, advice) = judge(status, credentials);
     let detail = format!("{} answered {}: {advice}", Shown(url), status.as_u16());
     let retry_after = (cause == Cause::OriginBusy)
         .then(|| wait(headers))
         .flatten();
-    Failed {
+    FetchFailure {
         failure: Failure::new(cause, detail),
         retry_after,
     }
@@ -73,7 +78,7 @@ fn wait(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The failure of an origin that sent no byte for `limit`.
-pub fn stalled(url: &Url, limit: Duration) -> Failed {
+pub fn stalled(url: &Url, limit: Duration) -> FetchFailure {
     let (url, seconds) = (Shown(url), limit.as_secs_f32());
     let detail = format!(
         "{url} sent nothing for {seconds} s: look at the network and the origin if this stays"
@@ -82,7 +87,7 @@ pub fn stalled(url: &Url, limit: Duration) -> Failed {
 }
 
 /// The failure of an origin that sent too few bytes in a span of time.
-pub fn too_slow(url: &Url, received: u64, took: Duration) -> Failed {
+pub fn too_slow(url: &Url, received: u64, took: Duration) -> FetchFailure {
     let (url, seconds) = (Shown(url), took.as_secs_f32());
     let detail = format!(
         "{url} sent only {received} bytes in {seconds:.0} s: look at the network and the origin if this stays"
@@ -91,7 +96,7 @@ pub fn too_slow(url: &Url, received: u64, took: Duration) -> Failed {
 }
 
 /// The failure of a request that got no response, or of a body that was cut.
-pub fn of_exchange(url: &Url, error: &reqwest::Error) -> Failed {
+pub fn of_exchange(url: &Url, error: &reqwest::Error) -> FetchFailure {
     let (cause, why) = if let Some(lookup) = find::<LookupFailed>(error) {
         of_lookup(lookup)
     } else if let Some(tls) = find::<native_tls::Error>(error) {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use wharf_fetch::{attempt, authorities, sandbox, socket::FrameSocket};
+use wharf_fetch::{attempt, authorities, sandbox, socket::RequestSocket};
 
 fn main() -> ExitCode {
     wharf_journal::begin("wharf-fetch");
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         Err(error) => return complain(&format!("cannot start: {error}")),
     };
     let ended = runtime.block_on(async {
-        let socket = FrameSocket::on_descriptor_0()?;
-        attempt::serve(&socket).await
+        let socket = RequestSocket::on_descriptor_0()?;
+        attempt::perform(&socket).await
     });
     // A pending name lookup must not delay the exit.
     runtime.shutdown_background();

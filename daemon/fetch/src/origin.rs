@@ -10,11 +10,11 @@ use reqwest::{
 };
 use wharf_frames::{
     Cause, Failure, Secret,
-    fetch::{Limits, Request, Resume, Validator},
+    fetch::{FetchRequest, FetchTimeouts, Resume, Validator},
 };
 
 use crate::{
-    failure::{Failed, of_exchange, stalled, too_slow},
+    failure::{FetchFailure, of_exchange, stalled, too_slow},
     pace::Pace,
     redirect::{self, MAX_REDIRECTS, is_redirect},
     resolve::LibraryResolver,
@@ -23,7 +23,7 @@ use crate::{
 const USER_AGENT: &str = concat!("wharfd/", env!("CARGO_PKG_VERSION"));
 
 /// The origin of a Package URI.
-pub(crate) struct Origin {
+pub(crate) struct OriginClient {
     client: Client,
     uri: Url,
     credentials: Option<Credentials>,
@@ -37,10 +37,10 @@ struct Credentials {
     password: Option<Secret>,
 }
 
-impl Origin {
+impl OriginClient {
     /// Sets up the client. It sends nothing.
-    pub(crate) fn new(uri: Url, request: &Request) -> Result<Self, Failure> {
-        let Limits {
+    pub(crate) fn new(uri: Url, request: &FetchRequest) -> Result<Self, Failure> {
+        let FetchTimeouts {
             connect_ms,
             stall_ms,
         } = request.limits;
@@ -65,7 +65,7 @@ impl Origin {
     }
 
     /// The response to a GET of the package, after its redirects.
-    pub(crate) async fn package(&self, resume: Option<&Resume>) -> Result<Response, Failed> {
+    pub(crate) async fn package(&self, resume: Option<&Resume>) -> Result<Response, FetchFailure> {
         let range = range(resume)?;
         let mut url = self.uri.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -81,7 +81,11 @@ impl Origin {
     }
 
     /// The response to one GET.
-    pub(crate) async fn answer(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failed> {
+    pub(crate) async fn answer(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, FetchFailure> {
         let request = self.client.get(url.clone()).headers(headers);
         let request = self.authorise(url, request);
         let limit = self.connect + self.stall;
@@ -120,7 +124,7 @@ pub(crate) struct Body {
 
 impl Body {
     /// The next bytes. `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failed> {
+    pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, FetchFailure> {
         let Ok(received) = tokio::time::timeout(self.stall, self.response.chunk()).await else {
             return Err(stalled(self.response.url(), self.stall));
         };
@@ -134,7 +138,7 @@ impl Body {
 }
 
 impl Credentials {
-    fn of(request: &Request) -> Result<Option<Self>, Failure> {
+    fn of(request: &FetchRequest) -> Result<Option<Self>, Failure> {
         if request.user_name.is_none() && request.password.is_none() {
             return Ok(None);
         }

@@ -12,7 +12,7 @@ const MAX_VALIDATOR: usize = 256;
 
 /// The meaning of a response for the bytes in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum RangeAnswer {
     /// The body is the whole package.
     Whole {
         /// The length of the package, if known.
@@ -41,10 +41,10 @@ pub fn answer(
     asked: Option<&Resume>,
     status: StatusCode,
     headers: &HeaderMap,
-) -> Result<Answer, NoAnswer> {
+) -> Result<RangeAnswer, NoAnswer> {
     let total = || content_length(headers);
     match (status, asked) {
-        (StatusCode::OK, _) => Ok(Answer::Whole { total: total() }),
+        (StatusCode::OK, _) => Ok(RangeAnswer::Whole { total: total() }),
         (StatusCode::PARTIAL_CONTENT, Some(asked)) => part(asked, headers),
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(asked)) => unsatisfiable(asked, headers),
         _ => Err(NoAnswer::Refusal),
@@ -52,23 +52,25 @@ pub fn answer(
 }
 
 /// Interprets a 206. Another validator shows that the origin ignored If-Range.
-fn part(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
+fn part(asked: &Resume, headers: &HeaderMap) -> Result<RangeAnswer, NoAnswer> {
     let same = match &asked.validator {
         Validator::ETag(etag) => same_or_absent(headers, &ETAG, etag),
         Validator::LastModified(date) => same_or_absent(headers, &LAST_MODIFIED, date),
     };
     match text(headers, &CONTENT_RANGE).and_then(ContentRange::parse) {
         Some(ContentRange::Part { first, total, .. }) if same && first == asked.offset => {
-            Ok(Answer::Rest { total })
+            Ok(RangeAnswer::Rest { total })
         }
         _ => Err(NoAnswer::Misfit),
     }
 }
 
 /// Interprets a 416. At the exact end of the package the file is complete. A changed package would give a 200.
-fn unsatisfiable(asked: &Resume, headers: &HeaderMap) -> Result<Answer, NoAnswer> {
+fn unsatisfiable(asked: &Resume, headers: &HeaderMap) -> Result<RangeAnswer, NoAnswer> {
     match text(headers, &CONTENT_RANGE).and_then(ContentRange::parse) {
-        Some(ContentRange::Unsatisfied { total }) if total == asked.offset => Ok(Answer::Nothing),
+        Some(ContentRange::Unsatisfied { total }) if total == asked.offset => {
+            Ok(RangeAnswer::Nothing)
+        }
         _ => Err(NoAnswer::Misfit),
     }
 }
@@ -172,7 +174,7 @@ mod tests {
         }
     }
 
-    fn to(status: u16, fields: &[(HeaderName, &str)]) -> Result<Answer, NoAnswer> {
+    fn to(status: u16, fields: &[(HeaderName, &str)]) -> Result<RangeAnswer, NoAnswer> {
         answer(
             Some(&resume(5)),
             StatusCode::from_u16(status).unwrap(),
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn resumes_only_at_the_requested_offset() {
-        let rest = |total| Ok(Answer::Rest { total });
+        let rest = |total| Ok(RangeAnswer::Rest { total });
         let part = |range| to(206, &[(CONTENT_RANGE, range)]);
         assert_eq!(part("bytes 5-9/10"), rest(Some(10)));
         assert_eq!(part("bytes 5-9/*"), rest(None));
@@ -202,14 +204,14 @@ mod tests {
     #[test]
     fn another_validator_in_a_part_means_other_bytes() {
         let part = |etag| to(206, &[(CONTENT_RANGE, "bytes 5-9/10"), (ETAG, etag)]);
-        assert_eq!(part("\"a\""), Ok(Answer::Rest { total: Some(10) }));
+        assert_eq!(part("\"a\""), Ok(RangeAnswer::Rest { total: Some(10) }));
         assert_eq!(part("\"b\""), Err(NoAnswer::Misfit));
     }
 
     #[test]
     fn a_416_means_a_complete_file_only_at_the_exact_end() {
         let unsatisfied = |range| to(416, &[(CONTENT_RANGE, range)]);
-        assert_eq!(unsatisfied("bytes */5"), Ok(Answer::Nothing));
+        assert_eq!(unsatisfied("bytes */5"), Ok(RangeAnswer::Nothing));
         assert_eq!(unsatisfied("bytes */4"), Err(NoAnswer::Misfit));
         assert_eq!(to(416, &[]), Err(NoAnswer::Misfit));
     }
@@ -230,10 +232,10 @@ mod tests {
 
     #[test]
     fn the_whole_may_come_without_a_length() {
-        assert_eq!(to(200, &[]), Ok(Answer::Whole { total: None }));
+        assert_eq!(to(200, &[]), Ok(RangeAnswer::Whole { total: None }));
         assert_eq!(
             to(200, &[(CONTENT_LENGTH, "10")]),
-            Ok(Answer::Whole { total: Some(10) })
+            Ok(RangeAnswer::Whole { total: Some(10) })
         );
     }
 

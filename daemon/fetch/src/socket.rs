@@ -12,7 +12,7 @@ use tokio_seqpacket::{
 };
 use wharf_frames::{
     FrameError, MAX_FRAME, decode, encode,
-    fetch::{Event, Request},
+    fetch::{FetchEvent, FetchRequest},
 };
 use zeroize::Zeroizing;
 
@@ -21,11 +21,11 @@ const ANCILLARY: usize = 64;
 
 /// The socket to the process that requests the package.
 #[derive(Debug)]
-pub struct FrameSocket(UnixSeqpacket);
+pub struct RequestSocket(UnixSeqpacket);
 
 /// The reason why there is no valid request.
 #[derive(Debug, thiserror::Error)]
-pub enum SocketError {
+pub enum RequestError {
     /// Descriptor 0 is not such a socket.
     #[error(
         "descriptor 0 is not a unix SOCK_SEQPACKET socket ({0}): wharfd starts this program, not a person"
@@ -45,17 +45,17 @@ pub enum SocketError {
     Descriptors(&'static str),
 }
 
-impl FrameSocket {
+impl RequestSocket {
     /// The socket on descriptor 0.
-    pub fn on_descriptor_0() -> Result<Self, SocketError> {
+    pub fn on_descriptor_0() -> Result<Self, RequestError> {
         let descriptor = io::stdin().as_fd().try_clone_to_owned();
         descriptor
             .and_then(Self::try_from)
-            .map_err(SocketError::NotASocket)
+            .map_err(RequestError::NotASocket)
     }
 
     /// Waits for the request.
-    pub async fn request(&self) -> Result<(Request, OwnedFd), SocketError> {
+    pub async fn request(&self) -> Result<(FetchRequest, OwnedFd), RequestError> {
         // The packet contains User Name and Password.
         let mut bytes = Zeroizing::new(vec![0; MAX_FRAME]);
         let mut buffer = [0; ANCILLARY];
@@ -65,13 +65,13 @@ impl FrameSocket {
             return Err(FrameError::TooLong(MAX_FRAME + 1).into());
         }
         match bytes.get(..info.bytes_read()) {
-            None | Some([]) => Err(SocketError::Closed),
+            None | Some([]) => Err(RequestError::Closed),
             Some(frame) => Ok((decode(frame)?, descriptor?)),
         }
     }
 
     /// Sends an event.
-    pub async fn send(&self, event: &Event) -> Result<(), SocketError> {
+    pub async fn send(&self, event: &FetchEvent) -> Result<(), RequestError> {
         self.0.send(&encode(event)?).await?;
         Ok(())
     }
@@ -83,7 +83,7 @@ impl FrameSocket {
     }
 }
 
-impl TryFrom<OwnedFd> for FrameSocket {
+impl TryFrom<OwnedFd> for RequestSocket {
     type Error = io::Error;
 
     fn try_from(descriptor: OwnedFd) -> io::Result<Self> {
@@ -95,7 +95,7 @@ impl TryFrom<OwnedFd> for FrameSocket {
 }
 
 /// The only descriptor. If there are several, all are closed.
-fn only_descriptor(ancillary: AncillaryMessageReader<'_>) -> Result<OwnedFd, SocketError> {
+fn only_descriptor(ancillary: AncillaryMessageReader<'_>) -> Result<OwnedFd, RequestError> {
     let truncated = ancillary.is_truncated();
     let mut descriptors = ancillary
         .into_messages()
@@ -106,7 +106,7 @@ fn only_descriptor(ancillary: AncillaryMessageReader<'_>) -> Result<OwnedFd, Soc
         .flatten();
     match (descriptors.next(), descriptors.next()) {
         (Some(only), None) if !truncated => Ok(only),
-        (None, _) => Err(SocketError::Descriptors("none")),
-        _ => Err(SocketError::Descriptors("several")),
+        (None, _) => Err(RequestError::Descriptors("none")),
+        _ => Err(RequestError::Descriptors("several")),
     }
 }

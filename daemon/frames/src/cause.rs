@@ -107,7 +107,7 @@ pub enum Cause {
 
     // On this device.
     /// A program, a file or a setting of this device cannot be used. It says nothing about a package, and no request is
-    /// refused with it: the answer is [`NotNow`](crate::installer::Reply::NotNow).
+    /// refused with it: the answer is [`NotNow`](crate::installer::InstallerReply::NotNow).
     #[n(70)] Unavailable,
 }
 

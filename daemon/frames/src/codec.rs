@@ -19,7 +19,7 @@ pub enum FrameError {
     Trailing(usize),
 }
 
-/// The first buffer for a frame. The longest [request to wharf-fetch](crate::fetch::Request) fits, so that no buffer
+/// The first buffer for a frame. The longest [request to wharf-fetch](crate::fetch::FetchRequest) fits, so that no buffer
 /// grows and leaves a part of a password in freed memory.
 pub(crate) const ROOM: usize = 4096;
 

@@ -1,5 +1,5 @@
-//! The frames of wharf-fetch's socket: one [`Request`] with a write-only descriptor, then [`Event`]s. The last
-//! event is [`Event::Complete`] or [`Event::Failed`].
+//! The frames of wharf-fetch's socket: one [`FetchRequest`] with a write-only descriptor, then [`FetchEvent`]s. The last
+//! event is [`FetchEvent::Complete`] or [`FetchEvent::Failed`].
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -11,7 +11,7 @@ pub const MAX_SIGNATURE: usize = 64 * 1024;
 /// The request for one download attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Request {
+pub struct FetchRequest {
     /// The Package URI. A presigned URL is a secret, so that it is never logged whole.
     #[n(0)]
     pub uri: Secret,
@@ -29,16 +29,16 @@ pub struct Request {
     pub max_size: u64,
     /// The timeouts.
     #[n(5)]
-    pub limits: Limits,
+    pub limits: FetchTimeouts,
     /// The instance and operation of the download, for the fields of log lines.
     #[n(6)]
-    pub subject: Option<Subject>,
+    pub subject: Option<FetchSubject>,
 }
 
 /// The fields of log lines about a download.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Subject {
+pub struct FetchSubject {
     /// The instance of Object 9.
     #[n(0)]
     pub instance: u16,
@@ -77,7 +77,7 @@ pub enum Validator {
 /// The timeouts, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Limits {
+pub struct FetchTimeouts {
     /// The time to connect, with TLS.
     #[n(0)]
     pub connect_ms: u64,
@@ -89,8 +89,8 @@ pub struct Limits {
 /// An event of a download attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub enum Event {
-    /// A detached signature was found at `URI.asc` or `URI.sig`. It precedes [`Event::Started`].
+pub enum FetchEvent {
+    /// A detached signature was found at `URI.asc` or `URI.sig`. It precedes [`FetchEvent::Started`].
     #[n(0)]
     Signature(#[n(0)] ByteVec),
     /// The origin answered, and the file is ready for the bytes.
@@ -131,7 +131,7 @@ pub enum Event {
     },
 }
 
-/// The bytes between two [`Event::Durable`].
+/// The bytes between two [`FetchEvent::Durable`].
 pub const DURABLE_EVERY: u64 = 8 * 1024 * 1024;
 
 #[cfg(test)]
@@ -156,10 +156,10 @@ mod tests {
         (any::<u64>(), validator()).prop_map(|(offset, validator)| Resume { offset, validator })
     }
 
-    fn subject() -> impl Strategy<Value = Subject> {
+    fn subject() -> impl Strategy<Value = FetchSubject> {
         let package = prop::option::of("[a-z][a-z0-9+.-]{1,30}");
         (any::<u16>(), any::<[u8; 16]>(), package).prop_map(|(instance, operation, package)| {
-            Subject {
+            FetchSubject {
                 instance,
                 operation: OperationId::from_bytes(operation),
                 package: package.map(|name| PackageName::new(&name).unwrap()),
@@ -177,13 +177,13 @@ mod tests {
             connect_ms: u64,
             stall_ms: u64,
             subject in prop::option::of(subject()),
-        ) -> Request {
-            let limits = Limits { connect_ms, stall_ms };
-            Request { uri, user_name, password, resume, max_size, limits, subject }
+        ) -> FetchRequest {
+            let limits = FetchTimeouts { connect_ms, stall_ms };
+            FetchRequest { uri, user_name, password, resume, max_size, limits, subject }
         }
     }
 
-    fn event() -> impl Strategy<Value = Event> {
+    fn event() -> impl Strategy<Value = FetchEvent> {
         let signature = prop::collection::vec(any::<u8>(), 0..300);
         let started = (
             any::<u64>(),
@@ -192,17 +192,17 @@ mod tests {
         );
         let failed = (".{0,600}", any::<Option<u64>>(), any::<u64>());
         prop_oneof![
-            signature.prop_map(|bytes| Event::Signature(bytes.into())),
-            started.prop_map(|(offset, total, validator)| Event::Started {
+            signature.prop_map(|bytes| FetchEvent::Signature(bytes.into())),
+            started.prop_map(|(offset, total, validator)| FetchEvent::Started {
                 offset,
                 total,
                 validator
             }),
-            any::<u64>().prop_map(Event::Durable),
-            any::<u64>().prop_map(|length| Event::Complete { length }),
+            any::<u64>().prop_map(FetchEvent::Durable),
+            any::<u64>().prop_map(|length| FetchEvent::Complete { length }),
             failed.prop_map(|(detail, retry_after, durable)| {
                 let failure = Failure::new(Cause::Connection, detail);
-                Event::Failed {
+                FetchEvent::Failed {
                     failure,
                     retry_after,
                     durable,
@@ -215,33 +215,33 @@ mod tests {
         #[test]
         fn a_request_survives_its_encoding(request in request()) {
             let frame = encode(&request).unwrap();
-            prop_assert_eq!(decode::<Request>(&frame).unwrap(), request);
+            prop_assert_eq!(decode::<FetchRequest>(&frame).unwrap(), request);
         }
 
         #[test]
         fn an_event_survives_its_encoding(event in event()) {
             let frame = encode(&event).unwrap();
-            prop_assert_eq!(decode::<Event>(&frame).unwrap(), event);
+            prop_assert_eq!(decode::<FetchEvent>(&frame).unwrap(), event);
         }
 
         #[test]
         fn no_packet_makes_it_panic(packet in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode::<Request>(&packet);
-            let _ = decode::<Event>(&packet);
+            let _ = decode::<FetchRequest>(&packet);
+            let _ = decode::<FetchEvent>(&packet);
         }
 
         #[test]
         fn a_truncated_frame_is_rejected(request in request(), cut in any::<prop::sample::Index>()) {
             let frame = encode(&request).unwrap();
-            prop_assert!(decode::<Request>(&frame[..cut.index(frame.len())]).is_err());
+            prop_assert!(decode::<FetchRequest>(&frame[..cut.index(frame.len())]).is_err());
         }
     }
 
     #[test]
     fn the_longest_signature_and_the_longest_request_fit_a_frame() {
-        let signature = encode(&Event::Signature(vec![0; MAX_SIGNATURE].into())).unwrap();
+        let signature = encode(&FetchEvent::Signature(vec![0; MAX_SIGNATURE].into())).unwrap();
         let validator = Validator::ETag("x".repeat(256));
-        let request = Request {
+        let request = FetchRequest {
             uri: Secret::new(vec![b'x'; MAX_URI]),
             user_name: Some(Secret::new(vec![b'x'; 255])),
             password: Some(Secret::new(vec![b'x'; 255])),
@@ -250,11 +250,11 @@ mod tests {
                 validator,
             }),
             max_size: u64::MAX,
-            limits: Limits {
+            limits: FetchTimeouts {
                 connect_ms: u64::MAX,
                 stall_ms: u64::MAX,
             },
-            subject: Some(Subject {
+            subject: Some(FetchSubject {
                 instance: u16::MAX,
                 operation: OperationId::from_bytes([u8::MAX; 16]),
                 package: Some(PackageName::new(&"x".repeat(MAX_NAME)).unwrap()),
@@ -270,13 +270,13 @@ mod tests {
     #[test]
     fn the_debug_form_of_a_request_shows_no_secret() {
         let secret = || Secret::new(b"hunter2".to_vec());
-        let request = Request {
+        let request = FetchRequest {
             uri: secret(),
             user_name: Some(secret()),
             password: Some(secret()),
             resume: None,
             max_size: 0,
-            limits: Limits {
+            limits: FetchTimeouts {
                 connect_ms: 0,
                 stall_ms: 0,
             },
@@ -306,10 +306,10 @@ mod tests {
             stall_ms: 2,
             newer: Text::new("?"),
         };
-        let limits = decode::<Limits>(&encode(&newer).unwrap()).unwrap();
+        let limits = decode::<FetchTimeouts>(&encode(&newer).unwrap()).unwrap();
         assert_eq!(
             limits,
-            Limits {
+            FetchTimeouts {
                 connect_ms: 1,
                 stall_ms: 2
             }

@@ -4,7 +4,7 @@
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use crate::{
-    Cause, Failure, FrameError, PackageName, PackageVersion, Text, encode, packed::Wanted,
+    Cause, Failure, FrameError, PackageName, PackageVersion, Text, encode, packed::WantedFiles,
 };
 
 /// The length of each finding's packet.
@@ -95,7 +95,7 @@ pub enum Question {
         format: Format,
         /// The wanted files.
         #[n(1)]
-        wanted: Vec<Wanted>,
+        wanted: Vec<WantedFiles>,
     },
     /// Asks whether this signature still holds. Answer: [`Finding::StillHolds`].
     #[n(5)]
@@ -422,7 +422,7 @@ mod tests {
                 "8207a10181a30062612f01f402f5",
                 Question::Files {
                     format: Format::Deb,
-                    wanted: vec![Wanted {
+                    wanted: vec![WantedFiles {
                         folder: "a/".into(),
                         anywhere: false,
                         text: true,

@@ -1,5 +1,5 @@
 //! The job socket: the questions of wharfd to the installer, and its answers. Each is one frame; only
-//! [`Request::Watch`] has several answers.
+//! [`InstallerRequest::Watch`] has several answers.
 
 use std::fmt;
 
@@ -18,15 +18,15 @@ pub const PROTOCOL: u32 = 1;
 /// A question to the installer. Older releases used the numbers 5 to 9, 12 and 14.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub enum Request {
-    /// Asks for the version of the frames and the package manager. Answer: [`Reply::Hello`].
+pub enum InstallerRequest {
+    /// Asks for the version of the frames and the package manager. Answer: [`InstallerReply::Hello`].
     #[n(0)]
     Hello {
         /// The [`PROTOCOL`] of wharfd.
         #[n(0)]
         protocol: u32,
     },
-    /// Creates the staged file, or opens it again. Answer: [`Reply::Staged`] with a write-only descriptor. A file with
+    /// Creates the staged file, or opens it again. Answer: [`InstallerReply::Staged`] with a write-only descriptor. A file with
     /// a verdict must be discarded first, else this is refused. Not now while an earlier writer has it open.
     #[n(1)]
     Stage {
@@ -40,7 +40,7 @@ pub enum Request {
         #[n(2)]
         size: Option<u64>,
     },
-    /// Asks for the verdict on a complete file. Answer: [`Reply::Sealed`]. A second question gives the same verdict.
+    /// Asks for the verdict on a complete file. Answer: [`InstallerReply::Sealed`]. A second question gives the same verdict.
     #[n(2)]
     Seal {
         /// The file's name.
@@ -50,7 +50,7 @@ pub enum Request {
         #[n(1)]
         signature: Option<ByteVec>,
     },
-    /// Removes the file and its verdict. Answer: [`Reply::Done`], also if there is no such file. Not now while a job
+    /// Removes the file and its verdict. Answer: [`InstallerReply::Done`], also if there is no such file. Not now while a job
     /// needs it.
     #[n(3)]
     Discard {
@@ -58,31 +58,31 @@ pub enum Request {
         #[n(0)]
         stage: StageId,
     },
-    /// Lists the staged files and the open jobs. Answer: [`Reply::List`].
+    /// Lists the staged files and the open jobs. Answer: [`InstallerReply::List`].
     #[n(4)]
     List,
-    /// Asks for the state of a package on the device. Answer: [`Reply::State`].
+    /// Asks for the state of a package on the device. Answer: [`InstallerReply::State`].
     #[n(10)]
     State {
         /// Any package.
         #[n(0)]
         package: PackageName,
     },
-    /// Watches a job. Answer: [`Reply::Job`], again at each change, until it has ended or is unknown.
+    /// Watches a job. Answer: [`InstallerReply::Job`], again at each change, until it has ended or is unknown.
     #[n(11)]
     Watch {
         /// The job's operation.
         #[n(0)]
         operation: OperationId,
     },
-    /// Cancels a job that has changed nothing yet. Answer: [`Reply::Done`], or [`Reply::Refused`] if it is too late.
+    /// Cancels a job that has changed nothing yet. Answer: [`InstallerReply::Done`], or [`InstallerReply::Refused`] if it is too late.
     #[n(13)]
     Cancel {
         /// The job's operation.
         #[n(0)]
         operation: OperationId,
     },
-    /// Performs a transaction. Answer: [`Reply::Accepted`] after the job is recorded. A second request for the same
+    /// Performs a transaction. Answer: [`InstallerReply::Accepted`] after the job is recorded. A second request for the same
     /// operation starts nothing.
     #[n(15)]
     Perform {
@@ -95,7 +95,7 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl InstallerRequest {
     /// Reads a request of this release or an older one.
     pub fn read(bytes: &[u8]) -> Result<Self, FrameError> {
         decode(bytes).or_else(|error| match decode::<older::Older>(bytes) {
@@ -108,8 +108,8 @@ impl Request {
 /// An answer of the installer.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub enum Reply {
-    /// To [`Request::Hello`].
+pub enum InstallerReply {
+    /// To [`InstallerRequest::Hello`].
     #[n(0)]
     Hello {
         /// The [`PROTOCOL`] of the installer.
@@ -126,7 +126,7 @@ pub enum Reply {
         #[cbor(default)]
         database: Option<Text>,
     },
-    /// To [`Request::Stage`], with the descriptor.
+    /// To [`InstallerRequest::Stage`], with the descriptor.
     #[n(1)]
     Staged {
         /// The number of bytes in the file.
@@ -136,13 +136,13 @@ pub enum Reply {
         #[n(1)]
         limit: u64,
     },
-    /// To [`Request::Seal`]: the package is accepted.
+    /// To [`InstallerRequest::Seal`]: the package is accepted.
     #[n(2)]
-    Sealed(#[n(0)] Package),
+    Sealed(#[n(0)] SealedPackage),
     /// The request is done.
     #[n(3)]
     Done,
-    /// To [`Request::List`].
+    /// To [`InstallerRequest::List`].
     #[n(4)]
     List {
         /// The staged files.
@@ -155,10 +155,10 @@ pub enum Reply {
     /// The job is recorded, and survives a crash. Older releases used the number 5.
     #[n(6)]
     Accepted,
-    /// To [`Request::State`].
+    /// To [`InstallerRequest::State`].
     #[n(7)]
     State(#[n(0)] Option<Found>),
-    /// To [`Request::Watch`].
+    /// To [`InstallerRequest::Watch`].
     #[n(8)]
     Job(#[n(0)] JobStatus),
     /// The request is refused. A retry gives the same answer.
@@ -175,7 +175,7 @@ pub enum Reply {
 /// A package whose signature holds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Package {
+pub struct SealedPackage {
     /// Its name.
     #[n(0)]
     pub name: PackageName,

@@ -26,7 +26,7 @@ const HEAD: usize = 4;
 /// Files that are wanted of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Wanted {
+pub struct WantedFiles {
     /// The folder that has them, or a folder of which has them: its path below the root, with a slash at the end. Links of
     /// the device are not resolved: to find files in lib/ and usr/lib/, want both folders.
     #[n(0)]
@@ -39,7 +39,7 @@ pub struct Wanted {
     pub text: bool,
 }
 
-impl Wanted {
+impl WantedFiles {
     /// Whether a file of this path is wanted. The path is one that [`plain`] returned.
     pub fn matches(&self, path: &str) -> bool {
         let below = |path: &str| path.len() > self.folder.len() && path.starts_with(&self.folder);
@@ -111,7 +111,7 @@ pub struct PackedFiles {
 
 impl PackedFiles {
     /// Takes the next bytes.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         self.rest.extend_from_slice(bytes);
         let mut at = 0;
         while let Some(frame) = next_frame(self.rest.get(at..).unwrap_or_default())? {
@@ -158,8 +158,8 @@ fn next_frame(bytes: &[u8]) -> Result<Option<&[u8]>, FrameError> {
 mod tests {
     use super::*;
 
-    fn wanted(folder: &str, anywhere: bool) -> Wanted {
-        Wanted {
+    fn wanted(folder: &str, anywhere: bool) -> WantedFiles {
+        WantedFiles {
             folder: folder.to_owned(),
             anywhere,
             text: false,
@@ -222,7 +222,7 @@ mod tests {
         for piece in [1_000, 64 * 1024, frames.len()] {
             let mut taken = PackedFiles::default();
             for bytes in frames.chunks(piece) {
-                taken.take(bytes).unwrap();
+                taken.append(bytes).unwrap();
             }
             assert_eq!(taken.finish().unwrap(), files, "pieces of {piece}");
         }
@@ -249,11 +249,11 @@ mod tests {
                 [&[0, 0, 0, whole[3] + 1], &whole[HEAD..], &[0]].concat(),
             ),
         ] {
-            let taken = PackedFiles::default().take(&bytes);
+            let taken = PackedFiles::default().append(&bytes);
             assert!(taken.is_err(), "{what}");
         }
         let mut cut = PackedFiles::default();
-        cut.take(&whole[..whole.len() - 1]).unwrap();
+        cut.append(&whole[..whole.len() - 1]).unwrap();
         assert!(cut.finish().is_err(), "cut short");
     }
 
@@ -264,16 +264,16 @@ mod tests {
         for (frame, most) in [(small, MAX_FILES), (large, MAX_CONTENTS / MAX_CONTENT)] {
             let mut taken = PackedFiles::default();
             for _ in 0..most {
-                taken.take(&frame).unwrap();
+                taken.append(&frame).unwrap();
             }
-            assert!(taken.take(&frame).is_err(), "{most}");
+            assert!(taken.append(&frame).is_err(), "{most}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>) {
-            let _ = PackedFiles::default().take(&bytes);
+            let _ = PackedFiles::default().append(&bytes);
         }
     }
 }

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use wharf_frames::{
     Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
     Transaction, decode, encode,
-    installer::{Found, JobPhase, JobStatus, Outcome, Package, Reply, Request, StageEntry},
+    installer::{
+        Found, InstallerReply, InstallerRequest, JobPhase, JobStatus, Outcome, SealedPackage,
+        StageEntry,
+    },
 };
 
 const STAGE: StageId = StageId::from_bytes([1; 16]);
@@ -49,29 +52,29 @@ fn found() -> Found {
     }
 }
 
-fn requests() -> Vec<Request> {
+fn requests() -> Vec<InstallerRequest> {
     let (stage, operation, package) = (STAGE, OPERATION, name());
     vec![
-        Request::Hello { protocol: 1 },
-        Request::Stage {
+        InstallerRequest::Hello { protocol: 1 },
+        InstallerRequest::Stage {
             stage,
             keep: 8,
             size: Some(u64::MAX),
         },
-        Request::Stage {
+        InstallerRequest::Stage {
             stage,
             keep: 0,
             size: None,
         },
-        Request::Seal {
+        InstallerRequest::Seal {
             stage,
             signature: Some(vec![0; 64 * 1024].into()),
         },
-        Request::Discard { stage },
-        Request::List,
-        Request::State { package },
-        Request::Watch { operation },
-        Request::Cancel { operation },
+        InstallerRequest::Discard { stage },
+        InstallerRequest::List,
+        InstallerRequest::State { package },
+        InstallerRequest::Watch { operation },
+        InstallerRequest::Cancel { operation },
         perform(steps()),
         perform(vec![]),
         perform(vec![Step::Install(stage)]),
@@ -82,8 +85,8 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-fn perform(steps: Vec<Step>) -> Request {
-    Request::Perform {
+fn perform(steps: Vec<Step>) -> InstallerRequest {
+    InstallerRequest::Perform {
         operation: OPERATION,
         transaction: Transaction { steps },
     }
@@ -102,9 +105,9 @@ fn steps() -> Vec<Step> {
     steps.into()
 }
 
-fn replies() -> Vec<Reply> {
+fn replies() -> Vec<InstallerReply> {
     let failure = Failure::new(Cause::Downgrade, "an older one");
-    let package = Package {
+    let package = SealedPackage {
         name: name(),
         version: installed().version,
         architecture: "arm64".into(),
@@ -127,36 +130,36 @@ fn replies() -> Vec<Reply> {
         percent: Some(40),
     };
     vec![
-        Reply::Hello {
+        InstallerReply::Hello {
             protocol: 1,
             package_manager: "apt".into(),
             architecture: "amd64".into(),
             database: Some("/var/lib/dpkg/status".into()),
         },
-        Reply::Staged {
+        InstallerReply::Staged {
             kept: 0,
             limit: 1 << 40,
         },
-        Reply::Sealed(package.clone()),
-        Reply::Sealed(Package {
+        InstallerReply::Sealed(package.clone()),
+        InstallerReply::Sealed(SealedPackage {
             signer: None,
             ..package
         }),
-        Reply::Done,
-        Reply::List {
+        InstallerReply::Done,
+        InstallerReply::List {
             stages: vec![entry; 32],
             open: vec![OPERATION; 32],
         },
-        Reply::Accepted,
-        Reply::State(None),
-        Reply::State(Some(found())),
-        Reply::Job(JobStatus::Unknown),
-        Reply::Job(open(JobPhase::Queued)),
-        Reply::Job(open(JobPhase::Verifying)),
-        Reply::Job(JobStatus::Ended(outcome)),
-        Reply::Refused(failure.clone()),
-        Reply::NotNow(failure),
-        Reply::NotUnderstood("what?".into()),
+        InstallerReply::Accepted,
+        InstallerReply::State(None),
+        InstallerReply::State(Some(found())),
+        InstallerReply::Job(JobStatus::Unknown),
+        InstallerReply::Job(open(JobPhase::Queued)),
+        InstallerReply::Job(open(JobPhase::Verifying)),
+        InstallerReply::Job(JobStatus::Ended(outcome)),
+        InstallerReply::Refused(failure.clone()),
+        InstallerReply::NotNow(failure),
+        InstallerReply::NotUnderstood("what?".into()),
     ]
 }
 
@@ -164,20 +167,23 @@ fn replies() -> Vec<Reply> {
 fn each_frame_survives_its_encoding() {
     for request in requests() {
         assert_eq!(
-            decode::<Request>(&encode(&request).unwrap()).unwrap(),
+            decode::<InstallerRequest>(&encode(&request).unwrap()).unwrap(),
             request
         );
     }
     for reply in replies() {
-        assert_eq!(decode::<Reply>(&encode(&reply).unwrap()).unwrap(), reply);
+        assert_eq!(
+            decode::<InstallerReply>(&encode(&reply).unwrap()).unwrap(),
+            reply
+        );
     }
 }
 
 #[test]
 fn a_number_never_gets_a_second_meaning() {
     for (request, bytes) in [
-        (Request::Hello { protocol: 1 }, "8200a10001"),
-        (Request::List, "8204a0"),
+        (InstallerRequest::Hello { protocol: 1 }, "8200a10001"),
+        (InstallerRequest::List, "8204a0"),
         (
             perform(vec![Step::Install(STAGE)]),
             "820fa200500202020202020202020202020202020201a100818200a1005001010101010101010101010101010101",
@@ -238,12 +244,12 @@ fn each_action_that_an_older_wharfd_asks_for_is_a_transaction_of_one_step() {
             "820ea2005002020202020202020202020202020202016461636d65",
         ),
     ] {
-        let request = Request::read(&from_hex(bytes)).unwrap();
+        let request = InstallerRequest::read(&from_hex(bytes)).unwrap();
         assert_eq!(request, perform(vec![step]), "{bytes}");
     }
     for request in requests() {
         let bytes = encode(&request).unwrap();
-        assert_eq!(Request::read(&bytes).unwrap(), request);
+        assert_eq!(InstallerRequest::read(&bytes).unwrap(), request);
     }
 }
 
@@ -288,13 +294,13 @@ fn the_hello_of_an_older_installer_names_no_database() {
         b"apt\x02\x65amd64",
     ]
     .concat();
-    let hello = Reply::Hello {
+    let hello = InstallerReply::Hello {
         protocol: 1,
         package_manager: "apt".into(),
         architecture: "amd64".into(),
         database: None,
     };
-    assert_eq!(decode::<Reply>(&older).unwrap(), hello);
+    assert_eq!(decode::<InstallerReply>(&older).unwrap(), hello);
     assert_eq!(encode(&hello).unwrap(), older, "and it is sent like that");
 }
 
@@ -307,10 +313,10 @@ fn fields_of_a_newer_program_are_passed_over() {
         kind: Some("deb".to_owned()),
         nested: Some(vec![vec![1], vec![]]),
     };
-    let request = decode::<Request>(&encode(&newer).unwrap()).unwrap();
+    let request = decode::<InstallerRequest>(&encode(&newer).unwrap()).unwrap();
     assert_eq!(
         request,
-        Request::Stage {
+        InstallerRequest::Stage {
             stage: STAGE,
             keep: 3,
             size: None
@@ -320,7 +326,7 @@ fn fields_of_a_newer_program_are_passed_over() {
 
 #[test]
 fn fields_that_an_older_program_does_not_send_are_absent() {
-    let older = encode(&Request::Stage {
+    let older = encode(&InstallerRequest::Stage {
         stage: STAGE,
         keep: 3,
         size: None,
@@ -364,7 +370,7 @@ fn a_found_package_is_shown_with_its_damage() {
 
 #[test]
 fn an_unknown_request_of_a_newer_program_is_rejected() {
-    assert!(Request::read(&encode(&Newer::Dance).unwrap()).is_err());
+    assert!(InstallerRequest::read(&encode(&Newer::Dance).unwrap()).is_err());
 }
 
 #[test]
@@ -378,20 +384,20 @@ fn a_frame_over_the_limit_is_neither_sent_nor_accepted() {
         10_000
     ];
     assert!(
-        encode(&Reply::List {
+        encode(&InstallerReply::List {
             stages,
             open: vec![]
         })
         .is_err()
     );
-    assert!(decode::<Request>(&vec![0; MAX_FRAME + 1]).is_err());
+    assert!(decode::<InstallerRequest>(&vec![0; MAX_FRAME + 1]).is_err());
 }
 
 proptest! {
     #[test]
     fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>) {
-        let _ = Request::read(&bytes);
-        let _ = decode::<Reply>(&bytes);
+        let _ = InstallerRequest::read(&bytes);
+        let _ = decode::<InstallerReply>(&bytes);
     }
 
     #[test]
@@ -400,8 +406,8 @@ proptest! {
         if let Some(damaged) = bytes.get_mut(at) {
             *damaged = byte;
         }
-        if let Ok(request) = decode::<Request>(&bytes) {
-            prop_assert_eq!(decode::<Request>(&encode(&request).unwrap()).unwrap(), request);
+        if let Ok(request) = decode::<InstallerRequest>(&bytes) {
+            prop_assert_eq!(decode::<InstallerRequest>(&encode(&request).unwrap()).unwrap(), request);
         }
     }
 
@@ -409,8 +415,8 @@ proptest! {
     fn a_truncated_or_extended_frame_is_rejected(cut in 0usize..30, which in 0usize..15) {
         let mut bytes = encode(&requests()[which]).unwrap();
         bytes.push(0);
-        prop_assert!(decode::<Request>(&bytes).is_err());
+        prop_assert!(decode::<InstallerRequest>(&bytes).is_err());
         bytes.truncate(cut.min(bytes.len() - 2));
-        prop_assert!(decode::<Request>(&bytes).is_err());
+        prop_assert!(decode::<InstallerRequest>(&bytes).is_err());
     }
 }

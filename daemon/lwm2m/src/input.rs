@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Answer, InstanceId, ObjectId, Path, RequestId, Secret};
+use crate::{Answer, ObjectId, ObjectInstanceId, Path, RequestId, Secret};
 
 /// An event, for [`Engine::handle`](crate::Engine::handle).
 #[derive(Clone, PartialEq)]
@@ -40,7 +40,7 @@ pub enum Input {
     /// notification (RFC 7641 4.2).
     ObjectsChanged {
         /// The present instances of all objects.
-        instances: Vec<(ObjectId, InstanceId)>,
+        instances: Vec<(ObjectId, ObjectInstanceId)>,
         /// When to send the list to the server.
         update: UpdateTiming,
     },
@@ -49,7 +49,7 @@ pub enum Input {
         /// The new lifetime in seconds, if it changed.
         lifetime: Option<u32>,
     },
-    /// Deregister and stop. [`Event::Deregistered`](crate::Event::Deregistered) follows at the end.
+    /// Deregister and stop. [`Event::Deregistered`](crate::EngineEvent::Deregistered) follows at the end.
     Stop,
 }
 

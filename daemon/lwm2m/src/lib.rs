@@ -79,11 +79,11 @@ pub use config::{Config, Limits, Transmission};
 pub use engine::Engine;
 pub use input::{Input, UpdateTiming};
 pub use model::{ObjectDefinition, Objects, Operations, ResourceDefinition, Type, Version};
-pub use output::{Event, Failure, Output};
-pub use path::{InstanceId, ObjectId, Path, ResourceId};
+pub use output::{EngineEvent, Output, RegistrationFailure};
+pub use path::{ObjectId, ObjectInstanceId, Path, ResourceId};
 pub use request::{
-    Answer, Block, Content, Dimensions, ErrorCode, ReadPurpose, Request, RequestId, Resources,
-    WriteMode,
+    Answer, Content, Dimensions, ErrorCode, ReadPurpose, Request, RequestId, Resources,
+    StreamedBlock, WriteMode,
 };
 pub use saved::{Answered, Saved, SavedObservation};
 pub use time::Time;

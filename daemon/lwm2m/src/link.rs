@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use crate::{Dimensions, InstanceId, Objects, Path, Version};
+use crate::{Dimensions, ObjectInstanceId, Objects, Path, Version};
 
 /// The Security object, which only a bootstrap server can access (TS Core 1.0 E.1).
 pub(crate) const SECURITY: u16 = 0;
@@ -33,7 +33,7 @@ pub(crate) fn registration(objects: &Objects) -> String {
 pub(crate) fn discovered(
     path: Path,
     version: Version,
-    instances: &[(InstanceId, Dimensions)],
+    instances: &[(ObjectInstanceId, Dimensions)],
 ) -> String {
     let mut links = String::new();
     if let Path::Object(object) = path {

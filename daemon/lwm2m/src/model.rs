@@ -1,6 +1,6 @@
 //! The object definitions of the caller, and the present instances.
 
-use crate::{InstanceId, ObjectId, Path, ResourceId};
+use crate::{ObjectId, ObjectInstanceId, Path, ResourceId};
 
 /// The type of a resource's value (TS Core 1.0 Appendix C).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl ObjectDefinition {
 #[derive(Clone, Debug)]
 pub struct Objects {
     definitions: &'static [ObjectDefinition],
-    instances: Vec<(ObjectId, InstanceId)>,
+    instances: Vec<(ObjectId, ObjectInstanceId)>,
 }
 
 impl Objects {
@@ -219,7 +219,7 @@ impl Objects {
     /// the instances.
     pub fn new(
         definitions: &'static [ObjectDefinition],
-        instances: impl IntoIterator<Item = (ObjectId, InstanceId)>,
+        instances: impl IntoIterator<Item = (ObjectId, ObjectInstanceId)>,
     ) -> Self {
         let mut objects = Self {
             definitions,
@@ -229,7 +229,7 @@ impl Objects {
         objects
     }
 
-    pub(crate) fn replace_instances(&mut self, mut instances: Vec<(ObjectId, InstanceId)>) {
+    pub(crate) fn replace_instances(&mut self, mut instances: Vec<(ObjectId, ObjectInstanceId)>) {
         instances.sort_unstable();
         instances.dedup();
         self.instances = instances;
@@ -239,7 +239,10 @@ impl Objects {
         self.definitions
     }
 
-    pub(crate) fn instances_of(&self, object: ObjectId) -> impl Iterator<Item = InstanceId> + '_ {
+    pub(crate) fn instances_of(
+        &self,
+        object: ObjectId,
+    ) -> impl Iterator<Item = ObjectInstanceId> + '_ {
         self.instances
             .iter()
             .filter(move |(of, _)| *of == object)

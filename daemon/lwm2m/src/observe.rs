@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    Path, SavedObservation, coap::Code, content::Format, exchange::digest, numbers::Numbers,
+    Path, SavedObservation, coap::Code, content::ContentFormat, exchange::digest, numbers::Numbers,
 };
 
 /// Identifies an observation. An observation belongs to its path and token (RFC 7641 2).
@@ -12,10 +12,10 @@ pub(crate) struct ObservationId(u64);
 
 /// The request that began an observation.
 #[derive(Clone, Debug)]
-pub(crate) struct Subject {
+pub(crate) struct ObserveRequest {
     pub(crate) path: Path,
     pub(crate) token: Vec<u8>,
-    pub(crate) format: Format,
+    pub(crate) format: ContentFormat,
     /// The block size exponent (SZX) that the server requested.
     pub(crate) exponent: u8,
     /// Whether a newer value replaces a queued one.
@@ -24,7 +24,7 @@ pub(crate) struct Subject {
 
 struct Observation {
     id: ObservationId,
-    subject: Subject,
+    subject: ObserveRequest,
     /// A digest of the last acknowledged value; [`UNKNOWN`] while a newer one is queued.
     told: u64,
     /// The Message ID of the last notification. A Reset with it ends the observation.
@@ -59,7 +59,7 @@ pub(crate) enum Notification {
 }
 
 impl Observation {
-    fn is(&self, subject: &Subject) -> bool {
+    fn is(&self, subject: &ObserveRequest) -> bool {
         (self.subject.path, &self.subject.token) == (subject.path, &subject.token)
     }
 
@@ -133,7 +133,7 @@ impl Observations {
     }
 
     /// Adds an observation of an earlier run.
-    pub(crate) fn restore(&mut self, subject: Subject, told: u64) {
+    pub(crate) fn restore(&mut self, subject: ObserveRequest, told: u64) {
         let id = ObservationId(self.next_id);
         self.add(id, subject, told);
     }
@@ -156,7 +156,11 @@ impl Observations {
     /// Begins an observation, or restarts the one of the same path and token (RFC 7641 4.1). A restart
     /// drops its queued notifications, since the response is newer. Returns the Observe number of
     /// the response, and the path of an observation that was removed for it. `None` at the limit.
-    pub(crate) fn begin(&mut self, subject: Subject, told: u64) -> Option<(u32, Option<Path>)> {
+    pub(crate) fn begin(
+        &mut self,
+        subject: ObserveRequest,
+        told: u64,
+    ) -> Option<(u32, Option<Path>)> {
         let known = self.observations.iter().find(|it| it.is(&subject));
         let id = known.map_or(ObservationId(self.next_id), |it| it.id);
         self.remove(|it| it.id == id);
@@ -184,7 +188,7 @@ impl Observations {
         (of(most.subject.path) > 1).then_some(most.id)
     }
 
-    fn add(&mut self, id: ObservationId, subject: Subject, told: u64) {
+    fn add(&mut self, id: ObservationId, subject: ObserveRequest, told: u64) {
         self.next_id += 1;
         self.observations.push(Observation {
             id,
@@ -238,7 +242,7 @@ impl Observations {
         affected
     }
 
-    pub(crate) fn subject(&self, id: ObservationId) -> Option<&Subject> {
+    pub(crate) fn subject(&self, id: ObservationId) -> Option<&ObserveRequest> {
         self.observations
             .iter()
             .find(|it| it.id == id)
@@ -378,11 +382,11 @@ impl Observations {
 mod tests {
     use super::*;
 
-    fn subject(path: Path, token: u8, coalesced: bool) -> Subject {
-        Subject {
+    fn subject(path: Path, token: u8, coalesced: bool) -> ObserveRequest {
+        ObserveRequest {
             path,
             token: vec![token],
-            format: Format::Text,
+            format: ContentFormat::Text,
             exponent: 6,
             coalesced,
         }

@@ -20,12 +20,12 @@ pub enum Output {
     /// is carried out, since notifications rely on it. A Register or Update is sent before it.
     Save,
     /// An event for the journal. It needs no action.
-    Event(Event),
+    Event(EngineEvent),
 }
 
 /// An event for the journal and the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum EngineEvent {
     /// The server accepted the registration.
     Registered {
         /// The path that the server assigned.
@@ -41,7 +41,7 @@ pub enum Event {
     /// A Register or an Update failed. The engine retries without end.
     RegistrationFailed {
         /// The cause.
-        failure: Failure,
+        failure: RegistrationFailure,
         /// The time of the next attempt.
         retry_at: Time,
     },
@@ -60,7 +60,7 @@ pub enum Event {
 
 /// Why a Register or an Update failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum RegistrationFailure {
     /// The server sent no acknowledgement, or no response after it.
     TimedOut,
     /// The server answered with a Reset message.
@@ -71,7 +71,7 @@ pub enum Failure {
     Malformed,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RegistrationFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("no answer from the server"),

@@ -5,7 +5,7 @@ use core::fmt;
 /// The ID of an object.
 pub type ObjectId = u16;
 /// The ID of an instance of an object.
-pub type InstanceId = u16;
+pub type ObjectInstanceId = u16;
 /// The ID of a resource.
 pub type ResourceId = u16;
 
@@ -15,9 +15,9 @@ pub enum Path {
     /// `/9`
     Object(ObjectId),
     /// `/9/0`
-    Instance(ObjectId, InstanceId),
+    Instance(ObjectId, ObjectInstanceId),
     /// `/9/0/7`
-    Resource(ObjectId, InstanceId, ResourceId),
+    Resource(ObjectId, ObjectInstanceId, ResourceId),
 }
 
 impl Path {
@@ -31,7 +31,7 @@ impl Path {
     }
 
     /// The instance, unless the path is an object.
-    pub const fn instance(self) -> Option<InstanceId> {
+    pub const fn instance(self) -> Option<ObjectInstanceId> {
         match self {
             Self::Object(_) => None,
             Self::Instance(_, instance) | Self::Resource(_, instance, _) => Some(instance),

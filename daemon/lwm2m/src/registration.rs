@@ -4,9 +4,9 @@
 use core::time::Duration;
 
 use crate::{
-    Backoff, Config, Event, Failure, Time,
-    coap::{Code, Kind, Message, OptionNumber},
-    content::Format,
+    Backoff, Config, EngineEvent, RegistrationFailure, Time,
+    coap::{CoapType, Code, Message, OptionNumber},
+    content::ContentFormat,
     random::Random,
 };
 
@@ -15,7 +15,7 @@ pub(crate) const VERSION: &str = "1.0";
 
 /// The request to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Attempt {
+pub(crate) enum RegistrationRequest {
     Register,
     Update,
     Deregister,
@@ -23,14 +23,14 @@ pub(crate) enum Attempt {
 
 /// Each state waits for one thing, which its comment names.
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum RegistrationState {
     /// Nothing.
     Stopped,
     /// The end of the message in flight.
-    Due(Attempt),
+    Due(RegistrationRequest),
     /// The server's response. An empty acknowledgement sets the timeout.
     Sent {
-        attempt: Attempt,
+        attempt: RegistrationRequest,
         token: [u8; 4],
         respond_by: Option<Time>,
     },
@@ -45,7 +45,7 @@ enum State {
 const MARGIN: Duration = Duration::from_secs(186);
 
 pub(crate) struct Registration {
-    state: State,
+    state: RegistrationState,
     endpoint: String,
     lifetime: u32,
     backoff: Backoff,
@@ -68,7 +68,7 @@ pub(crate) struct Registration {
 impl Registration {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            state: State::Stopped,
+            state: RegistrationState::Stopped,
             endpoint: config.endpoint.clone(),
             lifetime: config.lifetime,
             backoff: config.backoff,
@@ -90,19 +90,19 @@ impl Registration {
 
     /// Registers, or updates a restored registration. Does nothing if already started.
     pub(crate) fn start(&mut self, now: Time) {
-        if self.state != State::Stopped {
+        if self.state != RegistrationState::Stopped {
             return;
         }
         // The time of the last Update is not known.
         self.expires = now + Duration::from_secs(self.lifetime.into());
-        self.state = State::Due(self.attempt(now));
+        self.state = RegistrationState::Due(self.attempt(now));
         self.moving = !self.location.is_empty();
     }
 
     fn register_again(&mut self) {
         self.forget_location();
         self.failures = 0;
-        self.state = State::Due(Attempt::Register);
+        self.state = RegistrationState::Due(RegistrationRequest::Register);
     }
 
     fn forget_location(&mut self) {
@@ -120,21 +120,25 @@ impl Registration {
     }
 
     /// Deregisters. Returns `Deregistered` at once if there is no registration.
-    pub(crate) fn stop(&mut self) -> Option<Event> {
+    pub(crate) fn stop(&mut self) -> Option<EngineEvent> {
         if self.location.is_empty() {
-            self.state = State::Stopped;
-            return Some(Event::Deregistered);
+            self.state = RegistrationState::Stopped;
+            return Some(EngineEvent::Deregistered);
         }
-        self.state = State::Due(Attempt::Deregister);
+        self.state = RegistrationState::Due(RegistrationRequest::Deregister);
         None
     }
 
     /// Repeats the request in flight over the new connection, or else sends an Update.
     pub(crate) fn moved(&mut self, now: Time) {
         self.state = match self.state {
-            State::Stopped => return,
-            State::Due(attempt) | State::Sent { attempt, .. } => State::Due(attempt),
-            State::BackingOff { .. } | State::Registered { .. } => State::Due(self.attempt(now)),
+            RegistrationState::Stopped => return,
+            RegistrationState::Due(attempt) | RegistrationState::Sent { attempt, .. } => {
+                RegistrationState::Due(attempt)
+            }
+            RegistrationState::BackingOff { .. } | RegistrationState::Registered { .. } => {
+                RegistrationState::Due(self.attempt(now))
+            }
         };
         self.forget_sent();
         self.moving = true;
@@ -142,10 +146,10 @@ impl Registration {
 
     /// The next attempt: an Update until the registration expires, since a Register would end its
     /// observations.
-    fn attempt(&self, now: Time) -> Attempt {
+    fn attempt(&self, now: Time) -> RegistrationRequest {
         match !self.location.is_empty() && now < self.expires {
-            true => Attempt::Update,
-            false => Attempt::Register,
+            true => RegistrationRequest::Update,
+            false => RegistrationRequest::Register,
         }
     }
 
@@ -161,7 +165,7 @@ impl Registration {
 
     /// Whether the last Register or Update succeeded. Notifications are sent only then.
     pub(crate) fn is_registered(&self) -> bool {
-        matches!(self.state, State::Registered { .. })
+        matches!(self.state, RegistrationState::Registered { .. })
     }
 
     pub(crate) fn change_lifetime(&mut self, lifetime: u32) {
@@ -176,17 +180,19 @@ impl Registration {
     /// Sends an Update now, or after the request in flight.
     pub(crate) fn update(&mut self) {
         match self.state {
-            State::Registered { .. } => self.state = State::Due(Attempt::Update),
-            State::Sent { .. } => self.update_again = true,
-            State::BackingOff { .. } if !self.location.is_empty() => {
-                self.state = State::Due(Attempt::Update);
+            RegistrationState::Registered { .. } => {
+                self.state = RegistrationState::Due(RegistrationRequest::Update)
+            }
+            RegistrationState::Sent { .. } => self.update_again = true,
+            RegistrationState::BackingOff { .. } if !self.location.is_empty() => {
+                self.state = RegistrationState::Due(RegistrationRequest::Update);
             }
             _ => {}
         }
     }
 
-    pub(crate) fn due(&self) -> Option<Attempt> {
-        if let State::Due(attempt) = self.state {
+    pub(crate) fn due(&self) -> Option<RegistrationRequest> {
+        if let RegistrationState::Due(attempt) = self.state {
             Some(attempt)
         } else {
             None
@@ -196,30 +202,30 @@ impl Registration {
     /// Builds the message of the due attempt. The caller sends it now.
     pub(crate) fn request(
         &mut self,
-        attempt: Attempt,
+        attempt: RegistrationRequest,
         id: u16,
         token: [u8; 4],
         links: String,
     ) -> Message {
-        self.state = State::Sent {
+        self.state = RegistrationState::Sent {
             attempt,
             token,
             respond_by: None,
         };
         self.update_again = false;
         match attempt {
-            Attempt::Register => self.register(id, token, links),
-            Attempt::Update => self.update_request(id, token, links),
-            Attempt::Deregister => self.located(Code::DELETE, id, token),
+            RegistrationRequest::Register => self.register(id, token, links),
+            RegistrationRequest::Update => self.update_request(id, token, links),
+            RegistrationRequest::Deregister => self.located(Code::DELETE, id, token),
         }
     }
 
     fn register(&mut self, id: u16, token: [u8; 4], links: String) -> Message {
         self.forget_location();
         self.sent = (self.lifetime, links.clone());
-        Message::new(Kind::Confirmable, Code::POST, id, &token)
+        Message::new(CoapType::Confirmable, Code::POST, id, &token)
             .with(OptionNumber::URI_PATH, "rd")
-            .with_uint(OptionNumber::CONTENT_FORMAT, Format::Link.number())
+            .with_uint(OptionNumber::CONTENT_FORMAT, ContentFormat::Link.number())
             .with(OptionNumber::URI_QUERY, format!("ep={}", self.endpoint))
             .with(OptionNumber::URI_QUERY, format!("lt={}", self.lifetime))
             .with(OptionNumber::URI_QUERY, format!("lwm2m={VERSION}"))
@@ -235,7 +241,7 @@ impl Registration {
         }
         if self.sent.1 != links {
             message = message
-                .with_uint(OptionNumber::CONTENT_FORMAT, Format::Link.number())
+                .with_uint(OptionNumber::CONTENT_FORMAT, ContentFormat::Link.number())
                 .with_payload(links.clone().into_bytes());
         }
         self.sent = (self.lifetime, links);
@@ -243,7 +249,7 @@ impl Registration {
     }
 
     fn located(&self, code: Code, id: u16, token: [u8; 4]) -> Message {
-        let message = Message::new(Kind::Confirmable, code, id, &token);
+        let message = Message::new(CoapType::Confirmable, code, id, &token);
         self.location.iter().fold(message, |message, segment| {
             message.with(OptionNumber::URI_PATH, segment.as_slice())
         })
@@ -251,12 +257,12 @@ impl Registration {
 
     /// Whether this is the token of the request in flight.
     pub(crate) fn expects(&self, token: &[u8]) -> bool {
-        matches!(&self.state, State::Sent { token: sent, .. } if sent == token)
+        matches!(&self.state, RegistrationState::Sent { token: sent, .. } if sent == token)
     }
 
     /// Waits for a separate response (RFC 7252 5.2.2).
     pub(crate) fn acknowledged(&mut self, now: Time) {
-        if let State::Sent { respond_by, .. } = &mut self.state {
+        if let RegistrationState::Sent { respond_by, .. } = &mut self.state {
             *respond_by = Some(now + self.exchange_lifetime);
         }
     }
@@ -267,41 +273,41 @@ impl Registration {
         now: Time,
         random: &mut Random,
         response: &Message,
-    ) -> Option<Event> {
-        let State::Sent { attempt, .. } = self.state else {
+    ) -> Option<EngineEvent> {
+        let RegistrationState::Sent { attempt, .. } = self.state else {
             return None;
         };
         let code = response.code();
-        let refused = Failure::Refused(code.class(), code.detail());
+        let refused = RegistrationFailure::Refused(code.class(), code.detail());
         match attempt {
-            Attempt::Deregister => Some(self.deregistered()),
-            Attempt::Register if code == Code::CREATED => {
+            RegistrationRequest::Deregister => Some(self.deregistered()),
+            RegistrationRequest::Register if code == Code::CREATED => {
                 self.location = response
                     .options(OptionNumber::LOCATION_PATH)
                     .map(<[u8]>::to_vec)
                     .collect();
                 if self.location.is_empty() {
-                    return self.failed(now, random, Failure::Malformed);
+                    return self.failed(now, random, RegistrationFailure::Malformed);
                 }
                 self.unsaved = true;
                 self.succeeded(now);
-                Some(Event::Registered {
+                Some(EngineEvent::Registered {
                     location: shown(&self.location),
                 })
             }
-            Attempt::Update if code == Code::CHANGED => {
+            RegistrationRequest::Update if code == Code::CHANGED => {
                 let moved = self.moving;
                 self.succeeded(now);
                 let location = shown(&self.location);
                 Some(match moved {
-                    true => Event::StillRegistered { location },
-                    false => Event::Updated,
+                    true => EngineEvent::StillRegistered { location },
+                    false => EngineEvent::Updated,
                 })
             }
             // 4.04, or another 4.xx: the server does not accept this registration.
-            Attempt::Update if code.class() == 4 => {
+            RegistrationRequest::Update if code.class() == 4 => {
                 self.register_again();
-                Some(Event::RegistrationLost)
+                Some(EngineEvent::RegistrationLost)
             }
             _ => self.failed(now, random, refused),
         }
@@ -318,17 +324,17 @@ impl Registration {
         };
         self.expires = now + lifetime;
         self.state = match self.update_again {
-            true => State::Due(Attempt::Update),
-            false => State::Registered {
+            true => RegistrationState::Due(RegistrationRequest::Update),
+            false => RegistrationState::Registered {
                 update_at: now + pause,
             },
         };
     }
 
-    fn deregistered(&mut self) -> Event {
+    fn deregistered(&mut self) -> EngineEvent {
         self.forget_location();
-        self.state = State::Stopped;
-        Event::Deregistered
+        self.state = RegistrationState::Stopped;
+        EngineEvent::Deregistered
     }
 
     /// Backs off after a failed request.
@@ -336,35 +342,35 @@ impl Registration {
         &mut self,
         now: Time,
         random: &mut Random,
-        failure: Failure,
-    ) -> Option<Event> {
-        let State::Sent { attempt, .. } = self.state else {
+        failure: RegistrationFailure,
+    ) -> Option<EngineEvent> {
+        let RegistrationState::Sent { attempt, .. } = self.state else {
             return None;
         };
-        if attempt == Attempt::Deregister {
+        if attempt == RegistrationRequest::Deregister {
             return Some(self.deregistered());
         }
         self.forget_sent();
         self.failures = self.failures.saturating_add(1);
         let retry_at = now + self.backoff.pause(self.failures, random.next() as u16);
-        self.state = State::BackingOff { until: retry_at };
-        Some(Event::RegistrationFailed { failure, retry_at })
+        self.state = RegistrationState::BackingOff { until: retry_at };
+        Some(EngineEvent::RegistrationFailed { failure, retry_at })
     }
 
     /// Call this when [`deadline`](Self::deadline) has passed.
-    pub(crate) fn tick(&mut self, now: Time, random: &mut Random) -> Option<Event> {
+    pub(crate) fn tick(&mut self, now: Time, random: &mut Random) -> Option<EngineEvent> {
         match self.state {
-            State::Registered { update_at } if update_at <= now => {
-                self.state = State::Due(Attempt::Update);
+            RegistrationState::Registered { update_at } if update_at <= now => {
+                self.state = RegistrationState::Due(RegistrationRequest::Update);
             }
-            State::BackingOff { until } if until <= now => {
-                self.state = State::Due(self.attempt(now));
+            RegistrationState::BackingOff { until } if until <= now => {
+                self.state = RegistrationState::Due(self.attempt(now));
             }
-            State::Sent {
+            RegistrationState::Sent {
                 respond_by: Some(moment),
                 ..
             } if moment <= now => {
-                return self.failed(now, random, Failure::TimedOut);
+                return self.failed(now, random, RegistrationFailure::TimedOut);
             }
             _ => {}
         }
@@ -373,9 +379,10 @@ impl Registration {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Registered { update_at: at } | State::BackingOff { until: at } => Some(at),
-            State::Sent { respond_by, .. } => respond_by,
-            State::Stopped | State::Due(_) => None,
+            RegistrationState::Registered { update_at: at }
+            | RegistrationState::BackingOff { until: at } => Some(at),
+            RegistrationState::Sent { respond_by, .. } => respond_by,
+            RegistrationState::Stopped | RegistrationState::Due(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{InstanceId, ObjectId, Path, ResourceId, ResourceValue};
+use crate::{ObjectId, ObjectInstanceId, Path, ResourceId, ResourceValue};
 
 /// Identifies a request until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,7 @@ pub enum WriteMode {
 
 /// One block of a streamed resource.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Block {
+pub struct StreamedBlock {
     /// The position of the bytes. 0 starts the transfer, or restarts it. Any other offset is the end
     /// of the previous block that the application answered with `Changed`.
     pub offset: u64,
@@ -47,9 +47,9 @@ pub struct Block {
     pub size: Option<u64>,
 }
 
-impl fmt::Debug for Block {
+impl fmt::Debug for StreamedBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block")
+        f.debug_struct("StreamedBlock")
             .field("offset", &self.offset)
             .field("length", &self.bytes.len())
             .field("last", &self.last)
@@ -91,7 +91,7 @@ pub enum Request {
         /// The resource.
         path: Path,
         /// The block.
-        block: Block,
+        block: StreamedBlock,
     },
     /// Execute. The answer is [`Answer::Changed`] as soon as the application accepts it.
     Execute {
@@ -106,7 +106,7 @@ pub enum Request {
         /// The object.
         object: ObjectId,
         /// The instance ID that the server requests. Without one the application chooses.
-        instance: Option<InstanceId>,
+        instance: Option<ObjectInstanceId>,
         /// The first values of the new instance.
         values: Resources,
     },
@@ -115,7 +115,7 @@ pub enum Request {
         /// The object.
         object: ObjectId,
         /// The instance.
-        instance: InstanceId,
+        instance: ObjectInstanceId,
     },
 }
 
@@ -141,7 +141,7 @@ pub enum Content {
     /// The readable resources of an instance.
     Instance(Resources),
     /// All instances of an object.
-    Object(Vec<(InstanceId, Resources)>),
+    Object(Vec<(ObjectInstanceId, Resources)>),
 }
 
 impl<V: Into<ResourceValue>> From<V> for Content {
@@ -156,11 +156,11 @@ pub enum Answer {
     /// 2.05, to a Read.
     Content(Content),
     /// 2.05, to a Discover.
-    Discovered(Vec<(InstanceId, Dimensions)>),
+    Discovered(Vec<(ObjectInstanceId, Dimensions)>),
     /// 2.04, to a Write, an Execute or the last Block; 2.31 to an earlier Block.
     Changed,
     /// 2.01, to a Create.
-    Created(InstanceId),
+    Created(ObjectInstanceId),
     /// 2.02, to a Delete.
     Deleted,
     /// The application rejected the request and changed nothing.

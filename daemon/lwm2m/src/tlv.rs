@@ -3,7 +3,7 @@
 
 /// The kind of an entry: bits 7 and 6 of its type field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TlvKind {
     /// An object instance. Its value holds resources.
     ObjectInstance,
     /// A resource instance: one value of a multiple resource.
@@ -16,9 +16,9 @@ pub enum Kind {
 
 /// One TLV entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct TlvEntry<'a> {
     /// The kind.
-    pub kind: Kind,
+    pub kind: TlvKind,
     /// The identifier.
     pub id: u16,
     /// The value.
@@ -31,7 +31,7 @@ pub struct Entry<'a> {
 pub struct Truncated;
 
 /// Decodes the entries of one level. The value of an entry holds the level below.
-pub fn entries(mut bytes: &[u8]) -> Result<Vec<Entry<'_>>, Truncated> {
+pub fn entries(mut bytes: &[u8]) -> Result<Vec<TlvEntry<'_>>, Truncated> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let (entry, rest) = split_entry(bytes)?;
@@ -41,7 +41,7 @@ pub fn entries(mut bytes: &[u8]) -> Result<Vec<Entry<'_>>, Truncated> {
     Ok(entries)
 }
 
-fn split_entry(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), Truncated> {
+fn split_entry(bytes: &[u8]) -> Result<(TlvEntry<'_>, &[u8]), Truncated> {
     let (&[kind], bytes) = bytes.split_first_chunk().ok_or(Truncated)?;
     let (id, bytes) = split_uint(bytes, if kind & 0x20 == 0 { 1 } else { 2 })?;
     let (length, bytes) = match kind >> 3 & 3 {
@@ -50,13 +50,13 @@ fn split_entry(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), Truncated> {
     };
     let (value, rest) = bytes.split_at_checked(length).ok_or(Truncated)?;
     let kind = match kind >> 6 {
-        0 => Kind::ObjectInstance,
-        1 => Kind::ResourceInstance,
-        2 => Kind::MultipleResource,
-        _ => Kind::Resource,
+        0 => TlvKind::ObjectInstance,
+        1 => TlvKind::ResourceInstance,
+        2 => TlvKind::MultipleResource,
+        _ => TlvKind::Resource,
     };
     Ok((
-        Entry {
+        TlvEntry {
             kind,
             id: id as u16,
             value,
@@ -77,7 +77,7 @@ fn split_uint(bytes: &[u8], width: usize) -> Result<(usize, &[u8]), Truncated> {
 
 /// Appends an entry in its shortest form. A value is cut to the 2^24 - 1 bytes that the format
 /// allows.
-pub fn push(out: &mut Vec<u8>, kind: Kind, id: u16, value: &[u8]) {
+pub fn push(out: &mut Vec<u8>, kind: TlvKind, id: u16, value: &[u8]) {
     let value = value.get(..0xff_ffff).unwrap_or(value);
     let width = match value.len() {
         0..8 => 0,
@@ -108,11 +108,11 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [Kind; 4] = [
-        Kind::ObjectInstance,
-        Kind::ResourceInstance,
-        Kind::MultipleResource,
-        Kind::Resource,
+    const KINDS: [TlvKind; 4] = [
+        TlvKind::ObjectInstance,
+        TlvKind::ResourceInstance,
+        TlvKind::MultipleResource,
+        TlvKind::Resource,
     ];
 
     /// TS Core 1.0 6.4.3.2 B, the Access Control objects.
@@ -125,7 +125,7 @@ mod tests {
         let acl = |values: &[(u16, u8)]| {
             let mut out = Vec::new();
             for (id, value) in values {
-                push(&mut out, Kind::ResourceInstance, *id, &[*value]);
+                push(&mut out, TlvKind::ResourceInstance, *id, &[*value]);
             }
             out
         };
@@ -134,11 +134,11 @@ mod tests {
             [(0, 1, acl(&[(127, 7)])), (2, 3, acl(&[(127, 7), (310, 1)]))]
         {
             let mut resources = Vec::new();
-            push(&mut resources, Kind::Resource, 0, &[object]);
-            push(&mut resources, Kind::Resource, 1, &[0]);
-            push(&mut resources, Kind::MultipleResource, 2, &acl);
-            push(&mut resources, Kind::Resource, 3, &[127]);
-            push(&mut out, Kind::ObjectInstance, instance, &resources);
+            push(&mut resources, TlvKind::Resource, 0, &[object]);
+            push(&mut resources, TlvKind::Resource, 1, &[0]);
+            push(&mut resources, TlvKind::MultipleResource, 2, &acl);
+            push(&mut resources, TlvKind::Resource, 3, &[127]);
+            push(&mut out, TlvKind::ObjectInstance, instance, &resources);
         }
         assert_eq!(out, ACCESS_CONTROL);
         let instances = entries(&out).unwrap();
@@ -146,7 +146,10 @@ mod tests {
             .iter()
             .map(|entry| (entry.kind, entry.id))
             .collect();
-        assert_eq!(ids, [(Kind::ObjectInstance, 0), (Kind::ObjectInstance, 2)]);
+        assert_eq!(
+            ids,
+            [(TlvKind::ObjectInstance, 0), (TlvKind::ObjectInstance, 2)]
+        );
     }
 
     #[test]
@@ -168,8 +171,8 @@ mod tests {
         fn entries_survive_their_encoding(
             list in vec((0_usize..4, any::<u16>(), vec(any::<u8>(), 0..300)), 0..8),
         ) {
-            let expected: Vec<Entry<'_>> = list.iter()
-                .map(|(kind, id, value)| Entry { kind: KINDS[*kind], id: *id, value })
+            let expected: Vec<TlvEntry<'_>> = list.iter()
+                .map(|(kind, id, value)| TlvEntry { kind: KINDS[*kind], id: *id, value })
                 .collect();
             let mut out = Vec::new();
             for entry in &expected {
@@ -182,8 +185,8 @@ mod tests {
         fn a_long_value_survives_its_encoding(length in 65_500_usize..65_600) {
             let value = vec![7; length];
             let mut out = Vec::new();
-            push(&mut out, Kind::Resource, 2, &value);
-            let expected = Entry { kind: Kind::Resource, id: 2, value: &value };
+            push(&mut out, TlvKind::Resource, 2, &value);
+            let expected = TlvEntry { kind: TlvKind::Resource, id: 2, value: &value };
             prop_assert_eq!(entries(&out), Ok(vec![expected]));
         }
 

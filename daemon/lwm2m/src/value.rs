@@ -1,6 +1,6 @@
 //! Typed values of resources (TS Core 1.0 Appendix C).
 
-use crate::{InstanceId, ObjectId, Secret};
+use crate::{ObjectId, ObjectInstanceId, Secret};
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub enum Value {
     /// Seconds since 1970.
     Time(i64),
     /// A link to an object instance; 65535:65535 is the null link.
-    Objlnk(ObjectId, InstanceId),
+    Objlnk(ObjectId, ObjectInstanceId),
     /// A value of a String or Opaque resource that the model marks secret.
     Secret(Secret),
 }

@@ -3,8 +3,8 @@
 use wharf_frames::StageId;
 
 use crate::{
-    Code, Effect, Event, Instance, NewOperation, Origin, Refusal, Rules, Transition, Write,
-    settings::InstanceSettings, step,
+    Effect, Event, Instance, NewOperation, Refusal, RefusalCode, Requester, Rules, Transition,
+    Write, settings::InstanceSettings, transition,
 };
 
 /// The id of an instance of Object 9.
@@ -13,7 +13,7 @@ pub struct InstanceId(pub u16);
 
 /// The id for a new instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedId {
     /// This id.
     This(InstanceId),
     /// The lowest free id: for a server's Create without an id.
@@ -23,18 +23,24 @@ pub enum Wanted {
 }
 
 /// The id of a new instance, if `taken` are the ids that exist and `limit` is the largest number of instances.
-pub fn free_id(wanted: Wanted, taken: &[InstanceId], limit: usize) -> Result<InstanceId, Refusal> {
-    let refused = |why: String| Err(Refusal::new(Code::BadRequest, why));
+pub fn free_id(
+    wanted: WantedId,
+    taken: &[InstanceId],
+    limit: usize,
+) -> Result<InstanceId, Refusal> {
+    let refused = |why: String| Err(Refusal::new(RefusalCode::BadRequest, why));
     let is_free = |id: &InstanceId| !taken.contains(id);
     let mut all = (0..u16::MAX).map(InstanceId);
     let found = match wanted {
-        Wanted::This(InstanceId(u16::MAX)) => return refused("65535 is no instance id".to_owned()),
-        Wanted::This(id) if !is_free(&id) => {
+        WantedId::This(InstanceId(u16::MAX)) => {
+            return refused("65535 is no instance id".to_owned());
+        }
+        WantedId::This(id) if !is_free(&id) => {
             return refused(format!("there is an instance {} already", id.0));
         }
-        Wanted::This(id) => Some(id),
-        Wanted::Lowest => all.find(is_free),
-        Wanted::Highest => all.take(limit).rfind(is_free),
+        WantedId::This(id) => Some(id),
+        WantedId::Lowest => all.find(is_free),
+        WantedId::Highest => all.take(limit).rfind(is_free),
     };
     match found {
         Some(id) if taken.len() < limit => Ok(id),
@@ -59,12 +65,12 @@ pub fn create(
     };
     let new = Instance {
         settings: InstanceSettings {
-            local: matches!(starts.origin, Origin::User(_)),
+            local: matches!(starts.requester, Requester::User(_)),
             ..InstanceSettings::default()
         },
         ..Instance::default()
     };
-    match step(&new, event, rules) {
+    match transition(&new, event, rules) {
         Ok(mut transition) => {
             transition.effects.push(Effect::UpdateRegistration);
             Ok(transition)

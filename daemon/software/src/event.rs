@@ -3,10 +3,10 @@
 
 use wharf_frames::{
     Action, Failure, OperationId, Secret, StageId, Text,
-    installer::{Found, Package},
+    installer::{Found, SealedPackage},
 };
 
-use crate::{ObjectLink, Origin};
+use crate::{ObjectLink, Requester};
 
 /// An event of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Event {
         /// The operation to cancel. Another one may run by now.
         operation: OperationId,
         /// The user.
-        by: Origin,
+        by: Requester,
     },
 
     /// The operation has to wait. The reason follows `waiting for`, as in `10: waiting for the clock`.
@@ -78,7 +78,7 @@ pub enum Event {
         /// The file.
         stage: StageId,
         /// The package in it.
-        package: Package,
+        package: SealedPackage,
     },
     /// The installer rejected the file.
     SealRefused {
@@ -114,15 +114,15 @@ pub enum Event {
 pub struct NewOperation {
     /// Its name.
     pub id: OperationId,
-    /// Its origin.
-    pub origin: Origin,
+    /// Its requester.
+    pub requester: Requester,
 }
 
 /// The writable resources of the instance; `None` if the Write does not name one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Write {
     /// Resource 2 or 3. A Write of both is refused earlier.
-    pub source: Option<Source>,
+    pub source: Option<PackageSource>,
     /// Resource 8.
     pub update_supported_objects: Option<bool>,
     /// Resource 13.
@@ -135,7 +135,7 @@ pub struct Write {
 
 /// The source of a package.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum PackageSource {
     /// Package URI, resource 3.
     Uri(Secret),
     /// Package, resource 2: the first block, or the whole of it.
@@ -146,7 +146,7 @@ pub enum Source {
 }
 
 /// A URI may carry a token, so it is not shown.
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for PackageSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Uri(_) => f.write_str("Uri(…)"),
@@ -188,10 +188,10 @@ mod tests {
     fn a_package_uri_is_not_shown() {
         let shown = format!(
             "{:?}",
-            Source::Uri(Secret::new(b"https://h/?token=hunter2".to_vec()))
+            PackageSource::Uri(Secret::new(b"https://h/?token=hunter2".to_vec()))
         );
         assert_eq!(shown, "Uri(…)");
-        let shown = format!("{:?}", Source::Package { empty: true });
+        let shown = format!("{:?}", PackageSource::Package { empty: true });
         assert_eq!(shown, "Package { empty: true }");
     }
 }

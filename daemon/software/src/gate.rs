@@ -4,17 +4,17 @@
 use wharf_frames::{Action, Cause, Failure, OperationId, Text};
 
 use crate::{
-    Instance, InstanceId, Kind, Operation, UriOrigin,
+    Instance, InstanceId, Operation, OperationKind, UriOrigin,
     instance::{Delivery, Flow},
 };
 
 /// The facts at this moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct GateFacts<'a> {
     /// The wall clock is not before the build date.
     pub clock_is_set: bool,
     /// The operations of all instances that are accepted and have not ended, in the order of acceptance.
-    pub accepted: &'a [(OperationId, Kind)],
+    pub accepted: &'a [(OperationId, OperationKind)],
     /// The number of other downloads that have a turn. A download that waits for its next attempt has none.
     pub downloading: usize,
     /// The number of downloads that may have a turn at once.
@@ -41,7 +41,7 @@ pub enum Admission {
 }
 
 /// Whether this operation of this instance may start.
-pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Admission {
+pub fn may_start(operation: &Operation, instance: &Instance, facts: &GateFacts<'_>) -> Admission {
     if let Some(failure) = refused(operation, instance, facts) {
         return Admission::No(failure);
     }
@@ -54,7 +54,7 @@ pub fn may_start(operation: &Operation, instance: &Instance, facts: &Facts<'_>) 
     Admission::Now
 }
 
-fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
+fn refused(operation: &Operation, instance: &Instance, facts: &GateFacts<'_>) -> Option<Failure> {
     if facts.attempts >= facts.attempt_limit {
         return Some(Failure::new(
             Cause::GaveUp,
@@ -66,8 +66,8 @@ fn refused(operation: &Operation, instance: &Instance, facts: &Facts<'_>) -> Opt
         ));
     }
     match operation.kind {
-        Kind::Action(Action::Install) => another_package(instance, facts),
-        Kind::Pull => credentials_in_the_clear(instance, facts.credentials_over_http),
+        OperationKind::Action(Action::Install) => another_package(instance, facts),
+        OperationKind::Pull => credentials_in_the_clear(instance, facts.credentials_over_http),
         _ => None,
     }
 }
@@ -93,7 +93,7 @@ fn credentials_in_the_clear(instance: &Instance, allowed: &[UriOrigin]) -> Optio
 }
 
 /// An instance has one package, and a package has one instance.
-fn another_package(instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
+fn another_package(instance: &Instance, facts: &GateFacts<'_>) -> Option<Failure> {
     let package = &instance.package()?.name;
     let why = match (instance.in_place(), facts.held_by) {
         (Some(known), _) if known.name != *package => {
@@ -110,14 +110,14 @@ fn another_package(instance: &Instance, facts: &Facts<'_>) -> Option<Failure> {
 
 /// Pulls take the free turns, and jobs of the installer run one after the other. A push needs no turn: its server
 /// decides when it comes. The agent asks in the order of acceptance, so free turns follow that order.
-fn has_turn(operation: &Operation, facts: &Facts<'_>) -> bool {
+fn has_turn(operation: &Operation, facts: &GateFacts<'_>) -> bool {
     match operation.kind {
-        Kind::Push => true,
-        Kind::Pull => facts.downloading < facts.parallel,
-        Kind::Action(_) => {
+        OperationKind::Push => true,
+        OperationKind::Pull => facts.downloading < facts.parallel,
+        OperationKind::Action(_) => {
             let ahead = facts.accepted.iter();
             let mut ahead = ahead.take_while(|(id, _)| *id != operation.id);
-            ahead.all(|(_, kind)| matches!(kind, Kind::Pull | Kind::Push))
+            ahead.all(|(_, kind)| matches!(kind, OperationKind::Pull | OperationKind::Push))
         }
     }
 }
@@ -129,22 +129,22 @@ fn needs_the_clock(delivery: &Delivery) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::{PackageName, PackageVersion, Secret, StageId, installer::Package};
+    use wharf_frames::{PackageName, PackageVersion, Secret, StageId, installer::SealedPackage};
 
     use super::*;
     use crate::{
-        Origin, PackageUri, ShortId,
-        instance::{InPlace, Installation, PullProgress, Software, State},
-        operation::{Progress, Work},
+        PackageUri, Requester, ShortId,
+        instance::{InPlace, InstallationState, InstanceState, PullProgress, Software},
+        operation::{Work, WorkProgress},
         settings::InstanceSettings,
     };
 
     const ID: OperationId = OperationId::from_bytes([1; 16]);
     const OTHER: OperationId = OperationId::from_bytes([2; 16]);
     const STAGE: StageId = StageId::from_bytes([1; 16]);
-    const SERVER: Origin = Origin::Server(ShortId(1));
+    const SERVER: Requester = Requester::Server(ShortId(1));
 
-    const FACTS: Facts<'_> = Facts {
+    const FACTS: GateFacts<'_> = GateFacts {
         clock_is_set: true,
         accepted: &[],
         downloading: 0,
@@ -158,7 +158,7 @@ mod tests {
     fn pull(uri: &str) -> Instance {
         let delivery = Delivery {
             id: ID,
-            origin: SERVER,
+            requester: SERVER,
             stage: STAGE,
             flow: Flow::Pull {
                 uri: PackageUri::parse(uri.as_bytes()).unwrap(),
@@ -166,7 +166,7 @@ mod tests {
                 waiting: None,
             },
         };
-        Instance::default().with(State::DownloadStarted {
+        Instance::default().with(InstanceState::DownloadStarted {
             in_place: None,
             delivery,
         })
@@ -175,7 +175,7 @@ mod tests {
     fn install(in_place: Option<&str>) -> Instance {
         let name = |text: &str| PackageName::new(text).unwrap();
         let version = PackageVersion::new("1.0").unwrap();
-        Instance::default().with(State::Delivered {
+        Instance::default().with(InstanceState::Delivered {
             in_place: in_place.map(|old| {
                 InPlace::left(Software {
                     name: name(old),
@@ -187,22 +187,22 @@ mod tests {
                 })
             }),
             stage: STAGE,
-            package: Package {
+            package: SealedPackage {
                 name: name("nginx"),
                 version: version.clone(),
                 architecture: "all".into(),
                 length: 1,
                 signer: None,
             },
-            installation: Installation::Installing(Work {
+            installation: InstallationState::Installing(Work {
                 id: ID,
-                origin: SERVER,
-                progress: Progress::Queued(None),
+                requester: SERVER,
+                progress: WorkProgress::Queued(None),
             }),
         })
     }
 
-    fn asked(instance: &Instance, facts: Facts<'_>) -> Admission {
+    fn asked(instance: &Instance, facts: GateFacts<'_>) -> Admission {
         may_start(&instance.operation().unwrap(), instance, &facts)
     }
 
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_pull_over_tls_waits_for_the_clock() {
-        let unset = Facts {
+        let unset = GateFacts {
             clock_is_set: false,
             ..FACTS
         };
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn user_name_and_password_go_in_the_clear_only_to_an_origin_that_is_allowed() {
         let allowed = ["http://h:8080".parse().unwrap()];
-        let facts = Facts {
+        let facts = GateFacts {
             credentials_over_http: &allowed,
             ..FACTS
         };
@@ -289,10 +289,10 @@ mod tests {
 
     #[test]
     fn jobs_go_one_at_a_time_in_the_order_of_acceptance() {
-        for kind in Action::ALL.map(Kind::Action) {
-            let behind = [(OTHER, kind), (ID, Kind::Action(Action::Install))];
-            let ahead = [(ID, Kind::Action(Action::Install)), (OTHER, kind)];
-            let facts = |accepted| Facts { accepted, ..FACTS };
+        for kind in Action::ALL.map(OperationKind::Action) {
+            let behind = [(OTHER, kind), (ID, OperationKind::Action(Action::Install))];
+            let ahead = [(ID, OperationKind::Action(Action::Install)), (OTHER, kind)];
+            let facts = |accepted| GateFacts { accepted, ..FACTS };
             assert_eq!(asked(&install(None), facts(&behind)), waits("its turn"));
             assert_eq!(asked(&install(None), facts(&ahead)), Admission::Now);
         }
@@ -309,7 +309,7 @@ mod tests {
             (3, 2, false), // a reload lowered the limit
             (15, 16, true),
         ] {
-            let facts = Facts {
+            let facts = GateFacts {
                 downloading,
                 parallel,
                 ..FACTS
@@ -328,17 +328,17 @@ mod tests {
     #[test]
     fn what_is_accepted_and_has_no_turn_holds_up_no_pull() {
         let accepted = [
-            (OTHER, Kind::Pull), // waits for its next attempt
-            (OTHER, Kind::Push),
-            (OTHER, Kind::Action(Action::Install)),
+            (OTHER, OperationKind::Pull), // waits for its next attempt
+            (OTHER, OperationKind::Push),
+            (OTHER, OperationKind::Action(Action::Install)),
         ];
-        let facts = Facts {
+        let facts = GateFacts {
             accepted: &accepted,
             ..FACTS
         };
         assert_eq!(asked(&pull("http://h"), facts), Admission::Now);
         assert_eq!(asked(&install(None), facts), waits("its turn"));
-        let deliveries = Facts {
+        let deliveries = GateFacts {
             accepted: &accepted[..2],
             ..FACTS
         };
@@ -349,11 +349,11 @@ mod tests {
     fn a_push_comes_when_its_server_sends_it() {
         let push = Operation {
             id: ID,
-            kind: Kind::Push,
-            origin: SERVER,
+            kind: OperationKind::Push,
+            requester: SERVER,
         };
-        let accepted = [(OTHER, Kind::Push), (OTHER, Kind::Pull)];
-        let facts = Facts {
+        let accepted = [(OTHER, OperationKind::Push), (OTHER, OperationKind::Pull)];
+        let facts = GateFacts {
             accepted: &accepted,
             downloading: 2,
             ..FACTS
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn attempts_that_are_used_up_need_an_operator() {
-        let after = |attempts| Facts { attempts, ..FACTS };
+        let after = |attempts| GateFacts { attempts, ..FACTS };
         assert_eq!(asked(&install(None), after(2)), Admission::Now);
         let (cause, detail) = refusal(asked(&install(None), after(3)));
         assert_eq!(cause, Cause::GaveUp);
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_package_that_another_instance_holds_is_refused_naming_it() {
-        let held = Facts {
+        let held = GateFacts {
             held_by: Some(InstanceId(7)),
             ..FACTS
         };
@@ -407,8 +407,8 @@ mod tests {
 
     #[test]
     fn a_refusal_comes_before_any_wait() {
-        let accepted = [(OTHER, Kind::Action(Action::Install))];
-        let facts = Facts {
+        let accepted = [(OTHER, OperationKind::Action(Action::Install))];
+        let facts = GateFacts {
             accepted: &accepted,
             attempts: 3,
             ..FACTS
@@ -418,13 +418,13 @@ mod tests {
 
     #[test]
     fn only_an_install_is_about_another_package() {
-        let held = Facts {
+        let held = GateFacts {
             held_by: Some(InstanceId(7)),
             ..FACTS
         };
         let instance = install(None);
         let operation = Operation {
-            kind: Kind::Action(Action::Uninstall),
+            kind: OperationKind::Action(Action::Uninstall),
             ..instance.operation().unwrap()
         };
         assert_eq!(may_start(&operation, &instance, &held), Admission::Now);

@@ -3,25 +3,25 @@
 
 use wharf_frames::{
     Action, OperationId, PackageName, PackageVersion, StageId, Text,
-    installer::{Found, Package},
+    installer::{Found, SealedPackage},
 };
 
 use crate::{
-    Kind, ObjectLink, Operation, Origin, PackageUri, UpdateResult, UpdateState,
-    operation::{Phase, Progress, Work},
+    ObjectLink, Operation, OperationKind, PackageUri, Requester, UpdateResult, UpdateState,
+    operation::{Phase, Work, WorkProgress},
     settings::InstanceSettings,
 };
 
-/// An instance of Object 9. [`crate::step`] computes the next one; [`crate::Record`] is its stored form.
+/// An instance of Object 9. [`crate::transition`] computes the next one; [`crate::InstanceRecord`] is its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Instance {
-    pub(crate) state: State,
+    pub(crate) state: InstanceState,
     pub(crate) settings: InstanceSettings,
 }
 
 /// The Package Installation State Machine (TS 5.1.2), with the data of each state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum InstanceState {
     /// No package is being delivered.
     Initial(Initial),
     /// A download waits or runs.
@@ -49,9 +49,9 @@ pub enum State {
         /// The file.
         stage: StageId,
         /// The package in it.
-        package: Package,
+        package: SealedPackage,
         /// The state of its installation.
-        installation: Installation,
+        installation: InstallationState,
     },
     /// The software is installed; the Software Activation State Machine is alive (TS 5.2).
     Installed {
@@ -147,8 +147,8 @@ pub enum Switch {
 pub struct Delivery {
     /// Its operation.
     pub id: OperationId,
-    /// Its origin.
-    pub origin: Origin,
+    /// Its requester.
+    pub requester: Requester,
     /// The file.
     pub stage: StageId,
     /// The source and the progress of the bytes.
@@ -158,7 +158,7 @@ pub struct Delivery {
 /// The source and the progress of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow {
-    /// The origin of the download writes the package; its first block has arrived.
+    /// The requester of the download writes the package; its first block has arrived.
     Push,
     /// The device fetches it.
     Pull {
@@ -184,7 +184,7 @@ pub enum PullProgress {
 
 /// The state of the installation of a package in DELIVERED.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Installation {
+pub enum InstallationState {
     /// No installation was tried; Result 0.
     Untried,
     /// It is being installed; Result 0.
@@ -227,7 +227,7 @@ pub enum Condition {
 
 impl Instance {
     /// The state with its data.
-    pub const fn state(&self) -> &State {
+    pub const fn state(&self) -> &InstanceState {
         &self.state
     }
 
@@ -239,25 +239,27 @@ impl Instance {
     /// Resource 7, Update State.
     pub const fn update_state(&self) -> UpdateState {
         match self.state {
-            State::Initial(_) => UpdateState::Initial,
-            State::DownloadStarted { .. } => UpdateState::DownloadStarted,
-            State::Downloaded { .. } => UpdateState::Downloaded,
-            State::Delivered { .. } => UpdateState::Delivered,
-            State::Installed { .. } => UpdateState::Installed,
+            InstanceState::Initial(_) => UpdateState::Initial,
+            InstanceState::DownloadStarted { .. } => UpdateState::DownloadStarted,
+            InstanceState::Downloaded { .. } => UpdateState::Downloaded,
+            InstanceState::Delivered { .. } => UpdateState::Delivered,
+            InstanceState::Installed { .. } => UpdateState::Installed,
         }
     }
 
     /// Resource 9, Update Result.
     pub const fn update_result(&self) -> UpdateResult {
         match &self.state {
-            State::Initial(Initial::Failed { result, .. }) => *result,
-            State::Initial(_) | State::Downloaded { .. } => UpdateResult::Initial,
-            State::DownloadStarted { .. } => UpdateResult::Downloading,
-            State::Delivered { installation, .. } => match installation {
-                Installation::Failed { result, .. } => *result,
-                Installation::Untried | Installation::Installing(_) => UpdateResult::Initial,
+            InstanceState::Initial(Initial::Failed { result, .. }) => *result,
+            InstanceState::Initial(_) | InstanceState::Downloaded { .. } => UpdateResult::Initial,
+            InstanceState::DownloadStarted { .. } => UpdateResult::Downloading,
+            InstanceState::Delivered { installation, .. } => match installation {
+                InstallationState::Failed { result, .. } => *result,
+                InstallationState::Untried | InstallationState::Installing(_) => {
+                    UpdateResult::Initial
+                }
             },
-            State::Installed { condition, .. } => match condition {
+            InstanceState::Installed { condition, .. } => match condition {
                 Condition::RemovalFailed { result, .. } => *result,
                 _ => UpdateResult::Installed,
             },
@@ -266,7 +268,7 @@ impl Instance {
 
     /// Resource 12, Activation State: false also while the activation machine is not alive (TS 5.2).
     pub const fn activation_state(&self) -> bool {
-        matches!(&self.state, State::Installed { software, .. } if software.active)
+        matches!(&self.state, InstanceState::Installed { software, .. } if software.active)
     }
 
     /// Resource 0, PkgName: the delivered package's, else that of the software in place, else empty.
@@ -297,7 +299,7 @@ impl Instance {
     /// Name and version of the software in place, in any state.
     pub fn software(&self) -> Option<(&PackageName, &PackageVersion)> {
         match &self.state {
-            State::Installed { software, .. } => Some((&software.name, &software.version)),
+            InstanceState::Installed { software, .. } => Some((&software.name, &software.version)),
             _ => self.in_place().map(|known| (&known.name, &known.version)),
         }
     }
@@ -305,7 +307,7 @@ impl Instance {
     /// Whether the software in place runs, in any state. In INSTALLED this is the Activation State.
     pub const fn runs(&self) -> bool {
         match (&self.state, self.in_place()) {
-            (State::Installed { software, .. }, _) => software.active,
+            (InstanceState::Installed { software, .. }, _) => software.active,
             (_, Some(known)) => known.runs,
             (_, None) => false,
         }
@@ -314,7 +316,7 @@ impl Instance {
     /// As in [`Found::no_services`], in any state.
     pub const fn no_services(&self) -> bool {
         match (&self.state, self.in_place()) {
-            (State::Installed { software, .. }, _) => software.no_services,
+            (InstanceState::Installed { software, .. }, _) => software.no_services,
             (_, Some(known)) => known.no_services,
             (_, None) => false,
         }
@@ -324,7 +326,7 @@ impl Instance {
     pub const fn activation_failure(&self) -> Option<&Text> {
         match (&self.state, self.in_place()) {
             (
-                State::Installed {
+                InstanceState::Installed {
                     condition: Condition::ActivationFailed(why),
                     ..
                 },
@@ -338,7 +340,7 @@ impl Instance {
     /// The damage of the software in place, in any state.
     pub const fn damage(&self) -> Option<&Text> {
         match (&self.state, self.in_place()) {
-            (State::Installed { software, .. }, _) => software.damage.as_ref(),
+            (InstanceState::Installed { software, .. }, _) => software.damage.as_ref(),
             (_, Some(known)) => known.damage.as_ref(),
             (_, None) => None,
         }
@@ -347,19 +349,21 @@ impl Instance {
     /// The software in place while the instance is not INSTALLED.
     pub const fn in_place(&self) -> Option<&InPlace> {
         match &self.state {
-            State::Initial(Initial::Removing { in_place, .. }) => Some(in_place),
-            State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
-            | State::DownloadStarted { in_place, .. }
-            | State::Downloaded { in_place, .. }
-            | State::Delivered { in_place, .. } => in_place.as_ref(),
-            State::Installed { .. } => None,
+            InstanceState::Initial(Initial::Removing { in_place, .. }) => Some(in_place),
+            InstanceState::Initial(
+                Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. },
+            )
+            | InstanceState::DownloadStarted { in_place, .. }
+            | InstanceState::Downloaded { in_place, .. }
+            | InstanceState::Delivered { in_place, .. } => in_place.as_ref(),
+            InstanceState::Installed { .. } => None,
         }
     }
 
     /// A note for a person in INITIAL, for example that only configuration is left.
     pub const fn note(&self) -> Option<&Text> {
         match &self.state {
-            State::Initial(Initial::Ready { note, .. }) => note.as_ref(),
+            InstanceState::Initial(Initial::Ready { note, .. }) => note.as_ref(),
             _ => None,
         }
     }
@@ -367,16 +371,18 @@ impl Instance {
     /// The file that is being written or delivered.
     pub const fn stage(&self) -> Option<StageId> {
         match &self.state {
-            State::DownloadStarted { delivery, .. } => Some(delivery.stage),
-            State::Downloaded { stage, .. } | State::Delivered { stage, .. } => Some(*stage),
-            State::Initial(_) | State::Installed { .. } => None,
+            InstanceState::DownloadStarted { delivery, .. } => Some(delivery.stage),
+            InstanceState::Downloaded { stage, .. } | InstanceState::Delivered { stage, .. } => {
+                Some(*stage)
+            }
+            InstanceState::Initial(_) | InstanceState::Installed { .. } => None,
         }
     }
 
     /// The delivered package.
-    pub const fn package(&self) -> Option<&Package> {
+    pub const fn package(&self) -> Option<&SealedPackage> {
         match &self.state {
-            State::Delivered { package, .. } => Some(package),
+            InstanceState::Delivered { package, .. } => Some(package),
             _ => None,
         }
     }
@@ -396,7 +402,7 @@ impl Instance {
     /// The download, in DOWNLOAD STARTED.
     pub const fn delivery(&self) -> Option<&Delivery> {
         match &self.state {
-            State::DownloadStarted { delivery, .. } => Some(delivery),
+            InstanceState::DownloadStarted { delivery, .. } => Some(delivery),
             _ => None,
         }
     }
@@ -405,18 +411,18 @@ impl Instance {
     pub fn operation(&self) -> Option<Operation> {
         match (self.work(), &self.state) {
             (Some((action, work)), _) => Some(work.operation(action)),
-            (None, State::Downloaded { operation, .. }) => Some(operation.clone()),
+            (None, InstanceState::Downloaded { operation, .. }) => Some(operation.clone()),
             (None, _) => self.delivery().map(Delivery::operation),
         }
     }
 
     /// The phase of the operation.
     pub fn phase(&self) -> Option<Phase> {
-        if let State::Downloaded { .. } = self.state {
+        if let InstanceState::Downloaded { .. } = self.state {
             return Some(Phase::Verify);
         }
         let queued = match (self.work(), self.delivery()) {
-            (Some((_, work)), _) => matches!(work.progress, Progress::Queued(_)),
+            (Some((_, work)), _) => matches!(work.progress, WorkProgress::Queued(_)),
             (None, Some(delivery)) => delivery.is_queued(),
             (None, None) => return None,
         };
@@ -429,7 +435,7 @@ impl Instance {
     }
 
     /// The same settings in another state.
-    pub(crate) fn with(&self, state: State) -> Self {
+    pub(crate) fn with(&self, state: InstanceState) -> Self {
         Self {
             state,
             settings: self.settings.clone(),
@@ -438,12 +444,14 @@ impl Instance {
 
     pub(crate) const fn work(&self) -> Option<(Action, &Work)> {
         match &self.state {
-            State::Initial(Initial::Removing { work, purge, .. }) => Some((removal(*purge), work)),
-            State::Delivered {
-                installation: Installation::Installing(work),
+            InstanceState::Initial(Initial::Removing { work, purge, .. }) => {
+                Some((removal(*purge), work))
+            }
+            InstanceState::Delivered {
+                installation: InstallationState::Installing(work),
                 ..
             } => Some((Action::Install, work)),
-            State::Installed { condition, .. } => condition.work(),
+            InstanceState::Installed { condition, .. } => condition.work(),
             _ => match self.in_place() {
                 Some(known) => known.switch.work(),
                 None => None,
@@ -455,10 +463,12 @@ impl Instance {
     /// activate and deactivate it.
     pub(crate) const fn beside(&self) -> Option<&InPlace> {
         match &self.state {
-            State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
-            | State::Delivered {
+            InstanceState::Initial(
+                Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. },
+            )
+            | InstanceState::Delivered {
                 in_place,
-                installation: Installation::Untried | Installation::Failed { .. },
+                installation: InstallationState::Untried | InstallationState::Failed { .. },
                 ..
             } => in_place.as_ref(),
             _ => None,
@@ -473,7 +483,7 @@ impl Instance {
     }
 }
 
-impl Default for State {
+impl Default for InstanceState {
     fn default() -> Self {
         Self::Initial(Initial::Ready {
             in_place: None,
@@ -482,7 +492,7 @@ impl Default for State {
     }
 }
 
-impl State {
+impl InstanceState {
     /// Like [`Instance::in_place`].
     pub(crate) const fn in_place_mut(&mut self) -> Option<&mut InPlace> {
         match self {
@@ -544,10 +554,10 @@ impl Delivery {
         Operation {
             id: self.id,
             kind: match self.flow {
-                Flow::Push => Kind::Push,
-                Flow::Pull { .. } => Kind::Pull,
+                Flow::Push => OperationKind::Push,
+                Flow::Pull { .. } => OperationKind::Pull,
             },
-            origin: self.origin,
+            requester: self.requester,
         }
     }
 

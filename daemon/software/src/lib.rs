@@ -7,7 +7,7 @@
 //!   Status Reason for everybody on the device.
 //! - [`mod@changes`]: the resources that a transition changes, in the order of notifications.
 //! - [`operation`], [`gate`]: the running operation, its phase, and whether it may start.
-//! - [`arguments`], [`uri`], [`settings`]: the parsed values that servers write.
+//! - [`arguments`], [`settings`]: the parsed values that servers write.
 //!
 //! docs/machine.md lists every cell of the machine; it is generated from this code.
 
@@ -32,12 +32,12 @@ pub mod update;
 pub use changes::{Resource, changes};
 pub use create::{InstanceId, create};
 pub use effect::Effect;
-pub use event::{Event, NewOperation, Source, Write, executable};
+pub use event::{Event, NewOperation, PackageSource, Write, executable};
 pub use instance::Instance;
-pub use machine::{ActivationPolicy, Code, Refusal, Rules, Transition, step};
-pub use operation::{Kind, Operation, Origin, ShortId};
+pub use machine::{ActivationPolicy, Refusal, RefusalCode, Rules, Transition, transition};
+pub use operation::{Operation, OperationKind, Requester, ShortId};
 pub use reason::{Reason, ReasonCode};
-pub use record::Record;
+pub use record::InstanceRecord;
 pub use settings::ObjectLink;
 pub use update::{UpdateResult, UpdateState};
 pub use wharf_uri::{NotAnHttpOrigin, PackageUri, UriOrigin};

@@ -18,7 +18,7 @@ use crate::{Effect, Event, Instance, ObjectLink};
 pub struct Rules<'a> {
     /// The package of wharfd itself: always active, never removed.
     pub own_package: &'a PackageName,
-    /// The activation, by the origin of the request and the package of the instance.
+    /// The activation, by the requester and the package of the instance.
     pub activation: ActivationPolicy,
     /// Whether a new package replaces one that could not be installed, by the server that writes.
     pub replace_failed: bool,
@@ -54,7 +54,7 @@ pub struct Transition {
 #[error("{}: {why}", .code.as_str())]
 pub struct Refusal {
     /// The response code.
-    pub code: Code,
+    pub code: RefusalCode,
     /// The request, the reason and the remedy.
     pub why: Text,
     /// The instance to store, if the refusal has a result that the server reads.
@@ -63,14 +63,14 @@ pub struct Refusal {
 
 /// The response codes of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
+pub enum RefusalCode {
     /// 4.00
     BadRequest,
     /// 4.05
     MethodNotAllowed,
 }
 
-impl Code {
+impl RefusalCode {
     /// The code as text.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Code {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: Code, why: impl Into<Text>) -> Self {
+    pub(crate) fn new(code: RefusalCode, why: impl Into<Text>) -> Self {
         Self {
             code,
             why: why.into(),
@@ -90,7 +90,7 @@ impl Refusal {
     }
 
     pub(crate) fn not_allowed(why: impl Into<Text>) -> Self {
-        Self::new(Code::MethodNotAllowed, why)
+        Self::new(RefusalCode::MethodNotAllowed, why)
     }
 }
 
@@ -109,7 +109,11 @@ impl Transition {
 }
 
 /// Applies `event` to `instance`. Only requests are refused; an outdated report changes nothing.
-pub fn step(instance: &Instance, event: Event, rules: &Rules<'_>) -> Result<Transition, Refusal> {
+pub fn transition(
+    instance: &Instance,
+    event: Event,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
     let reported = match event {
         Event::Write {
             write,

@@ -1,4 +1,4 @@
-//! Operations: their kind, their origin and their progress.
+//! Operations: their kind, their requester and their progress.
 
 use wharf_frames::{Action, OperationId, Text};
 
@@ -8,14 +8,14 @@ pub struct Operation {
     /// Its id. The installer does an operation once, however often it is asked.
     pub id: OperationId,
     /// Its kind.
-    pub kind: Kind,
-    /// Its origin.
-    pub origin: Origin,
+    pub kind: OperationKind,
+    /// Its requester.
+    pub requester: Requester,
 }
 
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum OperationKind {
     /// Downloads from a Package URI.
     Pull,
     /// Receives a Package that a server writes.
@@ -24,7 +24,7 @@ pub enum Kind {
     Action(Action),
 }
 
-impl Kind {
+impl OperationKind {
     /// Its word in the database and the journal.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,9 +48,9 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShortId(pub u16);
 
-/// The origin of an operation.
+/// The requester of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Origin {
+pub enum Requester {
     /// The LwM2M server of this account.
     Server(ShortId),
     /// The local user with this uid.
@@ -73,25 +73,25 @@ pub enum Phase {
 pub struct Work {
     /// Its id.
     pub id: OperationId,
-    /// Its origin.
-    pub origin: Origin,
+    /// Its requester.
+    pub requester: Requester,
     /// Its progress.
-    pub progress: Progress,
+    pub progress: WorkProgress,
 }
 
 impl Work {
     pub(crate) const fn operation(&self, action: Action) -> Operation {
         Operation {
             id: self.id,
-            kind: Kind::Action(action),
-            origin: self.origin,
+            kind: OperationKind::Action(action),
+            requester: self.requester,
         }
     }
 }
 
 /// The progress of an accepted operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub enum WorkProgress {
     /// In the gate, with the reason why it waits, if known.
     Queued(Option<Text>),
     /// Started: the installer has it, or gets it as soon as it answers; with the reason why it waits.

@@ -5,12 +5,12 @@ use std::fmt;
 use wharf_frames::Text;
 
 use crate::{
-    Instance, Origin,
+    Instance, Requester,
     instance::{
-        Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, Software, State,
-        Switch,
+        Condition, Delivery, Flow, InPlace, Initial, InstallationState, InstanceState,
+        PullProgress, Software, Switch,
     },
-    operation::{Progress, Work},
+    operation::{Work, WorkProgress},
 };
 
 /// The numbers of TS Appendix B. 70 is not used: a package is kept when its installation fails.
@@ -80,17 +80,17 @@ impl Instance {
     /// Resource 16, Status Reason.
     pub fn status_reason(&self) -> Reason {
         let (code, text) = match &self.state {
-            State::Initial(initial) => self.of_initial(initial),
-            State::DownloadStarted { delivery, .. } => of_download(delivery),
-            State::Downloaded { waiting: why, .. } => (
+            InstanceState::Initial(initial) => self.of_initial(initial),
+            InstanceState::DownloadStarted { delivery, .. } => of_download(delivery),
+            InstanceState::Downloaded { waiting: why, .. } => (
                 ReasonCode::DownloadComplete,
                 why.as_ref().map_or_else(
                     || "checking who signed the package".into(),
                     |why| waiting(why.as_str()),
                 ),
             ),
-            State::Delivered { installation, .. } => self.of_delivered(installation),
-            State::Installed {
+            InstanceState::Delivered { installation, .. } => self.of_delivered(installation),
+            InstanceState::Installed {
                 software,
                 condition,
             } => {
@@ -118,16 +118,16 @@ impl Instance {
         }
     }
 
-    fn of_delivered(&self, installation: &Installation) -> (ReasonCode, Text) {
+    fn of_delivered(&self, installation: &InstallationState) -> (ReasonCode, Text) {
         match installation {
-            Installation::Untried => (
+            InstallationState::Untried => (
                 ReasonCode::DownloadComplete,
                 format!("{} is ready to be installed", self.title()).into(),
             ),
-            Installation::Installing(work) => {
+            InstallationState::Installing(work) => {
                 (ReasonCode::Installing, self.working("installing", work))
             }
-            Installation::Failed { why, .. } => (
+            InstallationState::Failed { why, .. } => (
                 ReasonCode::InstallFailed,
                 match self.in_place() {
                     // The text names two versions.
@@ -213,8 +213,10 @@ fn damaged(title: &str, damage: &Text) -> Text {
 /// The text for work. An accepted operation counts as running, unless it has a reason to wait.
 fn working(doing: &str, title: &str, work: &Work) -> Text {
     match &work.progress {
-        Progress::Queued(Some(why)) | Progress::Running(Some(why)) => waiting(why.as_str()),
-        Progress::Queued(None) | Progress::Running(None) => format!("{doing} {title}").into(),
+        WorkProgress::Queued(Some(why)) | WorkProgress::Running(Some(why)) => waiting(why.as_str()),
+        WorkProgress::Queued(None) | WorkProgress::Running(None) => {
+            format!("{doing} {title}").into()
+        }
     }
 }
 
@@ -222,9 +224,9 @@ fn of_download(delivery: &Delivery) -> (ReasonCode, Text) {
     match &delivery.flow {
         Flow::Push => (
             ReasonCode::Downloading,
-            match delivery.origin {
-                Origin::Server(_) => "the server sends the package".into(),
-                Origin::User(_) => "a local user hands the package over".into(),
+            match delivery.requester {
+                Requester::Server(_) => "the server sends the package".into(),
+                Requester::User(_) => "a local user hands the package over".into(),
             },
         ),
         Flow::Pull {

@@ -1,20 +1,20 @@
 //! An instance as one flat row for a database, and back. A row that no transition can produce is a typed error.
 
-use wharf_frames::{Action, Secret, StageId, Text, installer::Package};
+use wharf_frames::{Action, Secret, StageId, Text, installer::SealedPackage};
 
 use crate::{
-    Instance, Kind, ObjectLink, Operation, PackageUri, UpdateResult, UpdateState,
+    Instance, ObjectLink, Operation, OperationKind, PackageUri, UpdateResult, UpdateState,
     instance::{
-        Condition, Delivery, Flow, InPlace, Initial, Installation, PullProgress, Software, State,
-        Switch,
+        Condition, Delivery, Flow, InPlace, Initial, InstallationState, InstanceState,
+        PullProgress, Software, Switch,
     },
-    operation::{Progress, Work},
+    operation::{Work, WorkProgress},
     settings::InstanceSettings,
 };
 
 /// All data of an instance, one field for one or a few columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct InstanceRecord {
     /// Resource 7.
     pub update_state: UpdateState,
     /// Resource 9.
@@ -30,7 +30,7 @@ pub struct Record {
     /// The file that is being written or delivered.
     pub stage: Option<StageId>,
     /// The package in it, in DELIVERED.
-    pub package: Option<Package>,
+    pub package: Option<SealedPackage>,
     /// Resource 3, while it is being pulled.
     pub package_uri: Option<PackageUri>,
     /// The operation that is accepted and has not ended.
@@ -97,7 +97,7 @@ pub enum RecordError {
     Contradiction(UpdateState),
 }
 
-impl From<&Instance> for Record {
+impl From<&Instance> for InstanceRecord {
     fn from(instance: &Instance) -> Self {
         let (note, progress) = note_and_progress(&instance.state);
         let switch = instance.in_place().map(|known| &known.switch);
@@ -108,7 +108,7 @@ impl From<&Instance> for Record {
             update_result: instance.update_result(),
             note: note.cloned(),
             in_place: match &instance.state {
-                State::Installed { software, .. } => Some(software.clone()),
+                InstanceState::Installed { software, .. } => Some(software.clone()),
                 _ => instance.in_place().map(|known| Software {
                     active: known.was_active,
                     ..known.clone().back()
@@ -137,26 +137,26 @@ const fn uri(delivery: &Delivery) -> Option<&PackageUri> {
     }
 }
 
-const fn note_and_progress(state: &State) -> (Option<&Text>, Option<StoredProgress>) {
+const fn note_and_progress(state: &InstanceState) -> (Option<&Text>, Option<StoredProgress>) {
     match state {
-        State::Initial(initial) => match initial {
+        InstanceState::Initial(initial) => match initial {
             Initial::Ready { note, .. } => (note.as_ref(), None),
             Initial::Failed { why, .. } => (Some(why), None),
             Initial::Removing { work, .. } => of_work(work),
         },
-        State::DownloadStarted { delivery, .. } => match &delivery.flow {
+        InstanceState::DownloadStarted { delivery, .. } => match &delivery.flow {
             Flow::Push => (None, Some(StoredProgress::Receiving)),
             Flow::Pull {
                 progress, waiting, ..
             } => (waiting.as_ref(), Some(of_pull(*progress))),
         },
-        State::Downloaded { waiting, .. } => (waiting.as_ref(), None),
-        State::Delivered { installation, .. } => match installation {
-            Installation::Untried => (None, None),
-            Installation::Installing(work) => of_work(work),
-            Installation::Failed { why, .. } => (Some(why), None),
+        InstanceState::Downloaded { waiting, .. } => (waiting.as_ref(), None),
+        InstanceState::Delivered { installation, .. } => match installation {
+            InstallationState::Untried => (None, None),
+            InstallationState::Installing(work) => of_work(work),
+            InstallationState::Failed { why, .. } => (Some(why), None),
         },
-        State::Installed { condition, .. } => match condition {
+        InstanceState::Installed { condition, .. } => match condition {
             Condition::Settled => (None, None),
             Condition::RemovalFailed { why, .. } | Condition::ActivationFailed(why) => {
                 (Some(why), None)
@@ -178,8 +178,8 @@ const fn of_switch(switch: &Switch) -> (Option<&Text>, Option<StoredProgress>) {
 
 const fn of_work(work: &Work) -> (Option<&Text>, Option<StoredProgress>) {
     match &work.progress {
-        Progress::Queued(why) => (why.as_ref(), Some(StoredProgress::Queued)),
-        Progress::Running(why) => (why.as_ref(), Some(StoredProgress::Running)),
+        WorkProgress::Queued(why) => (why.as_ref(), Some(StoredProgress::Queued)),
+        WorkProgress::Running(why) => (why.as_ref(), Some(StoredProgress::Running)),
     }
 }
 
@@ -191,11 +191,11 @@ const fn of_pull(progress: PullProgress) -> StoredProgress {
     }
 }
 
-impl TryFrom<Record> for Instance {
+impl TryFrom<InstanceRecord> for Instance {
     type Error = RecordError;
 
     /// Rejects rows that do not round-trip.
-    fn try_from(record: Record) -> Result<Self, RecordError> {
+    fn try_from(record: InstanceRecord) -> Result<Self, RecordError> {
         let instance = Self {
             state: record.state()?,
             settings: InstanceSettings {
@@ -206,7 +206,7 @@ impl TryFrom<Record> for Instance {
                 local: record.local,
             },
         };
-        if Record::from(&instance) == record {
+        if InstanceRecord::from(&instance) == record {
             Ok(instance)
         } else {
             Err(RecordError::Contradiction(record.update_state))
@@ -214,28 +214,28 @@ impl TryFrom<Record> for Instance {
     }
 }
 
-impl Record {
-    fn state(&self) -> Result<State, RecordError> {
+impl InstanceRecord {
+    fn state(&self) -> Result<InstanceState, RecordError> {
         let in_place = self.known()?;
         Ok(match self.update_state {
-            UpdateState::Initial => State::Initial(self.initial(in_place)?),
-            UpdateState::DownloadStarted => State::DownloadStarted {
+            UpdateState::Initial => InstanceState::Initial(self.initial(in_place)?),
+            UpdateState::DownloadStarted => InstanceState::DownloadStarted {
                 in_place,
                 delivery: self.delivery()?,
             },
-            UpdateState::Downloaded => State::Downloaded {
+            UpdateState::Downloaded => InstanceState::Downloaded {
                 in_place,
                 operation: self.download()?,
                 stage: self.need("stage", self.stage)?,
                 waiting: self.note.clone(),
             },
-            UpdateState::Delivered => State::Delivered {
+            UpdateState::Delivered => InstanceState::Delivered {
                 in_place,
                 stage: self.need("stage", self.stage)?,
                 package: self.need("package", self.package.clone())?,
                 installation: self.installation()?,
             },
-            UpdateState::Installed => State::Installed {
+            UpdateState::Installed => InstanceState::Installed {
                 software: self.need("software in place", self.in_place.clone())?,
                 condition: self.condition()?,
             },
@@ -261,8 +261,8 @@ impl Record {
 
     fn action(&self) -> Option<Action> {
         match self.operation.as_ref()?.kind {
-            Kind::Action(action) => Some(action),
-            Kind::Pull | Kind::Push => None,
+            OperationKind::Action(action) => Some(action),
+            OperationKind::Pull | OperationKind::Push => None,
         }
     }
 
@@ -289,10 +289,14 @@ impl Record {
     }
 
     fn delivery(&self) -> Result<Delivery, RecordError> {
-        let Operation { id, kind, origin } = self.need("operation", self.operation.clone())?;
+        let Operation {
+            id,
+            kind,
+            requester,
+        } = self.need("operation", self.operation.clone())?;
         let flow = match kind {
-            Kind::Push => Flow::Push,
-            Kind::Pull => Flow::Pull {
+            OperationKind::Push => Flow::Push,
+            OperationKind::Pull => Flow::Pull {
                 uri: self.need("Package URI", self.package_uri.clone())?,
                 progress: match self.need("progress", self.progress)? {
                     StoredProgress::Queued => PullProgress::Queued,
@@ -305,7 +309,7 @@ impl Record {
         };
         Ok(Delivery {
             id,
-            origin,
+            requester,
             stage: self.need("stage", self.stage)?,
             flow,
         })
@@ -315,18 +319,18 @@ impl Record {
     fn download(&self) -> Result<Operation, RecordError> {
         let operation = self.need("operation", self.operation.clone())?;
         match operation.kind {
-            Kind::Pull | Kind::Push => Ok(operation),
+            OperationKind::Pull | OperationKind::Push => Ok(operation),
             _ => Err(self.contradiction()),
         }
     }
 
-    fn installation(&self) -> Result<Installation, RecordError> {
+    fn installation(&self) -> Result<InstallationState, RecordError> {
         match self.update_result {
             _ if self.action() == Some(Action::Install) => {
-                Ok(Installation::Installing(self.work(self.note.clone())?))
+                Ok(InstallationState::Installing(self.work(self.note.clone())?))
             }
-            UpdateResult::Initial => Ok(Installation::Untried),
-            result if result.ends_an_installation() => Ok(Installation::Failed {
+            UpdateResult::Initial => Ok(InstallationState::Untried),
+            result if result.ends_an_installation() => Ok(InstallationState::Failed {
                 result,
                 why: self.need("reason", self.note.clone())?,
             }),
@@ -360,10 +364,10 @@ impl Record {
         let operation = self.need("operation", self.operation.clone())?;
         Ok(Work {
             id: operation.id,
-            origin: operation.origin,
+            requester: operation.requester,
             progress: match self.need("progress", self.progress)? {
-                StoredProgress::Queued => Progress::Queued(waiting),
-                StoredProgress::Running => Progress::Running(waiting),
+                StoredProgress::Queued => WorkProgress::Queued(waiting),
+                StoredProgress::Running => WorkProgress::Running(waiting),
                 StoredProgress::Receiving => return Err(self.contradiction()),
             },
         })

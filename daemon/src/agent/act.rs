@@ -5,8 +5,8 @@ use tokio::{sync::watch, task::JoinHandle};
 use wharf_frames::{OperationId, StageId, Transaction};
 use wharf_journal::message;
 use wharf_software::{
-    Effect, Event, Instance, InstanceId, Kind, Operation,
-    gate::{Admission, Facts, may_start},
+    Effect, Event, Instance, InstanceId, Operation, OperationKind,
+    gate::{Admission, GateFacts, may_start},
     instance::Flow,
 };
 
@@ -18,14 +18,14 @@ use crate::{
         push::{self, Push},
         seal,
     },
-    jobs::Job,
+    jobs::InstallerJob,
     store::{EffectId, Pending, StoreError},
     tasks::{TaskContext, TaskReport},
 };
 
 impl Agent {
     /// Resumes the pending effects of an earlier run.
-    pub(super) fn take_up(&mut self, pending: Vec<Pending>) {
+    pub(super) fn resume(&mut self, pending: Vec<Pending>) {
         let due = |effect: &Pending| effect.effect.is_due(self.instances.get(&effect.instance));
         let (due, over): (Vec<Pending>, Vec<Pending>) = pending.into_iter().partition(due);
         for effect in over {
@@ -180,7 +180,7 @@ impl Agent {
             cancelled: None,
         };
         self.jobs.insert(operation, running);
-        let job = Job {
+        let job = InstallerJob {
             instance: id,
             operation,
             package,
@@ -303,13 +303,13 @@ impl Agent {
 
     fn gate(&self, operation: &Operation, id: InstanceId, instance: &Instance) -> Admission {
         let attempts = match (operation.kind, instance.stage()) {
-            (Kind::Pull, Some(stage)) => self.attempts_in_vain(stage),
+            (OperationKind::Pull, Some(stage)) => self.attempts_in_vain(stage),
             _ => 0,
         };
         may_start(
             operation,
             instance,
-            &Facts {
+            &GateFacts {
                 clock_is_set: clock::is_set(),
                 accepted: &self.accepted,
                 downloading: self.downloading(),

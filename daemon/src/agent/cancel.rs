@@ -4,7 +4,7 @@
 use tokio::{sync::watch, time::timeout};
 use wharf_frames::{Failure, OperationId};
 use wharf_journal::message;
-use wharf_software::{InstanceId, Kind, Operation, operation::Phase};
+use wharf_software::{InstanceId, Operation, OperationKind, operation::Phase};
 
 use super::Agent;
 use crate::{
@@ -96,7 +96,7 @@ impl Agent {
 }
 
 /// The answer to a cancel while the installer does not answer.
-fn noted(kind: Kind) -> Refused {
+fn noted(kind: OperationKind) -> Refused {
     let kind = kind.as_str();
     Refused::NotAllowed(format!(
         "the installer does not answer: {REMEDY}. wharfd cancels the {kind} as soon as it answers"

@@ -4,15 +4,15 @@ use lwm2m::{Answer, Answered, ErrorCode, Input, Path, UpdateTiming};
 use wharf_frames::Failure;
 use wharf_journal::message;
 use wharf_software::{
-    ActivationPolicy, Event, Instance, InstanceId, Origin, Refusal, Rules, ShortId, Transition,
-    changes, step,
+    ActivationPolicy, Event, Instance, InstanceId, Refusal, Requester, Rules, ShortId, Transition,
+    changes, transition,
 };
 
 use super::{Agent, story};
 use crate::{
     clock,
     config::Activation,
-    local_changes::Change,
+    local_changes::LocalChange,
     objects,
     server::Server,
     store::{Commit, EffectId, StoreError},
@@ -27,7 +27,7 @@ pub(super) type Reply = Option<(RequestKey, Answer)>;
 
 impl Agent {
     /// Handles a report of a task.
-    pub(super) fn take(&mut self, report: TaskReport) {
+    pub(super) fn handle_report(&mut self, report: TaskReport) {
         match report {
             TaskReport::Event {
                 instance,
@@ -85,7 +85,7 @@ impl Agent {
             return Ok(false);
         };
         // Only requests are refused.
-        if let Ok(transition) = self.step(&old, event) {
+        if let Ok(transition) = self.transition(&old, event) {
             self.commit(id, Some(&old), &transition, reply)?;
         }
         Ok(true)
@@ -117,7 +117,7 @@ impl Agent {
             .get(&id)
             .cloned()
             .ok_or(ErrorCode::NotFound)?;
-        let (transition, reply) = match self.step(&old, event) {
+        let (transition, reply) = match self.transition(&old, event) {
             Ok(transition) => (transition, answer.map(|answer| (key, answer))),
             Err(refusal) => refused(id, key, refusal)?,
         };
@@ -125,14 +125,18 @@ impl Agent {
         stored.map_err(|error| not_stored(id, &error))
     }
 
-    pub(super) fn step(&self, instance: &Instance, event: Event) -> Result<Transition, Refusal> {
+    pub(super) fn transition(
+        &self,
+        instance: &Instance,
+        event: Event,
+    ) -> Result<Transition, Refusal> {
         let exists = |link| objects::exists(&self.instances, link);
         let mut rules = self.rules(asker(instance, &event), &exists);
         let name = instance.package().map(|package| &package.name);
         if let Some(own) = name.and_then(|name| self.settings.activations.get(name)) {
             rules.activation = policy(*own);
         }
-        step(instance, event, &rules)
+        transition(instance, event, &rules)
     }
 
     /// The rules of the machine. The settings of a server apply to its own requests only.
@@ -286,7 +290,7 @@ impl Agent {
         tokio::task::spawn_local(async move {
             tokio::time::sleep(context.timing.retry.first).await;
             match event {
-                Event::DeviceHas(_) => changes.note(Change::Packages),
+                Event::DeviceHas(_) => changes.note(LocalChange::Packages),
                 event if is_told_once(&event) => context.report(id, event),
                 _ => {}
             }
@@ -320,13 +324,13 @@ fn refused(
 
 /// The server that sent this request or started the running operation; none for a local user.
 fn asker(instance: &Instance, event: &Event) -> Option<ShortId> {
-    let origin = match event {
-        Event::Write { starts, .. } | Event::Execute { starts, .. } => Some(starts.origin),
-        _ => instance.operation().map(|operation| operation.origin),
+    let requester = match event {
+        Event::Write { starts, .. } | Event::Execute { starts, .. } => Some(starts.requester),
+        _ => instance.operation().map(|operation| operation.requester),
     };
-    match origin? {
-        Origin::Server(id) => Some(id),
-        Origin::User(_) => None,
+    match requester? {
+        Requester::Server(id) => Some(id),
+        Requester::User(_) => None,
     }
 }
 

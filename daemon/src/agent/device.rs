@@ -17,8 +17,8 @@ use wharf_software::{Event, InstanceId};
 
 use super::Agent;
 use crate::{
-    installer::{NotDone, PackageManager},
-    local_changes::{Change, LocalChanges},
+    installer::{InstallerError, PackageManagerInfo},
+    local_changes::{LocalChange, LocalChanges},
     tasks::{TaskContext, TaskReport},
 };
 
@@ -43,7 +43,7 @@ impl Agent {
 pub(super) fn watch(root: &Path, changes: LocalChanges, context: TaskContext) {
     let packages = watch_packages(root.to_owned(), changes.clone(), context.clone());
     tokio::task::spawn_local(packages);
-    tokio::task::spawn_local(look_again_and_again(changes, context));
+    tokio::task::spawn_local(watch_software(changes, context));
 }
 
 async fn watch_packages(root: PathBuf, changes: LocalChanges, context: TaskContext) {
@@ -61,7 +61,7 @@ async fn watch_packages(root: PathBuf, changes: LocalChanges, context: TaskConte
 
 /// The installer names the file. After an upgrade an older installer may still run: it names none, and ends soon.
 async fn database(
-    hello: impl AsyncFn() -> Result<PackageManager, NotDone>,
+    hello: impl AsyncFn() -> Result<PackageManagerInfo, InstallerError>,
     pause: impl Fn(u32) -> Duration,
 ) -> Text {
     let mut failures = 0;
@@ -76,11 +76,11 @@ async fn database(
     }
 }
 
-async fn look_again_and_again(changes: LocalChanges, context: TaskContext) {
+async fn watch_software(changes: LocalChanges, context: TaskContext) {
     let mut looks = Looks::new(context.timing.in_part);
     let mut pause = PAUSE;
     let mut in_vain = 0;
-    let mut change = Some(Change::Packages); // changes while wharfd did not run
+    let mut change = Some(LocalChange::Packages); // changes while wharfd did not run
     let mut latest = Instant::now();
     loop {
         if change.is_some() {
@@ -120,11 +120,11 @@ async fn idle_software(context: &TaskContext) -> Option<Vec<(InstanceId, Package
 }
 
 /// The pause before a change of units leads to the next reading. It doubles while they change no package here.
-fn next_pause(pause: Duration, change: Option<Change>, is_news: bool) -> Duration {
+fn next_pause(pause: Duration, change: Option<LocalChange>, is_news: bool) -> Duration {
     match (is_news, change) {
         (true, _) => PAUSE,
-        (false, Some(Change::Units)) => (pause * 2).min(LONGEST_PAUSE),
-        (false, Some(Change::Packages) | None) => pause,
+        (false, Some(LocalChange::Units)) => (pause * 2).min(LONGEST_PAUSE),
+        (false, Some(LocalChange::Packages) | None) => pause,
     }
 }
 
@@ -157,7 +157,7 @@ impl Looks {
     /// Asks once about each open package. One without an answer stays open. Returns whether there was news.
     async fn go_on(
         &mut self,
-        ask: impl AsyncFn(PackageName) -> Result<Option<Found>, NotDone>,
+        ask: impl AsyncFn(PackageName) -> Result<Option<Found>, InstallerError>,
         tell: impl Fn(InstanceId, Option<Found>),
     ) -> bool {
         let mut is_news = false;
@@ -167,8 +167,8 @@ impl Looks {
                     is_news |= self.note(id, has.as_ref());
                     tell(id, has);
                 }
-                Ok(_) | Err(NotDone::Later(_)) => self.open.push((id, name)),
-                Err(NotDone::Refused(failure)) => tracing::warn!(
+                Ok(_) | Err(InstallerError::Later(_)) => self.open.push((id, name)),
+                Err(InstallerError::Refused(failure)) => tracing::warn!(
                     WHARF_INSTANCE = id.0,
                     WHARF_PACKAGE = name.as_str(),
                     "cannot read what the device has of {name}: {failure}"
@@ -212,7 +212,7 @@ mod tests {
         Looks::new(IN_PART)
     }
 
-    type Looked = Result<Option<Found>, NotDone>;
+    type Looked = Result<Option<Found>, InstallerError>;
 
     fn software(names: &[&str]) -> Vec<(InstanceId, PackageName)> {
         let names = names.iter().map(|name| PackageName::new(name).unwrap());
@@ -233,11 +233,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_older_installer_is_asked_again_until_one_names_the_database() {
-        let manager = |database: Option<&str>| PackageManager {
+        let manager = |database: Option<&str>| PackageManagerInfo {
             name: "apt".into(),
             database: database.map(Into::into),
         };
-        let later = || NotDone::Later(Failure::new(Cause::Unavailable, "none"));
+        let later = || InstallerError::Later(Failure::new(Cause::Unavailable, "none"));
         let answers = RefCell::new(vec![
             Ok(manager(Some("/var/lib/packages"))),
             Err(later()),
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_while_units_change_nothing_here() {
-        let (units, packages) = (Some(Change::Units), Some(Change::Packages));
+        let (units, packages) = (Some(LocalChange::Units), Some(LocalChange::Packages));
         let mut pause = PAUSE;
         for (change, is_news, expected) in [
             (packages, false, 5),
@@ -294,8 +294,14 @@ mod tests {
         let mut looks = looks();
         looks.begin(software(&["acme", "hello", "nginx"]));
         let later = |name: &PackageName| match name.as_str() {
-            "acme" => Err(NotDone::Later(Failure::new(Cause::Unavailable, "not now"))),
-            "hello" => Err(NotDone::Refused(Failure::new(Cause::Policy, "never"))),
+            "acme" => Err(InstallerError::Later(Failure::new(
+                Cause::Unavailable,
+                "not now",
+            ))),
+            "hello" => Err(InstallerError::Refused(Failure::new(
+                Cause::Policy,
+                "never",
+            ))),
             _ => found(name, None),
         };
         let all = ["acme", "hello", "nginx"].map(str::to_owned).to_vec();

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use wharf_frames::OperationId;
 use wharf_software::{
-    Event, Instance, InstanceId, Origin, Refusal, Source, Transition, Write,
-    create::{Wanted, create, free_id},
+    Event, Instance, InstanceId, PackageSource, Refusal, Requester, Transition, Write,
+    create::{WantedId, create, free_id},
 };
 
 use super::{Agent, pushes::Expected};
@@ -57,7 +57,7 @@ impl Agent {
             InstanceCommand::Write(values) => write(user, values),
             InstanceCommand::WritePackage { file, signature } => {
                 let file = LocalFile::new(file, signature)?;
-                let source = Some(Source::Package {
+                let source = Some(PackageSource::Package {
                     empty: file.is_empty(),
                 });
                 self.pushes.expected = Some(Expected::File(file));
@@ -77,7 +77,7 @@ impl Agent {
             InstanceCommand::Delete => Event::Delete,
             InstanceCommand::Cancel(operation) => Event::Cancel {
                 operation,
-                by: Origin::User(user),
+                by: Requester::User(user),
             },
         };
         let done = self.happen_locally(id, event);
@@ -92,7 +92,7 @@ impl Agent {
     ) -> Result<Option<OperationId>, Refused> {
         let old = self.instances.get(&id).cloned();
         let old = old.ok_or(Refused::NoInstance(id.0))?;
-        match self.step(&old, event) {
+        match self.transition(&old, event) {
             Ok(transition) => {
                 let stored = self.commit(id, Some(&old), &transition, None);
                 stored.map_err(not_stored)?;
@@ -124,7 +124,7 @@ impl Agent {
     fn create_local(&mut self, user: u32) -> Result<InstanceId, Refused> {
         let taken: Vec<InstanceId> = self.instances.keys().copied().collect();
         let id = free_id(
-            Wanted::Highest,
+            WantedId::Highest,
             &taken,
             usize::from(self.settings.max_instances),
         )?;
@@ -206,7 +206,7 @@ fn write(user: u32, write: Write) -> Event {
 fn asked(user: u32) -> wharf_software::NewOperation {
     wharf_software::NewOperation {
         id: operation_id(),
-        origin: Origin::User(user),
+        requester: Requester::User(user),
     }
 }
 

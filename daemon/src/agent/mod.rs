@@ -43,16 +43,16 @@ use tokio::{
 use wharf_bus::AgentProperties;
 use wharf_frames::{OperationId, PackageName};
 use wharf_journal::message;
-use wharf_software::{Effect, Instance, InstanceId, Kind, ShortId};
+use wharf_software::{Effect, Instance, InstanceId, OperationKind, ShortId};
 
 use crate::{
     bus::{self, Publisher},
     clock::{self, ClockWatch},
     config::Settings,
-    delivery::{fetcher::Fetcher, room::Room},
+    delivery::{fetcher::Fetcher, room::DownloadRoom},
     installer::Installer,
     local_changes::LocalChanges,
-    objects::{self, Device},
+    objects::{self, DeviceObject},
     server::{self, News, Server, ServerError},
     service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
@@ -97,7 +97,7 @@ pub struct Surroundings {
 
 /// The reason why an agent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum AgentEnd {
     /// A signal ended it.
     Terminate,
     /// A new configuration is to be used.
@@ -110,13 +110,13 @@ pub struct Agent {
     surroundings: Surroundings,
     service_manager: ServiceManager,
     story: Story,
-    device: Device,
+    device: DeviceObject,
     context: TaskContext,
     /// The servers, by account.
     servers: BTreeMap<ShortId, Server>,
     instances: BTreeMap<InstanceId, Instance>,
     /// The operations that are accepted and have not ended, in the order of acceptance.
-    accepted: Vec<(OperationId, Kind)>,
+    accepted: Vec<(OperationId, OperationKind)>,
     /// The pending effects, in the order in which they were stored.
     pending: BTreeMap<EffectId, Pending>,
     /// The running tasks.
@@ -155,7 +155,7 @@ impl Agent {
         let context = TaskContext {
             installer,
             fetcher: Fetcher::new(root, &surroundings.program),
-            room: Room::default(),
+            room: DownloadRoom::default(),
             store,
             reports: sender,
             publisher,
@@ -165,7 +165,7 @@ impl Agent {
         device::watch(root, changes.clone(), context.clone());
         tokio::task::spawn_local(leftovers::discard(context.clone()));
         let mut agent = Self {
-            device: Device::of(root, &settings.device),
+            device: DeviceObject::of(root, &settings.device),
             service_manager: system("cannot set the watchdog timer", ServiceManager::new())?,
             story: Story::default(),
             context,
@@ -190,12 +190,12 @@ impl Agent {
         tell_clock();
         agent.tell_what_changed_meanwhile();
         agent.show();
-        agent.take_up(stored.pending);
+        agent.resume(stored.pending);
         Ok(agent)
     }
 
     /// Runs until a signal ends it or requests a reload.
-    pub async fn run(mut self) -> End {
+    pub async fn run(mut self) -> AgentEnd {
         let mut last = ShortId(0);
         let end = loop {
             self.settle().await;
@@ -206,14 +206,14 @@ impl Agent {
                     last = server;
                     self.hear(server, news);
                 }
-                Some(report) = self.reports.recv() => self.take(report),
+                Some(report) = self.reports.recv() => self.handle_report(report),
                 Some(command) = self.commands.recv() => self.answer_local(command),
                 set = self.clock.changed() => note_clock(set),
                 () = self.service_manager.stay_alive() => {}
                 end = self.signals.next() => if self.may_end(end) { break end },
             }
         };
-        if end == End::Terminate {
+        if end == AgentEnd::Terminate {
             self.service_manager.end();
         }
         self.end().await;
@@ -221,8 +221,8 @@ impl Agent {
     }
 
     /// Whether to end. A reload with an invalid configuration changes nothing.
-    fn may_end(&self, end: End) -> bool {
-        if end == End::Terminate {
+    fn may_end(&self, end: AgentEnd) -> bool {
+        if end == AgentEnd::Terminate {
             return true;
         }
         let settings = Settings::read(&self.surroundings.root);
@@ -272,7 +272,9 @@ impl Agent {
     async fn end(mut self) {
         tracing::info!("ending: the next start resumes pending work");
         self.end.send_replace(true);
-        self.servers.values_mut().for_each(Server::keep);
+        self.servers
+            .values_mut()
+            .for_each(Server::save_registration);
         let _ = tokio::time::timeout(END_LIMIT, self.downloads_ended()).await;
         for server in self.servers.values_mut() {
             server.close().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lwm2m::{Answer, Block, ErrorCode};
+use lwm2m::{Answer, ErrorCode, StreamedBlock};
 use tokio::sync::mpsc;
 use wharf_software::{Event, InstanceId, ShortId};
 
@@ -24,7 +24,7 @@ pub(super) struct Pushes {
 pub(super) enum Expected {
     /// From a server.
     Blocks {
-        blocks: mpsc::Receiver<push::Block>,
+        blocks: mpsc::Receiver<push::PushBlock>,
         /// The length of the package, as the server announced it.
         size: Option<u64>,
     },
@@ -36,7 +36,7 @@ pub(super) enum Expected {
 struct Blocks {
     /// The server of this push. Blocks of other servers do not belong to it.
     server: ShortId,
-    sender: mpsc::Sender<push::Block>,
+    sender: mpsc::Sender<push::PushBlock>,
     /// The block that is being written and not yet answered.
     unanswered: Option<RequestKey>,
 }
@@ -47,7 +47,7 @@ impl Agent {
         key: RequestKey,
         instance: InstanceId,
         event: Event,
-        block: Block,
+        block: StreamedBlock,
     ) -> Result<(), ErrorCode> {
         let (sender, blocks) = mpsc::channel(1);
         self.pushes.expected = Some(Expected::Blocks {
@@ -66,7 +66,7 @@ impl Agent {
             unanswered: None,
         };
         self.pushes.open.insert(instance, push);
-        let block = push::Block {
+        let block = push::PushBlock {
             request: key,
             bytes: block.bytes,
             last: block.last,
@@ -78,7 +78,7 @@ impl Agent {
     pub(super) fn continue_push(
         &mut self,
         instance: InstanceId,
-        block: push::Block,
+        block: push::PushBlock,
     ) -> Result<(), ErrorCode> {
         let key = block.request;
         let push = self.pushes.open.get_mut(&instance);

@@ -1,9 +1,9 @@
 //! The requests of the servers, by object. Their engines have checked them against the model.
 
-use lwm2m::{Answer, Block, ErrorCode, Path, Request, Resources};
+use lwm2m::{Answer, ErrorCode, Path, Request, Resources, StreamedBlock};
 use wharf_software::{
-    Event, InstanceId, Origin, ShortId, Source, Write,
-    create::{Wanted, create, free_id},
+    Event, InstanceId, PackageSource, Requester, ShortId, Write,
+    create::{WantedId, create, free_id},
     executable,
 };
 
@@ -72,7 +72,7 @@ impl Agent {
         match package {
             None => self.try_request(instance, event, key, Some(Answer::Changed)),
             Some(bytes) => {
-                let whole = Block {
+                let whole = StreamedBlock {
                     offset: 0,
                     size: Some(bytes.len() as u64),
                     bytes,
@@ -84,20 +84,20 @@ impl Agent {
     }
 
     /// Handles a block. The first one asks the machine; later ones go to the accepted push.
-    fn block(&mut self, key: RequestKey, path: Path, block: Block) {
+    fn block(&mut self, key: RequestKey, path: Path, block: StreamedBlock) {
         let instance = InstanceId(path.instance().unwrap_or(u16::MAX));
         let taken = match block.offset {
             0 => {
                 let empty = block.bytes.is_empty() && block.last;
                 let write = Write {
-                    source: Some(Source::Package { empty }),
+                    source: Some(PackageSource::Package { empty }),
                     ..Write::default()
                 };
                 self.begin_push(key, instance, write_event(key.server, write), block)
             }
             _ => self.continue_push(
                 instance,
-                push::Block {
+                push::PushBlock {
                     request: key,
                     bytes: block.bytes,
                     last: block.last,
@@ -149,7 +149,7 @@ impl Agent {
         }
         let taken: Vec<InstanceId> = self.instances.keys().copied().collect();
         let limit = usize::from(self.settings.max_instances);
-        let wanted = wanted.map_or(Wanted::Lowest, Wanted::This);
+        let wanted = wanted.map_or(WantedId::Lowest, WantedId::This);
         let instance = free_id(wanted, &taken, limit).map_err(refused)?;
         let exists = |link| objects::exists(&self.instances, link);
         let rules = self.rules(Some(key.server), &exists);
@@ -180,6 +180,6 @@ fn write_event(server: ShortId, write: Write) -> Event {
 fn asked_by(server: ShortId) -> wharf_software::NewOperation {
     wharf_software::NewOperation {
         id: operation_id(),
-        origin: Origin::Server(server),
+        requester: Requester::Server(server),
     }
 }

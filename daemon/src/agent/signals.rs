@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{AgentError, End, system};
+use super::{AgentEnd, AgentError, system};
 
 /// SIGTERM, SIGINT and SIGHUP.
 pub(super) struct Signals {
@@ -21,11 +21,11 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) -> End {
+    pub(super) async fn next(&mut self) -> AgentEnd {
         tokio::select! {
-            _ = self.terminate.recv() => End::Terminate,
-            _ = self.interrupt.recv() => End::Terminate,
-            _ = self.hangup.recv() => End::Reload,
+            _ = self.terminate.recv() => AgentEnd::Terminate,
+            _ = self.interrupt.recv() => AgentEnd::Terminate,
+            _ = self.hangup.recv() => AgentEnd::Reload,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wharf_frames::{Action, OperationId, PackageName};
 use wharf_journal::message;
 use wharf_software::{
-    Instance, InstanceId, Kind, Refusal, UpdateResult, UpdateState, instance::Flow,
+    Instance, InstanceId, OperationKind, Refusal, UpdateResult, UpdateState, instance::Flow,
     operation::Phase,
 };
 
@@ -184,7 +184,7 @@ fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
         .map(|operation| operation.kind);
     matches!(
         ended,
-        Some(Kind::Action(Action::Activate | Action::Deactivate))
+        Some(OperationKind::Action(Action::Activate | Action::Deactivate))
     ) && new.activation_failure().is_some()
 }
 

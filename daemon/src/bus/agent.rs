@@ -8,7 +8,7 @@ use super::{
     access::{Access, ROOT, root},
     command::Command,
     public,
-    views::{Views, operation_path, origin},
+    views::{Views, operation_path, requester},
 };
 use crate::store::{self, HistoryEntry};
 
@@ -98,12 +98,12 @@ fn line(entry: HistoryEntry) -> HistoryLine {
     }
 }
 
-fn kept(store::KeptOperation { row, package }: store::KeptOperation) -> KeptOperation {
+fn kept(store::StoredOperation { row, package }: store::StoredOperation) -> KeptOperation {
     KeptOperation {
         id: row.id.to_string(),
         sequence: row.sequence,
         kind: row.kind.as_str().to_owned(),
-        origin: origin(row.origin),
+        origin: requester(row.requester),
         instance: row.instance.0,
         state: row.state,
         accepted_at: row.accepted_at,

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use wharf_frames::{Action, OperationId};
 use wharf_software::{InstanceId, Write};
 
-use crate::store::{HistoryEntry, KeptOperation};
+use crate::store::{HistoryEntry, StoredOperation};
 
 /// The channel for an answer. The answer to a change is sent after the change is stored.
 pub type AnswerSender<T> = oneshot::Sender<Result<T, Refused>>;
@@ -49,7 +49,7 @@ pub enum Command {
     /// Read all stored operations.
     Operations {
         /// In the order of acceptance.
-        answer: AnswerSender<Vec<KeptOperation>>,
+        answer: AnswerSender<Vec<StoredOperation>>,
     },
 }
 
@@ -99,8 +99,8 @@ impl From<wharf_software::Refusal> for Refused {
     fn from(refusal: wharf_software::Refusal) -> Self {
         let why = refusal.why.to_string();
         match refusal.code {
-            wharf_software::Code::BadRequest => Self::BadRequest(why),
-            wharf_software::Code::MethodNotAllowed => Self::NotAllowed(why),
+            wharf_software::RefusalCode::BadRequest => Self::BadRequest(why),
+            wharf_software::RefusalCode::MethodNotAllowed => Self::NotAllowed(why),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use wharf_bus::{Caller, InstanceCall, InstanceService};
 use wharf_frames::{Action, fetch::MAX_SIGNATURE};
-use wharf_software::{InstanceId, ObjectLink, Source, Write};
+use wharf_software::{InstanceId, ObjectLink, PackageSource, Write};
 use zbus::{OwnedObjectPath, fdo};
 
 use super::{
@@ -53,7 +53,7 @@ fn judged(call: InstanceCall) -> fdo::Result<InstanceCommand> {
             user_name,
             password,
         } => InstanceCommand::Write(Write {
-            source: Some(Source::Uri(uri)),
+            source: Some(PackageSource::Uri(uri)),
             user_name: Some(user_name),
             password: Some(password),
             ..Write::default()

@@ -40,7 +40,7 @@ pub(super) fn outcome(operation: &OperationRow) -> String {
 #[cfg(test)]
 mod tests {
     use wharf_frames::{Action, OperationId};
-    use wharf_software::{InstanceId, Kind, Origin, ShortId};
+    use wharf_software::{InstanceId, OperationKind, Requester, ShortId};
 
     use super::*;
 
@@ -83,8 +83,8 @@ mod tests {
             outcome(&OperationRow {
                 id: OperationId::from_bytes([0; 16]),
                 sequence: 0,
-                kind: Kind::Action(Action::Install),
-                origin: Origin::Server(ShortId(1)),
+                kind: OperationKind::Action(Action::Install),
+                requester: Requester::Server(ShortId(1)),
                 instance: InstanceId(0),
                 state: state.to_owned(),
                 accepted_at: 0,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 use wharf_bus::{AgentProperties, SERVER, USER};
 use wharf_frames::OperationId;
-use wharf_software::{Instance, InstanceId, Origin};
+use wharf_software::{Instance, InstanceId, Requester};
 use zbus::OwnedObjectPath;
 
 use super::public;
@@ -56,10 +56,10 @@ pub(super) fn operation_path(id: OperationId) -> OwnedObjectPath {
 }
 
 /// `server` with its Short Server ID, or `user` with its uid.
-pub(super) fn origin(origin: Origin) -> (String, u32) {
-    match origin {
-        Origin::Server(id) => (SERVER.to_owned(), id.0.into()),
-        Origin::User(uid) => (USER.to_owned(), uid),
+pub(super) fn requester(requester: Requester) -> (String, u32) {
+    match requester {
+        Requester::Server(id) => (SERVER.to_owned(), id.0.into()),
+        Requester::User(uid) => (USER.to_owned(), uid),
     }
 }
 
@@ -103,7 +103,7 @@ impl OperationView {
             shown: wharf_bus::OperationProperties {
                 id: row.id.to_string(),
                 kind: row.kind.as_str().to_owned(),
-                origin: origin(row.origin),
+                origin: requester(row.requester),
                 instance: wharf_bus::instance_path(row.instance.0),
                 sequence: row.sequence,
                 accepted_at: row.accepted_at,

@@ -58,7 +58,7 @@ impl Settings {
                     path: &path,
                     text: &text,
                 };
-                settings.take(&source, places)?;
+                settings.merge(&source, places)?;
             }
         }
         settings.finish(root)
@@ -114,7 +114,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn take(&mut self, source: &Source<'_>, places: Places<'_>) -> Result<(), ConfigError> {
+    fn merge(&mut self, source: &Source<'_>, places: Places<'_>) -> Result<(), ConfigError> {
         let file = source.parse()?;
         if let Some(endpoint) = file.endpoint {
             self.endpoint = Some(judge_endpoint(source, endpoint)?);

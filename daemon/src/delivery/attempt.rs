@@ -9,20 +9,20 @@ use std::{
 use tokio::time::MissedTickBehavior;
 use wharf_frames::{
     Cause, Failure, Secret,
-    fetch::{self, Event, Limits, Resume, Subject},
+    fetch::{self, FetchEvent, FetchSubject, FetchTimeouts, Resume},
 };
 
-use crate::{frame_socket::FrameSocket, installer::Staged, tasks::TaskContext};
+use crate::{frame_socket::FrameSocket, installer::WritableStage, tasks::TaskContext};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The parameters of an attempt.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct DownloadAttempt {
     /// The subject of its journal lines.
-    pub subject: Subject,
+    pub subject: FetchSubject,
     /// The file to write.
-    pub staged: Staged,
+    pub staged: WritableStage,
     /// Package URI.
     pub uri: Secret,
     /// Resource 14.
@@ -32,12 +32,12 @@ pub struct Attempt {
     /// The end of an earlier attempt.
     pub resume: Option<Resume>,
     /// The time limits.
-    pub limits: Limits,
+    pub limits: FetchTimeouts,
 }
 
 /// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedAttempt {
     /// The failure.
     pub failure: Failure,
     /// The wait that the origin asked for, in seconds.
@@ -48,7 +48,7 @@ pub struct Failed {
     pub gives_way: bool,
 }
 
-impl From<Failure> for Failed {
+impl From<Failure> for FailedAttempt {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
@@ -59,7 +59,7 @@ impl From<Failure> for Failed {
     }
 }
 
-impl Failed {
+impl FailedAttempt {
     /// A download that lacks only the room that earlier downloads need.
     pub fn giving_way(failure: Failure) -> Self {
         Self {
@@ -69,20 +69,20 @@ impl Failed {
     }
 }
 
-impl Attempt {
+impl DownloadAttempt {
     /// Makes the attempt. `report` gets every event but the last, and may end the attempt; `each_second` is called
     /// during it. Returns the length of the package. wharf-fetch ends when the future is dropped, which closes its
     /// socket. When wharfd ends, wharf-fetch first makes its bytes durable and reports their number.
     pub async fn run(
         self,
         context: &TaskContext,
-        mut report: impl FnMut(Event) -> Result<(), Failed>,
+        mut report: impl FnMut(FetchEvent) -> Result<(), FailedAttempt>,
         mut each_second: impl FnMut(),
-    ) -> Result<u64, Failed> {
+    ) -> Result<u64, FailedAttempt> {
         let staged = self.staged;
         // The file may be shorter than the stored length, never longer.
         let resume = self.resume.filter(|resume| resume.offset == staged.kept);
-        let request = fetch::Request {
+        let request = fetch::FetchRequest {
             uri: self.uri,
             user_name: self.user_name,
             password: self.password,
@@ -110,19 +110,19 @@ impl Attempt {
                 }
             };
             match received {
-                Ok((Event::Complete { length }, _)) => {
+                Ok((FetchEvent::Complete { length }, _)) => {
                     wharf_fault::point("attempt.complete");
                     return Ok(length);
                 }
                 Ok((
-                    Event::Failed {
+                    FetchEvent::Failed {
                         failure,
                         retry_after,
                         durable,
                     },
                     _,
                 )) => {
-                    return Err(Failed {
+                    return Err(FailedAttempt {
                         failure,
                         retry_after,
                         durable: Some(durable),
@@ -143,15 +143,15 @@ impl Attempt {
 /// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
 async fn start(
     context: &TaskContext,
-    request: &fetch::Request,
+    request: &fetch::FetchRequest,
     file: OwnedFd,
-) -> Result<FrameSocket, Failed> {
+) -> Result<FrameSocket, FailedAttempt> {
     let socket = context.fetcher.connect().await?;
     let sent = socket.send(request, Some(file.as_fd())).await;
     sent.map_err(|error| unavailable(format!("cannot send to wharf-fetch: {error}")))?;
     Ok(socket)
 }
 
-fn unavailable(detail: String) -> Failed {
+fn unavailable(detail: String) -> FailedAttempt {
     Failure::new(Cause::Unavailable, detail).into()
 }

@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Duration};
 
 use wharf_frames::{
     Failure, OperationId, PackageName, Secret, StageId, Text,
-    fetch::{Event as Progress, Limits, Resume, Subject},
+    fetch::{FetchEvent as Progress, FetchSubject, FetchTimeouts, Resume},
 };
 use wharf_journal::message;
 use wharf_software::{
@@ -14,14 +14,14 @@ use wharf_software::{
 };
 
 use super::{
-    attempt::{Attempt, Failed},
+    attempt::{DownloadAttempt, FailedAttempt},
     percent,
     seal::{discard, seal},
 };
 use crate::{
     clock,
     config::Timing,
-    installer::{NotDone, Staged},
+    installer::{InstallerError, WritableStage},
     store::Download,
     tasks::{TaskContext, not_stored},
 };
@@ -125,7 +125,11 @@ impl Pull {
         download.map_err(not_stored)
     }
 
-    async fn attempt(&self, context: &TaskContext, download: &Download) -> Result<(), Failed> {
+    async fn attempt(
+        &self,
+        context: &TaskContext,
+        download: &Download,
+    ) -> Result<(), FailedAttempt> {
         let resume = resume(download);
         let keep = resume.as_ref().map_or(0, |resume| resume.offset);
         let counted = context.room.lengths();
@@ -134,8 +138,8 @@ impl Pull {
             context
                 .room
                 .share(self.stage, counted, &staged.file, staged.kept, staged.limit);
-        let attempt = Attempt {
-            subject: Subject {
+        let attempt = DownloadAttempt {
+            subject: FetchSubject {
                 instance: self.instance.0,
                 operation: self.operation,
                 package: self.package.clone(),
@@ -145,7 +149,7 @@ impl Pull {
             user_name: self.user_name.clone(),
             password: self.password.clone(),
             resume,
-            limits: Limits {
+            limits: FetchTimeouts {
                 connect_ms: millis(context.timing.connect),
                 stall_ms: millis(context.timing.stall),
             },
@@ -154,7 +158,7 @@ impl Pull {
         let note = |progress| {
             if let Progress::Started { total: told, .. } = &progress {
                 total.set(*told);
-                share.expect(*told).map_err(Failed::giving_way)?;
+                share.expect(*told).map_err(FailedAttempt::giving_way)?;
             }
             self.note(context, progress);
             Ok(())
@@ -169,7 +173,7 @@ impl Pull {
         let mut store = context.store.borrow_mut();
         let noted = match &ended {
             Ok(length) => store.note_whole(self.stage, *length),
-            Err(Failed {
+            Err(FailedAttempt {
                 durable: Some(length),
                 ..
             }) => store.note_durable(self.stage, *length),
@@ -180,13 +184,13 @@ impl Pull {
     }
 
     /// Opens the file, cut to at most `keep` bytes. Status Reason says so while the installer does not answer.
-    async fn staged(&self, context: &TaskContext, keep: u64) -> Result<Staged, Failure> {
+    async fn staged(&self, context: &TaskContext, keep: u64) -> Result<WritableStage, Failure> {
         let mut was_silent = false;
         let staged = context.installer.stage(self.stage, keep, None, |why| {
             was_silent = true;
             self.waits_for(context, why);
         });
-        let staged = staged.await.map_err(NotDone::into_failure)?;
+        let staged = staged.await.map_err(InstallerError::into_failure)?;
         if was_silent {
             self.waits_for(context, "the first byte".into());
         }
@@ -231,7 +235,7 @@ impl Pull {
     }
 
     /// Reports the time of the next attempt. Returns the wait.
-    fn later(&self, context: &TaskContext, failed: u32, why: &Failed) -> Duration {
+    fn later(&self, context: &TaskContext, failed: u32, why: &FailedAttempt) -> Duration {
         let wait = context.timing.pause(failed);
         let wait = wait.max(Duration::from_secs(why.retry_after.unwrap_or(0)).min(DAY));
         tracing::warn!(

@@ -8,7 +8,7 @@ use wharf_frames::{Cause, Failure, OperationId, StageId};
 use wharf_software::{Event, InstanceId};
 
 use crate::{
-    installer::{NotDone, Staged},
+    installer::{InstallerError, WritableStage},
     tasks::{RequestKey, TaskContext, TaskReport},
 };
 
@@ -17,7 +17,7 @@ const STAGE_LIMIT: u32 = 8;
 
 /// One block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
+pub struct PushBlock {
     /// The request with this block, which waits for an answer.
     pub request: RequestKey,
     /// Its bytes.
@@ -38,7 +38,7 @@ pub struct Push {
     /// The length that the server announced. The room for it is checked before the first byte.
     pub size: Option<u64>,
     /// The blocks. Dropping the sender ends the push.
-    pub blocks: mpsc::Receiver<Block>,
+    pub blocks: mpsc::Receiver<PushBlock>,
 }
 
 impl Push {
@@ -49,7 +49,7 @@ impl Push {
             let Some(block) = self.next(context).await else {
                 return;
             };
-            match self.take(context, &mut file, &block).await {
+            match self.write(context, &mut file, &block).await {
                 Ok(()) if block.last => return self.end(context, Some((block.request, Ok(())))),
                 Ok(()) => context.send(TaskReport::Block(block.request)),
                 Err(failure) => {
@@ -60,7 +60,7 @@ impl Push {
     }
 
     /// The next block; none after a timeout.
-    async fn next(&mut self, context: &TaskContext) -> Option<Block> {
+    async fn next(&mut self, context: &TaskContext) -> Option<PushBlock> {
         let next = tokio::time::timeout(context.timing.push_idle, self.blocks.recv()).await;
         if next.is_err() {
             self.end(context, None);
@@ -68,11 +68,11 @@ impl Push {
         next.ok().flatten()
     }
 
-    async fn take(
+    async fn write(
         &self,
         context: &TaskContext,
-        file: &mut Option<Open>,
-        block: &Block,
+        file: &mut Option<PackageWriter>,
+        block: &PushBlock,
     ) -> Result<(), Failure> {
         let open = match file {
             Some(open) => open,
@@ -124,10 +124,10 @@ pub(super) async fn open(
     context: &TaskContext,
     stage: StageId,
     size: Option<u64>,
-) -> Result<Open, Failure> {
+) -> Result<PackageWriter, Failure> {
     let staged = staged(context, stage, size).await?;
     wharf_fault::point("push.staged");
-    Ok(Open {
+    Ok(PackageWriter {
         file: File::from(staged.file),
         room: staged.limit,
     })
@@ -138,12 +138,12 @@ async fn staged(
     context: &TaskContext,
     stage: StageId,
     size: Option<u64>,
-) -> Result<Staged, Failure> {
+) -> Result<WritableStage, Failure> {
     let mut in_vain = 0;
     loop {
         match context.installer.stage(stage, 0, size, |_| {}).await {
             Ok(staged) => return Ok(staged),
-            Err(NotDone::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
+            Err(InstallerError::Later(_)) if in_vain < STAGE_LIMIT => in_vain += 1,
             Err(error) => return Err(error.into_failure()),
         }
         tokio::time::sleep(context.timing.pause(1).min(Duration::from_secs(1))).await;
@@ -151,12 +151,12 @@ async fn staged(
 }
 
 /// The staged file, open for writing.
-pub(super) struct Open {
+pub(super) struct PackageWriter {
     file: File,
     room: u64,
 }
 
-impl Open {
+impl PackageWriter {
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let length = bytes.len() as u64;
         self.room = self.room.checked_sub(length).ok_or_else(|| {

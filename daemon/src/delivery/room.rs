@@ -13,7 +13,7 @@ use wharf_frames::{Cause, Failure, StageId};
 
 /// The running downloads.
 #[derive(Debug, Clone, Default)]
-pub struct Room(Rc<RefCell<BTreeMap<StageId, Growing>>>);
+pub struct DownloadRoom(Rc<RefCell<BTreeMap<StageId, Growing>>>);
 
 #[derive(Debug)]
 struct Growing {
@@ -31,7 +31,7 @@ pub type Lengths = BTreeMap<StageId, u64>;
 /// The room of one attempt, until this is dropped.
 #[derive(Debug)]
 pub struct Share {
-    room: Room,
+    room: DownloadRoom,
     stage: StageId,
     /// The length that the installer granted.
     limit: u64,
@@ -39,7 +39,7 @@ pub struct Share {
     counted: Lengths,
 }
 
-impl Room {
+impl DownloadRoom {
     /// The current lengths. The installer, asked later, counts at least as much.
     pub fn lengths(&self) -> Lengths {
         let running = self.0.borrow();
@@ -58,7 +58,7 @@ impl Room {
     ) -> Share {
         let growing = Growing {
             kept,
-            file: look_at(file),
+            file: path_handle(file),
             total: None,
         };
         self.0.borrow_mut().insert(stage, growing);
@@ -71,7 +71,7 @@ impl Room {
     }
 }
 
-fn look_at(file: &impl AsRawFd) -> Option<File> {
+fn path_handle(file: &impl AsRawFd) -> Option<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let opened = File::options()
         .read(true)
@@ -141,13 +141,13 @@ mod tests {
     }
 
     /// The installer has just granted `limit`.
-    fn share(room: &Room, stage: StageId, file: &File, limit: u64) -> Share {
+    fn share(room: &DownloadRoom, stage: StageId, file: &File, limit: u64) -> Share {
         let kept = file.metadata().unwrap().len();
         room.share(stage, room.lengths(), file, kept, limit)
     }
 
     /// Of 10 bytes, the first download needs 6.
-    fn first(room: &Room, file: &File) -> Share {
+    fn first(room: &DownloadRoom, file: &File) -> Share {
         let share = share(room, FIRST, file, 10);
         share.expect(Some(6)).unwrap();
         share
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_download_alone_has_all_the_room() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         for (stage, kept) in [(FIRST, 0), (SECOND, 3)] {
             let alone = share(&room, stage, &file(kept), 10);
             assert!(alone.expect(Some(10)).is_ok());
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_second_download_has_what_the_first_does_not_need() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         let _first = first(&room, &file(0));
         let empty = file(0);
         assert!(share(&room, SECOND, &empty, 10).expect(Some(4)).is_ok());
@@ -179,7 +179,7 @@ mod tests {
     /// The progress of the first download is not reported.
     #[test]
     fn bytes_that_the_installer_counted_are_not_counted_again() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         let growing = file(0);
         let _first = first(&room, &growing);
         growing.set_len(5).unwrap();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn of_two_that_were_granted_the_same_room_the_first_to_begin_has_it() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         let files = [file(0), file(0)];
         let [slow, fast] = [(FIRST, &files[0]), (SECOND, &files[1])]
             .map(|(stage, file)| share(&room, stage, file, 10));
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn room_is_free_again_when_a_download_ends_or_waits() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         drop(first(&room, &file(0)));
         let second = share(&room, SECOND, &file(0), 10);
         assert!(second.expect(Some(10)).is_ok());
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_package_whose_length_nobody_says_takes_no_room_in_advance() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         let unknown = file(0);
         let first = share(&room, FIRST, &unknown, 10);
         first.expect(None).unwrap();
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_limit_alone_is_left_to_wharf_fetch() {
-        let room = Room::default();
+        let room = DownloadRoom::default();
         let _first = first(&room, &file(0));
         let second = share(&room, SECOND, &file(0), 10);
         assert!(second.expect(Some(11)).is_ok());

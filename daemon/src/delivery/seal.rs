@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wharf_frames::{Failure, StageId, Text, installer::Package};
+use wharf_frames::{Failure, StageId, Text, installer::SealedPackage};
 use wharf_journal::message;
 
 use crate::tasks::{FOR_EVER, TaskContext, not_stored, outlasts_a_restart};
@@ -15,7 +15,7 @@ pub async fn seal(
     stage: StageId,
     patience: Duration,
     waits: impl Fn(Text),
-) -> Result<Package, Failure> {
+) -> Result<SealedPackage, Failure> {
     let download = context.store.borrow_mut().download(stage);
     let signature = download.map_err(not_stored)?.signature;
     let installer = &context.installer;

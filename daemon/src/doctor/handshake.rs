@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
-use wharf_transport::{Channel, Psk, ServerAddress, dtls::Client, udp::resolve};
+use wharf_transport::{Channel, Psk, ServerAddress, dtls::DtlsClient, udp::resolve};
 
 /// The time limit of the name lookup.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,12 +25,12 @@ pub(super) async fn try_with(
         .await
         .map_err(|_| "the name service does not answer".to_owned())?
         .map_err(|error| error.to_string())?;
-    let client = Client::new(psk.clone(), ack_timeout.min(FIRST_WAIT));
+    let client = DtlsClient::new(psk.clone(), ack_timeout.min(FIRST_WAIT));
     let mut client = client.map_err(|error| error.to_string())?;
     one_of(&addresses, &mut client).await
 }
 
-async fn one_of(addresses: &[SocketAddr], client: &mut Client) -> Result<(), String> {
+async fn one_of(addresses: &[SocketAddr], client: &mut DtlsClient) -> Result<(), String> {
     let mut last = "its name has no address".to_owned();
     for &address in addresses {
         last = match timeout(LONGEST, Channel::open(address, None, Some(&mut *client))).await {
@@ -58,7 +58,7 @@ mod tests {
         let silent = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let addresses = silent.each_ref().map(|it| it.local_addr().unwrap());
         let psk = Psk::new("gateway-17", Secret::new(vec![7; 16])).unwrap();
-        let mut client = Client::new(psk, Duration::from_millis(5)).unwrap();
+        let mut client = DtlsClient::new(psk, Duration::from_millis(5)).unwrap();
 
         let why = one_of(&addresses, &mut client).await.unwrap_err();
 

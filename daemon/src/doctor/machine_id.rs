@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use wharf_bus::{Finding, Verdict, bad, ok};
+use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
 use crate::endpoint;
 
 /// A copied image makes new SSH host keys at its first boot, so its machine id is older than they are. None if the
 /// endpoint name is not made from the id.
-pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
+pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<CheckResult> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let check = "machine id";
     let made = |path: &str| fs::metadata(root.join(path)).and_then(|file| file.modified());
@@ -21,7 +21,7 @@ pub(super) fn machine_id(root: &Path, endpoint: &str) -> Option<Finding> {
         None => ok(check, "no sign that it was copied with an image"),
         Some(later) => bad(
             check,
-            Verdict::Warn,
+            CheckVerdict::Warn,
             format!(
                 "is {} days older than the SSH host key: was this system copied from an image?",
                 later.as_secs() / DAY.as_secs()
@@ -59,15 +59,23 @@ mod tests {
         let endpoint = endpoint::from_machine_id(root).unwrap();
         let verdict = || machine_id(root, &endpoint).map(|found| (found.verdict, found.found));
         let fine = "no sign that it was copied with an image".to_owned();
-        assert_eq!(verdict(), Some((Verdict::Ok, fine.clone())), "no host key");
+        assert_eq!(
+            verdict(),
+            Some((CheckVerdict::Ok, fine.clone())),
+            "no host key"
+        );
         for days_ago in [60, 40] {
             made(root, "etc/ssh/ssh_host_ed25519_key", "", days_ago);
-            assert_eq!(verdict(), Some((Verdict::Ok, fine.clone())), "{days_ago}");
+            assert_eq!(
+                verdict(),
+                Some((CheckVerdict::Ok, fine.clone())),
+                "{days_ago}"
+            );
         }
         made(root, "etc/ssh/ssh_host_ed25519_key", "", 10);
         let copied =
             "is 30 days older than the SSH host key: was this system copied from an image?";
-        assert_eq!(verdict(), Some((Verdict::Warn, copied.to_owned())));
+        assert_eq!(verdict(), Some((CheckVerdict::Warn, copied.to_owned())));
         assert!(machine_id(root, "gateway-17").is_none());
     }
 }

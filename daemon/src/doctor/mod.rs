@@ -6,7 +6,7 @@ mod machine_id;
 
 use std::{io::ErrorKind, net::ToSocketAddrs as _, path::Path};
 
-use wharf_bus::{Finding, Verdict, bad, ok};
+use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
 use self::machine_id::machine_id;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// All findings. The first one is about the configuration.
-pub async fn findings(root: &Path) -> Vec<Finding> {
+pub async fn findings(root: &Path) -> Vec<CheckResult> {
     let settings = as_wharfd(root, || Settings::read(root));
     let mut findings = vec![configuration(&settings)];
     if let Ok(settings) = &settings {
@@ -25,7 +25,7 @@ pub async fn findings(root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
+fn configuration(settings: &Result<Settings, ConfigError>) -> CheckResult {
     let check = "configuration";
     match settings {
         Ok(settings) => ok(check, format!("sound; endpoint name {}", settings.endpoint)),
@@ -34,18 +34,18 @@ fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
                 && !nix::unistd::geteuid().is_root() =>
         {
             let found = format!("only root and wharfd may read {}", file.display());
-            bad(check, Verdict::Warn, found, "run this as root")
+            bad(check, CheckVerdict::Warn, found, "run this as root")
         }
         Err(error @ ConfigError::Value { key, .. }) if key == "psk-identity" => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             error.to_string(),
             "correct it, and run: systemctl reload-or-restart wharfd. A key that is a credential can be read here only \
              while wharfd runs",
         ),
         Err(error) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             error.to_string(),
             "correct it, and run: systemctl reload-or-restart wharfd",
         ),
@@ -53,13 +53,13 @@ fn configuration(settings: &Result<Settings, ConfigError>) -> Finding {
 }
 
 /// A gateway without a server passes the check.
-async fn the_server(settings: &Settings) -> Vec<Finding> {
+async fn the_server(settings: &Settings) -> Vec<CheckResult> {
     let Some(server) = &settings.server else {
         let found = "none is configured: only local users manage packages";
         return vec![ok("server", found)];
     };
     let name = name_service(server);
-    let is_known = name.verdict == Verdict::Ok;
+    let is_known = name.verdict == CheckVerdict::Ok;
     let mut findings = vec![name];
     if is_known {
         findings.extend(handshake(server, settings).await);
@@ -67,7 +67,7 @@ async fn the_server(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn name_service(server: &ServerSettings) -> Finding {
+fn name_service(server: &ServerSettings) -> CheckResult {
     let check = "server's name";
     let address = &server.address;
     match (address.host(), address.port()).to_socket_addrs() {
@@ -80,14 +80,14 @@ fn name_service(server: &ServerSettings) -> Finding {
         }
         Err(error) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             format!("{} has no address: {error}", address.host()),
             "check the name in wharfd.toml, /etc/resolv.conf and the network",
         ),
     }
 }
 
-async fn handshake(server: &ServerSettings, settings: &Settings) -> Option<Finding> {
+async fn handshake(server: &ServerSettings, settings: &Settings) -> Option<CheckResult> {
     let check = "handshake";
     let psk = server.psk.as_ref()?;
     let server = &server.address;
@@ -99,7 +99,7 @@ async fn handshake(server: &ServerSettings, settings: &Settings) -> Option<Findi
         ),
         Err(why) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             why,
             "see \"When the server is not reached\" in /usr/share/doc/wharfd/operator.md",
         ),

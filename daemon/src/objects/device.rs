@@ -27,7 +27,7 @@ pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
 
 /// The values that do not change while wharfd runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
+pub struct DeviceObject {
     manufacturer: Option<String>,
     model: Option<String>,
     firmware_version: Option<String>,
@@ -48,7 +48,7 @@ const PLACEHOLDERS: [&str; 9] = [
     "unknown",
 ];
 
-impl Device {
+impl DeviceObject {
     /// The facts of the machine. The configuration fills in missing ones.
     pub fn of(root: &Path, configured: &config::DeviceSettings) -> Self {
         let dmi = |name: &str| {
@@ -115,7 +115,8 @@ mod tests {
         fs::create_dir(root.path().join("etc")).unwrap();
         let text = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
         fs::write(root.path().join("etc/os-release"), text).unwrap();
-        let resources = Device::of(root.path(), &config::DeviceSettings::default()).resources();
+        let resources =
+            DeviceObject::of(root.path(), &config::DeviceSettings::default()).resources();
         let expected = (3, "Debian GNU/Linux 12 (bookworm)".into());
         assert!(resources.contains(&expected), "{resources:?}");
     }
@@ -138,7 +139,7 @@ mod tests {
             manufacturer: Some("Acme".to_owned()),
             model_number: Some("Gate 7".to_owned()),
         };
-        let resources = Device::of(root.path(), &configured).resources();
+        let resources = DeviceObject::of(root.path(), &configured).resources();
         [0, 1].map(|wanted| {
             let mut found = resources.iter().filter(|(id, _)| *id == wanted);
             found.next().map(|(_, value)| value.clone())

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use lwm2m::{Answer, Content, ErrorCode, ObjectDefinition, Path, ResourceValue, Resources};
 use wharf_software::{Instance, InstanceId, ObjectLink, Resource};
 
-pub use device::Device;
+pub use device::DeviceObject;
 pub use server::Account;
 
 /// All objects, in the order of their numbers.
@@ -26,7 +26,7 @@ pub struct Values<'a> {
     /// Object 1.
     pub account: &'a Account,
     /// Object 3.
-    pub device: &'a Device,
+    pub device: &'a DeviceObject,
     /// Object 9.
     pub software: &'a BTreeMap<InstanceId, Instance>,
 }
@@ -139,7 +139,7 @@ mod tests {
 
     fn ask(asked: impl FnOnce(&Values<'_>) -> Answer) -> Answer {
         let account = Account::new(ShortId(1), 86_400);
-        let device = Device::of(
+        let device = DeviceObject::of(
             std::path::Path::new("/nonexistent"),
             &config::DeviceSettings::default(),
         );

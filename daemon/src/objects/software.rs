@@ -4,7 +4,9 @@ use lwm2m::{
     ErrorCode, ObjectDefinition, Operations, Path, ResourceDefinition, ResourceValue, Resources,
     Type, Value,
 };
-use wharf_software::{Code, Instance, InstanceId, ObjectLink, Resource, Source, Write};
+use wharf_software::{
+    Instance, InstanceId, ObjectLink, PackageSource, RefusalCode, Resource, Write,
+};
 
 /// Package.
 pub const PACKAGE: u16 = 2;
@@ -88,11 +90,11 @@ pub fn write(values: Resources) -> Result<(Write, Option<Vec<u8>>), ErrorCode> {
         match (id, value) {
             (PACKAGE, Value::Opaque(bytes)) => {
                 let empty = bytes.is_empty();
-                put(&mut write.source, Source::Package { empty })?;
+                put(&mut write.source, PackageSource::Package { empty })?;
                 package = Some(bytes);
             }
             (PACKAGE_URI, Value::Secret(uri)) => {
-                put(&mut write.source, Source::Uri(uri))?;
+                put(&mut write.source, PackageSource::Uri(uri))?;
             }
             (UPDATE_SUPPORTED_OBJECTS, Value::Boolean(value)) => {
                 put(&mut write.update_supported_objects, value)?;
@@ -125,10 +127,10 @@ fn not_writable(id: u16) -> ErrorCode {
 }
 
 /// The response code of a refusal.
-pub const fn error_code(code: Code) -> ErrorCode {
+pub const fn error_code(code: RefusalCode) -> ErrorCode {
     match code {
-        Code::BadRequest => ErrorCode::BadRequest,
-        Code::MethodNotAllowed => ErrorCode::MethodNotAllowed,
+        RefusalCode::BadRequest => ErrorCode::BadRequest,
+        RefusalCode::MethodNotAllowed => ErrorCode::MethodNotAllowed,
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
         let (write, package) = write(values).unwrap();
         assert_eq!(
             write.source,
-            Some(Source::Uri(Secret::new(b"http://o/p.deb".to_vec())))
+            Some(PackageSource::Uri(Secret::new(b"http://o/p.deb".to_vec())))
         );
         assert_eq!(write.user_name, Some(Secret::new(b"fleet".to_vec())));
         assert_eq!(write.update_supported_objects, Some(true));

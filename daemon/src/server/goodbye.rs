@@ -36,8 +36,8 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerE
 impl Server {
     /// Sends only the Deregister. Requests of the server get no answer.
     async fn say_goodbye(&mut self, registered: Saved) {
-        self.rows.hold(registered);
-        while self.rows.is_held() {
+        self.rows.freeze(registered);
+        while self.rows.is_frozen() {
             let news = match self.next().await {
                 News::Input(Input::Start) => News::Input(Input::Stop),
                 news => news,

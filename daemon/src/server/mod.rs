@@ -23,8 +23,8 @@ use std::{
 };
 
 use lwm2m::{
-    Answer, Answered, Config, Engine, Event, Input, Objects, Output, Request, RequestId, Saved,
-    Transmission,
+    Answer, Answered, Config, Engine, EngineEvent, Input, Objects, Output, Request, RequestId,
+    Saved, Transmission,
 };
 use tokio::sync::watch;
 use wharf_software::ShortId;
@@ -51,7 +51,7 @@ pub enum ServerError {
     Store(#[from] StoreError),
     /// The DTLS client cannot be set up.
     #[error(transparent)]
-    Dtls(#[from] dtls::Failure),
+    Dtls(#[from] dtls::DtlsFailure),
     /// The server did not answer the Deregister.
     #[error("the server did not answer: the registration stays until its lifetime expires")]
     NoAnswer,
@@ -171,7 +171,7 @@ impl Server {
             match output {
                 Output::Send(datagram) => self.send(&datagram).await,
                 Output::Request { id, request } => return Some((id, request)),
-                Output::Save => self.keep(),
+                Output::Save => self.save_registration(),
                 Output::Event(event) => self.note(&event),
             }
         }
@@ -180,16 +180,16 @@ impl Server {
 
     async fn send(&mut self, datagram: &[u8]) {
         if self.rows.is_behind() {
-            self.keep();
+            self.save_registration();
         }
         self.trace.sent(datagram);
         self.link.send(datagram).await;
     }
 
-    fn note(&mut self, event: &Event) {
+    fn note(&mut self, event: &EngineEvent) {
         match event {
-            Event::RegistrationLost => self.rows.forget_answered(),
-            Event::Deregistered => self.rows.let_go(),
+            EngineEvent::RegistrationLost => self.rows.forget_answered(),
+            EngineEvent::Deregistered => self.rows.let_go(),
             _ => {}
         }
         standing::tell(&self.configured.address, event);
@@ -197,8 +197,8 @@ impl Server {
     }
 
     /// Stores the registration, which outlives wharfd.
-    pub fn keep(&mut self) {
-        self.rows.keep(self.link.saved());
+    pub fn save_registration(&mut self) {
+        self.rows.save_or_log(self.link.saved());
     }
 
     /// Adds a watcher of its messages.

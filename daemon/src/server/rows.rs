@@ -20,7 +20,7 @@ pub(super) struct AccountRows {
     /// The last attempt to store the registration failed.
     is_behind: bool,
     /// The registration before a Deregister that has no answer yet.
-    held: Option<Saved>,
+    frozen: Option<Saved>,
 }
 
 /// The rows that an earlier run left.
@@ -38,7 +38,7 @@ impl AccountRows {
             account: configured.id,
             uri: configured.address.to_string(),
             is_behind: false,
-            held: None,
+            frozen: None,
         }
     }
 
@@ -59,7 +59,7 @@ impl AccountRows {
     /// Stores the registration. During a Deregister it stores only new Message IDs: until the answer, the server may
     /// continue to observe.
     pub(super) fn save(&mut self, registration: Saved) -> Result<(), StoreError> {
-        let saved = match &self.held {
+        let saved = match &self.frozen {
             Some(held) => Saved {
                 message_ceiling: registration.message_ceiling,
                 ..held.clone()
@@ -73,7 +73,7 @@ impl AccountRows {
     }
 
     /// Like [`save`](Self::save). If it fails, the datagram is sent nevertheless, and the next one retries.
-    pub(super) fn keep(&mut self, registration: Saved) {
+    pub(super) fn save_or_log(&mut self, registration: Saved) {
         let was_behind = self.is_behind;
         if let (Err(error), false) = (self.save(registration), was_behind) {
             tracing::error!(
@@ -89,17 +89,17 @@ impl AccountRows {
     }
 
     /// A Deregister begins. This registration stays stored until its answer.
-    pub(super) fn hold(&mut self, registered: Saved) {
-        self.held = Some(registered);
+    pub(super) fn freeze(&mut self, registered: Saved) {
+        self.frozen = Some(registered);
     }
 
     /// The Deregister was answered.
     pub(super) fn let_go(&mut self) {
-        self.held = None;
+        self.frozen = None;
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.held.is_some()
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
     }
 
     pub(super) fn keep_port(&mut self, port: u16) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lwm2m::Event;
+use lwm2m::EngineEvent;
 use wharf_frames::Text;
 use wharf_journal::message;
 use wharf_transport::ServerAddress;
@@ -55,22 +55,28 @@ impl Standing {
     }
 
     /// Records an event of the registration.
-    pub(super) fn note(&mut self, event: &Event) {
+    pub(super) fn note(&mut self, event: &EngineEvent) {
         match event {
-            Event::Registered { .. } | Event::StillRegistered { .. } => {
+            EngineEvent::Registered { .. } | EngineEvent::StillRegistered { .. } => {
                 self.registered_since = Some(clock::now());
             }
-            Event::RegistrationLost | Event::Deregistered => self.registered_since = None,
+            EngineEvent::RegistrationLost | EngineEvent::Deregistered => {
+                self.registered_since = None
+            }
             _ => {}
         }
         self.last = match event {
-            Event::Registered { .. } | Event::StillRegistered { .. } | Event::Updated => {
-                Last::Registered
+            EngineEvent::Registered { .. }
+            | EngineEvent::StillRegistered { .. }
+            | EngineEvent::Updated => Last::Registered,
+            EngineEvent::RegistrationFailed { failure, .. } => Last::Not(failure.to_string()),
+            EngineEvent::RegistrationLost => {
+                Last::Not("the server forgot the registration".to_owned())
             }
-            Event::RegistrationFailed { failure, .. } => Last::Not(failure.to_string()),
-            Event::RegistrationLost => Last::Not("the server forgot the registration".to_owned()),
-            Event::Unreachable => Last::Not("the server does not answer".to_owned()),
-            Event::Deregistered | Event::Observed(_) | Event::ObservationEnded(_) => return,
+            EngineEvent::Unreachable => Last::Not("the server does not answer".to_owned()),
+            EngineEvent::Deregistered
+            | EngineEvent::Observed(_)
+            | EngineEvent::ObservationEnded(_) => return,
         };
     }
 
@@ -83,7 +89,7 @@ impl Standing {
 }
 
 /// Writes an event of the registration into the journal.
-pub(super) fn tell(server: &ServerAddress, event: &Event) {
+pub(super) fn tell(server: &ServerAddress, event: &EngineEvent) {
     let not_registered = |why: &dyn fmt::Display| {
         tracing::warn!(
             MESSAGE_ID = message::NOT_REGISTERED,
@@ -91,30 +97,30 @@ pub(super) fn tell(server: &ServerAddress, event: &Event) {
         );
     };
     match event {
-        Event::Registered { location } => {
+        EngineEvent::Registered { location } => {
             let location = Text::new(location);
             tracing::info!(
                 MESSAGE_ID = message::REGISTERED,
                 "registered with {server} at {location}"
             );
         }
-        Event::StillRegistered { location } => {
+        EngineEvent::StillRegistered { location } => {
             let location = Text::new(location);
             tracing::info!(
                 MESSAGE_ID = message::REGISTERED,
                 "still registered with {server} at {location}"
             );
         }
-        Event::RegistrationFailed { failure, .. } => {
+        EngineEvent::RegistrationFailed { failure, .. } => {
             not_registered(&format_args!("{failure}. wharfd keeps retrying"));
         }
-        Event::RegistrationLost => {
+        EngineEvent::RegistrationLost => {
             not_registered(&"the server forgot the registration, and wharfd registers again");
         }
-        Event::Unreachable => not_registered(&"the server does not answer"),
-        Event::Deregistered => tracing::info!("deregistered from {server}"),
-        Event::Updated => tracing::debug!("the registration is updated"),
-        Event::Observed(path) => tracing::debug!("observed: {path}"),
-        Event::ObservationEnded(path) => tracing::debug!("no longer observed: {path}"),
+        EngineEvent::Unreachable => not_registered(&"the server does not answer"),
+        EngineEvent::Deregistered => tracing::info!("deregistered from {server}"),
+        EngineEvent::Updated => tracing::debug!("the registration is updated"),
+        EngineEvent::Observed(path) => tracing::debug!("observed: {path}"),
+        EngineEvent::ObservationEnded(path) => tracing::debug!("no longer observed: {path}"),
     }
 }

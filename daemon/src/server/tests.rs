@@ -2,11 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::*;
-use crate::{config::Activation, objects::Device};
+use crate::{config::Activation, objects::DeviceObject};
 
 const FIRST: ShortId = ShortId(1);
 const SECOND: ShortId = ShortId(2);
@@ -47,14 +47,19 @@ impl Peer {
         let asked = self.receive().await;
         assert_eq!(asked.code(), Code::POST);
         let created = Code::CREATED;
-        let created = Message::new(Kind::Acknowledgement, created, asked.id(), asked.token());
+        let created = Message::new(
+            CoapType::Acknowledgement,
+            created,
+            asked.id(),
+            asked.token(),
+        );
         let created = created.with(OptionNumber::LOCATION_PATH, location);
         self.send(&created).await;
     }
 
     /// The response to a request for this path.
     async fn ask(&self, id: u16, code: Code, path: &str, payload: &str) -> Message {
-        let request = Message::new(Kind::Confirmable, code, id, b"t");
+        let request = Message::new(CoapType::Confirmable, code, id, b"t");
         let request = path.split('/').fold(request, |request, segment| {
             request.with(OptionNumber::URI_PATH, segment)
         });
@@ -132,7 +137,8 @@ impl World {
 fn answer(server: &mut Server, request: RequestId, asked: Request) {
     match asked {
         Request::Read { path, .. } => {
-            let device = Device::of(std::path::Path::new("/nonexistent"), &Default::default());
+            let device =
+                DeviceObject::of(std::path::Path::new("/nonexistent"), &Default::default());
             let values = objects::Values {
                 account: server.account(),
                 device: &device,
@@ -186,9 +192,9 @@ async fn a_server_that_never_rests_keeps_no_other_from_being_heard() {
         .until(async { tokio::join!(first.register("a"), second.register("b")) })
         .await;
     for id in 0..50 {
-        first.send(&Message::empty(Kind::Confirmable, id)).await;
+        first.send(&Message::empty(CoapType::Confirmable, id)).await;
     }
-    second.send(&Message::empty(Kind::Confirmable, 0)).await;
+    second.send(&Message::empty(CoapType::Confirmable, 0)).await;
     tokio::task::yield_now().await; // both sockets are known to be readable then
     let mut of_the_first = 0;
     while world.turn().await == FIRST {

@@ -44,7 +44,7 @@ impl Store {
 }
 
 /// Stores a message, and deletes those that are too old or too many.
-pub(super) fn keep(
+pub(super) fn insert(
     transaction: &Transaction<'_>,
     account: ShortId,
     answered: &Answered,

@@ -5,8 +5,8 @@ use lwm2m::Answered;
 use rusqlite::{Transaction, params};
 use wharf_frames::{Action, OperationId, PackageName};
 use wharf_software::{
-    Effect, Instance, InstanceId, Kind, Operation, Origin, ShortId, UpdateState, instance::Flow,
-    operation::Phase,
+    Effect, Instance, InstanceId, Operation, OperationKind, Requester, ShortId, UpdateState,
+    instance::Flow, operation::Phase,
 };
 
 use super::{
@@ -124,7 +124,7 @@ impl Store {
             }
             write_history(transaction, commit)?;
             if let Some((account, message)) = commit.answered {
-                answered::keep(transaction, account, message, commit.at)?;
+                answered::insert(transaction, account, message, commit.at)?;
             }
             history::forget(transaction, commit.at)?;
             effects::add(transaction, commit.instance, commit.effects)
@@ -186,9 +186,9 @@ fn accept(
     commit: &Commit<'_>,
     operation: &Operation,
 ) -> rusqlite::Result<()> {
-    let (origin, origin_id) = match operation.origin {
-        Origin::Server(id) => ("server", u32::from(id.0)),
-        Origin::User(uid) => ("user", uid),
+    let (origin, origin_id) = match operation.requester {
+        Requester::Server(id) => ("server", u32::from(id.0)),
+        Requester::User(uid) => ("user", uid),
     };
     transaction
         .prepare_cached(
@@ -218,8 +218,8 @@ fn accept(
 /// The package that the installer acts on. The server and history may see another one.
 fn target(instance: &Instance) -> Option<PackageName> {
     match instance.operation()?.kind {
-        Kind::Pull | Kind::Push | Kind::Action(Action::Install) => None,
-        Kind::Action(_) => instance.subject().cloned(),
+        OperationKind::Pull | OperationKind::Push | OperationKind::Action(Action::Install) => None,
+        OperationKind::Action(_) => instance.subject().cloned(),
     }
 }
 
@@ -241,15 +241,17 @@ fn end(
 }
 
 /// Whether the instance is in the state that an operation of this kind requests.
-fn reached(kind: Kind, instance: &Instance) -> bool {
+fn reached(kind: OperationKind, instance: &Instance) -> bool {
     let state = instance.update_state();
     match kind {
-        Kind::Pull | Kind::Push => state == UpdateState::Delivered,
-        Kind::Action(Action::Install) => state == UpdateState::Installed,
-        Kind::Action(Action::Uninstall) => instance.software().is_none(),
+        OperationKind::Pull | OperationKind::Push => state == UpdateState::Delivered,
+        OperationKind::Action(Action::Install) => state == UpdateState::Installed,
+        OperationKind::Action(Action::Uninstall) => instance.software().is_none(),
         // A purge that left configuration has a note.
-        Kind::Action(Action::Purge) => instance.software().is_none() && instance.note().is_none(),
-        Kind::Action(action @ (Action::Activate | Action::Deactivate)) => {
+        OperationKind::Action(Action::Purge) => {
+            instance.software().is_none() && instance.note().is_none()
+        }
+        OperationKind::Action(action @ (Action::Activate | Action::Deactivate)) => {
             let is_as_asked = instance.runs() == (action == Action::Activate);
             let is_there = instance.software().is_some();
             is_there && is_as_asked && instance.activation_failure().is_none()
@@ -304,7 +306,7 @@ fn write_history(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite
     Ok(())
 }
 
-fn accepted(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(OperationId, Kind)>> {
+fn accepted(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(OperationId, OperationKind)>> {
     transaction
         .prepare(
             "SELECT id, kind FROM operation WHERE sequence NOT IN (SELECT sequence FROM ended_operation) ORDER BY sequence",
@@ -312,7 +314,7 @@ fn accepted(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(OperationId,
         .query_map([], |row| {
             Ok((
                 row.get::<_, Sql<OperationId>>(0)?.0,
-                row.get::<_, Sql<Kind>>(1)?.0,
+                row.get::<_, Sql<OperationKind>>(1)?.0,
             ))
         })?
         .collect()

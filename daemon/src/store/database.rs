@@ -134,7 +134,7 @@ impl Database {
 
     fn open_copy(file: &Path, migrations: &[Migration], found: u32) -> Result<Self, StoreError> {
         let known = migrations.len() as u32;
-        let taken = kept::take(file, known).map_err(|source| StoreError::Copy {
+        let taken = kept::restore(file, known).map_err(|source| StoreError::Copy {
             file: file.to_owned(),
             source,
         })?;
@@ -188,7 +188,7 @@ impl Database {
 
     fn keep(&self, schema: u32) -> Result<(), StoreError> {
         let file = &self.file;
-        kept::keep(&self.connection, file, schema).map_err(|error| match error {
+        kept::copy(&self.connection, file, schema).map_err(|error| match error {
             NotKept::Sqlite(source) => explain(file, source),
             NotKept::Io(source) => StoreError::Copy {
                 file: file.clone(),

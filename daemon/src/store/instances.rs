@@ -1,10 +1,10 @@
 //! An instance as a row, and back.
 
 use rusqlite::{Row, Transaction, named_params};
-use wharf_frames::{Secret, installer::Package};
+use wharf_frames::{Secret, installer::SealedPackage};
 use wharf_software::{
-    Instance, InstanceId, ObjectLink, Operation, Origin, PackageUri, Record, instance::Software,
-    record::StoredProgress,
+    Instance, InstanceId, InstanceRecord, ObjectLink, Operation, PackageUri, Requester,
+    instance::Software, record::StoredProgress,
 };
 
 use super::rows::Sql;
@@ -36,8 +36,8 @@ pub(super) fn all(
         .collect()
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    Ok(Record {
+fn record(row: &Row<'_>) -> rusqlite::Result<InstanceRecord> {
+    Ok(InstanceRecord {
         update_state: row.get::<_, Sql<_>>("update_state")?.0,
         update_result: row.get::<_, Sql<_>>("update_result")?.0,
         note: optional(row, "note")?,
@@ -81,11 +81,11 @@ fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Software>> {
     }))
 }
 
-fn package(row: &Row<'_>) -> rusqlite::Result<Option<Package>> {
+fn package(row: &Row<'_>) -> rusqlite::Result<Option<SealedPackage>> {
     let Some(name) = optional(row, "package_name")? else {
         return Ok(None);
     };
-    Ok(Some(Package {
+    Ok(Some(SealedPackage {
         name,
         version: row.get::<_, Sql<_>>("package_version")?.0,
         architecture: row.get::<_, Sql<_>>("package_architecture")?.0,
@@ -108,14 +108,14 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Operation>> {
         return Ok(None);
     };
     let origin: String = row.get("origin")?;
-    let origin = match origin.as_str() {
-        "server" => Origin::Server(row.get::<_, Sql<_>>("origin_id")?.0),
-        _ => Origin::User(row.get("origin_id")?),
+    let requester = match origin.as_str() {
+        "server" => Requester::Server(row.get::<_, Sql<_>>("origin_id")?.0),
+        _ => Requester::User(row.get("origin_id")?),
     };
     Ok(Some(Operation {
         id,
         kind: row.get::<_, Sql<_>>("kind")?.0,
-        origin,
+        requester,
     }))
 }
 
@@ -153,7 +153,7 @@ pub(super) fn put(
     id: InstanceId,
     instance: &Instance,
 ) -> rusqlite::Result<()> {
-    let record = Record::from(instance);
+    let record = InstanceRecord::from(instance);
     let in_place = record.in_place.as_ref();
     let package = record.package.as_ref();
     transaction

@@ -32,7 +32,7 @@ impl From<rusqlite::Error> for NotKept {
 }
 
 /// Makes a copy of the open database, which has this schema. The copy is complete or absent.
-pub(super) fn keep(connection: &Connection, file: &Path, schema: u32) -> Result<(), NotKept> {
+pub(super) fn copy(connection: &Connection, file: &Path, schema: u32) -> Result<(), NotKept> {
     let copy = copy_of(file, schema);
     let part = part_of(&copy);
     // SQLite would create it readable for everybody.
@@ -62,7 +62,7 @@ fn forget_in(part: &Path, schema: u32) -> rusqlite::Result<()> {
 
 /// Replaces a database that is too new by the newest usable copy, and moves it aside. Returns the schema of the copy;
 /// none if there is no copy. The database must be closed.
-pub(super) fn take(file: &Path, known: u32) -> io::Result<Option<u32>> {
+pub(super) fn restore(file: &Path, known: u32) -> io::Result<Option<u32>> {
     let Some(schema) = (1..=known)
         .rev()
         .find(|schema| copy_of(file, *schema).exists())

@@ -27,12 +27,12 @@ use std::{
 };
 
 use wharf_frames::OperationId;
-use wharf_software::{Effect, Instance, InstanceId, Kind};
+use wharf_software::{Effect, Instance, InstanceId, OperationKind};
 
 pub use commits::{Commit, DELETED};
 pub use database::StoreError;
 pub use downloads::Download;
-pub use operations::{KeptOperation, OperationRow};
+pub use operations::{OperationRow, StoredOperation};
 
 use database::Database;
 
@@ -64,7 +64,7 @@ pub struct Stored {
     /// The pending effects, in the order in which they were stored.
     pub pending: Vec<Pending>,
     /// The operations that are accepted and have not ended, in the order of acceptance.
-    pub accepted: Vec<(OperationId, Kind)>,
+    pub accepted: Vec<(OperationId, OperationKind)>,
 }
 
 /// A change that a server could see.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use wharf_frames::{OperationId, PackageName};
-use wharf_software::{InstanceId, Kind, Origin};
+use wharf_software::{InstanceId, OperationKind, Requester};
 
 use super::{HistoryEntry, Store, StoreError, history, rows::Sql};
 
@@ -15,9 +15,9 @@ pub struct OperationRow {
     /// Rises with each accepted operation.
     pub sequence: u64,
     /// Its kind.
-    pub kind: Kind,
-    /// Its origin.
-    pub origin: Origin,
+    pub kind: OperationKind,
+    /// Its requester.
+    pub requester: Requester,
     /// Its instance.
     pub instance: InstanceId,
     /// `queued`, `running`, `done`, `failed`.
@@ -32,7 +32,7 @@ pub struct OperationRow {
 
 /// A stored operation with its package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptOperation {
+pub struct StoredOperation {
     /// The operation.
     pub row: OperationRow,
     /// The package that the installer acts on, else the last one that history names for it. Empty if there is none.
@@ -41,12 +41,12 @@ pub struct KeptOperation {
 
 impl Store {
     /// All stored operations, in the order of acceptance.
-    pub fn kept_operations(&mut self) -> Result<Vec<KeptOperation>, StoreError> {
+    pub fn kept_operations(&mut self) -> Result<Vec<StoredOperation>, StoreError> {
         let mut packages = packages(&self.history()?);
         let rows = self.operations(history::OPERATIONS)?.into_iter();
         let kept = rows.map(|row| {
             let target = row.target.as_ref().map(ToString::to_string);
-            KeptOperation {
+            StoredOperation {
                 package: target
                     .or_else(|| packages.remove(&row.id))
                     .unwrap_or_default(),
@@ -115,9 +115,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<OperationRow> {
     Ok(OperationRow {
         id: row.get::<_, Sql<_>>(0)?.0,
         kind: row.get::<_, Sql<_>>(1)?.0,
-        origin: match origin.as_str() {
-            "server" => Origin::Server(row.get::<_, Sql<_>>(3)?.0),
-            _ => Origin::User(row.get(3)?),
+        requester: match origin.as_str() {
+            "server" => Requester::Server(row.get::<_, Sql<_>>(3)?.0),
+            _ => Requester::User(row.get(3)?),
         },
         instance: row.get::<_, Sql<_>>(4)?.0,
         state: row.get(5)?,

@@ -2,7 +2,9 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use wharf_frames::{Action, OperationId, PackageName, PackageVersion, Secret, StageId, Text};
-use wharf_software::{InstanceId, Kind, ShortId, UpdateResult, UpdateState, effect::EffectKind};
+use wharf_software::{
+    InstanceId, OperationKind, ShortId, UpdateResult, UpdateState, effect::EffectKind,
+};
 
 /// A value of ours in a statement or a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,7 @@ text! {
     PackageVersion = |text| PackageVersion::new(text).ok();
     Text = |text| Some(Text::new(text));
     Action = Action::parse;
-    Kind = Kind::parse;
+    OperationKind = OperationKind::parse;
     EffectKind = EffectKind::parse;
 }
 

@@ -6,12 +6,12 @@ use lwm2m::{Answered, Path, Saved, SavedObservation};
 use wharf_frames::{
     Action, Cause, Failure, OperationId, PackageName, PackageVersion, Secret, StageId, Step,
     fetch::Validator,
-    installer::{Found, Package},
+    installer::{Found, SealedPackage},
 };
 use wharf_software::{
-    ActivationPolicy, Effect, Event, Instance, InstanceId, NewOperation, ObjectLink, Operation,
-    Origin, Record, Rules, ShortId, Source, Transition, UpdateResult, UpdateState, Write,
-    instance::Software, record::StoredProgress, step,
+    ActivationPolicy, Effect, Event, Instance, InstanceId, InstanceRecord, NewOperation,
+    ObjectLink, Operation, PackageSource, Requester, Rules, ShortId, Transition, UpdateResult,
+    UpdateState, Write, instance::Software, record::StoredProgress, transition,
 };
 
 use super::*;
@@ -59,13 +59,13 @@ fn after(instance: &Instance, event: Event) -> Transition {
         schemes: &["http"],
         object_exists: &|_: ObjectLink| false,
     };
-    step(instance, event, &rules).unwrap()
+    transition(instance, event, &rules).unwrap()
 }
 
 fn write_uri() -> Event {
     Event::Write {
         write: Write {
-            source: Some(Source::Uri(Secret::new(
+            source: Some(PackageSource::Uri(Secret::new(
                 b"http://origin/p.deb?token=s3cret".to_vec(),
             ))),
             user_name: Some(Secret::new(b"gateway".to_vec())),
@@ -74,7 +74,7 @@ fn write_uri() -> Event {
         },
         starts: NewOperation {
             id: OPERATION,
-            origin: Origin::Server(SERVER),
+            requester: Requester::Server(SERVER),
         },
         stage: STAGE,
     }
@@ -117,7 +117,7 @@ fn what_was_committed_is_there_after_a_restart() {
 
     let stored = folder.open().unwrap().load().unwrap();
     assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
-    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    assert_eq!(stored.accepted, [(OPERATION, OperationKind::Pull)]);
     let effects: Vec<&Effect> = stored
         .pending
         .iter()
@@ -145,12 +145,12 @@ fn what_systemd_skipped_is_there_after_a_restart() {
         no_services: false,
         skipped: Some(skipped.into()),
     };
-    let installed = Instance::try_from(Record {
+    let installed = Instance::try_from(InstanceRecord {
         update_state: UpdateState::Installed,
         update_result: UpdateResult::Installed,
         in_place: Some(device("systemd skipped a.service").into()),
         in_place_runs: true,
-        ..Record::from(&Instance::default())
+        ..InstanceRecord::from(&Instance::default())
     });
     let event = Event::DeviceHas(Some(device("systemd skipped b.service")));
     let instance = store(&mut first, &installed.unwrap(), event);
@@ -568,7 +568,7 @@ fn rows_of_release_0_1_are_read() {
     let stored = store.load().unwrap();
     let pulling = after(&Instance::default(), write_uri()).instance.unwrap();
     assert_eq!(stored.instances, BTreeMap::from([(ID, pulling)]));
-    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    assert_eq!(stored.accepted, [(OPERATION, OperationKind::Pull)]);
     let effects: Vec<Effect> = stored
         .pending
         .into_iter()
@@ -598,17 +598,19 @@ fn a_uri_of_release_0_1_with_a_host_that_is_rejected_now_is_read() {
     assert_eq!(changed, Ok(1));
     drop(old);
     let stored = folder.open().unwrap().load().unwrap();
-    let read = Record::from(&stored.instances[&ID]).package_uri.unwrap();
+    let read = InstanceRecord::from(&stored.instances[&ID])
+        .package_uri
+        .unwrap();
     assert_eq!(read.as_secret().expose(), uri);
 }
 
 /// Software in place, before its upgrade.
-fn with_software(software: Software, note: Option<&str>) -> Record {
-    Record {
+fn with_software(software: Software, note: Option<&str>) -> InstanceRecord {
+    InstanceRecord {
         in_place_runs: true,
         in_place_note: note.map(Into::into),
         in_place: Some(software),
-        ..Record::from(&Instance::default())
+        ..InstanceRecord::from(&Instance::default())
     }
 }
 
@@ -627,13 +629,13 @@ fn hello(no_services: bool) -> Software {
 fn how_the_software_in_place_stands_is_there_after_a_restart() {
     let deactivate = Operation {
         id: OPERATION,
-        kind: Kind::Action(Action::Deactivate),
-        origin: Origin::User(0),
+        kind: OperationKind::Action(Action::Deactivate),
+        requester: Requester::User(0),
     };
     for record in [
         with_software(hello(true), None),
         with_software(hello(false), Some("hello.service failed")),
-        Record {
+        InstanceRecord {
             operation: Some(deactivate),
             progress: Some(StoredProgress::Queued),
             ..with_software(hello(false), Some("its turn"))
@@ -660,20 +662,20 @@ fn how_the_software_in_place_stands_is_there_after_a_restart() {
 
 #[test]
 fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
-    let other = Package {
+    let other = SealedPackage {
         name: PackageName::new("other").unwrap(),
         version: PackageVersion::new("2.0-1").unwrap(),
         architecture: "all".into(),
         length: 9,
         signer: None,
     };
-    let delivered = Record {
+    let delivered = InstanceRecord {
         update_state: UpdateState::Delivered,
         stage: Some(STAGE),
         package: Some(other),
         ..with_software(hello(false), None)
     };
-    let instance = Instance::try_from(Record {
+    let instance = Instance::try_from(InstanceRecord {
         in_place_runs: false,
         ..delivered
     })
@@ -685,7 +687,7 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
         arguments: Vec::new(),
         starts: NewOperation {
             id: OPERATION,
-            origin: Origin::User(0),
+            requester: Requester::User(0),
         },
     };
     let queued = store(&mut open, &instance, activate);
@@ -699,7 +701,7 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
         let kept = open.kept_operations().unwrap().remove(0);
         assert_eq!(
             (kept.row.kind, kept.package.as_str()),
-            (Kind::Action(Action::Activate), "hello")
+            (OperationKind::Action(Action::Activate), "hello")
         );
     }
     let lines = open.history().unwrap();
@@ -746,9 +748,9 @@ fn an_instance_of_the_fourth_schema_is_the_servers_and_a_local_users_instance_st
     let folder = of_release_0_1();
     drop(Database::open(&folder.file(), &schema::MIGRATIONS[..4]).unwrap());
     let mut open = folder.open().unwrap();
-    let created = Record {
+    let created = InstanceRecord {
         local: true,
-        ..Record::from(&Instance::default())
+        ..InstanceRecord::from(&Instance::default())
     };
     let created = Instance::try_from(created).unwrap();
     let local = InstanceId(15);
@@ -792,7 +794,7 @@ fn a_pull_that_the_third_schema_took_for_done_before_its_verdict_goes_on() {
     let instance = &stored.instances[&ID];
     assert_eq!(instance.update_state(), UpdateState::Downloaded);
     assert_eq!(instance.operation().map(|known| known.id), Some(OPERATION));
-    assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+    assert_eq!(stored.accepted, [(OPERATION, OperationKind::Pull)]);
     let shown = |store: &mut Store| {
         let operation = store.operations(1).unwrap().remove(0);
         (operation.state, operation.outcome)
@@ -813,10 +815,10 @@ fn a_pull_that_the_third_schema_took_for_done_before_its_verdict_goes_on() {
 #[test]
 fn an_operation_that_the_third_schema_had_forgotten_is_written_again_from_its_seal() {
     for (then, kind) in [
-        ("DELETE FROM operation", Kind::Pull),
+        ("DELETE FROM operation", OperationKind::Pull),
         (
             "DELETE FROM operation; DELETE FROM download; DELETE FROM history",
-            Kind::Push,
+            OperationKind::Push,
         ),
     ] {
         let folder = downloaded_of_the_third_schema(then);
@@ -826,7 +828,11 @@ fn an_operation_that_the_third_schema_had_forgotten_is_written_again_from_its_se
         assert_eq!((operation.id, operation.kind), (OPERATION, kind));
         assert_eq!(stored.accepted, [(OPERATION, kind)]);
         let shown = store.operations(0).unwrap().remove(0);
-        let at = if kind == Kind::Pull { 1_800_000_000 } else { 0 };
+        let at = if kind == OperationKind::Pull {
+            1_800_000_000
+        } else {
+            0
+        };
         assert_eq!((shown.state.as_str(), shown.accepted_at), ("running", at));
         let failure = Failure::new(Cause::Unsigned, "there is no signature");
         let refused = Event::SealRefused {
@@ -854,7 +860,7 @@ fn a_package_of_the_third_schema_that_nothing_asks_a_verdict_on_is_discarded() {
 
 /// `hello` is installed, and this begins.
 fn begun(store: &mut Store, event: Event) -> Instance {
-    let record = Record {
+    let record = InstanceRecord {
         update_state: UpdateState::Installed,
         update_result: UpdateResult::Installed,
         in_place_runs: false,
@@ -870,7 +876,7 @@ fn begun(store: &mut Store, event: Event) -> Instance {
 
 const BY_ROOT: NewOperation = NewOperation {
     id: OPERATION,
-    origin: Origin::User(0),
+    requester: Requester::User(0),
 };
 
 fn purge() -> Event {
@@ -899,7 +905,10 @@ fn a_purge_goes_on_after_a_restart() {
 
     let stored = folder.open().unwrap().load().unwrap();
     assert_eq!(stored.instances, BTreeMap::from([(ID, instance)]));
-    assert_eq!(stored.accepted, [(OPERATION, Kind::Action(Action::Purge))]);
+    assert_eq!(
+        stored.accepted,
+        [(OPERATION, OperationKind::Action(Action::Purge))]
+    );
     let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
     let (operation, package) = (OPERATION, hello(false).name);
     let transaction = Step::Purge(package).into();
@@ -924,7 +933,7 @@ fn a_purge_is_done_only_if_no_configuration_is_left() {
         let operation = open.operations(1).unwrap().remove(0);
         assert_eq!(
             (operation.kind, operation.state.as_str()),
-            (Kind::Action(Action::Purge), state)
+            (OperationKind::Action(Action::Purge), state)
         );
     }
 }
@@ -948,12 +957,12 @@ fn an_uninstall_of_the_fourth_schema_is_no_purge() {
     let (operation, package) = (OperationId::from_bytes([0; 16]), hello(false).name);
     assert_eq!(
         stored.accepted,
-        [(operation, Kind::Action(Action::Uninstall))]
+        [(operation, OperationKind::Action(Action::Uninstall))]
     );
     let known = stored.instances[&ID].operation().unwrap();
     assert_eq!(
         (known.id, known.kind),
-        (operation, Kind::Action(Action::Uninstall))
+        (operation, OperationKind::Action(Action::Uninstall))
     );
     let effects: Vec<_> = stored.pending.into_iter().map(|it| it.effect).collect();
     let transaction = Step::Uninstall(package).into();

@@ -8,7 +8,7 @@ use zeroize::Zeroize as _;
 
 use crate::{
     Udp,
-    dtls::{Client, End, Failure, LONGEST_DATAGRAM, Session, State},
+    dtls::{DtlsClient, DtlsFailure, LONGEST_DATAGRAM, Session, SessionEnd, SessionState},
 };
 
 /// An open connection.
@@ -27,7 +27,7 @@ pub enum OpenError {
     Socket(#[from] io::Error),
     /// OpenSSL cannot set up a session.
     #[error(transparent)]
-    Begin(#[from] Failure),
+    Begin(#[from] DtlsFailure),
     /// The handshake failed.
     #[error(transparent)]
     Handshake(#[from] Lost),
@@ -41,7 +41,7 @@ pub enum Lost {
     Ended,
     /// The session failed.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(#[from] DtlsFailure),
 }
 
 impl Channel {
@@ -49,7 +49,7 @@ impl Channel {
     pub async fn open(
         server: SocketAddr,
         port: Option<u16>,
-        client: Option<&mut Client>,
+        client: Option<&mut DtlsClient>,
     ) -> Result<Self, OpenError> {
         let mut channel = Self {
             udp: Udp::connect(server, port).await?,
@@ -72,7 +72,7 @@ impl Channel {
             if let Some(end) = self.end() {
                 return Err(end);
             }
-            if let Some(datagram) = self.step().await
+            if let Some(datagram) = self.advance().await
                 && self.session.is_none()
             {
                 return Ok(datagram);
@@ -112,10 +112,10 @@ impl Channel {
     /// Whether the session resumed an earlier one.
     pub fn is_resumed(&self) -> bool {
         let state = self.session.as_ref().map(Session::state);
-        matches!(state, Some(State::Open { resumed: true }))
+        matches!(state, Some(SessionState::Open { resumed: true }))
     }
 
-    async fn shake_hands(&mut self, client: &mut Client) -> Result<(), OpenError> {
+    async fn shake_hands(&mut self, client: &mut DtlsClient) -> Result<(), OpenError> {
         let offers = client.is_kept();
         self.session = Some(client.begin(Instant::now())?);
         while !self.is_open() {
@@ -125,7 +125,7 @@ impl Channel {
                 }
                 return Err(lost.into());
             }
-            self.step().await;
+            self.advance().await;
         }
         let _ = self.flush().await;
         if let Some(session) = &self.session {
@@ -135,7 +135,7 @@ impl Channel {
     }
 
     /// Sends queued datagrams, then waits for one datagram or deadline. Returns a datagram without DTLS.
-    async fn step(&mut self) -> Option<Secret> {
+    async fn advance(&mut self) -> Option<Secret> {
         // A failed send counts as a lost datagram. The handshake repeats it.
         let _ = self.flush().await;
         let deadline = self.session.as_ref().and_then(Session::deadline);
@@ -179,14 +179,16 @@ impl Channel {
 
     fn is_open(&self) -> bool {
         let state = self.session.as_ref().map(Session::state);
-        matches!(state, None | Some(State::Open { .. }))
+        matches!(state, None | Some(SessionState::Open { .. }))
     }
 
     fn end(&self) -> Option<Lost> {
         match self.session.as_ref()?.state() {
-            State::Closed(End::Failed(failure)) => Some(Lost::Failed(failure.clone())),
-            State::Closed(_) => Some(Lost::Ended),
-            State::Handshaking { .. } | State::Open { .. } => None,
+            SessionState::Closed(SessionEnd::Failed(failure)) => {
+                Some(Lost::Failed(failure.clone()))
+            }
+            SessionState::Closed(_) => Some(Lost::Ended),
+            SessionState::Handshaking { .. } | SessionState::Open { .. } => None,
         }
     }
 }

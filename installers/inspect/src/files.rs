@@ -7,7 +7,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure,
-    packed::{MAX_CONTENT, MAX_CONTENTS, MAX_FILES, MAX_PATH, PackedFile, Wanted, plain},
+    packed::{MAX_CONTENT, MAX_CONTENTS, MAX_FILES, MAX_PATH, PackedFile, WantedFiles, plain},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) fn write(
     package: &dyn ReadAt,
     length: u64,
     format: &dyn PackageFormat,
-    wanted: &[Wanted],
+    wanted: &[WantedFiles],
     out: &mut dyn Write,
 ) -> Result<u32, Failure> {
     let mut files = Files {
@@ -42,7 +42,7 @@ pub(crate) fn write(
 
 /// The files that were written.
 struct Files<'a> {
-    wanted: &'a [Wanted],
+    wanted: &'a [WantedFiles],
     out: &'a mut dyn Write,
     paths: BTreeSet<String>,
     /// The length of their contents.

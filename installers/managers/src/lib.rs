@@ -18,7 +18,7 @@ use std::{
 use wharf_frames::{
     Failure, PackageName, PackageVersion, Text,
     inspect::Format,
-    installer::{JobPhase, Package},
+    installer::{JobPhase, SealedPackage},
 };
 use wharf_root::{
     Change, Listener, Owners, Root,
@@ -31,7 +31,7 @@ pub struct PackageFile {
     /// Its path from outside of the root.
     pub path: PathBuf,
     /// The findings of wharf-inspect.
-    pub package: Package,
+    pub package: SealedPackage,
 }
 
 /// The package that the device has, whole or damaged.

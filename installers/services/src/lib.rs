@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, path::Path};
 use serde::Serialize;
 use wharf_frames::{
     Failure, OperationId, PackageName, PackageVersion, Text,
-    packed::{PackedFile, Wanted},
+    packed::{PackedFile, WantedFiles},
 };
 use wharf_root::{Change, Owners, session::Process};
 
@@ -71,7 +71,7 @@ pub trait Packages: Send + Sync {
 /// The services of the packages of one root.
 pub trait Services: Send + Sync {
     /// The files of a package that say something about its services.
-    fn wanted(&self) -> Vec<Wanted>;
+    fn wanted(&self) -> Vec<WantedFiles>;
 
     /// Whether [`Services::hold`] has held the package for this installation, and [`Services::settle`] has not ended that.
     fn is_held_by(&self, package: &PackageName, operation: OperationId) -> Result<bool, Failure>;

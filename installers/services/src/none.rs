@@ -2,7 +2,7 @@
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
-    packed::{PackedFile, Wanted},
+    packed::{PackedFile, WantedFiles},
 };
 use wharf_root::Change;
 
@@ -13,7 +13,7 @@ use crate::{Activity, Services, Unit};
 pub struct NoServiceManager;
 
 impl Services for NoServiceManager {
-    fn wanted(&self) -> Vec<Wanted> {
+    fn wanted(&self) -> Vec<WantedFiles> {
         Vec::new()
     }
 

@@ -16,7 +16,7 @@ use std::{
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
-    packed::{PackedFile, Wanted},
+    packed::{PackedFile, WantedFiles},
 };
 use wharf_root::{Change, Root, durable};
 
@@ -76,8 +76,8 @@ impl SimulatedServices {
 }
 
 impl Services for SimulatedServices {
-    fn wanted(&self) -> Vec<Wanted> {
-        vec![Wanted {
+    fn wanted(&self) -> Vec<WantedFiles> {
+        vec![WantedFiles {
             folder: "etc/init.d/".to_owned(),
             anywhere: false,
             text: true,

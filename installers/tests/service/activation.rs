@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use wharf_frames::{
     Cause, Step,
-    installer::{Outcome, Reply, Request, StageEntry},
+    installer::{InstallerReply, InstallerRequest, Outcome, StageEntry},
 };
 use wharf_tests::{
     services::{self, By, KINDS, UNITS, services},
@@ -477,10 +477,13 @@ fn every_step_around_the_units_may_be_the_last_of_an_attempt() {
 }
 
 fn discard_all(machine: &Machine) {
-    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
+    let InstallerReply::List { stages, .. } = machine.ask(&InstallerRequest::List) else {
         panic!("no list");
     };
     for StageEntry { stage, .. } in stages {
-        assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+        assert_eq!(
+            machine.ask(&InstallerRequest::Discard { stage }),
+            InstallerReply::Done
+        );
     }
 }

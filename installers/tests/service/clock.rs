@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use wharf_frames::{Cause, Step, calendar, installer::Reply};
+use wharf_frames::{Cause, Step, calendar, installer::InstallerReply};
 use wharf_tests::{programs::workspace, waiting::wait_until};
 
 use crate::machine::{Deb, Machine, Signer, perform, refused};
@@ -37,7 +37,7 @@ fn a_clock_that_was_ahead_expires_nothing_once_the_kernel_calls_it_synchronised(
     set_modified(&database, later);
     let stage = machine.stage_id();
     let sealed = machine.put(stage, &built);
-    assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
+    assert!(matches!(sealed, InstallerReply::Sealed(_)), "{sealed:?}");
     let day = calendar::day(later.duration_since(UNIX_EPOCH).unwrap().as_secs());
     let told = format!("{} is of {day}", database.display());
     machine.installer().errors().wait_for(&told);
@@ -70,7 +70,7 @@ fn the_installers_unit_may_ask_the_kernel_whether_the_clock_is_synchronised() {
     container.sh("touch -d '+10 years' /var/lib/wharf-installer/jobs");
     // The certificate never expires: both clocks accept it.
     let sealed = machine.put(machine.stage_id(), &built);
-    assert!(matches!(sealed, Reply::Sealed(_)), "{sealed:?}");
+    assert!(matches!(sealed, InstallerReply::Sealed(_)), "{sealed:?}");
     let told = wait_until("a line about the clock", || {
         let journal = machine
             .container()

@@ -14,7 +14,7 @@ use std::{
 use wharf_frames::{
     Cause, Failure, OperationId, PackageVersion,
     inspect::Format,
-    installer::{Found, JobPhase, Package},
+    installer::{Found, JobPhase, SealedPackage},
 };
 use wharf_installers::{
     device::{Device, Installation},
@@ -179,7 +179,7 @@ impl Bench {
             .unwrap()
             .insert(full.clone(), described);
         PackageFile {
-            package: Package {
+            package: SealedPackage {
                 name: name(package),
                 version: PackageVersion::new(&full).unwrap(),
                 architecture: architecture.into(),

@@ -9,7 +9,7 @@ use std::{
 
 use wharf_frames::{
     Failure, OperationId, StageId, Step,
-    installer::{Found, JobStatus, Outcome, Reply, Request},
+    installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome},
 };
 use wharf_tests::waiting::wait_until;
 
@@ -61,7 +61,10 @@ impl Run {
     }
 
     /// Asks until an answer arrives; restarts wharf-installer if it has ended.
-    fn ask(&mut self, request: &Request) -> (Reply, Option<std::os::fd::OwnedFd>) {
+    fn ask(
+        &mut self,
+        request: &InstallerRequest,
+    ) -> (InstallerReply, Option<std::os::fd::OwnedFd>) {
         loop {
             let client = self.machine.try_wharfd();
             let sent = client.filter(|client| {
@@ -70,7 +73,7 @@ impl Run {
                     .is_ok()
             });
             match sent.and_then(|client| client.receive()) {
-                Some((Reply::NotNow(_), _)) => {}
+                Some((InstallerReply::NotNow(_), _)) => {}
                 Some(answer) => return answer,
                 None => self.restart_if_ended(),
             }
@@ -85,7 +88,7 @@ impl Run {
     }
 
     fn seal(&mut self, stage: StageId, built: &Built) {
-        let (_, file) = self.ask(&Request::Stage {
+        let (_, file) = self.ask(&InstallerRequest::Stage {
             stage,
             keep: 0,
             size: None,
@@ -94,16 +97,16 @@ impl Run {
         file.write_all(&fs::read(&built.path).unwrap()).unwrap();
         drop(file);
         let signature = built.signature.clone().map(Into::into);
-        let (reply, _) = self.ask(&Request::Seal { stage, signature });
-        assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+        let (reply, _) = self.ask(&InstallerRequest::Seal { stage, signature });
+        assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
     }
 
-    fn job(&mut self, operation: OperationId, request: &Request) -> Outcome {
-        assert_eq!(self.ask(request).0, Reply::Accepted);
+    fn job(&mut self, operation: OperationId, request: &InstallerRequest) -> Outcome {
+        assert_eq!(self.ask(request).0, InstallerReply::Accepted);
         loop {
-            match self.ask(&Request::Watch { operation }).0 {
-                Reply::Job(JobStatus::Ended(outcome)) => return outcome,
-                Reply::Job(JobStatus::Open { .. }) => self.wait_for_change(operation),
+            match self.ask(&InstallerRequest::Watch { operation }).0 {
+                InstallerReply::Job(JobStatus::Ended(outcome)) => return outcome,
+                InstallerReply::Job(JobStatus::Open { .. }) => self.wait_for_change(operation),
                 other => panic!("{other:?}"),
             }
         }
@@ -114,9 +117,9 @@ impl Run {
         let Some(client) = self.machine.try_wharfd() else {
             return;
         };
-        let watch = wharf_frames::encode(&Request::Watch { operation }).unwrap();
+        let watch = wharf_frames::encode(&InstallerRequest::Watch { operation }).unwrap();
         if client.try_send(&watch, &[]).is_ok() {
-            while let Some((Reply::Job(JobStatus::Open { .. }), _)) = client.receive() {}
+            while let Some((InstallerReply::Job(JobStatus::Open { .. }), _)) = client.receive() {}
         }
     }
 
@@ -138,7 +141,10 @@ impl Run {
             self.seal(stage, built);
             let outcome = self.job(operation, &perform(operation, Step::Install(stage)));
             assert_eq!(outcome.failure, None);
-            assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
+            assert_eq!(
+                self.ask(&InstallerRequest::Discard { stage }).0,
+                InstallerReply::Done
+            );
         }
         // 0: the last version of an rpm goes.
         let last = format!("[ $1 != remove -a $1 != 0 ] || {}", effects("postrm"));
@@ -173,14 +179,17 @@ impl Run {
         assert!(outcome.failure.is_some(), "{outcome:?}");
         let left = outcome.device.expect("a part of it");
         assert!(!left.is_whole() && left.managed, "{left:?}");
-        assert_eq!(self.ask(&Request::Discard { stage }).0, Reply::Done);
+        assert_eq!(
+            self.ask(&InstallerRequest::Discard { stage }).0,
+            InstallerReply::Done
+        );
     }
 
     fn is_done_once(&mut self) {
-        let (list, _) = self.ask(&Request::List);
+        let (list, _) = self.ask(&InstallerRequest::List);
         assert_eq!(
             list,
-            Reply::List {
+            InstallerReply::List {
                 stages: vec![],
                 open: vec![]
             }
@@ -344,7 +353,7 @@ fn a_job_goes_on_when_wharf_installer_is_killed_and_is_waited_for_by_the_next() 
     let operation = machine.operation();
     assert_eq!(
         machine.ask(&perform(operation, Step::Install(stage))),
-        Reply::Accepted
+        InstallerReply::Accepted
     );
     let gate = fs::File::options().write(true).open(&wait).unwrap();
     machine.installer().kill();
@@ -569,7 +578,7 @@ fn what_a_power_cut_took_is_written_again_by_the_next_install_of_the_same_file()
     }
 }
 
-fn install_of(machine: &Machine, stage: StageId) -> Request {
+fn install_of(machine: &Machine, stage: StageId) -> InstallerRequest {
     let operation = machine.operation();
     perform(operation, Step::Install(stage))
 }
@@ -835,8 +844,12 @@ pub(crate) fn applied_before_a_power_cut(machine: &mut Machine, stage: StageId) 
 }
 
 /// Leaves this job as it is after a power cut, before the next start of wharf-installer.
-pub(crate) fn before_a_power_cut(machine: &mut Machine, operation: OperationId, request: &Request) {
-    assert_eq!(machine.ask(request), Reply::Accepted);
+pub(crate) fn before_a_power_cut(
+    machine: &mut Machine,
+    operation: OperationId,
+    request: &InstallerRequest,
+) {
+    assert_eq!(machine.ask(request), InstallerReply::Accepted);
     machine.installer().errors().wait_for("did not begin");
     machine.installer().kill();
     in_another_boot(machine, operation);

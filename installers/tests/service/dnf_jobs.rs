@@ -4,7 +4,7 @@ use std::fs;
 
 use wharf_frames::{
     Cause, Step,
-    installer::{Reply, Request},
+    installer::{InstallerReply, InstallerRequest},
 };
 
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
 #[test]
 fn jobs_install_upgrade_and_remove_an_rpm() {
     let machine = Machine::dnf().started();
-    match machine.ask(&Request::Hello { protocol: 1 }) {
-        Reply::Hello {
+    match machine.ask(&InstallerRequest::Hello { protocol: 1 }) {
+        InstallerReply::Hello {
             package_manager,
             architecture,
             ..

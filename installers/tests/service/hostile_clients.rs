@@ -18,13 +18,13 @@ use nix::{
 };
 use wharf_frames::{
     encode,
-    installer::{PROTOCOL, Reply, Request},
+    installer::{InstallerReply, InstallerRequest, PROTOCOL},
 };
 use wharf_tests::waiting::{LIMIT, wait_until};
 
 use crate::machine::{Client, Machine};
 
-const HELLO: Request = Request::Hello { protocol: PROTOCOL };
+const HELLO: InstallerRequest = InstallerRequest::Hello { protocol: PROTOCOL };
 
 /// A TCP connection whose other side does not read: closing its last descriptor blocks.
 struct Lingering {
@@ -73,7 +73,7 @@ fn root_is_answered(machine: &Machine) {
         wait_until("an answer for root", || {
             let client = Client::connect(&root, 0).ok()?;
             client.try_send(&encode(&HELLO).unwrap(), &[]).ok()?;
-            matches!(client.receive()?.0, Reply::Hello { .. }).then_some(())
+            matches!(client.receive()?.0, InstallerReply::Hello { .. }).then_some(())
         });
         let _ = answered.send(());
     });
@@ -86,7 +86,7 @@ fn no_descriptor_stays_of_a_packet_whose_descriptors_do_not_all_fit() {
     let installer = machine.installer().id();
     root_is_answered(&machine);
     let client = machine.wharfd();
-    assert!(matches!(client.ask(&HELLO), Reply::Hello { .. }));
+    assert!(matches!(client.ask(&HELLO), InstallerReply::Hello { .. }));
     limit_open_files(installer, 64);
     let before = open_files(installer);
 
@@ -94,7 +94,10 @@ fn no_descriptor_stays_of_a_packet_whose_descriptors_do_not_all_fit() {
     client.send(&encode(&HELLO).unwrap(), &[null.as_raw_fd(); 200]);
     let reply = client.receive().unwrap().0;
 
-    assert!(matches!(reply, Reply::NotUnderstood(_)), "{reply:?}");
+    assert!(
+        matches!(reply, InstallerReply::NotUnderstood(_)),
+        "{reply:?}"
+    );
     // Root's connection may still have been closing.
     wait_until("no more open files than before", || {
         (open_files(installer) <= before).then_some(())
@@ -125,7 +128,7 @@ fn sockets_that_take_long_to_close_keep_no_other_user_waiting() {
     next.send(&encode(&HELLO).unwrap(), &[]);
     let reply = next.receive().map(|(reply, _)| reply);
     assert!(
-        matches!(reply, None | Some(Reply::NotNow(_))),
+        matches!(reply, None | Some(InstallerReply::NotNow(_))),
         "its user's places are taken: {reply:?}"
     );
     root_is_answered(&machine);
@@ -139,5 +142,5 @@ fn more_sockets_than_can_be_held_end_the_service_and_so_the_sockets() {
     installer.errors().wait_for("can be closed");
     assert_eq!(installer.wait().code(), Some(1));
     machine.start();
-    assert!(matches!(machine.ask(&HELLO), Reply::Hello { .. }));
+    assert!(matches!(machine.ask(&HELLO), InstallerReply::Hello { .. }));
 }

@@ -5,16 +5,16 @@ use std::{fs::File, io::Read, os::fd::AsRawFd};
 
 use wharf_frames::{
     Cause, MAX_FRAME, Step, Transaction, encode,
-    installer::{PROTOCOL, Reply, Request},
+    installer::{InstallerReply, InstallerRequest, PROTOCOL},
 };
 
 use crate::machine::{Client, Deb, Machine, Signer, name, perform, refused};
 
-const HELLO: Request = Request::Hello { protocol: PROTOCOL };
+const HELLO: InstallerRequest = InstallerRequest::Hello { protocol: PROTOCOL };
 
 fn is_answered(machine: &Machine) {
     match machine.ask(&HELLO) {
-        Reply::Hello {
+        InstallerReply::Hello {
             protocol: PROTOCOL,
             package_manager,
             ..
@@ -70,7 +70,10 @@ fn what_is_not_signed_by_whom_policy_allows_is_refused_for_good() {
         );
         let install = perform(machine.operation(), Step::Install(stage));
         assert_eq!(refused(machine.ask(&install)), cause, "{what}, installed");
-        assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+        assert_eq!(
+            machine.ask(&InstallerRequest::Discard { stage }),
+            InstallerReply::Done
+        );
     }
     assert_eq!(machine.effects(), [""; 0]);
     is_answered(&machine);
@@ -167,13 +170,16 @@ fn descriptors_that_come_with_a_question_are_closed_and_the_question_refused() {
     ] {
         client.send(&encode(&HELLO).unwrap(), descriptors);
         let reply = client.receive().unwrap().0;
-        assert!(matches!(reply, Reply::NotUnderstood(_)), "{reply:?}");
+        assert!(
+            matches!(reply, InstallerReply::NotUnderstood(_)),
+            "{reply:?}"
+        );
     }
     // The service holds no copy of the pipe's end: after ours is closed, no writer is left.
     drop(write);
     assert_eq!(File::from(read).read(&mut [0; 1]).unwrap(), 0);
     assert!(
-        matches!(client.ask(&HELLO), Reply::Hello { .. }),
+        matches!(client.ask(&HELLO), InstallerReply::Hello { .. }),
         "the same connection goes on"
     );
 }
@@ -195,7 +201,7 @@ fn oversized_and_malformed_frames_are_refused() {
         client.send(&bytes, &[]);
         let reply = client.receive().unwrap().0;
         assert!(
-            matches!(reply, Reply::NotUnderstood(_)),
+            matches!(reply, InstallerReply::NotUnderstood(_)),
             "{} bytes: {reply:?}",
             bytes.len()
         );
@@ -208,7 +214,7 @@ fn only_wharfd_and_root_are_answered() {
     let machine = Machine::simulated().started();
     assert!(
         Client::connect(&machine.root(), 0)
-            .is_ok_and(|root| matches!(root.ask(&HELLO), Reply::Hello { .. }))
+            .is_ok_and(|root| matches!(root.ask(&HELLO), InstallerReply::Hello { .. }))
     );
     // The socket's mode keeps others out. Behind it, the service also checks the peer's user as the kernel reports it.
     let socket = machine.root().join("run/wharf-installer.sock");
@@ -285,7 +291,7 @@ fn the_jobs_of_an_older_wharfd_are_done() {
         (7, acme()),
     ] {
         let (reply, operation) = older(number, target);
-        assert_eq!(reply, Reply::Accepted, "{number}");
+        assert_eq!(reply, InstallerReply::Accepted, "{number}");
         assert_eq!(machine.outcome(operation).failure, None, "{number}");
     }
     let (reply, _) = older(14, acme());
@@ -307,11 +313,11 @@ fn a_transaction_without_steps_or_with_several_is_refused() {
     machine.install(&Deb::new("acme", "1"));
     let activate = || Step::Activate(name("acme"));
     for steps in [vec![], vec![activate(), activate()]] {
-        let request = Request::Perform {
+        let request = InstallerRequest::Perform {
             operation: machine.operation(),
             transaction: Transaction { steps },
         };
-        let Reply::Refused(failure) = machine.ask(&request) else {
+        let InstallerReply::Refused(failure) = machine.ask(&request) else {
             panic!("not refused: {request:?}");
         };
         assert_eq!(failure.cause, Cause::Policy);

@@ -7,7 +7,7 @@ use std::{
 
 use wharf_frames::{
     Cause, StageId, Step,
-    installer::{JobStatus, Reply, Request},
+    installer::{InstallerReply, InstallerRequest, JobStatus},
 };
 use wharf_tests::waiting::wait_until;
 
@@ -27,7 +27,10 @@ fn a_signed_package_is_sealed_installed_and_removed() {
     let outcome = machine.run(&perform(machine.operation(), Step::Install(stage)));
     assert_eq!(outcome.failure, None);
     assert_eq!(machine.version("acme").as_deref(), Some("1.0.1"));
-    assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Discard { stage }),
+        InstallerReply::Done
+    );
 
     let outcome = machine.remove("acme");
     assert_eq!(outcome.failure, None);
@@ -62,7 +65,9 @@ fn a_judgement_by_another_time_than_the_clocks_says_whose_it_is() {
     let seal = |machine: &Machine| {
         let built = machine.build(&Deb::new("acme", "1"), Some(signer));
         match machine.put(machine.stage_id(), &built) {
-            Reply::Refused(failure) if failure.cause == Cause::Expired => failure.to_string(),
+            InstallerReply::Refused(failure) if failure.cause == Cause::Expired => {
+                failure.to_string()
+            }
             other => panic!("{other:?}"),
         }
     };
@@ -162,7 +167,10 @@ fn an_older_signature_of_the_same_version_is_refused() {
         }),
     );
     for (stage, built) in stages.iter().zip(&built) {
-        assert!(matches!(machine.put(*stage, built), Reply::Sealed(_)));
+        assert!(matches!(
+            machine.put(*stage, built),
+            InstallerReply::Sealed(_)
+        ));
     }
     let install = |stage: StageId| perform(machine.operation(), Step::Install(stage));
     assert_eq!(machine.run(&install(stages[1])).failure, None);
@@ -183,7 +191,7 @@ fn a_package_that_was_never_installed_needs_a_key_whose_scope_names_it() {
         let stage = machine.stage_id();
         machine.put(stage, &machine.build(package, Some(signer)))
     };
-    let Reply::Refused(failure) = seal(&Deb::new("lamp", "1")) else {
+    let InstallerReply::Refused(failure) = seal(&Deb::new("lamp", "1")) else {
         panic!("a new package by a certificate that policy does not mention");
     };
     assert_eq!(failure.cause, Cause::OutOfScope);
@@ -194,7 +202,10 @@ fn a_package_that_was_never_installed_needs_a_key_whose_scope_names_it() {
     machine.policy(&format!(
         "\n[[key]]\nfingerprint = \"{certificate}\"\npackages = [\"lamp\"]\n"
     ));
-    assert!(matches!(seal(&Deb::new("lamp", "1")), Reply::Sealed(_)));
+    assert!(matches!(
+        seal(&Deb::new("lamp", "1")),
+        InstallerReply::Sealed(_)
+    ));
 }
 
 #[test]
@@ -208,7 +219,7 @@ fn policy_holds_as_it_is_when_a_job_is_asked_for_and_when_it_is_done() {
     let (waiting, _) = machine.sealed(&Deb::new("acme", "2"));
     let remove = |operation| perform(operation, Step::Uninstall(name("base")));
     let removal = machine.operation();
-    assert_eq!(machine.ask(&remove(removal)), Reply::Accepted);
+    assert_eq!(machine.ask(&remove(removal)), InstallerReply::Accepted);
 
     machine.policy("protected = [\"base\"]\n");
     let policy = machine.root().join("etc/wharfd/installer.toml");
@@ -244,7 +255,7 @@ fn what_was_signed_by_a_key_that_is_gone_is_not_installed() {
     let key = machine.root().join("etc/wharfd/keys/vendor.asc");
     let away = machine.root().join("vendor.asc");
     std::fs::rename(&key, &away).unwrap();
-    let Reply::Refused(failure) = machine.ask(&install()) else {
+    let InstallerReply::Refused(failure) = machine.ask(&install()) else {
         panic!("its key is gone");
     };
     assert_eq!(failure.cause, Cause::Policy);
@@ -290,17 +301,17 @@ fn an_operation_is_done_once_however_often_it_is_asked() {
     for _ in 0..3 {
         assert_eq!(machine.run(&request).failure, None);
     }
-    machine.ask(&Request::Discard { stage });
+    machine.ask(&InstallerRequest::Discard { stage });
     assert_eq!(
         machine.ask(&request),
-        Reply::Accepted,
+        InstallerReply::Accepted,
         "also when its file is gone"
     );
     assert_eq!(machine.effects(), ["install acme 1"]);
-    let unknown = machine.ask(&Request::Watch {
+    let unknown = machine.ask(&InstallerRequest::Watch {
         operation: machine.operation(),
     });
-    assert_eq!(unknown, Reply::Job(JobStatus::Unknown));
+    assert_eq!(unknown, InstallerReply::Job(JobStatus::Unknown));
 }
 
 #[test]
@@ -313,16 +324,19 @@ fn a_job_whose_record_is_there_although_accepting_it_failed_is_done_when_it_is_a
     let jobs = machine.root().join("var/lib/wharf-installer/jobs");
     let record = jobs.join(operation.to_string());
     let accepted = std::fs::read(&record).unwrap();
-    assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Cancel { operation }),
+        InstallerReply::Done
+    );
     gate.open(at_work);
     assert_eq!(machine.outcome(first).failure, None);
 
     std::fs::write(&record, accepted).unwrap();
     let again = perform(operation, Step::Install(stage));
-    assert_eq!(machine.ask(&again), Reply::Accepted);
+    assert_eq!(machine.ask(&again), InstallerReply::Accepted);
     wait_until("the end of the job", || {
-        let outcome = machine.ask(&Request::Watch { operation });
-        matches!(outcome, Reply::Job(JobStatus::Ended(_))).then_some(())
+        let outcome = machine.ask(&InstallerRequest::Watch { operation });
+        matches!(outcome, InstallerReply::Job(JobStatus::Ended(_))).then_some(())
     });
     assert_eq!(machine.effects(), ["install first 1", "install acme 1"]);
 }
@@ -335,13 +349,13 @@ fn jobs_are_done_one_at_a_time_in_the_order_of_acceptance_and_cancelled_before_a
     let [first, second, third] =
         ["first", "second", "third"].map(|package| machine.accepted(&Deb::new(package, "1")));
     let at_work = gate.wait();
-    let cancel = |operation| machine.ask(&Request::Cancel { operation });
+    let cancel = |operation| machine.ask(&InstallerRequest::Cancel { operation });
     assert_eq!(refused(cancel(first.0)), Cause::Policy, "it is at work");
-    assert_eq!(cancel(second.0), Reply::Done);
+    assert_eq!(cancel(second.0), InstallerReply::Done);
     assert!(
         matches!(
-            machine.ask(&Request::Discard { stage: third.1 }),
-            Reply::NotNow(_)
+            machine.ask(&InstallerRequest::Discard { stage: third.1 }),
+            InstallerReply::NotNow(_)
         ),
         "its file is needed"
     );
@@ -366,7 +380,10 @@ fn a_cancelled_job_tells_what_the_device_has() {
     let (first, _) = machine.accepted(&Deb::new("first", "1"));
     let at_work = gate.wait();
     let (operation, _) = machine.accepted(&Deb::new("acme", "2"));
-    assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Cancel { operation }),
+        InstallerReply::Done
+    );
     let device = machine.outcome(operation).device;
     let version = device.map(|device| device.version.to_string());
     assert_eq!(version.as_deref(), Some("1"));
@@ -399,7 +416,7 @@ fn an_unsigned_package_is_installed_only_where_policy_says_so_and_each_start_tel
     let stage = machine.stage_id();
     let built = machine.build(&Deb::new("acme", "1"), None);
     assert!(
-        matches!(machine.put(stage, &built), Reply::Sealed(package) if package.signer.is_none())
+        matches!(machine.put(stage, &built), InstallerReply::Sealed(package) if package.signer.is_none())
     );
     let outcome = machine.run(&perform(machine.operation(), Step::Install(stage)));
     assert_eq!(outcome.failure, None);
@@ -491,11 +508,11 @@ fn an_install_that_waits_for_dpkgs_lock_can_be_cancelled() {
     let install = |operation| perform(operation, Step::Install(stage));
     let (first, second) = (machine.operation(), machine.operation());
     let lock = frontend_lock(&machine.root());
-    assert_eq!(machine.ask(&install(first)), Reply::Accepted);
+    assert_eq!(machine.ask(&install(first)), InstallerReply::Accepted);
     wait_for_apt_to_wait(&machine.root());
     assert_eq!(
-        machine.ask(&Request::Cancel { operation: first }),
-        Reply::Done
+        machine.ask(&InstallerRequest::Cancel { operation: first }),
+        InstallerReply::Done
     );
     drop(lock);
     assert_eq!(machine.run(&install(second)).failure, None);
@@ -551,7 +568,7 @@ fn an_apt_that_passes_consent_by_fails_the_job_which_cannot_be_cancelled_meanwhi
         wait_until("its postinst", || {
             machine.root().join("begun").exists().then_some(())
         });
-        let cancelled = machine.ask(&Request::Cancel { operation });
+        let cancelled = machine.ask(&InstallerRequest::Cancel { operation });
         std::fs::write(machine.root().join("go-on"), "").unwrap();
         assert_eq!(refused(cancelled), Cause::Policy, "{apt_get}");
 
@@ -576,7 +593,7 @@ fn an_install_whose_postinst_runs_cannot_be_cancelled() {
     wait_until("its postinst", || {
         machine.root().join("begun").exists().then_some(())
     });
-    let cancelled = machine.ask(&Request::Cancel { operation });
+    let cancelled = machine.ask(&InstallerRequest::Cancel { operation });
     std::fs::write(machine.root().join("go-on"), "").unwrap();
     assert_eq!(refused(cancelled), Cause::Policy);
     assert_eq!(machine.outcome(operation).failure, None);

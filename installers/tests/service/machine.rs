@@ -22,7 +22,7 @@ use nix::{
 };
 use wharf_frames::{
     Cause, MAX_FRAME, OperationId, PackageName, StageId, Step, decode, encode,
-    installer::{Found, JobStatus, Outcome, Package, Reply, Request},
+    installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome, SealedPackage},
 };
 use wharf_tests::{
     container::Container,
@@ -36,7 +36,7 @@ use wharf_tests::{
 };
 
 pub(crate) use wharf_tests::{
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     package::{Package as Deb, Script},
 };
 
@@ -103,7 +103,7 @@ fn switched_on(mut container: Container) -> Container {
 /// A root with wharf-installer on it.
 pub(crate) struct Machine {
     pub(crate) place: Place,
-    pub(crate) keys: Keys,
+    pub(crate) keys: GnupgKeys,
     pub(crate) packages: Folder,
     installer: Option<Process>,
     programs: Reachable,
@@ -156,7 +156,7 @@ impl Machine {
     fn on(place: Place, policy: &str) -> Self {
         let machine = Self {
             place,
-            keys: Keys::new(),
+            keys: GnupgKeys::new(),
             packages: Folder::new(),
             programs: Reachable::of(wharf_inspect().parent().unwrap()),
             installer: None,
@@ -257,7 +257,7 @@ impl Machine {
         self.starts > 1
     }
 
-    pub(crate) fn ask(&self, request: &Request) -> Reply {
+    pub(crate) fn ask(&self, request: &InstallerRequest) -> InstallerReply {
         self.wharfd().ask(request)
     }
 
@@ -271,12 +271,12 @@ impl Machine {
 
     /// A staged file, open for writing.
     pub(crate) fn stage(&self, stage: StageId) -> File {
-        match self.wharfd().ask_for_descriptor(&Request::Stage {
+        match self.wharfd().ask_for_descriptor(&InstallerRequest::Stage {
             stage,
             keep: 0,
             size: None,
         }) {
-            (Reply::Staged { .. }, Some(file)) => file.into(),
+            (InstallerReply::Staged { .. }, Some(file)) => file.into(),
             (other, _) => panic!("stage: {other:?}"),
         }
     }
@@ -299,27 +299,27 @@ impl Machine {
     }
 
     /// Stages, writes and seals it.
-    pub(crate) fn put(&self, stage: StageId, built: &Built) -> Reply {
+    pub(crate) fn put(&self, stage: StageId, built: &Built) -> InstallerReply {
         let mut file = self.stage(stage);
         file.write_all(&fs::read(&built.path).unwrap()).unwrap();
         drop(file);
         self.seal(stage, built)
     }
 
-    pub(crate) fn seal(&self, stage: StageId, built: &Built) -> Reply {
+    pub(crate) fn seal(&self, stage: StageId, built: &Built) -> InstallerReply {
         let signature = built.signature.clone().map(Into::into);
-        self.ask(&Request::Seal { stage, signature })
+        self.ask(&InstallerRequest::Seal { stage, signature })
     }
 
     /// A sealed package of this name and version by a trusted signer.
-    pub(crate) fn sealed(&self, package: &Deb) -> (StageId, Package) {
+    pub(crate) fn sealed(&self, package: &Deb) -> (StageId, SealedPackage) {
         self.sealed_file(&self.build(package, Some(Signer::Vendor)))
     }
 
-    fn sealed_file(&self, built: &Built) -> (StageId, Package) {
+    fn sealed_file(&self, built: &Built) -> (StageId, SealedPackage) {
         let stage = self.stage_id();
         match self.put(stage, built) {
-            Reply::Sealed(package) => (stage, package),
+            InstallerReply::Sealed(package) => (stage, package),
             other => panic!("seal: {other:?}"),
         }
     }
@@ -328,7 +328,7 @@ impl Machine {
     pub(crate) fn accepted(&self, package: &Deb) -> (OperationId, StageId) {
         let ((stage, _), operation) = (self.sealed(package), self.operation());
         let request = perform(operation, Step::Install(stage));
-        assert_eq!(self.ask(&request), Reply::Accepted);
+        assert_eq!(self.ask(&request), InstallerReply::Accepted);
         (operation, stage)
     }
 
@@ -341,9 +341,9 @@ impl Machine {
     }
 
     /// Requests the job and waits for its end.
-    pub(crate) fn run(&self, request: &Request) -> Outcome {
+    pub(crate) fn run(&self, request: &InstallerRequest) -> Outcome {
         match self.ask(request) {
-            Reply::Accepted => {}
+            InstallerReply::Accepted => {}
             other => panic!("{request:?}: {other:?}"),
         }
         self.outcome(operation_of(request))
@@ -352,11 +352,14 @@ impl Machine {
     /// Waits for the end of a job.
     pub(crate) fn outcome(&self, operation: OperationId) -> Outcome {
         let client = self.wharfd();
-        client.send(&encode(&Request::Watch { operation }).unwrap(), &[]);
+        client.send(
+            &encode(&InstallerRequest::Watch { operation }).unwrap(),
+            &[],
+        );
         loop {
             match client.receive().expect("reports until the end").0 {
-                Reply::Job(JobStatus::Open { .. }) => {}
-                Reply::Job(JobStatus::Ended(outcome)) => return outcome,
+                InstallerReply::Job(JobStatus::Open { .. }) => {}
+                InstallerReply::Job(JobStatus::Ended(outcome)) => return outcome,
                 other => panic!("watch: {other:?}"),
             }
         }
@@ -389,8 +392,8 @@ impl Machine {
 
     pub(crate) fn state(&self, name: &str) -> Option<Found> {
         let package = PackageName::new(name).unwrap();
-        match self.ask(&Request::State { package }) {
-            Reply::State(state) => state,
+        match self.ask(&InstallerRequest::State { package }) {
+            InstallerReply::State(state) => state,
             other => panic!("state: {other:?}"),
         }
     }
@@ -402,8 +405,8 @@ impl Machine {
     }
 
     pub(crate) fn open_jobs(&self) -> Vec<OperationId> {
-        match self.ask(&Request::List) {
-            Reply::List { open, .. } => open,
+        match self.ask(&InstallerRequest::List) {
+            InstallerReply::List { open, .. } => open,
             other => panic!("list: {other:?}"),
         }
     }
@@ -469,16 +472,16 @@ pub(crate) struct Built {
 }
 
 /// A job of one step.
-pub(crate) fn perform(operation: OperationId, step: Step) -> Request {
-    Request::Perform {
+pub(crate) fn perform(operation: OperationId, step: Step) -> InstallerRequest {
+    InstallerRequest::Perform {
         operation,
         transaction: step.into(),
     }
 }
 
-fn operation_of(request: &Request) -> OperationId {
+fn operation_of(request: &InstallerRequest) -> OperationId {
     match request {
-        Request::Perform { operation, .. } => *operation,
+        InstallerRequest::Perform { operation, .. } => *operation,
         other => panic!("no job: {other:?}"),
     }
 }
@@ -488,9 +491,9 @@ pub(crate) fn name(text: &str) -> PackageName {
 }
 
 /// The cause of a refusal.
-pub(crate) fn refused(reply: Reply) -> Cause {
+pub(crate) fn refused(reply: InstallerReply) -> Cause {
     match reply {
-        Reply::Refused(failure) => failure.cause,
+        InstallerReply::Refused(failure) => failure.cause,
         other => panic!("not refused: {other:?}"),
     }
 }
@@ -531,11 +534,14 @@ impl Client {
         })
     }
 
-    pub(crate) fn ask(&self, request: &Request) -> Reply {
+    pub(crate) fn ask(&self, request: &InstallerRequest) -> InstallerReply {
         self.ask_for_descriptor(request).0
     }
 
-    pub(crate) fn ask_for_descriptor(&self, request: &Request) -> (Reply, Option<OwnedFd>) {
+    pub(crate) fn ask_for_descriptor(
+        &self,
+        request: &InstallerRequest,
+    ) -> (InstallerReply, Option<OwnedFd>) {
         self.send(&encode(request).unwrap(), &[]);
         self.receive().expect("an answer")
     }
@@ -573,7 +579,7 @@ impl Client {
         unsafe_code,
         reason = "the kernel made the descriptor for this message"
     )]
-    pub(crate) fn receive(&self) -> Option<(Reply, Option<OwnedFd>)> {
+    pub(crate) fn receive(&self) -> Option<(InstallerReply, Option<OwnedFd>)> {
         let mut bytes = vec![0; MAX_FRAME];
         let mut control = nix::cmsg_space!([RawFd; 4]);
         let mut slices = [IoSliceMut::new(&mut bytes)];

@@ -7,7 +7,7 @@ use std::{
 
 use wharf_frames::{
     Cause, Step,
-    installer::{Reply, Request},
+    installer::{InstallerReply, InstallerRequest},
 };
 
 use crate::machine::{Built, Deb, Machine, Signer, perform, refused};
@@ -40,7 +40,7 @@ fn the_package_inside_a_message_takes_its_place_and_is_installed() {
     let deb = Deb::new("acme", "1").padding(200_000);
     let message = machine.build_inside(&deb, Signer::Vendor);
     let stage = machine.stage_id();
-    let Reply::Sealed(package) = machine.put(stage, &message) else {
+    let InstallerReply::Sealed(package) = machine.put(stage, &message) else {
         panic!("not sealed");
     };
     let bare = fs::read(bare(&message)).unwrap();
@@ -52,7 +52,7 @@ fn the_package_inside_a_message_takes_its_place_and_is_installed() {
     assert!(fs::read(folder(&machine).join(stage.to_string())).unwrap() == bare);
     assert_eq!(
         machine.seal(stage, &message),
-        Reply::Sealed(package),
+        InstallerReply::Sealed(package),
         "asked again"
     );
 
@@ -60,7 +60,10 @@ fn the_package_inside_a_message_takes_its_place_and_is_installed() {
     let outcome = machine.run(&perform(operation, Step::Install(stage)));
     assert_eq!(outcome.failure, None);
     assert_eq!(machine.effects(), ["install acme 1"]);
-    assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Discard { stage }),
+        InstallerReply::Done
+    );
     assert_eq!(staged(&machine), [""; 0]);
 }
 
@@ -86,7 +89,7 @@ fn message_and_package_have_to_fit_into_the_quota_together() {
         let stage = machine.stage_id();
         let reply = machine.put(stage, &message);
         if missing == 0 {
-            assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+            assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
         } else {
             assert_eq!(refused(reply), Cause::Quota);
             assert_eq!(staged(&machine), [format!("{stage}.verdict")]);
@@ -102,14 +105,17 @@ fn what_an_interrupted_judgement_left_is_never_put_into_place() {
     fs::write(&inner, "half a package").unwrap();
     let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
     let reply = machine.put(stage, &built);
-    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
     assert!(!inner.exists());
     assert!(
         fs::read(folder(&machine).join(stage.to_string())).unwrap()
             == fs::read(&built.path).unwrap()
     );
     fs::write(&inner, "of nobody").unwrap();
-    assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Discard { stage }),
+        InstallerReply::Done
+    );
     assert_eq!(staged(&machine), [""; 0]);
 }
 

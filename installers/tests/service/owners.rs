@@ -9,7 +9,7 @@ use std::{
 
 use wharf_frames::{
     Cause,
-    installer::{Reply, Request},
+    installer::{InstallerReply, InstallerRequest},
 };
 use wharf_tests::scratch_root::WHARFD;
 
@@ -98,13 +98,16 @@ fn a_key_that_others_may_write_is_not_used() {
             spoil(&if of_folder { keys } else { key.path() });
             let stage = machine.stage_id();
             match machine.put(stage, &built) {
-                Reply::NotNow(failure) => {
+                InstallerReply::NotNow(failure) => {
                     assert_eq!(failure.cause, Cause::Unavailable);
                     assert!(failure.detail.as_str().contains(command), "{failure}");
                 }
                 other => panic!("{command}: {other:?}"),
             }
-            assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+            assert_eq!(
+                machine.ask(&InstallerRequest::Discard { stage }),
+                InstallerReply::Done
+            );
         }
     }
 }

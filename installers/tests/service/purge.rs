@@ -5,7 +5,7 @@ use std::{cell::Cell, fs, path::Path};
 
 use wharf_frames::{
     Cause, Failure, OperationId, Step,
-    installer::{Reply, Request},
+    installer::{InstallerReply, InstallerRequest},
 };
 use wharf_managers::Supervisor;
 use wharf_root::Change;
@@ -205,7 +205,7 @@ fn what_policy_does_not_allow_is_not_purged() {
     let machine = Machine::simulated().started();
     machine.install(&Deb::new("acme", "1"));
     let request = || perform(machine.operation(), Step::Purge(name("acme")));
-    let Reply::Refused(failure) = machine.ask(&request()) else {
+    let InstallerReply::Refused(failure) = machine.ask(&request()) else {
         panic!("policy names no package");
     };
     assert_eq!(failure.cause, Cause::Policy);
@@ -218,7 +218,7 @@ fn what_policy_does_not_allow_is_not_purged() {
     let (first, _) = machine.accepted(&Deb::new("first", "1"));
     let at_work = gate.wait();
     let request = request();
-    assert_eq!(machine.ask(&request), Reply::Accepted);
+    assert_eq!(machine.ask(&request), InstallerReply::Accepted);
     let file = machine.root().join("etc/wharfd/installer.toml");
     let allowing = fs::read_to_string(&file).unwrap();
     fs::write(&file, allowing.replace(ALLOWED, "")).unwrap();
@@ -231,7 +231,7 @@ fn what_policy_does_not_allow_is_not_purged() {
     assert_eq!(machine.version("acme").as_deref(), Some("1"));
 
     machine.policy("allow-purge = [\"*\"]\nprotected = [\"acme\"]\n");
-    let Reply::Refused(failure) =
+    let InstallerReply::Refused(failure) =
         machine.ask(&perform(machine.operation(), Step::Purge(name("acme"))))
     else {
         panic!("it is protected");
@@ -289,9 +289,12 @@ fn a_purge_that_is_cancelled_is_given_up_and_policy_is_no_cause() {
     let (operation, package) = (machine.operation(), name("acme"));
     assert_eq!(
         machine.ask(&perform(operation, Step::Purge(package))),
-        Reply::Accepted
+        InstallerReply::Accepted
     );
-    assert_eq!(machine.ask(&Request::Cancel { operation }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Cancel { operation }),
+        InstallerReply::Done
+    );
     let failure = machine.outcome(operation).failure.expect("it is cancelled");
     assert_eq!(failure.cause, Cause::GaveUp, "{failure}");
     gate.open(at_work);

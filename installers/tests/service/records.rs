@@ -5,7 +5,7 @@ use std::fs;
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, StageId, Step,
-    installer::{Found, JobStatus, Outcome, Package, Reply, Request},
+    installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome, SealedPackage},
 };
 use wharf_tests::waiting::wait_until;
 
@@ -111,14 +111,14 @@ fn machine() -> Machine {
 fn verdicts_of_release_0_1_are_read() {
     let machine = machine();
     let seal = |number| {
-        machine.ask(&Request::Seal {
+        machine.ask(&InstallerRequest::Seal {
             stage: stage(number),
             signature: None,
         })
     };
     let package = |version: &str, signer: Option<&str>| {
         let Found { name, version, .. } = acme(version);
-        Reply::Sealed(Package {
+        InstallerReply::Sealed(SealedPackage {
             name,
             version,
             architecture: "all".into(),
@@ -131,9 +131,11 @@ fn verdicts_of_release_0_1_are_read() {
     assert_eq!(seal(4), package("3.0-1", Some(signer)));
     let why = "signed by 42DD60C606DAB8E774BBA977474D2D25DC3723F1, whose certificate is not in the keyring";
     let refusal = Failure::new(Cause::UntrustedSigner, why);
-    assert_eq!(seal(5), Reply::Refused(refusal));
+    assert_eq!(seal(5), InstallerReply::Refused(refusal));
     match seal(1) {
-        Reply::Refused(failure) => assert!(failure.to_string().contains("4 times"), "{failure}"),
+        InstallerReply::Refused(failure) => {
+            assert!(failure.to_string().contains("4 times"), "{failure}")
+        }
         other => panic!("three times and once more: {other:?}"),
     }
 }
@@ -149,7 +151,7 @@ fn the_ledger_of_release_0_1_is_read() {
 fn jobs_of_release_0_1_are_told_and_done() {
     let machine = machine();
     let status = |number| {
-        machine.ask(&Request::Watch {
+        machine.ask(&InstallerRequest::Watch {
             operation: operation(number),
         })
     };
@@ -159,9 +161,9 @@ fn jobs_of_release_0_1_are_told_and_done() {
         attempts: 1,
         note: None,
     };
-    assert_eq!(status(6), Reply::Job(JobStatus::Ended(outcome)));
+    assert_eq!(status(6), InstallerReply::Job(JobStatus::Ended(outcome)));
     wait_until("the last job", || {
-        matches!(status(10), Reply::Job(JobStatus::Ended(_))).then_some(())
+        matches!(status(10), InstallerReply::Job(JobStatus::Ended(_))).then_some(())
     });
     assert_eq!(
         machine.effects(),

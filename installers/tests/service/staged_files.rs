@@ -18,7 +18,7 @@ use nix::{
 };
 use wharf_frames::{
     Cause, StageId, Step, encode,
-    installer::{Reply, Request},
+    installer::{InstallerReply, InstallerRequest},
 };
 use wharf_root::limits;
 use wharf_tests::waiting::wait_until;
@@ -47,21 +47,21 @@ fn a_file_that_somebody_can_still_write_to_is_not_sealed() {
         file.write_all(&bytes).unwrap();
         let kept = keep(file);
         assert!(
-            matches!(machine.seal(stage, &built), Reply::NotNow(_)),
+            matches!(machine.seal(stage, &built), InstallerReply::NotNow(_)),
             "{what}"
         );
-        let again = machine.ask(&Request::Stage {
+        let again = machine.ask(&InstallerRequest::Stage {
             stage,
             keep: u64::MAX,
             size: None,
         });
         assert!(
-            matches!(again, Reply::NotNow(_)),
+            matches!(again, InstallerReply::NotNow(_)),
             "{what}: a second writer: {again:?}"
         );
         drop(kept);
         assert!(
-            matches!(machine.seal(stage, &built), Reply::Sealed(_)),
+            matches!(machine.seal(stage, &built), InstallerReply::Sealed(_)),
             "{what}, then closed"
         );
     }
@@ -189,7 +189,7 @@ fn a_file_whose_verdict_is_good_stays_until_it_is_discarded_and_old_refusals_go(
     let refused = machine.stage_id();
     let unsigned = machine.build(&Deb::new("lamp", "1"), None);
     let reply = machine.put(refused, &unsigned);
-    assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+    assert!(matches!(reply, InstallerReply::Refused(_)), "{reply:?}");
     let staged = machine.root().join("var/lib/wharf-installer/staged");
     let names = || {
         let names = std::fs::read_dir(&staged).unwrap().flatten();
@@ -209,7 +209,10 @@ fn a_file_whose_verdict_is_good_stays_until_it_is_discarded_and_old_refusals_go(
     assert!(!names.contains(&format!("{refused}.verdict").into()));
     let install = perform(machine.operation(), Step::Install(stage));
     assert_eq!(machine.run(&install).failure, None);
-    assert_eq!(machine.ask(&Request::Discard { stage }), Reply::Done);
+    assert_eq!(
+        machine.ask(&InstallerRequest::Discard { stage }),
+        InstallerReply::Done
+    );
     for name in later {
         assert!(!staged.join(&name).exists(), "{name}");
     }
@@ -219,13 +222,13 @@ fn a_file_whose_verdict_is_good_stays_until_it_is_discarded_and_old_refusals_go(
 fn a_judged_file_is_never_handed_out_again() {
     let machine = Machine::simulated().started();
     let (stage, _) = machine.sealed(&Deb::new("acme", "1"));
-    let stage_again = Request::Stage {
+    let stage_again = InstallerRequest::Stage {
         stage,
         keep: 0,
         size: None,
     };
     assert_eq!(refused(machine.ask(&stage_again)), Cause::Policy);
-    machine.ask(&Request::Discard { stage });
+    machine.ask(&InstallerRequest::Discard { stage });
     machine.stage(stage);
 }
 
@@ -235,14 +238,16 @@ fn a_stage_goes_on_after_the_bytes_that_are_kept() {
     let stage = machine.stage_id();
     machine.stage(stage).write_all(b"0123456789").unwrap();
     for (keep, kept) in [(u64::MAX, 10), (7, 7), (100, 7), (0, 0)] {
-        let (reply, file) = machine.wharfd().ask_for_descriptor(&Request::Stage {
-            stage,
-            keep,
-            size: None,
-        });
+        let (reply, file) = machine
+            .wharfd()
+            .ask_for_descriptor(&InstallerRequest::Stage {
+                stage,
+                keep,
+                size: None,
+            });
         drop(file);
         assert!(
-            matches!(reply, Reply::Staged { kept: k, .. } if k == kept),
+            matches!(reply, InstallerReply::Staged { kept: k, .. } if k == kept),
             "keep {keep}: {reply:?}"
         );
     }
@@ -255,7 +260,7 @@ fn more_than_the_quota_is_refused_before_it_is_written() {
     machine.start();
     let (one, two, three) = (machine.stage_id(), machine.stage_id(), machine.stage_id());
     let ask = |stage, size| {
-        machine.ask(&Request::Stage {
+        machine.ask(&InstallerRequest::Stage {
             stage,
             keep: 0,
             size,
@@ -263,12 +268,15 @@ fn more_than_the_quota_is_refused_before_it_is_written() {
     };
     assert_eq!(refused(ask(one, Some(1001))), Cause::Quota);
     machine.stage(one).write_all(&[0; 900]).unwrap();
-    assert!(matches!(ask(two, None), Reply::Staged { limit: 100, .. }));
+    assert!(matches!(
+        ask(two, None),
+        InstallerReply::Staged { limit: 100, .. }
+    ));
     assert_eq!(refused(ask(two, Some(101))), Cause::Quota);
     assert_eq!(refused(ask(three, None)), Cause::Quota);
     machine.stage(two).write_all(&[0; 500]).unwrap();
     assert_eq!(
-        refused(machine.ask(&Request::Seal {
+        refused(machine.ask(&InstallerRequest::Seal {
             stage: two,
             signature: None
         })),
@@ -281,14 +289,14 @@ fn what_is_refused_leaves_no_file() {
     let machine = Machine::simulated().started();
     for _ in 0..2 {
         let stage = machine.stage_id();
-        let too_much = Request::Stage {
+        let too_much = InstallerRequest::Stage {
             stage,
             keep: 0,
             size: Some(1 << 60),
         };
         assert_eq!(refused(machine.ask(&too_much)), Cause::Quota);
     }
-    let Reply::List { stages, .. } = machine.ask(&Request::List) else {
+    let InstallerReply::List { stages, .. } = machine.ask(&InstallerRequest::List) else {
         panic!("no list")
     };
     assert_eq!(stages, []);
@@ -299,11 +307,11 @@ fn a_file_that_somebody_can_still_write_to_is_not_discarded() {
     let machine = Machine::simulated().started();
     let stage = machine.stage_id();
     let writer = machine.stage(stage);
-    let discard = Request::Discard { stage };
+    let discard = InstallerRequest::Discard { stage };
     let reply = machine.ask(&discard);
-    assert!(matches!(reply, Reply::NotNow(_)), "{reply:?}");
+    assert!(matches!(reply, InstallerReply::NotNow(_)), "{reply:?}");
     drop(writer);
-    assert_eq!(machine.ask(&discard), Reply::Done);
+    assert_eq!(machine.ask(&discard), InstallerReply::Done);
 }
 
 #[test]
@@ -315,7 +323,7 @@ fn what_is_allocated_beyond_the_end_of_a_file_counts() {
     let beyond = FallocateFlags::FALLOC_FL_KEEP_SIZE;
     fallocate(&file, beyond, 0, 8_000_000).unwrap();
     let stage = machine.stage_id();
-    let next = Request::Stage {
+    let next = InstallerRequest::Stage {
         stage,
         keep: 0,
         size: Some(1),
@@ -335,7 +343,7 @@ fn a_file_that_could_not_be_looked_into_is_looked_into_again_and_refused_after_s
 
     let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
     let (passing, lasting) = (machine.stage_id(), machine.stage_id());
-    let is_put_off = |reply: &Reply| matches!(reply, Reply::NotNow(_));
+    let is_put_off = |reply: &InstallerReply| matches!(reply, InstallerReply::NotNow(_));
     for stage in [passing, lasting] {
         let reply = machine.put(stage, &built);
         assert!(is_put_off(&reply), "{reply:?}");
@@ -347,7 +355,7 @@ fn a_file_that_could_not_be_looked_into_is_looked_into_again_and_refused_after_s
         let reply = machine.seal(lasting, &built);
         assert!(is_put_off(&reply), "{time}: {reply:?}");
     }
-    let Reply::Refused(failure) = machine.seal(lasting, &built) else {
+    let InstallerReply::Refused(failure) = machine.seal(lasting, &built) else {
         panic!("it is looked into for ever");
     };
     assert_eq!(failure.cause, Cause::Malformed);
@@ -355,7 +363,10 @@ fn a_file_that_could_not_be_looked_into_is_looked_into_again_and_refused_after_s
         assert!(failure.detail.as_str().contains(words), "{failure}");
     }
     std::fs::rename(sound, inspect).unwrap();
-    assert!(matches!(machine.seal(passing, &built), Reply::Sealed(_)));
+    assert!(matches!(
+        machine.seal(passing, &built),
+        InstallerReply::Sealed(_)
+    ));
 }
 
 #[test]
@@ -366,11 +377,11 @@ fn refusals_that_nobody_discards_are_bounded() {
     let stages: Vec<StageId> = (0..6).map(|_| machine.stage_id()).collect();
     for stage in &stages {
         drop(machine.stage(*stage));
-        let seal = Request::Seal {
+        let seal = InstallerRequest::Seal {
             stage: *stage,
             signature: None,
         };
-        assert!(matches!(machine.ask(&seal), Reply::Refused(_)));
+        assert!(matches!(machine.ask(&seal), InstallerReply::Refused(_)));
     }
     drop(machine.stage(machine.stage_id()));
     let staged = machine.root().join("var/lib/wharf-installer/staged");
@@ -396,8 +407,8 @@ fn a_file_that_is_becoming_a_jobs_is_neither_discarded_nor_staged_anew() {
     });
 
     let replies = [
-        Request::Discard { stage },
-        Request::Stage {
+        InstallerRequest::Discard { stage },
+        InstallerRequest::Stage {
             stage,
             keep: 0,
             size: None,
@@ -406,10 +417,13 @@ fn a_file_that_is_becoming_a_jobs_is_neither_discarded_nor_staged_anew() {
     .map(|request| machine.ask(&request));
 
     drop(held);
-    assert_eq!(client.receive().unwrap().0, Reply::Accepted);
+    assert_eq!(client.receive().unwrap().0, InstallerReply::Accepted);
     for reply in replies {
         assert!(
-            matches!(reply, Reply::NotNow(_) | Reply::Refused(_)),
+            matches!(
+                reply,
+                InstallerReply::NotNow(_) | InstallerReply::Refused(_)
+            ),
             "{reply:?}"
         );
     }

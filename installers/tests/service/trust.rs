@@ -18,7 +18,7 @@ use sequoia_openpgp::{
 };
 use wharf_frames::{
     Cause, Failure, Step, encode,
-    installer::{Reply, Request},
+    installer::{InstallerReply, InstallerRequest},
 };
 use wharf_tests::command::output_of;
 
@@ -32,9 +32,9 @@ fn publish(machine: &Machine) {
 }
 
 #[track_caller]
-fn refusal(reply: Reply) -> Failure {
+fn refusal(reply: InstallerReply) -> Failure {
     match reply {
-        Reply::Refused(failure) => failure,
+        InstallerReply::Refused(failure) => failure,
         other => panic!("not refused: {other:?}"),
     }
 }
@@ -96,11 +96,11 @@ fn a_certificate_that_policy_does_not_mention_signs_only_what_it_signed_last() {
         "\n[[key]]\nfingerprint = \"{other}\"\npackages = [\"acme\"]\n"
     ));
     let (stage, reply) = seal("2");
-    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
     assert_eq!(install(stage).failure, None);
     fs::write(&policy, before).unwrap();
     let (stage, reply) = seal("3");
-    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
     assert_eq!(install(stage).failure, None);
 }
 
@@ -120,7 +120,7 @@ fn a_version_that_was_installed_by_hand_leaves_the_package_to_its_signer() {
         machine.put(machine.stage_id(), &built)
     };
     let reply = seal(Signer::Vendor);
-    assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+    assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
     let failure = refusal(seal(Signer::VendorRsa));
     assert_eq!(failure.cause, Cause::OutOfScope);
 }
@@ -153,14 +153,14 @@ fn one_file_is_judged_at_a_time() {
         let (stage, client) = (machine.stage_id(), machine.wharfd());
         machine.stage(stage).write_all(&bytes).unwrap();
         let signature = built.signature.clone().map(Into::into);
-        let request = Request::Seal { stage, signature };
+        let request = InstallerRequest::Seal { stage, signature };
         client.send(&encode(&request).unwrap(), &[]);
         client
     });
     fs::write(notes.join("all"), "").unwrap();
     for client in asked {
         let reply = client.receive().expect("an answer").0;
-        assert!(matches!(reply, Reply::NotNow(_)), "{reply:?}");
+        assert!(matches!(reply, InstallerReply::NotNow(_)), "{reply:?}");
     }
     assert!(!notes.join("beside").exists(), "two ran at once");
 }
@@ -214,7 +214,7 @@ fn what_a_text_mode_signature_lets_change_runs_no_script() {
 
     let stage = machine.stage_id();
     let reply = machine.put(stage, &Built { path, signature });
-    if let Reply::Sealed(_) = reply {
+    if let InstallerReply::Sealed(_) = reply {
         let operation = machine.operation();
         machine.run(&perform(operation, Step::Install(stage)));
     }

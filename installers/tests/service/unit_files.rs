@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use wharf_frames::{
     Cause, OperationId, Step,
-    installer::{JobStatus, Reply, Request},
+    installer::{InstallerReply, InstallerRequest, JobStatus},
 };
 
 use crate::crash::before_a_power_cut;
@@ -45,11 +45,11 @@ impl Bench {
     }
 
     /// An installation of version 2, sealed by a sound wharf-inspect.
-    fn installation(&self) -> (OperationId, Request) {
+    fn installation(&self) -> (OperationId, InstallerRequest) {
         let built = self.machine.build(&acme("2"), None);
         let stage = self.machine.stage_id();
         let reply = self.machine.put(stage, &built);
-        assert!(matches!(reply, Reply::Sealed(_)), "{reply:?}");
+        assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
         let operation = self.machine.operation();
         (operation, perform(operation, Step::Install(stage)))
     }
@@ -66,7 +66,7 @@ impl Bench {
     fn accepted(&self, inspect: Option<&str>) -> OperationId {
         let (operation, install) = self.installation();
         self.spoil(inspect);
-        assert_eq!(self.machine.ask(&install), Reply::Accepted);
+        assert_eq!(self.machine.ask(&install), InstallerReply::Accepted);
         operation
     }
 
@@ -254,10 +254,10 @@ fn a_job_that_waits_for_unit_files_can_be_cancelled() {
         .installer()
         .errors()
         .wait_for("is asked again");
-    let cancel = Request::Cancel { operation };
-    assert_eq!(bench.machine.ask(&cancel), Reply::Done);
-    let reply = bench.machine.ask(&Request::Watch { operation });
-    let Reply::Job(JobStatus::Ended(outcome)) = reply else {
+    let cancel = InstallerRequest::Cancel { operation };
+    assert_eq!(bench.machine.ask(&cancel), InstallerReply::Done);
+    let reply = bench.machine.ask(&InstallerRequest::Watch { operation });
+    let InstallerReply::Job(JobStatus::Ended(outcome)) = reply else {
         panic!("{reply:?}");
     };
     let cause = outcome.failure.map(|failure| failure.cause);

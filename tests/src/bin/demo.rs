@@ -12,10 +12,10 @@ use std::{fs, time::Instant};
 use wharf_tests::{
     folder::Folder,
     gateway::Gateway,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     origin::Origin,
     package::Package,
-    server::{Client, Server},
+    server::{Client, TestServer},
     waiting::wait_until,
 };
 
@@ -33,7 +33,7 @@ fn main() {
         "A Debian root, an origin that wants a password, an LwM2M server, and a gateway that registers",
     );
     let mut gateway = Gateway::debian();
-    let (server, origin, keys) = (Server::new(), Origin::http(), Keys::new());
+    let (server, origin, keys) = (TestServer::new(), Origin::http(), GnupgKeys::new());
     keys.trust(Signer::Vendor, &gateway.path());
     origin.require("fleet", "correct horse");
     gateway.configure(&server.uri(), "");
@@ -61,7 +61,7 @@ fn main() {
 fn installs(
     gateway: &Gateway,
     origin: &Origin,
-    keys: &Keys,
+    keys: &GnupgKeys,
     client: &Client<'_>,
     story: &mut Story<'_>,
 ) {
@@ -91,7 +91,7 @@ fn installs(
 fn refuses(
     gateway: &Gateway,
     origin: &Origin,
-    keys: &Keys,
+    keys: &GnupgKeys,
     client: &Client<'_>,
     story: &mut Story<'_>,
 ) {
@@ -116,7 +116,7 @@ fn order(client: &Client<'_>, uri: &str) {
     client.write_text("/9/0/3", uri).expect("2.04");
 }
 
-fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> String {
+fn publish(origin: &Origin, keys: &GnupgKeys, package: &Package, signer: Signer) -> String {
     let folder = Folder::new();
     let file = package.build(folder.path());
     let signature = keys.sign_beside(signer, &file);
@@ -130,7 +130,7 @@ fn publish(origin: &Origin, keys: &Keys, package: &Package, signer: Signer) -> S
 
 /// Prints the notifications to the server as they arrive.
 struct Story<'a> {
-    server: &'a Server,
+    server: &'a TestServer,
     told: usize,
 }
 

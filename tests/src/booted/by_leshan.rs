@@ -10,7 +10,7 @@ use crate::{
     booted::Booted,
     container::Container,
     gateway::ENDPOINT,
-    leshan::{Answer, Leshan},
+    leshan::{Leshan, LeshanAnswer},
     waiting::wait_until,
 };
 use serde_json::{Value, json};
@@ -134,6 +134,6 @@ impl Booted<Leshan> {
 }
 
 #[track_caller]
-fn expect(answer: &Answer, code: &str) {
+fn expect(answer: &LeshanAnswer, code: &str) {
     assert_eq!(answer.code, code, "{answer:?}");
 }

@@ -10,17 +10,17 @@ use crate::{
     container::Container,
     folder::Folder,
     gateway::ENDPOINT,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     origin::Origin,
     package::Package,
-    server::Server,
+    server::TestServer,
     waiting::wait_until,
     wharfd_package::wharfd_package,
 };
 
 /// The gateway and the parts outside of it.
 #[derive(Debug)]
-pub struct Booted<S = Server> {
+pub struct Booted<S = TestServer> {
     // The server and the origin are dropped first: their addresses belong to the container's network.
     /// Its LwM2M server.
     pub server: S,
@@ -30,7 +30,7 @@ pub struct Booted<S = Server> {
     pub container: Container,
     /// The folder in which packages are built.
     pub folder: Folder,
-    keys: Keys,
+    keys: GnupgKeys,
 }
 
 impl<S> Booted<S> {
@@ -48,7 +48,7 @@ impl<S> Booted<S> {
             container,
             server: server(outside),
             origin: Origin::http_at(outside),
-            keys: Keys::new(),
+            keys: GnupgKeys::new(),
             folder: Folder::new(),
         }
     }

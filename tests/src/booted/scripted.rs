@@ -4,11 +4,11 @@ use crate::{
     booted::Booted,
     container::Container,
     package::Package,
-    server::{Client, Server},
+    server::{Client, TestServer},
     waiting::wait_until,
 };
 
-impl Booted<Server> {
+impl Booted<TestServer> {
     /// With the scripted server, configured by an administrator and registered.
     pub fn registered() -> Self {
         Self::registered_on(Container::new())
@@ -16,7 +16,7 @@ impl Booted<Server> {
 
     /// Boots a container that is off, and does the same on it.
     pub fn registered_on(container: Container) -> Self {
-        let booted = Self::installed_on(container, Server::at);
+        let booted = Self::installed_on(container, TestServer::at);
         booted.configure();
         booted.container.sh("systemctl reload wharfd");
         booted.server.wait_for_client();

@@ -25,7 +25,7 @@ pub struct Image {
 
 /// One entry of the log.
 #[derive(Debug, Clone)]
-pub enum Entry {
+pub enum LogEntry {
     /// Data for this byte offset.
     Write(u64, Arc<[u8]>),
     /// All data written before survive a power cut.
@@ -72,12 +72,12 @@ impl Image {
 
     /// The image that a power cut leaves after this log.
     #[must_use]
-    pub fn after(&self, log: &[Entry], unflushed: Unflushed, chance: &mut Chance) -> Self {
+    pub fn after(&self, log: &[LogEntry], unflushed: Unflushed, chance: &mut Chance) -> Self {
         let mut image = self.clone();
-        let is_flush = |entry: &Entry| matches!(entry, Entry::Flush);
+        let is_flush = |entry: &LogEntry| matches!(entry, LogEntry::Flush);
         let flushed = log.iter().rposition(is_flush).map_or(0, |last| last + 1);
         for (position, entry) in log.iter().enumerate() {
-            let Entry::Write(offset, data) = entry else {
+            let LogEntry::Write(offset, data) = entry else {
                 continue;
             };
             let fate = match position < flushed {
@@ -171,18 +171,18 @@ mod tests {
     }
 
     /// The content after a power cut.
-    fn content(zeros: &Image, log: &[Entry], unflushed: Unflushed, seed: u64) -> Vec<u8> {
+    fn content(zeros: &Image, log: &[LogEntry], unflushed: Unflushed, seed: u64) -> Vec<u8> {
         let image = zeros.after(log, unflushed, &mut Chance(seed));
         image.read(0, 3 * BLOCK, &File::open(image.base()).unwrap())
     }
 
     /// Each block has its own number; no flush follows the last two.
-    fn one_flushed_and_two_not() -> [Entry; 4] {
+    fn one_flushed_and_two_not() -> [LogEntry; 4] {
         let write = |number: u8| {
             let offset = u64::from(number - 1) * BLOCK as u64;
-            Entry::Write(offset, [number; BLOCK].as_slice().into())
+            LogEntry::Write(offset, [number; BLOCK].as_slice().into())
         };
-        [write(1), Entry::Flush, write(2), write(3)]
+        [write(1), LogEntry::Flush, write(2), write(3)]
     }
 
     /// One byte of each block, whose bytes are all the same.
@@ -243,7 +243,7 @@ mod tests {
         let (_folder, zeros) = zeros();
         let mut found = BTreeSet::new();
         for (seed, offset) in SEEDS.flat_map(|seed| [(seed, 0), (seed, 1024), (seed, 4095)]) {
-            let log = [Entry::Write(offset, [7; 2 * SECTOR].as_slice().into())];
+            let log = [LogEntry::Write(offset, [7; 2 * SECTOR].as_slice().into())];
             let content = content(&zeros, &log, Unflushed::Torn, seed);
             found.insert(content.iter().filter(|byte| **byte == 7).count());
         }

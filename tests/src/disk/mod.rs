@@ -17,7 +17,7 @@ use std::{
 
 use self::fuse::{Content, Session};
 pub use self::{
-    image::{Entry, Image, SECTOR, Unflushed},
+    image::{Image, LogEntry, SECTOR, Unflushed},
     unmount::unmount,
 };
 use crate::{command::output_of, folder::Folder, waiting::LIMIT};
@@ -32,7 +32,7 @@ pub struct Disk {
 
 struct State {
     image: Image,
-    log: Vec<Entry>,
+    log: Vec<LogEntry>,
 }
 
 /// The end of a disk's log, which grows with each write and each flush.
@@ -105,7 +105,7 @@ impl Disk {
     }
 
     /// All writes and flushes so far.
-    pub fn log(&self) -> Vec<Entry> {
+    pub fn log(&self) -> Vec<LogEntry> {
         self.state().log.clone()
     }
 
@@ -150,11 +150,11 @@ impl Content for Served {
     fn write(&mut self, offset: u64, data: &[u8]) {
         let mut state = self.state();
         state.image.write(offset, data);
-        state.log.push(Entry::Write(offset, data.into()));
+        state.log.push(LogEntry::Write(offset, data.into()));
     }
 
     fn flush(&mut self) {
-        self.state().log.push(Entry::Flush);
+        self.state().log.push(LogEntry::Flush);
     }
 }
 

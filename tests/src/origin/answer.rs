@@ -6,7 +6,7 @@ use std::{
     ops::Range,
 };
 
-use super::{Fault, Request, Resource, State, Validator};
+use super::{Fault, OriginRequest, ServedContent, State, ValidatorKind};
 use crate::waiting::{LIMIT, Watched};
 
 const PIECE: usize = 16 * 1024;
@@ -27,7 +27,7 @@ enum Cut {
 }
 
 pub(super) fn answer(
-    mut request: Request,
+    mut request: OriginRequest,
     stream: &mut dyn Write,
     state: &Watched<State>,
 ) -> io::Result<()> {
@@ -64,7 +64,7 @@ fn stall(state: &Watched<State>) {
     let _ = state.wait_for(LIMIT, |state| (state.released >= turn).then_some(()));
 }
 
-fn choose(request: &Request, state: &mut State) -> Answer {
+fn choose(request: &OriginRequest, state: &mut State) -> Answer {
     if state.authorization.is_some()
         && request.fields.get("authorization") != state.authorization.as_ref()
     {
@@ -96,7 +96,7 @@ fn choose(request: &Request, state: &mut State) -> Answer {
     }
 }
 
-fn content(request: &Request, resource: &Resource) -> Answer {
+fn content(request: &OriginRequest, resource: &ServedContent) -> Answer {
     let length = resource.content.len();
     match range(request, resource) {
         None => whole(resource),
@@ -112,13 +112,13 @@ fn content(request: &Request, resource: &Resource) -> Answer {
     }
 }
 
-fn whole(resource: &Resource) -> Answer {
+fn whole(resource: &ServedContent) -> Answer {
     Answer::of(200, resource.content.clone()).validated(resource)
 }
 
 /// The Range that is to be answered: none if it was not asked for, is not understood, or If-Range
 /// (RFC 9110 13.1.5) says that the client has bytes of another content.
-fn range(request: &Request, resource: &Resource) -> Option<Range<usize>> {
+fn range(request: &OriginRequest, resource: &ServedContent) -> Option<Range<usize>> {
     let current = validator(resource)?.1;
     let asked = request.fields.get("range")?.strip_prefix("bytes=")?;
     if request
@@ -138,15 +138,15 @@ fn range(request: &Request, resource: &Resource) -> Option<Range<usize>> {
     Some(first.min(end)..end)
 }
 
-fn validator(resource: &Resource) -> Option<(&'static str, String)> {
+fn validator(resource: &ServedContent) -> Option<(&'static str, String)> {
     match &resource.validator {
-        Validator::ETag => {
+        ValidatorKind::ETag => {
             let mut hasher = DefaultHasher::new();
             resource.content.hash(&mut hasher);
             Some(("ETag", format!("\"{:016x}\"", hasher.finish())))
         }
-        Validator::LastModified(date) => Some(("Last-Modified", date.clone())),
-        Validator::None => None,
+        ValidatorKind::LastModified(date) => Some(("Last-Modified", date.clone())),
+        ValidatorKind::None => None,
     }
 }
 
@@ -170,7 +170,7 @@ impl Answer {
         self
     }
 
-    fn validated(mut self, resource: &Resource) -> Self {
+    fn validated(mut self, resource: &ServedContent) -> Self {
         self.fields.extend(validator(resource));
         self
     }

@@ -31,16 +31,16 @@ pub struct Origin {
 
 /// The content of a path.
 #[derive(Debug, Clone)]
-pub struct Resource {
+pub struct ServedContent {
     /// Its bytes.
     pub content: Vec<u8>,
     /// Its validator.
-    pub validator: Validator,
+    pub validator: ValidatorKind,
 }
 
 /// The validator that tells one content from another (RFC 9110 8.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Validator {
+pub enum ValidatorKind {
     /// A strong entity tag, made from the content.
     ETag,
     /// The date of the last change, as it is sent.
@@ -70,7 +70,7 @@ pub enum Fault {
 
 /// A received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct OriginRequest {
     /// The method, normally `GET`.
     pub method: String,
     /// Path and query.
@@ -90,10 +90,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    resources: BTreeMap<String, Resource>,
+    resources: BTreeMap<String, ServedContent>,
     faults: BTreeMap<String, VecDeque<Fault>>,
     authorization: Option<String>,
-    requests: Vec<Request>,
+    requests: Vec<OriginRequest>,
     /// The number of body bytes sent, of all answers together.
     sent: usize,
     stalled: usize,
@@ -155,7 +155,7 @@ impl Origin {
 
     /// Serves `content` at `path` with an entity tag, and replaces older content.
     pub fn serve(&self, path: &str, content: impl Into<Vec<u8>>) -> String {
-        self.serve_with(path, content, Validator::ETag)
+        self.serve_with(path, content, ValidatorKind::ETag)
     }
 
     /// Serves `content` at `path`, and returns its URI.
@@ -163,10 +163,10 @@ impl Origin {
         &self,
         path: &str,
         content: impl Into<Vec<u8>>,
-        validator: Validator,
+        validator: ValidatorKind,
     ) -> String {
         let content = content.into();
-        let resource = Resource { content, validator };
+        let resource = ServedContent { content, validator };
         self.shared
             .state
             .with(|state| state.resources.insert(path.to_owned(), resource));
@@ -217,7 +217,7 @@ impl Origin {
 
     /// Waits for `count` requests for `path`, and returns them.
     #[track_caller]
-    pub fn wait_for_requests(&self, path: &str, count: usize) -> Vec<Request> {
+    pub fn wait_for_requests(&self, path: &str, count: usize) -> Vec<OriginRequest> {
         self.wait_for(&format!("{count} requests for {path}"), |state| {
             let of_path = state.requests.iter().filter(|request| request.path == path);
             let requests: Vec<_> = of_path.cloned().collect();
@@ -226,7 +226,7 @@ impl Origin {
     }
 
     /// All requests so far, in the order in which they came.
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<OriginRequest> {
         self.shared.state.with(|state| state.requests.clone())
     }
 
@@ -309,14 +309,14 @@ fn serve(connection: TcpStream, shared: &Shared) {
     let _ = closing.shutdown(Shutdown::Both);
 }
 
-fn read_request(stream: &mut dyn Stream) -> Option<Request> {
+fn read_request(stream: &mut dyn Stream) -> Option<OriginRequest> {
     let mut lines = BufReader::new(stream)
         .lines()
         .map_while(Result::ok)
         .take_while(|line| !line.is_empty());
     let first = lines.next()?;
     let mut words = first.split(' ');
-    Some(Request {
+    Some(OriginRequest {
         method: words.next()?.to_owned(),
         path: words.next()?.to_owned(),
         fields: lines

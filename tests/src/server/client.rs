@@ -4,17 +4,17 @@
 use coap_lite::{CoapOption, MessageClass, Packet, RequestType};
 
 use super::{
-    Registration, Response, Server,
+    RegisteredClient, Response, TestServer,
     exchange::exchange,
     format,
     message::{Block, add_number, set_path},
     tlv,
 };
 
-/// A client of a [`Server`], by its endpoint name. Each request looks its address up.
+/// A client of a [`TestServer`], by its endpoint name. Each request looks its address up.
 #[derive(Debug, Clone)]
 pub struct Client<'a> {
-    server: &'a Server,
+    server: &'a TestServer,
     endpoint: String,
 }
 
@@ -22,7 +22,7 @@ pub struct Client<'a> {
 const BLOCK: usize = 512;
 
 impl<'a> Client<'a> {
-    pub(super) fn new(server: &'a Server, endpoint: &str) -> Self {
+    pub(super) fn new(server: &'a TestServer, endpoint: &str) -> Self {
         Self {
             server,
             endpoint: endpoint.to_owned(),
@@ -35,7 +35,7 @@ impl<'a> Client<'a> {
     ///
     /// If it is not registered.
     #[track_caller]
-    pub fn registration(&self) -> Registration {
+    pub fn registration(&self) -> RegisteredClient {
         let registration = self.server.registration(&self.endpoint);
         registration.unwrap_or_else(|| panic!("{} is not registered", self.endpoint))
     }
@@ -176,7 +176,7 @@ impl<'a> Client<'a> {
     }
 
     /// Observe of one resource as text, or of more in the format that the client prefers. Later notifications are in
-    /// [`Server::notifications`].
+    /// [`TestServer::notifications`].
     #[track_caller]
     pub fn observe(&self, path: &str) -> Response {
         let mut request = request(RequestType::Get, path);

@@ -9,7 +9,7 @@ use std::{
 use coap_lite::{MessageClass, MessageType, Packet};
 
 use super::{
-    Notification, Shared, State,
+    ReceivedNotification, Shared, State,
     message::{Response, bytes, empty},
     registration,
 };
@@ -186,7 +186,9 @@ fn take_response(state: &mut State, message: &Packet) -> bool {
         true
     } else if let Some(path) = state.exchanges.observations.get(token) {
         let path = path.clone();
-        state.notifications.push(Notification { path, response });
+        state
+            .notifications
+            .push(ReceivedNotification { path, response });
         true
     } else {
         // A request that was sent twice may get two responses.

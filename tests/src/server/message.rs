@@ -18,21 +18,21 @@ pub mod format {
 
 /// A response code; shown and compared as text: `2.04`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Code(u8);
+pub struct ResponseCode(u8);
 
-impl Display for Code {
+impl Display for ResponseCode {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{:02}", self.0 >> 5, self.0 & 0x1f)
     }
 }
 
-impl Debug for Code {
+impl Debug for ResponseCode {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         Display::fmt(self, out)
     }
 }
 
-impl PartialEq<&str> for Code {
+impl PartialEq<&str> for ResponseCode {
     fn eq(&self, other: &&str) -> bool {
         let written = self.to_string();
         written == *other
@@ -43,7 +43,7 @@ impl PartialEq<&str> for Code {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Its code.
-    pub code: Code,
+    pub code: ResponseCode,
     /// The format of the payload.
     pub format: Option<u16>,
     /// The number of a notification (RFC 7641).
@@ -57,7 +57,7 @@ pub struct Response {
 impl Response {
     pub(super) fn of(message: &Packet) -> Self {
         Self {
-            code: Code(message.header.code.into()),
+            code: ResponseCode(message.header.code.into()),
             format: number(message, CoapOption::ContentFormat).map(|format| format as u16),
             observe: number(message, CoapOption::Observe),
             block1: number(message, CoapOption::Block1).map(Block::of),

@@ -18,15 +18,15 @@ use std::{
 
 pub use self::{
     client::Client,
-    message::{Code, Response, format},
-    registration::{Event, Registration},
+    message::{Response, ResponseCode, format},
+    registration::{RegisteredClient, RegistrationEvent},
 };
 use self::{exchange::Exchanges, registration::Registrations};
 use crate::waiting::{LIMIT, Watched};
 
 /// A running server. A drop ends it.
 #[derive(Debug)]
-pub struct Server {
+pub struct TestServer {
     address: SocketAddr,
     shared: Arc<Shared>,
     receives: Option<JoinHandle<()>>,
@@ -34,7 +34,7 @@ pub struct Server {
 
 /// The value of an observed path, in the order of arrival.
 #[derive(Debug, Clone)]
-pub struct Notification {
+pub struct ReceivedNotification {
     /// The observed path.
     pub path: String,
     /// The value as received.
@@ -47,7 +47,7 @@ pub struct Memory(State);
 
 impl Memory {
     /// All notifications so far.
-    pub fn notifications(&self) -> &[Notification] {
+    pub fn notifications(&self) -> &[ReceivedNotification] {
         &self.0.notifications
     }
 }
@@ -66,10 +66,10 @@ struct Shared {
 struct State {
     registrations: Registrations,
     exchanges: Exchanges,
-    notifications: Vec<Notification>,
+    notifications: Vec<ReceivedNotification>,
 }
 
-impl Server {
+impl TestServer {
     /// Starts a server at a free port of 127.0.0.1, without security.
     pub fn new() -> Self {
         Self::at(Ipv4Addr::LOCALHOST)
@@ -145,7 +145,7 @@ impl Server {
 
     /// A CoAP server that never registered, which is no LwM2M client.
     pub fn client_at(&self, address: SocketAddr) -> Client<'_> {
-        let registration = Registration::unasked(address);
+        let registration = RegisteredClient::unasked(address);
         let endpoint = registration.endpoint.clone();
         self.shared
             .state
@@ -154,14 +154,14 @@ impl Server {
     }
 
     /// The current registration of `endpoint`.
-    pub fn registration(&self, endpoint: &str) -> Option<Registration> {
+    pub fn registration(&self, endpoint: &str) -> Option<RegisteredClient> {
         self.shared
             .state
             .with(|state| state.registrations.of(endpoint).cloned())
     }
 
     /// All registration events so far.
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<RegistrationEvent> {
         self.shared
             .state
             .with(|state| state.registrations.events().to_vec())
@@ -169,7 +169,7 @@ impl Server {
 
     /// Waits until `event` has occurred `count` times since the start.
     #[track_caller]
-    pub fn wait_for_event(&self, event: &Event, count: usize) {
+    pub fn wait_for_event(&self, event: &RegistrationEvent, count: usize) {
         self.wait_for(&format!("{event:?}, {count} times"), |state| {
             let events = state.registrations.events();
             let came = events.iter().filter(|came| *came == event).count();
@@ -190,13 +190,13 @@ impl Server {
     }
 
     /// All notifications so far.
-    pub fn notifications(&self) -> Vec<Notification> {
+    pub fn notifications(&self) -> Vec<ReceivedNotification> {
         self.shared.state.with(|state| state.notifications.clone())
     }
 
     /// All notifications so far, as path and text.
     pub fn story(&self) -> Vec<(String, String)> {
-        let told = |told: Notification| (told.path, told.response.text());
+        let told = |told: ReceivedNotification| (told.path, told.response.text());
         self.notifications().into_iter().map(told).collect()
     }
 
@@ -226,13 +226,13 @@ impl Server {
     }
 }
 
-impl Default for Server {
+impl Default for TestServer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Server {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.shared.ending.store(true, Ordering::SeqCst);
         // Wakes the receiving thread, which then sees the end.

@@ -8,7 +8,7 @@ use super::message::texts;
 
 /// A registered client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registration {
+pub struct RegisteredClient {
     /// Its endpoint name; empty if it gave none.
     pub endpoint: String,
     /// `lt`, in seconds.
@@ -25,7 +25,7 @@ pub struct Registration {
     pub location: u32,
 }
 
-impl Registration {
+impl RegisteredClient {
     pub(super) fn unasked(address: SocketAddr) -> Self {
         Self {
             endpoint: address.to_string(),
@@ -41,7 +41,7 @@ impl Registration {
 
 /// A registration event of a client, with its endpoint name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum RegistrationEvent {
     /// Register.
     Registered(String),
     /// Update.
@@ -53,21 +53,21 @@ pub enum Event {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Registrations {
     last_location: u32,
-    by_location: BTreeMap<u32, Registration>,
-    events: Vec<Event>,
+    by_location: BTreeMap<u32, RegisteredClient>,
+    events: Vec<RegistrationEvent>,
 }
 
 impl Registrations {
-    pub(super) fn newest(&self) -> Option<&Registration> {
+    pub(super) fn newest(&self) -> Option<&RegisteredClient> {
         self.by_location.values().next_back()
     }
 
-    pub(super) fn of(&self, endpoint: &str) -> Option<&Registration> {
+    pub(super) fn of(&self, endpoint: &str) -> Option<&RegisteredClient> {
         let mut all = self.by_location.values();
         all.find(|registration| registration.endpoint == endpoint)
     }
 
-    pub(super) fn events(&self) -> &[Event] {
+    pub(super) fn events(&self) -> &[RegistrationEvent] {
         &self.events
     }
 
@@ -75,7 +75,7 @@ impl Registrations {
         self.by_location.clear();
     }
 
-    pub(super) fn insert(&mut self, mut registration: Registration) -> u32 {
+    pub(super) fn insert(&mut self, mut registration: RegisteredClient) -> u32 {
         self.last_location += 1;
         let location = self.last_location;
         registration.location = location;
@@ -86,11 +86,11 @@ impl Registrations {
     }
 
     fn register(&mut self, from: SocketAddr, request: &Packet) -> Packet {
-        let mut registration = Registration::unasked(from);
+        let mut registration = RegisteredClient::unasked(from);
         registration.endpoint = String::new();
         apply(&mut registration, request);
         self.events
-            .push(Event::Registered(registration.endpoint.clone()));
+            .push(RegistrationEvent::Registered(registration.endpoint.clone()));
         let location = self.insert(registration);
         let mut answer = answer(ResponseType::Created);
         for segment in ["rd".to_owned(), location.to_string()] {
@@ -110,7 +110,7 @@ impl Registrations {
         registration.address = from;
         apply(registration, request);
         self.events
-            .push(Event::Updated(registration.endpoint.clone()));
+            .push(RegistrationEvent::Updated(registration.endpoint.clone()));
         answer(ResponseType::Changed)
     }
 
@@ -122,7 +122,8 @@ impl Registrations {
         let Some(registration) = known else {
             return answer(ResponseType::NotFound);
         };
-        self.events.push(Event::Deregistered(registration.endpoint));
+        self.events
+            .push(RegistrationEvent::Deregistered(registration.endpoint));
         answer(ResponseType::Deleted)
     }
 }
@@ -147,7 +148,7 @@ pub(super) fn requested(
     }
 }
 
-fn apply(registration: &mut Registration, request: &Packet) {
+fn apply(registration: &mut RegisteredClient, request: &Packet) {
     for query in texts(request, CoapOption::UriQuery) {
         match query.split_once('=') {
             Some(("ep", endpoint)) => registration.endpoint = endpoint.to_owned(),

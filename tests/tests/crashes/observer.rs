@@ -2,7 +2,7 @@
 //! Register.
 
 use wharf_tests::{
-    server::{Event, Server, format},
+    server::{RegistrationEvent, TestServer, format},
     waiting::wait_until,
 };
 
@@ -13,7 +13,7 @@ const RESOURCES: [u16; 2] = [9, 7];
 
 /// The observer of one instance.
 pub(crate) struct Observer<'a> {
-    server: &'a Server,
+    server: &'a TestServer,
     instance: u16,
     /// The number of Registers when it observed.
     registers: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Observer<'a> {
 impl<'a> Observer<'a> {
     /// Observes in spite of crashes of the agent. It repeats that if the agent registered again before it stored its
     /// registration.
-    pub(crate) fn of(server: &'a Server, instance: u16) -> Self {
+    pub(crate) fn of(server: &'a TestServer, instance: u16) -> Self {
         let client = server.wait_for_client();
         let mut observer = Self {
             server,
@@ -77,7 +77,7 @@ impl<'a> Observer<'a> {
     fn registers_so_far(&self) -> usize {
         let events = self.server.events().into_iter();
         events
-            .filter(|event| matches!(event, Event::Registered(_)))
+            .filter(|event| matches!(event, RegistrationEvent::Registered(_)))
             .count()
     }
 

@@ -2,7 +2,7 @@
 //! answered 2.xx is never repeated.
 
 use wharf_tests::{
-    server::{Client, Response, Server, format},
+    server::{Client, Response, TestServer, format},
     waiting::wait_until,
 };
 
@@ -39,7 +39,7 @@ enum End {
 /// The operator of one instance.
 pub(crate) struct Operator<'a> {
     pub(crate) vendor: &'a Vendor,
-    pub(crate) server: &'a Server,
+    pub(crate) server: &'a TestServer,
     pub(crate) instance: u16,
 }
 

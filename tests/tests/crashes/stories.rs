@@ -10,7 +10,7 @@ use wharf_fault::EXIT;
 use wharf_software::InstanceId;
 use wharf_tests::{
     command::output_of, folder::Folder, gateway::Gateway, keys::Signer, package::Package,
-    server::Server,
+    server::TestServer,
 };
 use wharfd::store::HistoryEntry;
 
@@ -328,7 +328,7 @@ impl Told {
 
 /// Sends the requests, one after the other, to a gateway that is kept running. Afterwards no unneeded file is left.
 fn tell(story: &Story, vendor: &Vendor, gateway: Gateway, steps: &[&str]) -> Told {
-    let server = Server::new();
+    let server = TestServer::new();
     let root = gateway.path();
     if let Some(fault) = story.fault {
         let faults = root.join("etc/wharf-simulated");

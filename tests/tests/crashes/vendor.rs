@@ -9,7 +9,7 @@ use std::{
 use wharf_tests::{
     folder::Folder,
     gateway::Gateway,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     origin::Origin,
     package::Package,
 };
@@ -23,7 +23,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 /// The vendor, its origin and its packages.
 pub(crate) struct Vendor {
-    keys: Keys,
+    keys: GnupgKeys,
     origin: Origin,
     releases: BTreeMap<u32, Release>,
     build: fn(&Package, &Path) -> PathBuf,
@@ -48,7 +48,7 @@ impl Vendor {
         let origin = Origin::http();
         origin.require(USER_NAME, PASSWORD);
         Self {
-            keys: Keys::new(),
+            keys: GnupgKeys::new(),
             origin,
             releases: BTreeMap::new(),
             build,

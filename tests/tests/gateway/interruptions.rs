@@ -7,7 +7,7 @@ use wharf_tests::{
     gateway::ENDPOINT,
     origin::Fault,
     package::{Package, Script},
-    server::Event,
+    server::RegistrationEvent,
 };
 
 /// A package with a postinst that waits for the test.
@@ -42,7 +42,7 @@ fn whatever_is_killed_the_server_ends_up_knowing_the_truth() {
 fn a_wharfd_that_hangs_is_started_again_and_goes_on(gateway: &Booted) {
     let [registered, updated] = events(gateway);
     let is_back = |times| {
-        let update = Event::Updated(ENDPOINT.to_owned());
+        let update = RegistrationEvent::Updated(ENDPOINT.to_owned());
         gateway.server.wait_for_event(&update, updated + times);
     };
     write_drop_in(gateway, "watchdog", "[Service]\nWatchdogSec=3s\n");
@@ -66,11 +66,14 @@ fn a_wharfd_that_hangs_is_started_again_and_goes_on(gateway: &Booted) {
 /// The numbers of its Registers and Updates.
 fn events(gateway: &Booted) -> [usize; 2] {
     let events = gateway.server.events();
-    let count = |of: fn(String) -> Event| {
+    let count = |of: fn(String) -> RegistrationEvent| {
         let event = of(ENDPOINT.to_owned());
         events.iter().filter(|one| **one == event).count()
     };
-    [count(Event::Registered), count(Event::Updated)]
+    [
+        count(RegistrationEvent::Registered),
+        count(RegistrationEvent::Updated),
+    ]
 }
 
 /// Adds settings to wharfd's unit until the next boot.

@@ -11,7 +11,7 @@ use std::{
 use nix::fcntl::OFlag;
 use wharf_tests::{
     chance::Chance,
-    disk::{Disk, Entry, Image, SECTOR, Unflushed, format, unmount},
+    disk::{Disk, Image, LogEntry, SECTOR, Unflushed, format, unmount},
     folder::{Folder, mounts_below},
 };
 
@@ -37,7 +37,7 @@ fn after_a_cut_a_file_is_there_that_was_synced_and_one_that_was_not_is_lost() {
 }
 
 /// Syncs one file, and another one much later. Gives the log, and its length when the first sync returned.
-fn recorded(image: Image) -> (Vec<Entry>, usize) {
+fn recorded(image: Image) -> (Vec<LogEntry>, usize) {
     let mut disk = Disk::with(image);
     let root = disk.mount().unwrap();
     fs::write(root.join("synced"), TEXT).unwrap();
@@ -82,7 +82,7 @@ fn a_write_that_no_flush_followed_is_there_or_lost_or_torn_after_a_cut() {
 }
 
 /// Syncs a file, and writes other data in place. Returns the log until that write, which no flush follows.
-fn overwritten(image: Image) -> Vec<Entry> {
+fn overwritten(image: Image) -> Vec<LogEntry> {
     let mut disk = Disk::with(image);
     let root = disk.mount().unwrap();
     let path = root.join("file");
@@ -98,7 +98,7 @@ fn overwritten(image: Image) -> Vec<Entry> {
         .unwrap();
     file.write_all(&NEW.0).unwrap();
     let mut log = disk.log();
-    let is_it = |entry: &Entry| matches!(entry, Entry::Write(_, data) if **data == NEW.0);
+    let is_it = |entry: &LogEntry| matches!(entry, LogEntry::Write(_, data) if **data == NEW.0);
     let written = log.iter().rposition(is_it).expect("the write in the log");
     log.truncate(written + 1);
     log

@@ -7,7 +7,7 @@ use std::{
 use wharf_tests::{
     command::output_of,
     folder::{Folder, processes_in},
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     package::Package,
     scratch_root::ScratchRoot,
 };
@@ -30,7 +30,7 @@ fn sqv(certificate: &Path, signature: &Path, file: &Path) -> Result<String, Stri
 
 struct Signed {
     folder: Folder,
-    keys: Keys,
+    keys: GnupgKeys,
     package: PathBuf,
 }
 
@@ -39,7 +39,7 @@ impl Signed {
         let folder = Folder::new();
         Self {
             package: Package::new("wt-signed", "1").build(folder.path()),
-            keys: Keys::new(),
+            keys: GnupgKeys::new(),
             folder,
         }
     }
@@ -109,7 +109,7 @@ fn debsigs_signs_the_members_of_a_package() {
 #[test]
 fn a_root_trusts_by_a_file() {
     let root = ScratchRoot::new();
-    let keys = Keys::new();
+    let keys = GnupgKeys::new();
     let file = keys.trust(Signer::Vendor, &root.path());
     assert_eq!(file, root.path().join("etc/wharfd/keys/vendor.asc"));
     assert_eq!(fs::read(file).unwrap(), keys.certificate(Signer::Vendor));

@@ -5,7 +5,7 @@ use wharf_tests::{
     folder::Folder,
     leshan::{self, Leshan},
     package::incompressible,
-    server::{Event, Server, format},
+    server::{RegistrationEvent, TestServer, format},
 };
 
 use crate::server::libcoap_client;
@@ -83,7 +83,7 @@ fn leshan_drives_a_client_of_its_own() {
 
 #[test]
 fn the_scripted_server_drives_a_client_of_leshans() {
-    let server = Server::new();
+    let server = TestServer::new();
     let mut leshans = leshan::client(&server.uri(), "of-leshan");
     let client = server.wait_for_client();
     assert_eq!(client.registration().lifetime, Some(300));
@@ -112,5 +112,5 @@ fn the_scripted_server_drives_a_client_of_leshans() {
     );
     assert_eq!(client.delete("/9/7").code, "2.02");
     leshans.close_input();
-    server.wait_for_event(&Event::Deregistered("of-leshan".to_owned()), 1);
+    server.wait_for_event(&RegistrationEvent::Deregistered("of-leshan".to_owned()), 1);
 }

@@ -1,6 +1,6 @@
 use wharf_tests::{
     lossy_link::{Faults, LossyLink, Weather},
-    server::{Event, Server},
+    server::{RegistrationEvent, TestServer},
 };
 
 use crate::server::libcoap_client;
@@ -38,9 +38,12 @@ fn as_many_are_lost_and_doubled_as_was_asked() {
 
 #[test]
 fn a_registration_comes_through_once() {
-    let server = Server::new();
+    let server = TestServer::new();
     let link = LossyLink::to(server.address(), 3, BAD);
     let uri = format!("coap://{}/rd?ep=far&lt=60&lwm2m=1.0", link.address());
     libcoap_client(&["-m", "post", "-e", "</3/0>", &uri]);
-    assert_eq!(server.events(), [Event::Registered("far".to_owned())]);
+    assert_eq!(
+        server.events(),
+        [RegistrationEvent::Registered("far".to_owned())]
+    );
 }

@@ -6,7 +6,7 @@ use std::{
 
 use wharf_tests::{
     folder::Folder,
-    origin::{Fault, Origin, Validator},
+    origin::{Fault, Origin, ValidatorKind},
     package::incompressible,
 };
 
@@ -36,8 +36,8 @@ fn a_cut_download_is_continued_by_range() {
     let origin = Origin::http();
     let content = incompressible(300_000);
     for validator in [
-        Validator::ETag,
-        Validator::LastModified("Wed, 01 Jan 2025 00:00:00 GMT".to_owned()),
+        ValidatorKind::ETag,
+        ValidatorKind::LastModified("Wed, 01 Jan 2025 00:00:00 GMT".to_owned()),
     ] {
         let uri = origin.serve_with("/a.deb", content.clone(), validator);
         assert!(continued(&origin, &uri, "/a.deb", 100_000) == content);

@@ -4,7 +4,7 @@ use wharf_tests::{
     command::text_of,
     folder::Folder,
     package::{Package, Script},
-    rpm_package::{Rpm, Scriptlet},
+    rpm_package::{RpmPackage, Scriptlet},
 };
 
 fn described() -> Package {
@@ -84,7 +84,7 @@ fn padding_makes_a_package_about_as_large() {
 
 #[test]
 fn an_rpm_says_what_was_described_in_the_same_bytes() {
-    let described = Rpm::new("wt-described", "2:1.5~rc1-3")
+    let described = RpmPackage::new("wt-described", "2:1.5~rc1-3")
         .architecture("x86_64")
         .tag("Requires", "libfoo >= 2.30")
         .config("/etc/wt-described.conf", "key = 1\n")

@@ -5,7 +5,7 @@ use wharf_tests::{
     debian_root::DebianRoot,
     folder::Folder,
     package::{Package, Script},
-    rpm_package::{Rpm, Scriptlet},
+    rpm_package::{RpmPackage, Scriptlet},
     rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARFD},
 };
@@ -43,7 +43,7 @@ fn a_debian_root_has_the_archives_lists() {
 #[test]
 fn a_root_with_dnf_installs_and_the_next_one_is_fresh() {
     let folder = Folder::new();
-    let package = Rpm::new("wt-hello", "1:1.0-1")
+    let package = RpmPackage::new("wt-hello", "1:1.0-1")
         .script(Scriptlet::Post, "echo \"$1 100%\" > /var/lib/wt-hello")
         .build(folder.path());
     let root = RpmRoot::dnf4();

@@ -4,7 +4,7 @@ use wharf_tests::{
     command::text_of,
     package::incompressible,
     process::Process,
-    server::{Event, Server, format, tlv},
+    server::{RegistrationEvent, TestServer, format, tlv},
 };
 
 /// libcoap's client, which is independent of this project.
@@ -37,7 +37,7 @@ impl LibcoapServer {
 
 #[test]
 fn reads_what_comes_in_blocks_and_what_comes_later() {
-    let (server, libcoap) = (Server::new(), LibcoapServer::new());
+    let (server, libcoap) = (TestServer::new(), LibcoapServer::new());
     let client = server.client_at(libcoap.address);
     let links = client.discover("/.well-known/core");
     assert_eq!(
@@ -55,7 +55,7 @@ fn reads_what_comes_in_blocks_and_what_comes_later() {
 
 #[test]
 fn pushes_in_blocks_of_any_size() {
-    let (server, libcoap) = (Server::new(), LibcoapServer::new());
+    let (server, libcoap) = (TestServer::new(), LibcoapServer::new());
     let client = server.client_at(libcoap.address);
     client.write_text("/example_data", "there");
     for (size, length) in [(16, 1_000), (64, 1_024), (512, 513), (1024, 100_000)] {
@@ -73,7 +73,7 @@ fn pushes_in_blocks_of_any_size() {
 
 #[test]
 fn creates_and_deletes() {
-    let (server, libcoap) = (Server::new(), LibcoapServer::new());
+    let (server, libcoap) = (TestServer::new(), LibcoapServer::new());
     let client = server.client_at(libcoap.address);
     assert_eq!(client.write_text("/made", "of this").code, "2.01");
     assert_eq!(client.read("/made").text(), "of this");
@@ -83,7 +83,7 @@ fn creates_and_deletes() {
 
 #[test]
 fn keeps_notifications_in_their_order() {
-    let (server, libcoap) = (Server::new(), LibcoapServer::new());
+    let (server, libcoap) = (TestServer::new(), LibcoapServer::new());
     let client = server.client_at(libcoap.address);
     client.write_text("/example_data", "zero");
     assert!(client.observe("/example_data").observe.is_some());
@@ -98,7 +98,7 @@ fn keeps_notifications_in_their_order() {
 
 #[test]
 fn a_reset_ends_an_observation() {
-    let (server, libcoap) = (Server::new(), LibcoapServer::new());
+    let (server, libcoap) = (TestServer::new(), LibcoapServer::new());
     let client = server.client_at(libcoap.address);
     client.write_text("/example_data", "zero");
     client.observe("/example_data");
@@ -110,7 +110,7 @@ fn a_reset_ends_an_observation() {
 
 #[test]
 fn a_client_registers_updates_and_deregisters() {
-    let server = Server::new();
+    let server = TestServer::new();
     let uri = |path: &str| format!("{}{path}", server.uri());
     let register = uri("/rd?ep=gateway&lt=300&lwm2m=1.0&b=U");
     libcoap_client(&["-m", "post", "-t", "40", "-e", "</1/0>,</9/0>", &register]);
@@ -124,20 +124,20 @@ fn a_client_registers_updates_and_deregisters() {
 
     let location = format!("/rd/{}", registration.location);
     libcoap_client(&["-m", "post", &uri(&format!("{location}?lt=60"))]);
-    server.wait_for_event(&Event::Updated("gateway".to_owned()), 1);
+    server.wait_for_event(&RegistrationEvent::Updated("gateway".to_owned()), 1);
     let updated = client.registration();
     assert_eq!(
         (updated.lifetime, updated.links),
         (Some(60), registration.links)
     );
     libcoap_client(&["-m", "delete", &uri(&location)]);
-    server.wait_for_event(&Event::Deregistered("gateway".to_owned()), 1);
+    server.wait_for_event(&RegistrationEvent::Deregistered("gateway".to_owned()), 1);
     assert_eq!(server.registration("gateway"), None);
 }
 
 #[test]
 fn an_update_after_the_server_forgot_is_refused() {
-    let server = Server::new();
+    let server = TestServer::new();
     let register = format!("{}/rd?ep=gateway", server.uri());
     libcoap_client(&["-m", "post", "-e", "</3/0>", &register]);
     let location = server.wait_for_client().registration().location;

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use wharf_tests::{
     chance::Chance,
-    disk::{Entry, Image, Unflushed},
+    disk::{Image, LogEntry, Unflushed},
 };
 
 use crate::{recording::Recording, story::STORIES};
@@ -52,7 +52,7 @@ fn of_story(recording: &Recording, story: usize, seed: u64) -> Vec<Cut> {
     let range = recording.stories[story].clone();
     let mut unflushed = 0;
     for position in range.clone() {
-        if !matches!(recording.log[position], Entry::Flush) {
+        if !matches!(recording.log[position], LogEntry::Flush) {
             unflushed += 1;
             places.push((position + 1, Unflushed::Kept));
             continue;
@@ -86,13 +86,13 @@ impl Cut {
     }
 
     /// The disk after the cut, with a log that began on this image.
-    pub(crate) fn image_over(&self, base: &Image, log: &[Entry]) -> Image {
+    pub(crate) fn image_over(&self, base: &Image, log: &[LogEntry]) -> Image {
         let log = &log[..self.position];
         base.after(log, self.unflushed, &mut self.chance())
     }
 
     /// Another cut, at a random place in the log of the boot after this one.
-    pub(crate) fn again(&self, log: &[Entry]) -> Self {
+    pub(crate) fn again(&self, log: &[LogEntry]) -> Self {
         let mut chance = self.chance();
         let position = chance.below(log.len() as u64 + 1) as usize;
         let fates = [

@@ -8,7 +8,7 @@ use std::{
 
 use wharf_tests::{
     disk::Disk,
-    server::{Memory, Notification, Server},
+    server::{Memory, ReceivedNotification, TestServer},
 };
 
 use crate::story::{RESTS, SERVER};
@@ -27,9 +27,9 @@ impl Memories {
     }
 
     /// A server with the last memory, whose changes are recorded by the position of this disk's log.
-    pub(crate) fn server(&self, disk: &Disk) -> Server {
+    pub(crate) fn server(&self, disk: &Disk) -> TestServer {
         let (position, memories) = (disk.position(), Arc::clone(&self.0));
-        Server::remembering(SERVER, self.at(usize::MAX), move |memory| {
+        TestServer::remembering(SERVER, self.at(usize::MAX), move |memory| {
             memories.lock().unwrap().push((position.now(), memory));
         })
     }
@@ -43,7 +43,7 @@ impl Memories {
 }
 
 /// The last one of [`RESTS`] that these notifications report. They arrive in the order of `RESTS`.
-pub(crate) fn told_by(notifications: &[Notification]) -> usize {
+pub(crate) fn told_by(notifications: &[ReceivedNotification]) -> usize {
     let (mut told, mut values) = (0, BTreeMap::new());
     for notified in notifications {
         values.insert(notified.path.as_str(), notified.response.text());

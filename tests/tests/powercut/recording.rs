@@ -5,11 +5,11 @@ use std::{fs, ops::Range, process::Command};
 use wharf_tests::{
     command::output_of,
     debian_root::on_a_disk,
-    disk::{Entry, Image},
+    disk::{Image, LogEntry},
     gateway::{ENDPOINT, SHORT_TIMES},
     keys::Signer,
     scratch_root::add_folders,
-    server::{Memory, Server},
+    server::{Memory, TestServer},
     waiting::wait_until,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 /// The recorded stories.
 pub(crate) struct Recording {
     pub(crate) base: Image,
-    pub(crate) log: Vec<Entry>,
+    pub(crate) log: Vec<LogEntry>,
     /// The part of the log that each story has.
     pub(crate) stories: Vec<Range<usize>>,
     marks: Vec<(usize, Mark)>,
@@ -108,7 +108,7 @@ impl Recording {
         let flushes = |range: &Range<usize>| {
             let entries = self.log[range.clone()].iter();
             entries
-                .filter(|entry| matches!(entry, Entry::Flush))
+                .filter(|entry| matches!(entry, LogEntry::Flush))
                 .count()
         };
         let stories = STORIES.iter().zip(&self.stories);
@@ -153,7 +153,7 @@ fn sync(machine: &Machine) {
 
 type Told = (Vec<(usize, Mark)>, Vec<Range<usize>>);
 
-fn tell(machine: &Machine, server: &Server, vendor: &Vendor) -> Told {
+fn tell(machine: &Machine, server: &TestServer, vendor: &Vendor) -> Told {
     let (mut marks, mut stories) = (Vec::new(), Vec::new());
     let (client, position) = (server.wait_for_client(), machine.disk.position());
     let mut asks = ASKS.iter().enumerate();

@@ -6,9 +6,9 @@ use std::{fs, path::Path};
 use wharf_installers::{Root, records::Records};
 use wharf_software::InstanceId;
 use wharf_tests::{
-    disk::{Entry, Image},
+    disk::{Image, LogEntry},
     folder::Folder,
-    server::{Client, Event, Memory, Notification, Server},
+    server::{Client, Memory, ReceivedNotification, RegistrationEvent, TestServer},
     waiting::wait_until,
 };
 use wharfd::store::Store;
@@ -29,7 +29,7 @@ const STARTS: usize = 20;
 /// A gateway that came to rest.
 pub(crate) struct Recovered {
     /// The log of its disk.
-    pub(crate) log: Vec<Entry>,
+    pub(crate) log: Vec<LogEntry>,
     /// The knowledge of the server meanwhile.
     pub(crate) memories: Memories,
     /// The failure that the server read.
@@ -96,9 +96,9 @@ pub(crate) fn recover(
 }
 
 /// The server observed only before the cut. It is notified of every change, with growing Observe numbers.
-fn is_observed(server: &Server, before: usize) -> Result<(), String> {
+fn is_observed(server: &TestServer, before: usize) -> Result<(), String> {
     if let Some(event) = server.events().get(before)
-        && !matches!(event, Event::Updated(_))
+        && !matches!(event, RegistrationEvent::Updated(_))
     {
         return Err(format!("{event:?} after the cut, and not an Update"));
     }
@@ -125,7 +125,7 @@ fn is_observed(server: &Server, before: usize) -> Result<(), String> {
 }
 
 /// The last value that the server received; without a notification, the one of the Observe response.
-fn last_value(observed: &str, notified: &[Notification]) -> String {
+fn last_value(observed: &str, notified: &[ReceivedNotification]) -> String {
     let last = notified.last();
     last.map_or(observed.to_owned(), |last| last.response.text())
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use wharf_tests::{
     folder::Folder,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     origin::Origin,
     package::{Package, Script},
     server::{Client, Response, format},
@@ -146,7 +146,7 @@ pub(crate) fn made(release: usize, file: usize) -> String {
 
 /// The vendor of the packages.
 pub(crate) struct Vendor {
-    pub(crate) keys: Keys,
+    pub(crate) keys: GnupgKeys,
     releases: Vec<Release>,
 }
 
@@ -160,7 +160,7 @@ struct Release {
 
 impl Vendor {
     pub(crate) fn new() -> Self {
-        let keys = Keys::new();
+        let keys = GnupgKeys::new();
         let folder = Folder::new();
         let build = |release| {
             let file = package(release).build(folder.path());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wharf_tests::{
     folder::Folder,
     gateway::{ENDPOINT, Gateway},
-    leshan::{Answer, Leshan},
+    leshan::{Leshan, LeshanAnswer},
     nat::Nat,
     network::Network,
     origin::Fault,
@@ -63,7 +63,7 @@ fn at_by(leshan: &mut Leshan, uri: &str) -> StageSet {
 }
 
 #[track_caller]
-fn expect(answer: Answer, code: &str) {
+fn expect(answer: LeshanAnswer, code: &str) {
     assert_eq!(answer.code, code, "{answer:?}");
 }
 

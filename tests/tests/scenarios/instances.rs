@@ -1,6 +1,6 @@
 //! Create, Delete, Write of whole instances, several of them.
 
-use wharf_tests::{package::Package, server::Notification, waiting::wait_until};
+use wharf_tests::{package::Package, server::ReceivedNotification, waiting::wait_until};
 
 use crate::stage_set::StageSet;
 
@@ -36,7 +36,7 @@ fn who_observes_the_object_is_told_of_a_create_and_of_a_delete() {
     let [created, deleted] = &set.server.notifications()[..] else {
         panic!("{:#?}", set.server.notifications());
     };
-    let length = |told: &Notification| told.response.payload.len();
+    let length = |told: &ReceivedNotification| told.response.payload.len();
     assert!(length(created) > length(deleted), "{created:?} {deleted:?}");
 }
 

@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener};
 use nix::sys::signal::Signal;
 use wharf_tests::{
     gateway::Gateway,
-    origin::{Fault, Origin, Validator},
+    origin::{Fault, Origin, ValidatorKind},
     package::{Package, Script},
     waiting::wait_until,
 };
@@ -105,7 +105,7 @@ fn an_origin_without_validator_is_asked_for_everything_again() {
     let set = StageSet::simulated();
     let (uri, path) = publish_large(&set);
     let content = fs::read(set.folder.join(path.trim_start_matches('/'))).unwrap();
-    set.origin.serve_with(&path, content, Validator::None);
+    set.origin.serve_with(&path, content, ValidatorKind::None);
     set.origin.fault(&path, Fault::CutAfter(12 << 20));
     set.order(&uri);
     set.wait_for("3/0");

@@ -11,21 +11,21 @@ use serde_json::Value;
 use wharf_tests::{
     folder::Folder,
     gateway::Gateway,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     package::Package,
 };
 
 /// A root with an installer's policy and an empty keyring, without running programs.
 struct Keyring {
     gateway: Gateway,
-    keys: Keys,
+    keys: GnupgKeys,
     folder: Folder,
 }
 
 impl Keyring {
     fn empty() -> Self {
         let gateway = Gateway::simulated();
-        let keys = Keys::new();
+        let keys = GnupgKeys::new();
         let folder = Folder::new();
         Self {
             gateway,

@@ -5,7 +5,7 @@ use std::fs;
 use wharf_tests::{
     gateway::Gateway,
     keys::Signer,
-    origin::{Fault, Request},
+    origin::{Fault, OriginRequest},
     package::{Package, Script},
     server::format,
 };
@@ -218,7 +218,7 @@ fn user_name_and_password_go_over_plain_http_only_to_an_origin_that_the_file_nam
     set.order_with_credentials(&uri);
     set.wait_for("3/0");
     let requests = set.origin.requests();
-    let authorised = |request: &Request| request.fields.contains_key("authorization");
+    let authorised = |request: &OriginRequest| request.fields.contains_key("authorization");
     assert!(requests.iter().all(authorised), "{requests:?}");
 }
 

@@ -7,7 +7,7 @@ use wharf_fault::EXIT;
 use wharf_tests::{
     gateway::{ENDPOINT, Gateway, SHORT_TIMES},
     package::{Package, Script},
-    server::{Client, Event, Response, Server, format},
+    server::{Client, RegistrationEvent, Response, TestServer, format},
     waiting::wait_until,
 };
 
@@ -57,12 +57,15 @@ fn what_happened_while_wharfd_was_killed_is_notified_without_another_observe() {
     set.server.wait_for_notification("/9/0/7", "4", 0);
 
     let endpoint = ENDPOINT.to_owned();
-    assert_eq!(set.server.events()[0], Event::Registered(endpoint.clone()));
+    assert_eq!(
+        set.server.events()[0],
+        RegistrationEvent::Registered(endpoint.clone())
+    );
     let later = &set.server.events()[1..];
     assert!(
         later
             .iter()
-            .all(|it| *it == Event::Updated(endpoint.clone())),
+            .all(|it| *it == RegistrationEvent::Updated(endpoint.clone())),
         "{later:?}"
     );
     assert_eq!(told(&set, "/9/0/7"), ["1", "2", "3", "4"]);
@@ -99,7 +102,7 @@ fn an_orderly_restart_of_wharfd_is_an_update_and_tells_nothing_twice() {
         .filter(|(path, value)| path == "/9/0/7" && value == "4")
         .collect();
     assert!(again.is_empty(), "told twice: {again:?}");
-    let goodbye = Event::Deregistered(ENDPOINT.to_owned());
+    let goodbye = RegistrationEvent::Deregistered(ENDPOINT.to_owned());
     assert!(!set.server.events().contains(&goodbye));
 }
 
@@ -196,7 +199,7 @@ fn another_servers_message_is_none_that_was_answered_before() {
     wait_until_stored(&mut set);
     create(&set);
     set.gateway.daemon().terminate();
-    set.server = Server::new();
+    set.server = TestServer::new();
     set.gateway.configure(&set.server.uri(), "");
     set.start_daemon_again();
     wait_until_stored(&mut set);
@@ -241,12 +244,12 @@ fn a_registration_ends_for_good_only_when_that_is_asked_for() {
     fs::write(&file, text.replace(ENDPOINT, "another-name")).unwrap();
     let (code, said) = deregister(&set);
     assert_eq!(code, Some(0), "{said}");
-    let goodbye = Event::Deregistered(ENDPOINT.to_owned());
+    let goodbye = RegistrationEvent::Deregistered(ENDPOINT.to_owned());
     assert_eq!(set.server.events().last(), Some(&goodbye), "{said}");
     assert!(deregister(&set).1.contains("nothing is registered"));
 
     set.start_daemon_again();
-    let registered = Event::Registered("another-name".to_owned());
+    let registered = RegistrationEvent::Registered("another-name".to_owned());
     assert_eq!(set.server.events().last(), Some(&registered));
 }
 
@@ -257,7 +260,7 @@ fn a_server_that_was_restarted_without_its_state_gets_a_register() {
     set.gateway.daemon().terminate();
     set.server.forget_registrations();
     set.start_daemon_again();
-    let registered = Event::Registered(ENDPOINT.to_owned());
+    let registered = RegistrationEvent::Registered(ENDPOINT.to_owned());
     set.server.wait_for_event(&registered, 2);
 }
 

@@ -30,7 +30,7 @@ fn with_leshan(gateway: Gateway) -> (StageSet, Leshan) {
 }
 
 #[track_caller]
-fn expect(answer: wharf_tests::leshan::Answer, code: &str) {
+fn expect(answer: wharf_tests::leshan::LeshanAnswer, code: &str) {
     assert_eq!(answer.code, code, "{answer:?}");
 }
 

@@ -5,19 +5,19 @@ use std::{fs, path::PathBuf, process::Command};
 use wharf_tests::{
     folder::Folder,
     gateway::Gateway,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     origin::Origin,
     package::Package,
-    server::{Client, Server},
+    server::{Client, TestServer},
     waiting::wait_until,
 };
 
 /// The parts of a scenario.
 pub(crate) struct StageSet {
     pub(crate) gateway: Gateway,
-    pub(crate) server: Server,
+    pub(crate) server: TestServer,
     pub(crate) origin: Origin,
-    pub(crate) keys: Keys,
+    pub(crate) keys: GnupgKeys,
     pub(crate) folder: Folder,
 }
 
@@ -46,9 +46,9 @@ impl StageSet {
 
     /// The same without running programs. User Name and Password are allowed for the origin.
     pub(crate) fn configured(gateway: Gateway, server_options: &str) -> Self {
-        let server = Server::new();
+        let server = TestServer::new();
         let origin = Origin::http();
-        let keys = Keys::new();
+        let keys = GnupgKeys::new();
         keys.trust(Signer::Vendor, &gateway.path());
         gateway.configure(&server.uri(), server_options);
         gateway.allow_credentials_over_http(&[&origin.uri("")]);

@@ -18,7 +18,7 @@ use nix::{
     },
     unistd::close,
 };
-use wharf_frames::{encode, installer::Reply};
+use wharf_frames::{encode, installer::InstallerReply};
 use wharf_tests::{
     package::Package,
     scratch_root::WHARFD,
@@ -66,7 +66,7 @@ impl Stranger {
 }
 
 fn answer(client: RawFd) {
-    let reply = Reply::NotUnderstood("an older installer".into());
+    let reply = InstallerReply::NotUnderstood("an older installer".into());
     let reply = encode(&reply).unwrap();
     let mut question = vec![0; wharf_frames::MAX_FRAME];
     let _ = recv(client, &mut question, MsgFlags::empty());

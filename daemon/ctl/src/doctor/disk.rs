@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use nix::sys::statvfs::statvfs;
-use wharf_bus::{Finding, Verdict, bad, ok};
+use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
 use super::policy::Policy;
 
@@ -11,7 +11,7 @@ use super::policy::Policy;
 const DATABASE: u64 = 4 * 1024 * 1024;
 
 /// Checks the disks of packages and of the database, which may be the same. The installer measures the first.
-pub(super) fn disks(root: &Path, policy: Option<&Policy>) -> Vec<Finding> {
+pub(super) fn disks(root: &Path, policy: Option<&Policy>) -> Vec<CheckResult> {
     let staging = policy.map(|policy| disk(&policy.folder, policy.free, policy.reserve));
     let device = |folder: &Path| fs::metadata(folder).ok().map(|found| found.dev());
     let database = [root.join("var/lib/wharfd"), root.join("var/lib")];
@@ -28,7 +28,7 @@ pub(super) fn disks(root: &Path, policy: Option<&Policy>) -> Vec<Finding> {
     clippy::useless_conversion,
     reason = "the fields have 32 bits on some machines"
 )]
-fn of_database(folder: &Path) -> Finding {
+fn of_database(folder: &Path) -> CheckResult {
     match statvfs(folder) {
         Ok(found) => {
             let unit = u64::from(found.fragment_size());
@@ -39,12 +39,12 @@ fn of_database(folder: &Path) -> Finding {
                 "cannot read the free space of {}: {error}",
                 folder.display()
             );
-            bad("disk", Verdict::Warn, why, "run this as root")
+            bad("disk", CheckVerdict::Warn, why, "run this as root")
         }
     }
 }
 
-fn disk(folder: &Path, free: u64, reserve: u64) -> Finding {
+fn disk(folder: &Path, free: u64, reserve: u64) -> CheckResult {
     let text = format!(
         "{} MB are free in {}, of which {} stay free",
         free / 1_000_000,
@@ -55,7 +55,7 @@ fn disk(folder: &Path, free: u64, reserve: u64) -> Finding {
         true => ok("disk", text),
         false => bad(
             "disk",
-            Verdict::Fail,
+            CheckVerdict::Fail,
             text,
             "make room: until then downloads fail with Update Result 50, and the database cannot be written",
         ),

@@ -7,7 +7,7 @@ use std::{
 
 use nix::{errno::Errno, unistd::geteuid};
 use serde::Deserialize;
-use wharf_bus::{Finding, Verdict, bad, ok};
+use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
 use crate::program;
 
@@ -36,19 +36,19 @@ pub(super) fn read(root: &Path) -> Result<Policy, String> {
     program::INSTALLER.ask(root, ["--json", "--check-config"])
 }
 
-pub(super) fn finding(policy: &Result<Policy, String>) -> Finding {
+pub(super) fn finding(policy: &Result<Policy, String>) -> CheckResult {
     let check = "policy";
     match policy {
         Ok(policy) => ok(check, &*policy.policy),
         Err(why) if is_forbidden(why) => bad(
             check,
-            Verdict::Warn,
+            CheckVerdict::Warn,
             "only root may read it",
             "run this as root",
         ),
         Err(why) => bad(
             check,
-            Verdict::Fail,
+            CheckVerdict::Fail,
             why,
             "correct it: until then no package is checked or installed, and doctor skips the keyring and the disk",
         ),

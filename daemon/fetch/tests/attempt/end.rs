@@ -3,7 +3,7 @@
 use std::{fs::File, os::fd::OwnedFd, process::Stdio};
 
 use tempfile::NamedTempFile;
-use wharf_frames::{Cause, MAX_FRAME, encode, fetch::Event};
+use wharf_frames::{Cause, MAX_FRAME, encode, fetch::FetchEvent};
 
 use crate::support::{
     origin::{Origin, fall_silent, head, nothing},
@@ -113,7 +113,7 @@ fn the_descriptor_is_closed_before_the_last_event() {
     let origin =
         Origin::http(|asked, to| crate::support::origin::serve_package(b"x", "\"1\"", asked, to));
     let fetch = Fetch::start(&request(&origin.uri("/p.deb")));
-    while !matches!(fetch.next(), Some(Event::Complete { .. })) {}
+    while !matches!(fetch.next(), Some(FetchEvent::Complete { .. })) {}
     assert!(!fetch.holds_the_file());
 }
 

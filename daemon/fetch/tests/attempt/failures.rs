@@ -4,7 +4,7 @@ use std::{net::TcpListener, thread, time::Duration};
 
 use wharf_frames::{
     Cause,
-    fetch::{Event, Limits, Request},
+    fetch::{FetchEvent, FetchRequest, FetchTimeouts},
 };
 
 use crate::support::{
@@ -99,7 +99,7 @@ fn passes_on_the_retry_after_of_a_busy_origin() {
             .events
             .last()
         {
-            Some(Event::Failed { retry_after, .. }) => {
+            Some(FetchEvent::Failed { retry_after, .. }) => {
                 assert_eq!(*retry_after, expected, "{value}")
             }
             other => panic!("expected a failure, got {other:?}"),
@@ -117,11 +117,11 @@ fn a_stall_ends_as_timeout_and_keeps_what_came() {
             fall_silent(to);
         }
     });
-    let limits = Limits {
+    let limits = FetchTimeouts {
         connect_ms: 30_000,
         stall_ms: 200,
     };
-    let ended = Fetch::start(&Request {
+    let ended = Fetch::start(&FetchRequest {
         limits,
         ..request(&origin.uri("/p.deb"))
     })
@@ -142,11 +142,11 @@ fn an_origin_that_drips_ends_as_timeout_and_keeps_what_came() {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        let limits = Limits {
+        let limits = FetchTimeouts {
             connect_ms: 30_000,
             stall_ms: 400,
         };
-        let ended = Fetch::start(&Request {
+        let ended = Fetch::start(&FetchRequest {
             limits,
             ..request(&origin.uri("/p.deb"))
         })
@@ -162,11 +162,11 @@ fn an_origin_that_drips_ends_as_timeout_and_keeps_what_came() {
 #[test]
 fn an_origin_that_never_answers_ends_as_timeout() {
     let origin = Origin::http(|_, to| fall_silent(to));
-    let limits = Limits {
+    let limits = FetchTimeouts {
         connect_ms: 200,
         stall_ms: 200,
     };
-    let ended = Fetch::start(&Request {
+    let ended = Fetch::start(&FetchRequest {
         limits,
         ..request(&origin.uri("/p.deb"))
     })

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wharf_frames::{
     Cause,
-    fetch::{Event, Request, Resume, Validator},
+    fetch::{FetchEvent, FetchRequest, Resume, Validator},
 };
 
 use crate::support::{
@@ -18,7 +18,7 @@ const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 fn validators(ended: &Ended) -> Vec<Option<Validator>> {
     let started = ended.events.iter().filter_map(|event| match event {
-        Event::Started { validator, .. } => Some(validator.clone()),
+        FetchEvent::Started { validator, .. } => Some(validator.clone()),
         _ => None,
     });
     started.collect()
@@ -121,7 +121,7 @@ fn resumes_by_last_modified_without_a_strong_entity_tag() {
         offset: 4,
         validator: date.clone(),
     });
-    let again = Request {
+    let again = FetchRequest {
         resume,
         ..request(&origin.uri("/p.deb"))
     };

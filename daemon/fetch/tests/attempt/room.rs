@@ -3,7 +3,7 @@
 use std::{fs::File, process::Command};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use wharf_frames::{Cause, encode, fetch::Request};
+use wharf_frames::{Cause, encode, fetch::FetchRequest};
 
 use crate::support::{
     origin::{Origin, nothing, serve_package},
@@ -20,7 +20,7 @@ fn origin(length: usize) -> Origin {
 #[test]
 fn a_package_that_announces_too_much_is_refused_before_a_byte_is_written() {
     let origin = origin(101);
-    let request = Request {
+    let request = FetchRequest {
         max_size: 100,
         ..request(&origin.uri("/p.deb"))
     };
@@ -39,7 +39,7 @@ fn a_package_that_announces_nothing_is_cut_off_at_the_limit() {
             while to.write_all(&[0; 1 << 16]).is_ok() {}
         }
     });
-    let request = Request {
+    let request = FetchRequest {
         max_size: 1 << 20,
         ..request(&origin.uri("/p.deb"))
     };
@@ -55,7 +55,7 @@ fn a_package_that_announces_nothing_is_cut_off_at_the_limit() {
 #[test]
 fn a_package_of_exactly_the_limit_is_allowed() {
     let origin = origin(100);
-    let request = Request {
+    let request = FetchRequest {
         max_size: 100,
         ..request(&origin.uri("/p.deb"))
     };
@@ -68,7 +68,7 @@ fn a_resumed_package_over_the_limit_is_rejected() {
     let request = resumed(50, "\"1\"", request(&origin.uri("/p.deb")));
     let ended = Fetch::start_after(
         &package(50),
-        &Request {
+        &FetchRequest {
             max_size: 100,
             ..request
         },

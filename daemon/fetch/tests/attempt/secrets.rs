@@ -1,6 +1,6 @@
 //! Only the origin sees User Name, Password and a presigned URI.
 
-use wharf_frames::fetch::Event;
+use wharf_frames::fetch::FetchEvent;
 use wharf_uri::PackageUri;
 
 use crate::support::{
@@ -49,7 +49,7 @@ fn nothing_of_them_is_in_proc_on_stderr_or_in_an_event() {
     );
     let fetch = Fetch::start(&request);
     let started = fetch.next().unwrap();
-    assert!(matches!(started, Event::Started { .. }), "{started:?}");
+    assert!(matches!(started, FetchEvent::Started { .. }), "{started:?}");
 
     let proc = format!("/proc/{}", fetch.pid());
     for file in ["cmdline", "environ", "comm", "status"] {

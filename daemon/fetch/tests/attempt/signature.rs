@@ -2,7 +2,7 @@
 
 use wharf_frames::{
     Cause,
-    fetch::{Limits, MAX_SIGNATURE, Request},
+    fetch::{FetchRequest, FetchTimeouts, MAX_SIGNATURE},
 };
 
 use crate::support::{
@@ -127,11 +127,11 @@ fn an_origin_that_is_busy_fails_the_attempt_instead_of_looking_unsigned() {
 #[test]
 fn an_origin_that_falls_silent_fails_the_attempt_instead_of_looking_unsigned() {
     let origin = with(|_, to| fall_silent(to));
-    let limits = Limits {
+    let limits = FetchTimeouts {
         connect_ms: 200,
         stall_ms: 200,
     };
-    let ended = Fetch::start(&Request {
+    let ended = Fetch::start(&FetchRequest {
         limits,
         ..request(&origin.uri("/p.deb"))
     })

@@ -1,6 +1,6 @@
 //! The download of a whole package.
 
-use wharf_frames::fetch::{DURABLE_EVERY, Event, Validator};
+use wharf_frames::fetch::{DURABLE_EVERY, FetchEvent, Validator};
 
 use crate::support::{
     as_user,
@@ -19,14 +19,14 @@ fn writes_every_byte_and_reports_each_durable_8_mib() {
     let ended = Fetch::start(&request(&origin.uri("/p.deb"))).ended();
 
     assert!(ended.complete() == bytes, "other bytes than the origin's");
-    let started = Event::Started {
+    let started = FetchEvent::Started {
         offset: 0,
         total: Some(20 << 20),
         validator: Some(Validator::ETag("\"1\"".into())),
     };
     assert_eq!(ended.events.first(), Some(&started));
     let durable = ended.events.iter().filter_map(|event| match event {
-        Event::Durable(durable) => Some(*durable),
+        FetchEvent::Durable(durable) => Some(*durable),
         _ => None,
     });
     let durable: Vec<_> = durable.collect();

@@ -2,7 +2,7 @@
 
 use minicbor::Decode;
 
-use super::Request;
+use super::InstallerRequest;
 use crate::{OperationId, PackageName, StageId, Step};
 
 /// A request for one action. These numbers are never used again.
@@ -21,7 +21,7 @@ pub(super) enum Older {
     Purge(#[n(0)] OperationId, #[n(1)] PackageName),
 }
 
-impl From<Older> for Request {
+impl From<Older> for InstallerRequest {
     fn from(older: Older) -> Self {
         let (operation, step) = match older {
             Older::Install(operation, stage) => (operation, Step::Install(stage)),

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::Part;
+use super::BodyPart;
 use crate::{ErrorCode, Path, Time, coap::Code};
 
 struct Incomplete {
@@ -44,7 +44,7 @@ impl Assembly {
         &mut self,
         now: Time,
         target: (Code, Path),
-        part: Part<'_>,
+        part: BodyPart<'_>,
     ) -> Result<Assembled, ErrorCode> {
         let known = self
             .incomplete
@@ -83,8 +83,8 @@ mod tests {
 
     const TARGET: (Code, Path) = (Code::PUT, Path::Instance(9, 0));
 
-    fn part(offset: u64, more: bool) -> Part<'static> {
-        Part {
+    fn part(offset: u64, more: bool) -> BodyPart<'static> {
+        BodyPart {
             offset,
             bytes: &[7; 16],
             more,
@@ -114,7 +114,7 @@ mod tests {
             assembly.add(now, TARGET, part(16, true)),
             Ok(Assembled::Incomplete)
         );
-        let last = Part {
+        let last = BodyPart {
             offset: 32,
             bytes: &[7; 3],
             more: false,

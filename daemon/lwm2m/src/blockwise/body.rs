@@ -3,14 +3,14 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use crate::{Path, Time, coap::Block, content::Format, exchange::digest};
+use crate::{Path, Time, coap::BlockOption, content::ContentFormat, exchange::digest};
 
 /// The most bodies: one for a Read, and one for a notification that is sent meanwhile.
 const BODIES: usize = 2;
 
 struct Body {
     path: Path,
-    format: Format,
+    format: ContentFormat,
     bytes: Vec<u8>,
     until: Time,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Bodies {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     /// `None` if the whole body fits and the server did not request blocks.
-    pub(crate) block: Option<Block>,
+    pub(crate) block: Option<BlockOption>,
     /// The ETag of a body in several blocks (RFC 7959 2.4).
     pub(crate) etag: Option<u64>,
     pub(crate) size: usize,
@@ -33,15 +33,15 @@ pub(crate) struct Slice {
 }
 
 /// The requested block of a body, or the first one. `None` if there is no such block.
-pub(crate) fn slice(body: &[u8], wanted: Option<Block>, exponent: u8) -> Option<Slice> {
-    let exponent = wanted.map_or(exponent, Block::exponent);
-    let offset = usize::try_from(wanted.map_or(0, Block::offset)).ok()?;
+pub(crate) fn slice(body: &[u8], wanted: Option<BlockOption>, exponent: u8) -> Option<Slice> {
+    let exponent = wanted.map_or(exponent, BlockOption::exponent);
+    let offset = usize::try_from(wanted.map_or(0, BlockOption::offset)).ok()?;
     let rest = body
         .get(offset..)
         .filter(|rest| offset == 0 || !rest.is_empty())?;
     let whole = offset == 0 && rest.len() <= 16 << exponent;
     let bytes = rest.get(..16 << exponent).unwrap_or(rest);
-    let block = Block::at(offset, bytes.len() < rest.len(), exponent)?;
+    let block = BlockOption::at(offset, bytes.len() < rest.len(), exponent)?;
     Some(Slice {
         block: (wanted.is_some() || !whole).then_some(block),
         etag: (!whole).then(|| digest(body)),
@@ -59,7 +59,7 @@ impl Bodies {
     }
 
     /// Keeps a body whose first block is sent now.
-    pub(crate) fn keep(&mut self, now: Time, path: Path, format: Format, bytes: Vec<u8>) {
+    pub(crate) fn keep(&mut self, now: Time, path: Path, format: ContentFormat, bytes: Vec<u8>) {
         self.bodies
             .retain(|body| now < body.until && (body.path, body.format) != (path, format));
         if self.bodies.len() == BODIES {
@@ -74,7 +74,7 @@ impl Bodies {
     }
 
     /// A kept body.
-    pub(crate) fn find(&mut self, now: Time, path: Path, format: Format) -> Option<&[u8]> {
+    pub(crate) fn find(&mut self, now: Time, path: Path, format: ContentFormat) -> Option<&[u8]> {
         self.bodies.retain(|body| now < body.until);
         let body = self
             .bodies
@@ -97,10 +97,13 @@ mod tests {
             (plain.block, plain.etag, plain.bytes.len()),
             (None, None, 1024)
         );
-        let asked = slice(&[1; 64], Block::at(0, false, 2), 6).unwrap();
-        assert_eq!((asked.block, asked.etag), (Block::at(0, false, 2), None));
+        let asked = slice(&[1; 64], BlockOption::at(0, false, 2), 6).unwrap();
         assert_eq!(
-            slice(&[1; 64], Block::at(64, false, 2), 6),
+            (asked.block, asked.etag),
+            (BlockOption::at(0, false, 2), None)
+        );
+        assert_eq!(
+            slice(&[1; 64], BlockOption::at(64, false, 2), 6),
             None,
             "beyond the end"
         );
@@ -114,7 +117,7 @@ mod tests {
         ) {
             let (mut joined, mut more) = (Vec::new(), true);
             while more {
-                let wanted = Block::at(joined.len(), false, exponent);
+                let wanted = BlockOption::at(joined.len(), false, exponent);
                 let slice = slice(&body, wanted, 6).unwrap();
                 more = slice.block.unwrap().more();
                 joined.extend(slice.bytes);

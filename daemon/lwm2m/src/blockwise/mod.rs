@@ -10,13 +10,13 @@ pub(crate) use stream::{Decision, Streams};
 
 /// One received block of a request body.
 #[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
+pub(crate) struct BodyPart<'a> {
     pub(crate) offset: u64,
     pub(crate) bytes: &'a [u8],
     pub(crate) more: bool,
 }
 
-impl Part<'_> {
+impl BodyPart<'_> {
     fn end(self) -> u64 {
         self.offset + self.bytes.len() as u64
     }

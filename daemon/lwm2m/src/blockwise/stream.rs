@@ -3,14 +3,14 @@
 
 use core::time::Duration;
 
-use super::Part;
+use super::BodyPart;
 use crate::{ErrorCode, Path, RequestId, Time, exchange::digest};
 
 /// The most transfers at once. A new one replaces the one without a block for the longest time.
 const TRANSFERS: usize = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StreamState {
     /// The application has not answered the last block yet.
     Waiting(RequestId),
     /// The application accepted the last block, and more follow.
@@ -25,7 +25,7 @@ struct Transfer {
     end: u64,
     digest: u64,
     last: bool,
-    state: State,
+    state: StreamState,
     until: Time,
 }
 
@@ -60,7 +60,7 @@ impl Streams {
         &mut self,
         now: Time,
         path: Path,
-        part: Part<'_>,
+        part: BodyPart<'_>,
         id: RequestId,
     ) -> Result<Decision, ErrorCode> {
         self.transfers.retain(|transfer| now < transfer.until);
@@ -73,11 +73,11 @@ impl Streams {
             transfer.until = now + self.lifetime;
             let again = transfer.offset == part.offset && transfer.digest == digest;
             match transfer.state {
-                State::Waiting(request) if again => return Ok(Decision::InProgress(request)),
-                State::Accepted | State::Finished if again && part.offset > 0 => {
+                StreamState::Waiting(request) if again => return Ok(Decision::InProgress(request)),
+                StreamState::Accepted | StreamState::Finished if again && part.offset > 0 => {
                     return Ok(Decision::Repeated);
                 }
-                State::Accepted if transfer.end == part.offset => {}
+                StreamState::Accepted if transfer.end == part.offset => {}
                 _ if part.offset == 0 => {}
                 _ => return Err(ErrorCode::RequestEntityIncomplete),
             }
@@ -88,7 +88,7 @@ impl Streams {
         Ok(Decision::New)
     }
 
-    fn record(&mut self, now: Time, path: Path, part: Part<'_>, digest: u64, id: RequestId) {
+    fn record(&mut self, now: Time, path: Path, part: BodyPart<'_>, digest: u64, id: RequestId) {
         self.transfers.retain(|transfer| transfer.path != path);
         if self.transfers.len() == TRANSFERS {
             self.transfers.remove(0);
@@ -99,22 +99,22 @@ impl Streams {
             end: part.end(),
             digest,
             last: !part.more,
-            state: State::Waiting(id),
+            state: StreamState::Waiting(id),
             until: now + self.lifetime,
         });
     }
 
     /// Records the application's answer to a block. A rejected block ends the transfer.
     pub(crate) fn answered(&mut self, id: RequestId, accepted: bool) {
-        let waiting = |transfer: &Transfer| transfer.state == State::Waiting(id);
+        let waiting = |transfer: &Transfer| transfer.state == StreamState::Waiting(id);
         if !accepted {
             self.transfers.retain(|transfer| !waiting(transfer));
         } else if let Some(transfer) = self.transfers.iter_mut().find(|transfer| waiting(transfer))
         {
             transfer.state = if transfer.last {
-                State::Finished
+                StreamState::Finished
             } else {
-                State::Accepted
+                StreamState::Accepted
             };
         }
     }
@@ -133,9 +133,9 @@ mod tests {
     const LIFETIME: Duration = Duration::from_secs(247);
     const INCOMPLETE: Result<Decision, ErrorCode> = Err(ErrorCode::RequestEntityIncomplete);
 
-    fn block(number: u8, more: bool) -> Part<'static> {
+    fn block(number: u8, more: bool) -> BodyPart<'static> {
         const BYTES: [[u8; 16]; 4] = [[0; 16], [1; 16], [2; 16], [3; 16]];
-        Part {
+        BodyPart {
             offset: u64::from(number) * 16,
             bytes: &BYTES[usize::from(number)],
             more,

@@ -4,7 +4,7 @@ use super::options::{uint, uint_value};
 
 /// One block of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
+pub struct BlockOption {
     number: u32,
     more: bool,
     exponent: u8,
@@ -15,7 +15,7 @@ pub struct Block {
 #[error("the value of the Block option is invalid")]
 pub struct BlockError;
 
-impl Block {
+impl BlockOption {
     /// The exponent of the largest block size, 1,024 bytes.
     pub const LARGEST_EXPONENT: u8 = 6;
     const LARGEST_NUMBER: u32 = (1 << 20) - 1;
@@ -86,7 +86,7 @@ mod tests {
             (&[0x01, 0x00, 0x0e], 4096 * 1024, true, 1024),
             (&[0xff, 0xff, 0xf6], ((1 << 20) - 1) * 1024, false, 1024),
         ] {
-            let block = Block::decode(value).unwrap();
+            let block = BlockOption::decode(value).unwrap();
             assert_eq!(
                 (block.offset(), block.more(), block.size()),
                 (offset, more, size)
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn a_block_option_that_is_too_long_or_of_the_reserved_size_is_rejected() {
-        assert_eq!(Block::decode(&[0, 0, 0, 6]), Err(BlockError));
-        assert_eq!(Block::decode(&[0x07]), Err(BlockError));
-        assert_eq!(Block::at(1 << 30, false, 6), None);
+        assert_eq!(BlockOption::decode(&[0, 0, 0, 6]), Err(BlockError));
+        assert_eq!(BlockOption::decode(&[0x07]), Err(BlockError));
+        assert_eq!(BlockOption::at(1 << 30, false, 6), None);
     }
 
     proptest! {
@@ -109,8 +109,8 @@ mod tests {
             more: bool,
             exponent in 0_u8..=6,
         ) {
-            let block = Block { number, more, exponent };
-            prop_assert_eq!(Block::decode(&block.encode()), Ok(block));
+            let block = BlockOption { number, more, exponent };
+            prop_assert_eq!(BlockOption::decode(&block.encode()), Ok(block));
         }
     }
 }

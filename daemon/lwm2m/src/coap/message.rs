@@ -18,7 +18,7 @@ use super::{
 
 /// The type of a message (RFC 7252 4.2, 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CoapType {
     /// CON
     Confirmable,
     /// NON
@@ -49,7 +49,7 @@ const LONGEST_TOKEN: usize = 8;
 
 impl Message {
     /// A message without options and payload. A token is cut to eight bytes.
-    pub fn new(kind: Kind, code: Code, id: u16, token: &[u8]) -> Self {
+    pub fn new(kind: CoapType, code: Code, id: u16, token: &[u8]) -> Self {
         let mut packet = Packet::new();
         packet.header.set_version(1);
         packet.header.code = MessageClass::from(code.0);
@@ -58,17 +58,17 @@ impl Message {
 
     /// A response. Call [`addressed`](Self::addressed) before it is sent.
     pub fn response(code: Code) -> Self {
-        Self::new(Kind::Acknowledgement, code, 0, &[])
+        Self::new(CoapType::Acknowledgement, code, 0, &[])
     }
 
     /// The same with another type, Message ID and token.
     #[must_use]
-    pub fn addressed(mut self, kind: Kind, id: u16, token: &[u8]) -> Self {
+    pub fn addressed(mut self, kind: CoapType, id: u16, token: &[u8]) -> Self {
         self.0.header.set_type(match kind {
-            Kind::Confirmable => MessageType::Confirmable,
-            Kind::NonConfirmable => MessageType::NonConfirmable,
-            Kind::Acknowledgement => MessageType::Acknowledgement,
-            Kind::Reset => MessageType::Reset,
+            CoapType::Confirmable => MessageType::Confirmable,
+            CoapType::NonConfirmable => MessageType::NonConfirmable,
+            CoapType::Acknowledgement => MessageType::Acknowledgement,
+            CoapType::Reset => MessageType::Reset,
         });
         self.0.header.message_id = id;
         self.0
@@ -77,7 +77,7 @@ impl Message {
     }
 
     /// An Empty message, which acknowledges or rejects the message with this Message ID.
-    pub fn empty(kind: Kind, id: u16) -> Self {
+    pub fn empty(kind: CoapType, id: u16) -> Self {
         Self::new(kind, Code::EMPTY, id, &[])
     }
 
@@ -112,12 +112,12 @@ impl Message {
     }
 
     /// The type.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CoapType {
         match self.0.header.get_type() {
-            MessageType::Confirmable => Kind::Confirmable,
-            MessageType::NonConfirmable => Kind::NonConfirmable,
-            MessageType::Acknowledgement => Kind::Acknowledgement,
-            MessageType::Reset => Kind::Reset,
+            MessageType::Confirmable => CoapType::Confirmable,
+            MessageType::NonConfirmable => CoapType::NonConfirmable,
+            MessageType::Acknowledgement => CoapType::Acknowledgement,
+            MessageType::Reset => CoapType::Reset,
         }
     }
 
@@ -235,13 +235,13 @@ mod tests {
     /// RFC 7252 Appendix A, figures 16 and 19.
     #[test]
     fn messages_have_the_bytes_of_rfc_7252_appendix_a() {
-        let request = Message::new(Kind::Confirmable, Code::GET, 0x7d34, &[])
+        let request = Message::new(CoapType::Confirmable, Code::GET, 0x7d34, &[])
             .with(OptionNumber::URI_PATH, "temperature");
         assert_eq!(request.encode(), b"\x40\x01\x7d\x34\xbbtemperature");
-        let request = Message::new(Kind::Confirmable, Code::GET, 0x7d35, &[0x20])
+        let request = Message::new(CoapType::Confirmable, Code::GET, 0x7d35, &[0x20])
             .with(OptionNumber::URI_PATH, "temperature");
         assert_eq!(request.encode(), b"\x41\x01\x7d\x35\x20\xbbtemperature");
-        let response = Message::new(Kind::Acknowledgement, Code::CONTENT, 0x7d35, &[0x20])
+        let response = Message::new(CoapType::Acknowledgement, Code::CONTENT, 0x7d35, &[0x20])
             .with_payload(b"22.3 C".to_vec());
         assert_eq!(response.encode(), b"\x61\x45\x7d\x35\x20\xff22.3 C");
         assert!(Message::decode(b"\x61\x45\x7d\x35\x20\xff22.3 C") == Ok(response));
@@ -291,7 +291,7 @@ mod tests {
         #[test]
         fn a_message_survives_its_encoding(
             kind in prop::sample::select(vec![
-                Kind::Confirmable, Kind::NonConfirmable, Kind::Acknowledgement, Kind::Reset]),
+                CoapType::Confirmable, CoapType::NonConfirmable, CoapType::Acknowledgement, CoapType::Reset]),
             code in 1_u8..,
             id: u16,
             token in vec(any::<u8>(), 0..=8),

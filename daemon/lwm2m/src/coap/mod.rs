@@ -5,7 +5,7 @@ mod code;
 mod message;
 mod options;
 
-pub use block::{Block, BlockError};
+pub use block::{BlockError, BlockOption};
 pub use code::Code;
-pub use message::{Kind, Malformed, Message};
+pub use message::{CoapType, Malformed, Message};
 pub use options::{OptionNumber, uint, uint_value};

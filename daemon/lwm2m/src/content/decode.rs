@@ -1,10 +1,10 @@
 //! Decodes the payload of a Write or a Create into typed values that the model allows.
 
-use super::{Format, binary};
+use super::{ContentFormat, binary};
 use crate::{
-    ErrorCode, InstanceId, ObjectDefinition, Path, ResourceDefinition, ResourceId, ResourceValue,
-    Resources, Secret, Type, Value, text,
-    tlv::{Entry, Kind, entries},
+    ErrorCode, ObjectDefinition, ObjectInstanceId, Path, ResourceDefinition, ResourceId,
+    ResourceValue, Resources, Secret, Type, Value, text,
+    tlv::{TlvEntry, TlvKind, entries},
 };
 
 /// Decodes a Write to one resource. Some servers send text as TLV, or TLV as text. Such a payload is
@@ -15,18 +15,18 @@ pub(crate) fn resource_write(
     payload: &[u8],
 ) -> Result<ResourceValue, ErrorCode> {
     let bad = ErrorCode::BadRequest;
-    match format.map(Format::of_body) {
-        Some(Some(Format::Tlv)) => {
+    match format.map(ContentFormat::of_body) {
+        Some(Some(ContentFormat::Tlv)) => {
             tlv_resource(resource, payload).or_else(|error| plain(resource, payload).ok_or(error))
         }
-        Some(Some(Format::Opaque)) if resource.kind == Type::Opaque => {
+        Some(Some(ContentFormat::Opaque)) if resource.kind == Type::Opaque => {
             plain(resource, payload).ok_or(bad)
         }
-        Some(Some(Format::Opaque)) if resource.kind == Type::String => {
+        Some(Some(ContentFormat::Opaque)) if resource.kind == Type::String => {
             plain(resource, payload).ok_or(bad)
         }
         None if resource.kind == Type::Opaque => plain(resource, payload).ok_or(bad),
-        None | Some(Some(Format::Text)) => {
+        None | Some(Some(ContentFormat::Text)) => {
             text_resource(resource, payload).or_else(|error| match resource.kind {
                 Type::String | Type::Opaque => Err(error),
                 _ => tlv_resource(resource, payload),
@@ -73,7 +73,7 @@ fn hidden(resource: &ResourceDefinition, value: Value) -> Value {
 fn tlv_resource(resource: &ResourceDefinition, payload: &[u8]) -> Result<ResourceValue, ErrorCode> {
     let entries = entries(payload).map_err(|_| ErrorCode::BadRequest)?;
     match *entries.as_slice() {
-        [entry] if entry.id == resource.id && entry.kind != Kind::ResourceInstance => {
+        [entry] if entry.id == resource.id && entry.kind != TlvKind::ResourceInstance => {
             resource_value(resource, entry)
         }
         _ if resource.multiple => resource_instances(resource, &entries),
@@ -83,13 +83,13 @@ fn tlv_resource(resource: &ResourceDefinition, payload: &[u8]) -> Result<Resourc
 
 fn resource_value(
     resource: &ResourceDefinition,
-    entry: Entry<'_>,
+    entry: TlvEntry<'_>,
 ) -> Result<ResourceValue, ErrorCode> {
     match entry.kind {
-        Kind::Resource if !resource.multiple => {
+        TlvKind::Resource if !resource.multiple => {
             binary::decode(resource.kind, entry.value).map(|value| single(resource, value))
         }
-        Kind::MultipleResource if resource.multiple => {
+        TlvKind::MultipleResource if resource.multiple => {
             let entries = entries(entry.value).map_err(|_| ErrorCode::BadRequest)?;
             resource_instances(resource, &entries)
         }
@@ -99,11 +99,11 @@ fn resource_value(
 
 fn resource_instances(
     resource: &ResourceDefinition,
-    entries: &[Entry<'_>],
+    entries: &[TlvEntry<'_>],
 ) -> Result<ResourceValue, ErrorCode> {
-    let instance = |entry: &Entry<'_>| {
+    let instance = |entry: &TlvEntry<'_>| {
         let value = binary::decode(resource.kind, entry.value)?;
-        let is_instance = entry.kind == Kind::ResourceInstance;
+        let is_instance = entry.kind == TlvKind::ResourceInstance;
         is_instance
             .then_some((entry.id, hidden(resource, value)))
             .ok_or(ErrorCode::BadRequest)
@@ -124,7 +124,7 @@ pub(crate) fn instance_write(
 ) -> Result<Resources, ErrorCode> {
     let top = tlv_level(format, payload)?;
     match *top.as_slice() {
-        [entry] if entry.kind == Kind::ObjectInstance => {
+        [entry] if entry.kind == TlvKind::ObjectInstance => {
             let same = path.instance() == Some(entry.id);
             let inner = entries(entry.value)
                 .ok()
@@ -141,13 +141,13 @@ pub(crate) fn created(
     definition: &ObjectDefinition,
     format: Option<u32>,
     payload: &[u8],
-) -> Result<(Option<InstanceId>, Resources), ErrorCode> {
+) -> Result<(Option<ObjectInstanceId>, Resources), ErrorCode> {
     if payload.is_empty() {
         return complete(definition, Vec::new()).map(|values| (None, values));
     }
     let top = tlv_level(format, payload)?;
     let (instance, values) = match *top.as_slice() {
-        [entry] if entry.kind == Kind::ObjectInstance && entry.id != u16::MAX => {
+        [entry] if entry.kind == TlvKind::ObjectInstance && entry.id != u16::MAX => {
             let inner = entries(entry.value).map_err(|_| ErrorCode::BadRequest)?;
             (Some(entry.id), writable_or_none(definition, &inner)?)
         }
@@ -158,7 +158,7 @@ pub(crate) fn created(
 
 fn writable_or_none(
     definition: &ObjectDefinition,
-    entries: &[Entry<'_>],
+    entries: &[TlvEntry<'_>],
 ) -> Result<Resources, ErrorCode> {
     if entries.is_empty() {
         Ok(Vec::new())
@@ -167,10 +167,10 @@ fn writable_or_none(
     }
 }
 
-fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<Entry<'_>>, ErrorCode> {
-    match format.map(Format::of_body) {
+fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<TlvEntry<'_>>, ErrorCode> {
+    match format.map(ContentFormat::of_body) {
         // An instance has no text format, so that the payload can only be TLV.
-        Some(Some(Format::Tlv | Format::Text)) | None => {
+        Some(Some(ContentFormat::Tlv | ContentFormat::Text)) | None => {
             entries(payload).map_err(|_| ErrorCode::BadRequest)
         }
         Some(_) => Err(ErrorCode::UnsupportedContentFormat),
@@ -179,10 +179,13 @@ fn tlv_level(format: Option<u32>, payload: &[u8]) -> Result<Vec<Entry<'_>>, Erro
 
 /// The values of all entries. One bad entry rejects them all: 4.04 for an undefined resource, 4.05
 /// for one that a server may not write.
-fn writable(definition: &ObjectDefinition, entries: &[Entry<'_>]) -> Result<Resources, ErrorCode> {
+fn writable(
+    definition: &ObjectDefinition,
+    entries: &[TlvEntry<'_>],
+) -> Result<Resources, ErrorCode> {
     let mut values = Resources::new();
     for entry in entries {
-        let is_resource = matches!(entry.kind, Kind::Resource | Kind::MultipleResource);
+        let is_resource = matches!(entry.kind, TlvKind::Resource | TlvKind::MultipleResource);
         let repeated = values
             .iter()
             .any(|(id, _): &(ResourceId, _)| *id == entry.id);

@@ -1,9 +1,9 @@
 //! Encodes the application's answer to a Read.
 
-use super::{Format, binary};
+use super::{ContentFormat, binary};
 use crate::{
     Content, ErrorCode, ObjectDefinition, Path, ResourceId, ResourceValue, Resources, Value, text,
-    tlv::{Kind, push},
+    tlv::{TlvKind, push},
 };
 
 /// Encodes `content`. 5.00 if the application answered for another level, or with a secret.
@@ -11,12 +11,12 @@ pub(crate) fn encode(
     definition: &ObjectDefinition,
     path: Path,
     content: &Content,
-    format: Format,
+    format: ContentFormat,
 ) -> Result<Vec<u8>, ErrorCode> {
     let mut out = Vec::new();
     match (path, content) {
         (Path::Resource(_, _, id), Content::Resource(value)) => match format.meaning() {
-            Format::Tlv => push_resource(&mut out, id, value)?,
+            ContentFormat::Tlv => push_resource(&mut out, id, value)?,
             format => out = single(value, format)?,
         },
         (Path::Instance(..), Content::Instance(resources)) => {
@@ -26,7 +26,7 @@ pub(crate) fn encode(
             for (instance, resources) in instances {
                 let mut value = Vec::new();
                 push_resources(&mut value, definition, resources)?;
-                push(&mut out, Kind::ObjectInstance, *instance, &value);
+                push(&mut out, TlvKind::ObjectInstance, *instance, &value);
             }
         }
         _ => return Err(ErrorCode::InternalServerError),
@@ -34,10 +34,10 @@ pub(crate) fn encode(
     Ok(out)
 }
 
-fn single(value: &ResourceValue, format: Format) -> Result<Vec<u8>, ErrorCode> {
+fn single(value: &ResourceValue, format: ContentFormat) -> Result<Vec<u8>, ErrorCode> {
     match (value, format) {
-        (ResourceValue::Single(Value::Opaque(bytes)), Format::Opaque) => Ok(bytes.clone()),
-        (ResourceValue::Single(value), Format::Text) => text::encode(value),
+        (ResourceValue::Single(Value::Opaque(bytes)), ContentFormat::Opaque) => Ok(bytes.clone()),
+        (ResourceValue::Single(value), ContentFormat::Text) => text::encode(value),
         _ => Err(ErrorCode::InternalServerError),
     }
 }
@@ -61,18 +61,18 @@ fn push_resource(
     value: &ResourceValue,
 ) -> Result<(), ErrorCode> {
     match value {
-        ResourceValue::Single(value) => push(out, Kind::Resource, id, &binary::encode(value)?),
+        ResourceValue::Single(value) => push(out, TlvKind::Resource, id, &binary::encode(value)?),
         ResourceValue::Multiple(values) => {
             let mut instances = Vec::new();
             for (instance, value) in values {
                 push(
                     &mut instances,
-                    Kind::ResourceInstance,
+                    TlvKind::ResourceInstance,
                     *instance,
                     &binary::encode(value)?,
                 );
             }
-            push(out, Kind::MultipleResource, id, &instances);
+            push(out, TlvKind::MultipleResource, id, &instances);
         }
     }
     Ok(())
@@ -146,18 +146,23 @@ mod tests {
             &DEVICE,
             Path::Instance(3, 0),
             &Content::Instance(device()),
-            Format::Tlv,
+            ContentFormat::Tlv,
         );
         assert_eq!(instance.unwrap(), RESOURCES);
         let content = Content::Object(vec![(0, device())]);
-        let object = encode(&DEVICE, Path::Object(3), &content, Format::Tlv).unwrap();
+        let object = encode(&DEVICE, Path::Object(3), &content, ContentFormat::Tlv).unwrap();
         assert_eq!(object, [b"\x08\x00\x79", RESOURCES].concat());
     }
 
     #[test]
     fn an_answer_for_another_level_is_an_internal_error() {
         let content = Content::Instance(device());
-        let answer = encode(&DEVICE, Path::Resource(3, 0, 0), &content, Format::Tlv);
+        let answer = encode(
+            &DEVICE,
+            Path::Resource(3, 0, 0),
+            &content,
+            ContentFormat::Tlv,
+        );
         assert_eq!(answer, Err(ErrorCode::InternalServerError));
     }
 }

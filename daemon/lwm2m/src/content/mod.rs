@@ -12,7 +12,7 @@ use crate::{ErrorCode, Path, ResourceDefinition, Type};
 /// The supported formats of LwM2M 1.0, by their CoAP number. Some servers, such as FIWARE's, use the
 /// draft numbers for text and TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum ContentFormat {
     /// text/plain
     Text = 0,
     /// application/link-format
@@ -27,7 +27,7 @@ pub(crate) enum Format {
     Tlv = 11542,
 }
 
-impl Format {
+impl ContentFormat {
     pub(crate) fn from_number(number: u32) -> Option<Self> {
         [
             Self::Text,

@@ -2,24 +2,25 @@
 
 use super::{Engine, Purpose};
 use crate::{
-    Answer, Content, ErrorCode, Event, Failure, ObjectId, Path, RequestId, SavedObservation, Time,
+    Answer, Content, EngineEvent, ErrorCode, ObjectId, Path, RegistrationFailure, RequestId,
+    SavedObservation, Time,
     blockwise::slice,
-    coap::{Block, Code, Kind, Message, OptionNumber},
-    content::{self, Format},
+    coap::{BlockOption, CoapType, Code, Message, OptionNumber},
+    content::{self, ContentFormat},
     exchange::{Reply, digest},
     link,
-    observe::{ObservationId, Subject},
+    observe::{ObservationId, ObserveRequest},
 };
 
 /// A request that the application has not answered yet.
-pub(super) struct Open {
+pub(super) struct OpenRequest {
     pub(super) request: RequestId,
-    pub(super) requester: Requester,
+    pub(super) requester: AnswerFor,
     pub(super) expected: Expected,
 }
 
 /// The recipient of the answer.
-pub(super) enum Requester {
+pub(super) enum AnswerFor {
     Server(Exchange),
     Observation(ObservationId, NotifyWhen),
 }
@@ -41,7 +42,7 @@ pub(super) struct Exchange {
     /// needs none.
     pub(super) acknowledge_by: Option<Time>,
     /// The Block1 option that the response repeats (RFC 7959 2.3).
-    pub(super) block1: Option<Block>,
+    pub(super) block1: Option<BlockOption>,
 }
 
 impl Exchange {
@@ -58,14 +59,14 @@ impl Exchange {
 pub(super) enum Expected {
     Content {
         path: Path,
-        format: Format,
+        format: ContentFormat,
         observe: bool,
-        block: Option<Block>,
+        block: Option<BlockOption>,
     },
     Notification,
     Discovered {
         path: Path,
-        block: Option<Block>,
+        block: Option<BlockOption>,
     },
     Changed,
     Block {
@@ -105,9 +106,9 @@ impl Expected {
     }
 }
 
-impl Open {
+impl OpenRequest {
     pub(super) fn exchange(&self) -> Option<&Exchange> {
-        if let Requester::Server(exchange) = &self.requester {
+        if let AnswerFor::Server(exchange) = &self.requester {
             Some(exchange)
         } else {
             None
@@ -135,7 +136,7 @@ impl Open {
 
     /// Makes the response a separate one (RFC 7252 5.2.2).
     pub(super) fn answer_separately(&mut self) {
-        if let Requester::Server(exchange) = &mut self.requester {
+        if let AnswerFor::Server(exchange) = &mut self.requester {
             exchange.acknowledge_by = None;
         }
     }
@@ -144,9 +145,9 @@ impl Open {
 impl Engine {
     /// Adds another message to a request that the application has not answered yet.
     pub(super) fn join(&mut self, request: RequestId, exchange: Exchange, expected: Expected) {
-        self.open.push(Open {
+        self.open.push(OpenRequest {
             request,
-            requester: Requester::Server(exchange),
+            requester: AnswerFor::Server(exchange),
             expected,
         });
     }
@@ -155,16 +156,16 @@ impl Engine {
         self.streams
             .answered(request, matches!(answer, Answer::Changed));
         while let Some(at) = self.open.iter().position(|open| open.request == request) {
-            let Open {
+            let OpenRequest {
                 requester,
                 expected,
                 ..
             } = self.open.remove(at);
             match requester {
-                Requester::Observation(observation, when) => {
+                AnswerFor::Observation(observation, when) => {
                     self.notify(observation, when, &answer)
                 }
-                Requester::Server(exchange) => {
+                AnswerFor::Server(exchange) => {
                     let response = self.response_to(now, &exchange, expected, &answer);
                     let response = response.unwrap_or_else(|error| Message::response(error.into()));
                     self.respond(now, exchange, response);
@@ -194,7 +195,7 @@ impl Engine {
                 Answer::Content(content),
             ) => {
                 let body = self.encoded(path, content, format)?;
-                let exponent = block.map_or(Block::LARGEST_EXPONENT, Block::exponent);
+                let exponent = block.map_or(BlockOption::LARGEST_EXPONENT, BlockOption::exponent);
                 let told = digest(&body);
                 let response = self.body(now, path, format, body, block)?;
                 let subject = || self.subject(path, exchange.token.clone(), format, exponent);
@@ -207,13 +208,18 @@ impl Engine {
                 let version = self.objects.definition(path.object()).map(|it| it.version);
                 let version = version.ok_or(ErrorCode::NotFound)?;
                 let links = link::discovered(path, version, instances);
-                self.body(now, path, Format::Link, links.into_bytes(), block)
+                self.body(now, path, ContentFormat::Link, links.into_bytes(), block)
             }
             _ => Err(ErrorCode::InternalServerError),
         }
     }
 
-    fn encoded(&self, path: Path, content: &Content, format: Format) -> Result<Vec<u8>, ErrorCode> {
+    fn encoded(
+        &self,
+        path: Path,
+        content: &Content,
+        format: ContentFormat,
+    ) -> Result<Vec<u8>, ErrorCode> {
         let definition = self
             .objects
             .definition(path.object())
@@ -230,7 +236,7 @@ impl Engine {
     pub(super) fn restore_observations(&mut self, saved: Vec<SavedObservation>) {
         for it in saved {
             // The engine saves no other format.
-            let Some(format) = Format::from_number(it.format.into()) else {
+            let Some(format) = ContentFormat::from_number(it.format.into()) else {
                 continue;
             };
             let subject = self.subject(it.path, it.token, format, it.block_exponent);
@@ -239,10 +245,16 @@ impl Engine {
         self.end_missing_observations();
     }
 
-    fn subject(&self, path: Path, token: Vec<u8>, format: Format, exponent: u8) -> Subject {
+    fn subject(
+        &self,
+        path: Path,
+        token: Vec<u8>,
+        format: ContentFormat,
+        exponent: u8,
+    ) -> ObserveRequest {
         let resource = self.objects.resource(path);
         let coalesced = resource.is_none_or(|resource| !resource.never_coalesced);
-        Subject {
+        ObserveRequest {
             path,
             token,
             format,
@@ -253,13 +265,13 @@ impl Engine {
 
     /// Begins an observation with this response. At the limit the response has no Observe option (RFC
     /// 7641 4.1).
-    fn observed(&mut self, subject: Subject, told: u64, response: Message) -> Message {
+    fn observed(&mut self, subject: ObserveRequest, told: u64, response: Message) -> Message {
         let path = subject.path;
         let Some((number, ended)) = self.observations.begin(subject, told) else {
             return response;
         };
-        self.report(ended.map(Event::ObservationEnded));
-        self.report(Some(Event::Observed(path)));
+        self.report(ended.map(EngineEvent::ObservationEnded));
+        self.report(Some(EngineEvent::Observed(path)));
         response.with_uint(OptionNumber::OBSERVE, number)
     }
 
@@ -268,11 +280,11 @@ impl Engine {
         &mut self,
         now: Time,
         path: Path,
-        format: Format,
+        format: ContentFormat,
         body: Vec<u8>,
-        block: Option<Block>,
+        block: Option<BlockOption>,
     ) -> Result<Message, ErrorCode> {
-        let response = content_message(&body, format, block, Block::LARGEST_EXPONENT)?;
+        let response = content_message(&body, format, block, BlockOption::LARGEST_EXPONENT)?;
         if response.1 {
             self.bodies.keep(now, path, format, body);
         }
@@ -284,11 +296,11 @@ impl Engine {
         &mut self,
         now: Time,
         path: Path,
-        format: Format,
-        block: Option<Block>,
+        format: ContentFormat,
+        block: Option<BlockOption>,
     ) -> Option<Result<Message, ErrorCode>> {
         let body = self.bodies.find(now, path, format)?;
-        let message = content_message(body, format, block, Block::LARGEST_EXPONENT);
+        let message = content_message(body, format, block, BlockOption::LARGEST_EXPONENT);
         Some(message.map(|(message, _)| message))
     }
 
@@ -310,7 +322,7 @@ impl Engine {
             Ok(body) => self.observations.enqueue(observation, body),
             Err(error) => {
                 let ended = self.observations.end(observation, error.into());
-                self.report(ended.map(Event::ObservationEnded));
+                self.report(ended.map(EngineEvent::ObservationEnded));
             }
         }
     }
@@ -328,7 +340,7 @@ impl Engine {
         let (path, format) = (subject.path, subject.format);
         let (message, more) = content_message(body, format, None, subject.exponent).ok()?;
         let message = message.with_uint(OptionNumber::OBSERVE, number).addressed(
-            Kind::Confirmable,
+            CoapType::Confirmable,
             id,
             &subject.token,
         );
@@ -350,7 +362,7 @@ impl Engine {
         } = exchange;
         if acknowledge_by.is_some() {
             let datagram = response
-                .addressed(Kind::Acknowledgement, id, &token)
+                .addressed(CoapType::Acknowledgement, id, &token)
                 .encode();
             self.duplicates
                 .answered(id, Reply::Datagram(datagram.clone()));
@@ -361,13 +373,13 @@ impl Engine {
             }
             let id = self.sender.next_id();
             self.responses
-                .push_back(response.addressed(Kind::Confirmable, id, &token));
+                .push_back(response.addressed(CoapType::Confirmable, id, &token));
             self.send_queued(now);
         } else {
             let id = self.sender.next_id();
             self.transmit(
                 response
-                    .addressed(Kind::NonConfirmable, id, &token)
+                    .addressed(CoapType::NonConfirmable, id, &token)
                     .encode(),
             );
         }
@@ -376,7 +388,7 @@ impl Engine {
     /// Handles a message that got no acknowledgement.
     pub(super) fn gave_up(&mut self, now: Time, purpose: Purpose) {
         if let Purpose::Registration = purpose {
-            let failure = Failure::TimedOut;
+            let failure = RegistrationFailure::TimedOut;
             let event = self.registration.failed(now, &mut self.random, failure);
             return self.report(event);
         }
@@ -384,9 +396,9 @@ impl Engine {
         // next Update, so that the server gets them after an outage.
         if let Purpose::Notification(notification) = purpose {
             let ended = self.observations.gave_up(notification);
-            self.report(ended.map(Event::ObservationEnded));
+            self.report(ended.map(EngineEvent::ObservationEnded));
         }
-        self.report(Some(Event::Unreachable));
+        self.report(Some(EngineEvent::Unreachable));
         self.registration.update();
     }
 }
@@ -394,8 +406,8 @@ impl Engine {
 /// 2.05 with the requested block of the body, and whether more blocks follow.
 fn content_message(
     body: &[u8],
-    format: Format,
-    wanted: Option<Block>,
+    format: ContentFormat,
+    wanted: Option<BlockOption>,
     exponent: u8,
 ) -> Result<(Message, bool), ErrorCode> {
     let slice = slice(body, wanted, exponent).ok_or(ErrorCode::BadRequest)?;

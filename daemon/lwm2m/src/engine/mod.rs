@@ -11,17 +11,17 @@ mod send;
 use std::collections::VecDeque;
 
 use crate::{
-    Answer, Answered, Config, Event, Input, InstanceId, ObjectId, Objects, Output, Path,
-    ReadPurpose, Request, RequestId, Saved, Time, UpdateTiming,
+    Answer, Answered, Config, EngineEvent, Input, ObjectId, ObjectInstanceId, Objects, Output,
+    Path, ReadPurpose, Request, RequestId, Saved, Time, UpdateTiming,
     blockwise::{Assembly, Bodies, Streams},
-    coap::{Kind, Message, OptionNumber},
+    coap::{CoapType, Message, OptionNumber},
     exchange::{Duplicates, Reply, Sender},
     link,
     observe::{Notification, Observations},
     random::Random,
     registration::{Registration, VERSION},
 };
-use answers::{Expected, NotifyWhen, Open, Requester};
+use answers::{AnswerFor, Expected, NotifyWhen, OpenRequest};
 
 /// The LwM2M client of one server account.
 pub struct Engine {
@@ -31,7 +31,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     sender: Sender<Purpose>,
     duplicates: Duplicates,
-    open: Vec<Open>,
+    open: Vec<OpenRequest>,
     next_request: u64,
     /// Queued separate responses.
     responses: VecDeque<Message>,
@@ -117,7 +117,7 @@ impl Engine {
         );
         let digest = self.duplicates.digest_of_acting(exchange.id)?;
         let response = exchange.with_block1(response);
-        let response = response.addressed(Kind::Acknowledgement, exchange.id, &exchange.token);
+        let response = response.addressed(CoapType::Acknowledgement, exchange.id, &exchange.token);
         Some(Answered {
             message_id: exchange.id,
             digest,
@@ -186,7 +186,11 @@ impl Engine {
     fn deadline(&self, timer: Timer) -> Option<Time> {
         match timer {
             Timer::Retransmission => self.sender.deadline(),
-            Timer::Acknowledgement => self.open.iter().filter_map(Open::acknowledge_by).min(),
+            Timer::Acknowledgement => self
+                .open
+                .iter()
+                .filter_map(OpenRequest::acknowledge_by)
+                .min(),
             Timer::Registration => self.registration.deadline(),
         }
     }
@@ -214,7 +218,9 @@ impl Engine {
             Some(Purpose::Response(response)) => self.responses.push_front(response),
             Some(Purpose::Registration) | None => {}
         }
-        self.open.iter_mut().for_each(Open::answer_separately);
+        self.open
+            .iter_mut()
+            .for_each(OpenRequest::answer_separately);
         self.registration.moved(now);
     }
 
@@ -244,14 +250,18 @@ impl Engine {
                 purpose: ReadPurpose::Notification,
             };
             self.ask(
-                Requester::Observation(observation, when),
+                AnswerFor::Observation(observation, when),
                 Expected::Notification,
                 request,
             );
         }
     }
 
-    fn objects_changed(&mut self, instances: Vec<(ObjectId, InstanceId)>, update: UpdateTiming) {
+    fn objects_changed(
+        &mut self,
+        instances: Vec<(ObjectId, ObjectInstanceId)>,
+        update: UpdateTiming,
+    ) {
         self.objects.replace_instances(instances);
         let objects = &self.objects;
         self.streams.retain(|path| objects.exists(path));
@@ -266,7 +276,7 @@ impl Engine {
         let objects = &self.objects;
         for path in self.observations.end_missing(|path| objects.exists(path)) {
             self.outputs
-                .push_back(Output::Event(Event::ObservationEnded(path)));
+                .push_back(Output::Event(EngineEvent::ObservationEnded(path)));
         }
     }
 
@@ -279,14 +289,14 @@ impl Engine {
         }
         for path in self.observations.clear() {
             self.outputs
-                .push_back(Output::Event(Event::ObservationEnded(path)));
+                .push_back(Output::Event(EngineEvent::ObservationEnded(path)));
         }
     }
 
-    fn ask(&mut self, requester: Requester, expected: Expected, request: Request) {
+    fn ask(&mut self, requester: AnswerFor, expected: Expected, request: Request) {
         let id = self.next_request_id();
         self.next_request += 1;
-        self.open.push(Open {
+        self.open.push(OpenRequest {
             request: id,
             requester,
             expected,
@@ -298,7 +308,7 @@ impl Engine {
         RequestId(self.next_request)
     }
 
-    fn report(&mut self, event: Option<Event>) {
+    fn report(&mut self, event: Option<EngineEvent>) {
         self.outputs.extend(event.map(Output::Event));
     }
 }

@@ -3,16 +3,17 @@
 
 use super::{Engine, answers::Expected};
 use crate::{
-    Block as PackageBlock, ErrorCode, Event, ObjectDefinition, Path, ReadPurpose, Request,
-    RequestId, ResourceDefinition, ResourceValue, Resources, Time, Value, WriteMode,
-    blockwise::{Assembled, Decision, Part},
-    coap::{Block, Code, Message, OptionNumber, uint},
-    content::{self, Format},
+    EngineEvent, ErrorCode, ObjectDefinition, Path, ReadPurpose, Request, RequestId,
+    ResourceDefinition, ResourceValue, Resources, StreamedBlock as PackageBlock, Time, Value,
+    WriteMode,
+    blockwise::{Assembled, BodyPart, Decision},
+    coap::{BlockOption, Code, Message, OptionNumber, uint},
+    content::{self, ContentFormat},
     link,
 };
 
 /// The next step for a request.
-pub(super) enum Step {
+pub(super) enum Handling {
     /// Ask the application.
     Ask(Request, Expected),
     /// Wait for the answer to the same request in another message.
@@ -28,7 +29,7 @@ const LONGEST_ARGUMENTS: usize = 1024;
 const METHODS: [Code; 4] = [Code::GET, Code::PUT, Code::POST, Code::DELETE];
 
 impl Engine {
-    pub(super) fn operation(&mut self, now: Time, message: Message) -> Result<Step, ErrorCode> {
+    pub(super) fn operation(&mut self, now: Time, message: Message) -> Result<Handling, ErrorCode> {
         // An unknown method gets 4.05 (RFC 7252 5.8). Checked first, since FETCH, PATCH and iPATCH of
         // LwM2M 1.1 often have options and paths that would get another code.
         if !METHODS.contains(&message.code()) {
@@ -57,26 +58,26 @@ impl Engine {
         }
     }
 
-    fn get(&mut self, now: Time, message: &Message, path: Path) -> Result<Step, ErrorCode> {
+    fn get(&mut self, now: Time, message: &Message, path: Path) -> Result<Handling, ErrorCode> {
         let block = block_option(message, OptionNumber::BLOCK2)?;
         let accept = number_option(message, OptionNumber::ACCEPT);
         let resource = self.objects.resource(path);
-        let discover = accept == Some(Format::Link.number());
+        let discover = accept == Some(ContentFormat::Link.number());
         if !discover && resource.is_some_and(|resource| !resource.is_readable()) {
             return Err(ErrorCode::MethodNotAllowed);
         }
         let format = if discover {
-            Format::Link
+            ContentFormat::Link
         } else {
-            Format::for_read(accept, path, resource)?
+            ContentFormat::for_read(accept, path, resource)?
         };
         if block.is_some_and(|block| block.offset() > 0)
             && let Some(response) = self.next_block(now, path, format, block)
         {
-            return response.map(Step::Respond);
+            return response.map(Handling::Respond);
         }
         if discover {
-            return Ok(Step::Ask(
+            return Ok(Handling::Ask(
                 Request::Discover { path },
                 Expected::Discovered { path, block },
             ));
@@ -88,7 +89,7 @@ impl Engine {
             observe,
             block,
         };
-        Ok(Step::Ask(
+        Ok(Handling::Ask(
             Request::Read {
                 path,
                 purpose: ReadPurpose::Server,
@@ -103,7 +104,7 @@ impl Engine {
             Some(0) => true,
             Some(1) => {
                 let ended = self.observations.cancel(path, message.token());
-                self.report(ended.map(Event::ObservationEnded));
+                self.report(ended.map(EngineEvent::ObservationEnded));
                 false
             }
             _ => false,
@@ -116,7 +117,7 @@ impl Engine {
         message: Message,
         definition: &'static ObjectDefinition,
         path: Path,
-    ) -> Result<Step, ErrorCode> {
+    ) -> Result<Handling, ErrorCode> {
         // Write-Attributes (TS Core 1.0 5.4.4) is rejected: the engine does not implement pmin and
         // pmax.
         if message.code() == Code::PUT && message.option(OptionNumber::URI_QUERY).is_some() {
@@ -124,7 +125,7 @@ impl Engine {
         }
         let block = block_option(&message, OptionNumber::BLOCK1)?;
         if message.payload().len() > self.config.limits.request_body {
-            return Ok(Step::Respond(self.too_large()));
+            return Ok(Handling::Respond(self.too_large()));
         }
         let part = part(&message, block)?;
         let streamed = self
@@ -141,9 +142,9 @@ impl Engine {
             return self.whole(code, definition, path, format, message.payload());
         }
         match self.assembly.add(now, (code, path), part) {
-            Ok(Assembled::Incomplete) => Ok(Step::Respond(Message::response(Code::CONTINUE))),
+            Ok(Assembled::Incomplete) => Ok(Handling::Respond(Message::response(Code::CONTINUE))),
             Ok(Assembled::Whole(body)) => self.whole(code, definition, path, format, &body),
-            Err(ErrorCode::RequestEntityTooLarge) => Ok(Step::Respond(self.too_large())),
+            Err(ErrorCode::RequestEntityTooLarge) => Ok(Handling::Respond(self.too_large())),
             Err(error) => Err(error),
         }
     }
@@ -159,11 +160,11 @@ impl Engine {
         path: Path,
         format: Option<u32>,
         body: &[u8],
-    ) -> Result<Step, ErrorCode> {
+    ) -> Result<Handling, ErrorCode> {
         let request = match (code, path) {
             (Code::POST, Path::Object(_)) => self.create(definition, format, body)?,
             (Code::POST, Path::Resource(..)) if body.len() > LONGEST_ARGUMENTS => {
-                return Ok(Step::Respond(longer_than(LONGEST_ARGUMENTS)));
+                return Ok(Handling::Respond(longer_than(LONGEST_ARGUMENTS)));
             }
             (Code::POST, Path::Resource(..)) => execute(path, format, body)?,
             (Code::POST, _) => {
@@ -187,7 +188,7 @@ impl Engine {
             Request::Create { object, .. } => Expected::Created { object },
             _ => Expected::Changed,
         };
-        Ok(Step::Ask(request, expected))
+        Ok(Handling::Ask(request, expected))
     }
 
     fn create(
@@ -216,8 +217,8 @@ impl Engine {
         message: &Message,
         resource: &ResourceDefinition,
         path: Path,
-        part: Part<'_>,
-    ) -> Result<Step, ErrorCode> {
+        part: BodyPart<'_>,
+    ) -> Result<Handling, ErrorCode> {
         if !resource.is_writable() {
             return Err(ErrorCode::MethodNotAllowed);
         }
@@ -228,8 +229,8 @@ impl Engine {
             .streams
             .decide(now, path, part, self.next_request_id())?
         {
-            Decision::InProgress(request) => Ok(Step::Join(request, expected)),
-            Decision::Repeated => Ok(Step::Respond(Message::response(expected.code()))),
+            Decision::InProgress(request) => Ok(Handling::Join(request, expected)),
+            Decision::Repeated => Ok(Handling::Respond(Message::response(expected.code()))),
             Decision::New => {
                 let size = message.uint(OptionNumber::SIZE1).map(u64::from);
                 let block = PackageBlock {
@@ -238,7 +239,7 @@ impl Engine {
                     last,
                     size,
                 };
-                Ok(Step::Ask(Request::Block { path, block }, expected))
+                Ok(Handling::Ask(Request::Block { path, block }, expected))
             }
         }
     }
@@ -287,20 +288,20 @@ fn number_option(message: &Message, number: OptionNumber) -> Option<u32> {
         .map(|value| uint(value).unwrap_or(u32::MAX))
 }
 
-fn block_option(message: &Message, number: OptionNumber) -> Result<Option<Block>, ErrorCode> {
+fn block_option(message: &Message, number: OptionNumber) -> Result<Option<BlockOption>, ErrorCode> {
     let value = message.option(number);
     value
-        .map(Block::decode)
+        .map(BlockOption::decode)
         .transpose()
         .map_err(|_| ErrorCode::BadRequest)
 }
 
 /// The part of the body in this message. A block before the last must have the announced size (RFC
 /// 7959 2.2).
-fn part(message: &Message, block: Option<Block>) -> Result<Part<'_>, ErrorCode> {
+fn part(message: &Message, block: Option<BlockOption>) -> Result<BodyPart<'_>, ErrorCode> {
     let bytes = message.payload();
     let Some(block) = block else {
-        return Ok(Part {
+        return Ok(BodyPart {
             offset: 0,
             bytes,
             more: false,
@@ -310,7 +311,7 @@ fn part(message: &Message, block: Option<Block>) -> Result<Part<'_>, ErrorCode> 
     if length > size || (block.more() && length < size) {
         return Err(ErrorCode::BadRequest);
     }
-    Ok(Part {
+    Ok(BodyPart {
         offset: block.offset(),
         bytes,
         more: block.more(),
@@ -321,10 +322,10 @@ fn part(message: &Message, block: Option<Block>) -> Result<Part<'_>, ErrorCode> 
 fn streamed_bytes(
     message: &Message,
     resource: &ResourceDefinition,
-    part: Part<'_>,
+    part: BodyPart<'_>,
 ) -> Result<Vec<u8>, ErrorCode> {
     let format = number_option(message, OptionNumber::CONTENT_FORMAT);
-    if format.is_none_or(|number| number == Format::Opaque.number()) {
+    if format.is_none_or(|number| number == ContentFormat::Opaque.number()) {
         return Ok(part.bytes.to_vec());
     }
     if part.more || part.offset > 0 {
@@ -369,7 +370,7 @@ fn replaced(
 }
 
 fn execute(path: Path, format: Option<u32>, body: &[u8]) -> Result<Request, ErrorCode> {
-    if format.is_some_and(|number| Format::of_body(number) != Some(Format::Text)) {
+    if format.is_some_and(|number| ContentFormat::of_body(number) != Some(ContentFormat::Text)) {
         return Err(ErrorCode::UnsupportedContentFormat);
     }
     Ok(Request::Execute {
@@ -378,9 +379,9 @@ fn execute(path: Path, format: Option<u32>, body: &[u8]) -> Result<Request, Erro
     })
 }
 
-fn delete(definition: &ObjectDefinition, path: Path) -> Result<Step, ErrorCode> {
+fn delete(definition: &ObjectDefinition, path: Path) -> Result<Handling, ErrorCode> {
     match path {
-        Path::Instance(object, instance) if definition.multiple => Ok(Step::Ask(
+        Path::Instance(object, instance) if definition.multiple => Ok(Handling::Ask(
             Request::Delete { object, instance },
             Expected::Deleted,
         )),

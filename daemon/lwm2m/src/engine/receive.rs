@@ -2,12 +2,12 @@
 
 use super::{
     Engine, Purpose,
-    answers::{Exchange, Requester},
-    operations::Step,
+    answers::{AnswerFor, Exchange},
+    operations::Handling,
 };
 use crate::{
-    ErrorCode, Event, Failure, Output, Time,
-    coap::{Block, Code, Kind, Malformed, Message, OptionNumber},
+    EngineEvent, ErrorCode, Output, RegistrationFailure, Time,
+    coap::{BlockOption, CoapType, Code, Malformed, Message, OptionNumber},
     exchange::{Reply, digest},
     observe::Notification,
 };
@@ -20,19 +20,21 @@ impl Engine {
             Err(Malformed::Rejected(id)) => return self.reject(id),
         };
         match (message.kind(), message.code()) {
-            (Kind::Acknowledgement, code) if !code.is_request() => self.concluded(now, &message),
-            (Kind::Reset, Code::EMPTY) => self.reset(now, message.id()),
-            (Kind::Acknowledgement | Kind::Reset, _) => {}
+            (CoapType::Acknowledgement, code) if !code.is_request() => {
+                self.concluded(now, &message)
+            }
+            (CoapType::Reset, Code::EMPTY) => self.reset(now, message.id()),
+            (CoapType::Acknowledgement | CoapType::Reset, _) => {}
             (_, code) if code.is_request() => self.request(now, message, digest(datagram)),
             (_, code) if code.is_response() => self.response(now, &message, digest(datagram)),
             // A ping or a reserved class is rejected (RFC 7252 4.2, 4.3).
-            (Kind::Confirmable, _) => self.reject(message.id()),
-            (Kind::NonConfirmable, _) => {}
+            (CoapType::Confirmable, _) => self.reject(message.id()),
+            (CoapType::NonConfirmable, _) => {}
         }
     }
 
     fn reject(&mut self, id: u16) {
-        self.transmit(Message::empty(Kind::Reset, id).encode());
+        self.transmit(Message::empty(CoapType::Reset, id).encode());
     }
 
     /// Sends a datagram after a save of the state that it relies on.
@@ -42,7 +44,7 @@ impl Engine {
     }
 
     fn request(&mut self, now: Time, message: Message, digest: u64) {
-        let (id, confirmable) = (message.id(), message.kind() == Kind::Confirmable);
+        let (id, confirmable) = (message.id(), message.kind() == CoapType::Confirmable);
         if let Some(reply) = self.duplicates.reply_to(now, id, digest) {
             let reply = reply.clone();
             return self.repeat(id, reply);
@@ -53,21 +55,21 @@ impl Engine {
             token: message.token().to_vec(),
             acknowledge_by: confirmable.then(|| now + self.config.transmission.processing_delay),
             confirmable,
-            block1: block.and_then(|value| Block::decode(value).ok()),
+            block1: block.and_then(|value| BlockOption::decode(value).ok()),
         };
         let step = self.operation(now, message);
-        let acts = matches!(&step, Ok(Step::Ask(request, _)) if request.acts());
+        let acts = matches!(&step, Ok(Handling::Ask(request, _)) if request.acts());
         let reply = match confirmable {
             true => Reply::Pending,
             false => Reply::Nothing,
         };
         self.duplicates.remember(now, id, digest, acts, reply);
         match step {
-            Ok(Step::Ask(request, expected)) => {
-                self.ask(Requester::Server(exchange), expected, request)
+            Ok(Handling::Ask(request, expected)) => {
+                self.ask(AnswerFor::Server(exchange), expected, request)
             }
-            Ok(Step::Join(request, expected)) => self.join(request, exchange, expected),
-            Ok(Step::Respond(response)) => self.respond(now, exchange, response),
+            Ok(Handling::Join(request, expected)) => self.join(request, exchange, expected),
+            Ok(Handling::Respond(response)) => self.respond(now, exchange, response),
             // An unknown critical option rejects a non-confirmable message silently (RFC 7252 5.4.1).
             Err(ErrorCode::BadOption) if !confirmable => {}
             Err(error) => self.respond(now, exchange, Message::response(error.into())),
@@ -85,7 +87,7 @@ impl Engine {
 
     /// Acknowledges a request, whose response is then separate (RFC 7252 5.2.2).
     pub(super) fn acknowledge(&mut self, id: u16) {
-        let datagram = Message::empty(Kind::Acknowledgement, id).encode();
+        let datagram = Message::empty(CoapType::Acknowledgement, id).encode();
         for open in &mut self.open {
             open.acknowledged(id);
         }
@@ -130,7 +132,7 @@ impl Engine {
 
     /// Handles a separate response, which also acknowledges its request (RFC 7252 4.2).
     fn response(&mut self, now: Time, message: &Message, digest: u64) {
-        let (id, confirmable) = (message.id(), message.kind() == Kind::Confirmable);
+        let (id, confirmable) = (message.id(), message.kind() == CoapType::Confirmable);
         if let Some(reply) = self.duplicates.reply_to(now, id, digest) {
             let reply = reply.clone();
             return self.repeat(id, reply);
@@ -141,7 +143,7 @@ impl Engine {
             };
         }
         if confirmable {
-            let datagram = Message::empty(Kind::Acknowledgement, id).encode();
+            let datagram = Message::empty(CoapType::Acknowledgement, id).encode();
             let reply = Reply::Datagram(datagram.clone());
             self.duplicates.remember(now, id, digest, false, reply);
             self.transmit(datagram);
@@ -154,7 +156,7 @@ impl Engine {
 
     fn registration_response(&mut self, now: Time, message: &Message) {
         let event = self.registration.responded(now, &mut self.random, message);
-        if event == Some(Event::RegistrationLost) {
+        if event == Some(EngineEvent::RegistrationLost) {
             self.duplicates.forget();
         }
         self.report(event);
@@ -163,14 +165,17 @@ impl Engine {
     fn reset(&mut self, now: Time, id: u16) {
         match self.sender.concluded(id) {
             Some(Purpose::Registration) => {
-                let event = self
-                    .registration
-                    .failed(now, &mut self.random, Failure::Reset);
+                let event =
+                    self.registration
+                        .failed(now, &mut self.random, RegistrationFailure::Reset);
                 self.report(event);
             }
             Some(Purpose::Response(_) | Purpose::Notification(Notification::End { .. })) => {}
             Some(Purpose::Notification(Notification::Value { .. })) | None => {
-                let ended = self.observations.reset(id).map(Event::ObservationEnded);
+                let ended = self
+                    .observations
+                    .reset(id)
+                    .map(EngineEvent::ObservationEnded);
                 self.report(ended);
             }
         }

@@ -4,11 +4,11 @@
 use super::{Engine, Purpose};
 use crate::{
     Output, Time,
-    coap::{Kind, Message},
+    coap::{CoapType, Message},
     exchange::Tick,
     link,
     observe::Notification,
-    registration::Attempt,
+    registration::RegistrationRequest,
 };
 
 impl Engine {
@@ -50,8 +50,8 @@ impl Engine {
         }
     }
 
-    fn registration_request(&mut self, attempt: Attempt) -> Message {
-        if attempt == Attempt::Register {
+    fn registration_request(&mut self, attempt: RegistrationRequest) -> Message {
+        if attempt == RegistrationRequest::Register {
             self.forget_observations();
         }
         let token = (self.random.next() as u32).to_be_bytes();
@@ -67,7 +67,7 @@ impl Engine {
                 self.notification(now, *observation, id, body)
             }
             Notification::End { token, code, .. } => {
-                Some(Message::new(Kind::Confirmable, *code, id, token))
+                Some(Message::new(CoapType::Confirmable, *code, id, token))
             }
         }
     }

@@ -1,10 +1,10 @@
-use lwm2m::coap::{Block, Code, Message, OptionNumber};
+use lwm2m::coap::{BlockOption, Code, Message, OptionNumber};
 use lwm2m::{Input, Path, Request, ResourceValue, UpdateTiming, Value};
 
 use crate::pair::{Pair, REASON};
 
 fn block1(message: Message, number: usize, more: bool, exponent: u8) -> Message {
-    let block = Block::at(number << (exponent + 4), more, exponent).unwrap();
+    let block = BlockOption::at(number << (exponent + 4), more, exponent).unwrap();
     message.with(OptionNumber::BLOCK1, block.encode())
 }
 
@@ -44,7 +44,7 @@ fn a_push_is_handed_on_block_by_block() {
     for (number, code) in [(0, Code::CONTINUE), (1, Code::CONTINUE), (2, Code::CHANGED)] {
         let response = push(&mut pair, &body, number);
         assert_eq!(response.code(), code);
-        let echo = Block::decode(response.option(OptionNumber::BLOCK1).unwrap()).unwrap();
+        let echo = BlockOption::decode(response.option(OptionNumber::BLOCK1).unwrap()).unwrap();
         assert_eq!(echo.offset(), 64 * number as u64);
     }
     assert_eq!(
@@ -264,7 +264,7 @@ fn the_blocks_of_a_long_answer_come_from_one_moment() {
         let (mut joined, mut etags, mut next) = (
             Vec::new(),
             Vec::new(),
-            Block::at(0, false, exponent.unwrap_or(6)),
+            BlockOption::at(0, false, exponent.unwrap_or(6)),
         );
         while let Some(block) = next {
             let mut request = pair.message(Code::GET, "/30000/0/0");
@@ -274,13 +274,13 @@ fn the_blocks_of_a_long_answer_come_from_one_moment() {
             let response = pair.exchange(&request);
             pair.device
                 .set(Path::Resource(30_000, 0, 0), value(b"changed meanwhile"));
-            let got = Block::decode(response.option(OptionNumber::BLOCK2).unwrap()).unwrap();
+            let got = BlockOption::decode(response.option(OptionNumber::BLOCK2).unwrap()).unwrap();
             assert_eq!(got.exponent(), block.exponent());
             joined.extend_from_slice(response.payload());
             etags.push(response.option(OptionNumber::ETAG).unwrap().to_vec());
             next = got
                 .more()
-                .then(|| Block::at(joined.len(), false, got.exponent()).unwrap());
+                .then(|| BlockOption::at(joined.len(), false, got.exponent()).unwrap());
         }
         assert!(joined == bytes);
         assert!(etags.windows(2).all(|pair| pair[0] == pair[1]), "{etags:?}");
@@ -294,14 +294,14 @@ fn a_long_notification_carries_its_first_block() {
     let reason = "60: ".to_owned() + &"because ".repeat(200);
     pair.commit(REASON, reason.as_str());
     let first = pair.take();
-    let block = Block::decode(first.option(OptionNumber::BLOCK2).unwrap()).unwrap();
+    let block = BlockOption::decode(first.option(OptionNumber::BLOCK2).unwrap()).unwrap();
     assert!(block.more() && first.option(OptionNumber::OBSERVE).is_some());
     pair.acknowledge(&first);
     pair.commit(REASON, "70");
     let rest = pair.message(Code::GET, "/9/0/16");
     let rest = rest.with(
         OptionNumber::BLOCK2,
-        Block::at(1024, false, 6).unwrap().encode(),
+        BlockOption::at(1024, false, 6).unwrap().encode(),
     );
     pair.sent.clear();
     let second = pair.exchange(&rest);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
 use lwm2m::{
     Answer, Answered, Config, Content, Engine, Input, Objects, Output, Request, RequestId, Saved,
     Secret, Time,
@@ -246,14 +246,14 @@ impl World {
     fn server_receives(&mut self, datagram: &[u8]) {
         let message = Message::decode(datagram).expect("the engine sends messages");
         match message.kind() {
-            Kind::Acknowledgement if message.code() == Code::EMPTY => {
+            CoapType::Acknowledgement if message.code() == Code::EMPTY => {
                 let exchange = self.server.exchange.as_mut();
                 if let Some(exchange) = exchange.filter(|it| it.id == message.id()) {
                     exchange.acknowledged = true;
                 }
             }
-            Kind::Acknowledgement => self.server_has_response(&message),
-            Kind::Confirmable => self.server_replies(&message),
+            CoapType::Acknowledgement => self.server_has_response(&message),
+            CoapType::Confirmable => self.server_replies(&message),
             _ => {}
         }
     }
@@ -277,8 +277,14 @@ impl World {
     }
 
     fn server_answers(&mut self, request: &Message) -> Message {
-        let acknowledge =
-            |code| Message::new(Kind::Acknowledgement, code, request.id(), request.token());
+        let acknowledge = |code| {
+            Message::new(
+                CoapType::Acknowledgement,
+                code,
+                request.id(),
+                request.token(),
+            )
+        };
         match path_of(request).as_str() {
             "/rd" => {
                 self.server.registrations += 1;
@@ -312,7 +318,7 @@ impl World {
         } else if self.server.observing.as_deref() == Some(message.token()) {
             self.server.notified.push(value_of(message));
         }
-        Message::empty(Kind::Acknowledgement, message.id())
+        Message::empty(CoapType::Acknowledgement, message.id())
     }
 
     fn server_has_response(&mut self, message: &Message) {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
 use lwm2m::{Config, Input, Request, Secret};
 
 use crate::pair::Pair;
@@ -9,10 +9,10 @@ use crate::pair::Pair;
 fn a_ping_is_reset_and_malformed_datagrams_are_rejected_or_ignored() {
     let mut pair = Pair::registered();
     for (datagram, expected) in [
-        (&b"\x40\x00\x01\x02"[..], Some((Kind::Reset, 0x0102))),
-        (b"\x40\x01\x01\x02\xff", Some((Kind::Reset, 0x0102))),
-        (b"\x40\x20\x01\x02", Some((Kind::Reset, 0x0102))),
-        (b"\x40\x45\x01\x02", Some((Kind::Reset, 0x0102))),
+        (&b"\x40\x00\x01\x02"[..], Some((CoapType::Reset, 0x0102))),
+        (b"\x40\x01\x01\x02\xff", Some((CoapType::Reset, 0x0102))),
+        (b"\x40\x20\x01\x02", Some((CoapType::Reset, 0x0102))),
+        (b"\x40\x45\x01\x02", Some((CoapType::Reset, 0x0102))),
         (b"\x50\x45\x01\x02", None),
         (b"\x50\x01\x01\x02\xff", None),
         (b"\x80\x01\x01\x02", None),
@@ -46,7 +46,7 @@ fn a_late_answer_comes_in_a_message_of_its_own() {
     let empty = pair.take();
     assert_eq!(
         (empty.kind(), empty.code()),
-        (Kind::Acknowledgement, Code::EMPTY)
+        (CoapType::Acknowledgement, Code::EMPTY)
     );
     assert_eq!(empty.id(), request.id());
     pair.receive(&request);
@@ -58,7 +58,7 @@ fn a_late_answer_comes_in_a_message_of_its_own() {
     let response = pair.take();
     assert_eq!(
         (response.kind(), response.code()),
-        (Kind::Confirmable, Code::CHANGED)
+        (CoapType::Confirmable, Code::CHANGED)
     );
     assert_eq!(response.token(), request.token());
     pair.step();
@@ -78,7 +78,7 @@ fn a_duplicate_of_an_unanswered_request_is_acknowledged() {
     pair.receive(&request);
     assert_eq!(pair.take().code(), Code::EMPTY);
     pair.answer_waiting();
-    assert_eq!(pair.take().kind(), Kind::Confirmable);
+    assert_eq!(pair.take().kind(), CoapType::Confirmable);
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn a_non_confirmable_request_is_answered_once_by_a_non_confirmable_response() {
     let mut pair = Pair::registered();
     let request = pair
         .message(Code::GET, "/3/0/0")
-        .addressed(Kind::NonConfirmable, 500, b"t");
+        .addressed(CoapType::NonConfirmable, 500, b"t");
     pair.receive(&request);
     pair.receive(&request);
     let response = pair.take();
     assert_eq!(
         (response.kind(), response.code()),
-        (Kind::NonConfirmable, Code::CONTENT)
+        (CoapType::NonConfirmable, Code::CONTENT)
     );
     assert_eq!(response.token(), b"t");
     pair.assert_silent();
@@ -118,7 +118,7 @@ fn critical_options_that_are_unknown_or_repeated_are_refused() {
         .with_uint(OptionNumber::ACCEPT, 0);
     assert_eq!(pair.exchange(&twice).code(), Code::of(4, 2));
     let request = pair.message(Code::GET, "/3/0/0").with(OptionNumber(9), "");
-    pair.receive(&request.addressed(Kind::NonConfirmable, 501, b""));
+    pair.receive(&request.addressed(CoapType::NonConfirmable, 501, b""));
     pair.assert_silent();
 }
 
@@ -139,7 +139,7 @@ fn more_open_requests_than_the_bound_are_answered_5_03() {
 #[test]
 fn a_server_that_lost_its_state_may_use_a_message_id_again() {
     let mut pair = Pair::registered();
-    let request = Message::new(Kind::Confirmable, Code::POST, 7, b"a");
+    let request = Message::new(CoapType::Confirmable, Code::POST, 7, b"a");
     let on = |part| {
         request
             .clone()

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
-use lwm2m::{Event, Failure, Input};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
+use lwm2m::{EngineEvent, Input, RegistrationFailure};
 
 use crate::pair::{Pair, STATE, path_of, queries_of};
 
@@ -32,7 +32,7 @@ fn a_new_way_is_told_by_an_update_before_the_notification_in_flight_goes_there()
         "the Update carries all links again"
     );
     pair.commit(STATE, 2);
-    pair.receive(&Message::empty(Kind::Acknowledgement, lost.id()));
+    pair.receive(&Message::empty(CoapType::Acknowledgement, lost.id()));
     pair.assert_silent();
 
     pair.respond(&update, Code::CHANGED, |it| it);
@@ -51,7 +51,7 @@ fn a_new_way_is_told_by_an_update_before_the_notification_in_flight_goes_there()
     let location = "/rd/5a3f".to_owned();
     assert_eq!(
         pair.events.last(),
-        Some(&Event::StillRegistered { location })
+        Some(&EngineEvent::StillRegistered { location })
     );
 }
 
@@ -77,7 +77,7 @@ fn a_separate_response_waits_until_the_server_knows_the_new_way() {
         let response = pair.take();
         assert_eq!(
             (response.kind(), response.token()),
-            (Kind::Confirmable, execute.token()),
+            (CoapType::Confirmable, execute.token()),
             "in flight: {in_flight}"
         );
     }
@@ -97,7 +97,7 @@ fn a_server_that_does_not_know_who_moved_gets_a_register_and_observes_anew() {
         it.with(OptionNumber::LOCATION_PATH, "rd")
     });
     pair.assert_silent();
-    assert!(pair.events.contains(&Event::ObservationEnded(STATE)));
+    assert!(pair.events.contains(&EngineEvent::ObservationEnded(STATE)));
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn silence_ends_no_observation_before_the_lifetime_does() {
     while pair.now.since(registered) < Duration::from_secs(3000) {
         pair.step();
     }
-    assert!(pair.events.contains(&Event::Unreachable));
-    let timed_out = |event: &Event| {
+    assert!(pair.events.contains(&EngineEvent::Unreachable));
+    let timed_out = |event: &EngineEvent| {
         matches!(
             event,
-            Event::RegistrationFailed {
-                failure: Failure::TimedOut,
+            EngineEvent::RegistrationFailed {
+                failure: RegistrationFailure::TimedOut,
                 ..
             }
         )
@@ -160,5 +160,5 @@ fn a_registration_that_nobody_heard_of_for_its_lifetime_is_made_anew() {
         pair.step();
     }
     assert_eq!(path_of(pair.sent.back().unwrap()), "/rd");
-    assert!(pair.events.contains(&Event::ObservationEnded(STATE)));
+    assert!(pair.events.contains(&EngineEvent::ObservationEnded(STATE)));
 }

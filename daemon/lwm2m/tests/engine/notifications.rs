@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
-use lwm2m::{Config, Event, Input, Path, UpdateTiming};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
+use lwm2m::{Config, EngineEvent, Input, Path, UpdateTiming};
 
 use crate::pair::{Pair, REASON, RESULT, STATE, path_of};
 
@@ -28,7 +28,7 @@ fn each_value_of_the_state_is_notified_in_order_with_growing_numbers() {
         pair.assert_silent();
         assert_eq!(
             (notification.kind(), notification.code()),
-            (Kind::Confirmable, Code::CONTENT)
+            (CoapType::Confirmable, Code::CONTENT)
         );
         assert_eq!(notification.token(), response.token());
         assert_eq!(body(&notification), state);
@@ -96,7 +96,7 @@ fn an_observation_ends_by_reset_and_by_deregistration_with_its_token() {
     pair.observe("/9/0/7");
     pair.commit(STATE, 1);
     let notification = pair.take();
-    pair.receive(&Message::empty(Kind::Reset, notification.id()));
+    pair.receive(&Message::empty(CoapType::Reset, notification.id()));
     pair.commit(STATE, 2);
     pair.assert_silent();
 
@@ -111,7 +111,7 @@ fn an_observation_ends_by_reset_and_by_deregistration_with_its_token() {
     let ended = pair
         .events
         .iter()
-        .filter(|it| **it == Event::ObservationEnded(STATE))
+        .filter(|it| **it == EngineEvent::ObservationEnded(STATE))
         .count();
     assert_eq!(ended, 2);
 }
@@ -165,7 +165,7 @@ fn a_reset_ends_only_the_observation_of_its_notification() {
     let second = pair.observe("/9/0/7");
     pair.commit(STATE, 1);
     let forgotten = pair.take();
-    pair.receive(&Message::empty(Kind::Reset, forgotten.id()));
+    pair.receive(&Message::empty(CoapType::Reset, forgotten.id()));
     for state in ["1", "2"] {
         let notification = pair.take();
         assert_eq!(
@@ -193,7 +193,7 @@ fn a_server_that_forgets_its_tokens_can_always_observe_anew() {
     pair.commit(STATE, 1);
     for _ in 2..limit {
         let forgotten = pair.take();
-        pair.receive(&Message::empty(Kind::Reset, forgotten.id()));
+        pair.receive(&Message::empty(CoapType::Reset, forgotten.id()));
     }
     pair.commit(RESULT, 52);
     for observed in [newest.unwrap(), kept] {
@@ -220,7 +220,10 @@ fn a_deleted_instance_is_notified_with_4_04_and_no_longer_observed() {
         (Code::NOT_FOUND, observed.token())
     );
     assert_eq!(notification.option(OptionNumber::OBSERVE), None);
-    assert_eq!(pair.events.last(), Some(&Event::ObservationEnded(STATE)));
+    assert_eq!(
+        pair.events.last(),
+        Some(&EngineEvent::ObservationEnded(STATE))
+    );
 }
 
 #[test]
@@ -228,7 +231,7 @@ fn notifications_wait_for_an_update_when_the_server_is_unreachable() {
     let mut pair = Pair::registered();
     pair.observe("/9/0/7");
     pair.commit(STATE, 1);
-    while !pair.events.contains(&Event::Unreachable) {
+    while !pair.events.contains(&EngineEvent::Unreachable) {
         pair.step();
     }
     pair.commit(STATE, 2);
@@ -286,7 +289,7 @@ fn unacknowledged_notifications_end_an_observation_while_updates_are_answered() 
     let mut pair = Pair::registered();
     pair.observe("/9/0/7");
     pair.commit(STATE, 1);
-    let ended = Event::ObservationEnded(STATE);
+    let ended = EngineEvent::ObservationEnded(STATE);
     for _ in 0..200 {
         while let Some(message) = pair.sent.pop_front() {
             if path_of(&message) == "/rd/5a3f" {

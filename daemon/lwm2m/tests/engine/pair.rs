@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
 use lwm2m::{
-    Answer, Answered, Config, Content, Engine, ErrorCode, Event, Input, ObjectDefinition, Objects,
-    Operations, Output, Path, Request, RequestId, ResourceDefinition, ResourceValue, Resources,
-    Saved, Secret, Time, Type, Value,
+    Answer, Answered, Config, Content, Engine, EngineEvent, ErrorCode, Input, ObjectDefinition,
+    Objects, Operations, Output, Path, Request, RequestId, ResourceDefinition, ResourceValue,
+    Resources, Saved, Secret, Time, Type, Value,
 };
 
 const fn resource(id: u16, operations: Operations, kind: Type) -> ResourceDefinition {
@@ -172,7 +172,7 @@ pub(crate) struct Pair {
     pub(crate) now: Time,
     /// Sent messages that the test has not taken yet.
     pub(crate) sent: VecDeque<Message>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<EngineEvent>,
     /// The last saved state of the engine.
     pub(crate) kept: Saved,
     /// The responses that the application stored.
@@ -233,7 +233,7 @@ impl Pair {
         });
         assert_eq!(
             self.events,
-            [Event::Registered {
+            [EngineEvent::Registered {
                 location: "/rd/5a3f".into()
             }]
         );
@@ -326,7 +326,7 @@ impl Pair {
     pub(crate) fn message(&mut self, code: Code, path: &str) -> Message {
         self.next_id = self.next_id.wrapping_add(1);
         let token = self.next_id.to_be_bytes();
-        let message = Message::new(Kind::Confirmable, code, self.next_id, &token);
+        let message = Message::new(CoapType::Confirmable, code, self.next_id, &token);
         path.split('/')
             .skip(1)
             .fold(message, |it, part| it.with(OptionNumber::URI_PATH, part))
@@ -336,7 +336,7 @@ impl Pair {
     pub(crate) fn exchange(&mut self, request: &Message) -> Message {
         self.receive(request);
         let response = self.take();
-        assert_eq!(response.kind(), Kind::Acknowledgement);
+        assert_eq!(response.kind(), CoapType::Acknowledgement);
         assert_eq!(
             (response.id(), response.token()),
             (request.id(), request.token())
@@ -357,7 +357,7 @@ impl Pair {
             .message(Code::GET, path)
             .with_uint(OptionNumber::OBSERVE, 1);
         let id = request.id();
-        self.exchange(&request.addressed(Kind::Confirmable, id, observed.token()))
+        self.exchange(&request.addressed(CoapType::Confirmable, id, observed.token()))
     }
 
     /// Sends a request with a body of this format.
@@ -382,12 +382,17 @@ impl Pair {
         code: Code,
         with: impl FnOnce(Message) -> Message,
     ) {
-        let response = Message::new(Kind::Acknowledgement, code, request.id(), request.token());
+        let response = Message::new(
+            CoapType::Acknowledgement,
+            code,
+            request.id(),
+            request.token(),
+        );
         self.receive(&with(response));
     }
 
     pub(crate) fn acknowledge(&mut self, message: &Message) {
-        self.receive(&Message::empty(Kind::Acknowledgement, message.id()));
+        self.receive(&Message::empty(CoapType::Acknowledgement, message.id()));
     }
 
     /// Commits a value in the application.
@@ -406,7 +411,10 @@ fn dimension((id, value): (&u16, &ResourceValue)) -> (u16, Option<u16>) {
 
 /// Asserts that the saved state has everything that the message relies on.
 fn assert_kept(kept: &Saved, message: &Message) {
-    let is_ours = matches!(message.kind(), Kind::Confirmable | Kind::NonConfirmable);
+    let is_ours = matches!(
+        message.kind(),
+        CoapType::Confirmable | CoapType::NonConfirmable
+    );
     if is_ours && message.code().is_response() {
         let left = kept.message_ceiling.wrapping_sub(message.id());
         assert!(left < 64, "{} of {kept:?}", message.id());

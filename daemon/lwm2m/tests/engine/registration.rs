@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use lwm2m::coap::{Code, Kind, Message, OptionNumber};
-use lwm2m::{Event, Failure, Input, UpdateTiming};
+use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
+use lwm2m::{EngineEvent, Input, RegistrationFailure, UpdateTiming};
 
 use crate::pair::{Pair, path_of, queries_of};
 
@@ -12,7 +12,7 @@ fn registers_as_lwm2m_1_0_with_its_instances() {
     let request = pair.take();
     assert_eq!(
         (request.kind(), request.code()),
-        (Kind::Confirmable, Code::POST)
+        (CoapType::Confirmable, Code::POST)
     );
     assert_eq!(path_of(&request), "/rd");
     assert_eq!(
@@ -47,7 +47,10 @@ fn updates_before_the_lifetime_ends_and_deregisters_when_stopped() {
         (Code::DELETE, "/rd/5a3f")
     );
     pair.respond(&goodbye, Code::DELETED, |it| it);
-    assert_eq!(pair.events, [Event::Updated, Event::Deregistered]);
+    assert_eq!(
+        pair.events,
+        [EngineEvent::Updated, EngineEvent::Deregistered]
+    );
     assert_eq!(pair.engine.next_deadline(), None);
 }
 
@@ -60,12 +63,12 @@ fn registers_anew_when_an_update_is_answered_4_04() {
     pair.respond(&update, Code::NOT_FOUND, |it| it);
     assert_eq!(path_of(&pair.take()), "/rd");
     assert!(
-        pair.events.contains(&Event::RegistrationLost),
+        pair.events.contains(&EngineEvent::RegistrationLost),
         "{:?}",
         pair.events
     );
     assert!(
-        matches!(pair.events.last(), Some(Event::ObservationEnded(_))),
+        matches!(pair.events.last(), Some(EngineEvent::ObservationEnded(_))),
         "{:?}",
         pair.events
     );
@@ -96,10 +99,10 @@ fn keeps_trying_for_ever_with_growing_pauses() {
     while pauses.len() < 20 {
         pair.step();
         for event in pair.events.drain(..) {
-            let Event::RegistrationFailed { failure, retry_at } = event else {
+            let EngineEvent::RegistrationFailed { failure, retry_at } = event else {
                 continue;
             };
-            assert_eq!(failure, Failure::TimedOut);
+            assert_eq!(failure, RegistrationFailure::TimedOut);
             pauses.push(retry_at.since(pair.now).as_secs_f32());
         }
     }
@@ -121,7 +124,7 @@ fn a_rejected_or_reset_registration_is_retried() {
     pair.respond(&request, Code::of(4, 3), |it| it);
     pair.step();
     let request = pair.take();
-    pair.receive(&Message::empty(Kind::Reset, request.id()));
+    pair.receive(&Message::empty(CoapType::Reset, request.id()));
     pair.step();
     let request = pair.take();
     pair.respond(&request, Code::CREATED, |it| it);
@@ -129,13 +132,17 @@ fn a_rejected_or_reset_registration_is_retried() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::RegistrationFailed { failure, .. } => Some(*failure),
+            EngineEvent::RegistrationFailed { failure, .. } => Some(*failure),
             _ => None,
         })
         .collect();
     assert_eq!(
         failures,
-        [Failure::Refused(4, 3), Failure::Reset, Failure::Malformed]
+        [
+            RegistrationFailure::Refused(4, 3),
+            RegistrationFailure::Reset,
+            RegistrationFailure::Malformed
+        ]
     );
 }
 
@@ -145,7 +152,7 @@ fn a_separate_response_is_acknowledged_again_when_it_is_repeated() {
     pair.input(Input::Start);
     let request = pair.take();
     pair.acknowledge(&request);
-    let response = Message::new(Kind::Confirmable, Code::CREATED, 900, request.token())
+    let response = Message::new(CoapType::Confirmable, Code::CREATED, 900, request.token())
         .with(OptionNumber::LOCATION_PATH, "rd")
         .with(OptionNumber::LOCATION_PATH, "1");
     for _ in 0..2 {
@@ -153,12 +160,12 @@ fn a_separate_response_is_acknowledged_again_when_it_is_repeated() {
         let acknowledgement = pair.take();
         assert_eq!(
             (acknowledgement.kind(), acknowledgement.id()),
-            (Kind::Acknowledgement, 900)
+            (CoapType::Acknowledgement, 900)
         );
     }
     assert_eq!(
         pair.events,
-        [Event::Registered {
+        [EngineEvent::Registered {
             location: "/rd/1".into()
         }]
     );
@@ -171,11 +178,11 @@ fn an_acknowledged_request_without_a_response_times_out() {
     let request = pair.take();
     pair.acknowledge(&request);
     pair.step();
-    let failed = |event: &Event| {
+    let failed = |event: &EngineEvent| {
         matches!(
             event,
-            Event::RegistrationFailed {
-                failure: Failure::TimedOut,
+            EngineEvent::RegistrationFailed {
+                failure: RegistrationFailure::TimedOut,
                 ..
             }
         )
@@ -229,6 +236,6 @@ fn stops_at_once_without_a_registration() {
     pair.input(Input::Start);
     pair.take();
     pair.input(Input::Stop);
-    assert_eq!(pair.events, [Event::Deregistered]);
+    assert_eq!(pair.events, [EngineEvent::Deregistered]);
     assert_eq!(pair.engine.next_deadline(), None);
 }

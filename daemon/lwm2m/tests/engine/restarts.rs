@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
-use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
-use lwm2m::{Config, Event, Input, Path, Saved};
+use lwm2m::coap::{BlockOption, CoapType, Code, Message, OptionNumber};
+use lwm2m::{Config, EngineEvent, Input, Path, Saved};
 
 use crate::pair::{Pair, REASON, RESULT, STATE, path_of, queries_of};
 
@@ -291,14 +291,14 @@ fn an_ended_observation_is_not_saved() {
                 pair.commit(STATE, 1);
                 let notification = pair.take();
                 assert_eq!(notification.token(), observed.token());
-                pair.receive(&Message::empty(Kind::Reset, notification.id()));
+                pair.receive(&Message::empty(CoapType::Reset, notification.id()));
             }
             _ => {
                 pair.input(Input::Stop);
                 let goodbye = pair.take();
                 pair.respond(&goodbye, Code::DELETED, |it| it);
                 assert_eq!(pair.kept.location, Vec::<Vec<u8>>::new());
-                assert_eq!(pair.events.last(), Some(&Event::Deregistered));
+                assert_eq!(pair.events.last(), Some(&EngineEvent::Deregistered));
             }
         }
         assert_eq!(pair.kept.observations, [], "{ends}");
@@ -322,7 +322,8 @@ impl Pair {
     fn block(&mut self, act: usize, number: usize, exponent: u8) -> Message {
         let (code, path, format, body) = ACTS[act];
         let size = 16 << exponent;
-        let block = Block::at(number * size, body.len() > (number + 1) * size, exponent).unwrap();
+        let block =
+            BlockOption::at(number * size, body.len() > (number + 1) * size, exponent).unwrap();
         let part = body.chunks(size).nth(number).unwrap().to_vec();
         self.message(code, path)
             .with_uint(OptionNumber::CONTENT_FORMAT, format)

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lwm2m::coap::{Block, Code, Kind, Message, OptionNumber};
+use lwm2m::coap::{BlockOption, CoapType, Code, Message, OptionNumber};
 
 /// One request.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn message(&self, id: u16, token: &[u8]) -> Message {
         let request = |code, path: [&str; 3]| {
-            let message = Message::new(Kind::Confirmable, code, id, token);
+            let message = Message::new(CoapType::Confirmable, code, id, token);
             path.iter()
                 .fold(message, |it, part| it.with(OptionNumber::URI_PATH, *part))
         };
@@ -29,7 +29,7 @@ impl Step {
             }
             Step::Read => request(Code::GET, ["9", "0", "9"]),
             Step::Block { number, last } => {
-                let block = Block::at(number * 16, !last, 0).unwrap();
+                let block = BlockOption::at(number * 16, !last, 0).unwrap();
                 request(Code::PUT, ["9", "0", "2"])
                     .with(OptionNumber::BLOCK1, block.encode())
                     .with_payload(vec![*number as u8; 16])

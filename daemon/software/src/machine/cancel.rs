@@ -5,15 +5,15 @@ use wharf_frames::{Cause, Failure, OperationId};
 
 use super::{Refusal, Transition, delivery, work};
 use crate::{
-    Instance, Origin,
-    instance::State,
+    Instance, Requester,
+    instance::InstanceState,
     operation::{Operation, Phase},
 };
 
 pub(super) fn cancel(
     instance: &Instance,
     asked: OperationId,
-    by: Origin,
+    by: Requester,
 ) -> Result<Transition, Refusal> {
     let Some(Operation { id, kind, .. }) = instance.operation() else {
         return Err(Refusal::not_allowed("there is nothing to cancel"));
@@ -26,8 +26,10 @@ pub(super) fn cancel(
     }
     let failure = cancelled(by);
     let ended = match &instance.state {
-        State::DownloadStarted { .. } => delivery::download_failed(instance, id, failure),
-        State::Downloaded { stage, .. } => delivery::seal_refused(instance, *stage, failure),
+        InstanceState::DownloadStarted { .. } => delivery::download_failed(instance, id, failure),
+        InstanceState::Downloaded { stage, .. } => {
+            delivery::seal_refused(instance, *stage, failure)
+        }
         _ if instance.phase() == Some(Phase::Gate) => work::failed(instance, id, failure),
         _ => None,
     };
@@ -39,10 +41,10 @@ pub(super) fn cancel(
     })
 }
 
-fn cancelled(by: Origin) -> Failure {
+fn cancelled(by: Requester) -> Failure {
     let by = match by {
-        Origin::User(uid) => format!("by user {uid} on the device"),
-        Origin::Server(id) => format!("by server {}", id.0),
+        Requester::User(uid) => format!("by user {uid} on the device"),
+        Requester::Server(id) => format!("by server {}", id.0),
     };
     Failure::new(Cause::GaveUp, format!("cancelled {by}"))
 }

@@ -1,7 +1,7 @@
 //! Delete: the way for a server to cancel. It is refused while software is in place, which would lose its instance.
 
 use super::{Refusal, Transition, execute::busy, write::dropped};
-use crate::{Effect, Instance, UpdateState, instance::State};
+use crate::{Effect, Instance, UpdateState, instance::InstanceState};
 
 pub(super) fn delete(instance: &Instance) -> Result<Transition, Refusal> {
     if let Some((action, _)) = instance.work() {
@@ -19,11 +19,11 @@ pub(super) fn delete(instance: &Instance) -> Result<Transition, Refusal> {
         )));
     }
     let mut effects = match &instance.state {
-        State::DownloadStarted { delivery, .. } => dropped(delivery.stage),
-        State::Downloaded { stage, .. } | State::Delivered { stage, .. } => {
+        InstanceState::DownloadStarted { delivery, .. } => dropped(delivery.stage),
+        InstanceState::Downloaded { stage, .. } | InstanceState::Delivered { stage, .. } => {
             vec![Effect::Discard { stage: *stage }]
         }
-        State::Initial(_) | State::Installed { .. } => Vec::new(),
+        InstanceState::Initial(_) | InstanceState::Installed { .. } => Vec::new(),
     };
     effects.push(Effect::UpdateRegistration);
     Ok(Transition {

@@ -1,11 +1,11 @@
 //! Reports about a download and its verification (TS 5.1.2.2, 5.1.2.3).
 
-use wharf_frames::{Failure, OperationId, StageId, Text, installer::Package};
+use wharf_frames::{Failure, OperationId, StageId, Text, installer::SealedPackage};
 
 use super::{Transition, write::failed};
 use crate::{
     Effect, Instance,
-    instance::{Delivery, Flow, Installation, PullProgress, State},
+    instance::{Delivery, Flow, InstallationState, InstanceState, PullProgress},
     settings::InstanceSettings,
 };
 
@@ -45,7 +45,7 @@ fn pull(
     change: impl FnOnce(StageId, &mut PullProgress, &mut Option<Text>) -> Option<Vec<Effect>>,
 ) -> Option<Transition> {
     let mut next = instance.clone();
-    let State::DownloadStarted { delivery, .. } = &mut next.state else {
+    let InstanceState::DownloadStarted { delivery, .. } = &mut next.state else {
         return None;
     };
     let (id, stage) = (delivery.id, delivery.stage);
@@ -64,7 +64,7 @@ pub(super) fn package_written(instance: &Instance, operation: OperationId) -> Op
     let delivery = named(instance, operation).filter(|delivery| !delivery.is_queued())?;
     let stage = delivery.stage;
     let next = Instance {
-        state: State::Downloaded {
+        state: InstanceState::Downloaded {
             in_place: instance.in_place().cloned(),
             operation: delivery.operation(),
             stage,
@@ -95,19 +95,23 @@ pub(super) fn download_failed(
 pub(super) fn seal_waits(instance: &Instance, file: StageId, why: Text) -> Option<Transition> {
     let mut next = instance.clone();
     match &mut next.state {
-        State::Downloaded { stage, waiting, .. } if *stage == file => *waiting = Some(why),
+        InstanceState::Downloaded { stage, waiting, .. } if *stage == file => *waiting = Some(why),
         _ => return None,
     }
     Some(Transition::to(next, Vec::new()))
 }
 
-pub(super) fn sealed(instance: &Instance, stage: StageId, package: Package) -> Option<Transition> {
+pub(super) fn sealed(
+    instance: &Instance,
+    stage: StageId,
+    package: SealedPackage,
+) -> Option<Transition> {
     judged(instance, stage)?;
-    let state = State::Delivered {
+    let state = InstanceState::Delivered {
         in_place: instance.in_place().cloned(),
         stage,
         package,
-        installation: Installation::Untried,
+        installation: InstallationState::Untried,
     };
     Some(Transition::to(instance.with(state), Vec::new()))
 }
@@ -133,7 +137,8 @@ fn named(instance: &Instance, operation: OperationId) -> Option<&Delivery> {
 }
 
 fn judged(instance: &Instance, file: StageId) -> Option<()> {
-    matches!(&instance.state, State::Downloaded { stage, .. } if *stage == file).then_some(())
+    matches!(&instance.state, InstanceState::Downloaded { stage, .. } if *stage == file)
+        .then_some(())
 }
 
 /// User Name and Password are valid for one download and erased at its end.

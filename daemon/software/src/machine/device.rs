@@ -5,7 +5,7 @@ use wharf_frames::{PackageName, PackageVersion, Text, installer::Found};
 use super::Transition;
 use crate::{
     Effect, Instance,
-    instance::{Condition, InPlace, Initial, Software, State},
+    instance::{Condition, InPlace, Initial, InstanceState, Software},
 };
 
 /// Applies a report of the device. It is ignored while an operation runs, whose end has a newer one.
@@ -15,16 +15,16 @@ pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<T
     }
     let state = match (&instance.state, device) {
         (
-            State::Installed {
+            InstanceState::Installed {
                 software,
                 condition,
             },
             Some(found),
-        ) => State::Installed {
+        ) => InstanceState::Installed {
             condition: still(condition, software, &found),
             software: found_of(software, found)?,
         },
-        (State::Installed { .. }, None) => now_has(instance, None)?,
+        (InstanceState::Installed { .. }, None) => now_has(instance, None)?,
         (_, found) => {
             let known = instance.in_place()?;
             let is_it = found.as_ref().is_none_or(|found| found.name == known.name);
@@ -38,9 +38,9 @@ pub(super) fn device_has(instance: &Instance, device: Option<Found>) -> Option<T
 }
 
 /// INITIAL without software, with the reason.
-fn gone(name: &PackageName, version: &PackageVersion) -> State {
+fn gone(name: &PackageName, version: &PackageVersion) -> InstanceState {
     let note = Text::from(format!("{name} {version} was removed on the device"));
-    State::Initial(Initial::Ready {
+    InstanceState::Initial(Initial::Ready {
         in_place: None,
         note: Some(note),
     })
@@ -60,18 +60,24 @@ fn still(condition: &Condition, software: &Software, found: &Found) -> Condition
 }
 
 /// The state after the device reports this software, or none. `None` during a removal: its end sets the state.
-pub(super) fn now_has(instance: &Instance, now: Option<InPlace>) -> Option<State> {
+pub(super) fn now_has(instance: &Instance, now: Option<InPlace>) -> Option<InstanceState> {
     let mut state = instance.state.clone();
     match &mut state {
-        State::Installed { .. } | State::Initial(Initial::Ready { .. }) if now.is_none() => {
+        InstanceState::Installed { .. } | InstanceState::Initial(Initial::Ready { .. })
+            if now.is_none() =>
+        {
             let (name, version) = instance.software()?;
             state = gone(name, version);
         }
-        State::Initial(Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. })
-        | State::DownloadStarted { in_place, .. }
-        | State::Downloaded { in_place, .. }
-        | State::Delivered { in_place, .. } => *in_place = now,
-        State::Initial(Initial::Removing { .. }) | State::Installed { .. } => return None,
+        InstanceState::Initial(
+            Initial::Ready { in_place, .. } | Initial::Failed { in_place, .. },
+        )
+        | InstanceState::DownloadStarted { in_place, .. }
+        | InstanceState::Downloaded { in_place, .. }
+        | InstanceState::Delivered { in_place, .. } => *in_place = now,
+        InstanceState::Initial(Initial::Removing { .. }) | InstanceState::Installed { .. } => {
+            return None;
+        }
     }
     Some(state)
 }

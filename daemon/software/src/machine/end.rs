@@ -2,7 +2,7 @@
 
 use wharf_frames::{
     Action, Cause, Failure, OperationId, PackageName, StageId, Text,
-    installer::{Found, Package},
+    installer::{Found, SealedPackage},
 };
 
 use super::{
@@ -11,9 +11,9 @@ use super::{
     work::{failed, not_installed, not_purged, not_removed},
 };
 use crate::{
-    Effect, Instance, Origin,
-    instance::{Condition, InPlace, Initial, Software, State, Switch},
-    operation::{Progress, Work},
+    Effect, Instance, Requester,
+    instance::{Condition, InPlace, Initial, InstanceState, Software, Switch},
+    operation::{Work, WorkProgress},
 };
 
 /// The end of a job.
@@ -30,7 +30,7 @@ pub(super) fn ended(
     rules: &Rules<'_>,
 ) -> Option<Transition> {
     let (action, work) = instance.work().filter(|(_, work)| {
-        work.id == operation && matches!(work.progress, Progress::Running(_))
+        work.id == operation && matches!(work.progress, WorkProgress::Running(_))
     })?;
     let name = instance.subject()?;
     if let Some(other) = end.device.as_ref().filter(|found| found.name != *name) {
@@ -47,7 +47,7 @@ pub(super) fn ended(
             settle_activation(instance, wanted, end.device, end.failure)?
         }
         (
-            State::Delivered {
+            InstanceState::Delivered {
                 in_place,
                 stage,
                 package,
@@ -58,7 +58,7 @@ pub(super) fn ended(
             Ok(software) => {
                 let was_active = in_place.as_ref().is_some_and(|known| known.was_active);
                 let activate = (!software.active && is_to_be_active(name, was_active, rules))
-                    .then_some((end.next, work.origin));
+                    .then_some((end.next, work.requester));
                 commit_install(instance, *stage, software, activate)
             }
             Err(failure) => {
@@ -75,7 +75,7 @@ pub(super) fn ended(
 
 /// The installed software, or the reason why it is not the expected one.
 fn verify_install(
-    package: &Package,
+    package: &SealedPackage,
     failure: Option<Failure>,
     device: Option<&Found>,
 ) -> Result<Software, Failure> {
@@ -113,22 +113,22 @@ fn commit_install(
     instance: &Instance,
     stage: StageId,
     software: Software,
-    activate: Option<(OperationId, Origin)>,
+    activate: Option<(OperationId, Requester)>,
 ) -> Transition {
     let mut effects = vec![Effect::Discard { stage }];
     effects.extend(Effect::registration(instance));
     let condition = match activate {
-        Some((operation, origin)) => {
+        Some((operation, requester)) => {
             effects.push(Effect::Queue { operation });
             Condition::Activating(Work {
                 id: operation,
-                origin,
-                progress: Progress::Queued(None),
+                requester,
+                progress: WorkProgress::Queued(None),
             })
         }
         None => Condition::Settled,
     };
-    let state = State::Installed {
+    let state = InstanceState::Installed {
         software,
         condition,
     };
@@ -139,7 +139,7 @@ fn commit_install(
 /// on the device before and that this agent never installed does not become the instance's: no server could remove it.
 fn left_over(
     before: Option<&InPlace>,
-    package: &Package,
+    package: &SealedPackage,
     device: Option<Found>,
 ) -> Option<InPlace> {
     match (before, device) {
@@ -155,10 +155,10 @@ fn abort_install(
     instance: &Instance,
     in_place: Option<InPlace>,
     stage: StageId,
-    package: &Package,
+    package: &SealedPackage,
     failure: Failure,
 ) -> Transition {
-    let state = State::Delivered {
+    let state = InstanceState::Delivered {
         in_place,
         stage,
         package: package.clone(),
@@ -169,7 +169,7 @@ fn abort_install(
 
 /// Records that the device no longer has the software.
 fn commit_absence(instance: &Instance, failure: Option<Failure>) -> Transition {
-    let state = State::Initial(Initial::Ready {
+    let state = InstanceState::Initial(Initial::Ready {
         in_place: None,
         note: failure.map(|failure| failure.detail),
     });
@@ -189,7 +189,7 @@ fn abort_removal(
         Failure::new(Cause::PackageManager, why)
     });
     let state = match (&instance.state, action) {
-        (State::Initial(Initial::Removing { in_place, .. }), Action::Purge) => {
+        (InstanceState::Initial(Initial::Removing { in_place, .. }), Action::Purge) => {
             not_purged(in_place.seen(found), failure)
         }
         _ => not_removed(action, found.into(), failure),
@@ -219,7 +219,7 @@ fn settle_activation(
         ))),
     };
     let state = match &instance.state {
-        State::Installed { .. } => State::Installed {
+        InstanceState::Installed { .. } => InstanceState::Installed {
             software: found.into(),
             condition: why.map_or(Condition::Settled, Condition::ActivationFailed),
         },

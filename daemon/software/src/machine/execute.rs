@@ -3,12 +3,12 @@
 
 use wharf_frames::{Action, PackageName};
 
-use super::{Code, Refusal, Rules, Transition};
+use super::{Refusal, RefusalCode, Rules, Transition};
 use crate::{
-    Effect, Instance, NewOperation, Origin,
+    Effect, Instance, NewOperation, Requester,
     arguments::{ArgumentError, ExecuteArguments, Removal},
-    instance::{Condition, InPlace, Initial, Installation, State, Switch},
-    operation::{Progress, Work},
+    instance::{Condition, InPlace, Initial, InstallationState, InstanceState, Switch},
+    operation::{Work, WorkProgress},
 };
 
 pub(super) fn execute(
@@ -19,8 +19,8 @@ pub(super) fn execute(
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let is_for_update = is_for_update(action, arguments)
-        .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
-    may_ask(instance, action, starts.origin)?;
+        .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
+    may_ask(instance, action, starts.requester)?;
     match instance.work() {
         // Some servers repeat an Execute at every notification.
         Some((running, _)) if running == action && !is_for_update => Ok(Transition::none(instance)),
@@ -47,15 +47,17 @@ fn is_for_update(action: Action, arguments: &[u8]) -> Result<bool, ArgumentError
 
 /// TS 5.2: outside INSTALLED a server's Activate and Deactivate have no effect, since the activation machine is not
 /// alive. A local user's act on the software in place. The TS has no purge, so a server cannot ask for one.
-fn may_ask(instance: &Instance, action: Action, origin: Origin) -> Result<(), Refusal> {
-    let is_alive = matches!(instance.state, State::Installed { .. });
-    match (action, origin) {
-        (Action::Purge, Origin::Server(_)) => {
+fn may_ask(instance: &Instance, action: Action, requester: Requester) -> Result<(), Refusal> {
+    let is_alive = matches!(instance.state, InstanceState::Installed { .. });
+    match (action, requester) {
+        (Action::Purge, Requester::Server(_)) => {
             let why = "only a user of the device can purge: `wharfctl uninstall --purge`";
             Err(Refusal::not_allowed(why))
         }
-        (Action::Activate, Origin::Server(_)) if !is_alive => Err(no_effect(instance, "Activate")),
-        (Action::Deactivate, Origin::Server(_)) if !is_alive => {
+        (Action::Activate, Requester::Server(_)) if !is_alive => {
+            Err(no_effect(instance, "Activate"))
+        }
+        (Action::Deactivate, Requester::Server(_)) if !is_alive => {
             Err(no_effect(instance, "Deactivate"))
         }
         _ => Ok(()),
@@ -65,10 +67,10 @@ fn may_ask(instance: &Instance, action: Action, origin: Origin) -> Result<(), Re
 /// TS 5.1.3.1: only in DELIVERED.
 fn install(instance: &Instance, starts: NewOperation) -> Result<Transition, Refusal> {
     let mut next = instance.clone();
-    let State::Delivered { installation, .. } = &mut next.state else {
+    let InstanceState::Delivered { installation, .. } = &mut next.state else {
         return Err(no_effect(instance, "Install"));
     };
-    *installation = Installation::Installing(queued(starts));
+    *installation = InstallationState::Installing(queued(starts));
     Ok(accepted(next, starts))
 }
 
@@ -83,15 +85,15 @@ fn remove(
     let work = queued(starts);
     let what = if purge { "A purge" } else { "Uninstall" };
     match &mut next.state {
-        State::Delivered { .. } if !purge => return for_update(instance),
-        State::Installed {
+        InstanceState::Delivered { .. } if !purge => return for_update(instance),
+        InstanceState::Installed {
             software,
             condition,
         } => {
             not_our_own(&software.name, rules)?;
             *condition = Condition::Removing { work, purge };
         }
-        State::Initial(initial) => {
+        InstanceState::Initial(initial) => {
             let in_place = instance
                 .in_place()
                 .ok_or_else(|| no_effect(instance, what))?;
@@ -102,7 +104,9 @@ fn remove(
                 purge,
             };
         }
-        State::DownloadStarted { .. } | State::Downloaded { .. } | State::Delivered { .. } => {
+        InstanceState::DownloadStarted { .. }
+        | InstanceState::Downloaded { .. }
+        | InstanceState::Delivered { .. } => {
             return Err(no_effect(instance, what));
         }
     }
@@ -112,13 +116,15 @@ fn remove(
 /// TS 5.1.3.2 with argument 1, and any Uninstall in DELIVERED: drops the new package, and keeps the software in place.
 fn for_update(instance: &Instance) -> Result<Transition, Refusal> {
     let (in_place, effects) = match &instance.state {
-        State::Installed { software, .. } => (Some(InPlace::left(software.clone())), Vec::new()),
-        State::Delivered {
+        InstanceState::Installed { software, .. } => {
+            (Some(InPlace::left(software.clone())), Vec::new())
+        }
+        InstanceState::Delivered {
             in_place, stage, ..
         } => (in_place.clone(), vec![Effect::Discard { stage: *stage }]),
         _ => return Err(no_effect(instance, "Uninstall")),
     };
-    let state = State::Initial(Initial::Ready {
+    let state = InstanceState::Initial(Initial::Ready {
         in_place,
         note: None,
     });
@@ -133,7 +139,7 @@ fn switch(
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let what = if wanted { "Activate" } else { "Deactivate" };
-    let is_alive = matches!(instance.state, State::Installed { .. });
+    let is_alive = matches!(instance.state, InstanceState::Installed { .. });
     let (name, _) = instance
         .software()
         .ok_or_else(|| no_effect(instance, what))?;
@@ -149,8 +155,12 @@ fn switch(
     let mut next = instance.clone();
     let work = queued(starts);
     match (&mut next.state, wanted) {
-        (State::Installed { condition, .. }, true) => *condition = Condition::Activating(work),
-        (State::Installed { condition, .. }, false) => *condition = Condition::Deactivating(work),
+        (InstanceState::Installed { condition, .. }, true) => {
+            *condition = Condition::Activating(work)
+        }
+        (InstanceState::Installed { condition, .. }, false) => {
+            *condition = Condition::Deactivating(work)
+        }
         (state, _) => {
             let known = state
                 .in_place_mut()
@@ -167,8 +177,8 @@ fn switch(
 fn queued(starts: NewOperation) -> Work {
     Work {
         id: starts.id,
-        origin: starts.origin,
-        progress: Progress::Queued(None),
+        requester: starts.requester,
+        progress: WorkProgress::Queued(None),
     }
 }
 

@@ -6,15 +6,15 @@ use super::Transition;
 use crate::{
     Effect, Instance,
     causes::{During, update_result},
-    instance::{Condition, InPlace, Initial, Installation, Software, State, Switch},
-    operation::{Progress, Work},
+    instance::{Condition, InPlace, Initial, InstallationState, InstanceState, Software, Switch},
+    operation::{Work, WorkProgress},
 };
 
 /// The operation waits in the gate, or for the installer.
 pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
-    let (Progress::Queued(waiting) | Progress::Running(waiting)) = &mut work.progress;
+    let (WorkProgress::Queued(waiting) | WorkProgress::Running(waiting)) = &mut work.progress;
     *waiting = Some(why);
     Some(Transition::to(next, Vec::new()))
 }
@@ -23,10 +23,10 @@ pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> O
 pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
-    if matches!(work.progress, Progress::Running(_)) {
+    if matches!(work.progress, WorkProgress::Running(_)) {
         return None;
     }
-    work.progress = Progress::Running(None);
+    work.progress = WorkProgress::Running(None);
     let (action, _) = instance.work()?;
     let transaction = step(instance, action)?.into();
     let effect = Effect::Perform {
@@ -41,8 +41,8 @@ pub(super) fn underway(instance: &Instance, operation: OperationId) -> Option<Tr
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
     match &mut work.progress {
-        Progress::Queued(_) => return None,
-        Progress::Running(waiting) => *waiting = None,
+        WorkProgress::Queued(_) => return None,
+        WorkProgress::Running(waiting) => *waiting = None,
     }
     Some(Transition::to(next, Vec::new()))
 }
@@ -68,30 +68,30 @@ pub(super) fn failed(
             state
         }
         (
-            State::Delivered {
+            InstanceState::Delivered {
                 in_place,
                 stage,
                 package,
                 ..
             },
             _,
-        ) => State::Delivered {
+        ) => InstanceState::Delivered {
             in_place,
             stage,
             package,
             installation: not_installed(failure),
         },
-        (State::Installed { software, .. }, Action::Uninstall | Action::Purge) => {
+        (InstanceState::Installed { software, .. }, Action::Uninstall | Action::Purge) => {
             not_removed(action, software, failure)
         }
-        (State::Initial(Initial::Removing { in_place, .. }), Action::Purge) => {
+        (InstanceState::Initial(Initial::Removing { in_place, .. }), Action::Purge) => {
             not_purged(in_place, failure)
         }
-        (State::Installed { software, .. }, _) => State::Installed {
+        (InstanceState::Installed { software, .. }, _) => InstanceState::Installed {
             software,
             condition: Condition::ActivationFailed(failure.detail),
         },
-        (State::Initial(Initial::Removing { in_place, .. }), _) => {
+        (InstanceState::Initial(Initial::Removing { in_place, .. }), _) => {
             not_removed(action, in_place.back(), failure)
         }
         _ => return None,
@@ -100,15 +100,15 @@ pub(super) fn failed(
 }
 
 /// DELIVERED keeps the package (TS 5.1.2.4).
-pub(super) fn not_installed(failure: Failure) -> Installation {
-    Installation::Failed {
+pub(super) fn not_installed(failure: Failure) -> InstallationState {
+    InstallationState::Failed {
         result: update_result(failure.cause, During::Installation),
         why: failure.detail,
     }
 }
 
 /// INSTALLED, with the reason in resource 16.
-pub(super) fn not_removed(action: Action, software: Software, failure: Failure) -> State {
+pub(super) fn not_removed(action: Action, software: Software, failure: Failure) -> InstanceState {
     let during = match action {
         Action::Purge => During::Purge,
         _ => During::Removal,
@@ -117,28 +117,28 @@ pub(super) fn not_removed(action: Action, software: Software, failure: Failure) 
         result: update_result(failure.cause, during),
         why: failure.detail,
     };
-    State::Installed {
+    InstanceState::Installed {
         software,
         condition,
     }
 }
 
 /// INITIAL stays after a failed purge: the server did not request it, and may be about to write a package.
-pub(super) fn not_purged(in_place: InPlace, failure: Failure) -> State {
-    State::Initial(Initial::Ready {
+pub(super) fn not_purged(in_place: InPlace, failure: Failure) -> InstanceState {
+    InstanceState::Initial(Initial::Ready {
         in_place: Some(in_place),
         note: Some(failure.detail),
     })
 }
 
-fn work_mut(state: &mut State) -> Option<&mut Work> {
+fn work_mut(state: &mut InstanceState) -> Option<&mut Work> {
     match state {
-        State::Initial(Initial::Removing { work, .. })
-        | State::Delivered {
-            installation: Installation::Installing(work),
+        InstanceState::Initial(Initial::Removing { work, .. })
+        | InstanceState::Delivered {
+            installation: InstallationState::Installing(work),
             ..
         }
-        | State::Installed {
+        | InstanceState::Installed {
             condition:
                 Condition::Removing { work, .. }
                 | Condition::Activating(work)

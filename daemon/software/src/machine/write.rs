@@ -2,11 +2,11 @@
 
 use wharf_frames::{Cause, Failure, Secret, StageId, Text};
 
-use super::{Code, Refusal, Rules, Transition};
+use super::{Refusal, RefusalCode, Rules, Transition};
 use crate::{
-    Effect, Instance, NewOperation, ObjectLink, PackageUri, Source, UpdateResult, Write,
+    Effect, Instance, NewOperation, ObjectLink, PackageSource, PackageUri, UpdateResult, Write,
     causes::{During, update_result},
-    instance::{Delivery, Flow, InPlace, Initial, Installation, PullProgress, State},
+    instance::{Delivery, Flow, InPlace, Initial, InstallationState, InstanceState, PullProgress},
     settings::{InstanceSettings, MAX_CREDENTIAL},
 };
 
@@ -26,11 +26,11 @@ pub(super) fn write(
     let mut effects = room_for(instance, &source, starts, rules)?;
     let flow = flow(&source, rules).map_err(|failure| unusable(instance, failure))?;
     effects.push(begin(&flow, starts, stage));
-    let state = State::DownloadStarted {
+    let state = InstanceState::DownloadStarted {
         in_place: instance.in_place().cloned(),
         delivery: Delivery {
             id: starts.id,
-            origin: starts.origin,
+            requester: starts.requester,
             stage,
             flow,
         },
@@ -87,20 +87,20 @@ fn credential(
 /// Whether a download may begin now, and the effects that make room for it.
 fn room_for(
     instance: &Instance,
-    source: &Source,
+    source: &PackageSource,
     starts: NewOperation,
     rules: &Rules<'_>,
 ) -> Result<Vec<Effect>, Refusal> {
     match &instance.state {
         _ if instance.is_busy() => Err(no_room(instance)),
-        State::Initial(_) => Ok(Vec::new()),
-        State::DownloadStarted { delivery, .. } if restarts(delivery, source, starts) => {
+        InstanceState::Initial(_) => Ok(Vec::new()),
+        InstanceState::DownloadStarted { delivery, .. } if restarts(delivery, source, starts) => {
             Ok(dropped(delivery.stage))
         }
-        State::Delivered {
+        InstanceState::Delivered {
             stage,
             installation:
-                Installation::Failed {
+                InstallationState::Failed {
                     result: UpdateResult::InstallationFailure,
                     ..
                 },
@@ -122,10 +122,10 @@ fn no_room(instance: &Instance) -> Refusal {
 /// The request that makes room for a package. A server's Delete ends a download only if it is not refused.
 fn first(instance: &Instance) -> &'static str {
     match (&instance.state, instance.software()) {
-        (State::DownloadStarted { .. } | State::Downloaded { .. }, None) => {
+        (InstanceState::DownloadStarted { .. } | InstanceState::Downloaded { .. }, None) => {
             "Delete ends the download, and so does `wharfctl cancel` on the device"
         }
-        (State::DownloadStarted { .. } | State::Downloaded { .. }, Some(_)) => {
+        (InstanceState::DownloadStarted { .. } | InstanceState::Downloaded { .. }, Some(_)) => {
             "`wharfctl cancel` on the device ends the download"
         }
         _ => "Uninstall or Delete first",
@@ -133,10 +133,10 @@ fn first(instance: &Instance) -> &'static str {
 }
 
 /// Whether the server restarts its push with block 0.
-fn restarts(delivery: &Delivery, source: &Source, starts: NewOperation) -> bool {
+fn restarts(delivery: &Delivery, source: &PackageSource, starts: NewOperation) -> bool {
     delivery.flow == Flow::Push
-        && delivery.origin == starts.origin
-        && matches!(source, Source::Package { empty: false })
+        && delivery.requester == starts.requester
+        && matches!(source, PackageSource::Package { empty: false })
 }
 
 /// The effects that drop a file while it may be written.
@@ -144,13 +144,13 @@ pub(super) fn dropped(stage: StageId) -> Vec<Effect> {
     vec![Effect::StopDelivery { stage }, Effect::Discard { stage }]
 }
 
-fn flow(source: &Source, rules: &Rules<'_>) -> Result<Flow, Failure> {
+fn flow(source: &PackageSource, rules: &Rules<'_>) -> Result<Flow, Failure> {
     match source {
-        Source::Package { empty: true } => {
+        PackageSource::Package { empty: true } => {
             Err(Failure::new(Cause::Malformed, "the Package is empty"))
         }
-        Source::Package { empty: false } => Ok(Flow::Push),
-        Source::Uri(text) => Ok(Flow::Pull {
+        PackageSource::Package { empty: false } => Ok(Flow::Push),
+        PackageSource::Uri(text) => Ok(Flow::Pull {
             uri: uri(text.expose(), rules)?,
             progress: PullProgress::Queued,
             waiting: None,
@@ -189,7 +189,7 @@ fn begin(flow: &Flow, starts: NewOperation, stage: StageId) -> Effect {
 /// Refuses with 4.00. In INITIAL the server can also read the reason.
 fn unusable(instance: &Instance, failure: Failure) -> Refusal {
     let mut refusal = bad_request(failure.detail.clone());
-    if let State::Initial(_) = &instance.state {
+    if let InstanceState::Initial(_) = &instance.state {
         refusal.instance = Some(Box::new(Instance {
             state: failed(instance.in_place().cloned(), failure),
             settings: instance.settings.clone(),
@@ -199,8 +199,8 @@ fn unusable(instance: &Instance, failure: Failure) -> Refusal {
 }
 
 /// INITIAL after a failed download.
-pub(super) fn failed(in_place: Option<InPlace>, failure: Failure) -> State {
-    State::Initial(Initial::Failed {
+pub(super) fn failed(in_place: Option<InPlace>, failure: Failure) -> InstanceState {
+    InstanceState::Initial(Initial::Failed {
         in_place,
         result: update_result(failure.cause, During::Delivery),
         why: failure.detail,
@@ -208,5 +208,5 @@ pub(super) fn failed(in_place: Option<InPlace>, failure: Failure) -> State {
 }
 
 fn bad_request(why: impl Into<Text>) -> Refusal {
-    Refusal::new(Code::BadRequest, why)
+    Refusal::new(RefusalCode::BadRequest, why)
 }

@@ -2,7 +2,8 @@
 
 use wharf_frames::{Action, Cause, Failure, installer::Found};
 use wharf_software::{
-    Effect, Event, Instance, Kind, Record, UpdateResult, record::StoredProgress::Running,
+    Effect, Event, Instance, InstanceRecord, OperationKind, UpdateResult,
+    record::StoredProgress::Running,
 };
 
 use crate::{cells::*, steps::*};
@@ -25,13 +26,13 @@ fn activation_follows_the_device() {
         (
             false,
             Action::Activate,
-            Kind::Action(Action::Activate),
+            OperationKind::Action(Action::Activate),
             "activating",
         ),
         (
             true,
             Action::Deactivate,
-            Kind::Action(Action::Deactivate),
+            OperationKind::Action(Action::Deactivate),
             "deactivating",
         ),
     ] {
@@ -59,25 +60,36 @@ fn what_systemd_skipped_is_said_in_16_as_long_as_it_is_so_and_not_to_everybody()
         ..found("1.0", true)
     };
     let told = "40: nginx 1.0 is installed; systemd skipped nginx.service (ConditionVirtualization=no is not met)";
-    let before = running(Kind::Action(Action::Activate), Running, installed(false));
+    let before = running(
+        OperationKind::Action(Action::Activate),
+        Running,
+        installed(false),
+    );
     let made = then(before, ended(None, Some(skips())));
     let activated = left(&made);
     assert_eq!((at(&made), activated.activation_state()), ((4, 2), true));
     assert_eq!(reason(&made), told);
     let public = activated.public_reason().to_string();
     assert_eq!(public, "40: nginx 1.0 is installed");
-    let stored = Record::from(activated);
+    let stored = InstanceRecord::from(activated);
     assert_eq!(Instance::try_from(stored.clone()).as_ref(), Ok(activated));
 
     let runs = then(stored, Event::DeviceHas(Some(found("1.0", true))));
     assert_eq!(reason(&runs), "40: nginx 1.0 is installed");
-    let again = then(Record::from(left(&runs)), Event::DeviceHas(Some(skips())));
+    let again = then(
+        InstanceRecord::from(left(&runs)),
+        Event::DeviceHas(Some(skips())),
+    );
     assert_eq!(reason(&again), told);
 }
 
 #[test]
 fn a_failed_activation_leaves_12_false_and_result_2_with_the_reason_in_16() {
-    let before = running(Kind::Action(Action::Activate), Running, installed(false));
+    let before = running(
+        OperationKind::Action(Action::Activate),
+        Running,
+        installed(false),
+    );
     let failure = Failure::new(Cause::Unit, "nginx.service: exit status 1");
     for event in [
         ended(Some(failure.clone()), Some(found("1.0", false))),
@@ -97,8 +109,16 @@ fn a_failed_activation_leaves_12_false_and_result_2_with_the_reason_in_16() {
 #[test]
 fn an_activation_that_the_device_does_not_show_has_failed() {
     for (active, kind, words) in [
-        (false, Kind::Action(Action::Activate), "does not run"),
-        (true, Kind::Action(Action::Deactivate), "still runs"),
+        (
+            false,
+            OperationKind::Action(Action::Activate),
+            "does not run",
+        ),
+        (
+            true,
+            OperationKind::Action(Action::Deactivate),
+            "still runs",
+        ),
     ] {
         let before = running(kind, Running, installed(active));
         let made = then(before, ended(None, Some(found("1.0", active))));
@@ -113,7 +133,11 @@ fn an_activation_that_the_device_does_not_show_has_failed() {
 /// A unit that does not stop in time is already disabled.
 #[test]
 fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
-    let before = running(Kind::Action(Action::Deactivate), Running, installed(true));
+    let before = running(
+        OperationKind::Action(Action::Deactivate),
+        Running,
+        installed(true),
+    );
     let failure = Failure::new(Cause::Unit, "nginx.service still runs");
     let made = then(before, ended(Some(failure), Some(found("1.0", false))));
     let failed = left(&made);
@@ -125,13 +149,13 @@ fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
 #[test]
 fn software_that_is_gone_when_its_activation_ends_was_removed() {
     for kind in [
-        Kind::Action(Action::Activate),
-        Kind::Action(Action::Deactivate),
+        OperationKind::Action(Action::Activate),
+        OperationKind::Action(Action::Deactivate),
     ] {
         let before = running(
             kind,
             Running,
-            installed(kind == Kind::Action(Action::Deactivate)),
+            installed(kind == OperationKind::Action(Action::Deactivate)),
         );
         let made = then(before, ended(None, None));
         assert_eq!(at(&made), (0, 0));

@@ -2,10 +2,10 @@
 
 use wharf_frames::{Action, Cause, Failure, OperationId, StageId, Step};
 use wharf_software::{
-    Code, Effect, Event, Instance, Kind, Record, UpdateResult, UpdateState,
+    Effect, Event, Instance, InstanceRecord, OperationKind, RefusalCode, UpdateResult, UpdateState,
     operation::Phase,
     record::StoredProgress::{Queued, Running},
-    step,
+    transition,
 };
 
 use crate::{cells::*, steps::*};
@@ -26,7 +26,7 @@ fn what_the_gate_lets_through_is_done_once() {
         (Action::Activate, installed(false), on(Action::Activate)),
         (Action::Deactivate, installed(true), on(Action::Deactivate)),
     ] {
-        let (kind, transaction) = (Kind::Action(action), step.into());
+        let (kind, transaction) = (OperationKind::Action(action), step.into());
         let effect = Effect::Perform {
             operation,
             transaction,
@@ -43,19 +43,35 @@ fn the_same_operation_again_while_busy_is_2_04_without_a_second_job() {
     for (record, event) in [
         (installing(), execute(Action::Install, "")),
         (
-            with_software(running(Kind::Action(Action::Uninstall), Running, initial())),
+            with_software(running(
+                OperationKind::Action(Action::Uninstall),
+                Running,
+                initial(),
+            )),
             uninstall("0"),
         ),
         (
-            running(Kind::Action(Action::Uninstall), Queued, installed(true)),
+            running(
+                OperationKind::Action(Action::Uninstall),
+                Queued,
+                installed(true),
+            ),
             uninstall(""),
         ),
         (
-            running(Kind::Action(Action::Activate), Running, installed(false)),
+            running(
+                OperationKind::Action(Action::Activate),
+                Running,
+                installed(false),
+            ),
             execute(Action::Activate, ""),
         ),
         (
-            running(Kind::Action(Action::Deactivate), Running, installed(true)),
+            running(
+                OperationKind::Action(Action::Deactivate),
+                Running,
+                installed(true),
+            ),
             execute(Action::Deactivate, ""),
         ),
     ] {
@@ -77,17 +93,17 @@ fn any_other_operation_while_busy_is_4_05() {
     for cell in cells().into_iter().filter(Instance::is_busy) {
         let refusals = all()
             .into_iter()
-            .filter_map(|event| step(&cell, event, &rules()).err())
-            .filter(|refusal| refusal.code == Code::MethodNotAllowed)
+            .filter_map(|event| transition(&cell, event, &rules()).err())
+            .filter(|refusal| refusal.code == RefusalCode::MethodNotAllowed)
             .count();
         let kind = cell.operation().map(|operation| operation.kind);
         let is_local = cell.update_state() != UpdateState::Installed
             && matches!(
                 kind,
-                Some(Kind::Action(Action::Activate | Action::Deactivate))
+                Some(OperationKind::Action(Action::Activate | Action::Deactivate))
             );
         // A server's Activate has no effect there, and no Execute is a purge.
-        let refused = match is_local || kind == Some(Kind::Action(Action::Purge)) {
+        let refused = match is_local || kind == Some(OperationKind::Action(Action::Purge)) {
             true => 5,
             false => 4,
         };
@@ -104,10 +120,10 @@ fn install_activate_deactivate_without_effect_are_4_05() {
             (Action::Activate, state == 4),
             (Action::Deactivate, state == 4),
         ] {
-            let made = step(&cell, execute(action, "3='x',0"), &rules());
+            let made = transition(&cell, execute(action, "3='x',0"), &rules());
             assert_eq!(made.is_ok(), allowed, "{action:?} in {}", label(&cell));
             if let Err(refusal) = made {
-                assert_eq!(refusal.code, Code::MethodNotAllowed);
+                assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
             }
         }
     }
@@ -117,7 +133,7 @@ fn install_activate_deactivate_without_effect_are_4_05() {
 fn a_malformed_argument_of_the_others_is_4_00() {
     for action in [Action::Install, Action::Activate, Action::Deactivate] {
         let refusal = refused(delivered(), execute(action, "0='"));
-        assert_eq!(refusal.code, Code::BadRequest);
+        assert_eq!(refusal.code, RefusalCode::BadRequest);
     }
 }
 
@@ -178,7 +194,7 @@ fn a_report_about_what_is_over_changes_nothing() {
                 next: NEXT,
             },
         ] {
-            unchanged(Record::from(&cell), event);
+            unchanged(InstanceRecord::from(&cell), event);
         }
     }
 }
@@ -186,7 +202,7 @@ fn a_report_about_what_is_over_changes_nothing() {
 #[test]
 fn a_job_ends_only_after_the_gate_let_it_start() {
     for cell in cells().into_iter().filter(Instance::is_busy) {
-        let record = Record::from(&cell);
+        let record = InstanceRecord::from(&cell);
         if record.progress == Some(Queued) {
             unchanged(record, ended(None, Some(found("2.0", true))));
         }
@@ -195,16 +211,20 @@ fn a_job_ends_only_after_the_gate_let_it_start() {
 
 #[test]
 fn update_supported_objects_has_the_registration_follow_the_software() {
-    let on = |record| Record {
+    let on = |record| InstanceRecord {
         update_supported_objects: true,
         ..record
     };
-    let tells = |record: Record, event: Event| {
+    let tells = |record: InstanceRecord, event: Event| {
         then(record, event)
             .effects
             .contains(&Effect::UpdateRegistration)
     };
-    let removing = running(Kind::Action(Action::Uninstall), Running, installed(true));
+    let removing = running(
+        OperationKind::Action(Action::Uninstall),
+        Running,
+        installed(true),
+    );
     let failure = || Some(Failure::new(Cause::Script, "failed"));
     let ends = [
         (installing(), ended(None, Some(found("2.0", false)))),
@@ -222,7 +242,7 @@ fn update_supported_objects_has_the_registration_follow_the_software() {
 #[test]
 fn an_operation_waits_in_the_gate_then_acts_then_a_download_is_judged() {
     for cell in cells() {
-        let record = Record::from(&cell);
+        let record = InstanceRecord::from(&cell);
         let expected = match record.progress {
             None => record.operation.map(|_| Phase::Verify),
             Some(Queued) => Some(Phase::Gate),

@@ -1,6 +1,6 @@
 //! The device is the truth: what somebody changed on it by hand.
 
-use wharf_software::{Event, Record, UpdateResult, record::StoredProgress::Running};
+use wharf_software::{Event, InstanceRecord, UpdateResult, record::StoredProgress::Running};
 
 use crate::{cells::*, steps::*};
 
@@ -21,7 +21,7 @@ fn removed_by_hand_before_its_upgrade_does_not_disturb_the_upgrade() {
     for record in [lost, pulling(Running), pushing(), downloaded(), delivered()] {
         let before = with_software(record.clone());
         let made = then(before.clone(), Event::DeviceHas(None));
-        assert_eq!(Record::from(left(&made)), record);
+        assert_eq!(InstanceRecord::from(left(&made)), record);
         let upgraded = then(before, Event::DeviceHas(Some(found("1.1", false))));
         let known = left(&upgraded).in_place().unwrap();
         assert_eq!((known.version.as_str(), known.was_active), ("1.1", true));
@@ -53,7 +53,7 @@ fn damaged_by_hand_is_not_removed_and_is_said_in_16_until_it_is_repaired() {
                      or install it again";
         assert_eq!(reason(&made), format!("{begin}{words}"));
         assert_eq!(ids(before.clone(), &made), [16]);
-        let now = Record::from(left(&made));
+        let now = InstanceRecord::from(left(&made));
         unchanged(now.clone(), half());
         let repaired = then(now.clone(), whole());
         assert_eq!(reason(&repaired), format!("{begin}{healthy}"));
@@ -86,10 +86,10 @@ fn damage_outweighs_an_activation_that_failed_and_not_a_removal() {
         let made = then(before.clone(), Event::DeviceHas(Some(half)));
         assert!(reason(&made).starts_with(said), "{}", reason(&made));
         let made = then(
-            Record::from(left(&made)),
+            InstanceRecord::from(left(&made)),
             Event::DeviceHas(Some(found("1.0", false))),
         );
-        assert_eq!(Record::from(left(&made)), before);
+        assert_eq!(InstanceRecord::from(left(&made)), before);
     }
 }
 
@@ -148,7 +148,7 @@ fn the_device_is_looked_at_again_when_the_job_is_over_and_only_about_what_is_in_
             vec![Some(other)]
         };
         for device in device {
-            unchanged(Record::from(&cell), Event::DeviceHas(device));
+            unchanged(InstanceRecord::from(&cell), Event::DeviceHas(device));
         }
     }
 }

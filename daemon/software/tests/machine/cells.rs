@@ -4,15 +4,16 @@ use std::sync::LazyLock;
 
 use wharf_frames::{
     Action, OperationId, PackageName, PackageVersion, Secret, StageId, Step, Text,
-    installer::{Found, Package},
+    installer::{Found, SealedPackage},
 };
 use wharf_software::{
-    ActivationPolicy, Instance, Kind, NewOperation, ObjectLink, Operation, Origin, PackageUri,
-    Record, Rules, ShortId, UpdateResult, UpdateState, instance::Software, record::StoredProgress,
+    ActivationPolicy, Instance, InstanceRecord, NewOperation, ObjectLink, Operation, OperationKind,
+    PackageUri, Requester, Rules, ShortId, UpdateResult, UpdateState, instance::Software,
+    record::StoredProgress,
 };
 
 /// The server that began whatever runs in a cell, under [`RUNNING`] and [`STAGE`].
-pub(crate) const SERVER: Origin = Origin::Server(ShortId(1));
+pub(crate) const SERVER: Requester = Requester::Server(ShortId(1));
 pub(crate) const RUNNING: OperationId = OperationId::from_bytes([1; 16]);
 pub(crate) const STAGE: StageId = StageId::from_bytes([1; 16]);
 /// The names that a request brings for what it may start.
@@ -55,7 +56,7 @@ pub(crate) const SETTINGS: ObjectLink = ObjectLink {
 pub(crate) fn starts() -> NewOperation {
     NewOperation {
         id: NEW,
-        origin: SERVER,
+        requester: SERVER,
     }
 }
 
@@ -64,8 +65,8 @@ pub(crate) fn uri() -> PackageUri {
 }
 
 /// The delivered package of the cells: nginx 2.0.
-pub(crate) fn package() -> Package {
-    Package {
+pub(crate) fn package() -> SealedPackage {
+    SealedPackage {
         name: name("nginx"),
         version: PackageVersion::new("2.0").unwrap(),
         architecture: "amd64".into(),
@@ -124,24 +125,28 @@ pub(crate) fn damaged(version: &str, word: &str) -> Found {
 }
 
 /// INITIAL from the factory, as a row.
-pub(crate) fn factory() -> Record {
-    Record::from(&Instance::default())
+pub(crate) fn factory() -> InstanceRecord {
+    InstanceRecord::from(&Instance::default())
 }
 
-pub(crate) fn in_state(state: UpdateState, result: UpdateResult) -> Record {
-    Record {
+pub(crate) fn in_state(state: UpdateState, result: UpdateResult) -> InstanceRecord {
+    InstanceRecord {
         update_state: state,
         update_result: result,
         ..factory()
     }
 }
 
-pub(crate) fn running(kind: Kind, progress: StoredProgress, record: Record) -> Record {
-    Record {
+pub(crate) fn running(
+    kind: OperationKind,
+    progress: StoredProgress,
+    record: InstanceRecord,
+) -> InstanceRecord {
+    InstanceRecord {
         operation: Some(Operation {
             id: RUNNING,
             kind,
-            origin: SERVER,
+            requester: SERVER,
         }),
         progress: Some(progress),
         ..record
@@ -149,9 +154,9 @@ pub(crate) fn running(kind: Kind, progress: StoredProgress, record: Record) -> R
 }
 
 /// Every kind of operation.
-pub(crate) fn kinds() -> [Kind; 7] {
-    let [install, uninstall, purge, activate, deactivate] = Action::ALL.map(Kind::Action);
-    let (pull, push) = (Kind::Pull, Kind::Push);
+pub(crate) fn kinds() -> [OperationKind; 7] {
+    let [install, uninstall, purge, activate, deactivate] = Action::ALL.map(OperationKind::Action);
+    let (pull, push) = (OperationKind::Pull, OperationKind::Push);
     [pull, push, install, uninstall, purge, activate, deactivate]
 }
 
@@ -160,73 +165,73 @@ pub(crate) fn on(action: Action) -> Step {
     Step::on(action, name("nginx")).unwrap()
 }
 
-pub(crate) fn initial() -> Record {
+pub(crate) fn initial() -> InstanceRecord {
     in_state(UpdateState::Initial, UpdateResult::Initial)
 }
 
-pub(crate) fn pulling(progress: StoredProgress) -> Record {
-    Record {
+pub(crate) fn pulling(progress: StoredProgress) -> InstanceRecord {
+    InstanceRecord {
         stage: Some(STAGE),
         package_uri: Some(uri()),
         user_name: Some(Secret::new(b"user".to_vec())),
         password: Some(Secret::new(b"password".to_vec())),
         ..running(
-            Kind::Pull,
+            OperationKind::Pull,
             progress,
             in_state(UpdateState::DownloadStarted, UpdateResult::Downloading),
         )
     }
 }
 
-pub(crate) fn pushing() -> Record {
-    Record {
+pub(crate) fn pushing() -> InstanceRecord {
+    InstanceRecord {
         stage: Some(STAGE),
         ..running(
-            Kind::Push,
+            OperationKind::Push,
             StoredProgress::Receiving,
             in_state(UpdateState::DownloadStarted, UpdateResult::Downloading),
         )
     }
 }
 
-pub(crate) fn downloaded() -> Record {
-    Record {
+pub(crate) fn downloaded() -> InstanceRecord {
+    InstanceRecord {
         stage: Some(STAGE),
         progress: None,
         ..running(
-            Kind::Pull,
+            OperationKind::Pull,
             StoredProgress::Running,
             in_state(UpdateState::Downloaded, UpdateResult::Initial),
         )
     }
 }
 
-pub(crate) fn delivered() -> Record {
-    Record {
+pub(crate) fn delivered() -> InstanceRecord {
+    InstanceRecord {
         stage: Some(STAGE),
         package: Some(package()),
         ..in_state(UpdateState::Delivered, UpdateResult::Initial)
     }
 }
 
-pub(crate) fn installing() -> Record {
+pub(crate) fn installing() -> InstanceRecord {
     running(
-        Kind::Action(Action::Install),
+        OperationKind::Action(Action::Install),
         StoredProgress::Running,
         delivered(),
     )
 }
 
-pub(crate) fn installed(active: bool) -> Record {
-    Record {
+pub(crate) fn installed(active: bool) -> InstanceRecord {
+    InstanceRecord {
         in_place: Some(software("1.0", active)),
         in_place_runs: active,
         ..in_state(UpdateState::Installed, UpdateResult::Installed)
     }
 }
 
-pub(crate) fn with_software(record: Record) -> Record {
-    Record {
+pub(crate) fn with_software(record: InstanceRecord) -> InstanceRecord {
+    InstanceRecord {
         in_place: Some(software("1.0", true)),
         in_place_runs: true,
         ..record
@@ -234,32 +239,36 @@ pub(crate) fn with_software(record: Record) -> Record {
 }
 
 /// With software in place that a local user, or a failed upgrade, has stopped.
-pub(crate) fn with_stopped(record: Record) -> Record {
-    Record {
+pub(crate) fn with_stopped(record: InstanceRecord) -> InstanceRecord {
+    InstanceRecord {
         in_place_runs: false,
         ..with_software(record)
     }
 }
 
 /// The software in place of this row could not be activated or deactivated.
-pub(crate) fn not_switched(record: Record) -> Record {
-    Record {
+pub(crate) fn not_switched(record: InstanceRecord) -> InstanceRecord {
+    InstanceRecord {
         in_place_note: Some("nginx.service failed".into()),
         ..record
     }
 }
 
 /// The software in place of this row, as a script that failed left it.
-pub(crate) fn half_configured(record: Record) -> Record {
+pub(crate) fn half_configured(record: InstanceRecord) -> InstanceRecord {
     let in_place = record.in_place.map(|software| Software {
         damage: Some("half-configured".into()),
         ..software
     });
-    Record { in_place, ..record }
+    InstanceRecord { in_place, ..record }
 }
 
-pub(crate) fn ended_with(result: UpdateResult, why: &str, record: Record) -> Record {
-    Record {
+pub(crate) fn ended_with(
+    result: UpdateResult,
+    why: &str,
+    record: InstanceRecord,
+) -> InstanceRecord {
+    InstanceRecord {
         update_result: result,
         note: Some(Text::new(why)),
         ..record
@@ -267,14 +276,14 @@ pub(crate) fn ended_with(result: UpdateResult, why: &str, record: Record) -> Rec
 }
 
 /// The running operation of this row waits.
-pub(crate) fn waiting(record: Record) -> Record {
-    Record {
+pub(crate) fn waiting(record: InstanceRecord) -> InstanceRecord {
+    InstanceRecord {
         note: Some("the installer".into()),
         ..record
     }
 }
 
-pub(crate) fn built(record: Record) -> Instance {
+pub(crate) fn built(record: InstanceRecord) -> Instance {
     Instance::try_from(record).unwrap()
 }
 
@@ -299,15 +308,22 @@ pub(crate) fn cells() -> Vec<Instance> {
         downloaded(),
         delivered(),
         failed(delivered()),
-        running(Kind::Action(Action::Install), Queued, delivered()),
-        running(Kind::Action(Action::Install), Running, delivered()),
+        running(OperationKind::Action(Action::Install), Queued, delivered()),
+        running(OperationKind::Action(Action::Install), Running, delivered()),
         waiting(downloaded()),
-        waiting(running(Kind::Action(Action::Install), Running, delivered())),
+        waiting(running(
+            OperationKind::Action(Action::Install),
+            Running,
+            delivered(),
+        )),
     ];
     let mut records = beside.clone();
     records.extend(beside.into_iter().map(with_software));
     for progress in [Queued, Running] {
-        for kind in [Kind::Action(Action::Uninstall), Kind::Action(Action::Purge)] {
+        for kind in [
+            OperationKind::Action(Action::Uninstall),
+            OperationKind::Action(Action::Purge),
+        ] {
             records.push(with_software(running(kind, progress, initial())));
         }
     }
@@ -315,12 +331,16 @@ pub(crate) fn cells() -> Vec<Instance> {
         for progress in [Queued, Running] {
             let switched = with_software(record.clone());
             records.push(running(
-                Kind::Action(Action::Deactivate),
+                OperationKind::Action(Action::Deactivate),
                 progress,
                 switched,
             ));
             let switched = with_stopped(record.clone());
-            records.push(running(Kind::Action(Action::Activate), progress, switched));
+            records.push(running(
+                OperationKind::Action(Action::Activate),
+                progress,
+                switched,
+            ));
         }
         records.push(with_stopped(record.clone()));
         records.push(not_switched(with_stopped(record)));
@@ -329,9 +349,9 @@ pub(crate) fn cells() -> Vec<Instance> {
     records.push(half_configured(installed(false)));
     for active in [false, true] {
         let switch = if active {
-            Kind::Action(Action::Deactivate)
+            OperationKind::Action(Action::Deactivate)
         } else {
-            Kind::Action(Action::Activate)
+            OperationKind::Action(Action::Activate)
         };
         records.push(installed(active));
         records.push(ended_with(
@@ -346,7 +366,10 @@ pub(crate) fn cells() -> Vec<Instance> {
             records.push(ended_with(result, why, installed(active)));
         }
         for progress in [Queued, Running] {
-            for kind in [Kind::Action(Action::Uninstall), Kind::Action(Action::Purge)] {
+            for kind in [
+                OperationKind::Action(Action::Uninstall),
+                OperationKind::Action(Action::Purge),
+            ] {
                 records.push(running(kind, progress, installed(active)));
             }
             records.push(running(switch, progress, installed(active)));
@@ -378,7 +401,7 @@ pub(crate) fn label(instance: &Instance) -> String {
 }
 
 fn doing(instance: &Instance) -> String {
-    let record = Record::from(instance);
+    let record = InstanceRecord::from(instance);
     let result = instance.update_result().value();
     let after = match result {
         50.. => format!(", after {result}"),
@@ -386,7 +409,9 @@ fn doing(instance: &Instance) -> String {
     };
     match (&record.operation, record.progress) {
         (Some(operation), Some(StoredProgress::Running))
-            if operation.kind != Kind::Pull && record.note.is_some() && after.is_empty() =>
+            if operation.kind != OperationKind::Pull
+                && record.note.is_some()
+                && after.is_empty() =>
         {
             format!(", {} waiting", operation.kind.as_str())
         }

@@ -2,10 +2,11 @@
 
 use wharf_frames::Secret;
 use wharf_software::{
-    Code, Effect, Event, Instance, InstanceId, NewOperation, Origin, Source, Transition, Write,
-    create::{Wanted, create, free_id},
+    Effect, Event, Instance, InstanceId, NewOperation, PackageSource, RefusalCode, Requester,
+    Transition, Write,
+    create::{WantedId, create, free_id},
     record::StoredProgress::Queued,
-    step,
+    transition,
 };
 
 use crate::{cells::*, steps::*};
@@ -33,10 +34,10 @@ fn delete_is_the_cancel_that_a_server_has() {
 fn delete_while_busy_or_with_software_in_place_is_4_05_in_any_state() {
     for cell in cells() {
         let kept = cell.is_busy() || cell.software().is_some();
-        let made = step(&cell, Event::Delete, &rules());
+        let made = transition(&cell, Event::Delete, &rules());
         assert_eq!(made.is_err(), kept, "{}", label(&cell));
         if let Err(refusal) = made {
-            assert_eq!(refusal.code, Code::MethodNotAllowed);
+            assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
         }
     }
     let refusal = refused(installed(true), Event::Delete);
@@ -50,7 +51,7 @@ fn delete_while_busy_or_with_software_in_place_is_4_05_in_any_state() {
 
 #[test]
 fn create_takes_a_free_id_within_the_limit() {
-    use Wanted::{Highest, Lowest, This};
+    use WantedId::{Highest, Lowest, This};
     let taken = [InstanceId(0), InstanceId(2)];
     for (wanted, limit, id) in [
         (Lowest, 3, 1),
@@ -64,13 +65,13 @@ fn create_takes_a_free_id_within_the_limit() {
     let above = [InstanceId(0), InstanceId(7)]; // the limit was higher then
     assert_eq!(free_id(Highest, &above, 3), Ok(InstanceId(2)));
     for (wanted, limit, code) in [
-        (This(InstanceId(2)), 3, Code::BadRequest),
-        (This(InstanceId(2)), 2, Code::BadRequest),
-        (This(InstanceId(u16::MAX)), 3, Code::BadRequest),
-        (This(InstanceId(7)), 2, Code::MethodNotAllowed),
-        (Lowest, 2, Code::MethodNotAllowed),
-        (Highest, 2, Code::MethodNotAllowed),
-        (Highest, 1, Code::MethodNotAllowed),
+        (This(InstanceId(2)), 3, RefusalCode::BadRequest),
+        (This(InstanceId(2)), 2, RefusalCode::BadRequest),
+        (This(InstanceId(u16::MAX)), 3, RefusalCode::BadRequest),
+        (This(InstanceId(7)), 2, RefusalCode::MethodNotAllowed),
+        (Lowest, 2, RefusalCode::MethodNotAllowed),
+        (Highest, 2, RefusalCode::MethodNotAllowed),
+        (Highest, 1, RefusalCode::MethodNotAllowed),
     ] {
         assert_eq!(free_id(wanted, &taken, limit).unwrap_err().code, code);
     }
@@ -83,7 +84,7 @@ fn create_takes_a_free_id_within_the_limit() {
 #[test]
 fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
     let with = |uri: &[u8]| Write {
-        source: Some(Source::Uri(Secret::new(uri.to_vec()))),
+        source: Some(PackageSource::Uri(Secret::new(uri.to_vec()))),
         ..credentials(b"u", b"p")
     };
     let made = create(
@@ -102,12 +103,15 @@ fn create_is_a_write_to_a_new_instance_and_always_causes_an_update() {
     assert_eq!(empty.instance, Some(Instance::default()));
     assert_eq!(empty.effects, [Effect::UpdateRegistration]);
     let by_user = NewOperation {
-        origin: Origin::User(0),
+        requester: Requester::User(0),
         ..starts()
     };
     let local = create(Write::default(), by_user, NEW_STAGE, &rules()).unwrap();
     let is_local = |made: Transition| made.instance.unwrap().is_local();
     assert!(is_local(local) && !is_local(empty));
     let refusal = create(with(b""), starts(), NEW_STAGE, &rules()).unwrap_err();
-    assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
+    assert_eq!(
+        (refusal.code, refusal.instance),
+        (RefusalCode::BadRequest, None)
+    );
 }

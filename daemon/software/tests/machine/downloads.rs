@@ -2,9 +2,10 @@
 
 use wharf_frames::{Action, Cause, Failure, OperationId};
 use wharf_software::{
-    Code, Effect, Event, Instance, Kind, ObjectLink, Origin, Record, ShortId,
+    Effect, Event, Instance, InstanceRecord, ObjectLink, OperationKind, RefusalCode, Requester,
+    ShortId,
     record::StoredProgress::{self, Queued, Running},
-    step,
+    transition,
 };
 
 use crate::{cells::*, steps::*};
@@ -35,8 +36,8 @@ fn a_package_uri_in_initial_starts_a_download_at_once_with_reason_10() {
     assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
     assert_eq!(ids(initial(), &made), [16, 9, 7]);
     let download = left(&made).operation().unwrap();
-    assert_eq!((download.id, download.kind), (NEW, Kind::Pull));
-    assert_eq!(download.origin, SERVER);
+    assert_eq!((download.id, download.kind), (NEW, OperationKind::Pull));
+    assert_eq!(download.requester, SERVER);
     assert_eq!(left(&made).stage(), Some(NEW_STAGE));
 }
 
@@ -51,7 +52,7 @@ fn a_queued_download_says_what_it_waits_for() {
     );
     assert_eq!(reason(&made), "10: waiting for the clock");
     assert_eq!(ids(pulling(Queued), &made), [16]);
-    let started = step(left(&made), Event::Started { operation: RUNNING }, &rules()).unwrap();
+    let started = transition(left(&made), Event::Started { operation: RUNNING }, &rules()).unwrap();
     assert_eq!(reason(&started), "10: waiting for the first byte");
     assert_eq!(
         started.effects,
@@ -80,7 +81,7 @@ fn status_reason_stays_30_while_a_cut_download_waits_to_go_on() {
     let made = then(pulling(StoredProgress::Receiving), wait);
     assert_eq!(reason(&made), "30: waiting for the next attempt");
     let again = Event::FirstByte { operation: RUNNING };
-    let made = step(left(&made), again, &rules()).unwrap();
+    let made = transition(left(&made), again, &rules()).unwrap();
     assert_eq!(reason(&made), "30: downloading");
 }
 
@@ -107,8 +108,8 @@ fn a_package_fully_written_is_downloaded_with_result_0() {
 #[test]
 fn a_download_ends_with_the_verdict_on_its_package() {
     for (record, kind) in [
-        (pulling(StoredProgress::Receiving), Kind::Pull),
-        (pushing(), Kind::Push),
+        (pulling(StoredProgress::Receiving), OperationKind::Pull),
+        (pushing(), OperationKind::Push),
     ] {
         let written = then(record, Event::PackageWritten { operation: RUNNING });
         let open = left(&written).operation().map(|it| (it.id, it.kind));
@@ -122,7 +123,7 @@ fn a_download_ends_with_the_verdict_on_its_package() {
             failure: Failure::new(Cause::Unsigned, "there is no signature"),
         };
         for verdict in [held, refused] {
-            let judged = step(left(&written), verdict, &rules()).unwrap();
+            let judged = transition(left(&written), verdict, &rules()).unwrap();
             assert_eq!(left(&judged).operation(), None);
         }
     }
@@ -134,7 +135,7 @@ fn a_download_whose_next_attempt_starts_no_longer_says_for_what_it_waited() {
         (Running, "10: waiting for the first byte"),
         (StoredProgress::Receiving, "30: downloading"),
     ] {
-        let waiting = Record {
+        let waiting = InstanceRecord {
             note: Some("attempt 3 of 8".into()),
             ..pulling(progress)
         };
@@ -146,7 +147,7 @@ fn a_download_whose_next_attempt_starts_no_longer_says_for_what_it_waited() {
 
 const CANCEL: Event = Event::Cancel {
     operation: RUNNING,
-    by: Origin::User(0),
+    by: Requester::User(0),
 };
 
 #[test]
@@ -173,18 +174,34 @@ fn a_cancelled_download_is_initial_57_and_says_who_cancelled() {
 #[test]
 fn what_waits_in_the_gate_can_be_cancelled_and_leaves_the_device_as_it_is() {
     for (kind, record, expected) in [
-        (Kind::Action(Action::Install), delivered(), (3, 57)),
-        (Kind::Action(Action::Uninstall), installed(true), (4, 59)),
-        (Kind::Action(Action::Purge), installed(true), (4, 59)),
-        (Kind::Action(Action::Activate), installed(false), (4, 2)),
-        (Kind::Action(Action::Deactivate), installed(true), (4, 2)),
+        (OperationKind::Action(Action::Install), delivered(), (3, 57)),
+        (
+            OperationKind::Action(Action::Uninstall),
+            installed(true),
+            (4, 59),
+        ),
+        (
+            OperationKind::Action(Action::Purge),
+            installed(true),
+            (4, 59),
+        ),
+        (
+            OperationKind::Action(Action::Activate),
+            installed(false),
+            (4, 2),
+        ),
+        (
+            OperationKind::Action(Action::Deactivate),
+            installed(true),
+            (4, 2),
+        ),
     ] {
         let made = then(running(kind, Queued, record.clone()), CANCEL);
         assert_eq!(at(&made), expected, "{kind:?}");
         assert!(reason(&made).ends_with("cancelled by user 0 on the device"));
         assert_eq!(left(&made).operation(), None);
         let refusal = refused(running(kind, Running, record), CANCEL);
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
     }
 }
 
@@ -198,14 +215,14 @@ fn where_nothing_is_done_there_is_nothing_to_cancel() {
 
 #[test]
 fn another_operation_than_the_one_that_cancel_names_runs_on() {
-    let install = running(Kind::Action(Action::Install), Queued, delivered());
+    let install = running(OperationKind::Action(Action::Install), Queued, delivered());
     for record in [pulling(Running), pushing(), downloaded(), install] {
         let of_another = Event::Cancel {
             operation: OperationId::from_bytes([9; 16]),
-            by: Origin::User(0),
+            by: Requester::User(0),
         };
         let refusal = refused(record, of_another);
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
         let why = refusal.why.as_str();
         assert!(why.ends_with("that runs is another one"), "{why}");
         assert_eq!(refusal.instance, None);
@@ -309,7 +326,7 @@ fn update_supported_objects_and_package_settings_outlive_a_download() {
         Event::PackageWritten { operation: RUNNING },
         failed(Cause::Timeout),
     ] {
-        let record = Record {
+        let record = InstanceRecord {
             update_supported_objects: true,
             package_settings: SETTINGS,
             ..pulling(Running)
@@ -340,10 +357,10 @@ fn block_0_again_from_the_same_server_restarts_that_push() {
 
 #[test]
 fn block_0_from_another_server_is_4_05() {
-    for origin in [Origin::Server(ShortId(2)), Origin::User(1)] {
+    for requester in [Requester::Server(ShortId(2)), Requester::User(1)] {
         assert_eq!(
-            refused(pushing(), write_package(origin)).code,
-            Code::MethodNotAllowed
+            refused(pushing(), write_package(requester)).code,
+            RefusalCode::MethodNotAllowed
         );
     }
 }
@@ -352,9 +369,12 @@ fn block_0_from_another_server_is_4_05() {
 fn a_push_restarts_neither_a_pull_nor_by_a_uri() {
     assert_eq!(
         refused(pulling(Running), write_package(SERVER)).code,
-        Code::MethodNotAllowed
+        RefusalCode::MethodNotAllowed
     );
-    assert_eq!(refused(pushing(), good_uri()).code, Code::MethodNotAllowed);
+    assert_eq!(
+        refused(pushing(), good_uri()).code,
+        RefusalCode::MethodNotAllowed
+    );
 }
 
 #[test]
@@ -369,7 +389,7 @@ fn a_push_begins_with_its_first_bytes() {
             stage: NEW_STAGE
         }]
     );
-    assert_eq!(left(&made).operation().unwrap().kind, Kind::Push);
+    assert_eq!(left(&made).operation().unwrap().kind, OperationKind::Push);
 }
 
 #[test]

@@ -2,19 +2,19 @@
 
 use wharf_frames::{Action, Cause, Failure, Text};
 use wharf_software::{
-    Code, Effect, Event, Instance, Kind, Record, UpdateResult, UpdateState,
+    Effect, Event, Instance, InstanceRecord, OperationKind, RefusalCode, UpdateResult, UpdateState,
     record::StoredProgress::{Queued, Running},
-    step,
+    transition,
 };
 
 use crate::{cells::*, steps::*};
 
-fn refused_download() -> Record {
+fn refused_download() -> InstanceRecord {
     let why = "there is no signature beside the package";
     ended_with(UpdateResult::IntegrityFailure, why, initial())
 }
 
-fn failed_upgrade() -> Record {
+fn failed_upgrade() -> InstanceRecord {
     ended_with(
         UpdateResult::InstallationFailure,
         "preinst failed",
@@ -24,7 +24,7 @@ fn failed_upgrade() -> Record {
 
 #[test]
 fn status_reason_says_what_is_in_place_and_whether_it_runs() {
-    let without_services = |record: Record| {
+    let without_services = |record: InstanceRecord| {
         let in_place = record
             .in_place
             .clone()
@@ -32,7 +32,7 @@ fn status_reason_says_what_is_in_place_and_whether_it_runs() {
                 no_services: true,
                 ..known
             });
-        Record { in_place, ..record }
+        InstanceRecord { in_place, ..record }
     };
     let not_there = "20: there is no signature beside the package; nginx 1.0 is in place and";
     let not_installed = "60: nginx 2.0 is not installed: preinst failed; nginx 1.0 is in place and";
@@ -79,7 +79,7 @@ fn status_reason_says_what_is_in_place_and_whether_it_runs() {
 fn what_is_in_place_is_said_however_long_the_reason_is() {
     let endless = "no ".repeat(1000);
     let failed = ended_with(UpdateResult::InstallationFailure, &endless, delivered());
-    let twice = Record {
+    let twice = InstanceRecord {
         in_place_note: Some(Text::new(&endless)),
         ..with_stopped(failed.clone())
     };
@@ -120,7 +120,7 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
                 "; nginx 1.0 is in place and runs",
             ),
         ] {
-            let kind = Kind::Action(action);
+            let kind = OperationKind::Action(action);
             let accepted = then(before.clone(), by_user(action));
             assert!(reason(&accepted).ends_with(doing), "{}", reason(&accepted));
             assert_eq!(accepted.effects, [Effect::Queue { operation: NEW }]);
@@ -133,7 +133,7 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
                 panic!("{started:?}");
             };
             assert_eq!(effect.transaction(), Some(&on(action).into()));
-            let at_work = Record::from(left(&started));
+            let at_work = InstanceRecord::from(left(&started));
 
             let made = then(at_work.clone(), ended(None, Some(found("1.0", wanted))));
             assert!(reason(&made).ends_with(done), "{}", reason(&made));
@@ -175,11 +175,11 @@ fn software_that_was_active_stays_so_when_a_local_activate_fails() {
     for record in [initial(), refused_download(), delivered(), failed_upgrade()] {
         for was_active in [true, false] {
             let in_place = software("1.0", was_active);
-            let crashed = Record {
+            let crashed = InstanceRecord {
                 in_place: Some(in_place),
                 ..with_stopped(record.clone())
             };
-            let at_work = running(Kind::Action(Action::Activate), Running, crashed);
+            let at_work = running(OperationKind::Action(Action::Activate), Running, crashed);
             for failure in [failure(), None] {
                 let made = then(at_work.clone(), ended(failure, Some(found("1.0", false))));
                 assert_eq!(left(&made).in_place().unwrap().was_active, was_active);
@@ -188,7 +188,7 @@ fn software_that_was_active_stays_so_when_a_local_activate_fails() {
             assert!(left(&made).in_place().unwrap().was_active);
         }
         let at_work = running(
-            Kind::Action(Action::Deactivate),
+            OperationKind::Action(Action::Deactivate),
             Running,
             with_software(record),
         );
@@ -204,8 +204,13 @@ fn a_server_has_no_effect_on_what_is_in_place_outside_installed() {
             continue;
         }
         for action in [Action::Activate, Action::Deactivate] {
-            let refusal = step(&cell, execute(action, ""), &rules()).unwrap_err();
-            assert_eq!(refusal.code, Code::MethodNotAllowed, "{}", label(&cell));
+            let refusal = transition(&cell, execute(action, ""), &rules()).unwrap_err();
+            assert_eq!(
+                refusal.code,
+                RefusalCode::MethodNotAllowed,
+                "{}",
+                label(&cell)
+            );
         }
     }
 }
@@ -214,7 +219,7 @@ fn a_server_has_no_effect_on_what_is_in_place_outside_installed() {
 fn a_local_user_has_to_wait_for_a_package_that_is_on_its_way() {
     for record in [pulling(Running), pushing(), downloaded()] {
         let refusal = refused(with_software(record.clone()), by_user(Action::Deactivate));
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
         let why = refusal.why.as_str();
         assert!(
             why.contains("is not possible while a package is being delivered"),
@@ -232,7 +237,7 @@ fn a_local_user_has_to_wait_for_a_package_that_is_on_its_way() {
 fn nothing_else_begins_while_what_is_in_place_is_switched() {
     for record in [initial(), failed_upgrade()] {
         let busy = running(
-            Kind::Action(Action::Deactivate),
+            OperationKind::Action(Action::Deactivate),
             Running,
             with_software(record),
         );
@@ -246,8 +251,8 @@ fn nothing_else_begins_while_what_is_in_place_is_switched() {
             execute(Action::Activate, ""),
             Event::Delete,
         ] {
-            let refusal = step(&built(busy.clone()), event.clone(), &rules()).unwrap_err();
-            assert_eq!(refusal.code, Code::MethodNotAllowed, "{event:?}");
+            let refusal = transition(&built(busy.clone()), event.clone(), &rules()).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::MethodNotAllowed, "{event:?}");
             assert_eq!(refusal.instance, None, "{event:?}");
         }
         unchanged(busy, by_user(Action::Deactivate));
@@ -258,8 +263,8 @@ fn nothing_else_begins_while_what_is_in_place_is_switched() {
 fn the_agents_own_package_is_not_stopped_in_place_either() {
     for record in [initial(), failed_upgrade()] {
         let own = built(with_software(record));
-        let refusal = step(&own, by_user(Action::Deactivate), &own_rules()).unwrap_err();
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        let refusal = transition(&own, by_user(Action::Deactivate), &own_rules()).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
     }
 }
 
@@ -273,7 +278,7 @@ fn what_is_in_place_is_followed_as_the_device_has_it() {
         assert_eq!(ids(before.clone(), &made), [16]);
         let known = left(&made).in_place().unwrap();
         assert!(known.was_active && !known.runs);
-        let noted = not_switched(Record::from(left(&made)));
+        let noted = not_switched(InstanceRecord::from(left(&made)));
         let again = then(noted, Event::DeviceHas(Some(found("1.0", true))));
         assert!(reason(&again).ends_with("is in place and runs"));
     }
@@ -288,12 +293,12 @@ fn software_without_services_is_told_in_every_state() {
     let installed = then(installing(), ended(None, Some(none())));
     assert!(left(&installed).no_services());
     assert!(!left(&installed).activation_state());
-    let rebuilt = Instance::try_from(Record::from(left(&installed))).unwrap();
+    let rebuilt = Instance::try_from(InstanceRecord::from(left(&installed))).unwrap();
     assert_eq!(&rebuilt, left(&installed));
-    let ready = step(&rebuilt, uninstall("1"), &rules()).unwrap();
+    let ready = transition(&rebuilt, uninstall("1"), &rules()).unwrap();
     assert!(left(&ready).no_services());
     assert!(reason(&ready).ends_with("; nginx 2.0 is in place and has no services"));
-    let again = Record::from(left(&ready));
+    let again = InstanceRecord::from(left(&ready));
     assert!(built(again).no_services());
 }
 
@@ -312,11 +317,11 @@ fn an_activation_is_about_the_software_in_place_and_not_the_delivered_package() 
     if let Some(package) = &mut record.package {
         package.name = name("apache");
     }
-    let subject = |record: Record| built(record).subject().cloned();
+    let subject = |record: InstanceRecord| built(record).subject().cloned();
     assert_eq!(subject(record.clone()), Some(name("apache")));
     for kind in [
-        Kind::Action(Action::Activate),
-        Kind::Action(Action::Deactivate),
+        OperationKind::Action(Action::Activate),
+        OperationKind::Action(Action::Deactivate),
     ] {
         let switching = running(kind, Running, record.clone());
         assert_eq!(subject(switching), Some(name("nginx")), "{kind:?}");

@@ -2,10 +2,10 @@
 
 use wharf_frames::{Action, Cause, Failure};
 use wharf_software::{
-    ActivationPolicy, Code, Effect, Event, Instance, Kind, Record, Resource, Rules, UpdateResult,
-    changes,
+    ActivationPolicy, Effect, Event, Instance, InstanceRecord, OperationKind, RefusalCode,
+    Resource, Rules, UpdateResult, changes,
     record::StoredProgress::{Queued, Running},
-    step,
+    transition,
 };
 
 use crate::{cells::*, steps::*};
@@ -33,7 +33,7 @@ fn a_second_58_notifies() {
         operation: NEW,
         failure: Failure::new(Cause::Script, "it failed"),
     };
-    let made = step(left(&accepted), again, &rules()).unwrap();
+    let made = transition(left(&accepted), again, &rules()).unwrap();
     assert_eq!(at(&made), (3, 58));
     let told: Vec<u16> = changes(left(&accepted), left(&made))
         .into_iter()
@@ -49,7 +49,7 @@ fn a_queued_install_is_delivered_0_with_reason_50_and_says_what_it_waits_for() {
         why: "its turn".into(),
     };
     let made = then(
-        running(Kind::Action(Action::Install), Queued, delivered()),
+        running(OperationKind::Action(Action::Install), Queued, delivered()),
         wait.clone(),
     );
     assert_eq!(at(&made), (3, 0));
@@ -70,10 +70,10 @@ fn an_install_says_what_keeps_the_installer_from_it_until_it_is_at_it() {
         reason(&made),
         "50: waiting for the installer: nobody listens"
     );
-    let again = step(left(&made), underway, &rules()).unwrap();
+    let again = transition(left(&made), underway, &rules()).unwrap();
     assert_eq!(reason(&again), "50: installing nginx 2.0");
     unchanged(
-        running(Kind::Action(Action::Install), Queued, delivered()),
+        running(OperationKind::Action(Action::Install), Queued, delivered()),
         Event::Underway { operation: RUNNING },
     );
 }
@@ -124,11 +124,19 @@ fn a_report_about_another_package_is_no_success() {
     for (record, expected) in [
         (installing(), (3, 58)),
         (
-            running(Kind::Action(Action::Uninstall), Running, installed(true)),
+            running(
+                OperationKind::Action(Action::Uninstall),
+                Running,
+                installed(true),
+            ),
             (4, 59),
         ),
         (
-            running(Kind::Action(Action::Activate), Running, installed(false)),
+            running(
+                OperationKind::Action(Action::Activate),
+                Running,
+                installed(false),
+            ),
             (4, 2),
         ),
     ] {
@@ -158,8 +166,8 @@ fn an_install_that_failed_leaves_delivered_and_what_the_device_still_has() {
     let known = left(&part).in_place().unwrap();
     assert_eq!((known.version.as_str(), known.was_active), ("2.0", true));
     assert_eq!(left(&part).damage(), Some(&"half-configured".into()));
-    let kept = step(left(&part), Event::Delete, &rules()).unwrap_err();
-    assert_eq!(kept.code, Code::MethodNotAllowed);
+    let kept = transition(left(&part), Event::Delete, &rules()).unwrap_err();
+    assert_eq!(kept.code, RefusalCode::MethodNotAllowed);
     let gone = then(upgrade, ended(failure(), None));
     assert_eq!(left(&gone).in_place(), None);
     let partial = then(installing(), ended(failure(), Some(found("2.0", true))));
@@ -184,7 +192,7 @@ fn an_install_that_failed_takes_over_only_what_is_managed() {
     let made = then(installing(), ended(failure(), Some(distribution.clone())));
     assert_eq!(at(&made), (3, 58));
     assert_eq!(left(&made).in_place(), None);
-    let deleted = step(left(&made), Event::Delete, &rules()).unwrap();
+    let deleted = transition(left(&made), Event::Delete, &rules()).unwrap();
     assert_eq!(deleted.instance, None);
 
     let begun = then(
@@ -202,7 +210,11 @@ fn an_install_that_failed_takes_over_only_what_is_managed() {
 
 #[test]
 fn an_install_that_may_not_start_ends_57_and_touches_nothing() {
-    let upgrade = with_software(running(Kind::Action(Action::Install), Queued, delivered()));
+    let upgrade = with_software(running(
+        OperationKind::Action(Action::Install),
+        Queued,
+        delivered(),
+    ));
     let made = then(upgrade, failed(Cause::AnotherPackage));
     assert_eq!(at(&made), (3, 57));
     assert_eq!(
@@ -219,7 +231,7 @@ fn activation_after_an_install_is_by_policy() {
         activation,
         ..rules()
     };
-    let upgrade_of = |active: bool| Record {
+    let upgrade_of = |active: bool| InstanceRecord {
         in_place: Some(software("1.0", active)),
         ..installing()
     };
@@ -241,7 +253,7 @@ fn activation_after_an_install_is_by_policy() {
         let next = left(&made).operation().map(|next| (next.id, next.kind));
         assert_eq!(
             next,
-            activated.then_some((NEXT, Kind::Action(Action::Activate)))
+            activated.then_some((NEXT, OperationKind::Action(Action::Activate)))
         );
     }
     let always = by_policy(ActivationPolicy::Always);
@@ -253,7 +265,7 @@ fn activation_after_an_install_is_by_policy() {
 #[test]
 fn thingsboard_gets_through_an_upgrade_with_uninstall_1() {
     let accept = |instance: &Instance, event: Event| {
-        let made = step(instance, event, &rules()).unwrap();
+        let made = transition(instance, event, &rules()).unwrap();
         made.instance.unwrap()
     };
     let installed = built(installed(false));

@@ -1,6 +1,8 @@
 //! The text that everybody reads in place of a Status Reason.
 
-use wharf_software::{Instance, PackageUri, ReasonCode, Record, UpdateState, instance::Software};
+use wharf_software::{
+    Instance, InstanceRecord, PackageUri, ReasonCode, UpdateState, instance::Software,
+};
 
 use crate::cells::{built, cells, delivered, ended_with, installed, pulling};
 use wharf_software::{UpdateResult, record::StoredProgress};
@@ -9,13 +11,13 @@ const SECRET: &str = "hunter2";
 
 /// The same, with a secret in every text and in the path and query of the URI.
 fn with_secrets(cell: &Instance) -> Option<Instance> {
-    let record = Record::from(cell);
+    let record = InstanceRecord::from(cell);
     let damaged = |software| Software {
         damage: Some(SECRET.into()),
         ..software
     };
     let uri = format!("https://origin.example:8443/{SECRET}/nginx.deb?{SECRET}#{SECRET}");
-    let record = Record {
+    let record = InstanceRecord {
         note: Some(SECRET.into()),
         in_place: record.in_place.clone().map(damaged),
         in_place_note: cell.in_place().map(|_| SECRET.into()),

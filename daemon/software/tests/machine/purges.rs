@@ -2,9 +2,9 @@
 
 use wharf_frames::{Action, Cause, Failure};
 use wharf_software::{
-    Code, Effect, Event, Kind, Record, executable,
+    Effect, Event, InstanceRecord, OperationKind, RefusalCode, executable,
     record::StoredProgress::{Queued, Running},
-    step,
+    transition,
 };
 
 use crate::{cells::*, steps::*};
@@ -21,11 +21,11 @@ fn a_purge_is_queued_where_software_is_in_place_and_ends_in_initial() {
         assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
         assert_eq!(
             left(&made).operation().unwrap().kind,
-            Kind::Action(Action::Purge)
+            OperationKind::Action(Action::Purge)
         );
 
         let made = then(
-            running(Kind::Action(Action::Purge), Running, record),
+            running(OperationKind::Action(Action::Purge), Running, record),
             ended(None, None),
         );
         assert_eq!(at(&made), (0, 0));
@@ -43,11 +43,11 @@ fn nothing_is_purged_without_software_in_place_or_instead_of_a_delivered_package
         delivered(),
         with_software(delivered()),
     ] {
-        assert_eq!(refused(record, purge()).code, Code::MethodNotAllowed);
+        assert_eq!(refused(record, purge()).code, RefusalCode::MethodNotAllowed);
     }
     for record in [installed(true), with_software(initial())] {
-        let refusal = step(&built(record), purge(), &own_rules()).unwrap_err();
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        let refusal = transition(&built(record), purge(), &own_rules()).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
     }
 }
 
@@ -58,14 +58,14 @@ fn no_execute_of_a_server_purges() {
     for action in actions {
         for arguments in ["", "0", "1", "2", "0='purge'", "9", "0,1"] {
             for cell in cells() {
-                let Ok(made) = step(&cell, execute(action, arguments), &rules()) else {
+                let Ok(made) = transition(&cell, execute(action, arguments), &rules()) else {
                     continue;
                 };
                 let was = cell.operation().map(|operation| operation.kind);
                 let is = left(&made).operation().map(|operation| operation.kind);
                 assert_eq!(
-                    is == Some(Kind::Action(Action::Purge)),
-                    was == Some(Kind::Action(Action::Purge))
+                    is == Some(OperationKind::Action(Action::Purge)),
+                    was == Some(OperationKind::Action(Action::Purge))
                 );
                 let performs = |effect: &Effect| effect.transaction().is_some();
                 assert!(!made.effects.iter().any(performs));
@@ -77,18 +77,18 @@ fn no_execute_of_a_server_purges() {
 #[test]
 fn an_uninstall_and_a_purge_are_two_operations() {
     let started = |kind| running(kind, Queued, installed(true));
-    unchanged(started(Kind::Action(Action::Purge)), purge());
+    unchanged(started(OperationKind::Action(Action::Purge)), purge());
     for (kind, event) in [
-        (Kind::Action(Action::Purge), uninstall("")),
-        (Kind::Action(Action::Uninstall), purge()),
-        (Kind::Action(Action::Activate), purge()),
+        (OperationKind::Action(Action::Purge), uninstall("")),
+        (OperationKind::Action(Action::Uninstall), purge()),
+        (OperationKind::Action(Action::Activate), purge()),
     ] {
         let record = match kind {
-            Kind::Action(Action::Activate) => running(kind, Queued, installed(false)),
+            OperationKind::Action(Action::Activate) => running(kind, Queued, installed(false)),
             _ => started(kind),
         };
         let refusal = refused(record, event);
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
         let words = format!("busy: {} has not ended", kind.as_str());
         assert_eq!(refusal.why.as_str(), words);
     }
@@ -96,13 +96,17 @@ fn an_uninstall_and_a_purge_are_two_operations() {
 
 #[test]
 fn a_purge_that_policy_does_not_allow_is_installed_57_and_one_that_fails_is_59() {
-    let before = running(Kind::Action(Action::Purge), Running, installed(true));
+    let before = running(
+        OperationKind::Action(Action::Purge),
+        Running,
+        installed(true),
+    );
     for (cause, result) in [(Cause::Policy, 57), (Cause::Plan, 59), (Cause::Script, 59)] {
         for event in failures(cause) {
             let made = then(before.clone(), event);
             assert_eq!(at(&made), (4, result), "{cause:?}");
             assert_eq!(reason(&made), "40: no", "{cause:?}");
-            let again = Record::from(left(&made));
+            let again = InstanceRecord::from(left(&made));
             assert_eq!(at(&then(again, uninstall(""))), (4, 2), "{cause:?}");
         }
     }
@@ -113,7 +117,11 @@ fn a_purge_that_policy_does_not_allow_is_installed_57_and_one_that_fails_is_59()
 /// A server may be about to write the package of an upgrade.
 #[test]
 fn a_purge_that_fails_in_initial_leaves_it_ready_for_a_package() {
-    let before = with_software(running(Kind::Action(Action::Purge), Running, initial()));
+    let before = with_software(running(
+        OperationKind::Action(Action::Purge),
+        Running,
+        initial(),
+    ));
     for cause in [Cause::Policy, Cause::Plan, Cause::Script] {
         for event in failures(cause) {
             let made = then(before.clone(), event);
@@ -121,7 +129,7 @@ fn a_purge_that_fails_in_initial_leaves_it_ready_for_a_package() {
             assert!(reason(&made).starts_with("10: no"), "{}", reason(&made));
             let in_place = left(&made).in_place().unwrap();
             assert_eq!((in_place.name.as_str(), in_place.runs), ("nginx", true));
-            let again = Record::from(left(&made));
+            let again = InstanceRecord::from(left(&made));
             assert_eq!(at(&then(again.clone(), good_uri())), (1, 1), "{cause:?}");
             assert_eq!(at(&then(again, purge())), (0, 0), "{cause:?}");
         }
@@ -145,7 +153,11 @@ fn failures(cause: Cause) -> [Event; 2] {
 
 #[test]
 fn configuration_that_a_purge_left_is_told_in_16() {
-    let before = running(Kind::Action(Action::Purge), Running, installed(true));
+    let before = running(
+        OperationKind::Action(Action::Purge),
+        Running,
+        installed(true),
+    );
     let failure = Failure::new(
         Cause::Script,
         "nginx is removed, and its configuration is not",

@@ -2,8 +2,8 @@
 
 use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Event, Instance, Kind, ObjectLink, Origin, Rules, ShortId, Source,
-    UpdateState, Write,
+    ActivationPolicy, Event, Instance, ObjectLink, OperationKind, PackageSource, Requester, Rules,
+    ShortId, UpdateState, Write,
 };
 
 use crate::{
@@ -195,17 +195,17 @@ fn write(write: Write) -> Event {
     }
 }
 
-fn source(source: Source) -> Event {
+fn source(source: PackageSource) -> Event {
     write(Write {
         source: Some(source),
         ..Write::default()
     })
 }
 
-fn package_by(origin: Origin) -> Event {
+fn package_by(requester: Requester) -> Event {
     let mut starts = starts();
-    starts.origin = origin;
-    let source = Some(Source::Package { empty: false });
+    starts.requester = requester;
+    let source = Some(PackageSource::Package { empty: false });
     Event::Write {
         write: Write {
             source,
@@ -248,31 +248,31 @@ fn no_effect(cell: &Instance) -> &'static str {
 /// The clauses for a server's Activate or Deactivate.
 fn no_switch(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Action(Action::Activate) | Kind::Action(Action::Deactivate))
-            if cell.update_state() != UpdateState::Installed =>
-        {
-            "TS 5.2; D28"
-        }
+        Some(
+            OperationKind::Action(Action::Activate) | OperationKind::Action(Action::Deactivate),
+        ) if cell.update_state() != UpdateState::Installed => "TS 5.2; D28",
         _ => no_effect(cell),
     }
 }
 
 fn of_end(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Action(Action::Install)) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
-        Some(Kind::Action(Action::Uninstall)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
-        Some(Kind::Action(Action::Purge)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
+        Some(OperationKind::Action(Action::Install)) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
+        Some(OperationKind::Action(Action::Uninstall)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
+        Some(OperationKind::Action(Action::Purge)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
         _ => "TS 5.2; D9, D20, D22, D28",
     }
 }
 
 fn of_refusal(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Action(Action::Install)) => "TS table 5.1.1-1; D23",
-        Some(Kind::Action(Action::Uninstall)) => "D10",
-        Some(Kind::Action(Action::Purge)) => "D10, D31",
-        Some(Kind::Action(Action::Activate) | Kind::Action(Action::Deactivate)) => "D9, D28",
-        Some(Kind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
+        Some(OperationKind::Action(Action::Install)) => "TS table 5.1.1-1; D23",
+        Some(OperationKind::Action(Action::Uninstall)) => "D10",
+        Some(OperationKind::Action(Action::Purge)) => "D10, D31",
+        Some(
+            OperationKind::Action(Action::Activate) | OperationKind::Action(Action::Deactivate),
+        ) => "D9, D28",
+        Some(OperationKind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
         _ => "TS table 5.1.1-1, 5.1.2.2; D15",
     }
 }
@@ -291,7 +291,7 @@ fn written(_: &Instance) -> &'static str {
 
 fn not_now(cell: &Instance) -> &'static str {
     match cell.operation().map(|operation| operation.kind) {
-        Some(Kind::Push) => "D11, D17",
+        Some(OperationKind::Push) => "D11, D17",
         _ => "D11",
     }
 }
@@ -326,19 +326,19 @@ fn writes() -> Vec<Section> {
         password: Some(Secret::new(b"password".to_vec())),
     });
     let nowhere = ObjectLink { object: 3, instance: 1 };
-    let good = || Source::Uri(uri().as_secret().clone());
+    let good = || PackageSource::Uri(uri().as_secret().clone());
     let replacing = || Rules { replace_failed: true, ..rules() };
     vec![
         Section::request("Write of 8, 13, 14, 15", settings(SETTINGS), |_| "D15", |_| ""),
         Section::request("Write of a 13 without an existing object", settings(nowhere), |_| "", |_| "D15"),
         Section::request("Write of Package URI (3)", source(good()), written, not_now),
-        Section::request("Write of an empty, malformed or unsupported Package URI (3)", source(Source::Uri(Secret::new(Vec::new()))), |_| "", not_now_or_unusable),
+        Section::request("Write of an empty, malformed or unsupported Package URI (3)", source(PackageSource::Uri(Secret::new(Vec::new()))), |_| "", not_now_or_unusable),
         Section::request("Write of Package (2): block 0, from the server of the running operation", package_by(SERVER), |cell| match cell.update_state() {
             UpdateState::DownloadStarted => "D17",
             _ => "TS table 5.1.1-1; D14, D16",
         }, not_now),
-        Section::request("Write of Package (2): block 0, from another server", package_by(Origin::Server(ShortId(2))), written, not_now),
-        Section::request("Write of an empty Package (2)", source(Source::Package { empty: true }), |_| "", not_now_or_unusable),
+        Section::request("Write of Package (2): block 0, from another server", package_by(Requester::Server(ShortId(2))), written, not_now),
+        Section::request("Write of an empty Package (2)", source(PackageSource::Package { empty: true }), |_| "", not_now_or_unusable),
         Section::request("Write of Package URI (3), with `replace-failed`", source(good()), |cell| match cell.update_state() {
             UpdateState::Delivered => "D13",
             _ => "TS table 5.1.1-1; D14, D16",
@@ -392,7 +392,7 @@ fn executes() -> Vec<Section> {
             _ => "D3, D31",
         }).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
-        Section::request("Cancel, by the local user 0", Event::Cancel { operation: RUNNING, by: Origin::User(0) }, |_| "D30", |_| "D30"),
+        Section::request("Cancel, by the local user 0", Event::Cancel { operation: RUNNING, by: Requester::User(0) }, |_| "D30", |_| "D30"),
     ]
 }
 

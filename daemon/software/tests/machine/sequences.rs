@@ -2,9 +2,9 @@
 
 use wharf_frames::{Action, Cause, Failure, OperationId, Secret, StageId, installer::Found};
 use wharf_software::{
-    ActivationPolicy, Code, Effect, Event, Instance, Kind, NewOperation, ObjectLink, Operation,
-    Origin, Record, Resource, Rules, ShortId, Source, Transition, UpdateState, Write, changes,
-    operation::Phase, step,
+    ActivationPolicy, Effect, Event, Instance, InstanceRecord, NewOperation, ObjectLink, Operation,
+    OperationKind, PackageSource, RefusalCode, Requester, Resource, Rules, ShortId, Transition,
+    UpdateState, Write, changes, operation::Phase, transition,
 };
 
 use crate::cells::{SETTINGS, damaged, foreign, found, name, package, rules, uri};
@@ -38,7 +38,7 @@ fn history(seed: u64) {
     for round in 0..EVENTS {
         let rules = random_rules(&mut dice);
         let event = random_event(&mut dice, &instance, fresh(seed, round));
-        let outcome = step(&instance, event.clone(), &rules);
+        let outcome = transition(&instance, event.clone(), &rules);
         let told =
             || format!("seed {seed}, round {round}: {event:?}\non {instance:?}\nmade {outcome:?}");
         match &outcome {
@@ -67,7 +67,7 @@ fn history(seed: u64) {
             }
             Err(refusal) => {
                 if let Some(next) = &refusal.instance {
-                    assert_eq!(refusal.code, Code::BadRequest, "{}", told());
+                    assert_eq!(refusal.code, RefusalCode::BadRequest, "{}", told());
                     let result = next.update_result().value();
                     assert!(matches!(result, 54 | 56), "{}", told());
                     judge_values(next, &told);
@@ -106,11 +106,12 @@ fn judge(
     if new.update_state() == UpdateState::Installed && new.update_result().value() == 57 {
         let was_so = old.update_state() == UpdateState::Installed
             && old.update_result() == new.update_result();
-        let purged =
-            old.operation().map(|operation| operation.kind) == Some(Kind::Action(Action::Purge));
+        let purged = old.operation().map(|operation| operation.kind)
+            == Some(OperationKind::Action(Action::Purge));
         assert!(was_so || purged, "57 without a purge: {}", told());
     }
-    if new.operation().map(|operation| operation.kind) == Some(Kind::Action(Action::Purge)) {
+    if new.operation().map(|operation| operation.kind) == Some(OperationKind::Action(Action::Purge))
+    {
         let begun = matches!(
             event,
             Event::Execute {
@@ -167,7 +168,7 @@ fn judge(
         );
     }
     assert_eq!(
-        Instance::try_from(Record::from(new)).as_ref(),
+        Instance::try_from(InstanceRecord::from(new)).as_ref(),
         Ok(new),
         "{}",
         told()
@@ -177,7 +178,7 @@ fn judge(
         Event::Write { .. } | Event::Execute { .. } | Event::Cancel { .. }
     );
     if !request {
-        let again = step(new, event.clone(), rules).unwrap();
+        let again = transition(new, event.clone(), rules).unwrap();
         assert_eq!(again.instance.as_ref(), Some(new), "told twice: {}", told());
         assert_eq!(again.effects, [], "told twice: {}", told());
     }
@@ -246,8 +247,8 @@ fn judge_values(new: &Instance, told: &dyn Fn() -> String) {
         assert!(matches!(result, 0 | 2), "{}", told());
     }
     if is_switch && new.update_state() != UpdateState::Installed {
-        let origin = new.operation().map(|operation| operation.origin);
-        assert!(matches!(origin, Some(Origin::User(_))), "{}", told());
+        let requester = new.operation().map(|operation| operation.requester);
+        assert!(matches!(requester, Some(Requester::User(_))), "{}", told());
         assert!(
             new.software().is_some() && new.delivery().is_none(),
             "{}",
@@ -275,7 +276,7 @@ fn judge_values(new: &Instance, told: &dyn Fn() -> String) {
 fn is_a_switch(operation: Operation) -> bool {
     matches!(
         operation.kind,
-        Kind::Action(Action::Activate) | Kind::Action(Action::Deactivate)
+        OperationKind::Action(Action::Activate) | OperationKind::Action(Action::Deactivate)
     )
 }
 
@@ -400,9 +401,9 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     };
     let starts = NewOperation {
         id: fresh.operation,
-        origin: match dice.below(3) {
-            2 => Origin::User(0),
-            server => Origin::Server(ShortId(server as u16)),
+        requester: match dice.below(3) {
+            2 => Requester::User(0),
+            server => Requester::Server(ShortId(server as u16)),
         },
     };
     match dice.below(16) {
@@ -415,7 +416,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         7 if dice.one_in(4) => Event::Delete,
         7 if dice.one_in(4) => Event::Cancel {
             operation,
-            by: Origin::User(0),
+            by: Requester::User(0),
         },
         7 => Event::Waiting {
             operation,
@@ -455,7 +456,7 @@ fn random_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
 fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
     let starts = NewOperation {
         id: fresh.operation,
-        origin: Origin::Server(ShortId(0)),
+        requester: Requester::Server(ShortId(0)),
     };
     let execute = |action, arguments: &str| Event::Execute {
         action,
@@ -466,7 +467,7 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
         action: Action::Purge,
         arguments: Vec::new(),
         starts: NewOperation {
-            origin: Origin::User(0),
+            requester: Requester::User(0),
             ..starts
         },
     };
@@ -482,7 +483,7 @@ fn usual_event(dice: &mut Dice, instance: &Instance, fresh: Fresh) -> Event {
                     },
                     arguments: Vec::new(),
                     starts: NewOperation {
-                        origin: Origin::User(0),
+                        requester: Requester::User(0),
                         ..starts
                     },
                 }
@@ -531,12 +532,12 @@ fn random_write(dice: &mut Dice) -> Write {
     };
     Write {
         source: match dice.below(6) {
-            0 => Some(Source::Package {
+            0 => Some(PackageSource::Package {
                 empty: dice.one_in(4),
             }),
-            1 => Some(Source::Uri(Secret::new(b"ftp://host/x".to_vec()))),
+            1 => Some(PackageSource::Uri(Secret::new(b"ftp://host/x".to_vec()))),
             2 => None,
-            _ => Some(Source::Uri(uri().as_secret().clone())),
+            _ => Some(PackageSource::Uri(uri().as_secret().clone())),
         },
         update_supported_objects: dice.one_in(3).then(|| dice.one_in(2)),
         package_settings: match dice.below(8) {
@@ -638,7 +639,7 @@ fn random_histories_reach_every_state_busy_and_idle() {
             if let Ok(Transition {
                 instance: Some(next),
                 ..
-            }) = step(&instance, event, &rules)
+            }) = transition(&instance, event, &rules)
             {
                 instance = next;
             }

@@ -2,8 +2,8 @@
 
 use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
 use wharf_software::{
-    Event, Instance, NewOperation, Origin, Record, Refusal, Resource, Rules, Source, Transition,
-    UpdateResult, Write, changes, step,
+    Event, Instance, InstanceRecord, NewOperation, PackageSource, Refusal, Requester, Resource,
+    Rules, Transition, UpdateResult, Write, changes, transition,
 };
 
 use crate::cells::*;
@@ -22,7 +22,7 @@ pub(crate) fn by_user(action: Action) -> Event {
         action,
         arguments: Vec::new(),
         starts: NewOperation {
-            origin: Origin::User(0),
+            requester: Requester::User(0),
             ..starts()
         },
     }
@@ -46,7 +46,7 @@ pub(crate) fn write(write: Write) -> Event {
 
 pub(crate) fn write_uri(uri: &[u8]) -> Event {
     write(Write {
-        source: Some(Source::Uri(Secret::new(uri.to_vec()))),
+        source: Some(PackageSource::Uri(Secret::new(uri.to_vec()))),
         ..Write::default()
     })
 }
@@ -55,12 +55,12 @@ pub(crate) fn good_uri() -> Event {
     write_uri(uri().as_str().as_bytes())
 }
 
-pub(crate) fn write_package(origin: Origin) -> Event {
+pub(crate) fn write_package(requester: Requester) -> Event {
     let mut starts = starts();
-    starts.origin = origin;
+    starts.requester = requester;
     Event::Write {
         write: Write {
-            source: Some(Source::Package { empty: false }),
+            source: Some(PackageSource::Package { empty: false }),
             ..Write::default()
         },
         starts,
@@ -84,16 +84,16 @@ pub(crate) fn failed(cause: Cause) -> Event {
     }
 }
 
-pub(crate) fn by(rules: &Rules<'_>, record: Record, event: Event) -> Transition {
-    step(&built(record), event, rules).unwrap()
+pub(crate) fn by(rules: &Rules<'_>, record: InstanceRecord, event: Event) -> Transition {
+    transition(&built(record), event, rules).unwrap()
 }
 
-pub(crate) fn then(record: Record, event: Event) -> Transition {
+pub(crate) fn then(record: InstanceRecord, event: Event) -> Transition {
     by(&rules(), record, event)
 }
 
-pub(crate) fn refused(record: Record, event: Event) -> Refusal {
-    step(&built(record), event, &rules()).unwrap_err()
+pub(crate) fn refused(record: InstanceRecord, event: Event) -> Refusal {
+    transition(&built(record), event, &rules()).unwrap_err()
 }
 
 pub(crate) fn left(transition: &Transition) -> &Instance {
@@ -113,17 +113,17 @@ pub(crate) fn reason(transition: &Transition) -> String {
     left(transition).status_reason().to_string()
 }
 
-pub(crate) fn ids(old: Record, transition: &Transition) -> Vec<u16> {
+pub(crate) fn ids(old: InstanceRecord, transition: &Transition) -> Vec<u16> {
     changes(&built(old), left(transition))
         .into_iter()
         .map(Resource::id)
         .collect()
 }
 
-pub(crate) fn unchanged(record: Record, event: Event) {
+pub(crate) fn unchanged(record: InstanceRecord, event: Event) {
     let made = then(record.clone(), event.clone());
     assert_eq!(made.effects, [], "{event:?}");
-    assert_eq!(Record::from(left(&made)), record, "{event:?}");
+    assert_eq!(InstanceRecord::from(left(&made)), record, "{event:?}");
 }
 
 pub(crate) fn credentials(user_name: &[u8], password: &[u8]) -> Write {
@@ -134,6 +134,6 @@ pub(crate) fn credentials(user_name: &[u8], password: &[u8]) -> Write {
     }
 }
 
-pub(crate) fn delivered_after(result: UpdateResult) -> Record {
+pub(crate) fn delivered_after(result: UpdateResult) -> InstanceRecord {
     ended_with(result, "it failed", delivered())
 }

@@ -2,7 +2,7 @@
 
 use wharf_frames::{Action, StageId, Step, Transaction};
 use wharf_software::{
-    Effect, Instance, Kind, Record, UpdateResult, UpdateState,
+    Effect, Instance, InstanceRecord, OperationKind, UpdateResult, UpdateState,
     effect::{EffectKind, EffectRecord, NotAnEffect},
     record::{RecordError, StoredProgress},
 };
@@ -12,7 +12,7 @@ use crate::cells::*;
 #[test]
 fn every_instance_is_rebuilt_from_its_row() {
     for cell in cells() {
-        let rebuilt = Instance::try_from(Record::from(&cell));
+        let rebuilt = Instance::try_from(InstanceRecord::from(&cell));
         assert_eq!(rebuilt.as_ref(), Ok(&cell), "{}", label(&cell));
     }
 }
@@ -24,46 +24,46 @@ fn a_row_that_cannot_be_is_a_typed_error() {
     let missing = |state, column| RecordError::Missing { state, column };
     let contradiction = RecordError::Contradiction;
     let install = running(
-        Kind::Action(Action::Install),
+        OperationKind::Action(Action::Install),
         StoredProgress::Running,
         delivered(),
     );
     let remove = with_software(running(
-        Kind::Action(Action::Uninstall),
+        OperationKind::Action(Action::Uninstall),
         StoredProgress::Running,
         initial(),
     ));
     let rows = [
         (
-            Record {
+            InstanceRecord {
                 operation: None,
                 ..pushing()
             },
             missing(DownloadStarted, "operation"),
         ),
         (
-            Record {
+            InstanceRecord {
                 stage: None,
                 ..pushing()
             },
             missing(DownloadStarted, "stage"),
         ),
         (
-            Record {
+            InstanceRecord {
                 package_uri: Some(uri()),
                 ..pushing()
             },
             contradiction(DownloadStarted),
         ),
         (
-            Record {
+            InstanceRecord {
                 package_uri: None,
                 ..pulling(StoredProgress::Queued)
             },
             missing(DownloadStarted, "Package URI"),
         ),
         (
-            Record {
+            InstanceRecord {
                 progress: None,
                 ..pulling(StoredProgress::Queued)
             },
@@ -71,35 +71,35 @@ fn a_row_that_cannot_be_is_a_typed_error() {
         ),
         (
             running(
-                Kind::Action(Action::Install),
+                OperationKind::Action(Action::Install),
                 StoredProgress::Running,
                 pushing(),
             ),
             contradiction(DownloadStarted),
         ),
         (
-            Record {
+            InstanceRecord {
                 update_result: UpdateResult::Initial,
                 ..pushing()
             },
             contradiction(DownloadStarted),
         ),
         (
-            Record {
+            InstanceRecord {
                 stage: None,
                 ..downloaded()
             },
             missing(Downloaded, "stage"),
         ),
         (
-            Record {
+            InstanceRecord {
                 operation: None,
                 ..downloaded()
             },
             missing(Downloaded, "operation"),
         ),
         (
-            Record {
+            InstanceRecord {
                 progress: Some(StoredProgress::Running),
                 ..downloaded()
             },
@@ -107,28 +107,28 @@ fn a_row_that_cannot_be_is_a_typed_error() {
         ),
         (
             running(
-                Kind::Action(Action::Install),
+                OperationKind::Action(Action::Install),
                 StoredProgress::Running,
                 downloaded(),
             ),
             contradiction(Downloaded),
         ),
         (
-            Record {
+            InstanceRecord {
                 package: Some(package()),
                 ..downloaded()
             },
             contradiction(Downloaded),
         ),
         (
-            Record {
+            InstanceRecord {
                 package: None,
                 ..delivered()
             },
             missing(Delivered, "package"),
         ),
         (
-            Record {
+            InstanceRecord {
                 stage: None,
                 ..delivered()
             },
@@ -139,56 +139,56 @@ fn a_row_that_cannot_be_is_a_typed_error() {
             contradiction(Delivered),
         ),
         (
-            Record {
+            InstanceRecord {
                 note: None,
                 ..ended_with(UpdateResult::InstallationFailure, "", delivered())
             },
             missing(Delivered, "reason"),
         ),
         (
-            Record {
+            InstanceRecord {
                 progress: None,
                 ..install.clone()
             },
             missing(Delivered, "progress"),
         ),
         (
-            Record {
+            InstanceRecord {
                 progress: Some(StoredProgress::Receiving),
                 ..install.clone()
             },
             contradiction(Delivered),
         ),
         (
-            Record {
+            InstanceRecord {
                 update_result: UpdateResult::InstallationFailure,
                 ..install
             },
             contradiction(Delivered),
         ),
         (
-            Record {
+            InstanceRecord {
                 in_place: None,
                 ..installed(true)
             },
             missing(Installed, "software in place"),
         ),
         (
-            Record {
+            InstanceRecord {
                 stage: Some(STAGE),
                 ..installed(true)
             },
             contradiction(Installed),
         ),
         (
-            Record {
+            InstanceRecord {
                 update_result: UpdateResult::UninstallationFailure,
                 ..installed(true)
             },
             missing(Installed, "reason"),
         ),
         (
-            Record {
+            InstanceRecord {
                 update_result: UpdateResult::Initial,
                 ..installed(true)
             },
@@ -196,21 +196,21 @@ fn a_row_that_cannot_be_is_a_typed_error() {
         ),
         (
             running(
-                Kind::Action(Action::Install),
+                OperationKind::Action(Action::Install),
                 StoredProgress::Running,
                 installed(true),
             ),
             contradiction(Installed),
         ),
         (
-            Record {
+            InstanceRecord {
                 in_place: None,
                 ..remove
             },
             missing(Initial, "software in place"),
         ),
         (
-            Record {
+            InstanceRecord {
                 note: None,
                 ..ended_with(UpdateResult::ConnectionLost, "", initial())
             },
@@ -222,7 +222,7 @@ fn a_row_that_cannot_be_is_a_typed_error() {
         ),
         (
             with_software(running(
-                Kind::Action(Action::Install),
+                OperationKind::Action(Action::Install),
                 StoredProgress::Running,
                 initial(),
             )),
@@ -236,7 +236,7 @@ fn a_row_that_cannot_be_is_a_typed_error() {
 
 #[test]
 fn a_row_that_cannot_be_is_told_with_its_state() {
-    let error = Instance::try_from(Record {
+    let error = Instance::try_from(InstanceRecord {
         stage: None,
         ..downloaded()
     })
@@ -290,7 +290,7 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
     };
     let away = software("1.0", true);
     let installed_with = |kind, progress| running(kind, progress, installed(true));
-    let other_file = Record {
+    let other_file = InstanceRecord {
         stage: Some(stage),
         ..downloaded()
     };
@@ -298,7 +298,7 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
         (EffectKind::Queue, pulling(Queued), pulling(Running)),
         (
             EffectKind::Queue,
-            running(Kind::Action(Action::Install), Queued, delivered()),
+            running(OperationKind::Action(Action::Install), Queued, delivered()),
             installing(),
         ),
         (EffectKind::StartPull, pulling(Running), pulling(Queued)),
@@ -309,30 +309,30 @@ fn a_stored_effect_is_due_as_long_as_its_instance_waits_for_it() {
         (EffectKind::Perform, installing(), delivered()),
         (
             EffectKind::Perform,
-            installed_with(Kind::Action(Action::Uninstall), Running),
+            installed_with(OperationKind::Action(Action::Uninstall), Running),
             initial(),
         ),
         (
             EffectKind::Perform,
-            installed_with(Kind::Action(Action::Purge), Running),
+            installed_with(OperationKind::Action(Action::Purge), Running),
             initial(),
         ),
         (
             EffectKind::Perform,
-            installed_with(Kind::Action(Action::Activate), Running),
+            installed_with(OperationKind::Action(Action::Activate), Running),
             installed(true),
         ),
         (
             EffectKind::Perform,
-            installed_with(Kind::Action(Action::Deactivate), Running),
-            installed_with(Kind::Action(Action::Deactivate), Queued),
+            installed_with(OperationKind::Action(Action::Deactivate), Running),
+            installed_with(OperationKind::Action(Action::Deactivate), Queued),
         ),
     ];
     for (kind, due, over) in cases {
         assert!(effect(kind).is_due(Some(&built(due))), "{kind:?}");
         assert!(!effect(kind).is_due(Some(&built(over))), "{kind:?}");
         assert!(!effect(kind).is_due(None), "{kind:?}");
-        let others = Record {
+        let others = InstanceRecord {
             in_place: Some(away.clone()),
             ..initial()
         };
@@ -386,7 +386,7 @@ fn an_effect_with_other_ids_than_it_needs_is_a_typed_error() {
 #[test]
 fn words_and_numbers_are_read_back() {
     for kind in kinds() {
-        assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        assert_eq!(OperationKind::parse(kind.as_str()), Some(kind));
     }
     for progress in StoredProgress::ALL {
         assert_eq!(StoredProgress::parse(progress.as_str()), Some(progress));
@@ -405,5 +405,5 @@ fn words_and_numbers_are_read_back() {
     assert_eq!(UpdateState::ALL.map(UpdateState::value), [0, 1, 2, 3, 4]);
     assert_eq!(UpdateState::from_value(5), None);
     assert_eq!(UpdateResult::from_value(3), None);
-    assert_eq!(Kind::parse("hold"), None);
+    assert_eq!(OperationKind::parse("hold"), None);
 }

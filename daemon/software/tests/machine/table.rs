@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use wharf_software::{
-    Effect, Instance, Kind, Record, Refusal, Resource, Transition, UpdateState, changes,
-    record::StoredProgress, step,
+    Effect, Instance, InstanceRecord, OperationKind, Refusal, Resource, Transition, UpdateState,
+    changes, record::StoredProgress, transition,
 };
 
 use crate::{
@@ -18,7 +18,7 @@ type Row = [String; 7];
 
 fn row(section: &Section, cell: &Instance) -> Row {
     let request = section.kept != "D21" && section.kept != "D20";
-    match step(cell, section.event.clone(), &section.rules) {
+    match transition(cell, section.event.clone(), &section.rules) {
         Ok(Transition {
             instance: None,
             effects,
@@ -35,20 +35,20 @@ fn row(section: &Section, cell: &Instance) -> Row {
                 return columns(code, "unchanged", None, &[], &effects, section.kept);
             }
             let clause = (section.changed)(cell);
-            transition(code, cell, &next, &effects, clause)
+            changed_row(code, cell, &next, &effects, clause)
         }
         Err(Refusal { code, instance, .. }) => {
             let clause = (section.refused)(cell);
             match instance {
                 None => columns(code.as_str(), "unchanged", None, &[], &[], clause),
-                Some(next) => transition(code.as_str(), cell, &next, &[], clause),
+                Some(next) => changed_row(code.as_str(), cell, &next, &[], clause),
             }
         }
     }
 }
 
 /// Result and Status Reason are shown where the state or one of them is another than before.
-fn transition(
+fn changed_row(
     code: &str,
     cell: &Instance,
     next: &Instance,
@@ -188,7 +188,7 @@ fn impossible() -> String {
         pulling(StoredProgress::Running),
         downloaded(),
         delivered(),
-        Record {
+        InstanceRecord {
             in_place: None,
             ..installed(true)
         },
@@ -196,14 +196,14 @@ fn impossible() -> String {
     let mut text =
         String::from("| state | nothing in place | software in place |\n| --- | --- | --- |\n");
     for state in states {
-        let cannot = |record: &Record| -> String {
+        let cannot = |record: &InstanceRecord| -> String {
             let kinds = kinds().map(Some);
             let refused = kinds.into_iter().chain([None]).filter(|kind| {
                 let record = match kind {
-                    Some(Kind::Push) => running(
-                        Kind::Push,
+                    Some(OperationKind::Push) => running(
+                        OperationKind::Push,
                         StoredProgress::Receiving,
-                        Record {
+                        InstanceRecord {
                             package_uri: None,
                             ..record.clone()
                         },
@@ -215,7 +215,7 @@ fn impossible() -> String {
                 };
                 let judged = record.update_state == UpdateState::Downloaded;
                 let record = match judged {
-                    true => Record {
+                    true => InstanceRecord {
                         progress: None, // all bytes have come
                         ..record
                     },
@@ -224,7 +224,7 @@ fn impossible() -> String {
                 Instance::try_from(record).is_err()
             });
             let words: Vec<&str> = refused
-                .map(|kind| kind.map_or("idle", Kind::as_str))
+                .map(|kind| kind.map_or("idle", OperationKind::as_str))
                 .collect();
             words.join(", ")
         };
@@ -241,8 +241,8 @@ fn impossible() -> String {
     text
 }
 
-fn without_operation(record: &Record) -> Record {
-    Record {
+fn without_operation(record: &InstanceRecord) -> InstanceRecord {
+    InstanceRecord {
         operation: None,
         progress: None,
         ..record.clone()

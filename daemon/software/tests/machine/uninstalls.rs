@@ -1,7 +1,9 @@
 //! The decisions about Uninstall (TS 5.1.3.2).
 
 use wharf_frames::{Action, Cause, Failure};
-use wharf_software::{Code, Effect, Event, Kind, record::StoredProgress::Running, step};
+use wharf_software::{
+    Effect, Event, OperationKind, RefusalCode, record::StoredProgress::Running, transition,
+};
 
 use crate::{cells::*, steps::*};
 
@@ -13,7 +15,11 @@ fn uninstall_of_installed_software_stays_installed_2_until_it_is_gone() {
         assert_eq!(reason(&made), "40: removing nginx 1.0");
         assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
     }
-    let removing = running(Kind::Action(Action::Uninstall), Running, installed(true));
+    let removing = running(
+        OperationKind::Action(Action::Uninstall),
+        Running,
+        installed(true),
+    );
     let made = then(removing.clone(), ended(None, None));
     assert_eq!(at(&made), (0, 0));
     assert_eq!(reason(&made), "10: ready for a package");
@@ -53,7 +59,7 @@ fn uninstall_in_initial_removes_software_in_place() {
     assert_eq!(made.effects, [Effect::Queue { operation: NEW }]);
     assert_eq!(
         refused(initial(), uninstall("")).code,
-        Code::MethodNotAllowed
+        RefusalCode::MethodNotAllowed
     );
 }
 
@@ -62,7 +68,7 @@ fn uninstall_while_downloading_or_downloaded_is_4_05() {
     for record in [pulling(Running), pushing(), downloaded()] {
         for arguments in ["", "0", "1"] {
             let refusal = refused(with_software(record.clone()), uninstall(arguments));
-            assert_eq!(refusal.code, Code::MethodNotAllowed);
+            assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
         }
     }
 }
@@ -83,7 +89,10 @@ fn for_update_leaves_the_software_running_and_reads_inactive() {
 #[test]
 fn for_update_in_initial_is_4_05() {
     for record in [initial(), with_software(initial())] {
-        assert_eq!(refused(record, uninstall("1")).code, Code::MethodNotAllowed);
+        assert_eq!(
+            refused(record, uninstall("1")).code,
+            RefusalCode::MethodNotAllowed
+        );
     }
 }
 
@@ -102,8 +111,8 @@ fn a_malformed_argument_of_uninstall_is_4_00_and_never_a_removal() {
         "ForUpdate",
     ] {
         for cell in cells() {
-            let refusal = step(&cell, uninstall(arguments), &rules()).unwrap_err();
-            assert_eq!(refusal.code, Code::BadRequest, "{arguments}");
+            let refusal = transition(&cell, uninstall(arguments), &rules()).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::BadRequest, "{arguments}");
             assert_eq!(refusal.instance, None);
         }
     }
@@ -112,8 +121,16 @@ fn a_malformed_argument_of_uninstall_is_4_00_and_never_a_removal() {
 #[test]
 fn a_removal_that_fails_is_installed_59_with_the_reason_in_16() {
     let failure = Failure::new(Cause::Script, "prerm failed");
-    let from_installed = running(Kind::Action(Action::Uninstall), Running, installed(true));
-    let from_initial = with_software(running(Kind::Action(Action::Uninstall), Running, initial()));
+    let from_installed = running(
+        OperationKind::Action(Action::Uninstall),
+        Running,
+        installed(true),
+    );
+    let from_initial = with_software(running(
+        OperationKind::Action(Action::Uninstall),
+        Running,
+        initial(),
+    ));
     for before in [from_installed, from_initial] {
         for event in [
             ended(Some(failure.clone()), Some(found("1.0", true))),
@@ -139,7 +156,11 @@ fn a_removal_that_fails_is_installed_59_with_the_reason_in_16() {
 
 #[test]
 fn a_removal_that_left_a_part_is_installed_59_and_can_be_asked_for_again() {
-    let removing = running(Kind::Action(Action::Uninstall), Running, installed(true));
+    let removing = running(
+        OperationKind::Action(Action::Uninstall),
+        Running,
+        installed(true),
+    );
     let part = || Some(damaged("1.0", "half-installed"));
     let failure = Failure::new(Cause::Script, "postrm failed");
     for (failure, why) in [
@@ -152,9 +173,9 @@ fn a_removal_that_left_a_part_is_installed_59_and_can_be_asked_for_again() {
         let made = then(removing.clone(), ended(failure, part()));
         assert_eq!(at(&made), (4, 59));
         assert_eq!(reason(&made), why);
-        let kept = step(left(&made), Event::Delete, &rules()).unwrap_err();
-        assert_eq!(kept.code, Code::MethodNotAllowed);
-        let again = step(left(&made), uninstall(""), &rules()).unwrap();
+        let kept = transition(left(&made), Event::Delete, &rules()).unwrap_err();
+        assert_eq!(kept.code, RefusalCode::MethodNotAllowed);
+        let again = transition(left(&made), uninstall(""), &rules()).unwrap();
         assert_eq!(at(&again), (4, 2));
         assert_eq!(again.effects, [Effect::Queue { operation: NEW }]);
     }
@@ -169,8 +190,8 @@ fn the_agents_own_package_is_not_stopped_or_removed_from_afar() {
         (installed(false), execute(Action::Deactivate, "")),
         (installed(true), Event::Delete),
     ] {
-        let refusal = step(&built(record), event, &own_rules()).unwrap_err();
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        let refusal = transition(&built(record), event, &own_rules()).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
     }
     for record in [installed(true), with_software(delivered())] {
         assert_eq!(at(&by(&own_rules(), record, uninstall("1"))), (0, 0));

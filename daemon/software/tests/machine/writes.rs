@@ -2,8 +2,8 @@
 
 use wharf_frames::{Action, Secret};
 use wharf_software::{
-    Code, Effect, Kind, ObjectLink, Origin, Rules, ShortId, Source, UpdateResult, Write,
-    record::StoredProgress::Running, step,
+    Effect, ObjectLink, OperationKind, PackageSource, RefusalCode, Requester, Rules, ShortId,
+    UpdateResult, Write, record::StoredProgress::Running, transition,
 };
 
 use crate::{cells::*, steps::*};
@@ -11,12 +11,12 @@ use crate::{cells::*, steps::*};
 #[test]
 fn user_name_and_password_can_be_written_in_any_state_and_empty_erases() {
     for cell in cells() {
-        let set = step(&cell, write(credentials(b"u", b"p")), &rules()).unwrap();
+        let set = transition(&cell, write(credentials(b"u", b"p")), &rules()).unwrap();
         let settings = left(&set).settings();
         assert_eq!(settings.user_name.as_ref().unwrap().expose(), b"u");
         assert_eq!(settings.password.as_ref().unwrap().expose(), b"p");
         assert_eq!(left(&set).state(), cell.state());
-        let erased = step(left(&set), write(credentials(b"", b"")), &rules()).unwrap();
+        let erased = transition(left(&set), write(credentials(b"", b"")), &rules()).unwrap();
         let settings = left(&erased).settings();
         assert_eq!((&settings.user_name, &settings.password), (&None, &None));
         assert_eq!(set.effects, []);
@@ -48,7 +48,10 @@ fn user_name_and_password_over_255_bytes_are_4_00() {
         (b"\xff", b"p"),
     ] {
         let refusal = refused(initial(), write(credentials(user_name, password)));
-        assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
+        assert_eq!(
+            (refusal.code, refusal.instance),
+            (RefusalCode::BadRequest, None)
+        );
     }
 }
 
@@ -63,14 +66,14 @@ fn package_settings_lead_to_an_object_that_exists_or_nowhere() {
     let made = then(initial(), link(SETTINGS));
     assert_eq!(left(&made).package_settings(), SETTINGS);
     assert_eq!(ids(initial(), &made), [13]);
-    let back = step(left(&made), link(ObjectLink::NULL), &rules()).unwrap();
+    let back = transition(left(&made), link(ObjectLink::NULL), &rules()).unwrap();
     assert_eq!(left(&back).package_settings(), ObjectLink::NULL);
     let dangling = ObjectLink {
         object: 3,
         instance: 1,
     };
     let refusal = refused(initial(), link(dangling));
-    assert_eq!(refusal.code, Code::BadRequest);
+    assert_eq!(refusal.code, RefusalCode::BadRequest);
     assert_eq!(
         refusal.to_string(),
         "4.00: Package Settings: there is no 3:1"
@@ -104,7 +107,7 @@ fn an_empty_malformed_or_unsupported_uri_in_initial_is_4_00_and_result_56() {
     ] {
         for record in [initial(), with_software(initial())] {
             let refusal = refused(record.clone(), write_uri(uri));
-            assert_eq!(refusal.code, Code::BadRequest);
+            assert_eq!(refusal.code, RefusalCode::BadRequest);
             assert_eq!(refusal.why.as_str(), why);
             let instance = *refusal.instance.unwrap();
             assert_eq!(instance.update_state().value(), 0);
@@ -120,11 +123,11 @@ fn an_empty_malformed_or_unsupported_uri_in_initial_is_4_00_and_result_56() {
 #[test]
 fn an_empty_package_in_initial_is_4_00_and_result_54() {
     let empty = Write {
-        source: Some(Source::Package { empty: true }),
+        source: Some(PackageSource::Package { empty: true }),
         ..Write::default()
     };
     let refusal = refused(initial(), write(empty));
-    assert_eq!(refusal.code, Code::BadRequest);
+    assert_eq!(refusal.code, RefusalCode::BadRequest);
     let instance = *refusal.instance.unwrap();
     assert_eq!(instance.update_result().value(), 54);
 }
@@ -147,12 +150,12 @@ fn a_write_of_package_or_uri_outside_initial_is_4_05_and_disturbs_nothing() {
         for event in [
             good_uri(),
             empty.clone(),
-            write_package(Origin::Server(ShortId(2))),
+            write_package(Requester::Server(ShortId(2))),
         ] {
-            let refusal = step(&cell, event, &rules()).unwrap_err();
+            let refusal = transition(&cell, event, &rules()).unwrap_err();
             assert_eq!(
                 (refusal.code, refusal.instance),
-                (Code::MethodNotAllowed, None),
+                (RefusalCode::MethodNotAllowed, None),
                 "{}",
                 label(&cell)
             );
@@ -162,9 +165,13 @@ fn a_write_of_package_or_uri_outside_initial_is_4_05_and_disturbs_nothing() {
 
 #[test]
 fn a_write_of_package_or_uri_while_the_software_is_being_removed_is_4_05() {
-    let removing = with_software(running(Kind::Action(Action::Uninstall), Running, initial()));
+    let removing = with_software(running(
+        OperationKind::Action(Action::Uninstall),
+        Running,
+        initial(),
+    ));
     let refusal = refused(removing, good_uri());
-    assert_eq!(refusal.code, Code::MethodNotAllowed);
+    assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
     assert!(refusal.why.as_str().contains("INITIAL, busy"), "{refusal}");
 }
 
@@ -172,7 +179,7 @@ fn a_write_of_package_or_uri_while_the_software_is_being_removed_is_4_05() {
 fn a_whole_instance_is_written_as_one_unit() {
     let whole = |link| {
         write(Write {
-            source: Some(Source::Uri(uri().as_secret().clone())),
+            source: Some(PackageSource::Uri(uri().as_secret().clone())),
             update_supported_objects: Some(true),
             package_settings: Some(link),
             ..credentials(b"u", b"p")
@@ -189,7 +196,10 @@ fn a_whole_instance_is_written_as_one_unit() {
         instance: 9,
     };
     let refusal = refused(initial(), whole(dangling));
-    assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
+    assert_eq!(
+        (refusal.code, refusal.instance),
+        (RefusalCode::BadRequest, None)
+    );
 }
 
 #[test]
@@ -220,12 +230,18 @@ fn replace_failed_starts_over_in_delivered_with_58() {
         delivered_after(UpdateResult::DeviceDefined),
         installed(true),
     ] {
-        let refusal = step(&built(record), good_uri(), &replacing).unwrap_err();
-        assert_eq!(refusal.code, Code::MethodNotAllowed);
+        let refusal = transition(&built(record), good_uri(), &replacing).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::MethodNotAllowed);
     }
-    let refusal = step(&built(failed.clone()), write_uri(b""), &replacing).unwrap_err();
-    assert_eq!((refusal.code, refusal.instance), (Code::BadRequest, None));
-    assert_eq!(refused(failed, good_uri()).code, Code::MethodNotAllowed);
+    let refusal = transition(&built(failed.clone()), write_uri(b""), &replacing).unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.instance),
+        (RefusalCode::BadRequest, None)
+    );
+    assert_eq!(
+        refused(failed, good_uri()).code,
+        RefusalCode::MethodNotAllowed
+    );
 }
 
 #[test]
@@ -240,8 +256,8 @@ fn update_supported_objects_is_false_until_it_is_written() {
     assert!(left(&made).update_supported_objects());
     assert_eq!(ids(installed(true), &made), [8]);
     assert_eq!(made.effects, []);
-    let kept = step(left(&made), write(Write::default()), &rules()).unwrap();
+    let kept = transition(left(&made), write(Write::default()), &rules()).unwrap();
     assert!(left(&kept).update_supported_objects());
-    let cleared = step(left(&made), set(false), &rules()).unwrap();
+    let cleared = transition(left(&made), set(false), &rules()).unwrap();
     assert!(!left(&cleared).update_supported_objects());
 }

@@ -12,12 +12,13 @@ use std::{
 };
 
 use lwm2m::{
-    Answer, Answered, Engine, Event, Failure, Input, Output, RequestId, Saved, Secret, Time,
+    Answer, Answered, Engine, EngineEvent, Input, Output, RegistrationFailure, RequestId, Saved,
+    Secret, Time,
 };
 use tokio::sync::watch;
 use wharf_transport::{
     Channel,
-    dtls::{self, Client},
+    dtls::{self, DtlsClient},
     udp::MAX_DATAGRAM,
 };
 
@@ -38,11 +39,11 @@ pub(super) struct Link {
 
 enum Connection {
     Opening(Pin<Box<dyn Future<Output = (Channel, Opener)>>>),
-    Open(Box<Open>),
+    Open(Box<OpenConnection>),
 }
 
 /// An open connection.
-struct Open {
+struct OpenConnection {
     channel: Channel,
     opener: Opener,
     since: Instant,
@@ -70,9 +71,9 @@ impl Link {
         server: &ServerSettings,
         timing: Timing,
         port: Option<u16>,
-    ) -> Result<Self, dtls::Failure> {
+    ) -> Result<Self, dtls::DtlsFailure> {
         let client = match &server.psk {
-            Some(psk) => Some(Client::new(psk.clone(), timing.ack_timeout)?),
+            Some(psk) => Some(DtlsClient::new(psk.clone(), timing.ack_timeout)?),
             None => None,
         };
         let opener = Opener::new(server.address.clone(), client, timing, port);
@@ -176,7 +177,7 @@ impl Link {
 
     fn opened(&mut self, (channel, opener): (Channel, Opener)) -> Input {
         let since = Instant::now();
-        self.connection = Connection::Open(Box::new(Open {
+        self.connection = Connection::Open(Box::new(OpenConnection {
             channel,
             opener,
             since,
@@ -207,7 +208,7 @@ impl Link {
     }
 }
 
-impl Open {
+impl OpenConnection {
     async fn coming(&mut self, deadline: Option<Instant>) -> Coming {
         tokio::select! {
             received = self.channel.receive() => match received {
@@ -228,9 +229,9 @@ fn is_silence(output: &Output) -> bool {
     matches!(
         output,
         Output::Event(
-            Event::Unreachable
-                | Event::RegistrationFailed {
-                    failure: Failure::TimedOut,
+            EngineEvent::Unreachable
+                | EngineEvent::RegistrationFailed {
+                    failure: RegistrationFailure::TimedOut,
                     ..
                 }
         )

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use wharf_journal::message;
 use wharf_transport::{
     Channel, OpenError, ServerAddress,
-    dtls::Client,
+    dtls::DtlsClient,
     udp::{resolve, source},
 };
 
@@ -21,7 +21,7 @@ use crate::config::Timing;
 /// Opens connections to one server, and knows about earlier ones.
 pub(super) struct Opener {
     server: ServerAddress,
-    client: Option<Client>,
+    client: Option<DtlsClient>,
     timing: Timing,
     network: Network,
     /// The address of the server in the last attempt.
@@ -40,7 +40,7 @@ impl Opener {
     /// The first connection binds this port if it can.
     pub(super) fn new(
         server: ServerAddress,
-        client: Option<Client>,
+        client: Option<DtlsClient>,
         timing: Timing,
         port: Option<u16>,
     ) -> Self {

@@ -45,8 +45,8 @@ fn rows_of_the_fourth_schema_belong_to_account_1() {
         assert_eq!(store.local_port(SERVER).unwrap(), Some(47_110));
         let stored = store.load().unwrap();
         let operation = stored.instances[&ID].operation().unwrap();
-        assert_eq!(operation.origin, Origin::Server(SERVER));
-        assert_eq!(stored.accepted, [(OPERATION, Kind::Pull)]);
+        assert_eq!(operation.requester, Requester::Server(SERVER));
+        assert_eq!(stored.accepted, [(OPERATION, OperationKind::Pull)]);
     }
     assert!(kept::copy_of(&folder.file(), 4).exists());
 }

@@ -60,15 +60,15 @@ fn an_operation_of_the_fifth_schema_has_ended_if_its_phase_had() {
     let folder = of_the_fifth_schema();
     let mut open = folder.open().unwrap();
     let kinds = [
-        Kind::Pull,
-        Kind::Pull,
-        Kind::Pull,
-        Kind::Action(Action::Install),
-        Kind::Action(Action::Uninstall),
-        Kind::Action(Action::Purge),
-        Kind::Action(Action::Activate),
-        Kind::Action(Action::Deactivate),
-        Kind::Action(Action::Install),
+        OperationKind::Pull,
+        OperationKind::Pull,
+        OperationKind::Pull,
+        OperationKind::Action(Action::Install),
+        OperationKind::Action(Action::Uninstall),
+        OperationKind::Action(Action::Purge),
+        OperationKind::Action(Action::Activate),
+        OperationKind::Action(Action::Deactivate),
+        OperationKind::Action(Action::Install),
     ];
     let accepted: Vec<_> = (1..).map(id).zip(kinds).collect();
     assert_eq!(open.load().unwrap().accepted, accepted);
@@ -106,10 +106,10 @@ fn an_operation_of_the_fifth_schema_has_ended_if_its_phase_had() {
 fn the_steps_of_a_transaction_keep_their_order_over_a_restart() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
-    let installing = Record {
+    let installing = InstanceRecord {
         update_state: UpdateState::Delivered,
         stage: Some(STAGE),
-        package: Some(Package {
+        package: Some(SealedPackage {
             name: hello(false).name,
             version: PackageVersion::new("2.0-1").unwrap(),
             architecture: "all".into(),
@@ -118,11 +118,11 @@ fn the_steps_of_a_transaction_keep_their_order_over_a_restart() {
         }),
         operation: Some(Operation {
             id: OPERATION,
-            kind: Kind::Action(Action::Install),
-            origin: Origin::User(0),
+            kind: OperationKind::Action(Action::Install),
+            requester: Requester::User(0),
         }),
         progress: Some(StoredProgress::Running),
-        ..Record::from(&Instance::default())
+        ..InstanceRecord::from(&Instance::default())
     };
     let instance = Instance::try_from(installing).unwrap();
     let name = |text| PackageName::new(text).unwrap();

@@ -12,7 +12,7 @@ use openssl::{
 };
 use wharf_secret::Secret;
 
-use super::{Failure, Psk, Session, libssl};
+use super::{DtlsFailure, Psk, Session, libssl};
 
 /// TLS_PSK_WITH_AES_128_CCM_8 (MUST, RFC 7925 4.2 and TS Core 1.0 7.1.7), then TLS_PSK_WITH_AES_128_CBC_SHA256
 /// (SHOULD, TS Core 1.0 7.1.7).
@@ -23,7 +23,7 @@ const SUITES: &str = "PSK-AES128-CCM8:PSK-AES128-CBC-SHA256";
 pub(super) const MTU: u32 = 1232;
 
 /// One DTLS client.
-pub struct Client {
+pub struct DtlsClient {
     context: SslContext,
     identity: String,
     first_wait: Duration,
@@ -31,9 +31,9 @@ pub struct Client {
     kept: Option<Secret>,
 }
 
-impl Client {
+impl DtlsClient {
     /// A client with this key. A flight is retransmitted after `first_wait`, and the wait doubles each time.
-    pub fn new(psk: Psk, first_wait: Duration) -> Result<Self, Failure> {
+    pub fn new(psk: Psk, first_wait: Duration) -> Result<Self, DtlsFailure> {
         let identity = psk.identity().to_owned();
         Ok(Self {
             context: context(psk)?,
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// Begins a session. It resumes an earlier one that was [kept](Self::keep).
-    pub fn begin(&self, now: Instant) -> Result<Session, Failure> {
+    pub fn begin(&self, now: Instant) -> Result<Session, DtlsFailure> {
         let mut ssl = Ssl::new(&self.context)?;
         ssl.set_mtu(MTU)?;
         libssl::set_timer(&mut ssl, self.first_wait)?;

@@ -6,7 +6,7 @@ use openssl::{error::ErrorStack, ssl};
 
 /// The reason why a handshake or a session failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum DtlsFailure {
     /// The server did not answer.
     #[error(
         "no answer to the handshake: is there a DTLS server at this address and port, and does every firewall let UDP \
@@ -83,7 +83,7 @@ fn advice(alert: Alert, identity: &str) -> String {
 /// `SSL_AD_REASON_OFFSET`: OpenSSL adds it to the number of an alert to make a reason code.
 const ALERT_REASONS: i32 = 1000;
 
-impl Failure {
+impl DtlsFailure {
     pub(super) fn of(error: &ssl::Error, identity: &str) -> Self {
         error.ssl_error().map_or_else(
             || Self::Library(error.to_string()),
@@ -106,7 +106,7 @@ impl Failure {
     }
 }
 
-impl From<ErrorStack> for Failure {
+impl From<ErrorStack> for DtlsFailure {
     fn from(errors: ErrorStack) -> Self {
         Self::Library(errors.to_string())
     }

@@ -17,10 +17,10 @@ mod tests;
 
 use crate::udp::MAX_DATAGRAM;
 
-pub use client::Client;
-pub use failure::{Alert, Failure};
+pub use client::DtlsClient;
+pub use failure::{Alert, DtlsFailure};
 pub use psk::{BadPsk, Psk};
-pub use session::{End, Session, State};
+pub use session::{Session, SessionEnd, SessionState};
 
 /// The most bytes that a record adds to its message: header, IV, MAC and CBC padding (RFC 6347 4.1).
 const RECORD: usize = 13 + 16 + 32 + 16;

@@ -10,7 +10,7 @@ use openssl::ssl::{ErrorCode, Ssl, SslStream};
 use wharf_secret::Secret;
 use zeroize::Zeroize as _;
 
-use super::{Failure, LONGEST_DATAGRAM, datagrams::Datagrams, libssl};
+use super::{DtlsFailure, LONGEST_DATAGRAM, datagrams::Datagrams, libssl};
 
 /// The number of retransmissions of a flight. With waits of 2, 4, 8 and 16 seconds a handshake times out after half a
 /// minute, and the next address of the server is tried.
@@ -20,7 +20,7 @@ const REPEATS: u32 = 3;
 pub struct Session {
     stream: SslStream<Datagrams>,
     identity: String,
-    state: State,
+    state: SessionState,
     plaintext: VecDeque<Secret>,
     /// The buffer for a message of OpenSSL. It is wiped once the message is in the queue.
     buffer: Box<[u8; LONGEST_DATAGRAM]>,
@@ -28,7 +28,7 @@ pub struct Session {
 
 /// The state of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum SessionState {
     /// The session waits for the server's next flight.
     Handshaking {
         /// The time of the next retransmission.
@@ -44,31 +44,31 @@ pub enum State {
         resumed: bool,
     },
     /// The session has ended.
-    Closed(End),
+    Closed(SessionEnd),
 }
 
 /// The way in which a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum SessionEnd {
     /// The server sent close_notify.
     ByServer,
     /// This side sent close_notify.
     Here,
     /// The session failed.
-    Failed(Failure),
+    Failed(DtlsFailure),
 }
 
 impl Session {
-    pub(super) fn begin(mut ssl: Ssl, identity: String, now: Instant) -> Result<Self, Failure> {
+    pub(super) fn begin(mut ssl: Ssl, identity: String, now: Instant) -> Result<Self, DtlsFailure> {
         ssl.set_connect_state();
         Self::on(ssl, identity, now)
     }
 
-    pub(super) fn on(ssl: Ssl, identity: String, now: Instant) -> Result<Self, Failure> {
+    pub(super) fn on(ssl: Ssl, identity: String, now: Instant) -> Result<Self, DtlsFailure> {
         let mut session = Self {
             stream: SslStream::new(ssl, Datagrams::default())?,
             identity,
-            state: State::Handshaking {
+            state: SessionState::Handshaking {
                 repeat_at: now + libssl::LONGEST_WAIT,
                 wait: libssl::LONGEST_WAIT,
                 repeats_left: REPEATS,
@@ -81,7 +81,7 @@ impl Session {
     }
 
     /// The state.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &SessionState {
         &self.state
     }
 
@@ -91,21 +91,22 @@ impl Session {
             return; // OpenSSL would treat it as the end of a stream
         }
         self.stream.get_mut().put(datagram);
-        if matches!(self.state, State::Handshaking { .. }) {
+        if matches!(self.state, SessionState::Handshaking { .. }) {
             self.shake_hands(now);
         }
-        if matches!(self.state, State::Open { .. }) {
+        if matches!(self.state, SessionState::Open { .. }) {
             self.read();
         }
     }
 
     /// Encrypts a message. It is lost if the session is not open.
     pub fn send(&mut self, plaintext: &[u8]) {
-        if !matches!(self.state, State::Open { .. }) || plaintext.is_empty() {
+        if !matches!(self.state, SessionState::Open { .. }) || plaintext.is_empty() {
             return;
         }
         if let Err(error) = self.stream.ssl_write(plaintext) {
-            self.state = State::Closed(End::Failed(Failure::of(&error, &self.identity)));
+            self.state =
+                SessionState::Closed(SessionEnd::Failed(DtlsFailure::of(&error, &self.identity)));
         }
     }
 
@@ -118,14 +119,14 @@ impl Session {
     /// The time to call [`timeout`](Self::timeout). Any other call may change it.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Handshaking { repeat_at, .. } => Some(repeat_at),
-            State::Open { .. } | State::Closed(_) => None,
+            SessionState::Handshaking { repeat_at, .. } => Some(repeat_at),
+            SessionState::Open { .. } | SessionState::Closed(_) => None,
         }
     }
 
     /// Handles a passed deadline. An early call does nothing.
     pub fn timeout(&mut self, now: Instant) {
-        let State::Handshaking {
+        let SessionState::Handshaking {
             repeat_at,
             wait,
             repeats_left,
@@ -137,19 +138,22 @@ impl Session {
             return;
         }
         let Some(repeats_left) = repeats_left.checked_sub(1) else {
-            self.state = State::Closed(End::Failed(self.silence()));
+            self.state = SessionState::Closed(SessionEnd::Failed(self.silence()));
             return;
         };
         let sent = libssl::handle_timeout(self.stream.ssl());
         // OpenSSL sends nothing if the wall clock was set back meanwhile. The session then waits once more.
         let wait = libssl::take_wait(self.stream.ssl()).unwrap_or(wait);
         self.state = match sent {
-            Ok(()) => State::Handshaking {
+            Ok(()) => SessionState::Handshaking {
                 repeat_at: now + wait,
                 wait,
                 repeats_left,
             },
-            Err(errors) => State::Closed(End::Failed(Failure::of_errors(&errors, &self.identity))),
+            Err(errors) => SessionState::Closed(SessionEnd::Failed(DtlsFailure::of_errors(
+                &errors,
+                &self.identity,
+            ))),
         };
     }
 
@@ -170,10 +174,10 @@ impl Session {
 
     /// Ends the session. An open one sends close_notify.
     pub fn close(&mut self) {
-        if matches!(self.state, State::Open { .. }) {
+        if matches!(self.state, SessionState::Open { .. }) {
             let _ = self.stream.shutdown(); // without waiting for the server's close_notify
         }
-        self.state = State::Closed(End::Here);
+        self.state = SessionState::Closed(SessionEnd::Here);
     }
 
     /// The session as DER, for resumption.
@@ -186,11 +190,14 @@ impl Session {
         match self.stream.do_handshake() {
             Ok(()) => {
                 let resumed = self.stream.ssl().session_reused();
-                self.state = State::Open { resumed };
+                self.state = SessionState::Open { resumed };
             }
             Err(error) if error.code() == ErrorCode::WANT_READ => self.wait_for_answer(now),
             Err(error) => {
-                self.state = State::Closed(End::Failed(Failure::of(&error, &self.identity)));
+                self.state = SessionState::Closed(SessionEnd::Failed(DtlsFailure::of(
+                    &error,
+                    &self.identity,
+                )));
             }
         }
     }
@@ -198,7 +205,7 @@ impl Session {
     /// Starts the retransmission timer of a new flight.
     fn wait_for_answer(&mut self, now: Instant) {
         if let Some(wait) = libssl::take_wait(self.stream.ssl()) {
-            self.state = State::Handshaking {
+            self.state = SessionState::Handshaking {
                 repeat_at: now + wait,
                 wait,
                 repeats_left: REPEATS,
@@ -217,24 +224,24 @@ impl Session {
                 }
                 Err(error) if error.code() == ErrorCode::WANT_READ => return,
                 Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
-                    self.state = State::Closed(End::ByServer);
+                    self.state = SessionState::Closed(SessionEnd::ByServer);
                     return;
                 }
                 Err(error) => {
-                    let failure = Failure::of(&error, &self.identity);
-                    self.state = State::Closed(End::Failed(failure));
+                    let failure = DtlsFailure::of(&error, &self.identity);
+                    self.state = SessionState::Closed(SessionEnd::Failed(failure));
                     return;
                 }
             }
         }
     }
 
-    fn silence(&self) -> Failure {
+    fn silence(&self) -> DtlsFailure {
         match libssl::is_key_asked(self.stream.ssl()) {
-            true => Failure::Unconfirmed {
+            true => DtlsFailure::Unconfirmed {
                 identity: self.identity.clone(),
             },
-            false => Failure::Unanswered,
+            false => DtlsFailure::Unanswered,
         }
     }
 }

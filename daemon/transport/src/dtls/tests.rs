@@ -10,7 +10,7 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslSessionCacheMode};
 use wharf_secret::Secret;
 
 use super::{
-    Alert, Client, End, Failure, Psk, Session, State,
+    Alert, DtlsClient, DtlsFailure, Psk, Session, SessionEnd, SessionState,
     client::{MTU, profile},
     libssl,
 };
@@ -59,9 +59,9 @@ impl Server {
     }
 }
 
-fn client(key: &[u8]) -> Client {
+fn client(key: &[u8]) -> DtlsClient {
     let psk = Psk::new(IDENTITY, Secret::new(key.to_vec())).unwrap();
-    Client::new(psk, WAIT).unwrap()
+    DtlsClient::new(psk, WAIT).unwrap()
 }
 
 /// The fate of the nth datagram of a test. Both directions count together.
@@ -87,7 +87,7 @@ const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
 impl Pair {
-    fn new(client: &Client, server: &Server, fates: &[(usize, Fate)]) -> Self {
+    fn new(client: &DtlsClient, server: &Server, fates: &[(usize, Fate)]) -> Self {
         Self {
             sides: [client.begin(Instant::now()).unwrap(), server.accept()],
             ways: Default::default(),
@@ -100,7 +100,7 @@ impl Pair {
 
     /// Runs until no datagram moves and `done` holds, or the client gives up.
     fn run(&mut self, done: impl Fn(&Self) -> bool) {
-        while !matches!(self.sides[CLIENT].state(), State::Closed(_)) {
+        while !matches!(self.sides[CLIENT].state(), SessionState::Closed(_)) {
             if self.carry() {
                 continue;
             }
@@ -114,7 +114,7 @@ impl Pair {
 
     fn shake_hands(&mut self) {
         self.run(|pair| {
-            let open = |side: &Session| matches!(side.state(), State::Open { .. });
+            let open = |side: &Session| matches!(side.state(), SessionState::Open { .. });
             pair.sides.iter().all(open)
         });
     }
@@ -186,7 +186,7 @@ impl Pair {
     #[track_caller]
     fn expect_open(&mut self, resumed: bool, case: &str) {
         let state = self.sides[CLIENT].state();
-        assert_eq!(*state, State::Open { resumed }, "{case}");
+        assert_eq!(*state, SessionState::Open { resumed }, "{case}");
         assert_eq!(
             self.transfer(CLIENT, b"ping").as_deref(),
             Some(&b"ping"[..]),
@@ -200,21 +200,21 @@ impl Pair {
     }
 }
 
-fn end(pair: &Pair) -> Option<&End> {
+fn end(pair: &Pair) -> Option<&SessionEnd> {
     match pair.sides[CLIENT].state() {
-        State::Closed(end) => Some(end),
+        SessionState::Closed(end) => Some(end),
         _ => None,
     }
 }
 
 /// The number of datagrams of a session without faults.
-fn datagrams_of(client: &Client, server: &Server) -> usize {
+fn datagrams_of(client: &DtlsClient, server: &Server) -> usize {
     let mut pair = Pair::new(client, server, &[]);
     pair.shake_hands();
     pair.carried
 }
 
-fn resumable(server: &Server) -> Client {
+fn resumable(server: &Server) -> DtlsClient {
     let mut client = client(&KEY);
     let mut pair = Pair::new(&client, server, &[]);
     pair.shake_hands();
@@ -245,7 +245,7 @@ fn a_server_without_ccm_8_is_spoken_with_by_the_other_suite_and_by_no_weaker_one
             None => {
                 let alert = Alert(40);
                 let identity = IDENTITY.to_owned();
-                let refused = End::Failed(Failure::Refused { alert, identity });
+                let refused = SessionEnd::Failed(DtlsFailure::Refused { alert, identity });
                 assert_eq!(end(&pair), Some(&refused), "{suites}");
             }
         }
@@ -313,23 +313,26 @@ fn a_wrong_key_is_distinguished_from_a_missing_server() {
     let mut pair = Pair::new(&client(b"fedcba9876543210"), &Server::new(), &[]);
     pair.shake_hands();
     let identity = IDENTITY.to_owned();
-    let unconfirmed = End::Failed(Failure::Unconfirmed { identity });
+    let unconfirmed = SessionEnd::Failed(DtlsFailure::Unconfirmed { identity });
     assert_eq!(end(&pair), Some(&unconfirmed));
 
     let all_lost: Vec<_> = (0..100).map(|nth| (nth, Fate::Lost)).collect();
     let mut pair = Pair::new(&client(&KEY), &Server::new(), &all_lost);
     pair.shake_hands();
-    assert_eq!(end(&pair), Some(&End::Failed(Failure::Unanswered)));
+    assert_eq!(
+        end(&pair),
+        Some(&SessionEnd::Failed(DtlsFailure::Unanswered))
+    );
     assert_eq!(pair.carried, 4, "a flight and its retransmissions");
 }
 
 #[test]
 fn an_unknown_identity_is_named_in_the_failure() {
     let psk = Psk::new("stranger", Secret::new(KEY.to_vec())).unwrap();
-    let client = Client::new(psk, WAIT).unwrap();
+    let client = DtlsClient::new(psk, WAIT).unwrap();
     let mut pair = Pair::new(&client, &Server::new(), &[]);
     pair.shake_hands();
-    let End::Failed(failure) = end(&pair).expect("an end") else {
+    let SessionEnd::Failed(failure) = end(&pair).expect("an end") else {
         panic!("{:?}", end(&pair));
     };
     let words = failure.to_string();
@@ -345,7 +348,7 @@ fn a_close_notify_ends_the_session() {
     pair.shake_hands();
     pair.sides[SERVER].close();
     pair.run(|_| true);
-    assert_eq!(end(&pair), Some(&End::ByServer));
+    assert_eq!(end(&pair), Some(&SessionEnd::ByServer));
 }
 
 #[test]

@@ -14,15 +14,15 @@ use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 use wharf_frames::{
     Cause, Failure,
-    packed::{MAX_CONTENT, MAX_CONTENTS, MAX_FILES, Wanted},
+    packed::{MAX_CONTENT, MAX_CONTENTS, MAX_FILES, WantedFiles},
 };
 
 use crate::fixture::{Bench, Members, Recipe, refused_as, repacked, run};
 
 pub(crate) const UNITS: &str = "usr/lib/systemd/system/";
 
-fn wanted() -> [Wanted; 3] {
-    let wanted = |folder: &str, anywhere, text| Wanted {
+fn wanted() -> [WantedFiles; 3] {
+    let wanted = |folder: &str, anywhere, text| WantedFiles {
         folder: folder.to_owned(),
         anywhere,
         text,
@@ -74,7 +74,7 @@ pub(crate) fn below(root: &TempDir) -> Found {
             }
             let path = there.strip_prefix(root.path()).unwrap();
             let path = path.to_string_lossy().into_owned();
-            let of_it: Vec<Wanted> = wanted()
+            let of_it: Vec<WantedFiles> = wanted()
                 .into_iter()
                 .filter(|it| it.matches(&path))
                 .collect();

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use wharf_frames::{
     Cause, Failure,
     inspect::{Described, Format, Signed, Verified},
-    packed::{PackedFile, Wanted},
+    packed::{PackedFile, WantedFiles},
 };
 use wharf_installers::{
     inspector::{Inspector, Terms},
@@ -151,7 +151,7 @@ impl Bench {
     pub(crate) fn files(
         &self,
         package: &Path,
-        wanted: &[Wanted],
+        wanted: &[WantedFiles],
     ) -> Result<Vec<PackedFile>, Failure> {
         let package = File::open(package).unwrap();
         Ok(self.inspector().files(package.as_fd(), wanted)?)

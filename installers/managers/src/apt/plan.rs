@@ -147,7 +147,7 @@ fn others<'a>(
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::{PackageVersion, installer::Package};
+    use wharf_frames::{PackageVersion, installer::SealedPackage};
 
     use super::*;
 
@@ -184,7 +184,7 @@ mod tests {
     fn sealed(name: &str) -> PackageFile {
         PackageFile {
             path: "/a.deb".into(),
-            package: Package {
+            package: SealedPackage {
                 name: PackageName::new(name).unwrap(),
                 version: PackageVersion::new("1.1").unwrap(),
                 architecture: "all".into(),

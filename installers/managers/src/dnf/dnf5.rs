@@ -244,7 +244,7 @@ fn percent(printed: &str) -> Option<u8> {
 mod tests {
     use super::*;
     use crate::InstallOptions;
-    use wharf_frames::installer::Package;
+    use wharf_frames::installer::SealedPackage;
 
     #[test]
     fn what_goes_is_read_from_rpms_words() {
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_transaction_names_what_comes_and_each_copy_that_goes() {
         let name = PackageName::new("acme").unwrap();
-        let package = Package {
+        let package = SealedPackage {
             name: name.clone(),
             version: PackageVersion::new("2:1-1").unwrap(),
             architecture: "noarch".into(),

@@ -9,7 +9,7 @@ use std::{
 
 use wharf_fault as fault;
 use wharf_frames::{
-    Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::Package,
+    Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::SealedPackage,
 };
 use wharf_root::{
     Change, Listener, Owners, Root,
@@ -106,7 +106,7 @@ impl Dnf {
         }
     }
 
-    fn takes_it(&self, package: &Package) -> Result<(), Failure> {
+    fn takes_it(&self, package: &SealedPackage) -> Result<(), Failure> {
         match self.takes(package.architecture.as_str()) {
             true => Ok(()),
             false => {

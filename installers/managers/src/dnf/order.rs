@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wharf_frames::{PackageName, installer::Package};
+use wharf_frames::{PackageName, installer::SealedPackage};
 
 use super::rpm::Copy;
 use crate::InstallOptions;
@@ -14,7 +14,7 @@ pub(super) enum Order<'a> {
     Install {
         /// Its path in the root, ending in `.rpm`.
         path: &'a Path,
-        package: &'a Package,
+        package: &'a SealedPackage,
         options: InstallOptions,
     },
     /// Remove all copies.
@@ -41,7 +41,7 @@ impl Order<'_> {
 
 impl Way {
     /// The kind of installation of this package over these copies. The latest copy is the first.
-    pub(super) fn to(package: &Package, copies: &[Copy]) -> Self {
+    pub(super) fn to(package: &SealedPackage, copies: &[Copy]) -> Self {
         let version = &package.version;
         match copies.first() {
             None => Self::Install,

@@ -1,6 +1,6 @@
 //! The steps that `dnf4.py` announces, and the decision on them.
 
-use wharf_frames::{Cause, Failure, PackageName, installer::Package};
+use wharf_frames::{Cause, Failure, PackageName, installer::SealedPackage};
 
 use crate::InstallOptions;
 
@@ -60,7 +60,7 @@ pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
 /// Refuses steps beyond the installation of exactly this package, in the place of the installed one. dnf may be configured to
 /// keep several versions of a package side by side.
 pub(super) fn only_installs(
-    package: &Package,
+    package: &SealedPackage,
     options: InstallOptions,
     is_installed: bool,
     steps: &[Step<'_>],
@@ -118,7 +118,7 @@ fn beyond(step: &Step<'_>) -> Failure {
 }
 
 /// dnf itself installs a lower version without a warning.
-pub(super) fn downgrade(package: &Package) -> Failure {
+pub(super) fn downgrade(package: &SealedPackage) -> Failure {
     let detail = format!(
         "{} {} is lower than the installed version",
         package.name, package.version
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn decided_over(is_installed: bool, lines: &str, allow_downgrade: bool) -> Result<(), Cause> {
-        let package = Package {
+        let package = SealedPackage {
             name: PackageName::new("acme").unwrap(),
             version: PackageVersion::new("2-1").unwrap(),
             architecture: "noarch".into(),

@@ -23,7 +23,7 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion,
     inspect::Format,
-    installer::{JobPhase, Package},
+    installer::{JobPhase, SealedPackage},
 };
 use wharf_root::{
     Change, Listener, Owners, Root, durable, merged,
@@ -132,7 +132,7 @@ impl SimulatedManager {
     }
 
     /// On failure, an upgrade leaves a part of the new version; a first installation leaves nothing.
-    fn configure(&self, package: &Package, first: bool) -> Result<(), Failure> {
+    fn configure(&self, package: &SealedPackage, first: bool) -> Result<(), Failure> {
         let configured = self.refuse_if("fail-postinst", Cause::Script);
         if configured.is_err() && first {
             durable::remove(&self.file(&package.name, "_version")).map_err(failed)?;

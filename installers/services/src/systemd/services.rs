@@ -3,7 +3,7 @@
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName,
-    packed::{PackedFile, Wanted},
+    packed::{PackedFile, WantedFiles},
 };
 use wharf_root::Change;
 
@@ -16,7 +16,7 @@ use super::{
 use crate::{Activity, Presence, Services, Unit};
 
 impl Services for Systemd {
-    fn wanted(&self) -> Vec<Wanted> {
+    fn wanted(&self) -> Vec<WantedFiles> {
         wanted()
     }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use wharf_frames::{PackageName, packed::Wanted};
+use wharf_frames::{PackageName, packed::WantedFiles};
 use wharf_root::{Root, durable, merged, pattern::Pattern};
 
 use super::{
@@ -108,8 +108,8 @@ pub(crate) fn is_of_a_unit(path: &str) -> bool {
 }
 
 /// The files for which [`is_of_a_unit`] holds, as wharf-inspect finds them. Only some can name units in their text.
-pub(super) fn wanted() -> Vec<Wanted> {
-    let wanted = |folder: &str, anywhere, text| Wanted {
+pub(super) fn wanted() -> Vec<WantedFiles> {
+    let wanted = |folder: &str, anywhere, text| WantedFiles {
         folder: folder.to_owned(),
         anywhere,
         text,
@@ -119,12 +119,12 @@ pub(super) fn wanted() -> Vec<Wanted> {
     let sessions = OF_SESSIONS
         .iter()
         .map(|folder| wanted(folder, false, false));
-    let all: Vec<Wanted> = units.chain(sessions).collect();
+    let all: Vec<WantedFiles> = units.chain(sessions).collect();
     let unmerged = all.iter().filter_map(|it| {
         let folder = it.folder.strip_prefix("usr/")?;
         (merged(folder) == it.folder).then(|| wanted(folder, false, it.text))
     });
-    let unmerged: Vec<Wanted> = unmerged.collect();
+    let unmerged: Vec<WantedFiles> = unmerged.collect();
     let bus = wanted(BUS_SERVICES.trim_start_matches('/'), true, false);
     all.into_iter().chain(unmerged).chain([bus]).collect()
 }
@@ -509,11 +509,11 @@ mod tests {
         let merged = wanted
             .iter()
             .filter(|it| it.folder.starts_with("usr/lib/systemd/"));
-        let unmerged = merged.map(|it| Wanted {
+        let unmerged = merged.map(|it| WantedFiles {
             folder: it.folder.replacen("usr/", "", 1),
             ..it.clone()
         });
-        let unmerged: Vec<Wanted> = unmerged.collect();
+        let unmerged: Vec<WantedFiles> = unmerged.collect();
         assert!(unmerged.iter().any(|it| it.folder == "lib/systemd/system/"));
         for folder in unmerged {
             assert!(wanted.contains(&folder), "{folder:?}");

@@ -39,13 +39,13 @@ const SZX: u32 = 6;
 pub(crate) const BLOCK: usize = 1024;
 
 /// The peer of a caller.
-pub(crate) struct Caller {
+pub(crate) struct CoapCaller {
     socket: UdpSocket,
     session: Option<SslStream<Datagrams>>,
     last_id: u16,
 }
 
-impl Caller {
+impl CoapCaller {
     /// At a free port.
     pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");

@@ -7,7 +7,7 @@ use wharf_tests::package::Package;
 use crate::{
     figure::Figure,
     story::Story,
-    trace::{Call, Trace, trace},
+    trace::{Call, Strace, trace},
 };
 
 const SIZE: usize = 50_000_000;
@@ -17,7 +17,7 @@ const WRITES: &str = "write,pwrite64,writev,pwritev,pwritev2,copy_file_range,spl
 pub(crate) fn measure(story: &mut Story) {
     let file = story.publish(&Package::new("download", "1.0-1").padding(SIZE));
     let (daemon, installer) = (story.gateway.daemon().id(), story.gateway.installer().id());
-    let following = Trace::attach(&[daemon, installer], WRITES);
+    let following = Strace::attach(&[daemon, installer], WRITES);
     story.order(&file);
     story.wait_for_state("3");
     let own = written_below(&story.gateway.path(), following.end());

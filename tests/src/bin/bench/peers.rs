@@ -9,7 +9,7 @@ use std::{
 use wharf_tests::{gateway::Gateway, process::Process, waiting::wait_until};
 
 use crate::{
-    caller::Caller,
+    caller::CoapCaller,
     dtls::{IDENTITY, KEY},
 };
 
@@ -17,17 +17,17 @@ use crate::{
 pub(crate) struct Peers {
     pub(crate) gateway: Gateway,
     /// Calls wharfd as its server.
-    pub(crate) agent: Caller,
+    pub(crate) agent: CoapCaller,
     /// The program of libcoap.
     pub(crate) libcoap: Process,
     /// Calls libcoap's server.
-    pub(crate) other: Caller,
+    pub(crate) other: CoapCaller,
 }
 
 impl Peers {
     /// Over plain UDP. The gateway is not started yet; libcoap's server runs.
     pub(crate) fn new() -> Self {
-        let agent = Caller::new();
+        let agent = CoapCaller::new();
         let gateway = gateway();
         gateway.configure(&format!("coap://{}", agent.address()), "");
         let (libcoap, other, _) = coap_server(&mut Command::new("coap-server-notls"));
@@ -41,7 +41,7 @@ impl Peers {
 
     /// Over DTLS with a pre-shared key. wharfd is registered.
     pub(crate) fn over_dtls() -> Self {
-        let mut agent = Caller::new();
+        let mut agent = CoapCaller::new();
         let mut gateway = gateway();
         let key: String = KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
         gateway.write_key("etc/wharfd/psk", &key);
@@ -75,12 +75,12 @@ fn gateway() -> Gateway {
 
 /// libcoap's server, which lets callers create resources, with a caller and its address. It uses the next port for
 /// DTLS.
-fn coap_server(command: &mut Command) -> (Process, Caller, SocketAddr) {
+fn coap_server(command: &mut Command) -> (Process, CoapCaller, SocketAddr) {
     let address = two_free_ports();
     command.args(["-A", "127.0.0.1", "-d", "8", "-p"]);
     command.arg(address.port().to_string());
     let server = Process::spawn(command);
-    let mut caller = Caller::new();
+    let mut caller = CoapCaller::new();
     caller.call(address);
     wait_until("libcoap's server", || {
         caller.is_answered("/time").then_some(())

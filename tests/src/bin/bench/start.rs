@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Command, time::Duration};
 use wharf_tests::process::Process;
 
 use crate::{
-    caller::Caller,
+    caller::CoapCaller,
     figure::Figure,
     peers::Peers,
     statistics::{median, millis, time},
@@ -47,7 +47,7 @@ fn start(peers: &mut Peers) -> Duration {
 
 /// libcoap's client, which only sends.
 fn start_client() -> Duration {
-    let server = Caller::new();
+    let server = CoapCaller::new();
     let address: SocketAddr = server.address();
     let mut client = Command::new("coap-client-notls");
     client.arg(format!("coap://{address}/time"));

@@ -9,10 +9,10 @@ use std::{
 use wharf_tests::{
     folder::Folder,
     gateway::Gateway,
-    keys::{Keys, Signer},
+    keys::{GnupgKeys, Signer},
     nginx::Nginx,
     package::Package,
-    server::{Client, Server},
+    server::{Client, TestServer},
     waiting::wait_until,
 };
 
@@ -22,17 +22,17 @@ const PASSWORD: &str = "correct horse";
 /// The gateway, server, origin and keys for a package.
 pub(crate) struct Story {
     pub(crate) gateway: Gateway,
-    pub(crate) server: Server,
+    pub(crate) server: TestServer,
     pub(crate) folder: Folder,
     origin: Nginx,
-    keys: Keys,
+    keys: GnupgKeys,
 }
 
 impl Story {
     /// Registered, with `/9/0/7` observed.
     pub(crate) fn new() -> Self {
         let mut gateway = Gateway::debian();
-        let (server, keys) = (Server::new(), Keys::new());
+        let (server, keys) = (TestServer::new(), GnupgKeys::new());
         keys.trust(Signer::Vendor, &gateway.path());
         let origin = Nginx::new(USER_NAME, PASSWORD);
         gateway.configure(&server.uri(), "");

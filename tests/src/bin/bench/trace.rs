@@ -8,13 +8,13 @@ use std::{
 
 use wharf_tests::{command::output_of, folder::Folder, process::Process};
 
-/// strace, attached until [`Trace::end`].
-pub(crate) struct Trace {
+/// strace, attached until [`Strace::end`].
+pub(crate) struct Strace {
     strace: Process,
     folder: Folder,
 }
 
-impl Trace {
+impl Strace {
     /// Traces these calls of `processes` and of all their children.
     pub(crate) fn attach(processes: &[u32], calls: &str) -> Self {
         let folder = Folder::new();
@@ -37,7 +37,7 @@ impl Trace {
     }
 }
 
-/// Runs `command` to its end, and returns its calls like [`Trace::end`].
+/// Runs `command` to its end, and returns its calls like [`Strace::end`].
 pub(crate) fn trace(command: &Command, calls: &str) -> Vec<Vec<Call>> {
     let folder = Folder::new();
     let mut strace = strace(&folder, calls);

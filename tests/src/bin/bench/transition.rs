@@ -5,7 +5,7 @@ use wharf_tests::package::Package;
 use crate::{
     figure::Figure,
     story::Story,
-    trace::{Call, Trace},
+    trace::{Call, Strace},
 };
 
 /// INITIAL to DOWNLOAD STARTED: from the Write to its answer.
@@ -13,7 +13,7 @@ pub(crate) fn measure(story: &mut Story) {
     let file = story.publish(&Package::new("transition", "1.0-1"));
     let daemon = story.gateway.daemon().id();
     story.write_credentials();
-    let trace = Trace::attach(&[daemon], "sendto,fsync,fdatasync");
+    let trace = Strace::attach(&[daemon], "sendto,fsync,fdatasync");
     story.write_uri(&file);
     let fsyncs: usize = trace
         .end()

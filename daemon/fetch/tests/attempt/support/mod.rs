@@ -6,18 +6,18 @@ pub(crate) mod program;
 
 use wharf_frames::{
     Secret,
-    fetch::{Limits, Request, Resume, Validator},
+    fetch::{FetchRequest, FetchTimeouts, Resume, Validator},
 };
 
 /// A request with long timeouts.
-pub(crate) fn request(uri: &str) -> Request {
-    Request {
+pub(crate) fn request(uri: &str) -> FetchRequest {
+    FetchRequest {
         uri: Secret::new(uri.into()),
         user_name: None,
         password: None,
         resume: None,
         max_size: 1 << 30,
-        limits: Limits {
+        limits: FetchTimeouts {
             connect_ms: 30_000,
             stall_ms: 30_000,
         },
@@ -26,8 +26,8 @@ pub(crate) fn request(uri: &str) -> Request {
 }
 
 /// A request with User Name and Password.
-pub(crate) fn as_user(user_name: &str, password: &str, request: Request) -> Request {
-    Request {
+pub(crate) fn as_user(user_name: &str, password: &str, request: FetchRequest) -> FetchRequest {
+    FetchRequest {
         user_name: Some(Secret::new(user_name.into())),
         password: Some(Secret::new(password.into())),
         ..request
@@ -35,12 +35,12 @@ pub(crate) fn as_user(user_name: &str, password: &str, request: Request) -> Requ
 }
 
 /// A request that resumes after `offset` bytes with this entity tag.
-pub(crate) fn resumed(offset: usize, etag: &str, request: Request) -> Request {
+pub(crate) fn resumed(offset: usize, etag: &str, request: FetchRequest) -> FetchRequest {
     let resume = Resume {
         offset: offset as u64,
         validator: Validator::ETag(etag.into()),
     };
-    Request {
+    FetchRequest {
         resume: Some(resume),
         ..request
     }

@@ -18,7 +18,7 @@ use nix::{
 use tempfile::NamedTempFile;
 use wharf_frames::{
     Failure, MAX_FRAME, decode, encode,
-    fetch::{Event, Request},
+    fetch::{FetchEvent, FetchRequest},
 };
 
 /// A limit for a hanging test.
@@ -34,31 +34,31 @@ pub(crate) struct Fetch {
 /// The events and the file of a finished run.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<FetchEvent>,
     pub(crate) staged: Vec<u8>,
     pub(crate) stderr: String,
 }
 
 impl Fetch {
     /// Starts the program on an empty file.
-    pub(crate) fn start(request: &Request) -> Self {
+    pub(crate) fn start(request: &FetchRequest) -> Self {
         Self::start_after(b"", request)
     }
 
     /// Starts the program on the file of an earlier attempt.
-    pub(crate) fn start_after(earlier: &[u8], request: &Request) -> Self {
+    pub(crate) fn start_after(earlier: &[u8], request: &FetchRequest) -> Self {
         Self::start_as(program(), earlier, request)
     }
 
     /// Starts the program with this CA.
-    pub(crate) fn start_trusting(authority: &Path, request: &Request) -> Self {
+    pub(crate) fn start_trusting(authority: &Path, request: &FetchRequest) -> Self {
         let mut command = program();
         command.env("SSL_CERT_FILE", authority);
         Self::start_as(command, b"", request)
     }
 
     /// Starts the program by this command.
-    pub(crate) fn start_as(command: Command, earlier: &[u8], request: &Request) -> Self {
+    pub(crate) fn start_as(command: Command, earlier: &[u8], request: &FetchRequest) -> Self {
         let staged = NamedTempFile::new().unwrap();
         std::fs::write(staged.path(), earlier).unwrap();
         let fetch = Self::start_idle(command, staged);
@@ -90,7 +90,7 @@ impl Fetch {
     }
 
     /// Requests a package.
-    pub(crate) fn ask(&self, request: &Request) {
+    pub(crate) fn ask(&self, request: &FetchRequest) {
         let file = File::options()
             .write(true)
             .open(self.staged.path())
@@ -133,7 +133,7 @@ impl Fetch {
     }
 
     /// Waits for an event. `None` after the program has closed the socket.
-    pub(crate) fn next(&self) -> Option<Event> {
+    pub(crate) fn next(&self) -> Option<FetchEvent> {
         let mut due = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         assert_eq!(
             poll(&mut due, PollTimeout::from(PATIENCE_MS)).unwrap(),
@@ -151,8 +151,8 @@ impl Fetch {
     pub(crate) fn wait_for_durable(&self) -> u64 {
         loop {
             match self.next().expect("an end before any byte was durable") {
-                Event::Durable(durable) => return durable,
-                Event::Failed { failure, .. } => panic!("{failure}"),
+                FetchEvent::Durable(durable) => return durable,
+                FetchEvent::Failed { failure, .. } => panic!("{failure}"),
                 _ => {}
             }
         }
@@ -200,7 +200,7 @@ impl Ended {
     /// The failure of the last event.
     pub(crate) fn failure(&self) -> &Failure {
         match self.events.last() {
-            Some(Event::Failed { failure, .. }) => failure,
+            Some(FetchEvent::Failed { failure, .. }) => failure,
             other => panic!("expected a failure, got {other:?}"),
         }
     }
@@ -210,7 +210,7 @@ impl Ended {
         let length = self.staged.len() as u64;
         assert_eq!(
             self.events.last(),
-            Some(&Event::Complete { length }),
+            Some(&FetchEvent::Complete { length }),
             "{:?}",
             self.events
         );
@@ -220,7 +220,7 @@ impl Ended {
     /// The offset of the Started event.
     pub(crate) fn started_at(&self) -> Option<u64> {
         self.events.iter().find_map(|event| match event {
-            Event::Started { offset, .. } => Some(*offset),
+            FetchEvent::Started { offset, .. } => Some(*offset),
             _ => None,
         })
     }
@@ -228,7 +228,7 @@ impl Ended {
     /// The durable bytes of the failure.
     pub(crate) fn durable(&self) -> Option<u64> {
         match self.events.last() {
-            Some(Event::Failed { durable, .. }) => Some(*durable),
+            Some(FetchEvent::Failed { durable, .. }) => Some(*durable),
             _ => None,
         }
     }
@@ -236,7 +236,7 @@ impl Ended {
     /// The reported signature.
     pub(crate) fn signature(&self) -> Option<&[u8]> {
         self.events.iter().find_map(|event| match event {
-            Event::Signature(signature) => Some(&signature[..]),
+            FetchEvent::Signature(signature) => Some(&signature[..]),
             _ => None,
         })
     }

@@ -9,7 +9,7 @@ use crate::EX_USAGE;
 
 /// An error.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CommandError {
     /// This program could not start.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -68,7 +68,7 @@ pub(crate) enum Failure {
     NotUnderstood(String),
 }
 
-impl Failure {
+impl CommandError {
     pub(crate) fn runtime(error: io::Error) -> Self {
         Self::Runtime(error)
     }
@@ -107,13 +107,13 @@ impl Failure {
     }
 }
 
-impl From<zbus::Error> for Failure {
+impl From<zbus::Error> for CommandError {
     fn from(error: zbus::Error) -> Self {
         fdo::Error::from(error).into()
     }
 }
 
-impl From<fdo::Error> for Failure {
+impl From<fdo::Error> for CommandError {
     fn from(error: fdo::Error) -> Self {
         match error {
             // wharfd may also have ended during the call.
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_database_is_no_refusal() {
-        let of = |error: fdo::Error| Failure::from(zbus::Error::from(error));
+        let of = |error: fdo::Error| CommandError::from(zbus::Error::from(error));
         let fault = of(fdo::Error::IOError("the disk is full".to_owned()));
-        assert!(matches!(fault, Failure::NotStored(_)), "{fault:?}");
+        assert!(matches!(fault, CommandError::NotStored(_)), "{fault:?}");
         let refusal = of(fdo::Error::Failed("no".to_owned()));
-        assert!(matches!(refusal, Failure::Refused(_)), "{refusal:?}");
+        assert!(matches!(refusal, CommandError::Refused(_)), "{refusal:?}");
     }
 }
