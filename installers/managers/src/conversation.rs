@@ -57,7 +57,7 @@ impl Conversation {
 
     fn settle(&mut self, answer: Result<(), Failure>) {
         if answer.is_ok() {
-            let _ = self.socket.write_all(b"\n"); // without the line, the package manager does not continue
+            let _ = self.socket.write_all(b"y\n"); // without the line, the package manager does not continue
         }
         let _ = self.socket.shutdown(Shutdown::Write);
         self.answer = Some(answer);
@@ -77,6 +77,13 @@ impl Conversation {
             Ok(()) => return,
         };
         self.settle(answer);
+    }
+
+    /// Decides and answers, unless the decision is made: the package manager asked by other means than the socket.
+    pub(crate) fn decide(&mut self, decide: impl FnOnce() -> Result<(), Failure>) {
+        if self.answer.is_none() {
+            self.settle(decide());
+        }
     }
 
     /// The decision; none if the package manager did not ask.

@@ -2,8 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fs,
-    os::unix::process::CommandExt,
+    fs::{self, Permissions},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command},
     thread,
@@ -79,6 +79,21 @@ fn refused(done: Result<Change, Failure>, cause: Cause, words: &str) {
 
 /// It is refused before the device is changed, which stays as it is.
 fn is_refused(bench: &Bench, file: &PackageFile, cause: Cause, words: &str) {
+    let install = |supervisor: Supervisor<'_>| bench.manager().install(file, PLAIN, supervisor);
+    order_is_refused(bench, install, cause, words);
+}
+
+fn removal_is_refused(bench: &Bench, package: &str, cause: Cause, words: &str) {
+    let remove = |supervisor: Supervisor<'_>| bench.manager().remove(&name(package), supervisor);
+    order_is_refused(bench, remove, cause, words);
+}
+
+fn order_is_refused(
+    bench: &Bench,
+    order: impl Fn(Supervisor<'_>) -> Result<Change, Failure>,
+    cause: Cause,
+    words: &str,
+) {
     let before = text_of(&mut rpm(bench, &["-qa"]));
     let begun = Cell::new(false);
     let supervisor = Supervisor {
@@ -88,8 +103,7 @@ fn is_refused(bench: &Bench, file: &PackageFile, cause: Cause, words: &str) {
         },
         ..QUIET
     };
-    let done = bench.manager().install(file, PLAIN, supervisor);
-    refused(done, cause, words);
+    refused(order(supervisor), cause, words);
     assert!(!begun.get(), "{words}");
     assert_eq!(text_of(&mut rpm(bench, &["-qa"])), before);
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
@@ -120,18 +134,12 @@ fn nothing_but_the_package_itself_is_changed() {
     is_refused(&bench, &needs, Cause::Dependency, "nowhere");
     let clash = Deb::new("clash", "1").file("/usr/share/base/version", "other");
     let clash = bench.file(&clash, "clash", "1");
-    refused(
-        install(&bench, &clash),
-        Cause::Plan,
-        "conflicts with file from package base",
-    );
+    let words = "conflicts with file from package base";
+    is_refused(&bench, &clash, Cause::Plan, words);
 
-    refused(
-        remove(&bench, "base"),
-        Cause::Plan,
-        "user-1-1.noarch requires base = 1-1",
-    );
-    refused(remove(&bench, "guarded"), Cause::Plan, "protected");
+    let words = "user-1-1.noarch requires base = 1-1";
+    removal_is_refused(&bench, "base", Cause::Plan, words);
+    removal_is_refused(&bench, "guarded", Cause::Plan, "protected");
     for package in ["base", "user", "guarded"] {
         assert_eq!(bench.version(package).as_deref(), Some("1"), "{package}");
     }
@@ -162,15 +170,14 @@ fn what_dnf_lets_pass_is_refused() {
 
     bench.place.rpm().lock_versions("acme", "9-1");
     is_refused(&bench, &bench.plain("acme", "3:1"), Cause::Held, "lock");
-    refused(remove(&bench, "acme"), Cause::Held, "acme is locked");
+    removal_is_refused(&bench, "acme", Cause::Held, "acme is locked");
     write(
         &bench,
         "etc/dnf/dnf.conf",
         "[main]\nexcludepkgs=unwanted*\n",
     );
-    // dnf 5 refuses it after consent: rpm knows no excluded packages.
-    let unwanted = install(&bench, &bench.plain("unwanted", "1"));
-    refused(unwanted, Cause::Held, "unwanted");
+    let unwanted = bench.plain("unwanted", "1");
+    is_refused(&bench, &unwanted, Cause::Held, "unwanted");
     assert!(bench.manager().takes("x86_64") && bench.manager().takes("noarch"));
     assert!(!bench.manager().takes("i686"), "rpm itself would take it");
     let deb = Deb::new("old", "1").architecture("i686");
@@ -184,16 +191,16 @@ fn no_version_is_installed_beside_another() {
     let bench = bench();
     install(&bench, &bench.plain("acme", "1")).unwrap();
     write(&bench, "etc/dnf/dnf.conf", "[main]\ninstallonlypkgs=acme\n");
-    let installed = install(&bench, &bench.plain("acme", "2"));
-    let left = match is_dnf5() {
+    let two = bench.plain("acme", "2");
+    if is_dnf5() {
         // The transaction names the version that goes.
-        true => installed.map(|_| "2").unwrap(),
-        false => {
-            refused(installed, Cause::Plan, "beside the installed version");
-            "1"
-        }
-    };
-    assert_eq!(bench.version("acme").as_deref(), Some(left));
+        install(&bench, &two).unwrap();
+        assert_eq!(bench.version("acme").as_deref(), Some("2"));
+        return;
+    }
+    let words = "acme 2-1 would be installed beside the installed version, which wharfd does not manage: \
+                 `installonlypkgs` in dnf.conf names it";
+    is_refused(&bench, &two, Cause::Plan, words);
 }
 
 #[test]
@@ -201,14 +208,10 @@ fn another_package_than_was_sealed_is_not_installed() {
     let bench = bench();
     let mut file = bench.plain("acme", "1");
     file.package.version = PackageVersion::new("2-1").unwrap();
-    let failure = install(&bench, &file).unwrap_err();
-    let cause = if is_dnf5() {
-        Cause::PackageManager
-    } else {
-        Cause::Malformed
-    };
-    assert_eq!(failure.cause, cause, "{failure}");
-    assert_eq!(bench.found("acme"), None);
+    let words = "rpm reads acme 1-1 (noarch) in the file, and wharf-inspect acme 2-1 (noarch)";
+    is_refused(&bench, &file, Cause::Malformed, words);
+    file.package.name = name("other");
+    is_refused(&bench, &file, Cause::Malformed, "rpm reads another package");
 }
 
 #[test]
@@ -619,6 +622,24 @@ fn a_script_that_does_not_end_is_ended_and_told() {
         "{failure}"
     );
     assert_eq!(remove(&bench, "acme"), Ok(Change::Changed));
+}
+
+#[test]
+fn a_test_of_rpm_that_does_not_end_is_ended_and_told() {
+    if !is_dnf5() {
+        return; // dnf 4 tests in its own process
+    }
+    let bench = bench_that_waits(Duration::from_secs(1), Duration::from_secs(2));
+    let hangs = "#!/bin/sh\ncase \"$*\" in *--test*) sleep 600;; esac\nexec /usr/bin/rpm \"$@\"\n";
+    let path = write(&bench, "usr/local/bin/rpm", hangs);
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    let words = "rpm --test was not ready to change the device within 2 s";
+    is_refused(
+        &bench,
+        &bench.plain("acme", "1"),
+        Cause::PackageManager,
+        words,
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ const WORDS: &[(&str, Cause)] = &[
     ("matches only packages excluded by versionlock", Cause::Held),
     ("matches only excluded packages", Cause::Held),
     ("protected packages", Cause::Plan),
+    ("would be installed beside", Cause::Plan),
     ("pulled into the transaction", Cause::Plan),
     ("nothing provides", Cause::Dependency),
     ("is needed by (installed)", Cause::Plan),

@@ -1,4 +1,4 @@
-"""One transaction of dnf 4 for wharfd: plans it, announces it, waits for consent, and executes the same object.
+"""One transaction of dnf 4 for wharfd: plans and tests it, announces it, waits for consent, and executes the same object.
 
     python3 -I dnf4.py install FILE | reinstall FILE | remove NAME, and how many seconds to wait for
     dnf's lock
@@ -21,9 +21,26 @@ import dnf
 import dnf.exceptions
 import dnf.lock
 import dnf.subject
+import dnf.transaction
 import dnf.yum.rpmtrans
 
 PROGRESS, CONSENT = 8, 9
+
+
+class Refused(Exception):
+    """wharf-job gives no consent."""
+
+
+class Transaction(dnf.Base):
+    """Asks for consent between rpm's test of the transaction and its execution."""
+
+    steps = []
+
+    def _run_transaction(self, *words, **named):
+        if not is_agreed(self.steps):
+            raise Refused
+        say_that_it_works()
+        return super()._run_transaction(*words, **named)
 
 
 class Display(dnf.yum.rpmtrans.TransactionDisplay):
@@ -52,7 +69,7 @@ class Display(dnf.yum.rpmtrans.TransactionDisplay):
 
 def opened(words):
     logging.getLogger("dnf").addHandler(logging.NullHandler())
-    base = dnf.Base()
+    base = Transaction()
     base.args = ["wharfd:", *words]  # the command line in dnf's history
     base.conf.read()
     base.conf.exit_on_lock = True
@@ -93,6 +110,17 @@ def refuse_locked(base, name, package):
         sys.exit(f"wharfd: {name} is locked by '{locked[0]}' in versionlock.list")
 
 
+def refuse_beside(base):
+    """Refuses a version that would be installed beside another one, as dnf.conf may configure it."""
+    gone = {item.pkg.name for item in base.transaction if item.action not in dnf.transaction.FORWARD_ACTIONS}
+    for package in base.transaction.install_set:
+        if package.name not in gone and base.sack.query().installed().filterm(name=package.name):
+            sys.exit(
+                f"wharfd: {package.name} {package.evr} would be installed beside the installed version, which wharfd does "
+                f"not manage: `installonlypkgs` in dnf.conf names it; remove it there, or install it with dnf as root"
+            )
+
+
 def plan(base, order, what):
     if order == "remove":
         installed = base.sack.query().installed().filterm(name=what)
@@ -109,16 +137,17 @@ def plan(base, order, what):
         else:
             base.package_install(package)
     base.resolve(allow_erasing=False)
+    refuse_beside(base)
     return [
         "\t".join((item.action_name, item.pkg.name, item.pkg.evr, item.pkg.arch))
-        for item in base.transaction or []
+        for item in base.transaction
     ]
 
 
 def is_agreed(steps):
     os.write(CONSENT, "".join(f"{step}\n" for step in steps).encode() + b"\n")
     # It stays open: its end would wake who waits for us, again and again.
-    return os.read(CONSENT, 1) == b"\n"
+    return os.read(CONSENT, 2) == b"y\n"
 
 
 def is_dnf(pid):
@@ -161,15 +190,19 @@ def main(order, what, seconds):
         os.set_inheritable(descriptor, False)
     # The end of it closes rpm's database, which writes the changes into its main file.
     with opened([order, what]) as base:
-        steps = plan(base, order, what)
+        base.steps = plan(base, order, what)
+        if not base.steps:
+            sys.exit("wharfd: dnf has nothing to do")
         wait_for_lock(base, float(seconds))
-        if is_agreed(steps):
-            say_that_it_works()
-            base.do_transaction([Display()])
+        base.do_transaction([Display()])
 
 
 if __name__ == "__main__":
+    if not callable(getattr(dnf.Base, "_run_transaction", None)):
+        sys.exit("wharfd: this dnf has no step between the test of a transaction and its execution")
     try:
         main(*sys.argv[1:])
+    except Refused:
+        sys.exit(1)
     except dnf.exceptions.Error as error:
         sys.exit(str(error))

@@ -11,7 +11,7 @@ use super::{
     plan::{announced, only_installs, only_removes},
     programs::not_started,
     rpm::Copy,
-    run::{Agree, Run, folder},
+    run::{Agree, Asks, Run, folder},
 };
 use crate::Times;
 
@@ -56,24 +56,19 @@ impl Dnf4 {
         Ok(Run {
             name: "dnf",
             words: words.collect(),
-            agree: Some(agree),
+            asks: Asks::OnSocket(agree),
             percent: |status, _| status.lines().next_back()?.parse().ok(),
             works: |_| true,
         })
     }
 
     /// Refuses steps beyond the order.
-    pub(super) fn agree(
-        &self,
-        order: Order<'_>,
-        copies: &[Copy],
-        lines: &str,
-    ) -> Result<(), Failure> {
+    pub(super) fn agree(order: Order<'_>, lines: &str) -> Result<(), Failure> {
         let steps = announced(lines)?;
         match order {
             Order::Install {
                 package, options, ..
-            } => only_installs(package, options, !copies.is_empty(), &steps),
+            } => only_installs(package, options, &steps),
             Order::Remove(name) => only_removes(name, &steps),
         }
     }

@@ -1,14 +1,15 @@
-//! dnf 5 executes a transaction that this module writes: `dnf5 replay` resolves it again and refuses anything beyond it. A
-//! shell holds rpm's lock until consent, and then becomes dnf 5.
+//! dnf 5 executes a transaction that this module writes: `dnf5 replay` resolves it under rpm's lock and refuses anything
+//! beyond it. Then it asks a question, as it asks an administrator. The answer is the consent.
 
 use std::{
     ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::json;
-use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
+use wharf_frames::{Cause, Failure, PackageName};
 use wharf_root::{Root, durable};
 
 use super::{
@@ -17,19 +18,19 @@ use super::{
     plan::downgrade,
     programs::{self, not_started},
     rpm::Copy,
-    run::{Agree, Run, folder},
+    run::{Agree, Asks, Run, folder, not_in_time},
 };
 
-/// Announces no steps: the plan is ours. Descriptor 9 stays open: a closed one would wake wharf-job again and again.
-const GATE: &str = "echo >&9 && read -r consent <&9 && exec \"$@\" 8>&-";
+/// The question of dnf 5, which has resolved the transaction by then.
+const QUESTION: &str = "Is this ok [y/N]: ";
 
 /// An installation by rpm that changes nothing, and waits for no lock. Keeps the lines about packages that come (`+++`) and go
 /// (`---`), and the errors.
-const LOOK: &str = "{ rpm -U --test -vv --oldpackage --replacepkgs -- \"$1\"; echo \"rc $?\"; } 2>&1 \
+const LOOK: &str = "{ timeout -s KILL \"$1\" rpm -U --test -vv --oldpackage --replacepkgs -- \"$2\"; echo \"rc $?\"; } 2>&1 \
                     | sed '/^D: /{/^D: =* [+-][+-][+-] /!d;}'";
 
 /// The installed database is all that dnf sees.
-const DNF5: [&str; 4] = ["dnf5", "-y", "--setopt=reposdir=/nonexistent", "replay"];
+const DNF5: [&str; 3] = ["dnf5", "--setopt=reposdir=/nonexistent", "replay"];
 
 /// dnf 5 of one root.
 pub(super) struct Dnf5 {
@@ -47,32 +48,40 @@ impl Dnf5 {
         Self { root: root.clone() }
     }
 
-    /// A new, empty folder.
-    pub(super) fn store(&self) -> Result<Stored, Failure> {
+    /// A new folder with the transaction of the order.
+    pub(super) fn stored(&self, order: Order<'_>, copies: &[Copy]) -> Result<Stored, Failure> {
+        let failed = |error: io::Error| not_started("dnf5", &error);
         let made = folder(&self.root).and_then(|folder| {
             durable::unique(&folder.join("stored"), "", |path| fs::create_dir(path))
         });
-        let (outside, ()) = made.map_err(|error| not_started("dnf5", &error))?;
-        Ok(Stored {
+        let (outside, ()) = made.map_err(failed)?;
+        let stored = Stored {
             inside: self.root.seen_inside(&outside),
             outside,
-        })
+        };
+        let text = transaction(order, copies).to_string();
+        fs::write(stored.outside.join("transaction.json"), text).map_err(failed)?;
+        Ok(stored)
     }
 
-    /// The run of a stored transaction. `agree` writes the transaction.
+    /// The run of a stored transaction.
     pub(super) fn run<'a>(&self, stored: &Stored, agree: Agree<'a>) -> Run<'a> {
-        let gate = ["sh", "-c", GATE, "sh"].map(OsString::from);
         Run {
             name: "dnf5",
-            words: gate.into_iter().chain(stored.words()).collect(),
-            agree: Some(agree),
+            words: stored.words().collect(),
+            asks: Asks::InOutput(QUESTION, agree),
             percent: |_, printed| percent(printed),
             works: |printed| printed.contains("Running transaction"),
         }
     }
 
     /// Refuses orders that dnf 5 would execute without a warning, and those that it would refuse only after consent.
-    pub(super) fn agree(&self, order: Order<'_>, copies: &[Copy]) -> Result<(), Failure> {
+    pub(super) fn agree(
+        &self,
+        order: Order<'_>,
+        copies: &[Copy],
+        limit: Duration,
+    ) -> Result<(), Failure> {
         match order {
             Order::Install {
                 path,
@@ -82,17 +91,17 @@ impl Dnf5 {
                 if Way::to(package, copies) == Way::Downgrade && !options.allow_downgrade {
                     return Err(downgrade(package));
                 }
-                self.refuse_locked(&package.name, Some(&package.version))?;
-                self.look(&package.name, path)
+                self.look(&package.name, path, limit)
             }
-            Order::Remove(name) => self.refuse_locked(name, None),
+            Order::Remove(name) => self.refuse_locked(name),
         }
     }
 
-    /// Refuses a file that rpm alone would not install, or that obsoletes another package. dnf 5 itself cannot look here: the
-    /// lock that it needs is held.
-    fn look(&self, name: &PackageName, path: &Path) -> Result<(), Failure> {
-        let words = ["-c", LOOK, "sh"].map(OsStr::new);
+    /// Refuses a file that rpm alone would not install, or that obsoletes another package. dnf 5 looks for file conflicts and
+    /// free space only after consent.
+    fn look(&self, name: &PackageName, path: &Path, limit: Duration) -> Result<(), Failure> {
+        let seconds = limit.as_secs().max(1).to_string();
+        let words = ["-c", LOOK, "sh", &seconds].map(OsStr::new);
         let words = words.into_iter().chain([path.as_os_str()]);
         let output = programs::ask(&self.root, "sh", words)?;
         let printed = String::from_utf8_lossy(&output.stdout);
@@ -101,9 +110,11 @@ impl Dnf5 {
             let detail = format!("{name} would remove {other}, which it obsoletes");
             return Err(Failure::new(Cause::Plan, detail));
         }
-        match printed.ends_with("rc 0\n") {
-            true => Ok(()),
-            false => Err(complaint::failure(
+        match printed.lines().next_back() {
+            Some("rc 0") => Ok(()),
+            // timeout(1) ends with its own signal.
+            Some("rc 137") => Err(not_in_time("rpm --test", limit)),
+            _ => Err(complaint::failure(
                 &format!("rpm --test of {name}"),
                 &printed,
             )),
@@ -111,19 +122,14 @@ impl Dnf5 {
     }
 
     /// dnf 5 removes a package whose version is locked.
-    fn refuse_locked(
-        &self,
-        name: &PackageName,
-        version: Option<&PackageVersion>,
-    ) -> Result<(), Failure> {
+    fn refuse_locked(&self, name: &PackageName) -> Result<(), Failure> {
         let path = self.root.path("etc/dnf/versionlock.toml");
         let text = durable::read(&path).map_err(|error| {
             let detail = format!("cannot read {}: {error}", path.display());
             Failure::new(Cause::Unavailable, detail)
         })?;
         let text = text.unwrap_or_default();
-        let version = version.map(PackageVersion::as_str);
-        match is_locked(&String::from_utf8_lossy(&text), name.as_str(), version) {
+        match is_locked(&String::from_utf8_lossy(&text), name.as_str()) {
             true => {
                 let detail = format!(
                     "{name} is locked in {} (`dnf5 versionlock delete {name}` as root allows it)",
@@ -140,13 +146,6 @@ impl Stored {
     fn words(&self) -> impl Iterator<Item = OsString> {
         let words = DNF5.map(OsString::from).into_iter();
         words.chain([self.inside.clone().into()])
-    }
-
-    /// Writes the transaction of the order.
-    pub(super) fn write(&self, order: Order<'_>, copies: &[Copy]) -> Result<(), Failure> {
-        let text = transaction(order, copies).to_string();
-        fs::write(self.outside.join("transaction.json"), text)
-            .map_err(|error: io::Error| not_started("dnf5", &error))
     }
 }
 
@@ -191,9 +190,8 @@ fn transaction(order: Order<'_>, copies: &[Copy]) -> serde_json::Value {
     json!({ "rpms": rpms, "version": "1.0" })
 }
 
-/// Whether the file of the command versionlock keeps a package of this name from this version, or from a removal. Of its
-/// conditions, only `evr = VERSION` is read: any other one keeps the package as it is.
-fn is_locked(text: &str, name: &str, version: Option<&str>) -> bool {
+/// Whether the file of the command versionlock names this package.
+fn is_locked(text: &str, name: &str) -> bool {
     let value = |line: &str, key: &str| -> Option<String> {
         let value = line
             .trim()
@@ -202,14 +200,10 @@ fn is_locked(text: &str, name: &str, version: Option<&str>) -> bool {
             .strip_prefix('=')?;
         Some(value.trim().trim_matches(['"', '\'']).to_owned())
     };
-    let entries = text.split("[[packages]]").skip(1);
-    let mut of_name = entries.filter(|entry| {
+    let mut entries = text.split("[[packages]]").skip(1);
+    entries.any(|entry| {
         let mut names = entry.lines().filter_map(|line| value(line, "name"));
         names.next().as_deref() == Some(name)
-    });
-    of_name.any(|entry| {
-        let mut values = entry.lines().filter_map(|line| value(line, "value"));
-        version.is_none() || values.next().as_deref() != version
     })
 }
 
@@ -244,7 +238,7 @@ fn percent(printed: &str) -> Option<u8> {
 mod tests {
     use super::*;
     use crate::InstallOptions;
-    use wharf_frames::installer::SealedPackage;
+    use wharf_frames::{PackageVersion, installer::SealedPackage};
 
     #[test]
     fn what_goes_is_read_from_rpms_words() {
@@ -281,13 +275,10 @@ mod tests {
     #[test]
     fn a_locked_name_is_compared_exactly() {
         let text = "version = \"1.0\"\n\n[[packages]]\nname = \"acme\"\ncomment = \"x\"\n\n[[packages.conditions]]\nkey = \"evr\"\n";
-        assert!(is_locked(text, "acme", None) && is_locked(text, "acme", Some("1-1")));
+        assert!(is_locked(text, "acme"));
         for name in ["acm", "acme2", "1.0", "evr", "x"] {
-            assert!(!is_locked(text, name, None), "{name}");
+            assert!(!is_locked(text, name), "{name}");
         }
-        let pinned = format!("{text}comparator = \"=\"\nvalue = \"1-1\"\n");
-        assert!(is_locked(&pinned, "acme", None) && is_locked(&pinned, "acme", Some("2-1")));
-        assert!(!is_locked(&pinned, "acme", Some("1-1")));
     }
 
     fn installed(version: &str, instance: u64) -> Copy {

@@ -23,7 +23,7 @@ use super::{
     order::Order,
     programs::{self, not_started},
     rpm::{Copy, Rpm, two_versions},
-    run::{Ran, Run, Runner, folder, no_percent},
+    run::{Asks, Ran, Run, Runner, folder, no_percent},
     unfinished::{Record, Unfinished},
     version,
 };
@@ -121,6 +121,28 @@ impl Dnf {
         }
     }
 
+    /// Refuses a file in which rpm reads another package.
+    fn is_the_sealed_one(&self, file: &PackageFile) -> Result<(), Failure> {
+        let package = &file.package;
+        let in_file = self.rpm.in_file(&package.name, &file.path)?;
+        let is_it = |copy: &Copy| {
+            copy.version == package.version && copy.architecture == package.architecture.as_str()
+        };
+        match in_file {
+            Some(copy) if is_it(&copy) => Ok(()),
+            in_file => {
+                let read = in_file.map_or("another package".to_owned(), |copy| {
+                    format!("{} {} ({})", package.name, copy.version, copy.architecture)
+                });
+                let detail = format!(
+                    "rpm reads {read} in the file, and wharf-inspect {} {} ({})",
+                    package.name, package.version, package.architecture
+                );
+                Err(Failure::new(Cause::Malformed, detail))
+            }
+        }
+    }
+
     /// The damage of the copies of a package.
     fn damage(&self, name: &PackageName, copies: &[Copy]) -> Result<Option<String>, Failure> {
         match copies {
@@ -173,16 +195,15 @@ impl Dnf {
         };
         let ran = match &self.tool {
             Tool::Four(dnf4) => {
-                let agree = |lines: &str| dnf4.agree(order, copies, lines).and_then(|()| begin());
+                let agree = |lines: &str| Dnf4::agree(order, lines).and_then(|()| begin());
                 let run = dnf4.run(order, copies, self.times, &agree)?;
                 self.runner().run(&run, supervisor)?
             }
             Tool::Five(dnf5) => {
-                let stored = dnf5.store()?;
+                let stored = dnf5.stored(order, copies)?;
                 let agree = |_: &str| {
-                    dnf5.agree(order, copies)?;
-                    stored.write(order, copies)?;
-                    begin()
+                    dnf5.agree(order, copies, self.times.limit)
+                        .and_then(|()| begin())
                 };
                 self.runner().run(&dnf5.run(&stored, &agree), supervisor)?
             }
@@ -290,7 +311,7 @@ impl Dnf {
         let run = Run {
             name: "rpm",
             words: words.chain([what.to_owned()]).collect(),
-            agree: None,
+            asks: Asks::Never,
             percent: no_percent,
             works: |_| true,
         };
@@ -396,6 +417,7 @@ impl PackageManager for Dnf {
         if self.has_it(file, options, &before)? {
             return Ok(Change::Unchanged);
         }
+        self.is_the_sealed_one(file)?;
         let link = self.as_rpm(file)?;
         let order = Order::Install {
             path: &link.inside,

@@ -57,22 +57,13 @@ pub(super) fn announced(lines: &str) -> Result<Vec<Step<'_>>, Failure> {
         .collect()
 }
 
-/// Refuses steps beyond the installation of exactly this package, in the place of the installed one. dnf may be configured to
-/// keep several versions of a package side by side.
+/// Refuses steps beyond the installation of exactly this package.
 pub(super) fn only_installs(
     package: &SealedPackage,
     options: InstallOptions,
-    is_installed: bool,
     steps: &[Step<'_>],
 ) -> Result<(), Failure> {
     only_of(package.name.as_str(), steps)?;
-    if is_installed && !steps.is_empty() && steps.iter().all(Step::brings) {
-        let detail = format!(
-            "dnf would install {} {} beside the installed version: `installonlypkgs` in dnf.conf names it",
-            package.name, package.version
-        );
-        return Err(Failure::new(Cause::Plan, detail));
-    }
     let brought: Vec<&Step<'_>> = steps.iter().filter(|step| step.brings()).collect();
     let [step] = brought.as_slice() else {
         let detail = format!("dnf would not install {}: {}", package.name, told(steps));
@@ -139,10 +130,6 @@ mod tests {
     use wharf_frames::PackageVersion;
 
     fn decided(lines: &str, allow_downgrade: bool) -> Result<(), Cause> {
-        decided_over(false, lines, allow_downgrade)
-    }
-
-    fn decided_over(is_installed: bool, lines: &str, allow_downgrade: bool) -> Result<(), Cause> {
         let package = SealedPackage {
             name: PackageName::new("acme").unwrap(),
             version: PackageVersion::new("2-1").unwrap(),
@@ -155,7 +142,7 @@ mod tests {
             reinstall: false,
         };
         announced(lines)
-            .and_then(|steps| only_installs(&package, options, is_installed, &steps))
+            .and_then(|steps| only_installs(&package, options, &steps))
             .map_err(|failure| failure.cause)
     }
 
@@ -210,14 +197,6 @@ mod tests {
         ] {
             assert_eq!(decided(lines, allow_downgrade), expected, "{lines}");
         }
-    }
-
-    #[test]
-    fn nothing_is_installed_beside_the_installed_version() {
-        let beside = "Install\tacme\t2-1\tnoarch";
-        assert_eq!(decided_over(true, beside, false), Err(Cause::Plan));
-        let instead = "Upgrade\tacme\t2-1\tnoarch\nUpgraded\tacme\t1-1\tnoarch";
-        assert_eq!(decided_over(true, instead, false), Ok(()));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
     )
 }
 
-/// The role of a process.
+/// The role of a process. dnf 5 has no name for its work: it changes nothing before consent.
 pub(super) fn role(process: &Process) -> Option<Role> {
     role_of(&process.name(), &process.command_line())
 }
@@ -54,7 +54,6 @@ fn role_of(name: &str, command_line: &[u8]) -> Option<Role> {
         _ if arguments().any(is_file_of_script) => Some(Role::Script),
         WORKING => Some(Role::Working),
         "rpm" if has(&[b"-U", b"-e"]) && !has(&[b"--test"]) => Some(Role::Working),
-        "dnf5" if has(&[b"replay"]) => Some(Role::Working),
         "rpm" | "dnf" | "dnf5" => Some(Role::Idle),
         _ if arguments().any(|argument| argument.ends_with(b"/dnf/dnf4.py")) => Some(Role::Idle),
         _ => None,
@@ -84,7 +83,7 @@ mod tests {
                 Some(Role::Working),
             ),
             ("rpm", "rpm\0-q\0--\0acme\0", Some(Role::Idle)),
-            ("dnf5", "dnf5\0-y\0replay\0/x\0", Some(Role::Working)),
+            ("dnf5", "dnf5\0replay\0/x\0", Some(Role::Idle)),
             ("rpm", "rpm\0-U\0--test\0/a.rpm\0", Some(Role::Idle)),
             (
                 "python3",

@@ -28,14 +28,26 @@ use crate::{
 /// The decision on an announced plan.
 pub(super) type Agree<'a> = &'a dyn Fn(&str) -> Result<(), Failure>;
 
+/// The place where a program asks for consent.
+pub(super) enum Asks<'a> {
+    /// Nowhere: it needs none.
+    Never,
+    /// It announces its plan on descriptor 9, and reads the answer there.
+    OnSocket(Agree<'a>),
+    /// Its output ends with this question, and it reads the answer from its standard input.
+    InOutput(&'static str, Agree<'a>),
+}
+
+/// As [`DESCRIPTORS`], for a program that reads the answer from its standard input.
+const ANSWERED: &str = "exec \"$@\" <&2 2>&1";
+
 /// A program, with the conditions of its run.
 pub(super) struct Run<'a> {
     /// The name of the program, for messages.
     pub(super) name: &'static str,
     /// The program with its arguments.
     pub(super) words: Vec<OsString>,
-    /// Decides on the announced plan. None for a program that does not ask.
-    pub(super) agree: Option<Agree<'a>>,
+    pub(super) asks: Asks<'a>,
     /// Reads the percentage from the text on descriptor 8, and from the output.
     pub(super) percent: fn(&str, &str) -> Option<u8>,
     /// Whether a program with consent has begun to change the device, by its output. Until then it may be ended.
@@ -75,7 +87,7 @@ impl Runner<'_> {
             .map_err(failed)?;
         let mut command = programs::program(self.root, "sh");
         command
-            .args(["-c", DESCRIPTORS, "sh"])
+            .args(["-c", run.asks.descriptors(), "sh"])
             .args(&run.words)
             .stdin(status.writer().map_err(failed)?)
             .stdout(printed.writer().map_err(failed)?)
@@ -84,10 +96,18 @@ impl Runner<'_> {
         drop(command); // it has the socket of the program
         fault::point("dnf.started");
         let said = |file: &Printed| file.tail().unwrap_or_default();
-        let may_work = || run.agree.is_none() || conversation.borrow().is_given();
+        let needs_none = matches!(run.asks, Asks::Never);
+        let may_work = || needs_none || conversation.borrow().is_given();
         let changed = || {
-            if let Some(agree) = run.agree {
-                conversation.borrow_mut().listen(agree);
+            match run.asks {
+                Asks::Never => {}
+                Asks::OnSocket(agree) => conversation.borrow_mut().listen(agree),
+                Asks::InOutput(question, agree) => {
+                    let printed = said(&printed);
+                    if printed.ends_with(question) {
+                        conversation.borrow_mut().decide(|| agree(&printed));
+                    }
+                }
             }
             let percent = may_work().then(|| (run.percent)(&said(&status), &said(&printed)));
             (supervisor.report)(Progress {
@@ -120,6 +140,15 @@ impl Runner<'_> {
     }
 }
 
+impl Asks<'_> {
+    const fn descriptors(&self) -> &'static str {
+        match self {
+            Self::InOutput(..) => ANSWERED,
+            _ => DESCRIPTORS,
+        }
+    }
+}
+
 /// As [`Runner::folder`].
 pub(super) fn folder(root: &Root) -> io::Result<PathBuf> {
     let folder = root.run().join("dnf");
@@ -133,7 +162,7 @@ fn only_scripts(process: &Process) -> Option<Role> {
     programs::role(process).filter(|role| *role == Role::Script)
 }
 
-fn not_in_time(program: &str, limit: Duration) -> Failure {
+pub(super) fn not_in_time(program: &str, limit: Duration) -> Failure {
     let detail = format!(
         "{program} was not ready to change the device within {} s and was ended; nothing was changed: look for another dnf \
          that does not end, and at the plugins of dnf",
