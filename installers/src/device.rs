@@ -64,13 +64,13 @@ pub struct Installation<'a> {
 struct UnopenedManager {
     database: fn(&Root) -> PathBuf,
     format: fn() -> Format,
-    open: fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>,
+    open: OpenManager,
 }
 
+type OpenManager = fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>;
+
 impl UnopenedManager {
-    fn of<M: PackageManager>(
-        open: fn(&Root, &Policy) -> Result<Arc<dyn PackageManager>, Failure>,
-    ) -> Self {
+    fn of<M: PackageManager>(open: OpenManager) -> Self {
         Self {
             database: M::database,
             format: M::format,
