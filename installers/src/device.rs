@@ -125,6 +125,11 @@ pub fn database(root: &Root, policy: &Policy) -> PathBuf {
     (manager(chosen(root, policy)).database)(root)
 }
 
+/// The format of the packages of the policy's package manager.
+pub fn format(root: &Root, policy: &Policy) -> Format {
+    (manager(chosen(root, policy)).format)()
+}
+
 /// wharf-inspect. The program lies beside this one and runs as its own user of the root.
 pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure> {
     let unavailable = |why: String| Failure::new(Cause::Unavailable, why);
@@ -138,7 +143,7 @@ pub fn open_inspector(root: &Root, policy: &Policy) -> Result<Inspector, Failure
         uid: user.uid,
         gid: user.gid,
         time_limit: limits::INSPECTION,
-        format: (manager(chosen(root, policy)).format)(),
+        format: format(root, policy),
     })
 }
 

@@ -223,9 +223,8 @@ impl<'a> Worker<'a> {
             }
             _ => {
                 let detail = format!(
-                    "given up after {} attempts that were interrupted: an operator has to look ({})",
-                    job.attempts.len(),
-                    self.manager().remedies().list_damage
+                    "given up after {} attempts that were interrupted: an operator has to look (`wharfctl doctor`)",
+                    job.attempts.len()
                 );
                 Err(Failure::new(Cause::Interrupted, detail).into())
             }

@@ -2,11 +2,11 @@
 //! running wharfd. wharfd and wharf-installer do the checks that need their settings or the policy of root.
 
 mod disk;
+mod packages;
 mod policy;
 
 use std::path::Path;
 
-use serde::Deserialize;
 use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
 use self::{disk::disks, policy::Policy};
@@ -31,7 +31,7 @@ pub(crate) async fn doctor(root: &Path, json: bool) -> Result<(), CommandError> 
         findings.push(keyring(root));
     }
     findings.extend(disks(root, policy.as_ref().ok()));
-    findings.push(packages(root));
+    findings.extend(packages::findings(root));
     let style = Style::of_stdout();
     print(json, &findings, || {
         findings.iter().map(|found| line(found, style)).collect()
@@ -226,47 +226,4 @@ fn keyring(root: &Path) -> CheckResult {
         ),
         (usable, None) => ok(check, format!("{usable} in the keyring, each valid")),
     }
-}
-
-/// The unfinished work of the package manager, as wharf-installer finds it.
-#[derive(Debug, Deserialize)]
-struct Audit {
-    /// The lines of the package manager.
-    damage: Vec<String>,
-    /// The command that lists them.
-    list_damage: String,
-    /// The command that finishes interrupted work.
-    finish_work: String,
-}
-
-fn packages(root: &Path) -> CheckResult {
-    let check = "packages";
-    let is_root = nix::unistd::geteuid().is_root();
-    if root != Path::new("/") && !is_root {
-        let why = "only root enters another root";
-        return bad(check, CheckVerdict::Warn, why, "ask as root");
-    }
-    let audit = match program::INSTALLER.ask::<Audit>(root, ["audit"]) {
-        Ok(audit) => audit,
-        Err(why) if is_root => {
-            let advice = "correct this: nothing can be installed until the package manager works";
-            return bad(check, CheckVerdict::Fail, printable(&why), advice);
-        }
-        Err(why) => return bad(check, CheckVerdict::Warn, printable(&why), "ask as root"),
-    };
-    let (list, finish) = (&audit.list_damage, &audit.finish_work);
-    match audit.damage.first() {
-        None => ok(check, format!("{list} finds nothing")),
-        Some(line) => {
-            let advice = format!("see `{list}`; `{finish}` finishes the interrupted work");
-            bad(check, CheckVerdict::Fail, printable(line), advice)
-        }
-    }
-}
-
-fn printable(line: &str) -> String {
-    let line = line.lines().next().unwrap_or_default().chars();
-    line.filter(|character| !character.is_control())
-        .take(200)
-        .collect()
 }

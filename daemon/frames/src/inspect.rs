@@ -37,6 +37,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// The end of the name of a file of this format.
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Deb => ".deb",
+            Self::Rpm => ".rpm",
+            Self::Simulated => ".simulated",
+        }
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

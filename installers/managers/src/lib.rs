@@ -4,6 +4,7 @@
 pub mod apt;
 mod conversation;
 pub mod dnf;
+mod holder;
 mod link;
 #[cfg(feature = "simulated")]
 pub mod simulated;
@@ -16,7 +17,7 @@ use std::{
 };
 
 use wharf_frames::{
-    Failure, PackageName, PackageVersion, Text,
+    Cause, Failure, PackageName, PackageVersion, Text,
     inspect::Format,
     installer::{JobPhase, SealedPackage},
 };
@@ -82,6 +83,15 @@ pub struct Supervisor<'a> {
     pub printed: Listener<'a>,
 }
 
+/// A lock of a package manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// The file, from outside of the root.
+    pub path: PathBuf,
+    /// The process that holds it, in words; none if it is free.
+    pub holder: Option<String>,
+}
+
 /// A package manager in one root.
 ///
 /// Every answer is looked up on the device at the time of the question; an exit code proves nothing. Names are compared
@@ -109,9 +119,14 @@ pub trait PackageManager: Send + Sync {
     where
         Self: Sized;
 
-    /// The command that lists damaged packages, and the command that finishes interrupted work. An administrator runs them
-    /// as root.
-    fn remedies(&self) -> Remedies;
+    /// Its programs with their versions, for an administrator: `apt 2.6.1 with dpkg 1.21.22`.
+    fn version(&self) -> Result<String, Failure>;
+
+    /// Its locks, with their holders at this time. A program that changes packages holds one of them. For root.
+    fn locks(&self) -> Result<Vec<Lock>, Failure>;
+
+    /// The words that tell an administrator how to finish interrupted work as root. `FILE` stands for a package file.
+    fn remedy(&self) -> &'static str;
 
     /// The format of its package files.
     fn format() -> Format
@@ -169,7 +184,8 @@ pub trait PackageManager: Send + Sync {
     /// the package: then a purge changes nothing.
     fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure>;
 
-    /// The unfinished work, in the words of the package manager; empty on a sound device. Changes nothing.
+    /// The unfinished work, in the words of the package manager, one fault an entry; empty on a sound device. Changes
+    /// nothing.
     fn audit(&self) -> Result<Vec<String>, Failure>;
 
     /// Makes a package whole that an interrupted run of ours left unfinished. Gets the file if that run was an
@@ -194,18 +210,22 @@ pub trait PackageManager: Send + Sync {
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool);
 }
 
-/// Commands for an administrator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remedies {
-    /// Lists damaged packages.
-    pub list_damage: &'static str,
-    /// Finishes interrupted work.
-    pub finish_work: &'static str,
-}
-
 impl InstalledPackage {
     /// Whether all of it is there and configured.
     pub const fn is_whole(&self) -> bool {
         self.damage.is_none()
+    }
+}
+
+impl Lock {
+    /// The POSIX lock on this file.
+    fn posix(path: PathBuf) -> Result<Self, Failure> {
+        match holder::of(&path) {
+            Ok(holder) => Ok(Self { path, holder }),
+            Err(error) => {
+                let detail = format!("cannot look at {}: {error}", path.display());
+                Err(Failure::new(Cause::Unavailable, detail))
+            }
+        }
     }
 }

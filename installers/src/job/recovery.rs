@@ -116,9 +116,9 @@ impl Worker<'_> {
                 match self.take_back(job, step) {
                     true => format!("{name} was left half-way: it was removed"),
                     false => format!(
-                        "{name} was left half-way and cannot be configured: run `{}`, or deliver a version \
-                         that is allowed",
-                        self.manager().remedies().list_damage
+                        "{name} was left half-way and cannot be configured: {}, or deliver a version that is \
+                         allowed",
+                        self.manager().remedy()
                     ),
                 }
             }

@@ -510,6 +510,40 @@ fn progress_is_told() {
 }
 
 #[test]
+fn the_versions_of_the_programs_and_the_holder_of_a_lock_are_told() {
+    each(|bench| {
+        let version = bench.manager().version().unwrap();
+        let numbered = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
+        let numbers = version.split_whitespace().filter(|word| numbered(word));
+        assert_eq!(
+            numbers.count(),
+            if bench.is_simulated() { 1 } else { 2 },
+            "{version}"
+        );
+
+        let held = || {
+            let locks = bench.manager().locks().unwrap();
+            let held = locks.into_iter().filter_map(|lock| lock.holder);
+            held.collect::<Vec<String>>()
+        };
+        let during = RefCell::new(Vec::new());
+        let supervisor = Supervisor {
+            begin: &|| {
+                during.replace(held());
+                Ok(())
+            },
+            ..QUIET
+        };
+        assert_eq!(held(), [""; 0]);
+        let file = bench.plain("acme", "1");
+        bench.manager().install(&file, PLAIN, supervisor).unwrap();
+        // The simulated one takes no lock.
+        assert_eq!(during.take().is_empty(), bench.is_simulated());
+        assert_eq!(held(), [""; 0]);
+    });
+}
+
+#[test]
 fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
     each(|bench| {
         let (one, two) = (bench.plain("acme", "1"), bench.plain("acme", "2"));

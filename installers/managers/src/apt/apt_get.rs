@@ -34,7 +34,7 @@ use super::{
     programs, relations, version,
 };
 use crate::{
-    InstallOptions, InstalledPackage, PackageFile, PackageManager, Progress, Remedies, Supervisor,
+    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Progress, Supervisor,
     Times, conversation::DESCRIPTORS, link::Link,
 };
 
@@ -303,11 +303,26 @@ impl PackageManager for Apt {
         Format::Deb
     }
 
-    fn remedies(&self) -> Remedies {
-        Remedies {
-            list_damage: "dpkg --audit",
-            finish_work: "dpkg --configure -a",
-        }
+    fn version(&self) -> Result<String, Failure> {
+        let output = programs::ask(&self.root, "apt-get", ["--version"])
+            .map_err(|error| not_started("apt-get", &error))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let apt = text.split_whitespace().nth(1).unwrap_or_default();
+        Ok(format!(
+            "apt {apt} with dpkg {}",
+            self.dpkg.running_version()?
+        ))
+    }
+
+    /// apt and other front ends take the first one, and dpkg the second.
+    fn locks(&self) -> Result<Vec<Lock>, Failure> {
+        let files = [dpkg::LOCK_OF_FRONT_ENDS, "var/lib/dpkg/lock"];
+        let files = files.iter().map(|file| self.root.path(file));
+        files.map(Lock::posix).collect()
+    }
+
+    fn remedy(&self) -> &'static str {
+        "run `dpkg --configure -a`, and `dpkg --install FILE` for a package that must be reinstalled"
     }
 
     fn role(&self, process: &Process) -> Option<Role> {

@@ -31,6 +31,9 @@ use crate::{InstalledPackage, Times};
 const RELATIONS: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
                                  ${Conflicts}\\t${Breaks}\\t${Provides}\\n";
 
+/// The lock that a front end holds while dpkg works for it.
+pub(super) const LOCK_OF_FRONT_ENDS: &str = "var/lib/dpkg/lock-frontend";
+
 /// dpkg of one root.
 pub(super) struct Dpkg {
     pub(super) root: Root,
@@ -208,9 +211,7 @@ impl Dpkg {
             let words = String::from_utf8_lossy(&output.stderr);
             return Err(complaint::failure("dpkg --audit", &words));
         }
-        let lines = String::from_utf8_lossy(&output.stdout);
-        let mut found: Vec<String> = lines.lines().map(|line| line.trim().to_owned()).collect();
-        found.retain(|line| !line.is_empty());
+        let mut found = faults(&String::from_utf8_lossy(&output.stdout));
         if self.was_interrupted() {
             found.push("dpkg was interrupted: /var/lib/dpkg/updates is not empty".to_owned());
         }
@@ -339,7 +340,7 @@ impl Dpkg {
     /// Holds the lock while dpkg runs below this process, as apt does. POSIX locks have no wait with a timeout, so this polls,
     /// like apt.
     fn lock_frontend(&self) -> Result<File, Failure> {
-        let path = self.root.path("var/lib/dpkg/lock-frontend");
+        let path = self.root.path(LOCK_OF_FRONT_ENDS);
         let deadline = Instant::now() + self.times.lock_wait;
         loop {
             match try_lock(&path) {
@@ -358,6 +359,15 @@ impl Dpkg {
     fn ask(&self, program: &str, arguments: &[&str]) -> Result<Output, Failure> {
         programs::ask(&self.root, program, arguments).map_err(|error| not_started(program, &error))
     }
+}
+
+/// The faults that `dpkg --audit` lists: an explanation with packages below it, and an empty line.
+fn faults(printed: &str) -> Vec<String> {
+    let faults = printed.split("\n\n").map(|fault| {
+        let words: Vec<&str> = fault.split_whitespace().collect();
+        words.join(" ")
+    });
+    faults.filter(|fault| !fault.is_empty()).collect()
 }
 
 /// The file that dpkg replaces with each change.
@@ -406,6 +416,22 @@ pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_audit_has_an_entry_for_each_fault() {
+        let printed = "The following packages have been unpacked but not yet configured.\nThey must be configured for \
+                       them to work:\n acme                 a package\n other                another\n\n\
+                       The following packages are missing the list control file:\n third                a third\n\n";
+        assert_eq!(
+            faults(printed),
+            [
+                "The following packages have been unpacked but not yet configured. They must be configured for them to \
+                 work: acme a package other another",
+                "The following packages are missing the list control file: third a third",
+            ]
+        );
+        assert_eq!(faults(""), [""; 0]);
+    }
 
     #[test]
     fn half_installed_is_not_installed() {

@@ -3,7 +3,7 @@
 //! can change packages. rpm and dnf do not wait for this lock without a terminal; this module does.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::{
         fd::{FromRawFd, OwnedFd, RawFd},
@@ -22,8 +22,10 @@ use nix::{
     sys::signal::{SigSet, Signal},
 };
 use wharf_frames::{Cause, Failure};
+use wharf_root::Root;
 
 use super::programs::not_started;
+use crate::{Lock, holder};
 
 /// The time between two attempts: a wait for a POSIX lock has no limit.
 const STEP: Duration = Duration::from_millis(100);
@@ -116,12 +118,25 @@ fn whole(kind: libc::c_int) -> libc::flock {
 }
 
 fn locked(path: &Path, holder: Option<i32>) -> Failure {
-    // A lock that belongs to no process has no positive number.
-    let by = holder.filter(|pid| *pid > 0).map_or(String::new(), |pid| {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words).replace('\0', " ");
-        format!(" by process {pid} ({})", words.trim_end())
-    });
+    let by = holder.map_or(String::new(), |pid| format!(" by {}", holder::words(pid)));
     let detail = format!("{} is locked{by}", path.display());
     Failure::new(Cause::Locked, detail)
+}
+
+/// The lock of dnf 4 itself: a file with the number of a process. After a power cut, that may be the number of another one.
+pub(super) fn of_dnf4(root: &Root) -> Lock {
+    let path = root.path("var/lib/dnf/rpmdb_lock.pid");
+    let pid = fs::read_to_string(&path)
+        .ok()
+        .and_then(|pid| pid.trim().parse().ok());
+    let holder = pid.map(holder::words);
+    let is_dnf = |holder: &String| {
+        ["dnf", "yum", "packagekit"]
+            .iter()
+            .any(|name| holder.contains(name))
+    };
+    Lock {
+        holder: holder.filter(is_dnf),
+        path,
+    }
 }

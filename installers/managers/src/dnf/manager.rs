@@ -20,6 +20,7 @@ use super::{
     complaint,
     dnf4::Dnf4,
     dnf5::Dnf5,
+    lock,
     order::Order,
     programs::{self, not_started},
     rpm::{Copy, Rpm, two_versions},
@@ -28,7 +29,7 @@ use super::{
     version,
 };
 use crate::{
-    InstallOptions, InstalledPackage, PackageFile, PackageManager, Remedies, Supervisor, Times,
+    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Supervisor, Times,
     link::Link,
 };
 
@@ -366,11 +367,28 @@ impl PackageManager for Dnf {
         Format::Rpm
     }
 
-    fn remedies(&self) -> Remedies {
-        Remedies {
-            list_damage: "dnf check",
-            finish_work: "dnf reinstall PACKAGE",
-        }
+    fn version(&self) -> Result<String, Failure> {
+        let program = match &self.tool {
+            Tool::Four(_) => "dnf-3",
+            Tool::Five(_) => "dnf5",
+        };
+        let dnf = programs::version(&self.root, program)?;
+        let rpm = programs::version(&self.root, "rpm")?;
+        Ok(format!("dnf {dnf} with rpm {rpm}"))
+    }
+
+    fn locks(&self) -> Result<Vec<Lock>, Failure> {
+        let rpm = Lock::posix(self.rpm.lock.clone())?;
+        let dnf = match &self.tool {
+            Tool::Four(_) => lock::of_dnf4(&self.root),
+            Tool::Five(_) => Lock::posix(self.root.path("var/lib/dnf/system-repo.lock"))?,
+        };
+        Ok(vec![rpm, dnf])
+    }
+
+    /// dnf cannot reinstall a package by its name if no repository has it.
+    fn remedy(&self) -> &'static str {
+        "run `rpm -U --replacepkgs FILE` with the package file of the newest version that is installed"
     }
 
     fn role(&self, process: &Process) -> Option<Role> {
@@ -573,7 +591,7 @@ fn two(name: &PackageName, copies: &[Copy]) -> String {
 
 fn half_way(name: &PackageName, why: &str) -> Failure {
     let detail = format!(
-        "{name} was left half-way and needs an operator (`dnf check`, `dnf reinstall {name}`): {why}"
+        "{name} was left half-way and needs an operator (`rpm -q {name}`, `rpm -U --replacepkgs FILE`): {why}"
     );
     Failure::new(Cause::Interrupted, detail)
 }

@@ -29,6 +29,14 @@ pub(super) fn ask<S: AsRef<OsStr>>(
     process::ask(root, name, arguments).map_err(|error| not_started(name, &error))
 }
 
+/// The version of a program, from the first line of `--version`: `4.14.0`, `dnf5 version 5.4.6.0`, `RPM version 4.18.0`.
+pub(super) fn version(root: &Root, name: &str) -> Result<String, Failure> {
+    let output = ask(root, name, ["--version"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut words = text.lines().next().unwrap_or_default().split(' ');
+    Ok(words.next_back().unwrap_or_default().to_owned())
+}
+
 /// A program could not be started.
 pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
     Failure::new(

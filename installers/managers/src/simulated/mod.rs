@@ -31,7 +31,7 @@ use wharf_root::{
 };
 
 use crate::{
-    InstallOptions, InstalledPackage, PackageFile, PackageManager, Progress, Remedies, Supervisor,
+    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Progress, Supervisor,
 };
 
 /// The simulated package manager of one root.
@@ -187,11 +187,17 @@ impl PackageManager for SimulatedManager {
         Format::Simulated
     }
 
-    fn remedies(&self) -> Remedies {
-        Remedies {
-            list_damage: "wharf-simulated list",
-            finish_work: "wharf-simulated finish",
-        }
+    fn version(&self) -> Result<String, Failure> {
+        Ok("simulated 1".to_owned())
+    }
+
+    /// Only tests take it.
+    fn locks(&self) -> Result<Vec<Lock>, Failure> {
+        Lock::posix(self.database.join("lock")).map(|lock| vec![lock])
+    }
+
+    fn remedy(&self) -> &'static str {
+        "run `wharf-simulated finish`"
     }
 
     /// It starts no processes.

@@ -1,29 +1,59 @@
-//! `wharf-installer audit`, for `wharfctl doctor`: the unfinished work of the package manager, as JSON.
+//! `wharf-installer audit`, for `wharfctl doctor`: the package manager, its locks and its unfinished work, as JSON.
 
-use std::error::Error;
+use std::{error::Error, path::PathBuf};
 
+use nix::unistd::geteuid;
 use serde::Serialize;
-use wharf_installers::{Root, device::open_packages, policy::Policy};
+use wharf_installers::{
+    Root,
+    device::{format, open_packages},
+    policy::Policy,
+};
+use wharf_managers::Lock;
 
 #[derive(Serialize)]
 struct Audit {
-    /// The lines of the package manager; none on a sound device.
+    /// Its programs with their versions.
+    version: String,
+    architecture: String,
+    /// The end of the name of a package file.
+    format: &'static str,
+    /// None if the user is not root: only root sees who holds them.
+    locks: Option<Vec<Held>>,
+    /// The faults that the package manager tells; none on a sound device.
     damage: Vec<String>,
-    /// The command that lists them.
-    list_damage: &'static str,
-    /// The command that finishes interrupted work.
-    finish_work: &'static str,
+    /// The words that tell how to finish interrupted work.
+    remedy: &'static str,
+}
+
+#[derive(Serialize)]
+struct Held {
+    path: PathBuf,
+    /// None if the lock is free.
+    holder: Option<String>,
 }
 
 /// Also answers if the policy is invalid, or this user may not read it: the audit needs only the name of the package
 /// manager, and asks the default one then.
 pub(crate) fn audit(root: &Root) -> Result<String, Box<dyn Error>> {
-    let packages = open_packages(root, &Policy::read(root).unwrap_or_default())?;
-    let remedies = packages.remedies();
+    let policy = Policy::read(root).unwrap_or_default();
+    let packages = open_packages(root, &policy)?;
+    let locks = match geteuid().is_root() {
+        true => Some(packages.locks()?.into_iter().map(held).collect()),
+        false => None,
+    };
     let audit = Audit {
+        version: packages.version()?,
+        architecture: packages.architecture().to_owned(),
+        format: format(root, &policy).ending(),
+        locks,
         damage: packages.audit()?,
-        list_damage: remedies.list_damage,
-        finish_work: remedies.finish_work,
+        remedy: packages.remedy(),
     };
     Ok(serde_json::to_string(&audit)? + "\n")
+}
+
+fn held(lock: Lock) -> Held {
+    let Lock { path, holder } = lock;
+    Held { path, holder }
 }

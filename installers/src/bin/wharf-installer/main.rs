@@ -35,7 +35,7 @@ Usage: wharf-installer [--root DIR] [[--json] --check-config]
        wharf-installer [--root DIR] audit
 
 Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys). Shows the units
-of a package (wharfctl units), or unfinished work of the package manager (wharfctl doctor), as JSON.
+of a package (wharfctl units), or the state of the package manager (wharfctl doctor), as JSON.
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end

@@ -1,11 +1,15 @@
 //! The checks of `wharfctl doctor`.
 
 use std::{
-    fs::Permissions,
+    fs::{self, Permissions},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
 use wharf_tests::{gateway::Gateway, system_bus::SystemBus, waiting::wait_until};
 
 use super::{NOBODY, OnBus, run};
@@ -41,6 +45,8 @@ fn doctor_finds_nothing_where_all_is_well() {
             "policy",
             "keys",
             "disk",
+            "package manager",
+            "lock",
             "packages"
         ]
     );
@@ -74,18 +80,18 @@ fn doctor_sees_the_clock_as_the_installer_does() {
     let gateway = Gateway::simulated();
     gateway.configure("coap://127.0.0.1:1", "");
     let database = gateway.path().join("var/lib/wharf-simulated/history");
-    std::fs::create_dir_all(database.parent().unwrap()).unwrap();
-    std::fs::write(&database, "").unwrap();
-    let database = std::fs::File::open(database).unwrap();
+    fs::create_dir_all(database.parent().unwrap()).unwrap();
+    fs::write(&database, "").unwrap();
+    let database = fs::File::open(database).unwrap();
     let far = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
     database
         .set_modified(far.max(SystemTime::now() + YEAR))
         .unwrap();
     let simulated = gateway.path().join("etc/wharf-simulated");
-    std::fs::create_dir_all(&simulated).unwrap();
+    fs::create_dir_all(&simulated).unwrap();
     let doctor = || run(gateway.command("wharfctl", &[]).arg("doctor")).output;
 
-    std::fs::write(simulated.join("clock-unsynchronised"), "").unwrap();
+    fs::write(simulated.join("clock-unsynchronised"), "").unwrap();
     let said = doctor();
     for line in [
         "FAIL  clock           the clock shows ",
@@ -93,7 +99,7 @@ fn doctor_sees_the_clock_as_the_installer_does() {
     ] {
         assert!(said.contains(line), "no {line:?} in {said}");
     }
-    std::fs::write(simulated.join("clock-synchronised"), "").unwrap();
+    fs::write(simulated.join("clock-synchronised"), "").unwrap();
     let said = doctor();
     assert!(said.contains("warn  clock  "), "{said}");
     database.set_modified(UNIX_EPOCH).unwrap();
@@ -129,8 +135,8 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
         "{said:?}"
     );
     let key = gateway.path().join("etc/wharfd/psk");
-    std::fs::write(&key, "00".repeat(16)).unwrap();
-    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    fs::write(&key, "00".repeat(16)).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     let with_key = "psk-identity = \"gateway-17\"\npsk-key-file = \"/etc/wharfd/psk\"";
     gateway.configure("coaps://no-such-host.invalid", with_key);
     let said = doctor();
@@ -149,9 +155,27 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     assert!(said.output.contains("of which 9000"), "{said:?}");
     gateway.write("var/lib/wharf-simulated/hello_half", "");
     let lines = "FAIL  packages        hello_half\n                      \
-                 see `wharf-simulated list`; `wharf-simulated finish` finishes the interrupted work\n";
+                 run `wharf-simulated finish`; or install the package again with wharfctl\n";
     let said = doctor();
     assert!(said.output.contains(lines), "{said:?}");
+    let line = "ok    package manager simulated 1, for .simulated packages (amd64)\n";
+    assert!(said.output.contains(line), "{said:?}");
+    let lock = gateway.path().join("var/lib/wharf-simulated/lock");
+    let lock = fs::File::create(lock).unwrap();
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&lock, FcntlArg::F_SETLK(&whole)).unwrap();
+    let said = doctor();
+    let line = format!("warn  lock            process {} (", std::process::id());
+    assert!(said.output.contains(&line), "{said:?}");
+    let line = "warn  packages        hello_half\n";
+    assert!(said.output.contains(line), "{said:?}");
+    drop(lock);
     gateway.write("etc/wharfd/installer.toml", "\nallow-unsinged = true\n");
     let said = doctor();
     let line = "installer.toml, line 2";
@@ -164,7 +188,7 @@ fn doctor_names_each_thing_that_is_wrong_and_what_to_do() {
     assert!(said.output.contains(line), "{said:?}");
 
     let folder = gateway.path().join("etc/wharfd");
-    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
     let mut command = gateway.command("wharfctl", &[]);
     let said = run(command.arg("doctor").uid(NOBODY));
     assert!(

@@ -1,0 +1,184 @@
+//! Checks the package manager: its programs, its locks, and unfinished work. wharf-installer asks it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::geteuid;
+use serde::Deserialize;
+use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
+
+use crate::program;
+
+/// The faults that are shown, each with the remedy.
+const SHOWN: usize = 5;
+
+/// The answer of wharf-installer.
+#[derive(Debug, Deserialize)]
+struct Audit {
+    /// The programs with their versions.
+    version: String,
+    architecture: String,
+    /// The end of the name of a package file.
+    format: String,
+    /// None if this user may not see the holders.
+    locks: Option<Vec<Lock>>,
+    /// A fault an entry.
+    damage: Vec<String>,
+    /// The words that tell how to finish interrupted work.
+    remedy: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lock {
+    path: PathBuf,
+    holder: Option<String>,
+}
+
+pub(super) fn findings(root: &Path) -> Vec<CheckResult> {
+    let check = "packages";
+    let is_root = geteuid().is_root();
+    if root != Path::new("/") && !is_root {
+        let why = "only root enters another root";
+        return vec![bad(check, CheckVerdict::Warn, why, "ask as root")];
+    }
+    match program::INSTALLER.ask::<Audit>(root, ["audit"]) {
+        Ok(audit) => of(&audit),
+        Err(why) if is_root => {
+            let advice = "correct this: nothing can be installed until the package manager works";
+            vec![bad(check, CheckVerdict::Fail, printable(&why), advice)]
+        }
+        Err(why) => vec![bad(
+            check,
+            CheckVerdict::Warn,
+            printable(&why),
+            "ask as root",
+        )],
+    }
+}
+
+fn of(audit: &Audit) -> Vec<CheckResult> {
+    let Audit {
+        version,
+        architecture,
+        format,
+        ..
+    } = audit;
+    let programs = format!("{version}, for {format} packages ({architecture})");
+    let mut findings = vec![ok("package manager", programs)];
+    let locks = audit.locks.as_deref();
+    findings.extend(locks.map(lock));
+    let is_at_work = locks.is_some_and(|locks| locks.iter().any(|lock| lock.holder.is_some()));
+    findings.extend(faults(audit, is_at_work));
+    findings
+}
+
+fn lock(locks: &[Lock]) -> CheckResult {
+    let check = "lock";
+    let mut held: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for lock in locks {
+        let holder = lock.holder.as_deref();
+        let paths = held.entry(holder.unwrap_or("nobody")).or_default();
+        paths.push(lock.path.display().to_string());
+    }
+    let free = held.remove("nobody");
+    if held.is_empty() {
+        return ok(
+            check,
+            format!("free: {}", free.unwrap_or_default().join(", ")),
+        );
+    }
+    let told = held
+        .into_iter()
+        .map(|(holder, paths)| format!("{holder} has {}", paths.join(", ")));
+    let told: Vec<String> = told.collect();
+    bad(
+        check,
+        CheckVerdict::Warn,
+        printable(&told.join("; ")),
+        "a job waits until that process has ended, for lock-wait of installer.toml at most",
+    )
+}
+
+/// A package manager at work has packages in part.
+fn faults(audit: &Audit, is_at_work: bool) -> Vec<CheckResult> {
+    let check = "packages";
+    if audit.damage.is_empty() {
+        return vec![ok(check, "none is damaged, and no work is unfinished")];
+    }
+    let (verdict, advice) = match is_at_work {
+        true => (
+            CheckVerdict::Warn,
+            "ask again when the process that has the lock has ended".to_owned(),
+        ),
+        false => (
+            CheckVerdict::Fail,
+            format!(
+                "{}; or install the package again with wharfctl",
+                audit.remedy
+            ),
+        ),
+    };
+    let shown = audit.damage.iter().take(SHOWN);
+    let mut findings: Vec<CheckResult> = shown
+        .map(|fault| bad(check, verdict, printable(fault), &*advice))
+        .collect();
+    let more = audit.damage.len().saturating_sub(SHOWN);
+    if more > 0 {
+        findings.push(bad(check, verdict, format!("{more} more"), &*advice));
+    }
+    findings
+}
+
+fn printable(line: &str) -> String {
+    let line = line.lines().next().unwrap_or_default().chars();
+    line.filter(|character| !character.is_control())
+        .take(300)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn audit(holder: Option<&str>, damage: usize) -> Audit {
+        Audit {
+            version: "simulated 1".to_owned(),
+            architecture: "amd64".to_owned(),
+            format: ".simulated".to_owned(),
+            locks: Some(vec![Lock {
+                path: "/lock".into(),
+                holder: holder.map(str::to_owned),
+            }]),
+            damage: (0..damage).map(|number| number.to_string()).collect(),
+            remedy: "run `finish`".to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_fault_is_told_with_the_command_unless_somebody_is_at_work() {
+        let found = of(&audit(None, 7));
+        assert_eq!(found.len(), 2 + SHOWN + 1);
+        let last = found.last().unwrap();
+        assert_eq!(
+            (last.verdict, last.found.as_str()),
+            (CheckVerdict::Fail, "2 more")
+        );
+        let advice = "run `finish`; or install the package again with wharfctl";
+        assert!(
+            found[2..]
+                .iter()
+                .all(|it| it.advice.as_deref() == Some(advice))
+        );
+
+        let found = of(&audit(Some("process 12 (finish)"), 1));
+        assert_eq!(found[1].found, "process 12 (finish) has /lock");
+        assert!(found[1..].iter().all(|it| it.verdict == CheckVerdict::Warn));
+
+        let mut unseen = audit(None, 0);
+        unseen.locks = None;
+        let checks: Vec<String> = of(&unseen).into_iter().map(|it| it.check).collect();
+        assert_eq!(checks, ["package manager", "packages"]);
+    }
+}
