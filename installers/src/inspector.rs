@@ -26,12 +26,12 @@ use nix::{
     },
 };
 use wharf_frames::{
-    Cause, Failure, Text, encode,
+    Cause, Failure, FrameError, Text, encode,
     fetch::MAX_SIGNATURE,
     inspect::{
         Certificate, Described, FINDING_LENGTH, Finding, Format, Question, SignedDigest, Verified,
     },
-    packed::{PackedFile, PackedFiles, WantedFiles},
+    packed::{FileDigest, Frames, PackedFile, PackedFiles, WantedFiles},
 };
 use wharf_root::process::wait_for_event;
 
@@ -187,6 +187,45 @@ impl Inspector {
         match files.len() == number as usize {
             true => Ok(files),
             false => Err(garbage("it wrote other files than it says")),
+        }
+    }
+
+    /// Hands on the digest of each file of a package. Only for a package that [`Inspector::verify`] accepted. A failure of
+    /// `each` says nothing about the package.
+    pub fn digests(
+        &self,
+        package: BorrowedFd<'_>,
+        each: &mut dyn FnMut(FileDigest) -> Result<(), Failure>,
+    ) -> Result<(), InspectError> {
+        let length = length_of(package)?;
+        let question = Question::Digests {
+            format: self.format,
+        };
+        let time_limit = self.time_limit + Duration::from_secs(length >> 20);
+        let (mut frames, mut taken, mut failure) = (Frames::default(), 0, None);
+        let pass_on = |bytes: &[u8]| {
+            let passed_on = frames.append(bytes, |digest: FileDigest| {
+                taken += 1;
+                each(digest).map_err(|error| {
+                    failure = Some(error);
+                    FrameError::Malformed("rejected".to_owned())
+                })
+            });
+            passed_on.map_err(|error| match failure.take() {
+                Some(failure) => InspectError::NotNow(failure),
+                None => garbage(&error.to_string()),
+            })
+        };
+        let (finding, _) = self.run_with_pipe(package, &question, time_limit, pass_on)?;
+        let Finding::Files(number) = finding else {
+            return Err(no_such_answer(finding));
+        };
+        frames
+            .finish()
+            .map_err(|error| garbage(&error.to_string()))?;
+        match number == taken {
+            true => Ok(()),
+            false => Err(garbage("it wrote other digests than it says")),
         }
     }
 

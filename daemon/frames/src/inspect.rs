@@ -31,6 +31,9 @@ pub enum Format {
     /// .rpm, versions 4 and 6.
     #[n(1)]
     Rpm,
+    /// .ipk, of opkg.
+    #[n(2)]
+    Ipk,
     /// The format of the simulated package manager. No shipped wharf-inspect reads it.
     #[n(15)]
     Simulated,
@@ -106,6 +109,15 @@ pub enum Question {
         #[n(1)]
         wanted: Vec<WantedFiles>,
     },
+    /// Asks for the digest of each file of the package. Answer: [`Finding::Files`], after each of them is written to
+    /// descriptor 2 as a [`crate::packed::FileDigest`].
+    #[n(8)]
+    Digests {
+        /// The format of the package.
+        #[n(0)]
+        #[cbor(default, skip_if = "Format::is_default")]
+        format: Format,
+    },
     /// Asks whether this signature still holds. Answer: [`Finding::StillHolds`].
     #[n(5)]
     StillHolds {
@@ -156,7 +168,7 @@ pub enum Finding {
     /// To [`Question::Unwrap`].
     #[n(7)]
     Unwrapped(#[n(0)] Unwrapped),
-    /// To [`Question::Files`]: the number of files that were written.
+    /// To [`Question::Files`] and [`Question::Digests`]: the number of files that were written.
     #[n(8)]
     Files(#[n(0)] u32),
     /// To [`Question::Certificate`]; none if the keyring has fewer certificates.

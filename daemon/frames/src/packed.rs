@@ -20,6 +20,9 @@ pub const MAX_PATH: usize = 4096;
 /// The longest frame, without its length.
 const MAX_FRAME: usize = MAX_CONTENT + 4 * MAX_PATH;
 
+/// The most files of a package whose digests are told.
+pub const MAX_DIGESTS: usize = 100_000;
+
 /// The length of the length of a frame.
 const HEAD: usize = 4;
 
@@ -71,9 +74,43 @@ pub fn plain(path: &str) -> Option<String> {
     (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
 }
 
-impl PackedFile {
+/// A file or a symbolic link of a package, with what tells whether a device has it whole.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct FileDigest {
+    /// Its path below the root, as [`plain`] returns it.
+    #[n(0)]
+    pub path: String,
+    /// Its content.
+    #[n(1)]
+    pub content: ContentDigest,
+}
+
+/// The content of a file or of a symbolic link.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ContentDigest {
+    /// A file.
+    #[n(0)]
+    File {
+        /// Its length.
+        #[n(0)]
+        length: u64,
+        /// Its SHA-256.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        sha256: [u8; 32],
+    },
+    /// A symbolic link to this target, as the package has it.
+    #[n(1)]
+    Link(#[n(0)] String),
+}
+
+/// A value that goes through a pipe as a frame.
+pub trait Framed: Encode<()> + for<'b> Decode<'b, ()> {
+    /// Refuses a value that is none.
+    fn check(&self) -> Result<(), FrameError>;
+
     /// The frame, with its length in front.
-    pub fn to_frame(&self) -> Result<Vec<u8>, FrameError> {
+    fn to_frame(&self) -> Result<Vec<u8>, FrameError> {
         let mut frame = vec![0; HEAD];
         minicbor::encode(self, &mut frame).map_err(|e| FrameError::Malformed(e.to_string()))?;
         let length = frame.len() - HEAD;
@@ -86,7 +123,25 @@ impl PackedFile {
         }
         Ok(frame)
     }
+}
 
+impl Framed for FileDigest {
+    fn check(&self) -> Result<(), FrameError> {
+        let target = match &self.content {
+            ContentDigest::Link(target) => target.len(),
+            ContentDigest::File { .. } => 0,
+        };
+        let is_one = plain(&self.path).as_deref() == Some(&self.path)
+            && self.path.len() <= MAX_PATH
+            && target <= MAX_PATH;
+        match is_one {
+            true => Ok(()),
+            false => Err(FrameError::Malformed("not a file of a package".to_owned())),
+        }
+    }
+}
+
+impl Framed for PackedFile {
     fn check(&self) -> Result<(), FrameError> {
         let target = self.target.as_deref().unwrap_or_default();
         let is_one = plain(&self.path).as_deref() == Some(&self.path)
@@ -100,11 +155,51 @@ impl PackedFile {
     }
 }
 
-/// Takes the bytes of a pipe, in pieces of any length, and finds the files in them.
+/// Takes the bytes of a pipe, in pieces of any length, and finds the frames in them.
 #[derive(Debug, Default)]
-pub struct PackedFiles {
+pub struct Frames {
     /// Bytes that are no whole frame yet.
     rest: Vec<u8>,
+}
+
+impl Frames {
+    /// Takes the next bytes, and hands on each value that is whole by then.
+    pub fn append<T: Framed>(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(T) -> Result<(), FrameError>,
+    ) -> Result<(), FrameError> {
+        self.rest.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some(frame) = next_frame(self.rest.get(at..).unwrap_or_default())? {
+            at += HEAD + frame.len();
+            let mut decoder = minicbor::Decoder::new(frame);
+            let value: T = decoder
+                .decode()
+                .map_err(|e| FrameError::Malformed(e.to_string()))?;
+            if decoder.position() != frame.len() {
+                return Err(FrameError::Trailing(frame.len() - decoder.position()));
+            }
+            value.check()?;
+            each(value)?;
+        }
+        self.rest.drain(..at);
+        Ok(())
+    }
+
+    /// Refuses a frame that is not whole, at the end of the pipe.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            more => Err(FrameError::Trailing(more)),
+        }
+    }
+}
+
+/// The files in the frames of a pipe.
+#[derive(Debug, Default)]
+pub struct PackedFiles {
+    frames: Frames,
     files: Vec<PackedFile>,
     contents: usize,
 }
@@ -112,34 +207,20 @@ pub struct PackedFiles {
 impl PackedFiles {
     /// Takes the next bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
-        self.rest.extend_from_slice(bytes);
-        let mut at = 0;
-        while let Some(frame) = next_frame(self.rest.get(at..).unwrap_or_default())? {
-            at += HEAD + frame.len();
-            let mut decoder = minicbor::Decoder::new(frame);
-            let file: PackedFile = decoder
-                .decode()
-                .map_err(|e| FrameError::Malformed(e.to_string()))?;
-            if decoder.position() != frame.len() {
-                return Err(FrameError::Trailing(frame.len() - decoder.position()));
+        let (files, contents) = (&mut self.files, &mut self.contents);
+        self.frames.append(bytes, |file: PackedFile| {
+            *contents += file.content.len();
+            files.push(file);
+            match files.len() > MAX_FILES || *contents > MAX_CONTENTS {
+                true => Err(FrameError::Malformed("too many files".to_owned())),
+                false => Ok(()),
             }
-            file.check()?;
-            self.contents += file.content.len();
-            self.files.push(file);
-            if self.files.len() > MAX_FILES || self.contents > MAX_CONTENTS {
-                return Err(FrameError::Malformed("too many files".to_owned()));
-            }
-        }
-        self.rest.drain(..at);
-        Ok(())
+        })
     }
 
     /// The files, at the end of the pipe.
     pub fn finish(self) -> Result<Vec<PackedFile>, FrameError> {
-        match self.rest.len() {
-            0 => Ok(self.files),
-            more => Err(FrameError::Trailing(more)),
-        }
+        self.frames.finish().map(|()| self.files)
     }
 }
 
@@ -270,10 +351,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn digests_come_back_and_what_is_none_is_refused() {
+        let digest = |path: &str, content| FileDigest {
+            path: path.to_owned(),
+            content,
+        };
+        let file = ContentDigest::File {
+            length: u64::MAX,
+            sha256: [7; 32],
+        };
+        let sound = [
+            digest("usr/bin/a", file.clone()),
+            digest("usr/lib/a.so", ContentDigest::Link("a.so.1".to_owned())),
+        ];
+        let frames: Vec<u8> = sound.iter().flat_map(|it| it.to_frame().unwrap()).collect();
+        let (mut taken, mut found) = (Frames::default(), Vec::new());
+        for bytes in frames.chunks(7) {
+            let each = |value: FileDigest| {
+                found.push(value);
+                Ok(())
+            };
+            taken.append(bytes, each).unwrap();
+        }
+        taken.finish().unwrap();
+        assert_eq!(found, sound);
+        for unsound in [
+            digest("/usr/bin/a", file.clone()),
+            digest("a/../b", file),
+            digest("a", ContentDigest::Link("x".repeat(MAX_PATH + 1))),
+        ] {
+            let frame = unsound.to_frame().unwrap();
+            let taken = Frames::default().append(&frame, |_: FileDigest| Ok(()));
+            assert!(taken.is_err(), "{unsound:?}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>) {
             let _ = PackedFiles::default().append(&bytes);
+            let _ = Frames::default().append(&bytes, |_: FileDigest| Ok(()));
         }
     }
 }

@@ -7,7 +7,9 @@ use std::{
 
 use wharf_frames::{
     Cause, Failure,
-    packed::{MAX_CONTENT, MAX_CONTENTS, MAX_FILES, MAX_PATH, PackedFile, WantedFiles, plain},
+    packed::{
+        Framed, MAX_CONTENT, MAX_CONTENTS, MAX_FILES, MAX_PATH, PackedFile, WantedFiles, plain,
+    },
 };
 
 use crate::{
@@ -169,7 +171,7 @@ impl Links {
 }
 
 /// Refuses a name of a wanted file that is not UTF-8: a frame has only text, and two names could become one.
-fn check_utf8(path: &[u8]) -> io::Result<()> {
+pub(crate) fn check_utf8(path: &[u8]) -> io::Result<()> {
     match str::from_utf8(path) {
         Ok(_) => Ok(()),
         Err(_) => {
@@ -180,13 +182,13 @@ fn check_utf8(path: &[u8]) -> io::Result<()> {
 }
 
 /// The path at which an entry is unpacked. Bytes that are not UTF-8 are replaced.
-fn path_of(entry: &[u8]) -> io::Result<String> {
+pub(crate) fn path_of(entry: &[u8]) -> io::Result<String> {
     let path = bounded(entry)?;
     let plain = plain(&path);
     plain.ok_or_else(|| io::Error::other(format!("its path {path:?} leads out of it")))
 }
 
-fn bounded(path: &[u8]) -> io::Result<String> {
+pub(crate) fn bounded(path: &[u8]) -> io::Result<String> {
     let path = String::from_utf8_lossy(path);
     match path.len() > MAX_PATH {
         true => unsound("a path in it is too long"),
@@ -194,7 +196,7 @@ fn bounded(path: &[u8]) -> io::Result<String> {
     }
 }
 
-fn unsound<T>(why: &str) -> io::Result<T> {
+pub(crate) fn unsound<T>(why: &str) -> io::Result<T> {
     Err(io::Error::other(why.to_owned()))
 }
 

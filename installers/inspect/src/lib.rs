@@ -6,6 +6,7 @@
 //! - `confine`: gives up every privilege before the first byte is read.
 //! - `verify`: the signer of the package, by a signature beside it or inside it.
 //! - `files`: the files of the package that are wanted.
+//! - `digests`: the digest of each of its files.
 //! - `openpgp`: certificates, digests, signatures, and messages around a package.
 //! - [`format`]: the parts of a package. Each format has a folder.
 //! - `archive`: compressed archives inside a package.
@@ -14,6 +15,7 @@
 
 mod archive;
 mod confine;
+mod digests;
 pub mod entry;
 mod files;
 pub mod format;

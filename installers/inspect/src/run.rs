@@ -22,7 +22,7 @@ use wharf_frames::{
 
 use crate::{
     confine::confine,
-    files, format,
+    digests, files, format,
     openpgp::{certificates::Certificates, message, signature},
     part::{ReadAt, read_range, unreadable},
     verify::Trust,
@@ -81,6 +81,10 @@ fn inspect() -> Result<Finding, Failure> {
         Question::Files { format, wanted } => {
             let (format, length) = (format::of(format)?, package.length);
             files::write(&package, length, format, &wanted, &mut io::stderr()).map(Finding::Files)
+        }
+        Question::Digests { format } => {
+            let (format, length) = (format::of(format)?, package.length);
+            digests::write(&package, length, format, &mut io::stderr()).map(Finding::Files)
         }
         Question::StillHolds {
             at,

@@ -6,6 +6,7 @@ use tar::Archive as Tar;
 
 use crate::part::{ReadAt, read_range};
 
+pub(crate) mod ar;
 pub(crate) mod end;
 pub(crate) mod entries;
 pub(crate) mod unpack;

@@ -38,11 +38,20 @@ pub(crate) fn unpacked<S: ReadAt + ?Sized>(
 ) -> io::Result<()> {
     let part = Part::new(file, archive.range.clone());
     let mut packed = BufReader::with_capacity(64 * 1024, part);
+    stream(&mut packed, archive.compression, read)
+}
+
+/// As [`unpacked`], for an archive that is all that this reader has.
+pub(crate) fn stream(
+    mut packed: &mut dyn BufRead,
+    compression: Compression,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
     let to_end = |content: &mut dyn Read| {
         read(content)?;
         pass_on(content, |_| Ok(()))
     };
-    match archive.compression {
+    match compression {
         Compression::None => to_end(&mut packed),
         Compression::Gzip => to_end(&mut GzDecoder::new(&mut packed)),
         Compression::Xz => {

@@ -10,7 +10,9 @@ use wharf_frames::{
 
 use crate::{entry::Each, part::ReadAt};
 
+mod control;
 pub mod deb;
+pub mod ipk;
 pub mod rpm;
 #[cfg(feature = "simulated")]
 pub mod simulated;
@@ -19,6 +21,7 @@ pub mod simulated;
 pub fn of(format: Format) -> Result<&'static dyn PackageFormat, Failure> {
     match format {
         Format::Deb => Ok(&deb::Deb),
+        Format::Ipk => Ok(&ipk::Ipk),
         Format::Rpm => Ok(&rpm::Rpm),
         #[cfg(feature = "simulated")]
         Format::Simulated => Ok(&simulated::SimulatedFormat),

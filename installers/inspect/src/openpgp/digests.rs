@@ -47,18 +47,19 @@ impl Digests {
         Ok(())
     }
 
-    /// Hashes the content to its end.
-    pub(crate) fn read(&mut self, mut content: impl Read) -> io::Result<()> {
-        let mut buffer = vec![0; 64 * 1024];
+    /// Hashes the content to its end, and returns its length.
+    pub(crate) fn read(&mut self, mut content: impl Read) -> io::Result<u64> {
+        let (mut buffer, mut all) = (vec![0; 64 * 1024], 0);
         loop {
             let length = content.read(&mut buffer)?;
             match buffer.get(..length) {
-                Some([]) | None => return Ok(()),
+                Some([]) | None => return Ok(all),
                 Some(bytes) => self
                     .0
                     .iter_mut()
                     .for_each(|salted| salted.context.update(bytes)),
             }
+            all += length as u64;
         }
     }
 

@@ -26,7 +26,7 @@ use nix::{
 use wharf_frames::{
     Cause, Failure,
     inspect::{FINDING_LENGTH, Finding, Verified},
-    packed::PackedFile,
+    packed::{Framed, PackedFile},
 };
 use wharf_installers::{
     inspector::{InspectError, Inspector, Terms},

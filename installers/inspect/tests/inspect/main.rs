@@ -12,6 +12,7 @@ mod contents;
 mod files;
 mod fixture;
 mod framing;
+mod ipk;
 mod judges;
 mod messages;
 mod rpm;

@@ -6,12 +6,12 @@ use std::ops::Range;
 use wharf_frames::{Cause, Failure};
 
 use crate::{
-    archive::{Archive, Compression},
-    part::{ReadAt, read_range, unreadable},
+    archive::{
+        Archive,
+        ar::{Member, Members, malformed},
+    },
+    part::ReadAt,
 };
-
-const MAGIC: &[u8] = b"!<arch>\n";
-const HEADER: u64 = 60;
 
 /// The most `_gpg*` members: debsigs knows three types.
 const MAX_SIGNATURES: usize = 8;
@@ -43,24 +43,16 @@ impl Layout {
 
 /// Reads the framing of a file of this length.
 pub fn layout<S: ReadAt + ?Sized>(file: &S, length: u64) -> Result<Layout, Failure> {
-    if length < MAGIC.len() as u64 || read(file, 0..MAGIC.len() as u64)? != MAGIC {
+    let Some(mut members) = Members::of(file, length)? else {
         return Err(Failure::new(
             Cause::WrongKind,
             "the file is not a Debian package: it does not begin as an ar archive",
         ));
-    }
-    let mut members = Members {
-        file,
-        position: MAGIC.len() as u64,
-        length,
     };
-    let format = members.expect("debian-binary")?.range;
-    if format.end - format.start != 4 || read(file, format.clone())? != b"2.0\n" {
-        return Err(malformed("debian-binary is not exactly 2.0"));
-    }
+    let format = members.expect_debian_binary()?;
     let control = members.expect_archive("control.tar")?;
     let data = members.expect_archive("data.tar")?;
-    let origin = members.signatures()?;
+    let origin = signatures(&mut members)?;
     Ok(Layout {
         format,
         control,
@@ -69,161 +61,31 @@ pub fn layout<S: ReadAt + ?Sized>(file: &S, length: u64) -> Result<Layout, Failu
     })
 }
 
-/// One member, its padding already judged.
-struct Member {
-    name: String,
-    range: Range<u64>,
-}
-
-struct Members<'a, S: ?Sized> {
-    file: &'a S,
-    position: u64,
-    length: u64,
-}
-
-impl<S: ReadAt + ?Sized> Members<'_, S> {
-    fn expect(&mut self, name: &str) -> Result<Member, Failure> {
-        match self.next()? {
-            Some(member) if member.name == name => Ok(member),
-            Some(member) => Err(malformed(&format!(
-                "the member {:?} is in the place of {name}",
-                member.name
-            ))),
-            None => Err(malformed(&format!("it ends before {name}"))),
-        }
-    }
-
-    fn expect_archive(&mut self, stem: &str) -> Result<Archive, Failure> {
-        let Some(member) = self.next()? else {
-            return Err(malformed(&format!("it ends before {stem}")));
-        };
-        let compression = match member.name.strip_prefix(stem) {
-            Some("") => Compression::None,
-            Some(".gz") => Compression::Gzip,
-            Some(".xz") => Compression::Xz,
-            Some(".zst") => Compression::Zstd,
-            _ => {
-                return Err(malformed(&format!(
-                    "the member {:?} is in the place of {stem}, {stem}.gz, {stem}.xz or {stem}.zst",
-                    member.name
-                )));
-            }
-        };
-        let archive = Archive {
-            range: member.range,
-            compression,
-        };
-        let begins = archive.begins_as_packed(self.file);
-        match begins.map_err(|error| unreadable(&error))? {
-            true => Ok(archive),
-            false => Err(malformed(&format!(
-                "the content of the member {} does not fit its name",
-                member.name
-            ))),
-        }
-    }
-
-    /// Reads different `_gpg*` members up to the end of the file. Any other member is an error.
-    fn signatures(&mut self) -> Result<Option<Range<u64>>, Failure> {
-        let mut seen: Vec<Member> = Vec::new();
-        while let Some(member) = self.next()? {
-            let signature = member.name.strip_prefix("_gpg").unwrap_or_default();
-            if signature.is_empty() || !signature.bytes().all(|byte| byte.is_ascii_lowercase()) {
-                return Err(malformed(&format!(
-                    "the member {:?} after data.tar is no signature",
-                    member.name
-                )));
-            }
-            if member.range.end - member.range.start > MAX_SIGNATURE {
-                return Err(malformed("a signature in it is too long"));
-            }
-            if seen.len() == MAX_SIGNATURES || seen.iter().any(|other| other.name == member.name) {
-                return Err(malformed(
-                    "too many signatures in it, or the same one twice",
-                ));
-            }
-            seen.push(member);
-        }
-        let origin = seen.into_iter().find(|member| member.name == "_gpgorigin");
-        Ok(origin.map(|member| member.range))
-    }
-
-    fn next(&mut self) -> Result<Option<Member>, Failure> {
-        if self.position == self.length {
-            return Ok(None);
-        }
-        let start = self.position.saturating_add(HEADER);
-        if start > self.length {
-            return Err(malformed("it ends within the header of a member"));
-        }
-        let header = read(self.file, self.position..start)?;
-        let (name, size) = header_of(&header)?;
-        let end = start.saturating_add(size);
-        let padded = end.saturating_add(size % 2);
-        if padded > self.length {
-            return Err(malformed(&format!("it ends within the member {name:?}")));
-        }
-        if padded > end && read(self.file, end..padded)? != b"\n" {
+/// Reads different `_gpg*` members up to the end of the file. Any other member is an error.
+fn signatures<S: ReadAt + ?Sized>(
+    members: &mut Members<'_, S>,
+) -> Result<Option<Range<u64>>, Failure> {
+    let mut seen: Vec<Member> = Vec::new();
+    while let Some(member) = members.next()? {
+        let signature = member.name.strip_prefix("_gpg").unwrap_or_default();
+        if signature.is_empty() || !signature.bytes().all(|byte| byte.is_ascii_lowercase()) {
             return Err(malformed(&format!(
-                "wrong padding after the member {name:?}"
+                "the member {:?} after data.tar is no signature",
+                member.name
             )));
         }
-        self.position = padded;
-        Ok(Some(Member {
-            name,
-            range: start..end,
-        }))
+        if member.range.end - member.range.start > MAX_SIGNATURE {
+            return Err(malformed("a signature in it is too long"));
+        }
+        if seen.len() == MAX_SIGNATURES || seen.iter().any(|other| other.name == member.name) {
+            return Err(malformed(
+                "too many signatures in it, or the same one twice",
+            ));
+        }
+        seen.push(member);
     }
-}
-
-/// The name and size in a member's header: name 16, time 12, uid 6, gid 6, mode 8, size 10, and the two bytes of its end.
-fn header_of(header: &[u8]) -> Result<(String, u64), Failure> {
-    let field = |range: Range<usize>| header.get(range).unwrap_or_default();
-    if field(58..60) != b"`\n" {
-        return Err(malformed("the header of a member has a wrong end"));
-    }
-    for decimal in [field(16..28), field(28..34), field(34..40)] {
-        number(decimal, 10)?;
-    }
-    number(field(40..48), 8)?;
-    let name = trimmed(field(0..16))?;
-    Ok((
-        // GNU ar ends names with a slash, dpkg-deb does not.
-        name.strip_suffix('/').unwrap_or(name).to_owned(),
-        number(field(48..58), 10)?,
-    ))
-}
-
-/// Digits from the first column on, without needless zeros, then spaces.
-fn number(field: &[u8], radix: u32) -> Result<u64, Failure> {
-    let digits = trimmed(field)?;
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    u64::from_str_radix(digits, radix)
-        .ok()
-        .filter(|_| plain && (digits == "0" || !digits.starts_with('0')))
-        .ok_or_else(|| {
-            malformed(&format!(
-                "{digits:?} in the header of a member is not a number"
-            ))
-        })
-}
-
-fn trimmed(field: &[u8]) -> Result<&str, Failure> {
-    match str::from_utf8(field) {
-        Ok(text) if text.is_ascii() => Ok(text.trim_end_matches(' ')),
-        _ => Err(malformed("the header of a member is not ASCII")),
-    }
-}
-
-fn read<S: ReadAt + ?Sized>(file: &S, range: Range<u64>) -> Result<Vec<u8>, Failure> {
-    read_range(file, range).map_err(|error| unreadable(&error))
-}
-
-fn malformed(why: &str) -> Failure {
-    Failure::new(
-        Cause::Malformed,
-        format!("the file is not a valid Debian package: {why}"),
-    )
+    let origin = seen.into_iter().find(|member| member.name == "_gpgorigin");
+    Ok(origin.map(|member| member.range))
 }
 
 #[cfg(test)]
@@ -233,7 +95,13 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::part::Parts;
+    use crate::{
+        archive::{
+            Compression,
+            ar::{HEADER, MAGIC},
+        },
+        part::Parts,
+    };
 
     fn member(name: &str, content: &[u8]) -> Vec<u8> {
         let size = content.len();

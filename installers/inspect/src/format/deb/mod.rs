@@ -1,30 +1,25 @@
 //! The format .deb (deb(5)): its framing, the signature of debsigs inside it, and its control file, found in control.tar.
 
-use std::io;
-
-use tar::{Archive as Tar, Entry, EntryType};
-use wharf_frames::{Cause, Failure, inspect::Described};
+use wharf_frames::{Failure, inspect::Described};
 
 use crate::{
-    archive::{
-        Archive, end, entries,
-        unpack::{unpack, unpacked},
-    },
+    archive::{end, entries, unpack::unpacked},
     entry::Each,
-    format::{Inside, PackageFormat},
+    format::{
+        Inside, PackageFormat,
+        control::{self, Grammar, malformed},
+    },
     part::{ReadAt, read_range, unreadable},
 };
 
-use control::MAX_CONTROL;
-
 pub mod ar;
-mod control;
 
-/// The longest control.tar, unpacked: md5sums of a package with 100,000 files has 8 MiB.
-const MAX_CONTROL_TAR: usize = 16 * 1024 * 1024;
-
-/// tar(5): everything lies at multiples of this, and two blocks of zeros end it.
-const BLOCK: u64 = 512;
+/// Debian Policy 5.6.1, 5.6.12 and 11.1.
+const GRAMMAR: Grammar = Grammar {
+    is_name,
+    is_version,
+    is_architecture,
+};
 
 /// The format .deb.
 pub struct Deb;
@@ -44,10 +39,13 @@ impl PackageFormat for Deb {
 
     fn describe(&self, file: &dyn ReadAt, length: u64) -> Result<Described, Failure> {
         let layout = ar::layout(file, length)?;
-        let tar = control_tar(file, &layout.control);
-        let tar = tar.map_err(|error| malformed("control.tar", &error))?;
-        let control = control_of(&tar).map_err(|error| malformed("control.tar", &error))?;
-        let described = control::parse(&control).map_err(|error| malformed("control", &error))?;
+        let mut tar = Vec::new();
+        unpacked(file, &layout.control, |content| {
+            tar = control::tar(content)?;
+            Ok(())
+        })
+        .map_err(|error| malformed("control.tar", &error))?;
+        let described = control::describe(&tar, &GRAMMAR)?;
         end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
         Ok(described)
     }
@@ -59,66 +57,110 @@ impl PackageFormat for Deb {
     }
 }
 
-fn control_tar(file: &dyn ReadAt, archive: &Archive) -> io::Result<Vec<u8>> {
-    let mut tar = Vec::new();
-    unpack(file, archive, |bytes| {
-        if tar.len() + bytes.len() > MAX_CONTROL_TAR {
-            return Err(io::Error::other("it unpacks to more than 16 MiB"));
+/// Policy 5.6.1.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() >= 2
+        && name.bytes().next().is_some_and(plain)
+        && name
+            .bytes()
+            .all(|byte| plain(byte) || b"+-.".contains(&byte))
+}
+
+/// Policy 5.6.12: `[epoch:]upstream[-revision]`.
+fn is_version(version: &str) -> bool {
+    let (epoch, rest) = match version.split_once(':') {
+        Some((epoch, rest)) => (Some(epoch), rest),
+        None => (None, version),
+    };
+    let (upstream, revision) = match rest.rsplit_once('-') {
+        Some((upstream, revision)) => (upstream, Some(revision)),
+        None => (rest, None),
+    };
+    let of = |text: &str, others: &[u8]| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    let upstream_may_have: &[u8] = if epoch.is_some() { b".+~-:" } else { b".+~-" };
+    epoch.is_none_or(is_epoch)
+        && upstream.starts_with(|c: char| c.is_ascii_digit())
+        && of(upstream, upstream_may_have)
+        && revision.is_none_or(|revision| of(revision, b".+~"))
+}
+
+/// dpkg keeps it in an int.
+fn is_epoch(epoch: &str) -> bool {
+    epoch.bytes().all(|byte| byte.is_ascii_digit()) && epoch.parse::<i32>().is_ok()
+}
+
+/// Policy 11.1: the name of one architecture, or `all`.
+fn is_architecture(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_policy() {
+        for name in ["hello", "0ad", "g++", "libstdc++6", "a.b-c", "xx"] {
+            assert!(is_name(name), "{name}");
         }
-        tar.extend_from_slice(bytes);
-        Ok(())
-    })?;
-    Ok(tar)
-}
-
-/// The bytes of the one file `control`. dpkg knows neither pax headers nor folders here, so there are none.
-fn control_of(tar: &[u8]) -> io::Result<Vec<u8>> {
-    let mut control = None;
-    let mut end = 0;
-    for entry in Tar::new(tar).entries()?.raw(true) {
-        let mut entry = entry?;
-        let size = entry.header().entry_size()?;
-        end = entry
-            .raw_file_position()
-            .saturating_add(size.next_multiple_of(BLOCK));
-        if is_control(&entry)? && control.replace(bytes_of(&mut entry, size)?).is_some() {
-            return Err(io::Error::other("it has two control files"));
+        for name in [
+            "",
+            "x",
+            "Hello",
+            "-o",
+            "+x",
+            ".*",
+            "hello:amd64",
+            "a_b",
+            "a b",
+            "?essential",
+            "é1",
+        ] {
+            assert!(!is_name(name), "{name}");
         }
     }
-    let rest = usize::try_from(end)
-        .ok()
-        .and_then(|end| tar.get(end..))
-        .unwrap_or_default();
-    if rest.len() < 2 * BLOCK as usize || rest.iter().any(|&byte| byte != 0) {
-        return Err(io::Error::other(
-            "it does not end with two blocks of zeros and nothing else",
-        ));
-    }
-    control.ok_or_else(|| io::Error::other("it has no control file"))
-}
 
-fn is_control(entry: &Entry<'_, &[u8]>) -> io::Result<bool> {
-    let path = entry.header().path_bytes();
-    let name = path.strip_prefix(b"./").unwrap_or(&path);
-    match entry.header().entry_type() {
-        EntryType::Directory if matches!(name, b"" | b".") => Ok(false),
-        EntryType::Regular if !name.is_empty() && !name.contains(&b'/') => Ok(name == b"control"),
-        _ => Err(io::Error::other("it has an entry that is not a plain file")),
+    #[test]
+    fn versions_are_those_of_the_policy() {
+        for version in [
+            "1",
+            "1.0-1",
+            "1:2.0~rc1-0+deb12u1",
+            "0:1",
+            "2:1:2-3",
+            "1-2-3",
+            "1.0a",
+            "2147483647:1",
+        ] {
+            assert!(is_version(version), "{version}");
+        }
+        for version in [
+            "",
+            "a",
+            "-1",
+            "1-",
+            ":1",
+            "1:",
+            "x:1",
+            "-1:1",
+            "+1:1",
+            "2147483648:1",
+            "1_2",
+            "1 2",
+            "1-a:b",
+            "1:1-1:1",
+            "1;2",
+        ] {
+            assert!(!is_version(version), "{version}");
+        }
     }
-}
-
-fn bytes_of(entry: &mut impl io::Read, size: u64) -> io::Result<Vec<u8>> {
-    if size > MAX_CONTROL as u64 {
-        return Err(io::Error::other("its control file is too long"));
-    }
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn malformed(what: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(
-        Cause::Malformed,
-        format!("the {what} of the package is not valid: {error}"),
-    )
 }
