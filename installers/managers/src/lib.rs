@@ -3,6 +3,7 @@
 
 pub mod apt;
 mod conversation;
+mod debian_version;
 pub mod dnf;
 mod holder;
 mod link;
