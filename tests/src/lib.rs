@@ -10,7 +10,7 @@
 //! | folders, removed with their mounts | [`folder`], [`made_once`] |
 //! | a disk with power cuts | [`disk`] |
 //! | random choices that a seed repeats | [`chance`] |
-//! | a root for installations | [`debian_root`], [`rpm_root`], [`scratch_root`] |
+//! | a root for installations | [`debian_root`], [`opkg_root`], [`rpm_root`], [`scratch_root`] |
 //! | a booted system, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
 //! | packages and their signatures | [`package`], [`rpm_package`], [`keys`] |
@@ -42,6 +42,7 @@ pub mod made_once;
 pub mod nat;
 pub mod network;
 pub mod nginx;
+pub mod opkg_root;
 pub mod origin;
 pub mod package;
 pub mod pages;

@@ -249,6 +249,16 @@ impl Package {
 
     /// Builds it as `NAME_VERSION_ARCHITECTURE.deb` in the folder `into`, by dpkg-deb.
     pub fn build(&self, into: &Path) -> PathBuf {
+        self.built(into, "deb", &["-Zxz"])
+    }
+
+    /// Builds it as `NAME_VERSION_ARCHITECTURE.ipk` in the folder `into`: opkg reads the same archives in an ar archive.
+    pub fn build_ipk(&self, into: &Path) -> PathBuf {
+        // opkg takes versions that dpkg does not.
+        self.built(into, "ipk", &["-Zgzip", "--nocheck"])
+    }
+
+    fn built(&self, into: &Path, ending: &str, options: &[&str]) -> PathBuf {
         let tree = Folder::new();
         let root = tree.make("package");
         self.lay_out(&root);
@@ -258,16 +268,12 @@ impl Package {
             architecture,
             ..
         } = self;
-        let package = into.join(format!("{name}_{version}_{architecture}.deb"));
+        let package = into.join(format!("{name}_{version}_{architecture}.{ending}"));
         output_of(
             Command::new("dpkg-deb")
-                .args([
-                    "--root-owner-group",
-                    "-Zxz",
-                    "-z1",
-                    "--threads-max=1",
-                    "--build",
-                ])
+                .args(["--root-owner-group", "-z1", "--threads-max=1"])
+                .args(options)
+                .arg("--build")
                 .arg(&root)
                 .arg(&package)
                 .env("SOURCE_DATE_EPOCH", BUILT_AT),
