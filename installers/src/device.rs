@@ -12,10 +12,16 @@ use std::{
 
 use wharf_fault as fault;
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, inspect::Format, installer::Found, packed::PackedFile,
+    Cause, Failure, OperationId, PackageName,
+    inspect::Format,
+    installer::Found,
+    packed::{FileDigest, PackedFile},
 };
 use wharf_managers::{
-    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf,
+    InstallOptions, PackageFile, PackageManager, Supervisor, Times,
+    apt::Apt,
+    dnf::Dnf,
+    opkg::{Contents, Opkg},
 };
 use wharf_root::{
     Change, Owners, Root, limits,
@@ -88,6 +94,10 @@ fn manager(name: PackageManagerName) -> UnopenedManager {
         PackageManagerName::Dnf => {
             UnopenedManager::of::<Dnf>(|root, policy| Ok(Arc::new(Dnf::open(root, times(policy))?)))
         }
+        PackageManagerName::Opkg => UnopenedManager::of::<Opkg>(|root, policy| {
+            let contents = Arc::new(open_inspector(root, policy)?);
+            Ok(Arc::new(Opkg::open(root, times(policy), contents)?))
+        }),
         #[cfg(feature = "simulated")]
         PackageManagerName::Simulated => {
             use wharf_managers::simulated::SimulatedManager;
@@ -105,11 +115,14 @@ fn chosen(root: &Root, policy: &Policy) -> PackageManagerName {
         let database = (manager(name).database)(root);
         fs::metadata(database).is_ok_and(|file| file.len() > 0)
     };
+    let known = [
+        PackageManagerName::Apt,
+        PackageManagerName::Dnf,
+        PackageManagerName::Opkg,
+    ];
     policy.package_manager.unwrap_or_else(|| {
-        match !has_packages(PackageManagerName::Apt) && has_packages(PackageManagerName::Dnf) {
-            true => PackageManagerName::Dnf,
-            false => PackageManagerName::Apt,
-        }
+        let found = known.into_iter().find(|name| has_packages(*name));
+        found.unwrap_or(PackageManagerName::Apt)
     })
 }
 
@@ -276,6 +289,20 @@ impl Device {
     pub fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
         self.packages.tidy(is_at_work);
         self.services.tidy(is_at_work)
+    }
+}
+
+impl Contents for Inspector {
+    fn each_digest(
+        &self,
+        package: &Path,
+        each: &mut dyn FnMut(FileDigest) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let file = File::open(package).map_err(|error| {
+            let detail = format!("cannot open {}: {error}", package.display());
+            Failure::new(Cause::Unavailable, detail)
+        })?;
+        Ok(self.digests(file.as_fd(), each)?)
     }
 }
 

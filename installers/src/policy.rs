@@ -50,6 +50,8 @@ pub enum PackageManagerName {
     Apt,
     /// dnf 4 or dnf 5.
     Dnf,
+    /// opkg.
+    Opkg,
     /// A simulated one, for tests.
     #[cfg(feature = "simulated")]
     Simulated,

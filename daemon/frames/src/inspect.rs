@@ -45,6 +45,7 @@ impl Format {
         match self {
             Self::Deb => ".deb",
             Self::Rpm => ".rpm",
+            Self::Ipk => ".ipk",
             Self::Simulated => ".simulated",
         }
     }

@@ -7,6 +7,7 @@ mod debian_version;
 pub mod dnf;
 mod holder;
 mod link;
+pub mod opkg;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 

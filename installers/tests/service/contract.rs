@@ -1,5 +1,6 @@
 //! The contract of `trait PackageManager`, the same for every package manager: apt in a Debian root, dnf 4 in a root with
-//! rpm, and the simulated one. dnf 5 is in a target of its own (`make dnf5`): its suite changes every day.
+//! rpm, opkg where this machine has one, and the simulated one. dnf 5 is in a target of its own (`make dnf5`): its suite
+//! changes every day.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,7 +22,7 @@ use wharf_installers::{
     inspector::Inspector,
 };
 use wharf_managers::{
-    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf,
+    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf, opkg::Opkg,
     simulated::SimulatedManager,
 };
 use wharf_root::{Change, Root, limits};
@@ -30,6 +31,7 @@ use wharf_tests::{
     command::output_of,
     debian_root::DebianRoot,
     folder::Folder,
+    opkg_root::OpkgRoot,
     programs::Reachable,
     rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARF_INSPECT},
@@ -72,7 +74,7 @@ impl Bench {
         };
         let apt = Arc::new(Apt::open(&root, times).unwrap());
         let (services, database) = (Box::new(NoServiceManager), Apt::database(&root));
-        Self::with(place, apt, services, database, Apt::format())
+        Self::with(place, apt, services, database, inspector(Apt::format()))
     }
 
     pub(crate) fn dnf4() -> Self {
@@ -101,7 +103,27 @@ impl Bench {
         };
         let dnf = Arc::new(Dnf::open(&root, times).unwrap());
         let (services, database) = (Box::new(NoServiceManager), Dnf::database(&root));
-        Self::with(place, dnf, services, database, Dnf::format())
+        Self::with(place, dnf, services, database, inspector(Dnf::format()))
+    }
+
+    /// None where this machine has no opkg.
+    pub(crate) fn opkg() -> Option<Self> {
+        Self::opkg_that_ends_scripts_after(Duration::from_secs(60))
+    }
+
+    pub(crate) fn opkg_that_ends_scripts_after(limit: Duration) -> Option<Self> {
+        let place = Place::Opkg(OpkgRoot::new()?);
+        let root = Root::new(place.path());
+        let times = Times {
+            lock_wait: Duration::from_secs(1),
+            limit,
+        };
+        let (programs, inspector) = inspector(Opkg::format());
+        let contents = Arc::new(inspector.clone());
+        let opkg = Arc::new(Opkg::open(&root, times, contents).unwrap());
+        let (services, database) = (Box::new(NoServiceManager), Opkg::database(&root));
+        let inspector = (programs, inspector);
+        Some(Self::with(place, opkg, services, database, inspector))
     }
 
     fn simulated() -> Self {
@@ -110,13 +132,8 @@ impl Bench {
         let manager = Arc::new(SimulatedManager::open(&root).unwrap());
         let services = Box::new(simulated::SimulatedServices::open(&root).unwrap());
         let database = SimulatedManager::database(&root);
-        Self::with(
-            place,
-            manager,
-            services,
-            database,
-            SimulatedManager::format(),
-        )
+        let inspector = inspector(SimulatedManager::format());
+        Self::with(place, manager, services, database, inspector)
     }
 
     fn with(
@@ -124,16 +141,8 @@ impl Bench {
         packages: Arc<dyn PackageManager>,
         services: Box<dyn Services>,
         database: PathBuf,
-        format: Format,
+        (programs, inspector): (Reachable, Inspector),
     ) -> Self {
-        let programs = Reachable::of(wharf_inspect().parent().unwrap());
-        let inspector = Inspector {
-            program: programs.path().join("wharf-inspect"),
-            uid: WHARF_INSPECT.id,
-            gid: WHARF_INSPECT.id,
-            time_limit: limits::INSPECTION,
-            format,
-        };
         Self {
             place,
             _programs: programs,
@@ -218,14 +227,17 @@ impl Bench {
                 drop(output_of(root.command("apt-mark").args(["hold", package])))
             }
             Place::Rpm(root) => root.lock_versions(package, "1-1"),
+            Place::Opkg(root) => drop(output_of(
+                root.command("opkg").args(["flag", "hold", package]),
+            )),
             _ => drop(tell(self, "held")),
         }
     }
 
-    /// A script that can stop a removal, and what the removal leaves then. rpm's last script stops nothing.
+    /// A script that can stop a removal, and what the removal leaves then. The last script of rpm and opkg stops nothing.
     fn stopped_removal(&self) -> (Script, &'static str) {
         match &self.place {
-            Place::Rpm(_) => (Script::Prerm, "acme 1"),
+            Place::Rpm(_) | Place::Opkg(_) => (Script::Prerm, "acme 1"),
             _ => (Script::Postrm, "acme 1 (half-installed)"),
         }
     }
@@ -244,6 +256,19 @@ impl Bench {
     }
 }
 
+/// wharf-inspect, and the folder in which its user can read it.
+fn inspector(format: Format) -> (Reachable, Inspector) {
+    let programs = Reachable::of(wharf_inspect().parent().unwrap());
+    let inspector = Inspector {
+        program: programs.path().join("wharf-inspect"),
+        uid: WHARF_INSPECT.id,
+        gid: WHARF_INSPECT.id,
+        time_limit: limits::INSPECTION,
+        format,
+    };
+    (programs, inspector)
+}
+
 pub(crate) fn each(test: impl Fn(&Bench)) {
     for bench in benches() {
         test(&bench);
@@ -259,7 +284,7 @@ pub(crate) fn each(test: impl Fn(&Bench)) {
 /// As [`each`], without those that delete the configuration with the package.
 pub(crate) fn each_that_keeps_configuration(test: impl Fn(&Bench)) {
     each(|bench| match bench.place {
-        Place::Rpm(_) => {}
+        Place::Rpm(_) | Place::Opkg(_) => {}
         _ => test(bench),
     });
 }
@@ -268,7 +293,10 @@ pub(crate) fn each_that_keeps_configuration(test: impl Fn(&Bench)) {
 fn benches() -> Vec<Bench> {
     match std::env::var_os("WHARF_DNF5") {
         Some(_) => vec![Bench::dnf5()],
-        None => vec![Bench::simulated(), Bench::apt(), Bench::dnf4()],
+        None => [Bench::simulated(), Bench::apt(), Bench::dnf4()]
+            .into_iter()
+            .chain(Bench::opkg())
+            .collect(),
     }
 }
 
@@ -401,6 +429,7 @@ fn a_dependency_that_is_not_there_is_named() {
         let needed = match &bench.place {
             Place::Debian(_) => "libnowhere (>= 2)",
             Place::Rpm(_) => "libnowhere >= 2",
+            Place::Opkg(_) => "libnowhere",
             _ => "needs",
         };
         if bench.is_simulated() {
@@ -515,11 +544,11 @@ fn the_versions_of_the_programs_and_the_holder_of_a_lock_are_told() {
         let version = bench.manager().version().unwrap();
         let numbered = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
         let numbers = version.split_whitespace().filter(|word| numbered(word));
-        assert_eq!(
-            numbers.count(),
-            if bench.is_simulated() { 1 } else { 2 },
-            "{version}"
-        );
+        let programs = match bench.manager().name() {
+            "simulated" | "opkg" => 1,
+            _ => 2,
+        };
+        assert_eq!(numbers.count(), programs, "{version}");
 
         let held = || {
             let locks = bench.manager().locks().unwrap();

@@ -11,7 +11,7 @@ use wharf_frames::{
     Failure, OperationId, StageId, Step,
     installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome},
 };
-use wharf_tests::waiting::wait_until;
+use wharf_tests::{command::text_of, waiting::wait_until};
 
 use crate::machine::{
     Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused,
@@ -219,6 +219,18 @@ impl Run {
                 let ran = lines(&root.join("var/log/acme-effects"));
                 assert_eq!(ran.last().map(String::as_str), Some("postrm 0"), "{ran:?}");
                 assert!(ran.iter().any(|line| line == "postinst 1"), "{ran:?}");
+            }
+            // Nor does opkg: its database is written at the end.
+            Place::Opkg(opkg) => {
+                let left = text_of(opkg.command("opkg").arg("list-installed"));
+                assert_eq!(left, "");
+                let records = root.join("var/lib/wharf-installer/opkg");
+                assert_eq!(fs::read_dir(records).unwrap().count(), 0);
+                let ran = lines(&root.join("var/log/acme-effects"));
+                let first = ran.first().map(String::as_str);
+                assert_eq!(first, Some("postinst configure"), "{ran:?}");
+                let last = ran.last().map(String::as_str);
+                assert_eq!(last, Some("postrm remove"), "{ran:?}");
             }
             _ => {
                 assert_eq!(

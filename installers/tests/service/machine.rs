@@ -28,6 +28,7 @@ use wharf_tests::{
     container::Container,
     debian_root::DebianRoot,
     folder::Folder,
+    opkg_root::OpkgRoot,
     process::Process,
     programs::{Reachable, program, workspace},
     rpm_root::RpmRoot,
@@ -44,6 +45,7 @@ pub(crate) use wharf_tests::{
 pub(crate) enum Place {
     Debian(DebianRoot),
     Rpm(RpmRoot),
+    Opkg(OpkgRoot),
     Scratch(ScratchRoot),
     Booted(Container),
     BootedRpm(Container),
@@ -54,6 +56,7 @@ impl Place {
         match self {
             Self::Debian(root) => root.path(),
             Self::Rpm(root) => root.path(),
+            Self::Opkg(root) => root.path(),
             Self::Scratch(root) => root.path(),
             Self::Booted(container) | Self::BootedRpm(container) => container.path(),
         }
@@ -64,6 +67,7 @@ impl Place {
         match self {
             Self::Scratch(_) => package.build_simulated(into),
             Self::Rpm(_) | Self::BootedRpm(_) => package.as_rpm().build(into),
+            Self::Opkg(_) => package.build_ipk(into),
             _ => package.build(into),
         }
     }
@@ -132,6 +136,12 @@ impl Machine {
             None => RpmRoot::dnf4(),
         };
         Self::on(Place::Rpm(root), "backend = \"dnf\"\n")
+    }
+
+    /// With opkg; none where this machine has none.
+    pub(crate) fn opkg() -> Option<Self> {
+        let place = Place::Opkg(OpkgRoot::new()?);
+        Some(Self::on(place, "backend = \"opkg\"\n"))
     }
 
     /// With apt, on a system that systemd runs. Our programs and the unit of a job are at their places of the package.

@@ -22,6 +22,8 @@ mod job_socket;
 mod jobs;
 mod machine;
 mod messages;
+mod opkg;
+mod opkg_jobs;
 mod owners;
 mod purge;
 mod questions;

@@ -7,7 +7,7 @@ use wharf_tests::programs::workspace;
 use super::tree::sources_below;
 
 /// The words of package managers and packages. A program may have more words after a `-`.
-const WORDS: [&str; 17] = [
+const WORDS: [&str; 19] = [
     "apt",
     "dpkg",
     ".deb",
@@ -25,6 +25,8 @@ const WORDS: [&str; 17] = [
     "dnf5",
     "rpm",
     ".rpm",
+    "opkg",
+    ".ipk",
 ];
 
 /// The folders of the package managers, and of the formats.
@@ -34,7 +36,7 @@ const OWN: [&str; 2] = ["installers/managers/src", "installers/inspect/src/forma
 const ALLOWED: [(&str, &[&str], &str); 4] = [
     (
         "daemon/frames/src/inspect.rs",
-        &[".deb", ".rpm", "rpm"],
+        &[".deb", ".rpm", "rpm", ".ipk", "opkg"],
         "names the formats in the question to wharf-inspect",
     ),
     (
@@ -44,12 +46,12 @@ const ALLOWED: [(&str, &[&str], &str); 4] = [
     ),
     (
         "installers/src/policy.rs",
-        &["apt", "dnf"],
+        &["apt", "dnf", "opkg"],
         "the list of the names that an administrator writes",
     ),
     (
         "installers/src/device.rs",
-        &["apt", "dnf"],
+        &["apt", "dnf", "opkg"],
         "opens the package manager of the policy",
     ),
 ];
@@ -108,7 +110,7 @@ fn words_in(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
         let words = parts.filter_map(|part| {
             let is_package = |end: &&str| part.ends_with(*end) || part.contains(&format!("{end}."));
             let plain = part.trim_matches(['.', '-']);
-            let package = [".deb", ".rpm"].into_iter().find(is_package);
+            let package = [".deb", ".rpm", ".ipk"].into_iter().find(is_package);
             let word = package.unwrap_or(plain);
             let is_it = |known: &&str| {
                 let rest = word.strip_prefix(*known);
