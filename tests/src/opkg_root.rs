@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -36,7 +37,10 @@ impl OpkgRoot {
         let base = BASE.get_or_init(|| {
             let programs = on_path("opkg").zip(on_path("busybox"));
             if programs.is_none() {
-                eprintln!("no test of opkg: there is no opkg on PATH, or no busybox");
+                // `eprintln!` would be hidden: these tests pass.
+                let skipped = "Tests of opkg are SKIPPED: there is no opkg on PATH, or no busybox. Its recorded states are \
+                               tested by wharf-managers.\n";
+                let _ = std::io::stderr().write_all(skipped.as_bytes());
             }
             programs.map(|(opkg, busybox)| made(&opkg, &busybox))
         });

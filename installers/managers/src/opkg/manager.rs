@@ -49,6 +49,16 @@ pub struct Opkg {
 impl Opkg {
     /// opkg of this root.
     pub fn open(root: &Root, times: Times, contents: Arc<dyn Contents>) -> Result<Self, Failure> {
+        Self::with(root, times, contents, programs::architectures(root)?)
+    }
+
+    /// With these architectures, without a look at them.
+    pub(super) fn with(
+        root: &Root,
+        times: Times,
+        contents: Arc<dyn Contents>,
+        architectures: Vec<String>,
+    ) -> Result<Self, Failure> {
         let configuration = configuration(root)?;
         Ok(Self {
             status: Configuration::outside(root, &configuration.status),
@@ -57,7 +67,7 @@ impl Opkg {
                 folder: Configuration::outside(root, &configuration.info),
             },
             records: Records::of(root),
-            architectures: programs::architectures(root)?,
+            architectures,
             root: root.clone(),
             times,
             configuration,

@@ -15,6 +15,8 @@ mod manager;
 mod manifest;
 mod plan;
 mod programs;
+#[cfg(test)]
+mod recorded;
 mod records;
 mod run;
 mod status;
