@@ -8,11 +8,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    activation::{FOREVER, service, succeeded},
-    crash::{
-        Fault, after_each_step, applied_before_a_power_cut, stops_once,
-        upgrade_while_each_script_kills,
-    },
+    crash::{Fault, after_each_step, applied_before_a_power_cut, stops_once},
     machine::{Deb, Machine, Script, perform, refused},
 };
 
@@ -30,7 +26,7 @@ fn jobs_install_upgrade_and_remove_an_rpm() {
         ),
         other => panic!("{other:?}"),
     }
-    for version in ["1.0-1", "1:0.5-2"] {
+    for version in ["1.0~rc1-1", "1.0-1", "1.0^git2-1", "1:0.5-2"] {
         let (_, package) = machine.sealed(&Deb::new("acme", version));
         assert_eq!(package.version.as_str(), version);
         let outcome = machine.install(&Deb::new("acme", version));
@@ -39,10 +35,12 @@ fn jobs_install_upgrade_and_remove_an_rpm() {
         assert_eq!(device.to_string(), format!("acme {version}"));
         assert!(device.managed);
     }
-    let (stage, _) = machine.sealed(&Deb::new("acme", "9.0-1"));
-    let operation = machine.operation();
-    let lower = refused(machine.ask(&perform(operation, Step::Install(stage))));
-    assert_eq!(lower, Cause::Downgrade, "the epoch counts");
+    for lower in ["9.0-1", "1:0.5~rc9-9"] {
+        let (stage, _) = machine.sealed(&Deb::new("acme", lower));
+        let operation = machine.operation();
+        let cause = refused(machine.ask(&perform(operation, Step::Install(stage))));
+        assert_eq!(cause, Cause::Downgrade, "{lower}");
+    }
     let fails = Deb::new("acme", "2:1").script(Script::Postinst, "echo no anchor; exit 3");
     let outcome = machine.install(&fails);
     let failure = outcome.failure.expect("it fails");
@@ -68,35 +66,6 @@ fn each_end_is_true_after_an_upgrade_by_dnf_ended_at_any_step() {
 #[test]
 fn each_end_is_true_after_a_removal_by_dnf_ended_at_any_step() {
     after_each_step(Machine::dnf, |step| Fault::Job(4, step));
-}
-
-#[test]
-fn services_of_an_rpm_are_held_back_until_they_are_activated() {
-    if std::env::var_os("WHARF_DNF5").is_some() {
-        return; // no system that boots has it here
-    }
-    let mut machine = Machine::booted_with_dnf();
-    for version in ["1", "2"] {
-        // %post enables and starts it.
-        succeeded(&machine.install(&service("acme", version, FOREVER)), false);
-        assert_eq!(machine.running("acme"), [""; 0], "{version} is installed");
-        succeeded(&machine.activate("acme"), true);
-        assert_eq!(machine.running("acme"), [".service"], "{version}");
-    }
-    machine.reboot();
-    assert!(machine.is_active("acme"));
-    succeeded(&machine.deactivate("acme"), false);
-    let outcome = machine.remove("acme");
-    assert_eq!((outcome.failure, outcome.device), (None, None));
-}
-
-/// Kills wharf-job, the tool and the script, from the outside in; the first time only.
-const KILL: &str =
-    "if mkdir /killed 2>/dev/null; then kill -9 $(cut -d' ' -f4 /proc/$PPID/stat) $PPID $$; fi";
-
-#[test]
-fn a_job_of_which_every_process_was_killed_is_repaired_and_ends_true() {
-    upgrade_while_each_script_kills(Machine::dnf, KILL, "2-1", |_, _| ());
 }
 
 #[test]

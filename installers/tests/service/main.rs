@@ -17,6 +17,7 @@ mod crash;
 mod disks;
 mod dnf;
 mod dnf_jobs;
+mod dnf_kills;
 mod hostile_clients;
 mod job_socket;
 mod jobs;

@@ -326,11 +326,14 @@ impl Dnf {
         Ok(ran)
     }
 
-    /// Deletes the files that a killed run left beside those of the installed copies.
-    fn delete_leftovers(&self, name: &PackageName) -> Result<(), Failure> {
+    /// Deletes the files that a killed run left beside those of the installed copies, and of the file that it unpacked.
+    fn delete_leftovers(&self, name: &PackageName, file: Option<&Path>) -> Result<(), Failure> {
         let mut paths = Vec::new();
-        self.rpm
-            .each_path(name, &mut |path| paths.push(path.to_owned()))?;
+        let mut visit = |path: &Path| paths.push(path.to_owned());
+        self.rpm.each_path(name, &mut visit)?;
+        if let Some(file) = file {
+            self.rpm.each_path_in(name, file, &mut visit)?;
+        }
         self.rpm.delete_leftovers(&paths);
         Ok(())
     }
@@ -522,7 +525,7 @@ impl PackageManager for Dnf {
         if !is_cut_off && copies.len() < 2 {
             return Ok(Change::Unchanged);
         }
-        self.delete_leftovers(name)?;
+        self.delete_leftovers(name, file)?;
         let new = match file {
             Some(file) => self.rpm.in_file(name, file)?.map(|new| (file, new)),
             None => None,

@@ -43,6 +43,9 @@ pub(super) struct Copy {
 const FORMAT: &str =
     "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SHA256HEADER}\\t%{DBINSTANCE}\\n";
 
+/// Each path of a package with its name.
+const PATHS: &str = "[%{=NAME}\\t%{FILENAMES}\\n]";
+
 impl Architectures {
     pub(super) fn take(&self, architecture: &str) -> bool {
         architecture == "noarch" || architecture == self.own || architecture == self.other
@@ -122,8 +125,30 @@ impl Rpm {
         name: &PackageName,
         visit: &mut dyn FnMut(&Path),
     ) -> Result<(), Failure> {
-        let format = "[%{=NAME}\\t%{FILENAMES}\\n]";
-        let output = self.ask(["-q", "--qf", format, "--", name.as_str()])?;
+        let asked = ["-q", "--qf", PATHS, "--", name.as_str()].map(OsStr::new);
+        self.visit_paths(&asked, name, visit)
+    }
+
+    /// As [`Rpm::each_path`], of a package in a file.
+    pub(super) fn each_path_in(
+        &self,
+        name: &PackageName,
+        file: &Path,
+        visit: &mut dyn FnMut(&Path),
+    ) -> Result<(), Failure> {
+        let file = self.root.seen_inside(file);
+        let asked = ["-qp", "--qf", PATHS, "--"].map(OsStr::new);
+        let asked = [&asked[..], &[file.as_os_str()]].concat();
+        self.visit_paths(&asked, name, visit)
+    }
+
+    fn visit_paths(
+        &self,
+        asked: &[&OsStr],
+        name: &PackageName,
+        visit: &mut dyn FnMut(&Path),
+    ) -> Result<(), Failure> {
+        let output = self.ask(asked)?;
         for path in paths(&output.stdout, name.as_str()) {
             visit(&self.root.path(path.trim_start_matches('/')));
         }
@@ -136,8 +161,7 @@ impl Rpm {
             return Ok(BTreeMap::new());
         }
         let spelled = wanted.iter().map(|path| format!("/{path}"));
-        let format = "[%{=NAME}\\t%{FILENAMES}\\n]";
-        let asked = ["-qf", "--qf", format, "--"].map(str::to_owned);
+        let asked = ["-qf", "--qf", PATHS, "--"].map(str::to_owned);
         let arguments: Vec<String> = asked.into_iter().chain(spelled).collect();
         let output = self.ask(&arguments)?;
         let mut owners = Owners::new();
