@@ -682,6 +682,33 @@ fn dnfs_own_lock_holds_only_if_a_dnf_has_it() {
 }
 
 #[test]
+fn a_history_that_a_power_cut_left_half_made_is_made_again() {
+    if is_dnf5() {
+        return; // a history of its own
+    }
+    let made = |statements: &str| {
+        format!(
+            "import sqlite3; sqlite3.connect('/var/lib/dnf/history.sqlite').executescript('{statements}')"
+        )
+    };
+    for statements in [
+        "",
+        "create table trans (id)",
+        "create table config (key, value)",
+    ] {
+        let bench = bench();
+        write(&bench, "var/lib/dnf/history.sqlite", "");
+        let mut python = bench.place.rpm().command("python3");
+        output_of(python.args(["-c", &made(statements)]));
+        let installed = install(&bench, &bench.plain("acme", "1"));
+        assert_eq!(installed, Ok(Change::Changed), "{statements}");
+        let mut history = bench.place.rpm().command("dnf");
+        let history = text_of(history.args(["history", "info", "last"]));
+        assert!(history.contains("acme"), "{statements}: {history}");
+    }
+}
+
+#[test]
 fn the_history_and_what_is_printed_stay() {
     let bench = bench();
     let told = RefCell::new(String::new());

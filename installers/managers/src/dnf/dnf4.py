@@ -12,6 +12,7 @@ import gc
 
 gc.disable()  # most of the time goes into starting up, and little into collecting garbage
 
+import contextlib
 import logging
 import os
 import sys
@@ -78,7 +79,21 @@ def opened(words):
     base.pre_configure_plugins()
     base.configure_plugins()
     base.fill_sack(load_system_repo=True, load_available_repos=False)
+    open_history(base)
     return base
+
+
+def open_history(base):
+    """Opens dnf's history. dnf makes it in several steps, the version last. A power cut in between leaves a file that no dnf
+    opens again, and in which nothing is recorded yet."""
+    try:
+        base.history.swdb
+    except Exception as error:
+        if not any(words in str(error) for words in ("no such table: config", "no row 'version'")):
+            raise
+        for end in ("", "-journal", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(base.history.dbpath + end)
 
 
 def locked_patterns():
