@@ -65,14 +65,18 @@ installs: setup
 packages: setup
 	$(CARGO) test -p wharf-tests --test packages -- --ignored --nocapture
 
-# The contract of package managers, and what only dnf can show, with dnf 5 and rpm 6 of Debian's unstable suite.
-dnf5: setup
-	WHARF_DNF5=1 $(CARGO) test -p wharf-installers --features simulated,faults --test service -- contract:: dnf
+# The tests of dnf, with dnf 5 and rpm 6 of Debian's unstable suite.
+dnf5: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+dnf5: export WHARF_DNF5 = 1
+dnf5: setup deb
+	$(CARGO) test -p wharf-installers --features simulated,faults --test service -- contract:: dnf of_an_rpm
+	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) $(CARGO) test -p wharf-tests --test gateway -- with_dnf
+	CUTS=$(or $(CUTS),10) $(CARGO) test -p wharf-tests --test powercut -- --ignored --nocapture with_dnf
 
-# Power cuts of a gateway's disk, replayed from its log: CUTS of each story. SEED repeats an earlier run; STORY and CUT
-# select one cut. Needs /dev/fuse and loop devices.
+# Power cuts of a gateway's disk, replayed from its log: CUTS of each story. SEED repeats an earlier run; WITH (apt, dnf),
+# STORY and CUT select one cut. Needs /dev/fuse and loop devices.
 powercut: setup
-	$(CARGO) test -p wharf-tests --test powercut -- --ignored --nocapture
+	$(CARGO) test -p wharf-tests --test powercut -- --ignored --nocapture --test-threads=1 $(if $(WITH),with_$(WITH))
 
 # Every fuzz target in turn. cargo-fuzz works on stable with RUSTC_BOOTSTRAP.
 fuzz: setup

@@ -96,9 +96,13 @@ impl Default for DebianRoot {
 
 /// Such a system on a disk, as a file that is never written. Made once for a machine.
 pub fn on_a_disk() -> PathBuf {
-    let base = base();
+    put_on_a_disk("debian-disk", base())
+}
+
+/// As [`on_a_disk`], of this system.
+pub(crate) fn put_on_a_disk(name: &str, base: &Path) -> PathBuf {
     let recipe = format!("{MEBIBYTES} of {base:?}");
-    let folder = made_once("debian-disk", &recipe, |folder| {
+    let folder = made_once(name, &recipe, |folder| {
         disk::format(&folder.join("disk"), MEBIBYTES, Some(base));
     });
     folder.join("disk")

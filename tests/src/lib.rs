@@ -15,6 +15,7 @@
 //! | a system bus of its own | [`system_bus`] |
 //! | packages and their signatures | [`package`], [`rpm_package`], [`keys`] |
 //! | packages with services | [`services`] |
+//! | package managers by hand | [`manager`] |
 //! | origins of packages | [`origin`] (misbehaving), [`nginx`] |
 //! | LwM2M servers | [`server`] (scripted), [`leshan`] |
 //! | a network that drops datagrams, a NAT that drops its binding | [`lossy_link`], [`nat`] |
@@ -39,6 +40,7 @@ pub mod keys;
 pub mod leshan;
 pub mod lossy_link;
 pub mod made_once;
+pub mod manager;
 pub mod nat;
 pub mod network;
 pub mod nginx;

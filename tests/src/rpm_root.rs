@@ -2,7 +2,7 @@
 //! dnf 4 and dnf 5. Made once for a machine, and for each test an overlay over it.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -11,7 +11,7 @@ use std::{
 use crate::{
     command::output_of,
     container::PACKAGES,
-    debian_root::{Suite, bootstrapped_from, lay_over},
+    debian_root::{Suite, bootstrapped_from, lay_over, put_on_a_disk},
     folder::Folder,
     rpm_package::RpmPackage,
     scratch_root::{add_folders, add_users},
@@ -19,6 +19,9 @@ use crate::{
 
 /// The changes to a Debian system. Debian has rpm's database in the home of each user, and no package of Debian is in it.
 const FINISHED: &str = "with users, rpm's own database, and a package that provides /bin/sh";
+
+const DNF4: [&str; 3] = ["rpm", "dnf", "python3-dnf"];
+const DNF5: [&str; 2] = ["rpm", "dnf5"];
 
 /// A system with rpm and dnf, which this test may do anything to.
 #[derive(Debug)]
@@ -29,44 +32,36 @@ pub struct RpmRoot {
 impl RpmRoot {
     /// rpm 4.18 and dnf 4.14, of Debian 12.
     pub fn dnf4() -> Self {
-        static BASE: OnceLock<PathBuf> = OnceLock::new();
-        Self::over(BASE.get_or_init(|| {
-            let packages = ["rpm", "dnf", "python3-dnf"];
-            bootstrapped_from(
-                Suite::OfThisMachine,
-                "dnf4-root",
-                &packages,
-                FINISHED,
-                finish,
-            )
-        }))
+        Self::over(dnf4())
     }
 
     /// rpm 6 and dnf 5, of Debian's unstable suite as it is when the root is made.
     pub fn dnf5() -> Self {
-        static BASE: OnceLock<PathBuf> = OnceLock::new();
-        Self::over(BASE.get_or_init(|| {
-            let packages = ["rpm", "dnf5"];
-            bootstrapped_from(Suite::Unstable, "dnf5-root", &packages, FINISHED, finish)
-        }))
+        Self::over(dnf5())
     }
 
-    /// A system with rpm 4.18 and dnf 4.14 that boots: the base of a container.
-    pub fn dnf4_system() -> &'static Path {
+    /// A system with dnf 4, or dnf 5 if `WHARF_DNF5` is set, on a disk, as a file that is never written.
+    pub fn on_a_disk() -> PathBuf {
+        match is_dnf5() {
+            true => put_on_a_disk("dnf5-disk", dnf5()),
+            false => put_on_a_disk("dnf4-disk", dnf4()),
+        }
+    }
+
+    /// A system with dnf 4, or dnf 5 if `WHARF_DNF5` is set, that boots: the base of a container.
+    pub fn system() -> &'static Path {
         static BASE: OnceLock<PathBuf> = OnceLock::new();
+        let (suite, name, dnf) = match is_dnf5() {
+            true => (Suite::Unstable, "dnf5-system", &DNF5[..]),
+            false => (Suite::OfThisMachine, "dnf4-system", &DNF4[..]),
+        };
         BASE.get_or_init(|| {
-            let packages = [&PACKAGES[..], &["rpm", "dnf", "python3-dnf"]].concat();
+            let packages = [&PACKAGES[..], dnf].concat();
             let finished = format!("{FINISHED}, without users and machine id");
-            bootstrapped_from(
-                Suite::OfThisMachine,
-                "dnf4-system",
-                &packages,
-                &finished,
-                |root| {
-                    add_rpm(root);
-                    write(root, "etc/machine-id", "");
-                },
-            )
+            bootstrapped_from(suite, name, &packages, &finished, |root| {
+                add_rpm(root);
+                write(root, "etc/machine-id", "");
+            })
         })
     }
 
@@ -95,11 +90,29 @@ impl RpmRoot {
 
     /// `program`, to be run inside; without the environment of this test.
     pub fn command(&self, program: &str) -> Command {
-        command(&self.path(), program)
+        inside(&self.path(), program)
     }
 }
 
-fn command(root: &Path, program: &str) -> Command {
+/// Whether the tests run with dnf 5, which `WHARF_DNF5` says.
+pub fn is_dnf5() -> bool {
+    env::var_os("WHARF_DNF5").is_some()
+}
+
+fn dnf4() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| {
+        bootstrapped_from(Suite::OfThisMachine, "dnf4-root", &DNF4, FINISHED, finish)
+    })
+}
+
+fn dnf5() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| bootstrapped_from(Suite::Unstable, "dnf5-root", &DNF5, FINISHED, finish))
+}
+
+/// A command that runs `program` in such a system, without the environment of this test.
+pub fn inside(root: &Path, program: &str) -> Command {
     let mut command = Command::new("chroot");
     command
         .arg(root)
@@ -122,7 +135,7 @@ fn add_rpm(root: &Path) {
     let built = base.build(&root.join("tmp"));
     let name = built.file_name().expect("a package has a name");
     output_of(
-        command(root, "rpm")
+        inside(root, "rpm")
             .arg("-U")
             .arg(Path::new("/tmp").join(name)),
     );

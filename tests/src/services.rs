@@ -18,6 +18,8 @@ pub enum By {
     Debhelper,
     /// A postinst that calls systemctl itself.
     Hand,
+    /// The macros of rpm packages, as they expand up to EL 8.
+    Macros,
 }
 
 /// A package with a unit of each kind. The command line of its services contains the version.
@@ -61,7 +63,20 @@ pub fn services(package: &str, version: &str, by: By) -> Package {
     match by {
         By::Debhelper => with_link.debhelper(),
         By::Hand => with_link.script(Script::Postinst, &enable_and_start(package)),
+        By::Macros => with_macros(with_link, package),
     }
+}
+
+/// `%systemd_post`, `%systemd_preun` and `%systemd_postun_with_restart`.
+fn with_macros(package: Package, name: &str) -> Package {
+    let units = format!("{name}.service {name}.timer {name}.socket");
+    let on = |numbers: &str, command: &str| {
+        format!("if [ $1 {numbers} ]; then systemctl {command} {units} >/dev/null 2>&1 || :; fi")
+    };
+    package
+        .script(Script::Postinst, &on("-eq 1", "--no-reload preset"))
+        .script(Script::Prerm, &on("-eq 0", "--no-reload disable --now"))
+        .script(Script::Postrm, &on("-ge 1", "try-restart"))
 }
 
 /// A postinst that enables and starts the units of [`services`].

@@ -152,7 +152,7 @@ impl Machine {
 
     /// As [`Machine::booted`], with dnf 4.
     pub(crate) fn booted_with_dnf() -> Self {
-        let container = switched_on(Container::over(RpmRoot::dnf4_system()));
+        let container = switched_on(Container::over(RpmRoot::system()));
         Self::on(Place::BootedRpm(container), "backend = \"dnf\"\n").started()
     }
 

@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, Permissions},
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
 };
 
@@ -11,6 +12,7 @@ use crate::{
     container::Container,
     gateway::ENDPOINT,
     leshan::{Leshan, LeshanAnswer},
+    manager::Manager,
     waiting::wait_until,
 };
 use serde_json::{Value, json};
@@ -22,7 +24,13 @@ const KEY: &str = "30313233343536373839616263646566";
 impl Booted<Leshan> {
     /// With wharfd's package installed, and nothing configured.
     pub fn by_leshan() -> Self {
-        let mut booted = Self::installed(|outside| Leshan::at(outside.into()));
+        Self::by_leshan_with(Manager::Apt)
+    }
+
+    /// As [`Booted::by_leshan`], on a system with this package manager.
+    pub fn by_leshan_with(manager: Manager) -> Self {
+        let server = |outside: Ipv4Addr| Leshan::at(outside.into());
+        let mut booted = Self::installed_on(manager.container(), manager, server);
         booted.server.know(ENDPOINT, IDENTITY, KEY);
         booted
     }

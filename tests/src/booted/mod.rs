@@ -11,6 +11,7 @@ use crate::{
     folder::Folder,
     gateway::ENDPOINT,
     keys::{GnupgKeys, Signer},
+    manager::Manager,
     origin::Origin,
     package::Package,
     server::TestServer,
@@ -30,17 +31,23 @@ pub struct Booted<S = TestServer> {
     pub container: Container,
     /// The folder in which packages are built.
     pub folder: Folder,
+    /// The package manager that wharfd uses.
+    pub manager: Manager,
     keys: GnupgKeys,
 }
 
 impl<S> Booted<S> {
     /// With wharfd's package installed, and nothing configured.
     pub fn installed(server: impl FnOnce(Ipv4Addr) -> S) -> Self {
-        Self::installed_on(Container::new(), server)
+        Self::installed_on(Container::new(), Manager::Apt, server)
     }
 
-    /// Boots a container that is off, and installs the package on it.
-    pub fn installed_on(mut container: Container, server: impl FnOnce(Ipv4Addr) -> S) -> Self {
+    /// Boots a container with this package manager that is off, and installs wharfd's package on it.
+    pub fn installed_on(
+        mut container: Container,
+        manager: Manager,
+        server: impl FnOnce(Ipv4Addr) -> S,
+    ) -> Self {
         container.boot();
         install_wharfd(&container);
         let outside = container.network().outside();
@@ -50,6 +57,7 @@ impl<S> Booted<S> {
             origin: Origin::http_at(outside),
             keys: GnupgKeys::new(),
             folder: Folder::new(),
+            manager,
         }
     }
 
@@ -58,12 +66,21 @@ impl<S> Booted<S> {
         let root = self.container.path();
         let text = format!("endpoint = \"{ENDPOINT}\"\n\n[[server]]\n{server}\n");
         fs::write(root.join("etc/wharfd/wharfd.toml"), text).expect("wharfd.toml");
+        if self.manager != Manager::Apt {
+            // The system has apt as well.
+            let policy = root.join("etc/wharfd/installer.toml");
+            let text = fs::read_to_string(&policy).expect("root's policy");
+            let text = format!("backend = \"{}\"\n{text}", self.manager.name());
+            fs::write(policy, text).expect("root's policy");
+            // The next question starts it again.
+            self.container.sh("systemctl stop wharf-installer");
+        }
         self.keys.trust(Signer::Vendor, &root);
     }
 
     /// Publishes a package at the origin with the vendor's signature beside it. Returns its URI.
     pub fn publish(&self, package: &Package) -> String {
-        self.publish_file(&package.build(self.folder.path()))
+        self.publish_file(&self.manager.build(package, self.folder.path()))
     }
 
     /// The same for a package file in the folder.
@@ -86,12 +103,11 @@ impl<S> Booted<S> {
         self.keys.sign_beside(Signer::Vendor, file);
     }
 
-    /// The version of a package that dpkg shows as installed and configured.
+    /// The version of a package that the package manager shows as installed, and none if it has a part of it alone.
     pub fn version(&self, package: &str) -> Option<String> {
-        let query =
-            format!("dpkg-query -W -f '${{db:Status-Abbrev}}${{Version}}' {package} || true");
-        let version = self.container.sh(&query);
-        version.strip_prefix("ii ").map(str::to_owned)
+        let inside = |program: &str| self.container.command(program);
+        let installed = self.manager.installed(&inside, package);
+        installed.ok().flatten()
     }
 
     /// The status line of `systemctl status wharfd`.

@@ -3,6 +3,7 @@
 use crate::{
     booted::Booted,
     container::Container,
+    manager::Manager,
     package::Package,
     server::{Client, TestServer},
     waiting::wait_until,
@@ -16,7 +17,7 @@ impl Booted<TestServer> {
 
     /// Boots a container that is off, and does the same on it.
     pub fn registered_on(container: Container) -> Self {
-        let booted = Self::installed_on(container, TestServer::at);
+        let booted = Self::installed_on(container, Manager::Apt, TestServer::at);
         booted.configure();
         booted.container.sh("systemctl reload wharfd");
         booted.server.wait_for_client();

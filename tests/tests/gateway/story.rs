@@ -2,18 +2,34 @@
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    booted::Booted, container::Container, gateway::ENDPOINT, leshan::Leshan, package::Package,
+    booted::Booted,
+    container::Container,
+    gateway::ENDPOINT,
+    leshan::Leshan,
+    manager::Manager,
+    package::{Package, Script},
     waiting::wait_until,
 };
 
-/// A service that prints its version.
+/// A service that prints its version, and is enabled and started by the postinst.
 fn hello(version: &str) -> Package {
-    Package::new("hello", version).service()
+    let postinst = "systemctl daemon-reload\nsystemctl enable --now hello\necho hello was set up";
+    Package::new("hello", version)
+        .service()
+        .script(Script::Postinst, postinst)
 }
 
 #[test]
 fn leshan_manages_a_gateway_over_dtls_and_across_boots() {
-    let mut gateway = Booted::by_leshan();
+    is_managed(Booted::by_leshan());
+}
+
+#[test]
+fn leshan_manages_a_gateway_with_dnf_over_dtls_and_across_boots() {
+    is_managed(Booted::by_leshan_with(Manager::Dnf));
+}
+
+fn is_managed(mut gateway: Booted<Leshan>) {
     assert_eq!(gateway.container.failed_units(), [""; 0]);
     gateway.wait_for_status("no server, 0 packages");
     wait_until("wharfd on the bus", || {
@@ -188,7 +204,7 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
     assert_eq!(told, expected, "{journal}");
     assert!(!journal.contains("correct horse"), "{journal}");
 
-    wharfctl_prints_its_lines(&gateway.container);
+    wharfctl_prints_its_lines(&gateway.container, gateway.manager.name());
 
     // The catalog explains each event and its remedy.
     let explained = gateway
@@ -204,8 +220,9 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
     assert_eq!(updated, "");
 }
 
-/// The lines include the output of apt, which only the operation identifies.
-fn wharfctl_prints_its_lines(container: &Container) {
+/// The lines include the output of the package manager, which only the operation identifies.
+fn wharfctl_prints_its_lines(container: &Container, manager: &str) {
+    let set_up = format!("{manager}: hello was set up");
     // journald accepts such a line from every user.
     container.sh(
         "printf 'MESSAGE=forged\\nWHARF_PACKAGE=hello\\nWHARF_INSTANCE=1\\nWHARF_OPERATION=0123456789abcdef0123456789abcdef\\n' \
@@ -222,23 +239,20 @@ fn wharfctl_prints_its_lines(container: &Container) {
     let expected = [
         "DOWNLOAD STARTED/1",
         "hello 1.0-1 is signed by ",
-        "apt: Setting up hello (1.0-1) ...",
+        set_up.as_str(),
         "install hello 1.0-1: done",
         "INSTALLED/2, inactive",
     ];
     assert!(expected.map(at).is_sorted(), "{journal}");
     let of_instance = container.sh("wharfctl logs 1");
     assert!(!of_instance.contains("forged"), "{of_instance}");
-    assert!(
-        of_instance.contains("apt: Setting up hello"),
-        "{of_instance}"
-    );
+    assert!(of_instance.contains(&set_up), "{of_instance}");
 
     let operations = container.sh("wharfctl --json show hello");
     let operations: Value = serde_json::from_str(&operations).expect("JSON");
     let install = operations["operations"][1]["id"].as_str().expect("an id");
     let of_install = container.sh(&format!("wharfctl logs {install}"));
-    assert!(of_install.contains("apt: Setting up hello"), "{of_install}");
+    assert!(of_install.contains(&set_up), "{of_install}");
     assert!(!of_install.contains("DOWNLOAD STARTED"), "{of_install}");
 
     let of_nobody = container.try_sh("wharfctl logs nobody");

@@ -1,44 +1,53 @@
-//! The truth about the package on the device, from dpkg and the files themselves.
+//! The truth about the package on the device, from the package manager and the files themselves.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use wharf_frames::PackageName;
 use wharf_installers::{Root, ledger::Ledger};
-use wharf_tests::debian_root::DebianRoot;
+use wharf_tests::{manager::Manager, rpm_root::inside};
 
-use crate::story::{MADE, MADE_IN, NAME, VERSIONS, made};
+use crate::story::{MADE_IN, NAME, SHIPPED_IN, VERSIONS, made, shipped};
 
 /// The release that is complete on the device; none if no part of the package is left.
 ///
 /// # Errors
 ///
 /// If a part of the package is left.
-pub(crate) fn release(root: &Path) -> Result<Option<usize>, String> {
-    let debian = DebianRoot::at(root);
-    let state = debian.dpkg_state(NAME);
-    let Some((state, version)) = state.filter(|(state, _)| state != "rc") else {
+pub(crate) fn release(manager: Manager, root: &Path) -> Result<Option<usize>, String> {
+    let Some(version) = manager.whole(&|program| inside(root, program), NAME)? else {
         return nothing(root).map(|()| None);
     };
-    if state != "ii" {
-        return Err(format!("dpkg has {NAME} {version} as {state}"));
-    }
     let release = VERSIONS.iter().position(|known| *known == version);
-    let release = release.ok_or_else(|| format!("dpkg has {NAME} {version}"))?;
-    quiet(&debian, &["--verify", NAME])?;
-    quiet(&debian, &["--audit"])?;
-    (0..MADE).try_for_each(|file| {
-        let path = root.join(MADE_IN).join(file.to_string());
-        let is = fs::read(&path).map_err(|error| format!("{MADE_IN}/{file}: {error}"))?;
-        if is == made(release, file).into_bytes() {
-            return Ok(());
-        }
-        Err(format!(
-            "dpkg has {NAME} {version}, and {MADE_IN}/{file} of its postinst has {} bytes of {}",
-            is.len(),
-            made(release, file).len()
-        ))
-    })?;
+    let release = release.ok_or_else(|| format!("the device has {NAME} {version}"))?;
+    for (folder, expected) in [(MADE_IN, made(release)), (SHIPPED_IN, shipped(release))] {
+        are(root, folder, &expected)
+            .map_err(|what| format!("the device has {NAME} {version}: {what}"))?;
+    }
     Ok(Some(release))
+}
+
+/// The folder has exactly these files.
+fn are(root: &Path, folder: &str, expected: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
+    let files = fs::read_dir(root.join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+    let names = files.flatten().map(|entry| entry.file_name());
+    let there: BTreeMap<String, Vec<u8>> = names
+        .map(|name| {
+            let content = fs::read(root.join(folder).join(&name)).unwrap_or_default();
+            (name.to_string_lossy().into_owned(), content)
+        })
+        .collect();
+    for name in there.keys().chain(expected.keys()) {
+        let (is, wanted) = (there.get(name), expected.get(name));
+        if is != wanted {
+            let size = |content: Option<&Vec<u8>>| content.map(Vec::len);
+            return Err(format!(
+                "{folder}/{name} has {:?} bytes, and other ones than {:?} bytes were expected",
+                size(is),
+                size(wanted)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The ledger has the highest release that was ever installed, so that no lower one is accepted.
@@ -54,23 +63,9 @@ pub(crate) fn is_in_the_ledger(root: &Path, release: Option<usize>) -> Result<()
 }
 
 fn nothing(root: &Path) -> Result<(), String> {
-    let left = [MADE_IN, "usr/share/hello"].into_iter();
+    let left = [MADE_IN, SHIPPED_IN].into_iter();
     let mut left = left.filter(|path| root.join(path).exists());
     left.next().map_or(Ok(()), |path| {
-        Err(format!("dpkg has no {NAME}, and {path} is there"))
+        Err(format!("the device has no {NAME}, and {path} is there"))
     })
-}
-
-/// dpkg finds nothing.
-fn quiet(debian: &DebianRoot, arguments: &[&str]) -> Result<(), String> {
-    let output = debian.command("dpkg").args(arguments).output();
-    let output = output.map_err(|error| format!("dpkg {arguments:?}: {error}"))?;
-    match output.status.success() && output.stdout.is_empty() {
-        true => Ok(()),
-        false => Err(format!(
-            "dpkg {arguments:?}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        )),
-    }
 }

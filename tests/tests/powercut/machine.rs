@@ -14,6 +14,7 @@ use nix::{
 use wharf_tests::{
     disk::{Disk, Image, unmount},
     folder::processes_in,
+    manager::Manager,
     process::Process,
     programs::{Reachable, programs},
     scratch_root::{WHARFD, add_folders},
@@ -27,13 +28,14 @@ pub(crate) struct Machine {
     daemon: Option<Process>,
     installer: Option<Process>,
     programs: Reachable,
+    pub(crate) manager: Manager,
     pub(crate) root: PathBuf,
     pub(crate) disk: Disk,
 }
 
 impl Machine {
     /// A gateway with this disk, whose file system replays its journal. No program runs yet.
-    pub(crate) fn with(image: Image) -> Result<Self, String> {
+    pub(crate) fn with(manager: Manager, image: Image) -> Result<Self, String> {
         let mut disk = Disk::with(image);
         let root = disk.mount()?;
         mount(
@@ -48,6 +50,7 @@ impl Machine {
             daemon: None,
             installer: None,
             programs: Reachable::of(programs()),
+            manager,
             root,
             disk,
         })

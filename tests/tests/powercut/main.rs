@@ -2,8 +2,8 @@
 //! stories run once. Then the gateway boots from the disk as a power cut leaves it at some place of the log. Everything
 //! that was announced to the server before the cut must hold.
 //!
-//! `make powercut` runs it. `CUTS` is the number of cuts of each story, `SEED` repeats the choices of an earlier run;
-//! `STORY` and `CUT` make one cut alone.
+//! `make powercut` runs it, with apt and with dnf, or `WITH` one of them. `CUTS` is the number of cuts of each story, `SEED`
+//! repeats the choices of an earlier run; `STORY` and `CUT` make one cut alone.
 //!
 //! - `world`: a network and a boot id of a thread's own; `machine`: a gateway on a disk.
 //! - `memories`: the knowledge of the server.
@@ -37,12 +37,12 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use wharf_tests::variable;
+use wharf_tests::{manager::Manager, variable};
 
 use self::{
     cuts::Cut,
     recording::Recording,
-    recovery::{Recovered, recover},
+    recovery::{Recovered, Then, recover},
     story::{STORIES, Vendor},
     world::World,
 };
@@ -64,12 +64,22 @@ struct Count {
 
 #[test]
 #[ignore = "it takes minutes: make powercut"]
-fn what_was_announced_before_a_power_cut_holds_after_it() {
+fn what_was_announced_before_a_power_cut_holds_after_it_with_apt() {
+    what_was_announced_holds(Manager::Apt);
+}
+
+#[test]
+#[ignore = "it takes minutes: make powercut"]
+fn what_was_announced_before_a_power_cut_holds_after_it_with_dnf() {
+    what_was_announced_holds(Manager::Dnf);
+}
+
+fn what_was_announced_holds(manager: Manager) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = variable::number("SEED").unwrap_or(now.as_secs());
-    println!("SEED={seed}");
+    println!("WITH={} SEED={seed}", manager.name());
     let begin = Instant::now();
-    let vendor = Vendor::new();
+    let vendor = Vendor::new(manager);
     let recording = thread::scope(|scope| {
         let told = scope.spawn(|| Recording::of(&World::new(), &vendor));
         told.join().expect("the stories, told without a cut")
@@ -123,9 +133,12 @@ fn make(
 ) {
     let known = recording.known_at(cut.position);
     let image = cut.image(recording);
-    let then = (cut.number % TWICE == TWICE / 2).then_some(vendor);
+    let then = match cut.number % TWICE == TWICE / 2 {
+        true => Then::GoOn,
+        false => Then::Nothing,
+    };
     let memory = recording.memories.at(cut.position);
-    let first = attempt(|| recover(world, image.clone(), known, memory, then));
+    let first = attempt(|| recover(world, vendor, image.clone(), known, memory, then));
     let story = cut.story;
     counts.lock().unwrap()[story].cuts += 1;
     let Some(first) = judged(first, cut.to_string(), &mut counts.lock().unwrap()[story]) else {
@@ -138,7 +151,7 @@ fn make(
     let memory = first.memories.at(again.position);
     let known = known.and_told(&memory);
     let image = again.image_over(&image, &first.log);
-    let second = attempt(|| recover(world, image, known, memory, None));
+    let second = attempt(|| recover(world, vendor, image, known, memory, Then::Nothing));
     counts.lock().unwrap()[story].second_cuts += 1;
     let described = format!("{cut}, and again {}", again.when());
     judged(second, described, &mut counts.lock().unwrap()[story]);

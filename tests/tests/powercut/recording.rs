@@ -4,7 +4,6 @@ use std::{fs, ops::Range, process::Command};
 
 use wharf_tests::{
     command::output_of,
-    debian_root::on_a_disk,
     disk::{Image, LogEntry},
     gateway::{ENDPOINT, SHORT_TIMES},
     keys::Signer,
@@ -63,9 +62,9 @@ impl Known {
 impl Recording {
     /// Records the stories in this world.
     pub(crate) fn of(world: &World, vendor: &Vendor) -> Self {
-        let base = Image::of(&on_a_disk());
+        let base = Image::of(&vendor.manager.disk());
         let _origin = vendor.origin();
-        let mut machine = Machine::with(base.clone()).expect("a disk that mounts");
+        let mut machine = Machine::with(vendor.manager, base.clone()).expect("a disk that mounts");
         let memories = Memories::from(Memory::default());
         let server = memories.server(&machine.disk);
         set_up(&machine, vendor);
@@ -137,6 +136,8 @@ fn set_up(machine: &Machine, vendor: &Vendor) {
         fs::create_dir(root.join(lists)).unwrap();
     }
     let _ = fs::remove_file(root.join("etc/apt/sources.list"));
+    let policy = format!("backend = \"{}\"\n", vendor.manager.name());
+    fs::write(root.join("etc/wharfd/installer.toml"), policy).unwrap();
     vendor.keys.trust(Signer::Vendor, root);
     let text = format!(
         "endpoint = \"{ENDPOINT}\"\n\n[[server]]\nuri = \"coap://127.0.0.1:{SERVER}\"\nunprotected = true\n\n[download]\n\

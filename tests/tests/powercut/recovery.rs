@@ -45,20 +45,28 @@ struct Look {
     reason: String,
 }
 
-/// Boots from this disk, and waits until the gateway rests. With a vendor it then makes all remaining requests, to show
-/// that nothing is stuck.
+/// What follows once the gateway rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    /// All remaining requests, to show that nothing is stuck.
+    GoOn,
+}
+
+/// Boots from this disk, and waits until the gateway rests.
 ///
 /// # Errors
 ///
 /// A violation.
 pub(crate) fn recover(
     world: &World,
+    vendor: &Vendor,
     image: Image,
     known: Known,
     memory: Memory,
-    then: Option<&Vendor>,
+    then: Then,
 ) -> Result<Recovered, String> {
-    let mut machine = Machine::with(image)?;
+    let mut machine = Machine::with(vendor.manager, image)?;
     announced_holds(&machine, known)?;
     let erased = is_erased(&machine.root);
     let memories = Memories::from(memory);
@@ -81,7 +89,7 @@ pub(crate) fn recover(
         }
         End::CutOff(_) => Some(format!("{} ({})", look.update, look.reason)),
     };
-    if let Some(vendor) = then {
+    if then == Then::GoOn {
         let (End::Rest(next) | End::CutOff(next)) = end;
         go_on(&machine, &client, vendor, next)?;
     }
@@ -177,7 +185,7 @@ fn is_true(machine: &Machine, rest: usize) -> Result<(), String> {
 
 fn is_true_of(machine: &Machine, expected: &Rest) -> Result<(), String> {
     let wrong = |what| format!("{expected:?} was told: {what}{}", machine.told());
-    match device::release(&machine.root) {
+    match device::release(machine.manager, &machine.root) {
         Ok(release) if release == expected.device => Ok(()),
         Ok(release) => Err(wrong(format!("the device has release {release:?}"))),
         Err(what) => Err(wrong(what)),

@@ -1,12 +1,13 @@
 //! The requests of the server in their order, and the state in which the gateway rests after each.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use wharf_tests::{
     folder::Folder,
     keys::{GnupgKeys, Signer},
+    manager::Manager,
     origin::Origin,
-    package::{Package, Script},
+    package::{Package, Script, incompressible},
     server::{Client, Response, format},
 };
 
@@ -114,7 +115,7 @@ impl Ask {
     pub(crate) fn send(self, client: &Client<'_>, vendor: &Vendor) -> Response {
         match self {
             Pull(release) => {
-                let uri = format!("http://127.0.0.1:{ORIGIN}/{release}.deb");
+                let uri = format!("http://127.0.0.1:{ORIGIN}/{release}");
                 let user = (14, USER_NAME.as_bytes());
                 let order = [(3, uri.as_bytes()), user, (15, PASSWORD.as_bytes())];
                 client.write_instance("/9/0", &order)
@@ -138,14 +139,39 @@ pub(crate) const MADE: usize = 12;
 /// The folder of those files.
 pub(crate) const MADE_IN: &str = "var/lib/hello";
 
-/// The content of such a file: each is longer than the one before.
-pub(crate) fn made(release: usize, file: usize) -> String {
-    let line = format!("{} wrote file {file}\n", VERSIONS[release]);
-    line.repeat(1 + file * 40)
+/// The files of the postinst by their names: each is longer than the one before.
+pub(crate) fn made(release: usize) -> BTreeMap<String, Vec<u8>> {
+    let content = |file| {
+        let line = format!("{} wrote file {file}\n", VERSIONS[release]);
+        line.repeat(1 + file * 40).into_bytes()
+    };
+    (0..MADE)
+        .map(|file| (file.to_string(), content(file)))
+        .collect()
 }
+
+/// The folder of the files that are in the package.
+pub(crate) const SHIPPED_IN: &str = "usr/share/hello";
+
+/// The files in the package by their names.
+pub(crate) fn shipped(release: usize) -> BTreeMap<String, Vec<u8>> {
+    let version = format!("{}\n", VERSIONS[release]);
+    let files = (0..5).map(|file| (file.to_string(), version.repeat(900).into_bytes()));
+    let others = [
+        ("version", version.clone().into_bytes()),
+        ("padding", incompressible(PADDING)),
+    ];
+    let others = others.map(|(name, content)| (name.to_owned(), content));
+    files.chain(others).collect()
+}
+
+/// The size of a file that no compression reduces.
+const PADDING: usize = 200_000;
 
 /// The vendor of the packages.
 pub(crate) struct Vendor {
+    /// The package manager of its customers.
+    pub(crate) manager: Manager,
     pub(crate) keys: GnupgKeys,
     releases: Vec<Release>,
 }
@@ -154,27 +180,29 @@ pub(crate) struct Vendor {
 struct Release {
     package: Vec<u8>,
     signature: Vec<u8>,
-    /// With a signature inside.
+    /// With its signature in the same file.
     pushed: Vec<u8>,
 }
 
 impl Vendor {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(manager: Manager) -> Self {
         let keys = GnupgKeys::new();
         let folder = Folder::new();
         let build = |release| {
-            let file = package(release).build(folder.path());
+            let file = manager.build(&package(release), folder.path());
             let signature = keys.sign_beside(Signer::Vendor, &file);
-            let package = fs::read(&file).unwrap();
-            keys.sign_inside(Signer::Vendor, &file);
             Release {
-                package,
+                package: fs::read(&file).unwrap(),
                 signature: fs::read(signature).unwrap(),
-                pushed: fs::read(&file).unwrap(),
+                pushed: manager.signed(&keys, &file),
             }
         };
         let releases = (0..VERSIONS.len()).map(build).collect();
-        Self { keys, releases }
+        Self {
+            manager,
+            keys,
+            releases,
+        }
     }
 
     /// An origin of the packages in the world of this thread.
@@ -182,14 +210,14 @@ impl Vendor {
         let origin = Origin::http_at_port(ORIGIN);
         origin.require(USER_NAME, PASSWORD);
         for (number, release) in self.releases.iter().enumerate() {
-            origin.serve(&format!("/{number}.deb"), release.package.clone());
-            origin.serve(&format!("/{number}.deb.asc"), release.signature.clone());
+            origin.serve(&format!("/{number}"), release.package.clone());
+            origin.serve(&format!("/{number}.asc"), release.signature.clone());
         }
         origin
     }
 }
 
-/// Its postinst writes files and syncs none, as real packages do.
+/// Its postinst writes files and syncs none, as real packages do. The first argument of a script is dpkg's word or rpm's number.
 fn package(release: usize) -> Package {
     let version = VERSIONS[release];
     let write = format!(
@@ -198,19 +226,19 @@ fn package(release: usize) -> Package {
         last = MADE - 1
     );
     let package = Package::new(NAME, version)
-        .padding(200_000)
+        .folder(&format!("/{SHIPPED_IN}"))
+        .padding(PADDING)
         .script(
             Script::Postinst,
-            &format!("if [ \"$1\" = configure ]; then\n{write}\nfi"),
+            &format!("case $1 in configure|[1-9])\n{write}\nesac"),
         )
         .script(
             Script::Postrm,
-            &format!("if [ \"$1\" = remove ]; then rm -rf /{MADE_IN}; fi"),
+            &format!("case $1 in remove|0) rm -rf /{MADE_IN}; esac"),
         );
-    (0..5).fold(package, |package, file| {
-        package.file(
-            &format!("/usr/share/{NAME}/{file}"),
-            format!("{version}\n").repeat(900),
-        )
+    let files = shipped(release).into_iter();
+    let files = files.filter(|(name, _)| !["version", "padding"].contains(&name.as_str()));
+    files.fold(package, |package, (name, content)| {
+        package.file(&format!("/{SHIPPED_IN}/{name}"), content)
     })
 }
