@@ -13,7 +13,7 @@ use wharf_tests::{
 };
 
 use crate::{
-    machine::{Deb, Machine, Script, name, perform},
+    machine::{Deb, Machine, Place, Script, name, perform},
     purge::a_purged_package_starts_only_what_its_next_installation_enables,
 };
 
@@ -54,8 +54,15 @@ impl Machine {
         self.start();
     }
 
-    fn dpkg_audit(&mut self) -> String {
-        self.container().sh("dpkg --audit")
+    /// The unfinished work of the package manager.
+    fn unfinished(&mut self) -> String {
+        let commands = match &self.place {
+            Place::BootedRpm(_) => {
+                "rpm -qa --qf '%{NAME}\n' | sort | uniq -d; ls /var/lib/wharf-installer/rpm-unfinished"
+            }
+            _ => "dpkg --audit",
+        };
+        self.container().sh(commands)
     }
 }
 
@@ -69,7 +76,25 @@ pub(crate) fn succeeded(outcome: &Outcome, active: bool) {
 fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot() {
     let mut machine = Machine::booted();
     machine.policy("allow-purge = [\"other\", \"lamp\"]\n");
-    let packages = [("acme", By::Debhelper), ("other", By::Hand)];
+    runs_only_while_it_is_active(&mut machine, By::Debhelper);
+    a_purged_package_starts_only_what_its_next_installation_enables(&mut machine);
+    assert_eq!(machine.container().failed_units(), [""; 0]);
+    assert_eq!(machine.unfinished(), "");
+}
+
+#[test]
+fn services_of_an_rpm_run_between_activate_and_deactivate_and_at_no_other_boot() {
+    let mut machine = Machine::booted_with_dnf();
+    machine.policy("allow-purge = [\"other\"]\n");
+    runs_only_while_it_is_active(&mut machine, By::Macros);
+    an_upgrade_whose_last_script_fails_leaves_it_down(&mut machine);
+    assert_eq!(machine.container().failed_units(), [""; 0]);
+    assert_eq!(machine.unfinished(), "");
+}
+
+/// The story of two packages: one is enabled and started by the usual scripts of its format, the other by hand.
+fn runs_only_while_it_is_active(machine: &mut Machine, usual: By) {
+    let packages = [("acme", usual), ("other", By::Hand)];
     for (package, by) in packages {
         succeeded(&machine.install(&services(package, "1", by)), false);
         assert_eq!(machine.running(package), [""; 0], "{package} is installed");
@@ -90,12 +115,12 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         succeeded(&machine.deactivate(package), false);
         assert_eq!(machine.running(package), [""; 0], "{package} deactivated");
     }
-    a_power_cut_after_enable_leaves_it_down(&mut machine, "third", By::Debhelper);
-    a_power_cut_after_enable_leaves_it_down(&mut machine, "fourth", By::Hand);
+    a_power_cut_after_enable_leaves_it_down(machine, "third", usual);
+    a_power_cut_after_enable_leaves_it_down(machine, "fourth", By::Hand);
     for (package, by) in packages {
         assert_eq!(machine.running(package), [""; 0], "{package} after a boot");
         succeeded(&machine.activate(package), true);
-        an_upgrade_that_fails_leaves_it_running(&mut machine, package, by);
+        an_upgrade_that_fails_leaves_it_running(machine, package, by);
         succeeded(&machine.install(&services(package, "2", by)), false);
         assert_eq!(machine.running(package), [""; 0], "{package} upgraded");
         succeeded(&machine.activate(package), true);
@@ -112,9 +137,6 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
         succeeded(&machine.activate(package), true);
         assert_eq!(machine.running(package), KINDS, "{package} came back");
     }
-    a_purged_package_starts_only_what_its_next_installation_enables(&mut machine);
-    assert_eq!(machine.container().failed_units(), [""; 0]);
-    assert_eq!(machine.dpkg_audit(), "");
 }
 
 fn a_power_cut_after_enable_leaves_it_down(machine: &mut Machine, package: &str, by: By) {
@@ -133,7 +155,7 @@ fn a_power_cut_after_enable_leaves_it_down(machine: &mut Machine, package: &str,
     succeeded(&outcome, false);
     assert_eq!(outcome.attempts, 2);
     assert_eq!(machine.running(package), [""; 0], "once it is repaired");
-    assert_eq!(machine.dpkg_audit(), "");
+    assert_eq!(machine.unfinished(), "");
     succeeded(&machine.activate(package), true);
     assert_eq!(machine.running(package), KINDS);
 }
@@ -144,9 +166,28 @@ fn an_upgrade_that_fails_leaves_it_running(machine: &mut Machine, package: &str,
     let cause = outcome.failure.map(|failure| failure.cause);
     assert_eq!(cause, Some(Cause::Script));
     let device = outcome.device.expect("the old version");
-    assert_eq!((device.version.as_str(), device.active), ("1", true));
+    let version = device.version.as_str().trim_end_matches("-1");
+    assert_eq!((version, device.active), ("1", true));
     assert_eq!(machine.running(package), KINDS, "{package} is old");
     assert!(machine.is_active(package));
+}
+
+/// rpm has installed it then, and another installation of the same version repairs it.
+fn an_upgrade_whose_last_script_fails_leaves_it_down(machine: &mut Machine) {
+    let failing =
+        services("acme", "4", By::Macros).then(Script::Postinst, "echo no anchor; exit 3");
+    let outcome = machine.install(&failing);
+    let failure = outcome.failure.expect("its %post fails");
+    assert_eq!(failure.cause, Cause::Script, "{failure}");
+    let device = outcome.device.expect("a part of it");
+    assert_eq!((device.version.as_str(), device.active), ("4-1", false));
+    assert!(!device.is_whole(), "{device}");
+    assert_eq!(machine.running("acme"), [""; 0]);
+    machine.reboot();
+    assert_eq!(machine.running("acme"), [""; 0], "after a boot");
+    succeeded(&machine.install(&services("acme", "4", By::Macros)), false);
+    succeeded(&machine.activate("acme"), true);
+    assert_eq!(machine.running("acme"), KINDS);
 }
 
 #[test]
