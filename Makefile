@@ -2,11 +2,12 @@
 # make gateway  boots a gateway with wharfd's package, and a Leshan server outside, to try wharfd
 # make test     sets this machine up and runs every test
 # make deb      builds the Debian package
-# make cross    builds it for arm64 and armhf, and runs their unit tests and the pure crates' tests under qemu-user
+# make rpm      builds the rpm package, of the same programs
+# make cross    builds the Debian package for arm64 and armhf, and runs their unit tests and the pure crates' tests under qemu-user
 # CONTRIBUTING.md has the others, which take longer.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo gateway test lint deb cross reproducible soak installs packages powercut dnf5 fuzz mutants audit bench
+.PHONY: build setup demo gateway test lint deb rpm cross reproducible soak installs packages powercut dnf5 fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -26,14 +27,20 @@ demo: setup
 gateway: setup
 	@trap '' INT; $(CARGO) run --quiet -p wharf-tests --bin gateway
 
-# The package that the tests install is the one that ships.
+# The packages that the tests install are those that ship.
 test: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-test: setup lint deb
-	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) $(CARGO) test --workspace --no-fail-fast
+test: setup lint rpm
+	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) WHARF_RPM=$$(ls $(TARGET)/rpm/wharfd-*.rpm) \
+		$(CARGO) test --workspace --no-fail-fast
 
 deb: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 deb: setup
 	CARGO_TARGET_DIR=$(TARGET)/shipped packaging/build-deb $(TARGET)/deb
+
+# Of the programs in the .deb.
+rpm: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+rpm: deb
+	packaging/build-rpm $(TARGET)/shipped/release $(TARGET)/rpm
 
 # Skipped: confine, since qemu-user has no seccomp filters, and tests that take minutes there.
 cross: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))

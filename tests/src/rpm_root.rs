@@ -65,6 +65,11 @@ impl RpmRoot {
         })
     }
 
+    /// Whether rpm and dnf are the package manager of this system.
+    pub fn is_at(root: &Path) -> bool {
+        root.join("etc/rpm/macros").exists()
+    }
+
     fn over(base: &Path) -> Self {
         let folder = Folder::new();
         let path = lay_over(base, &folder);

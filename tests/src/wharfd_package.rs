@@ -1,4 +1,5 @@
-//! wharfd's own Debian package, as `make deb` builds it from this workspace, or the one in [`PACKAGE`].
+//! wharfd's own packages, as `make deb` and `make rpm` build them from this workspace, or the files in [`PACKAGE`] and
+//! [`RPM`].
 
 use std::{
     env, fs,
@@ -13,18 +14,29 @@ use crate::{
     programs::{target, workspace},
 };
 
-/// The variable with the path of an existing package.
+/// The variable with the path of an existing Debian package.
 pub const PACKAGE: &str = "WHARF_PACKAGE";
 
-/// The package, built once for each run of a test program.
+/// The variable with the path of an existing rpm package.
+pub const RPM: &str = "WHARF_RPM";
+
+/// The Debian package, built once for each run of a test program.
 pub fn wharfd_package() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
-        .get_or_init(|| env::var_os(PACKAGE).map_or_else(build, PathBuf::from))
+        .get_or_init(|| env::var_os(PACKAGE).map_or_else(|| build("deb"), PathBuf::from))
         .clone()
 }
 
-/// Another version of it in the folder `into`, with the same programs. `change` gets the folder of its maintainer
+/// The rpm package, of the same programs.
+pub fn wharfd_rpm() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| env::var_os(RPM).map_or_else(|| build("rpm"), PathBuf::from))
+        .clone()
+}
+
+/// Another version of the Debian package in the folder `into`, with the same programs. `change` gets the folder of its maintainer
 /// scripts.
 pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let folder = Folder::new();
@@ -46,22 +58,65 @@ pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathB
     package
 }
 
-/// Builds it by `make deb`, into the folder of that command.
-fn build() -> PathBuf {
-    let folder = target().join("deb");
-    fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("no folder {folder:?}: {error}"));
-    let _one_at_a_time = lock(&folder.join("lock"));
+/// Another version of the rpm package in the folder `into`, of the shipped programs. `change` gets the spec.
+pub fn rebuilt_rpm(into: &Path, version: &str, change: impl FnOnce(String) -> String) -> PathBuf {
+    wharfd_rpm(); // and with it the programs
+    let tree = Folder::new();
+    let mut copy = Command::new("cp");
+    let parts = [
+        "packaging",
+        "systemd",
+        "docs",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+    ];
+    copy.arg("--recursive").args(parts).arg(tree.path());
+    output_of(copy.current_dir(workspace()));
+    rewrite(&tree.join("packaging/debian/changelog"), |text| {
+        let (_, rest) = text.split_once(')').expect("a version");
+        format!("wharfd ({version}){rest}")
+    });
+    rewrite(&tree.join("packaging/rpm/wharfd.spec"), change);
+    // Seconds faster.
+    rewrite(&tree.join("packaging/build-rpm"), |text| {
+        text.replace("w19.", "w1.")
+    });
+    let built = into.join(version);
+    let mut build = Command::new(tree.join("packaging/build-rpm"));
+    output_of(build.arg(target().join("shipped/release")).arg(&built));
+    only(&built, "rpm")
+}
+
+fn rewrite(file: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+    fs::write(file, change(text)).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+}
+
+/// Builds it by `make deb` or `make rpm`, into the folder of that command.
+fn build(format: &str) -> PathBuf {
+    let deb = target().join("deb"); // every format takes its programs
+    fs::create_dir_all(&deb).unwrap_or_else(|error| panic!("no folder {deb:?}: {error}"));
+    let _one_at_a_time = lock(&deb.join("lock"));
     output_of(
         Command::new("make")
             .arg("--directory")
             .arg(workspace())
-            .arg("deb")
+            .arg(format)
             .env("CARGO_TARGET_DIR", target())
             .env_remove("MAKEFLAGS"),
     );
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    only(&target().join(format), format)
+}
+
+/// The package of this format in the folder.
+fn only(folder: &Path, format: &str) -> PathBuf {
+    let files = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     let mut paths = files.flatten().map(|entry| entry.path());
     paths
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == format)
+        })
         .unwrap_or_else(|| panic!("no package in {folder:?}"))
 }

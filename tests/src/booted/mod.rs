@@ -4,9 +4,10 @@
 mod by_leshan;
 mod scripted;
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use crate::{
+    command::text_of,
     container::Container,
     folder::Folder,
     gateway::ENDPOINT,
@@ -14,9 +15,11 @@ use crate::{
     manager::Manager,
     origin::Origin,
     package::Package,
+    rpm_package::RpmPackage,
+    rpm_root::RpmRoot,
     server::TestServer,
     waiting::wait_until,
-    wharfd_package::wharfd_package,
+    wharfd_package::{wharfd_package, wharfd_rpm},
 };
 
 /// The gateway and the parts outside of it.
@@ -128,8 +131,38 @@ impl<S> Booted<S> {
     }
 }
 
-/// Installs wharfd by apt, without an archive.
+/// Installs wharfd and starts it, without an archive.
 pub fn install_wharfd(container: &Container) {
-    fs::copy(wharfd_package(), container.path().join("root/wharfd.deb")).expect("a copy inside");
-    container.sh("apt-get install -y /root/wharfd.deb </dev/null");
+    let root = container.path();
+    if RpmRoot::is_at(&root) {
+        install_libraries(container);
+        install_rpm(container, &wharfd_rpm());
+        container.sh("systemctl start wharfd");
+    } else {
+        fs::copy(wharfd_package(), root.join("root/wharfd.deb")).expect("a copy inside");
+        container.sh("apt-get install -y /root/wharfd.deb </dev/null");
+    }
+}
+
+/// The same of a newer rpm package, which is an upgrade.
+pub fn install_rpm(container: &Container, package: &Path) {
+    fs::copy(package, container.path().join("root/package.rpm")).expect("a copy inside");
+    container.sh("dnf install --assumeyes --quiet /root/package.rpm </dev/null");
+}
+
+/// Debian's libraries are there, but in no database of rpm.
+fn install_libraries(container: &Container) {
+    let folder = Folder::new();
+    let required = text_of(
+        Command::new("rpm")
+            .args(["-qp", "--requires"])
+            .arg(wharfd_rpm()),
+    );
+    let required = required.lines().filter(|it| {
+        let is_of_others = !it.starts_with("rpmlib(") && !it.starts_with("config(");
+        is_of_others && *it != "/bin/sh"
+    });
+    let libraries = RpmPackage::new("system-libraries", "12");
+    let libraries = required.fold(libraries, |made, it| made.tag("Provides", it));
+    install_rpm(container, &libraries.build(folder.path()));
 }

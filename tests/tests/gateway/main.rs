@@ -9,8 +9,10 @@
 
 mod activation;
 mod first_hour;
+mod formats;
 mod interruptions;
 mod package;
+mod rpm;
 mod screens;
 mod self_upgrade;
 mod story;

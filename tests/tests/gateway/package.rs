@@ -198,9 +198,9 @@ fn remove_keeps_state_and_purge_leaves_nothing_but_what_was_managed() {
 }
 
 /// A unit that a link of its package starts at boot, held by wharfd until Activate.
-const HELD: &str = "acme-linked.service";
+pub(crate) const HELD: &str = "acme-linked.service";
 
-fn can_be_started(container: &Container) -> bool {
+pub(crate) fn can_be_started(container: &Container) -> bool {
     let start =
         format!("systemctl stop {HELD}; systemctl start {HELD}; systemctl is-active {HELD}");
     container.try_sh(&start).status.success()

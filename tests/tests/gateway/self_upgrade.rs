@@ -92,7 +92,8 @@ fn ends_at_the_truth(gateway: &mut Booted<Leshan>, version: &str) {
 }
 
 /// Lists running programs of ours whose file is deleted.
-const REPLACED: &str = "ls -l /proc/*/exe 2>/dev/null | grep '/wharfd/.*(deleted)' || true";
+pub(crate) const REPLACED: &str =
+    "ls -l /proc/*/exe 2>/dev/null | grep '/wharfd/.*(deleted)' || true";
 
 fn waits_in_postinst(scripts: &Path) {
     let script = scripts.join("postinst");
