@@ -5,8 +5,7 @@ use std::{fs, process::Command};
 use wharf_tests::{
     booted::{Booted, install_wharfd},
     command::text_of,
-    container::Container,
-    rpm_root::RpmRoot,
+    manager::Manager,
     server::{RegistrationEvent, TestServer},
     services::{By, running, services},
     waiting::wait_until,
@@ -27,11 +26,8 @@ const UNITS: [&str; 3] = [
 /// One boot for all: a system costs more than what is done on it.
 #[test]
 fn an_rpm_of_wharfd_is_installed_upgraded_by_wharfd_and_removed_and_state_stays() {
-    let gateway = Booted::installed_on(Container::over(RpmRoot::dnf4_system()), TestServer::at);
+    let gateway = Booted::installed_on(Manager::Dnf.container(), Manager::Dnf, TestServer::at);
     is_whole(&gateway);
-    gateway
-        .container
-        .sh("echo 'backend = \"dnf\"' >/etc/wharfd/installer.toml; systemctl stop wharf-installer");
     gateway.configure();
     gateway.container.sh("systemctl reload wharfd");
     gateway.server.wait_for_client();
@@ -177,7 +173,7 @@ fn is_removed_and_its_state_stays(gateway: &Booted) {
 
 #[test]
 fn an_rpm_of_wharfd_is_installed_and_removed_in_a_chroot_whose_systemd_does_not_run() {
-    let root = Container::over(RpmRoot::dnf4_system());
+    let root = Manager::Dnf.container();
     fs::copy(wharfd_rpm(), root.path().join("root/package.rpm")).expect("a copy");
     let rpm = |arguments: &str| {
         let line = format!("rpm --nodeps {arguments} 2>&1");

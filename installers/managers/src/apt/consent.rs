@@ -165,7 +165,7 @@ mod tests {
         consent.listen(|_| panic!("it is asked once"));
         let mut answer = String::new();
         hook.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, "\n");
+        assert_eq!(answer, "y\n");
         let token = consent.token.clone();
         assert!(token.exists(), "dpkg goes on");
         assert_eq!(consent.decided(), Some(Ok(())));
