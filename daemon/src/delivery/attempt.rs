@@ -1,15 +1,12 @@
 //! One attempt of a download: wharf-fetch writes into the installer's descriptor and reports its progress. An attempt
 //! knows no instance, and is never repeated here.
 
-use std::{
-    os::fd::{AsFd, OwnedFd},
-    time::Duration,
-};
+use std::{os::fd::AsFd, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 use wharf_frames::{
     Cause, Failure, Secret,
-    fetch::{self, FetchEvent, FetchSubject, FetchTimeouts, Resume},
+    fetch::{FetchEvent, FetchRequest, FetchSubject, FetchTimeouts, Resume},
 };
 
 use crate::{frame_socket::FrameSocket, installer::WritableStage, tasks::TaskContext};
@@ -79,19 +76,7 @@ impl DownloadAttempt {
         mut report: impl FnMut(FetchEvent) -> Result<(), FailedAttempt>,
         mut each_second: impl FnMut(),
     ) -> Result<u64, FailedAttempt> {
-        let staged = self.staged;
-        // The file may be shorter than the stored length, never longer.
-        let resume = self.resume.filter(|resume| resume.offset == staged.kept);
-        let request = fetch::FetchRequest {
-            uri: self.uri,
-            user_name: self.user_name,
-            password: self.password,
-            resume,
-            max_size: staged.limit,
-            limits: self.limits,
-            subject: Some(self.subject),
-        };
-        let socket = start(context, &request, staged.file).await?;
+        let socket = self.start(context).await?;
         wharf_fault::point("attempt.started");
         let mut finishing = false;
         let mut seconds = tokio::time::interval(SECOND);
@@ -138,18 +123,25 @@ impl DownloadAttempt {
             }
         }
     }
-}
 
-/// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
-async fn start(
-    context: &TaskContext,
-    request: &fetch::FetchRequest,
-    file: OwnedFd,
-) -> Result<FrameSocket, FailedAttempt> {
-    let socket = context.fetcher.connect().await?;
-    let sent = socket.send(request, Some(file.as_fd())).await;
-    sent.map_err(|error| unavailable(format!("cannot send to wharf-fetch: {error}")))?;
-    Ok(socket)
+    /// Starts wharf-fetch, and closes our descriptor: the seal waits for the last writer.
+    async fn start(self, context: &TaskContext) -> Result<FrameSocket, FailedAttempt> {
+        let staged = self.staged;
+        let request = FetchRequest {
+            uri: self.uri,
+            user_name: self.user_name,
+            password: self.password,
+            // The file may be shorter than the stored length, never longer.
+            resume: self.resume.filter(|resume| resume.offset == staged.kept),
+            max_size: staged.limit,
+            limits: self.limits,
+            subject: Some(self.subject),
+        };
+        let socket = context.fetcher.connect().await?;
+        let sent = socket.send(&request, Some(staged.file.as_fd())).await;
+        sent.map_err(|error| unavailable(format!("cannot send to wharf-fetch: {error}")))?;
+        Ok(socket)
+    }
 }
 
 fn unavailable(detail: String) -> FailedAttempt {

@@ -59,7 +59,7 @@ struct Arguments {
 }
 
 enum Asked {
-    Keys(keys::Verb),
+    Keys(keys::KeysCommand),
     Units(PackageName),
     Audit,
 }
@@ -126,11 +126,7 @@ fn arguments() -> Result<Command, String> {
             Long("json") => json = true,
             Long("allow") => {
                 let word = parser.value().and_then(|value| value.string());
-                let word = word.map_err(|error| wrong(&error))?;
-                let pattern = Pattern::new(&word);
-                allow.push(
-                    pattern.ok_or_else(|| format!("--allow {word:?}: {}", Pattern::EXPECTED))?,
-                );
+                allow.push(pattern(&word.map_err(|error| wrong(&error))?)?);
             }
             Value(word) => words.push(word.to_string_lossy().into_owned()),
             Long("help") => return Ok(Command::Say(USAGE)),
@@ -149,7 +145,7 @@ fn arguments() -> Result<Command, String> {
         .map_err(|error| format!("--root {}: {error}", root.display()))?;
     let asked = match &words[..] {
         [keys, words @ ..] if keys == "keys" => {
-            let verb = keys::Verb::new(words, allow);
+            let verb = keys::KeysCommand::new(words, allow);
             Some(Asked::Keys(verb.ok_or_else(|| {
                 wrong(&"keys: expected a command and its argument")
             })?))
@@ -170,6 +166,10 @@ fn arguments() -> Result<Command, String> {
         asked,
         json,
     }))
+}
+
+fn pattern(word: &str) -> Result<Pattern, String> {
+    Pattern::new(word).ok_or_else(|| format!("--allow {word:?}: {}", Pattern::EXPECTED))
 }
 
 fn serve(root: &Root, policy: &Policy) -> Result<(), Box<dyn Error>> {
