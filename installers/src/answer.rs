@@ -7,7 +7,7 @@ use wharf_frames::{
     Cause, OperationId, PackageName, StageId, Step, Text, Transaction,
     installer::{Found, InstallerReply, InstallerRequest, JobStatus, PROTOCOL},
 };
-use wharf_root::{Root, session::Process};
+use wharf_root::{Root, session::RunningProcess};
 
 use crate::{
     device::Device,
@@ -36,7 +36,7 @@ pub struct Responder {
 }
 
 /// The answer to a question.
-pub(crate) enum Answer {
+pub(crate) enum SocketAnswer {
     /// One frame.
     Reply(InstallerReply),
     /// One frame and a descriptor.
@@ -47,9 +47,9 @@ pub(crate) enum Answer {
 
 impl Responder {
     /// Answers one question.
-    pub(crate) fn answer(&self, request: InstallerRequest) -> Answer {
+    pub(crate) fn answer(&self, request: InstallerRequest) -> SocketAnswer {
         let answered = match request {
-            InstallerRequest::Watch { operation } => return Answer::Watch(operation),
+            InstallerRequest::Watch { operation } => return SocketAnswer::Watch(operation),
             InstallerRequest::Stage { stage, keep, size } => return self.stage(stage, keep, size),
             InstallerRequest::Hello { .. } => Ok(self.hello()),
             InstallerRequest::Seal { stage, signature } => {
@@ -64,7 +64,7 @@ impl Responder {
             InstallerRequest::State { package } => self.state(&package),
             InstallerRequest::Cancel { operation } => self.cancel(operation),
         };
-        Answer::Reply(answered.unwrap_or_else(InstallerReply::from))
+        SocketAnswer::Reply(answered.unwrap_or_else(InstallerReply::from))
     }
 
     fn hello(&self) -> InstallerReply {
@@ -77,20 +77,20 @@ impl Responder {
         }
     }
 
-    fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> Answer {
+    fn stage(&self, stage: StageId, keep: u64, size: Option<u64>) -> SocketAnswer {
         if let Err(error) = self.expire() {
             tracing::warn!("cannot look for old files: {error}");
         }
         let needs = |stage| self.job_that_needs(stage);
         match self.staging.stage(stage, keep, size, &needs) {
-            Ok(staged) => Answer::WithDescriptor(
+            Ok(staged) => SocketAnswer::WithDescriptor(
                 InstallerReply::Staged {
                     kept: staged.kept,
                     limit: staged.limit,
                 },
                 staged.file,
             ),
-            Err(not_done) => Answer::Reply(not_done.into()),
+            Err(not_done) => SocketAnswer::Reply(not_done.into()),
         }
     }
 
@@ -212,7 +212,7 @@ impl Responder {
     }
 
     fn cancel(&self, operation: OperationId) -> Result<InstallerReply, NotDone> {
-        let recognise = &|process: &Process| self.device.packages.role(process);
+        let recognise = &|process: &RunningProcess| self.device.packages.role(process);
         self.queue
             .cancel(operation, recognise, |package| self.found(package))?;
         Ok(InstallerReply::Done)
@@ -412,7 +412,7 @@ mod tests {
         for (source, spoil) in NOT_NOW {
             let bench = Bench::new();
             let request = spoil(&bench);
-            let Answer::Reply(reply) = bench.responder.answer(request) else {
+            let SocketAnswer::Reply(reply) = bench.responder.answer(request) else {
                 panic!("{source}");
             };
             assert!(
@@ -459,7 +459,7 @@ mod tests {
         for (reason, cause, spoil) in REFUSED {
             let bench = Bench::new();
             let request = spoil(&bench);
-            let Answer::Reply(reply) = bench.responder.answer(request) else {
+            let SocketAnswer::Reply(reply) = bench.responder.answer(request) else {
                 panic!("{reason}");
             };
             assert!(

@@ -20,7 +20,7 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// A time, with the reason if it is not the clock's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Time {
+pub(crate) struct JudgedTime {
     /// In Unix seconds.
     pub(crate) at: u64,
     /// The reason to doubt the clock, and the remedy.
@@ -33,7 +33,7 @@ pub(crate) struct Time {
 type Seen = (SystemTime, PathBuf);
 
 /// The current time for this root. The package manager writes this database.
-pub(crate) fn now(root: &Root, database: &Path) -> Time {
+pub(crate) fn now(root: &Root, database: &Path) -> JudgedTime {
     let synchronised = synchronised();
     #[cfg(feature = "simulated")]
     let synchronised = simulated(root).map_or(synchronised, Ok);
@@ -44,7 +44,7 @@ pub(crate) fn now(root: &Root, database: &Path) -> Time {
     let ahead = Some(root.jobs()).filter(|jobs| {
         synchronised == Ok(true) && modified(jobs).is_some_and(|time| time > clock + TOLERANCE)
     });
-    Time {
+    JudgedTime {
         ahead,
         ..time(clock, synchronised, program, latest)
     }
@@ -77,7 +77,7 @@ pub fn doubt(root: &Root, database: &Path) -> Option<Doubt> {
     })
 }
 
-impl Time {
+impl JudgedTime {
     /// The beginning of time, with this doubt.
     #[cfg(test)]
     pub(crate) fn doubted(doubt: Option<&str>) -> Self {
@@ -138,7 +138,7 @@ fn time(
     synchronised: Result<bool, Errno>,
     program: Option<Seen>,
     latest: Option<Seen>,
-) -> Time {
+) -> JudgedTime {
     let (floor, passed_over) = match synchronised {
         Ok(true) => (program, latest),
         _ => (program.max(latest), None),
@@ -153,7 +153,7 @@ fn time(
         (None, Some(file)) => (clock, Some(disbelief(clock, &file))),
         (None, None) => (clock, None),
     };
-    Time {
+    JudgedTime {
         at: unix(at),
         doubt,
         ahead: None,
@@ -305,7 +305,7 @@ mod tests {
 
     /// Expects a doubt with these words, or none if there are no words.
     #[track_caller]
-    fn expect(time: &Time, at: SystemTime, words: &[&str], shown: &str) {
+    fn expect(time: &JudgedTime, at: SystemTime, words: &[&str], shown: &str) {
         let doubt = time.doubt.as_deref();
         assert_eq!(
             (time.at, doubt.is_some()),

@@ -25,7 +25,7 @@ use wharf_managers::{
 };
 use wharf_root::{
     Change, Owners, Root, limits,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
     users,
 };
 use wharf_services::{Packages, Presence, Services, none::NoServiceManager, systemd::Systemd};
@@ -323,7 +323,7 @@ impl Packages for PackagesOf {
         self.0.owners(paths)
     }
 
-    fn is_package_manager(&self, process: &Process) -> bool {
+    fn is_package_manager(&self, process: &RunningProcess) -> bool {
         self.0.role(process).is_some_and(Role::is_package_manager)
     }
 }

@@ -66,7 +66,7 @@ pub struct Key {
 
 /// The verdict on a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct CheckedPackage {
     /// Its name.
     pub name: Option<String>,
     /// Its version.
@@ -300,7 +300,7 @@ impl Keys<'_> {
 
     /// Judges a package file as if a server had sent it, with the signature beside it. It is opened here, and any user
     /// may own it.
-    pub fn check(&self, file: &Path, device: &Device) -> Result<Verdict, KeysError> {
+    pub fn check(&self, file: &Path, device: &Device) -> Result<CheckedPackage, KeysError> {
         let unreadable = |error| problem("read", file, error);
         if !file.metadata().map_err(unreadable)?.is_file() {
             return Err(unreadable(io::Error::other("it is no regular file")));
@@ -318,7 +318,7 @@ impl Keys<'_> {
             .map_err(|error| problem("write to", &self.root.staged(), error))?;
         let judged = seal::verdict(&package, signature.as_deref(), &mut inner, witnesses);
         Ok(match judged.map_err(Failure::from) {
-            Ok(judged) => Verdict {
+            Ok(judged) => CheckedPackage {
                 name: Some(judged.package.name.to_string()),
                 version: Some(judged.package.version.to_string()),
                 signer: judged.package.signer.as_ref().map(ToString::to_string),
@@ -326,7 +326,7 @@ impl Keys<'_> {
                     .err()
                     .map(|failure| failure.to_string()),
             },
-            Err(failure) => Verdict {
+            Err(failure) => CheckedPackage {
                 name: None,
                 version: None,
                 signer: None,

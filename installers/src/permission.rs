@@ -7,7 +7,7 @@ use wharf_journal::message;
 use wharf_root::Root;
 
 use crate::{
-    clock::{self, Time},
+    clock::{self, JudgedTime},
     device::Device,
     inspector::InspectError,
     keyring::Keyring,
@@ -87,7 +87,10 @@ fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Resu
 }
 
 /// Logs a doubt about the clock, and adds it to a failure that the clock may have caused.
-pub(crate) fn in_time<T>(now: &Time, judged: Result<T, InspectError>) -> Result<T, InspectError> {
+pub(crate) fn in_time<T>(
+    now: &JudgedTime,
+    judged: Result<T, InspectError>,
+) -> Result<T, InspectError> {
     let Some(doubt) = &now.doubt else {
         return judged;
     };
@@ -370,7 +373,7 @@ mod tests {
             (Cause::Expired, None, "no"),
             (Cause::BadSignature, Some("the clock"), "no"),
         ] {
-            let now = Time::doubted(doubt);
+            let now = JudgedTime::doubted(doubt);
             let failure = in_time(&now, failed(cause)).map_err(Failure::from);
             assert_eq!(
                 failure,
@@ -379,10 +382,10 @@ mod tests {
             );
         }
         let broke = in_time::<()>(
-            &Time::doubted(Some("x")),
+            &JudgedTime::doubted(Some("x")),
             Err(InspectError::Broke("b".into())),
         );
         assert_eq!(broke, Err(InspectError::Broke("b".into())));
-        assert_eq!(in_time(&Time::doubted(Some("x")), Ok(1)), Ok(1));
+        assert_eq!(in_time(&JudgedTime::doubted(Some("x")), Ok(1)), Ok(1));
     }
 }

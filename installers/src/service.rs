@@ -34,7 +34,7 @@ use wharf_frames::{
 use wharf_root::{Root, durable, limits, process::wait_for_event, users::User};
 
 use crate::{
-    answer::{Answer, Responder},
+    answer::{Responder, SocketAnswer},
     packets::{self, Received},
 };
 
@@ -241,11 +241,11 @@ fn converse(responder: &Responder, open: &Connections, number: u64, socket: &Own
 
 fn answer(responder: &Responder, socket: &OwnedFd, request: InstallerRequest) -> io::Result<()> {
     match responder.answer(request) {
-        Answer::Reply(reply) => packets::send(socket, &reply, None),
-        Answer::WithDescriptor(reply, descriptor) => {
+        SocketAnswer::Reply(reply) => packets::send(socket, &reply, None),
+        SocketAnswer::WithDescriptor(reply, descriptor) => {
             packets::send(socket, &reply, Some(descriptor.as_fd()))
         }
-        Answer::Watch(operation) => watch(responder, socket, operation),
+        SocketAnswer::Watch(operation) => watch(responder, socket, operation),
     }
 }
 

@@ -25,7 +25,7 @@ use wharf_frames::{
 };
 use wharf_root::{
     Change, Listener, Owners, Root,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
 };
 
 /// A sealed package: only root can change the file.
@@ -136,7 +136,7 @@ pub trait PackageManager: Send + Sync {
         Self: Sized;
 
     /// The role of a process in the work of this package manager.
-    fn role(&self, process: &Process) -> Option<Role>;
+    fn role(&self, process: &RunningProcess) -> Option<Role>;
 
     /// The package of exactly this name, whole or damaged; none if the device has at most its configuration. Asks the
     /// package database alone.

@@ -21,7 +21,7 @@ use crate::{
 
 /// A running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Process {
+pub struct RunningProcess {
     /// Its number.
     pub pid: i32,
 }
@@ -38,16 +38,16 @@ pub enum Role {
 }
 
 /// Tells the role of a process; none if it is neither the package manager nor a maintainer script.
-pub type Recognise<'a> = &'a dyn Fn(&Process) -> Option<Role>;
+pub type Recognise<'a> = &'a dyn Fn(&RunningProcess) -> Option<Role>;
 
 /// One line of /proc.
 struct Running {
-    process: Process,
+    process: RunningProcess,
     parent: i32,
     session: i32,
 }
 
-impl Process {
+impl RunningProcess {
     /// The name that the kernel has for it: at most 15 bytes. Empty if it has ended.
     pub fn name(&self) -> String {
         let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
@@ -92,7 +92,7 @@ pub fn wait_until_gone(session: i32, limit: Duration) -> io::Result<bool> {
 fn wait_until_none(
     session: i32,
     limit: Duration,
-    counts: impl Fn(&Process) -> bool,
+    counts: impl Fn(&RunningProcess) -> bool,
 ) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
     while let Some(process) = first_of(session, &counts)? {
@@ -123,7 +123,7 @@ pub fn wait_for_the_rest(limit: Duration, recognise: Recognise<'_>) -> io::Resul
         return Ok(()); // the other processes of this session are not ours
     }
     let is_package_manager =
-        |process: &Process| recognise(process).is_some_and(Role::is_package_manager);
+        |process: &RunningProcess| recognise(process).is_some_and(Role::is_package_manager);
     wait_until_none(own.as_raw(), limit, is_package_manager)?;
     wait_until_none(own.as_raw(), limit.min(limits::LEFT_BEHIND), |_| true)?;
     Ok(())
@@ -136,7 +136,10 @@ pub fn changes_packages(session: i32, recognise: Recognise<'_>) -> bool {
     all.any(|running| recognise(&running.process).is_some_and(Role::changes_the_device))
 }
 
-fn first_of(session: i32, counts: impl Fn(&Process) -> bool) -> io::Result<Option<Process>> {
+fn first_of(
+    session: i32,
+    counts: impl Fn(&RunningProcess) -> bool,
+) -> io::Result<Option<RunningProcess>> {
     let this = i32::try_from(std::process::id()).unwrap_or_default();
     let all = running()?.into_iter();
     let mut others = all
@@ -153,12 +156,13 @@ pub fn end_waiting(above: u32, recognise: Recognise<'_>) -> bool {
         return false;
     };
     let below = descendants(&all, pid);
-    let changes = |process: &Process| recognise(process).is_some_and(Role::changes_the_device);
+    let changes =
+        |process: &RunningProcess| recognise(process).is_some_and(Role::changes_the_device);
     if below.iter().any(changes) {
         end_scripts(above, recognise);
         return false;
     }
-    for process in below.into_iter().chain([Process { pid }]) {
+    for process in below.into_iter().chain([RunningProcess { pid }]) {
         process.end();
     }
     true
@@ -172,7 +176,7 @@ pub fn end_scripts(above: u32, recognise: Recognise<'_>) {
     };
     let scripts = descendants(&all, pid)
         .into_iter()
-        .chain([Process { pid }])
+        .chain([RunningProcess { pid }])
         .filter(|process| recognise(process) == Some(Role::Script));
     for script in scripts {
         for process in descendants(&all, script.pid).into_iter().chain([script]) {
@@ -181,8 +185,8 @@ pub fn end_scripts(above: u32, recognise: Recognise<'_>) {
     }
 }
 
-fn descendants(all: &[Running], above: i32) -> Vec<Process> {
-    let mut found = vec![Process { pid: above }];
+fn descendants(all: &[Running], above: i32) -> Vec<RunningProcess> {
+    let mut found = vec![RunningProcess { pid: above }];
     let mut at = 0;
     while let Some(parent) = found.get(at).copied() {
         let children = all.iter().filter(|running| running.parent == parent.pid);
@@ -207,7 +211,7 @@ fn look_up(pid: i32) -> Option<Running> {
     let mut number = || fields.next()?.parse().ok();
     let (parent, _group, session) = (number()?, number()?, number()?);
     (state != "Z").then_some(Running {
-        process: Process { pid },
+        process: RunningProcess { pid },
         parent,
         session,
     })

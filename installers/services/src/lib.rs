@@ -13,7 +13,7 @@ use wharf_frames::{
     Failure, OperationId, PackageName, PackageVersion, Text,
     packed::{PackedFile, WantedFiles},
 };
-use wharf_root::{Change, Owners, session::Process};
+use wharf_root::{Change, Owners, session::RunningProcess};
 
 /// A unit of a package, or another file that starts something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,7 +65,7 @@ pub trait Packages: Send + Sync {
     fn owners(&self, paths: &BTreeSet<String>) -> Result<Owners, Failure>;
 
     /// Whether a process is a program of the package manager.
-    fn is_package_manager(&self, process: &Process) -> bool;
+    fn is_package_manager(&self, process: &RunningProcess) -> bool;
 }
 
 /// The services of the packages of one root.

@@ -21,7 +21,7 @@ use wharf_frames::{
 use wharf_root::{
     Change, Listener, Owners, Root, durable,
     process::{self, Growth, Printed},
-    session::{self, Process, Role},
+    session::{self, Role, RunningProcess},
 };
 
 use super::{
@@ -325,7 +325,7 @@ impl PackageManager for Apt {
         "run `dpkg --configure -a`, and `dpkg --install FILE` for a package that must be reinstalled"
     }
 
-    fn role(&self, process: &Process) -> Option<Role> {
+    fn role(&self, process: &RunningProcess) -> Option<Role> {
         programs::role(process)
     }
 

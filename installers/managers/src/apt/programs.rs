@@ -8,7 +8,7 @@ use std::{
 
 use wharf_root::{
     Root, process,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
 };
 
 /// The programs that may be at work in a job, also those that scripts and hooks call to write in a database of dpkg or
@@ -65,7 +65,7 @@ pub(super) fn ask<S: AsRef<OsStr>>(
 }
 
 /// The role of a process.
-pub(super) fn role(process: &Process) -> Option<Role> {
+pub(super) fn role(process: &RunningProcess) -> Option<Role> {
     role_of(&process.name(), &process.command_line())
 }
 

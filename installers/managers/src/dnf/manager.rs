@@ -13,7 +13,7 @@ use wharf_frames::{
 };
 use wharf_root::{
     Change, Listener, Owners, Root,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
 };
 
 use super::{
@@ -394,7 +394,7 @@ impl PackageManager for Dnf {
         "run `rpm -U --replacepkgs FILE` with the package file of the newest version that is installed"
     }
 
-    fn role(&self, process: &Process) -> Option<Role> {
+    fn role(&self, process: &RunningProcess) -> Option<Role> {
         programs::role(process)
     }
 

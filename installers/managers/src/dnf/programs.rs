@@ -9,7 +9,7 @@ use std::{
 use wharf_frames::{Cause, Failure};
 use wharf_root::{
     Root, process,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
 };
 
 /// `dnf4.py` gives itself this name when it begins to change the device.
@@ -46,7 +46,7 @@ pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
 }
 
 /// The role of a process. dnf 5 has no name for its work: it changes nothing before consent.
-pub(super) fn role(process: &Process) -> Option<Role> {
+pub(super) fn role(process: &RunningProcess) -> Option<Role> {
     role_of(&process.name(), &process.command_line())
 }
 

@@ -13,7 +13,7 @@ use wharf_frames::{Cause, Failure, installer::JobPhase};
 use wharf_root::{
     Root, durable,
     process::{self, Growth, Printed},
-    session::{self, Process, Role},
+    session::{self, Role, RunningProcess},
 };
 
 use super::{
@@ -158,7 +158,7 @@ pub(super) fn folder(root: &Root) -> io::Result<PathBuf> {
 }
 
 /// Recognises scripts alone: a tool that does not change the device yet may be ended.
-fn only_scripts(process: &Process) -> Option<Role> {
+fn only_scripts(process: &RunningProcess) -> Option<Role> {
     programs::role(process).filter(|role| *role == Role::Script)
 }
 

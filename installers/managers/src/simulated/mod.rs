@@ -27,7 +27,7 @@ use wharf_frames::{
 };
 use wharf_root::{
     Change, Listener, Owners, Root, durable, merged,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
 };
 
 use crate::{
@@ -201,7 +201,7 @@ impl PackageManager for SimulatedManager {
     }
 
     /// It starts no processes.
-    fn role(&self, _: &Process) -> Option<Role> {
+    fn role(&self, _: &RunningProcess) -> Option<Role> {
         None
     }
 

@@ -17,11 +17,13 @@ use wharf_frames::Text;
 use wharf_root::{
     limits,
     process::{pidfd, wait_for_event},
-    session::Process,
+    session::RunningProcess,
 };
 
 /// Ends them, and returns their names. While a program of the package manager still runs there, nothing is ended.
-pub(super) fn end(is_package_manager: &dyn Fn(&Process) -> bool) -> io::Result<Option<Text>> {
+pub(super) fn end(
+    is_package_manager: &dyn Fn(&RunningProcess) -> bool,
+) -> io::Result<Option<Text>> {
     let Some(group) = group_of_the_job()? else {
         return Ok(None);
     };
@@ -57,12 +59,12 @@ fn unified(groups: &str) -> Option<PathBuf> {
 }
 
 /// The other processes of the group, with their names.
-fn left_in(group: &Path) -> io::Result<Vec<(Process, String)>> {
+fn left_in(group: &Path) -> io::Result<Vec<(RunningProcess, String)>> {
     let this = i32::try_from(std::process::id()).unwrap_or_default();
     let pids = fs::read_to_string(group.join("cgroup.procs"))?;
     let pids = pids.lines().filter_map(|line| line.parse().ok());
     let others = pids.filter(|pid| *pid != this).filter_map(|pid| {
-        let process = Process { pid };
+        let process = RunningProcess { pid };
         let name = process.name();
         (!name.is_empty()).then_some((process, name)) // it has ended meanwhile
     });
@@ -70,7 +72,7 @@ fn left_in(group: &Path) -> io::Result<Vec<(Process, String)>> {
 }
 
 /// Waits until all have ended, with a timeout.
-fn wait_for(processes: &[(Process, String)]) -> io::Result<()> {
+fn wait_for(processes: &[(RunningProcess, String)]) -> io::Result<()> {
     let deadline = Instant::now() + limits::DAEMON_STOP;
     for (process, _) in processes {
         let Ok(end) = pidfd(process.pid) else {

@@ -11,13 +11,13 @@ use wharf_frames::calendar::day;
 use wharf_installers::{
     Root,
     device::{Device, open_inspector},
-    keys::{Key, Keys, Verdict},
+    keys::{CheckedPackage, Key, Keys},
     policy::Policy,
 };
 use wharf_root::pattern::Pattern;
 
 /// A command about the keyring.
-pub(crate) enum Verb {
+pub(crate) enum KeysCommand {
     List,
     /// Adds certificates, and the names of the packages that they may sign.
     Add(PathBuf, Vec<Pattern>),
@@ -25,7 +25,7 @@ pub(crate) enum Verb {
     Check(PathBuf),
 }
 
-impl Verb {
+impl KeysCommand {
     /// The verb of these words, with the allowed names.
     pub(crate) fn new(words: &[String], allow: Vec<Pattern>) -> Option<Self> {
         match words {
@@ -42,7 +42,11 @@ impl Verb {
 }
 
 /// Carries out a command. Returns the text to print, and whether it succeeded.
-pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool), Box<dyn Error>> {
+pub(crate) fn obey(
+    root: &Root,
+    verb: &KeysCommand,
+    json: bool,
+) -> Result<(String, bool), Box<dyn Error>> {
     let policy = Policy::read(root)?;
     let inspector = open_inspector(root, &policy)?;
     let keys = Keys {
@@ -51,21 +55,21 @@ pub(crate) fn obey(root: &Root, verb: &Verb, json: bool) -> Result<(String, bool
         inspector: &inspector,
     };
     Ok(match verb {
-        Verb::List => (shown(&keys.list()?[..], json, list)?, true),
-        Verb::Add(file, names) => {
+        KeysCommand::List => (shown(&keys.list()?[..], json, list)?, true),
+        KeysCommand::Add(file, names) => {
             let show = |policy: &Path, added: &str| match json {
                 true => Ok(()),
                 false => writeln!(stdout(), "into {}:\n{added}", policy.display()),
             };
             (shown(&keys.add(file, names, show)?[..], json, list)?, true)
         }
-        Verb::Remove(fingerprint) => {
+        KeysCommand::Remove(fingerprint) => {
             let removed = keys.remove(fingerprint)?;
             let line = |file: &String| format!("removed {file}\n");
             let lines = |files: &[String]| files.iter().map(line).collect();
             (shown(&removed[..], json, lines)?, true)
         }
-        Verb::Check(file) => {
+        KeysCommand::Check(file) => {
             let verdict = keys.check(file, &Device::open(root, &policy)?)?;
             let accepted = verdict.refused.is_none();
             (shown(&verdict, json, judged)?, accepted)
@@ -113,7 +117,7 @@ fn key(key: &Key) -> String {
     )
 }
 
-fn judged(verdict: &Verdict) -> String {
+fn judged(verdict: &CheckedPackage) -> String {
     let mut text = String::new();
     if let (Some(name), Some(version)) = (&verdict.name, &verdict.version) {
         let signed = match &verdict.signer {

@@ -20,14 +20,14 @@ const MAX_ELEMENTS: u32 = 0x000f_ffff;
 
 /// One of the two headers of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum HeaderKind {
     /// The signature header, which no signature covers.
     Signature,
     /// The header with the package's data.
     Immutable,
 }
 
-impl Kind {
+impl HeaderKind {
     /// The tag of its region.
     fn region(self) -> u32 {
         match self {
@@ -161,12 +161,12 @@ pub struct Header {
 }
 
 /// The length of a header with this intro, intro included.
-pub fn length(intro: &[u8], kind: Kind) -> Result<u64, HeaderError> {
+pub fn length(intro: &[u8], kind: HeaderKind) -> Result<u64, HeaderError> {
     let (entries, data) = lengths(intro, kind)?;
     Ok(INTRO + u64::from(entries) * ENTRY as u64 + u64::from(data))
 }
 
-fn lengths(intro: &[u8], kind: Kind) -> Result<(u32, u32), HeaderError> {
+fn lengths(intro: &[u8], kind: HeaderKind) -> Result<(u32, u32), HeaderError> {
     let (magic, rest) = intro.split_at_checked(8).ok_or(HeaderError::Short)?;
     if magic != MAGIC {
         return Err(HeaderError::Magic);
@@ -183,7 +183,7 @@ fn lengths(intro: &[u8], kind: Kind) -> Result<(u32, u32), HeaderError> {
 
 impl Header {
     /// Parses all bytes of a header.
-    pub fn parse(bytes: &[u8], kind: Kind) -> Result<Self, HeaderError> {
+    pub fn parse(bytes: &[u8], kind: HeaderKind) -> Result<Self, HeaderError> {
         let (count, length) = lengths(bytes, kind)?;
         let (count, length) = (count as usize, length as usize);
         let rest = bytes.get(INTRO as usize..).ok_or(HeaderError::Short)?;
@@ -324,7 +324,7 @@ impl Entry {
 }
 
 /// The end of the data: where the trailer of a region of this many entries stands, which ends the header.
-fn end_of_region(first: &[u8], data: &[u8], entries: usize, kind: Kind) -> Option<usize> {
+fn end_of_region(first: &[u8], data: &[u8], entries: usize, kind: HeaderKind) -> Option<usize> {
     let size = ENTRY as u32;
     let [tag, binary, offset, count] = numbers(first)?;
     let end = data.len().checked_sub(ENTRY)?;
@@ -377,17 +377,20 @@ mod tests {
     }
 
     fn parse(entries: &[Made]) -> Result<Header, HeaderError> {
-        Header::parse(&made::bytes(Kind::Immutable, entries), Kind::Immutable)
+        Header::parse(
+            &made::bytes(HeaderKind::Immutable, entries),
+            HeaderKind::Immutable,
+        )
     }
 
     /// With one number of the intro or the index changed: 0 is the number of entries, 1 the length of the data, then
     /// each entry has four.
     fn with_number(at: usize, change: fn(u32) -> u32) -> Result<Header, HeaderError> {
-        let mut bytes = made::bytes(Kind::Immutable, &sound());
+        let mut bytes = made::bytes(HeaderKind::Immutable, &sound());
         let place = &mut bytes[8 + at * 4..][..4];
         let number = change(u32::from_be_bytes(place.try_into().unwrap()));
         place.copy_from_slice(&number.to_be_bytes());
-        Header::parse(&bytes, Kind::Immutable)
+        Header::parse(&bytes, HeaderKind::Immutable)
     }
 
     #[test]
@@ -526,23 +529,23 @@ mod tests {
 
     #[test]
     fn a_region_of_a_part_of_the_header_is_refused() {
-        let bytes = made::bytes(Kind::Immutable, &sound());
+        let bytes = made::bytes(HeaderKind::Immutable, &sound());
         let trailer = bytes.len() - 16;
         for (position, byte) in [(3, 62), (7, 6), (11, 0xa0), (11, 0x80), (8, 0), (15, 15)] {
             let mut changed = bytes.clone();
             changed[trailer + position] = byte;
-            let got = Header::parse(&changed, Kind::Immutable);
+            let got = Header::parse(&changed, HeaderKind::Immutable);
             assert_eq!(got, Err(HeaderError::Region), "{byte} at {position}");
         }
         // An entry behind the region, as rpm's database has them.
         let mut longer = bytes.clone();
         longer.splice(16 + 7 * 16..16 + 7 * 16, made_entry(1118, 7, 200, 1));
         longer[11] += 1;
-        let got = Header::parse(&longer, Kind::Immutable);
+        let got = Header::parse(&longer, HeaderKind::Immutable);
         assert_eq!(got, Err(HeaderError::Region));
         let only = |kind| Header::parse(&made::bytes(kind, &[]), kind).map(|_| ());
-        assert_eq!(only(Kind::Immutable), Ok(()));
-        assert_eq!(only(Kind::Signature), Ok(()));
+        assert_eq!(only(HeaderKind::Immutable), Ok(()));
+        assert_eq!(only(HeaderKind::Signature), Ok(()));
     }
 
     fn made_entry(tag: u32, kind: u32, offset: u32, count: u32) -> Vec<u8> {
@@ -552,31 +555,31 @@ mod tests {
     #[test]
     fn the_signature_header_has_its_own_region_and_limits() {
         let entries: Vec<_> = (0..31).map(|at| made::int32s(1000 + at, &[at])).collect();
-        let bytes = made::bytes(Kind::Signature, &entries);
-        Header::parse(&bytes, Kind::Signature).unwrap();
-        let other = Header::parse(&bytes, Kind::Immutable);
+        let bytes = made::bytes(HeaderKind::Signature, &entries);
+        Header::parse(&bytes, HeaderKind::Signature).unwrap();
+        let other = Header::parse(&bytes, HeaderKind::Immutable);
         assert_eq!(other, Err(HeaderError::Region));
         let entries: Vec<_> = (0..32).map(|at| made::int32s(1000 + at, &[at])).collect();
-        let bytes = made::bytes(Kind::Signature, &entries);
-        let many = Header::parse(&bytes, Kind::Signature);
+        let bytes = made::bytes(HeaderKind::Signature, &entries);
+        let many = Header::parse(&bytes, HeaderKind::Signature);
         assert_eq!(many, Err(HeaderError::Entries(33, 32)));
     }
 
     #[test]
     fn the_intro_is_checked_before_the_rest_is_read() {
-        let bytes = made::bytes(Kind::Immutable, &sound());
+        let bytes = made::bytes(HeaderKind::Immutable, &sound());
         assert_eq!(
-            length(&bytes[..16], Kind::Immutable),
+            length(&bytes[..16], HeaderKind::Immutable),
             Ok(bytes.len() as u64)
         );
         for at in 0..8 {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            let got = length(&changed[..16], Kind::Immutable);
+            let got = length(&changed[..16], HeaderKind::Immutable);
             assert_eq!(got, Err(HeaderError::Magic), "{at}");
         }
         for short in 0..16 {
-            let got = length(&bytes[..short], Kind::Immutable);
+            let got = length(&bytes[..short], HeaderKind::Immutable);
             assert_eq!(got, Err(HeaderError::Short), "{short}");
         }
     }
@@ -616,12 +619,12 @@ mod tests {
             entries in entries(),
             changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         ) {
-            let mut bytes = made::bytes(Kind::Immutable, &entries);
+            let mut bytes = made::bytes(HeaderKind::Immutable, &entries);
             for (at, byte) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            if let Ok(header) = Header::parse(&bytes, Kind::Immutable) {
+            if let Ok(header) = Header::parse(&bytes, HeaderKind::Immutable) {
                 for pair in header.entries.windows(2) {
                     prop_assert!(pair[0].tag < pair[1].tag);
                     prop_assert!(pair[0].data.end <= pair[1].data.start);
@@ -634,7 +637,7 @@ mod tests {
 
         #[test]
         fn no_bytes_are_too_strange_to_be_refused(rest: Vec<u8>) {
-            for kind in [Kind::Signature, Kind::Immutable] {
+            for kind in [HeaderKind::Signature, HeaderKind::Immutable] {
                 let _ = Header::parse(&rest, kind);
                 let _ = Header::parse(&[&MAGIC, &rest[..]].concat(), kind);
             }

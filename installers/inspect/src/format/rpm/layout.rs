@@ -5,7 +5,7 @@ use std::ops::Range;
 use wharf_frames::{Cause, Failure};
 
 use super::{
-    header::{self, Header, HeaderError, INTRO, Kind},
+    header::{self, Header, HeaderError, HeaderKind, INTRO},
     lead::{self, LEAD, LeadError},
     tag,
 };
@@ -25,7 +25,7 @@ const VERSIONS: [u32; 2] = [4, 6];
 
 /// The parts of a binary package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct RpmLayout {
     /// The signature header, which no signature covers.
     pub signature: Header,
     /// The immutable header, which each signature covers.
@@ -77,7 +77,7 @@ enum Refused {
 }
 
 /// Reads the framing of a file of this length.
-pub fn layout(file: &dyn ReadAt, length: u64) -> Result<Layout, Failure> {
+pub fn layout(file: &dyn ReadAt, length: u64) -> Result<RpmLayout, Failure> {
     let lead = read(file, 0..length.min(LEAD))?;
     match lead::check(&lead) {
         Ok(()) => {}
@@ -87,16 +87,22 @@ pub fn layout(file: &dyn ReadAt, length: u64) -> Result<Layout, Failure> {
         }
         Err(error) => return Err(malformed(&error.into())),
     }
-    let (signature, end) = read_header(file, LEAD, length, Kind::Signature, Refused::Signature)?;
+    let (signature, end) = read_header(
+        file,
+        LEAD,
+        length,
+        HeaderKind::Signature,
+        Refused::Signature,
+    )?;
     let start = end.next_multiple_of(PADDING);
     let padding = read(file, end..start.min(length))?;
     if start > length || padding.iter().any(|&byte| byte != 0) {
         return Err(malformed(&Refused::Padding));
     }
-    let (header, end) = read_header(file, start, length, Kind::Immutable, Refused::Header)?;
+    let (header, end) = read_header(file, start, length, HeaderKind::Immutable, Refused::Header)?;
     let layout = check_kind(&header)
         .and_then(|()| payload(&header, end..length))
-        .map(|payload| Layout {
+        .map(|payload| RpmLayout {
             signature,
             header,
             covered: start..end,
@@ -112,7 +118,7 @@ fn read_header(
     file: &dyn ReadAt,
     start: u64,
     length: u64,
-    kind: Kind,
+    kind: HeaderKind,
     refused: fn(HeaderError) -> Refused,
 ) -> Result<(Header, u64), Failure> {
     let refuse = |error| malformed(&refused(error));
@@ -163,7 +169,7 @@ fn payload(header: &Header, range: Range<u64>) -> Result<Payload, Refused> {
     })
 }
 
-impl Layout {
+impl RpmLayout {
     /// Checks the lengths that the headers say. Version 4 has the length of header and payload in the signature header,
     /// version 6 the length of the payload in the immutable one.
     fn check_sizes(&self) -> Result<(), Refused> {
@@ -237,14 +243,14 @@ mod tests {
         let mut bytes = vec![0; LEAD as usize];
         bytes[..6].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb, 3, 0]);
         bytes[79] = 5;
-        bytes.extend(made::bytes(Kind::Signature, signature));
+        bytes.extend(made::bytes(HeaderKind::Signature, signature));
         bytes.resize(bytes.len().next_multiple_of(8), 0);
-        bytes.extend(made::bytes(Kind::Immutable, header));
+        bytes.extend(made::bytes(HeaderKind::Immutable, header));
         bytes.extend(b"payload");
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Result<Layout, Failure> {
+    fn read(bytes: &[u8]) -> Result<RpmLayout, Failure> {
         layout(&bytes, bytes.len() as u64)
     }
 
@@ -263,7 +269,7 @@ mod tests {
         assert_eq!(part(&layout.payload.range), b"payload");
         assert_eq!(
             part(&layout.covered),
-            made::bytes(Kind::Immutable, &entries())
+            made::bytes(HeaderKind::Immutable, &entries())
         );
         assert_eq!(layout.covered.end, layout.payload.range.start);
         assert_eq!(layout.signature.binary(268), Ok(Some(&b"x"[..])));
@@ -288,7 +294,8 @@ mod tests {
     #[test]
     fn padding_after_the_signature_header_is_zeros() {
         let mut bytes = package(&[made::binary(268, b"x")], &entries());
-        let end = LEAD as usize + made::bytes(Kind::Signature, &[made::binary(268, b"x")]).len();
+        let end =
+            LEAD as usize + made::bytes(HeaderKind::Signature, &[made::binary(268, b"x")]).len();
         assert_eq!(end % 8, 1);
         for at in end..end.next_multiple_of(8) {
             bytes[at] = 1;
@@ -300,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_length_that_the_headers_state_is_the_one_of_the_file() {
-        let header = made::bytes(Kind::Immutable, &entries()).len() as u32;
+        let header = made::bytes(HeaderKind::Immutable, &entries()).len() as u32;
         for (size, why) in [
             (header + 6, Some("1 bytes follow its end")),
             (header + 7, None),

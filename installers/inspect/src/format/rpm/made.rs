@@ -1,6 +1,6 @@
 //! Headers for unit tests, made of entries. Each entry is placed as rpm places it.
 
-use super::header::{Header, Kind};
+use super::header::{Header, HeaderKind};
 
 /// Tag, type, number of elements, data.
 pub(super) type Made = (u32, u32, u32, Vec<u8>);
@@ -36,10 +36,10 @@ pub(super) fn int64s(tag: u32, numbers: &[u64]) -> Made {
 }
 
 /// The bytes of a header with these entries, in this order.
-pub(super) fn bytes(kind: Kind, entries: &[Made]) -> Vec<u8> {
+pub(super) fn bytes(kind: HeaderKind, entries: &[Made]) -> Vec<u8> {
     let region = match kind {
-        Kind::Signature => 62,
-        Kind::Immutable => 63_u32,
+        HeaderKind::Signature => 62,
+        HeaderKind::Immutable => 63_u32,
     };
     let (mut index, mut data) = (Vec::new(), Vec::new());
     for (tag, of_type, count, content) in entries {
@@ -61,5 +61,9 @@ pub(super) fn bytes(kind: Kind, entries: &[Made]) -> Vec<u8> {
 
 /// A header with these entries.
 pub(super) fn header(entries: &[Made]) -> Header {
-    Header::parse(&bytes(Kind::Immutable, entries), Kind::Immutable).unwrap()
+    Header::parse(
+        &bytes(HeaderKind::Immutable, entries),
+        HeaderKind::Immutable,
+    )
+    .unwrap()
 }

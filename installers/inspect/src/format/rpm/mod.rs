@@ -21,7 +21,7 @@ use crate::{
 };
 
 use files::Files;
-use layout::{Layout, layout};
+use layout::{RpmLayout, layout};
 
 mod base64;
 mod cpio;
@@ -74,7 +74,7 @@ impl PackageFormat for Rpm {
 }
 
 /// Checks the digests of header and payload, as rpm 6 does for every package, whoever signed it.
-fn check_digests(file: &dyn ReadAt, layout: &Layout) -> Result<(), Failure> {
+fn check_digests(file: &dyn ReadAt, layout: &RpmLayout) -> Result<(), Failure> {
     let of_header = signature::header_sha256(&layout.signature);
     let of_header = of_header.map_err(|error| malformed("signature header", &error))?;
     let of_payload = Some(layout.payload.sha256);

@@ -51,12 +51,15 @@ pub(super) fn header_sha256(signature: &Header) -> Result<Option<[u8; 32]>, Head
 mod tests {
     use super::*;
     use crate::format::rpm::{
-        header::Kind,
+        header::HeaderKind,
         made::{self, Made},
     };
 
     fn packets_of(entries: &[Made]) -> Result<Vec<u8>, HeaderError> {
-        let header = Header::parse(&made::bytes(Kind::Signature, entries), Kind::Signature);
+        let header = Header::parse(
+            &made::bytes(HeaderKind::Signature, entries),
+            HeaderKind::Signature,
+        );
         packets(&header.unwrap())
     }
 
