@@ -3,15 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use syn::{
-    Attribute, Item, ItemUse, UseTree,
+    Item, ItemUse, UseTree,
     visit::{self, Visit},
 };
 use wharf_tests::programs::workspace;
+
+use crate::tree::{crates, is_of_tests, parsed, sources_below};
 
 /// A module by its path below the crate: `store`, `database`.
 type Module = Vec<String>;
@@ -25,7 +26,7 @@ fn the_modules_of_each_crate_import_each_other_in_no_circle() {
         .iter()
         .flat_map(|folder| {
             let name = folder.strip_prefix(workspace()).unwrap().display();
-            let found = circles(&imports(&read(folder)));
+            let found = circles(&imports(&modules(folder)));
             let texts = found.iter().map(|circle| shown(circle).join(" → "));
             texts
                 .map(|text| format!("{name}: {text}"))
@@ -77,32 +78,12 @@ fn a_circle_is_seen_through_names_that_a_parent_hands_on() {
     assert_eq!(crate_of(&of_tests_or_parents), [] as [Vec<Module>; 0]);
 }
 
-/// The `src` of each crate, without what tests alone use.
-fn crates() -> Vec<PathBuf> {
-    let metadata = crate::metadata();
-    let packages = metadata.workspace_packages().into_iter();
-    let folders = packages.map(|package| package.manifest_path.parent().unwrap().join("src"));
-    folders.map(PathBuf::from).collect()
-}
-
 /// Each file of a crate with its module. A crate of one file has no circle.
-fn read(folder: &Path) -> BTreeMap<Module, syn::File> {
-    let mut modules = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(at) = folders.pop() {
-        for entry in fs::read_dir(&at).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                let file =
-                    syn::parse_file(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-                modules.insert(module(path.strip_prefix(folder).unwrap()), file);
-            }
-        }
-    }
-    modules
+fn modules(src: &Path) -> BTreeMap<Module, syn::File> {
+    let files = sources_below(src);
+    files
+        .map(|path| (module(path.strip_prefix(src).unwrap()), parsed(&path)))
+        .collect()
 }
 
 fn module(file: &Path) -> Module {
@@ -221,14 +202,6 @@ impl<'ast> Visit<'ast> for Found {
         self.paths.push(names.collect());
         visit::visit_path(self, path);
     }
-}
-
-fn is_of_tests(attributes: &[Attribute]) -> bool {
-    let is_test = |attribute: &Attribute| {
-        let condition = attribute.parse_args::<syn::Ident>();
-        attribute.path().is_ident("cfg") && condition.is_ok_and(|word| word == "test")
-    };
-    attributes.iter().any(is_test)
 }
 
 /// Each set of modules of which every one leads to every other.

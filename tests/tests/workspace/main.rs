@@ -1,5 +1,6 @@
 //! Rules of the whole workspace: the licences of its crates, the crates that no program may link, the purity of the pure
-//! crates, the names of package managers in their own folders alone, the tests, paths and pages that pages name, and the explanations of the journal's lines.
+//! crates, the names of package managers in their own folders alone, the names of types, the sizes of functions and
+//! files, the tests, paths and pages that pages name, and the explanations of the journal's lines.
 
 #![allow(
     clippy::expect_used,
@@ -13,9 +14,11 @@ mod journal;
 mod licences;
 mod links;
 mod named_tests;
+mod names;
 mod pages;
 mod purity;
 mod seams;
+mod sizes;
 mod tree;
 mod wasm;
 
