@@ -14,7 +14,7 @@ use wharf_frames::{
 };
 use wharf_root::{
     Change, Listener, Owners, Root, merged,
-    session::{Process, Role},
+    session::{Role, RunningProcess},
 };
 
 use super::{
@@ -469,7 +469,7 @@ impl PackageManager for Opkg {
     }
 
     /// opkg starts a script by its path, through `sh -c`.
-    fn role(&self, process: &Process) -> Option<Role> {
+    fn role(&self, process: &RunningProcess) -> Option<Role> {
         programs::role_of(
             &process.name(),
             &process.command_line(),
