@@ -8,10 +8,11 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     libc,
     poll::{PollFd, PollFlags},
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, getsid},
 };
 
 use crate::{
@@ -80,7 +81,7 @@ impl Role {
 /// package manager. Returns the session.
 pub fn begin() -> i32 {
     // Refused only to a process that is a head already.
-    let session = nix::unistd::setsid().or_else(|_| nix::unistd::getsid(None));
+    let session = nix::unistd::setsid().or_else(|_| getsid(None));
     session.map_or(0, Pid::as_raw)
 }
 
@@ -119,7 +120,7 @@ fn wait_until_none(
 /// gets less time.
 pub fn wait_for_the_rest(limit: Duration, recognise: Recognise<'_>) -> io::Result<()> {
     let own = nix::unistd::getpid();
-    if nix::unistd::getsid(None) != Ok(own) {
+    if getsid(None) != Ok(own) {
         return Ok(()); // the other processes of this session are not ours
     }
     let is_package_manager =
@@ -131,9 +132,8 @@ pub fn wait_for_the_rest(limit: Duration, recognise: Recognise<'_>) -> io::Resul
 
 /// Whether a process of this session changes the device.
 pub fn changes_packages(session: i32, recognise: Recognise<'_>) -> bool {
-    let all = running().unwrap_or_default();
-    let mut all = all.iter().filter(|running| running.session == session);
-    all.any(|running| recognise(&running.process).is_some_and(Role::changes_the_device))
+    let mut all = of_session(session).unwrap_or_default().into_iter();
+    all.any(|process| recognise(&process).is_some_and(Role::changes_the_device))
 }
 
 fn first_of(
@@ -141,11 +141,8 @@ fn first_of(
     counts: impl Fn(&RunningProcess) -> bool,
 ) -> io::Result<Option<RunningProcess>> {
     let this = i32::try_from(std::process::id()).unwrap_or_default();
-    let all = running()?.into_iter();
-    let mut others = all
-        .filter(|running| running.session == session)
-        .map(|running| running.process)
-        .filter(|process| process.pid != this);
+    let others = of_session(session)?.into_iter();
+    let mut others = others.filter(|process| process.pid != this);
     Ok(others.find(counts))
 }
 
@@ -197,9 +194,24 @@ fn descendants(all: &[Running], above: i32) -> Vec<RunningProcess> {
 }
 
 fn running() -> io::Result<Vec<Running>> {
+    Ok(pids()?.filter_map(look_up).collect())
+}
+
+/// The running processes of this session. The kernel tells the session much faster than it writes a file of /proc.
+fn of_session(session: i32) -> io::Result<Vec<Process>> {
+    let is_of = |pid: &i32| match getsid(Some(Pid::from_raw(*pid))) {
+        Ok(of) => of.as_raw() == session,
+        Err(error) => error != Errno::ESRCH, // a security module may keep it secret
+    };
+    let running = pids()?.filter(is_of).filter_map(look_up);
+    // Between the two, the number may become that of another process.
+    let of_session = running.filter(|running| running.session == session);
+    Ok(of_session.map(|running| running.process).collect())
+}
+
+fn pids() -> io::Result<impl Iterator<Item = i32>> {
     let entries = fs::read_dir("/proc")?.flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Ok(pids.filter_map(look_up).collect())
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
 /// proc_pid_stat(5): the name is in parentheses and may hold any character, so fields are counted after the last `)`.
