@@ -120,7 +120,7 @@ fn maker_by_stamp(stamp: &str) -> Option<Pid> {
     Some(Pid::from_raw(pid))
 }
 
-/// Removes files with this prefix that a killed process of ours left in the folder ([`unique`]).
+/// Removes files and folders with this prefix that a killed process of ours left in the folder ([`unique`]).
 pub fn sweep(folder: &Path, beginning: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -129,7 +129,8 @@ pub fn sweep(folder: &Path, beginning: &str) {
             .and_then(maker)
             .is_some_and(|maker| kill(maker, None) == Err(Errno::ESRCH))
         {
-            let _ = fs::remove_file(entry.path());
+            let path = entry.path();
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
         }
     }
 }
@@ -311,6 +312,8 @@ mod tests {
         assert_eq!(names(folder.path()), left);
         let link = format!("acme.{dead}-0123456789abcdef.deb");
         fs::write(folder.path().join(link), "").unwrap();
+        let run = folder.path().join(format!("run.{dead}-0123456789abcdef"));
+        fs::create_dir_all(run.join("partial")).unwrap();
         sweep(folder.path(), "");
         left.retain(|name| !name.starts_with("apt."));
         assert_eq!(names(folder.path()), left);

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     fs,
     path::Path,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -344,6 +345,15 @@ pub(crate) fn apt_get_without(words: &[&str]) -> String {
     )
 }
 
+/// Another apt of the same root, as another program opens it.
+fn another(bench: &Bench) -> Apt {
+    let times = Times {
+        lock_wait: Duration::from_secs(1),
+        limit: Duration::from_secs(3600),
+    };
+    Apt::open(&Root::new(bench.place.path()), times).unwrap()
+}
+
 /// The cause of the failure if consent is refused.
 fn refused_by(manager: &dyn PackageManager, file: &PackageFile) -> Cause {
     let supervisor = Supervisor {
@@ -386,14 +396,43 @@ fn a_configuration_that_was_changed_after_its_first_line_is_written_anew_and_tak
     // Repeated calls, by the same manager and by a new one.
     let file = bench.plain("acme", "1");
     assert_eq!(refused_by(bench.manager(), &file), Cause::Policy);
-    let times = Times {
-        lock_wait: Duration::from_secs(1),
-        limit: Duration::from_secs(3600),
-    };
-    let later = Apt::open(&root, times).unwrap();
+    let later = another(&bench);
     assert_eq!(refused_by(&later, &file), Cause::Policy);
     assert_eq!(bench.version("acme"), None);
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+}
+
+#[test]
+fn another_architecture_of_dpkg_is_one_of_apts_too() {
+    let bench = Bench::apt();
+    let root = bench.place.path();
+    let conf = root.join("run/wharf-installer/apt/apt.conf");
+    let dpkg = |word: &str| {
+        output_of(
+            Command::new("chroot")
+                .arg(&root)
+                .args(["dpkg", word, "sh4"]),
+        )
+    };
+    let architectures = |version: &str| {
+        let (apt, file) = (another(&bench), bench.plain("acme", version));
+        apt.install(&file, PLAIN, QUIET).unwrap();
+        let text = fs::read_to_string(&conf).unwrap();
+        let own = apt.architecture();
+        let list = text
+            .lines()
+            .find(|line| line.starts_with("APT::Architectures"));
+        list.unwrap_or_default().replace(own, "OWN")
+    };
+    let alone = "APT::Architectures { \"OWN\"; };";
+    assert_eq!(architectures("1"), alone);
+    dpkg("--add-architecture");
+    assert_eq!(
+        architectures("2"),
+        "APT::Architectures { \"OWN\"; \"sh4\"; };"
+    );
+    dpkg("--remove-architecture");
+    assert_eq!(architectures("3"), alone);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use wharf_root::{
 };
 
 use super::{
+    archives::Archives,
     complaint, configuration,
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Progress, Supervisor,
-    Times, conversation::DESCRIPTORS, link::Link,
+    Times, conversation::DESCRIPTORS,
 };
 
 /// apt of one root.
@@ -202,14 +203,6 @@ impl Apt {
         Ok(folder)
     }
 
-    /// A link that apt takes for a package file: its path is absolute and ends in `.deb`.
-    fn as_deb(&self, file: &PackageFile) -> Result<Link, Failure> {
-        let made = self
-            .folder()
-            .and_then(|folder| Link::new(&self.root, &folder, &file.path, ".deb"));
-        made.map_err(|error| not_started("apt-get", &error))
-    }
-
     /// Whether no work on the package is unfinished.
     fn is_sound(&self, name: &PackageName) -> Result<bool, Failure> {
         let status = self.status(name)?;
@@ -367,9 +360,14 @@ impl PackageManager for Apt {
             return Ok(Change::Unchanged);
         }
         let first = before.is_none_or(|status| status.is_absent());
-        let link = self.as_deb(file)?;
-        let words = [&["-y"], install_words(options).as_slice()].concat();
-        let what = link.inside.as_os_str();
+        let archives = self.folder().and_then(|folder| {
+            let archives = Archives::new(&self.root, &folder)?;
+            Ok((archives.add(file)?, archives))
+        });
+        let (link, archives) = archives.map_err(|error| not_started("apt-get", &error))?;
+        let option = archives.option();
+        let words = [&["-y", "-o", &option], install_words(options).as_slice()].concat();
+        let what = link.as_os_str();
         let explained = |failure| self.explained(failure, Some(file), &package.name);
         let agree = |steps: &[AptStep<'_>]| only_installs(slice::from_ref(file), steps);
         let ran = self.run(&package.name, &words, what, supervisor, &agree);

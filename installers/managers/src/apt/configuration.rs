@@ -12,8 +12,8 @@ use wharf_root::{Root, durable};
 
 use super::programs;
 
-/// Writes the file, and returns its path for apt. apt is asked for the administrator's hooks only if one of their files has
-/// changed since then: the answer takes as long as several queries of dpkg's database.
+/// Writes the file, and returns its path for apt. apt is asked for the administrator's hooks and for the architectures only if
+/// one of their files has changed since then: the answer takes as long as several queries of dpkg's database.
 pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
     let folder = root.run().join("apt");
     durable::private_folder(&folder.join("lists/partial"))?;
@@ -25,7 +25,8 @@ pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
     let there = durable::read_of_root(&path).ok().flatten();
     let is_current = |made_from: &String| is_whole(&there.unwrap_or_default(), made_from);
     if !made_from.as_ref().is_some_and(is_current) {
-        let text = [ours, kept(&hooks(root)?)].concat();
+        let asked = asked(root)?;
+        let text = [ours, kept(&asked), architectures(&asked)].concat();
         let first = made_from.map(|made_from| first_line(&made_from, text.as_bytes()));
         let text = [first.unwrap_or_default(), text].concat();
         durable::write_volatile(&path, text.as_bytes())?;
@@ -71,7 +72,8 @@ fn ours(folder: &Path, lock_wait: Duration) -> String {
     )
 }
 
-/// The digest of our part and of all files of the administrator; none if these include other files.
+/// The digest of our part, of all files of the administrator and of dpkg's list of architectures; none if these files include
+/// other ones.
 fn made_from(root: &Root, ours: &str) -> io::Result<Option<String>> {
     let mut hash = Sha256::new_with_prefix(ours);
     for path in configured(root)? {
@@ -89,8 +91,8 @@ fn made_from(root: &Root, ours: &str) -> io::Result<Option<String>> {
 }
 
 fn configured(root: &Root) -> io::Result<Vec<PathBuf>> {
-    let main = root.path("etc/apt/apt.conf");
-    let mut paths: Vec<PathBuf> = main.exists().then_some(main).into_iter().collect();
+    let single = ["etc/apt/apt.conf", "var/lib/dpkg/arch"].map(|path| root.path(path));
+    let mut paths: Vec<PathBuf> = single.into_iter().filter(|path| path.exists()).collect();
     match fs::read_dir(root.path("etc/apt/apt.conf.d")) {
         Ok(entries) => {
             for entry in entries {
@@ -107,8 +109,9 @@ fn configured(root: &Root) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn hooks(root: &Root) -> io::Result<String> {
-    let output = programs::ask(root, "apt-config", ["dump", "DPkg::Pre-Install-Pkgs"])?;
+fn asked(root: &Root) -> io::Result<String> {
+    let words = ["dump", "DPkg::Pre-Install-Pkgs", "APT::Architectures"];
+    let output = programs::ask(root, "apt-config", words)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -122,19 +125,41 @@ fn kept(dump: &str) -> String {
         .collect()
 }
 
+/// The architectures, as apt had them of dpkg or of the administrator: without them, each run asks dpkg twice.
+fn architectures(dump: &str) -> String {
+    let values = dump
+        .lines()
+        .filter_map(|line| line.strip_prefix("APT::Architectures:: "));
+    let all: Vec<&str> = values.collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!(
+            "#clear APT::Architectures;\nAPT::Architectures {{ {} }};\n",
+            all.join(" ")
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_administrators_hooks_are_kept() {
+    fn the_administrators_hooks_and_the_architectures_are_kept() {
         let dump = "DPkg::Pre-Install-Pkgs \"\";\n\
                     DPkg::Pre-Install-Pkgs:: \"/usr/sbin/dpkg-preconfigure --apt || true\";\n\
-                    DPkg::Pre-Install-Pkgs:: \"/bin/hook || true\";\n";
+                    DPkg::Pre-Install-Pkgs:: \"/bin/hook || true\";\n\
+                    APT::Architectures \"\";\n\
+                    APT::Architectures:: \"amd64\";\nAPT::Architectures:: \"armhf\";\n";
         assert_eq!(
             kept(dump),
             "DPkg::Pre-Install-Pkgs { \"/bin/hook || true\"; };\n"
         );
+        assert_eq!(
+            architectures(dump),
+            "#clear APT::Architectures;\nAPT::Architectures { \"amd64\"; \"armhf\"; };\n"
+        );
+        assert_eq!(architectures(""), "");
     }
 
     #[test]
@@ -171,6 +196,7 @@ mod tests {
             ("etc/apt/apt.conf.d/10a", "A \"1\";"),
             ("etc/apt/apt.conf.d/20b", "A \"1\";"),
             ("etc/apt/apt.conf.d/10a", "A \"2\";"),
+            ("var/lib/dpkg/arch", "amd64\narmhf\n"),
         ] {
             write(path, text);
             let now = made_from(&root, "a").unwrap();

@@ -1,6 +1,7 @@
 //! apt and dpkg.
 //!
-//! - [`apt_get`]: installs and removes, under the [`configuration`] of our runs and with our [`consent`].
+//! - [`apt_get`]: installs and removes, under the [`configuration`] of our runs, from their [`archives`] and with our
+//!   [`consent`].
 //! - [`dpkg`]: answers questions, repairs and purges. [`files`]: the files of packages, and their owners.
 //! - [`plan`] and [`complaint`]: read the output of apt before it works, and after it failed. [`relations`]: says why apt
 //!   refused.
@@ -8,6 +9,7 @@
 //! - [`version`]: names and versions.
 
 mod apt_get;
+mod archives;
 mod complaint;
 mod configuration;
 mod consent;

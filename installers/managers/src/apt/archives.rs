@@ -1,0 +1,123 @@
+//! The folder of archives of one run of apt. A package file in it, under the name that apt itself would give it, counts as
+//! downloaded: apt then starts none of its programs that fetch files. If another apt gives another name, it does start them.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use wharf_frames::installer::SealedPackage;
+use wharf_root::{Root, durable};
+
+use crate::PackageFile;
+
+/// Such a folder. It is deleted when this is dropped. Each run has its own: another plan may name another file of the same
+/// version.
+pub(super) struct Archives<'a> {
+    root: &'a Root,
+    outside: PathBuf,
+}
+
+impl<'a> Archives<'a> {
+    /// A new, empty one in our folder.
+    pub(super) fn new(root: &'a Root, folder: &Path) -> io::Result<Self> {
+        let name = folder.join("run");
+        let (outside, ()) = durable::unique(&name, "", |path| fs::create_dir(path))?;
+        Ok(Self { root, outside })
+    }
+
+    /// Its option for apt.
+    pub(super) fn option(&self) -> String {
+        let inside = self.root.seen_inside(&self.outside);
+        format!("Dir::Cache::archives={}/", inside.display())
+    }
+
+    /// Adds links to a package file. Returns its path for apt: that of a package file is absolute and ends in `.deb`.
+    pub(super) fn add(&self, file: &PackageFile) -> io::Result<PathBuf> {
+        let target = self.root.seen_inside(&file.path);
+        let mut named = file.path.file_name().unwrap_or_default().to_owned();
+        named.push(".deb");
+        let named = self.outside.join(named);
+        for link in [&named, &self.outside.join(stored(&file.package, &target))] {
+            symlink(&target, link)?;
+        }
+        Ok(self.root.seen_inside(&named))
+    }
+}
+
+impl Drop for Archives<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.outside);
+    }
+}
+
+/// The name of a downloaded file (`pkgAcqArchive` of apt): `acme_1%3a2.0_all.`, and the ending of the package file behind it.
+/// Our files have no ending. apt then takes the whole path for one, and of that name what follows the last `/`.
+fn stored(package: &SealedPackage, file: &Path) -> String {
+    let (name, version) = (package.name.as_str(), package.version.as_str());
+    let parts = [name, version, package.architecture.as_str()].map(quoted);
+    let path = file.to_string_lossy();
+    let ending = path.rsplit('.').next().unwrap_or_default();
+    let stored = format!("{}.{ending}", parts.join("_"));
+    stored.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn quoted(part: &str) -> String {
+    let mut quoted = String::new();
+    for byte in part.bytes() {
+        match byte {
+            b'_' | b':' | b'%' | b'/' => drop(write!(quoted, "%{byte:02x}")),
+            other => quoted.push(char::from(other)),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_frames::{PackageName, PackageVersion};
+
+    use super::*;
+
+    fn file(path: &str) -> PackageFile {
+        PackageFile {
+            path: path.into(),
+            package: SealedPackage {
+                name: PackageName::new("libacme+").unwrap(),
+                version: PackageVersion::new("1:2.0~rc1+b-3").unwrap(),
+                architecture: "all".into(),
+                length: 1,
+                signer: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_package_has_apts_name_in_a_folder_of_this_run() {
+        for (path, names) in [
+            ("/staged/ab", ["ab", "ab.deb"]),
+            (
+                "/tmp/x.deb",
+                ["libacme+_1%3a2.0~rc1+b-3_all.deb", "x.deb.deb"],
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            let archives = Archives::new(&root, folder.path()).unwrap();
+            let named = archives.add(&file(path)).unwrap();
+            let below = named.parent().unwrap();
+            let option = format!("Dir::Cache::archives={}/", below.display());
+            assert_eq!(archives.option(), option);
+            let entries = fs::read_dir(&archives.outside).unwrap();
+            let mut links: Vec<_> = entries.map(|link| link.unwrap().file_name()).collect();
+            links.sort();
+            assert_eq!(links, names);
+            let other = Archives::new(&root, folder.path()).unwrap();
+            assert_ne!(other.add(&file(path)).unwrap(), named);
+            drop((archives, other));
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+    }
+}
