@@ -403,6 +403,42 @@ fn a_configuration_that_was_changed_after_its_first_line_is_written_anew_and_tak
 }
 
 #[test]
+fn no_program_is_started_for_what_a_file_tells() {
+    let bench = Bench::apt();
+    let root = bench.place.path();
+    bench.install(&bench.plain("base", "1")).unwrap(); // writes the configuration
+    fs::remove_dir_all(root.join("usr/lib/apt/methods")).unwrap();
+    for program in ["dpkg", "dpkg-query"] {
+        let path = root.join("usr/bin").join(program);
+        fs::rename(&path, root.join(format!("usr/bin/{program}.real"))).unwrap();
+        let script = format!("echo {program} \"$@\" >>/asked\nexec /usr/bin/{program}.real \"$@\"");
+        place_script(&format!("#!/bin/sh\n{script}\n"), &path);
+    }
+    let apt = another(&bench);
+    assert_eq!(apt.architecture(), bench.manager().architecture());
+    // As a sealed file, without an ending.
+    let path = root.join("var/lib/sealed");
+    let file = bench.plain("acme", "1:2.0+b~1-3");
+    fs::copy(&file.path, &path).unwrap();
+    let file = PackageFile { path, ..file };
+    assert_eq!(apt.install(&file, PLAIN, QUIET), Ok(Change::Changed));
+    let found = apt.found(&name("acme")).unwrap().unwrap();
+    assert_eq!((found.version, found.damage), (file.package.version, None));
+    let asked = fs::read_to_string(root.join("asked")).unwrap();
+    let is_of_apts_work = |line: &str| {
+        let words = ["--assert-", "--unpack", "--configure"];
+        line.starts_with("dpkg ") && words.iter().any(|word| line.contains(word))
+    };
+    assert!(asked.lines().all(is_of_apts_work), "{asked}");
+    let left: Vec<_> = fs::read_dir(root.join("run/wharf-installer/apt"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("run."))
+        .collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
 fn another_architecture_of_dpkg_is_one_of_apts_too() {
     let bench = Bench::apt();
     let root = bench.place.path();

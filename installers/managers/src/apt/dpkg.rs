@@ -24,7 +24,11 @@ use wharf_root::{
     session,
 };
 
-use super::{complaint, programs};
+use super::{
+    complaint,
+    database::{Stanza, stanza},
+    programs,
+};
 use crate::{InstalledPackage, Times};
 
 /// The format of a package and its relations, for `dpkg-query` and `dpkg-deb`.
@@ -53,7 +57,7 @@ pub(super) struct Edition {
     length: u64,
 }
 
-/// A line of dpkg's database (dpkg-query(1)).
+/// The state of a package in dpkg's database (dpkg-query(1)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) version: Option<PackageVersion>,
@@ -69,6 +73,25 @@ const FORMAT: &str = "-f=${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Stat
                       ${db:Status-Eflag}\\t${Essential}${Protected}\\n";
 
 impl Status {
+    /// That of the database; none if it is not understood.
+    fn of(stanza: &Stanza) -> Option<Self> {
+        let words: Vec<&str> = stanza.status.split(' ').collect();
+        let [want, flag, state] = words.as_slice() else {
+            return None;
+        };
+        let version = match stanza.version.as_str() {
+            "" => None,
+            version => Some(PackageVersion::new(version).ok()?),
+        };
+        Some(Self {
+            version,
+            want: (*want).to_owned(),
+            state: (*state).to_owned(),
+            reinstall_required: *flag != "ok",
+            essential: stanza.essential.contains("yes"),
+        })
+    }
+
     /// It is installed completely and configured.
     pub(super) fn is_whole(&self) -> bool {
         self.state == "installed" && !self.reinstall_required
@@ -115,8 +138,17 @@ pub(super) fn is_absent(state: &str) -> bool {
 }
 
 impl Dpkg {
-    /// The architecture of installed packages.
+    /// The architecture of installed packages: that of dpkg itself.
     pub(super) fn architecture(&self) -> Result<String, Failure> {
+        match self.stanza("dpkg") {
+            Ok(Some(own)) if own.status.ends_with(" installed") && !own.architecture.is_empty() => {
+                Ok(own.architecture)
+            }
+            _ => self.ask_for_architecture(),
+        }
+    }
+
+    fn ask_for_architecture(&self) -> Result<String, Failure> {
         let output = self.ask("dpkg", &["--print-architecture"])?;
         let architecture = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         match output.status.success() && !architecture.is_empty() {
@@ -142,7 +174,10 @@ impl Dpkg {
             }
             _ => {}
         }
-        let status = self.ask_for_status(name)?;
+        let status = match self.read_status(name) {
+            Ok(status) => status,
+            Err(_) => self.ask_for_status(name)?,
+        };
         *known = edition.map(|edition| (edition, name.clone(), status.clone()));
         Ok(status)
     }
@@ -155,6 +190,20 @@ impl Dpkg {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
             length: metadata.len(),
         })
+    }
+
+    /// The stanza of the package. Fails if only dpkg can tell.
+    fn stanza(&self, name: &str) -> io::Result<Option<Stanza>> {
+        match self.was_interrupted() {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => stanza(&database(&self.root), name),
+        }
+    }
+
+    fn read_status(&self, name: &PackageName) -> io::Result<Option<Status>> {
+        let stanza = self.stanza(name.as_str())?;
+        let status = |stanza: Stanza| Status::of(&stanza).ok_or(io::ErrorKind::InvalidData);
+        Ok(stanza.map(status).transpose()?)
     }
 
     fn ask_for_status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {

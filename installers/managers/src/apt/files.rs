@@ -132,7 +132,10 @@ fn visit_lines(root: &Root, list: &Path, visit: &mut dyn FnMut(&Path)) -> io::Re
     for line in lines {
         let line = line?;
         let below = line.strip_prefix(b"/").unwrap_or(&line);
-        visit(&root.path(OsStr::from_bytes(below)));
+        // The root itself. Beside it is the system of another root.
+        if below != b"." {
+            visit(&root.path(OsStr::from_bytes(below)));
+        }
     }
     Ok(())
 }

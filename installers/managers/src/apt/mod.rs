@@ -2,7 +2,8 @@
 //!
 //! - [`apt_get`]: installs and removes, under the [`configuration`] of our runs, from their [`archives`] and with our
 //!   [`consent`].
-//! - [`dpkg`]: answers questions, repairs and purges. [`files`]: the files of packages, and their owners.
+//! - [`dpkg`]: answers questions, repairs and purges. [`database`]: the state of a package. [`files`]: the files of packages,
+//!   and their owners.
 //! - [`plan`] and [`complaint`]: read the output of apt before it works, and after it failed. [`relations`]: says why apt
 //!   refused.
 //! - [`postrm`]: runs last scripts again. [`programs`]: starts and recognises programs of apt and dpkg.
@@ -13,6 +14,7 @@ mod archives;
 mod complaint;
 mod configuration;
 mod consent;
+mod database;
 mod dpkg;
 mod files;
 mod plan;
