@@ -49,9 +49,23 @@ fn inspect() -> Result<Finding, Failure> {
         Failure::new(Cause::Unavailable, detail)
     })?;
     let (certificates, question) = hear()?;
-    let finding = match question {
+    let finding = answer(question, &package, certificates);
+    // If a read failed, the finding does not count.
+    match package.unread.get() {
+        Some(error) => Ok(Finding::Unread(error.desc().into())),
+        None => finding,
+    }
+}
+
+/// The answer to a question about the package. It counts only if every read succeeded.
+fn answer(
+    question: Question,
+    package: &Input,
+    certificates: Certificates,
+) -> Result<Finding, Failure> {
+    match question {
         Question::Describe { format } => format::of(format)?
-            .describe(&package, package.length)
+            .describe(package, package.length)
             .map(Finding::Described),
         Question::Verify {
             at,
@@ -71,20 +85,20 @@ fn inspect() -> Result<Finding, Failure> {
                 .and_then(|is_message| match is_message {
                     true => Ok(Finding::Message),
                     false => trust
-                        .verify(&package, package.length, format, beside)
+                        .verify(package, package.length, format, beside)
                         .map(Finding::Verified),
                 })
         }
         Question::Unwrap => {
-            message::unwrap(&package, package.length, io::stderr()).map(Finding::Unwrapped)
+            message::unwrap(package, package.length, io::stderr()).map(Finding::Unwrapped)
         }
         Question::Files { format, wanted } => {
             let (format, length) = (format::of(format)?, package.length);
-            files::write(&package, length, format, &wanted, &mut io::stderr()).map(Finding::Files)
+            files::write(package, length, format, &wanted, &mut io::stderr()).map(Finding::Files)
         }
         Question::Digests { format } => {
             let (format, length) = (format::of(format)?, package.length);
-            digests::write(&package, length, format, &mut io::stderr()).map(Finding::Files)
+            digests::write(package, length, format, &mut io::stderr()).map(Finding::Files)
         }
         Question::StillHolds {
             at,
@@ -96,11 +110,6 @@ fn inspect() -> Result<Finding, Failure> {
             signature::certificate(&certificates, number as usize, at).map(Finding::Certificate)
         }
         Question::KeyFile { .. } => Err(broken("a certificate is not a question")),
-    };
-    // If a read failed, the finding does not count.
-    match package.unread.get() {
-        Some(error) => Ok(Finding::Unread(error.desc().into())),
-        None => finding,
     }
 }
 

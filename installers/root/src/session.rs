@@ -198,7 +198,7 @@ fn running() -> io::Result<Vec<Running>> {
 }
 
 /// The running processes of this session. The kernel tells the session much faster than it writes a file of /proc.
-fn of_session(session: i32) -> io::Result<Vec<Process>> {
+fn of_session(session: i32) -> io::Result<Vec<RunningProcess>> {
     let is_of = |pid: &i32| match getsid(Some(Pid::from_raw(*pid))) {
         Ok(of) => of.as_raw() == session,
         Err(error) => error != Errno::ESRCH, // a security module may keep it secret

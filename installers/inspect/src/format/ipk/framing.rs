@@ -19,14 +19,14 @@ use crate::{
 /// How the members lie in the file.
 pub enum Framing {
     /// As members of an ar archive.
-    Ar(Layout),
+    Ar(IpkLayout),
     /// As files of a gzip'd tar. Their positions are known only once it is unpacked.
     Tar,
 }
 
 /// The positions of the archives in an ar archive.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct IpkLayout {
     /// `control.tar.*`.
     pub control: Archive,
     /// `data.tar.*`.
@@ -35,14 +35,14 @@ pub struct Layout {
 
 /// An archive of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum IpkPart {
     /// `control.tar.*`.
     Control,
     /// `data.tar.*`.
     Data,
 }
 
-impl Part {
+impl IpkPart {
     const fn stem(self) -> &'static str {
         match self {
             Self::Control => "control.tar",
@@ -81,23 +81,23 @@ fn whole(length: u64) -> Archive {
     }
 }
 
-fn layout(mut members: Members<'_, &dyn ReadAt>) -> Result<Layout, Failure> {
+fn layout(mut members: Members<'_, &dyn ReadAt>) -> Result<IpkLayout, Failure> {
     members.expect_debian_binary()?;
     let (mut control, mut data) = (None, None);
     while let Some(member) = members.next()? {
-        let part = Part::named(&member.name).ok_or_else(|| no_member(&member.name))?;
+        let part = IpkPart::named(&member.name).ok_or_else(|| no_member(&member.name))?;
         let place = match part.0 {
-            Part::Control => &mut control,
-            Part::Data => &mut data,
+            IpkPart::Control => &mut control,
+            IpkPart::Data => &mut data,
         };
         if place.is_some() {
             return Err(twice(part.0));
         }
         *place = Some(members.archive(member, part.0.stem())?);
     }
-    Ok(Layout {
-        control: control.ok_or_else(|| missing(Part::Control))?,
-        data: data.ok_or_else(|| missing(Part::Data))?,
+    Ok(IpkLayout {
+        control: control.ok_or_else(|| missing(IpkPart::Control))?,
+        data: data.ok_or_else(|| missing(IpkPart::Data))?,
     })
 }
 
@@ -105,10 +105,10 @@ fn layout(mut members: Members<'_, &dyn ReadAt>) -> Result<Layout, Failure> {
 pub(super) fn each_part(
     file: &dyn ReadAt,
     length: u64,
-    each: &mut dyn FnMut(Part, &mut dyn Read) -> io::Result<()>,
+    each: &mut dyn FnMut(IpkPart, &mut dyn Read) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let read = unpacked(file, &whole(length), |tar| {
-        let mut seen: Vec<Part> = Vec::new();
+        let mut seen: Vec<IpkPart> = Vec::new();
         let mut number = 0;
         for entry in Tar::new(&mut *tar).entries()?.raw(true) {
             let mut entry = entry?;
@@ -120,7 +120,7 @@ pub(super) fn each_part(
                 (1, other) => return Err(unsound(&format!("it begins with {other:?}"))),
                 (_, name) => {
                     let (part, compression) =
-                        Part::named(name).ok_or_else(|| unsound(&is_no_member(name)))?;
+                        IpkPart::named(name).ok_or_else(|| unsound(&is_no_member(name)))?;
                     if seen.contains(&part) {
                         return Err(unsound(&format!("it has two {}", part.stem())));
                     }
@@ -131,7 +131,7 @@ pub(super) fn each_part(
                 }
             }
         }
-        for part in [Part::Control, Part::Data] {
+        for part in [IpkPart::Control, IpkPart::Data] {
             if !seen.contains(&part) {
                 return Err(unsound(&format!("it has no {}", part.stem())));
             }
@@ -187,10 +187,10 @@ fn no_member(name: &str) -> Failure {
     malformed(&is_no_member(name))
 }
 
-fn twice(part: Part) -> Failure {
+fn twice(part: IpkPart) -> Failure {
     malformed(&format!("it has two {}", part.stem()))
 }
 
-fn missing(part: Part) -> Failure {
+fn missing(part: IpkPart) -> Failure {
     malformed(&format!("it has no {}", part.stem()))
 }

@@ -17,7 +17,7 @@ use crate::{
 
 pub mod framing;
 
-use framing::{Framing, Part};
+use framing::{Framing, IpkPart};
 
 /// opkg has no grammar: it takes a name with a pattern for a pattern. Feeds have names with capitals and `_`.
 const GRAMMAR: Grammar = Grammar {
@@ -47,7 +47,7 @@ impl PackageFormat for Ipk {
                 end::check(file, &layout.data).map_err(|error| malformed("data.tar", &error))?;
             }
             Framing::Tar => framing::each_part(file, length, &mut |part, content| {
-                if part == Part::Control {
+                if part == IpkPart::Control {
                     control = control::tar(content)?;
                 }
                 Ok(())
@@ -63,8 +63,8 @@ impl PackageFormat for Ipk {
                 read.map_err(|error| malformed("data.tar", &error))
             }
             Framing::Tar => framing::each_part(file, length, &mut |part, content| match part {
-                Part::Data => entries(content, &mut *each),
-                Part::Control => Ok(()),
+                IpkPart::Data => entries(content, &mut *each),
+                IpkPart::Control => Ok(()),
             }),
         }
     }
