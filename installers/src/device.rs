@@ -18,7 +18,7 @@ use wharf_frames::{
     packed::{FileDigest, PackedFile},
 };
 use wharf_managers::{
-    InstallOptions, PackageFile, PackageManager, Supervisor, Times,
+    Dependencies, Install, PackageManager, Supervisor, Times,
     apt::Apt,
     dnf::Dnf,
     opkg::{Contents, Opkg},
@@ -54,10 +54,8 @@ struct PackagesOf(Arc<dyn PackageManager>);
 /// One installation.
 #[derive(Debug, Clone, Copy)]
 pub struct Installation<'a> {
-    /// The sealed package.
-    pub file: &'a PackageFile,
-    /// The options for the package manager.
-    pub options: InstallOptions,
+    /// The sealed package, and the options for the package manager.
+    pub install: &'a Install,
     /// The files of the package that [`Device::unit_files`] returned.
     pub unit_files: &'a [PackedFile],
     /// The operation of the job.
@@ -213,38 +211,43 @@ impl Device {
         }))
     }
 
-    /// Installs a package. It is INACTIVE afterwards, unless it was adopted.
+    /// Installs packages in one run of the package manager. They are INACTIVE afterwards, unless they were adopted.
     pub fn install(
         &self,
-        installation: Installation<'_>,
+        installations: &[Installation<'_>],
+        dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
-        let Installation { file, options, .. } = installation;
         let supervisor = Supervisor {
-            begin: &|| {
-                (supervisor.begin)()?;
-                self.hold(installation)
+            begin: &|brought| {
+                (supervisor.begin)(brought)?;
+                installations.iter().try_for_each(|it| self.hold(*it))
             },
             ..supervisor
         };
-        let change = self.packages.install(file, options, supervisor)?;
+        let installs: Vec<Install> = installations.iter().map(|it| it.install.clone()).collect();
+        let change = self.packages.install(&installs, dependencies, supervisor)?;
         fault::point("job.installed");
-        self.services
-            .settle(&file.package.name, installation.operation, true)?;
+        for Installation {
+            install, operation, ..
+        } in installations
+        {
+            let name = &install.file.package.name;
+            self.services.settle(name, *operation, true)?;
+        }
         Ok(change)
     }
 
     /// Holds no units if the package manager has nothing to do.
     fn hold(&self, installation: Installation<'_>) -> Result<(), Failure> {
         let Installation {
-            file,
-            options,
+            install: Install { file, options },
             unit_files,
             operation,
             adopts,
         } = installation;
         let name = &file.package.name;
-        if self.packages.has(file, options)? && !self.services.is_held_by(name, operation)? {
+        if self.packages.has(file, *options)? && !self.services.is_held_by(name, operation)? {
             return Ok(());
         }
         self.services.hold(name, operation, unit_files, adopts)
@@ -350,13 +353,14 @@ mod tests {
     use std::time::Duration;
 
     use wharf_frames::{PackageVersion, installer::SealedPackage};
+    use wharf_managers::{InstallOptions, PackageFile};
 
     use super::*;
 
     const OPERATION: OperationId = OperationId::from_bytes([1; 16]);
     const QUIET: Supervisor<'static> = Supervisor {
         report: &|_| (),
-        begin: &|| Ok(()),
+        begin: &|_| Ok(()),
         printed: &|_, _| (),
     };
 
@@ -377,10 +381,10 @@ mod tests {
             }
         }
 
-        fn file(&self, version: &str) -> PackageFile {
+        fn version(&self, version: &str) -> Install {
             let path = self.root.path(format!("acme-{version}"));
             fs::write(&path, "wharf-simulated 1\n").unwrap();
-            PackageFile {
+            let file = PackageFile {
                 path,
                 package: SealedPackage {
                     name: acme(),
@@ -389,7 +393,12 @@ mod tests {
                     length: 1,
                     signer: None,
                 },
-            }
+            };
+            let options = InstallOptions {
+                allow_downgrade: false,
+                reinstall: false,
+            };
+            Install { file, options }
         }
 
         fn held(&self) -> Option<String> {
@@ -407,13 +416,9 @@ mod tests {
         PackageName::new("acme").unwrap()
     }
 
-    fn installation<'a>(file: &'a PackageFile, unit_files: &'a [PackedFile]) -> Installation<'a> {
+    fn installation<'a>(install: &'a Install, unit_files: &'a [PackedFile]) -> Installation<'a> {
         Installation {
-            file,
-            options: InstallOptions {
-                allow_downgrade: false,
-                reinstall: false,
-            },
+            install,
             unit_files,
             operation: OPERATION,
             adopts: false,
@@ -423,13 +428,13 @@ mod tests {
     #[test]
     fn a_package_is_held_with_its_unit_files_unless_the_package_manager_has_nothing_to_do() {
         let bench = Bench::new();
-        let (device, one, two) = (&bench.device, bench.file("1"), bench.file("2"));
+        let (device, one, two) = (&bench.device, bench.version("1"), bench.version("2"));
         let files = [PackedFile {
             path: "etc/init.d/acme".to_owned(),
             target: None,
             content: b"start".to_vec().into(),
         }];
-        let change = device.install(installation(&one, &files), QUIET);
+        let change = device.install(&[installation(&one, &files)], &Dependencies::None, QUIET);
         assert_eq!(change, Ok(Change::Changed));
         let held = Some("etc/init.d/acme: start\n".to_owned());
         assert_eq!(bench.held(), held);
@@ -449,7 +454,7 @@ mod tests {
     #[test]
     fn unit_files_that_nobody_can_read_now_are_no_refusal_and_nonsense_is_one() {
         let mut bench = Bench::new();
-        let file = bench.file("1");
+        let file = bench.version("1").file;
         let inspector = &mut bench.device.inspector;
         inspector.uid = nix::unistd::getuid().as_raw();
         inspector.gid = nix::unistd::getgid().as_raw();

@@ -4,15 +4,15 @@
 mod recovery;
 mod step;
 
-use std::{cell::RefCell, fs, io, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeSet, fs, io, path::PathBuf};
 
 use nix::fcntl::FlockArg;
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, Step,
-    installer::{Found, Outcome},
+    installer::{Dependency, Found, MAX_DEPENDENCIES, Outcome},
 };
-use wharf_managers::PackageManager;
+use wharf_managers::{Brought, PackageManager};
 use wharf_root::{
     Root, durable,
     file_systems::{self, FileSystems},
@@ -204,11 +204,12 @@ impl<'a> Worker<'a> {
         Ok(devices)
     }
 
-    /// Does the steps in their order.
+    /// Does the steps in their order. Installations that follow each other are one run.
     fn apply(&self, job: &mut Job, permits: &[Step<Permit>]) -> Result<(), Stop> {
         let job = RefCell::new(job);
-        for permit in permits {
-            self.apply_step(&job, permit)?;
+        let is_install = |step: &Step<Permit>| step.file().is_some();
+        for run in permits.chunk_by(|left, right| is_install(left) && is_install(right)) {
+            self.apply_run(&job, run)?;
         }
         Ok(())
     }
@@ -237,6 +238,9 @@ impl<'a> Worker<'a> {
         if job.attempts.is_empty() {
             let before = |name| self.before(name);
             job.before = job.packages().map(before).collect::<Result<_, _>>()?;
+            if job.removes() {
+                job.unused_before = self.unused(job).into_iter().collect();
+            }
         }
         job.cut_off |= has_begun(job) && is_of_another_boot(job, &attempt.boot);
         job.attempts.push(attempt);
@@ -249,6 +253,40 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
+    /// A removal does not fail because nobody can say what it leaves.
+    fn unused(&self, job: &Job) -> BTreeSet<PackageName> {
+        self.manager().unused().unwrap_or_else(|failure| {
+            self.repairs(
+                job,
+                format_args!("unused dependencies are not known: {failure}"),
+            );
+            BTreeSet::new()
+        })
+    }
+
+    /// The dependencies that nothing needs since this job.
+    fn newly_unused(&self, job: &Job) -> Vec<PackageName> {
+        if !job.removes() {
+            return Vec::new();
+        }
+        let unused = self.unused(job).into_iter();
+        let is_new = |name: &PackageName| !job.unused_before.contains(name) && !job.is_about(name);
+        unused.filter(is_new).take(MAX_DEPENDENCIES).collect()
+    }
+
+    /// The packages that came beside the files, and that the device has now.
+    fn brought(&self, job: &Job) -> Result<Vec<Dependency>, Failure> {
+        let mut brought = Vec::new();
+        for dependency in &job.dependencies {
+            let found = self.manager().found(&dependency.name)?;
+            let is_new = brought.len() < MAX_DEPENDENCIES && !brought.contains(dependency);
+            if is_new && found.is_some_and(|found| found.version == dependency.version) {
+                brought.push(dependency.clone());
+            }
+        }
+        Ok(brought)
+    }
+
     fn before(&self, name: &PackageName) -> Result<Before, Failure> {
         let found = self.ledger.with_managed(self.device.found(name)?)?;
         Ok(Before {
@@ -258,13 +296,20 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Begins a step. From here on the job cannot be cancelled.
-    fn begin_applying(&self, job: &mut Job, permit: &Step<Permit>) -> Result<(), Stop> {
+    /// Begins steps. From here on the job cannot be cancelled.
+    fn begin_applying(
+        &self,
+        job: &mut Job,
+        permits: &[Step<Permit>],
+        brought: &Brought,
+    ) -> Result<(), Stop> {
+        job.dependencies.extend_from_slice(&brought.dependencies);
+        job.refreshed |= brought.refreshed;
         self.advance(job, JobState::Applying)?;
         fault::point("job.applying");
-        if let Some(permit) = permit.file() {
-            self.ledger
-                .begin(&permit.file.package.name, job.operation)?;
+        for permit in permits.iter().filter_map(Step::file) {
+            let name = &permit.install.file.package.name;
+            self.ledger.begin(name, job.operation)?;
             fault::point("ledger.begun");
         }
         Ok(())
@@ -316,6 +361,9 @@ impl<'a> Worker<'a> {
             device: device.map(|found| Found { managed, ..found }),
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
             note: (is_done && job.cut_off).then(|| DONE_AGAIN.into()),
+            dependencies: self.brought(&job)?,
+            refreshed: job.refreshed,
+            unused: self.newly_unused(&job),
         };
         match &outcome.failure {
             None => log::done(&job),
@@ -333,7 +381,8 @@ impl<'a> Worker<'a> {
     /// Adds the file systems on which the packages lie now.
     fn add_paths(&self, written: &mut FileSystems, job: &Job) -> Result<(), Failure> {
         let mounts = file_systems::mounts();
-        for name in job.packages() {
+        let dependencies = job.dependencies.iter().map(|it| &it.name);
+        for name in job.packages().chain(dependencies) {
             self.manager()
                 .each_path(name, &mut |path| written.add(path, &mounts))?;
         }

@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use wharf_configuration::{Written, Wrong};
 use wharf_frames::PackageName;
+use wharf_managers::Dependencies;
 use wharf_root::{Root, durable, pattern::Pattern};
 
 /// The administrator's policy for this device.
@@ -19,7 +20,9 @@ pub struct Policy {
     #[serde(rename = "backend")]
     pub package_manager: Option<PackageManagerName>,
     /// The source of dependencies.
-    pub dependencies: Dependencies,
+    pub dependencies: DependencySource,
+    /// The packages that may come if [`DependencySource::Listed`].
+    pub listed_dependencies: Option<Vec<Pattern>>,
     /// Accepts packages without any signature. Logged at every start.
     pub allow_unsigned: bool,
     /// Packages that may be downgraded.
@@ -60,9 +63,13 @@ pub enum PackageManagerName {
 /// The source of the dependencies of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Dependencies {
+pub enum DependencySource {
     /// No source: dependencies must be installed already, or the install fails.
     None,
+    /// The sources of the package manager, for any package.
+    ConfiguredSources,
+    /// The same, for the packages in `listed-dependencies` alone.
+    Listed,
 }
 
 /// Limits for staged files.
@@ -129,7 +136,14 @@ pub enum PolicyError {
 /// The form of each key in the file.
 const WRITTEN: &Written = &[
     ("backend", "backend = \"apt\""),
-    ("dependencies", "dependencies = \"none\""),
+    (
+        "dependencies",
+        "dependencies = \"none\", \"configured-sources\" or \"listed\"",
+    ),
+    (
+        "listed-dependencies",
+        "listed-dependencies = [\"name\", \"name-*\"]",
+    ),
     ("allow-unsigned", "allow-unsigned = true"),
     (
         "allow-downgrade",
@@ -157,7 +171,8 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             package_manager: None,
-            dependencies: Dependencies::None,
+            dependencies: DependencySource::ConfiguredSources,
+            listed_dependencies: None,
             allow_unsigned: false,
             allow_downgrade: Vec::new(),
             allow_purge: Vec::new(),
@@ -201,9 +216,26 @@ impl Policy {
     /// Parses the bytes of a policy file.
     pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, PolicyError> {
         let text = String::from_utf8_lossy(bytes);
-        wharf_configuration::parse(&text, WRITTEN).map_err(|wrong| PolicyError::Wrong {
-            file: file.to_owned(),
-            wrong,
+        wharf_configuration::parse(&text, WRITTEN)
+            .and_then(|policy: Self| policy.agrees(&text).map(|()| policy))
+            .map_err(|wrong| PolicyError::Wrong {
+                file: file.to_owned(),
+                wrong,
+            })
+    }
+
+    /// Refuses a list of dependencies that has no effect.
+    fn agrees(&self, text: &str) -> Result<(), Wrong> {
+        const KEY: &str = "listed-dependencies";
+        if self.listed_dependencies.is_none() || self.dependencies == DependencySource::Listed {
+            return Ok(());
+        }
+        let mut lines = text.lines().zip(1..);
+        let line = lines.find(|(line, _)| line.trim_start().starts_with(KEY));
+        Err(Wrong {
+            line: line.map_or(1, |(_, number)| number),
+            column: line.map_or(1, |(line, _)| line.find(KEY).unwrap_or_default() + 1),
+            message: format!("{KEY}: it has no effect: write dependencies = \"listed\" as well"),
         })
     }
 
@@ -228,6 +260,17 @@ impl Policy {
         scopes.peek()?;
         let patterns = scopes.flat_map(|scope| &scope.packages);
         Some(patterns.map(|pattern| pattern.as_str()).collect())
+    }
+
+    /// The packages that may come with an installation.
+    pub fn dependencies(&self) -> Dependencies {
+        match self.dependencies {
+            DependencySource::None => Dependencies::None,
+            DependencySource::ConfiguredSources => Dependencies::ConfiguredSources,
+            DependencySource::Listed => {
+                Dependencies::Listed(self.listed_dependencies.clone().unwrap_or_default())
+            }
+        }
     }
 
     /// Whether this package may be downgraded.
@@ -354,6 +397,18 @@ mod tests {
     }
 
     #[test]
+    fn dependencies_come_from_all_sources_from_none_or_by_name() {
+        let dependencies = |text: &str| parse(text).unwrap().dependencies();
+        assert_eq!(dependencies(""), Dependencies::ConfiguredSources);
+        assert_eq!(dependencies("dependencies = \"none\""), Dependencies::None);
+        let listed = "dependencies = \"listed\"\nlisted-dependencies = [\"libfoo\", \"libbar*\"]";
+        let patterns = ["libfoo", "libbar*"].map(|it| Pattern::new(it).unwrap());
+        assert_eq!(dependencies(listed), Dependencies::Listed(patterns.into()));
+        let nothing = dependencies("dependencies = \"listed\"");
+        assert_eq!(nothing, Dependencies::Listed(Vec::new()));
+    }
+
+    #[test]
     fn the_file_of_a_root_is_read_each_time_and_its_absence_means_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
@@ -397,8 +452,15 @@ mod tests {
                 ],
             ),
             (
-                "dependencies = \"configured-sources\"",
-                ["line 1, column 16: dependencies: ", "none"],
+                "dependencies = \"recommended\"",
+                ["line 1, column 16: dependencies: ", "configured-sources"],
+            ),
+            (
+                "\n listed-dependencies = [\"libfoo\"]",
+                [
+                    "line 2, column 2: listed-dependencies: ",
+                    "dependencies = \"listed\"",
+                ],
             ),
             (
                 "[quota]\nbytes = \"much\"",

@@ -139,7 +139,7 @@ impl Queue {
             )),
             device,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
-            note: None,
+            ..Outcome::default()
         });
         self.records.update(&lock, &job)?;
         Ok(())

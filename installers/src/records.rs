@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, FrameError, OperationId, PackageName, StageId, Step, decode, encode,
-    installer::{Found, JobPhase, JobStatus, Outcome},
+    installer::{Dependency, Found, JobPhase, JobStatus, Outcome},
 };
 use wharf_root::{Root, durable, limits};
 
@@ -50,6 +50,18 @@ pub struct Job {
     /// The packages of the steps before the first attempt. Empty until then.
     #[n(10)]
     pub before: Vec<Before>,
+    /// The packages that come beside the files, once the package manager may be at work. Each is new on the device.
+    #[n(11)]
+    #[cbor(default)]
+    pub dependencies: Vec<Dependency>,
+    /// The lists of the sources were fetched again for them.
+    #[n(12)]
+    #[cbor(default)]
+    pub refreshed: bool,
+    /// The dependencies of earlier installations that nothing needed before the first attempt. Empty if no step removes.
+    #[n(13)]
+    #[cbor(default)]
+    pub unused_before: Vec<PackageName>,
 }
 
 /// A package before the first attempt of a job.
@@ -182,6 +194,12 @@ impl Job {
         self.found_before(name).filter(|found| found.is_whole())
     }
 
+    /// Whether a step removes a package.
+    pub(crate) fn removes(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step, Step::Uninstall(_) | Step::Purge(_)))
+    }
+
     /// Whether it adopts this package.
     pub(crate) fn adopts(&self, name: &PackageName) -> bool {
         self.before(name).is_some_and(|before| before.adopts)
@@ -285,6 +303,9 @@ impl Records {
             cut_off: false,
             steps,
             before: Vec::new(),
+            dependencies: Vec::new(),
+            refreshed: false,
+            unused_before: Vec::new(),
         })?;
         fault::point("job.accepted");
         Ok(())
@@ -394,6 +415,9 @@ mod tests {
                 boot: "b".to_owned(),
                 session: 4,
             }],
+            dependencies: Vec::new(),
+            refreshed: false,
+            unused_before: Vec::new(),
             before: vec![Before {
                 package: name.clone(),
                 found: Some(Found {
@@ -526,10 +550,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::open(&Root::new(folder.path())).unwrap();
         let ended = JobState::Ended(Outcome {
-            failure: None,
-            device: None,
             attempts: 1,
-            note: None,
+            ..Outcome::default()
         });
         let total = limits::ENDED_JOBS as u64 + 3;
         for sequence in 0..total {

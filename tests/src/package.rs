@@ -186,7 +186,7 @@ impl Package {
     }
 
     /// Builds it for the simulated package manager as `NAME_VERSION_ARCHITECTURE.simulated` in the folder `into`. It has no
-    /// scripts and no fields.
+    /// scripts, and no fields but `Depends`.
     pub fn build_simulated(&self, into: &Path) -> PathBuf {
         let Self {
             name,
@@ -204,6 +204,13 @@ impl Package {
         }
         for (path, target) in &self.links {
             bytes.extend(format!("link: {path} {target}\n").as_bytes());
+        }
+        for (_, needs) in self.fields.iter().filter(|(field, _)| field == "Depends") {
+            for need in needs.split(", ") {
+                let need = need.replace(['(', ')', '>', '='], "");
+                let words: Vec<&str> = need.split_whitespace().collect();
+                bytes.extend(format!("needs: {}\n", words.join(" ")).as_bytes());
+            }
         }
         let package = into.join(format!("{name}_{version}_{architecture}.simulated"));
         fs::write(&package, bytes).unwrap_or_else(|error| panic!("{package:?}: {error}"));

@@ -15,6 +15,9 @@ mod older;
 /// The version of these frames. It rises when a field gets a meaning that an older program must not ignore.
 pub const PROTOCOL: u32 = 1;
 
+/// The largest number of packages that may come with an installation.
+pub const MAX_DEPENDENCIES: usize = 128;
+
 /// A question to the installer. Older releases used the numbers 5 to 9, 12 and 14.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -296,8 +299,28 @@ pub enum JobPhase {
     Verifying,
 }
 
-/// The end of a job. `failure` and `device` come from the state of the device, never from an exit code.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// A package that came with an installation, from a source of the device.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct Dependency {
+    /// Its name.
+    #[n(0)]
+    pub name: PackageName,
+    /// Its full version.
+    #[n(1)]
+    pub version: PackageVersion,
+}
+
+/// As in `libfoo 2.0-1`.
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
+/// The end of a job. `failure` and `device` come from the state of the device, never from an exit code. Older releases
+/// read only the first four fields.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Outcome {
     /// The reason for its failure. None after a success.
@@ -312,4 +335,16 @@ pub struct Outcome {
     /// A fact for the operator about how the job was done.
     #[n(3)]
     pub note: Option<Text>,
+    /// The packages that came with the package, from sources of the device. At most [`MAX_DEPENDENCIES`].
+    #[n(4)]
+    #[cbor(default)]
+    pub dependencies: Vec<Dependency>,
+    /// Whether the lists of the sources were stale, and were fetched again.
+    #[n(5)]
+    #[cbor(default)]
+    pub refreshed: bool,
+    /// The packages that came as dependencies, and that nothing needs since this job. At most [`MAX_DEPENDENCIES`].
+    #[n(6)]
+    #[cbor(default)]
+    pub unused: Vec<PackageName>,
 }

@@ -8,8 +8,8 @@ use wharf_frames::{
     Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
     Transaction, decode, encode,
     installer::{
-        Found, InstallerReply, InstallerRequest, JobPhase, JobStatus, Outcome, SealedPackage,
-        StageEntry,
+        Dependency, Found, InstallerReply, InstallerRequest, JobPhase, JobStatus, Outcome,
+        SealedPackage, StageEntry,
     },
 };
 
@@ -119,6 +119,12 @@ fn replies() -> Vec<InstallerReply> {
         device: Some(found()),
         attempts: 2,
         note: Some("done again".into()),
+        dependencies: vec![Dependency {
+            name: PackageName::new("libfoo").unwrap(),
+            version: PackageVersion::new("2.0-1").unwrap(),
+        }],
+        refreshed: true,
+        unused: vec![PackageName::new("libbar").unwrap()],
     };
     let entry = StageEntry {
         stage: STAGE,

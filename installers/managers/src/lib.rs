@@ -21,10 +21,11 @@ use std::{
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion, Text,
     inspect::Format,
-    installer::{JobPhase, SealedPackage},
+    installer::{Dependency, JobPhase, MAX_DEPENDENCIES, SealedPackage},
 };
 use wharf_root::{
     Change, Listener, Owners, Root,
+    pattern::Pattern,
     session::{Role, RunningProcess},
 };
 
@@ -55,6 +56,49 @@ pub struct InstallOptions {
     pub reinstall: bool,
 }
 
+/// One package of an installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Install {
+    /// The sealed file.
+    pub file: PackageFile,
+    /// Its options.
+    pub options: InstallOptions,
+}
+
+/// The packages that may come with an installation. Each is new on the device, and the package manager has verified it by
+/// the signature of a configured source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dependencies {
+    /// None: the device must have all that a package needs.
+    None,
+    /// Any package that an installation needs.
+    ConfiguredSources,
+    /// Packages of these names.
+    Listed(Vec<Pattern>),
+}
+
+/// The packages that an installation brings beside its files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Brought {
+    /// The packages, in the order of the plan.
+    pub dependencies: Vec<Dependency>,
+    /// The lists of the sources were stale, and were fetched again.
+    pub refreshed: bool,
+}
+
+/// A package of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPackage {
+    /// Its name.
+    pub name: PackageName,
+    /// Its new version.
+    pub version: PackageVersion,
+    /// The version that the device has.
+    pub replaces: Option<PackageVersion>,
+    /// It comes from a source of the device, not from a file.
+    pub is_dependency: bool,
+}
+
 /// The bounds of a run of a package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
@@ -79,8 +123,8 @@ pub struct Supervisor<'a> {
     /// Gets each progress.
     pub report: &'a dyn Fn(Progress),
     /// Called once, right before the device is changed: the plan is final then, and no other program can change the
-    /// device. If it fails, the device is not changed.
-    pub begin: &'a dyn Fn() -> Result<(), Failure>,
+    /// device. Gets the packages that come beside the files. If it fails, the device is not changed.
+    pub begin: &'a dyn Fn(&Brought) -> Result<(), Failure>,
     /// Gets the output of each program, after its end.
     pub printed: Listener<'a>,
 }
@@ -154,20 +198,35 @@ pub trait PackageManager: Send + Sync {
     /// database says, and the options ask for no new installation.
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure>;
 
-    /// Installs exactly this file. After a success, [`PackageManager::found`] returns its version, whole.
+    /// Installs exactly these files in one run, with the dependencies that they need. After a success,
+    /// [`PackageManager::found`] returns the version of each, whole.
+    ///
+    /// The database of installed packages alone decides first. Only if something is missing, and dependencies may come, the
+    /// sources are asked. Lists of the sources that are stale are fetched again once. No installed package is removed,
+    /// upgraded or downgraded, and no package comes that is only recommended.
     ///
     /// Fails before [`Supervisor::begin`] if it would change anything else (`Plan`), if a dependency is missing
-    /// (`Dependency`), if the package is held (`Held`), or if the package manager reads another name, version or
-    /// architecture in the file (`Malformed`).
+    /// (`Dependency`), if a package is held (`Held`), or if the package manager reads another name, version or
+    /// architecture in a file (`Malformed`).
     ///
-    /// Does nothing if [`PackageManager::has`] it. Keeps changed configuration files. A first installation that fails
-    /// leaves nothing that blocks the package manager.
+    /// Does nothing if [`PackageManager::has`] all of them. Keeps changed configuration files. First installations that
+    /// fail leave nothing that blocks the package manager.
     fn install(
         &self,
-        file: &PackageFile,
-        options: InstallOptions,
+        installs: &[Install],
+        dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure>;
+
+    /// The packages that [`PackageManager::install`] would install, or its failure. Changes nothing: stale lists stay.
+    fn plan(
+        &self,
+        installs: &[Install],
+        dependencies: &Dependencies,
+    ) -> Result<Vec<PlannedPackage>, Failure>;
+
+    /// The packages that came as dependencies, and that nothing needs any more.
+    fn unused(&self) -> Result<BTreeSet<PackageName>, Failure>;
 
     /// Removes exactly this package, whole or damaged, and nothing else. Fails with `Plan` if other packages or the device
     /// need it.
@@ -229,5 +288,57 @@ impl Lock {
                 Err(Failure::new(Cause::Unavailable, detail))
             }
         }
+    }
+}
+
+/// The package of a package manager that installs one in a run.
+fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
+    match installs {
+        [install] => Ok(install),
+        _ => {
+            let detail = format!(
+                "{} packages: one run installs exactly one here",
+                installs.len()
+            );
+            Err(Failure::new(Cause::PackageManager, detail))
+        }
+    }
+}
+
+/// The failure of a package manager that gives no plan.
+fn no_plan() -> Failure {
+    Failure::new(Cause::PackageManager, "this package manager gives no plan")
+}
+
+impl Dependencies {
+    /// Whether any package may come from a source.
+    pub const fn may_come(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// Refuses packages that may not come, and more of them than an outcome can tell.
+    pub fn permit(&self, brought: &[Dependency]) -> Result<(), Failure> {
+        let refused = |it: &&Dependency| match self {
+            Self::None => true,
+            Self::ConfiguredSources => false,
+            Self::Listed(patterns) => !patterns.iter().any(|listed| listed.fits(it.name.as_str())),
+        };
+        let refused: Vec<String> = brought
+            .iter()
+            .filter(refused)
+            .map(|it| it.to_string())
+            .collect();
+        let why = match (refused.as_slice(), brought.len()) {
+            ([], 0..=MAX_DEPENDENCIES) => return Ok(()),
+            ([], number) => {
+                format!("{number} other packages would come, and at most {MAX_DEPENDENCIES} may")
+            }
+            (names, _) => format!(
+                "{} would come with it, and policy does not allow that (`dependencies` and `listed-dependencies` in \
+                 installer.toml)",
+                names.join(", ")
+            ),
+        };
+        Err(Failure::new(Cause::Plan, why))
     }
 }

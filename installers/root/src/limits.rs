@@ -57,6 +57,8 @@ pub const UNIT_STOP: Duration = Duration::from_secs(180);
 pub const DAEMON_STOP: Duration = Duration::from_secs(10);
 /// Time for which a service must keep running if systemd does not see it become ready.
 pub const UNIT_STEADY: Duration = Duration::from_secs(3);
+/// Time to fetch the lists of a package manager's sources.
+pub const REFRESH: Duration = Duration::from_secs(600);
 /// Bytes that are kept of the output of a package manager and its scripts.
 pub const OUTPUT: u64 = 64 * 1024;
 /// Lines of it for the journal.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use wharf_frames::{Cause, Failure, PackageName, Step};
+use wharf_frames::{Cause, Failure, PackageName, Step, installer::Dependency};
 use wharf_managers::Supervisor;
 use wharf_root::{Change, limits};
 
@@ -17,6 +17,7 @@ use crate::{
 impl Worker<'_> {
     /// Repairs what an interrupted attempt left of each step.
     pub(super) fn repair(&self, job: &Job, permits: &mut [Step<Permit>]) -> Result<(), Stop> {
+        self.repair_dependencies(job);
         for (step, permit) in job.steps.iter().zip(permits) {
             let repaired = self.repair_step(job, step)?;
             if let Step::Install(install) = permit
@@ -24,10 +25,39 @@ impl Worker<'_> {
                 && job.cut_off
             {
                 // The repair installed the whole file.
-                install.options.reinstall = false;
+                install.install.options.reinstall = false;
             }
         }
         Ok(())
+    }
+
+    /// A dependency that cannot be configured is removed: the device did not have it, and the next run brings it again.
+    fn repair_dependencies(&self, job: &Job) {
+        let Some(step) = job.steps.first() else {
+            return;
+        };
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        for Dependency { name, .. } in &job.dependencies {
+            let done = match self.manager().repair(name, None, &printed) {
+                Ok(Change::Unchanged) => continue,
+                Ok(Change::Changed) => Ok("it is configured"),
+                Err(_) => {
+                    let supervisor = Supervisor {
+                        report: &|_| (),
+                        begin: &|_| Ok(()),
+                        printed: &printed,
+                    };
+                    let removed = self.manager().remove(name, supervisor);
+                    removed.map(|_| "it is removed, and comes again")
+                }
+            };
+            match done {
+                Ok(done) => {
+                    log::repairs(job, step, format_args!("{name} was left half-way: {done}"))
+                }
+                Err(failure) => log::repairs(job, step, format_args!("{name}: {failure}")),
+            }
+        }
     }
 
     /// A removal continues from any state, so a failed repair does not stop it.
@@ -140,7 +170,7 @@ impl Worker<'_> {
         }
         let supervisor = Supervisor {
             report: &|_| (),
-            begin: &|| Ok(()),
+            begin: &|_| Ok(()),
             printed: &|program, text| log::printed(job.operation, program, text),
         };
         let removed = self.device.remove(name, supervisor);

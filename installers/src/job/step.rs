@@ -1,13 +1,14 @@
-//! One step of a job: the permit by policy, the work on the device, a look at the result, and the entry in the ledger.
+//! The steps of a job: the permit by policy, the work on the device, a look at the result, and the entry in the ledger.
+//! Installations that follow each other are one run of the package manager.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, slice};
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, Step,
     installer::{Found, JobPhase},
     packed::PackedFile,
 };
-use wharf_managers::{InstallOptions, PackageFile, Progress, Supervisor};
+use wharf_managers::{Brought, Install, InstallOptions, PackageFile, Progress, Supervisor};
 use wharf_root::Change;
 
 use super::{Stop, Worker, boot, has_begun, is_the_same, is_used_up};
@@ -23,8 +24,7 @@ use crate::{
 
 /// A sealed file that policy permits to install, with its unit files. Its bytes are those that were judged.
 pub(super) struct Permit {
-    pub(super) file: PackageFile,
-    pub(super) options: InstallOptions,
+    pub(super) install: Install,
     unit_files: Vec<PackedFile>,
     judged: Judged,
     adopts: bool,
@@ -60,13 +60,15 @@ impl Worker<'_> {
         self.not_below_what_was_there(job, judged)?;
         let path = self.root.stage(*stage);
         verdict::still_holds(&path, judged)?;
+        let options = self.options(job, judged)?;
+        let unit_files = self.device.unit_files(&path)?;
+        let file = PackageFile {
+            path,
+            package: judged.package.clone(),
+        };
         Ok(Permit {
-            options: self.options(job, judged)?,
-            unit_files: self.device.unit_files(&path)?,
-            file: PackageFile {
-                path,
-                package: judged.package.clone(),
-            },
+            install: Install { file, options },
+            unit_files,
             judged: judged.clone(),
             adopts: job.adopts(&judged.package.name),
         })
@@ -111,30 +113,34 @@ impl Worker<'_> {
         })
     }
 
-    /// Does one step. Until the package manager is about to change the device, the job can be cancelled. If nobody can say
-    /// then whether the step is permitted, another attempt follows.
-    pub(super) fn apply_step(
+    /// Does a step, or installations that follow each other. Until the package manager is about to change the device, the job
+    /// can be cancelled. If nobody can say then whether the steps are permitted, another attempt follows.
+    pub(super) fn apply_run(
         &self,
         job: &RefCell<&mut Job>,
-        permit: &Step<Permit>,
-    ) -> Result<Change, Stop> {
+        permits: &[Step<Permit>],
+    ) -> Result<(), Stop> {
         let (operation, cut_off) = (job.borrow().operation, job.borrow().cut_off);
         let put_off = RefCell::new(None);
         let supervisor = Supervisor {
             report: &|progress| progress::write(self.root, operation, progress),
             printed: &|program, text| log::printed(operation, program, text),
-            begin: &|| {
-                if let Err(not_done) = self.still_permitted(permit) {
+            begin: &|brought| {
+                if let Err(not_done) = self.still_permitted(permits, brought) {
                     let is_not_now = matches!(not_done, NotDone::NotNow(_));
                     let failure = Failure::from(not_done);
                     put_off.replace(is_not_now.then(|| failure.clone()));
                     return Err(failure);
                 }
-                self.begin_applying(&mut job.borrow_mut(), permit)?;
+                self.begin_applying(&mut job.borrow_mut(), permits, brought)?;
                 Ok(())
             },
         };
-        match self.perform(operation, cut_off, permit, supervisor) {
+        let done = match permits {
+            [step] => self.perform(operation, cut_off, step, supervisor),
+            installs => self.install(operation, installs, supervisor),
+        };
+        match done {
             // Any other failure may come of a changed device.
             Err(failure)
                 if put_off.take().as_ref() == Some(&failure)
@@ -142,8 +148,29 @@ impl Worker<'_> {
             {
                 Err(Stop::Later(failure))
             }
-            done => Ok(done?),
+            done => Ok(done.map(|_| ())?),
         }
+    }
+
+    fn install(
+        &self,
+        operation: OperationId,
+        permits: &[Step<Permit>],
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let installations: Vec<Installation<'_>> = permits
+            .iter()
+            .filter_map(Step::file)
+            .map(|permit| Installation {
+                install: &permit.install,
+                unit_files: &permit.unit_files,
+                operation,
+                adopts: permit.adopts,
+            })
+            .collect();
+        let dependencies = self.policy.dependencies();
+        self.device
+            .install(&installations, &dependencies, supervisor)
     }
 
     fn perform(
@@ -154,16 +181,7 @@ impl Worker<'_> {
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
         match permit {
-            Step::Install(install) => {
-                let installation = Installation {
-                    file: &install.file,
-                    options: install.options,
-                    unit_files: &install.unit_files,
-                    operation,
-                    adopts: install.adopts,
-                };
-                self.device.install(installation, supervisor)
-            }
+            Step::Install(_) => self.install(operation, slice::from_ref(permit), supervisor),
             Step::Uninstall(name) => self.remove(name, cut_off, supervisor),
             Step::Purge(name) => {
                 self.remove(name, cut_off, supervisor)?;
@@ -175,25 +193,31 @@ impl Worker<'_> {
                 }
             }
             Step::Activate(name) => {
-                (supervisor.begin)()?;
+                (supervisor.begin)(&Brought::default())?;
                 self.device.services.activate(name, operation)
             }
             Step::Deactivate(name) => {
-                (supervisor.begin)()?;
+                (supervisor.begin)(&Brought::default())?;
                 self.device.services.deactivate(name)
             }
         }
     }
 
     /// The package manager may have waited for days for its lock.
-    fn still_permitted(&self, permit: &Step<Permit>) -> Result<(), NotDone> {
-        match permit {
-            Step::Install(install) => {
-                may_install(&install.judged, &policy_now(self.root)?, self.witnesses())
+    fn still_permitted(&self, permits: &[Step<Permit>], brought: &Brought) -> Result<(), NotDone> {
+        for permit in permits {
+            match permit {
+                Step::Install(install) => {
+                    let policy = policy_now(self.root)?;
+                    may_install(&install.judged, &policy, self.witnesses())?;
+                    let permitted = policy.dependencies().permit(&brought.dependencies);
+                    permitted.map_err(NotDone::Refused)?;
+                }
+                Step::Purge(name) => may_purge(name, &policy_now(self.root)?)?,
+                Step::Uninstall(_) | Step::Activate(_) | Step::Deactivate(_) => {}
             }
-            Step::Purge(name) => may_purge(name, &policy_now(self.root)?),
-            Step::Uninstall(_) | Step::Activate(_) | Step::Deactivate(_) => Ok(()),
         }
+        Ok(())
     }
 
     /// Runs the last script of the removal again if a power cut followed it.

@@ -85,6 +85,9 @@ impl From<Job> for super::Job {
             cut_off: job.cut_off,
             steps: vec![step],
             before,
+            dependencies: Vec::new(),
+            refreshed: false,
+            unused_before: Vec::new(),
         }
     }
 }

@@ -17,7 +17,7 @@ use wharf_tests::{command::output_of, waiting::wait_until};
 pub(crate) use wharf_tests::debian_root::frontend_lock;
 
 use crate::{
-    contract::{Bench, PLAIN, QUIET},
+    contract::{Bench, PLAIN, QUIET, install_alone},
     machine::{Deb, Script, name, place_script},
 };
 
@@ -118,16 +118,13 @@ fn a_refusal_names_the_packages_that_it_is_about() {
 fn refused_in_words(bench: &Bench, file: &PackageFile, expected: &str) {
     let begun = Cell::new(false);
     let supervisor = Supervisor {
-        begin: &|| {
+        begin: &|_| {
             begun.set(true);
             Ok(())
         },
         ..QUIET
     };
-    let failure = bench
-        .manager()
-        .install(file, PLAIN, supervisor)
-        .unwrap_err();
+    let failure = install_alone(bench.manager(), file, PLAIN, supervisor).unwrap_err();
     assert_eq!(failure.to_string(), expected);
     let is_told = matches!(failure.cause, Cause::Plan | Cause::Dependency);
     assert!(is_told, "{failure:?}");
@@ -255,7 +252,7 @@ fn a_wait_for_a_lock_that_came_is_not_the_reason() {
     let bench = Bench::apt_that_waits(Duration::from_secs(60), Duration::from_secs(60));
     let deb = Deb::new("acme", "1").depends("nowhere");
     let file = bench.file(&deb, "acme", "1");
-    let failed = while_apt_waits(&bench, |apt| apt.install(&file, PLAIN, QUIET), || {});
+    let failed = while_apt_waits(&bench, |apt| install_alone(apt, &file, PLAIN, QUIET), || {});
     let failure = failed.unwrap_err();
     assert_eq!(failure.cause, Cause::Dependency, "{failure}");
     let expected = "acme depends on nowhere, which is not installed";
@@ -297,7 +294,7 @@ fn what_was_left_half_way_while_apt_waited_is_left_to_whom_it_belongs() {
     let file = bench.plain("acme", "1");
     let installed = while_apt_waits(
         &bench,
-        |manager| manager.install(&file, PLAIN, QUIET),
+        |manager| install_alone(manager, &file, PLAIN, QUIET),
         || dpkg(&bench, &["--unpack", "/tmp/foreign-1"]),
     );
     let failure = installed.unwrap_err();
@@ -357,10 +354,10 @@ fn another(bench: &Bench) -> Apt {
 /// The cause of the failure if consent is refused.
 fn refused_by(manager: &dyn PackageManager, file: &PackageFile) -> Cause {
     let supervisor = Supervisor {
-        begin: &|| Err(Failure::new(Cause::Policy, "not now")),
+        begin: &|_| Err(Failure::new(Cause::Policy, "not now")),
         ..QUIET
     };
-    let installed = manager.install(file, PLAIN, supervisor);
+    let installed = install_alone(manager, file, PLAIN, supervisor);
     installed.expect_err("nothing without consent").cause
 }
 
@@ -421,7 +418,10 @@ fn no_program_is_started_for_what_a_file_tells() {
     let file = bench.plain("acme", "1:2.0+b~1-3");
     fs::copy(&file.path, &path).unwrap();
     let file = PackageFile { path, ..file };
-    assert_eq!(apt.install(&file, PLAIN, QUIET), Ok(Change::Changed));
+    assert_eq!(
+        install_alone(&apt, &file, PLAIN, QUIET),
+        Ok(Change::Changed)
+    );
     let found = apt.found(&name("acme")).unwrap().unwrap();
     assert_eq!((found.version, found.damage), (file.package.version, None));
     let asked = fs::read_to_string(root.join("asked")).unwrap();
@@ -452,7 +452,7 @@ fn another_architecture_of_dpkg_is_one_of_apts_too() {
     };
     let architectures = |version: &str| {
         let (apt, file) = (another(&bench), bench.plain("acme", version));
-        apt.install(&file, PLAIN, QUIET).unwrap();
+        install_alone(&apt, &file, PLAIN, QUIET).unwrap();
         let text = fs::read_to_string(&conf).unwrap();
         let own = apt.architecture();
         let list = text
@@ -478,7 +478,7 @@ fn an_apt_that_does_not_ask_for_consent_gets_nothing_done() {
     let ran = "touch /ran";
     let deb = Deb::new("acme", "1").script(Script::Preinst, ran);
     let file = bench.file(&deb, "acme", "1");
-    let failure = bench.manager().install(&file, PLAIN, QUIET).unwrap_err();
+    let failure = install_alone(bench.manager(), &file, PLAIN, QUIET).unwrap_err();
     assert_eq!(failure.cause, Cause::PackageManager);
     let words = "without asking wharfd for consent";
     assert!(failure.detail.as_str().contains(words), "{failure}");
@@ -493,10 +493,8 @@ fn a_hook_that_never_answers_is_ended_and_nothing_is_changed() {
     let root = bench.place.path();
     let hook = "DPkg::Pre-Install-Pkgs { \"echo $$ >/waits; exec sleep 1000\"; };\n";
     fs::write(root.join("etc/apt/apt.conf.d/99waits"), hook).unwrap();
-    let failure = bench
-        .manager()
-        .install(&bench.plain("acme", "1"), PLAIN, QUIET)
-        .unwrap_err();
+    let failure =
+        install_alone(bench.manager(), &bench.plain("acme", "1"), PLAIN, QUIET).unwrap_err();
     assert_eq!(failure.cause, Cause::PackageManager);
     assert!(failure.detail.as_str().contains("hooks"), "{failure}");
     assert_eq!(bench.version("acme"), None);
@@ -534,7 +532,7 @@ fn what_is_printed_is_told_whether_it_succeeds_or_fails() {
             assert!(printed.contains(words), "{words} is not in {printed}");
         }
     };
-    let install = |file: &PackageFile| bench.manager().install(file, PLAIN, supervisor);
+    let install = |file: &PackageFile| install_alone(bench.manager(), file, PLAIN, supervisor);
 
     let failed = install(&prints("1", "exit 3"));
     assert_eq!(failed.unwrap_err().cause, Cause::Script);
@@ -622,7 +620,7 @@ fn each_state_that_a_killed_dpkg_leaves_is_repaired() {
         )
         .unwrap();
         let file = scripted("2", !old_is_killed);
-        let killed = bench.manager().install(&file, PLAIN, QUIET);
+        let killed = install_alone(bench.manager(), &file, PLAIN, QUIET);
         assert!(killed.is_err(), "{script:?}: {killed:?}");
         let told = RefCell::new(String::new());
         let printed = |_: &str, text: &str| told.borrow_mut().push_str(text);

@@ -15,17 +15,17 @@ use std::{
 use wharf_frames::{
     Cause, Failure, OperationId, PackageVersion,
     inspect::Format,
-    installer::{Found, JobPhase, SealedPackage},
+    installer::{Dependency, Found, JobPhase, SealedPackage},
 };
 use wharf_installers::{
     device::{Device, Installation},
     inspector::Inspector,
 };
 use wharf_managers::{
-    InstallOptions, PackageFile, PackageManager, Supervisor, Times, apt::Apt, dnf::Dnf, opkg::Opkg,
-    simulated::SimulatedManager,
+    Brought, Dependencies, Install, InstallOptions, PackageFile, PackageManager, Supervisor, Times,
+    apt::Apt, dnf::Dnf, opkg::Opkg, simulated::SimulatedManager,
 };
-use wharf_root::{Change, Root, limits};
+use wharf_root::{Change, Root, limits, pattern::Pattern};
 use wharf_services::{Services, none::NoServiceManager, simulated};
 use wharf_tests::{
     command::output_of,
@@ -33,6 +33,7 @@ use wharf_tests::{
     folder::Folder,
     opkg_root::OpkgRoot,
     programs::Reachable,
+    repository::Repository,
     rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARF_INSPECT},
 };
@@ -45,15 +46,38 @@ pub(crate) const PLAIN: InstallOptions = InstallOptions {
 };
 pub(crate) const QUIET: Supervisor<'static> = Supervisor {
     report: &|_| (),
-    begin: &|| Ok(()),
+    begin: &|_| Ok(()),
     printed: &|_, _| (),
 };
+
+fn plain(file: &PackageFile) -> Install {
+    Install {
+        file: file.clone(),
+        options: PLAIN,
+    }
+}
+
+/// Installs one file, without dependencies.
+pub(crate) fn install_alone(
+    manager: &dyn PackageManager,
+    file: &PackageFile,
+    options: InstallOptions,
+    supervisor: Supervisor<'_>,
+) -> Result<Change, Failure> {
+    let file = file.clone();
+    manager.install(
+        &[Install { file, options }],
+        &Dependencies::None,
+        supervisor,
+    )
+}
 
 /// A package manager with its services, in a root of its own.
 pub(crate) struct Bench {
     pub(crate) place: Place,
     device: Device,
     packages: Folder,
+    repository: Mutex<Option<Repository>>,
     _programs: Reachable,
     /// The versions that tests describe, by the full versions that the package manager makes of them.
     described: Mutex<BTreeMap<String, PackageVersion>>,
@@ -153,6 +177,7 @@ impl Bench {
                 database,
             },
             packages: Folder::new(),
+            repository: Mutex::default(),
             described: Mutex::default(),
         }
     }
@@ -220,6 +245,55 @@ impl Bench {
         found
     }
 
+    /// Makes the sources of the device offer this package. The device fetches their lists only if told so.
+    pub(crate) fn offer(&self, deb: &Deb, package: &str, fetches: bool) {
+        match &self.place {
+            Place::Debian(root) => {
+                let mut repository = self.repository.lock().unwrap();
+                let repository = repository.get_or_insert_with(|| Repository::new(&root.path()));
+                repository.offer(deb);
+                if fetches {
+                    repository.fetch();
+                }
+            }
+            Place::Scratch(root) => {
+                let built = deb.build_simulated(self.packages.path());
+                let sources = root.path().join("srv/wharf-simulated");
+                fs::create_dir_all(&sources).unwrap();
+                fs::copy(built, sources.join(package)).unwrap();
+                if fetches {
+                    let names = fs::read_dir(&sources).unwrap().flatten();
+                    let names = names.map(|it| it.file_name().into_string().unwrap());
+                    let names: Vec<String> = names.collect();
+                    let index = root.path().join("var/lib/wharf-simulated/index");
+                    fs::write(index, names.join("\n")).unwrap();
+                }
+            }
+            _ => panic!("there are no sources"),
+        }
+    }
+
+    /// Installs these files in one run. Returns each set of packages that came along.
+    pub(crate) fn install_with(
+        &self,
+        files: &[PackageFile],
+        dependencies: &Dependencies,
+    ) -> Result<Vec<Brought>, Failure> {
+        let installs: Vec<Install> = files.iter().map(plain).collect();
+        let begun = RefCell::new(Vec::new());
+        let supervisor = Supervisor {
+            begin: &|brought| {
+                begun.borrow_mut().push(brought.clone());
+                Ok(())
+            },
+            printed: &|program, text| println!("{program}: {text}"),
+            ..QUIET
+        };
+        self.manager()
+            .install(&installs, dependencies, supervisor)?;
+        Ok(begun.into_inner())
+    }
+
     /// Puts a package on hold, as an administrator does.
     fn hold(&self, package: &str) {
         match &self.place {
@@ -245,13 +319,14 @@ impl Bench {
     pub(crate) fn install(&self, file: &PackageFile) -> Result<Change, Cause> {
         let unit_files = self.device.unit_files(&file.path);
         let installation = Installation {
-            file,
-            options: PLAIN,
+            install: &plain(file),
             unit_files: &unit_files.map_err(|not_done| Failure::from(not_done).cause)?,
             operation: OperationId::from_bytes([1; 16]),
             adopts: false,
         };
-        let installed = self.device.install(installation, QUIET);
+        let installed = self
+            .device
+            .install(&[installation], &Dependencies::None, QUIET);
         installed.map_err(|failure| failure.cause)
     }
 }
@@ -283,6 +358,14 @@ pub(crate) fn each(test: impl Fn(&Bench)) {
 
 /// As [`each`], without those that delete the configuration with the package.
 pub(crate) fn each_that_keeps_configuration(test: impl Fn(&Bench)) {
+    each(|bench| match bench.place {
+        Place::Rpm(_) | Place::Opkg(_) => {}
+        _ => test(bench),
+    });
+}
+
+/// As [`each`], without those that install one file in a run, without dependencies.
+fn each_with_sources(test: impl Fn(&Bench)) {
     each(|bench| match bench.place {
         Place::Rpm(_) | Place::Opkg(_) => {}
         _ => test(bench),
@@ -338,7 +421,7 @@ fn the_same_version_of_other_bytes_is_installed_again_when_asked() {
             ..PLAIN
         };
         assert_eq!(
-            bench.manager().install(&second, again, QUIET),
+            install_alone(bench.manager(), &second, again, QUIET),
             Ok(Change::Changed)
         );
         if !bench.is_simulated() {
@@ -428,16 +511,155 @@ fn a_dependency_that_is_not_there_is_named() {
         );
         let needed = match &bench.place {
             Place::Debian(_) => "libnowhere (>= 2)",
-            Place::Rpm(_) => "libnowhere >= 2",
             Place::Opkg(_) => "libnowhere",
-            _ => "needs",
+            _ => "libnowhere >= 2",
         };
-        if bench.is_simulated() {
-            tell(bench, needed);
-        }
-        let failure = bench.manager().install(&file, PLAIN, QUIET).unwrap_err();
+        let failure = install_alone(bench.manager(), &file, PLAIN, QUIET).unwrap_err();
         assert_eq!(failure.cause, Cause::Dependency);
         assert!(failure.detail.as_str().contains(needed), "{failure}");
+    });
+}
+
+#[test]
+fn several_files_that_need_each_other_are_installed_in_one_run() {
+    each_with_sources(|bench| {
+        let acme = Deb::new("acme", "1").depends("lamp");
+        let acme = bench.file(&acme, "acme", "1");
+        let lamp = Deb::new("lamp", "1").depends("acme");
+        let lamp = bench.file(&lamp, "lamp", "1");
+        let failure = bench
+            .install_with(&[acme.clone()], &Dependencies::None)
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::Dependency, "{failure}");
+        let both = [acme, lamp];
+        for begun in [vec![Brought::default()], vec![]] {
+            assert_eq!(bench.install_with(&both, &Dependencies::None), Ok(begun));
+            let versions = ["acme", "lamp"].map(|name| bench.version(name));
+            assert_eq!(versions, [Some("1".to_owned()), Some("1".to_owned())]);
+        }
+        let more = [both[0].clone(), bench.plain("tool", "1"), both[1].clone()];
+        let begun = bench.install_with(&more, &Dependencies::None);
+        assert_eq!(begun, Ok(vec![Brought::default()]));
+        assert_eq!(bench.version("tool").as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn of_several_files_none_is_installed_if_one_cannot_be() {
+    each_with_sources(|bench| {
+        let needy = Deb::new("acme", "1").depends("libnowhere");
+        let files = [bench.plain("tool", "1"), bench.file(&needy, "acme", "1")];
+        let failure = bench.install_with(&files, &Dependencies::None).unwrap_err();
+        assert_eq!(failure.cause, Cause::Dependency, "{failure}");
+        assert_eq!((bench.found("tool"), bench.found("acme")), (None, None));
+    });
+}
+
+fn libraries() -> [Dependency; 2] {
+    ["libbar", "libfoo"].map(|library| Dependency {
+        name: name(library),
+        version: PackageVersion::new("2").unwrap(),
+    })
+}
+
+/// acme, which needs libfoo, which needs libbar. The sources offer the libraries.
+fn with_libraries(bench: &Bench, fetches: bool) -> PackageFile {
+    bench.offer(&Deb::new("libbar", "2"), "libbar", fetches);
+    bench.offer(
+        &Deb::new("libfoo", "2").depends("libbar"),
+        "libfoo",
+        fetches,
+    );
+    let acme = Deb::new("acme", "1").depends("libfoo (>= 2)");
+    bench.file(&acme, "acme", "1")
+}
+
+#[test]
+fn dependencies_come_from_the_sources_as_policy_says_and_are_unused_after_a_removal() {
+    each_with_sources(|bench| {
+        let acme = [with_libraries(bench, true)];
+        let listed = Dependencies::Listed(vec![Pattern::new("libfoo").unwrap()]);
+        for (dependencies, cause) in [
+            (Dependencies::None, Cause::Dependency),
+            (listed, Cause::Plan),
+        ] {
+            let failure = bench.install_with(&acme, &dependencies).unwrap_err();
+            assert_eq!(failure.cause, cause, "{failure}");
+            let found = ["acme", "libfoo", "libbar"].map(|name| bench.found(name));
+            assert_eq!(found, [None, None, None]);
+        }
+        let listed = Dependencies::Listed(vec![Pattern::new("lib*").unwrap()]);
+        for dependencies in [Dependencies::ConfiguredSources, listed] {
+            let planned = bench
+                .manager()
+                .plan(&acme.each_ref().map(plain), &dependencies);
+            let planned = planned.unwrap().into_iter();
+            let planned: BTreeMap<_, _> = planned
+                .map(|it| (it.name.to_string(), (it.is_dependency, it.replaces)))
+                .collect();
+            let new = |name: &str, is_dependency| (name.to_owned(), (is_dependency, None));
+            let expected = [new("acme", false), new("libbar", true), new("libfoo", true)];
+            assert_eq!(planned, expected.into());
+
+            let begun = bench.install_with(&acme, &dependencies).unwrap();
+            let [
+                Brought {
+                    dependencies: came,
+                    refreshed: false,
+                },
+            ] = begun.as_slice()
+            else {
+                panic!("{begun:?}");
+            };
+            let mut came = came.clone();
+            came.sort();
+            assert_eq!(came, libraries());
+            assert_eq!(bench.version("libbar").as_deref(), Some("2"));
+            assert_eq!(bench.manager().unused(), Ok([].into()));
+            bench.manager().remove(&name("acme"), QUIET).unwrap();
+            let unused = libraries().map(|it| it.name).into();
+            assert_eq!(bench.manager().unused(), Ok(unused));
+            for library in ["libfoo", "libbar"] {
+                bench.manager().remove(&name(library), QUIET).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn stale_lists_of_the_sources_are_fetched_once_and_that_is_told() {
+    each_with_sources(|bench| {
+        bench.offer(&Deb::new("other", "1"), "other", true);
+        let acme = [with_libraries(bench, false)];
+        let begun = bench
+            .install_with(&acme, &Dependencies::ConfiguredSources)
+            .unwrap();
+        let told: Vec<bool> = begun.iter().map(|brought| brought.refreshed).collect();
+        assert_eq!(told, [true]);
+        assert_eq!(bench.version("acme").as_deref(), Some("1"));
+
+        let needy = Deb::new("tool", "1").depends("libnowhere");
+        let needy = [bench.file(&needy, "tool", "1")];
+        let failure = bench
+            .install_with(&needy, &Dependencies::ConfiguredSources)
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::Dependency, "{failure}");
+        assert!(failure.detail.as_str().contains("libnowhere"), "{failure}");
+    });
+}
+
+#[test]
+fn no_installed_package_is_upgraded_for_a_new_one() {
+    each_with_sources(|bench| {
+        bench.install(&bench.plain("libfoo", "1")).unwrap();
+        let acme = [with_libraries(bench, true)];
+        let failure = bench
+            .install_with(&acme, &Dependencies::ConfiguredSources)
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::Plan, "{failure}");
+        assert!(failure.detail.as_str().contains("libfoo"), "{failure}");
+        let found = ["acme", "libfoo", "libbar"].map(|name| bench.version(name));
+        assert_eq!(found, [None, Some("1".to_owned()), None]);
     });
 }
 
@@ -533,7 +755,7 @@ fn progress_is_told() {
             report: &|progress| told.borrow_mut().push(progress.phase),
             ..QUIET
         };
-        bench.manager().install(&file, PLAIN, supervisor).unwrap();
+        install_alone(bench.manager(), &file, PLAIN, supervisor).unwrap();
         assert!(told.borrow().contains(&JobPhase::Applying), "{told:?}");
     });
 }
@@ -557,7 +779,7 @@ fn the_versions_of_the_programs_and_the_holder_of_a_lock_are_told() {
         };
         let during = RefCell::new(Vec::new());
         let supervisor = Supervisor {
-            begin: &|| {
+            begin: &|_| {
                 during.replace(held());
                 Ok(())
             },
@@ -565,7 +787,7 @@ fn the_versions_of_the_programs_and_the_holder_of_a_lock_are_told() {
         };
         assert_eq!(held(), [""; 0]);
         let file = bench.plain("acme", "1");
-        bench.manager().install(&file, PLAIN, supervisor).unwrap();
+        install_alone(bench.manager(), &file, PLAIN, supervisor).unwrap();
         // The simulated one takes no lock.
         assert_eq!(during.take().is_empty(), bench.is_simulated());
         assert_eq!(held(), [""; 0]);
@@ -579,16 +801,16 @@ fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
         let begun = Cell::new(0);
         let before = RefCell::new(None);
         let (begin, refuse) = (
-            || {
+            |_: &Brought| {
                 begun.set(begun.get() + 1);
                 assert_eq!(bench.version("acme"), *before.borrow());
                 Ok(())
             },
-            || Err(Failure::new(Cause::Policy, "not now")),
+            |_: &Brought| Err(Failure::new(Cause::Policy, "not now")),
         );
         let supervisor = |begin| Supervisor { begin, ..QUIET };
         let refused = |done: Result<Change, Failure>| done.unwrap_err().cause;
-        let install = |file, supervisor| bench.manager().install(file, PLAIN, supervisor);
+        let install = |file, supervisor| install_alone(bench.manager(), file, PLAIN, supervisor);
         let remove = |supervisor| bench.manager().remove(&name("acme"), supervisor);
 
         assert_eq!(refused(install(&one, supervisor(&refuse))), Cause::Policy);
@@ -626,17 +848,19 @@ fn a_package_is_inactive_from_each_installation_until_it_is_activated() {
             assert!(is_active());
         }
         let refused = Installation {
-            file: &bench.plain("acme", "2"),
-            options: PLAIN,
+            install: &plain(&bench.plain("acme", "2")),
             unit_files: &[],
             operation,
             adopts: false,
         };
         let supervisor = Supervisor {
-            begin: &|| Err(Failure::new(Cause::Policy, "not now")),
+            begin: &|_| Err(Failure::new(Cause::Policy, "not now")),
             ..QUIET
         };
-        assert!(bench.device.install(refused, supervisor).is_err());
+        let refused = bench
+            .device
+            .install(&[refused], &Dependencies::None, supervisor);
+        assert!(refused.is_err());
         assert!(is_active(), "nothing is held before the work begins");
         assert_eq!(
             bench.install(&bench.plain("acme", "1")),

@@ -20,7 +20,7 @@ use wharf_tests::{
 };
 
 use crate::{
-    contract::{Bench, PLAIN, QUIET},
+    contract::{Bench, PLAIN, QUIET, install_alone},
     machine::{Deb, Script, name},
 };
 
@@ -64,7 +64,7 @@ fn cut_off(bench: &Bench, package: &str) {
 }
 
 fn install(bench: &Bench, file: &PackageFile) -> Result<Change, Failure> {
-    bench.manager().install(file, PLAIN, QUIET)
+    install_alone(bench.manager(), file, PLAIN, QUIET)
 }
 
 fn remove(bench: &Bench, package: &str) -> Result<Change, Failure> {
@@ -79,7 +79,8 @@ fn refused(done: Result<Change, Failure>, cause: Cause, words: &str) {
 
 /// It is refused before the device is changed, which stays as it is.
 fn is_refused(bench: &Bench, file: &PackageFile, cause: Cause, words: &str) {
-    let install = |supervisor: Supervisor<'_>| bench.manager().install(file, PLAIN, supervisor);
+    let install =
+        |supervisor: Supervisor<'_>| install_alone(bench.manager(), file, PLAIN, supervisor);
     order_is_refused(bench, install, cause, words);
 }
 
@@ -97,7 +98,7 @@ fn order_is_refused(
     let before = text_of(&mut rpm(bench, &["-qa"]));
     let begun = Cell::new(false);
     let supervisor = Supervisor {
-        begin: &|| {
+        begin: &|_| {
             begun.set(true);
             Ok(())
         },
@@ -163,7 +164,7 @@ fn what_dnf_lets_pass_is_refused() {
         ..PLAIN
     };
     assert_eq!(
-        bench.manager().install(&lower, allowed, QUIET),
+        install_alone(bench.manager(), &lower, allowed, QUIET),
         Ok(Change::Changed)
     );
     assert_eq!(bench.version("acme").as_deref(), Some("1:9"));
@@ -588,7 +589,7 @@ fn nobody_else_changes_packages_between_plan_and_end() {
     let file = bench.plain("acme", "1");
     bench.plain("other", "1");
     let tried = RefCell::new(None);
-    let begin = || {
+    let begin = |_: &wharf_managers::Brought| {
         tried.replace(Some(rpm(&bench, &["-U", "/tmp/other-1"]).output().unwrap()));
         Ok(())
     };
@@ -597,7 +598,7 @@ fn nobody_else_changes_packages_between_plan_and_end() {
         ..QUIET
     };
     assert_eq!(
-        bench.manager().install(&file, PLAIN, supervisor),
+        install_alone(bench.manager(), &file, PLAIN, supervisor),
         Ok(Change::Changed)
     );
     let tried = tried.take().unwrap();
@@ -720,9 +721,12 @@ fn the_history_and_what_is_printed_stay() {
         Script::Postinst,
         "echo to stdout; echo to stderr >&2; false",
     );
-    let failed = bench
-        .manager()
-        .install(&bench.file(&deb, "acme", "1"), PLAIN, supervisor);
+    let failed = install_alone(
+        bench.manager(),
+        &bench.file(&deb, "acme", "1"),
+        PLAIN,
+        supervisor,
+    );
     assert_eq!(failed.unwrap_err().cause, Cause::Script);
     for words in ["dnf: ", "to stdout\n", "to stderr\n"] {
         assert!(told.borrow().contains(words), "{told:?}");

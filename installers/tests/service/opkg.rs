@@ -18,7 +18,7 @@ use wharf_tests::{
 };
 
 use crate::{
-    contract::{Bench, PLAIN, QUIET},
+    contract::{Bench, PLAIN, QUIET, install_alone},
     machine::{Deb, Place, Script, name},
 };
 
@@ -38,7 +38,7 @@ fn by_hand(bench: &Bench, arguments: &[&str]) {
 }
 
 fn failure(bench: &Bench, file: &PackageFile) -> Failure {
-    bench.manager().install(file, PLAIN, QUIET).unwrap_err()
+    install_alone(bench.manager(), file, PLAIN, QUIET).unwrap_err()
 }
 
 fn told(bench: &Bench, package: &str) -> Option<String> {
@@ -73,7 +73,7 @@ fn opkg_goes_no_way_down_unless_policy_allows_it() {
         allow_downgrade: true,
         ..PLAIN
     };
-    let installed = bench.manager().install(&lower, allowed, QUIET);
+    let installed = install_alone(bench.manager(), &lower, allowed, QUIET);
     assert_eq!(installed, Ok(Change::Changed));
     assert_eq!(bench.version("acme").as_deref(), Some("1"));
 }
@@ -169,14 +169,14 @@ fn the_lock_is_held_from_the_plan_to_the_end_of_the_last_script() {
     let script = "opkg remove other >/said 2>&1 || true";
     let deb = Deb::new("acme", "1").script(Script::Postinst, script);
     let supervisor = Supervisor {
-        begin: &|| {
+        begin: &|_| {
             another();
             Ok(())
         },
         ..QUIET
     };
     let file = bench.file(&deb, "acme", "1");
-    bench.manager().install(&file, PLAIN, supervisor).unwrap();
+    install_alone(bench.manager(), &file, PLAIN, supervisor).unwrap();
     let said = read(&bench, "said").unwrap();
     assert!(said.contains("Could not lock"), "{said}");
     assert_eq!(bench.version("other").as_deref(), Some("1"));
@@ -196,7 +196,7 @@ fn a_lock_that_another_opkg_holds_too_long_is_told_with_its_holder() {
             root.join("waits").exists().then_some(())
         });
         let file = bench.plain("acme", "1");
-        let failure = bench.manager().install(&file, PLAIN, QUIET).unwrap_err();
+        let failure = install_alone(bench.manager(), &file, PLAIN, QUIET).unwrap_err();
         assert_eq!(failure.cause, Cause::Locked);
         assert!(
             failure.detail.as_str().contains("opkg install /tmp/slow-1"),
@@ -365,7 +365,7 @@ fn cut_off(bench: &Bench, script: Script, version: &str) -> PackageFile {
         printed: &dies,
         ..QUIET
     };
-    let install = || bench.manager().install(&file, PLAIN, supervisor);
+    let install = || install_alone(bench.manager(), &file, PLAIN, supervisor);
     let died = panic::catch_unwind(panic::AssertUnwindSafe(install));
     assert_eq!(died.unwrap_err().downcast_ref(), Some(&"dead"));
     file

@@ -82,7 +82,7 @@ fn nothing_is_purged_unless_it_is_begun_and_nothing_that_is_installed() {
         assert_eq!(bench.version("acme").as_deref(), Some("1"));
         removed(bench);
         let begun = Cell::new(0);
-        let refuse = || {
+        let refuse = |_: &wharf_managers::Brought| {
             begun.set(begun.get() + 1);
             Err(Failure::new(Cause::Policy, "not now"))
         };

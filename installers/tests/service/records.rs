@@ -159,7 +159,7 @@ fn jobs_of_release_0_1_are_told_and_done() {
         failure: Some(Failure::new(Cause::Script, "simulated: fail-install")),
         device: Some(acme("2.0-1")),
         attempts: 1,
-        note: None,
+        ..Outcome::default()
     };
     assert_eq!(status(6), InstallerReply::Job(JobStatus::Ended(outcome)));
     wait_until("the last job", || {

@@ -8,6 +8,7 @@
 //!
 //! file: /etc/init.d/acme 5
 //! #!acmelink: /usr/bin/acme /opt/acme
+//! needs: libacme 1.0
 //! signature: 96
 //! ```
 //!
@@ -66,7 +67,7 @@ impl PackageFormat for SimulatedFormat {
             let (path, kind) = match &part.what {
                 What::File(path) => (path, Kind::File(&mut content)),
                 What::Link(path, target) => (path, Kind::Link(target.as_bytes())),
-                What::Signature => continue,
+                What::Need | What::Signature => continue,
             };
             let path = path.as_bytes();
             each(Entry { path, kind }).map_err(|error| malformed(&error.to_string()))?;
@@ -87,6 +88,8 @@ struct Line {
 enum What {
     File(String),
     Link(String, String),
+    /// Another package, which the package manager reads.
+    Need,
     Signature,
 }
 
@@ -171,6 +174,7 @@ impl<'a> Reader<'a> {
 fn parse(line: &str) -> Option<(What, u64)> {
     let (key, value) = line.split_once(": ")?;
     match key {
+        "needs" => Some((What::Need, 0)),
         "signature" => Some((What::Signature, value.parse().ok()?)),
         "file" => {
             let (path, length) = value.rsplit_once(' ')?;

@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     cmp::Ordering,
     collections::BTreeSet,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
     process::Command,
@@ -25,37 +25,37 @@ use wharf_root::{
 };
 
 use super::{
-    archives::Archives,
     complaint, configuration,
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
     files,
-    plan::{AptStep, announced, only_installs, only_removes},
+    install::{Order, Universe},
+    plan::{AptStep, announced, only_removes, removed, simulated},
     postrm::{self, Postrm},
     programs, relations, version,
 };
 use crate::{
-    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Progress, Supervisor,
-    Times, conversation::DESCRIPTORS,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
+    PackageManager, PlannedPackage, Progress, Supervisor, Times, conversation::DESCRIPTORS,
 };
 
 /// apt of one root.
 pub struct Apt {
-    root: Root,
-    dpkg: Dpkg,
+    pub(super) root: Root,
+    pub(super) dpkg: Dpkg,
     architecture: String,
-    times: Times,
-    /// The path of our configuration, once it is written.
-    configuration: OnceLock<PathBuf>,
+    pub(super) times: Times,
+    /// The path of our configuration for each kind of run, once it is written.
+    configurations: [OnceLock<PathBuf>; 2],
 }
 
 /// A run of apt that has ended.
-struct Ran {
+pub(super) struct Ran {
     /// The decision about consent; none if apt did not ask.
     decided: Option<Result<(), Failure>>,
     /// apt started dpkg without asking.
     unasked: bool,
-    printed: String,
+    pub(super) printed: String,
 }
 
 impl Apt {
@@ -71,11 +71,11 @@ impl Apt {
             root: root.clone(),
             dpkg,
             times,
-            configuration: OnceLock::new(),
+            configurations: Default::default(),
         })
     }
 
-    fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
+    pub(super) fn status(&self, name: &PackageName) -> Result<Option<Status>, Failure> {
         match self.is_name(name) {
             true => self.dpkg.status(name),
             false => Err(Failure::new(
@@ -87,64 +87,86 @@ impl Apt {
 
     /// The path of our configuration, for apt. Each program writes it once: the administrator may have changed apt's
     /// configuration.
-    fn configuration(&self) -> Result<&Path, Failure> {
-        if let Some(path) = self.configuration.get() {
+    fn configuration(&self, universe: Universe) -> Result<&Path, Failure> {
+        let [installed, sources] = &self.configurations;
+        let written = match universe {
+            Universe::Installed => installed,
+            Universe::Sources => sources,
+        };
+        if let Some(path) = written.get() {
             return Ok(path);
         }
-        let path = configuration::written(&self.root, self.times.lock_wait)
+        let path = configuration::written(&self.root, universe, self.times.lock_wait)
             .map_err(|error| not_started("apt-get", &error))?;
-        Ok(self.configuration.get_or_init(|| path))
+        Ok(written.get_or_init(|| path))
     }
 
     /// Runs apt. It asks for consent when no other program can change the device, and dpkg works only if `agree` accepts the
     /// plan. Returns the output. The exit code is not used: the database tells the result.
-    fn run(
+    pub(super) fn run(
         &self,
-        name: &PackageName,
-        words: &[&str],
-        what: &OsStr,
+        order: &Order<'_>,
         supervisor: Supervisor<'_>,
-        agree: &dyn Fn(&[AptStep<'_>]) -> Result<(), Failure>,
+        agree: &dyn Fn(&[AptStep<'_>]) -> Result<Brought, Failure>,
     ) -> Result<String, Failure> {
-        let before = (self.dpkg.status(name)?, self.dpkg.edition());
+        let before = (self.statuses(&order.names)?, self.dpkg.edition());
         let ran = self
-            .watched(self.command()?, words, what, supervisor, agree)
+            .watched(self.command(order.universe)?, order, supervisor, agree)
             .map_err(|error| not_started("apt-get", &error))?;
         (supervisor.printed)("apt", &ran.printed);
         if let Some(decided) = ran.decided {
             return decided.map(|()| ran.printed);
         }
-        let after = (self.dpkg.status(name)?, self.dpkg.edition());
+        let after = (self.statuses(&order.names)?, self.dpkg.edition());
         let has_worked = ran.unasked && before.1 != after.1;
         // Without the lock, another front end may have changed the package.
         let is_locked = complaint::failure("apt-get", &ran.printed).cause == Cause::Locked;
         match ran.unasked {
             _ if has_worked || (before.0 != after.0 && !is_locked) => {
-                Err(without_consent(name, "changed"))
+                Err(without_consent(&order.names, "changed"))
             }
-            true => Err(without_consent(name, "wanted to change")),
+            true => Err(without_consent(&order.names, "wanted to change")),
             false => Ok(ran.printed),
         }
     }
 
+    fn statuses(&self, names: &[&PackageName]) -> Result<Vec<Option<Status>>, Failure> {
+        names.iter().map(|name| self.dpkg.status(name)).collect()
+    }
+
     /// apt with our configuration. Options count only after it. The administrator's apt.conf may turn removals into purges.
-    fn command(&self) -> Result<Command, Failure> {
+    pub(super) fn command(&self, universe: Universe) -> Result<Command, Failure> {
         let mut command = programs::program(&self.root, "sh");
         command
             .args(["-c", DESCRIPTORS, "sh", "apt-get"])
             .arg("-c")
-            .arg(self.configuration()?)
+            .arg(self.configuration(universe)?)
             .args(["-o", "APT::Status-Fd=8", "-o", "APT::Get::Purge=false"]);
         Ok(command)
     }
 
-    fn watched(
+    /// The output of apt for an order that it only simulates.
+    pub(super) fn simulate(
+        &self,
+        universe: Universe,
+        words: &[OsString],
+    ) -> Result<String, Failure> {
+        let configuration = self.configuration(universe)?.as_os_str();
+        let options = ["-s", "-o", "APT::Get::Purge=false"].map(OsStr::new);
+        let arguments = [OsStr::new("-c"), configuration].into_iter().chain(options);
+        let words = words.iter().map(OsString::as_os_str);
+        let output = programs::ask(&self.root, "apt-get", arguments.chain(words))
+            .map_err(|error| not_started("apt-get", &error))?;
+        let texts = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        Ok(texts.concat())
+    }
+
+    pub(super) fn watched(
         &self,
         mut command: Command,
-        words: &[&str],
-        what: &OsStr,
+        order: &Order<'_>,
         supervisor: Supervisor<'_>,
-        agree: &dyn Fn(&[AptStep<'_>]) -> Result<(), Failure>,
+        agree: &dyn Fn(&[AptStep<'_>]) -> Result<Brought, Failure>,
     ) -> io::Result<Ran> {
         let folder = self.folder()?;
         durable::sweep(&folder, "");
@@ -156,8 +178,7 @@ impl Apt {
         let growth = Growth::of(&files)?.and(&*consent.borrow())?;
         let mut child = command
             .args(options)
-            .args(words)
-            .arg(what)
+            .args(&order.words)
             .stdin(status.writer()?)
             .stdout(printed.writer()?)
             .stderr(hook)
@@ -170,12 +191,12 @@ impl Apt {
             (supervisor.report)(progress);
             let mut consent = consent.borrow_mut();
             consent.listen(|lines| {
-                agree(&announced(lines)?)?;
-                (supervisor.begin)()
+                let brought = agree(&announced(lines)?)?;
+                (supervisor.begin)(&brought)
             });
             if progress.phase == JobPhase::Applying && !consent.is_settled() && !unasked {
                 unasked = true;
-                let _ = (supervisor.begin)(); // it is too late to refuse
+                let _ = (supervisor.begin)(&Brought::default()); // it is too late to refuse
             }
         };
         let overdue = |apt| {
@@ -183,10 +204,10 @@ impl Apt {
             if consent.is_given() {
                 session::end_scripts(apt, &programs::role);
             } else if session::end_waiting(apt, &programs::role) {
-                consent.refuse(not_asked_in_time(self.times.limit));
+                consent.refuse(not_asked_in_time(order.limit));
             }
         };
-        process::wait(&mut child, &growth, self.times.limit, changed, overdue)?;
+        process::wait(&mut child, &growth, order.limit, changed, overdue)?;
         session::wait_for_the_rest(self.times.limit, &programs::role)?;
         Ok(Ran {
             decided: consent.into_inner().decided(),
@@ -197,7 +218,7 @@ impl Apt {
     }
 
     /// Our folder for the files of runs. Only root may read it.
-    fn folder(&self) -> io::Result<PathBuf> {
+    pub(super) fn folder(&self) -> io::Result<PathBuf> {
         let folder = self.root.run().join("apt");
         durable::private_folder(&folder)?;
         Ok(folder)
@@ -211,7 +232,7 @@ impl Apt {
     }
 
     /// Whether the device has this version whole.
-    fn has_it(
+    pub(super) fn has_it(
         &self,
         file: &PackageFile,
         status: Option<&Status>,
@@ -222,21 +243,11 @@ impl Apt {
         Ok(same && !options.reinstall && self.dpkg.damaged_files(&package.name)?.is_empty())
     }
 
-    /// Removes the rest of a first installation that failed: it would block every later run of apt.
-    fn clean_up(&self, name: &PackageName, printed: Listener<'_>) -> Result<(), Failure> {
-        match self.dpkg.status(name)? {
-            Some(status) if !status.is_whole() && !status.is_absent() => {
-                self.dpkg.remove(name, printed).map(|_| ())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Names the packages that cause apt's refusal, if their fields tell.
-    fn explained(
+    /// Names the packages that cause apt's refusal, if their fields tell. `files` is empty if a removal was refused.
+    pub(super) fn explained<'a>(
         &self,
         failure: Failure,
-        file: Option<&PackageFile>,
+        files: impl IntoIterator<Item = &'a Path>,
         name: &PackageName,
     ) -> Failure {
         if !matches!(failure.cause, Cause::Plan | Cause::Dependency) {
@@ -245,12 +256,19 @@ impl Apt {
         let why = || -> Result<Option<String>, Failure> {
             let known = self.dpkg.declared()?;
             let known = relations::declared(&known);
-            let Some(file) = file else {
+            let mut files = files.into_iter().peekable();
+            if files.peek().is_none() {
                 return Ok(relations::why_not_removed(name.as_str(), &known));
-            };
-            let new = self.dpkg.declared_in(&file.path)?;
-            let new = relations::declared(&new).into_iter().next();
-            Ok(new.and_then(|new| relations::why_not_installed(&new, &known)))
+            }
+            for file in files {
+                let new = self.dpkg.declared_in(file)?;
+                let new = relations::declared(&new).into_iter().next();
+                let why = new.and_then(|new| relations::why_not_installed(&new, &known));
+                if why.is_some() {
+                    return Ok(why);
+                }
+            }
+            Ok(None)
         };
         match why() {
             Ok(Some(why)) => Failure::new(failure.cause, why),
@@ -347,52 +365,24 @@ impl PackageManager for Apt {
 
     fn install(
         &self,
-        file: &PackageFile,
-        options: InstallOptions,
+        installs: &[Install],
+        dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
-        let package = &file.package;
-        let before = self.status(&package.name)?;
-        if before.as_ref().is_some_and(Status::is_held) {
-            return Err(held(&package.name));
-        }
-        if self.has_it(file, before.as_ref(), options)? {
-            return Ok(Change::Unchanged);
-        }
-        let first = before.is_none_or(|status| status.is_absent());
-        let archives = self.folder().and_then(|folder| {
-            let archives = Archives::new(&self.root, &folder)?;
-            Ok((archives.add(file)?, archives))
-        });
-        let (link, archives) = archives.map_err(|error| not_started("apt-get", &error))?;
-        let option = archives.option();
-        let words = [&["-y", "-o", &option], install_words(options).as_slice()].concat();
-        let what = link.as_os_str();
-        let explained = |failure| self.explained(failure, Some(file), &package.name);
-        let agree = |steps: &[AptStep<'_>]| only_installs(slice::from_ref(file), steps);
-        let ran = self.run(&package.name, &words, what, supervisor, &agree);
-        let printed = ran.map_err(explained)?;
-        fault::point("apt.installed");
-        let has_it = || -> Result<bool, Failure> {
-            let status = self.status(&package.name)?;
-            Ok(status.as_ref().and_then(Status::installed) == Some(&package.version))
-        };
-        if has_it()? {
-            return Ok(Change::Changed);
-        }
-        if complaint::dpkg_died(&printed) {
-            self.repair(&package.name, Some(&file.path), supervisor.printed)?;
-            if has_it()? {
-                return Ok(Change::Changed);
-            }
-        }
-        let what = format!("apt-get install of {} {}", package.name, package.version);
-        let failure = complaint::failure(&what, &printed);
-        // If another front end has the lock, the rest is not ours.
-        if first && failure.cause != Cause::Locked {
-            self.clean_up(&package.name, supervisor.printed)?;
-        }
-        Err(explained(failure))
+        self.install_all(installs, dependencies, supervisor)
+    }
+
+    fn plan(
+        &self,
+        installs: &[Install],
+        dependencies: &Dependencies,
+    ) -> Result<Vec<PlannedPackage>, Failure> {
+        self.planned(installs, dependencies)
+    }
+
+    fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
+        let printed = self.simulate(Universe::Installed, &["autoremove".into()])?;
+        Ok(removed(&simulated(&printed)?))
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
@@ -402,17 +392,21 @@ impl PackageManager for Apt {
         };
         removable(name, &status)?;
         postrm::forget(&self.root, name)?;
-        let explained = |failure| self.explained(failure, None, name);
+        let explained = |failure| self.explained(failure, [], name);
+        let order = Order {
+            universe: Universe::Installed,
+            words: ["-y", "remove", name.as_str()].map(OsString::from).into(),
+            names: vec![name],
+            limit: self.times.limit,
+        };
+        let agree = |steps: &[AptStep<'_>]| {
+            only_removes(slice::from_ref(name), steps).map(|()| Brought::default())
+        };
         let ran = match status.needs_reinstallation() {
             // apt needs the archive of such a package. dpkg removes only this package.
-            true => (supervisor.begin)().and_then(|()| self.dpkg.remove(name, supervisor.printed)),
-            false => self.run(
-                name,
-                &["-y", "remove"],
-                OsStr::new(name.as_str()),
-                supervisor,
-                &|steps| only_removes(slice::from_ref(name), steps),
-            ),
+            true => (supervisor.begin)(&Brought::default())
+                .and_then(|()| self.dpkg.remove(name, supervisor.printed)),
+            false => self.run(&order, supervisor, &agree),
         };
         let printed = ran.map_err(explained)?;
         fault::point("apt.removed");
@@ -442,9 +436,11 @@ impl PackageManager for Apt {
         let dpkg_runs_it = postrm.of_dpkg().is_some();
         let purged = || -> Result<(), Failure> {
             postrm.keep()?;
-            let said = self
-                .dpkg
-                .purge(name, supervisor.begin, supervisor.printed)?;
+            let said = self.dpkg.purge(
+                name,
+                &|| (supervisor.begin)(&Brought::default()),
+                supervisor.printed,
+            )?;
             fault::point("dpkg.purged");
             match self.leaves_configuration(name)? {
                 false => Ok(()),
@@ -519,13 +515,6 @@ impl PackageManager for Apt {
     }
 }
 
-fn install_words(options: InstallOptions) -> Vec<&'static str> {
-    let mut words = vec!["--no-remove", "--no-install-recommends", "--reinstall"];
-    words.extend(options.allow_downgrade.then_some("--allow-downgrades"));
-    words.push("install");
-    words
-}
-
 fn removable(name: &PackageName, status: &Status) -> Result<(), Failure> {
     if status.essential {
         let detail = format!("{name} is essential: it is never removed");
@@ -537,7 +526,7 @@ fn removable(name: &PackageName, status: &Status) -> Result<(), Failure> {
     }
 }
 
-fn held(name: &PackageName) -> Failure {
+pub(super) fn held(name: &PackageName) -> Failure {
     Failure::new(
         Cause::Held,
         format!("{name} is on hold (run `apt-mark unhold {name}` as root to allow it)"),
@@ -553,7 +542,9 @@ fn half_way(name: &PackageName, said: &str) -> Failure {
 }
 
 /// `did` is `changed`, or `wanted to change` if dpkg refused.
-fn without_consent(name: &PackageName, did: &str) -> Failure {
+fn without_consent(names: &[&PackageName], did: &str) -> Failure {
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let name = names.join(", ");
     let detail = format!(
         "apt {did} {name} without asking wharfd for consent: this apt-get passes over -o \
          DPkg::Pre-Install-Pkgs, or something else changed {name} meanwhile: look for a replaced apt-get (`dpkg --verify apt`, \

@@ -20,7 +20,10 @@ const WORDS: &[(&str, Cause)] = &[
     ("don't have enough free space", Cause::DiskFull),
     ("script subprocess", Cause::Script),
     ("subprocess was killed", Cause::Script),
+    ("unauthenticated packages", Cause::Plan),
     ("unmet dependencies", Cause::Dependency),
+    ("Unable to fetch some archives", Cause::Dependency),
+    ("Failed to fetch", Cause::Dependency),
     ("dependency problems", Cause::Dependency),
     ("pre-dependency problem", Cause::Dependency),
     ("held broken packages", Cause::Dependency),
@@ -43,6 +46,7 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let said = match cause {
         Cause::Dependency => dependencies(printed),
         Cause::Script => script(printed),
+        Cause::Plan => refused(printed),
         // Only this line names the holder.
         Cause::Locked if !waits.is_empty() => waits.last().map(|line| holder(line)),
         _ => found.and_then(|(words, _)| line_with(printed, words)),
@@ -56,6 +60,27 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
         _ => "",
     };
     Failure::new(cause, format!("{what}: {said}{advice}"))
+}
+
+/// Whether newer lists of the sources may have what is missing: apt knows no version that fits, or its archive is gone.
+pub(super) fn may_be_stale(printed: &str) -> bool {
+    printed.contains("Failed to fetch") || printed.contains("Depends: ")
+}
+
+/// Whether another program downloads packages or lists. apt does not wait for these locks.
+pub(super) fn is_of_downloads(printed: &str) -> bool {
+    let is_one = |line: &str| line.contains("/archives/lock") || line.contains("/lists/lock");
+    let mut errors = printed.lines().filter(|line| line.starts_with("E: "));
+    errors.any(|line| line.contains("Could not get lock") && is_one(line))
+}
+
+/// The failure of `apt-get update`, which exits with 0 although it cannot reach a source.
+pub(super) fn not_refreshed(printed: &str) -> Option<Failure> {
+    let is_one = |line: &&str| line.starts_with("E: ") || line.starts_with("W: Failed to fetch");
+    let line = printed.lines().find(is_one)?;
+    let said = line.get(3..).unwrap_or_default();
+    let detail = format!("the lists of the sources cannot be fetched: {said}");
+    Some(Failure::new(Cause::Dependency, detail))
 }
 
 /// Whether dpkg was killed below apt (out of memory, or by hand). Earlier damage has other words.
@@ -80,6 +105,24 @@ fn dependencies(printed: &str) -> Option<String> {
         goes_on = (is_need || goes_on) && line.ends_with(" or");
     }
     (!needs.is_empty()).then(|| needs.join("; "))
+}
+
+fn refused(printed: &str) -> Option<String> {
+    let unsigned = || {
+        let names = named(printed, "cannot be authenticated!")?;
+        Some(format!("no signature of a source covers {names}"))
+    };
+    let removed = named(printed, "REMOVED:").map(|names| format!("it would remove {names}"));
+    removed.or_else(unsigned)
+}
+
+/// The packages below a heading of apt, as in `The following packages will be REMOVED:`.
+fn named(printed: &str, heading: &str) -> Option<String> {
+    let mut lines = printed.lines().skip_while(|line| !line.ends_with(heading));
+    lines.next()?;
+    let indented = lines.take_while(|line| line.starts_with("  "));
+    let names: Vec<&str> = indented.flat_map(str::split_whitespace).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// `Waiting for cache lock: Could not get lock /var/lib/dpkg/lock. It is held by process 12 (apt)...`
@@ -171,6 +214,21 @@ mod tests {
                 "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12 (apt)",
                 Cause::Locked,
                 "process 12",
+            ),
+            (
+                "The following packages will be REMOVED:\n  oldfoo other\nThe following NEW packages will be installed:\n  acme\nE: Packages need to be removed but remove is disabled.",
+                Cause::Plan,
+                "apt: it would remove oldfoo, other",
+            ),
+            (
+                "WARNING: The following packages cannot be authenticated!\n  libfoo\nE: There were unauthenticated packages and -y was used without --allow-unauthenticated",
+                Cause::Plan,
+                "no signature of a source covers libfoo",
+            ),
+            (
+                "E: Failed to fetch http://a.example/libfoo_2_all.deb  404  Not Found [IP: ::1]\nE: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?",
+                Cause::Dependency,
+                "apt: Failed to fetch http://a.example/libfoo_2_all.deb  404",
             ),
             (
                 "E: Held packages were changed and -y was used without --allow-change-held-packages.",

@@ -1,5 +1,5 @@
-//! The configuration of apt in our runs (apt.conf(5)): the administrator's, without package lists. Consent is not in it: no
-//! file can give or take consent.
+//! The configuration of apt in our runs (apt.conf(5)): the administrator's, without package lists unless a run asks the
+//! sources. Consent is not in it: no file can give or take consent.
 
 use std::{
     fs, io,
@@ -10,17 +10,21 @@ use std::{
 use sha2::{Digest, Sha256};
 use wharf_root::{Root, durable};
 
-use super::programs;
+use super::{install::Universe, programs};
 
 /// Writes the file, and returns its path for apt. apt is asked for the administrator's hooks and for the architectures only if
 /// one of their files has changed since then: the answer takes as long as several queries of dpkg's database.
-pub(super) fn written(root: &Root, lock_wait: Duration) -> io::Result<PathBuf> {
+pub(super) fn written(root: &Root, universe: Universe, lock_wait: Duration) -> io::Result<PathBuf> {
     let folder = root.run().join("apt");
     durable::private_folder(&folder.join("lists/partial"))?;
     durable::private_folder(&folder.join("archives/partial"))?;
-    let ours = ours(&root.seen_inside(&folder), lock_wait);
+    let (own, name) = match universe {
+        Universe::Installed => (without_sources(&root.seen_inside(&folder)), "apt.conf"),
+        Universe::Sources => (WITH_SOURCES.to_owned(), "apt-sources.conf"),
+    };
+    let ours = [own, common(lock_wait)].concat();
     let made_from = made_from(root, &ours)?;
-    let path = folder.join("apt.conf");
+    let path = folder.join(name);
     // An unreadable file is written again.
     let there = durable::read_of_root(&path).ok().flatten();
     let is_current = |made_from: &String| is_whole(&there.unwrap_or_default(), made_from);
@@ -50,9 +54,8 @@ fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The log of the planner is a compressed copy of all package data, and takes longer than the plan. `#clear` works only in a
-/// file that apt reads after the administrator's, like the one of `-c`.
-fn ours(folder: &Path, lock_wait: Duration) -> String {
+/// apt knows the status file alone.
+fn without_sources(folder: &Path) -> String {
     let folder = folder.display();
     format!(
         "Dir::State::lists \"{folder}/lists/\";\n\
@@ -61,8 +64,24 @@ fn ours(folder: &Path, lock_wait: Duration) -> String {
          Dir::Cache::srcpkgcache \"\";\n\
          Dir::Etc::sourcelist \"/dev/null\";\n\
          Dir::Etc::sourceparts \"/dev/null\";\n\
-         APT::Sandbox::User \"root\";\n\
-         Dir::Log::Planner \"\";\n\
+         APT::Sandbox::User \"root\";\n"
+    )
+}
+
+/// apt knows the configured sources, with their lists. No file of the administrator lets an unsigned source through, but
+/// `[trusted=yes]` in the line of the source. A downloaded package does not stay.
+const WITH_SOURCES: &str = "APT::Get::AllowUnauthenticated \"false\";\n\
+     Acquire::AllowInsecureRepositories \"false\";\n\
+     Acquire::AllowDowngradeToInsecureRepositories \"false\";\n\
+     Acquire::AllowWeakRepositories \"false\";\n\
+     APT::Keep-Downloaded-Packages \"false\";\n\
+     APT::Get::AutomaticRemove \"false\";\n";
+
+/// The log of the planner is a compressed copy of all package data, and takes longer than the plan. `#clear` works only in a
+/// file that apt reads after the administrator's, like the one of `-c`.
+fn common(lock_wait: Duration) -> String {
+    format!(
+        "Dir::Log::Planner \"\";\n\
          APT::Install-Recommends \"false\";\n\
          DPkg::Use-Pty \"0\";\n\
          DPkg::Lock::Timeout \"{}\";\n\

@@ -1,7 +1,7 @@
 //! apt and dpkg.
 //!
-//! - [`apt_get`]: installs and removes, under the [`configuration`] of our runs, from their [`archives`] and with our
-//!   [`consent`].
+//! - [`apt_get`]: runs apt, under the [`configuration`] of our runs, from their [`archives`] and with our [`consent`].
+//!   [`install`]: installations, and the dependencies that come with them.
 //! - [`dpkg`]: answers questions, repairs and purges. [`database`]: the state of a package. [`files`]: the files of packages,
 //!   and their owners.
 //! - [`plan`] and [`complaint`]: read the output of apt before it works, and after it failed. [`relations`]: says why apt
@@ -17,6 +17,7 @@ mod consent;
 mod database;
 mod dpkg;
 mod files;
+mod install;
 mod plan;
 mod postrm;
 mod programs;

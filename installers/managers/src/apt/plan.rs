@@ -1,20 +1,28 @@
-//! Reads the plan of apt, and checks that it changes exactly one package. Starts nothing.
+//! Reads the plan of apt, and checks that it changes nothing but what was ordered. Starts nothing.
 //!
 //! A hook gets the plan under apt's locks, right before dpkg works.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use wharf_frames::{Cause, Failure, PackageName};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, installer::Dependency};
 
-use crate::PackageFile;
+use super::version::compare;
+use crate::{Install, PlannedPackage};
 
 /// A step of a plan, for one package.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AptStep<'a> {
     Unpack {
         name: &'a str,
+        /// The version that the device has.
+        replaces: Option<&'a str>,
         version: &'a str,
         architecture: &'a str,
+        /// The path of the archive, if apt has it already.
+        archive: Option<&'a str>,
     },
     Configure {
         name: &'a str,
@@ -22,6 +30,13 @@ pub(super) enum AptStep<'a> {
     Remove {
         name: &'a str,
     },
+}
+
+/// A sealed package, and whether an archive of the plan is its file.
+#[derive(Clone, Copy)]
+pub(super) struct Sealed<'a> {
+    pub(super) install: &'a Install,
+    pub(super) is_archive: &'a dyn Fn(&Self, &str) -> bool,
 }
 
 impl AptStep<'_> {
@@ -38,9 +53,17 @@ impl fmt::Display for AptStep<'_> {
         match self {
             Self::Unpack {
                 name,
+                replaces,
                 version,
                 architecture,
-            } => write!(formatter, "Inst {name} ({version} [{architecture}])"),
+                ..
+            } => {
+                write!(formatter, "Inst {name} ")?;
+                if let Some(replaces) = replaces {
+                    write!(formatter, "[{replaces}] ")?;
+                }
+                write!(formatter, "({version} [{architecture}])")
+            }
             Self::Configure { name } => write!(formatter, "Conf {name}"),
             Self::Remove { name } => write!(formatter, "Remv {name}"),
         }
@@ -51,17 +74,15 @@ impl fmt::Display for AptStep<'_> {
 pub(super) fn announced(lines: &str) -> Result<Vec<AptStep<'_>>, Failure> {
     let step = |line| announced_step(line).ok_or(line);
     let steps: Result<Vec<_>, _> = lines.lines().map(step).collect();
-    steps.map_err(|line| {
-        let detail = format!("apt announced an unknown change: {line:?}");
-        Failure::new(Cause::PackageManager, detail)
-    })
+    steps.map_err(not_understood)
 }
 
 /// apt.conf(5), version 3: `acme 1.0 all none < 1.1 all none /a.deb`, and instead of a file `**CONFIGURE**`, `**REMOVE**`.
-/// apt writes `**REMOVE**` for a purge too: with `Consent`, dpkg refuses a purge.
+/// apt writes `**REMOVE**` for a purge too: with `Consent`, dpkg refuses a purge. The first version is `-` if the device has
+/// none.
 fn announced_step(line: &str) -> Option<AptStep<'_>> {
     let fields: Vec<&str> = line.splitn(9, ' ').collect();
-    let [name, _, _, _, _, version, architecture, _, action] = fields.as_slice() else {
+    let [name, replaces, _, _, _, version, architecture, _, action] = fields.as_slice() else {
         return None;
     };
     Some(match *action {
@@ -69,30 +90,131 @@ fn announced_step(line: &str) -> Option<AptStep<'_>> {
         "**REMOVE**" => AptStep::Remove { name },
         file if file.starts_with('/') => AptStep::Unpack {
             name,
+            replaces: (*replaces != "-").then_some(replaces),
             version,
             architecture,
+            archive: Some(file),
         },
         _ => return None,
     })
 }
 
-/// Accepts a plan that unpacks and then configures each sealed package, and does nothing else.
-pub(super) fn only_installs(files: &[PackageFile], steps: &[AptStep<'_>]) -> Result<(), Failure> {
-    let names = || files.iter().map(|file| &file.package.name);
-    if steps.len() != 2 * files.len() {
-        return Err(others("installing", names(), steps));
-    }
-    for file in files {
-        let name = file.package.name.as_str();
-        let own: Vec<_> = steps.iter().filter(|step| step.name() == name).collect();
-        match own.as_slice() {
-            [unpack @ AptStep::Unpack { .. }, AptStep::Configure { .. }] => {
-                same_package(unpack, file)?
-            }
-            _ => return Err(others("installing", names(), steps)),
+/// The steps that `apt-get -s` prints. Lines that begin with another word are no steps.
+pub(super) fn simulated(printed: &str) -> Result<Vec<AptStep<'_>>, Failure> {
+    let is_step = |line: &&str| {
+        let word = line.split(' ').next();
+        matches!(word, Some("Inst" | "Conf" | "Remv" | "Purg"))
+    };
+    let step = |line| simulated_step(line).ok_or(line);
+    let steps: Result<Vec<_>, _> = printed.lines().filter(is_step).map(step).collect();
+    steps.map_err(not_understood)
+}
+
+/// `Inst acme [1.0] (1.1 Debian:12/stable [all])`. The origins lie between the version and the architecture.
+fn simulated_step(line: &str) -> Option<AptStep<'_>> {
+    let (word, rest) = line.split_once(' ')?;
+    let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    match word {
+        "Conf" => Some(AptStep::Configure { name }),
+        "Remv" | "Purg" => Some(AptStep::Remove { name }),
+        _ => {
+            let replaced = rest
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once("] "));
+            let (replaces, rest) = match replaced {
+                Some((replaces, rest)) => (Some(replaces), rest),
+                None => (None, rest),
+            };
+            let (inside, _) = rest.strip_prefix('(')?.split_once(')')?;
+            let (version, rest) = inside.split_once(' ')?;
+            let (_, architecture) = rest.rsplit_once('[')?;
+            Some(AptStep::Unpack {
+                name,
+                replaces,
+                version,
+                architecture: architecture.strip_suffix(']')?,
+                archive: None,
+            })
         }
     }
-    Ok(())
+}
+
+fn not_understood(line: &str) -> Failure {
+    let detail = format!("apt announced an unknown change: {line:?}");
+    Failure::new(Cause::PackageManager, detail)
+}
+
+/// Accepts a plan that unpacks and then configures each sealed package, and packages that the device does not have and that
+/// `permit` accepts. Returns the latter.
+pub(super) fn only_installs(
+    sealed: &[Sealed<'_>],
+    steps: &[AptStep<'_>],
+    permit: impl Fn(&[Dependency]) -> Result<(), Failure>,
+) -> Result<Vec<Dependency>, Failure> {
+    let names = || sealed.iter().map(|it| &it.install.file.package.name);
+    let others = || others("installing", names(), steps);
+    let mut steps_of: BTreeMap<&str, Vec<&AptStep<'_>>> = BTreeMap::new();
+    for step in steps {
+        steps_of.entry(step.name()).or_default().push(step);
+    }
+    for it in sealed {
+        let name = it.install.file.package.name.as_str();
+        match steps_of.remove(name).as_deref() {
+            Some([unpack @ AptStep::Unpack { .. }, AptStep::Configure { .. }]) => {
+                same_package(unpack, it)?;
+            }
+            _ => return Err(others()),
+        }
+    }
+    let mut dependencies = Vec::new();
+    for step in steps {
+        let Some(own) = steps_of.get(step.name()) else {
+            continue;
+        };
+        match (step, own.as_slice()) {
+            (AptStep::Configure { .. }, [_, AptStep::Configure { .. }]) => {}
+            (
+                AptStep::Unpack {
+                    replaces: None,
+                    version,
+                    ..
+                },
+                [AptStep::Unpack { .. }, AptStep::Configure { .. }],
+            ) => dependencies.push(dependency(step.name(), version).ok_or_else(others)?),
+            _ => return Err(others()),
+        }
+    }
+    permit(&dependencies)?;
+    Ok(dependencies)
+}
+
+/// The packages that the steps unpack.
+pub(super) fn unpacked(steps: &[AptStep<'_>], sealed: &[Sealed<'_>]) -> Vec<PlannedPackage> {
+    let version = |version: &str| PackageVersion::new(version).ok();
+    let planned = |step: &AptStep<'_>| match step {
+        AptStep::Unpack {
+            name,
+            replaces,
+            version: new,
+            ..
+        } => Some(PlannedPackage {
+            name: PackageName::new(name).ok()?,
+            version: version(new)?,
+            replaces: replaces.and_then(version),
+            is_dependency: !sealed
+                .iter()
+                .any(|it| it.install.file.package.name.as_str() == *name),
+        }),
+        _ => None,
+    };
+    steps.iter().filter_map(planned).collect()
+}
+
+fn dependency(name: &str, version: &str) -> Option<Dependency> {
+    Some(Dependency {
+        name: PackageName::new(name).ok()?,
+        version: PackageVersion::new(version).ok()?,
+    })
 }
 
 /// Accepts a plan that removes each package, and does nothing else.
@@ -107,27 +229,53 @@ pub(super) fn only_removes(names: &[PackageName], steps: &[AptStep<'_>]) -> Resu
     }
 }
 
-/// The plan must name the version and the architecture of the sealed package.
-fn same_package(step: &AptStep<'_>, file: &PackageFile) -> Result<(), Failure> {
-    let package = &file.package;
-    match step {
-        AptStep::Unpack {
-            version,
-            architecture,
-            ..
-        } if *version == package.version.as_str()
-            && *architecture == package.architecture.as_str() =>
-        {
-            Ok(())
-        }
-        other => {
-            let detail = format!(
-                "apt reads {other} in the file, and {} {} was sealed",
-                package.name, package.version
-            );
-            Err(Failure::new(Cause::Malformed, detail))
-        }
+/// The plan must name the version and the architecture of the sealed package, and its file.
+fn same_package(step: &AptStep<'_>, sealed: &Sealed<'_>) -> Result<(), Failure> {
+    let package = &sealed.install.file.package;
+    let AptStep::Unpack {
+        replaces,
+        version,
+        architecture,
+        archive,
+        ..
+    } = step
+    else {
+        return Ok(());
+    };
+    if *version != package.version.as_str() || *architecture != package.architecture.as_str() {
+        let detail = format!(
+            "apt reads {step} in the file, and {} {} was sealed",
+            package.name, package.version
+        );
+        return Err(Failure::new(Cause::Malformed, detail));
     }
+    if let Some(archive) = archive.filter(|archive| !(sealed.is_archive)(sealed, archive)) {
+        let detail = format!(
+            "apt would install {} {version} from {archive}, not from the sealed file",
+            package.name
+        );
+        return Err(Failure::new(Cause::Plan, detail));
+    }
+    let is_lower = |replaces: &str| compare(version, replaces).is_lt();
+    match replaces {
+        Some(replaces) if is_lower(replaces) && !sealed.install.options.allow_downgrade => {
+            let detail = format!(
+                "{} {replaces} would be downgraded to {version}",
+                package.name
+            );
+            Err(Failure::new(Cause::Downgrade, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The packages that the steps remove.
+pub(super) fn removed(steps: &[AptStep<'_>]) -> BTreeSet<PackageName> {
+    let removed = steps.iter().filter_map(|step| match step {
+        AptStep::Remove { name } => PackageName::new(name).ok(),
+        _ => None,
+    });
+    removed.collect()
 }
 
 fn others<'a>(
@@ -147,9 +295,11 @@ fn others<'a>(
 
 #[cfg(test)]
 mod tests {
-    use wharf_frames::{PackageVersion, installer::SealedPackage};
+    use wharf_frames::installer::SealedPackage;
+    use wharf_root::pattern::Pattern;
 
     use super::*;
+    use crate::{Dependencies, InstallOptions, PackageFile};
 
     #[test]
     fn apts_plan_is_read_line_by_line() {
@@ -157,13 +307,38 @@ mod tests {
         let steps = vec![
             AptStep::Unpack {
                 name: "acme",
+                replaces: Some("1.0"),
                 version: "1.1",
                 architecture: "all",
+                archive: Some("/run/a b.deb"),
             },
             AptStep::Remove { name: "other" },
             AptStep::Configure { name: "acme" },
         ];
         assert_eq!(announced(plan), Ok(steps));
+    }
+
+    #[test]
+    fn the_plan_of_a_simulation_is_read_line_by_line() {
+        let printed = "Reading package lists...\nThe following NEW packages will be installed:\n  libfoo\n\
+            Inst libfoo (2.0 local:1/stable, more [amd64]) []\nInst acme [1.0] (1.1 local-deb [all])\n\
+            Conf libfoo (2.0 local:1/stable [amd64])\nConf acme (1.1 local-deb [all])\nRemv old [1]\n";
+        let unpack = |name, replaces, version, architecture| AptStep::Unpack {
+            name,
+            replaces,
+            version,
+            architecture,
+            archive: None,
+        };
+        let steps = vec![
+            unpack("libfoo", None, "2.0", "amd64"),
+            unpack("acme", Some("1.0"), "1.1", "all"),
+            AptStep::Configure { name: "libfoo" },
+            AptStep::Configure { name: "acme" },
+            AptStep::Remove { name: "old" },
+        ];
+        assert_eq!(simulated(printed), Ok(steps));
+        assert!(simulated("Inst acme 1.0\n").is_err());
     }
 
     #[test]
@@ -181,9 +356,9 @@ mod tests {
     }
 
     /// Version 1.1 of a package.
-    fn sealed(name: &str) -> PackageFile {
-        PackageFile {
-            path: "/a.deb".into(),
+    fn install(name: &str) -> Install {
+        let file = PackageFile {
+            path: "/sealed".into(),
             package: SealedPackage {
                 name: PackageName::new(name).unwrap(),
                 version: PackageVersion::new("1.1").unwrap(),
@@ -191,18 +366,123 @@ mod tests {
                 length: 1,
                 signer: None,
             },
+        };
+        let options = InstallOptions {
+            allow_downgrade: false,
+            reinstall: false,
+        };
+        Install { file, options }
+    }
+
+    fn sealed(install: &Install) -> Sealed<'_> {
+        Sealed {
+            install,
+            is_archive: &|_, archive| archive == "/a.deb",
         }
+    }
+
+    /// The judgement on a plan that may bring only packages whose names begin with `lib`.
+    fn judged(
+        installs: &[Install],
+        steps: &[AptStep<'_>],
+    ) -> Result<Vec<Dependency>, (Cause, String)> {
+        let sealed: Vec<_> = installs.iter().map(sealed).collect();
+        let libraries = Dependencies::Listed(vec![Pattern::built_in("lib*")]);
+        only_installs(&sealed, steps, |brought| libraries.permit(brought))
+            .map_err(|failure| (failure.cause, failure.detail.as_str().to_owned()))
+    }
+
+    fn unpack<'a>(name: &'a str, version: &'a str) -> AptStep<'a> {
+        AptStep::Unpack {
+            name,
+            replaces: None,
+            version,
+            architecture: "all",
+            archive: Some("/a.deb"),
+        }
+    }
+
+    #[test]
+    fn only_permitted_packages_that_are_new_on_the_device_come_along() {
+        let configure = |name| AptStep::Configure { name };
+        let acme = || [unpack("acme", "1.1"), configure("acme")];
+        let with = |steps: Vec<AptStep<'static>>| steps.into_iter().chain(acme()).collect();
+        let library = || vec![unpack("libfoo", "2"), configure("libfoo")];
+        let replaced = AptStep::Unpack {
+            name: "libfoo",
+            replaces: Some("1"),
+            version: "2",
+            architecture: "all",
+            archive: Some("/var/cache/apt/archives/libfoo_2_all.deb"),
+        };
+        let libfoo = Dependency {
+            name: PackageName::new("libfoo").unwrap(),
+            version: PackageVersion::new("2").unwrap(),
+        };
+        let rows: [(Vec<AptStep<'_>>, Result<Vec<Dependency>, &str>); 6] = [
+            (with(library()), Ok(vec![libfoo])),
+            (with(vec![]), Ok(vec![])),
+            (
+                with(vec![unpack("other", "2"), configure("other")]),
+                Err("other 2 would come with it, and policy does not allow that"),
+            ),
+            (
+                with(vec![replaced, configure("libfoo")]),
+                Err("would also change other packages: Inst libfoo [1] (2 [all])"),
+            ),
+            (
+                with(vec![AptStep::Remove { name: "libfoo" }]),
+                Err("would also change other packages: Remv libfoo"),
+            ),
+            (
+                with(vec![unpack("libfoo", "2")]),
+                Err("would also change other packages: Inst libfoo (2 [all])"),
+            ),
+        ];
+        for (steps, expected) in rows {
+            match (judged(&[install("acme")], &steps), expected) {
+                (Ok(brought), Ok(expected)) => assert_eq!(brought, expected, "{steps:?}"),
+                (Err((Cause::Plan, told)), Err(expected)) => {
+                    assert!(
+                        told.contains(expected),
+                        "{told:?} does not say {expected:?}"
+                    );
+                }
+                (judged, expected) => panic!("{steps:?}: {judged:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_sealed_file_and_a_lower_version_needs_its_own_permission() {
+        let of = |replaces, archive| {
+            let unpack = AptStep::Unpack {
+                name: "acme",
+                replaces,
+                version: "1.1",
+                architecture: "all",
+                archive,
+            };
+            [unpack, AptStep::Configure { name: "acme" }]
+        };
+        let cause = |install: &Install, steps: &[AptStep<'_>]| {
+            judged(std::slice::from_ref(install), steps)
+                .err()
+                .map(|(cause, _)| cause)
+        };
+        let (acme, mut lower) = (install("acme"), install("acme"));
+        lower.options.allow_downgrade = true;
+        let elsewhere = Some("/var/cache/apt/archives/acme_1.1_all.deb");
+        assert_eq!(cause(&acme, &of(Some("1.0"), Some("/a.deb"))), None);
+        assert_eq!(cause(&acme, &of(None, elsewhere)), Some(Cause::Plan));
+        assert_eq!(cause(&acme, &of(Some("1.2"), None)), Some(Cause::Downgrade));
+        assert_eq!(cause(&lower, &of(Some("1.2"), None)), None);
     }
 
     #[test]
     fn a_plan_of_two_packages_is_of_both_alone_in_any_order_of_the_two() {
         let names = ["acme", "lamp"].map(|name| PackageName::new(name).unwrap());
-        let files = [sealed("acme"), sealed("lamp")];
-        let unpack = |name, version| AptStep::Unpack {
-            name,
-            version,
-            architecture: "all",
-        };
+        let files = [install("acme"), install("lamp")];
         let (a, b) = (|| unpack("acme", "1.1"), || unpack("lamp", "1.1"));
         let configure = |name| AptStep::Configure { name };
         let (ca, cb) = (|| configure("acme"), || configure("lamp"));
@@ -219,7 +499,7 @@ mod tests {
                 Some(Cause::Malformed),
             ),
         ] {
-            let judged = only_installs(&files, &steps).map_err(|failure| failure.cause);
+            let judged = judged(&files, &steps).map_err(|(cause, _)| cause);
             assert_eq!(judged.err(), cause, "{steps:?}");
         }
         let remove = |name| AptStep::Remove { name };
@@ -232,18 +512,20 @@ mod tests {
         ] {
             assert_eq!(only_removes(&names, &steps).is_ok(), fits, "{steps:?}");
         }
-        let twice = [sealed("acme"), sealed("acme")];
-        assert!(only_installs(&twice, &[a(), ca()]).is_err());
-        assert!(only_installs(&twice, &[a(), a(), ca(), ca()]).is_err());
+        let twice = [install("acme"), install("acme")];
+        assert!(judged(&twice, &[a(), ca()]).is_err());
+        assert!(judged(&twice, &[a(), a(), ca(), ca()]).is_err());
     }
 
     #[test]
     fn an_installation_is_of_what_was_sealed_alone() {
-        let sealed = [sealed("acme")];
+        let sealed = [install("acme")];
         let unpack = |name, version, architecture| AptStep::Unpack {
             name,
+            replaces: None,
             version,
             architecture,
+            archive: Some("/a.deb"),
         };
         let right = || unpack("acme", "1.1", "all");
         let configure = |name| AptStep::Configure { name };
@@ -268,7 +550,7 @@ mod tests {
                 Some(Cause::Malformed),
             ),
         ] {
-            let judged = only_installs(&sealed, &steps).map_err(|failure| failure.cause);
+            let judged = judged(&sealed, &steps).map_err(|(cause, _)| cause);
             assert_eq!(judged.err(), cause, "{steps:?}");
         }
     }
@@ -276,13 +558,8 @@ mod tests {
     #[test]
     fn a_plan_that_does_more_is_told_in_apts_words() {
         let name = PackageName::new("acme").unwrap();
-        let unpack = AptStep::Unpack {
-            name: "other",
-            version: "2",
-            architecture: "all",
-        };
         let steps = [
-            unpack,
+            unpack("other", "2"),
             AptStep::Configure { name: "third" },
             AptStep::Remove { name: "acme" },
         ];

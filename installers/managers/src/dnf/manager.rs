@@ -29,8 +29,8 @@ use super::{
     version,
 };
 use crate::{
-    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Supervisor, Times,
-    link::Link,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
+    PackageManager, PlannedPackage, Supervisor, Times, link::Link, no_plan, the_only,
 };
 
 /// The possible files of rpm's database: its formats, in the folders of the distributions.
@@ -191,7 +191,7 @@ impl Dnf {
     ) -> Result<Ran, Failure> {
         let name = order.name();
         let begin = || {
-            (supervisor.begin)()?;
+            (supervisor.begin)(&Brought::default())?;
             self.unfinished.write(name, &Record::Begun)
         };
         let ran = match &self.tool {
@@ -318,7 +318,7 @@ impl Dnf {
         };
         let supervisor = Supervisor {
             report: &|_| (),
-            begin: &|| Ok(()),
+            begin: &|_| Ok(()),
             printed,
         };
         let ran = self.runner().run(&run, supervisor)?;
@@ -428,10 +428,12 @@ impl PackageManager for Dnf {
 
     fn install(
         &self,
-        file: &PackageFile,
-        options: InstallOptions,
+        installs: &[Install],
+        _: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
+        let Install { file, options } = the_only(installs)?;
+        let options = *options;
         let (name, version) = (&file.package.name, &file.package.version);
         let before = self.copies(name)?;
         self.takes_it(&file.package)?;
@@ -460,6 +462,14 @@ impl PackageManager for Dnf {
             self.unfinished.put_back(name, record)?;
         }
         installed.map(|()| Change::Changed)
+    }
+
+    fn plan(&self, _: &[Install], _: &Dependencies) -> Result<Vec<PlannedPackage>, Failure> {
+        Err(no_plan())
+    }
+
+    fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
+        Ok(BTreeSet::new())
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {

@@ -28,8 +28,8 @@ use super::{
     version,
 };
 use crate::{
-    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Supervisor, Times,
-    debian_version,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
+    PackageManager, PlannedPackage, Supervisor, Times, debian_version, no_plan, the_only,
 };
 
 /// opkg of one root.
@@ -515,10 +515,12 @@ impl PackageManager for Opkg {
 
     fn install(
         &self,
-        file: &PackageFile,
-        options: InstallOptions,
+        installs: &[Install],
+        _: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
+        let Install { file, options } = the_only(installs)?;
+        let options = *options;
         let SealedPackage { name, version, .. } = &file.package;
         let entry = self.entry(name)?;
         self.refuse(&file.package, entry.as_ref(), options)?;
@@ -532,7 +534,7 @@ impl PackageManager for Opkg {
         self.agree(file, before.as_ref(), options)?;
         self.write_digests(name, version, &file.path)?;
         self.refuse_others_files(name)?;
-        (supervisor.begin)()?;
+        (supervisor.begin)(&Brought::default())?;
         let words = install_options(&file.package, before.as_ref(), options);
         let ran = self.work(name, held, &words, supervisor)?;
         let installed = match ran.code {
@@ -544,6 +546,14 @@ impl PackageManager for Opkg {
             self.clean_up(name, supervisor.printed);
         }
         installed.map(|()| Change::Changed)
+    }
+
+    fn plan(&self, _: &[Install], _: &Dependencies) -> Result<Vec<PlannedPackage>, Failure> {
+        Err(no_plan())
+    }
+
+    fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
+        Ok(BTreeSet::new())
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
@@ -569,7 +579,7 @@ impl PackageManager for Opkg {
         self.lists
             .each(name.as_str(), &mut |path| paths.push(path.to_owned()))
             .map_err(|error| unreadable(&self.lists.folder, &error.to_string()))?;
-        (supervisor.begin)()?;
+        (supervisor.begin)(&Brought::default())?;
         let ran = self.work(name, held, "", supervisor)?;
         if self.entry(name)?.is_none() {
             if is_damaged {
@@ -676,7 +686,7 @@ impl PackageManager for Opkg {
 fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
     Supervisor {
         report: &|_| (),
-        begin: &|| Ok(()),
+        begin: &|_| Ok(()),
         printed,
     }
 }

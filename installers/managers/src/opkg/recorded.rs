@@ -175,7 +175,7 @@ fn a_recorded_package_on_hold_or_of_a_higher_version_is_not_changed() {
     let recorded = Recorded::new(STATUS);
     let quiet = crate::Supervisor {
         report: &|_| (),
-        begin: &|| panic!("nothing begins"),
+        begin: &|_| panic!("nothing begins"),
         printed: &|_, _| (),
     };
     for (package, version, cause) in [

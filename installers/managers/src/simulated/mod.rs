@@ -4,12 +4,17 @@
 //!
 //! In `var/lib/wharf-simulated`: `NAME_version` holds the version. `NAME_half` exists while work on the package is unfinished,
 //! and `NAME_configuration` from its first installation to its purge. `NAME_files` lists the paths of its files, one a line;
-//! they are not unpacked. `history` has a line for each effect.
+//! they are not unpacked. `NAME_needs` lists the packages that it needs. `NAME_automatic` exists if it came as a dependency.
+//! `history` has a line for each effect.
+//!
+//! [`sources`]: the packages that can come as dependencies.
 //!
 //! In `etc/wharf-simulated`, a file makes it misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`,
 //! `fail-purge`, `unrepairable`. With `fail-postinst` and `fail-postrm` it fails when the work is almost done, and leaves a
 //! part of the package. With `die` the program aborts in the middle of the next work. At a FIFO `wait` it stops there until
 //! somebody opens the FIFO to write, and closes it.
+
+mod sources;
 
 use std::{
     cmp::Ordering,
@@ -23,7 +28,7 @@ use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion,
     inspect::Format,
-    installer::{JobPhase, SealedPackage},
+    installer::{Dependency, JobPhase, SealedPackage},
 };
 use wharf_root::{
     Change, Listener, Owners, Root, durable, merged,
@@ -31,7 +36,8 @@ use wharf_root::{
 };
 
 use crate::{
-    InstallOptions, InstalledPackage, Lock, PackageFile, PackageManager, Progress, Supervisor,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
+    PackageManager, PlannedPackage, Progress, Supervisor,
 };
 
 /// The simulated package manager of one root.
@@ -91,7 +97,6 @@ impl SimulatedManager {
 
     /// The middle of any work. A fault here can kill the program or make it wait.
     fn work(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<(), Failure> {
-        (supervisor.begin)()?;
         durable::write(&self.file(name, "_half"), b"").map_err(failed)?;
         (supervisor.report)(Progress {
             phase: JobPhase::Applying,
@@ -132,13 +137,42 @@ impl SimulatedManager {
     }
 
     /// On failure, an upgrade leaves a part of the new version; a first installation leaves nothing.
-    fn configure(&self, package: &SealedPackage, first: bool) -> Result<(), Failure> {
+    fn configure(&self, name: &PackageName, first: bool) -> Result<(), Failure> {
         let configured = self.refuse_if("fail-postinst", Cause::Script);
         if configured.is_err() && first {
-            durable::remove(&self.file(&package.name, "_version")).map_err(failed)?;
-            durable::remove(&self.file(&package.name, "_half")).map_err(failed)?;
+            durable::remove(&self.file(name, "_version")).map_err(failed)?;
+            durable::remove(&self.file(name, "_half")).map_err(failed)?;
         }
         configured
+    }
+
+    /// Installs one package.
+    fn put(
+        &self,
+        name: &PackageName,
+        version: &PackageVersion,
+        package: &[u8],
+        supervisor: Supervisor<'_>,
+    ) -> Result<(), Failure> {
+        let before = self.found(name)?;
+        self.work(name, supervisor)?;
+        let lines = Lines::of(package);
+        durable::write(
+            &self.file(name, "_files"),
+            lines.paths.join("\n").as_bytes(),
+        )
+        .map_err(failed)?;
+        durable::write(
+            &self.file(name, "_needs"),
+            lines.needs.join("\n").as_bytes(),
+        )
+        .map_err(failed)?;
+        durable::write(&self.file(name, "_version"), version.as_str().as_bytes())
+            .map_err(failed)?;
+        self.configure(name, before.is_none())?;
+        durable::write(&self.file(name, "_configuration"), b"").map_err(failed)?;
+        self.whole(name, &format!("install {name} {version}"))?;
+        Ok(())
     }
 
     fn whole(&self, name: &PackageName, effect: &str) -> Result<Change, Failure> {
@@ -242,29 +276,63 @@ impl PackageManager for SimulatedManager {
 
     fn install(
         &self,
-        file: &PackageFile,
-        options: InstallOptions,
+        installs: &[Install],
+        dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
-        let package = &file.package;
-        if self.has(file, options)? {
+        let work = self.missing(installs)?;
+        if work.is_empty() {
             return Ok(Change::Unchanged);
         }
-        let before = self.found(&package.name)?;
-        self.accept(&package.version)?;
+        for install in &work {
+            self.accept(&install.file.package.version)?;
+        }
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-install", Cause::Script)?;
-        self.work(&package.name, supervisor)?;
-        let files = paths(&fs::read(&file.path).map_err(failed)?).join("\n");
-        durable::write(&self.file(&package.name, "_files"), files.as_bytes()).map_err(failed)?;
-        let version = package.version.as_str().as_bytes();
-        durable::write(&self.file(&package.name, "_version"), version).map_err(failed)?;
-        self.configure(package, before.is_none())?;
-        durable::write(&self.file(&package.name, "_configuration"), b"").map_err(failed)?;
-        self.whole(
-            &package.name,
-            &format!("install {} {}", package.name, package.version),
-        )
+        let resolved = self.resolved(&work, dependencies, true)?;
+        (supervisor.begin)(&resolved.brought)?;
+        for (dependency, package) in resolved.brought.dependencies.iter().zip(&resolved.packages) {
+            let Dependency { name, version } = dependency;
+            durable::write(&self.file(name, "_automatic"), b"").map_err(failed)?;
+            self.put(name, version, package, supervisor)?;
+        }
+        for install in work {
+            let SealedPackage { name, version, .. } = &install.file.package;
+            let package = fs::read(&install.file.path).map_err(failed)?;
+            durable::remove(&self.file(name, "_automatic")).map_err(failed)?;
+            self.put(name, version, &package, supervisor)?;
+        }
+        Ok(Change::Changed)
+    }
+
+    fn plan(
+        &self,
+        installs: &[Install],
+        dependencies: &Dependencies,
+    ) -> Result<Vec<PlannedPackage>, Failure> {
+        let resolved = self.resolved(&self.missing(installs)?, dependencies, false)?;
+        let come = resolved.brought.dependencies.into_iter();
+        let mut planned: Vec<PlannedPackage> = come
+            .map(|it| PlannedPackage {
+                name: it.name,
+                version: it.version,
+                replaces: None,
+                is_dependency: true,
+            })
+            .collect();
+        for Install { file, .. } in installs {
+            planned.push(PlannedPackage {
+                name: file.package.name.clone(),
+                version: file.package.version.clone(),
+                replaces: self.version(&file.package.name)?,
+                is_dependency: false,
+            });
+        }
+        Ok(planned)
+    }
+
+    fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
+        self.unneeded()
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
@@ -273,9 +341,11 @@ impl PackageManager for SimulatedManager {
         }
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-remove", Cause::Script)?;
+        (supervisor.begin)(&Brought::default())?;
         self.work(name, supervisor)?;
         self.refuse_if("fail-postrm", Cause::Script)?;
         durable::remove(&self.file(name, "_version")).map_err(failed)?;
+        durable::remove(&self.file(name, "_automatic")).map_err(failed)?;
         self.whole(name, &format!("remove {name}"))
     }
 
@@ -289,6 +359,7 @@ impl PackageManager for SimulatedManager {
             return Ok(Change::Unchanged);
         }
         self.refuse_if("fail-purge", Cause::Script)?;
+        (supervisor.begin)(&Brought::default())?;
         self.work(name, supervisor)?;
         durable::remove(&self.file(name, "_configuration")).map_err(failed)?;
         self.whole(name, &format!("purge {name}"))
@@ -346,23 +417,43 @@ impl PackageManager for SimulatedManager {
     fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) {}
 }
 
-/// The paths of a package file: the words of its lines `file: PATH LENGTH` and `link: PATH TARGET`, after its header.
-fn paths(package: &[u8]) -> Vec<String> {
-    let mut paths = Vec::new();
-    let end_of_header = package.windows(2).position(|it| it == b"\n\n");
-    let mut rest = end_of_header.and_then(|at| package.get(at + 2..));
-    while let Some((line, after)) = rest.and_then(|rest| split(rest)) {
-        let words = line.split_once(": ");
-        let (path, length) = match words {
-            Some(("file", file)) => file.rsplit_once(' ').unwrap_or_default(),
-            Some(("link", link)) => (link.split(' ').next().unwrap_or_default(), "0"),
-            _ => break,
-        };
-        paths.push(merged(path));
-        let content = length.parse::<usize>().ok();
-        rest = content.and_then(|length| after.get(length..));
+/// The lines of a package file after its header.
+#[derive(Default)]
+struct Lines {
+    /// Of `file: PATH LENGTH` and `link: PATH TARGET`.
+    paths: Vec<String>,
+    /// Of `needs: NAME` and `needs: NAME VERSION`.
+    needs: Vec<String>,
+}
+
+impl Lines {
+    fn of(package: &[u8]) -> Self {
+        let mut lines = Self::default();
+        let end_of_header = package.windows(2).position(|it| it == b"\n\n");
+        let mut rest = end_of_header.and_then(|at| package.get(at + 2..));
+        while let Some((line, after)) = rest.and_then(|rest| split(rest)) {
+            let length = match line.split_once(": ") {
+                Some(("file", file)) => {
+                    let (path, length) = file.rsplit_once(' ').unwrap_or_default();
+                    lines.paths.push(merged(path));
+                    length
+                }
+                Some(("link", link)) => {
+                    let path = link.split(' ').next().unwrap_or_default();
+                    lines.paths.push(merged(path));
+                    "0"
+                }
+                Some(("needs", need)) => {
+                    lines.needs.push(need.to_owned());
+                    "0"
+                }
+                _ => break,
+            };
+            let content = length.parse::<usize>().ok();
+            rest = content.and_then(|length| after.get(length..));
+        }
+        lines
     }
-    paths
 }
 
 /// The first line, and the bytes after it.
