@@ -182,8 +182,13 @@ fn a_recorded_package_on_hold_or_of_a_higher_version_is_not_changed() {
         ("held", "2", Cause::Held),
         ("acme", "0.9", Cause::Downgrade),
     ] {
-        let file = recorded.file(package, version);
-        let failure = recorded.opkg.install(&file, PLAIN, quiet).unwrap_err();
+        let install = crate::Install {
+            file: recorded.file(package, version),
+            options: PLAIN,
+        };
+        let dependencies = crate::Dependencies::None;
+        let refused = recorded.opkg.install(&[install], &dependencies, quiet);
+        let failure = refused.unwrap_err();
         assert_eq!(failure.cause, cause, "{failure}");
     }
     let failure = recorded.opkg.remove(&name("held"), quiet).unwrap_err();
