@@ -131,7 +131,7 @@ impl Worker<'_> {
         Err(job.steps.iter().fold(refusal, make_sound).into())
     }
 
-    /// Policy refuses a step that an interrupted attempt has begun. The package manager configures the unpacked files, so
+    /// Policy refuses a step that an interrupted attempt has begun. The package manager finishes what it can without the file, so
     /// that it can do other work. It installs nothing from the file. Returns the refusal, with a note of the repair.
     fn make_sound(&self, job: &Job, step: &Step<Sealed>, refusal: Failure) -> Failure {
         let name = package(step);
@@ -139,14 +139,14 @@ impl Worker<'_> {
         let done = match self.manager().repair(name, None, &printed) {
             Ok(Change::Unchanged) => return refusal,
             Ok(Change::Changed) => {
-                format!("{name} was left half-way: it was configured, not installed from its file")
+                format!("{name} was left half-way: it was finished, not installed from its file")
             }
             Err(failure) => {
                 log::repairs(job, step, format_args!("{failure}"));
                 match self.take_back(job, step) {
                     true => format!("{name} was left half-way: it was removed"),
                     false => format!(
-                        "{name} was left half-way and cannot be configured: {}, or deliver a version that is \
+                        "{name} was left half-way and cannot be finished without its file: {}, or deliver a version that is \
                          allowed",
                         self.manager().remedy()
                     ),
@@ -162,7 +162,7 @@ impl Worker<'_> {
         Failure::new(cause, format!("{done}: {refusal}"))
     }
 
-    /// Removes a first installation that cannot be configured: it would block the package manager.
+    /// Removes a first installation that cannot be finished: it would block the package manager.
     fn take_back(&self, job: &Job, step: &Step<Sealed>) -> bool {
         let name = package(step);
         if step.file().is_none() || job.found_before(name).is_some() {

@@ -632,7 +632,7 @@ fn a_killed_install_that_can_never_be_judged_is_left_sound() {
     let failure = outcome.failure.expect("its signature cannot be judged");
     assert_eq!(failure.cause, wharf_frames::Cause::Unavailable, "{failure}");
     let detail = failure.detail.as_str();
-    assert!(detail.contains("was configured"), "{failure}");
+    assert!(detail.contains("was finished"), "{failure}");
     assert_eq!(
         (outcome.attempts, machine.installer().exit_status()),
         (2, None)
@@ -731,7 +731,7 @@ fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
         if was_there {
             // dpkg can configure neither version. Only an allowed package makes it whole.
             let detail = failure.detail.as_str();
-            assert!(detail.contains("cannot be configured"), "{failure}");
+            assert!(detail.contains("cannot be finished"), "{failure}");
             fs::rename(
                 machine.root().join("vendor.asc"),
                 machine.root().join("etc/wharfd/keys/vendor.asc"),
@@ -752,7 +752,7 @@ fn a_killed_install_whose_key_is_gone_is_not_installed_from_its_file() {
 fn a_killed_install_whose_key_is_gone_is_configured_and_says_so() {
     for was_there in [false, true] {
         let (machine, _, failure) = killed_without_its_key(Script::Postinst, was_there);
-        for words in ["was configured", "does not hold any more"] {
+        for words in ["was finished", "does not hold any more"] {
             assert!(failure.detail.as_str().contains(words), "{failure}");
         }
         assert_eq!(machine.version("acme").as_deref(), Some("2"));
