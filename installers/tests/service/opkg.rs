@@ -1,7 +1,12 @@
 //! opkg by itself, where this machine has one: the refusals that it lacks, what it leaves after a kill, on a full disk and
 //! with a cut database, and one package from its seal to its removal.
 
-use std::{fs, panic, path::Path, thread, time::Duration};
+use std::{
+    fs, panic,
+    path::Path,
+    thread,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use nix::{
     mount::{MsFlags, mount, umount},
@@ -458,6 +463,30 @@ fn a_database_that_was_cut_is_put_back_before_the_repair() {
         let listed = text_of(opkg(&bench).command("opkg").arg("list-installed"));
         assert_eq!(listed.lines().count(), 4, "{listed}");
     }
+}
+
+#[test]
+fn the_damage_that_doctor_tells_is_repaired_by_its_command() {
+    let Some(bench) = Bench::opkg() else { return };
+    bench.install(&bench.plain("acme", "1")).unwrap();
+    let failing = Deb::new("acme", "2").script(Script::Postinst, "test -e /lamp");
+    let failed = failure(&bench, &bench.file(&failing, "acme", "2"));
+    assert_eq!(failed.cause, Cause::Script, "{failed}");
+    assert_eq!(bench.manager().audit().unwrap().len(), 1);
+
+    fs::write(bench.place.path().join("lamp"), "").unwrap();
+    // opkg's database counts in seconds, and an installation by hand comes in a later one.
+    let second = || UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let failed_at = second();
+    wait_until("the next second", || (second() > failed_at).then_some(()));
+    let remedy = bench.manager().remedy();
+    let command = remedy.split('`').nth(1).unwrap();
+    let command = command.replace("FILE", "/tmp/acme-2");
+    let words: Vec<&str> = command.split(' ').collect();
+    assert_eq!(words[0], "opkg", "{remedy}");
+    by_hand(&bench, &words[1..]);
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+    assert_eq!(bench.version("acme").as_deref(), Some("2"));
 }
 
 #[test]
