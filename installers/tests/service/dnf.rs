@@ -710,6 +710,31 @@ fn a_history_that_a_power_cut_left_half_made_is_made_again() {
 }
 
 #[test]
+fn a_state_that_a_power_cut_left_empty_is_made_again() {
+    if !is_dnf5() {
+        return; // it has no such files
+    }
+    let bench = bench();
+    for version in ["1", "2", "3"] {
+        let file = bench.plain("acme", version);
+        assert_eq!(install(&bench, &file), Ok(Change::Changed));
+        let state = bench.place.path().join("usr/lib/sysimage/libdnf5");
+        for path in fs::read_dir(state).unwrap().flatten() {
+            if path.path().extension().is_some_and(|end| end == "toml") {
+                fs::write(path.path(), if version == "1" { "" } else { "\0\0" }).unwrap();
+            }
+        }
+        let next = bench.plain("acme", "9");
+        let words = "Loading system state TOML file";
+        is_refused(&bench, &next, Cause::PackageManager, words);
+        let repaired = bench
+            .manager()
+            .repair(&name("acme"), Some(&file.path), QUIET.printed);
+        assert_eq!(repaired, Ok(Change::Unchanged));
+    }
+}
+
+#[test]
 fn the_history_and_what_is_printed_stay() {
     let bench = bench();
     let told = RefCell::new(String::new());

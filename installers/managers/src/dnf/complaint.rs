@@ -28,6 +28,7 @@ const WORDS: &[(&str, Cause)] = &[
     ("scriptlet failed", Cause::Script),
     ("compatible architecture", Cause::WrongArchitecture),
     ("different architecture", Cause::WrongArchitecture),
+    ("Loading system state", Cause::PackageManager),
     ("not an rpm package", Cause::Malformed),
     ("Failed to access RPM", Cause::Malformed),
     ("Can not load RPM file", Cause::Malformed),

@@ -32,6 +32,9 @@ const LOOK: &str = "{ timeout -s KILL \"$1\" rpm -U --test -vv --oldpackage --re
 /// The installed database is all that dnf sees.
 const DNF5: [&str; 3] = ["dnf5", "--setopt=reposdir=/nonexistent", "replay"];
 
+/// The folder of dnf 5's own state: the reasons of installations.
+const STATE: &str = "usr/lib/sysimage/libdnf5";
+
 /// dnf 5 of one root.
 pub(super) struct Dnf5 {
     root: Root,
@@ -46,6 +49,18 @@ pub(super) struct Stored {
 impl Dnf5 {
     pub(super) fn open(root: &Root) -> Self {
         Self { root: root.clone() }
+    }
+
+    /// Deletes empty files of dnf 5's own state, which a power cut leaves. dnf 5 does not start with one, and makes a missing
+    /// one again (dnf5-system-state(7)).
+    pub(super) fn delete_empty_state(&self) {
+        let entries = fs::read_dir(self.root.path(STATE)).into_iter().flatten();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let is_state = path.extension().is_some_and(|end| end == "toml");
+            if is_state && fs::read(&path).is_ok_and(|text| text.iter().all(|byte| *byte == 0)) {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     /// A new folder with the transaction of the order.

@@ -530,6 +530,9 @@ impl PackageManager for Dnf {
         file: Option<&Path>,
         printed: Listener<'_>,
     ) -> Result<Change, Failure> {
+        if let Tool::Five(dnf5) = &self.tool {
+            dnf5.delete_empty_state();
+        }
         let copies = self.copies(name)?;
         let is_cut_off = self.unfinished.record(name)? == Some(Record::Begun);
         if !is_cut_off && copies.len() < 2 {
