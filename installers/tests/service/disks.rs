@@ -14,7 +14,7 @@ use crate::machine::{Deb, Machine, Script};
 fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
     let machine = Machine::debian().started();
     // The files of the package are on one file system, and another one is mounted at a folder of its own.
-    let (data, state) = (disk(&machine, "data"), disk(&machine, "var/lib/acme"));
+    let (data, state) = (disk(&machine, "data", 8), disk(&machine, "var/lib/acme", 8));
     let write = |what: &str| {
         format!("for d in /data /var/lib/acme; do echo \"$1 of this\" \"{what}\" >>$d/{what}; done")
     };
@@ -34,11 +34,11 @@ fn each_file_system_that_the_package_lies_on_is_synced_before_a_job_ends() {
     }
 }
 
-/// Mounts a new file system at the folder, and returns its image.
-fn disk(machine: &Machine, folder: &str) -> PathBuf {
+/// Mounts a new file system of this size at the folder, and returns its image.
+pub(crate) fn disk(machine: &Machine, folder: &str, mebibytes: u64) -> PathBuf {
     let disk = machine.packages.join(folder.replace('/', "-"));
     fs::File::create_new(&disk)
-        .and_then(|file| file.set_len(8 << 20))
+        .and_then(|file| file.set_len(mebibytes << 20))
         .unwrap();
     output_of(Command::new("mkfs.ext4").arg("-q").arg(&disk));
     let folder = machine.root().join(folder);

@@ -16,6 +16,7 @@ mod contract;
 mod crash;
 mod disks;
 mod dnf;
+mod dnf_disks;
 mod dnf_jobs;
 mod dnf_kills;
 mod hostile_clients;

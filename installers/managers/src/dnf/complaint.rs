@@ -29,6 +29,7 @@ const WORDS: &[(&str, Cause)] = &[
     ("compatible architecture", Cause::WrongArchitecture),
     ("different architecture", Cause::WrongArchitecture),
     ("Loading system state", Cause::PackageManager),
+    ("unpacking of archive failed", Cause::PackageManager),
     ("not an rpm package", Cause::Malformed),
     ("Failed to access RPM", Cause::Malformed),
     ("Can not load RPM file", Cause::Malformed),

@@ -37,11 +37,16 @@ class Transaction(dnf.Base):
 
     steps = []
 
-    def _run_transaction(self, *words, **named):
+    def _run_transaction(self, cb, *words, **named):
         if not is_agreed(self.steps):
             raise Refused
         say_that_it_works()
-        return super()._run_transaction(*words, **named)
+        try:
+            return super()._run_transaction(cb, *words, **named)
+        finally:
+            # rpm's words, of which dnf has told the first ones alone.
+            for line in cb.messages():
+                print(line, flush=True)
 
 
 class Display(dnf.yum.rpmtrans.TransactionDisplay):

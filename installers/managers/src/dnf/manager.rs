@@ -23,6 +23,7 @@ use super::{
     lock,
     order::Order,
     programs::{self, not_started},
+    read_only,
     rpm::{Copy, Rpm, two_versions},
     run::{Asks, Ran, Run, Runner, folder, no_percent},
     unfinished::{Record, Unfinished},
@@ -328,14 +329,39 @@ impl Dnf {
 
     /// Deletes the files that a killed run left beside those of the installed copies, and of the file that it unpacked.
     fn delete_leftovers(&self, name: &PackageName, file: Option<&Path>) -> Result<(), Failure> {
-        let mut paths = Vec::new();
-        let mut visit = |path: &Path| paths.push(path.to_owned());
-        self.rpm.each_path(name, &mut visit)?;
+        let mut paths = self.paths(name)?;
         if let Some(file) = file {
-            self.rpm.each_path_in(name, file, &mut visit)?;
+            paths.extend(self.paths_in(name, file)?);
         }
         self.rpm.delete_leftovers(&paths);
         Ok(())
+    }
+
+    /// The paths of the installed copies.
+    fn paths(&self, name: &PackageName) -> Result<Vec<PathBuf>, Failure> {
+        let mut paths = Vec::new();
+        let mut visit = |path: &Path| paths.push(path.to_owned());
+        self.rpm.each_path(name, &mut visit)?;
+        Ok(paths)
+    }
+
+    /// The paths of the package in a file.
+    fn paths_in(&self, name: &PackageName, file: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let mut paths = Vec::new();
+        let mut visit = |path: &Path| paths.push(path.to_owned());
+        self.rpm.each_path_in(name, file, &mut visit)?;
+        Ok(paths)
+    }
+
+    /// The failure of an installation on a file system that rpm calls full.
+    fn full_or_read_only(&self, failure: Failure, file: &PackageFile) -> Failure {
+        if failure.cause != Cause::DiskFull {
+            return failure;
+        }
+        let name = &file.package.name;
+        let paths = self.paths_in(name, &file.path).unwrap_or_default();
+        let refused = read_only::refuse(&self.root, name, &paths);
+        refused.err().unwrap_or(failure)
     }
 }
 
@@ -448,7 +474,9 @@ impl PackageManager for Dnf {
             options,
         };
         let record = self.unfinished.record(name)?;
-        let ran = self.order(order, &before, supervisor)?;
+        let ran = self
+            .order(order, &before, supervisor)
+            .map_err(|failure| self.full_or_read_only(failure, file))?;
         fault::point("dnf.installed");
         if ran.code.is_none() {
             // A signal ended the tool.
@@ -478,6 +506,7 @@ impl PackageManager for Dnf {
             return self.unfinished.clear(name).map(|()| Change::Unchanged);
         }
         let record = self.unfinished.record(name)?;
+        read_only::refuse(&self.root, name, &self.paths(name)?)?;
         let order = Order::Remove(name);
         let ran = self.order(order, &before, supervisor).map_err(|failure| {
             // Other packages depend on it.

@@ -5,6 +5,7 @@
 //!   [`lock`].
 //! - [`plan`] and [`complaint`]: read the output of dnf before it works, and after it failed.
 //! - [`programs`]: how programs are started, and recognised. [`version`]: names and versions.
+//! - [`read_only`]: file systems that no file can be changed on.
 
 mod complaint;
 mod dnf4;
@@ -14,6 +15,7 @@ mod manager;
 mod order;
 mod plan;
 mod programs;
+mod read_only;
 mod rpm;
 mod run;
 mod unfinished;
