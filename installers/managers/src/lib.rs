@@ -5,9 +5,9 @@ pub mod apt;
 mod conversation;
 mod debian_version;
 pub mod dnf;
-mod holder;
 mod link;
 pub mod opkg;
+mod posix_lock;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 
@@ -281,7 +281,7 @@ impl InstalledPackage {
 impl Lock {
     /// The POSIX lock on this file.
     fn posix(path: PathBuf) -> Result<Self, Failure> {
-        match holder::of(&path) {
+        match posix_lock::holder_of(&path) {
             Ok(holder) => Ok(Self { path, holder }),
             Err(error) => {
                 let detail = format!("cannot look at {}: {error}", path.display());
