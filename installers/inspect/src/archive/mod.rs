@@ -8,7 +8,6 @@ use crate::part::{ReadAt, read_range};
 
 pub(crate) mod ar;
 pub(crate) mod end;
-pub(crate) mod entries;
 pub(crate) mod unpack;
 
 /// The first bytes of an archive, which show its compression. The header of tar(5) is the longest of them.

@@ -11,6 +11,7 @@ use wharf_frames::{
 use crate::{entry::Each, part::ReadAt};
 
 mod control;
+mod data_tar;
 pub mod deb;
 pub mod ipk;
 pub mod rpm;

@@ -168,4 +168,4 @@ fn a_window_of_more_than_128_mib_is_refused_where_the_package_is_described() {
     }
 }
 
-const TOO_WIDE: &str = "a window (of xz: a dictionary) of more than 128 MiB";
+pub(crate) const TOO_WIDE: &str = "a window (of xz: a dictionary) of more than 128 MiB";

@@ -42,6 +42,14 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
+/// The output of a compressor, with its options.
+pub(crate) fn compressed(command: &str, content: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("content");
+    fs::write(&file, content).unwrap();
+    run(Command::new("sh").args(["-c", &format!("{command} <{}", file.display())]))
+}
+
 /// wharf-inspect where its user can run it, a keyring, and a folder for packages.
 pub(crate) struct Bench {
     folder: TempDir,

@@ -2,10 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
     os::fd::AsFd,
-    process::{Command, Stdio},
-    thread,
 };
 
 use tar::{Builder, EntryType, Header};
@@ -15,7 +12,10 @@ use wharf_frames::{
     packed::{ContentDigest, FileDigest},
 };
 
-use crate::fixture::{Bench, Members, Signer, refused_as};
+use crate::{
+    contents::TOO_WIDE,
+    fixture::{Bench, Members, Signer, compressed, refused_as},
+};
 
 const CONTROL: &str = "Package: Hello_world\nVersion: 1:2.10^git1-r0.3\nArchitecture: cortexa7t2hf-neon\n\
     Maintainer: Packages <packages@example.org>\nDescription: greets\n";
@@ -31,21 +31,6 @@ enum Framing {
 }
 
 const BOTH: [Framing; 2] = [Framing::Ar, Framing::Tar];
-
-fn compressed(program: &str, content: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program)
-        .args(["-c", "-1"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let content = content.to_vec();
-    let writer = thread::spawn(move || input.write_all(&content).unwrap());
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output.stdout
-}
 
 /// `~` stands for a byte that is not UTF-8.
 fn entry(tar: &mut Builder<Vec<u8>>, kind: EntryType, path: &str, target: &str, content: &[u8]) {
@@ -85,10 +70,10 @@ const FILES: Entries<'_> = &[
 
 impl Package {
     fn of(control: &str, files: Entries<'_>, compressor: &str) -> Self {
-        let ending = match compressor {
-            "gzip" => "gz",
-            "zstd" => "zst",
-            other => other,
+        let ending = match compressor.split(' ').next() {
+            Some("gzip") => "gz",
+            Some("zstd") => "zst",
+            _ => "xz",
         };
         let control = tar(&[
             (EntryType::Directory, "./", "", b""),
@@ -97,7 +82,7 @@ impl Package {
         ]);
         Self(vec![
             ("debian-binary".into(), b"2.0\n".to_vec()),
-            ("control.tar.gz".into(), compressed("gzip", &control)),
+            ("control.tar.gz".into(), compressed("gzip -1", &control)),
             (
                 format!("data.tar.{ending}"),
                 compressed(compressor, &tar(files)),
@@ -106,7 +91,7 @@ impl Package {
     }
 
     fn sound() -> Self {
-        Self::of(CONTROL, FILES, "gzip")
+        Self::of(CONTROL, FILES, "gzip -1")
     }
 
     fn member(&mut self, at: usize) -> &mut Vec<u8> {
@@ -116,7 +101,7 @@ impl Package {
     fn bytes(&self, framing: Framing) -> Vec<u8> {
         match framing {
             Framing::Ar => Members(self.0.clone()).bytes(),
-            Framing::Tar => compressed("gzip", &self.outer()),
+            Framing::Tar => compressed("gzip -1", &self.outer()),
         }
     }
 
@@ -165,7 +150,7 @@ fn with_signer() -> (Bench, Signer) {
 fn tells_name_version_and_architecture_in_both_framings_and_each_order() {
     let (bench, signer) = with_signer();
     for framing in BOTH {
-        for compressor in ["gzip", "xz", "zstd"] {
+        for compressor in ["gzip", "xz -0", "zstd -1"] {
             for data_first in [false, true] {
                 let mut package = Package::of(CONTROL, FILES, compressor);
                 if data_first {
@@ -230,88 +215,239 @@ fn a_package_needs_a_signature_beside_it() {
 
 type Change = fn(&mut Package);
 
-const STRANGE: &[(&str, Change)] = &[
-    ("a member more", |p| {
-        p.0.push(("extra".into(), b"x".to_vec()))
-    }),
-    ("a signature inside", |p| {
-        p.0.push(("_gpgorigin".into(), b"x".to_vec()))
-    }),
-    ("a member before debian-binary", |p| p.0.swap(0, 1)),
-    ("no debian-binary", |p| drop(p.0.remove(0))),
-    ("no control.tar", |p| drop(p.0.remove(1))),
-    ("no data.tar", |p| drop(p.0.remove(2))),
-    ("two data.tar", |p| p.0.push(p.0[2].clone())),
-    ("two control.tar", |p| p.0.push(p.0[1].clone())),
-    ("debian-binary 2.1", |p| *p.member(0) = b"2.1\n".to_vec()),
-    ("debian-binary with more", |p| {
-        *p.member(0) = b"2.0\n\n".to_vec()
-    }),
-    ("an uncompressed data.tar", |p| {
-        p.0[2] = ("data.tar".into(), tar(FILES));
-    }),
-    ("a compression that opkg does not know", |p| {
-        p.0[2].0 = "data.tar.bz2".into();
-    }),
-    ("a name that does not fit the compression", |p| {
-        p.0[2].0 = "data.tar.xz".into();
-    }),
-    ("an empty data.tar.xz, which opkg installs", |p| {
-        p.0[2] = ("data.tar.xz".into(), vec![]);
-    }),
-    ("bytes after the stream of data.tar", |p| {
-        p.member(2).push(0)
-    }),
-    ("two streams of data.tar", |p| {
-        let twice = p.member(2).repeat(2);
-        *p.member(2) = twice;
-    }),
-    ("a cut data.tar", |p| {
-        let length = p.member(2).len();
-        p.member(2).truncate(length - 9);
-    }),
-    ("a second tar behind the first one", |p| {
-        *p.member(2) = compressed("gzip", &tar(FILES).repeat(2));
-    }),
-    ("a file twice", |p| {
-        *p = Package::of(CONTROL, &[FILES, &FILES[1..2]].concat(), "gzip");
-    }),
-    ("a path that leads out", |p| {
-        let out = (EntryType::Regular, "./../etc/passwd", "", &b"x"[..]);
-        *p = Package::of(CONTROL, &[out], "gzip");
-    }),
-    ("a name that is not UTF-8", |p| {
-        let name = (EntryType::Regular, "./usr/~", "", &b"x"[..]);
-        *p = Package::of(CONTROL, &[name], "gzip");
-    }),
-    ("a hard link to nothing", |p| {
-        let link = (EntryType::Link, "./a", "./nowhere", &b""[..]);
-        *p = Package::of(CONTROL, &[link], "gzip");
-    }),
-    ("a hard link before its file", |p| {
-        *p = Package::of(CONTROL, &[FILES[3], FILES[1]], "gzip");
-    }),
-    ("two files control", |p| {
-        let control = (EntryType::Regular, "./control", "", CONTROL.as_bytes());
-        *p.member(1) = compressed("gzip", &tar(&[control, control]));
-    }),
-    ("a name that is a pattern", |p| {
-        *p = Package::of(&CONTROL.replace("Hello_world", "hell*"), FILES, "gzip");
-    }),
-    ("a name that is an option", |p| {
-        *p = Package::of(&CONTROL.replace("Hello_world", "-t"), FILES, "gzip");
-    }),
+const STRANGE: &[(&str, Change, &str)] = &[
+    (
+        "a member more",
+        |p| p.0.push(("extra".into(), b"x".to_vec())),
+        "\"extra\" is no member",
+    ),
+    (
+        "a signature inside",
+        |p| p.0.push(("_gpgorigin".into(), b"x".to_vec())),
+        "\"_gpgorigin\" is no member",
+    ),
+    (
+        "a member before debian-binary",
+        |p| p.0.swap(0, 1),
+        "in the place of debian-binary",
+    ),
+    (
+        "no debian-binary",
+        |p| drop(p.0.remove(0)),
+        "in the place of debian-binary",
+    ),
+    (
+        "no control.tar",
+        |p| drop(p.0.remove(1)),
+        "it has no control.tar",
+    ),
+    ("no data.tar", |p| drop(p.0.remove(2)), "it has no data.tar"),
+    (
+        "two data.tar",
+        |p| p.0.push(p.0[2].clone()),
+        "it has two data.tar",
+    ),
+    (
+        "two control.tar",
+        |p| p.0.push(p.0[1].clone()),
+        "it has two control.tar",
+    ),
+    (
+        "debian-binary 2.1",
+        |p| *p.member(0) = b"2.1\n".to_vec(),
+        "not exactly 2.0",
+    ),
+    (
+        "debian-binary with more",
+        |p| *p.member(0) = b"2.0\n\n".to_vec(),
+        "not exactly 2.0",
+    ),
+    (
+        "an uncompressed data.tar",
+        |p| {
+            p.0[2] = ("data.tar".into(), tar(FILES));
+        },
+        "\"data.tar\" is no member",
+    ),
+    (
+        "a compression that opkg does not know",
+        |p| {
+            p.0[2].0 = "data.tar.bz2".into();
+        },
+        "\"data.tar.bz2\" is no member",
+    ),
+    (
+        "a name that does not fit the compression",
+        |p| {
+            p.0[2].0 = "data.tar.xz".into();
+        },
+        "data.tar.xz",
+    ),
+    (
+        "an empty data.tar.xz, which opkg installs",
+        |p| {
+            p.0[2] = ("data.tar.xz".into(), vec![]);
+        },
+        "data.tar.xz",
+    ),
+    (
+        "bytes after the stream of data.tar",
+        |p| p.member(2).push(0),
+        "bytes follow the end of the stream",
+    ),
+    (
+        "two streams of data.tar",
+        |p| {
+            let twice = p.member(2).repeat(2);
+            *p.member(2) = twice;
+        },
+        "bytes follow the end of the stream",
+    ),
+    (
+        "a cut data.tar",
+        |p| {
+            let length = p.member(2).len();
+            p.member(2).truncate(length - 9);
+        },
+        "data.tar",
+    ),
+    (
+        "a second tar behind the first one",
+        |p| {
+            *p.member(2) = compressed("gzip -1", &tar(FILES).repeat(2));
+        },
+        "follows the end of the tar archive",
+    ),
+    (
+        "a file twice",
+        |p| {
+            *p = Package::of(CONTROL, &[FILES, &FILES[1..2]].concat(), "gzip -1");
+        },
+        "two files usr/bin/hello",
+    ),
+    (
+        "a path that leads out",
+        |p| {
+            let out = (EntryType::Regular, "./../etc/passwd", "", &b"x"[..]);
+            *p = Package::of(CONTROL, &[out], "gzip -1");
+        },
+        "leads out of it",
+    ),
+    (
+        "a name that is not UTF-8",
+        |p| {
+            let name = (EntryType::Regular, "./usr/~", "", &b"x"[..]);
+            *p = Package::of(CONTROL, &[name], "gzip -1");
+        },
+        "UTF-8",
+    ),
+    (
+        "a hard link to nothing",
+        |p| {
+            let link = (EntryType::Link, "./a", "./nowhere", &b""[..]);
+            *p = Package::of(CONTROL, &[link], "gzip -1");
+        },
+        "nowhere",
+    ),
+    (
+        "a hard link before its file",
+        |p| {
+            *p = Package::of(CONTROL, &[FILES[3], FILES[1]], "gzip -1");
+        },
+        "usr/bin/hello",
+    ),
+    (
+        "two files control",
+        |p| {
+            let control = (EntryType::Regular, "./control", "", CONTROL.as_bytes());
+            *p.member(1) = compressed("gzip -1", &tar(&[control, control]));
+        },
+        "two control files",
+    ),
+    (
+        "a name that is a pattern",
+        |p| {
+            *p = Package::of(&CONTROL.replace("Hello_world", "hell*"), FILES, "gzip -1");
+        },
+        "field Package",
+    ),
+    (
+        "a name that is an option",
+        |p| {
+            *p = Package::of(&CONTROL.replace("Hello_world", "-t"), FILES, "gzip -1");
+        },
+        "field Package",
+    ),
 ];
 
 #[test]
 fn a_package_that_could_be_read_in_two_ways_is_malformed_in_both_framings() {
     let (bench, signer) = with_signer();
     for framing in BOTH {
-        for (what, change) in STRANGE {
+        for (what, change, why) in STRANGE {
             let mut package = Package::sound();
             change(&mut package);
             let judged = judged(&bench, &signer, &package.bytes(framing));
-            refused_as(&format!("{what} {framing:?}"), judged, Cause::Malformed);
+            let what = format!("{what} {framing:?}");
+            let failure = refused_as(&what, judged, Cause::Malformed);
+            assert!(failure.detail.as_str().contains(why), "{what}: {failure}");
+        }
+    }
+}
+
+/// Otherwise it would be sealed, and every Install would fail.
+#[test]
+fn a_window_of_more_than_128_mib_is_refused_where_the_package_is_described() {
+    let bench = Bench::of(Format::Ipk);
+    for framing in BOTH {
+        for compressor in ["xz --lzma2=preset=0,dict=192MiB", "zstd --long=28"] {
+            let ending = if compressor.starts_with("xz") {
+                "xz"
+            } else {
+                "zst"
+            };
+            for (at, part) in [(1, "control.tar"), (2, "data.tar")] {
+                let what = format!("{part} {compressor} {framing:?}");
+                let mut package = Package::sound();
+                let content = compressed("gzip -d", package.member(at));
+                package.0[at] = (format!("{part}.{ending}"), compressed(compressor, &content));
+                let got = bench.describe(&bench.write(&package.bytes(framing)));
+                let failure = refused_as(&what, got, Cause::Malformed);
+                let why = failure.detail.as_str();
+                assert!(
+                    why.contains(part) && why.contains(TOO_WIDE),
+                    "{what}: {why}"
+                );
+            }
+        }
+    }
+}
+
+/// The file is longer than the memory that wharf-inspect may have.
+#[test]
+fn a_large_package_needs_no_memory_of_its_size() {
+    let bench = Bench::of(Format::Ipk);
+    let zeros = vec![0; 300 << 20];
+    let files: Entries<'_> = &[
+        (EntryType::Regular, "./opt/zeros", "", &zeros),
+        (EntryType::Regular, "./etc/init.d/acme", "", b"start"),
+    ];
+    let large = tar(files);
+    for (compressor, ending) in [("gzip -1", "gz"), ("xz -0", "xz"), ("zstd -1", "zst")] {
+        for framing in BOTH {
+            let mut package = Package::sound();
+            package.0[2] = (format!("data.tar.{ending}"), compressed(compressor, &large));
+            let bytes = package.bytes(framing);
+            bench.describe(&bench.write(&bytes)).unwrap();
+            let found = digests(&bench, &bytes).unwrap();
+            let lengths: Vec<u64> = found
+                .iter()
+                .map(|digest| match &digest.content {
+                    ContentDigest::File { length, .. } => *length,
+                    ContentDigest::Link(_) => 0,
+                })
+                .collect();
+            assert_eq!(lengths, [300 << 20, 5], "{compressor} {framing:?}");
         }
     }
 }
@@ -320,13 +456,13 @@ fn a_package_that_could_be_read_in_two_ways_is_malformed_in_both_framings() {
 fn a_tar_that_could_be_read_in_two_ways_is_malformed() {
     let (bench, signer) = with_signer();
     let sound = Package::sound().outer();
-    let whole = compressed("gzip", &sound);
+    let whole = compressed("gzip -1", &sound);
     let named = |kind, path| {
         let mut tar = Builder::new(Vec::new());
         entry(&mut tar, kind, path, "debian-binary", b"");
         let more = tar.into_inner().unwrap();
         // In front of the two blocks of zeros at the end.
-        compressed("gzip", &[&sound[..sound.len() - 1024], &more].concat())
+        compressed("gzip -1", &[&sound[..sound.len() - 1024], &more].concat())
     };
     for (what, bytes) in [
         ("a byte after the stream", [&whole[..], b"x"].concat()),
@@ -334,15 +470,15 @@ fn a_tar_that_could_be_read_in_two_ways_is_malformed() {
         ("a cut stream", whole[..whole.len() - 1].to_vec()),
         (
             "bytes after the tar",
-            compressed("gzip", &[&sound[..], b"x"].concat()),
+            compressed("gzip -1", &[&sound[..], b"x"].concat()),
         ),
-        ("a second tar", compressed("gzip", &sound.repeat(2))),
+        ("a second tar", compressed("gzip -1", &sound.repeat(2))),
         (
             "a cut tar",
-            compressed("gzip", &sound[..sound.len() - 1536]),
+            compressed("gzip -1", &sound[..sound.len() - 1536]),
         ),
-        ("no tar", compressed("gzip", b"hello, world")),
-        ("nothing", compressed("gzip", b"")),
+        ("no tar", compressed("gzip -1", b"hello, world")),
+        ("nothing", compressed("gzip -1", b"")),
         ("a link", named(EntryType::Symlink, "./more")),
         ("a folder", named(EntryType::Directory, "./more/")),
         (

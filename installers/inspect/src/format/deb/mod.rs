@@ -3,11 +3,12 @@
 use wharf_frames::{Failure, inspect::Described};
 
 use crate::{
-    archive::{end, entries, unpack::unpacked},
+    archive::{end, unpack::unpacked},
     entry::Each,
     format::{
         Inside, PackageFormat,
         control::{self, Grammar, malformed},
+        data_tar,
     },
     part::{ReadAt, read_range, unreadable},
 };
@@ -52,7 +53,7 @@ impl PackageFormat for Deb {
 
     fn files(&self, file: &dyn ReadAt, length: u64, each: Each<'_>) -> Result<(), Failure> {
         let layout = ar::layout(file, length)?;
-        let read = unpacked(file, &layout.data, |tar| entries::each(tar, each));
+        let read = unpacked(file, &layout.data, |tar| data_tar::each(tar, each));
         read.map_err(|error| malformed("data.tar", &error))
     }
 }

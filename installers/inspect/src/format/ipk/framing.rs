@@ -117,7 +117,10 @@ pub(super) fn each_part(
             match (number, name.as_str()) {
                 (_, "") => number -= 1, // the top folder
                 (1, "debian-binary") => expect_debian_binary(&mut entry)?,
-                (1, other) => return Err(unsound(&format!("it begins with {other:?}"))),
+                (1, other) => {
+                    let why = format!("the member {other:?} is in the place of debian-binary");
+                    return Err(unsound(&why));
+                }
                 (_, name) => {
                     let (part, compression) =
                         IpkPart::named(name).ok_or_else(|| unsound(&is_no_member(name)))?;

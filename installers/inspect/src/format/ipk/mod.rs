@@ -11,6 +11,7 @@ use crate::{
     format::{
         Inside, PackageFormat,
         control::{self, Grammar, malformed},
+        data_tar,
     },
     part::ReadAt,
 };
@@ -72,7 +73,7 @@ impl PackageFormat for Ipk {
 
 /// opkg would read a second archive behind the end of the first one, if it were told to.
 fn entries(tar: &mut dyn Read, each: Each<'_>) -> io::Result<()> {
-    crate::archive::entries::each(tar, each)?;
+    data_tar::each(tar, each)?;
     framing::only_zeros(tar)
 }
 

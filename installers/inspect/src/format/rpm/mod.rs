@@ -13,7 +13,7 @@ use std::fmt;
 use wharf_frames::{Cause, Failure, inspect::Described};
 
 use crate::{
-    archive::{Archive, unpack::unpacked},
+    archive::{Archive, end, unpack::unpacked},
     entry::Each,
     format::{Inside, PackageFormat, PartDigest},
     openpgp::digests::sha256,
@@ -58,18 +58,22 @@ impl PackageFormat for Rpm {
         let described =
             identity::of(&layout.header).map_err(|error| malformed("header", &error))?;
         check_digests(file, &layout)?;
+        end::check(file, &payload(&layout)).map_err(|error| malformed("payload", &error))?;
         Ok(described)
     }
 
     fn files(&self, file: &dyn ReadAt, length: u64, each: Each<'_>) -> Result<(), Failure> {
         let layout = layout(file, length)?;
         let files = Files::of(&layout.header).map_err(|error| malformed("header", &error))?;
-        let archive = Archive {
-            range: layout.payload.range,
-            compression: layout.payload.compression,
-        };
-        let read = unpacked(file, &archive, |payload| files.each(payload, each));
+        let read = unpacked(file, &payload(&layout), |payload| files.each(payload, each));
         read.map_err(|error| malformed("payload", &error))
+    }
+}
+
+fn payload(layout: &RpmLayout) -> Archive {
+    Archive {
+        range: layout.payload.range.clone(),
+        compression: layout.payload.compression,
     }
 }
 

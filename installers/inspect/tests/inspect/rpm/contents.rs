@@ -9,8 +9,9 @@ use super::{
     signatures::vector,
 };
 use crate::{
+    contents::TOO_WIDE,
     files::{Found, UNITS, below, files},
-    fixture::{refused, refused_as, run},
+    fixture::{compressed, refused, refused_as, run},
 };
 
 #[test]
@@ -324,9 +325,36 @@ fn files_that_could_be_read_in_two_ways_are_malformed_although_the_package_is_si
         parts.sign(&bench, &signer);
         let package = bench.write(&parts.bytes());
         bench.verify(&package, None).unwrap();
-        bench.describe(&package).unwrap();
-        let failure = refused_as(what, files(&bench, &package), Cause::Malformed);
+        let described = bench.describe(&package);
+        let read = described.and_then(|_| files(&bench, &package));
+        let failure = refused_as(what, read, Cause::Malformed);
         assert!(failure.detail.as_str().contains(why), "{what}: {failure}");
+    }
+}
+
+/// Otherwise it would be sealed, and every Install would fail.
+#[test]
+fn a_window_of_more_than_128_mib_is_refused_where_the_package_is_described() {
+    let (bench, signer) = bench_with_signer();
+    let recipe = Recipe {
+        payload: "w.ufdio",
+        ..Recipe::default()
+    };
+    let sound = Parts::of(&recipe.build(&bench));
+    for (name, command) in [
+        ("xz", "xz --lzma2=preset=0,dict=192MiB"),
+        ("zstd", "zstd --long=28"),
+    ] {
+        let mut parts = sound.clone();
+        parts.payload = compressed(command, &parts.payload);
+        parts.header.put(Entry::text(1125, name));
+        parts.state_payload(&bench);
+        parts.sign(&bench, &signer);
+        let package = bench.write(&parts.bytes());
+        let failure = refused_as(command, bench.describe(&package), Cause::Malformed);
+        let why = failure.detail.as_str();
+        assert!(why.contains("payload") && why.contains(TOO_WIDE), "{why}");
+        refused_as(command, files(&bench, &package), Cause::Malformed);
     }
 }
 

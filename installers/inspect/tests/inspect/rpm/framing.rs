@@ -320,7 +320,11 @@ fn what_is_no_rpm_package_at_all_is_of_the_wrong_kind() {
 #[test]
 fn memory_does_not_grow_with_the_package() {
     let (bench, signer) = bench_with_signer();
-    let mut parts = Parts::of(&Recipe::default().build(&bench));
+    let recipe = Recipe {
+        payload: "w.ufdio",
+        ..Recipe::default()
+    };
+    let mut parts = Parts::of(&recipe.build(&bench));
     let length = parts.header.bytes(63).len() as u32;
     let most = (32 << 20) - length as usize;
     parts.header.put(Entry::binary(20_000, &vec![0; most]));

@@ -1,5 +1,6 @@
-//! The entries of a tar archive, as dpkg reads it (tar(5), dpkg's lib/dpkg/tar.c). An entry is an error if dpkg does
-//! not unpack it, or reads it in another way than this module.
+//! The entries of the data.tar of a .deb or .ipk (tar(5)), as dpkg reads it (its lib/dpkg/tar.c). An entry is an error if
+//! dpkg does not unpack it, or reads it in another way than this module. opkg reads more kinds of tar, and these in the same
+//! way.
 
 use std::{
     borrow::Cow,
@@ -88,7 +89,7 @@ fn check_kind(header: &Header) -> io::Result<()> {
     if !is_unpacked {
         let kind = char::from(kind.as_byte());
         return Err(io::Error::other(format!(
-            "it has an entry of the type {kind:?}, which dpkg does not unpack"
+            "it has an entry of the type {kind:?}, which is not allowed in a package"
         )));
     }
     let is_known = header.as_ustar().is_some() || header.as_gnu().is_some();
