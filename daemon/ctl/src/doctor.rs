@@ -9,7 +9,7 @@ use std::path::Path;
 
 use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
-use self::{disk::disks, policy::Policy};
+use self::{disk::disks, policy::PolicyReport};
 use crate::{
     agent::AgentClient,
     error::CommandError,
@@ -76,7 +76,7 @@ fn of_wharfd(root: &Path) -> Vec<CheckResult> {
 }
 
 /// Compares wharfd's clock with that of the installer, which judges signatures.
-fn the_clock(policy: Option<&Policy>) -> CheckResult {
+fn the_clock(policy: Option<&PolicyReport>) -> CheckResult {
     let check = "clock";
     let now = crate::text::time(wharf_clock::now());
     let doubt = policy.and_then(|policy| policy.clock.as_ref());

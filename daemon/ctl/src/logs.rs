@@ -28,7 +28,7 @@ const WRITERS: [&str; 2] = ["wharfd", "wharf-fetch"];
 
 /// The fields that are read from a line.
 #[derive(Deserialize)]
-struct Line {
+struct LogLine {
     #[serde(rename = "WHARF_OPERATION")]
     operation: Option<String>,
 }
@@ -96,7 +96,7 @@ fn operations(root: &Path, field: &str, trusted: &[String]) -> Result<Vec<String
         let line = line.map_err(not_started)?;
         is_empty = false;
         let operation = serde_json::from_str(&line).ok();
-        let operation = operation.and_then(|line: Line| line.operation);
+        let operation = operation.and_then(|line: LogLine| line.operation);
         operations.extend(operation.filter(|id| known.insert(id.clone())));
     }
     let _ = journal.wait();

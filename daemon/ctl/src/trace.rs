@@ -11,7 +11,7 @@ use crate::{agent::AgentClient, error::CommandError, text};
 
 /// A message, for `--json`.
 #[derive(Serialize)]
-struct Message<'a> {
+struct TracedMessage<'a> {
     at: u64,
     /// `in` from the server, `out` to it.
     way: &'static str,
@@ -37,7 +37,7 @@ fn say(line: &str, json: bool) -> Result<(), CommandError> {
         true => {
             let (arrow, message) = line.split_once(' ').unwrap_or(("", line));
             let way = if arrow == "<" { "in" } else { "out" };
-            let message = Message { at, way, message };
+            let message = TracedMessage { at, way, message };
             serde_json::to_string(&message).map_err(|error| CommandError::Runtime(error.into()))?
         }
     };

@@ -12,7 +12,7 @@ use wharf_journal::message;
 
 use crate::{
     failure::{self, FetchFailure},
-    origin::{Body, OriginClient},
+    origin::{OriginClient, ResponseBody},
     range::{self, NoAnswer, RangeAnswer},
     signature,
     socket::{RequestError, RequestSocket},
@@ -137,7 +137,7 @@ impl Attempt<'_> {
         Ok(total)
     }
 
-    async fn receive(&mut self, mut body: Body) -> Result<(), FetchFailure> {
+    async fn receive(&mut self, mut body: ResponseBody) -> Result<(), FetchFailure> {
         while let Some(bytes) = body.next().await? {
             self.file.append(bytes.as_ref())?;
             if self.file.length() - self.file.durable() >= DURABLE_EVERY {
@@ -234,7 +234,7 @@ async fn signature_beside(origin: &OriginClient) -> Result<Option<Vec<u8>>, Fetc
 }
 
 /// The body, if it is not longer than a signature can be.
-async fn small_body(mut body: Body) -> Result<Option<Vec<u8>>, FetchFailure> {
+async fn small_body(mut body: ResponseBody) -> Result<Option<Vec<u8>>, FetchFailure> {
     let mut short = Vec::new();
     while let Some(bytes) = body.next().await? {
         short.extend_from_slice(bytes.as_ref());

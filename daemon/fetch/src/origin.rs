@@ -96,8 +96,8 @@ impl OriginClient {
     }
 
     /// The body of a response.
-    pub(crate) fn body(&self, response: Response) -> Body {
-        Body {
+    pub(crate) fn body(&self, response: Response) -> ResponseBody {
+        ResponseBody {
             response,
             stall: self.stall,
             pace: Pace::new(self.stall, Instant::now()),
@@ -116,13 +116,13 @@ impl OriginClient {
 }
 
 /// The body of a response.
-pub(crate) struct Body {
+pub(crate) struct ResponseBody {
     response: Response,
     stall: Duration,
     pace: Pace,
 }
 
-impl Body {
+impl ResponseBody {
     /// The next bytes. `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, FetchFailure> {
         let Ok(received) = tokio::time::timeout(self.stall, self.response.chunk()).await else {

@@ -10,7 +10,7 @@ use wharf_software::{
     instance::Flow,
 };
 
-use super::{Agent, cancel::RunningJob, pushes::Expected};
+use super::{Agent, cancel::RunningJob, pushes::PushSource};
 use crate::{
     clock,
     delivery::{
@@ -141,8 +141,8 @@ impl Agent {
     fn push(&mut self, id: InstanceId, operation: OperationId, stage: StageId) -> JoinHandle<()> {
         let context = self.context.clone();
         let (blocks, size) = match self.pushes.expected.take() {
-            Some(Expected::Blocks { blocks, size }) => (blocks, size),
-            Some(Expected::File(file)) => {
+            Some(PushSource::Blocks { blocks, size }) => (blocks, size),
+            Some(PushSource::File(file)) => {
                 return self.spawn(async move {
                     let end = file.copy(&context, operation, stage).await;
                     context.report(id, end);

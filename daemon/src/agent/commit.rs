@@ -23,7 +23,7 @@ use crate::{
 const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// The answer to send after an event is stored.
-pub(super) type Reply = Option<(RequestKey, Answer)>;
+pub(super) type PendingAnswer = Option<(RequestKey, Answer)>;
 
 impl Agent {
     /// Handles a report of a task.
@@ -53,7 +53,7 @@ impl Agent {
     }
 
     /// Handles an event of a task. A report that cannot be stored is retried.
-    fn report(&mut self, id: InstanceId, event: Event, reply: Reply) {
+    fn report(&mut self, id: InstanceId, event: Event, reply: PendingAnswer) {
         let request = reply.as_ref().map(|(request, _)| *request);
         let code = match self.try_report(id, event.clone(), reply) {
             Ok(true) => return,
@@ -79,7 +79,7 @@ impl Agent {
         &mut self,
         id: InstanceId,
         event: Event,
-        reply: Reply,
+        reply: PendingAnswer,
     ) -> Result<bool, StoreError> {
         let Some(old) = self.instances.get(&id).cloned() else {
             return Ok(false);
@@ -162,7 +162,7 @@ impl Agent {
         &mut self,
         id: InstanceId,
         transition: &Transition,
-        reply: Reply,
+        reply: PendingAnswer,
     ) -> Result<(), ErrorCode> {
         let stored = self.commit(id, None, transition, reply);
         stored.map_err(|error| not_stored(id, &error))
@@ -173,7 +173,7 @@ impl Agent {
         id: InstanceId,
         old: Option<&Instance>,
         transition: &Transition,
-        reply: Reply,
+        reply: PendingAnswer,
     ) -> Result<(), StoreError> {
         let new = transition.instance.as_ref();
         let over = self.over(id, new);
@@ -311,7 +311,7 @@ fn refused(
     id: InstanceId,
     key: RequestKey,
     refusal: Refusal,
-) -> Result<(Transition, Reply), ErrorCode> {
+) -> Result<(Transition, PendingAnswer), ErrorCode> {
     story::tell_refusal(Some(id), &refusal);
     let code = objects::software::error_code(refusal.code);
     let instance = refusal.instance.ok_or(code)?;

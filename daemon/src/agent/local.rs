@@ -9,9 +9,9 @@ use wharf_software::{
     create::{WantedId, create, free_id},
 };
 
-use super::{Agent, pushes::Expected};
+use super::{Agent, pushes::PushSource};
 use crate::{
-    bus::{Command, InstanceCommand, Refused},
+    bus::{AgentCommand, InstanceCommand, Refused},
     delivery::copy::LocalFile,
     objects,
     store::{HistoryEntry, StoreError},
@@ -23,24 +23,24 @@ const ENDED_SHOWN: u32 = 16;
 
 impl Agent {
     /// Answers after the request is stored. The caller may have gone.
-    pub(super) fn answer_local(&mut self, command: Command) {
+    pub(super) fn answer_local(&mut self, command: AgentCommand) {
         match command {
-            Command::Instance {
+            AgentCommand::Instance {
                 id,
                 command: InstanceCommand::Cancel(operation),
                 user,
                 answer,
             } => self.cancel(id, operation, user, answer),
-            Command::Instance {
+            AgentCommand::Instance {
                 id,
                 command,
                 user,
                 answer,
             } => drop(answer.send(self.request_local(id, command, user))),
-            Command::Create { user, answer } => drop(answer.send(self.create_local(user))),
-            Command::Trace { writer, answer } => drop(answer.send(self.trace(writer))),
-            Command::History { instance, answer } => drop(answer.send(self.history(instance))),
-            Command::Operations { answer } => {
+            AgentCommand::Create { user, answer } => drop(answer.send(self.create_local(user))),
+            AgentCommand::Trace { writer, answer } => drop(answer.send(self.trace(writer))),
+            AgentCommand::History { instance, answer } => drop(answer.send(self.history(instance))),
+            AgentCommand::Operations { answer } => {
                 let operations = self.context.store.borrow_mut().kept_operations();
                 drop(answer.send(operations.map_err(not_stored)));
             }
@@ -60,7 +60,7 @@ impl Agent {
                 let source = Some(PackageSource::Package {
                     empty: file.is_empty(),
                 });
-                self.pushes.expected = Some(Expected::File(file));
+                self.pushes.expected = Some(PushSource::File(file));
                 write(
                     user,
                     Write {

@@ -130,7 +130,7 @@ pub struct Agent {
     pushes: Pushes,
     reports: UnboundedReceiver<TaskReport>,
     /// The requests of local users.
-    commands: mpsc::Receiver<bus::Command>,
+    commands: mpsc::Receiver<bus::AgentCommand>,
     /// An answer of the gate could not be stored: the gate stays closed for a pause.
     gate_rests: bool,
     end: watch::Sender<bool>,
@@ -309,7 +309,7 @@ fn go_to_bus(
     root: &Path,
     settings: &Settings,
     changes: &LocalChanges,
-) -> (Publisher, mpsc::Receiver<bus::Command>) {
+) -> (Publisher, mpsc::Receiver<bus::AgentCommand>) {
     let shown = AgentProperties {
         endpoint_name: settings.endpoint.clone(),
         server_uri: settings.server_uri(),

@@ -17,11 +17,11 @@ use crate::{
 pub(super) struct Pushes {
     open: BTreeMap<InstanceId, Blocks>,
     /// The push that the machine decides about.
-    pub(super) expected: Option<Expected>,
+    pub(super) expected: Option<PushSource>,
 }
 
 /// The source of a push, kept until the machine has accepted the push.
-pub(super) enum Expected {
+pub(super) enum PushSource {
     /// From a server.
     Blocks {
         blocks: mpsc::Receiver<push::PushBlock>,
@@ -50,7 +50,7 @@ impl Agent {
         block: StreamedBlock,
     ) -> Result<(), ErrorCode> {
         let (sender, blocks) = mpsc::channel(1);
-        self.pushes.expected = Some(Expected::Blocks {
+        self.pushes.expected = Some(PushSource::Blocks {
             blocks,
             size: block.size,
         });

@@ -5,7 +5,7 @@ use wharf_bus::{Caller, ONLY_ROOT};
 use zbus::fdo;
 
 use super::{
-    command::{AnswerSender, Command, Refused},
+    command::{AgentCommand, AnswerSender, Refused},
     views::Views,
 };
 
@@ -16,7 +16,7 @@ pub(super) struct Access {
     pub(super) views: watch::Receiver<Views>,
     /// The state of the objects: each object that exists is in it.
     pub(super) shown: watch::Receiver<Views>,
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<AgentCommand>,
     /// The last generation of the views whose signals were sent.
     pub(super) announced: watch::Receiver<u64>,
 }
@@ -28,7 +28,7 @@ impl Access {
     /// Asks the agent. Returns the answer after the signals of its changes were sent.
     pub(super) async fn ask<T>(
         &self,
-        command: impl FnOnce(AnswerSender<T>) -> Command,
+        command: impl FnOnce(AnswerSender<T>) -> AgentCommand,
     ) -> fdo::Result<T> {
         let (answer, answered) = oneshot::channel();
         let sent = self.commands.send(command(answer)).await;

@@ -6,7 +6,7 @@ use zbus::{OwnedFd, OwnedObjectPath, fdo};
 
 use super::{
     access::{Access, ROOT, root},
-    command::Command,
+    command::AgentCommand,
     public,
     views::{Views, operation_path, requester},
 };
@@ -37,14 +37,16 @@ impl AgentService for ServedAgent {
 
     async fn create_instance(&self, caller: Caller<'_>) -> fdo::Result<OwnedObjectPath> {
         let user = root(caller).await?;
-        let made = self.0.ask(|answer| Command::Create { answer, user });
+        let made = self.0.ask(|answer| AgentCommand::Create { answer, user });
         Ok(wharf_bus::instance_path(made.await?.0))
     }
 
     async fn trace(&self, caller: Caller<'_>, writer: OwnedFd) -> fdo::Result<()> {
         root(caller).await?;
         let writer = writer.into();
-        self.0.ask(|answer| Command::Trace { writer, answer }).await
+        self.0
+            .ask(|answer| AgentCommand::Trace { writer, answer })
+            .await
     }
 
     async fn reasons(&self, caller: Caller<'_>) -> fdo::Result<Vec<FullReason>> {
@@ -62,7 +64,9 @@ impl AgentService for ServedAgent {
                 ))
             })?)),
         };
-        let lines = self.0.ask(|answer| Command::History { instance, answer });
+        let lines = self
+            .0
+            .ask(|answer| AgentCommand::History { instance, answer });
         let mut lines = lines.await?;
         if user != ROOT {
             for line in &mut lines {
@@ -74,7 +78,7 @@ impl AgentService for ServedAgent {
 
     async fn operations(&self, caller: Caller<'_>) -> fdo::Result<Vec<KeptOperation>> {
         let user = caller.user().await?;
-        let operations = self.0.ask(|answer| Command::Operations { answer });
+        let operations = self.0.ask(|answer| AgentCommand::Operations { answer });
         let mut operations = operations.await?;
         if user != ROOT {
             for operation in &mut operations {

@@ -13,7 +13,7 @@ pub type AnswerSender<T> = oneshot::Sender<Result<T, Refused>>;
 
 /// A command to the agent.
 #[derive(Debug)]
-pub enum Command {
+pub enum AgentCommand {
     /// Like a server's Write, Execute or Delete.
     Instance {
         /// The instance.

@@ -9,7 +9,7 @@ use zbus::{OwnedObjectPath, fdo};
 
 use super::{
     access::{Access, root},
-    command::{Command, InstanceCommand},
+    command::{AgentCommand, InstanceCommand},
     views::operation_path,
 };
 
@@ -35,7 +35,7 @@ impl InstanceService for ServedInstance {
         let command = judged(call)?;
         let user = root(caller).await?;
         let id = self.id;
-        let asked = self.access.ask(|answer| Command::Instance {
+        let asked = self.access.ask(|answer| AgentCommand::Instance {
             id,
             command,
             user,

@@ -21,7 +21,7 @@ use std::path::Path;
 use tokio::sync::{mpsc, watch};
 use wharf_bus::AgentProperties;
 
-pub use command::{AnswerSender, Command, InstanceCommand, Refused};
+pub use command::{AgentCommand, AnswerSender, InstanceCommand, Refused};
 pub use views::{InstanceView, OperationView, Publisher, Views};
 
 use crate::{config::Timing, local_changes::LocalChanges};
@@ -35,11 +35,11 @@ pub fn start(
     timing: Timing,
     changes: LocalChanges,
     agent: AgentProperties,
-) -> (Publisher, mpsc::Receiver<Command>) {
+) -> (Publisher, mpsc::Receiver<AgentCommand>) {
     let (views, shown) = watch::channel(Views::of(agent));
     let (sender, commands) = mpsc::channel(QUEUE);
     let publisher = Publisher::new(views);
-    let service = service::Service::new(wharf_bus::address(root), shown, sender, timing);
+    let service = service::BusService::new(wharf_bus::address(root), shown, sender, timing);
     tokio::task::spawn_local(service.run(changes));
     (publisher, commands)
 }

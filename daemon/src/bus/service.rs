@@ -19,7 +19,7 @@ use zbus::{
 use super::{
     access::Access,
     agent::{self, ServedAgent},
-    command::Command,
+    command::AgentCommand,
     instance::ServedInstance,
     operation::ServedOperation,
     views::{Views, operation_path},
@@ -27,7 +27,7 @@ use super::{
 use crate::{config::Timing, local_changes::LocalChanges};
 
 /// Serves the bus, and reconnects after each failure.
-pub(super) struct Service {
+pub(super) struct BusService {
     address: String,
     access: Access,
     shown: watch::Sender<Views>,
@@ -35,11 +35,11 @@ pub(super) struct Service {
     timing: Timing,
 }
 
-impl Service {
+impl BusService {
     pub(super) fn new(
         address: String,
         views: watch::Receiver<Views>,
-        commands: mpsc::Sender<Command>,
+        commands: mpsc::Sender<AgentCommand>,
         timing: Timing,
     ) -> Self {
         let (announced, told) = watch::channel(0);

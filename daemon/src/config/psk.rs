@@ -13,7 +13,7 @@ use wharf_transport::{BadPsk, Psk, Scheme};
 
 use super::{
     error::ConfigError,
-    raw::{self, Source},
+    raw::{self, ConfigSource},
 };
 
 /// The credential (systemd.exec(5), LoadCredential=) that has the key if psk-key-file is not set.
@@ -59,9 +59,9 @@ impl BadKeyFile {
 
 /// The identity and key of this account; none for coap://.
 pub(super) fn judge(
-    source: &Source<'_>,
+    source: &ConfigSource<'_>,
     scheme: Scheme,
-    server: &raw::Server,
+    server: &raw::ServerTable,
     places: Places<'_>,
 ) -> Result<Option<Psk>, ConfigError> {
     match (scheme, &server.psk_identity) {
@@ -84,8 +84,8 @@ pub(super) fn judge(
 }
 
 fn read(
-    source: &Source<'_>,
-    server: &raw::Server,
+    source: &ConfigSource<'_>,
+    server: &raw::ServerTable,
     identity: &Spanned<String>,
     places: Places<'_>,
 ) -> Result<Option<Psk>, ConfigError> {

@@ -46,26 +46,26 @@ const PACKAGE: &str = "[package.NAME], and activation on the line below";
 /// `wharfd.toml`, and each file of `wharfd.toml.d`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct File {
+pub(super) struct ConfigFile {
     pub(super) endpoint: Option<Spanned<String>>,
     pub(super) instances: Option<Spanned<u16>>,
     pub(super) max_instances: Option<Spanned<u16>>,
     #[serde(default)]
-    pub(super) server: Vec<Spanned<Server>>,
+    pub(super) server: Vec<Spanned<ServerTable>>,
     #[serde(default)]
-    pub(super) package: BTreeMap<String, Spanned<Package>>,
+    pub(super) package: BTreeMap<String, Spanned<PackageTable>>,
     #[serde(default)]
-    pub(super) device: Device,
+    pub(super) device: DeviceTable,
     #[serde(default)]
-    pub(super) download: Download,
+    pub(super) download: DownloadTable,
     #[serde(default)]
-    pub(super) timing: Timing,
+    pub(super) timing: TimingTable,
 }
 
 /// A `[[server]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Server {
+pub(super) struct ServerTable {
     pub(super) uri: Spanned<String>,
     pub(super) psk_identity: Option<Spanned<String>>,
     pub(super) psk_key_file: Option<Spanned<PathBuf>>,
@@ -81,14 +81,14 @@ pub(super) struct Server {
 /// A `[package.NAME]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Package {
+pub(super) struct PackageTable {
     pub(super) activation: Activation,
 }
 
 /// `[device]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Device {
+pub(super) struct DeviceTable {
     pub(super) manufacturer: Option<Spanned<String>>,
     pub(super) model_number: Option<Spanned<String>>,
 }
@@ -96,7 +96,7 @@ pub(super) struct Device {
 /// `[download]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Download {
+pub(super) struct DownloadTable {
     pub(super) parallel: Option<Spanned<usize>>,
     pub(super) credentials_over_http: Option<Vec<Spanned<String>>>,
 }
@@ -104,7 +104,7 @@ pub(super) struct Download {
 /// `[timing]`, in milliseconds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Timing {
+pub(super) struct TimingTable {
     pub(super) ack_timeout: Option<Spanned<u64>>,
     pub(super) retry_first: Option<Spanned<u64>>,
     pub(super) retry_longest: Option<Spanned<u64>>,
@@ -116,12 +116,12 @@ pub(super) struct Timing {
 }
 
 /// A file with its text, to find the line of a value.
-pub(super) struct Source<'a> {
+pub(super) struct ConfigSource<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
 }
 
-impl Source<'_> {
+impl ConfigSource<'_> {
     /// An error with the line and the key of this value.
     pub(super) fn error<T>(
         &self,
@@ -137,7 +137,7 @@ impl Source<'_> {
         }
     }
 
-    pub(super) fn parse(&self) -> Result<File, ConfigError> {
+    pub(super) fn parse(&self) -> Result<ConfigFile, ConfigError> {
         wharf_configuration::parse(self.text, WRITTEN).map_err(|wrong| ConfigError::Syntax {
             file: self.path.to_owned(),
             wrong,

@@ -15,7 +15,7 @@ use wharf_transport::{Scheme, ServerAddress};
 use super::{
     error::ConfigError,
     psk::{self, Places},
-    raw::{self, Source},
+    raw::{self, ConfigSource},
     settings::{Activation, DeviceSettings, ServerSettings, Settings, Timing},
 };
 use crate::endpoint;
@@ -54,7 +54,7 @@ impl Settings {
         let mut settings = Draft::default();
         for path in std::iter::once(main).chain(drop_ins(root)?) {
             if let Some(text) = raw::read(&path)? {
-                let source = Source {
+                let source = ConfigSource {
                     path: &path,
                     text: &text,
                 };
@@ -114,7 +114,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn merge(&mut self, source: &Source<'_>, places: Places<'_>) -> Result<(), ConfigError> {
+    fn merge(&mut self, source: &ConfigSource<'_>, places: Places<'_>) -> Result<(), ConfigError> {
         let file = source.parse()?;
         if let Some(endpoint) = file.endpoint {
             self.endpoint = Some(judge_endpoint(source, endpoint)?);
@@ -138,7 +138,7 @@ impl Draft {
             self.activations
                 .insert(judged, package.into_inner().activation);
         }
-        let raw::Device {
+        let raw::DeviceTable {
             manufacturer,
             model_number,
         } = file.device;
@@ -160,7 +160,11 @@ impl Draft {
         self.take_timing(source, file.timing)
     }
 
-    fn take_timing(&mut self, source: &Source<'_>, raw: raw::Timing) -> Result<(), ConfigError> {
+    fn take_timing(
+        &mut self,
+        source: &ConfigSource<'_>,
+        raw: raw::TimingTable,
+    ) -> Result<(), ConfigError> {
         let timing = &mut self.timing;
         for (key, value, place) in [
             ("ack-timeout", raw.ack_timeout, &mut timing.ack_timeout),
@@ -205,8 +209,8 @@ impl Draft {
 }
 
 fn judge_server(
-    source: &Source<'_>,
-    raw: &raw::Server,
+    source: &ConfigSource<'_>,
+    raw: &raw::ServerTable,
     places: Places<'_>,
 ) -> Result<ServerSettings, ConfigError> {
     let address: ServerAddress = raw
@@ -238,7 +242,7 @@ fn judge_server(
 }
 
 /// The endpoint name is part of the Register's query and of the server's logs.
-fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, ConfigError> {
+fn judge_endpoint(source: &ConfigSource<'_>, name: Spanned<String>) -> Result<String, ConfigError> {
     let fits = |text: &str| {
         (1..=120).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
@@ -254,7 +258,7 @@ fn judge_endpoint(source: &Source<'_>, name: Spanned<String>) -> Result<String, 
 
 /// A text that a server reads and shows.
 fn judge_text(
-    source: &Source<'_>,
+    source: &ConfigSource<'_>,
     key: &str,
     text: Spanned<String>,
 ) -> Result<String, ConfigError> {
@@ -272,7 +276,10 @@ fn judge_text(
     }
 }
 
-fn judge_origin(source: &Source<'_>, origin: &Spanned<String>) -> Result<UriOrigin, ConfigError> {
+fn judge_origin(
+    source: &ConfigSource<'_>,
+    origin: &Spanned<String>,
+) -> Result<UriOrigin, ConfigError> {
     let judged = origin.get_ref().parse();
     judged.map_err(|error: NotAnHttpOrigin| {
         source.error("credentials-over-http", origin, error.to_string())
@@ -280,7 +287,7 @@ fn judge_origin(source: &Source<'_>, origin: &Spanned<String>) -> Result<UriOrig
 }
 
 fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
-    source: &Source<'_>,
+    source: &ConfigSource<'_>,
     key: &str,
     value: &Spanned<T>,
     least: T,

@@ -5,13 +5,13 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 use nix::sys::statvfs::statvfs;
 use wharf_bus::{CheckResult, CheckVerdict, bad, ok};
 
-use super::policy::Policy;
+use super::policy::PolicyReport;
 
 /// The space that the database may need soon, in bytes.
 const DATABASE: u64 = 4 * 1024 * 1024;
 
 /// Checks the disks of packages and of the database, which may be the same. The installer measures the first.
-pub(super) fn disks(root: &Path, policy: Option<&Policy>) -> Vec<CheckResult> {
+pub(super) fn disks(root: &Path, policy: Option<&PolicyReport>) -> Vec<CheckResult> {
     let staging = policy.map(|policy| disk(&policy.folder, policy.free, policy.reserve));
     let device = |folder: &Path| fs::metadata(folder).ok().map(|found| found.dev());
     let database = [root.join("var/lib/wharfd"), root.join("var/lib")];

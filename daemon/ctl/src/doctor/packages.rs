@@ -16,14 +16,14 @@ const SHOWN: usize = 5;
 
 /// The answer of wharf-installer.
 #[derive(Debug, Deserialize)]
-struct Audit {
+struct AuditReport {
     /// The programs with their versions.
     version: String,
     architecture: String,
     /// The end of the name of a package file.
     format: String,
     /// None if this user may not see the holders.
-    locks: Option<Vec<Lock>>,
+    locks: Option<Vec<LockReport>>,
     /// A fault an entry.
     damage: Vec<String>,
     /// The words that tell how to finish interrupted work.
@@ -31,7 +31,7 @@ struct Audit {
 }
 
 #[derive(Debug, Deserialize)]
-struct Lock {
+struct LockReport {
     path: PathBuf,
     holder: Option<String>,
 }
@@ -43,7 +43,7 @@ pub(super) fn findings(root: &Path) -> Vec<CheckResult> {
         let why = "only root enters another root";
         return vec![bad(check, CheckVerdict::Warn, why, "ask as root")];
     }
-    match program::INSTALLER.ask::<Audit>(root, ["audit"]) {
+    match program::INSTALLER.ask::<AuditReport>(root, ["audit"]) {
         Ok(audit) => of(&audit),
         Err(why) if is_root => {
             let advice = "correct this: nothing can be installed until the package manager works";
@@ -58,8 +58,8 @@ pub(super) fn findings(root: &Path) -> Vec<CheckResult> {
     }
 }
 
-fn of(audit: &Audit) -> Vec<CheckResult> {
-    let Audit {
+fn of(audit: &AuditReport) -> Vec<CheckResult> {
+    let AuditReport {
         version,
         architecture,
         format,
@@ -74,7 +74,7 @@ fn of(audit: &Audit) -> Vec<CheckResult> {
     findings
 }
 
-fn lock(locks: &[Lock]) -> CheckResult {
+fn lock(locks: &[LockReport]) -> CheckResult {
     let check = "lock";
     let mut held: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for lock in locks {
@@ -102,7 +102,7 @@ fn lock(locks: &[Lock]) -> CheckResult {
 }
 
 /// A package manager at work has packages in part.
-fn faults(audit: &Audit, is_at_work: bool) -> Vec<CheckResult> {
+fn faults(audit: &AuditReport, is_at_work: bool) -> Vec<CheckResult> {
     let check = "packages";
     if audit.damage.is_empty() {
         return vec![ok(check, "none is damaged, and no work is unfinished")];
@@ -142,12 +142,12 @@ fn printable(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn audit(holder: Option<&str>, damage: usize) -> Audit {
-        Audit {
+    fn audit(holder: Option<&str>, damage: usize) -> AuditReport {
+        AuditReport {
             version: "simulated 1".to_owned(),
             architecture: "amd64".to_owned(),
             format: ".simulated".to_owned(),
-            locks: Some(vec![Lock {
+            locks: Some(vec![LockReport {
                 path: "/lock".into(),
                 holder: holder.map(str::to_owned),
             }]),

@@ -13,30 +13,30 @@ use crate::program;
 
 /// A valid policy.
 #[derive(Debug, Deserialize)]
-pub(super) struct Policy {
+pub(super) struct PolicyReport {
     policy: String,
     /// The folder of staged packages.
     pub(super) folder: PathBuf,
     pub(super) free: u64,
     pub(super) reserve: u64,
     /// The reason to doubt the clock.
-    pub(super) clock: Option<Doubt>,
+    pub(super) clock: Option<DoubtReport>,
 }
 
 /// The fault of the clock, by files of the device.
 #[derive(Debug, Deserialize)]
-pub(super) struct Doubt {
+pub(super) struct DoubtReport {
     pub(super) why: String,
     /// Whether the clock is used nevertheless.
     pub(super) believed: bool,
 }
 
 /// Reads the policy. The error is the reason why it cannot be used.
-pub(super) fn read(root: &Path) -> Result<Policy, String> {
+pub(super) fn read(root: &Path) -> Result<PolicyReport, String> {
     program::INSTALLER.ask(root, ["--json", "--check-config"])
 }
 
-pub(super) fn finding(policy: &Result<Policy, String>) -> CheckResult {
+pub(super) fn finding(policy: &Result<PolicyReport, String>) -> CheckResult {
     let check = "policy";
     match policy {
         Ok(policy) => ok(check, &*policy.policy),

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct OpenRequest {
     pub(super) request: RequestId,
     pub(super) requester: AnswerFor,
-    pub(super) expected: Expected,
+    pub(super) expected: ExpectedAnswer,
 }
 
 /// The recipient of the answer.
@@ -56,7 +56,7 @@ impl Exchange {
 
 /// The expected answer, with the parameters of the response.
 #[derive(Clone, Copy)]
-pub(super) enum Expected {
+pub(super) enum ExpectedAnswer {
     Content {
         path: Path,
         format: ContentFormat,
@@ -78,7 +78,7 @@ pub(super) enum Expected {
     Deleted,
 }
 
-impl Expected {
+impl ExpectedAnswer {
     /// The code of a successful response.
     pub(super) fn code(self) -> Code {
         match self {
@@ -144,7 +144,12 @@ impl OpenRequest {
 
 impl Engine {
     /// Adds another message to a request that the application has not answered yet.
-    pub(super) fn join(&mut self, request: RequestId, exchange: Exchange, expected: Expected) {
+    pub(super) fn join(
+        &mut self,
+        request: RequestId,
+        exchange: Exchange,
+        expected: ExpectedAnswer,
+    ) {
         self.open.push(OpenRequest {
             request,
             requester: AnswerFor::Server(exchange),
@@ -178,7 +183,7 @@ impl Engine {
         &mut self,
         now: Time,
         exchange: &Exchange,
-        expected: Expected,
+        expected: ExpectedAnswer,
         answer: &Answer,
     ) -> Result<Message, ErrorCode> {
         if let Some(response) = expected.response_without_payload(answer) {
@@ -186,7 +191,7 @@ impl Engine {
         }
         match (expected, answer) {
             (
-                Expected::Content {
+                ExpectedAnswer::Content {
                     path,
                     format,
                     observe,
@@ -204,7 +209,7 @@ impl Engine {
                     None => response,
                 })
             }
-            (Expected::Discovered { path, block }, Answer::Discovered(instances)) => {
+            (ExpectedAnswer::Discovered { path, block }, Answer::Discovered(instances)) => {
                 let version = self.objects.definition(path.object()).map(|it| it.version);
                 let version = version.ok_or(ErrorCode::NotFound)?;
                 let links = link::discovered(path, version, instances);

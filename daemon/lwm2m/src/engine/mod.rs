@@ -21,7 +21,7 @@ use crate::{
     random::Random,
     registration::{Registration, VERSION},
 };
-use answers::{AnswerFor, Expected, NotifyWhen, OpenRequest};
+use answers::{AnswerFor, ExpectedAnswer, NotifyWhen, OpenRequest};
 
 /// The LwM2M client of one server account.
 pub struct Engine {
@@ -251,7 +251,7 @@ impl Engine {
             };
             self.ask(
                 AnswerFor::Observation(observation, when),
-                Expected::Notification,
+                ExpectedAnswer::Notification,
                 request,
             );
         }
@@ -293,7 +293,7 @@ impl Engine {
         }
     }
 
-    fn ask(&mut self, requester: AnswerFor, expected: Expected, request: Request) {
+    fn ask(&mut self, requester: AnswerFor, expected: ExpectedAnswer, request: Request) {
         let id = self.next_request_id();
         self.next_request += 1;
         self.open.push(OpenRequest {

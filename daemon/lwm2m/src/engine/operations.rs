@@ -1,7 +1,7 @@
 //! Turns a request of the server into an operation of LwM2M 1.0 (TS Core 1.0 5.4, 8.2.5), and checks
 //! it against the model.
 
-use super::{Engine, answers::Expected};
+use super::{Engine, answers::ExpectedAnswer};
 use crate::{
     EngineEvent, ErrorCode, ObjectDefinition, Path, ReadPurpose, Request, RequestId,
     ResourceDefinition, ResourceValue, Resources, StreamedBlock as PackageBlock, Time, Value,
@@ -15,9 +15,9 @@ use crate::{
 /// The next step for a request.
 pub(super) enum Handling {
     /// Ask the application.
-    Ask(Request, Expected),
+    Ask(Request, ExpectedAnswer),
     /// Wait for the answer to the same request in another message.
-    Join(RequestId, Expected),
+    Join(RequestId, ExpectedAnswer),
     /// Respond without the application.
     Respond(Message),
 }
@@ -79,11 +79,11 @@ impl Engine {
         if discover {
             return Ok(Handling::Ask(
                 Request::Discover { path },
-                Expected::Discovered { path, block },
+                ExpectedAnswer::Discovered { path, block },
             ));
         }
         let observe = self.observe_option(message, path);
-        let expected = Expected::Content {
+        let expected = ExpectedAnswer::Content {
             path,
             format,
             observe,
@@ -185,8 +185,8 @@ impl Engine {
             }
         };
         let expected = match request {
-            Request::Create { object, .. } => Expected::Created { object },
-            _ => Expected::Changed,
+            Request::Create { object, .. } => ExpectedAnswer::Created { object },
+            _ => ExpectedAnswer::Changed,
         };
         Ok(Handling::Ask(request, expected))
     }
@@ -224,7 +224,7 @@ impl Engine {
         }
         let bytes = streamed_bytes(message, resource, part)?;
         let last = !part.more;
-        let expected = Expected::Block { last };
+        let expected = ExpectedAnswer::Block { last };
         match self
             .streams
             .decide(now, path, part, self.next_request_id())?
@@ -383,7 +383,7 @@ fn delete(definition: &ObjectDefinition, path: Path) -> Result<Handling, ErrorCo
     match path {
         Path::Instance(object, instance) if definition.multiple => Ok(Handling::Ask(
             Request::Delete { object, instance },
-            Expected::Deleted,
+            ExpectedAnswer::Deleted,
         )),
         _ => Err(ErrorCode::MethodNotAllowed),
     }
