@@ -42,7 +42,7 @@ rpm: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 rpm: deb
 	packaging/build-rpm $(TARGET)/shipped/release $(TARGET)/rpm
 
-# Skipped: confine, since qemu-user has no seccomp filters, and tests that take minutes there.
+# Skipped: sandbox, since qemu-user has no seccomp filters, and tests that take minutes there.
 cross: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 cross: setup
 	@for architecture in arm64 armhf; do \
@@ -50,7 +50,7 @@ cross: setup
 		packaging/build-deb $(TARGET)/deb/$$architecture $$architecture && \
 		packaging/cross-root $$architecture cargo test --locked --workspace --exclude wharf-tests \
 			--lib --bins --test engine --test machine --test job_socket -- \
-			--skip confine:: --skip random_histories --skip lossy_link --skip block_65535 || exit 1; \
+			--skip sandbox:: --skip random_histories --skip lossy_link --skip block_65535 || exit 1; \
 	done
 
 reproducible: setup

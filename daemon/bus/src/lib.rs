@@ -6,12 +6,12 @@
 //! - `call`: a call of a method of an instance, as a value; `send` sends it.
 //! - `objects`: all objects at one moment, as `GetManagedObjects` gives them.
 //! - `caller`: the process that called a method.
-//! - `finding`: the result of one check of `wharfctl doctor`. wharfd does those that need its settings.
+//! - `check`: the result of one check of `wharfctl doctor`. wharfd does those that need its settings.
 
 mod agent;
 mod call;
 mod caller;
-mod finding;
+mod check;
 mod instance;
 mod names;
 mod objects;
@@ -26,7 +26,7 @@ pub use agent::{
 };
 pub use call::InstanceCall;
 pub use caller::{Caller, ONLY_ROOT};
-pub use finding::{CheckResult, CheckVerdict, bad, ok};
+pub use check::{CheckResult, CheckVerdict, bad, ok};
 pub use instance::{InstanceObject, InstanceProperties, InstanceProxy, InstanceService};
 pub use names::{
     AGENT_PATH, NAME, address, instance_id, instance_path, operation_name, operation_path,

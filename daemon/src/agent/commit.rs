@@ -8,7 +8,7 @@ use wharf_software::{
     changes, transition,
 };
 
-use super::{Agent, story};
+use super::{Agent, journal};
 use crate::{
     clock,
     config::Activation,
@@ -232,7 +232,7 @@ impl Agent {
     /// Reports the changed resources to the servers and to the journal.
     fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
         self.show_change(id, old, new);
-        self.story.tell(id, old, new);
+        self.journal.tell(id, old, new);
         let paths: Vec<Path> = match (old, new) {
             (Some(old), Some(new)) => {
                 let changed = changes(old, new).into_iter();
@@ -312,7 +312,7 @@ fn refused(
     key: RequestKey,
     refusal: Refusal,
 ) -> Result<(Transition, PendingAnswer), ErrorCode> {
-    story::tell_refusal(Some(id), &refusal);
+    journal::tell_refusal(Some(id), &refusal);
     let code = objects::software::error_code(refusal.code);
     let instance = refusal.instance.ok_or(code)?;
     let transition = Transition {

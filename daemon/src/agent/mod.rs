@@ -6,22 +6,22 @@
 //! - `requests`: the requests of the servers, by object; `pushes`: the blocks of a Package; `local`: the requests of
 //!   local users; `cancel`: their cancels;
 //! - `commit`: stores, answers and reports an event;
-//! - `act`: the effects, each in its own task, and the gate before them;
+//! - `effects`: the effects, each in its own task, and the gate before them;
 //! - `device`: reads what the device has after another program may have changed it; `leftovers`: files of no instance;
-//! - `standing`: the state of wharfd in one line and on the bus; `story`: the journal lines of instances;
+//! - `status`: the state of wharfd in one line and on the bus; `journal`: the journal lines of instances;
 //! - `signals`: the signals that end the agent.
 
-mod act;
 mod cancel;
 mod commit;
 mod device;
+mod effects;
+mod journal;
 mod leftovers;
 mod local;
 mod pushes;
 mod requests;
 mod signals;
-mod standing;
-mod story;
+mod status;
 
 use std::{
     cell::RefCell,
@@ -59,9 +59,9 @@ use crate::{
     tasks::{RequestKey, TaskContext, TaskReport},
 };
 use cancel::RunningJob;
+use journal::JournalLines;
 use pushes::Pushes;
 use signals::Signals;
-use story::Story;
 
 /// The time limit for downloads to become durable at the end.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ pub struct Agent {
     settings: Settings,
     surroundings: Surroundings,
     service_manager: ServiceManager,
-    story: Story,
+    journal: JournalLines,
     device: DeviceObject,
     context: TaskContext,
     /// The servers, by account.
@@ -167,7 +167,7 @@ impl Agent {
         let mut agent = Self {
             device: DeviceObject::of(root, &settings.device),
             service_manager: system("cannot set the watchdog timer", ServiceManager::new())?,
-            story: Story::default(),
+            journal: JournalLines::default(),
             context,
             servers,
             instances: stored.instances,

@@ -7,7 +7,7 @@ use wharf_software::{
     executable,
 };
 
-use super::{Agent, story};
+use super::{Agent, journal};
 use crate::{
     delivery::push,
     objects::{self, Values, server},
@@ -164,7 +164,7 @@ impl Agent {
 }
 
 fn refused(refusal: wharf_software::Refusal) -> ErrorCode {
-    story::tell_refusal(None, &refusal);
+    journal::tell_refusal(None, &refusal);
     objects::software::error_code(refusal.code)
 }
 

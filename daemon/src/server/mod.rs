@@ -5,13 +5,13 @@
 //! - `link`: the engine, the channel and the deadline;
 //! - `rows`: its rows in the database;
 //! - `account`: its Writes and Executes of its own account;
-//! - `standing`: the registration state; `goodbye`: its end.
+//! - `status`: the registration state; `deregister`: its end.
 
 mod account;
-mod goodbye;
+mod deregister;
 mod link;
 mod rows;
-mod standing;
+mod status;
 
 use std::{
     cell::RefCell,
@@ -40,8 +40,8 @@ use crate::{
 use link::Link;
 use rows::AccountRows;
 
-pub use goodbye::deregister;
-pub use standing::Standing;
+pub use deregister::deregister;
+pub use status::RegistrationStatus;
 
 /// The reason why a server cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub struct Server {
     account: Account,
     link: Link,
     rows: AccountRows,
-    standing: Standing,
+    status: RegistrationStatus,
     obstacle: watch::Receiver<Option<String>>,
     trace: Trace,
 }
@@ -104,7 +104,7 @@ impl Server {
             configured: configured.clone(),
             account,
             rows,
-            standing: Standing::default(),
+            status: RegistrationStatus::default(),
             trace: Trace::default(),
         })
     }
@@ -120,8 +120,8 @@ impl Server {
     }
 
     /// The registration state.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn status(&self) -> &RegistrationStatus {
+        &self.status
     }
 
     /// Waits for its next input. Cancel safe.
@@ -138,7 +138,7 @@ impl Server {
     pub fn hear(&mut self, news: News) {
         let input = match news {
             News::Input(input) => input,
-            News::Obstacle(why) => return self.standing.note_obstacle(why),
+            News::Obstacle(why) => return self.status.note_obstacle(why),
         };
         // A new connection may have another local port.
         if let (Input::Start | Input::Moved, Some(port)) = (&input, self.link.local_port()) {
@@ -192,8 +192,8 @@ impl Server {
             EngineEvent::Deregistered => self.rows.let_go(),
             _ => {}
         }
-        standing::tell(&self.configured.address, event);
-        self.standing.note(event);
+        status::tell(&self.configured.address, event);
+        self.status.note(event);
     }
 
     /// Stores the registration, which outlives wharfd.

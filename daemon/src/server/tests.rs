@@ -180,7 +180,7 @@ async fn each_of_two_servers_has_an_account_and_a_registration_of_its_own() {
         assert_eq!(store.lifetime(id, 86_400).unwrap(), lifetime);
         let port = world.servers[&id].link.local_port();
         assert_eq!(store.local_port(id).unwrap(), port);
-        assert!(world.servers[&id].standing().registered_since().is_some());
+        assert!(world.servers[&id].status().registered_since().is_some());
     }
 }
 

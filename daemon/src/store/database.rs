@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    kept::{self, NotKept},
+    older_copy::{self, NotCopied},
     schema::Migration,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -134,7 +134,7 @@ impl Database {
 
     fn open_copy(file: &Path, migrations: &[Migration], found: u32) -> Result<Self, StoreError> {
         let known = migrations.len() as u32;
-        let taken = kept::restore(file, known).map_err(|source| StoreError::Copy {
+        let taken = older_copy::restore(file, known).map_err(|source| StoreError::Copy {
             file: file.to_owned(),
             source,
         })?;
@@ -148,7 +148,7 @@ impl Database {
              from before (schema {schema}). It reads the state of the device, and has no record of other changes \
              since then. Write User Name and Password again",
             file.display(),
-            kept::set_aside(file).display(),
+            older_copy::set_aside(file).display(),
         );
         Self::open(file, migrations)
     }
@@ -156,7 +156,7 @@ impl Database {
     /// Erases secrets that a power cut left on disk. A full or failing disk does not stop the start: the first commit
     /// retries.
     fn erase_leftovers(&mut self, known: u32) -> Result<(), StoreError> {
-        kept::remove_interrupted(&self.file, known).map_err(|source| StoreError::Copy {
+        older_copy::remove_interrupted(&self.file, known).map_err(|source| StoreError::Copy {
             file: self.file.clone(),
             source,
         })?;
@@ -188,9 +188,9 @@ impl Database {
 
     fn keep(&self, schema: u32) -> Result<(), StoreError> {
         let file = &self.file;
-        kept::copy(&self.connection, file, schema).map_err(|error| match error {
-            NotKept::Sqlite(source) => explain(file, source),
-            NotKept::Io(source) => StoreError::Copy {
+        older_copy::make(&self.connection, file, schema).map_err(|error| match error {
+            NotCopied::Sqlite(source) => explain(file, source),
+            NotCopied::Io(source) => StoreError::Copy {
                 file: file.clone(),
                 source,
             },

@@ -15,7 +15,7 @@ mod downloads;
 mod effects;
 mod history;
 mod instances;
-mod kept;
+mod older_copy;
 mod operations;
 mod registration;
 mod rows;

@@ -323,7 +323,7 @@ fn an_older_wharfd_leaves_no_erased_credentials_on_disk_either() {
     let name = "wharfd.db.schema-1";
     fs::copy(copy.0.path().join(name), folder.0.path().join(name)).unwrap();
     drop(as_release_0_1(&folder).unwrap());
-    assert!(kept::set_aside(&folder.file()).exists());
+    assert!(older_copy::set_aside(&folder.file()).exists());
     assert!(!on_disk(&folder, PASSWORD), "the password is still on disk");
 }
 
@@ -1012,7 +1012,7 @@ fn as_release_0_1(folder: &Folder) -> Result<Store, StoreError> {
 fn a_migration_first_keeps_a_copy_without_user_name_and_password() {
     let folder = of_release_0_1();
     drop(folder.open().unwrap());
-    let copy = kept::copy_of(&folder.file(), 1);
+    let copy = older_copy::copy_of(&folder.file(), 1);
     let mode = fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let bytes = fs::read(&copy).unwrap();
@@ -1045,7 +1045,7 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
         .unwrap();
     assert_eq!(instance, (UpdateState::DownloadStarted.value(), None));
     drop(taken);
-    let aside = kept::set_aside(&folder.file());
+    let aside = older_copy::set_aside(&folder.file());
     assert_eq!(fs::read(aside).unwrap(), before);
 
     // After the next upgrade, it continues with the changes of the older version.
@@ -1056,7 +1056,7 @@ fn an_older_wharfd_takes_the_copy_and_sets_the_newer_database_aside() {
         again.registration(SERVER, "coap://localhost").unwrap(),
         None
     );
-    assert!(kept::copy_of(&folder.file(), 1).exists());
+    assert!(older_copy::copy_of(&folder.file(), 1).exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! framing of a package.
 //!
 //! - [`run`]: the descriptors, the question, the answer.
-//! - `confine`: gives up every privilege before the first byte is read.
+//! - `sandbox`: gives up every privilege before the first byte is read.
 //! - `verify`: the signer of the package, by a signature beside it or inside it.
 //! - `files`: the files of the package that are wanted.
 //! - `digests`: the digest of each of its files.
@@ -14,7 +14,6 @@
 //! - [`part`]: bytes that are read by position.
 
 mod archive;
-mod confine;
 mod digests;
 pub mod entry;
 mod files;
@@ -22,6 +21,7 @@ pub mod format;
 mod openpgp;
 pub mod part;
 mod run;
+mod sandbox;
 mod verify;
 
 pub use run::run;

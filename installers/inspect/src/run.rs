@@ -21,10 +21,10 @@ use wharf_frames::{
 };
 
 use crate::{
-    confine::confine,
     digests, files, format,
     openpgp::{certificates::Certificates, message, signature},
     part::{ReadAt, read_range, unreadable},
+    sandbox,
     verify::Trust,
 };
 
@@ -44,8 +44,8 @@ fn inspect() -> Result<Finding, Failure> {
     // Without /proc it keeps the score of its parent.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     signature::read_time_zone();
-    confine().map_err(|error| {
-        let detail = format!("wharf-inspect cannot confine itself: {error}");
+    sandbox::enter().map_err(|error| {
+        let detail = format!("wharf-inspect cannot enter its sandbox: {error}");
         Failure::new(Cause::Unavailable, detail)
     })?;
     let (certificates, question) = hear()?;

@@ -48,7 +48,7 @@ fn rows_of_the_fourth_schema_belong_to_account_1() {
         assert_eq!(operation.requester, Requester::Server(SERVER));
         assert_eq!(stored.accepted, [(OPERATION, OperationKind::Pull)]);
     }
-    assert!(kept::copy_of(&folder.file(), 4).exists());
+    assert!(older_copy::copy_of(&folder.file(), 4).exists());
 }
 
 #[test]

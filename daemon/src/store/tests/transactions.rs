@@ -52,7 +52,7 @@ fn an_effect_of_the_fifth_schema_is_the_transaction_of_its_action() {
             assert!(effect.is_due(stored.instances.get(&instance)), "{effect:?}");
         }
     }
-    assert!(kept::copy_of(&folder.file(), 5).exists());
+    assert!(older_copy::copy_of(&folder.file(), 5).exists());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{Archive, Compression};
 use crate::part::{Part, ReadAt};
 
 /// The widest window of a stream, which is called dictionary in xz: that of `zstd --ultra -22`, and the limit of zstd's own
-/// decoder, which package managers use. The limit of memory in `confine.rs` has room for it.
+/// decoder, which package managers use. The limit of memory in `sandbox.rs` has room for it.
 pub(super) const MAX_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// The memory of the decoder of xz in KiB: its dictionary and its buffers.

@@ -39,7 +39,7 @@ pub(crate) struct Good {
     pub(crate) signed: SignedDigest,
 }
 
-/// sequoia formats times by strftime(3), whose first call reads the file of the time zone. After the confinement no
+/// sequoia formats times by strftime(3), whose first call reads the file of the time zone. In the sandbox no
 /// file can be read.
 pub(crate) fn read_time_zone() {
     let _ = Error::Expired(UNIX_EPOCH).to_string();

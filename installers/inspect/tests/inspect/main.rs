@@ -7,7 +7,6 @@
     reason = "what prepares a test fails it as the test itself does"
 )]
 
-mod confinement;
 mod contents;
 mod files;
 mod fixture;
@@ -16,4 +15,5 @@ mod ipk;
 mod judges;
 mod messages;
 mod rpm;
+mod sandbox;
 mod signatures;

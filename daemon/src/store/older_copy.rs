@@ -14,25 +14,25 @@ use super::schema::forget;
 
 /// The reason why no copy was made.
 #[derive(Debug)]
-pub(super) enum NotKept {
+pub(super) enum NotCopied {
     Io(io::Error),
     Sqlite(rusqlite::Error),
 }
 
-impl From<io::Error> for NotKept {
+impl From<io::Error> for NotCopied {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<rusqlite::Error> for NotKept {
+impl From<rusqlite::Error> for NotCopied {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
 /// Makes a copy of the open database, which has this schema. The copy is complete or absent.
-pub(super) fn copy(connection: &Connection, file: &Path, schema: u32) -> Result<(), NotKept> {
+pub(super) fn make(connection: &Connection, file: &Path, schema: u32) -> Result<(), NotCopied> {
     let copy = copy_of(file, schema);
     let part = part_of(&copy);
     // SQLite would create it readable for everybody.

@@ -111,7 +111,7 @@ impl Agent {
         let pull = Pull {
             instance: id,
             operation,
-            package: self.story.package(id, instance),
+            package: self.journal.package(id, instance),
             stage,
             uri: uri.as_secret().clone(),
             user_name: instance.settings().user_name.clone(),

@@ -11,7 +11,7 @@ use crate::clock;
 
 /// The registration state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct RegistrationStatus {
     last: Last,
     registered_since: Option<u64>,
 }
@@ -30,7 +30,7 @@ enum Last {
     Unreached(String),
 }
 
-impl Standing {
+impl RegistrationStatus {
     /// The time at which the registration was confirmed, in seconds since 1970; none while there is none.
     pub fn registered_since(&self) -> Option<u64> {
         self.registered_since

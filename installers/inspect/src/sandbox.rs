@@ -51,9 +51,9 @@ const ALLOWED: &[&str] = &[
 /// Allowed as long as nothing becomes executable (argument 2 is `prot` in each).
 const ALLOWED_WITHOUT_EXEC: &[&str] = &["mmap", "mmap2", "mprotect"];
 
-/// A confinement that failed.
+/// A step of the sandbox that failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfineError {
+pub(crate) enum SandboxError {
     /// Started with privileges that it must not have.
     #[error("wharf-inspect runs as root: start it with a user and a group of its own")]
     Root,
@@ -66,15 +66,15 @@ pub(crate) enum ConfineError {
 }
 
 /// Keeps the descriptors 0, 1 and 2 and the memory, and nothing else.
-pub(crate) fn confine() -> Result<(), ConfineError> {
+pub(crate) fn enter() -> Result<(), SandboxError> {
     if getuid().is_root()
         || geteuid().is_root()
         || getgid().as_raw() == 0
         || getegid().as_raw() == 0
     {
-        return Err(ConfineError::Root);
+        return Err(SandboxError::Root);
     }
-    let kernel = |what| move |error: nix::Error| ConfineError::Kernel(what, error.into());
+    let kernel = |what| move |error: nix::Error| SandboxError::Kernel(what, error.into());
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(kernel("PR_SET_PDEATHSIG"))?;
     prctl::set_no_new_privs().map_err(kernel("PR_SET_NO_NEW_PRIVS"))?;
     prctl::set_dumpable(false).map_err(kernel("PR_SET_DUMPABLE"))?;
@@ -88,7 +88,7 @@ pub(crate) fn confine() -> Result<(), ConfineError> {
 }
 
 /// Closes descriptors that the caller left open.
-fn close_others() -> Result<(), ConfineError> {
+fn close_others() -> Result<(), SandboxError> {
     let (first, last, flags) = (3_u32, u32::MAX, 0_u32);
     #[allow(
         unsafe_code,
@@ -97,7 +97,7 @@ fn close_others() -> Result<(), ConfineError> {
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     match result {
         0 => Ok(()),
-        _ => Err(ConfineError::Kernel(
+        _ => Err(SandboxError::Kernel(
             "close_range",
             io::Error::last_os_error(),
         )),

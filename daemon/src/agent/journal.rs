@@ -13,12 +13,12 @@ use crate::file_name;
 
 /// The state between two lines.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub(super) struct JournalLines {
     /// The package that is being delivered, by the file name of its Package URI. Its file is not yet verified.
     expected: BTreeMap<InstanceId, PackageName>,
 }
 
-impl Story {
+impl JournalLines {
     /// The subject of an instance: the delivered package, else the one that is being delivered, else the one in place.
     pub(super) fn package(&self, id: InstanceId, instance: &Instance) -> Option<PackageName> {
         let expected = self
@@ -66,9 +66,9 @@ impl Story {
 /// Whether a change deserves a line. Progress after a reported start does not.
 fn is_news(old: Option<&Instance>, new: &Instance) -> bool {
     let Some(old) = old else { return true };
-    let standing = |of: &Instance| (of.update_state(), of.update_result(), of.activation_state());
+    let resources = |of: &Instance| (of.update_state(), of.update_result(), of.activation_state());
     let is_at_work = new.phase() == Some(Phase::Act);
-    standing(old) != standing(new) || (!is_at_work && old.status_reason() != new.status_reason())
+    resources(old) != resources(new) || (!is_at_work && old.status_reason() != new.status_reason())
 }
 
 /// One line, with its fields.
@@ -147,8 +147,8 @@ fn message_of(old: Option<&Instance>, new: &Instance) -> &'static str {
 
 /// Whether only the software in place changed. The Result of the instance is then not new.
 fn is_about_what_is_in_place(old: &Instance, new: &Instance) -> bool {
-    let standing = |of: &Instance| (of.update_state(), of.update_result());
-    standing(old) == standing(new) && old.in_place() != new.in_place()
+    let resources = |of: &Instance| (of.update_state(), of.update_result());
+    resources(old) == resources(new) && old.in_place() != new.in_place()
 }
 
 fn of_result(old: Option<&Instance>, new: &Instance) -> &'static str {

@@ -26,7 +26,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerE
     let store = Rc::new(RefCell::new(store));
     let no_software = objects::instances(&BTreeMap::new());
     let mut server = Server::start(&settings, &configured, no_software, &store)?;
-    let answered = tokio::time::timeout(PATIENCE, server.say_goodbye(registered)).await;
+    let answered = tokio::time::timeout(PATIENCE, server.deregister(registered)).await;
     server.close().await;
     answered.map_err(|_| ServerError::NoAnswer)?;
     server.rows.save(server.link.saved())?;
@@ -35,7 +35,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerE
 
 impl Server {
     /// Sends only the Deregister. Requests of the server get no answer.
-    async fn say_goodbye(&mut self, registered: Saved) {
+    async fn deregister(&mut self, registered: Saved) {
         self.rows.freeze(registered);
         while self.rows.is_frozen() {
             let news = match self.next().await {

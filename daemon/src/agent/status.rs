@@ -7,9 +7,9 @@ impl Agent {
     /// Publishes the registration. The bus has room for one server.
     pub(super) fn show_standing(&self) {
         if let Some(server) = self.servers.values().next() {
-            let standing = server.standing();
+            let status = server.status();
             let publisher = &self.context.publisher;
-            publisher.registration(standing.registered_since(), standing.failure());
+            publisher.registration(status.registered_since(), status.failure());
         }
     }
 
@@ -21,7 +21,7 @@ impl Agent {
         };
         let servers = self.servers.values();
         let mut status: Vec<String> = servers
-            .map(|server| server.standing().line(&server.configured().address))
+            .map(|server| server.status().line(&server.configured().address))
             .collect();
         if status.is_empty() {
             status.push("no server,".to_owned());
