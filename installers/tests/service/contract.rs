@@ -440,6 +440,10 @@ fn a_script_that_fails_is_told_and_leaves_a_whole_device() {
         }
         assert_eq!(bench.install(&file), Err(Cause::Script));
         assert_eq!(bench.version("acme"), None);
+        // rpm leaves it in part.
+        let in_part = bench.found("acme").is_some();
+        assert_eq!(!bench.manager().audit().unwrap().is_empty(), in_part);
+        bench.manager().remove(&name("acme"), QUIET).unwrap();
     });
 }
 

@@ -267,6 +267,8 @@ fn a_script_that_failed_after_unpacking_leaves_the_package_in_part() {
         let left = bench.found("acme").unwrap();
         let expected = "acme 1 (installed in part: %post failed, exit status 1)";
         assert_eq!(left.to_string(), expected);
+        let told = "acme: installed in part: %post failed, exit status 1";
+        assert_eq!(bench.manager().audit().unwrap(), [told]);
     }
     write(&bench, "etc/anchor", "");
     // The same file again repairs it, and so does an administrator.
@@ -287,6 +289,7 @@ fn a_script_that_failed_after_unpacking_leaves_the_package_in_part() {
     write(&bench, "etc/anchor", "");
     output_of(&mut rpm(&bench, &["-U", "--replacepkgs", "/tmp/acme-2"]));
     assert_eq!(bench.version("acme").as_deref(), Some("2"));
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -484,7 +487,8 @@ fn an_upgrade_that_may_not_be_finished_from_its_file_ends_with_one_version() {
     let left = bench.found("acme").unwrap();
     assert_eq!(left.to_string(), "acme 2 (cut off in the middle)");
     assert_eq!(repair(), Ok(Change::Unchanged));
-    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+    let told = "acme: cut off in the middle";
+    assert_eq!(bench.manager().audit().unwrap(), [told]);
 
     cut_off(&bench, "acme");
     assert_eq!(repair().unwrap_err().cause, Cause::Interrupted);
@@ -528,11 +532,13 @@ fn work_that_no_job_continues_is_repaired_by_any_installation() {
         "jobs continue it"
     );
     bench.manager().tidy(&|_| false);
-    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+    let told = "acme: cut off in the middle";
+    assert_eq!(bench.manager().audit().unwrap(), [told]);
     let left = bench.found("acme").unwrap();
     assert_eq!(left.to_string(), "acme 1 (cut off in the middle)");
     output_of(&mut rpm(&bench, &["-U", "--replacepkgs", "/tmp/acme-1"]));
     assert_eq!(bench.version("acme").as_deref(), Some("1"));
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
 /// An rpm that holds its lock until the gate is opened.

@@ -547,8 +547,15 @@ impl PackageManager for Dnf {
 
     fn audit(&self) -> Result<Vec<String>, Failure> {
         let mut found = self.rpm.doubled()?;
-        let begun = self.unfinished.begun();
-        found.extend(begun.into_iter().map(|name| format!("{name}: {CUT_OFF}")));
+        for name in self.unfinished.names() {
+            let damage = match self.rpm.copies(&name)?.as_slice() {
+                [] => (self.unfinished.record(&name)? == Some(Record::Begun))
+                    .then(|| CUT_OFF.to_owned()),
+                [copy] => self.unfinished.damage(&name, copy)?,
+                _ => None, // told already
+            };
+            found.extend(damage.map(|damage| format!("{name}: {damage}")));
+        }
         Ok(found)
     }
 

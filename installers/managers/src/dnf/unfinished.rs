@@ -72,11 +72,18 @@ impl Unfinished {
 
     /// The packages with a run whose end is not known.
     pub(super) fn begun(&self) -> Vec<PackageName> {
+        let mut names = self.names();
+        names.retain(|name| matches!(self.record(name), Ok(Some(Record::Begun))));
+        names
+    }
+
+    /// The packages with a record, in the order of their names.
+    pub(super) fn names(&self) -> Vec<PackageName> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| PackageName::new(entry.file_name().to_str()?).ok());
+        let mut names: Vec<PackageName> = names.collect();
+        names.sort();
         names
-            .filter(|name| matches!(self.record(name), Ok(Some(Record::Begun))))
-            .collect()
     }
 
     /// The job syncs this file system before it records its end.
