@@ -465,7 +465,7 @@ impl PackageManager for Opkg {
     }
 
     fn remedy(&self) -> &'static str {
-        "run `opkg --force-reinstall install FILE`"
+        "run `opkg --force-reinstall install FILE` with the package file of the wanted version"
     }
 
     /// opkg starts a script by its path, through `sh -c`.
