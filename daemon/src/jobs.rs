@@ -114,7 +114,7 @@ impl InstallerJob {
                     if let Some(note) = &outcome.note {
                         tracing::info!(WHARF_OPERATION = %operation, "the installer: {note}");
                     }
-                    return Ok(outcome);
+                    return Ok(*outcome);
                 }
                 // The caller submits it again.
                 JobStatus::Unknown => return Err(InstallerError::Later(forgotten())),

@@ -369,7 +369,7 @@ impl<'a> Worker<'a> {
             None => log::done(&job),
             Some(failure) => log::failed(&job, failure),
         }
-        match self.advance(&mut job, JobState::Ended(outcome)) {
+        match self.advance(&mut job, JobState::Ended(Box::new(outcome))) {
             Ok(()) | Err(Stop::Cancelled) => {}
             Err(stop) => return Err(stop.into()),
         }

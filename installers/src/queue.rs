@@ -132,7 +132,7 @@ impl Queue {
             Some(package) => look(package)?,
             None => None,
         };
-        job.state = JobState::Ended(Outcome {
+        job.state = JobState::Ended(Box::new(Outcome {
             failure: Some(Failure::new(
                 Cause::GaveUp,
                 "cancelled on the device before anything was changed",
@@ -140,7 +140,7 @@ impl Queue {
             device,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
             ..Outcome::default()
-        });
+        }));
         self.records.update(&lock, &job)?;
         Ok(())
     }

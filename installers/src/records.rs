@@ -105,7 +105,7 @@ pub enum JobState {
     Applied,
     /// The job is over, and the disk has what the outcome says.
     #[n(4)]
-    Ended(#[n(0)] Outcome),
+    Ended(#[n(0)] Box<Outcome>),
 }
 
 /// One attempt at a job.
@@ -549,10 +549,10 @@ mod tests {
     fn jobs_that_have_ended_are_forgotten_from_the_oldest_on_and_open_ones_never() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::open(&Root::new(folder.path())).unwrap();
-        let ended = JobState::Ended(Outcome {
+        let ended = JobState::Ended(Box::new(Outcome {
             attempts: 1,
             ..Outcome::default()
-        });
+        }));
         let total = limits::ENDED_JOBS as u64 + 3;
         for sequence in 0..total {
             let mut id = [0; 16];

@@ -278,7 +278,7 @@ pub enum JobStatus {
     },
     /// It has ended.
     #[n(2)]
-    Ended(#[n(0)] Outcome),
+    Ended(#[n(0)] Box<Outcome>),
 }
 
 /// The phase of a job.

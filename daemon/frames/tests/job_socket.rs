@@ -162,7 +162,7 @@ fn replies() -> Vec<InstallerReply> {
         InstallerReply::Job(JobStatus::Unknown),
         InstallerReply::Job(open(JobPhase::Queued)),
         InstallerReply::Job(open(JobPhase::Verifying)),
-        InstallerReply::Job(JobStatus::Ended(outcome)),
+        InstallerReply::Job(JobStatus::Ended(Box::new(outcome))),
         InstallerReply::Refused(failure.clone()),
         InstallerReply::NotNow(failure),
         InstallerReply::NotUnderstood("what?".into()),

@@ -532,7 +532,7 @@ fn several_files_that_need_each_other_are_installed_in_one_run() {
         let lamp = Deb::new("lamp", "1").depends("acme");
         let lamp = bench.file(&lamp, "lamp", "1");
         let failure = bench
-            .install_with(&[acme.clone()], &Dependencies::None)
+            .install_with(std::slice::from_ref(&acme), &Dependencies::None)
             .unwrap_err();
         assert_eq!(failure.cause, Cause::Dependency, "{failure}");
         let both = [acme, lamp];

@@ -105,7 +105,7 @@ impl Run {
         assert_eq!(self.ask(request).0, InstallerReply::Accepted);
         loop {
             match self.ask(&InstallerRequest::Watch { operation }).0 {
-                InstallerReply::Job(JobStatus::Ended(outcome)) => return outcome,
+                InstallerReply::Job(JobStatus::Ended(outcome)) => return *outcome,
                 InstallerReply::Job(JobStatus::Open { .. }) => self.wait_for_change(operation),
                 other => panic!("{other:?}"),
             }

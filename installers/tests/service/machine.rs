@@ -369,7 +369,7 @@ impl Machine {
         loop {
             match client.receive().expect("reports until the end").0 {
                 InstallerReply::Job(JobStatus::Open { .. }) => {}
-                InstallerReply::Job(JobStatus::Ended(outcome)) => return outcome,
+                InstallerReply::Job(JobStatus::Ended(outcome)) => return *outcome,
                 other => panic!("watch: {other:?}"),
             }
         }

@@ -161,7 +161,10 @@ fn jobs_of_release_0_1_are_told_and_done() {
         attempts: 1,
         ..Outcome::default()
     };
-    assert_eq!(status(6), InstallerReply::Job(JobStatus::Ended(outcome)));
+    assert_eq!(
+        status(6),
+        InstallerReply::Job(JobStatus::Ended(Box::new(outcome)))
+    );
     wait_until("the last job", || {
         matches!(status(10), InstallerReply::Job(JobStatus::Ended(_))).then_some(())
     });

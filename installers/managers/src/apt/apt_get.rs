@@ -25,11 +25,11 @@ use wharf_root::{
 };
 
 use super::{
-    complaint, configuration,
+    complaint,
+    configuration::{self, Universe},
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
     files,
-    install::{Order, Universe},
     plan::{AptStep, announced, only_removes, removed, simulated},
     postrm::{self, Postrm},
     programs, relations, version,
@@ -47,6 +47,16 @@ pub struct Apt {
     pub(super) times: Times,
     /// The path of our configuration for each kind of run, once it is written.
     configurations: [OnceLock<PathBuf>; 2],
+}
+
+/// An order for one run of apt.
+pub(super) struct Order<'a> {
+    pub(super) universe: Universe,
+    pub(super) words: Vec<OsString>,
+    /// The packages of the order.
+    pub(super) names: Vec<&'a PackageName>,
+    /// The time after which apt is ended if it has not asked for consent, and its maintainer scripts if it has.
+    pub(super) limit: Duration,
 }
 
 /// A run of apt that has ended.

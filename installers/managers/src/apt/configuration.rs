@@ -10,7 +10,16 @@ use std::{
 use sha2::{Digest, Sha256};
 use wharf_root::{Root, durable};
 
-use super::{install::Universe, programs};
+use super::programs;
+
+/// The packages that a run of apt knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Universe {
+    /// Those of the status file.
+    Installed,
+    /// Those of the configured sources as well.
+    Sources,
+}
 
 /// Writes the file, and returns its path for apt. apt is asked for the administrator's hooks and for the architectures only if
 /// one of their files has changed since then: the answer takes as long as several queries of dpkg's database.

@@ -18,32 +18,14 @@ use wharf_frames::{Cause, Failure, PackageName, installer::Dependency};
 use wharf_root::{Change, Listener, limits};
 
 use super::{
-    apt_get::{Apt, held},
+    apt_get::{Apt, Order, held},
     archives::Archives,
     complaint,
+    configuration::Universe,
     dpkg::{Status, not_started},
     plan::{AptStep, Sealed, only_installs, simulated, unpacked},
 };
 use crate::{Brought, Dependencies, Install, PackageManager, PlannedPackage, Supervisor};
-
-/// The packages that a run of apt knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Universe {
-    /// Those of the status file.
-    Installed,
-    /// Those of the configured sources as well.
-    Sources,
-}
-
-/// An order for one run of apt.
-pub(super) struct Order<'a> {
-    pub(super) universe: Universe,
-    pub(super) words: Vec<OsString>,
-    /// The packages of the order.
-    pub(super) names: Vec<&'a PackageName>,
-    /// The time after which apt is ended if it has not asked for consent, and its maintainer scripts if it has.
-    pub(super) limit: Duration,
-}
 
 /// A package that apt has to install.
 struct Work<'a> {
