@@ -2,12 +2,12 @@
 # make gateway  boots a gateway with wharfd's package, and a Leshan server outside, to try wharfd
 # make test     sets this machine up and runs every test
 # make deb      builds the Debian package
-# make rpm      builds the rpm package, of the same programs
+# make rpm      builds the rpm package of the same programs, and make ipk the package for opkg
 # make cross    builds the Debian package for arm64 and armhf, and runs their unit tests and the pure crates' tests under qemu-user
 # CONTRIBUTING.md has the others, which take longer.
 
 .DEFAULT_GOAL := build
-.PHONY: build setup demo gateway test lint deb rpm cross reproducible soak installs packages powercut dnf5 fuzz mutants audit bench
+.PHONY: build setup demo gateway test lint deb rpm ipk recipe cross reproducible soak installs packages powercut dnf5 fuzz mutants audit bench
 
 CARGO ?= cargo
 SECONDS_EACH ?= 60
@@ -29,9 +29,9 @@ gateway: setup
 
 # The packages that the tests install are those that ship.
 test: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-test: setup lint rpm
+test: setup lint rpm ipk
 	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) WHARF_RPM=$$(ls $(TARGET)/rpm/wharfd-*.rpm) \
-		$(CARGO) test --workspace --no-fail-fast
+		WHARF_IPK=$$(ls $(TARGET)/ipk/wharfd_*.ipk) $(CARGO) test --workspace --no-fail-fast
 
 deb: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 deb: setup
@@ -41,6 +41,23 @@ deb: setup
 rpm: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 rpm: deb
 	packaging/build-rpm $(TARGET)/shipped/release $(TARGET)/rpm
+
+ipk: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+ipk: deb
+	packaging/build-ipk $(TARGET)/shipped/release $(TARGET)/ipk
+
+OELINT := oelint-adv==9.11.2 oelint-data==1.5.26 oelint-parser==8.13.2
+
+# A layer for Yocto with the recipe, checked by oelint-adv. The page of wharfd does not exist yet, and it runs on a target
+# alone.
+recipe: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+recipe: setup
+	packaging/build-recipe $(TARGET)/yocto/meta-wharfd
+	@python3 -c 'import ensurepip' 2>/dev/null || apt-get install -qq -y python3-venv </dev/null >/dev/null
+	@python3 -m venv $(TARGET)/yocto/oelint && $(TARGET)/yocto/oelint/bin/pip install --quiet $(OELINT)
+	$(TARGET)/yocto/oelint/bin/oelint-adv --quiet --release whinlatter --mode all \
+		--suppress oelint.vars.homepageping --suppress oelint.var.bbclassextend \
+		$$(find $(TARGET)/yocto/meta-wharfd -type f)
 
 # Skipped: sandbox, since qemu-user has no seccomp filters, and tests that take minutes there.
 cross: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))

@@ -1,5 +1,5 @@
-//! wharfd's own packages, as `make deb` and `make rpm` build them from this workspace, or the files in [`PACKAGE`] and
-//! [`RPM`].
+//! wharfd's own packages, as `make deb`, `make rpm` and `make ipk` build them from this workspace, or the files in
+//! [`PACKAGE`], [`RPM`] and [`IPK`].
 
 use std::{
     env, fs,
@@ -20,6 +20,9 @@ pub const PACKAGE: &str = "WHARF_PACKAGE";
 /// The variable with the path of an existing rpm package.
 pub const RPM: &str = "WHARF_RPM";
 
+/// The variable with the path of an existing package for opkg.
+pub const IPK: &str = "WHARF_IPK";
+
 /// The Debian package, built once for each run of a test program.
 pub fn wharfd_package() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -33,6 +36,14 @@ pub fn wharfd_rpm() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
         .get_or_init(|| env::var_os(RPM).map_or_else(|| build("rpm"), PathBuf::from))
+        .clone()
+}
+
+/// The package for opkg, of the same programs.
+pub fn wharfd_ipk() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| env::var_os(IPK).map_or_else(|| build("ipk"), PathBuf::from))
         .clone()
 }
 
@@ -61,6 +72,18 @@ pub fn repacked(into: &Path, version: &str, change: impl FnOnce(&Path)) -> PathB
 /// Another version of the rpm package in the folder `into`, of the shipped programs. `change` gets the spec.
 pub fn rebuilt_rpm(into: &Path, version: &str, change: impl FnOnce(String) -> String) -> PathBuf {
     wharfd_rpm(); // and with it the programs
+    rebuilt(into, version, "rpm", |packaging| {
+        rewrite(&packaging.join("rpm/wharfd.spec"), change);
+    })
+}
+
+/// The same of the package for opkg.
+pub fn rebuilt_ipk(into: &Path, version: &str) -> PathBuf {
+    wharfd_ipk();
+    rebuilt(into, version, "ipk", |_| ())
+}
+
+fn rebuilt(into: &Path, version: &str, format: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let tree = Folder::new();
     let mut copy = Command::new("cp");
     let parts = [
@@ -73,19 +96,21 @@ pub fn rebuilt_rpm(into: &Path, version: &str, change: impl FnOnce(String) -> St
     ];
     copy.arg("--recursive").args(parts).arg(tree.path());
     output_of(copy.current_dir(workspace()));
-    rewrite(&tree.join("packaging/debian/changelog"), |text| {
+    let packaging = tree.join("packaging");
+    rewrite(&packaging.join("debian/changelog"), |text| {
         let (_, rest) = text.split_once(')').expect("a version");
         format!("wharfd ({version}){rest}")
     });
-    rewrite(&tree.join("packaging/rpm/wharfd.spec"), change);
-    // Seconds faster.
-    rewrite(&tree.join("packaging/build-rpm"), |text| {
-        text.replace("w19.", "w1.")
+    change(&packaging);
+    let script = packaging.join(format!("build-{format}"));
+    // Less compression is seconds faster.
+    rewrite(&script, |text| {
+        text.replace("w19.", "w1.").replace("xz --", "xz -0 --")
     });
     let built = into.join(version);
-    let mut build = Command::new(tree.join("packaging/build-rpm"));
-    output_of(build.arg(target().join("shipped/release")).arg(&built));
-    only(&built, "rpm")
+    let programs = target().join("shipped/release");
+    output_of(Command::new(script).arg(programs).arg(&built));
+    only(&built, format)
 }
 
 fn rewrite(file: &Path, change: impl FnOnce(String) -> String) {
@@ -93,7 +118,7 @@ fn rewrite(file: &Path, change: impl FnOnce(String) -> String) {
     fs::write(file, change(text)).unwrap_or_else(|error| panic!("{file:?}: {error}"));
 }
 
-/// Builds it by `make deb` or `make rpm`, into the folder of that command.
+/// Builds it by `make` and the name of the format, into the folder of that command.
 fn build(format: &str) -> PathBuf {
     let deb = target().join("deb"); // every format takes its programs
     fs::create_dir_all(&deb).unwrap_or_else(|error| panic!("no folder {deb:?}: {error}"));

@@ -1,12 +1,17 @@
 //! wharfd's own packages of other formats have what the Debian package has.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use wharf_tests::{
     command::{output_of, text_of},
     folder::Folder,
     programs::workspace,
-    wharfd_package::{rebuilt_rpm, wharfd_package, wharfd_rpm},
+    wharfd_package::{rebuilt_ipk, rebuilt_rpm, wharfd_ipk, wharfd_package, wharfd_rpm},
 };
 
 /// Each file and link with type and mode, owner, group, and its content or target.
@@ -44,6 +49,11 @@ fn an_rpm_has_the_files_of_the_debian_package() {
 }
 
 #[test]
+fn a_package_for_opkg_has_the_files_of_the_debian_package() {
+    assert_same(of_ipk());
+}
+
+#[test]
 fn rpmlint_finds_nothing() {
     let mut rpmlint = Command::new("rpmlint");
     let pinned = workspace().join("packaging/rpm/rpmlint.toml");
@@ -58,13 +68,45 @@ fn rpmlint_finds_nothing() {
 }
 
 #[test]
-fn the_same_programs_are_the_same_rpm() {
+fn the_same_programs_are_the_same_package() {
     let folder = Folder::new();
-    let built = ["first", "second"].map(|name| {
-        let package = rebuilt_rpm(&folder.make(name), "1-1", |spec| spec);
-        fs::read(package).expect("a package")
-    });
-    assert!(built[0] == built[1], "they differ");
+    let rpm = |into: &Path| rebuilt_rpm(into, "1-1", |spec| spec);
+    let ipk = |into: &Path| rebuilt_ipk(into, "1-1");
+    for build in [&rpm as &dyn Fn(&Path) -> PathBuf, &ipk] {
+        let [first, second] = ["first", "second"].map(|name| build(&folder.make(name)));
+        let same = fs::read(&first).expect("a package") == fs::read(&second).expect("a package");
+        assert!(same, "{first:?} and {second:?} differ");
+    }
+}
+
+#[test]
+fn the_recipe_for_yocto_has_the_crates_and_the_licences_of_the_sources() {
+    let folder = Folder::new();
+    let layer = folder.make("layer");
+    let script = workspace().join("packaging/build-recipe");
+    output_of(Command::new(script).arg(&layer));
+    let recipes = layer.join("recipes-support/wharfd");
+    let read = |path: PathBuf| {
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+    };
+    let recipe = read(recipes.join(concat!("wharfd_", env!("CARGO_PKG_VERSION"), ".bb")));
+    for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        let summed = text_of(Command::new("md5sum").arg(workspace().join(licence)));
+        let expected = format!("file://{licence};md5={}", &summed[..32]);
+        assert!(recipe.contains(&expected), "no {expected}");
+    }
+    assert!(!recipe.contains("@SRCREV@"), "{recipe}");
+    let crates = read(recipes.join("wharfd-crates.inc"));
+    let locked = read(workspace().join("Cargo.lock"));
+    let checksums = locked.matches("\nchecksum = ").count();
+    assert!(checksums > 100, "{checksums} crates");
+    for of_a_crate in [" crate://crates.io/", ".sha256sum] = "] {
+        assert_eq!(
+            crates.matches(of_a_crate).count(),
+            checksums,
+            "{of_a_crate}"
+        );
+    }
 }
 
 /// The contents, apart from the differences above.
@@ -176,4 +218,27 @@ fn of_rpm() -> Contents {
     ];
     assert_eq!(folders, expected);
     contents
+}
+
+fn of_ipk() -> Contents {
+    let folder = Folder::new();
+    let package = folder.make("package");
+    let mut unpack = Command::new("ar");
+    output_of(unpack.arg("x").arg(wharfd_ipk()).current_dir(folder.path()));
+    let data = folder.join("data.tar.xz");
+    output_of(
+        Command::new("tar")
+            .arg("-xf")
+            .arg(&data)
+            .arg("-C")
+            .arg(&package),
+    );
+    let list = text_of(
+        Command::new("tar")
+            .arg("-tvf")
+            .arg(&data)
+            .arg("--numeric-owner"),
+    );
+    assert!(list.lines().all(|line| line.contains(" 0/0 ")), "{list}");
+    below(&package)
 }

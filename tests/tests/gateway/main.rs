@@ -11,6 +11,7 @@ mod activation;
 mod first_hour;
 mod formats;
 mod interruptions;
+mod ipk;
 mod package;
 mod rpm;
 mod screens;

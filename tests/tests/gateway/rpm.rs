@@ -13,11 +13,12 @@ use wharf_tests::{
 };
 
 use crate::{
+    ipk::its_scripts_stop_nothing_on_an_upgrade_and_keep_state,
     package::{HELD, can_be_started},
     self_upgrade::REPLACED,
 };
 
-const UNITS: [&str; 3] = [
+pub(crate) const UNITS: [&str; 3] = [
     "wharf-fetch.socket",
     "wharf-installer.socket",
     "wharfd.service",
@@ -68,6 +69,9 @@ fn an_rpm_of_wharfd_is_installed_upgraded_by_wharfd_and_removed_and_state_stays(
     );
 
     is_removed_and_its_state_stays(&gateway);
+
+    gateway.container.sh(REMOVE);
+    its_scripts_stop_nothing_on_an_upgrade_and_keep_state(&gateway);
 }
 
 /// Files, owners, units and catalog, right after the installation.
@@ -152,9 +156,14 @@ fn waits_in_post(spec: String) -> String {
     spec.replacen("%post\n", &wait, 1)
 }
 
+/// rpm keeps a changed file of the configuration under another name.
+const REMOVE: &str = "dnf remove --assumeyes --quiet wharfd </dev/null; \
+                      cd /etc/wharfd; for file in *.rpmsave; do mv $file ${file%.rpmsave}; done";
+
 fn is_removed_and_its_state_stays(gateway: &Booted) {
     let container = &gateway.container;
-    container.sh("systemctl start wharfd; dnf remove --assumeyes --quiet wharfd </dev/null");
+    container.sh("systemctl start wharfd");
+    container.sh(REMOVE);
     container.sh("test -e /var/lib/wharfd/wharfd.db; test -d /var/lib/wharf-installer/ledger");
     container.sh("getent passwd wharfd; test -n \"$(ls /etc/wharfd/keys)\"");
     assert_eq!(container.sh("ls /run/*wharf*.sock 2>/dev/null || true"), "");
@@ -165,8 +174,6 @@ fn is_removed_and_its_state_stays(gateway: &Booted) {
     assert!(can_be_started(container), "{HELD} is held");
     assert_eq!(container.failed_units(), [""; 0]);
 
-    // rpm keeps a changed file of the configuration under another name.
-    container.sh("cd /etc/wharfd; for file in *.rpmsave; do mv $file ${file%.rpmsave}; done");
     install_wharfd(container);
     gateway.wait_for("/9/0", "4/2");
 }
