@@ -46,7 +46,8 @@ pub(super) fn findings(root: &Path) -> Vec<CheckResult> {
     match program::INSTALLER.ask::<AuditReport>(root, ["audit"]) {
         Ok(audit) => of(&audit),
         Err(why) if is_root => {
-            let advice = "correct this: nothing can be installed until the package manager works";
+            let advice = "correct this, or name another package manager (backend in installer.toml): nothing can be \
+                          installed until it works";
             vec![bad(check, CheckVerdict::Fail, printable(&why), advice)]
         }
         Err(why) => vec![bad(
