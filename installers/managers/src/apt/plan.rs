@@ -419,7 +419,8 @@ mod tests {
             name: PackageName::new("libfoo").unwrap(),
             version: PackageVersion::new("2").unwrap(),
         };
-        let rows: [(Vec<AptStep<'_>>, Result<Vec<Dependency>, &str>); 6] = [
+        type Row<'a> = (Vec<AptStep<'a>>, Result<Vec<Dependency>, &'a str>);
+        let rows: [Row<'_>; 6] = [
             (with(library()), Ok(vec![libfoo])),
             (with(vec![]), Ok(vec![])),
             (
