@@ -106,7 +106,7 @@ impl<'a> Worker<'a> {
         }
         self.wait_for_earlier(&job)?;
         durable::sweep(&self.root.run(), "");
-        self.tidy(&|name| job.is_about(name));
+        self.tidy(&|name| job.may_change(name));
         let mut written = FileSystems::of(self.root);
         self.add_paths(&mut written, &job)?; // a removal leaves no list of them
         let (failure, devices) = match self.work(&mut job, session) {
@@ -141,7 +141,7 @@ impl<'a> Worker<'a> {
     pub fn tidy_up(&self) -> Result<(), Failure> {
         let jobs = self.records.jobs()?;
         let open: Vec<&Job> = jobs.iter().filter(|job| job.is_open()).collect();
-        self.tidy(&|name| open.iter().any(|job| job.is_about(name)));
+        self.tidy(&|name| open.iter().any(|job| job.may_change(name)));
         Ok(())
     }
 

@@ -174,6 +174,11 @@ impl Job {
         self.packages().any(|package| package == name)
     }
 
+    /// Whether it is about this package, or has brought it as a dependency.
+    pub(crate) fn may_change(&self, name: &PackageName) -> bool {
+        self.is_about(name) || self.dependencies.iter().any(|it| it.name == *name)
+    }
+
     /// Whether it needs this staged file until it ends.
     pub(crate) fn needs(&self, stage: StageId) -> bool {
         let mut files = self.steps.iter().filter_map(Step::file);

@@ -14,7 +14,7 @@
 //! | a booted system, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
 //! | packages and their signatures | [`package`], [`rpm_package`], [`keys`] |
-//! | a repository of packages | [`repository`] |
+//! | a repository of packages | [`repository`], [`rpm_repository`] |
 //! | packages with services | [`services`] |
 //! | package managers by hand | [`manager`] |
 //! | origins of packages | [`origin`] (misbehaving), [`nginx`] |
@@ -53,6 +53,7 @@ pub mod process;
 pub mod programs;
 pub mod repository;
 pub mod rpm_package;
+pub mod rpm_repository;
 pub mod rpm_root;
 pub mod scratch_root;
 pub mod server;

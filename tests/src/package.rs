@@ -232,10 +232,14 @@ impl Package {
                 "Depends" => "Requires",
                 "Conflicts" | "Breaks" => "Conflicts",
                 "Provides" => "Provides",
+                "Recommends" => "Recommends",
                 "Replaces" => "Obsoletes",
                 other => panic!("no rpm has the field {other}"),
             };
-            let value = value.replace(['(', ')'], "");
+            let value = match value.contains(" (") {
+                true => value.replace(['(', ')'], ""),
+                false => value.clone(),
+            };
             rpm = rpm.tag(name, &value.replace("<<", "<").replace(">>", ">"));
         }
         for (script, text) in &self.scripts {

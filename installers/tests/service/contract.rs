@@ -34,6 +34,7 @@ use wharf_tests::{
     opkg_root::OpkgRoot,
     programs::Reachable,
     repository::Repository,
+    rpm_repository::RpmRepository,
     rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARF_INSPECT},
 };
@@ -78,6 +79,7 @@ pub(crate) struct Bench {
     device: Device,
     packages: Folder,
     repository: Mutex<Option<Repository>>,
+    rpm_repository: Mutex<Option<RpmRepository>>,
     _programs: Reachable,
     /// The versions that tests describe, by the full versions that the package manager makes of them.
     described: Mutex<BTreeMap<String, PackageVersion>>,
@@ -178,6 +180,7 @@ impl Bench {
             },
             packages: Folder::new(),
             repository: Mutex::default(),
+            rpm_repository: Mutex::default(),
             described: Mutex::default(),
         }
     }
@@ -267,6 +270,14 @@ impl Bench {
                     let names: Vec<String> = names.collect();
                     let index = root.path().join("var/lib/wharf-simulated/index");
                     fs::write(index, names.join("\n")).unwrap();
+                }
+            }
+            Place::Rpm(root) => {
+                let mut repository = self.rpm_repository.lock().unwrap();
+                let repository = repository.get_or_insert_with(|| RpmRepository::new(root));
+                repository.offer(&deb.as_rpm());
+                if fetches {
+                    repository.fetch(root);
                 }
             }
             _ => panic!("there are no sources"),
@@ -367,7 +378,7 @@ pub(crate) fn each_that_keeps_configuration(test: impl Fn(&Bench)) {
 /// As [`each`], without those that install one file in a run, without dependencies.
 fn each_with_sources(test: impl Fn(&Bench)) {
     each(|bench| match bench.place {
-        Place::Rpm(_) | Place::Opkg(_) => {}
+        Place::Opkg(_) => {}
         _ => test(bench),
     });
 }
@@ -559,10 +570,15 @@ fn of_several_files_none_is_installed_if_one_cannot_be() {
     });
 }
 
-fn libraries() -> [Dependency; 2] {
+/// The packages that [`with_libraries`] offers.
+fn libraries(bench: &Bench) -> [Dependency; 2] {
+    let version = match &bench.place {
+        Place::Rpm(_) => "2-1",
+        _ => "2",
+    };
     ["libbar", "libfoo"].map(|library| Dependency {
         name: name(library),
-        version: PackageVersion::new("2").unwrap(),
+        version: PackageVersion::new(version).unwrap(),
     })
 }
 
@@ -617,11 +633,12 @@ fn dependencies_come_from_the_sources_as_policy_says_and_are_unused_after_a_remo
             };
             let mut came = came.clone();
             came.sort();
-            assert_eq!(came, libraries());
-            assert_eq!(bench.version("libbar").as_deref(), Some("2"));
+            assert_eq!(came, libraries(bench));
+            let version = bench.version("libbar");
+            assert_eq!(version.as_deref(), Some(came[0].version.as_str()));
             assert_eq!(bench.manager().unused(), Ok([].into()));
             bench.manager().remove(&name("acme"), QUIET).unwrap();
-            let unused = libraries().map(|it| it.name).into();
+            let unused = libraries(bench).map(|it| it.name).into();
             assert_eq!(bench.manager().unused(), Ok(unused));
             for library in ["libfoo", "libbar"] {
                 bench.manager().remove(&name(library), QUIET).unwrap();

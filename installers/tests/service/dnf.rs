@@ -28,7 +28,7 @@ fn is_dnf5() -> bool {
     std::env::var_os("WHARF_DNF5").is_some()
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     bench_that_waits(Duration::from_secs(1), Duration::from_secs(60))
 }
 
@@ -375,7 +375,7 @@ fn damaged_files_and_other_bytes_of_the_same_version_are_installed_again() {
 }
 
 /// Kills the tool that runs this script, once.
-const KILL: &str = "if mkdir /killed 2>/dev/null; then kill -9 $PPID $$; fi";
+pub(crate) const KILL: &str = "if mkdir /killed 2>/dev/null; then kill -9 $PPID $$; fi";
 
 #[test]
 fn an_install_goes_on_when_the_tool_was_killed() {

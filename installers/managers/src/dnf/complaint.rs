@@ -33,7 +33,13 @@ const WORDS: &[(&str, Cause)] = &[
     ("not an rpm package", Cause::Malformed),
     ("Failed to access RPM", Cause::Malformed),
     ("Can not load RPM file", Cause::Malformed),
+    (NOT_DOWNLOADED[0], Cause::Dependency),
+    (NOT_DOWNLOADED[1], Cause::Dependency),
+    ("Failed to download", Cause::Dependency),
 ];
+
+/// The words of dnf4.py and of dnf 5 about a package that a repository offers, and that cannot be downloaded.
+const NOT_DOWNLOADED: [&str; 2] = ["cannot download the dependencies", "Cannot download "];
 
 /// Beginnings of lines without a reason.
 const NOISE: [&str; 11] = [
@@ -62,6 +68,25 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
         .or_else(|| last_line(printed))
         .unwrap_or_else(|| "no reason was told".to_owned());
     Failure::new(cause, format!("{what}: {said}"))
+}
+
+/// Whether a repository offers the missing packages, by the lists that the device has.
+pub(super) fn is_offered(printed: &str) -> bool {
+    let is_of_packages = |line: &str| {
+        let has_one = NOT_DOWNLOADED.iter().any(|words| line.contains(words));
+        has_one && !line.contains("repomd.xml")
+    };
+    printed.lines().any(is_of_packages)
+}
+
+/// The first line about a repository whose lists cannot be fetched. dnf 5 has a plugin with one that is often empty.
+pub(super) fn unreachable(printed: &str) -> Option<&str> {
+    let is_one = |line: &&str| {
+        let is_error = line.contains("Failed to download metadata") || line.contains("Curl error");
+        is_error && line.contains("repo") && !line.contains("/dnf/plugins/")
+    };
+    let line = printed.lines().find(is_one)?;
+    Some(plain(line.trim_start_matches(['>', ' '])))
 }
 
 /// The lines from the first one with these words, up to an empty line.

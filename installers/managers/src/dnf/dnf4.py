@@ -1,11 +1,16 @@
 """One transaction of dnf 4 for wharfd: plans and tests it, announces it, waits for consent, and executes the same object.
 
-    python3 -I dnf4.py install FILE | reinstall FILE | remove NAME, and how many seconds to wait for
-    dnf's lock
+    python3 -I dnf4.py SECONDS install FILE | reinstall FILE | dependency FILE ... | remove NAME
+    python3 -I dnf4.py SECONDS download FOLDER BYTES FILE ...
+    python3 -I dnf4.py SECONDS unneeded
 
-Descriptor 9 is a socket: the steps go out, one a line and an empty line at the end. A line that comes back is consent;
-none is a refusal. Descriptor 8 gets the progress in percent, one number a line. The installed database is all that
-dnf sees: no repository is configured. The caller holds rpm's transaction lock for this process.
+SECONDS is the timeout for dnf's lock. Descriptor 9 is a socket: the steps go out, one a line and an empty line at the end.
+A line that comes back is consent; none is a refusal. Descriptor 8 gets the progress in percent, one number a line. A
+transaction knows the installed database and its files alone, no repository. The caller holds rpm's transaction lock for it.
+
+A download changes no package and needs no lock. It gets the dependencies of the files from the repositories into FOLDER, if
+they need no more than BYTES, and writes its plan there as `dnf5 install --store` does. `refresh` in its place first gets the
+lists of the repositories again. `unneeded` prints the names of dependencies that nothing needs.
 """
 
 import gc
@@ -13,8 +18,10 @@ import gc
 gc.disable()  # most of the time goes into starting up, and little into collecting garbage
 
 import contextlib
+import json
 import logging
 import os
+import shutil
 import sys
 import time
 
@@ -73,19 +80,39 @@ class Display(dnf.yum.rpmtrans.TransactionDisplay):
         print(message, flush=True)
 
 
-def opened(words):
+def opened(words, seconds, repositories=False, refresh=False):
     logging.getLogger("dnf").addHandler(logging.NullHandler())
     base = Transaction()
     base.args = ["wharfd:", *words]  # the command line in dnf's history
     base.conf.read()
     base.conf.exit_on_lock = True
     base.conf.clean_requirements_on_remove = False
+    base.conf.install_weak_deps = False
     base.init_plugins()
     base.pre_configure_plugins()
+    if repositories:
+        told = logging.StreamHandler(sys.stdout)  # which repository cannot be read
+        told.setLevel(logging.WARNING)
+        logging.getLogger("dnf").addHandler(told)
+        base.conf.keepcache = True  # else a later dnf deletes the downloaded files
+        base.conf.deltarpm = False
+        if base.conf.substitutions.get("releasever") is None:
+            base.conf.substitutions.pop("releasever", None)  # not every system has one, and the reader takes no None
+        base.conf.substitutions.update_from_etc(base.conf.installroot)
+        base.read_all_repos()
     base.configure_plugins()
-    base.fill_sack(load_system_repo=True, load_available_repos=False)
-    open_history(base)
-    return base
+    if refresh:
+        for repository in base.repos.iter_enabled():
+            repository._repo.expire()
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            base.fill_sack(load_system_repo=True, load_available_repos=repositories)
+            return base
+        except dnf.exceptions.LockError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def open_history(base):
@@ -141,27 +168,76 @@ def refuse_beside(base):
             )
 
 
-def plan(base, order, what):
-    if order == "remove":
-        installed = base.sack.query().installed().filterm(name=what)
-        refuse_locked(base, what, None)
-        for package in installed:
-            base.package_remove(package)
+def plan(base, orders):
+    if "remove" in orders:
+        for name in orders["remove"]:
+            refuse_locked(base, name, None)
+            for package in base.sack.query().installed().filterm(name=name):
+                base.package_remove(package)
     else:
-        package = base.add_remote_rpms([what])[0]
-        refuse_locked(base, package.name, package)
-        if not base.sack.query().filterm(pkg=[package]):
-            sys.exit(f"wharfd: {package.name} is excluded in /etc/dnf/dnf.conf")
-        if order == "reinstall":
-            base.package_reinstall(package)
-        else:
-            base.package_install(package)
+        files = {what: order for order, paths in orders.items() for what in paths}
+        for package, order in zip(base.add_remote_rpms(list(files)), files.values()):
+            if order == "dependency":
+                continue  # it comes if the others need it, and dnf marks it as a dependency
+            refuse_locked(base, package.name, package)
+            if not base.sack.query().filterm(pkg=[package]):
+                sys.exit(f"wharfd: {package.name} is excluded in /etc/dnf/dnf.conf")
+            if order == "reinstall":
+                base.package_reinstall(package)
+            else:
+                base.package_install(package)
     base.resolve(allow_erasing=False)
     refuse_beside(base)
     return [
         "\t".join((item.action_name, item.pkg.name, item.pkg.evr, item.pkg.arch))
         for item in base.transaction
     ]
+
+
+def download(base, folder, room, files):
+    """Writes the plan. Downloads what it brings, unless it changes an installed package: that is refused."""
+    packages = base.add_remote_rpms(files)
+    for package in packages:
+        if base.sack.query().installed().filterm(name=package.name, evr=package.evr, arch=package.arch):
+            base.package_reinstall(package)
+        else:
+            base.package_install(package)
+    base.resolve(allow_erasing=False)
+    stored = os.path.join(folder, "packages")
+    os.makedirs(stored)
+    path = lambda package: os.path.join(stored, os.path.basename(package.location or ""))
+    with open(os.path.join(folder, "transaction.json"), "w", encoding="utf-8") as plan:
+        rpms = [
+            {
+                "nevra": f"{item.pkg.name}-{item.pkg.evr}.{item.pkg.arch}",
+                "action": item.action_name,
+                "repo_id": item.pkg.reponame,
+                "package_path": path(item.pkg),
+            }
+            for item in base.transaction
+        ]
+        json.dump({"rpms": rpms}, plan)
+    names = {package.name for package in packages}
+    others = [item for item in base.transaction if item.pkg.name not in names]
+    if any(item.action != dnf.transaction.PKG_INSTALL for item in others):
+        return
+    wanted = [item.pkg for item in others]
+    size = sum(package.downloadsize for package in wanted)
+    if size > room:
+        sys.exit(f"wharfd: {size} bytes to download, and more space needed on the file system of {folder}")
+    for repository in base.repos.iter_enabled():
+        if not repository._repo.isLocal():
+            repository.pkgdir = stored
+    try:
+        base.download_packages(wanted)
+        for package in wanted:
+            if package.localPkg() != path(package):
+                shutil.copy(package.localPkg(), path(package))
+    except dnf.exceptions.LockError:
+        raise
+    except (dnf.exceptions.Error, OSError) as error:
+        offers = ", ".join(f"{package.repoid} has {package}" for package in wanted)
+        sys.exit(f"wharfd: cannot download the dependencies ({offers}): {' '.join(str(error).split())}")
 
 
 def is_agreed(steps):
@@ -205,16 +281,33 @@ def say_that_it_works():
         pass
 
 
-def main(order, what, seconds):
+def transact(words, seconds):
     for descriptor in (PROGRESS, CONSENT):
         os.set_inheritable(descriptor, False)
+    orders = {}
+    for order, what in zip(words[::2], words[1::2]):
+        orders.setdefault(order, []).append(what)
     # The end of it closes rpm's database, which writes the changes into its main file.
-    with opened([order, what]) as base:
-        base.steps = plan(base, order, what)
+    with opened(words, seconds) as base:
+        open_history(base)
+        base.steps = plan(base, orders)
         if not base.steps:
             sys.exit("wharfd: dnf has nothing to do")
-        wait_for_lock(base, float(seconds))
+        wait_for_lock(base, seconds)
         base.do_transaction([Display()])
+
+
+def main(seconds, order, *words):
+    if order in ("download", "refresh"):
+        folder, room, *files = words
+        with opened([order, *files], float(seconds), repositories=True, refresh=order == "refresh") as base:
+            download(base, folder, int(room), files)
+    elif order == "unneeded":
+        with opened([order], float(seconds)) as base:
+            for package in base.sack.query().installed()._unneeded(base.history.swdb):
+                print(package.name)
+    else:
+        transact([order, *words], float(seconds))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ use wharf_frames::Failure;
 use wharf_root::{Root, durable};
 
 use super::{
-    order::{Order, Way},
+    order::{Coming, Order, Way},
     plan::{announced, only_installs, only_removes},
     programs::not_started,
-    rpm::Copy,
     run::{Agree, Asks, Run, folder},
 };
 use crate::Times;
@@ -36,26 +35,17 @@ impl Dnf4 {
     pub(super) fn run<'a>(
         &self,
         order: Order<'_>,
-        copies: &[Copy],
         times: Times,
         agree: Agree<'a>,
     ) -> Result<Run<'a>, Failure> {
-        let program = self.program().map_err(|error| not_started("dnf", &error))?;
         let wait = times.lock_wait.as_secs().to_string();
-        let (what, on): (&str, OsString) = match order {
-            Order::Install { path, package, .. } => {
-                let again = Way::to(package, copies) == Way::Reinstall;
-                (if again { "reinstall" } else { "install" }, path.into())
-            }
-            Order::Remove(name) => ("remove", name.as_str().into()),
+        let on: Vec<OsString> = match order {
+            Order::Install(coming) => coming.iter().flat_map(words_of).collect(),
+            Order::Remove(name, _) => vec!["remove".into(), name.as_str().into()],
         };
-        let words = [self.python.as_str(), "-I"].map(OsString::from);
-        let words = words
-            .into_iter()
-            .chain([program, what.into(), on, wait.into()]);
         Ok(Run {
             name: "dnf",
-            words: words.collect(),
+            words: self.words([wait.into()].into_iter().chain(on))?,
             asks: Asks::OnSocket(agree),
             percent: |status, _| status.lines().next_back()?.parse().ok(),
             works: |_| true,
@@ -66,11 +56,37 @@ impl Dnf4 {
     pub(super) fn agree(order: Order<'_>, lines: &str) -> Result<(), Failure> {
         let steps = announced(lines)?;
         match order {
-            Order::Install {
-                package, options, ..
-            } => only_installs(package, options, &steps),
-            Order::Remove(name) => only_removes(name, &steps),
+            Order::Install(coming) => only_installs(coming, &steps),
+            Order::Remove(name, _) => only_removes(name, &steps),
         }
+    }
+
+    /// The words of a download into this folder of the root.
+    pub(super) fn download(
+        &self,
+        folder: &Path,
+        coming: &[Coming],
+        room: u64,
+        refresh: bool,
+        times: Times,
+    ) -> Result<Vec<OsString>, Failure> {
+        let order = if refresh { "refresh" } else { "download" };
+        let numbers = [times.lock_wait.as_secs(), room].map(|number| number.to_string());
+        let [wait, room] = numbers.map(OsString::from);
+        let words = [wait, order.into(), folder.into(), room];
+        let files = coming.iter().map(|it| it.path.clone().into());
+        self.words(words.into_iter().chain(files))
+    }
+
+    /// The words of the question for unneeded packages.
+    pub(super) fn unneeded(&self) -> Result<Vec<OsString>, Failure> {
+        self.words(["0", "unneeded"].map(OsString::from).into_iter())
+    }
+
+    fn words(&self, order: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, Failure> {
+        let program = self.program().map_err(|error| not_started("dnf", &error))?;
+        let python = [self.python.as_str(), "-I"].map(OsString::from);
+        Ok(python.into_iter().chain([program]).chain(order).collect())
     }
 
     /// The path of the program, as Python sees it. Another process may run it now, so it is replaced as a whole.
@@ -81,6 +97,15 @@ impl Dnf4 {
         }
         Ok(self.root.seen_inside(&path).into())
     }
+}
+
+fn words_of(coming: &Coming) -> [OsString; 2] {
+    let what = match coming.way() {
+        _ if coming.is_dependency => "dependency",
+        Way::Reinstall => "reinstall",
+        _ => "install",
+    };
+    [what.into(), coming.path.clone().into()]
 }
 
 /// The Python of dnf itself. On some systems, users have another one.

@@ -14,7 +14,7 @@ use wharf_root::{Root, durable};
 
 use super::{
     complaint,
-    order::{Order, Way},
+    order::{Coming, Order, Way, told},
     plan::downgrade,
     programs::{self, not_started},
     rpm::Copy,
@@ -26,7 +26,7 @@ const QUESTION: &str = "Is this ok [y/N]: ";
 
 /// An installation by rpm that changes nothing, and waits for no lock. Keeps the lines about packages that come (`+++`) and go
 /// (`---`), and the errors.
-const LOOK: &str = "{ timeout -s KILL \"$1\" rpm -U --test -vv --oldpackage --replacepkgs -- \"$2\"; echo \"rc $?\"; } 2>&1 \
+const LOOK: &str = "{ timeout -s KILL \"$0\" rpm -U --test -vv --oldpackage --replacepkgs -- \"$@\"; echo \"rc $?\"; } 2>&1 \
                     | sed '/^D: /{/^D: =* [+-][+-][+-] /!d;}'";
 
 /// The installed database is all that dnf sees.
@@ -64,7 +64,7 @@ impl Dnf5 {
     }
 
     /// A new folder with the transaction of the order.
-    pub(super) fn stored(&self, order: Order<'_>, copies: &[Copy]) -> Result<Stored, Failure> {
+    pub(super) fn stored(&self, order: Order<'_>) -> Result<Stored, Failure> {
         let failed = |error: io::Error| not_started("dnf5", &error);
         let made = folder(&self.root).and_then(|folder| {
             durable::unique(&folder.join("stored"), "", |path| fs::create_dir(path))
@@ -74,7 +74,7 @@ impl Dnf5 {
             inside: self.root.seen_inside(&outside),
             outside,
         };
-        let text = transaction(order, copies).to_string();
+        let text = transaction(order).to_string();
         fs::write(stored.outside.join("transaction.json"), text).map_err(failed)?;
         Ok(stored)
     }
@@ -91,49 +91,67 @@ impl Dnf5 {
     }
 
     /// Refuses orders that dnf 5 would execute without a warning, and those that it would refuse only after consent.
-    pub(super) fn agree(
-        &self,
-        order: Order<'_>,
-        copies: &[Copy],
-        limit: Duration,
-    ) -> Result<(), Failure> {
+    pub(super) fn agree(&self, order: Order<'_>, limit: Duration) -> Result<(), Failure> {
         match order {
-            Order::Install {
-                path,
-                package,
-                options,
-            } => {
-                if Way::to(package, copies) == Way::Downgrade && !options.allow_downgrade {
-                    return Err(downgrade(package));
+            Order::Install(coming) => {
+                let is_refused = |it: &&Coming| it.way() == Way::Downgrade && !it.allow_downgrade;
+                match coming.iter().find(is_refused) {
+                    Some(lower) => Err(downgrade(lower)),
+                    None => self.look(coming, limit),
                 }
-                self.look(&package.name, path, limit)
             }
-            Order::Remove(name) => self.refuse_locked(name),
+            Order::Remove(name, _) => self.refuse_locked(name),
         }
     }
 
-    /// Refuses a file that rpm alone would not install, or that obsoletes another package. dnf 5 looks for file conflicts and
+    /// Refuses files that rpm alone would not install, or that obsolete another package. dnf 5 looks for file conflicts and
     /// free space only after consent.
-    fn look(&self, name: &PackageName, path: &Path, limit: Duration) -> Result<(), Failure> {
+    fn look(&self, coming: &[Coming], limit: Duration) -> Result<(), Failure> {
         let seconds = limit.as_secs().max(1).to_string();
-        let words = ["-c", LOOK, "sh", &seconds].map(OsStr::new);
-        let words = words.into_iter().chain([path.as_os_str()]);
-        let output = programs::ask(&self.root, "sh", words)?;
+        let words = ["-c", LOOK, &seconds].map(OsStr::new);
+        let files = coming.iter().map(|it| it.path.as_os_str());
+        let output = programs::ask(&self.root, "sh", words.into_iter().chain(files))?;
         let printed = String::from_utf8_lossy(&output.stdout);
-        let erased = printed.lines().filter_map(erased);
-        if let Some(other) = erased.into_iter().find(|erased| *erased != name.as_str()) {
-            let detail = format!("{name} would remove {other}, which it obsoletes");
+        let is_other = |erased: &&str| !coming.iter().any(|it| it.name.as_str() == *erased);
+        if let Some(other) = printed.lines().filter_map(erased).find(is_other) {
+            let detail = format!("{} would remove {other}, which is obsoleted", told(coming));
             return Err(Failure::new(Cause::Plan, detail));
         }
         match printed.lines().next_back() {
             Some("rc 0") => Ok(()),
             // timeout(1) ends with its own signal.
             Some("rc 137") => Err(not_in_time("rpm --test", limit)),
-            _ => Err(complaint::failure(
-                &format!("rpm --test of {name}"),
-                &printed,
-            )),
+            _ => {
+                let what = format!("rpm --test for {}", told(coming));
+                Err(complaint::failure(&what, &printed))
+            }
         }
+    }
+
+    /// The words of a download into this folder of the root, which does not exist.
+    pub(super) fn download(folder: &Path, coming: &[Coming], refresh: bool) -> Vec<OsString> {
+        let mut words: Vec<OsString> = ["dnf5", "-y", "--setopt=install_weak_deps=False"]
+            .map(OsString::from)
+            .into();
+        words.extend(refresh.then(|| "--refresh".into()));
+        let mut store = OsString::from("--store=");
+        store.push(folder);
+        words.extend(["install".into(), store]);
+        words.extend(coming.iter().map(|it| it.path.clone().into()));
+        words
+    }
+
+    /// The words of the question for unneeded packages.
+    pub(super) fn unneeded() -> Vec<OsString> {
+        let words = [
+            "dnf5",
+            "--setopt=reposdir=/nonexistent",
+            "repoquery",
+            "--unneeded",
+            "--qf",
+            "%{name}\n",
+        ];
+        words.map(OsString::from).into()
     }
 
     /// dnf 5 removes a package whose version is locked.
@@ -171,38 +189,58 @@ impl Drop for Stored {
 }
 
 /// The format of `dnf5 --store`. It names each copy that goes: replay refuses to replace another one.
-fn transaction(order: Order<'_>, copies: &[Copy]) -> serde_json::Value {
-    let name = order.name();
-    let gone = |action: &'static str| {
-        copies.iter().map(move |copy| {
-            json!({
-                "nevra": format!("{name}-{}.{}", copy.version, copy.architecture),
-                "action": action,
-                "reason": "User",
-                "repo_id": "@System",
-            })
-        })
-    };
+fn transaction(order: Order<'_>) -> serde_json::Value {
     let rpms: Vec<serde_json::Value> = match order {
-        Order::Install { path, package, .. } => {
-            let action = match Way::to(package, copies) {
-                Way::Install => "Install",
-                Way::Upgrade => "Upgrade",
-                Way::Downgrade => "Downgrade",
-                Way::Reinstall => "Reinstall",
-            };
-            let new = json!({
-                "nevra": format!("{name}-{}.{}", package.version, package.architecture),
-                "action": action,
-                "reason": "User",
-                "repo_id": "@stored_transaction(@commandline)",
-                "package_path": path.to_string_lossy(),
-            });
-            [new].into_iter().chain(gone("Replaced")).collect()
-        }
-        Order::Remove(_) => gone("Remove").collect(),
+        Order::Install(coming) => coming.iter().flat_map(entries).collect(),
+        Order::Remove(name, copies) => gone(name, copies, "Remove").collect(),
     };
     json!({ "rpms": rpms, "version": "1.0" })
+}
+
+fn gone<'a>(
+    name: &'a PackageName,
+    copies: &'a [Copy],
+    action: &'static str,
+) -> impl Iterator<Item = serde_json::Value> + 'a {
+    copies.iter().map(move |copy| {
+        json!({
+            "nevra": format!("{name}-{}.{}", copy.version, copy.architecture),
+            "action": action,
+            "reason": "User",
+            "repo_id": "@System",
+        })
+    })
+}
+
+fn entries(coming: &Coming) -> impl Iterator<Item = serde_json::Value> + '_ {
+    let action = match coming.way() {
+        Way::Install => "Install",
+        Way::Upgrade => "Upgrade",
+        Way::Downgrade => "Downgrade",
+        Way::Reinstall => "Reinstall",
+    };
+    let new = json!({
+        "nevra": format!("{}-{}.{}", coming.name, coming.version, coming.architecture),
+        "action": action,
+        "reason": if coming.is_dependency { "Dependency" } else { "User" },
+        "repo_id": "@stored_transaction(@commandline)",
+        "package_path": coming.path.to_string_lossy(),
+    });
+    let replaced = gone(&coming.name, &coming.copies, "Replaced");
+    [new].into_iter().chain(replaced)
+}
+
+/// The repositories of the dependencies in the table of a plan: `r has libfoo 0:1-1`. Its rows are name, architecture,
+/// version and repository.
+pub(super) fn offers(printed: &str) -> Option<String> {
+    let (_, table) = printed.split_once("Installing dependencies:\n")?;
+    let rows = table.lines().take_while(|line| line.starts_with(' '));
+    let offers = rows.filter_map(|row| {
+        let mut fields = row.split_whitespace();
+        let (name, _, version) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(format!("{} has {name} {version}", fields.next()?))
+    });
+    Some(offers.collect::<Vec<_>>().join(", "))
 }
 
 /// Whether the file of the command versionlock names this package.
@@ -252,8 +290,7 @@ fn percent(printed: &str) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::InstallOptions;
-    use wharf_frames::{PackageVersion, installer::SealedPackage};
+    use wharf_frames::PackageVersion;
 
     #[test]
     fn what_goes_is_read_from_rpms_words() {
@@ -288,6 +325,16 @@ mod tests {
     }
 
     #[test]
+    fn the_repository_of_a_dependency_is_read_from_the_table() {
+        let printed = "Package Arch   Version Repository        Size\nInstalling:\n needs  noarch 0:1-1   @commandline   2.0   B\n\
+                       Installing dependencies:\n libbar noarch 0:1-1   r              2.0   B\n libfoo noarch 0:2-1   s  \
+                       2.0   B\n\nTransaction Summary:\n Installing:         3 packages\n";
+        let expected = "r has libbar 0:1-1, s has libfoo 0:2-1";
+        assert_eq!(offers(printed).as_deref(), Some(expected));
+        assert_eq!(offers("Nothing to do.\n"), None);
+    }
+
+    #[test]
     fn a_locked_name_is_compared_exactly() {
         let text = "version = \"1.0\"\n\n[[packages]]\nname = \"acme\"\ncomment = \"x\"\n\n[[packages.conditions]]\nkey = \"evr\"\n";
         assert!(is_locked(text, "acme"));
@@ -307,32 +354,22 @@ mod tests {
 
     #[test]
     fn a_transaction_names_what_comes_and_each_copy_that_goes() {
-        let name = PackageName::new("acme").unwrap();
-        let package = SealedPackage {
-            name: name.clone(),
+        let coming = |name: &str, copies: &[Copy], is_dependency: bool| Coming {
+            path: "/x.rpm".into(),
+            name: PackageName::new(name).unwrap(),
             version: PackageVersion::new("2:1-1").unwrap(),
-            architecture: "noarch".into(),
-            length: 1,
-            signer: None,
+            architecture: "noarch".to_owned(),
+            allow_downgrade: false,
+            copies: copies.to_vec(),
+            is_dependency,
         };
-        let order = Order::Install {
-            path: Path::new("/x.rpm"),
-            package: &package,
-            options: InstallOptions {
-                allow_downgrade: false,
-                reinstall: false,
-            },
-        };
-        let actions = |order: Order<'_>, copies: &[Copy]| -> Vec<String> {
-            let transaction = transaction(order, copies);
+        let actions = |order: Order<'_>| -> Vec<String> {
+            let transaction = transaction(order);
             let rpms = transaction["rpms"].as_array().unwrap();
-            let told = rpms.iter().map(|rpm| {
-                format!(
-                    "{} {}",
-                    rpm["action"].as_str().unwrap(),
-                    rpm["nevra"].as_str().unwrap()
-                )
-            });
+            let text = |rpm: &serde_json::Value, key: &str| rpm[key].as_str().unwrap().to_owned();
+            let told = rpms
+                .iter()
+                .map(|rpm| format!("{} {}", text(rpm, "action"), text(rpm, "nevra")));
             told.collect()
         };
         for (copies, expected) in [
@@ -354,10 +391,18 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(actions(order, &copies), expected);
+            let coming = [coming("acme", &copies, false)];
+            assert_eq!(actions(Order::Install(&coming)), expected);
         }
+        let both = [coming("acme", &[], false), coming("libfoo", &[], true)];
+        let two = ["Install acme-2:1-1.noarch", "Install libfoo-2:1-1.noarch"];
+        assert_eq!(actions(Order::Install(&both)), two);
+        let reasons = transaction(Order::Install(&both));
+        assert_eq!(reasons["rpms"][0]["reason"], "User");
+        assert_eq!(reasons["rpms"][1]["reason"], "Dependency");
+        let name = PackageName::new("acme").unwrap();
         let copies = [installed("2-1", 5), installed("1-1", 4)];
         let removed = ["Remove acme-2-1.noarch", "Remove acme-1-1.noarch"];
-        assert_eq!(actions(Order::Remove(&name), &copies), removed);
+        assert_eq!(actions(Order::Remove(&name, &copies)), removed);
     }
 }

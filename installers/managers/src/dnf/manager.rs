@@ -8,9 +8,7 @@ use std::{
 };
 
 use wharf_fault as fault;
-use wharf_frames::{
-    Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::SealedPackage,
-};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, inspect::Format};
 use wharf_root::{
     Change, Listener, Owners, Root,
     session::{Role, RunningProcess},
@@ -20,18 +18,17 @@ use super::{
     complaint,
     dnf4::Dnf4,
     dnf5::Dnf5,
-    lock,
-    order::Order,
-    programs::{self, not_started},
-    read_only,
+    download, lock,
+    order::{Coming, Order},
+    programs, read_only,
     rpm::{Copy, Rpm, two_versions},
-    run::{Asks, Ran, Run, Runner, folder, no_percent},
-    unfinished::{Record, Unfinished},
+    run::{Asks, Ran, Run, Runner, no_percent},
+    unfinished::{RunRecord, Unfinished},
     version,
 };
 use crate::{
     Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times, link::Link, no_plan, the_only,
+    PackageManager, PlannedPackage, Supervisor, Times,
 };
 
 /// The possible files of rpm's database: its formats, in the folders of the distributions.
@@ -46,14 +43,14 @@ const DATABASES: [&str; 6] = [
 
 /// dnf of one root.
 pub struct Dnf {
-    root: Root,
-    rpm: Rpm,
-    tool: Tool,
-    unfinished: Unfinished,
-    times: Times,
+    pub(super) root: Root,
+    pub(super) rpm: Rpm,
+    pub(super) tool: Tool,
+    pub(super) unfinished: Unfinished,
+    pub(super) times: Times,
 }
 
-enum Tool {
+pub(super) enum Tool {
     Four(Dnf4),
     Five(Dnf5),
 }
@@ -89,7 +86,7 @@ impl Dnf {
         })
     }
 
-    fn runner(&self) -> Runner<'_> {
+    pub(super) fn runner(&self) -> Runner<'_> {
         Runner {
             root: &self.root,
             lock: &self.rpm.lock,
@@ -98,49 +95,12 @@ impl Dnf {
     }
 
     /// The copies of a package. Refuses an invalid name.
-    fn copies(&self, name: &PackageName) -> Result<Vec<Copy>, Failure> {
+    pub(super) fn copies(&self, name: &PackageName) -> Result<Vec<Copy>, Failure> {
         match self.is_name(name) {
             true => self.rpm.copies(name),
             false => {
                 let detail = format!("'{name}' is no name of an rpm package");
                 Err(Failure::new(Cause::NotManaged, detail))
-            }
-        }
-    }
-
-    fn takes_it(&self, package: &SealedPackage) -> Result<(), Failure> {
-        match self.takes(package.architecture.as_str()) {
-            true => Ok(()),
-            false => {
-                let detail = format!(
-                    "{} is for {}, and this system for {}",
-                    package.name,
-                    package.architecture,
-                    self.architecture()
-                );
-                Err(Failure::new(Cause::WrongArchitecture, detail))
-            }
-        }
-    }
-
-    /// Refuses a file in which rpm reads another package.
-    fn is_the_sealed_one(&self, file: &PackageFile) -> Result<(), Failure> {
-        let package = &file.package;
-        let in_file = self.rpm.in_file(&package.name, &file.path)?;
-        let is_it = |copy: &Copy| {
-            copy.version == package.version && copy.architecture == package.architecture.as_str()
-        };
-        match in_file {
-            Some(copy) if is_it(&copy) => Ok(()),
-            in_file => {
-                let read = in_file.map_or("another package".to_owned(), |copy| {
-                    format!("{} {} ({})", package.name, copy.version, copy.architecture)
-                });
-                let detail = format!(
-                    "rpm reads {read} in the file, and wharf-inspect {} {} ({})",
-                    package.name, package.version, package.architecture
-                );
-                Err(Failure::new(Cause::Malformed, detail))
             }
         }
     }
@@ -155,7 +115,7 @@ impl Dnf {
     }
 
     /// Whether the copies are this version, whole and made from this file.
-    fn has_it(
+    pub(super) fn has_it(
         &self,
         file: &PackageFile,
         options: InstallOptions,
@@ -175,38 +135,28 @@ impl Dnf {
         Ok(new.is_some_and(|new| copy.is_from(&new)) && self.rpm.has_its_files(name)?)
     }
 
-    /// A link that dnf takes for a package file: its path is absolute and ends in `.rpm`.
-    fn as_rpm(&self, file: &PackageFile) -> Result<Link, Failure> {
-        let made = folder(&self.root)
-            .and_then(|folder| Link::new(&self.root, &folder, &file.path, ".rpm"));
-        made.map_err(|error| not_started("dnf", &error))
-    }
-
     /// Runs dnf for exactly this order. Fails if the device was not changed. If the copies change before dnf has the lock, the
     /// plan is another one, and is refused.
-    fn order(
+    pub(super) fn order(
         &self,
         order: Order<'_>,
-        copies: &[Copy],
+        brought: &Brought,
         supervisor: Supervisor<'_>,
     ) -> Result<Ran, Failure> {
-        let name = order.name();
         let begin = || {
-            (supervisor.begin)(&Brought::default())?;
-            self.unfinished.write(name, &Record::Begun)
+            (supervisor.begin)(brought)?;
+            let mut names = order.names().into_iter();
+            names.try_for_each(|name| self.unfinished.write(name, &RunRecord::Begun))
         };
         let ran = match &self.tool {
             Tool::Four(dnf4) => {
                 let agree = |lines: &str| Dnf4::agree(order, lines).and_then(|()| begin());
-                let run = dnf4.run(order, copies, self.times, &agree)?;
+                let run = dnf4.run(order, self.times, &agree)?;
                 self.runner().run(&run, supervisor)?
             }
             Tool::Five(dnf5) => {
-                let stored = dnf5.stored(order, copies)?;
-                let agree = |_: &str| {
-                    dnf5.agree(order, copies, self.times.limit)
-                        .and_then(|()| begin())
-                };
+                let stored = dnf5.stored(order)?;
+                let agree = |_: &str| dnf5.agree(order, self.times.limit).and_then(|()| begin());
                 self.runner().run(&dnf5.run(&stored, &agree), supervisor)?
             }
         };
@@ -214,12 +164,12 @@ impl Dnf {
         match ran.decided {
             Some(Ok(())) => Ok(ran),
             Some(Err(failure)) => Err(failure),
-            None => Err(complaint::failure(&what(order), &ran.printed)),
+            None => Err(complaint::failure(&order.told(), &ran.printed)),
         }
     }
 
     /// The result of an installation, by the database and the messages of the scripts.
-    fn installed(
+    pub(super) fn installed(
         &self,
         name: &PackageName,
         version: &PackageVersion,
@@ -235,7 +185,7 @@ impl Dnf {
         match (copies.as_slice(), script) {
             ([copy], None) if is_new(copy) => self.unfinished.clear(name),
             ([copy], Some(script)) if is_new(copy) => {
-                let record = Record::Failed {
+                let record = RunRecord::Failed {
                     instance: copy.instance,
                     words: format!("installed in part: {}", script.failed),
                 };
@@ -273,7 +223,7 @@ impl Dnf {
         printed: Listener<'_>,
     ) -> Result<Change, Failure> {
         let before = self.rpm.copies(name)?;
-        self.unfinished.write(name, &Record::Begun)?;
+        self.unfinished.write(name, &RunRecord::Begun)?;
         let words = ["rpm", "-U", "--replacepkgs", "--oldpackage", "--"];
         let file = self.root.seen_inside(file);
         let ran = self.rpm_run(&words, file.as_os_str(), printed)?;
@@ -353,15 +303,18 @@ impl Dnf {
         Ok(paths)
     }
 
-    /// The failure of an installation on a file system that rpm calls full.
-    fn full_or_read_only(&self, failure: Failure, file: &PackageFile) -> Failure {
-        if failure.cause != Cause::DiskFull {
+    /// The failure of an installation on a file system that rpm calls full. dnf 5 names a read-only /usr itself, without a file.
+    pub(super) fn full_or_read_only(&self, failure: Failure, coming: &[Coming]) -> Failure {
+        let is_named = failure.detail.as_str().contains("read-only");
+        if failure.cause != Cause::DiskFull && !is_named {
             return failure;
         }
-        let name = &file.package.name;
-        let paths = self.paths_in(name, &file.path).unwrap_or_default();
-        let refused = read_only::refuse(&self.root, name, &paths);
-        refused.err().unwrap_or(failure)
+        let refused = coming.iter().find_map(|it| {
+            let file = it.path.strip_prefix("/").unwrap_or(&it.path);
+            let paths = self.paths_in(&it.name, &self.root.folder().join(file));
+            read_only::refuse(&self.root, &it.name, &paths.unwrap_or_default()).err()
+        });
+        refused.unwrap_or(failure)
     }
 }
 
@@ -455,49 +408,22 @@ impl PackageManager for Dnf {
     fn install(
         &self,
         installs: &[Install],
-        _: &Dependencies,
+        dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
-        let Install { file, options } = the_only(installs)?;
-        let options = *options;
-        let (name, version) = (&file.package.name, &file.package.version);
-        let before = self.copies(name)?;
-        self.takes_it(&file.package)?;
-        if self.has_it(file, options, &before)? {
-            return Ok(Change::Unchanged);
-        }
-        self.is_the_sealed_one(file)?;
-        let link = self.as_rpm(file)?;
-        let order = Order::Install {
-            path: &link.inside,
-            package: &file.package,
-            options,
-        };
-        let record = self.unfinished.record(name)?;
-        let ran = self
-            .order(order, &before, supervisor)
-            .map_err(|failure| self.full_or_read_only(failure, file))?;
-        fault::point("dnf.installed");
-        if ran.code.is_none() {
-            // A signal ended the tool.
-            let repaired = self.repair(name, Some(&file.path), supervisor.printed)?;
-            if repaired == Change::Changed {
-                return Ok(repaired);
-            }
-        }
-        let installed = self.installed(name, version, &before, &ran);
-        if installed.is_err() && self.rpm.copies(name)? == before {
-            self.unfinished.put_back(name, record)?;
-        }
-        installed.map(|()| Change::Changed)
+        self.install_all(installs, dependencies, supervisor)
     }
 
-    fn plan(&self, _: &[Install], _: &Dependencies) -> Result<Vec<PlannedPackage>, Failure> {
-        Err(no_plan())
+    fn plan(
+        &self,
+        installs: &[Install],
+        dependencies: &Dependencies,
+    ) -> Result<Vec<PlannedPackage>, Failure> {
+        self.planned(installs, dependencies)
     }
 
     fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
-        Ok(BTreeSet::new())
+        self.unneeded()
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
@@ -507,8 +433,9 @@ impl PackageManager for Dnf {
         }
         let record = self.unfinished.record(name)?;
         read_only::refuse(&self.root, name, &self.paths(name)?)?;
-        let order = Order::Remove(name);
-        let ran = self.order(order, &before, supervisor).map_err(|failure| {
+        let order = Order::Remove(name, &before);
+        let ran = self.order(order, &Brought::default(), supervisor);
+        let ran = ran.map_err(|failure| {
             // Other packages depend on it.
             let cause = match failure.cause {
                 Cause::Dependency => Cause::Plan,
@@ -524,7 +451,7 @@ impl PackageManager for Dnf {
         if ran.code.is_some() {
             self.unfinished.put_back(name, record)?;
         }
-        Err(complaint::failure(&what(order), &ran.printed))
+        Err(complaint::failure(&order.told(), &ran.printed))
     }
 
     /// rpm keeps no script of a removed package. It deletes the package from its database after the last script.
@@ -570,10 +497,12 @@ impl PackageManager for Dnf {
             dnf5.delete_empty_state();
         }
         let copies = self.copies(name)?;
-        let is_cut_off = self.unfinished.record(name)? == Some(Record::Begun);
+        let is_cut_off = self.unfinished.record(name)? == Some(RunRecord::Begun);
         if !is_cut_off && copies.len() < 2 {
             return Ok(Change::Unchanged);
         }
+        let left = download::left(&self.root, &self.rpm, name);
+        let file = file.or(left.as_deref());
         self.delete_leftovers(name, file)?;
         let new = match file {
             Some(file) => self.rpm.in_file(name, file)?.map(|new| (file, new)),
@@ -604,7 +533,11 @@ impl PackageManager for Dnf {
 
     /// No attempt continues the run of an ended job. From then on, any new installation repairs its package.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
-        let begun = self.unfinished.begun().into_iter();
+        let begun = self.unfinished.begun();
+        if !begun.iter().any(is_at_work) {
+            download::forget(&self.root);
+        }
+        let begun = begun.into_iter();
         for name in begun.filter(|name| !is_at_work(name)) {
             // After a failure, the next one tries again.
             let _ = self
@@ -620,19 +553,10 @@ impl PackageManager for Dnf {
 
 const CUT_OFF: &str = "cut off in the middle";
 
-fn cut_off(copy: &Copy) -> Record {
-    Record::Failed {
+fn cut_off(copy: &Copy) -> RunRecord {
+    RunRecord::Failed {
         instance: copy.instance,
         words: CUT_OFF.to_owned(),
-    }
-}
-
-fn what(order: Order<'_>) -> String {
-    match order {
-        Order::Install { package, .. } => {
-            format!("dnf install of {} {}", package.name, package.version)
-        }
-        Order::Remove(name) => format!("dnf remove of {name}"),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
 use wharf_root::{Owners, Root, merged};
 
-use super::programs;
+use super::{programs, version::is_name};
 
 /// rpm of one root.
 pub(super) struct Rpm {
@@ -97,6 +97,70 @@ impl Rpm {
         let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
         let lines = String::from_utf8_lossy(&output.stdout);
         Ok(lines.lines().find_map(|line| copy(line, name.as_str())))
+    }
+
+    /// Whether the package in this file is meant to be installed beside its other versions.
+    pub(super) fn is_installed_beside(&self, file: &Path) -> Result<bool, Failure> {
+        let file = self.root.seen_inside(file);
+        let asked = ["-qp", "--qf", "[%{PROVIDENAME}\\n]", "--"].map(OsStr::new);
+        let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
+        let provided = String::from_utf8_lossy(&output.stdout);
+        Ok(provided
+            .lines()
+            .any(|name| name.starts_with("installonlypkg(")))
+    }
+
+    /// The packages in these files, each with its path.
+    pub(super) fn in_files(
+        &self,
+        files: &[PathBuf],
+    ) -> Result<Vec<(PackageName, Copy, PathBuf)>, Failure> {
+        let mut found = Vec::new();
+        for file in files {
+            let asked = ["-qp", "--qf", FORMAT, "--"].map(OsStr::new);
+            let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
+            let line = String::from_utf8_lossy(&output.stdout);
+            let name = line.split_once('\t').map_or("", |(name, _)| name);
+            let read = PackageName::new(name)
+                .ok()
+                .filter(|name| is_name(name.as_str()));
+            let read = read.and_then(|name| Some((copy(line.trim_end(), name.as_str())?, name)));
+            found.extend(read.map(|(copy, name)| (name, copy, file.clone())));
+        }
+        Ok(found)
+    }
+
+    /// Refuses files that have no signature by a key of rpm's own.
+    pub(super) fn refuse_unsigned(&self, files: &[PathBuf], told: &str) -> Result<(), Failure> {
+        const VERIFY: [&str; 7] = [
+            "--define",
+            "_pkgverify_level signature",
+            "--define",
+            "_pkgverify_flags 0x0",
+            "-K",
+            "-v",
+            "--",
+        ];
+        if files.is_empty() {
+            return Ok(());
+        }
+        let words = VERIFY.map(OsStr::new).into_iter();
+        let words = words.chain(files.iter().map(|file| file.as_os_str()));
+        let output = programs::ask(&self.root, "rpmkeys", words)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let line = |end: &str| printed.lines().find(|line| line.ends_with(end));
+        let why = match line(": BAD").or_else(|| line(": NOKEY")) {
+            Some(line) => line.trim(),
+            None => "no signature",
+        };
+        let detail = format!(
+            "rpm does not accept the signatures of {told}: {why}; `rpmkeys --import FILE` as root adds the key of a \
+             repository"
+        );
+        Err(Failure::new(Cause::Plan, detail))
     }
 
     /// Whether each file has the content that the database says. Configuration does not count.

@@ -63,6 +63,12 @@ pub(super) struct Ran {
     pub(super) printed: String,
 }
 
+/// A download that is over.
+pub(super) struct Downloaded {
+    pub(super) is_whole: bool,
+    pub(super) printed: String,
+}
+
 /// The place and the bounds of runs.
 pub(super) struct Runner<'a> {
     pub(super) root: &'a Root,
@@ -134,6 +140,49 @@ impl Runner<'_> {
         })
     }
 
+    /// Runs a program that changes no package, without rpm's lock, within the limit of a job. `watch` ends it early.
+    pub(super) fn download(
+        &self,
+        words: &[OsString],
+        watch: &dyn Fn(&str) -> Result<(), Failure>,
+    ) -> Result<Downloaded, Failure> {
+        let name = words
+            .first()
+            .map_or("".into(), |name| name.to_string_lossy());
+        let failed = |error: io::Error| not_started(&name, &error);
+        let printed =
+            Printed::new(self.folder().map_err(failed)?.join("output")).map_err(failed)?;
+        let files = [&printed];
+        let growth = Growth::of(&files).map_err(failed)?;
+        let mut child = programs::program(self.root, &name)
+            .args(words.iter().skip(1))
+            .stdout(printed.writer().map_err(failed)?)
+            .stderr(printed.writer().map_err(failed)?)
+            .spawn()
+            .map_err(failed)?;
+        let pid = child.id();
+        let refused = RefCell::new(None);
+        let end = |why: Failure| {
+            session::end_waiting(pid, &only_scripts);
+            refused.borrow_mut().get_or_insert(why);
+        };
+        let changed = || {
+            if let Err(why) = watch(&printed.tail().unwrap_or_default()) {
+                end(why);
+            }
+        };
+        let limit = self.times.limit;
+        let overdue = |_| end(too_slow(&name, limit));
+        let code = process::wait(&mut child, &growth, limit, changed, overdue).map_err(failed)?;
+        match refused.take() {
+            Some(why) => Err(why),
+            None => Ok(Downloaded {
+                is_whole: code == Some(0),
+                printed: printed.tail().map_err(failed)?,
+            }),
+        }
+    }
+
     /// The folder for files of runs (0700).
     pub(super) fn folder(&self) -> io::Result<PathBuf> {
         folder(self.root)
@@ -160,6 +209,14 @@ pub(super) fn folder(root: &Root) -> io::Result<PathBuf> {
 /// Recognises scripts alone: a tool that does not change the device yet may be ended.
 fn only_scripts(process: &RunningProcess) -> Option<Role> {
     programs::role(process).filter(|role| *role == Role::Script)
+}
+
+fn too_slow(program: &str, limit: Duration) -> Failure {
+    let detail = format!(
+        "{program} did not download the dependencies within {} s (`job-time-limit`) and was ended; nothing was changed",
+        limit.as_secs()
+    );
+    Failure::new(Cause::Dependency, detail)
 }
 
 pub(super) fn not_in_time(program: &str, limit: Duration) -> Failure {

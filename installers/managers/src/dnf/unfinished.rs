@@ -14,7 +14,7 @@ pub(super) struct Unfinished {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Record {
+pub(super) enum RunRecord {
     /// A run has begun. Its end is not known.
     Begun,
     /// A script failed. The record is about this copy: a new installation of any kind repairs the package.
@@ -29,7 +29,7 @@ impl Unfinished {
     }
 
     /// The record of a package; none on a sound device.
-    pub(super) fn record(&self, name: &PackageName) -> Result<Option<Record>, Failure> {
+    pub(super) fn record(&self, name: &PackageName) -> Result<Option<RunRecord>, Failure> {
         let bytes = durable::read(&self.path(name));
         let bytes = bytes.map_err(|error| self.failed("read", name, &error))?;
         Ok(bytes.map(|bytes| parsed(&String::from_utf8_lossy(&bytes))))
@@ -42,16 +42,16 @@ impl Unfinished {
         copy: &Copy,
     ) -> Result<Option<String>, Failure> {
         Ok(match self.record(name)? {
-            Some(Record::Begun) => Some("cut off in the middle".to_owned()),
-            Some(Record::Failed { instance, words }) if instance == copy.instance => Some(words),
+            Some(RunRecord::Begun) => Some("cut off in the middle".to_owned()),
+            Some(RunRecord::Failed { instance, words }) if instance == copy.instance => Some(words),
             _ => None,
         })
     }
 
-    pub(super) fn write(&self, name: &PackageName, record: &Record) -> Result<(), Failure> {
+    pub(super) fn write(&self, name: &PackageName, record: &RunRecord) -> Result<(), Failure> {
         let text = match record {
-            Record::Begun => "begun\n".to_owned(),
-            Record::Failed { instance, words } => format!("failed {instance} {words}\n"),
+            RunRecord::Begun => "begun\n".to_owned(),
+            RunRecord::Failed { instance, words } => format!("failed {instance} {words}\n"),
         };
         durable::private_folder(&self.folder)
             .and_then(|()| durable::write(&self.path(name), text.as_bytes()))
@@ -62,7 +62,7 @@ impl Unfinished {
     pub(super) fn put_back(
         &self,
         name: &PackageName,
-        record: Option<Record>,
+        record: Option<RunRecord>,
     ) -> Result<(), Failure> {
         match record {
             Some(record) => self.write(name, &record),
@@ -73,7 +73,7 @@ impl Unfinished {
     /// The packages with a run whose end is not known.
     pub(super) fn begun(&self) -> Vec<PackageName> {
         let mut names = self.names();
-        names.retain(|name| matches!(self.record(name), Ok(Some(Record::Begun))));
+        names.retain(|name| matches!(self.record(name), Ok(Some(RunRecord::Begun))));
         names
     }
 
@@ -108,15 +108,15 @@ impl Unfinished {
 }
 
 /// An unreadable record is of a run whose end is not known.
-fn parsed(text: &str) -> Record {
+fn parsed(text: &str) -> RunRecord {
     let failed = || {
         let (instance, words) = text.strip_prefix("failed ")?.trim_end().split_once(' ')?;
-        Some(Record::Failed {
+        Some(RunRecord::Failed {
             instance: instance.parse().ok()?,
             words: words.to_owned(),
         })
     };
-    failed().unwrap_or(Record::Begun)
+    failed().unwrap_or(RunRecord::Begun)
 }
 
 #[cfg(test)]
@@ -129,17 +129,17 @@ mod tests {
         let unfinished = Unfinished::of(&Root::new(folder.path()));
         let name = PackageName::new("acme").unwrap();
         assert_eq!(unfinished.record(&name).unwrap(), None);
-        let failed = Record::Failed {
+        let failed = RunRecord::Failed {
             instance: 7,
             words: "its %post failed".to_owned(),
         };
-        for record in [Record::Begun, failed] {
+        for record in [RunRecord::Begun, failed] {
             unfinished.write(&name, &record).unwrap();
             assert_eq!(unfinished.record(&name).unwrap(), Some(record));
         }
         unfinished.clear(&name).unwrap();
         unfinished.clear(&name).unwrap();
         assert_eq!(unfinished.record(&name).unwrap(), None);
-        assert_eq!(parsed("x"), Record::Begun);
+        assert_eq!(parsed("x"), RunRecord::Begun);
     }
 }
