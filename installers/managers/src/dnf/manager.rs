@@ -476,7 +476,7 @@ impl PackageManager for Dnf {
         let mut found = self.rpm.doubled()?;
         for name in self.unfinished.names() {
             let damage = match self.rpm.copies(&name)?.as_slice() {
-                [] => (self.unfinished.record(&name)? == Some(Record::Begun))
+                [] => (self.unfinished.record(&name)? == Some(RunRecord::Begun))
                     .then(|| CUT_OFF.to_owned()),
                 [copy] => self.unfinished.damage(&name, copy)?,
                 _ => None, // told already
