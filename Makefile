@@ -28,10 +28,12 @@ gateway: setup
 	@trap '' INT; $(CARGO) run --quiet -p wharf-tests --bin gateway
 
 # The packages that the tests install are those that ship.
+PACKAGES_OF_WHARFD = WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) WHARF_RPM=$$(ls $(TARGET)/rpm/wharfd-*.rpm) \
+	WHARF_IPK=$$(ls $(TARGET)/ipk/wharfd_*.ipk)
+
 test: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 test: setup lint rpm ipk
-	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) WHARF_RPM=$$(ls $(TARGET)/rpm/wharfd-*.rpm) \
-		WHARF_IPK=$$(ls $(TARGET)/ipk/wharfd_*.ipk) $(CARGO) test --workspace --no-fail-fast
+	$(PACKAGES_OF_WHARFD) $(CARGO) test --workspace --no-fail-fast
 
 deb: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 deb: setup
@@ -92,9 +94,9 @@ packages: setup
 # The tests of dnf, with dnf 5 and rpm 6 of Debian's unstable suite.
 dnf5: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 dnf5: export WHARF_DNF5 = 1
-dnf5: setup deb
+dnf5: setup rpm ipk
 	$(CARGO) test -p wharf-installers --features simulated,faults --test service -- contract:: dnf of_an_rpm
-	WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) $(CARGO) test -p wharf-tests --test gateway -- with_dnf
+	$(PACKAGES_OF_WHARFD) $(CARGO) test -p wharf-tests --test gateway -- with_dnf rpm::
 	CUTS=$(or $(CUTS),10) $(CARGO) test -p wharf-tests --test powercut -- --ignored --nocapture with_dnf
 
 # Power cuts of a gateway's disk, replayed from its log: CUTS of each story. SEED repeats an earlier run; WITH (apt, dnf),

@@ -147,7 +147,15 @@ pub fn install_wharfd(container: &Container) {
 /// The same of a newer rpm package, which is an upgrade.
 pub fn install_rpm(container: &Container, package: &Path) {
     fs::copy(package, container.path().join("root/package.rpm")).expect("a copy inside");
-    container.sh("dnf install --assumeyes --quiet /root/package.rpm </dev/null");
+    dnf(container, "install /root/package.rpm");
+}
+
+/// Runs dnf 4 or dnf 5, whichever the system has. A plugin of Debian's dnf 5 runs createrepo_c, which is not there.
+pub fn dnf(container: &Container, command: &str) {
+    let dnf = "$(command -v dnf || command -v dnf5)";
+    container.sh(&format!(
+        "{dnf} --assumeyes --quiet --setopt=plugins=0 {command} </dev/null"
+    ));
 }
 
 /// Debian's libraries are there, but in no database of rpm.

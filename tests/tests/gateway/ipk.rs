@@ -11,7 +11,7 @@ use wharf_tests::{
     wharfd_package::{rebuilt_ipk, wharfd_ipk},
 };
 
-use crate::rpm::UNITS;
+use crate::rpm::{UNITS, failed_units};
 
 const INSTALL: &str =
     "./preinst install; tar -C / --exclude=./etc -xf data.tar; ./postinst configure";
@@ -65,7 +65,7 @@ pub(crate) fn its_scripts_stop_nothing_on_an_upgrade_and_keep_state(gateway: &Bo
         container.sh("ls /etc/systemd/system/*/*wharf* 2>/dev/null || true"),
         ""
     );
-    assert_eq!(container.failed_units(), [""; 0]);
+    assert_eq!(failed_units(container), [""; 0]);
 }
 
 fn unpack_into(container: &Container) {

@@ -3,8 +3,9 @@
 use std::{fs, process::Command};
 
 use wharf_tests::{
-    booted::{Booted, install_wharfd},
+    booted::{Booted, dnf, install_wharfd},
     command::text_of,
+    container::Container,
     manager::Manager,
     server::{RegistrationEvent, TestServer},
     services::{By, running, services},
@@ -60,9 +61,7 @@ fn an_rpm_of_wharfd_is_installed_upgraded_by_wharfd_and_removed_and_state_stays(
         gateway.container.path().join("root/shipped.rpm"),
     )
     .expect("a copy");
-    gateway
-        .container
-        .sh("dnf downgrade --assumeyes --quiet /root/shipped.rpm </dev/null");
+    dnf(&gateway.container, "downgrade /root/shipped.rpm");
     assert_eq!(
         gateway.container.unit::<String>("wharfd", "ActiveState"),
         "inactive"
@@ -70,7 +69,7 @@ fn an_rpm_of_wharfd_is_installed_upgraded_by_wharfd_and_removed_and_state_stays(
 
     is_removed_and_its_state_stays(&gateway);
 
-    gateway.container.sh(REMOVE);
+    remove(&gateway.container);
     its_scripts_stop_nothing_on_an_upgrade_and_keep_state(&gateway);
 }
 
@@ -94,7 +93,7 @@ fn is_whole(gateway: &Booted) {
         "{catalog}"
     );
     container.sh("wharfctl status");
-    assert_eq!(container.failed_units(), [""; 0]);
+    assert_eq!(failed_units(container), [""; 0]);
 }
 
 fn holds_the_services_of_a_package(gateway: &Booted) {
@@ -136,7 +135,7 @@ fn upgrades_itself(gateway: &Booted, version: &str, change: fn(String) -> String
     assert_eq!(gateway.client().read_text("/9/1/12"), "1");
     assert_eq!(container.sh("rpm -q --qf '%{EVR}\\n' wharfd"), version);
     assert_eq!(container.sh("rpm -V wharfd | grep -v '  c ' || true"), "");
-    assert_eq!(container.failed_units(), [""; 0]);
+    assert_eq!(failed_units(container), [""; 0]);
     wait_until("every program to be the new one", || {
         container.sh(REPLACED).is_empty().then_some(())
     });
@@ -156,14 +155,23 @@ fn waits_in_post(spec: String) -> String {
     spec.replacen("%post\n", &wait, 1)
 }
 
-/// rpm keeps a changed file of the configuration under another name.
-const REMOVE: &str = "dnf remove --assumeyes --quiet wharfd </dev/null; \
-                      cd /etc/wharfd; for file in *.rpmsave; do mv $file ${file%.rpmsave}; done";
+/// Without mounts, which newer systemds cannot make in a container.
+pub(crate) fn failed_units(container: &Container) -> Vec<String> {
+    let mut failed = container.failed_units();
+    failed.retain(|unit| !unit.ends_with(".mount"));
+    failed
+}
+
+fn remove(container: &Container) {
+    dnf(container, "remove wharfd");
+    // rpm keeps a changed file of the configuration under another name.
+    container.sh("cd /etc/wharfd; for file in *.rpmsave; do mv $file ${file%.rpmsave}; done");
+}
 
 fn is_removed_and_its_state_stays(gateway: &Booted) {
     let container = &gateway.container;
     container.sh("systemctl start wharfd");
-    container.sh(REMOVE);
+    remove(container);
     container.sh("test -e /var/lib/wharfd/wharfd.db; test -d /var/lib/wharf-installer/ledger");
     container.sh("getent passwd wharfd; test -n \"$(ls /etc/wharfd/keys)\"");
     assert_eq!(container.sh("ls /run/*wharf*.sock 2>/dev/null || true"), "");
@@ -172,7 +180,7 @@ fn is_removed_and_its_state_stays(gateway: &Booted) {
         ""
     );
     assert!(can_be_started(container), "{HELD} is held");
-    assert_eq!(container.failed_units(), [""; 0]);
+    assert_eq!(failed_units(container), [""; 0]);
 
     install_wharfd(container);
     gateway.wait_for("/9/0", "4/2");
