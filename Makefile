@@ -129,9 +129,10 @@ audit:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 
-# Each figure of the shipped package and programs, with its peer in the same run.
+# Each figure of the shipped package and programs, with its peer in the same run; dnf 5 if WHARF_DNF5=1, opkg if one is on
+# PATH. With the usual limit of open files: without /proc, apt closes every possible one before it starts a program.
 bench: TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 bench: deb
 	@command -v strace >/dev/null || apt-get install -qq -y --no-install-recommends strace </dev/null >/dev/null
 	@WHARF_PROGRAMS=$(TARGET)/shipped/release WHARF_PACKAGE=$$(ls $(TARGET)/deb/wharfd_*.deb) \
-		$(CARGO) run --quiet --release -p wharf-tests --bin bench
+		prlimit --nofile=1024: $(CARGO) run --quiet --release -p wharf-tests --bin bench

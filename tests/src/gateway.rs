@@ -14,9 +14,11 @@ use std::{
 use crate::{
     debian_root::DebianRoot,
     network::Network,
+    opkg_root::OpkgRoot,
     package::Package,
     process::Process,
     programs::{Reachable, programs},
+    rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARFD},
     waiting::wait_until,
 };
@@ -48,6 +50,8 @@ enum Place {
 #[derive(Debug)]
 enum Root {
     Debian(DebianRoot),
+    Rpm(RpmRoot),
+    Opkg(OpkgRoot),
     Scratch(ScratchRoot),
 }
 
@@ -71,6 +75,16 @@ impl Gateway {
         let gateway = Self::on(Root::Scratch(ScratchRoot::new()), "");
         gateway.write("etc/wharfd/installer.toml", "backend = \"simulated\"\n");
         gateway
+    }
+
+    /// A gateway with dnf 4 or dnf 5 on this root, without running programs.
+    pub fn rpm(root: RpmRoot) -> Self {
+        Self::on(Root::Rpm(root), "backend = \"dnf\"\n")
+    }
+
+    /// A gateway with opkg on this root, without running programs.
+    pub fn opkg(root: OpkgRoot) -> Self {
+        Self::on(Root::Opkg(root), "backend = \"opkg\"\n")
     }
 
     fn on(root: Root, installer: &str) -> Self {
@@ -123,6 +137,8 @@ impl Gateway {
     pub fn path(&self) -> PathBuf {
         match &self.root {
             Root::Debian(root) => root.path(),
+            Root::Rpm(root) => root.path(),
+            Root::Opkg(root) => root.path(),
             Root::Scratch(root) => root.path(),
         }
     }
@@ -131,6 +147,8 @@ impl Gateway {
     pub fn build(&self, package: &Package, into: &Path) -> PathBuf {
         match &self.root {
             Root::Debian(_) => package.build(into),
+            Root::Rpm(_) => package.as_rpm().build(into),
+            Root::Opkg(_) => package.build_ipk(into),
             Root::Scratch(_) => package.build_simulated(into),
         }
     }
@@ -143,7 +161,21 @@ impl Gateway {
     pub fn debian_root(&self) -> &DebianRoot {
         match &self.root {
             Root::Debian(root) => root,
-            Root::Scratch(_) => panic!("this gateway has no Debian root"),
+            other => panic!("this gateway has no Debian root: {other:?}"),
+        }
+    }
+
+    /// A command that runs `program` of the package manager inside.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway is simulated.
+    pub fn command_inside(&self, program: &str) -> Command {
+        match &self.root {
+            Root::Debian(root) => root.command(program),
+            Root::Rpm(root) => root.command(program),
+            Root::Opkg(root) => root.command(program),
+            Root::Scratch(_) => panic!("a simulated gateway has no programs"),
         }
     }
 

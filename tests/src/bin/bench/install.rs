@@ -1,8 +1,10 @@
-//! From Execute of Install to INSTALLED, compared with the package managers in the same root.
+//! From Execute of Install to INSTALLED, compared with the commands of the package managers in the same root.
 
-use std::{fs, path::Path, time::Duration};
+use std::{env, fs, path::Path, time::Duration};
 
-use wharf_tests::{command::output_of, package::Package};
+use wharf_tests::{
+    command::output_of, gateway::Gateway, opkg_root::OpkgRoot, package::Package, rpm_root::RpmRoot,
+};
 
 use crate::{
     figure::Figure,
@@ -12,58 +14,128 @@ use crate::{
 
 const VERSIONS: usize = 9;
 
-/// The durations for one version.
-struct Times {
-    wharfd: Duration,
-    apt: Duration,
-    dpkg: Duration,
+/// A command that installs a file, and how much longer wharfd may take.
+struct Peer {
+    figure: &'static str,
+    aim: f64,
+    program: &'static str,
+    arguments: &'static [&'static str],
 }
 
-/// Installs several versions of three packages in turn. The ratio is computed for each version, so that other load on
-/// the machine weighs on both.
-pub(crate) fn measure(story: &Story) {
-    install(story, "0.0-1"); // the first is no upgrade
-    let versions = (1..=VERSIONS).map(|number| install(story, &format!("{number}.0-1")));
-    let versions: Vec<Times> = versions.collect();
-    tell(
-        &versions,
-        "Install -> INSTALLED over apt-get install",
-        0.35,
-        |of| of.apt,
+const APT: [Peer; 2] = [
+    Peer {
+        figure: "Install -> INSTALLED over apt-get install",
+        aim: 0.35,
+        program: "apt-get",
+        arguments: &["install", "-y"],
+    },
+    Peer {
+        figure: "Install -> INSTALLED over dpkg -i",
+        aim: 2.5,
+        program: "dpkg",
+        arguments: &["-i"],
+    },
+];
+
+const DNF4: [Peer; 2] = [
+    Peer {
+        figure: "Install -> INSTALLED over dnf install (dnf 4)",
+        aim: 0.8,
+        program: "dnf",
+        arguments: &["install", "-y"],
+    },
+    Peer {
+        figure: "Install -> INSTALLED over rpm -U (rpm 4)",
+        aim: 6.0,
+        program: "rpm",
+        arguments: &["-U"],
+    },
+];
+
+const DNF5: [Peer; 2] = [
+    Peer {
+        figure: "Install -> INSTALLED over dnf5 install",
+        aim: 1.0,
+        program: "dnf5",
+        arguments: &["install", "-y"],
+    },
+    Peer {
+        figure: "Install -> INSTALLED over rpm -U (rpm 6)",
+        aim: 6.0,
+        program: "rpm",
+        arguments: &["-U"],
+    },
+];
+
+const OPKG: [Peer; 1] = [Peer {
+    figure: "Install -> INSTALLED over opkg install",
+    aim: 2.0,
+    program: "opkg",
+    arguments: &["install"],
+}];
+
+/// Measures each package manager of this machine; opkg if one is on PATH, and dnf 5 if `WHARF_DNF5` is set, since its root comes from a suite that
+/// changes every day.
+pub(crate) fn measure_each() {
+    measure(Gateway::debian(), &APT);
+    measure(Gateway::rpm(RpmRoot::dnf4()), &DNF4);
+    // It says so if this machine has none.
+    if let Some(root) = OpkgRoot::new() {
+        measure(Gateway::opkg(root), &OPKG);
+    }
+    match env::var_os("WHARF_DNF5") {
+        Some(_) => measure(dnf5(), &DNF5),
+        None => println!("dnf 5 is measured if WHARF_DNF5 is set"),
+    }
+}
+
+/// Debian's dnf 5 comes with a plugin that starts createrepo_c, which Debian does not bring.
+fn dnf5() -> Gateway {
+    let gateway = Gateway::rpm(RpmRoot::dnf5());
+    gateway.write(
+        "etc/dnf/libdnf5-plugins/local.conf",
+        "[main]\nenabled = no\n",
     );
-    tell(&versions, "Install -> INSTALLED over dpkg -i", 3.0, |of| {
-        of.dpkg
-    });
+    gateway
 }
 
-fn tell(versions: &[Times], name: &'static str, aim: f64, other: fn(&Times) -> Duration) {
-    let middle = |time: fn(&Times) -> Duration| millis(median(versions.iter().map(time).collect()));
-    let mut ratios: Vec<f64> = versions
-        .iter()
-        .map(|of| ratio(of.wharfd, other(of)))
-        .collect();
+/// Installs several versions of one package for each program in turn. The ratio is computed for each version, so that
+/// other load on the machine weighs on both.
+fn measure(gateway: Gateway, peers: &[Peer]) {
+    let story = Story::on(gateway);
+    install(&story, peers, "0.0-1"); // the first is no upgrade
+    let versions = (1..=VERSIONS).map(|number| install(&story, peers, &format!("{number}.0-1")));
+    let (own, others): (Vec<Duration>, Vec<Vec<Duration>>) = versions.unzip();
+    for (number, peer) in peers.iter().enumerate() {
+        let other: Vec<Duration> = others.iter().map(|of| of[number]).collect();
+        tell(peer, &own, &other);
+    }
+}
+
+fn tell(peer: &Peer, own: &[Duration], other: &[Duration]) {
+    let pairs = own.iter().zip(other);
+    let mut ratios: Vec<f64> = pairs.map(|(own, other)| ratio(*own, *other)).collect();
     ratios.sort_by(f64::total_cmp);
     Figure {
-        name,
-        aim: Some(aim),
+        name: peer.figure,
+        aim: Some(peer.aim),
         measured: ratios[VERSIONS / 2],
         unit: "",
         beside: format!(
             "{:.0} ms over {:.0} ms",
-            middle(|of| of.wharfd),
-            middle(other)
+            millis(median(own.to_vec())),
+            millis(median(other.to_vec()))
         ),
     }
     .tell();
 }
 
-fn install(story: &Story, version: &str) -> Times {
-    let package = |name| Package::new(name, version).padding(200_000);
-    Times {
-        wharfd: by_wharfd(story, &package("by-wharfd")),
-        apt: by(story, "apt-get", &["install", "-y"], &package("by-apt")),
-        dpkg: by(story, "dpkg", &["-i"], &package("by-dpkg")),
-    }
+/// The time of wharfd, and that of each peer.
+fn install(story: &Story, peers: &[Peer], version: &str) -> (Duration, Vec<Duration>) {
+    let package = |name: &str| Package::new(name, version).padding(200_000);
+    let own = by_wharfd(story, &package("by-wharfd"));
+    let by = |peer: &Peer| by(story, peer, &package(&format!("by-{}", peer.program)));
+    (own, peers.iter().map(by).collect())
 }
 
 fn by_wharfd(story: &Story, package: &Package) -> Duration {
@@ -78,16 +150,13 @@ fn by_wharfd(story: &Story, package: &Package) -> Duration {
     took
 }
 
-fn by(story: &Story, program: &str, arguments: &[&str], package: &Package) -> Duration {
-    let file = package.build(story.folder.path());
+fn by(story: &Story, peer: &Peer, package: &Package) -> Duration {
+    let file = story.gateway.build(package, story.folder.path());
     let name = Path::new("/tmp").join(file.file_name().expect("a name"));
-    let root = story.gateway.debian_root();
-    fs::copy(
-        &file,
-        root.path().join(name.strip_prefix("/").expect("absolute")),
-    )
-    .expect("a copy");
-    let mut command = root.command(program);
-    command.args(arguments).arg(&name);
+    let inside = story.gateway.path();
+    let inside = inside.join(name.strip_prefix("/").expect("absolute"));
+    fs::copy(&file, inside).expect("a copy");
+    let mut command = story.gateway.command_inside(peer.program);
+    command.args(peer.arguments).arg(&name);
     time(|| drop(output_of(&mut command)))
 }

@@ -26,6 +26,7 @@ mod transition;
 
 use peers::Peers;
 use story::Story;
+use wharf_tests::gateway::Gateway;
 
 fn main() {
     let mut peers = Peers::new();
@@ -36,11 +37,12 @@ fn main() {
     drop(peers);
     reads::measure(&mut Peers::over_dtls(), reads::OVER_DTLS);
 
-    let mut story = Story::new();
+    let mut story = Story::on(Gateway::debian());
     transition::measure(&mut story);
     download::measure(&mut story);
-    install::measure(&story);
     drop(story);
+
+    install::measure_each();
 
     gateway::measure();
 }

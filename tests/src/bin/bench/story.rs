@@ -1,4 +1,4 @@
-//! A gateway with apt, driven by a server, and packages for it.
+//! A gateway that a server drives, and packages for it.
 
 use std::{
     fs,
@@ -30,8 +30,7 @@ pub(crate) struct Story {
 
 impl Story {
     /// Registered, with `/9/0/7` observed.
-    pub(crate) fn new() -> Self {
-        let mut gateway = Gateway::debian();
+    pub(crate) fn on(mut gateway: Gateway) -> Self {
         let (server, keys) = (TestServer::new(), GnupgKeys::new());
         keys.trust(Signer::Vendor, &gateway.path());
         let origin = Nginx::new(USER_NAME, PASSWORD);
@@ -56,7 +55,7 @@ impl Story {
 
     /// Builds a package, signs it, and serves it at the origin. Returns its file.
     pub(crate) fn publish(&self, package: &Package) -> PathBuf {
-        let file = package.build(self.folder.path());
+        let file = self.gateway.build(package, self.folder.path());
         let signature = self.keys.sign_beside(Signer::Vendor, &file);
         for published in [&signature, &file] {
             let bytes = fs::read(published).expect("what was published");
