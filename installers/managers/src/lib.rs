@@ -5,6 +5,7 @@ pub mod apt;
 mod conversation;
 mod debian_version;
 pub mod dnf;
+mod edition;
 mod link;
 pub mod opkg;
 mod posix_lock;

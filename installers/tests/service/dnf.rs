@@ -21,7 +21,7 @@ use wharf_tests::{
 
 use crate::{
     contract::{Bench, PLAIN, QUIET, install_alone},
-    machine::{Deb, Script, name},
+    machine::{Deb, Script, name, place_script},
 };
 
 fn is_dnf5() -> bool {
@@ -146,6 +146,39 @@ fn nothing_but_the_package_itself_is_changed() {
     }
     assert_eq!(bench.found("clash"), None);
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+}
+
+#[test]
+fn rpm_is_asked_about_a_package_once_for_each_change_of_its_database() {
+    let bench = bench();
+    let root = bench.place.path();
+    install(&bench, &bench.plain("acme", "1")).unwrap();
+    fs::rename(root.join("usr/bin/rpm"), root.join("usr/bin/rpm.real")).unwrap();
+    let script = "#!/bin/sh\necho \"$1\" >>/asked\nexec rpm.real \"$@\"\n";
+    place_script(script, &root.join("usr/bin/rpm"));
+    let asked = || {
+        let lines = fs::read_to_string(root.join("asked")).unwrap_or_default();
+        lines.lines().filter(|line| *line == "-q").count()
+    };
+    let looks = || {
+        let mut paths = 0;
+        let each = &mut |_: &Path| paths += 1;
+        bench.manager().each_path(&name("acme"), each).unwrap();
+        (bench.version("acme"), paths)
+    };
+    let is = |version: &str| (Some(version.to_owned()), 1);
+    // Right after a change, a second one may leave the times of the file as they are.
+    wait_until("a second look without rpm", || {
+        let before = (looks(), asked());
+        (looks() == before.0 && asked() == before.1).then_some(())
+    });
+    assert_eq!(looks(), is("1"));
+    for version in ["2", "3"] {
+        let file = bench.plain("acme", version);
+        let path = Path::new("/").join(file.path.strip_prefix(&root).unwrap());
+        output_of(rpm(&bench, &["-U"]).arg(path));
+        assert_eq!(looks(), is(version));
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Mutex, PoisonError},
@@ -29,7 +28,7 @@ use super::{
     database::{Stanza, stanza},
     programs,
 };
-use crate::{InstalledPackage, Times};
+use crate::{InstalledPackage, Times, edition::Edition};
 
 /// The format of a package and its relations, for `dpkg-query` and `dpkg-deb`.
 const RELATIONS: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
@@ -45,17 +44,9 @@ pub(super) struct Dpkg {
     pub(super) known: Known,
 }
 
-/// The last answer of the database about a package, with the edition of the database.
+/// The last answer of the database about a package, with the edition of the database. dpkg replaces the file with each change.
 #[derive(Default)]
 pub(super) struct Known(Mutex<Option<(Edition, PackageName, Option<Status>)>>);
-
-/// An edition of the database. dpkg replaces the file with each change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Edition {
-    inode: u64,
-    changed: (i64, i64),
-    length: u64,
-}
 
 /// The state of a package in dpkg's database (dpkg-query(1)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,12 +175,8 @@ impl Dpkg {
 
     /// The edition of the database; none while dpkg works.
     pub(super) fn edition(&self) -> Option<Edition> {
-        let metadata = fs::metadata(database(&self.root)).ok()?;
-        (!self.was_interrupted()).then(|| Edition {
-            inode: metadata.ino(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            length: metadata.len(),
-        })
+        let edition = Edition::of(&database(&self.root))?;
+        (!self.was_interrupted()).then_some(edition)
     }
 
     /// The stanza of the package. Fails if only dpkg can tell.

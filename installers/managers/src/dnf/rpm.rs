@@ -7,12 +7,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Output,
+    sync::{Mutex, PoisonError},
 };
 
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
 use wharf_root::{Owners, Root, merged};
 
 use super::{programs, version::is_name};
+use crate::edition::Edition;
 
 /// rpm of one root.
 pub(super) struct Rpm {
@@ -20,7 +22,15 @@ pub(super) struct Rpm {
     /// The file that its transactions lock, from outside of the root.
     pub(super) lock: PathBuf,
     pub(super) architectures: Architectures,
+    known: Known,
 }
+
+/// The last answer about an installed package.
+#[derive(Default)]
+struct Known(Mutex<Option<(Editions, PackageName, Output)>>);
+
+/// The editions of rpm's database and of its log.
+type Editions = (Edition, Option<Edition>);
 
 /// The architectures that can be installed here. rpm itself accepts more: i686 on x86_64.
 #[derive(Debug, Clone)]
@@ -72,12 +82,13 @@ impl Rpm {
                 own: (*own).to_owned(),
                 other: (*other).to_owned(),
             },
+            known: Known::default(),
         })
     }
 
     /// The copies of exactly this package for the architectures of this root, the latest first.
     pub(super) fn copies(&self, name: &PackageName) -> Result<Vec<Copy>, Failure> {
-        let output = self.ask(["-q", "--qf", FORMAT, "--", name.as_str()])?;
+        let output = self.about(name)?;
         let lines = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() && !lines.contains("is not installed") {
             return Err(unavailable(&format!("rpm -q {name}"), &output));
@@ -189,8 +200,8 @@ impl Rpm {
         name: &PackageName,
         visit: &mut dyn FnMut(&Path),
     ) -> Result<(), Failure> {
-        let asked = ["-q", "--qf", PATHS, "--", name.as_str()].map(OsStr::new);
-        self.visit_paths(&asked, name, visit)
+        self.visit_paths(&self.about(name)?, name, visit);
+        Ok(())
     }
 
     /// As [`Rpm::each_path`], of a package in a file.
@@ -203,20 +214,14 @@ impl Rpm {
         let file = self.root.seen_inside(file);
         let asked = ["-qp", "--qf", PATHS, "--"].map(OsStr::new);
         let asked = [&asked[..], &[file.as_os_str()]].concat();
-        self.visit_paths(&asked, name, visit)
+        self.visit_paths(&self.ask(asked)?, name, visit);
+        Ok(())
     }
 
-    fn visit_paths(
-        &self,
-        asked: &[&OsStr],
-        name: &PackageName,
-        visit: &mut dyn FnMut(&Path),
-    ) -> Result<(), Failure> {
-        let output = self.ask(asked)?;
+    fn visit_paths(&self, output: &Output, name: &PackageName, visit: &mut dyn FnMut(&Path)) {
         for path in paths(&output.stdout, name.as_str()) {
             visit(&self.root.path(path.trim_start_matches('/')));
         }
-        Ok(())
     }
 
     /// The packages that own these paths below the root. rpm resolves links in a path.
@@ -271,6 +276,30 @@ impl Rpm {
         }
     }
 
+    /// The copies of an installed package and its paths, in one answer. A job asks for them before and after its work, several
+    /// times each.
+    fn about(&self, name: &PackageName) -> Result<Output, Failure> {
+        let editions = self.editions();
+        let mut known = self.known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, about, output)) if editions == Some(*of) && about == name => {
+                return Ok(output.clone());
+            }
+            _ => {}
+        }
+        let output = self.ask(["-q", "--qf", &[FORMAT, PATHS].concat(), "--", name.as_str()])?;
+        *known = editions.map(|editions| (editions, name.clone(), output.clone()));
+        Ok(output)
+    }
+
+    /// Those of SQLite, which writes with calls that change the time of a file. None while that time may not tell a change.
+    fn editions(&self) -> Option<Editions> {
+        let edition = |name: &str| Edition::of(&self.lock.with_file_name(name));
+        let (database, log) = (edition("rpmdb.sqlite")?, edition("rpmdb.sqlite-wal"));
+        let are_settled = database.is_settled() && log.is_none_or(|log| log.is_settled());
+        are_settled.then_some((database, log))
+    }
+
     fn ask<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
@@ -313,7 +342,7 @@ fn copy(line: &str, name: &str) -> Option<Copy> {
 fn paths(lines: &[u8], name: &str) -> Vec<String> {
     let lines = String::from_utf8_lossy(lines);
     let lines = lines.lines().filter_map(|line| line.split_once('\t'));
-    let own = lines.filter(|(package, _)| *package == name);
+    let own = lines.filter(|(package, path)| *package == name && path.starts_with('/'));
     own.map(|(_, path)| path.to_owned()).collect()
 }
 
