@@ -118,7 +118,8 @@ impl Drop for Printed {
 /// Watches output files for growth. It is made before the program starts, so that an error comes while nothing runs.
 pub struct Growth<'a> {
     files: &'a [&'a Printed],
-    events: Inotify,
+    /// There until it is dropped.
+    events: Option<Inotify>,
     socket: Option<OwnedFd>,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Growth<'a> {
         }
         Ok(Self {
             files,
-            events,
+            events: Some(events),
             socket: None,
         })
     }
@@ -144,10 +145,18 @@ impl<'a> Growth<'a> {
 
     /// Keeps the files short. A failure must not end the wait for the child.
     fn take(&self) {
-        let _ = self.events.read_events();
+        let _ = self.events.as_ref().map(Inotify::read_events);
         for file in self.files {
             let _ = file.bound();
         }
+    }
+}
+
+/// The kernel closes an inotify only after a grace period of RCU, 20 ms here. Nobody has to wait for that.
+impl Drop for Growth<'_> {
+    fn drop(&mut self) {
+        let events = self.events.take();
+        let _ = thread::Builder::new().spawn(move || drop(events));
     }
 }
 
@@ -196,12 +205,13 @@ fn wait_for_end_or_growth(
     deadline: Instant,
 ) -> io::Result<[bool; 2]> {
     let ended = pidfd(i32::try_from(child.id()).map_err(io::Error::other)?)?;
-    let sources = [Some(ended.as_fd()), Some(growth.events.as_fd())];
-    let sources = sources
-        .into_iter()
-        .chain([growth.socket.as_ref().map(AsFd::as_fd)]);
+    let sources = [
+        Some(ended.as_fd()),
+        growth.events.as_ref().map(AsFd::as_fd),
+        growth.socket.as_ref().map(AsFd::as_fd),
+    ];
     let event = |source| PollFd::new(source, PollFlags::POLLIN);
-    let mut events: Vec<_> = sources.flatten().map(event).collect();
+    let mut events: Vec<_> = sources.into_iter().flatten().map(event).collect();
     wait_for_event(&mut events, deadline)?;
     let mut events = events.iter().map(|event| event.any().unwrap_or(false));
     let end = events.next().unwrap_or(false);
