@@ -67,6 +67,35 @@ impl OpkgRoot {
     }
 }
 
+/// Adds opkg to an untouched Debian system, with an empty database. Returns whether this machine has an opkg.
+pub fn add_opkg(root: &Path) -> bool {
+    let Some(opkg) = on_path("opkg") else {
+        return false;
+    };
+    copy_with_libraries(&opkg, root, "usr/bin/opkg");
+    configure(root);
+    true
+}
+
+/// Keeps the libraries that the system has.
+fn copy_with_libraries(program: &Path, root: &Path, to: &str) {
+    copy(program, &root.join(to));
+    for library in libraries(program) {
+        let there = root.join(library.strip_prefix("/").unwrap_or(&library));
+        if !there.exists() {
+            copy(&library, &there);
+        }
+    }
+}
+
+fn configure(root: &Path) {
+    for folder in ["etc/opkg", "var/lib/opkg"] {
+        make(&root.join(folder));
+    }
+    write(root, "etc/opkg/opkg.conf", OPKG_CONF);
+    write(root, "etc/opkg/arch.conf", ARCH_CONF);
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
@@ -80,27 +109,13 @@ fn made(opkg: &Path, busybox: &Path) -> PathBuf {
     let recipe = format!("{version} {length} {OPKG_CONF} {ARCH_CONF} 2");
     made_once("opkg-root", &recipe, |root| {
         for folder in [
-            "bin",
-            "dev",
-            "etc/opkg",
-            "proc",
-            "run",
-            "tmp",
-            "usr/bin",
-            "var/lib/opkg",
-            "var/log",
+            "bin", "dev", "etc", "proc", "run", "tmp", "usr/bin", "var/log",
         ] {
             make(&root.join(folder));
         }
         symlink("/run", root.join("var/run")).expect("var/run");
-        copy(opkg, &root.join("usr/bin/opkg"));
-        copy(busybox, &root.join("bin/busybox"));
-        for program in [opkg, busybox] {
-            for library in libraries(program) {
-                let below = library.strip_prefix("/").unwrap_or(&library);
-                copy(&library, &root.join(below));
-            }
-        }
+        copy_with_libraries(opkg, root, "usr/bin/opkg");
+        copy_with_libraries(busybox, root, "bin/busybox");
         let links = ["/bin/busybox", "--install", "-s", "/bin"];
         output_of(Command::new("/usr/sbin/chroot").arg(root).args(links));
         let device = Mode::from_bits_truncate(0o666);
@@ -117,8 +132,7 @@ fn made(opkg: &Path, busybox: &Path) -> PathBuf {
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
         );
         write(root, "etc/group", "root:x:0:\nnogroup:x:65534:\n");
-        write(root, "etc/opkg/opkg.conf", OPKG_CONF);
-        write(root, "etc/opkg/arch.conf", ARCH_CONF);
+        configure(root);
         add_users(root);
     })
 }

@@ -273,6 +273,9 @@ impl Package {
         let tree = Folder::new();
         let root = tree.make("package");
         self.lay_out(&root);
+        if ending == "ipk" {
+            merge_usr(&root);
+        }
         let Self {
             name,
             version,
@@ -356,4 +359,13 @@ pub fn incompressible(size: usize) -> Vec<u8> {
     }
     bytes.truncate(size);
     bytes
+}
+
+/// Moves /lib to /usr/lib, as builders of .ipk do for a system with a merged /usr: opkg deletes links of the system.
+fn merge_usr(root: &Path) {
+    let (lib, merged) = (root.join("lib"), root.join("usr/lib"));
+    if lib.exists() && !merged.exists() {
+        let moved = fs::create_dir_all(root.join("usr")).and_then(|()| fs::rename(lib, merged));
+        moved.expect("lib in usr");
+    }
 }

@@ -60,6 +60,7 @@ impl Machine {
             Place::BootedRpm(_) => {
                 "rpm -qa --qf '%{NAME}\n' | sort | uniq -d; ls /var/lib/wharf-installer/rpm-unfinished"
             }
+            Place::BootedOpkg(_) => "ls /var/lib/wharf-installer/opkg | grep -v ':files$' || true",
             _ => "dpkg --audit",
         };
         self.container().sh(commands)
@@ -88,6 +89,17 @@ fn services_of_an_rpm_run_between_activate_and_deactivate_and_at_no_other_boot()
     machine.policy("allow-purge = [\"other\"]\n");
     runs_only_while_it_is_active(&mut machine, By::Macros);
     an_upgrade_whose_last_script_fails_leaves_it_down(&mut machine);
+    assert_eq!(machine.container().failed_units(), [""; 0]);
+    assert_eq!(machine.unfinished(), "");
+}
+
+#[test]
+fn services_of_an_ipk_run_between_activate_and_deactivate_and_at_no_other_boot() {
+    let Some(mut machine) = Machine::booted_with_opkg() else {
+        return;
+    };
+    machine.policy("allow-purge = [\"other\"]\n");
+    runs_only_while_it_is_active(&mut machine, By::Hand);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
 }

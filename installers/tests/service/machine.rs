@@ -28,7 +28,7 @@ use wharf_tests::{
     container::Container,
     debian_root::DebianRoot,
     folder::Folder,
-    opkg_root::OpkgRoot,
+    opkg_root::{OpkgRoot, add_opkg},
     process::Process,
     programs::{Reachable, program, workspace},
     rpm_root::RpmRoot,
@@ -49,6 +49,7 @@ pub(crate) enum Place {
     Scratch(ScratchRoot),
     Booted(Container),
     BootedRpm(Container),
+    BootedOpkg(Container),
 }
 
 impl Place {
@@ -58,7 +59,9 @@ impl Place {
             Self::Rpm(root) => root.path(),
             Self::Opkg(root) => root.path(),
             Self::Scratch(root) => root.path(),
-            Self::Booted(container) | Self::BootedRpm(container) => container.path(),
+            Self::Booted(container) | Self::BootedRpm(container) | Self::BootedOpkg(container) => {
+                container.path()
+            }
         }
     }
 
@@ -67,7 +70,7 @@ impl Place {
         match self {
             Self::Scratch(_) => package.build_simulated(into),
             Self::Rpm(_) | Self::BootedRpm(_) => package.as_rpm().build(into),
-            Self::Opkg(_) => package.build_ipk(into),
+            Self::Opkg(_) | Self::BootedOpkg(_) => package.build_ipk(into),
             _ => package.build(into),
         }
     }
@@ -156,9 +159,21 @@ impl Machine {
         Self::on(Place::BootedRpm(container), "backend = \"dnf\"\n").started()
     }
 
+    /// As [`Machine::booted`], with opkg; none where this machine has none.
+    pub(crate) fn booted_with_opkg() -> Option<Self> {
+        let container = Container::new();
+        let place = match add_opkg(&container.path()) {
+            true => Place::BootedOpkg(switched_on(container)),
+            false => return None,
+        };
+        Some(Self::on(place, "backend = \"opkg\"\n").started())
+    }
+
     pub(crate) fn container(&mut self) -> &mut Container {
         match &mut self.place {
-            Place::Booted(container) | Place::BootedRpm(container) => container,
+            Place::Booted(container)
+            | Place::BootedRpm(container)
+            | Place::BootedOpkg(container) => container,
             _ => panic!("this machine does not boot"),
         }
     }
@@ -204,7 +219,9 @@ impl Machine {
     /// Starts wharf-installer with these variables, and waits until it can be connected to.
     pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
         match &self.place {
-            Place::Booted(container) | Place::BootedRpm(container) => {
+            Place::Booted(container)
+            | Place::BootedRpm(container)
+            | Place::BootedOpkg(container) => {
                 container
                     .sh("systemd-run --quiet --unit=wharf-installer /usr/libexec/wharfd/wharf-installer");
                 wait_until("the job socket", || self.try_wharfd().map(drop));
@@ -255,7 +272,9 @@ impl Machine {
     pub(crate) fn try_wharfd(&self) -> Option<Client> {
         match &self.place {
             // Only root may enter a container from here (proc(5), /proc/PID/root).
-            Place::Booted(container) | Place::BootedRpm(container) => {
+            Place::Booted(container)
+            | Place::BootedRpm(container)
+            | Place::BootedOpkg(container) => {
                 Client::connect_to(container.inside("/run/wharf-installer.sock"), 0).ok()
             }
             _ => Client::connect(&self.root(), WHARFD.id).ok(),

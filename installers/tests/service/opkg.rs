@@ -111,6 +111,47 @@ fn a_package_that_would_remove_or_overwrite_another_one_is_refused_before_any_sc
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
+/// opkg notes `/data` as a link of the package, and deletes it with the package.
+#[test]
+fn a_link_of_the_device_is_not_deleted_with_a_package_that_has_files_below_it() {
+    let Some(bench) = Bench::opkg() else { return };
+    let root = bench.place.path();
+    fs::create_dir_all(root.join("opt/data/acme")).unwrap();
+    std::os::unix::fs::symlink("opt/data", root.join("data")).unwrap();
+    let below = Deb::new("acme", "1").file("/data/acme/greeting", "hello");
+    let below = bench.file(&below, "acme", "1");
+    let refused = failure(&bench, &below);
+    assert_eq!(refused.cause, Cause::Plan, "{refused}");
+    let told = refused.detail.as_str();
+    assert!(told.contains("acme has files below /data,"), "{told}");
+    assert_eq!(bench.found("acme"), None);
+
+    by_hand(&bench, &["install", "/tmp/acme-1"]);
+    let removed = bench.manager().remove(&name("acme"), QUIET);
+    let refused = removed.unwrap_err();
+    assert_eq!(refused.cause, Cause::Plan, "{refused}");
+    let told = refused.detail.as_str();
+    assert!(told.contains("the link /data of this device"), "{told}");
+    let upgraded = failure(&bench, &bench.plain("acme", "2"));
+    assert_eq!(upgraded, refused);
+    let list = root.join("var/lib/opkg/info/acme.list");
+    let text = fs::read_to_string(&list).unwrap();
+    let kept: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("/data\t"))
+        .collect();
+    fs::write(&list, kept.join("\n") + "\n").unwrap();
+    let removed = bench.manager().remove(&name("acme"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
+    assert!(root.join("data").is_symlink());
+
+    // A link of the package goes with it.
+    let own = Deb::new("acme", "2").link("/usr/share/acme/link", "version");
+    bench.install(&bench.file(&own, "acme", "2")).unwrap();
+    let removed = bench.manager().remove(&name("acme"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
+}
+
 #[test]
 fn a_package_that_another_one_needs_is_held_or_is_essential_stays() {
     let Some(bench) = Bench::opkg() else { return };

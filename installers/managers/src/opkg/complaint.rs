@@ -37,7 +37,11 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let said = said
         .or_else(|| complaints(printed))
         .unwrap_or_else(|| "opkg gave no reason".to_owned());
-    Failure::new(cause, format!("{what}: {said}"))
+    let hint = match cause {
+        Cause::Dependency => " (wharfd asks no feed of opkg: run `opkg install` for it first)",
+        _ => "",
+    };
+    Failure::new(cause, format!("{what}: {said}{hint}"))
 }
 
 /// The line with these words, and the next one if it only introduces that.
@@ -119,7 +123,8 @@ mod tests {
                 " * Solver encountered 1 problem(s):\n * Problem 1/1:\n *   - conflicting requests\n *   - nothing provides \
                  libnowhere >= 2 needed by acme-6.all\n * \n * Solution 1:\n *   - do not ask to install acme-6.all\n",
                 Cause::Dependency,
-                "what: nothing provides libnowhere >= 2 needed by acme-6.all",
+                "what: nothing provides libnowhere >= 2 needed by acme-6.all (wharfd asks no feed of opkg: run `opkg install` \
+                 for it first)",
             ),
             (
                 " *   - package acme-7.all conflicts with other provided by other-1.all\n *   - conflicting requests\n",

@@ -49,6 +49,23 @@ pub(super) fn link_target(root: &Root, path: &Path) -> io::Result<Option<PathBuf
     }
 }
 
+/// Whether there is a symbolic link at this path of the root.
+fn is_link(root: &Root, path: &str) -> bool {
+    matches!(link_target(root, Path::new(path)), Ok(Some(_)))
+}
+
+/// The first link of the root on the way to one of these paths.
+pub(super) fn link_on_the_way(root: &Root, paths: &BTreeSet<String>) -> Option<String> {
+    let mut ways = folders(paths.iter().map(String::as_str)).into_iter();
+    ways.find(|path| is_link(root, path)).map(str::to_owned)
+}
+
+/// Each folder on the way to these paths.
+fn folders<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let above = |path: &'a str| path.match_indices('/').map(move |(at, _)| &path[..at]);
+    paths.flat_map(above).collect()
+}
+
 /// The lists of files of one root.
 #[derive(Debug, Clone)]
 pub(super) struct Lists {
@@ -99,6 +116,24 @@ impl Lists {
             })?;
         }
         Ok(owners)
+    }
+
+    /// A link of the system that opkg deletes with this package: opkg notes a folder of the package that is a link on the
+    /// device as a link of the package. `own` has the files and links of the package, if they are known.
+    pub(super) fn link_of_system(
+        &self,
+        name: &str,
+        own: Option<&BTreeSet<String>>,
+    ) -> io::Result<Option<String>> {
+        let mut listed = BTreeSet::new();
+        self.each(name, &mut |path| {
+            listed.insert(path.to_owned());
+        })?;
+        let ways = folders(listed.iter().map(String::as_str));
+        let mut suspects = listed.iter().filter(|path| {
+            ways.contains(path.as_str()) || own.is_some_and(|own| !own.contains(*path))
+        });
+        Ok(suspects.find(|path| is_link(&self.root, path)).cloned())
     }
 
     /// Deletes a file that no package has, and nothing but a file or a link.

@@ -34,13 +34,13 @@ use crate::{
 
 /// opkg of one root.
 pub struct Opkg {
-    root: Root,
+    pub(super) root: Root,
     times: Times,
-    configuration: Configuration,
+    pub(super) configuration: Configuration,
     /// opkg's database, from outside of the root.
     status: PathBuf,
-    lists: Lists,
-    records: Records,
+    pub(super) lists: Lists,
+    pub(super) records: Records,
     contents: Arc<dyn Contents>,
     /// Each architecture that it installs, the best one last.
     architectures: Vec<String>,
@@ -85,7 +85,7 @@ impl Opkg {
         })
     }
 
-    fn database(&self) -> Result<Status, Failure> {
+    pub(super) fn database(&self) -> Result<Status, Failure> {
         let text = match fs::read(&self.status) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -194,36 +194,6 @@ impl Opkg {
             &printed,
             |printed| plan::only_installs(package, printed),
         )
-    }
-
-    /// Refuses a package with a file of another one: opkg would notice it only after it ran the first script.
-    fn refuse_others_files(&self, name: &PackageName) -> Result<(), Failure> {
-        let paths = self.records.paths(name)?;
-        let paths: BTreeSet<String> = paths.iter().map(|path| merged(path)).collect();
-        let owners = self.owned_by_others(name, &paths)?;
-        match owners.first_key_value() {
-            None => Ok(()),
-            Some((path, owners)) => {
-                let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-                let detail = format!(
-                    "{name} brings /{path}, which belongs to {}",
-                    owners.join(", ")
-                );
-                Err(Failure::new(Cause::Plan, detail))
-            }
-        }
-    }
-
-    fn owned_by_others(
-        &self,
-        name: &PackageName,
-        paths: &BTreeSet<String>,
-    ) -> Result<Owners, Failure> {
-        let status = self.database()?;
-        let others = status.present().map(|entry| entry.name.as_str());
-        let others = others.filter(|other| *other != name.as_str());
-        let owners = self.lists.owners(others, paths);
-        owners.map_err(|error| unreadable(&self.lists.folder, &error.to_string()))
     }
 
     /// Lets opkg work. The database is copied before, and put back if opkg cut it.
@@ -534,6 +504,11 @@ impl PackageManager for Opkg {
         self.agree(file, before.as_ref(), options)?;
         self.write_digests(name, version, &file.path)?;
         self.refuse_others_files(name)?;
+        self.refuse_links_of_system(name)?;
+        if let Some(before) = &before {
+            // An upgrade deletes what the old version has and the new one has not.
+            self.refuse_to_delete_links_of_system(name, before)?;
+        }
         (supervisor.begin)(&Brought::default())?;
         let words = install_options(&file.package, before.as_ref(), options);
         let ran = self.work(name, held, &words, supervisor)?;
@@ -573,6 +548,7 @@ impl PackageManager for Opkg {
         let what = format!("opkg remove of {name}");
         let printed = self.run(|it| it.plan("", "remove", name.as_str().as_ref()))?;
         judged(&what, &printed, |printed| plan::only_removes(name, printed))?;
+        self.refuse_to_delete_links_of_system(name, &entry)?;
         let unfinished = self.records.unfinished(name)?;
         let is_damaged = unfinished.is_some() || !entry.is_installed();
         let mut paths = self.records.paths(name)?;
@@ -758,7 +734,7 @@ fn full_or_broken(said: &Failure) -> Cause {
     }
 }
 
-fn unreadable(path: &Path, why: &str) -> Failure {
+pub(super) fn unreadable(path: &Path, why: &str) -> Failure {
     let detail = format!("cannot read {}: {why}", path.display());
     Failure::new(Cause::Unavailable, detail)
 }
