@@ -5,7 +5,7 @@
 
 use tokio::sync::watch;
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, Transaction,
+    Cause, Failure, OperationId, PackageName, Text, Transaction,
     installer::{Found, JobStatus, Outcome},
 };
 use wharf_journal::message;
@@ -114,6 +114,11 @@ impl InstallerJob {
                     if let Some(note) = &outcome.note {
                         tracing::info!(WHARF_OPERATION = %operation, "the installer: {note}");
                     }
+                    if let Some(beside) = beside(&outcome) {
+                        tracing::info!(WHARF_OPERATION = %operation, "the installer: {beside}");
+                        let kept = context.store.borrow_mut().keep_beside(operation, &beside);
+                        kept.unwrap_or_else(|error| tracing::warn!("{error}"));
+                    }
                     return Ok(*outcome);
                 }
                 // The caller submits it again.
@@ -130,9 +135,62 @@ impl InstallerJob {
     }
 }
 
+/// The changes of a job beside its package: the dependencies that came, and those that nothing needs any more.
+fn beside(outcome: &Outcome) -> Option<Text> {
+    let named = |what: &str, names: Vec<String>| {
+        let is_any = !names.is_empty();
+        is_any.then(|| Text::from(format!("{what}: {}", names.join(", "))))
+    };
+    let came = match outcome.refreshed {
+        true => "came with it, after the lists of the sources were fetched again",
+        false => "came with it",
+    };
+    let dependencies = outcome.dependencies.iter().map(ToString::to_string);
+    let unused = outcome.unused.iter().map(ToString::to_string);
+    let came = named(came, dependencies.collect());
+    let unused = named("nothing needs any more", unused.collect());
+    match (came, unused) {
+        (Some(came), Some(unused)) => Some(came.followed_by(&unused)),
+        (came, unused) => came.or(unused),
+    }
+}
+
 fn forgotten() -> Failure {
     Failure::new(
         Cause::Unavailable,
         "the installer does not know the job that it accepted",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_frames::{PackageVersion, installer::Dependency};
+
+    use super::*;
+
+    #[test]
+    fn dependencies_that_came_and_those_that_are_unused_are_told() {
+        let name = |text| PackageName::new(text).unwrap();
+        let came = Outcome {
+            dependencies: vec![Dependency {
+                name: name("libfoo"),
+                version: PackageVersion::new("2").unwrap(),
+            }],
+            ..Outcome::default()
+        };
+        let told = |outcome: &Outcome| beside(outcome).map(|text| text.to_string());
+        assert_eq!(told(&Outcome::default()), None);
+        assert_eq!(told(&came).as_deref(), Some("came with it: libfoo 2"));
+        let both = Outcome {
+            refreshed: true,
+            unused: vec![name("libbar")],
+            ..came
+        };
+        assert_eq!(
+            told(&both).as_deref(),
+            Some(
+                "came with it, after the lists of the sources were fetched again: libfoo 2; nothing needs any more: libbar"
+            )
+        );
+    }
 }

@@ -173,6 +173,9 @@ impl<'a> Follower<'a> {
             let _ = self.screen.show(instance.map_or(&[], slice::from_ref));
             if found.end().is_some() {
                 let _ = self.screen.clear();
+                if let Some(beside) = text::beside(&found, instance) {
+                    let _ = self.screen.show_beside(found.instance, beside);
+                }
                 self.known = snapshot.sequence();
                 return Ok(OperationEnd {
                     operation: found,

@@ -248,6 +248,17 @@ pub(crate) fn ended(operation: &ShownOperation, instance: Option<&ShownInstance>
     }
 }
 
+/// The changes of an operation beside its package; only root is told.
+pub(crate) fn beside<'a>(
+    operation: &'a ShownOperation,
+    instance: Option<&ShownInstance>,
+) -> Option<&'a str> {
+    let outcome = operation.outcome.as_deref()?;
+    outcome
+        .strip_prefix(instance?.status_reason.as_str())?
+        .strip_prefix("; ")
+}
+
 /// A progress bar, in a line of at most this many columns.
 pub(crate) fn bar(instance: &ShownInstance, columns: usize) -> String {
     const WIDTH: usize = 30;

@@ -88,6 +88,14 @@ impl Screen {
         put(&(self.erased() + "     wharfd is away; waiting until it is back\n"))
     }
 
+    /// Prints the changes of an operation beside its package. As JSON, they are in the operation.
+    pub(crate) fn show_beside(&mut self, id: u16, beside: &str) -> Result<(), CommandError> {
+        match self.json {
+            true => Ok(()),
+            false => put(&format!("{id:>3}  {beside}\n")),
+        }
+    }
+
     fn line(&self, instance: &ShownInstance) -> Result<String, CommandError> {
         Ok(match self.json {
             true => serde_json::to_string(instance).map_err(std::io::Error::from)? + "\n",

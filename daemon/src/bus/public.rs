@@ -25,15 +25,15 @@ pub(super) fn reason(line: &HistoryEntry) -> String {
 
 /// The public outcome of an operation; empty before its end.
 pub(super) fn outcome(operation: &OperationRow) -> String {
-    if operation.outcome.is_empty() {
-        return String::new();
-    }
-    let code = ReasonCode::of(&operation.outcome);
-    let number = code.map_or_else(String::new, |code| format!("{}: ", code.value()));
     let end = match OperationState::parse(&operation.state) {
+        _ if operation.outcome.is_empty() => return String::new(),
+        // The changes beside its package are stored before its end.
+        Some(OperationState::Queued | OperationState::Running) => return String::new(),
         Some(OperationState::Done) => "is done",
         _ => "failed",
     };
+    let code = ReasonCode::of(&operation.outcome);
+    let number = code.map_or_else(String::new, |code| format!("{}: ", code.value()));
     format!("{number}{} {end}", operation.kind.as_str())
 }
 
@@ -93,6 +93,7 @@ mod tests {
             })
         };
         assert_eq!(of("running", ""), "");
+        assert_eq!(of("running", "came with it: libfoo 2"), "");
         assert_eq!(of("done", "40: hello is installed"), "40: install is done");
         assert_eq!(of("failed", "60: it said: secret"), "60: install failed");
         assert_eq!(of("failed", "the instance was deleted"), "install failed");

@@ -235,7 +235,10 @@ fn end(
         |instance| instance.status_reason().to_string(),
     );
     transaction
-        .prepare_cached("UPDATE step SET state = ?, outcome = ? WHERE operation = ?")?
+        .prepare_cached(
+            // The changes beside the package are there already.
+            "UPDATE step SET state = ?, outcome = ? || ifnull('; ' || outcome, '') WHERE operation = ?",
+        )?
         .execute(params![state, outcome, Sql(operation.id)])?;
     Ok(())
 }

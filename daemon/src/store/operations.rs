@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use wharf_frames::{OperationId, PackageName};
+use wharf_frames::{OperationId, PackageName, Text};
 use wharf_software::{InstanceId, OperationKind, Requester};
 
 use super::{HistoryEntry, Store, StoreError, history, rows::Sql};
@@ -71,6 +71,13 @@ impl Store {
         let sql = "SELECT cancelled_by FROM operation WHERE id = ?";
         self.database
             .run(|connection| connection.query_row(sql, [Sql(operation)], |row| row.get(0)))
+    }
+
+    /// Keeps the changes of a job beside its package, for the outcome of its operation.
+    pub fn keep_beside(&mut self, operation: OperationId, beside: &Text) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE step SET outcome = ? WHERE operation = ? AND state NOT IN ('done', 'failed')";
+        self.change(sql, (beside.as_str(), Sql(operation)))
     }
 
     /// All that have not ended, and `ended` of those that have, in the order of acceptance.

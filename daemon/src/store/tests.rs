@@ -187,6 +187,26 @@ fn an_event_ends_the_effects_of_its_operation() {
 }
 
 #[test]
+fn the_changes_beside_a_package_are_in_the_outcome_once_and_not_in_that_of_another_operation() {
+    let folder = Folder::new();
+    let mut open = folder.open().unwrap();
+    open.make_factory_instances(1, true).unwrap();
+    let queued = store(&mut open, &Instance::default(), write_uri());
+    for _ in 0..2 {
+        open.keep_beside(OPERATION, &"came with it: libfoo 2".into())
+            .unwrap();
+    }
+    let failed = Event::Failed {
+        operation: OPERATION,
+        failure: Failure::new(Cause::NotFound, "the origin has nothing there"),
+    };
+    let failed = store(&mut open, &queued, failed);
+    open.keep_beside(OPERATION, &"too late".into()).unwrap();
+    let told = format!("{}; came with it: libfoo 2", failed.status_reason());
+    assert_eq!(open.operations(9).unwrap()[0].outcome, told);
+}
+
+#[test]
 fn a_file_is_known_from_before_it_is_there_until_it_is_discarded() {
     let folder = Folder::new();
     let mut open = folder.open().unwrap();
