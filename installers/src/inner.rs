@@ -62,6 +62,11 @@ impl Inner {
         opened.map_err(|error| self.failed("finish", &error))
     }
 
+    /// Its path, if the package was inside a message.
+    pub(crate) fn written(&self) -> Option<&Path> {
+        self.is_made.then_some(self.path.as_path())
+    }
+
     /// Leaves the file to its verdict.
     pub(crate) fn keep(mut self) {
         self.is_made = false;

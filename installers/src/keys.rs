@@ -2,17 +2,19 @@
 //! root are changed. Certificates are judged as for any package.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File},
     io,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use serde::Serialize;
 use wharf_frames::{
-    Failure, Text,
+    Failure, PackageVersion, Text,
     inspect::{Certificate, MAX_KEY_FILES, unusable_file},
 };
+use wharf_managers::{Install, InstallOptions, PackageFile, PlannedPackage};
 use wharf_root::{durable, pattern::Pattern};
 
 use crate::{
@@ -29,6 +31,7 @@ use crate::{
     policy::{Policy, PolicyError},
     room::Room,
     seal,
+    verdict::Judged,
 };
 
 /// The longest signature beside a package.
@@ -65,7 +68,7 @@ pub struct Key {
 }
 
 /// The verdict on a package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct CheckedPackage {
     /// Its name.
     pub name: Option<String>,
@@ -75,6 +78,25 @@ pub struct CheckedPackage {
     pub signer: Option<String>,
     /// The reason why it would be refused.
     pub refused: Option<String>,
+    /// The packages that would be installed, in the order of the package manager's plan.
+    pub plan: Vec<CheckedChange>,
+    /// The reason why the package manager gives no plan. An Install may find what is missing in newer lists of the sources.
+    pub unplanned: Option<String>,
+}
+
+/// One package of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckedChange {
+    /// Its name.
+    pub name: String,
+    /// Its new version.
+    pub version: String,
+    /// The version that the device has.
+    pub replaces: Option<String>,
+    /// `new`, `upgrade`, `downgrade` or `same version`.
+    pub change: &'static str,
+    /// It comes from a source of the device, not from the file.
+    pub from_source: bool,
 }
 
 /// The reason why a command failed.
@@ -317,22 +339,66 @@ impl Keys<'_> {
             .inner()
             .map_err(|error| problem("write to", &self.root.staged(), error))?;
         let judged = seal::verdict(&package, signature.as_deref(), &mut inner, witnesses);
-        Ok(match judged.map_err(Failure::from) {
-            Ok(judged) => CheckedPackage {
-                name: Some(judged.package.name.to_string()),
-                version: Some(judged.package.version.to_string()),
-                signer: judged.package.signer.as_ref().map(ToString::to_string),
-                refused: may_install(&judged, self.policy, witnesses)
-                    .err()
-                    .map(|failure| failure.to_string()),
-            },
-            Err(failure) => CheckedPackage {
-                name: None,
-                version: None,
-                signer: None,
-                refused: Some(failure.to_string()),
-            },
+        let judged = match judged.map_err(Failure::from) {
+            Ok(judged) => judged,
+            Err(failure) => {
+                return Ok(CheckedPackage {
+                    refused: Some(failure.to_string()),
+                    ..CheckedPackage::default()
+                });
+            }
+        };
+        let refused = may_install(&judged, self.policy, witnesses).err();
+        let plan = match &refused {
+            None => self.plan(inner.written().unwrap_or(file), &judged, device),
+            Some(_) => Ok(Vec::new()),
+        };
+        Ok(CheckedPackage {
+            name: Some(judged.package.name.to_string()),
+            version: Some(judged.package.version.to_string()),
+            signer: judged.package.signer.as_ref().map(ToString::to_string),
+            refused: refused.map(|failure| failure.to_string()),
+            unplanned: plan.as_ref().err().map(Failure::to_string),
+            plan: plan.unwrap_or_default(),
         })
+    }
+
+    /// The plan of the package manager for this file.
+    fn plan(
+        &self,
+        file: &Path,
+        judged: &Judged,
+        device: &Device,
+    ) -> Result<Vec<CheckedChange>, Failure> {
+        let manager = device.packages.as_ref();
+        let package = judged.package.clone();
+        let install = Install {
+            options: InstallOptions {
+                allow_downgrade: self.policy.allows_downgrade(&package.name),
+                reinstall: false,
+            },
+            file: PackageFile {
+                path: path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+                package,
+            },
+        };
+        let change = |it: PlannedPackage| {
+            let order = |old: &PackageVersion| manager.compare_versions(&it.version, old);
+            CheckedChange {
+                change: match it.replaces.as_ref().map(order) {
+                    None => "new",
+                    Some(Ordering::Greater) => "upgrade",
+                    Some(Ordering::Less) => "downgrade",
+                    Some(Ordering::Equal) => "same version",
+                },
+                name: it.name.to_string(),
+                version: it.version.to_string(),
+                replaces: it.replaces.as_ref().map(ToString::to_string),
+                from_source: it.is_dependency,
+            }
+        };
+        let planned = manager.plan(&[install], &self.policy.dependencies())?;
+        Ok(planned.into_iter().map(change).collect())
     }
 
     /// Room for the package inside a message while it is checked.

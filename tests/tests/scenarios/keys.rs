@@ -350,7 +350,9 @@ fn check_says_who_signed_a_package_and_whether_it_would_be_installed() {
 
     let fingerprint = ring.keys.fingerprint(Signer::Vendor);
     ring.keys.trust(Signer::Vendor, &ring.gateway.path());
-    let said = format!("hello 1.0.1 is signed by {fingerprint}\nit would be installed\n");
+    let said = format!(
+        "hello 1.0.1 is signed by {fingerprint}\nit would be installed\n  hello 1.0.1 (new, from the file)\n"
+    );
     assert_eq!(ring.done(&check), said);
 
     let message = ring.keys.sign_around(Signer::Vendor, &package);

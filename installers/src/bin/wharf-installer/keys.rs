@@ -11,7 +11,7 @@ use wharf_frames::calendar::day;
 use wharf_installers::{
     Root,
     device::{Device, open_inspector},
-    keys::{CheckedPackage, Key, Keys},
+    keys::{CheckedChange, CheckedPackage, Key, Keys},
     policy::Policy,
 };
 use wharf_root::pattern::Pattern;
@@ -127,7 +127,29 @@ fn judged(verdict: &CheckedPackage) -> String {
         text += &format!("{name} {version} is {signed}\n");
     }
     text + &match &verdict.refused {
-        None => "it would be installed\n".to_owned(),
+        None => plan(verdict),
         Some(why) => format!("it would be refused: {why}\n"),
     }
+}
+
+/// A line for each package: `libfoo 2.0-1 (new, from a source of this device)`.
+fn plan(verdict: &CheckedPackage) -> String {
+    let line = |it: &CheckedChange| {
+        let replaces = it.replaces.as_ref().filter(|old| **old != it.version);
+        let replaces = replaces.map_or_else(String::new, |old| format!(" of {old}"));
+        let from = match it.from_source {
+            true => "from a source of this device",
+            false => "from the file",
+        };
+        format!(
+            "  {} {} ({}{replaces}, {from})\n",
+            it.name, it.version, it.change
+        )
+    };
+    let lines: String = verdict.plan.iter().map(line).collect();
+    let why = verdict.unplanned.iter();
+    let why: String = why
+        .map(|why| format!("  there is no plan now: {why}\n"))
+        .collect();
+    format!("it would be installed\n{lines}{why}")
 }
