@@ -365,6 +365,7 @@ impl<'a> Worker<'a> {
             refreshed: job.refreshed,
             unused: self.newly_unused(&job),
         };
+        log::brought(&job, &outcome);
         match &outcome.failure {
             None => log::done(&job),
             Some(failure) => log::failed(&job, failure),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use wharf_frames::{Failure, OperationId, Step, Text};
+use wharf_frames::{
+    Failure, OperationId, PackageName, Step, Text,
+    installer::{Dependency, Outcome},
+};
 use wharf_journal::message;
 use wharf_root::limits;
 
@@ -22,6 +25,33 @@ pub(crate) fn done(job: &Job) {
             Shown(step)
         );
     }
+}
+
+/// The packages that an installation brought from the sources, and those that a removal left unused.
+pub(crate) fn brought(job: &Job, outcome: &Outcome) {
+    let tell = |what: &str, names: Vec<String>| {
+        if let (Some(step), false) = (job.steps.first(), names.is_empty()) {
+            tracing::info!(
+                MESSAGE_ID = message::JOB_DONE,
+                WHARF_PACKAGE = package(step).as_str(),
+                WHARF_OPERATION = %job.operation,
+                "{}: {what}: {}",
+                Shown(step),
+                Text::from(names.join(", "))
+            );
+        }
+    };
+    let dependencies = outcome.dependencies.iter().map(Dependency::to_string);
+    let fetched = match outcome.refreshed {
+        true => "came from sources of the device, whose lists were stale and were fetched again",
+        false => "came from sources of the device",
+    };
+    tell(fetched, dependencies.collect());
+    let unused = outcome.unused.iter().map(PackageName::to_string);
+    tell(
+        "came as dependencies, and nothing needs them any more",
+        unused.collect(),
+    );
 }
 
 /// A job failed: one line for each step.

@@ -1,0 +1,200 @@
+//! Dependencies by apt, from a repository of the root that is signed, or not. The contract has what each package manager does.
+
+use std::fs;
+
+use wharf_frames::{
+    Cause, Failure, PackageVersion,
+    installer::{Dependency, Outcome},
+};
+use wharf_managers::{Brought, Dependencies, PackageFile};
+use wharf_tests::{keys::Signer, repository::Repository};
+
+use crate::{
+    contract::Bench,
+    machine::{Deb, Machine, Script, name},
+};
+
+/// A root whose only source has libfoo 2, and acme 1, which needs it.
+struct Sources {
+    bench: Bench,
+    repository: Repository,
+    acme: PackageFile,
+}
+
+fn library() -> Deb {
+    Deb::new("libfoo", "2")
+}
+
+impl Sources {
+    fn new() -> Self {
+        Self::with(&library())
+    }
+
+    fn with(library: &Deb) -> Self {
+        let bench = Bench::apt();
+        let repository = Repository::new(&bench.place.path());
+        repository.offer(library);
+        repository.fetch();
+        let acme = Deb::new("acme", "1").depends("libfoo (>= 2)");
+        Self {
+            acme: bench.file(&acme, "acme", "1"),
+            bench,
+            repository,
+        }
+    }
+
+    fn install(&self) -> Result<Vec<Brought>, Failure> {
+        let acme = std::slice::from_ref(&self.acme);
+        self.bench
+            .install_with(acme, &Dependencies::ConfiguredSources)
+    }
+
+    /// The order is refused with these words, and the device stays as it is.
+    fn is_refused(&self, cause: Cause, words: &[&str]) {
+        let failure = self.install().unwrap_err();
+        assert_eq!(failure.cause, cause, "{failure}");
+        for word in words {
+            assert!(
+                failure.detail.as_str().contains(word),
+                "{failure}: {word:?}"
+            );
+        }
+        let found = ["acme", "libfoo"].map(|name| self.bench.found(name));
+        assert_eq!(found, [None, None]);
+        assert_eq!(self.bench.manager().audit().unwrap(), [""; 0]);
+    }
+
+    fn names(&self, options: &str) {
+        let line = format!("deb [{options}] copy:/srv/repository ./");
+        self.repository.is_named_as(&line);
+    }
+}
+
+#[test]
+fn packages_of_a_source_without_a_signature_come_only_if_its_line_trusts_it() {
+    let sources = Sources::new();
+    let lists = sources.bench.place.path().join("var/lib/apt/lists");
+    sources.repository.publish_signed(None, "");
+    fs::remove_dir_all(lists).unwrap();
+    sources.names("arch=all,amd64");
+    sources.is_refused(Cause::Dependency, &["libfoo (>= 2)", "is not signed"]);
+    sources.names("allow-insecure=yes");
+    sources.repository.fetch();
+    sources.is_refused(Cause::Plan, &["no signature of a source covers libfoo"]);
+    sources.names("trusted=yes");
+    sources.install().unwrap();
+    assert_eq!(sources.bench.version("libfoo").as_deref(), Some("2"));
+}
+
+#[test]
+fn packages_of_a_source_with_the_signature_of_another_key_do_not_come() {
+    let sources = Sources::new();
+    let lists = sources.bench.place.path().join("var/lib/apt/lists");
+    sources
+        .repository
+        .publish_signed(Some(Signer::Stranger), "");
+    fs::remove_dir_all(lists).unwrap();
+    sources.is_refused(Cause::Dependency, &["libfoo (>= 2)", "cannot be fetched"]);
+}
+
+#[test]
+fn lists_that_have_expired_on_the_device_still_bring_packages_and_new_expired_ones_do_not() {
+    let sources = Sources::new();
+    let expired = "Valid-Until: Wed, 01 Jan 2025 00:00:00 +0000\n";
+    let newer = Deb::new("libnew", "1");
+    newer.build(&sources.repository.folder());
+    sources
+        .repository
+        .publish_signed(Some(Signer::Vendor), expired);
+    let tool = Deb::new("tool", "1").depends("libnew");
+    let tool = [sources.bench.file(&tool, "tool", "1")];
+    let refused = sources
+        .bench
+        .install_with(&tool, &Dependencies::ConfiguredSources);
+    let failure = refused.unwrap_err();
+    assert_eq!(failure.cause, Cause::Dependency, "{failure}");
+    assert!(failure.detail.as_str().contains("expired"), "{failure}");
+    sources.install().unwrap();
+    assert_eq!(sources.bench.version("libfoo").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_source_that_cannot_be_reached_is_named_with_the_missing_package() {
+    let sources = Sources::new();
+    let away = sources.bench.place.path().join("srv/away");
+    fs::rename(sources.repository.folder(), away).unwrap();
+    let words = ["libfoo (>= 2)", "copy:/srv/repository", "libfoo_2_all.deb"];
+    sources.is_refused(Cause::Dependency, &words);
+}
+
+#[test]
+fn an_archive_that_is_gone_is_replaced_by_the_one_of_new_lists() {
+    let sources = Sources::new();
+    fs::remove_file(sources.repository.folder().join("libfoo_2_all.deb")).unwrap();
+    sources.repository.offer(&Deb::new("libfoo", "3"));
+    let begun = sources.install().unwrap();
+    let told = begun.iter().map(|it| (it.dependencies.len(), it.refreshed));
+    assert_eq!(told.collect::<Vec<_>>(), [(1, true)]);
+    assert_eq!(sources.bench.version("libfoo").as_deref(), Some("3"));
+}
+
+#[test]
+fn nothing_is_removed_for_a_dependency() {
+    let sources = Sources::with(&library().field("Conflicts", "oldfoo"));
+    let oldfoo = sources.bench.plain("oldfoo", "1");
+    sources.bench.install(&oldfoo).unwrap();
+    sources.is_refused(Cause::Plan, &["would remove oldfoo"]);
+    assert_eq!(sources.bench.version("oldfoo").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_dependency_that_cannot_be_configured_leaves_a_whole_device() {
+    let sources = Sources::with(&library().script(Script::Postinst, "exit 3"));
+    sources.is_refused(Cause::Script, &["libfoo", "exit status 3"]);
+}
+
+#[test]
+fn the_sealed_file_is_installed_although_a_source_has_the_same_version() {
+    let sources = Sources::new();
+    let other = Deb::new("acme", "1").depends("libfoo (>= 2)");
+    let other = other.file("/usr/share/acme/from-the-source", "x");
+    sources.repository.offer(&other);
+    sources.repository.fetch();
+    let installed = sources.install();
+    let from_the_source = sources
+        .bench
+        .place
+        .path()
+        .join("usr/share/acme/from-the-source");
+    assert!(!from_the_source.exists());
+    installed.unwrap();
+    assert_eq!(sources.bench.version("acme").as_deref(), Some("1"));
+}
+
+#[test]
+fn what_came_along_and_what_is_unused_is_in_the_outcomes() {
+    let machine = Machine::debian().started();
+    let repository = Repository::new(&machine.place.path());
+    // Its service starts as its own scripts say: it is another package.
+    let started = library().script(Script::Postinst, "echo started >/run/libfoo");
+    repository.offer(&started);
+    let outcome = machine.install(&Deb::new("acme", "1").depends("libfoo (>= 2)"));
+    let libfoo = Dependency {
+        name: name("libfoo"),
+        version: PackageVersion::new("2").unwrap(),
+    };
+    let told = |outcome: &Outcome| (outcome.dependencies.clone(), outcome.refreshed);
+    assert_eq!(outcome.failure, None);
+    assert_eq!(told(&outcome), (vec![libfoo], true));
+    assert_eq!(outcome.unused, []);
+    assert!(machine.place.path().join("run/libfoo").exists());
+
+    let outcome = machine.remove("acme");
+    assert_eq!(
+        (outcome.failure.clone(), told(&outcome)),
+        (None, (vec![], false))
+    );
+    assert_eq!(outcome.unused, [name("libfoo")]);
+    let dpkg = machine.place.debian().installed_version("libfoo");
+    assert_eq!(dpkg.as_deref(), Some("2"));
+}
