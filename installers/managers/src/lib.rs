@@ -306,11 +306,6 @@ fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
     }
 }
 
-/// The failure of a package manager that gives no plan.
-fn no_plan() -> Failure {
-    Failure::new(Cause::PackageManager, "this package manager gives no plan")
-}
-
 impl Dependencies {
     /// Whether any package may come from a source.
     pub const fn may_come(&self) -> bool {

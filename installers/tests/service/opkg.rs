@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use wharf_frames::{Cause, Failure, installer::Found};
-use wharf_managers::{InstallOptions, PackageFile, Supervisor};
+use wharf_managers::{Dependencies, Install, InstallOptions, PackageFile, Supervisor};
 use wharf_root::Change;
 use wharf_tests::{
     command::{output_of, text_of},
@@ -109,6 +109,41 @@ fn a_package_that_would_remove_or_overwrite_another_one_is_refused_before_any_sc
     assert!(!bench.place.path().join("ran").exists());
     assert_eq!(bench.version("other").as_deref(), Some("1"));
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_plan_tells_the_version_before_and_refuses_as_an_installation_does() {
+    let Some(bench) = Bench::opkg() else { return };
+    let planned = |file: PackageFile| {
+        let install = Install {
+            file,
+            options: PLAIN,
+        };
+        let planned = bench.manager().plan(&[install], &Dependencies::None);
+        planned.map(|planned| {
+            let each = planned.into_iter();
+            let each =
+                each.map(|it| (it.version.to_string(), it.replaces.map(|it| it.to_string())));
+            each.collect::<Vec<_>>()
+        })
+    };
+    let one = Some("1".to_owned());
+    let first = planned(bench.plain("acme", "1"));
+    assert_eq!(first, Ok(vec![("1".to_owned(), None)]));
+    assert_eq!(bench.found("acme"), None);
+    bench.install(&bench.plain("acme", "1")).unwrap();
+    for version in ["1", "2"] {
+        let again = planned(bench.plain("acme", version));
+        assert_eq!(again, Ok(vec![(version.to_owned(), one.clone())]));
+    }
+    let needs = Deb::new("user", "1").depends("nowhere");
+    for (file, cause) in [
+        (bench.plain("acme", "0.9"), Cause::Downgrade),
+        (bench.file(&needs, "user", "1"), Cause::Dependency),
+    ] {
+        assert_eq!(planned(file).map_err(|failure| failure.cause), Err(cause));
+    }
+    assert_eq!(bench.version("acme"), one);
 }
 
 /// opkg notes `/data` as a link of the package, and deletes it with the package.

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times, debian_version, no_plan, the_only,
+    PackageManager, PlannedPackage, Supervisor, Times, debian_version, the_only,
 };
 
 /// opkg of one root.
@@ -523,8 +523,18 @@ impl PackageManager for Opkg {
         installed.map(|()| Change::Changed)
     }
 
-    fn plan(&self, _: &[Install], _: &Dependencies) -> Result<Vec<PlannedPackage>, Failure> {
-        Err(no_plan())
+    /// By `--noaction`. The files of other packages and the links of the system are looked at by an installation alone.
+    fn plan(&self, installs: &[Install], _: &Dependencies) -> Result<Vec<PlannedPackage>, Failure> {
+        let Install { file, options } = the_only(installs)?;
+        let SealedPackage { name, version, .. } = &file.package;
+        let entry = self.entry(name)?;
+        self.agree(file, entry.as_ref(), *options)?;
+        Ok(vec![PlannedPackage {
+            name: name.clone(),
+            version: version.clone(),
+            replaces: entry.map(|entry| entry.version),
+            is_dependency: false,
+        }])
     }
 
     fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
