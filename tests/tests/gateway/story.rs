@@ -8,6 +8,7 @@ use wharf_tests::{
     leshan::Leshan,
     manager::Manager,
     package::{Package, Script},
+    rpm_root::is_dnf5,
     waiting::wait_until,
 };
 
@@ -222,7 +223,11 @@ fn the_journal_tells_the_story(gateway: &Booted<Leshan>) {
 
 /// The lines include the output of the package manager, which only the operation identifies.
 fn wharfctl_prints_its_lines(container: &Container, manager: &str) {
-    let set_up = format!("{manager}: hello was set up");
+    let mark = match manager {
+        "dnf" if is_dnf5() => ">>> ",
+        _ => "",
+    };
+    let set_up = format!("{manager}: {mark}hello was set up");
     // journald accepts such a line from every user.
     container.sh(
         "printf 'MESSAGE=forged\\nWHARF_PACKAGE=hello\\nWHARF_INSTANCE=1\\nWHARF_OPERATION=0123456789abcdef0123456789abcdef\\n' \
