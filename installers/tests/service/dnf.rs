@@ -705,9 +705,11 @@ fn dnfs_own_lock_holds_only_if_a_dnf_has_it() {
     let proc = bench.place.path().join("proc");
     let flags = nix::mount::MsFlags::empty();
     nix::mount::mount(Some("proc"), &proc, Some("proc"), flags, None::<&str>).unwrap();
-    let file = bench.plain("acme", "1");
-    write(&bench, "var/lib/dnf/rpmdb_lock.pid", "1");
-    assert_eq!(install(&bench, &file), Ok(Change::Changed), "1 is no dnf");
+    for (content, version) in [("1", "1"), ("\0\0\0\0", "2")] {
+        write(&bench, "var/lib/dnf/rpmdb_lock.pid", content);
+        let file = bench.plain("acme", version);
+        assert_eq!(install(&bench, &file), Ok(Change::Changed), "{content:?}");
+    }
     let mut dnf = Command::new("sleep")
         .arg0("dnf")
         .arg("1000")

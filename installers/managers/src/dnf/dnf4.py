@@ -256,7 +256,7 @@ def is_dnf(pid):
 
 
 def wait_for_lock(base, seconds):
-    """Waits until no other dnf has its lock. After a power cut, the number in it may be that of any process."""
+    """Waits until no other dnf has its lock. After a power cut, the number in it may be that of any process, or no number."""
     lock = dnf.lock.build_rpmdb_lock(base.conf.persistdir, True)
     deadline = time.monotonic() + seconds
     while True:
@@ -270,6 +270,8 @@ def wait_for_lock(base, seconds):
                 raise
             else:
                 time.sleep(0.2)
+        except dnf.exceptions.LockError:  # "Malformed lock file"
+            os.unlink(lock.target)
 
 
 def say_that_it_works():
