@@ -1,7 +1,7 @@
 //! Services of packages under systemd: INACTIVE until Activate (TS 5.2), whatever their maintainer scripts do, also
 //! after power cuts.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use wharf_frames::{
     Cause, Step,
@@ -13,7 +13,7 @@ use wharf_tests::{
 };
 
 use crate::{
-    machine::{Deb, Machine, Place, Script, name, perform},
+    machine::{Deb, Machine, Place, Script, name, perform, place_script},
     purge::a_purged_package_starts_only_what_its_next_installation_enables,
 };
 
@@ -484,8 +484,7 @@ fn every_step_around_the_units_may_be_the_last_of_an_attempt() {
     let script = "#!/bin/sh\nif [ -e /opt/steps ]; then\n\
                   export WHARF_FAULT_AT=$(cat /opt/steps)\nrm /opt/steps\nfi\n\
                   exec /usr/libexec/wharfd/wharf-job.real \"$@\"\n";
-    fs::write(folder.join("wharf-job"), script).unwrap();
-    fs::set_permissions(folder.join("wharf-job"), fs::Permissions::from_mode(0o755)).unwrap();
+    place_script(script, &folder.join("wharf-job"));
     let once = "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true";
     let mut step = 0;
     loop {

@@ -9,7 +9,7 @@ use wharf_frames::{
 };
 use wharf_tests::waiting::wait_until;
 
-use crate::machine::{Machine, perform, refused};
+use crate::machine::{Machine, perform, place_script, refused};
 
 /// Of acme 3.0-1, signed.
 const SEALED: &str = "a20001018200a100a300a5006461636d650165332e302d310263616c6c031902e8\
@@ -102,7 +102,10 @@ fn machine() -> Machine {
     write("wharf-installer/ledger/acme", &bytes(LEDGER));
     write("wharf-simulated/acme_version", b"2.0-1");
     let programs = machine.programs();
-    fs::write(programs.join("wharf-inspect"), "#!/bin/sh\nkill -KILL $$\n").unwrap();
+    place_script(
+        "#!/bin/sh\nkill -KILL $$\n",
+        &programs.join("wharf-inspect"),
+    );
     machine.start_program(&programs.join("wharf-installer"), &[]);
     machine
 }

@@ -80,6 +80,14 @@ impl Bench {
         (bench, signer)
     }
 
+    /// Writes this script to a program, by another process for the same reason.
+    pub(crate) fn place_script(&self, name: &str, script: &str) -> PathBuf {
+        let (source, program) = (self.path(&format!("{name}.sh")), self.path(name));
+        fs::write(&source, script).unwrap();
+        run(Command::new("install").arg(source).arg(&program));
+        program
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

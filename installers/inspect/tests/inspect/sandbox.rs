@@ -6,10 +6,7 @@ use std::{
     fs::{self, File},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{
-            fs::PermissionsExt,
-            process::{CommandExt, ExitStatusExt},
-        },
+        unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, Stdio},
     thread,
@@ -191,11 +188,8 @@ fn does_not_run_as_root() {
 
 /// A script in the place of wharf-inspect.
 fn impostor(bench: &Bench, script: &str) -> Inspector {
-    let program = bench.path("impostor");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     Inspector {
-        program,
+        program: bench.place_script("impostor", &format!("#!/bin/sh\n{script}\n")),
         ..bench.inspector()
     }
 }
