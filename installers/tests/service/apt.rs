@@ -17,7 +17,7 @@ use wharf_tests::{command::output_of, waiting::wait_until};
 pub(crate) use wharf_tests::debian_root::frontend_lock;
 
 use crate::{
-    contract::{Bench, PLAIN, QUIET, install_alone},
+    contract::{Bench, PLAIN, QUIET, install_alone, with_enough_time},
     machine::{Deb, Script, name, place_script},
 };
 
@@ -489,17 +489,20 @@ fn an_apt_that_does_not_ask_for_consent_gets_nothing_done() {
 
 #[test]
 fn a_hook_that_never_answers_is_ended_and_nothing_is_changed() {
-    let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(2));
-    let root = bench.place.path();
-    let hook = "DPkg::Pre-Install-Pkgs { \"echo $$ >/waits; exec sleep 1000\"; };\n";
-    fs::write(root.join("etc/apt/apt.conf.d/99waits"), hook).unwrap();
-    let failure =
-        install_alone(bench.manager(), &bench.plain("acme", "1"), PLAIN, QUIET).unwrap_err();
+    let (bench, failure, waited) = with_enough_time(|limit| {
+        let bench = Bench::apt_that_waits(Duration::from_secs(1), limit);
+        let root = bench.place.path();
+        let hook = "DPkg::Pre-Install-Pkgs { \"echo $$ >/waits; exec sleep 1000\"; };\n";
+        fs::write(root.join("etc/apt/apt.conf.d/99waits"), hook).unwrap();
+        let file = bench.plain("acme", "1");
+        let failure = install_alone(bench.manager(), &file, PLAIN, QUIET).unwrap_err();
+        let waited = fs::read_to_string(root.join("waits")).unwrap_or_default();
+        waited.ends_with('\n').then_some((bench, failure, waited))
+    });
     assert_eq!(failure.cause, Cause::PackageManager);
     assert!(failure.detail.as_str().contains("hooks"), "{failure}");
     assert_eq!(bench.version("acme"), None);
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
-    let waited = fs::read_to_string(root.join("waits")).unwrap();
     wait_until("the end of the hook", || {
         let there = Path::new("/proc").join(waited.trim()).join("exe");
         there.read_link().is_err().then_some(())
@@ -555,12 +558,14 @@ fn what_is_printed_is_told_whether_it_succeeds_or_fails() {
 
 #[test]
 fn a_script_that_does_not_end_is_ended_and_told() {
-    let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(2));
-    let hanging = Deb::new("acme", "1").script(Script::Postinst, "sleep 1000");
-    assert_eq!(
-        bench.install(&bench.file(&hanging, "acme", "1")),
-        Err(Cause::Script)
-    );
+    let hanging = Deb::new("acme", "1").script(Script::Postinst, "touch /begun\nsleep 1000");
+    let (bench, installed) = with_enough_time(|limit| {
+        let bench = Bench::apt_that_waits(Duration::from_secs(1), limit);
+        let installed = bench.install(&bench.file(&hanging, "acme", "1"));
+        let begun = bench.place.path().join("begun").exists();
+        begun.then_some((bench, installed))
+    });
+    assert_eq!(installed, Err(Cause::Script));
     assert_eq!(bench.version("acme"), None);
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }

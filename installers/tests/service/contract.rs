@@ -37,6 +37,7 @@ use wharf_tests::{
     rpm_repository::RpmRepository,
     rpm_root::RpmRoot,
     scratch_root::{ScratchRoot, WHARF_INSPECT},
+    waiting,
 };
 
 use crate::machine::{Deb, Place, Script, name, wharf_inspect};
@@ -71,6 +72,19 @@ pub(crate) fn install_alone(
         &Dependencies::None,
         supervisor,
     )
+}
+
+/// Attempts with a time limit that is long enough for all that comes before it counts. A loaded machine needs a longer
+/// one, so each attempt has twice the limit of the last. It returns nothing if its limit was too short.
+pub(crate) fn with_enough_time<T>(attempt: impl Fn(Duration) -> Option<T>) -> T {
+    let mut limit = Duration::from_secs(2);
+    loop {
+        if let Some(done) = attempt(limit) {
+            return done;
+        }
+        assert!(limit < waiting::LIMIT, "{limit:?} was too short");
+        limit *= 2;
+    }
 }
 
 /// A package manager with its services, in a root of its own.

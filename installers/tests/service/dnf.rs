@@ -2,8 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fs::{self, Permissions},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command},
     thread,
@@ -11,8 +11,8 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure, PackageVersion};
-use wharf_managers::{InstallOptions, PackageFile, Supervisor};
-use wharf_root::Change;
+use wharf_managers::{InstallOptions, PackageFile, PackageManager, Supervisor, Times, dnf::Dnf};
+use wharf_root::{Change, Root};
 use wharf_tests::{
     command::{output_of, text_of},
     rpm_root::RpmRoot,
@@ -20,7 +20,7 @@ use wharf_tests::{
 };
 
 use crate::{
-    contract::{Bench, PLAIN, QUIET, install_alone},
+    contract::{Bench, PLAIN, QUIET, install_alone, with_enough_time},
     machine::{Deb, Script, name, place_script},
 };
 
@@ -71,17 +71,18 @@ fn remove(bench: &Bench, package: &str) -> Result<Change, Failure> {
     bench.manager().remove(&name(package), QUIET)
 }
 
-fn refused(done: Result<Change, Failure>, cause: Cause, words: &str) {
+fn refused(done: Result<Change, Failure>, cause: Cause, words: &str) -> Failure {
     let failure = done.unwrap_err();
     assert_eq!(failure.cause, cause, "{failure}");
     assert!(failure.detail.as_str().contains(words), "{failure}");
+    failure
 }
 
 /// It is refused before the device is changed, which stays as it is.
-fn is_refused(bench: &Bench, file: &PackageFile, cause: Cause, words: &str) {
+fn is_refused(bench: &Bench, file: &PackageFile, cause: Cause, words: &str) -> Failure {
     let install =
         |supervisor: Supervisor<'_>| install_alone(bench.manager(), file, PLAIN, supervisor);
-    order_is_refused(bench, install, cause, words);
+    order_is_refused(bench, install, cause, words)
 }
 
 fn removal_is_refused(bench: &Bench, package: &str, cause: Cause, words: &str) {
@@ -94,7 +95,7 @@ fn order_is_refused(
     order: impl Fn(Supervisor<'_>) -> Result<Change, Failure>,
     cause: Cause,
     words: &str,
-) {
+) -> Failure {
     let before = text_of(&mut rpm(bench, &["-qa"]));
     let begun = Cell::new(false);
     let supervisor = Supervisor {
@@ -104,10 +105,11 @@ fn order_is_refused(
         },
         ..QUIET
     };
-    refused(order(supervisor), cause, words);
+    let failure = refused(order(supervisor), cause, words);
     assert!(!begun.get(), "{words}");
     assert_eq!(text_of(&mut rpm(bench, &["-qa"])), before);
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+    failure
 }
 
 #[test]
@@ -649,10 +651,13 @@ fn nobody_else_changes_packages_between_plan_and_end() {
 
 #[test]
 fn a_script_that_does_not_end_is_ended_and_told() {
-    let bench = bench_that_waits(Duration::from_secs(1), Duration::from_secs(2));
-    let deb = Deb::new("acme", "1").script(Script::Postinst, "sleep 1000");
-    let file = bench.file(&deb, "acme", "1");
-    let failure = install(&bench, &file).unwrap_err();
+    let deb = Deb::new("acme", "1").script(Script::Postinst, "touch /begun\nsleep 1000");
+    let (bench, failure) = with_enough_time(|limit| {
+        let bench = bench_that_waits(Duration::from_secs(1), limit);
+        let failure = install(&bench, &bench.file(&deb, "acme", "1")).unwrap_err();
+        let begun = bench.place.path().join("begun").exists();
+        begun.then_some((bench, failure))
+    });
     assert_eq!(failure.cause, Cause::Script, "{failure}");
     assert!(
         failure
@@ -661,7 +666,13 @@ fn a_script_that_does_not_end_is_ended_and_told() {
             .contains("installed in part: %post failed"),
         "{failure}"
     );
-    assert_eq!(remove(&bench, "acme"), Ok(Change::Changed));
+    let times = Times {
+        lock_wait: Duration::from_secs(1),
+        limit: Duration::from_secs(60),
+    };
+    let unhurried = Dnf::open(&Root::new(bench.place.path()), times).unwrap();
+    let removed = unhurried.remove(&name("acme"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
 }
 
 #[test]
@@ -669,17 +680,19 @@ fn a_test_of_rpm_that_does_not_end_is_ended_and_told() {
     if !is_dnf5() {
         return; // dnf 4 tests in its own process
     }
-    let bench = bench_that_waits(Duration::from_secs(1), Duration::from_secs(2));
-    let hangs = "#!/bin/sh\ncase \"$*\" in *--test*) sleep 600;; esac\nexec /usr/bin/rpm \"$@\"\n";
-    let path = write(&bench, "usr/local/bin/rpm", hangs);
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    let words = "rpm --test was not ready to change the device within 2 s";
-    is_refused(
-        &bench,
-        &bench.plain("acme", "1"),
-        Cause::PackageManager,
-        words,
-    );
+    let hangs = "#!/bin/sh\ncase \"$*\" in *--test*) touch /begun; sleep 600;; esac\nexec /usr/bin/rpm \"$@\"\n";
+    let failure = with_enough_time(|limit| {
+        let bench = bench_that_waits(Duration::from_secs(1), limit);
+        place_script(hangs, &bench.place.path().join("usr/local/bin/rpm"));
+        let file = bench.plain("acme", "1");
+        let seconds = limit.as_secs();
+        let words = format!("was not ready to change the device within {seconds} s");
+        let failure = is_refused(&bench, &file, Cause::PackageManager, &words);
+        let begun = bench.place.path().join("begun").exists();
+        begun.then_some(failure)
+    });
+    let told = failure.detail.as_str();
+    assert!(told.starts_with("rpm --test was not ready"), "{failure}");
 }
 
 #[test]
