@@ -1,10 +1,7 @@
 //! Processes of a job with dnf that are killed in each script and while files are unpacked: the tool, wharf-job, or both.
 //! dnf 4, or dnf 5 if `WHARF_DNF5` is set.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use wharf_frames::{Cause, installer::Outcome};
 use wharf_tests::{
@@ -73,11 +70,15 @@ impl Moment {
             Victim::All => "kill -9 $job $tool $$",
         };
         let who = "tool=$PPID; job=$(cut -d' ' -f4 /proc/$PPID/stat)";
+        let kill = format!("touch /killed-{name}/hit; {kill}");
+        // rpm unpacks into NAME;HEX8 beside the file.
+        let unpacks = format!("ls /usr/share/{name} | grep -q 'large;'");
         let kills = match self {
-            In(_) => kill.to_owned(),
-            // rpm unpacks into NAME;HEX8 beside the file.
+            In(_) => kill,
+            // A stopped tool stays at the moment that is looked for.
             Unpack => format!(
-                "(until ls /usr/share/{name} | grep -q 'large;'; do :; done; {kill}) >/dev/null 2>&1 &"
+                "(until {unpacks}; do [ -e /proc/$tool ] || exit 0; done\nkill -STOP $tool\n\
+                 if {unpacks}; then {kill}; fi; kill -CONT $tool) >/dev/null 2>&1 &"
             ),
         };
         let once = format!("if mkdir /killed-{name} 2>/dev/null; then {who}; {kills}\nfi");
@@ -149,10 +150,19 @@ fn files_in(folder: &Path) -> Vec<String> {
     names.collect()
 }
 
-fn was_killed(machine: &Machine, name: &str) -> PathBuf {
+/// Repeats this until it was killed at its moment: on a loaded machine, unpacking may end before the killer sees it.
+fn was_killed(machine: &Machine, name: &str, attempt: impl Fn() -> Outcome) -> Outcome {
     let killed = machine.root().join(format!("killed-{name}"));
-    assert!(killed.exists(), "{name}");
-    killed
+    for _ in 0..20 {
+        let outcome = attempt();
+        if killed.join("hit").exists() {
+            return outcome;
+        }
+        fs::remove_dir(&killed).expect(name);
+        assert_eq!(outcome.failure, None, "{name} without a kill");
+        assert_eq!(machine.remove(name).failure, None, "{name}");
+    }
+    panic!("{name} was never killed");
 }
 
 /// Upgrades once for each moment, and tells the outcome.
@@ -160,10 +170,11 @@ fn upgrade_at_each_moment(victim: Victim, judge: impl Fn(&Machine, Moment, Outco
     let machine = Machine::dnf().started();
     mount_proc(&machine);
     for moment in UPGRADE {
-        let first = machine.install_rpm(&package(moment, victim, "1"));
-        assert_eq!(first.failure, None, "{moment:?}");
-        let outcome = machine.install_rpm(&package(moment, victim, "2"));
-        was_killed(&machine, &moment.name());
+        let outcome = was_killed(&machine, &moment.name(), || {
+            let first = machine.install_rpm(&package(moment, victim, "1"));
+            assert_eq!(first.failure, None, "{moment:?}");
+            machine.install_rpm(&package(moment, victim, "2"))
+        });
         judge(&machine, moment, outcome);
     }
 }
@@ -218,8 +229,7 @@ fn a_first_installation_that_is_killed_while_it_unpacks_leaves_nothing_behind() 
                 .file(&format!("/usr/share/{name}/large"), large());
             Unpack.in_package(package, victim, &name)
         };
-        let outcome = machine.install_rpm(&of_it("2"));
-        was_killed(&machine, &name);
+        let outcome = was_killed(&machine, &name, || machine.install_rpm(&of_it("2")));
         if victim == Victim::Tool {
             assert!(outcome.failure.is_some(), "{told}");
             assert_eq!(outcome.device, None, "{told}");
@@ -242,9 +252,10 @@ fn a_removal_goes_on_when_its_processes_are_killed_in_any_script() {
             let told = format!("{victim:?} {script:?}");
             let name = format!("acme-{victim:?}-{script:?}").to_lowercase();
             let package = In(script).in_package(RpmPackage::new(&name, "1"), victim, &name);
-            assert_eq!(machine.install_rpm(&package).failure, None, "{told}");
-            let mut outcome = machine.remove(&name);
-            was_killed(&machine, &name);
+            let mut outcome = was_killed(&machine, &name, || {
+                assert_eq!(machine.install_rpm(&package).failure, None, "{told}");
+                machine.remove(&name)
+            });
             if victim == Victim::Tool {
                 assert!(outcome.failure.is_some(), "{told}");
                 outcome = machine.remove(&name);
