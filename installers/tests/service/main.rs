@@ -27,6 +27,7 @@ mod jobs;
 mod machine;
 mod messages;
 mod opkg;
+mod opkg_files;
 mod opkg_jobs;
 mod owners;
 mod purge;

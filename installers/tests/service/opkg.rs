@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Ends opkg, and the script that says so.
-const KILL: &str = "kill -9 $PPID $$";
+pub(crate) const KILL: &str = "kill -9 $PPID $$";
 
 fn opkg(bench: &Bench) -> &OpkgRoot {
     match &bench.place {
@@ -42,15 +42,15 @@ fn by_hand(bench: &Bench, arguments: &[&str]) {
     output_of(opkg(bench).command("opkg").args(arguments));
 }
 
-fn failure(bench: &Bench, file: &PackageFile) -> Failure {
+pub(crate) fn failure(bench: &Bench, file: &PackageFile) -> Failure {
     install_alone(bench.manager(), file, PLAIN, QUIET).unwrap_err()
 }
 
-fn told(bench: &Bench, package: &str) -> Option<String> {
+pub(crate) fn told(bench: &Bench, package: &str) -> Option<String> {
     bench.found(package).map(|found: Found| found.to_string())
 }
 
-fn read(bench: &Bench, path: &str) -> Option<String> {
+pub(crate) fn read(bench: &Bench, path: &str) -> Option<String> {
     fs::read_to_string(bench.place.path().join(path)).ok()
 }
 

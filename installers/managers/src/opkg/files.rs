@@ -49,6 +49,14 @@ pub(super) fn link_target(root: &Root, path: &Path) -> io::Result<Option<PathBuf
     }
 }
 
+/// Whether there is something at this path of the root, or there may be.
+pub(super) fn exists(root: &Root, path: &str) -> bool {
+    let there = open(root, Path::new(path), OFlag::O_PATH | OFlag::O_NOFOLLOW);
+    !there.is_err_and(|error| {
+        [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind())
+    })
+}
+
 /// Whether there is a symbolic link at this path of the root.
 fn is_link(root: &Root, path: &str) -> bool {
     matches!(link_target(root, Path::new(path)), Ok(Some(_)))

@@ -13,7 +13,7 @@ use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::SealedPackage,
 };
 use wharf_root::{
-    Change, Listener, Owners, Root, merged,
+    Change, Listener, Owners, Root,
     session::{Role, RunningProcess},
 };
 
@@ -41,7 +41,7 @@ pub struct Opkg {
     status: PathBuf,
     pub(super) lists: Lists,
     pub(super) records: Records,
-    contents: Arc<dyn Contents>,
+    pub(super) contents: Arc<dyn Contents>,
     /// Each architecture that it installs, the best one last.
     architectures: Vec<String>,
 }
@@ -95,7 +95,7 @@ impl Opkg {
     }
 
     /// The package in the database. Refuses what is no name.
-    fn entry(&self, name: &PackageName) -> Result<Option<Entry>, Failure> {
+    pub(super) fn entry(&self, name: &PackageName) -> Result<Option<Entry>, Failure> {
         match self.is_name(name) {
             true => Ok(self.database()?.of(name.as_str()).cloned()),
             false => Err(Failure::new(
@@ -141,16 +141,6 @@ impl Opkg {
             None => self.records.keep_new(name).map(|()| true),
             Some(_) => Ok(false),
         }
-    }
-
-    fn write_digests(
-        &self,
-        name: &PackageName,
-        version: &PackageVersion,
-        file: &Path,
-    ) -> Result<(), Failure> {
-        self.records
-            .write_new(name, version, file, self.contents.as_ref())
     }
 
     /// Refuses what opkg would not: a way down, and a package on hold.
@@ -257,7 +247,7 @@ impl Opkg {
                     }
                 }
             }
-            _ if after.as_ref() == before => {
+            _ if after.as_ref() == before && ran.has_worked() => {
                 self.records.finish(name)?;
                 self.records.forget_copy()?;
                 return Err(complaint::failure(&what, &ran.printed));
@@ -270,11 +260,13 @@ impl Opkg {
         if before.is_some() && self.went_back(name)? {
             return Err(failure);
         }
-        let damaged = Unfinished::Damaged {
-            installed_at: after.map(|it| it.installed_at).unwrap_or_default(),
-            words,
-        };
-        self.records.write_unfinished(name, &damaged)?;
+        if let Some(Entry { installed_at, .. }) = after {
+            let damaged = Unfinished::Damaged {
+                installed_at,
+                words,
+            };
+            self.records.write_unfinished(name, &damaged)?;
+        }
         self.records.forget_copy()?;
         Err(failure)
     }
@@ -307,28 +299,6 @@ impl Opkg {
                 &format!("{name} was not removed again: {failure}\n"),
             );
         }
-    }
-
-    /// Deletes the files that a removal left: opkg deletes none of a package whose installation failed.
-    fn delete_leftovers(
-        &self,
-        name: &PackageName,
-        paths: &[String],
-        conffiles: &[String],
-    ) -> Result<(), Failure> {
-        let all: BTreeSet<String> = paths.iter().map(|path| merged(path)).collect();
-        let others = self.owned_by_others(name, &all)?;
-        for path in paths {
-            let is_conffile = conffiles.contains(&format!("/{path}"));
-            if is_conffile || others.contains_key(&merged(path)) {
-                continue;
-            }
-            self.lists.delete(path).map_err(|error| {
-                let detail = format!("cannot delete /{path}, which {name} left: {error}");
-                Failure::new(Cause::PackageManager, detail)
-            })?;
-        }
-        Ok(())
     }
 
     /// Installs the file over whatever there is of the package, scripts included.

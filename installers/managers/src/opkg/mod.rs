@@ -1,7 +1,8 @@
 //! opkg, of Yocto (0.6 and before). It succeeds where it should fail: it goes down a version, takes patterns for names,
 //! and writes cut files to a full disk. Policy, plan and result are therefore judged here.
 //!
-//! - [`manager`]: installs, removes, repairs. [`refusals`]: protects the files of others.
+//! - [`manager`]: installs, removes, repairs. [`refusals`]: protects the files of others. [`leftovers`]: deletes what a
+//!   failed run left.
 //! - [`run`]: one run of opkg, under its [`lock`] and our [`configuration`].
 //! - [`status`]: its database. [`files`]: the files of installed packages, and their owners.
 //! - [`manifest`]: the digests of a package's files, and the comparison with the device. [`records`]: what we keep.
@@ -11,6 +12,7 @@
 mod complaint;
 mod configuration;
 mod files;
+mod leftovers;
 mod lock;
 mod manager;
 mod manifest;

@@ -2,6 +2,7 @@
 //! package that we installed, the work that is unfinished, and a copy of the database while we work.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -44,13 +45,15 @@ impl Records {
         }
     }
 
-    /// Writes the digests of a package that is about to be installed.
+    /// Writes the digests of a package that is about to be installed. `spared` gets its paths, and tells those that stay if
+    /// the package fails. They are on the disk before the digests are.
     pub(super) fn write_new(
         &self,
         name: &PackageName,
         version: &PackageVersion,
         package: &Path,
         contents: &dyn Contents,
+        spared: &dyn Fn(&[String]) -> Result<BTreeSet<String>, Failure>,
     ) -> Result<(), Failure> {
         let path = self.new_digests(name);
         let failed = |error: io::Error| failed("write", &path, &error);
@@ -62,12 +65,33 @@ impl Records {
             durable::create_unique(&temporary, options.write(true)).map_err(failed)?;
         let written = || -> Result<(), Failure> {
             let mut writer = Writer::new(file, version).map_err(failed)?;
-            contents.each_digest(package, &mut |digest| writer.add(&digest).map_err(failed))?;
+            let mut paths = Vec::new();
+            contents.each_digest(package, &mut |digest| {
+                writer.add(&digest).map_err(failed)?;
+                paths.push(digest.path);
+                Ok(())
+            })?;
             writer.finish().map_err(failed)?;
+            self.write_spared(name, spared(&paths)?)?;
             fs::rename(&temporary, &path).map_err(failed)?;
             durable::sync_folder_of(&path).map_err(failed)
         };
         written().inspect_err(|_| drop(fs::remove_file(&temporary)))
+    }
+
+    fn write_spared(&self, name: &PackageName, paths: BTreeSet<String>) -> Result<(), Failure> {
+        let path = self.spared_path(name);
+        let text = Vec::from_iter(paths).join("\0");
+        durable::write(&path, text.as_bytes()).map_err(|error| failed("write", &path, &error))
+    }
+
+    /// The paths that stay if the package fails, with /usr merged.
+    pub(super) fn spared(&self, name: &PackageName) -> Result<BTreeSet<String>, Failure> {
+        let path = self.spared_path(name);
+        let bytes = durable::read(&path).map_err(|error| failed("read", &path, &error))?;
+        let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        let paths = text.split('\0').filter(|path| !path.is_empty());
+        Ok(paths.map(str::to_owned).collect())
     }
 
     /// Whether the device has each file of the version that is about to be installed; if not, what differs.
@@ -138,7 +162,8 @@ impl Records {
     /// Nothing of this package is unfinished.
     pub(super) fn finish(&self, name: &PackageName) -> Result<(), Failure> {
         self.remove(&self.new_digests(name))?;
-        self.remove(&self.unfinished_path(name))
+        self.remove(&self.unfinished_path(name))?;
+        self.remove(&self.spared_path(name))
     }
 
     /// Forgets a package that is gone.
@@ -242,6 +267,10 @@ impl Records {
 
     fn kept_digests(&self, name: &PackageName) -> PathBuf {
         self.folder.join(format!("{name}:files"))
+    }
+
+    fn spared_path(&self, name: &PackageName) -> PathBuf {
+        self.folder.join(format!("{name}:spared"))
     }
 
     fn unfinished_path(&self, name: &PackageName) -> PathBuf {
