@@ -64,6 +64,12 @@ impl Sources {
         assert_eq!(self.bench.manager().audit().unwrap(), [""; 0]);
     }
 
+    /// The administrator has these lines in a file of apt.conf(5).
+    fn configures(&self, lines: &str) {
+        let file = "etc/apt/apt.conf.d/99-administrator";
+        fs::write(self.bench.place.path().join(file), lines).unwrap();
+    }
+
     fn names(&self, options: &str) {
         let line = format!("deb [{options}] copy:/srv/repository ./");
         self.repository.is_named_as(&line);
@@ -84,6 +90,18 @@ fn packages_of_a_source_without_a_signature_come_only_if_its_line_trusts_it() {
     sources.names("trusted=yes");
     sources.install().unwrap();
     assert_eq!(sources.bench.version("libfoo").as_deref(), Some("2"));
+}
+
+#[test]
+fn no_option_of_the_administrator_lets_a_package_without_a_signature_come() {
+    let sources = Sources::new();
+    let lists = sources.bench.place.path().join("var/lib/apt/lists");
+    sources.repository.publish_signed(None, "");
+    fs::remove_dir_all(lists).unwrap();
+    sources.names("allow-insecure=yes");
+    sources.repository.fetch();
+    sources.configures("APT::Get::Force-Yes \"true\";\n");
+    sources.is_refused(Cause::Plan, &["no signature of a source covers libfoo"]);
 }
 
 #[test]

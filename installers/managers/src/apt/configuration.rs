@@ -86,11 +86,13 @@ const WITH_SOURCES: &str = "APT::Get::AllowUnauthenticated \"false\";\n\
      APT::Keep-Downloaded-Packages \"false\";\n\
      APT::Get::AutomaticRemove \"false\";\n";
 
-/// The log of the planner is a compressed copy of all package data, and takes longer than the plan. `#clear` works only in a
-/// file that apt reads after the administrator's, like the one of `-c`.
+/// `Force-Yes`, which old files still have, would bring packages without a signature. The log of the planner is a compressed
+/// copy of all package data, and takes longer than the plan. `#clear` works only in a file that apt reads after the
+/// administrator's, like the one of `-c`.
 fn common(lock_wait: Duration) -> String {
     format!(
-        "Dir::Log::Planner \"\";\n\
+        "APT::Get::Force-Yes \"false\";\n\
+         Dir::Log::Planner \"\";\n\
          APT::Install-Recommends \"false\";\n\
          DPkg::Use-Pty \"0\";\n\
          DPkg::Lock::Timeout \"{}\";\n\
