@@ -168,7 +168,7 @@ impl Apt {
         let output = programs::ask(&self.root, "apt-get", arguments.chain(words))
             .map_err(|error| not_started("apt-get", &error))?;
         let texts = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        Ok(texts.concat())
+        Ok(complaint::without_paths(&texts.concat()))
     }
 
     pub(super) fn watched(
@@ -223,7 +223,7 @@ impl Apt {
             decided: consent.into_inner().decided(),
             unasked,
             // apt has run, so unreadable output is not a failure.
-            printed: printed.tail().unwrap_or_default(),
+            printed: complaint::without_paths(&printed.tail().unwrap_or_default()),
         })
     }
 
