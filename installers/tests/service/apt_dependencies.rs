@@ -1,6 +1,6 @@
 //! Dependencies by apt, from a repository of the root that is signed, or not. The contract has what each package manager does.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use wharf_frames::{
     Cause, Failure, PackageVersion,
@@ -31,7 +31,10 @@ impl Sources {
     }
 
     fn with(library: &Deb) -> Self {
-        let bench = Bench::apt();
+        Self::of(Bench::apt(), library)
+    }
+
+    fn of(bench: Bench, library: &Deb) -> Self {
         let repository = Repository::new(&bench.place.path());
         repository.offer(library);
         repository.fetch();
@@ -154,6 +157,29 @@ fn an_archive_that_is_gone_is_replaced_by_the_one_of_new_lists() {
     let told = begun.iter().map(|it| (it.dependencies.len(), it.refreshed));
     assert_eq!(told.collect::<Vec<_>>(), [(1, true)]);
     assert_eq!(sources.bench.version("libfoo").as_deref(), Some("3"));
+}
+
+#[test]
+fn lists_of_one_source_that_were_fetched_again_are_told_although_another_source_is_away() {
+    let sources = Sources::new();
+    let line = "deb [signed-by=/etc/apt/keyrings/repository.asc] copy:/srv/repository ./";
+    let both = format!("{line}\n{}", line.replace("repository ./", "away ./"));
+    sources.repository.is_named_as(&both);
+    fs::remove_file(sources.repository.folder().join("libfoo_2_all.deb")).unwrap();
+    sources.repository.offer(&Deb::new("libfoo", "3"));
+    let begun = sources.install().unwrap();
+    let told = begun.iter().map(|it| (it.dependencies.len(), it.refreshed));
+    assert_eq!(told.collect::<Vec<_>>(), [(1, true)]);
+}
+
+#[test]
+fn lists_that_are_not_fetched_in_time_are_not_up_to_date() {
+    let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(10));
+    let sources = Sources::of(bench, &library());
+    fs::remove_file(sources.repository.folder().join("libfoo_2_all.deb")).unwrap();
+    sources.configures("APT::Update::Pre-Invoke { \"exec sleep 1000\"; };\n");
+    let words = ["libfoo (>= 2)", "apt-get update was ended after 10 s"];
+    sources.is_refused(Cause::Dependency, &words);
 }
 
 #[test]

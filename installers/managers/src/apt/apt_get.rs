@@ -62,7 +62,7 @@ pub(super) struct Order<'a> {
 /// A run of apt that has ended.
 pub(super) struct Ran {
     /// The decision about consent; none if apt did not ask.
-    decided: Option<Result<(), Failure>>,
+    pub(super) decided: Option<Result<(), Failure>>,
     /// apt started dpkg without asking.
     unasked: bool,
     pub(super) printed: String,

@@ -106,6 +106,11 @@ pub(super) fn not_refreshed(printed: &str) -> Option<Failure> {
     Some(Failure::new(Cause::Dependency, detail))
 }
 
+/// Whether `apt-get update` got anything from a source.
+pub(super) fn is_fetched(printed: &str) -> bool {
+    printed.lines().any(|line| line.starts_with("Get:"))
+}
+
 /// Whether dpkg was killed below apt (out of memory, or by hand). Earlier damage has other words.
 pub(super) fn dpkg_died(printed: &str) -> bool {
     printed.contains("/usr/bin/dpkg exited unexpectedly")

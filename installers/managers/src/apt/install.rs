@@ -3,7 +3,7 @@
 //! place in both: under apt's locks, before dpkg works.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     ffi::OsString,
     fs,
     ops::Deref,
@@ -153,11 +153,12 @@ impl Apt {
         if !refused.may_be_stale || permission.is_given() {
             return Err(refused.failure);
         }
-        let (refreshed, said) = match self.refresh(supervisor.printed) {
-            Ok(()) => (true, "its lists are up to date".to_owned()),
-            Err(failure) => (false, failure.detail.as_str().to_owned()),
+        let (fetched, refreshed) = self.refresh(supervisor.printed);
+        permission.refreshed = fetched;
+        let said = match refreshed {
+            Ok(()) => "its lists are up to date".to_owned(),
+            Err(failure) => failure.detail.as_str().to_owned(),
         };
-        permission.refreshed = refreshed;
         run(&permission).map_err(|refused| match refused.may_be_stale {
             true => {
                 let sources = refused.failure.detail.followed_by(&said.into());
@@ -345,8 +346,8 @@ impl Apt {
         Ok(unpacked(&steps, &sealed))
     }
 
-    /// Fetches the lists of the sources.
-    fn refresh(&self, printed: Listener<'_>) -> Result<(), Failure> {
+    /// Fetches the lists of the sources. Returns whether those of any source were fetched, and an error if one was not.
+    fn refresh(&self, printed: Listener<'_>) -> (bool, Result<(), Failure>) {
         let order = Order {
             universe: Universe::Sources,
             words: vec!["update".into()],
@@ -362,12 +363,16 @@ impl Apt {
             let detail = "apt-get update announced changes of packages";
             Err(Failure::new(Cause::PackageManager, detail))
         };
+        let fetched = Cell::new(false);
         let run = || {
             let ran = self
                 .watched(self.command(order.universe)?, &order, supervisor, &refuse)
                 .map_err(|error| not_started("apt-get", &error))?;
             printed("apt", &ran.printed);
-            match complaint::not_refreshed(&ran.printed) {
+            let late = ran.decided.map(|_| ended(order.limit));
+            let failure = late.or_else(|| complaint::not_refreshed(&ran.printed));
+            fetched.set(failure.is_none() || complaint::is_fetched(&ran.printed));
+            match failure {
                 None => Ok(()),
                 Some(failure) => Err(Refused {
                     failure,
@@ -376,8 +381,8 @@ impl Apt {
                 }),
             }
         };
-        self.while_locked(run, |refused| refused.is_locked)
-            .map_err(|refused| refused.failure)
+        let refreshed = self.while_locked(run, |refused| refused.is_locked);
+        (fetched.get(), refreshed.map_err(|refused| refused.failure))
     }
 
     /// Runs apt again until it is not `locked` out, or the time for locks is over.
@@ -404,6 +409,14 @@ impl Apt {
             None => failure,
         }
     }
+}
+
+fn ended(limit: Duration) -> Failure {
+    let detail = format!(
+        "the lists of the sources cannot be fetched: apt-get update was ended after {} s",
+        limit.as_secs()
+    );
+    Failure::new(Cause::Dependency, detail)
 }
 
 fn sealed<'a>(
