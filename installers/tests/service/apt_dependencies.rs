@@ -183,6 +183,31 @@ fn lists_that_are_not_fetched_in_time_are_not_up_to_date() {
 }
 
 #[test]
+fn an_archive_that_lies_in_apts_folder_is_not_trusted_and_downloads_do_not_stay() {
+    let sources = Sources::new();
+    let offered = sources.repository.folder().join("libfoo_2_all.deb");
+    let length = usize::try_from(fs::metadata(&offered).unwrap().len()).unwrap();
+    let cache = sources.bench.place.path().join("var/cache/apt");
+    let old = cache.join("archives/libfoo_2_all.deb");
+    fs::create_dir_all(old.parent().unwrap()).unwrap();
+    fs::write(&old, vec![b'x'; length]).unwrap();
+    let names = || {
+        let entries = fs::read_dir(&cache).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names
+            .filter(|name| !name.to_string_lossy().ends_with(".bin"))
+            .collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    sources.install().unwrap();
+    assert_eq!(sources.bench.version("libfoo").as_deref(), Some("2"));
+    assert_eq!(fs::read(&old).unwrap(), vec![b'x'; length]);
+    assert_eq!(names(), before);
+}
+
+#[test]
 fn nothing_is_removed_for_a_dependency() {
     let sources = Sources::with(&library().field("Conflicts", "oldfoo"));
     let oldfoo = sources.bench.plain("oldfoo", "1");

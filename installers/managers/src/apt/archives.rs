@@ -3,8 +3,9 @@
 
 use std::{
     fmt::Write as _,
-    fs, io,
-    os::unix::fs::symlink,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +13,11 @@ use wharf_frames::installer::SealedPackage;
 use wharf_root::{Root, durable};
 
 use crate::PackageFile;
+
+/// The folder of the downloads, below the root: on the disk, and where apt's own user gets in.
+const CACHE: &str = "var/cache/apt";
+/// The beginning of the name of a folder of downloads.
+const DOWNLOADS: &str = "wharf";
 
 /// Such a folder. It is deleted when this is dropped. Each run has its own: another plan may name another file of the same
 /// version.
@@ -26,6 +32,21 @@ impl<'a> Archives<'a> {
         let name = folder.join("run");
         let (outside, ()) = durable::unique(&name, "", |path| fs::create_dir(path))?;
         Ok(Self { root, outside })
+    }
+
+    /// An empty one for the downloads of a run. apt takes an archive in its own folder for the right one by its length alone,
+    /// and leaves downloads there if consent is refused. Those of killed runs are deleted.
+    pub(super) fn of_downloads(root: &'a Root) -> io::Result<Self> {
+        let cache = root.path(CACHE);
+        fs::create_dir_all(&cache)?;
+        durable::folder_of_root(&cache)?;
+        durable::sweep(&cache, DOWNLOADS);
+        let create = |path: &Path| fs::create_dir(path);
+        let (outside, ()) = durable::unique(&cache.join(DOWNLOADS), "", create)?;
+        let archives = Self { root, outside };
+        fs::create_dir(archives.outside.join("partial"))?;
+        fs::set_permissions(&archives.outside, Permissions::from_mode(0o755))?;
+        Ok(archives)
     }
 
     /// Its option for apt.
@@ -92,6 +113,26 @@ mod tests {
                 signer: None,
             },
         }
+    }
+
+    #[test]
+    fn downloads_go_to_a_folder_of_this_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let cache = root.path(CACHE);
+        let killed = "wharf.4194305-0123456789abcdef"; // no process has this number
+        fs::create_dir_all(cache.join(killed).join("partial")).unwrap();
+        fs::create_dir(cache.join("archives")).unwrap();
+        let downloads = Archives::of_downloads(&root).unwrap();
+        let other = Archives::of_downloads(&root).unwrap();
+        assert_ne!(downloads.option(), other.option());
+        assert!(downloads.outside.join("partial").is_dir());
+        let mode = fs::metadata(&downloads.outside).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o755);
+        assert!(downloads.option().starts_with("Dir::Cache::archives=/var/cache/apt/wharf."));
+        drop((downloads, other));
+        let left = fs::read_dir(&cache).unwrap().map(|it| it.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["archives"]);
     }
 
     #[test]

@@ -176,9 +176,17 @@ impl Apt {
         permission: &Permission<'_>,
         supervisor: Supervisor<'_>,
     ) -> Result<(), Refused> {
+        // Downloads need the room of the disk.
+        let downloads = match universe {
+            Universe::Installed => None,
+            Universe::Sources => Some(
+                Archives::of_downloads(&self.root)
+                    .map_err(|error| not_started("apt-get", &error))?,
+            ),
+        };
         let order = Order {
             universe,
-            words: words(universe, work),
+            words: words(work, downloads.as_ref().unwrap_or(&work.archives)),
             names: work.iter().map(Work::name).collect(),
             limit: self.times.limit,
         };
@@ -335,7 +343,7 @@ impl Apt {
         work: &Works<'_>,
         dependencies: &Dependencies,
     ) -> Result<Vec<PlannedPackage>, Failure> {
-        let printed = self.simulate(universe, &words(universe, work))?;
+        let printed = self.simulate(universe, &words(work, &work.archives))?;
         let steps = simulated(&printed)?;
         if steps.is_empty() {
             return Err(complaint::failure(&told(work), &printed));
@@ -430,12 +438,9 @@ fn sealed<'a>(
     work.iter().map(sealed).collect()
 }
 
-/// Downloads go to the disk, into the folder of apt. A run that downloads nothing has a folder of its own.
-fn words(universe: Universe, work: &Works<'_>) -> Vec<OsString> {
-    let own = match universe {
-        Universe::Installed => vec!["-o".to_owned(), work.archives.option()],
-        Universe::Sources => Vec::new(),
-    };
+/// The words of a run with this folder of archives.
+fn words(work: &Works<'_>, archives: &Archives<'_>) -> Vec<OsString> {
+    let own = ["-o".to_owned(), archives.option()];
     let fixed = [
         "-y",
         "--no-remove",
