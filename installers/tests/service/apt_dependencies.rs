@@ -241,6 +241,18 @@ fn the_sealed_file_is_installed_although_a_source_has_the_same_version() {
 }
 
 #[test]
+fn a_file_that_a_source_has_too_is_installed_with_its_dependencies() {
+    let sources = Sources::new();
+    let offered = sources.repository.folder().join("acme_1_all.deb");
+    fs::copy(&sources.acme.path, offered).unwrap();
+    sources.repository.publish();
+    sources.repository.fetch();
+    sources.install().unwrap();
+    assert_eq!(sources.bench.version("acme").as_deref(), Some("1"));
+    assert_eq!(sources.bench.version("libfoo").as_deref(), Some("2"));
+}
+
+#[test]
 fn what_came_along_and_what_is_unused_is_in_the_outcomes() {
     let machine = Machine::debian().started();
     let repository = Repository::new(&machine.place.path());

@@ -3,9 +3,9 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::{PermissionsExt, symlink},
+    fs::{self, File, Permissions},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,8 @@ use crate::PackageFile;
 
 /// The folder of the downloads, below the root: on the disk, and where apt's own user gets in.
 const CACHE: &str = "var/cache/apt";
+/// The bytes that are compared at once.
+const PART: usize = 16 * 1024;
 /// The beginning of the name of a folder of downloads.
 const DOWNLOADS: &str = "wharf";
 
@@ -74,6 +76,28 @@ impl Drop for Archives<'_> {
     }
 }
 
+/// Whether the archive is the sealed file, or a copy that only root may write.
+pub(super) fn is_same(sealed: &Path, archive: &Path) -> io::Result<bool> {
+    let [mut left, mut right] = [File::open(sealed)?, File::open(archive)?];
+    let [of_left, of_right] = [left.metadata()?, right.metadata()?];
+    if (of_left.dev(), of_left.ino()) == (of_right.dev(), of_right.ino()) {
+        return Ok(true);
+    }
+    durable::only_root_writes(&right, archive)?;
+    let mut length = of_left.len();
+    let mut are_equal = length == of_right.len();
+    let mut parts = [[0; PART]; 2];
+    while are_equal && length > 0 {
+        let next = usize::try_from(length).map_or(PART, |length| length.min(PART));
+        let [of_left, of_right] = &mut parts;
+        left.read_exact(&mut of_left[..next])?;
+        right.read_exact(&mut of_right[..next])?;
+        are_equal = of_left[..next] == of_right[..next];
+        length -= next as u64;
+    }
+    Ok(are_equal)
+}
+
 /// The name of a downloaded file (`pkgAcqArchive` of apt): `acme_1%3a2.0_all.`, and the ending of the package file behind it.
 /// Our files have no ending. apt then takes the whole path for one, and of that name what follows the last `/`.
 fn stored(package: &SealedPackage, file: &Path) -> String {
@@ -113,6 +137,33 @@ mod tests {
                 signer: None,
             },
         }
+    }
+
+    #[test]
+    fn an_archive_is_the_sealed_file_by_every_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let [sealed, archive] = ["a", "b"].map(|name| folder.path().join(name));
+        let bytes: Vec<u8> = (0..2 * PART + 1).map(|at| at.to_le_bytes()[0]).collect();
+        fs::write(&sealed, &bytes).unwrap();
+        assert!(is_same(&sealed, &archive).is_err());
+        fs::hard_link(&sealed, &archive).unwrap();
+        assert!(is_same(&sealed, &archive).unwrap());
+        let compared = |bytes: &[u8]| {
+            fs::remove_file(&archive).unwrap();
+            fs::write(&archive, bytes).unwrap();
+            is_same(&sealed, &archive).unwrap()
+        };
+        assert!(compared(&bytes));
+        assert!(!compared(&bytes[1..]));
+        assert!(!compared(&[&bytes[..], b"x"].concat()));
+        for at in [0, PART - 1, PART, 2 * PART] {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert!(!compared(&other), "byte {at}");
+        }
+        assert!(compared(&bytes));
+        fs::set_permissions(&archive, Permissions::from_mode(0o666)).unwrap();
+        assert!(is_same(&sealed, &archive).is_err());
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::{
     ffi::OsString,
     fs,
     ops::Deref,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -19,7 +18,7 @@ use wharf_root::{Change, Listener, limits};
 
 use super::{
     apt_get::{Apt, Order, held},
-    archives::Archives,
+    archives::{self, Archives},
     complaint,
     configuration::Universe,
     dpkg::{Status, not_started},
@@ -217,14 +216,13 @@ impl Apt {
         })
     }
 
-    /// apt may follow the links in the path of a file. Those of [`Archives`] lead to a path of the root.
+    /// apt may follow the links in the path of a file. Those of [`Archives`] lead to a path of the root. If a source has the
+    /// same file, apt downloads it.
     fn is_archive(&self, sealed: &Sealed<'_>, archive: &str) -> bool {
         let outside = |inside: &Path| self.root.path(inside.strip_prefix("/").unwrap_or(inside));
         let archive = outside(Path::new(archive));
         let archive = fs::read_link(&archive).map_or(archive, |target| outside(&target));
-        let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-        let file = identity(&sealed.install.file.path);
-        file.is_some() && file == identity(&archive)
+        archives::is_same(&sealed.install.file.path, &archive).unwrap_or(false)
     }
 
     /// Repairs what dpkg left when it was killed. Dependencies come first.
