@@ -180,9 +180,15 @@ mod tests {
         assert!(downloads.outside.join("partial").is_dir());
         let mode = fs::metadata(&downloads.outside).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o755);
-        assert!(downloads.option().starts_with("Dir::Cache::archives=/var/cache/apt/wharf."));
+        assert!(
+            downloads
+                .option()
+                .starts_with("Dir::Cache::archives=/var/cache/apt/wharf.")
+        );
         drop((downloads, other));
-        let left = fs::read_dir(&cache).unwrap().map(|it| it.unwrap().file_name());
+        let left = fs::read_dir(&cache)
+            .unwrap()
+            .map(|it| it.unwrap().file_name());
         assert_eq!(left.collect::<Vec<_>>(), ["archives"]);
     }
 
