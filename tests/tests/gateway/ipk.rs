@@ -8,6 +8,7 @@ use wharf_tests::{
     container::Container,
     folder::Folder,
     opkg_root::OpkgRoot,
+    programs::workspace,
     wharfd_package::{rebuilt_ipk, wharfd_ipk},
 };
 
@@ -118,4 +119,28 @@ fn an_ipk_of_wharfd_is_installed_upgraded_and_removed_by_opkg() {
     assert!(path("var/lib/wharfd/state").exists());
     let kept = fs::read_to_string(path("etc/wharfd/wharfd.toml"));
     assert_eq!(kept.expect("wharfd.toml"), "# changed");
+}
+
+#[test]
+fn all_held_units_are_released_by_an_rmdir_without_long_options() {
+    let folder = Folder::new();
+    let units = folder.make("etc/systemd/system");
+    for unit in ["acme.service.d", "other.service.d", "third.socket.d"] {
+        folder.make(format!("etc/systemd/system/{unit}"));
+        fs::write(units.join(unit).join("00-wharfd-held.conf"), "").expect("a mark");
+    }
+    let own = units.join("acme.service.d/own.conf");
+    fs::write(&own, "").expect("a file of the administrator");
+    let script = fs::read_to_string(workspace().join("packaging/release-units")).expect("a script");
+    let busybox = r#"rmdir() { case $1 in -*) return 1 ;; esac; command rmdir "$@"; }"#;
+    let mut script = format!("set -e\n{busybox}\n{script}");
+    for place in ["etc", "var", "run"] {
+        let below = format!(" {}/{place}/", folder.path().display());
+        script = script.replace(&format!(" /{place}/"), &below);
+    }
+    output_of(Command::new("sh").args(["-c", &script]));
+    assert!(own.exists());
+    let left: Vec<_> = fs::read_dir(&units).expect("a folder").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(!units.join("acme.service.d/00-wharfd-held.conf").exists());
 }
