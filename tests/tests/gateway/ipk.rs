@@ -144,3 +144,15 @@ fn all_held_units_are_released_by_an_rmdir_without_long_options() {
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(!units.join("acme.service.d/00-wharfd-held.conf").exists());
 }
+
+#[test]
+fn a_mark_that_an_upgrade_left_makes_no_upgrade_of_an_installation() {
+    let folder = Folder::new();
+    let mark = folder.make("run").join("wharfd.upgrade");
+    for (called, is_upgrade) in [("upgrade", true), ("install", false), ("upgrade", true)] {
+        let mut preinst = Command::new("sh");
+        let script = workspace().join("packaging/ipk/preinst");
+        output_of(preinst.arg(script).arg(called).env("D", folder.path()));
+        assert_eq!(mark.exists(), is_upgrade, "{called}");
+    }
+}
