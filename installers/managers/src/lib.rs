@@ -308,8 +308,12 @@ fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
 
 impl Dependencies {
     /// Whether any package may come from a source.
-    pub const fn may_come(&self) -> bool {
-        !matches!(self, Self::None)
+    pub fn may_come(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::ConfiguredSources => true,
+            Self::Listed(patterns) => !patterns.is_empty(),
+        }
     }
 
     /// Refuses packages that may not come, and more of them than an outcome can tell.

@@ -7,6 +7,7 @@ use wharf_frames::{
     installer::{Dependency, Outcome},
 };
 use wharf_managers::{Brought, Dependencies, PackageFile};
+use wharf_root::pattern::Pattern;
 use wharf_tests::{keys::Signer, repository::Repository};
 
 use crate::{
@@ -205,6 +206,27 @@ fn an_archive_that_lies_in_apts_folder_is_not_trusted_and_downloads_do_not_stay(
     assert_eq!(sources.bench.version("libfoo").as_deref(), Some("2"));
     assert_eq!(fs::read(&old).unwrap(), vec![b'x'; length]);
     assert_eq!(names(), before);
+}
+
+#[test]
+fn what_policy_refuses_is_not_downloaded() {
+    let sources = Sources::new();
+    // A download would fail, and new lists would be fetched.
+    fs::remove_file(sources.repository.folder().join("libfoo_2_all.deb")).unwrap();
+    sources.configures("APT::Update::Pre-Invoke { \"touch /run/updated\"; };\n");
+    let acme = std::slice::from_ref(&sources.acme);
+    for (listed, cause) in [
+        (vec![Pattern::built_in("libbar*")], Cause::Plan),
+        (vec![], Cause::Dependency),
+    ] {
+        let refused = sources
+            .bench
+            .install_with(acme, &Dependencies::Listed(listed));
+        let failure = refused.unwrap_err();
+        assert_eq!(failure.cause, cause, "{failure}");
+        assert!(failure.detail.as_str().contains("libfoo"), "{failure}");
+    }
+    assert!(!sources.bench.place.path().join("run/updated").exists());
 }
 
 #[test]

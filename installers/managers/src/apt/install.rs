@@ -141,7 +141,9 @@ impl Apt {
         supervisor: Supervisor<'_>,
     ) -> Result<(), Failure> {
         let mut permission = Permission::new(dependencies);
+        // What policy refuses costs no download.
         let run = |permission: &Permission<'_>| {
+            self.planned_in(Universe::Sources, work, dependencies)?;
             let run = || self.install_in(Universe::Sources, work, permission, supervisor);
             self.while_locked(run, |refused| refused.is_locked && !permission.is_given())
         };
@@ -325,9 +327,13 @@ impl Apt {
         if work.is_empty() {
             return Ok(planned);
         }
-        let new = match self.planned_in(Universe::Installed, &work, &Dependencies::None) {
+        let planned_in = |universe, dependencies: &Dependencies| {
+            let new = self.planned_in(universe, &work, dependencies);
+            new.map_err(|refused| refused.failure)
+        };
+        let new = match planned_in(Universe::Installed, &Dependencies::None) {
             Err(failure) if failure.cause == Cause::Dependency && dependencies.may_come() => {
-                self.planned_in(Universe::Sources, &work, dependencies)
+                planned_in(Universe::Sources, dependencies)
             }
             other => other.map_err(|failure| self.explain(failure, &work)),
         };
@@ -340,11 +346,15 @@ impl Apt {
         universe: Universe,
         work: &Works<'_>,
         dependencies: &Dependencies,
-    ) -> Result<Vec<PlannedPackage>, Failure> {
+    ) -> Result<Vec<PlannedPackage>, Refused> {
         let printed = self.simulate(universe, &words(work, &work.archives))?;
         let steps = simulated(&printed)?;
         if steps.is_empty() {
-            return Err(complaint::failure(&told(work), &printed));
+            return Err(Refused {
+                failure: complaint::failure(&told(work), &printed),
+                may_be_stale: complaint::may_be_stale(&printed),
+                is_locked: false,
+            });
         }
         let is_archive = |sealed: &Sealed<'_>, archive: &str| self.is_archive(sealed, archive);
         let sealed = sealed(work, &is_archive);
