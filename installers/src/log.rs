@@ -30,14 +30,15 @@ pub(crate) fn done(job: &Job) {
 /// The packages that an installation brought from the sources, and those that a removal left unused.
 pub(crate) fn brought(job: &Job, outcome: &Outcome) {
     let tell = |what: &str, names: Vec<String>| {
-        if let (Some(step), false) = (job.steps.first(), names.is_empty()) {
+        let Some(step) = job.steps.first() else {
+            return;
+        };
+        for names in lines_of(names) {
             tracing::info!(
-                MESSAGE_ID = message::JOB_DONE,
                 WHARF_PACKAGE = package(step).as_str(),
                 WHARF_OPERATION = %job.operation,
-                "{}: {what}: {}",
-                Shown(step),
-                Text::from(names.join(", "))
+                "{}: {what}: {names}",
+                Shown(step)
             );
         }
     };
@@ -52,6 +53,21 @@ pub(crate) fn brought(job: &Job, outcome: &Outcome) {
         "came as dependencies, and nothing needs them any more",
         unused.collect(),
     );
+}
+
+/// The names in as few lines as have room for all of them.
+fn lines_of(names: Vec<String>) -> Vec<Text> {
+    let mut lines: Vec<String> = Vec::new();
+    for name in names {
+        match lines.last_mut() {
+            Some(line) if line.len() + ", ".len() + name.len() <= Text::MAX => {
+                line.push_str(", ");
+                line.push_str(&name);
+            }
+            _ => lines.push(name),
+        }
+    }
+    lines.into_iter().map(Text::from).collect()
 }
 
 /// A job failed: one line for each step.
@@ -126,6 +142,20 @@ mod tests {
     fn kept(text: &str) -> (bool, Vec<String>) {
         let (left_out, lines) = last_lines(text);
         (left_out, lines.iter().map(Text::to_string).collect())
+    }
+
+    #[test]
+    fn many_dependencies_are_all_told_in_lines_that_have_room_for_them() {
+        assert_eq!(lines_of(Vec::new()), []);
+        let names: Vec<String> = (0..128).map(|at| format!("libfoo{at} 2:1.0-1")).collect();
+        let lines = lines_of(names.clone());
+        let told: Vec<&str> = lines
+            .iter()
+            .flat_map(|line| line.as_str().split(", "))
+            .collect();
+        assert_eq!(told, names);
+        let length: usize = lines.iter().map(|line| line.as_str().len()).sum();
+        assert!(lines.len() <= length / Text::MAX + 2, "{lines:?}");
     }
 
     #[test]
