@@ -239,7 +239,8 @@ impl<'a> Worker<'a> {
             let before = |name| self.before(name);
             job.before = job.packages().map(before).collect::<Result<_, _>>()?;
             if job.removes() {
-                job.unused_before = self.unused(job).into_iter().collect();
+                let unused = self.unused(job);
+                job.unused_before = unused.map(|unused| unused.into_iter().collect());
             }
         }
         job.cut_off |= has_begun(job) && is_of_another_boot(job, &attempt.boot);
@@ -254,23 +255,24 @@ impl<'a> Worker<'a> {
     }
 
     /// A removal does not fail because nobody can say what it leaves.
-    fn unused(&self, job: &Job) -> BTreeSet<PackageName> {
-        self.manager().unused().unwrap_or_else(|failure| {
+    fn unused(&self, job: &Job) -> Option<BTreeSet<PackageName>> {
+        let unused = self.manager().unused();
+        let unknown = |failure: &Failure| {
             self.repairs(
                 job,
                 format_args!("unused dependencies are not known: {failure}"),
             );
-            BTreeSet::new()
-        })
+        };
+        unused.inspect_err(unknown).ok()
     }
 
     /// The dependencies that nothing needs since this job.
     fn newly_unused(&self, job: &Job) -> Vec<PackageName> {
-        if !job.removes() {
+        let Some(before) = &job.unused_before else {
             return Vec::new();
-        }
-        let unused = self.unused(job).into_iter();
-        let is_new = |name: &PackageName| !job.unused_before.contains(name) && !job.is_about(name);
+        };
+        let unused = self.unused(job).into_iter().flatten();
+        let is_new = |name: &PackageName| !before.contains(name) && !job.is_about(name);
         unused.filter(is_new).take(MAX_DEPENDENCIES).collect()
     }
 

@@ -58,10 +58,10 @@ pub struct Job {
     #[n(12)]
     #[cbor(default)]
     pub refreshed: bool,
-    /// The dependencies of earlier installations that nothing needed before the first attempt. Empty if no step removes.
+    /// The dependencies of earlier installations that nothing needed before the first attempt. None if no step removes, or if
+    /// nobody can say.
     #[n(13)]
-    #[cbor(default)]
-    pub unused_before: Vec<PackageName>,
+    pub unused_before: Option<Vec<PackageName>>,
 }
 
 /// A package before the first attempt of a job.
@@ -310,7 +310,7 @@ impl Records {
             before: Vec::new(),
             dependencies: Vec::new(),
             refreshed: false,
-            unused_before: Vec::new(),
+            unused_before: None,
         })?;
         fault::point("job.accepted");
         Ok(())
@@ -422,7 +422,7 @@ mod tests {
             }],
             dependencies: Vec::new(),
             refreshed: false,
-            unused_before: Vec::new(),
+            unused_before: None,
             before: vec![Before {
                 package: name.clone(),
                 found: Some(Found {

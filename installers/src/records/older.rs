@@ -87,7 +87,7 @@ impl From<Job> for super::Job {
             before,
             dependencies: Vec::new(),
             refreshed: false,
-            unused_before: Vec::new(),
+            unused_before: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use wharf_frames::{
 };
 use wharf_managers::{Brought, Dependencies, PackageFile};
 use wharf_root::pattern::Pattern;
-use wharf_tests::{keys::Signer, repository::Repository};
+use wharf_tests::{command::output_of, keys::Signer, repository::Repository};
 
 use crate::{
     contract::Bench,
@@ -300,4 +300,24 @@ fn what_came_along_and_what_is_unused_is_in_the_outcomes() {
     assert_eq!(outcome.unused, [name("libfoo")]);
     let dpkg = machine.place.debian().installed_version("libfoo");
     assert_eq!(dpkg.as_deref(), Some("2"));
+}
+
+#[test]
+fn no_package_is_told_as_unused_if_nobody_could_say_it_before() {
+    let machine = Machine::debian().started();
+    let repository = Repository::new(&machine.place.path());
+    repository.offer(&library());
+    repository.offer(&Deb::new("oldfoo", "1"));
+    repository.fetch();
+    let debian = machine.place.debian();
+    let installed = ["-qy", "install", "oldfoo"];
+    output_of(debian.command("apt-get").args(installed));
+    output_of(debian.command("apt-mark").args(["auto", "oldfoo"]));
+    let outcome = machine.install(&Deb::new("acme", "1").depends("libfoo (>= 2)"));
+    assert_eq!(outcome.failure, None);
+    let removed = ["--remove", "--force-depends", "libfoo"];
+    output_of(debian.command("dpkg").args(removed));
+
+    let outcome = machine.remove("acme");
+    assert_eq!((outcome.failure, outcome.unused), (None, vec![]));
 }

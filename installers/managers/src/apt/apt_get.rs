@@ -392,7 +392,11 @@ impl PackageManager for Apt {
 
     fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
         let printed = self.simulate(Universe::Installed, &["autoremove".into()])?;
-        Ok(removed(&simulated(&printed)?))
+        // With unmet dependencies, apt plans nothing.
+        match printed.lines().any(|line| line.starts_with("E: ")) {
+            true => Err(complaint::failure("apt-get autoremove", &printed)),
+            false => Ok(removed(&simulated(&printed)?)),
+        }
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
