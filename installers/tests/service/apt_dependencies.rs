@@ -245,6 +245,15 @@ fn a_dependency_that_cannot_be_configured_leaves_a_whole_device() {
 }
 
 #[test]
+fn scripts_have_all_their_time_after_a_long_download() {
+    let bench = Bench::apt_that_waits(Duration::from_secs(1), Duration::from_secs(12));
+    let sources = Sources::of(bench, &library().script(Script::Postinst, "sleep 8"));
+    sources.configures("DPkg::Pre-Install-Pkgs { \"sleep 6\"; };\n");
+    sources.install().unwrap();
+    assert_eq!(sources.bench.version("acme").as_deref(), Some("1"));
+}
+
+#[test]
 fn the_sealed_file_is_installed_although_a_source_has_the_same_version() {
     let sources = Sources::new();
     let other = Deb::new("acme", "1").depends("libfoo (>= 2)");

@@ -2,7 +2,7 @@
 //! a local file needs none. apt keeps its history, holds, auto marks and the administrator's hooks.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     cmp::Ordering,
     collections::BTreeSet,
     ffi::{OsStr, OsString},
@@ -11,7 +11,7 @@ use std::{
     process::Command,
     slice,
     sync::OnceLock,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wharf_fault as fault;
@@ -55,7 +55,7 @@ pub(super) struct Order<'a> {
     pub(super) words: Vec<OsString>,
     /// The packages of the order.
     pub(super) names: Vec<&'a PackageName>,
-    /// The time after which apt is ended if it has not asked for consent, and its maintainer scripts if it has.
+    /// The time in which apt has to ask for consent, and then the time of its maintainer scripts.
     pub(super) limit: Duration,
 }
 
@@ -196,6 +196,7 @@ impl Apt {
         drop(command); // the hook's end is apt's alone
         fault::point("apt.started");
         let mut unasked = false;
+        let consented: Cell<Option<Instant>> = Cell::default();
         let changed = || {
             let progress = progress(&status.tail().unwrap_or_default());
             (supervisor.report)(progress);
@@ -204,6 +205,9 @@ impl Apt {
                 let brought = agree(&announced(lines)?)?;
                 (supervisor.begin)(&brought)
             });
+            if consent.is_given() && consented.get().is_none() {
+                consented.set(Some(Instant::now()));
+            }
             if progress.phase == JobPhase::Applying && !consent.is_settled() && !unasked {
                 unasked = true;
                 let _ = (supervisor.begin)(&Brought::default()); // it is too late to refuse
@@ -212,7 +216,11 @@ impl Apt {
         let overdue = |apt| {
             let mut consent = consent.borrow_mut();
             if consent.is_given() {
-                session::end_scripts(apt, &programs::role);
+                // The locks and the download do not count: only the scripts do.
+                let worked = consented.get().map(|since| since.elapsed());
+                if worked.is_none_or(|worked| worked >= order.limit) {
+                    session::end_scripts(apt, &programs::role);
+                }
             } else if session::end_waiting(apt, &programs::role) {
                 consent.refuse(not_asked_in_time(order.limit));
             }
