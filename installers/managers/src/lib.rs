@@ -9,6 +9,7 @@ mod edition;
 mod link;
 pub mod opkg;
 mod posix_lock;
+mod read_only;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 

@@ -54,7 +54,7 @@ pub(crate) fn read(bench: &Bench, path: &str) -> Option<String> {
     fs::read_to_string(bench.place.path().join(path)).ok()
 }
 
-fn mounted(folder: &Path, size: &str) {
+pub(crate) fn mounted(folder: &Path, size: &str) {
     fs::create_dir_all(folder).unwrap();
     let size = format!("size={size}");
     mount(

@@ -2,13 +2,14 @@
 
 use std::fs;
 
+use nix::mount::{MsFlags, mount, umount};
 use wharf_frames::Cause;
 use wharf_root::Change;
 
 use crate::{
     contract::{Bench, QUIET},
     machine::{Deb, Script, name},
-    opkg::{KILL, failure, read, told},
+    opkg::{KILL, failure, mounted, read, told},
 };
 
 /// With a configuration file and a plain one.
@@ -73,4 +74,57 @@ fn the_removal_of_an_upgrade_that_failed_leaves_the_changed_configuration() {
     assert_eq!(removed, Ok(Change::Changed));
     assert_eq!(read(&bench, "etc/acme.conf").as_deref(), Some("mine\n"));
     assert_eq!(read(&bench, "opt/acme/key"), None);
+}
+
+#[test]
+fn a_removal_on_a_read_only_disk_is_refused() {
+    let Some(bench) = Bench::opkg() else { return };
+    let folder = bench.place.path().join("opt");
+    mounted(&folder, "1m");
+    let remount = |flags: MsFlags| {
+        let flags = MsFlags::MS_REMOUNT | flags;
+        mount(None::<&str>, &folder, None::<&str>, flags, None::<&str>).unwrap();
+    };
+    bench.install(&bench.file(&acme("1"), "acme", "1")).unwrap();
+    remount(MsFlags::MS_RDONLY);
+    let refused = bench.manager().remove(&name("acme"), QUIET).unwrap_err();
+    let words = "/opt/acme is on a file system that is read-only";
+    assert!(refused.detail.as_str().contains(words), "{refused}");
+    assert_eq!(told(&bench, "acme").as_deref(), Some("acme 1"));
+    remount(MsFlags::empty());
+    let removed = bench.manager().remove(&name("acme"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
+    assert_eq!(read(&bench, "opt/acme/key"), None);
+    umount(&folder).unwrap();
+}
+
+#[test]
+fn a_file_that_opkg_cannot_delete_fails_the_removal_until_it_can() {
+    let Some(bench) = Bench::opkg() else { return };
+    // opkg deletes this file, and the script makes another one.
+    let remade = Deb::new("acme", "1")
+        .file("/opt/acme/key", "1")
+        .script(Script::Postrm, "mkdir -p /opt; echo new >/opt/remade")
+        .file("/opt/remade", "1");
+    bench.install(&bench.file(&remade, "acme", "1")).unwrap();
+    let key = bench.place.path().join("opt/acme/key");
+    mount(
+        Some(&key),
+        &key,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .unwrap();
+    let failed = bench.manager().remove(&name("acme"), QUIET).unwrap_err();
+    assert_eq!(failed.cause, Cause::PackageManager, "{failed}");
+    let damaged = "acme 1 (/opt/acme/key was not deleted)";
+    assert_eq!(told(&bench, "acme").as_deref(), Some(damaged), "{failed}");
+    assert_eq!(bench.manager().audit().unwrap().len(), 1);
+    umount(&key).unwrap();
+    let removed = bench.manager().remove(&name("acme"), QUIET);
+    assert_eq!(removed, Ok(Change::Changed));
+    assert_eq!(read(&bench, "opt/acme/key"), None);
+    assert_eq!(read(&bench, "opt/remade").as_deref(), Some("new\n"));
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }

@@ -20,7 +20,7 @@ use super::{
     dnf5::Dnf5,
     download, lock,
     order::{Coming, Order},
-    programs, read_only,
+    programs,
     rpm::{Copy, Rpm, two_versions},
     run::{Asks, Ran, Run, Runner, no_percent},
     unfinished::{RunRecord, Unfinished},
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times,
+    PackageManager, PlannedPackage, Supervisor, Times, read_only,
 };
 
 /// The possible files of rpm's database: its formats, in the folders of the distributions.

@@ -6,7 +6,6 @@
 //!   [`lock`].
 //! - [`plan`] and [`complaint`]: read the output of dnf before it works, and after it failed.
 //! - [`programs`]: how programs are started, and recognised. [`version`]: names and versions.
-//! - [`read_only`]: file systems that no file can be changed on.
 
 mod complaint;
 mod dnf4;
@@ -18,7 +17,6 @@ mod manager;
 mod order;
 mod plan;
 mod programs;
-mod read_only;
 mod rpm;
 mod run;
 mod unfinished;

@@ -12,7 +12,8 @@ use nix::{
     fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
     sys::stat::{Mode, fstatat},
 };
-use wharf_root::{Owners, Root, merged};
+use wharf_frames::{Cause, Failure};
+use wharf_root::{Owners, Root, durable, merged};
 
 /// Opens a path of the root as a program in the root does: a link with an absolute target stays below the root.
 pub(super) fn open(root: &Root, path: &Path, flags: OFlag) -> io::Result<File> {
@@ -101,6 +102,16 @@ impl Lists {
             }
         }
         Ok(())
+    }
+
+    /// Writes the list of a package anew.
+    pub(super) fn write(&self, name: &str, paths: &[String]) -> Result<(), Failure> {
+        let list = self.folder.join(format!("{name}.list"));
+        let text: String = paths.iter().map(|path| format!("/{path}\n")).collect();
+        durable::write_readable(&list, text.as_bytes(), 0o644).map_err(|error| {
+            let detail = format!("cannot write {}: {error}", list.display());
+            Failure::new(Cause::Unavailable, detail)
+        })
     }
 
     /// Whether opkg has a control file of this package: it deletes that with the package.

@@ -38,7 +38,7 @@ pub struct Opkg {
     times: Times,
     pub(super) configuration: Configuration,
     /// opkg's database, from outside of the root.
-    status: PathBuf,
+    pub(super) status: PathBuf,
     pub(super) lists: Lists,
     pub(super) records: Records,
     pub(super) contents: Arc<dyn Contents>,
@@ -76,7 +76,7 @@ impl Opkg {
     }
 
     /// Calls this with what starts opkg.
-    fn run<T>(&self, run: impl FnOnce(Runner<'_>) -> T) -> T {
+    pub(super) fn run<T>(&self, run: impl FnOnce(Runner<'_>) -> T) -> T {
         run(Runner {
             root: &self.root,
             configuration: &self.configuration,
@@ -535,12 +535,14 @@ impl PackageManager for Opkg {
         self.lists
             .each(name.as_str(), &mut |path| paths.push(path.to_owned()))
             .map_err(|error| unreadable(&self.lists.folder, &error.to_string()))?;
+        let removed = self.to_remove(name)?;
         (supervisor.begin)(&Brought::default())?;
         let ran = self.work(name, held, "", supervisor)?;
         if self.entry(name)?.is_none() {
             if is_damaged {
                 self.delete_leftovers(name, &paths, &entry.conffiles)?;
             }
+            self.check_removed(name, &entry, removed)?;
             self.records.forget(name)?;
             return self.records.forget_copy().map(|()| Change::Changed);
         }

@@ -1,7 +1,7 @@
 //! opkg, of Yocto (0.6 and before). It succeeds where it should fail: it goes down a version, takes patterns for names,
 //! and writes cut files to a full disk. Policy, plan and result are therefore judged here.
 //!
-//! - [`manager`]: installs, removes, repairs. [`refusals`]: protects the files of others. [`leftovers`]: deletes what a
+//! - [`manager`]: installs, removes, repairs. [`removal`]: what a removal must delete. [`refusals`]: protects the files of others. [`leftovers`]: deletes what a
 //!   failed run left.
 //! - [`run`]: one run of opkg, under its [`lock`] and our [`configuration`].
 //! - [`status`]: its database. [`files`]: the files of installed packages, and their owners.
@@ -22,6 +22,7 @@ mod programs;
 mod recorded;
 mod records;
 mod refusals;
+mod removal;
 mod run;
 mod status;
 mod version;

@@ -34,8 +34,8 @@ pub(super) enum Unfinished {
     Damaged { installed_at: String, words: String },
 }
 
-/// Tells which of these paths stay if the package fails.
-pub(super) type SparedPaths<'a> = &'a dyn Fn(&[String]) -> Result<BTreeSet<String>, Failure>;
+/// Tells which of these paths of a package stay if it fails.
+pub(super) type Spared<'a> = &'a dyn Fn(&[String]) -> Result<BTreeSet<String>, Failure>;
 
 /// The words for a run whose end nobody has seen.
 pub(super) const CUT_OFF: &str = "cut off in the middle";
@@ -56,7 +56,7 @@ impl Records {
         version: &PackageVersion,
         package: &Path,
         contents: &dyn Contents,
-        spared: SparedPaths<'_>,
+        spared: Spared<'_>,
     ) -> Result<(), Failure> {
         let path = self.new_digests(name);
         let failed = |error: io::Error| failed("write", &path, &error);

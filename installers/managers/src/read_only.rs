@@ -1,4 +1,4 @@
-//! Read-only file systems. rpm calls one full at an installation. At a removal it forgets the files that it cannot delete.
+//! Read-only file systems. At a removal, package managers forget the files that they cannot delete on one.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use wharf_frames::{Cause, Failure, PackageName};
 use wharf_root::Root;
 
 /// Refuses to change a package with a file on a read-only file system.
-pub(super) fn refuse(root: &Root, name: &PackageName, paths: &[PathBuf]) -> Result<(), Failure> {
+pub(crate) fn refuse(root: &Root, name: &PackageName, paths: &[PathBuf]) -> Result<(), Failure> {
     let folders: BTreeSet<&Path> = paths.iter().filter_map(|path| existing(path)).collect();
     let found = folders.into_iter().find(|folder| is_read_only(folder));
     found.map_or(Ok(()), |folder| {
