@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use wharf_tests::{
     command::output_of,
     package::{Package, Script},
+    rpm_root::is_dnf5,
     waiting::wait_until,
 };
 
@@ -98,8 +99,12 @@ fn the_holder_of_the_lock_and_the_damage_of_an_rpm_are_told_with_a_command_that_
     let sound = ask(&machine, &["audit"]).unwrap();
     assert_eq!(sound["format"], ".rpm");
     let version = sound["version"].as_str().unwrap();
+    let [dnf, rpm_of_it] = match is_dnf5() {
+        true => ["dnf 5.", " with rpm 6."],
+        false => ["dnf 4.", " with rpm 4."],
+    };
     assert!(
-        version.starts_with("dnf 4.") && version.contains(" with rpm 4."),
+        version.starts_with(dnf) && version.contains(rpm_of_it),
         "{version}"
     );
     assert_eq!(
