@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use proptest::prelude::*;
 use wharf_frames::{
     Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
-    Transaction, decode, encode,
+    Text, Transaction, decode, encode,
     installer::{
         Dependency, Found, InstallerReply, InstallerRequest, JobPhase, JobStatus, Outcome,
         SealedPackage, StageEntry,
@@ -269,6 +269,70 @@ fn a_step_has_the_target_that_its_action_needs() {
         assert_eq!(step.package().is_some(), !installs);
         assert_eq!(Step::on(action, name()), (!installs).then_some(step));
     }
+}
+
+/// The end of a job, as releases before dependencies read it.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct OlderOutcome {
+    #[n(0)]
+    failure: Option<Failure>,
+    #[n(1)]
+    device: Option<Found>,
+    #[n(2)]
+    attempts: u32,
+    #[n(3)]
+    note: Option<Text>,
+}
+
+#[test]
+fn an_outcome_of_a_release_before_dependencies_has_none_and_that_release_reads_ours() {
+    // The frame, then the outcome.
+    let head = "8208a1008202a100";
+    let older = "a300a200183d01646f6f7073020203646e6f7465";
+    let newer =
+        "a500a200183d01646f6f707302020481a200666c6962666f6f0165322e302d3105f50681666c6962626172";
+    let ended = |outcome: &str| {
+        let frame = from_hex(&[head, outcome].concat());
+        match decode::<InstallerReply>(&frame).unwrap() {
+            InstallerReply::Job(JobStatus::Ended(outcome)) => (frame, *outcome),
+            other => panic!("another frame: {other:?}"),
+        }
+    };
+    let failure = || Some(Failure::new(Cause::Script, "oops"));
+    let without = Outcome {
+        failure: failure(),
+        attempts: 2,
+        note: Some("note".into()),
+        ..Outcome::default()
+    };
+    assert_eq!(ended(older).1, without);
+
+    let with = Outcome {
+        note: None,
+        dependencies: vec![Dependency {
+            name: PackageName::new("libfoo").unwrap(),
+            version: PackageVersion::new("2.0-1").unwrap(),
+        }],
+        refreshed: true,
+        unused: vec![PackageName::new("libbar").unwrap()],
+        ..without
+    };
+    let (frame, outcome) = ended(newer);
+    assert_eq!(outcome, with);
+    let reply = InstallerReply::Job(JobStatus::Ended(Box::new(outcome)));
+    assert_eq!(
+        hex(&encode(&reply).unwrap()),
+        hex(&frame),
+        "and it is sent like that"
+    );
+    let read = OlderOutcome {
+        failure: failure(),
+        device: None,
+        attempts: 2,
+        note: None,
+    };
+    assert_eq!(decode::<OlderOutcome>(&from_hex(newer)).unwrap(), read);
 }
 
 /// The frames of a later release.
