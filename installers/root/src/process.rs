@@ -26,6 +26,9 @@ use crate::{Root, durable, limits};
 /// The interval for a child that cannot be watched.
 const STEP: Duration = Duration::from_millis(200);
 
+/// The mark in a URI before its user or host.
+const HOST: &str = "://";
+
 /// A program of this root. It does not inherit our environment: variables of an administrator's shell must not decide how
 /// a package is installed.
 pub fn program(root: &Root, program: &str) -> Command {
@@ -68,6 +71,26 @@ pub fn ask<S: AsRef<OsStr>>(
     program(root, name).args(arguments).output()
 }
 
+/// The text without users and passwords of URIs: `http://…@host/`.
+fn without_users(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once(HOST) {
+        shown += before;
+        shown += HOST;
+        let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>');
+        let word = after.split(ends).next().unwrap_or_default();
+        // A password that is not escaped may contain characters that end a host.
+        rest = match word.rfind('@') {
+            Some(at) => {
+                shown += "…";
+                after.split_at(at).1
+            }
+            None => after,
+        };
+    }
+    shown + rest
+}
+
 /// The output file of a program. Only its end is kept.
 pub struct Printed {
     path: PathBuf,
@@ -90,14 +113,20 @@ impl Printed {
         self.file.try_clone().map(OwnedFd::from)
     }
 
-    /// Its last lines.
+    /// Its last lines, without the users and passwords of URIs: a package manager may print those of a source.
     pub fn tail(&self) -> io::Result<String> {
         let mut file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(limits::OUTPUT)))?;
+        let start = file.metadata()?.len().saturating_sub(limits::OUTPUT);
+        file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
         file.take(limits::OUTPUT).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let text = String::from_utf8_lossy(&bytes);
+        if start == 0 {
+            return Ok(without_users(&text));
+        }
+        // The first word may be the rest of a URI.
+        let cut = without_users(&format!("{HOST}{text}"));
+        Ok(cut.trim_start_matches(HOST).to_owned())
     }
 
     /// Empties the file if it is too long. The program appends, so it continues at the beginning.
@@ -254,6 +283,48 @@ mod tests {
         assert!(Growth::of(&files).is_ok());
         fs::remove_file(&printed.path).unwrap();
         assert!(Growth::of(&files).is_err());
+    }
+
+    #[test]
+    fn the_users_and_passwords_of_uris_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            let mut printed = Printed::new(folder.path().join("output")).unwrap();
+            io::Write::write_all(&mut printed.file, text.as_bytes()).unwrap();
+            printed.tail().unwrap()
+        };
+        for (text, expected) in [
+            ("", ""),
+            ("a://", "a://"),
+            (
+                "E: http://h/p.deb 404 by a@b",
+                "E: http://h/p.deb 404 by a@b",
+            ),
+            (
+                "E: http://u:secret@h:80/p.deb\n  404",
+                "E: http://…@h:80/p.deb\n  404",
+            ),
+            ("'http://u:secret/@?secret@h/'", "'http://…@h/'"),
+            ("http://u@a http://u:secret@b", "http://…@a http://…@b"),
+            (
+                r#"{"a":"http://h/","b":"a@b"}"#,
+                r#"{"a":"http://h/","b":"a@b"}"#,
+            ),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+        let uri = "http://user:secret@host/ ";
+        let rest = " ".repeat(usize::try_from(limits::OUTPUT).unwrap());
+        for cut in 0..uri.len() {
+            let (_, rest) = rest.split_at(uri.len() - cut);
+            let read = read(&[uri, rest].concat());
+            let first = read.split(' ').next().unwrap();
+            assert!(
+                !"user:secret@".contains(first) || first.is_empty(),
+                "{cut}: {first}"
+            );
+            assert!(!first.contains("cret"), "{cut}: {first}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod adoption;
 mod aliases;
 mod apt;
 mod apt_dependencies;
+mod apt_http;
 mod clock;
 mod conditions;
 mod contract;
