@@ -303,6 +303,8 @@ fn what_was_left_half_way_while_apt_waited_is_left_to_whom_it_belongs() {
         failure.detail.as_str().contains("Conf foreign"),
         "{failure}"
     );
+    let way_out = "(run `dpkg --configure -a` as root)";
+    assert!(failure.detail.as_str().ends_with(way_out), "{failure}");
     assert_eq!(bench.found("acme"), None);
 }
 

@@ -160,6 +160,59 @@ fn an_archive_that_is_gone_is_replaced_by_the_one_of_new_lists() {
     assert_eq!(sources.bench.version("libfoo").as_deref(), Some("3"));
 }
 
+/// Another front end, such as unattended-upgrades, installs a package that does not get through its postinst the first time.
+fn is_left_half_way(sources: &Sources, package: &str, version: &str, how: &str) {
+    let postinst = format!("if mkdir /left 2>/dev/null; then {how}; fi");
+    let left = Deb::new(package, version).script(Script::Postinst, &postinst);
+    let left = sources.bench.file(&left, package, version);
+    let inside = format!("/tmp/{}", left.path.file_name().unwrap().to_str().unwrap());
+    let mut dpkg = sources.bench.place.debian().command("dpkg");
+    let installed = dpkg.args(["--install", &inside]).output().unwrap();
+    assert!(!installed.status.success(), "{installed:?}");
+    let left = sources.bench.found(package).and_then(|found| found.damage);
+    assert_eq!(left, Some("half-configured".into()));
+}
+
+/// Whether a dpkg that was killed left changes that are not in its database.
+fn has_updates(sources: &Sources) -> bool {
+    let updates = sources.bench.place.path().join("var/lib/dpkg/updates");
+    fs::read_dir(updates).unwrap().count() > 0
+}
+
+#[test]
+fn no_dependency_comes_until_the_work_that_another_front_end_left_is_finished() {
+    for (left, version, how, updates) in [
+        ("other", "1", "kill -9 $PPID $$", true),
+        ("other", "1", "exit 1", false),
+        ("libfoo", "2", "exit 1", false),
+    ] {
+        let sources = Sources::new();
+        is_left_half_way(&sources, left, version, how);
+        assert_eq!(has_updates(&sources), updates, "{how}");
+        let damage = sources.bench.manager().audit().unwrap();
+        let failure = sources.install().unwrap_err();
+        let cause = match updates {
+            true => Cause::Interrupted,
+            false => Cause::Plan,
+        };
+        assert_eq!(failure.cause, cause, "{left} {how}: {failure}");
+        let words = failure.detail.as_str();
+        assert!(words.contains("`dpkg --configure -a`"), "{failure}");
+        assert_eq!(words.contains(left), !updates, "{failure}");
+        assert_eq!(sources.bench.found("acme"), None);
+        assert_eq!(sources.bench.manager().audit().unwrap(), damage);
+
+        let mut dpkg = sources.bench.place.debian().command("dpkg");
+        output_of(dpkg.args(["--configure", "-a"]));
+        let brought = sources.install().unwrap();
+        let brought: usize = brought.iter().map(|it| it.dependencies.len()).sum();
+        assert_eq!(brought, usize::from(left != "libfoo"));
+        for package in ["acme", "libfoo", left] {
+            assert!(sources.bench.version(package).is_some(), "{package}");
+        }
+    }
+}
+
 #[test]
 fn lists_of_one_source_that_were_fetched_again_are_told_although_another_source_is_away() {
     let sources = Sources::new();

@@ -25,7 +25,7 @@ use wharf_root::{
 };
 
 use super::{
-    complaint,
+    complaint::{self, FINISH},
     configuration::{self, Universe},
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
@@ -289,6 +289,9 @@ impl Apt {
             Ok(None)
         };
         match why() {
+            Ok(Some(why)) if failure.detail.as_str().ends_with(FINISH) => {
+                Failure::new(failure.cause, why + FINISH)
+            }
             Ok(Some(why)) => Failure::new(failure.cause, why),
             _ => failure,
         }

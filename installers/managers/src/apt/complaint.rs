@@ -32,6 +32,9 @@ const WORDS: &[(&str, Cause)] = &[
     ("Sub-process /usr/bin/dpkg", Cause::PackageManager),
 ];
 
+/// The way out of the work that another program left half-way.
+pub(super) const FINISH: &str = " (run `dpkg --configure -a` as root)";
+
 /// apt repeats this line while it waits for a lock. It may get the lock later.
 const WAITS: &str = "Waiting for cache lock: ";
 
@@ -55,7 +58,7 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
         .or_else(|| errors(printed))
         .unwrap_or_else(|| "no reason was told".to_owned());
     let advice = match cause {
-        Cause::Interrupted => " (run `dpkg --configure -a` as root)",
+        Cause::Interrupted => FINISH,
         Cause::Held => " (run `apt-mark unhold` as root to allow it)",
         _ => "",
     };

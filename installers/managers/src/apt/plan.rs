@@ -9,7 +9,7 @@ use std::{
 
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion, installer::Dependency};
 
-use super::version::compare;
+use super::{complaint::FINISH, version::compare};
 use crate::{Install, PlannedPackage};
 
 /// A step of a plan, for one package.
@@ -152,7 +152,13 @@ pub(super) fn only_installs(
     permit: impl Fn(&[Dependency]) -> Result<(), Failure>,
 ) -> Result<Vec<Dependency>, Failure> {
     let names = || sealed.iter().map(|it| &it.install.file.package.name);
-    let others = || others("installing", names(), steps);
+    let others = || {
+        let failure = others("installing", names(), steps);
+        match is_left_half_way(steps) {
+            true => Failure::new(failure.cause, format!("{}{FINISH}", failure.detail)),
+            false => failure,
+        }
+    };
     let mut steps_of: BTreeMap<&str, Vec<&AptStep<'_>>> = BTreeMap::new();
     for step in steps {
         steps_of.entry(step.name()).or_default().push(step);
@@ -186,6 +192,17 @@ pub(super) fn only_installs(
     }
     permit(&dependencies)?;
     Ok(dependencies)
+}
+
+/// Whether apt would also finish the work of another program on a package.
+fn is_left_half_way(steps: &[AptStep<'_>]) -> bool {
+    let is_unpacked = |name: &str| {
+        let unpacks = |step: &AptStep<'_>| matches!(step, AptStep::Unpack { name: unpacked, .. } if *unpacked == name);
+        steps.iter().any(unpacks)
+    };
+    let is_left =
+        |step: &AptStep<'_>| matches!(step, AptStep::Configure { name } if !is_unpacked(name));
+    steps.iter().any(is_left)
 }
 
 /// The packages that the steps unpack.
