@@ -1,11 +1,13 @@
-//! Records as release 0.1 wrote them, byte for byte: every later release reads them. These are never changed; a new
-//! form is added beside them.
+//! Records as release 0.1 and later ones wrote them, byte for byte: every later release reads them. These are never
+//! changed; a new form is added beside them.
 
 use std::fs;
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, StageId, Step,
-    installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome, SealedPackage},
+    installer::{
+        Dependency, Found, InstallerReply, InstallerRequest, JobStatus, Outcome, SealedPackage,
+    },
 };
 use wharf_tests::waiting::wait_until;
 
@@ -48,6 +50,15 @@ const ACTIVATE: &str =
     "a6000101500b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0205038202a1006461636d65048200a00580";
 const DEACTIVATE: &str =
     "a6000101500c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0206038203a1006461636d65048200a00580";
+
+/// An install of acme 3.0-1 that brought libfoo 2.0-1 after new lists, of the first release with dependencies.
+const ENDED_WITH_DEPENDENCIES: &str = "ab000201500d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0204\
+    048204a100a402010481a200666c6962666f6f0165322e302d3105f50681666c6962626172058007f4\
+    09818200a100a200500404040404040404040404040404040401a300a5006461636d650165332e302d310263616c6c031902e8\
+    047828423746414635383142454542363446433139453145413531414445413837314541353431414543\
+    44015820\
+    43ddceff5c3fb9395a41f48a9a69ebbb6993208f7ed9fd6c80ff4c0ec5ab405f021a6b016e0d\
+    0a800b81a200666c6962666f6f0165322e302d310cf50d80";
 
 fn bytes(hex: &str) -> Vec<u8> {
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
@@ -95,7 +106,13 @@ fn machine() -> Machine {
             write(&path, b"");
         }
     }
-    for (number, job) in [(6, ENDED), (10, REMOVE), (11, ACTIVATE), (12, DEACTIVATE)] {
+    for (number, job) in [
+        (6, ENDED),
+        (10, REMOVE),
+        (11, ACTIVATE),
+        (12, DEACTIVATE),
+        (13, ENDED_WITH_DEPENDENCIES),
+    ] {
         let path = format!("wharf-installer/jobs/{}", operation(number));
         write(&path, &bytes(job));
     }
@@ -174,5 +191,25 @@ fn jobs_of_release_0_1_are_told_and_done() {
     assert_eq!(
         machine.effects(),
         ["activate acme", "deactivate acme", "remove acme"]
+    );
+}
+
+#[test]
+fn the_dependencies_of_a_recorded_job_are_told() {
+    let machine = machine();
+    let operation = operation(13);
+    let outcome = Outcome {
+        attempts: 1,
+        dependencies: vec![Dependency {
+            name: PackageName::new("libfoo").unwrap(),
+            version: PackageVersion::new("2.0-1").unwrap(),
+        }],
+        refreshed: true,
+        unused: vec![PackageName::new("libbar").unwrap()],
+        ..Outcome::default()
+    };
+    assert_eq!(
+        machine.ask(&InstallerRequest::Watch { operation }),
+        InstallerReply::Job(JobStatus::Ended(Box::new(outcome)))
     );
 }
