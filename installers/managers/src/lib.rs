@@ -1,6 +1,7 @@
 //! Package managers: one trait, [`PackageManager`], and a folder for each implementation. No code outside its folder
 //! names a package manager's programs, files or formats. This crate knows no service, socket, policy file or record.
 
+mod addresses;
 pub mod apt;
 mod conversation;
 mod debian_version;

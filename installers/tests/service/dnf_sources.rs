@@ -1,6 +1,9 @@
 //! Dependencies that dnf gets from repositories: the tests of dnf 4 and dnf 5 alone.
 
-use std::{cell::Cell, fs};
+use std::{
+    cell::{Cell, RefCell},
+    fs,
+};
 
 use wharf_frames::{Cause, Failure};
 use wharf_managers::{Dependencies, Install, Supervisor};
@@ -106,6 +109,29 @@ fn a_repository_that_is_away_is_told_with_what_it_has() {
     fs::rename(&away, &folder).unwrap();
     assert_eq!(sources.install(), Ok(Change::Changed));
     sources.nothing_is_left();
+}
+
+#[test]
+fn a_password_of_a_repository_is_told_nowhere() {
+    let sources = Sources::new();
+    sources.offer(&Deb::new("libfoo", "1"), Some(Signer::VendorRsa));
+    let secret = "hunter2";
+    let address = format!("https://me:{secret}@127.0.0.1:1/{secret}/?key={secret}");
+    sources.repository.is_at(&address);
+    let told = RefCell::new(String::new());
+    let supervisor = Supervisor {
+        printed: &|_, text| told.borrow_mut().push_str(text),
+        ..QUIET
+    };
+    let installs = [sources.acme.clone()];
+    let dependencies = Dependencies::ConfiguredSources;
+    let manager = sources.bench.manager();
+    let failure = manager.install(&installs, &dependencies, supervisor);
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.cause, Cause::Dependency, "{failure}");
+    let told = told.into_inner() + failure.detail.as_str();
+    assert!(told.contains("https://127.0.0.1:1/…"), "{told}");
+    assert!(!told.contains(secret), "{told}");
 }
 
 #[test]

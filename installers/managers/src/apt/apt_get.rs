@@ -36,7 +36,8 @@ use super::{
 };
 use crate::{
     Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Progress, Supervisor, Times, conversation::DESCRIPTORS,
+    PackageManager, PlannedPackage, Progress, Supervisor, Times, addresses,
+    conversation::DESCRIPTORS,
 };
 
 /// apt of one root.
@@ -168,7 +169,7 @@ impl Apt {
         let output = programs::ask(&self.root, "apt-get", arguments.chain(words))
             .map_err(|error| not_started("apt-get", &error))?;
         let texts = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        Ok(complaint::without_paths(&texts.concat()))
+        Ok(addresses::without_paths(&texts.concat()))
     }
 
     pub(super) fn watched(
@@ -231,7 +232,7 @@ impl Apt {
             decided: consent.into_inner().decided(),
             unasked,
             // apt has run, so unreadable output is not a failure.
-            printed: complaint::without_paths(&printed.tail().unwrap_or_default()),
+            printed: addresses::without_paths(&printed.tail().unwrap_or_default()),
         })
     }
 

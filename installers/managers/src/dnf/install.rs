@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Brought, Dependencies, Install, PackageFile, PackageManager, PlannedPackage, Supervisor,
-    link::Link,
+    addresses, link::Link,
 };
 
 /// A file that dnf has to install.
@@ -129,7 +129,8 @@ impl Dnf {
         let asked = self.runner().download(&words, &|_| Ok(()))?;
         if !asked.is_whole {
             let what = "the question for unneeded packages";
-            return Err(complaint::failure(what, &asked.printed));
+            let told = addresses::without_paths(&asked.printed);
+            return Err(complaint::failure(what, &told));
         }
         let names = asked
             .printed
@@ -269,14 +270,15 @@ impl Dnf {
             _ => Ok(()),
         };
         let done = self.runner().download(&words, &watch)?;
-        (supervisor.printed)("dnf", &done.printed);
+        let told = addresses::without_paths(&done.printed);
+        (supervisor.printed)("dnf", &told);
         if done.is_whole {
             return Ok(downloads.dependencies(&self.rpm, coming)?);
         }
-        let failure = complaint::failure("the repositories", &done.printed);
+        let failure = complaint::failure("the repositories", &told);
         let why = match &self.tool {
             Tool::Five(_) if complaint::is_offered(&done.printed) => offers(&done.printed),
-            _ => complaint::unreachable(&done.printed).map(str::to_owned),
+            _ => complaint::unreachable(&done.printed).map(addresses::without_paths),
         };
         let detail = match why {
             Some(why) => failure.detail.followed_by(&why.into()),
