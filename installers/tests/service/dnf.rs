@@ -151,6 +151,34 @@ fn nothing_but_the_package_itself_is_changed() {
 }
 
 #[test]
+fn a_database_that_rpm_cannot_read_is_no_missing_package() {
+    let bench = bench();
+    install(&bench, &bench.plain("acme", "1")).unwrap();
+    let folder = bench.place.path().join("var/lib/rpm");
+    let files = ["rpmdb.sqlite", "rpmdb.sqlite-wal", "rpmdb.sqlite-shm"];
+    let paths = files.map(|file| (folder.join(file), folder.join(format!("away.{file}"))));
+    for (path, away) in paths.iter().filter(|(path, _)| path.exists()) {
+        fs::rename(path, away).unwrap();
+    }
+    write(&bench, "var/lib/rpm/rpmdb.sqlite", "no database");
+    let manager = bench.manager();
+    let told = [
+        manager.found(&name("acme")).map(drop),
+        manager.each_path(&name("acme"), &mut |_| ()),
+        remove(&bench, "acme").map(drop),
+    ];
+    for told in told {
+        let failure = told.unwrap_err();
+        assert_eq!(failure.cause, Cause::Unavailable, "{failure}");
+    }
+    for (path, away) in &paths {
+        let _ = fs::remove_file(path);
+        let _ = fs::rename(away, path);
+    }
+    assert_eq!(bench.version("acme").as_deref(), Some("1"));
+}
+
+#[test]
 fn rpm_is_asked_about_a_package_once_for_each_change_of_its_database() {
     let bench = bench();
     let root = bench.place.path();

@@ -90,9 +90,6 @@ impl Rpm {
     pub(super) fn copies(&self, name: &PackageName) -> Result<Vec<Copy>, Failure> {
         let output = self.about(name)?;
         let lines = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() && !lines.contains("is not installed") {
-            return Err(unavailable(&format!("rpm -q {name}"), &output));
-        }
         let copies = lines.lines().filter_map(|line| copy(line, name.as_str()));
         let mut copies: Vec<Copy> = copies
             .filter(|copy| self.architectures.take(&copy.architecture))
@@ -288,6 +285,9 @@ impl Rpm {
             _ => {}
         }
         let output = self.ask(["-q", "--qf", &[FORMAT, PATHS].concat(), "--", name.as_str()])?;
+        if !is_answer(&output) {
+            return Err(unavailable(&format!("rpm -q {name}"), &output));
+        }
         *known = editions.map(|editions| (editions, name.clone(), output.clone()));
         Ok(output)
     }
@@ -377,6 +377,13 @@ fn left_of(name: &str) -> Option<&str> {
     let (of, suffix) = name.rsplit_once(';')?;
     let is_time = suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_time.then_some(of)
+}
+
+/// Whether rpm could read its database. Without one it says "is not installed" as well, after its errors.
+fn is_answer(output: &Output) -> bool {
+    let says = |text: &[u8], words| String::from_utf8_lossy(text).contains(words);
+    let is_missing = says(&output.stdout, "is not installed") && !says(&output.stderr, "error: ");
+    output.status.success() || is_missing
 }
 
 fn unavailable(what: &str, output: &Output) -> Failure {
