@@ -10,6 +10,9 @@ use std::{
 /// The precision of the times of files: the tick of any kernel, twice.
 const TICK: Duration = Duration::from_millis(20);
 
+/// That of a file system which keeps whole seconds, or every second one.
+const SECONDS: Duration = Duration::from_secs(2);
+
 /// An edition of a file, by what each write changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edition {
@@ -32,12 +35,20 @@ impl Edition {
 
     /// Whether another write into the same file, from now on, changes the edition. A write within the same tick may not.
     pub(crate) fn is_settled(&self) -> bool {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.is_ok_and(|now| self.is_settled_at(now))
+    }
+
+    fn is_settled_at(&self, now: Duration) -> bool {
         let (Ok(seconds), Ok(nanos)) = (self.written.0.try_into(), self.written.1.try_into())
         else {
             return false;
         };
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.is_ok_and(|now| now > Duration::new(seconds, nanos) + TICK)
+        let precision = match nanos {
+            0 => SECONDS + TICK,
+            _ => TICK,
+        };
+        now > Duration::new(seconds, nanos) + precision
     }
 }
 
@@ -63,5 +74,22 @@ mod tests {
         fs::write(&other, "3").unwrap();
         fs::rename(&other, &path).unwrap();
         assert_ne!(Edition::of(&path), Some(second));
+    }
+
+    #[test]
+    fn a_time_in_whole_seconds_is_settled_after_two_of_them() {
+        let edition = |written| Edition {
+            inode: 1,
+            length: 1,
+            written,
+        };
+        let is_settled = |written, seconds, millis| {
+            let now = Duration::from_secs(seconds) + Duration::from_millis(millis);
+            edition(written).is_settled_at(now)
+        };
+        assert!(!is_settled((100, 0), 102, 10));
+        assert!(is_settled((100, 0), 102, 30));
+        assert!(!is_settled((100, 1), 100, 10));
+        assert!(is_settled((100, 1), 100, 30));
     }
 }

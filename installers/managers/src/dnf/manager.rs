@@ -160,6 +160,7 @@ impl Dnf {
                 self.runner().run(&dnf5.run(&stored, &agree), supervisor)?
             }
         };
+        self.rpm.forget();
         (supervisor.printed)("dnf", &ran.printed);
         match ran.decided {
             Some(Ok(())) => Ok(ran),
@@ -273,6 +274,7 @@ impl Dnf {
             printed,
         };
         let ran = self.runner().run(&run, supervisor)?;
+        self.rpm.forget();
         printed("rpm", &ran.printed);
         Ok(ran)
     }

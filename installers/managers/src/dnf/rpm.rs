@@ -292,6 +292,11 @@ impl Rpm {
         Ok(output)
     }
 
+    /// Forgets the last answer: a run may have changed the database.
+    pub(super) fn forget(&self) {
+        *self.known.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Those of SQLite, which writes with calls that change the time of a file. None while that time may not tell a change.
     fn editions(&self) -> Option<Editions> {
         let edition = |name: &str| Edition::of(&self.lock.with_file_name(name));
