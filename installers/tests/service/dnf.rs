@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use wharf_frames::{Cause, Failure, PackageVersion};
@@ -562,12 +562,16 @@ fn leftovers_of_a_killed_unpacking_are_deleted() {
     let bench = bench();
     let file = bench.plain("acme", "1");
     install(&bench, &file).unwrap();
-    let left = write(&bench, "usr/share/acme/version;6752a1b0", "half");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = format!("{:08x}", now.as_secs());
+    let path = |name: &str, suffix: &str| format!("usr/share/acme/{name};{suffix}");
+    let left = write(&bench, &path("version", &now), "half");
     let others = [
-        "usr/share/acme/other;6752a1b0",
-        "usr/share/acme/version;6752a1b",
+        ("other", now.as_str()),
+        ("version", "6752a1b"),
+        ("version", "20241130"),
     ];
-    let others = others.map(|path| write(&bench, path, "not ours"));
+    let others = others.map(|(name, suffix)| write(&bench, &path(name, suffix), "not ours"));
     let repair = || {
         bench
             .manager()

@@ -279,13 +279,17 @@ impl Dnf {
         Ok(ran)
     }
 
-    /// Deletes the files that a killed run left beside those of the installed copies, and of the file that it unpacked.
+    /// Deletes the files that a killed run left beside those of the installed copies, and of the file that it unpacked. The
+    /// record tells when it ran.
     fn delete_leftovers(&self, name: &PackageName, file: Option<&Path>) -> Result<(), Failure> {
+        let Some(begun) = self.unfinished.begun_at(name) else {
+            return Ok(());
+        };
         let mut paths = self.paths(name)?;
         if let Some(file) = file {
             paths.extend(self.paths_in(name, file)?);
         }
-        self.rpm.delete_leftovers(&paths);
+        self.rpm.delete_leftovers(&paths, begun);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Output,
     sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
@@ -52,6 +53,9 @@ pub(super) struct Copy {
 
 const FORMAT: &str =
     "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SHA256HEADER}\\t%{DBINSTANCE}\\n";
+
+/// More than the time between a record and the transaction of its run.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Each path of a package with its name.
 const PATHS: &str = "[%{=NAME}\\t%{FILENAMES}\\n]";
@@ -253,9 +257,9 @@ impl Rpm {
         Ok(doubled(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    /// Deletes the files `NAME;HEX8` that a killed run left beside these paths. rpm never deletes them, and they block a run that
-    /// begins in the same second.
-    pub(super) fn delete_leftovers(&self, paths: &[PathBuf]) {
+    /// Deletes the files `NAME;HEX8` that a run of this time left beside these paths when it was killed. rpm never deletes them,
+    /// and they block a run that begins in the same second.
+    pub(super) fn delete_leftovers(&self, paths: &[PathBuf], begun: SystemTime) {
         let mut files: BTreeMap<&Path, BTreeSet<&OsStr>> = BTreeMap::new();
         for path in paths {
             if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
@@ -265,7 +269,8 @@ impl Rpm {
         for (folder, names) in files {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let name = entry.file_name();
-                if left_of(&name.to_string_lossy()).is_some_and(|of| names.contains(OsStr::new(of)))
+                if left_of(&name.to_string_lossy(), begun)
+                    .is_some_and(|of| names.contains(OsStr::new(of)))
                 {
                     let _ = fs::remove_file(entry.path());
                 }
@@ -377,11 +382,13 @@ pub(super) fn two_versions(name: &str, versions: &[&str]) -> String {
     format!("{name} is installed as {}", versions.join(" and as "))
 }
 
-/// `app` of `app;6752a1b0`.
-fn left_of(name: &str) -> Option<&str> {
+/// `app` of `app;6752a1b0`, if the suffix is about the time of a run. rpm writes the seconds of its start.
+fn left_of(name: &str, begun: SystemTime) -> Option<&str> {
     let (of, suffix) = name.rsplit_once(';')?;
     let is_time = suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_time.then_some(of)
+    let seconds = is_time.then(|| u32::from_str_radix(suffix, 16).ok())??;
+    let begun = begun.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    (u64::from(seconds).abs_diff(begun) <= DAY.as_secs()).then_some(of)
 }
 
 /// Whether rpm could read its database. Without one it says "is not installed" as well, after its errors.
@@ -426,15 +433,22 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_are_known_by_their_suffix() {
+    fn leftovers_are_known_by_the_time_of_their_run() {
+        let begun = UNIX_EPOCH + Duration::from_secs(0x6752_a1b0);
+        let left_of = |name| left_of(name, begun);
         assert_eq!(left_of("app;6752a1b0"), Some("app"));
-        assert_eq!(left_of("a;b;6752A1B0"), Some("a;b"));
+        assert_eq!(left_of("app;6752a1a0"), Some("app"));
+        assert_eq!(left_of("a;b;6752A1BF"), Some("a;b"));
         for name in [
             "app",
             "app;",
             "app;6752a1b",
             "app;6752a1b0x",
             "app;6752a1bg",
+            "app;+752a1b0",
+            "app;20241130",
+            "app;675001b0",
+            "app;675501b0",
         ] {
             assert_eq!(left_of(name), None, "{name}");
         }

@@ -1,7 +1,7 @@
 //! Records of unfinished runs. rpm's database does not have them: a package is installed and verifies clean even if its %post was
 //! killed or has failed. The record is written before dnf may change the package.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::{fs, io::ErrorKind, path::PathBuf, time::SystemTime};
 
 use wharf_frames::{Cause, Failure, PackageName};
 use wharf_root::{Root, durable};
@@ -33,6 +33,11 @@ impl Unfinished {
         let bytes = durable::read(&self.path(name));
         let bytes = bytes.map_err(|error| self.failed("read", name, &error))?;
         Ok(bytes.map(|bytes| parsed(&String::from_utf8_lossy(&bytes))))
+    }
+
+    /// The time at which the run of a package began, by its record.
+    pub(super) fn begun_at(&self, name: &PackageName) -> Option<SystemTime> {
+        fs::metadata(self.path(name)).ok()?.modified().ok()
     }
 
     /// The damage of an installed copy.
