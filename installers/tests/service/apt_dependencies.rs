@@ -11,7 +11,7 @@ use wharf_root::pattern::Pattern;
 use wharf_tests::{command::output_of, keys::Signer, repository::Repository};
 
 use crate::{
-    contract::Bench,
+    contract::{Bench, QUIET},
     machine::{Deb, Machine, Script, name},
 };
 
@@ -304,6 +304,26 @@ fn scripts_have_all_their_time_after_a_long_download() {
     sources.configures("DPkg::Pre-Install-Pkgs { \"sleep 6\"; };\n");
     sources.install().unwrap();
     assert_eq!(sources.bench.version("acme").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_upgrade_whose_dependency_cannot_be_configured_stops_no_later_work() {
+    for mended in [true, false] {
+        let sources = Sources::with(&library().script(Script::Postinst, "exit 3"));
+        let bench = &sources.bench;
+        bench.install(&bench.plain("acme", "0")).unwrap();
+        assert_eq!(sources.install().unwrap_err().cause, Cause::Script);
+        bench.install(&bench.plain("lamp", "1")).unwrap();
+        match mended {
+            true => drop(bench.install(&bench.plain("acme", "2")).unwrap()),
+            false => drop(bench.manager().remove(&name("acme"), QUIET).unwrap()),
+        }
+        let acme = mended.then_some("2");
+        assert_eq!(bench.version("acme").as_deref(), acme);
+        assert_eq!(bench.version("lamp").as_deref(), Some("1"));
+        assert_eq!(bench.found("libfoo"), None, "{mended}");
+        assert_eq!(bench.manager().audit().unwrap(), [""; 0], "{mended}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     cmp::Ordering,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
@@ -30,7 +30,7 @@ use super::{
     consent::Consent,
     dpkg::{self, Dpkg, Known, Status, not_started},
     files,
-    plan::{AptStep, announced, only_removes, removed, simulated},
+    plan::{AptStep, announced, only_removes, removed, simulated, without_old_work},
     postrm::{self, Postrm},
     programs, relations, version,
 };
@@ -298,6 +298,38 @@ impl Apt {
         }
     }
 
+    /// Removes those that are half-way, of packages whose removal was ordered before and could not be done.
+    pub(super) fn remove_unwanted(
+        &self,
+        unconfigured: &BTreeMap<String, String>,
+        printed: Listener<'_>,
+    ) -> Result<(), Failure> {
+        let unwanted = unconfigured.iter().filter(|(_, want)| *want == "deinstall");
+        let names: Vec<PackageName> = unwanted
+            .flat_map(|(name, _)| PackageName::new(name))
+            .collect();
+        self.remove_rests(names.iter(), printed)
+    }
+
+    /// Removes those that are half-way, in one run: they may need each other.
+    pub(super) fn remove_rests<'a>(
+        &self,
+        names: impl Iterator<Item = &'a PackageName>,
+        printed: Listener<'_>,
+    ) -> Result<(), Failure> {
+        let mut rests = Vec::new();
+        for name in names {
+            match self.dpkg.status(name)? {
+                Some(status) if !status.is_whole() && !status.is_absent() => rests.push(name),
+                _ => {}
+            }
+        }
+        match rests.is_empty() {
+            true => Ok(()),
+            false => self.dpkg.remove(&rests, printed).map(drop),
+        }
+    }
+
     fn postrm<'a>(&'a self, name: &'a PackageName) -> Postrm<'a> {
         Postrm {
             dpkg: &self.dpkg,
@@ -425,17 +457,20 @@ impl PackageManager for Apt {
             names: vec![name],
             limit: self.times.limit,
         };
+        let unconfigured = self.dpkg.unconfigured()?;
         let agree = |steps: &[AptStep<'_>]| {
-            only_removes(slice::from_ref(name), steps).map(|()| Brought::default())
+            let steps = without_old_work(steps, &unconfigured);
+            only_removes(slice::from_ref(name), &steps).map(|()| Brought::default())
         };
         let ran = match status.needs_reinstallation() {
             // apt needs the archive of such a package. dpkg removes only this package.
             true => (supervisor.begin)(&Brought::default())
-                .and_then(|()| self.dpkg.remove(name, supervisor.printed)),
+                .and_then(|()| self.dpkg.remove(&[name], supervisor.printed)),
             false => self.run(&order, supervisor, &agree),
         };
         let printed = ran.map_err(explained)?;
         fault::point("apt.removed");
+        self.remove_unwanted(&unconfigured, supervisor.printed)?;
         match self.status(name)? {
             Some(status) if !status.is_absent() => {
                 let what = format!("apt-get remove of {name}");
@@ -508,7 +543,7 @@ impl PackageManager for Apt {
         if self.is_sound(name)? {
             return Ok(Change::Unchanged);
         }
-        let said = self.dpkg.configure(name, printed)?;
+        let said = self.dpkg.configure(&[name], printed)?;
         fault::point("repair.configured");
         if self.is_sound(name)? {
             return Ok(Change::Changed);

@@ -2,6 +2,7 @@
 //! of it. Only dpkg itself understands work that was interrupted, and a package that is there for several architectures.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader},
     path::Path,
@@ -17,6 +18,14 @@ pub(super) struct Stanza {
     /// `Essential` and `Protected`.
     pub(super) essential: String,
 }
+
+/// The states of a package that `dpkg --configure` can finish.
+const UNCONFIGURED: [&str; 4] = [
+    "unpacked",
+    "half-configured",
+    "triggers-awaited",
+    "triggers-pending",
+];
 
 /// The stanza of exactly this package. Fails if there are several, or if the file is none of dpkg's: each stanza there
 /// begins with its package.
@@ -40,6 +49,30 @@ pub(super) fn stanza(database: &Path, name: &str) -> io::Result<Option<Stanza>> 
         is_first = text.is_empty();
         if let Some(stanza) = found.as_mut().filter(|_| is_it) {
             stanza.take(&String::from_utf8_lossy(text));
+        }
+    }
+}
+
+/// The packages that dpkg has still to configure, each with the word for what is wanted of it: `install` or `deinstall`.
+pub(super) fn unconfigured(database: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut lines = BufReader::with_capacity(64 * 1024, File::open(database)?);
+    let (mut line, mut name, mut found) = (Vec::new(), String::new(), BTreeMap::new());
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Ok(found);
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        if let Some(package) = text.strip_prefix(b"Package: ") {
+            name = String::from_utf8_lossy(package).into_owned();
+        } else if let Some(status) = text.strip_prefix(b"Status: ") {
+            let status = String::from_utf8_lossy(status);
+            let words: Vec<&str> = status.split(' ').collect();
+            if let [want, "ok", state] = words.as_slice()
+                && UNCONFIGURED.contains(state)
+            {
+                found.insert(name.clone(), (*want).to_owned());
+            }
         }
     }
 }

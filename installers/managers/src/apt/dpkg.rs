@@ -2,6 +2,7 @@
 //! removals, since dpkg would erase holds and auto marks.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
     io,
@@ -25,7 +26,7 @@ use wharf_root::{
 
 use super::{
     complaint,
-    database::{Stanza, stanza},
+    database::{self, Stanza, stanza},
     programs,
 };
 use crate::{InstalledPackage, Times, edition::Edition};
@@ -264,13 +265,19 @@ impl Dpkg {
         })
     }
 
-    /// Configures an unpacked package.
+    /// The packages that dpkg has still to configure, each with what is wanted of it.
+    pub(super) fn unconfigured(&self) -> Result<BTreeMap<String, String>, Failure> {
+        database::unconfigured(&database(&self.root)).map_err(|error| not_started("dpkg", &error))
+    }
+
+    /// Configures unpacked packages, which may need each other.
     pub(super) fn configure(
         &self,
-        name: &PackageName,
+        names: &[&PackageName],
         printed: Listener<'_>,
     ) -> Result<String, Failure> {
-        let arguments = [OsStr::new("--configure"), OsStr::new(name.as_str())];
+        let names = names.iter().map(|name| OsStr::new(name.as_str()));
+        let arguments: Vec<_> = [OsStr::new("--configure")].into_iter().chain(names).collect();
         self.change(&arguments, printed)
     }
 
@@ -279,17 +286,15 @@ impl Dpkg {
         self.change(&[OsStr::new("--install"), file.as_os_str()], printed)
     }
 
-    /// Removes a package in any state.
+    /// Removes packages in any state, which may need each other.
     pub(super) fn remove(
         &self,
-        name: &PackageName,
+        names: &[&PackageName],
         printed: Listener<'_>,
     ) -> Result<String, Failure> {
-        let arguments = [
-            OsStr::new("--force-remove-reinstreq"),
-            OsStr::new("--remove"),
-            OsStr::new(name.as_str()),
-        ];
+        let names = names.iter().map(|name| OsStr::new(name.as_str()));
+        let fixed = ["--force-remove-reinstreq", "--remove"].map(OsStr::new);
+        let arguments: Vec<_> = fixed.into_iter().chain(names).collect();
         self.change(&arguments, printed)
     }
 

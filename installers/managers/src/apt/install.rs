@@ -22,7 +22,7 @@ use super::{
     complaint,
     configuration::Universe,
     dpkg::{Status, not_started},
-    plan::{AptStep, Sealed, only_installs, simulated, unpacked},
+    plan::{AptStep, Sealed, only_installs, simulated, unpacked, without_old_work},
 };
 use crate::{Brought, Dependencies, Install, PackageManager, PlannedPackage, Supervisor};
 
@@ -193,10 +193,12 @@ impl Apt {
         };
         let is_archive = |sealed: &Sealed<'_>, archive: &str| self.is_archive(sealed, archive);
         let sealed = sealed(work, &is_archive);
+        let unconfigured = self.dpkg.unconfigured()?;
         let printed = self.run(&order, supervisor, &|steps| {
-            permission.judge(&sealed, steps)
+            permission.judge(&sealed, &without_old_work(steps, &unconfigured))
         })?;
         fault::point("apt.installed");
+        self.remove_unwanted(&unconfigured, supervisor.printed)?;
         if self.has_all(work)? {
             return Ok(());
         }
@@ -248,8 +250,8 @@ impl Apt {
         Ok(())
     }
 
-    /// Removes the rest of first installations that failed: it would block every later run of apt. Packages come before
-    /// their dependencies.
+    /// Removes the rest of first installations that failed: it would block every later run of apt. A dependency of a package
+    /// that was there before stays until that one is whole or gone. See [`Apt::remove_unwanted`].
     fn clean_up(
         &self,
         work: &Works<'_>,
@@ -258,16 +260,8 @@ impl Apt {
     ) -> Result<(), Failure> {
         let consented = permission.consented.borrow();
         let first = work.iter().filter(|it| it.is_first).map(Work::name);
-        let dependencies = consented.iter().flat_map(|it| it.dependencies.iter().rev());
-        for name in first.chain(dependencies.map(|it| &it.name)) {
-            match self.dpkg.status(name)? {
-                Some(status) if !status.is_whole() && !status.is_absent() => {
-                    self.dpkg.remove(name, printed)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let dependencies = consented.iter().flat_map(|it| &it.dependencies);
+        self.remove_rests(first.chain(dependencies.map(|it| &it.name)), printed)
     }
 
     /// The packages that apt has to install: those that are not there already.
@@ -358,7 +352,8 @@ impl Apt {
         }
         let is_archive = |sealed: &Sealed<'_>, archive: &str| self.is_archive(sealed, archive);
         let sealed = sealed(work, &is_archive);
-        Permission::new(dependencies).judge(&sealed, &steps)?;
+        let judged = without_old_work(&steps, &self.dpkg.unconfigured()?);
+        Permission::new(dependencies).judge(&sealed, &judged)?;
         Ok(unpacked(&steps, &sealed))
     }
 

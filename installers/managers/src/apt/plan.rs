@@ -13,7 +13,7 @@ use super::{complaint::FINISH, version::compare};
 use crate::{Install, PlannedPackage};
 
 /// A step of a plan, for one package.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AptStep<'a> {
     Unpack {
         name: &'a str,
@@ -142,6 +142,20 @@ fn simulated_step(line: &str) -> Option<AptStep<'_>> {
 fn not_understood(line: &str) -> Failure {
     let detail = format!("apt announced an unknown change: {line:?}");
     Failure::new(Cause::PackageManager, detail)
+}
+
+/// The plan without the configuration of packages that were `unconfigured` before. apt adds it to each plan, and it changes
+/// no version.
+pub(super) fn without_old_work<'a>(
+    steps: &[AptStep<'a>],
+    unconfigured: &BTreeMap<String, String>,
+) -> Vec<AptStep<'a>> {
+    let of_it = |name: &str| steps.iter().filter(|step| step.name() == name).count();
+    let is_old = |step: &AptStep<'_>| match step {
+        AptStep::Configure { name } => unconfigured.contains_key(*name) && of_it(name) == 1,
+        _ => false,
+    };
+    steps.iter().filter(|step| !is_old(step)).copied().collect()
 }
 
 /// Accepts a plan that unpacks and then configures each sealed package, and packages that the device does not have and that
@@ -468,6 +482,26 @@ mod tests {
                 }
                 (judged, expected) => panic!("{steps:?}: {judged:?}, not {expected:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn packages_that_were_unconfigured_before_may_be_configured_alone() {
+        let configure = |name| AptStep::Configure { name };
+        let old = ["old", "acme"].map(|name| (name.to_owned(), "install".to_owned()));
+        let judged = |steps: &[AptStep<'_>]| {
+            judged(&[install("acme")], &without_old_work(steps, &old.clone().into()))
+        };
+        let acme = || [unpack("acme", "1.1"), configure("acme")];
+        let with = |steps: Vec<_>| judged(&steps.into_iter().chain(acme()).collect::<Vec<_>>());
+        assert_eq!(with(vec![configure("old")]), Ok(vec![]));
+        for steps in [
+            vec![configure("other")],
+            vec![configure("old"), configure("old")],
+            vec![AptStep::Remove { name: "old" }],
+            vec![unpack("old", "2"), configure("old")],
+        ] {
+            assert!(with(steps.clone()).is_err(), "{steps:?}");
         }
     }
 
