@@ -261,6 +261,46 @@ pub trait PackageManager: Send + Sync {
         printed: Listener<'_>,
     ) -> Result<Change, Failure>;
 
+    /// Makes dependencies whole that an interrupted run of ours brought for these packages. They may need each other, so they
+    /// may be made whole together, with the packages. Fails like [`PackageManager::repair`].
+    fn repair_dependencies(
+        &self,
+        dependencies: &[&PackageName],
+        _packages: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        let mut repaired = Ok(Change::Unchanged);
+        for name in dependencies {
+            match self.repair(name, None, printed) {
+                Ok(Change::Unchanged) => {}
+                Ok(Change::Changed) => repaired = repaired.map(|_| Change::Changed),
+                Err(failure) => repaired = Err(failure),
+            }
+        }
+        repaired
+    }
+
+    /// Removes what an interrupted run of ours left half-way of these dependencies, and of packages that need them: the device
+    /// had none of them before. Removes a whole one only if it needs one of those.
+    fn discard(
+        &self,
+        dependencies: &[&PackageName],
+        _packages: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<(), Failure> {
+        let supervisor = Supervisor {
+            report: &|_| (),
+            begin: &|_| Ok(()),
+            printed,
+        };
+        for name in dependencies {
+            if self.found(name)?.is_some_and(|found| !found.is_whole()) {
+                self.remove(name, supervisor)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Like [`PackageManager::repair`], after a power cut: it may have lost files of maintainer scripts, so an unfinished
     /// package is installed from the file again, with its scripts.
     fn redo(

@@ -17,7 +17,9 @@ use crate::{
 impl Worker<'_> {
     /// Repairs what an interrupted attempt left of each step.
     pub(super) fn repair(&self, job: &Job, permits: &mut [Step<Permit>]) -> Result<(), Stop> {
-        self.repair_dependencies(job);
+        let packages = job.steps.iter().filter(|step| step.file().is_some());
+        let packages: Vec<_> = packages.map(package).collect();
+        self.repair_dependencies(job, &packages);
         for (step, permit) in job.steps.iter().zip(permits) {
             let repaired = self.repair_step(job, step)?;
             if let Step::Install(install) = permit
@@ -31,33 +33,60 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// A dependency that cannot be configured is removed: the device did not have it, and the next run brings it again.
-    fn repair_dependencies(&self, job: &Job) {
-        let Some(step) = job.steps.first() else {
+    /// Dependencies that cannot be made whole are removed: the device did not have them.
+    fn repair_dependencies(&self, job: &Job, packages: &[&PackageName]) {
+        let Some(step) = job.steps.first().filter(|_| !job.dependencies.is_empty()) else {
             return;
         };
+        let names: Vec<&PackageName> = job.dependencies.iter().map(|it| &it.name).collect();
         let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
-        for Dependency { name, .. } in &job.dependencies {
-            let done = match self.manager().repair(name, None, &printed) {
-                Ok(Change::Unchanged) => continue,
-                Ok(Change::Changed) => Ok("it is configured"),
-                Err(_) => {
-                    let supervisor = Supervisor {
-                        report: &|_| (),
-                        begin: &|_| Ok(()),
-                        printed: &printed,
-                    };
-                    let removed = self.manager().remove(name, supervisor);
-                    removed.map(|_| "it is removed, and comes again")
-                }
+        let repaired = self
+            .manager()
+            .repair_dependencies(&names, packages, &printed);
+        let told = |names: &[&PackageName]| {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            names.join(", ")
+        };
+        let done = match repaired {
+            Ok(Change::Unchanged) => return,
+            Ok(Change::Changed) => Ok((told(&names), "finished")),
+            Err(failure) if failure.cause == Cause::Interrupted => self
+                .discard(job, failure)
+                .map(|names| (told(&names), "removed")),
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Ok((names, done)) => {
+                log::repairs(job, step, format_args!("{names} was left half-way: {done}"));
+            }
+            Err(failure) => log::repairs(job, step, format_args!("dependencies: {failure}")),
+        }
+    }
+
+    /// Removes the dependencies of the job that are half-way, and first installations that are, which may need them. Returns the
+    /// dependencies, or the failure if there are none that it may remove.
+    fn discard<'j>(&self, job: &'j Job, failure: Failure) -> Result<Vec<&'j PackageName>, Failure> {
+        let (mut ours, mut rests) = (Vec::new(), Vec::new());
+        for Dependency { name, version } in &job.dependencies {
+            let found = self.manager().found(name)?;
+            let Some(found) = found.filter(|found| found.version == *version) else {
+                continue;
             };
-            match done {
-                Ok(done) => {
-                    log::repairs(job, step, format_args!("{name} was left half-way: {done}"))
-                }
-                Err(failure) => log::repairs(job, step, format_args!("{name}: {failure}")),
+            if !self.policy.protects(name) {
+                ours.push(name);
+                rests.extend((!found.is_whole()).then_some(name));
             }
         }
+        if rests.is_empty() {
+            return Err(failure);
+        }
+        let is_first = |step: &&Step<Sealed>| {
+            step.file().is_some() && job.found_before(package(step)).is_none()
+        };
+        let packages: Vec<_> = job.steps.iter().filter(is_first).map(package).collect();
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        self.manager().discard(&ours, &packages, &printed)?;
+        Ok(rests)
     }
 
     /// A removal continues from any state, so a failed repair does not stop it.
@@ -127,6 +156,7 @@ impl Worker<'_> {
         if !interrupted {
             return Err(refusal.into());
         }
+        self.repair_dependencies(job, &[]);
         let make_sound = |refusal, step| self.make_sound(job, step, refusal);
         Err(job.steps.iter().fold(refusal, make_sound).into())
     }

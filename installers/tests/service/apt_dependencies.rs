@@ -314,9 +314,10 @@ fn an_upgrade_whose_dependency_cannot_be_configured_stops_no_later_work() {
         bench.install(&bench.plain("acme", "0")).unwrap();
         assert_eq!(sources.install().unwrap_err().cause, Cause::Script);
         bench.install(&bench.plain("lamp", "1")).unwrap();
-        match mended {
-            true => drop(bench.install(&bench.plain("acme", "2")).unwrap()),
-            false => drop(bench.manager().remove(&name("acme"), QUIET).unwrap()),
+        if mended {
+            bench.install(&bench.plain("acme", "2")).unwrap();
+        } else {
+            bench.manager().remove(&name("acme"), QUIET).unwrap();
         }
         let acme = mended.then_some("2");
         assert_eq!(bench.version("acme").as_deref(), acme);
@@ -324,6 +325,48 @@ fn an_upgrade_whose_dependency_cannot_be_configured_stops_no_later_work() {
         assert_eq!(bench.found("libfoo"), None, "{mended}");
         assert_eq!(bench.manager().audit().unwrap(), [""; 0], "{mended}");
     }
+}
+
+/// A root with acme 1, which needs liba and, in a circle, libb. The configuration of libb runs these commands.
+fn circle(commands: &str) -> Sources {
+    let liba = Deb::new("liba", "1").depends("libb");
+    let libb = Deb::new("libb", "1").depends("liba");
+    let mut sources = Sources::with(&liba);
+    let libb = libb.script(Script::Postinst, commands);
+    sources.repository.offer(&libb);
+    sources.repository.fetch();
+    let acme = Deb::new("acme", "1").depends("liba");
+    sources.acme = sources.bench.file(&acme, "acme", "1");
+    sources
+}
+
+fn is_whole_or_gone(bench: &Bench, version: Option<&str>) {
+    let found = ["acme", "liba", "libb"].map(|name| bench.found(name));
+    let versions = found.map(|it| it.map(|it| it.to_string()));
+    let whole = |name| version.map(|version| format!("{name} {version}"));
+    assert_eq!(versions, ["acme", "liba", "libb"].map(whole));
+    assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
+}
+
+#[test]
+fn dependencies_that_need_each_other_are_cleaned_up_together() {
+    let sources = circle("exit 3");
+    assert_eq!(sources.install().unwrap_err().cause, Cause::Script);
+    is_whole_or_gone(&sources.bench, None);
+}
+
+#[test]
+fn dependencies_that_need_each_other_are_repaired_together() {
+    let sources = circle("if mkdir /killed 2>/dev/null; then kill -9 $PPID $$; fi");
+    sources.install().unwrap();
+    is_whole_or_gone(&sources.bench, Some("1"));
+}
+
+#[test]
+fn what_kills_dpkg_each_time_is_cleaned_up() {
+    let sources = circle("kill -9 $PPID $$");
+    sources.install().unwrap_err();
+    is_whole_or_gone(&sources.bench, None);
 }
 
 #[test]

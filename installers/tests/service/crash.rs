@@ -11,7 +11,7 @@ use wharf_frames::{
     Failure, OperationId, StageId, Step,
     installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome},
 };
-use wharf_tests::{command::text_of, waiting::wait_until};
+use wharf_tests::{command::text_of, repository::Repository, waiting::wait_until};
 
 use crate::machine::{
     Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused,
@@ -772,6 +772,63 @@ fn a_killed_install_whose_key_is_gone_is_configured_and_says_so() {
         let debian = machine.place.debian();
         let audit = debian.command("dpkg").arg("--audit").output().unwrap();
         assert_eq!(String::from_utf8_lossy(&audit.stdout), "", "{was_there}");
+    }
+}
+
+/// Installs acme 1 with libraries that need each other. It is killed when libb is configured, which runs these commands first.
+fn killed_with_a_dependency(commands: &str) -> (Machine, Outcome) {
+    let machine = Machine::debian().started();
+    mount_proc(&machine);
+    let repository = Repository::new(&machine.place.path());
+    let libb = Deb::new("libb", "1").depends("liba");
+    repository.offer(&Deb::new("liba", "1").depends("libb"));
+    repository.offer(&libb.script(Script::Postinst, &format!("{commands}\n{KILL}")));
+    let outcome = machine.install(&Deb::new("acme", "1").depends("liba"));
+    (machine, outcome)
+}
+
+/// Asserts what the device has, whole.
+fn has_whole(machine: &Machine, versions: [Option<&str>; 3]) {
+    let found = ["acme", "liba", "libb"].map(|name| machine.version(name));
+    assert_eq!(found.each_ref().map(Option::as_deref), versions);
+    let audit = text_of(machine.place.debian().command("dpkg").arg("--audit"));
+    assert_eq!(audit, "");
+}
+
+#[test]
+fn a_killed_install_whose_dependencies_need_each_other_is_finished() {
+    let (machine, outcome) = killed_with_a_dependency("true");
+    assert_eq!((outcome.failure, outcome.attempts), (None, 2));
+    has_whole(&machine, [Some("1"); 3]);
+}
+
+#[test]
+fn dependencies_of_a_killed_install_that_is_refused_now_are_finished_or_removed() {
+    let gone = "mv /etc/wharfd/keys/vendor.asc / 2>/dev/null || true";
+    let fails = format!("{gone}\n[ ! -e /killed ] || exit 3");
+    for (commands, left) in [(gone, Some("1")), (fails.as_str(), None)] {
+        let (machine, outcome) = killed_with_a_dependency(commands);
+        let failure = outcome.failure.expect("its key is gone");
+        assert_eq!(failure.cause, wharf_frames::Cause::Policy, "{failure}");
+        has_whole(&machine, [left; 3]);
+    }
+}
+
+#[test]
+fn a_dependency_that_cannot_be_finished_is_removed_unless_policy_protects_it() {
+    for policy in ["", "protected = [\"libfoo\"]\n"] {
+        let machine = Machine::debian().started();
+        mount_proc(&machine);
+        machine.policy(policy);
+        let fails = format!("[ ! -e /killed ] || exit 3\n{KILL}");
+        let libfoo = Deb::new("libfoo", "2").script(Script::Postinst, &fails);
+        Repository::new(&machine.place.path()).offer(&libfoo);
+        let acme = Deb::new("acme", "1").field("Pre-Depends", "libfoo");
+        let failure = machine.install(&acme).failure.expect("libfoo fails");
+        assert_eq!(failure.cause, wharf_frames::Cause::Script, "{failure}");
+        let debian = machine.place.debian();
+        let audit = text_of(debian.command("dpkg").arg("--audit"));
+        assert_eq!(audit.contains("libfoo"), !policy.is_empty(), "{audit}");
     }
 }
 

@@ -317,16 +317,58 @@ impl Apt {
         names: impl Iterator<Item = &'a PackageName>,
         printed: Listener<'_>,
     ) -> Result<(), Failure> {
-        let mut rests = Vec::new();
-        for name in names {
-            match self.dpkg.status(name)? {
-                Some(status) if !status.is_whole() && !status.is_absent() => rests.push(name),
-                _ => {}
-            }
-        }
+        let rests = self.those(names, Status::is_rest)?;
         match rests.is_empty() {
             true => Ok(()),
             false => self.dpkg.remove(&rests, printed).map(drop),
+        }
+    }
+
+    /// Removes those that are half-way. dpkg keeps one that a whole one of them needs: then all of them go.
+    pub(super) fn remove_together(
+        &self,
+        names: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<(), Failure> {
+        let names = || names.iter().copied();
+        self.remove_rests(names(), printed)?;
+        if self.those(names(), Status::is_rest)?.is_empty() {
+            return Ok(());
+        }
+        let all = self.those(names(), |status| !status.is_absent())?;
+        self.dpkg.remove(&all, printed).map(drop)
+    }
+
+    /// The packages whose status `is` so.
+    pub(super) fn those<'a>(
+        &self,
+        names: impl Iterator<Item = &'a PackageName>,
+        is: fn(&Status) -> bool,
+    ) -> Result<Vec<&'a PackageName>, Failure> {
+        let mut those = Vec::new();
+        for name in names {
+            if self.dpkg.status(name)?.as_ref().is_some_and(is) {
+                those.push(name);
+            }
+        }
+        Ok(those)
+    }
+
+    /// Configures those that are half-way, in one run: they may need each other.
+    pub(super) fn configure_rests(
+        &self,
+        names: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<String, Failure> {
+        let mut rests = Vec::new();
+        for name in names {
+            if !self.is_sound(name)? {
+                rests.push(*name);
+            }
+        }
+        match rests.is_empty() {
+            true => Ok(String::new()),
+            false => self.dpkg.configure(&rests, printed),
         }
     }
 
@@ -551,6 +593,44 @@ impl PackageManager for Apt {
         match file {
             Some(file) => self.redo(name, file, printed),
             None => Err(half_way(name, &said)),
+        }
+    }
+
+    fn repair_dependencies(
+        &self,
+        dependencies: &[&PackageName],
+        packages: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        let unsound = || -> Result<Option<&PackageName>, Failure> {
+            for name in dependencies {
+                if !self.is_sound(name)? {
+                    return Ok(Some(*name));
+                }
+            }
+            Ok(None)
+        };
+        if unsound()?.is_none() {
+            return Ok(Change::Unchanged);
+        }
+        let said = self.configure_rests(&[dependencies, packages].concat(), printed)?;
+        match unsound()? {
+            None => Ok(Change::Changed),
+            Some(name) => Err(half_way(name, &said)),
+        }
+    }
+
+    fn discard(
+        &self,
+        dependencies: &[&PackageName],
+        packages: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<(), Failure> {
+        let names = [dependencies, packages].concat();
+        self.remove_together(&names, printed)?;
+        match self.those(names.into_iter(), Status::is_rest)?.first() {
+            Some(name) => Err(half_way(name, "")),
+            None => Ok(()),
         }
     }
 

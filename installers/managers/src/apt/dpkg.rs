@@ -94,6 +94,11 @@ impl Status {
         is_absent(&self.state)
     }
 
+    /// It is there in part.
+    pub(super) fn is_rest(&self) -> bool {
+        !self.is_whole() && !self.is_absent()
+    }
+
     /// It is removed, and its configuration is not.
     pub(super) fn is_configuration(&self) -> bool {
         self.state == "config-files"
@@ -277,7 +282,10 @@ impl Dpkg {
         printed: Listener<'_>,
     ) -> Result<String, Failure> {
         let names = names.iter().map(|name| OsStr::new(name.as_str()));
-        let arguments: Vec<_> = [OsStr::new("--configure")].into_iter().chain(names).collect();
+        let arguments: Vec<_> = [OsStr::new("--configure")]
+            .into_iter()
+            .chain(names)
+            .collect();
         self.change(&arguments, printed)
     }
 

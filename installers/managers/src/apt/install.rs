@@ -199,13 +199,19 @@ impl Apt {
         })?;
         fault::point("apt.installed");
         self.remove_unwanted(&unconfigured, supervisor.printed)?;
-        if self.has_all(work)? {
+        if self.has_all(work, permission)? {
             return Ok(());
         }
         if complaint::dpkg_died(&printed) {
-            self.repair_all(work, permission, supervisor.printed)?;
-            if self.has_all(work)? {
+            let repaired = self.repair_all(work, permission, supervisor.printed);
+            if self.has_all(work, permission)? {
                 return Ok(());
+            }
+            if let Err(failure) = repaired {
+                if failure.cause != Cause::Locked {
+                    self.clean_up(work, permission, supervisor.printed)?;
+                }
+                return Err(failure.into());
             }
         }
         let failure = complaint::failure(&told(work), &printed);
@@ -229,21 +235,18 @@ impl Apt {
         archives::is_same(&sealed.install.file.path, &archive).unwrap_or(false)
     }
 
-    /// Repairs what dpkg left when it was killed. Dependencies come first.
+    /// Repairs what dpkg left when it was killed. All of it is configured in one run, since the packages may need each other.
     fn repair_all(
         &self,
         work: &Works<'_>,
         permission: &Permission<'_>,
         printed: Listener<'_>,
     ) -> Result<(), Failure> {
-        for it in permission
-            .consented
-            .borrow()
-            .iter()
-            .flat_map(|it| &it.dependencies)
-        {
-            self.repair(&it.name, None, printed)?;
-        }
+        let consented = permission.consented.borrow();
+        let dependencies = consented.iter().flat_map(|it| &it.dependencies);
+        let dependencies: Vec<_> = dependencies.map(|it| &it.name).collect();
+        let packages: Vec<_> = work.iter().map(Work::name).collect();
+        self.repair_dependencies(&dependencies, &packages, printed)?;
         for it in work.iter() {
             self.repair(it.name(), Some(&it.install.file.path), printed)?;
         }
@@ -261,7 +264,11 @@ impl Apt {
         let consented = permission.consented.borrow();
         let first = work.iter().filter(|it| it.is_first).map(Work::name);
         let dependencies = consented.iter().flat_map(|it| &it.dependencies);
-        self.remove_rests(first.chain(dependencies.map(|it| &it.name)), printed)
+        let names: Vec<_> = first.chain(dependencies.map(|it| &it.name)).collect();
+        match work.iter().all(|it| it.is_first) {
+            true => self.remove_together(&names, printed),
+            false => self.remove_rests(names.into_iter(), printed),
+        }
     }
 
     /// The packages that apt has to install: those that are not there already.
@@ -287,8 +294,14 @@ impl Apt {
         Ok(Works { all, archives })
     }
 
-    /// Whether the device has the version of each.
-    fn has_all(&self, work: &Works<'_>) -> Result<bool, Failure> {
+    /// Whether the device has the version of each, and no dependency is half-way.
+    fn has_all(&self, work: &Works<'_>, permission: &Permission<'_>) -> Result<bool, Failure> {
+        let consented = permission.consented.borrow();
+        let dependencies = consented.iter().flat_map(|it| &it.dependencies);
+        let names = dependencies.map(|it| &it.name);
+        if !self.those(names, Status::is_rest)?.is_empty() {
+            return Ok(false);
+        }
         for it in work.iter() {
             let status = self.status(it.name())?;
             let version = &it.install.file.package.version;

@@ -490,7 +490,10 @@ mod tests {
         let configure = |name| AptStep::Configure { name };
         let old = ["old", "acme"].map(|name| (name.to_owned(), "install".to_owned()));
         let judged = |steps: &[AptStep<'_>]| {
-            judged(&[install("acme")], &without_old_work(steps, &old.clone().into()))
+            judged(
+                &[install("acme")],
+                &without_old_work(steps, &old.clone().into()),
+            )
         };
         let acme = || [unpack("acme", "1.1"), configure("acme")];
         let with = |steps: Vec<_>| judged(&steps.into_iter().chain(acme()).collect::<Vec<_>>());
