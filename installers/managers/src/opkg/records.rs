@@ -103,7 +103,12 @@ impl Records {
         name: &PackageName,
         entry: &Entry,
     ) -> Result<Option<String>, Failure> {
-        self.differs(&self.new_digests(name), entry)
+        match self.new_version(name) {
+            Some(version) if version == entry.version => {
+                self.differs(&self.new_digests(name), entry)
+            }
+            _ => Ok(Some(format!("the digests of {} are lost", entry.version))),
+        }
     }
 
     /// As [`Records::differs_from_new`], for the version that we installed. None also if we have no digests of this version.
@@ -371,6 +376,23 @@ mod tests {
         records.finish(&name).unwrap();
         assert_eq!(records.unfinished(&name).unwrap(), None);
         assert_eq!(Unfinished::parse(""), Unfinished::Begun);
+    }
+
+    #[test]
+    fn a_package_without_the_digests_of_its_version_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::of(&Root::new(folder.path()));
+        let name = PackageName::new("acme").unwrap();
+        let status = Status::parse("Package: acme\nVersion: 2\nStatus: install ok installed\n\n");
+        let entry = status.unwrap().of("acme").unwrap().clone();
+        let lost = Some("the digests of 2 are lost".to_owned());
+        assert_eq!(records.differs_from_new(&name, &entry).unwrap(), lost);
+        fs::create_dir_all(&records.folder).unwrap();
+        for (version, expected) in [("1", &lost), ("2", &None)] {
+            fs::write(records.new_digests(&name), format!("{version}\n")).unwrap();
+            let differs = records.differs_from_new(&name, &entry).unwrap();
+            assert_eq!(differs, *expected, "{version}");
+        }
     }
 
     #[test]
