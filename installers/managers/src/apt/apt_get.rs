@@ -214,18 +214,8 @@ impl Apt {
                 let _ = (supervisor.begin)(&Brought::default()); // it is too late to refuse
             }
         };
-        let overdue = |apt| {
-            let mut consent = consent.borrow_mut();
-            if consent.is_given() {
-                // The locks and the download do not count: only the scripts do.
-                let worked = consented.get().map(|since| since.elapsed());
-                if worked.is_none_or(|worked| worked >= order.limit) {
-                    session::end_scripts(apt, &programs::role);
-                }
-            } else if session::end_waiting(apt, &programs::role) {
-                consent.refuse(not_asked_in_time(order.limit));
-            }
-        };
+        let overdue =
+            |apt| end_overdue(apt, &mut consent.borrow_mut(), consented.get(), order.limit);
         process::wait(&mut child, &growth, order.limit, changed, overdue)?;
         session::wait_for_the_rest(self.times.limit, &programs::role)?;
         Ok(Ran {
@@ -692,6 +682,17 @@ fn without_consent(names: &[&PackageName], did: &str) -> Failure {
          `dpkg-divert --list`) and at /var/log/dpkg.log, then install the package again"
     );
     Failure::new(Cause::PackageManager, detail)
+}
+
+/// Ends apt if it has not asked in time, else the maintainer scripts. The locks and the download do not count for them.
+fn end_overdue(apt: u32, consent: &mut Consent, consented: Option<Instant>, limit: Duration) {
+    if consent.is_given() {
+        if consented.is_none_or(|since| since.elapsed() >= limit) {
+            session::end_scripts(apt, &programs::role);
+        }
+    } else if session::end_waiting(apt, &programs::role) {
+        consent.refuse(not_asked_in_time(limit));
+    }
 }
 
 fn not_asked_in_time(limit: Duration) -> Failure {
