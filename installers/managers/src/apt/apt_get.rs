@@ -2,7 +2,7 @@
 //! a local file needs none. apt keeps its history, holds, auto marks and the administrator's hooks.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
@@ -11,7 +11,7 @@ use std::{
     process::Command,
     slice,
     sync::OnceLock,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use wharf_fault as fault;
@@ -197,7 +197,6 @@ impl Apt {
         drop(command); // the hook's end is apt's alone
         fault::point("apt.started");
         let mut unasked = false;
-        let consented: Cell<Option<Instant>> = Cell::default();
         let changed = || {
             let progress = progress(&status.tail().unwrap_or_default());
             (supervisor.report)(progress);
@@ -206,16 +205,23 @@ impl Apt {
                 let brought = agree(&announced(lines)?)?;
                 (supervisor.begin)(&brought)
             });
-            if consent.is_given() && consented.get().is_none() {
-                consented.set(Some(Instant::now()));
-            }
             if progress.phase == JobPhase::Applying && !consent.is_settled() && !unasked {
                 unasked = true;
                 let _ = (supervisor.begin)(&Brought::default()); // it is too late to refuse
             }
         };
-        let overdue =
-            |apt| end_overdue(apt, &mut consent.borrow_mut(), consented.get(), order.limit);
+        let overdue = |apt| {
+            let mut consent = consent.borrow_mut();
+            match consent.given_for() {
+                // The locks and the download do not count: only the scripts do.
+                Some(worked) if worked < order.limit => {}
+                Some(_) => session::end_scripts(apt, &programs::role),
+                None if session::end_waiting(apt, &programs::role) => {
+                    consent.refuse(not_asked_in_time(order.limit));
+                }
+                None => {}
+            }
+        };
         process::wait(&mut child, &growth, order.limit, changed, overdue)?;
         session::wait_for_the_rest(self.times.limit, &programs::role)?;
         Ok(Ran {
@@ -682,17 +688,6 @@ fn without_consent(names: &[&PackageName], did: &str) -> Failure {
          `dpkg-divert --list`) and at /var/log/dpkg.log, then install the package again"
     );
     Failure::new(Cause::PackageManager, detail)
-}
-
-/// Ends apt if it has not asked in time, else the maintainer scripts. The locks and the download do not count for them.
-fn end_overdue(apt: u32, consent: &mut Consent, consented: Option<Instant>, limit: Duration) {
-    if consent.is_given() {
-        if consented.is_none_or(|since| since.elapsed() >= limit) {
-            session::end_scripts(apt, &programs::role);
-        }
-    } else if session::end_waiting(apt, &programs::role) {
-        consent.refuse(not_asked_in_time(limit));
-    }
 }
 
 fn not_asked_in_time(limit: Duration) -> Failure {

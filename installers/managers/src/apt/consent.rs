@@ -11,6 +11,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use wharf_frames::{Cause, Failure};
@@ -33,6 +34,8 @@ pub(super) struct Consent {
     conversation: Conversation,
     /// dpkg works only if this file exists. Its name is unpredictable, and only root may create it.
     token: PathBuf,
+    /// The time at which consent was given.
+    since: Option<Instant>,
 }
 
 impl Consent {
@@ -45,6 +48,7 @@ impl Consent {
         let consent = Self {
             conversation,
             token,
+            since: None,
         };
         Ok((consent, hook))
     }
@@ -69,8 +73,13 @@ impl Consent {
     }
 
     /// As [`Conversation::is_given`].
-    pub(super) fn is_given(&self) -> bool {
+    fn is_given(&self) -> bool {
         self.conversation.is_given()
+    }
+
+    /// The time since consent was given, if it was.
+    pub(super) fn given_for(&self) -> Option<Duration> {
+        self.since.map(|since| since.elapsed())
     }
 
     /// As [`Conversation::refuse`].
@@ -83,6 +92,9 @@ impl Consent {
         let token = &self.token;
         self.conversation
             .listen(|lines| decide(lines).and_then(|()| tell_dpkg(token)));
+        if self.is_given() && self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
     }
 
     /// As [`Conversation::decided`].
