@@ -21,7 +21,7 @@ pub const MAX_PATH: usize = 4096;
 const MAX_FRAME: usize = MAX_CONTENT + 4 * MAX_PATH;
 
 /// The most files of a package whose digests are told.
-pub const MAX_DIGESTS: usize = 100_000;
+pub const MAX_DIGESTS: u32 = 100_000;
 
 /// The length of the length of a frame.
 const HEAD: usize = 4;
@@ -74,7 +74,7 @@ pub fn plain(path: &str) -> Option<String> {
     (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
 }
 
-/// A file or a symbolic link of a package, with what tells whether a device has it whole.
+/// A file, a symbolic link or a folder of a package, with what tells whether a device has it whole.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct FileDigest {
@@ -86,7 +86,7 @@ pub struct FileDigest {
     pub content: ContentDigest,
 }
 
-/// The content of a file or of a symbolic link.
+/// What there is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ContentDigest {
     /// A file.
@@ -102,6 +102,9 @@ pub enum ContentDigest {
     /// A symbolic link to this target, as the package has it.
     #[n(1)]
     Link(#[n(0)] String),
+    /// A folder.
+    #[n(2)]
+    Folder,
 }
 
 /// A value that goes through a pipe as a frame.
@@ -129,7 +132,7 @@ impl Framed for FileDigest {
     fn check(&self) -> Result<(), FrameError> {
         let target = match &self.content {
             ContentDigest::Link(target) => target.len(),
-            ContentDigest::File { .. } => 0,
+            ContentDigest::File { .. } | ContentDigest::Folder => 0,
         };
         let is_one = plain(&self.path).as_deref() == Some(&self.path)
             && self.path.len() <= MAX_PATH
@@ -364,6 +367,7 @@ mod tests {
         let sound = [
             digest("usr/bin/a", file.clone()),
             digest("usr/lib/a.so", ContentDigest::Link("a.so.1".to_owned())),
+            digest("usr/lib", ContentDigest::Folder),
         ];
         let frames: Vec<u8> = sound.iter().flat_map(|it| it.to_frame().unwrap()).collect();
         let (mut taken, mut found) = (Frames::default(), Vec::new());

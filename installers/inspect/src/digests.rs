@@ -20,7 +20,7 @@ use crate::{
     part::ReadAt,
 };
 
-/// Writes the digests of all files and links, and returns their number. Folders, devices and FIFOs have none.
+/// Writes the digests of all files, links and folders, and returns their number. Devices and FIFOs have none.
 pub(crate) fn write(
     package: &dyn ReadAt,
     length: u64,
@@ -33,7 +33,7 @@ pub(crate) fn write(
         let Some(digest) = digest_of(entry, &mut seen)? else {
             return Ok(());
         };
-        number += 1;
+        number = one_more(number)?;
         let frame = digest.to_frame().map_err(io::Error::other)?;
         out.write_all(&frame)
     })?;
@@ -63,17 +63,36 @@ fn digest_of(
                 }
             }
         }
-        Kind::Folder | Kind::Special => return Ok(None),
+        Kind::Folder => return folder(entry.path),
+        Kind::Special => return Ok(None),
     };
     check_utf8(entry.path)?;
     let path = path_of(entry.path)?;
-    if seen.len() == MAX_DIGESTS {
-        return unsound(&format!("it has more than {MAX_DIGESTS} files"));
-    }
     if seen.insert(path.clone(), content.clone()).is_some() {
         return unsound(&format!("it has two files {path}"));
     }
     Ok(Some(FileDigest { path, content }))
+}
+
+fn one_more(number: u32) -> io::Result<u32> {
+    match number < MAX_DIGESTS {
+        true => Ok(number + 1),
+        false => unsound(&format!("it has more than {MAX_DIGESTS} files and folders")),
+    }
+}
+
+/// A package may name a folder often. The folder of all, `./`, says nothing.
+fn folder(path: &[u8]) -> io::Result<Option<FileDigest>> {
+    check_utf8(path)?;
+    let path = bounded(path)?;
+    let is_root = path.split('/').all(|part| matches!(part, "" | "."));
+    if is_root {
+        return Ok(None);
+    }
+    Ok(Some(FileDigest {
+        path: path_of(path.as_bytes())?,
+        content: ContentDigest::Folder,
+    }))
 }
 
 fn file(content: &mut dyn Read) -> io::Result<ContentDigest> {

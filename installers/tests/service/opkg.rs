@@ -153,13 +153,20 @@ fn a_link_of_the_device_is_not_deleted_with_a_package_that_has_files_below_it() 
     let root = bench.place.path();
     fs::create_dir_all(root.join("opt/data/acme")).unwrap();
     std::os::unix::fs::symlink("opt/data", root.join("data")).unwrap();
-    let below = Deb::new("acme", "1").file("/data/acme/greeting", "hello");
-    let below = bench.file(&below, "acme", "1");
-    let refused = failure(&bench, &below);
-    assert_eq!(refused.cause, Cause::Plan, "{refused}");
-    let told = refused.detail.as_str();
-    assert!(told.contains("acme has files below /data,"), "{told}");
-    assert_eq!(bench.found("acme"), None);
+    for deb in [
+        Deb::new("acme", "1").folder("/data"),
+        Deb::new("acme", "1").folder("/data/acme"),
+        Deb::new("acme", "1").file("/data/acme/greeting", "hello"),
+    ] {
+        let refused = failure(&bench, &bench.file(&deb, "acme", "1"));
+        assert_eq!(refused.cause, Cause::Plan, "{refused}");
+        let told = refused.detail.as_str();
+        assert!(
+            told.contains("acme has files or folders below /data,"),
+            "{told}"
+        );
+        assert_eq!(bench.found("acme"), None);
+    }
 
     by_hand(&bench, &["install", "/tmp/acme-1"]);
     let removed = bench.manager().remove(&name("acme"), QUIET);

@@ -189,9 +189,15 @@ fn each_file_has_its_length_and_its_digest() {
         },
         file("usr/bin/hallo", 12, HELLO),
         file("etc/hello.conf", 0, EMPTY),
+        FileDigest {
+            path: "usr/share/hello".to_owned(),
+            content: ContentDigest::Folder,
+        },
     ];
+    let folder = (EntryType::Directory, "./usr/share/hello/", "", &b""[..]);
+    let files = [FILES, &[folder]].concat();
     for framing in BOTH {
-        let bytes = Package::sound().bytes(framing);
+        let bytes = Package::of(CONTROL, &files, "gzip -1").bytes(framing);
         assert_eq!(digests(&bench, &bytes).unwrap(), expected, "{framing:?}");
     }
 }
@@ -444,7 +450,7 @@ fn a_large_package_needs_no_memory_of_its_size() {
                 .iter()
                 .map(|digest| match &digest.content {
                     ContentDigest::File { length, .. } => *length,
-                    ContentDigest::Link(_) => 0,
+                    ContentDigest::Link(_) | ContentDigest::Folder => 0,
                 })
                 .collect();
             assert_eq!(lengths, [300 << 20, 5], "{compressor} {framing:?}");

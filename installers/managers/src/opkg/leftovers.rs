@@ -11,13 +11,13 @@ use super::{
 };
 
 impl Opkg {
-    /// Writes the digests of a package that is about to be installed, and which files stay if it fails.
+    /// Writes the digests of a package that is about to be installed, and which files stay if it fails. Returns its folders.
     pub(super) fn write_digests(
         &self,
         name: &PackageName,
         version: &PackageVersion,
         file: &Path,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<String>, Failure> {
         let spared = |coming: &[String]| self.spared(name, coming);
         self.records
             .write_new(name, version, file, self.contents.as_ref(), &spared)

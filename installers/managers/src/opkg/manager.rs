@@ -472,9 +472,9 @@ impl PackageManager for Opkg {
         // From here on nobody else changes packages.
         let before = self.entry(name)?;
         self.agree(file, before.as_ref(), options)?;
-        self.write_digests(name, version, &file.path)?;
+        let folders = self.write_digests(name, version, &file.path)?;
         self.refuse_others_files(name)?;
-        self.refuse_links_of_system(name)?;
+        self.refuse_links_of_system(name, &folders)?;
         if let Some(before) = &before {
             // An upgrade deletes what the old version has and the new one has not.
             self.refuse_to_delete_links_of_system(name, before)?;

@@ -116,6 +116,7 @@ fn is_there(root: &Root, digest: &FileDigest, is_conffile: bool) -> bool {
         ContentDigest::Link(target) => {
             files::link_target(root, path).is_ok_and(|it| it.as_deref() == Some(Path::new(target)))
         }
+        ContentDigest::Folder => true,
         ContentDigest::File { length, sha256 } => match open_file(root, path) {
             Ok((_, there)) if is_conffile => there > 0 || *length == 0,
             Ok((file, there)) => there == *length && digest_of(file).is_ok_and(|it| it == *sha256),

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, packed::ContentDigest};
 use wharf_root::{Root, durable};
 
 use super::{
@@ -49,7 +49,7 @@ impl Records {
     }
 
     /// Writes the digests of a package that is about to be installed. `spared` gets its paths, and tells those that stay if
-    /// the package fails. They are on the disk before the digests are.
+    /// the package fails. They are on the disk before the digests are. Returns the folders of the package.
     pub(super) fn write_new(
         &self,
         name: &PackageName,
@@ -57,7 +57,7 @@ impl Records {
         package: &Path,
         contents: &dyn Contents,
         spared: Spared<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<String>, Failure> {
         let path = self.new_digests(name);
         let failed = |error: io::Error| failed("write", &path, &error);
         durable::private_folder(&self.folder).map_err(failed)?;
@@ -66,10 +66,14 @@ impl Records {
         let mut options = OpenOptions::new();
         let (temporary, file) =
             durable::create_unique(&temporary, options.write(true)).map_err(failed)?;
-        let written = || -> Result<(), Failure> {
+        let written = || -> Result<Vec<String>, Failure> {
             let mut writer = Writer::new(file, version).map_err(failed)?;
-            let mut paths = Vec::new();
+            let (mut paths, mut folders) = (Vec::new(), Vec::new());
             contents.each_digest(package, &mut |digest| {
+                if digest.content == ContentDigest::Folder {
+                    folders.push(digest.path);
+                    return Ok(());
+                }
                 writer.add(&digest).map_err(failed)?;
                 paths.push(digest.path);
                 Ok(())
@@ -77,7 +81,8 @@ impl Records {
             writer.finish().map_err(failed)?;
             self.write_spared(name, spared(&paths)?)?;
             fs::rename(&temporary, &path).map_err(failed)?;
-            durable::sync_folder_of(&path).map_err(failed)
+            durable::sync_folder_of(&path).map_err(failed)?;
+            Ok(folders)
         };
         written().inspect_err(|_| drop(fs::remove_file(&temporary)))
     }

@@ -12,15 +12,25 @@ use super::{
 };
 
 impl Opkg {
-    /// Refuses a package with files below a link of the system: opkg would delete the link with the package, `/lib` of a
-    /// merged /usr too.
-    pub(super) fn refuse_links_of_system(&self, name: &PackageName) -> Result<(), Failure> {
-        let paths = self.records.paths(name)?.into_iter().collect();
+    /// Refuses a package with files or folders below a link of the system, or with a folder in its place: opkg would delete
+    /// the link with the package, `/lib` of a merged /usr too.
+    pub(super) fn refuse_links_of_system(
+        &self,
+        name: &PackageName,
+        folders: &[String],
+    ) -> Result<(), Failure> {
+        let folders = folders.iter().map(|folder| format!("{folder}/"));
+        let paths = self
+            .records
+            .paths(name)?
+            .into_iter()
+            .chain(folders)
+            .collect();
         match files::link_on_the_way(&self.root, &paths) {
             None => Ok(()),
             Some(link) => {
                 let detail = format!(
-                    "{name} has files below /{link}, which is a link on this device, and opkg would delete the link with the \
+                    "{name} has files or folders below /{link}, which is a link on this device, and opkg would delete the link with the \
                      package: build it with the folder that the link leads to"
                 );
                 Err(Failure::new(Cause::Plan, detail))
