@@ -1,7 +1,7 @@
 //! Addresses in the output of programs. Repositories may need a password or a token.
 
 /// The text with the scheme and the host of each URL, `http://a.example/…`: the rest may have a token or a signature, as
-/// in the target of a redirect. What stands before `@` is a user with a password, and an unescaped one may contain `/`.
+/// in the target of a redirect. The part before `@` is a user with a password, and an unescaped one may contain `/`.
 pub(crate) fn without_paths(text: &str) -> String {
     const HOST: &str = "://";
     let (mut shown, mut rest) = (String::with_capacity(text.len()), text);

@@ -10,7 +10,7 @@ use std::{
 /// The precision of the times of files: the tick of any kernel, twice.
 const TICK: Duration = Duration::from_millis(20);
 
-/// That of a file system which keeps whole seconds, or every second one.
+/// The same for a file system that keeps whole seconds, or every second one.
 const SECONDS: Duration = Duration::from_secs(2);
 
 /// An edition of a file, by what each write changes.

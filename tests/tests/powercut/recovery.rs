@@ -45,7 +45,7 @@ struct Look {
     reason: String,
 }
 
-/// What follows once the gateway rests.
+/// The steps after the gateway has come to rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     Nothing,

@@ -65,7 +65,7 @@ const FORMAT: &str = "-f=${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Stat
                       ${db:Status-Eflag}\\t${Essential}${Protected}\\n";
 
 impl Status {
-    /// That of the database; none if it is not understood.
+    /// The status in the database; none if it is not understood.
     fn of(stanza: &Stanza) -> Option<Self> {
         let words: Vec<&str> = stanza.status.split(' ').collect();
         let [want, flag, state] = words.as_slice() else {

@@ -141,7 +141,7 @@ impl Apt {
         supervisor: Supervisor<'_>,
     ) -> Result<(), Failure> {
         let mut permission = Permission::new(dependencies);
-        // What policy refuses costs no download.
+        // A plan that policy refuses costs no download.
         let run = |permission: &Permission<'_>| {
             self.planned_in(Universe::Sources, work, dependencies)?;
             let run = || self.install_in(Universe::Sources, work, permission, supervisor);

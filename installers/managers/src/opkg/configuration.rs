@@ -38,7 +38,7 @@ const KEPT: [&str; 12] = [
     "volatile_cache",
 ];
 
-/// Where things are unless a file says otherwise.
+/// The default paths.
 struct Places {
     folder: &'static str,
     lock: &'static str,

@@ -167,7 +167,7 @@ impl Opkg {
         Ok(())
     }
 
-    /// What opkg would do with the file is exactly the installation of the package.
+    /// Refuses if opkg would do anything but install this package.
     fn agree(
         &self,
         file: &PackageFile,

@@ -2,7 +2,7 @@
 
 use wharf_frames::{Cause, Failure, PackageName, installer::SealedPackage};
 
-/// What one line says that opkg would do.
+/// The step of opkg in one line.
 #[derive(Debug, PartialEq, Eq)]
 enum OpkgStep<'a> {
     Install { name: &'a str, version: &'a str },

@@ -19,11 +19,11 @@ use wharf_root::{
 use super::{configuration::Configuration, lock::Lock};
 use crate::{Progress, Supervisor, Times};
 
-/// Waits for the options, then becomes opkg. Where none come, it ends.
+/// Waits for the options, then becomes opkg. If none come, it ends.
 const WAITS: &str =
     "IFS= read -r options || exit 1; exec opkg -f \"$0\" $options \"$@\" </dev/null";
 
-/// Where opkg runs.
+/// Starts opkg in one root.
 #[derive(Clone, Copy)]
 pub(super) struct Runner<'a> {
     pub(super) root: &'a Root,
@@ -73,7 +73,7 @@ impl Drop for Temporary {
 }
 
 impl Runner<'_> {
-    /// What opkg would do, as it prints it. It takes a lock of its own, since a plan may be asked for while opkg works.
+    /// The plan, as opkg prints it. It takes a lock of its own, since a plan may be asked for while opkg works.
     pub(super) fn plan(
         &self,
         options: &str,

@@ -34,7 +34,7 @@ mod tests {
         }
     }
 
-    /// What `opkg compare-versions` of 0.6.3, 0.4.4 and OpenWrt answers.
+    /// The answers of `opkg compare-versions` of 0.6.3, 0.4.4 and OpenWrt.
     #[test]
     fn versions_are_ordered_as_opkg_orders_them() {
         use Ordering::{Equal, Greater, Less};

@@ -16,7 +16,7 @@ use crate::{
     part::{ReadAt, unreadable},
 };
 
-/// How the members lie in the file.
+/// The places of the members in the file.
 pub enum Framing {
     /// As members of an ar archive.
     Ar(IpkLayout),
