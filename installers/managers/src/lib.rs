@@ -235,18 +235,27 @@ pub trait PackageManager: Send + Sync {
     /// need it.
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure>;
 
-    /// Runs the last script of a removed package again: a power cut may have lost the files that it wrote.
-    fn finish_removal(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
+    /// Runs the last script of a removed package again: a power cut may have lost the files that it wrote. Most package
+    /// managers keep no script of a removed package.
+    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
 
-    /// Deletes the configuration of exactly this removed package, and nothing else.
-    fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure>;
+    /// Deletes the configuration of exactly this removed package, and nothing else. Most package managers delete it with the
+    /// package: then a purge changes nothing.
+    fn purge(&self, _: &PackageName, _: Supervisor<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
 
     /// Like [`PackageManager::finish_removal`], after a purge.
-    fn finish_purge(&self, name: &PackageName, printed: Listener<'_>) -> Result<Change, Failure>;
+    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
+        Ok(Change::Unchanged)
+    }
 
-    /// Whether the package is removed, and its configuration is not. Never, if the package manager deletes configuration with
-    /// the package: then a purge changes nothing.
-    fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure>;
+    /// Whether the package is removed, and its configuration is not.
+    fn leaves_configuration(&self, _: &PackageName) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// The unfinished work, in the words of the package manager, one fault an entry; empty on a sound device. Changes
     /// nothing.

@@ -460,24 +460,6 @@ impl PackageManager for Dnf {
         Err(complaint::failure(&order.told(), &ran.printed))
     }
 
-    /// rpm keeps no script of a removed package. It deletes the package from its database after the last script.
-    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
-    /// rpm deletes configuration with the package. It keeps a changed file as `FILE.rpmsave`, which is the administrator's.
-    fn purge(&self, _: &PackageName, _: Supervisor<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
-    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
-    fn leaves_configuration(&self, _: &PackageName) -> Result<bool, Failure> {
-        Ok(false)
-    }
-
     fn audit(&self) -> Result<Vec<String>, Failure> {
         let mut found = self.rpm.doubled()?;
         for name in self.unfinished.names() {

@@ -556,24 +556,6 @@ impl PackageManager for Opkg {
         Err(complaint::failure(&what, &ran.printed))
     }
 
-    /// opkg deletes the last script with the package.
-    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
-    /// opkg deletes configuration with the package. A changed file stays, and is the administrator's.
-    fn purge(&self, _: &PackageName, _: Supervisor<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
-    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
-    fn leaves_configuration(&self, _: &PackageName) -> Result<bool, Failure> {
-        Ok(false)
-    }
-
     fn audit(&self) -> Result<Vec<String>, Failure> {
         let status = self.database()?;
         let damaged = status.present().filter(|entry| !entry.is_installed());

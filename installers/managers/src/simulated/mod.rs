@@ -350,10 +350,6 @@ impl PackageManager for SimulatedManager {
     }
 
     /// The simulated package manager has no last scripts.
-    fn finish_removal(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
     fn purge(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
         if !self.leaves_configuration(name)? {
             return Ok(Change::Unchanged);
@@ -366,10 +362,6 @@ impl PackageManager for SimulatedManager {
     }
 
     /// The simulated package manager has no last scripts.
-    fn finish_purge(&self, _: &PackageName, _: Listener<'_>) -> Result<Change, Failure> {
-        Ok(Change::Unchanged)
-    }
-
     fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure> {
         let is_there = self.file(name, "_configuration").exists();
         Ok(is_there && self.version(name)?.is_none())
