@@ -4,6 +4,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -14,6 +16,12 @@ use crate::{
 
 /// The folder of the packages, below the root.
 const FOLDER: &str = "srv/repository";
+
+/// A second that no list has yet: over HTTP apt asks whether a list has changed since its second.
+fn another_second() -> SystemTime {
+    static PASSED: AtomicU64 = AtomicU64::new(1_700_000_000);
+    UNIX_EPOCH + Duration::from_secs(PASSED.fetch_add(1, Ordering::Relaxed))
+}
 
 /// A repository in a root.
 #[derive(Debug)]
@@ -90,6 +98,12 @@ impl Repository {
         if let Some(signer) = signer {
             let signature = self.keys.sign_beside(signer, &file);
             fs::rename(signature, folder.join("Release.gpg")).expect("a signature");
+        }
+        for list in ["Packages", "Release", "Release.gpg"] {
+            if let Ok(list) = fs::File::open(folder.join(list)) {
+                list.set_modified(another_second())
+                    .expect("a time of change");
+            }
         }
     }
 

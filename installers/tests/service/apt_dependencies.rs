@@ -180,7 +180,7 @@ fn has_updates(sources: &Sources) -> bool {
 }
 
 #[test]
-fn no_dependency_comes_until_the_work_that_another_front_end_left_is_finished() {
+fn what_another_front_end_left_half_way_is_configured_along_unless_dpkg_was_interrupted() {
     for (left, version, how, updates) in [
         ("other", "1", "kill -9 $PPID $$", true),
         ("other", "1", "exit 1", false),
@@ -189,28 +189,30 @@ fn no_dependency_comes_until_the_work_that_another_front_end_left_is_finished() 
         let sources = Sources::new();
         is_left_half_way(&sources, left, version, how);
         assert_eq!(has_updates(&sources), updates, "{how}");
-        let damage = sources.bench.manager().audit().unwrap();
-        let failure = sources.install().unwrap_err();
-        let cause = match updates {
-            true => Cause::Interrupted,
-            false => Cause::Plan,
-        };
-        assert_eq!(failure.cause, cause, "{left} {how}: {failure}");
-        let words = failure.detail.as_str();
-        assert!(words.contains("`dpkg --configure -a`"), "{failure}");
-        assert_eq!(words.contains(left), !updates, "{failure}");
-        assert_eq!(sources.bench.found("acme"), None);
-        assert_eq!(sources.bench.manager().audit().unwrap(), damage);
-
-        let mut dpkg = sources.bench.place.debian().command("dpkg");
-        output_of(dpkg.args(["--configure", "-a"]));
+        if updates {
+            is_refused_until_dpkg_has_finished(&sources);
+        }
         let brought = sources.install().unwrap();
         let brought: usize = brought.iter().map(|it| it.dependencies.len()).sum();
-        assert_eq!(brought, usize::from(left != "libfoo"));
+        assert_eq!(brought, usize::from(left != "libfoo"), "{left} {how}");
         for package in ["acme", "libfoo", left] {
-            assert!(sources.bench.version(package).is_some(), "{package}");
+            let whole = sources.bench.found(package).is_some_and(|it| it.is_whole());
+            assert!(whole, "{package} after {left} {how}");
         }
     }
+}
+
+/// The failure names the command that finishes the work of dpkg, and the command is right.
+fn is_refused_until_dpkg_has_finished(sources: &Sources) {
+    let damage = sources.bench.manager().audit().unwrap();
+    let failure = sources.install().unwrap_err();
+    assert_eq!(failure.cause, Cause::Interrupted, "{failure}");
+    let words = failure.detail.as_str();
+    assert!(words.contains("`dpkg --configure -a`"), "{failure}");
+    assert_eq!(sources.bench.found("acme"), None);
+    assert_eq!(sources.bench.manager().audit().unwrap(), damage);
+    let mut dpkg = sources.bench.place.debian().command("dpkg");
+    output_of(dpkg.args(["--configure", "-a"]));
 }
 
 #[test]

@@ -61,12 +61,12 @@ impl Served {
         outcome
     }
 
-    /// The installation fails, and names what is missing and the source.
+    /// The installation fails, and names what is missing and the server.
     fn is_refused(&mut self, words: &[&str]) {
         let failure: Failure = self.install().failure.expect("a failure");
         assert_eq!(failure.cause, Cause::Dependency, "{failure}");
-        let source = self.origin.uri("/repository");
-        for word in ["libfoo (>= 2)", &source].iter().chain(words) {
+        let server = self.origin.uri("/");
+        for word in ["libfoo (>= 2)", &server].iter().chain(words) {
             let is_told = failure.detail.as_str().contains(word);
             assert!(is_told, "{failure}: {word:?}");
         }

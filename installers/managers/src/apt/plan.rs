@@ -192,7 +192,7 @@ pub(super) fn only_installs(
             continue;
         };
         match (step, own.as_slice()) {
-            (AptStep::Configure { .. }, [_, AptStep::Configure { .. }]) => {}
+            (AptStep::Configure { .. }, [AptStep::Unpack { .. }, AptStep::Configure { .. }]) => {}
             (
                 AptStep::Unpack {
                     replaces: None,
