@@ -343,20 +343,6 @@ impl Lock {
     }
 }
 
-/// The package of a package manager that installs one in a run.
-fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
-    match installs {
-        [install] => Ok(install),
-        _ => {
-            let detail = format!(
-                "{} packages: one run installs exactly one here",
-                installs.len()
-            );
-            Err(Failure::new(Cause::PackageManager, detail))
-        }
-    }
-}
-
 impl Dependencies {
     /// Whether any package may come from a source.
     pub fn may_come(&self) -> bool {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times, debian_version, the_only,
+    PackageManager, PlannedPackage, Supervisor, Times, debian_version,
 };
 
 /// opkg of one root.
@@ -634,6 +634,20 @@ fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
 fn configuration(root: &Root) -> Result<Configuration, Failure> {
     Configuration::read(root)
         .map_err(|error| unreadable(&root.path("etc/opkg"), &error.to_string()))
+}
+
+/// The one package of a run: opkg gets no second one.
+fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
+    match installs {
+        [install] => Ok(install),
+        _ => {
+            let detail = format!(
+                "{} packages: one run installs exactly one here",
+                installs.len()
+            );
+            Err(Failure::new(Cause::PackageManager, detail))
+        }
+    }
 }
 
 /// The options that opkg needs for what is already agreed to.
