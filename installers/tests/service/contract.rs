@@ -35,7 +35,7 @@ use wharf_tests::{
     programs::Reachable,
     repository::Repository,
     rpm_repository::RpmRepository,
-    rpm_root::RpmRoot,
+    rpm_root::{RpmRoot, is_dnf5},
     scratch_root::{ScratchRoot, WHARF_INSPECT},
     waiting,
 };
@@ -399,9 +399,9 @@ fn each_with_sources(test: impl Fn(&Bench)) {
 
 /// A package manager of each kind; dnf 5 where that alone is asked for.
 fn benches() -> Vec<Bench> {
-    match std::env::var_os("WHARF_DNF5") {
-        Some(_) => vec![Bench::dnf5()],
-        None => [Bench::simulated(), Bench::apt(), Bench::dnf4()]
+    match is_dnf5() {
+        true => vec![Bench::dnf5()],
+        false => [Bench::simulated(), Bench::apt(), Bench::dnf4()]
             .into_iter()
             .chain(Bench::opkg())
             .collect(),

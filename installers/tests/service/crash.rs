@@ -882,6 +882,28 @@ pub(crate) fn stops_once(machine: Machine, step: &str) -> (Machine, PathBuf) {
     (machine, programs.join("wharf-installer"))
 }
 
+/// A power cut after this step takes a file of a package, and one that its script wrote. The job writes both again.
+pub(crate) fn writes_again_what_a_power_cut_took(machine: Machine, step: &str) {
+    let (mut machine, stops) = stops_once(machine, step);
+    machine.start_program(&stops, &[]);
+    let deb = Deb::new("acme", "1").script(Script::Postinst, "echo on >/var/lib/lamp");
+    let deb = deb.file("/usr/share/acme/lamp", "on");
+    let (stage, _) = machine.sealed(&deb);
+    let operation = applied_before_a_power_cut(&mut machine, stage);
+    let lost = ["var/lib/lamp", "usr/share/acme/lamp"].map(|path| machine.root().join(path));
+    for path in &lost {
+        fs::write(path, "").unwrap();
+    }
+    machine.start();
+
+    let outcome = machine.outcome(operation);
+    assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{step}");
+    for path in &lost {
+        assert_eq!(fs::read_to_string(path).unwrap().trim(), "on", "{step}");
+    }
+    assert!(outcome.note.is_some(), "{step}");
+}
+
 /// Restarts wharf-installer. In the folder of its programs, each job runs this command first.
 pub(crate) fn start_with_jobs_that(machine: &mut Machine, stops: &Path, first: &str) {
     let script = format!(

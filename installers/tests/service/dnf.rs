@@ -15,7 +15,7 @@ use wharf_managers::{InstallOptions, PackageFile, PackageManager, Supervisor, Ti
 use wharf_root::{Change, Root};
 use wharf_tests::{
     command::{output_of, text_of},
-    rpm_root::RpmRoot,
+    rpm_root::{RpmRoot, is_dnf5},
     waiting::wait_until,
 };
 
@@ -23,10 +23,6 @@ use crate::{
     contract::{Bench, PLAIN, QUIET, install_alone, with_enough_time},
     machine::{Deb, Script, name, place_script},
 };
-
-fn is_dnf5() -> bool {
-    std::env::var_os("WHARF_DNF5").is_some()
-}
 
 pub(crate) fn bench() -> Bench {
     bench_that_waits(Duration::from_secs(1), Duration::from_secs(60))

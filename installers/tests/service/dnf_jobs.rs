@@ -1,14 +1,12 @@
 //! Jobs with dnf, from the sealed .rpm to the outcome: dnf 4, or dnf 5 if `WHARF_DNF5` is set.
 
-use std::fs;
-
 use wharf_frames::{
     Cause, Step,
     installer::{InstallerReply, InstallerRequest},
 };
 
 use crate::{
-    crash::{Fault, after_each_step, applied_before_a_power_cut, stops_once},
+    crash::{Fault, after_each_step, writes_again_what_a_power_cut_took},
     machine::{Deb, Machine, Script, perform, refused},
 };
 
@@ -71,23 +69,6 @@ fn each_end_is_true_after_a_removal_by_dnf_ended_at_any_step() {
 #[test]
 fn what_a_script_wrote_and_a_power_cut_took_is_written_again() {
     for step in ["dnf.installed", "job.applied"] {
-        let (mut machine, stops) = stops_once(Machine::dnf(), step);
-        machine.start_program(&stops, &[]);
-        let deb = Deb::new("acme", "1").script(Script::Postinst, "echo on >/var/lib/lamp");
-        let deb = deb.file("/usr/share/acme/lamp", "on");
-        let (stage, _) = machine.sealed(&deb);
-        let operation = applied_before_a_power_cut(&mut machine, stage);
-        let lost = ["var/lib/lamp", "usr/share/acme/lamp"].map(|path| machine.root().join(path));
-        for path in &lost {
-            fs::write(path, "").unwrap();
-        }
-        machine.start();
-
-        let outcome = machine.outcome(operation);
-        assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{step}");
-        for path in &lost {
-            assert_eq!(fs::read_to_string(path).unwrap().trim(), "on", "{step}");
-        }
-        assert!(outcome.note.is_some(), "{step}");
+        writes_again_what_a_power_cut_took(Machine::dnf(), step);
     }
 }

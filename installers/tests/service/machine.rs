@@ -31,7 +31,7 @@ use wharf_tests::{
     opkg_root::{OpkgRoot, add_opkg},
     process::Process,
     programs::{Reachable, program, workspace},
-    rpm_root::RpmRoot,
+    rpm_root::{RpmRoot, is_dnf5},
     scratch_root::{ScratchRoot, WHARFD, add_folders, add_users},
     waiting::wait_until,
 };
@@ -134,9 +134,9 @@ impl Machine {
 
     /// With dnf 4, or dnf 5 if `WHARF_DNF5` is set.
     pub(crate) fn dnf() -> Self {
-        let root = match std::env::var_os("WHARF_DNF5") {
-            Some(_) => RpmRoot::dnf5(),
-            None => RpmRoot::dnf4(),
+        let root = match is_dnf5() {
+            true => RpmRoot::dnf5(),
+            false => RpmRoot::dnf4(),
         };
         Self::on(Place::Rpm(root), "backend = \"dnf\"\n")
     }

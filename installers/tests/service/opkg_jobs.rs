@@ -1,14 +1,12 @@
 //! Jobs with opkg, from the sealed .ipk to the outcome, where this machine has an opkg.
 
-use std::fs;
-
 use wharf_frames::{
     Cause, Step,
     installer::{InstallerReply, InstallerRequest},
 };
 
 use crate::{
-    crash::{Fault, after_each_step, applied_before_a_power_cut, mount_proc, stops_once},
+    crash::{Fault, after_each_step, mount_proc, writes_again_what_a_power_cut_took},
     machine::{Deb, Machine, Script, perform, refused},
 };
 
@@ -133,23 +131,6 @@ fn what_a_script_wrote_and_a_power_cut_took_is_written_again() {
         let Some(machine) = Machine::opkg() else {
             return;
         };
-        let (mut machine, stops) = stops_once(machine, step);
-        machine.start_program(&stops, &[]);
-        let deb = Deb::new("acme", "1").script(Script::Postinst, "echo on >/var/lib/lamp");
-        let deb = deb.file("/usr/share/acme/lamp", "on");
-        let (stage, _) = machine.sealed(&deb);
-        let operation = applied_before_a_power_cut(&mut machine, stage);
-        let lost = ["var/lib/lamp", "usr/share/acme/lamp"].map(|path| machine.root().join(path));
-        for path in &lost {
-            fs::write(path, "").unwrap();
-        }
-        machine.start();
-
-        let outcome = machine.outcome(operation);
-        assert_eq!((outcome.failure, outcome.attempts), (None, 2), "{step}");
-        for path in &lost {
-            assert_eq!(fs::read_to_string(path).unwrap().trim(), "on", "{step}");
-        }
-        assert!(outcome.note.is_some(), "{step}");
+        writes_again_what_a_power_cut_took(machine, step);
     }
 }

@@ -1,9 +1,13 @@
 //! From Execute of Install to INSTALLED, compared with the commands of the package managers in the same root.
 
-use std::{env, fs, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use wharf_tests::{
-    command::output_of, gateway::Gateway, opkg_root::OpkgRoot, package::Package, rpm_root::RpmRoot,
+    command::output_of,
+    gateway::Gateway,
+    opkg_root::OpkgRoot,
+    package::Package,
+    rpm_root::{RpmRoot, is_dnf5},
 };
 
 use crate::{
@@ -83,9 +87,9 @@ pub(crate) fn measure_each() {
     if let Some(root) = OpkgRoot::new() {
         measure(Gateway::opkg(root), &OPKG);
     }
-    match env::var_os("WHARF_DNF5") {
-        Some(_) => measure(dnf5(), &DNF5),
-        None => println!("dnf 5 is measured if WHARF_DNF5 is set"),
+    match is_dnf5() {
+        true => measure(dnf5(), &DNF5),
+        false => println!("dnf 5 is measured if WHARF_DNF5 is set"),
     }
 }
 
