@@ -86,7 +86,7 @@ pub struct FileDigest {
     pub content: ContentDigest,
 }
 
-/// What there is at a path.
+/// The file, link or folder at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ContentDigest {
     /// A file.
